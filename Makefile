@@ -1,0 +1,44 @@
+# make run: from a fresh checkout to the app. PYTHON=... chooses the interpreter.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+SETUP := packaging/setup.sh
+RUN_READY := $(VENV)/.ready-run
+DEV_READY := $(VENV)/.ready-dev
+ARGS ?=
+PYTHON ?=
+export PYTHON
+
+.PHONY: run test lint bench translations clean
+.DELETE_ON_ERROR:
+
+run: $(RUN_READY) translations
+	$(PY) main.py --demo $(ARGS)
+
+test: $(DEV_READY) translations
+	QT_QPA_PLATFORM=offscreen PYTEST_QT_API=pyside6 $(PY) -m pytest -m "not bench" $(ARGS)
+
+lint: $(DEV_READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(RUN_READY) translations
+	$(SETUP) xvfb
+	$(PY) tests/bench/run.py $(ARGS)
+
+translations: $(RUN_READY)
+	@$(PY) packaging/compile_translations.py
+
+$(RUN_READY): pyproject.toml $(SETUP)
+	$(SETUP) venv setup
+
+# Contains what `run` needs, and makes its stamp too.
+$(DEV_READY): pyproject.toml $(SETUP)
+	$(SETUP) venv setup,dev
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find app ui tests packaging main.py -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find resources -name '*.mo' -delete

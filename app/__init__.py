@@ -1,0 +1,3 @@
+"""CoTrain Contributor without a face: everything that runs under plain asyncio."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,83 @@
+"""The command line."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app import __version__
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """What the command line said. overrides: settings by field name, only those given."""
+
+    demo: bool = False
+    swarm: Path | None = None
+    headless: bool = False
+    train: bool = False
+    data_dir: Path | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+
+def parse(arguments: Sequence[str]) -> Arguments:
+    """Read the command line; on a mistake, say it and exit with status 2."""
+    options = _parser().parse_args(arguments)
+    overrides = {name: getattr(options, name) for name in _OVERRIDES}
+    return Arguments(
+        demo=options.demo,
+        swarm=options.swarm,
+        headless=options.headless,
+        train=options.train,
+        data_dir=options.data_dir,
+        overrides={name: value for name, value in overrides.items() if value is not None},
+    )
+
+
+_OVERRIDES = (
+    "device",
+    "threads",
+    "theme",
+    "language",
+    "dht_port",
+    "server_port",
+    "initial_peers",
+    "debug",
+)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cotrain-contributor",
+        description="Give your GPU to a collaborative training run.",
+        epilog="Settings can also stand in the settings file and the environment; see README.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--demo", action="store_true", help="train in a local swarm with a second peer"
+    )
+    which.add_argument("--swarm", type=Path, metavar="FILE", help="join the swarm of this file")
+    parser.add_argument("--headless", action="store_true", help="run without a window")
+    parser.add_argument("--train", action="store_true", help="start training without a click")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
+    group = parser.add_argument_group("settings, for this start only")
+    group.add_argument("--device", metavar="ID", help="auto, cpu, cuda:0, mps")
+    group.add_argument("--threads", type=int, metavar="N", help="CPU threads of the trainer")
+    group.add_argument("--theme", choices=("system", "light", "dark"))
+    group.add_argument("--language", choices=("system", "en", "zh_CN"))
+    group.add_argument("--dht-port", type=int, metavar="PORT", help="TCP port of this peer")
+    group.add_argument("--server-port", type=int, metavar="PORT", help="TCP port of the trainer")
+    group.add_argument("--initial-peers", metavar="ADDRESSES", help="comma list of multiaddrs")
+    group.add_argument("--debug", action="store_true", default=None, help="log in detail")
+    return parser
+
+
+def has_display() -> bool:
+    """A window could be shown here."""
+    if sys.platform != "linux" or os.environ.get("QT_QPA_PLATFORM"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,0 +1,100 @@
+"""The demo: a swarm of this machine alone, with a second peer that really trains."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import shutil
+
+from app import protocol, spec
+from app.errors import TrainerError
+from app.i18n import _
+from app.session import Session
+from app.spec import SwarmSpec
+from app.supervisor import Trainer
+
+log = logging.getLogger(__name__)
+
+PREFIX = "demo-"
+PARTNER = "partner"
+
+
+def demo_spec() -> SwarmSpec:
+    """A GPT-2 of 0.8 million parameters that learns bytes of Python's own documentation.
+
+    Each demo is a new run, so that one sees it learn from the start. The target batch makes an
+    epoch of some seconds on two cores.
+    """
+    return spec.parse(
+        {
+            "run_id": PREFIX + secrets.token_hex(4),
+            "title": _("Demo: Python's documentation"),
+            "local": True,
+            "model_config": {
+                "model_type": "gpt2",
+                "n_layer": 4,
+                "n_head": 4,
+                "n_embd": 128,
+                "n_positions": 128,
+                "resid_pdrop": 0.0,
+                "embd_pdrop": 0.0,
+                "attn_pdrop": 0.0,
+            },
+            "training_params": {
+                "target_batch_size": 512,
+                "micro_batch_size": 8,
+                "sequence_length": 128,
+                "optimizer": {"name": "adamw", "learning_rate": 3e-3},
+                "averaging": {
+                    "compression": "float16",
+                    "matchmaking_seconds": 2.0,
+                    "timeout_seconds": 10.0,
+                    "record_seconds": 20.0,
+                },
+            },
+            "dataset_info": {"source": "builtin", "name": "python-docs"},
+        }
+    )
+
+
+class DemoSwarm:
+    """The session's peer opens the swarm; a partner in its own process trains in it."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._partner: Trainer | None = None
+        self._starting: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Open the swarm and start the partner. Raises `JoinError`."""
+        self._forget_earlier_demos()
+        await self._session.join(demo_spec())
+        self._partner = await Trainer.spawn(on_report=_log_milestones, name=PARTNER)
+        self._starting = asyncio.create_task(self._start_partner(self._partner))
+
+    async def _start_partner(self, partner: Trainer) -> None:
+        order = self._session.training_order(PARTNER) | {"device": "cpu", "threads": 1}
+        with contextlib.suppress(TrainerError):
+            await partner.command(protocol.Start, **order)
+
+    def _forget_earlier_demos(self) -> None:
+        checkpoints = self._session.folders.checkpoints(PREFIX).parent
+        for folder in checkpoints.glob(PREFIX + "*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def close(self) -> None:
+        """End the partner. May be called twice."""
+        partner, self._partner = self._partner, None
+        if partner is not None:
+            await partner.stop(grace=5.0)
+        if self._starting is not None:
+            await self._starting
+
+
+def _log_milestones(report: protocol.Report) -> None:
+    match report:
+        case protocol.RoundEnded(epoch=epoch, peers=peers, seconds=seconds, failure=failure):
+            how = failure or f"{peers} peers"
+            logging.getLogger(PARTNER).info("epoch %d averaged in %.2f s: %s", epoch, seconds, how)
+        case protocol.Problem(message=message):
+            logging.getLogger(PARTNER).error("%s", message)

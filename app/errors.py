@@ -1,0 +1,63 @@
+"""The error tree: what a user can mend, and what is ours.
+
+A `UserFacingError` may be shown as it is: its message names what is wrong, its field where,
+its remedy what to do. Anything else that escapes is a defect and shows with a traceback.
+How another process ended is no exception at all but a value (see `app.supervisor`).
+"""
+
+
+class CoTrainError(Exception):
+    """Root of the errors that this app raises on purpose."""
+
+
+class UserFacingError(CoTrainError):
+    """Something that the user can mend.
+
+    message: what is wrong, a sentence.
+    field: the setting or spec field it is about, dotted (``training_params.seed``), or "".
+    remedy: what to do about it, a sentence, or "".
+    """
+
+    def __init__(self, message: str, *, field: str = "", remedy: str = "") -> None:
+        self.message = message
+        self.field = field
+        self.remedy = remedy
+        super().__init__(self.text)
+
+    @property
+    def text(self) -> str:
+        """All three parts on one line, for a log or a terminal."""
+        head = f"{self.field}: {self.message}" if self.field else self.message
+        return f"{head} {self.remedy}".rstrip()
+
+
+class SpecError(UserFacingError):
+    """A swarm's spec or an invite is wrong."""
+
+
+class SettingsError(UserFacingError):
+    """A setting, environment variable or command-line option is wrong."""
+
+
+class DataError(UserFacingError):
+    """The training data can't be had or read."""
+
+
+class DeviceError(UserFacingError):
+    """The chosen device can't be used."""
+
+
+class JoinError(UserFacingError):
+    """The swarm can't be entered."""
+
+
+class BusyError(UserFacingError):
+    """Another instance has this data folder, or the action doesn't fit the state we are in."""
+
+
+class TrainerError(UserFacingError):
+    """The trainer process didn't do what it was told."""
+
+
+class ProtocolError(CoTrainError):
+    """App and trainer don't speak the same language: a defect, or mixed versions."""

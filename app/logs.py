@@ -1,0 +1,153 @@
+"""Logs: JSON lines in a rotating file, and a ring buffer for the log page."""
+
+import json
+import logging
+import logging.handlers
+import re
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FILE_NAME = "contributor.log"
+RING_SIZE = 5000
+
+_SOURCES = {"hivemind": "peer", "trainer": "trainer", "partner": "partner"}
+_SECRETS = re.compile(
+    r"(?i)(bearer\s+|\b(?:access_?|refresh_?)?token['\"]?\s*[=:]\s*['\"]?|password['\"]?\s*[=:]\s*['\"]?)"
+    r"[^\s'\",;&]+"
+)
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of the log page. source: ``app``, ``trainer``, ``peer`` or ``partner``."""
+
+    time: float
+    level: int
+    source: str
+    text: str
+
+
+class RingBuffer(logging.Handler):
+    """The newest lines, for whoever looks. Subscribers are called on the logging thread."""
+
+    def __init__(self, size: int = RING_SIZE) -> None:
+        super().__init__()
+        self._lines: deque[LogLine] = deque(maxlen=size)
+        self._subscribers: list[Callable[[LogLine], None]] = []
+        self._guard = threading.Lock()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record as a line, and pass it on."""
+        source = _SOURCES.get(record.name.partition(".")[0], "app")
+        line = LogLine(record.created, record.levelno, source, self.format(record))
+        with self._guard:
+            self._lines.append(line)
+            subscribers = tuple(self._subscribers)
+        for subscriber in subscribers:
+            subscriber(line)
+
+    def lines(self) -> list[LogLine]:
+        """All lines kept, oldest first."""
+        with self._guard:
+            return list(self._lines)
+
+    def subscribe(self, subscriber: Callable[[LogLine], None]) -> Callable[[], None]:
+        """Call ``subscriber`` with each new line; returns the way out."""
+        with self._guard:
+            self._subscribers.append(subscriber)
+
+        def unsubscribe() -> None:
+            with self._guard:
+                self._subscribers.remove(subscriber)
+
+        return unsubscribe
+
+
+def redact(text: str) -> str:
+    """The text without what looks like a token or a password."""
+    return _SECRETS.sub(r"\1[redacted]", text)
+
+
+class _PlainFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, Any] = {
+            "time": record.created,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        entry |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return redact(json.dumps(entry, ensure_ascii=False, default=str))
+
+
+@dataclass(frozen=True)
+class Logs:
+    """The handlers of this process; `close` takes them away again."""
+
+    ring: RingBuffer
+    file: logging.Handler
+
+    def close(self) -> None:
+        """Detach from the root logger and close the file."""
+        for handler in (self.ring, self.file):
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+
+
+def start(folder: Path, *, debug: bool = False) -> Logs:
+    """Log everything of this process to the file and the ring. Warnings of ``warnings`` too."""
+    ring = RingBuffer()
+    ring.setFormatter(_PlainFormatter("%(message)s"))
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = logging.handlers.RotatingFileHandler(
+        folder / FILE_NAME, maxBytes=5_000_000, backupCount=4, encoding="utf-8"
+    )
+    (folder / FILE_NAME).chmod(0o600)
+    file.setFormatter(_JsonFormatter())
+    root = logging.getLogger()
+    root.addHandler(ring)
+    root.addHandler(file)
+    root.setLevel(logging.DEBUG if debug else logging.INFO)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.INFO if debug else logging.WARNING)
+    logging.captureWarnings(True)
+    return Logs(ring, file)
+
+
+_CHATTY = ("asyncio", "qasync", "httpx", "httpcore", "urllib3", "filelock", "matplotlib")
+
+
+def start_in_child(*, debug: bool = False) -> None:
+    """Log to stderr in the form that the supervisor reads: ``LEVEL logger: message``."""
+    logging.basicConfig(
+        format="%(levelname)s %(name)s: %(message)s",
+        level=logging.DEBUG if debug else logging.INFO,
+        force=True,
+    )
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+_CHILD_LINE = re.compile(r"(DEBUG|INFO|WARNING|ERROR|CRITICAL) ([\w.]+): (.*)", re.DOTALL)
+
+
+def log_child_line(name: str, line: str) -> None:
+    """Log a line from the stderr of the child called ``name``, at the level it says."""
+    match = _CHILD_LINE.fullmatch(line)
+    if match is None:
+        logging.getLogger(name).info("%s", line)
+        return
+    level, logger, text = match.groups()
+    logging.getLogger(f"{name}.{logger}").log(logging.getLevelNamesMapping()[level], "%s", text)

@@ -1,0 +1,76 @@
+"""Where things are: our folders in the user's home, and the resources shipped with the app."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+APP_NAME = "cotrain-contributor"
+
+RESOURCES = Path(getattr(sys, "_MEIPASS", Path(__file__).parent.parent)) / "resources"
+"""Icons, themes, translations: beside the source, or inside the frozen app."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folders:
+    """The folders of one installation. `create` makes them, readable by their owner alone."""
+
+    data: Path
+    logs: Path
+    cache: Path
+
+    @classmethod
+    def default(cls) -> "Folders":
+        """Where the platform keeps an application's data, logs and caches."""
+        return cls(
+            data=platformdirs.user_data_path(APP_NAME, appauthor=False),
+            logs=platformdirs.user_log_path(APP_NAME, appauthor=False),
+            cache=platformdirs.user_cache_path(APP_NAME, appauthor=False),
+        )
+
+    @classmethod
+    def under(cls, root: Path) -> "Folders":
+        """Everything below one folder: a second instance, a test, a portable installation."""
+        root = root.expanduser().absolute()
+        return cls(data=root, logs=root / "logs", cache=root / "cache")
+
+    @property
+    def settings_file(self) -> Path:
+        """The user's settings (JSON)."""
+        return self.data / "settings.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held by the one instance that uses this data folder."""
+        return self.data / "instance.lock"
+
+    @property
+    def instance_file(self) -> Path:
+        """The token that marks the processes of the last run, for the sweep at the next start."""
+        return self.data / "instance.token"
+
+    def identity_file(self, role: str) -> Path:
+        """The key of one of our peers: ``app`` (the embedded one) or ``trainer``."""
+        return self.data / "identities" / f"{role}.pem"
+
+    def checkpoints(self, run_id: str) -> Path:
+        """Checkpoints of one run."""
+        return self.data / "checkpoints" / run_id
+
+    def create(self) -> None:
+        """Make every folder that is missing, mode 0700."""
+        for folder in (self.data, self.logs, self.cache, self.data / "identities"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Replace a file as a whole: a crash leaves the old content or the new, never a half."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)

@@ -1,0 +1,178 @@
+"""The embedded peer: a Hivemind `DHTNode` on the running asyncio loop.
+
+It enters the swarm, lists who is connected and reads the run's progress, whether or not we
+train. hivemind is imported on first use, in a thread, since it pulls in torch.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.errors import JoinError
+from app.spec import SwarmSpec
+from app.state import PeerInfo, Run
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+log = logging.getLogger(__name__)
+
+JOIN_SECONDS = 60.0
+READ_SECONDS = 5.0
+"""Every await on the DHT has a deadline: a lost reply must not stop the app."""
+
+
+@dataclass(frozen=True)
+class Presence:
+    """How the swarm sees us. addresses: multiaddrs with the peer id, to enter by."""
+
+    peer_id: str
+    addresses: tuple[str, ...]
+
+
+async def load_hivemind() -> "ModuleType":
+    """Import hivemind off the loop's thread; later calls cost nothing."""
+    return await asyncio.to_thread(_import_swarm)
+
+
+def _import_swarm() -> "ModuleType":
+    import hivemind.dht.node  # noqa: F401  (part of the cost, so paid here as well)
+
+    import app.swarm
+
+    return app.swarm
+
+
+class EmbeddedPeer:
+    """Our node in the DHT. Join and leave as often as wanted; one swarm at a time."""
+
+    def __init__(self, identity_file: Path) -> None:
+        self._identity_file = identity_file
+        self._node: Any = None
+        self._run_id = ""
+        self._swarm: Any = None
+
+    @property
+    def joined(self) -> bool:
+        """In a swarm, as far as we know."""
+        return self._node is not None
+
+    @property
+    def alive(self) -> bool:
+        """The peer-to-peer daemon under us runs."""
+        # hivemind tells nobody when its daemon dies
+        return self._node is not None and self._node.p2p._child.returncode is None  # noqa: SLF001
+
+    async def join(self, spec: SwarmSpec, *, initial_peers: Sequence[str], port: int) -> Presence:
+        """Enter the swarm of a spec. Raises `JoinError` with the reason in words."""
+        self._swarm = await load_hivemind()
+        _note_unasked_errors(asyncio.get_running_loop())
+        identity = await asyncio.to_thread(self._swarm.load_identity, self._identity_file)
+        host = "127.0.0.1" if spec.local else "0.0.0.0"
+        create = self._create(spec, identity, initial_peers, f"/ip4/{host}/tcp/{port}")
+        try:
+            self._node = await asyncio.wait_for(create, JOIN_SECONDS)
+        except Exception as error:  # hivemind raises what its daemon printed
+            raise _explained(error, port=port, initial_peers=initial_peers) from error
+        self._run_id = spec.run_id
+        addresses = await self._node.get_visible_maddrs()
+        return Presence(identity.peer_id, tuple(str(address) for address in addresses))
+
+    async def _create(
+        self, spec: SwarmSpec, identity: Any, initial_peers: Sequence[str], address: str
+    ) -> Any:
+        from hivemind.dht.node import DHTNode
+        from hivemind.dht.validation import CompositeValidator
+
+        return await DHTNode.create(
+            initial_peers=list(initial_peers),
+            record_validator=CompositeValidator(self._swarm.validators(spec.run_id, identity.key)),
+            identity_path=str(self._identity_file),
+            check_if_identity_free=False,  # the data folder is locked: nobody else has it
+            host_maddrs=[address],
+            startup_timeout=JOIN_SECONDS,
+            use_relay=not spec.local,
+            nat_port_map=not spec.local,
+            auto_nat=not spec.local,
+        )
+
+    async def leave(self) -> None:
+        """Leave the swarm; nothing happens when we are in none."""
+        node, self._node = self._node, None
+        if node is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(node.shutdown(), READ_SECONDS)
+
+    async def peers(self) -> tuple[PeerInfo, ...]:
+        """Who we are connected to."""
+        listed = await asyncio.wait_for(self._node.p2p.list_peers(), READ_SECONDS)
+        return tuple(
+            PeerInfo(
+                peer_id=peer.peer_id.to_base58(),
+                address=str(peer.addrs[0]) if peer.addrs else "",
+            )
+            for peer in listed
+        )
+
+    async def observe(self) -> Run | None:
+        """The run's training as its records in the DHT tell; None when nobody trains."""
+        keys = [self._swarm.progress_key(self._run_id), self._swarm.metrics_key(self._run_id)]
+        reading = self._node.get_many(keys, sufficient_expiration_time=float("inf"))
+        found = await asyncio.wait_for(reading, READ_SECONDS)
+        progress, metrics = (found[key].value if found.get(key) else None for key in keys)
+        summary = self._swarm.summarize(progress, metrics)
+        if summary is None:
+            return None
+        return Run(
+            epoch=summary.epoch,
+            samples=summary.samples,
+            trainers=summary.trainers,
+            samples_per_second=summary.samples_per_second,
+            loss=summary.loss,
+        )
+
+
+def _note_unasked_errors(loop: asyncio.AbstractEventLoop) -> None:
+    """WORKAROUND (hivemind 1.1.12): it never asks how the tasks of its connection to p2pd
+    ended, so asyncio would print a traceback for each daemon that is gone."""
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        future = context.get("future") or context.get("task")
+        if "p2p_daemon_bindings" in repr(future):
+            log.debug("hivemind's connection to its daemon: %r", context.get("exception"))
+        else:
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(handle)
+
+
+def _explained(error: Exception, *, port: int, initial_peers: Sequence[str]) -> JoinError:
+    text = str(error)
+    if "address already in use" in text:
+        return JoinError(
+            f"TCP port {port} is taken by another program.",
+            field="dht_port",
+            remedy="Choose another port in the settings, or 0 for any free one.",
+        )
+    if "bootstrap" in text or "none of the initial_peers" in text:
+        return JoinError(
+            f"none of the {len(initial_peers)} peers to enter by can be reached.",
+            field="initial_peers",
+            remedy="Check your network, or ask for a new invite: the peers may be off.",
+        )
+    if isinstance(error, TimeoutError):
+        return JoinError(
+            f"the swarm didn't answer within {JOIN_SECONDS:.0f} s.",
+            field="initial_peers",
+            remedy="Check your network and try again.",
+        )
+    log.error("joining failed", exc_info=error)
+    return JoinError(
+        f"the peer-to-peer node can't start: {text.splitlines()[0] if text else error!r}.",
+        remedy="See the log for details, and try again.",
+    )

@@ -1,0 +1,256 @@
+"""Every message between the app and its trainer, in both directions.
+
+One JSON object a line: commands on the trainer's stdin, reports on a private duplicate of its
+stdout. The set is closed: an unknown message, or a field of the wrong type, is a
+`ProtocolError`, since both ends come from the same installation.
+"""
+
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import msgspec
+
+from app.errors import ProtocolError
+
+VERSION = 1
+"""Raised with every change of a message; the trainer says its own in `Hello`."""
+
+
+class TrainerPhase(StrEnum):
+    """What the trainer is doing."""
+
+    LOADING = "loading"  # importing torch and hivemind
+    PREPARING_DATA = "preparing-data"
+    PREPARING_MODEL = "preparing-model"
+    JOINING = "joining"
+    SYNCHRONIZING = "synchronizing"  # downloading the swarm's state from a peer
+    TRAINING = "training"
+    AVERAGING = "averaging"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
+    """Base of all messages; the tag on the wire (``type``) is the class name."""
+
+
+# --- commands: app -> trainer
+
+
+class Start(Message, frozen=True):
+    """Prepare, join and train. The first command, once per process.
+
+    spec: a `SwarmSpec` as JSON.
+    initial_peers: multiaddrs to enter by, our own embedded peer first.
+    port: TCP port of the trainer's peer, 0 for any free one.
+    host: address to listen on (``127.0.0.1`` for a swarm of this machine alone).
+    threads: CPU threads for torch.
+    report_interval: seconds between two `Progress` reports.
+    """
+
+    id: int
+    spec: dict[str, Any]
+    initial_peers: tuple[str, ...]
+    identity_file: str
+    checkpoint_dir: str
+    cache_dir: str
+    device: str
+    threads: int
+    host: str = "0.0.0.0"
+    port: int = 0
+    client_mode: bool = False
+    report_interval: float = 0.5
+    checkpoint_interval: float = 30.0
+
+
+class Pause(Message, frozen=True):
+    """Stop computing, stay in the swarm."""
+
+    id: int
+
+
+class Resume(Message, frozen=True):
+    """Go on computing."""
+
+    id: int
+
+
+class Stop(Message, frozen=True):
+    """Write a checkpoint, leave the swarm, exit."""
+
+    id: int
+
+
+Command = Start | Pause | Resume | Stop
+
+
+# --- reports: trainer -> app
+
+
+class Device(Message, frozen=True):
+    """A device that torch can train on. memory: bytes, 0 where not known."""
+
+    id: str  # as torch names it: "cpu", "cuda:0", "mps"
+    name: str
+    memory: int
+
+
+class Devices(Message, frozen=True):
+    """The answer to ``--trainer --devices``: every device torch can use, CPU last."""
+
+    devices: tuple[Device, ...]
+    torch_version: str
+
+
+class Hello(Message, frozen=True):
+    """First report: this trainer is alive and speaks this version."""
+
+    version: int
+    pid: int
+
+
+class Ack(Message, frozen=True):
+    """The command with this id took effect."""
+
+    id: int
+
+
+class PhaseChanged(Message, frozen=True):
+    """The trainer does something else now."""
+
+    phase: TrainerPhase
+
+
+class Ready(Message, frozen=True):
+    """The trainer is in the swarm, its model built. parameters: count; addresses: multiaddrs."""
+
+    peer_id: str
+    addresses: tuple[str, ...]
+    device: str
+    device_name: str
+    precision: str
+    parameters: int
+    micro_batch_size: int
+    resumed_epoch: int | None
+
+
+class Progress(Message, frozen=True):
+    """How training does, a few times a second at most, whatever the rate of steps.
+
+    step: micro-batches since this trainer started. loss: mean cross-entropy per token (nats)
+    since the last report, None where no step ended. Rates are over the last few seconds of
+    computing. samples, tokens, compute_seconds: totals since start.
+    epoch_samples: own samples in the epoch under way; swarm_samples: everybody's, of
+    target_batch_size. eta: seconds until the swarm has its batch. peers: trainers in the run,
+    this one included.
+    """
+
+    step: int
+    epoch: int
+    loss: float | None
+    samples_per_second: float | None
+    tokens_per_second: float | None
+    samples: int
+    tokens: int
+    compute_seconds: float
+    epoch_samples: int
+    swarm_samples: int
+    target_batch_size: int
+    eta: float | None
+    peers: int
+
+
+class RoundEnded(Message, frozen=True):
+    """One epoch's averaging. peers: group size, 1 when alone; seconds: blocked in it;
+    samples: own samples that entered; failure: why the group failed, "" when it didn't."""
+
+    epoch: int
+    peers: int
+    seconds: float
+    samples: int
+    failure: str
+
+
+class SampleDiscarded(Message, frozen=True):
+    """Own samples of this epoch were dropped (a loss or gradient that was not finite)."""
+
+    epoch: int
+    samples: int
+    reason: str
+
+
+class CheckpointSaved(Message, frozen=True):
+    """A checkpoint is on the disk."""
+
+    epoch: int
+    seconds: float
+
+
+class Problem(Message, frozen=True):
+    """The trainer can't go on, or was refused something; the parts of a `UserFacingError`.
+
+    expected: False for a defect of ours (the text is then a traceback's last line).
+    """
+
+    message: str
+    field: str = ""
+    remedy: str = ""
+    expected: bool = True
+
+
+class EndReason(StrEnum):
+    """Why a trainer left by itself."""
+
+    STOPPED = "stopped"  # it was told to
+    COMPLETED = "completed"  # the spec's stop condition is reached
+    FAILED = "failed"  # a Problem went before
+    ABANDONED = "abandoned"  # the app is gone
+
+
+class Ended(Message, frozen=True):
+    """Last report."""
+
+    reason: EndReason
+
+
+Report = (
+    Hello
+    | Ack
+    | PhaseChanged
+    | Ready
+    | Progress
+    | RoundEnded
+    | SampleDiscarded
+    | CheckpointSaved
+    | Problem
+    | Devices
+    | Ended
+)
+
+T = TypeVar("T")
+
+_encoder = msgspec.json.Encoder()
+_commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+_reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
+
+
+def encode(message: Command | Report) -> bytes:
+    """One line, with its newline. Floats that JSON lacks (NaN, infinity) become null."""
+    return _encoder.encode(message) + b"\n"
+
+
+def decode_command(line: bytes) -> Command:
+    """Parse a line from the app; raises `ProtocolError`."""
+    return _decode(_commands, line)
+
+
+def decode_report(line: bytes) -> Report:
+    """Parse a line from the trainer; raises `ProtocolError`."""
+    return _decode(_reports, line)
+
+
+def _decode(decoder: "msgspec.json.Decoder[T]", line: bytes) -> T:
+    try:
+        return decoder.decode(line)
+    except msgspec.MsgspecError as error:
+        raise ProtocolError(f"not a message of ours: {error}: {line[:200]!r}") from error

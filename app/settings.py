@@ -1,0 +1,106 @@
+"""The user's settings: one frozen value, from the file < the environment < the command line."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    JsonConfigSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from app.errors import SettingsError
+from app.paths import write_atomically
+
+
+class Settings(BaseSettings):
+    """What can be set. Each field stands in the file under its own name, and in the
+    environment under its alias (those without ``COTRAIN_`` are the contract's).
+
+    device: as torch names it, ``cpu``, ``cuda:0``, ``mps``; ``auto`` for the first GPU, or CPU.
+    threads: CPU threads of the trainer; 0 for all cores but one.
+    dht_port, server_port: TCP ports of the embedded peer and of the trainer's; when one is
+    taken, a free one is used and said. 0 is any free port.
+    initial_peers: multiaddrs to enter by, besides the spec's; a comma list in the environment.
+    debug: log in detail, and measure how long the loop stalls.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    device: str = Field("auto", validation_alias="COTRAIN_DEVICE", pattern=r"^[a-z]+(:\d+)?$")
+    threads: int = Field(0, validation_alias="COTRAIN_THREADS", ge=0, le=1024)
+    theme: Literal["system", "light", "dark"] = Field("system", validation_alias="COTRAIN_THEME")
+    language: Literal["system", "en", "zh_CN"] = Field(
+        "system", validation_alias="COTRAIN_LANGUAGE"
+    )
+    dht_port: int = Field(8080, validation_alias="HIVEMIND_DHT_PORT", ge=0, le=65535)
+    server_port: int = Field(8081, validation_alias="HIVEMIND_SERVER_PORT", ge=0, le=65535)
+    initial_peers: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), validation_alias="HIVEMIND_INITIAL_PEERS"
+    )
+    debug: bool = Field(False, validation_alias="DEBUG")
+
+    @field_validator("initial_peers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The command line first, then the environment; `load` adds the file behind them."""
+        return init_settings, env_settings
+
+
+def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
+    """Read the settings; ``overrides`` are the command line's, by field name.
+
+    Raises `SettingsError` with the field and what it may be; a missing file is fine.
+    """
+
+    class WithFile(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *args: Any, **sources: Any
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            first = super().settings_customise_sources(settings_cls, *args, **sources)
+            return (*first, JsonConfigSettingsSource(settings_cls, json_file=file))
+
+    try:
+        return WithFile(**(overrides or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"{first['msg']} (it is {first['input']!r}).",
+            field=name,
+            remedy=f"Correct it in {file}, the environment or the command line.",
+        ) from error
+    except (ValueError, TypeError, RecursionError) as error:  # not JSON, no object, too deep
+        raise SettingsError(
+            f"the settings file can't be read: {error}",
+            field=str(file),
+            remedy="Correct the file, or move it away to start with default settings.",
+        ) from error
+
+
+def save(file: Path, changes: dict[str, Any]) -> None:
+    """Write changed fields into the file, keeping the others; never what only the environment
+    or the command line said. The caller has validated them by building a `Settings`."""
+    try:
+        kept = json.loads(file.read_bytes())
+    except (FileNotFoundError, ValueError):
+        kept = {}
+    write_atomically(file, json.dumps(kept | changes, indent=2, ensure_ascii=False).encode())

@@ -1,0 +1,350 @@
+"""A swarm's spec: what an invite, a backend session or a training task carries.
+
+Declarative only: it never carries or names code. It is validated whole before anything
+starts, and what is wrong is said by field.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from app.errors import SpecError
+
+MAX_SPEC_BYTES = 64 * 1024
+"""An invite is small; what is larger isn't one."""
+
+MODEL_TYPES = (
+    "gpt2",
+    "gpt_neo",
+    "gpt_neox",
+    "llama",
+    "mistral",
+    "olmo2",
+    "opt",
+    "phi",
+    "qwen2",
+    "qwen3",
+)
+"""Causal language models of ``transformers`` that a spec may ask for: all are built from
+their config alone, by code that ships with the library."""
+
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_MULTIADDR = re.compile(r"(/[a-z0-9]+/[A-Za-z0-9.:%_-]+)+/p2p/[A-Za-z0-9]{20,80}")
+_CONFIG_KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_CODE_KEYS = frozenset({"auto_map", "trust_remote_code", "custom_pipelines", "architectures"})
+_OUR_KEYS = frozenset({"dtype", "torch_dtype", "attn_implementation", "use_cache"})
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class ModelSpec(_Part):
+    """A model type of `MODEL_TYPES`, and fields of its config class, such as ``n_layer``."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    model_type: Literal[MODEL_TYPES]  # type: ignore[valid-type]
+
+    @property
+    def fields(self) -> dict[str, JsonValue]:
+        """The config fields, without the model type."""
+        return dict(self.model_extra or {})
+
+    @model_validator(mode="after")
+    def _only_config_fields(self) -> "ModelSpec":
+        for key in self.fields:
+            if key in _CODE_KEYS:
+                raise ValueError(f"'{key}' names code, which a spec may not; remove it")
+            if key in _OUR_KEYS:
+                raise ValueError(f"'{key}' is chosen by each machine; remove it")
+            if not _CONFIG_KEY.fullmatch(key):
+                raise ValueError(f"{key!r} is no name of a config field")
+        return self
+
+
+class OptimizerSpec(_Part):
+    """The optimizer that every peer runs on the averaged gradient."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(1e-3, gt=0, le=10, allow_inf_nan=False)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
+        0.9,
+        0.95,
+    )
+    eps: float = Field(1e-8, gt=0, le=1)
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    momentum: float = Field(0.0, ge=0, lt=1)
+
+
+class ScheduleSpec(_Part):
+    """The learning rate over the epochs: warm-up, then constant or decay to zero."""
+
+    name: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_epochs: int = Field(0, ge=0, le=10**9)
+    total_epochs: int | None = Field(None, gt=0, le=10**9)
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> "ScheduleSpec":
+        if self.name != "constant" and self.total_epochs is None:
+            raise ValueError(f"a {self.name} schedule needs total_epochs")
+        if self.total_epochs is not None and self.total_epochs <= self.warmup_epochs:
+            raise ValueError("total_epochs must be larger than warmup_epochs")
+        return self
+
+
+class AveragingSpec(_Part):
+    """How peers average. Every peer of a run must use the same compression.
+
+    matchmaking_seconds: how long a group gathers; the shortest possible epoch.
+    timeout_seconds: cap on one round, so how long a dead peer can block the others.
+    record_seconds: how long a peer counts as present after its last word.
+    """
+
+    compression: Literal["none", "float16"] = "float16"
+    matchmaking_seconds: float = Field(15.0, ge=1, le=600)
+    timeout_seconds: float = Field(60.0, ge=2, le=3600)
+    record_seconds: float = Field(45.0, ge=5, le=3600)
+
+    @model_validator(mode="after")
+    def _group_gathers_in_time(self) -> "AveragingSpec":
+        if self.timeout_seconds < 2 * self.matchmaking_seconds:
+            raise ValueError("timeout_seconds must be at least twice matchmaking_seconds")
+        return self
+
+
+class StopSpec(_Part):
+    """When the run is complete; whichever comes first, never if none is given."""
+
+    epochs: int | None = Field(None, gt=0, le=10**9)
+    minutes: float | None = Field(None, gt=0, le=10**7)
+
+
+class TrainingSpec(_Part):
+    """How the swarm trains. A sample is one sequence of ``sequence_length`` tokens.
+
+    strategy: ``gradient-averaging``: all peers fill a target batch together, average its
+    gradient, and step once.
+    target_batch_size: samples of all peers together in an epoch.
+    micro_batch_size: samples of a step on one machine, or ``auto``.
+    """
+
+    strategy: Literal["gradient-averaging"] = "gradient-averaging"
+    target_batch_size: int = Field(gt=0, le=10**9)
+    micro_batch_size: Annotated[int, Field(gt=0, le=65536)] | Literal["auto"] = "auto"
+    sequence_length: int = Field(gt=0, le=1_048_576)
+    optimizer: OptimizerSpec = OptimizerSpec()
+    schedule: ScheduleSpec = ScheduleSpec()
+    averaging: AveragingSpec = AveragingSpec()
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    seed: int = Field(0, ge=0, lt=2**63)
+    stop: StopSpec = StopSpec()
+
+    @model_validator(mode="after")
+    def _batches_fit(self) -> "TrainingSpec":
+        micro = self.micro_batch_size
+        if isinstance(micro, int) and self.target_batch_size < micro:
+            raise ValueError(
+                f"target_batch_size {self.target_batch_size} is smaller than micro_batch_size"
+                f" {micro}; make it at least {micro}"
+            )
+        return self
+
+
+class BytesTokenizer(_Part):
+    """Each byte of the UTF-8 text is a token: a vocabulary of 256, nothing to load."""
+
+    kind: Literal["bytes"] = "bytes"
+
+
+class FileTokenizer(_Part):
+    """A ``tokenizer.json`` of the ``tokenizers`` library on this machine."""
+
+    kind: Literal["file"]
+    path: str = Field(min_length=1, max_length=4096)
+
+
+_Tokenizer = Annotated[BytesTokenizer | FileTokenizer, Field(discriminator="kind")]
+
+
+class _Source(_Part):
+    tokenizer: _Tokenizer = BytesTokenizer()
+
+
+class BuiltinData(_Source):
+    """The text that ships with Python: ``pydoc_data.topics``, about 470 KB of English."""
+
+    source: Literal["builtin"]
+    name: Literal["python-docs"] = "python-docs"
+
+
+class FileData(_Source):
+    """Files on this machine. format: by the file's ending unless said; text_field: the column
+    or key that holds the text in JSON lines and parquet."""
+
+    source: Literal["files"]
+    paths: tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...] = Field(
+        min_length=1, max_length=10_000
+    )
+    format: Literal["auto", "text", "jsonl", "parquet"] = "auto"
+    text_field: str = "text"
+
+
+class HttpsData(_Source):
+    """One file behind an https address, kept in the cache, refused if its hash differs."""
+
+    source: Literal["https"]
+    url: str = Field(pattern=r"^https://[^\s]+$", max_length=2048)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    format: Literal["auto", "text", "jsonl", "parquet"] = "auto"
+    text_field: str = "text"
+
+
+class HubData(_Source):
+    """A data set of the Hugging Face hub, streamed; never one that needs code to load."""
+
+    source: Literal["hub"]
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?$", max_length=200)
+    config: str | None = Field(None, max_length=200)
+    split: str = Field("train", max_length=200)
+    revision: str | None = Field(None, max_length=100)
+    text_field: str = "text"
+
+
+DataSpec = Annotated[BuiltinData | FileData | HttpsData | HubData, Field(discriminator="source")]
+
+
+class SwarmSpec(_Part):
+    """Which swarm, which model, how to train, on what.
+
+    run_id: prefix of the run's keys in the DHT, so the same for all peers.
+    initial_peers: multiaddrs to enter by; empty for the first peer of a swarm.
+    local: this machine alone: listen on loopback only, on free ports.
+    session_id, training_id: the backend's numbers, where it offers the swarm.
+    """
+
+    version: Literal[1] = 1
+    run_id: str
+    title: str = Field("", max_length=200)
+    initial_peers: tuple[str, ...] = Field((), max_length=64)
+    local: bool = False
+    session_id: int | None = Field(None, ge=0)
+    training_id: str | None = Field(None, max_length=64)
+    model: ModelSpec = Field(alias="model_config")
+    training: TrainingSpec = Field(alias="training_params")
+    data: DataSpec = Field(alias="dataset_info")
+
+    @field_validator("run_id")
+    @classmethod
+    def _is_a_key(cls, value: str) -> str:
+        if not _RUN_ID.fullmatch(value):
+            raise ValueError("a run id is 1 to 100 letters, digits, '-' and '_'")
+        return value
+
+    @field_validator("initial_peers")
+    @classmethod
+    def _are_multiaddrs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            if not _MULTIADDR.fullmatch(address):
+                raise ValueError(
+                    f"{address[:100]!r} is no address of a peer, such as"
+                    " /ip4/203.0.113.7/tcp/8080/p2p/QmNb…"
+                )
+        return value
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.title or self.run_id
+
+    def to_json(self) -> dict[str, Any]:
+        """The wire form; `parse` reads it back."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def parse(content: dict[str, Any]) -> SwarmSpec:
+    """Validate a spec as a whole. Raises `SpecError`, which names the first wrong field."""
+    try:
+        return SwarmSpec.model_validate(content)
+    except ValidationError as error:
+        raise _as_spec_error(error) from error
+
+
+def load(path: Path) -> SwarmSpec:
+    """Read and validate a spec file (JSON, ``*.cotrain``). Raises `SpecError`."""
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_SPEC_BYTES + 1)
+    except OSError as error:
+        raise SpecError(
+            f"can't be read: {error.strerror}.",
+            field=str(path),
+            remedy="Check the path and that you may read the file.",
+        ) from error
+    if len(raw) > MAX_SPEC_BYTES:
+        raise SpecError("is too large to be a swarm's spec.", field=str(path))
+    try:
+        content = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise SpecError(
+            f"is not valid JSON: {error}.", field=str(path), remedy="Ask for the file again."
+        ) from error
+    if not isinstance(content, dict):
+        raise SpecError("holds no JSON object, so no swarm's spec.", field=str(path))
+    return parse(content)
+
+
+def _as_spec_error(error: ValidationError) -> SpecError:
+    first = error.errors()[0]
+    more = error.error_count() - 1
+    field = _field_name(first)
+    message, remedy = _explained(first, field)
+    if more:
+        remedy = f"{remedy} ({more} more after it)".strip()
+    return SpecError(message, field=field, remedy=remedy)
+
+
+_TAGS = frozenset({"builtin", "files", "https", "hub", "bytes", "file", "literal['auto']"})
+"""What pydantic puts into a location for the branch of a union it tried."""
+
+
+def _field_name(detail: ErrorDetails) -> str:
+    parts = [str(part) for part in detail["loc"] if part not in _TAGS and "-" not in str(part)]
+    if "target_batch_size" in detail["msg"] and parts == ["training_params"]:
+        parts.append("target_batch_size")
+    return ".".join(parts) or "spec"
+
+
+def _explained(detail: ErrorDetails, field: str) -> tuple[str, str]:
+    message = detail["msg"].removeprefix("Value error, ")
+    match detail["type"]:
+        case "missing":
+            return "is missing.", "Add it to the spec."
+        case "extra_forbidden":
+            return "is not a field of a spec.", "Remove it, or check its spelling."
+        case "literal_error" if field.endswith("model_type"):
+            return (
+                f"{detail['input']!r} is not a model type this app trains.",
+                f"Use one of {', '.join(MODEL_TYPES)}.",
+            )
+        case "value_error":
+            return f"{message}.", ""
+        case _:
+            return f"{message} (it is {_shortened(detail['input'])}).", "Correct the value."
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"

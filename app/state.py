@@ -1,0 +1,381 @@
+"""What the app knows, as one frozen value, and the one pure function that changes it."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from app import protocol
+from app.protocol import Device, TrainerPhase
+
+
+class Phase(StrEnum):
+    """Where we are, in one word."""
+
+    DISCONNECTED = "disconnected"
+    JOINING = "joining"
+    WATCHING = "watching"  # in the swarm, not training
+    PREPARING = "preparing"
+    TRAINING = "training"
+    AVERAGING = "averaging"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    FAILED = "failed"  # training ended by itself, and someone must act
+
+    @property
+    def has_trainer(self) -> bool:
+        """A trainer process is there, or about to be."""
+        return self in _WITH_TRAINER
+
+
+_WITH_TRAINER = frozenset(
+    {Phase.PREPARING, Phase.TRAINING, Phase.AVERAGING, Phase.PAUSED, Phase.STOPPING}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Something to show until it is mended; parts as in `UserFacingError`."""
+
+    message: str
+    field: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swarm:
+    """The swarm we are in, or about to join: from its spec."""
+
+    run_id: str
+    title: str
+    model_type: str
+    dataset: str
+    target_batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeerInfo:
+    """A peer that the embedded node is connected to."""
+
+    peer_id: str
+    address: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The swarm's training. samples: gathered for the epoch under way; trainers: peers that
+    train; samples_per_second: all of them together; loss: mean cross-entropy per token over
+    them; eta: seconds until the target batch is full. None where not known."""
+
+    epoch: int = 0
+    samples: int = 0
+    trainers: int = 0
+    samples_per_second: float | None = None
+    loss: float | None = None
+    eta: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """How an averaging round went. peers: group size, 1 when alone; seconds blocked in it."""
+
+    epoch: int
+    peers: int
+    seconds: float
+    failure: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Our own trainer. loss: cross-entropy per token; epoch_samples: ours in this epoch."""
+
+    device: str
+    device_name: str = ""
+    precision: str = ""
+    parameters: int | None = None
+    micro_batch_size: int | None = None
+    resumed_epoch: int | None = None
+    step: int = 0
+    epoch: int = 0
+    loss: float | None = None
+    samples_per_second: float | None = None
+    tokens_per_second: float | None = None
+    samples: int = 0
+    tokens: int = 0
+    compute_seconds: float = 0.0
+    epoch_samples: int = 0
+    last_round: Round | None = None
+    checkpoint_epoch: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContributorState:
+    """Everything that a front end shows, apart from the charts' history and the log.
+
+    step_of_preparation: what PREPARING is about just now. devices: empty until probed, which
+    `devices_known` tells apart from "none". device: id of the chosen one. restart_at: when a
+    trainer that ended unexpectedly is started again, seconds since the epoch. completed: the
+    run's stop condition was reached.
+    """
+
+    phase: Phase = Phase.DISCONNECTED
+    problem: Problem | None = None
+    step_of_preparation: TrainerPhase | None = None
+    swarm: Swarm | None = None
+    peer_id: str = ""
+    addresses: tuple[str, ...] = ()
+    peers: tuple[PeerInfo, ...] = ()
+    run: Run | None = None
+    training: Training | None = None
+    devices: tuple[Device, ...] = ()
+    devices_known: bool = False
+    device: str = "auto"
+    restart_at: float | None = None
+    completed: bool = False
+
+
+# --- events that don't come from the trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinBegan:
+    """The embedded peer starts to enter a swarm."""
+
+    swarm: Swarm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joined:
+    """The embedded peer is in the swarm."""
+
+    peer_id: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinFailed:
+    """The embedded peer could not enter."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """The embedded peer left the swarm."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeersListed:
+    """The embedded peer looked who it is connected to."""
+
+    peers: tuple[PeerInfo, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunObserved:
+    """The embedded peer read the run's records in the DHT; None when there are none."""
+
+    run: Run | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceChosen:
+    """The user (or a setting) chose where to train."""
+
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRequested:
+    """A trainer is being started."""
+
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopRequested:
+    """The trainer is being stopped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerGone:
+    """The trainer process ended. problem: why, when nobody asked for it; completed: the spec's
+    stop condition is reached; restart_at: when it is started again by itself, if it is."""
+
+    problem: Problem | None = None
+    completed: bool = False
+    restart_at: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestartCancelled:
+    """The trainer that ended unexpectedly is not started again by itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemRaised:
+    """An action was refused; training and swarm are as they were."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemDismissed:
+    """The user has read it."""
+
+
+Event = (
+    protocol.Report
+    | JoinBegan
+    | Joined
+    | JoinFailed
+    | Left
+    | PeersListed
+    | RunObserved
+    | DeviceChosen
+    | TrainingRequested
+    | StopRequested
+    | TrainerGone
+    | RestartCancelled
+    | ProblemRaised
+    | ProblemDismissed
+)
+
+
+def after(state: ContributorState, event: Event) -> ContributorState:
+    """The state that follows an event. Pure; an event that changes nothing returns `state`."""
+    match event:
+        case JoinBegan(swarm=swarm):
+            return replace(state, phase=Phase.JOINING, swarm=swarm, problem=None)
+        case Joined(peer_id=peer_id, addresses=addresses):
+            phase = Phase.WATCHING if state.phase is Phase.JOINING else state.phase
+            return replace(state, phase=phase, peer_id=peer_id, addresses=addresses)
+        case JoinFailed(problem=problem):
+            return replace(state, phase=Phase.DISCONNECTED, problem=problem)
+        case Left():
+            return ContributorState(
+                devices=state.devices, devices_known=state.devices_known, device=state.device
+            )
+        case PeersListed(peers=peers):
+            return replace(state, peers=peers)
+        case RunObserved(run=run):
+            return replace(state, run=_observed(state, run))
+        case protocol.Devices(devices=devices):
+            return replace(state, devices=devices, devices_known=True)
+        case DeviceChosen(device=device):
+            return replace(state, device=device)
+        case ProblemRaised(problem=problem):
+            return replace(state, problem=problem)
+        case ProblemDismissed():
+            return replace(state, problem=None)
+        case _:
+            return _after_training(state, event)
+
+
+def _after_training(state: ContributorState, event: Event) -> ContributorState:
+    match event:
+        case TrainingRequested(device=device):
+            return replace(
+                state,
+                phase=Phase.PREPARING,
+                problem=None,
+                training=Training(device=device),
+                restart_at=None,
+                completed=False,
+            )
+        case StopRequested():
+            return replace(state, phase=Phase.STOPPING, step_of_preparation=None)
+        case TrainerGone():
+            return _without_trainer(state, event)
+        case RestartCancelled():
+            return replace(state, restart_at=None)
+        case _ if state.training is None or not state.phase.has_trainer:
+            return state  # a late word of a trainer that is gone
+        case protocol.PhaseChanged(phase=phase):
+            return _in_trainer_phase(state, phase)
+        case protocol.Problem(message=message, field=field, remedy=remedy):
+            return replace(state, problem=Problem(message=message, field=field, remedy=remedy))
+        case _:
+            return _after_report(state, state.training, event)
+
+
+def _after_report(state: ContributorState, own: Training, event: Event) -> ContributorState:
+    match event:
+        case protocol.Ready():
+            own = replace(
+                own,
+                device_name=event.device_name,
+                precision=event.precision,
+                parameters=event.parameters,
+                micro_batch_size=event.micro_batch_size,
+                resumed_epoch=event.resumed_epoch,
+            )
+        case protocol.Progress():
+            own = replace(
+                own,
+                step=event.step,
+                epoch=event.epoch,
+                loss=own.loss if event.loss is None else event.loss,
+                samples_per_second=event.samples_per_second,
+                tokens_per_second=event.tokens_per_second,
+                samples=event.samples,
+                tokens=event.tokens,
+                compute_seconds=event.compute_seconds,
+                epoch_samples=event.epoch_samples,
+            )
+            state = replace(state, run=_run_of(state.run, event))
+        case protocol.RoundEnded():
+            own = replace(
+                own,
+                last_round=Round(
+                    epoch=event.epoch,
+                    peers=event.peers,
+                    seconds=event.seconds,
+                    failure=event.failure,
+                ),
+            )
+        case protocol.CheckpointSaved(epoch=epoch):
+            own = replace(own, checkpoint_epoch=epoch)
+        case _:
+            return state
+    return replace(state, training=own)
+
+
+_PHASES = {
+    TrainerPhase.TRAINING: Phase.TRAINING,
+    TrainerPhase.AVERAGING: Phase.AVERAGING,
+    TrainerPhase.PAUSED: Phase.PAUSED,
+    TrainerPhase.STOPPING: Phase.STOPPING,
+}
+
+
+def _in_trainer_phase(state: ContributorState, phase: TrainerPhase) -> ContributorState:
+    if state.phase is Phase.STOPPING:
+        return state
+    step = None if phase in _PHASES else phase
+    return replace(state, phase=_PHASES.get(phase, Phase.PREPARING), step_of_preparation=step)
+
+
+def _without_trainer(state: ContributorState, gone: TrainerGone) -> ContributorState:
+    rest = replace(state, training=None, step_of_preparation=None, completed=gone.completed)
+    if not state.phase.has_trainer:
+        return rest
+    if gone.problem is not None:
+        return replace(rest, phase=Phase.FAILED, problem=gone.problem, restart_at=gone.restart_at)
+    return replace(rest, phase=Phase.WATCHING)
+
+
+def _run_of(run: Run | None, progress: protocol.Progress) -> Run:
+    """Our trainer's view of the run, fresher than the DHT's; loss and rate are not in it."""
+    return replace(
+        run or Run(),
+        epoch=progress.epoch,
+        samples=progress.swarm_samples,
+        trainers=progress.peers,
+        eta=progress.eta,
+    )
+
+
+def _observed(state: ContributorState, run: Run | None) -> Run | None:
+    reporting = state.phase in (Phase.TRAINING, Phase.AVERAGING) and state.run is not None
+    if run is not None and reporting and state.run is not None:
+        return replace(state.run, loss=run.loss, samples_per_second=run.samples_per_second)
+    return run

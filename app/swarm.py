@@ -1,0 +1,154 @@
+"""What a run looks like in the DHT: its keys, its validators, and who signs.
+
+Imports hivemind (and so torch, some seconds): import this module late and off the loop's
+thread. Used by the embedded peer and by the trainer, which must agree on all of it.
+
+The records are Hivemind's own. ``{run_id}_progress`` is `hivemind.Optimizer`'s;
+``{run_id}_metrics`` follows the convention of hivemind's ALBERT example.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hivemind.dht.crypto import RSASignatureValidator
+from hivemind.dht.schema import BytesWithPublicKey, SchemaValidator
+from hivemind.dht.validation import RecordValidatorBase
+from hivemind.optim.progress_tracker import TrainingProgressSchema
+from hivemind.p2p import PeerID
+from hivemind.p2p.p2p_daemon import P2P
+from hivemind.proto import crypto_pb2
+from hivemind.utils.crypto import RSAPrivateKey
+from hivemind.utils.logging import use_hivemind_log_handler
+from pydantic.v1 import BaseModel, StrictFloat, confloat, conint
+
+use_hivemind_log_handler("nowhere")  # its records go to the root logger, as everybody's
+
+
+def _means_something(record: logging.LogRecord) -> bool:
+    """WORKAROUND (hivemind 1.1.12): whenever an averager ends, the DHT process logs an error
+    with a traceback, as a reply to the averager can't be delivered any more."""
+    return not (record.exc_info and isinstance(record.exc_info[1], FileNotFoundError))
+
+
+logging.getLogger("hivemind.dht.dht").addFilter(_means_something)
+
+METRICS_SECONDS = 60.0
+"""How long a metrics record lives."""
+
+
+class LocalMetrics(BaseModel):
+    """A trainer's word on its training. loss: sum over ``mini_steps`` micro-batches."""
+
+    step: conint(ge=0, strict=True)  # type: ignore[valid-type]
+    samples_per_second: confloat(ge=0.0, strict=True)  # type: ignore[valid-type]
+    samples_accumulated: conint(ge=0, strict=True)  # type: ignore[valid-type]
+    loss: StrictFloat
+    mini_steps: conint(ge=0, strict=True)  # type: ignore[valid-type]
+
+
+class MetricSchema(BaseModel):
+    """The record under ``{run_id}_metrics``: one entry a trainer, signed by it."""
+
+    metrics: dict[BytesWithPublicKey, LocalMetrics]  # type: ignore[valid-type]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The key of a peer: it names the peer in libp2p and signs its records."""
+
+    peer_id: str
+    key: RSAPrivateKey
+
+    @property
+    def raw(self) -> bytes:
+        """The peer id as bytes."""
+        return PeerID.from_base58(self.peer_id).to_bytes()
+
+
+def load_identity(path: Path) -> Identity:
+    """Read a peer's key, or make one (RSA-2048, mode 0400) where there is none yet."""
+    if not path.exists():
+        _generate(path)
+    raw = path.read_bytes()
+    key = RSAPrivateKey.__new__(RSAPrivateKey)
+    key.__setstate__({"_private_key": _private_key_of(raw)})
+    return Identity(peer_id=PeerID.from_identity(raw).to_base58(), key=key)
+
+
+def _private_key_of(identity: bytes) -> bytes:
+    """The DER inside libp2p's protobuf."""
+    return bytes(crypto_pb2.PrivateKey.FromString(identity).data)  # type: ignore[attr-defined]
+
+
+def _generate(path: Path) -> None:
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    os.close(descriptor)  # hivemind writes first and restricts afterwards
+    P2P.generate_identity(str(temporary))
+    temporary.replace(path)
+
+
+def sign_everything_with(identity: Identity) -> None:
+    """Make this identity the process-wide key of hivemind.
+
+    WORKAROUND (hivemind 1.1.12): the process-wide key is new at every start, so a restarted
+    trainer's old progress record would count as another peer until it expires.
+    """
+    RSAPrivateKey._process_wide_key = identity.key  # noqa: SLF001
+
+
+def validators(run_id: str, key: RSAPrivateKey) -> list[RecordValidatorBase]:
+    """The validators that every node of the run carries; without them, reading the progress
+    hangs (hivemind 1.1.12), and anybody could overwrite it."""
+    return [
+        SchemaValidator(TrainingProgressSchema, prefix=run_id),
+        SchemaValidator(MetricSchema, prefix=run_id),
+        RSASignatureValidator(key),
+    ]
+
+
+def progress_key(run_id: str) -> str:
+    """Where the trainers of a run say how far they are."""
+    return f"{run_id}_progress"
+
+
+def metrics_key(run_id: str) -> str:
+    """Where the trainers of a run say their loss."""
+    return f"{run_id}_metrics"
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """All trainers' records taken together; None where not known."""
+
+    epoch: int
+    samples: int
+    trainers: int
+    samples_per_second: float
+    loss: float | None
+
+
+def summarize(
+    progress: Mapping[Any, Any] | None, metrics: Mapping[Any, Any] | None
+) -> RunSummary | None:
+    """Sum up the two records of a run; None when nobody trains."""
+    entries = [entry.value for entry in (progress or {}).values() if entry.value is not None]
+    if not entries:
+        return None
+    epoch = max(entry["epoch"] for entry in entries)
+    return RunSummary(
+        epoch=epoch,
+        samples=sum(e["samples_accumulated"] for e in entries if e["epoch"] == epoch),
+        trainers=len(entries),
+        samples_per_second=sum(e["samples_per_second"] for e in entries),
+        loss=_mean_loss([entry.value for entry in (metrics or {}).values()]),
+    )
+
+
+def _mean_loss(entries: list[dict[str, Any]]) -> float | None:
+    steps = sum(entry["mini_steps"] for entry in entries)
+    return sum(entry["loss"] for entry in entries) / steps if steps else None

@@ -1,0 +1,208 @@
+"""Put a training run together from its order, and take it apart again."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from app import spec as specs
+from app import swarm
+from app.protocol import (
+    CheckpointSaved,
+    PhaseChanged,
+    Ready,
+    Report,
+    Start,
+    TrainerPhase,
+)
+from app.spec import SwarmSpec
+from app.trainer import devices
+from app.trainer.checkpoint import Checkpoint, CheckpointFolder
+from app.trainer.control import Control
+from app.trainer.data import Batches, open_data
+from app.trainer.loop import Run
+from app.trainer.meter import Meter
+from app.trainer.model import (
+    Precision,
+    build_model,
+    loss_of,
+    optimizer_for,
+    precision_for,
+    scheduler_for,
+)
+from app.trainer.reporter import Reporter
+from app.trainer.strategy import GradientAveraging
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[Report], None]
+
+AUTO_MICRO_BATCH = {"cpu": 8}
+AUTO_MICRO_BATCH_GPU = 32
+
+
+@contextmanager
+def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
+    """Everything that the loop needs, in the swarm and in step with it.
+
+    Raises `UserFacingError` for what the spec, the data or the device can't give.
+    """
+    spec = specs.parse(order.spec)
+    torch.set_num_threads(order.threads)
+    chosen = devices.choose(order.device)
+    device = torch.device(chosen.id)
+    precision = precision_for(device, spec.training.precision)
+    folder = CheckpointFolder(Path(order.checkpoint_dir), spec)
+    checkpoint = folder.load_newest()
+
+    send(PhaseChanged(phase=TrainerPhase.PREPARING_DATA))
+    batches = _open_batches(order, spec, checkpoint, device)
+    send(PhaseChanged(phase=TrainerPhase.PREPARING_MODEL))
+    model = build_model(spec, vocabulary_size=batches.vocabulary_size, device=device)
+    torch.seed()  # weights are the same on all peers, but dropout must not be
+    if checkpoint is not None:
+        model.load_state_dict(checkpoint.model)
+    send(PhaseChanged(phase=TrainerPhase.JOINING))
+    strategy = _join(order, spec, model, precision, send)
+    meter = Meter()
+    reporter = Reporter(
+        meter=meter, strategy=strategy, control=control, send=send, interval=order.report_interval
+    )
+    try:
+        if checkpoint is not None:
+            strategy.restore(checkpoint.optimizer)
+        send(PhaseChanged(phase=TrainerPhase.SYNCHRONIZING))
+        strategy.synchronize()
+        micro_batch = _micro_batch_size(spec, device)
+        send(
+            Ready(
+                peer_id=strategy.identity.peer_id,
+                addresses=strategy.addresses,
+                device=chosen.id,
+                device_name=chosen.name,
+                precision=precision.name,
+                parameters=sum(parameter.numel() for parameter in model.parameters()),
+                micro_batch_size=micro_batch,
+                resumed_epoch=checkpoint.epoch if checkpoint else None,
+            )
+        )
+        control.interrupt = _interrupt(control, strategy)
+        reporter.start()
+        yield Run(
+            model=model,
+            batches=batches,
+            strategy=strategy,
+            loss_of=loss_of,
+            autocast=partial(precision.context, device),
+            device=device,
+            micro_batch_size=micro_batch,
+            stop=spec.training.stop,
+            meter=meter,
+            report=send,
+            say_phase=reporter.say_phase,
+            keep=_Keeper(
+                folder,
+                model=model,
+                strategy=strategy,
+                batches=batches,
+                send=send,
+                interval=order.checkpoint_interval,
+            ),
+        )
+        reporter.close()
+    finally:
+        batches.close()
+        strategy.close()
+
+
+def _open_batches(
+    order: Start, spec: SwarmSpec, checkpoint: Checkpoint | None, device: torch.device
+) -> Batches:
+    identity = swarm.load_identity(Path(order.identity_file))
+    return open_data(
+        spec,
+        identity=identity.raw,
+        cache=Path(order.cache_dir),
+        start=checkpoint.position if checkpoint else 0,
+        pin=device.type == "cuda",
+    )
+
+
+def _join(
+    order: Start, spec: SwarmSpec, model: torch.nn.Module, precision: Precision, send: Send
+) -> GradientAveraging:
+    scaler = None
+    if precision.needs_scaler:
+        from hivemind import GradScaler
+
+        scaler = GradScaler()
+    return GradientAveraging(
+        order=order,
+        spec=spec,
+        model=model,
+        make_optimizer=optimizer_for(spec),
+        make_scheduler=scheduler_for(spec),
+        scaler=scaler,
+        report=send,
+    )
+
+
+def _micro_batch_size(spec: SwarmSpec, device: torch.device) -> int:
+    """The spec's, or for ``auto`` a modest one that doesn't exceed the target batch."""
+    wanted = spec.training.micro_batch_size
+    if wanted != "auto":
+        return wanted
+    modest = AUTO_MICRO_BATCH.get(device.type, AUTO_MICRO_BATCH_GPU)
+    return min(modest, spec.training.target_batch_size)
+
+
+def _interrupt(control: Control, strategy: GradientAveraging) -> Callable[[], None]:
+    def interrupt() -> None:
+        if strategy.optimizer.loading_state:
+            control.leave_at_once()  # it can't be cancelled, and our state is outdated anyway
+        strategy.interrupt()
+
+    return interrupt
+
+
+class _Keeper:
+    """Writes a checkpoint when one is due: enough time has passed, and the model has changed."""
+
+    def __init__(
+        self,
+        folder: CheckpointFolder,
+        *,
+        model: torch.nn.Module,
+        strategy: GradientAveraging,
+        batches: Batches,
+        send: Send,
+        interval: float,
+    ) -> None:
+        self._folder = folder
+        self._model = model
+        self._strategy = strategy
+        self._batches = batches
+        self._send = send
+        self._interval = interval
+        self._saved_at = time.monotonic()
+        self._saved_epoch = strategy.epoch
+
+    def __call__(self, *, now: bool = False) -> None:
+        due = now or time.monotonic() - self._saved_at >= self._interval
+        if not due or self._strategy.epoch == self._saved_epoch:
+            return
+        started = time.monotonic()
+        self._folder.save(
+            Checkpoint(
+                epoch=self._strategy.epoch,
+                position=self._batches.position,
+                model=self._model.state_dict(),
+                optimizer=self._strategy.optimizer.state_dict(),
+            )
+        )
+        self._saved_at, self._saved_epoch = time.monotonic(), self._strategy.epoch
+        self._send(CheckpointSaved(epoch=self._saved_epoch, seconds=self._saved_at - started))

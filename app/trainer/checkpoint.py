@@ -1,0 +1,73 @@
+"""Checkpoints on this machine: written atomically, read without unpickling code."""
+
+import hashlib
+import json
+import logging
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from app.spec import SwarmSpec
+
+log = logging.getLogger(__name__)
+
+KEPT = 2
+"""The newest checkpoints that stay: one more than needed, in case the newest is damaged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """All that resuming needs. position: samples that were drawn from the data so far."""
+
+    epoch: int
+    position: int
+    model: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+
+
+class CheckpointFolder:
+    """The checkpoints of one run. Those of another model under the same run id are passed over."""
+
+    def __init__(self, folder: Path, spec: SwarmSpec) -> None:
+        self._folder = folder
+        self._model = _fingerprint(spec)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write it, then forget all but the newest `KEPT`."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self._folder / f"epoch-{checkpoint.epoch:09d}.pt"
+        temporary = path.with_suffix(".tmp")
+        with temporary.open("wb") as stream:
+            torch.save({"model_fingerprint": self._model} | vars(checkpoint), stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        for old in self._newest_first()[KEPT:]:
+            old.unlink()
+
+    def load_newest(self) -> Checkpoint | None:
+        """The newest that can be read and is of this model; None when there is none."""
+        for path in self._newest_first():
+            try:
+                content = torch.load(path, map_location="cpu", weights_only=True)
+            except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+                log.warning("checkpoint %s can't be read and is passed over: %s", path, error)
+                continue
+            if content.pop("model_fingerprint", None) != self._model:
+                log.warning("checkpoint %s is of another model and is passed over", path)
+                continue
+            return Checkpoint(**content)
+        return None
+
+    def _newest_first(self) -> list[Path]:
+        found = self._folder.glob("epoch-*.pt")
+        return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def _fingerprint(spec: SwarmSpec) -> str:
+    model = spec.model.model_dump(mode="json")
+    return hashlib.sha256(json.dumps(model, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,122 @@
+"""What the app wants of us: commands from stdin, as wishes that the training loop looks at."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+from app import protocol
+from app.errors import ProtocolError
+from app.protocol import Ack, Command, Ended, EndReason, Problem, Report
+
+log = logging.getLogger(__name__)
+
+ABANDONED_SECONDS = 8.0
+"""How long we may take to leave once the app is gone."""
+
+
+class Control:
+    """Reads commands on a thread of its own; the loop polls and acknowledges.
+
+    interrupt: what ends the wait that the main thread may be in, called when a stop arrives.
+    Until the loop sets its own, that is to leave at once: nothing is trained that could be lost.
+    resting: set by the loop while it computes nothing.
+    """
+
+    def __init__(self, descriptor: int, send: Callable[[Report], None]) -> None:
+        self._descriptor = descriptor
+        self._send = send
+        self._changed = threading.Condition()
+        self._start: protocol.Start | None = None
+        self._paused = False
+        self._unanswered: list[int] = []
+        self.stopping = False
+        self.abandoned = False
+        self.resting = False
+        self.interrupt: Callable[[], None] = self.leave_at_once
+        threading.Thread(target=self._read, name="commands", daemon=True).start()
+
+    @property
+    def pause_wanted(self) -> bool:
+        """The app wants us to rest."""
+        return self._paused and not self.stopping
+
+    def wait_for_start(self) -> protocol.Start | None:
+        """The first command; None when the app left instead."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._start is not None or self.stopping)
+            return self._start
+
+    def wait_for_resume(self) -> None:
+        """Return when we may go on, or must stop."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self.pause_wanted)
+
+    def acknowledge(self) -> None:
+        """Say that all that was asked so far is done."""
+        with self._changed:
+            done, self._unanswered = self._unanswered, []
+        for number in done:
+            self._send(Ack(id=number))
+
+    def leave_at_once(self) -> None:
+        """End this process and all that it started, now."""
+        self.acknowledge()
+        self._send(Ended(reason=EndReason.ABANDONED if self.abandoned else EndReason.STOPPED))
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    def fail_at_once(self, problem: Problem) -> None:
+        """End this process and all that it started; the main thread may hang for good."""
+        self._send(problem)
+        self._send(Ended(reason=EndReason.FAILED))
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    def _read(self) -> None:
+        # An unbuffered duplicate of fd 0: a daemon thread in sys.stdin.buffer can abort the
+        # interpreter at its end.
+        with open(self._descriptor, "rb", buffering=0) as stream:  # noqa: PTH123
+            buffered = b""
+            while chunk := stream.read(65536):
+                *lines, buffered = (buffered + chunk).split(b"\n")
+                for line in lines:
+                    self._accept(line)
+        self._lost()
+
+    def _accept(self, line: bytes) -> None:
+        try:
+            command = protocol.decode_command(line)
+        except ProtocolError:
+            log.exception("ignored a command")
+            return
+        with self._changed:
+            self._unanswered.append(command.id)
+            self._note(command)
+            self._changed.notify_all()
+        if self.stopping:
+            self.interrupt()
+
+    def _note(self, command: Command) -> None:
+        match command:
+            case protocol.Start():
+                self._start = command
+            case protocol.Pause():
+                self._paused = True
+            case protocol.Resume():
+                self._paused = False
+            case protocol.Stop():
+                self.stopping = True
+
+    def _lost(self) -> None:
+        """The app is gone, or done with us."""
+        with self._changed:
+            self.abandoned = not self.stopping
+            already, self.stopping = self.stopping, True
+            self._changed.notify_all()
+        if already:
+            return
+        log.warning("the app is gone: writing a checkpoint and leaving")
+        deadline = threading.Timer(ABANDONED_SECONDS, os.killpg, (os.getpgrp(), signal.SIGKILL))
+        deadline.daemon = True
+        deadline.start()
+        self.interrupt()

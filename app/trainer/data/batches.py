@@ -1,0 +1,135 @@
+"""What the training loop draws from: an endless, reproducible sequence of samples."""
+
+import hashlib
+from collections.abc import Generator
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from app.trainer.data.tokenizer import Tokenizer, Tokens, token_type
+
+_DOCUMENTS = 32  # of a stream, tokenised at a time
+
+
+class Batches(Protocol):
+    """Endless samples. One thread draws.
+
+    vocabulary_size: ids are below it. position: samples drawn so far, those of earlier runs
+    included; a checkpoint keeps it, and `open_data` takes it as ``start``.
+    """
+
+    vocabulary_size: int
+    position: int
+
+    def next(self, count: int) -> torch.Tensor:
+        """``count`` samples: int64, shape [count, sequence_length + 1], on the CPU."""
+
+    def close(self) -> None:
+        """Let go of files and connections. Nothing is drawn after it."""
+
+
+class WindowBatches:
+    """Random windows of a corpus, drawn with replacement, as in nanoGPT.
+
+    The n-th sample depends on the seed, the identity and n alone: a peer that resumes at n
+    draws what it would have drawn, whatever its batches were.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        *,
+        sequence_length: int,
+        vocabulary_size: int,
+        seed: int,
+        identity: bytes,
+        start: int = 0,
+        pin: bool = False,
+    ) -> None:
+        # a view, [windows, sequence_length + 1]: nothing is read before a batch picks its rows
+        self._windows = sliding_window_view(np.asarray(tokens), sequence_length + 1)
+        self._key = order_key(seed, identity=identity)
+        self._pin = pin
+        self.vocabulary_size = vocabulary_size
+        self.position = start
+
+    def next(self, count: int) -> torch.Tensor:
+        """``count`` samples: int64, shape [count, sequence_length + 1]."""
+        picked = _draws(self._key, start=self.position, count=count) % len(self._windows)
+        self.position += count
+        return _tensor(self._windows[picked], pin=self._pin)
+
+    def close(self) -> None:
+        """Unmap the corpus."""
+        self._windows = self._windows[:0].copy()
+
+
+class StreamBatches:
+    """Documents as they come, joined by the separator and cut into samples.
+
+    The order is the stream's. To resume, the stream itself starts at another place (see
+    `hub.documents_of`); ``start`` only counts on. `next` waits for the network where it must.
+    """
+
+    def __init__(
+        self,
+        documents: Generator[str, None, None],
+        *,
+        tokenizer: Tokenizer,
+        sequence_length: int,
+        start: int = 0,
+        pin: bool = False,
+    ) -> None:
+        self._documents = documents
+        self._tokenizer = tokenizer
+        self._window = sequence_length + 1
+        self._pin = pin
+        self.vocabulary_size = tokenizer.vocabulary_size
+        self.position = start
+        # at once, so that data that can't be read fails while the trainer prepares
+        self._buffer = self._more()
+
+    def next(self, count: int) -> torch.Tensor:
+        """``count`` samples: int64, shape [count, sequence_length + 1]. Raises `DataError` when
+        the stream breaks for good."""
+        wanted = count * self._window
+        while self._buffer.size < wanted:
+            self._buffer = np.concatenate([self._buffer, self._more()])
+        samples, self._buffer = self._buffer[:wanted], self._buffer[wanted:]
+        self.position += count
+        return _tensor(samples.reshape(count, self._window), pin=self._pin)
+
+    def close(self) -> None:
+        """Leave the stream, with its connections and threads."""
+        self._documents.close()
+
+    def _more(self) -> Tokens:
+        encoded = self._tokenizer.encode(list(islice(self._documents, _DOCUMENTS)))
+        if not encoded:
+            raise ValueError("nothing is drawn from a closed stream")
+        ends = [self._tokenizer.separator] * len(encoded)
+        pieces = [array for pair in zip(encoded, ends, strict=True) for array in pair]
+        return np.concatenate(pieces).astype(token_type(self.vocabulary_size), copy=False)
+
+
+def order_key(seed: int, *, identity: bytes, start: int = 0) -> int:
+    """128 bits that fix the order in which a peer draws."""
+    content = b"%d,%d," % (seed, start) + identity
+    return int.from_bytes(hashlib.blake2b(content, digest_size=16).digest(), "big")
+
+
+def _draws(key: int, *, start: int, count: int) -> NDArray[np.uint64]:
+    """Numbers ``start`` to ``start + count`` of the random sequence of ``key``, shape [count]."""
+    generator = np.random.Philox(key=key)
+    # Philox computes its n-th block of four numbers from n, so any place is reached at once
+    generator.advance(start // 4)
+    return generator.random_raw(start % 4 + count)[start % 4 :]
+
+
+def _tensor(samples: Tokens, *, pin: bool) -> torch.Tensor:
+    tokens = torch.from_numpy(samples.astype(np.int64))
+    return tokens.pin_memory() if pin else tokens

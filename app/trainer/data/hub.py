@@ -1,0 +1,124 @@
+"""Documents of a data set of the Hugging Face hub, streamed: nothing is downloaded whole."""
+
+from collections.abc import Generator, Iterator
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.errors import DataError
+from app.spec import HubData
+from app.trainer.data.batches import order_key
+from app.trainer.data.documents import text_of
+
+if TYPE_CHECKING:
+    import datasets
+
+_BUFFER = 1000  # documents among which the next is chosen; all are held in memory
+_FORMATS = frozenset({"arrow", "csv", "json", "parquet", "text"})
+"""Formats that are only data. Others can hold pickles, whose loading runs code."""
+
+
+def hub_documents(
+    data: HubData, *, seed: int, identity: bytes, start: int, cache: Path
+) -> Generator[str, None, None]:
+    """Endless documents of the data set that a spec names. Raises `DataError`."""
+    dataset = _opened(data, cache=cache)
+    order = order_key(seed, identity=identity, start=start)
+    return documents_of(dataset, name=data.name, text_field=data.text_field, order=order)
+
+
+def documents_of(
+    dataset: "datasets.IterableDataset", *, name: str, text_field: str, order: int
+) -> Generator[str, None, None]:
+    """Endless documents, pass by pass, each in an order of its own. Raises `DataError`.
+
+    ``order`` decides the order of the shards and, within a buffer of 1,000, of the documents.
+    A stream can't be entered in the middle, so a resumed peer isn't where it was: it passes an
+    order that depends on its position, and draws anew.
+    """
+    # row groups become shards where the format has them, so that peers differ in one file too
+    shuffled = dataset.reshard().shuffle(seed=order, buffer_size=_BUFFER)
+    for epoch in count():
+        shuffled.set_epoch(epoch)
+        found = False
+        for text in _one_pass(shuffled, name=name, text_field=text_field):
+            found = True
+            yield text
+        if not found:
+            raise DataError(
+                f"the data set {name} holds no text in {text_field!r}.",
+                field="dataset_info.split",
+                remedy="Name another split or column.",
+            )
+
+
+def _one_pass(dataset: "datasets.IterableDataset", *, name: str, text_field: str) -> Iterator[str]:
+    from datasets.exceptions import DatasetsError
+
+    try:
+        for row in dataset:
+            text = text_of(row, text_field=text_field, where=f"the data set {name}")
+            if text is not None:
+                yield text
+    except (DatasetsError, OSError, RuntimeError, ValueError) as error:  # after its own retries
+        raise _unreachable(name, error) from error
+
+
+def _opened(data: HubData, *, cache: Path) -> "datasets.IterableDataset":
+    _check_name(data.name)
+    import datasets
+    from datasets.exceptions import DatasetsError
+
+    try:
+        builder = datasets.load_dataset_builder(
+            f"hf://datasets/{data.name}",  # never a folder here that is called the same
+            data.config,
+            revision=data.revision,
+            cache_dir=str(cache),
+        )
+        check_harmless(builder, name=data.name)
+        return builder.as_streaming_dataset(split=data.split)
+    except (DatasetsError, OSError, RuntimeError, ValueError) as error:
+        raise _unreachable(data.name, error) from error
+
+
+def _check_name(name: str) -> None:
+    """Without an owner, the library takes some names (``text``, ``json``) for its own loaders,
+    which would read files of the current folder."""
+    owner, _, short = name.partition("/")
+    if not short or {owner, short} & {".", ".."}:
+        raise DataError(
+            f"{name!r} is not a full name of a data set.",
+            field="dataset_info.name",
+            remedy="Write it as on the hub: owner/name, such as roneneldan/TinyStories.",
+        )
+
+
+def check_harmless(builder: "datasets.DatasetBuilder", *, name: str) -> None:
+    """Refuse a data set whose card points at files outside the hub, or at pickles.
+
+    A card may say ``data_files: /home/…``, and what we train on shows in the gradients that we
+    send. datasets 5.2 refuses such a card by itself; we don't rely on it.
+    """
+    files = [str(file) for files in (builder.config.data_files or {}).values() for file in files]
+    kind = type(builder).__module__.split(".")[-1]
+    if kind not in _FORMATS:
+        reason = f"its format is {kind!r}"
+    elif strangers := [file for file in files if not file.startswith("hf://datasets/")]:
+        reason = f"its card points outside the hub, at {strangers[0]}"
+    else:
+        return
+    raise DataError(
+        f"the data set {name} is refused: {reason}.",
+        field="dataset_info.name",
+        remedy=f"Use a data set with files in one of: {', '.join(sorted(_FORMATS))}.",
+    )
+
+
+def _unreachable(name: str, error: Exception) -> DataError:
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    return DataError(
+        f"the data set {name} can't be streamed: {reason}.",
+        field="dataset_info.name",
+        remedy="Check the network, the name, and that you may read it (`hf auth login`).",
+    )

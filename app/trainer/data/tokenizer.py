@@ -1,0 +1,126 @@
+"""Text to tokens: one per byte of UTF-8, or by a ``tokenizer.json``."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import DataError
+from app.spec import BytesTokenizer, FileTokenizer
+
+if TYPE_CHECKING:
+    import tokenizers
+
+Tokens = NDArray[np.unsignedinteger]
+"""Token ids, shape [n], in the smallest type that holds the vocabulary."""
+
+_FIELD = "dataset_info.tokenizer.path"
+_SEPARATORS = (
+    "<|endoftext|>",  # GPT-2, GPT-NeoX, OLMo, Qwen, phi
+    "<|end_of_text|>",  # Llama 3
+    "</s>",  # OPT, Llama, Mistral
+    "<eos>",
+    "[SEP]",
+)
+"""What tokenizers call the token at the end of a text; the first that one has is taken."""
+
+
+class Tokenizer(Protocol):
+    """What turns documents into tokens."""
+
+    @property
+    def vocabulary_size(self) -> int:
+        """One more than the largest token id."""
+
+    @property
+    def separator(self) -> Tokens:
+        """The tokens that follow each document."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Differs where the tokens of a text may differ."""
+
+    def encode(self, texts: Sequence[str]) -> list[Tokens]:
+        """The tokens of each text, none added before or after."""
+
+
+def open_tokenizer(spec: BytesTokenizer | FileTokenizer) -> Tokenizer:
+    """The tokenizer that a spec asks for. Raises `DataError`."""
+    if isinstance(spec, BytesTokenizer):
+        return ByteTokens()
+    return FileTokens(Path(spec.path).expanduser())
+
+
+def token_type(vocabulary_size: int) -> np.dtype[np.unsignedinteger]:
+    """The smallest unsigned type for ids below ``vocabulary_size``."""
+    return np.dtype(np.min_scalar_type(vocabulary_size - 1))
+
+
+class ByteTokens:
+    """A token per byte. NUL, which no ordinary text holds, follows each document."""
+
+    vocabulary_size = 256
+    fingerprint = "bytes"
+    separator: Tokens = np.zeros(1, dtype=np.uint8)
+
+    def encode(self, texts: Sequence[str]) -> list[Tokens]:
+        """The UTF-8 bytes of each text."""
+        return [np.frombuffer(text.encode(), dtype=np.uint8) for text in texts]
+
+
+class FileTokens:
+    """A ``tokenizer.json``, as `tokenizers` writes it."""
+
+    def __init__(self, path: Path) -> None:
+        content = _read(path)
+        self.fingerprint = hashlib.sha256(content).hexdigest()
+        self._tokenizer = _parsed(content, path=path)
+        ids = self._tokenizer.get_vocab(with_added_tokens=True)
+        if not ids:
+            raise _broken(path, "its vocabulary is empty")
+        # not get_vocab_size(): ids may have gaps, and the model needs a row up to the largest
+        self.vocabulary_size = max(ids.values()) + 1
+        self._type = token_type(self.vocabulary_size)
+        ends = [ids[name] for name in _SEPARATORS if name in ids]
+        self.separator: Tokens = (
+            np.array(ends[:1], dtype=self._type) if ends else self.encode(["\n"])[0]
+        )
+
+    def encode(self, texts: Sequence[str]) -> list[Tokens]:
+        """The token ids of each text."""
+        encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(each.ids, dtype=self._type) for each in encoded]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path} can't be read: {error.strerror}.",
+            field=_FIELD,
+            remedy="Put the tokenizer.json there, or name the file where it is.",
+        ) from error
+
+
+def _parsed(content: bytes, *, path: Path) -> "tokenizers.Tokenizer":
+    import tokenizers
+
+    try:
+        tokenizer = tokenizers.Tokenizer.from_str(content.decode())
+    except Exception as error:  # the library has no type of its own
+        raise _broken(path, " ".join(str(error).split())) from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _broken(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"{path} is no tokenizer.json of the tokenizers library: {reason}.",
+        field=_FIELD,
+        remedy="Get the file again from where the swarm's model comes from.",
+    )

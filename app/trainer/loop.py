@@ -1,0 +1,102 @@
+"""The training loop, to be read aloud."""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from app.protocol import EndReason, Report, SampleDiscarded
+from app.spec import StopSpec
+from app.trainer.control import Control
+from app.trainer.meter import Meter
+from app.trainer.strategy import Strategy
+
+
+class Batches(Protocol):
+    """The data, as the loop sees it."""
+
+    def next(self, count: int) -> torch.Tensor:
+        """``count`` samples of token ids, [count, sequence_length + 1] on the CPU."""
+
+
+@dataclass(kw_only=True)
+class Run:
+    """Everything that one training run is made of.
+
+    loss_of: mean cross-entropy per token of a batch of tokens. keep: writes a checkpoint when
+    one is due (or, with ``now=True``, in any case). say_phase: tells the app what we do now.
+    """
+
+    model: torch.nn.Module
+    batches: Batches
+    strategy: Strategy
+    loss_of: Callable[[torch.nn.Module, torch.Tensor], torch.Tensor]
+    autocast: Callable[[], AbstractContextManager[object]]
+    device: torch.device
+    micro_batch_size: int
+    stop: StopSpec
+    meter: Meter
+    report: Callable[[Report], None]
+    say_phase: Callable[[], None]
+    keep: Callable[..., None]
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def complete(self) -> bool:
+        """The spec's stop condition is reached."""
+        if self.stop.epochs is not None and self.strategy.epoch >= self.stop.epochs:
+            return True
+        minutes = (time.monotonic() - self.started) / 60
+        return self.stop.minutes is not None and minutes >= self.stop.minutes
+
+
+def train(run: Run, *, control: Control) -> EndReason:
+    """Train until the app wants us to stop, or the run is complete."""
+    run.model.train()
+    run.say_phase()
+    while not control.stopping and not run.complete:
+        control.acknowledge()
+        if control.pause_wanted:
+            rest(run, control=control)
+        else:
+            step(run)
+            run.keep()
+    return EndReason.STOPPED if control.stopping else EndReason.COMPLETED
+
+
+def step(run: Run) -> None:
+    """Learn from one micro-batch, and let the swarm know."""
+    started = time.perf_counter()
+    tokens = run.batches.next(run.micro_batch_size).to(run.device, non_blocking=True)
+    with run.autocast():
+        loss = run.loss_of(run.model, tokens)
+    if not torch.isfinite(loss):
+        run.report(
+            SampleDiscarded(
+                epoch=run.strategy.epoch, samples=len(tokens), reason="the loss was not finite"
+            )
+        )
+        return
+    run.strategy.backward(loss)
+    run.meter.add_step(
+        loss.detach(),
+        samples=len(tokens),
+        tokens=tokens[:, 1:].numel(),
+        seconds=time.perf_counter() - started,
+    )
+    run.strategy.step(len(tokens))
+
+
+def rest(run: Run, *, control: Control) -> None:
+    """Compute nothing, but stay in the swarm, until the app wants us back."""
+    run.strategy.rest()
+    run.meter.flush()
+    control.resting = True
+    run.say_phase()
+    control.acknowledge()
+    control.wait_for_resume()
+    control.resting = False
+    run.say_phase()

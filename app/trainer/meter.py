@@ -1,0 +1,121 @@
+"""Measuring where the work happens: steps, samples, tokens, loss, seconds of computing."""
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+
+import torch
+
+WINDOW_SECONDS = 5.0
+"""Rates are over this much computing."""
+
+FLUSH_SECONDS = 0.25
+"""Reading a loss makes the CPU wait for a GPU, so it is done this often, not each step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Totals since the start, and rates over the last seconds of computing (None at first)."""
+
+    step: int
+    samples: int
+    tokens: int
+    compute_seconds: float
+    samples_per_second: float | None
+    tokens_per_second: float | None
+
+
+@dataclass(kw_only=True)
+class LossSum:
+    """The sum of the losses of some steps, and how many they were."""
+
+    total: float = 0.0
+    steps: int = 0
+
+    @property
+    def mean(self) -> float | None:
+        """Nats per token, None without a step."""
+        return self.total / self.steps if self.steps else None
+
+    def add(self, total: float, steps: int) -> None:
+        """Take more steps in."""
+        self.total += total
+        self.steps += steps
+
+    def take(self) -> "LossSum":
+        """What was summed up; the next sum starts from nothing."""
+        taken = LossSum(total=self.total, steps=self.steps)
+        self.total, self.steps = 0.0, 0
+        return taken
+
+
+class Meter:
+    """Written by the training loop, read by the reporter's thread."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._step = self._samples = self._tokens = 0
+        self._compute_seconds = 0.0
+        self._window: deque[tuple[float, int, int]] = deque()
+        self._window_seconds = 0.0
+        self._unread: torch.Tensor | None = None
+        self._unread_steps = 0
+        self._flushed = time.monotonic()
+        self._for_progress = LossSum()
+        self._for_swarm = LossSum()
+
+    def add_step(self, loss: torch.Tensor, *, samples: int, tokens: int, seconds: float) -> None:
+        """Count a micro-batch. loss: detached scalar, mean per token; seconds: of computing."""
+        with self._guard:
+            self._step += 1
+            self._samples += samples
+            self._tokens += tokens
+            self._compute_seconds += seconds
+            self._window.append((seconds, samples, tokens))
+            self._window_seconds += seconds
+            self._trim_window()
+        self._unread = loss if self._unread is None else self._unread + loss
+        self._unread_steps += 1
+        if time.monotonic() - self._flushed >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Read the losses that are still on the device. Call on the loop's thread."""
+        self._flushed = time.monotonic()
+        if self._unread is None:
+            return
+        total, steps = float(self._unread), self._unread_steps
+        self._unread, self._unread_steps = None, 0
+        with self._guard:
+            self._for_progress.add(total, steps)
+            self._for_swarm.add(total, steps)
+
+    def _trim_window(self) -> None:
+        while len(self._window) > 2 and self._window_seconds > WINDOW_SECONDS:
+            self._window_seconds -= self._window.popleft()[0]
+
+    def read(self) -> Reading:
+        """Totals and rates as of now."""
+        with self._guard:
+            seconds = self._window_seconds
+            samples = sum(samples for _, samples, _ in self._window)
+            tokens = sum(tokens for _, _, tokens in self._window)
+            return Reading(
+                step=self._step,
+                samples=self._samples,
+                tokens=self._tokens,
+                compute_seconds=self._compute_seconds,
+                samples_per_second=samples / seconds if seconds else None,
+                tokens_per_second=tokens / seconds if seconds else None,
+            )
+
+    def take_loss_for_progress(self) -> float | None:
+        """Mean loss since the last call."""
+        with self._guard:
+            return self._for_progress.take().mean
+
+    def take_loss_for_swarm(self) -> LossSum:
+        """Sum of the losses since the last call, for the swarm's record."""
+        with self._guard:
+            return self._for_swarm.take()

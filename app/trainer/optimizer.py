@@ -1,0 +1,201 @@
+"""`hivemind.Optimizer`, with its averaging rounds made visible and some of its faults mended.
+
+It stays an ordinary citizen: what it puts on the network is what `hivemind.Optimizer` puts.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import hivemind
+import torch
+from hivemind.averaging.control import AveragingStage, StepControl
+from hivemind.optim.grad_averager import GradientAverager
+from hivemind.optim.progress_tracker import ProgressTracker
+
+from app.protocol import Report, RoundEnded, SampleDiscarded
+
+log = logging.getLogger(__name__)
+
+PACE_SECONDS = 1.0
+
+
+class KeepingGradientAverager(GradientAverager):
+    """Keeps our own gradients when a round fails.
+
+    WORKAROUND (hivemind 1.1.12): `GradientAverager.step` resets the accumulators when a round
+    begins. When it then fails, `Optimizer` "proceeds with local gradients" by loading the
+    accumulators again, which are zero by then: the epoch's samples would be lost without a word.
+    The averaged tensors still hold them, so they are left alone.
+    """
+
+    def load_accumulators_into_averager_(self) -> None:
+        """Load what was accumulated, unless that already happened for the round under way."""
+        if self._new_averaged_grads and self.local_times_accumulated == 0:
+            return
+        super().load_accumulators_into_averager_()
+
+    @property
+    def is_finite(self) -> bool:
+        """No NaN or infinity in what was accumulated."""
+        return _all_finite(self._grad_accumulators())
+
+
+class _PacedEvent(threading.Event):
+    """An event that is set once in `PACE_SECONDS` at most, however often one asks."""
+
+    def __init__(self, is_urgent: Callable[[], bool]) -> None:
+        super().__init__()
+        self._is_urgent = is_urgent
+        self._set_at = 0.0
+
+    def set(self) -> None:
+        now = time.monotonic()
+        if self._is_urgent() or now - self._set_at >= PACE_SECONDS:
+            self._set_at = now
+            super().set()
+
+
+class PacedTracker(ProgressTracker):
+    """Publishes our progress about once a second, and at once when a new epoch begins.
+
+    hivemind's own signs and stores it after every micro-batch, which costs some 15 ms of CPU
+    each time in the DHT process.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        start = options.pop("start")
+        super().__init__(**options, start=False)
+        self.should_report_progress = _PacedEvent(self._is_urgent)
+        if start:
+            self.start()
+
+    def _is_urgent(self) -> bool:
+        resting = self.local_progress.samples_per_second == 0.0
+        new_epoch = self.local_progress.samples_accumulated == 0
+        return new_epoch or resting or self.shutdown_triggered.is_set()
+
+
+class CitizenOptimizer(hivemind.Optimizer):
+    """Says how each averaging round went, and keeps values that aren't finite out of it.
+
+    report: called with `RoundEnded` and `SampleDiscarded`, on the training thread.
+    averaging_since: monotonic time since when the training thread waits for a round, or None.
+    """
+
+    grad_averager: KeepingGradientAverager
+
+    def __init__(self, *, report: Callable[[Report], None], **options: Any) -> None:
+        self._report = report
+        self._peers = 1
+        self._failure = ""
+        self.averaging_since: float | None = None
+        self.loading_state = False
+        super().__init__(**options)
+
+    def _make_progress_tracker(self, target_batch_size: int, **options: Any) -> PacedTracker:
+        return PacedTracker(
+            dht=self.dht,
+            prefix=self.run_id,
+            target_batch_size=target_batch_size,
+            client_mode=self.client_mode,
+            status_loglevel=self.status_loglevel,
+            start=True,
+            **options,
+        )
+
+    def _update_global_epoch(self, grad_scaler: Any) -> None:
+        epoch, samples = self.local_epoch, self.grad_averager.local_samples_accumulated
+        self._peers, self._failure = 1, ""
+        self.averaging_since = time.monotonic()
+        try:
+            super()._update_global_epoch(grad_scaler)
+        finally:
+            seconds, self.averaging_since = time.monotonic() - self.averaging_since, None
+        self._report(
+            RoundEnded(
+                epoch=epoch,
+                peers=self._peers,
+                seconds=seconds,
+                samples=samples,
+                failure=self._failure,
+            )
+        )
+
+    def _begin_averaging_gradients(self, grad_scaler: Any) -> bool:
+        if not self.grad_averager.is_finite:
+            self._discard("our gradient was not finite")
+        return bool(super()._begin_averaging_gradients(grad_scaler))
+
+    def _discard(self, reason: str) -> None:
+        """Enter the round with weight zero: an average has no defence against a single NaN."""
+        samples = self.grad_averager.local_samples_accumulated
+        self.grad_averager.reset_accumulated_grads_()
+        self._report(SampleDiscarded(epoch=self.local_epoch, samples=samples, reason=reason))
+
+    def _average_gradients_and_load_into_optimizer(self, maybe_step_control: Any) -> None:
+        super()._average_gradients_and_load_into_optimizer(maybe_step_control)
+        if maybe_step_control is not None:
+            self._peers, self._failure = _outcome(maybe_step_control)
+
+    def _load_averaged_gradients_into_optimizer_(self) -> None:
+        averaged: Any
+        with self.grad_averager.get_tensors() as averaged:
+            if not _all_finite(averaged):
+                self._failure = "the swarm's average was not finite"
+                for tensor in averaged:
+                    tensor.zero_()
+        super()._load_averaged_gradients_into_optimizer_()
+
+    def load_state_from_peers(self, **options: Any) -> None:
+        """Download model, optimizer and epoch from a peer."""
+        self.loading_state = True
+        try:
+            super().load_state_from_peers(**options)
+        finally:
+            self.loading_state = False
+
+    def rest(self) -> None:
+        """Before a pause: let go of the round that is being prepared, and stop being counted on.
+
+        The progress record says samples per second, from which the others extrapolate: a
+        resting peer that still claims a rate makes them end their epoch too early.
+        """
+        for control in (self.scheduled_grads, self.scheduled_state):
+            if control is not None and not control.done():
+                self._let_go(control)
+        self.scheduled_grads = self.scheduled_state = None
+        resting = {"samples_per_second": 0.0, "time": time.time()}
+        self.tracker.local_progress = self.tracker.local_progress.copy(update=resting)
+        self.tracker.should_report_progress.set()
+
+    def _let_go(self, control: StepControl) -> None:
+        if control.stage == AveragingStage.LOOKING_FOR_GROUP:
+            control.cancel()
+        else:  # the group counts on us by now
+            self._tag_along_with_zero_weight(control)
+
+    def stop_waiting(self) -> None:
+        """From another thread: end the wait for a group, if that is what goes on."""
+        control = self.scheduled_grads
+        if control is not None and control.stage == AveragingStage.LOOKING_FOR_GROUP:
+            control.cancel()
+
+
+def _outcome(control: StepControl) -> tuple[int, str]:
+    """Group size of a round, 1 when it failed, and why it did."""
+    if control.cancelled():
+        return 1, "the round was cancelled"
+    if not control.done():
+        return 1, "no group was found in time"
+    error = control.exception()
+    if error is not None:
+        return 1, str(error) or type(error).__name__
+    group = control.result()
+    return (len(group), "") if group is not None else (1, "no group was found")
+
+
+def _all_finite(tensors: Any) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)

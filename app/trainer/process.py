@@ -1,0 +1,106 @@
+"""The trainer process: claim stdio, read the order, run it, say how it ended."""
+
+import logging
+import multiprocessing
+import os
+import resource
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from app import logs, protocol
+from app.errors import UserFacingError
+from app.protocol import Ended, EndReason, Hello, PhaseChanged, Problem, Report, TrainerPhase
+from app.trainer.control import Control
+
+log = logging.getLogger(__name__)
+
+NICENESS = 10
+"""The window and whatever the volunteer does come first, always."""
+
+Send = Callable[[Report], None]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run as the trainer; ``--devices`` only tells what torch can train on."""
+    reports, commands = _claim_stdio()
+    send = _sender(reports)
+    os.nice(NICENESS)
+    logs.start_in_child(debug=bool(os.environ.get("DEBUG")))
+    if "--devices" in arguments:
+        from app.trainer.devices import list_devices
+
+        send(list_devices())
+        return 0
+    send(Hello(version=protocol.VERSION, pid=os.getpid()))
+    reason = _obey(Control(commands, send), send)
+    send(Ended(reason=reason))
+    sys.stderr.flush()
+    # Not sys.exit: hivemind leaves threads behind that would keep the interpreter waiting.
+    os._exit(1 if reason is EndReason.FAILED else 0)
+
+
+def _claim_stdio() -> tuple[int, int]:
+    """Duplicates of stdout and stdin for us alone; whatever a library prints goes to stderr."""
+    reports, commands = os.dup(1), os.dup(0)
+    os.dup2(2, 1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return reports, commands
+
+
+def _sender(descriptor: int) -> Send:
+    guard = threading.Lock()
+
+    def send(report: Report) -> None:
+        line = protocol.encode(report)
+        with guard:
+            while line:
+                try:
+                    line = line[os.write(descriptor, line) :]
+                except BrokenPipeError:
+                    return  # the app is gone; the end of stdin tells us as well
+
+    return send
+
+
+def _obey(control: Control, send: Send) -> EndReason:
+    order = control.wait_for_start()
+    if order is None:
+        return EndReason.ABANDONED
+    try:
+        return _run(order, control, send)
+    except UserFacingError as error:
+        log.warning("%s", error.text)
+        send(Problem(message=error.message, field=error.field, remedy=error.remedy))
+    except Exception as error:  # the process's edge: all is told to the app
+        log.exception("training failed")
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        send(Problem(message=text, expected=False))
+    return EndReason.FAILED
+
+
+def _run(order: protocol.Start, control: Control, send: Send) -> EndReason:
+    send(PhaseChanged(phase=TrainerPhase.LOADING))
+    _prepare_process(order)
+    from app.trainer.assembly import open_run
+
+    with open_run(order, control=control, send=send) as run:
+        from app.trainer.loop import train
+
+        reason = train(run, control=control)
+        send(PhaseChanged(phase=TrainerPhase.STOPPING))
+        control.acknowledge()
+        run.keep(now=True)
+    return EndReason.ABANDONED if control.abandoned else reason
+
+
+def _prepare_process(order: protocol.Start) -> None:
+    # hivemind's averagers can only be forked, and fix the start method at import.
+    multiprocessing.set_start_method("fork")
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(order.threads)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # it would dead-lock after a fork
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))

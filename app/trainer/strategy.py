@@ -1,0 +1,248 @@
+"""How peers agree on the model: one small interface, and averaging a target batch's gradient."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import hivemind
+import psutil
+import torch
+from hivemind.compression import Float16Compression, NoCompression
+from hivemind.dht.crypto import RSASignatureValidator
+from hivemind.utils.timed_storage import get_dht_time
+
+from app import swarm
+from app.errors import JoinError
+from app.protocol import Report, Start
+from app.spec import SwarmSpec
+from app.trainer.meter import LossSum, Reading
+from app.trainer.optimizer import CitizenOptimizer, KeepingGradientAverager
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwarmProgress:
+    """The run as this peer sees it; units as in `protocol.Progress`."""
+
+    epoch: int
+    own_samples: int
+    swarm_samples: int
+    target_batch_size: int
+    peers: int
+    eta: float | None
+
+
+class Strategy(Protocol):
+    """What the training loop needs to know of how peers agree."""
+
+    @property
+    def epoch(self) -> int:
+        """Target batches that the model has seen."""
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add the gradient of a micro-batch's mean loss."""
+
+    def step(self, samples: int) -> None:
+        """Count a micro-batch; when the target batch is full, agree and update the model."""
+
+    def rest(self) -> None:
+        """Before a pause."""
+
+    def close(self) -> None:
+        """Say goodbye and end all that was started."""
+
+
+class GradientAveraging:
+    """Average the gradient of a target batch over the peers, then take one optimizer step.
+
+    averaging_since, loading_state: for the reporter, what the training thread waits for.
+    """
+
+    def __init__(
+        self,
+        *,
+        order: Start,
+        spec: SwarmSpec,
+        model: torch.nn.Module,
+        make_optimizer: Callable[[Any], torch.optim.Optimizer],
+        make_scheduler: Callable[[Any], Any] | None,
+        scaler: Any,
+        report: Callable[[Report], None],
+    ) -> None:
+        self._spec = spec
+        self._scaler = scaler
+        self.identity = swarm.load_identity(Path(order.identity_file))
+        swarm.sign_everything_with(self.identity)
+        self.dht = _open_dht(order, spec, self.identity)
+        self.optimizer = CitizenOptimizer(
+            report=report,
+            dht=self.dht,
+            params=list(model.parameters()),
+            optimizer=make_optimizer,
+            scheduler=make_scheduler,
+            **_options(spec, self.dht, scaler),
+        )
+        self._public_key = RSASignatureValidator(self.identity.key).local_public_key
+        self._daemon = _daemon_of(self.dht)
+
+    @property
+    def epoch(self) -> int:
+        """Target batches that the model has seen."""
+        return int(self.optimizer.local_epoch)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where this peer listens; empty in client mode."""
+        return tuple(str(address) for address in self.dht.get_visible_maddrs())
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add the gradient of a micro-batch's mean loss to the buffers that are averaged."""
+        if self._scaler is None:
+            loss.backward()
+        else:
+            self._scaler.scale(loss).backward()
+
+    def step(self, samples: int) -> None:
+        """Count a micro-batch; when the target batch is full, average and step.
+
+        Returns at once, or after the seconds that the averaging takes.
+        """
+        if self._scaler is None:
+            self.optimizer.step(batch_size=samples)
+            return
+        self._scaler.unscale_(self.optimizer)
+        self._scaler.step(self.optimizer, batch_size=samples)
+        self._scaler.update()
+
+    def synchronize(self) -> None:
+        """Catch up with a running swarm before the first step."""
+        self.optimizer.tracker.fetched_global_progress_this_epoch.wait(timeout=10.0)
+        if self.optimizer.tracker.global_epoch > self.epoch:
+            self.optimizer.load_state_from_peers()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint's optimizer state; the model's weights are loaded already."""
+        self.optimizer.load_state_dict(state)
+        averager = self.optimizer.state_averager
+        averager._update_scheduler()  # noqa: SLF001  (as load_state_from_peers does)
+        if not self.dht.client_mode:
+            averager.state_sharing_priority = self.epoch
+        self.optimizer.tracker.report_local_progress(self.epoch, samples_accumulated=0)
+
+    def progress(self) -> SwarmProgress:
+        """The run as our progress tracker last saw it. Any thread may ask."""
+        tracker = self.optimizer.tracker
+        seen = tracker.global_progress
+        eta = seen.eta_next_epoch - get_dht_time()
+        return SwarmProgress(
+            epoch=max(self.epoch, seen.epoch),
+            own_samples=tracker.local_progress.samples_accumulated,
+            swarm_samples=min(seen.samples_accumulated, seen.target_batch_size),
+            target_batch_size=seen.target_batch_size,
+            peers=max(1, seen.num_peers),
+            eta=max(0.0, eta) if eta < 10**7 else None,
+        )
+
+    def publish(self, reading: Reading, losses: LossSum) -> None:
+        """Tell the swarm how we do, under the run's metrics key."""
+        record = swarm.LocalMetrics(
+            step=self.epoch,
+            samples_per_second=float(reading.samples_per_second or 0.0),
+            samples_accumulated=reading.samples,
+            loss=losses.total,
+            mini_steps=losses.steps,
+        )
+        self.dht.store(
+            swarm.metrics_key(self._spec.run_id),
+            subkey=self._public_key,
+            value=record.dict(),
+            expiration_time=get_dht_time() + swarm.METRICS_SECONDS,
+            return_future=True,
+        )
+
+    def failure(self) -> str:
+        """What of our processes has died, or ""; hivemind notices none of it and goes on alone."""
+        if not self.dht.is_alive():
+            return "the DHT process ended"
+        if not _runs(self._daemon):
+            return "the peer-to-peer daemon ended"
+        if not self.optimizer.is_alive() or not self.optimizer.grad_averager.is_alive():
+            return "an averaging process ended"
+        return ""
+
+    def rest(self) -> None:
+        """Leave the round that is being prepared, and say that we compute nothing for now."""
+        self.optimizer.rest()
+
+    def interrupt(self) -> None:
+        """From another thread: end a wait for other peers."""
+        self.optimizer.stop_waiting()
+
+    def close(self) -> None:
+        """Say goodbye to the run, then end the averagers, the DHT and p2pd."""
+        self.optimizer.shutdown()
+        self.dht.shutdown()
+
+
+def _open_dht(order: Start, spec: SwarmSpec, identity: swarm.Identity) -> hivemind.DHT:
+    try:
+        return hivemind.DHT(
+            start=True,
+            initial_peers=list(order.initial_peers),
+            record_validators=swarm.validators(spec.run_id, identity.key),
+            identity_path=order.identity_file,
+            check_if_identity_free=False,  # the app swept our last process, if there was any
+            host_maddrs=[f"/ip4/{order.host}/tcp/{order.port}"],
+            client_mode=order.client_mode,
+            startup_timeout=60,
+            shutdown_timeout=5,
+            use_relay=not spec.local,
+            nat_port_map=not spec.local,
+            auto_nat=not spec.local,
+        )
+    except Exception as error:  # hivemind raises what its daemon printed
+        raise JoinError(
+            f"the trainer can't enter the swarm: {str(error).splitlines()[0]}.",
+            field="initial_peers",
+            remedy="Check your network and try again.",
+        ) from error
+
+
+def _options(spec: SwarmSpec, dht: hivemind.DHT, scaler: Any) -> dict[str, Any]:
+    averaging = spec.training.averaging
+    compression = {"none": NoCompression, "float16": Float16Compression}[averaging.compression]()
+    # Must be below the matchmaking time, or groups don't form (hivemind warns of it).
+    averager: dict[str, Any] = {"request_timeout": min(3.0, averaging.matchmaking_seconds / 2)}
+    return {
+        "run_id": spec.run_id,
+        "target_batch_size": spec.training.target_batch_size,
+        "matchmaking_time": averaging.matchmaking_seconds,
+        "averaging_timeout": averaging.timeout_seconds,
+        "grad_compression": compression,
+        "state_averaging_compression": compression,
+        # Adam's second moments are far below what float16 can hold.
+        "load_state_compression": NoCompression(),
+        "grad_averager_factory": partial(KeepingGradientAverager, **averager),
+        "averager_opts": averager,
+        "tracker_opts": {"metadata_expiration": averaging.record_seconds},
+        # Gradients are summed where backward puts them: no copy a step.
+        "reuse_grad_buffers": True,
+        "offload_optimizer": False,
+        "client_mode": dht.client_mode,  # WORKAROUND (hivemind 1.1.12): None is mistaken
+        "load_state_timeout": 120.0,
+        "shutdown_timeout": 2.0,
+        "verbose": True,
+    }
+
+
+def _daemon_of(dht: hivemind.DHT) -> psutil.Process | None:
+    children = psutil.Process(dht.pid).children(recursive=True)
+    return next((child for child in children if child.name() == "p2pd"), None)
+
+
+def _runs(process: psutil.Process | None) -> bool:
+    return process is None or (process.is_running() and process.status() != psutil.STATUS_ZOMBIE)

@@ -1,0 +1,121 @@
+"""However it ends, nothing is left behind, and nothing that was learnt is lost."""
+
+import asyncio
+import signal
+
+import psutil
+import pytest
+from apps import StartApp, gone_within, running_parts, tiny_spec, training
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_it_cleanly(start_app: StartApp, number: signal.Signals) -> None:
+    app = await start_app(spec=tiny_spec())
+    await app.trains(epoch=1)
+    assert await app.stop(number) == 0
+    assert running_parts() == []
+    assert list((app.folder / "checkpoints" / "tiny" / "trainer").glob("epoch-*.pt"))
+    assert "Traceback" not in app.errors
+
+
+async def test_ctrl_c_in_a_terminal_reaches_the_whole_group(start_app: StartApp) -> None:
+    app = await start_app(spec=tiny_spec())
+    await app.trains()
+    for process in psutil.process_iter():
+        if process.pid != app.process.pid and _group(process) == app.process.pid:
+            process.send_signal(signal.SIGINT)
+    assert await app.stop(signal.SIGINT) == 0
+    assert running_parts() == []
+    assert "Traceback" not in app.errors
+
+
+def _group(process: psutil.Process) -> int:
+    import os
+
+    try:
+        return os.getpgid(process.pid)
+    except ProcessLookupError:
+        return 0
+
+
+async def test_a_killed_app_leaves_nothing_behind(start_app: StartApp) -> None:
+    app = await start_app(spec=tiny_spec())
+    await app.trains(epoch=1)
+    parts = running_parts()
+    assert len([part for part in parts if part.name() == "p2pd"]) == 2
+    app.process.kill()
+    assert await asyncio.to_thread(gone_within, 10.0, parts)
+    assert await app.ends() == -signal.SIGKILL
+    # The trainer saw that the app is gone, and kept what it had learnt.
+    assert list((app.folder / "checkpoints" / "tiny" / "trainer").glob("epoch-*.pt"))
+
+
+async def test_app_and_trainer_killed_at_once_leave_nothing_behind(start_app: StartApp) -> None:
+    app = await start_app(spec=tiny_spec())
+    await app.trains()
+    parts, trainer = running_parts(), app.trainer()
+    app.process.kill()
+    trainer.kill()
+    assert await asyncio.to_thread(gone_within, 10.0, parts)
+    await app.ends()
+
+
+async def test_a_killed_trainer_is_named_and_resumes_from_its_checkpoint(
+    start_app: StartApp,
+) -> None:
+    # A first run leaves a checkpoint; the second is killed and must go on from there.
+    app = await start_app(spec=tiny_spec(), name="same")
+    await app.trains(epoch=2)
+    await app.stop()
+    app = await start_app(spec=tiny_spec(), name="same")
+    await app.trains()
+    said, trainer = len(app.lines), app.trainer()
+    parts = psutil.Process(app.process.pid).children(recursive=True)
+    trainer.kill()
+    failed = await app.wait_for(lambda line: line["phase"] == "failed", after=said)
+    assert "stopped unexpectedly (signal 9)" in failed["problem"]
+    assert failed["peers"] is not None
+    group = [part for part in parts if part.pid != trainer.pid and _was_in(part, trainer.pid)]
+    assert await asyncio.to_thread(gone_within, 5.0, group)
+    again = await app.wait_for(
+        lambda line: line["phase"] == "training" and line["loss"] is not None,
+        after=app.lines.index(failed),
+    )
+    assert again["epoch"] >= 2
+
+
+def _was_in(process: psutil.Process, group: int) -> bool:
+    return _group(process) == group
+
+
+async def test_stopping_during_matchmaking_is_quick(start_app: StartApp) -> None:
+    slow = {"matchmaking_seconds": 60.0, "timeout_seconds": 120.0}
+    spec = tiny_spec(training_params=training(target_batch_size=64, averaging=slow))
+    first = await start_app(spec=spec)
+    line = await first.trains()
+    second = await start_app(spec=spec | {"initial_peers": line["addresses"]})
+    averaging = await first.wait_for(lambda line: line["phase"] == "averaging")
+    assert averaging["peers"] >= 1
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    assert await first.stop() == 0
+    assert loop.time() - started < 30.0  # not the 60 s that the group would still gather
+    await second.stop()
+    assert running_parts() == []
+
+
+async def test_a_second_instance_on_the_same_folder_is_refused(start_app: StartApp) -> None:
+    app = await start_app(spec=tiny_spec(), name="same")
+    await app.trains()
+    other = await start_app(spec=tiny_spec(), name="same")
+    assert await other.ends() == 1
+    assert "--data-dir" in other.errors
+    assert app.process.returncode is None
+
+
+async def test_a_run_that_reaches_its_end_says_so(start_app: StartApp) -> None:
+    app = await start_app(spec=tiny_spec(training_params=training(stop={"epochs": 1})))
+    assert await app.ends() == 0
+    assert app.last["problem"] is None

@@ -1,0 +1,110 @@
+"""Two real apps, one swarm: they train together, and agree."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from apps import PATIENCE, ROOT, StartApp, tiny_spec, training
+
+pytestmark = pytest.mark.e2e
+
+
+def newest_checkpoint(folder: Path, run_id: str = "tiny") -> dict[str, Any]:
+    """The newest checkpoint of an app's own trainer."""
+    found = sorted((folder / "checkpoints" / run_id / "trainer").glob("epoch-*.pt"))
+    return torch.load(found[-1], weights_only=True)
+
+
+async def test_two_apps_average_and_their_parameters_agree(start_app: StartApp) -> None:
+    limited = training(stop={"epochs": 6})
+    first = await start_app(spec=tiny_spec(training_params=limited), name="first")
+    joined = await first.wait_for(lambda line: bool(line["addresses"]))
+    second = await start_app(
+        spec=tiny_spec(training_params=limited, initial_peers=joined["addresses"]), name="second"
+    )
+    assert await asyncio.gather(first.ends(), second.ends()) == [0, 0], first.errors
+    assert any(line["peers"] == 2 for line in first.lines)
+    assert "Averaged gradients with 2 peers" in first.log()
+    assert "Averaged gradients with 2 peers" in second.log()
+    one, other = newest_checkpoint(first.folder), newest_checkpoint(second.folder)
+    assert one["epoch"] == other["epoch"] == 6
+    for name, tensor in one["model"].items():
+        torch.testing.assert_close(tensor, other["model"][name], atol=2e-3, rtol=0)
+
+
+PLAIN_SCRIPT = """
+import sys, time
+from functools import partial
+import hivemind, torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+config = GPT2Config(n_layer=1, n_head=2, n_embd=32, n_positions=64, vocab_size=256,
+                    bos_token_id=None, eos_token_id=None)
+torch.set_num_threads(1)
+model = GPT2LMHeadModel(config)
+dht = hivemind.DHT(initial_peers=sys.argv[1:], start=True)
+opt = hivemind.Optimizer(
+    dht=dht, run_id="tiny", target_batch_size=512, batch_size_per_step=4,
+    params=model.parameters(), optimizer=partial(torch.optim.AdamW, lr=1e-3),
+    matchmaking_time=2.0, averaging_timeout=8.0, verbose=True)
+joined_at = None
+for step in range(100000):
+    tokens = torch.randint(97, 123, (4, 33))
+    logits = model(tokens[:, :-1]).logits
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+    loss.backward()
+    opt.step()
+    opt.zero_grad()
+    if joined_at is None and opt.local_epoch > 0:
+        joined_at = opt.local_epoch
+    if joined_at is not None and opt.local_epoch >= joined_at + 4:
+        break
+opt.shutdown()
+dht.shutdown()
+"""
+
+
+async def test_a_plain_hivemind_script_is_a_peer_like_any_other(
+    start_app: StartApp, tmp_path: Path
+) -> None:
+    app = await start_app(spec=tiny_spec())
+    line = await app.trains(epoch=1)
+    script = tmp_path / "plain.py"
+    script.write_text(PLAIN_SCRIPT)
+    plain = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(script),
+        *line["addresses"],
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await asyncio.wait_for(plain.communicate(), PATIENCE)
+    said = output.decode()
+    assert plain.returncode == 0, said
+    assert "Averaged gradients with 2 peers" in said
+    assert "Averaged gradients with 2 peers" in app.log()
+    assert any(line["peers"] == 2 for line in app.lines)
+
+
+async def test_the_demo_trains_with_a_partner_and_learns(start_app: StartApp) -> None:
+    app = await start_app("--demo")
+    start = await app.trains(peers=2)
+    line = await app.wait_for(
+        lambda line: line["epoch"] is not None and line["epoch"] >= start["epoch"] + 3
+    )
+    assert line["loss"] < 5.2  # a byte at random costs ln 256 = 5.55
+    assert "epoch 2 averaged" in app.log()
+    assert {"time", "phase", "step", "samples_per_second", "tokens_per_second"} <= line.keys()
+
+
+async def test_a_late_joiner_takes_over_the_swarms_state(start_app: StartApp) -> None:
+    first = await start_app(spec=tiny_spec())
+    line = await first.trains(epoch=3)
+    second = await start_app(spec=tiny_spec(initial_peers=line["addresses"]))
+    entered = await second.trains()
+    assert entered["epoch"] >= 3
+    assert entered["loss"] < 5.0  # not the loss of an untrained model

@@ -1,0 +1,78 @@
+"""Fixtures of the window's tests; what they are made of is in ``tests/support/windows.py``."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+from qasync import QEventLoop
+from windows import Bench, RecordingDemo, RecordingSession
+
+from app import i18n
+from app.logs import RingBuffer
+from app.paths import RESOURCES
+from ui.actions import Actions
+from ui.main_window import MainWindow
+from ui.session_model import SessionModel
+from ui.theme import Theme
+
+
+@pytest.fixture
+def loop(qapp: QApplication) -> Iterator[QEventLoop]:
+    """An asyncio loop on the Qt loop that pytest-qt spins."""
+    made = QEventLoop(qapp, already_running=True)
+    yield made
+    asyncio.events._set_running_loop(None)
+    # WORKAROUND: `stop` would call `QApplication.exit`, after which no nested loop runs any more
+    made._QEventLoop__is_running = False
+    made.close()
+
+
+@pytest.fixture
+def theme(qapp: QApplication) -> Theme:
+    return Theme(qapp, "dark")
+
+
+@pytest.fixture
+def ring() -> RingBuffer:
+    made = RingBuffer()
+    made.setFormatter(logging.Formatter("%(message)s"))
+    return made
+
+
+@pytest.fixture
+def make_bench(
+    loop: QEventLoop, qtbot: QtBot, theme: Theme, ring: RingBuffer, tmp_path: Path
+) -> Iterator[Callable[[], Bench]]:
+    """Makes a window, so that a test can choose the language first."""
+    made: list[Bench] = []
+
+    def make(*, opened: bool = True) -> Bench:
+        session = RecordingSession(tmp_path / "data")
+        session.folders.create()
+        opening = loop.create_future()
+        if opened:
+            opening.set_result(None)
+        model = SessionModel(session)
+        actions = Actions(model, demo=RecordingDemo(session), opened=opening)
+        window = MainWindow(model, actions, theme, ring)
+        qtbot.addWidget(window)
+        made.append(Bench(session, model, actions, theme, ring, window))
+        window.show()
+        qtbot.waitExposed(window)
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.window.close_now()
+        closing = loop.create_task(bench.model.close())
+        qtbot.waitUntil(closing.done)
+    i18n.install("en", RESOURCES / "translations")
+
+
+@pytest.fixture
+def bench(make_bench: Callable[[], Bench]) -> Bench:
+    return make_bench()

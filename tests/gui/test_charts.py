@@ -1,0 +1,172 @@
+"""The charts: values, gaps, crosshair, copies; cheap while nobody looks."""
+
+import math
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QGuiApplication, QMouseEvent
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+from windows import TRAINING, WATCHING, Bench
+
+from ui.widgets.chart import csv_text
+from ui.widgets.plot import Curve, Reading, _time_ticks, _value_ticks, _y_range
+
+pytestmark = pytest.mark.gui
+
+
+def data(line: Any) -> tuple[np.ndarray, np.ndarray]:
+    return line.getOriginalDataset()
+
+
+def test_both_curves_are_drawn_with_their_gaps(bench: Bench) -> None:
+    bench.fill_history(300, gap=range(100, 160))
+    bench.dispatch(*TRAINING)
+    charts = bench.window.overview.charts
+    charts.redraw()
+    times, values = data(charts.loss.plot._own_line)
+    assert times.dtype == np.float64
+    assert -301 < times[0] < times[-1] <= 0.5
+    assert np.isnan(values).sum() == 1  # one point of nothing breaks the line
+    _times, swarm = data(charts.loss.plot._swarm_line)
+    assert np.isfinite(swarm).all()
+    _times, rates = data(charts.throughput.plot._own_line)
+    assert 80 <= np.nanmin(rates) <= np.nanmax(rates) <= 89
+
+
+def test_the_window_of_time_is_chosen(bench: Bench, qtbot: QtBot) -> None:
+    bench.fill_history(3000)
+    bench.dispatch(*WATCHING)
+    charts = bench.window.overview.charts
+    assert charts.loss.plot._start == pytest.approx(-600, abs=2)
+    qtbot.mouseClick(charts.group.button(1), Qt.MouseButton.LeftButton)
+    assert charts.loss.plot._start == pytest.approx(-3000, abs=30)
+    qtbot.mouseClick(charts.group.button(3), Qt.MouseButton.LeftButton)
+    assert charts.loss.plot._start == pytest.approx(-3000, abs=30)
+    assert len(data(charts.loss.plot._own_line)[0]) > 200
+
+
+def move_mouse(chart: Any, x: float) -> None:
+    widget = chart.plot.widget
+    box = chart.plot._item.getViewBox()
+    position = widget.mapFromScene(box.mapViewToScene(QPointF(x, 3.5)))
+    event = QMouseEvent(
+        QEvent.Type.MouseMove,
+        QPointF(position),
+        QPointF(widget.viewport().mapToGlobal(QPoint(position))),
+        Qt.MouseButton.NoButton,
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    QApplication.sendEvent(widget.viewport(), event)
+
+
+def test_the_crosshair_reads_values(bench: Bench) -> None:
+    bench.fill_history(300)
+    bench.dispatch(*WATCHING)
+    chart = bench.window.overview.charts.loss
+    move_mouse(chart, -120.0)
+    assert 3 <= float(chart.own.text()) <= 4
+    assert 3 <= float(chart.swarm.text()) <= 4
+    assert chart.moment.text().count(":") == 2
+    QApplication.sendEvent(chart.plot.widget, QEvent(QEvent.Type.Leave))
+    assert chart.own.text() == "this machine"
+    assert chart.moment.text() == ""
+
+
+def test_the_crosshair_moves_by_keyboard(bench: Bench, qtbot: QtBot) -> None:
+    bench.fill_history(300)
+    bench.dispatch(*WATCHING)
+    plot = bench.window.overview.charts.loss.plot
+    readings: list[Reading] = []
+    plot.read.connect(readings.append)
+    qtbot.keyClick(plot.widget, Qt.Key.Key_Left)
+    qtbot.keyClick(plot.widget, Qt.Key.Key_Left)
+    assert readings[0].moment > readings[-1].moment
+    assert "this machine" in plot.widget.accessibleDescription()
+
+
+def test_copies_as_picture_and_csv(bench: Bench) -> None:
+    bench.fill_history(60)
+    bench.dispatch(*WATCHING)
+    chart = bench.window.overview.charts.loss
+    chart.copy_csv()
+    lines = QGuiApplication.clipboard().text().splitlines()
+    assert lines[0] == "time,this_machine,swarm"
+    assert 55 <= len(lines) <= 65
+    chart.copy_picture()
+    assert not QGuiApplication.clipboard().pixmap().isNull()
+
+
+def test_csv_leaves_empty_what_is_not_known() -> None:
+    own = Curve(np.array([0.0, 1.0]), np.array([2.5, math.nan]))
+    swarm = Curve(np.array([1.0]), np.array([3.0]))
+    first, second = csv_text(own, swarm).splitlines()[1:]
+    assert first.endswith(",2.5,")
+    assert second.endswith(",,3.0")
+
+
+def test_nothing_is_drawn_while_hidden(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.fill_history(60)
+    bench.dispatch(*TRAINING)
+    charts = bench.window.overview.charts
+    assert charts._timer.isActive()
+    assert charts._timer.interval() >= 500
+    bench.window.open_page(1)
+    assert not charts._timer.isActive()
+    drawn: list[object] = []
+    monkeypatch.setattr(charts.loss, "draw", lambda *args: drawn.append(args))
+    charts.redraw()
+    assert drawn == []
+    bench.window.open_page(0)
+    assert drawn
+
+
+def test_thousand_updates_cost_no_reference_to_none(bench: Bench) -> None:
+    """PySide6 6.12.0 on Python 3.11 dropped some 20 an update, until the interpreter died."""
+    bench.fill_history(120)
+    bench.dispatch(*WATCHING)
+    charts = bench.window.overview.charts
+    charts.redraw()
+    before = sys.getrefcount(None)
+    for _ in range(1000):
+        charts.redraw()
+    QApplication.processEvents()
+    assert sys.getrefcount(None) > before - 100
+
+
+def test_down_sampling_is_set_where_pyqtgraph_heeds_it(bench: Bench) -> None:
+    line = bench.window.overview.charts.loss.plot._own_line
+    assert line.opts["autoDownsample"]
+    assert line.opts["downsampleMethod"] == "peak"
+    assert line.opts["clipToView"]
+    assert line.opts["pen"].width() == 1  # wider and antialiased is many times slower
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], (0.0, 1.0)),
+        ([2.0], (2.0, 2.5)),
+        ([0.0, 650.0], (0.0, 800.0)),
+        ([2.1, 5.4], (2.0, 6.0)),
+    ],
+)
+def test_the_value_axis_has_round_ends(values: list[float], expected: tuple[float, float]) -> None:
+    low, high, step = _y_range(np.array(values), np.array([math.nan]), from_zero=False)
+    assert low == pytest.approx(expected[0])
+    assert high >= expected[1] * 0.99
+    assert 2 <= len(_value_ticks(low, high, step)) <= 8
+
+
+@pytest.mark.parametrize(
+    ("start", "first"), [(-60, "−15 s"), (-600, "−5 min"), (-3600, "−30 min"), (-86400, "−6 h")]
+)
+def test_the_time_axis_has_few_round_marks(start: float, first: str) -> None:
+    ticks = _time_ticks(start)
+    assert ticks[0] == (0.0, "now")
+    assert 2 <= len(ticks) <= 6
+    assert first in [text for _place, text in ticks]

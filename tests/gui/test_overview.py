@@ -1,0 +1,289 @@
+"""The overview: states in words, buttons that act, problems that name what to do."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtTest import QTest
+from pytestqt.qtbot import QtBot
+from windows import (
+    DEVICES,
+    JOINING,
+    PREPARING,
+    SWARM,
+    TRAINING,
+    WATCHING,
+    Bench,
+    progress,
+)
+
+from app import protocol
+from app.errors import BusyError
+from app.protocol import TrainerPhase
+from app.state import Event, Phase, Problem, ProblemRaised, StopRequested, TrainerGone
+
+pytestmark = pytest.mark.gui
+
+LEFT = Qt.MouseButton.LeftButton
+OUT_OF_MEMORY = Problem(
+    message="the GPU has not enough memory.",
+    field="training_params.micro_batch_size",
+    remedy="Choose a smaller one.",
+)
+
+
+def phase(name: TrainerPhase) -> protocol.PhaseChanged:
+    return protocol.PhaseChanged(phase=name)
+
+
+AVERAGING = (*TRAINING, phase(TrainerPhase.AVERAGING))
+PAUSED = (*TRAINING, phase(TrainerPhase.PAUSED))
+STOPPING = (*TRAINING, StopRequested())
+FAILED = (*TRAINING, TrainerGone(problem=OUT_OF_MEMORY))
+RESTARTING = (*TRAINING, TrainerGone(problem=OUT_OF_MEMORY, restart_at=4e9))
+COMPLETED = (*TRAINING, TrainerGone(completed=True))
+
+
+@pytest.mark.parametrize(
+    ("events", "title", "primary", "second"),
+    [
+        ((), "Not in a swarm", "Open a swarm file…", "Try the demo swarm"),
+        (JOINING, "Joining", "Joining…", "Cancel"),
+        (WATCHING, "Watching", "Start training", None),
+        (PREPARING, "Preparing", "Stop training", None),
+        (TRAINING, "Training", "Stop training", "Pause"),
+        (AVERAGING, "Averaging", "Stop training", "Pause"),
+        (PAUSED, "Paused", "Stop training", "Resume"),
+        (STOPPING, "Stopping", "Stopping…", None),
+        (FAILED, "Needs you", "Restart training", None),
+        (RESTARTING, "Starting again", "Restart now", "Don't restart"),
+        (COMPLETED, "Completed", "Open a swarm file…", None),
+    ],
+)
+def test_each_state_has_its_words(
+    bench: Bench, events: tuple[Event, ...], title: str, primary: str, second: str | None
+) -> None:
+    bench.dispatch(*events)
+    headline = bench.window.overview.headline
+    assert headline.title.text() == title
+    assert headline.primary.text() == primary
+    assert (headline.second.text() if headline.second.isVisible() else None) == second
+    assert headline.why.text()
+
+
+@pytest.mark.parametrize(
+    ("events", "which", "call"),
+    [
+        ((), "second", "demo"),
+        (JOINING, "second", "leave"),
+        (WATCHING, "primary", "start"),
+        (PREPARING, "primary", "stop"),
+        (TRAINING, "primary", "stop"),
+        (TRAINING, "second", "pause"),
+        (PAUSED, "second", "resume"),
+        (PAUSED, "primary", "stop"),
+        (FAILED, "primary", "start"),
+        (RESTARTING, "primary", "start"),
+        (RESTARTING, "second", "cancel restart"),
+    ],
+)
+def test_buttons_act(
+    bench: Bench, qtbot: QtBot, events: tuple[Event, ...], which: str, call: str
+) -> None:
+    bench.dispatch(*events)
+    qtbot.mouseClick(getattr(bench.window.overview.headline, which), LEFT)
+    qtbot.waitUntil(lambda: bench.session.calls == [call])
+
+
+@pytest.mark.parametrize("events", [JOINING, STOPPING])
+def test_there_is_nothing_to_press_while_it_works(bench: Bench, events: tuple[Event, ...]) -> None:
+    bench.dispatch(*events)
+    assert not bench.window.overview.headline.primary.isEnabled()
+
+
+def test_a_double_click_acts_once(bench: Bench, qtbot: QtBot) -> None:
+    bench.dispatch(*WATCHING)
+    button = bench.window.overview.headline.primary
+    qtbot.mouseClick(button, LEFT)
+    QTest.mouseDClick(button, LEFT)
+    qtbot.waitUntil(lambda: bool(bench.session.calls))
+    assert bench.session.calls == ["start"]
+
+
+def test_a_click_before_the_session_is_open_waits_and_says_so(
+    make_bench: Callable[..., Bench], qtbot: QtBot
+) -> None:
+    bench = make_bench(opened=False)
+    headline = bench.window.overview.headline
+    qtbot.mouseClick(headline.second, LEFT)
+    qtbot.waitUntil(lambda: "Getting ready" in headline.why.text())
+    assert not headline.second.isEnabled()
+    bench.actions._opened.set_result(None)
+    qtbot.waitUntil(lambda: bench.session.calls == ["demo"])
+    assert headline.second.isEnabled()
+
+
+def test_what_opening_raised_is_shown_for_each_later_action(
+    make_bench: Callable[..., Bench], qtbot: QtBot
+) -> None:
+    bench = make_bench(opened=False)
+    bench.actions._opened.set_exception(BusyError("another instance runs."))
+    bench.actions.try_demo()
+    qtbot.waitUntil(bench.window.overview.banner.isVisible)
+    assert bench.session.calls == []
+
+
+def test_the_problem_names_field_and_remedy_until_it_is_dismissed(
+    bench: Bench, qtbot: QtBot
+) -> None:
+    banner = bench.window.overview.banner
+    assert not banner.isVisible()
+    bench.dispatch(ProblemRaised(problem=OUT_OF_MEMORY))
+    assert banner.isVisible()
+    assert "training_params.micro_batch_size" in banner.message.text()
+    assert "not enough memory" in banner.message.text()
+    assert banner.remedy.text() == "Choose a smaller one."
+    banner.dismiss.setFocus()
+    qtbot.keyClick(banner.dismiss, Qt.Key.Key_Space)
+    assert not banner.isVisible()
+
+
+def test_a_refused_action_becomes_a_problem(bench: Bench, qtbot: QtBot) -> None:
+    bench.session.refusal = BusyError("not now.", field="device", remedy="Wait.")
+    bench.actions.start()
+    qtbot.waitUntil(bench.window.overview.banner.isVisible)
+    assert bench.window.overview.banner.message.text() == "device: not now."
+
+
+@pytest.mark.logs_error("an action of the window failed")
+def test_a_defect_is_shown_as_ours_and_logged(bench: Bench, qtbot: QtBot) -> None:
+    bench.session.refusal = ValueError("oh")
+    bench.actions.start()
+    qtbot.waitUntil(bench.window.overview.banner.isVisible)
+    assert "Something went wrong in the app" in bench.window.overview.banner.message.text()
+
+
+def test_a_wrong_swarm_file_is_a_problem(bench: Bench, qtbot: QtBot, tmp_path: Path) -> None:
+    file = tmp_path / "bad.cotrain"
+    file.write_text('{"run_id": "x"}')
+    bench.actions.join_file(file)
+    qtbot.waitUntil(bench.window.overview.banner.isVisible)
+    assert "model_config: is missing." in bench.window.overview.banner.message.text()
+
+
+def test_devices_can_be_chosen_until_training(bench: Bench, qtbot: QtBot) -> None:
+    box = bench.window.overview.headline.device
+    assert box.currentText() == "Looking for devices…"
+    assert not box.isEnabled()
+    bench.dispatch(*DEVICES)
+    assert [box.itemText(index) for index in range(box.count())] == [
+        "NVIDIA GeForce RTX 4070, 12 GiB",
+        "CPU (AMD Ryzen 7 5800X)",
+    ]
+    assert box.currentData() == "cuda:0"
+    box.setFocus()
+    qtbot.keyClick(box, Qt.Key.Key_Down)
+    assert bench.session.state.device == "cpu"
+    bench.dispatch(*TRAINING)
+    assert not box.isEnabled()
+    assert "Stop training" in box.toolTip()
+
+
+def test_a_device_that_is_gone_is_named(bench: Bench) -> None:
+    bench.dispatch(protocol.Devices(devices=(), torch_version="2.10"))
+    assert bench.window.overview.headline.device.currentText() == "The first GPU, or CPU"
+
+
+def test_the_epoch_says_whose_samples_are_whose(bench: Bench) -> None:
+    bench.dispatch(*TRAINING)
+    epoch = bench.window.overview.epoch
+    assert epoch.title.text() == "Epoch 12"
+    assert epoch.swarm.text() == "3,412 of 4,096 samples by the swarm"
+    assert epoch.own.text() == "484 by this machine (12\u00a0%)"
+    assert epoch.health.full == (
+        "next averaging in about 6 s · last round: 7 peers, 2.1 s, all succeeded"
+    )
+
+
+def test_a_failed_round_is_said(bench: Bench) -> None:
+    ended = protocol.RoundEnded(epoch=12, peers=1, seconds=9.0, samples=1, failure="timed out")
+    bench.dispatch(*TRAINING, ended)
+    text = bench.window.overview.epoch.health.full
+    assert "last round failed after 9.0 s: timed out" in text
+
+
+def test_cards_show_what_is_known(bench: Bench) -> None:
+    bench.dispatch(*TRAINING)
+    page = bench.window.overview
+    assert page.machine.value("precision") == "bf16"
+    assert page.machine.value("tokens") == "11,277"
+    assert page.machine.value("time") == "3 h 41 min"
+    assert page.swarm.value("trainers") == "7"
+    assert page.swarm.value("loss") == "2.230"
+    assert page.network.value("peer_id") == "12D3Ko…m1sDfG"
+    assert page.network.value("checkpoint") == "12"
+
+
+def test_the_peer_id_is_copied_whole(bench: Bench, qtbot: QtBot) -> None:
+    bench.dispatch(*WATCHING)
+    qtbot.mouseClick(bench.window.overview.copy, LEFT)
+    assert QGuiApplication.clipboard().text() == bench.session.state.peer_id
+
+
+def test_one_can_leave(bench: Bench, qtbot: QtBot) -> None:
+    bench.dispatch(*WATCHING)
+    qtbot.mouseClick(bench.window.overview.leave, LEFT)
+    qtbot.waitUntil(lambda: bench.session.calls == ["leave"])
+
+
+def test_without_a_swarm_it_says_what_to_do(bench: Bench) -> None:
+    page = bench.window.overview
+    assert page.welcome.isVisible()
+    assert not page.charts.isVisible()
+    bench.dispatch(*WATCHING)
+    assert not page.welcome.isVisible()
+    assert page.charts.isVisible()
+
+
+def test_reports_are_shown_ten_times_a_second_but_phases_at_once(
+    bench: Bench, qtbot: QtBot
+) -> None:
+    bench.dispatch(*TRAINING)
+    told: list[int] = []
+    bench.model.changed.connect(lambda state: told.append(state.training.step))
+    for step in range(20_000, 20_050):
+        bench.session.dispatch(progress(step=step))
+    assert told == []
+    qtbot.waitUntil(lambda: told == [20_049])
+    bench.session.dispatch(phase(TrainerPhase.PAUSED))
+    assert len(told) == 2
+
+
+def test_the_countdown_runs_while_a_restart_is_due(bench: Bench) -> None:
+    bench.dispatch(*RESTARTING)
+    headline = bench.window.overview.headline
+    assert headline._countdown.isActive()
+    assert "It starts again in" in headline.why.text()
+    bench.dispatch(TrainerGone())
+    assert bench.session.state.phase is Phase.FAILED
+
+
+def test_closing_says_so_and_takes_no_clicks(bench: Bench, qtbot: QtBot) -> None:
+    bench.dispatch(*TRAINING)
+    with qtbot.waitSignal(bench.window.close_wanted):
+        bench.window.close()
+    assert bench.window.isVisible()
+    bench.window.show_closing()
+    bench.dispatch(progress(step=1))
+    headline = bench.window.overview.headline
+    assert headline.title.text() == "Closing…"
+    assert not headline.primary.isEnabled()
+    bench.window.close()  # a second time: out of sight
+    assert not bench.window.isVisible()
+
+
+def test_titles_of_swarms_are_never_markup(bench: Bench) -> None:
+    assert bench.window.overview.headline.what.textFormat() is Qt.TextFormat.PlainText
+    assert SWARM.title

@@ -1,0 +1,233 @@
+"""The window as a whole: keyboard, theme, menus, languages, nothing clipped."""
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAccessible, QAction
+from PySide6.QtWidgets import QApplication, QLabel, QMenu, QPushButton, QWidget
+from pytestqt.qtbot import QtBot
+from windows import DEVICES, TRAINING, WATCHING, Bench
+
+from app import i18n
+from app.paths import RESOURCES
+from app.state import Event, Problem, ProblemRaised
+from ui.theme import DARK, LIGHT, Theme
+from ui.widgets.labels import ElidedLabel
+
+pytestmark = pytest.mark.gui
+
+PROBLEM = ProblemRaised(problem=Problem(message="it broke.", field="device", remedy="Mend it."))
+
+
+def in_tab_order(window: QWidget) -> Iterator[QWidget]:
+    """Every control that the Tab key reaches, once."""
+    window.activateWindow()
+    window.setFocus()
+    widget = window.nextInFocusChain()
+    while widget is not window:
+        reachable = bool(widget.focusPolicy() & Qt.FocusPolicy.TabFocus)
+        if reachable and widget.isVisible() and widget.isEnabled():
+            yield widget
+        widget = widget.nextInFocusChain()
+
+
+def name_of(widget: QWidget) -> str:
+    interface = QAccessible.queryAccessibleInterface(widget)
+    return interface.text(QAccessible.Text.Name)
+
+
+@pytest.mark.parametrize("page", [0, 1])
+@pytest.mark.parametrize("events", [DEVICES, (*TRAINING, PROBLEM)])
+def test_every_control_is_reached_by_tab_and_has_a_name(
+    bench: Bench, events: tuple[Event, ...], page: int
+) -> None:
+    bench.dispatch(*events)
+    bench.window.open_page(page)
+    reached = [widget for widget in in_tab_order(bench.window) if type(widget) is not QWidget]
+    unnamed = [widget for widget in reached if not name_of(widget)]
+    scroll_areas = {bench.window.overview}  # no control, but the arrow keys scroll it
+    assert [widget for widget in unnamed if widget not in scroll_areas] == []
+    buttons = [
+        button
+        for button in bench.window.findChildren(QPushButton)
+        if button.isVisible() and button.isEnabled()
+    ]
+    assert [button.text() for button in buttons if button not in reached] == []
+
+
+@pytest.mark.parametrize("events", [DEVICES, (*TRAINING, PROBLEM)])
+def test_targets_are_large_enough(bench: Bench, events: tuple[Event, ...]) -> None:
+    bench.dispatch(*events)
+    small = [
+        (name_of(widget), widget.height())
+        for widget in in_tab_order(bench.window)
+        if isinstance(widget, QPushButton) and widget.height() < 32
+    ]
+    assert small == []
+
+
+def clipped(window: QWidget) -> list[str]:
+    """Texts that are wider than their place, but for those that end in an ellipsis on purpose."""
+    found = []
+    for widget in window.findChildren(QWidget):
+        if not isinstance(widget, QLabel | QPushButton) or not widget.isVisible():
+            continue
+        wraps = isinstance(widget, QLabel) and widget.wordWrap()
+        if wraps or isinstance(widget, ElidedLabel):
+            continue
+        if widget.sizeHint().width() > widget.width() + 1:
+            found.append(widget.text())
+    return found
+
+
+@pytest.mark.parametrize("language", ["en", "zh_CN"])
+@pytest.mark.parametrize("size", [(1280, 800), (960, 600)])
+@pytest.mark.parametrize("events", [DEVICES, WATCHING, (*TRAINING, PROBLEM)])
+def test_nothing_is_clipped(
+    make_bench: Callable[[], Bench],
+    qtbot: QtBot,
+    language: str,
+    size: tuple[int, int],
+    events: tuple[Event, ...],
+) -> None:
+    i18n.install(language, RESOURCES / "translations")
+    bench = make_bench()
+    bench.window.resize(*size)
+    bench.dispatch(*events)
+    for page in (0, 1):
+        bench.window.open_page(page)
+        QApplication.processEvents()
+        assert clipped(bench.window) == []
+    bar = bench.window.overview.horizontalScrollBar()
+    assert bar.maximum() == 0
+
+
+@pytest.fixture
+def large_font(qapp: QApplication) -> Iterator[None]:
+    """What a display of 200 % amounts to for layouts that were made for 100 %."""
+    before = qapp.font()
+    larger = qapp.font()
+    larger.setPointSizeF(before.pointSizeF() * 2)
+    qapp.setFont(larger)
+    yield
+    qapp.setFont(before)
+
+
+def test_nothing_is_clipped_in_twice_the_font(
+    large_font: None, make_bench: Callable[[], Bench]
+) -> None:
+    bench = make_bench()
+    bench.theme.choose("light")  # sizes in the style sheet come from the font
+    bench.window.resize(1600, 1000)
+    bench.dispatch(*TRAINING)
+    QApplication.processEvents()
+    assert clipped(bench.window) == []
+
+
+def actions_of(menu: QMenu) -> Iterator[QAction]:
+    for action in menu.actions():
+        if isinstance(action.menu(), QMenu):
+            yield from actions_of(action.menu())
+        else:
+            yield action
+
+
+def find_action(bench: Bench, text: str) -> QAction:
+    for top in bench.window.menuBar().actions():
+        for action in actions_of(top.menu()):
+            if action.text().replace("&", "") == text:
+                return action
+    raise AssertionError(text)
+
+
+def test_the_theme_changes_while_it_runs_and_is_kept(bench: Bench) -> None:
+    bench.dispatch(*TRAINING)
+    charts = bench.window.overview.charts
+    assert charts.loss.plot.widget.backgroundBrush().color().name() == DARK.card
+    find_action(bench, "Light").trigger()
+    assert bench.theme.colors == LIGHT
+    assert charts.loss.plot.widget.backgroundBrush().color().name() == LIGHT.card
+    assert charts.loss.plot._own_line.opts["pen"].color().name() == LIGHT.accent
+    kept = json.loads(bench.session.folders.settings_file.read_text())
+    assert kept == {"theme": "light"}
+
+
+def test_the_language_is_kept_for_the_next_start(bench: Bench) -> None:
+    find_action(bench, "简体中文").trigger()
+    kept = json.loads(bench.session.folders.settings_file.read_text())
+    assert kept == {"language": "zh_CN"}
+    assert find_action(bench, "Takes effect at the next start")
+
+
+def test_pages_are_opened_by_keyboard_and_sidebar(bench: Bench, qtbot: QtBot) -> None:
+    assert find_action(bench, "Log").shortcut().toString() == "Ctrl+2"
+    find_action(bench, "Log").trigger()
+    assert bench.window.log.isVisible()
+    qtbot.mouseClick(bench.window.sidebar._group.button(0), Qt.MouseButton.LeftButton)
+    assert bench.window.overview.isVisible()
+
+
+def test_leaving_is_offered_only_in_a_swarm(bench: Bench, qtbot: QtBot) -> None:
+    leave = find_action(bench, "Leave the swarm")
+    assert not leave.isEnabled()
+    bench.dispatch(*WATCHING)
+    assert leave.isEnabled()
+    leave.trigger()
+    qtbot.waitUntil(lambda: bench.session.calls == ["leave"])
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2's contrast ratio of two colours."""
+
+    def luminance(color: str) -> float:
+        parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+        ]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("colors", [DARK, LIGHT], ids=["dark", "light"])
+def test_texts_stand_out(colors: object) -> None:
+    pairs = [
+        ("text", "card"),
+        ("text", "window"),
+        ("muted", "card"),
+        ("muted", "window"),
+        ("muted", "sidebar"),
+        ("accent_text", "card"),
+        ("on_accent", "accent"),
+        ("on_danger", "danger"),
+        ("danger_text", "card"),
+        ("caution", "card"),
+    ]
+    weak = {
+        pair: round(ratio, 2)
+        for pair in pairs
+        if (ratio := contrast(getattr(colors, pair[0]), getattr(colors, pair[1]))) < 4.5
+    }
+    assert weak == {}
+
+
+def test_the_style_sheet_knows_every_name(qapp: QApplication) -> None:
+    theme = Theme(qapp, "light")
+    assert "{{" not in qapp.styleSheet()
+    theme.choose("dark")
+    assert DARK.card in qapp.styleSheet()
+
+
+def test_the_first_paint_is_told_once(bench: Bench, qtbot: QtBot) -> None:
+    QApplication.processEvents()  # the real first one may still be on its way
+    told: list[bool] = []
+    bench.window.painted.connect(lambda: told.append(True))
+    bench.window._was_painted = False
+    bench.window.repaint()
+    bench.window.repaint()
+    qtbot.waitUntil(lambda: bool(told))
+    QApplication.processEvents()
+    assert told == [True]

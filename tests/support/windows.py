@@ -1,0 +1,172 @@
+"""A window on a real session that was never opened: events drive its real state machine."""
+
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app import protocol
+from app.logs import RingBuffer
+from app.paths import Folders
+from app.protocol import Device, TrainerPhase
+from app.session import Session
+from app.settings import Settings
+from app.spec import SwarmSpec
+from app.state import (
+    DeviceChosen,
+    Event,
+    JoinBegan,
+    Joined,
+    PeerInfo,
+    PeersListed,
+    Run,
+    RunObserved,
+    Swarm,
+    TrainingRequested,
+)
+from ui.actions import Actions
+from ui.main_window import MainWindow
+from ui.session_model import SessionModel
+from ui.theme import Theme
+
+GPU = Device(id="cuda:0", name="NVIDIA GeForce RTX 4070", memory=12 * 2**30)
+CPU = Device(id="cpu", name="AMD Ryzen 7 5800X", memory=32 * 2**30)
+SWARM = Swarm(
+    run_id="docs",
+    title="Python's documentation",
+    model_type="gpt2",
+    dataset="python-docs",
+    target_batch_size=4096,
+)
+
+
+class RecordingSession(Session):
+    """The real session, but what would reach for the network is written down instead."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(settings=Settings(), folders=Folders.under(folder))
+        self.calls: list[str] = []
+        self.refusal: Exception | None = None
+
+    def _note(self, call: str) -> None:
+        self.calls.append(call)
+        if self.refusal is not None:
+            raise self.refusal
+
+    async def join(self, spec: SwarmSpec) -> None:
+        self._note(f"join {spec.run_id}")
+
+    async def leave(self) -> None:
+        self._note("leave")
+
+    async def start_training(self) -> None:
+        self._note("start")
+
+    async def stop_training(self, grace: float | None = None) -> None:
+        self._note("stop")
+
+    async def pause_training(self) -> None:
+        self._note("pause")
+
+    async def resume_training(self) -> None:
+        self._note("resume")
+
+    def cancel_restart(self) -> None:
+        self._note("cancel restart")
+
+
+class RecordingDemo:
+    """Stands for the demo swarm, which is real processes."""
+
+    def __init__(self, session: RecordingSession) -> None:
+        self._session = session
+
+    async def start(self) -> None:
+        self._session.calls.append("demo")
+
+    async def close(self) -> None:
+        pass
+
+
+@dataclass
+class Bench:
+    """Everything a test of the window needs."""
+
+    session: RecordingSession
+    model: SessionModel
+    actions: Actions
+    theme: Theme
+    ring: RingBuffer
+    window: MainWindow
+
+    def dispatch(self, *events: Event) -> None:
+        """Let events happen, and the window show them at once."""
+        for event in events:
+            self.session.dispatch(event)
+        self.model.changed.emit(self.session.state)
+
+    def fill_history(self, seconds: int = 300, gap: range = range(0)) -> None:
+        """Curves as a training makes them, ``gap`` left out of ours."""
+        now, history = time.time(), self.session.history
+        for age in range(seconds, 0, -1):
+            history.swarm_loss.add(now - age, 3 + random.random())
+            history.swarm_samples_per_second.add(now - age, 600 + random.random())
+            if age not in gap:
+                history.loss.add(now - age, 3 + random.random())
+                history.samples_per_second.add(now - age, 80 + random.random())
+
+
+def progress(**changes: Any) -> protocol.Progress:
+    """A report in the middle of an epoch."""
+    values: dict[str, Any] = {
+        "step": 15234,
+        "epoch": 12,
+        "loss": 2.214,
+        "samples_per_second": 88.1,
+        "tokens_per_second": 11276.8,
+        "samples": 121_872,
+        "tokens": 15_599_616,
+        "compute_seconds": 13_263.0,
+        "epoch_samples": 484,
+        "swarm_samples": 3412,
+        "target_batch_size": 4096,
+        "eta": 5.8,
+        "peers": 7,
+    }
+    return protocol.Progress(**values | changes)
+
+
+DEVICES: tuple[Event, ...] = (
+    protocol.Devices(devices=(GPU, CPU), torch_version="2.10"),
+    DeviceChosen(device="cuda:0"),
+)
+JOINING: tuple[Event, ...] = (*DEVICES, JoinBegan(swarm=SWARM))
+WATCHING: tuple[Event, ...] = (
+    *JOINING,
+    Joined(peer_id="12D3KooWQ8nZ9x4cZ7hW5gXvYbNkRt2LqPm1sDfG", addresses=("/ip4/10.0.0.7",)),
+    PeersListed(peers=(PeerInfo(peer_id="a", address=""),)),
+    RunObserved(run=Run(epoch=12, samples=2928, trainers=7, samples_per_second=642.0, loss=2.23)),
+)
+PREPARING: tuple[Event, ...] = (
+    *WATCHING,
+    TrainingRequested(device="cuda:0"),
+    protocol.PhaseChanged(phase=TrainerPhase.SYNCHRONIZING),
+)
+TRAINING: tuple[Event, ...] = (
+    *PREPARING,
+    protocol.Ready(
+        peer_id="b",
+        addresses=(),
+        device="cuda:0",
+        device_name=GPU.name,
+        precision="bf16",
+        parameters=842_752,
+        micro_batch_size=8,
+        resumed_epoch=11,
+    ),
+    protocol.PhaseChanged(phase=TrainerPhase.TRAINING),
+    progress(),
+    protocol.RoundEnded(epoch=11, peers=7, seconds=2.13, samples=501, failure=""),
+    protocol.CheckpointSaved(epoch=12, seconds=0.1),
+)

@@ -1,0 +1,103 @@
+"""The command line."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import __version__, cli
+from app.cli import Arguments
+from app.settings import Settings
+
+
+def test_without_arguments_nothing_is_overridden() -> None:
+    assert cli.parse([]) == Arguments()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--demo"], Arguments(demo=True)),
+        (["--swarm", "a.cotrain"], Arguments(swarm=Path("a.cotrain"))),
+        (["--headless", "--train"], Arguments(headless=True, train=True)),
+        (["--data-dir", "/there"], Arguments(data_dir=Path("/there"))),
+    ],
+)
+def test_argument_is_understood(arguments: list[str], expected: Arguments) -> None:
+    assert cli.parse(arguments) == expected
+
+
+OVERRIDES = [
+    (["--device", "cuda:0"], {"device": "cuda:0"}),
+    (["--threads", "2"], {"threads": 2}),
+    (["--theme", "dark"], {"theme": "dark"}),
+    (["--language", "zh_CN"], {"language": "zh_CN"}),
+    (["--dht-port", "0"], {"dht_port": 0}),
+    (["--server-port", "9001"], {"server_port": 9001}),
+    (["--initial-peers", "/a/b,/c/d"], {"initial_peers": "/a/b,/c/d"}),
+    (["--debug"], {"debug": True}),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), OVERRIDES)
+def test_setting_is_overridden_for_this_start(
+    arguments: list[str], expected: dict[str, Any]
+) -> None:
+    assert cli.parse(arguments).overrides == expected
+
+
+def test_every_setting_has_an_argument() -> None:
+    assert {name for _, expected in OVERRIDES for name in expected} == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--demo", "--swarm", "a.cotrain"], "--swarm"),
+        (["--threads", "many"], "--threads"),
+        (["--theme", "pink"], "--theme"),
+        (["--no-such-thing"], "--no-such-thing"),
+        (["--swarm"], "--swarm"),
+    ],
+)
+def test_mistake_is_named(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.parse(arguments)
+    assert caught.value.code == 2
+    assert named in capsys.readouterr().err
+
+
+def test_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.parse(["--version"])
+    assert (caught.value.code, capsys.readouterr().out.strip()) == (0, __version__)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, False),
+        ({"DISPLAY": ":0"}, True),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, True),
+        ({"QT_QPA_PLATFORM": "offscreen"}, True),
+    ],
+)
+def test_display_is_found(
+    environment: dict[str, str], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert cli.has_display() is expected
+
+
+def test_other_platforms_always_have_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("QT_QPA_PLATFORM", raising=False)
+    assert cli.has_display()

@@ -1,0 +1,223 @@
+"""The house's rules, each seen to hold, and each import rule seen to be enforced."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import app
+import ui
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted([*ROOT.glob("app/**/*.py"), *ROOT.glob("ui/**/*.py"), ROOT / "main.py"])
+HEAVY = ("torch", "hivemind", "transformers", "datasets")
+QT = ("PySide6", "shiboken6", "pyqtgraph", "qasync")
+
+TOP_LEVEL = {
+    ".ci",
+    ".github",
+    ".gitignore",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "app",
+    "main.py",
+    "packaging",
+    "pyproject.toml",
+    "resources",
+    "tests",
+    "ui",
+}
+
+each_source = pytest.mark.parametrize(
+    "source", SOURCES, ids=lambda path: str(path.relative_to(ROOT))
+)
+
+
+# --- small pieces --------------------------------------------------------------------------------
+
+
+def nodes(source: Path) -> Iterator[ast.AST]:
+    return ast.walk(ast.parse(source.read_text(encoding="utf-8")))
+
+
+@each_source
+def test_files_stay_under_400_lines(source: Path) -> None:
+    assert len(source.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@each_source
+def test_functions_stay_under_60_lines(source: Path) -> None:
+    long = [
+        (node.name, node.end_lineno - node.lineno + 1)
+        for node in nodes(source)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno - node.lineno >= 60
+    ]
+    assert not long
+
+
+@each_source
+def test_classes_stay_under_20_methods(source: Path) -> None:
+    methods = {
+        node.name: sum(
+            isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) for each in node.body
+        )
+        for node in nodes(source)
+        if isinstance(node, ast.ClassDef)
+    }
+    assert not {name: count for name, count in methods.items() if count >= 20}
+
+
+def test_main_is_short_and_imports_late() -> None:
+    source = (ROOT / "main.py").read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= 30
+    early = [
+        node for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    assert [ast.unparse(node) for node in early] == ["import sys"]
+    assert imported_roots(source) <= {"sys", "app", "ui", "multiprocessing"}
+
+
+def imported_roots(source: str) -> set[str]:
+    roots = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            roots |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            roots.add((node.module or "").split(".")[0])
+    return roots
+
+
+# --- the layout ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", ["packaging", "tests", "resources"])
+def test_these_folders_are_no_packages(folder: str) -> None:
+    assert not list((ROOT / folder).rglob("__init__.py"))
+
+
+def test_top_level_is_as_agreed() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    command = ["git", "-c", f"safe.directory={ROOT}", "ls-files"]
+    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert {line.split("/")[0] for line in listing.stdout.splitlines()} <= TOP_LEVEL
+
+
+def test_app_and_ui_are_ours() -> None:
+    assert Path(app.__file__).parent == ROOT / "app"
+    assert Path(ui.__file__).parent == ROOT / "ui"
+
+
+@pytest.mark.parametrize(
+    ("module", "forbidden"),
+    [("ui.application", HEAVY), ("app.session", HEAVY + QT), ("app.headless", HEAVY + QT)],
+)
+def test_import_stays_light(module: str, forbidden: tuple[str, ...]) -> None:
+    code = f"import {module}, sys; print(*sorted({set(forbidden)} & set(sys.modules)))"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert (result.returncode, result.stdout.split()) == (0, []), result.stderr
+
+
+# --- the import rules, each broken on purpose ----------------------------------------------------
+
+
+class Breach(NamedTuple):
+    """A line that a contract must catch."""
+
+    contract: str
+    file: str
+    line: str
+
+
+BREACHES = [
+    Breach("Rule 1: app never reaches ui or Qt", "app/state.py", "import ui.texts"),
+    Breach("Rule 1: app never reaches ui or Qt", "app/session.py", "from PySide6 import QtCore"),
+    Breach("Rule 1: app never reaches ui or Qt", "app/session.py", "import pyqtgraph"),
+    Breach("Rule 1: app never reaches ui or Qt", "app/headless.py", "import qasync"),
+    Breach("Rule 1: nobody imports main", "ui/application.py", "import main"),
+    Breach(
+        "Rule 2: only peer, machines, swarm and trainer import hivemind",
+        "app/session.py",
+        "from hivemind.dht import DHT",
+    ),
+    Breach(
+        "Rule 2: only peer, machines, swarm and trainer import hivemind",
+        "ui/application.py",
+        "import hivemind",
+    ),
+    Breach("Rule 2: only trainer imports torch", "app/peer.py", "import torch"),
+    Breach(
+        "Rule 2: nobody but main imports trainer",
+        "app/supervisor.py",
+        "from app.trainer import process",
+    ),
+    Breach(
+        "Rule 2: nobody but main imports trainer", "ui/application.py", "import app.trainer.process"
+    ),
+    Breach(
+        "Rule 2: only peer, machines and trainer import swarm", "app/session.py", "import app.swarm"
+    ),
+    Breach(
+        "Rule 3: trainer knows protocol, spec, swarm, errors, paths and logs",
+        "app/trainer/loop.py",
+        "from app.settings import Settings",
+    ),
+    Breach(
+        "Rule 3: swarm knows errors, paths, spec and logs", "app/swarm.py", "import app.protocol"
+    ),
+    Breach(
+        "Rule 4: layers inside app, each module in its place", "app/state.py", "import app.session"
+    ),
+    Breach(
+        "Rule 4: layers inside app, each module in its place",
+        "app/peer.py",
+        "import app.supervisor",
+    ),
+    Breach("Rule 4: layers inside app, each module in its place", "app/newcomer.py", "import json"),
+    Breach("Rule 4: no circles in app", "app/errors.py", "import app.protocol"),
+    Breach(
+        "Rule 5: pages don't know each other", "ui/pages/overview.py", "from ui.pages import swarm"
+    ),
+]
+
+
+def lint_imports(folder: Path) -> dict[str, str]:
+    """Each contract's verdict, KEPT or BROKEN, on the packages in a folder."""
+    code = "import sys; from importlinter.cli import lint_imports_command; lint_imports_command()"
+    command = [sys.executable, "-c", code, "--no-cache"]
+    result = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+    verdicts = re.findall(r"^(Rule .+?) (KEPT|BROKEN)", result.stdout, re.MULTILINE)
+    assert verdicts, result.stdout + result.stderr
+    return dict(verdicts)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The packages and the contracts, to be spoilt."""
+    folder = tmp_path / "copy"
+    for name in ("app", "ui"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def test_contracts_are_kept_and_each_has_its_breach(copy: Path) -> None:
+    assert lint_imports(copy) == {breach.contract: "KEPT" for breach in BREACHES}
+
+
+@pytest.mark.parametrize("breach", BREACHES, ids=lambda breach: f"{breach.file}: {breach.line}")
+def test_contract_catches_its_breach(breach: Breach, copy: Path) -> None:
+    with (copy / breach.file).open("a", encoding="utf-8") as file:
+        file.write(f"\n{breach.line}\n")
+    assert lint_imports(copy)[breach.contract] == "BROKEN"

@@ -1,0 +1,183 @@
+"""The messages between app and trainer: closed, typed, and the same at both ends."""
+
+import json
+import math
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app import protocol
+from app.errors import ProtocolError
+from app.protocol import Command, EndReason, Message, Report, TrainerPhase
+
+PROGRESS = protocol.Progress(
+    step=7,
+    epoch=2,
+    loss=3.25,
+    samples_per_second=12.5,
+    tokens_per_second=1600.0,
+    samples=56,
+    tokens=7168,
+    compute_seconds=4.5,
+    epoch_samples=8,
+    swarm_samples=100,
+    target_batch_size=512,
+    eta=9.0,
+    peers=2,
+)
+
+COMMANDS: tuple[Command, ...] = (
+    protocol.Start(
+        id=1,
+        spec={"run_id": "öde", "model_config": {"n_layer": 2, "tied": None}},
+        initial_peers=("/ip4/127.0.0.1/tcp/1/p2p/Qm",),
+        identity_file="/a.pem",
+        checkpoint_dir="/c",
+        cache_dir="/d",
+        device="cuda:0",
+        threads=3,
+        host="127.0.0.1",
+        port=8081,
+        client_mode=True,
+        report_interval=0.25,
+        checkpoint_interval=5.0,
+    ),
+    protocol.Pause(id=2),
+    protocol.Resume(id=3),
+    protocol.Stop(id=4),
+)
+
+REPORTS: tuple[Report, ...] = (
+    protocol.Hello(version=protocol.VERSION, pid=4711),
+    protocol.Ack(id=1),
+    protocol.PhaseChanged(phase=TrainerPhase.TRAINING),
+    protocol.Ready(
+        peer_id="Qm",
+        addresses=("/ip4/127.0.0.1/tcp/1/p2p/Qm",),
+        device="cpu",
+        device_name="Prozessor",
+        precision="fp32",
+        parameters=800_000,
+        micro_batch_size=8,
+        resumed_epoch=None,
+    ),
+    PROGRESS,
+    protocol.RoundEnded(epoch=2, peers=3, seconds=1.5, samples=64, failure="timeout"),
+    protocol.SampleDiscarded(epoch=2, samples=8, reason="the loss was not finite"),
+    protocol.CheckpointSaved(epoch=2, seconds=0.5),
+    protocol.Problem(message="is wrong.", field="seed", remedy="Mend it.", expected=False),
+    protocol.Devices(
+        devices=(protocol.Device(id="cpu", name="Prozessor", memory=2**40),), torch_version="2.6"
+    ),
+    protocol.Ended(reason=EndReason.COMPLETED),
+)
+
+by_kind = {"ids": lambda message: type(message).__name__}
+
+
+def line(content: Any) -> bytes:
+    return json.dumps(content).encode() + b"\n"
+
+
+def test_there_is_a_sample_of_every_command() -> None:
+    assert {type(each) for each in COMMANDS} == set(get_args(Command))
+
+
+def test_there_is_a_sample_of_every_report() -> None:
+    assert {type(each) for each in REPORTS} == set(get_args(Report))
+
+
+@pytest.mark.parametrize("command", COMMANDS, **by_kind)
+def test_command_arrives_as_sent(command: Command) -> None:
+    assert protocol.decode_command(protocol.encode(command)) == command
+
+
+@pytest.mark.parametrize("report", REPORTS, **by_kind)
+def test_report_arrives_as_sent(report: Report) -> None:
+    assert protocol.decode_report(protocol.encode(report)) == report
+
+
+@pytest.mark.parametrize("message", [*COMMANDS, *REPORTS], **by_kind)
+def test_message_is_one_line_of_json(message: Any) -> None:
+    wire = protocol.encode(message)
+    assert (wire.count(b"\n"), wire[-1:]) == (1, b"\n")
+    assert json.loads(wire)["type"] == type(message).__name__
+
+
+def test_line_break_in_a_text_stays_inside() -> None:
+    problem = protocol.Problem(message="one\ntwo\r\n")
+    wire = protocol.encode(problem)
+    assert (wire.count(b"\n"), protocol.decode_report(wire)) == (1, problem)
+
+
+@pytest.mark.parametrize("phase", TrainerPhase)
+def test_every_phase_arrives(phase: TrainerPhase) -> None:
+    report = protocol.PhaseChanged(phase=phase)
+    assert protocol.decode_report(protocol.encode(report)) == report
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_becomes_null(value: float) -> None:
+    report = protocol.decode_report(line(json.loads(protocol.encode(PROGRESS)) | {"loss": None}))
+    sent = protocol.Progress(**{**fields_of(PROGRESS), "loss": value})
+    assert protocol.decode_report(protocol.encode(sent)) == report
+
+
+def fields_of(message: Message) -> dict[str, Any]:
+    return {name: getattr(message, name) for name in message.__struct_fields__}
+
+
+WRONG_REPORTS = {
+    "no JSON": b"Loading weights: 100%\n",
+    "nothing": b"\n",
+    "cut off": b'{"type":"Ack","id":',
+    "no text": b"\xff\xfe\n",
+    "no object": b"[1]\n",
+    "two messages": b'{"type":"Ack","id":1}{"type":"Ack","id":2}\n',
+    "no type": b'{"id":1}\n',
+    "unknown type": b'{"type":"Exploded","id":1}\n',
+    "a command": b'{"type":"Stop","id":1}\n',
+    "unknown field": b'{"type":"Ack","id":1,"colour":"red"}\n',
+    "missing field": b'{"type":"Ack"}\n',
+    "wrong type": b'{"type":"Ack","id":"one"}\n',
+    "a fraction": b'{"type":"Ack","id":1.5}\n',
+    "null": b'{"type":"Ack","id":null}\n',
+    "unknown phase": b'{"type":"PhaseChanged","phase":"dreaming"}\n',
+    "unknown reason": b'{"type":"Ended","reason":"bored"}\n',
+}
+
+
+@pytest.mark.parametrize("wire", WRONG_REPORTS.values(), ids=WRONG_REPORTS)
+def test_wrong_report_is_refused(wire: bytes) -> None:
+    with pytest.raises(ProtocolError, match="not a message of ours"):
+        protocol.decode_report(wire)
+
+
+@pytest.mark.parametrize("report", REPORTS, **by_kind)
+def test_report_is_no_command(report: Report) -> None:
+    with pytest.raises(ProtocolError):
+        protocol.decode_command(protocol.encode(report))
+
+
+@pytest.mark.parametrize("name", ["id", "spec", "initial_peers", "threads"])
+def test_start_needs_its_fields(name: str) -> None:
+    content = json.loads(protocol.encode(COMMANDS[0]))
+    del content[name]
+    with pytest.raises(ProtocolError, match=name):
+        protocol.decode_command(line(content))
+
+
+def test_refused_line_is_quoted_but_not_whole() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        protocol.decode_report(b"x" * 100_000)
+    assert len(str(caught.value)) < 500
+
+
+@given(wire=st.binary() | st.text().map(str.encode))
+def test_no_noise_is_a_message(wire: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        protocol.decode_report(wire)
+    with pytest.raises(ProtocolError):
+        protocol.decode_command(wire)

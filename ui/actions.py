@@ -1,0 +1,132 @@
+"""What a user can do, for buttons, menus and shortcuts alike."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Protocol
+
+from PySide6.QtCore import QObject, QUrl, Signal
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QFileDialog, QWidget
+
+from app import spec
+from app.i18n import _
+from app.state import ProblemDismissed
+from ui.session_model import SessionModel
+
+Action = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Demo(Protocol):
+    """The demo swarm, as far as the window needs it (`app.demo.DemoSwarm`)."""
+
+    async def start(self) -> None:
+        """Open the swarm and its second peer."""
+
+    async def close(self) -> None:
+        """End the second peer."""
+
+
+class Actions(QObject):
+    """Each action waits until the session is open, and shows what it was refused as a problem.
+
+    ``waiting`` says whether an action waits for that: the heavy libraries load after the
+    window is painted, and a click may come sooner.
+    """
+
+    waiting = Signal(bool)
+
+    def __init__(self, model: SessionModel, *, demo: Demo, opened: "asyncio.Future[None]") -> None:
+        super().__init__(model)
+        self._model = model
+        self._session = model.session
+        self._demo = demo
+        self._opened = opened
+
+    # --- the swarm
+
+    def choose_swarm_file(self, parent: QWidget) -> None:
+        """Let the user pick a swarm's file, and join it."""
+        dialog = QFileDialog(parent, _("Open a swarm file"))
+        dialog.setNameFilters([_("Swarm files (*.cotrain *.json)"), _("All files (*)")])
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
+        dialog.fileSelected.connect(lambda path: self.join_file(Path(path)))
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def join_file(self, path: Path, *, train: bool = False) -> None:
+        """Join the swarm of a file."""
+        self._run(lambda: self._join(path, train=train))
+
+    async def _join(self, path: Path, *, train: bool) -> None:
+        chosen = await asyncio.to_thread(spec.load, path)
+        await self._demo.close()
+        await self._session.join(chosen)
+        if train:
+            await self._session.start_training()
+
+    def try_demo(self, *, train: bool = False) -> None:
+        """Join a swarm of this machine alone."""
+        self._run(lambda: self._try_demo(train=train))
+
+    async def _try_demo(self, *, train: bool) -> None:
+        await self._demo.close()
+        await self._demo.start()
+        if train:
+            await self._session.start_training()
+
+    def leave(self) -> None:
+        """Stop training and leave the swarm."""
+        self._run(self._leave)
+
+    async def _leave(self) -> None:
+        await self._session.leave()
+        await self._demo.close()
+
+    # --- training
+
+    def start(self) -> None:
+        """Train, or train again after a failure."""
+        self._run(self._session.start_training)
+
+    def stop(self) -> None:
+        """Stop training, stay in the swarm."""
+        self._run(self._session.stop_training)
+
+    def pause(self) -> None:
+        """Let the trainer rest."""
+        self._run(self._session.pause_training)
+
+    def resume(self) -> None:
+        """Let the trainer go on."""
+        self._run(self._session.resume_training)
+
+    def cancel_restart(self) -> None:
+        """Don't start the failed trainer again by itself."""
+        self._model.call(self._session.cancel_restart)
+
+    def choose_device(self, device: str) -> None:
+        """Train on this device from the next start on."""
+        self._model.call(lambda: self._session.choose_device(device))
+
+    # --- the rest
+
+    def dismiss_problem(self) -> None:
+        """The user has read it."""
+        self._session.dispatch(ProblemDismissed())
+
+    def open_log_folder(self) -> None:
+        """Show the log files in the desktop's file manager."""
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._session.folders.logs)))
+
+    def _run(self, action: Action) -> None:
+        self._model.run(self._once_open(action))
+
+    async def _once_open(self, action: Action) -> None:
+        if not self._opened.done():
+            self.waiting.emit(True)
+        try:
+            await asyncio.shield(self._opened)  # raises again what opening raised
+        finally:
+            self.waiting.emit(False)
+        await action()

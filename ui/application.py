@@ -1,0 +1,189 @@
+"""The window's process: puts everything together, and takes it apart in order."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QLibraryInfo, QTranslator
+from PySide6.QtWidgets import QApplication
+from qasync import QEventLoop
+
+from app import i18n, logs, settings
+from app.cli import Arguments
+from app.errors import SettingsError
+from app.paths import RESOURCES, Folders
+from app.session import Session
+from app.settings import Settings
+from app.stalls import log_stalls
+from ui import texts
+from ui.actions import Actions
+from ui.main_window import MainWindow
+from ui.session_model import SessionModel
+from ui.theme import Theme
+
+if TYPE_CHECKING:
+    from app.demo import DemoSwarm
+
+log = logging.getLogger(__name__)
+
+PAINT_SECONDS = 5.0
+"""A window that starts minimised may never be painted; the work begins all the same."""
+
+CLOSE_SECONDS = 15.0
+"""Longer than a trainer may take for its last checkpoint."""
+
+
+def run(arguments: Arguments) -> int:
+    """Show the window until the user closes it; returns the exit status."""
+    folders = Folders.under(arguments.data_dir) if arguments.data_dir else Folders.default()
+    chosen, wrong = load_settings(folders, arguments)
+    language = i18n.install(chosen.language, RESOURCES / "translations")
+    logging_ = logs.start(folders.logs, debug=chosen.debug)
+    application = make_application(language)
+    session = Session(settings=chosen, folders=folders)
+    try:
+        with asyncio.Runner(loop_factory=lambda: QEventLoop(application)) as runner:
+            runner.run(_contribute(application, arguments, session, logging_.ring, wrong))
+    finally:
+        logging_.close()
+    return 0
+
+
+def load_settings(folders: Folders, arguments: Arguments) -> tuple[Settings, SettingsError | None]:
+    """The settings, or the default ones and what is wrong with the user's."""
+    try:
+        return settings.load(folders.settings_file, arguments.overrides), None
+    except SettingsError as error:
+        return Settings.model_construct(), error  # neither reads a source nor validates
+
+
+def make_application(language: str) -> QApplication:
+    """Qt, under our name and in our language."""
+    application = QApplication(sys.argv[:1])
+    application.setApplicationName("cotrain-contributor")
+    application.setApplicationDisplayName(f"{texts.PRODUCT} {texts.PRODUCT_KIND}")
+    application.setDesktopFileName("cotrain-contributor")
+    # the end is ours to order: under qasync the loop would stop with the last window
+    application.setQuitOnLastWindowClosed(False)
+    translator = QTranslator(application)
+    folder = QLibraryInfo.path(QLibraryInfo.LibraryPath.TranslationsPath)
+    if translator.load(f"qtbase_{language}", folder):
+        application.installTranslator(translator)
+    return application
+
+
+class LateDemo:
+    """The demo swarm; its module is imported when someone wants it."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._demo: DemoSwarm | None = None
+
+    async def start(self) -> None:
+        """Open the swarm and its second peer."""
+        from app.demo import DemoSwarm
+
+        self._demo = DemoSwarm(self._session)
+        await self._demo.start()
+
+    async def close(self) -> None:
+        """End the second peer. May be called twice."""
+        demo, self._demo = self._demo, None
+        if demo is not None:
+            await demo.close()
+
+
+async def _contribute(
+    application: QApplication,
+    arguments: Arguments,
+    session: Session,
+    ring: logs.RingBuffer,
+    wrong: SettingsError | None,
+) -> None:
+    """From the first picture to the last checkpoint."""
+    opened = asyncio.get_running_loop().create_future()
+    model, demo = SessionModel(session), LateDemo(session)
+    actions = Actions(model, demo=demo, opened=opened)
+    window = MainWindow(model, actions, Theme(application, session.settings.theme), ring)
+    stop = _stop_event(window)
+    if wrong is not None:
+        model.raise_problem(wrong)
+    await _first_picture(window, stop)
+    if session.settings.debug:
+        model.run(log_stalls())
+    opening = asyncio.create_task(_open(session, model, opened))
+    _begin(arguments, actions)
+    await stop.wait()
+    await _close(window, model, demo, session, opening)
+
+
+def _stop_event(window: MainWindow) -> asyncio.Event:
+    """Set when the window is closed, on Ctrl-C, and when the system asks us to end."""
+    stop = asyncio.Event()
+    window.close_wanted.connect(stop.set)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        _on_signal(number, stop)
+    return stop
+
+
+def _on_signal(number: signal.Signals, stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    try:
+        loop.add_signal_handler(number, stop.set)
+    except NotImplementedError:  # Windows
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+
+
+async def _first_picture(window: MainWindow, stop: asyncio.Event) -> None:
+    painted = asyncio.Event()
+    window.painted.connect(painted.set)
+    window.show()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PAINT_SECONDS):
+            await painted.wait()
+            log.info("window painted", extra={"monotonic": time.monotonic()})
+
+
+async def _open(session: Session, model: SessionModel, opened: "asyncio.Future[None]") -> None:
+    """Open the session; actions that wait for it hear how that went."""
+    try:
+        await session.open()
+    except Exception as error:  # noqa: BLE001  the boundary of a task
+        opened.set_exception(error)
+        opened.exception()  # looked at, even if no action waits for it
+        model.raise_problem(error)
+    else:
+        opened.set_result(None)
+
+
+def _begin(arguments: Arguments, actions: Actions) -> None:
+    """Do what the command line asked for."""
+    if arguments.demo:
+        actions.try_demo(train=arguments.train)
+    elif arguments.swarm is not None:
+        actions.join_file(arguments.swarm, train=arguments.train)
+
+
+async def _close(
+    window: MainWindow,
+    model: SessionModel,
+    demo: LateDemo,
+    session: Session,
+    opening: "asyncio.Task[None]",
+) -> None:
+    """End everything in order, within a time; the window says so until then."""
+    window.show_closing()
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+            await model.close()
+            await asyncio.gather(demo.close(), session.close())
+    except TimeoutError:
+        log.error("the session took more than %.0f s to close", CLOSE_SECONDS)  # noqa: TRY400
+    finally:
+        window.close_now()

@@ -1,0 +1,74 @@
+"""Which button does what, by state: the one place where that is decided."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PySide6.QtWidgets import QWidget
+
+from app.i18n import _
+from app.state import ContributorState, Phase
+from ui.actions import Actions
+
+
+def _nothing() -> None:
+    """What a disabled button does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A button's word and deed. kind: as the style sheet names it."""
+
+    word: str
+    act: Callable[[], None] = _nothing
+    kind: str = "plain"
+
+    @property
+    def enabled(self) -> bool:
+        """There is something to do."""
+        return self.act is not _nothing
+
+
+def primary(state: ContributorState, actions: Actions, window: QWidget) -> Choice:
+    """What one most likely wants now."""
+    match state.phase:
+        case Phase.DISCONNECTED:
+            return _open(actions, window)
+        case Phase.JOINING:
+            return Choice(word=_("Joining…"), kind="primary")
+        case Phase.WATCHING if state.completed:
+            return _open(actions, window)
+        case Phase.WATCHING:
+            return Choice(word=_("Start training"), act=actions.start, kind="primary")
+        case Phase.STOPPING:
+            return Choice(word=_("Stopping…"), kind="danger")
+        case Phase.FAILED if state.restart_at is not None:
+            return Choice(word=_("Restart now"), act=actions.start, kind="primary")
+        case Phase.FAILED:
+            return Choice(word=_("Restart training"), act=actions.start, kind="primary")
+        case _:
+            return Choice(word=_("Stop training"), act=actions.stop, kind="danger")
+
+
+def second(state: ContributorState, actions: Actions) -> Choice | None:
+    """The other thing one may want now, if there is one."""
+    match state.phase:
+        case Phase.DISCONNECTED:
+            return Choice(word=_("Try the demo swarm"), act=actions.try_demo)
+        case Phase.JOINING:
+            return Choice(word=_("Cancel"), act=actions.leave)
+        case Phase.TRAINING | Phase.AVERAGING:
+            return Choice(word=_("Pause"), act=actions.pause)
+        case Phase.PAUSED:
+            return Choice(word=_("Resume"), act=actions.resume)
+        case Phase.FAILED if state.restart_at is not None:
+            return Choice(word=_("Don't restart"), act=actions.cancel_restart)
+        case _:
+            return None
+
+
+def _open(actions: Actions, window: QWidget) -> Choice:
+    return Choice(
+        word=_("Open a swarm file…"),
+        act=lambda: actions.choose_swarm_file(window),
+        kind="primary",
+    )

@@ -1,0 +1,83 @@
+"""The menu bar: every action once more, with its shortcut."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import cast
+
+from PySide6.QtGui import QAction, QActionGroup, QKeySequence
+from PySide6.QtWidgets import QMainWindow, QMenu
+
+from app.i18n import LANGUAGES, _
+from app.state import ContributorState, Phase
+from ui import theme
+from ui.actions import Actions
+from ui.preferences import Preferences
+from ui.widgets.sidebar import Page
+
+
+class Menus:
+    """Fills the window's menu bar."""
+
+    def __init__(
+        self,
+        window: QMainWindow,
+        actions: Actions,
+        preferences: Preferences,
+        pages: Sequence[Page],
+        open_page: Callable[[int], None],
+    ) -> None:
+        self._window = window
+        self._swarm_menu(actions)
+        view = window.menuBar().addMenu(_("&View"))
+        for index, page in enumerate(pages):
+            entry = self._add(view, page.title, partial(open_page, index))
+            entry.setShortcut(QKeySequence(f"Ctrl+{index + 1}"))
+        view.addSeparator()
+        _theme_menu(view.addMenu(_("&Theme")), preferences)
+        _language_menu(view.addMenu(_("&Language")), preferences)
+        helps = window.menuBar().addMenu(_("&Help"))
+        self._add(helps, _("Open &log folder"), actions.open_log_folder)
+
+    def _swarm_menu(self, actions: Actions) -> None:
+        menu = self._window.menuBar().addMenu(_("&Swarm"))
+        window = self._window
+        opens = self._add(menu, _("&Open a swarm file…"), lambda: actions.choose_swarm_file(window))
+        opens.setShortcut(QKeySequence(QKeySequence.StandardKey.Open))
+        self._add(menu, _("Try the &demo swarm"), actions.try_demo)
+        self.leave = self._add(menu, _("&Leave the swarm"), actions.leave)
+        menu.addSeparator()
+        ends = self._add(menu, _("&Quit"), window.close)
+        ends.setShortcut(QKeySequence("Ctrl+Q"))
+        ends.setMenuRole(QAction.MenuRole.QuitRole)
+
+    def _add(self, menu: QMenu, text: str, act: Callable[[], object]) -> QAction:
+        entry = menu.addAction(text)
+        entry.triggered.connect(lambda _checked: act())
+        return entry
+
+    def show_state(self, state: ContributorState) -> None:
+        """Grey out what can't be done now."""
+        self.leave.setEnabled(state.phase is not Phase.DISCONNECTED)
+
+
+def _theme_menu(menu: QMenu, preferences: Preferences) -> None:
+    words = cast("dict[str, str]", theme.choices())
+    _exclusive(menu, words, preferences.theme, preferences.choose_theme)
+
+
+def _language_menu(menu: QMenu, preferences: Preferences) -> None:
+    words = {"system": _("Like the system"), **LANGUAGES}
+    _exclusive(menu, words, preferences.language, preferences.choose_language)
+    menu.addSeparator()
+    menu.addAction(_("Takes effect at the next start")).setEnabled(False)
+
+
+def _exclusive(
+    menu: QMenu, words: dict[str, str], current: str, choose: Callable[[str], None]
+) -> None:
+    group = QActionGroup(menu)
+    for key, text in words.items():
+        entry = group.addAction(menu.addAction(text))
+        entry.setCheckable(True)
+        entry.setChecked(key == current)
+        entry.triggered.connect(lambda _checked, key=key: choose(key))

@@ -1,0 +1,1 @@
+"""The pages of the window. They don't know each other."""

@@ -1,0 +1,174 @@
+"""The overview: where we are, what the swarm does, what this machine gives."""
+
+from PySide6.QtGui import QGuiApplication, QShowEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from typing_extensions import override
+
+from app.i18n import _
+from app.state import ContributorState, Phase, Run
+from ui import texts, units
+from ui.actions import Actions
+from ui.session_model import SessionModel
+from ui.theme import Theme
+from ui.widgets.banner import Banner
+from ui.widgets.buttons import button, icon_button
+from ui.widgets.card import FactsCard
+from ui.widgets.charts import Charts
+from ui.widgets.epoch import EpochCard
+from ui.widgets.headline import Headline
+from ui.widgets.welcome import Welcome
+
+GAP = 16
+
+
+class Overview(QScrollArea):
+    """The first page."""
+
+    def __init__(self, model: SessionModel, actions: Actions, theme: Theme) -> None:
+        super().__init__()
+        self._model = model
+        self._actions = actions
+        self.banner = Banner(theme)
+        self.headline = Headline(model.state, actions)
+        self.welcome = Welcome(theme)
+        self.epoch = EpochCard(theme)
+        self.charts = Charts(model.session.history, theme)
+        self.machine = FactsCard(_("This machine"), _machine_rows())
+        self.swarm = FactsCard(_("Swarm"), _swarm_rows())
+        self.network = FactsCard(_("Network"), _network_rows())
+        self.leave = button(_("Leave"), "quiet")
+        self.copy = icon_button("copy", _("Copy the peer id"), theme)
+        self._lay_out()
+        self._connect()
+        self.show_state(model.state)
+
+    def _lay_out(self) -> None:
+        page = QWidget()
+        page.setObjectName("page")
+        column = QVBoxLayout(page)
+        column.setContentsMargins(24, 20, 24, 24)
+        column.setSpacing(GAP)
+        for part in (self.banner, self.headline, self.welcome, self.epoch):
+            column.addWidget(part)
+        column.addWidget(self.charts, 1)
+        column.addLayout(self._cards())
+        column.addStretch()
+        self.setWidget(page)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+
+    def _cards(self) -> QHBoxLayout:
+        self.leave.setAccessibleName(_("Leave the swarm"))
+        self.swarm.header.addWidget(self.leave)
+        self.network.add_control("peer_id", self.copy)
+        cards = QHBoxLayout()
+        cards.setSpacing(GAP)
+        for card in (self.machine, self.swarm, self.network):
+            cards.addWidget(card, 1)
+        return cards
+
+    def _connect(self) -> None:
+        self._model.changed.connect(self._on_state)
+        self.banner.dismiss.clicked.connect(self._actions.dismiss_problem)
+        self.leave.clicked.connect(self._actions.leave)
+        self.copy.clicked.connect(self._copy_peer_id)
+
+    def _copy_peer_id(self) -> None:
+        QGuiApplication.clipboard().setText(self._model.state.peer_id)
+
+    def _on_state(self, state: ContributorState) -> None:
+        if self.isVisible():  # a page that nobody sees catches up when it is shown
+            self.show_state(state)
+
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.show_state(self._model.state)
+
+    def show_state(self, state: ContributorState) -> None:
+        """Show a state."""
+        self.banner.show_problem(state.problem)
+        self.headline.show_state(state)
+        in_swarm = state.swarm is not None
+        self.welcome.setVisible(not in_swarm)
+        for part in (self.epoch, self.charts, self.machine, self.swarm, self.network):
+            part.setVisible(in_swarm)
+        self.epoch.show_state(state)
+        self.machine.show_values(_machine(state))
+        self.swarm.show_values(_swarm(state))
+        self.network.show_values(_network(state))
+        self.copy.setEnabled(bool(state.peer_id))
+
+    def show_closing(self) -> None:
+        """The app is about to end; nothing can be changed any more."""
+        self.headline.show_closing()
+        self.leave.setEnabled(False)
+
+
+def _machine_rows() -> dict[str, str]:
+    return {
+        "precision": _("Precision"),
+        "tokens": _("Tokens/s"),
+        "steps": _("Steps"),
+        "samples": _("Samples computed"),
+        "time": _("Compute time"),
+    }
+
+
+def _machine(state: ContributorState) -> dict[str, str]:
+    own = state.training
+    resting = state.phase is Phase.PAUSED
+    if own is None:
+        return dict.fromkeys(_machine_rows(), units.NONE)
+    return {
+        "precision": own.precision or units.NONE,
+        "tokens": units.rate(None if resting else own.tokens_per_second),
+        "steps": units.count(own.step),
+        "samples": units.count(own.samples),
+        "time": units.duration(own.compute_seconds),
+    }
+
+
+def _swarm_rows() -> dict[str, str]:
+    return {
+        "trainers": _("Training now"),
+        "peers": _("Peers connected"),
+        "rate": _("Samples/s together"),
+        "loss": _("Loss, mean"),
+        "epoch": _("Epoch"),
+    }
+
+
+def _swarm(state: ContributorState) -> dict[str, str]:
+    run = state.run
+    known = run or Run()
+    return {
+        "trainers": units.count(known.trainers),
+        "peers": units.count(len(state.peers)) if state.peer_id else units.NONE,
+        "rate": units.rate(known.samples_per_second),
+        "loss": units.loss(known.loss),
+        "epoch": units.count(run.epoch) if run else units.NONE,
+    }
+
+
+def _network_rows() -> dict[str, str]:
+    return {
+        "peer_id": _("Peer id"),
+        "addresses": _("Listening on"),
+        "round_peers": _("Last round with"),
+        "round_time": _("Last round took"),
+        "checkpoint": _("Checkpoint of epoch"),
+    }
+
+
+def _network(state: ContributorState) -> dict[str, str]:
+    own = state.training
+    last = own.last_round if own is not None else None
+    saved = own.checkpoint_epoch if own is not None else None
+    return {
+        "peer_id": units.shortened(state.peer_id) or units.NONE,
+        "addresses": texts.addresses(state.addresses),
+        "round_peers": units.count(last.peers) if last else units.NONE,
+        "round_time": units.seconds(last.seconds) if last else units.NONE,
+        "checkpoint": units.count(saved),
+    }

@@ -1,0 +1,217 @@
+"""States in words: the one place where the window's sentences about a state are."""
+
+import logging
+import time
+
+from app.i18n import _, ngettext
+from app.protocol import Device, TrainerPhase
+from app.state import ContributorState, Phase, Problem, Round
+from ui import units
+
+PRODUCT = "CoTrain"
+PRODUCT_KIND = "Contributor"
+DOT = " · "
+
+
+def headline(state: ContributorState) -> str:
+    """Where we are, in a word or three."""
+    if state.phase is Phase.WATCHING and state.completed:
+        return _("Completed")
+    if state.phase is Phase.FAILED and state.restart_at is not None:
+        return _("Starting again")
+    return {
+        Phase.DISCONNECTED: _("Not in a swarm"),
+        Phase.JOINING: _("Joining"),
+        Phase.WATCHING: _("Watching"),
+        Phase.PREPARING: _("Preparing"),
+        Phase.TRAINING: _("Training"),
+        Phase.AVERAGING: _("Averaging"),
+        Phase.PAUSED: _("Paused"),
+        Phase.STOPPING: _("Stopping"),
+        Phase.FAILED: _("Needs you"),
+    }[state.phase]
+
+
+def tone(state: ContributorState) -> str:
+    """Colour of the headline's dot, as the style sheet names it."""
+    if state.phase is Phase.FAILED and state.restart_at is not None:
+        return "busy"
+    return _TONES.get(state.phase, "idle")
+
+
+_TONES = {
+    Phase.JOINING: "busy",
+    Phase.PREPARING: "busy",
+    Phase.TRAINING: "good",
+    Phase.AVERAGING: "good",
+    Phase.STOPPING: "busy",
+    Phase.FAILED: "bad",
+}
+
+
+def what(state: ContributorState) -> str:
+    """On what we work, and with which device."""
+    if state.swarm is None:
+        return _("This machine trains nothing yet.")
+    parts = [state.swarm.title, model(state), device_name(state)]
+    return DOT.join(part for part in parts if part)
+
+
+def model(state: ContributorState) -> str:
+    """The model's kind and, once built, its size."""
+    if state.swarm is None:
+        return ""
+    kind = _MODEL_NAMES.get(state.swarm.model_type, state.swarm.model_type)
+    if state.training is None or state.training.parameters is None:
+        return kind
+    return _("{kind}, {number} parameters").format(
+        kind=kind, number=units.short(state.training.parameters)
+    )
+
+
+_MODEL_NAMES = {
+    "gpt2": "GPT-2",
+    "gpt_neo": "GPT-Neo",
+    "gpt_neox": "GPT-NeoX",
+    "llama": "Llama",
+    "mistral": "Mistral",
+    "olmo2": "OLMo 2",
+    "opt": "OPT",
+    "phi": "Phi",
+    "qwen2": "Qwen2",
+    "qwen3": "Qwen3",
+}
+
+
+def device_name(state: ContributorState) -> str:
+    """The device that trains, or that would."""
+    if state.training is not None and state.training.device_name:
+        return state.training.device_name
+    chosen = next((device for device in state.devices if device.id == state.device), None)
+    return chosen.name if chosen else ""
+
+
+def device(entry: Device) -> str:
+    """A device in a list to choose from."""
+    if not entry.memory or entry.id == "cpu":
+        return _("CPU ({name})").format(name=entry.name) if entry.id == "cpu" else entry.name
+    return f"{entry.name}, {units.size(entry.memory)}"
+
+
+def why(state: ContributorState, now: float | None = None) -> str:
+    """Why it runs or doesn't, and what comes next. now: seconds since the epoch."""
+    match state.phase:
+        case Phase.PREPARING:
+            return preparation(state.step_of_preparation)
+        case Phase.WATCHING:
+            return _watching(state)
+        case Phase.TRAINING:
+            return _training(state)
+        case Phase.FAILED:
+            return _failed(state, time.time() if now is None else now)
+        case phase:
+            return _reasons()[phase]
+
+
+def _reasons() -> dict[Phase, str]:
+    return {
+        Phase.DISCONNECTED: _("Open the swarm file that you were given, or try the demo swarm."),
+        Phase.JOINING: _("Looking for the swarm's peers. Training starts when you say so."),
+        Phase.AVERAGING: _("Sharing what was learnt with the swarm; training goes on by itself."),
+        Phase.PAUSED: _("Not computing, but still in the swarm. Resume when you like."),
+        Phase.STOPPING: _("Saving a checkpoint and leaving the run."),
+    }
+
+
+def preparation(step: TrainerPhase | None) -> str:
+    """What the trainer prepares."""
+    match step:
+        case TrainerPhase.PREPARING_DATA:
+            return _("Preparing the training data…")
+        case TrainerPhase.PREPARING_MODEL:
+            return _("Building the model…")
+        case TrainerPhase.JOINING:
+            return _("Entering the run…")
+        case TrainerPhase.SYNCHRONIZING:
+            return _("Downloading the model's state from a peer…")
+        case _:
+            return _("Loading PyTorch and Hivemind…")
+
+
+def _watching(state: ContributorState) -> str:
+    if state.completed:
+        return _("The run has reached its goal. Thank you for your part in it.")
+    if state.devices_known and not any(entry.id != "cpu" for entry in state.devices):
+        return _("Ready. No GPU that PyTorch can use was found: the CPU trains too, but slowly.")
+    return _("In the swarm, not training. Start when you like.")
+
+
+def _training(state: ContributorState) -> str:
+    runs = _("Runs until you stop it; checkpoints stay on this machine.")
+    if state.training is None or state.training.resumed_epoch is None:
+        return runs
+    epoch = units.count(state.training.resumed_epoch)
+    return _("Resumed from the checkpoint of epoch {epoch}.").format(epoch=epoch) + " " + runs
+
+
+def _failed(state: ContributorState, now: float) -> str:
+    if state.restart_at is None:
+        return _("Training ended by itself. Restarting resumes from the last checkpoint.")
+    wait = units.duration(state.restart_at - now)
+    return _("Training ended by itself. It starts again in {time}.").format(time=wait)
+
+
+def next_averaging(state: ContributorState) -> str:
+    """When the swarm averages next, as far as one can tell."""
+    if state.phase is Phase.AVERAGING:
+        return _("averaging now")
+    if state.run is None or state.run.eta is None:
+        return ""
+    return _("next averaging in about {time}").format(time=units.duration(state.run.eta))
+
+
+def last_round(entry: Round) -> str:
+    """How the last averaging went: peers, seconds, failure."""
+    length = units.seconds(entry.seconds)
+    if entry.failure:
+        return _("last round failed after {time}: {reason}").format(
+            time=length, reason=entry.failure
+        )
+    if entry.peers <= 1:
+        return _("last round: alone, {time}").format(time=length)
+    peers = ngettext("{count} peer", "{count} peers", entry.peers).format(count=entry.peers)
+    return _("last round: {peers}, {time}, all succeeded").format(peers=peers, time=length)
+
+
+def problem(entry: Problem) -> str:
+    """What is wrong and where, a sentence."""
+    message = entry.message[:1].upper() + entry.message[1:]
+    return f"{entry.field}: {entry.message}" if entry.field else message
+
+
+def level(number: int) -> str:
+    """A log level's name."""
+    if number >= logging.ERROR:
+        return _("Error")
+    if number >= logging.WARNING:
+        return _("Warning")
+    return _("Info") if number >= logging.INFO else _("Debug")
+
+
+def source(name: str) -> str:
+    """Who wrote a log line."""
+    names = {
+        "app": _("App"),
+        "trainer": _("Trainer"),
+        "peer": _("Network"),
+        "partner": _("Demo partner"),
+    }
+    return names.get(name, name)
+
+
+def addresses(multiaddrs: tuple[str, ...]) -> str:
+    """How many addresses others can reach us at."""
+    if not multiaddrs:
+        return units.NONE
+    count = len(multiaddrs)
+    return ngettext("{count} address", "{count} addresses", count).format(count=count)

@@ -1,0 +1,59 @@
+"""The problem banner: what is wrong, where, and what to do; never in the way."""
+
+from PySide6.QtCore import QObject
+from PySide6.QtGui import QAccessible, QAccessibleEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout
+
+from app.i18n import _
+from app.state import Problem
+from ui import texts
+from ui.icons import ThemedPicture
+from ui.theme import Theme
+from ui.widgets.buttons import icon_button
+from ui.widgets.labels import label
+
+
+class Banner(QFrame):
+    """Shown while there is a problem."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self.setProperty("card", "problem")
+        self._shown: Problem | None = None
+        self.message = label(role="strong", wrap=True)
+        self.remedy = label(role="muted", wrap=True)
+        self.dismiss = icon_button("close", _("Dismiss the problem"), theme)
+        picture = label()
+        ThemedPicture(picture, "warning", theme, color="danger")
+        words = QVBoxLayout()
+        words.setSpacing(4)
+        words.addWidget(self.message)
+        words.addWidget(self.remedy)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(12, 10, 8, 10)
+        row.setSpacing(12)
+        row.addWidget(picture)
+        row.addLayout(words, 1)
+        row.addWidget(self.dismiss)
+        self.hide()
+
+    def show_problem(self, problem: Problem | None) -> None:
+        """Show a problem, or nothing."""
+        if problem == self._shown:
+            return
+        self._shown = problem
+        self.setVisible(problem is not None)
+        if problem is not None:
+            self._say(problem)
+
+    def _say(self, problem: Problem) -> None:
+        self.message.setText(texts.problem(problem))
+        self.remedy.setText(problem.remedy)
+        self.remedy.setVisible(bool(problem.remedy))
+        self.setAccessibleName(f"{texts.problem(problem)} {problem.remedy}".rstrip())
+        announce(self)
+
+
+def announce(widget: QObject) -> None:
+    """Let a screen reader say a widget's name, although the focus is elsewhere."""
+    QAccessible.updateAccessibility(QAccessibleEvent(widget, QAccessible.Event.Alert))

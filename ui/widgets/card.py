@@ -1,0 +1,70 @@
+"""Cards: a frame with a title, and one with rows of label and value."""
+
+from collections.abc import Mapping
+
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+
+from ui.widgets.labels import ElidedLabel, label, line
+
+ROW_HEIGHT = 28
+CONTROL_HEIGHT = 32
+
+
+class Card(QFrame):
+    """A frame on the page's ground."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.setProperty("card", "true")
+        self.setAccessibleName(name)
+        self.column = QVBoxLayout(self)
+        self.column.setContentsMargins(16, 14, 16, 14)
+        self.column.setSpacing(8)
+
+
+class FactsCard(Card):
+    """Rows of label and value. Labels are set once, values with each state."""
+
+    def __init__(self, title: str, rows: Mapping[str, str]) -> None:
+        """``rows``: the label of each row, by the name that `show_values` uses."""
+        super().__init__(title)
+        self.column.setSpacing(0)
+        self._values: dict[str, ElidedLabel] = {}
+        self._ends: dict[str, QHBoxLayout] = {}
+        self.header = QHBoxLayout()
+        self.header.addWidget(label(title, "strong"))
+        self.header.addStretch()
+        head = QWidget()
+        head.setFixedHeight(CONTROL_HEIGHT)
+        head.setLayout(self.header)
+        self.header.setContentsMargins(0, 0, 0, 4)
+        self.column.addWidget(head)
+        for name, text in rows.items():
+            self._add_row(name, text)
+        self.column.addStretch()
+
+    def _add_row(self, name: str, text: str) -> None:
+        value = ElidedLabel(role="strong", right=True)
+        row = QWidget()
+        row.setMinimumHeight(ROW_HEIGHT)
+        layout = QHBoxLayout(row)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(label(text, "muted"))
+        layout.addWidget(value, 1)
+        self.column.addWidget(line())
+        self.column.addWidget(row)
+        self._values[name] = value
+        self._ends[name] = layout
+
+    def add_control(self, name: str, control: QWidget) -> None:
+        """Put a control at the end of a row."""
+        self._ends[name].addWidget(control)
+
+    def show_values(self, values: Mapping[str, str]) -> None:
+        """Show a value in each of the rows named."""
+        for name, text in values.items():
+            self._values[name].set_full(text)
+
+    def value(self, name: str) -> str:
+        """What a row shows, in full."""
+        return self._values[name].full

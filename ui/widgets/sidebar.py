@@ -1,0 +1,64 @@
+"""The sidebar: the product's name, and the pages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QButtonGroup, QSizePolicy, QVBoxLayout, QWidget
+
+from app.i18n import _
+from ui import texts
+from ui.icons import ThemedIcon
+from ui.theme import Theme
+from ui.widgets.buttons import button
+from ui.widgets.labels import label
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A page of the window, as the navigation knows it."""
+
+    title: str
+    icon: str
+    widget: QWidget
+
+
+class Sidebar(QWidget):
+    """``chosen`` carries the index of the page that the user took."""
+
+    chosen = Signal(int)
+
+    def __init__(self, pages: Sequence[Page], theme: Theme) -> None:
+        super().__init__()
+        self.setObjectName("sidebar")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.setMinimumWidth(200)
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
+        self._group = QButtonGroup(self)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(12, 20, 12, 20)
+        column.setSpacing(2)
+        for text, role in ((texts.PRODUCT, "product"), (texts.PRODUCT_KIND, "kind")):
+            name = label(text, role)
+            name.setContentsMargins(10, 0, 0, 0)
+            column.addWidget(name)
+        column.addSpacing(18)
+        for index, page in enumerate(pages):
+            self._add(index, page, theme)
+        column.addStretch()
+        self._group.idClicked.connect(self.chosen)
+
+    def _add(self, index: int, page: Page, theme: Theme) -> None:
+        one = button(f"  {page.title}", "nav")
+        one.setCheckable(True)
+        one.setAccessibleName(page.title)
+        one.setToolTip(_("{page} (Ctrl+{number})").format(page=page.title, number=index + 1))
+        ThemedIcon(one, page.icon, theme)
+        self._group.addButton(one, index)
+        layout = self.layout()
+        assert layout is not None
+        layout.addWidget(one)
+
+    def mark(self, index: int) -> None:
+        """Show which page is open."""
+        self._group.button(index).setChecked(True)
