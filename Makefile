@@ -9,7 +9,7 @@ ARGS ?=
 PYTHON ?=
 export PYTHON
 
-.PHONY: run test lint bench translations clean
+.PHONY: run test lint bench translations messages clean
 .DELETE_ON_ERROR:
 
 run: $(RUN_READY) translations
@@ -30,6 +30,13 @@ bench: $(RUN_READY) translations
 
 translations: $(RUN_READY)
 	@$(PY) packaging/compile_translations.py
+
+# After a text has changed: brings the catalogue in line with the sources, for a translator to fill in.
+messages: $(RUN_READY)
+	@mkdir -p build
+	$(VENV)/bin/pybabel -q extract --add-location=file --project=cotrain -o build/cotrain.pot app ui
+	$(VENV)/bin/pybabel -q update --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date \
+	  --no-wrap -l zh_CN -i build/cotrain.pot -o resources/translations/zh_CN.po
 
 $(RUN_READY): pyproject.toml $(SETUP)
 	$(SETUP) venv setup

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,7 @@ RING_SIZE = 5000
 
 _SOURCES = {"hivemind": "peer", "trainer": "trainer", "partner": "partner"}
 _SECRETS = re.compile(
-    r"(?i)(bearer\s+|\b(?:access_?|refresh_?)?token['\"]?\s*[=:]\s*['\"]?|password['\"]?\s*[=:]\s*['\"]?)"
-    r"[^\s'\",;&]+"
+    r"(?i)(bearer\s+|token['\"]?\s*[=:]\s*['\"]?|password['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&}]+"
 )
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
@@ -44,7 +44,12 @@ class RingBuffer(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record as a line, and pass it on."""
         source = _SOURCES.get(record.name.partition(".")[0], "app")
-        line = LogLine(record.created, record.levelno, source, self.format(record))
+        try:
+            text = self.format(record)
+        except Exception:  # noqa: BLE001  whatever a wrong format raises, as logging does
+            self.handleError(record)
+            return
+        line = LogLine(record.created, record.levelno, source, text)
         with self._guard:
             self._lines.append(line)
             subscribers = tuple(self._subscribers)
@@ -73,6 +78,19 @@ def redact(text: str) -> str:
     return _SECRETS.sub(r"\1[redacted]", text)
 
 
+def _without_secrets(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a record, redacted by their names and by what they say."""
+    return {name: _without_secret(name, value) for name, value in fields.items()}
+
+
+def _without_secret(name: str, value: Any) -> Any:
+    if name.lower().endswith(("token", "password", "authorization", "secret")):
+        return "[redacted]"
+    if isinstance(value, dict):
+        return _without_secrets(value)
+    return redact(value) if isinstance(value, str) else value
+
+
 class _PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
@@ -84,12 +102,22 @@ class _JsonFormatter(logging.Formatter):
             "time": record.created,
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": redact(record.getMessage()),
         }
-        entry |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        extra = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        entry |= _without_secrets(extra)
         if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
-        return redact(json.dumps(entry, ensure_ascii=False, default=str))
+            entry["traceback"] = redact(self.formatException(record.exc_info))
+        return json.dumps(entry, ensure_ascii=False, default=str)
+
+
+class _PrivateFileHandler(logging.handlers.RotatingFileHandler):
+    """Each file that it begins is the owner's alone."""
+
+    def _open(self) -> TextIOWrapper:
+        stream = super()._open()
+        Path(self.baseFilename).chmod(0o600)
+        return stream
 
 
 @dataclass(frozen=True)
@@ -111,10 +139,9 @@ def start(folder: Path, *, debug: bool = False) -> Logs:
     ring = RingBuffer()
     ring.setFormatter(_PlainFormatter("%(message)s"))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file = logging.handlers.RotatingFileHandler(
+    file = _PrivateFileHandler(
         folder / FILE_NAME, maxBytes=5_000_000, backupCount=4, encoding="utf-8"
     )
-    (folder / FILE_NAME).chmod(0o600)
     file.setFormatter(_JsonFormatter())
     root = logging.getLogger()
     root.addHandler(ring)

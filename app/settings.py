@@ -1,6 +1,7 @@
 """The user's settings: one frozen value, from the file < the environment < the command line."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -82,7 +83,7 @@ def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
         return WithFile(**(overrides or {}))
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
+        name = _field_name(first["loc"])
         raise SettingsError(
             f"{first['msg']} (it is {first['input']!r}).",
             field=name,
@@ -96,11 +97,31 @@ def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
         ) from error
 
 
+def _field_name(location: tuple[int | str, ...]) -> str:
+    """As it stands in the environment if it comes from there, else as in the file."""
+    first, *rest = (str(part) for part in location)
+    if first not in os.environ:
+        names = {str(field.validation_alias): name for name, field in Settings.model_fields.items()}
+        first = names.get(first, first)
+    return ".".join((first, *rest))
+
+
 def save(file: Path, changes: dict[str, Any]) -> None:
     """Write changed fields into the file, keeping the others; never what only the environment
     or the command line said. The caller has validated them by building a `Settings`."""
-    try:
-        kept = json.loads(file.read_bytes())
-    except (FileNotFoundError, ValueError):
-        kept = {}
+    kept = _read(file)
     write_atomically(file, json.dumps(kept | changes, indent=2, ensure_ascii=False).encode())
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """What the file holds. A damaged one is set aside, since it is about to be replaced."""
+    try:
+        content = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (ValueError, RecursionError):
+        content = None
+    if isinstance(content, dict):
+        return content
+    file.replace(file.with_suffix(".damaged"))
+    return {}

@@ -41,7 +41,7 @@ MODEL_TYPES = (
 their config alone, by code that ships with the library."""
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
-_MULTIADDR = re.compile(r"(/[a-z0-9]+/[A-Za-z0-9.:%_-]+)+/p2p/[A-Za-z0-9]{20,80}")
+_MULTIADDR = re.compile(r"(/[A-Za-z0-9.:%_-]+)+/p2p/[A-Za-z0-9]{20,80}")
 _CONFIG_KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _CODE_KEYS = frozenset({"auto_map", "trust_remote_code", "custom_pipelines", "architectures"})
 _OUR_KEYS = frozenset({"dtype", "torch_dtype", "attn_implementation", "use_cache"})
@@ -308,20 +308,31 @@ def load(path: Path) -> SwarmSpec:
 
 def _as_spec_error(error: ValidationError) -> SpecError:
     first = error.errors()[0]
-    more = error.error_count() - 1
     field = _field_name(first)
+    more = len({_field_name(detail) for detail in error.errors()}) - 1
     message, remedy = _explained(first, field)
     if more:
         remedy = f"{remedy} ({more} more after it)".strip()
     return SpecError(message, field=field, remedy=remedy)
 
 
-_TAGS = frozenset({"builtin", "files", "https", "hub", "bytes", "file", "literal['auto']"})
-"""What pydantic puts into a location for the branch of a union it tried."""
+_BRANCHES = {
+    "dataset_info": {"builtin", "files", "https", "hub"},
+    "tokenizer": {"bytes", "file"},
+    "micro_batch_size": {"constrained-int", "literal['auto']"},
+}
+"""What pydantic puts into a location behind a union, for the branch that it tried."""
 
 
 def _field_name(detail: ErrorDetails) -> str:
-    parts = [str(part) for part in detail["loc"] if part not in _TAGS and "-" not in str(part)]
+    parts: list[str] = []
+    behind = ""
+    for part in map(str, detail["loc"]):
+        if part not in _BRANCHES.get(behind, ()):
+            parts.append(part)
+            behind = part
+        else:
+            behind = ""
     if "target_batch_size" in detail["msg"] and parts == ["training_params"]:
         parts.append("target_batch_size")
     return ".".join(parts) or "spec"

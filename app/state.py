@@ -241,7 +241,7 @@ Event = (
 
 
 def after(state: ContributorState, event: Event) -> ContributorState:
-    """The state that follows an event. Pure; an event that changes nothing returns `state`."""
+    """The state that follows an event. Pure."""
     match event:
         case JoinBegan(swarm=swarm):
             return replace(state, phase=Phase.JOINING, swarm=swarm, problem=None)

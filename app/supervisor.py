@@ -6,7 +6,7 @@ import itertools
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -24,6 +24,15 @@ STOP_GRACE_SECONDS = 30.0
 """Enough for a round of averaging that can't be cancelled any more, and a checkpoint."""
 
 TERM_GRACE_SECONDS = 2.0
+
+OUTPUT_SECONDS = 5.0
+"""How long the pipes of a dead trainer may stay open, in the hands of who left its group."""
+
+RESTART_SECONDS = (3.0, 10.0, 30.0)
+"""Waits before an unexpectedly ended trainer is started again; then someone must look."""
+
+STEADY_SECONDS = 120.0
+"""A trainer that ran so long makes earlier failures forgotten."""
 
 ReportHandler = Callable[[Report], None]
 C = TypeVar("C", bound=Command)
@@ -58,6 +67,22 @@ class Outcome:
         return _("The trainer stopped unexpectedly (exit status {status}).").format(
             status=self.returncode
         )
+
+
+class Patience:
+    """How long to wait before a trainer that ended unexpectedly is started again."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    def wait_after(self, lived: float) -> float | None:
+        """Seconds, ever more of them; None when it failed too often. lived: seconds it ran."""
+        if lived > STEADY_SECONDS:
+            self._failures = 0
+        if self._failures >= len(RESTART_SECONDS):
+            return None
+        self._failures += 1
+        return RESTART_SECONDS[self._failures - 1]
 
 
 class _ExitProtocol(asyncio.subprocess.SubprocessStreamProtocol):
@@ -132,6 +157,8 @@ class Trainer:
 
         Raises `TrainerError` when the trainer ends first.
         """
+        if self._watching.done():
+            raise TrainerError(_("The trainer has ended."))
         number = next(self._ids)
         acknowledged = asyncio.get_running_loop().create_future()
         self._acks[number] = acknowledged
@@ -157,8 +184,12 @@ class Trainer:
             with contextlib.suppress(TimeoutError):
                 return await asyncio.wait_for(self.outcome(), seconds)
         self._log.warning("%s killed", self._name)
-        self._signal_group(signal.SIGKILL)
+        self.kill()
         return await self.outcome()
+
+    def kill(self) -> None:
+        """End it and all that it started, now."""
+        self._signal_group(signal.SIGKILL)
 
     def _signal_group(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -172,8 +203,9 @@ class Trainer:
             self._read_reports(self._process.stdout), self._read_log(self._process.stderr)
         )
         await self._exited.wait()
-        self._signal_group(signal.SIGKILL)  # p2pd and forked averagers outlive a killed trainer
-        await reading
+        self.kill()  # p2pd and forked averagers outlive a killed trainer
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(reading, OUTPUT_SECONDS)
         returncode = await self._process.wait()
         self._fail_open_commands()
         outcome = Outcome(returncode=returncode, reason=self._reason, problem=self._problem)
@@ -181,11 +213,13 @@ class Trainer:
         return outcome
 
     async def _read_reports(self, stream: asyncio.StreamReader) -> None:
-        while line := await stream.readline():
+        async for line in _lines(stream):
             try:
                 self._handle(protocol.decode_report(line))
             except ProtocolError:
                 self._log.exception("%s said something unknown", self._name)
+            except Exception:  # noqa: BLE001  a listener's; the end must still be seen
+                self._log.exception("a report of %s could not be handled", self._name)
 
     def _handle(self, report: Report) -> None:
         match report:
@@ -199,7 +233,7 @@ class Trainer:
         self._on_report(report)
 
     async def _read_log(self, stream: asyncio.StreamReader) -> None:
-        while line := await stream.readline():
+        async for line in _lines(stream):
             log_child_line(self._name, line.decode(errors="replace").rstrip("\n"))
 
     def _fail_open_commands(self) -> None:
@@ -208,6 +242,18 @@ class Trainer:
                 waiting.set_exception(TrainerError(_("The trainer ended before it answered.")))
                 waiting.exception()  # asked for here, so that nobody has to
         self._acks.clear()
+
+
+async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """The lines of a stream. What is longer than `MAX_LINE_BYTES` is dropped."""
+    while True:
+        try:
+            line = await stream.readline()
+        except ValueError:  # the reader has emptied its buffer
+            continue
+        if not line:
+            return
+        yield line
 
 
 async def probe_devices() -> protocol.Devices:
@@ -222,7 +268,11 @@ async def probe_devices() -> protocol.Devices:
             found.append(report)
 
     trainer = await Trainer.spawn(on_report=keep, arguments=("--devices",))
-    outcome = await trainer.outcome()
+    try:
+        outcome = await trainer.outcome()
+    except asyncio.CancelledError:
+        trainer.kill()
+        raise
     if not found:
         raise TrainerError(outcome.text, field="device", remedy=_("See the log for details."))
     return found[0]

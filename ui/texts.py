@@ -147,11 +147,12 @@ def _watching(state: ContributorState) -> str:
 
 
 def _training(state: ContributorState) -> str:
-    runs = _("Runs until you stop it; checkpoints stay on this machine.")
     if state.training is None or state.training.resumed_epoch is None:
-        return runs
-    epoch = units.count(state.training.resumed_epoch)
-    return _("Resumed from the checkpoint of epoch {epoch}.").format(epoch=epoch) + " " + runs
+        return _("Runs until you stop it; checkpoints stay on this machine.")
+    return _(
+        "Resumed from the checkpoint of epoch {epoch}."
+        " Runs until you stop it; checkpoints stay on this machine."
+    ).format(epoch=units.count(state.training.resumed_epoch))
 
 
 def _failed(state: ContributorState, now: float) -> str:

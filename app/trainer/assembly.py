@@ -1,7 +1,6 @@
 """Put a training run together from its order, and take it apart again."""
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -12,7 +11,6 @@ import torch
 from app import spec as specs
 from app import swarm
 from app.protocol import (
-    CheckpointSaved,
     PhaseChanged,
     Ready,
     Report,
@@ -21,7 +19,7 @@ from app.protocol import (
 )
 from app.spec import SwarmSpec
 from app.trainer import devices
-from app.trainer.checkpoint import Checkpoint, CheckpointFolder
+from app.trainer.checkpoint import Checkpoint, CheckpointFolder, Keeper
 from app.trainer.control import Control
 from app.trainer.data import Batches, open_data
 from app.trainer.loop import Run
@@ -67,11 +65,7 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
     if checkpoint is not None:
         model.load_state_dict(checkpoint.model)
     send(PhaseChanged(phase=TrainerPhase.JOINING))
-    strategy = _join(order, spec, model, precision, send)
-    meter = Meter()
-    reporter = Reporter(
-        meter=meter, strategy=strategy, control=control, send=send, interval=order.report_interval
-    )
+    strategy = _join(order, spec, model=model, precision=precision, send=send)
     try:
         if checkpoint is not None:
             strategy.restore(checkpoint.optimizer)
@@ -90,33 +84,47 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
                 resumed_epoch=checkpoint.epoch if checkpoint else None,
             )
         )
-        control.interrupt = _interrupt(control, strategy)
-        reporter.start()
-        yield Run(
-            model=model,
-            batches=batches,
-            strategy=strategy,
-            loss_of=loss_of,
-            autocast=partial(precision.context, device),
-            device=device,
-            micro_batch_size=micro_batch,
-            stop=spec.training.stop,
-            meter=meter,
-            report=send,
-            say_phase=reporter.say_phase,
-            keep=_Keeper(
-                folder,
+        with _reporting(order, strategy, control=control, send=send) as reporter:
+            yield Run(
                 model=model,
-                strategy=strategy,
                 batches=batches,
-                send=send,
-                interval=order.checkpoint_interval,
-            ),
-        )
-        reporter.close()
+                strategy=strategy,
+                loss_of=loss_of,
+                autocast=partial(precision.context, device),
+                device=device,
+                micro_batch_size=micro_batch,
+                stop=spec.training.stop,
+                meter=reporter.meter,
+                report=send,
+                say_phase=reporter.say_phase,
+                keep=Keeper(
+                    folder,
+                    model=model,
+                    strategy=strategy,
+                    batches=batches,
+                    send=send,
+                    interval=order.checkpoint_interval,
+                ).keep,
+            )
     finally:
         batches.close()
         strategy.close()
+
+
+@contextmanager
+def _reporting(
+    order: Start, strategy: GradientAveraging, *, control: Control, send: Send
+) -> Iterator[Reporter]:
+    """Report while training, and let a stop interrupt what the training thread waits for."""
+    reporter = Reporter(
+        meter=Meter(), strategy=strategy, control=control, send=send, interval=order.report_interval
+    )
+    control.interrupt = _interrupt(control, strategy)
+    reporter.start()
+    try:
+        yield reporter
+    finally:
+        reporter.close()
 
 
 def _open_batches(
@@ -133,7 +141,7 @@ def _open_batches(
 
 
 def _join(
-    order: Start, spec: SwarmSpec, model: torch.nn.Module, precision: Precision, send: Send
+    order: Start, spec: SwarmSpec, *, model: torch.nn.Module, precision: Precision, send: Send
 ) -> GradientAveraging:
     scaler = None
     if precision.needs_scaler:
@@ -167,42 +175,3 @@ def _interrupt(control: Control, strategy: GradientAveraging) -> Callable[[], No
         strategy.interrupt()
 
     return interrupt
-
-
-class _Keeper:
-    """Writes a checkpoint when one is due: enough time has passed, and the model has changed."""
-
-    def __init__(
-        self,
-        folder: CheckpointFolder,
-        *,
-        model: torch.nn.Module,
-        strategy: GradientAveraging,
-        batches: Batches,
-        send: Send,
-        interval: float,
-    ) -> None:
-        self._folder = folder
-        self._model = model
-        self._strategy = strategy
-        self._batches = batches
-        self._send = send
-        self._interval = interval
-        self._saved_at = time.monotonic()
-        self._saved_epoch = strategy.epoch
-
-    def __call__(self, *, now: bool = False) -> None:
-        due = now or time.monotonic() - self._saved_at >= self._interval
-        if not due or self._strategy.epoch == self._saved_epoch:
-            return
-        started = time.monotonic()
-        self._folder.save(
-            Checkpoint(
-                epoch=self._strategy.epoch,
-                position=self._batches.position,
-                model=self._model.state_dict(),
-                optimizer=self._strategy.optimizer.state_dict(),
-            )
-        )
-        self._saved_at, self._saved_epoch = time.monotonic(), self._strategy.epoch
-        self._send(CheckpointSaved(epoch=self._saved_epoch, seconds=self._saved_at - started))

@@ -5,12 +5,15 @@ import json
 import logging
 import os
 import pickle
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
+from app.protocol import CheckpointSaved, Report
 from app.spec import SwarmSpec
 
 log = logging.getLogger(__name__)
@@ -71,3 +74,62 @@ class CheckpointFolder:
 def _fingerprint(spec: SwarmSpec) -> str:
     model = spec.model.model_dump(mode="json")
     return hashlib.sha256(json.dumps(model, sort_keys=True).encode()).hexdigest()
+
+
+class Restorable(Protocol):
+    """What a checkpoint keeps of a strategy."""
+
+    @property
+    def epoch(self) -> int:
+        """Target batches that the model has seen."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimizer's state."""
+
+
+class Positioned(Protocol):
+    """What a checkpoint keeps of the data."""
+
+    @property
+    def position(self) -> int:
+        """Samples drawn so far."""
+
+
+class Keeper:
+    """Writes a checkpoint when one is due: enough time has passed, and the model has changed."""
+
+    def __init__(
+        self,
+        folder: CheckpointFolder,
+        *,
+        model: torch.nn.Module,
+        strategy: Restorable,
+        batches: Positioned,
+        send: Callable[[Report], None],
+        interval: float,
+    ) -> None:
+        self._folder = folder
+        self._model = model
+        self._strategy = strategy
+        self._batches = batches
+        self._send = send
+        self._interval = interval
+        self._saved_at = time.monotonic()
+        self._saved_epoch = strategy.epoch
+
+    def keep(self, *, now: bool = False) -> None:
+        """Write a checkpoint if one is due, or if ``now`` is said and the model has changed."""
+        due = now or time.monotonic() - self._saved_at >= self._interval
+        if not due or self._strategy.epoch == self._saved_epoch:
+            return
+        started = time.monotonic()
+        self._folder.save(
+            Checkpoint(
+                epoch=self._strategy.epoch,
+                position=self._batches.position,
+                model=self._model.state_dict(),
+                optimizer=self._strategy.state_dict(),
+            )
+        )
+        self._saved_at, self._saved_epoch = time.monotonic(), self._strategy.epoch
+        self._send(CheckpointSaved(epoch=self._saved_epoch, seconds=self._saved_at - started))

@@ -31,7 +31,7 @@ class Reporter(threading.Thread):
         interval: float,
     ) -> None:
         super().__init__(name="reporter", daemon=True)
-        self._meter = meter
+        self.meter = meter
         self._strategy = strategy
         self._send = send
         self._control = control
@@ -81,12 +81,12 @@ class Reporter(threading.Thread):
         return TrainerPhase.TRAINING
 
     def _progress(self) -> Progress:
-        reading = self._meter.read()
+        reading = self.meter.read()
         swarm = self._strategy.progress()
         return Progress(
             step=reading.step,
             epoch=swarm.epoch,
-            loss=self._meter.take_loss_for_progress(),
+            loss=self.meter.take_loss_for_progress(),
             samples_per_second=reading.samples_per_second,
             tokens_per_second=reading.tokens_per_second,
             samples=reading.samples,
@@ -103,6 +103,6 @@ class Reporter(threading.Thread):
         if time.monotonic() - self._published < PUBLISH_SECONDS:
             return
         self._published = time.monotonic()
-        losses = self._meter.take_loss_for_swarm()
+        losses = self.meter.take_loss_for_swarm()
         if losses.steps:
-            self._strategy.publish(self._meter.read(), losses)
+            self._strategy.publish(self.meter.read(), losses)

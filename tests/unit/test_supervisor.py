@@ -177,7 +177,6 @@ async def test_flood_on_stderr_does_not_block_it(spawn: Spawn, ear: Ear) -> None
     assert ear.reports == [protocol.Ack(id=1)]
 
 
-@pytest.mark.xfail(reason="readline raises, and the outcome with it", raises=ValueError)
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 async def test_line_without_an_end_is_no_end(
     child: Callable[[str], None], ear: Ear, monkeypatch: pytest.MonkeyPatch, stream: str
@@ -245,7 +244,6 @@ async def test_command_fails_when_it_ends_first(spawn: Spawn, end: str) -> None:
     await ended(trainer)
 
 
-@pytest.mark.xfail(reason="nobody fails a command that is given after the end")
 async def test_command_after_the_end_fails(spawn: Spawn) -> None:
     trainer = await spawn("")
     await ended(trainer)
@@ -253,7 +251,7 @@ async def test_command_after_the_end_fails(spawn: Spawn) -> None:
         await asyncio.wait_for(trainer.command(protocol.Pause), 0.5)
 
 
-@pytest.mark.xfail(reason="_watch ends before it fails the open commands")
+@pytest.mark.logs_error("could not be handled")
 async def test_command_fails_even_when_a_report_was_our_undoing(
     child: Callable[[str], None],
 ) -> None:
@@ -263,10 +261,9 @@ async def test_command_fails_even_when_a_report_was_our_undoing(
     child("next(commands()); say('Hello', version=1, pid=1)")
     trainer = await Trainer.spawn(on_report=fail)
     command = asyncio.create_task(trainer.command(protocol.Pause))
-    with pytest.raises(RuntimeError):
-        await ended(trainer)
+    assert (await ended(trainer)).returncode == 0
     with pytest.raises(TrainerError):
-        await asyncio.wait_for(command, 0.5)
+        await command
 
 
 # --- how it ends ---------------------------------------------------------------------------------

@@ -1,0 +1,52 @@
+"""This run of the app: the data folder is ours alone, and what we start ends with us."""
+
+import asyncio
+import logging
+import subprocess
+
+import filelock
+
+from app import processes
+from app.errors import BusyError
+from app.i18n import _
+from app.paths import Folders
+
+log = logging.getLogger(__name__)
+
+
+class Instance:
+    """Holds the data folder's lock and the guardian, from `take` to `release`."""
+
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
+        self._lock = filelock.FileLock(folders.lock_file)
+        self._guardian: subprocess.Popen[bytes] | None = None
+
+    async def take(self) -> None:
+        """Take the data folder, and end what a run that crashed has left.
+
+        Raises `BusyError` when another instance has it.
+        """
+        self._folders.create()
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            raise BusyError(
+                _("another CoTrain Contributor runs with this data folder."),
+                field=str(self._folders.data),
+                remedy=_("Close it first, or give this one another folder with --data-dir."),
+            ) from error
+        token_file = self._folders.instance_file
+        swept = await asyncio.to_thread(processes.sweep_last_run, token_file)
+        if swept:
+            log.warning("ended what an earlier run left behind: processes %s", swept)
+        self._guardian = processes.start_guardian(processes.mark_children(token_file))
+
+    async def release(self) -> None:
+        """Let the guardian end what is left, then give the folder back. May be called twice."""
+        guardian, self._guardian = self._guardian, None
+        if guardian is not None:
+            assert guardian.stdin is not None
+            guardian.stdin.close()
+            await asyncio.to_thread(guardian.wait)
+        self._lock.release()

@@ -1,0 +1,136 @@
+"""Being in a swarm: enter, look around, come back when the daemon has died, leave."""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable
+
+from app.errors import UserFacingError
+from app.network import free_port
+from app.paths import Folders
+from app.peer import EmbeddedPeer
+from app.settings import Settings
+from app.spec import SwarmSpec
+from app.state import (
+    Event,
+    JoinBegan,
+    Joined,
+    JoinFailed,
+    Left,
+    PeersListed,
+    Problem,
+    RunObserved,
+    Swarm,
+)
+
+log = logging.getLogger(__name__)
+
+OBSERVE_SECONDS = 2.0
+REJOIN_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Waits before each further try to come back; the last one for ever."""
+
+
+class Membership:
+    """At most one swarm at a time. dispatch: told of all that changes.
+
+    spec: of the swarm that we are in or about to enter, None outside.
+    """
+
+    def __init__(
+        self, *, settings: Settings, folders: Folders, dispatch: Callable[[Event], None]
+    ) -> None:
+        self.spec: SwarmSpec | None = None
+        self._settings = settings
+        self._dispatch = dispatch
+        self._peer = EmbeddedPeer(folders.identity_file("app"))
+        self._entering: asyncio.Task[None] | None = None
+        self._observing: asyncio.Task[None] | None = None
+
+    @property
+    def joined(self) -> bool:
+        """In the swarm, as far as we know."""
+        return self._peer.joined
+
+    async def join(self, spec: SwarmSpec) -> None:
+        """Enter a swarm. Raises `JoinError`; returns early when `leave` comes in between."""
+        self.spec = spec
+        self._dispatch(JoinBegan(swarm=_swarm_of(spec)))
+        self._entering = asyncio.create_task(self._enter(spec))
+        try:
+            await asyncio.wait({self._entering})
+            if self._entering.cancelled():
+                return
+            self._entering.result()
+        except UserFacingError as error:
+            self.spec = None
+            self._dispatch(JoinFailed(problem=problem_of(error)))
+            raise
+        self._observing = asyncio.create_task(self._observe(spec))
+
+    async def _enter(self, spec: SwarmSpec) -> None:
+        port = 0 if spec.local else port_or_any("dht_port", self._settings.dht_port)
+        presence = await self._peer.join(
+            spec, initial_peers=(*spec.initial_peers, *self._settings.initial_peers), port=port
+        )
+        log.info("in the swarm %s as %s", spec.run_id, presence.peer_id)
+        self._dispatch(Joined(peer_id=presence.peer_id, addresses=presence.addresses))
+
+    async def leave(self) -> None:
+        """Leave the swarm; nothing happens outside of one."""
+        if self.spec is None:
+            return
+        for task in (self._entering, self._observing):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        self._entering = self._observing = None
+        await self._peer.leave()
+        self.spec = None
+        self._dispatch(Left())
+
+    async def _observe(self, spec: SwarmSpec) -> None:
+        """Look at the swarm every other second."""
+        while True:
+            try:
+                self._dispatch(PeersListed(peers=await self._peer.peers()))
+                self._dispatch(RunObserved(run=await self._peer.observe()))
+            except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
+                log.warning("can't read the swarm's records: %r", error)
+            if not self._peer.alive:
+                await self._come_back(spec)
+            await asyncio.sleep(OBSERVE_SECONDS)
+
+    async def _come_back(self, spec: SwarmSpec) -> None:
+        log.warning("the peer-to-peer daemon ended: joining again")
+        for attempt in itertools.count():
+            await self._peer.leave()
+            await asyncio.sleep(REJOIN_SECONDS[min(attempt, len(REJOIN_SECONDS) - 1)])
+            try:
+                await self._enter(spec)
+            except UserFacingError as error:
+                log.warning("joining again failed: %s", error.text)
+            else:
+                return
+
+
+def port_or_any(name: str, wanted: int) -> int:
+    """The port of a setting, or 0 when somebody has it."""
+    port = free_port(wanted)
+    if port != wanted:
+        log.warning("%s %d is taken by another program: using any free port", name, wanted)
+    return port
+
+
+def problem_of(error: UserFacingError) -> Problem:
+    """What the user is shown of an error."""
+    return Problem(message=error.message, field=error.field, remedy=error.remedy)
+
+
+def _swarm_of(spec: SwarmSpec) -> Swarm:
+    return Swarm(
+        run_id=spec.run_id,
+        title=spec.name,
+        model_type=spec.model.model_type,
+        dataset=getattr(spec.data, "name", spec.data.source),
+        target_batch_size=spec.training.target_batch_size,
+    )
