@@ -31,7 +31,8 @@ use_hivemind_log_handler("nowhere")  # its records go to the root logger, as eve
 def _means_something(record: logging.LogRecord) -> bool:
     """WORKAROUND (hivemind 1.1.12): whenever an averager ends, the DHT process logs an error
     with a traceback, as a reply to the averager can't be delivered any more."""
-    return not (record.exc_info and isinstance(record.exc_info[1], FileNotFoundError))
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, (FileNotFoundError, ConnectionError))
 
 
 logging.getLogger("hivemind.dht.dht").addFilter(_means_something)

@@ -54,8 +54,11 @@ class Control:
             self._changed.wait_for(lambda: not self.pause_wanted)
 
     def acknowledge(self) -> None:
-        """Say that all that was asked so far is done."""
+        """Say that all that was asked so far is done, once it is: a pause when we rest, a
+        start or resume when we don't."""
         with self._changed:
+            if self._paused != self.resting and not self.stopping:
+                return
             done, self._unanswered = self._unanswered, []
         for number in done:
             self._send(Ack(id=number))

@@ -27,6 +27,8 @@ def main(arguments: Sequence[str]) -> int:
     send = _sender(reports)
     os.nice(NICENESS)
     logs.start_in_child(debug=bool(os.environ.get("DEBUG")))
+    # WORKAROUND (hivemind 1.1.12): its processes leave tasks behind whenever they end.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     if "--devices" in arguments:
         from app.trainer.devices import list_devices
 

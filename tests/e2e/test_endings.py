@@ -108,7 +108,7 @@ async def test_stopping_during_matchmaking_is_quick(start_app: StartApp) -> None
 
 async def test_a_second_instance_on_the_same_folder_is_refused(start_app: StartApp) -> None:
     app = await start_app(spec=tiny_spec(), name="same")
-    await app.trains()
+    await app.wait_for(lambda line: bool(line["addresses"]))
     other = await start_app(spec=tiny_spec(), name="same")
     assert await other.ends() == 1
     assert "--data-dir" in other.errors

@@ -69,15 +69,18 @@ def test_targets_are_large_enough(bench: Bench, events: tuple[Event, ...]) -> No
 
 
 def clipped(window: QWidget) -> list[str]:
-    """Texts that are wider than their place, but for those that end in an ellipsis on purpose."""
+    """Texts that are larger than their place, but for those that end in an ellipsis on purpose."""
     found = []
     for widget in window.findChildren(QWidget):
         if not isinstance(widget, QLabel | QPushButton) or not widget.isVisible():
             continue
-        wraps = isinstance(widget, QLabel) and widget.wordWrap()
-        if wraps or isinstance(widget, ElidedLabel):
+        if isinstance(widget, ElidedLabel) or not widget.text():
             continue
-        if widget.sizeHint().width() > widget.width() + 1:
+        if isinstance(widget, QLabel) and widget.wordWrap():
+            cut = widget.heightForWidth(widget.width()) > widget.height()
+        else:
+            cut = widget.sizeHint().width() > widget.width() + 1
+        if cut:
             found.append(widget.text())
     return found
 

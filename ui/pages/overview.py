@@ -1,5 +1,6 @@
 """The overview: where we are, what the swarm does, what this machine gives."""
 
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication, QShowEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 from typing_extensions import override
@@ -49,7 +50,8 @@ class Overview(QScrollArea):
         column.setContentsMargins(24, 20, 24, 24)
         column.setSpacing(GAP)
         for part in (self.banner, self.headline, self.welcome, self.epoch):
-            column.addWidget(part)
+            # at the top: as high as its wrapped texts need at this width, and no higher
+            column.addWidget(part, 0, Qt.AlignmentFlag.AlignTop)
         column.addWidget(self.charts, 1)
         column.addLayout(self._cards())
         column.addStretch()

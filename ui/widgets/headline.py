@@ -34,7 +34,6 @@ class Headline(Card):
         self.device_label = label(_("Train on"), "muted")
         self.device = DeviceBox()
         self._countdown = QTimer(self, interval=COUNTDOWN_MS)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self._lay_out()
         self._connect()
         self.show_state(state)

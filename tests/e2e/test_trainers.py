@@ -1,0 +1,193 @@
+"""Trainer processes, told what to do as the app tells them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import torch
+from apps import PATIENCE, tiny_spec, training
+
+from app import protocol
+from app.protocol import EndReason, Report, TrainerPhase
+from app.supervisor import Trainer
+
+pytestmark = pytest.mark.e2e
+R = TypeVar("R")
+
+
+class Worker:
+    """A trainer and all that it reported."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.reports: list[Report] = []
+        self._changed = asyncio.Condition()
+        self.trainer: Trainer
+
+    async def start(self, **changes: Any) -> None:
+        """Spawn it and give it the tiny spec's order; returns when it trains."""
+        self.trainer = await Trainer.spawn(on_report=self._note)
+        await self.trainer.command(protocol.Start, **self._order() | changes)
+
+    def _order(self) -> dict[str, Any]:
+        return {
+            "spec": tiny_spec(),
+            "initial_peers": (),
+            "identity_file": str(self.folder / "trainer.pem"),
+            "checkpoint_dir": str(self.folder / "checkpoints"),
+            "cache_dir": str(self.folder / "cache"),
+            "device": "cpu",
+            "threads": 1,
+            "host": "127.0.0.1",
+            "checkpoint_interval": 0.0,
+        }
+
+    def _note(self, report: Report) -> None:
+        self.reports.append(report)
+        asyncio.get_running_loop().create_task(self._tell()).add_done_callback(lambda _: None)
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    def all(self, kind: type[R]) -> list[R]:
+        """The reports of a kind so far."""
+        return [report for report in self.reports if isinstance(report, kind)]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until what it reported makes ``condition`` true."""
+        async with self._changed:
+            await asyncio.wait_for(self._changed.wait_for(condition), PATIENCE)
+
+    def rounds_with(self, peers: int) -> int:
+        """How many rounds were averaged with so many peers."""
+        return sum(
+            each.peers == peers and not each.failure for each in self.all(protocol.RoundEnded)
+        )
+
+    def checkpoints(self) -> dict[str, Path]:
+        """Checkpoint files by name, which has the epoch in it."""
+        return {path.name: path for path in (self.folder / "checkpoints").glob("*.pt")}
+
+
+@pytest.fixture
+async def hire(tmp_path: Path) -> AsyncIterator[Callable[[], Worker]]:
+    """Make workers; they are stopped at the end."""
+    workers: list[Worker] = []
+
+    def make() -> Worker:
+        folder = tmp_path / f"worker{len(workers)}"
+        folder.mkdir()
+        workers.append(Worker(folder))
+        return workers[-1]
+
+    yield make
+    await asyncio.gather(*(each.trainer.stop() for each in workers if hasattr(each, "trainer")))
+
+
+async def test_two_peers_average_and_their_parameters_agree(hire: Callable[[], Worker]) -> None:
+    first, second = hire(), hire()
+    await first.start()
+    (ready,) = first.all(protocol.Ready)
+    await second.start(initial_peers=ready.addresses)
+    await asyncio.gather(
+        *(each.until(lambda each=each: each.rounds_with(2) >= 4) for each in (first, second))
+    )
+    outcomes = await asyncio.gather(first.trainer.stop(), second.trainer.stop())
+    assert [outcome.reason for outcome in outcomes] == [EndReason.STOPPED] * 2
+    common = first.checkpoints().keys() & second.checkpoints().keys()
+    assert common
+    for name in common:
+        one, other = (
+            torch.load(each.checkpoints()[name], weights_only=True) for each in (first, second)
+        )
+        for key, tensor in one["model"].items():
+            torch.testing.assert_close(tensor, other["model"][key], atol=2e-3, rtol=0)
+
+
+async def test_pause_and_resume_are_acknowledged_and_true(hire: Callable[[], Worker]) -> None:
+    worker = hire()
+    await worker.start()
+    await worker.until(lambda: bool(worker.all(protocol.RoundEnded)))
+    await worker.trainer.command(protocol.Pause)
+    assert worker.all(protocol.PhaseChanged)[-1].phase is TrainerPhase.PAUSED
+    said = len(worker.all(protocol.Progress))
+    await worker.until(lambda: len(worker.all(protocol.Progress)) >= said + 3)
+    steps = {each.step for each in worker.all(protocol.Progress)[said + 1 :]}
+    assert len(steps) == 1  # it still reports, but computes nothing
+    await worker.trainer.command(protocol.Resume)
+    await worker.until(lambda: worker.all(protocol.Progress)[-1].step > max(steps))
+    assert worker.all(protocol.PhaseChanged)[-1].phase is TrainerPhase.TRAINING
+
+
+async def test_it_resumes_from_its_checkpoint(hire: Callable[[], Worker]) -> None:
+    worker = hire()
+    await worker.start()
+    await worker.until(lambda: len(worker.all(protocol.CheckpointSaved)) >= 2)
+    await worker.trainer.stop()
+    saved = worker.all(protocol.CheckpointSaved)[-1].epoch
+    worker.reports.clear()
+    await worker.start()
+    (ready,) = worker.all(protocol.Ready)
+    assert ready.resumed_epoch == saved
+    await worker.until(lambda: bool(worker.all(protocol.RoundEnded)))
+    assert worker.all(protocol.RoundEnded)[0].epoch == saved
+
+
+async def test_a_damaged_checkpoint_is_passed_over(hire: Callable[[], Worker]) -> None:
+    worker = hire()
+    await worker.start()
+    await worker.until(lambda: len(worker.all(protocol.CheckpointSaved)) >= 2)
+    await worker.trainer.stop()
+    *_, before, newest = sorted(worker.checkpoints())
+    worker.checkpoints()[newest].write_bytes(b"PK\x03\x04 no checkpoint")
+    worker.reports.clear()
+    await worker.start()
+    (ready,) = worker.all(protocol.Ready)
+    assert ready.resumed_epoch == int(before.removeprefix("epoch-").removesuffix(".pt"))
+
+
+async def test_reports_come_a_few_times_a_second_whatever_the_rate_of_steps(
+    hire: Callable[[], Worker],
+) -> None:
+    worker = hire()
+    await worker.start(report_interval=0.2)
+    await worker.until(lambda: len(worker.all(protocol.Progress)) >= 10)
+    steps = [each.step for each in worker.all(protocol.Progress)]
+    assert steps[-1] - steps[0] > 5 * len(steps)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"model_config": {"model_type": "gpt2", "n_layr": 1}}, "model_config.n_layr"),
+        ({"dataset_info": {"source": "files", "paths": ["/nowhere.txt"]}}, "dataset_info.paths"),
+        ({"training_params": training(sequence_length=65)}, "training_params.sequence_length"),
+    ],
+)
+async def test_what_it_cannot_do_is_a_problem_with_its_field(
+    hire: Callable[[], Worker], changes: dict[str, Any], field: str
+) -> None:
+    worker = hire()
+    with pytest.raises(Exception, match="ended"):
+        await worker.start(spec=tiny_spec(**changes))
+    outcome = await worker.trainer.outcome()
+    assert outcome.reason is EndReason.FAILED
+    assert not outcome.unexpected
+    assert outcome.problem is not None
+    assert outcome.problem.field == field
+    assert outcome.problem.remedy
+
+
+async def test_a_device_that_is_not_there_is_a_problem_with_its_field(
+    hire: Callable[[], Worker],
+) -> None:
+    worker = hire()
+    with pytest.raises(Exception, match="ended"):
+        await worker.start(device="cuda:7")
+    outcome = await worker.trainer.outcome()
+    assert outcome.problem is not None
+    assert outcome.problem.field == "device"
+    assert "cpu" in outcome.problem.remedy
