@@ -69,6 +69,15 @@ class Series:
                 return [x for x, _ in points], [y for _, y in points]
         raise AssertionError("a series has at least one ring")
 
+    @property
+    def first(self) -> float | None:
+        """Time of the oldest bucket that is kept; None when there is nothing."""
+        coarsest = self._rings[-1]
+        if not coarsest.buckets:
+            return None
+        reaching = next((r for r in self._rings if len(r.buckets) < BUCKETS), coarsest)
+        return reaching.buckets[0][0] * reaching.resolution
+
     def __len__(self) -> int:
         return len(self._rings[0].buckets)
 

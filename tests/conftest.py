@@ -26,7 +26,17 @@ os.environ[MARK] = str(os.getpid())
 GRACE = 5.0  # seconds for processes and threads that are on their way out
 # Helpers of Python and torch that live until the interpreter ends.
 HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", "torch_shm_manager")
-FOREIGN_SETTINGS = ("PORT", "DEBUG", "BACKEND_URL", "HF_HOME", "HF_TOKEN", "LANGUAGE", "LC_ALL")
+FOREIGN_SETTINGS = (
+    "PORT",
+    "DEBUG",
+    "BACKEND_URL",
+    "HF_HOME",
+    "HF_TOKEN",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_MESSAGES",
+    "LANG",
+)
 
 
 # --- a home of its own ---------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from app.errors import SettingsError
 from app.paths import RESOURCES, Folders
 from app.session import Session
 from app.settings import Settings
-from app.stalls import log_stalls
 from ui import texts
 from ui.actions import Actions
 from ui.main_window import MainWindow
@@ -113,8 +112,6 @@ async def _contribute(
     if wrong is not None:
         model.raise_problem(wrong)
     await _first_picture(window, stop)
-    if session.settings.debug:
-        model.run(log_stalls())
     opening = asyncio.create_task(_open(session, model, opened))
     _begin(arguments, actions)
     await stop.wait()

@@ -37,6 +37,11 @@ class KeepingGradientAverager(GradientAverager):
             return
         super().load_accumulators_into_averager_()
 
+    @classmethod
+    def _get_handle_name(cls, namespace: str | None, method_name: str) -> str:
+        """Our name on the wire is the library's class: under another, no peer would find us."""
+        return str(GradientAverager._get_handle_name(namespace, method_name))  # noqa: SLF001
+
     @property
     def is_finite(self) -> bool:
         """No NaN or infinity in what was accumulated."""

@@ -117,10 +117,9 @@ class Charts(QWidget):
 
     def _curve(self, series: Series, now: float) -> Curve:
         since = self._since(now)
+        if self._window == ALL and series.first is not None:
+            since = series.first  # a young series comes in finer buckets
         times, values = series.since(since, now)
-        if self._window == ALL and times:
-            # once more from the first point on: a young series then comes in finer buckets
-            times, values = series.since(times[0], now)
         return Curve(np.array(times, dtype=np.float64), np.array(values, dtype=np.float64))
 
 
