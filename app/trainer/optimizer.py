@@ -14,6 +14,7 @@ import torch
 from hivemind.averaging.control import AveragingStage, StepControl
 from hivemind.optim.grad_averager import GradientAverager
 from hivemind.optim.progress_tracker import ProgressTracker
+from hivemind.utils.timed_storage import get_dht_time
 
 from app.protocol import Report, RoundEnded, SampleDiscarded
 
@@ -23,19 +24,41 @@ PACE_SECONDS = 1.0
 
 
 class KeepingGradientAverager(GradientAverager):
-    """Keeps our own gradients when a round fails.
+    """Keeps our own gradients when a round fails, and uses them where they are when alone.
 
     WORKAROUND (hivemind 1.1.12): `GradientAverager.step` resets the accumulators when a round
     begins. When it then fails, `Optimizer` "proceeds with local gradients" by loading the
     accumulators again, which are zero by then: the epoch's samples would be lost without a word.
     The averaged tensors still hold them, so they are left alone.
+
+    is_mean: the accumulators, which are the optimizer's own buffers, hold the mean already.
     """
+
+    is_mean = False
 
     def load_accumulators_into_averager_(self) -> None:
         """Load what was accumulated, unless that already happened for the round under way."""
-        if self._new_averaged_grads and self.local_times_accumulated == 0:
+        if self.is_mean or (self._new_averaged_grads and self.local_times_accumulated == 0):
             return
         super().load_accumulators_into_averager_()
+
+    def reset_accumulated_grads_(self) -> None:
+        """Start from nothing."""
+        self.is_mean = False
+        super().reset_accumulated_grads_()
+
+    @torch.no_grad()
+    def take_mean_(self) -> None:
+        """Turn the sum that was accumulated into its mean, ready for the optimizer."""
+        for gradient in self._grad_accumulators():
+            gradient.div_(self.local_times_accumulated)
+        self.is_mean = True
+
+    @torch.no_grad()
+    def zero_(self) -> None:
+        """Make the gradients nothing, whatever they were."""
+        for gradient in self._grad_accumulators():
+            gradient.zero_()
 
     @classmethod
     def _get_handle_name(cls, namespace: str | None, method_name: str) -> str:
@@ -45,7 +68,7 @@ class KeepingGradientAverager(GradientAverager):
     @property
     def is_finite(self) -> bool:
         """No NaN or infinity in what was accumulated."""
-        return _all_finite(self._grad_accumulators())
+        return _all_finite(list(self._grad_accumulators()))
 
 
 class _PacedEvent(threading.Event):
@@ -132,7 +155,29 @@ class CitizenOptimizer(hivemind.Optimizer):
     def _begin_averaging_gradients(self, grad_scaler: Any) -> bool:
         if not self.grad_averager.is_finite:
             self._discard("our gradient was not finite")
-        return bool(super()._begin_averaging_gradients(grad_scaler))
+        began = bool(super()._begin_averaging_gradients(grad_scaler))
+        # WORKAROUND (hivemind 1.1.12): where no round began at all, the optimizer would step
+        # with the sum of the micro-batches' gradients instead of their mean.
+        if not began and not self.grad_averager.is_mean:
+            self._load_local_gradients_into_optimizer()
+        return began
+
+    def _load_local_gradients_into_optimizer(self) -> None:
+        """As the library's, without the way to the averager's memory and back."""
+        if self.grad_averager.local_times_accumulated == 0:
+            super()._load_local_gradients_into_optimizer()
+            return
+        log.info("Proceeding with local gradients")
+        self.grad_averager.take_mean_()
+        self.grad_averager.notify_used_averaged_gradients()
+
+    def _check_and_accumulate_gradients(self, batch_size: int, grad_scaler: Any) -> bool:
+        samples = self.grad_averager.local_samples_accumulated + batch_size
+        valid = bool(super()._check_and_accumulate_gradients(batch_size, grad_scaler))
+        if not valid:
+            reason = "our gradient overflowed float16, its scale is lowered"
+            self._report(SampleDiscarded(epoch=self.local_epoch, samples=samples, reason=reason))
+        return valid
 
     def _discard(self, reason: str) -> None:
         """Enter the round with weight zero: an average has no defence against a single NaN."""
@@ -143,16 +188,14 @@ class CitizenOptimizer(hivemind.Optimizer):
     def _average_gradients_and_load_into_optimizer(self, maybe_step_control: Any) -> None:
         super()._average_gradients_and_load_into_optimizer(maybe_step_control)
         if maybe_step_control is not None:
-            self._peers, self._failure = _outcome(maybe_step_control)
+            self._peers, failure = _outcome(maybe_step_control)
+            self._failure = failure or self._failure
 
     def _load_averaged_gradients_into_optimizer_(self) -> None:
-        averaged: Any
-        with self.grad_averager.get_tensors() as averaged:
-            if not _all_finite(averaged):
-                self._failure = "the swarm's average was not finite"
-                for tensor in averaged:
-                    tensor.zero_()
         super()._load_averaged_gradients_into_optimizer_()
+        if not self.grad_averager.is_finite:  # the optimizer's buffers are the accumulators
+            self._failure = "the swarm's average was not finite"
+            self.grad_averager.zero_()
 
     def load_state_from_peers(self, **options: Any) -> None:
         """Download model, optimizer and epoch from a peer."""
@@ -172,7 +215,7 @@ class CitizenOptimizer(hivemind.Optimizer):
             if control is not None and not control.done():
                 self._let_go(control)
         self.scheduled_grads = self.scheduled_state = None
-        resting = {"samples_per_second": 0.0, "time": time.time()}
+        resting = {"samples_per_second": 0.0, "time": get_dht_time()}
         self.tracker.local_progress = self.tracker.local_progress.copy(update=resting)
         self.tracker.should_report_progress.set()
 
@@ -203,4 +246,6 @@ def _outcome(control: StepControl) -> tuple[int, str]:
 
 
 def _all_finite(tensors: Any) -> bool:
-    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+    # One wait for a GPU in all, not one a tensor.
+    largest = torch.nn.utils.get_total_norm(tensors, norm_type=float("inf"))
+    return bool(torch.isfinite(largest))

@@ -115,7 +115,8 @@ class GradientAveraging:
             self.optimizer.step(batch_size=samples)
             return
         self._scaler.unscale_(self.optimizer)
-        self._scaler.step(self.optimizer, batch_size=samples)
+        # Not `scaler.step`: hivemind's passes no batch size on.
+        self.optimizer.step(batch_size=samples, grad_scaler=self._scaler)
         self._scaler.update()
 
     def synchronize(self) -> None:
