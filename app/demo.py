@@ -79,7 +79,7 @@ class DemoSwarm:
 
     def _forget_earlier_demos(self) -> None:
         checkpoints = self._session.folders.checkpoints(PREFIX).parent
-        for folder in checkpoints.glob(PREFIX + "*"):
+        for folder in checkpoints.glob(PREFIX + "[0-9a-f]" * 8):
             shutil.rmtree(folder, ignore_errors=True)
 
     async def close(self) -> None:

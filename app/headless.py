@@ -53,7 +53,7 @@ async def _contribute(arguments: Arguments, session: Session) -> int:
         stopping = asyncio.create_task(stop.wait())
         working = asyncio.create_task(_work(arguments, session, demo))
         await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
-        return await _finish(working) if working.done() else 0
+        return working.result() if working.done() else 0
     except UserFacingError as error:
         _say(error.text)
         return 1
@@ -65,10 +65,6 @@ async def _contribute(arguments: Arguments, session: Session) -> int:
         unsubscribe()
 
 
-async def _finish(working: "asyncio.Task[int]") -> int:
-    return await working
-
-
 async def _end(*tasks: "asyncio.Task[object]") -> None:
     for task in tasks:
         task.cancel()
@@ -78,7 +74,7 @@ async def _end(*tasks: "asyncio.Task[object]") -> None:
 async def _work(arguments: Arguments, session: Session, demo: DemoSwarm) -> int:
     """Join, train, and wait for the end that comes by itself; returns the exit status."""
     swarm = _swarm_spec(arguments)
-    await session.open()
+    await session.open(look_for_devices=False)
     if swarm is None:
         await demo.start()
     else:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from app import protocol
-from app.errors import BusyError, TrainerError
+from app.errors import BusyError, TrainerError, UserFacingError
 from app.history import History
 from app.i18n import _
 from app.instance import Instance
-from app.membership import Membership, port_or_any
+from app.membership import Membership, port_or_any, problem_of
 from app.paths import Folders
 from app.peer import load_hivemind
 from app.protocol import EndReason
@@ -25,6 +25,7 @@ from app.state import (
     DeviceChosen,
     Event,
     Problem,
+    ProblemRaised,
     RestartCancelled,
     StopRequested,
     TrainerGone,
@@ -77,13 +78,16 @@ class Session:
 
     # --- life
 
-    async def open(self) -> None:
+    async def open(self, *, look_for_devices: bool = True) -> None:
         """Take the data folder, load hivemind, look which devices are there.
+
+        look_for_devices: needed to show them; a trainer finds the one it is told by itself.
 
         Raises `BusyError` when another instance has the data folder.
         """
         await self._instance.take()
-        self._probing = self._keep(self._probe_devices())
+        if look_for_devices:
+            self._probing = self._keep(self._probe_devices())
         if self.settings.debug:
             self._measuring = self._keep(log_stalls())
         await load_hivemind()
@@ -156,7 +160,12 @@ class Session:
         self.cancel_restart()
         self._stop_asked = False
         self.dispatch(TrainingRequested(device=self.state.device))
-        self._trainer = await Trainer.spawn(on_report=self.dispatch)
+        try:
+            self._trainer = await Trainer.spawn(on_report=self.dispatch)
+        except OSError as error:
+            text = _("the trainer can't be started: {reason}.").format(reason=error)
+            self.dispatch(TrainerGone(problem=Problem(message=text)))
+            return
         self._following = self._keep(self._follow(self._trainer))
         if self._stop_asked:  # while it was spawned
             await self.stop_training()
@@ -219,7 +228,11 @@ class Session:
     async def _restart_after(self, delay: float) -> None:
         await asyncio.sleep(delay)
         self._restart = None  # under way: no longer to be cancelled
-        await self.start_training()
+        try:
+            await self.start_training()
+        except UserFacingError as error:
+            self.dispatch(RestartCancelled())
+            self.dispatch(ProblemRaised(problem=problem_of(error)))
 
     def cancel_restart(self) -> None:
         """Don't start the failed trainer again by itself."""

@@ -281,7 +281,7 @@ def _after_training(state: ContributorState, event: Event) -> ContributorState:
                 restart_at=None,
                 completed=False,
             )
-        case StopRequested():
+        case StopRequested() if state.phase.has_trainer:
             return replace(state, phase=Phase.STOPPING, step_of_preparation=None)
         case TrainerGone():
             return _without_trainer(state, event)

@@ -8,6 +8,7 @@ The records are Hivemind's own. ``{run_id}_progress`` is `hivemind.Optimizer`'s;
 """
 
 import logging
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -137,7 +138,11 @@ def summarize(
     progress: Mapping[Any, Any] | None, metrics: Mapping[Any, Any] | None
 ) -> RunSummary | None:
     """Sum up the two records of a run; None when nobody trains."""
-    entries = [entry.value for entry in (progress or {}).values() if entry.value is not None]
+    entries = [
+        entry.value
+        for entry in (progress or {}).values()
+        if entry.value is not None and math.isfinite(entry.value["samples_per_second"])
+    ]
     if not entries:
         return None
     epoch = max(entry["epoch"] for entry in entries)
@@ -152,4 +157,7 @@ def summarize(
 
 def _mean_loss(entries: list[dict[str, Any]]) -> float | None:
     steps = sum(entry["mini_steps"] for entry in entries)
-    return sum(entry["loss"] for entry in entries) / steps if steps else None
+    if not steps:
+        return None
+    loss = float(sum(entry["loss"] for entry in entries) / steps)
+    return loss if math.isfinite(loss) else None  # anybody may publish a NaN

@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 KEPT = 2
 """The newest checkpoints that stay: one more than needed, in case the newest is damaged."""
 
+MOST_TIME_SAVING = 0.02
+"""Share of the time that may go into checkpoints."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
@@ -114,12 +117,12 @@ class Keeper:
         self._batches = batches
         self._send = send
         self._interval = interval
-        self._saved_at = time.monotonic()
+        self._due_at = 0.0  # the first epoch is kept at once
         self._saved_epoch = strategy.epoch
 
     def keep(self, *, now: bool = False) -> None:
         """Write a checkpoint if one is due, or if ``now`` is said and the model has changed."""
-        due = now or time.monotonic() - self._saved_at >= self._interval
+        due = now or time.monotonic() >= self._due_at
         if not due or self._strategy.epoch == self._saved_epoch:
             return
         started = time.monotonic()
@@ -131,5 +134,9 @@ class Keeper:
                 optimizer=self._strategy.state_dict(),
             )
         )
-        self._saved_at, self._saved_epoch = time.monotonic(), self._strategy.epoch
-        self._send(CheckpointSaved(epoch=self._saved_epoch, seconds=self._saved_at - started))
+        seconds = time.monotonic() - started
+        self._saved_epoch = self._strategy.epoch
+        # A large model takes seconds to write, and training waits for it.
+        pause = max(self._interval, seconds / MOST_TIME_SAVING) if self._interval else 0.0
+        self._due_at = time.monotonic() + pause
+        self._send(CheckpointSaved(epoch=self._saved_epoch, seconds=seconds))

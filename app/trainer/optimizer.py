@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 PACE_SECONDS = 1.0
 
+NEVER = 2**62
+"""Epochs between two rounds of averaging the parameters, when we won't take part in another."""
+
 
 class KeepingGradientAverager(GradientAverager):
     """Keeps our own gradients when a round fails, and uses them where they are when alone.
@@ -121,6 +124,7 @@ class CitizenOptimizer(hivemind.Optimizer):
         self._failure = ""
         self.averaging_since: float | None = None
         self.loading_state = False
+        self._leaving = False
         super().__init__(**options)
 
     def _make_progress_tracker(self, target_batch_size: int, **options: Any) -> PacedTracker:
@@ -226,10 +230,12 @@ class CitizenOptimizer(hivemind.Optimizer):
             self._tag_along_with_zero_weight(control)
 
     def stop_waiting(self) -> None:
-        """From another thread: end the wait for a group, if that is what goes on."""
-        control = self.scheduled_grads
-        if control is not None and control.stage == AveragingStage.LOOKING_FOR_GROUP:
-            control.cancel()
+        """From another thread: we leave, so wait for no group any more."""
+        self._leaving = True
+        self.average_state_every = NEVER
+        for control in (self.scheduled_grads, self.scheduled_state):
+            if control is not None and control.stage == AveragingStage.LOOKING_FOR_GROUP:
+                control.cancel()
 
 
 def _outcome(control: StepControl) -> tuple[int, str]:

@@ -211,7 +211,7 @@ def _open_dht(order: Start, spec: SwarmSpec, identity: swarm.Identity) -> hivemi
         )
     except Exception as error:  # hivemind raises what its daemon printed
         raise JoinError(
-            f"the trainer can't enter the swarm: {str(error).splitlines()[0]}.",
+            f"the trainer can't enter the swarm: {(str(error) or repr(error)).splitlines()[0]}.",
             field="initial_peers",
             remedy="Check your network and try again.",
         ) from error
@@ -250,4 +250,7 @@ def _daemon_of(dht: hivemind.DHT) -> psutil.Process | None:
 
 
 def _runs(process: psutil.Process | None) -> bool:
-    return process is None or (process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    try:
+        return process is None or process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -107,6 +107,37 @@ async def test_two_peers_average_and_their_parameters_agree(hire: Callable[[], W
             torch.testing.assert_close(tensor, other["model"][key], atol=2e-3, rtol=0)
 
 
+async def test_a_late_joiner_takes_over_the_swarms_state(hire: Callable[[], Worker]) -> None:
+    first, second = hire(), hire()
+    await first.start()
+    await first.until(lambda: len(first.all(protocol.RoundEnded)) >= 4)
+    (ready,) = first.all(protocol.Ready)
+    await second.start(initial_peers=ready.addresses)
+    await second.until(lambda: any(each.loss is not None for each in second.all(protocol.Progress)))
+    heard = [each for each in second.all(protocol.Progress) if each.loss is not None]
+    assert heard[0].epoch >= 4
+    assert heard[0].loss < 5.3  # an untrained model's is ln 256 = 5.55
+
+
+async def test_a_stop_does_not_wait_for_a_group_that_never_comes(
+    hire: Callable[[], Worker],
+) -> None:
+    slow = {"matchmaking_seconds": 120.0, "timeout_seconds": 600.0}
+    spec = tiny_spec(training_params=training(target_batch_size=4096, averaging=slow))
+    first, second = hire(), hire()
+    await first.start(spec=spec)
+    (ready,) = first.all(protocol.Ready)
+    await second.start(spec=spec, initial_peers=ready.addresses)
+
+    def averages() -> bool:
+        return first.all(protocol.PhaseChanged)[-1].phase is TrainerPhase.AVERAGING
+
+    await first.until(averages)
+    outcome = await first.trainer.stop(grace=PATIENCE)  # less than the group would gather
+    assert outcome.reason is EndReason.STOPPED
+    assert outcome.returncode == 0
+
+
 async def test_pause_and_resume_are_acknowledged_and_true(hire: Callable[[], Worker]) -> None:
     worker = hire()
     await worker.start()

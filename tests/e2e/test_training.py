@@ -74,12 +74,3 @@ async def test_the_demo_trains_with_a_partner_and_learns(start_app: StartApp) ->
     assert line["loss"] < 5.2  # a byte at random costs ln 256 = 5.55
     assert "epoch 2 averaged" in app.log()
     assert {"time", "phase", "step", "samples_per_second", "tokens_per_second"} <= line.keys()
-
-
-async def test_a_late_joiner_takes_over_the_swarms_state(start_app: StartApp) -> None:
-    first = await start_app(spec=tiny_spec())
-    line = await first.trains(epoch=3)
-    second = await start_app(spec=tiny_spec(initial_peers=line["addresses"]))
-    entered = await second.trains()
-    assert entered["epoch"] >= 3
-    assert entered["loss"] < 5.0  # not the loss of an untrained model
