@@ -77,6 +77,9 @@ def _obey(control: Control, send: Send) -> EndReason:
         log.warning("%s", error.text)
         send(Problem(message=error.message, field=error.field, remedy=error.remedy))
     except Exception as error:  # the process's edge: all is told to the app
+        if control.stopping:  # a wait that we cut short; what was learnt is kept already
+            log.warning("leaving was not in order: %r", error)
+            return EndReason.ABANDONED if control.abandoned else EndReason.STOPPED
         log.exception("training failed")
         text = f"{type(error).__name__}: {error}".splitlines()[0]
         send(Problem(message=text, expected=False))
