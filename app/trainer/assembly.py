@@ -11,6 +11,7 @@ import torch
 from app import spec as specs
 from app import swarm
 from app.protocol import (
+    Device,
     PhaseChanged,
     Ready,
     Report,
@@ -73,15 +74,13 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
         strategy.synchronize()
         micro_batch = _micro_batch_size(spec, device)
         send(
-            Ready(
-                peer_id=strategy.identity.peer_id,
-                addresses=strategy.addresses,
-                device=chosen.id,
-                device_name=chosen.name,
-                precision=precision.name,
-                parameters=sum(parameter.numel() for parameter in model.parameters()),
-                micro_batch_size=micro_batch,
-                resumed_epoch=checkpoint.epoch if checkpoint else None,
+            _ready(
+                strategy,
+                model=model,
+                device=chosen,
+                precision=precision,
+                micro_batch=micro_batch,
+                checkpoint=checkpoint,
             )
         )
         with _reporting(order, strategy, control=control, send=send) as reporter:
@@ -109,6 +108,27 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
     finally:
         batches.close()
         strategy.close()
+
+
+def _ready(
+    strategy: GradientAveraging,
+    *,
+    model: torch.nn.Module,
+    device: Device,
+    precision: Precision,
+    micro_batch: int,
+    checkpoint: Checkpoint | None,
+) -> Ready:
+    return Ready(
+        peer_id=strategy.identity.peer_id,
+        addresses=strategy.addresses,
+        device=device.id,
+        device_name=device.name,
+        precision=precision.name,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        micro_batch_size=micro_batch,
+        resumed_epoch=checkpoint.epoch if checkpoint else None,
+    )
 
 
 @contextmanager
