@@ -73,16 +73,8 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
         send(PhaseChanged(phase=TrainerPhase.SYNCHRONIZING))
         strategy.synchronize()
         micro_batch = _micro_batch_size(spec, device)
-        send(
-            _ready(
-                strategy,
-                model=model,
-                device=chosen,
-                precision=precision,
-                micro_batch=micro_batch,
-                checkpoint=checkpoint,
-            )
-        )
+        ready = partial(_ready, strategy, model=model, device=chosen, precision=precision)
+        send(ready(micro_batch=micro_batch, checkpoint=checkpoint))
         with _reporting(order, strategy, control=control, send=send) as reporter:
             yield Run(
                 model=model,

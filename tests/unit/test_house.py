@@ -187,7 +187,7 @@ BREACHES = [
     Breach("Rule 4: layers inside app, each module in its place", "app/newcomer.py", "import json"),
     Breach("Rule 4: no circles in app", "app/errors.py", "import app.protocol"),
     Breach(
-        "Rule 5: pages don't know each other", "ui/pages/overview.py", "from ui.pages import swarm"
+        "Rule 5: pages don't know each other", "ui/pages/overview.py", "from ui.pages import log"
     ),
 ]
 
