@@ -38,6 +38,18 @@ def _means_something(record: logging.LogRecord) -> bool:
 
 logging.getLogger("hivemind.dht.dht").addFilter(_means_something)
 
+
+def _as_a_warning(record: logging.LogRecord) -> bool:
+    """A peer that can't be reached or a round without a group is daily life in a swarm: each is
+    reported as such, and hivemind goes on."""
+    if record.levelno > logging.WARNING:
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
+
+
+for _name in ("averaging.averager", "averaging.matchmaking", "optim.optimizer"):
+    logging.getLogger(f"hivemind.{_name}").addFilter(_as_a_warning)
+
 METRICS_SECONDS = 60.0
 """How long a metrics record lives."""
 
