@@ -5,6 +5,7 @@ import contextlib
 import logging
 import secrets
 import shutil
+from typing import Any
 
 from app import protocol, spec
 from app.errors import TrainerError
@@ -65,15 +66,18 @@ class DemoSwarm:
         self._partner: Trainer | None = None
         self._starting: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Open the swarm and start the partner. Raises `JoinError`."""
+    async def start(self) -> bool:
+        """Open the swarm and start the partner; False when the user left before it was open.
+        Raises `JoinError`."""
         self._forget_earlier_demos()
-        await self._session.join(demo_spec())
-        self._partner = await Trainer.spawn(on_report=_log_milestones, name=PARTNER)
-        self._starting = asyncio.create_task(self._start_partner(self._partner))
-
-    async def _start_partner(self, partner: Trainer) -> None:
+        if not await self._session.join(demo_spec()):
+            return False
         order = self._session.training_order(PARTNER) | {"device": "cpu", "threads": 1}
+        self._partner = await Trainer.spawn(on_report=_log_milestones, name=PARTNER)
+        self._starting = asyncio.create_task(self._start_partner(self._partner, order))
+        return True
+
+    async def _start_partner(self, partner: Trainer, order: dict[str, Any]) -> None:
         with contextlib.suppress(TrainerError):
             await partner.command(protocol.Start, **order)
 

@@ -59,8 +59,7 @@ async def _contribute(arguments: Arguments, session: Session) -> int:
         return 1
     finally:
         await _end(working, stopping)
-        await demo.close()
-        await session.close()
+        await asyncio.gather(demo.close(), session.close())
         display.close(session.state)
         unsubscribe()
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from app.protocol import Progress
-from app.state import Event, Run, RunObserved
+from app.state import Event, JoinBegan, Run, RunObserved
 
 BUCKETS = 720
 """Points of a ring, and so the most that a chart draws of a series."""
@@ -69,6 +69,11 @@ class Series:
                 return [x for x, _ in points], [y for _, y in points]
         raise AssertionError("a series has at least one ring")
 
+    def clear(self) -> None:
+        """Forget all points."""
+        for ring in self._rings:
+            ring.buckets.clear()
+
     @property
     def first(self) -> float | None:
         """Time of the oldest bucket that is kept; None when there is nothing."""
@@ -94,6 +99,9 @@ class History:
     def record(self, event: Event, now: float) -> None:
         """Take in what an event says. now: seconds since the epoch."""
         match event:
+            case JoinBegan():
+                for series in vars(self).values():
+                    series.clear()
             case Progress(loss=loss, samples_per_second=rate):
                 self.loss.add(now, loss)
                 self.samples_per_second.add(now, rate)

@@ -51,21 +51,22 @@ class Membership:
         """In the swarm, as far as we know."""
         return self._peer.joined
 
-    async def join(self, spec: SwarmSpec) -> None:
-        """Enter a swarm. Raises `JoinError`; returns early when `leave` comes in between."""
+    async def join(self, spec: SwarmSpec) -> bool:
+        """Enter a swarm. Raises `JoinError`; False when `leave` came in between."""
         self.spec = spec
         self._dispatch(JoinBegan(swarm=_swarm_of(spec)))
         self._entering = asyncio.create_task(self._enter(spec))
         try:
             await asyncio.wait({self._entering})
             if self._entering.cancelled():
-                return
+                return False
             self._entering.result()
         except UserFacingError as error:
             self.spec = None
             self._dispatch(JoinFailed(problem=problem_of(error)))
             raise
         self._observing = asyncio.create_task(self._observe(spec))
+        return True
 
     async def _enter(self, spec: SwarmSpec) -> None:
         port = 0 if spec.local else port_or_any("dht_port", self._settings.dht_port)
@@ -79,10 +80,8 @@ class Membership:
         """Leave the swarm; nothing happens outside of one."""
         if self.spec is None:
             return
-        for task in (self._entering, self._observing):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        await _end(self._entering)
+        await _end(self._observing)  # looked at now: a join may just have succeeded
         self._entering = self._observing = None
         await self._peer.leave()
         self.spec = None
@@ -111,6 +110,12 @@ class Membership:
                 log.warning("joining again failed: %s", error.text)
             else:
                 return
+
+
+async def _end(task: "asyncio.Task[None] | None") -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def port_or_any(name: str, wanted: int) -> int:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from app.errors import JoinError
 from app.spec import SwarmSpec
 from app.state import PeerInfo, Run
@@ -71,15 +73,19 @@ class EmbeddedPeer:
         """Enter the swarm of a spec. Raises `JoinError` with the reason in words."""
         self._swarm = await load_hivemind()
         _note_unasked_errors(asyncio.get_running_loop())
-        identity = await asyncio.to_thread(self._swarm.load_identity, self._identity_file)
         host = "127.0.0.1" if spec.local else "0.0.0.0"
-        create = self._create(spec, identity, initial_peers, f"/ip4/{host}/tcp/{port}")
+        before = _daemons()
         try:
-            self._node = await asyncio.wait_for(create, JOIN_SECONDS)
-        except Exception as error:  # hivemind raises what its daemon printed
-            raise _explained(error, port=port, initial_peers=initial_peers) from error
-        self._run_id = spec.run_id
-        addresses = await self._node.get_visible_maddrs()
+            identity = await asyncio.to_thread(self._swarm.load_identity, self._identity_file)
+            create = self._create(spec, identity, initial_peers, f"/ip4/{host}/tcp/{port}")
+            node = await asyncio.wait_for(create, JOIN_SECONDS)
+            addresses = await node.get_visible_maddrs()
+        except BaseException as error:  # a cancel as well
+            _kill(_daemons() - before)
+            if isinstance(error, Exception):  # hivemind raises what its daemon printed
+                raise _explained(error, port=port, initial_peers=initial_peers) from error
+            raise
+        self._node, self._run_id = node, spec.run_id
         return Presence(identity.peer_id, tuple(str(address) for address in addresses))
 
     async def _create(
@@ -135,6 +141,19 @@ class EmbeddedPeer:
             samples_per_second=summary.samples_per_second,
             loss=summary.loss,
         )
+
+
+def _daemons() -> set[psutil.Process]:
+    """The p2pd that are children of this process."""
+    return {child for child in psutil.Process().children() if child.name() == "p2pd"}
+
+
+def _kill(daemons: set[psutil.Process]) -> None:
+    """WORKAROUND (hivemind 1.1.12): a join that fails or is cancelled leaves its daemon running,
+    with our identity and our port."""
+    for daemon in daemons:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            daemon.kill()
 
 
 def _note_unasked_errors(loop: asyncio.AbstractEventLoop) -> None:

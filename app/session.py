@@ -133,11 +133,11 @@ class Session:
 
     # --- the swarm
 
-    async def join(self, spec: SwarmSpec) -> None:
+    async def join(self, spec: SwarmSpec) -> bool:
         """Enter a swarm, leaving the one we are in; raises `JoinError`, which the state shows as
-        well. Returns early when `leave` comes in between."""
+        well. False when `leave` came in between."""
         await self.leave()
-        await self._membership.join(spec)
+        return await self._membership.join(spec)
 
     async def leave(self) -> None:
         """Stop training and leave the swarm; nothing happens outside of one."""
@@ -161,7 +161,9 @@ class Session:
         self._stop_asked = False
         self.dispatch(TrainingRequested(device=self.state.device))
         try:
-            self._trainer = await Trainer.spawn(on_report=self.dispatch)
+            self._trainer = await Trainer.spawn(
+                on_report=self.dispatch, arguments=("--debug",) if self.settings.debug else ()
+            )
         except OSError as error:
             text = _("the trainer can't be started: {reason}.").format(reason=error)
             self.dispatch(TrainerGone(problem=Problem(message=text)))

@@ -20,8 +20,8 @@ Action = Callable[[], Coroutine[Any, Any, None]]
 class Demo(Protocol):
     """The demo swarm, as far as the window needs it (`app.demo.DemoSwarm`)."""
 
-    async def start(self) -> None:
-        """Open the swarm and its second peer."""
+    async def start(self) -> bool:
+        """Open the swarm and its second peer; False when the user left meanwhile."""
 
     async def close(self) -> None:
         """End the second peer."""
@@ -61,8 +61,8 @@ class Actions(QObject):
     async def _join(self, path: Path, *, train: bool) -> None:
         chosen = await asyncio.to_thread(spec.load, path)
         await self._demo.close()
-        await self._session.join(chosen)
-        if train:
+        joined = await self._session.join(chosen)
+        if joined and train:
             await self._session.start_training()
 
     def try_demo(self, *, train: bool = False) -> None:
@@ -71,8 +71,8 @@ class Actions(QObject):
 
     async def _try_demo(self, *, train: bool) -> None:
         await self._demo.close()
-        await self._demo.start()
-        if train:
+        joined = await self._demo.start()
+        if joined and train:
             await self._session.start_training()
 
     def leave(self) -> None:

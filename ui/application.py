@@ -82,12 +82,12 @@ class LateDemo:
         self._session = session
         self._demo: DemoSwarm | None = None
 
-    async def start(self) -> None:
-        """Open the swarm and its second peer."""
+    async def start(self) -> bool:
+        """Open the swarm and its second peer; False when the user left meanwhile."""
         from app.demo import DemoSwarm
 
         self._demo = DemoSwarm(self._session)
-        await self._demo.start()
+        return await self._demo.start()
 
     async def close(self) -> None:
         """End the second peer. May be called twice."""
@@ -111,7 +111,7 @@ async def _contribute(
     stop = _stop_event(window)
     if wrong is not None:
         model.raise_problem(wrong)
-    await _first_picture(window, stop)
+    await _first_picture(window)
     opening = asyncio.create_task(_open(session, model, opened))
     _begin(arguments, actions)
     await stop.wait()
@@ -135,7 +135,7 @@ def _on_signal(number: signal.Signals, stop: asyncio.Event) -> None:
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
 
 
-async def _first_picture(window: MainWindow, stop: asyncio.Event) -> None:
+async def _first_picture(window: MainWindow) -> None:
     painted = asyncio.Event()
     window.painted.connect(painted.set)
     window.show()

@@ -46,7 +46,7 @@ class CheckpointFolder:
         """Write it, then forget all but the newest `KEPT`."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._folder / f"epoch-{checkpoint.epoch:09d}.pt"
-        temporary = path.with_suffix(".tmp")
+        temporary = self._folder / "new.tmp"  # one name: a killed save leaves one file at most
         with temporary.open("wb") as stream:
             torch.save({"model_fingerprint": self._model} | vars(checkpoint), stream)
             stream.flush()

@@ -8,11 +8,14 @@ from typing import Protocol
 
 import torch
 
+from app.errors import UserFacingError
 from app.protocol import EndReason, Report, SampleDiscarded
 from app.spec import StopSpec
 from app.trainer.control import Control
 from app.trainer.meter import Meter
 from app.trainer.strategy import Strategy
+
+MOST_DISCARDED = 20
 
 
 class Batches(Protocol):
@@ -43,6 +46,22 @@ class Run:
     say_phase: Callable[[], None]
     keep: Callable[..., None]
     started: float = field(default_factory=time.monotonic)
+    discarded: int = 0
+
+    def discard(self, samples: int) -> None:
+        """Pass over a micro-batch whose loss is not finite.
+
+        Raises `UserFacingError` after `MOST_DISCARDED` in a row: the model itself is broken.
+        """
+        self.discarded += 1
+        reason = "the loss was not finite"
+        self.report(SampleDiscarded(epoch=self.strategy.epoch, samples=samples, reason=reason))
+        if self.discarded >= MOST_DISCARDED:
+            raise UserFacingError(
+                "the loss is not finite any more: the model has diverged.",
+                field="training_params.optimizer.learning_rate",
+                remedy="Lower the learning rate; a fresh run needs another run_id.",
+            )
 
     @property
     def complete(self) -> bool:
@@ -74,12 +93,9 @@ def step(run: Run) -> None:
     with run.autocast():
         loss = run.loss_of(run.model, tokens)
     if not torch.isfinite(loss):
-        run.report(
-            SampleDiscarded(
-                epoch=run.strategy.epoch, samples=len(tokens), reason="the loss was not finite"
-            )
-        )
+        run.discard(len(tokens))
         return
+    run.discarded = 0
     run.strategy.backward(loss)
     run.meter.add_step(
         loss.detach(),

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     reports, commands = _claim_stdio()
     send = _sender(reports)
     os.nice(NICENESS)
-    logs.start_in_child(debug=bool(os.environ.get("DEBUG")))
+    logs.start_in_child(debug="--debug" in arguments)
     # WORKAROUND (hivemind 1.1.12): its processes leave tasks behind whenever they end.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     if "--devices" in arguments:

@@ -47,7 +47,15 @@ class Reporter(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        """Report until closed."""
+        """Report until closed. A fault here ends the trainer: nobody would watch it any more."""
+        try:
+            self._report_until_closed()
+        except Exception as error:
+            log.exception("reporting failed")
+            text = f"{type(error).__name__}: {error}"
+            self._control.fail_at_once(Problem(message=text, expected=False))
+
+    def _report_until_closed(self) -> None:
         while not self._closed.wait(self._interval):
             self.say_phase()
             self._send(self._progress())

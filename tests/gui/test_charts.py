@@ -23,8 +23,8 @@ def data(line: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_both_curves_are_drawn_with_their_gaps(bench: Bench) -> None:
-    bench.fill_history(300, gap=range(100, 160))
     bench.dispatch(*TRAINING)
+    bench.fill_history(300, gap=range(100, 160))
     charts = bench.window.overview.charts
     charts.redraw()
     times, values = data(charts.loss.plot._own_line)
@@ -38,8 +38,8 @@ def test_both_curves_are_drawn_with_their_gaps(bench: Bench) -> None:
 
 
 def test_the_window_of_time_is_chosen(bench: Bench, qtbot: QtBot) -> None:
-    bench.fill_history(3000)
     bench.dispatch(*WATCHING)
+    bench.fill_history(3000)
     charts = bench.window.overview.charts
     assert charts.loss.plot._start == pytest.approx(-600, abs=2)
     qtbot.mouseClick(charts.group.button(1), Qt.MouseButton.LeftButton)
@@ -65,8 +65,8 @@ def move_mouse(chart: Any, x: float) -> None:
 
 
 def test_the_crosshair_reads_values(bench: Bench) -> None:
-    bench.fill_history(300)
     bench.dispatch(*WATCHING)
+    bench.fill_history(300)
     chart = bench.window.overview.charts.loss
     move_mouse(chart, -120.0)
     assert 3 <= float(chart.own.text()) <= 4
@@ -78,8 +78,8 @@ def test_the_crosshair_reads_values(bench: Bench) -> None:
 
 
 def test_the_crosshair_moves_by_keyboard(bench: Bench, qtbot: QtBot) -> None:
-    bench.fill_history(300)
     bench.dispatch(*WATCHING)
+    bench.fill_history(300)
     plot = bench.window.overview.charts.loss.plot
     readings: list[Reading] = []
     plot.read.connect(readings.append)
@@ -90,8 +90,8 @@ def test_the_crosshair_moves_by_keyboard(bench: Bench, qtbot: QtBot) -> None:
 
 
 def test_copies_as_picture_and_csv(bench: Bench) -> None:
-    bench.fill_history(60)
     bench.dispatch(*WATCHING)
+    bench.fill_history(60)
     chart = bench.window.overview.charts.loss
     chart.copy_csv()
     lines = QGuiApplication.clipboard().text().splitlines()
@@ -110,8 +110,8 @@ def test_csv_leaves_empty_what_is_not_known() -> None:
 
 
 def test_nothing_is_drawn_while_hidden(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.fill_history(60)
     bench.dispatch(*TRAINING)
+    bench.fill_history(60)
     charts = bench.window.overview.charts
     assert charts._timer.isActive()
     assert charts._timer.interval() >= 500
@@ -127,8 +127,8 @@ def test_nothing_is_drawn_while_hidden(bench: Bench, monkeypatch: pytest.MonkeyP
 
 def test_thousand_updates_cost_no_reference_to_none(bench: Bench) -> None:
     """PySide6 6.12.0 on Python 3.11 dropped some 20 an update, until the interpreter died."""
-    bench.fill_history(120)
     bench.dispatch(*WATCHING)
+    bench.fill_history(120)
     charts = bench.window.overview.charts
     charts.redraw()
     before = sys.getrefcount(None)

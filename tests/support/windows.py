@@ -54,8 +54,9 @@ class RecordingSession(Session):
         if self.refusal is not None:
             raise self.refusal
 
-    async def join(self, spec: SwarmSpec) -> None:
+    async def join(self, spec: SwarmSpec) -> bool:
         self._note(f"join {spec.run_id}")
+        return True
 
     async def leave(self) -> None:
         self._note("leave")
@@ -82,8 +83,9 @@ class RecordingDemo:
     def __init__(self, session: RecordingSession) -> None:
         self._session = session
 
-    async def start(self) -> None:
+    async def start(self) -> bool:
         self._session.calls.append("demo")
+        return True
 
     async def close(self) -> None:
         pass
@@ -115,6 +117,7 @@ class Bench:
             if age not in gap:
                 history.loss.add(now - age, 3 + random.random())
                 history.samples_per_second.add(now - age, 80 + random.random())
+        self.window.overview.charts.redraw()
 
 
 def progress(**changes: Any) -> protocol.Progress:

@@ -1,0 +1,106 @@
+"""Entering and leaving a swarm with the embedded peer in this very process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+from apps import PATIENCE, tiny_spec
+
+from app import spec
+from app.errors import JoinError
+from app.membership import Membership
+from app.paths import Folders
+from app.peer import load_hivemind
+from app.settings import Settings
+from app.state import ContributorState, Event, JoinBegan, Joined, Phase, after
+
+pytestmark = [
+    pytest.mark.e2e,
+    # hivemind's own streams to a daemon that is gone
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+class Member:
+    """A membership, and the state that its events lead to."""
+
+    def __init__(self, folder: Path) -> None:
+        folders = Folders.under(folder)
+        folders.create()
+        self.state = ContributorState()
+        self.began, self.joined = asyncio.Event(), asyncio.Event()
+        self.membership = Membership(
+            settings=Settings.model_construct(), folders=folders, dispatch=self._dispatch
+        )
+
+    def _dispatch(self, event: Event) -> None:
+        self.state = after(self.state, event)
+        if isinstance(event, JoinBegan):
+            self.began.set()
+        if isinstance(event, Joined):
+            self.joined.set()
+
+
+@pytest.fixture
+async def member(tmp_path: Path) -> AsyncIterator[Member]:
+    await load_hivemind()
+    member = Member(tmp_path / "member")
+    yield member
+    await member.membership.leave()
+
+
+def daemons() -> list[psutil.Process]:
+    """The p2pd that are children of this process and live."""
+    return [
+        child
+        for child in psutil.Process().children()
+        if child.name() == "p2pd" and child.status() != psutil.STATUS_ZOMBIE
+    ]
+
+
+async def test_join_and_leave(member: Member) -> None:
+    assert await member.membership.join(spec.parse(tiny_spec()))
+    assert member.state.phase is Phase.WATCHING
+    assert member.state.addresses[0].startswith("/ip4/127.0.0.1/tcp/")
+    assert len(daemons()) == 1
+    await member.membership.leave()
+    assert member.state.phase is Phase.DISCONNECTED
+    assert daemons() == []
+
+
+async def test_no_reachable_peer_names_the_field_and_can_be_tried_again(member: Member) -> None:
+    nobody = "/ip4/127.0.0.1/tcp/1/p2p/QmRhUyK4sFg28hoPevQWc4PuQmvbhXe1P9X3KZ1bfT3enX"
+    with pytest.raises(JoinError) as caught:
+        await member.membership.join(spec.parse(tiny_spec(initial_peers=[nobody])))
+    assert caught.value.field == "initial_peers"
+    assert caught.value.remedy
+    assert member.state.phase is Phase.DISCONNECTED
+    assert member.state.problem is not None
+    assert daemons() == []
+    assert await member.membership.join(spec.parse(tiny_spec()))
+
+
+async def test_leaving_while_joining_leaves_nothing(member: Member) -> None:
+    joining = asyncio.create_task(member.membership.join(spec.parse(tiny_spec())))
+    await member.began.wait()
+    # a process tells nobody that it was born
+    while not daemons() and not joining.done():  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    await member.membership.leave()
+    assert not await asyncio.wait_for(joining, PATIENCE)
+    assert member.state.phase is Phase.DISCONNECTED
+    psutil.wait_procs(psutil.Process().children(), timeout=1)
+    assert daemons() == []
+
+
+async def test_it_comes_back_when_its_daemon_was_killed(member: Member) -> None:
+    await member.membership.join(spec.parse(tiny_spec()))
+    before = daemons()
+    member.joined.clear()
+    before[0].kill()
+    await asyncio.wait_for(member.joined.wait(), PATIENCE)
+    assert len(daemons()) == 1
+    assert daemons() != before
