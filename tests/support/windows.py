@@ -111,6 +111,8 @@ class Bench:
     def fill_history(self, seconds: int = 300, gap: range = range(0)) -> None:
         """Curves as a training makes them, ``gap`` left out of ours."""
         now, history = time.time(), self.session.history
+        for series in vars(history).values():
+            series.clear()  # points come in the order of time
         for age in range(seconds, 0, -1):
             history.swarm_loss.add(now - age, 3 + random.random())
             history.swarm_samples_per_second.add(now - age, 600 + random.random())
