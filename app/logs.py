@@ -100,7 +100,7 @@ class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {
             "time": record.created,
-            "level": record.levelname.lower(),
+            "level": _LEVEL_NAMES.get(record.levelno, record.levelname).lower(),
             "logger": record.name,
             "message": redact(record.getMessage()),
         }
@@ -167,7 +167,10 @@ def start_in_child(*, debug: bool = False) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-_CHILD_LINE = re.compile(r"(DEBUG|INFO|WARNING|ERROR|CRITICAL) ([\w.]+): (.*)", re.DOTALL)
+# hivemind renames WARNING to WARN for the whole process, so names are ours to know.
+_LEVEL_NAMES = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
+_LEVELS = {name: number for number, name in _LEVEL_NAMES.items()} | {"WARN": 30}
+_CHILD_LINE = re.compile(rf"({'|'.join(_LEVELS)}) ([\w.]+): (.*)", re.DOTALL)
 
 
 def log_child_line(name: str, line: str) -> None:
@@ -177,4 +180,4 @@ def log_child_line(name: str, line: str) -> None:
         logging.getLogger(name).info("%s", line)
         return
     level, logger, text = match.groups()
-    logging.getLogger(f"{name}.{logger}").log(logging.getLevelNamesMapping()[level], "%s", text)
+    logging.getLogger(f"{name}.{logger}").log(_LEVELS[level], "%s", text)

@@ -62,8 +62,8 @@ async def test_a_plain_hivemind_script_is_a_peer_like_any_other(
     said = output.decode()
     assert plain.returncode == 0, said
     assert "Averaged gradients with 2 peers" in said
-    assert "Averaged gradients with 2 peers" in app.log()
-    assert any(line["peers"] == 2 for line in app.lines)
+    await app.logs("Averaged gradients with 2 peers")
+    await app.wait_for(lambda line: line["peers"] == 2)
 
 
 async def test_the_demo_trains_with_a_partner_and_learns(start_app: StartApp) -> None:

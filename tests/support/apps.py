@@ -125,6 +125,10 @@ class App:
         children = psutil.Process(self.process.pid).children()
         return next(child for child in children if "--trainer" in child.cmdline())
 
+    async def logs(self, text: str) -> None:
+        """Wait until its log holds a text; each progress line is a reason to look again."""
+        await self.wait_for(lambda _line: text in self.log(), after=len(self.lines) - 1)
+
     def log(self) -> str:
         return (self.folder / "logs" / "contributor.log").read_text()
 
