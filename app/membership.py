@@ -4,13 +4,13 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from app.errors import UserFacingError
 from app.network import free_port
 from app.paths import Folders
 from app.peer import EmbeddedPeer
 from app.settings import Settings
-from app.spec import SwarmSpec
 from app.state import (
     Event,
     JoinBegan,
@@ -22,6 +22,9 @@ from app.state import (
     RunObserved,
     Swarm,
 )
+
+if TYPE_CHECKING:
+    from app.spec import SwarmSpec
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +54,7 @@ class Membership:
         """In the swarm, as far as we know."""
         return self._peer.joined
 
-    async def join(self, spec: SwarmSpec) -> bool:
+    async def join(self, spec: "SwarmSpec") -> bool:
         """Enter a swarm. Raises `JoinError`; False when `leave` came in between."""
         self.spec = spec
         self._dispatch(JoinBegan(swarm=_swarm_of(spec)))
@@ -68,7 +71,7 @@ class Membership:
         self._observing = asyncio.create_task(self._observe(spec))
         return True
 
-    async def _enter(self, spec: SwarmSpec) -> None:
+    async def _enter(self, spec: "SwarmSpec") -> None:
         port = 0 if spec.local else port_or_any("dht_port", self._settings.dht_port)
         presence = await self._peer.join(
             spec, initial_peers=(*spec.initial_peers, *self._settings.initial_peers), port=port
@@ -87,7 +90,7 @@ class Membership:
         self.spec = None
         self._dispatch(Left())
 
-    async def _observe(self, spec: SwarmSpec) -> None:
+    async def _observe(self, spec: "SwarmSpec") -> None:
         """Look at the swarm every other second."""
         while True:
             try:
@@ -99,7 +102,7 @@ class Membership:
                 await self._come_back(spec)
             await asyncio.sleep(OBSERVE_SECONDS)
 
-    async def _come_back(self, spec: SwarmSpec) -> None:
+    async def _come_back(self, spec: "SwarmSpec") -> None:
         log.warning("the peer-to-peer daemon ended: joining again")
         for attempt in itertools.count():
             await self._peer.leave()
@@ -131,7 +134,7 @@ def problem_of(error: UserFacingError) -> Problem:
     return Problem(message=error.message, field=error.field, remedy=error.remedy)
 
 
-def _swarm_of(spec: SwarmSpec) -> Swarm:
+def _swarm_of(spec: "SwarmSpec") -> Swarm:
     return Swarm(
         run_id=spec.run_id,
         title=spec.name,

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from app.errors import JoinError
-from app.spec import SwarmSpec
 from app.state import PeerInfo, Run
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from app.spec import SwarmSpec
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class EmbeddedPeer:
         # hivemind tells nobody when its daemon dies
         return self._node is not None and self._node.p2p._child.returncode is None  # noqa: SLF001
 
-    async def join(self, spec: SwarmSpec, *, initial_peers: Sequence[str], port: int) -> Presence:
+    async def join(self, spec: "SwarmSpec", *, initial_peers: Sequence[str], port: int) -> Presence:
         """Enter the swarm of a spec. Raises `JoinError` with the reason in words."""
         self._swarm = await load_hivemind()
         _note_unasked_errors(asyncio.get_running_loop())
@@ -89,7 +90,7 @@ class EmbeddedPeer:
         return Presence(identity.peer_id, tuple(str(address) for address in addresses))
 
     async def _create(
-        self, spec: SwarmSpec, identity: Any, initial_peers: Sequence[str], address: str
+        self, spec: "SwarmSpec", identity: Any, initial_peers: Sequence[str], address: str
     ) -> Any:
         from hivemind.dht.node import DHTNode
         from hivemind.dht.validation import CompositeValidator

@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app import protocol
 from app.errors import BusyError, TrainerError, UserFacingError
@@ -18,7 +19,6 @@ from app.paths import Folders
 from app.peer import load_hivemind
 from app.protocol import EndReason
 from app.settings import Settings
-from app.spec import SwarmSpec
 from app.stalls import log_stalls
 from app.state import (
     ContributorState,
@@ -33,6 +33,9 @@ from app.state import (
     after,
 )
 from app.supervisor import Outcome, Patience, Trainer, probe_devices
+
+if TYPE_CHECKING:
+    from app.spec import SwarmSpec
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +94,10 @@ class Session:
         if self.settings.debug:
             self._measuring = self._keep(log_stalls())
         await load_hivemind()
+        # torch and hivemind are hundreds of thousands of objects that stay: each full collection
+        # would look at them all and stall the loop for a quarter of a second.
+        gc.collect()
+        gc.freeze()
         log.info("hivemind is loaded", extra={"monotonic": time.monotonic()})
 
     async def close(self) -> None:
@@ -133,7 +140,7 @@ class Session:
 
     # --- the swarm
 
-    async def join(self, spec: SwarmSpec) -> bool:
+    async def join(self, spec: "SwarmSpec") -> bool:
         """Enter a swarm, leaving the one we are in; raises `JoinError`, which the state shows as
         well. False when `leave` came in between."""
         await self.leave()

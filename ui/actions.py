@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from PySide6.QtCore import QObject, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog, QWidget
 
-from app import spec
 from app.i18n import _
 from app.state import ProblemDismissed
 from ui.session_model import SessionModel
+
+if TYPE_CHECKING:
+    from app.spec import SwarmSpec
 
 Action = Callable[[], Coroutine[Any, Any, None]]
 
@@ -59,7 +61,7 @@ class Actions(QObject):
         self._run(lambda: self._join(path, train=train))
 
     async def _join(self, path: Path, *, train: bool) -> None:
-        chosen = await asyncio.to_thread(spec.load, path)
+        chosen = await asyncio.to_thread(_load, path)
         await self._demo.close()
         joined = await self._session.join(chosen)
         if joined and train:
@@ -130,3 +132,9 @@ class Actions(QObject):
         finally:
             self.waiting.emit(False)
         await action()
+
+
+def _load(path: Path) -> "SwarmSpec":
+    from app import spec  # late: building its models takes longer than painting a page
+
+    return spec.load(path)
