@@ -1,5 +1,6 @@
 """CoTrain Contributor: choose the process that this is."""
 
+import gc
 import sys
 
 
@@ -15,14 +16,14 @@ def main() -> int:
         return guard(sys.argv[2])
     from app.cli import has_display, parse
 
-    arguments = parse(sys.argv[1:])
-    if arguments.headless or not has_display():
-        from app.headless import run as headless
+    if (arguments := parse(sys.argv[1:])).headless or not has_display():
+        from app.headless import run
 
-        return headless(arguments)
-    from ui.application import run as window
+        return run(arguments)
+    gc.disable()  # until the window is painted: what is imported by then stays anyway
+    from ui import application
 
-    return window(arguments)
+    return application.run(arguments)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,15 @@
 import asyncio
 import logging
 import subprocess
-
-import filelock
+from typing import TYPE_CHECKING
 
 from app import processes
 from app.errors import BusyError
 from app.i18n import _
 from app.paths import Folders
+
+if TYPE_CHECKING:
+    import filelock
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +21,7 @@ class Instance:
 
     def __init__(self, folders: Folders) -> None:
         self._folders = folders
-        self._lock = filelock.FileLock(folders.lock_file)
+        self._lock: filelock.BaseFileLock | None = None
         self._guardian: subprocess.Popen[bytes] | None = None
 
     async def take(self) -> None:
@@ -27,7 +29,10 @@ class Instance:
 
         Raises `BusyError` when another instance has it.
         """
+        import filelock
+
         self._folders.create()
+        self._lock = filelock.FileLock(self._folders.lock_file)
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout as error:
@@ -49,4 +54,5 @@ class Instance:
             assert guardian.stdin is not None
             guardian.stdin.close()
             await asyncio.to_thread(guardian.wait)
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from app.errors import JoinError
 from app.state import PeerInfo, Run
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    import psutil
 
     from app.spec import SwarmSpec
 
@@ -144,14 +144,18 @@ class EmbeddedPeer:
         )
 
 
-def _daemons() -> set[psutil.Process]:
+def _daemons() -> "set[psutil.Process]":
     """The p2pd that are children of this process."""
+    import psutil
+
     return {child for child in psutil.Process().children() if child.name() == "p2pd"}
 
 
-def _kill(daemons: set[psutil.Process]) -> None:
+def _kill(daemons: "set[psutil.Process]") -> None:
     """WORKAROUND (hivemind 1.1.12): a join that fails or is cancelled leaves its daemon running,
     with our identity and our port."""
+    import psutil
+
     for daemon in daemons:
         with contextlib.suppress(psutil.NoSuchProcess):
             daemon.kill()

@@ -39,7 +39,6 @@ CLOSE_SECONDS = 15.0
 
 def run(arguments: Arguments) -> int:
     """Show the window until the user closes it; returns the exit status."""
-    gc.disable()  # until the window is painted: nothing that is made by then goes away
     folders = Folders.under(arguments.data_dir) if arguments.data_dir else Folders.default()
     chosen, wrong = load_settings(folders, arguments)
     language = i18n.install(chosen.language, RESOURCES / "translations")
@@ -114,7 +113,7 @@ async def _contribute(
     if wrong is not None:
         model.raise_problem(wrong)
     await _first_picture(window)
-    gc.enable()
+    gc.enable()  # main switched it off
     opening = asyncio.create_task(_open(session, model, opened))
     _begin(arguments, actions)
     await stop.wait()
