@@ -17,8 +17,9 @@ from ui.widgets.chart import Chart
 from ui.widgets.labels import label
 from ui.widgets.plot import Curve
 
-REDRAW_MS = 1000
-"""The finest buckets of the history are a second; nothing is drawn while nobody looks."""
+REDRAW_MS = 500
+"""The charts take turns, so that each is drawn once a second, as fine as the history is, and the
+loop never waits for both. Nothing is drawn while nobody looks."""
 
 ALL = 0.0
 
@@ -43,7 +44,8 @@ class Charts(QWidget):
         self.group = QButtonGroup(self)
         self._row = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._timer = QTimer(self, interval=REDRAW_MS)
-        self._timer.timeout.connect(self.redraw)
+        self._timer.timeout.connect(self._redraw_next)
+        self._loss_is_next = True
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -99,6 +101,13 @@ class Charts(QWidget):
 
     def redraw(self) -> None:
         """Draw what the history has now, unless nobody sees it."""
+        self._redraw(self.loss, self.throughput)
+
+    def _redraw_next(self) -> None:
+        self._redraw(self.loss if self._loss_is_next else self.throughput)
+        self._loss_is_next = not self._loss_is_next
+
+    def _redraw(self, *charts: Chart) -> None:
         if not self.isVisible() or self.window().isMinimized():
             return
         now = time.time()
@@ -106,8 +115,8 @@ class Charts(QWidget):
         losses = self._curves(history.loss, history.swarm_loss, now)
         rates = self._curves(history.samples_per_second, history.swarm_samples_per_second, now)
         start = _start((*losses, *rates), self._since(now), now)
-        self.loss.draw(*losses, start, now)
-        self.throughput.draw(*rates, start, now)
+        for chart in charts:
+            chart.draw(*(losses if chart is self.loss else rates), start, now)
 
     def _since(self, now: float) -> float:
         return now - self._window if self._window else 0.0
