@@ -50,7 +50,7 @@ def model_and_data(folder: str):  # noqa: ANN201  (torch is imported late)
     from app.trainer.model import build_model, loss_of
 
     torch.set_num_threads(1)
-    os.nice(10)
+    os.nice(19)
     batches = open_data(SPEC, identity=b"bench", cache=Path(folder))
     device = torch.device("cpu")
     model = build_model(SPEC, vocabulary_size=batches.vocabulary_size, device=device).train()
