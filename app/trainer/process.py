@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run as the trainer; ``--devices`` only tells what torch can train on."""
     reports, commands = _claim_stdio()
     send = _sender(reports)
-    _step_back()
+    step_back()
     logs.start_in_child(debug="--debug" in arguments)
     # WORKAROUND (hivemind 1.1.12): its processes leave tasks behind whenever they end.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     os._exit(1 if reason is EndReason.FAILED else 0)
 
 
-def _step_back() -> None:
+def step_back() -> None:
     """Lower our priority, and that of the processes we start."""
     os.nice(NICENESS)
     # Linux shares the cores among sessions first, and we lead one: niceness alone counts only
