@@ -88,9 +88,9 @@ class Session:
         """
         await self._instance.take()
         if look_for_devices:
-            self._background.start(self._probe_devices())
+            self._probing = self._background.start(self._probe_devices())
         if self.settings.debug:
-            self._background.start(log_stalls())
+            self._measuring = self._background.start(log_stalls())
         await load_hivemind()
         # torch and hivemind are hundreds of thousands of objects that stay: each full collection
         # would look at them all and stall the loop for a quarter of a second.
