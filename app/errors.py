@@ -67,5 +67,9 @@ class MachineKeyError(UserFacingError):
     """The key that signs for this machine can't be read."""
 
 
+class LedgerError(UserFacingError):
+    """The record of contributions can't be used."""
+
+
 class ProtocolError(CoTrainError):
     """App and trainer don't speak the same language: a defect, or mixed versions."""

@@ -64,6 +64,11 @@ class Folders:
         """The key that signs what this machine says of itself."""
         return self.data / "identities" / "machine.pem"
 
+    @property
+    def ledger_file(self) -> Path:
+        """Every contribution of this machine (SQLite)."""
+        return self.data / "ledger.sqlite"
+
     def checkpoints(self, run_id: str) -> Path:
         """Checkpoints of one run."""
         return self.data / "checkpoints" / run_id
