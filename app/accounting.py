@@ -99,12 +99,11 @@ def _minus(one: Work, other: Work) -> Work:
 
 def _combined(one: Work, other: Work, how: Callable[[float, float], float]) -> Work:
     """Field by field. Seconds are whole milliseconds, so that sums stay exact."""
-    return Work(
-        **{
-            name: round(how(getattr(one, name), getattr(other, name)), 3)
-            for name in Work.__struct_fields__
-        }
-    )
+    fields: dict[str, Any] = {
+        name: round(how(getattr(one, name), getattr(other, name)), 3)
+        for name in Work.__struct_fields__
+    }
+    return Work(**fields)
 
 
 # --- contributions ------------------------------------------------------------------------------

@@ -13,26 +13,30 @@ from app import __version__
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """What the command line said. overrides: settings by field name, only those given."""
+    """What the command line said. verify: exports to check, and nothing else to do. overrides:
+    settings by field name, only those given."""
 
     demo: bool = False
     swarm: Path | None = None
     headless: bool = False
     train: bool = False
     data_dir: Path | None = None
+    verify: tuple[Path, ...] = ()
     overrides: dict[str, Any] = field(default_factory=dict)
 
 
 def parse(arguments: Sequence[str]) -> Arguments:
     """Read the command line; on a mistake, say it and exit with status 2."""
     options = _parser().parse_args(arguments)
+    verify = tuple(getattr(options, "verify", ()))
     overrides = {name: getattr(options, name) for name in _OVERRIDES}
     return Arguments(
         demo=options.demo,
         swarm=options.swarm,
-        headless=options.headless,
+        headless=options.headless or bool(verify),
         train=options.train,
         data_dir=options.data_dir,
+        verify=verify,
         overrides={name: value for name, value in overrides.items() if value is not None},
     )
 
@@ -45,6 +49,7 @@ _OVERRIDES = (
     "dht_port",
     "server_port",
     "initial_peers",
+    "report_interval",
     "debug",
 )
 
@@ -72,7 +77,13 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--dht-port", type=int, metavar="PORT", help="TCP port of this peer")
     group.add_argument("--server-port", type=int, metavar="PORT", help="TCP port of the trainer")
     group.add_argument("--initial-peers", metavar="ADDRESSES", help="comma list of multiaddrs")
+    group.add_argument(
+        "--report-interval", type=int, metavar="SECONDS", help="how often contributions are closed"
+    )
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
+    commands = parser.add_subparsers(title="commands", metavar="")
+    verify = commands.add_parser("verify", help="check the signatures of exported contributions")
+    verify.add_argument("verify", type=Path, nargs="+", metavar="FILE", help="JSON export")
     return parser
 
 

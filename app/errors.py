@@ -71,5 +71,9 @@ class LedgerError(UserFacingError):
     """The record of contributions can't be used."""
 
 
+class ExportError(UserFacingError):
+    """An export of contributions can't be written, or isn't what it says it is."""
+
+
 class ProtocolError(CoTrainError):
     """App and trainer don't speak the same language: a defect, or mixed versions."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from app import protocol
 from app.background import Background
+from app.contributions import Contributions
 from app.errors import BusyError, TrainerError
 from app.history import History
 from app.i18n import _
@@ -46,6 +47,9 @@ class Session:
         self.folders = folders
         self.state = ContributorState(device=settings.device)
         self.history = History()
+        self.contributions = Contributions(
+            settings=settings, folders=folders, dispatch=self.dispatch
+        )
         self._listeners: list[Listener] = []
         self._instance = Instance(folders)
         self._membership = Membership(settings=settings, folders=folders, dispatch=self.dispatch)
@@ -71,6 +75,7 @@ class Session:
         """Let an event change the state, and tell everybody if it did."""
         before, self.state = self.state, after(self.state, event)
         self.history.record(event, time.time())
+        self.contributions.note(event, self.state)
         if self.state.phase is not before.phase:
             log.info("%s", self.state.phase.value, extra={"monotonic": time.monotonic()})
         if self.state != before:
@@ -84,9 +89,11 @@ class Session:
 
         look_for_devices: needed to show them; a trainer finds the one it is told by itself.
 
-        Raises `BusyError` when another instance has the data folder.
+        Raises `BusyError` when another instance has the data folder, `LedgerError` or
+        `MachineKeyError` when what it holds can't be used.
         """
         await self._instance.take()
+        await self.contributions.open()
         if look_for_devices:
             self._probing = self._background.start(self._probe_devices())
         if self.settings.debug:
@@ -102,6 +109,7 @@ class Session:
         """End everything that was started, in order. May be called twice."""
         await self.stop_training(grace=CLOSE_SECONDS)
         await self._membership.leave()
+        await self.contributions.close()
         await self._background.close()
         await self._instance.release()
 

@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     dht_port, server_port: TCP ports of the embedded peer and of the trainer's; when one is
     taken, a free one is used and said. 0 is any free port.
     initial_peers: multiaddrs to enter by, besides the spec's; a comma list in the environment.
+    report_interval: seconds of training that one contribution is about.
     debug: log in detail, and measure how long the loop stalls.
     """
 
@@ -43,6 +44,7 @@ class Settings(BaseSettings):
     initial_peers: Annotated[tuple[str, ...], NoDecode] = Field(
         (), validation_alias="HIVEMIND_INITIAL_PEERS"
     )
+    report_interval: int = Field(60, validation_alias="COTRAIN_REPORT_INTERVAL", ge=10, le=86400)
     debug: bool = Field(False, validation_alias="DEBUG")
 
     @field_validator("initial_peers", mode="before")

@@ -22,6 +22,7 @@ def test_without_arguments_nothing_is_overridden() -> None:
         (["--swarm", "a.cotrain"], Arguments(swarm=Path("a.cotrain"))),
         (["--headless", "--train"], Arguments(headless=True, train=True)),
         (["--data-dir", "/there"], Arguments(data_dir=Path("/there"))),
+        (["verify", "a", "b"], Arguments(headless=True, verify=(Path("a"), Path("b")))),
     ],
 )
 def test_argument_is_understood(arguments: list[str], expected: Arguments) -> None:
@@ -36,6 +37,7 @@ OVERRIDES = [
     (["--dht-port", "0"], {"dht_port": 0}),
     (["--server-port", "9001"], {"server_port": 9001}),
     (["--initial-peers", "/a/b,/c/d"], {"initial_peers": "/a/b,/c/d"}),
+    (["--report-interval", "30"], {"report_interval": 30}),
     (["--debug"], {"debug": True}),
 ]
 
@@ -58,6 +60,8 @@ def test_every_setting_has_an_argument() -> None:
         (["--threads", "many"], "--threads"),
         (["--theme", "pink"], "--theme"),
         (["--no-such-thing"], "--no-such-thing"),
+        (["verify"], "FILE"),
+        (["no-such-command"], "no-such-command"),
         (["--swarm"], "--swarm"),
     ],
 )
