@@ -6,7 +6,7 @@ only root read it. Where there is no counter, nothing is guessed.
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -23,8 +23,8 @@ class EnergyMeter:
     def __init__(self, powercap: Path = POWERCAP) -> None:
         self._powercap = powercap
         self._device = ("", "")
-        self._counters: list[Counter] = []
-        self._last: list[float] = []
+        self._counters: Sequence[Counter] = ()
+        self._last: Sequence[float] = ()
 
     def take(self, device: str, name: str) -> float | None:
         """Joules that a device has used since the last call for it; None where not known, and at
@@ -38,7 +38,7 @@ class EnergyMeter:
             now = [counter() for counter in self._counters]
         except OSError as error:
             log.info("the energy that %s uses can't be read: %s", device, error)
-            self._counters = []
+            self._counters = self._last = ()  # until another device trains
             return None
         used = sum(max(0.0, new - old) for new, old in zip(now, self._last, strict=True))
         self._last = now
