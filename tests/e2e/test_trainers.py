@@ -108,6 +108,35 @@ async def test_two_peers_average_and_their_parameters_agree(hire: Callable[[], W
             torch.testing.assert_close(tensor, other["model"][key], atol=2e-3, rtol=0)
 
 
+async def test_what_one_sends_the_other_receives(hire: Callable[[], Worker]) -> None:
+    first, second = hire(), hire()
+    await first.start()
+    (ready,) = first.all(protocol.Ready)
+    await second.start(initial_peers=ready.addresses)
+    await second.until(lambda: second.rounds_with(2) >= 2)
+    await asyncio.gather(first.trainer.stop(), second.trainer.stop())
+    one, other = (each.all(protocol.Work)[-1] for each in (first, second))
+    assert one.bytes_sent == pytest.approx(other.bytes_received, rel=0.05)
+    assert other.bytes_sent == pytest.approx(one.bytes_received, rel=0.05)
+    # Of a gradient's 4 bytes a parameter, each sends one half to be averaged and one averaged.
+    assert second.rounds_with(2) * ready.parameters * 4 <= other.bytes_sent
+
+
+async def test_samples_are_computed_then_entered(hire: Callable[[], Worker]) -> None:
+    worker = hire()
+    await worker.start()
+    await worker.until(lambda: len(worker.all(protocol.RoundEnded)) >= 3)
+    await worker.trainer.stop()
+    work, rounds = worker.all(protocol.Work)[-1], worker.all(protocol.RoundEnded)
+    assert work.samples_entered == sum(each.samples for each in rounds)
+    assert work.epochs == len(rounds)
+    assert work.samples_computed == work.samples_entered + work.samples_pending
+    assert work.tokens_entered == 32 * work.samples_entered
+    assert 0 < work.compute_seconds <= work.training_seconds
+    assert work.swarm_samples >= work.samples_entered  # it was alone
+    assert (work.bytes_sent, work.bytes_received) == (0, 0)
+
+
 async def test_a_late_joiner_takes_over_the_swarms_state(
     hire: Callable[[], Worker], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,0 +1,109 @@
+"""What an app contributes is in its ledger, however it ends."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+from apps import App, Line, StartApp, tiny_spec
+
+from app.accounting import Contribution
+from app.ledger import Entry, Ledger, OutboxState
+from app.signing import canonical, from_text, verify
+
+pytestmark = pytest.mark.e2e
+
+OFFERED = tiny_spec(session_id=7, training_id="7c9e6679-7425-40de-944b-e07fc1f90ae7")
+
+
+def read(folder: Path) -> tuple[list[Entry], list[Contribution]]:
+    """What is in an app's ledger, the oldest first: finished, and going on."""
+    ledger = Ledger.open(folder / "ledger.sqlite")
+    try:
+        return ledger.all(limit=-1)[::-1], ledger.left_open()
+    finally:
+        ledger.close()
+
+
+async def finished(app: App) -> list[Entry]:
+    entries, left_open = await asyncio.to_thread(read, app.folder)
+    assert left_open == []
+    assert all(is_signed(entry.contribution) for entry in entries)
+    return entries
+
+
+def is_signed(made: Contribution) -> bool:
+    return verify(made.public_key, canonical(made.document()), from_text(made.signature))
+
+
+async def is_on_the_disk(app: App) -> Contribution:
+    """An interval that goes on and in which samples have entered a round, once it is saved."""
+
+    def found(_line: Line) -> bool:
+        return any(each.samples for each in read(app.folder)[1])
+
+    await app.wait_for(found, after=len(app.lines) - 1)
+    return read(app.folder)[1][0]
+
+
+def steps(app: App) -> int:
+    """Micro-batches that the trainer last said it had computed."""
+    return max(line["step"] or 0 for line in app.lines)
+
+
+async def test_contributions_agree_with_what_was_reported(start_app: StartApp) -> None:
+    app = await start_app("--demo", "--report-interval", "10")
+    start = await app.trains(peers=2)
+    await app.wait_for(lambda line: (line["epoch"] or 0) >= start["epoch"] + 3)
+    assert await app.stop(signal.SIGTERM) == 0
+    entries = await finished(app)
+    made = [entry.contribution for entry in entries]
+    assert {entry.state for entry in entries} == {OutboxState.LOCAL}  # a demo is nobody's session
+    computed = sum(each.samples_computed for each in made)
+    rate = max(line["samples_per_second"] or 0.0 for line in app.lines)
+    assert steps(app) * 8 <= computed <= steps(app) * 8 + 10 * rate  # until it had ended
+    assert 0 < sum(each.samples for each in made) <= computed
+    assert sum(each.tokens for each in made) == 128 * sum(each.samples for each in made)
+    assert sum(each.epochs for each in made) >= 2
+    assert sum(each.bytes_sent for each in made) > 10**6  # 0.8 million parameters, each epoch
+    assert sum(each.bytes_received for each in made) > 10**6
+    for each in made:
+        assert 0 < each.gradient_quality <= 100
+        assert 0 < each.uptime_ratio <= 100
+        assert each.compute_time < each.ended_at - each.started_at
+        assert each.samples < each.swarm_samples
+
+
+async def test_killed_trainer_has_contributed(start_app: StartApp) -> None:
+    app = await start_app(spec=OFFERED)
+    await app.trains(epoch=2)
+    said = len(app.lines)
+    app.trainer().kill()
+    await app.wait_for(lambda line: line["phase"] == "failed", after=said)
+    before = steps(app)
+    await app.wait_for(lambda line: line["phase"] == "training" and line["step"], after=said)
+    await app.stop()
+    first, *_ = await finished(app)
+    made = first.contribution
+    assert first.state is OutboxState.WAITING
+    assert (made.session_id, made.training_id) == (7, OFFERED["training_id"])
+    assert made.samples_computed >= 4 * before
+    assert made.epochs >= 1
+    assert made.samples > 0
+
+
+async def test_killed_app_has_contributed(start_app: StartApp) -> None:
+    app = await start_app(spec=OFFERED, name="same")
+    await app.trains()
+    kept = await is_on_the_disk(app)
+    app.process.kill()
+    assert await app.ends() == -signal.SIGKILL
+    again = await start_app(spec=OFFERED, name="same")
+    await again.trains()
+    await again.stop()
+    entries = await finished(again)
+    first = entries[0]
+    assert (first.contribution.id, first.state) == (kept.id, OutboxState.WAITING)
+    assert first.contribution.samples >= kept.samples
+    assert first.contribution.samples_computed >= kept.samples_computed
+    assert len({entry.contribution.public_key for entry in entries}) == 1
