@@ -237,7 +237,8 @@ class Ledger:
 
     def begin_sending(self, id: str, at: float) -> None:
         """Before each request that reports it; it was waiting."""
-        self._move(
+        _move(
+            self._connection,
             "UPDATE contributions SET state = 'sending', attempted_at = ?, attempts = attempts + 1"
             " WHERE id = ? AND state = 'waiting'",
             (at, id),
@@ -252,7 +253,8 @@ class Ledger:
 
     def confirm(self, id: str, at: float, how: str) -> None:
         """The backend has it; again is as good as once. how: by which way we know."""
-        self._move(
+        _move(
+            self._connection,
             "UPDATE contributions SET state = 'confirmed', settled_at = ?, remark = ?"
             " WHERE id = ? AND state IN ('sending', 'confirmed')",
             (at, how, id),
@@ -260,7 +262,8 @@ class Ledger:
 
     def refuse(self, id: str, at: float, reason: str) -> None:
         """The backend will never take it as it is."""
-        self._move(
+        _move(
+            self._connection,
             "UPDATE contributions SET state = 'refused', settled_at = ?, remark = ?"
             " WHERE id = ? AND state IN ('waiting', 'sending')",
             (at, reason, id),
@@ -269,15 +272,12 @@ class Ledger:
     def postpone(self, id: str, until: float, reason: str) -> None:
         """The backend doesn't have it: back into the outbox, not before ``until``. A refused one
         as well, when somebody wants it tried again."""
-        self._move(
+        _move(
+            self._connection,
             "UPDATE contributions SET state = 'waiting', due_at = ?, settled_at = NULL, remark = ?"
             " WHERE id = ? AND state IN ('waiting', 'sending', 'refused')",
             (until, reason, id),
         )
-
-    def _move(self, statement: str, values: tuple[float | str, ...]) -> None:
-        if self._connection.execute(statement, values).rowcount != 1:
-            raise WrongStateError(f"no such contribution in that state: {values[-1]}")
 
     # --- looking at it
 
@@ -322,6 +322,11 @@ class Ledger:
 _COLUMNS = tuple(field.name for field in fields(Contribution))
 _SUMMED = tuple(field.name for field in fields(Totals) if field.name != "counts")
 _COUNTED = tuple(state for state in OutboxState if state is not OutboxState.OPEN)
+
+
+def _move(connection: sqlite3.Connection, statement: str, values: tuple[float | str, ...]) -> None:
+    if connection.execute(statement, values).rowcount != 1:
+        raise WrongStateError(f"no such contribution in that state: {values[-1]}")
 
 
 def _contribution(row: sqlite3.Row) -> Contribution:
