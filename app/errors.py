@@ -59,5 +59,9 @@ class TrainerError(UserFacingError):
     """The trainer process didn't do what it was told."""
 
 
+class MachineKeyError(UserFacingError):
+    """The key that signs for this machine can't be read."""
+
+
 class ProtocolError(CoTrainError):
     """App and trainer don't speak the same language: a defect, or mixed versions."""

@@ -55,6 +55,11 @@ class Folders:
         """The key of one of our peers: ``app`` (the embedded one) or ``trainer``."""
         return self.data / "identities" / f"{role}.pem"
 
+    @property
+    def machine_key_file(self) -> Path:
+        """The key that signs what this machine says of itself."""
+        return self.data / "identities" / "machine.pem"
+
     def checkpoints(self, run_id: str) -> Path:
         """Checkpoints of one run."""
         return self.data / "checkpoints" / run_id
