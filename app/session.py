@@ -14,6 +14,7 @@ from app.errors import BusyError, TrainerError, UserFacingError
 from app.history import History
 from app.i18n import _
 from app.instance import Instance
+from app.machines import Machines
 from app.membership import Membership, port_or_any, problem_of
 from app.paths import Folders
 from app.peer import load_hivemind
@@ -56,6 +57,13 @@ class Session:
         self._listeners: list[Listener] = []
         self._instance = Instance(folders)
         self._membership = Membership(settings=settings, folders=folders, dispatch=self.dispatch)
+        self.machines = Machines(
+            settings=settings,
+            key_file=folders.machine_key_file,
+            history=self.history,
+            node=lambda: self._membership.node,
+            state=lambda: self.state,
+        )
         self._trainer: Trainer | None = None
         self._stop_asked = False
         self._patience = Patience()
@@ -99,11 +107,14 @@ class Session:
         gc.collect()
         gc.freeze()
         log.info("hivemind is loaded", extra={"monotonic": time.monotonic()})
+        self.machines.open()
 
     async def close(self) -> None:
         """End everything that was started, in order. May be called twice."""
         await self.stop_training(grace=CLOSE_SECONDS)
+        await self.machines.leave()
         await self._membership.leave()
+        await self.machines.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -149,6 +160,7 @@ class Session:
     async def leave(self) -> None:
         """Stop training and leave the swarm; nothing happens outside of one."""
         await self.stop_training()
+        await self.machines.leave()
         await self._membership.leave()
 
     # --- training

@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     taken, a free one is used and said. 0 is any free port.
     initial_peers: multiaddrs to enter by, besides the spec's; a comma list in the environment.
     debug: log in detail, and measure how long the loop stalls.
+    publish_machine: let the swarm see this machine's figures, under ``alias`` (a made-up name
+    unless set; the host's name is never used) and ``lab``, by which an admin finds the machines.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -44,6 +46,9 @@ class Settings(BaseSettings):
         (), validation_alias="HIVEMIND_INITIAL_PEERS"
     )
     debug: bool = Field(False, validation_alias="DEBUG")
+    publish_machine: bool = Field(True, validation_alias="COTRAIN_PUBLISH_MACHINE")
+    alias: str = Field("", validation_alias="COTRAIN_ALIAS", max_length=40)
+    lab: str = Field("", validation_alias="COTRAIN_LAB", max_length=40)
 
     @field_validator("initial_peers", mode="before")
     @classmethod
