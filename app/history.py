@@ -132,6 +132,9 @@ class Rounds:
         self.last.clear()
         self.count = self.samples = 0
 
+    def __len__(self) -> int:
+        return len(self.last)
+
 
 GONE_PEERS = 1000
 GONE_SECONDS = 1800.0
@@ -156,6 +159,9 @@ class SeenPeers:
     def clear(self) -> None:
         """Forget all peers."""
         self.here, self.gone = {}, {}
+
+    def __len__(self) -> int:
+        return len(self.here) + len(self.gone)
 
 
 @dataclass(frozen=True)

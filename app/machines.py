@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 import app
 from app import records
 from app.board import Board
@@ -31,6 +33,8 @@ PUBLISH_SECONDS = 5.0
 READ_SECONDS = 5.0
 IDLE_READ_SECONDS = 60.0
 """Between two readings while nobody looks, so that the curves go on."""
+
+GOODBYE_SECONDS = 2.0
 
 FIRST_REPLICAS = 2
 """A shard is read from one of its holders, and from two the first time: one may be new itself."""
@@ -65,7 +69,9 @@ class Machines:
         self._probe = probe or SystemProbe()
         self._board: Board | None = None
         self._inspector = Inspector("")
-        self._published = False
+        self._publishing = asyncio.Lock()
+        self._shown_on: Any = None  # the node on which our record lies
+        self._left_on: Any = None  # the node on which we have said goodbye
         self._sequence = 0
         self._began = time.monotonic()
         self._watchers = 0
@@ -82,13 +88,21 @@ class Machines:
         ]
 
     async def leave(self) -> None:
-        """Tell the swarm that this machine leaves it, before it does."""
-        if self._published:
-            self._published = False
-            with suppress(Exception):  # a courtesy: without it the machine goes silent
-                async with asyncio.timeout(2.0):
-                    await self._publish(leaving=True)
+        """Tell the swarm that this machine leaves it, before it does. A courtesy: without it the
+        machine goes silent."""
+        async with self._publishing:
+            shown, self._shown_on = self._shown_on, None
+            self._left_on = self._node()
+            if shown is not None and shown is self._left_on:
+                await self._say_goodbye()
         self._board = None
+
+    async def _say_goodbye(self) -> None:
+        try:
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self._publish(leaving=True)
+        except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
+            log.info("the swarm doesn't know that this machine leaves: %r", error)
 
     async def close(self) -> None:
         """End both loops. May be called twice."""
@@ -113,7 +127,9 @@ class Machines:
     async def set_publishing(self, publishing: bool) -> None:
         """Show this machine to the swarm, or no longer, from now on."""
         self.publishing = publishing
-        if not publishing:
+        if publishing:
+            self._left_on = None
+        else:
             await self.leave()
 
     def _current_board(self) -> Board | None:
@@ -134,10 +150,10 @@ class Machines:
         while True:
             # not all at the same moment
             await asyncio.sleep(PUBLISH_SECONDS * random.uniform(0.9, 1.1))
-            if not self.publishing:
-                continue
             try:
-                await self._publish()
+                async with self._publishing:
+                    if self.publishing and self._node() is not self._left_on:
+                        await self._publish()
             except UserFacingError as error:
                 log.warning("this machine isn't shown to the swarm: %s", error.text)
                 return
@@ -150,11 +166,14 @@ class Machines:
             return
         key = await self._load_key()
         reading = await asyncio.to_thread(self._probe.read)
-        record = self._record(reading, state=LEFT if leaving else "")
+        record = self._record(reading)
+        if leaving:
+            record = msgspec.structs.replace(record, state=LEFT)
         sealed = await asyncio.to_thread(records.seal, record, key, board.run_id)
         expiration = record.time + records.LIFE_SECONDS
         taken = await board.publish(key.public_key, sealed, expiration)
-        self._published = self._published or (taken > 0 and not leaving)
+        if taken and not leaving:
+            self._shown_on = board.node
 
     async def _load_key(self) -> "MachineKey":
         if self._key is None:
@@ -164,7 +183,7 @@ class Machines:
             self.alias = self.alias or _made_up_name(self._key.public_key)
         return self._key
 
-    def _record(self, reading: Reading, *, state: str) -> MachineRecord:
+    def _record(self, reading: Reading) -> MachineRecord:
         now = time.time()
         self._sequence = max(self._sequence + 1, int(now * 1000))
         return record_of(
@@ -177,7 +196,6 @@ class Machines:
             up_seconds=time.monotonic() - self._began,
             samples=self._history.rounds.samples,
             rounds=self._history.rounds.count,
-            **({"state": state} if state else {}),
         )
 
     # --- in

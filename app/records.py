@@ -184,8 +184,8 @@ def _flaw_of(record: MachineRecord, expiration: float, now: float) -> Flaw | Non
     if record.time > now + FUTURE_SECONDS:
         return Flaw.FUTURE
     # the DHT keeps the entry that expires last: a record may claim its own life and no more
-    outlives = expiration > record.time + LIFE_SECONDS + 1
-    return Flaw.REPLAYED if outlives or now > record.time + LIFE_SECONDS else None
+    lives_on = not expiration <= record.time + LIFE_SECONDS + 1  # so is NaN, which never ends
+    return Flaw.REPLAYED if lives_on or now > record.time + LIFE_SECONDS else None
 
 
 _LIMITS: dict[str, float] = {
@@ -276,7 +276,7 @@ class Inspector:
             mark = hashlib.blake2b(sealed, key=public_key.encode()[:64], digest_size=16).digest()
             if mark in self._forged:
                 continue
-            found = unseal(
+            found: MachineRecord | Flaw | None = unseal(
                 sealed,
                 public_key=public_key,
                 run_id=self._run_id,

@@ -94,7 +94,7 @@ def contributions(samples: int, rounds: int) -> str:
 
 def dropped(counts: Counter[Flaw]) -> str:
     """Where the records come from, and which weren't taken."""
-    text = _("Records are signed by each machine and read from the swarm.")
+    text = _("Each machine signs its own record.")
     total = counts.total()
     if not total:
         return text

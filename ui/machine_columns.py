@@ -29,7 +29,7 @@ def columns(fleet: Fleet, theme: Theme) -> Sequence[Column[Machine]]:
             title=_("Machine"),
             text=lambda machine: machine.record.alias,
             key=lambda machine: machine.record.alias.casefold(),
-            sample="machine-0000 mm",
+            sample="machine-0000",
             picture=dot.of,
         ),
         Column(
@@ -64,7 +64,7 @@ def columns(fleet: Fleet, theme: Theme) -> Sequence[Column[Machine]]:
             title=_("Last hour"),
             text=lambda _machine: "",
             key=_rate,
-            sample="mmmmmmmm",
+            sample="mmmmmmm",
             figures=lambda machine: spark(fleet, machine.public_key),
             tip=lambda _machine: _("Samples/s over the last hour"),
         ),

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QTimer
 from PySide6.QtGui import QHideEvent, QShowEvent
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QComboBox,
+    QHBoxLayout,
+    QLineEdit,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 from typing_extensions import override
 
 from app.history import FinishedRound, SeenPeers
@@ -15,6 +23,7 @@ from ui import fleet_texts, units
 from ui.rows_model import Column, RowsModel
 from ui.session_model import SessionModel
 from ui.theme import Theme
+from ui.widgets.buttons import button
 from ui.widgets.charts import Charts
 from ui.widgets.empty import Empty
 from ui.widgets.epoch import EpochCard
@@ -49,9 +58,10 @@ class SwarmPage(QWidget):
         self.peers = _peers_model(theme, self)
         self.rounds = _rounds_model(theme, self)
         self.peers_table = table(self.peers, name=_("Peers"), stretched=3, sorted_by=0)
-        self.rounds_table = table(self.rounds, name=_("Averaging rounds"), stretched=4, sorted_by=0)
-        self.no_rounds = label(role="muted", wrap=True)
-        self.peers_title = label(role="strong")
+        self.rounds_table = table(self.rounds, name=_("Averaging rounds"), stretched=5, sorted_by=0)
+        self.no_rounds = Empty("swarm", theme)
+        self.show_peers, self.show_rounds = button(kind="choice"), button(kind="choice")
+        self.group, self.tables = QButtonGroup(self), QStackedWidget()
         self.empty = Empty("swarm", theme)
         self.content = QWidget()
         self._stop_watching = _nothing
@@ -64,19 +74,13 @@ class SwarmPage(QWidget):
         head.setSpacing(16)
         head.addWidget(self.title, 1)
         head.addWidget(self.reach)
-        lower = QSplitter()
-        lower.setChildrenCollapsible(False)
-        lower.setHandleWidth(16)
-        lower.addWidget(self._peers_part())
-        lower.addWidget(self._rounds_part())
-        lower.setStretchFactor(0, 3)
-        lower.setStretchFactor(1, 2)
         inner = QVBoxLayout(self.content)
         inner.setContentsMargins(0, 0, 0, 0)
         inner.setSpacing(12)
         inner.addWidget(self.epoch)
         inner.addWidget(self.charts, 4)
-        inner.addWidget(lower, 5)
+        inner.addLayout(self._tables_head())
+        inner.addWidget(self.tables, 5)
         column = QVBoxLayout(self)
         column.setContentsMargins(24, 20, 24, 24)
         column.setSpacing(12)
@@ -88,31 +92,41 @@ class SwarmPage(QWidget):
             _("Join a swarm on the overview page: its peers and its progress are shown here."),
         )
 
-    def _peers_part(self) -> QWidget:
+    def _tables_head(self) -> QHBoxLayout:
+        self.tables.addWidget(self.peers_table)
+        self.tables.addWidget(self._rounds_part())
         head = QHBoxLayout()
-        head.setSpacing(8)
-        head.addWidget(self.peers_title)
+        head.setSpacing(2)
+        for place, one in enumerate((self.show_peers, self.show_rounds)):
+            one.setCheckable(True)
+            self.group.addButton(one, place)
+            head.addWidget(one)
+        self.show_peers.setChecked(True)
         head.addStretch()
         head.addWidget(self.text)
+        head.addSpacing(6)
         head.addWidget(self.role)
-        return _part(head, self.peers_table)
+        return head
 
     def _rounds_part(self) -> QWidget:
-        head = QHBoxLayout()
-        title = label(_("Averaging rounds of this machine"), "strong")
-        title.setMinimumHeight(self.text.sizeHint().height())
-        head.addWidget(title)
-        made = _part(head, self.rounds_table)
-        layout = made.layout()
-        assert layout is not None
-        layout.addWidget(self.no_rounds)
+        made = QWidget()
+        column = QVBoxLayout(made)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.rounds_table)
+        column.addWidget(self.no_rounds)
         return made
 
     def _connect(self) -> None:
         self._model.changed.connect(self._on_state)
         self.text.textChanged.connect(self._filter)
         self.role.currentIndexChanged.connect(self._filter)
+        self.group.idClicked.connect(self._show_table)
         self._timer.timeout.connect(self.refresh)
+
+    def _show_table(self, place: int) -> None:
+        self.tables.setCurrentIndex(place)
+        for control in (self.text, self.role):
+            control.setVisible(place == 0)
 
     # --- only while someone looks
 
@@ -149,18 +163,14 @@ class SwarmPage(QWidget):
         state = self._model.state
         aliases = self._model.session.machines.fleet.aliases()
         rows = peer_rows(self._history.peers, state.run, aliases)
-        here = len(self._history.peers.here)
-        self.peers_title.setText(
-            ngettext("{count} peer connected", "{count} peers connected", here).format(
-                count=units.count(here)
-            )
-        )
         self.peers.show_rows(rows)
         rounds = list(self._history.rounds.last)
         self.rounds.show_rows(rounds)
+        self.show_peers.setText(_peers(len(self._history.peers.here)))
+        self.show_rounds.setText(_rounds(len(rounds)))
         self.rounds_table.setVisible(bool(rounds))
         self.no_rounds.setVisible(not rounds)
-        self.no_rounds.setText(_no_rounds(state))
+        self.no_rounds.say(_("No averaging round yet"), _no_rounds(state))
 
     def _filter(self) -> None:
         wanted, role = self.text.text().strip().casefold(), self.role.currentData()
@@ -188,14 +198,14 @@ def peer_rows(peers: SeenPeers, run: Run | None, aliases: dict[str, str]) -> lis
     ]
 
 
-def _part(head: QHBoxLayout, body: QWidget) -> QWidget:
-    made = QWidget()
-    column = QVBoxLayout(made)
-    column.setContentsMargins(0, 0, 0, 0)
-    column.setSpacing(8)
-    column.addLayout(head)
-    column.addWidget(body, 1)
-    return made
+def _peers(count: int) -> str:
+    text = ngettext("{count} peer connected", "{count} peers connected", count)
+    return text.format(count=units.count(count))
+
+
+def _rounds(count: int) -> str:
+    text = ngettext("{count} averaging round", "{count} averaging rounds", count)
+    return text.format(count=units.count(count))
 
 
 def _reach(state: ContributorState) -> str:
@@ -300,7 +310,7 @@ def _rounds_model(theme: Theme, parent: QWidget) -> RowsModel[FinishedRound]:
             title=_("Epoch"),
             text=lambda entry: units.count(entry.epoch),
             key=lambda entry: entry.epoch,
-            sample="12,345",
+            sample="1,234",
             right=True,
         ),
         Column(
@@ -318,10 +328,17 @@ def _rounds_model(theme: Theme, parent: QWidget) -> RowsModel[FinishedRound]:
             right=True,
         ),
         Column(
+            title=_("Own samples"),
+            text=lambda entry: units.count(entry.samples),
+            key=lambda entry: entry.samples,
+            sample="12,345",
+            right=True,
+        ),
+        Column(
             title=_("Result"),
             text=_result,
             key=_result,
-            sample=_("all succeeded"),
+            sample=_("failed"),
             tone=lambda entry: "caution" if entry.failure else "",
         ),
     )

@@ -35,20 +35,20 @@ class MachineDetails(Card):
         self._public_key = ""
         self.name = ElidedLabel(role="strong")
         self.reading = label(role="small")
-        self.metric, self.window_ = _choice(_("Figure shown"), _metrics()), _windows()
+        self.figure, self.span = _choice(_("Figure shown"), _metrics()), _windows()
         self.close_button = icon_button("close", _("Close the details"), theme)
         self.plot = TimePlot(theme, name=_("The chosen machine over time"), from_zero=False)
         self._values: dict[str, ElidedLabel] = {}
         self._lay_out()
-        self.metric.currentIndexChanged.connect(self.draw)
-        self.window_.currentIndexChanged.connect(self.draw)
+        self.figure.currentIndexChanged.connect(self.draw)
+        self.span.currentIndexChanged.connect(self.draw)
         self.plot.read.connect(self._show_reading)
 
     def _lay_out(self) -> None:
         head = QHBoxLayout()
         head.setSpacing(8)
         head.addWidget(self.name, 1)
-        for part in (self.reading, self.metric, self.window_, self.close_button):
+        for part in (self.reading, self.figure, self.span, self.close_button):
             head.addWidget(part)
         body = QHBoxLayout()
         body.setSpacing(24)
@@ -101,8 +101,8 @@ class MachineDetails(Card):
         """Draw the chosen figure over the chosen time."""
         if not self.isVisible():
             return
-        now, seconds = time.time(), self.window_.currentData()
-        metric = self.metric.currentData()
+        now, seconds = time.time(), self.span.currentData()
+        metric = self.figure.currentData()
         times, values = self._fleet.track(self._public_key, metric, seconds=seconds, now=now)
         curve = Curve(np.array(times), np.array(values))
         known = curve.times[np.isfinite(curve.values)]

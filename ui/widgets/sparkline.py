@@ -27,7 +27,7 @@ class SparklineDelegate(QStyledItemDelegate):
     ) -> None:
         super().paint(painter, option, index)  # the ground, selected or not
         values: Sequence[float] = index.data(Qt.ItemDataRole.UserRole) or ()
-        rect: QRectF = QRectF(option.rect).adjusted(8, 8, -8, -8)  # type: ignore[attr-defined]
+        rect: QRectF = QRectF(option.rect).adjusted(8, 8, -8, -8)
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(QPen(QColor(self._theme.colors.accent), 1))

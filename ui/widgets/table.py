@@ -7,8 +7,11 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from ui.rows_model import RowsModel
 
-HEADER_ROOM = 36
-"""For the padding of a cell, and the arrow of the column that is sorted by."""
+HEADER_ROOM = 30
+"""For the padding, and the arrow of the column that is sorted by."""
+
+CELL_ROOM = 28
+ICON_ROOM = 20
 
 
 def table(
@@ -41,7 +44,8 @@ def _set_widths(made: QTableView, model: RowsModel[Any], stretched: int) -> None
     metrics, header = made.fontMetrics(), made.horizontalHeader()
     for place, column in enumerate(model.columns):
         title = metrics.horizontalAdvance(column.title) + HEADER_ROOM
-        sample = metrics.horizontalAdvance(column.sample) + 24
+        sample = metrics.horizontalAdvance(column.sample) + CELL_ROOM
+        sample += ICON_ROOM if column.picture else 0
         made.setColumnWidth(place, max(title, sample))
     header.setSectionResizeMode(stretched, QHeaderView.ResizeMode.Stretch)
     header.setMinimumSectionSize(64)
