@@ -10,7 +10,7 @@ well. What comes in is unpacked and checked in a thread.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from app import records
@@ -22,6 +22,8 @@ CALL_SECONDS = 5.0
 HOLDERS_SECONDS = 120.0
 """How long we rely on who holds a shard; nodes come and go."""
 
+WORK_SECONDS = 0.0005
+PAUSE_SECONDS = 0.001
 SHARDS_A_CALL = 4
 MAX_ENTRIES = 1000
 """Of one shard that a node may tell us: what comes in is bounded."""
@@ -152,7 +154,19 @@ def _neighbour(key: Any) -> Any:
 
 def _inspect(inspector: Inspector, packed: "list[bytes]") -> Findings:
     """Unpack and check, in a thread."""
-    return inspector.inspect((entry for one in packed for entry in _unpack(one)), time.time())
+    entries = (entry for one in packed for entry in _unpack(one))
+    return inspector.inspect(_gently(entries), time.time())
+
+
+def _gently(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """With pauses: a thread that computes lets go of Python for others only every 5 ms, and a
+    window asks Python a thousand times to paint a table."""
+    begun = time.perf_counter()
+    for entry in entries:
+        if time.perf_counter() - begun > WORK_SECONDS:
+            time.sleep(PAUSE_SECONDS)
+            begun = time.perf_counter()
+        yield entry
 
 
 def _unpack(packed: bytes) -> list[Entry]:
@@ -166,7 +180,7 @@ def _unpack(packed: bytes) -> list[Entry]:
         return []
     if not isinstance(dictionary, DictionaryDHTValue):
         return []
-    entries = list(dictionary.items())[:MAX_ENTRIES]
+    entries: list[Any] = list(dictionary.items())[:MAX_ENTRIES]
     return [
         (public_key, _payload(value), float(expiration))
         for public_key, (value, expiration) in entries

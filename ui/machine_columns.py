@@ -14,9 +14,6 @@ from ui import fleet_texts, units
 from ui.rows_model import Column
 from ui.theme import Theme
 
-SPARK = 5
-"""Which column has the sparkline."""
-
 _MINUTE = 6
 """Steps of the hour's track in one point of a sparkline."""
 
@@ -197,7 +194,9 @@ def takes(text: str, lab: str) -> Callable[[Machine], bool]:
         record = machine.record
         if lab and record.lab != lab:
             return False
+        if not wanted:
+            return True
         named = (record.alias, record.lab, record.device, fleet_texts.phase(record.state))
-        return not wanted or any(wanted in one.casefold() for one in named)
+        return any(wanted in one.casefold() for one in named)
 
     return look

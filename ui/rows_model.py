@@ -1,4 +1,5 @@
 """A table of rows that come anew every second: sorted, filtered, and the chosen one kept.
+`ui.widgets.cells` paints it.
 
 The model sorts and filters by itself: a `QSortFilterProxyModel` asks Python for each of the ten
 thousand comparisons that a thousand rows take, which stalls the window; `sorted` takes 1 ms.
@@ -9,10 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QIcon
 from typing_extensions import override
-
-from ui.theme import Theme
 
 Index = QModelIndex | QPersistentModelIndex
 _NO_PARENT = QModelIndex()
@@ -24,7 +23,8 @@ Role = Qt.ItemDataRole
 class Column(Generic[Row]):
     """A column. text: what a row shows; key: what it is sorted by, None last either way; sample:
     the widest usual words, for the width; tone: a colour of the theme by its name, "" for the
-    ordinary one; tip: the tool tip; picture: a decoration; figures: for a delegate that draws."""
+    ordinary one; tip: the tool tip; picture: an icon before the text; figures: instead of a text,
+    the values of a small curve, from the oldest to now, NaN a gap."""
 
     title: str
     text: Callable[[Row], str]
@@ -33,8 +33,8 @@ class Column(Generic[Row]):
     right: bool = False
     tone: Callable[[Row], str] | None = None
     tip: Callable[[Row], str] | None = None
-    picture: Callable[[Row], Any] | None = None
-    figures: Callable[[Row], Any] | None = None
+    picture: Callable[[Row], QIcon] | None = None
+    figures: Callable[[Row], Sequence[float]] | None = None
 
 
 class RowsModel(QAbstractTableModel, Generic[Row]):
@@ -45,13 +45,11 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
         columns: Sequence[Column[Row]],
         *,
         identity: Callable[[Row], Hashable],
-        theme: Theme,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
         self.columns = columns
         self._identity = identity
-        self._theme = theme
         self._all: Sequence[Row] = ()
         self._shown: list[Row] = []
         self._takes: Callable[[Row], bool] = _everything
@@ -140,15 +138,9 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
             case Role.DisplayRole:
                 return column.text(row)
             case Role.TextAlignmentRole:
-                return _alignment(right=column.right)
-            case Role.ForegroundRole if column.tone and (tone := column.tone(row)):
-                return QColor(getattr(self._theme.colors, tone))
-            case Role.DecorationRole if column.picture:
-                return column.picture(row)
+                return alignment(right=column.right)
             case Role.ToolTipRole:
                 return (column.tip or column.text)(row)
-            case Role.UserRole if column.figures:
-                return column.figures(row)
             case _:
                 return None
 
@@ -159,7 +151,7 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
         if orientation is not Qt.Orientation.Horizontal:
             return None
         if role == Role.TextAlignmentRole:
-            return _alignment(right=self.columns[section].right)
+            return alignment(right=self.columns[section].right)
         return self.columns[section].title if role == Role.DisplayRole else None
 
 
@@ -167,6 +159,7 @@ def _everything(_row: Any) -> bool:
     return True
 
 
-def _alignment(*, right: bool) -> Qt.AlignmentFlag:
+def alignment(*, right: bool) -> Qt.AlignmentFlag:
+    """Of a column's cells and its header."""
     side = Qt.AlignmentFlag.AlignRight if right else Qt.AlignmentFlag.AlignLeft
     return side | Qt.AlignmentFlag.AlignVCenter

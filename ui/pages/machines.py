@@ -28,11 +28,13 @@ from ui.widgets.buttons import button
 from ui.widgets.card import Card
 from ui.widgets.empty import Empty
 from ui.widgets.labels import ElidedLabel, label
+from ui.widgets.late import Late
 from ui.widgets.machine_details import MachineDetails
-from ui.widgets.sparkline import SparklineDelegate
 from ui.widgets.table import table
 
-REFRESH_MS = 1000
+REFRESH_SECONDS = 1.0
+LOOK_MS = 250
+"""How often the page looks whether machines have come, which it shows at once."""
 
 
 class MachinesPage(QWidget):
@@ -50,19 +52,17 @@ class MachinesPage(QWidget):
         self.model: RowsModel[Machine] = RowsModel(
             machine_columns.columns(fleet, theme),
             identity=lambda machine: machine.public_key,
-            theme=theme,
             parent=self,
         )
-        self.table = table(self.model, name=_("Machines"), stretched=3, sorted_by=0, padding=18)
-        self.table.setItemDelegateForColumn(
-            machine_columns.SPARK, SparklineDelegate(theme, self.table)
-        )
-        self.details = MachineDetails(fleet, theme)
+        self.table = table(self.model, theme, name=_("Machines"), stretched=3, padding=18)
+        self._late_details = Late(lambda: self._build_details(theme))
+        self._chosen = ""
         self.empty = Empty("machines", theme)
         self.publish = QCheckBox()
         self.note = ElidedLabel(role="small")
         self._stop_watching = _nothing
-        self._timer = QTimer(self, interval=REFRESH_MS)
+        self._timer = QTimer(self, interval=LOOK_MS)
+        self._refreshed, self._count = 0.0, 0
         self._lay_out()
         self._connect()
 
@@ -84,9 +84,9 @@ class MachinesPage(QWidget):
         column.addWidget(self.totals)
         column.addWidget(self.empty, 1)
         column.addWidget(self.table, 3)
-        column.addWidget(self.details, 2)
+        column.addWidget(self._late_details, 2)
         column.addLayout(foot)
-        self.details.choose("")
+        self._late_details.hide()
         self.publish.setToolTip(
             _(
                 "The swarm sees this machine's alias, device, state, rates and temperature;"
@@ -101,8 +101,17 @@ class MachinesPage(QWidget):
         self.publish.clicked.connect(self._publish)
         self.table.selectionModel().currentRowChanged.connect(self._choose)
         self.model.modelReset.connect(self._select_again)
-        self.details.close_button.clicked.connect(self.table.selectionModel().clear)
-        self._timer.timeout.connect(self.refresh)
+        self._timer.timeout.connect(self._look)
+
+    def _build_details(self, theme: Theme) -> MachineDetails:
+        made = MachineDetails(self._machines.fleet, theme)
+        made.close_button.clicked.connect(self.table.selectionModel().clear)
+        return made
+
+    @property
+    def details(self) -> MachineDetails:
+        """The chosen machine in full, built when there is one first: plots take long to make."""
+        return self._late_details.page
 
     # --- only while someone looks
 
@@ -120,8 +129,14 @@ class MachinesPage(QWidget):
         stop, self._stop_watching = self._stop_watching, _nothing
         stop()
 
+    def _look(self) -> None:
+        due = time.monotonic() - self._refreshed >= REFRESH_SECONDS
+        if due or len(self._machines.fleet) != self._count:
+            self.refresh()
+
     def refresh(self) -> None:
         """Show the machines as they are now."""
+        self._refreshed, self._count = time.monotonic(), len(self._machines.fleet)
         machines = self._machines.fleet.machines(time.time())
         self._show_labs(labs(machines))
         self.model.show_rows(machines)
@@ -134,6 +149,7 @@ class MachinesPage(QWidget):
     def _show_empty(self, *, any_machine: bool) -> None:
         self.empty.setVisible(not any_machine)
         self.table.setVisible(any_machine)
+        self.totals.setVisible(any_machine)
         self.export.setEnabled(any_machine)
         if any_machine:
             return
@@ -176,20 +192,18 @@ class MachinesPage(QWidget):
 
     def _choose(self) -> None:
         row = self.table.currentIndex().row()
-        chosen = self.model.shown[row].public_key if row >= 0 else ""
-        self.details.choose(chosen)
+        self._chosen = self.model.shown[row].public_key if row >= 0 else ""
         self._show_details()
 
     def _select_again(self) -> None:
         """Machines came or went: the one that was chosen stays so."""
-        place = self.model.row_of(self.details.public_key)
-        if place is None:
-            self.details.choose("")
-        else:
+        place = self.model.row_of(self._chosen)
+        if place is not None:
             self.table.selectRow(place)
 
     def _show_details(self) -> None:
-        place = self.model.row_of(self.details.public_key)
+        place = self.model.row_of(self._chosen) if self._chosen else None
+        self._late_details.setVisible(place is not None)
         if place is not None:
             self.details.show_machine(self.model.shown[place])
 
@@ -254,8 +268,8 @@ class TotalCards(QWidget):
         self.machines.what.setText(
             _("machines, {count} training").format(count=units.count(sums.training))
         )
-        self.rate.value.setText(units.rate(sums.samples_per_second))
-        self.power.value.setText(fleet_texts.power(sums.power))
+        self.rate.value.setText(units.rate(sums.samples_per_second or None))
+        self.power.value.setText(fleet_texts.power(sums.power or None))
         self.concerns.value.setText(units.count(sums.need_a_look))
 
 

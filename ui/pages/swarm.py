@@ -4,12 +4,13 @@ import time
 from dataclasses import dataclass
 
 from PySide6.QtCore import QTimer
-from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtGui import QFont, QFontMetrics, QHideEvent, QShowEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
     QComboBox,
     QHBoxLayout,
     QLineEdit,
+    QPushButton,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -55,10 +56,10 @@ class SwarmPage(QWidget):
         self.epoch = EpochCard(theme)
         self.charts = Charts(model.session.history, theme)
         self.text, self.role = _text_filter(), _role_filter()
-        self.peers = _peers_model(theme, self)
-        self.rounds = _rounds_model(theme, self)
-        self.peers_table = table(self.peers, name=_("Peers"), stretched=3, sorted_by=0)
-        self.rounds_table = table(self.rounds, name=_("Averaging rounds"), stretched=5, sorted_by=0)
+        self.peers = _peers_model(self)
+        self.rounds = _rounds_model(self)
+        self.peers_table = table(self.peers, theme, name=_("Peers"), stretched=3)
+        self.rounds_table = table(self.rounds, theme, name=_("Averaging rounds"), stretched=5)
         self.no_rounds = Empty("swarm", theme)
         self.show_peers, self.show_rounds = button(kind="choice"), button(kind="choice")
         self.group, self.tables = QButtonGroup(self), QStackedWidget()
@@ -166,8 +167,8 @@ class SwarmPage(QWidget):
         self.peers.show_rows(rows)
         rounds = list(self._history.rounds.last)
         self.rounds.show_rows(rounds)
-        self.show_peers.setText(_peers(len(self._history.peers.here)))
-        self.show_rounds.setText(_rounds(len(rounds)))
+        _set_word(self.show_peers, _peers(len(self._history.peers.here)))
+        _set_word(self.show_rounds, _rounds(len(rounds)))
         self.rounds_table.setVisible(bool(rounds))
         self.no_rounds.setVisible(not rounds)
         self.no_rounds.say(_("No averaging round yet"), _no_rounds(state))
@@ -196,6 +197,14 @@ def peer_rows(peers: SeenPeers, run: Run | None, aliases: dict[str, str]) -> lis
         for known, here in ((peers.here, True), (peers.gone, False))
         for info in known.values()
     ]
+
+
+def _set_word(one: QPushButton, text: str) -> None:
+    """Qt leaves no room for the heavier letters of a checked button."""
+    one.setText(text)
+    font = QFont(one.font())
+    font.setBold(True)
+    one.setMinimumWidth(QFontMetrics(font).horizontalAdvance(text) + 28)
 
 
 def _peers(count: int) -> str:
@@ -230,10 +239,8 @@ def _roles() -> dict[str, str]:
     return {"trainer": _("trainer"), "observer": _("observer")}
 
 
-def _peers_model(theme: Theme, parent: QWidget) -> RowsModel[PeerRow]:
-    return RowsModel(
-        _peer_columns(), identity=lambda row: row.info.peer_id, theme=theme, parent=parent
-    )
+def _peers_model(parent: QWidget) -> RowsModel[PeerRow]:
+    return RowsModel(_peer_columns(), identity=lambda row: row.info.peer_id, parent=parent)
 
 
 def _peer_columns() -> tuple[Column[PeerRow], ...]:
@@ -298,7 +305,7 @@ def _tone(row: PeerRow) -> str:
     return "" if row.here else "faint"
 
 
-def _rounds_model(theme: Theme, parent: QWidget) -> RowsModel[FinishedRound]:
+def _rounds_model(parent: QWidget) -> RowsModel[FinishedRound]:
     columns: tuple[Column[FinishedRound], ...] = (
         Column(
             title=_("Time"),
@@ -342,9 +349,7 @@ def _rounds_model(theme: Theme, parent: QWidget) -> RowsModel[FinishedRound]:
             tone=lambda entry: "caution" if entry.failure else "",
         ),
     )
-    return RowsModel(
-        columns, identity=lambda entry: (entry.time, entry.epoch), theme=theme, parent=parent
-    )
+    return RowsModel(columns, identity=lambda entry: (entry.time, entry.epoch), parent=parent)
 
 
 def _result(entry: FinishedRound) -> str:

@@ -27,7 +27,7 @@ def _metrics() -> tuple[tuple[str, str], ...]:
 
 
 class MachineDetails(Card):
-    """``close``: the button with which the user puts it away."""
+    """``close_button`` is for the user to put it away."""
 
     def __init__(self, fleet: Fleet, theme: Theme) -> None:
         super().__init__(_("The chosen machine"))
@@ -76,18 +76,9 @@ class MachineDetails(Card):
         column.addStretch()
         return made
 
-    @property
-    def public_key(self) -> str:
-        """Which machine is shown; "" for none."""
-        return self._public_key
-
-    def choose(self, public_key: str) -> None:
-        """Show this machine from now on; "" for none."""
-        self._public_key = public_key
-        self.setVisible(bool(public_key))
-
     def show_machine(self, machine: Machine) -> None:
         """Show what it says now."""
+        self._public_key = machine.public_key
         self.name.set_full(machine.record.alias)
         for name, text in _facts(machine, time.time()).items():
             self._values[name].set_full(text)

@@ -6,6 +6,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from ui.rows_model import RowsModel
+from ui.theme import Theme
+from ui.widgets.cells import CellDelegate
 
 HEADER_ROOM = 30
 """For the padding, and the arrow of the column that is sorted by."""
@@ -15,12 +17,13 @@ ICON_ROOM = 20
 
 
 def table(
-    model: RowsModel[Any], *, name: str, stretched: int, sorted_by: int, padding: int = 12
+    model: RowsModel[Any], theme: Theme, *, name: str, stretched: int, padding: int = 12
 ) -> QTableView:
     """A table on a model. stretched: the column that takes what room is left; padding: pixels
     of a row's height beyond the text's."""
     made = QTableView()
     made.setModel(model)
+    made.setItemDelegate(CellDelegate(model, theme, made))
     made.setAccessibleName(name)
     made.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
     made.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -33,7 +36,7 @@ def table(
     made.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
     made.verticalHeader().setDefaultSectionSize(made.fontMetrics().height() + padding)
     made.horizontalHeader().setHighlightSections(False)
-    made.sortByColumn(sorted_by, Qt.SortOrder.AscendingOrder)
+    made.sortByColumn(0, Qt.SortOrder.AscendingOrder)
     made.setSortingEnabled(True)
     _set_widths(made, model, stretched)
     return made
