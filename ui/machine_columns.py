@@ -14,8 +14,8 @@ from ui import fleet_texts, units
 from ui.rows_model import Column
 from ui.theme import Theme
 
-_MINUTE = 6
-"""Steps of the hour's track in one point of a sparkline."""
+MINUTES = 60
+"""Points of a sparkline."""
 
 
 def columns(fleet: Fleet, theme: Theme) -> Sequence[Column[Machine]]:
@@ -33,7 +33,7 @@ def columns(fleet: Fleet, theme: Theme) -> Sequence[Column[Machine]]:
             title=_("Lab"),
             text=lambda machine: machine.record.lab,
             key=lambda machine: machine.record.lab.casefold() or None,
-            sample="vision-lab",
+            sample="robotics-lab",
             tone=lambda _machine: "muted",
         ),
         Column(
@@ -117,15 +117,19 @@ def _rate(machine: Machine) -> float | None:
 
 
 def spark(fleet: Fleet, public_key: str) -> list[float]:
-    """The last hour by the minute, for a sparkline."""
-    values = fleet.track(public_key, "samples_per_second", seconds=HOUR, now=time.time())[1]
-    minutes = [values[place : place + _MINUTE] for place in range(0, len(values), _MINUTE)]
-    return [_mean(minute) for minute in minutes]
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return math.fsum(known) / len(known) if known else math.nan
+    """The last hour by the minute, up to now, for a sparkline."""
+    now = time.time()
+    sums, counts = [0.0] * MINUTES, [0] * MINUTES
+    told = fleet.track(public_key, "samples_per_second", seconds=HOUR, now=now)
+    for moment, value in zip(*told, strict=True):
+        ago = int((now - moment) // 60)
+        if 0 <= ago < MINUTES and not math.isnan(value):
+            sums[ago] += value
+            counts[ago] += 1
+    means = (
+        total / count if count else math.nan for total, count in zip(sums, counts, strict=True)
+    )
+    return [*means][::-1]
 
 
 def _urgency(machine: Machine) -> tuple[int, str]:

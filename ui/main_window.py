@@ -131,6 +131,12 @@ class MainWindow(QMainWindow):
         self.close()
 
 
+def import_pages() -> None:
+    """Import what the late pages are made of, in a thread, so that they open without a stall."""
+    import ui.pages.machines
+    import ui.pages.swarm  # noqa: F401
+
+
 def _swarm_page(model: SessionModel, theme: Theme) -> "SwarmPage":
     from ui.pages.swarm import SwarmPage
 

@@ -138,7 +138,7 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
             case Role.DisplayRole:
                 return column.text(row)
             case Role.TextAlignmentRole:
-                return alignment(right=column.right)
+                return _alignment(right=column.right)
             case Role.ToolTipRole:
                 return (column.tip or column.text)(row)
             case _:
@@ -151,7 +151,7 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
         if orientation is not Qt.Orientation.Horizontal:
             return None
         if role == Role.TextAlignmentRole:
-            return alignment(right=self.columns[section].right)
+            return _alignment(right=self.columns[section].right)
         return self.columns[section].title if role == Role.DisplayRole else None
 
 
@@ -159,7 +159,6 @@ def _everything(_row: Any) -> bool:
     return True
 
 
-def alignment(*, right: bool) -> Qt.AlignmentFlag:
-    """Of a column's cells and its header."""
+def _alignment(*, right: bool) -> Qt.AlignmentFlag:
     side = Qt.AlignmentFlag.AlignRight if right else Qt.AlignmentFlag.AlignLeft
     return side | Qt.AlignmentFlag.AlignVCenter

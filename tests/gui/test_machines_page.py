@@ -1,6 +1,7 @@
 """The machines' page: a thousand rows, what is chosen, what is exported."""
 
 import csv
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pytestqt.qtbot import QtBot
 from windows import TRAINING, WATCHING, Bench
 
 from app.records import LEFT, Flaw, MachineRecord
+from ui import machine_columns
 from ui.pages.machines import MachinesPage
 from ui.widgets.cells import lines
 
@@ -221,6 +223,24 @@ def test_thousand_machines_without_a_stall(bench: Bench, page: MachinesPage, qtb
     bench.window.repaint()
     assert time.perf_counter() - begun < 0.5
     assert first < 2.0
+
+
+def test_sparkline_is_the_last_hour_up_to_now(page: MachinesPage) -> None:
+    moment = time.time()
+    fleet = page._machines.fleet
+    for age, rate in ((1800, 50.0), (1210, 80.0), (1200, 100.0)):
+        told = record(sequence=moment_of(age), time=moment - age, samples_per_second=rate)
+        fleet.take({"key": told}, moment - age)
+    shown = machine_columns.spark(fleet, "key")
+    assert len(shown) == machine_columns.MINUTES
+    known = {place: value for place, value in enumerate(shown) if not math.isnan(value)}
+    assert set(known.values()) <= {50.0, 80.0, 90.0, 100.0}
+    assert min(known) in (28, 29, 30)
+    assert max(known) in (38, 39, 40)
+
+
+def moment_of(age: int) -> int:
+    return 10_000 - age
 
 
 def test_sparkline_has_gaps_and_stays_inside() -> None:

@@ -9,18 +9,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QPointF, QRect, QRectF, Qt
-from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPen, QPolygonF
+from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPen, QPolygonF, QStaticText
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 from typing_extensions import override
 
-from ui.rows_model import Column, RowsModel, alignment
+from ui.rows_model import Column, RowsModel
 from ui.theme import Theme
 
 PADDING = 11
 PICTURE = 12
 TEXTS = 4096
 
-_LEFT, _RIGHT = alignment(right=False), alignment(right=True)
+_SELECTED = QStyle.StateFlag.State_Selected.value
 
 
 class CellDelegate(QStyledItemDelegate):
@@ -30,7 +30,9 @@ class CellDelegate(QStyledItemDelegate):
         super().__init__(parent)
         self._model = model
         self._theme = theme
-        self._fits: dict[tuple[str, int], str] = {}
+        self._colors: dict[str, QColor] = {}
+        self._laid_out: dict[tuple[str, int], tuple[QStaticText, int]] = {}
+        theme.changed.connect(self._colors.clear)
 
     @override
     def paint(
@@ -41,8 +43,8 @@ class CellDelegate(QStyledItemDelegate):
     ) -> None:
         drawn: Any = option  # PySide's stubs leave its fields out
         column, row = self._model.columns[index.column()], self._model.shown[index.row()]
-        if drawn.state & QStyle.StateFlag.State_Selected:
-            painter.fillRect(drawn.rect, QColor(self._theme.colors.raised))
+        if drawn.state.value & _SELECTED:
+            painter.fillRect(drawn.rect, self._color("raised"))
         inside = drawn.rect.adjusted(PADDING, 0, -PADDING, 0)
         if column.figures is not None:
             self._draw_curve(painter, column.figures(row), QRectF(inside).adjusted(0, 8, 0, -8))
@@ -51,29 +53,46 @@ class CellDelegate(QStyledItemDelegate):
             place = QRect(inside.left(), inside.top(), PICTURE, inside.height())
             column.picture(row).paint(painter, place)
             inside.setLeft(inside.left() + PICTURE + 8)
-        self._draw_text(painter, column, row, drawn, inside)
+        self._draw_text(painter, column, row, drawn.fontMetrics, inside)
+
+    def _color(self, name: str) -> QColor:
+        if name not in self._colors:
+            self._colors[name] = QColor(getattr(self._theme.colors, name))
+        return self._colors[name]
 
     def _draw_text(
-        self, painter: QPainter, column: Column[Any], row: Any, drawn: Any, inside: QRect
+        self,
+        painter: QPainter,
+        column: Column[Any],
+        row: Any,
+        metrics: QFontMetrics,
+        inside: QRect,
     ) -> None:
         tone = column.tone(row) if column.tone is not None else ""
-        painter.setPen(QColor(getattr(self._theme.colors, tone or "text")))
-        text = self._elided(column.text(row), inside.width(), drawn.fontMetrics)
-        painter.drawText(inside, _RIGHT if column.right else _LEFT, text)
+        painter.setPen(self._color(tone or "text"))
+        words, width = self._laid_out_text(column.text(row), inside.width(), metrics)
+        left = inside.left() + (inside.width() - width if column.right else 0)
+        top = inside.top() + (inside.height() - metrics.height()) // 2
+        painter.drawStaticText(left, top, words)
 
-    def _elided(self, text: str, width: int, metrics: QFontMetrics) -> str:
-        """What of a text fits; most texts are the same again and again."""
-        if len(self._fits) > TEXTS:
-            self._fits.clear()
-        key = (text, width)
-        if key not in self._fits:
-            self._fits[key] = metrics.elidedText(text, Qt.TextElideMode.ElideRight, width)
-        return self._fits[key]
+    def _laid_out_text(
+        self, text: str, room: int, metrics: QFontMetrics
+    ) -> tuple[QStaticText, int]:
+        """As much of a text as fits, laid out, and its width; most are the same again and again."""
+        if len(self._laid_out) > TEXTS:
+            self._laid_out.clear()
+        key = (text, room)
+        if key not in self._laid_out:
+            fitting = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room)
+            made = QStaticText(fitting)
+            made.setTextFormat(Qt.TextFormat.PlainText)
+            self._laid_out[key] = made, metrics.horizontalAdvance(fitting)
+        return self._laid_out[key]
 
     def _draw_curve(self, painter: QPainter, values: Sequence[float], rect: QRectF) -> None:
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(QPen(QColor(self._theme.colors.accent), 1))
+        painter.setPen(QPen(self._color("accent"), 1))
         for line in lines(values, rect):
             painter.drawPolyline(line)
         painter.restore()
