@@ -46,6 +46,9 @@ _OVERRIDES = (
     "server_port",
     "initial_peers",
     "debug",
+    "publish_machine",
+    "alias",
+    "lab",
 )
 
 
@@ -72,6 +75,14 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--dht-port", type=int, metavar="PORT", help="TCP port of this peer")
     group.add_argument("--server-port", type=int, metavar="PORT", help="TCP port of the trainer")
     group.add_argument("--initial-peers", metavar="ADDRESSES", help="comma list of multiaddrs")
+    group.add_argument("--alias", metavar="NAME", help="what the swarm calls this machine")
+    group.add_argument("--lab", metavar="NAME", help="the lab that it belongs to")
+    group.add_argument(
+        "--publish-machine",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="show this machine's figures to the swarm, or don't",
+    )
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
     return parser
 

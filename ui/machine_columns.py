@@ -126,10 +126,8 @@ def spark(fleet: Fleet, public_key: str) -> list[float]:
         if 0 <= ago < MINUTES and not math.isnan(value):
             sums[ago] += value
             counts[ago] += 1
-    means = (
-        total / count if count else math.nan for total, count in zip(sums, counts, strict=True)
-    )
-    return [*means][::-1]
+    pairs = zip(reversed(sums), reversed(counts), strict=True)
+    return [total / count if count else math.nan for total, count in pairs]
 
 
 def _urgency(machine: Machine) -> tuple[int, str]:

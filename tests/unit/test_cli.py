@@ -37,6 +37,10 @@ OVERRIDES = [
     (["--server-port", "9001"], {"server_port": 9001}),
     (["--initial-peers", "/a/b,/c/d"], {"initial_peers": "/a/b,/c/d"}),
     (["--debug"], {"debug": True}),
+    (["--publish-machine"], {"publish_machine": True}),
+    (["--no-publish-machine"], {"publish_machine": False}),
+    (["--alias", "lab-01"], {"alias": "lab-01"}),
+    (["--lab", "vision-lab"], {"lab": "vision-lab"}),
 ]
 
 
