@@ -25,6 +25,7 @@ from qasync import QEventLoop  # noqa: E402
 from app import logs, settings, spec  # noqa: E402
 from app.paths import Folders  # noqa: E402
 from app.session import Session  # noqa: E402
+from ui import fleet_texts  # noqa: E402
 from ui.actions import Actions  # noqa: E402
 from ui.application import LateDemo, make_application  # noqa: E402
 from ui.main_window import MainWindow, import_pages  # noqa: E402
@@ -65,7 +66,7 @@ def memory() -> float:
     return psutil.Process().memory_info().rss / 2**20
 
 
-async def measure(application: Any, file: Path, machines: int, folder: Path) -> dict[str, float]:
+async def measure(application: Any, file: Path, machines: int, folder: Path) -> dict[str, Any]:
     """From the joined window without the page to one that has watched for a while."""
     folders = Folders.under(folder)
     folders.create()
@@ -85,7 +86,7 @@ async def measure(application: Any, file: Path, machines: int, folder: Path) -> 
     before, counted, beat = memory(), count_bytes(), Beat()
     beating = asyncio.create_task(beat.run())
     await asyncio.sleep(IDLE_SECONDS)
-    result = beat.take("idle")
+    result: dict[str, Any] = beat.take("idle")
     counted[0] = 0
     begun = time.perf_counter()
     window.open_page([page.title for page in window.pages].index("Machines"))
@@ -104,7 +105,7 @@ async def measure(application: Any, file: Path, machines: int, folder: Path) -> 
         "bytes_a_minute": counted[0] * 60 / (time.perf_counter() - watched),
         "before": before,
         "after": memory(),
-        "dropped": session.machines.fleet.dropped.total(),
+        "dropped": fleet_texts.dropped(session.machines.fleet.dropped),
         "silent": sum("silent" in page.model.index(row, 2).data() for row in range(machines)),
     }
     beating.cancel()

@@ -219,7 +219,7 @@ def crowd(machines: int) -> Iterator[tuple[list[str], float]]:
         process.stdout.close()
 
 
-def read_crowd(machines: int) -> dict[str, float]:
+def read_crowd(machines: int) -> dict[str, Any]:
     """The real window on a swarm of so many machines."""
     with virtual_display() as environment, tempfile.TemporaryDirectory() as name:
         file = Path(name) / "bench.cotrain"
@@ -271,7 +271,7 @@ def machines() -> None:
         row(
             f"{count} machines: publishing, per machine and minute",
             f"{found['published'] / 1000:.1f} kB",
-            f"{found['dropped']:.0f} records dropped, {found['silent']:.0f} silent",
+            f"{found['silent']} silent. {found['dropped']}",
         )
 
 

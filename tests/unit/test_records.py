@@ -199,14 +199,14 @@ def test_each_record_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_older_record_of_a_node_that_lags_is_passed_over() -> None:
     inspector = Inspector(RUN)
     inspector.inspect([entry(record(sequence=5, time=NOW))], NOW)
-    found = inspector.inspect([entry(record(sequence=4, time=NOW - 10))], NOW)
+    found = inspector.inspect([entry(record(sequence=4, time=NOW - 200))], NOW)
     assert (found.records, found.dropped.total()) == ({}, 0)
 
 
 def test_much_older_record_is_a_replay() -> None:
     inspector = Inspector(RUN)
     inspector.inspect([entry(record(sequence=5, time=NOW))], NOW)
-    found = inspector.inspect([entry(record(sequence=4, time=NOW - 100))], NOW)
+    found = inspector.inspect([entry(record(sequence=4, time=NOW - 250))], NOW)
     assert (found.records, found.dropped) == ({}, {Flaw.REPLAYED: 1})
 
 
