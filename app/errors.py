@@ -39,6 +39,10 @@ class SettingsError(UserFacingError):
     """A setting, environment variable or command-line option is wrong."""
 
 
+class FolderError(UserFacingError):
+    """One of our folders can't be made, or can't be written to."""
+
+
 class DataError(UserFacingError):
     """The training data can't be had or read."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -30,6 +31,7 @@ def run(arguments: Arguments) -> int:
     if not arguments.headless and not has_display():
         _say(_("No display found: running without a window."))
     try:
+        folders.create()
         chosen = settings.load(folders.settings_file, arguments.overrides)
         i18n.install(chosen.language, RESOURCES / "translations")
         logging_ = logs.start(folders.logs, debug=chosen.debug)
@@ -55,7 +57,7 @@ async def _contribute(arguments: Arguments, session: Session) -> int:
         await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
         return working.result() if working.done() else 0
     except UserFacingError as error:
-        _say(error.text)
+        display.say(error.text)
         return 1
     finally:
         await _end(working, stopping)
@@ -136,11 +138,17 @@ class Display:
         self._write(text)
 
     def _say_problem(self, state: ContributorState) -> None:
-        text = "" if state.problem is None else _problem_text(state)
-        if text and text != self._problem:
+        if state.problem is None:
+            self._problem = ""
+        else:
+            self.say(_problem_text(state))
+
+    def say(self, problem: str) -> None:
+        """Say what is wrong, once."""
+        if problem != self._problem:
             self._write("\r\x1b[K" if self._terminal else "")
-            _say(text)
-        self._problem = text
+            _say(problem)
+        self._problem = problem
 
     def close(self, state: ContributorState) -> None:
         """Show the last state and leave the line."""
@@ -155,6 +163,8 @@ class Display:
             self._stream.flush()
         except BrokenPipeError:
             log.info("nobody reads the progress any more")
+            # the interpreter flushes it once more at its end, and would complain
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
             signal.raise_signal(signal.SIGTERM)
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 import app
 from app import records
+from app.background import Background
 from app.board import Board
 from app.errors import UserFacingError
 from app.fleet import Fleet
@@ -76,16 +77,14 @@ class Machines:
         self._began = time.monotonic()
         self._watchers = 0
         self._wanted, self._look = asyncio.Event(), asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._background = Background()
 
     # --- life
 
     def open(self) -> None:
         """Begin to publish, and to read when someone looks."""
-        self._tasks = [
-            asyncio.create_task(self._publish_always()),
-            asyncio.create_task(self._read_always()),
-        ]
+        self._background.start(self._publish_always())
+        self._background.start(self._read_always())
 
     async def leave(self) -> None:
         """Tell the swarm that this machine leaves it, before it does. A courtesy: without it the
@@ -106,10 +105,7 @@ class Machines:
 
     async def close(self) -> None:
         """End both loops. May be called twice."""
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._background.close()
         await asyncio.to_thread(self._probe.close)
 
     def watch(self) -> Callable[[], None]:

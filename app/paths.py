@@ -1,11 +1,15 @@
 """Where things are: our folders in the user's home, and the resources shipped with the app."""
 
+import errno
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
+
+from app.errors import FolderError
+from app.i18n import _
 
 APP_NAME = "cotrain-contributor"
 
@@ -65,9 +69,26 @@ class Folders:
         return self.data / "checkpoints" / run_id
 
     def create(self) -> None:
-        """Make every folder that is missing, mode 0700."""
+        """Make every folder that is missing, mode 0700.
+
+        Raises `FolderError` for one that can't be made or written to.
+        """
         for folder in (self.data, self.logs, self.cache, self.data / "identities"):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                writable = os.access(folder, os.W_OK)
+            except OSError as error:
+                raise _unusable(folder, error.strerror or str(error)) from error
+            if not writable:
+                raise _unusable(folder, os.strerror(errno.EACCES))
+
+
+def _unusable(folder: Path, reason: str) -> FolderError:
+    return FolderError(
+        _("this folder can't be used: {reason}.").format(reason=reason),
+        field=str(folder),
+        remedy=_("Make it writable, or choose another one with --data-dir."),
+    )
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:

@@ -226,6 +226,9 @@ class Trainer:
             case protocol.Ack(id=number):
                 if (waiting := self._acks.pop(number, None)) and not waiting.done():
                     waiting.set_result(None)
+            case protocol.Hello(version=version) if version != protocol.VERSION:
+                self._reason, self._problem = EndReason.FAILED, _other_version()
+                self.kill()
             case protocol.Ended(reason=reason):
                 self._reason = reason
             case protocol.Problem():
@@ -242,6 +245,13 @@ class Trainer:
                 waiting.set_exception(TrainerError(_("The trainer ended before it answered.")))
                 waiting.exception()  # asked for here, so that nobody has to
         self._acks.clear()
+
+
+def _other_version() -> protocol.Problem:
+    return protocol.Problem(
+        message=_("the trainer is of another version: the app was updated while it ran."),
+        remedy=_("Close the app and start it again."),
+    )
 
 
 async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:

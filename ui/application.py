@@ -10,12 +10,12 @@ import time
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QLibraryInfo, QTranslator
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QMessageBox
 from qasync import QEventLoop
 
 from app import i18n, logs, settings
 from app.cli import Arguments
-from app.errors import SettingsError
+from app.errors import FolderError, SettingsError
 from app.paths import RESOURCES, Folders
 from app.session import Session
 from app.settings import Settings
@@ -42,8 +42,13 @@ def run(arguments: Arguments) -> int:
     folders = Folders.under(arguments.data_dir) if arguments.data_dir else Folders.default()
     chosen, wrong = load_settings(folders, arguments)
     language = i18n.install(chosen.language, RESOURCES / "translations")
-    logging_ = logs.start(folders.logs, debug=chosen.debug)
     application = make_application(language)
+    try:
+        folders.create()
+    except FolderError as error:
+        QMessageBox.critical(None, texts.PRODUCT, error.text)
+        return 1
+    logging_ = logs.start(folders.logs, debug=chosen.debug)
     session = Session(settings=chosen, folders=folders)
     try:
         with asyncio.Runner(loop_factory=lambda: QEventLoop(application)) as runner:

@@ -1,6 +1,7 @@
 """Put a training run together from its order, and take it apart again."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -39,6 +40,8 @@ from app.trainer.strategy import GradientAveraging
 log = logging.getLogger(__name__)
 
 Send = Callable[[Report], None]
+
+LEAVE_SECONDS = 10.0
 
 AUTO_MICRO_BATCH = {"cpu": 8}
 AUTO_MICRO_BATCH_GPU = 32
@@ -99,7 +102,17 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
             )
     finally:
         batches.close()
-        strategy.close()
+        _leave(strategy)
+
+
+def _leave(strategy: GradientAveraging) -> None:
+    """Say goodbye, but don't wait for ever: hivemind may wait for a round that nobody ends. The
+    process is about to end, and what is left of it then is killed."""
+    leaving = threading.Thread(target=strategy.close, name="leaving", daemon=True)
+    leaving.start()
+    leaving.join(LEAVE_SECONDS)
+    if leaving.is_alive():
+        log.warning("leaving the run took more than %.0f s", LEAVE_SECONDS)
 
 
 def _ready(

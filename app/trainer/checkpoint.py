@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 KEPT = 2
 """The newest checkpoints that stay: one more than needed, in case the newest is damaged."""
 
+_UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, TypeError, AttributeError)
+"""What torch raises for a damaged file, and we for one of another layout."""
+
 MOST_TIME_SAVING = 0.02
 """Share of the time that may go into checkpoints."""
 
@@ -60,13 +63,15 @@ class CheckpointFolder:
         for path in self._newest_first():
             try:
                 content = torch.load(path, map_location="cpu", weights_only=True)
-            except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+                found = content.pop("model_fingerprint", None)
+                checkpoint = Checkpoint(**content)
+            except _UNREADABLE as error:
                 log.warning("checkpoint %s can't be read and is passed over: %s", path, error)
                 continue
-            if content.pop("model_fingerprint", None) != self._model:
+            if found != self._model:
                 log.warning("checkpoint %s is of another model and is passed over", path)
                 continue
-            return Checkpoint(**content)
+            return checkpoint
         return None
 
     def _newest_first(self) -> list[Path]:
@@ -75,8 +80,13 @@ class CheckpointFolder:
 
 
 def _fingerprint(spec: SwarmSpec) -> str:
-    model = spec.model.model_dump(mode="json")
-    return hashlib.sha256(json.dumps(model, sort_keys=True).encode()).hexdigest()
+    """Of all that decides which tensors there are, and what they mean."""
+    parts = {
+        "model": spec.model.model_dump(mode="json"),
+        "tokenizer": spec.data.tokenizer.model_dump(mode="json"),
+        "optimizer": spec.training.optimizer.name,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 class Restorable(Protocol):

@@ -1,5 +1,6 @@
 """The trainer process: claim stdio, read the order, run it, say how it ended."""
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -7,6 +8,7 @@ import resource
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from app import logs, protocol
 from app.errors import UserFacingError
@@ -15,8 +17,8 @@ from app.trainer.control import Control
 
 log = logging.getLogger(__name__)
 
-NICENESS = 10
-"""The window and whatever the volunteer does come first, always."""
+NICENESS = 19
+"""The window and whatever the volunteer does come first, always. Other guests take this one too."""
 
 Send = Callable[[Report], None]
 
@@ -25,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run as the trainer; ``--devices`` only tells what torch can train on."""
     reports, commands = _claim_stdio()
     send = _sender(reports)
-    os.nice(NICENESS)
+    step_back()
     logs.start_in_child(debug="--debug" in arguments)
     # WORKAROUND (hivemind 1.1.12): its processes leave tasks behind whenever they end.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
@@ -40,6 +42,15 @@ def main(arguments: Sequence[str]) -> int:
     sys.stderr.flush()
     # Not sys.exit: hivemind leaves threads behind that would keep the interpreter waiting.
     os._exit(1 if reason is EndReason.FAILED else 0)
+
+
+def step_back() -> None:
+    """Lower our priority, and that of the processes we start."""
+    os.nice(NICENESS)
+    # Linux shares the cores among sessions first, and we lead one: niceness alone counts only
+    # against the other processes of our own session, not against the window.
+    with contextlib.suppress(OSError):  # another system, or a kernel without groups
+        Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
 
 
 def _claim_stdio() -> tuple[int, int]:

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from app.protocol import PhaseChanged, Problem, Progress, Report, TrainerPhase
 from app.trainer.control import Control
@@ -90,6 +91,8 @@ class Reporter(threading.Thread):
 
     def _progress(self) -> Progress:
         reading = self.meter.read()
+        if self._control.resting:
+            reading = replace(reading, samples_per_second=None, tokens_per_second=None)
         swarm = self._strategy.progress()
         return Progress(
             step=reading.step,

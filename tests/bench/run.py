@@ -164,13 +164,14 @@ def samples_per_second(kind: str) -> float:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        start_new_session=True,  # as the app starts its trainer
     ).stdout
     return float(output.splitlines()[-1])
 
 
 def trainer() -> None:
     """Samples per second of the trainer against bare loops, in turn."""
-    runs = [{kind: samples_per_second(kind) for kind in KINDS} for _ in range(5)]
+    runs = [{kind: samples_per_second(kind) for kind in KINDS} for _ in range(3)]
     rates = {kind: statistics.median(run[kind] for run in runs) for kind in KINDS}
     to_torch = statistics.median(run["trainer"] / run["torch"] for run in runs)
     to_hivemind = statistics.median(run["trainer"] / run["hivemind"] for run in runs)

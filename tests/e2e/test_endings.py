@@ -13,7 +13,8 @@ pytestmark = pytest.mark.e2e
 async def test_sigterm_ends_it_cleanly(start_app: StartApp) -> None:
     app = await start_app(spec=tiny_spec())
     await app.trains(epoch=1)
-    assert await app.stop(signal.SIGTERM) == 0
+    async with asyncio.timeout(10):
+        assert await app.stop(signal.SIGTERM) == 0
     assert running_parts() == []
     assert list((app.folder / "checkpoints" / "tiny" / "trainer").glob("epoch-*.pt"))
     assert "Traceback" not in app.errors

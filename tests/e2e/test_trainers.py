@@ -151,6 +151,7 @@ async def test_pause_and_resume_are_acknowledged_and_true(hire: Callable[[], Wor
     await worker.until(lambda: len(worker.all(protocol.Progress)) >= said + 3)
     steps = {each.step for each in worker.all(protocol.Progress)[said + 1 :]}
     assert len(steps) == 1  # it still reports, but computes nothing
+    assert worker.all(protocol.Progress)[-1].samples_per_second is None
     await worker.trainer.command(protocol.Resume)
     await worker.until(lambda: worker.all(protocol.Progress)[-1].step > max(steps))
     assert worker.all(protocol.PhaseChanged)[-1].phase is TrainerPhase.TRAINING

@@ -5,6 +5,7 @@ import gettext
 import io
 import json
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -35,11 +36,6 @@ PROBLEM = Problem(message="is wrong.", field="seed", remedy="Mend it.")
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-class ClosedPipe(io.StringIO):
-    def write(self, _text: str) -> int:
-        raise BrokenPipeError
 
 
 # --- as JSON -------------------------------------------------------------------------------------
@@ -185,10 +181,13 @@ def test_problem_that_comes_back_is_said_again(capsys: pytest.CaptureFixture[str
 
 
 def test_when_nobody_reads_we_are_asked_to_end() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _frame: heard.append(number))
     try:
-        Display(ClosedPipe()).show(TRAINING)
+        with os.fdopen(writer, "w") as stream:  # nothing is left to be flushed at its end
+            Display(stream).show(TRAINING)
     finally:
         signal.signal(signal.SIGTERM, before)
     assert heard == [signal.SIGTERM]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.errors import FolderError
 from app.paths import Folders, write_atomically
 
 
@@ -42,6 +43,19 @@ def test_create_makes_folders_for_the_owner_alone(tmp_path: Path) -> None:
     folders.create()
     made = (folders.data, folders.logs, folders.cache, folders.identity_file("app").parent)
     assert {mode_of(each) for each in made} == {0o700}
+
+
+@pytest.mark.parametrize("place", ["file/below", "locked"])
+def test_a_folder_that_cannot_be_used_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "file").touch()
+    # root may write everywhere, whatever the mode
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(FolderError) as caught:
+        Folders.under(tmp_path / place).create()
+    assert caught.value.field == str(tmp_path / place)
+    assert "--data-dir" in caught.value.remedy
 
 
 def test_written_file_is_the_owners_alone(tmp_path: Path) -> None:
