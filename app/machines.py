@@ -70,6 +70,7 @@ class Machines:
         self._probe = probe or SystemProbe()
         self._board: Board | None = None
         self._inspector = Inspector("")
+        self._run_id = ""
         self._publishing = asyncio.Lock()
         self._shown_on: Any = None  # the node on which our record lies
         self._left_on: Any = None  # the node on which we have said goodbye
@@ -83,25 +84,20 @@ class Machines:
 
     def open(self) -> None:
         """Begin to publish, and to read when someone looks."""
-        self._background.start(self._publish_always())
-        self._background.start(self._read_always())
+        self._publishes = self._background.start(self._publish_always())
+        self._reads = self._background.start(self._read_always())
 
     async def leave(self) -> None:
         """Tell the swarm that this machine leaves it, before it does. A courtesy: without it the
         machine goes silent."""
-        async with self._publishing:
-            shown, self._shown_on = self._shown_on, None
-            self._left_on = self._node()
-            if shown is not None and shown is self._left_on:
-                await self._say_goodbye()
-        self._board = None
-
-    async def _say_goodbye(self) -> None:
+        self._left_on = self._node()
         try:
-            async with asyncio.timeout(GOODBYE_SECONDS):
-                await self._publish(leaving=True)
+            async with asyncio.timeout(GOODBYE_SECONDS), self._publishing:
+                if self._left_on is not None and self._shown_on is self._left_on:
+                    await self._publish(leaving=True)
         except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
             log.info("the swarm doesn't know that this machine leaves: %r", error)
+        self._board = self._shown_on = None
 
     async def close(self) -> None:
         """End both loops. May be called twice."""
@@ -129,14 +125,16 @@ class Machines:
             await self.leave()
 
     def _current_board(self) -> Board | None:
-        """The board of the swarm that we are in now; its machines are others than before."""
+        """The board of the swarm that we are in now."""
         node, swarm = self._node(), self._state().swarm
         if node is None or swarm is None:
             return None
+        if self._run_id != swarm.run_id:  # its machines are others
+            self._run_id = swarm.run_id
+            self.fleet.clear()
+            self._inspector = Inspector(swarm.run_id)
+            self._board = None
         if self._board is None or self._board.node is not node:
-            if self._board is None or self._board.run_id != swarm.run_id:
-                self.fleet.clear()
-                self._inspector = Inspector(swarm.run_id)
             self._board = Board(node, swarm.run_id)
         return self._board
 

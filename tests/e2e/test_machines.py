@@ -202,6 +202,9 @@ async def test_machine_shows_itself_and_says_goodbye(
         assert len(ours.fleet) == 0  # nobody looks there
         await ours.set_publishing(False)
         await until(lambda: admin.fleet.machines(time.time())[0].record.state == records.LEFT)
+        await ours.set_publishing(True)
+        await until(lambda: admin.fleet.machines(time.time())[0].trains)
+        assert len(admin.fleet) == 1
     finally:
         stop_watching()
         for machines in (ours, admin):

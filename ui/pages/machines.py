@@ -137,7 +137,8 @@ class MachinesPage(QWidget):
     def refresh(self) -> None:
         """Show the machines as they are now."""
         self._refreshed, self._count = time.monotonic(), len(self._machines.fleet)
-        machines = self._machines.fleet.machines(time.time())
+        inside = self._session_model.state.swarm is not None
+        machines = self._machines.fleet.machines(time.time()) if inside else []
         self._show_labs(labs(machines))
         self.model.show_rows(machines)
         self.totals.show_totals(totals(machines))
