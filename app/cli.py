@@ -52,6 +52,9 @@ _OVERRIDES = (
     "report_interval",
     "backend_url",
     "debug",
+    "publish_machine",
+    "alias",
+    "lab",
 )
 
 
@@ -82,6 +85,14 @@ def _parser() -> argparse.ArgumentParser:
         "--report-interval", type=int, metavar="SECONDS", help="how often contributions are closed"
     )
     group.add_argument("--backend-url", metavar="URL", help="the CoTrain backend to report to")
+    group.add_argument("--alias", metavar="NAME", help="what the swarm calls this machine")
+    group.add_argument("--lab", metavar="NAME", help="the lab that it belongs to")
+    group.add_argument(
+        "--publish-machine",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="show this machine's figures to the swarm, or don't",
+    )
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
     commands = parser.add_subparsers(title="commands", metavar="")
     verify = commands.add_parser("verify", help="check the signatures of exported contributions")

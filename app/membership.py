@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.errors import UserFacingError
 from app.network import free_port
@@ -54,6 +54,11 @@ class Membership:
         """In the swarm, as far as we know."""
         return self._peer.joined
 
+    @property
+    def node(self) -> Any:
+        """Our node in the swarm's DHT, None outside of one."""
+        return self._peer.node
+
     async def join(self, spec: "SwarmSpec") -> bool:
         """Enter a swarm. Raises `JoinError`; False when `leave` came in between."""
         self.spec = spec
@@ -94,7 +99,8 @@ class Membership:
         """Look at the swarm every other second."""
         while True:
             try:
-                self._dispatch(PeersListed(peers=await self._peer.peers()))
+                peers = await self._peer.peers()
+                self._dispatch(PeersListed(peers=peers, dht_nodes=self._peer.dht_nodes))
                 self._dispatch(RunObserved(run=await self._peer.observe()))
             except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
                 log.warning("can't read the swarm's records: %r", error)

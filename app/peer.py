@@ -7,12 +7,14 @@ train. hivemind is imported on first use, in a thread, since it pulls in torch.
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.errors import JoinError
+from app.latency import Latencies
 from app.state import PeerInfo, Run
 
 if TYPE_CHECKING:
@@ -58,6 +60,12 @@ class EmbeddedPeer:
         self._node: Any = None
         self._run_id = ""
         self._swarm: Any = None
+        self._latencies = Latencies(self._ping)
+
+    @property
+    def node(self) -> Any:
+        """The `DHTNode` that we are, None outside of a swarm."""
+        return self._node
 
     @property
     def joined(self) -> bool:
@@ -110,6 +118,7 @@ class EmbeddedPeer:
     async def leave(self) -> None:
         """Leave the swarm; nothing happens when we are in none."""
         node, self._node = self._node, None
+        await self._latencies.close()
         if node is None:
             return
         with contextlib.suppress(TimeoutError):
@@ -118,13 +127,34 @@ class EmbeddedPeer:
     async def peers(self) -> tuple[PeerInfo, ...]:
         """Who we are connected to."""
         listed = await asyncio.wait_for(self._node.p2p.list_peers(), READ_SECONDS)
-        return tuple(
-            PeerInfo(
-                peer_id=peer.peer_id.to_base58(),
-                address=str(peer.addrs[0]) if peer.addrs else "",
-            )
-            for peer in listed
+        now = time.time()
+        found = tuple(self._peer_info(peer, now) for peer in listed)
+        self._latencies.look(peer.peer_id for peer in found)
+        return found
+
+    def _peer_info(self, peer: Any, now: float) -> PeerInfo:
+        peer_id = peer.peer_id.to_base58()
+        address = str(peer.addrs[0]) if peer.addrs else ""
+        return PeerInfo(
+            peer_id=peer_id,
+            address=address,
+            last_seen=now,
+            relayed="/p2p-circuit" in address,
+            latency=self._latencies.of(peer_id),
         )
+
+    @property
+    def dht_nodes(self) -> int:
+        """How many nodes of the DHT we know to ask."""
+        return len(self._node.protocol.routing_table.uid_to_peer_id)
+
+    async def _ping(self, peer_id: str) -> bool:
+        from hivemind.p2p import PeerID
+
+        node = self._node
+        if node is None:
+            return False
+        return await node.protocol.call_ping(PeerID.from_base58(peer_id)) is not None
 
     async def observe(self) -> Run | None:
         """The run's training as its records in the DHT tell; None when nobody trains."""
@@ -138,7 +168,8 @@ class EmbeddedPeer:
         return Run(
             epoch=summary.epoch,
             samples=summary.samples,
-            trainers=summary.trainers,
+            trainers=len(summary.trainers),
+            trainer_ids=frozenset(summary.trainers),
             samples_per_second=summary.samples_per_second,
             loss=summary.loss,
         )

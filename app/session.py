@@ -14,6 +14,7 @@ from app.errors import BusyError, TrainerError
 from app.history import History
 from app.i18n import _
 from app.instance import Instance
+from app.machines import Machines
 from app.membership import Membership
 from app.paths import Folders
 from app.peer import load_hivemind
@@ -53,6 +54,13 @@ class Session:
         self._listeners: list[Listener] = []
         self._instance = Instance(folders)
         self._membership = Membership(settings=settings, folders=folders, dispatch=self.dispatch)
+        self.machines = Machines(
+            settings=settings,
+            key_file=folders.machine_key_file,
+            history=self.history,
+            node=lambda: self._membership.node,
+            state=lambda: self.state,
+        )
         self._training = Training(
             settings=settings,
             folders=folders,
@@ -104,12 +112,15 @@ class Session:
         gc.collect()
         gc.freeze()
         log.info("hivemind is loaded", extra={"monotonic": time.monotonic()})
+        self.machines.open()
 
     async def close(self) -> None:
         """End everything that was started, in order. May be called twice."""
         await self.stop_training(grace=CLOSE_SECONDS)
+        await self.machines.leave()
         await self._membership.leave()
         await self.contributions.close()
+        await self.machines.close()
         await self._background.close()
         await self._instance.release()
 
@@ -150,6 +161,7 @@ class Session:
         """Stop training and leave the swarm; nothing happens outside of one."""
         async with self._leaving:  # one after the other: the second must not undo what follows
             await self.stop_training()
+            await self.machines.leave()
             await self._membership.leave()
 
     # --- training

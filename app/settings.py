@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     backend_url: of the CoTrain backend, without ``/api/v1``. Nothing is sent there before somebody
     signs in.
     debug: log in detail, and measure how long the loop stalls.
+    publish_machine: let the swarm see this machine's figures, under ``alias`` (a made-up name
+    unless set; the host's name is never used) and ``lab``, by which an admin finds the machines.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -50,6 +52,9 @@ class Settings(BaseSettings):
     report_interval: int = Field(60, validation_alias="COTRAIN_REPORT_INTERVAL", ge=10, le=86400)
     backend_url: str = Field("http://backend:3001", validation_alias="BACKEND_URL")
     debug: bool = Field(False, validation_alias="DEBUG")
+    publish_machine: bool = Field(True, validation_alias="COTRAIN_PUBLISH_MACHINE")
+    alias: str = Field("", validation_alias="COTRAIN_ALIAS", max_length=40)
+    lab: str = Field("", validation_alias="COTRAIN_LAB", max_length=40)
 
     @field_validator("initial_peers", mode="before")
     @classmethod

@@ -56,21 +56,27 @@ class Swarm:
 
 @dataclass(frozen=True, kw_only=True)
 class PeerInfo:
-    """A peer that the embedded node is connected to."""
+    """A peer that the embedded node is connected to. last_seen: when we last saw that it is,
+    seconds since the epoch. relayed: by way of another peer. latency: seconds there and back,
+    None where not measured, or where the peer is no node of the DHT and so can't be asked."""
 
     peer_id: str
     address: str
+    last_seen: float = 0.0
+    relayed: bool = False
+    latency: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """The swarm's training. samples: gathered for the epoch under way; trainers: peers that
-    train; samples_per_second: all of them together; loss: mean cross-entropy per token over
-    them; eta: seconds until the target batch is full. None where not known."""
+    train, trainer_ids: which; samples_per_second: all of them together; loss: mean cross-entropy
+    per token over them; eta: seconds until the target batch is full. None where not known."""
 
     epoch: int = 0
     samples: int = 0
     trainers: int = 0
+    trainer_ids: frozenset[str] = frozenset()
     samples_per_second: float | None = None
     loss: float | None = None
     eta: float | None = None
@@ -88,9 +94,11 @@ class Round:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """Our own trainer. loss: cross-entropy per token; epoch_samples: ours in this epoch."""
+    """Our own trainer. peer_id: of its peer; loss: cross-entropy per token; epoch_samples: ours
+    in this epoch."""
 
     device: str
+    peer_id: str = ""
     device_name: str = ""
     precision: str = ""
     parameters: int | None = None
@@ -114,7 +122,8 @@ class ContributorState:
     """Everything that a front end shows, apart from the charts' history and the log.
 
     step_of_preparation: what PREPARING is about just now. devices: empty until probed, which
-    `devices_known` tells apart from "none". device: id of the chosen one. restart_at: when a
+    `devices_known` tells apart from "none". device: id of the chosen one. dht_nodes: that the
+    embedded peer knows to ask, connected or not. restart_at: when a
     trainer that ended unexpectedly is started again, seconds since the epoch. completed: the
     run's stop condition was reached.
     """
@@ -126,6 +135,7 @@ class ContributorState:
     peer_id: str = ""
     addresses: tuple[str, ...] = ()
     peers: tuple[PeerInfo, ...] = ()
+    dht_nodes: int = 0
     run: Run | None = None
     training: Training | None = None
     devices: tuple[Device, ...] = ()
@@ -167,9 +177,10 @@ class Left:
 
 @dataclass(frozen=True, kw_only=True)
 class PeersListed:
-    """The embedded peer looked who it is connected to."""
+    """The embedded peer looked who it is connected to. dht_nodes: in its routing table."""
 
     peers: tuple[PeerInfo, ...]
+    dht_nodes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,8 +268,8 @@ def after(state: ContributorState, event: Event) -> ContributorState:
             return ContributorState(
                 devices=state.devices, devices_known=state.devices_known, device=state.device
             )
-        case PeersListed(peers=peers):
-            return replace(state, peers=peers)
+        case PeersListed(peers=peers, dht_nodes=dht_nodes):
+            return replace(state, peers=peers, dht_nodes=dht_nodes)
         case RunObserved(run=run):
             return replace(state, run=_observed(state, run))
         case protocol.Devices(devices=devices):
@@ -305,6 +316,7 @@ def _after_report(state: ContributorState, own: Training, event: Event) -> Contr
         case protocol.Ready():
             own = replace(
                 own,
+                peer_id=event.peer_id,
                 device_name=event.device_name,
                 precision=event.precision,
                 parameters=event.parameters,
@@ -380,5 +392,10 @@ def _run_of(run: Run | None, progress: protocol.Progress) -> Run:
 def _observed(state: ContributorState, run: Run | None) -> Run | None:
     reporting = state.phase in (Phase.TRAINING, Phase.AVERAGING) and state.run is not None
     if run is not None and reporting and state.run is not None:
-        return replace(state.run, loss=run.loss, samples_per_second=run.samples_per_second)
+        return replace(
+            state.run,
+            loss=run.loss,
+            samples_per_second=run.samples_per_second,
+            trainer_ids=run.trainer_ids,
+        )
     return run

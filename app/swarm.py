@@ -10,14 +10,18 @@ The records are Hivemind's own. ``{run_id}_progress`` is `hivemind.Optimizer`'s;
 import logging
 import math
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from hivemind.dht.crypto import RSASignatureValidator
+from hivemind.dht.protocol import DHTProtocol
+from hivemind.dht.routing import DHTID
 from hivemind.dht.schema import BytesWithPublicKey, SchemaValidator
-from hivemind.dht.validation import RecordValidatorBase
+from hivemind.dht.validation import DHTRecord, RecordValidatorBase
 from hivemind.optim.progress_tracker import TrainingProgressSchema
 from hivemind.p2p import PeerID
 from hivemind.p2p.p2p_daemon import P2P
@@ -25,6 +29,9 @@ from hivemind.proto import crypto_pb2
 from hivemind.utils.crypto import RSAPrivateKey
 from hivemind.utils.logging import use_hivemind_log_handler
 from pydantic.v1 import BaseModel, StrictFloat, confloat, conint
+from typing_extensions import override
+
+from app import records
 
 use_hivemind_log_handler("nowhere")  # its records go to the root logger, as everybody's
 
@@ -68,6 +75,41 @@ class MetricSchema(BaseModel):
     """The record under ``{run_id}_metrics``: one entry a trainer, signed by it."""
 
     metrics: dict[BytesWithPublicKey, LocalMetrics]  # type: ignore[valid-type]
+
+
+class MachineRecordValidator(RecordValidatorBase):
+    """Lets a machine's record in only under that machine's own key, sound and for its own life:
+    nobody overwrites another's, and an old one doesn't come back. Other keys are not looked at."""
+
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
+        keys = (records.shard_key(run_id, shard) for shard in range(records.SHARDS))
+        self._keys = frozenset(DHTID.generate(key).to_bytes() for key in keys)
+
+    @override
+    def validate(self, record: DHTRecord) -> bool:
+        if record.key not in self._keys:
+            return True
+        try:
+            public_key = DHTProtocol.serializer.loads(record.subkey)
+            sealed = DHTProtocol.serializer.loads(record.value)
+        except Exception:  # noqa: BLE001  whatever msgpack raises at bytes from anybody
+            return False
+        if not isinstance(public_key, str) or not isinstance(sealed, bytes):
+            return False
+        found = records.unseal(
+            sealed,
+            public_key=public_key,
+            run_id=self._run_id,
+            expiration=record.expiration_time,
+            now=time.time(),
+        )
+        return isinstance(found, records.MachineRecord)
+
+    @property
+    @override
+    def priority(self) -> int:
+        return 20  # before the RSA validator, which would cut what looks like its signature
 
 
 @dataclass(frozen=True)
@@ -122,6 +164,7 @@ def validators(run_id: str, key: RSAPrivateKey) -> list[RecordValidatorBase]:
         SchemaValidator(TrainingProgressSchema, prefix=run_id),
         SchemaValidator(MetricSchema, prefix=run_id),
         RSASignatureValidator(key),
+        MachineRecordValidator(run_id),
     ]
 
 
@@ -137,11 +180,11 @@ def metrics_key(run_id: str) -> str:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """All trainers' records taken together; None where not known."""
+    """All trainers' records taken together; None where not known. trainers: their peer ids."""
 
     epoch: int
     samples: int
-    trainers: int
+    trainers: tuple[str, ...]
     samples_per_second: float
     loss: float | None
 
@@ -161,10 +204,15 @@ def summarize(
     return RunSummary(
         epoch=epoch,
         samples=sum(e["samples_accumulated"] for e in entries if e["epoch"] == epoch),
-        trainers=len(entries),
+        trainers=tuple(_base58(entry["peer_id"]) for entry in entries),
         samples_per_second=sum(e["samples_per_second"] for e in entries),
         loss=_mean_loss([entry.value for entry in (metrics or {}).values()]),
     )
+
+
+@lru_cache(maxsize=10_000)
+def _base58(peer_id: bytes) -> str:
+    return PeerID(peer_id).to_base58()
 
 
 def _mean_loss(entries: list[dict[str, Any]]) -> float | None:

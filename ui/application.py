@@ -21,7 +21,7 @@ from app.session import Session
 from app.settings import Settings
 from ui import texts
 from ui.actions import Actions
-from ui.main_window import MainWindow
+from ui.main_window import MainWindow, import_pages
 from ui.session_model import SessionModel
 from ui.theme import Theme
 
@@ -156,6 +156,7 @@ async def _open(session: Session, model: SessionModel, opened: "asyncio.Future[N
     """Open the session; actions that wait for it hear how that went."""
     try:
         await session.open()
+        await asyncio.to_thread(import_pages)
     except Exception as error:  # noqa: BLE001  the boundary of a task
         opened.set_exception(error)
         opened.exception()  # looked at, even if no action waits for it

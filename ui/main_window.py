@@ -1,6 +1,7 @@
 """The window: navigation, pages, menus. It holds no business of its own."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent
@@ -18,7 +19,12 @@ from ui.pages.overview import Overview
 from ui.preferences import Preferences
 from ui.session_model import SessionModel
 from ui.theme import Theme
+from ui.widgets.late import Late
 from ui.widgets.sidebar import Page, Sidebar
+
+if TYPE_CHECKING:
+    from ui.pages.machines import MachinesPage
+    from ui.pages.swarm import SwarmPage
 
 
 class MainWindow(QMainWindow):
@@ -38,8 +44,12 @@ class MainWindow(QMainWindow):
         self._may_close = False
         self.overview = Overview(model, actions, theme)
         self.log = LogPage(ring, actions, theme)
+        self.swarm = Late(lambda: _swarm_page(model, theme))
+        self.machines = Late(lambda: _machines_page(model, theme))
         self.pages = (
             Page(title=_("Overview"), icon="overview", widget=self.overview),
+            Page(title=_("Swarm"), icon="swarm", widget=self.swarm),
+            Page(title=_("Machines"), icon="machines", widget=self.machines),
             Page(title=_("Log"), icon="log", widget=self.log),
         )
         self.sidebar = Sidebar(self.pages, theme)
@@ -119,3 +129,21 @@ class MainWindow(QMainWindow):
         self._may_close = True
         self.log.close_log()
         self.close()
+
+
+def import_pages() -> None:
+    """Import what the late pages are made of, in a thread, so that they open without a stall."""
+    import ui.pages.machines
+    import ui.pages.swarm  # noqa: F401
+
+
+def _swarm_page(model: SessionModel, theme: Theme) -> "SwarmPage":
+    from ui.pages.swarm import SwarmPage
+
+    return SwarmPage(model, theme)
+
+
+def _machines_page(model: SessionModel, theme: Theme) -> "MachinesPage":
+    from ui.pages.machines import MachinesPage
+
+    return MachinesPage(model, theme)

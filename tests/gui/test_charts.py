@@ -115,13 +115,13 @@ def test_nothing_is_drawn_while_hidden(bench: Bench, monkeypatch: pytest.MonkeyP
     charts = bench.window.overview.charts
     assert charts._timer.isActive()
     assert charts._timer.interval() >= 500
-    bench.window.open_page(1)
+    bench.open("Log")
     assert not charts._timer.isActive()
     drawn: list[object] = []
     monkeypatch.setattr(charts.loss, "draw", lambda *args: drawn.append(args))
     charts.redraw()
     assert drawn == []
-    bench.window.open_page(0)
+    bench.open("Overview")
     assert drawn
 
 

@@ -38,7 +38,7 @@ def name_of(widget: QWidget) -> str:
     return interface.text(QAccessible.Text.Name)
 
 
-@pytest.mark.parametrize("page", [0, 1])
+@pytest.mark.parametrize("page", [0, 1, 2, 3])
 @pytest.mark.parametrize("events", [DEVICES, (*TRAINING, PROBLEM)])
 def test_every_control_is_reached_by_tab_and_has_a_name(
     bench: Bench, events: tuple[Event, ...], page: int
@@ -99,7 +99,7 @@ def test_nothing_is_clipped(
     bench = make_bench()
     bench.window.resize(*size)
     bench.dispatch(*events)
-    for page in (0, 1):
+    for page in range(len(bench.window.pages)):
         bench.window.open_page(page)
         QApplication.processEvents()
         assert clipped(bench.window) == []
@@ -165,7 +165,7 @@ def test_the_language_is_kept_for_the_next_start(bench: Bench) -> None:
 
 
 def test_pages_are_opened_by_keyboard_and_sidebar(bench: Bench, qtbot: QtBot) -> None:
-    assert find_action(bench, "Log").shortcut().toString() == "Ctrl+2"
+    assert find_action(bench, "Log").shortcut().toString() == "Ctrl+4"
     find_action(bench, "Log").trigger()
     assert bench.window.log.isVisible()
     qtbot.mouseClick(bench.window.sidebar._group.button(0), Qt.MouseButton.LeftButton)

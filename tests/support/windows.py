@@ -108,6 +108,11 @@ class Bench:
             self.session.dispatch(event)
         self.model.changed.emit(self.session.state)
 
+    def open(self, title: str) -> None:
+        """Open a page by its title, as it is in English."""
+        titles = [page.title for page in self.window.pages]
+        self.window.open_page(titles.index(title))
+
     def fill_history(self, seconds: int = 300, gap: range = range(0)) -> None:
         """Curves as a training makes them, ``gap`` left out of ours."""
         now, history = time.time(), self.session.history

@@ -40,6 +40,10 @@ OVERRIDES = [
     (["--report-interval", "30"], {"report_interval": 30}),
     (["--backend-url", "https://b.example"], {"backend_url": "https://b.example"}),
     (["--debug"], {"debug": True}),
+    (["--publish-machine"], {"publish_machine": True}),
+    (["--no-publish-machine"], {"publish_machine": False}),
+    (["--alias", "lab-01"], {"alias": "lab-01"}),
+    (["--lab", "vision-lab"], {"lab": "vision-lab"}),
 ]
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import protocol
-from app.history import BUCKETS, RESOLUTIONS, History, Series
-from app.state import Left, Run, RunObserved
+from app.history import BUCKETS, GONE_SECONDS, RESOLUTIONS, ROUNDS, History, Series
+from app.state import JoinBegan, Left, PeerInfo, PeersListed, Run, RunObserved, Swarm
 
 
 def series(*points: tuple[float, float | None], resolutions: tuple[float, ...] = (1.0,)) -> Series:
@@ -170,3 +170,49 @@ def test_other_events_say_nothing(event: Any) -> None:
     history = History()
     history.record(event, now=5.0)
     assert not any(len(curve) for curve in vars(history).values())
+
+
+# --- rounds and peers ----------------------------------------------------------------------------
+
+
+def ended(epoch: int, samples: int = 10) -> protocol.RoundEnded:
+    return protocol.RoundEnded(epoch=epoch, peers=3, seconds=1.5, samples=samples, failure="")
+
+
+def test_rounds_are_kept_up_to_a_bound_and_all_are_counted() -> None:
+    history = History()
+    for epoch in range(ROUNDS + 5):
+        history.record(ended(epoch), now=float(epoch))
+    history.record(ended(999, samples=0), now=999.0)
+    assert len(history.rounds.last) == ROUNDS
+    assert (history.rounds.last[-1].epoch, history.rounds.last[-1].time) == (999, 999.0)
+    assert (history.rounds.count, history.rounds.samples) == (ROUNDS + 5, 10 * (ROUNDS + 5))
+
+
+def listed(now: float, *peer_ids: str) -> PeersListed:
+    return PeersListed(
+        peers=tuple(PeerInfo(peer_id=one, address="", last_seen=now) for one in peer_ids)
+    )
+
+
+def test_peer_that_left_is_kept_for_a_while() -> None:
+    history = History()
+    for now, peers in ((0.0, "ab"), (2.0, "a"), (4.0, "ac")):
+        history.record(listed(now, *peers), now)
+    assert set(history.peers.here) == {"a", "c"}
+    assert history.peers.gone["b"].last_seen == 0.0
+    history.record(listed(6.0, *"abc"), 6.0)
+    assert not history.peers.gone
+    history.record(listed(8.0, "a"), 8.0)
+    history.record(listed(9.0 + GONE_SECONDS, "a"), 9.0 + GONE_SECONDS)
+    assert not history.peers.gone
+
+
+def test_another_swarm_begins_anew() -> None:
+    history = History()
+    history.record(ended(1), 1.0)
+    history.record(listed(1.0, "a"), 1.0)
+    swarm = Swarm(run_id="x", title="", model_type="gpt2", dataset="", target_batch_size=1)
+    history.record(JoinBegan(swarm=swarm), 2.0)
+    assert not history.rounds.last
+    assert (history.rounds.count, history.rounds.samples, history.peers.here) == (0, 0, {})

@@ -153,12 +153,12 @@ BREACHES = [
     Breach("Rule 1: app never reaches ui or Qt", "app/headless.py", "import qasync"),
     Breach("Rule 1: nobody imports main", "ui/application.py", "import main"),
     Breach(
-        "Rule 2: only peer, machines, swarm and trainer import hivemind",
+        "Rule 2: only peer, board, swarm and trainer import hivemind",
         "app/session.py",
         "from hivemind.dht import DHT",
     ),
     Breach(
-        "Rule 2: only peer, machines, swarm and trainer import hivemind",
+        "Rule 2: only peer, board, swarm and trainer import hivemind",
         "ui/application.py",
         "import hivemind",
     ),
@@ -171,16 +171,16 @@ BREACHES = [
     Breach(
         "Rule 2: nobody but main imports trainer", "ui/application.py", "import app.trainer.process"
     ),
-    Breach(
-        "Rule 2: only peer, machines and trainer import swarm", "app/session.py", "import app.swarm"
-    ),
+    Breach("Rule 2: only peer and trainer import swarm", "app/session.py", "import app.swarm"),
     Breach(
         "Rule 3: trainer knows protocol, spec, swarm, errors, paths and logs",
         "app/trainer/loop.py",
         "from app.settings import Settings",
     ),
     Breach(
-        "Rule 3: swarm knows errors, paths, spec and logs", "app/swarm.py", "import app.protocol"
+        "Rule 3: swarm knows errors, paths, spec, records and logs",
+        "app/swarm.py",
+        "import app.protocol",
     ),
     Breach(
         "Rule 4: layers inside app, each module in its place", "app/state.py", "import app.session"

@@ -26,6 +26,9 @@ ENVIRONMENT = [
     ("threads", "COTRAIN_THREADS", "3", 3),
     ("theme", "COTRAIN_THEME", "dark", "dark"),
     ("language", "COTRAIN_LANGUAGE", "zh_CN", "zh_CN"),
+    ("publish_machine", "COTRAIN_PUBLISH_MACHINE", "false", False),
+    ("alias", "COTRAIN_ALIAS", "lab-01", "lab-01"),
+    ("lab", "COTRAIN_LAB", "vision-lab", "vision-lab"),
 ]
 
 

@@ -275,6 +275,7 @@ def test_ready_trainer_tells_what_it_is() -> None:
     own = training_after(READY)
     assert own == Training(
         device="cuda:0",
+        peer_id="QmTrainer",
         device_name="H100",
         precision="bf16",
         parameters=800_000,

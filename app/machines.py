@@ -1,0 +1,271 @@
+"""The machines of our swarm: we publish our record and, when someone looks, read all of them."""
+
+import asyncio
+import hashlib
+import logging
+import random
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+import app
+from app import records
+from app.background import Background
+from app.board import Board
+from app.errors import UserFacingError
+from app.fleet import Fleet
+from app.hardware import Probe, Reading, SystemProbe
+from app.history import History
+from app.records import LEFT, Findings, Inspector, MachineRecord
+from app.settings import Settings
+from app.state import ContributorState, Phase
+
+if TYPE_CHECKING:
+    from app.signing import MachineKey
+
+log = logging.getLogger(__name__)
+
+PUBLISH_SECONDS = 5.0
+READ_SECONDS = 5.0
+IDLE_READ_SECONDS = 60.0
+"""Between two readings while nobody looks, so that the curves go on."""
+
+GOODBYE_SECONDS = 2.0
+
+FIRST_REPLICAS = 2
+"""A shard is read from one of its holders, and from two the first time: one may be new itself."""
+
+
+class Machines:
+    """The machines of the swarm that we are in: publishes our record, and reads all of them once
+    someone has looked.
+
+    node: our `DHTNode`, None outside of a swarm. state: the newest one. publishing: whether this
+    machine is shown to the swarm. The loops run from `open` to `close`.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        key_file: Path,
+        history: History,
+        node: Callable[[], Any],
+        state: Callable[[], ContributorState],
+        probe: Probe | None = None,
+    ) -> None:
+        self.fleet = Fleet()
+        self.publishing = settings.publish_machine
+        self.alias = settings.alias
+        self._lab = settings.lab
+        self._key_file = key_file
+        self._key: MachineKey | None = None
+        self._history = history
+        self._node, self._state = node, state
+        self._probe = probe or SystemProbe()
+        self._board: Board | None = None
+        self._inspector = Inspector("")
+        self._run_id = ""
+        self._publishing = asyncio.Lock()
+        self._shown_on: Any = None  # the node on which our record lies
+        self._left_on: Any = None  # the node on which we have said goodbye
+        self._sequence = 0
+        self._began = time.monotonic()
+        self._watchers = 0
+        self._wanted, self._look = asyncio.Event(), asyncio.Event()
+        self._background = Background()
+
+    # --- life
+
+    def open(self) -> None:
+        """Begin to publish, and to read when someone looks."""
+        self._publishes = self._background.start(self._publish_always())
+        self._reads = self._background.start(self._read_always())
+
+    async def leave(self) -> None:
+        """Tell the swarm that this machine leaves it, before it does. A courtesy: without it the
+        machine goes silent."""
+        self._left_on = self._node()
+        try:
+            async with asyncio.timeout(GOODBYE_SECONDS), self._publishing:
+                if self._left_on is not None and self._shown_on is self._left_on:
+                    await self._publish(leaving=True)
+        except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
+            log.info("the swarm doesn't know that this machine leaves: %r", error)
+        self._board = self._shown_on = None
+
+    async def close(self) -> None:
+        """End both loops. May be called twice."""
+        await self._background.close()
+        await asyncio.to_thread(self._probe.close)
+
+    def watch(self) -> Callable[[], None]:
+        """Someone looks: read now and every few seconds, until the function returned is called.
+        Afterwards we still read now and then, so that the curves go on."""
+        self._watchers += 1
+        self._wanted.set()
+        self._look.set()
+
+        def stop() -> None:
+            self._watchers -= 1
+
+        return stop
+
+    async def set_publishing(self, publishing: bool) -> None:
+        """Show this machine to the swarm, or no longer, from now on."""
+        self.publishing = publishing
+        if publishing:
+            self._left_on = None
+        else:
+            await self.leave()
+
+    def _current_board(self) -> Board | None:
+        """The board of the swarm that we are in now."""
+        node, swarm = self._node(), self._state().swarm
+        if node is None or swarm is None:
+            return None
+        if self._run_id != swarm.run_id:  # its machines are others
+            self._run_id = swarm.run_id
+            self.fleet.clear()
+            self._inspector = Inspector(swarm.run_id)
+            self._board = None
+        if self._board is None or self._board.node is not node:
+            self._board = Board(node, swarm.run_id)
+        return self._board
+
+    # --- out
+
+    async def _publish_always(self) -> None:
+        while True:
+            # not all at the same moment
+            await asyncio.sleep(PUBLISH_SECONDS * random.uniform(0.9, 1.1))
+            try:
+                async with self._publishing:
+                    if self.publishing and self._node() is not self._left_on:
+                        await self._publish()
+            except UserFacingError as error:
+                log.warning("this machine isn't shown to the swarm: %s", error.text)
+                return
+            except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
+                log.debug("this machine's record wasn't published: %r", error)
+
+    async def _publish(self, *, leaving: bool = False) -> None:
+        board = self._current_board()
+        if board is None:
+            return
+        key = await self._load_key()
+        reading = await asyncio.to_thread(self._probe.read)
+        record = self._record(reading)
+        if leaving:
+            record = msgspec.structs.replace(record, state=LEFT)
+        sealed = await asyncio.to_thread(records.seal, record, key, board.run_id)
+        expiration = record.time + records.LIFE_SECONDS
+        taken = await board.publish(key.public_key, sealed, expiration)
+        if taken and not leaving:
+            self._shown_on = board.node
+
+    async def _load_key(self) -> "MachineKey":
+        if self._key is None:
+            from app.signing import MachineKey
+
+            self._key = await asyncio.to_thread(MachineKey.load_or_create, self._key_file)
+            self.alias = self.alias or _made_up_name(self._key.public_key)
+        return self._key
+
+    def _record(self, reading: Reading) -> MachineRecord:
+        now = time.time()
+        self._sequence = max(self._sequence + 1, int(now * 1000))
+        return record_of(
+            self._state(),
+            reading,
+            sequence=self._sequence,
+            time=now,
+            alias=self.alias,
+            lab=self._lab,
+            up_seconds=time.monotonic() - self._began,
+            samples=self._history.rounds.samples,
+            rounds=self._history.rounds.count,
+        )
+
+    # --- in
+
+    async def _read_always(self) -> None:
+        await self._wanted.wait()
+        while True:
+            self._look.clear()
+            try:
+                await self._read()
+            except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
+                log.debug("the machines can't be read: %r", error)
+            pause = READ_SECONDS if self._watchers else IDLE_READ_SECONDS
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), pause)
+
+    async def _read(self) -> None:
+        board = self._current_board()
+        if board is None:
+            return
+        replicas = 1 if len(self.fleet) else FIRST_REPLICAS
+        await board.read(self._inspector, self._take, replicas=replicas)
+        self.fleet.tidy(time.time())
+        self._inspector.tidy(time.time())
+
+    def _take(self, findings: Findings) -> None:
+        self.fleet.take(findings.records, time.time())
+        self.fleet.dropped.update(findings.dropped)
+
+
+def _made_up_name(public_key: str) -> str:
+    """An alias for a machine without one: it tells machines apart and says nothing of them."""
+    return f"machine-{hashlib.sha256(public_key.encode()).hexdigest()[:4]}"
+
+
+def record_of(state: ContributorState, reading: Reading, **fields: Any) -> MachineRecord:
+    """This machine's record. fields: those that neither state nor reading tell."""
+    own = state.training
+    device = own.device if own is not None else state.device
+    gpu = reading.gpu_of(device)
+    works = state.phase in (Phase.TRAINING, Phase.AVERAGING) and own is not None
+    told: dict[str, Any] = {
+        "app_version": app.__version__,
+        "state": state.phase.value,
+        "device": _device_name(state) or (gpu.name if gpu else ""),
+        "peer_ids": tuple(filter(None, (state.peer_id, own.peer_id if own else ""))),
+        "epoch": own.epoch if own else None,
+        "loss": own.loss if own else None,
+        "samples_per_second": own.samples_per_second if works and own else None,
+        "tokens_per_second": own.tokens_per_second if works and own else None,
+        "cpu_use": reading.cpu_use,
+        "memory": reading.memory,
+        "memory_used": reading.memory_used,
+        "last_error": _without_paths(state.problem.message) if state.problem else "",
+    }
+    if gpu is not None:
+        told |= {
+            "gpu_use": gpu.use,
+            "gpu_memory": gpu.memory,
+            "gpu_memory_used": gpu.memory_used,
+            "temperature": gpu.temperature,
+            "power": gpu.power,
+        }
+    return MachineRecord(**told | fields)
+
+
+def _device_name(state: ContributorState) -> str:
+    if state.training is not None and state.training.device_name:
+        return state.training.device_name
+    chosen = next((device for device in state.devices if device.id == state.device), None)
+    return chosen.name if chosen else ""
+
+
+_PATH = re.compile(r"(?<![\w:/])(?:~|[A-Za-z]:)?[/\\][^\s'\",;:)]+")
+
+
+def _without_paths(message: str) -> str:
+    """An error's text for everybody: a path would tell the user's name."""
+    return _PATH.sub("…", message)

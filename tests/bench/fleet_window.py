@@ -1,0 +1,131 @@
+"""The real window on a swarm of many machines:
+
+    python tests/bench/fleet_window.py SPEC_FILE MACHINES
+
+Joins, opens the machines' page, and prints as JSON how long it took until every machine was in
+the table, the longest gaps between two beats of the loop, memory, and what reading costs.
+"""
+
+import asyncio
+import gc
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "bench"), str(ROOT / "tests" / "support")]
+
+import psutil  # noqa: E402
+from crowd import count_bytes  # noqa: E402
+from qasync import QEventLoop  # noqa: E402
+
+from app import logs, settings, spec  # noqa: E402
+from app.paths import Folders  # noqa: E402
+from app.session import Session  # noqa: E402
+from ui import fleet_texts  # noqa: E402
+from ui.actions import Actions  # noqa: E402
+from ui.application import LateDemo, make_application  # noqa: E402
+from ui.main_window import MainWindow, import_pages  # noqa: E402
+from ui.session_model import SessionModel  # noqa: E402
+from ui.theme import Theme  # noqa: E402
+
+IDLE_SECONDS = 10.0
+WATCH_SECONDS = 30.0
+BEAT_SECONDS = 0.005
+
+
+class Beat:
+    """The longest gap between two beats of the loop, beyond what was asked for; and the most
+    that its thread computed between two, which a busy computer doesn't lengthen."""
+
+    def __init__(self) -> None:
+        self.longest = self.busiest = 0.0
+
+    async def run(self) -> None:
+        last, worked = time.perf_counter(), time.thread_time()
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            now, work = time.perf_counter(), time.thread_time()
+            self.longest = max(self.longest, now - last - BEAT_SECONDS)
+            self.busiest = max(self.busiest, work - worked)
+            last, worked = now, work
+
+    def take(self, name: str) -> dict[str, float]:
+        """Milliseconds of the longest since the last time."""
+        found = {f"{name}_gap": self.longest * 1000, f"{name}_busy": self.busiest * 1000}
+        self.longest = self.busiest = 0.0
+        return found
+
+
+def memory() -> float:
+    """MiB of this process alone."""
+    gc.collect()
+    return psutil.Process().memory_info().rss / 2**20
+
+
+async def measure(application: Any, file: Path, machines: int, folder: Path) -> dict[str, Any]:
+    """From the joined window without the page to one that has watched for a while."""
+    folders = Folders.under(folder)
+    folders.create()
+    logging_ = logs.start(folders.logs)
+    session = Session(settings=settings.load(folders.settings_file), folders=folders)
+    session.machines.publishing = False
+    model = SessionModel(session)
+    opened = asyncio.get_running_loop().create_future()
+    actions = Actions(model, demo=LateDemo(session), opened=opened)
+    window = MainWindow(model, actions, Theme(application, "dark"), logging_.ring)
+    window.show()
+    await session.open(look_for_devices=False)
+    await asyncio.to_thread(import_pages)
+    opened.set_result(None)
+    await session.join(spec.load(file))
+    await asyncio.sleep(5)
+    before, counted, beat = memory(), count_bytes(), Beat()
+    beating = asyncio.create_task(beat.run())
+    await asyncio.sleep(IDLE_SECONDS)
+    result: dict[str, Any] = beat.take("idle")
+    counted[0] = 0
+    begun = time.perf_counter()
+    window.open_page([page.title for page in window.pages].index("Machines"))
+    page = window.machines.page
+    while page.model.rowCount() < machines:
+        await asyncio.sleep(0.01)
+        assert time.perf_counter() - begun < 120, f"{page.model.rowCount()} rows"
+    window.repaint()
+    full = time.perf_counter() - begun
+    result |= beat.take("first")
+    counted[0] = 0
+    watched = time.perf_counter()
+    await asyncio.sleep(WATCH_SECONDS)
+    result |= beat.take("watch") | {
+        "full": full,
+        "bytes_a_minute": counted[0] * 60 / (time.perf_counter() - watched),
+        "before": before,
+        "after": memory(),
+        "dropped": fleet_texts.dropped(session.machines.fleet.dropped),
+        "silent": sum("silent" in page.model.index(row, 2).data() for row in range(machines)),
+    }
+    beating.cancel()
+    await model.close()
+    await session.close()
+    window.close_now()
+    logging_.close()
+    return result
+
+
+def main() -> None:
+    """One run."""
+    application = make_application("en")
+    with (
+        tempfile.TemporaryDirectory() as name,
+        asyncio.Runner(loop_factory=lambda: QEventLoop(application)) as runner,
+    ):
+        arguments = (Path(sys.argv[1]), int(sys.argv[2]), Path(name))
+        print(json.dumps(runner.run(measure(application, *arguments))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

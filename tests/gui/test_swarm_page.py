@@ -1,0 +1,128 @@
+"""The swarm's page: peers, rounds and the epoch."""
+
+import time
+
+import pytest
+from machines import record
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+from windows import TRAINING, WATCHING, Bench
+
+from app import protocol
+from app.state import PeerInfo, PeersListed, Run, RunObserved
+from ui.pages.swarm import SwarmPage
+
+pytestmark = pytest.mark.gui
+
+PEER, ALIAS, ROLE, ADDRESS, WAY, LATENCY, SEEN = range(7)
+
+
+def peer(number: int, **changes: object) -> PeerInfo:
+    values = {
+        "peer_id": f"Qm{number:044d}",
+        "address": f"/ip4/10.0.{number // 250}.{number % 250}/tcp/8080",
+        "last_seen": time.time(),
+        "latency": 0.001 * number,
+    }
+    return PeerInfo(**values | changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def page(bench: Bench) -> SwarmPage:
+    bench.dispatch(*WATCHING)
+    bench.open("Swarm")
+    return bench.window.swarm.page
+
+
+def column(page: SwarmPage, place: int) -> list[str]:
+    return [page.peers.index(row, place).data() for row in range(page.peers.rowCount())]
+
+
+def test_no_swarm_yet(bench: Bench) -> None:
+    bench.open("Swarm")
+    page = bench.window.swarm.page
+    assert page.empty.isVisible()
+    assert not page.content.isVisible()
+    bench.dispatch(*WATCHING)
+    assert page.content.isVisible()
+    assert page.title.full == "Python's documentation"
+
+
+def test_peers_with_all_that_is_known(bench: Bench, page: SwarmPage) -> None:
+    trainer = peer(1)
+    relayed = peer(2, relayed=True, latency=1.25)
+    unknown = peer(3, address="", latency=None)
+    run = Run(trainers=1, trainer_ids=frozenset({trainer.peer_id}))
+    told = record(time=time.time(), alias="lab-01", peer_ids=(trainer.peer_id,))
+    bench.session.machines.fleet.take({"key": told}, time.time())
+    bench.dispatch(
+        PeersListed(peers=(trainer, relayed, unknown), dht_nodes=23), RunObserved(run=run)
+    )
+    page.refresh()
+    assert column(page, ALIAS) == ["lab-01", "–", "–"]
+    assert column(page, ROLE) == ["trainer", "observer", "observer"]
+    assert column(page, WAY) == ["direct", "relayed", "–"]
+    assert column(page, LATENCY) == ["1 ms", "1.2 s", "–"]
+    assert column(page, SEEN) == ["now"] * 3
+    assert page.peers.index(0, PEER).data(Qt.ItemDataRole.ToolTipRole) == trainer.peer_id
+    assert page.reach.text() == "23 nodes of the DHT within reach"
+    assert page.show_peers.text() == "3 peers connected"
+
+
+def test_peer_that_left_stays_for_a_while(bench: Bench, page: SwarmPage) -> None:
+    bench.dispatch(PeersListed(peers=(peer(1, last_seen=time.time() - 250), peer(2))))
+    bench.dispatch(PeersListed(peers=(peer(2),)))
+    page.refresh()
+    assert column(page, SEEN) == ["now", "4 min ago"]
+    assert page.show_peers.text() == "1 peer connected"
+
+
+def test_filter_by_text_and_role(bench: Bench, page: SwarmPage, qtbot: QtBot) -> None:
+    run = Run(trainers=1, trainer_ids=frozenset({peer(7).peer_id}))
+    bench.dispatch(PeersListed(peers=tuple(map(peer, range(20)))), RunObserved(run=run))
+    page.refresh()
+    page.role.setCurrentIndex(1)
+    assert column(page, ADDRESS) == ["/ip4/10.0.0.7/tcp/8080"]
+    page.role.setCurrentIndex(0)
+    qtbot.keyClicks(page.text, "10.0.0.1")
+    assert page.peers.rowCount() == 11
+
+
+def test_thousand_peers_sorted_by_latency(bench: Bench, page: SwarmPage) -> None:
+    bench.dispatch(PeersListed(peers=tuple(map(peer, range(1000)))))
+    begun = time.perf_counter()
+    page.refresh()
+    page.peers_table.sortByColumn(LATENCY, Qt.SortOrder.DescendingOrder)
+    bench.window.repaint()
+    assert time.perf_counter() - begun < 2.0
+    assert column(page, LATENCY)[0] == "999 ms"
+    assert page.peers.rowCount() == 1000
+
+
+def test_rounds_newest_first(bench: Bench, qtbot: QtBot) -> None:
+    bench.dispatch(*TRAINING)
+    bench.open("Swarm")
+    page = bench.window.swarm.page
+    for epoch, failure in ((12, "no group was found"), (13, "")):
+        bench.dispatch(
+            protocol.RoundEnded(epoch=epoch, peers=7, seconds=2.5, samples=80, failure=failure)
+        )
+    page.refresh()
+    qtbot.mouseClick(page.show_rounds, Qt.MouseButton.LeftButton)
+    assert page.rounds_table.isVisible()
+    assert not page.text.isVisible()
+    results = [page.rounds.index(row, 5).data() for row in range(3)]
+    assert results == ["all succeeded", "failed: no group was found", "all succeeded"]
+    assert page.rounds.index(0, 1).data() == "13"
+
+
+def test_no_round_yet_says_why(page: SwarmPage, qtbot: QtBot) -> None:
+    qtbot.mouseClick(page.show_rounds, Qt.MouseButton.LeftButton)
+    assert page.no_rounds.isVisible()
+    assert "while it trains" in page.no_rounds.text.text()
+
+
+def test_epoch_of_the_run(bench: Bench, page: SwarmPage) -> None:
+    bench.dispatch(*TRAINING)
+    assert page.epoch.title.text() == "Epoch 12"
+    assert "next averaging in about 6 s" in page.epoch.health.full

@@ -1,0 +1,38 @@
+"""What stands where there is nothing to show yet: why, and what to do."""
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from ui.icons import ThemedPicture
+from ui.theme import Theme
+from ui.widgets.labels import label
+
+TEXT_WIDTH = 440
+
+
+class Empty(QWidget):
+    """A picture, a title and a sentence or two, in the middle."""
+
+    def __init__(self, icon: str, theme: Theme) -> None:
+        super().__init__()
+        picture = label()
+        ThemedPicture(picture, icon, theme, color="muted")
+        self.title, self.text = label(role="strong"), label(role="muted", wrap=True)
+        self.text.setFixedWidth(TEXT_WIDTH)
+        self.text.setAlignment(Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop)
+        row = QHBoxLayout()  # gives the text the height that it needs at this width
+        row.addStretch()
+        row.addWidget(self.text)
+        row.addStretch()
+        column = QVBoxLayout(self)
+        column.setSpacing(8)
+        column.addStretch()
+        for part in (picture, self.title):
+            column.addWidget(part, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addLayout(row)
+        column.addStretch()
+
+    def say(self, title: str, text: str) -> None:
+        """Say why there is nothing."""
+        self.title.setText(title)
+        self.text.setText(text)
