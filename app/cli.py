@@ -13,10 +13,14 @@ from app import __version__
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """What the command line said. overrides: settings by field name, only those given."""
+    """What the command line said. overrides: settings by field name, only those given.
+
+    invite: a file or link to be shown before it is joined. swarm: one to be joined at once.
+    """
 
     demo: bool = False
-    swarm: Path | None = None
+    invite: str = ""
+    swarm: str = ""
     headless: bool = False
     train: bool = False
     data_dir: Path | None = None
@@ -29,6 +33,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
     overrides = {name: getattr(options, name) for name in _OVERRIDES}
     return Arguments(
         demo=options.demo,
+        invite=options.invite,
         swarm=options.swarm,
         headless=options.headless,
         train=options.train,
@@ -60,7 +65,14 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument(
         "--demo", action="store_true", help="train in a local swarm with a second peer"
     )
-    which.add_argument("--swarm", type=Path, metavar="FILE", help="join the swarm of this file")
+    which.add_argument("--swarm", default="", metavar="INVITE", help="join this swarm at once")
+    which.add_argument(
+        "invite",
+        nargs="?",
+        default="",
+        metavar="INVITE",
+        help="a *.cotrain file or a cotrain:// link: show what joining means, then ask",
+    )
     parser.add_argument("--headless", action="store_true", help="run without a window")
     parser.add_argument("--train", action="store_true", help="start training without a click")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")

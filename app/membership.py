@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from app.errors import UserFacingError
@@ -53,6 +53,15 @@ class Membership:
     def joined(self) -> bool:
         """In the swarm, as far as we know."""
         return self._peer.joined
+
+    def invitation(self, addresses: Sequence[str]) -> "SwarmSpec | None":
+        """The spec for others who are to enter our swarm; None outside of one.
+
+        addresses: ours, which they enter by.
+        """
+        from app import invite  # late: building a spec's models takes longer than painting a page
+
+        return None if self.spec is None else invite.shared(self.spec, addresses)
 
     async def join(self, spec: "SwarmSpec") -> bool:
         """Enter a swarm. Raises `JoinError`; False when `leave` came in between."""

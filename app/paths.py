@@ -55,6 +55,16 @@ class Folders:
         """The token that marks the processes of the last run, for the sweep at the next start."""
         return self.data / "instance.token"
 
+    @property
+    def recents_file(self) -> Path:
+        """The swarms that were joined last (JSON)."""
+        return self.data / "recent-swarms.json"
+
+    @property
+    def door_file(self) -> Path:
+        """The socket at which the running instance takes what a second start was given."""
+        return self.data / "instance.sock"
+
     def identity_file(self, role: str) -> Path:
         """The key of one of our peers: ``app`` (the embedded one) or ``trainer``."""
         return self.data / "identities" / f"{role}.pem"
