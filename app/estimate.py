@@ -27,8 +27,8 @@ FLOAT32 = 4
 KEPT_CHECKPOINTS = 2
 """As the trainer keeps them; one more is there while it is written."""
 
-LIBRARIES = 1_100_000_000
-"""Resident memory of PyTorch, Hivemind and their helper processes around a tiny model on Linux."""
+LIBRARIES = 700_000_000
+"""What the trainer's processes take around a tiny model, measured on Linux."""
 
 CUDA_CONTEXT = 500_000_000
 """What CUDA and its kernels take of a GPU before the first tensor."""

@@ -346,6 +346,13 @@ def _field_name(detail: ErrorDetails) -> str:
     return ".".join(parts) or "spec"
 
 
+_PATTERNS = {
+    "url": "an address that begins with https://",
+    "sha256": "64 digits of 0-9 and a-f",
+    "name": "a name such as owner/data-set",
+}
+
+
 def _explained(detail: ErrorDetails, field: str) -> tuple[str, str]:
     message = detail["msg"].removeprefix("Value error, ")
     match detail["type"]:
@@ -358,6 +365,8 @@ def _explained(detail: ErrorDetails, field: str) -> tuple[str, str]:
                 f"{detail['input']!r} is not a model type this app trains.",
                 f"Use one of {', '.join(MODEL_TYPES)}.",
             )
+        case "string_pattern_mismatch" if (name := field.rpartition(".")[2]) in _PATTERNS:
+            return f"{_shortened(detail['input'])} is not {_PATTERNS[name]}.", "Correct the value."
         case "value_error":
             return f"{message}.", ""
         case _:

@@ -54,7 +54,7 @@ class RecordingSession(Session):
         if self.refusal is not None:
             raise self.refusal
 
-    async def join(self, spec: SwarmSpec) -> bool:
+    async def join(self, spec: SwarmSpec, *, remember: bool = True) -> bool:
         self._note(f"join {spec.run_id}")
         return True
 
