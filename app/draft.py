@@ -72,7 +72,7 @@ def check(values: Values) -> tuple[SwarmSpec | None, dict[str, SpecError]]:
     """The spec, or what is wrong with the texts by the name of the text."""
     content, wrong = _content(values)
     wrong |= {
-        _text_of(field, error, values): error
+        _text_of(field, error, values): _in_a_form(error)
         for field, error in mistakes(content).items()
         if not field.startswith("model_config")
     }
@@ -148,6 +148,12 @@ def _whole(name: str, values: Values, wrong: dict[str, SpecError]) -> int:
         remedy=_("Correct the value."),
     )
     return 1
+
+
+def _in_a_form(error: SpecError) -> SpecError:
+    if error.message != "is missing.":
+        return error
+    return SpecError(_("is missing."), field=error.field, remedy=_("Fill it in."))
 
 
 def _text_of(field: str, error: SpecError, values: Values) -> str:

@@ -42,6 +42,9 @@ SLOW_SWARM = 1e11
 FAST_SWARM = 5e14
 """FLOP/s of some twenty consumer GPUs, as they do in training, not on paper."""
 
+SLOW_LINE, FAST_LINE = 12.5e6, 125e6
+"""Bytes/s of a line of 100 Mbit/s and of 1 Gbit/s, which each round of averaging has to pass."""
+
 HOUR = 3600.0
 
 
@@ -253,7 +256,7 @@ def _data(spec: SwarmSpec, sizes: Sizes) -> Part:
 def _traffic(spec: SwarmSpec, *, count: int) -> Traffic:
     width = 2 if spec.training.averaging.compression == "float16" else FLOAT32
     once = 2 * width * count  # weights and gradients, each once through the wire
-    slow, fast = _epochs(spec, count=count)
+    slow, fast = _epochs(spec, count=count, once=once)
     state = FLOAT32 * count * (1 + _optimizer_states(spec.training))
     return Traffic(
         low=round(slow * once),
@@ -273,19 +276,21 @@ def _traffic(spec: SwarmSpec, *, count: int) -> Traffic:
     )
 
 
-def _epochs(spec: SwarmSpec, *, count: int) -> tuple[float, float]:
+def _epochs(spec: SwarmSpec, *, count: int, once: int) -> tuple[float, float]:
     """Epochs an hour in the slowest and the fastest swarm that one may meet."""
     tokens = spec.training.target_batch_size * spec.training.sequence_length
     work = 6.0 * count * tokens  # forward and backward: 6 operations a parameter and token
     shortest = spec.training.averaging.matchmaking_seconds
-    slow, fast = max(work / SLOW_SWARM, shortest), max(work / FAST_SWARM, shortest)
+    slow = max(work / SLOW_SWARM, shortest) + once / SLOW_LINE
+    fast = max(work / FAST_SWARM, shortest) + 2 * once / FAST_LINE
     return HOUR / slow, HOUR / fast
 
 
 def _epochs_in_words(spec: SwarmSpec, *, slow: float, fast: float) -> str:
     return _(
-        "{slow} to {fast} epochs an hour: two CPUs fill the batch of {batch} samples that slowly,"
-        " twenty GPUs that fast, and no epoch is shorter than the {seconds} s in which groups form."
+        "{slow} to {fast} epochs an hour: two CPUs on lines of 100 Mbit/s take that long for a"
+        " batch of {batch} samples, twenty GPUs on lines of 1 Gbit/s are that fast; no epoch is"
+        " shorter than the {seconds} s in which groups form."
     ).format(
         slow=_about(slow),
         fast=_about(fast),

@@ -2,7 +2,6 @@
 
 import copy
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from app import protocol, spec
 from app.errors import SpecError
-from app.spec import MAX_SPEC_BYTES, MODEL_TYPES
+from app.spec import MODEL_TYPES
 
 PEER = "/ip4/203.0.113.7/tcp/8080/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N"
 HASH = "0" * 64
@@ -241,59 +240,38 @@ def test_long_value_is_shortened() -> None:
     assert len(caught.value.text) < 300
 
 
-# --- files ---------------------------------------------------------------------------------------
+# --- all mistakes at once, for a form ------------------------------------------------------------
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "swarm.cotrain"
+def test_right_spec_has_no_mistakes() -> None:
+    assert spec.mistakes(SMALLEST) == {}
 
 
-def test_spec_is_read_from_a_file(file: Path) -> None:
-    file.write_text(json.dumps(SMALLEST), encoding="utf-8")
-    assert spec.load(file) == spec.parse(SMALLEST)
+def test_mistakes_are_told_by_field() -> None:
+    content = with_change("training_params.seed", -1) | {"run_id": "", "colour": "red"}
+    assert set(spec.mistakes(content)) == {"run_id", "colour", "training_params.seed"}
 
 
-def test_largest_file_is_read(file: Path) -> None:
-    text = json.dumps(SMALLEST)
-    file.write_text(text + " " * (MAX_SPEC_BYTES - len(text)), encoding="utf-8")
-    assert spec.load(file).run_id == "run"
+@pytest.mark.parametrize("title", ["two\nlines", "a\u202eb", "\x00", "\u2028"])
+def test_title_is_one_line_as_it_is_read(title: str) -> None:
+    with pytest.raises(SpecError, match="one line") as caught:
+        spec.parse(with_change("title", title))
+    assert caught.value.field == "title"
+
+
+@pytest.mark.parametrize("title", ["Gedichte für alle", "唐诗 三百首", "👩‍🔬 poems"])
+def test_title_may_be_in_any_language(title: str) -> None:
+    assert spec.parse(with_change("title", title)).name == title
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        (json.dumps(SMALLEST).encode().ljust(MAX_SPEC_BYTES + 1), "too large"),
-        (b"", "not valid JSON"),
-        (b"PK\x03\x04", "not valid JSON"),
-        (b"\xff\xfe\x00", "not valid JSON"),
-        (b'{"run_id": ', "not valid JSON"),
-        (b"1" * 5000, "not valid JSON"),
-        (b"[" * 60_000, "not valid JSON"),
-        (b'{"a":' * 10_000, "not valid JSON"),
-        (json.dumps([SMALLEST]).encode(), "no JSON object"),
-        (b"null", "no JSON object"),
-    ],
-    ids=lambda value: None if isinstance(value, bytes) else value,
+    ("wanted", "target", "cpu", "gpu"), [("auto", 512, 8, 32), ("auto", 4, 4, 4), (16, 512, 16, 16)]
 )
-def test_file_that_is_no_spec_is_named(file: Path, content: bytes, told: str) -> None:
-    file.write_bytes(content)
-    with pytest.raises(SpecError, match=told) as caught:
-        spec.load(file)
-    assert caught.value.field == str(file)
-
-
-def test_missing_file_is_named(file: Path) -> None:
-    with pytest.raises(SpecError, match="No such file") as caught:
-        spec.load(file)
-    assert (caught.value.field, caught.value.remedy != "") == (str(file), True)
-
-
-def test_mistake_in_a_file_is_named_by_field(file: Path) -> None:
-    file.write_text(json.dumps(with_change("training_params.seed", -1)), encoding="utf-8")
-    with pytest.raises(SpecError) as caught:
-        spec.load(file)
-    assert caught.value.field == "training_params.seed"
+def test_samples_a_step(wanted: object, target: int, cpu: int, gpu: int) -> None:
+    content = with_change("training_params.micro_batch_size", wanted)
+    content["training_params"]["target_batch_size"] = target
+    training = spec.parse(content).training
+    assert (training.samples_a_step("cpu"), training.samples_a_step("cuda")) == (cpu, gpu)
 
 
 # --- any spec ------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from app.i18n import _
 from app.state import ContributorState
 from ui.session_model import SessionModel
 from ui.theme import Theme
-from ui.widgets.buttons import button
+from ui.widgets.buttons import button, choice_button
 from ui.widgets.given import GivenInvite
 from ui.widgets.labels import label
 from ui.widgets.preview import Preview
@@ -54,7 +54,7 @@ class JoinDialog(QDialog):
 
     def _lay_out(self) -> None:
         self.setWindowTitle(_("Join a swarm"))
-        self.resize(760, 600)
+        self.resize(760, 640)
         self.steps.addWidget(self._choosing())
         self.steps.addWidget(self._previewing())
         column = QVBoxLayout(self)
@@ -77,8 +77,7 @@ class JoinDialog(QDialog):
         for index, (text, widget) in enumerate(
             ((_("Invite"), self.given), (_("Recent"), self.recent))
         ):
-            tab = button(text, "choice")
-            tab.setCheckable(True)
+            tab = choice_button(text)
             self.tabs.addButton(tab, index)
             row.addWidget(tab)
             self.sources.addWidget(widget)

@@ -45,6 +45,7 @@ class ShareDialog(QDialog):
         self._lay_out()
         self._connect()
         self._show(model.state)
+        self.copy.setFocus()
 
     def _lay_out(self) -> None:
         self.setWindowTitle(_("Invite others"))

@@ -7,7 +7,6 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
     QFrame,
-    QGridLayout,
     QHBoxLayout,
     QScrollArea,
     QVBoxLayout,
@@ -22,13 +21,12 @@ from ui.dialogs.start_fields import Section, sections
 from ui.session_model import SessionModel
 from ui.widgets.buttons import button
 from ui.widgets.card import Card
-from ui.widgets.form import Field
+from ui.widgets.form import Field, FieldGrid
 from ui.widgets.labels import label, restyle
 
 if TYPE_CHECKING:
     from app.spec import SwarmSpec
 
-COLUMNS = 2
 CHECK_MS = 200
 """After the last key: the form looks whether it is right, and what the model would take."""
 
@@ -44,6 +42,7 @@ class StartDialog(QDialog):
         self._own_run_id = False  # the user's, not one that follows the title
         self._tried = False
         self.sections = sections()
+        self._grids = [FieldGrid(tuple(each.fields.values())) for each in self.sections]
         self.fields = {name: field for each in self.sections for name, field in each.fields.items()}
         self.area = QScrollArea()
         self.summary = label(wrap=True)
@@ -66,8 +65,8 @@ class StartDialog(QDialog):
         cards = QVBoxLayout(page)
         cards.setContentsMargins(0, 0, 8, 0)
         cards.setSpacing(12)
-        for section in self.sections:
-            cards.addWidget(_card(section))
+        for section, grid in zip(self.sections, self._grids, strict=True):
+            cards.addWidget(_card(section, grid))
         self.area.setWidget(page)
         self.area.setWidgetResizable(True)
         self.area.setFrameShape(QFrame.Shape.NoFrame)
@@ -121,9 +120,11 @@ class StartDialog(QDialog):
         for name, field in self.fields.items():
             part, _dot, rest = name.partition(".")
             if name == "dataset_info.tokenizer.path":
-                field.setVisible(with_tokenizer)
+                field.wanted = with_tokenizer
             elif part == "dataset_info" and rest not in ("source", "tokenizer.kind"):
-                field.setVisible(rest in draft.SOURCE_FIELDS[source])
+                field.wanted = rest in draft.SOURCE_FIELDS[source]
+        for grid in self._grids:
+            grid.arrange()
 
     # --- right or wrong
 
@@ -179,15 +180,8 @@ class StartDialog(QDialog):
         QTimer.singleShot(0, field, lambda: self.area.ensureWidgetVisible(field))
 
 
-def _card(section: Section) -> Card:
+def _card(section: Section, grid: FieldGrid) -> Card:
     card = Card(section.title)
     card.column.addWidget(label(section.title, "strong"))
-    grid = QGridLayout()
-    grid.setHorizontalSpacing(16)
-    grid.setVerticalSpacing(12)
-    for index, field in enumerate(section.fields.values()):
-        grid.addWidget(field, index // COLUMNS, index % COLUMNS)
-    for column in range(COLUMNS):
-        grid.setColumnStretch(column, 1)
-    card.column.addLayout(grid)
+    card.column.addWidget(grid)
     return card

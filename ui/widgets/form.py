@@ -1,11 +1,12 @@
 """Form fields: a label, a control, and below it a hint, or what is wrong with the value."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
+    QGridLayout,
     QLabel,
     QLineEdit,
     QPlainTextEdit,
@@ -18,16 +19,21 @@ from ui.widgets.labels import label, restyle
 
 Control = QLineEdit | QComboBox | QCheckBox | QPlainTextEdit
 
+COLUMNS = 2
 LINES_HEIGHT = 76
 
 
 class Field(QWidget):
-    """One value of a form, as text. ``edited``: the user (or a program) changed it."""
+    """One value of a form, as text. ``edited``: the user (or a program) changed it.
+
+    wanted: it means something beside the other values; else its grid leaves it out.
+    """
 
     edited = Signal()
 
     def __init__(self, caption: str, control: Control, hint: str = "") -> None:
         super().__init__()
+        self.wanted = True
         self.caption = label(caption, "strong")
         self.control = control
         self.hint = label(hint, "small", wrap=True)
@@ -93,6 +99,32 @@ class Field(QWidget):
         self.hint.setVisible(not text)
         restyle(self.control, "wrong", "true" if text else "false")
         self.control.setAccessibleDescription(text or self.hint.text())
+
+
+class FieldGrid(QWidget):
+    """Fields in two columns, without holes where some are hidden."""
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        super().__init__()
+        self._fields = fields
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(16)
+        self._grid.setVerticalSpacing(12)
+        for column in range(COLUMNS):
+            self._grid.setColumnStretch(column, 1)
+        for field in fields:
+            field.setParent(self)
+        self.arrange()
+
+    def arrange(self) -> None:
+        """Give each field that is wanted its place."""
+        for field in self._fields:
+            self._grid.removeWidget(field)
+            field.setVisible(field.wanted)
+        shown = [field for field in self._fields if field.wanted]
+        for index, field in enumerate(shown):
+            self._grid.addWidget(field, index // COLUMNS, index % COLUMNS)
 
 
 def _sentence(error: UserFacingError) -> str:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from app.i18n import _
@@ -51,13 +51,21 @@ class Preview(QScrollArea):
         column.addStretch()
         self.explanation.hide()
         self.why.setCheckable(True)
-        self.why.toggled.connect(self.explanation.setVisible)
+        self.why.toggled.connect(self._open_explanation)
         self.facts.header.addWidget(self.why)
         self.setWidget(page)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setAccessibleName(_("What joining means"))
+
+    def _open_explanation(self, wanted: bool) -> None:
+        self.explanation.setVisible(wanted)
+        if wanted:  # below what fits, often; its place is known once it is laid out
+            QTimer.singleShot(0, self, self._scroll_to_explanation)
+
+    def _scroll_to_explanation(self) -> None:
+        self.verticalScrollBar().setValue(self.explanation.y())
 
     def _cards(self) -> QVBoxLayout:
         cards = QVBoxLayout()
