@@ -93,7 +93,7 @@ class Door:
         except OSError as error:
             log.warning("a second start can't hand over to this one: %s", error)
             return
-        self._server = await asyncio.start_unix_server(self._admit, sock=listening, limit=MAX_LINE)
+        self._server = await asyncio.start_unix_server(self._knock, sock=listening, limit=MAX_LINE)
 
     async def close(self) -> None:
         """Listen no more. May be called twice."""
@@ -106,11 +106,12 @@ class Door:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._path.unlink(missing_ok=True)
 
-    async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _knock(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._admit(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
                 request = await self._answer(reader, writer)

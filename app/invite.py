@@ -10,6 +10,7 @@ an `InviteError`, nothing in between.
 import base64
 import binascii
 import json
+import math
 import re
 import stat
 import zlib
@@ -32,7 +33,7 @@ MAX_LINK = 32 * 1024
 """Characters. Compressed, a spec of this app is far below it; more isn't decoded at all."""
 
 MAX_PEERS = 64
-_LINK = re.compile(r"cotrain:(?://)?join/?\?(?P<query>[^#]*)", re.IGNORECASE)
+_LINK = re.compile(r"cotrain:(?://)?join/?\?(?P<query>[^#]*)(#.*)?", re.IGNORECASE)
 _AROUND = "<>\"'"
 
 
@@ -175,7 +176,7 @@ def read(content: bytes, *, name: str) -> SwarmSpec:
 
 def _json_object(content: bytes, *, name: str) -> dict[str, Any]:
     try:
-        fields = json.loads(content, parse_constant=_refuse_constant)
+        fields = json.loads(content, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0][:200]
         raise InviteError(
@@ -188,6 +189,12 @@ def _json_object(content: bytes, *, name: str) -> dict[str, Any]:
     return fields
 
 
+def _finite(text: str) -> float:
+    if math.isinf(value := float(text)):
+        raise ValueError(f"{text[:20]} is beyond all numbers")
+    return value
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
@@ -197,13 +204,12 @@ def _again() -> str:
 
 
 def _check_text(spec: SwarmSpec, *, name: str) -> None:
-    """JSON can name halves of characters and numbers beyond all bounds (``1e999``), which can
-    be neither shown nor sent on."""
+    """JSON can name halves of characters, which can be neither shown nor sent on."""
     try:
         as_file(spec)
     except (ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
         raise InviteError(
-            _("holds text or numbers that can't be passed on."), field=name, remedy=_again()
+            _("holds text that can't be passed on."), field=name, remedy=_again()
         ) from error
 
 
