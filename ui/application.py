@@ -17,8 +17,8 @@ from qasync import QEventLoop
 
 from app import i18n, logs, settings
 from app.cli import Arguments
-from app.errors import FolderError, SettingsError
-from app.handover import Receive, Request, hand_over
+from app.errors import BusyError, FolderError, SettingsError
+from app.handover import Request, hand_over
 from app.paths import RESOURCES, Folders
 from app.session import Session
 from app.settings import Settings
@@ -143,7 +143,7 @@ async def _contribute(
         model.raise_problem(wrong)
     await _first_picture(window)
     gc.enable()  # main switched it off
-    opening = asyncio.create_task(_open(session, model, opened, window.dialogs.receive))
+    opening = asyncio.create_task(_open(session, model, opened, window, arguments))
     _begin(arguments, actions)
     await stop.wait()
     await _close(window, model, demo, session, opening)
@@ -177,15 +177,25 @@ async def _first_picture(window: MainWindow) -> None:
 
 
 async def _open(
-    session: Session, model: SessionModel, opened: "asyncio.Future[None]", receive: Receive
+    session: Session,
+    model: SessionModel,
+    opened: "asyncio.Future[None]",
+    window: MainWindow,
+    arguments: Arguments,
 ) -> None:
-    """Open the session; actions that wait for it hear how that went."""
+    """Open the session; actions that wait for it hear how that went.
+
+    Gives way to another window that was faster than this one.
+    """
     try:
-        await session.open(receive=receive)
+        await session.open(receive=window.dialogs.receive)
     except Exception as error:  # noqa: BLE001  the boundary of a task
         opened.set_exception(error)
         opened.exception()  # looked at, even if no action waits for it
-        model.raise_problem(error)
+        if isinstance(error, BusyError) and shown_by_another(session.folders, arguments):
+            window.close_wanted.emit()
+        else:
+            model.raise_problem(error)
     else:
         opened.set_result(None)
 

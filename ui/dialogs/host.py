@@ -1,5 +1,6 @@
 """Opens the dialogs that buttons, drops and second starts ask for, one of a kind at a time."""
 
+import logging
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from ui.dialogs.join import JoinDialog
     from ui.dialogs.share import ShareDialog
     from ui.dialogs.start import StartDialog
+
+log = logging.getLogger(__name__)
 
 Kind = TypeVar("Kind", bound=QDialog)
 
@@ -100,6 +103,7 @@ class Dialogs(QObject):
 
     def receive(self, request: Request) -> None:
         """A second start: come to the front, and preview the invite that it was given."""
+        log.info("a second start handed over: %s", request.invite[:200] or "nothing but itself")
         self._come_to_front(request.activation)
         if request.invite:
             self.join(request.invite)

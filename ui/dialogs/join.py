@@ -1,6 +1,7 @@
 """Into a swarm: choose one, see what joining means, then join or only watch."""
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
@@ -8,10 +9,12 @@ from PySide6.QtWidgets import (
     QButtonGroup,
     QDialog,
     QHBoxLayout,
+    QPushButton,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
+from shiboken6 import isValid
 
 from app.errors import UserFacingError
 from app.i18n import _
@@ -26,6 +29,8 @@ from ui.widgets.recent import RecentSwarms
 
 if TYPE_CHECKING:
     from app.spec import SwarmSpec
+
+log = logging.getLogger(__name__)
 
 GIVEN, RECENT = range(2)
 
@@ -49,6 +54,8 @@ class JoinDialog(QDialog):
         self.watch = button(_("Only watch"))
         self.join = button(_("Join and train"), "primary")
         self._lay_out()
+        for one in self.steps.widget(0).findChildren(QPushButton):
+            one.setAutoDefault(False)  # Return in a field or list is theirs
         self._connect()
         self._model.run(self._load_recents())
 
@@ -104,7 +111,8 @@ class JoinDialog(QDialog):
         self.tabs.idClicked.connect(self.sources.setCurrentIndex)
         self.given.pasted.connect(self._paste)
         self.given.opened.connect(self.show_source)
-        self.recent.chosen.connect(self.show_spec)
+        # later, or the same Return would also press the button that then has the focus
+        self.recent.chosen.connect(self.show_spec, Qt.ConnectionType.QueuedConnection)
         self.recent.forgotten.connect(lambda run_id: self._model.run(self._forget(run_id)))
         self.back.clicked.connect(self.choose)
         self.watch.clicked.connect(lambda: self._agree(train=False))
@@ -126,7 +134,9 @@ class JoinDialog(QDialog):
         first.setFocus(Qt.FocusReason.OtherFocusReason)
 
     async def _load_recents(self) -> None:
-        self.recent.show_recents(await self._model.session.recents.load())
+        recents = await self._model.session.recents.load()
+        if isValid(self):  # the user may have closed it meanwhile
+            self.recent.show_recents(recents)
 
     async def _forget(self, run_id: str) -> None:
         await self._model.session.recents.forget(run_id)
@@ -145,9 +155,11 @@ class JoinDialog(QDialog):
         try:
             spec = await asyncio.to_thread(_invite, source, pasted=pasted)
         except UserFacingError as error:
-            self._refuse(error)
+            if isValid(self):
+                self._refuse(error)
         else:
-            self.show_spec(spec)
+            if isValid(self):
+                self.show_spec(spec)
 
     def _refuse(self, error: UserFacingError) -> None:
         self.choose()
@@ -163,6 +175,7 @@ class JoinDialog(QDialog):
         except UserFacingError as error:  # its sizes make no sense
             self._refuse(error)
             return
+        log.info("previewing the swarm %s", spec.run_id)
         self._spec = spec
         self.steps.setCurrentIndex(1)
         self.join.setFocus(Qt.FocusReason.OtherFocusReason)

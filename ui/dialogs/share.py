@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
+from shiboken6 import isValid
 
 from app import network
 from app.i18n import _
@@ -133,7 +134,8 @@ class ShareDialog(QDialog):
 
         assert self.spec is not None
         await asyncio.to_thread(invite.save, self.spec, path)
-        self.save.setText(_("Saved"))
+        if isValid(self):  # the user may have closed it meanwhile
+            self.save.setText(_("Saved"))
 
 
 def _words_for(reach: Reach, *, local: bool) -> str:
