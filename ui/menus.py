@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
 
+from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 from PySide6.QtWidgets import QMainWindow, QMenu
 
@@ -15,8 +16,8 @@ from ui.preferences import Preferences
 from ui.widgets.sidebar import Page
 
 
-class Menus:
-    """Fills the window's menu bar."""
+class Menus(QObject):
+    """Fills the window's menu bar, and goes with the window."""
 
     def __init__(
         self,
@@ -26,6 +27,7 @@ class Menus:
         pages: Sequence[Page],
         open_page: Callable[[int], None],
     ) -> None:
+        super().__init__(window)
         self._window = window
         self._swarm_menu(actions)
         view = window.menuBar().addMenu(_("&View"))

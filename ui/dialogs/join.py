@@ -54,8 +54,6 @@ class JoinDialog(QDialog):
         self.watch = button(_("Only watch"))
         self.join = button(_("Join and train"), "primary")
         self._lay_out()
-        for one in self.steps.widget(0).findChildren(QPushButton):
-            one.setAutoDefault(False)  # Return in a field or list is theirs
         self._connect()
         self._model.run(self._load_recents())
 
@@ -76,6 +74,8 @@ class JoinDialog(QDialog):
         column.addWidget(label(_("Join a swarm"), "page"))
         column.addLayout(self._tab_row())
         column.addWidget(self.sources, 1)
+        for one in step.findChildren(QPushButton):
+            one.setAutoDefault(False)  # Return in a field or list is theirs
         return step
 
     def _tab_row(self) -> QHBoxLayout:
