@@ -13,7 +13,8 @@ from app import __version__
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """What the command line said. overrides: settings by field name, only those given.
+    """What the command line said. verify: exports to check, and nothing else to do. overrides:
+    settings by field name, only those given.
 
     invite: a file or link to be shown before it is joined. swarm: one to be joined at once.
     """
@@ -24,20 +25,23 @@ class Arguments:
     headless: bool = False
     train: bool = False
     data_dir: Path | None = None
+    verify: tuple[Path, ...] = ()
     overrides: dict[str, Any] = field(default_factory=dict)
 
 
 def parse(arguments: Sequence[str]) -> Arguments:
     """Read the command line; on a mistake, say it and exit with status 2."""
-    options = _parser().parse_args(arguments)
+    options = _parser(commands="verify" in arguments).parse_args(arguments)
+    verify = tuple(getattr(options, "verify", ()))
     overrides = {name: getattr(options, name) for name in _OVERRIDES}
     return Arguments(
         demo=options.demo,
-        invite=options.invite,
+        invite=getattr(options, "invite", ""),
         swarm=options.swarm,
-        headless=options.headless,
+        headless=options.headless or bool(verify),
         train=options.train,
         data_dir=options.data_dir,
+        verify=verify,
         overrides={name: value for name, value in overrides.items() if value is not None},
     )
 
@@ -50,15 +54,20 @@ _OVERRIDES = (
     "dht_port",
     "server_port",
     "initial_peers",
+    "report_interval",
+    "backend_url",
     "debug",
 )
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(*, commands: bool) -> argparse.ArgumentParser:
+    """commands: the words that aren't options are a command's, else an invite: argparse can't
+    tell them apart."""
     parser = argparse.ArgumentParser(
         prog="cotrain-contributor",
         description="Give your GPU to a collaborative training run.",
-        epilog="Settings can also stand in the settings file and the environment; see README.",
+        epilog="Settings can also stand in the settings file and the environment; see README."
+        " 'verify FILE…' checks the signatures of exported contributions.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     which = parser.add_mutually_exclusive_group()
@@ -66,13 +75,15 @@ def _parser() -> argparse.ArgumentParser:
         "--demo", action="store_true", help="train in a local swarm with a second peer"
     )
     which.add_argument("--swarm", default="", metavar="INVITE", help="join this swarm at once")
-    which.add_argument(
-        "invite",
-        nargs="?",
-        default="",
-        metavar="INVITE",
-        help="a *.cotrain file or a cotrain:// link: show what joining means, then ask",
-    )
+    if not commands:
+        which.add_argument(
+            "invite",
+            nargs="?",
+            default="",
+            type=_invite,
+            metavar="INVITE",
+            help="a *.cotrain file or a cotrain:// link: show what joining means, then ask",
+        )
     parser.add_argument("--headless", action="store_true", help="run without a window")
     parser.add_argument("--train", action="store_true", help="start training without a click")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
@@ -84,8 +95,22 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--dht-port", type=int, metavar="PORT", help="TCP port of this peer")
     group.add_argument("--server-port", type=int, metavar="PORT", help="TCP port of the trainer")
     group.add_argument("--initial-peers", metavar="ADDRESSES", help="comma list of multiaddrs")
+    group.add_argument(
+        "--report-interval", type=int, metavar="SECONDS", help="how often contributions are closed"
+    )
+    group.add_argument("--backend-url", metavar="URL", help="the CoTrain backend to report to")
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
+    if commands:
+        verify = parser.add_subparsers().add_parser("verify")
+        verify.add_argument("verify", type=Path, nargs="+", metavar="FILE", help="JSON export")
     return parser
+
+
+def _invite(text: str) -> str:
+    """A link, or the path of what may be a file: a mistyped command is neither."""
+    if not text or text.lower().startswith("cotrain:") or Path(text).suffix or Path(text).exists():
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no file, link or command")
 
 
 def has_display() -> bool:

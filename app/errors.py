@@ -67,5 +67,17 @@ class TrainerError(UserFacingError):
     """The trainer process didn't do what it was told."""
 
 
+class MachineKeyError(UserFacingError):
+    """The key that signs for this machine can't be read."""
+
+
+class LedgerError(UserFacingError):
+    """The record of contributions can't be used."""
+
+
+class ExportError(UserFacingError):
+    """An export of contributions can't be written, or isn't what it says it is."""
+
+
 class ProtocolError(CoTrainError):
     """App and trainer don't speak the same language: a defect, or mixed versions."""

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TextIO
 
 from app import i18n, invite, logs, settings, spec
@@ -26,6 +27,8 @@ USAGE_STATUS = 2
 
 def run(arguments: Arguments) -> int:
     """Run until stopped, completed or failed; returns the exit status."""
+    if arguments.verify:
+        return _verify(arguments.verify)
     folders = Folders.under(arguments.data_dir) if arguments.data_dir else Folders.default()
     i18n.install("system", RESOURCES / "translations")
     if not arguments.headless and not has_display():
@@ -42,6 +45,13 @@ def run(arguments: Arguments) -> int:
         return asyncio.run(_contribute(arguments, Session(settings=chosen, folders=folders)))
     finally:
         logging_.close()
+
+
+def _verify(files: tuple[Path, ...]) -> int:
+    from app.export import verify_files
+
+    i18n.install("system", RESOURCES / "translations")
+    return verify_files(files)
 
 
 async def _contribute(arguments: Arguments, session: Session) -> int:

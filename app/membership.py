@@ -150,4 +150,6 @@ def _swarm_of(spec: "SwarmSpec") -> Swarm:
         model_type=spec.model.model_type,
         dataset=getattr(spec.data, "name", spec.data.source),
         target_batch_size=spec.training.target_batch_size,
+        session_id=spec.session_id,
+        training_id=spec.training_id,
     )

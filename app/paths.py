@@ -65,9 +65,24 @@ class Folders:
         """The socket at which the running instance takes what a second start was given."""
         return self.data / "instance.sock"
 
+    @property
+    def account_file(self) -> Path:
+        """Who is signed in to the backend; its secrets too where there is no keyring."""
+        return self.data / "account.json"
+
     def identity_file(self, role: str) -> Path:
         """The key of one of our peers: ``app`` (the embedded one) or ``trainer``."""
         return self.data / "identities" / f"{role}.pem"
+
+    @property
+    def machine_key_file(self) -> Path:
+        """The key that signs what this machine says of itself."""
+        return self.data / "identities" / "machine.pem"
+
+    @property
+    def ledger_file(self) -> Path:
+        """Every contribution of this machine (SQLite)."""
+        return self.data / "ledger.sqlite"
 
     def checkpoints(self, run_id: str) -> Path:
         """Checkpoints of one run."""

@@ -12,7 +12,7 @@ import msgspec
 
 from app.errors import ProtocolError
 
-VERSION = 1
+VERSION = 2
 """Raised with every change of a message; the trainer says its own in `Hello`."""
 
 
@@ -160,6 +160,32 @@ class Progress(Message, frozen=True):
     peers: int
 
 
+class Work(Message, frozen=True):
+    """What this trainer did for the run: totals since it started. With each `Progress`, and once
+    more at the end.
+
+    samples_computed: forward and backward ran, with whatever result. samples_pending: of these,
+    waiting for the round at the end of their epoch. samples_entered, tokens_entered,
+    compute_seconds (forward, backward and optimizer): what entered a finished averaging round;
+    epochs: how many such rounds; swarm_samples: everybody's samples in them. What is neither
+    pending nor entered was lost: not finite, or in a round that failed, or computed on outdated
+    weights. bytes_sent, bytes_received: tensors as they went to and came from other peers,
+    averaging and state transfer, compressed, without the messages' headers.
+    training_seconds: not paused.
+    """
+
+    samples_computed: int = 0
+    samples_pending: int = 0
+    samples_entered: int = 0
+    tokens_entered: int = 0
+    compute_seconds: float = 0.0
+    epochs: int = 0
+    swarm_samples: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    training_seconds: float = 0.0
+
+
 class RoundEnded(Message, frozen=True):
     """One epoch's averaging. peers: group size, 1 when alone; seconds: blocked in it;
     samples: own samples that entered; failure: why the group failed, "" when it didn't."""
@@ -219,6 +245,7 @@ Report = (
     | PhaseChanged
     | Ready
     | Progress
+    | Work
     | RoundEnded
     | SampleDiscarded
     | CheckpointSaved

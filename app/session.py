@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from app import protocol
 from app.background import Background
+from app.contributions import Contributions
 from app.errors import BusyError, TrainerError
 from app.handover import Receive
 from app.history import History
 from app.i18n import _
 from app.instance import Instance
 from app.membership import Membership
+from app.offers import Offers
 from app.paths import Folders
 from app.peer import load_hivemind
 from app.recents import Recents
@@ -49,6 +51,10 @@ class Session:
         self.state = ContributorState(device=settings.device)
         self.history = History()
         self.recents = Recents(folders.recents_file)
+        self.offers = Offers(settings.backend_url)
+        self.contributions = Contributions(
+            settings=settings, folders=folders, dispatch=self.dispatch
+        )
         self._listeners: list[Listener] = []
         self._instance = Instance(folders)
         self._membership = Membership(settings=settings, folders=folders, dispatch=self.dispatch)
@@ -74,6 +80,7 @@ class Session:
         """Let an event change the state, and tell everybody if it did."""
         before, self.state = self.state, after(self.state, event)
         self.history.record(event, time.time())
+        self.contributions.note(event, self.state)
         if self.state.phase is not before.phase:
             log.info("%s", self.state.phase.value, extra={"monotonic": time.monotonic()})
         if self.state != before:
@@ -88,9 +95,11 @@ class Session:
         look_for_devices: needed to show them; a trainer finds the one it is told by itself.
         receive: called with what a second start hands over, where a window can show it.
 
-        Raises `BusyError` when another instance has the data folder.
+        Raises `BusyError` when another instance has the data folder, `LedgerError` or
+        `MachineKeyError` when what it holds can't be used.
         """
         await self._instance.take(receive)
+        await self.contributions.open()
         if look_for_devices:
             self._probing = self._background.start(self._probe_devices())
         if self.settings.debug:
@@ -107,6 +116,8 @@ class Session:
         await self._instance.close_door()  # what comes now would be lost
         await self.stop_training(grace=CLOSE_SECONDS)
         await self._membership.leave()
+        await self.contributions.close()
+        await self.offers.close()
         await self._background.close()
         await self._instance.release()
 

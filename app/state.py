@@ -42,13 +42,16 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Swarm:
-    """The swarm we are in, or about to join: from its spec."""
+    """The swarm we are in, or about to join: from its spec. session_id, training_id: the
+    backend's numbers, None where it doesn't offer the swarm."""
 
     run_id: str
     title: str
     model_type: str
     dataset: str
     target_batch_size: int
+    session_id: int | None = None
+    training_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -215,6 +215,19 @@ def source(name: str) -> str:
     return names.get(name, name)
 
 
+def session_status(name: str) -> str:
+    """The status of a session that the backend offers."""
+    names = {
+        "pending": _("Not started yet"),
+        "running": _("Running"),
+        "paused": _("Paused"),
+        "completed": _("Completed"),
+        "failed": _("Failed"),
+        "cancelled": _("Cancelled"),
+    }
+    return names.get(name, name)
+
+
 def addresses(multiaddrs: tuple[str, ...]) -> str:
     """How many addresses others can reach us at."""
     if not multiaddrs:

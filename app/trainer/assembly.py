@@ -30,9 +30,7 @@ from app.trainer.model import (
     Precision,
     build_model,
     loss_of,
-    optimizer_for,
     precision_for,
-    scheduler_for,
 )
 from app.trainer.reporter import Reporter
 from app.trainer.strategy import GradientAveraging
@@ -66,7 +64,8 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
     if checkpoint is not None:
         model.load_state_dict(checkpoint.model)
     send(PhaseChanged(phase=TrainerPhase.JOINING))
-    strategy = _join(order, spec, model=model, precision=precision, send=send)
+    meter = Meter()
+    strategy = _join(order, spec, model=model, precision=precision, meter=meter, send=send)
     try:
         if checkpoint is not None:
             strategy.restore(checkpoint.optimizer)
@@ -75,7 +74,7 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
         micro_batch = spec.training.samples_a_step(device.type)
         ready = partial(_ready, strategy, model=model, device=chosen, precision=precision)
         send(ready(micro_batch=micro_batch, checkpoint=checkpoint))
-        with _reporting(order, strategy, control=control, send=send) as reporter:
+        with _reporting(order, strategy, meter=meter, control=control, send=send) as reporter:
             yield Run(
                 model=model,
                 batches=batches,
@@ -85,7 +84,7 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
                 device=device,
                 micro_batch_size=micro_batch,
                 stop=spec.training.stop,
-                meter=reporter.meter,
+                meter=meter,
                 report=send,
                 say_phase=reporter.say_phase,
                 keep=Keeper(
@@ -100,6 +99,7 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
     finally:
         batches.close()
         _leave(strategy)
+        send(strategy.work())
 
 
 def _leave(strategy: GradientAveraging) -> None:
@@ -135,11 +135,11 @@ def _ready(
 
 @contextmanager
 def _reporting(
-    order: Start, strategy: GradientAveraging, *, control: Control, send: Send
+    order: Start, strategy: GradientAveraging, *, meter: Meter, control: Control, send: Send
 ) -> Iterator[Reporter]:
     """Report while training, and let a stop interrupt what the training thread waits for."""
     reporter = Reporter(
-        meter=Meter(), strategy=strategy, control=control, send=send, interval=order.report_interval
+        meter=meter, strategy=strategy, control=control, send=send, interval=order.report_interval
     )
     control.interrupt = _interrupt(control, strategy)
     reporter.start()
@@ -163,7 +163,13 @@ def _open_batches(
 
 
 def _join(
-    order: Start, spec: SwarmSpec, *, model: torch.nn.Module, precision: Precision, send: Send
+    order: Start,
+    spec: SwarmSpec,
+    *,
+    model: torch.nn.Module,
+    precision: Precision,
+    meter: Meter,
+    send: Send,
 ) -> GradientAveraging:
     scaler = None
     if precision.needs_scaler:
@@ -174,10 +180,9 @@ def _join(
         order=order,
         spec=spec,
         model=model,
-        make_optimizer=optimizer_for(spec),
-        make_scheduler=scheduler_for(spec),
         scaler=scaler,
         report=send,
+        work=meter.work,
     )
 
 

@@ -54,6 +54,7 @@ class Run:
         Raises `UserFacingError` after `MOST_DISCARDED` in a row: the model itself is broken.
         """
         self.discarded += 1
+        self.meter.work.discarded(samples)
         reason = "the loss was not finite"
         self.report(SampleDiscarded(epoch=self.strategy.epoch, samples=samples, reason=reason))
         if self.discarded >= MOST_DISCARDED:
@@ -75,6 +76,7 @@ class Run:
 def train(run: Run, *, control: Control) -> EndReason:
     """Train until the app wants us to stop, or the run is complete."""
     run.model.train()
+    run.meter.work.resume()
     run.say_phase()
     while not control.stopping and not run.complete:
         control.acknowledge()
@@ -83,6 +85,7 @@ def train(run: Run, *, control: Control) -> EndReason:
         else:
             step(run)
             run.keep()
+    run.meter.work.pause()
     return EndReason.STOPPED if control.stopping else EndReason.COMPLETED
 
 
@@ -90,6 +93,7 @@ def step(run: Run) -> None:
     """Learn from one micro-batch, and let the swarm know."""
     started = time.perf_counter()
     tokens = run.batches.next(run.micro_batch_size).to(run.device, non_blocking=True)
+    computing = time.perf_counter()
     with run.autocast():
         loss = run.loss_of(run.model, tokens)
     if not torch.isfinite(loss):
@@ -97,11 +101,13 @@ def step(run: Run) -> None:
         return
     run.discarded = 0
     run.strategy.backward(loss)
+    ended = time.perf_counter()
     run.meter.add_step(
         loss.detach(),
         samples=len(tokens),
         tokens=tokens[:, 1:].numel(),
-        seconds=time.perf_counter() - started,
+        seconds=ended - started,
+        computing=ended - computing,
     )
     run.strategy.step(len(tokens))
 
@@ -110,9 +116,11 @@ def rest(run: Run, *, control: Control) -> None:
     """Compute nothing, but stay in the swarm, until the app wants us back."""
     run.strategy.rest()
     run.meter.flush()
+    run.meter.work.pause()
     control.resting = True
     run.say_phase()
     control.acknowledge()
     control.wait_for_resume()
     control.resting = False
+    run.meter.work.resume()
     run.say_phase()

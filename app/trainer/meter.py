@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from app.trainer.work import WorkMeter
+
 WINDOW_SECONDS = 5.0
 """Rates are over this much computing."""
 
@@ -51,9 +53,13 @@ class LossSum:
 
 
 class Meter:
-    """Written by the training loop, read by the reporter's thread."""
+    """Written by the training loop, read by the reporter's thread.
+
+    work: what becomes of the samples.
+    """
 
     def __init__(self) -> None:
+        self.work = WorkMeter()
         self._guard = threading.Lock()
         self._step = self._samples = self._tokens = 0
         self._compute_seconds = 0.0
@@ -65,8 +71,12 @@ class Meter:
         self._for_progress = LossSum()
         self._for_swarm = LossSum()
 
-    def add_step(self, loss: torch.Tensor, *, samples: int, tokens: int, seconds: float) -> None:
-        """Count a micro-batch. loss: detached scalar, mean per token; seconds: of computing."""
+    def add_step(
+        self, loss: torch.Tensor, *, samples: int, tokens: int, seconds: float, computing: float
+    ) -> None:
+        """Count a micro-batch. loss: detached scalar, mean per token; seconds: that it took, of
+        which ``computing`` were forward and backward."""
+        self.work.computed(samples=samples, tokens=tokens, seconds=computing)
         with self._guard:
             self._step += 1
             self._samples += samples

@@ -14,9 +14,12 @@ import torch
 from hivemind.averaging.control import AveragingStage, StepControl
 from hivemind.optim.grad_averager import GradientAverager
 from hivemind.optim.progress_tracker import ProgressTracker
+from hivemind.optim.state_averager import TrainingStateAverager
 from hivemind.utils.timed_storage import get_dht_time
 
 from app.protocol import Report, RoundEnded, SampleDiscarded
+from app.trainer.traffic import CountedTraffic
+from app.trainer.work import WorkMeter
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +29,13 @@ NEVER = 2**62
 """Epochs between two rounds of averaging the parameters, when we won't take part in another."""
 
 
-class KeepingGradientAverager(GradientAverager):
+class CountingStateAverager(CountedTraffic, TrainingStateAverager):
+    """hivemind's, with its traffic counted."""
+
+    wire_class = TrainingStateAverager
+
+
+class KeepingGradientAverager(CountedTraffic, GradientAverager):
     """Keeps our own gradients when a round fails, and uses them where they are when alone.
 
     WORKAROUND (hivemind 1.1.12): `GradientAverager.step` resets the accumulators when a round
@@ -37,6 +46,7 @@ class KeepingGradientAverager(GradientAverager):
     is_mean: the accumulators, which are the optimizer's own buffers, hold the mean already.
     """
 
+    wire_class = GradientAverager
     is_mean = False
 
     def load_accumulators_into_averager_(self) -> None:
@@ -62,11 +72,6 @@ class KeepingGradientAverager(GradientAverager):
         """Make the gradients nothing, whatever they were."""
         for gradient in self._grad_accumulators():
             gradient.zero_()
-
-    @classmethod
-    def _get_handle_name(cls, namespace: str | None, method_name: str) -> str:
-        """Our name on the wire is the library's class: under another, no peer would find us."""
-        return str(GradientAverager._get_handle_name(namespace, method_name))  # noqa: SLF001
 
     @property
     def is_finite(self) -> bool:
@@ -112,20 +117,43 @@ class PacedTracker(ProgressTracker):
 class CitizenOptimizer(hivemind.Optimizer):
     """Says how each averaging round went, and keeps values that aren't finite out of it.
 
-    report: called with `RoundEnded` and `SampleDiscarded`, on the training thread.
+    report: called with `RoundEnded` and `SampleDiscarded`, on the training thread. work: told
+    what became of the samples that were computed.
     averaging_since: monotonic time since when the training thread waits for a round, or None.
     """
 
     grad_averager: KeepingGradientAverager
 
-    def __init__(self, *, report: Callable[[Report], None], **options: Any) -> None:
+    def __init__(
+        self, *, report: Callable[[Report], None], work: WorkMeter, **options: Any
+    ) -> None:
         self._report = report
+        self._work = work
         self._peers = 1
         self._failure = ""
+        self._entering = 0
         self.averaging_since: float | None = None
         self.loading_state = False
         self._leaving = False
         super().__init__(**options)
+        work.time_steps_of(self.opt)
+
+    def _make_state_averager(self, **options: Any) -> CountingStateAverager:
+        return CountingStateAverager(
+            dht=self.dht,
+            prefix=f"{self.run_id}_state_averager",
+            min_matchmaking_time=self.matchmaking_time,
+            allreduce_timeout=self.allreduce_timeout,
+            shutdown_timeout=self.shutdown_timeout,
+            offload_optimizer=self.offload_optimizer,
+            custom_gradients=self.offload_optimizer,
+            status_loglevel=self.status_loglevel,
+            next_chunk_timeout=self.next_chunk_timeout,
+            client_mode=self.client_mode,
+            auxiliary=self.auxiliary,
+            start=True,
+            **options,
+        )
 
     def _make_progress_tracker(self, target_batch_size: int, **options: Any) -> PacedTracker:
         return PacedTracker(
@@ -139,13 +167,19 @@ class CitizenOptimizer(hivemind.Optimizer):
         )
 
     def _update_global_epoch(self, grad_scaler: Any) -> None:
-        epoch, samples = self.local_epoch, self.grad_averager.local_samples_accumulated
+        epoch, self._entering = self.local_epoch, self.grad_averager.local_samples_accumulated
+        everybody = self._swarm_samples(self._entering)
         self._peers, self._failure = 1, ""
         self.averaging_since = time.monotonic()
         try:
             super()._update_global_epoch(grad_scaler)
         finally:
             seconds, self.averaging_since = time.monotonic() - self.averaging_since, None
+        samples = 0 if self._failure else self._entering
+        if samples:
+            self._work.entered(everybody)
+        else:
+            self._work.lost()
         self._report(
             RoundEnded(
                 epoch=epoch,
@@ -156,10 +190,20 @@ class CitizenOptimizer(hivemind.Optimizer):
             )
         )
 
+    def _swarm_samples(self, own: int) -> int:
+        """Everybody's samples in the epoch that ends, as far as we have heard."""
+        seen = self.tracker.global_progress
+        heard = seen.samples_accumulated if seen.epoch == self.local_epoch else 0
+        return int(max(own, heard, seen.target_batch_size))
+
     def _begin_averaging_gradients(self, grad_scaler: Any) -> bool:
         if not self.grad_averager.is_finite:
             self._discard("our gradient was not finite")
+        scheduled = self.scheduled_grads
         began = bool(super()._begin_averaging_gradients(grad_scaler))
+        if not began and self.tracker.global_progress.num_peers > 1:  # alone, nothing is amiss
+            found = "" if scheduled is None else _outcome(scheduled)[1]
+            self._failure = found or "no round could begin"
         # WORKAROUND (hivemind 1.1.12): where no round began at all, the optimizer would step
         # with the sum of the micro-batches' gradients instead of their mean.
         if not began and not self.grad_averager.is_mean:
@@ -180,12 +224,13 @@ class CitizenOptimizer(hivemind.Optimizer):
         valid = bool(super()._check_and_accumulate_gradients(batch_size, grad_scaler))
         if not valid:
             reason = "our gradient overflowed float16, its scale is lowered"
+            self._work.lost()
             self._report(SampleDiscarded(epoch=self.local_epoch, samples=samples, reason=reason))
         return valid
 
     def _discard(self, reason: str) -> None:
         """Enter the round with weight zero: an average has no defence against a single NaN."""
-        samples = self.grad_averager.local_samples_accumulated
+        samples, self._entering = self.grad_averager.local_samples_accumulated, 0
         self.grad_averager.reset_accumulated_grads_()
         self._report(SampleDiscarded(epoch=self.local_epoch, samples=samples, reason=reason))
 
@@ -202,8 +247,9 @@ class CitizenOptimizer(hivemind.Optimizer):
             self.grad_averager.zero_()
 
     def load_state_from_peers(self, **options: Any) -> None:
-        """Download model, optimizer and epoch from a peer."""
+        """Download model, optimizer and epoch from a peer; our gradients are of no use then."""
         self.loading_state = True
+        self._work.lost()
         try:
             super().load_state_from_peers(**options)
         finally:

@@ -60,6 +60,7 @@ class Reporter(threading.Thread):
         while not self._closed.wait(self._interval):
             self.say_phase()
             self._send(self._progress())
+            self._send(self._strategy.work())
             self._publish()
             if failure := self._strategy.failure():
                 self._control.fail_at_once(

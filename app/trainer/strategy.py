@@ -16,10 +16,16 @@ from hivemind.utils.timed_storage import get_dht_time
 
 from app import swarm
 from app.errors import JoinError
-from app.protocol import Report, Start
+from app.protocol import Report, Start, Work
 from app.spec import SwarmSpec
 from app.trainer.meter import LossSum, Reading
-from app.trainer.optimizer import CitizenOptimizer, KeepingGradientAverager
+from app.trainer.model import optimizer_for, scheduler_for
+from app.trainer.optimizer import (
+    CitizenOptimizer,
+    CountingStateAverager,
+    KeepingGradientAverager,
+)
+from app.trainer.work import WorkMeter
 
 log = logging.getLogger(__name__)
 
@@ -68,22 +74,23 @@ class GradientAveraging:
         order: Start,
         spec: SwarmSpec,
         model: torch.nn.Module,
-        make_optimizer: Callable[[Any], torch.optim.Optimizer],
-        make_scheduler: Callable[[Any], Any] | None,
         scaler: Any,
         report: Callable[[Report], None],
+        work: WorkMeter,
     ) -> None:
         self._spec = spec
         self._scaler = scaler
+        self._work = work
         self.identity = swarm.load_identity(Path(order.identity_file))
         swarm.sign_everything_with(self.identity)
         self.dht = _open_dht(order, spec, self.identity)
         self.optimizer = CitizenOptimizer(
             report=report,
+            work=work,
             dht=self.dht,
             params=list(model.parameters()),
-            optimizer=make_optimizer,
-            scheduler=make_scheduler,
+            optimizer=optimizer_for(spec),
+            scheduler=scheduler_for(spec),
             **_options(spec, self.dht, scaler),
         )
         self._public_key = RSASignatureValidator(self.identity.key).local_public_key
@@ -150,6 +157,14 @@ class GradientAveraging:
             target_batch_size=seen.target_batch_size,
             peers=max(1, seen.num_peers),
             eta=max(0.0, eta) if eta < 10**7 else None,
+        )
+
+    def work(self) -> Work:
+        """What we did for the run so far. Any thread may ask, also after `close`."""
+        averagers = (KeepingGradientAverager.traffic, CountingStateAverager.traffic)
+        return self._work.read(
+            bytes_sent=sum(traffic.sent for traffic in averagers),
+            bytes_received=sum(traffic.received for traffic in averagers),
         )
 
     def publish(self, reading: Reading, losses: LossSum) -> None:

@@ -25,6 +25,7 @@ def test_without_arguments_nothing_is_overridden() -> None:
         (["cotrain://join?v=1&spec=a"], Arguments(invite="cotrain://join?v=1&spec=a")),
         (["--headless", "--train"], Arguments(headless=True, train=True)),
         (["--data-dir", "/there"], Arguments(data_dir=Path("/there"))),
+        (["verify", "a", "b"], Arguments(headless=True, verify=(Path("a"), Path("b")))),
     ],
 )
 def test_argument_is_understood(arguments: list[str], expected: Arguments) -> None:
@@ -39,6 +40,8 @@ OVERRIDES = [
     (["--dht-port", "0"], {"dht_port": 0}),
     (["--server-port", "9001"], {"server_port": 9001}),
     (["--initial-peers", "/a/b,/c/d"], {"initial_peers": "/a/b,/c/d"}),
+    (["--report-interval", "30"], {"report_interval": 30}),
+    (["--backend-url", "https://b.example"], {"backend_url": "https://b.example"}),
     (["--debug"], {"debug": True}),
 ]
 
@@ -63,6 +66,8 @@ def test_every_setting_has_an_argument() -> None:
         (["--threads", "many"], "--threads"),
         (["--theme", "pink"], "--theme"),
         (["--no-such-thing"], "--no-such-thing"),
+        (["verify"], "FILE"),
+        (["no-such-command"], "no-such-command"),
         (["--swarm"], "--swarm"),
     ],
 )

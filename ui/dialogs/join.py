@@ -24,6 +24,7 @@ from ui.theme import Theme
 from ui.widgets.buttons import button, choice_button
 from ui.widgets.given import GivenInvite
 from ui.widgets.labels import label
+from ui.widgets.offers import OfferedSwarms
 from ui.widgets.preview import Preview
 from ui.widgets.recent import RecentSwarms
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GIVEN, RECENT = range(2)
+GIVEN, RECENT, OFFERED = range(3)
 
 
 class JoinDialog(QDialog):
@@ -46,6 +47,7 @@ class JoinDialog(QDialog):
         self._spec: SwarmSpec | None = None
         self.given = GivenInvite()
         self.recent = RecentSwarms()
+        self.offered = OfferedSwarms(model, model.session.offers)
         self.tabs = QButtonGroup(self)
         self.sources = QStackedWidget()
         self.preview = Preview(theme)
@@ -82,7 +84,11 @@ class JoinDialog(QDialog):
         row = QHBoxLayout()
         row.setSpacing(2)
         for index, (text, widget) in enumerate(
-            ((_("Invite"), self.given), (_("Recent"), self.recent))
+            (
+                (_("Invite"), self.given),
+                (_("Recent"), self.recent),
+                (_("CoTrain backend"), self.offered),
+            )
         ):
             tab = choice_button(text)
             self.tabs.addButton(tab, index)
@@ -108,11 +114,12 @@ class JoinDialog(QDialog):
         return step
 
     def _connect(self) -> None:
-        self.tabs.idClicked.connect(self.sources.setCurrentIndex)
+        self.tabs.idClicked.connect(self.open_tab)
         self.given.pasted.connect(self._paste)
         self.given.opened.connect(self.show_source)
         # later, or the same Return would also press the button that then has the focus
-        self.recent.chosen.connect(self.show_spec, Qt.ConnectionType.QueuedConnection)
+        for source in (self.recent, self.offered):
+            source.chosen.connect(self.show_spec, Qt.ConnectionType.QueuedConnection)
         self.recent.forgotten.connect(lambda run_id: self._model.run(self._forget(run_id)))
         self.back.clicked.connect(self.choose)
         self.watch.clicked.connect(lambda: self._agree(train=False))
@@ -130,7 +137,7 @@ class JoinDialog(QDialog):
         """Show one of the places that swarms come from."""
         self.tabs.button(index).setChecked(True)
         self.sources.setCurrentIndex(index)
-        first = self.given.link if index == GIVEN else self.recent.list
+        first = (self.given.link, self.recent.list, self.offered.search)[index]
         first.setFocus(Qt.FocusReason.OtherFocusReason)
 
     async def _load_recents(self) -> None:

@@ -1,0 +1,107 @@
+"""What of this trainer's work counts: which samples entered a round, and what they cost."""
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from app.protocol import Work
+
+
+@dataclass(kw_only=True)
+class _Sum:
+    samples: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def add(self, other: "_Sum") -> None:
+        self.samples += other.samples
+        self.tokens += other.tokens
+        self.seconds += other.seconds
+
+
+class WorkMeter:
+    """Written by the training thread, read by the reporter's; see `protocol.Work`.
+
+    Each sample is pending from its backward pass to the end of its epoch. Then either all that
+    is pending has entered the round, or it is lost.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._computed = 0
+        self._pending = _Sum()
+        self._entered = _Sum()
+        self._epochs = self._swarm_samples = 0
+        self._training_seconds = 0.0
+        self._resumed_at: float | None = None
+        self._step_began = 0.0
+
+    def computed(self, *, samples: int, tokens: int, seconds: float) -> None:
+        """Forward and backward ran. seconds: that they took."""
+        with self._guard:
+            self._computed += samples
+            self._pending.add(_Sum(samples=samples, tokens=tokens, seconds=seconds))
+
+    def discarded(self, samples: int) -> None:
+        """Forward ran for nothing: the loss was not finite."""
+        with self._guard:
+            self._computed += samples
+
+    def entered(self, swarm_samples: int) -> None:
+        """A round has finished with all that was pending in it. swarm_samples: everybody's."""
+        with self._guard:
+            self._entered.add(self._pending)
+            self._pending = _Sum()
+            self._epochs += 1
+            self._swarm_samples += swarm_samples
+
+    def lost(self) -> None:
+        """What was pending will enter no round."""
+        with self._guard:
+            self._pending = _Sum()
+
+    def time_steps_of(self, optimizer: torch.optim.Optimizer) -> None:
+        """Count the seconds of its steps, on whatever thread they are taken."""
+
+        def begin(*_: Any) -> None:
+            self._step_began = time.perf_counter()
+
+        def end(*_: Any) -> None:
+            with self._guard:
+                self._pending.seconds += time.perf_counter() - self._step_began
+
+        optimizer.register_step_pre_hook(begin)
+        optimizer.register_step_post_hook(end)
+
+    def resume(self) -> None:
+        """Training begins, or goes on after a pause."""
+        with self._guard:
+            self._resumed_at = time.monotonic()
+
+    def pause(self) -> None:
+        """Training rests, or ends."""
+        with self._guard:
+            self._training_seconds, self._resumed_at = self._trained(), None
+
+    def _trained(self) -> float:
+        since = 0.0 if self._resumed_at is None else time.monotonic() - self._resumed_at
+        return self._training_seconds + since
+
+    def read(self, *, bytes_sent: int, bytes_received: int) -> Work:
+        """All counters as of now. Seconds are given in whole milliseconds."""
+        with self._guard:
+            return Work(
+                samples_computed=self._computed,
+                samples_pending=self._pending.samples,
+                samples_entered=self._entered.samples,
+                tokens_entered=self._entered.tokens,
+                compute_seconds=round(self._entered.seconds, 3),
+                epochs=self._epochs,
+                swarm_samples=self._swarm_samples,
+                bytes_sent=bytes_sent,
+                bytes_received=bytes_received,
+                training_seconds=round(self._trained(), 3),
+            )

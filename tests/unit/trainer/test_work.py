@@ -1,0 +1,134 @@
+"""What of the work counts: pending until its round has ended, then entered or lost."""
+
+import os
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.protocol import Work
+from app.trainer.traffic import Traffic
+from app.trainer.work import WorkMeter
+
+
+def read(meter: WorkMeter) -> Work:
+    return meter.read(bytes_sent=0, bytes_received=0)
+
+
+def computed(meter: WorkMeter, samples: int = 4, *, seconds: float = 0.5) -> None:
+    meter.computed(samples=samples, tokens=32 * samples, seconds=seconds)
+
+
+def test_samples_wait_for_their_round() -> None:
+    meter = WorkMeter()
+    computed(meter)
+    computed(meter)
+    assert read(meter) == Work(samples_computed=8, samples_pending=8)
+    meter.entered(64)
+    assert read(meter) == Work(
+        samples_computed=8,
+        samples_entered=8,
+        tokens_entered=256,
+        compute_seconds=1.0,
+        epochs=1,
+        swarm_samples=64,
+    )
+
+
+def test_lost_samples_were_computed_for_nothing() -> None:
+    meter = WorkMeter()
+    computed(meter)
+    meter.lost()
+    meter.discarded(4)
+    computed(meter)
+    meter.entered(64)
+    found = read(meter)
+    assert (found.samples_computed, found.samples_entered, found.compute_seconds) == (12, 4, 0.5)
+
+
+def test_bytes_are_passed_on() -> None:
+    found = WorkMeter().read(bytes_sent=3, bytes_received=4)
+    assert (found.bytes_sent, found.bytes_received) == (3, 4)
+
+
+def test_optimizer_steps_cost_seconds_as_well() -> None:
+    meter = WorkMeter()
+    weight = torch.nn.Parameter(torch.ones(1000))
+    optimizer = torch.optim.AdamW([weight])
+    meter.time_steps_of(optimizer)
+    weight.grad = torch.ones(1000)
+    computed(meter, seconds=0.0)
+    optimizer.step()
+    assert meter._pending.seconds > 0
+
+
+def test_time_of_training_leaves_pauses_out() -> None:
+    meter = WorkMeter()
+    assert read(meter).training_seconds == 0.0
+    meter.resume()
+    meter.pause()
+    rested = read(meter).training_seconds
+    assert read(meter).training_seconds == rested
+    meter.resume()
+    assert read(meter).training_seconds >= rested
+
+
+calls = st.lists(st.sampled_from(["computed", "discarded", "entered", "lost"]))
+
+
+@given(calls=calls)
+def test_no_counter_ever_falls_and_no_sample_counts_twice(calls: list[str]) -> None:
+    meter, before = WorkMeter(), Work()
+    for call in calls:
+        arguments: dict[str, tuple[Any, ...]] = {"discarded": (4,), "entered": (64,)}
+        if call == "computed":
+            computed(meter)
+        else:
+            getattr(meter, call)(*arguments.get(call, ()))
+        now = read(meter)
+        names = set(Work.__struct_fields__) - {"samples_pending"}
+        assert all(getattr(now, name) >= getattr(before, name) for name in names)
+        assert now.samples_entered + now.samples_pending <= now.samples_computed
+        before = now
+
+
+# --- traffic -------------------------------------------------------------------------------------
+
+
+def message(size: int) -> Any:
+    return SimpleNamespace(tensor_part=SimpleNamespace(buffer=b"x" * size))
+
+
+async def messages(*sizes: int) -> AsyncIterator[Any]:
+    for size in sizes:
+        yield message(size)
+
+
+async def test_bytes_are_counted_as_they_pass() -> None:
+    traffic = Traffic()
+    sent = [len(each.tensor_part.buffer) async for each in traffic.sending(messages(10, 0, 5))]
+    received = [each async for each in traffic.receiving(messages(7))]
+    assert (sent, len(received)) == ([10, 0, 5], 1)
+    assert (traffic.sent, traffic.received) == (15, 7)
+
+
+async def test_what_nobody_took_was_not_sent() -> None:
+    traffic = Traffic()
+    sending = traffic.sending(messages(10, 20))
+    await anext(sending)
+    await anext(sending)
+    await sending.aclose()
+    assert traffic.sent == 10
+
+
+def test_what_a_forked_process_counts_is_seen_here() -> None:
+    traffic = Traffic()
+    child = os.fork()
+    if child == 0:
+        traffic._counts[0] += 2**40
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert traffic.sent == 2**40
