@@ -14,10 +14,14 @@ from app import __version__
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
     """What the command line said. verify: exports to check, and nothing else to do. overrides:
-    settings by field name, only those given."""
+    settings by field name, only those given.
+
+    invite: a file or link to be shown before it is joined. swarm: one to be joined at once.
+    """
 
     demo: bool = False
-    swarm: Path | None = None
+    invite: str = ""
+    swarm: str = ""
     headless: bool = False
     train: bool = False
     data_dir: Path | None = None
@@ -27,11 +31,12 @@ class Arguments:
 
 def parse(arguments: Sequence[str]) -> Arguments:
     """Read the command line; on a mistake, say it and exit with status 2."""
-    options = _parser().parse_args(arguments)
+    options = _parser(commands="verify" in arguments).parse_args(arguments)
     verify = tuple(getattr(options, "verify", ()))
     overrides = {name: getattr(options, name) for name in _OVERRIDES}
     return Arguments(
         demo=options.demo,
+        invite=getattr(options, "invite", ""),
         swarm=options.swarm,
         headless=options.headless or bool(verify),
         train=options.train,
@@ -58,18 +63,30 @@ _OVERRIDES = (
 )
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(*, commands: bool) -> argparse.ArgumentParser:
+    """commands: the words that aren't options are a command's, else an invite: argparse can't
+    tell them apart."""
     parser = argparse.ArgumentParser(
         prog="cotrain-contributor",
         description="Give your GPU to a collaborative training run.",
-        epilog="Settings can also stand in the settings file and the environment; see README.",
+        epilog="Settings can also stand in the settings file and the environment; see README."
+        " 'verify FILE…' checks the signatures of exported contributions.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--demo", action="store_true", help="train in a local swarm with a second peer"
     )
-    which.add_argument("--swarm", type=Path, metavar="FILE", help="join the swarm of this file")
+    which.add_argument("--swarm", default="", metavar="INVITE", help="join this swarm at once")
+    if not commands:
+        which.add_argument(
+            "invite",
+            nargs="?",
+            default="",
+            type=_invite,
+            metavar="INVITE",
+            help="a *.cotrain file or a cotrain:// link: show what joining means, then ask",
+        )
     parser.add_argument("--headless", action="store_true", help="run without a window")
     parser.add_argument("--train", action="store_true", help="start training without a click")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
@@ -94,10 +111,17 @@ def _parser() -> argparse.ArgumentParser:
         help="show this machine's figures to the swarm, or don't",
     )
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
-    commands = parser.add_subparsers(title="commands", metavar="")
-    verify = commands.add_parser("verify", help="check the signatures of exported contributions")
-    verify.add_argument("verify", type=Path, nargs="+", metavar="FILE", help="JSON export")
+    if commands:
+        verify = parser.add_subparsers().add_parser("verify")
+        verify.add_argument("verify", type=Path, nargs="+", metavar="FILE", help="JSON export")
     return parser
+
+
+def _invite(text: str) -> str:
+    """A link, or the path of what may be a file: a mistyped command is neither."""
+    if not text or text.lower().startswith("cotrain:") or Path(text).suffix or Path(text).exists():
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no file, link or command")
 
 
 def has_display() -> bool:

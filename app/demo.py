@@ -70,7 +70,7 @@ class DemoSwarm:
         """Open the swarm and start the partner; False when the user left before it was open.
         Raises `JoinError`."""
         self._forget_earlier_demos()
-        if not await self._session.join(demo_spec()):
+        if not await self._session.join(demo_spec(), remember=False):
             return False
         order = self._session.training_order(PARTNER) | {"device": "cpu", "threads": 1}
         self._partner = await Trainer.spawn(on_report=_log_milestones, name=PARTNER)

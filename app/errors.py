@@ -32,7 +32,11 @@ class UserFacingError(CoTrainError):
 
 
 class SpecError(UserFacingError):
-    """A swarm's spec or an invite is wrong."""
+    """A swarm's spec is wrong."""
+
+
+class InviteError(SpecError):
+    """An invite, which carries a spec, can't be read or is wrong."""
 
 
 class SettingsError(UserFacingError):

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from app import i18n, logs, settings, spec
+from app import i18n, invite, logs, settings, spec
 from app.cli import Arguments, has_display
 from app.demo import DemoSwarm
 from app.errors import UserFacingError
@@ -95,11 +95,12 @@ async def _work(arguments: Arguments, session: Session, demo: DemoSwarm) -> int:
 
 
 def _swarm_spec(arguments: Arguments) -> spec.SwarmSpec | None:
-    if arguments.swarm is not None:
-        return spec.load(arguments.swarm)
+    if source := arguments.swarm or arguments.invite:
+        return invite.load(source)
     if not arguments.demo:
         raise UserFacingError(
-            _("there is nothing to do."), remedy=_("Give --swarm FILE to join, or --demo.")
+            _("there is nothing to do."),
+            remedy=_("Give --swarm and an invite, a file or a link, or --demo."),
         )
     return None
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from app import processes
 from app.errors import BusyError
+from app.handover import Door, Receive, Request, hand_over
 from app.i18n import _
 from app.paths import Folders
 
@@ -17,15 +18,19 @@ log = logging.getLogger(__name__)
 
 
 class Instance:
-    """Holds the data folder's lock and the guardian, from `take` to `release`."""
+    """Holds the data folder's lock, the door for second starts and the guardian, from `take` to
+    `release`."""
 
     def __init__(self, folders: Folders) -> None:
         self._folders = folders
         self._lock: filelock.BaseFileLock | None = None
+        self._door: Door | None = None
         self._guardian: subprocess.Popen[bytes] | None = None
 
-    async def take(self) -> None:
+    async def take(self, receive: Receive | None = None) -> None:
         """Take the data folder, and end what a run that crashed has left.
+
+        receive: called with what a second start hands over; None without a window.
 
         Raises `BusyError` when another instance has it.
         """
@@ -36,19 +41,37 @@ class Instance:
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout as error:
-            raise BusyError(
-                _("another CoTrain Contributor runs with this data folder."),
-                field=str(self._folders.data),
-                remedy=_("Close it first, or give this one another folder with --data-dir."),
-            ) from error
+            raise await self._busy() from error
+        self._door = Door(self._folders.door_file, receive)
+        await self._door.open()
         token_file = self._folders.instance_file
         swept = await asyncio.to_thread(processes.sweep_last_run, token_file)
         if swept:
             log.warning("ended what an earlier run left behind: processes %s", swept)
         self._guardian = processes.start_guardian(processes.mark_children(token_file))
 
+    async def _busy(self) -> BusyError:
+        other = await asyncio.to_thread(hand_over, self._folders.door_file, Request(show=False))
+        if other is None:
+            message = _("another CoTrain Contributor runs with this data folder.")
+        elif other.window:
+            message = _("CoTrain Contributor is open already (process {pid}).")
+        else:
+            message = _("CoTrain Contributor runs already, without a window (process {pid}).")
+        return BusyError(
+            message.format(pid=other.pid if other else 0),
+            field=str(self._folders.data),
+            remedy=_("Close it first, or give this one another folder with --data-dir."),
+        )
+
+    async def close_door(self) -> None:
+        """Take nothing from second starts any more. May be called twice."""
+        if self._door is not None:
+            await self._door.close()
+
     async def release(self) -> None:
         """Let the guardian end what is left, then give the folder back. May be called twice."""
+        await self.close_door()
         guardian, self._guardian = self._guardian, None
         if guardian is not None:
             assert guardian.stdin is not None

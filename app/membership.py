@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.errors import UserFacingError
@@ -58,6 +58,15 @@ class Membership:
     def node(self) -> Any:
         """Our node in the swarm's DHT, None outside of one."""
         return self._peer.node
+
+    def invitation(self, addresses: Sequence[str]) -> "SwarmSpec | None":
+        """The spec for others who are to enter our swarm; None outside of one.
+
+        addresses: ours, which they enter by.
+        """
+        from app import invite  # late: building a spec's models takes longer than painting a page
+
+        return None if self.spec is None else invite.shared(self.spec, addresses)
 
     async def join(self, spec: "SwarmSpec") -> bool:
         """Enter a swarm. Raises `JoinError`; False when `leave` came in between."""

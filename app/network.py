@@ -1,6 +1,35 @@
-"""Small facts of this machine's network."""
+"""Small facts of the network: ports of this machine, and how far an address reaches."""
 
+import ipaddress
+import re
 import socket
+from enum import IntEnum
+
+_HOST = re.compile(r"/(?P<kind>ip4|ip6|dns|dns4|dns6|dnsaddr)/(?P<host>[^/]+)")
+
+
+class Reach(IntEnum):
+    """From where a peer can be reached at an address."""
+
+    MACHINE = 0  # this one alone
+    NETWORK = 1  # the same local network
+    WORLD = 2
+
+
+def reach(multiaddr: str) -> Reach:
+    """How far an address of a peer reaches, as far as it tells by itself."""
+    found = _HOST.match(multiaddr)
+    if found is None:
+        return Reach.MACHINE
+    if found["kind"].startswith("dns"):
+        return Reach.MACHINE if found["host"] == "localhost" else Reach.WORLD
+    try:
+        address = ipaddress.ip_address(found["host"].partition("%")[0])
+    except ValueError:
+        return Reach.MACHINE
+    if address.is_loopback or address.is_unspecified:
+        return Reach.MACHINE
+    return Reach.WORLD if address.is_global else Reach.NETWORK
 
 
 def free_port(wanted: int, host: str = "") -> int:

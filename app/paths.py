@@ -56,6 +56,16 @@ class Folders:
         return self.data / "instance.token"
 
     @property
+    def recents_file(self) -> Path:
+        """The swarms that were joined last (JSON)."""
+        return self.data / "recent-swarms.json"
+
+    @property
+    def door_file(self) -> Path:
+        """The socket at which the running instance takes what a second start was given."""
+        return self.data / "instance.sock"
+
+    @property
     def account_file(self) -> Path:
         """Who is signed in to the backend; its secrets too where there is no keyring."""
         return self.data / "account.json"

@@ -11,13 +11,16 @@ from app import protocol
 from app.background import Background
 from app.contributions import Contributions
 from app.errors import BusyError, TrainerError
+from app.handover import Receive
 from app.history import History
 from app.i18n import _
 from app.instance import Instance
 from app.machines import Machines
 from app.membership import Membership
+from app.offers import Offers
 from app.paths import Folders
 from app.peer import load_hivemind
+from app.recents import Recents
 from app.settings import Settings
 from app.stalls import log_stalls
 from app.state import (
@@ -48,6 +51,8 @@ class Session:
         self.folders = folders
         self.state = ContributorState(device=settings.device)
         self.history = History()
+        self.recents = Recents(folders.recents_file)
+        self.offers = Offers(settings.backend_url)
         self.contributions = Contributions(
             settings=settings, folders=folders, dispatch=self.dispatch
         )
@@ -92,15 +97,16 @@ class Session:
 
     # --- life
 
-    async def open(self, *, look_for_devices: bool = True) -> None:
+    async def open(self, *, look_for_devices: bool = True, receive: Receive | None = None) -> None:
         """Take the data folder, load hivemind, look which devices are there.
 
         look_for_devices: needed to show them; a trainer finds the one it is told by itself.
+        receive: called with what a second start hands over, where a window can show it.
 
         Raises `BusyError` when another instance has the data folder, `LedgerError` or
         `MachineKeyError` when what it holds can't be used.
         """
-        await self._instance.take()
+        await self._instance.take(receive)
         await self.contributions.open()
         if look_for_devices:
             self._probing = self._background.start(self._probe_devices())
@@ -116,11 +122,13 @@ class Session:
 
     async def close(self) -> None:
         """End everything that was started, in order. May be called twice."""
+        await self._instance.close_door()  # what comes now would be lost
         await self.stop_training(grace=CLOSE_SECONDS)
         await self.machines.leave()
         await self._membership.leave()
         await self.contributions.close()
         await self.machines.close()
+        await self.offers.close()
         await self._background.close()
         await self._instance.release()
 
@@ -148,14 +156,22 @@ class Session:
 
     # --- the swarm
 
-    async def join(self, spec: "SwarmSpec") -> bool:
+    async def join(self, spec: "SwarmSpec", *, remember: bool = True) -> bool:
         """Enter a swarm, leaving the one we are in; raises `JoinError`, which the state shows as
-        well. False when `leave`, or another `join`, came in between."""
+        well. False when `leave`, or another `join`, came in between. remember: among the
+        recent ones."""
         mine = self._newest_join = object()
         await self.leave()
         if mine is not self._newest_join:
             return False
-        return await self._membership.join(spec)
+        joined = await self._membership.join(spec)
+        if joined and remember:
+            await self.recents.remember(spec)
+        return joined
+
+    def invitation(self) -> "SwarmSpec | None":
+        """The spec by which others enter our swarm, at our addresses; None outside of one."""
+        return self._membership.invitation(self.state.addresses)
 
     async def leave(self) -> None:
         """Stop training and leave the swarm; nothing happens outside of one."""

@@ -4,9 +4,7 @@ Declarative only: it never carries or names code. It is validated whole before a
 starts, and what is wrong is said by field.
 """
 
-import json
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -40,8 +38,13 @@ MODEL_TYPES = (
 """Causal language models of ``transformers`` that a spec may ask for: all are built from
 their config alone, by code that ships with the library."""
 
+AUTO_MICRO_BATCH_CPU, AUTO_MICRO_BATCH_GPU = 8, 32
+"""Samples of a step where the spec leaves it to each machine."""
+
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _MULTIADDR = re.compile(r"(/[A-Za-z0-9.:%_-]+)+/p2p/[A-Za-z0-9]{20,80}")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Of line breaks and of turned writing, with which a title could pretend to be another text."""
 _CONFIG_KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _CODE_KEYS = frozenset({"auto_map", "trust_remote_code", "custom_pipelines", "architectures"})
 _OUR_KEYS = frozenset({"dtype", "torch_dtype", "attn_implementation", "use_cache"})
@@ -152,6 +155,14 @@ class TrainingSpec(_Part):
     seed: int = Field(0, ge=0, lt=2**63)
     stop: StopSpec = StopSpec()
 
+    def samples_a_step(self, device: str) -> int:
+        """The micro-batch on a kind of device (``cpu`` or another): for ``auto`` a modest one
+        that doesn't exceed the target batch."""
+        if self.micro_batch_size != "auto":
+            return self.micro_batch_size
+        modest = AUTO_MICRO_BATCH_CPU if device == "cpu" else AUTO_MICRO_BATCH_GPU
+        return min(modest, self.target_batch_size)
+
     @model_validator(mode="after")
     def _batches_fit(self) -> "TrainingSpec":
         micro = self.micro_batch_size
@@ -253,6 +264,13 @@ class SwarmSpec(_Part):
             raise ValueError("a run id is 1 to 100 letters, digits, '-' and '_'")
         return value
 
+    @field_validator("title")
+    @classmethod
+    def _is_a_line(cls, value: str) -> str:
+        if _UNPRINTABLE.search(value):
+            raise ValueError("a title is one line of printable text")
+        return value
+
     @field_validator("initial_peers")
     @classmethod
     def _are_multiaddrs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -282,38 +300,28 @@ def parse(content: dict[str, Any]) -> SwarmSpec:
         raise _as_spec_error(error) from error
 
 
-def load(path: Path) -> SwarmSpec:
-    """Read and validate a spec file (JSON, ``*.cotrain``). Raises `SpecError`."""
+def mistakes(content: dict[str, Any]) -> dict[str, SpecError]:
+    """All that is wrong in a spec, by field: for a form that shows each where it was made."""
     try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_SPEC_BYTES + 1)
-    except OSError as error:
-        raise SpecError(
-            f"can't be read: {error.strerror}.",
-            field=str(path),
-            remedy="Check the path and that you may read the file.",
-        ) from error
-    if len(raw) > MAX_SPEC_BYTES:
-        raise SpecError("is too large to be a swarm's spec.", field=str(path))
-    try:
-        content = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise SpecError(
-            f"is not valid JSON: {error}.", field=str(path), remedy="Ask for the file again."
-        ) from error
-    if not isinstance(content, dict):
-        raise SpecError("holds no JSON object, so no swarm's spec.", field=str(path))
-    return parse(content)
+        SwarmSpec.model_validate(content)
+    except ValidationError as error:
+        return _by_field(error)
+    return {}
 
 
 def _as_spec_error(error: ValidationError) -> SpecError:
-    first = error.errors()[0]
-    field = _field_name(first)
-    more = len({_field_name(detail) for detail in error.errors()}) - 1
-    message, remedy = _explained(first, field)
-    if more:
-        remedy = f"{remedy} ({more} more after it)".strip()
-    return SpecError(message, field=field, remedy=remedy)
+    first, *others = _by_field(error).values()
+    remedy = f"{first.remedy} ({len(others)} more after it)".strip() if others else first.remedy
+    return SpecError(first.message, field=first.field, remedy=remedy)
+
+
+def _by_field(error: ValidationError) -> dict[str, SpecError]:
+    found: dict[str, SpecError] = {}
+    for detail in error.errors():
+        field = _field_name(detail)
+        message, remedy = _explained(detail, field)
+        found.setdefault(field, SpecError(message, field=field, remedy=remedy))
+    return found
 
 
 _BRANCHES = {
@@ -338,6 +346,13 @@ def _field_name(detail: ErrorDetails) -> str:
     return ".".join(parts) or "spec"
 
 
+_PATTERNS = {
+    "url": "an address that begins with https://",
+    "sha256": "64 digits of 0-9 and a-f",
+    "name": "a name such as owner/data-set",
+}
+
+
 def _explained(detail: ErrorDetails, field: str) -> tuple[str, str]:
     message = detail["msg"].removeprefix("Value error, ")
     match detail["type"]:
@@ -350,6 +365,8 @@ def _explained(detail: ErrorDetails, field: str) -> tuple[str, str]:
                 f"{detail['input']!r} is not a model type this app trains.",
                 f"Use one of {', '.join(MODEL_TYPES)}.",
             )
+        case "string_pattern_mismatch" if (name := field.rpartition(".")[2]) in _PATTERNS:
+            return f"{_shortened(detail['input'])} is not {_PATTERNS[name]}.", "Correct the value."
         case "value_error":
             return f"{message}.", ""
         case _:

@@ -2,14 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from PySide6.QtCore import QObject, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QFileDialog, QWidget
 
-from app.i18n import _
 from app.state import ProblemDismissed
 from ui.session_model import SessionModel
 
@@ -33,10 +30,15 @@ class Actions(QObject):
     """Each action waits until the session is open, and shows what it was refused as a problem.
 
     ``waiting`` says whether an action waits for that: the heavy libraries load after the
-    window is painted, and a click may come sooner.
+    window is painted, and a click may come sooner. ``join_wanted`` (with an invite's link or
+    path, or "" to choose one), ``start_wanted`` and ``share_wanted`` ask for a dialog; buttons
+    emit them, and the window opens it.
     """
 
     waiting = Signal(bool)
+    join_wanted = Signal(str)
+    start_wanted = Signal()
+    share_wanted = Signal()
 
     def __init__(self, model: SessionModel, *, demo: Demo, opened: "asyncio.Future[None]") -> None:
         super().__init__(model)
@@ -47,24 +49,21 @@ class Actions(QObject):
 
     # --- the swarm
 
-    def choose_swarm_file(self, parent: QWidget) -> None:
-        """Let the user pick a swarm's file, and join it."""
-        dialog = QFileDialog(parent, _("Open a swarm file"))
-        dialog.setNameFilters([_("Swarm files (*.cotrain *.json)"), _("All files (*)")])
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
-        dialog.fileSelected.connect(lambda path: self.join_file(Path(path)))
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+    def join(self, swarm: "SwarmSpec | str", *, train: bool = False, share: bool = False) -> None:
+        """Join a swarm, by its spec or an invite's link or path.
 
-    def join_file(self, path: Path, *, train: bool = False) -> None:
-        """Join the swarm of a file."""
-        self._run(lambda: self._join(path, train=train))
+        train: at once. share: show the invite for others.
+        """
+        self._run(lambda: self._join(swarm, train=train, share=share))
 
-    async def _join(self, path: Path, *, train: bool) -> None:
-        chosen = await asyncio.to_thread(_load, path)
+    async def _join(self, swarm: "SwarmSpec | str", *, train: bool, share: bool) -> None:
+        spec = await asyncio.to_thread(_load, swarm) if isinstance(swarm, str) else swarm
         await self._demo.close()
-        joined = await self._session.join(chosen)
-        if joined and train:
+        if not await self._session.join(spec):
+            return
+        if share:
+            self.share_wanted.emit()
+        if train:
             await self._session.start_training()
 
     def try_demo(self, *, train: bool = False) -> None:
@@ -134,7 +133,7 @@ class Actions(QObject):
         await action()
 
 
-def _load(path: Path) -> "SwarmSpec":
-    from app import spec  # late: building its models takes longer than painting a page
+def _load(source: str) -> "SwarmSpec":
+    from app import invite  # late: building a spec's models takes longer than painting a page
 
-    return spec.load(path)
+    return invite.load(source)

@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QLibraryInfo, QTranslator
@@ -15,7 +17,8 @@ from qasync import QEventLoop
 
 from app import i18n, logs, settings
 from app.cli import Arguments
-from app.errors import FolderError, SettingsError
+from app.errors import BusyError, FolderError, SettingsError
+from app.handover import Request, hand_over
 from app.paths import RESOURCES, Folders
 from app.session import Session
 from app.settings import Settings
@@ -38,8 +41,13 @@ CLOSE_SECONDS = 15.0
 
 
 def run(arguments: Arguments) -> int:
-    """Show the window until the user closes it; returns the exit status."""
+    """Show the window until the user closes it; returns the exit status.
+
+    Where a window is open already, that one comes to the front and shows what we were given.
+    """
     folders = Folders.under(arguments.data_dir) if arguments.data_dir else Folders.default()
+    if shown_by_another(folders, arguments):
+        return 0
     chosen, wrong = load_settings(folders, arguments)
     language = i18n.install(chosen.language, RESOURCES / "translations")
     application = make_application(language)
@@ -56,6 +64,22 @@ def run(arguments: Arguments) -> int:
     finally:
         logging_.close()
     return 0
+
+
+def shown_by_another(folders: Folders, arguments: Arguments) -> bool:
+    """Hand over to the window that is open with this data folder, if one is."""
+    answer = hand_over(folders.door_file, _request(arguments))
+    return answer is not None and answer.window
+
+
+def _request(arguments: Arguments) -> Request:
+    given = arguments.invite or arguments.swarm
+    is_path = bool(given) and not given.lower().startswith("cotrain:")
+    return Request(
+        show=True,
+        invite=str(Path(given).absolute()) if is_path else given,
+        activation=os.environ.get("XDG_ACTIVATION_TOKEN", ""),
+    )
 
 
 def load_settings(folders: Folders, arguments: Arguments) -> tuple[Settings, SettingsError | None]:
@@ -119,7 +143,7 @@ async def _contribute(
         model.raise_problem(wrong)
     await _first_picture(window)
     gc.enable()  # main switched it off
-    opening = asyncio.create_task(_open(session, model, opened))
+    opening = asyncio.create_task(_open(session, model, opened, window, arguments))
     _begin(arguments, actions)
     await stop.wait()
     await _close(window, model, demo, session, opening)
@@ -152,15 +176,27 @@ async def _first_picture(window: MainWindow) -> None:
             log.info("window painted", extra={"monotonic": time.monotonic()})
 
 
-async def _open(session: Session, model: SessionModel, opened: "asyncio.Future[None]") -> None:
-    """Open the session; actions that wait for it hear how that went."""
+async def _open(
+    session: Session,
+    model: SessionModel,
+    opened: "asyncio.Future[None]",
+    window: MainWindow,
+    arguments: Arguments,
+) -> None:
+    """Open the session; actions that wait for it hear how that went.
+
+    Gives way to another window that was faster than this one.
+    """
     try:
-        await session.open()
+        await session.open(receive=window.dialogs.receive)
         await asyncio.to_thread(import_pages)
     except Exception as error:  # noqa: BLE001  the boundary of a task
         opened.set_exception(error)
         opened.exception()  # looked at, even if no action waits for it
-        model.raise_problem(error)
+        if isinstance(error, BusyError) and shown_by_another(session.folders, arguments):
+            window.close_wanted.emit()
+        else:
+            model.raise_problem(error)
     else:
         opened.set_result(None)
 
@@ -169,8 +205,10 @@ def _begin(arguments: Arguments, actions: Actions) -> None:
     """Do what the command line asked for."""
     if arguments.demo:
         actions.try_demo(train=arguments.train)
-    elif arguments.swarm is not None:
-        actions.join_file(arguments.swarm, train=arguments.train)
+    elif arguments.swarm:
+        actions.join(arguments.swarm, train=arguments.train)
+    elif arguments.invite:
+        actions.join_wanted.emit(arguments.invite)
 
 
 async def _close(

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from PySide6.QtWidgets import QWidget
-
 from app.i18n import _
 from app.state import ContributorState, Phase
 from ui.actions import Actions
@@ -28,15 +26,15 @@ class Choice:
         return self.act is not _nothing
 
 
-def primary(state: ContributorState, actions: Actions, window: QWidget) -> Choice:
+def primary(state: ContributorState, actions: Actions) -> Choice:
     """What one most likely wants now."""
     match state.phase:
         case Phase.DISCONNECTED:
-            return _open(actions, window)
+            return _join(actions)
         case Phase.JOINING:
             return Choice(word=_("Joining…"), kind="primary")
         case Phase.WATCHING if state.completed:
-            return _open(actions, window)
+            return _join(actions)
         case Phase.WATCHING:
             return Choice(word=_("Start training"), act=actions.start, kind="primary")
         case Phase.STOPPING:
@@ -52,8 +50,6 @@ def primary(state: ContributorState, actions: Actions, window: QWidget) -> Choic
 def second(state: ContributorState, actions: Actions) -> Choice | None:
     """The other thing one may want now, if there is one."""
     match state.phase:
-        case Phase.DISCONNECTED:
-            return Choice(word=_("Try the demo swarm"), act=actions.try_demo)
         case Phase.JOINING:
             return Choice(word=_("Cancel"), act=actions.leave)
         case Phase.TRAINING | Phase.AVERAGING:
@@ -66,9 +62,5 @@ def second(state: ContributorState, actions: Actions) -> Choice | None:
             return None
 
 
-def _open(actions: Actions, window: QWidget) -> Choice:
-    return Choice(
-        word=_("Open a swarm file…"),
-        act=lambda: actions.choose_swarm_file(window),
-        kind="primary",
-    )
+def _join(actions: Actions) -> Choice:
+    return Choice(word=_("Join a swarm…"), act=lambda: actions.join_wanted.emit(""), kind="primary")

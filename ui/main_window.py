@@ -1,6 +1,5 @@
 """The window: navigation, pages, menus. It holds no business of its own."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer, Signal
@@ -12,6 +11,7 @@ from app.i18n import _
 from app.logs import RingBuffer
 from ui import texts
 from ui.actions import Actions
+from ui.dialogs.host import Dialogs, invite_in
 from ui.icons import app_icon
 from ui.menus import Menus
 from ui.pages.log import LogPage
@@ -38,7 +38,6 @@ class MainWindow(QMainWindow):
         self, model: SessionModel, actions: Actions, theme: Theme, ring: RingBuffer
     ) -> None:
         super().__init__()
-        self._actions = actions
         self._was_painted = False
         self._closing = False
         self._may_close = False
@@ -54,6 +53,7 @@ class MainWindow(QMainWindow):
         )
         self.sidebar = Sidebar(self.pages, theme)
         self.stack = QStackedWidget()
+        self.dialogs = Dialogs(self, model, actions, theme)
         self._menus = Menus(self, actions, Preferences(model, theme), self.pages, self.open_page)
         self._lay_out()
         self.sidebar.chosen.connect(self.open_page)
@@ -83,18 +83,16 @@ class MainWindow(QMainWindow):
         self.stack.setCurrentIndex(index)
         self.sidebar.mark(index)
 
-    # --- swarm files dropped onto the window
+    # --- invites dropped onto the window
 
     @override
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if any(url.isLocalFile() for url in event.mimeData().urls()):
+        if invite_in(event.mimeData()):
             event.acceptProposedAction()
 
     @override
     def dropEvent(self, event: QDropEvent) -> None:
-        files = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
-        if files and not self._closing:
-            self._actions.join_file(Path(files[0]))
+        self.dialogs.join(invite_in(event.mimeData()))
 
     # --- first paint and end
 
@@ -119,6 +117,7 @@ class MainWindow(QMainWindow):
     def show_closing(self) -> None:
         """Say that the app ends, and let nothing be clicked any more."""
         self._closing = True
+        self.dialogs.close()
         self.open_page(0)
         self.overview.show_closing()
         self.menuBar().setEnabled(False)
@@ -127,6 +126,7 @@ class MainWindow(QMainWindow):
     def close_now(self) -> None:
         """Close for good."""
         self._may_close = True
+        self.dialogs.close()
         self.log.close_log()
         self.close()
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
 
+from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 from PySide6.QtWidgets import QMainWindow, QMenu
 
@@ -15,8 +16,8 @@ from ui.preferences import Preferences
 from ui.widgets.sidebar import Page
 
 
-class Menus:
-    """Fills the window's menu bar."""
+class Menus(QObject):
+    """Fills the window's menu bar, and goes with the window."""
 
     def __init__(
         self,
@@ -26,6 +27,7 @@ class Menus:
         pages: Sequence[Page],
         open_page: Callable[[int], None],
     ) -> None:
+        super().__init__(window)
         self._window = window
         self._swarm_menu(actions)
         view = window.menuBar().addMenu(_("&View"))
@@ -41,9 +43,14 @@ class Menus:
     def _swarm_menu(self, actions: Actions) -> None:
         menu = self._window.menuBar().addMenu(_("&Swarm"))
         window = self._window
-        opens = self._add(menu, _("&Open a swarm file…"), lambda: actions.choose_swarm_file(window))
-        opens.setShortcut(QKeySequence(QKeySequence.StandardKey.Open))
+        joins = self._add(menu, _("&Join a swarm…"), lambda: actions.join_wanted.emit(""))
+        joins.setShortcut(QKeySequence(QKeySequence.StandardKey.Open))
+        starts = self._add(menu, _("&Start a swarm…"), actions.start_wanted.emit)
+        starts.setShortcut(QKeySequence(QKeySequence.StandardKey.New))
         self._add(menu, _("Try the &demo swarm"), actions.try_demo)
+        menu.addSeparator()
+        self.share = self._add(menu, _("&Invite others…"), actions.share_wanted.emit)
+        self.share.setShortcut(QKeySequence("Ctrl+I"))
         self.leave = self._add(menu, _("&Leave the swarm"), actions.leave)
         menu.addSeparator()
         ends = self._add(menu, _("&Quit"), window.close)
@@ -58,6 +65,7 @@ class Menus:
     def show_state(self, state: ContributorState) -> None:
         """Grey out what can't be done now."""
         self.leave.setEnabled(state.phase is not Phase.DISCONNECTED)
+        self.share.setEnabled(bool(state.peer_id))
 
 
 def _theme_menu(menu: QMenu, preferences: Preferences) -> None:

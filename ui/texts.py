@@ -61,12 +61,17 @@ def model(state: ContributorState) -> str:
     """The model's kind and, once built, its size."""
     if state.swarm is None:
         return ""
-    kind = _MODEL_NAMES.get(state.swarm.model_type, state.swarm.model_type)
+    kind = model_name(state.swarm.model_type)
     if state.training is None or state.training.parameters is None:
         return kind
     return _("{kind}, {number} parameters").format(
         kind=kind, number=units.short(state.training.parameters)
     )
+
+
+def model_name(model_type: str) -> str:
+    """A model type as people write it."""
+    return _MODEL_NAMES.get(model_type, model_type)
 
 
 _MODEL_NAMES = {
@@ -115,7 +120,7 @@ def why(state: ContributorState, now: float | None = None) -> str:
 
 def _reasons() -> dict[Phase, str]:
     return {
-        Phase.DISCONNECTED: _("Open the swarm file that you were given, or try the demo swarm."),
+        Phase.DISCONNECTED: _("Join a swarm that you were invited to, start one, or try the demo."),
         Phase.JOINING: _("Looking for the swarm's peers. Training starts when you say so."),
         Phase.AVERAGING: _("Sharing what was learnt with the swarm; training goes on by itself."),
         Phase.PAUSED: _("Not computing, but still in the swarm. Resume when you like."),
@@ -206,6 +211,19 @@ def source(name: str) -> str:
         "trainer": _("Trainer"),
         "peer": _("Network"),
         "partner": _("Demo partner"),
+    }
+    return names.get(name, name)
+
+
+def session_status(name: str) -> str:
+    """The status of a session that the backend offers."""
+    names = {
+        "pending": _("Not started yet"),
+        "running": _("Running"),
+        "paused": _("Paused"),
+        "completed": _("Completed"),
+        "failed": _("Failed"),
+        "cancelled": _("Cancelled"),
     }
     return names.get(name, name)
 

@@ -85,6 +85,11 @@ def clock(moment: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(moment))
 
 
+def date(moment: float) -> str:
+    """Date and time of day, on this machine's clock, to the minute."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+
+
 def timestamp(moment: float) -> str:
     """Date and time with the offset, for files (ISO 8601)."""
     return datetime.fromtimestamp(moment).astimezone().isoformat(timespec="seconds")

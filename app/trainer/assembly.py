@@ -41,9 +41,6 @@ Send = Callable[[Report], None]
 
 LEAVE_SECONDS = 10.0
 
-AUTO_MICRO_BATCH = {"cpu": 8}
-AUTO_MICRO_BATCH_GPU = 32
-
 
 @contextmanager
 def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
@@ -74,7 +71,7 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
             strategy.restore(checkpoint.optimizer)
         send(PhaseChanged(phase=TrainerPhase.SYNCHRONIZING))
         strategy.synchronize()
-        micro_batch = _micro_batch_size(spec, device)
+        micro_batch = spec.training.samples_a_step(device.type)
         ready = partial(_ready, strategy, model=model, device=chosen, precision=precision)
         send(ready(micro_batch=micro_batch, checkpoint=checkpoint))
         with _reporting(order, strategy, meter=meter, control=control, send=send) as reporter:
@@ -187,15 +184,6 @@ def _join(
         report=send,
         work=meter.work,
     )
-
-
-def _micro_batch_size(spec: SwarmSpec, device: torch.device) -> int:
-    """The spec's, or for ``auto`` a modest one that doesn't exceed the target batch."""
-    wanted = spec.training.micro_batch_size
-    if wanted != "auto":
-        return wanted
-    modest = AUTO_MICRO_BATCH.get(device.type, AUTO_MICRO_BATCH_GPU)
-    return min(modest, spec.training.target_batch_size)
 
 
 def _interrupt(control: Control, strategy: GradientAveraging) -> Callable[[], None]:

@@ -49,7 +49,7 @@ COMPLETED = (*TRAINING, TrainerGone(completed=True))
 @pytest.mark.parametrize(
     ("events", "title", "primary", "second"),
     [
-        ((), "Not in a swarm", "Open a swarm file…", "Try the demo swarm"),
+        ((), "Not in a swarm", "Join a swarm…", None),
         (JOINING, "Joining", "Joining…", "Cancel"),
         (WATCHING, "Watching", "Start training", None),
         (PREPARING, "Preparing", "Stop training", None),
@@ -59,7 +59,7 @@ COMPLETED = (*TRAINING, TrainerGone(completed=True))
         (STOPPING, "Stopping", "Stopping…", None),
         (FAILED, "Needs you", "Restart training", None),
         (RESTARTING, "Starting again", "Restart now", "Don't restart"),
-        (COMPLETED, "Completed", "Open a swarm file…", None),
+        (COMPLETED, "Completed", "Join a swarm…", None),
     ],
 )
 def test_each_state_has_its_words(
@@ -76,7 +76,6 @@ def test_each_state_has_its_words(
 @pytest.mark.parametrize(
     ("events", "which", "call"),
     [
-        ((), "second", "demo"),
         (JOINING, "second", "leave"),
         (WATCHING, "primary", "start"),
         (PREPARING, "primary", "stop"),
@@ -116,13 +115,13 @@ def test_a_click_before_the_session_is_open_waits_and_says_so(
     make_bench: Callable[..., Bench], qtbot: QtBot
 ) -> None:
     bench = make_bench(opened=False)
-    headline = bench.window.overview.headline
-    qtbot.mouseClick(headline.second, LEFT)
+    headline, welcome = bench.window.overview.headline, bench.window.overview.welcome
+    qtbot.mouseClick(welcome.demo, LEFT)
     qtbot.waitUntil(lambda: "Getting ready" in headline.why.text())
-    assert not headline.second.isEnabled()
+    assert not welcome.demo.isEnabled()
     bench.actions._opened.set_result(None)
     qtbot.waitUntil(lambda: bench.session.calls == ["demo"])
-    assert headline.second.isEnabled()
+    assert welcome.demo.isEnabled()
 
 
 def test_what_opening_raised_is_shown_for_each_later_action(
@@ -168,7 +167,7 @@ def test_a_defect_is_shown_as_ours_and_logged(bench: Bench, qtbot: QtBot) -> Non
 def test_a_wrong_swarm_file_is_a_problem(bench: Bench, qtbot: QtBot, tmp_path: Path) -> None:
     file = tmp_path / "bad.cotrain"
     file.write_text('{"run_id": "x"}')
-    bench.actions.join_file(file)
+    bench.actions.join(str(file))
     qtbot.waitUntil(bench.window.overview.banner.isVisible)
     assert "model_config: is missing." in bench.window.overview.banner.message.text()
 

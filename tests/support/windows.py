@@ -2,9 +2,14 @@
 
 import random
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAccessible
+from PySide6.QtWidgets import QLabel, QPushButton, QWidget
 
 from app import protocol
 from app.logs import RingBuffer
@@ -29,6 +34,7 @@ from ui.actions import Actions
 from ui.main_window import MainWindow
 from ui.session_model import SessionModel
 from ui.theme import Theme
+from ui.widgets.labels import ElidedLabel
 
 GPU = Device(id="cuda:0", name="NVIDIA GeForce RTX 4070", memory=12 * 2**30)
 CPU = Device(id="cpu", name="AMD Ryzen 7 5800X", memory=32 * 2**30)
@@ -54,7 +60,7 @@ class RecordingSession(Session):
         if self.refusal is not None:
             raise self.refusal
 
-    async def join(self, spec: SwarmSpec) -> bool:
+    async def join(self, spec: SwarmSpec, *, remember: bool = True) -> bool:
         self._note(f"join {spec.run_id}")
         return True
 
@@ -180,3 +186,40 @@ TRAINING: tuple[Event, ...] = (
     protocol.RoundEnded(epoch=11, peers=7, seconds=2.13, samples=501, failure=""),
     protocol.CheckpointSaved(epoch=12, seconds=0.1),
 )
+
+
+# --- what holds for every window
+
+
+def in_tab_order(window: QWidget) -> Iterator[QWidget]:
+    """Every control that the Tab key reaches, once."""
+    window.activateWindow()
+    window.setFocus()
+    widget = window.nextInFocusChain()
+    while widget is not window:
+        reachable = bool(widget.focusPolicy() & Qt.FocusPolicy.TabFocus)
+        if reachable and widget.isVisible() and widget.isEnabled():
+            yield widget
+        widget = widget.nextInFocusChain()
+
+
+def name_of(widget: QWidget) -> str:
+    interface = QAccessible.queryAccessibleInterface(widget)
+    return interface.text(QAccessible.Text.Name)
+
+
+def clipped(window: QWidget) -> list[str]:
+    """Texts that are larger than their place, but for those that end in an ellipsis on purpose."""
+    found = []
+    for widget in window.findChildren(QWidget):
+        if not isinstance(widget, QLabel | QPushButton) or not widget.isVisible():
+            continue
+        if isinstance(widget, ElidedLabel) or not widget.text():
+            continue
+        if isinstance(widget, QLabel) and widget.wordWrap():
+            cut = widget.heightForWidth(widget.width()) > widget.height()
+        else:
+            cut = widget.sizeHint().width() > widget.width() + 1
+        if cut:
+            found.append(widget.text())
+    return found

@@ -19,7 +19,10 @@ def test_without_arguments_nothing_is_overridden() -> None:
     ("arguments", "expected"),
     [
         (["--demo"], Arguments(demo=True)),
-        (["--swarm", "a.cotrain"], Arguments(swarm=Path("a.cotrain"))),
+        (["--swarm", "a.cotrain"], Arguments(swarm="a.cotrain")),
+        (["--swarm", "cotrain://join?v=1"], Arguments(swarm="cotrain://join?v=1")),
+        (["a.cotrain"], Arguments(invite="a.cotrain")),
+        (["cotrain://join?v=1&spec=a"], Arguments(invite="cotrain://join?v=1&spec=a")),
         (["--headless", "--train"], Arguments(headless=True, train=True)),
         (["--data-dir", "/there"], Arguments(data_dir=Path("/there"))),
         (["verify", "a", "b"], Arguments(headless=True, verify=(Path("a"), Path("b")))),
@@ -62,6 +65,8 @@ def test_every_setting_has_an_argument() -> None:
     ("arguments", "named"),
     [
         (["--demo", "--swarm", "a.cotrain"], "--swarm"),
+        (["--demo", "a.cotrain"], "INVITE"),
+        (["--swarm", "a.cotrain", "b.cotrain"], "INVITE"),
         (["--threads", "many"], "--threads"),
         (["--theme", "pink"], "--theme"),
         (["--no-such-thing"], "--no-such-thing"),

@@ -222,15 +222,20 @@ def test_without_a_swarm_there_is_nothing_to_do(
 
 def test_missing_swarm_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = tmp_path / "no.cotrain"
-    assert run(tmp_path, swarm=missing) == 1
+    assert run(tmp_path, swarm=str(missing)) == 1
     assert str(missing) in capsys.readouterr().err
 
 
 def test_wrong_spec_is_named_by_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     swarm = tmp_path / "a.cotrain"
     swarm.write_text('{"run_id": "a"}', encoding="utf-8")
-    assert run(tmp_path, swarm=swarm) == 1
+    assert run(tmp_path, swarm=str(swarm)) == 1
     assert "model_config: is missing." in capsys.readouterr().err
+
+
+def test_wrong_link_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, invite="cotrain://join?v=1&spec=abc") == 1
+    assert "link: is damaged." in capsys.readouterr().err
 
 
 def test_wrong_setting_is_a_mistake_in_the_usage(

@@ -1,11 +1,12 @@
-"""Whether a port is free."""
+"""Whether a port is free, and how far an address reaches."""
 
 import socket
 from collections.abc import Iterator
 
 import pytest
 
-from app.network import free_port
+from app import network
+from app.network import Reach, free_port
 
 
 @pytest.fixture(params=["127.0.0.1", "0.0.0.0"])
@@ -44,3 +45,27 @@ def test_port_of_a_closed_connection_is_used_again() -> None:
 
 def test_any_port_stays_any_port() -> None:
     assert free_port(0) == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "reach"),
+    [
+        ("/ip4/127.0.0.1/tcp/1/p2p/Qm", Reach.MACHINE),
+        ("/ip6/::1/tcp/1/p2p/Qm", Reach.MACHINE),
+        ("/ip4/0.0.0.0/tcp/1/p2p/Qm", Reach.MACHINE),
+        ("/dns4/localhost/tcp/1/p2p/Qm", Reach.MACHINE),
+        ("/unix/tmp/socket", Reach.MACHINE),
+        ("/ip4/999.1.1.1/tcp/1/p2p/Qm", Reach.MACHINE),
+        ("", Reach.MACHINE),
+        ("/ip4/192.168.1.7/tcp/1/p2p/Qm", Reach.NETWORK),
+        ("/ip4/10.0.0.7/tcp/1/p2p/Qm", Reach.NETWORK),
+        ("/ip4/169.254.1.1/tcp/1/p2p/Qm", Reach.NETWORK),
+        ("/ip6/fe80::1%eth0/tcp/1/p2p/Qm", Reach.NETWORK),
+        ("/ip4/1.1.1.1/tcp/1/p2p/Qm", Reach.WORLD),
+        ("/ip6/2606:4700::1111/tcp/1/p2p/Qm", Reach.WORLD),
+        ("/dns4/seed.example.org/tcp/1/p2p/Qm", Reach.WORLD),
+        ("/ip4/1.1.1.1/tcp/1/p2p/Qm/p2p-circuit/p2p/Qn", Reach.WORLD),
+    ],
+)
+def test_reach_of_an_address(address: str, reach: Reach) -> None:
+    assert network.reach(address) is reach

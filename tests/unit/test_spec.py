@@ -2,26 +2,17 @@
 
 import copy
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from specs import ANY_JSON, HASH, PEER, SMALLEST, SPECS, paths_of, replaced
 
 from app import protocol, spec
 from app.errors import SpecError
-from app.spec import MAX_SPEC_BYTES, MODEL_TYPES
+from app.spec import MODEL_TYPES
 
-PEER = "/ip4/203.0.113.7/tcp/8080/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N"
-HASH = "0" * 64
-
-SMALLEST: dict[str, Any] = {
-    "run_id": "run",
-    "model_config": {"model_type": "gpt2"},
-    "training_params": {"target_batch_size": 64, "sequence_length": 32},
-    "dataset_info": {"source": "builtin"},
-}
 REMOVED = object()
 
 
@@ -174,9 +165,9 @@ MISTAKES = [
         "dataset_info",
         {"source": "https", "sha256": "abc", "url": "https://example.org/a"},
         "dataset_info.sha256",
-        "[0-9a-f]{64}",
+        "64 digits",
     ),
-    ("dataset_info", {"source": "hub", "name": "../x/y"}, "dataset_info.name", "pattern"),
+    ("dataset_info", {"source": "hub", "name": "../x/y"}, "dataset_info.name", "owner/data-set"),
     (
         "dataset_info",
         {"source": "hub", "name": "a/b", "trust_remote_code": True},
@@ -241,170 +232,41 @@ def test_long_value_is_shortened() -> None:
     assert len(caught.value.text) < 300
 
 
-# --- files ---------------------------------------------------------------------------------------
+# --- all mistakes at once, for a form ------------------------------------------------------------
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "swarm.cotrain"
+def test_right_spec_has_no_mistakes() -> None:
+    assert spec.mistakes(SMALLEST) == {}
 
 
-def test_spec_is_read_from_a_file(file: Path) -> None:
-    file.write_text(json.dumps(SMALLEST), encoding="utf-8")
-    assert spec.load(file) == spec.parse(SMALLEST)
+def test_mistakes_are_told_by_field() -> None:
+    content = with_change("training_params.seed", -1) | {"run_id": "", "colour": "red"}
+    assert set(spec.mistakes(content)) == {"run_id", "colour", "training_params.seed"}
 
 
-def test_largest_file_is_read(file: Path) -> None:
-    text = json.dumps(SMALLEST)
-    file.write_text(text + " " * (MAX_SPEC_BYTES - len(text)), encoding="utf-8")
-    assert spec.load(file).run_id == "run"
+@pytest.mark.parametrize("title", ["two\nlines", "a\u202eb", "\x00", "\u2028"])
+def test_title_is_one_line_as_it_is_read(title: str) -> None:
+    with pytest.raises(SpecError, match="one line") as caught:
+        spec.parse(with_change("title", title))
+    assert caught.value.field == "title"
+
+
+@pytest.mark.parametrize("title", ["Gedichte für alle", "唐诗 三百首", "👩‍🔬 poems"])
+def test_title_may_be_in_any_language(title: str) -> None:
+    assert spec.parse(with_change("title", title)).name == title
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        (json.dumps(SMALLEST).encode().ljust(MAX_SPEC_BYTES + 1), "too large"),
-        (b"", "not valid JSON"),
-        (b"PK\x03\x04", "not valid JSON"),
-        (b"\xff\xfe\x00", "not valid JSON"),
-        (b'{"run_id": ', "not valid JSON"),
-        (b"1" * 5000, "not valid JSON"),
-        (b"[" * 60_000, "not valid JSON"),
-        (b'{"a":' * 10_000, "not valid JSON"),
-        (json.dumps([SMALLEST]).encode(), "no JSON object"),
-        (b"null", "no JSON object"),
-    ],
-    ids=lambda value: None if isinstance(value, bytes) else value,
+    ("wanted", "target", "cpu", "gpu"), [("auto", 512, 8, 32), ("auto", 4, 4, 4), (16, 512, 16, 16)]
 )
-def test_file_that_is_no_spec_is_named(file: Path, content: bytes, told: str) -> None:
-    file.write_bytes(content)
-    with pytest.raises(SpecError, match=told) as caught:
-        spec.load(file)
-    assert caught.value.field == str(file)
-
-
-def test_missing_file_is_named(file: Path) -> None:
-    with pytest.raises(SpecError, match="No such file") as caught:
-        spec.load(file)
-    assert (caught.value.field, caught.value.remedy != "") == (str(file), True)
-
-
-def test_mistake_in_a_file_is_named_by_field(file: Path) -> None:
-    file.write_text(json.dumps(with_change("training_params.seed", -1)), encoding="utf-8")
-    with pytest.raises(SpecError) as caught:
-        spec.load(file)
-    assert caught.value.field == "training_params.seed"
+def test_samples_a_step(wanted: object, target: int, cpu: int, gpu: int) -> None:
+    content = with_change("training_params.micro_batch_size", wanted)
+    content["training_params"]["target_batch_size"] = target
+    training = spec.parse(content).training
+    assert (training.samples_a_step("cpu"), training.samples_a_step("cuda")) == (cpu, gpu)
 
 
 # --- any spec ------------------------------------------------------------------------------------
-
-
-def mapping(required: dict[str, Any], **optional: Any) -> st.SearchStrategy[dict[str, Any]]:
-    return st.fixed_dictionaries(required, optional=optional)
-
-
-def numbers(least: float, most: float) -> st.SearchStrategy[float]:
-    return st.floats(least, most, exclude_max=True)
-
-
-SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | numbers(-1e9, 1e9) | st.text()
-CONFIG_KEYS = st.from_regex(r"\A[a-z][a-z0-9_]{0,20}\Z").filter(
-    lambda key: key not in spec._CODE_KEYS | spec._OUR_KEYS | {"model_type"}
-)
-MODELS = st.builds(
-    lambda model_type, fields: {**fields, "model_type": model_type},
-    st.sampled_from(MODEL_TYPES),
-    st.dictionaries(CONFIG_KEYS, SCALARS | st.lists(SCALARS, max_size=3), max_size=4),
-)
-OPTIMIZERS = mapping(
-    {},
-    name=st.sampled_from(["adamw", "sgd"]),
-    learning_rate=numbers(1e-9, 10),
-    betas=st.tuples(numbers(0, 1), numbers(0, 1)).map(list),
-    weight_decay=numbers(0, 1),
-    momentum=numbers(0, 1),
-)
-SCHEDULES = mapping(
-    {"name": st.sampled_from(["constant", "linear", "cosine"])},
-    warmup_epochs=st.integers(0, 99),
-).flatmap(lambda chosen: st.integers(100, 200).map(lambda end: {**chosen, "total_epochs": end}))
-TRAININGS = mapping(
-    {"target_batch_size": st.integers(64, 10**9), "sequence_length": st.integers(1, 2**20)},
-    micro_batch_size=st.just("auto") | st.integers(1, 64),
-    optimizer=OPTIMIZERS,
-    schedule=SCHEDULES,
-    averaging=mapping({}, matchmaking_seconds=numbers(1, 30), record_seconds=numbers(5, 3600)),
-    precision=st.sampled_from(["auto", "fp32", "bf16", "fp16"]),
-    seed=st.integers(0, 2**63 - 1),
-    stop=mapping({}, epochs=st.none() | st.integers(1, 10**9), minutes=numbers(0.1, 1e7)),
-)
-TOKENIZERS = st.just({"kind": "bytes"}) | mapping(
-    {"kind": st.just("file"), "path": st.text(min_size=1)}
-)
-DATA = st.one_of(
-    mapping({"source": st.just("builtin")}, tokenizer=TOKENIZERS),
-    mapping(
-        {
-            "source": st.just("files"),
-            "paths": st.lists(st.text(min_size=1), min_size=1, max_size=3),
-        },
-        format=st.sampled_from(["auto", "text", "jsonl", "parquet"]),
-        tokenizer=TOKENIZERS,
-    ),
-    mapping(
-        {
-            "source": st.just("https"),
-            "url": st.just("https://example.org/a.txt"),
-            "sha256": st.just(HASH),
-        },
-        text_field=st.text(),
-    ),
-    mapping(
-        {"source": st.just("hub"), "name": st.just("owner/name")},
-        config=st.none() | st.text(max_size=200),
-        split=st.just("test"),
-    ),
-)
-SPECS = mapping(
-    {
-        "run_id": st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,99}\Z"),
-        "model_config": MODELS,
-        "training_params": TRAININGS,
-        "dataset_info": DATA,
-    },
-    version=st.just(1),
-    title=st.text(max_size=200),
-    initial_peers=st.lists(st.just(PEER), max_size=3),
-    local=st.booleans(),
-    session_id=st.none() | st.integers(0, 2**53),
-    training_id=st.none() | st.text(max_size=64),
-)
-
-REFUSED_BY_UTF8 = "\ud800"  # half of a pair, which JSON can hold
-TEXTS = st.text() | st.just(REFUSED_BY_UTF8)
-ANY_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
-    max_leaves=12,
-)
-
-
-def paths_of(content: Any) -> list[tuple[Any, ...]]:
-    """The ways to all values in a JSON value, itself included."""
-    inner: list[tuple[Any, Any]] = []
-    if isinstance(content, dict):
-        inner = list(content.items())
-    elif isinstance(content, list):
-        inner = list(enumerate(content))
-    return [(), *((key, *rest) for key, value in inner for rest in paths_of(value))]
-
-
-def replaced(content: Any, path: tuple[Any, ...], value: Any) -> Any:
-    if not path:
-        return value
-    changed = copy.copy(content)
-    changed[path[0]] = replaced(content[path[0]], path[1:], value)
-    return changed
 
 
 @settings(deadline=None)

@@ -31,12 +31,13 @@ class Overview(QScrollArea):
         self._actions = actions
         self.banner = Banner(theme)
         self.headline = Headline(model.state, actions)
-        self.welcome = Welcome(theme)
+        self.welcome = Welcome(actions, theme)
         self.epoch = EpochCard(theme)
         self.charts = Charts(model.session.history, theme)
         self.machine = FactsCard(_("This machine"), _machine_rows())
         self.swarm = FactsCard(_("Swarm"), _swarm_rows())
         self.network = FactsCard(_("Network"), _network_rows())
+        self.share = button(_("Invite…"), "quiet")
         self.leave = button(_("Leave"), "quiet")
         self.copy = icon_button("copy", _("Copy the peer id"), theme)
         self._lay_out()
@@ -61,6 +62,8 @@ class Overview(QScrollArea):
 
     def _cards(self) -> QHBoxLayout:
         self.leave.setAccessibleName(_("Leave the swarm"))
+        self.share.setAccessibleName(_("Invite others"))
+        self.swarm.header.addWidget(self.share)
         self.swarm.header.addWidget(self.leave)
         self.network.add_control("peer_id", self.copy)
         cards = QHBoxLayout()
@@ -72,6 +75,7 @@ class Overview(QScrollArea):
     def _connect(self) -> None:
         self._model.changed.connect(self._on_state)
         self.banner.dismiss.clicked.connect(self._actions.dismiss_problem)
+        self.share.clicked.connect(self._actions.share_wanted)
         self.leave.clicked.connect(self._actions.leave)
         self.copy.clicked.connect(self._copy_peer_id)
 
@@ -100,10 +104,13 @@ class Overview(QScrollArea):
         self.swarm.show_values(_swarm(state))
         self.network.show_values(_network(state))
         self.copy.setEnabled(bool(state.peer_id))
+        self.share.setEnabled(bool(state.peer_id))
 
     def show_closing(self) -> None:
         """The app is about to end; nothing can be changed any more."""
         self.headline.show_closing()
+        self.welcome.setEnabled(False)
+        self.share.setEnabled(False)
         self.leave.setEnabled(False)
 
 

@@ -1,17 +1,31 @@
 """Buttons."""
 
-from PySide6.QtGui import QMouseEvent
+from PySide6.QtGui import QFont, QFontMetrics, QMouseEvent
 from PySide6.QtWidgets import QPushButton, QToolButton
 from typing_extensions import override
 
 from ui.icons import ThemedIcon
 from ui.theme import Theme
 
+CHOICE_PADDING = 26
+"""Pixels left and right of a choice's word, with its border."""
+
 
 def button(text: str = "", kind: str = "plain") -> QPushButton:
     """A button; ``kind`` is one of the style sheet's."""
     made = QPushButton(text)
     made.setProperty("kind", kind)
+    return made
+
+
+def choice_button(text: str) -> QPushButton:
+    """One of a row of which one is chosen. Wide enough for its word in bold, which the style
+    sheet makes it then, and which Qt doesn't expect."""
+    made = button(text, "choice")
+    made.setCheckable(True)
+    bold = made.font()
+    bold.setWeight(QFont.Weight.DemiBold)
+    made.setMinimumWidth(QFontMetrics(bold).horizontalAdvance(text) + CHOICE_PADDING)
     return made
 
 

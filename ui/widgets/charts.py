@@ -12,7 +12,7 @@ from app.history import History, Series
 from app.i18n import _
 from ui import units
 from ui.theme import Theme
-from ui.widgets.buttons import button
+from ui.widgets.buttons import choice_button
 from ui.widgets.chart import Chart
 from ui.widgets.labels import label
 from ui.widgets.plot import Curve
@@ -64,8 +64,7 @@ class Charts(QWidget):
         row.addStretch()
         row.addWidget(label(_("Show the last"), "small"))
         for index, (_length, text) in enumerate(_windows()):
-            one = button(text, "choice")
-            one.setCheckable(True)
+            one = choice_button(text)
             one.setChecked(index == 0)
             one.setAccessibleName(_("Show in the charts: {window}").format(window=text))
             self.group.addButton(one, index)

@@ -88,7 +88,7 @@ class Headline(Card):
         self._countdown.timeout.connect(lambda: self.why.setText(texts.why(self._state)))
 
     def _primary(self) -> Choice:
-        return choices.primary(self._state, self._actions, self.window())
+        return choices.primary(self._state, self._actions)
 
     def _act_second(self) -> None:
         choice = choices.second(self._state, self._actions)

@@ -1,71 +1,110 @@
-"""What one sees before there is a swarm: how this goes, in three steps."""
+"""What one sees before there is a swarm: the three ways into one, and what leaves this machine."""
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from app.i18n import _
+from ui.actions import Actions
 from ui.icons import ThemedPicture
 from ui.theme import Theme
+from ui.widgets.buttons import button
 from ui.widgets.card import Card
 from ui.widgets.labels import label
 
 
 class Welcome(QWidget):
-    """Three cards, side by side."""
+    """Three cards, side by side, each with its button."""
 
-    def __init__(self, theme: Theme) -> None:
+    def __init__(self, actions: Actions, theme: Theme) -> None:
         super().__init__()
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
+        self._theme = theme
+        self.join = button(_("Join a swarm…"))
+        self.start = button(_("Start a swarm…"))
+        self.demo = button(_("Try the demo swarm"))
+        row = QHBoxLayout()
         row.setSpacing(16)
-        for icon, title, text in _steps():
-            row.addWidget(_step(icon, title, text, theme), 1)
+        for card in self._ways():
+            row.addWidget(card, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(16)
+        column.addLayout(row)
+        column.addWidget(self._what_leaves())
+        self._connect(actions)
 
+    def _connect(self, actions: Actions) -> None:
+        self.join.clicked.connect(lambda: actions.join_wanted.emit(""))
+        self.start.clicked.connect(actions.start_wanted)
+        self.demo.clicked.connect(actions.try_demo)
+        actions.waiting.connect(self._show_waiting)
 
-def _steps() -> tuple[tuple[str, str, str], ...]:
-    return (
-        (
-            "open",
-            _("Get into a swarm"),
-            _(
-                "Whoever runs a training gives you a swarm file (.cotrain). Open it here, or drop"
-                " it onto this window. The demo swarm needs none: it runs on this machine alone,"
-                " with a second peer beside yours."
+    def _show_waiting(self, waiting: bool) -> None:
+        for one in (self.join, self.start, self.demo):
+            one.setEnabled(not waiting)
+
+    def _ways(self) -> tuple[Card, ...]:
+        return (
+            self._card(
+                "open",
+                _("You were invited"),
+                _(
+                    "Open the invite file (.cotrain), drop it onto this window, or paste the"
+                    " link. You see what it takes of this machine before anything starts."
+                ),
+                self.join,
             ),
-        ),
-        (
-            "start",
-            _("Train when you like"),
-            _(
-                "You first only watch. Your device starts to work when you press Start training,"
-                " and rests when you pause or stop. What it has learnt stays in a checkpoint."
+            self._card(
+                "share",
+                _("You want to train a model"),
+                _(
+                    "Choose a model and data, start the swarm on this machine, and invite others"
+                    " with a file, a link or a QR code."
+                ),
+                self.start,
             ),
-        ),
-        (
-            "share",
-            _("What leaves this machine"),
-            _(
-                "Other peers get what was learnt (gradients and the model's parameters), your"
-                " peer id and network address. Your files stay here, and a swarm file can never"
-                " carry code."
+            self._card(
+                "start",
+                _("You want to see it first"),
+                _(
+                    "The demo swarm runs on this machine alone, with a second peer beside yours."
+                    " It needs no invite, and you see a small model learn within a minute."
+                ),
+                self.demo,
             ),
-        ),
-    )
+        )
+
+    def _card(self, icon: str, title: str, text: str, way: QPushButton) -> Card:
+        card = Card(title)
+        head = QHBoxLayout()
+        head.setSpacing(8)
+        head.addWidget(self._picture(icon))
+        head.addWidget(label(title, "strong", wrap=True), 1)
+        card.column.addLayout(head)
+        card.column.addWidget(_words(text), 1)
+        card.column.addWidget(way, 0, Qt.AlignmentFlag.AlignLeft)
+        return card
+
+    def _picture(self, icon: str) -> QWidget:
+        picture = label()
+        ThemedPicture(picture, icon, self._theme, color="accent_text")
+        return picture
+
+    def _what_leaves(self) -> Card:
+        card = Card(_("What leaves this machine"))
+        card.column.addWidget(label(_("What leaves this machine"), "strong"))
+        card.column.addWidget(
+            _words(
+                _(
+                    "Other peers get what was learnt (gradients and the model's parameters), your"
+                    " peer id and network address. Your files stay here, an invite can never"
+                    " carry code, and training rests when you pause or stop it."
+                )
+            )
+        )
+        return card
 
 
-def _step(icon: str, title: str, text: str, theme: Theme) -> Card:
-    card = Card(title)
-    picture = label()
-    ThemedPicture(picture, icon, theme, color="accent_text")
-    head = QHBoxLayout()
-    head.setSpacing(8)
-    head.addWidget(picture)
-    head.addWidget(label(title, "strong", wrap=True), 1)
+def _words(text: str) -> QWidget:
     words = label(text, "muted", wrap=True)
     words.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-    column = QVBoxLayout()
-    column.setSpacing(8)
-    column.addLayout(head)
-    column.addWidget(words, 1)
-    card.column.addLayout(column)
-    return card
+    return words

@@ -1,0 +1,346 @@
+"""Joining: a swarm is chosen, previewed, and joined only when the user agrees."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QFileOpenEvent
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QLabel, QWidget
+from pytestqt.qtbot import QtBot
+from specs import PEER, SMALLEST
+from windows import CPU, DEVICES, WATCHING, Bench
+
+from app import invite, spec
+from app.handover import Request
+from app.protocol import Devices
+from app.spec import SwarmSpec
+from app.state import DeviceChosen
+from ui.dialogs.join import GIVEN, RECENT, JoinDialog
+
+pytestmark = pytest.mark.gui
+
+LEFT = Qt.MouseButton.LeftButton
+POEMS = spec.parse({**SMALLEST, "run_id": "poems", "title": "Poems", "initial_peers": [PEER]})
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "poems.cotrain"
+    invite.save(POEMS, path)
+    return path
+
+
+def dialog_of(bench: Bench, qtbot: QtBot) -> JoinDialog:
+    qtbot.waitUntil(lambda: "join" in bench.window.dialogs._shown)
+    dialog = bench.window.dialogs._shown["join"]
+    assert isinstance(dialog, JoinDialog)
+    return dialog
+
+
+@pytest.fixture
+def dialog(bench: Bench, qtbot: QtBot) -> JoinDialog:
+    bench.dispatch(*DEVICES)
+    bench.window.dialogs.join()
+    return dialog_of(bench, qtbot)
+
+
+def wait_for_preview(dialog: JoinDialog, qtbot: QtBot, title: str = "Poems") -> None:
+    qtbot.waitUntil(lambda: dialog.preview.isVisible() and dialog.preview.title.full == title)
+
+
+def texts_in(widget: QWidget) -> str:
+    return "\n".join(each.text() for each in widget.findChildren(QLabel) if each.isVisible())
+
+
+# --- from where ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["primary", "card", "menu"])
+def test_ways_to_the_dialog(bench: Bench, qtbot: QtBot, way: str) -> None:
+    overview = bench.window.overview
+    match way:
+        case "primary":
+            qtbot.mouseClick(overview.headline.primary, LEFT)
+        case "card":
+            qtbot.mouseClick(overview.welcome.join, LEFT)
+        case _:
+            QTest.keyClick(bench.window, Qt.Key.Key_O, Qt.KeyboardModifier.ControlModifier)
+    dialog = dialog_of(bench, qtbot)
+    assert dialog.given.link.isVisible()
+    assert not dialog.preview.isVisible()
+
+
+def test_pasted_link_is_previewed_and_nothing_joined(
+    bench: Bench, dialog: JoinDialog, qtbot: QtBot
+) -> None:
+    qtbot.keyClicks(dialog.given.link, "x")
+    dialog.given.link.setText(f"  <{invite.as_link(POEMS)}> ")
+    qtbot.keyClick(dialog.given.link, Qt.Key.Key_Return)
+    wait_for_preview(dialog, qtbot)
+    assert bench.session.calls == []
+
+
+def test_file_is_previewed(bench: Bench, dialog: JoinDialog, qtbot: QtBot, file: Path) -> None:
+    dialog.given.opened.emit(str(file))
+    wait_for_preview(dialog, qtbot)
+
+
+def test_recent_swarm_is_previewed(bench: Bench, qtbot: QtBot, loop: Any) -> None:
+    remembering = loop.create_task(bench.session.recents.remember(POEMS))
+    qtbot.waitUntil(remembering.done)
+    bench.window.dialogs.join()
+    dialog = dialog_of(bench, qtbot)
+    qtbot.waitUntil(lambda: dialog.recent.list.count() == 1)
+    qtbot.mouseClick(dialog.tabs.button(RECENT), LEFT)
+    assert "Poems" in dialog.recent.list.item(0).text()
+    qtbot.keyClick(dialog.recent.list, Qt.Key.Key_Return)
+    wait_for_preview(dialog, qtbot)
+    assert bench.session.calls == []  # the same Return must not agree as well
+
+
+def test_recent_swarm_is_forgotten(bench: Bench, qtbot: QtBot, loop: Any) -> None:
+    remembering = loop.create_task(bench.session.recents.remember(POEMS))
+    qtbot.waitUntil(remembering.done)
+    bench.window.dialogs.join()
+    dialog = dialog_of(bench, qtbot)
+    qtbot.waitUntil(lambda: dialog.recent.list.count() == 1)
+    dialog.open_tab(RECENT)
+    qtbot.keyClick(dialog.recent.list, Qt.Key.Key_Delete)
+    qtbot.waitUntil(dialog.recent.empty.isVisible)
+    assert json.loads(bench.session.folders.recents_file.read_text()) == []
+
+
+def mime(**content: Any) -> QMimeData:
+    data = QMimeData()
+    if "urls" in content:
+        data.setUrls([QUrl(url) for url in content["urls"]])
+    if "text" in content:
+        data.setText(content["text"])
+    return data
+
+
+def drop(window: QWidget, data: QMimeData) -> bool:
+    """Drag something over the window and let it go; whether the window took it."""
+    action, key = Qt.DropAction.CopyAction, Qt.KeyboardModifier.NoModifier
+    enter = QDragEnterEvent(QPoint(9, 9), action, data, LEFT, key)
+    enter.ignore()
+    QApplication.sendEvent(window, enter)
+    if enter.isAccepted():
+        QApplication.sendEvent(window, QDropEvent(QPointF(9, 9), action, data, LEFT, key))
+    return enter.isAccepted()
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "text"])
+def test_what_is_dropped_is_previewed(bench: Bench, qtbot: QtBot, file: Path, kind: str) -> None:
+    link = invite.as_link(POEMS)
+    data = {
+        "file": mime(urls=[QUrl.fromLocalFile(str(file))]),
+        "link": mime(urls=[link]),
+        "text": mime(text=f" {link}\n"),
+    }[kind]
+    assert drop(bench.window, data)
+    wait_for_preview(dialog_of(bench, qtbot), qtbot)
+    assert bench.session.calls == []
+
+
+def test_anything_else_is_not_taken(bench: Bench) -> None:
+    assert not drop(bench.window, mime(text="a poem"))
+    assert not drop(bench.window, mime(urls=["https://example.org"]))
+
+
+def test_second_start_brings_the_window_to_front_and_is_previewed(
+    bench: Bench, qtbot: QtBot, file: Path
+) -> None:
+    bench.window.showMinimized()
+    bench.window.dialogs.receive(Request(show=True, invite=str(file)))
+    wait_for_preview(dialog_of(bench, qtbot), qtbot)
+    assert not bench.window.isMinimized()
+    assert bench.window.isVisible()
+
+
+def test_another_invite_takes_the_place_of_the_first(
+    bench: Bench, dialog: JoinDialog, qtbot: QtBot, file: Path
+) -> None:
+    dialog.show_spec(spec.parse({**SMALLEST, "title": "First"}))
+    bench.window.dialogs.receive(Request(show=True, invite=str(file)))
+    wait_for_preview(dialog, qtbot)
+    assert dialog_of(bench, qtbot) is dialog
+
+
+def test_file_that_macos_opens_is_previewed(bench: Bench, qtbot: QtBot, file: Path) -> None:
+    QApplication.sendEvent(QApplication.instance(), QFileOpenEvent(str(file)))
+    wait_for_preview(dialog_of(bench, qtbot), qtbot)
+
+
+def test_closing_window_opens_no_dialog(bench: Bench, file: Path) -> None:
+    bench.window.show_closing()
+    bench.window.dialogs.receive(Request(show=True, invite=str(file)))
+    assert bench.window.dialogs._shown == {}
+
+
+# --- what is wrong -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("hello", "is no invite"),
+        ("cotrain://join?v=1&spec=abc", "is damaged"),
+        (json.dumps({**SMALLEST, "run_id": ""}), "run_id: "),
+        (
+            json.dumps({**SMALLEST, "model_config": {"model_type": "gpt2", "n_layer": "x"}}),
+            "model_config.n_layer: ",
+        ),
+    ],
+)
+def test_mistake_is_said_at_the_field(
+    bench: Bench, dialog: JoinDialog, qtbot: QtBot, text: str, told: str
+) -> None:
+    dialog.given.link.setText(text)
+    qtbot.mouseClick(dialog.given.view, LEFT)
+    qtbot.waitUntil(dialog.given.error.isVisible)
+    assert told in dialog.given.error.text()
+    assert dialog.given.link.hasFocus() or not dialog.isActiveWindow()
+    assert not dialog.preview.isVisible()
+    assert bench.session.state.problem is None
+    dialog.given.link.setText("cotrain:")
+    assert not dialog.given.error.isVisible()
+
+
+def test_file_that_is_missing_is_said(bench: Bench, qtbot: QtBot, tmp_path: Path) -> None:
+    bench.window.dialogs.receive(Request(show=True, invite=str(tmp_path / "no.cotrain")))
+    dialog = dialog_of(bench, qtbot)
+    qtbot.waitUntil(dialog.given.error.isVisible)
+    assert "no.cotrain" in dialog.given.error.text()
+
+
+def test_empty_field_offers_nothing(dialog: JoinDialog, qtbot: QtBot) -> None:
+    assert not dialog.given.view.isEnabled()
+    qtbot.keyClick(dialog.given.link, Qt.Key.Key_Return)
+    assert dialog.isVisible()
+
+
+# --- the preview ---------------------------------------------------------------------------------
+
+
+def test_preview_says_what_it_takes_and_what_leaves(dialog: JoinDialog) -> None:
+    dialog.show_spec(POEMS)
+    facts = dialog.preview.facts
+    assert facts.value("memory").endswith("of 12 GiB")
+    assert facts.value("traffic").endswith("an hour each way")
+    words = texts_in(dialog.preview)
+    for told in ("GPT-2", "parameters", "gradients", "network address", "Your files"):
+        assert told in words
+
+
+def test_preview_explains_its_figures(dialog: JoinDialog, qtbot: QtBot) -> None:
+    dialog.show_spec(POEMS)
+    assert not dialog.preview.explanation.isVisible()
+    qtbot.mouseClick(dialog.preview.why, LEFT)
+    words = texts_in(dialog.preview.explanation)
+    for told in ("Gradients", "Activations", "Checkpoints", "In each epoch"):
+        assert told in words
+
+
+def test_preview_follows_the_device(bench: Bench, dialog: JoinDialog) -> None:
+    dialog.show_spec(POEMS)
+    before = dialog.preview.facts.value("memory")
+    bench.dispatch(Devices(devices=(CPU,), torch_version=""), DeviceChosen(device="cpu"))
+    assert dialog.preview.facts.value("memory") != before
+
+
+def shown_cautions(dialog: JoinDialog, found: SwarmSpec) -> str:
+    dialog.show_spec(found)
+    QApplication.processEvents()
+    layout = dialog.preview.cautions
+    return "\n".join(
+        layout.itemAt(index).widget().accessibleName() for index in range(layout.count())
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"dataset_info": {"source": "files", "paths": ["~/diary.txt"]}}, "~/diary.txt"),
+        ({"model_config": {"model_type": "llama"}}, "too little memory"),
+        ({"initial_peers": []}, "you would be its first"),
+        ({"local": True}, "this machine alone"),
+        (
+            {"dataset_info": {"source": "builtin", "tokenizer": {"kind": "file", "path": "t"}}},
+            "the tokenizer t",
+        ),
+    ],
+)
+def test_preview_warns(dialog: JoinDialog, change: dict[str, Any], told: str) -> None:
+    assert told in shown_cautions(dialog, spec.parse(POEMS.to_json() | change))
+    assert told not in shown_cautions(dialog, POEMS)
+
+
+def test_preview_says_that_another_swarm_is_left(bench: Bench, dialog: JoinDialog) -> None:
+    bench.dispatch(*WATCHING)
+    assert "Joining leaves the swarm" in shown_cautions(dialog, POEMS)
+
+
+# --- agreeing ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("which", "calls"), [("watch", ["join poems"]), ("join", ["join poems", "start"])]
+)
+def test_only_agreeing_joins(
+    bench: Bench, dialog: JoinDialog, qtbot: QtBot, which: str, calls: list[str]
+) -> None:
+    dialog.show_spec(POEMS)
+    qtbot.mouseClick(getattr(dialog, which), LEFT)
+    qtbot.waitUntil(lambda: bench.session.calls == calls)
+    assert bench.window.dialogs._shown == {}
+
+
+def test_keyboard_alone_joins(make_bench: Callable[..., Bench], qtbot: QtBot) -> None:
+    bench = make_bench()
+    bench.window.dialogs.join()
+    dialog = dialog_of(bench, qtbot)
+    dialog.given.link.setText(invite.as_link(POEMS))
+    qtbot.keyClick(dialog.given.link, Qt.Key.Key_Return)
+    wait_for_preview(dialog, qtbot)
+    qtbot.keyClick(dialog.join, Qt.Key.Key_Space)
+    qtbot.waitUntil(lambda: bench.session.calls == ["join poems", "start"])
+
+
+def test_escape_and_back_join_nothing(bench: Bench, dialog: JoinDialog, qtbot: QtBot) -> None:
+    dialog.show_spec(POEMS)
+    qtbot.mouseClick(dialog.back, LEFT)
+    assert dialog.given.link.isVisible()
+    assert dialog.tabs.checkedId() == GIVEN
+    qtbot.keyClick(dialog, Qt.Key.Key_Escape)
+    assert bench.window.dialogs._shown == {}
+    assert bench.session.calls == []
+
+
+def test_agreeing_before_the_session_is_open_waits(
+    make_bench: Callable[..., Bench], qtbot: QtBot
+) -> None:
+    bench = make_bench(opened=False)
+    bench.window.dialogs.join()
+    dialog = dialog_of(bench, qtbot)
+    dialog.show_spec(POEMS)
+    qtbot.mouseClick(dialog.watch, LEFT)
+    qtbot.waitUntil(lambda: not bench.window.overview.welcome.demo.isEnabled())
+    assert bench.session.calls == []
+    bench.actions._opened.set_result(None)
+    qtbot.waitUntil(lambda: bench.session.calls == ["join poems"])
+
+
+def test_preview_drops_what_it_showed(dialog: JoinDialog, qtbot: QtBot) -> None:
+    """Shown again, it holds no more widgets than before."""
+    for _ in range(2):
+        dialog.show_spec(POEMS)
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        counts = len(dialog.preview.findChildren(QLabel))
+    dialog.show_spec(POEMS)
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    assert len(dialog.preview.findChildren(QLabel)) == counts

@@ -1,0 +1,256 @@
+"""A swarm of one's own: the form, its mistakes, and the invite for others."""
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication, QImage
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QWidget
+from pytestqt.qtbot import QtBot
+from specs import SMALLEST
+from windows import DEVICES, WATCHING, Bench
+
+from app import draft, invite, spec
+from app.spec import SwarmSpec
+from app.state import Joined, Left
+from ui.dialogs.share import ShareDialog
+from ui.dialogs.start import StartDialog
+from ui.widgets import qr
+
+pytestmark = pytest.mark.gui
+
+LEFT = Qt.MouseButton.LeftButton
+PEER_ID = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N"
+NEAR = f"/ip4/192.168.1.7/tcp/8080/p2p/{PEER_ID}"
+FAR = f"/ip4/1.1.1.1/tcp/8080/p2p/{PEER_ID}"
+LOOPBACK = f"/ip4/127.0.0.1/tcp/8080/p2p/{PEER_ID}"
+OURS = spec.parse({**SMALLEST, "run_id": "poems", "title": "Poems"})
+
+
+# --- starting ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def form(bench: Bench, qtbot: QtBot) -> StartDialog:
+    bench.dispatch(*DEVICES)
+    bench.window.dialogs.start()
+    dialog = bench.window.dialogs._shown["start"]
+    assert isinstance(dialog, StartDialog)
+    return dialog
+
+
+@pytest.fixture
+def started(form: StartDialog) -> list[tuple[SwarmSpec, bool]]:
+    found: list[tuple[SwarmSpec, bool]] = []
+    form.accepted_spec.connect(lambda swarm, train: found.append((swarm, train)))
+    return found
+
+
+def test_form_has_every_text_and_begins_right(form: StartDialog) -> None:
+    assert set(form.values) == set(draft.DEFAULTS)
+    assert {k: v for k, v in form.values.items() if k != "run_id"} == {
+        k: v for k, v in draft.DEFAULTS.items() if k != "run_id"
+    }
+    assert "parameters" in form.summary.text()
+
+
+def test_ways_to_the_form(bench: Bench, qtbot: QtBot) -> None:
+    qtbot.mouseClick(bench.window.overview.welcome.start, LEFT)
+    assert "start" in bench.window.dialogs._shown
+    bench.window.dialogs._shown["start"].reject()
+    QTest.keyClick(bench.window, Qt.Key.Key_N, Qt.KeyboardModifier.ControlModifier)
+    assert "start" in bench.window.dialogs._shown
+
+
+def test_run_id_follows_the_title_until_it_is_ones_own(form: StartDialog) -> None:
+    form.fields["title"].set_value("My poems")
+    assert form.values["run_id"].startswith("my-poems-")
+    form.fields["run_id"].set_value("mine")
+    form.fields["title"].set_value("Other")
+    assert form.values["run_id"] == "mine"
+
+
+def test_right_form_starts_a_swarm_of_ones_own(
+    bench: Bench, form: StartDialog, started: list[tuple[SwarmSpec, bool]], qtbot: QtBot
+) -> None:
+    form.fields["title"].set_value("My poems")
+    qtbot.mouseClick(form.start, LEFT)
+    (found, train), *_ = started
+    assert train
+    assert found.title == "My poems"
+    assert found.initial_peers == ()
+    calls = [f"join {found.run_id}", "start"]
+    qtbot.waitUntil(lambda: bench.session.calls == calls)
+    assert "start" not in bench.window.dialogs._shown
+
+
+def test_it_trains_at_once_only_if_wanted(
+    form: StartDialog, started: list[tuple[SwarmSpec, bool]], qtbot: QtBot
+) -> None:
+    form.train.setChecked(False)
+    qtbot.mouseClick(form.start, LEFT)
+    assert [train for _spec, train in started] == [False]
+
+
+def test_mistakes_are_shown_at_their_fields(
+    bench: Bench, form: StartDialog, started: list[tuple[SwarmSpec, bool]], qtbot: QtBot
+) -> None:
+    heads, batch = (
+        form.fields[name] for name in ("model_config.heads", "training_params.target_batch_size")
+    )
+    heads.set_value("5")
+    batch.set_value("many")
+    assert not heads.error.isVisible()  # nobody is told off before they have tried
+    qtbot.mouseClick(form.start, LEFT)
+    assert started == []
+    assert "evenly" in heads.error.text()
+    assert batch.error.isVisible()
+    assert heads.control.accessibleDescription() == heads.error.text()
+    assert form.focusWidget() is heads.control
+    assert "2 values are wrong" in form.summary.text()
+    heads.set_value("6")
+    qtbot.waitUntil(lambda: not heads.error.isVisible())
+    assert batch.error.isVisible()
+    batch.set_value("512")
+    qtbot.waitUntil(lambda: "parameters" in form.summary.text())
+    qtbot.mouseClick(form.start, LEFT)
+    assert len(started) == 1
+
+
+def test_wrong_field_is_scrolled_into_view(form: StartDialog, qtbot: QtBot) -> None:
+    last = form.fields["training_params.stop.minutes"]
+    last.set_value("soon")
+    qtbot.mouseClick(form.start, LEFT)
+    qtbot.waitUntil(lambda: not last.control.visibleRegion().isEmpty())
+
+
+@pytest.mark.parametrize("source", ["builtin", "files", "https", "hub"])
+def test_fields_are_those_of_the_source(form: StartDialog, source: str) -> None:
+    form.fields["dataset_info.source"].set_value(source)
+    shown = {
+        name.removeprefix("dataset_info.")
+        for name, field in form.fields.items()
+        if name.startswith("dataset_info.") and field.isVisibleTo(form)
+    }
+    assert shown == {"source", "tokenizer.kind", *draft.SOURCE_FIELDS[source]}
+
+
+def test_form_is_reached_by_keyboard_in_order(form: StartDialog) -> None:
+    reached: list[QWidget] = []
+    widget = form.fields["title"].control.nextInFocusChain()
+    while widget is not form.fields["title"].control:
+        if widget.focusPolicy() & Qt.FocusPolicy.TabFocus and widget.isVisibleTo(form):
+            reached.append(widget)
+        widget = widget.nextInFocusChain()
+    controls = [each.control for each in form.fields.values() if each.isVisibleTo(form)]
+    assert [each for each in reached if each in controls] == controls[1:]
+    assert form.start in reached
+
+
+def test_each_type_of_model_can_be_started(form: StartDialog) -> None:
+    kind = form.fields["model_config.model_type"].control
+    for index in range(kind.count()):
+        kind.setCurrentIndex(index)
+        assert form._check()[1] == {}
+
+
+# --- sharing -------------------------------------------------------------------------------------
+
+
+def share(bench: Bench, *addresses: str, swarm: SwarmSpec = OURS) -> ShareDialog:
+    bench.session._membership.spec = swarm
+    bench.dispatch(*WATCHING, Joined(peer_id=PEER_ID, addresses=addresses))
+    bench.window.dialogs.share()
+    dialog = bench.window.dialogs._shown["share"]
+    assert isinstance(dialog, ShareDialog)
+    return dialog
+
+
+def test_link_leads_into_our_swarm(bench: Bench, qtbot: QtBot) -> None:
+    dialog = share(bench, LOOPBACK, NEAR)
+    qtbot.mouseClick(dialog.copy, LEFT)
+    found = invite.read_text(QGuiApplication.clipboard().text())
+    assert (found.run_id, found.initial_peers) == ("poems", (NEAR,))
+
+
+def test_file_leads_into_our_swarm(bench: Bench, qtbot: QtBot, tmp_path: Path) -> None:
+    dialog = share(bench, NEAR)
+    bench.model.run(dialog.save_as(tmp_path / "poems.cotrain"))
+    qtbot.waitUntil((tmp_path / "poems.cotrain").exists)
+    assert invite.load_file(tmp_path / "poems.cotrain").initial_peers == (NEAR,)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "local", "told"),
+    [
+        ([LOOPBACK], False, "this machine only"),
+        ([], False, "no address"),
+        ([LOOPBACK, NEAR], False, "your own network"),
+        ([NEAR, FAR], False, "as long as this app runs"),
+        ([LOOPBACK], True, "this machine alone"),
+    ],
+)
+def test_invite_says_how_far_it_reaches(
+    bench: Bench, addresses: list[str], local: bool, told: str
+) -> None:
+    dialog = share(bench, *addresses, swarm=OURS.model_copy(update={"local": local}))
+    assert told in dialog.reach.text()
+
+
+def test_invite_follows_our_addresses(bench: Bench) -> None:
+    dialog = share(bench, LOOPBACK)
+    bench.dispatch(Joined(peer_id=PEER_ID, addresses=(FAR,)))
+    assert invite.read_text(dialog.link.text()).initial_peers == (FAR,)
+    assert "as long as this app runs" in dialog.reach.text()
+
+
+def test_invite_goes_with_the_swarm(bench: Bench) -> None:
+    share(bench, NEAR)
+    bench.session._membership.spec = None
+    bench.dispatch(Left())
+    assert bench.window.dialogs._shown == {}
+
+
+def test_there_is_no_invite_outside_a_swarm(bench: Bench) -> None:
+    bench.window.dialogs.share()
+    assert bench.window.dialogs._shown == {}
+    assert not bench.window._menus.share.isEnabled()
+
+
+def test_started_swarm_shows_its_invite(bench: Bench, qtbot: QtBot) -> None:
+    bench.session._membership.spec = OURS
+    bench.dispatch(*WATCHING, Joined(peer_id=PEER_ID, addresses=(NEAR,)))
+    bench.actions.join(OURS, share=True)
+    qtbot.waitUntil(lambda: "share" in bench.window.dialogs._shown)
+
+
+def test_qr_code_is_sharp_and_has_its_quiet_zone(bench: Bench) -> None:
+    dialog = share(bench, NEAR)
+    assert dialog.qr.isVisible()
+    picture = dialog.qr.pixmap().toImage().convertToFormat(QImage.Format.Format_RGB32)
+    modules = qr.image_of(dialog.link.text())
+    scale = picture.width() // modules.width()
+    assert picture.width() == scale * modules.width()
+    for place in range(0, modules.width(), 7):
+        sample = picture.pixelColor(place * scale + scale // 2, 20 * scale + scale // 2)
+        assert sample == modules.pixelColor(place, 20)
+    border = range(qr.QUIET)
+    assert all(modules.pixelColor(x, y).lightness() == 255 for x in border for y in border)
+    assert modules.pixelColor(qr.QUIET, qr.QUIET).lightness() == 0
+
+
+def test_link_that_is_too_long_for_a_qr_code_says_so(bench: Bench) -> None:
+    paths = [f"~/{n * 7919:x}/{n * n * 104729:x}.txt" for n in range(200)]
+    data = {"source": "files", "paths": paths}
+    dialog = share(bench, NEAR, swarm=spec.parse(OURS.to_json() | {"dataset_info": data}))
+    assert not dialog.qr.isVisible()
+    assert dialog.too_long.isVisible()
+    assert invite.read_text(dialog.link.text()).initial_peers[0] == NEAR
+
+
+def test_dialogs_survive_a_change_of_theme(bench: Bench) -> None:
+    share(bench, NEAR)
+    bench.theme.choose("light")
+    bench.theme.choose("dark")
+    QApplication.processEvents()

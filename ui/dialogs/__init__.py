@@ -1,0 +1,1 @@
+"""Dialogs: into a swarm, and others into ours."""

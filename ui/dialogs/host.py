@@ -1,0 +1,145 @@
+"""Opens the dialogs that buttons, drops and second starts ask for, one of a kind at a time."""
+
+import logging
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from PySide6.QtCore import QEvent, QMimeData, QObject, Qt
+from PySide6.QtGui import QFileOpenEvent
+from PySide6.QtWidgets import QApplication, QDialog, QWidget
+from typing_extensions import override
+
+from app.handover import Request
+from ui.actions import Actions
+from ui.session_model import SessionModel
+from ui.theme import Theme
+
+if TYPE_CHECKING:
+    from ui.dialogs.join import JoinDialog
+    from ui.dialogs.share import ShareDialog
+    from ui.dialogs.start import StartDialog
+
+log = logging.getLogger(__name__)
+
+Kind = TypeVar("Kind", bound=QDialog)
+
+
+class Dialogs(QObject):
+    """The dialogs of a window, made when they are wanted: the first picture needs none."""
+
+    def __init__(
+        self, window: QWidget, model: SessionModel, actions: Actions, theme: Theme
+    ) -> None:
+        super().__init__(window)
+        self._window = window
+        self._model = model
+        self._actions = actions
+        self._theme = theme
+        self._closed = False
+        self._shown: dict[str, QDialog] = {}
+        actions.join_wanted.connect(self.join)
+        actions.start_wanted.connect(self.start)
+        actions.share_wanted.connect(self.share)
+        if (application := QApplication.instance()) is not None:
+            application.installEventFilter(self)
+
+    # --- what is asked for
+
+    def join(self, source: str = "") -> None:
+        """Let the user choose a swarm, or preview the one of an invite."""
+        if self._closed:
+            return
+        dialog = self._one_of("join", self._make_join)
+        dialog.show_source(source) if source else dialog.choose()
+
+    def _make_join(self) -> "JoinDialog":
+        from ui.dialogs.join import JoinDialog
+
+        made = JoinDialog(self._model, self._theme, self._window)
+        made.accepted_spec.connect(lambda spec, train: self._actions.join(spec, train=train))
+        return made
+
+    def start(self) -> None:
+        """Let the user describe a swarm of their own."""
+        if not self._closed:
+            self._one_of("start", self._make_start)
+
+    def _make_start(self) -> "StartDialog":
+        from ui.dialogs.start import StartDialog
+
+        made = StartDialog(self._model, self._window)
+        made.accepted_spec.connect(
+            lambda spec, train: self._actions.join(spec, train=train, share=True)
+        )
+        return made
+
+    def share(self) -> None:
+        """Show the invite of the swarm that we are in."""
+        if not self._closed and self._model.state.peer_id:
+            self._one_of("share", self._make_share)
+
+    def _make_share(self) -> "ShareDialog":
+        from ui.dialogs.share import ShareDialog
+
+        return ShareDialog(self._model, self._window)
+
+    def _one_of(self, kind: str, make: Callable[[], Kind]) -> Kind:
+        """The dialog of a kind that is open, or a new one."""
+        if kind not in self._shown:
+            made = make()
+            made.finished.connect(lambda _result: self._forget(kind))
+            self._shown[kind] = made
+            made.open()
+        dialog = self._shown[kind]
+        dialog.raise_()
+        dialog.activateWindow()
+        return dialog  # type: ignore[return-value]  # what `make` of this kind made
+
+    def _forget(self, kind: str) -> None:
+        self._shown.pop(kind).deleteLater()
+
+    # --- what comes from outside
+
+    def receive(self, request: Request) -> None:
+        """A second start: come to the front, and preview the invite that it was given."""
+        log.info("a second start handed over: %s", request.invite[:200] or "nothing but itself")
+        self._come_to_front(request.activation)
+        if request.invite:
+            self.join(request.invite)
+
+    def _come_to_front(self, activation: str) -> None:
+        if activation:
+            os.environ["XDG_ACTIVATION_TOKEN"] = activation  # Qt takes it from here, once
+        window = self._window
+        window.setWindowState(window.windowState() & ~Qt.WindowState.WindowMinimized)
+        window.show()
+        window.raise_()
+        window.activateWindow()
+
+    @override
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """macOS hands files and links over as events."""
+        if event.type() == QEvent.Type.FileOpen and isinstance(event, QFileOpenEvent):
+            self.join(event.file() or event.url().toString())
+            return True
+        return super().eventFilter(watched, event)
+
+    def close(self) -> None:
+        """Close what is open, and open nothing more. May be called twice."""
+        self._closed = True
+        if (application := QApplication.instance()) is not None:
+            application.removeEventFilter(self)
+        for dialog in tuple(self._shown.values()):
+            dialog.reject()
+
+
+def invite_in(dropped: QMimeData) -> str:
+    """The file or link that something dragged over the window holds, or ""."""
+    for url in dropped.urls():
+        if url.isLocalFile():
+            return url.toLocalFile()
+        if url.scheme().lower() == "cotrain":
+            return url.toString()
+    text = dropped.text().strip() if dropped.hasText() else ""
+    return text if text.lower().startswith("cotrain:") else ""

@@ -1,0 +1,154 @@
+"""Others into our swarm: the invite as a link, a QR code and a file."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QDialog, QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
+from shiboken6 import isValid
+
+from app import network
+from app.i18n import _
+from app.network import Reach
+from app.state import ContributorState
+from ui.session_model import SessionModel
+from ui.widgets.buttons import button
+from ui.widgets.form import line_edit
+from ui.widgets.labels import ElidedLabel, label, restyle
+from ui.widgets.qr import QrCode
+
+if TYPE_CHECKING:
+    from app.spec import SwarmSpec
+
+
+class ShareDialog(QDialog):
+    """Shows the invite of the swarm that we are in, and follows our addresses."""
+
+    def __init__(self, model: SessionModel, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._model = model
+        self.spec: SwarmSpec | None = None
+        self.title = ElidedLabel(role="page")
+        self.reach = label(wrap=True)
+        self.link = line_edit(_("Invite link"))
+        self.copy = button(_("Copy link"), "primary")
+        self.save = button(_("Save file…"))
+        self.qr = QrCode()
+        self.too_long = label(
+            _("The link is too long for a QR code. Give others the file or the link."),
+            "muted",
+            wrap=True,
+        )
+        self.addresses = label(role="small", wrap=True)
+        self.close_button = button(_("Done"))
+        self._lay_out()
+        self._connect()
+        self._show(model.state)
+        self.copy.setFocus()
+
+    def _lay_out(self) -> None:
+        self.setWindowTitle(_("Invite others"))
+        self.setMinimumWidth(680)
+        self.link.setReadOnly(True)
+        self.addresses.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        row = QHBoxLayout()
+        row.setSpacing(24)
+        row.addWidget(self.qr, 0, Qt.AlignmentFlag.AlignTop)
+        row.addLayout(self._words(), 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(24, 20, 24, 20)
+        column.setSpacing(16)
+        column.addWidget(self.title)
+        column.addLayout(row)
+        column.addWidget(self.close_button, 0, Qt.AlignmentFlag.AlignRight)
+
+    def _words(self) -> QVBoxLayout:
+        words = QVBoxLayout()
+        words.setSpacing(8)
+        text = _("Whoever has this invite can enter the swarm and train with it.")
+        words.addWidget(label(text, "muted", wrap=True))
+        words.addWidget(self.link)
+        buttons = QHBoxLayout()
+        buttons.setSpacing(8)
+        buttons.addWidget(self.copy)
+        buttons.addWidget(self.save)
+        buttons.addStretch()
+        words.addLayout(buttons)
+        words.addWidget(self.too_long)
+        words.addSpacing(8)
+        words.addWidget(self.reach)
+        words.addWidget(self.addresses)
+        words.addStretch()
+        return words
+
+    def _connect(self) -> None:
+        self.copy.clicked.connect(self._copy)
+        self.save.clicked.connect(self._choose_file)
+        self.close_button.clicked.connect(self.accept)
+        self._model.changed.connect(self._show)
+
+    def _show(self, state: ContributorState) -> None:
+        spec = self._model.session.invitation()
+        if spec == self.spec:
+            return
+        self.spec = spec
+        if spec is None:
+            self.reject()  # the swarm is left
+            return
+        from app import invite
+
+        link = invite.as_link(spec)
+        self.title.set_full(_("Invite others to {title}").format(title=spec.name))
+        self.link.setText(link)
+        self.link.setCursorPosition(0)
+        self.qr.show_text(link)
+        self.too_long.setVisible(self.qr.isHidden())
+        self._show_reach(spec)
+
+    def _show_reach(self, spec: "SwarmSpec") -> None:
+        reach = max(map(network.reach, spec.initial_peers), default=Reach.MACHINE)
+        self.reach.setText(_words_for(reach, local=spec.local))
+        restyle(self.reach, "role", "muted" if reach is Reach.WORLD else "caution")
+        self.addresses.setText("\n".join(spec.initial_peers[:4]))
+
+    def _copy(self) -> None:
+        QGuiApplication.clipboard().setText(self.link.text())
+        self.copy.setText(_("Copied"))
+
+    def _choose_file(self) -> None:
+        assert self.spec is not None
+        dialog = QFileDialog(self, _("Save the invite"))
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setNameFilter(_("Invites (*.cotrain)"))
+        dialog.setDefaultSuffix("cotrain")
+        dialog.selectFile(f"{self.spec.run_id}.cotrain")
+        dialog.fileSelected.connect(lambda path: self._model.run(self.save_as(Path(path))))
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    async def save_as(self, path: Path) -> None:
+        """Write the invite's file."""
+        from app import invite
+
+        assert self.spec is not None
+        await asyncio.to_thread(invite.save, self.spec, path)
+        if isValid(self):  # the user may have closed it meanwhile
+            self.save.setText(_("Saved"))
+
+
+def _words_for(reach: Reach, *, local: bool) -> str:
+    if local:
+        return _("This swarm is open to apps on this machine alone.")
+    return {
+        Reach.MACHINE: _(
+            "This machine has no address that others could reach: so far the invite works on"
+            " this machine only. Check that it is on a network."
+        ),
+        Reach.NETWORK: _(
+            "The invite works in your own network. From outside, others need an address or a"
+            " port of your router that leads here."
+        ),
+        Reach.WORLD: _("Others enter by these addresses, as long as this app runs:"),
+    }[reach]

@@ -1,0 +1,187 @@
+"""A swarm of one's own: a form over the spec's fields, filled in for a first one."""
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QDialog,
+    QFrame,
+    QHBoxLayout,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app import draft
+from app.errors import SpecError, UserFacingError
+from app.i18n import _, ngettext
+from ui import costs, texts, units
+from ui.dialogs.start_fields import Section, sections
+from ui.session_model import SessionModel
+from ui.widgets.buttons import button
+from ui.widgets.card import Card
+from ui.widgets.form import Field, FieldGrid
+from ui.widgets.labels import label, restyle
+
+if TYPE_CHECKING:
+    from app.spec import SwarmSpec
+
+CHECK_MS = 200
+"""After the last key: the form looks whether it is right, and what the model would take."""
+
+
+class StartDialog(QDialog):
+    """``accepted_spec`` carries the `SwarmSpec`, and whether to train at once."""
+
+    accepted_spec = Signal(object, bool)
+
+    def __init__(self, model: SessionModel, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._model = model
+        self._own_run_id = False  # the user's, not one that follows the title
+        self._tried = False
+        self.sections = sections()
+        self._grids = [FieldGrid(tuple(each.fields.values())) for each in self.sections]
+        self.fields = {name: field for each in self.sections for name, field in each.fields.items()}
+        self.area = QScrollArea()
+        self.summary = label(wrap=True)
+        self.train = QCheckBox(_("Train on this machine at once"))
+        self.cancel = button(_("Cancel"))
+        self.start = button(_("Start the swarm"), "primary")
+        self._checking = QTimer(self, singleShot=True, interval=CHECK_MS)
+        self._lay_out()
+        self._connect()
+        self._follow_title("")
+        self._follow_choices()
+        self._check()
+
+    def _lay_out(self) -> None:
+        self.setWindowTitle(_("Start a swarm"))
+        self.resize(760, 640)
+        self.train.setChecked(True)
+        page = QWidget()
+        page.setObjectName("page")
+        cards = QVBoxLayout(page)
+        cards.setContentsMargins(0, 0, 8, 0)
+        cards.setSpacing(12)
+        for section, grid in zip(self.sections, self._grids, strict=True):
+            cards.addWidget(_card(section, grid))
+        self.area.setWidget(page)
+        self.area.setWidgetResizable(True)
+        self.area.setFrameShape(QFrame.Shape.NoFrame)
+        self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.area.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # it follows the focus by itself
+        column = QVBoxLayout(self)
+        column.setContentsMargins(24, 20, 24, 20)
+        column.setSpacing(12)
+        column.addWidget(label(_("Start a swarm"), "page"))
+        column.addWidget(self.area, 1)
+        column.addWidget(self.summary)
+        column.addLayout(self._buttons())
+
+    def _buttons(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        row.addWidget(self.train)
+        row.addStretch()
+        row.addWidget(self.cancel)
+        row.addWidget(self.start)
+        self.start.setDefault(True)
+        self.cancel.setAutoDefault(False)
+        return row
+
+    def _connect(self) -> None:
+        for field in self.fields.values():
+            field.edited.connect(self._checking.start)
+        self.fields["title"].edited.connect(lambda: self._follow_title(self.fields["title"].value))
+        self.fields["run_id"].edited.connect(self._on_run_id)
+        for name in ("dataset_info.source", "dataset_info.tokenizer.kind"):
+            self.fields[name].edited.connect(self._follow_choices)
+        self._checking.timeout.connect(self._check)
+        self.cancel.clicked.connect(self.reject)
+        self.start.clicked.connect(self.try_to_start)
+
+    # --- what follows what
+
+    def _follow_title(self, title: str) -> None:
+        if not self._own_run_id:
+            field = self.fields["run_id"]
+            blocked = field.control.blockSignals(True)
+            field.set_value(draft.suggested_run_id(title))
+            field.control.blockSignals(blocked)
+
+    def _on_run_id(self) -> None:
+        self._own_run_id = bool(self.fields["run_id"].value.strip())
+
+    def _follow_choices(self) -> None:
+        source = self.fields["dataset_info.source"].value
+        with_tokenizer = self.fields["dataset_info.tokenizer.kind"].value == "file"
+        for name, field in self.fields.items():
+            part, _dot, rest = name.partition(".")
+            if name == "dataset_info.tokenizer.path":
+                field.wanted = with_tokenizer
+            elif part == "dataset_info" and rest not in ("source", "tokenizer.kind"):
+                field.wanted = rest in draft.SOURCE_FIELDS[source]
+        for grid in self._grids:
+            grid.arrange()
+
+    # --- right or wrong
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What the form says, by field."""
+        return {name: field.value for name, field in self.fields.items()}
+
+    def _check(self) -> "tuple[SwarmSpec | None, dict[str, SpecError]]":
+        """See whether it is right. Mistakes are shown once the user has tried to start."""
+        self._checking.stop()
+        spec, wrong = draft.check(self.values)
+        if spec is not None:
+            self._say(self._what_it_takes(spec))
+        else:
+            count = len(wrong)
+            text = ngettext("{count} value is wrong.", "{count} values are wrong.", count)
+            self._say(text.format(count=count), wrong=True)
+        if self._tried:
+            for name, field in self.fields.items():
+                field.show_problem(wrong.get(name))
+        return spec, wrong
+
+    def _what_it_takes(self, spec: "SwarmSpec") -> str:
+        from app.estimate import estimate
+
+        device = costs.chosen_device(self._model.state)
+        try:
+            found = estimate(spec, device=costs.kind_of(device))
+        except UserFacingError as error:
+            return error.text
+        facts = costs.facts(spec, found, device)
+        parameters = _("{number} parameters").format(number=units.short(found.parameters))
+        memory = _("memory {size}").format(size=facts["memory"])
+        return texts.DOT.join((parameters, memory, facts["traffic"]))
+
+    def _say(self, text: str, *, wrong: bool = False) -> None:
+        self.summary.setText(text)
+        restyle(self.summary, "role", "error" if wrong and self._tried else "muted")
+
+    def try_to_start(self) -> None:
+        """Start the swarm if the form is right; else show what isn't, and go there."""
+        self._tried = True
+        spec, wrong = self._check()
+        if spec is not None:
+            self.accepted_spec.emit(spec, self.train.isChecked())
+            self.accept()
+            return
+        self._go_to(next(field for name, field in self.fields.items() if name in wrong))
+
+    def _go_to(self, field: Field) -> None:
+        field.control.setFocus(Qt.FocusReason.OtherFocusReason)
+        QTimer.singleShot(0, field, lambda: self.area.ensureWidgetVisible(field))
+
+
+def _card(section: Section, grid: FieldGrid) -> Card:
+    card = Card(section.title)
+    card.column.addWidget(label(section.title, "strong"))
+    card.column.addWidget(grid)
+    return card

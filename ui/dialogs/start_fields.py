@@ -1,0 +1,147 @@
+"""The fields of the form that starts a swarm, in their sections."""
+
+from dataclasses import dataclass
+
+from PySide6.QtWidgets import QCheckBox
+
+from app import architectures, draft
+from app.i18n import _
+from ui import texts
+from ui.widgets.form import Control, Field, choice, line_edit, lines
+
+
+@dataclass(frozen=True)
+class Section:
+    """Fields that belong together, by the name that `app.draft` knows each by."""
+
+    title: str
+    fields: dict[str, Field]
+
+
+def sections() -> tuple[Section, ...]:
+    """All of the form, filled in with what is good for a first swarm."""
+    made = (
+        Section(_("Swarm"), _swarm()),
+        Section(_("Model"), _model()),
+        Section(_("Training data"), _data()),
+        Section(_("Training"), _training()),
+        Section(_("Averaging"), _averaging()),
+        Section(_("End"), _end()),
+    )
+    for section in made:
+        for name, field in section.fields.items():
+            field.set_value(draft.DEFAULTS[name])
+    return made
+
+
+def _text(caption: str, hint: str = "") -> Field:
+    return Field(caption, line_edit(), hint)
+
+
+def _choice(caption: str, words: dict[str, str], hint: str = "") -> Field:
+    return Field(caption, choice(words), hint)
+
+
+def _swarm() -> dict[str, Field]:
+    local: Control = QCheckBox(_("On this machine only"))
+    return {
+        "title": _text(_("Title"), _("What people will see")),
+        "run_id": _text(_("Run id"), _("Names the run in the network; nobody else's may be alike")),
+        "local": Field(_("On this machine only"), local, _("For trying out: listens on loopback")),
+    }
+
+
+def _model() -> dict[str, Field]:
+    types = {name: texts.model_name(name) for name in architectures.FAMILIES}
+    return {
+        "model_config.model_type": _choice(_("Type"), types),
+        "model_config.layers": _text(_("Layers")),
+        "model_config.width": _text(_("Width"), _("Size of the hidden states")),
+        "model_config.heads": _text(_("Attention heads"), _("A divisor of the width")),
+        "model_config.feed_forward": _text(_("Feed-forward size"), _("2 to 4 times the width")),
+        "training_params.sequence_length": _text(
+            _("Sequence length"), _("Tokens in a sample, and the model's positions")
+        ),
+    }
+
+
+def _data() -> dict[str, Field]:
+    sources = {
+        "builtin": _("Python's documentation (built in)"),
+        "hub": _("Hugging Face hub, streamed"),
+        "https": _("A file behind an https address"),
+        "files": _("Files on each machine"),
+    }
+    formats = {
+        "auto": _("By the file's ending"),
+        "text": _("Text"),
+        "jsonl": _("JSON lines"),
+        "parquet": _("Parquet"),
+    }
+    tokenizers = {"bytes": _("Bytes"), "file": _("A tokenizer.json on each machine")}
+    return {
+        "dataset_info.source": _choice(_("Source"), sources),
+        "dataset_info.name": _text(_("Data set"), _("Such as wikimedia/wikipedia")),
+        "dataset_info.config": _text(_("Configuration"), _("Such as 20231101.en; often none")),
+        "dataset_info.split": _text(_("Split")),
+        "dataset_info.url": _text(_("Address"), _("Begins with https://")),
+        "dataset_info.sha256": _text(_("SHA-256"), _("Of the file: another one is refused")),
+        "dataset_info.paths": Field(
+            _("Files"),
+            lines("~/texts/part-1.txt"),
+            _("One a line. Each peer must have them at these paths, and sees these paths."),
+        ),
+        "dataset_info.format": _choice(_("Format"), formats),
+        "dataset_info.text_field": _text(_("Text column"), _("In JSON lines, parquet and the hub")),
+        "dataset_info.tokenizer.kind": _choice(_("Tokenizer"), tokenizers),
+        "dataset_info.tokenizer.path": _text(_("Path of the tokenizer.json")),
+    }
+
+
+def _training() -> dict[str, Field]:
+    precisions = {"auto": _("Best of each device"), "fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}
+    schedules = {"constant": _("Constant"), "linear": _("Linear decay"), "cosine": _("Cosine")}
+    return {
+        "training_params.target_batch_size": _text(
+            _("Target batch"), _("Samples of all peers together before they average")
+        ),
+        "training_params.micro_batch_size": _text(
+            _("Micro-batch"), _("Samples of a step on one machine, or auto")
+        ),
+        "training_params.optimizer.name": _choice(_("Optimizer"), {"adamw": "AdamW", "sgd": "SGD"}),
+        "training_params.optimizer.learning_rate": _text(_("Learning rate")),
+        "training_params.optimizer.weight_decay": _text(_("Weight decay")),
+        "training_params.precision": _choice(_("Precision"), precisions),
+        "training_params.schedule.name": _choice(_("Schedule"), schedules),
+        "training_params.schedule.warmup_epochs": _text(_("Warm-up"), _("Epochs")),
+        "training_params.schedule.total_epochs": _text(
+            _("Decay until"), _("Epoch; needed unless constant")
+        ),
+        "training_params.seed": _text(_("Seed"), _("Of the first weights, the same for all")),
+    }
+
+
+def _averaging() -> dict[str, Field]:
+    where = "training_params.averaging"
+    compressions = {"float16": _("16 bits"), "none": _("None (32 bits)")}
+    return {
+        f"{where}.compression": _choice(_("Compression"), compressions, _("Halves the traffic")),
+        f"{where}.matchmaking_seconds": _text(
+            _("Matchmaking"), _("Seconds in which a group forms; the shortest epoch")
+        ),
+        f"{where}.timeout_seconds": _text(
+            _("Time-out"), _("Seconds that a round may take; twice the matchmaking or more")
+        ),
+        f"{where}.record_seconds": _text(
+            _("Presence"), _("Seconds that a silent peer still counts")
+        ),
+    }
+
+
+def _end() -> dict[str, Field]:
+    return {
+        "training_params.stop.epochs": _text(_("After epochs"), _("Empty: never")),
+        "training_params.stop.minutes": _text(
+            _("After minutes of training"), _("Empty: never; counted on each machine")
+        ),
+    }
