@@ -1,6 +1,5 @@
 """What the CoTrain backend offers: searched and turned page by page."""
 
-import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from PySide6.QtCore import Qt, QTimer, Signal
@@ -42,7 +41,7 @@ class OfferedSwarms(QWidget):
         super().__init__()
         self._model = model
         self._client = client
-        self._asking: asyncio.Task[None] | None = None
+        self._asked = 0
         self._number, self._pages = 1, 1
         self.search = line_edit(_("Search by title"))
         self.list = QListWidget()
@@ -92,7 +91,7 @@ class OfferedSwarms(QWidget):
     @override
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        if self._asking is None:
+        if not self._asked:
             self._ask(1)
 
     # --- asking
@@ -102,22 +101,21 @@ class OfferedSwarms(QWidget):
         self._ask(1)
 
     def _ask(self, number: int) -> None:
-        """Ask for a page, and no longer for another."""
-        if self._asking is not None:
-            self._asking.cancel()
+        """Ask for a page; an answer about another, that is still on its way, no longer counts."""
+        self._asked += 1
         self._number = number
         self._say(_("Asking {url}…").format(url=self._client.url))
-        self._asking = self._model.run(self._fetch(number, self.search.text().strip()))
+        self._model.run(self._fetch(number, self.search.text().strip(), asked=self._asked))
         self._enable()
 
-    async def _fetch(self, number: int, search: str) -> None:
+    async def _fetch(self, number: int, search: str, *, asked: int) -> None:
         try:
             page = await self._client.page(number, search=search)
         except UserFacingError as error:
-            if isValid(self):
+            if isValid(self) and asked == self._asked:
                 self._show_problem(error)
         else:
-            if isValid(self):
+            if isValid(self) and asked == self._asked:
                 self._show_page(page)
 
     def _show_page(self, page: "OfferPage") -> None:
@@ -166,8 +164,6 @@ class OfferedSwarms(QWidget):
 def _item(offer: "Offer") -> QListWidgetItem:
     item = QListWidgetItem("\n".join(line for line in _lines(offer) if line))
     item.setData(Qt.ItemDataRole.UserRole, offer)
-    if offer.spec is None:
-        item.setForeground(Qt.GlobalColor.gray)
     return item
 
 
