@@ -62,7 +62,7 @@ def test_backend_is_asked_only_when_it_is_looked_at(
     assert backend.requests == []
     offered = opened(dialog, qtbot)
     text = offered.list.item(0).text()
-    for told in ("Run 0", "Running", "GPT-2", "parameters", "minGPU: 8 GB"):
+    for told in ("Run 0", "Running", "GPT-2", "parameters", "GPU: 8 GB"):
         assert told in text
     assert "12 swarms · page 1 of 2" in offered.words.text()
 

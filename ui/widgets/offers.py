@@ -74,6 +74,7 @@ class OfferedSwarms(QWidget):
         column.addWidget(self.error)
         column.addWidget(self.again, 0, Qt.AlignmentFlag.AlignLeft)
         column.addWidget(self.list, 1)
+        column.addStretch()
         column.addLayout(row)
 
     def _connect(self) -> None:
@@ -124,6 +125,7 @@ class OfferedSwarms(QWidget):
         for offer in page.offers:
             self.list.addItem(_item(offer))
         self.list.setCurrentRow(0 if page.offers else -1)
+        self.list.setVisible(bool(page.offers))
         found = ngettext("{count} swarm", "{count} swarms", page.total).format(count=page.total)
         place = _("page {page} of {pages}").format(page=page.page, pages=page.pages)
         self._say(texts.DOT.join((found, place)) if page.offers else _("Nothing is offered."))
@@ -131,8 +133,9 @@ class OfferedSwarms(QWidget):
 
     def _show_problem(self, error: UserFacingError) -> None:
         self.list.clear()
+        self.list.hide()
         self._say("")
-        show_error(self.error, error.text)
+        show_error(self.error, error.text[:1].upper() + error.text[1:])
         self.again.show()
         self._enable()
 
@@ -169,7 +172,7 @@ def _item(offer: "Offer") -> QListWidgetItem:
 
 def _lines(offer: "Offer") -> tuple[str, ...]:
     facts = [texts.session_status(offer.status), _size(offer)]
-    facts += [f"{name}: {value}" for name, value in offer.wants.items()]
+    facts += [texts.requirement(name, value) for name, value in offer.wants.items()]
     problem = ""
     if offer.problem is not None:
         problem = _("Can't be joined: {reason}").format(reason=offer.problem.text)
