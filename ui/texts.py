@@ -215,6 +215,12 @@ def source(name: str) -> str:
     return names.get(name, name)
 
 
+def requirement(name: str, value: str) -> str:
+    """What a session that the backend offers wants of a machine, by the backend's names."""
+    names = {"minGPU": _("GPU"), "minRAM": _("memory"), "bandwidth": _("line")}
+    return _("{what}: {value}").format(what=names.get(name, name), value=value)
+
+
 def session_status(name: str) -> str:
     """The status of a session that the backend offers."""
     names = {

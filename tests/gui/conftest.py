@@ -68,7 +68,7 @@ def make_bench(
     yield make
     for bench in made:
         bench.window.close_now()
-        closing = loop.create_task(bench.model.close())
+        closing = asyncio.gather(bench.model.close(), bench.session.offers.close())
         qtbot.waitUntil(closing.done)
     i18n.install("en", RESOURCES / "translations")
 

@@ -1,6 +1,5 @@
 """What the CoTrain backend offers: searched and turned page by page."""
 
-import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from PySide6.QtCore import Qt, QTimer, Signal
@@ -42,7 +41,7 @@ class OfferedSwarms(QWidget):
         super().__init__()
         self._model = model
         self._client = client
-        self._asking: asyncio.Task[None] | None = None
+        self._asked = 0
         self._number, self._pages = 1, 1
         self.search = line_edit(_("Search by title"))
         self.list = QListWidget()
@@ -75,6 +74,7 @@ class OfferedSwarms(QWidget):
         column.addWidget(self.error)
         column.addWidget(self.again, 0, Qt.AlignmentFlag.AlignLeft)
         column.addWidget(self.list, 1)
+        column.addStretch()
         column.addLayout(row)
 
     def _connect(self) -> None:
@@ -92,7 +92,7 @@ class OfferedSwarms(QWidget):
     @override
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        if self._asking is None:
+        if not self._asked:
             self._ask(1)
 
     # --- asking
@@ -102,22 +102,21 @@ class OfferedSwarms(QWidget):
         self._ask(1)
 
     def _ask(self, number: int) -> None:
-        """Ask for a page, and no longer for another."""
-        if self._asking is not None:
-            self._asking.cancel()
+        """Ask for a page; an answer about another, that is still on its way, no longer counts."""
+        self._asked += 1
         self._number = number
         self._say(_("Asking {url}…").format(url=self._client.url))
-        self._asking = self._model.run(self._fetch(number, self.search.text().strip()))
+        self._model.run(self._fetch(number, self.search.text().strip(), asked=self._asked))
         self._enable()
 
-    async def _fetch(self, number: int, search: str) -> None:
+    async def _fetch(self, number: int, search: str, *, asked: int) -> None:
         try:
             page = await self._client.page(number, search=search)
         except UserFacingError as error:
-            if isValid(self):
+            if isValid(self) and asked == self._asked:
                 self._show_problem(error)
         else:
-            if isValid(self):
+            if isValid(self) and asked == self._asked:
                 self._show_page(page)
 
     def _show_page(self, page: "OfferPage") -> None:
@@ -126,6 +125,7 @@ class OfferedSwarms(QWidget):
         for offer in page.offers:
             self.list.addItem(_item(offer))
         self.list.setCurrentRow(0 if page.offers else -1)
+        self.list.setVisible(bool(page.offers))
         found = ngettext("{count} swarm", "{count} swarms", page.total).format(count=page.total)
         place = _("page {page} of {pages}").format(page=page.page, pages=page.pages)
         self._say(texts.DOT.join((found, place)) if page.offers else _("Nothing is offered."))
@@ -133,8 +133,9 @@ class OfferedSwarms(QWidget):
 
     def _show_problem(self, error: UserFacingError) -> None:
         self.list.clear()
+        self.list.hide()
         self._say("")
-        show_error(self.error, error.text)
+        show_error(self.error, error.text[:1].upper() + error.text[1:])
         self.again.show()
         self._enable()
 
@@ -166,14 +167,12 @@ class OfferedSwarms(QWidget):
 def _item(offer: "Offer") -> QListWidgetItem:
     item = QListWidgetItem("\n".join(line for line in _lines(offer) if line))
     item.setData(Qt.ItemDataRole.UserRole, offer)
-    if offer.spec is None:
-        item.setForeground(Qt.GlobalColor.gray)
     return item
 
 
 def _lines(offer: "Offer") -> tuple[str, ...]:
     facts = [texts.session_status(offer.status), _size(offer)]
-    facts += [f"{name}: {value}" for name, value in offer.wants.items()]
+    facts += [texts.requirement(name, value) for name, value in offer.wants.items()]
     problem = ""
     if offer.problem is not None:
         problem = _("Can't be joined: {reason}").format(reason=offer.problem.text)
