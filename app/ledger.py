@@ -16,53 +16,27 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from app.accounting import Contribution, share
 from app.database import Migrations, open_database
-from app.errors import CoTrainError
+from app.outbox import (
+    Entry,
+    Outbox,
+    OutboxState,
+    WrongStateError,
+    contribution_of_row,
+    entry_of_row,
+)
+
+__all__ = ["Entry", "Ledger", "LedgerThread", "OutboxState", "Totals", "WrongStateError"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 PAGE = 100
-
-
-class OutboxState(StrEnum):
-    """Where a contribution is on its way."""
-
-    OPEN = "open"  # its interval goes on
-    WAITING = "waiting"
-    SENDING = "sending"
-    CONFIRMED = "confirmed"
-    REFUSED = "refused"
-    LOCAL = "local"  # nobody to report it to
-
-
-class WrongStateError(CoTrainError):
-    """A contribution was to go where it can't go from where it is: a defect of the caller."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A contribution with its way so far.
-
-    number: ever rising, for paging. attempts: how often it was sent, the last time at
-    attempted_at. due_at: not to be sent before. settled_at: confirmed or refused. remark: how it
-    was confirmed, or why it was refused or postponed. Times in seconds since the epoch.
-    """
-
-    number: int
-    contribution: Contribution
-    state: OutboxState
-    attempts: int
-    attempted_at: float | None
-    due_at: float
-    settled_at: float | None
-    remark: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +149,7 @@ _SUM_BY_DAY = _SUMS.format(
 _SUM_BY_SWARM = _SUMS.format(group="run_id", grouping="GROUP BY name ORDER BY max(ended_at) DESC")
 
 
-class Ledger:
+class Ledger(Outbox):
     """The file, opened by `open`. Every call is short; all come from one thread, see
     `LedgerThread`.
 
@@ -183,7 +157,7 @@ class Ledger:
     """
 
     def __init__(self, connection: sqlite3.Connection, set_aside: Path | None) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self.set_aside = set_aside
 
     @classmethod
@@ -209,7 +183,7 @@ class Ledger:
     def left_open(self) -> list[Contribution]:
         """Intervals that an earlier run of the app did not live to close."""
         found = self._connection.execute("SELECT * FROM contributions WHERE state = 'open'")
-        return [_contribution(row) for row in found]
+        return [contribution_of_row(row) for row in found]
 
     def drop_open(self, id: str) -> None:
         """Forget an interval in which nothing was computed."""
@@ -224,68 +198,7 @@ class Ledger:
         values = asdict(contribution) | {"score": contribution.score, "state": state}
         self._connection.execute(_WRITE, values)
 
-    # --- the outbox
-
-    def next_waiting(self, now: float) -> Contribution | None:
-        """The oldest one to be sent now; None when there is none."""
-        row = self._connection.execute(
-            "SELECT * FROM contributions WHERE state = 'waiting' AND due_at <= ?"
-            " ORDER BY number LIMIT 1",
-            (now,),
-        ).fetchone()
-        return None if row is None else _contribution(row)
-
-    def begin_sending(self, id: str, at: float) -> None:
-        """Before each request that reports it; it was waiting."""
-        _move(
-            self._connection,
-            "UPDATE contributions SET state = 'sending', attempted_at = ?, attempts = attempts + 1"
-            " WHERE id = ? AND state = 'waiting'",
-            (at, id),
-        )
-
-    def uncertain(self) -> list[Contribution]:
-        """Those that were sent without an answer that we know of, oldest first."""
-        found = self._connection.execute(
-            "SELECT * FROM contributions WHERE state = 'sending' ORDER BY number"
-        )
-        return [_contribution(row) for row in found]
-
-    def confirm(self, id: str, at: float, how: str) -> None:
-        """The backend has it; again is as good as once. how: by which way we know."""
-        _move(
-            self._connection,
-            "UPDATE contributions SET state = 'confirmed', settled_at = ?, remark = ?"
-            " WHERE id = ? AND state IN ('sending', 'confirmed')",
-            (at, how, id),
-        )
-
-    def refuse(self, id: str, at: float, reason: str) -> None:
-        """The backend will never take it as it is."""
-        _move(
-            self._connection,
-            "UPDATE contributions SET state = 'refused', settled_at = ?, remark = ?"
-            " WHERE id = ? AND state IN ('waiting', 'sending')",
-            (at, reason, id),
-        )
-
-    def postpone(self, id: str, until: float, reason: str) -> None:
-        """The backend doesn't have it: back into the outbox, not before ``until``. A refused one
-        as well, when somebody wants it tried again."""
-        _move(
-            self._connection,
-            "UPDATE contributions SET state = 'waiting', due_at = ?, settled_at = NULL, remark = ?"
-            " WHERE id = ? AND state IN ('waiting', 'sending', 'refused')",
-            (until, reason, id),
-        )
-
     # --- looking at it
-
-    def entry(self, id: str) -> Entry | None:
-        """A contribution with its way so far; None when there is none of this id."""
-        found = self._connection.execute("SELECT * FROM contributions WHERE id = ?", (id,))
-        row = found.fetchone()
-        return None if row is None else _entry(row)
 
     def all(
         self,
@@ -302,7 +215,7 @@ class Ledger:
             " AND (:run_id IS NULL OR run_id = :run_id) ORDER BY number DESC LIMIT :limit",
             {"before": before, "state": state, "run_id": run_id, "limit": limit},
         )
-        return [_entry(row) for row in found]
+        return [entry_of_row(row) for row in found]
 
     def totals(self, since: float = 0.0) -> Totals:
         """Sums over what ended since a time."""
@@ -319,31 +232,8 @@ class Ledger:
         return {row["name"]: _totals(row) for row in found}
 
 
-_COLUMNS = tuple(field.name for field in fields(Contribution))
 _SUMMED = tuple(field.name for field in fields(Totals) if field.name != "counts")
 _COUNTED = tuple(state for state in OutboxState if state is not OutboxState.OPEN)
-
-
-def _move(connection: sqlite3.Connection, statement: str, values: tuple[float | str, ...]) -> None:
-    if connection.execute(statement, values).rowcount != 1:
-        raise WrongStateError(f"no such contribution in that state: {values[-1]}")
-
-
-def _contribution(row: sqlite3.Row) -> Contribution:
-    return Contribution(**{name: row[name] for name in _COLUMNS})
-
-
-def _entry(row: sqlite3.Row) -> Entry:
-    return Entry(
-        number=row["number"],
-        contribution=_contribution(row),
-        state=OutboxState(row["state"]),
-        attempts=row["attempts"],
-        attempted_at=row["attempted_at"],
-        due_at=row["due_at"],
-        settled_at=row["settled_at"],
-        remark=row["remark"],
-    )
 
 
 def _totals(row: sqlite3.Row) -> Totals:
