@@ -153,7 +153,16 @@ def start(folder: Path, *, debug: bool = False) -> Logs:
     return Logs(ring, file)
 
 
-_CHATTY = ("asyncio", "qasync", "httpx", "httpcore", "urllib3", "filelock", "matplotlib")
+_CHATTY = (
+    "asyncio",
+    "qasync",
+    "httpx2",
+    "httpcore2",
+    "aiohttp",
+    "urllib3",
+    "filelock",
+    "matplotlib",
+)
 
 
 def start_in_child(*, debug: bool = False) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 import filelock
-import httpx
+import httpx2
 
 from app.errors import DataError
 from app.spec import HttpsData
@@ -79,8 +79,8 @@ def _download(data: HttpsData, *, part: Path, context: ssl.SSLContext | None, li
         )
 
 
-def _client(context: ssl.SSLContext | None) -> httpx.Client:
-    return httpx.Client(
+def _client(context: ssl.SSLContext | None) -> httpx2.Client:
+    return httpx2.Client(
         verify=True if context is None else context,
         timeout=_TIMEOUT,
         follow_redirects=True,
@@ -90,34 +90,34 @@ def _client(context: ssl.SSLContext | None) -> httpx.Client:
     )
 
 
-def _only_https(request: httpx.Request) -> None:
+def _only_https(request: httpx2.Request) -> None:
     if request.url.scheme != "https":
         raise _refused(f"leads to {request.url}, which is not https.")
 
 
-def _complete(client: httpx.Client, url: str, *, part: Path, limit: int) -> None:
+def _complete(client: httpx2.Client, url: str, *, part: Path, limit: int) -> None:
     """Fetch what ``part`` lacks. A connection that breaks is taken up again where it broke, as
     long as each brings something."""
     while True:
         before = _size(part)
         try:
             return _append(client, url, part=part, limit=limit)
-        except httpx.TransportError as error:
+        except httpx2.TransportError as error:
             if _size(part) <= before:
                 raise _refused(f"{url} can't be fetched: {_reason(error)}.") from error
             log.info("%s broke off after %d bytes: %s", url, _size(part), error)
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise _refused(f"{url} can't be fetched: {_reason(error)}.") from error
 
 
-def _append(client: httpx.Client, url: str, *, part: Path, limit: int) -> None:
+def _append(client: httpx2.Client, url: str, *, part: Path, limit: int) -> None:
     have = _size(part)
     headers = {"Range": f"bytes={have}-"} if have else {}
     with client.stream("GET", url, headers=headers) as response:
-        if have and response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+        if have and response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:
             return  # nothing is left to fetch; the hash will tell
         response.raise_for_status()
-        resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
+        resumed = response.status_code == httpx2.codes.PARTIAL_CONTENT
         with part.open("ab" if resumed else "wb") as stream:
             size = stream.tell()
             _check_size(size + int(response.headers.get("Content-Length", 0)), limit, part=part)
@@ -148,8 +148,8 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _reason(error: httpx.HTTPError) -> str:
-    if isinstance(error, httpx.HTTPStatusError):
+def _reason(error: httpx2.HTTPError) -> str:
+    if isinstance(error, httpx2.HTTPStatusError):
         return f"the server answers {error.response.status_code} {error.response.reason_phrase}"
     return str(error) or type(error).__name__
 
