@@ -55,6 +55,11 @@ class Folders:
         """The token that marks the processes of the last run, for the sweep at the next start."""
         return self.data / "instance.token"
 
+    @property
+    def account_file(self) -> Path:
+        """Who is signed in to the backend; its secrets too where there is no keyring."""
+        return self.data / "account.json"
+
     def identity_file(self, role: str) -> Path:
         """The key of one of our peers: ``app`` (the embedded one) or ``trainer``."""
         return self.data / "identities" / f"{role}.pem"

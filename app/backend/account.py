@@ -1,0 +1,129 @@
+"""Signing in to the backend, and staying so: tokens are renewed when it wants others."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from app.backend.errors import NotSignedInError, RefusedError
+from app.backend.http import Http
+from app.backend.replies import Renewed, SignedIn
+from app.backend.secret_store import Secrets, SecretStore, SignedInAs
+from app.i18n import _
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Account:
+    """The user's account at one backend. ``email`` is "" while nobody is signed in."""
+
+    def __init__(self, http: Http, *, store: SecretStore) -> None:
+        self._http = http
+        self._store = store
+        self._kept: SignedInAs | None = None
+        self._access = ""
+        self._renewing = asyncio.Lock()
+
+    @property
+    def email(self) -> str:
+        """Who is signed in here."""
+        return self._kept.email if self._kept is not None else ""
+
+    async def restore(self) -> None:
+        """Take up the sign-in of an earlier run, if it is for this backend."""
+        kept = await self._store.whose()
+        self._kept = kept if kept is not None and kept.url == self._http.url else None
+
+    async def register(
+        self, email: str, *, password: str, username: str = "", stay: bool = False
+    ) -> None:
+        """Make an account and sign in to it; parameters and errors as of `sign_in`."""
+        body = {"email": email, "password": password}
+        if username:
+            body["username"] = username
+        reply = await self._http.ask("POST /auth/register", shape=SignedIn, body=body)
+        await self._begin(reply, email=email, password=password if stay else "")
+
+    async def sign_in(self, email: str, *, password: str, stay: bool = False) -> None:
+        """Sign in instead of whoever was. Raises `BackendError`.
+
+        stay: keep the password, with which to sign in again when the backend's week is over.
+        """
+        reply = await self._log_in(email, password)
+        await self._begin(reply, email=email, password=password if stay else "")
+
+    async def _log_in(self, email: str, password: str) -> SignedIn:
+        body = {"email": email, "password": password}
+        return await self._http.ask("POST /auth/login", shape=SignedIn, body=body)
+
+    async def _begin(self, reply: SignedIn, *, email: str, password: str) -> None:
+        secret = Secrets(refresh_token=reply.refresh_token, password=password)
+        self._kept = await self._store.keep(secret, url=self._http.url, email=email)
+        self._access = reply.access_token
+
+    async def sign_out(self) -> None:
+        """Forget the sign-in; the backend has no call for it."""
+        self._kept, self._access = None, ""
+        await self._store.forget()
+
+    async def call(self, request: Callable[[str], Awaitable[T]]) -> T:
+        """Do a request with an access token, and once more with a new one if it wants that.
+
+        Raises `NotSignedInError` when there is none to be had, and what the request raises.
+        """
+        if self._kept is None:
+            raise _nobody()
+        token = self._access or await self._renew("")
+        try:
+            return await request(token)
+        except NotSignedInError:
+            return await request(await self._renew(token))
+
+    async def _renew(self, spent: str) -> str:
+        """Another access token than the spent one. Many may ask; one request is made."""
+        async with self._renewing:
+            if self._access == spent:
+                self._access = await self._renewed()
+            return self._access
+
+    async def _renewed(self) -> str:
+        kept = self._kept
+        if kept is None:
+            raise _nobody()
+        secret = await self._store.secrets(kept)
+        try:
+            body = {"refreshToken": secret.refresh_token}
+            reply = await self._http.ask("POST /auth/refresh", shape=Renewed, body=body)
+        except (NotSignedInError, RefusedError) as error:
+            if not secret.password:
+                raise _expired() from error
+            return await self._sign_in_again(kept, secret.password)
+        self._check_unchanged(kept)
+        return reply.access_token
+
+    async def _sign_in_again(self, kept: SignedInAs, password: str) -> str:
+        log.info("the sign-in has expired: signing in again")
+        try:
+            reply = await self._log_in(kept.email, password)
+        except (NotSignedInError, RefusedError) as error:
+            raise _expired() from error
+        self._check_unchanged(kept)
+        await self._begin(reply, email=kept.email, password=password)
+        return reply.access_token
+
+    def _check_unchanged(self, kept: SignedInAs) -> None:
+        """The user may have signed out, or in as somebody else, while we were asking."""
+        if self._kept is not kept:
+            raise _nobody()
+
+
+def _nobody() -> NotSignedInError:
+    return NotSignedInError(_("nobody is signed in to the backend."), remedy=_("Sign in."))
+
+
+def _expired() -> NotSignedInError:
+    return NotSignedInError(
+        _("the sign-in to the backend has expired."), remedy=_("Sign in again.")
+    )

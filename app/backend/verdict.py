@@ -1,0 +1,158 @@
+"""What an answer that is no success means, or the lack of one."""
+
+import contextlib
+import ssl
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import httpx2
+import msgspec
+
+from app.backend.budget import MAX_PAUSE_SECONDS, WINDOW_SECONDS
+from app.backend.errors import (
+    BackendError,
+    NotSignedInError,
+    RateLimitedError,
+    RefusedError,
+    UncertainError,
+    UnreachableError,
+    WrongAnswerError,
+)
+from app.i18n import _
+
+_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
+"""Failures before the request began; after them the backend can't have seen it."""
+
+
+# --- an answer, but no success -------------------------------------------------------------------
+
+
+def problem_of(response: httpx2.Response, content: bytes, *, once: bool) -> BackendError:
+    """The error that an answer is. once: see `Http.ask`."""
+    status, texts = response.status_code, _texts(content)
+    said = "; ".join(texts) or f"{status} {response.reason_phrase}".rstrip()
+    if status == httpx2.codes.TOO_MANY_REQUESTS:
+        return _limited(pause_of(response))
+    if status >= 500:  # it may have counted before it failed
+        kind = UncertainError if once else UnreachableError
+        return kind(_("the backend is in trouble: {said}.").format(said=said))
+    if response.has_redirect_location:
+        return _redirect(response)
+    if not texts or _has_no_route(status, texts):
+        return WrongAnswerError(
+            _("what answers there isn't the backend: {said}.").format(said=said),
+            field="backend_url",
+            remedy=_("Check the backend's address, and whether your network wants a sign-in."),
+        )
+    if status == httpx2.codes.UNAUTHORIZED:
+        return NotSignedInError(
+            _("the backend doesn't accept the sign-in: {said}.").format(said=said),
+            remedy=_("Sign in again."),
+        )
+    return RefusedError(
+        _("the backend refused: {said}.").format(said=said), status=status, texts=texts
+    )
+
+
+def _limited(seconds: float) -> RateLimitedError:
+    return RateLimitedError(
+        _("the backend wants no requests for {seconds:.0f} s.").format(seconds=seconds),
+        seconds=seconds,
+    )
+
+
+def _redirect(response: httpx2.Response) -> WrongAnswerError:
+    target = response.headers["Location"]
+    return WrongAnswerError(
+        _("the backend's address leads elsewhere, to {target}.").format(target=target),
+        field="backend_url",
+        remedy=_("If you trust that address, set it as the backend's."),
+    )
+
+
+def _has_no_route(status: int, texts: list[str]) -> bool:
+    """As the backend's framework says it, or another site's."""
+    return status == httpx2.codes.NOT_FOUND and texts[0].startswith("Cannot ")
+
+
+def _texts(content: bytes) -> list[str]:
+    """The ``message`` of an error reply, one text or many; empty when it isn't the backend's."""
+    try:
+        reply = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []
+    said = reply.get("message") if isinstance(reply, dict) else None
+    texts = said if isinstance(said, list) else [said]
+    return [text for text in texts if isinstance(text, str) and text]
+
+
+# --- how long to be silent -----------------------------------------------------------------------
+
+
+def pause_of(response: httpx2.Response) -> float:
+    """Seconds until the backend wants to hear from us again.
+
+    Moments are taken relative to the reply's own date, so that no clock need be right.
+    """
+    headers = response.headers
+    seconds = _after(headers.get("Retry-After", ""), response)
+    if seconds is None:
+        seconds = _after(headers.get("X-RateLimit-Reset", ""), response)
+    if seconds is None:
+        seconds = WINDOW_SECONDS
+    return min(max(seconds, 1.0), MAX_PAUSE_SECONDS)
+
+
+def _after(text: str, response: httpx2.Response) -> float | None:
+    """Seconds, a moment in seconds since the epoch, or a date; None when it is none of them."""
+    with contextlib.suppress(ValueError, OverflowError):
+        number = float(text)
+        return number if number < 1e9 else _since(number, response)
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        return _since(parsedate_to_datetime(text).timestamp(), response)
+    return None
+
+
+def _since(moment: float, response: httpx2.Response) -> float:
+    now = datetime.now().astimezone().timestamp()
+    with contextlib.suppress(KeyError, ValueError, TypeError):
+        now = parsedate_to_datetime(response.headers["Date"]).timestamp()
+    return moment - now
+
+
+# --- no answer -----------------------------------------------------------------------------------
+
+
+def failure_of(error: httpx2.RequestError, *, url: str, once: bool) -> BackendError:
+    """The error that a failed exchange is."""
+    certificate = _cause(error, ssl.SSLCertVerificationError)
+    if certificate is not None:
+        return _untrusted(certificate, url=url)
+    reason = str(error).rstrip(".") or type(error).__name__
+    if once and not isinstance(error, _NOT_SENT):
+        return UncertainError(_("the answer was lost: {reason}.").format(reason=reason))
+    host = urlsplit(url).netloc
+    return UnreachableError(
+        _("the backend at {host} can't be reached: {reason}.").format(host=host, reason=reason),
+        field="backend_url",
+        remedy=_("Check your network and the backend's address."),
+    )
+
+
+def _untrusted(error: ssl.SSLCertVerificationError, *, url: str) -> UnreachableError:
+    return UnreachableError(
+        _("the certificate of {host} can't be trusted: {reason}.").format(
+            host=urlsplit(url).netloc, reason=error.verify_message or error
+        ),
+        field="backend_url",
+        remedy=_("Check the address, this computer's clock, and what your network intercepts."),
+    )
+
+
+def _cause(
+    error: BaseException | None, kind: type[ssl.SSLCertVerificationError]
+) -> ssl.SSLCertVerificationError | None:
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error

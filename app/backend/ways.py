@@ -1,0 +1,91 @@
+"""The two ways a report can go, and which of them the backend takes."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from app.accounting import Contribution
+from app.backend.client import Backend
+from app.backend.errors import RefusedError
+from app.backend.http import Http
+
+if TYPE_CHECKING:
+    from app.backend.live import LiveChannel, NodeData
+
+log = logging.getLogger(__name__)
+
+HTTP = "http"
+SOCKET_IO = "socket.io"
+
+HTTP_AGAIN_SECONDS = 6 * 3600.0
+"""How long what HTTP refused goes over Socket.IO before HTTP is tried again."""
+
+
+class Ways:
+    """HTTP first; Socket.IO while HTTP doesn't know its own fields. clock: monotonic seconds.
+
+    node: what the backend is told of this machine, asked when it is registered.
+    """
+
+    def __init__(
+        self,
+        http: Http,
+        *,
+        backend: Backend,
+        node: "Callable[[], NodeData]",
+        clock: Callable[[], float] = time.monotonic,
+        http_again: float = HTTP_AGAIN_SECONDS,
+    ) -> None:
+        self._http = http
+        self._backend = backend
+        self._node = node
+        self._clock = clock
+        self._http_again = http_again
+        self._refused_at: float | None = None
+        self._live: LiveChannel | None = None
+
+    @property
+    def wait(self) -> float:
+        """Seconds before another report may be sent by the way that is next."""
+        return 0.0 if self._goes_live else self._http.budget.wait
+
+    @property
+    def _goes_live(self) -> bool:
+        refused_at = self._refused_at
+        return refused_at is not None and self._clock() - refused_at < self._http_again
+
+    async def submit(self, contribution: Contribution) -> str:
+        """Report a contribution; returns the way it went. Errors as of `Backend.submit`."""
+        if not self._goes_live:
+            try:
+                await self._backend.submit(contribution)
+            except RefusedError as error:
+                if not error.quirk:
+                    raise
+                log.info("the backend refuses reports over HTTP: they go over Socket.IO")
+                self._refused_at = self._clock()
+            else:
+                self._refused_at = None
+                await self.close()
+                return HTTP
+        await (await self._channel()).submit(contribution)
+        return SOCKET_IO
+
+    async def _channel(self) -> "LiveChannel":
+        if self._live is None:
+            await asyncio.to_thread(_load_libraries)  # half a second
+            from app.backend.live import LiveChannel
+
+            self._live = LiveChannel(self._http, node=self._node)
+        return self._live
+
+    async def close(self) -> None:
+        """Leave the live channel. May be called twice; another report comes back."""
+        if self._live is not None:
+            await self._live.close()
+
+
+def _load_libraries() -> None:
+    import app.backend.live  # noqa: F401

@@ -1,0 +1,13 @@
+"""A real small backend for each test."""
+
+from collections.abc import Iterator
+
+import pytest
+from backend import SmallBackend
+
+
+@pytest.fixture
+def server() -> Iterator[SmallBackend]:
+    """Running, with the real one's quirk."""
+    with SmallBackend() as backend:
+        yield backend
