@@ -50,6 +50,7 @@ _OVERRIDES = (
     "server_port",
     "initial_peers",
     "report_interval",
+    "backend_url",
     "debug",
 )
 
@@ -80,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--report-interval", type=int, metavar="SECONDS", help="how often contributions are closed"
     )
+    group.add_argument("--backend-url", metavar="URL", help="the CoTrain backend to report to")
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
     commands = parser.add_subparsers(title="commands", metavar="")
     verify = commands.add_parser("verify", help="check the signatures of exported contributions")

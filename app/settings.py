@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -28,6 +29,8 @@ class Settings(BaseSettings):
     taken, a free one is used and said. 0 is any free port.
     initial_peers: multiaddrs to enter by, besides the spec's; a comma list in the environment.
     report_interval: seconds of training that one contribution is about.
+    backend_url: of the CoTrain backend, without ``/api/v1``. Nothing is sent there before somebody
+    signs in.
     debug: log in detail, and measure how long the loop stalls.
     """
 
@@ -45,6 +48,7 @@ class Settings(BaseSettings):
         (), validation_alias="HIVEMIND_INITIAL_PEERS"
     )
     report_interval: int = Field(60, validation_alias="COTRAIN_REPORT_INTERVAL", ge=10, le=86400)
+    backend_url: str = Field("http://backend:3001", validation_alias="BACKEND_URL")
     debug: bool = Field(False, validation_alias="DEBUG")
 
     @field_validator("initial_peers", mode="before")
@@ -53,6 +57,18 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("backend_url")
+    @classmethod
+    def _check_url(cls, value: str) -> str:
+        url = value.strip().rstrip("/").removesuffix("/api/v1")
+        parts = urlsplit(url)
+        _ = parts.port  # raises when it is none
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be a web address such as https://cotrain.example:3001")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("must have no user name, query or fragment")
+        return url
 
     @classmethod
     def settings_customise_sources(

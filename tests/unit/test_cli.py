@@ -38,6 +38,7 @@ OVERRIDES = [
     (["--server-port", "9001"], {"server_port": 9001}),
     (["--initial-peers", "/a/b,/c/d"], {"initial_peers": "/a/b,/c/d"}),
     (["--report-interval", "30"], {"report_interval": 30}),
+    (["--backend-url", "https://b.example"], {"backend_url": "https://b.example"}),
     (["--debug"], {"debug": True}),
 ]
 

@@ -17,6 +17,7 @@ import ui
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted([*ROOT.glob("app/**/*.py"), *ROOT.glob("ui/**/*.py"), ROOT / "main.py"])
 HEAVY = ("torch", "hivemind", "transformers", "datasets")
+WEB = ("aiohttp", "httpx2", "keyring", "socketio")  # of the backend's client
 QT = ("PySide6", "shiboken6", "pyqtgraph", "qasync")
 
 TOP_LEVEL = {
@@ -120,7 +121,12 @@ def test_app_and_ui_are_ours() -> None:
 
 @pytest.mark.parametrize(
     ("module", "forbidden"),
-    [("ui.application", HEAVY), ("app.session", HEAVY + QT), ("app.headless", HEAVY + QT)],
+    [
+        ("ui.application", HEAVY),
+        ("app.session", HEAVY + QT),
+        ("app.headless", HEAVY + QT),
+        ("app.reporting", HEAVY + QT + WEB),
+    ],
 )
 def test_import_stays_light(module: str, forbidden: tuple[str, ...]) -> None:
     code = f"import {module}, sys; print(*sorted({set(forbidden)} & set(sys.modules)))"

@@ -19,6 +19,7 @@ ENVIRONMENT = [
     ("initial_peers", "HIVEMIND_INITIAL_PEERS", "/a/b, /c/d", ("/a/b", "/c/d")),
     ("initial_peers", "HIVEMIND_INITIAL_PEERS", "", ()),
     ("report_interval", "COTRAIN_REPORT_INTERVAL", "30", 30),
+    ("backend_url", "BACKEND_URL", "https://b.example:3001/api/v1/", "https://b.example:3001"),
     ("debug", "DEBUG", "true", True),
     ("debug", "DEBUG", "0", False),
     ("device", "COTRAIN_DEVICE", "cuda:1", "cuda:1"),
@@ -191,3 +192,25 @@ def test_a_failed_save_leaves_the_old_settings(file: Path, monkeypatch: pytest.M
     with pytest.raises(OSError, match="no space"):
         settings.save(file, {"threads": 4})
     assert settings.load(file).threads == 3
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "backend:3001", "ftp://b.example", "https://", "https://b:port"),
+        *("https://me:pw@b.example", "https://b.example/?token=1", "https://b.example/#x"),
+    ],
+)
+def test_a_backend_url_that_is_none_is_refused(file: Path, url: str) -> None:
+    put(file, backend_url=url)
+    with pytest.raises(SettingsError) as raised:
+        settings.load(file)
+    assert raised.value.field == "backend_url"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://b.example/", " https://b.example", "https://b.example/api/v1"]
+)
+def test_a_backend_url_may_be_pasted(file: Path, url: str) -> None:
+    put(file, backend_url=url)
+    assert settings.load(file).backend_url == "https://b.example"

@@ -1,0 +1,126 @@
+"""The use cases: an account, and what the front ends are told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from backend import SmallBackend
+from reporting import EMAIL, PASSWORD, contribution, until
+
+from app.backend.errors import UnreachableError
+from app.backend.live import NodeData
+from app.errors import BusyError
+from app.ledger import Ledger, LedgerThread
+from app.paths import Folders
+from app.reporting import Reporting, is_private
+from app.reporting_state import ReportingState, ReportingStatus
+
+
+@asynccontextmanager
+async def reporting(
+    url: str, folder: Path, states: list[ReportingState]
+) -> AsyncIterator[tuple[Reporting, LedgerThread]]:
+    ledger = LedgerThread(folder / "ledger.sqlite")
+    await ledger.open()
+    ours = Reporting(
+        url=url,
+        folders=Folders.under(folder),
+        ledger=ledger,
+        node=lambda: NodeData(address="/ip4/192.0.2.1/tcp/8080"),
+        on_change=states.append,
+    )
+    try:
+        yield ours, ledger
+    finally:
+        await ours.close()
+        await ours.close()
+        await ledger.close()
+
+
+async def test_from_the_first_sign_in_to_the_sign_out(server: SmallBackend, tmp_path: Path) -> None:
+    states: list[ReportingState] = []
+    async with reporting(server.url, tmp_path, states) as (ours, ledger):
+        await ledger.run(Ledger.add, contribution())
+        await ours.open()
+        assert ours.state.status is ReportingStatus.OFF
+        await ours.register(EMAIL, password=PASSWORD)
+        await until(lambda: ours.state.status is ReportingStatus.ON)
+        assert ours.state.signed_in_as == EMAIL
+        await ledger.run(Ledger.add, contribution())
+        ours.wake()
+        await until(lambda: len(server.rows) == 2)
+        await ours.sign_out()
+        await until(lambda: ours.state.status is ReportingStatus.OFF)
+        assert ours.state.signed_in_as == ""
+    assert states[-1] == ours.state
+    (node,) = server.nodes.values()
+    assert node["address"] == "/ip4/192.0.2.1/tcp/8080"
+
+
+async def test_the_sign_in_is_taken_up_by_the_next_run(
+    server: SmallBackend, tmp_path: Path
+) -> None:
+    async with reporting(server.url, tmp_path, []) as (ours, _):
+        await ours.open()
+        await ours.register(EMAIL, password=PASSWORD)
+    states: list[ReportingState] = []
+    async with reporting(server.url, tmp_path, states) as (ours, ledger):
+        await ledger.run(Ledger.add, contribution())
+        await ours.open()
+        await until(lambda: len(server.rows) == 1)
+        await until(lambda: ours.state.signed_in_as == EMAIL)
+
+
+async def test_the_default_address_without_a_backend(tmp_path: Path) -> None:
+    """A volunteer who never heard of it sees that reporting is off, and why it can't be on."""
+    async with reporting("http://backend.invalid:3001", tmp_path, []) as (ours, _):
+        await ours.open()
+        assert ours.state.status is ReportingStatus.OFF
+        with pytest.raises(UnreachableError) as raised:
+            await ours.sign_in(EMAIL, password=PASSWORD)
+        assert raised.value.field == "backend_url"
+        assert ours.state.status is ReportingStatus.OFF
+
+
+async def test_before_it_is_open(tmp_path: Path) -> None:
+    async with reporting("http://backend.invalid", tmp_path, []) as (ours, _):
+        ours.wake()
+        with pytest.raises(BusyError):
+            await ours.sign_in(EMAIL, password=PASSWORD)
+        with pytest.raises(BusyError):
+            await ours.sessions()
+
+
+async def test_what_can_be_trained_needs_no_sign_in(server: SmallBackend, tmp_path: Path) -> None:
+    server.sessions = [{"id": "a", "title": "A model", "status": "running"}]
+    async with reporting(server.url, tmp_path, []) as (ours, _):
+        await ours.open()
+        assert (await ours.sessions(search="model")).data[0].id == "a"
+        assert (await ours.session("a")).title == "A model"
+
+
+async def test_the_loop_goes_on_while_it_opens(server: SmallBackend, tmp_path: Path) -> None:
+    """Its libraries are imported off the loop's thread."""
+    async with reporting(server.url, tmp_path, []) as (ours, _):
+        opening = asyncio.create_task(ours.open())
+        await asyncio.sleep(0)
+        assert not opening.done()
+        await opening
+
+
+@pytest.mark.parametrize(
+    ("url", "private"),
+    [
+        ("https://backend.example", True),
+        ("http://backend.example", False),
+        ("http://backend:3001", False),
+        ("http://localhost:3001", True),
+        ("http://127.0.0.1:3001", True),
+        ("http://[::1]:3001", True),
+        ("http://192.168.1.2:3001", False),
+    ],
+)
+def test_who_can_read_along(url: str, private: bool) -> None:
+    assert is_private(url) is private
