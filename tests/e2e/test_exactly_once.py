@@ -2,8 +2,8 @@
 
 A run is a ledger with some contributions, some of them alike, and real reporter processes on it,
 one after the other. They are killed (-9) at random moments, and at chosen ones: when the backend
-has a request, before or after it counted. Replies are lost, errors answered, pages of HTML sent,
-tokens refused, read-backs spoilt. At last one is left in peace to finish.
+has a request, long before, before or after it counts. Replies are lost, errors answered, pages of
+HTML sent, tokens refused, read-backs spoilt. At last one is left in peace to finish.
 
 ``FAULT_SEEDS=17,18`` runs those alone, ``FAULT_RUNS=3000`` more of them. A failure names its
 seed and keeps the reporters' log. What is drawn is the same for a seed; what the scheduler makes of
@@ -33,9 +33,10 @@ from app.ledger import Ledger
 
 RUNS = int(os.environ.get("FAULT_RUNS", "300"))
 SEEDS = [int(seed) for seed in os.environ.get("FAULT_SEEDS", "").split(",") if seed]
-AT_ONCE = 24
-PACE = {"first": 0.05, "longest": 0.2, "settle": 0.8, "poll": 0.2}
-LATE = 0.2  # seconds after which the backend may still count; much less than PACE["settle"]
+AT_ONCE = 32
+PACE = {"first": 0.05, "longest": 0.2, "settle": 1.2, "poll": 0.2}
+SLOW = 0.2  # seconds that the backend may take
+LATE = 0.6  # seconds after a kill at which it may still count; much less than PACE["settle"]
 PATIENCE = 60.0
 
 pytestmark = pytest.mark.e2e
@@ -146,9 +147,10 @@ class Run:
             return Fault(route="read_back", node=self.node, **fault)
         fault = Fault(route="submit" if self.takes_http else "live", node=self.node)
         fault.counted = draw.random() < 0.5
-        fault.delay = draw.choice([0.0, 0.0, draw.uniform(0, LATE)])
+        fault.delay = draw.choice([0.0, 0.0, draw.uniform(0, SLOW)])
         if draw.random() < 0.4:
             fault.kill = lambda: kill(self.pid)
+            fault.late = draw.choice([0.0, 0.0, draw.uniform(0, LATE)])
         self._choose_answer(fault)
         return fault
 

@@ -42,7 +42,8 @@ class Fault:
 
     route: see `SmallBackend.ROUTES`, or ``live`` (a report over Socket.IO) and ``connect``;
     node: only a request about this node. counted: it takes effect before it goes wrong.
-    delay: seconds before anything happens, whoever still listens. kill: called at that moment.
+    delay: seconds before anything happens, whoever still listens. kill: called when that is over;
+    late: seconds between it and the counting.
     What comes then: the status with body and headers, a page of HTML, silence, a cut connection,
     the live channel's ``contribution_error``, or, with none of these, what would have come.
     """
@@ -52,6 +53,7 @@ class Fault:
     counted: bool = False
     delay: float = 0.0
     kill: Callable[[], None] | None = None
+    late: float = 0.0
     status: int = 0
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
@@ -220,6 +222,12 @@ class SmallBackend:
                 return fault
         return None
 
+    async def _kill_early(self, fault: Fault) -> None:
+        if fault.kill is not None:
+            fault.kill()
+            fault.kill = None
+        await asyncio.sleep(fault.late)
+
     def _faulty(self, name: str, handler: Callable[[web.Request, Json], Awaitable[Any]]) -> Any:
         async def handle(request: web.Request) -> web.StreamResponse:
             body = await _body_of(request)
@@ -228,6 +236,8 @@ class SmallBackend:
             if fault is None:
                 return await handler(request, body)
             await asyncio.sleep(fault.delay)
+            if fault.late:
+                await self._kill_early(fault)
             response = await handler(request, body) if fault.counted else None
             if fault.kill is not None:
                 fault.kill()
@@ -486,6 +496,8 @@ class SmallBackend:
         node = self._bound.get(sid, "")
         fault = self._take_fault("live", node) or Fault(route="live", counted=True)
         await asyncio.sleep(fault.delay)
+        if fault.late:
+            await self._kill_early(fault)
         broken = fault.cut or fault.silent or fault.error
         if node and (fault.counted or not broken):
             self._count(node, body)
