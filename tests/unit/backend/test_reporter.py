@@ -183,7 +183,8 @@ async def test_what_goes_wrong_over_http_is_counted_once(
     server: SmallBackend, tmp_path: Path, fault: Fault
 ) -> None:
     server.quirk = False
-    pace = Pace(first=0.02, longest=0.1, settle=0.6, poll=0.2)
+    settle = 2.0 if fault.delay else 0.1
+    pace = Pace(first=0.02, longest=0.1, settle=settle, poll=0.2)
     async with desk(server, tmp_path, patience=0.5, pace=pace, budget=Budget(requests=60)) as ours:
         server.faults.append(fault)
         await ours.add(one := contribution(), other := contribution())
@@ -215,7 +216,8 @@ async def test_what_goes_wrong_over_http_is_counted_once(
 async def test_what_goes_wrong_over_socket_io_is_counted_once(
     server: SmallBackend, tmp_path: Path, fault: Fault
 ) -> None:
-    pace = Pace(first=0.02, longest=0.1, settle=0.6, poll=0.2)
+    settle = 2.0 if fault.delay else 0.1
+    pace = Pace(first=0.02, longest=0.1, settle=settle, poll=0.2)
     async with desk(server, tmp_path, patience=0.5, pace=pace) as ours:
         server.faults.append(fault)
         await ours.add(one := contribution(), other := contribution())
