@@ -19,7 +19,7 @@ from app import protocol
 from app.demo import demo_spec
 from app.trainer.process import step_back
 
-EPOCHS = 4
+EPOCHS = 2
 SPEC = demo_spec()
 TARGET = SPEC.training.target_batch_size
 MICRO = SPEC.training.micro_batch_size
