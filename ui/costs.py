@@ -133,8 +133,8 @@ def _lines(amount: "Amount") -> str:
 def leaves() -> str:
     """What others get."""
     return _(
-        "What was learnt (gradients and the model's parameters), how far and how fast this"
-        " machine trains, its peer id and network address, and the alias you chose."
+        "What was learnt (gradients and the model's parameters), its peer id and network address,"
+        " and, under an alias and unless switched off: its device, load, temperature and speed."
     )
 
 

@@ -96,8 +96,9 @@ class Welcome(QWidget):
             _words(
                 _(
                     "Other peers get what was learnt (gradients and the model's parameters), your"
-                    " peer id and network address. Your files stay here, an invite can never"
-                    " carry code, and training rests when you pause or stop it."
+                    " peer id and network address, and, unless you switch it off on the Machines"
+                    " page, how this machine does, under a made-up name. Your files stay here, an"
+                    " invite can never carry code, and training rests when you pause or stop it."
                 )
             )
         )
