@@ -69,7 +69,7 @@ async def test_contributions_agree_with_what_was_reported(start_app: StartApp) -
     assert sum(each.bytes_sent for each in made) > 10**6  # 0.8 million parameters, each epoch
     assert sum(each.bytes_received for each in made) > 10**6
     for each in made:
-        assert 0 < each.gradient_quality <= 100
+        assert 0 <= each.gradient_quality <= 100
         assert 0 < each.uptime_ratio <= 100
         assert each.compute_time < each.ended_at - each.started_at
         assert each.samples < each.swarm_samples
