@@ -111,6 +111,7 @@ EVENTS: tuple[Event, ...] = (
     READY,
     progress(),
     progress(loss=None, samples_per_second=None),
+    protocol.Work(samples_computed=8, samples_pending=8),
     protocol.RoundEnded(epoch=1, peers=2, seconds=0.5, samples=8, failure=""),
     protocol.SampleDiscarded(epoch=1, samples=8, reason="not finite"),
     protocol.CheckpointSaved(epoch=4, seconds=0.5),

@@ -22,24 +22,24 @@ from app.supervisor import Outcome, Trainer, probe_devices
 WAIT = 20.0  # seconds for what must happen; a failing test waits them all
 T = TypeVar("T")
 
-PRELUDE = """
+PRELUDE = f"""
 import json, os, signal, subprocess, sys
 
 def say(kind, **fields):
-    print(json.dumps({"type": kind, **fields}), flush=True)
+    print(json.dumps({{"type": kind, **fields}}), flush=True)
 
 def commands():
     for line in sys.stdin:
         yield json.loads(line)
 
 def hang():
-    say("Hello", version=1, pid=os.getpid())
+    say("Hello", version={protocol.VERSION}, pid=os.getpid())
     while True:
         signal.pause()
 """
 
-OBEDIENT = """
-say("Hello", version=1, pid=os.getpid())
+OBEDIENT = f"""
+say("Hello", version={protocol.VERSION}, pid=os.getpid())
 for command in commands():
     say("Ack", id=command["id"])
     if command["type"] == "Stop":
@@ -258,7 +258,7 @@ async def test_command_fails_even_when_a_report_was_our_undoing(
     def fail(_report: Report) -> None:
         raise RuntimeError("a defect of ours")
 
-    child("next(commands()); say('Hello', version=1, pid=1)")
+    child(f"next(commands()); say('Hello', version={protocol.VERSION}, pid=1)")
     trainer = await Trainer.spawn(on_report=fail)
     command = asyncio.create_task(trainer.command(protocol.Pause))
     assert (await ended(trainer)).returncode == 0
@@ -318,9 +318,9 @@ async def test_who_stops_waiting_does_not_stop_the_others(spawn: Spawn, ear: Ear
     assert (await trainer.stop(grace=WAIT)).reason is EndReason.STOPPED
 
 
-GRANDCHILD = """
+GRANDCHILD = f"""
 inner = subprocess.Popen(["sleep", "600"])
-say("Hello", version=1, pid=inner.pid)
+say("Hello", version={protocol.VERSION}, pid=inner.pid)
 """
 
 
@@ -345,7 +345,10 @@ def gone(pid: int) -> bool:
 
 STUBBORN = {
     "ignores the stop": ("hang()", -signal.SIGTERM),
-    "never reads": ("say('Hello', version=1, pid=1)\nwhile True: pass", -signal.SIGTERM),
+    "never reads": (
+        f"say('Hello', version={protocol.VERSION}, pid=1)\nwhile True: pass",
+        -signal.SIGTERM,
+    ),
     "ignores SIGTERM": ("signal.signal(15, signal.SIG_IGN); hang()", -signal.SIGKILL),
     "leaves at SIGTERM": (
         "signal.signal(15, lambda *_: (say('Ended', reason='stopped'), os._exit(0))); hang()",
