@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QLibraryInfo, QTranslator
+from PySide6.QtCore import QEvent, QLibraryInfo, QTranslator, Signal
+from PySide6.QtGui import QFileOpenEvent
 from PySide6.QtWidgets import QApplication, QMessageBox
 from qasync import QEventLoop
+from typing_extensions import override
 
 from app import i18n, logs, settings
 from app.cli import Arguments
@@ -90,9 +92,22 @@ def load_settings(folders: Folders, arguments: Arguments) -> tuple[Settings, Set
         return Settings.model_construct(), error  # neither reads a source nor validates
 
 
-def make_application(language: str) -> QApplication:
+class Application(QApplication):
+    """``opened`` carries a file or link that macOS hands over, which it does as an event."""
+
+    opened = Signal(str)
+
+    @override
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.FileOpen and isinstance(event, QFileOpenEvent):
+            self.opened.emit(event.file() or event.url().toString())
+            return True
+        return super().event(event)
+
+
+def make_application(language: str) -> Application:
     """Qt, under our name and in our language."""
-    application = QApplication(sys.argv[:1])
+    application = Application(sys.argv[:1])
     application.setApplicationName("cotrain-contributor")
     application.setApplicationDisplayName(f"{texts.PRODUCT} {texts.PRODUCT_KIND}")
     application.setDesktopFileName("cotrain-contributor")
@@ -127,7 +142,7 @@ class LateDemo:
 
 
 async def _contribute(
-    application: QApplication,
+    application: Application,
     arguments: Arguments,
     session: Session,
     ring: logs.RingBuffer,
@@ -138,6 +153,7 @@ async def _contribute(
     model, demo = SessionModel(session), LateDemo(session)
     actions = Actions(model, demo=demo, opened=opened)
     window = MainWindow(model, actions, Theme(application, session.settings.theme), ring)
+    application.opened.connect(window.dialogs.join)
     stop = _stop_event(window)
     if wrong is not None:
         model.raise_problem(wrong)

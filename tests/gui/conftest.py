@@ -15,9 +15,16 @@ from app import i18n
 from app.logs import RingBuffer
 from app.paths import RESOURCES
 from ui.actions import Actions
+from ui.application import Application
 from ui.main_window import MainWindow
 from ui.session_model import SessionModel
 from ui.theme import Theme
+
+
+@pytest.fixture(scope="session")
+def qapp_cls() -> type[Application]:
+    """Of the application that pytest-qt makes: ours."""
+    return Application
 
 
 @pytest.fixture

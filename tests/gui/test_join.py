@@ -19,6 +19,7 @@ from app.handover import Request
 from app.protocol import Devices
 from app.spec import SwarmSpec
 from app.state import DeviceChosen
+from ui.application import Application
 from ui.dialogs.join import GIVEN, RECENT, JoinDialog
 
 pytestmark = pytest.mark.gui
@@ -172,7 +173,11 @@ def test_another_invite_takes_the_place_of_the_first(
 
 
 def test_file_that_macos_opens_is_previewed(bench: Bench, qtbot: QtBot, file: Path) -> None:
-    QApplication.sendEvent(QApplication.instance(), QFileOpenEvent(str(file)))
+    application = QApplication.instance()
+    assert isinstance(application, Application)
+    application.opened.connect(bench.window.dialogs.join)
+    QApplication.sendEvent(application, QFileOpenEvent(str(file)))
+    application.opened.disconnect(bench.window.dialogs.join)
     wait_for_preview(dialog_of(bench, qtbot), qtbot)
 
 

@@ -5,10 +5,8 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from PySide6.QtCore import QEvent, QMimeData, QObject, Qt
-from PySide6.QtGui import QFileOpenEvent
-from PySide6.QtWidgets import QApplication, QDialog, QWidget
-from typing_extensions import override
+from PySide6.QtCore import QMimeData, QObject, Qt
+from PySide6.QtWidgets import QDialog, QWidget
 
 from app.handover import Request
 from ui.actions import Actions
@@ -41,8 +39,6 @@ class Dialogs(QObject):
         actions.join_wanted.connect(self.join)
         actions.start_wanted.connect(self.start)
         actions.share_wanted.connect(self.share)
-        if (application := QApplication.instance()) is not None:
-            application.installEventFilter(self)
 
     # --- what is asked for
 
@@ -117,19 +113,9 @@ class Dialogs(QObject):
         window.raise_()
         window.activateWindow()
 
-    @override
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """macOS hands files and links over as events."""
-        if event.type() == QEvent.Type.FileOpen and isinstance(event, QFileOpenEvent):
-            self.join(event.file() or event.url().toString())
-            return True
-        return super().eventFilter(watched, event)
-
     def close(self) -> None:
         """Close what is open, and open nothing more. May be called twice."""
         self._closed = True
-        if (application := QApplication.instance()) is not None:
-            application.removeEventFilter(self)
         for dialog in tuple(self._shown.values()):
             dialog.reject()
 
