@@ -19,6 +19,7 @@ class Arguments:
     swarm: Path | None = None
     headless: bool = False
     train: bool = False
+    serve: bool = False
     data_dir: Path | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
 
@@ -32,6 +33,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         swarm=options.swarm,
         headless=options.headless,
         train=options.train,
+        serve=options.serve,
         data_dir=options.data_dir,
         overrides={name: value for name, value in overrides.items() if value is not None},
     )
@@ -46,6 +48,10 @@ _OVERRIDES = (
     "server_port",
     "initial_peers",
     "debug",
+    "callback",
+    "callback_host",
+    "callback_port",
+    "consent",
 )
 
 
@@ -63,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--swarm", type=Path, metavar="FILE", help="join the swarm of this file")
     parser.add_argument("--headless", action="store_true", help="run without a window")
     parser.add_argument("--train", action="store_true", help="start training without a click")
+    parser.add_argument(
+        "--serve", action="store_true", help="headless: stay, and do what the local API is asked"
+    )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
     group = parser.add_argument_group("settings, for this start only")
     group.add_argument("--device", metavar="ID", help="auto, cpu, cuda:0, mps")
@@ -73,7 +82,21 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--server-port", type=int, metavar="PORT", help="TCP port of the trainer")
     group.add_argument("--initial-peers", metavar="ADDRESSES", help="comma list of multiaddrs")
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
+    _add_callback(parser.add_argument_group("the local API, for this start only"))
     return parser
+
+
+def _add_callback(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--no-callback", dest="callback", action="store_false", default=None, help="don't serve it"
+    )
+    group.add_argument("--callback-host", metavar="ADDRESS", help="IP address to listen on")
+    group.add_argument("--callback-port", type=int, metavar="PORT", help="TCP port, 0 for any")
+    group.add_argument(
+        "--consent",
+        choices=("ask", "always", "never"),
+        help="may a task from outside train here (always: for the listed backends)",
+    )
 
 
 def has_display() -> bool:

@@ -55,6 +55,16 @@ class Folders:
         """The token that marks the processes of the last run, for the sweep at the next start."""
         return self.data / "instance.token"
 
+    @property
+    def callback_tokens(self) -> Path:
+        """The tokens that callers of the local API present."""
+        return self.data / "callback-tokens.json"
+
+    @property
+    def last_swarm_file(self) -> Path:
+        """The spec of the swarm that we were in last."""
+        return self.data / "last-swarm.json"
+
     def identity_file(self, role: str) -> Path:
         """The key of one of our peers: ``app`` (the embedded one) or ``trainer``."""
         return self.data / "identities" / f"{role}.pem"

@@ -48,11 +48,11 @@ class Session:
         self.history = History()
         self._listeners: list[Listener] = []
         self._instance = Instance(folders)
-        self._membership = Membership(settings=settings, folders=folders, dispatch=self.dispatch)
+        self.membership = Membership(settings=settings, folders=folders, dispatch=self.dispatch)
         self._training = Training(
             settings=settings,
             folders=folders,
-            membership=self._membership,
+            membership=self.membership,
             state=lambda: self.state,
             dispatch=self.dispatch,
         )
@@ -101,7 +101,7 @@ class Session:
     async def close(self) -> None:
         """End everything that was started, in order. May be called twice."""
         await self.stop_training(grace=CLOSE_SECONDS)
-        await self._membership.leave()
+        await self.membership.leave()
         await self._background.close()
         await self._instance.release()
 
@@ -129,20 +129,21 @@ class Session:
 
     # --- the swarm
 
-    async def join(self, spec: "SwarmSpec") -> bool:
+    async def join(self, spec: "SwarmSpec | None") -> bool:
         """Enter a swarm, leaving the one we are in; raises `JoinError`, which the state shows as
-        well. False when `leave`, or another `join`, came in between."""
+        well. False when `leave`, or another `join`, came in between. None: the network alone,
+        in no run."""
         mine = self._newest_join = object()
         await self.leave()
         if mine is not self._newest_join:
             return False
-        return await self._membership.join(spec)
+        return await self.membership.join(spec)
 
     async def leave(self) -> None:
         """Stop training and leave the swarm; nothing happens outside of one."""
         async with self._leaving:  # one after the other: the second must not undo what follows
             await self.stop_training()
-            await self._membership.leave()
+            await self.membership.leave()
 
     # --- training
 

@@ -1,11 +1,13 @@
 """The user's settings: one frozen value, from the file < the environment < the command line."""
 
+import ipaddress
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     JsonConfigSettingsSource,
@@ -16,6 +18,9 @@ from pydantic_settings import (
 
 from app.errors import SettingsError
 from app.paths import write_atomically
+
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,260}")
 
 
 class Settings(BaseSettings):
@@ -28,6 +33,12 @@ class Settings(BaseSettings):
     taken, a free one is used and said. 0 is any free port.
     initial_peers: multiaddrs to enter by, besides the spec's; a comma list in the environment.
     debug: log in detail, and measure how long the loop stalls.
+    callback: serve the local API. callback_host, callback_port: where; the next free port when
+    that one is taken, 0 for any. callback_allowed_hosts: names in a ``Host`` header besides
+    loopback's; callback_origins: web pages' origins that may call; callback_certificate,
+    callback_key: PEM files, for https.
+    consent: whether a task from outside may train here: ``ask`` the volunteer, ``always`` for
+    callers at ``consent_backends`` (addresses and networks; others are asked about), ``never``.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -44,13 +55,76 @@ class Settings(BaseSettings):
         (), validation_alias="HIVEMIND_INITIAL_PEERS"
     )
     debug: bool = Field(False, validation_alias="DEBUG")
+    callback: bool = Field(True, validation_alias="COTRAIN_CALLBACK")
+    callback_host: str = Field("127.0.0.1", validation_alias="COTRAIN_CALLBACK_HOST")
+    callback_port: int = Field(8000, validation_alias="PORT", ge=0, le=65535)
+    callback_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), validation_alias="COTRAIN_CALLBACK_ALLOWED_HOSTS"
+    )
+    callback_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), validation_alias="COTRAIN_CALLBACK_ORIGINS"
+    )
+    callback_certificate: str = Field("", validation_alias="COTRAIN_CALLBACK_CERTIFICATE")
+    callback_key: str = Field("", validation_alias="COTRAIN_CALLBACK_KEY")
+    consent: Literal["ask", "always", "never"] = Field("ask", validation_alias="COTRAIN_CONSENT")
+    consent_backends: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("127.0.0.0/8", "::1"), validation_alias="COTRAIN_CONSENT_BACKENDS"
+    )
 
-    @field_validator("initial_peers", mode="before")
+    @field_validator(
+        "initial_peers",
+        "callback_allowed_hosts",
+        "callback_origins",
+        "consent_backends",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("callback_host")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        try:
+            return str(ipaddress.ip_address(value))
+        except ValueError:
+            raise ValueError("must be an IP address, such as 127.0.0.1 or 0.0.0.0") from None
+
+    @field_validator("callback_allowed_hosts")
+    @classmethod
+    def _are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _HOST.fullmatch(name):
+                raise ValueError(f"{name!r} must be a host's name without a port")
+        return tuple(name.lower() for name in value)
+
+    @field_validator("callback_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} must be an origin, such as https://cotrain.example")
+        return tuple(origin.lower() for origin in value)
+
+    @field_validator("consent_backends")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError:
+                raise ValueError(
+                    f"{network!r} must be an IP address or a network, such as 10.0.0.0/8"
+                ) from None
+        return value
+
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> "Settings":
+        if bool(self.callback_certificate) != bool(self.callback_key):
+            raise ValueError("callback_certificate and callback_key must be given together")
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -84,8 +158,9 @@ def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = _field_name(first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
         raise SettingsError(
-            f"{first['msg']} (it is {first['input']!r}).",
+            f"{message} (it is {first['input']!r})." if name else f"{message}.",
             field=name,
             remedy=f"Correct it in {file}, the environment or the command line.",
         ) from error
@@ -99,6 +174,8 @@ def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
 
 def _field_name(location: tuple[int | str, ...]) -> str:
     """As it stands in the environment if it comes from there, else as in the file."""
+    if not location:  # of two fields together: the message names them
+        return ""
     first, *rest = (str(part) for part in location)
     if first not in os.environ:
         names = {str(field.validation_alias): name for name, field in Settings.model_fields.items()}

@@ -53,10 +53,22 @@ class Swarm:
 
 @dataclass(frozen=True, kw_only=True)
 class PeerInfo:
-    """A peer that the embedded node is connected to."""
+    """A peer that the embedded node is connected to. last_seen: when we last saw that it is,
+    seconds since the epoch."""
 
     peer_id: str
     address: str
+    last_seen: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalApi:
+    """Where callers on this machine, or beyond, reach us. wanted_port: the setting's, which
+    somebody else has when it is another one than the address's."""
+
+    url: str
+    port: int
+    wanted_port: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +97,11 @@ class Round:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """Our own trainer. loss: cross-entropy per token; epoch_samples: ours in this epoch."""
+    """Our own trainer. addresses: its peer's multiaddrs; loss: cross-entropy per token;
+    epoch_samples: ours in this epoch."""
 
     device: str
+    addresses: tuple[str, ...] = ()
     device_name: str = ""
     precision: str = ""
     parameters: int | None = None
@@ -113,7 +127,8 @@ class ContributorState:
     step_of_preparation: what PREPARING is about just now. devices: empty until probed, which
     `devices_known` tells apart from "none". device: id of the chosen one. restart_at: when a
     trainer that ended unexpectedly is started again, seconds since the epoch. completed: the
-    run's stop condition was reached.
+    run's stop condition was reached. swarm: None as well while we are only a node of the
+    network, in no run. local_api: None while nothing is served.
     """
 
     phase: Phase = Phase.DISCONNECTED
@@ -130,6 +145,7 @@ class ContributorState:
     device: str = "auto"
     restart_at: float | None = None
     completed: bool = False
+    local_api: LocalApi | None = None
 
 
 # --- events that don't come from the trainer
@@ -137,9 +153,9 @@ class ContributorState:
 
 @dataclass(frozen=True, kw_only=True)
 class JoinBegan:
-    """The embedded peer starts to enter a swarm."""
+    """The embedded peer starts to enter a swarm, or only the network."""
 
-    swarm: Swarm
+    swarm: Swarm | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +227,13 @@ class RestartCancelled:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LocalApiChanged:
+    """The local API is served, or, with None, no longer."""
+
+    local_api: LocalApi | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProblemRaised:
     """An action was refused; training and swarm are as they were."""
 
@@ -235,6 +258,7 @@ Event = (
     | StopRequested
     | TrainerGone
     | RestartCancelled
+    | LocalApiChanged
     | ProblemRaised
     | ProblemDismissed
 )
@@ -252,7 +276,10 @@ def after(state: ContributorState, event: Event) -> ContributorState:
             return replace(state, phase=Phase.DISCONNECTED, problem=problem)
         case Left():
             return ContributorState(
-                devices=state.devices, devices_known=state.devices_known, device=state.device
+                devices=state.devices,
+                devices_known=state.devices_known,
+                device=state.device,
+                local_api=state.local_api,
             )
         case PeersListed(peers=peers):
             return replace(state, peers=peers)
@@ -262,6 +289,8 @@ def after(state: ContributorState, event: Event) -> ContributorState:
             return replace(state, devices=devices, devices_known=True)
         case DeviceChosen(device=device):
             return replace(state, device=device)
+        case LocalApiChanged(local_api=local_api):
+            return replace(state, local_api=local_api)
         case ProblemRaised(problem=problem):
             return replace(state, problem=problem)
         case ProblemDismissed():
@@ -302,6 +331,7 @@ def _after_report(state: ContributorState, own: Training, event: Event) -> Contr
         case protocol.Ready():
             own = replace(
                 own,
+                addresses=event.addresses,
                 device_name=event.device_name,
                 precision=event.precision,
                 parameters=event.parameters,

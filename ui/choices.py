@@ -35,7 +35,7 @@ def primary(state: ContributorState, actions: Actions, window: QWidget) -> Choic
             return _open(actions, window)
         case Phase.JOINING:
             return Choice(word=_("Joining…"), kind="primary")
-        case Phase.WATCHING if state.completed:
+        case Phase.WATCHING if state.completed or state.swarm is None:
             return _open(actions, window)
         case Phase.WATCHING:
             return Choice(word=_("Start training"), act=actions.start, kind="primary")

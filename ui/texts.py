@@ -2,11 +2,15 @@
 
 import logging
 import time
+from typing import TYPE_CHECKING
 
 from app.i18n import _, ngettext
 from app.protocol import Device, TrainerPhase
-from app.state import ContributorState, Phase, Problem, Round
+from app.state import ContributorState, LocalApi, Phase, Problem, Round
 from ui import units
+
+if TYPE_CHECKING:
+    from app.spec import DataSpec, ModelSpec, StopSpec
 
 PRODUCT = "CoTrain"
 PRODUCT_KIND = "Contributor"
@@ -17,6 +21,8 @@ def headline(state: ContributorState) -> str:
     """Where we are, in a word or three."""
     if state.phase is Phase.WATCHING and state.completed:
         return _("Completed")
+    if state.phase is Phase.WATCHING and state.swarm is None:
+        return _("In the network")
     if state.phase is Phase.FAILED and state.restart_at is not None:
         return _("Starting again")
     return {
@@ -139,6 +145,8 @@ def preparation(step: TrainerPhase | None) -> str:
 
 
 def _watching(state: ContributorState) -> str:
+    if state.swarm is None:
+        return _("A program asked this machine to be reachable; it is in no training run yet.")
     if state.completed:
         return _("The run has reached its goal. Thank you for your part in it.")
     if state.devices_known and not any(entry.id != "cpu" for entry in state.devices):
@@ -208,6 +216,46 @@ def source(name: str) -> str:
         "partner": _("Demo partner"),
     }
     return names.get(name, name)
+
+
+def local_api(api: LocalApi | None) -> str:
+    """Where the local API is, and if that is not where it should be."""
+    if api is None:
+        return units.NONE
+    if api.wanted_port in (0, api.port):
+        return api.url
+    return _("{url} ({port} is taken)").format(url=api.url, port=api.wanted_port)
+
+
+def goal(stop: "StopSpec") -> str:
+    """When a run ends."""
+    parts = []
+    if stop.epochs is not None:
+        epochs = ngettext("after {count} epoch", "after {count} epochs", stop.epochs)
+        parts.append(epochs.format(count=units.count(stop.epochs)))
+    if stop.minutes is not None:
+        parts.append(_("after {time}").format(time=units.duration(stop.minutes * 60)))
+    return _(" or ").join(parts) or _("when you stop it")
+
+
+def model_of(spec: "ModelSpec") -> str:
+    """A model's kind, and what is said about its size."""
+    fields = ", ".join(f"{name} {value}" for name, value in list(spec.fields.items())[:6])
+    kind = _MODEL_NAMES.get(spec.model_type, spec.model_type)
+    return f"{kind} ({fields})" if fields else kind
+
+
+def data_of(spec: "DataSpec") -> str:
+    """Where the training data comes from."""
+    match spec.source:
+        case "files":
+            return _("Files on this machine: {paths}").format(paths=", ".join(spec.paths))
+        case "https":
+            return _("Downloaded from {url}").format(url=spec.url)
+        case "hub":
+            return _("Hugging Face data set {name}").format(name=spec.name)
+        case _:
+            return _("Built in: {name}").format(name=spec.name)
 
 
 def addresses(multiaddrs: tuple[str, ...]) -> str:
