@@ -51,7 +51,12 @@ _OVERRIDES = (
     "callback",
     "callback_host",
     "callback_port",
+    "callback_allowed_hosts",
+    "callback_origins",
+    "callback_certificate",
+    "callback_key",
     "consent",
+    "consent_backends",
 )
 
 
@@ -92,11 +97,16 @@ def _add_callback(group: "argparse._ArgumentGroup") -> None:
     )
     group.add_argument("--callback-host", metavar="ADDRESS", help="IP address to listen on")
     group.add_argument("--callback-port", type=int, metavar="PORT", help="TCP port, 0 for any")
+    group.add_argument("--callback-allowed-hosts", metavar="NAMES", help="besides loopback's")
+    group.add_argument("--callback-origins", metavar="ORIGINS", help="web pages that may call")
+    group.add_argument("--callback-certificate", metavar="FILE", help="PEM file, for https")
+    group.add_argument("--callback-key", metavar="FILE", help="PEM file, for https")
     group.add_argument(
         "--consent",
         choices=("ask", "always", "never"),
-        help="may a task from outside train here (always: for the listed backends)",
+        help="may a task from outside train here (always: from the listed backends)",
     )
+    group.add_argument("--consent-backends", metavar="NETWORKS", help="comma list of addresses")
 
 
 def has_display() -> bool:

@@ -153,14 +153,14 @@ class EmbeddedPeer:
         from hivemind.utils.multiaddr import Multiaddr
 
         peer = _peer_id(peer_id)
-        address = Multiaddr(f"{_network_address(host)}/tcp/{port}/p2p/{peer_id}")
-        connecting = self._node.p2p._client.connect(peer, [address])  # noqa: SLF001
+        address = f"{_network_address(host)}/tcp/{port}"
+        connecting = self._node.p2p._client.connect(peer, [Multiaddr(address)])  # noqa: SLF001
         try:
             await asyncio.wait_for(connecting, CONNECT_SECONDS)
         except Exception as error:  # hivemind raises what its daemon said
-            raise _unreachable(error, str(address)) from error
+            raise _unreachable(error, address) from error
         await self._node.protocol.call_ping(peer)  # a peer of the DHT enters our routing table
-        return str(address)
+        return f"{address}/p2p/{peer_id}"
 
     async def observe(self) -> Run | None:
         """The run's training as its records in the DHT tell; None when nobody trains."""

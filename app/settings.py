@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     JsonConfigSettingsSource,
@@ -120,12 +120,6 @@ class Settings(BaseSettings):
                 ) from None
         return value
 
-    @model_validator(mode="after")
-    def _certificate_has_its_key(self) -> "Settings":
-        if bool(self.callback_certificate) != bool(self.callback_key):
-            raise ValueError("callback_certificate and callback_key must be given together")
-        return self
-
     @classmethod
     def settings_customise_sources(
         cls,
@@ -160,7 +154,7 @@ def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
         name = _field_name(first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         raise SettingsError(
-            f"{message} (it is {first['input']!r})." if name else f"{message}.",
+            f"{message} (it is {first['input']!r}).",
             field=name,
             remedy=f"Correct it in {file}, the environment or the command line.",
         ) from error
@@ -174,8 +168,6 @@ def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
 
 def _field_name(location: tuple[int | str, ...]) -> str:
     """As it stands in the environment if it comes from there, else as in the file."""
-    if not location:  # of two fields together: the message names them
-        return ""
     first, *rest = (str(part) for part in location)
     if first not in os.environ:
         names = {str(field.validation_alias): name for name, field in Settings.model_fields.items()}

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from app import protocol
+from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import Device, TrainerPhase
 
 
@@ -59,16 +60,6 @@ class PeerInfo:
     peer_id: str
     address: str
     last_seen: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class LocalApi:
-    """Where callers on this machine, or beyond, reach us. wanted_port: the setting's, which
-    somebody else has when it is another one than the address's."""
-
-    url: str
-    port: int
-    wanted_port: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,13 +215,6 @@ class TrainerGone:
 @dataclass(frozen=True, kw_only=True)
 class RestartCancelled:
     """The trainer that ended unexpectedly is not started again by itself."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LocalApiChanged:
-    """The local API is served, or, with None, no longer."""
-
-    local_api: LocalApi | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -195,11 +195,19 @@ class Tasks:
 
     async def _train(self, task: Task) -> None:
         task.begin()
-        with sending_log_to(task):
-            if not await self._session.join(self._with_peers(task.spec)):
-                raise BusyError(_("the swarm was left before it was entered."))
-            await self._session.start_training()
-            await self._follow(task)
+        unsubscribe = self._session.subscribe(task.follow)
+        try:
+            with sending_log_to(task):
+                await self._join_and_train(task)
+        finally:
+            unsubscribe()
+
+    async def _join_and_train(self, task: Task) -> None:
+        if not await self._session.join(self._with_peers(task.spec)):
+            raise BusyError(_("the swarm was left before it was entered."))
+        await self._session.start_training()
+        error = await self._end(task)
+        task.complete() if not error else task.fail(error)
 
     def _with_peers(self, spec: "SwarmSpec") -> "SwarmSpec":
         """A spec that names no peers is for the network that we are in."""
@@ -212,22 +220,20 @@ class Tasks:
         )
         return spec.model_copy(update={"initial_peers": peers})
 
-    async def _follow(self, task: Task) -> None:
-        """Wait until the trainer has ended, for good."""
-        ended = asyncio.get_running_loop().create_future()
+    async def _end(self, task: Task) -> str:
+        """Wait until the trainer has ended, for good; returns why the task has failed, or ""."""
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
         def look(state: ContributorState) -> None:
-            task.follow(state)
             if not ended.done() and (end := _end_of(task, state)) is not None:
                 ended.set_result(end)
 
         unsubscribe = self._session.subscribe(look)
         try:
             look(self._session.state)
-            error = await ended
+            return await ended
         finally:
             unsubscribe()
-        task.complete() if not error else task.fail(error)
 
     # --- its end by others
 

@@ -5,8 +5,9 @@ import time
 from typing import TYPE_CHECKING
 
 from app.i18n import _, ngettext
+from app.local_api import LocalApi
 from app.protocol import Device, TrainerPhase
-from app.state import ContributorState, LocalApi, Phase, Problem, Round
+from app.state import ContributorState, Phase, Problem, Round
 from ui import units
 
 if TYPE_CHECKING:

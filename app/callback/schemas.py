@@ -39,7 +39,7 @@ JsonObject = Annotated[dict[str, Any], AfterValidator(_plain)]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 TRAIN_EXAMPLE: dict[str, JsonValue] = {
@@ -60,7 +60,10 @@ class TrainBody(_Body):
     """A task: the three parts of a swarm's spec, and whose it is. The rest is optional."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, json_schema_extra={"examples": [TRAIN_EXAMPLE]}
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        json_schema_extra={"examples": [TRAIN_EXAMPLE]},
     )
 
     # pydantic keeps the name `model_config` for itself
@@ -71,7 +74,7 @@ class TrainBody(_Body):
     dataset_info: JsonObject = Field(description="The source of the data, and its tokenizer.")
     user_id: Text
     task_id: Text
-    run_id: str | None = Field(None, max_length=100)
+    run_id: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")
     title: Text | None = None
     initial_peers: list[Annotated[str, Field(max_length=500)]] | None = Field(None, max_length=64)
     local: bool | None = None

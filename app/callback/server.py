@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from app.callback.host import Host, Sources
 from app.callback.tokens import Tokens
 from app.errors import SettingsError
+from app.local_api import LocalApi, LocalApiChanged
 from app.logs import AuditLog
-from app.state import LocalApi, LocalApiChanged
 from app.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -46,6 +46,11 @@ class Callback:
         settings = self._host.settings
         if not settings.callback:
             return
+        if bool(settings.callback_certificate) != bool(settings.callback_key):
+            raise SettingsError(
+                "a certificate and its key must be given together.",
+                field="callback_key" if settings.callback_certificate else "callback_certificate",
+            )
         listening = listen(settings.callback_host, settings.callback_port)
         try:
             self._server = await asyncio.to_thread(self._load)

@@ -21,6 +21,7 @@ def test_without_arguments_nothing_is_overridden() -> None:
         (["--demo"], Arguments(demo=True)),
         (["--swarm", "a.cotrain"], Arguments(swarm=Path("a.cotrain"))),
         (["--headless", "--train"], Arguments(headless=True, train=True)),
+        (["--headless", "--serve"], Arguments(headless=True, serve=True)),
         (["--data-dir", "/there"], Arguments(data_dir=Path("/there"))),
     ],
 )
@@ -37,6 +38,15 @@ OVERRIDES = [
     (["--server-port", "9001"], {"server_port": 9001}),
     (["--initial-peers", "/a/b,/c/d"], {"initial_peers": "/a/b,/c/d"}),
     (["--debug"], {"debug": True}),
+    (["--no-callback"], {"callback": False}),
+    (["--callback-host", "0.0.0.0"], {"callback_host": "0.0.0.0"}),
+    (["--callback-port", "0"], {"callback_port": 0}),
+    (["--callback-allowed-hosts", "a,b"], {"callback_allowed_hosts": "a,b"}),
+    (["--callback-origins", "https://a"], {"callback_origins": "https://a"}),
+    (["--callback-certificate", "a.pem"], {"callback_certificate": "a.pem"}),
+    (["--callback-key", "a.pem"], {"callback_key": "a.pem"}),
+    (["--consent", "always"], {"consent": "always"}),
+    (["--consent-backends", "::1"], {"consent_backends": "::1"}),
 ]
 
 

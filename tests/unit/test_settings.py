@@ -24,6 +24,15 @@ ENVIRONMENT = [
     ("threads", "COTRAIN_THREADS", "3", 3),
     ("theme", "COTRAIN_THEME", "dark", "dark"),
     ("language", "COTRAIN_LANGUAGE", "zh_CN", "zh_CN"),
+    ("callback", "COTRAIN_CALLBACK", "false", False),
+    ("callback_host", "COTRAIN_CALLBACK_HOST", "0.0.0.0", "0.0.0.0"),
+    ("callback_port", "PORT", "9003", 9003),
+    ("callback_allowed_hosts", "COTRAIN_CALLBACK_ALLOWED_HOSTS", "A.b, c", ("a.b", "c")),
+    ("callback_origins", "COTRAIN_CALLBACK_ORIGINS", "https://A.b:1", ("https://a.b:1",)),
+    ("callback_certificate", "COTRAIN_CALLBACK_CERTIFICATE", "/c.pem", "/c.pem"),
+    ("callback_key", "COTRAIN_CALLBACK_KEY", "/k.pem", "/k.pem"),
+    ("consent", "COTRAIN_CONSENT", "always", "always"),
+    ("consent_backends", "COTRAIN_CONSENT_BACKENDS", "10.0.0.0/8", ("10.0.0.0/8",)),
 ]
 
 
@@ -102,6 +111,15 @@ def test_sources_are_joined_field_by_field(file: Path, monkeypatch: pytest.Monke
         ("device", "GPU one"),
         ("initial_peers", 3),
         ("debug", "perhaps"),
+        ("callback_host", "localhost"),
+        ("callback_port", 65536),
+        ("callback_allowed_hosts", "a:80"),
+        ("callback_allowed_hosts", "*"),
+        ("callback_origins", "*"),
+        ("callback_origins", "a.example"),
+        ("callback_origins", "https://a.example/path"),
+        ("consent", "perhaps"),
+        ("consent_backends", "everybody"),
         ("no_such_setting", 1),
     ],
 )

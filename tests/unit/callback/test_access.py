@@ -49,6 +49,12 @@ async def test_simple_post_of_a_page_changes_nothing(served: Served) -> None:
     assert served.session.state.phase is Phase.DISCONNECTED
 
 
+async def test_nothing_may_be_called_a_form(served: Served) -> None:
+    """As axios does with a POST that has no body."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert (await served.post(f"{BASE}/start", headers=form)).status_code == 200
+
+
 async def test_form_without_an_origin_changes_nothing(served: Served) -> None:
     headers = {**served.as_(Role.OPERATOR), "Content-Type": "text/plain"}
     body = httpx.Request("POST", "http://x", json=train_body()).content
@@ -296,6 +302,14 @@ async def test_https_with_a_certificate(tmp_path: Path) -> None:
             assert (await client.get(f"{served.url}/health")).status_code == 200
         with pytest.raises(httpx.TransportError):
             await served.client.get(served.url.replace("https", "http"))
+
+
+@pytest.mark.parametrize("given", ["callback_certificate", "callback_key"])
+async def test_certificate_without_its_key_is_named(tmp_path: Path, given: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        async with serving(tmp_path / "data", **{given: "/a.pem"}):
+            pass
+    assert caught.value.field in {"callback_certificate", "callback_key"} - {given}
 
 
 async def test_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
