@@ -56,7 +56,9 @@ class MainWindow(QMainWindow):
         )
         self._lay_out()
         self.sidebar.chosen.connect(self.open_page)
+        self.sidebar.local_api.clicked.connect(self.local_api_wanted)
         model.changed.connect(self._menus.show_state)
+        model.changed.connect(lambda state: self.sidebar.show_local_api(state.local_api))
         self._menus.show_state(model.state)
         self.open_page(0)
         self.setFocus()  # no control has it, until the user takes one with Tab

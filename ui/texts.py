@@ -219,13 +219,13 @@ def source(name: str) -> str:
     return names.get(name, name)
 
 
-def local_api(api: LocalApi | None) -> str:
-    """Where the local API is, and if that is not where it should be."""
-    if api is None:
-        return units.NONE
+def local_api(api: LocalApi) -> str:
+    """On which port the local API is, and if that is not the one that it should be."""
     if api.wanted_port in (0, api.port):
-        return api.url
-    return _("{url} ({port} is taken)").format(url=api.url, port=api.wanted_port)
+        return _("Local API: port {port}").format(port=api.port)
+    return _("Local API: port {port}\n({wanted} is taken)").format(
+        port=api.port, wanted=api.wanted_port
+    )
 
 
 def goal(stop: "StopSpec") -> str:
@@ -250,7 +250,9 @@ def data_of(spec: "DataSpec") -> str:
     """Where the training data comes from."""
     match spec.source:
         case "files":
-            return _("Files on this machine: {paths}").format(paths=", ".join(spec.paths))
+            count = len(spec.paths)
+            text = ngettext("{count} file of yours", "{count} files of yours", count)
+            return text.format(count=units.count(count))
         case "https":
             return _("Downloaded from {url}").format(url=spec.url)
         case "hub":

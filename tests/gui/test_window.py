@@ -5,16 +5,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QAccessible, QAction
-from PySide6.QtWidgets import QApplication, QLabel, QMenu, QPushButton, QWidget
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QApplication, QMenu, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
-from windows import DEVICES, TRAINING, WATCHING, Bench
+from windows import DEVICES, TRAINING, WATCHING, Bench, clipped, name_of
 
 from app import i18n
 from app.paths import RESOURCES
 from app.state import Event, Problem, ProblemRaised
 from ui.theme import DARK, LIGHT, Theme
-from ui.widgets.labels import ElidedLabel
 
 pytestmark = pytest.mark.gui
 
@@ -31,11 +30,6 @@ def in_tab_order(window: QWidget) -> Iterator[QWidget]:
         if reachable and widget.isVisible() and widget.isEnabled():
             yield widget
         widget = widget.nextInFocusChain()
-
-
-def name_of(widget: QWidget) -> str:
-    interface = QAccessible.queryAccessibleInterface(widget)
-    return interface.text(QAccessible.Text.Name)
 
 
 @pytest.mark.parametrize("page", [0, 1])
@@ -66,23 +60,6 @@ def test_targets_are_large_enough(bench: Bench, events: tuple[Event, ...]) -> No
         if isinstance(widget, QPushButton) and widget.height() < 32
     ]
     assert small == []
-
-
-def clipped(window: QWidget) -> list[str]:
-    """Texts that are larger than their place, but for those that end in an ellipsis on purpose."""
-    found = []
-    for widget in window.findChildren(QWidget):
-        if not isinstance(widget, QLabel | QPushButton) or not widget.isVisible():
-            continue
-        if isinstance(widget, ElidedLabel) or not widget.text():
-            continue
-        if isinstance(widget, QLabel) and widget.wordWrap():
-            cut = widget.heightForWidth(widget.width()) > widget.height()
-        else:
-            cut = widget.sizeHint().width() > widget.width() + 1
-        if cut:
-            found.append(widget.text())
-    return found
 
 
 @pytest.mark.parametrize("language", ["en", "zh_CN"])

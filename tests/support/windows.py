@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PySide6.QtGui import QAccessible
+from PySide6.QtWidgets import QLabel, QPushButton, QWidget
+
 from app import protocol
 from app.logs import RingBuffer
 from app.paths import Folders
@@ -29,6 +32,7 @@ from ui.actions import Actions
 from ui.main_window import MainWindow
 from ui.session_model import SessionModel
 from ui.theme import Theme
+from ui.widgets.labels import ElidedLabel
 
 GPU = Device(id="cuda:0", name="NVIDIA GeForce RTX 4070", memory=12 * 2**30)
 CPU = Device(id="cpu", name="AMD Ryzen 7 5800X", memory=32 * 2**30)
@@ -120,6 +124,28 @@ class Bench:
                 history.loss.add(now - age, 3 + random.random())
                 history.samples_per_second.add(now - age, 80 + random.random())
         self.window.overview.charts.redraw()
+
+
+def name_of(widget: QWidget) -> str:
+    interface = QAccessible.queryAccessibleInterface(widget)
+    return interface.text(QAccessible.Text.Name)
+
+
+def clipped(window: QWidget) -> list[str]:
+    """Texts that are larger than their place, but for those that end in an ellipsis on purpose."""
+    found = []
+    for widget in window.findChildren(QWidget):
+        if not isinstance(widget, QLabel | QPushButton) or not widget.isVisible():
+            continue
+        if isinstance(widget, ElidedLabel) or not widget.text():
+            continue
+        if isinstance(widget, QLabel) and widget.wordWrap():
+            cut = widget.heightForWidth(widget.width()) > widget.height()
+        else:
+            cut = widget.sizeHint().width() > widget.width() + 1
+        if cut:
+            found.append(widget.text())
+    return found
 
 
 def progress(**changes: Any) -> protocol.Progress:

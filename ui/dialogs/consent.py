@@ -6,9 +6,7 @@ from PySide6.QtWidgets import (
     QApplication,
     QCheckBox,
     QDialog,
-    QHBoxLayout,
     QSystemTrayIcon,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -19,6 +17,7 @@ from app.state import ContributorState
 from app.task import Task
 from app.tasks import Consent
 from ui import texts, units
+from ui.dialogs.dialog import Dialog
 from ui.icons import app_icon
 from ui.widgets.buttons import button
 from ui.widgets.card import FactsCard
@@ -39,7 +38,7 @@ class Volunteer:
         answered = asyncio.Event()
         question = Question(self._window, task, self._session.state)
         question.finished.connect(lambda _code: answered.set())
-        notice = Notice(_("A task wants to train on this machine"), _who(task))
+        notice = Notice(_title(), _who(task))
         question.show()
         QApplication.alert(self._window)
         try:
@@ -59,12 +58,11 @@ class Volunteer:
         await asyncio.to_thread(settings.save, self._session.folders.settings_file, changes)
 
 
-class Question(QDialog):
+class Question(Dialog):
     """What the task would do, and who wants it."""
 
     def __init__(self, window: QWidget, task: Task, state: ContributorState) -> None:
-        super().__init__(window)
-        self.setWindowTitle(_("A task wants to train on this machine"))
+        super().__init__(window, _title(), width=WIDTH)
         self.setModal(False)
         self.always = QCheckBox(
             _("From now on, accept tasks from {caller} without asking").format(
@@ -81,28 +79,28 @@ class Question(QDialog):
     def _lay_out(self, task: Task, state: ContributorState) -> None:
         facts = FactsCard(_("What it would do"), _rows())
         facts.show_values(_values(task, state))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(24, 20, 24, 20)
-        column.setSpacing(16)
-        column.addWidget(label(_who(task), "strong", wrap=True))
-        column.addWidget(facts)
+        self.column.addWidget(label(_title(), "page", wrap=True))
+        self.column.addWidget(label(_who(task), wrap=True))
+        self.column.addWidget(facts)
         for warning in _warnings(task, state):
-            column.addWidget(label(warning, "muted", wrap=True))
+            self.column.addWidget(label(warning, "muted", wrap=True))
         if not task.meaning.files:
-            column.addWidget(self.always)
-        buttons = QHBoxLayout()
-        buttons.addStretch()
-        buttons.addWidget(self.refuse)
-        buttons.addWidget(self.agree)
-        column.addLayout(buttons)
-        self.setMinimumWidth(WIDTH)
+            self.column.addWidget(self.always)
+        self.add_buttons(self.refuse, self.agree)
+
+
+def _title() -> str:
+    return _("A task wants to train on this machine")
 
 
 def _who(task: Task) -> str:
     order = task.order
-    return _("{caller} asks for it, for the user {user} (task {task}).").format(
-        caller=order.caller, user=order.user_id or "–", task=order.task_id or "–"
+    words = (
+        _("A program on this machine asks, for the user {user} (task {task}).")
+        if order.from_this_machine
+        else _("A program at {caller} asks, for the user {user} (task {task}).")
     )
+    return words.format(caller=order.caller, user=order.user_id or "–", task=order.task_id or "–")
 
 
 def _rows() -> dict[str, str]:
@@ -131,10 +129,17 @@ def _values(task: Task, state: ContributorState) -> dict[str, str]:
         ),
         "device": texts.device(chosen) if chosen else state.device,
         "end": texts.goal(training.stop),
-        "peers": ngettext("{count} address", "{count} addresses", count).format(count=count)
-        if count
-        else _("the network you are in"),
+        "peers": _entrance(count, state),
     }
+
+
+def _entrance(addresses: int, state: ContributorState) -> str:
+    if addresses:
+        text = ngettext("{count} address", "{count} addresses", addresses)
+        return text.format(count=units.count(addresses))
+    if state.peers:
+        return _("the peers you are connected to")
+    return _("nobody: it begins a new swarm")
 
 
 def _warnings(task: Task, state: ContributorState) -> list[str]:

@@ -2,14 +2,14 @@
 
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices, QGuiApplication
-from PySide6.QtWidgets import QComboBox, QDialog, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from app import settings
 from app.callback.tokens import Role, Tokens
 from app.i18n import _
 from app.session import Session
 from app.tasks import Consent
-from ui import texts
+from ui.dialogs.dialog import Dialog
 from ui.widgets.buttons import button
 from ui.widgets.card import Card
 from ui.widgets.labels import ElidedLabel, label
@@ -18,7 +18,7 @@ WIDTH = 620
 MASK = "•" * 24
 
 
-class LocalApiDialog(QDialog):
+class LocalApiDialog(Dialog):
     """tokens, consent: None while the API isn't served."""
 
     def __init__(
@@ -29,32 +29,24 @@ class LocalApiDialog(QDialog):
         tokens: Tokens | None,
         consent: Consent | None,
     ) -> None:
-        super().__init__(window)
+        super().__init__(window, _("Local API"), width=WIDTH)
         self._session = session
-        self.setWindowTitle(_("Local API"))
-        self.setMinimumWidth(WIDTH)
         self.finished.connect(self.deleteLater)
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(24, 20, 24, 20)
-        self._column.setSpacing(16)
-        self._column.addWidget(label(_introduction(session), "muted", wrap=True))
+        self.column.addWidget(label(_introduction(session), "muted", wrap=True))
         if session.state.local_api is not None and tokens is not None and consent is not None:
             self._show_address()
             self._show_tokens(tokens)
             self._show_consent(consent)
         closing = button(_("Close"))
         closing.clicked.connect(self.accept)
-        row = QHBoxLayout()
-        row.addStretch()
-        row.addWidget(closing)
-        self._column.addLayout(row)
+        self.add_buttons(closing)
 
     def _show_address(self) -> None:
         api = self._session.state.local_api
         assert api is not None
         card = self._card(_("Address"))
         row = QHBoxLayout()
-        self.address = ElidedLabel(texts.local_api(api), "strong")
+        self.address = ElidedLabel(api.url, "strong")
         self.copy_address, self.describe = button(_("Copy")), button(_("Open description"))
         self.copy_address.setAccessibleName(_("Copy the address"))
         self.copy_address.clicked.connect(lambda: _copy(api.url))
@@ -63,6 +55,9 @@ class LocalApiDialog(QDialog):
         row.addWidget(self.copy_address)
         row.addWidget(self.describe)
         card.column.addLayout(row)
+        if api.wanted_port not in (0, api.port):
+            text = _("Port {port} is taken by another program, so the next free one is used.")
+            card.column.addWidget(label(text.format(port=api.wanted_port), "muted", wrap=True))
 
     def _show_tokens(self, tokens: Tokens) -> None:
         card = self._card(_("Tokens"))
@@ -90,7 +85,7 @@ class LocalApiDialog(QDialog):
     def _card(self, title: str) -> Card:
         card = Card(title)
         card.column.addWidget(label(title, "strong"))
-        self._column.addWidget(card)
+        self.column.addWidget(card)
         return card
 
 
@@ -110,6 +105,7 @@ class TokenRow(QWidget):
         self.renew.clicked.connect(self._renew)
         for each in (self.show_it, self.copy, self.renew):
             each.setAccessibleName(f"{each.text()}: {words}")
+            each.setMinimumHeight(each.sizeHint().height())  # a short window squeezes the rest
         self.renew.setToolTip(_("Who has the old token can't call any more."))
         self._lay_out(words)
         self._say()

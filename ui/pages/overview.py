@@ -157,7 +157,6 @@ def _network_rows() -> dict[str, str]:
     return {
         "peer_id": _("Peer id"),
         "addresses": _("Listening on"),
-        "local_api": _("Local API"),
         "round_peers": _("Last round with"),
         "round_time": _("Last round took"),
         "checkpoint": _("Checkpoint of epoch"),
@@ -171,7 +170,6 @@ def _network(state: ContributorState) -> dict[str, str]:
     return {
         "peer_id": units.shortened(state.peer_id) or units.NONE,
         "addresses": texts.addresses(state.addresses),
-        "local_api": texts.local_api(state.local_api),
         "round_peers": units.count(last.peers) if last else units.NONE,
         "round_time": units.seconds(last.seconds) if last else units.NONE,
         "checkpoint": units.count(saved),
