@@ -410,7 +410,7 @@ async def test_quick_requests_on_one_connection_go_on(
 
 
 async def test_too_many_changes_are_slowed_down(served: Served) -> None:
-    statuses = {(await served.post(f"{BASE}/stop")).status_code for _ in range(60)}
+    statuses = {(await served.post(f"{BASE}/stop")).status_code for _ in range(52)}
     assert statuses == {200, 429}
     reply = await served.post(f"{BASE}/stop")
     assert int(reply.headers["retry-after"]) >= 1
@@ -426,6 +426,23 @@ def test_limit_fills_up_again() -> None:
     assert [limit.take("a") for _ in range(2)] == [0, 0.5]
     now = 1e9
     assert [limit.take("a") > 0 for _ in range(4)] == [False, False, False, True]
+
+
+def test_limit_with_patience_holds_back_before_it_refuses() -> None:
+    limit = Limit(rate=10, burst=1, patience=0.25, clock=lambda: 0.0)
+    waits = [round(limit.take("a"), 3) for _ in range(5)]
+    assert waits == [0, 0.1, 0.2, 0.3, 0.3]  # the last two are refused and don't count
+
+
+async def test_reads_beyond_the_limit_are_held_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "READS_PER_SECOND", 10)
+    async with serving(tmp_path / "data") as served:
+        asking = [served.get(f"{BASE}/status") for _ in range(50)]
+        statuses = [reply.status_code for reply in await asyncio.gather(*asking)]
+    assert 29 <= statuses.count(200) <= 40  # a burst of 20, and 10 that waited for up to a second
+    assert statuses.count(200) + statuses.count(429) == 50
 
 
 def test_limit_remembers_only_so_many() -> None:
