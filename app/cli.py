@@ -24,6 +24,7 @@ class Arguments:
     swarm: str = ""
     headless: bool = False
     train: bool = False
+    serve: bool = False
     data_dir: Path | None = None
     verify: tuple[Path, ...] = ()
     overrides: dict[str, Any] = field(default_factory=dict)
@@ -40,6 +41,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         swarm=options.swarm,
         headless=options.headless or bool(verify),
         train=options.train,
+        serve=options.serve,
         data_dir=options.data_dir,
         verify=verify,
         overrides={name: value for name, value in overrides.items() if value is not None},
@@ -60,6 +62,15 @@ _OVERRIDES = (
     "publish_machine",
     "alias",
     "lab",
+    "callback",
+    "callback_host",
+    "callback_port",
+    "callback_allowed_hosts",
+    "callback_origins",
+    "callback_certificate",
+    "callback_key",
+    "consent",
+    "consent_backends",
 )
 
 
@@ -89,6 +100,9 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
         )
     parser.add_argument("--headless", action="store_true", help="run without a window")
     parser.add_argument("--train", action="store_true", help="start training without a click")
+    parser.add_argument(
+        "--serve", action="store_true", help="headless: stay, and do what the local API is asked"
+    )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
     group = parser.add_argument_group("settings, for this start only")
     group.add_argument("--device", metavar="ID", help="auto, cpu, cuda:0, mps")
@@ -111,6 +125,7 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
         help="show this machine's figures to the swarm, or don't",
     )
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
+    _add_callback(parser.add_argument_group("the local API, for this start only"))
     if commands:
         verify = parser.add_subparsers().add_parser("verify")
         verify.add_argument("verify", type=Path, nargs="+", metavar="FILE", help="JSON export")
@@ -122,6 +137,24 @@ def _invite(text: str) -> str:
     if not text or text.lower().startswith("cotrain:") or Path(text).suffix or Path(text).exists():
         return text
     raise argparse.ArgumentTypeError(f"{text!r} is no file, link or command")
+
+
+def _add_callback(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--no-callback", dest="callback", action="store_false", default=None, help="don't serve it"
+    )
+    group.add_argument("--callback-host", metavar="ADDRESS", help="IP address to listen on")
+    group.add_argument("--callback-port", type=int, metavar="PORT", help="TCP port, 0 for any")
+    group.add_argument("--callback-allowed-hosts", metavar="NAMES", help="besides loopback's")
+    group.add_argument("--callback-origins", metavar="ORIGINS", help="web pages that may call")
+    group.add_argument("--callback-certificate", metavar="FILE", help="PEM file, for https")
+    group.add_argument("--callback-key", metavar="FILE", help="PEM file, for https")
+    group.add_argument(
+        "--consent",
+        choices=("ask", "always", "never"),
+        help="may a task from outside train here (always: from the listed backends)",
+    )
+    group.add_argument("--consent-backends", metavar="NETWORKS", help="comma list of addresses")
 
 
 def has_display() -> bool:

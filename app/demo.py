@@ -5,6 +5,8 @@ import contextlib
 import logging
 import secrets
 import shutil
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from app import protocol, spec
@@ -12,6 +14,7 @@ from app.errors import TrainerError
 from app.i18n import _
 from app.session import Session
 from app.spec import SwarmSpec
+from app.state import ContributorState
 from app.supervisor import Trainer
 
 log = logging.getLogger(__name__)
@@ -65,6 +68,8 @@ class DemoSwarm:
         self._session = session
         self._partner: Trainer | None = None
         self._starting: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._unsubscribe: Callable[[], None] = _nothing
 
     async def start(self) -> bool:
         """Open the swarm and start the partner; False when the user left before it was open.
@@ -75,7 +80,15 @@ class DemoSwarm:
         order = self._session.training_order(PARTNER) | {"device": "cpu", "threads": 1}
         self._partner = await Trainer.spawn(on_report=_log_milestones, name=PARTNER)
         self._starting = asyncio.create_task(self._start_partner(self._partner, order))
+        self._unsubscribe = self._session.subscribe(partial(self._look, order["spec"]["run_id"]))
         return True
+
+    def _look(self, run_id: str, state: ContributorState) -> None:
+        """The partner goes with its swarm, whoever leaves that: a caller from outside may."""
+        if state.swarm is None or state.swarm.run_id != run_id:
+            self._unsubscribe()
+            self._unsubscribe = _nothing
+            self._closing = asyncio.create_task(self.close())
 
     async def _start_partner(self, partner: Trainer, order: dict[str, Any]) -> None:
         with contextlib.suppress(TrainerError):
@@ -88,11 +101,19 @@ class DemoSwarm:
 
     async def close(self) -> None:
         """End the partner. May be called twice."""
+        self._unsubscribe()
+        self._unsubscribe = _nothing
+        if self._closing is not None and self._closing is not asyncio.current_task():
+            await self._closing
         partner, self._partner = self._partner, None
         if partner is not None:
             await partner.stop(grace=5.0)
         if self._starting is not None:
             await self._starting
+
+
+def _nothing() -> None:
+    """What is left to unsubscribe after the first time."""
 
 
 def _log_milestones(report: protocol.Report) -> None:

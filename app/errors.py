@@ -63,6 +63,14 @@ class BusyError(UserFacingError):
     """Another instance has this data folder, or the action doesn't fit the state we are in."""
 
 
+class ConsentError(UserFacingError):
+    """The volunteer, or a setting in their name, doesn't want this."""
+
+
+class ConnectError(UserFacingError):
+    """Another peer can't be reached."""
+
+
 class TrainerError(UserFacingError):
     """The trainer process didn't do what it was told."""
 

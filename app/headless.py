@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from app import i18n, invite, logs, settings, spec
+from app.callback.server import Callback
 from app.cli import Arguments, has_display
 from app.demo import DemoSwarm
 from app.errors import UserFacingError
@@ -18,6 +19,7 @@ from app.i18n import _
 from app.paths import RESOURCES, Folders
 from app.session import Session
 from app.state import ContributorState, Phase
+from app.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +63,10 @@ async def _contribute(arguments: Arguments, session: Session) -> int:
     display = Display(sys.stdout)
     unsubscribe = session.subscribe(display.show)
     demo = DemoSwarm(session)
+    callback = Callback(session, tasks=Tasks(session))
     try:
         stopping = asyncio.create_task(stop.wait())
-        working = asyncio.create_task(_work(arguments, session, demo))
+        working = asyncio.create_task(_work(arguments, session, demo, callback))
         await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
         return working.result() if working.done() else 0
     except UserFacingError as error:
@@ -71,6 +74,7 @@ async def _contribute(arguments: Arguments, session: Session) -> int:
         return 1
     finally:
         await _end(working, stopping)
+        await callback.close()
         await asyncio.gather(demo.close(), session.close())
         display.close(session.state)
         unsubscribe()
@@ -82,25 +86,53 @@ async def _end(*tasks: "asyncio.Task[object]") -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _work(arguments: Arguments, session: Session, demo: DemoSwarm) -> int:
+async def _work(arguments: Arguments, session: Session, demo: DemoSwarm, callback: Callback) -> int:
     """Join, train, and wait for the end that comes by itself; returns the exit status."""
     swarm = _swarm_spec(arguments)
     await session.open(look_for_devices=False)
-    if swarm is None:
+    await callback.start()
+    if arguments.serve:
+        _say_how_to_call(session)
+    if arguments.demo:
         await demo.start()
-    else:
+    elif swarm is not None:
         await session.join(swarm)
-    await session.start_training()
+    if session.membership.joined:
+        await session.start_training()
+    if arguments.serve:
+        await asyncio.get_running_loop().create_future()  # until we are stopped
     return await _end_of_training(session)
+
+
+def _say_how_to_call(session: Session) -> None:
+    if session.state.local_api is None:
+        raise UserFacingError(
+            _("the local API is switched off, so there is nothing to serve."),
+            field="callback",
+            remedy=_("Leave --no-callback or --serve away."),
+        )
+    url, tokens = session.state.local_api.url, session.folders.callback_tokens
+    _say(_("Local API: {url}, tokens: {file}").format(url=url, file=tokens))
+    if session.settings.consent == "ask":
+        _say(
+            _(
+                "Tasks from outside need the volunteer's word, and nobody can be asked without a"
+                " window: they are refused. With --consent always, those of consent_backends"
+                " ({backends}) are accepted."
+            ).format(backends=", ".join(session.settings.consent_backends))
+        )
 
 
 def _swarm_spec(arguments: Arguments) -> spec.SwarmSpec | None:
     if source := arguments.swarm or arguments.invite:
         return invite.load(source)
-    if not arguments.demo:
+    if not arguments.demo and not arguments.serve:
         raise UserFacingError(
             _("there is nothing to do."),
-            remedy=_("Give --swarm and an invite, a file or a link, or --demo."),
+            remedy=_(
+                "Give --swarm and an invite, a file or a link, or --demo, or --serve to be told by"
+                " the local API."
+            ),
         )
     return None
 

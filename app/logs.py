@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 FILE_NAME = "contributor.log"
+AUDIT_NAME = "audit.log"
 RING_SIZE = 5000
 
 _SOURCES = {"hivemind": "peer", "trainer": "trainer", "partner": "partner"}
@@ -120,6 +121,28 @@ class _PrivateFileHandler(logging.handlers.RotatingFileHandler):
         return stream
 
 
+class AuditLog:
+    """Who changed what from outside, or tried to: JSON lines in a rotating file of their own,
+    whatever the level of the log."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._file = _PrivateFileHandler(
+            folder / AUDIT_NAME, maxBytes=5_000_000, backupCount=4, encoding="utf-8"
+        )
+        self._file.setFormatter(_JsonFormatter())
+
+    def write(self, message: str, **fields: Any) -> None:
+        """Add a line; what looks like a secret in it is redacted."""
+        record = logging.LogRecord("audit", logging.INFO, "", 0, message, None, None)
+        vars(record).update(fields)
+        self._file.emit(record)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
 @dataclass(frozen=True)
 class Logs:
     """The handlers of this process; `close` takes them away again."""
@@ -162,6 +185,7 @@ _CHATTY = (
     "urllib3",
     "filelock",
     "matplotlib",
+    "uvicorn",
 )
 
 

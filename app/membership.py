@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from app.errors import UserFacingError
+from app.errors import BusyError, UserFacingError
+from app.i18n import _
 from app.network import free_port
 from app.paths import Folders
 from app.peer import EmbeddedPeer
@@ -36,13 +37,17 @@ REJOIN_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 class Membership:
     """At most one swarm at a time. dispatch: told of all that changes.
 
-    spec: of the swarm that we are in or about to enter, None outside.
+    spec: of the swarm that we are in or about to enter, None outside, and None in a network of
+    which we are a node without a run. last_spec: of the swarm that we were in last
+    in this run of the app.
     """
 
     def __init__(
         self, *, settings: Settings, folders: Folders, dispatch: Callable[[Event], None]
     ) -> None:
         self.spec: SwarmSpec | None = None
+        self.last_spec: SwarmSpec | None = None
+        self._inside = False
         self._settings = settings
         self._dispatch = dispatch
         self._peer = EmbeddedPeer(folders.identity_file("app"))
@@ -68,10 +73,13 @@ class Membership:
 
         return None if self.spec is None else invite.shared(self.spec, addresses)
 
-    async def join(self, spec: "SwarmSpec") -> bool:
-        """Enter a swarm. Raises `JoinError`; False when `leave` came in between."""
-        self.spec = spec
-        self._dispatch(JoinBegan(swarm=_swarm_of(spec)))
+    async def join(self, spec: "SwarmSpec | None") -> bool:
+        """Enter a swarm, or with None only the network of the settings' initial peers.
+
+        Raises `JoinError`; False when `leave` came in between.
+        """
+        self.spec, self._inside = spec, True
+        self._dispatch(JoinBegan(swarm=None if spec is None else _swarm_of(spec)))
         self._entering = asyncio.create_task(self._enter(spec))
         try:
             await asyncio.wait({self._entering})
@@ -79,32 +87,41 @@ class Membership:
                 return False
             self._entering.result()
         except UserFacingError as error:
-            self.spec = None
+            self.spec, self._inside = None, False
             self._dispatch(JoinFailed(problem=problem_of(error)))
             raise
         self._observing = asyncio.create_task(self._observe(spec))
+        self.last_spec = spec or self.last_spec
         return True
 
-    async def _enter(self, spec: "SwarmSpec") -> None:
-        port = 0 if spec.local else port_or_any("dht_port", self._settings.dht_port)
-        presence = await self._peer.join(
-            spec, initial_peers=(*spec.initial_peers, *self._settings.initial_peers), port=port
-        )
-        log.info("in the swarm %s as %s", spec.run_id, presence.peer_id)
+    async def _enter(self, spec: "SwarmSpec | None") -> None:
+        local = spec is not None and spec.local
+        port = 0 if local else port_or_any("dht_port", self._settings.dht_port)
+        initial_peers = (*(spec.initial_peers if spec else ()), *self._settings.initial_peers)
+        presence = await self._peer.join(spec, initial_peers=initial_peers, port=port)
+        run_id = spec.run_id if spec else "(none)"
+        log.info("in the swarm %s as %s", run_id, presence.peer_id)
         self._dispatch(Joined(peer_id=presence.peer_id, addresses=presence.addresses))
 
     async def leave(self) -> None:
         """Leave the swarm; nothing happens outside of one."""
-        if self.spec is None:
+        if not self._inside:
             return
         await _end(self._entering)
         await _end(self._observing)  # looked at now: a join may just have succeeded
         self._entering = self._observing = None
         await self._peer.leave()
-        self.spec = None
+        self.spec, self._inside = None, False
         self._dispatch(Left())
 
-    async def _observe(self, spec: "SwarmSpec") -> None:
+    async def connect(self, peer_id: str, *, host: str, port: int) -> str:
+        """Connect to one more peer; returns its multiaddr. Raises `ConnectError`, and
+        `BusyError` outside of a swarm."""
+        if not self._peer.joined:
+            raise BusyError(_("this machine is in no swarm yet."), remedy=_("Start it first."))
+        return await self._peer.connect(peer_id, host=host, port=port)
+
+    async def _observe(self, spec: "SwarmSpec | None") -> None:
         """Look at the swarm every other second."""
         while True:
             try:
@@ -117,7 +134,7 @@ class Membership:
                 await self._come_back(spec)
             await asyncio.sleep(OBSERVE_SECONDS)
 
-    async def _come_back(self, spec: "SwarmSpec") -> None:
+    async def _come_back(self, spec: "SwarmSpec | None") -> None:
         log.warning("the peer-to-peer daemon ended: joining again")
         for attempt in itertools.count():
             await self._peer.leave()

@@ -70,6 +70,11 @@ class Folders:
         """Who is signed in to the backend; its secrets too where there is no keyring."""
         return self.data / "account.json"
 
+    @property
+    def callback_tokens(self) -> Path:
+        """The tokens that callers of the local API present."""
+        return self.data / "callback-tokens.json"
+
     def identity_file(self, role: str) -> Path:
         """The key of one of our peers: ``app`` (the embedded one) or ``trainer``."""
         return self.data / "identities" / f"{role}.pem"

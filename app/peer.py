@@ -6,14 +6,16 @@ train. hivemind is imported on first use, in a thread, since it pulls in torch.
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.errors import JoinError
+from app.errors import ConnectError, JoinError
 from app.latency import Latencies
 from app.state import PeerInfo, Run
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 JOIN_SECONDS = 60.0
+CONNECT_SECONDS = 10.0
 READ_SECONDS = 5.0
 """Every await on the DHT has a deadline: a lost reply must not stop the app."""
 
@@ -78,15 +81,28 @@ class EmbeddedPeer:
         # hivemind tells nobody when its daemon dies
         return self._node is not None and self._node.p2p._child.returncode is None  # noqa: SLF001
 
-    async def join(self, spec: "SwarmSpec", *, initial_peers: Sequence[str], port: int) -> Presence:
-        """Enter the swarm of a spec. Raises `JoinError` with the reason in words."""
+    async def join(
+        self, spec: "SwarmSpec | None", *, initial_peers: Sequence[str], port: int
+    ) -> Presence:
+        """Enter the swarm of a spec, or, without one, the network that the initial peers are in.
+
+        Raises `JoinError` with the reason in words.
+        """
         self._swarm = await load_hivemind()
         _note_unasked_errors(asyncio.get_running_loop())
-        host = "127.0.0.1" if spec.local else "0.0.0.0"
+        local = spec is not None and spec.local
+        run_id = spec.run_id if spec is not None else ""
+        host = "127.0.0.1" if local else "0.0.0.0"
         before = _daemons()
         try:
             identity = await asyncio.to_thread(self._swarm.load_identity, self._identity_file)
-            create = self._create(spec, identity, initial_peers, f"/ip4/{host}/tcp/{port}")
+            create = self._create(
+                identity,
+                run_id=run_id,
+                initial_peers=initial_peers,
+                address=f"/ip4/{host}/tcp/{port}",
+                local=local,
+            )
             node = await asyncio.wait_for(create, JOIN_SECONDS)
             addresses = await node.get_visible_maddrs()
         except BaseException as error:  # a cancel as well
@@ -94,25 +110,25 @@ class EmbeddedPeer:
             if isinstance(error, Exception):  # hivemind raises what its daemon printed
                 raise _explained(error, port=port, initial_peers=initial_peers) from error
             raise
-        self._node, self._run_id = node, spec.run_id
+        self._node, self._run_id = node, run_id
         return Presence(identity.peer_id, tuple(str(address) for address in addresses))
 
     async def _create(
-        self, spec: "SwarmSpec", identity: Any, initial_peers: Sequence[str], address: str
+        self, identity: Any, *, run_id: str, initial_peers: Sequence[str], address: str, local: bool
     ) -> Any:
         from hivemind.dht.node import DHTNode
         from hivemind.dht.validation import CompositeValidator
 
         return await DHTNode.create(
             initial_peers=list(initial_peers),
-            record_validator=CompositeValidator(self._swarm.validators(spec.run_id, identity.key)),
+            record_validator=CompositeValidator(self._swarm.validators(run_id, identity.key)),
             identity_path=str(self._identity_file),
             check_if_identity_free=False,  # the data folder is locked: nobody else has it
             host_maddrs=[address],
             startup_timeout=JOIN_SECONDS,
-            use_relay=not spec.local,
-            nat_port_map=not spec.local,
-            auto_nat=not spec.local,
+            use_relay=not local,
+            nat_port_map=not local,
+            auto_nat=not local,
         )
 
     async def leave(self) -> None:
@@ -156,8 +172,27 @@ class EmbeddedPeer:
             return False
         return await node.protocol.call_ping(PeerID.from_base58(peer_id)) is not None
 
+    async def connect(self, peer_id: str, *, host: str, port: int) -> str:
+        """Connect to a peer at a host's name or address; returns its multiaddr.
+
+        Raises `ConnectError`, with a field when what was asked for makes no sense.
+        """
+        from hivemind.utils.multiaddr import Multiaddr
+
+        peer = _peer_id(peer_id)
+        address = f"{_network_address(host)}/tcp/{port}"
+        connecting = self._node.p2p._client.connect(peer, [Multiaddr(address)])  # noqa: SLF001
+        try:
+            await asyncio.wait_for(connecting, CONNECT_SECONDS)
+        except Exception as error:  # hivemind raises what its daemon said
+            raise _unreachable(error, address) from error
+        await self._node.protocol.call_ping(peer)  # a peer of the DHT enters our routing table
+        return f"{address}/p2p/{peer_id}"
+
     async def observe(self) -> Run | None:
         """The run's training as its records in the DHT tell; None when nobody trains."""
+        if not self._run_id:
+            return None
         keys = [self._swarm.progress_key(self._run_id), self._swarm.metrics_key(self._run_id)]
         reading = self._node.get_many(keys, sufficient_expiration_time=float("inf"))
         found = await asyncio.wait_for(reading, READ_SECONDS)
@@ -173,6 +208,48 @@ class EmbeddedPeer:
             samples_per_second=summary.samples_per_second,
             loss=summary.loss,
         )
+
+
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*\.?")
+_SHA256, _IDENTITY = b"\x12\x20", b"\x00"
+"""How the two kinds of peer ids begin: the hash of a public key, or a short key itself."""
+
+
+def _peer_id(text: str) -> Any:
+    from hivemind.p2p import PeerID
+
+    try:
+        peer = PeerID.from_base58(text)
+        raw = peer.to_bytes()
+        hashed = raw[:2] == _SHA256 and len(raw) == 34
+        plain = raw[:1] == _IDENTITY and len(raw) == raw[1] + 2 and len(raw) > 2
+    except (ValueError, IndexError):
+        hashed = plain = False
+    if hashed or plain:
+        return peer
+    raise ConnectError(
+        f"{text[:80]!r} is no peer id.", field="peer_id", remedy="It looks like Qm… or 12D3KooW…"
+    )
+
+
+def _network_address(host: str) -> str:
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        if len(host) <= 253 and _HOST_NAME.fullmatch(host):
+            return f"/dns/{host}"
+        raise ConnectError(
+            f"{host[:80]!r} is neither an IP address nor a host's name.", field="address"
+        ) from None
+    return f"/ip{found.version}/{found.compressed}"
+
+
+def _unreachable(error: Exception, address: str) -> ConnectError:
+    lines = str(error).splitlines()
+    reason = f"no answer within {CONNECT_SECONDS:.0f} s"
+    if not isinstance(error, TimeoutError):
+        reason = lines[0] if lines else repr(error)
+    return ConnectError(f"the peer at {address} can't be reached: {reason}.")
 
 
 def _daemons() -> "set[psutil.Process]":

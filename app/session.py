@@ -58,18 +58,18 @@ class Session:
         )
         self._listeners: list[Listener] = []
         self._instance = Instance(folders)
-        self._membership = Membership(settings=settings, folders=folders, dispatch=self.dispatch)
+        self.membership = Membership(settings=settings, folders=folders, dispatch=self.dispatch)
         self.machines = Machines(
             settings=settings,
             key_file=folders.machine_key_file,
             history=self.history,
-            node=lambda: self._membership.node,
+            node=lambda: self.membership.node,
             state=lambda: self.state,
         )
         self._training = Training(
             settings=settings,
             folders=folders,
-            membership=self._membership,
+            membership=self.membership,
             state=lambda: self.state,
             dispatch=self.dispatch,
         )
@@ -125,7 +125,7 @@ class Session:
         await self._instance.close_door()  # what comes now would be lost
         await self.stop_training(grace=CLOSE_SECONDS)
         await self.machines.leave()
-        await self._membership.leave()
+        await self.membership.leave()
         await self.contributions.close()
         await self.machines.close()
         await self.offers.close()
@@ -156,29 +156,29 @@ class Session:
 
     # --- the swarm
 
-    async def join(self, spec: "SwarmSpec", *, remember: bool = True) -> bool:
+    async def join(self, spec: "SwarmSpec | None", *, remember: bool = True) -> bool:
         """Enter a swarm, leaving the one we are in; raises `JoinError`, which the state shows as
-        well. False when `leave`, or another `join`, came in between. remember: among the
-        recent ones."""
+        well. False when `leave`, or another `join`, came in between. None: the network alone,
+        in no run. remember: among the recent ones."""
         mine = self._newest_join = object()
         await self.leave()
         if mine is not self._newest_join:
             return False
-        joined = await self._membership.join(spec)
-        if joined and remember:
+        joined = await self.membership.join(spec)
+        if joined and remember and spec is not None:
             await self.recents.remember(spec)
         return joined
 
     def invitation(self) -> "SwarmSpec | None":
         """The spec by which others enter our swarm, at our addresses; None outside of one."""
-        return self._membership.invitation(self.state.addresses)
+        return self.membership.invitation(self.state.addresses)
 
     async def leave(self) -> None:
         """Stop training and leave the swarm; nothing happens outside of one."""
         async with self._leaving:  # one after the other: the second must not undo what follows
             await self.stop_training()
             await self.machines.leave()
-            await self._membership.leave()
+            await self.membership.leave()
 
     # --- training
 

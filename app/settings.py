@@ -1,7 +1,9 @@
 """The user's settings: one frozen value, from the file < the environment < the command line."""
 
+import ipaddress
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -17,6 +19,9 @@ from pydantic_settings import (
 
 from app.errors import SettingsError
 from app.paths import write_atomically
+
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,260}")
 
 
 class Settings(BaseSettings):
@@ -34,6 +39,12 @@ class Settings(BaseSettings):
     debug: log in detail, and measure how long the loop stalls.
     publish_machine: let the swarm see this machine's figures, under ``alias`` (a made-up name
     unless set; the host's name is never used) and ``lab``, by which an admin finds the machines.
+    callback: serve the local API. callback_host, callback_port: where; the next free port when
+    that one is taken, 0 for any. callback_allowed_hosts: names in a ``Host`` header besides
+    loopback's; callback_origins: web pages' origins that may call; callback_certificate,
+    callback_key: PEM files, for https.
+    consent: whether a task from outside may train here: ``ask`` the volunteer, ``always`` for
+    callers at ``consent_backends`` (addresses and networks; others are asked about), ``never``.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -55,8 +66,29 @@ class Settings(BaseSettings):
     publish_machine: bool = Field(True, validation_alias="COTRAIN_PUBLISH_MACHINE")
     alias: str = Field("", validation_alias="COTRAIN_ALIAS", max_length=40)
     lab: str = Field("", validation_alias="COTRAIN_LAB", max_length=40)
+    callback: bool = Field(True, validation_alias="COTRAIN_CALLBACK")
+    callback_host: str = Field("127.0.0.1", validation_alias="COTRAIN_CALLBACK_HOST")
+    callback_port: int = Field(8000, validation_alias="PORT", ge=0, le=65535)
+    callback_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), validation_alias="COTRAIN_CALLBACK_ALLOWED_HOSTS"
+    )
+    callback_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), validation_alias="COTRAIN_CALLBACK_ORIGINS"
+    )
+    callback_certificate: str = Field("", validation_alias="COTRAIN_CALLBACK_CERTIFICATE")
+    callback_key: str = Field("", validation_alias="COTRAIN_CALLBACK_KEY")
+    consent: Literal["ask", "always", "never"] = Field("ask", validation_alias="COTRAIN_CONSENT")
+    consent_backends: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("127.0.0.0/8", "::1"), validation_alias="COTRAIN_CONSENT_BACKENDS"
+    )
 
-    @field_validator("initial_peers", mode="before")
+    @field_validator(
+        "initial_peers",
+        "callback_allowed_hosts",
+        "callback_origins",
+        "consent_backends",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -74,6 +106,42 @@ class Settings(BaseSettings):
         if parts.username is not None or parts.query or parts.fragment:
             raise ValueError("must have no user name, query or fragment")
         return url
+
+    @field_validator("callback_host")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        try:
+            return str(ipaddress.ip_address(value))
+        except ValueError:
+            raise ValueError("must be an IP address, such as 127.0.0.1 or 0.0.0.0") from None
+
+    @field_validator("callback_allowed_hosts")
+    @classmethod
+    def _are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _HOST.fullmatch(name):
+                raise ValueError(f"{name!r} must be a host's name without a port")
+        return tuple(name.lower() for name in value)
+
+    @field_validator("callback_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} must be an origin, such as https://cotrain.example")
+        return tuple(origin.lower() for origin in value)
+
+    @field_validator("consent_backends")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError:
+                raise ValueError(
+                    f"{network!r} must be an IP address or a network, such as 10.0.0.0/8"
+                ) from None
+        return value
 
     @classmethod
     def settings_customise_sources(
@@ -107,8 +175,9 @@ def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = _field_name(first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
         raise SettingsError(
-            f"{first['msg']} (it is {first['input']!r}).",
+            f"{message} (it is {first['input']!r}).",
             field=name,
             remedy=f"Correct it in {file}, the environment or the command line.",
         ) from error

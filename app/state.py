@@ -4,7 +4,54 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from app import protocol
+from app.events import (
+    DeviceChosen,
+    Event,
+    JoinBegan,
+    Joined,
+    JoinFailed,
+    Left,
+    PeerInfo,
+    PeersListed,
+    Problem,
+    ProblemDismissed,
+    ProblemRaised,
+    RestartCancelled,
+    Run,
+    RunObserved,
+    StopRequested,
+    Swarm,
+    TrainerGone,
+    TrainingRequested,
+)
+from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import Device, TrainerPhase
+
+__all__ = [
+    "ContributorState",
+    "DeviceChosen",
+    "Event",
+    "JoinBegan",
+    "JoinFailed",
+    "Joined",
+    "Left",
+    "PeerInfo",
+    "PeersListed",
+    "Phase",
+    "Problem",
+    "ProblemDismissed",
+    "ProblemRaised",
+    "RestartCancelled",
+    "Round",
+    "Run",
+    "RunObserved",
+    "StopRequested",
+    "Swarm",
+    "TrainerGone",
+    "Training",
+    "TrainingRequested",
+    "after",
+]
 
 
 class Phase(StrEnum):
@@ -32,57 +79,6 @@ _WITH_TRAINER = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
-    """Something to show until it is mended; parts as in `UserFacingError`."""
-
-    message: str
-    field: str = ""
-    remedy: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Swarm:
-    """The swarm we are in, or about to join: from its spec. session_id, training_id: the
-    backend's numbers, None where it doesn't offer the swarm."""
-
-    run_id: str
-    title: str
-    model_type: str
-    dataset: str
-    target_batch_size: int
-    session_id: int | None = None
-    training_id: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PeerInfo:
-    """A peer that the embedded node is connected to. last_seen: when we last saw that it is,
-    seconds since the epoch. relayed: by way of another peer. latency: seconds there and back,
-    None where not measured, or where the peer is no node of the DHT and so can't be asked."""
-
-    peer_id: str
-    address: str
-    last_seen: float = 0.0
-    relayed: bool = False
-    latency: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """The swarm's training. samples: gathered for the epoch under way; trainers: peers that
-    train, trainer_ids: which; samples_per_second: all of them together; loss: mean cross-entropy
-    per token over them; eta: seconds until the target batch is full. None where not known."""
-
-    epoch: int = 0
-    samples: int = 0
-    trainers: int = 0
-    trainer_ids: frozenset[str] = frozenset()
-    samples_per_second: float | None = None
-    loss: float | None = None
-    eta: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Round:
     """How an averaging round went. peers: group size, 1 when alone; seconds blocked in it."""
 
@@ -94,11 +90,12 @@ class Round:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """Our own trainer. peer_id: of its peer; loss: cross-entropy per token; epoch_samples: ours
-    in this epoch."""
+    """Our own trainer. peer_id, addresses: of its peer; loss: cross-entropy per token;
+    epoch_samples: ours in this epoch."""
 
     device: str
     peer_id: str = ""
+    addresses: tuple[str, ...] = ()
     device_name: str = ""
     precision: str = ""
     parameters: int | None = None
@@ -125,7 +122,8 @@ class ContributorState:
     `devices_known` tells apart from "none". device: id of the chosen one. dht_nodes: that the
     embedded peer knows to ask, connected or not. restart_at: when a
     trainer that ended unexpectedly is started again, seconds since the epoch. completed: the
-    run's stop condition was reached.
+    run's stop condition was reached. swarm: None as well while we are only a node of the
+    network, in no run. local_api: None while nothing is served.
     """
 
     phase: Phase = Phase.DISCONNECTED
@@ -143,115 +141,7 @@ class ContributorState:
     device: str = "auto"
     restart_at: float | None = None
     completed: bool = False
-
-
-# --- events that don't come from the trainer
-
-
-@dataclass(frozen=True, kw_only=True)
-class JoinBegan:
-    """The embedded peer starts to enter a swarm."""
-
-    swarm: Swarm
-
-
-@dataclass(frozen=True, kw_only=True)
-class Joined:
-    """The embedded peer is in the swarm."""
-
-    peer_id: str
-    addresses: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class JoinFailed:
-    """The embedded peer could not enter."""
-
-    problem: Problem
-
-
-@dataclass(frozen=True, kw_only=True)
-class Left:
-    """The embedded peer left the swarm."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PeersListed:
-    """The embedded peer looked who it is connected to. dht_nodes: in its routing table."""
-
-    peers: tuple[PeerInfo, ...]
-    dht_nodes: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunObserved:
-    """The embedded peer read the run's records in the DHT; None when there are none."""
-
-    run: Run | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeviceChosen:
-    """The user (or a setting) chose where to train."""
-
-    device: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingRequested:
-    """A trainer is being started."""
-
-    device: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class StopRequested:
-    """The trainer is being stopped."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainerGone:
-    """The trainer process ended. problem: why, when nobody asked for it; completed: the spec's
-    stop condition is reached; restart_at: when it is started again by itself, if it is."""
-
-    problem: Problem | None = None
-    completed: bool = False
-    restart_at: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RestartCancelled:
-    """The trainer that ended unexpectedly is not started again by itself."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProblemRaised:
-    """An action was refused; training and swarm are as they were."""
-
-    problem: Problem
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProblemDismissed:
-    """The user has read it."""
-
-
-Event = (
-    protocol.Report
-    | JoinBegan
-    | Joined
-    | JoinFailed
-    | Left
-    | PeersListed
-    | RunObserved
-    | DeviceChosen
-    | TrainingRequested
-    | StopRequested
-    | TrainerGone
-    | RestartCancelled
-    | ProblemRaised
-    | ProblemDismissed
-)
+    local_api: LocalApi | None = None
 
 
 def after(state: ContributorState, event: Event) -> ContributorState:
@@ -266,7 +156,10 @@ def after(state: ContributorState, event: Event) -> ContributorState:
             return replace(state, phase=Phase.DISCONNECTED, problem=problem)
         case Left():
             return ContributorState(
-                devices=state.devices, devices_known=state.devices_known, device=state.device
+                devices=state.devices,
+                devices_known=state.devices_known,
+                device=state.device,
+                local_api=state.local_api,
             )
         case PeersListed(peers=peers, dht_nodes=dht_nodes):
             return replace(state, peers=peers, dht_nodes=dht_nodes)
@@ -276,6 +169,8 @@ def after(state: ContributorState, event: Event) -> ContributorState:
             return replace(state, devices=devices, devices_known=True)
         case DeviceChosen(device=device):
             return replace(state, device=device)
+        case LocalApiChanged(local_api=local_api):
+            return replace(state, local_api=local_api)
         case ProblemRaised(problem=problem):
             return replace(state, problem=problem)
         case ProblemDismissed():
@@ -317,6 +212,7 @@ def _after_report(state: ContributorState, own: Training, event: Event) -> Contr
             own = replace(
                 own,
                 peer_id=event.peer_id,
+                addresses=event.addresses,
                 device_name=event.device_name,
                 precision=event.precision,
                 parameters=event.parameters,

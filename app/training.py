@@ -68,7 +68,7 @@ class Training:
         await self._start()
 
     async def _start(self) -> None:
-        if not self._membership.joined:
+        if self._membership.spec is None or not self._membership.joined:
             raise BusyError(
                 _("there is no swarm to train in yet."), remedy=_("Join a swarm first.")
             )

@@ -31,7 +31,9 @@ from ui.session_model import SessionModel
 from ui.theme import Theme
 
 if TYPE_CHECKING:
+    from app.callback.server import Callback
     from app.demo import DemoSwarm
+    from app.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +143,39 @@ class LateDemo:
             await demo.close()
 
 
+class LateCallback:
+    """The local API; its modules, and the spec's models, are imported after the first picture."""
+
+    def __init__(self, session: Session, window: MainWindow) -> None:
+        self._session = session
+        self._window = window
+        self._callback: Callback | None = None
+        self._tasks: Tasks | None = None
+
+    async def start(self) -> None:
+        """Serve. Raises `SettingsError` for an address or certificate that can't be used."""
+        from app.callback.server import Callback
+        from app.tasks import Tasks
+        from ui.dialogs.consent import Volunteer
+
+        self._tasks = Tasks(self._session, volunteer=Volunteer(self._window, self._session))
+        self._callback = Callback(self._session, tasks=self._tasks)
+        await self._callback.start()
+
+    def show(self) -> None:
+        """Show who can call, and how."""
+        from ui.dialogs.local_api import LocalApiDialog
+
+        tokens = self._callback.tokens if self._callback is not None else None
+        consent = self._tasks.consent if self._tasks is not None else None
+        LocalApiDialog(self._window, self._session, tokens=tokens, consent=consent).open()
+
+    async def close(self) -> None:
+        """Take no more calls. May be called twice."""
+        if self._callback is not None:
+            await self._callback.close()
+
+
 async def _contribute(
     application: Application,
     arguments: Arguments,
@@ -154,15 +189,21 @@ async def _contribute(
     actions = Actions(model, demo=demo, opened=opened)
     window = MainWindow(model, actions, Theme(application, session.settings.theme), ring)
     application.opened.connect(window.dialogs.join)
+    callback = LateCallback(session, window)
+    window.local_api_wanted.connect(callback.show)
     stop = _stop_event(window)
     if wrong is not None:
         model.raise_problem(wrong)
     await _first_picture(window)
     gc.enable()  # main switched it off
-    opening = asyncio.create_task(_open(session, model, opened, window, arguments))
+    opening = asyncio.create_task(
+        _open(session, model, opened, window=window, callback=callback, arguments=arguments)
+    )
     _begin(arguments, actions)
     await stop.wait()
-    await _close(window, model, demo, session, opening)
+    await _close(
+        window, model=model, demo=demo, session=session, callback=callback, opening=opening
+    )
 
 
 def _stop_event(window: MainWindow) -> asyncio.Event:
@@ -196,10 +237,12 @@ async def _open(
     session: Session,
     model: SessionModel,
     opened: "asyncio.Future[None]",
+    *,
     window: MainWindow,
+    callback: LateCallback,
     arguments: Arguments,
 ) -> None:
-    """Open the session; actions that wait for it hear how that went.
+    """Open the session and the local API; actions wait for the session only.
 
     Gives way to another window that was faster than this one.
     """
@@ -213,8 +256,12 @@ async def _open(
             window.close_wanted.emit()
         else:
             model.raise_problem(error)
-    else:
-        opened.set_result(None)
+        return
+    opened.set_result(None)
+    try:
+        await callback.start()
+    except Exception as error:  # noqa: BLE001  the boundary of a task
+        model.raise_problem(error)
 
 
 def _begin(arguments: Arguments, actions: Actions) -> None:
@@ -229,9 +276,11 @@ def _begin(arguments: Arguments, actions: Actions) -> None:
 
 async def _close(
     window: MainWindow,
+    *,
     model: SessionModel,
     demo: LateDemo,
     session: Session,
+    callback: LateCallback,
     opening: "asyncio.Task[None]",
 ) -> None:
     """End everything in order, within a time; the window says so until then."""
@@ -240,6 +289,7 @@ async def _close(
         async with asyncio.timeout(CLOSE_SECONDS):
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
+            await callback.close()
             await model.close()
             await asyncio.gather(demo.close(), session.close())
     except TimeoutError:

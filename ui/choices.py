@@ -33,7 +33,7 @@ def primary(state: ContributorState, actions: Actions) -> Choice:
             return _join(actions)
         case Phase.JOINING:
             return Choice(word=_("Joining…"), kind="primary")
-        case Phase.WATCHING if state.completed:
+        case Phase.WATCHING if state.completed or state.swarm is None:
             return _join(actions)
         case Phase.WATCHING:
             return Choice(word=_("Start training"), act=actions.start, kind="primary")

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 
 class MainWindow(QMainWindow):
     """``painted``: the first picture is on the screen. ``close_wanted``: the user closes the
-    window; it stays until `close_now`, since the trainer saves its work first."""
+    window; it stays until `close_now`, since the trainer saves its work first.
+    ``local_api_wanted``: the user wants to see how programs reach us."""
 
     painted = Signal()
     close_wanted = Signal()
+    local_api_wanted = Signal()
 
     def __init__(
         self, model: SessionModel, actions: Actions, theme: Theme, ring: RingBuffer
@@ -54,10 +56,19 @@ class MainWindow(QMainWindow):
         self.sidebar = Sidebar(self.pages, theme)
         self.stack = QStackedWidget()
         self.dialogs = Dialogs(self, model, actions, theme)
-        self._menus = Menus(self, actions, Preferences(model, theme), self.pages, self.open_page)
+        self._menus = Menus(
+            self,
+            actions,
+            Preferences(model, theme),
+            self.pages,
+            open_page=self.open_page,
+            open_local_api=self.local_api_wanted.emit,
+        )
         self._lay_out()
         self.sidebar.chosen.connect(self.open_page)
+        self.sidebar.local_api.clicked.connect(self.local_api_wanted)
         model.changed.connect(self._menus.show_state)
+        model.changed.connect(lambda state: self.sidebar.show_local_api(state.local_api))
         self._menus.show_state(model.state)
         self.open_page(0)
         self.setFocus()  # no control has it, until the user takes one with Tab

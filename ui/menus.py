@@ -25,7 +25,9 @@ class Menus(QObject):
         actions: Actions,
         preferences: Preferences,
         pages: Sequence[Page],
+        *,
         open_page: Callable[[int], None],
+        open_local_api: Callable[[], None],
     ) -> None:
         super().__init__(window)
         self._window = window
@@ -38,6 +40,7 @@ class Menus(QObject):
         _theme_menu(view.addMenu(_("&Theme")), preferences)
         _language_menu(view.addMenu(_("&Language")), preferences)
         helps = window.menuBar().addMenu(_("&Help"))
+        self._add(helps, _("Local &API…"), open_local_api)
         self._add(helps, _("Open &log folder"), actions.open_log_folder)
 
     def _swarm_menu(self, actions: Actions) -> None:

@@ -2,11 +2,16 @@
 
 import logging
 import time
+from typing import TYPE_CHECKING
 
 from app.i18n import _, ngettext
+from app.local_api import LocalApi
 from app.protocol import Device, TrainerPhase
 from app.state import ContributorState, Phase, Problem, Round
 from ui import units
+
+if TYPE_CHECKING:
+    from app.spec import DataSpec, ModelSpec, StopSpec
 
 PRODUCT = "CoTrain"
 PRODUCT_KIND = "Contributor"
@@ -17,6 +22,8 @@ def headline(state: ContributorState) -> str:
     """Where we are, in a word or three."""
     if state.phase is Phase.WATCHING and state.completed:
         return _("Completed")
+    if state.phase is Phase.WATCHING and state.swarm is None:
+        return _("In the network")
     if state.phase is Phase.FAILED and state.restart_at is not None:
         return _("Starting again")
     return {
@@ -144,6 +151,8 @@ def preparation(step: TrainerPhase | None) -> str:
 
 
 def _watching(state: ContributorState) -> str:
+    if state.swarm is None:
+        return _("A program asked this machine to be reachable; it is in no training run yet.")
     if state.completed:
         return _("The run has reached its goal. Thank you for your part in it.")
     if state.devices_known and not any(entry.id != "cpu" for entry in state.devices):
@@ -232,6 +241,48 @@ def session_status(name: str) -> str:
         "cancelled": _("Cancelled"),
     }
     return names.get(name, name)
+
+
+def local_api(api: LocalApi) -> str:
+    """On which port the local API is, and if that is not the one that it should be."""
+    if api.wanted_port in (0, api.port):
+        return _("Local API: port {port}").format(port=api.port)
+    return _("Local API: port {port}\n({wanted} is taken)").format(
+        port=api.port, wanted=api.wanted_port
+    )
+
+
+def goal(stop: "StopSpec") -> str:
+    """When a run ends."""
+    parts = []
+    if stop.epochs is not None:
+        epochs = ngettext("after {count} epoch", "after {count} epochs", stop.epochs)
+        parts.append(epochs.format(count=units.count(stop.epochs)))
+    if stop.minutes is not None:
+        parts.append(_("after {time}").format(time=units.duration(stop.minutes * 60)))
+    return _(" or ").join(parts) or _("when you stop it")
+
+
+def model_of(spec: "ModelSpec") -> str:
+    """A model's kind, and what is said about its size."""
+    fields = ", ".join(f"{name} {value}" for name, value in list(spec.fields.items())[:6])
+    kind = _MODEL_NAMES.get(spec.model_type, spec.model_type)
+    return f"{kind} ({fields})" if fields else kind
+
+
+def data_of(spec: "DataSpec") -> str:
+    """Where the training data comes from."""
+    match spec.source:
+        case "files":
+            count = len(spec.paths)
+            text = ngettext("{count} file of yours", "{count} files of yours", count)
+            return text.format(count=units.count(count))
+        case "https":
+            return _("Downloaded from {url}").format(url=spec.url)
+        case "hub":
+            return _("Hugging Face data set {name}").format(name=spec.name)
+        case _:
+            return _("Built in: {name}").format(name=spec.name)
 
 
 def addresses(multiaddrs: tuple[str, ...]) -> str:

@@ -25,7 +25,8 @@ async def start_app(tmp_path: Path) -> AsyncIterator[StartApp]:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(ROOT / "main.py"),
-            *("--headless", "--threads", "1", "--data-dir", str(folder), *arguments),
+            *("--headless", "--threads", "1", "--callback-port", "0"),
+            *("--data-dir", str(folder), *arguments),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,

@@ -8,15 +8,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QApplication, QMenu, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
-from windows import (
-    DEVICES,
-    TRAINING,
-    WATCHING,
-    Bench,
-    clipped,
-    in_tab_order,
-    name_of,
-)
+from windows import DEVICES, TRAINING, WATCHING, Bench, clipped, in_tab_order, name_of
 
 from app import i18n
 from app.paths import RESOURCES

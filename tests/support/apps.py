@@ -80,7 +80,19 @@ class App:
     async def _read_errors(self) -> None:
         assert self.process.stderr is not None
         while raw := await self.process.stderr.readline():
-            self.errors += raw.decode()
+            async with self._changed:
+                self.errors += raw.decode()
+                self._changed.notify_all()
+
+    async def said(self, text: str) -> None:
+        """Wait until it has said a text, and the rest of that line, on stderr."""
+
+        def found() -> bool:
+            return "\n" in self.errors.partition(text)[2] or self._reading.done()
+
+        async with self._changed:
+            await asyncio.wait_for(self._changed.wait_for(found), PATIENCE)
+        assert text in self.errors, self.errors
 
     async def wait_for(self, is_it: Callable[[Line], bool], *, after: int = 0) -> Line:
         """The first line from ``after`` on for which ``is_it`` holds."""

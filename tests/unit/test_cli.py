@@ -24,6 +24,7 @@ def test_without_arguments_nothing_is_overridden() -> None:
         (["a.cotrain"], Arguments(invite="a.cotrain")),
         (["cotrain://join?v=1&spec=a"], Arguments(invite="cotrain://join?v=1&spec=a")),
         (["--headless", "--train"], Arguments(headless=True, train=True)),
+        (["--headless", "--serve"], Arguments(headless=True, serve=True)),
         (["--data-dir", "/there"], Arguments(data_dir=Path("/there"))),
         (["verify", "a", "b"], Arguments(headless=True, verify=(Path("a"), Path("b")))),
     ],
@@ -47,6 +48,15 @@ OVERRIDES = [
     (["--no-publish-machine"], {"publish_machine": False}),
     (["--alias", "lab-01"], {"alias": "lab-01"}),
     (["--lab", "vision-lab"], {"lab": "vision-lab"}),
+    (["--no-callback"], {"callback": False}),
+    (["--callback-host", "0.0.0.0"], {"callback_host": "0.0.0.0"}),
+    (["--callback-port", "0"], {"callback_port": 0}),
+    (["--callback-allowed-hosts", "a,b"], {"callback_allowed_hosts": "a,b"}),
+    (["--callback-origins", "https://a"], {"callback_origins": "https://a"}),
+    (["--callback-certificate", "a.pem"], {"callback_certificate": "a.pem"}),
+    (["--callback-key", "a.pem"], {"callback_key": "a.pem"}),
+    (["--consent", "always"], {"consent": "always"}),
+    (["--consent-backends", "::1"], {"consent_backends": "::1"}),
 ]
 
 

@@ -29,6 +29,15 @@ ENVIRONMENT = [
     ("publish_machine", "COTRAIN_PUBLISH_MACHINE", "false", False),
     ("alias", "COTRAIN_ALIAS", "lab-01", "lab-01"),
     ("lab", "COTRAIN_LAB", "vision-lab", "vision-lab"),
+    ("callback", "COTRAIN_CALLBACK", "false", False),
+    ("callback_host", "COTRAIN_CALLBACK_HOST", "0.0.0.0", "0.0.0.0"),
+    ("callback_port", "PORT", "9003", 9003),
+    ("callback_allowed_hosts", "COTRAIN_CALLBACK_ALLOWED_HOSTS", "A.b, c", ("a.b", "c")),
+    ("callback_origins", "COTRAIN_CALLBACK_ORIGINS", "https://A.b:1", ("https://a.b:1",)),
+    ("callback_certificate", "COTRAIN_CALLBACK_CERTIFICATE", "/c.pem", "/c.pem"),
+    ("callback_key", "COTRAIN_CALLBACK_KEY", "/k.pem", "/k.pem"),
+    ("consent", "COTRAIN_CONSENT", "always", "always"),
+    ("consent_backends", "COTRAIN_CONSENT_BACKENDS", "10.0.0.0/8", ("10.0.0.0/8",)),
 ]
 
 
@@ -108,6 +117,15 @@ def test_sources_are_joined_field_by_field(file: Path, monkeypatch: pytest.Monke
         ("initial_peers", 3),
         ("report_interval", 9),
         ("debug", "perhaps"),
+        ("callback_host", "localhost"),
+        ("callback_port", 65536),
+        ("callback_allowed_hosts", "a:80"),
+        ("callback_allowed_hosts", "*"),
+        ("callback_origins", "*"),
+        ("callback_origins", "a.example"),
+        ("callback_origins", "https://a.example/path"),
+        ("consent", "perhaps"),
+        ("consent_backends", "everybody"),
         ("no_such_setting", 1),
     ],
 )

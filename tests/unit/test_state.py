@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import protocol, state
+from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import EndReason, TrainerPhase
 from app.state import (
     ContributorState,
@@ -86,6 +87,8 @@ PREPARING = follow(TrainingRequested(device="cuda:0"), start=WATCHING)
 TRAINING = follow(says(TrainerPhase.TRAINING), start=PREPARING)
 FAILED = follow(TrainerGone(problem=PROBLEM, restart_at=9.0), start=TRAINING)
 
+LOCAL_API = LocalApi(url="http://127.0.0.1:8001", port=8001, wanted_port=8000)
+
 # At least one sample of every event; those of which two differ in effect, twice.
 EVENTS: tuple[Event, ...] = (
     JoinBegan(swarm=SWARM),
@@ -103,6 +106,7 @@ EVENTS: tuple[Event, ...] = (
     TrainerGone(problem=PROBLEM),
     TrainerGone(problem=PROBLEM, restart_at=9.0),
     RestartCancelled(),
+    LocalApiChanged(local_api=LOCAL_API),
     ProblemRaised(problem=PROBLEM),
     ProblemDismissed(),
     protocol.Hello(version=1, pid=1),
@@ -165,15 +169,23 @@ def test_joining_again_leaves_training_as_it_is(before: ContributorState) -> Non
     assert after(before, again) == replace(before, addresses=again.addresses)
 
 
-def test_leaving_forgets_all_but_the_devices() -> None:
+def test_network_without_a_run_is_watched_too() -> None:
+    now = follow(JoinBegan(swarm=None), JOINED)
+    assert (now.phase, now.swarm, now.peer_id) == (Phase.WATCHING, None, "Qm")
+
+
+def test_leaving_forgets_all_but_the_devices_and_the_local_api() -> None:
     now = follow(
+        LocalApiChanged(local_api=LOCAL_API),
         protocol.Devices(devices=DEVICES, torch_version="2"),
         DeviceChosen(device="cpu"),
         RunObserved(run=Run(epoch=1)),
         Left(),
         start=WATCHING,
     )
-    assert now == ContributorState(devices=DEVICES, devices_known=True, device="cpu")
+    assert now == ContributorState(
+        devices=DEVICES, devices_known=True, device="cpu", local_api=LOCAL_API
+    )
 
 
 def test_no_devices_are_not_the_same_as_unknown_devices() -> None:

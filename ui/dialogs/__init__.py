@@ -1,1 +1,1 @@
-"""Dialogs: into a swarm, and others into ours."""
+"""Dialogs: into a swarm, others into ours, and what programs may do here."""

@@ -7,6 +7,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QButtonGroup, QSizePolicy, QVBoxLayout, QWidget
 
 from app.i18n import _
+from app.local_api import LocalApi
 from ui import texts
 from ui.icons import ThemedIcon
 from ui.theme import Theme
@@ -24,7 +25,8 @@ class Page:
 
 
 class Sidebar(QWidget):
-    """``chosen`` carries the index of the page that the user took."""
+    """``chosen`` carries the index of the page that the user took. At its foot: where the local
+    API is, while it is served."""
 
     chosen = Signal(int)
 
@@ -46,6 +48,9 @@ class Sidebar(QWidget):
         for index, page in enumerate(pages):
             self._add(index, page, theme)
         column.addStretch()
+        self.local_api = button(kind="foot")
+        self.local_api.hide()
+        column.addWidget(self.local_api)
         self._group.idClicked.connect(self.chosen)
 
     def _add(self, index: int, page: Page, theme: Theme) -> None:
@@ -58,6 +63,13 @@ class Sidebar(QWidget):
         layout = self.layout()
         assert layout is not None
         layout.addWidget(one)
+
+    def show_local_api(self, api: LocalApi | None) -> None:
+        """Say where the local API is."""
+        self.local_api.setVisible(api is not None)
+        if api is not None:
+            self.local_api.setText(texts.local_api(api))
+            self.local_api.setToolTip(_("How programs reach this app: {url}").format(url=api.url))
 
     def mark(self, index: int) -> None:
         """Show which page is open."""

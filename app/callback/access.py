@@ -1,0 +1,270 @@
+"""Who may call: everything that is decided before a request reaches a route.
+
+Any page in the volunteer's browser can send requests to 127.0.0.1, and a name that resolves to
+it makes them look like the page's own. So the name that was called and the page that calls are
+checked first, and whatever could change something needs a token, which no page can guess.
+"""
+
+import asyncio
+import ipaddress
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.callback.limits import Limit
+from app.callback.tokens import Role, Tokens
+from app.logs import AuditLog
+from app.settings import Settings
+
+MAX_BODY_BYTES = 256 * 1024
+"""A spec has 64 KiB at most."""
+
+READS_PER_SECOND = 100
+CHANGES_PER_SECOND = 5
+"""Of each caller, on average. More than anybody needs who means well, and no more than the
+trainer can spare of the processor: a read takes some 0.6 ms of it."""
+
+PATIENCE_SECONDS = 1.0
+"""How long a read that comes too soon is held back before it is answered."""
+
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing. Who may call is decided by the method, never by the path."""
+
+OPEN_PATHS = frozenset({"/health"})
+"""Says nothing but that we are here, so that whoever watches over services needs no token."""
+
+_ROLE = "cotrain.role"
+_NAMES_OF_LOOPBACK = frozenset({"localhost", "localhost."})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why a request goes no further."""
+
+    status: int
+    detail: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def send(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with it; what comes of the body is dropped unread."""
+        response = JSONResponse({"detail": self.detail}, self.status, self.headers)
+        await response(scope, receive, send)
+
+
+def is_loopback(host: str) -> bool:
+    """An address, or a name, of this machine alone."""
+    if host.lower() in _NAMES_OF_LOOPBACK:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def caller_of(scope: Scope) -> str:
+    """The address at the other end of the socket; no header can change it."""
+    return str(scope["client"][0]) if scope.get("client") else "127.0.0.1"
+
+
+class Audited:
+    """Writes down each call that changes something, or would, and what became of it.
+
+    Beyond some refused ones a second, only their number is kept: nobody shall be able to push
+    the other lines out of the file.
+    """
+
+    def __init__(self, app: ASGIApp, *, audit: AuditLog) -> None:
+        self._app = app
+        self._audit = audit
+        self._refusals = Limit(rate=5, burst=50)
+        self._unwritten = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and note how it went."""
+        if scope["type"] != "http" or scope["method"] in READS:
+            await self._app(scope, receive, send)
+            return
+        status = 500  # unless somebody answers
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            self._write(scope, status)
+
+    def _write(self, scope: Scope, status: int) -> None:
+        if status >= 400 and self._refusals.take("anybody") > 0:
+            self._unwritten += 1
+            return
+        headers = Headers(scope=scope)
+        self._audit.write(
+            f"{scope['method']} {scope['path'][:200]}",
+            caller=caller_of(scope),
+            role=scope.get(_ROLE, Role.ANYBODY).value,
+            host=headers.get("host", "")[:200],
+            origin=headers.get("origin", "")[:200],
+            status=status,
+            outcome="allowed" if status < 400 else "refused",
+            unwritten_before=self._unwritten,
+        )
+        self._unwritten = 0
+
+
+class Gate:
+    """Turns away whom we don't want to hear, whatever they ask for."""
+
+    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
+        self._app = app
+        self._wide = not is_loopback(settings.callback_host)
+        self._hosts = {*settings.callback_allowed_hosts}
+        self._origins = {*settings.callback_origins}
+        self._reads = Limit(
+            rate=READS_PER_SECOND, burst=2 * READS_PER_SECOND, patience=PATIENCE_SECONDS
+        )
+        self._changes = Limit(rate=CHANGES_PER_SECOND, burst=10 * CHANGES_PER_SECOND)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, perhaps a little later, or refuse it."""
+        refusal = self._refusal(scope) or await self._too_often(scope)
+        if refusal is not None:
+            await refusal.send(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Refusal | None:
+        headers = Headers(scope=scope)
+        checks: tuple[Callable[[Scope, Headers], Refusal | None], ...] = (
+            self._wrong_host,
+            self._foreign_page,
+            _too_large,
+        )
+        return next((refusal for check in checks if (refusal := check(scope, headers))), None)
+
+    def _wrong_host(self, _scope: Scope, headers: Headers) -> Refusal | None:
+        hosts = headers.getlist("host")
+        name = _host_name(hosts[0]) if len(hosts) == 1 else None
+        if name is not None and (is_loopback(name) or name in self._hosts or self._is_ours(name)):
+            return None
+        return Refusal(
+            status=421,
+            detail="This host name is not allowed. Call 127.0.0.1, or add the name to"
+            " callback_allowed_hosts.",
+        )
+
+    def _is_ours(self, name: str) -> bool:
+        """An address can't be rebound: where it is called, its own pages at most could."""
+        if not self._wide:
+            return False
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+    def _foreign_page(self, scope: Scope, headers: Headers) -> Refusal | None:
+        origin = headers.get("origin")
+        own = f"{scope['scheme']}://{headers['host']}".lower()
+        if origin is not None:
+            foreign = origin.lower() not in {*self._origins, own}
+        else:
+            foreign = headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}
+        if not foreign:
+            return None
+        return Refusal(
+            status=403, detail="This origin is not allowed. Add it to callback_origins if it is."
+        )
+
+    async def _too_often(self, scope: Scope) -> Refusal | None:
+        limit = self._reads if scope["method"] in READS else self._changes
+        wait = limit.take(caller_of(scope))
+        if wait > 0:  # a refusal is held back as well: who repeats at once must not cost more
+            await asyncio.sleep(min(wait, PATIENCE_SECONDS))
+        if wait <= limit.patience:
+            return None
+        return Refusal(
+            status=429,
+            detail="Too many requests.",
+            headers={"Retry-After": str(math.ceil(wait))},
+        )
+
+
+class Guard:
+    """Lets only those read and change who may."""
+
+    def __init__(self, app: ASGIApp, *, settings: Settings, tokens: Tokens) -> None:
+        self._app = app
+        self._tokens = tokens
+        self._reads_are_open = is_loopback(settings.callback_host)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        if refusal is not None:
+            await refusal.send(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Refusal | None:
+        headers = Headers(scope=scope)
+        role = self._role_of(headers)
+        if role is None:
+            return _unknown("This token is not, or no longer, valid.")
+        scope[_ROLE] = role
+        changes = scope["method"] not in READS
+        open_to_all = self._reads_are_open or scope["path"] in OPEN_PATHS
+        if role is Role.ANYBODY and (changes or not open_to_all):
+            return _unknown("A token is needed: send it as 'Authorization: Bearer …'.")
+        if role is Role.VIEWER and changes:
+            return Refusal(status=403, detail="A viewer may only read; use the operator's token.")
+        return _not_json(headers) if changes else None
+
+    def _role_of(self, headers: Headers) -> Role | None:
+        given = headers.getlist("authorization")
+        if not given:
+            return Role.ANYBODY
+        kind, _, token = given[0].partition(" ")
+        if len(given) > 1 or kind.lower() != "bearer":
+            return None
+        return self._tokens.role_of(token.strip())
+
+
+def _unknown(detail: str) -> Refusal:
+    return Refusal(status=401, detail=detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _host_name(header: str) -> str | None:
+    """The name in a ``Host`` header, without port and brackets; None when it is none."""
+    try:
+        parts = urlsplit(f"//{header}")
+        _ = parts.port  # raises when it is no number
+    except ValueError:
+        return None
+    return parts.hostname if parts.netloc == header and "@" not in header else None
+
+
+def _too_large(_scope: Scope, headers: Headers) -> Refusal | None:
+    """A body that says its size; others are counted while they are read."""
+    said = headers.get("content-length", "0")
+    if said.isascii() and said.isdigit() and int(said[:20]) <= MAX_BODY_BYTES:
+        return None
+    return Refusal(status=413, detail=f"The body is larger than {MAX_BODY_BYTES} bytes.")
+
+
+def _not_json(headers: Headers) -> Refusal | None:
+    """A form or plain text is what a page can send without asking first. Without a body it is
+    no matter: axios calls nothing a form."""
+    empty = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json" or empty:
+        return None
+    return Refusal(status=415, detail="The body must be application/json.")

@@ -1,0 +1,175 @@
+"""The ASGI application: routes, errors in the contract's form, and who may call around them."""
+
+import asyncio
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse
+
+from app import __version__
+from app.callback.access import MAX_BODY_BYTES, Audited, Gate, Guard
+from app.callback.docs import page_of
+from app.callback.events import Events
+from app.callback.host import Host, Sources
+from app.callback.metrics import registry_of
+from app.callback.node import Node
+from app.callback.routes import Parts, router_of
+from app.callback.tokens import Tokens
+from app.errors import (
+    BusyError,
+    ConnectError,
+    ConsentError,
+    SpecError,
+    UserFacingError,
+)
+from app.logs import AuditLog
+from app.settings import Settings
+from app.tasks import Tasks
+
+DESCRIPTION = (
+    "What programs on this machine may ask of CoTrain Contributor. Calls that change something"
+    " need the operator's token. Each change of the state is also sent as server-sent events:"
+    " GET /api/v1/hivemind/events."
+)
+
+_STATUSES: tuple[tuple[type[UserFacingError], int], ...] = (
+    (SpecError, 422),
+    (BusyError, 409),
+    (ConsentError, 409),
+    (ConnectError, 502),
+)
+
+
+def build(
+    host: Host,
+    *,
+    tasks: Tasks,
+    tokens: Tokens,
+    audit: AuditLog,
+    sources: Sources,
+    closing: asyncio.Event,
+) -> FastAPI:
+    """Everything between a connection and the session."""
+    node = Node(host, tasks=tasks, closing=closing)
+    parts = Parts(
+        node=node,
+        tasks=tasks,
+        events=Events(host, node=node, tasks=tasks, closing=closing),
+        registry=registry_of(host, tasks),
+        sources=sources,
+    )
+    api = FastAPI(
+        title="CoTrain Contributor",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        middleware=_middleware(host.settings, tokens=tokens, audit=audit),
+    )
+    api.include_router(router_of(parts))
+    _say_errors(api)
+    _describe(api)
+    return api
+
+
+def _middleware(settings: Settings, *, tokens: Tokens, audit: AuditLog) -> list[Middleware]:
+    """From the outside in."""
+    return [
+        Middleware(Audited, audit=audit),
+        Middleware(Gate, settings=settings),
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.callback_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("Authorization", "Content-Type"),
+            allow_private_network=True,
+        ),
+        Middleware(Guard, settings=settings, tokens=tokens),
+        Middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES),
+    ]
+
+
+# --- errors
+
+
+def _say_errors(api: FastAPI) -> None:
+    api.add_exception_handler(HTTPException, _on_http_error)
+    api.add_exception_handler(RequestValidationError, _on_wrong_body)
+    api.add_exception_handler(UserFacingError, _on_user_error)
+    api.add_exception_handler(Exception, _on_defect)
+
+
+def _failure(status: int, detail: str, errors: list[dict[str, str]] | None = None) -> JSONResponse:
+    return JSONResponse({"detail": detail} | ({"errors": errors} if errors else {}), status)
+
+
+async def _on_http_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+
+
+async def _on_wrong_body(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    if any(each["type"] == "json_invalid" for each in found):
+        return _failure(400, "The body is no valid JSON.")
+    errors = [
+        {"field": _field(each["loc"]), "message": each["msg"].removeprefix("Value error, ")}
+        for each in found
+    ]
+    detail = "; ".join(f"{each['field']}: {each['message']}" for each in errors[:5])
+    return _failure(422, detail, errors)
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location[1:]) or str(location[0])
+
+
+async def _on_user_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, UserFacingError)
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    if isinstance(error, ConnectError) and error.field:  # what was asked for makes no sense
+        status = 422
+    named = {"field": error.field, "message": error.message, "remedy": error.remedy}
+    return _failure(status, error.text, [named] if status == 422 else None)
+
+
+async def _on_defect(_request: Request, _error: Exception) -> JSONResponse:
+    return _failure(500, "Something went wrong in the app; its log says more.")  # uvicorn logs it
+
+
+# --- the description
+
+
+def _describe(api: FastAPI) -> None:
+    """``/openapi.json`` says which calls need a token; ``/docs`` shows it all."""
+    made = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        if api.openapi_schema is None:
+            _add_security(made())
+        assert api.openapi_schema is not None
+        return api.openapi_schema
+
+    api.openapi = openapi  # type: ignore[method-assign]
+
+    @api.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+        return HTMLResponse(page_of(openapi()), headers=headers)
+
+
+def _add_security(schema: dict[str, Any]) -> None:
+    schemes = schema.setdefault("components", {}).setdefault("securitySchemes", {})
+    schemes["operator"] = {"type": "http", "scheme": "bearer"}
+    for path in schema["paths"].values():
+        for method, operation in path.items():
+            if method == "post":
+                operation["security"] = [{"operator": []}]

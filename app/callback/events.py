@@ -1,0 +1,112 @@
+"""The state as server-sent events, for who doesn't want to poll."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from fastapi.sse import ServerSentEvent
+
+from app.callback.host import Host
+from app.callback.node import Node
+from app.callback.schemas import record_of
+from app.errors import BusyError
+from app.task import Task
+from app.tasks import Tasks
+
+INTERVAL_SECONDS = 0.5
+"""States change faster than anybody reads them."""
+
+MOST_STREAMS = 16
+
+
+class Events:
+    """Open streams. Each begins with how things are; ``id`` counts from 1, so that a gap shows."""
+
+    def __init__(self, host: Host, *, node: Node, tasks: Tasks, closing: asyncio.Event) -> None:
+        self._host = host
+        self._node = node
+        self._tasks = tasks
+        self._closing = closing
+        self._open = 0
+
+    def admit(self) -> None:
+        """Raises `BusyError` when there are too many streams already."""
+        if self._open >= MOST_STREAMS:
+            raise BusyError(f"there are {MOST_STREAMS} streams already.")
+
+    async def stream(self) -> AsyncIterator[ServerSentEvent]:
+        """A ``status`` after each change of the state, and a ``task`` after each of a task."""
+        numbers = itertools.count(1)
+        with self._changes() as changes:
+            changes.status.set()
+            while not self._closing.is_set():
+                for name, data in self._take(changes):
+                    yield ServerSentEvent(data=data, event=name, id=str(next(numbers)))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), INTERVAL_SECONDS)
+                await changes.any.wait()
+
+    def _take(self, changes: "_Changes") -> Iterator[tuple[str, dict[str, Any]]]:
+        changes.any.clear()
+        if changes.status.is_set():
+            changes.status.clear()
+            yield "status", self.figures()
+        tasks, changes.tasks = changes.tasks, {}
+        for task in tasks.values():
+            yield "task", {**record_of(task), "logs": task.logs[-1:]}
+
+    def figures(self) -> dict[str, Any]:
+        """The node's status, and how training does."""
+        state = self._host.state
+        own, run = state.training, state.run
+        return {
+            **self._node.status(),
+            "phase": state.phase.value,
+            "run_id": state.swarm.run_id if state.swarm else None,
+            "epoch": own.epoch if own and own.step else (run.epoch if run else None),
+            "step": own.step if own else None,
+            "loss": own.loss if own else None,
+            "samples_per_second": own.samples_per_second if own else None,
+            "tokens_per_second": own.tokens_per_second if own else None,
+            "trainers": run.trainers if run else None,
+        }
+
+    @contextlib.contextmanager
+    def _changes(self) -> Iterator["_Changes"]:
+        changes = _Changes()
+        unsubscribe = (
+            self._host.subscribe(lambda _state: changes.note_status()),
+            self._tasks.subscribe(changes.note_task),
+        )
+        ending = asyncio.create_task(self._wake_at_the_end(changes))
+        self._open += 1
+        try:
+            yield changes
+        finally:
+            self._open -= 1
+            ending.cancel()
+            for each in unsubscribe:
+                each()
+
+    async def _wake_at_the_end(self, changes: "_Changes") -> None:
+        await self._closing.wait()
+        changes.any.set()
+
+
+class _Changes:
+    """What has changed since a stream last looked."""
+
+    def __init__(self) -> None:
+        self.any = asyncio.Event()
+        self.status = asyncio.Event()
+        self.tasks: dict[str, Task] = {}
+
+    def note_status(self) -> None:
+        self.status.set()
+        self.any.set()
+
+    def note_task(self, task: Task) -> None:
+        self.tasks[task.id] = task
+        self.any.set()

@@ -1,0 +1,44 @@
+"""What the API needs of the app around it, as narrow as it gets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from app.membership import Membership
+from app.paths import Folders
+from app.recents import Recents
+from app.state import Event
+from app.tasks import Contributor
+
+
+class Host(Contributor, Protocol):
+    """The session."""
+
+    folders: Folders
+    membership: Membership
+    recents: Recents
+
+    def dispatch(self, event: Event) -> None:
+        """Let an event change the state."""
+
+
+class ContributionSource(Protocol):
+    """The ledger."""
+
+    async def contributions(self, *, limit: int) -> Sequence[Mapping[str, Any]]:
+        """The newest contributions, newest first, as JSON objects."""
+
+
+class MachineSource(Protocol):
+    """The machines' records in the DHT."""
+
+    async def machines(self) -> Sequence[Mapping[str, Any]]:
+        """The machines of the swarm that we are in, as JSON objects."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """What is shown beyond the contract; the route of one that is None doesn't exist."""
+
+    contributions: ContributionSource | None = None
+    machines: MachineSource | None = None

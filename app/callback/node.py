@@ -1,0 +1,141 @@
+"""The peer of this machine in the contract's words: start, stop, connect, how it is."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from app.callback.host import Host
+from app.errors import BusyError
+from app.i18n import _
+from app.state import ContributorState, Phase
+from app.tasks import Tasks
+
+if TYPE_CHECKING:
+    from app.spec import SwarmSpec
+
+
+class Node:
+    """What callers may have our peer do. closing: set when the app ends."""
+
+    def __init__(self, host: Host, *, tasks: Tasks, closing: asyncio.Event) -> None:
+        self._host = host
+        self._tasks = tasks
+        self._closing = closing
+        self._one_at_a_time = asyncio.Lock()
+
+    async def start(self) -> str:
+        """Enter the last swarm, or, when there was none, the network that the settings' initial
+        peers are in; returns what happened. Raises `JoinError`."""
+        async with self._one_at_a_time:
+            await self._until_joined_or_not()
+            if self._host.membership.joined:
+                return "Hivemind node is already running"
+            if not await self._unless_closing(self._join_last()):
+                raise BusyError(_("the swarm was left before it was entered."))
+            return "Hivemind node started"
+
+    async def _join_last(self) -> bool:
+        return await self._host.join(await self._last())
+
+    async def _last(self) -> "SwarmSpec | None":
+        """The newest swarm that isn't of this machine alone, else the one that we were in during
+        this run of the app."""
+        recents = await self._host.recents.load()
+        shared = (recent.spec for recent in recents if not recent.spec.local)
+        return next(shared, self._host.membership.last_spec)
+
+    async def _until_joined_or_not(self) -> None:
+        """Somebody else may be about to join."""
+        settled = asyncio.Event()
+
+        def look(state: ContributorState) -> None:
+            if state.phase is not Phase.JOINING:
+                settled.set()
+
+        unsubscribe = self._host.subscribe(look)
+        try:
+            look(self._host.state)
+            await self._unless_closing(settled.wait())
+        finally:
+            unsubscribe()
+
+    async def _unless_closing(self, work: Any) -> Any:
+        """The result of a coroutine; `BusyError` when the app ends first."""
+        working = asyncio.ensure_future(work)
+        closing = asyncio.create_task(self._closing.wait())
+        try:
+            await asyncio.wait({working, closing}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise BusyError(_("the app is closing."))
+            return working.result()
+        finally:
+            for each in (working, closing):
+                each.cancel()
+            await asyncio.gather(working, closing, return_exceptions=True)
+
+    async def stop(self) -> str:
+        """End the task and the training, and leave the swarm; returns what happened."""
+        await self._tasks.stop()
+        if self._host.state.phase is Phase.DISCONNECTED:
+            return "Hivemind node is not running"
+        await self._host.leave()
+        return "Hivemind node stopped"
+
+    async def connect(self, peer_id: str, *, address: str, port: int) -> str:
+        """Connect to one more peer; returns its multiaddr. Raises `ConnectError`."""
+        return await self._host.membership.connect(peer_id, host=address, port=port)
+
+    # --- how it is
+
+    def identity(self) -> dict[str, Any]:
+        """Where others reach the app's peer, and the trainer's."""
+        state = self._host.state
+        return {
+            "dht_address": state.addresses[0] if state.addresses else "",
+            "server_address": self._server_address(state),
+            "peer_id": state.peer_id,
+        }
+
+    def _server_address(self, state: ContributorState) -> str:
+        """The trainer's, or, while there is none, where it will listen."""
+        if state.training is not None and state.training.addresses:
+            return state.training.addresses[0]
+        spec = self._host.membership.spec
+        local = spec is not None and spec.local
+        port = 0 if local else self._host.settings.server_port
+        return f"/ip4/{'127.0.0.1' if local else '0.0.0.0'}/tcp/{port}"
+
+    def status(self) -> dict[str, Any]:
+        """Whether it runs, and with how many others."""
+        state = self._host.state
+        found = {
+            "status": status_of(state),
+            "peer_id": state.peer_id,
+            "connected_peers": len(state.peers),
+            "dht_size": len(state.peers) + 1,
+        }
+        if found["status"] == "error" and state.problem is not None:
+            problem = state.problem
+            text = f"{problem.field}: {problem.message}" if problem.field else problem.message
+            found["error"] = f"{text} {problem.remedy}".rstrip()
+        return found
+
+    def peers(self) -> list[dict[str, Any]]:
+        """Who we are connected to, and when that was last seen to be so."""
+        return [
+            {
+                "peer_id": peer.peer_id,
+                "address": peer.address,
+                "last_seen": datetime.fromtimestamp(peer.last_seen, UTC),
+            }
+            for peer in self._host.state.peers
+        ]
+
+
+def status_of(state: ContributorState) -> str:
+    """``running``, ``stopped`` or ``error``."""
+    if state.phase is Phase.FAILED:
+        return "error"
+    if state.phase in (Phase.DISCONNECTED, Phase.JOINING):
+        return "stopped" if state.problem is None else "error"
+    return "running"

@@ -1,0 +1,199 @@
+"""The routes: each says in a line what the app does."""
+
+from collections.abc import AsyncIterable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from app.callback.access import caller_of
+from app.callback.events import Events
+from app.callback.host import ContributionSource, MachineSource, Sources
+from app.callback.node import Node
+from app.callback.schemas import (
+    Accepted,
+    ConnectBody,
+    Connected,
+    Failure,
+    Health,
+    Items,
+    Peers,
+    Started,
+    StatusReply,
+    Stopped,
+    TaskReply,
+    TrainBody,
+    record_of,
+)
+from app.orders import Order
+from app.tasks import Tasks
+
+PREFIX = "/api/v1/hivemind"
+
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"model": Failure, "description": "No token, or a wrong one"},
+    403: {"model": Failure, "description": "Not allowed to this role or origin"},
+    413: {"model": Failure, "description": "The body is too large"},
+    415: {"model": Failure, "description": "The body is not JSON"},
+    421: {"model": Failure, "description": "Not a name of ours"},
+    429: {"model": Failure, "description": "Too often"},
+    500: {"model": Failure, "description": "It failed, and why"},
+}
+
+
+def _answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    words = {
+        400: "The body is no JSON",
+        404: "There is none",
+        409: "Not now, and why not",
+        422: "A field is wrong, and why",
+        502: "The other peer can't be reached, and why",
+    }
+    own: dict[int | str, dict[str, Any]] = {
+        status: {"model": Failure, "description": words[status]} for status in statuses
+    }
+    return {**_REFUSALS, **own}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the routes act on."""
+
+    node: Node
+    tasks: Tasks
+    events: Events
+    registry: CollectorRegistry
+    sources: Sources
+
+
+def router_of(parts: Parts) -> APIRouter:
+    """All routes."""
+    router = APIRouter()
+    _add_health(router, parts)
+    _add_node(router, parts)
+    _add_tasks(router, parts)
+    _add_events(router, parts)
+    if parts.sources.contributions is not None:
+        _add_contributions(router, parts.sources.contributions)
+    if parts.sources.machines is not None:
+        _add_machines(router, parts.sources.machines)
+    return router
+
+
+def _add_health(router: APIRouter, parts: Parts) -> None:
+    @router.get("/health", responses=_answers())
+    async def health() -> Health:
+        """Whether the app is there."""
+        return Health()
+
+    @router.get(
+        "/metrics",
+        responses={**_REFUSALS, 200: {"content": {CONTENT_TYPE_LATEST: {}}}},
+        response_class=Response,
+    )
+    async def metrics() -> Response:
+        """The state's figures, as Prometheus reads them."""
+        return Response(generate_latest(parts.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_node(router: APIRouter, parts: Parts) -> None:
+    node = parts.node
+
+    @router.post(f"{PREFIX}/start", response_model=Started, responses=_answers(409))
+    async def start() -> dict[str, Any]:
+        """Enter the swarm that this machine was in last, or the network of its initial peers."""
+        return {"message": await node.start(), "data": node.identity()}
+
+    @router.post(f"{PREFIX}/stop", response_model=Stopped, responses=_answers())
+    async def stop() -> dict[str, Any]:
+        """Stop training, and leave the swarm."""
+        return {"message": await node.stop()}
+
+    @router.get(
+        f"{PREFIX}/status",
+        response_model=StatusReply,
+        response_model_exclude_none=True,
+        responses=_answers(),
+    )
+    async def status() -> dict[str, Any]:
+        """How the node is."""
+        return {"data": node.status()}
+
+    @router.get(f"{PREFIX}/peers", response_model=Peers, responses=_answers())
+    async def peers() -> dict[str, Any]:
+        """Who the node is connected to."""
+        return {"data": node.peers()}
+
+    @router.post(
+        f"{PREFIX}/peers/connect",
+        response_model=Connected,
+        responses=_answers(400, 409, 422, 502),
+    )
+    async def connect(body: ConnectBody) -> dict[str, Any]:
+        """Connect the node to one more peer."""
+        address = await node.connect(body.peer_id, address=body.address, port=body.port)
+        return {"data": {"peer_id": body.peer_id, "address": address}}
+
+
+def _add_tasks(router: APIRouter, parts: Parts) -> None:
+    @router.post(f"{PREFIX}/train", response_model=Accepted, responses=_answers(400, 409, 422))
+    async def train(body: TrainBody, request: Request) -> dict[str, Any]:
+        """Submit a task; it trains once the volunteer agrees."""
+        order = Order(
+            model_config=body.model,
+            training_params=body.training_params,
+            dataset_info=body.dataset_info,
+            user_id=body.user_id,
+            task_id=body.task_id,
+            caller=caller_of(request.scope),
+            extra=body.extra(),
+        )
+        return {"task_id": parts.tasks.submit(order).id}
+
+    @router.get(
+        f"{PREFIX}/training/{{task_id}}",
+        response_model=TaskReply,
+        response_model_exclude_unset=True,
+        responses=_answers(404),
+    )
+    async def training(task_id: str) -> dict[str, Any]:
+        """How far a task is."""
+        task = parts.tasks.find(task_id)
+        if task is None:
+            raise HTTPException(404, "Task not found")
+        return {"status": "success", "data": record_of(task)}
+
+
+def _add_events(router: APIRouter, parts: Parts) -> None:
+    def admitted() -> None:
+        parts.events.admit()
+
+    # Not in the schema: it has no end, and what tries out a schema would wait for it.
+    @router.get(
+        f"{PREFIX}/events",
+        response_class=EventSourceResponse,
+        dependencies=[Depends(admitted)],
+        include_in_schema=False,
+    )
+    async def events() -> AsyncIterable[ServerSentEvent]:
+        """Each change, as it happens."""
+        async for event in parts.events.stream():
+            yield event
+
+
+def _add_contributions(router: APIRouter, source: ContributionSource) -> None:
+    @router.get(f"{PREFIX}/contributions", response_model=Items, responses=_answers(422))
+    async def contributions(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> dict[str, Any]:
+        """What this machine has given, newest first."""
+        return {"data": await source.contributions(limit=limit)}
+
+
+def _add_machines(router: APIRouter, source: MachineSource) -> None:
+    @router.get(f"{PREFIX}/machines", response_model=Items, responses=_answers())
+    async def machines() -> dict[str, Any]:
+        """The machines of the swarm."""
+        return {"data": await source.machines()}

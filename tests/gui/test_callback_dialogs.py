@@ -1,0 +1,202 @@
+"""The question about a task, and how programs reach us."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QLabel, QPushButton
+from pytestqt.qtbot import QtBot
+from qasync import QEventLoop
+from sessions import train_body
+from windows import TRAINING, Bench, clipped, name_of
+
+from app import i18n
+from app.callback.tokens import Role, Tokens
+from app.local_api import LocalApi, LocalApiChanged
+from app.orders import Order, interpret
+from app.paths import RESOURCES
+from app.task import Task
+from app.tasks import Consent
+from ui.dialogs.consent import Question, Volunteer
+from ui.dialogs.local_api import MASK, LocalApiDialog
+
+pytestmark = pytest.mark.gui
+
+FILES = {"source": "files", "paths": ["/home/me/diary.txt"]}
+
+
+def made_task(caller: str = "10.0.0.7", **parts: Any) -> Task:
+    order = Order(caller=caller, **train_body(**parts))
+    return Task(id="1", order=order, meaning=interpret(order), changed=lambda _task: None)
+
+
+def shown_text(question: Question) -> str:
+
+    from ui.widgets.labels import ElidedLabel
+
+    return "\n".join(
+        label.full if isinstance(label, ElidedLabel) else label.text()
+        for label in question.findChildren(QLabel)
+    )
+
+
+# --- the question --------------------------------------------------------------------------------
+
+
+def test_question_says_what_it_would_do_and_who_asks(bench: Bench, qtbot: QtBot) -> None:
+    bench.dispatch(*TRAINING)
+    question = Question(bench.window, made_task(), bench.session.state)
+    qtbot.addWidget(question)
+    text = shown_text(question)
+    for word in (
+        "10.0.0.7",
+        "alice",
+        "42",
+        "GPT-2",
+        "n_layer 1",
+        "Built in: python-docs",
+        "256 samples of 64 tokens",
+        "RTX 4070, 12",
+        "after 4 epochs",
+        "You leave the swarm Python's documentation",
+    ):
+        assert word in text
+    assert question.refuse.isDefault()
+
+
+def test_question_about_files_names_them_and_cannot_be_answered_for_ever(
+    bench: Bench, qtbot: QtBot
+) -> None:
+    question = Question(bench.window, made_task(dataset_info=FILES), bench.session.state)
+    qtbot.addWidget(question)
+    question.show()
+    assert "/home/me/diary.txt" in shown_text(question)
+    assert not question.always.isVisible()
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_answer_is_the_volunteers(
+    bench: Bench, loop: QEventLoop, qtbot: QtBot, agrees: bool
+) -> None:
+    consent = Consent(mode="ask", backends=())
+    asking = loop.create_task(Volunteer(bench.window, bench.session).agrees(made_task(), consent))
+    question = the_question(bench, qtbot)
+    qtbot.mouseClick(question.agree if agrees else question.refuse, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(asking.done)
+    assert asking.result() is agrees
+    assert consent.mode == "ask"
+
+
+def test_closing_the_question_refuses(bench: Bench, loop: QEventLoop, qtbot: QtBot) -> None:
+    consent = Consent(mode="ask", backends=())
+    asking = loop.create_task(Volunteer(bench.window, bench.session).agrees(made_task(), consent))
+    the_question(bench, qtbot).close()
+    qtbot.waitUntil(asking.done)
+    assert asking.result() is False
+
+
+def test_always_is_kept_for_this_caller_alone(bench: Bench, loop: QEventLoop, qtbot: QtBot) -> None:
+    consent = Consent(mode="ask", backends=("127.0.0.0/8",))
+    asking = loop.create_task(Volunteer(bench.window, bench.session).agrees(made_task(), consent))
+    question = the_question(bench, qtbot)
+    question.always.setChecked(True)
+    question.agree.click()
+    qtbot.waitUntil(asking.done)
+    assert (consent.mode, consent.backends) == ("always", ("10.0.0.7",))
+    saved = json.loads(bench.session.folders.settings_file.read_text())
+    assert saved == {"consent": "always", "consent_backends": ["10.0.0.7"]}
+
+
+def test_question_goes_away_when_it_is_moot(bench: Bench, loop: QEventLoop, qtbot: QtBot) -> None:
+    consent = Consent(mode="ask", backends=())
+    asking = loop.create_task(Volunteer(bench.window, bench.session).agrees(made_task(), consent))
+    the_question(bench, qtbot)
+    asking.cancel()
+    qtbot.waitUntil(lambda: not bench.window.findChildren(Question))
+
+
+def the_question(bench: Bench, qtbot: QtBot) -> Question:
+    qtbot.waitUntil(lambda: bool(bench.window.findChildren(Question)))
+    return bench.window.findChildren(Question)[0]
+
+
+# --- the local API -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dialog(bench: Bench, qtbot: QtBot, tmp_path: Path) -> LocalApiDialog:
+    api = LocalApi(url="http://127.0.0.1:8001", port=8001, wanted_port=8000)
+    bench.dispatch(LocalApiChanged(local_api=api))
+    made = LocalApiDialog(
+        bench.window,
+        bench.session,
+        tokens=Tokens(tmp_path / "tokens.json"),
+        consent=Consent(mode="ask", backends=("127.0.0.0/8",)),
+    )
+    qtbot.addWidget(made)
+    made.show()
+    return made
+
+
+def test_taken_port_is_said(bench: Bench, dialog: LocalApiDialog) -> None:
+    assert dialog.address.full == "http://127.0.0.1:8001"
+    assert any("8000 is taken" in each.text() for each in dialog.findChildren(QLabel))
+    assert bench.window.sidebar.local_api.text() == "Local API: port 8001\n(8000 is taken)"
+    dialog.copy_address.click()
+    assert QGuiApplication.clipboard().text() == "http://127.0.0.1:8001"
+
+
+def test_token_is_hidden_until_it_is_to_be_seen(dialog: LocalApiDialog, tmp_path: Path) -> None:
+    row = dialog.operator
+    token = Tokens(tmp_path / "tokens.json").of(Role.OPERATOR)
+    assert row.value.full == MASK
+    row.copy.click()
+    assert QGuiApplication.clipboard().text() == token
+    row.show_it.click()
+    assert row.value.full == token
+    row.show_it.click()
+    assert row.value.full == MASK
+
+
+def test_token_is_renewed(dialog: LocalApiDialog, tmp_path: Path) -> None:
+    before = Tokens(tmp_path / "tokens.json")
+    dialog.viewer.renew.click()
+    after = Tokens(tmp_path / "tokens.json")
+    assert before.of(Role.VIEWER) != after.of(Role.VIEWER)
+    assert before.of(Role.OPERATOR) == after.of(Role.OPERATOR)
+
+
+def test_choice_about_tasks_is_kept(bench: Bench, dialog: LocalApiDialog) -> None:
+    dialog.modes.activated.emit(dialog.modes.findData("never"))
+    assert json.loads(bench.session.folders.settings_file.read_text()) == {"consent": "never"}
+
+
+def test_dialog_without_an_api_says_so(bench: Bench, qtbot: QtBot) -> None:
+    made = LocalApiDialog(bench.window, bench.session, tokens=None, consent=None)
+    qtbot.addWidget(made)
+    assert [button.text() for button in made.findChildren(QPushButton)] == ["Close"]
+
+
+@pytest.mark.parametrize("language", ["en", "zh_CN"])
+def test_nothing_is_clipped_and_everything_has_a_name(
+    make_bench: Callable[[], Bench], qtbot: QtBot, tmp_path: Path, language: str
+) -> None:
+    i18n.install(language, RESOURCES / "translations")
+    bench = make_bench()
+    api = LocalApi(url="http://127.0.0.1:8001", port=8001, wanted_port=8000)
+    bench.dispatch(*TRAINING, LocalApiChanged(local_api=api))
+    tokens = Tokens(tmp_path / "tokens.json")
+    consent = Consent(mode="always", backends=("127.0.0.0/8", "10.0.0.0/8"))
+    dialog = LocalApiDialog(bench.window, bench.session, tokens=tokens, consent=consent)
+    question = Question(bench.window, made_task(), bench.session.state)
+    for window in (dialog, question):
+        qtbot.addWidget(window)
+        window.show()
+        qtbot.waitExposed(window)
+        assert clipped(window) == []
+        unnamed = [each for each in window.findChildren(QPushButton) if not name_of(each)]
+        assert unnamed == []

@@ -1,0 +1,177 @@
+"""Asking the volunteer whether a task from outside may train here."""
+
+import asyncio
+
+from PySide6.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QDialog,
+    QSystemTrayIcon,
+    QWidget,
+)
+
+from app import settings
+from app.i18n import _, ngettext
+from app.session import Session
+from app.state import ContributorState
+from app.task import Task
+from app.tasks import Consent
+from ui import texts, units
+from ui.dialogs.dialog import Dialog
+from ui.icons import app_icon
+from ui.widgets.buttons import button
+from ui.widgets.card import FactsCard
+from ui.widgets.labels import label
+
+WIDTH = 560
+
+
+class Volunteer:
+    """Shows a question, and waits for the answer as long as it takes."""
+
+    def __init__(self, window: QWidget, session: Session) -> None:
+        self._window = window
+        self._session = session
+
+    async def agrees(self, task: Task, consent: Consent) -> bool:
+        """Ask; a cancelled question goes away."""
+        answered = asyncio.Event()
+        question = Question(self._window, task, self._session.state)
+        question.finished.connect(lambda _code: answered.set())
+        notice = Notice(_title(), _who(task))
+        question.show()
+        QApplication.alert(self._window)
+        try:
+            await answered.wait()
+            agreed = question.result() == QDialog.DialogCode.Accepted
+            if agreed and question.always.isChecked():
+                await self._trust(task.order.caller, consent)
+            return agreed
+        finally:
+            notice.close()
+            question.close()
+            question.deleteLater()
+
+    async def _trust(self, caller: str, consent: Consent) -> None:
+        consent.trust(caller)
+        changes = {"consent": consent.mode, "consent_backends": list(consent.backends)}
+        await asyncio.to_thread(settings.save, self._session.folders.settings_file, changes)
+
+
+class Question(Dialog):
+    """What the task would do, and who wants it."""
+
+    def __init__(self, window: QWidget, task: Task, state: ContributorState) -> None:
+        super().__init__(window, _title(), width=WIDTH)
+        self.setModal(False)
+        self.always = QCheckBox(
+            _("From now on, accept tasks from {caller} without asking").format(
+                caller=task.order.caller
+            )
+        )
+        self.agree = button(_("Train it"), "primary")
+        self.refuse = button(_("Refuse"))
+        self.refuse.setDefault(True)  # Return must not agree to what nobody has read
+        self.agree.clicked.connect(self.accept)
+        self.refuse.clicked.connect(self.reject)
+        self._lay_out(task, state)
+
+    def _lay_out(self, task: Task, state: ContributorState) -> None:
+        facts = FactsCard(_("What it would do"), _rows())
+        facts.show_values(_values(task, state))
+        self.column.addWidget(label(_title(), "page", wrap=True))
+        self.column.addWidget(label(_who(task), wrap=True))
+        self.column.addWidget(facts)
+        for warning in _warnings(task, state):
+            self.column.addWidget(label(warning, "muted", wrap=True))
+        if not task.meaning.files:
+            self.column.addWidget(self.always)
+        self.add_buttons(self.refuse, self.agree)
+
+
+def _title() -> str:
+    return _("A task wants to train on this machine")
+
+
+def _who(task: Task) -> str:
+    order = task.order
+    words = (
+        _("A program on this machine asks, for the user {user} (task {task}).")
+        if order.from_this_machine
+        else _("A program at {caller} asks, for the user {user} (task {task}).")
+    )
+    return words.format(caller=order.caller, user=order.user_id or "–", task=order.task_id or "–")
+
+
+def _rows() -> dict[str, str]:
+    return {
+        "title": _("Title"),
+        "model": _("Model"),
+        "data": _("Data"),
+        "batch": _("Batch of the swarm"),
+        "device": _("Device"),
+        "end": _("Ends"),
+        "peers": _("Enters by"),
+    }
+
+
+def _values(task: Task, state: ContributorState) -> dict[str, str]:
+    spec, training = task.spec, task.spec.training
+    chosen = next((entry for entry in state.devices if entry.id == state.device), None)
+    count = len(spec.initial_peers)
+    return {
+        "title": spec.name,
+        "model": texts.model_of(spec.model),
+        "data": texts.data_of(spec.data),
+        "batch": _("{samples} samples of {tokens} tokens").format(
+            samples=units.count(training.target_batch_size),
+            tokens=units.count(training.sequence_length),
+        ),
+        "device": texts.device(chosen) if chosen else state.device,
+        "end": texts.goal(training.stop),
+        "peers": _entrance(count, state),
+    }
+
+
+def _entrance(addresses: int, state: ContributorState) -> str:
+    if addresses:
+        text = ngettext("{count} address", "{count} addresses", addresses)
+        return text.format(count=units.count(addresses))
+    if state.peers:
+        return _("the peers you are connected to")
+    return _("nobody: it begins a new swarm")
+
+
+def _warnings(task: Task, state: ContributorState) -> list[str]:
+    found = [
+        _("What is learnt, your peer id and network address go to the swarm's peers."),
+    ]
+    if task.meaning.files:
+        paths = "\n".join(task.meaning.files)
+        found.append(
+            _(
+                "It reads these files of yours, and what is learnt from them leaves this"
+                " machine:\n{paths}"
+            ).format(paths=paths)
+        )
+    if state.swarm is not None:
+        found.append(_("You leave the swarm {title} for it.").format(title=state.swarm.title))
+    return found
+
+
+class Notice:
+    """A word from the desktop, where it has a place for that, since the window may be hidden."""
+
+    def __init__(self, title: str, text: str) -> None:
+        self._icon: QSystemTrayIcon | None = None
+        if QSystemTrayIcon.isSystemTrayAvailable() and QSystemTrayIcon.supportsMessages():
+            self._icon = QSystemTrayIcon(app_icon())
+            self._icon.setToolTip(title)
+            self._icon.show()
+            self._icon.showMessage(title, text, app_icon())
+
+    def close(self) -> None:
+        """Take it away."""
+        if self._icon is not None:
+            self._icon.hide()
+            self._icon.deleteLater()

@@ -1,0 +1,160 @@
+"""How programs reach us: the address, the tokens, and whose tasks are accepted."""
+
+from PySide6.QtCore import QUrl
+from PySide6.QtGui import QDesktopServices, QGuiApplication
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
+
+from app import settings
+from app.callback.tokens import Role, Tokens
+from app.i18n import _
+from app.session import Session
+from app.tasks import Consent
+from ui.dialogs.dialog import Dialog
+from ui.widgets.buttons import button
+from ui.widgets.card import Card
+from ui.widgets.labels import ElidedLabel, label
+
+WIDTH = 620
+MASK = "•" * 24
+
+
+class LocalApiDialog(Dialog):
+    """tokens, consent: None while the API isn't served."""
+
+    def __init__(
+        self,
+        window: QWidget,
+        session: Session,
+        *,
+        tokens: Tokens | None,
+        consent: Consent | None,
+    ) -> None:
+        super().__init__(window, _("Local API"), width=WIDTH)
+        self._session = session
+        self.finished.connect(self.deleteLater)
+        self.column.addWidget(label(_introduction(session), "muted", wrap=True))
+        if session.state.local_api is not None and tokens is not None and consent is not None:
+            self._show_address()
+            self._show_tokens(tokens)
+            self._show_consent(consent)
+        closing = button(_("Close"))
+        closing.clicked.connect(self.accept)
+        self.add_buttons(closing)
+
+    def _show_address(self) -> None:
+        api = self._session.state.local_api
+        assert api is not None
+        card = self._card(_("Address"))
+        row = QHBoxLayout()
+        self.address = ElidedLabel(api.url, "strong")
+        self.copy_address, self.describe = button(_("Copy")), button(_("Open description"))
+        self.copy_address.setAccessibleName(_("Copy the address"))
+        self.copy_address.clicked.connect(lambda: _copy(api.url))
+        self.describe.clicked.connect(lambda: QDesktopServices.openUrl(QUrl(f"{api.url}/docs")))
+        row.addWidget(self.address, 1)
+        row.addWidget(self.copy_address)
+        row.addWidget(self.describe)
+        card.column.addLayout(row)
+        if api.wanted_port not in (0, api.port):
+            text = _("Port {port} is taken by another program, so the next free one is used.")
+            card.column.addWidget(label(text.format(port=api.wanted_port), "muted", wrap=True))
+
+    def _show_tokens(self, tokens: Tokens) -> None:
+        card = self._card(_("Tokens"))
+        text = _("Give the operator's token only to whom you let start and stop training here.")
+        card.column.addWidget(label(text, "muted", wrap=True))
+        self.operator = TokenRow(tokens, Role.OPERATOR, _("Operator: reads and changes"))
+        self.viewer = TokenRow(tokens, Role.VIEWER, _("Viewer: reads only"))
+        card.column.addWidget(self.operator)
+        card.column.addWidget(self.viewer)
+
+    def _show_consent(self, consent: Consent) -> None:
+        card = self._card(_("Tasks from outside"))
+        self.modes = QComboBox()
+        for mode, words in _modes(consent).items():
+            self.modes.addItem(words, mode)
+        self.modes.setCurrentIndex(self.modes.findData(consent.mode))
+        self.modes.setAccessibleName(_("Whose tasks are accepted"))
+        self.modes.activated.connect(lambda index: self._choose(consent, index))
+        card.column.addWidget(self.modes)
+
+    def _choose(self, consent: Consent, index: int) -> None:
+        consent.mode = self.modes.itemData(index)
+        settings.save(self._session.folders.settings_file, {"consent": consent.mode})
+
+    def _card(self, title: str) -> Card:
+        card = Card(title)
+        card.column.addWidget(label(title, "strong"))
+        self.column.addWidget(card)
+        return card
+
+
+class TokenRow(QWidget):
+    """One token: hidden, until it is to be seen."""
+
+    def __init__(self, tokens: Tokens, role: Role, words: str) -> None:
+        super().__init__()
+        self._tokens = tokens
+        self._role = role
+        self._shown = False
+        self.value = ElidedLabel()
+        self.show_it, self.copy = button(_("Show")), button(_("Copy"))
+        self.renew = button(_("Renew"))
+        self.show_it.clicked.connect(self._toggle)
+        self.copy.clicked.connect(lambda: _copy(tokens.of(role)))
+        self.renew.clicked.connect(self._renew)
+        for each in (self.show_it, self.copy, self.renew):
+            each.setAccessibleName(f"{each.text()}: {words}")
+            each.setMinimumHeight(each.sizeHint().height())  # a short window squeezes the rest
+        self.renew.setToolTip(_("Who has the old token can't call any more."))
+        self._lay_out(words)
+        self._say()
+
+    def _lay_out(self, words: str) -> None:
+        row = QHBoxLayout()
+        row.addWidget(self.value, 1)
+        for each in (self.show_it, self.copy, self.renew):
+            row.addWidget(each)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 4, 0, 4)
+        column.setSpacing(4)
+        column.addWidget(label(words))
+        column.addLayout(row)
+
+    def _say(self) -> None:
+        self.value.set_full(self._tokens.of(self._role) if self._shown else MASK)
+        self.show_it.setText(_("Hide") if self._shown else _("Show"))
+
+    def _toggle(self) -> None:
+        self._shown = not self._shown
+        self._say()
+
+    def _renew(self) -> None:
+        self._tokens.renew(self._role)
+        self._say()
+
+
+def _introduction(session: Session) -> str:
+    if not session.settings.callback:
+        return _("The local API is switched off, so no program can reach this app.")
+    if session.state.local_api is None:
+        return _("The local API isn't served yet, or couldn't be; the log says more.")
+    return _(
+        "Programs that you allow, such as the CoTrain backend, can ask this app how training goes"
+        " and give it tasks. Reading is open to programs of this machine, changing needs a token."
+    )
+
+
+def _modes(consent: Consent) -> dict[str, str]:
+    backends = ", ".join(consent.backends) or "–"
+    return {
+        "ask": _("Ask me each time"),
+        "always": _("Always accept those from {backends}, ask about others").format(
+            backends=backends
+        ),
+        "never": _("Never accept any"),
+    }
+
+
+def _copy(text: str) -> None:
+    QGuiApplication.clipboard().setText(text)
