@@ -35,7 +35,7 @@ REJOIN_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
 class Membership:
-    """At most one swarm at a time. dispatch: told of all that changes.
+    """At most one swarm at a time. settings: those in force. dispatch: told of all that changes.
 
     spec: of the swarm that we are in or about to enter, None outside, and None in a network of
     which we are a node without a run. last_spec: of the swarm that we were in last
@@ -43,7 +43,11 @@ class Membership:
     """
 
     def __init__(
-        self, *, settings: Settings, folders: Folders, dispatch: Callable[[Event], None]
+        self,
+        *,
+        settings: Callable[[], Settings],
+        folders: Folders,
+        dispatch: Callable[[Event], None],
     ) -> None:
         self.spec: SwarmSpec | None = None
         self.last_spec: SwarmSpec | None = None
@@ -96,8 +100,8 @@ class Membership:
 
     async def _enter(self, spec: "SwarmSpec | None") -> None:
         local = spec is not None and spec.local
-        port = 0 if local else port_or_any("dht_port", self._settings.dht_port)
-        initial_peers = (*(spec.initial_peers if spec else ()), *self._settings.initial_peers)
+        port = 0 if local else port_or_any("dht_port", self._settings().dht_port)
+        initial_peers = (*(spec.initial_peers if spec else ()), *self._settings().initial_peers)
         presence = await self._peer.join(spec, initial_peers=initial_peers, port=port)
         run_id = spec.run_id if spec else "(none)"
         log.info("in the swarm %s as %s", run_id, presence.peer_id)

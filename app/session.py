@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from app import protocol
+from app import protocol, settings
 from app.background import Background
 from app.contributions import Contributions
 from app.errors import BusyError, TrainerError
@@ -58,7 +58,9 @@ class Session:
         )
         self._listeners: list[Listener] = []
         self._instance = Instance(folders)
-        self.membership = Membership(settings=settings, folders=folders, dispatch=self.dispatch)
+        self.membership = Membership(
+            settings=lambda: self.settings, folders=folders, dispatch=self.dispatch
+        )
         self.machines = Machines(
             settings=settings,
             key_file=folders.machine_key_file,
@@ -67,7 +69,7 @@ class Session:
             state=lambda: self.state,
         )
         self._training = Training(
-            settings=settings,
+            settings=lambda: self.settings,
             folders=folders,
             membership=self.membership,
             state=lambda: self.state,
@@ -75,6 +77,7 @@ class Session:
         )
         self._newest_join = object()
         self._leaving = asyncio.Lock()
+        self._saving = asyncio.Lock()
         self._background = Background()
 
     # --- state
@@ -153,6 +156,17 @@ class Session:
                 remedy=_("Stop training first."),
             )
         self.dispatch(DeviceChosen(device=device))
+
+    # --- settings
+
+    async def change_settings(self, changes: dict[str, Any]) -> None:
+        """Let other values be in force from now on, by field name, and keep them for later starts.
+
+        Raises `SettingsError`, with nothing changed.
+        """
+        self.settings = settings.changed(self.settings, changes)
+        async with self._saving:
+            await asyncio.to_thread(settings.save, self.folders.settings_file, changes)
 
     # --- the swarm
 

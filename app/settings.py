@@ -173,20 +173,30 @@ def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
     try:
         return WithFile(**(overrides or {}))
     except ValidationError as error:
-        first = error.errors()[0]
-        name = _field_name(first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(
-            f"{message} (it is {first['input']!r}).",
-            field=name,
-            remedy=f"Correct it in {file}, the environment or the command line.",
-        ) from error
+        remedy = f"Correct it in {file}, the environment or the command line."
+        raise _explained(error, remedy=remedy) from error
     except (ValueError, TypeError, RecursionError) as error:  # not JSON, no object, too deep
         raise SettingsError(
             f"the settings file can't be read: {error}",
             field=str(file),
             remedy="Correct the file, or move it away to start with default settings.",
         ) from error
+
+
+def changed(settings: Settings, changes: dict[str, Any]) -> Settings:
+    """The settings with other values, by field name. Raises `SettingsError`."""
+    try:
+        return Settings(**(settings.model_dump() | changes))
+    except ValidationError as error:
+        raise _explained(error) from error
+
+
+def _explained(error: ValidationError, *, remedy: str = "") -> SettingsError:
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    return SettingsError(
+        f"{message} (it is {first['input']!r}).", field=_field_name(first["loc"]), remedy=remedy
+    )
 
 
 def _field_name(location: tuple[int | str, ...]) -> str:
@@ -200,7 +210,7 @@ def _field_name(location: tuple[int | str, ...]) -> str:
 
 def save(file: Path, changes: dict[str, Any]) -> None:
     """Write changed fields into the file, keeping the others; never what only the environment
-    or the command line said. The caller has validated them by building a `Settings`."""
+    or the command line said. The caller has validated them with `changed`."""
     kept = _read(file)
     write_atomically(file, json.dumps(kept | changes, indent=2, ensure_ascii=False).encode())
 

@@ -50,12 +50,12 @@ class Contributor(Protocol):
 class Volunteer(Protocol):
     """Whoever can be asked."""
 
-    async def agrees(self, task: Task, consent: "Consent") -> bool:
-        """Ask whether this machine may train a task; the answer may change what is asked in
-        future. Cancelled when the question is moot."""
+    async def agrees(self, task: Task) -> bool:
+        """Ask whether this machine may train a task; the answer may change the settings, so
+        what is asked in future. Cancelled when the question is moot."""
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Consent:
     """What the volunteer said beforehand. mode: ``ask``, ``always`` for callers at one of the
     backends (addresses and networks), ``never``."""
@@ -63,16 +63,26 @@ class Consent:
     mode: str
     backends: tuple[str, ...]
 
+    @classmethod
+    def of(cls, settings: Settings) -> "Consent":
+        """As the settings have it."""
+        return cls(mode=settings.consent, backends=settings.consent_backends)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What to change the settings to."""
+        return {"consent": self.mode, "consent_backends": self.backends}
+
     def covers(self, caller: str) -> bool:
         """A caller is at one of the backends."""
         address = ipaddress.ip_address(caller)
         return any(address in ipaddress.ip_network(each) for each in self.backends)
 
-    def trust(self, caller: str) -> None:
-        """From now on always for this caller; for others only if that was so already."""
+    def trusting(self, caller: str) -> "Consent":
+        """With always for this caller; for others only if that is so already."""
         earlier = self.backends if self.mode == "always" else ()
-        self.mode = "always"
-        self.backends = earlier if self.covers(caller) and earlier else (*earlier, caller)
+        known = bool(earlier) and self.covers(caller)
+        return Consent(mode="always", backends=earlier if known else (*earlier, caller))
 
 
 class Tasks:
@@ -85,9 +95,6 @@ class Tasks:
         self._active: Task | None = None
         self._working: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[Task], None]] = []
-        self.consent = Consent(
-            mode=session.settings.consent, backends=session.settings.consent_backends
-        )
 
     @property
     def active(self) -> Task | None:
@@ -119,13 +126,16 @@ class Tasks:
         return task
 
     def _must_ask(self, order: Order, meaning: Interpretation) -> bool:
-        if self.consent.mode == "never":
+        consent = Consent.of(self._session.settings)
+        if consent.mode == "never":
             raise ConsentError(
                 _("this machine takes no tasks from outside."),
                 field="consent",
                 remedy=_("Its volunteer can change that in the settings."),
             )
-        if self.consent.mode == "always" and self._is_trusted(order, meaning):
+        # only this machine itself may have its files read without a question
+        may_read = order.from_this_machine or not meaning.files
+        if consent.mode == "always" and may_read and consent.covers(order.caller):
             return False
         if self._volunteer is None:
             raise ConsentError(
@@ -134,12 +144,6 @@ class Tasks:
                 remedy=_("Set consent to always, and consent_backends to who may send tasks."),
             )
         return True
-
-    def _is_trusted(self, order: Order, meaning: Interpretation) -> bool:
-        """Listed; and only this machine itself may have its files read without a question."""
-        if meaning.files and not order.from_this_machine:
-            return False
-        return self.consent.covers(order.caller)
 
     def _refuse_if_busy(self, but_for: Task | None = None) -> None:
         if self._active is not None and self._active is not but_for:
@@ -187,7 +191,7 @@ class Tasks:
     async def _agreed(self, task: Task) -> bool:
         assert self._volunteer is not None
         task.note(_("waiting for the volunteer's word"))
-        agreed = await self._volunteer.agrees(task, self.consent)
+        agreed = await self._volunteer.agrees(task)
         if agreed:
             task.note(_("the volunteer has agreed"))
             self._refuse_if_busy(but_for=task)  # something may have begun meanwhile

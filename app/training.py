@@ -34,13 +34,13 @@ log = logging.getLogger(__name__)
 class Training:
     """At most one trainer at a time, in the swarm that we are in.
 
-    state: returns the newest one. dispatch: told of all that changes.
+    settings: those in force. state: returns the newest one. dispatch: told of all that changes.
     """
 
     def __init__(
         self,
         *,
-        settings: Settings,
+        settings: Callable[[], Settings],
         folders: Folders,
         membership: Membership,
         state: Callable[[], ContributorState],
@@ -87,7 +87,7 @@ class Training:
     async def _spawn(self) -> Trainer | None:
         try:
             trainer = await Trainer.spawn(
-                on_report=self._dispatch, arguments=("--debug",) if self._settings.debug else ()
+                on_report=self._dispatch, arguments=("--debug",) if self._settings().debug else ()
             )
         except OSError as error:
             text = _("the trainer can't be started: {reason}.").format(reason=error)
@@ -99,9 +99,9 @@ class Training:
 
     def order(self, role: str) -> dict[str, Any]:
         """The fields of `protocol.Start` for a peer of this machine in the swarm we are in."""
-        spec, state = self._membership.spec, self._state()
+        spec, state, settings = self._membership.spec, self._state(), self._settings()
         assert spec is not None
-        entries = (*state.addresses, *spec.initial_peers, *self._settings.initial_peers)
+        entries = (*state.addresses, *spec.initial_peers, *settings.initial_peers)
         return {
             "spec": spec.to_json(),
             "initial_peers": entries,
@@ -109,9 +109,9 @@ class Training:
             "checkpoint_dir": str(self._folders.checkpoints(spec.run_id) / role),
             "cache_dir": str(self._folders.cache / "data"),
             "device": state.device,
-            "threads": self._settings.threads or max(1, (os.cpu_count() or 2) - 1),
+            "threads": settings.threads or max(1, (os.cpu_count() or 2) - 1),
             "host": "127.0.0.1" if spec.local else "0.0.0.0",
-            "port": 0 if spec.local else port_or_any("server_port", self._settings.server_port),
+            "port": 0 if spec.local else port_or_any("server_port", settings.server_port),
         }
 
     async def tell(self, kind: type[protocol.Pause | protocol.Resume]) -> None:

@@ -33,7 +33,6 @@ from ui.theme import Theme
 if TYPE_CHECKING:
     from app.callback.server import Callback
     from app.demo import DemoSwarm
-    from app.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -146,11 +145,10 @@ class LateDemo:
 class LateCallback:
     """The local API; its modules, and the spec's models, are imported after the first picture."""
 
-    def __init__(self, session: Session, window: MainWindow) -> None:
-        self._session = session
+    def __init__(self, model: SessionModel, window: MainWindow) -> None:
+        self._model = model
         self._window = window
         self._callback: Callback | None = None
-        self._tasks: Tasks | None = None
 
     async def start(self) -> None:
         """Serve. Raises `SettingsError` for an address or certificate that can't be used."""
@@ -158,8 +156,9 @@ class LateCallback:
         from app.tasks import Tasks
         from ui.dialogs.consent import Volunteer
 
-        self._tasks = Tasks(self._session, volunteer=Volunteer(self._window, self._session))
-        self._callback = Callback(self._session, tasks=self._tasks)
+        session = self._model.session
+        tasks = Tasks(session, volunteer=Volunteer(self._window, session))
+        self._callback = Callback(session, tasks=tasks)
         await self._callback.start()
 
     def show(self) -> None:
@@ -167,8 +166,7 @@ class LateCallback:
         from ui.dialogs.local_api import LocalApiDialog
 
         tokens = self._callback.tokens if self._callback is not None else None
-        consent = self._tasks.consent if self._tasks is not None else None
-        LocalApiDialog(self._window, self._session, tokens=tokens, consent=consent).open()
+        LocalApiDialog(self._window, self._model, tokens=tokens).open()
 
     async def close(self) -> None:
         """Take no more calls. May be called twice."""
@@ -189,7 +187,7 @@ async def _contribute(
     actions = Actions(model, demo=demo, opened=opened)
     window = MainWindow(model, actions, Theme(application, session.settings.theme), ring)
     application.opened.connect(window.dialogs.join)
-    callback = LateCallback(session, window)
+    callback = LateCallback(model, window)
     window.local_api_wanted.connect(callback.show)
     stop = _stop_event(window)
     if wrong is not None:

@@ -1,9 +1,7 @@
 """What the user chose for the window itself, kept in the settings file."""
 
-from pathlib import Path
 from typing import cast
 
-from app import settings
 from ui.session_model import SessionModel
 from ui.theme import Choice, Theme
 
@@ -14,12 +12,16 @@ class Preferences:
     def __init__(self, model: SessionModel, theme: Theme) -> None:
         self._model = model
         self._theme = theme
-        self.language: str = model.session.settings.language
 
     @property
     def theme(self) -> str:
         """``system``, ``light`` or ``dark``."""
         return self._theme.choice
+
+    @property
+    def language(self) -> str:
+        """``system``, or one that the window's next start will have."""
+        return self._model.session.settings.language
 
     def choose_theme(self, choice: str) -> None:
         """Change the theme now, and for later starts."""
@@ -28,12 +30,7 @@ class Preferences:
 
     def choose_language(self, language: str) -> None:
         """Change the language of later starts: texts are made once, when a widget is."""
-        self.language = language
         self._save("language", language)
 
     def _save(self, field: str, value: str) -> None:
-        self._model.call(lambda: settings.save(self._file, {field: value}))
-
-    @property
-    def _file(self) -> Path:
-        return self._model.session.folders.settings_file
+        self._model.run(self._model.session.change_settings({field: value}))

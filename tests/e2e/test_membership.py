@@ -33,7 +33,7 @@ class Member:
         self.state = ContributorState()
         self.began, self.joined = asyncio.Event(), asyncio.Event()
         self.membership = Membership(
-            settings=Settings.model_construct(), folders=folders, dispatch=self._dispatch
+            settings=Settings.model_construct, folders=folders, dispatch=self._dispatch
         )
 
     def _dispatch(self, event: Event) -> None:

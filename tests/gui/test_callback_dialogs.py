@@ -20,7 +20,6 @@ from app.local_api import LocalApi, LocalApiChanged
 from app.orders import Order, interpret
 from app.paths import RESOURCES
 from app.task import Task
-from app.tasks import Consent
 from ui.dialogs.consent import Question, Volunteer
 from ui.dialogs.local_api import MASK, LocalApiDialog
 
@@ -82,38 +81,34 @@ def test_question_about_files_names_them_and_cannot_be_answered_for_ever(
 def test_answer_is_the_volunteers(
     bench: Bench, loop: QEventLoop, qtbot: QtBot, agrees: bool
 ) -> None:
-    consent = Consent(mode="ask", backends=())
-    asking = loop.create_task(Volunteer(bench.window, bench.session).agrees(made_task(), consent))
+    asking = loop.create_task(Volunteer(bench.window, bench.session).agrees(made_task()))
     question = the_question(bench, qtbot)
     qtbot.mouseClick(question.agree if agrees else question.refuse, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(asking.done)
     assert asking.result() is agrees
-    assert consent.mode == "ask"
+    assert bench.session.settings.consent == "ask"
 
 
 def test_closing_the_question_refuses(bench: Bench, loop: QEventLoop, qtbot: QtBot) -> None:
-    consent = Consent(mode="ask", backends=())
-    asking = loop.create_task(Volunteer(bench.window, bench.session).agrees(made_task(), consent))
+    asking = loop.create_task(Volunteer(bench.window, bench.session).agrees(made_task()))
     the_question(bench, qtbot).close()
     qtbot.waitUntil(asking.done)
     assert asking.result() is False
 
 
 def test_always_is_kept_for_this_caller_alone(bench: Bench, loop: QEventLoop, qtbot: QtBot) -> None:
-    consent = Consent(mode="ask", backends=("127.0.0.0/8",))
-    asking = loop.create_task(Volunteer(bench.window, bench.session).agrees(made_task(), consent))
+    asking = loop.create_task(Volunteer(bench.window, bench.session).agrees(made_task()))
     question = the_question(bench, qtbot)
     question.always.setChecked(True)
     question.agree.click()
     qtbot.waitUntil(asking.done)
-    assert (consent.mode, consent.backends) == ("always", ("10.0.0.7",))
+    assert bench.session.settings.consent_backends == ("10.0.0.7",)
     saved = json.loads(bench.session.folders.settings_file.read_text())
     assert saved == {"consent": "always", "consent_backends": ["10.0.0.7"]}
 
 
 def test_question_goes_away_when_it_is_moot(bench: Bench, loop: QEventLoop, qtbot: QtBot) -> None:
-    consent = Consent(mode="ask", backends=())
-    asking = loop.create_task(Volunteer(bench.window, bench.session).agrees(made_task(), consent))
+    asking = loop.create_task(Volunteer(bench.window, bench.session).agrees(made_task()))
     the_question(bench, qtbot)
     asking.cancel()
     qtbot.waitUntil(lambda: not bench.window.findChildren(Question))
@@ -133,9 +128,8 @@ def dialog(bench: Bench, qtbot: QtBot, tmp_path: Path) -> LocalApiDialog:
     bench.dispatch(LocalApiChanged(local_api=api))
     made = LocalApiDialog(
         bench.window,
-        bench.session,
+        bench.model,
         tokens=Tokens(tmp_path / "tokens.json"),
-        consent=Consent(mode="ask", backends=("127.0.0.0/8",)),
     )
     qtbot.addWidget(made)
     made.show()
@@ -170,13 +164,16 @@ def test_token_is_renewed(dialog: LocalApiDialog, tmp_path: Path) -> None:
     assert before.of(Role.OPERATOR) == after.of(Role.OPERATOR)
 
 
-def test_choice_about_tasks_is_kept(bench: Bench, dialog: LocalApiDialog) -> None:
+def test_choice_about_tasks_is_kept(bench: Bench, dialog: LocalApiDialog, qtbot: QtBot) -> None:
+    file = bench.session.folders.settings_file
     dialog.modes.activated.emit(dialog.modes.findData("never"))
-    assert json.loads(bench.session.folders.settings_file.read_text()) == {"consent": "never"}
+    qtbot.waitUntil(file.exists)
+    assert json.loads(file.read_text()) == {"consent": "never"}
+    assert bench.session.settings.consent == "never"
 
 
 def test_dialog_without_an_api_says_so(bench: Bench, qtbot: QtBot) -> None:
-    made = LocalApiDialog(bench.window, bench.session, tokens=None, consent=None)
+    made = LocalApiDialog(bench.window, bench.model, tokens=None)
     qtbot.addWidget(made)
     assert [button.text() for button in made.findChildren(QPushButton)] == ["Close"]
 
@@ -190,8 +187,7 @@ def test_nothing_is_clipped_and_everything_has_a_name(
     api = LocalApi(url="http://127.0.0.1:8001", port=8001, wanted_port=8000)
     bench.dispatch(*TRAINING, LocalApiChanged(local_api=api))
     tokens = Tokens(tmp_path / "tokens.json")
-    consent = Consent(mode="always", backends=("127.0.0.0/8", "10.0.0.0/8"))
-    dialog = LocalApiDialog(bench.window, bench.session, tokens=tokens, consent=consent)
+    dialog = LocalApiDialog(bench.window, bench.model, tokens=tokens)
     question = Question(bench.window, made_task(), bench.session.state)
     for window in (dialog, question):
         qtbot.addWidget(window)

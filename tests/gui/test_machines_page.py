@@ -188,6 +188,7 @@ def test_one_switch_hides_this_machine(bench: Bench, page: MachinesPage, qtbot: 
     assert page.publish.isChecked()
     qtbot.mouseClick(page.publish, Qt.MouseButton.LeftButton, pos=page.publish.rect().center())
     qtbot.waitUntil(lambda: not bench.session.machines.publishing)
+    qtbot.waitUntil(bench.session.folders.settings_file.exists)
     saved = msgspec.json.decode(bench.session.folders.settings_file.read_bytes())
     assert saved == {"publish_machine": False}
 

@@ -110,7 +110,7 @@ def find_action(bench: Bench, text: str) -> QAction:
     raise AssertionError(text)
 
 
-def test_the_theme_changes_while_it_runs_and_is_kept(bench: Bench) -> None:
+def test_the_theme_changes_while_it_runs_and_is_kept(bench: Bench, qtbot: QtBot) -> None:
     bench.dispatch(*TRAINING)
     charts = bench.window.overview.charts
     assert charts.loss.plot.widget.backgroundBrush().color().name() == DARK.card
@@ -118,12 +118,14 @@ def test_the_theme_changes_while_it_runs_and_is_kept(bench: Bench) -> None:
     assert bench.theme.colors == LIGHT
     assert charts.loss.plot.widget.backgroundBrush().color().name() == LIGHT.card
     assert charts.loss.plot._own_line.opts["pen"].color().name() == LIGHT.accent
+    qtbot.waitUntil(bench.session.folders.settings_file.exists)
     kept = json.loads(bench.session.folders.settings_file.read_text())
     assert kept == {"theme": "light"}
 
 
-def test_the_language_is_kept_for_the_next_start(bench: Bench) -> None:
+def test_the_language_is_kept_for_the_next_start(bench: Bench, qtbot: QtBot) -> None:
     find_action(bench, "简体中文").trigger()
+    qtbot.waitUntil(bench.session.folders.settings_file.exists)
     kept = json.loads(bench.session.folders.settings_file.read_text())
     assert kept == {"language": "zh_CN"}
     assert find_action(bench, "Takes effect at the next start")

@@ -15,7 +15,6 @@ from app.settings import Settings
 from app.spec import SwarmSpec
 from app.state import PeerInfo, PeersListed, Problem, Run, TrainerGone, TrainingRequested
 from app.task import Task
-from app.tasks import Consent
 
 PEER_ID = "QmRhUyK4sFg28hoPevQWc4PuQmvbhXe1P9X3KZ1bfT3enX"
 OTHER_ID = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
@@ -122,7 +121,7 @@ class Volunteer:
         self.asked: asyncio.Queue[Task] = asyncio.Queue()
         self.answers: asyncio.Queue[bool] = asyncio.Queue()
 
-    async def agrees(self, task: Task, consent: Consent) -> bool:
+    async def agrees(self, task: Task) -> bool:
         self.asked.put_nowait(task)
         return await self.answers.get()
 

@@ -235,3 +235,18 @@ def test_a_backend_url_that_is_none_is_refused(file: Path, url: str) -> None:
 def test_a_backend_url_may_be_pasted(file: Path, url: str) -> None:
     put(file, backend_url=url)
     assert settings.load(file).backend_url == "https://b.example"
+
+
+# --- changes while the app runs ------------------------------------------------------------------
+
+
+def test_a_change_leaves_the_other_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COTRAIN_THREADS", "7")
+    now = settings.changed(Settings(threads=3), {"theme": "dark"})
+    assert (now.theme, now.threads) == ("dark", 3)
+
+
+def test_a_change_that_makes_no_sense_is_refused_by_field() -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings.changed(Settings(), {"dht_port": 70000})
+    assert caught.value.field == "dht_port"

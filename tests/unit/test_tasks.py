@@ -113,7 +113,7 @@ async def test_where_nobody_can_be_asked_it_is_refused_at_once(tmp_path: Path) -
     with pytest.raises(ConsentError) as caught:
         desk.tasks.submit(order())
     assert "consent_backends" in caught.value.remedy
-    desk.tasks.consent.mode = "always"
+    await desk.session.change_settings({"consent": "always"})
     desk.tasks.submit(order())
     await desk.session.trains.wait()
     await desk.tasks.close()
@@ -122,11 +122,10 @@ async def test_where_nobody_can_be_asked_it_is_refused_at_once(tmp_path: Path) -
 
 def test_trusting_one_caller_trusts_no_other() -> None:
     consent = Consent(mode="ask", backends=("127.0.0.0/8",))
-    consent.trust("10.0.0.7")
-    assert (consent.mode, consent.backends) == ("always", ("10.0.0.7",))
-    consent.trust("10.0.0.8")
-    consent.trust("10.0.0.8")
-    assert consent.backends == ("10.0.0.7", "10.0.0.8")
+    first = consent.trusting("10.0.0.7")
+    assert (first.mode, first.backends) == ("always", ("10.0.0.7",))
+    both = first.trusting("10.0.0.8").trusting("10.0.0.8")
+    assert both.backends == ("10.0.0.7", "10.0.0.8")
 
 
 async def test_training_that_began_while_the_question_stood_goes_first(desk: Desk) -> None:

@@ -10,7 +10,6 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app import settings
 from app.i18n import _, ngettext
 from app.session import Session
 from app.state import ContributorState
@@ -33,7 +32,7 @@ class Volunteer:
         self._window = window
         self._session = session
 
-    async def agrees(self, task: Task, consent: Consent) -> bool:
+    async def agrees(self, task: Task) -> bool:
         """Ask; a cancelled question goes away."""
         answered = asyncio.Event()
         question = Question(self._window, task, self._session.state)
@@ -45,17 +44,16 @@ class Volunteer:
             await answered.wait()
             agreed = question.result() == QDialog.DialogCode.Accepted
             if agreed and question.always.isChecked():
-                await self._trust(task.order.caller, consent)
+                await self._trust(task.order.caller)
             return agreed
         finally:
             notice.close()
             question.close()
             question.deleteLater()
 
-    async def _trust(self, caller: str, consent: Consent) -> None:
-        consent.trust(caller)
-        changes = {"consent": consent.mode, "consent_backends": list(consent.backends)}
-        await asyncio.to_thread(settings.save, self._session.folders.settings_file, changes)
+    async def _trust(self, caller: str) -> None:
+        trusting = Consent.of(self._session.settings).trusting(caller)
+        await self._session.change_settings(trusting.settings)
 
 
 class Question(Dialog):

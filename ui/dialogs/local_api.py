@@ -4,12 +4,12 @@ from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
-from app import settings
 from app.callback.tokens import Role, Tokens
 from app.i18n import _
 from app.session import Session
 from app.tasks import Consent
 from ui.dialogs.dialog import Dialog
+from ui.session_model import SessionModel
 from ui.widgets.buttons import button
 from ui.widgets.card import Card
 from ui.widgets.labels import ElidedLabel, label
@@ -19,24 +19,18 @@ MASK = "•" * 24
 
 
 class LocalApiDialog(Dialog):
-    """tokens, consent: None while the API isn't served."""
+    """tokens: None while the API isn't served."""
 
-    def __init__(
-        self,
-        window: QWidget,
-        session: Session,
-        *,
-        tokens: Tokens | None,
-        consent: Consent | None,
-    ) -> None:
+    def __init__(self, window: QWidget, model: SessionModel, *, tokens: Tokens | None) -> None:
         super().__init__(window, _("Local API"), width=WIDTH)
-        self._session = session
+        self._model = model
+        self._session = session = model.session
         self.finished.connect(self.deleteLater)
         self.column.addWidget(label(_introduction(session), "muted", wrap=True))
-        if session.state.local_api is not None and tokens is not None and consent is not None:
+        if session.state.local_api is not None and tokens is not None:
             self._show_address()
             self._show_tokens(tokens)
-            self._show_consent(consent)
+            self._show_consent(Consent.of(session.settings))
         closing = button(_("Close"))
         closing.clicked.connect(self.accept)
         self.add_buttons(closing)
@@ -75,12 +69,12 @@ class LocalApiDialog(Dialog):
             self.modes.addItem(words, mode)
         self.modes.setCurrentIndex(self.modes.findData(consent.mode))
         self.modes.setAccessibleName(_("Whose tasks are accepted"))
-        self.modes.activated.connect(lambda index: self._choose(consent, index))
+        self.modes.activated.connect(self._choose)
         card.column.addWidget(self.modes)
 
-    def _choose(self, consent: Consent, index: int) -> None:
-        consent.mode = self.modes.itemData(index)
-        settings.save(self._session.folders.settings_file, {"consent": consent.mode})
+    def _choose(self, index: int) -> None:
+        changes = {"consent": self.modes.itemData(index)}
+        self._model.run(self._session.change_settings(changes))
 
     def _card(self, title: str) -> Card:
         card = Card(title)

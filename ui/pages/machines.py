@@ -16,7 +16,6 @@ from PySide6.QtWidgets import (
 )
 from typing_extensions import override
 
-from app import settings
 from app.fleet import Machine, Totals, as_csv, labs, totals
 from app.i18n import _
 from app.paths import write_atomically
@@ -212,8 +211,7 @@ class MachinesPage(QWidget):
 
     def _publish(self, checked: bool) -> None:
         session = self._session_model.session
-        file = session.folders.settings_file
-        self._session_model.call(lambda: settings.save(file, {"publish_machine": checked}))
+        self._session_model.run(session.change_settings({"publish_machine": checked}))
         self._session_model.run(self._machines.set_publishing(checked))
 
     def _choose_file(self) -> None:
