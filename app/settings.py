@@ -16,8 +16,10 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+from pydantic_settings import SettingsError as SourceError
 
 from app.errors import SettingsError
+from app.limits import Terms
 from app.paths import write_atomically
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
@@ -45,9 +47,13 @@ class Settings(BaseSettings):
     callback_key: PEM files, for https.
     consent: whether a task from outside may train here: ``ask`` the volunteer, ``always`` for
     callers at ``consent_backends`` (addresses and networks; others are asked about), ``never``.
+    terms: when this machine trains, and how much of it; in the environment, each term has a name
+    of its own, such as ``COTRAIN_TERMS__IDLE_MINUTES``.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, env_nested_delimiter="__"
+    )
 
     device: str = Field("auto", validation_alias="COTRAIN_DEVICE", pattern=r"^[a-z]+(:\d+)?$")
     threads: int = Field(0, validation_alias="COTRAIN_THREADS", ge=0, le=1024)
@@ -81,6 +87,7 @@ class Settings(BaseSettings):
     consent_backends: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.0/8", "::1"), validation_alias="COTRAIN_CONSENT_BACKENDS"
     )
+    terms: Terms = Field(Terms(), validation_alias="COTRAIN_TERMS")
 
     @field_validator(
         "initial_peers",
@@ -175,6 +182,12 @@ def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
     except ValidationError as error:
         remedy = f"Correct it in {file}, the environment or the command line."
         raise _explained(error, remedy=remedy) from error
+    except SourceError as error:
+        raise SettingsError(
+            "must be an object in JSON.",
+            field="COTRAIN_TERMS",
+            remedy="Or set each term by its own name, such as COTRAIN_TERMS__IDLE_MINUTES=10.",
+        ) from error
     except (ValueError, TypeError, RecursionError) as error:  # not JSON, no object, too deep
         raise SettingsError(
             f"the settings file can't be read: {error}",
@@ -184,11 +197,22 @@ def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
 
 
 def changed(settings: Settings, changes: dict[str, Any]) -> Settings:
-    """The settings with other values, by field name. Raises `SettingsError`."""
+    """The settings with other values, by field name; of the terms, those that are named.
+
+    Raises `SettingsError`.
+    """
     try:
-        return Settings(**(settings.model_dump() | changes))
+        return Settings(**_merged(settings.model_dump(), changes))
     except ValidationError as error:
         raise _explained(error) from error
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = values | changes
+    for name, change in changes.items():
+        if isinstance(change, dict) and isinstance(values.get(name), dict):
+            merged[name] = values[name] | change
+    return merged
 
 
 def _explained(error: ValidationError, *, remedy: str = "") -> SettingsError:
@@ -212,7 +236,9 @@ def save(file: Path, changes: dict[str, Any]) -> None:
     """Write changed fields into the file, keeping the others; never what only the environment
     or the command line said. The caller has validated them with `changed`."""
     kept = _read(file)
-    write_atomically(file, json.dumps(kept | changes, indent=2, ensure_ascii=False).encode())
+    write_atomically(
+        file, json.dumps(_merged(kept, changes), indent=2, ensure_ascii=False).encode()
+    )
 
 
 def _read(file: Path) -> dict[str, Any]:
