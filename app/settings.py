@@ -52,7 +52,11 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, env_nested_delimiter="__"
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        env_prefix="COTRAIN_",  # of fields without an alias: sources are joined by its inner names
+        env_nested_delimiter="__",
     )
 
     device: str = Field("auto", validation_alias="COTRAIN_DEVICE", pattern=r"^[a-z]+(:\d+)?$")
@@ -87,7 +91,7 @@ class Settings(BaseSettings):
     consent_backends: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.0/8", "::1"), validation_alias="COTRAIN_CONSENT_BACKENDS"
     )
-    terms: Terms = Field(Terms(), validation_alias="COTRAIN_TERMS")
+    terms: Terms = Terms()
 
     @field_validator(
         "initial_peers",
