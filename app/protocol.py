@@ -12,7 +12,7 @@ import msgspec
 
 from app.errors import ProtocolError
 
-VERSION = 2
+VERSION = 3
 """Raised with every change of a message; the trainer says its own in `Hello`."""
 
 
@@ -22,6 +22,8 @@ class TrainerPhase(StrEnum):
     LOADING = "loading"  # importing torch and hivemind
     PREPARING_DATA = "preparing-data"
     PREPARING_MODEL = "preparing-model"
+    TUNING = "tuning"  # finding the micro-batch that is fastest
+    COMPILING = "compiling"  # torch.compile
     JOINING = "joining"
     SYNCHRONIZING = "synchronizing"  # downloading the swarm's state from a peer
     TRAINING = "training"
@@ -45,6 +47,7 @@ class Start(Message, frozen=True):
     port: TCP port of the trainer's peer, 0 for any free one.
     host: address to listen on (``127.0.0.1`` for a swarm of this machine alone).
     threads: CPU threads for torch.
+    tuning_file: where to remember what is fastest on a device; "" to forget it.
     report_interval: seconds between two `Progress` reports.
     """
 
@@ -61,6 +64,7 @@ class Start(Message, frozen=True):
     client_mode: bool = False
     report_interval: float = 0.5
     checkpoint_interval: float = 30.0
+    tuning_file: str = ""
 
 
 class Pause(Message, frozen=True):
@@ -88,18 +92,29 @@ Command = Start | Pause | Resume | Stop
 
 
 class Device(Message, frozen=True):
-    """A device that torch can train on. memory: bytes, 0 where not known."""
+    """A device that torch sees. memory: bytes, 0 where not known. uuid: as its driver says it,
+    "" where it has none. architecture: of a GPU, as compilers call it (``sm_89``, ``gfx1100``)."""
 
     id: str  # as torch names it: "cpu", "cuda:0", "mps"
     name: str
     memory: int
+    uuid: str = ""
+    architecture: str = ""
 
 
 class Devices(Message, frozen=True):
-    """The answer to ``--trainer --devices``: every device torch can use, CPU last."""
+    """The answer to ``--trainer --devices``: every device that torch can train on, CPU last.
+
+    unusable: GPUs that it sees, but that it wasn't built for. architectures: those it was.
+    cuda, hip: the version that it was built with, "" for none.
+    """
 
     devices: tuple[Device, ...]
     torch_version: str
+    unusable: tuple[Device, ...] = ()
+    architectures: tuple[str, ...] = ()
+    cuda: str = ""
+    hip: str = ""
 
 
 class Hello(Message, frozen=True):
@@ -122,7 +137,8 @@ class PhaseChanged(Message, frozen=True):
 
 
 class Ready(Message, frozen=True):
-    """The trainer is in the swarm, its model built. parameters: count; addresses: multiaddrs."""
+    """The trainer is in the swarm, its model built. parameters: count; addresses: multiaddrs;
+    compiled: by torch.compile."""
 
     peer_id: str
     addresses: tuple[str, ...]
@@ -132,6 +148,14 @@ class Ready(Message, frozen=True):
     parameters: int
     micro_batch_size: int
     resumed_epoch: int | None
+    compiled: bool = False
+
+
+class MicroBatchHalved(Message, frozen=True):
+    """The device's memory is too small for the micro-batch; training goes on with a smaller
+    one, of micro_batch_size samples."""
+
+    micro_batch_size: int
 
 
 class Progress(Message, frozen=True):
@@ -244,6 +268,7 @@ Report = (
     | Ack
     | PhaseChanged
     | Ready
+    | MicroBatchHalved
     | Progress
     | Work
     | RoundEnded

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from app import protocol, settings
 from app.background import Background
 from app.contributions import Contributions
+from app.devices import DeviceWatch
 from app.errors import BusyError, TrainerError
 from app.handover import Receive
 from app.history import History
@@ -53,6 +54,7 @@ class Session:
         self.history = History()
         self.recents = Recents(folders.recents_file)
         self.offers = Offers(settings.backend_url)
+        self.devices = DeviceWatch()
         self.contributions = Contributions(
             settings=settings, folders=folders, dispatch=self.dispatch
         )
@@ -112,7 +114,7 @@ class Session:
         await self._instance.take(receive)
         await self.contributions.open()
         if look_for_devices:
-            self._probing = self._background.start(self._probe_devices())
+            self._probing = self._background.start(self.look_for_devices())
         if self.settings.debug:
             self._measuring = self._background.start(log_stalls())
         await load_hivemind()
@@ -132,12 +134,14 @@ class Session:
         await self.contributions.close()
         await self.machines.close()
         await self.offers.close()
+        await self.devices.close()
         await self._background.close()
         await self._instance.release()
 
     # --- devices
 
-    async def _probe_devices(self) -> None:
+    async def look_for_devices(self) -> None:
+        """Ask torch which devices it can train on, once more."""
         try:
             self.dispatch(await probe_devices())
         except TrainerError as error:

@@ -100,6 +100,7 @@ class Training:
     precision: str = ""
     parameters: int | None = None
     micro_batch_size: int | None = None
+    compiled: bool = False
     resumed_epoch: int | None = None
     step: int = 0
     epoch: int = 0
@@ -118,8 +119,8 @@ class Training:
 class ContributorState:
     """Everything that a front end shows, apart from the charts' history and the log.
 
-    step_of_preparation: what PREPARING is about just now. devices: empty until probed, which
-    `devices_known` tells apart from "none". device: id of the chosen one. dht_nodes: that the
+    step_of_preparation: what PREPARING is about just now. probed: what torch can train on, None
+    until it was asked. device: id of the chosen one. dht_nodes: that the
     embedded peer knows to ask, connected or not. restart_at: when a
     trainer that ended unexpectedly is started again, seconds since the epoch. completed: the
     run's stop condition was reached. swarm: None as well while we are only a node of the
@@ -136,12 +137,16 @@ class ContributorState:
     dht_nodes: int = 0
     run: Run | None = None
     training: Training | None = None
-    devices: tuple[Device, ...] = ()
-    devices_known: bool = False
+    probed: protocol.Devices | None = None
     device: str = "auto"
     restart_at: float | None = None
     completed: bool = False
     local_api: LocalApi | None = None
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """Those that torch can train on; none until it was asked."""
+        return self.probed.devices if self.probed is not None else ()
 
 
 def after(state: ContributorState, event: Event) -> ContributorState:
@@ -156,8 +161,7 @@ def after(state: ContributorState, event: Event) -> ContributorState:
             return replace(state, phase=Phase.DISCONNECTED, problem=problem)
         case Left():
             return ContributorState(
-                devices=state.devices,
-                devices_known=state.devices_known,
+                probed=state.probed,
                 device=state.device,
                 local_api=state.local_api,
             )
@@ -165,8 +169,8 @@ def after(state: ContributorState, event: Event) -> ContributorState:
             return replace(state, peers=peers, dht_nodes=dht_nodes)
         case RunObserved(run=run):
             return replace(state, run=_observed(state, run))
-        case protocol.Devices(devices=devices):
-            return replace(state, devices=devices, devices_known=True)
+        case protocol.Devices():
+            return replace(state, probed=event)
         case DeviceChosen(device=device):
             return replace(state, device=device)
         case LocalApiChanged(local_api=local_api):
@@ -217,8 +221,11 @@ def _after_report(state: ContributorState, own: Training, event: Event) -> Contr
                 precision=event.precision,
                 parameters=event.parameters,
                 micro_batch_size=event.micro_batch_size,
+                compiled=event.compiled,
                 resumed_epoch=event.resumed_epoch,
             )
+        case protocol.MicroBatchHalved(micro_batch_size=size):
+            own = replace(own, micro_batch_size=size)
         case protocol.Progress():
             own = replace(
                 own,

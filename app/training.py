@@ -108,6 +108,7 @@ class Training:
             "identity_file": str(self._folders.identity_file(role)),
             "checkpoint_dir": str(self._folders.checkpoints(spec.run_id) / role),
             "cache_dir": str(self._folders.cache / "data"),
+            "tuning_file": str(self._folders.tuning_file),
             "device": state.device,
             "threads": settings.threads or max(1, (os.cpu_count() or 2) - 1),
             "host": "127.0.0.1" if spec.local else "0.0.0.0",

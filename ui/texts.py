@@ -155,7 +155,7 @@ def _watching(state: ContributorState) -> str:
         return _("A program asked this machine to be reachable; it is in no training run yet.")
     if state.completed:
         return _("The run has reached its goal. Thank you for your part in it.")
-    if state.devices_known and not any(entry.id != "cpu" for entry in state.devices):
+    if state.probed is not None and not any(entry.id != "cpu" for entry in state.devices):
         return _("Ready. No GPU that PyTorch can use was found: the CPU trains too, but slowly.")
     return _("In the swarm, not training. Start when you like.")
 

@@ -39,6 +39,7 @@ from app.state import (
 SWARM = Swarm(run_id="run", title="Run", model_type="gpt2", dataset="builtin", target_batch_size=64)
 PROBLEM = Problem(message="is wrong.", field="seed", remedy="Mend it.")
 DEVICES = (protocol.Device(id="cpu", name="CPU", memory=0),)
+PROBED = protocol.Devices(devices=DEVICES, torch_version="2")
 JOINED = Joined(peer_id="Qm", addresses=("/ip4/127.0.0.1/tcp/1/p2p/Qm",))
 READY = protocol.Ready(
     peer_id="QmTrainer",
@@ -113,6 +114,7 @@ EVENTS: tuple[Event, ...] = (
     protocol.Ack(id=1),
     *(says(phase) for phase in TrainerPhase),
     READY,
+    protocol.MicroBatchHalved(micro_batch_size=4),
     progress(),
     progress(loss=None, samples_per_second=None),
     protocol.Work(samples_computed=8, samples_pending=8),
@@ -120,7 +122,7 @@ EVENTS: tuple[Event, ...] = (
     protocol.SampleDiscarded(epoch=1, samples=8, reason="not finite"),
     protocol.CheckpointSaved(epoch=4, seconds=0.5),
     protocol.Problem(message="is wrong."),
-    protocol.Devices(devices=DEVICES, torch_version="2"),
+    PROBED,
     protocol.Ended(reason=EndReason.STOPPED),
 )
 TRAINERS_WORDS = tuple(
@@ -177,20 +179,20 @@ def test_network_without_a_run_is_watched_too() -> None:
 def test_leaving_forgets_all_but_the_devices_and_the_local_api() -> None:
     now = follow(
         LocalApiChanged(local_api=LOCAL_API),
-        protocol.Devices(devices=DEVICES, torch_version="2"),
+        PROBED,
         DeviceChosen(device="cpu"),
         RunObserved(run=Run(epoch=1)),
         Left(),
         start=WATCHING,
     )
-    assert now == ContributorState(
-        devices=DEVICES, devices_known=True, device="cpu", local_api=LOCAL_API
-    )
+    assert now == ContributorState(probed=PROBED, device="cpu", local_api=LOCAL_API)
+    assert now.devices == DEVICES
 
 
 def test_no_devices_are_not_the_same_as_unknown_devices() -> None:
-    probed = follow(protocol.Devices(devices=(), torch_version=""))
-    assert (ContributorState().devices_known, probed.devices_known) == (False, True)
+    none = follow(protocol.Devices(devices=(), torch_version=""))
+    assert (ContributorState().probed is None, none.probed is None) == (True, False)
+    assert ContributorState().devices == none.devices == ()
 
 
 # --- training ------------------------------------------------------------------------------------
