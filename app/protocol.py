@@ -12,7 +12,7 @@ import msgspec
 
 from app.errors import ProtocolError
 
-VERSION = 3
+VERSION = 4
 """Raised with every change of a message; the trainer says its own in `Hello`."""
 
 
@@ -68,9 +68,11 @@ class Start(Message, frozen=True):
 
 
 class Pause(Message, frozen=True):
-    """Stop computing, stay in the swarm."""
+    """Stop computing, stay in the swarm. free_after: seconds of the pause after which the
+    device's memory is given back; in a later one, counted anew."""
 
     id: int
+    free_after: float
 
 
 class Resume(Message, frozen=True):
@@ -79,13 +81,23 @@ class Resume(Message, frozen=True):
     id: int
 
 
+class Pace(Message, frozen=True):
+    """How fast to go from now on. share: of the time to compute, 0 to 1. upload, download: bytes
+    of tensors a second, 0 for no limit."""
+
+    id: int
+    share: float = 1.0
+    upload: int = 0
+    download: int = 0
+
+
 class Stop(Message, frozen=True):
     """Write a checkpoint, leave the swarm, exit."""
 
     id: int
 
 
-Command = Start | Pause | Resume | Stop
+Command = Start | Pause | Resume | Pace | Stop
 
 
 # --- reports: trainer -> app

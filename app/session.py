@@ -12,7 +12,9 @@ from app.background import Background
 from app.contributions import Contributions
 from app.devices import DeviceWatch
 from app.errors import BusyError, TrainerError
+from app.governor import Governor
 from app.handover import Receive
+from app.hardware import Probe, SystemProbe
 from app.history import History
 from app.i18n import _
 from app.instance import Instance
@@ -22,6 +24,7 @@ from app.offers import Offers
 from app.paths import Folders
 from app.peer import load_hivemind
 from app.recents import Recents
+from app.sensors.sensors import Sensors
 from app.settings import Settings
 from app.stalls import log_stalls
 from app.state import (
@@ -45,9 +48,12 @@ CLOSE_SECONDS = 8.0
 
 
 class Session:
-    """One contributor: its embedded peer, its trainer, its state."""
+    """One contributor: its embedded peer, its trainer, its state.
 
-    def __init__(self, *, settings: Settings, folders: Folders) -> None:
+    probe: what tells the terms of temperature and power; this machine's, unless said.
+    """
+
+    def __init__(self, *, settings: Settings, folders: Folders, probe: Probe | None = None) -> None:
         self.settings = settings
         self.folders = folders
         self.state = ContributorState(device=settings.device)
@@ -76,6 +82,17 @@ class Session:
             membership=self.membership,
             state=lambda: self.state,
             dispatch=self.dispatch,
+        )
+        self._governor = Governor(
+            sensors=Sensors(
+                probe=probe or SystemProbe(),
+                folders=folders,
+                transferred=self.contributions.transferred,
+            ),
+            terms=lambda: self.settings.terms,
+            state=lambda: self.state,
+            dispatch=self.dispatch,
+            obey=self._training.obey,
         )
         self._newest_join = object()
         self._leaving = asyncio.Lock()
@@ -123,11 +140,13 @@ class Session:
         gc.collect()
         gc.freeze()
         log.info("hivemind is loaded", extra={"monotonic": time.monotonic()})
+        self._governor.open()
         self.machines.open()
 
     async def close(self) -> None:
         """End everything that was started, in order. May be called twice."""
         await self._instance.close_door()  # what comes now would be lost
+        await self._governor.close()
         await self.stop_training(grace=CLOSE_SECONDS)
         await self.machines.leave()
         await self.membership.leave()
@@ -171,6 +190,8 @@ class Session:
         self.settings = settings.changed(self.settings, changes)
         async with self._saving:
             await asyncio.to_thread(settings.save, self.folders.settings_file, changes)
+        if "terms" in changes:
+            await self._governor.look()
 
     # --- the swarm
 
@@ -201,19 +222,21 @@ class Session:
     # --- training
 
     async def start_training(self) -> None:
-        """Start a trainer on the chosen device; returns when it trains, or has failed to.
+        """Start a trainer on the chosen device, as soon as the terms allow it; returns when it
+        trains, or has failed to, or waits for that.
 
         Raises `BusyError` when there is no swarm to train in, or a trainer already.
         """
+        await self._governor.look()
         await self._training.start()
 
-    async def pause_training(self) -> None:
-        """Let the trainer rest; it stays in the swarm."""
-        await self._training.tell(protocol.Pause)
+    async def pause_training(self, seconds: float | None = None) -> None:
+        """Let the trainer rest, for a time or until `resume_training`; it stays in the swarm."""
+        await self._training.pause(seconds)
 
     async def resume_training(self) -> None:
-        """Let the trainer go on."""
-        await self._training.tell(protocol.Resume)
+        """Let the trainer go on, as far as the terms allow it."""
+        await self._training.resume()
 
     async def stop_training(self, grace: float | None = None) -> None:
         """End the trainer: it writes a checkpoint and leaves the run. Nothing happens when

@@ -1,6 +1,6 @@
 """What the app knows, as one frozen value, and the one pure function that changes it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from app import protocol
@@ -11,6 +11,8 @@ from app.events import (
     Joined,
     JoinFailed,
     Left,
+    PauseChosen,
+    PauseEnded,
     PeerInfo,
     PeersListed,
     Problem,
@@ -21,9 +23,12 @@ from app.events import (
     RunObserved,
     StopRequested,
     Swarm,
+    TermsJudged,
     TrainerGone,
+    TrainingAwaited,
     TrainingRequested,
 )
+from app.limits import Verdict
 from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import Device, TrainerPhase
 
@@ -35,6 +40,8 @@ __all__ = [
     "JoinFailed",
     "Joined",
     "Left",
+    "PauseChosen",
+    "PauseEnded",
     "PeerInfo",
     "PeersListed",
     "Phase",
@@ -47,8 +54,10 @@ __all__ = [
     "RunObserved",
     "StopRequested",
     "Swarm",
+    "TermsJudged",
     "TrainerGone",
     "Training",
+    "TrainingAwaited",
     "TrainingRequested",
     "after",
 ]
@@ -60,6 +69,7 @@ class Phase(StrEnum):
     DISCONNECTED = "disconnected"
     JOINING = "joining"
     WATCHING = "watching"  # in the swarm, not training
+    WAITING = "waiting"  # to be started when the volunteer's terms allow it
     PREPARING = "preparing"
     TRAINING = "training"
     AVERAGING = "averaging"
@@ -124,7 +134,8 @@ class ContributorState:
     embedded peer knows to ask, connected or not. restart_at: when a
     trainer that ended unexpectedly is started again, seconds since the epoch. completed: the
     run's stop condition was reached. swarm: None as well while we are only a node of the
-    network, in no run. local_api: None while nothing is served.
+    network, in no run. local_api: None while nothing is served. verdict: what the volunteer's
+    terms say. paused_by_user: until they resume it, or paused_until, in seconds since the epoch.
     """
 
     phase: Phase = Phase.DISCONNECTED
@@ -142,6 +153,28 @@ class ContributorState:
     restart_at: float | None = None
     completed: bool = False
     local_api: LocalApi | None = None
+    verdict: Verdict = field(default_factory=Verdict)
+    paused_by_user: bool = False
+    paused_until: float | None = None
+
+    @property
+    def trains_or_will(self) -> bool:
+        """A trainer is there, or is started by itself: after a failure, or when terms allow it."""
+        waiting = self.phase is Phase.WAITING or self.restart_at is not None
+        return self.phase.has_trainer or waiting
+
+    @property
+    def may_train(self) -> bool:
+        """Neither the user nor their terms want training to rest."""
+        return self.verdict.allows and not self.paused_by_user
+
+    @property
+    def paused_by(self) -> tuple[str, ...]:
+        """What keeps us from training though it was started: ``user``, and names of terms."""
+        if self.phase not in (Phase.PAUSED, Phase.WAITING):
+            return ()
+        user = ("user",) if self.paused_by_user else ()
+        return (*user, *(reason.term for reason in self.verdict.reasons))
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -164,6 +197,7 @@ def after(state: ContributorState, event: Event) -> ContributorState:
                 probed=state.probed,
                 device=state.device,
                 local_api=state.local_api,
+                verdict=state.verdict,
             )
         case PeersListed(peers=peers, dht_nodes=dht_nodes):
             return replace(state, peers=peers, dht_nodes=dht_nodes)
@@ -179,6 +213,24 @@ def after(state: ContributorState, event: Event) -> ContributorState:
             return replace(state, problem=problem)
         case ProblemDismissed():
             return replace(state, problem=None)
+        case _:
+            return _after_terms(state, event)
+
+
+def _after_terms(state: ContributorState, event: Event) -> ContributorState:
+    match event:
+        case TermsJudged(verdict=verdict):
+            return replace(state, verdict=verdict)
+        case TrainingAwaited():
+            return replace(
+                state, phase=Phase.WAITING, problem=None, restart_at=None, completed=False
+            )
+        case PauseChosen(until=until) if state.trains_or_will:
+            return replace(state, paused_by_user=True, paused_until=until)
+        case PauseEnded():
+            return _without_pause(state)
+        case StopRequested() if state.phase is Phase.WAITING:
+            return _without_pause(replace(state, phase=Phase.WATCHING))
         case _:
             return _after_training(state, event)
 
@@ -278,7 +330,11 @@ def _without_trainer(state: ContributorState, gone: TrainerGone) -> ContributorS
         return rest
     if gone.problem is not None:
         return replace(rest, phase=Phase.FAILED, problem=gone.problem, restart_at=gone.restart_at)
-    return replace(rest, phase=Phase.WATCHING)
+    return _without_pause(replace(rest, phase=Phase.WATCHING))
+
+
+def _without_pause(state: ContributorState) -> ContributorState:
+    return replace(state, paused_by_user=False, paused_until=None)
 
 
 def _run_of(run: Run | None, progress: protocol.Progress) -> Run:

@@ -19,16 +19,29 @@ from app.settings import Settings
 from app.state import (
     ContributorState,
     Event,
+    PauseChosen,
+    PauseEnded,
+    Phase,
     Problem,
     ProblemRaised,
     RestartCancelled,
     StopRequested,
     TrainerGone,
+    TrainingAwaited,
     TrainingRequested,
 )
 from app.supervisor import Outcome, Patience, Trainer
 
 log = logging.getLogger(__name__)
+
+LONG_PAUSE_SECONDS = 60.0
+"""After this the trainer gives the device's memory back; others may want it."""
+
+MBIT = 125_000
+"""Bytes."""
+
+NEEDS_DEVICE = frozenset({"programs", "max_others_use"})
+"""Terms by which somebody else wants the device now."""
 
 
 class Training:
@@ -57,32 +70,44 @@ class Training:
         self._restart: asyncio.Task[None] | None = None
         self._spawning = asyncio.Lock()
         self._stop_asked = False
+        self._beginning: asyncio.Task[None] | None = None
+        self._told_rest: float | None = None
+        self._told_pace: dict[str, float] = {}
         self._patience = Patience()
 
     async def start(self) -> None:
-        """Start a trainer on the chosen device; returns when it trains, or has failed to.
+        """Start a trainer on the chosen device, as soon as the terms allow it; returns when it
+        trains, or has failed to, or waits for that.
 
         Raises `BusyError` when there is no swarm to train in, or a trainer already.
         """
         self._patience = Patience()
+        self._dispatch(PauseEnded())  # who starts it wants no pause
         await self._start()
 
     async def _start(self) -> None:
+        self._check_readiness()
+        self.cancel_restart()
+        self._stop_asked = False
+        if not self._state().may_train:
+            self._dispatch(TrainingAwaited())
+            return
+        self._dispatch(TrainingRequested(device=self._state().device))
+        async with self._spawning:
+            trainer = await self._spawn()
+        if trainer is None or self._stop_asked:
+            return  # what stops us waits for the lock
+        self.obey()
+        with contextlib.suppress(TrainerError):  # `_follow` tells how it ended
+            await trainer.command(protocol.Start, **self.order("trainer"))
+
+    def _check_readiness(self) -> None:
         if self._membership.spec is None or not self._membership.joined:
             raise BusyError(
                 _("there is no swarm to train in yet."), remedy=_("Join a swarm first.")
             )
         if self._trainer is not None or self._state().phase.has_trainer:
             raise BusyError(_("training is under way already."))
-        self.cancel_restart()
-        self._stop_asked = False
-        self._dispatch(TrainingRequested(device=self._state().device))
-        async with self._spawning:
-            trainer = await self._spawn()
-        if trainer is None or self._stop_asked:
-            return  # what stops us waits for the lock
-        with contextlib.suppress(TrainerError):  # `_follow` tells how it ended
-            await trainer.command(protocol.Start, **self.order("trainer"))
 
     async def _spawn(self) -> Trainer | None:
         try:
@@ -94,6 +119,7 @@ class Training:
             self._dispatch(TrainerGone(problem=Problem(message=text)))
             return None
         self._trainer = trainer
+        self._told_rest, self._told_pace = None, {}
         self._following = self._background.start(self._follow(trainer))
         return trainer
 
@@ -115,12 +141,88 @@ class Training:
             "port": 0 if spec.local else port_or_any("server_port", settings.server_port),
         }
 
-    async def tell(self, kind: type[protocol.Pause | protocol.Resume]) -> None:
-        """Pause or resume; returns when it took effect. Raises `BusyError` without a trainer."""
-        if self._trainer is None:
+    # --- rest and pace
+
+    async def pause(self, seconds: float | None = None) -> None:
+        """Let the trainer rest, for a time or until `resume`; returns when it does.
+
+        Raises `BusyError` when nothing is trained, nor about to be.
+        """
+        self._check_training()
+        self._dispatch(PauseChosen(until=None if seconds is None else time.time() + seconds))
+        await self._tell_rest()
+
+    async def resume(self) -> None:
+        """End the user's pause; returns when the trainer goes on, if the terms allow it.
+
+        Raises `BusyError` when nothing is trained, nor about to be.
+        """
+        self._check_training()
+        self._dispatch(PauseEnded())
+        self._start_awaited()
+        await self._tell_rest()
+
+    def _check_training(self) -> None:
+        if not self._state().trains_or_will:
             raise BusyError(_("nothing is being trained."), remedy=_("Start training first."))
+
+    def obey(self) -> None:
+        """Let the trainer start, rest or go on, and at the pace, that user and terms want now."""
+        state = self._state()
+        if state.paused_until is not None and time.time() >= state.paused_until:
+            self._dispatch(PauseEnded())
+        self._start_awaited()
+        self._telling = (
+            self._background.start(self._tell_rest()),
+            self._background.start(self._tell_pace()),
+        )
+
+    def _start_awaited(self) -> None:
+        if self._is_awaited and (self._beginning is None or self._beginning.done()):
+            self._beginning = self._background.start(self._begin_awaited())
+
+    @property
+    def _is_awaited(self) -> bool:
+        return self._state().phase is Phase.WAITING and self._state().may_train
+
+    async def _begin_awaited(self) -> None:
+        if self._is_awaited:  # or somebody was faster, or stopped it
+            await self._start_or_say_why()
+
+    async def _tell_rest(self) -> None:
+        trainer, rest = self._trainer, self._rest()
+        if trainer is None or rest == self._told_rest:
+            return
+        self._told_rest = rest
         with contextlib.suppress(TrainerError):  # `_follow` tells how it ended
-            await self._trainer.command(kind)
+            if rest is None:
+                await trainer.command(protocol.Resume)
+            else:
+                await trainer.command(protocol.Pause, free_after=rest)
+
+    def _rest(self) -> float | None:
+        """How long the trainer may keep the device's memory while it rests; None when it needn't
+        rest."""
+        state = self._state()
+        if state.may_train:
+            return None
+        wanted = any(reason.term in NEEDS_DEVICE for reason in state.verdict.reasons)
+        return 0.0 if wanted else LONG_PAUSE_SECONDS
+
+    async def _tell_pace(self) -> None:
+        terms = self._settings().terms
+        pace = {
+            "share": round(self._state().verdict.share, 2),
+            "upload": terms.max_upload * MBIT,
+            "download": terms.max_download * MBIT,
+        }
+        if self._trainer is None or pace == self._told_pace:
+            return
+        self._told_pace = pace
+        with contextlib.suppress(TrainerError):  # `_follow` tells how it ended
+            await self._trainer.command(protocol.Pace, **pace)
+
+    # --- its end
 
     async def stop(self, grace: float | None = None) -> None:
         """End the trainer: it writes a checkpoint and leaves the run. Nothing happens when
@@ -129,9 +231,11 @@ class Training:
         self._stop_asked = True
         async with self._spawning:
             trainer = self._trainer
-        if trainer is None:
+        if trainer is None and self._state().phase is not Phase.WAITING:
             return
         self._dispatch(StopRequested())
+        if trainer is None:
+            return
         await (trainer.stop() if grace is None else trainer.stop(grace))
         if self._following is not None:
             await self._following
@@ -150,6 +254,9 @@ class Training:
     async def _restart_after(self, delay: float) -> None:
         await asyncio.sleep(delay)
         self._restart = None  # under way: no longer to be cancelled
+        await self._start_or_say_why()
+
+    async def _start_or_say_why(self) -> None:
         try:
             await self._start()
         except UserFacingError as error:
