@@ -15,6 +15,9 @@ from app.errors import ProtocolError
 VERSION = 4
 """Raised with every change of a message; the trainer says its own in `Hello`."""
 
+LONG_PAUSE_SECONDS = 60.0
+"""After this a resting trainer gives the device's memory back; others may want it."""
+
 
 class TrainerPhase(StrEnum):
     """What the trainer is doing."""
@@ -72,7 +75,7 @@ class Pause(Message, frozen=True):
     device's memory is given back; in a later one, counted anew."""
 
     id: int
-    free_after: float
+    free_after: float = LONG_PAUSE_SECONDS
 
 
 class Resume(Message, frozen=True):

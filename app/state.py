@@ -251,7 +251,7 @@ def _after_training(state: ContributorState, event: Event) -> ContributorState:
         case TrainerGone():
             return _without_trainer(state, event)
         case RestartCancelled():
-            return replace(state, restart_at=None)
+            return _without_pause(replace(state, restart_at=None))
         case _ if state.training is None or not state.phase.has_trainer:
             return state  # a late word of a trainer that is gone
         case protocol.PhaseChanged(phase=phase):
@@ -328,9 +328,10 @@ def _without_trainer(state: ContributorState, gone: TrainerGone) -> ContributorS
     rest = replace(state, training=None, step_of_preparation=None, completed=gone.completed)
     if not state.phase.has_trainer:
         return rest
-    if gone.problem is not None:
-        return replace(rest, phase=Phase.FAILED, problem=gone.problem, restart_at=gone.restart_at)
-    return _without_pause(replace(rest, phase=Phase.WATCHING))
+    if gone.problem is None:
+        return _without_pause(replace(rest, phase=Phase.WATCHING))
+    failed = replace(rest, phase=Phase.FAILED, problem=gone.problem, restart_at=gone.restart_at)
+    return failed if failed.trains_or_will else _without_pause(failed)
 
 
 def _without_pause(state: ContributorState) -> ContributorState:

@@ -14,7 +14,7 @@ from app.errors import BusyError, TrainerError, UserFacingError
 from app.i18n import _
 from app.membership import Membership, port_or_any, problem_of
 from app.paths import Folders
-from app.protocol import EndReason
+from app.protocol import LONG_PAUSE_SECONDS, EndReason
 from app.settings import Settings
 from app.state import (
     ContributorState,
@@ -33,9 +33,6 @@ from app.state import (
 from app.supervisor import Outcome, Patience, Trainer
 
 log = logging.getLogger(__name__)
-
-LONG_PAUSE_SECONDS = 60.0
-"""After this the trainer gives the device's memory back; others may want it."""
 
 MBIT = 125_000
 """Bytes."""

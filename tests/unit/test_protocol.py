@@ -47,6 +47,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     protocol.Pause(id=2),
     protocol.Resume(id=3),
+    protocol.Pace(id=5, share=0.5, upload=125_000, download=250_000),
     protocol.Stop(id=4),
 )
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import protocol, state
+from app.limits import Reason, Verdict
 from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import EndReason, TrainerPhase
 from app.state import (
@@ -18,6 +19,8 @@ from app.state import (
     Joined,
     JoinFailed,
     Left,
+    PauseChosen,
+    PauseEnded,
     PeerInfo,
     PeersListed,
     Phase,
@@ -30,8 +33,10 @@ from app.state import (
     RunObserved,
     StopRequested,
     Swarm,
+    TermsJudged,
     TrainerGone,
     Training,
+    TrainingAwaited,
     TrainingRequested,
     after,
 )
@@ -88,6 +93,9 @@ PREPARING = follow(TrainingRequested(device="cuda:0"), start=WATCHING)
 TRAINING = follow(says(TrainerPhase.TRAINING), start=PREPARING)
 FAILED = follow(TrainerGone(problem=PROBLEM, restart_at=9.0), start=TRAINING)
 
+HELD = Verdict(reasons=(Reason(term="mains_only", text="The computer runs on battery."),))
+WAITING = follow(TermsJudged(verdict=HELD), TrainingAwaited(), start=WATCHING)
+
 LOCAL_API = LocalApi(url="http://127.0.0.1:8001", port=8001, wanted_port=8000)
 
 # At least one sample of every event; those of which two differ in effect, twice.
@@ -101,6 +109,10 @@ EVENTS: tuple[Event, ...] = (
     RunObserved(run=None),
     DeviceChosen(device="cpu"),
     TrainingRequested(device="cpu"),
+    TrainingAwaited(),
+    TermsJudged(verdict=HELD),
+    PauseChosen(until=9.0),
+    PauseEnded(),
     StopRequested(),
     TrainerGone(),
     TrainerGone(completed=True),
@@ -406,9 +418,11 @@ def is_said(now: ContributorState, event: Event) -> bool:
             return not has_trainer and now.restart_at is None and now.phase is not Phase.JOINING
         case PeersListed() | RunObserved():
             return not alone
-        case TrainingRequested():
-            return now.phase in (Phase.WATCHING, Phase.FAILED)
-        case StopRequested() | TrainerGone():
+        case TrainingRequested() | TrainingAwaited():
+            return now.phase in (Phase.WATCHING, Phase.WAITING, Phase.FAILED)
+        case StopRequested():
+            return has_trainer or now.phase is Phase.WAITING
+        case TrainerGone():
             return has_trainer
         case _:
             return True
@@ -432,6 +446,8 @@ def broken(now: ContributorState) -> list[str]:
         "only who joined is a peer": (
             (now.peer_id == "") == (now.phase in (Phase.DISCONNECTED, Phase.JOINING))
         ),
+        "only what trains or will is paused": not now.paused_by_user or now.trains_or_will,
+        "only a pause ends by itself": now.paused_until is None or now.paused_by_user,
         "who is somewhere knows where": now.swarm is not None or now.phase is Phase.DISCONNECTED,
     }
     return [rule for rule, holds in rules.items() if not holds]
@@ -448,6 +464,45 @@ def test_rules_hold_whatever_the_session_says(data: st.DataObject) -> None:
 
 
 def test_phases_with_a_trainer() -> None:
-    without = {Phase.DISCONNECTED, Phase.JOINING, Phase.WATCHING, Phase.FAILED}
+    without = {Phase.DISCONNECTED, Phase.JOINING, Phase.WATCHING, Phase.WAITING, Phase.FAILED}
     assert {phase for phase in Phase if not phase.has_trainer} == without
     assert set(Phase) - without == state._WITH_TRAINER
+
+
+# --- the volunteer's terms -----------------------------------------------------------------------
+
+
+def test_training_waits_for_the_terms() -> None:
+    assert (WAITING.phase, WAITING.trains_or_will) == (Phase.WAITING, True)
+    assert not WAITING.may_train
+    assert WAITING.paused_by == ("mains_only",)
+    assert follow(TermsJudged(verdict=Verdict()), start=WAITING).may_train
+    assert follow(StopRequested(), start=WAITING).phase is Phase.WATCHING
+
+
+def test_the_verdict_outlives_the_swarm() -> None:
+    assert follow(Left(), start=WAITING) == ContributorState(verdict=HELD)
+
+
+@pytest.mark.parametrize("before", [TRAINING, WAITING, FAILED], ids=lambda before: before.phase)
+def test_the_user_may_pause_what_trains_or_will(before: ContributorState) -> None:
+    paused = follow(PauseChosen(until=9.0), start=before)
+    assert (paused.paused_by_user, paused.paused_until, paused.may_train) == (True, 9.0, False)
+    assert follow(PauseEnded(), start=paused) == before
+
+
+def test_there_is_nothing_to_pause_while_nothing_is_trained() -> None:
+    assert follow(PauseChosen(until=None), start=WATCHING) == WATCHING
+
+
+def test_the_users_pause_ends_with_the_training() -> None:
+    for events in ((StopRequested(), TrainerGone()), (TrainerGone(completed=True),)):
+        ended = follow(PauseChosen(until=None), *events, start=TRAINING)
+        assert not ended.paused_by_user
+
+
+def test_what_pauses_is_told_only_while_it_does() -> None:
+    judged = follow(TermsJudged(verdict=HELD), PauseChosen(until=None), start=TRAINING)
+    assert judged.paused_by == ()
+    resting = follow(says(TrainerPhase.PAUSED), start=judged)
+    assert resting.paused_by == ("user", "mains_only")
