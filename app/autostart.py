@@ -5,6 +5,7 @@ record of the choice: the desktop's own settings may remove it, and are obeyed.
 """
 
 import contextlib
+import logging
 import os
 import shutil
 import sys
@@ -17,6 +18,8 @@ from typing import Any, Protocol
 from app.errors import AutostartError
 from app.i18n import _
 from app.paths import APP_NAME, write_atomically
+
+log = logging.getLogger(__name__)
 
 Command = Sequence[str]
 
@@ -68,11 +71,13 @@ class Autostart:
 
     def repair(self) -> None:
         """Name the program anew when the one in the entry is gone: the app was moved, or an
-        update has another file name. Raises `AutostartError`."""
-        with contextlib.suppress(OSError):
+        update has another file name."""
+        try:
             program = self.entry.program()
             if program is not None and shutil.which(program) is None:
-                self.switch(True)
+                self.entry.write(self.command)
+        except OSError as error:
+            log.warning("what starts at login can't be repaired: %s", error)
 
 
 def of_this_system(data_dir: Path | None = None) -> Autostart:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Signal, SignalInstance
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -39,8 +39,8 @@ class Field(QWidget):
         self.hint = label(hint, "small", wrap=True)
         self.error = error_label()
         control.setAccessibleName(caption)
-        control.setAccessibleDescription(hint)
         self._lay_out()
+        self.set_hint(hint)
         self._connect()
 
     def _lay_out(self) -> None:
@@ -52,8 +52,7 @@ class Field(QWidget):
             column.addWidget(self.caption)
         column.addWidget(self.control)
         column.addWidget(self.error)
-        if self.hint.text():
-            column.addWidget(self.hint)
+        column.addWidget(self.hint)
         column.addStretch()
 
     def _connect(self) -> None:
@@ -80,6 +79,19 @@ class Field(QWidget):
             case QPlainTextEdit():
                 return self.control.toPlainText()
 
+    @property
+    def committed(self) -> SignalInstance:
+        """Like ``edited``, but of a line only when the user leaves it, or presses Return."""
+        if isinstance(self.control, QLineEdit):
+            return self.control.editingFinished
+        return self.edited
+
+    def set_hint(self, hint: str) -> None:
+        """Say something else below the control."""
+        self.hint.setText(hint)
+        self.hint.setVisible(bool(hint))
+        self.control.setAccessibleDescription(hint)
+
     def set_value(self, value: str) -> None:
         """Show a value."""
         match self.control:
@@ -96,7 +108,7 @@ class Field(QWidget):
         """Say what is wrong with the value, or nothing."""
         text = "" if error is None else _sentence(error)
         show_error(self.error, text)
-        self.hint.setVisible(not text)
+        self.hint.setVisible(bool(self.hint.text()) and not text)
         restyle(self.control, "wrong", "true" if text else "false")
         self.control.setAccessibleDescription(text or self.hint.text())
 
