@@ -103,7 +103,7 @@ def sections(*, has_tray: bool) -> tuple[Section, ...]:
     """All of the settings page, in order."""
     return (
         Section(title=_("General"), rows=_general()),
-        Section(title=_("Presence"), rows=presence(has_tray=has_tray)),
+        Section(title=_("On the desktop"), rows=desktop(has_tray=has_tray)),
         Section(title=_("Notify me while the window isn't in front"), rows=_notifications()),
         Section(title=_("This machine in the swarm"), rows=_machine()),
         Section(title=_("Network"), rows=_network()),
@@ -121,7 +121,7 @@ def _general() -> tuple[Row, ...]:
     )
 
 
-def presence(*, has_tray: bool) -> tuple[Row, ...]:
+def desktop(*, has_tray: bool) -> tuple[Row, ...]:
     """How the app is there while one doesn't look at it. has_tray: of the desktop."""
     start = switch(
         START_AT_LOGIN,

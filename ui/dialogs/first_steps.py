@@ -20,7 +20,7 @@ from ui.actions import Actions
 from ui.dialogs.dialog import Dialog
 from ui.preferences import Preferences
 from ui.session_model import SessionModel
-from ui.settings_rows import Row, presence, publish
+from ui.settings_rows import Row, desktop, publish
 from ui.theme import Theme
 from ui.widgets.buttons import button
 from ui.widgets.card import words_card
@@ -34,7 +34,7 @@ WIDTH = 640
 
 def terms() -> tuple[Row, ...]:
     """The settings that one is asked for before the first training: simple switches."""
-    return (publish(), *presence(has_tray=QSystemTrayIcon.isSystemTrayAvailable()))
+    return (publish(), *desktop(has_tray=QSystemTrayIcon.isSystemTrayAvailable()))
 
 
 class FirstSteps(Dialog):
@@ -52,7 +52,7 @@ class FirstSteps(Dialog):
         self._actions = actions
         self._theme = theme
         self.device = DeviceBox()
-        self.terms = SettingsForm(terms(), preferences)
+        self.terms = SettingsForm(terms(), preferences, columns=1)
         self.join = button(_("Open an invite…"))
         self.offers = button(_("See what is offered…"))
         self.demo = button(_("Train in the demo swarm"))
@@ -74,8 +74,11 @@ class FirstSteps(Dialog):
             " them: it gives its GPU, or CPU, to a run that you choose, for as long as you like."
         )
         page, column = _page(_("Give this machine to a training run"), intro)
-        column.addWidget(words_card(_("Leaves this machine"), costs.leaves()))
-        column.addWidget(words_card(_("Stays here"), costs.stays()))
+        for card in (
+            words_card(_("Leaves this machine"), costs.leaves()),
+            words_card(_("Stays here"), costs.stays()),
+        ):
+            column.addWidget(card, 0, Qt.AlignmentFlag.AlignTop)
         column.addStretch()
         return page
 

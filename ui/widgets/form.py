@@ -21,6 +21,8 @@ Control = QLineEdit | QComboBox | QCheckBox | QPlainTextEdit
 
 COLUMNS = 2
 LINES_HEIGHT = 76
+CHECK_INDENT = 32
+"""Pixels from a check box's edge to its words, below which its hint stands."""
 
 
 class Field(QWidget):
@@ -47,7 +49,10 @@ class Field(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
-        if not isinstance(self.control, QCheckBox):
+        if isinstance(self.control, QCheckBox):
+            for below in (self.error, self.hint):
+                below.setIndent(CHECK_INDENT)
+        else:
             self.caption.setBuddy(self.control)
             column.addWidget(self.caption)
         column.addWidget(self.control)
@@ -114,16 +119,17 @@ class Field(QWidget):
 
 
 class FieldGrid(QWidget):
-    """Fields in two columns, without holes where some are hidden."""
+    """Fields in columns, without holes where some are hidden."""
 
-    def __init__(self, fields: Sequence[Field]) -> None:
+    def __init__(self, fields: Sequence[Field], *, columns: int = COLUMNS) -> None:
         super().__init__()
         self._fields = fields
+        self._columns = columns
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(16)
         self._grid.setVerticalSpacing(12)
-        for column in range(COLUMNS):
+        for column in range(columns):
             self._grid.setColumnStretch(column, 1)
         for field in fields:
             field.setParent(self)
@@ -136,7 +142,7 @@ class FieldGrid(QWidget):
             field.setVisible(field.wanted)
         shown = [field for field in self._fields if field.wanted]
         for index, field in enumerate(shown):
-            self._grid.addWidget(field, index // COLUMNS, index % COLUMNS)
+            self._grid.addWidget(field, index // self._columns, index % self._columns)
 
 
 def _sentence(error: UserFacingError) -> str:

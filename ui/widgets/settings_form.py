@@ -10,15 +10,17 @@ from app.errors import UserFacingError
 from app.i18n import _
 from ui.preferences import Preferences
 from ui.settings_rows import Row
-from ui.widgets.form import FieldGrid
+from ui.widgets.form import COLUMNS, FieldGrid
 
 
 class SettingsForm(FieldGrid):
     """Rows of settings. What is refused stays in its field, with the reason, until it is mended
     or the form is shown anew."""
 
-    def __init__(self, rows: Sequence[Row], preferences: Preferences) -> None:
-        super().__init__([row.field for row in rows])
+    def __init__(
+        self, rows: Sequence[Row], preferences: Preferences, *, columns: int = COLUMNS
+    ) -> None:
+        super().__init__([row.field for row in rows], columns=columns)
         self.rows = rows
         self._preferences = preferences
         for row in rows:
