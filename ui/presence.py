@@ -44,7 +44,7 @@ class Presence(QObject):
         tray.open_wanted.connect(window.dialogs.come_to_front)
         tray.quit_wanted.connect(window.quit_wanted)
         window.close_wanted.connect(self._on_close_wanted)
-        model.changed.connect(self._on_state)
+        self._watching = model.changed.connect(self._on_state)
 
     @classmethod
     def of(
@@ -73,7 +73,7 @@ class Presence(QObject):
         """Take everything away. May be called twice."""
         unsubscribe, self._unsubscribe = self._unsubscribe, _nothing
         unsubscribe()
-        self._model.changed.disconnect(self._on_state)
+        QObject.disconnect(self._watching)
         self.tray.close()
         await self.notifier.close()
 

@@ -68,6 +68,14 @@ def test_environment_is_read(
     assert getattr(settings.load(file), field) == value
 
 
+def test_what_wins_over_the_file_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("hivemind_dht_port", "0")
+    assert settings.origins({"backend_url": "https://b.example"}) == {
+        "dht_port": "HIVEMIND_DHT_PORT",
+        "backend_url": "--backend-url",
+    }
+
+
 def test_every_field_has_a_name_in_the_environment() -> None:
     assert {row[0] for row in ENVIRONMENT} == set(Settings.model_fields)
 
