@@ -134,13 +134,9 @@ class Actions(QObject):
         """The user has read it."""
         self._session.dispatch(ProblemDismissed())
 
-    def open_folder(self, folder: Path) -> None:
-        """Show a folder in the desktop's file manager."""
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
-
     def open_log_folder(self) -> None:
         """Show the log files in the desktop's file manager."""
-        self.open_folder(self._session.folders.logs)
+        open_folder(self._session.folders.logs)
 
     def _run(self, action: Action) -> None:
         self._model.run(self._once_open(action))
@@ -159,3 +155,8 @@ def _load(source: str) -> "SwarmSpec":
     from app import invite  # late: building a spec's models takes longer than painting a page
 
     return invite.load(source)
+
+
+def open_folder(folder: Path) -> None:
+    """Show a folder in the desktop's file manager."""
+    QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))

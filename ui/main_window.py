@@ -57,9 +57,7 @@ class MainWindow(QMainWindow):
         self.log = LogPage(ring, actions, theme)
         self.swarm = Late(lambda: _swarm_page(model, theme))
         self.machines = Late(lambda: _machines_page(model, theme))
-        self.settings = Late(
-            lambda: _settings_page(preferences, model, actions, self.local_api_wanted.emit)
-        )
+        self.settings = Late(lambda: _settings_page(preferences, model, self.local_api_wanted.emit))
         self.pages = (
             Page(title=_("Overview"), icon="overview", widget=self.overview),
             Page(title=_("Swarm"), icon="swarm", widget=self.swarm),
@@ -177,16 +175,8 @@ def _machines_page(model: SessionModel, theme: Theme) -> "MachinesPage":
 
 
 def _settings_page(
-    preferences: Preferences,
-    model: SessionModel,
-    actions: Actions,
-    open_local_api: Callable[[], None],
+    preferences: Preferences, model: SessionModel, open_local_api: Callable[[], None]
 ) -> "SettingsPage":
     from ui.pages.settings import SettingsPage
 
-    return SettingsPage(
-        preferences,
-        model.session.folders,
-        open_local_api=open_local_api,
-        open_folder=actions.open_folder,
-    )
+    return SettingsPage(preferences, model.session.folders, open_local_api=open_local_api)

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
 
 from app.i18n import _
 from app.paths import Folders
+from ui.actions import open_folder
 from ui.preferences import Preferences
 from ui.settings_rows import Section, sections
 from ui.widgets.buttons import button
@@ -23,11 +24,9 @@ from ui.widgets.card import Card
 from ui.widgets.labels import ElidedLabel, label
 from ui.widgets.settings_form import SettingsForm
 
-OpenFolder = Callable[[Path], None]
-
 
 class SettingsPage(QScrollArea):
-    """A card for each section. open_local_api, open_folder: what its buttons do."""
+    """A card for each section. open_local_api: shows who can call, and how."""
 
     def __init__(
         self,
@@ -35,7 +34,6 @@ class SettingsPage(QScrollArea):
         folders: Folders,
         *,
         open_local_api: Callable[[], None],
-        open_folder: OpenFolder,
     ) -> None:
         super().__init__()
         self._preferences = preferences
@@ -46,7 +44,7 @@ class SettingsPage(QScrollArea):
         for section in sections(has_tray=QSystemTrayIcon.isSystemTrayAvailable()):
             self._add_section(section)
         self._add_below(_("Local API"), self.local_api)
-        self._column.addWidget(_folders_card(folders, open_folder))
+        self._column.addWidget(_folders_card(folders))
         self._column.addStretch()
 
     def _lay_out(self) -> QVBoxLayout:
@@ -83,7 +81,7 @@ def _card(title: str) -> Card:
     return card
 
 
-def _folders_card(folders: Folders, open_folder: OpenFolder) -> Card:
+def _folders_card(folders: Folders) -> Card:
     card = _card(_("Folders"))
     grid = QGridLayout()
     grid.setColumnStretch(1, 1)
