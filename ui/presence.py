@@ -93,7 +93,9 @@ class Presence(QObject):
         """Unless nobody wants to hear it, or who looks at the window sees it anyway."""
         if found is None or found.kind not in self._preferences.value("notifications"):
             return
-        if QApplication.activeWindow() is None:
+        # an icon in an X11 tray is a window of ours as well, and may be the active one
+        looked_at = self._window.isVisible() and QApplication.activeWindow() is not None
+        if not looked_at:
             self._model.run(self._show(found.title, found.text))
 
     async def _show(self, title: str, text: str) -> None:

@@ -297,6 +297,19 @@ def test_who_looks_at_the_window_is_told_nothing(
     assert notifier.shown == []
 
 
+def test_the_icon_in_the_tray_is_no_window_to_look_at(
+    bench: Bench,
+    presence: Presence,
+    notifier: RecordingNotifier,
+    monkeypatch: pytest.MonkeyPatch,
+    qtbot: QtBot,
+) -> None:
+    monkeypatch.setattr(QApplication, "activeWindow", lambda: bench.window)
+    bench.window.hide()
+    bench.dispatch(*PAUSED)
+    qtbot.waitUntil(lambda: len(notifier.shown) == 2)
+
+
 def test_a_milestone_is_told(
     bench: Bench,
     presence: Presence,
