@@ -19,6 +19,7 @@ class Arguments:
     settings by field name, only those given.
 
     invite: a file or link to be shown before it is joined. swarm: one to be joined at once.
+    minimized: start into the tray, or as a minimised window where there is none.
     """
 
     demo: bool = False
@@ -27,6 +28,7 @@ class Arguments:
     headless: bool = False
     train: bool = False
     serve: bool = False
+    minimized: bool = False
     data_dir: Path | None = None
     verify: tuple[Path, ...] = ()
     overrides: dict[str, Any] = field(default_factory=dict)
@@ -44,6 +46,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         headless=options.headless or bool(verify),
         train=options.train,
         serve=options.serve,
+        minimized=options.minimized,
         data_dir=options.data_dir,
         verify=verify,
         overrides={name: value for name, value in overrides.items() if value is not None},
@@ -55,6 +58,8 @@ _OVERRIDES = (
     "threads",
     "theme",
     "language",
+    "close_to_tray",
+    "notifications",
     "dht_port",
     "server_port",
     "initial_peers",
@@ -106,12 +111,39 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
     parser.add_argument(
         "--serve", action="store_true", help="headless: stay, and do what the local API is asked"
     )
+    parser.add_argument(
+        "--minimized", action="store_true", help="start into the tray, or minimised without one"
+    )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
-    group = parser.add_argument_group("settings, for this start only")
+    _add_settings(parser.add_argument_group("settings, for this start only"))
+    _add_callback(parser.add_argument_group("the local API, for this start only"))
+    if commands:
+        verify = parser.add_subparsers().add_parser("verify")
+        verify.add_argument("verify", type=Path, nargs="+", metavar="FILE", help="JSON export")
+    return parser
+
+
+def _invite(text: str) -> str:
+    """A link, or the path of what may be a file: a mistyped command is neither."""
+    if not text or text.lower().startswith("cotrain:") or Path(text).suffix or Path(text).exists():
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no file, link or command")
+
+
+def _add_settings(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--device", metavar="ID", help="auto, cpu, cuda:0, mps")
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads of the trainer")
     group.add_argument("--theme", choices=("system", "light", "dark"))
     group.add_argument("--language", choices=("system", "en", "zh_CN"))
+    group.add_argument(
+        "--close-to-tray",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="closing the window hides it, or ends the app",
+    )
+    group.add_argument(
+        "--notifications", metavar="KINDS", help="of training, paused, attention, milestones"
+    )
     group.add_argument("--dht-port", type=int, metavar="PORT", help="TCP port of this peer")
     group.add_argument("--server-port", type=int, metavar="PORT", help="TCP port of the trainer")
     group.add_argument("--initial-peers", metavar="ADDRESSES", help="comma list of multiaddrs")
@@ -136,11 +168,6 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
         " max_temperature=80 or 'schedule=mon-fri 18:00-08:00'; may be given several times",
     )
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
-    _add_callback(parser.add_argument_group("the local API, for this start only"))
-    if commands:
-        verify = parser.add_subparsers().add_parser("verify")
-        verify.add_argument("verify", type=Path, nargs="+", metavar="FILE", help="JSON export")
-    return parser
 
 
 class _Terms(argparse.Action):
@@ -155,13 +182,6 @@ class _Terms(argparse.Action):
             parser.error(f"argument --term: {rest[0]!r} must be NAME=VALUE")
         terms = getattr(options, self.dest) or {}
         setattr(options, self.dest, terms | {name.strip(): value})
-
-
-def _invite(text: str) -> str:
-    """A link, or the path of what may be a file: a mistyped command is neither."""
-    if not text or text.lower().startswith("cotrain:") or Path(text).suffix or Path(text).exists():
-        return text
-    raise argparse.ArgumentTypeError(f"{text!r} is no file, link or command")
 
 
 def _add_callback(group: "argparse._ArgumentGroup") -> None:

@@ -70,7 +70,7 @@ class Session:
             settings=lambda: self.settings, folders=folders, dispatch=self.dispatch
         )
         self.machines = Machines(
-            settings=settings,
+            settings=lambda: self.settings,
             key_file=folders.machine_key_file,
             history=self.history,
             node=lambda: self.membership.node,
@@ -189,7 +189,10 @@ class Session:
         """
         self.settings = settings.changed(self.settings, changes)
         async with self._saving:
-            await asyncio.to_thread(settings.save, self.folders.settings_file, changes)
+            kept = self.settings.model_dump(mode="json", include=_named(changes))
+            await asyncio.to_thread(settings.save, self.folders.settings_file, kept)
+        if "publish_machine" in changes:
+            await self.machines.set_publishing(self.settings.publish_machine)
         if "terms" in changes:
             await self._governor.look()
 
@@ -250,3 +253,10 @@ class Session:
     def training_order(self, role: str) -> dict[str, Any]:
         """The fields of `protocol.Start` for a peer of this machine in the swarm we are in."""
         return self._training.order(role)
+
+
+def _named(changes: dict[str, Any]) -> dict[str, Any]:
+    """What pydantic is to write of the settings: of the terms, those that were changed."""
+    return {
+        name: set(value) if isinstance(value, dict) else True for name, value in changes.items()
+    }

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from PySide6.QtCore import QObject, QUrl, Signal
@@ -31,14 +32,18 @@ class Actions(QObject):
 
     ``waiting`` says whether an action waits for that: the heavy libraries load after the
     window is painted, and a click may come sooner. ``join_wanted`` (with an invite's link or
-    path, or "" to choose one), ``start_wanted`` and ``share_wanted`` ask for a dialog; buttons
-    emit them, and the window opens it.
+    path, or "" to choose one), ``start_wanted``, ``share_wanted``, ``offers_wanted`` (what the
+    backend has) and ``first_steps_wanted`` ask for a dialog, ``terms_wanted`` for the settings
+    page; buttons emit them, and the window opens it.
     """
 
     waiting = Signal(bool)
     join_wanted = Signal(str)
     start_wanted = Signal()
     share_wanted = Signal()
+    offers_wanted = Signal()
+    first_steps_wanted = Signal()
+    terms_wanted = Signal()
 
     def __init__(self, model: SessionModel, *, demo: Demo, opened: "asyncio.Future[None]") -> None:
         super().__init__(model)
@@ -98,6 +103,10 @@ class Actions(QObject):
         """Let the trainer rest."""
         self._run(self._session.pause_training)
 
+    def pause_for(self, seconds: int) -> None:
+        """Let the trainer rest for a while, or until it is resumed or stopped before."""
+        self._run(lambda: self._session.pause_training(seconds))
+
     def resume(self) -> None:
         """Let the trainer go on."""
         self._run(self._session.resume_training)
@@ -118,7 +127,7 @@ class Actions(QObject):
 
     def open_log_folder(self) -> None:
         """Show the log files in the desktop's file manager."""
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._session.folders.logs)))
+        open_folder(self._session.folders.logs)
 
     def _run(self, action: Action) -> None:
         self._model.run(self._once_open(action))
@@ -137,3 +146,8 @@ def _load(source: str) -> "SwarmSpec":
     from app import invite  # late: building a spec's models takes longer than painting a page
 
     return invite.load(source)
+
+
+def open_folder(folder: Path) -> None:
+    """Show a folder in the desktop's file manager."""
+    QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
