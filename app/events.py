@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from app import protocol
-from app.limits import Verdict
+from app.limits import Terms, Verdict
 from app.local_api import LocalApiChanged
 
 
@@ -126,6 +126,7 @@ class TrainingAwaited:
 class TermsJudged:
     """The terms were held against what this machine is like now."""
 
+    terms: Terms
     verdict: Verdict
 
 

@@ -56,7 +56,7 @@ class Governor:
             terms = self._terms()
             conditions = await self._sensors.look(terms, self._device())
             judged = verdict(terms, conditions, self._state().verdict)
-            self._dispatch(TermsJudged(verdict=judged))
+            self._dispatch(TermsJudged(terms=terms, verdict=judged))
         self._obey()
 
     def _device(self) -> str:

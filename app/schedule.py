@@ -121,6 +121,7 @@ def _parsed(part: str) -> Iterator[tuple[int, Span]]:
     if first not in DAYS or last not in DAYS or DAYS.index(first) > DAYS.index(last):
         raise ValueError(f"{part!r} must name days from {', '.join(DAYS)}, in this order")
     begin, end = (_minutes(found[place], found[place + 1]) for place in (3, 5))
+    end = end or _DAY_MINUTES
     if begin == _DAY_MINUTES:
         raise ValueError(f"{part!r} must begin before 24:00")
     for day in range(DAYS.index(first), DAYS.index(last) + 1):

@@ -28,7 +28,7 @@ from app.events import (
     TrainingAwaited,
     TrainingRequested,
 )
-from app.limits import Verdict
+from app.limits import Terms, Verdict
 from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import Device, TrainerPhase
 
@@ -134,8 +134,9 @@ class ContributorState:
     embedded peer knows to ask, connected or not. restart_at: when a
     trainer that ended unexpectedly is started again, seconds since the epoch. completed: the
     run's stop condition was reached. swarm: None as well while we are only a node of the
-    network, in no run. local_api: None while nothing is served. verdict: what the volunteer's
-    terms say. paused_by_user: until they resume it, or paused_until, in seconds since the epoch.
+    network, in no run. local_api: None while nothing is served. terms, verdict: the volunteer's,
+    and what they say now. paused_by_user: until they resume it, or until paused_until, in seconds
+    since the epoch.
     """
 
     phase: Phase = Phase.DISCONNECTED
@@ -153,6 +154,7 @@ class ContributorState:
     restart_at: float | None = None
     completed: bool = False
     local_api: LocalApi | None = None
+    terms: Terms = field(default_factory=Terms)
     verdict: Verdict = field(default_factory=Verdict)
     paused_by_user: bool = False
     paused_until: float | None = None
@@ -197,6 +199,7 @@ def after(state: ContributorState, event: Event) -> ContributorState:
                 probed=state.probed,
                 device=state.device,
                 local_api=state.local_api,
+                terms=state.terms,
                 verdict=state.verdict,
             )
         case PeersListed(peers=peers, dht_nodes=dht_nodes):
@@ -219,8 +222,8 @@ def after(state: ContributorState, event: Event) -> ContributorState:
 
 def _after_terms(state: ContributorState, event: Event) -> ContributorState:
     match event:
-        case TermsJudged(verdict=verdict):
-            return replace(state, verdict=verdict)
+        case TermsJudged(terms=terms, verdict=verdict):
+            return replace(state, terms=terms, verdict=verdict)
         case TrainingAwaited():
             return replace(
                 state, phase=Phase.WAITING, problem=None, restart_at=None, completed=False

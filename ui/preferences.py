@@ -16,8 +16,8 @@ START_AT_LOGIN = "start_at_login"
 
 
 class Preferences(QObject):
-    """Read and changed by name; a term's is ``terms.idle_minutes``. ``changed`` tells that one has, ``refused`` that a value can't
-    be, with the `UserFacingError`.
+    """Read and changed by name; a term's is ``terms.idle_minutes``. ``changed`` tells that one
+    has, ``refused`` that a value can't be, with the `UserFacingError`.
 
     origins: what wins over the settings file at each start, as `app.settings.origins` has it.
     """

@@ -15,7 +15,7 @@ from app.schedule import LocalZone, Schedule, Span
 BERLIN = ZoneInfo("Europe/Berlin")  # 2026: forward on 29 March at 2:00, back on 25 October at 3:00
 NIGHTS = Schedule.parse("mon-fri 18:00-08:00, sat-sun 00:00-24:00")
 
-spans = some.builds(Span, some.integers(0, 1439), some.integers(0, 1440))
+spans = some.builds(Span, some.integers(0, 1439), some.integers(1, 1440))
 schedules = some.lists(some.none() | spans, min_size=7, max_size=7).map(
     lambda days: Schedule(tuple(days)) if any(days) else Schedule()
 )
@@ -43,6 +43,7 @@ def berlin(text: str, *, fold: int = 0) -> datetime:
 def test_text_and_back() -> None:
     assert str(NIGHTS) == "mon-fri 18:00-08:00, sat-sun 00:00-24:00"
     assert str(Schedule.parse("TUE 9:30-17:00,,")) == "tue 09:30-17:00"
+    assert str(Schedule.parse("mon 18:00-00:00")) == "mon 18:00-24:00"
     assert Schedule.parse(" ") == Schedule()
 
 

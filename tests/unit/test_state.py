@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import protocol, state
-from app.limits import Reason, Verdict
+from app.limits import Reason, Terms, Verdict
 from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import EndReason, TrainerPhase
 from app.state import (
@@ -94,7 +94,7 @@ TRAINING = follow(says(TrainerPhase.TRAINING), start=PREPARING)
 FAILED = follow(TrainerGone(problem=PROBLEM, restart_at=9.0), start=TRAINING)
 
 HELD = Verdict(reasons=(Reason(term="mains_only", text="The computer runs on battery."),))
-WAITING = follow(TermsJudged(verdict=HELD), TrainingAwaited(), start=WATCHING)
+WAITING = follow(TermsJudged(terms=Terms(), verdict=HELD), TrainingAwaited(), start=WATCHING)
 
 LOCAL_API = LocalApi(url="http://127.0.0.1:8001", port=8001, wanted_port=8000)
 
@@ -110,7 +110,7 @@ EVENTS: tuple[Event, ...] = (
     DeviceChosen(device="cpu"),
     TrainingRequested(device="cpu"),
     TrainingAwaited(),
-    TermsJudged(verdict=HELD),
+    TermsJudged(terms=Terms(), verdict=HELD),
     PauseChosen(until=9.0),
     PauseEnded(),
     StopRequested(),
@@ -476,7 +476,7 @@ def test_training_waits_for_the_terms() -> None:
     assert (WAITING.phase, WAITING.trains_or_will) == (Phase.WAITING, True)
     assert not WAITING.may_train
     assert WAITING.paused_by == ("mains_only",)
-    assert follow(TermsJudged(verdict=Verdict()), start=WAITING).may_train
+    assert follow(TermsJudged(terms=Terms(), verdict=Verdict()), start=WAITING).may_train
     assert follow(StopRequested(), start=WAITING).phase is Phase.WATCHING
 
 
@@ -502,7 +502,9 @@ def test_the_users_pause_ends_with_the_training() -> None:
 
 
 def test_what_pauses_is_told_only_while_it_does() -> None:
-    judged = follow(TermsJudged(verdict=HELD), PauseChosen(until=None), start=TRAINING)
+    judged = follow(
+        TermsJudged(terms=Terms(), verdict=HELD), PauseChosen(until=None), start=TRAINING
+    )
     assert judged.paused_by == ()
     resting = follow(says(TrainerPhase.PAUSED), start=judged)
     assert resting.paused_by == ("user", "mains_only")

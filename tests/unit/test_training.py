@@ -92,7 +92,7 @@ class House:
 
     async def judge(self, *reasons: Reason, share: float = 1.0) -> None:
         """The terms say something else, and training obeys."""
-        self.dispatch(TermsJudged(verdict=Verdict(reasons=reasons, share=share)))
+        self.dispatch(TermsJudged(terms=Terms(), verdict=Verdict(reasons=reasons, share=share)))
         self.training.obey()
         for _ in range(10):
             await asyncio.sleep(0)
@@ -131,7 +131,7 @@ async def test_what_waits_can_be_stopped(house: House) -> None:
 async def test_a_stop_is_faster_than_the_terms(house: House) -> None:
     await house.judge(BATTERY)
     await house.training.start()
-    house.dispatch(TermsJudged(verdict=Verdict()))
+    house.dispatch(TermsJudged(terms=Terms(), verdict=Verdict()))
     house.training.obey()
     await house.training.stop()
     await house.judge()
@@ -141,7 +141,7 @@ async def test_a_stop_is_faster_than_the_terms(house: House) -> None:
 async def test_looks_in_quick_succession_start_one_trainer(house: House) -> None:
     await house.judge(BATTERY)
     await house.training.start()
-    house.dispatch(TermsJudged(verdict=Verdict()))
+    house.dispatch(TermsJudged(terms=Terms(), verdict=Verdict()))
     for _look in range(3):
         house.training.obey()
     await house.judge()
