@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from PySide6.QtCore import QObject, QTimer, QUrl, Signal
+from PySide6.QtCore import QObject, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 
 from app.state import Phase, ProblemDismissed
@@ -50,8 +50,7 @@ class Actions(QObject):
         self._session = model.session
         self._demo = demo
         self._opened = opened
-        self._snooze = QTimer(self, singleShot=True)
-        self._snooze.timeout.connect(self._end_snooze)
+        self._snooze: object = None
 
     # --- the swarm
 
@@ -98,26 +97,28 @@ class Actions(QObject):
 
     def stop(self) -> None:
         """Stop training, stay in the swarm."""
-        self._snooze.stop()
+        self._snooze = None
         self._run(self._session.stop_training)
 
     def pause(self) -> None:
         """Let the trainer rest."""
-        self._snooze.stop()
+        self._snooze = None
         self._run(self._session.pause_training)
 
-    def pause_for(self, seconds: int) -> None:
+    def pause_for(self, seconds: float) -> None:
         """Let the trainer rest for a while, or until it is resumed or stopped before."""
         self.pause()
-        self._snooze.start(seconds * 1000)
+        mine = self._snooze = object()
+        self._model.run(self._end_snooze(mine, seconds))
 
-    def _end_snooze(self) -> None:
-        if self._model.state.phase is Phase.PAUSED:
-            self.resume()
+    async def _end_snooze(self, mine: object, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if mine is self._snooze and self._model.state.phase is Phase.PAUSED:
+            await self._session.resume_training()
 
     def resume(self) -> None:
         """Let the trainer go on."""
-        self._snooze.stop()
+        self._snooze = None
         self._run(self._session.resume_training)
 
     def cancel_restart(self) -> None:

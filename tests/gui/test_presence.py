@@ -237,31 +237,32 @@ def test_closed_it_shows_and_tells_nothing_more(
 # --- pausing for a while -------------------------------------------------------------------------
 
 
+def done(bench: Bench, qtbot: QtBot) -> list[str]:
+    """The session's calls, once nothing is under way any more."""
+    qtbot.waitUntil(lambda: not bench.model._tasks)
+    return bench.session.calls
+
+
 def test_a_pause_ends_by_itself(bench: Bench, qtbot: QtBot) -> None:
-    bench.dispatch(*TRAINING)
-    bench.actions.pause_for(3600)
-    assert bench.actions._snooze.remainingTime() > 3_500_000
     bench.dispatch(*PAUSED)
-    bench.actions._snooze.timeout.emit()
-    qtbot.waitUntil(lambda: bench.session.calls == ["pause", "resume"])
+    bench.actions.pause_for(0)
+    assert done(bench, qtbot) == ["pause", "resume"]
 
 
 @pytest.mark.parametrize("act", ["pause", "resume", "stop"])
-def test_who_decides_otherwise_ends_it(bench: Bench, act: str) -> None:
-    bench.dispatch(*TRAINING)
-    bench.actions.pause_for(3600)
+def test_who_decides_otherwise_ends_it(bench: Bench, qtbot: QtBot, act: str) -> None:
+    bench.dispatch(*PAUSED)
+    bench.actions.pause_for(0)
     getattr(bench.actions, act)()
-    assert not bench.actions._snooze.isActive()
+    assert done(bench, qtbot) == ["pause", act]
 
 
 def test_a_pause_that_is_over_resumes_nothing(bench: Bench, qtbot: QtBot) -> None:
-    bench.dispatch(*TRAINING)
-    bench.actions.pause_for(3600)
-    qtbot.waitUntil(lambda: bench.session.calls == ["pause"])
+    bench.dispatch(*PAUSED)
+    bench.actions.pause_for(0)
     bench.dispatch(TrainerGone())
     assert bench.session.state.phase is Phase.WATCHING
-    bench.actions._snooze.timeout.emit()
-    assert bench.session.calls == ["pause"]
+    assert done(bench, qtbot) == ["pause"]
 
 
 # --- notifications -------------------------------------------------------------------------------
