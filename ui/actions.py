@@ -103,7 +103,7 @@ class Actions(QObject):
         """Let the trainer rest."""
         self._run(self._session.pause_training)
 
-    def pause_for(self, seconds: int) -> None:
+    def pause_for(self, seconds: float) -> None:
         """Let the trainer rest for a while, or until it is resumed or stopped before."""
         self._run(lambda: self._session.pause_training(seconds))
 

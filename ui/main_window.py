@@ -80,6 +80,7 @@ class MainWindow(QMainWindow):
         self._lay_out()
         self.sidebar.chosen.connect(self.open_page)
         self.sidebar.local_api.clicked.connect(self.local_api_wanted)
+        actions.terms_wanted.connect(lambda: self.open_page(self._index_of(self.settings)))
         model.changed.connect(self._menus.show_state)
         model.changed.connect(lambda state: self.sidebar.show_local_api(state.local_api))
         self._menus.show_state(model.state)
@@ -101,6 +102,9 @@ class MainWindow(QMainWindow):
         for page in self.pages:
             self.stack.addWidget(page.widget)
         self.setCentralWidget(middle)
+
+    def _index_of(self, widget: QWidget) -> int:
+        return [page.widget for page in self.pages].index(widget)
 
     def open_page(self, index: int) -> None:
         """Show a page."""
@@ -178,5 +182,11 @@ def _settings_page(
     preferences: Preferences, model: SessionModel, open_local_api: Callable[[], None]
 ) -> "SettingsPage":
     from ui.pages.settings import SettingsPage
+    from ui.widgets.terms import TermsSection
 
-    return SettingsPage(preferences, model.session.folders, open_local_api=open_local_api)
+    return SettingsPage(
+        preferences,
+        model.session.folders,
+        terms=TermsSection(model, preferences),
+        open_local_api=open_local_api,
+    )

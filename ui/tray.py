@@ -1,5 +1,7 @@
 """The tray icon: its picture tells the state, its menu changes it."""
 
+import sys
+
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QAction, QIcon
 from PySide6.QtWidgets import QMenu, QSystemTrayIcon
@@ -85,7 +87,9 @@ class Tray(QObject):
         return choices.in_menu(self._state, self._actions)
 
     def _on_activated(self, reason: QSystemTrayIcon.ActivationReason) -> None:
-        if reason is QSystemTrayIcon.ActivationReason.Trigger:
+        # on macOS a click opens the menu
+        is_click = reason is QSystemTrayIcon.ActivationReason.Trigger
+        if is_click and sys.platform != "darwin":
             self.open_wanted.emit()
 
     def _draw(self) -> None:

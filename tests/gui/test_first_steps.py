@@ -1,7 +1,6 @@
 """The first steps: three pages, and at most five clicks to training."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from backend import SmallBackend
@@ -166,11 +165,6 @@ def test_they_come_by_themselves_once(bench: Bench, arguments: Arguments, shown:
     _begin(arguments, bench.actions, folders)
     _begin(arguments, bench.actions, folders)
     assert asked == [True] * shown
-
-
-def test_a_folder_without_room_for_the_mark_is_never_asked(bench: Bench, tmp_path: Path) -> None:
-    (bench.session.folders.data / "once").write_text("no folder")
-    assert not bench.session.folders.first_time("anything")
 
 
 def test_they_are_opened_again_from_the_menu(bench: Bench) -> None:

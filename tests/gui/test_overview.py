@@ -22,7 +22,7 @@ from windows import (
 from app import protocol
 from app.errors import BusyError
 from app.protocol import TrainerPhase
-from app.state import Event, Phase, Problem, ProblemRaised, StopRequested, TrainerGone
+from app.state import Event, PauseChosen, Phase, Problem, ProblemRaised, StopRequested, TrainerGone
 
 pytestmark = pytest.mark.gui
 
@@ -39,7 +39,7 @@ def phase(name: TrainerPhase) -> protocol.PhaseChanged:
 
 
 AVERAGING = (*TRAINING, phase(TrainerPhase.AVERAGING))
-PAUSED = (*TRAINING, phase(TrainerPhase.PAUSED))
+PAUSED = (*TRAINING, PauseChosen(), phase(TrainerPhase.PAUSED))
 STOPPING = (*TRAINING, StopRequested())
 FAILED = (*TRAINING, TrainerGone(problem=OUT_OF_MEMORY))
 RESTARTING = (*TRAINING, TrainerGone(problem=OUT_OF_MEMORY, restart_at=4e9))

@@ -23,16 +23,19 @@ from ui.widgets.buttons import button
 from ui.widgets.card import Card
 from ui.widgets.labels import ElidedLabel, label
 from ui.widgets.settings_form import SettingsForm
+from ui.widgets.terms import TermsSection
 
 
 class SettingsPage(QScrollArea):
-    """A card for each section. open_local_api: shows who can call, and how."""
+    """A card for each section. terms: the first of them. open_local_api: shows who can call, and
+    how."""
 
     def __init__(
         self,
         preferences: Preferences,
         folders: Folders,
         *,
+        terms: TermsSection,
         open_local_api: Callable[[], None],
     ) -> None:
         super().__init__()
@@ -40,26 +43,19 @@ class SettingsPage(QScrollArea):
         self.forms: dict[str, SettingsForm] = {}
         self.local_api = button(_("Address, tokens and tasks…"))
         self.local_api.clicked.connect(open_local_api)
-        self._column = self._lay_out()
+        page = QWidget()
+        self._column = _column(page)
+        self._column.addWidget(terms)
         for section in sections(has_tray=QSystemTrayIcon.isSystemTrayAvailable()):
             self._add_section(section)
         self._add_below(_("Local API"), self.local_api)
         self._column.addWidget(_folders_card(folders))
         self._column.addStretch()
-
-    def _lay_out(self) -> QVBoxLayout:
-        page = QWidget()
-        page.setObjectName("page")
-        column = QVBoxLayout(page)
-        column.setContentsMargins(24, 20, 24, 24)
-        column.setSpacing(16)
-        column.addWidget(label(_("Settings"), "page"))
         self.setWidget(page)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # it follows the focus by itself
-        return column
 
     def _add_section(self, section: Section) -> None:
         form = SettingsForm(section.rows, self._preferences)
@@ -72,6 +68,15 @@ class SettingsPage(QScrollArea):
         card = self.forms[title].parentWidget()
         assert isinstance(card, Card)
         card.column.addWidget(control, 0, Qt.AlignmentFlag.AlignLeft)
+
+
+def _column(page: QWidget) -> QVBoxLayout:
+    page.setObjectName("page")
+    column = QVBoxLayout(page)
+    column.setContentsMargins(24, 20, 24, 24)
+    column.setSpacing(16)
+    column.addWidget(label(_("Settings"), "page"))
+    return column
 
 
 def _card(title: str) -> Card:

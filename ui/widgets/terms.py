@@ -12,9 +12,9 @@ from app.state import ContributorState
 from ui import terms_texts
 from ui.preferences import Preferences
 from ui.session_model import SessionModel
-from ui.settings_rows import Row, several, switch, text
+from ui.settings_rows import Row, several, switch
 from ui.widgets.card import Card
-from ui.widgets.form import COLUMNS
+from ui.widgets.form import Field, line_edit
 from ui.widgets.labels import label
 from ui.widgets.schedule import ScheduleEditor
 from ui.widgets.settings_form import SettingsForm
@@ -32,7 +32,7 @@ class TermsSection(QWidget):
         self.status = label(role="muted", wrap=True)
         self.schedule = ScheduleEditor()
         self.when = SettingsForm(_when(), preferences)
-        self.amounts = SettingsForm(_amounts(), preferences, columns=COLUMNS)
+        self.amounts = SettingsForm(_amounts(), preferences)
         self._lay_out()
         self.schedule.edited.connect(self._take_schedule)
         preferences.changed.connect(self._on_changed)
@@ -41,7 +41,8 @@ class TermsSection(QWidget):
     def _lay_out(self) -> None:
         first = _card(_("When this machine trains"))
         first.column.addWidget(self.status)
-        first.column.addWidget(label(_("Only at these times; without a day, at any")))
+        first.column.addWidget(label(_("Times of the week"), "strong"))
+        first.column.addWidget(label(_("Without a tick: at any time."), "small"))
         first.column.addWidget(self.schedule)
         first.column.addWidget(self.when)
         second = _card(_("How much of it"))
@@ -68,7 +69,7 @@ class TermsSection(QWidget):
 
     def _take_schedule(self) -> None:
         chosen = self.schedule.schedule
-        if chosen != self._preferences.value(SCHEDULE):
+        if chosen is not None and chosen != self._preferences.value(SCHEDULE):
             self._preferences.change(SCHEDULE, str(chosen))
 
     def _on_changed(self, name: str) -> None:
@@ -86,10 +87,10 @@ def _card(title: str) -> Card:
     return card
 
 
-def limit(name: str, caption: str, *hints: str, none: int = 0) -> Row:
-    """A number that may be left empty, which means none."""
-    row = text(name, caption, *hints)
-    row.field.control.setPlaceholderText(_("no limit"))
+def limit(name: str, caption: str, *hints: str, none: int = 0, empty: str = "") -> Row:
+    """A number that may be left empty, which means no limit, or what ``empty`` says."""
+    line = line_edit()
+    line.setPlaceholderText(empty or _("no limit"))
 
     def show(value: Any) -> str:
         return "" if value == none else str(value)
@@ -97,20 +98,20 @@ def limit(name: str, caption: str, *hints: str, none: int = 0) -> Row:
     def take(said: str, _old: Any) -> Any:
         return said.strip() or none
 
-    return Row(name=name, field=row.field, show=show, take=take)
+    return Row(name=name, field=Field(caption, line, " ".join(hints)), show=show, take=take)
 
 
 def _when() -> tuple[Row, ...]:
     return (
         limit(
             "terms.idle_minutes",
-            _("Only after so many idle minutes"),
+            _("Only when idle for (minutes)"),
             _("Without a touch of keyboard and mouse."),
         ),
         limit(
             "terms.max_temperature",
-            _("Only while the device is cooler than, °C"),
-            _("It rests until it is 5 °C cooler."),
+            _("Highest temperature of the device (°C)"),
+            _("Then it rests until the device is 5 °C cooler."),
         ),
         several(
             "terms.programs",
@@ -119,8 +120,8 @@ def _when() -> tuple[Row, ...]:
         ),
         limit(
             "terms.max_others_use",
-            _("Not while other programs use the GPU by more than, %"),
-            _("For games that you haven't named."),
+            _("Highest GPU use by other programs (%)"),
+            _("Catches games that you haven't named."),
         ),
         switch(
             "terms.mains_only",
@@ -138,35 +139,35 @@ def _amounts() -> tuple[Row, ...]:
     return (
         limit(
             "terms.compute_share",
-            _("Share of the time to compute, %"),
+            _("Share of the time to compute (%)"),
             _("It waits after each step; less noise and heat."),
             none=100,
         ),
         limit(
             "terms.max_power",
-            _("Power of the device, W"),
+            _("Power of the device (W)"),
             _("On average, by computing less of the time."),
         ),
         limit(
             "terms.max_upload",
-            _("Upload of tensors, Mbit/s"),
+            _("Upload of tensors (Mbit/s)"),
             _("If a round takes longer than the swarm waits, it goes on without this machine."),
         ),
-        limit("terms.max_download", _("Download of tensors, Mbit/s")),
+        limit("terms.max_download", _("Download of tensors (Mbit/s)")),
         limit(
             "terms.max_monthly",
-            _("Tensors up and down in a month, GB"),
+            _("Tensors up and down in a month (GB)"),
             _("Then it rests until the next month."),
         ),
         limit(
             "terms.max_disk",
-            _("Checkpoints and training data on the disk, GB"),
+            _("Checkpoints and training data on the disk (GB)"),
             _("Then it rests until you make room."),
         ),
         limit(
             "threads",
             _("CPU threads"),
-            _("Empty: all cores but one."),
             _("Takes effect when training next starts."),
+            empty=_("all cores but one"),
         ),
     )
