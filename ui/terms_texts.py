@@ -34,22 +34,19 @@ def allowed(terms: Terms, verdict: Verdict, now: float) -> str:
 
 def held(state: ContributorState, now: float) -> str:
     """Why it rests, and when it goes on."""
+    parts = []
     if state.paused_until is not None:
         left = units.duration(state.paused_until - now)
-        first = _("You paused it; {time} are left.").format(time=left)
-    elif state.paused_by_user:
-        first = _("Not computing, but still in the swarm. Resume when you like.")
-    elif state.verdict.allows:
-        return _("It goes on at once.")
-    else:
-        return reasons(state.verdict, now)
-    return f"{first} {reasons(state.verdict, now)}".rstrip()
+        parts.append(_("You paused it; {time} are left.").format(time=left))
+    elif state.paused_by_user or state.verdict.allows:
+        parts.append(_("Not computing, but still in the swarm. Resume when you like."))
+    if not state.verdict.allows:
+        parts.append(reasons(state.verdict, now))
+    return " ".join(parts)
 
 
 def reasons(verdict: Verdict, now: float) -> str:
-    """All that forbids it, and when it may go on; "" when nothing does."""
-    if verdict.allows:
-        return ""
+    """All that forbids it, and when it may go on."""
     texts = [reason.text for reason in verdict.reasons]
     if verdict.until is None:
         texts.append(_("It goes on by itself."))

@@ -45,6 +45,7 @@ class SettingsPage(QScrollArea):
         self.local_api.clicked.connect(open_local_api)
         page = QWidget()
         self._column = _column(page)
+        self.terms = terms
         self._column.addWidget(terms)
         for section in sections(has_tray=QSystemTrayIcon.isSystemTrayAvailable()):
             self._add_section(section)
