@@ -14,7 +14,8 @@ from app.errors import BusyError, TrainerError, UserFacingError
 from app.i18n import _
 from app.membership import Membership, port_or_any, problem_of
 from app.paths import Folders
-from app.protocol import LONG_PAUSE_SECONDS, EndReason
+from app.protocol import EndReason
+from app.reins import Reins
 from app.settings import Settings
 from app.state import (
     ContributorState,
@@ -33,12 +34,6 @@ from app.state import (
 from app.supervisor import Outcome, Patience, Trainer
 
 log = logging.getLogger(__name__)
-
-MBIT = 125_000
-"""Bytes."""
-
-NEEDS_DEVICE = frozenset({"programs", "max_others_use"})
-"""Terms by which somebody else wants the device now."""
 
 
 class Training:
@@ -68,8 +63,7 @@ class Training:
         self._spawning = asyncio.Lock()
         self._stop_asked = False
         self._beginning: asyncio.Task[None] | None = None
-        self._told_rest: float | None = None
-        self._told_pace: dict[str, float] = {}
+        self._reins: Reins | None = None
         self._patience = Patience()
 
     async def start(self) -> None:
@@ -116,7 +110,7 @@ class Training:
             self._dispatch(TrainerGone(problem=Problem(message=text)))
             return None
         self._trainer = trainer
-        self._told_rest, self._told_pace = None, {}
+        self._reins = Reins(trainer, state=self._state, terms=lambda: self._settings().terms)
         self._following = self._background.start(self._follow(trainer))
         return trainer
 
@@ -169,10 +163,10 @@ class Training:
         if state.paused_until is not None and time.time() >= state.paused_until:
             self._dispatch(PauseEnded())
         self._start_awaited()
-        self._telling = (
-            self._background.start(self._tell_rest()),
-            self._background.start(self._tell_pace()),
-        )
+        if (reins := self._reins) is not None:
+            self._telling = tuple(
+                self._background.start(tell()) for tell in (reins.tell_rest, reins.tell_pace)
+            )
 
     def _start_awaited(self) -> None:
         if self._is_awaited and (self._beginning is None or self._beginning.done()):
@@ -187,37 +181,8 @@ class Training:
             await self._start_or_say_why()
 
     async def _tell_rest(self) -> None:
-        trainer, rest = self._trainer, self._rest()
-        if trainer is None or rest == self._told_rest:
-            return
-        self._told_rest = rest
-        with contextlib.suppress(TrainerError):  # `_follow` tells how it ended
-            if rest is None:
-                await trainer.command(protocol.Resume)
-            else:
-                await trainer.command(protocol.Pause, free_after=rest)
-
-    def _rest(self) -> float | None:
-        """How long the trainer may keep the device's memory while it rests; None when it needn't
-        rest."""
-        state = self._state()
-        if state.may_train:
-            return None
-        wanted = any(reason.term in NEEDS_DEVICE for reason in state.verdict.reasons)
-        return 0.0 if wanted else LONG_PAUSE_SECONDS
-
-    async def _tell_pace(self) -> None:
-        terms = self._settings().terms
-        pace = {
-            "share": round(self._state().verdict.share, 2),
-            "upload": terms.max_upload * MBIT,
-            "download": terms.max_download * MBIT,
-        }
-        if self._trainer is None or pace == self._told_pace:
-            return
-        self._told_pace = pace
-        with contextlib.suppress(TrainerError):  # `_follow` tells how it ended
-            await self._trainer.command(protocol.Pace, **pace)
+        if self._reins is not None:
+            await self._reins.tell_rest()
 
     # --- its end
 
@@ -241,7 +206,7 @@ class Training:
         """Wait for a trainer's end, and say or mend it."""
         started = time.monotonic()
         outcome = await trainer.outcome()
-        self._trainer = None
+        self._trainer = self._reins = None
         asked, lived = self._stop_asked, time.monotonic() - started
         delay = self._patience.wait_after(lived) if outcome.unexpected and not asked else None
         if delay is not None:

@@ -156,7 +156,7 @@ def test_away_from_changes_of_clocks_it_is_what_the_clock_shows(
     assert schedule.is_open(shown) is expected
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(zones, some.integers(2026, 2030))
 def test_a_year_of_days_is_open_as_long_as_the_clock_needs(zone: ZoneInfo, year: int) -> None:
     schedule = Schedule.parse("mon-sun 12:00-11:59")
