@@ -110,6 +110,10 @@ class Actions(QObject):
         """Train on this device from the next start on."""
         self._model.call(lambda: self._session.choose_device(device))
 
+    def look_for_devices(self) -> None:
+        """Ask once more which devices there are."""
+        self._run(self._session.look_for_devices)
+
     # --- the rest
 
     def dismiss_problem(self) -> None:

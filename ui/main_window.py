@@ -23,6 +23,7 @@ from ui.widgets.late import Late
 from ui.widgets.sidebar import Page, Sidebar
 
 if TYPE_CHECKING:
+    from ui.pages.devices import DevicesPage
     from ui.pages.machines import MachinesPage
     from ui.pages.swarm import SwarmPage
 
@@ -46,10 +47,12 @@ class MainWindow(QMainWindow):
         self.overview = Overview(model, actions, theme)
         self.log = LogPage(ring, actions, theme)
         self.swarm = Late(lambda: _swarm_page(model, theme))
+        self.devices = Late(lambda: _devices_page(model, actions, theme))
         self.machines = Late(lambda: _machines_page(model, theme))
         self.pages = (
             Page(title=_("Overview"), icon="overview", widget=self.overview),
             Page(title=_("Swarm"), icon="swarm", widget=self.swarm),
+            Page(title=_("Devices"), icon="devices", widget=self.devices),
             Page(title=_("Machines"), icon="machines", widget=self.machines),
             Page(title=_("Log"), icon="log", widget=self.log),
         )
@@ -144,6 +147,7 @@ class MainWindow(QMainWindow):
 
 def import_pages() -> None:
     """Import what the late pages are made of, in a thread, so that they open without a stall."""
+    import ui.pages.devices
     import ui.pages.machines
     import ui.pages.swarm  # noqa: F401
 
@@ -158,3 +162,9 @@ def _machines_page(model: SessionModel, theme: Theme) -> "MachinesPage":
     from ui.pages.machines import MachinesPage
 
     return MachinesPage(model, theme)
+
+
+def _devices_page(model: SessionModel, actions: Actions, theme: Theme) -> "DevicesPage":
+    from ui.pages.devices import DevicesPage
+
+    return DevicesPage(model, actions, theme)

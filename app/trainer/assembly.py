@@ -71,7 +71,7 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
             strategy.restore(checkpoint.optimizer)
         send(PhaseChanged(phase=TrainerPhase.SYNCHRONIZING))
         strategy.synchronize()
-        micro_batch = spec.training.samples_a_step(device.type)
+        micro_batch = spec.training.most_samples_a_step(device.type)
         ready = partial(_ready, strategy, model=model, device=chosen, precision=precision)
         send(ready(micro_batch=micro_batch, checkpoint=checkpoint))
         with _reporting(order, strategy, meter=meter, control=control, send=send) as reporter:
