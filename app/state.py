@@ -91,7 +91,7 @@ class Round:
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """Our own trainer. peer_id, addresses: of its peer; loss: cross-entropy per token;
-    epoch_samples: ours in this epoch."""
+    epoch_samples: ours in this epoch; short_of_memory: the micro-batch had to be made smaller."""
 
     device: str
     peer_id: str = ""
@@ -101,6 +101,7 @@ class Training:
     parameters: int | None = None
     micro_batch_size: int | None = None
     compiled: bool = False
+    short_of_memory: bool = False
     resumed_epoch: int | None = None
     step: int = 0
     epoch: int = 0
@@ -225,7 +226,7 @@ def _after_report(state: ContributorState, own: Training, event: Event) -> Contr
                 resumed_epoch=event.resumed_epoch,
             )
         case protocol.MicroBatchHalved(micro_batch_size=size):
-            own = replace(own, micro_batch_size=size)
+            own = replace(own, micro_batch_size=size, short_of_memory=True)
         case protocol.Progress():
             own = replace(
                 own,

@@ -144,6 +144,10 @@ def preparation(step: TrainerPhase | None) -> str:
             return _("Building the model…")
         case TrainerPhase.JOINING:
             return _("Entering the run…")
+        case TrainerPhase.TUNING:
+            return _("Finding the best batch size for this device…")
+        case TrainerPhase.COMPILING:
+            return _("Compiling the model for this device; the first time takes a minute…")
         case TrainerPhase.SYNCHRONIZING:
             return _("Downloading the model's state from a peer…")
         case _:
@@ -161,12 +165,23 @@ def _watching(state: ContributorState) -> str:
 
 
 def _training(state: ContributorState) -> str:
-    if state.training is None or state.training.resumed_epoch is None:
-        return _("Runs until you stop it; checkpoints stay on this machine.")
-    return _(
-        "Resumed from the checkpoint of epoch {epoch}."
-        " Runs until you stop it; checkpoints stay on this machine."
-    ).format(epoch=units.count(state.training.resumed_epoch))
+    own = state.training
+    if own is None or own.resumed_epoch is None:
+        text = _("Runs until you stop it; checkpoints stay on this machine.")
+    else:
+        text = _(
+            "Resumed from the checkpoint of epoch {epoch}."
+            " Runs until you stop it; checkpoints stay on this machine."
+        ).format(epoch=units.count(own.resumed_epoch))
+    if own is None or not own.short_of_memory:
+        return text
+    count = own.micro_batch_size or 1
+    short = ngettext(
+        "The device's memory ran short: it goes on with {count} sample a step.",
+        "The device's memory ran short: it goes on with {count} samples a step.",
+        count,
+    )
+    return f"{short.format(count=count)} {text}"
 
 
 def _failed(state: ContributorState, now: float) -> str:

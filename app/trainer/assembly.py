@@ -11,6 +11,7 @@ import torch
 
 from app import spec as specs
 from app import swarm
+from app.errors import DeviceError
 from app.protocol import (
     Device,
     PhaseChanged,
@@ -34,6 +35,7 @@ from app.trainer.model import (
 )
 from app.trainer.reporter import Reporter
 from app.trainer.strategy import GradientAveraging
+from app.trainer.tuning import Trial, Tuned, tune
 
 log = logging.getLogger(__name__)
 
@@ -56,33 +58,44 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
     folder = CheckpointFolder(Path(order.checkpoint_dir), spec)
     checkpoint = folder.load_newest()
 
-    send(PhaseChanged(phase=TrainerPhase.PREPARING_DATA))
+    def say(phase: TrainerPhase) -> None:
+        send(PhaseChanged(phase=phase))
+
+    say(TrainerPhase.PREPARING_DATA)
     batches = _open_batches(order, spec, checkpoint, device)
-    send(PhaseChanged(phase=TrainerPhase.PREPARING_MODEL))
+    say(TrainerPhase.PREPARING_MODEL)
     model = build_model(spec, vocabulary_size=batches.vocabulary_size, device=device)
     torch.seed()  # weights are the same on all peers, but dropout must not be
     if checkpoint is not None:
         model.load_state_dict(checkpoint.model)
-    send(PhaseChanged(phase=TrainerPhase.JOINING))
+    say(TrainerPhase.JOINING)
     meter = Meter()
     strategy = _join(order, spec, model=model, precision=precision, meter=meter, send=send)
     try:
         if checkpoint is not None:
             strategy.restore(checkpoint.optimizer)
-        send(PhaseChanged(phase=TrainerPhase.SYNCHRONIZING))
+        trial = Trial(
+            spec=spec,
+            chosen=chosen,
+            precision=precision,
+            vocabulary_size=batches.vocabulary_size,
+        )
+        file = Path(order.tuning_file) if order.tuning_file else None
+        tuned, network = tune(trial, model, file=file, say=say)
+        strategy.forget("it was made up, to try how fast the device is")
+        say(TrainerPhase.SYNCHRONIZING)
         strategy.synchronize()
-        micro_batch = spec.training.most_samples_a_step(device.type)
         ready = partial(_ready, strategy, model=model, device=chosen, precision=precision)
-        send(ready(micro_batch=micro_batch, checkpoint=checkpoint))
+        send(ready(tuned=tuned, checkpoint=checkpoint))
         with _reporting(order, strategy, meter=meter, control=control, send=send) as reporter:
             yield Run(
-                model=model,
+                model=network,
                 batches=batches,
                 strategy=strategy,
                 loss_of=loss_of,
                 autocast=partial(precision.context, device),
                 device=device,
-                micro_batch_size=micro_batch,
+                micro_batch_size=tuned.micro_batch_size,
                 stop=spec.training.stop,
                 meter=meter,
                 report=send,
@@ -96,10 +109,20 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
                     interval=order.checkpoint_interval,
                 ).keep,
             )
+    except torch.OutOfMemoryError as error:  # beyond what a smaller micro-batch would mend
+        raise _short_of_memory(chosen) from error
     finally:
         batches.close()
         _leave(strategy)
         send(strategy.work())
+
+
+def _short_of_memory(device: Device) -> DeviceError:
+    return DeviceError(
+        f"the memory of {device.name} ran out.",
+        field="device",
+        remedy="Close other programs that use it, or choose another device.",
+    )
 
 
 def _leave(strategy: GradientAveraging) -> None:
@@ -118,7 +141,7 @@ def _ready(
     model: torch.nn.Module,
     device: Device,
     precision: Precision,
-    micro_batch: int,
+    tuned: Tuned,
     checkpoint: Checkpoint | None,
 ) -> Ready:
     return Ready(
@@ -128,7 +151,8 @@ def _ready(
         device_name=device.name,
         precision=precision.name,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        micro_batch_size=micro_batch,
+        micro_batch_size=tuned.micro_batch_size,
+        compiled=tuned.compiled,
         resumed_epoch=checkpoint.epoch if checkpoint else None,
     )
 

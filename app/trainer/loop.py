@@ -1,5 +1,6 @@
 """The training loop, to be read aloud."""
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -9,11 +10,14 @@ from typing import Protocol
 import torch
 
 from app.errors import UserFacingError
-from app.protocol import EndReason, Report, SampleDiscarded
+from app.protocol import EndReason, MicroBatchHalved, Report, SampleDiscarded
 from app.spec import StopSpec
 from app.trainer.control import Control
 from app.trainer.meter import Meter
 from app.trainer.strategy import Strategy
+from app.trainer.tuning import not_even_one, release_memory
+
+log = logging.getLogger(__name__)
 
 MOST_DISCARDED = 20
 
@@ -64,6 +68,19 @@ class Run:
                 remedy="Lower the learning rate; a fresh run needs another run_id.",
             )
 
+    def halve(self, samples: int) -> None:
+        """Take half as many samples a step from now on, since so many don't fit.
+
+        Raises `DeviceError` where that was a single one.
+        """
+        if samples == 1:
+            raise not_even_one()
+        release_memory(self.device)
+        half = (samples + 1) // 2
+        if half < self.micro_batch_size:
+            self.micro_batch_size = half
+            self.report(MicroBatchHalved(micro_batch_size=half))
+
     @property
     def complete(self) -> bool:
         """The spec's stop condition is reached."""
@@ -92,15 +109,34 @@ def train(run: Run, *, control: Control) -> EndReason:
 def step(run: Run) -> None:
     """Learn from one micro-batch, and let the swarm know."""
     started = time.perf_counter()
-    tokens = run.batches.next(run.micro_batch_size).to(run.device, non_blocking=True)
+    learn(run, run.batches.next(run.micro_batch_size), started=started)
+
+
+def learn(run: Run, tokens: torch.Tensor, *, started: float) -> None:
+    """Learn from samples: in halves, from now on, where the memory is too small for all."""
+    try:
+        is_finite = compute(run, tokens.to(run.device, non_blocking=True), started=started)
+    except torch.OutOfMemoryError as error:
+        log.warning("%s", error)
+    else:
+        if is_finite:
+            run.strategy.step(len(tokens))
+        return
+    run.halve(len(tokens))
+    for half in tokens.split(run.micro_batch_size):
+        learn(run, half, started=time.perf_counter())
+
+
+def compute(run: Run, tokens: torch.Tensor, *, started: float) -> bool:
+    """Add the gradient of samples; False where their loss is not finite."""
     computing = time.perf_counter()
     with run.autocast():
         loss = run.loss_of(run.model, tokens)
     if not torch.isfinite(loss):
         run.discard(len(tokens))
-        return
+        return False
     run.discarded = 0
-    run.strategy.backward(loss)
+    run.strategy.backward(loss, len(tokens))
     ended = time.perf_counter()
     run.meter.add_step(
         loss.detach(),
@@ -109,7 +145,7 @@ def step(run: Run) -> None:
         seconds=ended - started,
         computing=ended - computing,
     )
-    run.strategy.step(len(tokens))
+    return True
 
 
 def rest(run: Run, *, control: Control) -> None:

@@ -299,6 +299,11 @@ def test_ready_trainer_tells_what_it_is() -> None:
     )
 
 
+def test_memory_that_ran_short_is_remembered() -> None:
+    own = training_after(READY, protocol.MicroBatchHalved(micro_batch_size=4))
+    assert (own.micro_batch_size, own.short_of_memory) == (4, True)
+
+
 def test_progress_is_shown() -> None:
     own = training_after(progress())
     assert (own.step, own.epoch, own.loss) == (5, 3, 2.5)
