@@ -80,9 +80,9 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
             precision=precision,
             vocabulary_size=batches.vocabulary_size,
         )
-        file = Path(order.tuning_file) if order.tuning_file else None
-        tuned, network = tune(trial, model, file=file, say=say)
-        strategy.forget("it was made up, to try how fast the device is")
+        tuned, network = tune(trial, model, file=order.tuning_file, say=say)
+        if spec.training.micro_batch_size == "auto":
+            strategy.forget("it was made up, to try how fast the device is")
         say(TrainerPhase.SYNCHRONIZING)
         strategy.synchronize()
         ready = partial(_ready, strategy, model=model, device=chosen, precision=precision)

@@ -159,17 +159,18 @@ def not_even_one() -> DeviceError:
 
 
 def tune(
-    trial: Trial, model: torch.nn.Module, *, file: Path | None, say: Callable[[TrainerPhase], None]
+    trial: Trial, model: torch.nn.Module, *, file: str, say: Callable[[TrainerPhase], None]
 ) -> tuple[Tuned, torch.nn.Module]:
     """What is fastest, found now or before, and the model as it is to compute.
 
-    A spec that says the size of a micro-batch leaves nothing to try. file: what was found before.
-    say: told what goes on. Raises `DeviceError` where not even one sample fits.
+    A spec that says the size of a micro-batch leaves nothing to try. file: of what was found
+    before, "" for none. say: told what goes on. Raises `DeviceError` where not even one sample
+    fits.
     """
     most = trial.spec.training.most_samples_a_step(trial.device.type)
     if trial.spec.training.micro_batch_size != "auto":
         return Tuned(micro_batch_size=most), model
-    findings = Findings(file)
+    findings = Findings(Path(file) if file else None)
     tuned = findings.recall(trial.key)
     if tuned is None:
         tuned = _find(trial, model, most=most, say=say)

@@ -115,7 +115,7 @@ def test_memory_bounds_the_search_where_nothing_refuses(
     monkeypatch.setattr(tuning.psutil, "virtual_memory", lambda: memory)
     tried: list[int] = []
     monkeypatch.setattr(Trial, "seconds", lambda _self, _model, n: tried.append(n) or 1.0)
-    tune(trial(), model, file=None, say=lambda _: None)
+    tune(trial(), model, file="", say=lambda _: None)
     assert tried == [1, 2, 4]
 
 
@@ -124,17 +124,17 @@ def test_memory_bounds_the_search_where_nothing_refuses(
 
 def test_found_once_and_remembered(model: torch.nn.Module, tmp_path: Path) -> None:
     said: list[TrainerPhase] = []
-    found, network = tune(trial(), model, file=tmp_path / "t.json", say=said.append)
+    found, network = tune(trial(), model, file=str(tmp_path / "t.json"), say=said.append)
     assert network is model
     assert found.micro_batch_size in (1, 2, 4, 8, 16)
     assert said == [TrainerPhase.TUNING]
-    again, _ = tune(trial(), model, file=tmp_path / "t.json", say=said.append)
+    again, _ = tune(trial(), model, file=str(tmp_path / "t.json"), say=said.append)
     assert again == found
     assert said == [TrainerPhase.TUNING]
 
 
 def test_nothing_is_tried_where_the_spec_says_the_size(model: torch.nn.Module) -> None:
-    found = tune(trial(micro_batch_size=6), model, file=Path("t.json"), say=pytest.fail)
+    found = tune(trial(micro_batch_size=6), model, file="t.json", say=pytest.fail)
     assert found == (Tuned(micro_batch_size=6), model)
 
 
@@ -190,7 +190,7 @@ def test_remembered_network_is_compiled_and_warm_before_training(
     compiler(0.5)
     Findings(tmp_path / "t.json").remember(trial().key, Tuned(micro_batch_size=8, compiled=True))
     said: list[TrainerPhase] = []
-    found, network = tune(trial(), model, file=tmp_path / "t.json", say=said.append)
+    found, network = tune(trial(), model, file=str(tmp_path / "t.json"), say=said.append)
     assert (found.compiled, network is model, said) == (True, False, [TrainerPhase.COMPILING])
 
 
@@ -203,7 +203,7 @@ def test_compiler_that_fails_is_done_without(
     compiler(-1)
     Findings(tmp_path / "t.json").remember(trial().key, Tuned(micro_batch_size=8, compiled=True))
     with caplog.at_level(logging.WARNING):
-        found = tune(trial(), model, file=tmp_path / "t.json", say=lambda _: None)
+        found = tune(trial(), model, file=str(tmp_path / "t.json"), say=lambda _: None)
     assert found == (Tuned(micro_batch_size=8), model)
     assert "no C compiler" in caplog.text
 
