@@ -364,7 +364,7 @@ def _explained(detail: ErrorDetails, field: str) -> tuple[str, str]:
             return _("is not a field of a spec."), _("Remove it, or check its spelling.")
         case "literal_error" if name == "model_type":
             text = _("{value} is not a model type this app trains.")
-            remedy = _("Use one of {names}.").format(names=", ".join(MODEL_TYPES))
+            remedy = _("Use one of: {names}.").format(names=", ".join(MODEL_TYPES))
             return text.format(value=shortened(detail["input"])), remedy
         case "string_pattern_mismatch" if text := _patterns().get(name):
             return text.format(value=shortened(detail["input"])), _("Correct the value.")
