@@ -357,6 +357,7 @@ def _field_name(detail: ErrorDetails) -> str:
 
 def _explained(detail: ErrorDetails, field: str) -> tuple[str, str]:
     name = field.rpartition(".")[2]
+    unlike = _patterns().get(name)
     match detail["type"]:
         case "missing":
             return _("is missing."), _("Add it to the spec.")
@@ -366,8 +367,8 @@ def _explained(detail: ErrorDetails, field: str) -> tuple[str, str]:
             text = _("{value} is not a model type this app trains.")
             remedy = _("Use one of: {names}.").format(names=", ".join(MODEL_TYPES))
             return text.format(value=shortened(detail["input"])), remedy
-        case "string_pattern_mismatch" if text := _patterns().get(name):
-            return text.format(value=shortened(detail["input"])), _("Correct the value.")
+        case "string_pattern_mismatch" if unlike:
+            return unlike.format(value=shortened(detail["input"])), _("Correct the value.")
         case "value_error" | "small_batch":
             return _("{complaint}.").format(complaint=complaint(detail)), ""
     return complaint_with_value(detail), _("Correct the value.")

@@ -15,9 +15,7 @@ MOST_CHARACTERS = 80
 
 def complaint(detail: ErrorDetails) -> str:
     """What is wrong, to follow a field's name, without a full stop: ``should be 1``."""
-    context = dict(detail.get("ctx", {}))
-    if "expected" in context:  # the choices of a literal, joined in English
-        context["expected"] = context["expected"].replace(" or ", _(" or "))
+    context = _context(detail)
     if words := _words(context).get(detail["type"]):
         return words.format(**context)
     return detail["msg"].removeprefix("Value error, ")
@@ -36,14 +34,22 @@ def shortened(value: object) -> str:
     return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
 
 
+def _context(detail: ErrorDetails) -> dict[str, Any]:
+    """Limits without a needless ``.0``, and a literal's choices without an English ``or``."""
+    context = {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in detail.get("ctx", {}).items()
+    }
+    if "expected" in context:
+        context["expected"] = context["expected"].replace(" or ", ", ")
+    return context
+
+
 def _words(context: dict[str, Any]) -> dict[str, str]:
     """By pydantic's type of error, to be filled in with the context that comes with it."""
-    boolean, whole, number = (
-        _("should be true or false"),
-        _("should be a valid integer"),
-        _("should be a valid number"),
-    )
-    table = _("should be a valid dictionary")
+    boolean, table = _("should be true or false"), _("should be a valid dictionary")
+    whole, number = _("should be a valid integer"), _("should be a valid number")
+    several = ", " in context.get("expected", "")
     least, most = context.get("min_length", 0), context.get("max_length", 0)
     return {
         "bool_parsing": boolean,
@@ -61,7 +67,7 @@ def _words(context: dict[str, Any]) -> dict[str, str]:
         "invalid_key": _("is not a valid name of a field"),
         "less_than": _("should be less than {lt}"),
         "less_than_equal": _("should be less than or equal to {le}"),
-        "literal_error": _("should be {expected}"),
+        "literal_error": _("should be one of {expected}") if several else _("should be {expected}"),
         "missing": _("is missing"),
         "model_attributes_type": table,
         "model_type": table,

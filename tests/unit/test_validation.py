@@ -26,6 +26,7 @@ class Everything(BaseModel):
     share: float = Field(0.5, gt=0, lt=1)
     count: int = Field(1, ge=1, le=10)
     choice: Literal["a", "b", "c"] = "a"
+    only: Literal[1] = 1
     code: str = Field("ab", pattern="^[a-z]+$", min_length=1, max_length=4)
     list: tuple[int, ...] = Field((1,), min_length=1, max_length=2)
     cat: Cat | None = None
@@ -40,16 +41,17 @@ WORDS = [
     ("finite_number", "share", float("nan"), "should be a finite number"),
     ("float_parsing", "share", "half", "should be a valid number"),
     ("float_type", "share", [], "should be a valid number"),
-    ("greater_than", "share", 0, "should be greater than 0.0"),
+    ("greater_than", "share", 0, "should be greater than 0"),
     ("greater_than_equal", "count", 0, "should be greater than or equal to 1"),
     ("int_from_float", "count", 1.5, "should be a valid integer"),
     ("int_parsing", "count", "one", "should be a valid integer"),
     ("int_parsing_size", "count", "1" * 5000, "should be a valid integer"),
     ("int_type", "count", [], "should be a valid integer"),
     ("invalid_key", 7, 1, "is not a valid name of a field"),
-    ("less_than", "share", 1, "should be less than 1.0"),
+    ("less_than", "share", 1, "should be less than 1"),
     ("less_than_equal", "count", 11, "should be less than or equal to 10"),
-    ("literal_error", "choice", "d", "should be 'a', 'b' or 'c'"),
+    ("literal_error", "choice", "d", "should be one of 'a', 'b', 'c'"),
+    ("literal_error", "only", 2, "should be 1"),
     ("missing", "cat", {}, "is missing"),
     ("model_attributes_type", "pet", 1, "should be a valid dictionary"),
     ("model_type", "cat", 1, "should be a valid dictionary"),
