@@ -36,7 +36,7 @@ def shortened(value: object) -> str:
 
 def _context(detail: ErrorDetails) -> dict[str, Any]:
     """Limits without a needless ``.0``, and a literal's choices without an English ``or``."""
-    context = {
+    context: dict[str, Any] = {
         name: int(value) if isinstance(value, float) and value.is_integer() else value
         for name, value in detail.get("ctx", {}).items()
     }

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -139,6 +140,7 @@ def test_import_stays_light(module: str, forbidden: tuple[str, ...]) -> None:
 # --- texts ----------------------------------------------------------------------------------------
 
 
+@cache
 def shown_classes() -> set[str]:
     """`Problem`, and `UserFacingError` with all that derive from it: what the user reads."""
     bases = {
