@@ -12,6 +12,7 @@ import torch
 from app import spec as specs
 from app import swarm
 from app.errors import DeviceError
+from app.i18n import _
 from app.protocol import (
     Device,
     PhaseChanged,
@@ -56,6 +57,7 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
     device = torch.device(chosen.id)
     precision = precision_for(device, spec.training.precision)
     folder = CheckpointFolder(Path(order.checkpoint_dir), spec)
+    keeper = partial(Keeper, folder, send=send, interval=order.checkpoint_interval)
     checkpoint = folder.load_newest()
 
     def say(phase: TrainerPhase) -> None:
@@ -64,22 +66,15 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
     say(TrainerPhase.PREPARING_DATA)
     batches = _open_batches(order, spec, checkpoint, device)
     say(TrainerPhase.PREPARING_MODEL)
-    model = build_model(spec, vocabulary_size=batches.vocabulary_size, device=device)
-    torch.seed()  # weights are the same on all peers, but dropout must not be
-    if checkpoint is not None:
-        model.load_state_dict(checkpoint.model)
+    model = _model(spec, batches, checkpoint, device)
     say(TrainerPhase.JOINING)
     meter = Meter()
     strategy = _join(order, spec, model=model, precision=precision, meter=meter, send=send)
     try:
         if checkpoint is not None:
             strategy.restore(checkpoint.optimizer)
-        trial = Trial(
-            spec=spec,
-            chosen=chosen,
-            precision=precision,
-            vocabulary_size=batches.vocabulary_size,
-        )
+        size = batches.vocabulary_size
+        trial = Trial(spec=spec, chosen=chosen, precision=precision, vocabulary_size=size)
         tuned, network = tune(trial, model, file=order.tuning_file, say=say)
         if spec.training.micro_batch_size == "auto":
             strategy.forget("it was made up, to try how fast the device is")
@@ -100,14 +95,7 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
                 meter=meter,
                 report=send,
                 say_phase=reporter.say_phase,
-                keep=Keeper(
-                    folder,
-                    model=model,
-                    strategy=strategy,
-                    batches=batches,
-                    send=send,
-                    interval=order.checkpoint_interval,
-                ).keep,
+                keep=keeper(model=model, strategy=strategy, batches=batches).keep,
             )
     except torch.OutOfMemoryError as error:  # beyond what a smaller micro-batch would mend
         raise _short_of_memory(chosen) from error
@@ -117,11 +105,21 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
         send(strategy.work())
 
 
+def _model(
+    spec: SwarmSpec, batches: Batches, checkpoint: Checkpoint | None, device: torch.device
+) -> torch.nn.Module:
+    model = build_model(spec, vocabulary_size=batches.vocabulary_size, device=device)
+    torch.seed()  # weights are the same on all peers, but dropout must not be
+    if checkpoint is not None:
+        model.load_state_dict(checkpoint.model)
+    return model
+
+
 def _short_of_memory(device: Device) -> DeviceError:
     return DeviceError(
-        f"the memory of {device.name} ran out.",
+        _("the memory of {device} ran out.").format(device=device.name),
         field="device",
-        remedy="Close other programs that use it, or choose another device.",
+        remedy=_("Close other programs that use it, or choose another device."),
     )
 
 

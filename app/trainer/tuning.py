@@ -17,6 +17,7 @@ import psutil
 import torch
 
 from app.errors import DeviceError
+from app.i18n import _
 from app.paths import write_atomically
 from app.protocol import Device, TrainerPhase
 from app.spec import SwarmSpec
@@ -91,7 +92,7 @@ class Trial:
 
     def _time(self, network: torch.nn.Module, tokens: torch.Tensor, *, steps: int) -> float:
         began = time.perf_counter()
-        for _ in range(steps):
+        for _step in range(steps):
             self._loss(network, tokens).backward()
         _wait_for(self.device)
         return time.perf_counter() - began
@@ -151,10 +152,12 @@ def fastest(seconds_of: Callable[[int], float], *, most: int) -> int:
 def not_even_one() -> DeviceError:
     """A single sample is too much for the device."""
     return DeviceError(
-        "the device's memory is too small for this model, even with one sample a step.",
+        _("the device's memory is too small for this model, even with one sample a step."),
         field="device",
-        remedy="Close other programs that use it, choose another device, or join a swarm with a"
-        " smaller model.",
+        remedy=_(
+            "Close other programs that use it, choose another device, or join a swarm with a"
+            " smaller model."
+        ),
     )
 
 
