@@ -105,7 +105,7 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
     )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
     group = parser.add_argument_group("settings, for this start only")
-    group.add_argument("--device", metavar="ID", help="auto, cpu, cuda:0, mps")
+    group.add_argument("--device", metavar="ID", help="auto, cpu, cuda:0, mps, or cuda:0,cuda:1")
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads of the trainer")
     group.add_argument("--theme", choices=("system", "light", "dark"))
     group.add_argument("--language", choices=("system", "en", "zh_CN"))

@@ -99,6 +99,8 @@ def device_name(state: ContributorState) -> str:
     """The device that trains, or that would."""
     if state.training is not None and state.training.device_name:
         return state.training.device_name
+    if state.other_devices:
+        return devices(state.chosen_devices)
     chosen = next((device for device in state.devices if device.id == state.device), None)
     return chosen.name if chosen else ""
 
@@ -108,6 +110,11 @@ def device(entry: Device) -> str:
     if not entry.memory or entry.id == "cpu":
         return _("CPU ({name})").format(name=entry.name) if entry.id == "cpu" else entry.name
     return f"{entry.name}, {units.size(entry.memory)}"
+
+
+def devices(chosen: tuple[str, ...]) -> str:
+    """Several devices that train together."""
+    return ngettext("{count} device", "{count} devices", len(chosen)).format(count=len(chosen))
 
 
 def why(state: ContributorState, now: float | None = None) -> str:

@@ -83,14 +83,37 @@ def test_curves_go_on(page: DevicesPage) -> None:
     assert not curve.grab().isNull()
 
 
-def test_one_is_chosen_by_its_box(bench: Bench, page: DevicesPage, qtbot: QtBot) -> None:
-    checks = [card.check for card in page.cards]
-    assert [check.isChecked() for check in checks] == [True, False, False]
-    qtbot.mouseClick(checks[1], Qt.MouseButton.LeftButton, pos=checks[1].rect().center())
-    assert bench.session.state.device == "cuda:1"
-    assert [check.isChecked() for check in checks] == [False, True, False]
-    checks[1].click()  # one must be
-    assert [check.isChecked() for check in checks] == [False, True, False]
+def checked(page: DevicesPage) -> list[bool]:
+    return [card.check.isChecked() for card in page.cards]
+
+
+def test_several_gpus_are_chosen_by_their_boxes(
+    bench: Bench, page: DevicesPage, qtbot: QtBot
+) -> None:
+    first, second, cpu = (card.check for card in page.cards)
+    assert checked(page) == [True, False, False]
+    qtbot.mouseClick(second, Qt.MouseButton.LeftButton, pos=second.rect().center())
+    assert bench.session.state.chosen_devices == ("cuda:0", "cuda:1")
+    assert page.note.text().startswith("The next training runs on all that are chosen")
+    first.click()
+    assert bench.session.state.chosen_devices == ("cuda:1",)
+    second.click()  # one must be
+    assert checked(page) == [False, True, False]
+    cpu.click()  # serves the GPUs when they train
+    assert checked(page) == [False, False, True]
+    first.click()
+    assert checked(page) == [True, False, False]
+
+
+def test_several_are_shown_on_the_overview(bench: Bench, page: DevicesPage) -> None:
+    page.cards[1].check.click()
+    bench.open("Overview")
+    box = bench.window.overview.headline.device
+    assert (box.currentText(), box.count()) == ("2 devices", 4)
+    box.activated.emit(0)
+    assert bench.session.state.chosen_devices == ("cuda:0", "cuda:1")
+    box.activated.emit(3)
+    assert bench.session.state.chosen_devices == ("cpu",)
 
 
 def test_none_is_chosen_while_one_trains(bench: Bench, page: DevicesPage) -> None:

@@ -1,5 +1,8 @@
 """The devices of this machine: what each does now, and which are to train."""
 
+import functools
+from collections.abc import Sequence
+
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
@@ -84,7 +87,7 @@ class DevicesPage(QScrollArea):
         stop()
 
     def _on_state(self, state: ContributorState) -> None:
-        now = (state.probed, state.device, state.phase.has_trainer, state.swarm)
+        now = (state.probed, state.chosen_devices, state.phase.has_trainer, state.swarm)
         if self.isVisible() and now != self._shown:
             self._shown = now
             self.show_reading(self._watch.newest)
@@ -107,7 +110,7 @@ class DevicesPage(QScrollArea):
         for card, entry in zip(self.cards, self._entries, strict=True):
             card.show_entry(entry)
             card.show_choice(
-                chosen=entry.usable and entry.id == state.device,
+                chosen=entry.usable and entry.id in state.chosen_devices,
                 may_change=entry.usable and not state.phase.has_trainer,
                 why_not=_why_not(entry),
             )
@@ -130,7 +133,7 @@ class DevicesPage(QScrollArea):
             old.deleteLater()
         self.cards = [DeviceCard(entry, self._theme) for entry in self._entries]
         for card in self.cards:
-            card.chosen.connect(lambda _on, device=card.device: self._choose(device))
+            card.chosen.connect(functools.partial(self._choose, card.device))
             self._column.addWidget(card)
 
     def _fit(self, entry: Entry) -> str:
@@ -144,15 +147,31 @@ class DevicesPage(QScrollArea):
             return error.text
         return _("Memory for {title}: {memory}").format(title=spec.name, memory=memory)
 
-    def _choose(self, device: str) -> None:
-        self._actions.choose_device(device)
+    def _choose(self, device: str, wanted: bool) -> None:
+        chosen = choice(self._entries, self._model.state.chosen_devices, device, wanted=wanted)
+        if chosen:
+            self._actions.choose_device(*chosen)
         self.show_reading(self._watch.newest)
+
+
+def choice(
+    entries: Sequence[Entry], before: Sequence[str], device: str, *, wanted: bool
+) -> tuple[str, ...]:
+    """What is chosen after one more device, or one less, than before. Several GPUs train
+    together; the CPU only where no GPU does, since it serves them."""
+    gpus = [entry.id for entry in entries if entry.usable and entry.kind != "cpu"]
+    if wanted and device not in gpus:
+        return (device,)
+    others = {each for each in before if each != device}
+    return tuple(gpu for gpu in gpus if gpu in others or (gpu == device and wanted))
 
 
 def _note(state: ContributorState) -> str:
     if state.phase.has_trainer:
-        return _("Training is under way on the chosen device. Stop it to choose another.")
-    return _("The next training runs on the device that you choose here.")
+        return _("Training is under way. Stop it to choose other devices.")
+    if len(state.chosen_devices) > 1:
+        return _("The next training runs on all that are chosen, each with a trainer of its own.")
+    return _("The next training runs on the device that you choose here, or on several GPUs.")
 
 
 def _why_not(entry: Entry) -> str:
