@@ -11,6 +11,7 @@ from app.errors import DeviceError
 from app.protocol import MicroBatchHalved, Report, SampleDiscarded
 from app.spec import StopSpec
 from app.trainer.loop import Run, step
+from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
 from app.trainer.optimizer import CitizenOptimizer, KeepingGradientAverager
 from app.trainer.strategy import GradientAveraging
@@ -111,14 +112,16 @@ def reports() -> list[Report]:
 
 
 def run_of(reports: list[Report], *, room: int, micro_batch: int = 8) -> Run:
-    model, meter = SmallDevice(room), Meter()
+    model, meter, device = SmallDevice(room), Meter(), torch.device("cpu")
+    optimizer = torch.optim.SGD(model.parameters())
     return Run(
         model=model,
         batches=Numbers(),
         strategy=Alone(model, meter, reports.append),
         loss_of=lambda _model, tokens: model.loss(tokens),
         autocast=nullcontext,
-        device=torch.device("cpu"),
+        device=device,
+        memory=DeviceMemory(device, model=model, optimizer=optimizer),
         micro_batch_size=micro_batch,
         stop=StopSpec(),
         meter=meter,
