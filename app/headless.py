@@ -12,6 +12,7 @@ from typing import TextIO
 
 from app import i18n, invite, logs, settings, spec
 from app.callback.server import Callback
+from app.callback.sources import sources_of
 from app.cli import Arguments, has_display
 from app.demo import DemoSwarm
 from app.errors import UserFacingError
@@ -63,7 +64,7 @@ async def _contribute(arguments: Arguments, session: Session) -> int:
     display = Display(sys.stdout)
     unsubscribe = session.subscribe(display.show)
     demo = DemoSwarm(session)
-    callback = Callback(session, tasks=Tasks(session))
+    callback = Callback(session, tasks=Tasks(session), sources=sources_of(session))
     try:
         stopping = asyncio.create_task(stop.wait())
         working = asyncio.create_task(_work(arguments, session, demo, callback))
