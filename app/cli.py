@@ -25,6 +25,7 @@ class Arguments:
     headless: bool = False
     train: bool = False
     serve: bool = False
+    bootstrap: bool = False
     data_dir: Path | None = None
     verify: tuple[Path, ...] = ()
     overrides: dict[str, Any] = field(default_factory=dict)
@@ -39,9 +40,10 @@ def parse(arguments: Sequence[str]) -> Arguments:
         demo=options.demo,
         invite=getattr(options, "invite", ""),
         swarm=options.swarm,
-        headless=options.headless or bool(verify),
+        headless=options.headless or options.bootstrap or bool(verify),
         train=options.train,
         serve=options.serve,
+        bootstrap=options.bootstrap,
         data_dir=options.data_dir,
         verify=verify,
         overrides={name: value for name, value in overrides.items() if value is not None},
@@ -102,6 +104,11 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
     parser.add_argument("--train", action="store_true", help="start training without a click")
     parser.add_argument(
         "--serve", action="store_true", help="headless: stay, and do what the local API is asked"
+    )
+    parser.add_argument(
+        "--bootstrap",
+        action="store_true",
+        help="headless: be the swarm's door, by which others enter, and train nothing",
     )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
     group = parser.add_argument_group("settings, for this start only")

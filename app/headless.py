@@ -8,13 +8,14 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from app import i18n, invite, logs, settings, spec
 from app.callback.server import Callback
 from app.callback.sources import sources_of
 from app.cli import Arguments, has_display
 from app.demo import DemoSwarm
+from app.door import SwarmDoor
 from app.errors import UserFacingError
 from app.i18n import _
 from app.paths import RESOURCES, Folders
@@ -45,7 +46,7 @@ def run(arguments: Arguments) -> int:
         _say(error.text)
         return USAGE_STATUS
     try:
-        return asyncio.run(_contribute(arguments, Session(settings=chosen, folders=folders)))
+        return asyncio.run(_run(arguments, Session(settings=chosen, folders=folders)))
     finally:
         logging_.close()
 
@@ -57,17 +58,16 @@ def _verify(files: tuple[Path, ...]) -> int:
     return verify_files(files)
 
 
-async def _contribute(arguments: Arguments, session: Session) -> int:
+async def _run(arguments: Arguments, session: Session) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     display = Display(sys.stdout)
     unsubscribe = session.subscribe(display.show)
-    demo = DemoSwarm(session)
-    callback = Callback(session, tasks=Tasks(session), sources=sources_of(session))
+    work = (_DoorWork if arguments.bootstrap else _Contribution)(arguments, session)
     try:
         stopping = asyncio.create_task(stop.wait())
-        working = asyncio.create_task(_work(arguments, session, demo, callback))
+        working = asyncio.create_task(work.run())
         await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
         return working.result() if working.done() else 0
     except UserFacingError as error:
@@ -75,8 +75,8 @@ async def _contribute(arguments: Arguments, session: Session) -> int:
         return 1
     finally:
         await _end(working, stopping)
-        await callback.close()
-        await asyncio.gather(demo.close(), session.close())
+        await work.close()
+        await session.close()
         display.close(session.state)
         unsubscribe()
 
@@ -87,22 +87,64 @@ async def _end(*tasks: "asyncio.Task[object]") -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _work(arguments: Arguments, session: Session, demo: DemoSwarm, callback: Callback) -> int:
-    """Join, train, and wait for the end that comes by itself; returns the exit status."""
-    swarm = _swarm_spec(arguments)
-    await session.open(look_for_devices=False)
-    await callback.start()
-    if arguments.serve:
-        _say_how_to_call(session)
-    if arguments.demo:
-        await demo.start()
-    elif swarm is not None:
-        await session.join(swarm)
-    if session.membership.joined:
-        await session.start_training()
-    if arguments.serve:
-        await asyncio.get_running_loop().create_future()  # until we are stopped
-    return await _end_of_training(session)
+class _Contribution:
+    """Train in the swarm that the command line names, in the demo's, or as the API is asked."""
+
+    def __init__(self, arguments: Arguments, session: Session) -> None:
+        self._arguments = arguments
+        self._session = session
+        self._demo = DemoSwarm(session)
+        self._callback = Callback(session, tasks=Tasks(session), sources=sources_of(session))
+
+    async def run(self) -> int:
+        """Join, train, and wait for the end that comes by itself; returns the exit status."""
+        arguments, session = self._arguments, self._session
+        swarm = _swarm_spec(arguments)
+        await session.open(look_for_devices=False)
+        await self._callback.start()
+        if arguments.serve:
+            _say_how_to_call(session)
+        if arguments.demo:
+            await self._demo.start()
+        elif swarm is not None:
+            await session.join(swarm)
+        if session.membership.joined:
+            await session.start_training()
+        if arguments.serve:
+            await _for_ever()
+        return await _end_of_training(session)
+
+    async def close(self) -> None:
+        """Take no more calls, and end the demo's second peer."""
+        await self._callback.close()
+        await self._demo.close()
+
+
+class _DoorWork:
+    """Be the door of the swarm that the command line names."""
+
+    def __init__(self, arguments: Arguments, session: Session) -> None:
+        self._arguments = arguments
+        self._session = session
+        self._door: SwarmDoor | None = None
+
+    async def run(self) -> int:
+        """Let others in until we are stopped."""
+        swarm = _swarm_of_door(self._arguments)
+        await self._session.open(look_for_devices=False)
+        self._door = SwarmDoor(self._session, swarm)
+        await self._door.open()
+        return await _for_ever()
+
+    async def close(self) -> None:
+        """Answer no more."""
+        if self._door is not None:
+            await self._door.close()
+
+
+async def _for_ever() -> NoReturn:
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError("nothing ends it but a cancel")
 
 
 def _say_how_to_call(session: Session) -> None:
@@ -136,6 +178,14 @@ def _swarm_spec(arguments: Arguments) -> spec.SwarmSpec | None:
             ),
         )
     return None
+
+
+def _swarm_of_door(arguments: Arguments) -> spec.SwarmSpec:
+    if source := arguments.swarm or arguments.invite:
+        return invite.load(source)
+    raise UserFacingError(
+        _("a door needs a swarm."), remedy=_("Give --swarm and an invite, a file or a link.")
+    )
 
 
 async def _end_of_training(session: Session) -> int:
@@ -232,12 +282,15 @@ def as_json(state: ContributorState) -> str:
             "samples_per_second": own.samples_per_second if own else None,
             "tokens_per_second": own.tokens_per_second if own else None,
             "peers": run.trainers if run else None,
+            "connected": len(state.peers),
+            "dht_nodes": state.dht_nodes,
             "samples": run.samples if run else None,
             "target_batch_size": state.swarm.target_batch_size if state.swarm else None,
             "swarm_loss": run.loss if run else None,
             "swarm_samples_per_second": run.samples_per_second if run else None,
             "run_id": state.swarm.run_id if state.swarm else None,
             "addresses": state.addresses,
+            "url": state.local_api.url if state.local_api else None,
             "problem": _problem_text(state) if state.problem else None,
         }
     )
@@ -247,6 +300,8 @@ def as_line(state: ContributorState) -> str:
     """What fits on a line of a terminal."""
     own, run = state.training, state.run
     parts = [state.phase.value]
+    if state.phase is Phase.WATCHING:
+        parts.append(f"{len(state.peers)} connected")
     if state.step_of_preparation is not None:
         parts.append(state.step_of_preparation.value)
     if run is not None:

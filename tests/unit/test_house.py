@@ -154,12 +154,12 @@ BREACHES = [
     Breach("Rule 1: app never reaches ui or Qt", "app/headless.py", "import qasync"),
     Breach("Rule 1: nobody imports main", "ui/application.py", "import main"),
     Breach(
-        "Rule 2: only peer, board, swarm and trainer import hivemind",
+        "Rule 2: only peer, board, meeting, prober, swarm and trainer import hivemind",
         "app/session.py",
         "from hivemind.dht import DHT",
     ),
     Breach(
-        "Rule 2: only peer, board, swarm and trainer import hivemind",
+        "Rule 2: only peer, board, meeting, prober, swarm and trainer import hivemind",
         "ui/application.py",
         "import hivemind",
     ),
@@ -174,7 +174,7 @@ BREACHES = [
     ),
     Breach("Rule 2: only peer and trainer import swarm", "app/session.py", "import app.swarm"),
     Breach(
-        "Rule 3: trainer knows protocol, spec, swarm, errors, paths and logs",
+        "Rule 3: trainer knows protocol, spec, swarm, meeting, errors, paths and logs",
         "app/trainer/loop.py",
         "from app.settings import Settings",
     ),
