@@ -19,6 +19,7 @@ from app.door import SwarmDoor
 from app.errors import UserFacingError
 from app.i18n import _
 from app.paths import RESOURCES, Folders
+from app.protocol import Waiting
 from app.session import Session
 from app.state import ContributorState, Phase
 from app.tasks import Tasks
@@ -276,6 +277,7 @@ def as_json(state: ContributorState) -> str:
         {
             "time": time.time(),
             "phase": state.phase.value,
+            "waiting_for": _seen(state.waiting) if state.waiting else None,
             "epoch": own.epoch if own and own.step else (run.epoch if run else None),
             "step": own.step if own else None,
             "loss": own.loss if own else None,
@@ -296,6 +298,10 @@ def as_json(state: ContributorState) -> str:
     )
 
 
+def _seen(waiting: Waiting) -> str:
+    return f"{waiting.seen} of {waiting.known} {waiting.whom}"
+
+
 def as_line(state: ContributorState) -> str:
     """What fits on a line of a terminal."""
     own, run = state.training, state.run
@@ -304,6 +310,8 @@ def as_line(state: ContributorState) -> str:
         parts.append(f"{len(state.peers)} connected")
     if state.step_of_preparation is not None:
         parts.append(state.step_of_preparation.value)
+    if state.waiting is not None:
+        parts.append(f"waiting for the others ({_seen(state.waiting)})")
     if run is not None:
         parts.append(f"epoch {run.epoch}  {run.samples} samples  {run.trainers} peers")
     if own is not None and own.loss is not None:

@@ -71,6 +71,9 @@ def progress(**changes: Any) -> protocol.Progress:
     return protocol.Progress(**values | changes)
 
 
+WAITING = protocol.Waiting(whom="doors", seen=1, known=2)
+
+
 def says(phase: TrainerPhase) -> protocol.PhaseChanged:
     return protocol.PhaseChanged(phase=phase)
 
@@ -112,6 +115,7 @@ EVENTS: tuple[Event, ...] = (
     protocol.Hello(version=1, pid=1),
     protocol.Ack(id=1),
     *(says(phase) for phase in TrainerPhase),
+    WAITING,
     READY,
     progress(),
     progress(loss=None, samples_per_second=None),
@@ -249,8 +253,15 @@ def test_while_stopping_the_trainers_phase_changes_nothing(said: TrainerPhase) -
 
 
 def test_stop_in_preparation_ends_the_preparation() -> None:
-    now = follow(says(TrainerPhase.LOADING), StopRequested(), start=PREPARING)
-    assert (now.phase, now.step_of_preparation) == (Phase.STOPPING, None)
+    now = follow(says(TrainerPhase.LOADING), WAITING, StopRequested(), start=PREPARING)
+    assert (now.phase, now.step_of_preparation, now.waiting) == (Phase.STOPPING, None, None)
+
+
+def test_it_waits_for_others_until_the_trainer_does_something_else() -> None:
+    waiting = follow(says(TrainerPhase.JOINING), WAITING, start=PREPARING)
+    assert waiting.waiting == WAITING
+    assert after(waiting, says(TrainerPhase.SYNCHRONIZING)).waiting is None
+    assert after(waiting, TrainerGone()).waiting is None
 
 
 def test_completed_run_is_watched_on() -> None:
@@ -424,6 +435,7 @@ def broken(now: ContributorState) -> list[str]:
         "only a preparation has steps": (
             now.step_of_preparation is None or now.phase is Phase.PREPARING
         ),
+        "only a preparation waits": now.waiting is None or now.phase is Phase.PREPARING,
         "only a run that nobody trains is completed": (
             not now.completed or now.phase is Phase.WATCHING
         ),
