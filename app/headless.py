@@ -18,6 +18,7 @@ from app.demo import DemoSwarm
 from app.door import SwarmDoor
 from app.errors import UserFacingError
 from app.i18n import _
+from app.local_api import LocalApi
 from app.paths import RESOURCES, Folders
 from app.protocol import Waiting
 from app.session import Session
@@ -214,21 +215,23 @@ def _say(text: str) -> None:
 
 
 class Display:
-    """Shows states on a stream: at once when the phase changes, else every second."""
+    """Shows states on a stream: at once when the phase changes, or where we are called, else every
+    second."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._shown_at = 0.0
-        self._phase: Phase | None = None
+        self._shown: tuple[Phase, LocalApi | None] | None = None
         self._problem = ""
         self._terminal = stream.isatty()
 
     def show(self, state: ContributorState) -> None:
         """Show a state, unless one was just shown."""
         self._say_problem(state)
-        if state.phase is self._phase and time.monotonic() - self._shown_at < REPORT_SECONDS:
+        shown = (state.phase, state.local_api)
+        if shown == self._shown and time.monotonic() - self._shown_at < REPORT_SECONDS:
             return
-        self._phase, self._shown_at = state.phase, time.monotonic()
+        self._shown, self._shown_at = shown, time.monotonic()
         text = f"\r\x1b[K{as_line(state)}" if self._terminal else f"{as_json(state)}\n"
         self._write(text)
 
