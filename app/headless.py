@@ -18,7 +18,6 @@ from app.demo import DemoSwarm
 from app.door import SwarmDoor
 from app.errors import UserFacingError
 from app.i18n import _
-from app.local_api import LocalApi
 from app.paths import RESOURCES, Folders
 from app.protocol import Waiting
 from app.session import Session
@@ -215,20 +214,20 @@ def _say(text: str) -> None:
 
 
 class Display:
-    """Shows states on a stream: at once when the phase changes, or where we are called, else every
-    second."""
+    """Shows states on a stream: at once when the phase changes, for whom we wait, or where we are
+    called, else every second."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._shown_at = 0.0
-        self._shown: tuple[Phase, LocalApi | None] | None = None
+        self._shown: tuple[object, ...] = ()
         self._problem = ""
         self._terminal = stream.isatty()
 
     def show(self, state: ContributorState) -> None:
         """Show a state, unless one was just shown."""
         self._say_problem(state)
-        shown = (state.phase, state.local_api)
+        shown = (state.phase, state.waiting, state.local_api)
         if shown == self._shown and time.monotonic() - self._shown_at < REPORT_SECONDS:
             return
         self._shown, self._shown_at = shown, time.monotonic()

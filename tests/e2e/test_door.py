@@ -43,23 +43,19 @@ async def attacks(entries: list[str]) -> list[bool]:
 async def test_a_door_lets_in_answers_and_lets_nobody_spoil_the_run(
     start_app: StartApp, tmp_path: Path
 ) -> None:
-    door = await start_app("--bootstrap", spec=tiny_spec(title="Ours"), name="door")
+    await load_hivemind()
+    peer = EmbeddedPeer(tmp_path / "peer.pem")
+    door = await start_app("--bootstrap", spec=tiny_spec(title="Ours"))
     line = await door.wait_for(lambda line: line["url"] is not None)
     async with httpx2.AsyncClient(base_url=line["url"], trust_env=False, timeout=30) as client:
-        reply = await client.get("/spec")
-        made = invite.read(reply.content, name="spec")
+        made = invite.read((await client.get("/spec")).content, name="spec")
         assert (made.title, list(made.initial_peers)) == ("Ours", line["addresses"])
-        file = tmp_path / "from-the-door.cotrain"
-        file.write_bytes(reply.content)
-
-        app = await start_app("--swarm", str(file))
-        peer_id = (await app.trains())["addresses"][0].rpartition("/")[2]
-        await door.wait_for(lambda line: line["peers"] == 1 and line["connected"] >= 2)
+        presence = await peer.join(made, initial_peers=made.initial_peers, port=0)
+        await door.wait_for(lambda line: line["connected"] == 1 and line["dht_nodes"] == 1)
         assert await attacks(line["addresses"]) == [False] * 3
-        assert (await client.get(f"/is_reachable/{peer_id}")).json()["success"]
-
-        assert await app.stop() == 0
-        gone = (await client.get(f"/api/v1/is_reachable/{peer_id}")).json()
+        assert (await client.get(f"/is_reachable/{presence.peer_id}")).json()["success"]
+        await peer.leave()
+        gone = (await client.get(f"/api/v1/is_reachable/{presence.peer_id}")).json()
         assert gone == {"success": False, "message": "the peer can't be reached."}
     assert await door.stop() == 0
 
@@ -125,7 +121,7 @@ async def test_trainer_waits_for_both_doors_and_makes_them_one(
     line = await app.wait_for(lambda line: line["waiting_for"] is not None)
     assert (line["phase"], line["waiting_for"]) == ("preparing", "1 of 2 doors")
     await other.open()  # it knows nothing of the first one
-    await app.trains()
+    await app.wait_for(lambda line: line["phase"] == "training")
     seen = await one.sees(trainers=1)
     await other.sees(trainer_ids=seen.trainer_ids)
     assert "training without the others" not in app.log()
