@@ -294,12 +294,20 @@ def _run_of(run: Run | None, progress: protocol.Progress) -> Run:
 
 
 def _observed(state: ContributorState, run: Run | None) -> Run | None:
-    reporting = state.phase in (Phase.TRAINING, Phase.AVERAGING) and state.run is not None
-    if run is not None and reporting and state.run is not None:
+    if run is None:
+        return None
+    if state.phase in (Phase.TRAINING, Phase.AVERAGING) and state.run is not None:
         return replace(
             state.run,
             loss=run.loss,
             samples_per_second=run.samples_per_second,
             trainer_ids=run.trainer_ids,
         )
-    return run
+    return replace(run, eta=_eta(run, state.swarm))
+
+
+def _eta(run: Run, swarm: Swarm | None) -> float | None:
+    """Seconds until the target batch is full, if all go on as they do."""
+    if swarm is None or not run.samples_per_second:
+        return None
+    return max(0, swarm.target_batch_size - run.samples) / run.samples_per_second

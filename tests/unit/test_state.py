@@ -343,6 +343,15 @@ def test_while_watching_the_records_are_all_there_is() -> None:
     assert after(WATCHING, RunObserved(run=run)).run == run
 
 
+def test_who_watches_knows_when_the_batch_will_be_full() -> None:
+    gathering = Run(samples=SWARM.target_batch_size - 20, samples_per_second=10.0)
+    now = follow(RunObserved(run=gathering), start=WATCHING)
+    assert now.run == replace(gathering, eta=2.0)
+    over = follow(RunObserved(run=replace(gathering, samples=10**6)), start=WATCHING)
+    assert over.run is not None
+    assert over.run.eta == 0.0
+
+
 def test_round_is_kept() -> None:
     own = training_after(
         protocol.RoundEnded(epoch=1, peers=2, seconds=0.5, samples=8, failure="timeout")
