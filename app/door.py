@@ -56,7 +56,7 @@ class SwarmDoor:
         alone = self._spec.model_copy(update={"initial_peers": ()})
         await self._session.join(alone, remember=False)
         self._keeping = self._background.start(self._keep())
-        api = await self._web.start(self._make, ports_tried=1)
+        api = await self._web.start(self._make, or_next_port=False)
         log.info("the door answers at %s", api.url)
         self._session.dispatch(LocalApiChanged(local_api=api))
 

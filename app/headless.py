@@ -77,7 +77,6 @@ async def _run(arguments: Arguments, session: Session) -> int:
     finally:
         await _end(working, stopping)
         await work.close()
-        await session.close()
         display.close(session.state)
         unsubscribe()
 
@@ -116,9 +115,9 @@ class _Contribution:
         return await _end_of_training(session)
 
     async def close(self) -> None:
-        """Take no more calls, and end the demo's second peer."""
+        """Take no more calls, and end all that was started."""
         await self._callback.close()
-        await self._demo.close()
+        await asyncio.gather(self._demo.close(), self._session.close())
 
 
 class _DoorWork:
@@ -138,9 +137,10 @@ class _DoorWork:
         return await _for_ever()
 
     async def close(self) -> None:
-        """Answer no more."""
+        """Answer no more, and leave."""
         if self._door is not None:
             await self._door.close()
+        await self._session.close()
 
 
 async def _for_ever() -> NoReturn:

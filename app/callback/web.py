@@ -34,9 +34,9 @@ class WebServer:
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
-    async def start(self, make: Callable[[], Any], *, ports_tried: int = PORTS_TRIED) -> LocalApi:
+    async def start(self, make: Callable[[], Any], *, or_next_port: bool = True) -> LocalApi:
         """Serve the application that ``make`` builds, in a thread, as that takes some tenths of a
-        second; returns where. ports_tried: how many, from the wanted one on, and after them any.
+        second; returns where. or_next_port: when the wanted one is taken.
 
         Raises `SettingsError` for an address or a certificate that can't be used.
         """
@@ -46,7 +46,7 @@ class WebServer:
                 "a certificate and its key must be given together.",
                 field="callback_key" if settings.callback_certificate else "callback_certificate",
             )
-        listening = listen(settings.callback_host, settings.callback_port, tried=ports_tried)
+        listening = listen(settings.callback_host, settings.callback_port, or_next=or_next_port)
         try:
             self._server = await asyncio.to_thread(self._load, make)
         except BaseException:
@@ -101,15 +101,13 @@ class WebServer:
             await asyncio.gather(serving, return_exceptions=True)
 
 
-def listen(host: str, wanted: int, *, tried: int = PORTS_TRIED) -> socket.socket:
+def listen(host: str, wanted: int, *, or_next: bool) -> socket.socket:
     """A socket that listens on the wanted port, or, when it is taken, on the next free one.
 
-    tried: how many ports from the wanted one on, before any is taken; with 1 that one alone.
     Raises `SettingsError` for an address that isn't this machine's, and when no port is free.
     """
-    candidates = (
-        [wanted, *range(wanted + 1, wanted + tried), 0] if wanted and tried > 1 else [wanted]
-    )
+    others = [*range(wanted + 1, wanted + PORTS_TRIED), 0] if wanted and or_next else []
+    candidates = [wanted, *others]
     for port in candidates:
         if port > 65535:
             continue
@@ -120,8 +118,10 @@ def listen(host: str, wanted: int, *, tried: int = PORTS_TRIED) -> socket.socket
                 raise SettingsError(
                     f"can't listen on {host}: {error.strerror}.", field="callback_host"
                 ) from error
-    taken = f"port {wanted} of {host} is taken." if tried == 1 else f"no port is free on {host}."
-    raise SettingsError(taken, field="callback_port")
+    raise SettingsError(
+        f"no port is free on {host}." if or_next else f"port {wanted} of {host} is taken.",
+        field="callback_port",
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

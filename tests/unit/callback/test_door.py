@@ -119,5 +119,5 @@ async def test_port_that_is_taken_is_no_door(served: Served) -> None:
         update={"callback_port": served.client.base_url.port}
     )
     with pytest.raises(SettingsError) as caught:
-        await WebServer(taken, ended=lambda: None).start(dict, ports_tried=1)
+        await WebServer(taken, ended=lambda: None).start(dict, or_next_port=False)
     assert caught.value.field == "callback_port"
