@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from app.errors import SettingsError
+from app.i18n import _
 from app.local_api import LocalApi
 from app.settings import Settings
 
@@ -43,7 +44,7 @@ class WebServer:
         settings = self._settings
         if bool(settings.callback_certificate) != bool(settings.callback_key):
             raise SettingsError(
-                "a certificate and its key must be given together.",
+                _("a certificate and its key must be given together."),
                 field="callback_key" if settings.callback_certificate else "callback_certificate",
             )
         listening = listen(settings.callback_host, settings.callback_port, or_next=or_next_port)
@@ -66,9 +67,9 @@ class WebServer:
             )
         except OSError as error:  # ssl.SSLError is one
             raise SettingsError(
-                f"the certificate or its key can't be read: {error}.",
+                _("the certificate or its key can't be read: {reason}.").format(reason=error),
                 field="callback_certificate",
-                remedy="Both must be PEM files that belong together.",
+                remedy=_("Both must be PEM files that belong together."),
             ) from error
         return http.Server(config)
 
@@ -115,13 +116,12 @@ def listen(host: str, wanted: int, *, or_next: bool) -> socket.socket:
             return _listen(host, port)
         except OSError as error:
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                text = _("can't listen on {host}: {reason}.")
                 raise SettingsError(
-                    f"can't listen on {host}: {error.strerror}.", field="callback_host"
+                    text.format(host=host, reason=error.strerror), field="callback_host"
                 ) from error
-    raise SettingsError(
-        f"no port is free on {host}." if or_next else f"port {wanted} of {host} is taken.",
-        field="callback_port",
-    )
+    text = _("no port is free on {host}.") if or_next else _("port {port} of {host} is taken.")
+    raise SettingsError(text.format(host=host, port=wanted), field="callback_port")
 
 
 def _listen(host: str, port: int) -> socket.socket:
