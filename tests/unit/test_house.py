@@ -261,7 +261,7 @@ BREACHES = [
     ),
     Breach("Rule 2: only peer and trainer import swarm", "app/session.py", "import app.swarm"),
     Breach(
-        "Rule 3: trainer knows protocol, spec, swarm, meeting, errors, i18n, paths and logs",
+        "Rule 3: trainer knows protocol, spec, swarm and what is beneath",
         "app/trainer/loop.py",
         "from app.settings import Settings",
     ),
