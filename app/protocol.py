@@ -6,13 +6,13 @@ stdout. The set is closed: an unknown message, or a field of the wrong type, is 
 """
 
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from app.errors import ProtocolError
 
-VERSION = 2
+VERSION = 3
 """Raised with every change of a message; the trainer says its own in `Hello`."""
 
 
@@ -119,6 +119,15 @@ class PhaseChanged(Message, frozen=True):
     """The trainer does something else now."""
 
     phase: TrainerPhase
+
+
+class Waiting(Message, frozen=True):
+    """The trainer takes no step before it sees others of the swarm. seen: who answers, of the
+    known ones: all its doors, or any of its trainers."""
+
+    whom: Literal["doors", "trainers"]
+    seen: int
+    known: int
 
 
 class Ready(Message, frozen=True):
@@ -243,6 +252,7 @@ Report = (
     Hello
     | Ack
     | PhaseChanged
+    | Waiting
     | Ready
     | Progress
     | Work
