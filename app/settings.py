@@ -18,7 +18,9 @@ from pydantic_settings import (
 )
 
 from app.errors import SettingsError
+from app.i18n import _
 from app.paths import write_atomically
+from app.validation import complaint_with_value
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,260}")
@@ -110,12 +112,15 @@ class Settings(BaseSettings):
     @classmethod
     def _check_url(cls, value: str) -> str:
         url = value.strip().rstrip("/").removesuffix("/api/v1")
-        parts = urlsplit(url)
-        _ = parts.port  # raises when it is none
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be a web address such as https://cotrain.example:3001")
+        try:
+            parts = urlsplit(url)
+            host, _port = parts.hostname, parts.port
+        except ValueError:  # such as for a port that is no number
+            host = None
+        if not host or parts.scheme not in ("http", "https"):
+            raise ValueError(_("must be a web address such as https://cotrain.example:3001"))
         if parts.username is not None or parts.query or parts.fragment:
-            raise ValueError("must have no user name, query or fragment")
+            raise ValueError(_("must have no user name, query or fragment"))
         return url
 
     @field_validator("callback_host")
@@ -124,14 +129,15 @@ class Settings(BaseSettings):
         try:
             return str(ipaddress.ip_address(value))
         except ValueError:
-            raise ValueError("must be an IP address, such as 127.0.0.1 or 0.0.0.0") from None
+            raise ValueError(_("must be an IP address, such as 127.0.0.1 or 0.0.0.0")) from None
 
     @field_validator("callback_allowed_hosts")
     @classmethod
     def _are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
             if not _HOST.fullmatch(name):
-                raise ValueError(f"{name!r} must be a host's name without a port")
+                text = _("{name!r} must be a host's name without a port")
+                raise ValueError(text.format(name=name))
         return tuple(name.lower() for name in value)
 
     @field_validator("callback_origins")
@@ -139,7 +145,8 @@ class Settings(BaseSettings):
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             if not _ORIGIN.fullmatch(origin):
-                raise ValueError(f"{origin!r} must be an origin, such as https://cotrain.example")
+                text = _("{origin!r} must be an origin, such as https://cotrain.example")
+                raise ValueError(text.format(origin=origin))
         return tuple(origin.lower() for origin in value)
 
     @field_validator("consent_backends")
@@ -149,9 +156,8 @@ class Settings(BaseSettings):
             try:
                 ipaddress.ip_network(network)
             except ValueError:
-                raise ValueError(
-                    f"{network!r} must be an IP address or a network, such as 10.0.0.0/8"
-                ) from None
+                text = _("{network!r} must be an IP address or a network, such as 10.0.0.0/8")
+                raise ValueError(text.format(network=network)) from None
         return value
 
     @classmethod
@@ -184,13 +190,13 @@ def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
     try:
         return WithFile(**(overrides or {}))
     except ValidationError as error:
-        remedy = f"Correct it in {file}, the environment or the command line."
-        raise _explained(error, remedy=remedy) from error
+        remedy = _("Correct it in {file}, the environment or the command line.")
+        raise _explained(error, remedy=remedy.format(file=file)) from error
     except (ValueError, TypeError, RecursionError) as error:  # not JSON, no object, too deep
         raise SettingsError(
-            f"the settings file can't be read: {error}",
+            _("the settings file can't be read: {reason}.").format(reason=error),
             field=str(file),
-            remedy="Correct the file, or move it away to start with default settings.",
+            remedy=_("Correct the file, or move it away to start with default settings."),
         ) from error
 
 
@@ -213,9 +219,8 @@ def changed(settings: Settings, changes: dict[str, Any]) -> Settings:
 
 def _explained(error: ValidationError, *, remedy: str = "") -> SettingsError:
     first = error.errors()[0]
-    message = first["msg"].removeprefix("Value error, ")
     return SettingsError(
-        f"{message} (it is {first['input']!r}).", field=_field_name(first["loc"]), remedy=remedy
+        complaint_with_value(first), field=_field_name(first["loc"]), remedy=remedy
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from app.callback.host import Host, Sources
 from app.callback.tokens import Tokens
 from app.errors import SettingsError
+from app.i18n import _
 from app.local_api import LocalApi, LocalApiChanged
 from app.logs import AuditLog
 from app.tasks import Tasks
@@ -48,7 +49,7 @@ class Callback:
             return
         if bool(settings.callback_certificate) != bool(settings.callback_key):
             raise SettingsError(
-                "a certificate and its key must be given together.",
+                _("a certificate and its key must be given together."),
                 field="callback_key" if settings.callback_certificate else "callback_certificate",
             )
         listening = listen(settings.callback_host, settings.callback_port)
@@ -83,9 +84,9 @@ class Callback:
             )
         except OSError as error:  # ssl.SSLError is one
             raise SettingsError(
-                f"the certificate or its key can't be read: {error}.",
+                _("the certificate or its key can't be read: {reason}.").format(reason=error),
                 field="callback_certificate",
-                remedy="Both must be PEM files that belong together.",
+                remedy=_("Both must be PEM files that belong together."),
             ) from error
         return http.Server(config)
 
@@ -142,10 +143,11 @@ def listen(host: str, wanted: int) -> socket.socket:
             return _listen(host, port)
         except OSError as error:
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                text = _("can't listen on {host}: {reason}.")
                 raise SettingsError(
-                    f"can't listen on {host}: {error.strerror}.", field="callback_host"
+                    text.format(host=host, reason=error.strerror), field="callback_host"
                 ) from error
-    raise SettingsError(f"no port is free on {host}.", field="callback_port")
+    raise SettingsError(_("no port is free on {host}.").format(host=host), field="callback_port")
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from app.errors import DeviceError
+from app.i18n import _
 from app.protocol import Device, Devices
 
 
@@ -22,10 +23,12 @@ def choose(wanted: str) -> Device:
     for device in devices:
         if device.id == wanted:
             return device
+    message = _("torch {version} can't use '{device}' on this machine.")
+    names = ", ".join(device.id for device in devices)
     raise DeviceError(
-        f"torch {torch.__version__} can't use '{wanted}' on this machine.",
+        message.format(version=torch.__version__, device=wanted),
         field="device",
-        remedy=f"Choose one of {', '.join(device.id for device in devices)}.",
+        remedy=_("Choose one of {names}.").format(names=names),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 
 from app.errors import UserFacingError
+from app.i18n import _
 from app.protocol import EndReason, Report, SampleDiscarded
 from app.spec import StopSpec
 from app.trainer.control import Control
@@ -59,9 +60,9 @@ class Run:
         self.report(SampleDiscarded(epoch=self.strategy.epoch, samples=samples, reason=reason))
         if self.discarded >= MOST_DISCARDED:
             raise UserFacingError(
-                "the loss is not finite any more: the model has diverged.",
+                _("the loss is not finite any more: the model has diverged."),
                 field="training_params.optimizer.learning_rate",
-                remedy="Lower the learning rate; a fresh run needs another run_id.",
+                remedy=_("Lower the learning rate; a fresh run needs another run_id."),
             )
 
     @property

@@ -10,8 +10,9 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from app import logs, protocol
+from app import i18n, logs, protocol
 from app.errors import UserFacingError
+from app.paths import RESOURCES
 from app.protocol import Ended, EndReason, Hello, PhaseChanged, Problem, Report, TrainerPhase
 from app.trainer.control import Control
 
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     send = _sender(reports)
     step_back()
     logs.start_in_child(debug="--debug" in arguments)
+    i18n.install(os.environ.get(i18n.VARIABLE, "en"), RESOURCES / "translations")
     # WORKAROUND (hivemind 1.1.12): its processes leave tasks behind whenever they end.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     if "--devices" in arguments:

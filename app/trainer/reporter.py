@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from app.i18n import _
 from app.protocol import PhaseChanged, Problem, Progress, Report, TrainerPhase
 from app.trainer.control import Control
 from app.trainer.meter import Meter
@@ -63,10 +64,11 @@ class Reporter(threading.Thread):
             self._send(self._strategy.work())
             self._publish()
             if failure := self._strategy.failure():
+                log.warning("%s", failure)
                 self._control.fail_at_once(
                     Problem(
-                        message=f"{failure} unexpectedly".capitalize() + ".",
-                        remedy="Training restarts from the last checkpoint.",
+                        message=_("A helper process of the trainer ended unexpectedly."),
+                        remedy=_("Training restarts from the last checkpoint."),
                         expected=False,
                     )
                 )

@@ -16,6 +16,7 @@ from hivemind.utils.timed_storage import get_dht_time
 
 from app import swarm
 from app.errors import JoinError
+from app.i18n import _
 from app.protocol import Report, Start, Work
 from app.spec import SwarmSpec
 from app.trainer.meter import LossSum, Reading
@@ -225,10 +226,11 @@ def _open_dht(order: Start, spec: SwarmSpec, identity: swarm.Identity) -> hivemi
             auto_nat=not spec.local,
         )
     except Exception as error:  # hivemind raises what its daemon printed
+        reason = (str(error) or repr(error)).splitlines()[0]
         raise JoinError(
-            f"the trainer can't enter the swarm: {(str(error) or repr(error)).splitlines()[0]}.",
+            _("the trainer can't enter the swarm: {reason}.").format(reason=reason),
             field="initial_peers",
-            remedy="Check your network and try again.",
+            remedy=_("Check your network and try again."),
         ) from error
 
 
