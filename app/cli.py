@@ -17,6 +17,7 @@ class Arguments:
     settings by field name, only those given.
 
     invite: a file or link to be shown before it is joined. swarm: one to be joined at once.
+    minimized: start into the tray, or as a minimised window where there is none.
     """
 
     demo: bool = False
@@ -26,6 +27,7 @@ class Arguments:
     train: bool = False
     serve: bool = False
     bootstrap: bool = False
+    minimized: bool = False
     data_dir: Path | None = None
     verify: tuple[Path, ...] = ()
     overrides: dict[str, Any] = field(default_factory=dict)
@@ -44,6 +46,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         train=options.train,
         serve=options.serve,
         bootstrap=options.bootstrap,
+        minimized=options.minimized,
         data_dir=options.data_dir,
         verify=verify,
         overrides={name: value for name, value in overrides.items() if value is not None},
@@ -55,6 +58,8 @@ _OVERRIDES = (
     "threads",
     "theme",
     "language",
+    "close_to_tray",
+    "notifications",
     "dht_port",
     "server_port",
     "initial_peers",
@@ -101,27 +106,7 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
             help="a *.cotrain file or a cotrain:// link: show what joining means, then ask",
         )
     _add_ways(parser)
-    group = parser.add_argument_group("settings, for this start only")
-    group.add_argument("--device", metavar="ID", help="auto, cpu, cuda:0, mps")
-    group.add_argument("--threads", type=int, metavar="N", help="CPU threads of the trainer")
-    group.add_argument("--theme", choices=("system", "light", "dark"))
-    group.add_argument("--language", choices=("system", "en", "zh_CN"))
-    group.add_argument("--dht-port", type=int, metavar="PORT", help="TCP port of this peer")
-    group.add_argument("--server-port", type=int, metavar="PORT", help="TCP port of the trainer")
-    group.add_argument("--initial-peers", metavar="ADDRESSES", help="comma list of multiaddrs")
-    group.add_argument(
-        "--report-interval", type=int, metavar="SECONDS", help="how often contributions are closed"
-    )
-    group.add_argument("--backend-url", metavar="URL", help="the CoTrain backend to report to")
-    group.add_argument("--alias", metavar="NAME", help="what the swarm calls this machine")
-    group.add_argument("--lab", metavar="NAME", help="the lab that it belongs to")
-    group.add_argument(
-        "--publish-machine",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="show this machine's figures to the swarm, or don't",
-    )
-    group.add_argument("--debug", action="store_true", default=None, help="log in detail")
+    _add_settings(parser.add_argument_group("settings, for this start only"))
     _add_callback(parser.add_argument_group("the local API, for this start only"))
     if commands:
         verify = parser.add_subparsers().add_parser("verify")
@@ -140,6 +125,9 @@ def _add_ways(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="headless: be the swarm's door, by which others enter, and train nothing",
     )
+    parser.add_argument(
+        "--minimized", action="store_true", help="start into the tray, or minimised without one"
+    )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
 
 
@@ -148,6 +136,38 @@ def _invite(text: str) -> str:
     if not text or text.lower().startswith("cotrain:") or Path(text).suffix or Path(text).exists():
         return text
     raise argparse.ArgumentTypeError(f"{text!r} is no file, link or command")
+
+
+def _add_settings(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument("--device", metavar="ID", help="auto, cpu, cuda:0, mps")
+    group.add_argument("--threads", type=int, metavar="N", help="CPU threads of the trainer")
+    group.add_argument("--theme", choices=("system", "light", "dark"))
+    group.add_argument("--language", choices=("system", "en", "zh_CN"))
+    group.add_argument(
+        "--close-to-tray",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="closing the window hides it, or ends the app",
+    )
+    group.add_argument(
+        "--notifications", metavar="KINDS", help="of training, paused, attention, milestones"
+    )
+    group.add_argument("--dht-port", type=int, metavar="PORT", help="TCP port of this peer")
+    group.add_argument("--server-port", type=int, metavar="PORT", help="TCP port of the trainer")
+    group.add_argument("--initial-peers", metavar="ADDRESSES", help="comma list of multiaddrs")
+    group.add_argument(
+        "--report-interval", type=int, metavar="SECONDS", help="how often contributions are closed"
+    )
+    group.add_argument("--backend-url", metavar="URL", help="the CoTrain backend to report to")
+    group.add_argument("--alias", metavar="NAME", help="what the swarm calls this machine")
+    group.add_argument("--lab", metavar="NAME", help="the lab that it belongs to")
+    group.add_argument(
+        "--publish-machine",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="show this machine's figures to the swarm, or don't",
+    )
+    group.add_argument("--debug", action="store_true", default=None, help="log in detail")
 
 
 def _add_callback(group: "argparse._ArgumentGroup") -> None:

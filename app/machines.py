@@ -46,14 +46,14 @@ class Machines:
     """The machines of the swarm that we are in: publishes our record, and reads all of them once
     someone has looked.
 
-    node: our `DHTNode`, None outside of a swarm. state: the newest one. publishing: whether this
-    machine is shown to the swarm. The loops run from `open` to `close`.
+    settings: those in force. node: our `DHTNode`, None outside of a swarm. state: the newest one.
+    publishing: whether this machine is shown to the swarm. The loops run from `open` to `close`.
     """
 
     def __init__(
         self,
         *,
-        settings: Settings,
+        settings: Callable[[], Settings],
         key_file: Path,
         history: History,
         node: Callable[[], Any],
@@ -61,9 +61,9 @@ class Machines:
         probe: Probe | None = None,
     ) -> None:
         self.fleet = Fleet()
-        self.publishing = settings.publish_machine
-        self.alias = settings.alias
-        self._lab = settings.lab
+        self._settings = settings
+        self.publishing = settings().publish_machine
+        self._made_up_name = ""
         self._key_file = key_file
         self._key: MachineKey | None = None
         self._history = history
@@ -105,6 +105,11 @@ class Machines:
         """End both loops. May be called twice."""
         await self._background.close()
         await asyncio.to_thread(self._probe.close)
+
+    @property
+    def alias(self) -> str:
+        """What the swarm calls this machine; "" before it has a key to make a name from."""
+        return self._settings().alias or self._made_up_name
 
     def watch(self) -> Callable[[], None]:
         """Someone looks: read now and every few seconds, until the function returned is called.
@@ -185,7 +190,7 @@ class Machines:
             from app.signing import MachineKey
 
             self._key = await asyncio.to_thread(MachineKey.load_or_create, self._key_file)
-            self.alias = self.alias or _made_up_name(self._key.public_key)
+            self._made_up_name = _made_up_name(self._key.public_key)
         return self._key
 
     def _record(self, reading: Reading) -> MachineRecord:
@@ -197,7 +202,7 @@ class Machines:
             sequence=self._sequence,
             time=now,
             alias=self.alias,
-            lab=self._lab,
+            lab=self._settings().lab,
             up_seconds=time.monotonic() - self._began,
             samples=self._history.rounds.samples,
             rounds=self._history.rounds.count,

@@ -62,7 +62,7 @@ class Session:
             settings=lambda: self.settings, folders=folders, dispatch=self.dispatch
         )
         self.machines = Machines(
-            settings=settings,
+            settings=lambda: self.settings,
             key_file=folders.machine_key_file,
             history=self.history,
             node=lambda: self.membership.node,
@@ -166,7 +166,10 @@ class Session:
         """
         self.settings = settings.changed(self.settings, changes)
         async with self._saving:
-            await asyncio.to_thread(settings.save, self.folders.settings_file, changes)
+            kept = self.settings.model_dump(mode="json", include=set(changes))
+            await asyncio.to_thread(settings.save, self.folders.settings_file, kept)
+        if "publish_machine" in changes:
+            await self.machines.set_publishing(self.settings.publish_machine)
 
     # --- the swarm
 

@@ -5,7 +5,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
@@ -24,6 +24,10 @@ from app.validation import complaint_with_value
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,260}")
+
+
+NewsKind = Literal["training", "paused", "attention", "milestones"]
+"""What a notification is about; ``attention``: something needs the volunteer."""
 
 
 class Settings(BaseSettings):
@@ -45,6 +49,8 @@ class Settings(BaseSettings):
     that one is taken, 0 for any. callback_allowed_hosts: names in a ``Host`` header besides
     loopback's; callback_origins: web pages' origins that may call; callback_certificate,
     callback_key: PEM files, for https.
+    close_to_tray: closing the window hides it, where the desktop has a tray.
+    notifications: what the desktop is told of while the window isn't looked at.
     consent: whether a task from outside may train here: ``ask`` the volunteer, ``always`` for
     callers at ``consent_backends`` (addresses and networks; others are asked about), ``never``.
     """
@@ -56,6 +62,10 @@ class Settings(BaseSettings):
     theme: Literal["system", "light", "dark"] = Field("system", validation_alias="COTRAIN_THEME")
     language: Literal["system", "en", "zh_CN"] = Field(
         "system", validation_alias="COTRAIN_LANGUAGE"
+    )
+    close_to_tray: bool = Field(False, validation_alias="COTRAIN_CLOSE_TO_TRAY")
+    notifications: Annotated[tuple[NewsKind, ...], NoDecode] = Field(
+        get_args(NewsKind), validation_alias="COTRAIN_NOTIFICATIONS"
     )
     dht_port: int = Field(8080, validation_alias="HIVEMIND_DHT_PORT", ge=0, le=65535)
     server_port: int = Field(8081, validation_alias="HIVEMIND_SERVER_PORT", ge=0, le=65535)
@@ -85,6 +95,7 @@ class Settings(BaseSettings):
     )
 
     @field_validator(
+        "notifications",
         "initial_peers",
         "callback_allowed_hosts",
         "callback_origins",
@@ -187,6 +198,15 @@ def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
             field=str(file),
             remedy=_("Correct the file, or move it away to start with default settings."),
         ) from error
+
+
+def origins(overrides: dict[str, Any]) -> dict[str, str]:
+    """What wins over the settings file at each start, by field name: the environment variable,
+    or the option of the command line, whose ``overrides`` are as in `load`."""
+    environment = {name.upper() for name in os.environ}  # in either case, as pydantic has it
+    aliases = {name: str(field.validation_alias) for name, field in Settings.model_fields.items()}
+    found = {name: alias for name, alias in aliases.items() if alias in environment}
+    return found | {name: f"--{name.replace('_', '-')}" for name in overrides}
 
 
 def changed(settings: Settings, changes: dict[str, Any]) -> Settings:

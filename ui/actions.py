@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from PySide6.QtCore import QObject, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 
-from app.state import ProblemDismissed
+from app.state import Phase, ProblemDismissed
 from ui.session_model import SessionModel
 
 if TYPE_CHECKING:
@@ -31,14 +32,17 @@ class Actions(QObject):
 
     ``waiting`` says whether an action waits for that: the heavy libraries load after the
     window is painted, and a click may come sooner. ``join_wanted`` (with an invite's link or
-    path, or "" to choose one), ``start_wanted`` and ``share_wanted`` ask for a dialog; buttons
-    emit them, and the window opens it.
+    path, or "" to choose one), ``start_wanted``, ``share_wanted``, ``offers_wanted`` (what the
+    backend has) and ``first_steps_wanted`` ask for a dialog; buttons emit them, and the window
+    opens it.
     """
 
     waiting = Signal(bool)
     join_wanted = Signal(str)
     start_wanted = Signal()
     share_wanted = Signal()
+    offers_wanted = Signal()
+    first_steps_wanted = Signal()
 
     def __init__(self, model: SessionModel, *, demo: Demo, opened: "asyncio.Future[None]") -> None:
         super().__init__(model)
@@ -46,6 +50,7 @@ class Actions(QObject):
         self._session = model.session
         self._demo = demo
         self._opened = opened
+        self._snooze: object = None
 
     # --- the swarm
 
@@ -92,14 +97,28 @@ class Actions(QObject):
 
     def stop(self) -> None:
         """Stop training, stay in the swarm."""
+        self._snooze = None
         self._run(self._session.stop_training)
 
     def pause(self) -> None:
         """Let the trainer rest."""
+        self._snooze = None
         self._run(self._session.pause_training)
+
+    def pause_for(self, seconds: float) -> None:
+        """Let the trainer rest for a while, or until it is resumed or stopped before."""
+        self.pause()
+        mine = self._snooze = object()
+        self._model.run(self._end_snooze(mine, seconds))
+
+    async def _end_snooze(self, mine: object, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if mine is self._snooze and self._model.state.phase is Phase.PAUSED:
+            await self._session.resume_training()
 
     def resume(self) -> None:
         """Let the trainer go on."""
+        self._snooze = None
         self._run(self._session.resume_training)
 
     def cancel_restart(self) -> None:
@@ -118,7 +137,7 @@ class Actions(QObject):
 
     def open_log_folder(self) -> None:
         """Show the log files in the desktop's file manager."""
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._session.folders.logs)))
+        open_folder(self._session.folders.logs)
 
     def _run(self, action: Action) -> None:
         self._model.run(self._once_open(action))
@@ -137,3 +156,8 @@ def _load(source: str) -> "SwarmSpec":
     from app import invite  # late: building a spec's models takes longer than painting a page
 
     return invite.load(source)
+
+
+def open_folder(folder: Path) -> None:
+    """Show a folder in the desktop's file manager."""
+    QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))

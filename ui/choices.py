@@ -7,6 +7,8 @@ from app.i18n import _
 from app.state import ContributorState, Phase
 from ui.actions import Actions
 
+SNOOZE_SECONDS = 3600
+
 
 def _nothing() -> None:
     """What a disabled button does."""
@@ -60,6 +62,13 @@ def second(state: ContributorState, actions: Actions) -> Choice | None:
             return Choice(word=_("Don't restart"), act=actions.cancel_restart)
         case _:
             return None
+
+
+def in_menu(state: ContributorState, actions: Actions) -> Choice | None:
+    """The other thing, where one doesn't stay to resume."""
+    if state.phase in (Phase.TRAINING, Phase.AVERAGING):
+        return Choice(word=_("Pause for an hour"), act=lambda: actions.pause_for(SNOOZE_SECONDS))
+    return second(state, actions)
 
 
 def _join(actions: Actions) -> Choice:

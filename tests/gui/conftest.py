@@ -9,14 +9,15 @@ import pytest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from qasync import QEventLoop
-from windows import Bench, RecordingDemo, RecordingSession
+from windows import Bench, RecordingDemo, RecordingNotifier, RecordingSession
 
-from app import i18n
+from app import autostart, i18n
 from app.logs import RingBuffer
 from app.paths import RESOURCES
 from ui.actions import Actions
 from ui.application import Application
 from ui.main_window import MainWindow
+from ui.preferences import Preferences
 from ui.session_model import SessionModel
 from ui.theme import Theme
 
@@ -51,13 +52,18 @@ def ring() -> RingBuffer:
 
 
 @pytest.fixture
+def notifier() -> RecordingNotifier:
+    return RecordingNotifier()
+
+
+@pytest.fixture
 def make_bench(
     loop: QEventLoop, qtbot: QtBot, theme: Theme, ring: RingBuffer, tmp_path: Path
 ) -> Iterator[Callable[[], Bench]]:
     """Makes a window, so that a test can choose the language first."""
     made: list[Bench] = []
 
-    def make(*, opened: bool = True) -> Bench:
+    def make(*, opened: bool = True, origins: dict[str, str] | None = None) -> Bench:
         session = RecordingSession(tmp_path / "data")
         session.folders.create()
         opening = loop.create_future()
@@ -65,9 +71,12 @@ def make_bench(
             opening.set_result(None)
         model = SessionModel(session)
         actions = Actions(model, demo=RecordingDemo(session), opened=opening)
-        window = MainWindow(model, actions, theme, ring)
+        preferences = Preferences(
+            model, theme, autostart=autostart.of_this_system(), origins=origins or {}
+        )
+        window = MainWindow(model, actions, theme, ring, preferences=preferences)
         qtbot.addWidget(window)
-        made.append(Bench(session, model, actions, theme, ring, window))
+        made.append(Bench(session, model, actions, theme, ring, window, preferences))
         window.show()
         qtbot.waitExposed(window)
         return made[-1]

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.gui
 PROBLEM = ProblemRaised(problem=Problem(message="it broke.", field="device", remedy="Mend it."))
 
 
-@pytest.mark.parametrize("page", [0, 1, 2, 3])
+@pytest.mark.parametrize("page", [0, 1, 2, 3, 4])
 @pytest.mark.parametrize("events", [DEVICES, (*TRAINING, PROBLEM)])
 def test_every_control_is_reached_by_tab_and_has_a_name(
     bench: Bench, events: tuple[Event, ...], page: int
@@ -115,7 +115,7 @@ def test_the_theme_changes_while_it_runs_and_is_kept(bench: Bench, qtbot: QtBot)
     charts = bench.window.overview.charts
     assert charts.loss.plot.widget.backgroundBrush().color().name() == DARK.card
     find_action(bench, "Light").trigger()
-    assert bench.theme.colors == LIGHT
+    qtbot.waitUntil(lambda: bench.theme.colors == LIGHT)
     assert charts.loss.plot.widget.backgroundBrush().color().name() == LIGHT.card
     assert charts.loss.plot._own_line.opts["pen"].color().name() == LIGHT.accent
     qtbot.waitUntil(bench.session.folders.settings_file.exists)

@@ -74,8 +74,9 @@ def test_no_path_leaves_this_machine(message: str, told: str) -> None:
 
 
 def machines(folder: Path, probe: RecordedProbe, **chosen: object) -> Machines:
+    settings = Settings.model_construct(**chosen)  # type: ignore[arg-type]
     return Machines(
-        settings=Settings.model_construct(**chosen),  # type: ignore[arg-type]
+        settings=lambda: settings,
         key_file=folder / "machine.pem",
         history=History(),
         node=lambda: None,

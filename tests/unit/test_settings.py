@@ -26,6 +26,9 @@ ENVIRONMENT = [
     ("threads", "COTRAIN_THREADS", "3", 3),
     ("theme", "COTRAIN_THEME", "dark", "dark"),
     ("language", "COTRAIN_LANGUAGE", "zh_CN", "zh_CN"),
+    ("close_to_tray", "COTRAIN_CLOSE_TO_TRAY", "true", True),
+    ("notifications", "COTRAIN_NOTIFICATIONS", "paused, attention", ("paused", "attention")),
+    ("notifications", "COTRAIN_NOTIFICATIONS", "", ()),
     ("publish_machine", "COTRAIN_PUBLISH_MACHINE", "false", False),
     ("alias", "COTRAIN_ALIAS", "lab-01", "lab-01"),
     ("lab", "COTRAIN_LAB", "vision-lab", "vision-lab"),
@@ -63,6 +66,14 @@ def test_environment_is_read(
 ) -> None:
     monkeypatch.setenv(name, said)
     assert getattr(settings.load(file), field) == value
+
+
+def test_what_wins_over_the_file_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("hivemind_dht_port", "0")
+    assert settings.origins({"backend_url": "https://b.example"}) == {
+        "dht_port": "HIVEMIND_DHT_PORT",
+        "backend_url": "--backend-url",
+    }
 
 
 def test_every_field_has_a_name_in_the_environment() -> None:

@@ -12,7 +12,7 @@ from ui.costs import Caution
 from ui.icons import ThemedPicture
 from ui.theme import Theme
 from ui.widgets.buttons import button
-from ui.widgets.card import Card, FactsCard
+from ui.widgets.card import Card, FactsCard, words_card
 from ui.widgets.labels import ElidedLabel, label
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ class Preview(QScrollArea):
         cards.addWidget(self.facts)
         row = QHBoxLayout()
         row.setSpacing(12)
-        row.addWidget(_words(_("Leaves this machine"), costs.leaves()), 1)
-        row.addWidget(_words(_("Stays here"), costs.stays()), 1)
+        row.addWidget(words_card(_("Leaves this machine"), costs.leaves()), 1)
+        row.addWidget(words_card(_("Stays here"), costs.stays()), 1)
         cards.addLayout(row)
         return cards
 
@@ -138,15 +138,6 @@ def _rows() -> dict[str, str]:
         "traffic": _("Traffic"),
         "samples": _("The swarm averages every"),
     }
-
-
-def _words(title: str, text: str) -> Card:
-    card = Card(title)
-    card.column.addWidget(label(title, "strong"))
-    words = label(text, "muted", wrap=True)
-    words.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-    card.column.addWidget(words, 1)
-    return card
 
 
 def _fill(layout: QVBoxLayout, widgets: list[QWidget]) -> None:
