@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from app import __version__
 
 
@@ -78,6 +80,7 @@ _OVERRIDES = (
     "callback_key",
     "consent",
     "consent_backends",
+    "terms",
 )
 
 
@@ -167,7 +170,29 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
         default=None,
         help="show this machine's figures to the swarm, or don't",
     )
+    group.add_argument(
+        "--term",
+        dest="terms",
+        action=_Terms,
+        metavar="NAME=VALUE",
+        help="when this machine trains and how much of it, such as idle_minutes=10,"
+        " max_temperature=80 or 'schedule=mon-fri 18:00-08:00'; may be given several times",
+    )
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
+
+
+class _Terms(argparse.Action):
+    """Gathers ``NAME=VALUE`` in a dictionary."""
+
+    @override
+    def __call__(
+        self, parser: argparse.ArgumentParser, options: argparse.Namespace, *rest: Any
+    ) -> None:
+        name, equals, value = str(rest[0]).partition("=")
+        if not equals:
+            parser.error(f"argument --term: {rest[0]!r} must be NAME=VALUE")
+        terms = getattr(options, self.dest) or {}
+        setattr(options, self.dest, terms | {name.strip(): value})
 
 
 def _add_callback(group: "argparse._ArgumentGroup") -> None:

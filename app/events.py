@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from app import protocol
+from app.limits import Terms, Verdict
 from app.local_api import LocalApiChanged
 
 
@@ -117,6 +118,32 @@ class TrainingRequested:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainingAwaited:
+    """A trainer is started as soon as the volunteer's terms allow it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TermsJudged:
+    """The terms were held against what this machine is like now."""
+
+    terms: Terms
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class PauseChosen:
+    """The user pauses training. until: when it goes on by itself, in seconds since the epoch;
+    None: when they resume it."""
+
+    until: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PauseEnded:
+    """The user's pause is over."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StopRequested:
     """The trainer is being stopped."""
 
@@ -158,6 +185,10 @@ Event = (
     | RunObserved
     | DeviceChosen
     | TrainingRequested
+    | TrainingAwaited
+    | TermsJudged
+    | PauseChosen
+    | PauseEnded
     | StopRequested
     | TrainerGone
     | RestartCancelled

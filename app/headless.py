@@ -193,7 +193,7 @@ async def _end_of_training(session: Session) -> int:
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def look(state: ContributorState) -> None:
-        if ended.done() or state.phase.has_trainer or state.restart_at is not None:
+        if ended.done() or state.trains_or_will:
             return
         if state.phase is Phase.FAILED:
             ended.set_result(1)
@@ -280,6 +280,7 @@ def as_json(state: ContributorState) -> str:
             "time": time.time(),
             "phase": state.phase.value,
             "waiting_for": _seen(state.waiting) if state.waiting else None,
+            "paused_by": state.paused_by,
             "epoch": own.epoch if own and own.step else (run.epoch if run else None),
             "step": own.step if own else None,
             "loss": own.loss if own else None,
@@ -314,6 +315,8 @@ def as_line(state: ContributorState) -> str:
         parts.append(state.step_of_preparation.value)
     if state.waiting is not None:
         parts.append(f"waiting for the others ({_seen(state.waiting)})")
+    if state.paused_by:
+        parts.append(" ".join(reason.text for reason in state.verdict.reasons))
     if run is not None:
         parts.append(f"epoch {run.epoch}  {run.samples} samples  {run.trainers} peers")
     if own is not None and own.loss is not None:

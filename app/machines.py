@@ -261,9 +261,9 @@ def record_of(state: ContributorState, reading: Reading, **fields: Any) -> Machi
         "loss": own.loss if own else None,
         "samples_per_second": own.samples_per_second if works and own else None,
         "tokens_per_second": own.tokens_per_second if works and own else None,
-        "cpu_use": reading.cpu_use,
-        "memory": reading.memory,
-        "memory_used": reading.memory_used,
+        "cpu_use": reading.cpu.use,
+        "memory": reading.cpu.memory,
+        "memory_used": reading.cpu.memory_used,
         "last_error": _without_paths(state.problem.message) if state.problem else "",
     }
     if gpu is not None:

@@ -89,6 +89,11 @@ class Folders:
         """Every contribution of this machine (SQLite)."""
         return self.data / "ledger.sqlite"
 
+    @property
+    def tuning_file(self) -> Path:
+        """What was found to be fastest on each device (JSON)."""
+        return self.data / "tuning.json"
+
     def checkpoints(self, run_id: str) -> Path:
         """Checkpoints of one run."""
         return self.data / "checkpoints" / run_id

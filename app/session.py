@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 from app import protocol, settings
 from app.background import Background
 from app.contributions import Contributions
+from app.devices import DeviceWatch
 from app.errors import BusyError, TrainerError
+from app.governor import Governor
 from app.handover import Receive
+from app.hardware import Probe, SystemProbe
 from app.history import History
 from app.i18n import _
 from app.instance import Instance
@@ -21,6 +24,7 @@ from app.offers import Offers
 from app.paths import Folders
 from app.peer import load_hivemind
 from app.recents import Recents
+from app.sensors.sensors import Sensors
 from app.settings import Settings
 from app.stalls import log_stalls
 from app.state import (
@@ -44,15 +48,19 @@ CLOSE_SECONDS = 8.0
 
 
 class Session:
-    """One contributor: its embedded peer, its trainer, its state."""
+    """One contributor: its embedded peer, its trainer, its state.
 
-    def __init__(self, *, settings: Settings, folders: Folders) -> None:
+    probe: what tells the terms of temperature and power; this machine's, unless said.
+    """
+
+    def __init__(self, *, settings: Settings, folders: Folders, probe: Probe | None = None) -> None:
         self.settings = settings
         self.folders = folders
         self.state = ContributorState(device=settings.device)
         self.history = History()
         self.recents = Recents(folders.recents_file)
         self.offers = Offers(settings.backend_url)
+        self.devices = DeviceWatch()
         self.contributions = Contributions(
             settings=settings, folders=folders, dispatch=self.dispatch
         )
@@ -74,6 +82,17 @@ class Session:
             membership=self.membership,
             state=lambda: self.state,
             dispatch=self.dispatch,
+        )
+        self._governor = Governor(
+            sensors=Sensors(
+                probe=probe or SystemProbe(),
+                folders=folders,
+                transferred=self.contributions.transferred,
+            ),
+            terms=lambda: self.settings.terms,
+            state=lambda: self.state,
+            dispatch=self.dispatch,
+            obey=self._training.obey,
         )
         self._newest_join = object()
         self._leaving = asyncio.Lock()
@@ -112,7 +131,7 @@ class Session:
         await self._instance.take(receive)
         await self.contributions.open()
         if look_for_devices:
-            self._probing = self._background.start(self._probe_devices())
+            self._probing = self._background.start(self.look_for_devices())
         if self.settings.debug:
             self._measuring = self._background.start(log_stalls())
         await load_hivemind()
@@ -121,23 +140,27 @@ class Session:
         gc.collect()
         gc.freeze()
         log.info("hivemind is loaded", extra={"monotonic": time.monotonic()})
+        self._governor.open()
         self.machines.open()
 
     async def close(self) -> None:
         """End everything that was started, in order. May be called twice."""
         await self._instance.close_door()  # what comes now would be lost
+        await self._governor.close()
         await self.stop_training(grace=CLOSE_SECONDS)
         await self.machines.leave()
         await self.membership.leave()
         await self.contributions.close()
         await self.machines.close()
         await self.offers.close()
+        await self.devices.close()
         await self._background.close()
         await self._instance.release()
 
     # --- devices
 
-    async def _probe_devices(self) -> None:
+    async def look_for_devices(self) -> None:
+        """Ask torch which devices it can train on, once more."""
         try:
             self.dispatch(await probe_devices())
         except TrainerError as error:
@@ -166,10 +189,12 @@ class Session:
         """
         self.settings = settings.changed(self.settings, changes)
         async with self._saving:
-            kept = self.settings.model_dump(mode="json", include=set(changes))
+            kept = self.settings.model_dump(mode="json", include=_named(changes))
             await asyncio.to_thread(settings.save, self.folders.settings_file, kept)
         if "publish_machine" in changes:
             await self.machines.set_publishing(self.settings.publish_machine)
+        if "terms" in changes:
+            await self._governor.look()
 
     # --- the swarm
 
@@ -200,19 +225,21 @@ class Session:
     # --- training
 
     async def start_training(self) -> None:
-        """Start a trainer on the chosen device; returns when it trains, or has failed to.
+        """Start a trainer on the chosen device, as soon as the terms allow it; returns when it
+        trains, or has failed to, or waits for that.
 
         Raises `BusyError` when there is no swarm to train in, or a trainer already.
         """
+        await self._governor.look()
         await self._training.start()
 
-    async def pause_training(self) -> None:
-        """Let the trainer rest; it stays in the swarm."""
-        await self._training.tell(protocol.Pause)
+    async def pause_training(self, seconds: float | None = None) -> None:
+        """Let the trainer rest, for a time or until `resume_training`; it stays in the swarm."""
+        await self._training.pause(seconds)
 
     async def resume_training(self) -> None:
-        """Let the trainer go on."""
-        await self._training.tell(protocol.Resume)
+        """Let the trainer go on, as far as the terms allow it."""
+        await self._training.resume()
 
     async def stop_training(self, grace: float | None = None) -> None:
         """End the trainer: it writes a checkpoint and leaves the run. Nothing happens when
@@ -226,3 +253,10 @@ class Session:
     def training_order(self, role: str) -> dict[str, Any]:
         """The fields of `protocol.Start` for a peer of this machine in the swarm we are in."""
         return self._training.order(role)
+
+
+def _named(changes: dict[str, Any]) -> dict[str, Any]:
+    """What pydantic is to write of the settings: of the terms, those that were changed."""
+    return {
+        name: set(value) if isinstance(value, dict) else True for name, value in changes.items()
+    }

@@ -16,9 +16,11 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+from pydantic_settings import SettingsError as SourceError
 
 from app.errors import SettingsError
 from app.i18n import _
+from app.limits import Terms
 from app.paths import write_atomically
 from app.validation import complaint_with_value
 
@@ -53,9 +55,17 @@ class Settings(BaseSettings):
     notifications: what the desktop is told of while the window isn't looked at.
     consent: whether a task from outside may train here: ``ask`` the volunteer, ``always`` for
     callers at ``consent_backends`` (addresses and networks; others are asked about), ``never``.
+    terms: when this machine trains, and how much of it; in the environment, each term has a name
+    of its own, such as ``COTRAIN_TERMS__IDLE_MINUTES``.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        env_prefix="COTRAIN_",  # of fields without an alias: sources are joined by its inner names
+        env_nested_delimiter="__",
+    )
 
     device: str = Field("auto", validation_alias="COTRAIN_DEVICE", pattern=r"^[a-z]+(:\d+)?$")
     threads: int = Field(0, validation_alias="COTRAIN_THREADS", ge=0, le=1024)
@@ -93,6 +103,7 @@ class Settings(BaseSettings):
     consent_backends: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.0/8", "::1"), validation_alias="COTRAIN_CONSENT_BACKENDS"
     )
+    terms: Terms = Terms()
 
     @field_validator(
         "notifications",
@@ -192,6 +203,12 @@ def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
     except ValidationError as error:
         remedy = _("Correct it in {file}, the environment or the command line.")
         raise _explained(error, remedy=remedy.format(file=file)) from error
+    except SourceError as error:
+        raise SettingsError(
+            _("must be an object in JSON."),
+            field="COTRAIN_TERMS",
+            remedy=_("Or set each term by its own name, such as COTRAIN_TERMS__IDLE_MINUTES=10."),
+        ) from error
     except (ValueError, TypeError, RecursionError) as error:  # not JSON, no object, too deep
         raise SettingsError(
             _("the settings file can't be read: {reason}.").format(reason=error),
@@ -201,20 +218,34 @@ def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
 
 
 def origins(overrides: dict[str, Any]) -> dict[str, str]:
-    """What wins over the settings file at each start, by field name: the environment variable,
-    or the option of the command line, whose ``overrides`` are as in `load`."""
+    """What wins over the settings file at each start, by field name (``terms.idle_minutes`` for
+    a term): the environment variable, or the option of the command line, whose ``overrides`` are
+    as in `load`."""
     environment = {name.upper() for name in os.environ}  # in either case, as pydantic has it
     aliases = {name: str(field.validation_alias) for name, field in Settings.model_fields.items()}
+    aliases |= {f"terms.{name}": f"COTRAIN_TERMS__{name.upper()}" for name in Terms.model_fields}
     found = {name: alias for name, alias in aliases.items() if alias in environment}
-    return found | {name: f"--{name.replace('_', '-')}" for name in overrides}
+    options = {name: f"--{name.replace('_', '-')}" for name in overrides}
+    return found | options | {f"terms.{name}": "--term" for name in overrides.get("terms", {})}
 
 
 def changed(settings: Settings, changes: dict[str, Any]) -> Settings:
-    """The settings with other values, by field name. Raises `SettingsError`."""
+    """The settings with other values, by field name; of the terms, those that are named.
+
+    Raises `SettingsError`.
+    """
     try:
-        return Settings(**(settings.model_dump() | changes))
+        return Settings(**_merged(settings.model_dump(), changes))
     except ValidationError as error:
         raise _explained(error) from error
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = values | changes
+    for name, change in changes.items():
+        if isinstance(change, dict) and isinstance(values.get(name), dict):
+            merged[name] = values[name] | change
+    return merged
 
 
 def _explained(error: ValidationError, *, remedy: str = "") -> SettingsError:
@@ -237,7 +268,9 @@ def save(file: Path, changes: dict[str, Any]) -> None:
     """Write changed fields into the file, keeping the others; never what only the environment
     or the command line said. The caller has validated them with `changed`."""
     kept = _read(file)
-    write_atomically(file, json.dumps(kept | changes, indent=2, ensure_ascii=False).encode())
+    write_atomically(
+        file, json.dumps(_merged(kept, changes), indent=2, ensure_ascii=False).encode()
+    )
 
 
 def _read(file: Path) -> dict[str, Any]:

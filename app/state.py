@@ -1,6 +1,6 @@
 """What the app knows, as one frozen value, and the one pure function that changes it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from app import protocol
@@ -11,6 +11,8 @@ from app.events import (
     Joined,
     JoinFailed,
     Left,
+    PauseChosen,
+    PauseEnded,
     PeerInfo,
     PeersListed,
     Problem,
@@ -21,9 +23,12 @@ from app.events import (
     RunObserved,
     StopRequested,
     Swarm,
+    TermsJudged,
     TrainerGone,
+    TrainingAwaited,
     TrainingRequested,
 )
+from app.limits import Terms, Verdict
 from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import Device, TrainerPhase, Waiting
 
@@ -35,6 +40,8 @@ __all__ = [
     "JoinFailed",
     "Joined",
     "Left",
+    "PauseChosen",
+    "PauseEnded",
     "PeerInfo",
     "PeersListed",
     "Phase",
@@ -47,8 +54,10 @@ __all__ = [
     "RunObserved",
     "StopRequested",
     "Swarm",
+    "TermsJudged",
     "TrainerGone",
     "Training",
+    "TrainingAwaited",
     "TrainingRequested",
     "after",
 ]
@@ -60,6 +69,7 @@ class Phase(StrEnum):
     DISCONNECTED = "disconnected"
     JOINING = "joining"
     WATCHING = "watching"  # in the swarm, not training
+    WAITING = "waiting"  # to be started when the volunteer's terms allow it
     PREPARING = "preparing"
     TRAINING = "training"
     AVERAGING = "averaging"
@@ -100,6 +110,7 @@ class Training:
     precision: str = ""
     parameters: int | None = None
     micro_batch_size: int | None = None
+    compiled: bool = False
     resumed_epoch: int | None = None
     step: int = 0
     epoch: int = 0
@@ -119,12 +130,14 @@ class ContributorState:
     """Everything that a front end shows, apart from the charts' history and the log.
 
     step_of_preparation: what PREPARING is about just now. waiting: for whom, while the trainer
-    waits for others before its first step. devices: empty until probed, which
-    `devices_known` tells apart from "none". device: id of the chosen one. dht_nodes: that the
+    waits for others before its first step. probed: what torch can train on, None
+    until it was asked. device: id of the chosen one. dht_nodes: that the
     embedded peer knows to ask, connected or not. restart_at: when a
     trainer that ended unexpectedly is started again, seconds since the epoch. completed: the
     run's stop condition was reached. swarm: None as well while we are only a node of the
-    network, in no run. local_api: None while nothing is served.
+    network, in no run. local_api: None while nothing is served. terms, verdict: the volunteer's,
+    and what they say now. paused_by_user: until they resume it, or until paused_until, in seconds
+    since the epoch.
     """
 
     phase: Phase = Phase.DISCONNECTED
@@ -138,12 +151,39 @@ class ContributorState:
     dht_nodes: int = 0
     run: Run | None = None
     training: Training | None = None
-    devices: tuple[Device, ...] = ()
-    devices_known: bool = False
+    probed: protocol.Devices | None = None
     device: str = "auto"
     restart_at: float | None = None
     completed: bool = False
     local_api: LocalApi | None = None
+    terms: Terms = field(default_factory=Terms)
+    verdict: Verdict = field(default_factory=Verdict)
+    paused_by_user: bool = False
+    paused_until: float | None = None
+
+    @property
+    def trains_or_will(self) -> bool:
+        """A trainer is there, or is started by itself: after a failure, or when terms allow it."""
+        waiting = self.phase is Phase.WAITING or self.restart_at is not None
+        return self.phase.has_trainer or waiting
+
+    @property
+    def may_train(self) -> bool:
+        """Neither the user nor their terms want training to rest."""
+        return self.verdict.allows and not self.paused_by_user
+
+    @property
+    def paused_by(self) -> tuple[str, ...]:
+        """What keeps us from training though it was started: ``user``, and names of terms."""
+        if self.phase not in (Phase.PAUSED, Phase.WAITING):
+            return ()
+        user = ("user",) if self.paused_by_user else ()
+        return (*user, *(reason.term for reason in self.verdict.reasons))
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """Those that torch can train on; none until it was asked."""
+        return self.probed.devices if self.probed is not None else ()
 
 
 def after(state: ContributorState, event: Event) -> ContributorState:
@@ -158,17 +198,18 @@ def after(state: ContributorState, event: Event) -> ContributorState:
             return replace(state, phase=Phase.DISCONNECTED, problem=problem)
         case Left():
             return ContributorState(
-                devices=state.devices,
-                devices_known=state.devices_known,
+                probed=state.probed,
                 device=state.device,
                 local_api=state.local_api,
+                terms=state.terms,
+                verdict=state.verdict,
             )
         case PeersListed(peers=peers, dht_nodes=dht_nodes):
             return replace(state, peers=peers, dht_nodes=dht_nodes)
         case RunObserved(run=run):
             return replace(state, run=_observed(state, run))
-        case protocol.Devices(devices=devices):
-            return replace(state, devices=devices, devices_known=True)
+        case protocol.Devices():
+            return replace(state, probed=event)
         case DeviceChosen(device=device):
             return replace(state, device=device)
         case LocalApiChanged(local_api=local_api):
@@ -177,6 +218,24 @@ def after(state: ContributorState, event: Event) -> ContributorState:
             return replace(state, problem=problem)
         case ProblemDismissed():
             return replace(state, problem=None)
+        case _:
+            return _after_terms(state, event)
+
+
+def _after_terms(state: ContributorState, event: Event) -> ContributorState:
+    match event:
+        case TermsJudged(terms=terms, verdict=verdict):
+            return replace(state, terms=terms, verdict=verdict)
+        case TrainingAwaited():
+            return replace(
+                state, phase=Phase.WAITING, problem=None, restart_at=None, completed=False
+            )
+        case PauseChosen(until=until) if state.trains_or_will:
+            return replace(state, paused_by_user=True, paused_until=until)
+        case PauseEnded():
+            return _without_pause(state)
+        case StopRequested() if state.phase is Phase.WAITING:
+            return _without_pause(replace(state, phase=Phase.WATCHING))
         case _:
             return _after_training(state, event)
 
@@ -197,7 +256,7 @@ def _after_training(state: ContributorState, event: Event) -> ContributorState:
         case TrainerGone():
             return _without_trainer(state, event)
         case RestartCancelled():
-            return replace(state, restart_at=None)
+            return _without_pause(replace(state, restart_at=None))
         case _ if state.training is None or not state.phase.has_trainer:
             return state  # a late word of a trainer that is gone
         case protocol.PhaseChanged(phase=phase):
@@ -221,8 +280,11 @@ def _after_report(state: ContributorState, own: Training, event: Event) -> Contr
                 precision=event.precision,
                 parameters=event.parameters,
                 micro_batch_size=event.micro_batch_size,
+                compiled=event.compiled,
                 resumed_epoch=event.resumed_epoch,
             )
+        case protocol.MicroBatchHalved(micro_batch_size=size):
+            own = replace(own, micro_batch_size=size)
         case protocol.Progress():
             own = replace(
                 own,
@@ -277,9 +339,14 @@ def _without_trainer(state: ContributorState, gone: TrainerGone) -> ContributorS
     )
     if not state.phase.has_trainer:
         return rest
-    if gone.problem is not None:
-        return replace(rest, phase=Phase.FAILED, problem=gone.problem, restart_at=gone.restart_at)
-    return replace(rest, phase=Phase.WATCHING)
+    if gone.problem is None:
+        return _without_pause(replace(rest, phase=Phase.WATCHING))
+    failed = replace(rest, phase=Phase.FAILED, problem=gone.problem, restart_at=gone.restart_at)
+    return failed if failed.trains_or_will else _without_pause(failed)
+
+
+def _without_pause(state: ContributorState) -> ContributorState:
+    return replace(state, paused_by_user=False, paused_until=None)
 
 
 def _run_of(run: Run | None, progress: protocol.Progress) -> Run:

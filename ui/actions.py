@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from PySide6.QtCore import QObject, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 
-from app.state import Phase, ProblemDismissed
+from app.state import ProblemDismissed
 from ui.session_model import SessionModel
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ class Actions(QObject):
     ``waiting`` says whether an action waits for that: the heavy libraries load after the
     window is painted, and a click may come sooner. ``join_wanted`` (with an invite's link or
     path, or "" to choose one), ``start_wanted``, ``share_wanted``, ``offers_wanted`` (what the
-    backend has) and ``first_steps_wanted`` ask for a dialog; buttons emit them, and the window
-    opens it.
+    backend has) and ``first_steps_wanted`` ask for a dialog, ``terms_wanted`` for the settings
+    page; buttons emit them, and the window opens it.
     """
 
     waiting = Signal(bool)
@@ -43,6 +43,7 @@ class Actions(QObject):
     share_wanted = Signal()
     offers_wanted = Signal()
     first_steps_wanted = Signal()
+    terms_wanted = Signal()
 
     def __init__(self, model: SessionModel, *, demo: Demo, opened: "asyncio.Future[None]") -> None:
         super().__init__(model)
@@ -50,7 +51,6 @@ class Actions(QObject):
         self._session = model.session
         self._demo = demo
         self._opened = opened
-        self._snooze: object = None
 
     # --- the swarm
 
@@ -97,28 +97,18 @@ class Actions(QObject):
 
     def stop(self) -> None:
         """Stop training, stay in the swarm."""
-        self._snooze = None
         self._run(self._session.stop_training)
 
     def pause(self) -> None:
         """Let the trainer rest."""
-        self._snooze = None
         self._run(self._session.pause_training)
 
     def pause_for(self, seconds: float) -> None:
         """Let the trainer rest for a while, or until it is resumed or stopped before."""
-        self.pause()
-        mine = self._snooze = object()
-        self._model.run(self._end_snooze(mine, seconds))
-
-    async def _end_snooze(self, mine: object, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        if mine is self._snooze and self._model.state.phase is Phase.PAUSED:
-            await self._session.resume_training()
+        self._run(lambda: self._session.pause_training(seconds))
 
     def resume(self) -> None:
         """Let the trainer go on."""
-        self._snooze = None
         self._run(self._session.resume_training)
 
     def cancel_restart(self) -> None:

@@ -81,6 +81,7 @@ class MainWindow(QMainWindow):
         self._lay_out()
         self.sidebar.chosen.connect(self.open_page)
         self.sidebar.local_api.clicked.connect(self.local_api_wanted)
+        actions.terms_wanted.connect(lambda: self.open_page(self._index_of(self.settings)))
         model.changed.connect(self._show_state)
         self._show_state(model.state)
         self.open_page(0)
@@ -105,6 +106,9 @@ class MainWindow(QMainWindow):
     def _show_state(self, state: ContributorState) -> None:
         self._menus.show_state(state)
         self.sidebar.show_local_api(state.local_api)
+
+    def _index_of(self, widget: QWidget) -> int:
+        return [page.widget for page in self.pages].index(widget)
 
     def open_page(self, index: int) -> None:
         """Show a page."""
@@ -182,5 +186,11 @@ def _settings_page(
     preferences: Preferences, model: SessionModel, open_local_api: Callable[[], None]
 ) -> "SettingsPage":
     from ui.pages.settings import SettingsPage
+    from ui.widgets.terms import TermsSection
 
-    return SettingsPage(preferences, model.session.folders, open_local_api=open_local_api)
+    return SettingsPage(
+        preferences,
+        model.session.folders,
+        terms=TermsSection(model, preferences),
+        open_local_api=open_local_api,
+    )

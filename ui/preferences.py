@@ -1,6 +1,7 @@
 """The settings as the window changes them: in force at once, and kept for later starts."""
 
 import asyncio
+from operator import attrgetter
 from typing import Any, cast
 
 from PySide6.QtCore import QObject, Signal
@@ -15,8 +16,8 @@ START_AT_LOGIN = "start_at_login"
 
 
 class Preferences(QObject):
-    """Read and changed by name. ``changed`` tells that one has, ``refused`` that a value can't
-    be, with the `UserFacingError`.
+    """Read and changed by name; a term's is ``terms.idle_minutes``. ``changed`` tells that one
+    has, ``refused`` that a value can't be, with the `UserFacingError`.
 
     origins: what wins over the settings file at each start, as `app.settings.origins` has it.
     """
@@ -42,7 +43,7 @@ class Preferences(QObject):
         """What is in force."""
         if name == START_AT_LOGIN:
             return self._autostart.is_on
-        return getattr(self._model.session.settings, name)
+        return attrgetter(name)(self._model.session.settings)
 
     def origin(self, name: str) -> str:
         """The environment variable or option that gives its value at each start, or ""."""
@@ -68,6 +69,7 @@ class Preferences(QObject):
         if name == START_AT_LOGIN:
             await asyncio.to_thread(self._autostart.switch, value)
             return
-        await self._model.session.change_settings({name: value})
+        part, _dot, of_part = name.partition(".")
+        await self._model.session.change_settings({part: {of_part: value} if of_part else value})
         if name == "theme":
             self._theme.choose(cast("Choice", value))

@@ -5,10 +5,11 @@ import time
 from typing import TYPE_CHECKING
 
 from app.i18n import _, ngettext
+from app.limits import Terms
 from app.local_api import LocalApi
 from app.protocol import Device, TrainerPhase, Waiting
 from app.state import ContributorState, Phase, Problem, Round
-from ui import units
+from ui import terms_texts, units
 
 if TYPE_CHECKING:
     from app.spec import DataSpec, ModelSpec, StopSpec
@@ -30,6 +31,7 @@ def headline(state: ContributorState) -> str:
         Phase.DISCONNECTED: _("Not in a swarm"),
         Phase.JOINING: _("Joining"),
         Phase.WATCHING: _("Watching"),
+        Phase.WAITING: _("Waiting"),
         Phase.PREPARING: _("Preparing"),
         Phase.TRAINING: _("Training"),
         Phase.AVERAGING: _("Averaging"),
@@ -113,12 +115,14 @@ def device(entry: Device) -> str:
 def why(state: ContributorState, now: float | None = None) -> str:
     """Why it runs or doesn't, and what comes next. now: seconds since the epoch."""
     match state.phase:
-        case Phase.PREPARING:
+        case Phase.PREPARING if state.may_train:
             return preparation(state.step_of_preparation, state.waiting)
+        case Phase.PREPARING | Phase.PAUSED | Phase.WAITING:
+            return terms_texts.held(state, time.time() if now is None else now)
         case Phase.WATCHING:
             return _watching(state)
         case Phase.TRAINING:
-            return _training(state)
+            return _training(state, time.time() if now is None else now)
         case Phase.FAILED:
             return _failed(state, time.time() if now is None else now)
         case phase:
@@ -130,7 +134,6 @@ def _reasons() -> dict[Phase, str]:
         Phase.DISCONNECTED: _("Join a swarm that you were invited to, start one, or try the demo."),
         Phase.JOINING: _("Looking for the swarm's peers. Training starts when you say so."),
         Phase.AVERAGING: _("Sharing what was learnt with the swarm; training goes on by itself."),
-        Phase.PAUSED: _("Not computing, but still in the swarm. Resume when you like."),
         Phase.STOPPING: _("Saving a checkpoint and leaving the run."),
     }
 
@@ -173,12 +176,14 @@ def _watching(state: ContributorState) -> str:
         return _("A program asked this machine to be reachable; it is in no training run yet.")
     if state.completed:
         return _("The run has reached its goal. Thank you for your part in it.")
-    if state.devices_known and not any(entry.id != "cpu" for entry in state.devices):
+    if state.probed is not None and not any(entry.id != "cpu" for entry in state.devices):
         return _("Ready. No GPU that PyTorch can use was found: the CPU trains too, but slowly.")
     return _("In the swarm, not training. Start when you like.")
 
 
-def _training(state: ContributorState) -> str:
+def _training(state: ContributorState, now: float) -> str:
+    if state.terms != Terms():
+        return terms_texts.allowed(state.terms, state.verdict, now)
     if state.training is None or state.training.resumed_epoch is None:
         return _("Runs until you stop it; checkpoints stay on this machine.")
     return _(

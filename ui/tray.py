@@ -110,7 +110,7 @@ def picture(state: ContributorState) -> tuple[str, str]:
     match state.phase:
         case Phase.TRAINING | Phase.AVERAGING:
             return "tray-training", "accent"
-        case Phase.PAUSED:
+        case Phase.PAUSED | Phase.WAITING:
             return "tray-paused", "swarm"
         case Phase.WATCHING:
             return "tray-watching", "swarm"

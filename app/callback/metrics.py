@@ -167,9 +167,9 @@ def _of_training(state: ContributorState) -> list[Metric]:
 def _of_hardware(reading: Reading) -> list[Metric]:
     return [
         *_gauges(
-            ("cpu_use_ratio", "Of all cores, 0 to 1.", reading.cpu_use),
-            ("memory_bytes", "Memory of the machine.", reading.memory),
-            ("memory_used_bytes", "Of it, in use.", reading.memory_used),
+            ("cpu_use_ratio", "Of all cores, 0 to 1.", reading.cpu.use),
+            ("memory_bytes", "Memory of the machine.", reading.cpu.memory),
+            ("memory_used_bytes", "Of it, in use.", reading.cpu.memory_used),
         ),
         *_of_gpus(reading.gpus),
     ]

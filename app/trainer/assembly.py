@@ -25,6 +25,7 @@ from app.trainer.checkpoint import Checkpoint, CheckpointFolder, Keeper
 from app.trainer.control import Control
 from app.trainer.data import Batches, open_data
 from app.trainer.loop import Run
+from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
 from app.trainer.model import (
     Precision,
@@ -34,6 +35,7 @@ from app.trainer.model import (
 )
 from app.trainer.reporter import Reporter
 from app.trainer.strategy import GradientAveraging
+from app.trainer.traffic import keep_to
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
     """
     spec = specs.parse(order.spec)
     torch.set_num_threads(order.threads)
+    keep_to(control.pace)
     chosen = devices.choose(order.device)
     device = torch.device(chosen.id)
     precision = precision_for(device, spec.training.precision)
@@ -82,6 +85,7 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
                 loss_of=loss_of,
                 autocast=partial(precision.context, device),
                 device=device,
+                memory=DeviceMemory(device, model=model, optimizer=strategy.optimizer.opt),
                 micro_batch_size=micro_batch,
                 stop=spec.training.stop,
                 meter=meter,

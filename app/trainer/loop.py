@@ -13,6 +13,7 @@ from app.i18n import _
 from app.protocol import EndReason, Report, SampleDiscarded
 from app.spec import StopSpec
 from app.trainer.control import Control
+from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
 from app.trainer.strategy import Strategy
 
@@ -31,7 +32,8 @@ class Run:
     """Everything that one training run is made of.
 
     loss_of: mean cross-entropy per token of a batch of tokens. keep: writes a checkpoint when
-    one is due (or, with ``now=True``, in any case). say_phase: tells the app what we do now.
+    one is due (or, with ``now=True``, in any case). memory: of the device. say_phase: tells the
+    app what we do now.
     """
 
     model: torch.nn.Module
@@ -40,6 +42,7 @@ class Run:
     loss_of: Callable[[torch.nn.Module, torch.Tensor], torch.Tensor]
     autocast: Callable[[], AbstractContextManager[object]]
     device: torch.device
+    memory: DeviceMemory
     micro_batch_size: int
     stop: StopSpec
     meter: Meter
@@ -84,14 +87,16 @@ def train(run: Run, *, control: Control) -> EndReason:
         if control.pause_wanted:
             rest(run, control=control)
         else:
-            step(run)
+            worked = step(run, exactly=control.is_paced)
             run.keep()
+            run.meter.add_wait(control.breathe(worked))
     run.meter.work.pause()
     return EndReason.STOPPED if control.stopping else EndReason.COMPLETED
 
 
-def step(run: Run) -> None:
-    """Learn from one micro-batch, and let the swarm know."""
+def step(run: Run, *, exactly: bool = False) -> float:
+    """Learn from one micro-batch, and let the swarm know. Returns the seconds of computing, for
+    a GPU only roughly unless they are to be measured exactly."""
     started = time.perf_counter()
     tokens = run.batches.next(run.micro_batch_size).to(run.device, non_blocking=True)
     computing = time.perf_counter()
@@ -99,9 +104,11 @@ def step(run: Run) -> None:
         loss = run.loss_of(run.model, tokens)
     if not torch.isfinite(loss):
         run.discard(len(tokens))
-        return
+        return time.perf_counter() - computing
     run.discarded = 0
     run.strategy.backward(loss)
+    if exactly:
+        run.memory.wait_for_device()
     ended = time.perf_counter()
     run.meter.add_step(
         loss.detach(),
@@ -111,6 +118,7 @@ def step(run: Run) -> None:
         computing=ended - computing,
     )
     run.strategy.step(len(tokens))
+    return ended - computing
 
 
 def rest(run: Run, *, control: Control) -> None:
@@ -121,7 +129,9 @@ def rest(run: Run, *, control: Control) -> None:
     control.resting = True
     run.say_phase()
     control.acknowledge()
-    control.wait_for_resume()
+    control.wait_for_resume(run.memory.free)
+    if not control.stopping:
+        run.memory.take_back()
     control.resting = False
     run.meter.work.resume()
     run.say_phase()

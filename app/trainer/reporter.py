@@ -11,6 +11,7 @@ from app.protocol import PhaseChanged, Problem, Progress, Report, TrainerPhase
 from app.trainer.control import Control
 from app.trainer.meter import Meter
 from app.trainer.strategy import GradientAveraging
+from app.trainer.traffic import keep_to
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Reporter(threading.Thread):
 
     def _report_until_closed(self) -> None:
         while not self._closed.wait(self._interval):
+            keep_to(self._control.pace)
             self.say_phase()
             self._send(self._progress())
             self._send(self._strategy.work())

@@ -1,5 +1,6 @@
 """The overview: states in words, buttons that act, problems that name what to do."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,8 +22,20 @@ from windows import (
 
 from app import protocol
 from app.errors import BusyError
+from app.limits import Reason, Terms, Verdict
 from app.protocol import TrainerPhase
-from app.state import Event, Phase, Problem, ProblemRaised, StopRequested, TrainerGone
+from app.state import (
+    Event,
+    PauseChosen,
+    PauseEnded,
+    Phase,
+    Problem,
+    ProblemRaised,
+    StopRequested,
+    TermsJudged,
+    TrainerGone,
+    TrainingAwaited,
+)
 
 pytestmark = pytest.mark.gui
 
@@ -39,9 +52,13 @@ def phase(name: TrainerPhase) -> protocol.PhaseChanged:
 
 
 AVERAGING = (*TRAINING, phase(TrainerPhase.AVERAGING))
-PAUSED = (*TRAINING, phase(TrainerPhase.PAUSED))
+PAUSED = (*TRAINING, PauseChosen(), phase(TrainerPhase.PAUSED))
 STOPPING = (*TRAINING, StopRequested())
 FAILED = (*TRAINING, TrainerGone(problem=OUT_OF_MEMORY))
+BATTERY = Reason(term="mains_only", text="The computer runs on battery.")
+HELD = TermsJudged(terms=Terms(mains_only=True), verdict=Verdict(reasons=(BATTERY,)))
+WAITING = (*WATCHING, HELD, TrainingAwaited())
+HELD_BACK = (*TRAINING, HELD, phase(TrainerPhase.PAUSED))
 RESTARTING = (*TRAINING, TrainerGone(problem=OUT_OF_MEMORY, restart_at=4e9))
 COMPLETED = (*TRAINING, TrainerGone(completed=True))
 
@@ -52,10 +69,12 @@ COMPLETED = (*TRAINING, TrainerGone(completed=True))
         ((), "Not in a swarm", "Join a swarm…", None),
         (JOINING, "Joining", "Joining…", "Cancel"),
         (WATCHING, "Watching", "Start training", None),
+        (WAITING, "Waiting", "Don't start", None),
         (PREPARING, "Preparing", "Stop training", None),
         (TRAINING, "Training", "Stop training", "Pause"),
         (AVERAGING, "Averaging", "Stop training", "Pause"),
         (PAUSED, "Paused", "Stop training", "Resume"),
+        (HELD_BACK, "Paused", "Stop training", None),
         (STOPPING, "Stopping", "Stopping…", None),
         (FAILED, "Needs you", "Restart training", None),
         (RESTARTING, "Starting again", "Restart now", "Don't restart"),
@@ -96,9 +115,11 @@ def test_it_says_for_whom_it_waits(bench: Bench, waiting: protocol.Waiting, why:
     [
         (JOINING, "second", "leave"),
         (WATCHING, "primary", "start"),
+        (WAITING, "primary", "stop"),
         (PREPARING, "primary", "stop"),
         (TRAINING, "primary", "stop"),
         (TRAINING, "second", "pause"),
+        (TRAINING, "snooze", "pause 3600"),
         (PAUSED, "second", "resume"),
         (PAUSED, "primary", "stop"),
         (FAILED, "primary", "start"),
@@ -285,6 +306,30 @@ def test_the_countdown_runs_while_a_restart_is_due(bench: Bench) -> None:
     assert "It starts again in" in headline.why.text()
     bench.dispatch(TrainerGone())
     assert bench.session.state.phase is Phase.FAILED
+
+
+@pytest.mark.parametrize("events", [WAITING, HELD_BACK])
+def test_what_holds_training_back_is_said(bench: Bench, events: tuple[Event, ...]) -> None:
+    bench.dispatch(*events)
+    assert bench.window.overview.headline.why.text() == (
+        "The computer runs on battery. It goes on by itself."
+    )
+
+
+def test_terms_are_one_click_away(bench: Bench, qtbot: QtBot) -> None:
+    assert not bench.window.overview.headline.terms.isVisible()
+    bench.dispatch(*WAITING)
+    qtbot.mouseClick(bench.window.overview.headline.terms, LEFT)
+    assert bench.window.settings.page.terms.isVisible()
+
+
+def test_a_pause_for_a_while_is_counted_down(bench: Bench) -> None:
+    bench.dispatch(*TRAINING, PauseChosen(until=time.time() + 3600), phase(TrainerPhase.PAUSED))
+    headline = bench.window.overview.headline
+    assert headline._countdown.isActive()
+    assert headline.why.text().startswith("You paused it; ")
+    bench.dispatch(PauseEnded())
+    assert not headline._countdown.isActive()
 
 
 def test_closing_says_so_and_takes_no_clicks(bench: Bench, qtbot: QtBot) -> None:

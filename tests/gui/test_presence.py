@@ -26,7 +26,7 @@ from app.state import (
     Event,
     Joined,
     JoinFailed,
-    Phase,
+    PauseChosen,
     Problem,
     ProblemRaised,
     RestartCancelled,
@@ -41,7 +41,7 @@ from ui.tray import Tray, picture
 pytestmark = pytest.mark.gui
 
 PROBLEM = Problem(message="it broke.", remedy="Mend it.")
-PAUSED = (*TRAINING, protocol.PhaseChanged(phase=TrainerPhase.PAUSED))
+PAUSED = (*TRAINING, PauseChosen(), protocol.PhaseChanged(phase=TrainerPhase.PAUSED))
 RESTARTING = (*TRAINING, TrainerGone(problem=PROBLEM, restart_at=4e9))
 FAILED = (*TRAINING, TrainerGone(problem=PROBLEM))
 COMPLETED = (*TRAINING, TrainerGone(completed=True))
@@ -202,7 +202,7 @@ def test_entries_act(bench: Bench, presence: Presence, qtbot: QtBot) -> None:
     presence.tray.second.trigger()
     bench.dispatch(*PAUSED)
     presence.tray.second.trigger()
-    qtbot.waitUntil(lambda: bench.session.calls == ["start", "pause", "resume"])
+    qtbot.waitUntil(lambda: bench.session.calls == ["start", "pause 3600", "resume"])
     bench.window.hide()
     presence.tray.open.trigger()
     assert bench.window.isVisible()
@@ -237,32 +237,10 @@ def test_closed_it_shows_and_tells_nothing_more(
 # --- pausing for a while -------------------------------------------------------------------------
 
 
-def done(bench: Bench, qtbot: QtBot) -> list[str]:
-    """The session's calls, once nothing is under way any more."""
-    qtbot.waitUntil(lambda: not bench.model._tasks)
-    return bench.session.calls
-
-
-def test_a_pause_ends_by_itself(bench: Bench, qtbot: QtBot) -> None:
-    bench.dispatch(*PAUSED)
-    bench.actions.pause_for(0)
-    assert done(bench, qtbot) == ["pause", "resume"]
-
-
-@pytest.mark.parametrize("act", ["pause", "resume", "stop"])
-def test_who_decides_otherwise_ends_it(bench: Bench, qtbot: QtBot, act: str) -> None:
-    bench.dispatch(*PAUSED)
-    bench.actions.pause_for(0)
-    getattr(bench.actions, act)()
-    assert done(bench, qtbot) == ["pause", act]
-
-
-def test_a_pause_that_is_over_resumes_nothing(bench: Bench, qtbot: QtBot) -> None:
-    bench.dispatch(*PAUSED)
-    bench.actions.pause_for(0)
-    bench.dispatch(TrainerGone())
-    assert bench.session.state.phase is Phase.WATCHING
-    assert done(bench, qtbot) == ["pause"]
+def test_a_pause_for_a_while_is_the_sessions(bench: Bench, qtbot: QtBot) -> None:
+    bench.dispatch(*TRAINING)
+    bench.actions.pause_for(3600)
+    qtbot.waitUntil(lambda: bench.session.calls == ["pause 3600"])
 
 
 # --- notifications -------------------------------------------------------------------------------

@@ -75,8 +75,8 @@ class RecordingSession(Session):
     async def stop_training(self, grace: float | None = None) -> None:
         self._note("stop")
 
-    async def pause_training(self) -> None:
-        self._note("pause")
+    async def pause_training(self, seconds: float | None = None) -> None:
+        self._note("pause" if seconds is None else f"pause {seconds}")
 
     async def resume_training(self) -> None:
         self._note("resume")

@@ -62,6 +62,10 @@ OVERRIDES = [
     (["--callback-key", "a.pem"], {"callback_key": "a.pem"}),
     (["--consent", "always"], {"consent": "always"}),
     (["--consent-backends", "::1"], {"consent_backends": "::1"}),
+    (
+        ["--term", "idle_minutes=10", "--term", "schedule=mon 8:00-9:00"],
+        {"terms": {"idle_minutes": "10", "schedule": "mon 8:00-9:00"}},
+    ),
 ]
 
 
@@ -88,6 +92,7 @@ def test_every_setting_has_an_argument() -> None:
         (["verify"], "FILE"),
         (["no-such-command"], "no-such-command"),
         (["--swarm"], "--swarm"),
+        (["--term", "idle_minutes"], "NAME=VALUE"),
     ],
 )
 def test_mistake_is_named(

@@ -17,6 +17,7 @@ import pytest
 from app import headless, i18n, logs
 from app.cli import Arguments
 from app.headless import Display, as_json, as_line
+from app.limits import Reason, Verdict
 from app.protocol import TrainerPhase, Waiting
 from app.state import ContributorState, Phase, Problem, Run, Swarm, Training
 
@@ -51,6 +52,7 @@ def test_json_holds_all_that_is_known() -> None:
     assert facts(TRAINING) == {
         "phase": "training",
         "waiting_for": None,
+        "paused_by": [],
         "epoch": 4,
         "step": 5,
         "loss": 2.5,
@@ -73,7 +75,20 @@ def test_json_holds_all_that_is_known() -> None:
 def test_json_is_null_where_nothing_is_known() -> None:
     found = facts(ContributorState())
     known = {name: value for name, value in found.items() if value is not None}
-    assert known == {"phase": "disconnected", "addresses": [], "connected": 0, "dht_nodes": 0}
+    assert known == {
+        "phase": "disconnected",
+        "paused_by": [],
+        "addresses": [],
+        "connected": 0,
+        "dht_nodes": 0,
+    }
+
+
+def test_what_holds_training_back_is_named_and_said() -> None:
+    reason = Reason(term="idle_minutes", text="The computer is in use.")
+    held = replace(TRAINING, phase=Phase.PAUSED, verdict=Verdict(reasons=(reason,)))
+    assert facts(replace(held, paused_by_user=True))["paused_by"] == ["user", "idle_minutes"]
+    assert "paused  The computer is in use." in as_line(held)
 
 
 def test_json_has_the_same_fields_always() -> None:

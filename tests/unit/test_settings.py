@@ -10,6 +10,7 @@ import pytest
 
 from app import settings
 from app.errors import SettingsError
+from app.limits import Terms
 from app.settings import Settings
 
 # field, name in the environment, what the environment says, the value that it means
@@ -41,6 +42,8 @@ ENVIRONMENT = [
     ("callback_key", "COTRAIN_CALLBACK_KEY", "/k.pem", "/k.pem"),
     ("consent", "COTRAIN_CONSENT", "always", "always"),
     ("consent_backends", "COTRAIN_CONSENT_BACKENDS", "10.0.0.0/8", ("10.0.0.0/8",)),
+    ("terms", "COTRAIN_TERMS__IDLE_MINUTES", "10", Terms(idle_minutes=10)),
+    ("terms", "COTRAIN_TERMS", '{"mains_only": true}', Terms(mains_only=True)),
 ]
 
 
@@ -110,6 +113,21 @@ def test_sources_are_joined_field_by_field(file: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("HIVEMIND_SERVER_PORT", "2")
     found = settings.load(file, {"threads": 3})
     assert (found.dht_port, found.server_port, found.threads) == (1, 2, 3)
+
+
+def test_terms_are_joined_one_by_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(file, terms={"idle_minutes": 5, "mains_only": True})
+    monkeypatch.setenv("COTRAIN_TERMS__MAX_TEMPERATURE", "80")
+    found = settings.load(file, {"terms": {"idle_minutes": "10"}})
+    assert found.terms == Terms(idle_minutes=10, mains_only=True, max_temperature=80)
+
+
+def test_changed_terms_leave_the_others_as_they_are(file: Path) -> None:
+    put(file, terms={"idle_minutes": 5, "mains_only": True})
+    changes = {"terms": {"idle_minutes": 0}}
+    assert settings.changed(settings.load(file), changes).terms == Terms(mains_only=True)
+    settings.save(file, changes)
+    assert settings.load(file).terms == Terms(mains_only=True)
 
 
 # --- what is wrong -------------------------------------------------------------------------------
@@ -261,3 +279,14 @@ def test_a_change_that_makes_no_sense_is_refused_by_field() -> None:
     with pytest.raises(SettingsError) as caught:
         settings.changed(Settings(), {"dht_port": 70000})
     assert caught.value.field == "dht_port"
+
+
+def test_a_wrong_term_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(file, terms={"max_temperature": 8})
+    with pytest.raises(SettingsError, match="must be at least 40") as raised:
+        settings.load(file)
+    assert raised.value.field == "terms.max_temperature"
+    monkeypatch.setenv("COTRAIN_TERMS", "idle")
+    with pytest.raises(SettingsError, match="JSON") as raised:
+        settings.load(file)
+    assert raised.value.field == "COTRAIN_TERMS"

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import protocol, state
+from app.limits import Reason, Terms, Verdict
 from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import EndReason, TrainerPhase
 from app.state import (
@@ -18,6 +19,8 @@ from app.state import (
     Joined,
     JoinFailed,
     Left,
+    PauseChosen,
+    PauseEnded,
     PeerInfo,
     PeersListed,
     Phase,
@@ -30,8 +33,10 @@ from app.state import (
     RunObserved,
     StopRequested,
     Swarm,
+    TermsJudged,
     TrainerGone,
     Training,
+    TrainingAwaited,
     TrainingRequested,
     after,
 )
@@ -39,6 +44,7 @@ from app.state import (
 SWARM = Swarm(run_id="run", title="Run", model_type="gpt2", dataset="builtin", target_batch_size=64)
 PROBLEM = Problem(message="is wrong.", field="seed", remedy="Mend it.")
 DEVICES = (protocol.Device(id="cpu", name="CPU", memory=0),)
+PROBED = protocol.Devices(devices=DEVICES, torch_version="2")
 JOINED = Joined(peer_id="Qm", addresses=("/ip4/127.0.0.1/tcp/1/p2p/Qm",))
 READY = protocol.Ready(
     peer_id="QmTrainer",
@@ -71,7 +77,7 @@ def progress(**changes: Any) -> protocol.Progress:
     return protocol.Progress(**values | changes)
 
 
-WAITING = protocol.Waiting(whom="doors", seen=1, known=2)
+ONE_OF_TWO_DOORS = protocol.Waiting(whom="doors", seen=1, known=2)
 
 
 def says(phase: TrainerPhase) -> protocol.PhaseChanged:
@@ -90,6 +96,9 @@ PREPARING = follow(TrainingRequested(device="cuda:0"), start=WATCHING)
 TRAINING = follow(says(TrainerPhase.TRAINING), start=PREPARING)
 FAILED = follow(TrainerGone(problem=PROBLEM, restart_at=9.0), start=TRAINING)
 
+HELD = Verdict(reasons=(Reason(term="mains_only", text="The computer runs on battery."),))
+WAITING = follow(TermsJudged(terms=Terms(), verdict=HELD), TrainingAwaited(), start=WATCHING)
+
 LOCAL_API = LocalApi(url="http://127.0.0.1:8001", port=8001, wanted_port=8000)
 
 # At least one sample of every event; those of which two differ in effect, twice.
@@ -103,6 +112,10 @@ EVENTS: tuple[Event, ...] = (
     RunObserved(run=None),
     DeviceChosen(device="cpu"),
     TrainingRequested(device="cpu"),
+    TrainingAwaited(),
+    TermsJudged(terms=Terms(), verdict=HELD),
+    PauseChosen(until=9.0),
+    PauseEnded(),
     StopRequested(),
     TrainerGone(),
     TrainerGone(completed=True),
@@ -115,8 +128,9 @@ EVENTS: tuple[Event, ...] = (
     protocol.Hello(version=1, pid=1),
     protocol.Ack(id=1),
     *(says(phase) for phase in TrainerPhase),
-    WAITING,
+    ONE_OF_TWO_DOORS,
     READY,
+    protocol.MicroBatchHalved(micro_batch_size=4),
     progress(),
     progress(loss=None, samples_per_second=None),
     protocol.Work(samples_computed=8, samples_pending=8),
@@ -124,7 +138,7 @@ EVENTS: tuple[Event, ...] = (
     protocol.SampleDiscarded(epoch=1, samples=8, reason="not finite"),
     protocol.CheckpointSaved(epoch=4, seconds=0.5),
     protocol.Problem(message="is wrong."),
-    protocol.Devices(devices=DEVICES, torch_version="2"),
+    PROBED,
     protocol.Ended(reason=EndReason.STOPPED),
 )
 TRAINERS_WORDS = tuple(
@@ -181,20 +195,20 @@ def test_network_without_a_run_is_watched_too() -> None:
 def test_leaving_forgets_all_but_the_devices_and_the_local_api() -> None:
     now = follow(
         LocalApiChanged(local_api=LOCAL_API),
-        protocol.Devices(devices=DEVICES, torch_version="2"),
+        PROBED,
         DeviceChosen(device="cpu"),
         RunObserved(run=Run(epoch=1)),
         Left(),
         start=WATCHING,
     )
-    assert now == ContributorState(
-        devices=DEVICES, devices_known=True, device="cpu", local_api=LOCAL_API
-    )
+    assert now == ContributorState(probed=PROBED, device="cpu", local_api=LOCAL_API)
+    assert now.devices == DEVICES
 
 
 def test_no_devices_are_not_the_same_as_unknown_devices() -> None:
-    probed = follow(protocol.Devices(devices=(), torch_version=""))
-    assert (ContributorState().devices_known, probed.devices_known) == (False, True)
+    none = follow(protocol.Devices(devices=(), torch_version=""))
+    assert (ContributorState().probed is None, none.probed is None) == (True, False)
+    assert ContributorState().devices == none.devices == ()
 
 
 # --- training ------------------------------------------------------------------------------------
@@ -253,13 +267,13 @@ def test_while_stopping_the_trainers_phase_changes_nothing(said: TrainerPhase) -
 
 
 def test_stop_in_preparation_ends_the_preparation() -> None:
-    now = follow(says(TrainerPhase.LOADING), WAITING, StopRequested(), start=PREPARING)
+    now = follow(says(TrainerPhase.LOADING), ONE_OF_TWO_DOORS, StopRequested(), start=PREPARING)
     assert (now.phase, now.step_of_preparation, now.waiting) == (Phase.STOPPING, None, None)
 
 
 def test_it_waits_for_others_until_the_trainer_does_something_else() -> None:
-    waiting = follow(says(TrainerPhase.JOINING), WAITING, start=PREPARING)
-    assert waiting.waiting == WAITING
+    waiting = follow(says(TrainerPhase.JOINING), ONE_OF_TWO_DOORS, start=PREPARING)
+    assert waiting.waiting == ONE_OF_TWO_DOORS
     assert after(waiting, says(TrainerPhase.SYNCHRONIZING)).waiting is None
     assert after(waiting, TrainerGone()).waiting is None
 
@@ -424,9 +438,11 @@ def is_said(now: ContributorState, event: Event) -> bool:
             return not has_trainer and now.restart_at is None and now.phase is not Phase.JOINING
         case PeersListed() | RunObserved():
             return not alone
-        case TrainingRequested():
-            return now.phase in (Phase.WATCHING, Phase.FAILED)
-        case StopRequested() | TrainerGone():
+        case TrainingRequested() | TrainingAwaited():
+            return now.phase in (Phase.WATCHING, Phase.WAITING, Phase.FAILED)
+        case StopRequested():
+            return has_trainer or now.phase is Phase.WAITING
+        case TrainerGone():
             return has_trainer
         case _:
             return True
@@ -451,6 +467,8 @@ def broken(now: ContributorState) -> list[str]:
         "only who joined is a peer": (
             (now.peer_id == "") == (now.phase in (Phase.DISCONNECTED, Phase.JOINING))
         ),
+        "only what trains or will is paused": not now.paused_by_user or now.trains_or_will,
+        "only a pause ends by itself": now.paused_until is None or now.paused_by_user,
         "who is somewhere knows where": now.swarm is not None or now.phase is Phase.DISCONNECTED,
     }
     return [rule for rule, holds in rules.items() if not holds]
@@ -467,6 +485,47 @@ def test_rules_hold_whatever_the_session_says(data: st.DataObject) -> None:
 
 
 def test_phases_with_a_trainer() -> None:
-    without = {Phase.DISCONNECTED, Phase.JOINING, Phase.WATCHING, Phase.FAILED}
+    without = {Phase.DISCONNECTED, Phase.JOINING, Phase.WATCHING, Phase.WAITING, Phase.FAILED}
     assert {phase for phase in Phase if not phase.has_trainer} == without
     assert set(Phase) - without == state._WITH_TRAINER
+
+
+# --- the volunteer's terms -----------------------------------------------------------------------
+
+
+def test_training_waits_for_the_terms() -> None:
+    assert (WAITING.phase, WAITING.trains_or_will) == (Phase.WAITING, True)
+    assert not WAITING.may_train
+    assert WAITING.paused_by == ("mains_only",)
+    assert follow(TermsJudged(terms=Terms(), verdict=Verdict()), start=WAITING).may_train
+    assert follow(StopRequested(), start=WAITING).phase is Phase.WATCHING
+
+
+def test_the_verdict_outlives_the_swarm() -> None:
+    assert follow(Left(), start=WAITING) == ContributorState(verdict=HELD)
+
+
+@pytest.mark.parametrize("before", [TRAINING, WAITING, FAILED], ids=lambda before: before.phase)
+def test_the_user_may_pause_what_trains_or_will(before: ContributorState) -> None:
+    paused = follow(PauseChosen(until=9.0), start=before)
+    assert (paused.paused_by_user, paused.paused_until, paused.may_train) == (True, 9.0, False)
+    assert follow(PauseEnded(), start=paused) == before
+
+
+def test_there_is_nothing_to_pause_while_nothing_is_trained() -> None:
+    assert follow(PauseChosen(until=None), start=WATCHING) == WATCHING
+
+
+def test_the_users_pause_ends_with_the_training() -> None:
+    for events in ((StopRequested(), TrainerGone()), (TrainerGone(completed=True),)):
+        ended = follow(PauseChosen(until=None), *events, start=TRAINING)
+        assert not ended.paused_by_user
+
+
+def test_what_pauses_is_told_only_while_it_does() -> None:
+    judged = follow(
+        TermsJudged(terms=Terms(), verdict=HELD), PauseChosen(until=None), start=TRAINING
+    )
+    assert judged.paused_by == ()
+    resting = follow(says(TrainerPhase.PAUSED), start=judged)
+    assert resting.paused_by == ("user", "mains_only")

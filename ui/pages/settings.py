@@ -23,16 +23,19 @@ from ui.widgets.buttons import button
 from ui.widgets.card import Card
 from ui.widgets.labels import ElidedLabel, label
 from ui.widgets.settings_form import SettingsForm
+from ui.widgets.terms import TermsSection
 
 
 class SettingsPage(QScrollArea):
-    """A card for each section. open_local_api: shows who can call, and how."""
+    """A card for each section. terms: the first of them. open_local_api: shows who can call, and
+    how."""
 
     def __init__(
         self,
         preferences: Preferences,
         folders: Folders,
         *,
+        terms: TermsSection,
         open_local_api: Callable[[], None],
     ) -> None:
         super().__init__()
@@ -42,6 +45,8 @@ class SettingsPage(QScrollArea):
         self.local_api.clicked.connect(open_local_api)
         page = QWidget()
         self._column = _column(page)
+        self.terms = terms
+        self._column.addWidget(terms)
         for section in sections(has_tray=QSystemTrayIcon.isSystemTrayAvailable()):
             self._add_section(section)
         self._add_below(_("Local API"), self.local_api)

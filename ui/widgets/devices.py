@@ -28,8 +28,8 @@ class DeviceBox(QComboBox):
         """Show the devices, the chosen one, and whether another may be chosen."""
         if (entries := _entries(state)) != self._entries:
             self._fill(entries)
-        self.setCurrentIndex(self.findData(state.device) if state.devices_known else 0)
-        self.setEnabled(state.devices_known and not state.phase.has_trainer)
+        self.setCurrentIndex(0 if state.probed is None else self.findData(state.device))
+        self.setEnabled(state.probed is not None and not state.phase.has_trainer)
         self.setToolTip(_tool_tip(state))
         self.setAccessibleDescription(_tool_tip(state))
 
@@ -41,7 +41,7 @@ class DeviceBox(QComboBox):
 
 
 def _entries(state: ContributorState) -> Entries:
-    if not state.devices_known:
+    if state.probed is None:
         return [(_("Looking for devices…"), state.device)]
     entries = [(texts.device(device), device.id) for device in state.devices]
     if state.device not in {device for _text, device in entries}:
@@ -56,7 +56,7 @@ def _missing(device: str) -> str:
 
 
 def _tool_tip(state: ContributorState) -> str:
-    if not state.devices_known:
+    if state.probed is None:
         return _("PyTorch is asked which devices it can train on.")
     if state.phase.has_trainer:
         return _("Training is under way on this device. Stop training to choose another.")

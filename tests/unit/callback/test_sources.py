@@ -15,7 +15,7 @@ from app import protocol
 from app.callback.metrics import Metrics
 from app.callback.sources import OwnFigures, sources_of
 from app.events import Problem, ProblemRaised, Run, RunObserved, Swarm
-from app.hardware import Gpu, Reading
+from app.hardware import Cpu, Gpu, Reading
 from app.state import JoinBegan, TrainingRequested
 
 DASHBOARD = Path(__file__).parents[3] / "packaging" / "grafana" / "cotrain.json"
@@ -30,7 +30,8 @@ GPU = Gpu(
     power=200.0,
 )
 READING = Reading(
-    cpu_use=0.25, memory=64, memory_used=16, gpus=(GPU, Gpu(index=1, uuid="GPU-2", name="T4"))
+    cpu=Cpu(use=0.25, memory=64, memory_used=16),
+    gpus=(GPU, Gpu(index=1, uuid="GPU-2", name="T4")),
 )
 SWARM = Swarm(run_id="run", title="", model_type="gpt2", dataset="", target_batch_size=256)
 
