@@ -22,11 +22,8 @@ PATIENCE_SECONDS = 20.0
 """After them we train all the same: a door may be off for good."""
 
 LOOK_SECONDS = 1.0
-CALL_SECONDS = 10.0
+REPLY_SECONDS = 15.0
 """A reply of hivemind's DHT process may be lost."""
-
-Seen = tuple[frozenset[str], frozenset[str], frozenset[str]]
-"""Doors that answer, trainers in the run's record, and those of them that answer."""
 
 
 def see_others(
@@ -36,47 +33,38 @@ def see_others(
 
     doors: multiaddrs. report: told what we wait for, whenever that changes.
     """
-    wanted = meeting.by_peer(doors)
-    look = partial(_look, doors=wanted, run_id=run_id)
+    by_id = meeting.by_peer(doors)
+    look = partial(_look, doors=by_id, run_id=run_id)
     deadline = time.monotonic() + PATIENCE_SECONDS
     said: Waiting | None = None
-    while (waiting := _missing(len(wanted), *_answer(dht, look))) is not None:
-        if waiting != said:
-            report(waiting)
-            said = waiting
+    while (missing := _answer(dht, look, len(by_id))) is not None:
+        if missing != said:
+            report(missing)
+            said = missing
         if time.monotonic() > deadline:
-            log.warning("training without the others: %d of %d %s", *_words(waiting))
+            log.warning("not all of the swarm answers, we train all the same: %s", missing)
             return
         time.sleep(LOOK_SECONDS)
 
 
-def _answer(dht: hivemind.DHT, look: Any) -> Seen:
-    nobody: frozenset[str] = frozenset()
+def _answer(dht: hivemind.DHT, look: Any, doors: int) -> Waiting | None:
     try:
-        seen: Seen = dht.run_coroutine(look, return_future=True).result(CALL_SECONDS)
+        missing: Waiting | None = dht.run_coroutine(look, return_future=True).result(REPLY_SECONDS)
     except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
         log.warning("can't look for the others: %r", error)
-        return nobody, nobody, nobody
-    return seen
+        return Waiting(whom="doors", seen=0, known=doors) if doors else None
+    return missing
 
 
-def _missing(
-    doors: int, met: frozenset[str], trainers: frozenset[str], answer: frozenset[str]
+async def _look(
+    _dht: Any, node: Any, *, doors: Mapping[str, Iterable[str]], run_id: str
 ) -> Waiting | None:
-    if len(met) < doors:
-        return Waiting(whom="doors", seen=len(met), known=doors)
-    if trainers and not answer:
+    """Who is still missing. In the DHT's process."""
+    met = await meeting.meet(node, doors)
+    if len(met) < len(doors):
+        return Waiting(whom="doors", seen=len(met), known=len(doors))
+    record = await node.get(swarm.progress_key(run_id), latest=True)
+    trainers = swarm.full_peers(record and record.value) - {node.peer_id.to_base58()}
+    if trainers and not await meeting.meet(node, dict.fromkeys(trainers, ())):
         return Waiting(whom="trainers", seen=0, known=len(trainers))
     return None
-
-
-def _words(waiting: Waiting) -> tuple[int, int, str]:
-    return waiting.seen, waiting.known, waiting.whom
-
-
-async def _look(_dht: Any, node: Any, *, doors: Mapping[str, Iterable[str]], run_id: str) -> Seen:
-    """In the DHT's process."""
-    met = await meeting.meet(node, doors)
-    found = await node.get(swarm.progress_key(run_id), latest=True)
-    trainers = swarm.full_peers(found.value if found else None) - {node.peer_id.to_base58()}
-    return met, trainers, await meeting.meet(node, dict.fromkeys(trainers, ()))

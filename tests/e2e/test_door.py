@@ -124,4 +124,4 @@ async def test_trainer_waits_for_both_doors_and_makes_them_one(
     await app.wait_for(lambda line: line["phase"] == "training")
     seen = await one.sees(trainers=1)
     await other.sees(trainer_ids=seen.trainer_ids)
-    assert "training without the others" not in app.log()
+    assert "we train all the same" not in app.log()

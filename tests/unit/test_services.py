@@ -65,6 +65,7 @@ def test_systemd_understands_it(unit: Path, tmp_path: Path) -> None:
     installed.write_text(
         text.replace("/usr/bin/cotrain-contributor", "/bin/true"), encoding="utf-8"
     )
-    command = ["systemd-analyze", "verify", "--man=no", str(installed)]
+    command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(installed)]
     result = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert result.returncode == 0, result.stderr
+    assert unit.name not in result.stderr  # a warning about it
