@@ -142,7 +142,7 @@ def _invite(text: str) -> str:
 
 
 def _add_settings(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument("--device", metavar="ID", help="auto, cpu, cuda:0, mps")
+    group.add_argument("--device", metavar="ID", help="auto, cpu, cuda:0, mps, or cuda:0,cuda:1")
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads of the trainer")
     group.add_argument("--theme", choices=("system", "light", "dark"))
     group.add_argument("--language", choices=("system", "en", "zh_CN"))

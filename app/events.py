@@ -105,16 +105,36 @@ class RunObserved:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceChosen:
-    """The user (or a setting) chose where to train."""
+    """The user (or a setting) chose where to train. others: further devices, each with a trainer
+    of its own."""
+
+    device: str
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRequested:
+    """Trainers are being started, the first on ``device``."""
 
     device: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingRequested:
-    """A trainer is being started."""
+class Part:
+    """One of our trainers. peer_id, device_name: "" until it is ready."""
 
     device: str
+    peer_id: str = ""
+    device_name: str = ""
+    micro_batch_size: int | None = None
+    samples_per_second: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartsChanged:
+    """Something of our trainers is another, in the order of their devices."""
+
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +209,7 @@ Event = (
     | TermsJudged
     | PauseChosen
     | PauseEnded
+    | PartsChanged
     | StopRequested
     | TrainerGone
     | RestartCancelled

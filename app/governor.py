@@ -54,14 +54,10 @@ class Governor:
         """Judge now, for instance by other terms."""
         async with self._looking:  # each verdict follows from the one before
             terms = self._terms()
-            conditions = await self._sensors.look(terms, self._device())
+            conditions = await self._sensors.look(terms, self._state().chosen_devices)
             judged = verdict(terms, conditions, self._state().verdict)
             self._dispatch(TermsJudged(terms=terms, verdict=judged))
         self._obey()
-
-    def _device(self) -> str:
-        state = self._state()
-        return state.training.device if state.training is not None else state.device
 
     async def close(self) -> None:
         """End judging. May be called twice."""

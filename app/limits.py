@@ -48,7 +48,8 @@ def _names(value: object) -> object:
 
 def _off_or_warm(value: int) -> int:
     if 0 < value < LEAST_LIMIT:
-        raise ValueError(f"must be at least {LEAST_LIMIT} °C, or 0 for no limit")
+        text = _("must be at least {least} °C, or 0 for no limit")
+        raise ValueError(text.format(least=LEAST_LIMIT))
     return value
 
 
@@ -90,7 +91,8 @@ class Conditions:
     """The machine at one moment; None where it can't be told, or where no term asks for it.
 
     now: in the time zone of the clock on the wall. idle: seconds without a touch. temperature
-    (°C), power (W), others_use (0 to 1, by other programs): of the device that trains.
+    (°C), power (W), others_use (0 to 1, by other programs): of the device that trains, and of
+    several, of the one where it is most.
     programs: which of the named ones run. month_bytes: tensors sent and received in this month.
     disk: bytes of checkpoints and downloaded data.
     """

@@ -22,9 +22,9 @@ from app.errors import UserFacingError
 from app.fleet import Fleet, Machine
 from app.hardware import Probe, Reading, SystemProbe
 from app.history import History
-from app.records import LEFT, Findings, Inspector, MachineRecord
+from app.records import LEFT, MOST_PEERS, Findings, Inspector, MachineRecord
 from app.settings import Settings
-from app.state import ContributorState, Phase
+from app.state import ContributorState, Phase, Training
 
 if TYPE_CHECKING:
     from app.signing import MachineKey
@@ -256,7 +256,7 @@ def record_of(state: ContributorState, reading: Reading, **fields: Any) -> Machi
         "app_version": app.__version__,
         "state": state.phase.value,
         "device": _device_name(state) or (gpu.name if gpu else ""),
-        "peer_ids": tuple(filter(None, (state.peer_id, own.peer_id if own else ""))),
+        "peer_ids": tuple(filter(None, (state.peer_id, *_trainers(own))))[:MOST_PEERS],
         "epoch": own.epoch if own else None,
         "loss": own.loss if own else None,
         "samples_per_second": own.samples_per_second if works and own else None,
@@ -275,6 +275,13 @@ def record_of(state: ContributorState, reading: Reading, **fields: Any) -> Machi
             "power": gpu.power,
         }
     return MachineRecord(**told | fields)
+
+
+def _trainers(own: Training | None) -> list[str]:
+    """The peer ids of our trainers."""
+    if own is None:
+        return []
+    return [part.peer_id for part in own.parts] or [own.peer_id]
 
 
 def _device_name(state: ContributorState) -> str:

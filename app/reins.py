@@ -1,14 +1,14 @@
-"""What a trainer is told while it runs: to rest or to go on, and how fast to go."""
+"""What trainers are told while they run: to rest or to go on, and how fast to go."""
 
 import contextlib
 from collections.abc import Callable
 
 from app import protocol
+from app.ensemble import Ensemble
 from app.errors import TrainerError
 from app.limits import Terms
 from app.protocol import LONG_PAUSE_SECONDS
 from app.state import ContributorState
-from app.supervisor import Trainer
 
 MBIT = 125_000
 """Bytes."""
@@ -18,14 +18,14 @@ NEEDS_DEVICE = frozenset({"programs", "max_others_use"})
 
 
 class Reins:
-    """Of one trainer, from its start on. It is told only what it wasn't told before.
+    """Of trainers that run together, from their start on. They are told only what is new.
 
     state: the newest one. terms: those in force.
     """
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: Ensemble,
         *,
         state: Callable[[], ContributorState],
         terms: Callable[[], Terms],
@@ -36,7 +36,7 @@ class Reins:
         self._pace: dict[str, float] = {}
 
     async def tell_rest(self) -> None:
-        """Let it rest or go on, as user and terms want now; returns when it does."""
+        """Let them rest or go on, as user and terms want now; returns when they do."""
         rest = _rest(self._state())
         if rest == self._rest:
             return
@@ -48,12 +48,12 @@ class Reins:
                 await self._trainer.command(protocol.Pause, free_after=rest)
 
     async def tell_pace(self) -> None:
-        """Let it go as fast as the terms want now."""
-        terms = self._terms()
+        """Let them go as fast as the terms want now; they share the line."""
+        terms, devices = self._terms(), len(self._state().chosen_devices)
         pace = {
             "share": round(self._state().verdict.share, 2),
-            "upload": terms.max_upload * MBIT,
-            "download": terms.max_download * MBIT,
+            "upload": terms.max_upload * MBIT // devices,
+            "download": terms.max_download * MBIT // devices,
         }
         if pace == self._pace:
             return

@@ -12,6 +12,8 @@ from itertools import groupby
 
 from typing_extensions import override
 
+from app.i18n import _
+
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY_MINUTES = 24 * 60
 _HORIZON = 8
@@ -73,7 +75,7 @@ class Schedule:
         for part in filter(None, (part.strip() for part in text.lower().split(","))):
             for day, span in _parsed(part):
                 if days[day] is not None:
-                    raise ValueError(f"{DAYS[day]} is named twice")
+                    raise ValueError(_("{day} is named twice").format(day=DAYS[day]))
                 days[day] = span
         return cls(tuple(days)) if any(days) else cls()
 
@@ -116,14 +118,16 @@ class Schedule:
 def _parsed(part: str) -> Iterator[tuple[int, Span]]:
     found = _PART.fullmatch(part)
     if found is None:
-        raise ValueError(f"{part!r} must be days and times, such as mon-fri 18:00-08:00")
+        text = _("{part!r} must be days and times, such as mon-fri 18:00-08:00")
+        raise ValueError(text.format(part=part))
     first, last = found[1], found[2] or found[1]
     if first not in DAYS or last not in DAYS or DAYS.index(first) > DAYS.index(last):
-        raise ValueError(f"{part!r} must name days from {', '.join(DAYS)}, in this order")
+        text = _("{part!r} must name days from {days}, in this order")
+        raise ValueError(text.format(part=part, days=", ".join(DAYS)))
     begin, end = (_minutes(found[place], found[place + 1]) for place in (3, 5))
     end = end or _DAY_MINUTES
     if begin == _DAY_MINUTES:
-        raise ValueError(f"{part!r} must begin before 24:00")
+        raise ValueError(_("{part!r} must begin before 24:00").format(part=part))
     for day in range(DAYS.index(first), DAYS.index(last) + 1):
         yield day, Span(begin, end)
 
@@ -131,7 +135,7 @@ def _parsed(part: str) -> Iterator[tuple[int, Span]]:
 def _minutes(hours: str, minutes: str) -> int:
     total = int(hours) * 60 + int(minutes)
     if int(minutes) > 59 or total > _DAY_MINUTES:
-        raise ValueError(f"{hours}:{minutes} is no time of day")
+        raise ValueError(_("{time} is no time of day").format(time=f"{hours}:{minutes}"))
     return total
 
 

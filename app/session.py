@@ -56,7 +56,8 @@ class Session:
     def __init__(self, *, settings: Settings, folders: Folders, probe: Probe | None = None) -> None:
         self.settings = settings
         self.folders = folders
-        self.state = ContributorState(device=settings.device)
+        first, *others = settings.device.split(",")
+        self.state = ContributorState(device=first, other_devices=tuple(others))
         self.history = History()
         self.recents = Recents(folders.recents_file)
         self.offers = Offers(settings.backend_url)
@@ -170,15 +171,15 @@ class Session:
         if self.state.device == "auto":
             self.dispatch(DeviceChosen(device=self.state.devices[0].id))
 
-    def choose_device(self, device: str) -> None:
-        """Train on this device from the next start on."""
+    def choose_device(self, device: str, *others: str) -> None:
+        """Train on this device from the next start on, and on the others as well."""
         if self.state.phase.has_trainer:
             raise BusyError(
                 _("training is under way on another device."),
                 field="device",
                 remedy=_("Stop training first."),
             )
-        self.dispatch(DeviceChosen(device=device))
+        self.dispatch(DeviceChosen(device=device, others=others))
 
     # --- settings
 

@@ -36,7 +36,8 @@ class Settings(BaseSettings):
     """What can be set. Each field stands in the file under its own name, and in the
     environment under its alias (those without ``COTRAIN_`` are the contract's).
 
-    device: as torch names it, ``cpu``, ``cuda:0``, ``mps``; ``auto`` for the first GPU, or CPU.
+    device: as torch names it, ``cpu``, ``cuda:0``, ``mps``; ``auto`` for the first GPU, or CPU;
+    several, each with a trainer of its own, with commas between.
     threads: CPU threads of the trainer; 0 for all cores but one.
     dht_port, server_port: TCP ports of the embedded peer and of the trainer's; when one is
     taken, a free one is used and said. 0 is any free port.
@@ -67,7 +68,9 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
     )
 
-    device: str = Field("auto", validation_alias="COTRAIN_DEVICE", pattern=r"^[a-z]+(:\d+)?$")
+    device: str = Field(
+        "auto", validation_alias="COTRAIN_DEVICE", pattern=r"^[a-z]+(:\d+)?(,[a-z]+(:\d+)?)*$"
+    )
     threads: int = Field(0, validation_alias="COTRAIN_THREADS", ge=0, le=1024)
     theme: Literal["system", "light", "dark"] = Field("system", validation_alias="COTRAIN_THEME")
     language: Literal["system", "en", "zh_CN"] = Field(

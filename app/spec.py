@@ -40,8 +40,8 @@ MODEL_TYPES = (
 """Causal language models of ``transformers`` that a spec may ask for: all are built from
 their config alone, by code that ships with the library."""
 
-AUTO_MICRO_BATCH_CPU, AUTO_MICRO_BATCH_GPU = 8, 32
-"""Samples of a step where the spec leaves it to each machine."""
+MOST_AUTO_CPU, MOST_AUTO_GPU = 32, 512
+"""Samples of a step where the spec leaves it to each machine: more don't make it faster."""
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _MULTIADDR = re.compile(r"(/[A-Za-z0-9.:%_-]+)+/p2p/[A-Za-z0-9]{20,80}")
@@ -161,13 +161,17 @@ class TrainingSpec(_Part):
     seed: int = Field(0, ge=0, lt=2**63)
     stop: StopSpec = StopSpec()
 
-    def samples_a_step(self, device: str) -> int:
-        """The micro-batch on a kind of device (``cpu`` or another): for ``auto`` a modest one
-        that doesn't exceed the target batch."""
+    def most_samples_a_step(self, device: str) -> int:
+        """The micro-batch on a kind of device (``cpu`` or another); for ``auto`` the largest that
+        a machine may choose: a power of two, and at most a quarter of the target batch, since an
+        epoch ends with a whole step and would come out ever so much larger."""
         if self.micro_batch_size != "auto":
             return self.micro_batch_size
-        modest = AUTO_MICRO_BATCH_CPU if device == "cpu" else AUTO_MICRO_BATCH_GPU
-        return min(modest, self.target_batch_size)
+        most = min(
+            MOST_AUTO_CPU if device == "cpu" else MOST_AUTO_GPU,
+            max(1, self.target_batch_size // 4),
+        )
+        return 1 << (most.bit_length() - 1)
 
     @model_validator(mode="after")
     def _batches_fit(self) -> "TrainingSpec":

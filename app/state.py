@@ -11,6 +11,8 @@ from app.events import (
     Joined,
     JoinFailed,
     Left,
+    Part,
+    PartsChanged,
     PauseChosen,
     PauseEnded,
     PeerInfo,
@@ -40,6 +42,8 @@ __all__ = [
     "JoinFailed",
     "Joined",
     "Left",
+    "Part",
+    "PartsChanged",
     "PauseChosen",
     "PauseEnded",
     "PeerInfo",
@@ -100,8 +104,10 @@ class Round:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """Our own trainer. peer_id, addresses: of its peer; loss: cross-entropy per token;
-    epoch_samples: ours in this epoch."""
+    """Our own training: of one trainer, or of several together, each of which is one of parts.
+    device, peer_id, precision: of the first; addresses: of its peer; loss: cross-entropy per
+    token; epoch_samples: ours in this epoch; short_of_memory: a micro-batch had to be made
+    smaller."""
 
     device: str
     peer_id: str = ""
@@ -111,6 +117,7 @@ class Training:
     parameters: int | None = None
     micro_batch_size: int | None = None
     compiled: bool = False
+    short_of_memory: bool = False
     resumed_epoch: int | None = None
     step: int = 0
     epoch: int = 0
@@ -123,6 +130,7 @@ class Training:
     epoch_samples: int = 0
     last_round: Round | None = None
     checkpoint_epoch: int | None = None
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +139,8 @@ class ContributorState:
 
     step_of_preparation: what PREPARING is about just now. waiting: for whom, while the trainer
     waits for others before its first step. probed: what torch can train on, None
-    until it was asked. device: id of the chosen one. dht_nodes: that the
+    until it was asked. device: id of the chosen one; other_devices: of further ones, which train
+    as well. dht_nodes: that the
     embedded peer knows to ask, connected or not. restart_at: when a
     trainer that ended unexpectedly is started again, seconds since the epoch. completed: the
     run's stop condition was reached. swarm: None as well while we are only a node of the
@@ -153,6 +162,7 @@ class ContributorState:
     training: Training | None = None
     probed: protocol.Devices | None = None
     device: str = "auto"
+    other_devices: tuple[str, ...] = ()
     restart_at: float | None = None
     completed: bool = False
     local_api: LocalApi | None = None
@@ -185,6 +195,11 @@ class ContributorState:
         """Those that torch can train on; none until it was asked."""
         return self.probed.devices if self.probed is not None else ()
 
+    @property
+    def chosen_devices(self) -> tuple[str, ...]:
+        """Those that are to train, the first one first."""
+        return self.device, *self.other_devices
+
 
 def after(state: ContributorState, event: Event) -> ContributorState:
     """The state that follows an event. Pure."""
@@ -200,6 +215,7 @@ def after(state: ContributorState, event: Event) -> ContributorState:
             return ContributorState(
                 probed=state.probed,
                 device=state.device,
+                other_devices=state.other_devices,
                 local_api=state.local_api,
                 terms=state.terms,
                 verdict=state.verdict,
@@ -210,8 +226,8 @@ def after(state: ContributorState, event: Event) -> ContributorState:
             return replace(state, run=_observed(state, run))
         case protocol.Devices():
             return replace(state, probed=event)
-        case DeviceChosen(device=device):
-            return replace(state, device=device)
+        case DeviceChosen(device=device, others=others):
+            return replace(state, device=device, other_devices=others)
         case LocalApiChanged(local_api=local_api):
             return replace(state, local_api=local_api)
         case ProblemRaised(problem=problem):
@@ -284,7 +300,7 @@ def _after_report(state: ContributorState, own: Training, event: Event) -> Contr
                 resumed_epoch=event.resumed_epoch,
             )
         case protocol.MicroBatchHalved(micro_batch_size=size):
-            own = replace(own, micro_batch_size=size)
+            own = replace(own, micro_batch_size=size, short_of_memory=True)
         case protocol.Progress():
             own = replace(
                 own,
@@ -299,6 +315,8 @@ def _after_report(state: ContributorState, own: Training, event: Event) -> Contr
                 epoch_samples=event.epoch_samples,
             )
             state = replace(state, run=_run_of(state.run, event))
+        case PartsChanged(parts=parts):
+            own = replace(own, parts=parts)
         case protocol.RoundEnded():
             own = replace(
                 own,

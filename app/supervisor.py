@@ -150,6 +150,11 @@ class Trainer:
         """Process id, and id of the process group."""
         return self._process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        """Its end was seen."""
+        return self._watching.done()
+
     async def outcome(self) -> Outcome:
         """Wait for its end; may be awaited by many."""
         return await asyncio.shield(self._watching)
@@ -159,7 +164,7 @@ class Trainer:
 
         Raises `TrainerError` when the trainer ends first.
         """
-        if self._watching.done():
+        if self.has_ended:
             raise TrainerError(_("The trainer has ended."))
         number = next(self._ids)
         acknowledged = asyncio.get_running_loop().create_future()

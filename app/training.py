@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from app import protocol
 from app.background import Background
+from app.ensemble import Ensemble, role_of
 from app.errors import BusyError, TrainerError, UserFacingError
 from app.i18n import _
 from app.membership import Membership, port_or_any, problem_of
@@ -31,13 +31,13 @@ from app.state import (
     TrainingAwaited,
     TrainingRequested,
 )
-from app.supervisor import Outcome, Patience, Trainer
+from app.supervisor import Outcome, Patience
 
 log = logging.getLogger(__name__)
 
 
 class Training:
-    """At most one trainer at a time, in the swarm that we are in.
+    """At most one trainer at a time for each chosen device, in the swarm that we are in.
 
     settings: those in force. state: returns the newest one. dispatch: told of all that changes.
     """
@@ -56,7 +56,7 @@ class Training:
         self._membership = membership
         self._state = state
         self._dispatch = dispatch
-        self._trainer: Trainer | None = None
+        self._trainer: Ensemble | None = None
         self._background = Background()
         self._following: asyncio.Task[None] | None = None
         self._restart: asyncio.Task[None] | None = None
@@ -90,7 +90,8 @@ class Training:
             return  # what stops us waits for the lock
         self.obey()
         with contextlib.suppress(TrainerError):  # `_follow` tells how it ended
-            await trainer.command(protocol.Start, **self.order("trainer"))
+            places = range(len(self._state().chosen_devices))
+            await trainer.start([self.order(role_of(place), place=place) for place in places])
 
     def _check_readiness(self) -> None:
         if self._membership.spec is None or not self._membership.joined:
@@ -100,10 +101,12 @@ class Training:
         if self._trainer is not None or self._state().phase.has_trainer:
             raise BusyError(_("training is under way already."))
 
-    async def _spawn(self) -> Trainer | None:
+    async def _spawn(self) -> Ensemble | None:
         try:
-            trainer = await Trainer.spawn(
-                on_report=self._dispatch, arguments=("--debug",) if self._settings().debug else ()
+            trainer = await Ensemble.spawn(
+                self._state().chosen_devices,
+                on_event=self._dispatch,
+                arguments=("--debug",) if self._settings().debug else (),
             )
         except OSError as error:
             text = _("the trainer can't be started: {reason}.").format(reason=error)
@@ -114,10 +117,17 @@ class Training:
         self._following = self._background.start(self._follow(trainer))
         return trainer
 
-    def order(self, role: str) -> dict[str, Any]:
-        """The fields of `protocol.Start` for a peer of this machine in the swarm we are in."""
+    def order(self, role: str, *, place: int = 0) -> dict[str, Any]:
+        """The fields of `protocol.Start` for a peer of this machine in the swarm we are in.
+
+        place: of its device among the chosen ones, which share the threads and have neighbouring
+        ports.
+        """
         spec, state, settings = self._membership.spec, self._state(), self._settings()
         assert spec is not None
+        devices = state.chosen_devices
+        threads = settings.threads or max(1, (os.cpu_count() or 2) - 1)
+        port = settings.server_port and settings.server_port + place
         entries = (*state.addresses, *spec.initial_peers, *settings.initial_peers)
         return {
             "spec": spec.to_json(),
@@ -126,10 +136,10 @@ class Training:
             "checkpoint_dir": str(self._folders.checkpoints(spec.run_id) / role),
             "cache_dir": str(self._folders.cache / "data"),
             "tuning_file": str(self._folders.tuning_file),
-            "device": state.device,
-            "threads": settings.threads or max(1, (os.cpu_count() or 2) - 1),
+            "device": devices[place],
+            "threads": max(1, threads // len(devices)),
             "host": "127.0.0.1" if spec.local else "0.0.0.0",
-            "port": 0 if spec.local else port_or_any("server_port", settings.server_port),
+            "port": 0 if spec.local else port_or_any("server_port", port),
         }
 
     # --- rest and pace
@@ -202,7 +212,7 @@ class Training:
         if self._following is not None:
             await self._following
 
-    async def _follow(self, trainer: Trainer) -> None:
+    async def _follow(self, trainer: Ensemble) -> None:
         """Wait for a trainer's end, and say or mend it."""
         started = time.monotonic()
         outcome = await trainer.outcome()

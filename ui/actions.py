@@ -115,9 +115,13 @@ class Actions(QObject):
         """Don't start the failed trainer again by itself."""
         self._model.call(self._session.cancel_restart)
 
-    def choose_device(self, device: str) -> None:
-        """Train on this device from the next start on."""
-        self._model.call(lambda: self._session.choose_device(device))
+    def choose_device(self, device: str, *others: str) -> None:
+        """Train on this device from the next start on, and on the others as well."""
+        self._model.call(lambda: self._session.choose_device(device, *others))
+
+    def look_for_devices(self) -> None:
+        """Ask once more which devices there are."""
+        self._run(self._session.look_for_devices)
 
     # --- the rest
 

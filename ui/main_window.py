@@ -25,6 +25,7 @@ from ui.widgets.late import Late
 from ui.widgets.sidebar import Page, Sidebar
 
 if TYPE_CHECKING:
+    from ui.pages.devices import DevicesPage
     from ui.pages.machines import MachinesPage
     from ui.pages.settings import SettingsPage
     from ui.pages.swarm import SwarmPage
@@ -57,11 +58,13 @@ class MainWindow(QMainWindow):
         self.overview = Overview(model, actions, theme)
         self.log = LogPage(ring, actions, theme)
         self.swarm = Late(lambda: _swarm_page(model, theme))
+        self.devices = Late(lambda: _devices_page(model, actions, theme))
         self.machines = Late(lambda: _machines_page(model, theme))
         self.settings = Late(lambda: _settings_page(preferences, model, self.local_api_wanted.emit))
         self.pages = (
             Page(title=_("Overview"), icon="overview", widget=self.overview),
             Page(title=_("Swarm"), icon="swarm", widget=self.swarm),
+            Page(title=_("Devices"), icon="devices", widget=self.devices),
             Page(title=_("Machines"), icon="machines", widget=self.machines),
             Page(title=_("Log"), icon="log", widget=self.log),
             Page(title=_("Settings"), icon="settings", widget=self.settings),
@@ -165,6 +168,7 @@ class MainWindow(QMainWindow):
 
 def import_pages() -> None:
     """Import what the late pages are made of, in a thread, so that they open without a stall."""
+    import ui.pages.devices
     import ui.pages.machines
     import ui.pages.settings
     import ui.pages.swarm  # noqa: F401
@@ -194,3 +198,9 @@ def _settings_page(
         terms=TermsSection(model, preferences),
         open_local_api=open_local_api,
     )
+
+
+def _devices_page(model: SessionModel, actions: Actions, theme: Theme) -> "DevicesPage":
+    from ui.pages.devices import DevicesPage
+
+    return DevicesPage(model, actions, theme)

@@ -101,6 +101,8 @@ def device_name(state: ContributorState) -> str:
     """The device that trains, or that would."""
     if state.training is not None and state.training.device_name:
         return state.training.device_name
+    if state.other_devices:
+        return devices(state.chosen_devices)
     chosen = next((device for device in state.devices if device.id == state.device), None)
     return chosen.name if chosen else ""
 
@@ -110,6 +112,11 @@ def device(entry: Device) -> str:
     if not entry.memory or entry.id == "cpu":
         return _("CPU ({name})").format(name=entry.name) if entry.id == "cpu" else entry.name
     return f"{entry.name}, {units.size(entry.memory)}"
+
+
+def devices(chosen: tuple[str, ...]) -> str:
+    """Several devices that train together."""
+    return ngettext("{count} device", "{count} devices", len(chosen)).format(count=len(chosen))
 
 
 def why(state: ContributorState, now: float | None = None) -> str:
@@ -149,6 +156,10 @@ def preparation(step: TrainerPhase | None, waiting: Waiting | None = None) -> st
             return _("Building the model…")
         case TrainerPhase.JOINING:
             return _("Entering the run…")
+        case TrainerPhase.TUNING:
+            return _("Finding the best batch size for this device…")
+        case TrainerPhase.COMPILING:
+            return _("Compiling the model for this device; the first time takes a minute…")
         case TrainerPhase.SYNCHRONIZING:
             return _("Downloading the model's state from a peer…")
         case _:
@@ -182,14 +193,25 @@ def _watching(state: ContributorState) -> str:
 
 
 def _training(state: ContributorState, now: float) -> str:
+    own = state.training
     if state.terms != Terms():
-        return terms_texts.allowed(state.terms, state.verdict, now)
-    if state.training is None or state.training.resumed_epoch is None:
-        return _("Runs until you stop it; checkpoints stay on this machine.")
-    return _(
-        "Resumed from the checkpoint of epoch {epoch}."
-        " Runs until you stop it; checkpoints stay on this machine."
-    ).format(epoch=units.count(state.training.resumed_epoch))
+        text = terms_texts.allowed(state.terms, state.verdict, now)
+    elif own is None or own.resumed_epoch is None:
+        text = _("Runs until you stop it; checkpoints stay on this machine.")
+    else:
+        text = _(
+            "Resumed from the checkpoint of epoch {epoch}."
+            " Runs until you stop it; checkpoints stay on this machine."
+        ).format(epoch=units.count(own.resumed_epoch))
+    if own is None or not own.short_of_memory:
+        return text
+    count = own.micro_batch_size or 1
+    short = ngettext(
+        "The device's memory ran short: it goes on with {count} sample a step.",
+        "The device's memory ran short: it goes on with {count} samples a step.",
+        count,
+    )
+    return f"{short.format(count=count)} {text}"
 
 
 def _failed(state: ContributorState, now: float) -> str:

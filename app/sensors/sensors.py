@@ -1,7 +1,7 @@
 """All that terms may ask of this machine, put together."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -43,8 +43,8 @@ class Sensors:
         self._release = Question(probe.close)
         self._disk = Question(size_of, every=DISK_SECONDS)
 
-    async def look(self, terms: Terms, device: str) -> Conditions:
-        """What the machine is like now. device: that trains, as torch names it."""
+    async def look(self, terms: Terms, devices: Sequence[str]) -> Conditions:
+        """What the machine is like now. devices: that train, as torch names them."""
         now = datetime.now(ZONE)
         asks_device = terms.max_temperature or terms.max_power or terms.max_others_use
         idle, on_mains, metered, programs, reading, disk = await asyncio.gather(
@@ -55,16 +55,16 @@ class Sensors:
             _if(asks_device, self._hardware.answer),
             _if(terms.max_disk, lambda: self._disk.answer(*self._folders)),
         )
-        figures = _figures(reading, device)
+        figures = [_figures(reading, device) for device in devices]
         return Conditions(
             now=now,
             idle=idle,
             on_mains=on_mains,
             metered=metered,
             programs=programs,
-            temperature=figures.temperature,
-            power=figures.power,
-            others_use=figures.others_use,
+            temperature=_most(each.temperature for each in figures),
+            power=_most(each.power for each in figures),
+            others_use=_most(each.others_use for each in figures),
             disk=disk,
             month_bytes=await self._this_month(now) if terms.max_monthly else None,
         )
@@ -80,6 +80,12 @@ class Sensors:
 
 async def _if(asked: object, ask: Callable[[], Awaitable[T]]) -> T | None:
     return await ask() if asked else None
+
+
+def _most(values: Iterable[float | None]) -> float | None:
+    """None as well where one isn't known: it might be more."""
+    known = list(values)
+    return None if None in known else max(value for value in known if value is not None)
 
 
 def _figures(reading: Reading | None, device: str) -> Figures:

@@ -1,5 +1,6 @@
 """The training loop, to be read aloud."""
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -10,12 +11,15 @@ import torch
 
 from app.errors import UserFacingError
 from app.i18n import _
-from app.protocol import EndReason, Report, SampleDiscarded
+from app.protocol import EndReason, MicroBatchHalved, Report, SampleDiscarded
 from app.spec import StopSpec
 from app.trainer.control import Control
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
 from app.trainer.strategy import Strategy
+from app.trainer.tuning import not_even_one, release_memory
+
+log = logging.getLogger(__name__)
 
 MOST_DISCARDED = 20
 
@@ -68,6 +72,19 @@ class Run:
                 remedy=_("Lower the learning rate; a fresh run needs another run_id."),
             )
 
+    def halve(self, samples: int) -> None:
+        """Take half as many samples a step from now on, since so many don't fit.
+
+        Raises `DeviceError` where that was a single one.
+        """
+        if samples == 1:
+            raise not_even_one()
+        release_memory(self.device)
+        half = (samples + 1) // 2
+        if half < self.micro_batch_size:
+            self.micro_batch_size = half
+            self.report(MicroBatchHalved(micro_batch_size=half))
+
     @property
     def complete(self) -> bool:
         """The spec's stop condition is reached."""
@@ -87,28 +104,47 @@ def train(run: Run, *, control: Control) -> EndReason:
         if control.pause_wanted:
             rest(run, control=control)
         else:
-            worked = step(run, exactly=control.is_paced)
+            before = run.meter.compute_seconds
+            step(run)
             run.keep()
-            run.meter.add_wait(control.breathe(worked))
+            if control.is_paced:
+                worked = run.meter.compute_seconds - before + run.memory.wait_for_device()
+                run.meter.add_wait(control.breathe(worked))
     run.meter.work.pause()
     return EndReason.STOPPED if control.stopping else EndReason.COMPLETED
 
 
-def step(run: Run, *, exactly: bool = False) -> float:
-    """Learn from one micro-batch, and let the swarm know. Returns the seconds of computing, for
-    a GPU only roughly unless they are to be measured exactly."""
+def step(run: Run) -> None:
+    """Learn from one micro-batch, and let the swarm know."""
     started = time.perf_counter()
-    tokens = run.batches.next(run.micro_batch_size).to(run.device, non_blocking=True)
+    learn(run, run.batches.next(run.micro_batch_size), started=started)
+
+
+def learn(run: Run, tokens: torch.Tensor, *, started: float) -> None:
+    """Learn from samples: in halves, from now on, where the memory is too small for all."""
+    try:
+        is_finite = compute(run, tokens.to(run.device, non_blocking=True), started=started)
+    except torch.OutOfMemoryError as error:
+        log.warning("%s", error)
+    else:
+        if is_finite:
+            run.strategy.step(len(tokens))
+        return
+    run.halve(len(tokens))
+    for half in tokens.split(run.micro_batch_size):
+        learn(run, half, started=time.perf_counter())
+
+
+def compute(run: Run, tokens: torch.Tensor, *, started: float) -> bool:
+    """Add the gradient of samples; False where their loss is not finite."""
     computing = time.perf_counter()
     with run.autocast():
         loss = run.loss_of(run.model, tokens)
     if not torch.isfinite(loss):
         run.discard(len(tokens))
-        return time.perf_counter() - computing
+        return False
     run.discarded = 0
-    run.strategy.backward(loss)
-    if exactly:
-        run.memory.wait_for_device()
+    run.strategy.backward(loss, len(tokens))
     ended = time.perf_counter()
     run.meter.add_step(
         loss.detach(),
@@ -117,8 +153,7 @@ def step(run: Run, *, exactly: bool = False) -> float:
         seconds=ended - started,
         computing=ended - computing,
     )
-    run.strategy.step(len(tokens))
-    return ended - computing
+    return True
 
 
 def rest(run: Run, *, control: Control) -> None:

@@ -1,11 +1,13 @@
 """The memory of the device that trains, given back during a long pause."""
 
 import logging
-from typing import Any
+import time
 
 import torch
 
 from app.errors import DeviceError
+from app.i18n import _
+from app.trainer.tuning import release_memory, wait_for
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class DeviceMemory:
             return
         self._is_free = True
         self._move(torch.device("cpu"))
-        _accelerator(self._device).empty_cache()
+        release_memory(self._device)
         log.info("the memory of %s is given back until training goes on", self._device)
 
     def take_back(self) -> None:
@@ -43,16 +45,19 @@ class DeviceMemory:
             self._move(self._device)
         except torch.OutOfMemoryError as error:
             raise DeviceError(
-                f"other programs have taken the memory of {self._device} during the pause.",
+                _("other programs have taken the memory of {device} during the pause.").format(
+                    device=self._device
+                ),
                 field="device",
-                remedy="Close them, and start training again: it resumes from its checkpoint.",
+                remedy=_("Close them, and start training again: it resumes from its checkpoint."),
             ) from error
         self._is_free = False
 
-    def wait_for_device(self) -> None:
-        """Return when all that it was given to compute is done."""
-        if self._device.type != "cpu":
-            _accelerator(self._device).synchronize()
+    def wait_for_device(self) -> float:
+        """Wait until all that it was given to compute is done; returns the seconds waited."""
+        began = time.perf_counter()
+        wait_for(self._device)
+        return time.perf_counter() - began
 
     def _move(self, device: torch.device) -> None:
         self._model.to(device)  # parameters and their gradients
@@ -61,7 +66,3 @@ class DeviceMemory:
                 # AdamW keeps its counter of steps on the CPU, wherever it computes
                 if isinstance(value, torch.Tensor) and value.dim() > 0:
                     state[name] = value.to(device)
-
-
-def _accelerator(device: torch.device) -> Any:
-    return torch.get_device_module(device)

@@ -91,6 +91,12 @@ class Meter:
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()
 
+    @property
+    def compute_seconds(self) -> float:
+        """Total since the start."""
+        with self._guard:
+            return self._compute_seconds
+
     def add_wait(self, seconds: float) -> None:
         """Count a time in which nothing was computed, so as not to go too fast."""
         if not seconds:

@@ -120,5 +120,8 @@ def _prepare_process(order: protocol.Start) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(order.threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # it would dead-lock after a fork
+    # torch.compile: what it made is kept, and by no workers, which are this executable once more
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(order.cache_dir) / "compiled"))
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))

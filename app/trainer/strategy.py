@@ -51,8 +51,9 @@ class Strategy(Protocol):
     def epoch(self) -> int:
         """Target batches that the model has seen."""
 
-    def backward(self, loss: torch.Tensor) -> None:
-        """Add the gradient of a micro-batch's mean loss."""
+    def backward(self, loss: torch.Tensor, samples: int) -> None:
+        """Add the gradient of a micro-batch's mean loss. Raises `torch.OutOfMemoryError`, with
+        nothing of it added."""
 
     def step(self, samples: int) -> None:
         """Count a micro-batch; when the target batch is full, agree and update the model."""
@@ -109,12 +110,22 @@ class GradientAveraging:
         """Where this peer listens; empty in client mode."""
         return tuple(str(address) for address in self.dht.get_visible_maddrs())
 
-    def backward(self, loss: torch.Tensor) -> None:
-        """Add the gradient of a micro-batch's mean loss to the buffers that are averaged."""
-        if self._scaler is None:
-            loss.backward()
-        else:
-            self._scaler.scale(loss).backward()
+    def backward(self, loss: torch.Tensor, samples: int) -> None:
+        """Add the gradient of a micro-batch's mean loss to the buffers that are averaged.
+
+        Raises `torch.OutOfMemoryError`. Some of it was added then, so that all of the epoch's is
+        given up: none can be told from the rest.
+        """
+        weighted = self.optimizer.grad_averager.weighted(loss, samples)
+        try:
+            (weighted if self._scaler is None else self._scaler.scale(weighted)).backward()
+        except torch.OutOfMemoryError:
+            self.forget("the memory ran out halfway in a gradient")
+            raise
+
+    def forget(self, reason: str) -> None:
+        """Give up the gradient that was added up so far."""
+        self.optimizer.forget(reason)
 
     def step(self, samples: int) -> None:
         """Count a micro-batch; when the target batch is full, average and step.

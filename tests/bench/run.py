@@ -1,11 +1,12 @@
 """`make bench`: measure what the README claims, each figure as a ratio in one run.
 
-python tests/bench/run.py [startup] [stalls] [trainer] [machines] [callback]
+python tests/bench/run.py [startup] [stalls] [trainer] [machines] [devices] [callback]
 """
 
 import sys
 
 from parts.callback import callback
+from parts.devices import devices
 from parts.machines import machines
 from parts.trainer import trainer
 from parts.window import stalls, startup
@@ -15,6 +16,7 @@ PARTS = {
     "stalls": stalls,
     "trainer": trainer,
     "machines": machines,
+    "devices": devices,
     "callback": callback,
 }
 

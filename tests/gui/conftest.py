@@ -88,7 +88,9 @@ def make_bench(
     yield make
     for bench in made:
         bench.window.close_now()
-        closing = asyncio.gather(bench.model.close(), bench.session.offers.close())
+        closing = asyncio.gather(
+            bench.model.close(), bench.session.offers.close(), bench.session.devices.close()
+        )
         qtbot.waitUntil(closing.done)
     i18n.install("en", RESOURCES / "translations")
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
@@ -256,12 +257,36 @@ def test_cards_show_what_is_known(bench: Bench) -> None:
     bench.dispatch(*TRAINING)
     page = bench.window.overview
     assert page.machine.value("precision") == "bf16"
+    assert page.machine.value("batch") == "8"
     assert page.machine.value("tokens") == "11,277"
     assert page.machine.value("time") == "3 h 41 min"
     assert page.swarm.value("trainers") == "7"
     assert page.swarm.value("loss") == "2.230"
     assert page.network.value("peer_id") == "12D3Ko…m1sDfG"
     assert page.network.value("checkpoint") == "12"
+
+
+def test_short_memory_is_said(bench: Bench) -> None:
+    bench.dispatch(*TRAINING, protocol.MicroBatchHalved(micro_batch_size=4))
+    assert bench.window.overview.machine.value("batch") == "4"
+    assert (
+        "memory ran short: it goes on with 4 samples" in bench.window.overview.headline.why.text()
+    )
+
+
+def test_compiled_model_is_said(bench: Bench) -> None:
+    *before, ready, _phase, _progress, _round, _saved = TRAINING
+    bench.dispatch(*before, msgspec.structs.replace(ready, compiled=True))
+    assert bench.window.overview.machine.value("precision") == "bf16, compiled"
+
+
+@pytest.mark.parametrize(
+    ("phase", "words"),
+    [(TrainerPhase.TUNING, "Finding the best batch"), (TrainerPhase.COMPILING, "Compiling")],
+)
+def test_what_is_prepared_is_said(bench: Bench, phase: TrainerPhase, words: str) -> None:
+    bench.dispatch(*PREPARING, protocol.PhaseChanged(phase=phase))
+    assert bench.window.overview.headline.why.text().startswith(words)
 
 
 def test_the_peer_id_is_copied_whole(bench: Bench, qtbot: QtBot) -> None:

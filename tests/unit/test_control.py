@@ -157,6 +157,8 @@ def test_rest_ends_when_the_app_is_gone(training: App) -> None:
 def test_a_long_rest_is_told_and_a_later_pause_may_make_it_long(training: App) -> None:
     long = threading.Event()
     training.say(protocol.Pause(id=1, free_after=WAIT * 10))
+    with training.control._changed:
+        assert training.control._changed.wait_for(lambda: training.control.pause_wanted, WAIT)
     with ThreadPoolExecutor(1) as pool:
         resting = pool.submit(training.control.wait_for_resume, long.set)
         assert not long.is_set()

@@ -9,7 +9,7 @@ import pytest
 from app import governor
 from app.governor import Governor
 from app.limits import Conditions, Terms
-from app.state import ContributorState, Event, TermsJudged, TrainingRequested, after
+from app.state import ContributorState, DeviceChosen, Event, TermsJudged, after
 
 WAIT = 10.0
 
@@ -21,7 +21,7 @@ class House:
         self.terms = Terms(max_temperature=80)
         self.state = ContributorState(device="cpu")
         self.celsius = 60.0
-        self.devices: list[str] = []
+        self.devices: list[tuple[str, ...]] = []
         self.obeyed: list[bool] = []
         self.failure: Exception | None = None
         self.closed = False
@@ -38,8 +38,8 @@ class House:
         assert isinstance(event, TermsJudged)
         self.state = after(self.state, event)
 
-    async def look(self, _terms: Terms, device: str) -> Conditions:
-        self.devices.append(device)
+    async def look(self, _terms: Terms, devices: tuple[str, ...]) -> Conditions:
+        self.devices.append(devices)
         async with self._happened:
             self._happened.notify_all()
         if self.failure is not None:
@@ -82,11 +82,11 @@ async def test_verdicts_follow_one_another(house: House) -> None:
     assert house.obeyed == [False, False, True]
 
 
-async def test_it_looks_at_the_device_that_trains(house: House) -> None:
+async def test_it_looks_at_the_devices_that_train(house: House) -> None:
     await house.governor.look()
-    house.state = after(house.state, TrainingRequested(device="cuda:1"))
+    house.state = after(house.state, DeviceChosen(device="cuda:0", others=("cuda:1",)))
     await house.governor.look()
-    assert house.devices == ["cpu", "cuda:1"]
+    assert house.devices == [("cpu",), ("cuda:0", "cuda:1")]
 
 
 @pytest.mark.logs_error("the terms could not be judged")

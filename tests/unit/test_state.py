@@ -19,6 +19,8 @@ from app.state import (
     Joined,
     JoinFailed,
     Left,
+    Part,
+    PartsChanged,
     PauseChosen,
     PauseEnded,
     PeerInfo,
@@ -110,7 +112,7 @@ EVENTS: tuple[Event, ...] = (
     PeersListed(peers=(PeerInfo(peer_id="Qm", address="/ip4/127.0.0.1"),)),
     RunObserved(run=Run(epoch=1, samples=2, trainers=3, loss=4.0)),
     RunObserved(run=None),
-    DeviceChosen(device="cpu"),
+    DeviceChosen(device="cuda:0", others=("cuda:1",)),
     TrainingRequested(device="cpu"),
     TrainingAwaited(),
     TermsJudged(terms=Terms(), verdict=HELD),
@@ -130,6 +132,7 @@ EVENTS: tuple[Event, ...] = (
     *(says(phase) for phase in TrainerPhase),
     ONE_OF_TWO_DOORS,
     READY,
+    PartsChanged(parts=(Part(device="cuda:0"), Part(device="cuda:1"))),
     protocol.MicroBatchHalved(micro_batch_size=4),
     progress(),
     progress(loss=None, samples_per_second=None),
@@ -196,12 +199,15 @@ def test_leaving_forgets_all_but_the_devices_and_the_local_api() -> None:
     now = follow(
         LocalApiChanged(local_api=LOCAL_API),
         PROBED,
-        DeviceChosen(device="cpu"),
+        DeviceChosen(device="cpu", others=("mps",)),
         RunObserved(run=Run(epoch=1)),
         Left(),
         start=WATCHING,
     )
-    assert now == ContributorState(probed=PROBED, device="cpu", local_api=LOCAL_API)
+    assert now == ContributorState(
+        probed=PROBED, device="cpu", other_devices=("mps",), local_api=LOCAL_API
+    )
+    assert now.chosen_devices == ("cpu", "mps")
     assert now.devices == DEVICES
 
 
@@ -320,6 +326,16 @@ def test_ready_trainer_tells_what_it_is() -> None:
         micro_batch_size=8,
         resumed_epoch=2,
     )
+
+
+def test_memory_that_ran_short_is_remembered() -> None:
+    own = training_after(READY, protocol.MicroBatchHalved(micro_batch_size=4))
+    assert (own.micro_batch_size, own.short_of_memory) == (4, True)
+
+
+def test_parts_are_those_of_several_trainers() -> None:
+    parts = (Part(device="cuda:0", samples_per_second=80.0), Part(device="cuda:1"))
+    assert training_after(PartsChanged(parts=parts)).parts == parts
 
 
 def test_progress_is_shown() -> None:

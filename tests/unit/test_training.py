@@ -10,6 +10,7 @@ import pytest
 from apps import tiny_spec
 
 from app import protocol, spec
+from app.ensemble import Ensemble
 from app.errors import BusyError
 from app.limits import Reason, Terms, Verdict
 from app.paths import Folders
@@ -17,6 +18,7 @@ from app.protocol import EndReason, TrainerPhase
 from app.settings import Settings
 from app.state import (
     ContributorState,
+    DeviceChosen,
     Event,
     JoinBegan,
     Joined,
@@ -26,7 +28,7 @@ from app.state import (
     TermsJudged,
     after,
 )
-from app.supervisor import Outcome, Trainer
+from app.supervisor import Outcome
 from app.training import Training
 
 SWARM = Swarm(run_id="run", title="Run", model_type="gpt2", dataset="builtin", target_batch_size=64)
@@ -51,6 +53,9 @@ class ObedientTrainer:
         self._told.append(kind(id=len(self._told), **fields))
         if kind in PHASES:
             self._dispatch(protocol.PhaseChanged(phase=PHASES[kind]))
+
+    async def start(self, orders: list[dict[str, Any]]) -> None:
+        await self.command(protocol.Start, **orders[0])
 
     async def stop(self, _grace: float = 0.0) -> None:
         self._ended.set()
@@ -85,7 +90,7 @@ class House:
         if isinstance(event, ProblemRaised):
             self.problems.append(event)
 
-    async def spawn(self, **_options: Any) -> ObedientTrainer:
+    async def spawn(self, *_devices: Any, **_options: Any) -> ObedientTrainer:
         self.trainers += 1
         await asyncio.sleep(0)
         return ObedientTrainer(self.dispatch, self.told)
@@ -104,7 +109,7 @@ class House:
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     made = House(tmp_path)
-    monkeypatch.setattr(Trainer, "spawn", made.spawn)
+    monkeypatch.setattr(Ensemble, "spawn", made.spawn)
     return made
 
 
@@ -252,6 +257,15 @@ async def test_the_pace_is_told_when_it_is_another(house: House) -> None:
         (0.5, 1_000_000, 2_000_000),
         (0.4, 1_000_000, 2_000_000),
     ]
+    await house.training.stop()
+
+
+async def test_several_trainers_share_the_line(house: House) -> None:
+    house.settings = Settings(terms=Terms(max_upload=8))
+    house.dispatch(DeviceChosen(device="cuda:0", others=("cuda:1",)))
+    await house.training.start()
+    await house.judge()
+    assert [pace.upload for pace in house.told_of(protocol.Pace)] == [500_000]
     await house.training.stop()
 
 

@@ -76,13 +76,13 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 async def test_without_terms_nothing_is_asked(machine: Machine) -> None:
-    found = await machine.sensors.look(Terms(), "cpu")
+    found = await machine.sensors.look(Terms(), ("cpu",))
     assert found == Conditions(now=found.now)
     assert (machine.asked, machine.hardware.reads) == (set(), 0)
 
 
 async def test_all_that_is_asked_is_told(machine: Machine) -> None:
-    found = await machine.sensors.look(ALL, "cpu")
+    found = await machine.sensors.look(ALL, ("cpu",))
     assert found == Conditions(
         now=found.now,
         idle=90.0,
@@ -98,7 +98,7 @@ async def test_all_that_is_asked_is_told(machine: Machine) -> None:
 
 
 async def test_a_month_begins_on_its_first(machine: Machine) -> None:
-    found = await machine.sensors.look(Terms(max_monthly=1), "cpu")
+    found = await machine.sensors.look(Terms(max_monthly=1), ("cpu",))
     first = found.now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     assert machine.since == first.timestamp()
 
@@ -110,7 +110,21 @@ async def test_figures_are_of_the_device_that_trains(
     device: str, temperature: float | None, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    found = await machine.sensors.look(Terms(max_temperature=80), device)
+    found = await machine.sensors.look(Terms(max_temperature=80), (device,))
+    assert found.temperature == temperature
+
+
+@pytest.mark.parametrize(
+    ("devices", "temperature"), [(("cpu", "cuda:0"), 70.0), (("cpu", "cuda:7"), None)]
+)
+async def test_of_several_devices_the_hottest_counts(
+    devices: tuple[str, ...],
+    temperature: float | None,
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    found = await machine.sensors.look(Terms(max_temperature=80), devices)
     assert found.temperature == temperature
 
 
