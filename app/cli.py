@@ -28,6 +28,7 @@ class Arguments:
     headless: bool = False
     train: bool = False
     serve: bool = False
+    bootstrap: bool = False
     minimized: bool = False
     data_dir: Path | None = None
     verify: tuple[Path, ...] = ()
@@ -43,9 +44,10 @@ def parse(arguments: Sequence[str]) -> Arguments:
         demo=options.demo,
         invite=getattr(options, "invite", ""),
         swarm=options.swarm,
-        headless=options.headless or bool(verify),
+        headless=options.headless or options.bootstrap or bool(verify),
         train=options.train,
         serve=options.serve,
+        bootstrap=options.bootstrap,
         minimized=options.minimized,
         data_dir=options.data_dir,
         verify=verify,
@@ -106,21 +108,30 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
             metavar="INVITE",
             help="a *.cotrain file or a cotrain:// link: show what joining means, then ask",
         )
-    parser.add_argument("--headless", action="store_true", help="run without a window")
-    parser.add_argument("--train", action="store_true", help="start training without a click")
-    parser.add_argument(
-        "--serve", action="store_true", help="headless: stay, and do what the local API is asked"
-    )
-    parser.add_argument(
-        "--minimized", action="store_true", help="start into the tray, or minimised without one"
-    )
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
+    _add_ways(parser)
     _add_settings(parser.add_argument_group("settings, for this start only"))
     _add_callback(parser.add_argument_group("the local API, for this start only"))
     if commands:
         verify = parser.add_subparsers().add_parser("verify")
         verify.add_argument("verify", type=Path, nargs="+", metavar="FILE", help="JSON export")
     return parser
+
+
+def _add_ways(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--headless", action="store_true", help="run without a window")
+    parser.add_argument("--train", action="store_true", help="start training without a click")
+    parser.add_argument(
+        "--serve", action="store_true", help="headless: stay, and do what the local API is asked"
+    )
+    parser.add_argument(
+        "--bootstrap",
+        action="store_true",
+        help="headless: be the swarm's door, by which others enter, and train nothing",
+    )
+    parser.add_argument(
+        "--minimized", action="store_true", help="start into the tray, or minimised without one"
+    )
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
 
 
 def _invite(text: str) -> str:

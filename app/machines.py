@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import math
 import random
 import re
 import time
@@ -18,7 +19,7 @@ from app import records
 from app.background import Background
 from app.board import Board
 from app.errors import UserFacingError
-from app.fleet import Fleet
+from app.fleet import Fleet, Machine
 from app.hardware import Probe, Reading, SystemProbe
 from app.history import History
 from app.records import LEFT, MOST_PEERS, Findings, Inspector, MachineRecord
@@ -71,7 +72,8 @@ class Machines:
         self._board: Board | None = None
         self._inspector = Inspector("")
         self._run_id = ""
-        self._publishing = asyncio.Lock()
+        self._publishing, self._reading = asyncio.Lock(), asyncio.Lock()
+        self._read_at = -math.inf
         self._shown_on: Any = None  # the node on which our record lies
         self._left_on: Any = None  # the node on which we have said goodbye
         self._sequence = 0
@@ -121,6 +123,16 @@ class Machines:
 
         return stop
 
+    async def read(self) -> list[Machine]:
+        """All machines, as of a few seconds ago at most: for who asks now and then."""
+        if time.monotonic() - self._read_at > READ_SECONDS:
+            await self._try_to_read()
+        return self.fleet.machines(time.time())
+
+    async def reading(self) -> Reading:
+        """How this machine does now."""
+        return await asyncio.to_thread(self._probe.read)
+
     async def set_publishing(self, publishing: bool) -> None:
         """Show this machine to the swarm, or no longer, from now on."""
         self.publishing = publishing
@@ -164,8 +176,7 @@ class Machines:
         if board is None:
             return
         key = await self._load_key()
-        reading = await asyncio.to_thread(self._probe.read)
-        record = self._record(reading)
+        record = self._record(await self.reading())
         if leaving:
             record = msgspec.structs.replace(record, state=LEFT)
         sealed = await asyncio.to_thread(records.seal, record, key, board.run_id)
@@ -203,18 +214,23 @@ class Machines:
         await self._wanted.wait()
         while True:
             self._look.clear()
-            try:
-                await self._read()
-            except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
-                log.debug("the machines can't be read: %r", error)
+            await self._try_to_read()
             pause = READ_SECONDS if self._watchers else IDLE_READ_SECONDS
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._look.wait(), pause)
+
+    async def _try_to_read(self) -> None:
+        try:
+            async with self._reading:
+                await self._read()
+        except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
+            log.debug("the machines can't be read: %r", error)
 
     async def _read(self) -> None:
         board = self._current_board()
         if board is None:
             return
+        self._read_at = time.monotonic()
         replicas = 1 if len(self.fleet) else FIRST_REPLICAS
         await board.read(self._inspector, self._take, replicas=replicas)
         self.fleet.tidy(time.time())

@@ -180,7 +180,7 @@ class EmbeddedPeer:
         """
         from hivemind.utils.multiaddr import Multiaddr
 
-        peer = _peer_id(peer_id)
+        peer = peer_id_of(peer_id)
         address = f"{_network_address(host)}/tcp/{port}"
         connecting = self._node.p2p._client.connect(peer, [Multiaddr(address)])  # noqa: SLF001
         try:
@@ -216,7 +216,8 @@ _SHA256, _IDENTITY = b"\x12\x20", b"\x00"
 """How the two kinds of peer ids begin: the hash of a public key, or a short key itself."""
 
 
-def _peer_id(text: str) -> Any:
+def peer_id_of(text: str) -> Any:
+    """A peer id as hivemind has it. Raises `ConnectError` for what is none."""
     from hivemind.p2p import PeerID
 
     try:

@@ -6,7 +6,7 @@ stdout. The set is closed: an unknown message, or a field of the wrong type, is 
 """
 
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -151,6 +151,15 @@ class PhaseChanged(Message, frozen=True):
     phase: TrainerPhase
 
 
+class Waiting(Message, frozen=True):
+    """The trainer takes no step before it sees others of the swarm. seen: who answers, of the
+    known ones: all its doors, or any of its trainers."""
+
+    whom: Literal["doors", "trainers"]
+    seen: int
+    known: int
+
+
 class Ready(Message, frozen=True):
     """The trainer is in the swarm, its model built. parameters: count; addresses: multiaddrs;
     compiled: by torch.compile."""
@@ -282,6 +291,7 @@ Report = (
     Hello
     | Ack
     | PhaseChanged
+    | Waiting
     | Ready
     | MicroBatchHalved
     | Progress

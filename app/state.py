@@ -32,7 +32,7 @@ from app.events import (
 )
 from app.limits import Terms, Verdict
 from app.local_api import LocalApi, LocalApiChanged
-from app.protocol import Device, TrainerPhase
+from app.protocol import Device, TrainerPhase, Waiting
 
 __all__ = [
     "ContributorState",
@@ -137,7 +137,8 @@ class Training:
 class ContributorState:
     """Everything that a front end shows, apart from the charts' history and the log.
 
-    step_of_preparation: what PREPARING is about just now. probed: what torch can train on, None
+    step_of_preparation: what PREPARING is about just now. waiting: for whom, while the trainer
+    waits for others before its first step. probed: what torch can train on, None
     until it was asked. device: id of the chosen one; other_devices: of further ones, which train
     as well. dht_nodes: that the
     embedded peer knows to ask, connected or not. restart_at: when a
@@ -151,6 +152,7 @@ class ContributorState:
     phase: Phase = Phase.DISCONNECTED
     problem: Problem | None = None
     step_of_preparation: TrainerPhase | None = None
+    waiting: Waiting | None = None
     swarm: Swarm | None = None
     peer_id: str = ""
     addresses: tuple[str, ...] = ()
@@ -266,7 +268,7 @@ def _after_training(state: ContributorState, event: Event) -> ContributorState:
                 completed=False,
             )
         case StopRequested() if state.phase.has_trainer:
-            return replace(state, phase=Phase.STOPPING, step_of_preparation=None)
+            return replace(state, phase=Phase.STOPPING, step_of_preparation=None, waiting=None)
         case TrainerGone():
             return _without_trainer(state, event)
         case RestartCancelled():
@@ -275,6 +277,8 @@ def _after_training(state: ContributorState, event: Event) -> ContributorState:
             return state  # a late word of a trainer that is gone
         case protocol.PhaseChanged(phase=phase):
             return _in_trainer_phase(state, phase)
+        case Waiting() if state.phase is Phase.PREPARING:
+            return replace(state, waiting=event)
         case protocol.Problem(message=message, field=field, remedy=remedy):
             return replace(state, problem=Problem(message=message, field=field, remedy=remedy))
         case _:
@@ -342,11 +346,15 @@ def _in_trainer_phase(state: ContributorState, phase: TrainerPhase) -> Contribut
     if state.phase is Phase.STOPPING:
         return state
     step = None if phase in _PHASES else phase
-    return replace(state, phase=_PHASES.get(phase, Phase.PREPARING), step_of_preparation=step)
+    return replace(
+        state, phase=_PHASES.get(phase, Phase.PREPARING), step_of_preparation=step, waiting=None
+    )
 
 
 def _without_trainer(state: ContributorState, gone: TrainerGone) -> ContributorState:
-    rest = replace(state, training=None, step_of_preparation=None, completed=gone.completed)
+    rest = replace(
+        state, training=None, step_of_preparation=None, waiting=None, completed=gone.completed
+    )
     if not state.phase.has_trainer:
         return rest
     if gone.problem is None:
@@ -371,12 +379,20 @@ def _run_of(run: Run | None, progress: protocol.Progress) -> Run:
 
 
 def _observed(state: ContributorState, run: Run | None) -> Run | None:
-    reporting = state.phase in (Phase.TRAINING, Phase.AVERAGING) and state.run is not None
-    if run is not None and reporting and state.run is not None:
+    if run is None:
+        return None
+    if state.phase in (Phase.TRAINING, Phase.AVERAGING) and state.run is not None:
         return replace(
             state.run,
             loss=run.loss,
             samples_per_second=run.samples_per_second,
             trainer_ids=run.trainer_ids,
         )
-    return run
+    return replace(run, eta=_eta(run, state.swarm))
+
+
+def _eta(run: Run, swarm: Swarm | None) -> float | None:
+    """Seconds until the target batch is full, if all go on as they do."""
+    if swarm is None or not run.samples_per_second:
+        return None
+    return max(0, swarm.target_batch_size - run.samples) / run.samples_per_second

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from app.i18n import _, ngettext
 from app.limits import Terms
 from app.local_api import LocalApi
-from app.protocol import Device, TrainerPhase
+from app.protocol import Device, TrainerPhase, Waiting
 from app.state import ContributorState, Phase, Problem, Round
 from ui import terms_texts, units
 
@@ -123,7 +123,7 @@ def why(state: ContributorState, now: float | None = None) -> str:
     """Why it runs or doesn't, and what comes next. now: seconds since the epoch."""
     match state.phase:
         case Phase.PREPARING if state.may_train:
-            return preparation(state.step_of_preparation)
+            return preparation(state.step_of_preparation, state.waiting)
         case Phase.PREPARING | Phase.PAUSED | Phase.WAITING:
             return terms_texts.held(state, time.time() if now is None else now)
         case Phase.WATCHING:
@@ -145,8 +145,10 @@ def _reasons() -> dict[Phase, str]:
     }
 
 
-def preparation(step: TrainerPhase | None) -> str:
-    """What the trainer prepares."""
+def preparation(step: TrainerPhase | None, waiting: Waiting | None = None) -> str:
+    """What the trainer prepares, or for whom it waits."""
+    if waiting is not None:
+        return _waiting(waiting)
     match step:
         case TrainerPhase.PREPARING_DATA:
             return _("Preparing the training data…")
@@ -162,6 +164,22 @@ def preparation(step: TrainerPhase | None) -> str:
             return _("Downloading the model's state from a peer…")
         case _:
             return _("Loading PyTorch and Hivemind…")
+
+
+def _waiting(waiting: Waiting) -> str:
+    if waiting.whom == "doors":
+        text = ngettext(
+            "Waiting for the others, so that the swarm stays one ({seen} of {count} door)…",
+            "Waiting for the others, so that the swarm stays one ({seen} of {count} doors)…",
+            waiting.known,
+        )
+    else:
+        text = ngettext(
+            "Waiting for the others: {count} trains, and can't be reached yet…",
+            "Waiting for the others: {count} train, and none can be reached yet…",
+            waiting.known,
+        )
+    return text.format(seen=units.count(waiting.seen), count=units.count(waiting.known))
 
 
 def _watching(state: ContributorState) -> str:

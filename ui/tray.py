@@ -34,7 +34,6 @@ class Tray(QObject):
         self._icon = QSystemTrayIcon(self)
         self.menu = QMenu()
         self.status = self.menu.addAction("")
-        self.status.setEnabled(False)
         self.menu.addSeparator()
         self.primary, self.second = self.menu.addAction(""), self.menu.addAction("")
         self.menu.addSeparator()
@@ -48,7 +47,8 @@ class Tray(QObject):
     def _connect(self, model: SessionModel) -> None:
         self.primary.triggered.connect(lambda: _act(self._primary()))
         self.second.triggered.connect(lambda: _act(self._second()))
-        self.open.triggered.connect(self.open_wanted)
+        for entry in (self.status, self.open):
+            entry.triggered.connect(self.open_wanted)
         self.quit.triggered.connect(self.quit_wanted)
         self._icon.activated.connect(self._on_activated)
         self._icon.messageClicked.connect(self.open_wanted)

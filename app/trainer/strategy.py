@@ -26,6 +26,7 @@ from app.trainer.optimizer import (
     CountingStateAverager,
     KeepingGradientAverager,
 )
+from app.trainer.others import see_others
 from app.trainer.work import WorkMeter
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class GradientAveraging:
         self.identity = swarm.load_identity(Path(order.identity_file))
         swarm.sign_everything_with(self.identity)
         self.dht = _open_dht(order, spec, self.identity)
+        see_others(self.dht, doors=spec.initial_peers, run_id=spec.run_id, report=report)
         self.optimizer = CitizenOptimizer(
             report=report,
             work=work,

@@ -37,6 +37,10 @@ def loop(qapp: QApplication) -> Iterator[QEventLoop]:
     # WORKAROUND: `stop` would call `QApplication.exit`, after which no nested loop runs any more
     made._QEventLoop__is_running = False
     made.close()
+    # WORKAROUND: qasync lets timers run on, of cancelled calls as well; when the garbage collector
+    # happens to take them in another thread, Qt can't stop them there and calls what is gone
+    for timer in tuple(made._timer._SimpleTimer__callbacks):
+        made._timer.killTimer(timer)
 
 
 @pytest.fixture

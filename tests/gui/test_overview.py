@@ -94,6 +94,24 @@ def test_each_state_has_its_words(
 
 
 @pytest.mark.parametrize(
+    ("waiting", "why"),
+    [
+        (
+            protocol.Waiting(whom="doors", seen=1, known=2),
+            "Waiting for the others, so that the swarm stays one (1 of 2 doors)…",
+        ),
+        (
+            protocol.Waiting(whom="trainers", seen=0, known=1),
+            "Waiting for the others: 1 trains, and can't be reached yet…",
+        ),
+    ],
+)
+def test_it_says_for_whom_it_waits(bench: Bench, waiting: protocol.Waiting, why: str) -> None:
+    bench.dispatch(*PREPARING, waiting)
+    assert bench.window.overview.headline.why.text() == why
+
+
+@pytest.mark.parametrize(
     ("events", "which", "call"),
     [
         (JOINING, "second", "leave"),

@@ -55,6 +55,7 @@ REPORTS: tuple[Report, ...] = (
     protocol.Hello(version=protocol.VERSION, pid=4711),
     protocol.Ack(id=1),
     protocol.PhaseChanged(phase=TrainerPhase.TRAINING),
+    protocol.Waiting(whom="doors", seen=1, known=2),
     protocol.Ready(
         peer_id="Qm",
         addresses=("/ip4/127.0.0.1/tcp/1/p2p/Qm",),

@@ -79,6 +79,9 @@ def progress(**changes: Any) -> protocol.Progress:
     return protocol.Progress(**values | changes)
 
 
+ONE_OF_TWO_DOORS = protocol.Waiting(whom="doors", seen=1, known=2)
+
+
 def says(phase: TrainerPhase) -> protocol.PhaseChanged:
     return protocol.PhaseChanged(phase=phase)
 
@@ -127,6 +130,7 @@ EVENTS: tuple[Event, ...] = (
     protocol.Hello(version=1, pid=1),
     protocol.Ack(id=1),
     *(says(phase) for phase in TrainerPhase),
+    ONE_OF_TWO_DOORS,
     READY,
     PartsChanged(parts=(Part(device="cuda:0"), Part(device="cuda:1"))),
     protocol.MicroBatchHalved(micro_batch_size=4),
@@ -269,8 +273,15 @@ def test_while_stopping_the_trainers_phase_changes_nothing(said: TrainerPhase) -
 
 
 def test_stop_in_preparation_ends_the_preparation() -> None:
-    now = follow(says(TrainerPhase.LOADING), StopRequested(), start=PREPARING)
-    assert (now.phase, now.step_of_preparation) == (Phase.STOPPING, None)
+    now = follow(says(TrainerPhase.LOADING), ONE_OF_TWO_DOORS, StopRequested(), start=PREPARING)
+    assert (now.phase, now.step_of_preparation, now.waiting) == (Phase.STOPPING, None, None)
+
+
+def test_it_waits_for_others_until_the_trainer_does_something_else() -> None:
+    waiting = follow(says(TrainerPhase.JOINING), ONE_OF_TWO_DOORS, start=PREPARING)
+    assert waiting.waiting == ONE_OF_TWO_DOORS
+    assert after(waiting, says(TrainerPhase.SYNCHRONIZING)).waiting is None
+    assert after(waiting, TrainerGone()).waiting is None
 
 
 def test_completed_run_is_watched_on() -> None:
@@ -360,6 +371,15 @@ def test_our_progress_is_fresher_than_the_records() -> None:
 def test_while_watching_the_records_are_all_there_is() -> None:
     run = Run(epoch=1, samples=1, loss=4.0)
     assert after(WATCHING, RunObserved(run=run)).run == run
+
+
+def test_who_watches_knows_when_the_batch_will_be_full() -> None:
+    gathering = Run(samples=SWARM.target_batch_size - 20, samples_per_second=10.0)
+    now = follow(RunObserved(run=gathering), start=WATCHING)
+    assert now.run == replace(gathering, eta=2.0)
+    over = follow(RunObserved(run=replace(gathering, samples=10**6)), start=WATCHING)
+    assert over.run is not None
+    assert over.run.eta == 0.0
 
 
 def test_round_is_kept() -> None:
@@ -456,6 +476,7 @@ def broken(now: ContributorState) -> list[str]:
         "only a preparation has steps": (
             now.step_of_preparation is None or now.phase is Phase.PREPARING
         ),
+        "only a preparation waits": now.waiting is None or now.phase is Phase.PREPARING,
         "only a run that nobody trains is completed": (
             not now.completed or now.phase is Phase.WATCHING
         ),
