@@ -57,7 +57,9 @@ class Session:
         self.settings = settings
         self.folders = folders
         first, *others = settings.device.split(",")
-        self.state = ContributorState(device=first, other_devices=tuple(others))
+        self.state = ContributorState(
+            device=first, other_devices=tuple(others), terms=settings.terms
+        )
         self.history = History()
         self.recents = Recents(folders.recents_file)
         self.offers = Offers(settings.backend_url)

@@ -1,11 +1,15 @@
 """Power, network, programs and disk, as far as terms ask for them."""
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 
 from app.sensors import dbus
+
+YOUNG_SECONDS = 5.0
+"""Long enough for a shell to become the program that it starts."""
 
 METERED = frozenset({1, 3})
 """NetworkManager's words for yes, and for what it guesses to be a yes."""
@@ -25,11 +29,31 @@ def is_metered() -> bool:
     return dbus.get("SYSTEM", manager, path, manager, "Metered") in METERED
 
 
-def running(wanted: Iterable[str]) -> frozenset[str]:
-    """Which of these programs run now; case and ``.exe`` don't matter."""
-    by_key = {_key(name): name for name in wanted}
-    names = (process.info["name"] or "" for process in psutil.process_iter(["name"]))
-    return frozenset(by_key[key] for key in map(_key, names) if key in by_key)
+class Programs:
+    """Which programs run. A process is asked for its name only while it is young: later it has
+    it for good, and asking all of them costs a file each. For one thread at a time."""
+
+    def __init__(self) -> None:
+        self._names: dict[int, tuple[str, float]] = {}  # and until when it may change, by its id
+
+    def among(self, wanted: Iterable[str]) -> frozenset[str]:
+        """Those of the wanted ones that run now; case and ``.exe`` don't matter."""
+        now = time.monotonic()
+        young = (None, now + YOUNG_SECONDS if self._names else now)  # not those before us
+        found = {}
+        for pid in psutil.pids():
+            name, until = self._names.get(pid, young)
+            found[pid] = _name_of(pid) if name is None or now < until else name, until
+        self._names = found
+        running = {name for name, _until in found.values()}
+        return frozenset(name for name in wanted if _key(name) in running)
+
+
+def _name_of(pid: int) -> str:
+    try:
+        return _key(psutil.Process(pid).name())
+    except psutil.Error:  # it has ended
+        return ""
 
 
 def _key(name: str) -> str:

@@ -10,7 +10,7 @@ from app.limits import Conditions, Terms
 from app.paths import Folders
 from app.schedule import LocalZone
 from app.sensors.idle import idle_seconds
-from app.sensors.machine import is_metered, is_on_mains, running, size_of
+from app.sensors.machine import Programs, is_metered, is_on_mains, size_of
 from app.sensors.question import Question
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class Sensors:
         self._idle = Question(idle_seconds)
         self._mains = Question(is_on_mains, every=SLOW_SECONDS)
         self._metered = Question(is_metered, every=SLOW_SECONDS)
-        self._programs = Question(running)
+        self._programs = Question(Programs().among)
         self._hardware = Question(probe.read)
         self._release = Question(probe.close)
         self._disk = Question(size_of, every=DISK_SECONDS)

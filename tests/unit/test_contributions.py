@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -368,3 +369,15 @@ async def test_never_opened_it_can_be_closed(tmp_path: Path) -> None:
     world.train(ENTERED)
     await world.contributions.close()
     await world.contributions.close()
+
+
+# --- traffic -------------------------------------------------------------------------------------
+
+
+async def test_what_was_transferred_since_then_is_known_before_it_is_settled(world: World) -> None:
+    world.join()
+    world.train(ENTERED)
+    await added(world)
+    world.dispatch(Work(samples_computed=4, bytes_sent=300, bytes_received=20))
+    assert await world.contributions.transferred(0.0) == 5320
+    assert await world.contributions.transferred(time.time() + 60) == 320

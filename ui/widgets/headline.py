@@ -48,6 +48,7 @@ class Headline(Card):
         row.addLayout(self._controls())
         self.column.setContentsMargins(20, 16, 20, 16)
         self.column.addLayout(row)
+        self.column.addLayout(self._why_and_terms())  # below: it may be long
 
     def _words(self) -> QVBoxLayout:
         first = QHBoxLayout()
@@ -58,7 +59,6 @@ class Headline(Card):
         words.setSpacing(4)
         words.addLayout(first)
         words.addWidget(self.what)
-        words.addLayout(self._why_and_terms())
         words.addStretch()
         return words
 

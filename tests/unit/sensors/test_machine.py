@@ -28,7 +28,26 @@ def test_without_a_battery_it_is_on_mains(
 def test_programs_are_known_by_their_names() -> None:
     mine = psutil.Process().name()
     wanted = [f"{mine.upper()}.exe", "surely-not-running"]
-    assert machine.running(wanted) == {wanted[0]}
+    programs = machine.Programs()
+    assert programs.among(wanted) == {wanted[0]}
+    assert programs.among(wanted) == {wanted[0]}
+
+
+def test_a_program_that_has_ended_runs_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    programs, mine = machine.Programs(), psutil.Process()
+    assert programs.among([mine.name()])
+    monkeypatch.setattr(psutil, "pids", lambda: [2**22])  # which none has
+    assert not programs.among([mine.name()])
+
+
+def test_a_name_is_read_while_a_process_is_young(monkeypatch: pytest.MonkeyPatch) -> None:
+    programs, names = machine.Programs(), {1: "init", 2: "sh"}
+    monkeypatch.setattr(machine, "_name_of", names.get)
+    for pids in ([1], [1, 2]):
+        monkeypatch.setattr(psutil, "pids", lambda pids=pids: pids)
+        assert programs.among(["quake"]) == frozenset()
+    names.update({1: "never read again", 2: "quake"})
+    assert programs.among(["Quake.exe", "init"]) == {"Quake.exe", "init"}
 
 
 def test_files_take_blocks(tmp_path: Path) -> None:

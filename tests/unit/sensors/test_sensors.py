@@ -49,10 +49,11 @@ class Machine:
             "idle_seconds": 90.0,
             "is_on_mains": True,
             "is_metered": False,
-            "running": frozenset({"blender"}),
             "size_of": 1000,
         }.items():
             monkeypatch.setattr(sensors, name, self._answering(name, value))
+        among = self._answering("programs", frozenset({"blender"}))
+        monkeypatch.setattr(sensors.Programs, "among", among)
         self.hardware = Hardware()
         self.sensors = Sensors(
             probe=self.hardware, folders=Folders.under(folder), transferred=self._transferred
