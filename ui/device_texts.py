@@ -7,6 +7,7 @@ from app.devices import Entry
 from app.fleet import HOT_CELSIUS
 from app.hardware import Figures
 from app.i18n import _
+from app.state import Part
 from ui import fleet_texts, texts, units
 
 _WORTH_SAYING = 0.01
@@ -44,6 +45,15 @@ def problem(entry: Entry) -> str:
     return f"{entry.problem} {entry.remedy}"
 
 
+def training(part: Part) -> str:
+    """What its trainer does; "" until it computes."""
+    if part.samples_per_second is None:
+        return ""
+    return _("Training: {rate} samples/s, {count} samples a step").format(
+        rate=units.rate(part.samples_per_second), count=units.count(part.micro_batch_size)
+    )
+
+
 def figures(now: Figures) -> dict[str, Figure]:
     """All of them, by the names of the gauges."""
     return {
@@ -73,18 +83,18 @@ def _use(now: Figures) -> Figure:
 
 
 def _memory(now: Figures) -> Figure:
+    if now.memory is None or now.memory_used is None:
+        return Figure(value=units.NONE)
     others = now.others_memory or 0
-    whole = now.memory or 0
-    note = _others(units.size(others)) if others >= _WORTH_SAYING * whole > 0 else ""
     return Figure(
-        value=fleet_texts.memory(now.memory_used, now.memory),
+        value=units.part_of_size(now.memory_used, now.memory),
         share=_part(now.memory_used, now.memory),
-        note=note,
+        note=_others(units.size(others)) if others >= _WORTH_SAYING * now.memory else "",
     )
 
 
 def _others(amount: str) -> str:
-    return _("other programs {amount}").format(amount=amount)
+    return _("{amount} by other programs").format(amount=amount)
 
 
 def _temperature(now: Figures) -> Figure:

@@ -50,10 +50,21 @@ def percent(part: float, whole: float) -> str:
 
 def size(bytes_: int) -> str:
     """A size in memory: ``12 GiB``."""
-    value, unit = float(bytes_), 0
-    while value >= _KIB and unit < len(_BYTES) - 1:
-        value, unit = value / _KIB, unit + 1
-    return f"{_three_digits(value)} {_BYTES[unit]}"
+    unit = _unit_of(bytes_)
+    return f"{_three_digits(bytes_ / _KIB**unit)} {_BYTES[unit]}"
+
+
+def part_of_size(part: int, whole: int) -> str:
+    """Two sizes in the unit of the larger: ``0.79 of 10 GiB``."""
+    amount = _three_digits(part / _KIB ** _unit_of(whole))
+    return _("{part} of {whole}").format(part=amount, whole=size(whole))
+
+
+def _unit_of(bytes_: int) -> int:
+    unit = 0
+    while bytes_ >= _KIB ** (unit + 1) and unit < len(_BYTES) - 1:
+        unit += 1
+    return unit
 
 
 def duration(seconds: float | None) -> str:

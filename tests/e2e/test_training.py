@@ -93,11 +93,4 @@ async def test_two_devices_have_a_trainer_each(start_app: StartApp, tmp_path: Pa
     folders = {path.name for path in (app.folder / "checkpoints" / "tiny").iterdir()}
     assert folders == {"trainer", "trainer-1"}
     assert line["samples_per_second"] > 0
-    app.trainer().kill()  # one of them: both start again, from their checkpoints
-    await app.said("The trainer stopped unexpectedly")
-    again = await app.wait_for(
-        lambda line: line["phase"] == "training" and (line["peers"] or 0) >= 2,
-        after=len(app.lines),
-    )
-    assert again["epoch"] >= 1
     assert await app.stop() == 0

@@ -8,7 +8,7 @@ from windows import CPU, DEVICES, GPU, TRAINING, Bench
 
 from app import protocol, spec
 from app.hardware import Cpu, Gpu, Reading
-from app.state import DeviceChosen
+from app.state import DeviceChosen, Part, PartsChanged
 from ui.pages.devices import DevicesPage
 from ui.widgets.device_card import DeviceCard
 
@@ -58,8 +58,8 @@ def test_a_busy_gpu(page: DevicesPage) -> None:
     assert (card.check.text(), card.details.full) == (GPU.name, "cuda:0 · 12 GiB · driver 550.54")
     assert card.badge.full == "Recommended: of the GPUs it has the most free memory"
     assert figures(card) == {
-        "use": ("97\u00a0%", "other programs 12\u00a0%"),
-        "memory": ("6 GiB of 12 GiB", "other programs 1 GiB"),
+        "use": ("97\u00a0%", "12\u00a0% by other programs"),
+        "memory": ("6 of 12 GiB", "1 GiB by other programs"),
         "temperature": ("88 °C", "hot"),
         "power": ("162 W", "of 200 W"),
         "clock": ("2.48 GHz", "of 2.52 GHz"),
@@ -156,15 +156,23 @@ def test_devices_are_looked_for_until_they_are_known(bench: Bench) -> None:
 
 
 def test_memory_for_the_swarm(bench: Bench, page: DevicesPage) -> None:
-    assert not page.cards[0].fit.isVisible()
+    assert not page.cards[0].told.isVisible()
     bench.session.membership.spec = spec.parse({**SMALLEST, "title": "Poems"})
     page.show_reading(READING)
-    assert page.cards[0].fit.text().startswith("Memory for Poems: about ")
-    assert page.cards[0].fit.text().endswith("of 12 GiB, fits")
+    assert page.cards[0].told.text().startswith("Memory for Poems: about ")
+    assert page.cards[0].told.text().endswith("of 12 GiB, fits")
     large = {"model_type": "llama", "hidden_size": 8192, "num_attention_heads": 64}
     bench.session.membership.spec = spec.parse({**SMALLEST, "model_config": large})
     page.show_reading(READING)
-    assert page.cards[1].fit.text().endswith("of 8 GiB, doesn't fit")
+    assert page.cards[1].told.text().endswith("of 8 GiB, doesn't fit")
+
+
+def test_what_its_trainer_does(bench: Bench, page: DevicesPage) -> None:
+    part = Part(device="cuda:0", samples_per_second=81.0, micro_batch_size=16)
+    bench.dispatch(*TRAINING, PartsChanged(parts=(part, Part(device="cuda:1"))))
+    page.show_reading(READING)
+    assert page.cards[0].told.text() == "Training: 81 samples/s, 16 samples a step"
+    assert page.cards[1].told.text() == ""
 
 
 def test_hardware_is_read_only_while_someone_looks(bench: Bench, page: DevicesPage) -> None:

@@ -14,7 +14,7 @@ from app.hardware import Reading
 from app.i18n import _
 from app.protocol import Device
 from app.state import ContributorState
-from ui import costs
+from ui import costs, device_texts
 from ui.actions import Actions
 from ui.session_model import SessionModel
 from ui.theme import Theme
@@ -114,7 +114,7 @@ class DevicesPage(QScrollArea):
                 may_change=entry.usable and not state.phase.has_trainer,
                 why_not=_why_not(entry),
             )
-            card.show_fit(self._fit(entry) if entry.usable else "")
+            card.say(self._what_it_does(entry, state) if entry.usable else "")
 
     def _show_notice(self) -> None:
         alone = [entry.kind for entry in self._entries if entry.usable] == ["cpu"]
@@ -135,6 +135,12 @@ class DevicesPage(QScrollArea):
         for card in self.cards:
             card.chosen.connect(functools.partial(self._choose, card.device))
             self._column.addWidget(card)
+
+    def _what_it_does(self, entry: Entry, state: ContributorState) -> str:
+        """What its trainer does, or what it would take."""
+        parts = state.training.parts if state.training is not None else ()
+        own = (device_texts.training(part) for part in parts if part.device == entry.id)
+        return next(own, "") or self._fit(entry)
 
     def _fit(self, entry: Entry) -> str:
         spec = self._model.session.membership.spec

@@ -25,7 +25,7 @@ class DeviceCard(Card):
         self.check = QCheckBox(entry.name)
         self.badge = ElidedLabel(role="badge", right=True)
         self.details = ElidedLabel(role="muted")
-        self.fit = label(role="muted", wrap=True)
+        self.told = label(role="muted", wrap=True)
         self.problem = Notice(theme)
         self.gauges = {
             name: Gauge(title, theme, curve=name in CURVES)
@@ -38,7 +38,7 @@ class DeviceCard(Card):
 
     def _lay_out(self) -> None:
         self.check.setProperty("strong", "true")
-        self.column.setSpacing(4)
+        self.column.setSpacing(6)
         grid = QGridLayout(self._gauges)
         grid.setContentsMargins(0, 4, 0, 0)
         grid.setHorizontalSpacing(24)
@@ -49,8 +49,7 @@ class DeviceCard(Card):
         head.addWidget(self.check)
         head.addWidget(self.badge, 1)
         self.column.addLayout(head)
-        self.problem.setContentsMargins(0, 4, 0, 4)
-        for part in (self.details, self.fit, self.problem, self._gauges):
+        for part in (self.details, self.told, self.problem, self._gauges):
             self.column.addWidget(part)
 
     def show_entry(self, entry: Entry) -> None:
@@ -64,10 +63,10 @@ class DeviceCard(Card):
             self.gauges[name].show_figure(figure)
         self.check.setAccessibleDescription(entry.problem or self.badge.full)
 
-    def show_fit(self, text: str) -> None:
-        """Say what the swarm takes of its memory; "" outside of one."""
-        self.fit.setText(text)
-        self.fit.setVisible(bool(text))
+    def say(self, text: str) -> None:
+        """Say what it does, or would take; "" for nothing."""
+        self.told.setText(text)
+        self.told.setVisible(bool(text))
 
     def show_choice(self, *, chosen: bool, may_change: bool, why_not: str) -> None:
         """Show whether it trains from the next start on. why_not: in a tool tip."""

@@ -159,6 +159,13 @@ def test_the_loss_is_the_one_of_the_library() -> None:
     assert loss_of(model, batch).item() == pytest.approx(theirs.item(), abs=1e-6)
 
 
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_attention_is_torchs_own_where_the_model_has_it(model_type: str) -> None:
+    config: Any = built(spec_of(model_type)).config
+    expected = "eager" if model_type == "gpt_neo" else "sdpa"
+    assert config._attn_implementation == expected
+
+
 def test_a_model_learns_a_pattern() -> None:
     spec = spec_of(training={"optimizer": {"learning_rate": 1e-2}})
     model = built(spec)
