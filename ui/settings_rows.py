@@ -16,6 +16,9 @@ from ui.widgets.form import Field, choice, line_edit
 
 Take = Callable[[str, Any], Any]
 
+IDLE_MINUTES = 10
+"""What one is offered before one thinks of a number."""
+
 
 def _as_it_is(text: str, _old: Any) -> str:
     return text
@@ -76,7 +79,7 @@ def member(name: str, key: str, caption: str) -> Row:
     return Row(name=name, field=field, show=lambda value: _shown(key in value), take=take)
 
 
-def _shown(on: bool) -> str:
+def _shown(on: object) -> str:
     return "true" if on else ""
 
 
@@ -147,6 +150,23 @@ def publish() -> Row:
         _("Show this machine's figures to the swarm"),
         _("Its alias, device, state, speed and temperature; never the host's or your name."),
     )
+
+
+def mains_only() -> Row:
+    """Whether to leave the battery alone."""
+    return switch("terms.mains_only", _("Only on mains power"))
+
+
+def only_when_idle() -> Row:
+    """Whether to wait until nobody uses the computer: `IDLE_MINUTES`, unless others are set."""
+
+    def take(said: str, old: int) -> int:
+        return (old or IDLE_MINUTES) if said else 0
+
+    caption = _("Only while nobody uses this computer")
+    hint = _("After {minutes} minutes without a touch of keyboard and mouse.")
+    field = Field(caption, QCheckBox(caption), hint.format(minutes=IDLE_MINUTES))
+    return Row(name="terms.idle_minutes", field=field, show=_shown, take=take)
 
 
 def _machine() -> tuple[Row, ...]:

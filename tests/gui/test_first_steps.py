@@ -132,6 +132,8 @@ def test_terms_are_kept(bench: Bench, dialog: FirstSteps, mouse: Mouse, qtbot: Q
     qtbot.waitUntil(lambda: bench.preferences.value("start_at_login"))
     qtbot.waitUntil(lambda: bench.session.settings.close_to_tray)
     qtbot.waitUntil(lambda: not bench.session.settings.publish_machine)
+    assert bench.session.settings.terms.mains_only
+    assert bench.session.settings.terms.idle_minutes == 10
 
 
 def test_device_is_chosen(bench: Bench, dialog: FirstSteps, mouse: Mouse) -> None:

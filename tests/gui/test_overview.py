@@ -259,7 +259,6 @@ def test_cards_show_what_is_known(bench: Bench) -> None:
     assert page.machine.value("precision") == "bf16"
     assert page.machine.value("batch") == "8"
     assert page.machine.value("tokens") == "11,277"
-    assert page.machine.value("time") == "3 h 41 min"
     assert page.swarm.value("trainers") == "7"
     assert page.swarm.value("loss") == "2.230"
     assert page.network.value("peer_id") == "12D3Ko…m1sDfG"

@@ -20,7 +20,7 @@ from ui.actions import Actions
 from ui.dialogs.dialog import Dialog
 from ui.preferences import Preferences
 from ui.session_model import SessionModel
-from ui.settings_rows import Row, desktop, publish
+from ui.settings_rows import Row, desktop, mains_only, only_when_idle, publish
 from ui.theme import Theme
 from ui.widgets.buttons import button
 from ui.widgets.card import words_card
@@ -34,7 +34,8 @@ WIDTH = 640
 
 def terms() -> tuple[Row, ...]:
     """The settings that one is asked for before the first training: simple switches."""
-    return (publish(), *desktop(has_tray=QSystemTrayIcon.isSystemTrayAvailable()))
+    has_tray = QSystemTrayIcon.isSystemTrayAvailable()
+    return (only_when_idle(), mains_only(), publish(), *desktop(has_tray=has_tray))
 
 
 class FirstSteps(Dialog):

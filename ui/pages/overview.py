@@ -121,7 +121,6 @@ def _machine_rows() -> dict[str, str]:
         "tokens": _("Tokens/s"),
         "steps": _("Steps"),
         "samples": _("Samples computed"),
-        "time": _("Compute time"),
     }
 
 
@@ -136,7 +135,6 @@ def _machine(state: ContributorState) -> dict[str, str]:
         "tokens": units.rate(None if resting else own.tokens_per_second),
         "steps": units.count(own.step),
         "samples": units.count(own.samples),
-        "time": units.duration(own.compute_seconds),
     }
 
 

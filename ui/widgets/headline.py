@@ -1,6 +1,6 @@
 """The headline: where we are in one sentence, and the one button that changes it."""
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout
 
 from app.i18n import _
@@ -48,7 +48,6 @@ class Headline(Card):
         row.addLayout(self._controls())
         self.column.setContentsMargins(20, 16, 20, 16)
         self.column.addLayout(row)
-        self.column.addLayout(self._why_and_terms())  # below: it may be long
 
     def _words(self) -> QVBoxLayout:
         first = QHBoxLayout()
@@ -59,15 +58,9 @@ class Headline(Card):
         words.setSpacing(4)
         words.addLayout(first)
         words.addWidget(self.what)
+        words.addWidget(self.why)
         words.addStretch()
         return words
-
-    def _why_and_terms(self) -> QHBoxLayout:
-        row = QHBoxLayout()
-        row.setSpacing(8)
-        row.addWidget(self.why, 1)
-        row.addWidget(self.terms, 0, Qt.AlignmentFlag.AlignTop)
-        return row
 
     def _controls(self) -> QVBoxLayout:
         buttons = QHBoxLayout()
@@ -80,6 +73,7 @@ class Headline(Card):
         device = QHBoxLayout()
         device.setSpacing(8)
         device.addStretch()
+        device.addWidget(self.terms)
         device.addWidget(self.device_label)
         device.addWidget(self.device)
         self.device_label.setBuddy(self.device)

@@ -12,7 +12,7 @@ from app.state import ContributorState
 from ui import terms_texts
 from ui.preferences import Preferences
 from ui.session_model import SessionModel
-from ui.settings_rows import Row, several, switch
+from ui.settings_rows import Row, mains_only, several, switch
 from ui.widgets.card import Card
 from ui.widgets.form import Field, line_edit
 from ui.widgets.labels import label
@@ -123,10 +123,7 @@ def _when() -> tuple[Row, ...]:
             _("Highest GPU use by other programs (%)"),
             _("Catches games that you haven't named."),
         ),
-        switch(
-            "terms.mains_only",
-            _("Only on mains power"),
-        ),
+        mains_only(),
         switch(
             "terms.unmetered_only",
             _("Not on a metered connection"),
