@@ -59,6 +59,7 @@ class Question(Generic[P, T]):
     def _start(self, *arguments: P.args, **options: P.kwargs) -> "asyncio.Future[T]":
         loop = asyncio.get_running_loop()
         asking: asyncio.Future[T] = loop.create_future()
+        asking.add_done_callback(_look)
 
         def ask() -> None:
             try:
@@ -75,3 +76,9 @@ class Question(Generic[P, T]):
         if not self._complained:
             self._complained = True
             log.info("%s can't be told: %s", self._name, what)
+
+
+def _look(asked: "asyncio.Future[T]") -> None:
+    """Nobody may be there any more to hear that it failed, of which asyncio would complain."""
+    if not asked.cancelled():
+        asked.exception()
