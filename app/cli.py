@@ -17,6 +17,7 @@ class Arguments:
     settings by field name, only those given.
 
     invite: a file or link to be shown before it is joined. swarm: one to be joined at once.
+    sign_in: an e-mail address, whose password is asked for.
     """
 
     demo: bool = False
@@ -25,6 +26,8 @@ class Arguments:
     headless: bool = False
     train: bool = False
     serve: bool = False
+    sign_in: str = ""
+    sign_out: bool = False
     data_dir: Path | None = None
     verify: tuple[Path, ...] = ()
     overrides: dict[str, Any] = field(default_factory=dict)
@@ -39,9 +42,11 @@ def parse(arguments: Sequence[str]) -> Arguments:
         demo=options.demo,
         invite=getattr(options, "invite", ""),
         swarm=options.swarm,
-        headless=options.headless or bool(verify),
+        headless=options.headless or bool(verify or options.sign_in or options.sign_out),
         train=options.train,
         serve=options.serve,
+        sign_in=options.sign_in,
+        sign_out=options.sign_out,
         data_dir=options.data_dir,
         verify=verify,
         overrides={name: value for name, value in overrides.items() if value is not None},
@@ -103,6 +108,7 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
     parser.add_argument(
         "--serve", action="store_true", help="headless: stay, and do what the local API is asked"
     )
+    _add_account(parser.add_mutually_exclusive_group())
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
     group = parser.add_argument_group("settings, for this start only")
     group.add_argument("--device", metavar="ID", help="auto, cpu, cuda:0, mps")
@@ -137,6 +143,17 @@ def _invite(text: str) -> str:
     if not text or text.lower().startswith("cotrain:") or Path(text).suffix or Path(text).exists():
         return text
     raise argparse.ArgumentTypeError(f"{text!r} is no file, link or command")
+
+
+def _add_account(group: "argparse._MutuallyExclusiveGroup") -> None:
+    group.add_argument(
+        "--sign-in",
+        default="",
+        metavar="EMAIL",
+        help="headless: sign in to the backend, and stay so; the password is read from"
+        " COTRAIN_PASSWORD, or else from the input",
+    )
+    group.add_argument("--sign-out", action="store_true", help="headless: forget the sign-in")
 
 
 def _add_callback(group: "argparse._ArgumentGroup") -> None:

@@ -1,6 +1,7 @@
 """The same session without Qt: a progress line on a terminal, JSON lines when piped."""
 
 import asyncio
+import getpass
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ from typing import TextIO
 
 from app import i18n, invite, logs, settings, spec
 from app.callback.server import Callback
+from app.callback.sources import sources_of
 from app.cli import Arguments, has_display
 from app.demo import DemoSwarm
 from app.errors import UserFacingError
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 1.0
 USAGE_STATUS = 2
+PASSWORD_VARIABLE = "COTRAIN_PASSWORD"
 
 
 def run(arguments: Arguments) -> int:
@@ -39,14 +42,32 @@ def run(arguments: Arguments) -> int:
         folders.create()
         chosen = settings.load(folders.settings_file, arguments.overrides)
         i18n.install(chosen.language, RESOURCES / "translations")
+        password = _password(arguments.sign_in) if arguments.sign_in else ""
         logging_ = logs.start(folders.logs, debug=chosen.debug)
     except UserFacingError as error:
         _say(error.text)
         return USAGE_STATUS
     try:
-        return asyncio.run(_contribute(arguments, Session(settings=chosen, folders=folders)))
+        session = Session(settings=chosen, folders=folders)
+        return asyncio.run(_contribute(arguments, session, password))
     finally:
         logging_.close()
+
+
+def _password(email: str) -> str:
+    """From the environment, a terminal or a pipe; never from the command line, which everybody on
+    this machine can read. Asked for before the loop runs: it may wait for somebody."""
+    given = os.environ.pop(PASSWORD_VARIABLE, "")  # no child inherits it
+    if not given and sys.stdin.isatty():
+        given = getpass.getpass(_("Password of {email}: ").format(email=email))
+    given = given or sys.stdin.readline().rstrip("\r\n")
+    if not given:
+        raise UserFacingError(
+            _("no password was given."),
+            field=PASSWORD_VARIABLE,
+            remedy=_("Set this variable, or type or pipe the password in."),
+        )
+    return given
 
 
 def _verify(files: tuple[Path, ...]) -> int:
@@ -56,17 +77,18 @@ def _verify(files: tuple[Path, ...]) -> int:
     return verify_files(files)
 
 
-async def _contribute(arguments: Arguments, session: Session) -> int:
+async def _contribute(arguments: Arguments, session: Session, password: str) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     display = Display(sys.stdout)
     unsubscribe = session.subscribe(display.show)
     demo = DemoSwarm(session)
-    callback = Callback(session, tasks=Tasks(session))
+    callback = Callback(session, tasks=Tasks(session), sources=sources_of(session))
     try:
         stopping = asyncio.create_task(stop.wait())
-        working = asyncio.create_task(_work(arguments, session, demo, callback))
+        work = _work(arguments, session, demo, callback, password=password)
+        working = asyncio.create_task(work)
         await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
         return working.result() if working.done() else 0
     except UserFacingError as error:
@@ -86,10 +108,15 @@ async def _end(*tasks: "asyncio.Task[object]") -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _work(arguments: Arguments, session: Session, demo: DemoSwarm, callback: Callback) -> int:
+async def _work(
+    arguments: Arguments, session: Session, demo: DemoSwarm, callback: Callback, *, password: str
+) -> int:
     """Join, train, and wait for the end that comes by itself; returns the exit status."""
     swarm = _swarm_spec(arguments)
     await session.open(look_for_devices=False)
+    await _see_to_account(arguments, session, password)
+    if swarm is None and not arguments.demo and not arguments.serve:
+        return 0
     await callback.start()
     if arguments.serve:
         _say_how_to_call(session)
@@ -102,6 +129,20 @@ async def _work(arguments: Arguments, session: Session, demo: DemoSwarm, callbac
     if arguments.serve:
         await asyncio.get_running_loop().create_future()  # until we are stopped
     return await _end_of_training(session)
+
+
+async def _see_to_account(arguments: Arguments, session: Session, password: str) -> None:
+    reporting = session.reporting
+    url = reporting.state.backend_url
+    if arguments.sign_out:
+        await reporting.sign_out()
+        _say(_("Signed out of {url}.").format(url=url))
+    if arguments.sign_in:
+        if not reporting.state.encrypted:
+            _say(_("{url} is not encrypted: others can read the password.").format(url=url))
+        # nobody watches a machine like this: it has to sign in again by itself
+        await reporting.sign_in(arguments.sign_in, password=password, stay=True)
+        _say(_("Signed in to {url} as {email}.").format(url=url, email=arguments.sign_in))
 
 
 def _say_how_to_call(session: Session) -> None:
@@ -126,7 +167,8 @@ def _say_how_to_call(session: Session) -> None:
 def _swarm_spec(arguments: Arguments) -> spec.SwarmSpec | None:
     if source := arguments.swarm or arguments.invite:
         return invite.load(source)
-    if not arguments.demo and not arguments.serve:
+    account = arguments.sign_in or arguments.sign_out
+    if not arguments.demo and not arguments.serve and not account:
         raise UserFacingError(
             _("there is nothing to do."),
             remedy=_(
@@ -238,6 +280,7 @@ def as_json(state: ContributorState) -> str:
             "run_id": state.swarm.run_id if state.swarm else None,
             "addresses": state.addresses,
             "problem": _problem_text(state) if state.problem else None,
+            "reporting": state.reporting.status.value,
         }
     )
 

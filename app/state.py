@@ -1,6 +1,6 @@
 """What the app knows, as one frozen value, and the one pure function that changes it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from app import protocol
@@ -26,6 +26,7 @@ from app.events import (
 )
 from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import Device, TrainerPhase
+from app.reporting_state import ReportingChanged, ReportingState
 
 __all__ = [
     "ContributorState",
@@ -123,7 +124,7 @@ class ContributorState:
     embedded peer knows to ask, connected or not. restart_at: when a
     trainer that ended unexpectedly is started again, seconds since the epoch. completed: the
     run's stop condition was reached. swarm: None as well while we are only a node of the
-    network, in no run. local_api: None while nothing is served.
+    network, in no run. local_api: None while nothing is served. reporting: to the backend.
     """
 
     phase: Phase = Phase.DISCONNECTED
@@ -142,6 +143,7 @@ class ContributorState:
     restart_at: float | None = None
     completed: bool = False
     local_api: LocalApi | None = None
+    reporting: ReportingState = field(default_factory=ReportingState)
 
 
 def after(state: ContributorState, event: Event) -> ContributorState:
@@ -160,17 +162,26 @@ def after(state: ContributorState, event: Event) -> ContributorState:
                 devices_known=state.devices_known,
                 device=state.device,
                 local_api=state.local_api,
+                reporting=state.reporting,
             )
         case PeersListed(peers=peers, dht_nodes=dht_nodes):
             return replace(state, peers=peers, dht_nodes=dht_nodes)
         case RunObserved(run=run):
             return replace(state, run=_observed(state, run))
+        case _:
+            return _after_notice(state, event)
+
+
+def _after_notice(state: ContributorState, event: Event) -> ContributorState:
+    match event:
         case protocol.Devices(devices=devices):
             return replace(state, devices=devices, devices_known=True)
         case DeviceChosen(device=device):
             return replace(state, device=device)
         case LocalApiChanged(local_api=local_api):
             return replace(state, local_api=local_api)
+        case ReportingChanged(reporting=reporting):
+            return replace(state, reporting=reporting)
         case ProblemRaised(problem=problem):
             return replace(state, problem=problem)
         case ProblemDismissed():

@@ -153,12 +153,13 @@ class LateCallback:
     async def start(self) -> None:
         """Serve. Raises `SettingsError` for an address or certificate that can't be used."""
         from app.callback.server import Callback
+        from app.callback.sources import sources_of
         from app.tasks import Tasks
         from ui.dialogs.consent import Volunteer
 
         session = self._model.session
         tasks = Tasks(session, volunteer=Volunteer(self._window, session))
-        self._callback = Callback(session, tasks=tasks)
+        self._callback = Callback(session, tasks=tasks, sources=sources_of(session))
         await self._callback.start()
 
     def show(self) -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PySide6.QtWidgets import QApplication
@@ -75,9 +76,27 @@ def make_bench(
     yield make
     for bench in made:
         bench.window.close_now()
-        closing = asyncio.gather(bench.model.close(), bench.session.offers.close())
+        closing = asyncio.ensure_future(_close(bench))
         qtbot.waitUntil(closing.done)
     i18n.install("en", RESOURCES / "translations")
+
+
+async def _close(bench: Bench) -> None:
+    await bench.model.close()
+    await bench.session.reporting.close()
+    await bench.session.contributions.close()
+
+
+@pytest.fixture
+def until_done(loop: QEventLoop, qtbot: QtBot) -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """Runs a coroutine to its end."""
+
+    def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        task = loop.create_task(coroutine)
+        qtbot.waitUntil(task.done, timeout=20_000)
+        return task.result()
+
+    return run
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ def test_without_arguments_nothing_is_overridden() -> None:
         (["cotrain://join?v=1&spec=a"], Arguments(invite="cotrain://join?v=1&spec=a")),
         (["--headless", "--train"], Arguments(headless=True, train=True)),
         (["--headless", "--serve"], Arguments(headless=True, serve=True)),
+        (["--sign-in", "a@b.example"], Arguments(headless=True, sign_in="a@b.example")),
+        (["--sign-out"], Arguments(headless=True, sign_out=True)),
         (["--data-dir", "/there"], Arguments(data_dir=Path("/there"))),
         (["verify", "a", "b"], Arguments(headless=True, verify=(Path("a"), Path("b")))),
     ],

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from app import protocol, state
 from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import EndReason, TrainerPhase
+from app.reporting_state import ReportingChanged, ReportingState
 from app.state import (
     ContributorState,
     DeviceChosen,
@@ -89,6 +90,8 @@ FAILED = follow(TrainerGone(problem=PROBLEM, restart_at=9.0), start=TRAINING)
 
 LOCAL_API = LocalApi(url="http://127.0.0.1:8001", port=8001, wanted_port=8000)
 
+REPORTING = ReportingState(backend_url="https://b.example", signed_in_as="you@example.org")
+
 # At least one sample of every event; those of which two differ in effect, twice.
 EVENTS: tuple[Event, ...] = (
     JoinBegan(swarm=SWARM),
@@ -107,6 +110,7 @@ EVENTS: tuple[Event, ...] = (
     TrainerGone(problem=PROBLEM, restart_at=9.0),
     RestartCancelled(),
     LocalApiChanged(local_api=LOCAL_API),
+    ReportingChanged(reporting=REPORTING),
     ProblemRaised(problem=PROBLEM),
     ProblemDismissed(),
     protocol.Hello(version=1, pid=1),
@@ -174,9 +178,10 @@ def test_network_without_a_run_is_watched_too() -> None:
     assert (now.phase, now.swarm, now.peer_id) == (Phase.WATCHING, None, "Qm")
 
 
-def test_leaving_forgets_all_but_the_devices_and_the_local_api() -> None:
+def test_leaving_forgets_all_but_what_is_no_swarms() -> None:
     now = follow(
         LocalApiChanged(local_api=LOCAL_API),
+        ReportingChanged(reporting=REPORTING),
         protocol.Devices(devices=DEVICES, torch_version="2"),
         DeviceChosen(device="cpu"),
         RunObserved(run=Run(epoch=1)),
@@ -184,7 +189,11 @@ def test_leaving_forgets_all_but_the_devices_and_the_local_api() -> None:
         start=WATCHING,
     )
     assert now == ContributorState(
-        devices=DEVICES, devices_known=True, device="cpu", local_api=LOCAL_API
+        devices=DEVICES,
+        devices_known=True,
+        device="cpu",
+        local_api=LOCAL_API,
+        reporting=REPORTING,
     )
 
 
