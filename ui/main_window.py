@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from app.i18n import _
 from app.logs import RingBuffer
+from app.state import ContributorState
 from ui import texts
 from ui.actions import Actions
 from ui.dialogs.host import Dialogs, invite_in
@@ -72,9 +73,8 @@ class MainWindow(QMainWindow):
         self._lay_out()
         self.sidebar.chosen.connect(self.open_page)
         self.sidebar.local_api.clicked.connect(self.local_api_wanted)
-        model.changed.connect(self._menus.show_state)
-        model.changed.connect(lambda state: self.sidebar.show_local_api(state.local_api))
-        self._menus.show_state(model.state)
+        model.changed.connect(self._show_state)
+        self._show_state(model.state)
         self.open_page(0)
         self.setFocus()  # no control has it, until the user takes one with Tab
 
@@ -93,6 +93,10 @@ class MainWindow(QMainWindow):
         for page in self.pages:
             self.stack.addWidget(page.widget)
         self.setCentralWidget(middle)
+
+    def _show_state(self, state: ContributorState) -> None:
+        self._menus.show_state(state)
+        self.sidebar.show_local_api(state.local_api)
 
     def open_page(self, index: int) -> None:
         """Show a page."""

@@ -1,6 +1,7 @@
 """Fixtures of the window's tests; what they are made of is in ``tests/support/windows.py``."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -26,6 +27,17 @@ from ui.theme import Theme
 def qapp_cls() -> type[Application]:
     """Of the application that pytest-qt makes: ours."""
     return Application
+
+
+@pytest.fixture(autouse=True)
+def garbage_of_this_thread() -> Iterator[None]:
+    """Widgets of the tests before are in circles. Whichever thread comes upon them deletes them,
+    and Qt crashes unless it is its own: so the others may not look."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ class ContributionsPage(QScrollArea):
         column.setSpacing(GAP)
         column.addLayout(head)
         column.addWidget(self.empty, 1)
-        column.addWidget(CardRow((self.sums, self.reports), least=440, columns=1))
+        column.addWidget(CardRow((self.sums, self.reports), least=62, columns=1))
         column.addWidget(self.days)
         column.addWidget(self.table)
         column.addWidget(self.note)

@@ -80,7 +80,7 @@ class Overview(QScrollArea):
         self.swarm.header.addWidget(self.leave)
         self.network.add_control("peer_id", self.copy)
         cards = (self.machine, self.swarm, self.given, self.network)
-        self.cards = CardRow(cards, least=232, columns=2)
+        self.cards = CardRow(cards, least=33, columns=2)
         return self.cards
 
     def _connect(self) -> None:

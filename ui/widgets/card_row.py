@@ -10,7 +10,8 @@ GAP = 16
 
 
 class CardRow(QWidget):
-    """Cards, all as wide. least: pixels that each wants, or else there are only so many columns."""
+    """Cards, all as wide. least: characters that each wants room for, or else there are only so
+    many columns."""
 
     def __init__(self, cards: Sequence[QWidget], *, least: int, columns: int) -> None:
         super().__init__()
@@ -36,5 +37,6 @@ class CardRow(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         count = len(self._cards)
-        beside = count * self._least + (count - 1) * GAP
+        least = self._least * self.fontMetrics().averageCharWidth()
+        beside = count * least + (count - 1) * GAP
         self._arrange(count if event.size().width() >= beside else self._few)

@@ -1,0 +1,130 @@
+"""The account's dialog, at a real small backend."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from backend import SmallBackend
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLineEdit
+from pytestqt.qtbot import QtBot
+from windows import Bench
+
+from ui.dialogs.account import AccountDialog
+
+pytestmark = pytest.mark.gui
+
+EMAIL, PASSWORD = "you@example.org", "a good password"
+
+
+@pytest.fixture(autouse=True)
+def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallBackend]:
+    """There before the window is, whose settings name it."""
+    with SmallBackend() as made:
+        made.add_user(EMAIL, PASSWORD)
+        monkeypatch.setenv("BACKEND_URL", made.url)
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def opened(backend: SmallBackend, bench: Bench, until_done: Callable[..., Any]) -> None:
+    until_done(bench.session.contributions.open())
+    until_done(bench.session.reporting.open())
+
+
+def shown(bench: Bench) -> AccountDialog:
+    bench.actions.account_wanted.emit()
+    made = bench.window.dialogs._shown["account"]
+    assert isinstance(made, AccountDialog)
+    return made
+
+
+def fill(dialog: AccountDialog, **values: str) -> None:
+    for name, value in values.items():
+        dialog.fields[name].set_value(value)
+
+
+def signed_in_as(bench: Bench) -> str:
+    return bench.session.state.reporting.signed_in_as
+
+
+def test_signing_in_by_keyboard(bench: Bench, qtbot: QtBot) -> None:
+    dialog = shown(bench)
+    qtbot.keyClicks(dialog.fields["email"].control, EMAIL)
+    qtbot.keyClicks(dialog.fields["password"].control, PASSWORD)
+    qtbot.keyClick(dialog.fields["password"].control, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: signed_in_as(bench) == EMAIL)
+    qtbot.waitUntil(lambda: "account" not in bench.window.dialogs._shown)
+    kept = bench.session.folders.account_file.read_text()
+    assert PASSWORD not in kept  # only who stays signed in has it kept
+
+
+def test_staying_signed_in_keeps_the_password(bench: Bench, qtbot: QtBot) -> None:
+    dialog = shown(bench)
+    fill(dialog, email=EMAIL, password=PASSWORD)
+    dialog.stay.setChecked(True)
+    dialog.go.click()
+    qtbot.waitUntil(lambda: signed_in_as(bench) == EMAIL)
+    assert PASSWORD in bench.session.folders.account_file.read_text()
+
+
+def test_password_is_hidden(bench: Bench) -> None:
+    control = shown(bench).fields["password"].control
+    assert isinstance(control, QLineEdit)
+    assert control.echoMode() is QLineEdit.EchoMode.Password
+
+
+@pytest.mark.parametrize(
+    ("values", "new", "field", "said"),
+    [
+        ({"email": "you", "password": PASSWORD}, False, "email", "no e-mail address"),
+        ({"email": EMAIL, "password": ""}, False, "password", "missing"),
+        ({"email": EMAIL, "password": "wrong"}, False, "password", "Invalid credentials"),
+        ({"email": "new@example.org", "password": "short"}, True, "password", "8 characters"),
+        ({"email": EMAIL, "password": PASSWORD}, True, "email", "already exists"),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_field(
+    bench: Bench, qtbot: QtBot, values: dict[str, str], new: bool, field: str, said: str
+) -> None:
+    dialog = shown(bench)
+    dialog.new.setChecked(new)
+    fill(dialog, **values)
+    dialog.go.click()
+    qtbot.waitUntil(lambda: said in dialog.fields[field].error.text())
+    assert dialog.go.isEnabled()
+    assert not dialog.error.isVisible()
+    assert signed_in_as(bench) == ""
+
+
+def test_making_an_account(bench: Bench, backend: SmallBackend, qtbot: QtBot) -> None:
+    dialog = shown(bench)
+    assert not dialog.fields["username"].isVisible()
+    dialog.new.setChecked(True)
+    assert dialog.fields["username"].isVisible()
+    fill(dialog, email="new@example.org", password=PASSWORD, username="new")
+    dialog.go.click()
+    qtbot.waitUntil(lambda: signed_in_as(bench) == "new@example.org")
+    assert "new@example.org" in backend.users
+
+
+def test_signing_out(bench: Bench, qtbot: QtBot, until_done: Callable[..., Any]) -> None:
+    until_done(bench.session.reporting.sign_in(EMAIL, password=PASSWORD))
+    qtbot.waitUntil(lambda: signed_in_as(bench) == EMAIL)
+    dialog = shown(bench)
+    dialog.leave.click()
+    qtbot.waitUntil(lambda: signed_in_as(bench) == "")
+    assert not bench.session.folders.account_file.exists()
+    qtbot.waitUntil(lambda: "account" not in bench.window.dialogs._shown)
+
+
+def test_backend_that_is_away_is_said(bench: Bench, backend: SmallBackend, qtbot: QtBot) -> None:
+    dialog = shown(bench)
+    fill(dialog, email=EMAIL, password=PASSWORD)
+    backend.stop()
+    try:
+        dialog.go.click()
+        qtbot.waitUntil(dialog.error.isVisible)
+        assert "can't be reached" in dialog.error.text()
+    finally:
+        backend.start_again()
