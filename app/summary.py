@@ -35,7 +35,7 @@ class Summary:
 
 
 def summary_of(ledger: Ledger, now: float) -> Summary:
-    """Sum up. now: seconds since the epoch. Takes a tenth of a second with a year's worth, so it
+    """Sum up. now: seconds since the epoch. Takes up to a second with half a year's worth, so it
     is the ledger's thread that calls it."""
     today = datetime.fromtimestamp(now).replace(  # noqa: DTZ006  the user's day, on their clock
         hour=0, minute=0, second=0, microsecond=0

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,19 @@ def qapp_cls() -> type[Application]:
     return Application
 
 
-@pytest.fixture(autouse=True)
-def garbage_of_this_thread() -> Iterator[None]:
-    """Widgets of the tests before are in circles. Whichever thread comes upon them deletes them,
-    and Qt crashes unless it is its own: so the others may not look."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """A test's widgets end up in circles. Whichever thread collects these deletes them, and Qt
+    crashes unless it is its own: so no other may, and ours does it once the test is forgotten."""
+    if not item.path.is_relative_to(Path(__file__).parent):
+        return (yield)
+    gc.freeze()  # nothing from before need be looked at
     gc.disable()
-    yield
-    gc.enable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.enable()
 
 
 @pytest.fixture

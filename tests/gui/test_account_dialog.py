@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from backend import SmallBackend
+from backend import Fault, SmallBackend
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLineEdit
 from pytestqt.qtbot import QtBot
 from windows import Bench
+from works import contribution
 
+from app.ledger import Ledger
 from ui.dialogs.account import AccountDialog
 
 pytestmark = pytest.mark.gui
@@ -128,3 +130,38 @@ def test_backend_that_is_away_is_said(bench: Bench, backend: SmallBackend, qtbot
         assert "can't be reached" in dialog.error.text()
     finally:
         backend.start_again()
+
+
+def test_signing_in_reports_what_waits_and_tells_the_reward(
+    bench: Bench, backend: SmallBackend, qtbot: QtBot, until_done: Callable[..., Any]
+) -> None:
+    backend.quirk = False
+    until_done(bench.session.contributions.ledger.run(Ledger.add, contribution()))
+    bench.open("Contributions")
+    reports = bench.window.contributions.page.reports
+    qtbot.waitUntil(lambda: reports.value("waiting") == "1")
+    reports.account.click()
+    dialog = bench.window.dialogs._shown["account"]
+    assert isinstance(dialog, AccountDialog)
+    fill(dialog, email=EMAIL, password=PASSWORD)
+    dialog.go.click()
+    qtbot.waitUntil(lambda: reports.value("confirmed") == "1")
+    qtbot.waitUntil(lambda: reports.value("reward") == "100\u00a0% (place 1)")
+    assert len(backend.rows) == 1
+    assert reports.value("account") == EMAIL
+
+
+def test_refused_ones_are_tried_again_when_asked(
+    bench: Bench, backend: SmallBackend, qtbot: QtBot, until_done: Callable[..., Any]
+) -> None:
+    backend.quirk = False
+    backend.faults.append(Fault(route="submit", status=422))
+    until_done(bench.session.reporting.sign_in(EMAIL, password=PASSWORD))
+    bench.open("Contributions")
+    until_done(bench.session.contributions.ledger.run(Ledger.add, contribution()))
+    reports = bench.window.contributions.page.reports
+    qtbot.waitUntil(lambda: reports.refused.isVisible() and reports.retry.isVisible())
+    assert "a planned fault" in reports.refused.text()
+    qtbot.mouseClick(reports.retry, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: reports.value("confirmed") == "1")
+    assert not reports.refused.isVisible()
