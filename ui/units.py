@@ -49,7 +49,9 @@ def percent(part: float, whole: float) -> str:
 
 
 def size(bytes_: int) -> str:
-    """A size in memory: ``12 GiB``."""
+    """A size in memory: ``12 GiB``, ``0 B``."""
+    if bytes_ < _KIB:
+        return f"{bytes_} {_BYTES[0]}"
     value, unit = float(bytes_), 0
     while value >= _KIB and unit < len(_BYTES) - 1:
         value, unit = value / _KIB, unit + 1

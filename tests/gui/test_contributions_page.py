@@ -170,6 +170,27 @@ def test_days_are_read_by_keyboard(filled: ContributionsPage, qtbot: QtBot) -> N
     assert days.reading.text().endswith(": 3,160 samples")
 
 
+@pytest.mark.parametrize(
+    ("seconds", "unit", "height"),
+    [(6.0, "seconds", 6.0), (150.0, "minutes", 2.5), (9000.0, "hours", 2.5)],
+)
+def test_bars_are_in_a_unit_that_fits(
+    bench: Bench,
+    page: ContributionsPage,
+    until_done: Run,
+    qtbot: QtBot,
+    seconds: float,
+    unit: str,
+    height: float,
+) -> None:
+    made = given(1, compute_time=seconds)
+    until_done(bench.session.contributions.ledger.run(Ledger.add, made))
+    qtbot.waitUntil(lambda: page.days.unit.text() == unit)
+    assert page.days.bars._values[-1] == height
+    qtbot.mouseClick(page.days.group.button(1), LEFT)
+    assert page.days.unit.text() == ""
+
+
 def test_days_can_be_copied(filled: ContributionsPage) -> None:
     filled.days.menu.copy_csv()
     head, old, new, _ = QGuiApplication.clipboard().text().split("\n")

@@ -1,6 +1,6 @@
 """The chart of what was given day by day."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,25 +17,32 @@ from ui.widgets.copy_menu import CopyMenu
 from ui.widgets.day_bars import DayBars
 from ui.widgets.labels import label
 
-HOUR = 3600.0
 HEIGHT = 160
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """What a bar is as high as. words: a value of the totals as it is written."""
+    """What a bar is as high as. words: a value of the totals as it is written. units: the least
+    value that each is for, the largest first, and its name."""
 
     title: str
     value: Callable[[Totals], float]
     words: Callable[[Totals], str]
+    units: Sequence[tuple[float, str]] = ((1.0, ""),)
+
+    def unit_for(self, highest: float) -> tuple[float, str]:
+        """In which values up to this one are shown."""
+        fitting = (unit for unit in self.units if highest >= 2 * unit[0])
+        return next(fitting, self.units[-1])
 
 
 def _measures() -> tuple[Measure, ...]:
     return (
         Measure(
-            title=_("Compute hours"),
-            value=lambda totals: totals.compute_time / HOUR,
+            title=_("Compute time"),
+            value=lambda totals: totals.compute_time,
             words=lambda totals: units.duration(totals.compute_time),
+            units=((3600.0, _("hours")), (60.0, _("minutes")), (1.0, _("seconds"))),
         ),
         Measure(
             title=_("Samples"),
@@ -59,7 +66,7 @@ class DaysChart(Card):
         self._measure = self._measures[0]
         self._days: Mapping[str, Totals | None] = {}
         self.bars = DayBars(theme, name=_("Day by day"))
-        self.reading = label(role="small")
+        self.unit, self.reading = label(role="muted"), label(role="small")
         self.group = QButtonGroup(self)
         self.menu = CopyMenu(self, theme, csv=self._csv)
         self._lay_out()
@@ -70,7 +77,9 @@ class DaysChart(Card):
         head = QHBoxLayout()
         head.setSpacing(2)
         head.addWidget(label(_("Day by day"), "strong"))
-        head.addSpacing(8)
+        head.addSpacing(6)
+        head.addWidget(self.unit)
+        head.addSpacing(10)
         head.addWidget(self.reading, 1)
         for index, measure in enumerate(self._measures):
             one = choice_button(measure.title)
@@ -95,7 +104,10 @@ class DaysChart(Card):
         self._draw()
 
     def _draw(self) -> None:
-        self.bars.draw(list(self._days), self._values())
+        values = self._values()
+        size, name = self._measure.unit_for(values.max(initial=0.0))
+        self.unit.setText(name)
+        self.bars.draw(list(self._days), values / size)
 
     def _values(self) -> Floats:
         value = self._measure.value
