@@ -1,6 +1,5 @@
 """Contributions and their reports in words."""
 
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -101,10 +100,8 @@ TONES: Mapping[ReportingStatus, str] = {
 """Colour of the dot beside it, as the style sheet names it."""
 
 
-def explanation(
-    reporting: ReportingState, summary: Summary | None, now: float | None = None
-) -> str:
-    """Why reports go or don't, and what comes next. now: seconds since the epoch."""
+def explanation(reporting: ReportingState, summary: Summary | None) -> str:
+    """Why reports go or don't, and what comes next."""
     match reporting.status:
         case ReportingStatus.OFF:
             return _off(summary)
@@ -115,7 +112,7 @@ def explanation(
                 _sentence(reporting.reason),
                 reporting.remedy,
                 _("What waits is kept on this machine and will be sent."),
-                _next_try(reporting, time.time() if now is None else now),
+                _next_try(reporting),
             ]
             return " ".join(part for part in parts if part)
 
@@ -134,11 +131,10 @@ def _off(summary: Summary | None) -> str:
     return _("Contributions to swarms of the CoTrain backend are sent there once you sign in.")
 
 
-def _next_try(reporting: ReportingState, now: float) -> str:
+def _next_try(reporting: ReportingState) -> str:
     if reporting.next_try is None:
         return ""
-    wait = units.duration(max(0.0, reporting.next_try - now))
-    return _("Next try in {time}.").format(time=wait)
+    return _("Next try at {time}.").format(time=units.clock(reporting.next_try))
 
 
 def _sentence(text: str) -> str:

@@ -12,7 +12,7 @@ from windows import Bench
 from works import contribution
 
 from app.ledger import Ledger
-from ui.dialogs.account import AccountDialog
+from ui.dialogs.account import AccountDialog, SignInForm
 
 pytestmark = pytest.mark.gui
 
@@ -34,16 +34,20 @@ def opened(backend: SmallBackend, bench: Bench, until_done: Callable[..., Any]) 
     until_done(bench.session.reporting.open())
 
 
-def shown(bench: Bench) -> AccountDialog:
+def dialog_of(bench: Bench) -> AccountDialog:
     bench.actions.account_wanted.emit()
     made = bench.window.dialogs._shown["account"]
     assert isinstance(made, AccountDialog)
     return made
 
 
-def fill(dialog: AccountDialog, **values: str) -> None:
+def shown(bench: Bench) -> SignInForm:
+    return dialog_of(bench).form
+
+
+def fill(form: SignInForm, **values: str) -> None:
     for name, value in values.items():
-        dialog.fields[name].set_value(value)
+        form.fields[name].set_value(value)
 
 
 def signed_in_as(bench: Bench) -> str:
@@ -51,10 +55,10 @@ def signed_in_as(bench: Bench) -> str:
 
 
 def test_signing_in_by_keyboard(bench: Bench, qtbot: QtBot) -> None:
-    dialog = shown(bench)
-    qtbot.keyClicks(dialog.fields["email"].control, EMAIL)
-    qtbot.keyClicks(dialog.fields["password"].control, PASSWORD)
-    qtbot.keyClick(dialog.fields["password"].control, Qt.Key.Key_Return)
+    form = shown(bench)
+    qtbot.keyClicks(form.fields["email"].control, EMAIL)
+    qtbot.keyClicks(form.fields["password"].control, PASSWORD)
+    qtbot.keyClick(form.fields["password"].control, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: signed_in_as(bench) == EMAIL)
     qtbot.waitUntil(lambda: "account" not in bench.window.dialogs._shown)
     kept = bench.session.folders.account_file.read_text()
@@ -62,10 +66,10 @@ def test_signing_in_by_keyboard(bench: Bench, qtbot: QtBot) -> None:
 
 
 def test_staying_signed_in_keeps_the_password(bench: Bench, qtbot: QtBot) -> None:
-    dialog = shown(bench)
-    fill(dialog, email=EMAIL, password=PASSWORD)
-    dialog.stay.setChecked(True)
-    dialog.go.click()
+    form = shown(bench)
+    fill(form, email=EMAIL, password=PASSWORD)
+    form.stay.setChecked(True)
+    form.go.click()
     qtbot.waitUntil(lambda: signed_in_as(bench) == EMAIL)
     assert PASSWORD in bench.session.folders.account_file.read_text()
 
@@ -89,23 +93,23 @@ def test_password_is_hidden(bench: Bench) -> None:
 def test_what_is_wrong_is_said_at_its_field(
     bench: Bench, qtbot: QtBot, values: dict[str, str], new: bool, field: str, said: str
 ) -> None:
-    dialog = shown(bench)
-    dialog.new.setChecked(new)
-    fill(dialog, **values)
-    dialog.go.click()
-    qtbot.waitUntil(lambda: said in dialog.fields[field].error.text())
-    assert dialog.go.isEnabled()
-    assert not dialog.error.isVisible()
+    form = shown(bench)
+    form.new.setChecked(new)
+    fill(form, **values)
+    form.go.click()
+    qtbot.waitUntil(lambda: said in form.fields[field].error.text())
+    assert form.go.isEnabled()
+    assert not form.error.isVisible()
     assert signed_in_as(bench) == ""
 
 
 def test_making_an_account(bench: Bench, backend: SmallBackend, qtbot: QtBot) -> None:
-    dialog = shown(bench)
-    assert not dialog.fields["username"].isVisible()
-    dialog.new.setChecked(True)
-    assert dialog.fields["username"].isVisible()
-    fill(dialog, email="new@example.org", password=PASSWORD, username="new")
-    dialog.go.click()
+    form = shown(bench)
+    assert not form.fields["username"].isVisible()
+    form.new.setChecked(True)
+    assert form.fields["username"].isVisible()
+    fill(form, email="new@example.org", password=PASSWORD, username="new")
+    form.go.click()
     qtbot.waitUntil(lambda: signed_in_as(bench) == "new@example.org")
     assert "new@example.org" in backend.users
 
@@ -113,21 +117,35 @@ def test_making_an_account(bench: Bench, backend: SmallBackend, qtbot: QtBot) ->
 def test_signing_out(bench: Bench, qtbot: QtBot, until_done: Callable[..., Any]) -> None:
     until_done(bench.session.reporting.sign_in(EMAIL, password=PASSWORD))
     qtbot.waitUntil(lambda: signed_in_as(bench) == EMAIL)
-    dialog = shown(bench)
-    dialog.leave.click()
+    dialog_of(bench).known.leave.click()
     qtbot.waitUntil(lambda: signed_in_as(bench) == "")
     assert not bench.session.folders.account_file.exists()
     qtbot.waitUntil(lambda: "account" not in bench.window.dialogs._shown)
 
 
+def test_signing_in_again_when_the_backend_has_ended_the_sign_in(
+    bench: Bench, qtbot: QtBot, until_done: Callable[..., Any]
+) -> None:
+    until_done(bench.session.reporting.sign_in(EMAIL, password=PASSWORD))
+    qtbot.waitUntil(lambda: signed_in_as(bench) == EMAIL)
+    dialog = dialog_of(bench)
+    assert not dialog.form.isVisible()
+    dialog.known.again.click()
+    assert dialog.form.isVisible()
+    assert dialog.form.fields["email"].value == EMAIL
+    fill(dialog.form, password=PASSWORD)
+    dialog.form.go.click()
+    qtbot.waitUntil(lambda: "account" not in bench.window.dialogs._shown)
+
+
 def test_backend_that_is_away_is_said(bench: Bench, backend: SmallBackend, qtbot: QtBot) -> None:
-    dialog = shown(bench)
-    fill(dialog, email=EMAIL, password=PASSWORD)
+    form = shown(bench)
+    fill(form, email=EMAIL, password=PASSWORD)
     backend.stop()
     try:
-        dialog.go.click()
-        qtbot.waitUntil(dialog.error.isVisible)
-        assert "can't be reached" in dialog.error.text()
+        form.go.click()
+        qtbot.waitUntil(form.error.isVisible)
+        assert "can't be reached" in form.error.text()
     finally:
         backend.start_again()
 
@@ -141,10 +159,9 @@ def test_signing_in_reports_what_waits_and_tells_the_reward(
     reports = bench.window.contributions.page.reports
     qtbot.waitUntil(lambda: reports.value("waiting") == "1")
     reports.account.click()
-    dialog = bench.window.dialogs._shown["account"]
-    assert isinstance(dialog, AccountDialog)
-    fill(dialog, email=EMAIL, password=PASSWORD)
-    dialog.go.click()
+    form = shown(bench)
+    fill(form, email=EMAIL, password=PASSWORD)
+    form.go.click()
     qtbot.waitUntil(lambda: reports.value("confirmed") == "1")
     qtbot.waitUntil(lambda: reports.value("reward") == "100\u00a0% (place 1)")
     assert len(backend.rows) == 1

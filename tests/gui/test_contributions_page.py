@@ -209,12 +209,12 @@ def test_backend_that_is_away_keeps_what_waits(bench: Bench, filled: Contributio
         status=ReportingStatus.FAILING,
         reason="the backend can't be reached.",
         remedy="Check your network.",
-        next_try=time.time() + 83.2,
+        next_try=time.mktime((2026, 11, 24, 14, 32, 5, 0, 0, -1)),
     )
     text = filled.reports.why.text()
     assert text.startswith("The backend can't be reached. Check your network.")
     assert "kept on this machine and will be sent" in text
-    assert text.endswith("Next try in 1 min 23 s.")
+    assert text.endswith("Next try at 14:32:05.")
     assert filled.reports.retry.isVisible()
 
 

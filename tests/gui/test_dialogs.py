@@ -68,7 +68,7 @@ def make_account(bench: Bench) -> QDialog:
     bench.window.dialogs.account()
     dialog = bench.window.dialogs._shown["account"]
     assert isinstance(dialog, AccountDialog)
-    dialog.new.setChecked(True)
+    dialog.form.new.setChecked(True)
     return dialog
 
 

@@ -1,10 +1,12 @@
 """The account at the backend: sign in, make one, sign out."""
 
-from PySide6.QtWidgets import QCheckBox, QLineEdit, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 from shiboken6 import isValid
 
 from app.errors import UserFacingError
 from app.i18n import _
+from app.reporting import Reporting
 from ui.dialogs.dialog import Dialog
 from ui.session_model import SessionModel
 from ui.widgets.buttons import button
@@ -12,76 +14,105 @@ from ui.widgets.form import Field, error_label, line_edit, show_error
 from ui.widgets.labels import label
 
 WIDTH = 520
+SPACING = 16
 
 
 class AccountDialog(Dialog):
-    """Shows the account that is signed in, or the fields to do so."""
+    """Shows the account that is signed in, or else the form to do so."""
 
     def __init__(self, model: SessionModel, window: QWidget) -> None:
         super().__init__(window, _("Account"), width=WIDTH)
-        self._model = model
         self._reporting = model.session.reporting
-        self.error = error_label()
-        if self._reporting.state.signed_in_as:
-            self._show_account()
-        else:
-            self._show_fields()
+        self.known, self.form = KnownAccount(model), SignInForm(model)
+        for part in (self.known, self.form):
+            self.column.addWidget(part)
+            part.done.connect(self.accept)
+        self.form.cancels.clicked.connect(self.reject)
+        self.form.grown.connect(self.fit)
+        self.known.again.clicked.connect(self._sign_in_again)
+        self._show(form=not self._reporting.state.signed_in_as)
 
-    # --- signed in
+    def _sign_in_again(self) -> None:
+        """The backend ends a sign-in now and then; or somebody else wants to."""
+        self.form.fields["email"].set_value(self._reporting.state.signed_in_as)
+        self._show(form=True)
+        self.form.fields["password"].control.setFocus()
 
-    def _show_account(self) -> None:
+    def _show(self, *, form: bool) -> None:
+        self.form.setVisible(form)
+        self.known.setVisible(not form)
+        self.form.go.setDefault(form)
+        self.fit()
+
+
+class KnownAccount(QWidget):
+    """Whose account is signed in. ``done``: no longer."""
+
+    done = Signal()
+
+    def __init__(self, model: SessionModel) -> None:
+        super().__init__()
+        self._reporting = model.session.reporting
         state = self._reporting.state
         text = _("You are signed in to {url} as {email}. Contributions are reported there.")
+        self.leave, self.again = button(_("Sign out")), button(_("Sign in again…"))
+        self.leave.clicked.connect(lambda: model.run(self._sign_out()))
+        column = _column(self)
         where = text.format(url=state.backend_url, email=state.signed_in_as)
-        self.column.addWidget(label(where, wrap=True))
-        self.column.addWidget(label(_kept(), "muted", wrap=True))
-        self.column.addWidget(self.error)
-        self.leave, closes = button(_("Sign out")), button(_("Close"), "primary")
-        self.leave.clicked.connect(lambda: self._model.run(self._sign_out()))
-        closes.clicked.connect(self.accept)
-        self.add_buttons(self.leave, closes)
+        column.addWidget(label(where, wrap=True))
+        column.addWidget(label(_kept(), "muted", wrap=True))
+        column.addLayout(_row(self.leave, self.again))
 
     async def _sign_out(self) -> None:
         await self._reporting.sign_out()
         if isValid(self):
-            self.accept()
+            self.done.emit()
 
-    # --- signing in
 
-    def _show_fields(self) -> None:
-        state = self._reporting.state
-        text = _("Sign in to {url}, and what this machine gives to its swarms is reported there.")
-        self.column.addWidget(label(text.format(url=state.backend_url), "muted", wrap=True))
-        if not state.encrypted:
-            text = _("This address is not encrypted: others on the way can read your password.")
-            self.column.addWidget(label(text, "caution", wrap=True))
+class SignInForm(QWidget):
+    """Signs in, or makes an account first. ``done``: signed in; ``grown``: it needs more room."""
+
+    done = Signal()
+    grown = Signal()
+
+    def __init__(self, model: SessionModel) -> None:
+        super().__init__()
+        self._model = model
+        self._reporting: Reporting = model.session.reporting
         self.fields = {
             "email": Field(_("E-mail"), line_edit()),
             "password": Field(_("Password"), _hidden()),
             "username": Field(_("Name"), line_edit(), _("May be left empty.")),
         }
-        for field in self.fields.values():
-            self.column.addWidget(field)
         self.new = QCheckBox(_("I have no account yet: make one"))
         self.stay = QCheckBox(_("Stay signed in"))
         self.stay.setAccessibleDescription(_stay())
-        for part in (self.new, self.stay, label(_stay(), "small", wrap=True), self.error):
-            self.column.addWidget(part)
-        self.go, cancels = button(kind="primary"), button(_("Cancel"))
-        self.go.setDefault(True)
+        self.error = error_label()
+        self.go, self.cancels = button(kind="primary"), button(_("Cancel"))
+        self._lay_out()
         self.go.clicked.connect(self._submit)
-        cancels.clicked.connect(self.reject)
-        self.add_buttons(cancels, self.go)
         self.new.toggled.connect(self._show_kind)
         self._show_kind(False)
+
+    def _lay_out(self) -> None:
+        state = self._reporting.state
+        column = _column(self)
+        text = _("Sign in to {url}, and what this machine gives to its swarms is reported there.")
+        column.addWidget(label(text.format(url=state.backend_url), "muted", wrap=True))
+        if not state.encrypted:
+            text = _("This address is not encrypted: others on the way can read your password.")
+            column.addWidget(label(text, "caution", wrap=True))
+        stay = label(_stay(), "small", wrap=True)
+        for part in (*self.fields.values(), self.new, self.stay, stay, self.error):
+            column.addWidget(part)
+        column.addLayout(_row(self.cancels, self.go))
 
     def _show_kind(self, new: bool) -> None:
         self.fields["username"].setVisible(new)
         self.go.setText(_("Make the account") if new else _("Sign in"))
-        self.fit()
+        self.grown.emit()
 
-    def _value(self, name: str) -> str:
-        return self.fields[name].value
+    # --- signing in
 
     def _submit(self) -> None:
         self._show_problem(None)
@@ -89,21 +120,22 @@ class AccountDialog(Dialog):
         self._model.run(self._try())
 
     async def _try(self) -> None:
+        problem: UserFacingError | None = None
         try:
             await self._sign_in()
         except UserFacingError as error:
-            if isValid(self):
-                self._show_problem(error)
-                self.go.setEnabled(True)
-        else:
-            if isValid(self):
-                self.accept()
+            problem = error
+        if not isValid(self):
+            return  # the dialog was closed meanwhile
+        self.go.setEnabled(True)
+        self._show_problem(problem)
+        if problem is None:
+            self.done.emit()
 
     async def _sign_in(self) -> None:
-        email, password = self._value("email").strip(), self._value("password")
-        stay = self.stay.isChecked()
+        email, name = (self.fields[each].value.strip() for each in ("email", "username"))
+        password, stay = self.fields["password"].value, self.stay.isChecked()
         if self.new.isChecked():
-            name = self._value("username").strip()
             await self._reporting.register(email, password=password, username=name, stay=stay)
         else:
             await self._reporting.sign_in(email, password=password, stay=stay)
@@ -117,7 +149,22 @@ class AccountDialog(Dialog):
             place.control.setFocus()
         text = "" if error is None or place is not None else error.text
         show_error(self.error, text[:1].upper() + text[1:])
-        self.fit()
+        self.grown.emit()
+
+
+def _column(widget: QWidget) -> QVBoxLayout:
+    made = QVBoxLayout(widget)
+    made.setContentsMargins(0, 0, 0, 0)
+    made.setSpacing(SPACING)
+    return made
+
+
+def _row(*buttons: QPushButton) -> QHBoxLayout:
+    made = QHBoxLayout()
+    made.addStretch()
+    for each in buttons:
+        made.addWidget(each)
+    return made
 
 
 def _hidden() -> QLineEdit:
