@@ -56,6 +56,7 @@ class KnownAccount(QWidget):
         state = self._reporting.state
         text = _("You are signed in to {url} as {email}. Contributions are reported there.")
         self.leave, self.again = button(_("Sign out")), button(_("Sign in again…"))
+        self.leave.setAutoDefault(False)  # Return must not sign out whoever only looks
         self.leave.clicked.connect(lambda: model.run(self._sign_out()))
         column = _column(self)
         where = text.format(url=state.backend_url, email=state.signed_in_as)
