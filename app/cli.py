@@ -20,6 +20,7 @@ class Arguments:
 
     invite: a file or link to be shown before it is joined. swarm: one to be joined at once.
     minimized: start into the tray, or as a minimised window where there is none.
+    sign_in: an e-mail address, whose password is asked for.
     """
 
     demo: bool = False
@@ -30,6 +31,8 @@ class Arguments:
     serve: bool = False
     bootstrap: bool = False
     minimized: bool = False
+    sign_in: str = ""
+    sign_out: bool = False
     data_dir: Path | None = None
     verify: tuple[Path, ...] = ()
     overrides: dict[str, Any] = field(default_factory=dict)
@@ -44,11 +47,15 @@ def parse(arguments: Sequence[str]) -> Arguments:
         demo=options.demo,
         invite=getattr(options, "invite", ""),
         swarm=options.swarm,
-        headless=options.headless or options.bootstrap or bool(verify),
+        headless=options.headless
+        or options.bootstrap
+        or bool(verify or options.sign_in or options.sign_out),
         train=options.train,
         serve=options.serve,
         bootstrap=options.bootstrap,
         minimized=options.minimized,
+        sign_in=options.sign_in,
+        sign_out=options.sign_out,
         data_dir=options.data_dir,
         verify=verify,
         overrides={name: value for name, value in overrides.items() if value is not None},
@@ -131,6 +138,7 @@ def _add_ways(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minimized", action="store_true", help="start into the tray, or minimised without one"
     )
+    _add_account(parser.add_mutually_exclusive_group())
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
 
 
@@ -193,6 +201,17 @@ class _Terms(argparse.Action):
             parser.error(f"argument --term: {rest[0]!r} must be NAME=VALUE")
         terms = getattr(options, self.dest) or {}
         setattr(options, self.dest, terms | {name.strip(): value})
+
+
+def _add_account(group: "argparse._MutuallyExclusiveGroup") -> None:
+    group.add_argument(
+        "--sign-in",
+        default="",
+        metavar="EMAIL",
+        help="headless: sign in to the backend, and stay so; the password is read from"
+        " COTRAIN_PASSWORD, or else from the input",
+    )
+    group.add_argument("--sign-out", action="store_true", help="headless: forget the sign-in")
 
 
 def _add_callback(group: "argparse._ArgumentGroup") -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.accounting import Contribution, Interval, contribution_of
 from app.energy import EnergyMeter
+from app.errors import LedgerError
 from app.i18n import _
 from app.ledger import Ledger, LedgerThread
 from app.paths import Folders
@@ -34,6 +35,7 @@ from app.state import (
     Swarm,
     TrainerGone,
 )
+from app.summary import Summary, summary_of
 
 if TYPE_CHECKING:
     from app.signing import MachineKey
@@ -42,8 +44,6 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 5.0
 """How often the interval that goes on is written down."""
-
-Listener = Callable[[], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,6 @@ class Contributions:
         self._folders = folders
         self._seconds = settings.report_interval
         self._dispatch = dispatch
-        self._listeners: list[Listener] = []
         self._energy = EnergyMeter()
         self._device = ("", "")
         self._key: MachineKey
@@ -118,21 +117,24 @@ class Contributions:
             self._dispatch(ProblemRaised(problem=_damaged(aside)))
         self._writing = asyncio.create_task(self._keep_writing())
 
-    async def close(self) -> None:
-        """Finish and write all, then close the ledger. May be called twice."""
+    async def finish(self) -> None:
+        """Measure no more, and write down what was; the ledger stays open for who reports."""
         self._leave()
         self._closing = True
         self._wake.set()
         writing, self._writing = self._writing, None
         if writing is not None:
             await writing
+
+    async def close(self) -> None:
+        """Finish, then close the ledger. May be called twice."""
+        await self.finish()
         await self.ledger.close()
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Call ``listener`` on the loop's thread when the ledger has a new contribution; returns
-        the way out."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+    @property
+    def public_key(self) -> str:
+        """Of the key that signs what this machine did (base64); there once it is open."""
+        return self._key.public_key
 
     @property
     def current(self) -> Contribution | None:
@@ -146,6 +148,16 @@ class Contributions:
         done, current = await self.ledger.run(Ledger.totals, since), self.current
         going_on = current.bytes_sent + current.bytes_received if current is not None else 0
         return done.bytes_sent + done.bytes_received + going_on
+
+    async def summary(self) -> Summary:
+        """All of it summed up. Raises `LedgerError` when it can't be read."""
+        try:
+            return await self.ledger.run(summary_of, time.time())
+        except sqlite3.Error as error:
+            raise LedgerError(
+                _("your contributions can't be read: {reason}.").format(reason=error),
+                field=str(self._folders.ledger_file),
+            ) from error
 
     async def export(self, path: Path) -> int:
         """Write all contributions as CSV or signed JSON, by the ending; returns how many.
@@ -234,8 +246,6 @@ class Contributions:
             await self.ledger.run(_add, self._finished[0], self._key)
             del self._finished[0]
             self._complained = False
-            for listener in tuple(self._listeners):
-                listener()
         running = self._running
         if running is not None and not running.interval.is_untouched:
             # as if it ended now: if it does, nobody will be there to tell us

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from app import protocol
 from app.limits import Terms, Verdict
 from app.local_api import LocalApiChanged
+from app.reporting_state import ReportingChanged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +215,7 @@ Event = (
     | TrainerGone
     | RestartCancelled
     | LocalApiChanged
+    | ReportingChanged
     | ProblemRaised
     | ProblemDismissed
 )

@@ -1,6 +1,7 @@
 """The same session without Qt: a progress line on a terminal, JSON lines when piped."""
 
 import asyncio
+import getpass
 import json
 import logging
 import os
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 1.0
 USAGE_STATUS = 2
+PASSWORD_VARIABLE = "COTRAIN_PASSWORD"
 
 
 def run(arguments: Arguments) -> int:
@@ -42,14 +44,37 @@ def run(arguments: Arguments) -> int:
         folders.create()
         chosen = settings.load(folders.settings_file, arguments.overrides)
         i18n.install(chosen.language, RESOURCES / "translations")
+        password = _password(arguments.sign_in) if arguments.sign_in else ""
         logging_ = logs.start(folders.logs, debug=chosen.debug)
     except UserFacingError as error:
         _say(error.text)
         return USAGE_STATUS
     try:
-        return asyncio.run(_run(arguments, Session(settings=chosen, folders=folders)))
+        session = Session(settings=chosen, folders=folders)
+        work = (
+            _DoorWork(arguments, session)
+            if arguments.bootstrap
+            else _Contribution(arguments, session, password)
+        )
+        return asyncio.run(_run(work, session))
     finally:
         logging_.close()
+
+
+def _password(email: str) -> str:
+    """From the environment, a terminal or a pipe; never from the command line, which everybody on
+    this machine can read. Asked for before the loop runs: it may wait for somebody."""
+    given = os.environ.pop(PASSWORD_VARIABLE, "")  # no child inherits it
+    if not given and sys.stdin.isatty():
+        given = getpass.getpass(_("Password of {email}: ").format(email=email))
+    given = given or sys.stdin.readline().rstrip("\r\n")
+    if not given:
+        raise UserFacingError(
+            _("no password was given."),
+            field=PASSWORD_VARIABLE,
+            remedy=_("Set this variable, or type or pipe the password in."),
+        )
+    return given
 
 
 def _verify(files: tuple[Path, ...]) -> int:
@@ -59,13 +84,12 @@ def _verify(files: tuple[Path, ...]) -> int:
     return verify_files(files)
 
 
-async def _run(arguments: Arguments, session: Session) -> int:
+async def _run(work: "_Contribution | _DoorWork", session: Session) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     display = Display(sys.stdout)
     unsubscribe = session.subscribe(display.show)
-    work = (_DoorWork if arguments.bootstrap else _Contribution)(arguments, session)
     try:
         stopping = asyncio.create_task(stop.wait())
         working = asyncio.create_task(work.run())
@@ -88,11 +112,13 @@ async def _end(*tasks: "asyncio.Task[object]") -> None:
 
 
 class _Contribution:
-    """Train in the swarm that the command line names, in the demo's, or as the API is asked."""
+    """Train in the swarm that the command line names, in the demo's, or as the API is asked; or
+    only see to the account at the backend."""
 
-    def __init__(self, arguments: Arguments, session: Session) -> None:
+    def __init__(self, arguments: Arguments, session: Session, password: str) -> None:
         self._arguments = arguments
         self._session = session
+        self._password = password
         self._demo = DemoSwarm(session)
         self._callback = Callback(session, tasks=Tasks(session), sources=sources_of(session))
 
@@ -101,6 +127,9 @@ class _Contribution:
         arguments, session = self._arguments, self._session
         swarm = _swarm_spec(arguments)
         await session.open(look_for_devices=False)
+        await _see_to_account(arguments, session, self._password)
+        if swarm is None and not arguments.demo and not arguments.serve:
+            return 0
         await self._callback.start()
         if arguments.serve:
             _say_how_to_call(session)
@@ -148,6 +177,20 @@ async def _for_ever() -> NoReturn:
     raise AssertionError("nothing ends it but a cancel")
 
 
+async def _see_to_account(arguments: Arguments, session: Session, password: str) -> None:
+    reporting = session.reporting
+    url = reporting.state.backend_url
+    if arguments.sign_out:
+        await reporting.sign_out()
+        _say(_("Signed out of {url}.").format(url=url))
+    if arguments.sign_in:
+        if not reporting.state.encrypted:
+            _say(_("{url} is not encrypted: others can read the password.").format(url=url))
+        # nobody watches a machine like this: it has to sign in again by itself
+        await reporting.sign_in(arguments.sign_in, password=password, stay=True)
+        _say(_("Signed in to {url} as {email}.").format(url=url, email=arguments.sign_in))
+
+
 def _say_how_to_call(session: Session) -> None:
     if session.state.local_api is None:
         raise UserFacingError(
@@ -170,7 +213,8 @@ def _say_how_to_call(session: Session) -> None:
 def _swarm_spec(arguments: Arguments) -> spec.SwarmSpec | None:
     if source := arguments.swarm or arguments.invite:
         return invite.load(source)
-    if not arguments.demo and not arguments.serve:
+    account = arguments.sign_in or arguments.sign_out
+    if not arguments.demo and not arguments.serve and not account:
         raise UserFacingError(
             _("there is nothing to do."),
             remedy=_(
@@ -297,6 +341,7 @@ def as_json(state: ContributorState) -> str:
             "addresses": state.addresses,
             "url": state.local_api.url if state.local_api else None,
             "problem": _problem_text(state) if state.problem else None,
+            "reporting": state.reporting.status.value,
         }
     )
 

@@ -4,7 +4,7 @@ A contribution is on the disk before it is sent anywhere. Its way through the ou
 
     open -> waiting -> sending -> confirmed
                 ^         |-> refused
-                '---------'   (postponed)
+                '---------'---------'   (postponed, or tried again because somebody wants it)
 
 or, when there is nobody to report it to, open -> local. *sending* is written before the request
 goes out: found after a crash, it means that the answer is not known, and that one must ask before
@@ -193,6 +193,7 @@ class Ledger(Outbox):
         """Put a finished one into the outbox; again is as good as once."""
         known = contribution.session_id is not None
         self._write(contribution, OutboxState.WAITING if known else OutboxState.LOCAL)
+        self.revision += 1
 
     def _write(self, contribution: Contribution, state: OutboxState) -> None:
         values = asdict(contribution) | {"score": contribution.score, "state": state}
@@ -231,6 +232,22 @@ class Ledger(Outbox):
         found = self._connection.execute(_SUM_BY_SWARM, (since,))
         return {row["name"]: _totals(row) for row in found}
 
+    def refusals(self) -> dict[str, int]:
+        """Why some were refused, the latest reason first, and how many for each."""
+        found = self._connection.execute(
+            "SELECT remark, count(*) AS count FROM contributions WHERE state = 'refused'"
+            " GROUP BY remark ORDER BY max(settled_at) DESC"
+        )
+        return {row["remark"]: row["count"] for row in found}
+
+    def newest_of_a_session(self) -> Contribution | None:
+        """The newest one of a run that the backend knows; None when there is none."""
+        row = self._connection.execute(
+            "SELECT * FROM contributions WHERE state != 'open' AND session_id IS NOT NULL"
+            " ORDER BY number DESC LIMIT 1"
+        ).fetchone()
+        return None if row is None else contribution_of_row(row)
+
 
 _SUMMED = tuple(field.name for field in fields(Totals) if field.name != "counts")
 _COUNTED = tuple(state for state in OutboxState if state is not OutboxState.OPEN)
@@ -248,19 +265,42 @@ class LedgerThread:
         self._path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._ledger: Ledger | None = None
+        self._listeners: list[Callable[[], None]] = []
+        self._told = 0
+
+    @property
+    def is_open(self) -> bool:
+        """It can be asked."""
+        return self._ledger is not None
 
     async def open(self) -> Path | None:
         """Open the ledger; returns where a damaged one was set aside. Raises `LedgerError`."""
         self._ledger = await self._run(Ledger.open, self._path)
+        self._tell()
         return self._ledger.set_aside
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call ``listener`` on the loop's thread when it was opened, and when a finished
+        contribution has come or gone on its way; returns the way out."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _tell(self) -> None:
+        for listener in tuple(self._listeners):
+            listener()
 
     async def run(
         self, work: Callable[Concatenate[Ledger, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Call a method of `Ledger`, or any function that takes one first: ``await
         ledger.run(Ledger.confirm, id, at, how)``. One call after the other."""
-        assert self._ledger is not None
-        return await self._run(partial(work, self._ledger, *args, **kwargs))
+        ledger = self._ledger
+        assert ledger is not None
+        result = await self._run(partial(work, ledger, *args, **kwargs))
+        if ledger.revision != self._told:
+            self._told = ledger.revision
+            self._tell()
+        return result
 
     async def _run(self, work: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)

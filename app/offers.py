@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,7 @@ from app.errors import InviteError, UserFacingError
 from app.i18n import _
 
 if TYPE_CHECKING:
-    from app.backend.http import Http
-    from app.backend.replies import TrainingSession
+    from app.backend.replies import SessionPage, TrainingSession
     from app.spec import SwarmSpec
 
 PAGE = 10
@@ -44,33 +44,20 @@ class OfferPage:
 
 
 class Offers:
-    """Asks one backend. url: without its prefix. Nothing is sent before somebody asks."""
+    """What the backend at ``url`` offers. ask: fetches a page of its sessions, see
+    `Reporting.sessions`: all that we ask of it goes through one client, which counts."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, ask: "Callable[..., Awaitable[SessionPage]]") -> None:
         self.url = url
-        self._http: Http | None = None
+        self._ask = ask
 
     async def page(self, number: int = 1, *, search: str = "") -> OfferPage:
         """One page of what the backend offers. Raises `BackendError`."""
-        await asyncio.to_thread(_load_libraries)
-        from app.backend.http import Http
-        from app.backend.replies import SessionPage
-
-        self._http = self._http or Http(self.url)
-        query: dict[str, Any] = {"page": number, "limit": PAGE}
-        query |= {"search": search} if search else {}
-        found = await self._http.ask(
-            "GET /training", shape=SessionPage, query=query, reserved=False
-        )
+        found = await self._ask(page=number, limit=PAGE, search=search)
         offers = await asyncio.to_thread(lambda: tuple(map(offer_of, found.data)))
         return OfferPage(
             offers=offers, page=found.page, pages=max(1, found.total_pages), total=found.total
         )
-
-    async def close(self) -> None:
-        """Close the connections. May be called twice."""
-        if self._http is not None:
-            await self._http.close()
 
 
 def offer_of(session: "TrainingSession") -> Offer:
@@ -104,9 +91,3 @@ def _spec_of(session: "TrainingSession") -> "tuple[SwarmSpec | None, UserFacingE
 def _line(value: Any) -> str:
     """A text of somebody else's, on one line and of bounded length."""
     return "".join(each if each.isprintable() else " " for each in str(value))[:200].strip()
-
-
-def _load_libraries() -> None:
-    """Some hundred milliseconds, off the loop's thread."""
-    import app.backend.http
-    import app.backend.replies  # noqa: F401

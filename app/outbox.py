@@ -49,10 +49,14 @@ class Entry:
 
 
 class Outbox:
-    """The part of the ledger that the reporter works on. See `Ledger` for the threads."""
+    """The part of the ledger that the reporter works on. See `Ledger` for the threads.
+
+    revision: rises with each change of what is finished.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self.revision = 0
 
     def next_waiting(self, now: float) -> Contribution | None:
         """The oldest one to be sent now; None when there is none. One that was put off for longer
@@ -96,17 +100,26 @@ class Outbox:
         )
 
     def postpone(self, id: str, until: float, reason: str) -> None:
-        """The backend doesn't have it: back into the outbox, not before ``until``. A refused one
-        as well, when somebody wants it tried again."""
+        """The backend doesn't have it: back into the outbox, not before ``until``."""
         self._move(
-            "UPDATE contributions SET state = 'waiting', due_at = ?, settled_at = NULL, remark = ?"
-            " WHERE id = ? AND state IN ('waiting', 'sending', 'refused')",
+            "UPDATE contributions SET state = 'waiting', due_at = ?, remark = ?"
+            " WHERE id = ? AND state IN ('waiting', 'sending')",
             (until, reason, id),
         )
 
     def _move(self, statement: str, values: tuple[float | str, ...]) -> None:
         if self._connection.execute(statement, values).rowcount != 1:
             raise WrongStateError(f"no such contribution in that state: {values[-1]}")
+        self.revision += 1
+
+    def take_back_refused(self, due_at: float) -> None:
+        """Somebody wants the refused ones to be tried again: back into the outbox with them."""
+        self._connection.execute(
+            "UPDATE contributions SET state = 'waiting', due_at = ?, settled_at = NULL"
+            " WHERE state = 'refused'",
+            (due_at,),
+        )
+        self.revision += 1
 
     def entry(self, id: str) -> Entry | None:
         """A contribution with its way so far; None when there is none of this id."""

@@ -52,6 +52,9 @@ log = logging.getLogger(__name__)
 CLOSE_SECONDS = 3.0
 """How long a report under way may take when the app ends. After that it is in doubt, no more."""
 
+LAST_CALL_SECONDS = 1.0
+"""How long reports are still begun when the app ends: the last interval's is often the only one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
@@ -99,6 +102,7 @@ class Reporter:
         self._resumed = False
         self._impatient = False
         self._closing = False
+        self._last_call = math.inf
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -116,9 +120,15 @@ class Reporter:
             self._reading.clear()
         self._woken.set()
 
+    async def retry(self) -> None:
+        """Send now all that waits, and what the backend has refused as well."""
+        await self._ledger.run(Ledger.take_back_refused, self._clock.wall())
+        self.wake(impatient=True)
+
     async def close(self) -> None:
-        """Let the report under way end, for a short time, and stop. May be called twice."""
+        """Send what can be sent in a short time, and stop. May be called twice."""
         self._closing = True
+        self._last_call = self._clock.steady() + LAST_CALL_SECONDS
         self._woken.set()
         task, self._task = self._task, None
         if task is not None:
@@ -127,13 +137,16 @@ class Reporter:
         await self._ways.close()
 
     async def _work(self) -> None:
-        while not self._closing:
+        while True:
             self._woken.clear()
+            last = self._closing
             try:
                 pause = await self.step()
             except Exception:  # the boundary of the task; training must go on
                 log.exception("reporting failed")
                 pause = self._pace.poll
+            if last:
+                return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), pause)
 
@@ -144,7 +157,7 @@ class Reporter:
             return self._pace.poll
         await self._resume()
         await self._reconcile()
-        while not self._closing and self._sending.remaining == 0 and self._ways.wait == 0:
+        while self._may_send():
             report = await self._next()
             if report is None:
                 break
@@ -152,6 +165,10 @@ class Reporter:
         due_at = await self._ledger.run(Ledger.next_due)
         self._show_rest(left=due_at is not None)
         return self._pause(due_at)
+
+    def _may_send(self) -> bool:
+        open_for_all = self._sending.remaining == 0 and self._ways.wait == 0
+        return open_for_all and self._clock.steady() < self._last_call
 
     def _pause(self, due_at: float | None) -> float:
         """Seconds until the first thing to do. due_at: when the first that waits may be sent."""

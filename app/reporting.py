@@ -7,17 +7,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from app.accounting import Contribution
+from app.backend.node import NodeData
 from app.errors import BusyError
 from app.i18n import _
 from app.paths import Folders
 from app.reporting_state import ReportingState
+from app.state import ContributorState
 
 if TYPE_CHECKING:
     from app.backend.account import Account
     from app.backend.client import Backend
     from app.backend.http import Http
-    from app.backend.live import NodeData
-    from app.backend.replies import ProjectedReward, SessionPage, TrainingSession
+    from app.backend.replies import ProjectedReward, SessionPage
     from app.ledger import LedgerThread
     from app.reporter import Reporter
 
@@ -35,7 +37,7 @@ class Reporting:
         url: str,
         folders: Folders,
         ledger: "LedgerThread",
-        node: "Callable[[], NodeData]",
+        node: Callable[[], NodeData],
         on_change: Callable[[ReportingState], None],
     ) -> None:
         self.state = ReportingState(backend_url=url, encrypted=is_private(url))
@@ -47,6 +49,7 @@ class Reporting:
         self._account: Account | None = None
         self._backend: Backend | None = None
         self._reporter: Reporter | None = None
+        self._unsubscribe: Callable[[], None] = _nothing
 
     async def open(self) -> None:
         """Take up an earlier sign-in and begin to report."""
@@ -71,9 +74,12 @@ class Reporting:
             on_change=self._show,
         )
         self._reporter.start()
+        self._unsubscribe = self._ledger.subscribe(self._reporter.wake)
 
     async def close(self) -> None:
-        """End the report under way and stop. May be called twice."""
+        """Send what can be sent in a short time, and stop. May be called twice."""
+        unsubscribe, self._unsubscribe = self._unsubscribe, _nothing
+        unsubscribe()
         if self._reporter is not None:
             await self._reporter.close()
         if self._http is not None:
@@ -111,30 +117,20 @@ class Reporting:
 
     # --- reports
 
-    def wake(self) -> None:
-        """A contribution has come into the ledger."""
-        if self._reporter is not None:
-            self._reporter.wake()
-
-    def retry(self) -> None:
-        """The user doesn't want to wait for what was put off."""
-        self._opened()[1].wake(impatient=True)
+    async def retry(self) -> None:
+        """The user doesn't want to wait for what was put off, or wants what was refused to be
+        tried again."""
+        await self._opened()[1].retry()
 
     # --- what the backend tells
 
-    async def sessions(self, *, page: int = 1, search: str = "") -> "SessionPage":
+    async def sessions(self, *, page: int, limit: int, search: str) -> "SessionPage":
         """What can be trained: one page, counted from 1. Needs no sign-in."""
-        return await self._asked().sessions(page=page, search=search)
+        return await self._asked().sessions(page=page, limit=limit, search=search)
 
-    async def session(self, uuid: str) -> "TrainingSession":
-        """One that can be trained. Needs no sign-in."""
-        return await self._asked().session(uuid)
-
-    async def projected_reward(
-        self, node_id: str, *, session_id: int, total: float
-    ) -> "ProjectedReward":
-        """A node's part of a session's reward, were it ``total`` and paid out now."""
-        return await self._asked().projected_reward(node_id, session_id=session_id, total=total)
+    async def projected_reward(self, node_id: str, *, session_id: int) -> "ProjectedReward":
+        """A node's part of a session's reward, were it paid out now; in percent."""
+        return await self._asked().projected_reward(node_id, session_id=session_id, total=100)
 
     def _opened(self) -> "tuple[Account, Reporter]":
         if self._account is None or self._reporter is None:
@@ -145,6 +141,30 @@ class Reporting:
         if self._backend is None:
             raise _not_ready()
         return self._backend
+
+
+def node_of(state: ContributorState, *, current: Contribution | None, public_key: str) -> NodeData:
+    """What the backend is told of this machine: where others reach it, and what it does just now.
+
+    current: what the interval that goes on would make.
+    """
+    own = state.training
+    return NodeData(
+        address=state.addresses[0] if state.addresses else "",
+        public_key=public_key,
+        compute_capacity=(own.samples_per_second or 0.0) if own is not None else 0.0,
+        bandwidth=_kilobytes_per_second(current),
+    )
+
+
+def _kilobytes_per_second(current: Contribution | None) -> float:
+    if current is None or current.ended_at <= current.started_at:
+        return 0.0
+    return round(current.data_transmitted / (current.ended_at - current.started_at), 3)
+
+
+def _nothing() -> None:
+    """What is left to unsubscribe before the first time, and after."""
 
 
 def _not_ready() -> BusyError:

@@ -21,8 +21,8 @@ class ReportingState:
     the way to the backend can read along.
     """
 
-    backend_url: str
-    encrypted: bool
+    backend_url: str = ""
+    encrypted: bool = True
     signed_in_as: str = ""
     status: ReportingStatus = ReportingStatus.OFF
     since: float | None = None
@@ -30,3 +30,10 @@ class ReportingState:
     reason: str = ""
     remedy: str = ""
     way: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportingChanged:
+    """Reporting stands otherwise than it did."""
+
+    reporting: ReportingState

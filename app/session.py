@@ -24,6 +24,8 @@ from app.offers import Offers
 from app.paths import Folders
 from app.peer import load_hivemind
 from app.recents import Recents
+from app.reporting import Reporting, node_of
+from app.reporting_state import ReportingChanged
 from app.sensors.sensors import Sensors
 from app.settings import Settings
 from app.stalls import log_stalls
@@ -62,11 +64,23 @@ class Session:
         )
         self.history = History()
         self.recents = Recents(folders.recents_file)
-        self.offers = Offers(settings.backend_url)
         self.devices = DeviceWatch()
         self.contributions = Contributions(
             settings=settings, folders=folders, dispatch=self.dispatch
         )
+        self.reporting = Reporting(
+            url=settings.backend_url,
+            folders=folders,
+            ledger=self.contributions.ledger,
+            node=lambda: node_of(
+                self.state,
+                current=self.contributions.current,
+                public_key=self.contributions.public_key,
+            ),
+            on_change=lambda reporting: self.dispatch(ReportingChanged(reporting=reporting)),
+        )
+        self.offers = Offers(settings.backend_url, ask=self.reporting.sessions)
+        self.state = ContributorState(device=settings.device, reporting=self.reporting.state)
         self._listeners: list[Listener] = []
         self._instance = Instance(folders)
         self.membership = Membership(
@@ -138,6 +152,7 @@ class Session:
         if self.settings.debug:
             self._measuring = self._background.start(log_stalls())
         await load_hivemind()
+        await self.reporting.open()
         # torch and hivemind are hundreds of thousands of objects that stay: each full collection
         # would look at them all and stall the loop for a quarter of a second.
         gc.collect()
@@ -153,9 +168,10 @@ class Session:
         await self.stop_training(grace=CLOSE_SECONDS)
         await self.machines.leave()
         await self.membership.leave()
+        await self.contributions.finish()
+        await self.reporting.close()
         await self.contributions.close()
         await self.machines.close()
-        await self.offers.close()
         await self.devices.close()
         await self._background.close()
         await self._instance.release()

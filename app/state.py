@@ -33,6 +33,7 @@ from app.events import (
 from app.limits import Terms, Verdict
 from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import Device, TrainerPhase, Waiting
+from app.reporting_state import ReportingChanged, ReportingState
 
 __all__ = [
     "ContributorState",
@@ -144,9 +145,9 @@ class ContributorState:
     embedded peer knows to ask, connected or not. restart_at: when a
     trainer that ended unexpectedly is started again, seconds since the epoch. completed: the
     run's stop condition was reached. swarm: None as well while we are only a node of the
-    network, in no run. local_api: None while nothing is served. terms, verdict: the volunteer's,
-    and what they say now. paused_by_user: until they resume it, or until paused_until, in seconds
-    since the epoch.
+    network, in no run. local_api: None while nothing is served. reporting: to the backend. terms,
+    verdict: the volunteer's, and what they say now. paused_by_user: until they resume it, or until
+    paused_until, in seconds since the epoch.
     """
 
     phase: Phase = Phase.DISCONNECTED
@@ -166,6 +167,7 @@ class ContributorState:
     restart_at: float | None = None
     completed: bool = False
     local_api: LocalApi | None = None
+    reporting: ReportingState = field(default_factory=ReportingState)
     terms: Terms = field(default_factory=Terms)
     verdict: Verdict = field(default_factory=Verdict)
     paused_by_user: bool = False
@@ -219,17 +221,26 @@ def after(state: ContributorState, event: Event) -> ContributorState:
                 local_api=state.local_api,
                 terms=state.terms,
                 verdict=state.verdict,
+                reporting=state.reporting,
             )
         case PeersListed(peers=peers, dht_nodes=dht_nodes):
             return replace(state, peers=peers, dht_nodes=dht_nodes)
         case RunObserved(run=run):
             return replace(state, run=_observed(state, run))
+        case _:
+            return _after_notice(state, event)
+
+
+def _after_notice(state: ContributorState, event: Event) -> ContributorState:
+    match event:
         case protocol.Devices():
             return replace(state, probed=event)
         case DeviceChosen(device=device, others=others):
             return replace(state, device=device, other_devices=others)
         case LocalApiChanged(local_api=local_api):
             return replace(state, local_api=local_api)
+        case ReportingChanged(reporting=reporting):
+            return replace(state, reporting=reporting)
         case ProblemRaised(problem=problem):
             return replace(state, problem=problem)
         case ProblemDismissed():

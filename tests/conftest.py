@@ -19,6 +19,9 @@ import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
+# No test may write into the keyring of whoever runs it, nor find one that another test made up.
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
+
 # Every process that a test starts inherits this, so that it is known even when its parent is gone.
 MARK = "COTRAIN_TEST_RUN"
 os.environ[MARK] = str(os.getpid())

@@ -33,8 +33,8 @@ class Actions(QObject):
     ``waiting`` says whether an action waits for that: the heavy libraries load after the
     window is painted, and a click may come sooner. ``join_wanted`` (with an invite's link or
     path, or "" to choose one), ``start_wanted``, ``share_wanted``, ``offers_wanted`` (what the
-    backend has) and ``first_steps_wanted`` ask for a dialog, ``terms_wanted`` for the settings
-    page; buttons emit them, and the window opens it.
+    backend has), ``account_wanted`` and ``first_steps_wanted`` ask for a dialog, ``terms_wanted``
+    for the settings page; buttons emit them, and the window opens it.
     """
 
     waiting = Signal(bool)
@@ -44,6 +44,7 @@ class Actions(QObject):
     offers_wanted = Signal()
     first_steps_wanted = Signal()
     terms_wanted = Signal()
+    account_wanted = Signal()
 
     def __init__(self, model: SessionModel, *, demo: Demo, opened: "asyncio.Future[None]") -> None:
         super().__init__(model)

@@ -20,11 +20,13 @@ from ui.pages.log import LogPage
 from ui.pages.overview import Overview
 from ui.preferences import Preferences
 from ui.session_model import SessionModel
+from ui.summary_model import SummaryModel
 from ui.theme import Theme
 from ui.widgets.late import Late
 from ui.widgets.sidebar import Page, Sidebar
 
 if TYPE_CHECKING:
+    from ui.pages.contributions import ContributionsPage
     from ui.pages.devices import DevicesPage
     from ui.pages.machines import MachinesPage
     from ui.pages.settings import SettingsPage
@@ -55,16 +57,19 @@ class MainWindow(QMainWindow):
         self._was_painted = False
         self._closing = False
         self._may_close = False
-        self.overview = Overview(model, actions, theme)
+        self.sums = SummaryModel(model)
+        self.overview = Overview(model, actions, theme, self.sums)
         self.log = LogPage(ring, actions, theme)
         self.swarm = Late(lambda: _swarm_page(model, theme))
         self.devices = Late(lambda: _devices_page(model, actions, theme))
+        self.contributions = Late(lambda: _contributions_page(model, actions, theme, self.sums))
         self.machines = Late(lambda: _machines_page(model, theme))
         self.settings = Late(lambda: _settings_page(preferences, model, self.local_api_wanted.emit))
         self.pages = (
             Page(title=_("Overview"), icon="overview", widget=self.overview),
             Page(title=_("Swarm"), icon="swarm", widget=self.swarm),
             Page(title=_("Devices"), icon="devices", widget=self.devices),
+            Page(title=_("Contributions"), icon="contributions", widget=self.contributions),
             Page(title=_("Machines"), icon="machines", widget=self.machines),
             Page(title=_("Log"), icon="log", widget=self.log),
             Page(title=_("Settings"), icon="settings", widget=self.settings),
@@ -153,6 +158,7 @@ class MainWindow(QMainWindow):
         """Say that the app ends, and let nothing be clicked any more."""
         self._closing = True
         self.dialogs.close()
+        self.sums.close()
         self.open_page(0)
         self.overview.show_closing()
         self.menuBar().setEnabled(False)
@@ -162,12 +168,14 @@ class MainWindow(QMainWindow):
         """Close for good."""
         self._may_close = True
         self.dialogs.close()
+        self.sums.close()
         self.log.close_log()
         self.close()
 
 
 def import_pages() -> None:
     """Import what the late pages are made of, in a thread, so that they open without a stall."""
+    import ui.pages.contributions
     import ui.pages.devices
     import ui.pages.machines
     import ui.pages.settings
@@ -178,6 +186,14 @@ def _swarm_page(model: SessionModel, theme: Theme) -> "SwarmPage":
     from ui.pages.swarm import SwarmPage
 
     return SwarmPage(model, theme)
+
+
+def _contributions_page(
+    model: SessionModel, actions: Actions, theme: Theme, sums: SummaryModel
+) -> "ContributionsPage":
+    from ui.pages.contributions import ContributionsPage
+
+    return ContributionsPage(model, actions, theme, sums)
 
 
 def _machines_page(model: SessionModel, theme: Theme) -> "MachinesPage":

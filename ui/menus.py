@@ -56,6 +56,8 @@ class Menus(QObject):
         self.share.setShortcut(QKeySequence("Ctrl+I"))
         self.leave = self._add(menu, _("&Leave the swarm"), actions.leave)
         menu.addSeparator()
+        self._add(menu, _("&Account…"), actions.account_wanted.emit)
+        menu.addSeparator()
         ends = self._add(menu, _("&Quit"), quit_app)
         ends.setShortcut(QKeySequence("Ctrl+Q"))
         ends.setMenuRole(QAction.MenuRole.QuitRole)

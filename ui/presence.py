@@ -65,7 +65,7 @@ class Presence(QObject):
         await self._preferences.repair()
         contributions = self._model.session.contributions
         self._totals = await contributions.ledger.run(Ledger.totals)
-        self._unsubscribe = contributions.subscribe(
+        self._unsubscribe = contributions.ledger.subscribe(
             lambda: self._model.run(self._look_for_milestone())
         )
 

@@ -2,16 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from app.backend.errors import NotSignedInError, RefusedError
+from app.backend.errors import NotSignedInError, RefusedError, WrongInputError
 from app.backend.http import Http
 from app.backend.replies import Renewed, SignedIn
 from app.backend.secret_store import Secrets, SecretStore, SignedInAs
 from app.i18n import _
 
 log = logging.getLogger(__name__)
+
+MIN_PASSWORD = 8
+"""Characters that the backend wants of a new one."""
 
 T = TypeVar("T")
 
@@ -40,18 +44,29 @@ class Account:
         self, email: str, *, password: str, username: str = "", stay: bool = False
     ) -> None:
         """Make an account and sign in to it; parameters and errors as of `sign_in`."""
+        _check(email, password, least=MIN_PASSWORD)
         body = {"email": email, "password": password}
         if username:
             body["username"] = username
-        reply = await self._http.ask("POST /auth/register", shape=SignedIn, body=body)
+        try:
+            reply = await self._http.ask("POST /auth/register", shape=SignedIn, body=body)
+        except RefusedError as error:
+            error.field = _field_in(error.texts)
+            raise
         await self._begin(reply, email=email, password=password if stay else "")
 
     async def sign_in(self, email: str, *, password: str, stay: bool = False) -> None:
-        """Sign in instead of whoever was. Raises `BackendError`.
+        """Sign in instead of whoever was. Raises `BackendError`, whose field is ``email``,
+        ``password`` or ``username`` where it is about what was typed.
 
         stay: keep the password, with which to sign in again when the backend's week is over.
         """
-        reply = await self._log_in(email, password)
+        _check(email, password, least=1)
+        try:
+            reply = await self._log_in(email, password)
+        except NotSignedInError as error:
+            error.field, error.remedy = "password", ""
+            raise
         await self._begin(reply, email=email, password=password if stay else "")
 
     async def _log_in(self, email: str, password: str) -> SignedIn:
@@ -117,6 +132,23 @@ class Account:
         """The user may have signed out, or in as somebody else, while we were asking."""
         if self._kept is not kept:
             raise _nobody()
+
+
+def _check(email: str, password: str, *, least: int) -> None:
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+", email):
+        raise WrongInputError(_("this is no e-mail address."), field="email")
+    if not password:
+        raise WrongInputError(_("is missing."), field="password")
+    if len(password) < least:
+        raise WrongInputError(
+            _("must have {count} characters or more.").format(count=least), field="password"
+        )
+
+
+def _field_in(texts: Sequence[str]) -> str:
+    """Which field the backend names, such as in ``email must be an email``."""
+    words = " ".join(texts).lower().split()
+    return next((word for word in words if word in ("email", "password", "username")), "")
 
 
 def _nobody() -> NotSignedInError:

@@ -6,7 +6,8 @@ from urllib.parse import quote
 from app.accounting import Contribution
 from app.backend.account import Account
 from app.backend.http import Http
-from app.backend.replies import Counted, ProjectedReward, Said, SessionPage, TrainingSession
+from app.backend.node import NodeData
+from app.backend.replies import Counted, ProjectedReward, Said, SessionPage
 
 
 class Backend:
@@ -16,17 +17,21 @@ class Backend:
         self._http = http
         self.account = account
 
-    async def sessions(self, *, page: int = 1, limit: int = 20, search: str = "") -> SessionPage:
+    async def sessions(self, *, page: int, limit: int, search: str = "") -> SessionPage:
         """What can be trained: one page, counted from 1."""
         query: dict[str, Any] = {"page": page, "limit": limit}
         if search:
             query["search"] = search
         return await self._http.ask("GET /training", shape=SessionPage, query=query, reserved=False)
 
-    async def session(self, uuid: str) -> TrainingSession:
-        """One that can be trained."""
-        path = f"GET /training/{quote(uuid, safe='')}"
-        return await self._http.ask(path, shape=TrainingSession, reserved=False)
+    async def register_node(self, node_id: str, node: NodeData) -> None:
+        """Tell of this machine; again changes what was told."""
+        body = {"nodeId": node_id, **node.document()}
+        await self.account.call(
+            lambda token: self._http.ask(
+                "POST /hivemind/nodes/register", shape=Said, body=body, token=token
+            )
+        )
 
     async def submit(self, contribution: Contribution) -> None:
         """Report a contribution. It is counted each time: after `UncertainError`, read back."""

@@ -36,6 +36,10 @@ class NotSignedInError(BackendError):
     """It wants a sign-in that we don't have, or doesn't accept the one we have."""
 
 
+class WrongInputError(BackendError):
+    """What the user typed can't be right, which needs no backend to tell."""
+
+
 class WrongAnswerError(BackendError):
     """Somebody answered, but not as this backend does: a web page, a redirect, another format."""
 

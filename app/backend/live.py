@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +21,7 @@ from socketio.exceptions import SocketIOError
 from app.accounting import Contribution
 from app.backend.errors import UncertainError, UnreachableError
 from app.backend.http import Http
+from app.backend.node import NodeData
 from app.i18n import _
 
 log = logging.getLogger(__name__)
@@ -44,16 +44,6 @@ _EVENTS = {
 
 _FAILED = "exception"
 """How the backend's framework says that any of them has failed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NodeData:
-    """What the backend lists of this machine. compute_capacity: samples/s; bandwidth: KB/s."""
-
-    address: str = ""
-    public_key: str = ""
-    compute_capacity: float = 0.0
-    bandwidth: float = 0.0
 
 
 class LiveChannel:
@@ -115,18 +105,9 @@ class LiveChannel:
 
     async def _register(self, connection: "_Connection", node_id: str) -> None:
         """An error binds the connection to the node all the same: the backend has no chain key."""
-        node = self._node()
         said, content = await connection.exchange(
             "register_node",
-            {
-                "nodeId": node_id,
-                "nodeData": {
-                    "address": node.address,
-                    "publicKey": node.public_key,
-                    "computeCapacity": node.compute_capacity,
-                    "bandwidth": node.bandwidth,
-                },
-            },
+            {"nodeId": node_id, "nodeData": self._node().document()},
             seconds=self._http.timeout,
         )
         if said != "registration_success":

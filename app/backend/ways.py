@@ -10,9 +10,10 @@ from app.accounting import Contribution
 from app.backend.client import Backend
 from app.backend.errors import RefusedError
 from app.backend.http import Http
+from app.backend.node import NodeData
 
 if TYPE_CHECKING:
-    from app.backend.live import LiveChannel, NodeData
+    from app.backend.live import LiveChannel
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class Ways:
         http: Http,
         *,
         backend: Backend,
-        node: "Callable[[], NodeData]",
+        node: Callable[[], NodeData],
         clock: Callable[[], float] = time.monotonic,
         http_again: float = HTTP_AGAIN_SECONDS,
     ) -> None:
@@ -44,6 +45,7 @@ class Ways:
         self._clock = clock
         self._http_again = http_again
         self._refused_at: float | None = None
+        self._registered = ""
         self._live: LiveChannel | None = None
 
     @property
@@ -60,6 +62,7 @@ class Ways:
         """Report a contribution; returns the way it went. Errors as of `Backend.submit`."""
         if not self._goes_live:
             try:
+                await self._register(contribution.participant)
                 await self._backend.submit(contribution)
             except RefusedError as error:
                 if not error.quirk:
@@ -72,6 +75,16 @@ class Ways:
                 return HTTP
         await (await self._channel()).submit(contribution)
         return SOCKET_IO
+
+    async def _register(self, node_id: str) -> None:
+        """Over HTTP, once in a run of the app. A refusal is as good: no report depends on it."""
+        if node_id == self._registered:
+            return
+        try:
+            await self._backend.register_node(node_id, self._node())
+        except RefusedError as error:
+            log.info("the backend doesn't register the node over HTTP: %s", error.text)
+        self._registered = node_id
 
     async def _channel(self) -> "LiveChannel":
         if self._live is None:

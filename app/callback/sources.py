@@ -1,4 +1,4 @@
-"""What the session shows by the local API beyond the contract."""
+"""What the local API shows beyond the contract, taken from the session."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from app.callback.host import Sources
 from app.contributions import Contributions
 from app.fleet import Machine
 from app.hardware import Reading
-from app.ledger import Ledger
+from app.ledger import Entry, Ledger
 from app.machines import Machines
 from app.outbox import OutboxState
 
@@ -23,8 +23,35 @@ class Shown(Protocol):
 
 
 def sources_of(session: Shown) -> Sources:
-    """All that it shows."""
-    return Sources(machines=FleetSource(session.machines), figures=OwnFigures(session))
+    """All that there is to show of a session."""
+    return Sources(
+        contributions=LedgerSource(session.contributions),
+        machines=FleetSource(session.machines),
+        figures=OwnFigures(session),
+    )
+
+
+class LedgerSource:
+    """What this machine has given."""
+
+    def __init__(self, contributions: Contributions) -> None:
+        self._ledger = contributions.ledger
+
+    async def contributions(self, *, limit: int) -> Sequence[Mapping[str, Any]]:
+        """The newest contributions, newest first: as they are signed, and how reporting went."""
+        return [entry_as_json(entry) for entry in await self._ledger.run(Ledger.all, limit=limit)]
+
+
+def entry_as_json(entry: Entry) -> dict[str, Any]:
+    """A contribution with its signature, and what has become of it."""
+    contribution = entry.contribution
+    return contribution.document() | {
+        "signature": contribution.signature,
+        "score": contribution.score,
+        "state": entry.state.value,
+        "attempts": entry.attempts,
+        "remark": entry.remark,
+    }
 
 
 class FleetSource:

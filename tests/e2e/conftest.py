@@ -4,11 +4,13 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from apps import ROOT, App, StartApp
+from callers import Call, Caller
 
 
 @pytest.fixture
@@ -37,3 +39,16 @@ async def start_app(tmp_path: Path) -> AsyncIterator[StartApp]:
     yield start
     for app in apps:
         await app.stop()
+
+
+@pytest.fixture
+async def call() -> AsyncIterator[Call]:
+    """Makes callers of apps."""
+    async with AsyncExitStack() as stack:
+
+        async def make(app: App) -> Caller:
+            caller = await Caller.of(app)
+            await stack.enter_async_context(caller.client)
+            return caller
+
+        yield make

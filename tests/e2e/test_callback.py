@@ -4,77 +4,17 @@ import asyncio
 import json
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
-from apps import PATIENCE, App, StartApp, tiny_spec, training
+from apps import PATIENCE, StartApp, tiny_spec, training
+from callers import BASE, Call
 
 pytestmark = pytest.mark.e2e
 
-BASE = "/api/v1/hivemind"
 PROXY = Path(__file__).parents[1] / "support" / "proxy.cjs"
-
-
-class Caller:
-    """A program that was given the operator's token."""
-
-    def __init__(self, client: httpx2.AsyncClient) -> None:
-        self.client = client
-
-    @classmethod
-    async def of(cls, app: App) -> "Caller":
-        """As soon as the app says where it listens."""
-        await app.said("Local API: ")
-        words = app.errors.partition("Local API: ")[2].splitlines()[0]
-        url, _, file = words.partition(", tokens: ")
-        headers = {"Authorization": f"Bearer {token_in(file)}"}
-        return cls(httpx2.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE))
-
-    async def post(self, path: str, body: Any = None) -> Any:
-        reply = await self.client.post(f"{BASE}/{path}", json=body)
-        assert reply.status_code == 200, reply.text
-        return reply.json()
-
-    async def get(self, path: str) -> Any:
-        reply = await self.client.get(f"{BASE}/{path}")
-        assert reply.status_code == 200, reply.text
-        return reply.json()["data"]
-
-    async def until(self, path: str, is_it: Callable[[Any], bool]) -> Any:
-        """What is there once it is so; each event of the stream is a reason to look again."""
-        async with (
-            asyncio.timeout(PATIENCE),
-            self.client.stream("GET", f"{BASE}/events") as stream,
-        ):
-            async for line in stream.aiter_lines():
-                if line.startswith("data:") and is_it(found := await self.get(path)):
-                    return found
-        raise AssertionError
-
-
-Call = Callable[[App], Awaitable[Caller]]
-
-
-@pytest.fixture
-async def call() -> AsyncIterator[Call]:
-    """Makes callers of apps."""
-    async with AsyncExitStack() as stack:
-
-        async def make(app: App) -> Caller:
-            caller = await Caller.of(app)
-            await stack.enter_async_context(caller.client)
-            return caller
-
-        yield make
-
-
-def token_in(file: str) -> str:
-    return str(json.loads(Path(file).read_text())["operator"])
 
 
 def task(*, epochs: int = 3, **changes: Any) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Fixtures of the window's tests; what they are made of is in ``tests/support/windows.py``."""
 
 import asyncio
+import gc
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PySide6.QtWidgets import QApplication
@@ -26,6 +28,21 @@ from ui.theme import Theme
 def qapp_cls() -> type[Application]:
     """Of the application that pytest-qt makes: ours."""
     return Application
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """A test's widgets end up in circles. Whichever thread collects these deletes them, and Qt
+    crashes unless it is its own: so no other may, and ours does it once the test is forgotten."""
+    if not item.path.is_relative_to(Path(__file__).parent):
+        return (yield)
+    gc.freeze()  # nothing from before need be looked at
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.enable()
 
 
 @pytest.fixture
@@ -88,11 +105,28 @@ def make_bench(
     yield make
     for bench in made:
         bench.window.close_now()
-        closing = asyncio.gather(
-            bench.model.close(), bench.session.offers.close(), bench.session.devices.close()
-        )
+        closing = asyncio.ensure_future(_close(bench))
         qtbot.waitUntil(closing.done)
     i18n.install("en", RESOURCES / "translations")
+
+
+async def _close(bench: Bench) -> None:
+    await bench.model.close()
+    await bench.session.reporting.close()
+    await bench.session.contributions.close()
+    await bench.session.devices.close()
+
+
+@pytest.fixture
+def until_done(loop: QEventLoop, qtbot: QtBot) -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """Runs a coroutine to its end."""
+
+    def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        task = loop.create_task(coroutine)
+        qtbot.waitUntil(task.done, timeout=20_000)
+        return task.result()
+
+    return run
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from windows import TRAINING, WATCHING, Bench
 
+from ui.widgets.axes import value_range, value_ticks
 from ui.widgets.chart import csv_text
-from ui.widgets.plot import Curve, Reading, _time_ticks, _value_ticks, _y_range
+from ui.widgets.plot import Curve, Reading, _time_ticks
 
 pytestmark = pytest.mark.gui
 
@@ -93,11 +94,11 @@ def test_copies_as_picture_and_csv(bench: Bench) -> None:
     bench.dispatch(*WATCHING)
     bench.fill_history(60)
     chart = bench.window.overview.charts.loss
-    chart.copy_csv()
+    chart.menu.copy_csv()
     lines = QGuiApplication.clipboard().text().splitlines()
     assert lines[0] == "time,this_machine,swarm"
     assert 55 <= len(lines) <= 65
-    chart.copy_picture()
+    chart.menu.copy_picture()
     assert not QGuiApplication.clipboard().pixmap().isNull()
 
 
@@ -156,10 +157,10 @@ def test_down_sampling_is_set_where_pyqtgraph_heeds_it(bench: Bench) -> None:
     ],
 )
 def test_the_value_axis_has_round_ends(values: list[float], expected: tuple[float, float]) -> None:
-    low, high, step = _y_range(np.array(values), np.array([math.nan]), from_zero=False)
+    low, high, step = value_range(np.array(values), np.array([math.nan]), from_zero=False)
     assert low == pytest.approx(expected[0])
     assert high >= expected[1] * 0.99
-    assert 2 <= len(_value_ticks(low, high, step)) <= 8
+    assert 2 <= len(value_ticks(low, high, step)) <= 8
 
 
 @pytest.mark.parametrize(

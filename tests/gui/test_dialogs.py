@@ -13,6 +13,7 @@ from app import i18n, spec
 from app.paths import RESOURCES
 from app.recents import Recent
 from app.state import Joined
+from ui.dialogs.account import AccountDialog
 from ui.dialogs.join import RECENT, JoinDialog
 from ui.dialogs.share import ShareDialog
 from ui.dialogs.start import StartDialog
@@ -63,8 +64,16 @@ def make_share(bench: Bench) -> QDialog:
     return dialog
 
 
+def make_account(bench: Bench) -> QDialog:
+    bench.window.dialogs.account()
+    dialog = bench.window.dialogs._shown["account"]
+    assert isinstance(dialog, AccountDialog)
+    dialog.form.new.setChecked(True)
+    return dialog
+
+
 each_dialog = pytest.mark.parametrize(
-    "make", [make_join, make_recent, make_preview, make_start, make_share]
+    "make", [make_join, make_recent, make_preview, make_start, make_share, make_account]
 )
 Make = Callable[[Bench], QDialog]
 

@@ -1,6 +1,6 @@
 """The third place that swarms come from: the backend's list, over real HTTP."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from pytestqt.qtbot import QtBot
 from specs import SMALLEST
 from windows import DEVICES, Bench
 
-from app.offers import PAGE, Offers
+from app.offers import PAGE
 from ui.dialogs.join import OFFERED, JoinDialog
 from ui.widgets.offers import OfferedSwarms
 
@@ -29,16 +29,19 @@ def session(number: int, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-@pytest.fixture
-def backend() -> Iterator[SmallBackend]:
+@pytest.fixture(autouse=True)
+def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallBackend]:
+    """There before the window is, whose settings name it."""
     with SmallBackend() as made:
+        monkeypatch.setenv("BACKEND_URL", made.url)
         made.sessions = [session(number) for number in range(PAGE + 2)]
         yield made
 
 
 @pytest.fixture
-def dialog(bench: Bench, backend: SmallBackend) -> JoinDialog:
-    bench.session.offers = Offers(backend.url)
+def dialog(backend: SmallBackend, bench: Bench, until_done: Callable[..., Any]) -> JoinDialog:
+    until_done(bench.session.contributions.open())
+    until_done(bench.session.reporting.open())
     bench.dispatch(*DEVICES)
     bench.window.dialogs.join()
     made = bench.window.dialogs._shown["join"]

@@ -15,7 +15,7 @@ from app.backend.account import Account
 from app.backend.budget import Budget
 from app.backend.client import Backend
 from app.backend.http import Http
-from app.backend.live import NodeData
+from app.backend.node import NodeData
 from app.backend.secret_store import SecretStore
 from app.backend.ways import Ways
 from app.ledger import Ledger, LedgerThread

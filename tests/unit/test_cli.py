@@ -27,6 +27,8 @@ def test_without_arguments_nothing_is_overridden() -> None:
         (["--headless", "--serve"], Arguments(headless=True, serve=True)),
         (["--bootstrap"], Arguments(headless=True, bootstrap=True)),
         (["--minimized"], Arguments(minimized=True)),
+        (["--sign-in", "a@b.example"], Arguments(headless=True, sign_in="a@b.example")),
+        (["--sign-out"], Arguments(headless=True, sign_out=True)),
         (["--data-dir", "/there"], Arguments(data_dir=Path("/there"))),
         (["verify", "a", "b"], Arguments(headless=True, verify=(Path("a"), Path("b")))),
     ],

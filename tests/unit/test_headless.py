@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backend import SmallBackend
+from sessions import OfflineSession
 
 from app import headless, i18n, logs
+from app.backend.errors import NotSignedInError
 from app.cli import Arguments
 from app.headless import Display, as_json, as_line
 from app.limits import Reason, Verdict
@@ -69,6 +72,7 @@ def test_json_holds_all_that_is_known() -> None:
         "addresses": ["/ip4/127.0.0.1/tcp/1/p2p/Qm"],
         "url": None,
         "problem": None,
+        "reporting": "off",
     }
 
 
@@ -81,6 +85,7 @@ def test_json_is_null_where_nothing_is_known() -> None:
         "addresses": [],
         "connected": 0,
         "dht_nodes": 0,
+        "reporting": "off",
     }
 
 
@@ -299,3 +304,57 @@ def test_log_is_closed_at_the_end(tmp_path: Path) -> None:
     run(tmp_path)
     assert logging.getLogger().handlers == before
     assert (tmp_path / "data" / "logs" / logs.FILE_NAME).exists()
+
+
+# --- the account ---------------------------------------------------------------------------------
+
+
+def test_password_is_taken_from_the_environment_and_no_child_inherits_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COTRAIN_PASSWORD", "a good password")
+    assert headless._password("you@example.org") == "a good password"
+    assert "COTRAIN_PASSWORD" not in os.environ
+
+
+def test_password_can_be_piped_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("a good password\nand more\n"))
+    assert headless._password("you@example.org") == "a good password"
+
+
+def test_password_is_asked_for_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal())
+    asked: list[str] = []
+    monkeypatch.setattr("getpass.getpass", lambda prompt: asked.append(prompt) or "typed")
+    assert headless._password("you@example.org") == "typed"
+    assert "you@example.org" in asked[0]
+
+
+def test_without_a_password_nothing_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert run(tmp_path, sign_in="you@example.org") == 2
+    assert "COTRAIN_PASSWORD" in capsys.readouterr().err
+
+
+async def test_account_is_kept_until_it_is_signed_out_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with SmallBackend() as backend:
+        backend.add_user("you@example.org", "a good password")
+        session = OfflineSession(tmp_path / "data", backend_url=backend.url)
+        await session.contributions.open()
+        await session.reporting.open()
+        signing_in = Arguments(sign_in="you@example.org")
+        with pytest.raises(NotSignedInError):
+            await headless._see_to_account(signing_in, session, "a wrong one")
+        await headless._see_to_account(signing_in, session, "a good password")
+        kept = session.folders.account_file.read_text()
+        assert "a good password" in kept  # to sign in again when the backend's week is over
+        await headless._see_to_account(Arguments(sign_out=True), session, "")
+        assert not session.folders.account_file.exists()
+        await session.close()
+    said = capsys.readouterr().err
+    assert f"Signed in to {backend.url} as you@example.org." in said
+    assert "a good password" not in said

@@ -148,7 +148,7 @@ def test_confirmed_and_refused_are_settled(ledger: Ledger) -> None:
 def test_refused_one_can_be_tried_again(ledger: Ledger) -> None:
     ledger.add(contribution())
     ledger.refuse(contribution().id, NOON, "no")
-    ledger.postpone(contribution().id, NOON, "asked by the user")
+    ledger.take_back_refused(NOON)
     assert ledger.next_waiting(NOON) == contribution()
 
 
@@ -214,8 +214,14 @@ class Outbox(RuleBasedStateMachine):
 
     @rule(id=added)
     def postpone(self, id: str) -> None:
-        allowed = {OutboxState.WAITING, OutboxState.SENDING, OutboxState.REFUSED}
+        allowed = {OutboxState.WAITING, OutboxState.SENDING}
         self.move("postpone", id, allowed, OutboxState.WAITING)
+
+    @rule()
+    def take_back_refused(self) -> None:
+        self.ledger.take_back_refused(NOON)
+        again = {OutboxState.REFUSED: OutboxState.WAITING}
+        self.states = {id: again.get(state, state) for id, state in self.states.items()}
 
     @invariant()
     def agrees(self) -> None:
@@ -332,6 +338,25 @@ def test_swarms_are_summed_up_each(ledger: Ledger) -> None:
 
 
 # --- on its thread -------------------------------------------------------------------------------
+
+
+async def test_ledger_tells_of_what_is_new(path: Path) -> None:
+    ledger = LedgerThread(path)
+    told: list[bool] = []
+    unsubscribe = ledger.subscribe(lambda: told.append(ledger.is_open))
+    await ledger.open()
+    assert told == [True]
+    await ledger.run(Ledger.save_open, contribution(1))
+    await ledger.run(Ledger.totals)
+    assert len(told) == 1  # nothing is finished yet
+    await ledger.run(Ledger.add, contribution(1))
+    await ledger.run(Ledger.begin_sending, contribution(1).id, NOON)
+    await ledger.run(Ledger.confirm, contribution(1).id, NOON, "http")
+    assert len(told) == 4
+    unsubscribe()
+    await ledger.run(Ledger.add, contribution(2))
+    assert len(told) == 4
+    await ledger.close()
 
 
 async def test_ledger_lives_on_one_thread_of_its_own(path: Path) -> None:

@@ -1,18 +1,24 @@
 """What the backend offers, over real HTTP."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from backend import Fault, SmallBackend
 from specs import PEER, SMALLEST
 
+from app.backend.account import Account
+from app.backend.client import Backend
 from app.backend.errors import (
     BackendError,
     RateLimitedError,
     UnreachableError,
     WrongAnswerError,
 )
+from app.backend.http import Http
+from app.backend.secret_store import SecretStore
 from app.offers import PAGE, Offers
 
 
@@ -33,12 +39,18 @@ def backend() -> Iterator[SmallBackend]:
         yield made
 
 
+@asynccontextmanager
+async def offers_at(url: str, folder: Path) -> AsyncIterator[Offers]:
+    http = Http(url)
+    client = Backend(http, account=Account(http, store=SecretStore(folder / "account.json")))
+    yield Offers(url, ask=client.sessions)
+    await http.close()
+
+
 @pytest.fixture
-async def offers(backend: SmallBackend) -> AsyncIterator[Offers]:
-    made = Offers(backend.url)
-    yield made
-    await made.close()
-    await made.close()
+async def offers(backend: SmallBackend, tmp_path: Path) -> AsyncIterator[Offers]:
+    async with offers_at(backend.url, tmp_path) as made:
+        yield made
 
 
 async def test_pages_are_turned(backend: SmallBackend, offers: Offers) -> None:
@@ -129,9 +141,8 @@ async def test_after_too_many_requests_none_is_sent(backend: SmallBackend, offer
     assert len(backend.requests) == 1
 
 
-async def test_backend_that_is_away_is_said() -> None:
-    offers = Offers("http://127.0.0.1:1")
-    with pytest.raises(UnreachableError) as caught:
-        await offers.page()
+async def test_backend_that_is_away_is_said(tmp_path: Path) -> None:
+    async with offers_at("http://127.0.0.1:1", tmp_path) as offers:
+        with pytest.raises(UnreachableError) as caught:
+            await offers.page()
     assert caught.value.remedy
-    await offers.close()

@@ -11,6 +11,7 @@ from app import protocol, state
 from app.limits import Reason, Terms, Verdict
 from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import EndReason, TrainerPhase
+from app.reporting_state import ReportingChanged, ReportingState
 from app.state import (
     ContributorState,
     DeviceChosen,
@@ -103,6 +104,8 @@ WAITING = follow(TermsJudged(terms=Terms(), verdict=HELD), TrainingAwaited(), st
 
 LOCAL_API = LocalApi(url="http://127.0.0.1:8001", port=8001, wanted_port=8000)
 
+REPORTING = ReportingState(backend_url="https://b.example", signed_in_as="you@example.org")
+
 # At least one sample of every event; those of which two differ in effect, twice.
 EVENTS: tuple[Event, ...] = (
     JoinBegan(swarm=SWARM),
@@ -125,6 +128,7 @@ EVENTS: tuple[Event, ...] = (
     TrainerGone(problem=PROBLEM, restart_at=9.0),
     RestartCancelled(),
     LocalApiChanged(local_api=LOCAL_API),
+    ReportingChanged(reporting=REPORTING),
     ProblemRaised(problem=PROBLEM),
     ProblemDismissed(),
     protocol.Hello(version=1, pid=1),
@@ -195,17 +199,22 @@ def test_network_without_a_run_is_watched_too() -> None:
     assert (now.phase, now.swarm, now.peer_id) == (Phase.WATCHING, None, "Qm")
 
 
-def test_leaving_forgets_all_but_the_devices_and_the_local_api() -> None:
+def test_leaving_forgets_all_but_what_is_no_swarms() -> None:
     now = follow(
         LocalApiChanged(local_api=LOCAL_API),
         PROBED,
         DeviceChosen(device="cpu", others=("mps",)),
+        ReportingChanged(reporting=REPORTING),
         RunObserved(run=Run(epoch=1)),
         Left(),
         start=WATCHING,
     )
     assert now == ContributorState(
-        probed=PROBED, device="cpu", other_devices=("mps",), local_api=LOCAL_API
+        probed=PROBED,
+        device="cpu",
+        other_devices=("mps",),
+        local_api=LOCAL_API,
+        reporting=REPORTING,
     )
     assert now.chosen_devices == ("cpu", "mps")
     assert now.devices == DEVICES

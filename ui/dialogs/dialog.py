@@ -27,5 +27,10 @@ class Dialog(QDialog):
     @override
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
+        self.fit()
+
+    def fit(self) -> None:
+        """Be as high as what is shown needs, at least; again when that has become more."""
+        self.column.activate()
         width = max(self.width(), self.column.totalMinimumSize().width())
         self.resize(width, max(self.height(), self.column.totalHeightForWidth(width)))

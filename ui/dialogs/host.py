@@ -15,6 +15,7 @@ from ui.session_model import SessionModel
 from ui.theme import Theme
 
 if TYPE_CHECKING:
+    from ui.dialogs.account import AccountDialog
     from ui.dialogs.first_steps import FirstSteps
     from ui.dialogs.join import JoinDialog
     from ui.dialogs.share import ShareDialog
@@ -51,6 +52,7 @@ class Dialogs(QObject):
         actions.share_wanted.connect(self.share)
         actions.offers_wanted.connect(self.offers)
         actions.first_steps_wanted.connect(self.first_steps)
+        actions.account_wanted.connect(self.account)
 
     # --- what is asked for
 
@@ -106,6 +108,16 @@ class Dialogs(QObject):
         from ui.dialogs.first_steps import FirstSteps
 
         return FirstSteps(self._window, self._model, self._actions, self._theme, self._preferences)
+
+    def account(self) -> None:
+        """Show the account at the backend, or let the user sign in."""
+        if not self._closed:
+            self._one_of("account", self._make_account)
+
+    def _make_account(self) -> "AccountDialog":
+        from ui.dialogs.account import AccountDialog
+
+        return AccountDialog(self._model, self._window)
 
     def _one_of(self, kind: str, make: Callable[[], Kind]) -> Kind:
         """The dialog of a kind that is open, or a new one."""

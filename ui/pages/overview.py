@@ -1,34 +1,46 @@
 """The overview: where we are, what the swarm does, what this machine gives."""
 
+from collections.abc import Callable
+
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication, QShowEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtGui import QGuiApplication, QHideEvent, QShowEvent
+from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from app.i18n import _
+from app.outbox import OutboxState
 from app.state import ContributorState, Phase, Run, Training
-from ui import texts, units
+from app.summary import Summary
+from ui import contribution_texts, texts, units
 from ui.actions import Actions
 from ui.session_model import SessionModel
+from ui.summary_model import SummaryModel
 from ui.theme import Theme
 from ui.widgets.banner import Banner
 from ui.widgets.buttons import button, icon_button
 from ui.widgets.card import FactsCard
+from ui.widgets.card_row import CardRow
 from ui.widgets.charts import Charts
 from ui.widgets.epoch import EpochCard
 from ui.widgets.headline import Headline
 from ui.widgets.welcome import Welcome
 
 GAP = 16
+GIVEN = ("time", "samples", "sent")
+"""Of the sums, those that are shown here."""
 
 
 class Overview(QScrollArea):
     """The first page."""
 
-    def __init__(self, model: SessionModel, actions: Actions, theme: Theme) -> None:
+    def __init__(
+        self, model: SessionModel, actions: Actions, theme: Theme, sums: SummaryModel
+    ) -> None:
         super().__init__()
         self._model = model
         self._actions = actions
+        self._sums = sums
+        self._stop_watching: Callable[[], None] = _nothing
         self.banner = Banner(theme)
         self.headline = Headline(model.state, actions)
         self.welcome = Welcome(actions, theme)
@@ -36,6 +48,7 @@ class Overview(QScrollArea):
         self.charts = Charts(model.session.history, theme)
         self.machine = FactsCard(_("This machine"), _machine_rows())
         self.swarm = FactsCard(_("Swarm"), _swarm_rows())
+        self.given = FactsCard(_("Given today"), _given_rows())
         self.network = FactsCard(_("Network"), _network_rows())
         self.share = button(_("Invite…"), "quiet")
         self.leave = button(_("Leave"), "quiet")
@@ -54,26 +67,25 @@ class Overview(QScrollArea):
             # at the top: as high as its wrapped texts need at this width, and no higher
             column.addWidget(part, 0, Qt.AlignmentFlag.AlignTop)
         column.addWidget(self.charts, 1)
-        column.addLayout(self._cards())
+        column.addWidget(self._cards())
         column.addStretch()
         self.setWidget(page)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
 
-    def _cards(self) -> QHBoxLayout:
+    def _cards(self) -> QWidget:
         self.leave.setAccessibleName(_("Leave the swarm"))
         self.share.setAccessibleName(_("Invite others"))
         self.swarm.header.addWidget(self.share)
         self.swarm.header.addWidget(self.leave)
         self.network.add_control("peer_id", self.copy)
-        cards = QHBoxLayout()
-        cards.setSpacing(GAP)
-        for card in (self.machine, self.swarm, self.network):
-            cards.addWidget(card, 1)
-        return cards
+        cards = (self.machine, self.swarm, self.given, self.network)
+        self.cards = CardRow(cards, least=33, columns=2)
+        return self.cards
 
     def _connect(self) -> None:
         self._model.changed.connect(self._on_state)
+        self._sums.changed.connect(self._show_given)
         self.banner.dismiss.clicked.connect(self._actions.dismiss_problem)
         self.share.clicked.connect(self._actions.share_wanted)
         self.leave.clicked.connect(self._actions.leave)
@@ -89,7 +101,18 @@ class Overview(QScrollArea):
     @override
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
+        self._stop_watching = self._sums.watch()
         self.show_state(self._model.state)
+
+    @override
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        stop, self._stop_watching = self._stop_watching, _nothing
+        stop()
+
+    def _show_given(self) -> None:
+        if self._sums.summary is not None:
+            self.given.show_values(_given(self._sums.summary))
 
     def show_state(self, state: ContributorState) -> None:
         """Show a state."""
@@ -97,7 +120,7 @@ class Overview(QScrollArea):
         self.headline.show_state(state)
         in_swarm = state.swarm is not None
         self.welcome.setVisible(not in_swarm)
-        for part in (self.epoch, self.charts, self.machine, self.swarm, self.network):
+        for part in (self.epoch, self.charts, self.cards):
             part.setVisible(in_swarm)
         self.epoch.show_state(state)
         self.machine.show_values(_machine(state))
@@ -170,6 +193,20 @@ def _swarm(state: ContributorState) -> dict[str, str]:
     }
 
 
+def _given_rows() -> dict[str, str]:
+    sums = contribution_texts.sums()
+    fates = {"confirmed": _("Confirmed, all time"), "waiting": _("Waiting")}
+    return {name: sums[name] for name in GIVEN} | fates
+
+
+def _given(summary: Summary) -> dict[str, str]:
+    values = contribution_texts.values(summary.today)
+    return {name: values[name] for name in GIVEN} | {
+        "confirmed": units.count(summary.all.counts[OutboxState.CONFIRMED]),
+        "waiting": units.count(summary.on_their_way),
+    }
+
+
 def _network_rows() -> dict[str, str]:
     return {
         "peer_id": _("Peer id"),
@@ -191,3 +228,7 @@ def _network(state: ContributorState) -> dict[str, str]:
         "round_time": units.seconds(last.seconds) if last else units.NONE,
         "checkpoint": units.count(saved),
     }
+
+
+def _nothing() -> None:
+    """What is left to stop after the first time."""

@@ -3,15 +3,14 @@
 import math
 from collections.abc import Callable
 
-from PySide6.QtCore import QPoint, Qt
-from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QToolButton
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QHBoxLayout
 
 from app.i18n import _
 from ui import units
 from ui.theme import Theme
-from ui.widgets.buttons import icon_button
 from ui.widgets.card import Card
+from ui.widgets.copy_menu import CopyMenu
 from ui.widgets.labels import ElidedLabel, label, swatch
 from ui.widgets.plot import Curve, Reading, TimePlot
 
@@ -36,15 +35,12 @@ class Chart(Card):
         self.plot = TimePlot(theme, name=name, from_zero=from_zero)
         self.own, self.swarm = label(role="small"), label(role="small")
         self.moment = label(role="small")
-        self.menu = self._make_menu()
-        self._lay_out(title, unit, theme)
+        self.menu = CopyMenu(self, theme, csv=lambda: csv_text(*self._curves))
+        self._lay_out(title, unit)
         self.plot.read.connect(self._show_reading)
         self._show_reading(None)
 
-    def _lay_out(self, title: str, unit: str, theme: Theme) -> None:
-        more = icon_button("more", _("Copy this chart"), theme)
-        more.setMenu(self.menu)
-        more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+    def _lay_out(self, title: str, unit: str) -> None:
         head = QHBoxLayout()
         head.setSpacing(6)
         head.addWidget(label(title, "strong"))
@@ -54,22 +50,11 @@ class Chart(Card):
             head.addSpacing(4)
             head.addWidget(swatch(curve), 0, Qt.AlignmentFlag.AlignVCenter)
             head.addWidget(words)
-        head.addWidget(more)
+        head.addWidget(self.menu.button)
         self.column.setContentsMargins(16, 8, 8, 8)
         self.column.setSpacing(4)
         self.column.addLayout(head)
         self.column.addWidget(self.plot.widget, 1)
-
-    def _make_menu(self) -> QMenu:
-        menu = QMenu(self)
-        menu.addAction(_("Copy as picture")).triggered.connect(self.copy_picture)
-        menu.addAction(_("Copy values as CSV")).triggered.connect(self.copy_csv)
-        self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        self.customContextMenuRequested.connect(self._open_menu)
-        return menu
-
-    def _open_menu(self, position: QPoint) -> None:
-        self.menu.popup(self.mapToGlobal(position))
 
     def draw(self, own: Curve, swarm: Curve, start: float, now: float) -> None:
         """Show the curves from ``start`` to ``now``, seconds since the epoch."""
@@ -95,14 +80,6 @@ class Chart(Card):
 
     def _hint(self) -> str:
         return "" if any(curve.times.size for curve in self._curves) else _("no values yet")
-
-    def copy_picture(self) -> None:
-        """Put a picture of the card onto the clipboard."""
-        QGuiApplication.clipboard().setPixmap(self.grab())
-
-    def copy_csv(self) -> None:
-        """Put the values shown onto the clipboard."""
-        QGuiApplication.clipboard().setText(csv_text(*self._curves))
 
 
 def csv_text(own: Curve, swarm: Curve) -> str:

@@ -9,22 +9,17 @@ from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from numpy.typing import NDArray
 from PySide6.QtCore import QEvent, QObject, QPointF, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QKeyEvent
-from PySide6.QtWidgets import QSizePolicy
+from PySide6.QtGui import QColor, QKeyEvent
 from typing_extensions import override
 
 from app.i18n import _
 from ui.theme import Theme
-from ui.units import rate
-
-Floats = NDArray[np.float64]
+from ui.widgets import axes
+from ui.widgets.axes import Floats
 
 _MIN_SPAN = 60.0
 _STEPS = (15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800)
-_Y_TICKS = 4
-LABEL_ROOM = 32
 FINE_SCREEN = 1.5
 
 
@@ -80,40 +75,18 @@ class TimePlot(QObject):
 
     def _set_up(self, name: str) -> None:
         widget, item = self.widget, self._item
-        widget.setAccessibleName(name)
-        widget.setAccessibleDescription(_("Left and right arrow keys move the crosshair."))
-        widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        widget.setMinimumHeight(140)
-        # its own size hint is 640 × 480: here it takes what is left
-        widget.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
-        widget.setFrameShape(widget.Shape.NoFrame)
+        axes.set_up(
+            widget, name=name, description=_("Left and right arrow keys move the crosshair.")
+        )
         widget.installEventFilter(self)
         widget.scene().sigMouseMoved.connect(self._on_mouse)
-        item.setMenuEnabled(False)
-        item.setMouseEnabled(x=False, y=False)
-        item.hideButtons()
-        item.showGrid(x=False, y=True, alpha=1)  # the pen has the grid's faint colour
         # WORKAROUND: the item's own setting is overwritten when it is added to a plot
         item.setDownsampling(auto=True, mode="peak")
         item.setClipToView(True)
-        item.layout.setContentsMargins(0, 8, 20, 0)
-        item.getAxis("left").setZValue(-1)  # its grid lies under the curves
-        item.getAxis("left").setWidth(44)
-        item.getAxis("bottom").setHeight(24)
 
     def _recolor(self) -> None:
         colors = self._theme.colors
-        self.widget.setBackground(colors.card)
-        small = QFont(self.widget.font())
-        small.setPointSizeF(small.pointSizeF() * 0.85)
-        for side in ("left", "bottom"):
-            axis = self._item.getAxis(side)
-            axis.setPen(pg.mkPen(None))
-            axis.setTickPen(pg.mkPen(colors.border))
-            axis.setTextPen(colors.muted)
-            axis.setTickFont(small)
-            # the first and last label reach over the axis's ends, where there is room for them
-            axis.setStyle(tickLength=0, tickTextOffset=8, hideOverlappingLabels=LABEL_ROOM)
+        axes.recolor(self.widget, colors)
         # Antialiasing a line wider than 1 is 15 to 200 times slower: so it is 1, or, where
         # pixels are too small to need antialiasing, 2 without.
         fine = self.widget.devicePixelRatioF() >= FINE_SCREEN
@@ -128,11 +101,9 @@ class TimePlot(QObject):
         self._start = min(start - now, -_MIN_SPAN)
         self._own_line.setData(own.times - now, own.values)
         self._swarm_line.setData(swarm.times - now, swarm.values)
-        low, high, step = _y_range(own.values, swarm.values, from_zero=self._from_zero)
         self._item.setXRange(self._start, 0, padding=0)
-        self._item.setYRange(low, high, padding=0.08)  # room for the outer ticks' labels
         self._item.getAxis("bottom").setTicks([_time_ticks(self._start)])
-        self._item.getAxis("left").setTicks([_value_ticks(low, high, step)])
+        axes.show_values(self.widget, own.values, swarm.values, from_zero=self._from_zero)
         self._tell()
 
     # --- crosshair
@@ -193,25 +164,3 @@ def _ago(seconds: int) -> str:
         if seconds >= length and seconds % (length // 2) == 0:
             return text.format(n=f"{seconds / length:g}")
     return _("−{n} s").format(n=seconds)
-
-
-def _y_range(*values: Floats, from_zero: bool) -> tuple[float, float, float]:
-    """Lowest, highest and step between ticks, round numbers all, that hold every value."""
-    known = np.concatenate([some[np.isfinite(some)] for some in values])
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
-    low = 0.0 if from_zero else low
-    step = _nice((high - low or abs(high) or 1.0) / _Y_TICKS)
-    return math.floor(low / step) * step, math.ceil(high / step * 1.02) * step, step
-
-
-def _nice(step: float) -> float:
-    power: float = 10.0 ** math.floor(math.log10(step))
-    return next(nice * power for nice in (1, 2, 5, 10) if nice * power >= step * 0.999)
-
-
-def _value_ticks(low: float, high: float, step: float) -> list[tuple[float, str]]:
-    marks = [low + index * step for index in range(round((high - low) / step) + 1)]
-    digits = max(0, -math.floor(math.log10(step)))
-    if step >= 1:
-        return [(mark, f"{mark:,.0f}" if step % 1 == 0 else rate(mark)) for mark in marks]
-    return [(mark, f"{mark:.{digits}f}") for mark in marks]

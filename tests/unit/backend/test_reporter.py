@@ -50,7 +50,7 @@ async def test_over_http_where_the_backend_takes_it(server: SmallBackend, tmp_pa
         assert ours.reporter.state.way == "http"
         assert ours.reporter.state.status is ReportingStatus.ON
     assert counted(server) == expected(*some)
-    assert not server.nodes
+    assert list(server.nodes) == [some[0].participant]  # by the same way
 
 
 async def test_over_socket_io_where_http_knows_no_field(
@@ -426,7 +426,20 @@ async def test_it_works_by_itself_and_wakes(server: SmallBackend, tmp_path: Path
         assert await ours.state_of(one) is OutboxState.CONFIRMED
 
 
-async def test_closing_lets_the_report_under_way_end(server: SmallBackend, tmp_path: Path) -> None:
+async def test_closing_sends_what_waits(server: SmallBackend, tmp_path: Path) -> None:
+    server.quirk = False
+    async with desk(server, tmp_path) as ours:
+        ours.reporter.start()
+        await until(lambda: bool(ours.states))
+        await ours.add(one := contribution())
+        await ours.reporter.close()
+        assert await ours.state_of(one) is OutboxState.CONFIRMED
+
+
+async def test_closing_lets_the_report_under_way_end(
+    server: SmallBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.reporter.LAST_CALL_SECONDS", 0.0)
     server.quirk = False
     server.faults.append(Fault(route="submit", delay=0.3))
     async with desk(server, tmp_path) as ours:

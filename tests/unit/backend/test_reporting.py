@@ -6,16 +6,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from backend import SmallBackend
+from backend import Fault, SmallBackend
 from reporting import EMAIL, PASSWORD, contribution, until
 
 from app.backend.errors import UnreachableError
-from app.backend.live import NodeData
+from app.backend.node import NodeData
 from app.errors import BusyError
 from app.ledger import Ledger, LedgerThread
 from app.paths import Folders
-from app.reporting import Reporting, is_private
+from app.reporting import Reporting, is_private, node_of
 from app.reporting_state import ReportingState, ReportingStatus
+from app.state import ContributorState, Training
 
 
 @asynccontextmanager
@@ -49,7 +50,6 @@ async def test_from_the_first_sign_in_to_the_sign_out(server: SmallBackend, tmp_
         await until(lambda: ours.state.status is ReportingStatus.ON)
         assert ours.state.signed_in_as == EMAIL
         await ledger.run(Ledger.add, contribution())
-        ours.wake()
         await until(lambda: len(server.rows) == 2)
         await ours.sign_out()
         await until(lambda: ours.state.status is ReportingStatus.OFF)
@@ -57,6 +57,23 @@ async def test_from_the_first_sign_in_to_the_sign_out(server: SmallBackend, tmp_
     assert states[-1] == ours.state
     (node,) = server.nodes.values()
     assert node["address"] == "/ip4/192.0.2.1/tcp/8080"
+
+
+async def test_what_was_refused_is_tried_again(server: SmallBackend, tmp_path: Path) -> None:
+    refusal = {"statusCode": 400, "message": "no such session"}
+    server.quirk = False
+    server.faults.append(Fault(route="submit", status=400, body=refusal))
+    async with reporting(server.url, tmp_path, []) as (ours, ledger):
+        await ledger.run(Ledger.add, contribution())
+        await ours.open()
+        changes = asyncio.Semaphore(0)
+        ledger.subscribe(changes.release)
+        await ours.register(EMAIL, password=PASSWORD)
+        for _ in ("is being sent", "was refused"):
+            await changes.acquire()
+        assert await ledger.run(Ledger.refusals) == {"the backend refused: no such session.": 1}
+        await ours.retry()
+        await until(lambda: len(server.rows) == 1)
 
 
 async def test_the_sign_in_is_taken_up_by_the_next_run(
@@ -86,19 +103,17 @@ async def test_the_default_address_without_a_backend(tmp_path: Path) -> None:
 
 async def test_before_it_is_open(tmp_path: Path) -> None:
     async with reporting("http://backend.invalid", tmp_path, []) as (ours, _):
-        ours.wake()
         with pytest.raises(BusyError):
             await ours.sign_in(EMAIL, password=PASSWORD)
         with pytest.raises(BusyError):
-            await ours.sessions()
+            await ours.sessions(page=1, limit=10, search="")
 
 
 async def test_what_can_be_trained_needs_no_sign_in(server: SmallBackend, tmp_path: Path) -> None:
     server.sessions = [{"id": "a", "title": "A model", "status": "running"}]
     async with reporting(server.url, tmp_path, []) as (ours, _):
         await ours.open()
-        assert (await ours.sessions(search="model")).data[0].id == "a"
-        assert (await ours.session("a")).title == "A model"
+        assert (await ours.sessions(page=1, limit=10, search="model")).data[0].id == "a"
 
 
 async def test_the_loop_goes_on_while_it_opens(server: SmallBackend, tmp_path: Path) -> None:
@@ -108,6 +123,26 @@ async def test_the_loop_goes_on_while_it_opens(server: SmallBackend, tmp_path: P
         await asyncio.sleep(0)
         assert not opening.done()
         await opening
+
+
+def test_what_the_backend_is_told_of_this_machine() -> None:
+    state = ContributorState(
+        addresses=("/ip4/192.0.2.1/tcp/8080/p2p/Qm",),
+        training=Training(device="cpu", samples_per_second=81.5),
+    )
+    current = contribution(started_at=0.0, ended_at=40.0, data_transmitted=1000.0)
+    told = node_of(state, current=current, public_key="a key")
+    assert told.document() == {
+        "address": "/ip4/192.0.2.1/tcp/8080/p2p/Qm",
+        "publicKey": "a key",
+        "computeCapacity": 81.5,
+        "bandwidth": 25.0,
+    }
+
+
+def test_a_machine_that_rests_tells_no_more_than_it_knows() -> None:
+    told = node_of(ContributorState(), current=None, public_key="a key")
+    assert told == NodeData(public_key="a key")
 
 
 @pytest.mark.parametrize(

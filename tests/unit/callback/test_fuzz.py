@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from callbacks import serving
+from sessions import OfflineSession
 
 from app.callback import access
+from app.callback.sources import sources_of
 from app.callback.tokens import Role
 
 EXCLUDED = "positive_data_acceptance"
@@ -19,7 +21,9 @@ EXCLUDED = "positive_data_acceptance"
 async def test_no_answer_is_a_defects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("READS_PER_SECOND", "CHANGES_PER_SECOND"):
         monkeypatch.setattr(access, name, 10**6)
-    async with serving(tmp_path / "data") as served:
+    shown = OfflineSession(tmp_path / "shown")
+    await shown.contributions.open()
+    async with serving(tmp_path / "data", sources=sources_of(shown)) as served:
         command = [sys.executable, "-m", "schemathesis.cli", "run", f"{served.url}/openapi.json"]
         options = ["--no-color", "--generation-deterministic", "--max-examples", "15"]
         token = f"Authorization: Bearer {served.tokens.of(Role.OPERATOR)}"
@@ -32,5 +36,6 @@ async def test_no_answer_is_a_defects(tmp_path: Path, monkeypatch: pytest.Monkey
             stderr=asyncio.subprocess.STDOUT,
         )
         output, _ = await process.communicate()
+    await shown.close()
     assert process.returncode == 0, output.decode()
-    assert b"Tested: 9" in output
+    assert b"Tested: 10" in output

@@ -1,5 +1,6 @@
 """What the API and Prometheus are shown of this machine and of the swarm's machines."""
 
+import asyncio
 import json
 import re
 import time
@@ -10,12 +11,15 @@ import pytest
 from machines import RecordedProbe, record
 from prometheus_client.parser import text_string_to_metric_families
 from sessions import OfflineSession
+from works import NOON, contribution
 
 from app import protocol
 from app.callback.metrics import Metrics
 from app.callback.sources import OwnFigures, sources_of
 from app.events import Problem, ProblemRaised, Run, RunObserved, Swarm
 from app.hardware import Cpu, Gpu, Reading
+from app.ledger import Ledger
+from app.signing import MachineKey, canonical, from_text, verify
 from app.state import JoinBegan, TrainingRequested
 
 DASHBOARD = Path(__file__).parents[3] / "packaging" / "grafana" / "cotrain.json"
@@ -103,3 +107,29 @@ async def test_machines_of_the_swarm_as_json(session: OfflineSession) -> None:
     assert (told["samples_per_second"], told["warnings"]) == (102.0, ["hot"])
     assert told["last_seen"].tzinfo is not None
     assert "sequence" not in told
+
+
+async def test_contributions_can_be_checked_by_who_reads_them(tmp_path: Path) -> None:
+    session = OfflineSession(tmp_path / "data")
+    key = MachineKey.load_or_create(session.folders.machine_key_file)
+    await session.contributions.open()
+    ledger = session.contributions.ledger
+    for number in (1, 2, 3):
+        await ledger.run(Ledger.add, contribution(number).signed(key))
+    await ledger.run(Ledger.refuse, contribution(3).id, NOON, "no such session")
+    source = sources_of(session).contributions
+    assert source is not None
+    newest, second = await source.contributions(limit=2)
+    await session.close()
+    shown = json.loads(json.dumps(newest))
+    fate = {name: shown.pop(name) for name in ("state", "remark", "attempts", "score")}
+    assert fate == {
+        "state": "refused",
+        "remark": "no such session",
+        "attempts": 0,
+        "score": contribution(3).score,
+    }
+    assert second["id"] == contribution(2).id
+    signature = from_text(shown.pop("signature"))
+    assert shown["computeTime"] == contribution(3).compute_time
+    assert await asyncio.to_thread(verify, shown["publicKey"], canonical(shown), signature)

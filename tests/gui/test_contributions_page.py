@@ -1,0 +1,282 @@
+"""The contributions' page: what it shows of the ledger and of reporting, and what can be done."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
+from pytestqt.qtbot import QtBot
+from specs import SMALLEST
+from windows import TRAINING, WATCHING, Bench, clipped
+from works import contribution
+
+from app.ledger import Ledger
+from app.reporting_state import ReportingChanged, ReportingStatus
+from app.spec import parse
+from app.summary import DAYS
+from ui import contribution_texts as words
+from ui.pages.contributions import ContributionsPage
+
+pytestmark = pytest.mark.gui
+
+LEFT = Qt.MouseButton.LeftButton
+Run = Callable[..., Any]
+
+
+def given(number: int, *, age: float = 0.0, **changes: Any) -> Any:
+    """One that ended some seconds ago."""
+    ended = time.time() - age
+    return contribution(number, started_at=ended - 60, ended_at=ended, **changes)
+
+
+def fill(ledger: Ledger) -> None:
+    """Four of a swarm that the backend knows, each with its fate, and one of another's."""
+    for number in range(1, 5):
+        ledger.add(given(number))
+    ledger.add(given(5, age=3 * 86400, run_id="poems", session_id=None))
+    for number in (1, 2, 3):
+        ledger.begin_sending(given(number).id, 1.0)
+    ledger.confirm(given(1).id, 1.0, "http")
+    ledger.refuse(given(2).id, 1.0, "no such session")
+
+
+@pytest.fixture
+def page(bench: Bench, until_done: Run) -> ContributionsPage:
+    until_done(bench.session.contributions.open())
+    bench.open("Contributions")
+    return bench.window.contributions.page
+
+
+@pytest.fixture
+def filled(bench: Bench, page: ContributionsPage, until_done: Run, qtbot: QtBot) -> Any:
+    until_done(bench.session.contributions.ledger.run(fill))
+    until_done(bench.session.contributions.ledger.run(Ledger.refuse, given(4).id, 1.0, "late"))
+    qtbot.waitUntil(lambda: page.reports.value("refused") == "2")
+    return page
+
+
+def signed_in(bench: Bench, **changes: Any) -> None:
+    values = {"signed_in_as": "you@example.org", "status": ReportingStatus.ON}
+    reporting = replace(bench.session.state.reporting, **values | changes)
+    bench.dispatch(ReportingChanged(reporting=reporting))
+
+
+# --- what it shows -------------------------------------------------------------------------------
+
+
+def test_before_the_ledger_is_open_it_says_so(bench: Bench) -> None:
+    bench.open("Contributions")
+    page = bench.window.contributions.page
+    assert page.empty.title.text() == "Looking…"
+    assert not page.reports.isVisible()
+
+
+def test_empty_page_says_what_to_do(page: ContributionsPage, qtbot: QtBot) -> None:
+    qtbot.waitUntil(lambda: page.empty.title.text() == "Nothing given yet")
+    assert "Sign in…" in page.reports.account.text()
+    assert not page.export.isEnabled()
+    assert not page.sums.isVisible()
+
+
+def test_sums_of_today_this_week_and_all_time(filled: ContributionsPage) -> None:
+    assert [filled.sums.value("samples", place) for place in (0, 2)] == ["3,160", "3,950"]
+    assert filled.sums.value("time", 0) == "2 min 44 s"
+    assert filled.sums.value("share", 0) == "10\u00a0%"
+    assert filled.sums.value("energy", 0) == "2.68 Wh"
+    assert filled.sums.value("score", 0) == f"{4 * given(1).score:,}"
+
+
+def test_fate_of_the_reports_and_why(filled: ContributionsPage) -> None:
+    values = {name: filled.reports.value(name) for name in ("confirmed", "waiting", "refused")}
+    assert values == {"confirmed": "1", "waiting": "1", "refused": "2"}
+    assert set(filled.reports.refused.text().splitlines()) == {
+        "1 refused: no such session",
+        "1 refused: late",
+    }
+
+
+def test_each_swarm_has_its_row_by_its_title(
+    bench: Bench, filled: ContributionsPage, until_done: Run, qtbot: QtBot
+) -> None:
+    model = filled.rows
+    rows = [[model.index(row, place).data() for place in range(10)] for row in range(2)]
+    assert [row[0] for row in rows] == ["docs", "poems"]
+    assert rows[0][2:4] == ["3,160", "10\u00a0%"]
+    assert rows[0][7:] == ["1", "1", "2"]
+    assert rows[1][7:] == ["0", "0", "0"]
+    bench.dispatch(*WATCHING)
+    filled.refresh()
+    assert model.index(0, 0).data() == "Python's documentation"
+
+
+def test_titles_come_from_the_swarms_that_were_joined(
+    bench: Bench, filled: ContributionsPage, until_done: Run, qtbot: QtBot
+) -> None:
+    spec = {**SMALLEST, "run_id": "poems", "title": "Poems of many languages"}
+    until_done(bench.session.recents.remember(parse(spec)))
+    bench.open("Overview")
+    bench.open("Contributions")
+    qtbot.waitUntil(lambda: filled.rows.index(1, 0).data() == "Poems of many languages")
+
+
+def test_part_of_the_epoch_under_way(bench: Bench, filled: ContributionsPage) -> None:
+    bench.dispatch(*TRAINING)
+    assert filled.epoch.text() == "This machine did 14\u00a0% of epoch 12 so far."
+
+
+def test_ledger_that_cannot_be_read_is_said(
+    bench: Bench, filled: ContributionsPage, until_done: Run, qtbot: QtBot
+) -> None:
+    def spoil(ledger: Ledger) -> None:
+        ledger._connection.execute("ALTER TABLE contributions RENAME TO lost")
+
+    until_done(bench.session.contributions.ledger.run(spoil))
+    bench.open("Overview")
+    bench.open("Contributions")
+    qtbot.waitUntil(lambda: filled.empty.title.text() == "Your contributions can't be read")
+    assert "no such table" in filled.empty.text.text()
+    assert bench.session.state.problem is None
+
+
+def test_nothing_is_read_while_nobody_looks(
+    bench: Bench, filled: ContributionsPage, until_done: Run
+) -> None:
+    bench.open("Log")
+    before = bench.window.sums.summary
+    until_done(bench.session.contributions.ledger.run(Ledger.add, given(9)))
+    assert bench.window.sums.summary is before
+
+
+# --- day by day ----------------------------------------------------------------------------------
+
+
+def test_days_are_read_by_keyboard(filled: ContributionsPage, qtbot: QtBot) -> None:
+    days = filled.days
+    assert len(days.bars._values) == DAYS
+    days.bars.widget.setFocus()
+    qtbot.keyClick(days.bars.widget, Qt.Key.Key_Left)
+    assert days.reading.text().endswith(": 2 min 44 s")
+    assert days.bars.widget.accessibleDescription() == days.reading.text()
+    qtbot.keyClick(days.bars.widget, Qt.Key.Key_Left)
+    assert days.reading.text().endswith(": nothing")
+    qtbot.mouseClick(days.group.button(1), LEFT)
+    assert not days.reading.text()  # the focus went elsewhere
+    days.bars._choose(DAYS + 5)
+    assert days.reading.text().endswith(": 3,160 samples")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "unit", "height"),
+    [(6.0, "seconds", 6.0), (150.0, "minutes", 2.5), (9000.0, "hours", 2.5)],
+)
+def test_bars_are_in_a_unit_that_fits(
+    bench: Bench,
+    page: ContributionsPage,
+    until_done: Run,
+    qtbot: QtBot,
+    seconds: float,
+    unit: str,
+    height: float,
+) -> None:
+    made = given(1, compute_time=seconds)
+    until_done(bench.session.contributions.ledger.run(Ledger.add, made))
+    qtbot.waitUntil(lambda: page.days.unit.text() == unit)
+    assert page.days.bars._values[-1] == height
+    qtbot.mouseClick(page.days.group.button(1), LEFT)
+    assert page.days.unit.text() == ""
+
+
+def test_days_can_be_copied(filled: ContributionsPage) -> None:
+    filled.days.menu.copy_csv()
+    head, old, new, _ = QGuiApplication.clipboard().text().split("\n")
+    assert head == "day,compute_seconds,samples,score"
+    assert [line.split(",")[2] for line in (old, new)] == ["790", "3160"]
+    filled.days.menu.copy_picture()
+    assert not QGuiApplication.clipboard().pixmap().isNull()
+
+
+# --- reports -------------------------------------------------------------------------------------
+
+
+def test_backend_that_is_away_keeps_what_waits(bench: Bench, filled: ContributionsPage) -> None:
+    signed_in(
+        bench,
+        status=ReportingStatus.FAILING,
+        reason="the backend can't be reached.",
+        remedy="Check your network.",
+        next_try=time.mktime((2026, 11, 24, 14, 32, 5, 0, 0, -1)),
+    )
+    text = filled.reports.why.text()
+    assert text.startswith("The backend can't be reached. Check your network.")
+    assert "kept on this machine and will be sent" in text
+    assert text.endswith("Next try at 14:32:05.")
+    assert filled.reports.retry.isVisible()
+
+
+def test_what_waits_is_sent_once_somebody_signs_in(bench: Bench, filled: ContributionsPage) -> None:
+    assert filled.reports.status.text() == "Nobody is signed in"
+    assert filled.reports.why.text().endswith("sent once you sign in.")
+    assert not filled.reports.retry.isVisible()
+    signed_in(bench, way="socket.io")
+    assert filled.reports.why.text().endswith("over Socket.IO.")
+    assert filled.reports.account.text() == "Account…"
+
+
+def test_every_status_has_its_words(bench: Bench) -> None:
+    for status in ReportingStatus:
+        signed_in(bench, status=status)
+        state = bench.session.state.reporting
+        assert words.status(state)
+        assert words.explanation(state, None)
+        assert words.TONES[status]
+
+
+# --- export --------------------------------------------------------------------------------------
+
+
+def test_exports_can_be_checked(filled: ContributionsPage, tmp_path: Path, qtbot: QtBot) -> None:
+    for name in ("all.json", "all.csv"):
+        filled.export_to(tmp_path / name)
+        qtbot.waitUntil(lambda name=name: name in filled.note.text())
+        assert filled.note.text().startswith("5 contributions were written")
+    assert len((tmp_path / "all.csv").read_text().splitlines()) == 6
+    document = json.loads((tmp_path / "all.json").read_bytes())
+    assert [item["state"] for item in document["contributions"]].count("refused") == 2
+
+
+def test_export_that_fails_says_why(
+    bench: Bench, filled: ContributionsPage, tmp_path: Path, qtbot: QtBot
+) -> None:
+    filled.export_to(tmp_path / "nowhere" / "all.json")
+    qtbot.waitUntil(filled.note.isVisible)
+    assert "can't be written" in filled.note.text()
+    assert bench.session.state.problem is None
+
+
+# --- on the overview -----------------------------------------------------------------------------
+
+
+def test_overview_shows_what_was_given_today(
+    bench: Bench, filled: ContributionsPage, qtbot: QtBot
+) -> None:
+    bench.dispatch(*TRAINING)
+    bench.open("Overview")
+    given_today = bench.window.overview.given
+    qtbot.waitUntil(lambda: given_today.value("samples") == "3,160")
+    assert given_today.value("confirmed") == "1"
+    assert given_today.value("waiting") == "1"
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (960, 600)])
+def test_nothing_is_clipped(
+    bench: Bench, filled: ContributionsPage, qtbot: QtBot, size: tuple[int, int]
+) -> None:
+    bench.window.resize(*size)
+    bench.dispatch(*TRAINING)
+    signed_in(bench, status=ReportingStatus.FAILING, reason="It is away. " * 20)
+    qtbot.waitUntil(lambda: clipped(bench.window) == [])

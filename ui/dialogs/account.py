@@ -1,0 +1,188 @@
+"""The account at the backend: sign in, make one, sign out."""
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from shiboken6 import isValid
+
+from app.errors import UserFacingError
+from app.i18n import _
+from app.reporting import Reporting
+from ui.dialogs.dialog import Dialog
+from ui.session_model import SessionModel
+from ui.widgets.buttons import button
+from ui.widgets.form import Field, error_label, line_edit, show_error
+from ui.widgets.labels import label
+
+WIDTH = 520
+SPACING = 16
+
+
+class AccountDialog(Dialog):
+    """Shows the account that is signed in, or else the form to do so."""
+
+    def __init__(self, model: SessionModel, window: QWidget) -> None:
+        super().__init__(window, _("Account"), width=WIDTH)
+        self._reporting = model.session.reporting
+        self.known, self.form = KnownAccount(model), SignInForm(model)
+        for part in (self.known, self.form):
+            self.column.addWidget(part)
+            part.done.connect(self.accept)
+        self.form.cancels.clicked.connect(self.reject)
+        self.form.grown.connect(self.fit)
+        self.known.again.clicked.connect(self._sign_in_again)
+        self._show(form=not self._reporting.state.signed_in_as)
+
+    def _sign_in_again(self) -> None:
+        """The backend ends a sign-in now and then; or somebody else wants to."""
+        self.form.fields["email"].set_value(self._reporting.state.signed_in_as)
+        self._show(form=True)
+        self.form.fields["password"].control.setFocus()
+
+    def _show(self, *, form: bool) -> None:
+        self.form.setVisible(form)
+        self.known.setVisible(not form)
+        self.form.go.setDefault(form)
+        self.fit()
+
+
+class KnownAccount(QWidget):
+    """Whose account is signed in. ``done``: no longer."""
+
+    done = Signal()
+
+    def __init__(self, model: SessionModel) -> None:
+        super().__init__()
+        self._reporting = model.session.reporting
+        state = self._reporting.state
+        text = _("You are signed in to {url} as {email}. Contributions are reported there.")
+        self.leave, self.again = button(_("Sign out")), button(_("Sign in again…"))
+        self.leave.setAutoDefault(False)  # Return must not sign out whoever only looks
+        self.leave.clicked.connect(lambda: model.run(self._sign_out()))
+        column = _column(self)
+        where = text.format(url=state.backend_url, email=state.signed_in_as)
+        column.addWidget(label(where, wrap=True))
+        column.addWidget(label(_kept(), "muted", wrap=True))
+        column.addLayout(_row(self.leave, self.again))
+
+    async def _sign_out(self) -> None:
+        await self._reporting.sign_out()
+        if isValid(self):
+            self.done.emit()
+
+
+class SignInForm(QWidget):
+    """Signs in, or makes an account first. ``done``: signed in; ``grown``: it needs more room."""
+
+    done = Signal()
+    grown = Signal()
+
+    def __init__(self, model: SessionModel) -> None:
+        super().__init__()
+        self._model = model
+        self._reporting: Reporting = model.session.reporting
+        self.fields = {
+            "email": Field(_("E-mail"), line_edit()),
+            "password": Field(_("Password"), _hidden()),
+            "username": Field(_("Name"), line_edit(), _("May be left empty.")),
+        }
+        self.new = QCheckBox(_("I have no account yet: make one"))
+        self.stay = QCheckBox(_("Stay signed in"))
+        self.stay.setAccessibleDescription(_stay())
+        self.error = error_label()
+        self.go, self.cancels = button(kind="primary"), button(_("Cancel"))
+        self._lay_out()
+        self.go.clicked.connect(self._submit)
+        self.new.toggled.connect(self._show_kind)
+        self._show_kind(False)
+
+    def _lay_out(self) -> None:
+        state = self._reporting.state
+        column = _column(self)
+        text = _("Sign in to {url}, and what this machine gives to its swarms is reported there.")
+        column.addWidget(label(text.format(url=state.backend_url), "muted", wrap=True))
+        if not state.encrypted:
+            text = _("This address is not encrypted: others on the way can read your password.")
+            column.addWidget(label(text, "caution", wrap=True))
+        stay = label(_stay(), "small", wrap=True)
+        for part in (*self.fields.values(), self.new, self.stay, stay, self.error):
+            column.addWidget(part)
+        column.addLayout(_row(self.cancels, self.go))
+
+    def _show_kind(self, new: bool) -> None:
+        self.fields["username"].setVisible(new)
+        self.go.setText(_("Make the account") if new else _("Sign in"))
+        self.grown.emit()
+
+    # --- signing in
+
+    def _submit(self) -> None:
+        self._show_problem(None)
+        self.go.setEnabled(False)
+        self._model.run(self._try())
+
+    async def _try(self) -> None:
+        problem: UserFacingError | None = None
+        try:
+            await self._sign_in()
+        except UserFacingError as error:
+            problem = error
+        if not isValid(self):
+            return  # the dialog was closed meanwhile
+        self.go.setEnabled(True)
+        self._show_problem(problem)
+        if problem is None:
+            self.done.emit()
+
+    async def _sign_in(self) -> None:
+        email, name = (self.fields[each].value.strip() for each in ("email", "username"))
+        password, stay = self.fields["password"].value, self.stay.isChecked()
+        if self.new.isChecked():
+            await self._reporting.register(email, password=password, username=name, stay=stay)
+        else:
+            await self._reporting.sign_in(email, password=password, stay=stay)
+
+    def _show_problem(self, error: UserFacingError | None) -> None:
+        for field in self.fields.values():
+            field.show_problem(None)
+        place = None if error is None else self.fields.get(error.field)
+        if place is not None:
+            place.show_problem(error)
+            place.control.setFocus()
+        text = "" if error is None or place is not None else error.text
+        show_error(self.error, text[:1].upper() + text[1:])
+        self.grown.emit()
+
+
+def _column(widget: QWidget) -> QVBoxLayout:
+    made = QVBoxLayout(widget)
+    made.setContentsMargins(0, 0, 0, 0)
+    made.setSpacing(SPACING)
+    return made
+
+
+def _row(*buttons: QPushButton) -> QHBoxLayout:
+    made = QHBoxLayout()
+    made.addStretch()
+    for each in buttons:
+        made.addWidget(each)
+    return made
+
+
+def _hidden() -> QLineEdit:
+    made = line_edit()
+    made.setEchoMode(QLineEdit.EchoMode.Password)
+    return made
+
+
+def _stay() -> str:
+    return _(
+        "The backend ends each sign-in after a week. With this, your password is kept as well, and"
+        " this machine signs in again by itself. {kept}"
+    ).format(kept=_kept())
+
+
+def _kept() -> str:
+    return _(
+        "What a sign-in needs is kept in the system's keyring or, where there is none, in a file"
+        " that only you can read."
+    )
