@@ -1,6 +1,7 @@
 """The first steps: three pages, and at most five clicks to training."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from backend import SmallBackend
@@ -12,7 +13,6 @@ from windows import DEVICES, Bench, clipped, name_of
 
 from app import i18n, invite, spec
 from app.cli import Arguments
-from app.offers import Offers
 from app.paths import RESOURCES
 from ui.application import _begin
 from ui.dialogs.first_steps import FirstSteps
@@ -99,9 +99,14 @@ def test_an_invite_is_few_clicks_away(
 
 
 def test_what_is_offered_is_few_clicks_away(
-    bench: Bench, dialog: FirstSteps, mouse: Mouse, qtbot: QtBot
+    make_bench: Callable[[], Bench],
+    until_done: Callable[..., Any],
+    mouse: Mouse,
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with SmallBackend() as backend:
+        monkeypatch.setenv("BACKEND_URL", backend.url)
         backend.sessions = [
             {
                 "id": "1",
@@ -110,7 +115,10 @@ def test_what_is_offered_is_few_clicks_away(
                 "configuration": {**SMALLEST, "run_id": "poems"},
             }
         ]
-        bench.session.offers = Offers(backend.url)
+        bench = make_bench()
+        until_done(bench.session.contributions.open())
+        until_done(bench.session.reporting.open())
+        dialog = opened(bench)
         last_page(dialog, mouse)
         mouse.click(dialog.offers)
         joining = the_join_dialog(bench, qtbot)

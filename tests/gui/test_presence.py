@@ -307,7 +307,7 @@ def test_a_milestone_is_told(
     monkeypatch.setattr(ledger, "run", run)
     opening = loop.create_task(presence.open())
     qtbot.waitUntil(opening.done)
-    bench.session.contributions._listeners[-1]()  # a contribution is in the ledger
+    ledger._tell()  # a contribution is in the ledger
     qtbot.waitUntil(lambda: [title for title, _text in notifier.shown] == ["A milestone"])
 
 

@@ -132,7 +132,7 @@ def test_the_language_is_kept_for_the_next_start(bench: Bench, qtbot: QtBot) -> 
 
 
 def test_pages_are_opened_by_keyboard_and_sidebar(bench: Bench, qtbot: QtBot) -> None:
-    assert find_action(bench, "Log").shortcut().toString() == "Ctrl+5"
+    assert find_action(bench, "Log").shortcut().toString() == "Ctrl+6"
     find_action(bench, "Log").trigger()
     assert bench.window.log.isVisible()
     qtbot.mouseClick(bench.window.sidebar._group.button(0), Qt.MouseButton.LeftButton)
