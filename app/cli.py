@@ -56,6 +56,9 @@ _OVERRIDES = (
     "dht_port",
     "server_port",
     "initial_peers",
+    "reachability",
+    "announce",
+    "trusted_relays",
     "report_interval",
     "backend_url",
     "debug",
@@ -112,6 +115,13 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
     group.add_argument("--dht-port", type=int, metavar="PORT", help="TCP port of this peer")
     group.add_argument("--server-port", type=int, metavar="PORT", help="TCP port of the trainer")
     group.add_argument("--initial-peers", metavar="ADDRESSES", help="comma list of multiaddrs")
+    group.add_argument(
+        "--reachability",
+        choices=("auto", "public", "relay", "client"),
+        help="how others reach this machine (auto: find out)",
+    )
+    group.add_argument("--announce", metavar="HOSTS", help="comma list, instead of those found out")
+    group.add_argument("--trusted-relays", metavar="ADDRESSES", help="comma list of multiaddrs")
     group.add_argument(
         "--report-interval", type=int, metavar="SECONDS", help="how often contributions are closed"
     )

@@ -88,6 +88,26 @@ class Left:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AddressesChanged:
+    """Others reach the embedded peer by these from now on."""
+
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionLost:
+    """The embedded peer has nobody left in the swarm, and looks for it. retry_at: when it does so
+    next if this doesn't help, seconds since the epoch."""
+
+    retry_at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionBack:
+    """The embedded peer has found the swarm again."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PeersListed:
     """The embedded peer looked who it is connected to. dht_nodes: in its routing table."""
 
@@ -154,6 +174,9 @@ Event = (
     | Joined
     | JoinFailed
     | Left
+    | AddressesChanged
+    | ConnectionLost
+    | ConnectionBack
     | PeersListed
     | RunObserved
     | DeviceChosen

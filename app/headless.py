@@ -237,6 +237,7 @@ def as_json(state: ContributorState) -> str:
             "swarm_samples_per_second": run.samples_per_second if run else None,
             "run_id": state.swarm.run_id if state.swarm else None,
             "addresses": state.addresses,
+            "reconnect_at": state.reconnect_at,
             "problem": _problem_text(state) if state.problem else None,
         }
     )

@@ -1,18 +1,33 @@
-"""Being in a swarm: enter, look around, come back when the daemon has died, leave."""
+"""Being in a swarm: enter, look around, come back when it was lost, leave."""
 
 import asyncio
-import itertools
+import contextlib
 import logging
+import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from app.backoff import Backoff
+from app.contacts import Contacts
+from app.diagnosis import Subject
 from app.errors import BusyError, UserFacingError
 from app.i18n import _
-from app.network import free_port
+from app.network import (
+    Network,
+    announced,
+    any_free_port,
+    free_port,
+    links_up,
+    listening,
+    relays_of,
+)
 from app.paths import Folders
 from app.peer import EmbeddedPeer
 from app.settings import Settings
 from app.state import (
+    AddressesChanged,
+    ConnectionBack,
+    ConnectionLost,
     Event,
     JoinBegan,
     Joined,
@@ -30,8 +45,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OBSERVE_SECONDS = 2.0
-REJOIN_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
-"""Waits before each further try to come back; the last one for ever."""
+RECONNECT_SECONDS, LONGEST_RECONNECT_SECONDS = 2.0, 15.0
+"""Between two tries to come back to a swarm that is lost: at first, and at most."""
 
 
 class Membership:
@@ -39,7 +54,7 @@ class Membership:
 
     spec: of the swarm that we are in or about to enter, None outside, and None in a network of
     which we are a node without a run. last_spec: of the swarm that we were in last
-    in this run of the app.
+    in this run of the app; tried_spec: that we tried last to enter.
     """
 
     def __init__(
@@ -51,10 +66,19 @@ class Membership:
     ) -> None:
         self.spec: SwarmSpec | None = None
         self.last_spec: SwarmSpec | None = None
+        self.tried_spec: SwarmSpec | None = None
         self._inside = False
         self._settings = settings
         self._dispatch = dispatch
         self._peer = EmbeddedPeer(folders.identity_file("app"))
+        self._contacts = Contacts(())
+        self._addresses: tuple[str, ...] = ()
+        self._links = links_up()
+        self._in_doubt = self._lost = False
+        self._hurry = asyncio.Event()
+        self._gate = Backoff(
+            first=RECONNECT_SECONDS, longest=LONGEST_RECONNECT_SECONDS, clock=time.monotonic
+        )
         self._entering: asyncio.Task[None] | None = None
         self._observing: asyncio.Task[None] | None = None
 
@@ -83,8 +107,13 @@ class Membership:
         Raises `JoinError`; False when `leave` came in between.
         """
         self.spec, self._inside = spec, True
+        self.tried_spec = spec or self.tried_spec
         self._dispatch(JoinBegan(swarm=None if spec is None else _swarm_of(spec)))
-        self._entering = asyncio.create_task(self._enter(spec))
+        entries = (*(spec.initial_peers if spec else ()), *self._settings().initial_peers)
+        self._contacts, self._addresses = Contacts(entries), ()
+        self._in_doubt = self._lost = False
+        self._gate.clear()
+        self._entering = asyncio.create_task(self._enter(spec, entries))
         try:
             await asyncio.wait({self._entering})
             if self._entering.cancelled():
@@ -98,14 +127,32 @@ class Membership:
         self.last_spec = spec or self.last_spec
         return True
 
-    async def _enter(self, spec: "SwarmSpec | None") -> None:
-        local = spec is not None and spec.local
-        port = 0 if local else port_or_any("dht_port", self._settings().dht_port)
-        initial_peers = (*(spec.initial_peers if spec else ()), *self._settings().initial_peers)
-        presence = await self._peer.join(spec, initial_peers=initial_peers, port=port)
+    async def _enter(self, spec: "SwarmSpec | None", entries: Sequence[str]) -> None:
+        network = self.network("dht_port")
+        presence = await self._peer.join(spec, initial_peers=entries, network=network)
         run_id = spec.run_id if spec else "(none)"
         log.info("in the swarm %s as %s", run_id, presence.peer_id)
+        self._addresses = presence.addresses
         self._dispatch(Joined(peer_id=presence.peer_id, addresses=presence.addresses))
+
+    def network(self, port: Literal["dht_port", "server_port"]) -> Network:
+        """How our node, or our trainer's, takes part in the network.
+
+        port: the setting that says where. The trainer's node takes the relays that ours has
+        found, as finding some takes minutes.
+        """
+        if self.spec is not None and self.spec.local:
+            return Network(listen=listening(0, local=True), local=True)
+        settings, trainer = self._settings(), port == "server_port"
+        found = relays_of(self._addresses) if trainer and not settings.trusted_relays else ()
+        places = [one for one in settings.announce if not (trainer and one.startswith("/"))]
+        number = port_or_any(port, getattr(settings, port)) or (any_free_port() if places else 0)
+        return Network(
+            listen=listening(number, local=False),
+            announce=announced(places, number),
+            reachability="relay" if found else settings.reachability,
+            relays=found or settings.trusted_relays,
+        )
 
     async def leave(self) -> None:
         """Leave the swarm; nothing happens outside of one."""
@@ -115,7 +162,7 @@ class Membership:
         await _end(self._observing)  # looked at now: a join may just have succeeded
         self._entering = self._observing = None
         await self._peer.leave()
-        self.spec, self._inside = None, False
+        self.spec, self._inside, self._addresses = None, False, ()
         self._dispatch(Left())
 
     async def connect(self, peer_id: str, *, host: str, port: int) -> str:
@@ -125,30 +172,87 @@ class Membership:
             raise BusyError(_("this machine is in no swarm yet."), remedy=_("Start it first."))
         return await self._peer.connect(peer_id, host=host, port=port)
 
+    def reconnect(self) -> None:
+        """Try at once, if we have lost the swarm, instead of waiting."""
+        self._gate.clear()
+        self._hurry.set()
+
+    def subject(self) -> Subject:
+        """What a check looks into: the swarm that we are in, or tried to enter last."""
+        spec, settings = self.spec or self.tried_spec, self._settings()
+        from_backend = spec is not None and spec.session_id is not None
+        return Subject(
+            settings=settings,
+            spec=spec,
+            node=self._peer.node,
+            addresses=self._addresses,
+            connected=self._contacts.connected,
+            web=settings.backend_url if from_backend else "",
+        )
+
     async def _observe(self, spec: "SwarmSpec | None") -> None:
-        """Look at the swarm every other second."""
+        """Look at the swarm every other second, and come back to it when it is lost."""
         while True:
             try:
-                peers = await self._peer.peers()
-                self._dispatch(PeersListed(peers=peers, dht_nodes=self._peer.dht_nodes))
-                self._dispatch(RunObserved(run=await self._peer.observe()))
+                await self._look()
+                if self._in_doubt and not self._gate.remaining:
+                    await self._find_swarm(spec)
             except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
                 log.warning("can't read the swarm's records: %r", error)
-            if not self._peer.alive:
-                await self._come_back(spec)
-            await asyncio.sleep(OBSERVE_SECONDS)
+            self._hurry.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), OBSERVE_SECONDS)
 
-    async def _come_back(self, spec: "SwarmSpec | None") -> None:
-        log.warning("the peer-to-peer daemon ended: joining again")
-        for attempt in itertools.count():
+    async def _look(self) -> None:
+        """See who is there and what the run does."""
+        self._look_at_links()
+        if not self._peer.alive:
+            self._in_doubt = True
+            return
+        addresses = await self._peer.addresses()
+        if addresses != self._addresses:
+            self._addresses = addresses
+            self._dispatch(AddressesChanged(addresses=addresses))
+        peers = await self._peer.peers()
+        self._dispatch(PeersListed(peers=peers, dht_nodes=self._peer.dht_nodes))
+        if not self._contacts.look(peers, addresses):
+            self._in_doubt = True
+        self._dispatch(RunObserved(run=await self._peer.observe()))
+
+    def _look_at_links(self) -> None:
+        """A cable out, a waking laptop: libp2p takes half a minute to notice that."""
+        links = links_up()
+        if links != self._links:
+            log.info("the network of this machine has changed: %s", ", ".join(sorted(links)))
+            self._links, self._in_doubt = links, True
+            self._gate.clear()
+
+    async def _find_swarm(self, spec: "SwarmSpec | None") -> None:
+        """Start our node again if it died, and call on everybody whom we knew."""
+        if not self._peer.alive:
+            log.warning("the peer-to-peer daemon ended: starting another")
             await self._peer.leave()
-            await asyncio.sleep(REJOIN_SECONDS[min(attempt, len(REJOIN_SECONDS) - 1)])
-            try:
-                await self._enter(spec)
-            except UserFacingError as error:
-                log.warning("joining again failed: %s", error.text)
-            else:
-                return
+            await self._enter(spec, ())
+        known = self._contacts.addresses(self._addresses)
+        if not known or await self._peer.meet(known):
+            self._gate.clear()
+            self._in_doubt = False
+            self._say_lost(None)
+        else:
+            wait = self._gate.fail(at_least=RECONNECT_SECONDS)
+            self._say_lost(time.time() + wait)
+
+    def _say_lost(self, retry_at: float | None) -> None:
+        was_lost, self._lost = self._lost, retry_at is not None
+        if retry_at is not None:
+            self._dispatch(ConnectionLost(retry_at=retry_at))
+        elif was_lost:
+            self._dispatch(ConnectionBack())
+        if self._lost != was_lost:
+            log.log(
+                logging.WARNING if self._lost else logging.INFO,
+                "nobody of the swarm answers" if self._lost else "back in the swarm",
+            )
 
 
 async def _end(task: "asyncio.Task[None] | None") -> None:

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from app.errors import ProtocolError
+from app.network import Network
 
-VERSION = 2
+VERSION = 3
 """Raised with every change of a message; the trainer says its own in `Hello`."""
 
 
@@ -42,8 +43,7 @@ class Start(Message, frozen=True):
 
     spec: a `SwarmSpec` as JSON.
     initial_peers: multiaddrs to enter by, our own embedded peer first.
-    port: TCP port of the trainer's peer, 0 for any free one.
-    host: address to listen on (``127.0.0.1`` for a swarm of this machine alone).
+    network: how the trainer's peer takes part in it.
     threads: CPU threads for torch.
     report_interval: seconds between two `Progress` reports.
     """
@@ -56,9 +56,7 @@ class Start(Message, frozen=True):
     cache_dir: str
     device: str
     threads: int
-    host: str = "0.0.0.0"
-    port: int = 0
-    client_mode: bool = False
+    network: Network
     report_interval: float = 0.5
     checkpoint_interval: float = 30.0
 

@@ -5,6 +5,9 @@ from enum import StrEnum
 
 from app import protocol
 from app.events import (
+    AddressesChanged,
+    ConnectionBack,
+    ConnectionLost,
     DeviceChosen,
     Event,
     JoinBegan,
@@ -28,6 +31,9 @@ from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import Device, TrainerPhase
 
 __all__ = [
+    "AddressesChanged",
+    "ConnectionBack",
+    "ConnectionLost",
     "ContributorState",
     "DeviceChosen",
     "Event",
@@ -122,7 +128,8 @@ class ContributorState:
     `devices_known` tells apart from "none". device: id of the chosen one. dht_nodes: that the
     embedded peer knows to ask, connected or not. restart_at: when a
     trainer that ended unexpectedly is started again, seconds since the epoch. completed: the
-    run's stop condition was reached. swarm: None as well while we are only a node of the
+    run's stop condition was reached. reconnect_at: while nobody of the swarm can be reached, when
+    we try again, seconds since the epoch. swarm: None as well while we are only a node of the
     network, in no run. local_api: None while nothing is served.
     """
 
@@ -133,6 +140,7 @@ class ContributorState:
     peer_id: str = ""
     addresses: tuple[str, ...] = ()
     peers: tuple[PeerInfo, ...] = ()
+    reconnect_at: float | None = None
     dht_nodes: int = 0
     run: Run | None = None
     training: Training | None = None
@@ -161,8 +169,8 @@ def after(state: ContributorState, event: Event) -> ContributorState:
                 device=state.device,
                 local_api=state.local_api,
             )
-        case PeersListed(peers=peers, dht_nodes=dht_nodes):
-            return replace(state, peers=peers, dht_nodes=dht_nodes)
+        case AddressesChanged() | ConnectionLost() | ConnectionBack() | PeersListed():
+            return _after_look(state, event)
         case RunObserved(run=run):
             return replace(state, run=_observed(state, run))
         case protocol.Devices(devices=devices):
@@ -177,6 +185,20 @@ def after(state: ContributorState, event: Event) -> ContributorState:
             return replace(state, problem=None)
         case _:
             return _after_training(state, event)
+
+
+def _after_look(
+    state: ContributorState, event: AddressesChanged | ConnectionLost | ConnectionBack | PeersListed
+) -> ContributorState:
+    match event:
+        case AddressesChanged(addresses=addresses):
+            return replace(state, addresses=addresses)
+        case ConnectionLost(retry_at=retry_at):
+            return replace(state, reconnect_at=retry_at)
+        case ConnectionBack():
+            return replace(state, reconnect_at=None)
+        case PeersListed(peers=peers, dht_nodes=dht_nodes):
+            return replace(state, peers=peers, dht_nodes=dht_nodes)
 
 
 def _after_training(state: ContributorState, event: Event) -> ContributorState:

@@ -12,7 +12,7 @@ from app import protocol
 from app.background import Background
 from app.errors import BusyError, TrainerError, UserFacingError
 from app.i18n import _
-from app.membership import Membership, port_or_any, problem_of
+from app.membership import Membership, problem_of
 from app.paths import Folders
 from app.protocol import EndReason
 from app.settings import Settings
@@ -110,8 +110,7 @@ class Training:
             "cache_dir": str(self._folders.cache / "data"),
             "device": state.device,
             "threads": settings.threads or max(1, (os.cpu_count() or 2) - 1),
-            "host": "127.0.0.1" if spec.local else "0.0.0.0",
-            "port": 0 if spec.local else port_or_any("server_port", settings.server_port),
+            "network": self._membership.network("server_port"),
         }
 
     async def tell(self, kind: type[protocol.Pause | protocol.Resume]) -> None:
