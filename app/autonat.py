@@ -24,7 +24,7 @@ class Status(IntEnum):
 def question(peer_id: bytes, addresses: Iterable[bytes]) -> bytes:
     """Ask to be called at these multiaddrs."""
     peer = _field(1, peer_id) + b"".join(_field(2, address) for address in addresses)
-    message = b"\x08\x00" + _field(2, _field(1, peer))  # type: DIAL
+    message = b"\x08\x00" + _field(2, _field(1, peer))  # 1: its type, to dial
     return _varint(len(message)) + message
 
 
@@ -40,7 +40,7 @@ def answer(reply: bytes) -> Status:
 
 def _varint(number: int) -> bytes:
     low, high = number & 0x7F, number >> 7
-    return bytes([low | 0x80]) + _varint(high) if high else bytes([low])
+    return bytes((low | 0x80,)) + _varint(high) if high else bytes((low,))
 
 
 def _field(number: int, content: bytes) -> bytes:

@@ -31,13 +31,13 @@ class Contacts:
         self.connected = tuple(peer.peer_id for peer in others)
         for peer in others:
             self._met.pop(peer.peer_id, None)  # to the end, with the latest
-            self._met[peer.peer_id] = [] if peer.relayed else [peer.address]
+            self._met[peer.peer_id] = [f"{peer.address}/p2p/{peer.peer_id}"]
         for peer_id in tuple(self._met)[:-MOST]:
             del self._met[peer_id]
         return bool(others) or not self.addresses(own)
 
     def addresses(self, own: Iterable[str]) -> dict[str, list[str]]:
-        """Where to call, by peer id; nothing for those that only the network can find."""
+        """Where to call, by peer id."""
         own = tuple(own)
         known = {
             peer_id: [one for one in places if not on_this_machine(one, own)]

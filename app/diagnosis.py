@@ -1,7 +1,6 @@
 """ "Why am I not connected?": looks at one thing after the other, and answers in words."""
 
 import asyncio
-import contextlib
 import email.utils
 import logging
 import socket
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REACH_SECONDS = 5.0
+WEB_SECONDS = 5.0
 MOST_ENTRIES = 12
 """Addresses to enter by that are tried: an invite may hold hundreds."""
 
@@ -157,16 +156,10 @@ async def _way_to(address: str) -> Finding:
         text = _("{address} is no address that we know how to call.").format(address=address)
         return Finding(check=_("Way"), verdict=Verdict.BAD, text=text)
     check = _("Way to {host}, port {port}").format(host=place[0], port=place[1])
-    began = time.monotonic()
     try:
-        async with asyncio.timeout(REACH_SECONDS):
-            _reader, writer = await asyncio.open_connection(*place)
+        took = await network.call(*place)
     except OSError as error:  # TimeoutError and socket.gaierror as well
         return _no_way(check, error)
-    took = time.monotonic() - began
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
     text = _("Something answers there, in {time} ms.").format(time=round(1000 * took))
     return Finding(check=check, verdict=Verdict.GOOD, text=text)
 
@@ -180,7 +173,7 @@ def _no_way(check: str, error: OSError) -> Finding:
             text = _("That machine is there, but nothing listens on the port.")
             remedy = _("The peer is off, or has another port now: ask for a new invite.")
         case TimeoutError():
-            text = _("No answer within {time} s.").format(time=round(REACH_SECONDS))
+            text = _("No answer within {time} s.").format(time=round(network.CALL_SECONDS))
             remedy = _("The peer is off, or a firewall on the way drops the connection.")
         case _:
             text = _("There is no way to that address: {reason}.").format(
@@ -287,7 +280,7 @@ async def _by_web(url: str) -> float | None:
     import httpx2
 
     try:
-        async with httpx2.AsyncClient(timeout=REACH_SECONDS) as client:
+        async with httpx2.AsyncClient(timeout=WEB_SECONDS) as client:
             reply = await client.head(url)
         said = email.utils.parsedate_to_datetime(reply.headers["Date"]).timestamp()
     except (httpx2.HTTPError, KeyError, ValueError):

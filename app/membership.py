@@ -3,21 +3,19 @@
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from app.backoff import Backoff
 from app.contacts import Contacts
 from app.diagnosis import Subject
 from app.errors import BusyError, UserFacingError
 from app.i18n import _
+from app.lifeline import Lifeline
 from app.network import (
     Network,
     announced,
     any_free_port,
     free_port,
-    links_up,
     listening,
     relays_of,
 )
@@ -26,8 +24,6 @@ from app.peer import EmbeddedPeer
 from app.settings import Settings
 from app.state import (
     AddressesChanged,
-    ConnectionBack,
-    ConnectionLost,
     Event,
     JoinBegan,
     Joined,
@@ -45,8 +41,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OBSERVE_SECONDS = 2.0
-RECONNECT_SECONDS, LONGEST_RECONNECT_SECONDS = 2.0, 15.0
-"""Between two tries to come back to a swarm that is lost: at first, and at most."""
 
 
 class Membership:
@@ -71,16 +65,19 @@ class Membership:
         self._settings = settings
         self._dispatch = dispatch
         self._peer = EmbeddedPeer(folders.identity_file("app"))
-        self._contacts = Contacts(())
         self._addresses: tuple[str, ...] = ()
-        self._links = links_up()
-        self._in_doubt = self._lost = False
         self._hurry = asyncio.Event()
-        self._gate = Backoff(
-            first=RECONNECT_SECONDS, longest=LONGEST_RECONNECT_SECONDS, clock=time.monotonic
-        )
+        self._lifeline = self._new_lifeline(())
         self._entering: asyncio.Task[None] | None = None
         self._observing: asyncio.Task[None] | None = None
+
+    def _new_lifeline(self, entries: Sequence[str]) -> Lifeline:
+        return Lifeline(
+            self._peer,
+            Contacts(entries),
+            start_again=self._start_again,
+            dispatch=self._dispatch,
+        )
 
     @property
     def joined(self) -> bool:
@@ -110,9 +107,7 @@ class Membership:
         self.tried_spec = spec or self.tried_spec
         self._dispatch(JoinBegan(swarm=None if spec is None else _swarm_of(spec)))
         entries = (*(spec.initial_peers if spec else ()), *self._settings().initial_peers)
-        self._contacts, self._addresses = Contacts(entries), ()
-        self._in_doubt = self._lost = False
-        self._gate.clear()
+        self._lifeline = self._new_lifeline(entries)
         self._entering = asyncio.create_task(self._enter(spec, entries))
         try:
             await asyncio.wait({self._entering})
@@ -123,7 +118,7 @@ class Membership:
             self.spec, self._inside = None, False
             self._dispatch(JoinFailed(problem=problem_of(error)))
             raise
-        self._observing = asyncio.create_task(self._observe(spec))
+        self._observing = asyncio.create_task(self._observe())
         self.last_spec = spec or self.last_spec
         return True
 
@@ -174,7 +169,7 @@ class Membership:
 
     def reconnect(self) -> None:
         """Try at once, if we have lost the swarm, instead of waiting."""
-        self._gate.clear()
+        self._lifeline.hurry()
         self._hurry.set()
 
     def subject(self) -> Subject:
@@ -186,17 +181,17 @@ class Membership:
             spec=spec,
             node=self._peer.node,
             addresses=self._addresses,
-            connected=self._contacts.connected,
+            connected=self._lifeline.contacts.connected,
             web=settings.backend_url if from_backend else "",
         )
 
-    async def _observe(self, spec: "SwarmSpec | None") -> None:
+    async def _observe(self) -> None:
         """Look at the swarm every other second, and come back to it when it is lost."""
         while True:
             try:
-                await self._look()
-                if self._in_doubt and not self._gate.remaining:
-                    await self._find_swarm(spec)
+                if self._peer.alive:
+                    await self._look()
+                await self._lifeline.mend(self._addresses)
             except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
                 log.warning("can't read the swarm's records: %r", error)
             self._hurry.clear()
@@ -205,54 +200,19 @@ class Membership:
 
     async def _look(self) -> None:
         """See who is there and what the run does."""
-        self._look_at_links()
-        if not self._peer.alive:
-            self._in_doubt = True
-            return
         addresses = await self._peer.addresses()
         if addresses != self._addresses:
             self._addresses = addresses
             self._dispatch(AddressesChanged(addresses=addresses))
         peers = await self._peer.peers()
         self._dispatch(PeersListed(peers=peers, dht_nodes=self._peer.dht_nodes))
-        if not self._contacts.look(peers, addresses):
-            self._in_doubt = True
+        self._lifeline.look(peers, addresses)
         self._dispatch(RunObserved(run=await self._peer.observe()))
 
-    def _look_at_links(self) -> None:
-        """A cable out, a waking laptop: libp2p takes half a minute to notice that."""
-        links = links_up()
-        if links != self._links:
-            log.info("the network of this machine has changed: %s", ", ".join(sorted(links)))
-            self._links, self._in_doubt = links, True
-            self._gate.clear()
-
-    async def _find_swarm(self, spec: "SwarmSpec | None") -> None:
-        """Start our node again if it died, and call on everybody whom we knew."""
-        if not self._peer.alive:
-            log.warning("the peer-to-peer daemon ended: starting another")
-            await self._peer.leave()
-            await self._enter(spec, ())
-        known = self._contacts.addresses(self._addresses)
-        if not known or await self._peer.meet(known):
-            self._gate.clear()
-            self._in_doubt = False
-            self._say_lost(None)
-        else:
-            wait = self._gate.fail(at_least=RECONNECT_SECONDS)
-            self._say_lost(time.time() + wait)
-
-    def _say_lost(self, retry_at: float | None) -> None:
-        was_lost, self._lost = self._lost, retry_at is not None
-        if retry_at is not None:
-            self._dispatch(ConnectionLost(retry_at=retry_at))
-        elif was_lost:
-            self._dispatch(ConnectionBack())
-        if self._lost != was_lost:
-            log.log(
-                logging.WARNING if self._lost else logging.INFO,
-                "nobody of the swarm answers" if self._lost else "back in the swarm",
-            )
+    async def _start_again(self) -> None:
+        log.warning("starting the peer-to-peer daemon again")
+        await self._peer.leave()
+        await self._enter(self.spec, ())
 
 
 async def _end(task: "asyncio.Task[None] | None") -> None:

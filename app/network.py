@@ -1,8 +1,11 @@
 """How our peers take part in the network: ports, addresses and how far they reach."""
 
+import asyncio
+import contextlib
 import ipaddress
 import re
 import socket
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -150,3 +153,25 @@ def any_free_port() -> int:
 def links_up() -> frozenset[str]:
     """The network interfaces of this machine that are connected to something."""
     return frozenset(name for name, state in psutil.net_if_stats().items() if state.isup)
+
+
+CALL_SECONDS = 4.0
+
+
+async def anybody_at(places: Iterable[tuple[str, int]]) -> bool:
+    """Somebody listens at one of these hosts and TCP ports."""
+    calls = [asyncio.create_task(call(*place)) for place in places]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    return any(isinstance(answer, float) for answer in answers)
+
+
+async def call(host: str, port: int) -> float:
+    """Seconds until a connection was there. Raises `OSError`, as `TimeoutError` after some."""
+    began = time.monotonic()
+    async with asyncio.timeout(CALL_SECONDS):
+        _reader, writer = await asyncio.open_connection(host, port)
+    took = time.monotonic() - began
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return took

@@ -91,7 +91,7 @@ class Scout:
         from hivemind.proto import dht_pb2
 
         protocol = self._node.protocol
-        request = dht_pb2.PingRequest(peer=protocol.node_info, validate=False)
+        request = dht_pb2.PingRequest(peer=protocol.node_info)  # type: ignore[attr-defined]
         began, clock = time.monotonic(), time.time()
         try:
             async with asyncio.timeout(READ_SECONDS):

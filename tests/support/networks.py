@@ -80,7 +80,9 @@ class Internet:
         space = self._make_space(name)
         number = len(self._spaces)
         address, address6 = f"{PREFIX}.{number}", f"{PREFIX6}::{number:x}"
-        self._ip("link", "add", "name", name, "type", "veth", "peer", "name", "eth0", "netns", space)
+        self._ip(
+            "link", "add", "name", name, "type", "veth", "peer", "name", "eth0", "netns", space
+        )
         self._ip("link", "set", "dev", name, "master", "switch", "up")
         run("ip", "-n", space, "address", "add", f"{address}/24", "dev", "eth0")
         run("ip", "-n", space, "address", "add", f"{address6}/64", "dev", "eth0", "nodad")
@@ -92,7 +94,20 @@ class Internet:
         router = self.host(f"{name}-r")
         space = self._make_space(name)
         ip = ("ip", "-n", router.space)
-        run(*ip, "link", "add", "name", "inside", "type", "veth", "peer", "name", "eth0", "netns", space)
+        run(
+            *ip,
+            "link",
+            "add",
+            "name",
+            "inside",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            space,
+        )
         run(*ip, "address", "add", "192.168.7.1/24", "dev", "inside")
         run(*ip, "link", "set", "dev", "inside", "up")
         run("ip", "-n", space, "address", "add", "192.168.7.2/24", "dev", "eth0")

@@ -47,5 +47,6 @@ def carry(one: socket.socket, other: socket.socket, *, delay: float, loss: float
 
 if __name__ == "__main__":
     ends = [plug_in(name) for name in sys.argv[1:3]]
-    print("open", flush=True)
+    sys.stdout.write("open\n")
+    sys.stdout.flush()
     carry(*ends, delay=float(sys.argv[3]), loss=float(sys.argv[4]))
