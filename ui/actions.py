@@ -31,14 +31,15 @@ class Actions(QObject):
 
     ``waiting`` says whether an action waits for that: the heavy libraries load after the
     window is painted, and a click may come sooner. ``join_wanted`` (with an invite's link or
-    path, or "" to choose one), ``start_wanted`` and ``share_wanted`` ask for a dialog; buttons
-    emit them, and the window opens it.
+    path, or "" to choose one), ``start_wanted``, ``share_wanted`` and ``check_wanted`` (of the
+    connection) ask for a dialog; buttons emit them, and the window opens it.
     """
 
     waiting = Signal(bool)
     join_wanted = Signal(str)
     start_wanted = Signal()
     share_wanted = Signal()
+    check_wanted = Signal()
 
     def __init__(self, model: SessionModel, *, demo: Demo, opened: "asyncio.Future[None]") -> None:
         super().__init__(model)
@@ -83,6 +84,10 @@ class Actions(QObject):
     async def _leave(self) -> None:
         await self._session.leave()
         await self._demo.close()
+
+    def reconnect(self) -> None:
+        """Try at once to come back to the swarm."""
+        self._model.call(self._session.reconnect)
 
     # --- training
 

@@ -45,7 +45,7 @@ class MainWindow(QMainWindow):
         self._may_close = False
         self.overview = Overview(model, actions, theme)
         self.log = LogPage(ring, actions, theme)
-        self.swarm = Late(lambda: _swarm_page(model, theme))
+        self.swarm = Late(lambda: _swarm_page(model, actions, theme))
         self.machines = Late(lambda: _machines_page(model, theme))
         self.pages = (
             Page(title=_("Overview"), icon="overview", widget=self.overview),
@@ -148,10 +148,10 @@ def import_pages() -> None:
     import ui.pages.swarm  # noqa: F401
 
 
-def _swarm_page(model: SessionModel, theme: Theme) -> "SwarmPage":
+def _swarm_page(model: SessionModel, actions: Actions, theme: Theme) -> "SwarmPage":
     from ui.pages.swarm import SwarmPage
 
-    return SwarmPage(model, theme)
+    return SwarmPage(model, actions, theme)
 
 
 def _machines_page(model: SessionModel, theme: Theme) -> "MachinesPage":

@@ -52,11 +52,13 @@ class SessionModel(QObject):
         self._shown = self.session.state
         self.changed.emit(self._shown)
 
-    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Set a coroutine going; what it raises is shown as a problem, never raised here."""
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> Callable[[], object]:
+        """Set a coroutine going; what it raises is shown as a problem, never raised here.
+        Returns what ends it before its time."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task.cancel
 
     def _finished(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)

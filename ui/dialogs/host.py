@@ -14,6 +14,7 @@ from ui.session_model import SessionModel
 from ui.theme import Theme
 
 if TYPE_CHECKING:
+    from ui.dialogs.check import CheckDialog
     from ui.dialogs.join import JoinDialog
     from ui.dialogs.share import ShareDialog
     from ui.dialogs.start import StartDialog
@@ -39,6 +40,7 @@ class Dialogs(QObject):
         actions.join_wanted.connect(self.join)
         actions.start_wanted.connect(self.start)
         actions.share_wanted.connect(self.share)
+        actions.check_wanted.connect(self.check)
 
     # --- what is asked for
 
@@ -79,6 +81,16 @@ class Dialogs(QObject):
         from ui.dialogs.share import ShareDialog
 
         return ShareDialog(self._model, self._window)
+
+    def check(self) -> None:
+        """Look why we are not connected."""
+        if not self._closed:
+            self._one_of("check", self._make_check)
+
+    def _make_check(self) -> "CheckDialog":
+        from ui.dialogs.check import CheckDialog
+
+        return CheckDialog(self._model, self._theme, self._window)
 
     def _one_of(self, kind: str, make: Callable[[], Kind]) -> Kind:
         """The dialog of a kind that is open, or a new one."""
