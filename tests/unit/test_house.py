@@ -154,12 +154,12 @@ BREACHES = [
     Breach("Rule 1: app never reaches ui or Qt", "app/headless.py", "import qasync"),
     Breach("Rule 1: nobody imports main", "ui/application.py", "import main"),
     Breach(
-        "Rule 2: only peer, board, swarm and trainer import hivemind",
+        "Rule 2: only peer, board, meeting, scout, swarm and trainer import hivemind",
         "app/session.py",
         "from hivemind.dht import DHT",
     ),
     Breach(
-        "Rule 2: only peer, board, swarm and trainer import hivemind",
+        "Rule 2: only peer, board, meeting, scout, swarm and trainer import hivemind",
         "ui/application.py",
         "import hivemind",
     ),
@@ -179,7 +179,7 @@ BREACHES = [
         "from app.settings import Settings",
     ),
     Breach(
-        "Rule 3: swarm knows errors, paths, spec, records and logs",
+        "Rule 3: swarm knows errors, paths, spec, records, network and logs",
         "app/swarm.py",
         "import app.protocol",
     ),
