@@ -116,13 +116,6 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
     group.add_argument("--server-port", type=int, metavar="PORT", help="TCP port of the trainer")
     group.add_argument("--initial-peers", metavar="ADDRESSES", help="comma list of multiaddrs")
     group.add_argument(
-        "--reachability",
-        choices=("auto", "public", "relay", "client"),
-        help="how others reach this machine (auto: find out)",
-    )
-    group.add_argument("--announce", metavar="HOSTS", help="comma list, instead of those found out")
-    group.add_argument("--trusted-relays", metavar="ADDRESSES", help="comma list of multiaddrs")
-    group.add_argument(
         "--report-interval", type=int, metavar="SECONDS", help="how often contributions are closed"
     )
     group.add_argument("--backend-url", metavar="URL", help="the CoTrain backend to report to")
@@ -135,6 +128,7 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
         help="show this machine's figures to the swarm, or don't",
     )
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
+    _add_network(parser.add_argument_group("the network, for this start only"))
     _add_callback(parser.add_argument_group("the local API, for this start only"))
     if commands:
         verify = parser.add_subparsers().add_parser("verify")
@@ -147,6 +141,18 @@ def _invite(text: str) -> str:
     if not text or text.lower().startswith("cotrain:") or Path(text).suffix or Path(text).exists():
         return text
     raise argparse.ArgumentTypeError(f"{text!r} is no file, link or command")
+
+
+def _add_network(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--reachability",
+        choices=("auto", "public", "relay", "client"),
+        help="how others reach this machine (auto: find out)",
+    )
+    group.add_argument(
+        "--announce", metavar="HOSTS", help="names or addresses of this machine, as others know it"
+    )
+    group.add_argument("--trusted-relays", metavar="ADDRESSES", help="comma list of multiaddrs")
 
 
 def _add_callback(group: "argparse._ArgumentGroup") -> None:

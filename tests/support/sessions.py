@@ -31,7 +31,7 @@ class OfflinePeer:
         self.dht_nodes = 0
         self.entered: list[tuple[SwarmSpec | None, tuple[str, ...]]] = []
         self.failure: JoinError | None = None
-        self.own = (f"/ip4/127.0.0.1/tcp/8080/p2p/{PEER_ID}",)
+        self.own: tuple[str, ...] = ()
         self.connected: tuple[PeerInfo, ...] = ()
         self.enters, self.may_enter = asyncio.Event(), asyncio.Event()
         self.may_enter.set()
@@ -45,6 +45,7 @@ class OfflinePeer:
             raise self.failure
         self.joined = True
         self.entered.append((spec, tuple(initial_peers)))
+        self.own = (f"/ip4/127.0.0.1/tcp/{network.listen[0].rpartition('/')[2]}/p2p/{PEER_ID}",)
         return Presence(PEER_ID, self.own)
 
     async def addresses(self) -> tuple[str, ...]:

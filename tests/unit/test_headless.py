@@ -62,6 +62,7 @@ def test_json_holds_all_that_is_known() -> None:
         "swarm_samples_per_second": 20.0,
         "run_id": "run",
         "addresses": ["/ip4/127.0.0.1/tcp/1/p2p/Qm"],
+        "reconnect_at": None,
         "problem": None,
     }
 

@@ -13,6 +13,7 @@ from app.errors import SettingsError
 from app.settings import Settings
 
 # field, name in the environment, what the environment says, the value that it means
+RELAY = "/ip4/203.0.113.7/tcp/8080/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N"
 ENVIRONMENT = [
     ("dht_port", "HIVEMIND_DHT_PORT", "9001", 9001),
     ("server_port", "HIVEMIND_SERVER_PORT", "9002", 9002),
@@ -26,6 +27,9 @@ ENVIRONMENT = [
     ("threads", "COTRAIN_THREADS", "3", 3),
     ("theme", "COTRAIN_THEME", "dark", "dark"),
     ("language", "COTRAIN_LANGUAGE", "zh_CN", "zh_CN"),
+    ("reachability", "COTRAIN_REACHABILITY", "client", "client"),
+    ("announce", "COTRAIN_ANNOUNCE", "a.example, 1.2.3.4", ("a.example", "1.2.3.4")),
+    ("trusted_relays", "COTRAIN_TRUSTED_RELAYS", RELAY, (RELAY,)),
     ("publish_machine", "COTRAIN_PUBLISH_MACHINE", "false", False),
     ("alias", "COTRAIN_ALIAS", "lab-01", "lab-01"),
     ("lab", "COTRAIN_LAB", "vision-lab", "vision-lab"),
@@ -115,6 +119,11 @@ def test_sources_are_joined_field_by_field(file: Path, monkeypatch: pytest.Monke
         ("language", "tlh"),
         ("device", "GPU one"),
         ("initial_peers", 3),
+        ("reachability", "perhaps"),
+        ("announce", "a.example:8080"),
+        ("announce", "/ip4/203.0.113.7/tcp/0"),
+        ("announce", "/ip4/203.0.113.7/udp/1"),
+        ("trusted_relays", "/ip4/203.0.113.7/tcp/8080"),
         ("report_interval", 9),
         ("debug", "perhaps"),
         ("callback_host", "localhost"),

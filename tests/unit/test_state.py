@@ -11,6 +11,9 @@ from app import protocol, state
 from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import EndReason, TrainerPhase
 from app.state import (
+    AddressesChanged,
+    ConnectionBack,
+    ConnectionLost,
     ContributorState,
     DeviceChosen,
     Event,
@@ -95,6 +98,9 @@ EVENTS: tuple[Event, ...] = (
     JOINED,
     JoinFailed(problem=PROBLEM),
     Left(),
+    AddressesChanged(addresses=("/ip4/10.0.0.2/tcp/8080/p2p/Qm",)),
+    ConnectionLost(retry_at=9.0),
+    ConnectionBack(),
     PeersListed(peers=(PeerInfo(peer_id="Qm", address="/ip4/127.0.0.1"),)),
     RunObserved(run=Run(epoch=1, samples=2, trainers=3, loss=4.0)),
     RunObserved(run=None),
