@@ -3,12 +3,13 @@
 import asyncio
 import email.utils
 import logging
+import os
 import socket
 import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -145,9 +146,20 @@ async def _entries(subject: Subject) -> AsyncIterator[Finding]:
             text=_("None are named: the swarm begins with this machine, or others call on it."),
         )
         return
-    addresses = [one for places in subject.entries.values() for one in places]
-    for trying in [asyncio.create_task(_way_to(one)) for one in addresses]:
-        yield await trying
+    ways = [asyncio.gather(*map(_way_to, places)) for places in subject.entries.values()]
+    for way in ways:
+        for finding in _one_is_enough(await way):
+            yield finding
+
+
+def _one_is_enough(findings: Sequence[Finding]) -> list[Finding]:
+    """What fails beside something that works keeps nobody from being connected."""
+    if all(finding.verdict is Verdict.BAD for finding in findings):
+        return list(findings)
+    return [
+        replace(finding, verdict=Verdict.CAUTION) if finding.verdict is Verdict.BAD else finding
+        for finding in findings
+    ]
 
 
 async def _way_to(address: str) -> Finding:
@@ -177,10 +189,10 @@ def _no_way(check: str, error: OSError) -> Finding:
             remedy = _("The peer is off, or a firewall on the way drops the connection.")
         case _:
             text = _("There is no way to that address: {reason}.").format(
-                reason=error.strerror or error
+                reason=os.strerror(error.errno) if error.errno else error
             )
             remedy = _(
-                "Check this machine's network. Without IPv6 there is no way to IPv6 addresses."
+                "Check this machine's network. Without IPv6 there is no way to such addresses."
             )
     return Finding(check=check, verdict=Verdict.BAD, text=text, remedy=remedy)
 
@@ -194,13 +206,10 @@ async def _peers(subject: Subject, make: MakeScout) -> AsyncIterator[Finding]:
         return
     try:
         async with make(run_id) as scout:
-            asked = {
-                peer_id: asyncio.create_task(scout.call(peer_id, places))
-                for peer_id, places in subject.entries.items()
-            }
-            for peer_id, asking in asked.items():
-                yield _identity(peer_id, await asking)
-            met = [call for one in asked.values() if (call := one.result()).answer is Answer.PEER]
+            calls = await asyncio.gather(*(scout.call(*each) for each in subject.entries.items()))
+            for finding in _one_is_enough(list(map(_identity, subject.entries, calls))):
+                yield finding
+            met = [call for call in calls if call.answer is Answer.PEER]
             yield await _clock(subject, met)
             if met and run_id:
                 yield _run(run_id, await scout.trainers())

@@ -1,12 +1,13 @@
 """`make bench`: measure what the README claims, each figure as a ratio in one run.
 
-python tests/bench/run.py [startup] [stalls] [trainer] [machines] [callback]
+python tests/bench/run.py [startup] [stalls] [trainer] [machines] [callback] [network]
 """
 
 import sys
 
 from parts.callback import callback
 from parts.machines import machines
+from parts.network import network
 from parts.trainer import trainer
 from parts.window import stalls, startup
 
@@ -16,6 +17,7 @@ PARTS = {
     "trainer": trainer,
     "machines": machines,
     "callback": callback,
+    "network": network,
 }
 
 

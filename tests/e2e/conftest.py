@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from apps import ROOT, App, StartApp
+from apps import App, StartApp
+from apps import start_app as start_one
 from networks import Host, Internet, internet, why_not
 
 
@@ -37,17 +37,7 @@ async def start_app(tmp_path: Path) -> AsyncIterator[StartApp]:
             file = tmp_path / f"{folder.name}.cotrain"
             file.write_text(json.dumps(spec))
             arguments = (*arguments, "--swarm", str(file))
-        command = (
-            *(sys.executable, str(ROOT / "main.py"), "--headless", "--threads", "1"),
-            *("--callback-port", "0", "--data-dir", str(folder), *arguments),
-        )
-        process = await asyncio.create_subprocess_exec(
-            *(host.within(*command) if host else command),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-        apps.append(App(process, folder))
+        apps.append(await start_one(folder, *arguments, host=host))
         return apps[-1]
 
     yield start

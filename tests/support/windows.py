@@ -204,8 +204,7 @@ FINDINGS = [
         check="Way to lab.example, port 8080",
         verdict=Verdict.BAD,
         text="There is no way to that address: Network is unreachable.",
-        remedy="Check this machine's network. Where it has no IPv6, there is no way to such"
-        " addresses.",
+        remedy="Check this machine's network. Without IPv6 there is no way to such addresses.",
     ),
     Finding(check="Run docs", verdict=Verdict.CAUTION, text="Nobody.", remedy="Ask for another."),
     Finding(check="From outside", verdict=Verdict.UNKNOWN, text="No other peer could tell."),

@@ -10,6 +10,7 @@ from apps import tiny_spec
 
 from app import diagnosis, spec
 from app.diagnosis import Finding, Subject, Verdict, diagnose
+from app.network import any_free_port
 from app.scout import Answer, Call
 from app.settings import Settings
 
@@ -136,6 +137,13 @@ async def test_clock(port: int, clock: float, verdict: Verdict, words: str) -> N
     findings = await found(subject(entry(port)), FakeScout(Call(answer=Answer.PEER, clock=clock)))
     assert findings["Clock"].verdict is verdict
     assert words in findings["Clock"].text
+
+
+async def test_one_way_is_enough(port: int) -> None:
+    closed = entry(any_free_port())
+    one = subject(closed, entry(port))
+    ways = [each async for each in diagnose(one, scout=FakeScout()) if "Way" in each.check]
+    assert [each.verdict for each in ways] == [Verdict.CAUTION, Verdict.GOOD]
 
 
 async def test_nobody_trains_in_the_run(port: int) -> None:
