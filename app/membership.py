@@ -13,10 +13,12 @@ from app.i18n import _
 from app.lifeline import Lifeline
 from app.network import (
     Network,
+    Reach,
     announced,
     any_free_port,
     free_port,
     listening,
+    reach,
     relays_of,
 )
 from app.paths import Folders
@@ -66,6 +68,7 @@ class Membership:
         self._dispatch = dispatch
         self._peer = EmbeddedPeer(folders.identity_file("app"))
         self._addresses: tuple[str, ...] = ()
+        self._entries: tuple[str, ...] = ()
         self._hurry = asyncio.Event()
         self._lifeline = self._new_lifeline(())
         self._entering: asyncio.Task[None] | None = None
@@ -107,6 +110,7 @@ class Membership:
         self.tried_spec = spec or self.tried_spec
         self._dispatch(JoinBegan(swarm=None if spec is None else _swarm_of(spec)))
         entries = (*(spec.initial_peers if spec else ()), *self._settings().initial_peers)
+        self._entries = entries
         self._lifeline = self._new_lifeline(entries)
         self._entering = asyncio.create_task(self._enter(spec, entries))
         try:
@@ -131,23 +135,25 @@ class Membership:
         self._dispatch(Joined(peer_id=presence.peer_id, addresses=presence.addresses))
 
     def network(self, port: Literal["dht_port", "server_port"]) -> Network:
-        """How our node, or our trainer's, takes part in the network.
-
-        port: the setting that says where. The trainer's node takes the relays that ours has
-        found, as finding some takes minutes.
-        """
+        """How our node, or our trainer's, takes part in the network; port: the setting for it."""
         if self.spec is not None and self.spec.local:
             return Network(listen=listening(0, local=True), local=True)
         settings, trainer = self._settings(), port == "server_port"
-        found = relays_of(self._addresses) if trainer and not settings.trusted_relays else ()
+        relayed = trainer and bool(relays_of(self._addresses))
         places = [one for one in settings.announce if not (trainer and one.startswith("/"))]
         number = port_or_any(port, getattr(settings, port)) or (any_free_port() if places else 0)
         return Network(
             listen=listening(number, local=False),
             announce=announced(places, number),
-            reachability="relay" if found else settings.reachability,
-            relays=found or settings.trusted_relays,
+            reachability="relay" if relayed else settings.reachability,
+            relays=settings.trusted_relays or (self._known_relays() if trainer else ()),
         )
+
+    def _known_relays(self) -> tuple[str, ...]:
+        """What relays for us, or might. Finding some takes a daemon minutes in a small swarm: our
+        node takes this time, our trainer shouldn't."""
+        found = relays_of(self._addresses)
+        return found or tuple(filter(_may_relay, self._entries))
 
     async def leave(self) -> None:
         """Leave the swarm; nothing happens outside of one."""
@@ -244,3 +250,7 @@ def _swarm_of(spec: "SwarmSpec") -> Swarm:
         session_id=spec.session_id,
         training_id=spec.training_id,
     )
+
+
+def _may_relay(entry: str) -> bool:
+    return reach(entry) is Reach.WORLD and "/p2p-circuit" not in entry
