@@ -169,11 +169,13 @@ class Display:
         self._shown_at = 0.0
         self._phase: Phase | None = None
         self._problem = ""
+        self._lost = False
         self._terminal = stream.isatty()
 
     def show(self, state: ContributorState) -> None:
         """Show a state, unless one was just shown."""
         self._say_problem(state)
+        self._say_connection(state)
         if state.phase is self._phase and time.monotonic() - self._shown_at < REPORT_SECONDS:
             return
         self._phase, self._shown_at = state.phase, time.monotonic()
@@ -186,12 +188,23 @@ class Display:
         else:
             self.say(_problem_text(state))
 
+    def _say_connection(self, state: ContributorState) -> None:
+        lost, was_lost = state.reconnect_at is not None, self._lost
+        self._lost = lost
+        if lost and not was_lost:
+            self._tell(_("nobody of the swarm can be reached; trying again until somebody can."))
+        elif was_lost and not lost and state.phase is not Phase.DISCONNECTED:
+            self._tell(_("the swarm can be reached again."))
+
     def say(self, problem: str) -> None:
         """Say what is wrong, once."""
         if problem != self._problem:
-            self._write("\r\x1b[K" if self._terminal else "")
-            _say(problem)
+            self._tell(problem)
         self._problem = problem
+
+    def _tell(self, text: str) -> None:
+        self._write("\r\x1b[K" if self._terminal else "")
+        _say(text)
 
     def close(self, state: ContributorState) -> None:
         """Show the last state and leave the line."""
