@@ -194,18 +194,19 @@ class Membership:
     async def _observe(self) -> None:
         """Look at the swarm every other second, and come back to it when it is lost."""
         while True:
-            try:
-                if self._peer.alive:
-                    await self._look()
-                await self._lifeline.mend(self._addresses)
-            except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
-                log.warning("can't read the swarm's records: %r", error)
+            for step in (self._look, self._mend):
+                try:
+                    await step()
+                except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
+                    log.warning("can't look at the swarm: %r", error)
             self._hurry.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), OBSERVE_SECONDS)
 
     async def _look(self) -> None:
         """See who is there and what the run does."""
+        if not self._peer.alive:
+            return
         addresses = await self._peer.addresses()
         if addresses != self._addresses:
             self._addresses = addresses
@@ -214,6 +215,9 @@ class Membership:
         self._dispatch(PeersListed(peers=peers, dht_nodes=self._peer.dht_nodes))
         self._lifeline.look(peers, addresses)
         self._dispatch(RunObserved(run=await self._peer.observe()))
+
+    async def _mend(self) -> None:
+        await self._lifeline.mend(self._addresses)
 
     async def _start_again(self) -> None:
         log.warning("starting the peer-to-peer daemon again")
