@@ -1,11 +1,9 @@
 """ "Why am I not connected?": looks at one thing after the other, and answers in words."""
 
 import asyncio
-import email.utils
 import logging
 import os
 import socket
-import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -146,10 +144,13 @@ async def _entries(subject: Subject) -> AsyncIterator[Finding]:
             text=_("None are named: the swarm begins with this machine, or others call on it."),
         )
         return
-    ways = [asyncio.gather(*map(_way_to, places)) for places in subject.entries.values()]
-    for way in ways:
-        for finding in _one_is_enough(await way):
+    for found in await asyncio.gather(*map(_ways_to, subject.entries.values())):
+        for finding in found:
             yield finding
+
+
+async def _ways_to(addresses: Sequence[str]) -> list[Finding]:
+    return _one_is_enough(await asyncio.gather(*map(_way_to, addresses)))
 
 
 def _one_is_enough(findings: Sequence[Finding]) -> list[Finding]:
@@ -261,7 +262,7 @@ def _identity(peer_id: str, call: Call) -> Finding:
 
 async def _clock(subject: Subject, met: Sequence[Call]) -> Finding:
     check = _("Clock")
-    ahead = statistics.median(call.clock for call in met) if met else await _by_web(subject.web)
+    ahead = _median([call.clock for call in met]) if met else await _by_web(subject.web)
     if ahead is None:
         text = _("Nobody answered whose clock could be compared with this machine's.")
         return Finding(check=check, verdict=Verdict.UNKNOWN, text=text)
@@ -282,10 +283,16 @@ async def _clock(subject: Subject, met: Sequence[Call]) -> Finding:
     )
 
 
+def _median(numbers: list[float]) -> float:
+    return sorted(numbers)[len(numbers) // 2]
+
+
 async def _by_web(url: str) -> float | None:
     """Seconds that a web server's clock is ahead of ours, to the second; None without an answer."""
     if not url:
         return None
+    import email.utils
+
     import httpx2
 
     try:

@@ -35,7 +35,7 @@ class Lifeline:
         self._peer = peer
         self._start_again = start_again
         self._dispatch = dispatch
-        self._links = links_up()
+        self._links: frozenset[str] | None = None
         self._in_doubt = self._lost = False
         self._gate = Backoff(first=FIRST_SECONDS, longest=LONGEST_SECONDS, clock=time.monotonic)
         self._renewal = Backoff(
@@ -50,10 +50,11 @@ class Lifeline:
         """Take note of who is connected; addresses: ours."""
         if not self.contacts.look(peers, addresses):
             self._in_doubt = True
-        links = links_up()
-        if links != self._links:  # libp2p takes half a minute to notice
+        links, before = links_up(), self._links
+        self._links = links
+        if before not in (None, links):  # libp2p takes half a minute to notice
             log.info("the network of this machine has changed: %s", ", ".join(sorted(links)))
-            self._links, self._in_doubt = links, True
+            self._in_doubt = True
             self._gate.clear()
 
     async def mend(self, addresses: Sequence[str]) -> None:

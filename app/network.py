@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
-import psutil
+CALL_SECONDS = 4.0
 
 _HOST = re.compile(r"/(?P<kind>ip4|ip6|dns|dns4|dns6|dnsaddr)/(?P<host>[^/]+)")
 
@@ -152,16 +152,14 @@ def any_free_port() -> int:
 
 def links_up() -> frozenset[str]:
     """The network interfaces of this machine that are connected to something."""
+    import psutil
+
     return frozenset(name for name, state in psutil.net_if_stats().items() if state.isup)
-
-
-CALL_SECONDS = 4.0
 
 
 async def anybody_at(places: Iterable[tuple[str, int]]) -> bool:
     """Somebody listens at one of these hosts and TCP ports."""
-    calls = [asyncio.create_task(call(*place)) for place in places]
-    answers = await asyncio.gather(*calls, return_exceptions=True)
+    answers = await asyncio.gather(*(call(*place) for place in places), return_exceptions=True)
     return any(isinstance(answer, float) for answer in answers)
 
 

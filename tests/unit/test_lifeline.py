@@ -133,6 +133,7 @@ async def test_a_cable_out_is_noticed_although_connections_seem_to_last(world: W
 async def test_who_is_alone_needs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, 1)
     world.line.contacts = Contacts(())
+    await world.look()
     world.links = frozenset({"lo"})
     await world.look()
     assert world.said == []
