@@ -20,7 +20,7 @@ def wide_spec() -> dict[str, Any]:
     return tiny_spec(
         run_id="wide",
         local=False,
-        training_params=training(target_batch_size=384, averaging=averaging),
+        training_params=training(target_batch_size=1024, averaging=averaging),
     )
 
 
