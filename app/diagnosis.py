@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from app import network
+from app import __version__, network
 from app.i18n import _, ngettext
 from app.meeting import by_peer
 from app.network import Reach
@@ -56,13 +56,15 @@ class Finding:
 class Subject:
     """What is looked into. spec: of the swarm that we are in, or were to enter; node, addresses
     and connected (peer ids, on other machines): of our embedded peer, None and empty outside.
-    web: of the backend that the swarm is from, or ""."""
+    versions: of the app, on the machines that show themselves. web: of the backend that the swarm
+    is from, or ""."""
 
     settings: Settings
     spec: "SwarmSpec | None" = None
     node: Any = None
     addresses: tuple[str, ...] = ()
     connected: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
     web: str = ""
     entries: dict[str, list[str]] = field(init=False)
 
@@ -89,6 +91,8 @@ async def diagnose(subject: Subject, *, scout: MakeScout = Scout) -> AsyncIterat
         yield finding
     async for finding in _peers(subject, scout):
         yield finding
+    if subject.versions:
+        yield _version(subject.versions)
     yield await _reachable(subject)
 
 
@@ -320,6 +324,18 @@ def _run(run_id: str, trainers: int) -> Finding:
         text=_("The peers that answer know nobody who trains in it."),
         remedy=_("If others do train, your invite is of another run: ask for a new one."),
     )
+
+
+def _version(others: Sequence[str]) -> Finding:
+    check, different = _("Version"), sorted({one for one in others if one != __version__})
+    if not different:
+        text = _("The swarm's machines have this app's version, {own}.").format(own=__version__)
+        return Finding(check=check, verdict=Verdict.GOOD, text=text)
+    text = _("This app is version {own}; machines of the swarm have {others}.").format(
+        own=__version__, others=", ".join(different[:5])
+    )
+    remedy = _("Where rounds of averaging fail, let all of them have the same.")
+    return Finding(check=check, verdict=Verdict.CAUTION, text=text, remedy=remedy)
 
 
 # --- from outside

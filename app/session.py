@@ -5,6 +5,7 @@ import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from app import protocol, settings
@@ -195,7 +196,9 @@ class Session:
     def diagnose(self) -> AsyncIterator[Finding]:
         """Why are we not connected? What is found, as it is: of the swarm that we are in, or
         tried to enter last."""
-        return diagnose(self.membership.subject())
+        known = self.machines.fleet.machines(time.time())
+        versions = tuple(machine.record.app_version for machine in known)
+        return diagnose(replace(self.membership.subject(), versions=versions))
 
     async def leave(self) -> None:
         """Stop training and leave the swarm; nothing happens outside of one."""

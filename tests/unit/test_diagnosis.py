@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from apps import tiny_spec
 
-from app import diagnosis, spec
+from app import __version__, diagnosis, spec
 from app.diagnosis import Finding, Subject, Verdict, diagnose
 from app.network import any_free_port
 from app.scout import Answer, Call
@@ -150,6 +150,16 @@ async def test_nobody_trains_in_the_run(port: int) -> None:
     findings = await found(subject(entry(port)), FakeScout(trainers=0))
     assert findings["Run"].verdict is Verdict.CAUTION
     assert "invite" in findings["Run"].remedy
+
+
+@pytest.mark.parametrize(
+    ("others", "verdict"),
+    [((__version__, __version__), Verdict.GOOD), ((__version__, "9.9"), Verdict.CAUTION)],
+)
+async def test_versions(port: int, others: tuple[str, ...], verdict: Verdict) -> None:
+    findings = await found(subject(entry(port), versions=others))
+    assert findings["Version"].verdict is verdict
+    assert ("9.9" in findings["Version"].text) == ("9.9" in others)
 
 
 async def test_a_daemon_that_does_not_start(port: int) -> None:
