@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from app import __version__
 
 
@@ -17,6 +19,7 @@ class Arguments:
     settings by field name, only those given.
 
     invite: a file or link to be shown before it is joined. swarm: one to be joined at once.
+    minimized: start into the tray, or as a minimised window where there is none.
     """
 
     demo: bool = False
@@ -25,6 +28,8 @@ class Arguments:
     headless: bool = False
     train: bool = False
     serve: bool = False
+    bootstrap: bool = False
+    minimized: bool = False
     data_dir: Path | None = None
     verify: tuple[Path, ...] = ()
     overrides: dict[str, Any] = field(default_factory=dict)
@@ -39,9 +44,11 @@ def parse(arguments: Sequence[str]) -> Arguments:
         demo=options.demo,
         invite=getattr(options, "invite", ""),
         swarm=options.swarm,
-        headless=options.headless or bool(verify),
+        headless=options.headless or options.bootstrap or bool(verify),
         train=options.train,
         serve=options.serve,
+        bootstrap=options.bootstrap,
+        minimized=options.minimized,
         data_dir=options.data_dir,
         verify=verify,
         overrides={name: value for name, value in overrides.items() if value is not None},
@@ -53,6 +60,8 @@ _OVERRIDES = (
     "threads",
     "theme",
     "language",
+    "close_to_tray",
+    "notifications",
     "dht_port",
     "server_port",
     "initial_peers",
@@ -74,6 +83,7 @@ _OVERRIDES = (
     "callback_key",
     "consent",
     "consent_backends",
+    "terms",
 )
 
 
@@ -101,17 +111,54 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
             metavar="INVITE",
             help="a *.cotrain file or a cotrain:// link: show what joining means, then ask",
         )
+    _add_ways(parser)
+    _add_settings(parser.add_argument_group("settings, for this start only"))
+    _add_network(parser.add_argument_group("the network, for this start only"))
+    _add_callback(parser.add_argument_group("the local API, for this start only"))
+    if commands:
+        verify = parser.add_subparsers().add_parser("verify")
+        verify.add_argument("verify", type=Path, nargs="+", metavar="FILE", help="JSON export")
+    return parser
+
+
+def _add_ways(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--headless", action="store_true", help="run without a window")
     parser.add_argument("--train", action="store_true", help="start training without a click")
     parser.add_argument(
         "--serve", action="store_true", help="headless: stay, and do what the local API is asked"
     )
+    parser.add_argument(
+        "--bootstrap",
+        action="store_true",
+        help="headless: be the swarm's door, by which others enter, and train nothing",
+    )
+    parser.add_argument(
+        "--minimized", action="store_true", help="start into the tray, or minimised without one"
+    )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
-    group = parser.add_argument_group("settings, for this start only")
-    group.add_argument("--device", metavar="ID", help="auto, cpu, cuda:0, mps")
+
+
+def _invite(text: str) -> str:
+    """A link, or the path of what may be a file: a mistyped command is neither."""
+    if not text or text.lower().startswith("cotrain:") or Path(text).suffix or Path(text).exists():
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no file, link or command")
+
+
+def _add_settings(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument("--device", metavar="ID", help="auto, cpu, cuda:0, mps, or cuda:0,cuda:1")
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads of the trainer")
     group.add_argument("--theme", choices=("system", "light", "dark"))
     group.add_argument("--language", choices=("system", "en", "zh_CN"))
+    group.add_argument(
+        "--close-to-tray",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="closing the window hides it, or ends the app",
+    )
+    group.add_argument(
+        "--notifications", metavar="KINDS", help="of training, paused, attention, milestones"
+    )
     group.add_argument("--dht-port", type=int, metavar="PORT", help="TCP port of this peer")
     group.add_argument("--server-port", type=int, metavar="PORT", help="TCP port of the trainer")
     group.add_argument("--initial-peers", metavar="ADDRESSES", help="comma list of multiaddrs")
@@ -127,20 +174,29 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
         default=None,
         help="show this machine's figures to the swarm, or don't",
     )
+    group.add_argument(
+        "--term",
+        dest="terms",
+        action=_Terms,
+        metavar="NAME=VALUE",
+        help="when this machine trains and how much of it, such as idle_minutes=10,"
+        " max_temperature=80 or 'schedule=mon-fri 18:00-08:00'; may be given several times",
+    )
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
-    _add_network(parser.add_argument_group("the network, for this start only"))
-    _add_callback(parser.add_argument_group("the local API, for this start only"))
-    if commands:
-        verify = parser.add_subparsers().add_parser("verify")
-        verify.add_argument("verify", type=Path, nargs="+", metavar="FILE", help="JSON export")
-    return parser
 
 
-def _invite(text: str) -> str:
-    """A link, or the path of what may be a file: a mistyped command is neither."""
-    if not text or text.lower().startswith("cotrain:") or Path(text).suffix or Path(text).exists():
-        return text
-    raise argparse.ArgumentTypeError(f"{text!r} is no file, link or command")
+class _Terms(argparse.Action):
+    """Gathers ``NAME=VALUE`` in a dictionary."""
+
+    @override
+    def __call__(
+        self, parser: argparse.ArgumentParser, options: argparse.Namespace, *rest: Any
+    ) -> None:
+        name, equals, value = str(rest[0]).partition("=")
+        if not equals:
+            parser.error(f"argument --term: {rest[0]!r} must be NAME=VALUE")
+        terms = getattr(options, self.dest) or {}
+        setattr(options, self.dest, terms | {name.strip(): value})
 
 
 def _add_network(group: "argparse._ArgumentGroup") -> None:

@@ -140,6 +140,13 @@ class Contributions:
         running = self._running
         return None if running is None else running.contribution(running.interval.so_far)
 
+    async def transferred(self, since: float) -> int:
+        """Bytes of tensors that went to other peers and came from them since a time, in seconds
+        since the epoch."""
+        done, current = await self.ledger.run(Ledger.totals, since), self.current
+        going_on = current.bytes_sent + current.bytes_received if current is not None else 0
+        return done.bytes_sent + done.bytes_received + going_on
+
     async def export(self, path: Path) -> int:
         """Write all contributions as CSV or signed JSON, by the ending; returns how many.
 

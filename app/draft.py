@@ -151,9 +151,10 @@ def _whole(name: str, values: Values, wrong: dict[str, SpecError]) -> int:
 
 
 def _in_a_form(error: SpecError) -> SpecError:
-    if error.message != "is missing.":
+    missing = _("is missing.")
+    if error.message != missing:
         return error
-    return SpecError(_("is missing."), field=error.field, remedy=_("Fill it in."))
+    return SpecError(missing, field=error.field, remedy=_("Fill it in."))
 
 
 def _text_of(field: str, error: SpecError, values: Values) -> str:

@@ -55,6 +55,10 @@ class DeviceError(UserFacingError):
     """The chosen device can't be used."""
 
 
+class AutostartError(UserFacingError):
+    """What starts at login can't be changed."""
+
+
 class JoinError(UserFacingError):
     """The swarm can't be entered."""
 

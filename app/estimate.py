@@ -105,14 +105,31 @@ class Estimate:
     vocabulary_known: bool
 
 
-def estimate(spec: SwarmSpec, *, device: DeviceKind) -> Estimate:
-    """Estimate what a swarm takes. Raises `SpecError` for a model whose sizes make no sense."""
+def estimate(spec: SwarmSpec, *, device: DeviceKind, room: int | None = None) -> Estimate:
+    """Estimate what a swarm takes. Raises `SpecError` for a model whose sizes make no sense.
+
+    room: bytes of the device's memory, where known. A micro-batch that the spec leaves to each
+    machine is then taken to be as large as fits in there, since the trainer looks for such a one.
+    """
+    samples = spec.training.most_samples_a_step(device)
+    found = _estimate(spec, device=device, samples=samples)
+    if spec.training.micro_batch_size == "auto" and room is not None:
+        while found.memory.total > room and samples > 1:
+            samples //= 2
+            found = _estimate(spec, device=device, samples=samples)
+    return found
+
+
+def _estimate(spec: SwarmSpec, *, device: DeviceKind, samples: int) -> Estimate:
     vocabulary = _vocabulary(spec)
     fields = spec.model.fields
     sizes = architectures.sizes_of(spec.model.model_type, fields, vocabulary=vocabulary)
     count = architectures.parameter_count(spec.model.model_type, fields, sizes)
-    training, buffers = _training(spec, sizes, count=count, device=device), _buffers(count)
-    on_cpu = device == "cpu"
+    training = (
+        *_model(spec, count=count, device=device),
+        _activations(spec, sizes, device=device, samples=samples),
+    )
+    buffers, on_cpu = _buffers(count), device == "cpu"
     return Estimate(
         parameters=count,
         memory=Amount(parts=(*training, *(buffers if on_cpu else (_cuda(),)))),
@@ -131,7 +148,7 @@ def _vocabulary(spec: SwarmSpec) -> int | None:
 # --- memory
 
 
-def _training(spec: SwarmSpec, sizes: Sizes, *, count: int, device: DeviceKind) -> tuple[Part, ...]:
+def _model(spec: SwarmSpec, *, count: int, device: DeviceKind) -> tuple[Part, ...]:
     states = _optimizer_states(spec.training)
     parts = [
         Part(name=_("Weights"), size=FLOAT32 * count, why=_("4 bytes a parameter (float32)")),
@@ -147,7 +164,7 @@ def _training(spec: SwarmSpec, sizes: Sizes, *, count: int, device: DeviceKind) 
     if autocast(spec.training, device):
         why = _("the weights once more in 16 bits while a step computes")
         parts.append(Part(name=_("Half precision"), size=2 * count, why=why))
-    return (*parts, _activations(spec, sizes, device=device))
+    return tuple(parts)
 
 
 def _optimizer_states(training: TrainingSpec) -> int:
@@ -163,8 +180,7 @@ def autocast(training: TrainingSpec, device: DeviceKind) -> bool:
     )
 
 
-def _activations(spec: SwarmSpec, sizes: Sizes, *, device: DeviceKind) -> Part:
-    samples = spec.training.samples_a_step(device)
+def _activations(spec: SwarmSpec, sizes: Sizes, *, device: DeviceKind, samples: int) -> Part:
     tokens = samples * spec.training.sequence_length
     a_token = saved_bytes(spec.model, sizes, spec.training, device=device)
     return Part(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from app import protocol
+from app.limits import Terms, Verdict
 from app.local_api import LocalApiChanged
 
 
@@ -69,7 +70,7 @@ class JoinBegan:
 
 @dataclass(frozen=True, kw_only=True)
 class Joined:
-    """The embedded peer is in the swarm."""
+    """The embedded peer is in the swarm; again when it is reached at other addresses."""
 
     peer_id: str
     addresses: tuple[str, ...]
@@ -88,23 +89,11 @@ class Left:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AddressesChanged:
-    """Others reach the embedded peer by these from now on."""
+class ConnectionChanged:
+    """The embedded peer has lost the swarm, or found it again. reconnect_at: when it looks for it
+    next, seconds since the epoch; None when it is found."""
 
-    addresses: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConnectionLost:
-    """The embedded peer has nobody left in the swarm, and looks for it. retry_at: when it does so
-    next if this doesn't help, seconds since the epoch."""
-
-    retry_at: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConnectionBack:
-    """The embedded peer has found the swarm again."""
+    reconnect_at: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,16 +113,62 @@ class RunObserved:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceChosen:
-    """The user (or a setting) chose where to train."""
+    """The user (or a setting) chose where to train. others: further devices, each with a trainer
+    of its own."""
+
+    device: str
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRequested:
+    """Trainers are being started, the first on ``device``."""
 
     device: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingRequested:
-    """A trainer is being started."""
+class Part:
+    """One of our trainers. peer_id, device_name: "" until it is ready."""
 
     device: str
+    peer_id: str = ""
+    device_name: str = ""
+    micro_batch_size: int | None = None
+    samples_per_second: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartsChanged:
+    """Something of our trainers is another, in the order of their devices."""
+
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingAwaited:
+    """A trainer is started as soon as the volunteer's terms allow it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TermsJudged:
+    """The terms were held against what this machine is like now."""
+
+    terms: Terms
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class PauseChosen:
+    """The user pauses training. until: when it goes on by itself, in seconds since the epoch;
+    None: when they resume it."""
+
+    until: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PauseEnded:
+    """The user's pause is over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,13 +209,16 @@ Event = (
     | Joined
     | JoinFailed
     | Left
-    | AddressesChanged
-    | ConnectionLost
-    | ConnectionBack
+    | ConnectionChanged
     | PeersListed
     | RunObserved
     | DeviceChosen
     | TrainingRequested
+    | TrainingAwaited
+    | TermsJudged
+    | PauseChosen
+    | PauseEnded
+    | PartsChanged
     | StopRequested
     | TrainerGone
     | RestartCancelled

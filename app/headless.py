@@ -8,15 +8,18 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from app import i18n, invite, logs, settings, spec
 from app.callback.server import Callback
+from app.callback.sources import sources_of
 from app.cli import Arguments, has_display
 from app.demo import DemoSwarm
+from app.door import SwarmDoor
 from app.errors import UserFacingError
 from app.i18n import _
 from app.paths import RESOURCES, Folders
+from app.protocol import Waiting
 from app.session import Session
 from app.state import ContributorState, Phase
 from app.tasks import Tasks
@@ -44,7 +47,7 @@ def run(arguments: Arguments) -> int:
         _say(error.text)
         return USAGE_STATUS
     try:
-        return asyncio.run(_contribute(arguments, Session(settings=chosen, folders=folders)))
+        return asyncio.run(_run(arguments, Session(settings=chosen, folders=folders)))
     finally:
         logging_.close()
 
@@ -56,17 +59,16 @@ def _verify(files: tuple[Path, ...]) -> int:
     return verify_files(files)
 
 
-async def _contribute(arguments: Arguments, session: Session) -> int:
+async def _run(arguments: Arguments, session: Session) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     display = Display(sys.stdout)
     unsubscribe = session.subscribe(display.show)
-    demo = DemoSwarm(session)
-    callback = Callback(session, tasks=Tasks(session))
+    work = (_DoorWork if arguments.bootstrap else _Contribution)(arguments, session)
     try:
         stopping = asyncio.create_task(stop.wait())
-        working = asyncio.create_task(_work(arguments, session, demo, callback))
+        working = asyncio.create_task(work.run())
         await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
         return working.result() if working.done() else 0
     except UserFacingError as error:
@@ -74,8 +76,7 @@ async def _contribute(arguments: Arguments, session: Session) -> int:
         return 1
     finally:
         await _end(working, stopping)
-        await callback.close()
-        await asyncio.gather(demo.close(), session.close())
+        await work.close()
         display.close(session.state)
         unsubscribe()
 
@@ -86,22 +87,65 @@ async def _end(*tasks: "asyncio.Task[object]") -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _work(arguments: Arguments, session: Session, demo: DemoSwarm, callback: Callback) -> int:
-    """Join, train, and wait for the end that comes by itself; returns the exit status."""
-    swarm = _swarm_spec(arguments)
-    await session.open(look_for_devices=False)
-    await callback.start()
-    if arguments.serve:
-        _say_how_to_call(session)
-    if arguments.demo:
-        await demo.start()
-    elif swarm is not None:
-        await session.join(swarm)
-    if session.membership.joined:
-        await session.start_training()
-    if arguments.serve:
-        await asyncio.get_running_loop().create_future()  # until we are stopped
-    return await _end_of_training(session)
+class _Contribution:
+    """Train in the swarm that the command line names, in the demo's, or as the API is asked."""
+
+    def __init__(self, arguments: Arguments, session: Session) -> None:
+        self._arguments = arguments
+        self._session = session
+        self._demo = DemoSwarm(session)
+        self._callback = Callback(session, tasks=Tasks(session), sources=sources_of(session))
+
+    async def run(self) -> int:
+        """Join, train, and wait for the end that comes by itself; returns the exit status."""
+        arguments, session = self._arguments, self._session
+        swarm = _swarm_spec(arguments)
+        await session.open(look_for_devices=False)
+        await self._callback.start()
+        if arguments.serve:
+            _say_how_to_call(session)
+        if arguments.demo:
+            await self._demo.start()
+        elif swarm is not None:
+            await session.join(swarm)
+        if session.membership.joined:
+            await session.start_training()
+        if arguments.serve:
+            await _for_ever()
+        return await _end_of_training(session)
+
+    async def close(self) -> None:
+        """Take no more calls, and end all that was started."""
+        await self._callback.close()
+        await asyncio.gather(self._demo.close(), self._session.close())
+
+
+class _DoorWork:
+    """Be the door of the swarm that the command line names."""
+
+    def __init__(self, arguments: Arguments, session: Session) -> None:
+        self._arguments = arguments
+        self._session = session
+        self._door: SwarmDoor | None = None
+
+    async def run(self) -> int:
+        """Let others in until we are stopped."""
+        swarm = _swarm_of_door(self._arguments)
+        await self._session.open(look_for_devices=False)
+        self._door = SwarmDoor(self._session, swarm)
+        await self._door.open()
+        return await _for_ever()
+
+    async def close(self) -> None:
+        """Answer no more, and leave."""
+        if self._door is not None:
+            await self._door.close()
+        await self._session.close()
+
+
+async def _for_ever() -> NoReturn:
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError("nothing ends it but a cancel")
 
 
 def _say_how_to_call(session: Session) -> None:
@@ -137,11 +181,19 @@ def _swarm_spec(arguments: Arguments) -> spec.SwarmSpec | None:
     return None
 
 
+def _swarm_of_door(arguments: Arguments) -> spec.SwarmSpec:
+    if source := arguments.swarm or arguments.invite:
+        return invite.load(source)
+    raise UserFacingError(
+        _("a door needs a swarm."), remedy=_("Give --swarm and an invite, a file or a link.")
+    )
+
+
 async def _end_of_training(session: Session) -> int:
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def look(state: ContributorState) -> None:
-        if ended.done() or state.phase.has_trainer or state.restart_at is not None:
+        if ended.done() or state.trains_or_will:
             return
         if state.phase is Phase.FAILED:
             ended.set_result(1)
@@ -162,12 +214,13 @@ def _say(text: str) -> None:
 
 
 class Display:
-    """Shows states on a stream: at once when the phase changes, else every second."""
+    """Shows states on a stream: at once when the phase changes, for whom we wait, or where we are
+    called, else every second."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._shown_at = 0.0
-        self._phase: Phase | None = None
+        self._shown: tuple[object, ...] = ()
         self._problem = ""
         self._lost = False
         self._terminal = stream.isatty()
@@ -176,9 +229,10 @@ class Display:
         """Show a state, unless one was just shown."""
         self._say_problem(state)
         self._say_connection(state)
-        if state.phase is self._phase and time.monotonic() - self._shown_at < REPORT_SECONDS:
+        shown = (state.phase, state.waiting, state.local_api)
+        if shown == self._shown and time.monotonic() - self._shown_at < REPORT_SECONDS:
             return
-        self._phase, self._shown_at = state.phase, time.monotonic()
+        self._shown, self._shown_at = shown, time.monotonic()
         text = f"\r\x1b[K{as_line(state)}" if self._terminal else f"{as_json(state)}\n"
         self._write(text)
 
@@ -238,12 +292,16 @@ def as_json(state: ContributorState) -> str:
         {
             "time": time.time(),
             "phase": state.phase.value,
+            "waiting_for": _seen(state.waiting) if state.waiting else None,
+            "paused_by": state.paused_by,
             "epoch": own.epoch if own and own.step else (run.epoch if run else None),
             "step": own.step if own else None,
             "loss": own.loss if own else None,
             "samples_per_second": own.samples_per_second if own else None,
             "tokens_per_second": own.tokens_per_second if own else None,
             "peers": run.trainers if run else None,
+            "connected": len(state.peers),
+            "dht_nodes": state.dht_nodes,
             "samples": run.samples if run else None,
             "target_batch_size": state.swarm.target_batch_size if state.swarm else None,
             "swarm_loss": run.loss if run else None,
@@ -251,17 +309,28 @@ def as_json(state: ContributorState) -> str:
             "run_id": state.swarm.run_id if state.swarm else None,
             "addresses": state.addresses,
             "reconnect_at": state.reconnect_at,
+            "url": state.local_api.url if state.local_api else None,
             "problem": _problem_text(state) if state.problem else None,
         }
     )
+
+
+def _seen(waiting: Waiting) -> str:
+    return f"{waiting.seen} of {waiting.known} {waiting.whom}"
 
 
 def as_line(state: ContributorState) -> str:
     """What fits on a line of a terminal."""
     own, run = state.training, state.run
     parts = [state.phase.value]
+    if state.phase is Phase.WATCHING:
+        parts.append(f"{len(state.peers)} connected")
     if state.step_of_preparation is not None:
         parts.append(state.step_of_preparation.value)
+    if state.waiting is not None:
+        parts.append(f"waiting for the others ({_seen(state.waiting)})")
+    if state.paused_by:
+        parts.append(" ".join(reason.text for reason in state.verdict.reasons))
     if run is not None:
         parts.append(f"epoch {run.epoch}  {run.samples} samples  {run.trainers} peers")
     if own is not None and own.loss is not None:

@@ -13,6 +13,9 @@ from pathlib import Path
 DOMAIN = "cotrain"
 LANGUAGES = {"en": "English", "zh_CN": "简体中文"}
 
+VARIABLE = "COTRAIN_LANGUAGE"
+"""Of the environment: it tells the processes that we start which language to speak."""
+
 _catalogues: list[gettext.NullTranslations] = [gettext.NullTranslations()]
 """The one in force, in a list so that `install` can replace it."""
 
@@ -27,6 +30,11 @@ def install(language: str, folder: Path) -> str:
         chosen = "en"
     _catalogues[:] = [gettext.translation(DOMAIN, folder, languages=[chosen], fallback=True)]
     return chosen
+
+
+def spoken() -> str:
+    """The language that ``_`` speaks, a key of `LANGUAGES`."""
+    return _catalogues[0].info().get("language", "en")
 
 
 def _(message: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from app.backoff import Backoff
 from app.contacts import Contacts
-from app.events import ConnectionBack, ConnectionLost, PeerInfo
+from app.events import ConnectionChanged, PeerInfo
 from app.network import anybody_at, endpoint, links_up
 from app.peer import EmbeddedPeer
 
@@ -29,7 +29,7 @@ class Lifeline:
         contacts: Contacts,
         *,
         start_again: Callable[[], Awaitable[None]],
-        dispatch: Callable[[ConnectionLost | ConnectionBack], None],
+        dispatch: Callable[[ConnectionChanged], None],
     ) -> None:
         self.contacts = contacts
         self._peer = peer
@@ -94,10 +94,10 @@ class Lifeline:
         if not self._lost:
             log.warning("nobody of the swarm answers")
         self._lost = True
-        self._dispatch(ConnectionLost(retry_at=retry_at))
+        self._dispatch(ConnectionChanged(reconnect_at=retry_at))
 
     def _say_found(self) -> None:
         if self._lost:
             log.info("back in the swarm")
-            self._dispatch(ConnectionBack())
+            self._dispatch(ConnectionChanged(reconnect_at=None))
         self._lost = False

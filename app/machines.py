@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import math
 import random
 import re
 import time
@@ -18,12 +19,12 @@ from app import records
 from app.background import Background
 from app.board import Board
 from app.errors import UserFacingError
-from app.fleet import Fleet
+from app.fleet import Fleet, Machine
 from app.hardware import Probe, Reading, SystemProbe
 from app.history import History
-from app.records import LEFT, Findings, Inspector, MachineRecord
+from app.records import LEFT, MOST_PEERS, Findings, Inspector, MachineRecord
 from app.settings import Settings
-from app.state import ContributorState, Phase
+from app.state import ContributorState, Phase, Training
 
 if TYPE_CHECKING:
     from app.signing import MachineKey
@@ -45,14 +46,14 @@ class Machines:
     """The machines of the swarm that we are in: publishes our record, and reads all of them once
     someone has looked.
 
-    node: our `DHTNode`, None outside of a swarm. state: the newest one. publishing: whether this
-    machine is shown to the swarm. The loops run from `open` to `close`.
+    settings: those in force. node: our `DHTNode`, None outside of a swarm. state: the newest one.
+    publishing: whether this machine is shown to the swarm. The loops run from `open` to `close`.
     """
 
     def __init__(
         self,
         *,
-        settings: Settings,
+        settings: Callable[[], Settings],
         key_file: Path,
         history: History,
         node: Callable[[], Any],
@@ -60,9 +61,9 @@ class Machines:
         probe: Probe | None = None,
     ) -> None:
         self.fleet = Fleet()
-        self.publishing = settings.publish_machine
-        self.alias = settings.alias
-        self._lab = settings.lab
+        self._settings = settings
+        self.publishing = settings().publish_machine
+        self._made_up_name = ""
         self._key_file = key_file
         self._key: MachineKey | None = None
         self._history = history
@@ -71,7 +72,8 @@ class Machines:
         self._board: Board | None = None
         self._inspector = Inspector("")
         self._run_id = ""
-        self._publishing = asyncio.Lock()
+        self._publishing, self._reading = asyncio.Lock(), asyncio.Lock()
+        self._read_at = -math.inf
         self._shown_on: Any = None  # the node on which our record lies
         self._left_on: Any = None  # the node on which we have said goodbye
         self._sequence = 0
@@ -104,6 +106,11 @@ class Machines:
         await self._background.close()
         await asyncio.to_thread(self._probe.close)
 
+    @property
+    def alias(self) -> str:
+        """What the swarm calls this machine; "" before it has a key to make a name from."""
+        return self._settings().alias or self._made_up_name
+
     def watch(self) -> Callable[[], None]:
         """Someone looks: read now and every few seconds, until the function returned is called.
         Afterwards we still read now and then, so that the curves go on."""
@@ -115,6 +122,16 @@ class Machines:
             self._watchers -= 1
 
         return stop
+
+    async def read(self) -> list[Machine]:
+        """All machines, as of a few seconds ago at most: for who asks now and then."""
+        if time.monotonic() - self._read_at > READ_SECONDS:
+            await self._try_to_read()
+        return self.fleet.machines(time.time())
+
+    async def reading(self) -> Reading:
+        """How this machine does now."""
+        return await asyncio.to_thread(self._probe.read)
 
     async def set_publishing(self, publishing: bool) -> None:
         """Show this machine to the swarm, or no longer, from now on."""
@@ -159,8 +176,7 @@ class Machines:
         if board is None:
             return
         key = await self._load_key()
-        reading = await asyncio.to_thread(self._probe.read)
-        record = self._record(reading)
+        record = self._record(await self.reading())
         if leaving:
             record = msgspec.structs.replace(record, state=LEFT)
         sealed = await asyncio.to_thread(records.seal, record, key, board.run_id)
@@ -174,7 +190,7 @@ class Machines:
             from app.signing import MachineKey
 
             self._key = await asyncio.to_thread(MachineKey.load_or_create, self._key_file)
-            self.alias = self.alias or _made_up_name(self._key.public_key)
+            self._made_up_name = _made_up_name(self._key.public_key)
         return self._key
 
     def _record(self, reading: Reading) -> MachineRecord:
@@ -186,7 +202,7 @@ class Machines:
             sequence=self._sequence,
             time=now,
             alias=self.alias,
-            lab=self._lab,
+            lab=self._settings().lab,
             up_seconds=time.monotonic() - self._began,
             samples=self._history.rounds.samples,
             rounds=self._history.rounds.count,
@@ -198,18 +214,23 @@ class Machines:
         await self._wanted.wait()
         while True:
             self._look.clear()
-            try:
-                await self._read()
-            except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
-                log.debug("the machines can't be read: %r", error)
+            await self._try_to_read()
             pause = READ_SECONDS if self._watchers else IDLE_READ_SECONDS
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._look.wait(), pause)
+
+    async def _try_to_read(self) -> None:
+        try:
+            async with self._reading:
+                await self._read()
+        except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
+            log.debug("the machines can't be read: %r", error)
 
     async def _read(self) -> None:
         board = self._current_board()
         if board is None:
             return
+        self._read_at = time.monotonic()
         replicas = 1 if len(self.fleet) else FIRST_REPLICAS
         await board.read(self._inspector, self._take, replicas=replicas)
         self.fleet.tidy(time.time())
@@ -235,14 +256,14 @@ def record_of(state: ContributorState, reading: Reading, **fields: Any) -> Machi
         "app_version": app.__version__,
         "state": state.phase.value,
         "device": _device_name(state) or (gpu.name if gpu else ""),
-        "peer_ids": tuple(filter(None, (state.peer_id, own.peer_id if own else ""))),
+        "peer_ids": tuple(filter(None, (state.peer_id, *_trainers(own))))[:MOST_PEERS],
         "epoch": own.epoch if own else None,
         "loss": own.loss if own else None,
         "samples_per_second": own.samples_per_second if works and own else None,
         "tokens_per_second": own.tokens_per_second if works and own else None,
-        "cpu_use": reading.cpu_use,
-        "memory": reading.memory,
-        "memory_used": reading.memory_used,
+        "cpu_use": reading.cpu.use,
+        "memory": reading.cpu.memory,
+        "memory_used": reading.cpu.memory_used,
         "last_error": _without_paths(state.problem.message) if state.problem else "",
     }
     if gpu is not None:
@@ -254,6 +275,13 @@ def record_of(state: ContributorState, reading: Reading, **fields: Any) -> Machi
             "power": gpu.power,
         }
     return MachineRecord(**told | fields)
+
+
+def _trainers(own: Training | None) -> list[str]:
+    """The peer ids of our trainers."""
+    if own is None:
+        return []
+    return [part.peer_id for part in own.parts] or [own.peer_id]
 
 
 def _device_name(state: ContributorState) -> str:

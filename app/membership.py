@@ -25,7 +25,6 @@ from app.paths import Folders
 from app.peer import EmbeddedPeer
 from app.settings import Settings
 from app.state import (
-    AddressesChanged,
     Event,
     JoinBegan,
     Joined,
@@ -67,6 +66,7 @@ class Membership:
         self._settings = settings
         self._dispatch = dispatch
         self._peer = EmbeddedPeer(folders.identity_file("app"))
+        self._peer_id = ""
         self._addresses: tuple[str, ...] = ()
         self._entries: tuple[str, ...] = ()
         self._hurry = asyncio.Event()
@@ -131,17 +131,21 @@ class Membership:
         presence = await self._peer.join(spec, initial_peers=entries, network=network)
         run_id = spec.run_id if spec else "(none)"
         log.info("in the swarm %s as %s", run_id, presence.peer_id)
-        self._addresses = presence.addresses
+        self._peer_id, self._addresses = presence.peer_id, presence.addresses
         self._dispatch(Joined(peer_id=presence.peer_id, addresses=presence.addresses))
 
-    def network(self, port: Literal["dht_port", "server_port"]) -> Network:
-        """How our node, or our trainer's, takes part in the network; port: the setting for it."""
+    def network(self, port: Literal["dht_port", "server_port"], *, place: int = 0) -> Network:
+        """How our node, or a trainer's, takes part in the network.
+
+        port: the setting for it. place: of a trainer among ours, which have neighbouring ports.
+        """
         if self.spec is not None and self.spec.local:
             return Network(listen=listening(0, local=True), local=True)
         settings, trainer = self._settings(), port == "server_port"
         relayed = trainer and bool(relays_of(self._addresses))
         places = [one for one in settings.announce if not (trainer and one.startswith("/"))]
-        number = port_or_any(port, getattr(settings, port)) or (any_free_port() if places else 0)
+        wanted = getattr(settings, port)
+        number = port_or_any(port, wanted and wanted + place) or (any_free_port() if places else 0)
         return Network(
             listen=listening(number, local=False),
             announce=announced(places, number),
@@ -210,7 +214,7 @@ class Membership:
         addresses = await self._peer.addresses()
         if addresses != self._addresses:
             self._addresses = addresses
-            self._dispatch(AddressesChanged(addresses=addresses))
+            self._dispatch(Joined(peer_id=self._peer_id, addresses=addresses))
         peers = await self._peer.peers()
         self._dispatch(PeersListed(peers=peers, dht_nodes=self._peer.dht_nodes))
         self._lifeline.look(peers, addresses)

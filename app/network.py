@@ -67,8 +67,17 @@ def host_part(host: str) -> str:
     except ValueError:
         if len(host) <= 253 and _HOST_NAME.fullmatch(host):
             return f"/dns/{host}"
-        raise ValueError(f"{host[:80]!r} is neither an IP address nor a host's name") from None
+        raise ValueError(f"{host[:80]!r} is no host") from None
     return f"/ip{found.version}/{found.compressed}"
+
+
+def is_host(text: str) -> bool:
+    """A host's name or an IP address."""
+    try:
+        host_part(text)
+    except ValueError:
+        return False
+    return True
 
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*\.?")

@@ -89,9 +89,24 @@ class Folders:
         """Every contribution of this machine (SQLite)."""
         return self.data / "ledger.sqlite"
 
+    @property
+    def tuning_file(self) -> Path:
+        """What was found to be fastest on each device (JSON)."""
+        return self.data / "tuning.json"
+
     def checkpoints(self, run_id: str) -> Path:
         """Checkpoints of one run."""
         return self.data / "checkpoints" / run_id
+
+    def first_time(self, what: str) -> bool:
+        """Whether something happens for the first time with these folders, that happens once."""
+        marks = self.data / "once"
+        try:
+            marks.mkdir(mode=0o700, exist_ok=True)
+            (marks / what).touch(exist_ok=False)
+        except OSError:  # the mark is there; or can't be made, and would be asked for ever
+            return False
+        return True
 
     def create(self) -> None:
         """Make every folder that is missing, mode 0700.

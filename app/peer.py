@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.errors import ConnectError, JoinError
+from app.i18n import _
 from app.latency import Latencies
 from app.meeting import meet
 from app.network import Network, host_part
@@ -175,7 +176,7 @@ class EmbeddedPeer:
         """
         from hivemind.utils.multiaddr import Multiaddr
 
-        peer = _peer_id(peer_id)
+        peer = peer_id_of(peer_id)
         address = f"{_network_address(host)}/tcp/{port}"
         connecting = self._node.p2p._client.connect(peer, [Multiaddr(address)])  # noqa: SLF001
         try:
@@ -227,7 +228,8 @@ _SHA256, _IDENTITY = b"\x12\x20", b"\x00"
 """How the two kinds of peer ids begin: the hash of a public key, or a short key itself."""
 
 
-def _peer_id(text: str) -> Any:
+def peer_id_of(text: str) -> Any:
+    """A peer id as hivemind has it. Raises `ConnectError` for what is none."""
     from hivemind.p2p import PeerID
 
     try:
@@ -240,23 +242,27 @@ def _peer_id(text: str) -> Any:
     if hashed or plain:
         return peer
     raise ConnectError(
-        f"{text[:80]!r} is no peer id.", field="peer_id", remedy="It looks like Qm… or 12D3KooW…"
+        _("{text!r} is no peer id.").format(text=text[:80]),
+        field="peer_id",
+        remedy=_("It looks like Qm… or 12D3KooW…"),
     )
 
 
 def _network_address(host: str) -> str:
     try:
         return host_part(host)
-    except ValueError as error:
-        raise ConnectError(f"{error}.", field="address") from None
+    except ValueError:
+        message = _("{host!r} is neither an IP address nor a host's name.")
+        raise ConnectError(message.format(host=host[:80]), field="address") from None
 
 
 def _unreachable(error: Exception, address: str) -> ConnectError:
     lines = str(error).splitlines()
-    reason = f"no answer within {CONNECT_SECONDS:.0f} s"
+    reason = _("no answer within {seconds:.0f} s").format(seconds=CONNECT_SECONDS)
     if not isinstance(error, TimeoutError):
         reason = lines[0] if lines else repr(error)
-    return ConnectError(f"the peer at {address} can't be reached: {reason}.")
+    message = _("the peer at {address} can't be reached: {reason}.")
+    return ConnectError(message.format(address=address, reason=reason))
 
 
 def _daemons() -> "set[psutil.Process]":
@@ -295,24 +301,26 @@ def _explained(error: Exception, *, network: Network, initial_peers: Sequence[st
     if "address already in use" in text:
         port = network.listen[0].rpartition("/")[2]
         return JoinError(
-            f"TCP port {port} is taken by another program.",
+            _("TCP port {port} is taken by another program.").format(port=port),
             field="dht_port",
-            remedy="Choose another port in the settings, or 0 for any free one.",
+            remedy=_("Choose another port in the settings, or 0 for any free one."),
         )
     if "bootstrap" in text or "none of the initial_peers" in text:
+        message = _("none of the {count} peers to enter by can be reached.")
         return JoinError(
-            f"none of the {len(initial_peers)} peers to enter by can be reached.",
+            message.format(count=len(initial_peers)),
             field="initial_peers",
-            remedy="Check your network, or ask for a new invite: the peers may be off.",
+            remedy=_("Check your network, or ask for a new invite: the peers may be off."),
         )
     if isinstance(error, TimeoutError):
         return JoinError(
-            f"the swarm didn't answer within {JOIN_SECONDS:.0f} s.",
+            _("the swarm didn't answer within {seconds:.0f} s.").format(seconds=JOIN_SECONDS),
             field="initial_peers",
-            remedy="Check your network and try again.",
+            remedy=_("Check your network and try again."),
         )
     log.error("joining failed", exc_info=error)
+    reason = text.splitlines()[0] if text else repr(error)
     return JoinError(
-        f"the peer-to-peer node can't start: {text.splitlines()[0] if text else error!r}.",
-        remedy="See the log for details, and try again.",
+        _("the peer-to-peer node can't start: {reason}.").format(reason=reason),
+        remedy=_("See the log for details, and try again."),
     )

@@ -6,15 +6,18 @@ stdout. The set is closed: an unknown message, or a field of the wrong type, is 
 """
 
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from app.errors import ProtocolError
 from app.network import Network
 
-VERSION = 3
+VERSION = 5
 """Raised with every change of a message; the trainer says its own in `Hello`."""
+
+LONG_PAUSE_SECONDS = 60.0
+"""After this a resting trainer gives the device's memory back; others may want it."""
 
 
 class TrainerPhase(StrEnum):
@@ -23,6 +26,8 @@ class TrainerPhase(StrEnum):
     LOADING = "loading"  # importing torch and hivemind
     PREPARING_DATA = "preparing-data"
     PREPARING_MODEL = "preparing-model"
+    TUNING = "tuning"  # finding the micro-batch that is fastest
+    COMPILING = "compiling"  # torch.compile
     JOINING = "joining"
     SYNCHRONIZING = "synchronizing"  # downloading the swarm's state from a peer
     TRAINING = "training"
@@ -45,6 +50,7 @@ class Start(Message, frozen=True):
     initial_peers: multiaddrs to enter by, our own embedded peer first.
     network: how the trainer's peer takes part in it.
     threads: CPU threads for torch.
+    tuning_file: where to remember what is fastest on a device; "" to forget it.
     report_interval: seconds between two `Progress` reports.
     """
 
@@ -59,12 +65,15 @@ class Start(Message, frozen=True):
     network: Network
     report_interval: float = 0.5
     checkpoint_interval: float = 30.0
+    tuning_file: str = ""
 
 
 class Pause(Message, frozen=True):
-    """Stop computing, stay in the swarm."""
+    """Stop computing, stay in the swarm. free_after: seconds of the pause after which the
+    device's memory is given back; in a later one, counted anew."""
 
     id: int
+    free_after: float = LONG_PAUSE_SECONDS
 
 
 class Resume(Message, frozen=True):
@@ -73,31 +82,52 @@ class Resume(Message, frozen=True):
     id: int
 
 
+class Pace(Message, frozen=True):
+    """How fast to go from now on. share: of the time to compute, 0 to 1. upload, download: bytes
+    of tensors a second, 0 for no limit."""
+
+    id: int
+    share: float = 1.0
+    upload: int = 0
+    download: int = 0
+
+
 class Stop(Message, frozen=True):
     """Write a checkpoint, leave the swarm, exit."""
 
     id: int
 
 
-Command = Start | Pause | Resume | Stop
+Command = Start | Pause | Resume | Pace | Stop
 
 
 # --- reports: trainer -> app
 
 
 class Device(Message, frozen=True):
-    """A device that torch can train on. memory: bytes, 0 where not known."""
+    """A device that torch sees. memory: bytes, 0 where not known. uuid: as its driver says it,
+    "" where it has none. architecture: of a GPU, as compilers call it (``sm_89``, ``gfx1100``)."""
 
     id: str  # as torch names it: "cpu", "cuda:0", "mps"
     name: str
     memory: int
+    uuid: str = ""
+    architecture: str = ""
 
 
 class Devices(Message, frozen=True):
-    """The answer to ``--trainer --devices``: every device torch can use, CPU last."""
+    """The answer to ``--trainer --devices``: every device that torch can train on, CPU last.
+
+    unusable: GPUs that it sees, but that it wasn't built for. architectures: those it was.
+    cuda, hip: the version that it was built with, "" for none.
+    """
 
     devices: tuple[Device, ...]
     torch_version: str
+    unusable: tuple[Device, ...] = ()
+    architectures: tuple[str, ...] = ()
+    cuda: str = ""
+    hip: str = ""
 
 
 class Hello(Message, frozen=True):
@@ -119,8 +149,18 @@ class PhaseChanged(Message, frozen=True):
     phase: TrainerPhase
 
 
+class Waiting(Message, frozen=True):
+    """The trainer takes no step before it sees others of the swarm. seen: who answers, of the
+    known ones: all its doors, or any of its trainers."""
+
+    whom: Literal["doors", "trainers"]
+    seen: int
+    known: int
+
+
 class Ready(Message, frozen=True):
-    """The trainer is in the swarm, its model built. parameters: count; addresses: multiaddrs."""
+    """The trainer is in the swarm, its model built. parameters: count; addresses: multiaddrs;
+    compiled: by torch.compile."""
 
     peer_id: str
     addresses: tuple[str, ...]
@@ -130,6 +170,14 @@ class Ready(Message, frozen=True):
     parameters: int
     micro_batch_size: int
     resumed_epoch: int | None
+    compiled: bool = False
+
+
+class MicroBatchHalved(Message, frozen=True):
+    """The device's memory is too small for the micro-batch; training goes on with a smaller
+    one, of micro_batch_size samples."""
+
+    micro_batch_size: int
 
 
 class Progress(Message, frozen=True):
@@ -241,7 +289,9 @@ Report = (
     Hello
     | Ack
     | PhaseChanged
+    | Waiting
     | Ready
+    | MicroBatchHalved
     | Progress
     | Work
     | RoundEnded

@@ -39,6 +39,9 @@ all that it holds under it: with one key for all, each publishing would download
 LEFT = "left"
 """The state in a machine's last record, when it leaves in order."""
 
+MOST_PEERS = 9
+"""The app's own, and those of up to eight trainers."""
+
 SIGNATURE_BYTES = 64
 ALIAS_CHARACTERS = 40
 _DEVICE_CHARACTERS = 60
@@ -63,7 +66,7 @@ class MachineRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A machine at one moment.
 
     sequence: higher in each record of a machine. time: by its clock, seconds since the epoch.
-    state: a `Phase`, or `LEFT`. peer_ids: its peers in the swarm, the app's and the trainer's.
+    state: a `Phase`, or `LEFT`. peer_ids: its peers in the swarm, the app's and the trainers'.
     loss: cross-entropy per token. Uses are 0 to 1, memory in bytes, temperature in °C, power in
     W. up_seconds: since the app started. samples, rounds: its own samples that entered averaging
     rounds, and how many rounds those were, since it joined. None where not known.
@@ -232,7 +235,7 @@ def _is_absurd(record: MachineRecord) -> bool:
     texts += [(peer_id, 80) for peer_id in record.peer_ids]
     # control characters, and those that turn the direction of writing, aren't printable
     odd = any(len(text) > limit or not text.isprintable() for text, limit in texts)
-    return odd or len(record.peer_ids) > 2
+    return odd or len(record.peer_ids) > MOST_PEERS
 
 
 # --- many, again and again

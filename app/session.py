@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 from app import protocol, settings
 from app.background import Background
 from app.contributions import Contributions
+from app.devices import DeviceWatch
 from app.diagnosis import Finding, diagnose
 from app.errors import BusyError, TrainerError
+from app.governor import Governor
 from app.handover import Receive
+from app.hardware import Probe, SystemProbe
 from app.history import History
 from app.i18n import _
 from app.instance import Instance
@@ -23,6 +26,7 @@ from app.offers import Offers
 from app.paths import Folders
 from app.peer import load_hivemind
 from app.recents import Recents
+from app.sensors.sensors import Sensors
 from app.settings import Settings
 from app.stalls import log_stalls
 from app.state import (
@@ -46,15 +50,20 @@ CLOSE_SECONDS = 8.0
 
 
 class Session:
-    """One contributor: its embedded peer, its trainer, its state."""
+    """One contributor: its embedded peer, its trainer, its state.
 
-    def __init__(self, *, settings: Settings, folders: Folders) -> None:
+    probe: what tells the terms of temperature and power; this machine's, unless said.
+    """
+
+    def __init__(self, *, settings: Settings, folders: Folders, probe: Probe | None = None) -> None:
         self.settings = settings
         self.folders = folders
-        self.state = ContributorState(device=settings.device)
+        first, *others = settings.device.split(",")
+        self.state = ContributorState(device=first, other_devices=tuple(others))
         self.history = History()
         self.recents = Recents(folders.recents_file)
         self.offers = Offers(settings.backend_url)
+        self.devices = DeviceWatch()
         self.contributions = Contributions(
             settings=settings, folders=folders, dispatch=self.dispatch
         )
@@ -64,7 +73,7 @@ class Session:
             settings=lambda: self.settings, folders=folders, dispatch=self.dispatch
         )
         self.machines = Machines(
-            settings=settings,
+            settings=lambda: self.settings,
             key_file=folders.machine_key_file,
             history=self.history,
             node=lambda: self.membership.node,
@@ -76,6 +85,17 @@ class Session:
             membership=self.membership,
             state=lambda: self.state,
             dispatch=self.dispatch,
+        )
+        self._governor = Governor(
+            sensors=Sensors(
+                probe=probe or SystemProbe(),
+                folders=folders,
+                transferred=self.contributions.transferred,
+            ),
+            terms=lambda: self.settings.terms,
+            state=lambda: self.state,
+            dispatch=self.dispatch,
+            obey=self._training.obey,
         )
         self._newest_join = object()
         self._leaving = asyncio.Lock()
@@ -114,7 +134,7 @@ class Session:
         await self._instance.take(receive)
         await self.contributions.open()
         if look_for_devices:
-            self._probing = self._background.start(self._probe_devices())
+            self._probing = self._background.start(self.look_for_devices())
         if self.settings.debug:
             self._measuring = self._background.start(log_stalls())
         await load_hivemind()
@@ -123,23 +143,27 @@ class Session:
         gc.collect()
         gc.freeze()
         log.info("hivemind is loaded", extra={"monotonic": time.monotonic()})
+        self._governor.open()
         self.machines.open()
 
     async def close(self) -> None:
         """End everything that was started, in order. May be called twice."""
         await self._instance.close_door()  # what comes now would be lost
+        await self._governor.close()
         await self.stop_training(grace=CLOSE_SECONDS)
         await self.machines.leave()
         await self.membership.leave()
         await self.contributions.close()
         await self.machines.close()
         await self.offers.close()
+        await self.devices.close()
         await self._background.close()
         await self._instance.release()
 
     # --- devices
 
-    async def _probe_devices(self) -> None:
+    async def look_for_devices(self) -> None:
+        """Ask torch which devices it can train on, once more."""
         try:
             self.dispatch(await probe_devices())
         except TrainerError as error:
@@ -149,15 +173,15 @@ class Session:
         if self.state.device == "auto":
             self.dispatch(DeviceChosen(device=self.state.devices[0].id))
 
-    def choose_device(self, device: str) -> None:
-        """Train on this device from the next start on."""
+    def choose_device(self, device: str, *others: str) -> None:
+        """Train on this device from the next start on, and on the others as well."""
         if self.state.phase.has_trainer:
             raise BusyError(
                 _("training is under way on another device."),
                 field="device",
                 remedy=_("Stop training first."),
             )
-        self.dispatch(DeviceChosen(device=device))
+        self.dispatch(DeviceChosen(device=device, others=others))
 
     # --- settings
 
@@ -168,7 +192,12 @@ class Session:
         """
         self.settings = settings.changed(self.settings, changes)
         async with self._saving:
-            await asyncio.to_thread(settings.save, self.folders.settings_file, changes)
+            kept = self.settings.model_dump(mode="json", include=_named(changes))
+            await asyncio.to_thread(settings.save, self.folders.settings_file, kept)
+        if "publish_machine" in changes:
+            await self.machines.set_publishing(self.settings.publish_machine)
+        if "terms" in changes:
+            await self._governor.look()
 
     # --- the swarm
 
@@ -210,19 +239,21 @@ class Session:
     # --- training
 
     async def start_training(self) -> None:
-        """Start a trainer on the chosen device; returns when it trains, or has failed to.
+        """Start a trainer on the chosen device, as soon as the terms allow it; returns when it
+        trains, or has failed to, or waits for that.
 
         Raises `BusyError` when there is no swarm to train in, or a trainer already.
         """
+        await self._governor.look()
         await self._training.start()
 
-    async def pause_training(self) -> None:
-        """Let the trainer rest; it stays in the swarm."""
-        await self._training.tell(protocol.Pause)
+    async def pause_training(self, seconds: float | None = None) -> None:
+        """Let the trainer rest, for a time or until `resume_training`; it stays in the swarm."""
+        await self._training.pause(seconds)
 
     async def resume_training(self) -> None:
-        """Let the trainer go on."""
-        await self._training.tell(protocol.Resume)
+        """Let the trainer go on, as far as the terms allow it."""
+        await self._training.resume()
 
     async def stop_training(self, grace: float | None = None) -> None:
         """End the trainer: it writes a checkpoint and leaves the run. Nothing happens when
@@ -236,3 +267,10 @@ class Session:
     def training_order(self, role: str) -> dict[str, Any]:
         """The fields of `protocol.Start` for a peer of this machine in the swarm we are in."""
         return self._training.order(role)
+
+
+def _named(changes: dict[str, Any]) -> dict[str, Any]:
+    """What pydantic is to write of the settings: of the terms, those that were changed."""
+    return {
+        name: set(value) if isinstance(value, dict) else True for name, value in changes.items()
+    }

@@ -5,7 +5,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
@@ -16,20 +16,30 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+from pydantic_settings import SettingsError as SourceError
 
 from app.errors import SettingsError
-from app.network import Reachability, host_part
+from app.i18n import _
+from app.limits import Terms
+from app.network import Reachability, is_host
 from app.paths import write_atomically
+from app.validation import complaint_with_value
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/[^/\s,]+/tcp/[1-9]\d{0,4}(/p2p/\w+)?")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,260}")
+
+
+NewsKind = Literal["training", "paused", "attention", "milestones"]
+"""What a notification is about; ``attention``: something needs the volunteer."""
 
 
 class Settings(BaseSettings):
     """What can be set. Each field stands in the file under its own name, and in the
     environment under its alias (those without ``COTRAIN_`` are the contract's).
 
-    device: as torch names it, ``cpu``, ``cuda:0``, ``mps``; ``auto`` for the first GPU, or CPU.
+    device: as torch names it, ``cpu``, ``cuda:0``, ``mps``; ``auto`` for the first GPU, or CPU;
+    several, each with a trainer of its own, with commas between.
     threads: CPU threads of the trainer; 0 for all cores but one.
     dht_port, server_port: TCP ports of the embedded peer and of the trainer's; when one is
     taken, a free one is used and said. 0 is any free port.
@@ -50,17 +60,33 @@ class Settings(BaseSettings):
     that one is taken, 0 for any. callback_allowed_hosts: names in a ``Host`` header besides
     loopback's; callback_origins: web pages' origins that may call; callback_certificate,
     callback_key: PEM files, for https.
+    close_to_tray: closing the window hides it, where the desktop has a tray.
+    notifications: what the desktop is told of while the window isn't looked at.
     consent: whether a task from outside may train here: ``ask`` the volunteer, ``always`` for
     callers at ``consent_backends`` (addresses and networks; others are asked about), ``never``.
+    terms: when this machine trains, and how much of it; in the environment, each term has a name
+    of its own, such as ``COTRAIN_TERMS__IDLE_MINUTES``.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        env_prefix="COTRAIN_",  # of fields without an alias: sources are joined by its inner names
+        env_nested_delimiter="__",
+    )
 
-    device: str = Field("auto", validation_alias="COTRAIN_DEVICE", pattern=r"^[a-z]+(:\d+)?$")
+    device: str = Field(
+        "auto", validation_alias="COTRAIN_DEVICE", pattern=r"^[a-z]+(:\d+)?(,[a-z]+(:\d+)?)*$"
+    )
     threads: int = Field(0, validation_alias="COTRAIN_THREADS", ge=0, le=1024)
     theme: Literal["system", "light", "dark"] = Field("system", validation_alias="COTRAIN_THEME")
     language: Literal["system", "en", "zh_CN"] = Field(
         "system", validation_alias="COTRAIN_LANGUAGE"
+    )
+    close_to_tray: bool = Field(False, validation_alias="COTRAIN_CLOSE_TO_TRAY")
+    notifications: Annotated[tuple[NewsKind, ...], NoDecode] = Field(
+        get_args(NewsKind), validation_alias="COTRAIN_NOTIFICATIONS"
     )
     dht_port: int = Field(8080, validation_alias="HIVEMIND_DHT_PORT", ge=0, le=65535)
     server_port: int = Field(8081, validation_alias="HIVEMIND_SERVER_PORT", ge=0, le=65535)
@@ -93,8 +119,10 @@ class Settings(BaseSettings):
     consent_backends: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.0/8", "::1"), validation_alias="COTRAIN_CONSENT_BACKENDS"
     )
+    terms: Terms = Terms()
 
     @field_validator(
+        "notifications",
         "initial_peers",
         "announce",
         "trusted_relays",
@@ -113,31 +141,39 @@ class Settings(BaseSettings):
     @classmethod
     def _are_places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for one in value:
-            if one.startswith("/"):
-                _check_multiaddr(one)
-            else:
-                host_part(one)
+            if not (_MULTIADDR.fullmatch(one) or is_host(one)):
+                message = _(
+                    "{place!r} must be a host's name, an IP address or a multiaddr, such as"
+                    " /ip4/203.0.113.7/tcp/8080"
+                )
+                raise ValueError(message.format(place=one))
         return value
 
     @field_validator("trusted_relays")
     @classmethod
     def _are_peers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for one in value:
-            _check_multiaddr(one)
-            if "/p2p/" not in one:
-                raise ValueError(f"{one!r} must end with /p2p/ and the relay's peer id")
+            if not (_MULTIADDR.fullmatch(one) and "/p2p/" in one):
+                message = _(
+                    "{relay!r} must be a multiaddr that ends with the relay's peer id, such as"
+                    " /ip4/203.0.113.7/tcp/8080/p2p/QmNb…"
+                )
+                raise ValueError(message.format(relay=one))
         return value
 
     @field_validator("backend_url")
     @classmethod
     def _check_url(cls, value: str) -> str:
         url = value.strip().rstrip("/").removesuffix("/api/v1")
-        parts = urlsplit(url)
-        _ = parts.port  # raises when it is none
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be a web address such as https://cotrain.example:3001")
+        try:
+            parts = urlsplit(url)
+            host, _port = parts.hostname, parts.port
+        except ValueError:  # such as for a port that is no number
+            host = None
+        if not host or parts.scheme not in ("http", "https"):
+            raise ValueError(_("must be a web address such as https://cotrain.example:3001"))
         if parts.username is not None or parts.query or parts.fragment:
-            raise ValueError("must have no user name, query or fragment")
+            raise ValueError(_("must have no user name, query or fragment"))
         return url
 
     @field_validator("callback_host")
@@ -146,14 +182,15 @@ class Settings(BaseSettings):
         try:
             return str(ipaddress.ip_address(value))
         except ValueError:
-            raise ValueError("must be an IP address, such as 127.0.0.1 or 0.0.0.0") from None
+            raise ValueError(_("must be an IP address, such as 127.0.0.1 or 0.0.0.0")) from None
 
     @field_validator("callback_allowed_hosts")
     @classmethod
     def _are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
             if not _HOST.fullmatch(name):
-                raise ValueError(f"{name!r} must be a host's name without a port")
+                text = _("{name!r} must be a host's name without a port")
+                raise ValueError(text.format(name=name))
         return tuple(name.lower() for name in value)
 
     @field_validator("callback_origins")
@@ -161,7 +198,8 @@ class Settings(BaseSettings):
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             if not _ORIGIN.fullmatch(origin):
-                raise ValueError(f"{origin!r} must be an origin, such as https://cotrain.example")
+                text = _("{origin!r} must be an origin, such as https://cotrain.example")
+                raise ValueError(text.format(origin=origin))
         return tuple(origin.lower() for origin in value)
 
     @field_validator("consent_backends")
@@ -171,9 +209,8 @@ class Settings(BaseSettings):
             try:
                 ipaddress.ip_network(network)
             except ValueError:
-                raise ValueError(
-                    f"{network!r} must be an IP address or a network, such as 10.0.0.0/8"
-                ) from None
+                text = _("{network!r} must be an IP address or a network, such as 10.0.0.0/8")
+                raise ValueError(text.format(network=network)) from None
         return value
 
     @classmethod
@@ -187,14 +224,6 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The command line first, then the environment; `load` adds the file behind them."""
         return init_settings, env_settings
-
-
-_MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/[^/\s,]+/tcp/[1-9]\d{0,4}(/p2p/\w+)?")
-
-
-def _check_multiaddr(text: str) -> None:
-    if not _MULTIADDR.fullmatch(text):
-        raise ValueError(f"{text!r} must be a multiaddr, such as /ip4/203.0.113.7/tcp/8080")
 
 
 def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
@@ -214,29 +243,57 @@ def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
     try:
         return WithFile(**(overrides or {}))
     except ValidationError as error:
-        remedy = f"Correct it in {file}, the environment or the command line."
-        raise _explained(error, remedy=remedy) from error
+        remedy = _("Correct it in {file}, the environment or the command line.")
+        raise _explained(error, remedy=remedy.format(file=file)) from error
+    except SourceError as error:
+        raise SettingsError(
+            _("must be an object in JSON."),
+            field="COTRAIN_TERMS",
+            remedy=_("Or set each term by its own name, such as COTRAIN_TERMS__IDLE_MINUTES=10."),
+        ) from error
     except (ValueError, TypeError, RecursionError) as error:  # not JSON, no object, too deep
         raise SettingsError(
-            f"the settings file can't be read: {error}",
+            _("the settings file can't be read: {reason}.").format(reason=error),
             field=str(file),
-            remedy="Correct the file, or move it away to start with default settings.",
+            remedy=_("Correct the file, or move it away to start with default settings."),
         ) from error
 
 
+def origins(overrides: dict[str, Any]) -> dict[str, str]:
+    """What wins over the settings file at each start, by field name (``terms.idle_minutes`` for
+    a term): the environment variable, or the option of the command line, whose ``overrides`` are
+    as in `load`."""
+    environment = {name.upper() for name in os.environ}  # in either case, as pydantic has it
+    aliases = {name: str(field.validation_alias) for name, field in Settings.model_fields.items()}
+    aliases |= {f"terms.{name}": f"COTRAIN_TERMS__{name.upper()}" for name in Terms.model_fields}
+    found = {name: alias for name, alias in aliases.items() if alias in environment}
+    options = {name: f"--{name.replace('_', '-')}" for name in overrides}
+    return found | options | {f"terms.{name}": "--term" for name in overrides.get("terms", {})}
+
+
 def changed(settings: Settings, changes: dict[str, Any]) -> Settings:
-    """The settings with other values, by field name. Raises `SettingsError`."""
+    """The settings with other values, by field name; of the terms, those that are named.
+
+    Raises `SettingsError`.
+    """
     try:
-        return Settings(**(settings.model_dump() | changes))
+        return Settings(**_merged(settings.model_dump(), changes))
     except ValidationError as error:
         raise _explained(error) from error
 
 
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = values | changes
+    for name, change in changes.items():
+        if isinstance(change, dict) and isinstance(values.get(name), dict):
+            merged[name] = values[name] | change
+    return merged
+
+
 def _explained(error: ValidationError, *, remedy: str = "") -> SettingsError:
     first = error.errors()[0]
-    message = first["msg"].removeprefix("Value error, ")
     return SettingsError(
-        f"{message} (it is {first['input']!r}).", field=_field_name(first["loc"]), remedy=remedy
+        complaint_with_value(first), field=_field_name(first["loc"]), remedy=remedy
     )
 
 
@@ -253,7 +310,9 @@ def save(file: Path, changes: dict[str, Any]) -> None:
     """Write changed fields into the file, keeping the others; never what only the environment
     or the command line said. The caller has validated them with `changed`."""
     kept = _read(file)
-    write_atomically(file, json.dumps(kept | changes, indent=2, ensure_ascii=False).encode())
+    write_atomically(
+        file, json.dumps(_merged(kept, changes), indent=2, ensure_ascii=False).encode()
+    )
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -16,9 +16,11 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from app.errors import SpecError
+from app.i18n import _
+from app.validation import complaint, complaint_with_value, shortened
 
 MAX_SPEC_BYTES = 64 * 1024
 """An invite is small; what is larger isn't one."""
@@ -38,11 +40,12 @@ MODEL_TYPES = (
 """Causal language models of ``transformers`` that a spec may ask for: all are built from
 their config alone, by code that ships with the library."""
 
-AUTO_MICRO_BATCH_CPU, AUTO_MICRO_BATCH_GPU = 8, 32
-"""Samples of a step where the spec leaves it to each machine."""
+MOST_AUTO_CPU, MOST_AUTO_GPU = 32, 512
+"""Samples of a step where the spec leaves it to each machine: more don't make it faster."""
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _MULTIADDR = re.compile(r"(/[A-Za-z0-9.:%_-]+)+/p2p/[A-Za-z0-9]{20,80}")
+_EXAMPLE_PEER = "/ip4/203.0.113.7/tcp/8080/p2p/QmNb…"
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Of line breaks and of turned writing, with which a title could pretend to be another text."""
 _CONFIG_KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -70,11 +73,14 @@ class ModelSpec(_Part):
     def _only_config_fields(self) -> "ModelSpec":
         for key in self.fields:
             if key in _CODE_KEYS:
-                raise ValueError(f"'{key}' names code, which a spec may not; remove it")
-            if key in _OUR_KEYS:
-                raise ValueError(f"'{key}' is chosen by each machine; remove it")
-            if not _CONFIG_KEY.fullmatch(key):
-                raise ValueError(f"{key!r} is no name of a config field")
+                text = _("'{key}' names code, which a spec may not; remove it")
+            elif key in _OUR_KEYS:
+                text = _("'{key}' is chosen by each machine; remove it")
+            elif not _CONFIG_KEY.fullmatch(key):
+                text = _("{key!r} is no name of a config field")
+            else:
+                continue
+            raise ValueError(text.format(key=key))
         return self
 
 
@@ -102,9 +108,9 @@ class ScheduleSpec(_Part):
     @model_validator(mode="after")
     def _has_an_end(self) -> "ScheduleSpec":
         if self.name != "constant" and self.total_epochs is None:
-            raise ValueError(f"a {self.name} schedule needs total_epochs")
+            raise ValueError(_("a {name} schedule needs total_epochs").format(name=self.name))
         if self.total_epochs is not None and self.total_epochs <= self.warmup_epochs:
-            raise ValueError("total_epochs must be larger than warmup_epochs")
+            raise ValueError(_("total_epochs must be larger than warmup_epochs"))
         return self
 
 
@@ -124,7 +130,7 @@ class AveragingSpec(_Part):
     @model_validator(mode="after")
     def _group_gathers_in_time(self) -> "AveragingSpec":
         if self.timeout_seconds < 2 * self.matchmaking_seconds:
-            raise ValueError("timeout_seconds must be at least twice matchmaking_seconds")
+            raise ValueError(_("timeout_seconds must be at least twice matchmaking_seconds"))
         return self
 
 
@@ -155,21 +161,28 @@ class TrainingSpec(_Part):
     seed: int = Field(0, ge=0, lt=2**63)
     stop: StopSpec = StopSpec()
 
-    def samples_a_step(self, device: str) -> int:
-        """The micro-batch on a kind of device (``cpu`` or another): for ``auto`` a modest one
-        that doesn't exceed the target batch."""
+    def most_samples_a_step(self, device: str) -> int:
+        """The micro-batch on a kind of device (``cpu`` or another); for ``auto`` the largest that
+        a machine may choose: a power of two, and at most a quarter of the target batch, since an
+        epoch ends with a whole step and would come out ever so much larger."""
         if self.micro_batch_size != "auto":
             return self.micro_batch_size
-        modest = AUTO_MICRO_BATCH_CPU if device == "cpu" else AUTO_MICRO_BATCH_GPU
-        return min(modest, self.target_batch_size)
+        most = min(
+            MOST_AUTO_CPU if device == "cpu" else MOST_AUTO_GPU,
+            max(1, self.target_batch_size // 4),
+        )
+        return 1 << (most.bit_length() - 1)
 
     @model_validator(mode="after")
     def _batches_fit(self) -> "TrainingSpec":
         micro = self.micro_batch_size
         if isinstance(micro, int) and self.target_batch_size < micro:
-            raise ValueError(
-                f"target_batch_size {self.target_batch_size} is smaller than micro_batch_size"
-                f" {micro}; make it at least {micro}"
+            text = _(
+                "target_batch_size {target} is smaller than micro_batch_size {micro}; make it at"
+                " least {micro}"
+            )
+            raise PydanticCustomError(
+                "small_batch", text.format(target=self.target_batch_size, micro=micro)
             )
         return self
 
@@ -261,14 +274,14 @@ class SwarmSpec(_Part):
     @classmethod
     def _is_a_key(cls, value: str) -> str:
         if not _RUN_ID.fullmatch(value):
-            raise ValueError("a run id is 1 to 100 letters, digits, '-' and '_'")
+            raise ValueError(_("a run id is 1 to 100 letters, digits, '-' and '_'"))
         return value
 
     @field_validator("title")
     @classmethod
     def _is_a_line(cls, value: str) -> str:
         if _UNPRINTABLE.search(value):
-            raise ValueError("a title is one line of printable text")
+            raise ValueError(_("a title is one line of printable text"))
         return value
 
     @field_validator("initial_peers")
@@ -276,10 +289,8 @@ class SwarmSpec(_Part):
     def _are_multiaddrs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for address in value:
             if not _MULTIADDR.fullmatch(address):
-                raise ValueError(
-                    f"{address[:100]!r} is no address of a peer, such as"
-                    " /ip4/203.0.113.7/tcp/8080/p2p/QmNb…"
-                )
+                text = _("{address!r} is no address of a peer, such as {example}")
+                raise ValueError(text.format(address=address[:100], example=_EXAMPLE_PEER))
         return value
 
     @property
@@ -311,8 +322,10 @@ def mistakes(content: dict[str, Any]) -> dict[str, SpecError]:
 
 def _as_spec_error(error: ValidationError) -> SpecError:
     first, *others = _by_field(error).values()
-    remedy = f"{first.remedy} ({len(others)} more after it)".strip() if others else first.remedy
-    return SpecError(first.message, field=first.field, remedy=remedy)
+    if not others:
+        return first
+    more = _("({count} more after it)").format(count=len(others))
+    return SpecError(first.message, field=first.field, remedy=f"{first.remedy} {more}".strip())
 
 
 def _by_field(error: ValidationError) -> dict[str, SpecError]:
@@ -341,38 +354,34 @@ def _field_name(detail: ErrorDetails) -> str:
             behind = part
         else:
             behind = ""
-    if "target_batch_size" in detail["msg"] and parts == ["training_params"]:
+    if detail["type"] == "small_batch":  # about two fields, found in what holds both
         parts.append("target_batch_size")
     return ".".join(parts) or "spec"
 
 
-_PATTERNS = {
-    "url": "an address that begins with https://",
-    "sha256": "64 digits of 0-9 and a-f",
-    "name": "a name such as owner/data-set",
-}
-
-
 def _explained(detail: ErrorDetails, field: str) -> tuple[str, str]:
-    message = detail["msg"].removeprefix("Value error, ")
+    name = field.rpartition(".")[2]
+    unlike = _patterns().get(name)
     match detail["type"]:
         case "missing":
-            return "is missing.", "Add it to the spec."
+            return _("is missing."), _("Add it to the spec.")
         case "extra_forbidden":
-            return "is not a field of a spec.", "Remove it, or check its spelling."
-        case "literal_error" if field.endswith("model_type"):
-            return (
-                f"{detail['input']!r} is not a model type this app trains.",
-                f"Use one of {', '.join(MODEL_TYPES)}.",
-            )
-        case "string_pattern_mismatch" if (name := field.rpartition(".")[2]) in _PATTERNS:
-            return f"{_shortened(detail['input'])} is not {_PATTERNS[name]}.", "Correct the value."
-        case "value_error":
-            return f"{message}.", ""
-        case _:
-            return f"{message} (it is {_shortened(detail['input'])}).", "Correct the value."
+            return _("is not a field of a spec."), _("Remove it, or check its spelling.")
+        case "literal_error" if name == "model_type":
+            text = _("{value} is not a model type this app trains.")
+            remedy = _("Use one of: {names}.").format(names=", ".join(MODEL_TYPES))
+            return text.format(value=shortened(detail["input"])), remedy
+        case "string_pattern_mismatch" if unlike:
+            return unlike.format(value=shortened(detail["input"])), _("Correct the value.")
+        case "value_error" | "small_batch":
+            return _("{complaint}.").format(complaint=complaint(detail)), ""
+    return complaint_with_value(detail), _("Correct the value.")
 
 
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:79] + "…"
+def _patterns() -> dict[str, str]:
+    """What is wrong with a field that doesn't match its pattern, by the field's name."""
+    return {
+        "url": _("{value} is not an address that begins with https://."),
+        "sha256": _("{value} is not 64 digits of 0-9 and a-f."),
+        "name": _("{value} is not a name such as owner/data-set."),
+    }

@@ -1,19 +1,21 @@
 """What the app knows, as one frozen value, and the one pure function that changes it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from app import protocol
 from app.events import (
-    AddressesChanged,
-    ConnectionBack,
-    ConnectionLost,
+    ConnectionChanged,
     DeviceChosen,
     Event,
     JoinBegan,
     Joined,
     JoinFailed,
     Left,
+    Part,
+    PartsChanged,
+    PauseChosen,
+    PauseEnded,
     PeerInfo,
     PeersListed,
     Problem,
@@ -24,16 +26,17 @@ from app.events import (
     RunObserved,
     StopRequested,
     Swarm,
+    TermsJudged,
     TrainerGone,
+    TrainingAwaited,
     TrainingRequested,
 )
+from app.limits import Terms, Verdict
 from app.local_api import LocalApi, LocalApiChanged
-from app.protocol import Device, TrainerPhase
+from app.protocol import Device, TrainerPhase, Waiting
 
 __all__ = [
-    "AddressesChanged",
-    "ConnectionBack",
-    "ConnectionLost",
+    "ConnectionChanged",
     "ContributorState",
     "DeviceChosen",
     "Event",
@@ -41,6 +44,10 @@ __all__ = [
     "JoinFailed",
     "Joined",
     "Left",
+    "Part",
+    "PartsChanged",
+    "PauseChosen",
+    "PauseEnded",
     "PeerInfo",
     "PeersListed",
     "Phase",
@@ -53,8 +60,10 @@ __all__ = [
     "RunObserved",
     "StopRequested",
     "Swarm",
+    "TermsJudged",
     "TrainerGone",
     "Training",
+    "TrainingAwaited",
     "TrainingRequested",
     "after",
 ]
@@ -66,6 +75,7 @@ class Phase(StrEnum):
     DISCONNECTED = "disconnected"
     JOINING = "joining"
     WATCHING = "watching"  # in the swarm, not training
+    WAITING = "waiting"  # to be started when the volunteer's terms allow it
     PREPARING = "preparing"
     TRAINING = "training"
     AVERAGING = "averaging"
@@ -96,8 +106,10 @@ class Round:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """Our own trainer. peer_id, addresses: of its peer; loss: cross-entropy per token;
-    epoch_samples: ours in this epoch."""
+    """Our own training: of one trainer, or of several together, each of which is one of parts.
+    device, peer_id, precision: of the first; addresses: of its peer; loss: cross-entropy per
+    token; epoch_samples: ours in this epoch; short_of_memory: a micro-batch had to be made
+    smaller."""
 
     device: str
     peer_id: str = ""
@@ -106,6 +118,8 @@ class Training:
     precision: str = ""
     parameters: int | None = None
     micro_batch_size: int | None = None
+    compiled: bool = False
+    short_of_memory: bool = False
     resumed_epoch: int | None = None
     step: int = 0
     epoch: int = 0
@@ -118,24 +132,28 @@ class Training:
     epoch_samples: int = 0
     last_round: Round | None = None
     checkpoint_epoch: int | None = None
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContributorState:
     """Everything that a front end shows, apart from the charts' history and the log.
 
-    step_of_preparation: what PREPARING is about just now. devices: empty until probed, which
-    `devices_known` tells apart from "none". device: id of the chosen one. dht_nodes: that the
-    embedded peer knows to ask, connected or not. restart_at: when a
-    trainer that ended unexpectedly is started again, seconds since the epoch. completed: the
-    run's stop condition was reached. reconnect_at: while nobody of the swarm can be reached, when
-    we try again, seconds since the epoch. swarm: None as well while we are only a node of the
-    network, in no run. local_api: None while nothing is served.
+    step_of_preparation: what PREPARING is about just now. waiting: for whom, while the trainer
+    waits for others before its first step. probed: what torch can train on, None until it was
+    asked. device: id of the chosen one; other_devices: of further ones, which train as well.
+    dht_nodes: that the embedded peer knows to ask, connected or not. restart_at: when a trainer
+    that ended unexpectedly is started again; reconnect_at: when a swarm that is lost is looked for
+    again; seconds since the epoch. completed: the run's stop condition was reached. swarm: None as
+    well while we are only a node of the network, in no run. local_api: None while nothing is
+    served. terms, verdict: the volunteer's, and what they say now. paused_by_user: until they
+    resume it, or until paused_until, in seconds since the epoch.
     """
 
     phase: Phase = Phase.DISCONNECTED
     problem: Problem | None = None
     step_of_preparation: TrainerPhase | None = None
+    waiting: Waiting | None = None
     swarm: Swarm | None = None
     peer_id: str = ""
     addresses: tuple[str, ...] = ()
@@ -144,12 +162,45 @@ class ContributorState:
     dht_nodes: int = 0
     run: Run | None = None
     training: Training | None = None
-    devices: tuple[Device, ...] = ()
-    devices_known: bool = False
+    probed: protocol.Devices | None = None
     device: str = "auto"
+    other_devices: tuple[str, ...] = ()
     restart_at: float | None = None
     completed: bool = False
     local_api: LocalApi | None = None
+    terms: Terms = field(default_factory=Terms)
+    verdict: Verdict = field(default_factory=Verdict)
+    paused_by_user: bool = False
+    paused_until: float | None = None
+
+    @property
+    def trains_or_will(self) -> bool:
+        """A trainer is there, or is started by itself: after a failure, or when terms allow it."""
+        waiting = self.phase is Phase.WAITING or self.restart_at is not None
+        return self.phase.has_trainer or waiting
+
+    @property
+    def may_train(self) -> bool:
+        """Neither the user nor their terms want training to rest."""
+        return self.verdict.allows and not self.paused_by_user
+
+    @property
+    def paused_by(self) -> tuple[str, ...]:
+        """What keeps us from training though it was started: ``user``, and names of terms."""
+        if self.phase not in (Phase.PAUSED, Phase.WAITING):
+            return ()
+        user = ("user",) if self.paused_by_user else ()
+        return (*user, *(reason.term for reason in self.verdict.reasons))
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """Those that torch can train on; none until it was asked."""
+        return self.probed.devices if self.probed is not None else ()
+
+    @property
+    def chosen_devices(self) -> tuple[str, ...]:
+        """Those that are to train, the first one first."""
+        return self.device, *self.other_devices
 
 
 def after(state: ContributorState, event: Event) -> ContributorState:
@@ -164,19 +215,21 @@ def after(state: ContributorState, event: Event) -> ContributorState:
             return replace(state, phase=Phase.DISCONNECTED, problem=problem)
         case Left():
             return ContributorState(
-                devices=state.devices,
-                devices_known=state.devices_known,
+                probed=state.probed,
                 device=state.device,
+                other_devices=state.other_devices,
                 local_api=state.local_api,
+                terms=state.terms,
+                verdict=state.verdict,
             )
-        case AddressesChanged() | ConnectionLost() | ConnectionBack() | PeersListed():
-            return _after_look(state, event)
+        case PeersListed() | ConnectionChanged():
+            return replace(state, **vars(event))  # their fields are the state's
         case RunObserved(run=run):
             return replace(state, run=_observed(state, run))
-        case protocol.Devices(devices=devices):
-            return replace(state, devices=devices, devices_known=True)
-        case DeviceChosen(device=device):
-            return replace(state, device=device)
+        case protocol.Devices():
+            return replace(state, probed=event)
+        case DeviceChosen(device=device, others=others):
+            return replace(state, device=device, other_devices=others)
         case LocalApiChanged(local_api=local_api):
             return replace(state, local_api=local_api)
         case ProblemRaised(problem=problem):
@@ -184,21 +237,25 @@ def after(state: ContributorState, event: Event) -> ContributorState:
         case ProblemDismissed():
             return replace(state, problem=None)
         case _:
-            return _after_training(state, event)
+            return _after_terms(state, event)
 
 
-def _after_look(
-    state: ContributorState, event: AddressesChanged | ConnectionLost | ConnectionBack | PeersListed
-) -> ContributorState:
+def _after_terms(state: ContributorState, event: Event) -> ContributorState:
     match event:
-        case AddressesChanged(addresses=addresses):
-            return replace(state, addresses=addresses)
-        case ConnectionLost(retry_at=retry_at):
-            return replace(state, reconnect_at=retry_at)
-        case ConnectionBack():
-            return replace(state, reconnect_at=None)
-        case PeersListed(peers=peers, dht_nodes=dht_nodes):
-            return replace(state, peers=peers, dht_nodes=dht_nodes)
+        case TermsJudged(terms=terms, verdict=verdict):
+            return replace(state, terms=terms, verdict=verdict)
+        case TrainingAwaited():
+            return replace(
+                state, phase=Phase.WAITING, problem=None, restart_at=None, completed=False
+            )
+        case PauseChosen(until=until) if state.trains_or_will:
+            return replace(state, paused_by_user=True, paused_until=until)
+        case PauseEnded():
+            return _without_pause(state)
+        case StopRequested() if state.phase is Phase.WAITING:
+            return _without_pause(replace(state, phase=Phase.WATCHING))
+        case _:
+            return _after_training(state, event)
 
 
 def _after_training(state: ContributorState, event: Event) -> ContributorState:
@@ -213,15 +270,17 @@ def _after_training(state: ContributorState, event: Event) -> ContributorState:
                 completed=False,
             )
         case StopRequested() if state.phase.has_trainer:
-            return replace(state, phase=Phase.STOPPING, step_of_preparation=None)
+            return replace(state, phase=Phase.STOPPING, step_of_preparation=None, waiting=None)
         case TrainerGone():
             return _without_trainer(state, event)
         case RestartCancelled():
-            return replace(state, restart_at=None)
+            return _without_pause(replace(state, restart_at=None))
         case _ if state.training is None or not state.phase.has_trainer:
             return state  # a late word of a trainer that is gone
         case protocol.PhaseChanged(phase=phase):
             return _in_trainer_phase(state, phase)
+        case Waiting() if state.phase is Phase.PREPARING:
+            return replace(state, waiting=event)
         case protocol.Problem(message=message, field=field, remedy=remedy):
             return replace(state, problem=Problem(message=message, field=field, remedy=remedy))
         case _:
@@ -239,8 +298,11 @@ def _after_report(state: ContributorState, own: Training, event: Event) -> Contr
                 precision=event.precision,
                 parameters=event.parameters,
                 micro_batch_size=event.micro_batch_size,
+                compiled=event.compiled,
                 resumed_epoch=event.resumed_epoch,
             )
+        case protocol.MicroBatchHalved(micro_batch_size=size):
+            own = replace(own, micro_batch_size=size, short_of_memory=True)
         case protocol.Progress():
             own = replace(
                 own,
@@ -255,6 +317,8 @@ def _after_report(state: ContributorState, own: Training, event: Event) -> Contr
                 epoch_samples=event.epoch_samples,
             )
             state = replace(state, run=_run_of(state.run, event))
+        case PartsChanged(parts=parts):
+            own = replace(own, parts=parts)
         case protocol.RoundEnded():
             own = replace(
                 own,
@@ -284,16 +348,25 @@ def _in_trainer_phase(state: ContributorState, phase: TrainerPhase) -> Contribut
     if state.phase is Phase.STOPPING:
         return state
     step = None if phase in _PHASES else phase
-    return replace(state, phase=_PHASES.get(phase, Phase.PREPARING), step_of_preparation=step)
+    return replace(
+        state, phase=_PHASES.get(phase, Phase.PREPARING), step_of_preparation=step, waiting=None
+    )
 
 
 def _without_trainer(state: ContributorState, gone: TrainerGone) -> ContributorState:
-    rest = replace(state, training=None, step_of_preparation=None, completed=gone.completed)
+    rest = replace(
+        state, training=None, step_of_preparation=None, waiting=None, completed=gone.completed
+    )
     if not state.phase.has_trainer:
         return rest
-    if gone.problem is not None:
-        return replace(rest, phase=Phase.FAILED, problem=gone.problem, restart_at=gone.restart_at)
-    return replace(rest, phase=Phase.WATCHING)
+    if gone.problem is None:
+        return _without_pause(replace(rest, phase=Phase.WATCHING))
+    failed = replace(rest, phase=Phase.FAILED, problem=gone.problem, restart_at=gone.restart_at)
+    return failed if failed.trains_or_will else _without_pause(failed)
+
+
+def _without_pause(state: ContributorState) -> ContributorState:
+    return replace(state, paused_by_user=False, paused_until=None)
 
 
 def _run_of(run: Run | None, progress: protocol.Progress) -> Run:
@@ -308,12 +381,20 @@ def _run_of(run: Run | None, progress: protocol.Progress) -> Run:
 
 
 def _observed(state: ContributorState, run: Run | None) -> Run | None:
-    reporting = state.phase in (Phase.TRAINING, Phase.AVERAGING) and state.run is not None
-    if run is not None and reporting and state.run is not None:
+    if run is None:
+        return None
+    if state.phase in (Phase.TRAINING, Phase.AVERAGING) and state.run is not None:
         return replace(
             state.run,
             loss=run.loss,
             samples_per_second=run.samples_per_second,
             trainer_ids=run.trainer_ids,
         )
-    return run
+    return replace(run, eta=_eta(run, state.swarm))
+
+
+def _eta(run: Run, swarm: Swarm | None) -> float | None:
+    """Seconds until the target batch is full, if all go on as they do."""
+    if swarm is None or not run.samples_per_second:
+        return None
+    return max(0, swarm.target_batch_size - run.samples) / run.samples_per_second

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from app import protocol
+from app import i18n, protocol
 from app.errors import ProtocolError, TrainerError
 from app.i18n import _
 from app.logs import log_child_line
@@ -127,7 +127,8 @@ class Trainer:
     async def spawn(
         cls, *, on_report: ReportHandler, name: str = "trainer", arguments: tuple[str, ...] = ()
     ) -> "Trainer":
-        """Start a fresh interpreter in its own process group, below the window's priority.
+        """Start a fresh interpreter in its own process group, below the window's priority, whose
+        messages are in our language.
 
         name: of the logger that its stderr goes to. on_report: called with each report.
         """
@@ -139,6 +140,7 @@ class Trainer:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
+            env={**os.environ, i18n.VARIABLE: i18n.spoken()},
         )
         process = asyncio.subprocess.Process(transport, watching, loop)
         return cls(process, exited=watching.exited, name=name, on_report=on_report)
@@ -147,6 +149,11 @@ class Trainer:
     def pid(self) -> int:
         """Process id, and id of the process group."""
         return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Its end was seen."""
+        return self._watching.done()
 
     async def outcome(self) -> Outcome:
         """Wait for its end; may be awaited by many."""
@@ -157,7 +164,7 @@ class Trainer:
 
         Raises `TrainerError` when the trainer ends first.
         """
-        if self._watching.done():
+        if self.has_ended:
             raise TrainerError(_("The trainer has ended."))
         number = next(self._ids)
         acknowledged = asyncio.get_running_loop().create_future()

@@ -248,6 +248,14 @@ def summarize(
     )
 
 
+def full_peers(progress: Mapping[Any, Any] | None) -> frozenset[str]:
+    """The trainers of a progress record that others can call on: those that aren't clients."""
+    entries = (entry.value for entry in (progress or {}).values())
+    return frozenset(
+        _base58(entry["peer_id"]) for entry in entries if entry and not entry["client_mode"]
+    )
+
+
 @lru_cache(maxsize=10_000)
 def _base58(peer_id: bytes) -> str:
     return PeerID(peer_id).to_base58()

@@ -154,7 +154,7 @@ class Tasks:
                 remedy=_("Wait for its end, or stop it first."),
             )
         state = self._session.state
-        if state.phase.has_trainer or state.restart_at is not None:
+        if state.trains_or_will:
             raise BusyError(_("the volunteer trains something else just now."))
         if state.phase is Phase.JOINING:
             raise BusyError(_("this machine is joining a swarm just now."))
@@ -267,7 +267,7 @@ def _end_of(task: Task, state: ContributorState) -> str | None:
     """Why a task has failed, "" when it hasn't, None as long as it goes on."""
     if state.swarm is None or state.swarm.run_id != task.spec.run_id:
         return "" if task.endless else _("The swarm was left before the task's end.")
-    if state.phase.has_trainer or state.restart_at is not None:
+    if state.trains_or_will:
         return None
     if state.phase is Phase.FAILED:
         problem = state.problem

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from PySide6.QtCore import QObject, QUrl, Signal
@@ -31,8 +32,9 @@ class Actions(QObject):
 
     ``waiting`` says whether an action waits for that: the heavy libraries load after the
     window is painted, and a click may come sooner. ``join_wanted`` (with an invite's link or
-    path, or "" to choose one), ``start_wanted``, ``share_wanted`` and ``check_wanted`` (of the
-    connection) ask for a dialog; buttons emit them, and the window opens it.
+    path, or "" to choose one), ``start_wanted``, ``share_wanted``, ``check_wanted`` (of the
+    connection), ``offers_wanted`` (what the backend has) and ``first_steps_wanted`` ask for a
+    dialog, ``terms_wanted`` for the settings page; buttons emit them, and the window opens it.
     """
 
     waiting = Signal(bool)
@@ -40,6 +42,9 @@ class Actions(QObject):
     start_wanted = Signal()
     share_wanted = Signal()
     check_wanted = Signal()
+    offers_wanted = Signal()
+    first_steps_wanted = Signal()
+    terms_wanted = Signal()
 
     def __init__(self, model: SessionModel, *, demo: Demo, opened: "asyncio.Future[None]") -> None:
         super().__init__(model)
@@ -85,10 +90,6 @@ class Actions(QObject):
         await self._session.leave()
         await self._demo.close()
 
-    def reconnect(self) -> None:
-        """Try at once to come back to the swarm."""
-        self._model.call(self._session.reconnect)
-
     # --- training
 
     def start(self) -> None:
@@ -103,6 +104,10 @@ class Actions(QObject):
         """Let the trainer rest."""
         self._run(self._session.pause_training)
 
+    def pause_for(self, seconds: float) -> None:
+        """Let the trainer rest for a while, or until it is resumed or stopped before."""
+        self._run(lambda: self._session.pause_training(seconds))
+
     def resume(self) -> None:
         """Let the trainer go on."""
         self._run(self._session.resume_training)
@@ -111,9 +116,13 @@ class Actions(QObject):
         """Don't start the failed trainer again by itself."""
         self._model.call(self._session.cancel_restart)
 
-    def choose_device(self, device: str) -> None:
-        """Train on this device from the next start on."""
-        self._model.call(lambda: self._session.choose_device(device))
+    def choose_device(self, device: str, *others: str) -> None:
+        """Train on this device from the next start on, and on the others as well."""
+        self._model.call(lambda: self._session.choose_device(device, *others))
+
+    def look_for_devices(self) -> None:
+        """Ask once more which devices there are."""
+        self._run(self._session.look_for_devices)
 
     # --- the rest
 
@@ -123,7 +132,7 @@ class Actions(QObject):
 
     def open_log_folder(self) -> None:
         """Show the log files in the desktop's file manager."""
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._session.folders.logs)))
+        open_folder(self._session.folders.logs)
 
     def _run(self, action: Action) -> None:
         self._model.run(self._once_open(action))
@@ -142,3 +151,8 @@ def _load(source: str) -> "SwarmSpec":
     from app import invite  # late: building a spec's models takes longer than painting a page
 
     return invite.load(source)
+
+
+def open_folder(folder: Path) -> None:
+    """Show a folder in the desktop's file manager."""
+    QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QLibraryInfo, QTranslator, Signal
 from PySide6.QtGui import QFileOpenEvent
-from PySide6.QtWidgets import QApplication, QMessageBox
+from PySide6.QtWidgets import QApplication, QMessageBox, QSystemTrayIcon
 from qasync import QEventLoop
 from typing_extensions import override
 
-from app import i18n, logs, settings
+from app import autostart, i18n, logs, settings
 from app.cli import Arguments
 from app.errors import BusyError, FolderError, SettingsError
 from app.handover import Request, hand_over
@@ -27,12 +27,15 @@ from app.settings import Settings
 from ui import texts
 from ui.actions import Actions
 from ui.main_window import MainWindow, import_pages
+from ui.preferences import Preferences
 from ui.session_model import SessionModel
 from ui.theme import Theme
 
 if TYPE_CHECKING:
     from app.callback.server import Callback
     from app.demo import DemoSwarm
+    from ui.notifier import Notifier
+    from ui.presence import Presence
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +82,7 @@ def _request(arguments: Arguments) -> Request:
     given = arguments.invite or arguments.swarm
     is_path = bool(given) and not given.lower().startswith("cotrain:")
     return Request(
-        show=True,
+        show=not arguments.minimized,
         invite=str(Path(given).absolute()) if is_path else given,
         activation=os.environ.get("XDG_ACTIVATION_TOKEN", ""),
     )
@@ -145,20 +148,23 @@ class LateDemo:
 class LateCallback:
     """The local API; its modules, and the spec's models, are imported after the first picture."""
 
-    def __init__(self, model: SessionModel, window: MainWindow) -> None:
+    def __init__(self, model: SessionModel, window: MainWindow, notifier: "Notifier") -> None:
         self._model = model
         self._window = window
+        self._notifier = notifier
         self._callback: Callback | None = None
 
     async def start(self) -> None:
         """Serve. Raises `SettingsError` for an address or certificate that can't be used."""
         from app.callback.server import Callback
+        from app.callback.sources import sources_of
         from app.tasks import Tasks
         from ui.dialogs.consent import Volunteer
 
         session = self._model.session
-        tasks = Tasks(session, volunteer=Volunteer(self._window, session))
-        self._callback = Callback(session, tasks=tasks)
+        volunteer = Volunteer(self._window, session, self._notifier)
+        tasks = Tasks(session, volunteer=volunteer)
+        self._callback = Callback(session, tasks=tasks, sources=sources_of(session))
         await self._callback.start()
 
     def show(self) -> None:
@@ -185,29 +191,41 @@ async def _contribute(
     opened = asyncio.get_running_loop().create_future()
     model, demo = SessionModel(session), LateDemo(session)
     actions = Actions(model, demo=demo, opened=opened)
-    window = MainWindow(model, actions, Theme(application, session.settings.theme), ring)
+    theme = Theme(application, session.settings.theme)
+    preferences = Preferences(
+        model,
+        theme,
+        autostart=autostart.of_this_system(arguments.data_dir),
+        origins=settings.origins(arguments.overrides),
+    )
+    window = MainWindow(model, actions, theme, ring, preferences=preferences)
     application.opened.connect(window.dialogs.join)
-    callback = LateCallback(model, window)
-    window.local_api_wanted.connect(callback.show)
     stop = _stop_event(window)
     if wrong is not None:
         model.raise_problem(wrong)
-    await _first_picture(window)
+    await _first_picture(window, minimized=arguments.minimized)
     gc.enable()  # main switched it off
+    from ui.presence import Presence  # the first picture needed none of it
+
+    presence = Presence.of(window, model, actions, theme, preferences)
+    callback = LateCallback(model, window, presence.notifier)
+    window.local_api_wanted.connect(callback.show)
     opening = asyncio.create_task(
-        _open(session, model, opened, window=window, callback=callback, arguments=arguments)
+        _open(
+            model, opened, window=window, presence=presence, callback=callback, arguments=arguments
+        )
     )
-    _begin(arguments, actions)
+    _begin(arguments, actions, session.folders)
     await stop.wait()
     await _close(
-        window, model=model, demo=demo, session=session, callback=callback, opening=opening
+        window, model=model, demo=demo, presence=presence, callback=callback, opening=opening
     )
 
 
 def _stop_event(window: MainWindow) -> asyncio.Event:
-    """Set when the window is closed, on Ctrl-C, and when the system asks us to end."""
+    """Set when the user quits, on Ctrl-C, and when the system asks us to end."""
     stop = asyncio.Event()
-    window.close_wanted.connect(stop.set)
+    window.quit_wanted.connect(stop.set)
     for number in (signal.SIGINT, signal.SIGTERM):
         _on_signal(number, stop)
     return stop
@@ -221,7 +239,10 @@ def _on_signal(number: signal.Signals, stop: asyncio.Event) -> None:
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
 
 
-async def _first_picture(window: MainWindow) -> None:
+async def _first_picture(window: MainWindow, *, minimized: bool) -> None:
+    if minimized:
+        _start_out_of_sight(window)
+        return
     painted = asyncio.Event()
     window.painted.connect(painted.set)
     window.show()
@@ -231,12 +252,19 @@ async def _first_picture(window: MainWindow) -> None:
             log.info("window painted", extra={"monotonic": time.monotonic()})
 
 
+def _start_out_of_sight(window: MainWindow) -> None:
+    """In the tray alone, or, where none is (yet: at login its panel may be later than we are), as
+    a minimised window."""
+    if not QSystemTrayIcon.isSystemTrayAvailable():
+        window.showMinimized()
+
+
 async def _open(
-    session: Session,
     model: SessionModel,
     opened: "asyncio.Future[None]",
     *,
     window: MainWindow,
+    presence: "Presence",
     callback: LateCallback,
     arguments: Arguments,
 ) -> None:
@@ -244,6 +272,7 @@ async def _open(
 
     Gives way to another window that was faster than this one.
     """
+    session = model.session
     try:
         await session.open(receive=window.dialogs.receive)
         await asyncio.to_thread(import_pages)
@@ -251,25 +280,28 @@ async def _open(
         opened.set_exception(error)
         opened.exception()  # looked at, even if no action waits for it
         if isinstance(error, BusyError) and shown_by_another(session.folders, arguments):
-            window.close_wanted.emit()
+            window.quit_wanted.emit()
         else:
             model.raise_problem(error)
         return
     opened.set_result(None)
     try:
+        await presence.open()
         await callback.start()
     except Exception as error:  # noqa: BLE001  the boundary of a task
         model.raise_problem(error)
 
 
-def _begin(arguments: Arguments, actions: Actions) -> None:
-    """Do what the command line asked for."""
+def _begin(arguments: Arguments, actions: Actions, folders: Folders) -> None:
+    """Do what the command line asked for; without a wish, lead to a first training, once."""
     if arguments.demo:
         actions.try_demo(train=arguments.train)
     elif arguments.swarm:
         actions.join(arguments.swarm, train=arguments.train)
     elif arguments.invite:
         actions.join_wanted.emit(arguments.invite)
+    elif not arguments.minimized and folders.first_time("first-steps"):
+        actions.first_steps_wanted.emit()
 
 
 async def _close(
@@ -277,7 +309,7 @@ async def _close(
     *,
     model: SessionModel,
     demo: LateDemo,
-    session: Session,
+    presence: "Presence",
     callback: LateCallback,
     opening: "asyncio.Task[None]",
 ) -> None:
@@ -288,8 +320,9 @@ async def _close(
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
             await callback.close()
+            await presence.close()
             await model.close()
-            await asyncio.gather(demo.close(), session.close())
+            await asyncio.gather(demo.close(), model.session.close())
     except TimeoutError:
         log.error("the session took more than %.0f s to close", CLOSE_SECONDS)  # noqa: TRY400
     finally:

@@ -7,6 +7,8 @@ from app.i18n import _
 from app.state import ContributorState, Phase
 from ui.actions import Actions
 
+SNOOZE_SECONDS = 3600
+
 
 def _nothing() -> None:
     """What a disabled button does."""
@@ -37,6 +39,8 @@ def primary(state: ContributorState, actions: Actions) -> Choice:
             return _join(actions)
         case Phase.WATCHING:
             return Choice(word=_("Start training"), act=actions.start, kind="primary")
+        case Phase.WAITING:
+            return Choice(word=_("Don't start"), act=actions.stop)
         case Phase.STOPPING:
             return Choice(word=_("Stopping…"), kind="danger")
         case Phase.FAILED if state.restart_at is not None:
@@ -54,12 +58,24 @@ def second(state: ContributorState, actions: Actions) -> Choice | None:
             return Choice(word=_("Cancel"), act=actions.leave)
         case Phase.TRAINING | Phase.AVERAGING:
             return Choice(word=_("Pause"), act=actions.pause)
-        case Phase.PAUSED:
+        case Phase.PAUSED | Phase.WAITING if state.paused_by_user:
             return Choice(word=_("Resume"), act=actions.resume)
         case Phase.FAILED if state.restart_at is not None:
             return Choice(word=_("Don't restart"), act=actions.cancel_restart)
         case _:
             return None
+
+
+def snooze(state: ContributorState, actions: Actions) -> Choice | None:
+    """A pause that ends by itself."""
+    if state.phase in (Phase.TRAINING, Phase.AVERAGING):
+        return Choice(word=_("Pause for an hour"), act=lambda: actions.pause_for(SNOOZE_SECONDS))
+    return None
+
+
+def in_menu(state: ContributorState, actions: Actions) -> Choice | None:
+    """The other thing, where one doesn't stay to resume."""
+    return snooze(state, actions) or second(state, actions)
 
 
 def _join(actions: Actions) -> Choice:

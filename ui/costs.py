@@ -32,6 +32,14 @@ def kind_of(device: "Device | None") -> "DeviceKind":
     return "cpu" if device is None or device.id == "cpu" else "gpu"
 
 
+def estimate_for(spec: "SwarmSpec", device: "Device | None") -> "Estimate":
+    """What it takes of this machine, training on that device."""
+    from app.estimate import estimate
+
+    room = device.memory if device is not None and device.memory else None
+    return estimate(spec, device=kind_of(device), room=room)
+
+
 def subtitle(spec: "SwarmSpec", estimate: "Estimate") -> str:
     """Which model learns what, in a line."""
     parts = (
@@ -65,7 +73,7 @@ def data(spec: "SwarmSpec") -> str:
 def facts(spec: "SwarmSpec", estimate: "Estimate", device: "Device | None") -> dict[str, str]:
     """Each figure in a few words."""
     return {
-        "memory": _memory(estimate.memory, device),
+        "memory": memory(estimate, device),
         "disk": _known(estimate.disk),
         "traffic": _traffic(estimate),
         "samples": _("{count} samples").format(count=units.count(spec.training.target_batch_size)),
@@ -79,11 +87,17 @@ def fits(estimate: "Estimate", device: "Device | None") -> bool | None:
     return estimate.memory.total <= device.memory
 
 
-def _memory(amount: "Amount", device: "Device | None") -> str:
-    size = units.size(amount.total)
+def memory(estimate: "Estimate", device: "Device | None") -> str:
+    """How much it takes of the device's, and whether that fits."""
+    size = units.size(estimate.memory.total)
     if device is None or not device.memory:
         return _("about {size}").format(size=size)
-    return _("about {size} of {all}").format(size=size, all=units.size(device.memory))
+    text = (
+        _("about {size} of {all}, fits")
+        if fits(estimate, device)
+        else _("about {size} of {all}, doesn't fit")
+    )
+    return text.format(size=size, all=units.size(device.memory))
 
 
 def _known(amount: "Amount") -> str:

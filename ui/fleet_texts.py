@@ -33,6 +33,7 @@ def phase(name: str) -> str:
         Phase.DISCONNECTED.value: _("not in the swarm"),
         Phase.JOINING.value: _("joining"),
         Phase.WATCHING.value: _("watching"),
+        Phase.WAITING.value: _("waiting"),
         Phase.PREPARING.value: _("preparing"),
         Phase.TRAINING.value: _("training"),
         Phase.AVERAGING.value: _("averaging"),

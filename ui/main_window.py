@@ -1,5 +1,6 @@
 """The window: navigation, pages, menus. It holds no business of its own."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer, Signal
@@ -9,6 +10,7 @@ from typing_extensions import override
 
 from app.i18n import _
 from app.logs import RingBuffer
+from app.state import ContributorState
 from ui import texts
 from ui.actions import Actions
 from ui.dialogs.host import Dialogs, invite_in
@@ -23,21 +25,31 @@ from ui.widgets.late import Late
 from ui.widgets.sidebar import Page, Sidebar
 
 if TYPE_CHECKING:
+    from ui.pages.devices import DevicesPage
     from ui.pages.machines import MachinesPage
+    from ui.pages.settings import SettingsPage
     from ui.pages.swarm import SwarmPage
 
 
 class MainWindow(QMainWindow):
     """``painted``: the first picture is on the screen. ``close_wanted``: the user closes the
-    window; it stays until `close_now`, since the trainer saves its work first.
+    window, which may not mean that the app is to end, as ``quit_wanted`` does; it stays until
+    `close_now`, since the trainer saves its work first.
     ``local_api_wanted``: the user wants to see how programs reach us."""
 
     painted = Signal()
     close_wanted = Signal()
+    quit_wanted = Signal()
     local_api_wanted = Signal()
 
     def __init__(
-        self, model: SessionModel, actions: Actions, theme: Theme, ring: RingBuffer
+        self,
+        model: SessionModel,
+        actions: Actions,
+        theme: Theme,
+        ring: RingBuffer,
+        *,
+        preferences: Preferences,
     ) -> None:
         super().__init__()
         self._was_painted = False
@@ -46,30 +58,35 @@ class MainWindow(QMainWindow):
         self.overview = Overview(model, actions, theme)
         self.log = LogPage(ring, actions, theme)
         self.swarm = Late(lambda: _swarm_page(model, actions, theme))
+        self.devices = Late(lambda: _devices_page(model, actions, theme))
         self.machines = Late(lambda: _machines_page(model, theme))
+        self.settings = Late(lambda: _settings_page(preferences, model, self.local_api_wanted.emit))
         self.pages = (
             Page(title=_("Overview"), icon="overview", widget=self.overview),
             Page(title=_("Swarm"), icon="swarm", widget=self.swarm),
+            Page(title=_("Devices"), icon="devices", widget=self.devices),
             Page(title=_("Machines"), icon="machines", widget=self.machines),
             Page(title=_("Log"), icon="log", widget=self.log),
+            Page(title=_("Settings"), icon="settings", widget=self.settings),
         )
         self.sidebar = Sidebar(self.pages, theme)
         self.stack = QStackedWidget()
-        self.dialogs = Dialogs(self, model, actions, theme)
+        self.dialogs = Dialogs(self, model, actions, theme, preferences)
         self._menus = Menus(
             self,
             actions,
-            Preferences(model, theme),
+            preferences,
             self.pages,
             open_page=self.open_page,
             open_local_api=self.local_api_wanted.emit,
+            quit_app=self.quit_wanted.emit,
         )
         self._lay_out()
         self.sidebar.chosen.connect(self.open_page)
         self.sidebar.local_api.clicked.connect(self.local_api_wanted)
-        model.changed.connect(self._menus.show_state)
-        model.changed.connect(lambda state: self.sidebar.show_local_api(state.local_api))
-        self._menus.show_state(model.state)
+        actions.terms_wanted.connect(lambda: self.open_page(self._index_of(self.settings)))
+        model.changed.connect(self._show_state)
+        self._show_state(model.state)
         self.open_page(0)
         self.setFocus()  # no control has it, until the user takes one with Tab
 
@@ -88,6 +105,13 @@ class MainWindow(QMainWindow):
         for page in self.pages:
             self.stack.addWidget(page.widget)
         self.setCentralWidget(middle)
+
+    def _show_state(self, state: ContributorState) -> None:
+        self._menus.show_state(state)
+        self.sidebar.show_local_api(state.local_api)
+
+    def _index_of(self, widget: QWidget) -> int:
+        return [page.widget for page in self.pages].index(widget)
 
     def open_page(self, index: int) -> None:
         """Show a page."""
@@ -144,7 +168,9 @@ class MainWindow(QMainWindow):
 
 def import_pages() -> None:
     """Import what the late pages are made of, in a thread, so that they open without a stall."""
+    import ui.pages.devices
     import ui.pages.machines
+    import ui.pages.settings
     import ui.pages.swarm  # noqa: F401
 
 
@@ -158,3 +184,23 @@ def _machines_page(model: SessionModel, theme: Theme) -> "MachinesPage":
     from ui.pages.machines import MachinesPage
 
     return MachinesPage(model, theme)
+
+
+def _settings_page(
+    preferences: Preferences, model: SessionModel, open_local_api: Callable[[], None]
+) -> "SettingsPage":
+    from ui.pages.settings import SettingsPage
+    from ui.widgets.terms import TermsSection
+
+    return SettingsPage(
+        preferences,
+        model.session.folders,
+        terms=TermsSection(model, preferences),
+        open_local_api=open_local_api,
+    )
+
+
+def _devices_page(model: SessionModel, actions: Actions, theme: Theme) -> "DevicesPage":
+    from ui.pages.devices import DevicesPage
+
+    return DevicesPage(model, actions, theme)

@@ -1,8 +1,7 @@
 """The menu bar: every action once more, with its shortcut."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import cast
 
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
@@ -28,10 +27,11 @@ class Menus(QObject):
         *,
         open_page: Callable[[int], None],
         open_local_api: Callable[[], None],
+        quit_app: Callable[[], None],
     ) -> None:
         super().__init__(window)
         self._window = window
-        self._swarm_menu(actions)
+        self._swarm_menu(actions, quit_app)
         view = window.menuBar().addMenu(_("&View"))
         for index, page in enumerate(pages):
             entry = self._add(view, page.title, partial(open_page, index))
@@ -40,12 +40,12 @@ class Menus(QObject):
         _theme_menu(view.addMenu(_("&Theme")), preferences)
         _language_menu(view.addMenu(_("&Language")), preferences)
         helps = window.menuBar().addMenu(_("&Help"))
+        self._add(helps, _("&First steps…"), actions.first_steps_wanted.emit)
         self._add(helps, _("Local &API…"), open_local_api)
         self._add(helps, _("Open &log folder"), actions.open_log_folder)
 
-    def _swarm_menu(self, actions: Actions) -> None:
+    def _swarm_menu(self, actions: Actions, quit_app: Callable[[], None]) -> None:
         menu = self._window.menuBar().addMenu(_("&Swarm"))
-        window = self._window
         joins = self._add(menu, _("&Join a swarm…"), lambda: actions.join_wanted.emit(""))
         joins.setShortcut(QKeySequence(QKeySequence.StandardKey.Open))
         starts = self._add(menu, _("&Start a swarm…"), actions.start_wanted.emit)
@@ -56,7 +56,7 @@ class Menus(QObject):
         self.share.setShortcut(QKeySequence("Ctrl+I"))
         self.leave = self._add(menu, _("&Leave the swarm"), actions.leave)
         menu.addSeparator()
-        ends = self._add(menu, _("&Quit"), window.close)
+        ends = self._add(menu, _("&Quit"), quit_app)
         ends.setShortcut(QKeySequence("Ctrl+Q"))
         ends.setMenuRole(QAction.MenuRole.QuitRole)
 
@@ -72,23 +72,28 @@ class Menus(QObject):
 
 
 def _theme_menu(menu: QMenu, preferences: Preferences) -> None:
-    words = cast("dict[str, str]", theme.choices())
-    _exclusive(menu, words, preferences.theme, preferences.choose_theme)
+    _exclusive(menu, theme.choices(), "theme", preferences)
 
 
 def _language_menu(menu: QMenu, preferences: Preferences) -> None:
     words = {"system": _("Like the system"), **LANGUAGES}
-    _exclusive(menu, words, preferences.language, preferences.choose_language)
+    _exclusive(menu, words, "language", preferences)
     menu.addSeparator()
     menu.addAction(_("Takes effect at the next start")).setEnabled(False)
 
 
-def _exclusive(
-    menu: QMenu, words: dict[str, str], current: str, choose: Callable[[str], None]
-) -> None:
+def _exclusive(menu: QMenu, words: Mapping[str, str], name: str, preferences: Preferences) -> None:
+    """The values of a setting, of which one is in force."""
     group = QActionGroup(menu)
     for key, text in words.items():
         entry = group.addAction(menu.addAction(text))
         entry.setCheckable(True)
-        entry.setChecked(key == current)
-        entry.triggered.connect(lambda _checked, key=key: choose(key))
+        entry.setData(key)
+        entry.triggered.connect(lambda _checked, key=key: preferences.change(name, key))
+    menu.aboutToShow.connect(lambda: _check(group, preferences.value(name)))
+    _check(group, preferences.value(name))
+
+
+def _check(group: QActionGroup, value: str) -> None:
+    for entry in group.actions():
+        entry.setChecked(entry.data() == value)

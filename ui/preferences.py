@@ -1,36 +1,75 @@
-"""What the user chose for the window itself, kept in the settings file."""
+"""The settings as the window changes them: in force at once, and kept for later starts."""
 
-from typing import cast
+import asyncio
+from operator import attrgetter
+from typing import Any, cast
 
+from PySide6.QtCore import QObject, Signal
+
+from app.autostart import Autostart
+from app.errors import UserFacingError
 from ui.session_model import SessionModel
 from ui.theme import Choice, Theme
 
+START_AT_LOGIN = "start_at_login"
+"""Stands among the settings here, but is kept where the desktop looks for it."""
 
-class Preferences:
-    """Theme and language."""
 
-    def __init__(self, model: SessionModel, theme: Theme) -> None:
+class Preferences(QObject):
+    """Read and changed by name; a term's is ``terms.idle_minutes``. ``changed`` tells that one
+    has, ``refused`` that a value can't be, with the `UserFacingError`.
+
+    origins: what wins over the settings file at each start, as `app.settings.origins` has it.
+    """
+
+    changed = Signal(str)
+    refused = Signal(str, object)
+
+    def __init__(
+        self,
+        model: SessionModel,
+        theme: Theme,
+        *,
+        autostart: Autostart,
+        origins: dict[str, str],
+    ) -> None:
+        super().__init__(model)
         self._model = model
         self._theme = theme
+        self._autostart = autostart
+        self._origins = origins
 
-    @property
-    def theme(self) -> str:
-        """``system``, ``light`` or ``dark``."""
-        return self._theme.choice
+    def value(self, name: str) -> Any:
+        """What is in force."""
+        if name == START_AT_LOGIN:
+            return self._autostart.is_on
+        return attrgetter(name)(self._model.session.settings)
 
-    @property
-    def language(self) -> str:
-        """``system``, or one that the window's next start will have."""
-        return self._model.session.settings.language
+    def origin(self, name: str) -> str:
+        """The environment variable or option that gives its value at each start, or ""."""
+        return self._origins.get(name, "")
 
-    def choose_theme(self, choice: str) -> None:
-        """Change the theme now, and for later starts."""
-        self._theme.choose(cast("Choice", choice))
-        self._save("theme", choice)
+    async def repair(self) -> None:
+        """Let what starts at login be where the app is now."""
+        await asyncio.to_thread(self._autostart.repair)
 
-    def choose_language(self, language: str) -> None:
-        """Change the language of later starts: texts are made once, when a widget is."""
-        self._save("language", language)
+    def change(self, name: str, value: Any) -> None:
+        """Let another value be in force."""
+        self._model.run(self._change(name, value))
 
-    def _save(self, field: str, value: str) -> None:
-        self._model.run(self._model.session.change_settings({field: value}))
+    async def _change(self, name: str, value: Any) -> None:
+        try:
+            await self._apply(name, value)
+        except UserFacingError as error:
+            self.refused.emit(name, error)
+        else:
+            self.changed.emit(name)
+
+    async def _apply(self, name: str, value: Any) -> None:
+        if name == START_AT_LOGIN:
+            await asyncio.to_thread(self._autostart.switch, value)
+            return
+        part, _dot, of_part = name.partition(".")
+        await self._model.session.change_settings({part: {of_part: value} if of_part else value})
+        if name == "theme":
+            self._theme.choose(cast("Choice", value))

@@ -5,10 +5,11 @@ import time
 from typing import TYPE_CHECKING
 
 from app.i18n import _, ngettext
+from app.limits import Terms
 from app.local_api import LocalApi
-from app.protocol import Device, TrainerPhase
+from app.protocol import Device, TrainerPhase, Waiting
 from app.state import ContributorState, Phase, Problem, Round
-from ui import units
+from ui import terms_texts, units
 
 if TYPE_CHECKING:
     from app.spec import DataSpec, ModelSpec, StopSpec
@@ -30,6 +31,7 @@ def headline(state: ContributorState) -> str:
         Phase.DISCONNECTED: _("Not in a swarm"),
         Phase.JOINING: _("Joining"),
         Phase.WATCHING: _("Watching"),
+        Phase.WAITING: _("Waiting"),
         Phase.PREPARING: _("Preparing"),
         Phase.TRAINING: _("Training"),
         Phase.AVERAGING: _("Averaging"),
@@ -99,6 +101,8 @@ def device_name(state: ContributorState) -> str:
     """The device that trains, or that would."""
     if state.training is not None and state.training.device_name:
         return state.training.device_name
+    if state.other_devices:
+        return devices(state.chosen_devices)
     chosen = next((device for device in state.devices if device.id == state.device), None)
     return chosen.name if chosen else ""
 
@@ -110,15 +114,22 @@ def device(entry: Device) -> str:
     return f"{entry.name}, {units.size(entry.memory)}"
 
 
+def devices(chosen: tuple[str, ...]) -> str:
+    """Several devices that train together."""
+    return ngettext("{count} device", "{count} devices", len(chosen)).format(count=len(chosen))
+
+
 def why(state: ContributorState, now: float | None = None) -> str:
     """Why it runs or doesn't, and what comes next. now: seconds since the epoch."""
     match state.phase:
-        case Phase.PREPARING:
-            return preparation(state.step_of_preparation)
+        case Phase.PREPARING if state.may_train:
+            return preparation(state.step_of_preparation, state.waiting)
+        case Phase.PREPARING | Phase.PAUSED | Phase.WAITING:
+            return terms_texts.held(state, time.time() if now is None else now)
         case Phase.WATCHING:
             return _watching(state)
         case Phase.TRAINING:
-            return _training(state)
+            return _training(state, time.time() if now is None else now)
         case Phase.FAILED:
             return _failed(state, time.time() if now is None else now)
         case phase:
@@ -130,13 +141,14 @@ def _reasons() -> dict[Phase, str]:
         Phase.DISCONNECTED: _("Join a swarm that you were invited to, start one, or try the demo."),
         Phase.JOINING: _("Looking for the swarm's peers. Training starts when you say so."),
         Phase.AVERAGING: _("Sharing what was learnt with the swarm; training goes on by itself."),
-        Phase.PAUSED: _("Not computing, but still in the swarm. Resume when you like."),
         Phase.STOPPING: _("Saving a checkpoint and leaving the run."),
     }
 
 
-def preparation(step: TrainerPhase | None) -> str:
-    """What the trainer prepares."""
+def preparation(step: TrainerPhase | None, waiting: Waiting | None = None) -> str:
+    """What the trainer prepares, or for whom it waits."""
+    if waiting is not None:
+        return _waiting(waiting)
     match step:
         case TrainerPhase.PREPARING_DATA:
             return _("Preparing the training data…")
@@ -144,10 +156,30 @@ def preparation(step: TrainerPhase | None) -> str:
             return _("Building the model…")
         case TrainerPhase.JOINING:
             return _("Entering the run…")
+        case TrainerPhase.TUNING:
+            return _("Finding the best batch size for this device…")
+        case TrainerPhase.COMPILING:
+            return _("Compiling the model for this device; the first time takes a minute…")
         case TrainerPhase.SYNCHRONIZING:
             return _("Downloading the model's state from a peer…")
         case _:
             return _("Loading PyTorch and Hivemind…")
+
+
+def _waiting(waiting: Waiting) -> str:
+    if waiting.whom == "doors":
+        text = ngettext(
+            "Waiting for the others, so that the swarm stays one ({seen} of {count} door)…",
+            "Waiting for the others, so that the swarm stays one ({seen} of {count} doors)…",
+            waiting.known,
+        )
+    else:
+        text = ngettext(
+            "Waiting for the others: {count} trains, and can't be reached yet…",
+            "Waiting for the others: {count} train, and none can be reached yet…",
+            waiting.known,
+        )
+    return text.format(seen=units.count(waiting.seen), count=units.count(waiting.known))
 
 
 def _watching(state: ContributorState) -> str:
@@ -155,18 +187,31 @@ def _watching(state: ContributorState) -> str:
         return _("A program asked this machine to be reachable; it is in no training run yet.")
     if state.completed:
         return _("The run has reached its goal. Thank you for your part in it.")
-    if state.devices_known and not any(entry.id != "cpu" for entry in state.devices):
+    if state.probed is not None and not any(entry.id != "cpu" for entry in state.devices):
         return _("Ready. No GPU that PyTorch can use was found: the CPU trains too, but slowly.")
     return _("In the swarm, not training. Start when you like.")
 
 
-def _training(state: ContributorState) -> str:
-    if state.training is None or state.training.resumed_epoch is None:
-        return _("Runs until you stop it; checkpoints stay on this machine.")
-    return _(
-        "Resumed from the checkpoint of epoch {epoch}."
-        " Runs until you stop it; checkpoints stay on this machine."
-    ).format(epoch=units.count(state.training.resumed_epoch))
+def _training(state: ContributorState, now: float) -> str:
+    own = state.training
+    if state.terms != Terms():
+        text = terms_texts.allowed(state.terms, state.verdict, now)
+    elif own is None or own.resumed_epoch is None:
+        text = _("Runs until you stop it; checkpoints stay on this machine.")
+    else:
+        text = _(
+            "Resumed from the checkpoint of epoch {epoch}."
+            " Runs until you stop it; checkpoints stay on this machine."
+        ).format(epoch=units.count(own.resumed_epoch))
+    if own is None or not own.short_of_memory:
+        return text
+    count = own.micro_batch_size or 1
+    short = ngettext(
+        "The device's memory ran short: it goes on with {count} sample a step.",
+        "The device's memory ran short: it goes on with {count} samples a step.",
+        count,
+    )
+    return f"{short.format(count=count)} {text}"
 
 
 def _failed(state: ContributorState, now: float) -> str:

@@ -106,7 +106,7 @@ LIGHT = Colors(
 )
 
 
-def choices() -> dict[Choice, str]:
+def choices() -> dict[str, str]:
     """What one can choose, in words."""
     return {"system": _("Like the system"), "light": _("Light"), "dark": _("Dark")}
 

@@ -121,10 +121,14 @@ class Audited:
 
 
 class Gate:
-    """Turns away whom we don't want to hear, whatever they ask for."""
+    """Turns away whom we don't want to hear, whatever they ask for.
 
-    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
+    pages_may_read: pages of any origin may link to what is here.
+    """
+
+    def __init__(self, app: ASGIApp, *, settings: Settings, pages_may_read: bool = False) -> None:
         self._app = app
+        self._pages_may_read = pages_may_read
         self._wide = not is_loopback(settings.callback_host)
         self._hosts = {*settings.callback_allowed_hosts}
         self._origins = {*settings.callback_origins}
@@ -172,6 +176,8 @@ class Gate:
         return True
 
     def _foreign_page(self, scope: Scope, headers: Headers) -> Refusal | None:
+        if self._pages_may_read and scope["method"] in READS:
+            return None
         origin = headers.get("origin")
         own = f"{scope['scheme']}://{headers['host']}".lower()
         if origin is not None:

@@ -17,7 +17,7 @@ from app.callback.access import MAX_BODY_BYTES, Audited, Gate, Guard
 from app.callback.docs import page_of
 from app.callback.events import Events
 from app.callback.host import Host, Sources
-from app.callback.metrics import registry_of
+from app.callback.metrics import Metrics
 from app.callback.node import Node
 from app.callback.routes import Parts, router_of
 from app.callback.tokens import Tokens
@@ -61,7 +61,7 @@ def build(
         node=node,
         tasks=tasks,
         events=Events(host, node=node, tasks=tasks, closing=closing),
-        registry=registry_of(host, tasks),
+        metrics=Metrics(host, tasks=tasks, figures=sources.figures),
         sources=sources,
     )
     api = FastAPI(

@@ -12,6 +12,7 @@ from app.callback.host import Host
 from app.callback.node import Node
 from app.callback.schemas import record_of
 from app.errors import BusyError
+from app.i18n import _
 from app.task import Task
 from app.tasks import Tasks
 
@@ -34,7 +35,7 @@ class Events:
     def admit(self) -> None:
         """Raises `BusyError` when there are too many streams already."""
         if self._open >= MOST_STREAMS:
-            raise BusyError(f"there are {MOST_STREAMS} streams already.")
+            raise BusyError(_("there are {count} streams already.").format(count=MOST_STREAMS))
 
     async def stream(self) -> AsyncIterator[ServerSentEvent]:
         """A ``status`` after each change of the state, and a ``task`` after each of a task."""

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from app.hardware import Reading
 from app.membership import Membership
+from app.outbox import OutboxState
 from app.paths import Folders
 from app.recents import Recents
 from app.state import Event
@@ -36,9 +38,21 @@ class MachineSource(Protocol):
         """The machines of the swarm that we are in, as JSON objects."""
 
 
+class FigureSource(Protocol):
+    """What the metrics tell besides the state."""
+
+    async def reading(self) -> Reading:
+        """How this machine does now."""
+
+    async def outbox(self) -> Mapping[OutboxState, int]:
+        """How many of its contributions are in which state."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """What is shown beyond the contract; the route of one that is None doesn't exist."""
+    """What is shown beyond the contract; the route of one that is None doesn't exist, and
+    without figures the metrics tell the state alone."""
 
     contributions: ContributionSource | None = None
     machines: MachineSource | None = None
+    figures: FigureSource | None = None

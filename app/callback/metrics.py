@@ -1,60 +1,105 @@
-"""The state's figures for Prometheus."""
+"""This machine's figures for Prometheus."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from app import __version__
-from app.callback.host import Host
+from app.callback.host import FigureSource
+from app.hardware import Gpu, Reading
+from app.outbox import OutboxState
+from app.settings import Settings
 from app.state import ContributorState, Phase
 from app.tasks import Tasks
-
-
-class StateCollector(Collector):
-    """Reads the state whenever it is asked; what isn't known is left out."""
-
-    def __init__(self, host: Host, tasks: Tasks) -> None:
-        self._host = host
-        self._tasks = tasks
-
-    def collect(self) -> Iterator[Metric]:
-        """All figures there are."""
-        state = self._host.state
-        yield _info(state)
-        yield _phases(state)
-        for name, text, value in (*_gauges(state), *self._task_gauges()):
-            if value is not None:
-                yield GaugeMetricFamily(f"cotrain_{name}", text, value=value)
-        for name, text, value in _counters(state):
-            if value is not None:
-                yield CounterMetricFamily(f"cotrain_{name}", text, value=value)
-
-    def _task_gauges(self) -> tuple["Figure", ...]:
-        active = self._tasks.active
-        progress = None if active is None else active.progress / 100
-        return (("task_progress_ratio", "Progress of the task from outside.", progress),)
-
 
 Figure = tuple[str, str, float | None]
 
 
-def registry_of(host: Host, tasks: Tasks) -> CollectorRegistry:
-    """A registry of our own: the library's global one belongs to nobody."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(StateCollector(host, tasks))
-    return registry
+class Watched(Protocol):
+    """Whose state is told."""
+
+    state: ContributorState
+    settings: Settings
 
 
-def _info(state: ContributorState) -> Metric:
-    info = GaugeMetricFamily(
-        "cotrain_info", "What runs here.", labels=("version", "run_id", "device")
-    )
-    run_id = state.swarm.run_id if state.swarm else ""
-    device = state.training.device if state.training else state.device
-    info.add_metric((__version__, run_id, device), 1)
+class Metrics:
+    """Gathers the figures whenever it is asked; what isn't known is left out."""
+
+    def __init__(
+        self, host: Watched, *, tasks: Tasks | None = None, figures: FigureSource | None = None
+    ) -> None:
+        self._host = host
+        self._tasks = tasks
+        self._figures = figures
+        self._began = time.monotonic()
+
+    async def exposition(self) -> bytes:
+        """All figures, as Prometheus reads them."""
+        found = [_info(self._host), *_of_state(self._host.state), *self._of_app()]
+        if self._figures is not None:
+            found += _of_hardware(await self._figures.reading())
+            found.append(_of_outbox(await self._figures.outbox()))
+        # a registry of our own: the library's global one belongs to nobody
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Gathered(found))
+        return generate_latest(registry)
+
+    def _of_app(self) -> list[Metric]:
+        active = self._tasks.active if self._tasks is not None else None
+        progress = None if active is None else active.progress / 100
+        return _gauges(
+            ("up_seconds", "Since the app started.", time.monotonic() - self._began),
+            ("task_progress_ratio", "Progress of the task from outside.", progress),
+        )
+
+
+class _Gathered(Collector):
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
+
+
+def _gauges(*figures: Figure) -> list[Metric]:
+    return [
+        GaugeMetricFamily(f"cotrain_{name}", text, value=value)
+        for name, text, value in figures
+        if value is not None
+    ]
+
+
+def _counters(*figures: Figure) -> list[Metric]:
+    return [
+        CounterMetricFamily(f"cotrain_{name}", text, value=value)
+        for name, text, value in figures
+        if value is not None
+    ]
+
+
+# --- the state
+
+
+def _info(host: Watched) -> Metric:
+    state, settings = host.state, host.settings
+    labels = {
+        "version": __version__,
+        "run_id": state.swarm.run_id if state.swarm else "",
+        "device": state.training.device if state.training else state.device,
+        "alias": settings.alias,
+        "lab": settings.lab,
+    }
+    info = GaugeMetricFamily("cotrain_info", "What runs here.", labels=tuple(labels))
+    info.add_metric(tuple(labels.values()), 1)
     return info
+
+
+def _of_state(state: ContributorState) -> list[Metric]:
+    return [_phases(state), *_problems(state), *_of_swarm(state), *_of_training(state)]
 
 
 def _phases(state: ContributorState) -> Metric:
@@ -64,17 +109,26 @@ def _phases(state: ContributorState) -> Metric:
     return phases
 
 
-def _gauges(state: ContributorState) -> tuple[Figure, ...]:
-    own, run = state.training, state.run
+def _problems(state: ContributorState) -> list[Metric]:
+    if state.problem is None:
+        return []
+    problem = GaugeMetricFamily(
+        "cotrain_problem", "1 for what is wrong until it is mended.", labels=("field", "message")
+    )
+    problem.add_metric((state.problem.field, state.problem.message), 1)
+    return [problem]
+
+
+def _of_swarm(state: ContributorState) -> list[Metric]:
+    own, run, swarm = state.training, state.run, state.swarm
     epoch = own.epoch if own and own.step else (run.epoch if run else None)
-    return (
+    return _gauges(
         ("peers", "Peers that the app is connected to.", len(state.peers)),
+        ("dht_nodes", "Nodes of the DHT that the app knows to ask.", state.dht_nodes),
         ("epoch", "Epoch under way.", epoch),
-        ("step", "Micro-batches since the trainer started.", own.step if own else None),
-        ("loss", "Own loss: cross-entropy per token (nats).", own.loss if own else None),
-        ("samples_per_second", "Own rate.", own.samples_per_second if own else None),
-        ("tokens_per_second", "Own rate.", own.tokens_per_second if own else None),
         ("swarm_trainers", "Peers that train in the run.", run.trainers if run else None),
+        ("swarm_samples", "Samples in the epoch under way.", run.samples if run else None),
+        ("swarm_target_samples", "Of a full epoch.", swarm.target_batch_size if swarm else None),
         ("swarm_loss", "Mean loss of the swarm's trainers.", run.loss if run else None),
         (
             "swarm_samples_per_second",
@@ -84,12 +138,68 @@ def _gauges(state: ContributorState) -> tuple[Figure, ...]:
     )
 
 
-def _counters(state: ContributorState) -> tuple[Figure, ...]:
+def _of_training(state: ContributorState) -> list[Metric]:
     own = state.training
     if own is None:
-        return ()
-    return (
-        ("samples", "Samples computed since the trainer started.", own.samples),
-        ("tokens", "Tokens computed since the trainer started.", own.tokens),
-        ("compute_seconds", "Seconds of computing since the trainer started.", own.compute_seconds),
+        return []
+    last = own.last_round
+    return [
+        *_gauges(
+            ("step", "Micro-batches since the trainer started.", own.step),
+            ("loss", "Own loss: cross-entropy per token (nats).", own.loss),
+            ("samples_per_second", "Own rate.", own.samples_per_second),
+            ("tokens_per_second", "Own rate.", own.tokens_per_second),
+            ("round_peers", "Peers in the last averaging round.", last.peers if last else None),
+            ("round_seconds", "Seconds blocked in it.", last.seconds if last else None),
+            ("round_failed", "1 if it failed.", bool(last.failure) if last else None),
+        ),
+        *_counters(
+            ("samples", "Samples computed since the trainer started.", own.samples),
+            ("tokens", "Tokens computed since the trainer started.", own.tokens),
+            ("compute_seconds", "Of computing since the trainer started.", own.compute_seconds),
+        ),
+    ]
+
+
+# --- the machine
+
+
+def _of_hardware(reading: Reading) -> list[Metric]:
+    return [
+        *_gauges(
+            ("cpu_use_ratio", "Of all cores, 0 to 1.", reading.cpu.use),
+            ("memory_bytes", "Memory of the machine.", reading.cpu.memory),
+            ("memory_used_bytes", "Of it, in use.", reading.cpu.memory_used),
+        ),
+        *_of_gpus(reading.gpus),
+    ]
+
+
+_GPU_FIGURES = {
+    "use_ratio": ("Use of the GPU, 0 to 1.", "use"),
+    "memory_bytes": ("Memory of the GPU.", "memory"),
+    "memory_used_bytes": ("Of it, in use.", "memory_used"),
+    "temperature_celsius": ("Temperature of the GPU.", "temperature"),
+    "power_watts": ("Power that the GPU draws.", "power"),
+}
+
+
+def _of_gpus(gpus: Iterable[Gpu]) -> list[Metric]:
+    found: list[Metric] = []
+    for name, (text, field) in _GPU_FIGURES.items():
+        family = GaugeMetricFamily(f"cotrain_gpu_{name}", text, labels=("gpu", "name"))
+        for gpu in gpus:
+            value = getattr(gpu, field)
+            if value is not None:
+                family.add_metric((str(gpu.index), gpu.name), value)
+        found.append(family)
+    return [family for family in found if family.samples]
+
+
+def _of_outbox(counts: Mapping[OutboxState, int]) -> Metric:
+    outbox = GaugeMetricFamily(
+        "cotrain_contributions", "Contributions of this machine by state.", labels=("state",)
     )
+    for state, count in counts.items():
+        outbox.add_metric((state.value,), count)
+    return outbox

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.callback.access import caller_of
 from app.callback.events import Events
 from app.callback.host import ContributionSource, MachineSource, Sources
+from app.callback.metrics import Metrics
 from app.callback.node import Node
 from app.callback.schemas import (
     Accepted,
@@ -64,7 +65,7 @@ class Parts:
     node: Node
     tasks: Tasks
     events: Events
-    registry: CollectorRegistry
+    metrics: Metrics
     sources: Sources
 
 
@@ -94,8 +95,8 @@ def _add_health(router: APIRouter, parts: Parts) -> None:
         response_class=Response,
     )
     async def metrics() -> Response:
-        """The state's figures, as Prometheus reads them."""
-        return Response(generate_latest(parts.registry), media_type=CONTENT_TYPE_LATEST)
+        """This machine's figures, as Prometheus reads them."""
+        return Response(await parts.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_node(router: APIRouter, parts: Parts) -> None:

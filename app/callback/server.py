@@ -1,27 +1,20 @@
-"""The life of the local API: load, find a port, serve in the app's loop, end."""
+"""The life of the local API: load, serve, say where, end."""
 
 import asyncio
-import errno
-import gc
 import logging
-import socket
 from typing import TYPE_CHECKING
 
 from app.callback.host import Host, Sources
 from app.callback.tokens import Tokens
-from app.errors import SettingsError
+from app.callback.web import WebServer
 from app.local_api import LocalApi, LocalApiChanged
 from app.logs import AuditLog
 from app.tasks import Tasks
 
 if TYPE_CHECKING:
-    import uvicorn
+    from fastapi import FastAPI
 
 log = logging.getLogger(__name__)
-
-PORTS_TRIED = 20
-CLOSE_SECONDS = 4.0
-BACKLOG = 128
 
 
 class Callback:
@@ -33,8 +26,7 @@ class Callback:
         self._tasks = tasks
         self._sources = sources or Sources()
         self._closing = asyncio.Event()
-        self._server: uvicorn.Server | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._web: WebServer | None = None
         self._audit: AuditLog | None = None
         self.tokens: Tokens | None = None
 
@@ -43,29 +35,14 @@ class Callback:
 
         Raises `SettingsError` for an address or a certificate that can't be used.
         """
-        settings = self._host.settings
-        if not settings.callback:
-            return
-        if bool(settings.callback_certificate) != bool(settings.callback_key):
-            raise SettingsError(
-                "a certificate and its key must be given together.",
-                field="callback_key" if settings.callback_certificate else "callback_certificate",
-            )
-        listening = listen(settings.callback_host, settings.callback_port)
-        try:
-            self._server = await asyncio.to_thread(self._load)
-        except BaseException:
-            listening.close()
-            raise
-        gc.freeze()  # what was imported stays: no collection needs to look at it again
-        self._serving = asyncio.create_task(self._serve(self._server, listening))
-        self._announce(listening.getsockname()[1])
+        if self._host.settings.callback:
+            self._web = WebServer(self._host.settings, ended=self._ended)
+            self._announce(await self._web.start(self._make))
 
-    def _load(self) -> "uvicorn.Server":
-        """What takes some tenths of a second, for a thread."""
-        from app.callback import api, http
+    def _make(self) -> "FastAPI":
+        from app.callback import api
 
-        settings, folders = self._host.settings, self._host.folders
+        folders = self._host.folders
         self.tokens = Tokens(folders.callback_tokens)
         self._audit = AuditLog(folders.logs)
         app = api.build(
@@ -77,87 +54,27 @@ class Callback:
             closing=self._closing,
         )
         app.openapi()  # made now, not while somebody waits for it on the loop
-        try:
-            config = http.configured(
-                app, certificate=settings.callback_certificate, key=settings.callback_key
-            )
-        except OSError as error:  # ssl.SSLError is one
-            raise SettingsError(
-                f"the certificate or its key can't be read: {error}.",
-                field="callback_certificate",
-                remedy="Both must be PEM files that belong together.",
-            ) from error
-        return http.Server(config)
+        return app
 
-    async def _serve(self, server: "uvicorn.Server", listening: socket.socket) -> None:
-        try:
-            await server.serve(sockets=[listening])
-        except Exception:
-            log.exception("the local API failed")
-        finally:
-            listening.close()
-            self._host.dispatch(LocalApiChanged(local_api=None))
-
-    def _announce(self, port: int) -> None:
+    def _announce(self, api: LocalApi) -> None:
         settings = self._host.settings
-        scheme = "https" if settings.callback_certificate else "http"
-        host = settings.callback_host
-        url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-        wanted = settings.callback_port
-        if wanted not in (0, port):
-            log.warning("port %d is taken: the local API is at %s", wanted, url)
+        if api.wanted_port not in (0, api.port):
+            log.warning("port %d is taken: the local API is at %s", api.wanted_port, api.url)
         else:
-            log.info("the local API is at %s", url)
-        if host not in ("127.0.0.1", "::1") and scheme == "http":
+            log.info("the local API is at %s", api.url)
+        open_to_all = settings.callback_host not in ("127.0.0.1", "::1")
+        if open_to_all and not settings.callback_certificate:
             log.warning("the local API is open to the network without https: tokens can be read")
-        api = LocalApi(url=url, port=port, wanted_port=wanted)
         self._host.dispatch(LocalApiChanged(local_api=api))
+
+    def _ended(self) -> None:
+        self._host.dispatch(LocalApiChanged(local_api=None))
 
     async def close(self) -> None:
         """Take no more calls, end those under way, within a time. May be called twice."""
         self._closing.set()
-        serving, self._serving = self._serving, None
-        if serving is not None and self._server is not None:
-            self._server.should_exit = True
-            _, late = await asyncio.wait({serving}, timeout=CLOSE_SECONDS)
-            if late:
-                log.warning("the local API took more than %.0f s to close", CLOSE_SECONDS)
-                serving.cancel()
-                await asyncio.gather(serving, return_exceptions=True)
+        if self._web is not None:
+            await self._web.close()
         await self._tasks.close()
         if self._audit is not None:
             self._audit.close()
-
-
-def listen(host: str, wanted: int) -> socket.socket:
-    """A socket that listens on the wanted port, or, when it is taken, on the next free one.
-
-    Raises `SettingsError` for an address that isn't this machine's.
-    """
-    candidates = [wanted] if wanted == 0 else [*range(wanted, wanted + PORTS_TRIED), 0]
-    for port in candidates:
-        if port > 65535:
-            continue
-        try:
-            return _listen(host, port)
-        except OSError as error:
-            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                raise SettingsError(
-                    f"can't listen on {host}: {error.strerror}.", field="callback_host"
-                ) from error
-    raise SettingsError(f"no port is free on {host}.", field="callback_port")
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is said: else asyncio wouldn't switch Nagle's delay off, 40 ms for each reply.
-    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((host, port))
-        made.listen(BACKLOG)
-    except OSError:
-        made.close()
-        raise
-    made.setblocking(False)
-    return made

@@ -11,6 +11,8 @@ import torch
 
 from app import spec as specs
 from app import swarm
+from app.errors import DeviceError
+from app.i18n import _
 from app.protocol import (
     Device,
     PhaseChanged,
@@ -25,6 +27,7 @@ from app.trainer.checkpoint import Checkpoint, CheckpointFolder, Keeper
 from app.trainer.control import Control
 from app.trainer.data import Batches, open_data
 from app.trainer.loop import Run
+from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
 from app.trainer.model import (
     Precision,
@@ -34,6 +37,8 @@ from app.trainer.model import (
 )
 from app.trainer.reporter import Reporter
 from app.trainer.strategy import GradientAveraging
+from app.trainer.traffic import keep_to
+from app.trainer.tuning import Trial, Tuned, tune
 
 log = logging.getLogger(__name__)
 
@@ -50,56 +55,76 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
     """
     spec = specs.parse(order.spec)
     torch.set_num_threads(order.threads)
+    keep_to(control.pace)
     chosen = devices.choose(order.device)
     device = torch.device(chosen.id)
     precision = precision_for(device, spec.training.precision)
     folder = CheckpointFolder(Path(order.checkpoint_dir), spec)
+    keeper = partial(Keeper, folder, send=send, interval=order.checkpoint_interval)
     checkpoint = folder.load_newest()
 
-    send(PhaseChanged(phase=TrainerPhase.PREPARING_DATA))
+    def say(phase: TrainerPhase) -> None:
+        send(PhaseChanged(phase=phase))
+
+    say(TrainerPhase.PREPARING_DATA)
     batches = _open_batches(order, spec, checkpoint, device)
-    send(PhaseChanged(phase=TrainerPhase.PREPARING_MODEL))
-    model = build_model(spec, vocabulary_size=batches.vocabulary_size, device=device)
-    torch.seed()  # weights are the same on all peers, but dropout must not be
-    if checkpoint is not None:
-        model.load_state_dict(checkpoint.model)
-    send(PhaseChanged(phase=TrainerPhase.JOINING))
+    say(TrainerPhase.PREPARING_MODEL)
+    model = _model(spec, batches, checkpoint, device)
+    say(TrainerPhase.JOINING)
     meter = Meter()
     strategy = _join(order, spec, model=model, precision=precision, meter=meter, send=send)
     try:
         if checkpoint is not None:
             strategy.restore(checkpoint.optimizer)
-        send(PhaseChanged(phase=TrainerPhase.SYNCHRONIZING))
+        size = batches.vocabulary_size
+        trial = Trial(spec=spec, chosen=chosen, precision=precision, vocabulary_size=size)
+        tuned, network = tune(trial, model, file=order.tuning_file, say=say)
+        if spec.training.micro_batch_size == "auto":
+            strategy.forget("it was made up, to try how fast the device is")
+        say(TrainerPhase.SYNCHRONIZING)
         strategy.synchronize()
-        micro_batch = spec.training.samples_a_step(device.type)
         ready = partial(_ready, strategy, model=model, device=chosen, precision=precision)
-        send(ready(micro_batch=micro_batch, checkpoint=checkpoint))
+        send(ready(tuned=tuned, checkpoint=checkpoint))
         with _reporting(order, strategy, meter=meter, control=control, send=send) as reporter:
             yield Run(
-                model=model,
+                model=network,
                 batches=batches,
                 strategy=strategy,
                 loss_of=loss_of,
                 autocast=partial(precision.context, device),
                 device=device,
-                micro_batch_size=micro_batch,
+                memory=DeviceMemory(device, model=model, optimizer=strategy.optimizer.opt),
+                micro_batch_size=tuned.micro_batch_size,
                 stop=spec.training.stop,
                 meter=meter,
                 report=send,
                 say_phase=reporter.say_phase,
-                keep=Keeper(
-                    folder,
-                    model=model,
-                    strategy=strategy,
-                    batches=batches,
-                    send=send,
-                    interval=order.checkpoint_interval,
-                ).keep,
+                keep=keeper(model=model, strategy=strategy, batches=batches).keep,
             )
+    except torch.OutOfMemoryError as error:  # beyond what a smaller micro-batch would mend
+        raise _short_of_memory(chosen) from error
     finally:
         batches.close()
         _leave(strategy)
         send(strategy.work())
+
+
+def _model(
+    spec: SwarmSpec, batches: Batches, checkpoint: Checkpoint | None, device: torch.device
+) -> torch.nn.Module:
+    model = build_model(spec, vocabulary_size=batches.vocabulary_size, device=device)
+    torch.seed()  # weights are the same on all peers, but dropout must not be
+    if checkpoint is not None:
+        model.load_state_dict(checkpoint.model)
+    return model
+
+
+def _short_of_memory(device: Device) -> DeviceError:
+    return DeviceError(
+        _("the memory of {device} ran out.").format(device=device.name),
+        field="device",
+        remedy=_("Close other programs that use it, or choose another device."),
+    )
 
 
 def _leave(strategy: GradientAveraging) -> None:
@@ -118,7 +143,7 @@ def _ready(
     model: torch.nn.Module,
     device: Device,
     precision: Precision,
-    micro_batch: int,
+    tuned: Tuned,
     checkpoint: Checkpoint | None,
 ) -> Ready:
     return Ready(
@@ -128,7 +153,8 @@ def _ready(
         device_name=device.name,
         precision=precision.name,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        micro_batch_size=micro_batch,
+        micro_batch_size=tuned.micro_batch_size,
+        compiled=tuned.compiled,
         resumed_epoch=checkpoint.epoch if checkpoint else None,
     )
 

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 
 from app import protocol
@@ -30,6 +31,8 @@ class Control:
         self._changed = threading.Condition()
         self._start: protocol.Start | None = None
         self._paused = False
+        self._long_at = 0.0
+        self._pace = protocol.Pace(id=0)
         self._unanswered: list[int] = []
         self.stopping = False
         self.abandoned = False
@@ -48,10 +51,37 @@ class Control:
             self._changed.wait_for(lambda: self._start is not None or self.stopping)
             return self._start
 
-    def wait_for_resume(self) -> None:
-        """Return when we may go on, or must stop."""
+    def wait_for_resume(self, when_long: Callable[[], None]) -> None:
+        """Return when we may go on, or must stop. when_long: called if the pause takes as long
+        as the app has said."""
+        with self._changed:
+            while self.pause_wanted and (left := self._long_at - time.monotonic()) > 0:
+                self._changed.wait(left)
+        if self.pause_wanted:
+            when_long()
         with self._changed:
             self._changed.wait_for(lambda: not self.pause_wanted)
+
+    @property
+    def pace(self) -> protocol.Pace:
+        """How fast the app wants us to go."""
+        return self._pace
+
+    @property
+    def is_paced(self) -> bool:
+        """The app wants us to compute only for a share of the time."""
+        return self._pace.share < 1
+
+    def breathe(self, worked: float) -> float:
+        """Keep to that share after so many seconds of work; returns the seconds waited, fewer
+        when the app wants something else of us."""
+        if not self.is_paced:
+            return 0.0
+        began = time.monotonic()
+        with self._changed:
+            wait = worked * (1 / self._pace.share - 1)
+            self._changed.wait_for(lambda: self.stopping or self._paused, wait)
+        return time.monotonic() - began
 
     def acknowledge(self) -> None:
         """Say that all that was asked so far is done, once it is: a pause when we rest, a
@@ -103,10 +133,13 @@ class Control:
         match command:
             case protocol.Start():
                 self._start = command
-            case protocol.Pause():
+            case protocol.Pause(free_after=seconds):
                 self._paused = True
+                self._long_at = time.monotonic() + seconds
             case protocol.Resume():
                 self._paused = False
+            case protocol.Pace():
+                self._pace = command
             case protocol.Stop():
                 self.stopping = True
 

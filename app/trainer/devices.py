@@ -1,17 +1,29 @@
 """The devices that torch can train on."""
 
 import platform
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from app.errors import DeviceError
+from app.i18n import _
 from app.protocol import Device, Devices
 
 
 def list_devices() -> Devices:
-    """Every usable device, the CPU last."""
-    return Devices(devices=(*_cuda(), *_mps(), _cpu()), torch_version=str(torch.__version__))
+    """Every usable device, the CPU last, and what a GPU may lack to be one."""
+    gpus, built_for = _cuda(), tuple(torch.cuda.get_arch_list())
+    return Devices(
+        devices=(*(gpu for gpu in gpus if _runs_on(gpu, built_for)), *_mps(), _cpu()),
+        unusable=tuple(gpu for gpu in gpus if not _runs_on(gpu, built_for)),
+        architectures=built_for,
+        torch_version=str(torch.__version__),
+        cuda=torch.version.cuda or "",
+        hip=torch.version.hip or "",
+    )
 
 
 def choose(wanted: str) -> Device:
@@ -22,21 +34,60 @@ def choose(wanted: str) -> Device:
     for device in devices:
         if device.id == wanted:
             return device
+    message = _("torch {version} can't use '{device}' on this machine.")
+    names = ", ".join(device.id for device in devices)
     raise DeviceError(
-        f"torch {torch.__version__} can't use '{wanted}' on this machine.",
+        message.format(version=torch.__version__, device=wanted),
         field="device",
-        remedy=f"Choose one of {', '.join(device.id for device in devices)}.",
+        remedy=_("Choose one of {names}.").format(names=names),
     )
 
 
 def _cuda() -> tuple[Device, ...]:
+    """NVIDIA's GPUs, or AMD's where torch was built for those."""
     if not torch.cuda.is_available():
         return ()
     properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     return tuple(
-        Device(id=f"cuda:{index}", name=each.name, memory=each.total_memory)
+        Device(
+            id=f"cuda:{index}",
+            name=each.name,
+            memory=each.total_memory,
+            uuid=_uuid(each),
+            architecture=_architecture(each),
+        )
         for index, each in enumerate(properties)
     )
+
+
+def _uuid(properties: Any) -> str:
+    """As NVML says it; ROCm's is no such number."""
+    return "" if torch.version.hip else f"GPU-{properties.uuid}"
+
+
+def _architecture(properties: Any) -> str:
+    if torch.version.hip:
+        return str(properties.gcnArchName).partition(":")[0]
+    return f"sm_{properties.major}{properties.minor}"
+
+
+def _runs_on(gpu: Device, built_for: Sequence[str]) -> bool:
+    """Machine code runs on GPUs of the same generation and not older; PTX on all not older."""
+    if gpu.architecture in built_for:
+        return True
+    own = _version(gpu.architecture)
+    return own is not None and any(
+        (found := _version(each)) is not None
+        and found <= own
+        and (each.startswith("compute") or found[0] == own[0])
+        for each in built_for
+    )
+
+
+def _version(architecture: str) -> tuple[int, int] | None:
+    """Of NVIDIA's names alone: (8, 9) for ``sm_89``."""
+    found = re.fullmatch(r"(?:sm|compute)_(\d+)(\d)[a-z]?", architecture)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def _mps() -> tuple[Device, ...]:

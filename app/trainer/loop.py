@@ -1,5 +1,6 @@
 """The training loop, to be read aloud."""
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -9,11 +10,16 @@ from typing import Protocol
 import torch
 
 from app.errors import UserFacingError
-from app.protocol import EndReason, Report, SampleDiscarded
+from app.i18n import _
+from app.protocol import EndReason, MicroBatchHalved, Report, SampleDiscarded
 from app.spec import StopSpec
 from app.trainer.control import Control
+from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
 from app.trainer.strategy import Strategy
+from app.trainer.tuning import not_even_one, release_memory
+
+log = logging.getLogger(__name__)
 
 MOST_DISCARDED = 20
 
@@ -30,7 +36,8 @@ class Run:
     """Everything that one training run is made of.
 
     loss_of: mean cross-entropy per token of a batch of tokens. keep: writes a checkpoint when
-    one is due (or, with ``now=True``, in any case). say_phase: tells the app what we do now.
+    one is due (or, with ``now=True``, in any case). memory: of the device. say_phase: tells the
+    app what we do now.
     """
 
     model: torch.nn.Module
@@ -39,6 +46,7 @@ class Run:
     loss_of: Callable[[torch.nn.Module, torch.Tensor], torch.Tensor]
     autocast: Callable[[], AbstractContextManager[object]]
     device: torch.device
+    memory: DeviceMemory
     micro_batch_size: int
     stop: StopSpec
     meter: Meter
@@ -59,10 +67,23 @@ class Run:
         self.report(SampleDiscarded(epoch=self.strategy.epoch, samples=samples, reason=reason))
         if self.discarded >= MOST_DISCARDED:
             raise UserFacingError(
-                "the loss is not finite any more: the model has diverged.",
+                _("the loss is not finite any more: the model has diverged."),
                 field="training_params.optimizer.learning_rate",
-                remedy="Lower the learning rate; a fresh run needs another run_id.",
+                remedy=_("Lower the learning rate; a fresh run needs another run_id."),
             )
+
+    def halve(self, samples: int) -> None:
+        """Take half as many samples a step from now on, since so many don't fit.
+
+        Raises `DeviceError` where that was a single one.
+        """
+        if samples == 1:
+            raise not_even_one()
+        release_memory(self.device)
+        half = (samples + 1) // 2
+        if half < self.micro_batch_size:
+            self.micro_batch_size = half
+            self.report(MicroBatchHalved(micro_batch_size=half))
 
     @property
     def complete(self) -> bool:
@@ -83,8 +104,12 @@ def train(run: Run, *, control: Control) -> EndReason:
         if control.pause_wanted:
             rest(run, control=control)
         else:
+            before = run.meter.compute_seconds
             step(run)
             run.keep()
+            if control.is_paced:
+                worked = run.meter.compute_seconds - before + run.memory.wait_for_device()
+                run.meter.add_wait(control.breathe(worked))
     run.meter.work.pause()
     return EndReason.STOPPED if control.stopping else EndReason.COMPLETED
 
@@ -92,15 +117,34 @@ def train(run: Run, *, control: Control) -> EndReason:
 def step(run: Run) -> None:
     """Learn from one micro-batch, and let the swarm know."""
     started = time.perf_counter()
-    tokens = run.batches.next(run.micro_batch_size).to(run.device, non_blocking=True)
+    learn(run, run.batches.next(run.micro_batch_size), started=started)
+
+
+def learn(run: Run, tokens: torch.Tensor, *, started: float) -> None:
+    """Learn from samples: in halves, from now on, where the memory is too small for all."""
+    try:
+        is_finite = compute(run, tokens.to(run.device, non_blocking=True), started=started)
+    except torch.OutOfMemoryError as error:
+        log.warning("%s", error)
+    else:
+        if is_finite:
+            run.strategy.step(len(tokens))
+        return
+    run.halve(len(tokens))
+    for half in tokens.split(run.micro_batch_size):
+        learn(run, half, started=time.perf_counter())
+
+
+def compute(run: Run, tokens: torch.Tensor, *, started: float) -> bool:
+    """Add the gradient of samples; False where their loss is not finite."""
     computing = time.perf_counter()
     with run.autocast():
         loss = run.loss_of(run.model, tokens)
     if not torch.isfinite(loss):
         run.discard(len(tokens))
-        return
+        return False
     run.discarded = 0
-    run.strategy.backward(loss)
+    run.strategy.backward(loss, len(tokens))
     ended = time.perf_counter()
     run.meter.add_step(
         loss.detach(),
@@ -109,7 +153,7 @@ def step(run: Run) -> None:
         seconds=ended - started,
         computing=ended - computing,
     )
-    run.strategy.step(len(tokens))
+    return True
 
 
 def rest(run: Run, *, control: Control) -> None:
@@ -120,7 +164,9 @@ def rest(run: Run, *, control: Control) -> None:
     control.resting = True
     run.say_phase()
     control.acknowledge()
-    control.wait_for_resume()
+    control.wait_for_resume(run.memory.free)
+    if not control.stopping:
+        run.memory.take_back()
     control.resting = False
     run.meter.work.resume()
     run.say_phase()

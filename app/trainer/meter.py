@@ -18,7 +18,8 @@ FLUSH_SECONDS = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """Totals since the start, and rates over the last seconds of computing (None at first)."""
+    """Totals since the start, and rates over the last seconds of computing (None at first), with
+    the waits that keep the pace."""
 
     step: int
     samples: int
@@ -89,6 +90,21 @@ class Meter:
         self._unread_steps += 1
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()
+
+    @property
+    def compute_seconds(self) -> float:
+        """Total since the start."""
+        with self._guard:
+            return self._compute_seconds
+
+    def add_wait(self, seconds: float) -> None:
+        """Count a time in which nothing was computed, so as not to go too fast."""
+        if not seconds:
+            return
+        with self._guard:
+            self._window.append((seconds, 0, 0))
+            self._window_seconds += seconds
+            self._trim_window()
 
     def flush(self) -> None:
         """Read the losses that are still on the device. Call on the loop's thread."""

@@ -19,6 +19,7 @@ import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from torch.optim.lr_scheduler import LambdaLR
 
 from app.errors import DeviceError, SpecError
+from app.i18n import _
 from app.spec import OptimizerSpec, ScheduleSpec, SwarmSpec
 
 # transformers is imported late: half of its seconds are torch._dynamo, which the first optimizer
@@ -110,10 +111,11 @@ def precision_for(
     for precision in possible:
         if precision.name == wanted:
             return precision
+    names = ", ".join(each.name for each in possible)
     raise SpecError(
-        f"{wanted} can't be computed on {device}.",
+        _("{precision} can't be computed on {device}.").format(precision=wanted, device=device),
         field="training_params.precision",
-        remedy=f"Use auto, or one of: {', '.join(each.name for each in possible)}.",
+        remedy=_("Use auto, or one of: {names}.").format(names=names),
     )
 
 
@@ -187,11 +189,13 @@ def _check_names(fields: dict[str, Any], *, kind: Any) -> None:
     known = _names_of(kind)
     for name in fields:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            remedy = _("It has: {names}.").format(names=", ".join(known))
+            for near in difflib.get_close_matches(name, known, n=1):
+                remedy = _("Did you mean {name}?").format(name=near)
             raise SpecError(
-                f"{kind.model_type} has no such field.",
+                _("{model_type} has no such field.").format(model_type=kind.model_type),
                 field=f"model_config.{name}",
-                remedy=f"Did you mean {near[0]}?" if near else f"It has: {', '.join(known)}.",
+                remedy=remedy,
             )
 
 
@@ -216,23 +220,27 @@ def _check_numbers(value: Any, *, where: str) -> None:
     elif isinstance(value, int):
         limit = _MAX_LAYERS if where.endswith(_LAYERS) else _MAX_NUMBER
         if value > limit:
-            raise SpecError(f"is {value:,}.", field=where, remedy=f"At most {limit:,} is allowed.")
+            remedy = _("At most {limit:,} is allowed.").format(limit=limit)
+            raise SpecError(_("is {value:,}.").format(value=value), field=where, remedy=remedy)
 
 
 def _check_vocabulary(config: Any, *, vocabulary_size: int) -> None:
     if config.vocab_size < vocabulary_size:
+        message = _("is {size:,}, but the tokenizer has {tokens:,} tokens.")
+        remedy = _("Make it at least {tokens:,}, or leave it out.")
         raise SpecError(
-            f"is {config.vocab_size:,}, but the tokenizer has {vocabulary_size:,} tokens.",
+            message.format(size=config.vocab_size, tokens=vocabulary_size),
             field="model_config.vocab_size",
-            remedy=f"Make it at least {vocabulary_size:,}, or leave it out.",
+            remedy=remedy.format(tokens=vocabulary_size),
         )
     for name in _SPECIAL_TOKENS:
         token = getattr(config, name)
         if isinstance(token, int) and not 0 <= token < config.vocab_size:
+            message = _("is {token:,}, outside the vocabulary of {size:,} tokens.")
             raise SpecError(
-                f"is {token:,}, outside the vocabulary of {config.vocab_size:,} tokens.",
+                message.format(token=token, size=config.vocab_size),
                 field=f"model_config.{name}",
-                remedy="Leave it out.",
+                remedy=_("Leave it out."),
             )
 
 
@@ -240,10 +248,12 @@ def _check_positions(config: Any, *, sequence_length: int) -> None:
     positions = config.max_position_embeddings
     if sequence_length > positions:
         name = config.attribute_map.get("max_position_embeddings", "max_position_embeddings")
+        message = _("is {length:,}, but the model has {positions:,} positions.")
+        remedy = _("Lower it to {positions:,}, or raise {field}.")
         raise SpecError(
-            f"is {sequence_length:,}, but the model has {positions:,} positions.",
+            message.format(length=sequence_length, positions=positions),
             field="training_params.sequence_length",
-            remedy=f"Lower it to {positions:,}, or raise model_config.{name}.",
+            remedy=remedy.format(positions=positions, field=f"model_config.{name}"),
         )
 
 
@@ -259,12 +269,16 @@ def _check_memory(
     buffers = sum(buffer.nbytes for buffer in sketch.buffers())
     needed, available = count * _FLOAT32 * (2 + state) + buffers, _free_memory(device)
     if needed > available:
+        message = _(
+            "a model of {count:,} parameters takes {needed} to train, but {device} has {free} free."
+        )
         raise DeviceError(
-            f"a model of {count:,} parameters takes {_gib(needed)} to train, but {device} has"
-            f" {_gib(available)} free.",
+            message.format(count=count, needed=_gib(needed), device=device, free=_gib(available)),
             field="model_config",
-            remedy="Choose a device with more memory, close other programs, or join a swarm"
-            " with a smaller model.",
+            remedy=_(
+                "Choose a device with more memory, close other programs, or join a swarm with a"
+                " smaller model."
+            ),
         )
 
 
@@ -325,9 +339,12 @@ def _refusals() -> Iterator[None]:
         ValueError,
     ) as error:
         reason = " ".join(str(error).split())
+        message = _("the library refuses it: {reason}")
         raise SpecError(
-            f"the library refuses it: {type(error).__name__}: {reason[:400]}",
+            message.format(reason=f"{type(error).__name__}: {reason[:400]}"),
             field="model_config",
-            remedy="(Sizes and numbers of heads must fit each other; what the spec leaves out has"
-            " this model type's default.)",
+            remedy=_(
+                "(Sizes and numbers of heads must fit each other; what the spec leaves out has this"
+                " model type's default.)"
+            ),
         ) from error

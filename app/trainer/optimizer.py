@@ -55,6 +55,20 @@ class KeepingGradientAverager(CountedTraffic, GradientAverager):
             return
         super().load_accumulators_into_averager_()
 
+    def weighted(self, loss: torch.Tensor, samples: int) -> torch.Tensor:
+        """The mean loss of a micro-batch so that gradients of larger and smaller ones add up: by
+        its samples, in units of the epoch's first micro-batch."""
+        first: Any = self._anchor_batch_size
+        return loss if first in (None, samples) else loss * (samples / first)
+
+    def accumulate_grads_(self, batch_size: int) -> None:
+        """Count a micro-batch, in those units: the library takes all to be of one size, where
+        gradients are summed in the optimizer's own buffers."""
+        super().accumulate_grads_(batch_size)
+        first: Any = self._anchor_batch_size  # typed as the None that it begins as
+        parts = self.local_samples_accumulated / first
+        self.local_times_accumulated = parts  # it is only divided by
+
     def reset_accumulated_grads_(self) -> None:
         """Start from nothing."""
         self.is_mean = False
@@ -232,7 +246,14 @@ class CitizenOptimizer(hivemind.Optimizer):
         """Enter the round with weight zero: an average has no defence against a single NaN."""
         samples, self._entering = self.grad_averager.local_samples_accumulated, 0
         self.grad_averager.reset_accumulated_grads_()
-        self._report(SampleDiscarded(epoch=self.local_epoch, samples=samples, reason=reason))
+        if samples:
+            self._report(SampleDiscarded(epoch=self.local_epoch, samples=samples, reason=reason))
+
+    def forget(self, reason: str) -> None:
+        """Begin with the epoch's samples anew: something is wrong with their gradient."""
+        self._discard(reason)
+        self._work.lost()
+        self.tracker.report_local_progress(self.local_epoch, samples_accumulated=0)
 
     def _average_gradients_and_load_into_optimizer(self, maybe_step_control: Any) -> None:
         super()._average_gradients_and_load_into_optimizer(maybe_step_control)

@@ -10,8 +10,9 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from app import logs, protocol
+from app import i18n, logs, protocol
 from app.errors import UserFacingError
+from app.paths import RESOURCES
 from app.protocol import Ended, EndReason, Hello, PhaseChanged, Problem, Report, TrainerPhase
 from app.trainer.control import Control
 
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     send = _sender(reports)
     step_back()
     logs.start_in_child(debug="--debug" in arguments)
+    i18n.install(os.environ.get(i18n.VARIABLE, "en"), RESOURCES / "translations")
     # WORKAROUND (hivemind 1.1.12): its processes leave tasks behind whenever they end.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     if "--devices" in arguments:
@@ -118,5 +120,8 @@ def _prepare_process(order: protocol.Start) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(order.threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # it would dead-lock after a fork
+    # torch.compile: what it made is kept, and by no workers, which are this executable once more
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(order.cache_dir) / "compiled"))
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))

@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from app.i18n import _
 from app.protocol import PhaseChanged, Problem, Progress, Report, TrainerPhase
 from app.trainer.control import Control
 from app.trainer.meter import Meter
 from app.trainer.strategy import GradientAveraging
+from app.trainer.traffic import keep_to
 
 log = logging.getLogger(__name__)
 
@@ -58,15 +60,17 @@ class Reporter(threading.Thread):
 
     def _report_until_closed(self) -> None:
         while not self._closed.wait(self._interval):
+            keep_to(self._control.pace)
             self.say_phase()
             self._send(self._progress())
             self._send(self._strategy.work())
             self._publish()
             if failure := self._strategy.failure():
+                log.warning("%s", failure)
                 self._control.fail_at_once(
                     Problem(
-                        message=f"{failure} unexpectedly".capitalize() + ".",
-                        remedy="Training restarts from the last checkpoint.",
+                        message=_("A helper process of the trainer ended unexpectedly."),
+                        remedy=_("Training restarts from the last checkpoint."),
                         expected=False,
                     )
                 )

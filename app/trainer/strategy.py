@@ -16,6 +16,7 @@ from hivemind.utils.timed_storage import get_dht_time
 
 from app import swarm
 from app.errors import JoinError
+from app.i18n import _
 from app.protocol import Report, Start, Work
 from app.spec import SwarmSpec
 from app.trainer.meter import LossSum, Reading
@@ -25,6 +26,7 @@ from app.trainer.optimizer import (
     CountingStateAverager,
     KeepingGradientAverager,
 )
+from app.trainer.others import see_others
 from app.trainer.work import WorkMeter
 
 log = logging.getLogger(__name__)
@@ -49,8 +51,9 @@ class Strategy(Protocol):
     def epoch(self) -> int:
         """Target batches that the model has seen."""
 
-    def backward(self, loss: torch.Tensor) -> None:
-        """Add the gradient of a micro-batch's mean loss."""
+    def backward(self, loss: torch.Tensor, samples: int) -> None:
+        """Add the gradient of a micro-batch's mean loss. Raises `torch.OutOfMemoryError`, with
+        nothing of it added."""
 
     def step(self, samples: int) -> None:
         """Count a micro-batch; when the target batch is full, agree and update the model."""
@@ -84,6 +87,7 @@ class GradientAveraging:
         self.identity = swarm.load_identity(Path(order.identity_file))
         swarm.sign_everything_with(self.identity)
         self.dht = _open_dht(order, spec, self.identity)
+        see_others(self.dht, doors=spec.initial_peers, run_id=spec.run_id, report=report)
         self.optimizer = CitizenOptimizer(
             report=report,
             work=work,
@@ -108,12 +112,22 @@ class GradientAveraging:
             return ()
         return tuple(str(address) for address in self.dht.get_visible_maddrs())
 
-    def backward(self, loss: torch.Tensor) -> None:
-        """Add the gradient of a micro-batch's mean loss to the buffers that are averaged."""
-        if self._scaler is None:
-            loss.backward()
-        else:
-            self._scaler.scale(loss).backward()
+    def backward(self, loss: torch.Tensor, samples: int) -> None:
+        """Add the gradient of a micro-batch's mean loss to the buffers that are averaged.
+
+        Raises `torch.OutOfMemoryError`. Some of it was added then, so that all of the epoch's is
+        given up: none can be told from the rest.
+        """
+        weighted = self.optimizer.grad_averager.weighted(loss, samples)
+        try:
+            (weighted if self._scaler is None else self._scaler.scale(weighted)).backward()
+        except torch.OutOfMemoryError:
+            self.forget("the memory ran out halfway in a gradient")
+            raise
+
+    def forget(self, reason: str) -> None:
+        """Give up the gradient that was added up so far."""
+        self.optimizer.forget(reason)
 
     def step(self, samples: int) -> None:
         """Count a micro-batch; when the target batch is full, average and step.
@@ -223,10 +237,11 @@ def _open_dht(order: Start, spec: SwarmSpec, identity: swarm.Identity) -> hivemi
             **swarm.node_options(order.network),
         )
     except Exception as error:  # hivemind raises what its daemon printed
+        reason = (str(error) or repr(error)).splitlines()[0]
         raise JoinError(
-            f"the trainer can't enter the swarm: {(str(error) or repr(error)).splitlines()[0]}.",
+            _("the trainer can't enter the swarm: {reason}.").format(reason=reason),
             field="initial_peers",
-            remedy="Check your network and try again.",
+            remedy=_("Check your network and try again."),
         ) from error
 
 

@@ -1,4 +1,5 @@
-"""Counting the tensors that go to other peers and come from them, where they are sent.
+"""Counting the tensors that go to other peers and come from them, where they are sent, and
+keeping them to a rate.
 
 Counted are the bytes of serialized (and so compressed) tensors in hivemind's messages: the parts
 of an averaging round, the averages that go back, and the state that a newcomer downloads. Not
@@ -6,7 +7,10 @@ counted are the messages' few bytes around them, encryption, what is sent again,
 a round that we average for ourselves. A message counts once it was taken from us as a whole.
 """
 
+import asyncio
 import mmap
+import multiprocessing
+import time
 from typing import Any, AsyncIterator, ClassVar  # noqa: UP035  hivemind knows typing's iterator only
 
 from hivemind.averaging.averager import DecentralizedAverager
@@ -19,6 +23,45 @@ from hivemind.proto.averaging_pb2 import (  # type: ignore[attr-defined]
     DownloadData,
     DownloadRequest,
 )
+
+from app.protocol import Pace
+
+
+class Limit:
+    """So many bytes a second may pass, in all processes that were forked from this one together.
+
+    Each message waits until those before it have had their time. hivemind takes no next message
+    from us, and none from the network, before this one has passed. 0 is no limit.
+    """
+
+    def __init__(self) -> None:
+        # its lock, like hivemind's averagers, only goes from process to process by a fork
+        self._rate_and_free_at = multiprocessing.get_context("fork").Array("d", 2)
+
+    def set(self, rate: float) -> None:
+        """Let so many bytes a second pass from now on."""
+        with self._rate_and_free_at.get_lock():
+            self._rate_and_free_at[0] = rate
+
+    async def wait(self, size: int) -> None:
+        """Wait until a message of this many bytes may pass."""
+        now = time.monotonic()
+        with self._rate_and_free_at.get_lock():
+            rate, free_at = self._rate_and_free_at[:]
+            if not rate:
+                return
+            starts_at = max(now, free_at)
+            self._rate_and_free_at[1] = starts_at + size / rate
+        await asyncio.sleep(starts_at - now)
+
+
+UPLOAD, DOWNLOAD = Limit(), Limit()
+
+
+def keep_to(pace: Pace) -> None:
+    """Send and receive no faster than the app wants."""
+    UPLOAD.set(pace.upload)
+    DOWNLOAD.set(pace.download)
 
 
 class Traffic:
@@ -38,16 +81,19 @@ class Traffic:
         return self._counts[1]
 
     async def sending(self, messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """The same messages, counted as they leave."""
+        """The same messages, counted as they leave, and no faster than allowed."""
         async for message in messages:
             size = len(message.tensor_part.buffer)
+            await UPLOAD.wait(size)
             yield message
             self._counts[0] += size
 
     async def receiving(self, messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """The same messages, counted as they arrive."""
+        """The same messages, counted as they arrive, and taken no faster than allowed."""
         async for message in messages:
-            self._counts[1] += len(message.tensor_part.buffer)
+            size = len(message.tensor_part.buffer)
+            self._counts[1] += size
+            await DOWNLOAD.wait(size)
             yield message
 
 

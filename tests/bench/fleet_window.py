@@ -22,13 +22,14 @@ import psutil  # noqa: E402
 from crowd import count_bytes  # noqa: E402
 from qasync import QEventLoop  # noqa: E402
 
-from app import logs, settings, spec  # noqa: E402
+from app import autostart, logs, settings, spec  # noqa: E402
 from app.paths import Folders  # noqa: E402
 from app.session import Session  # noqa: E402
 from ui import fleet_texts  # noqa: E402
 from ui.actions import Actions  # noqa: E402
 from ui.application import LateDemo, make_application  # noqa: E402
 from ui.main_window import MainWindow, import_pages  # noqa: E402
+from ui.preferences import Preferences  # noqa: E402
 from ui.session_model import SessionModel  # noqa: E402
 from ui.theme import Theme  # noqa: E402
 
@@ -73,10 +74,11 @@ async def measure(application: Any, file: Path, machines: int, folder: Path) -> 
     logging_ = logs.start(folders.logs)
     session = Session(settings=settings.load(folders.settings_file), folders=folders)
     session.machines.publishing = False
-    model = SessionModel(session)
-    opened = asyncio.get_running_loop().create_future()
+    model, opened = SessionModel(session), asyncio.get_running_loop().create_future()
     actions = Actions(model, demo=LateDemo(session), opened=opened)
-    window = MainWindow(model, actions, Theme(application, "dark"), logging_.ring)
+    theme = Theme(application, "dark")
+    kept = Preferences(model, theme, autostart=autostart.of_this_system(folder), origins={})
+    window = MainWindow(model, actions, theme, logging_.ring, preferences=kept)
     window.show()
     await session.open(look_for_devices=False)
     await asyncio.to_thread(import_pages)

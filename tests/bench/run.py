@@ -1,11 +1,12 @@
 """`make bench`: measure what the README claims, each figure as a ratio in one run.
 
-python tests/bench/run.py [startup] [stalls] [trainer] [machines] [callback] [network]
+python tests/bench/run.py [startup] [stalls] [trainer] [machines] [devices] [callback] [network]
 """
 
 import sys
 
 from parts.callback import callback
+from parts.devices import devices
 from parts.machines import machines
 from parts.network import network
 from parts.trainer import trainer
@@ -16,6 +17,7 @@ PARTS = {
     "stalls": stalls,
     "trainer": trainer,
     "machines": machines,
+    "devices": devices,
     "callback": callback,
     "network": network,
 }

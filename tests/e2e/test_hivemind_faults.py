@@ -4,6 +4,8 @@ When one of the "library" cases fails after an update, the workaround can go.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import hivemind
 import pytest
@@ -22,9 +24,10 @@ def dht() -> Iterator[hivemind.DHT]:
     dht.shutdown()
 
 
-def gradients_after_failed_round(kind: type[GradientAverager], dht: hivemind.DHT) -> torch.Tensor:
-    """Accumulate a gradient of 2, fail to find a group, fall back as `hivemind.Optimizer` does."""
-    weight = torch.nn.Parameter(torch.ones(4))
+@contextmanager
+def averager_of(
+    kind: type[GradientAverager], weight: torch.nn.Parameter, dht: hivemind.DHT, **options: Any
+) -> Iterator[GradientAverager]:
     averager = kind(
         [weight],
         dht=dht,
@@ -32,8 +35,18 @@ def gradients_after_failed_round(kind: type[GradientAverager], dht: hivemind.DHT
         min_matchmaking_time=0.5,
         request_timeout=0.2,
         start=True,
+        **options,
     )
     try:
+        yield averager
+    finally:
+        averager.shutdown()
+
+
+def gradients_after_failed_round(kind: type[GradientAverager], dht: hivemind.DHT) -> torch.Tensor:
+    """Accumulate a gradient of 2, fail to find a group, fall back as `hivemind.Optimizer` does."""
+    weight = torch.nn.Parameter(torch.ones(4))
+    with averager_of(kind, weight, dht) as averager:
         weight.grad = torch.full((4,), 2.0)
         averager.accumulate_grads_(batch_size=8)
         control = averager.step(timeout=1.0, wait=False)
@@ -42,8 +55,21 @@ def gradients_after_failed_round(kind: type[GradientAverager], dht: hivemind.DHT
         averager.load_accumulators_into_averager_()
         with averager.get_tensors() as averaged:
             return averaged[0].clone()
-    finally:
-        averager.shutdown()
+
+
+def mean_of_unequal_batches(kind: type[GradientAverager], dht: hivemind.DHT) -> float:
+    """Sum the gradients of 3 samples, each 1, and of one, 5, in the optimizer's own buffers."""
+    weight = torch.nn.Parameter(torch.ones(1))
+    with averager_of(kind, weight, dht, reuse_grad_buffers=True) as averager:
+        for samples, gradient in ((3, 1.0), (1, 5.0)):
+            loss = weight.sum() * gradient
+            if isinstance(averager, KeepingGradientAverager):
+                loss = averager.weighted(loss, samples)
+            loss.backward()
+            averager.accumulate_grads_(batch_size=samples)
+        averager.load_accumulators_into_averager_()
+        with averager.get_tensors() as averaged:
+            return float(averaged[0])
 
 
 def test_library_forgets_our_gradients_when_a_round_fails(dht: hivemind.DHT) -> None:
@@ -52,3 +78,11 @@ def test_library_forgets_our_gradients_when_a_round_fails(dht: hivemind.DHT) -> 
 
 def test_ours_keeps_them(dht: hivemind.DHT) -> None:
     assert gradients_after_failed_round(KeepingGradientAverager, dht).tolist() == [2, 2, 2, 2]
+
+
+def test_library_takes_all_micro_batches_for_equal(dht: hivemind.DHT) -> None:
+    assert mean_of_unequal_batches(GradientAverager, dht) == 3.0
+
+
+def test_ours_counts_their_samples(dht: hivemind.DHT) -> None:
+    assert mean_of_unequal_batches(KeepingGradientAverager, dht) == 2.0

@@ -161,8 +161,9 @@ async def test_what_a_careless_node_holds_is_dropped_and_counted(
 
 
 def machines_of(node: Node, folder: Path, state: ContributorState, alias: str) -> Machines:
+    settings = Settings.model_construct(alias=alias, lab="vision-lab")
     return Machines(
-        settings=Settings.model_construct(alias=alias, lab="vision-lab"),
+        settings=lambda: settings,
         key_file=folder / f"{alias}.pem",
         history=History(),
         node=lambda: node.peer.node,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from apps import PATIENCE, tiny_spec, training
 
-from app import protocol
+from app import i18n, protocol
 from app.network import Network, listening
 from app.protocol import EndReason, Report, TrainerPhase
 from app.supervisor import Trainer
@@ -246,13 +246,15 @@ async def test_what_it_cannot_do_is_a_problem_with_its_field(
     assert outcome.problem.remedy
 
 
-async def test_a_device_that_is_not_there_is_a_problem_with_its_field(
-    hire: Callable[[], Worker],
+async def test_a_device_that_is_not_there_is_a_problem_in_the_apps_language(
+    hire: Callable[[], Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(i18n, "spoken", lambda: "zh_CN")
     worker = hire()
     with pytest.raises(Exception, match="ended"):
         await worker.start(device="cuda:7")
     outcome = await worker.trainer.outcome()
     assert outcome.problem is not None
     assert outcome.problem.field == "device"
+    assert "本机" in outcome.problem.message
     assert "cpu" in outcome.problem.remedy

@@ -83,3 +83,21 @@ async def test_the_demo_trains_with_a_partner_and_learns(start_app: StartApp) ->
     assert line["loss"] < 5.2  # a byte at random costs ln 256 = 5.55
     assert re.search(r"epoch \d+ averaged in [\d.]+ s: 2 peers", app.log())
     assert {"time", "phase", "step", "samples_per_second", "tokens_per_second"} <= line.keys()
+
+
+async def test_two_devices_have_a_trainer_each(start_app: StartApp, tmp_path: Path) -> None:
+    app = await start_app("--device", "cpu,cpu", spec=tiny_spec())
+    line = await app.trains(epoch=2, peers=2)
+    identities = app.folder / "identities"
+    assert {"trainer.pem", "trainer-1.pem"} <= {path.name for path in identities.iterdir()}
+    folders = {path.name for path in (app.folder / "checkpoints" / "tiny").iterdir()}
+    assert folders == {"trainer", "trainer-1"}
+    assert line["samples_per_second"] > 0
+    app.trainer().kill()  # one of them: both start again, from their checkpoints
+    await app.said("The trainer stopped unexpectedly")
+    again = await app.wait_for(
+        lambda line: line["phase"] == "training" and (line["peers"] or 0) >= 2,
+        after=len(app.lines),
+    )
+    assert again["epoch"] >= 1
+    assert await app.stop() == 0

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QLabel, QPushButton
 from pytestqt.qtbot import QtBot
 from qasync import QEventLoop
 from sessions import train_body
-from windows import TRAINING, Bench, clipped, name_of
+from windows import TRAINING, Bench, RecordingNotifier, clipped, name_of
 
 from app import i18n
 from app.callback.tokens import Role, Tokens
@@ -77,27 +77,43 @@ def test_question_about_files_names_them_and_cannot_be_answered_for_ever(
     assert not question.always.isVisible()
 
 
+@pytest.fixture
+def volunteer(bench: Bench, notifier: RecordingNotifier) -> Volunteer:
+    return Volunteer(bench.window, bench.session, notifier)
+
+
 @pytest.mark.parametrize("agrees", [True, False])
 def test_answer_is_the_volunteers(
-    bench: Bench, loop: QEventLoop, qtbot: QtBot, agrees: bool
+    bench: Bench,
+    volunteer: Volunteer,
+    notifier: RecordingNotifier,
+    loop: QEventLoop,
+    qtbot: QtBot,
+    agrees: bool,
 ) -> None:
-    asking = loop.create_task(Volunteer(bench.window, bench.session).agrees(made_task()))
+    asking = loop.create_task(volunteer.agrees(made_task()))
     question = the_question(bench, qtbot)
+    qtbot.waitUntil(lambda: len(notifier.shown) == 1)
     qtbot.mouseClick(question.agree if agrees else question.refuse, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(asking.done)
     assert asking.result() is agrees
+    assert notifier.shown == []
     assert bench.session.settings.consent == "ask"
 
 
-def test_closing_the_question_refuses(bench: Bench, loop: QEventLoop, qtbot: QtBot) -> None:
-    asking = loop.create_task(Volunteer(bench.window, bench.session).agrees(made_task()))
+def test_closing_the_question_refuses(
+    bench: Bench, volunteer: Volunteer, loop: QEventLoop, qtbot: QtBot
+) -> None:
+    asking = loop.create_task(volunteer.agrees(made_task()))
     the_question(bench, qtbot).close()
     qtbot.waitUntil(asking.done)
     assert asking.result() is False
 
 
-def test_always_is_kept_for_this_caller_alone(bench: Bench, loop: QEventLoop, qtbot: QtBot) -> None:
-    asking = loop.create_task(Volunteer(bench.window, bench.session).agrees(made_task()))
+def test_always_is_kept_for_this_caller_alone(
+    bench: Bench, volunteer: Volunteer, loop: QEventLoop, qtbot: QtBot
+) -> None:
+    asking = loop.create_task(volunteer.agrees(made_task()))
     question = the_question(bench, qtbot)
     question.always.setChecked(True)
     question.agree.click()
@@ -107,8 +123,10 @@ def test_always_is_kept_for_this_caller_alone(bench: Bench, loop: QEventLoop, qt
     assert saved == {"consent": "always", "consent_backends": ["10.0.0.7"]}
 
 
-def test_question_goes_away_when_it_is_moot(bench: Bench, loop: QEventLoop, qtbot: QtBot) -> None:
-    asking = loop.create_task(Volunteer(bench.window, bench.session).agrees(made_task()))
+def test_question_goes_away_when_it_is_moot(
+    bench: Bench, volunteer: Volunteer, loop: QEventLoop, qtbot: QtBot
+) -> None:
+    asking = loop.create_task(volunteer.agrees(made_task()))
     the_question(bench, qtbot)
     asking.cancel()
     qtbot.waitUntil(lambda: not bench.window.findChildren(Question))

@@ -9,7 +9,7 @@ from PySide6.QtTest import QSignalSpy
 from pytestqt.qtbot import QtBot
 from windows import FINDINGS, TRAINING, WATCHING, Bench
 
-from app.state import ConnectionBack, ConnectionLost, JoinFailed, Left, Problem
+from app.state import ConnectionChanged, JoinFailed, Left, Problem
 from ui import texts
 from ui.dialogs.check import CheckDialog, FindingRow
 
@@ -81,17 +81,17 @@ def test_a_lost_swarm_is_said_until_it_is_back(bench: Bench, qtbot: QtBot) -> No
     notice = bench.window.overview.lost
     bench.dispatch(*WATCHING)
     assert not notice.isVisible()
-    bench.dispatch(ConnectionLost(retry_at=time.time() + 30))
+    bench.dispatch(ConnectionChanged(reconnect_at=time.time() + 30))
     assert notice.isVisible()
     assert "Trying again in" in notice.words.text()
     qtbot.mouseClick(notice.retry, LEFT)
     qtbot.waitUntil(lambda: bench.session.calls == ["reconnect"])
-    bench.dispatch(ConnectionBack())
+    bench.dispatch(ConnectionChanged(reconnect_at=None))
     assert not notice.isVisible()
 
 
 def test_how_a_lost_swarm_is_said(bench: Bench) -> None:
-    bench.dispatch(*TRAINING, ConnectionLost(retry_at=100.0))
+    bench.dispatch(*TRAINING, ConnectionChanged(reconnect_at=100.0))
     assert texts.lost(bench.session.state, 92.0) == (
         "Nobody of the swarm can be reached. Training goes on alone meanwhile. Trying again in 8 s."
     )

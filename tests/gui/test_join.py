@@ -235,7 +235,7 @@ def test_empty_field_offers_nothing(dialog: JoinDialog, qtbot: QtBot) -> None:
 def test_preview_says_what_it_takes_and_what_leaves(dialog: JoinDialog) -> None:
     dialog.show_spec(POEMS)
     facts = dialog.preview.facts
-    assert facts.value("memory").endswith("of 12 GiB")
+    assert facts.value("memory").endswith("of 12 GiB, fits")
     assert facts.value("traffic").endswith("an hour each way")
     words = texts_in(dialog.preview)
     for told in ("GPT-2", "parameters", "gradients", "network address", "Your files"):

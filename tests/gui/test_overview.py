@@ -1,8 +1,10 @@
 """The overview: states in words, buttons that act, problems that name what to do."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
@@ -21,8 +23,20 @@ from windows import (
 
 from app import protocol
 from app.errors import BusyError
+from app.limits import Reason, Terms, Verdict
 from app.protocol import TrainerPhase
-from app.state import Event, Phase, Problem, ProblemRaised, StopRequested, TrainerGone
+from app.state import (
+    Event,
+    PauseChosen,
+    PauseEnded,
+    Phase,
+    Problem,
+    ProblemRaised,
+    StopRequested,
+    TermsJudged,
+    TrainerGone,
+    TrainingAwaited,
+)
 
 pytestmark = pytest.mark.gui
 
@@ -39,9 +53,13 @@ def phase(name: TrainerPhase) -> protocol.PhaseChanged:
 
 
 AVERAGING = (*TRAINING, phase(TrainerPhase.AVERAGING))
-PAUSED = (*TRAINING, phase(TrainerPhase.PAUSED))
+PAUSED = (*TRAINING, PauseChosen(), phase(TrainerPhase.PAUSED))
 STOPPING = (*TRAINING, StopRequested())
 FAILED = (*TRAINING, TrainerGone(problem=OUT_OF_MEMORY))
+BATTERY = Reason(term="mains_only", text="The computer runs on battery.")
+HELD = TermsJudged(terms=Terms(mains_only=True), verdict=Verdict(reasons=(BATTERY,)))
+WAITING = (*WATCHING, HELD, TrainingAwaited())
+HELD_BACK = (*TRAINING, HELD, phase(TrainerPhase.PAUSED))
 RESTARTING = (*TRAINING, TrainerGone(problem=OUT_OF_MEMORY, restart_at=4e9))
 COMPLETED = (*TRAINING, TrainerGone(completed=True))
 
@@ -52,10 +70,12 @@ COMPLETED = (*TRAINING, TrainerGone(completed=True))
         ((), "Not in a swarm", "Join a swarm…", None),
         (JOINING, "Joining", "Joining…", "Cancel"),
         (WATCHING, "Watching", "Start training", None),
+        (WAITING, "Waiting", "Don't start", None),
         (PREPARING, "Preparing", "Stop training", None),
         (TRAINING, "Training", "Stop training", "Pause"),
         (AVERAGING, "Averaging", "Stop training", "Pause"),
         (PAUSED, "Paused", "Stop training", "Resume"),
+        (HELD_BACK, "Paused", "Stop training", None),
         (STOPPING, "Stopping", "Stopping…", None),
         (FAILED, "Needs you", "Restart training", None),
         (RESTARTING, "Starting again", "Restart now", "Don't restart"),
@@ -74,13 +94,33 @@ def test_each_state_has_its_words(
 
 
 @pytest.mark.parametrize(
+    ("waiting", "why"),
+    [
+        (
+            protocol.Waiting(whom="doors", seen=1, known=2),
+            "Waiting for the others, so that the swarm stays one (1 of 2 doors)…",
+        ),
+        (
+            protocol.Waiting(whom="trainers", seen=0, known=1),
+            "Waiting for the others: 1 trains, and can't be reached yet…",
+        ),
+    ],
+)
+def test_it_says_for_whom_it_waits(bench: Bench, waiting: protocol.Waiting, why: str) -> None:
+    bench.dispatch(*PREPARING, waiting)
+    assert bench.window.overview.headline.why.text() == why
+
+
+@pytest.mark.parametrize(
     ("events", "which", "call"),
     [
         (JOINING, "second", "leave"),
         (WATCHING, "primary", "start"),
+        (WAITING, "primary", "stop"),
         (PREPARING, "primary", "stop"),
         (TRAINING, "primary", "stop"),
         (TRAINING, "second", "pause"),
+        (TRAINING, "snooze", "pause 3600"),
         (PAUSED, "second", "resume"),
         (PAUSED, "primary", "stop"),
         (FAILED, "primary", "start"),
@@ -217,12 +257,36 @@ def test_cards_show_what_is_known(bench: Bench) -> None:
     bench.dispatch(*TRAINING)
     page = bench.window.overview
     assert page.machine.value("precision") == "bf16"
+    assert page.machine.value("batch") == "8"
     assert page.machine.value("tokens") == "11,277"
     assert page.machine.value("time") == "3 h 41 min"
     assert page.swarm.value("trainers") == "7"
     assert page.swarm.value("loss") == "2.230"
     assert page.network.value("peer_id") == "12D3Ko…m1sDfG"
     assert page.network.value("checkpoint") == "12"
+
+
+def test_short_memory_is_said(bench: Bench) -> None:
+    bench.dispatch(*TRAINING, protocol.MicroBatchHalved(micro_batch_size=4))
+    assert bench.window.overview.machine.value("batch") == "4"
+    assert (
+        "memory ran short: it goes on with 4 samples" in bench.window.overview.headline.why.text()
+    )
+
+
+def test_compiled_model_is_said(bench: Bench) -> None:
+    *before, ready, _phase, _progress, _round, _saved = TRAINING
+    bench.dispatch(*before, msgspec.structs.replace(ready, compiled=True))
+    assert bench.window.overview.machine.value("precision") == "bf16, compiled"
+
+
+@pytest.mark.parametrize(
+    ("phase", "words"),
+    [(TrainerPhase.TUNING, "Finding the best batch"), (TrainerPhase.COMPILING, "Compiling")],
+)
+def test_what_is_prepared_is_said(bench: Bench, phase: TrainerPhase, words: str) -> None:
+    bench.dispatch(*PREPARING, protocol.PhaseChanged(phase=phase))
+    assert bench.window.overview.headline.why.text().startswith(words)
 
 
 def test_the_peer_id_is_copied_whole(bench: Bench, qtbot: QtBot) -> None:
@@ -267,6 +331,30 @@ def test_the_countdown_runs_while_a_restart_is_due(bench: Bench) -> None:
     assert "It starts again in" in headline.why.text()
     bench.dispatch(TrainerGone())
     assert bench.session.state.phase is Phase.FAILED
+
+
+@pytest.mark.parametrize("events", [WAITING, HELD_BACK])
+def test_what_holds_training_back_is_said(bench: Bench, events: tuple[Event, ...]) -> None:
+    bench.dispatch(*events)
+    assert bench.window.overview.headline.why.text() == (
+        "The computer runs on battery. It goes on by itself."
+    )
+
+
+def test_terms_are_one_click_away(bench: Bench, qtbot: QtBot) -> None:
+    assert not bench.window.overview.headline.terms.isVisible()
+    bench.dispatch(*WAITING)
+    qtbot.mouseClick(bench.window.overview.headline.terms, LEFT)
+    assert bench.window.settings.page.terms.isVisible()
+
+
+def test_a_pause_for_a_while_is_counted_down(bench: Bench) -> None:
+    bench.dispatch(*TRAINING, PauseChosen(until=time.time() + 3600), phase(TrainerPhase.PAUSED))
+    headline = bench.window.overview.headline
+    assert headline._countdown.isActive()
+    assert headline.why.text().startswith("You paused it; ")
+    bench.dispatch(PauseEnded())
+    assert not headline._countdown.isActive()
 
 
 def test_closing_says_so_and_takes_no_clicks(bench: Bench, qtbot: QtBot) -> None:

@@ -48,6 +48,14 @@ def test_no_swarm_yet(bench: Bench) -> None:
     assert page.title.full == "Python's documentation"
 
 
+def test_alone_in_the_swarm_says_so(bench: Bench, page: SwarmPage) -> None:
+    page.refresh()
+    assert not page.no_peers.isVisible()
+    bench.session.history.peers.clear()
+    page.refresh()
+    assert (page.no_peers.isVisible(), page.peers_table.isVisible()) == (True, False)
+
+
 def test_peers_with_all_that_is_known(bench: Bench, page: SwarmPage) -> None:
     trainer = peer(1)
     relayed = peer(2, relayed=True, latency=1.25)
@@ -126,3 +134,9 @@ def test_epoch_of_the_run(bench: Bench, page: SwarmPage) -> None:
     bench.dispatch(*TRAINING)
     assert page.epoch.title.text() == "Epoch 12"
     assert "next averaging in about 6 s" in page.epoch.health.full
+
+
+def test_who_only_watches_is_told_when_the_swarm_averages(page: SwarmPage) -> None:
+    assert page.epoch.title.text() == "Epoch 12"
+    assert page.epoch.swarm.text() == "2,928 of 4,096 samples by the swarm"
+    assert page.epoch.health.full == "next averaging in about 2 s"

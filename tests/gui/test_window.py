@@ -20,7 +20,7 @@ pytestmark = pytest.mark.gui
 PROBLEM = ProblemRaised(problem=Problem(message="it broke.", field="device", remedy="Mend it."))
 
 
-@pytest.mark.parametrize("page", [0, 1, 2, 3])
+@pytest.mark.parametrize("page", [0, 1, 2, 3, 4])
 @pytest.mark.parametrize("events", [DEVICES, (*TRAINING, PROBLEM)])
 def test_every_control_is_reached_by_tab_and_has_a_name(
     bench: Bench, events: tuple[Event, ...], page: int
@@ -115,7 +115,7 @@ def test_the_theme_changes_while_it_runs_and_is_kept(bench: Bench, qtbot: QtBot)
     charts = bench.window.overview.charts
     assert charts.loss.plot.widget.backgroundBrush().color().name() == DARK.card
     find_action(bench, "Light").trigger()
-    assert bench.theme.colors == LIGHT
+    qtbot.waitUntil(lambda: bench.theme.colors == LIGHT)
     assert charts.loss.plot.widget.backgroundBrush().color().name() == LIGHT.card
     assert charts.loss.plot._own_line.opts["pen"].color().name() == LIGHT.accent
     qtbot.waitUntil(bench.session.folders.settings_file.exists)
@@ -132,7 +132,7 @@ def test_the_language_is_kept_for_the_next_start(bench: Bench, qtbot: QtBot) -> 
 
 
 def test_pages_are_opened_by_keyboard_and_sidebar(bench: Bench, qtbot: QtBot) -> None:
-    assert find_action(bench, "Log").shortcut().toString() == "Ctrl+4"
+    assert find_action(bench, "Log").shortcut().toString() == "Ctrl+5"
     find_action(bench, "Log").trigger()
     assert bench.window.log.isVisible()
     qtbot.mouseClick(bench.window.sidebar._group.button(0), Qt.MouseButton.LeftButton)

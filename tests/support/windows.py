@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from app.state import (
 )
 from ui.actions import Actions
 from ui.main_window import MainWindow
+from ui.preferences import Preferences
 from ui.session_model import SessionModel
 from ui.theme import Theme
 from ui.widgets.labels import ElidedLabel
@@ -75,8 +77,8 @@ class RecordingSession(Session):
     async def stop_training(self, grace: float | None = None) -> None:
         self._note("stop")
 
-    async def pause_training(self) -> None:
-        self._note("pause")
+    async def pause_training(self, seconds: float | None = None) -> None:
+        self._note("pause" if seconds is None else f"pause {seconds}")
 
     async def resume_training(self) -> None:
         self._note("resume")
@@ -107,6 +109,25 @@ class RecordingDemo:
         pass
 
 
+class RecordingNotifier:
+    """Stands for the desktop's notifications. shown: those that it still shows."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[str, str]] = []
+
+    async def show(self, title: str, text: str) -> None:
+        self.shown.append((title, text))
+
+    @asynccontextmanager
+    async def showing(self, title: str, text: str) -> AsyncIterator[None]:
+        await self.show(title, text)
+        yield
+        self.shown.remove((title, text))
+
+    async def close(self) -> None:
+        pass
+
+
 @dataclass
 class Bench:
     """Everything a test of the window needs."""
@@ -117,6 +138,7 @@ class Bench:
     theme: Theme
     ring: RingBuffer
     window: MainWindow
+    preferences: Preferences
 
     def dispatch(self, *events: Event) -> None:
         """Let events happen, and the window show them at once."""

@@ -25,6 +25,8 @@ def test_without_arguments_nothing_is_overridden() -> None:
         (["cotrain://join?v=1&spec=a"], Arguments(invite="cotrain://join?v=1&spec=a")),
         (["--headless", "--train"], Arguments(headless=True, train=True)),
         (["--headless", "--serve"], Arguments(headless=True, serve=True)),
+        (["--bootstrap"], Arguments(headless=True, bootstrap=True)),
+        (["--minimized"], Arguments(minimized=True)),
         (["--data-dir", "/there"], Arguments(data_dir=Path("/there"))),
         (["verify", "a", "b"], Arguments(headless=True, verify=(Path("a"), Path("b")))),
     ],
@@ -38,6 +40,9 @@ OVERRIDES = [
     (["--threads", "2"], {"threads": 2}),
     (["--theme", "dark"], {"theme": "dark"}),
     (["--language", "zh_CN"], {"language": "zh_CN"}),
+    (["--close-to-tray"], {"close_to_tray": True}),
+    (["--no-close-to-tray"], {"close_to_tray": False}),
+    (["--notifications", "paused"], {"notifications": "paused"}),
     (["--dht-port", "0"], {"dht_port": 0}),
     (["--server-port", "9001"], {"server_port": 9001}),
     (["--initial-peers", "/a/b,/c/d"], {"initial_peers": "/a/b,/c/d"}),
@@ -60,6 +65,10 @@ OVERRIDES = [
     (["--callback-key", "a.pem"], {"callback_key": "a.pem"}),
     (["--consent", "always"], {"consent": "always"}),
     (["--consent-backends", "::1"], {"consent_backends": "::1"}),
+    (
+        ["--term", "idle_minutes=10", "--term", "schedule=mon 8:00-9:00"],
+        {"terms": {"idle_minutes": "10", "schedule": "mon 8:00-9:00"}},
+    ),
 ]
 
 
@@ -86,6 +95,7 @@ def test_every_setting_has_an_argument() -> None:
         (["verify"], "FILE"),
         (["no-such-command"], "no-such-command"),
         (["--swarm"], "--swarm"),
+        (["--term", "idle_minutes"], "NAME=VALUE"),
     ],
 )
 def test_mistake_is_named(

@@ -140,7 +140,7 @@ def test_pause_is_wanted(training: App, commands: list[protocol.Command], wanted
 def test_rest_ends_when_told(training: App, command: protocol.Command) -> None:
     training.say(protocol.Pause(id=1))
     with ThreadPoolExecutor(1) as pool:
-        resting = pool.submit(training.control.wait_for_resume)
+        resting = pool.submit(training.control.wait_for_resume, lambda: None)
         training.say(command)
         resting.result(WAIT)
 
@@ -148,12 +148,42 @@ def test_rest_ends_when_told(training: App, command: protocol.Command) -> None:
 def test_rest_ends_when_the_app_is_gone(training: App) -> None:
     training.say(protocol.Pause(id=1))
     with ThreadPoolExecutor(1) as pool:
-        resting = pool.submit(training.control.wait_for_resume)
+        resting = pool.submit(training.control.wait_for_resume, lambda: None)
         training.leave()
         resting.result(WAIT)
 
 
 # --- acknowledging -------------------------------------------------------------------------------
+
+
+def test_a_long_rest_is_told_and_a_later_pause_may_make_it_long(training: App) -> None:
+    long = threading.Event()
+    training.say(protocol.Pause(id=1, free_after=WAIT * 10))
+    with training.control._changed:
+        assert training.control._changed.wait_for(lambda: training.control.pause_wanted, WAIT)
+    with ThreadPoolExecutor(1) as pool:
+        resting = pool.submit(training.control.wait_for_resume, long.set)
+        assert not long.is_set()
+        training.say(protocol.Pause(id=2, free_after=0.0))
+        assert long.wait(WAIT)
+        training.say(protocol.Resume(id=3))
+        resting.result(WAIT)
+
+
+def test_work_is_followed_by_a_wait_for_its_share_of_the_time(training: App) -> None:
+    assert training.control.breathe(1000.0) == 0.0
+    training.say(protocol.Pace(id=1, share=0.5))
+    training.leave()
+    training.control.stopping = False
+    assert training.control.is_paced
+    assert training.control.breathe(0.05) >= 0.05
+
+
+def test_a_wait_ends_when_the_app_wants_something_else(training: App) -> None:
+    training.say(protocol.Pace(id=1, share=0.01))
+    with ThreadPoolExecutor(1) as pool:
+        training.say(protocol.Pause(id=2))
+        assert pool.submit(training.control.breathe, 1000.0).result(WAIT) < WAIT
 
 
 def test_nothing_is_acknowledged_before_it_is_done(training: App) -> None:

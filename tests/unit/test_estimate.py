@@ -72,6 +72,22 @@ def test_activations_grow_with_the_micro_batch() -> None:
     assert large == 4 * small
 
 
+def test_micro_batch_is_as_large_as_fits_where_it_is_free() -> None:
+    model = {**GPT2, "n_embd": 512, "n_layer": 8}
+    free, fixed = (
+        swarm(model=model, target_batch_size=4096),
+        swarm(model=model, micro_batch_size=64),
+    )
+    most = estimate(free, device="gpu").memory.total
+    less = estimate(free, device="gpu", room=most // 2).memory.total
+    assert most // 4 < less <= most // 2
+    assert estimate(free, device="gpu", room=most).memory.total == most
+    least = estimate(free, device="gpu", room=0).memory
+    assert any("1 samples" in part.why for part in least.parts)
+    needed = estimate(fixed, device="gpu").memory.total
+    assert estimate(fixed, device="gpu", room=0).memory.total == needed
+
+
 def test_compression_halves_the_traffic_of_an_epoch() -> None:
     half, full = (
         estimate(swarm(averaging={"compression": name}), device="cpu").traffic.epoch

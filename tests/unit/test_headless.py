@@ -17,7 +17,8 @@ import pytest
 from app import headless, i18n, logs
 from app.cli import Arguments
 from app.headless import Display, as_json, as_line
-from app.protocol import TrainerPhase
+from app.limits import Reason, Verdict
+from app.protocol import TrainerPhase, Waiting
 from app.state import ContributorState, Phase, Problem, Run, Swarm, Training
 
 SWARM = Swarm(run_id="run", title="Run", model_type="gpt2", dataset="builtin", target_batch_size=64)
@@ -50,12 +51,16 @@ def facts(state: ContributorState) -> dict[str, Any]:
 def test_json_holds_all_that_is_known() -> None:
     assert facts(TRAINING) == {
         "phase": "training",
+        "waiting_for": None,
+        "paused_by": [],
         "epoch": 4,
         "step": 5,
         "loss": 2.5,
         "samples_per_second": 10.25,
         "tokens_per_second": 320.0,
         "peers": 2,
+        "connected": 0,
+        "dht_nodes": 0,
         "samples": 48,
         "target_batch_size": 64,
         "swarm_loss": 2.75,
@@ -63,6 +68,7 @@ def test_json_holds_all_that_is_known() -> None:
         "run_id": "run",
         "addresses": ["/ip4/127.0.0.1/tcp/1/p2p/Qm"],
         "reconnect_at": None,
+        "url": None,
         "problem": None,
     }
 
@@ -70,7 +76,20 @@ def test_json_holds_all_that_is_known() -> None:
 def test_json_is_null_where_nothing_is_known() -> None:
     found = facts(ContributorState())
     known = {name: value for name, value in found.items() if value is not None}
-    assert known == {"phase": "disconnected", "addresses": []}
+    assert known == {
+        "phase": "disconnected",
+        "paused_by": [],
+        "addresses": [],
+        "connected": 0,
+        "dht_nodes": 0,
+    }
+
+
+def test_what_holds_training_back_is_named_and_said() -> None:
+    reason = Reason(term="idle_minutes", text="The computer is in use.")
+    held = replace(TRAINING, phase=Phase.PAUSED, verdict=Verdict(reasons=(reason,)))
+    assert facts(replace(held, paused_by_user=True))["paused_by"] == ["user", "idle_minutes"]
+    assert "paused  The computer is in use." in as_line(held)
 
 
 def test_json_has_the_same_fields_always() -> None:
@@ -105,7 +124,15 @@ def test_json_is_one_line() -> None:
         ),
         (
             ContributorState(phase=Phase.WATCHING, run=Run(epoch=3, samples=48, trainers=2)),
-            "watching  epoch 3  48 samples  2 peers",
+            "watching  0 connected  epoch 3  48 samples  2 peers",
+        ),
+        (
+            ContributorState(
+                phase=Phase.PREPARING,
+                step_of_preparation=TrainerPhase.JOINING,
+                waiting=Waiting(whom="doors", seen=1, known=2),
+            ),
+            "preparing  joining  waiting for the others (1 of 2 doors)",
         ),
         (
             TRAINING,
@@ -164,7 +191,7 @@ def test_terminal_has_one_line_that_changes() -> None:
     display = Display(stream)
     display.show(ContributorState(phase=Phase.JOINING))
     display.close(ContributorState(phase=Phase.WATCHING))
-    assert stream.getvalue() == "\r\x1b[Kjoining\r\x1b[Kwatching\n"
+    assert stream.getvalue() == "\r\x1b[Kjoining\r\x1b[Kwatching  0 connected\n"
 
 
 def test_a_lost_swarm_is_said_and_that_it_is_back(capsys: pytest.CaptureFixture[str]) -> None:
@@ -235,6 +262,13 @@ def test_without_a_swarm_there_is_nothing_to_do(
 ) -> None:
     assert run(tmp_path) == 1
     assert "--swarm" in capsys.readouterr().err
+
+
+def test_a_door_without_a_swarm_leads_nowhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, bootstrap=True) == 1
+    assert "a door needs a swarm. Give --swarm" in capsys.readouterr().err
 
 
 def test_missing_swarm_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

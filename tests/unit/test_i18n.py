@@ -21,7 +21,8 @@ def own_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def translations(tmp_path: Path) -> Path:
     """A folder with a Chinese catalogue of one message."""
-    pairs = {b"": b"Content-Type: text/plain; charset=UTF-8\n", b"Stop": "停止".encode()}
+    header = b"Content-Type: text/plain; charset=UTF-8\nLanguage: zh_CN\n"
+    pairs = {b"": header, b"Stop": "停止".encode()}
     file = tmp_path / "zh_CN" / "LC_MESSAGES" / f"{i18n.DOMAIN}.mo"
     file.parent.mkdir(parents=True)
     file.write_bytes(compiled(pairs))
@@ -59,6 +60,16 @@ def test_language_can_be_changed_back(translations: Path) -> None:
 
 def test_without_catalogues_english_is_shown(tmp_path: Path) -> None:
     assert (i18n.install("zh_CN", tmp_path), i18n._("Stop")) == ("zh_CN", "Stop")
+
+
+def test_language_spoken_is_the_catalogues(translations: Path) -> None:
+    i18n.install("zh_CN", translations)
+    assert i18n.spoken() == "zh_CN"
+
+
+def test_without_catalogues_english_is_spoken(tmp_path: Path) -> None:
+    i18n.install("zh_CN", tmp_path)
+    assert i18n.spoken() == "en"
 
 
 def test_plural_follows_the_count(tmp_path: Path) -> None:

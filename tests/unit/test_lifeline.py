@@ -2,14 +2,13 @@
 
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import pytest
 
 from app import lifeline
 from app.contacts import Contacts
 from app.lifeline import Lifeline
-from app.state import ConnectionBack, ConnectionLost, PeerInfo
+from app.state import ConnectionChanged, PeerInfo
 
 OWN = ("/ip4/192.168.0.2/tcp/8080/p2p/QmUs",)
 
@@ -38,7 +37,7 @@ class World:
         monkeypatch.setattr(lifeline, "links_up", lambda: self.links)
         self.now = 1000.0
         monkeypatch.setattr(lifeline.time, "monotonic", lambda: self.now)
-        self.peer, self.said, self.started = Peer(), list[Any](), 0
+        self.peer, self.said, self.started = Peer(), list[ConnectionChanged](), 0
         self.line = Lifeline(
             self.peer,  # type: ignore[arg-type]
             Contacts((self.entry,)),
@@ -57,7 +56,7 @@ class World:
 
     @property
     def lost(self) -> bool:
-        return bool(self.said) and isinstance(self.said[-1], ConnectionLost)
+        return bool(self.said) and self.said[-1].reconnect_at is not None
 
 
 @pytest.fixture
@@ -96,7 +95,7 @@ async def test_the_way_back(world: World, listener: socket.socket) -> None:
         world.peer.answered = True
         world.line.hurry()
         await world.look()
-    assert isinstance(world.said[-1], ConnectionBack)
+    assert not world.lost
     await world.look(world.there)
     assert len(world.said) == 3
 
@@ -120,7 +119,7 @@ async def test_a_dead_daemon_is_replaced(world: World) -> None:
     world.peer.alive, world.peer.answered = False, True
     await world.line.mend(OWN)
     assert world.started == 1
-    assert [type(event) for event in world.said] == [ConnectionLost, ConnectionBack]
+    assert [event.reconnect_at is None for event in world.said] == [False, True]
 
 
 async def test_a_cable_out_is_noticed_although_connections_seem_to_last(world: World) -> None:

@@ -7,7 +7,7 @@ import pytest
 from machines import RecordedProbe
 
 from app import protocol
-from app.hardware import Gpu, Reading
+from app.hardware import Cpu, Gpu, Reading
 from app.history import History
 from app.machines import Machines, record_of
 from app.settings import Settings
@@ -23,7 +23,7 @@ GPU = Gpu(
     temperature=64.0,
     power=200.0,
 )
-READING = Reading(cpu_use=0.2, memory=64, memory_used=20, gpus=(GPU,))
+READING = Reading(cpu=Cpu(use=0.2, memory=64, memory_used=20), gpus=(GPU,))
 OWN = Training(
     device="cuda:0",
     device_name="NVIDIA GeForce RTX 4090",
@@ -53,7 +53,8 @@ def test_paused_machine_gives_nothing_now() -> None:
 
 def test_watching_machine_names_the_chosen_device() -> None:
     cpu = protocol.Device(id="cpu", name="Ryzen", memory=1)
-    state = ContributorState(phase=Phase.WATCHING, devices=(cpu,), device="cpu")
+    probed = protocol.Devices(devices=(cpu,), torch_version="2")
+    state = ContributorState(phase=Phase.WATCHING, probed=probed, device="cpu")
     told = record_of(state, READING, sequence=1, time=1.0)
     assert (told.device, told.temperature, told.epoch) == ("Ryzen", None, None)
 
@@ -74,8 +75,9 @@ def test_no_path_leaves_this_machine(message: str, told: str) -> None:
 
 
 def machines(folder: Path, probe: RecordedProbe, **chosen: object) -> Machines:
+    settings = Settings.model_construct(**chosen)  # type: ignore[arg-type]
     return Machines(
-        settings=Settings.model_construct(**chosen),  # type: ignore[arg-type]
+        settings=lambda: settings,
         key_file=folder / "machine.pem",
         history=History(),
         node=lambda: None,

@@ -58,6 +58,17 @@ def test_a_folder_that_cannot_be_used_is_named(
     assert "--data-dir" in caught.value.remedy
 
 
+def test_the_first_time_is_once(tmp_path: Path) -> None:
+    folders = Folders.under(tmp_path)
+    assert [folders.first_time(what) for what in ("a", "a", "b")] == [True, False, True]
+
+
+def test_what_cannot_be_marked_has_no_first_time(tmp_path: Path) -> None:
+    """It would be one at each start."""
+    (tmp_path / "once").write_text("no folder")
+    assert not Folders.under(tmp_path).first_time("a")
+
+
 def test_written_file_is_the_owners_alone(tmp_path: Path) -> None:
     file = tmp_path / "file"
     write_atomically(file, b"content")

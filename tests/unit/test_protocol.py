@@ -47,9 +47,11 @@ COMMANDS: tuple[Command, ...] = (
         ),
         report_interval=0.25,
         checkpoint_interval=5.0,
+        tuning_file="/t.json",
     ),
     protocol.Pause(id=2),
     protocol.Resume(id=3),
+    protocol.Pace(id=5, share=0.5, upload=125_000, download=250_000),
     protocol.Stop(id=4),
 )
 
@@ -57,6 +59,7 @@ REPORTS: tuple[Report, ...] = (
     protocol.Hello(version=protocol.VERSION, pid=4711),
     protocol.Ack(id=1),
     protocol.PhaseChanged(phase=TrainerPhase.TRAINING),
+    protocol.Waiting(whom="doors", seen=1, known=2),
     protocol.Ready(
         peer_id="Qm",
         addresses=("/ip4/127.0.0.1/tcp/1/p2p/Qm",),
@@ -66,7 +69,9 @@ REPORTS: tuple[Report, ...] = (
         parameters=800_000,
         micro_batch_size=8,
         resumed_epoch=None,
+        compiled=True,
     ),
+    protocol.MicroBatchHalved(micro_batch_size=4),
     PROGRESS,
     protocol.Work(
         samples_computed=56,
@@ -85,7 +90,14 @@ REPORTS: tuple[Report, ...] = (
     protocol.CheckpointSaved(epoch=2, seconds=0.5),
     protocol.Problem(message="is wrong.", field="seed", remedy="Mend it.", expected=False),
     protocol.Devices(
-        devices=(protocol.Device(id="cpu", name="Prozessor", memory=2**40),), torch_version="2.6"
+        devices=(protocol.Device(id="cpu", name="Prozessor", memory=2**40),),
+        torch_version="2.6",
+        unusable=(
+            protocol.Device(id="cuda:0", name="K80", memory=1, uuid="GPU-1", architecture="sm_37"),
+        ),
+        architectures=("sm_75",),
+        cuda="12.6",
+        hip="6.4",
     ),
     protocol.Ended(reason=EndReason.COMPLETED),
 )

@@ -143,7 +143,7 @@ def test_oversized() -> None:
         {"alias": "x" * 41},
         {"alias": "evil\u202etxt.exe"},
         {"device": "two\nlines"},
-        {"peer_ids": ("a", "b", "c")},
+        {"peer_ids": ("a",) * 10},
         {"peer_ids": ("x" * 81,)},
     ],
 )

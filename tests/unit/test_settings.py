@@ -10,6 +10,7 @@ import pytest
 
 from app import settings
 from app.errors import SettingsError
+from app.limits import Terms
 from app.settings import Settings
 
 # field, name in the environment, what the environment says, the value that it means
@@ -23,13 +24,16 @@ ENVIRONMENT = [
     ("backend_url", "BACKEND_URL", "https://b.example:3001/api/v1/", "https://b.example:3001"),
     ("debug", "DEBUG", "true", True),
     ("debug", "DEBUG", "0", False),
-    ("device", "COTRAIN_DEVICE", "cuda:1", "cuda:1"),
+    ("device", "COTRAIN_DEVICE", "cuda:0,cuda:1", "cuda:0,cuda:1"),
     ("threads", "COTRAIN_THREADS", "3", 3),
     ("theme", "COTRAIN_THEME", "dark", "dark"),
     ("language", "COTRAIN_LANGUAGE", "zh_CN", "zh_CN"),
     ("reachability", "COTRAIN_REACHABILITY", "client", "client"),
     ("announce", "COTRAIN_ANNOUNCE", "a.example, 1.2.3.4", ("a.example", "1.2.3.4")),
     ("trusted_relays", "COTRAIN_TRUSTED_RELAYS", RELAY, (RELAY,)),
+    ("close_to_tray", "COTRAIN_CLOSE_TO_TRAY", "true", True),
+    ("notifications", "COTRAIN_NOTIFICATIONS", "paused, attention", ("paused", "attention")),
+    ("notifications", "COTRAIN_NOTIFICATIONS", "", ()),
     ("publish_machine", "COTRAIN_PUBLISH_MACHINE", "false", False),
     ("alias", "COTRAIN_ALIAS", "lab-01", "lab-01"),
     ("lab", "COTRAIN_LAB", "vision-lab", "vision-lab"),
@@ -42,6 +46,8 @@ ENVIRONMENT = [
     ("callback_key", "COTRAIN_CALLBACK_KEY", "/k.pem", "/k.pem"),
     ("consent", "COTRAIN_CONSENT", "always", "always"),
     ("consent_backends", "COTRAIN_CONSENT_BACKENDS", "10.0.0.0/8", ("10.0.0.0/8",)),
+    ("terms", "COTRAIN_TERMS__IDLE_MINUTES", "10", Terms(idle_minutes=10)),
+    ("terms", "COTRAIN_TERMS", '{"mains_only": true}', Terms(mains_only=True)),
 ]
 
 
@@ -67,6 +73,14 @@ def test_environment_is_read(
 ) -> None:
     monkeypatch.setenv(name, said)
     assert getattr(settings.load(file), field) == value
+
+
+def test_what_wins_over_the_file_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("hivemind_dht_port", "0")
+    assert settings.origins({"backend_url": "https://b.example"}) == {
+        "dht_port": "HIVEMIND_DHT_PORT",
+        "backend_url": "--backend-url",
+    }
 
 
 def test_every_field_has_a_name_in_the_environment() -> None:
@@ -105,6 +119,21 @@ def test_sources_are_joined_field_by_field(file: Path, monkeypatch: pytest.Monke
     assert (found.dht_port, found.server_port, found.threads) == (1, 2, 3)
 
 
+def test_terms_are_joined_one_by_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(file, terms={"idle_minutes": 5, "mains_only": True})
+    monkeypatch.setenv("COTRAIN_TERMS__MAX_TEMPERATURE", "80")
+    found = settings.load(file, {"terms": {"idle_minutes": "10"}})
+    assert found.terms == Terms(idle_minutes=10, mains_only=True, max_temperature=80)
+
+
+def test_changed_terms_leave_the_others_as_they_are(file: Path) -> None:
+    put(file, terms={"idle_minutes": 5, "mains_only": True})
+    changes = {"terms": {"idle_minutes": 0}}
+    assert settings.changed(settings.load(file), changes).terms == Terms(mains_only=True)
+    settings.save(file, changes)
+    assert settings.load(file).terms == Terms(mains_only=True)
+
+
 # --- what is wrong -------------------------------------------------------------------------------
 
 
@@ -118,6 +147,7 @@ def test_sources_are_joined_field_by_field(file: Path, monkeypatch: pytest.Monke
         ("theme", "pink"),
         ("language", "tlh"),
         ("device", "GPU one"),
+        ("device", "cuda:0,"),
         ("initial_peers", 3),
         ("reachability", "perhaps"),
         ("announce", "a.example:8080"),
@@ -259,3 +289,14 @@ def test_a_change_that_makes_no_sense_is_refused_by_field() -> None:
     with pytest.raises(SettingsError) as caught:
         settings.changed(Settings(), {"dht_port": 70000})
     assert caught.value.field == "dht_port"
+
+
+def test_a_wrong_term_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(file, terms={"max_temperature": 8})
+    with pytest.raises(SettingsError, match="must be at least 40") as raised:
+        settings.load(file)
+    assert raised.value.field == "terms.max_temperature"
+    monkeypatch.setenv("COTRAIN_TERMS", "idle")
+    with pytest.raises(SettingsError, match="JSON") as raised:
+        settings.load(file)
+    assert raised.value.field == "COTRAIN_TERMS"

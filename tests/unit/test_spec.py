@@ -258,13 +258,21 @@ def test_title_may_be_in_any_language(title: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "target", "cpu", "gpu"), [("auto", 512, 8, 32), ("auto", 4, 4, 4), (16, 512, 16, 16)]
+    ("wanted", "target", "cpu", "gpu"),
+    [
+        ("auto", 4096, 32, 512),
+        ("auto", 500, 32, 64),
+        ("auto", 4, 1, 1),
+        ("auto", 1, 1, 1),
+        (24, 512, 24, 24),
+    ],
 )
-def test_samples_a_step(wanted: object, target: int, cpu: int, gpu: int) -> None:
+def test_most_samples_a_step(wanted: object, target: int, cpu: int, gpu: int) -> None:
     content = with_change("training_params.micro_batch_size", wanted)
     content["training_params"]["target_batch_size"] = target
     training = spec.parse(content).training
-    assert (training.samples_a_step("cpu"), training.samples_a_step("cuda")) == (cpu, gpu)
+    found = training.most_samples_a_step("cpu"), training.most_samples_a_step("cuda")
+    assert found == (cpu, gpu)
 
 
 # --- any spec ------------------------------------------------------------------------------------

@@ -8,12 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import protocol, state
+from app.limits import Reason, Terms, Verdict
 from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import EndReason, TrainerPhase
 from app.state import (
-    AddressesChanged,
-    ConnectionBack,
-    ConnectionLost,
+    ConnectionChanged,
     ContributorState,
     DeviceChosen,
     Event,
@@ -21,6 +20,10 @@ from app.state import (
     Joined,
     JoinFailed,
     Left,
+    Part,
+    PartsChanged,
+    PauseChosen,
+    PauseEnded,
     PeerInfo,
     PeersListed,
     Phase,
@@ -33,8 +36,10 @@ from app.state import (
     RunObserved,
     StopRequested,
     Swarm,
+    TermsJudged,
     TrainerGone,
     Training,
+    TrainingAwaited,
     TrainingRequested,
     after,
 )
@@ -42,6 +47,7 @@ from app.state import (
 SWARM = Swarm(run_id="run", title="Run", model_type="gpt2", dataset="builtin", target_batch_size=64)
 PROBLEM = Problem(message="is wrong.", field="seed", remedy="Mend it.")
 DEVICES = (protocol.Device(id="cpu", name="CPU", memory=0),)
+PROBED = protocol.Devices(devices=DEVICES, torch_version="2")
 JOINED = Joined(peer_id="Qm", addresses=("/ip4/127.0.0.1/tcp/1/p2p/Qm",))
 READY = protocol.Ready(
     peer_id="QmTrainer",
@@ -74,6 +80,9 @@ def progress(**changes: Any) -> protocol.Progress:
     return protocol.Progress(**values | changes)
 
 
+ONE_OF_TWO_DOORS = protocol.Waiting(whom="doors", seen=1, known=2)
+
+
 def says(phase: TrainerPhase) -> protocol.PhaseChanged:
     return protocol.PhaseChanged(phase=phase)
 
@@ -90,6 +99,9 @@ PREPARING = follow(TrainingRequested(device="cuda:0"), start=WATCHING)
 TRAINING = follow(says(TrainerPhase.TRAINING), start=PREPARING)
 FAILED = follow(TrainerGone(problem=PROBLEM, restart_at=9.0), start=TRAINING)
 
+HELD = Verdict(reasons=(Reason(term="mains_only", text="The computer runs on battery."),))
+WAITING = follow(TermsJudged(terms=Terms(), verdict=HELD), TrainingAwaited(), start=WATCHING)
+
 LOCAL_API = LocalApi(url="http://127.0.0.1:8001", port=8001, wanted_port=8000)
 
 # At least one sample of every event; those of which two differ in effect, twice.
@@ -98,14 +110,17 @@ EVENTS: tuple[Event, ...] = (
     JOINED,
     JoinFailed(problem=PROBLEM),
     Left(),
-    AddressesChanged(addresses=("/ip4/10.0.0.2/tcp/8080/p2p/Qm",)),
-    ConnectionLost(retry_at=9.0),
-    ConnectionBack(),
+    ConnectionChanged(reconnect_at=9.0),
+    ConnectionChanged(reconnect_at=None),
     PeersListed(peers=(PeerInfo(peer_id="Qm", address="/ip4/127.0.0.1"),)),
     RunObserved(run=Run(epoch=1, samples=2, trainers=3, loss=4.0)),
     RunObserved(run=None),
-    DeviceChosen(device="cpu"),
+    DeviceChosen(device="cuda:0", others=("cuda:1",)),
     TrainingRequested(device="cpu"),
+    TrainingAwaited(),
+    TermsJudged(terms=Terms(), verdict=HELD),
+    PauseChosen(until=9.0),
+    PauseEnded(),
     StopRequested(),
     TrainerGone(),
     TrainerGone(completed=True),
@@ -118,7 +133,10 @@ EVENTS: tuple[Event, ...] = (
     protocol.Hello(version=1, pid=1),
     protocol.Ack(id=1),
     *(says(phase) for phase in TrainerPhase),
+    ONE_OF_TWO_DOORS,
     READY,
+    PartsChanged(parts=(Part(device="cuda:0"), Part(device="cuda:1"))),
+    protocol.MicroBatchHalved(micro_batch_size=4),
     progress(),
     progress(loss=None, samples_per_second=None),
     protocol.Work(samples_computed=8, samples_pending=8),
@@ -126,7 +144,7 @@ EVENTS: tuple[Event, ...] = (
     protocol.SampleDiscarded(epoch=1, samples=8, reason="not finite"),
     protocol.CheckpointSaved(epoch=4, seconds=0.5),
     protocol.Problem(message="is wrong."),
-    protocol.Devices(devices=DEVICES, torch_version="2"),
+    PROBED,
     protocol.Ended(reason=EndReason.STOPPED),
 )
 TRAINERS_WORDS = tuple(
@@ -183,20 +201,23 @@ def test_network_without_a_run_is_watched_too() -> None:
 def test_leaving_forgets_all_but_the_devices_and_the_local_api() -> None:
     now = follow(
         LocalApiChanged(local_api=LOCAL_API),
-        protocol.Devices(devices=DEVICES, torch_version="2"),
-        DeviceChosen(device="cpu"),
+        PROBED,
+        DeviceChosen(device="cpu", others=("mps",)),
         RunObserved(run=Run(epoch=1)),
         Left(),
         start=WATCHING,
     )
     assert now == ContributorState(
-        devices=DEVICES, devices_known=True, device="cpu", local_api=LOCAL_API
+        probed=PROBED, device="cpu", other_devices=("mps",), local_api=LOCAL_API
     )
+    assert now.chosen_devices == ("cpu", "mps")
+    assert now.devices == DEVICES
 
 
 def test_no_devices_are_not_the_same_as_unknown_devices() -> None:
-    probed = follow(protocol.Devices(devices=(), torch_version=""))
-    assert (ContributorState().devices_known, probed.devices_known) == (False, True)
+    none = follow(protocol.Devices(devices=(), torch_version=""))
+    assert (ContributorState().probed is None, none.probed is None) == (True, False)
+    assert ContributorState().devices == none.devices == ()
 
 
 # --- training ------------------------------------------------------------------------------------
@@ -255,8 +276,15 @@ def test_while_stopping_the_trainers_phase_changes_nothing(said: TrainerPhase) -
 
 
 def test_stop_in_preparation_ends_the_preparation() -> None:
-    now = follow(says(TrainerPhase.LOADING), StopRequested(), start=PREPARING)
-    assert (now.phase, now.step_of_preparation) == (Phase.STOPPING, None)
+    now = follow(says(TrainerPhase.LOADING), ONE_OF_TWO_DOORS, StopRequested(), start=PREPARING)
+    assert (now.phase, now.step_of_preparation, now.waiting) == (Phase.STOPPING, None, None)
+
+
+def test_it_waits_for_others_until_the_trainer_does_something_else() -> None:
+    waiting = follow(says(TrainerPhase.JOINING), ONE_OF_TWO_DOORS, start=PREPARING)
+    assert waiting.waiting == ONE_OF_TWO_DOORS
+    assert after(waiting, says(TrainerPhase.SYNCHRONIZING)).waiting is None
+    assert after(waiting, TrainerGone()).waiting is None
 
 
 def test_completed_run_is_watched_on() -> None:
@@ -303,6 +331,16 @@ def test_ready_trainer_tells_what_it_is() -> None:
     )
 
 
+def test_memory_that_ran_short_is_remembered() -> None:
+    own = training_after(READY, protocol.MicroBatchHalved(micro_batch_size=4))
+    assert (own.micro_batch_size, own.short_of_memory) == (4, True)
+
+
+def test_parts_are_those_of_several_trainers() -> None:
+    parts = (Part(device="cuda:0", samples_per_second=80.0), Part(device="cuda:1"))
+    assert training_after(PartsChanged(parts=parts)).parts == parts
+
+
 def test_progress_is_shown() -> None:
     own = training_after(progress())
     assert (own.step, own.epoch, own.loss) == (5, 3, 2.5)
@@ -336,6 +374,15 @@ def test_our_progress_is_fresher_than_the_records() -> None:
 def test_while_watching_the_records_are_all_there_is() -> None:
     run = Run(epoch=1, samples=1, loss=4.0)
     assert after(WATCHING, RunObserved(run=run)).run == run
+
+
+def test_who_watches_knows_when_the_batch_will_be_full() -> None:
+    gathering = Run(samples=SWARM.target_batch_size - 20, samples_per_second=10.0)
+    now = follow(RunObserved(run=gathering), start=WATCHING)
+    assert now.run == replace(gathering, eta=2.0)
+    over = follow(RunObserved(run=replace(gathering, samples=10**6)), start=WATCHING)
+    assert over.run is not None
+    assert over.run.eta == 0.0
 
 
 def test_round_is_kept() -> None:
@@ -410,9 +457,11 @@ def is_said(now: ContributorState, event: Event) -> bool:
             return not has_trainer and now.restart_at is None and now.phase is not Phase.JOINING
         case PeersListed() | RunObserved():
             return not alone
-        case TrainingRequested():
-            return now.phase in (Phase.WATCHING, Phase.FAILED)
-        case StopRequested() | TrainerGone():
+        case TrainingRequested() | TrainingAwaited():
+            return now.phase in (Phase.WATCHING, Phase.WAITING, Phase.FAILED)
+        case StopRequested():
+            return has_trainer or now.phase is Phase.WAITING
+        case TrainerGone():
             return has_trainer
         case _:
             return True
@@ -430,12 +479,15 @@ def broken(now: ContributorState) -> list[str]:
         "only a preparation has steps": (
             now.step_of_preparation is None or now.phase is Phase.PREPARING
         ),
+        "only a preparation waits": now.waiting is None or now.phase is Phase.PREPARING,
         "only a run that nobody trains is completed": (
             not now.completed or now.phase is Phase.WATCHING
         ),
         "only who joined is a peer": (
             (now.peer_id == "") == (now.phase in (Phase.DISCONNECTED, Phase.JOINING))
         ),
+        "only what trains or will is paused": not now.paused_by_user or now.trains_or_will,
+        "only a pause ends by itself": now.paused_until is None or now.paused_by_user,
         "who is somewhere knows where": now.swarm is not None or now.phase is Phase.DISCONNECTED,
     }
     return [rule for rule, holds in rules.items() if not holds]
@@ -452,6 +504,47 @@ def test_rules_hold_whatever_the_session_says(data: st.DataObject) -> None:
 
 
 def test_phases_with_a_trainer() -> None:
-    without = {Phase.DISCONNECTED, Phase.JOINING, Phase.WATCHING, Phase.FAILED}
+    without = {Phase.DISCONNECTED, Phase.JOINING, Phase.WATCHING, Phase.WAITING, Phase.FAILED}
     assert {phase for phase in Phase if not phase.has_trainer} == without
     assert set(Phase) - without == state._WITH_TRAINER
+
+
+# --- the volunteer's terms -----------------------------------------------------------------------
+
+
+def test_training_waits_for_the_terms() -> None:
+    assert (WAITING.phase, WAITING.trains_or_will) == (Phase.WAITING, True)
+    assert not WAITING.may_train
+    assert WAITING.paused_by == ("mains_only",)
+    assert follow(TermsJudged(terms=Terms(), verdict=Verdict()), start=WAITING).may_train
+    assert follow(StopRequested(), start=WAITING).phase is Phase.WATCHING
+
+
+def test_the_verdict_outlives_the_swarm() -> None:
+    assert follow(Left(), start=WAITING) == ContributorState(verdict=HELD)
+
+
+@pytest.mark.parametrize("before", [TRAINING, WAITING, FAILED], ids=lambda before: before.phase)
+def test_the_user_may_pause_what_trains_or_will(before: ContributorState) -> None:
+    paused = follow(PauseChosen(until=9.0), start=before)
+    assert (paused.paused_by_user, paused.paused_until, paused.may_train) == (True, 9.0, False)
+    assert follow(PauseEnded(), start=paused) == before
+
+
+def test_there_is_nothing_to_pause_while_nothing_is_trained() -> None:
+    assert follow(PauseChosen(until=None), start=WATCHING) == WATCHING
+
+
+def test_the_users_pause_ends_with_the_training() -> None:
+    for events in ((StopRequested(), TrainerGone()), (TrainerGone(completed=True),)):
+        ended = follow(PauseChosen(until=None), *events, start=TRAINING)
+        assert not ended.paused_by_user
+
+
+def test_what_pauses_is_told_only_while_it_does() -> None:
+    judged = follow(
+        TermsJudged(terms=Terms(), verdict=HELD), PauseChosen(until=None), start=TRAINING
+    )
+    assert judged.paused_by == ()
+    resting = follow(says(TrainerPhase.PAUSED), start=judged)
+    assert resting.paused_by == ("user", "mains_only")

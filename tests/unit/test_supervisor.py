@@ -14,7 +14,7 @@ from typing import TypeVar
 import psutil
 import pytest
 
-from app import protocol, supervisor
+from app import i18n, protocol, supervisor
 from app.errors import TrainerError
 from app.network import Network
 from app.protocol import EndReason, Report
@@ -135,6 +135,15 @@ async def test_it_is_started_as_a_trainer(spawn: Spawn, ear: Ear) -> None:
     trainer = await spawn("say('Problem', message=' '.join(sys.argv[1:]))")
     await ended(trainer)
     assert (await ear.hear(protocol.Problem)).message == "--trainer"
+
+
+async def test_it_is_told_our_language(
+    spawn: Spawn, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(i18n, "spoken", lambda: "zh_CN")
+    trainer = await spawn(f"say('Problem', message=os.environ['{i18n.VARIABLE}'])")
+    await ended(trainer)
+    assert (await ear.hear(protocol.Problem)).message == "zh_CN"
 
 
 async def test_it_leads_a_process_group_of_its_own(spawn: Spawn, ear: Ear) -> None:

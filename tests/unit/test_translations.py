@@ -5,6 +5,7 @@ After a text has changed: ``make messages``, then fill in what is new.
 
 import gettext
 import importlib.util
+import re
 from collections import Counter
 from pathlib import Path
 from string import Formatter
@@ -19,6 +20,7 @@ from app import i18n
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "resources" / "translations" / "zh_CN.po"
+FIELD = re.compile(r"[a-z]+(?:_[a-z]+)+")
 Id = str | tuple[str, str]
 
 
@@ -60,8 +62,10 @@ def forms(text: Id) -> tuple[str, ...]:
 
 
 def placeholders(text: str) -> Counter[str]:
-    """What `str.format` fills in, as written, and a menu's mnemonic."""
-    found = Counter(name for _text, name, _spec, _conversion in Formatter().parse(text) if name)
+    """What `str.format` fills in, as written, names of fields, and a menu's mnemonic."""
+    parts = list(Formatter().parse(text))
+    found = Counter(name for _text, name, _spec, _conversion in parts if name)
+    found.update(name for part, *_rest in parts for name in FIELD.findall(part))
     found["&"] = text.count("&")
     return found
 
@@ -96,7 +100,12 @@ def test_translations_keep_the_placeholders(catalogue: Catalog) -> None:
 
 
 def test_placeholders_are_counted() -> None:
-    assert placeholders("&Open {a}, {b} of {a}") == {"a": 2, "b": 1, "&": 1}
+    assert placeholders("&Open {a}, {b:,} of {a} (max_length)") == {
+        "a": 2,
+        "b": 1,
+        "&": 1,
+        "max_length": 1,
+    }
 
 
 def test_the_catalogue_compiles_and_speaks(

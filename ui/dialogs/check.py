@@ -73,7 +73,7 @@ class CheckDialog(Dialog):
         self._scroll.setWidget(page)
         self.copy.setText(_("Copy as text"))
         self._say(_("Checking… This takes up to half a minute."), done=False)
-        self._stop_checking = self._model.run(self._check())
+        self._stop_checking = self._model.start(self._check())
 
     async def _check(self) -> None:
         async for finding in self._model.session.diagnose():

@@ -2,13 +2,7 @@
 
 import asyncio
 
-from PySide6.QtWidgets import (
-    QApplication,
-    QCheckBox,
-    QDialog,
-    QSystemTrayIcon,
-    QWidget,
-)
+from PySide6.QtWidgets import QApplication, QCheckBox, QDialog, QWidget
 
 from app.i18n import _, ngettext
 from app.session import Session
@@ -17,7 +11,7 @@ from app.task import Task
 from app.tasks import Consent
 from ui import texts, units
 from ui.dialogs.dialog import Dialog
-from ui.icons import app_icon
+from ui.notifier import Notifier
 from ui.widgets.buttons import button
 from ui.widgets.card import FactsCard
 from ui.widgets.labels import label
@@ -28,26 +22,26 @@ WIDTH = 560
 class Volunteer:
     """Shows a question, and waits for the answer as long as it takes."""
 
-    def __init__(self, window: QWidget, session: Session) -> None:
+    def __init__(self, window: QWidget, session: Session, notifier: Notifier) -> None:
         self._window = window
         self._session = session
+        self._notifier = notifier
 
     async def agrees(self, task: Task) -> bool:
         """Ask; a cancelled question goes away."""
         answered = asyncio.Event()
         question = Question(self._window, task, self._session.state)
         question.finished.connect(lambda _code: answered.set())
-        notice = Notice(_title(), _who(task))
         question.show()
         QApplication.alert(self._window)
         try:
-            await answered.wait()
+            async with self._notifier.showing(_title(), _who(task)):
+                await answered.wait()
             agreed = question.result() == QDialog.DialogCode.Accepted
             if agreed and question.always.isChecked():
                 await self._trust(task.order.caller)
             return agreed
         finally:
-            notice.close()
             question.close()
             question.deleteLater()
 
@@ -155,21 +149,3 @@ def _warnings(task: Task, state: ContributorState) -> list[str]:
     if state.swarm is not None:
         found.append(_("You leave the swarm {title} for it.").format(title=state.swarm.title))
     return found
-
-
-class Notice:
-    """A word from the desktop, where it has a place for that, since the window may be hidden."""
-
-    def __init__(self, title: str, text: str) -> None:
-        self._icon: QSystemTrayIcon | None = None
-        if QSystemTrayIcon.isSystemTrayAvailable() and QSystemTrayIcon.supportsMessages():
-            self._icon = QSystemTrayIcon(app_icon())
-            self._icon.setToolTip(title)
-            self._icon.show()
-            self._icon.showMessage(title, text, app_icon())
-
-    def close(self) -> None:
-        """Take it away."""
-        if self._icon is not None:
-            self._icon.hide()
-            self._icon.deleteLater()

@@ -10,16 +10,20 @@ from PySide6.QtWidgets import QDialog, QWidget
 
 from app.handover import Request
 from ui.actions import Actions
+from ui.preferences import Preferences
 from ui.session_model import SessionModel
 from ui.theme import Theme
 
 if TYPE_CHECKING:
     from ui.dialogs.check import CheckDialog
+    from ui.dialogs.first_steps import FirstSteps
     from ui.dialogs.join import JoinDialog
     from ui.dialogs.share import ShareDialog
     from ui.dialogs.start import StartDialog
 
 log = logging.getLogger(__name__)
+
+FIRST_STEPS = "first steps"
 
 Kind = TypeVar("Kind", bound=QDialog)
 
@@ -28,19 +32,27 @@ class Dialogs(QObject):
     """The dialogs of a window, made when they are wanted: the first picture needs none."""
 
     def __init__(
-        self, window: QWidget, model: SessionModel, actions: Actions, theme: Theme
+        self,
+        window: QWidget,
+        model: SessionModel,
+        actions: Actions,
+        theme: Theme,
+        preferences: Preferences,
     ) -> None:
         super().__init__(window)
         self._window = window
         self._model = model
         self._actions = actions
         self._theme = theme
+        self._preferences = preferences
         self._closed = False
         self._shown: dict[str, QDialog] = {}
         actions.join_wanted.connect(self.join)
         actions.start_wanted.connect(self.start)
         actions.share_wanted.connect(self.share)
         actions.check_wanted.connect(self.check)
+        actions.offers_wanted.connect(self.offers)
+        actions.first_steps_wanted.connect(self.first_steps)
 
     # --- what is asked for
 
@@ -57,6 +69,11 @@ class Dialogs(QObject):
         made = JoinDialog(self._model, self._theme, self._window)
         made.accepted_spec.connect(lambda spec, train: self._actions.join(spec, train=train))
         return made
+
+    def offers(self) -> None:
+        """Let the user choose among the swarms that the backend offers."""
+        if not self._closed:
+            self._one_of("join", self._make_join).choose_offered()
 
     def start(self) -> None:
         """Let the user describe a swarm of their own."""
@@ -92,8 +109,22 @@ class Dialogs(QObject):
 
         return CheckDialog(self._model, self._theme, self._window)
 
+    def first_steps(self) -> None:
+        """Lead the user to a first training."""
+        if not self._closed:
+            self._one_of(FIRST_STEPS, self._make_first_steps)
+
+    def _make_first_steps(self) -> "FirstSteps":
+        from ui.dialogs.first_steps import FirstSteps
+
+        return FirstSteps(self._window, self._model, self._actions, self._theme, self._preferences)
+
     def _one_of(self, kind: str, make: Callable[[], Kind]) -> Kind:
         """The dialog of a kind that is open, or a new one."""
+        if not self._window.isVisible():  # in the tray
+            self.come_to_front()
+        if kind != FIRST_STEPS and FIRST_STEPS in self._shown:
+            self._shown[FIRST_STEPS].reject()  # they are on their way
         if kind not in self._shown:
             made = make()
             made.finished.connect(lambda _result: self._forget(kind))
@@ -112,11 +143,12 @@ class Dialogs(QObject):
     def receive(self, request: Request) -> None:
         """A second start: come to the front, and preview the invite that it was given."""
         log.info("a second start handed over: %s", request.invite[:200] or "nothing but itself")
-        self._come_to_front(request.activation)
+        self.come_to_front(request.activation)
         if request.invite:
             self.join(request.invite)
 
-    def _come_to_front(self, activation: str) -> None:
+    def come_to_front(self, activation: str = "") -> None:
+        """Show the window above others. activation: what a Wayland desktop gave for that."""
         if activation:
             os.environ["XDG_ACTIVATION_TOKEN"] = activation  # Qt takes it from here, once
         window = self._window

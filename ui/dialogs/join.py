@@ -133,6 +133,11 @@ class JoinDialog(QDialog):
         self.steps.setCurrentIndex(0)
         self.open_tab(self.sources.currentIndex())
 
+    def choose_offered(self) -> None:
+        """Let the user choose a swarm among those that the backend offers."""
+        self.steps.setCurrentIndex(0)
+        self.open_tab(OFFERED)
+
     def open_tab(self, index: int) -> None:
         """Show one of the places that swarms come from."""
         self.tabs.button(index).setChecked(True)

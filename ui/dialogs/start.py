@@ -149,11 +149,9 @@ class StartDialog(QDialog):
         return spec, wrong
 
     def _what_it_takes(self, spec: "SwarmSpec") -> str:
-        from app.estimate import estimate
-
         device = costs.chosen_device(self._model.state)
         try:
-            found = estimate(spec, device=costs.kind_of(device))
+            found = costs.estimate_for(spec, device)
         except UserFacingError as error:
             return error.text
         facts = costs.facts(spec, found, device)

@@ -212,7 +212,6 @@ class MachinesPage(QWidget):
     def _publish(self, checked: bool) -> None:
         session = self._session_model.session
         self._session_model.run(session.change_settings({"publish_machine": checked}))
-        self._session_model.run(self._machines.set_publishing(checked))
 
     def _choose_file(self) -> None:
         dialog = QFileDialog(self, _("Export the machines that are shown"))

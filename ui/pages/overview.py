@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWi
 from typing_extensions import override
 
 from app.i18n import _
-from app.state import ContributorState, Phase, Run
+from app.state import ContributorState, Phase, Run, Training
 from ui import texts, units
 from ui.actions import Actions
 from ui.session_model import SessionModel
@@ -31,7 +31,7 @@ class Overview(QScrollArea):
         self._model = model
         self._actions = actions
         self.banner = Banner(theme)
-        self.lost = LostNotice(model.state, actions, theme)
+        self.lost = LostNotice(model, actions, theme)
         self.headline = Headline(model.state, actions)
         self.welcome = Welcome(actions, theme)
         self.epoch = EpochCard(theme)
@@ -121,6 +121,7 @@ class Overview(QScrollArea):
 def _machine_rows() -> dict[str, str]:
     return {
         "precision": _("Precision"),
+        "batch": _("Samples a step"),
         "tokens": _("Tokens/s"),
         "steps": _("Steps"),
         "samples": _("Samples computed"),
@@ -134,12 +135,23 @@ def _machine(state: ContributorState) -> dict[str, str]:
     if own is None:
         return dict.fromkeys(_machine_rows(), units.NONE)
     return {
-        "precision": own.precision or units.NONE,
+        "precision": _precision(own),
+        "batch": units.count(own.micro_batch_size),
         "tokens": units.rate(None if resting else own.tokens_per_second),
         "steps": units.count(own.step),
         "samples": units.count(own.samples),
         "time": units.duration(own.compute_seconds),
     }
+
+
+def _precision(own: Training) -> str:
+    if not own.precision:
+        return units.NONE
+    return (
+        _("{precision}, compiled").format(precision=own.precision)
+        if own.compiled
+        else own.precision
+    )
 
 
 def _swarm_rows() -> dict[str, str]:

@@ -63,7 +63,7 @@ class SwarmPage(QWidget):
         self.rounds = _rounds_model(self)
         self.peers_table = table(self.peers, theme, name=_("Peers"), stretched=3)
         self.rounds_table = table(self.rounds, theme, name=_("Averaging rounds"), stretched=5)
-        self.no_rounds = Empty("swarm", theme)
+        self.no_peers, self.no_rounds = Empty("swarm", theme), Empty("swarm", theme)
         self.show_peers, self.show_rounds = button(kind="choice"), button(kind="choice")
         self.group, self.tables = QButtonGroup(self), QStackedWidget()
         self.empty = Empty("swarm", theme)
@@ -92,14 +92,18 @@ class SwarmPage(QWidget):
         column.addLayout(head)
         column.addWidget(self.empty, 1)
         column.addWidget(self.content, 1)
+        self.no_peers.say(
+            _("Nobody else is here yet"),
+            _("Peers are listed as soon as they enter. Invite them from the Swarm menu."),
+        )
         self.empty.say(
             _("No swarm yet"),
             _("Join a swarm on the overview page: its peers and its progress are shown here."),
         )
 
     def _tables_head(self) -> QHBoxLayout:
-        self.tables.addWidget(self.peers_table)
-        self.tables.addWidget(self._rounds_part())
+        self.tables.addWidget(_either(self.peers_table, self.no_peers))
+        self.tables.addWidget(_either(self.rounds_table, self.no_rounds))
         head = QHBoxLayout()
         head.setSpacing(2)
         for place, one in enumerate((self.show_peers, self.show_rounds)):
@@ -112,14 +116,6 @@ class SwarmPage(QWidget):
         head.addSpacing(6)
         head.addWidget(self.role)
         return head
-
-    def _rounds_part(self) -> QWidget:
-        made = QWidget()
-        column = QVBoxLayout(made)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.rounds_table)
-        column.addWidget(self.no_rounds)
-        return made
 
     def _connect(self) -> None:
         self._model.changed.connect(self._on_state)
@@ -173,8 +169,12 @@ class SwarmPage(QWidget):
         self.rounds.show_rows(rounds)
         _set_word(self.show_peers, _peers(len(self._history.peers.here)))
         _set_word(self.show_rounds, _rounds(len(rounds)))
-        self.rounds_table.setVisible(bool(rounds))
-        self.no_rounds.setVisible(not rounds)
+        for rows_there, shown, otherwise in (
+            (bool(rows), self.peers_table, self.no_peers),
+            (bool(rounds), self.rounds_table, self.no_rounds),
+        ):
+            shown.setVisible(rows_there)
+            otherwise.setVisible(not rows_there)
         self.no_rounds.say(_("No averaging round yet"), _no_rounds(state))
 
     def _filter(self) -> None:
@@ -201,6 +201,16 @@ def peer_rows(peers: SeenPeers, run: Run | None, aliases: dict[str, str]) -> lis
         for known, here in ((peers.here, True), (peers.gone, False))
         for info in known.values()
     ]
+
+
+def _either(shown: QWidget, otherwise: QWidget) -> QWidget:
+    """Place for a table, and for what is said while it is empty."""
+    made = QWidget()
+    column = QVBoxLayout(made)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.addWidget(shown)
+    column.addWidget(otherwise)
+    return made
 
 
 def _set_word(one: QPushButton, text: str) -> None:

@@ -1,8 +1,9 @@
-"""Cards: a frame with a title, and one with rows of label and value."""
+"""Cards: a frame with a title, one with rows of label and value, one with words."""
 
 from collections.abc import Mapping
 
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from ui.widgets.labels import ElidedLabel, label, line
 
@@ -68,3 +69,18 @@ class FactsCard(Card):
     def value(self, name: str) -> str:
         """What a row shows, in full."""
         return self._values[name].full
+
+
+def words(text: str) -> QLabel:
+    """A muted text that fills its place from the top."""
+    made = label(text, "muted", wrap=True)
+    made.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+    return made
+
+
+def words_card(title: str, text: str) -> Card:
+    """A card that only says something."""
+    card = Card(title)
+    card.column.addWidget(label(title, "strong"))
+    card.column.addWidget(words(text), 1)
+    return card

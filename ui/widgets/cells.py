@@ -98,21 +98,31 @@ class CellDelegate(QStyledItemDelegate):
         painter.restore()
 
 
-def lines(values: Sequence[float], rect: QRectF) -> list[QPolygonF]:
-    """The lines that a curve is made of, one between two gaps (NaN), in a rectangle."""
+def lines(
+    values: Sequence[float], rect: QRectF, *, bounds: tuple[float, float] | None = None
+) -> list[QPolygonF]:
+    """The lines that a curve is made of, one between two gaps (NaN), in a rectangle.
+
+    bounds: the values at its bottom and top; as these values need, unless said.
+    """
     known = [value for value in values if not math.isnan(value)]
     if len(known) < 2:
         return []
-    low, high = min(known), max(known)
+    low, high = bounds or _bounds(known)
     step = rect.width() / max(1, len(values) - 1)
-    # a curve that hardly moves lies still, instead of showing its noise as large as a fall
-    span = max(high - low, abs(high) * 0.2) or 1.0
-    middle = (high + low) / 2
     drawn: list[QPolygonF] = [QPolygonF()]
     for place, value in enumerate(values):
         if math.isnan(value):
             drawn.append(QPolygonF())
         else:
-            height = rect.center().y() - (value - middle) / span * rect.height()
+            height = rect.bottom() - (value - low) / (high - low) * rect.height()
             drawn[-1].append(QPointF(rect.left() + place * step, height))
     return [line for line in drawn if line.size() > 1]
+
+
+def _bounds(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    # a curve that hardly moves lies still, instead of showing its noise as large as a fall
+    span = max(high - low, abs(high) * 0.2) or 1.0
+    middle = (high + low) / 2
+    return middle - span / 2, middle + span / 2

@@ -22,14 +22,19 @@ class DeviceBox(QComboBox):
         self.setAccessibleName(_("Device to train on"))
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.setMaximumWidth(320)
-        self.activated.connect(lambda index: self.chosen.emit(self.itemData(index)))
+        self.activated.connect(self._tell)
+
+    def _tell(self, index: int) -> None:
+        if device := self.itemData(index):  # several ones are chosen on their page
+            self.chosen.emit(device)
 
     def show_state(self, state: ContributorState) -> None:
         """Show the devices, the chosen one, and whether another may be chosen."""
         if (entries := _entries(state)) != self._entries:
             self._fill(entries)
-        self.setCurrentIndex(self.findData(state.device) if state.devices_known else 0)
-        self.setEnabled(state.devices_known and not state.phase.has_trainer)
+        several = state.probed is None or bool(state.other_devices)
+        self.setCurrentIndex(0 if several else self.findData(state.device))
+        self.setEnabled(state.probed is not None and not state.phase.has_trainer)
         self.setToolTip(_tool_tip(state))
         self.setAccessibleDescription(_tool_tip(state))
 
@@ -41,9 +46,11 @@ class DeviceBox(QComboBox):
 
 
 def _entries(state: ContributorState) -> Entries:
-    if not state.devices_known:
+    if state.probed is None:
         return [(_("Looking for devices…"), state.device)]
     entries = [(texts.device(device), device.id) for device in state.devices]
+    if state.other_devices:
+        entries.insert(0, (texts.devices(state.chosen_devices), ""))
     if state.device not in {device for _text, device in entries}:
         entries.append((_missing(state.device), state.device))
     return entries
@@ -56,7 +63,7 @@ def _missing(device: str) -> str:
 
 
 def _tool_tip(state: ContributorState) -> str:
-    if not state.devices_known:
+    if state.probed is None:
         return _("PyTorch is asked which devices it can train on.")
     if state.phase.has_trainer:
         return _("Training is under way on this device. Stop training to choose another.")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Signal, SignalInstance
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -21,6 +21,8 @@ Control = QLineEdit | QComboBox | QCheckBox | QPlainTextEdit
 
 COLUMNS = 2
 LINES_HEIGHT = 76
+CHECK_INDENT = 32
+"""Pixels from a check box's edge to its words, below which its hint stands."""
 
 
 class Field(QWidget):
@@ -39,21 +41,23 @@ class Field(QWidget):
         self.hint = label(hint, "small", wrap=True)
         self.error = error_label()
         control.setAccessibleName(caption)
-        control.setAccessibleDescription(hint)
         self._lay_out()
+        self.set_hint(hint)
         self._connect()
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
-        if not isinstance(self.control, QCheckBox):
+        if isinstance(self.control, QCheckBox):
+            for below in (self.error, self.hint):
+                below.setIndent(CHECK_INDENT)
+        else:
             self.caption.setBuddy(self.control)
             column.addWidget(self.caption)
         column.addWidget(self.control)
         column.addWidget(self.error)
-        if self.hint.text():
-            column.addWidget(self.hint)
+        column.addWidget(self.hint)
         column.addStretch()
 
     def _connect(self) -> None:
@@ -80,6 +84,19 @@ class Field(QWidget):
             case QPlainTextEdit():
                 return self.control.toPlainText()
 
+    @property
+    def committed(self) -> SignalInstance:
+        """Like ``edited``, but of a line only when the user leaves it, or presses Return."""
+        if isinstance(self.control, QLineEdit):
+            return self.control.editingFinished
+        return self.edited
+
+    def set_hint(self, hint: str) -> None:
+        """Say something else below the control."""
+        self.hint.setText(hint)
+        self.hint.setVisible(bool(hint))
+        self.control.setAccessibleDescription(hint)
+
     def set_value(self, value: str) -> None:
         """Show a value."""
         match self.control:
@@ -96,22 +113,23 @@ class Field(QWidget):
         """Say what is wrong with the value, or nothing."""
         text = "" if error is None else _sentence(error)
         show_error(self.error, text)
-        self.hint.setVisible(not text)
+        self.hint.setVisible(bool(self.hint.text()) and not text)
         restyle(self.control, "wrong", "true" if text else "false")
         self.control.setAccessibleDescription(text or self.hint.text())
 
 
 class FieldGrid(QWidget):
-    """Fields in two columns, without holes where some are hidden."""
+    """Fields in columns, without holes where some are hidden."""
 
-    def __init__(self, fields: Sequence[Field]) -> None:
+    def __init__(self, fields: Sequence[Field], *, columns: int = COLUMNS) -> None:
         super().__init__()
         self._fields = fields
+        self._columns = columns
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(16)
         self._grid.setVerticalSpacing(12)
-        for column in range(COLUMNS):
+        for column in range(columns):
             self._grid.setColumnStretch(column, 1)
         for field in fields:
             field.setParent(self)
@@ -124,7 +142,7 @@ class FieldGrid(QWidget):
             field.setVisible(field.wanted)
         shown = [field for field in self._fields if field.wanted]
         for index, field in enumerate(shown):
-            self._grid.addWidget(field, index // COLUMNS, index % COLUMNS)
+            self._grid.addWidget(field, index // self._columns, index % self._columns)
 
 
 def _sentence(error: UserFacingError) -> str:

@@ -1,6 +1,6 @@
 """The headline: where we are in one sentence, and the one button that changes it."""
 
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout
 
 from app.i18n import _
@@ -8,7 +8,7 @@ from app.state import ContributorState
 from ui import choices, texts
 from ui.actions import Actions
 from ui.choices import Choice
-from ui.widgets.buttons import SteadyButton
+from ui.widgets.buttons import SteadyButton, button
 from ui.widgets.card import Card
 from ui.widgets.devices import DeviceBox
 from ui.widgets.labels import ElidedLabel, label, restyle
@@ -30,7 +30,9 @@ class Headline(Card):
         self.title = label(role="title")
         self.what = ElidedLabel()
         self.why = label(role="muted", wrap=True)
+        self.terms = button(_("Change terms"), "quiet")
         self.primary, self.second = SteadyButton(), SteadyButton()
+        self.snooze = SteadyButton()
         self.device_label = label(_("Train on"), "muted")
         self.device = DeviceBox()
         self._countdown = QTimer(self, interval=COUNTDOWN_MS)
@@ -56,15 +58,22 @@ class Headline(Card):
         words.setSpacing(4)
         words.addLayout(first)
         words.addWidget(self.what)
-        words.addWidget(self.why)
+        words.addLayout(self._why_and_terms())
         words.addStretch()
         return words
+
+    def _why_and_terms(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        row.addWidget(self.why, 1)
+        row.addWidget(self.terms, 0, Qt.AlignmentFlag.AlignTop)
+        return row
 
     def _controls(self) -> QVBoxLayout:
         buttons = QHBoxLayout()
         buttons.setSpacing(8)
         buttons.addStretch()
-        for one in (self.second, self.primary):
+        for one in (self.snooze, self.second, self.primary):
             one.setMinimumHeight(BUTTON_HEIGHT)
             one.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
             buttons.addWidget(one)
@@ -83,6 +92,8 @@ class Headline(Card):
     def _connect(self) -> None:
         self.primary.clicked.connect(lambda: self._primary().act())
         self.second.clicked.connect(self._act_second)
+        self.snooze.clicked.connect(self._act_snooze)
+        self.terms.clicked.connect(self._actions.terms_wanted)
         self.device.chosen.connect(self._actions.choose_device)
         self._actions.waiting.connect(self._show_waiting)
         self._countdown.timeout.connect(lambda: self.why.setText(texts.why(self._state)))
@@ -95,6 +106,11 @@ class Headline(Card):
         if choice is not None:
             choice.act()
 
+    def _act_snooze(self) -> None:
+        choice = choices.snooze(self._state, self._actions)
+        if choice is not None:
+            choice.act()
+
     def show_state(self, state: ContributorState) -> None:
         """Show a state in words and buttons."""
         if self._closing:
@@ -104,9 +120,11 @@ class Headline(Card):
         self.what.set_full(texts.what(state))
         self.why.setText(texts.why(state))
         restyle(self.dot, "tone", texts.tone(state))
-        self._count_down(on=state.restart_at is not None)
+        self._count_down(on=state.restart_at is not None or state.paused_until is not None)
         self._show(self.primary, self._primary())
         self._show(self.second, choices.second(state, self._actions))
+        self._show(self.snooze, choices.snooze(state, self._actions))
+        self.terms.setVisible(state.trains_or_will)
         self.device.show_state(state)
         if self._waiting:
             self._say_waiting()
@@ -137,5 +155,5 @@ class Headline(Card):
         self.title.setText(_("Closing…"))
         self.why.setText(_("Saving a checkpoint and leaving the swarm. The window then closes."))
         restyle(self.dot, "tone", "busy")
-        for control in (self.primary, self.second, self.device):
+        for control in (self.primary, self.second, self.snooze, self.terms, self.device):
             control.setEnabled(False)

@@ -8,6 +8,7 @@ from app.state import ContributorState
 from ui import texts
 from ui.actions import Actions
 from ui.icons import ThemedPicture
+from ui.session_model import SessionModel
 from ui.theme import Theme
 from ui.widgets.banner import announce
 from ui.widgets.buttons import button
@@ -19,10 +20,10 @@ COUNTDOWN_MS = 500
 class LostNotice(QFrame):
     """Shown while the swarm is lost; the app comes back to it by itself."""
 
-    def __init__(self, state: ContributorState, actions: Actions, theme: Theme) -> None:
+    def __init__(self, model: SessionModel, actions: Actions, theme: Theme) -> None:
         super().__init__()
         self.setProperty("card", "caution")
-        self._state = state
+        self._state = model.state
         self.words = label(wrap=True)
         self.retry = button(_("Try now"), "quiet")
         self.check = button(_("Check connection…"), "quiet")
@@ -36,7 +37,7 @@ class LostNotice(QFrame):
         row.addWidget(self.words, 1)
         row.addWidget(self.retry)
         row.addWidget(self.check)
-        self.retry.clicked.connect(actions.reconnect)
+        self.retry.clicked.connect(lambda: model.call(model.session.reconnect))
         self.check.clicked.connect(actions.check_wanted)
         self._countdown.timeout.connect(self._say)
         self.hide()

@@ -9,11 +9,11 @@ from app.i18n import _
 from app.state import ContributorState
 from ui import costs, texts
 from ui.costs import Caution
-from ui.icons import ThemedPicture
 from ui.theme import Theme
 from ui.widgets.buttons import button
-from ui.widgets.card import Card, FactsCard
+from ui.widgets.card import Card, FactsCard, words_card
 from ui.widgets.labels import ElidedLabel, label
+from ui.widgets.notice import Notice
 
 if TYPE_CHECKING:
     from app.estimate import Estimate
@@ -73,8 +73,8 @@ class Preview(QScrollArea):
         cards.addWidget(self.facts)
         row = QHBoxLayout()
         row.setSpacing(12)
-        row.addWidget(_words(_("Leaves this machine"), costs.leaves()), 1)
-        row.addWidget(_words(_("Stays here"), costs.stays()), 1)
+        row.addWidget(words_card(_("Leaves this machine"), costs.leaves()), 1)
+        row.addWidget(words_card(_("Stays here"), costs.stays()), 1)
         cards.addLayout(row)
         return cards
 
@@ -92,10 +92,8 @@ class Preview(QScrollArea):
         now = (device, state.swarm, bool(state.peer_id))
         if self._spec is None or now == self._shown:
             return
-        from app.estimate import estimate
-
         self._shown = now
-        estimated = estimate(self._spec, device=costs.kind_of(device))
+        estimated = costs.estimate_for(self._spec, device)
         self.title.set_full(self._spec.name)
         self.subtitle.setText(costs.subtitle(self._spec, estimated))
         self.facts.show_values(costs.facts(self._spec, estimated, device))
@@ -117,17 +115,8 @@ class Preview(QScrollArea):
         _fill(self.explanation.column, parts)
 
     def _caution(self, caution: Caution) -> QWidget:
-        made = QFrame()
-        made.setProperty("card", "problem" if caution.serious else "caution")
-        picture = label()
-        color = "danger" if caution.serious else "caution"
-        ThemedPicture(picture, "warning", self._theme, color=color)
-        row = QHBoxLayout(made)
-        row.setContentsMargins(12, 8, 12, 8)
-        row.setSpacing(12)
-        row.addWidget(picture)
-        row.addWidget(label(caution.text, wrap=True), 1)
-        made.setAccessibleName(caution.text)
+        made = Notice(self._theme, serious=caution.serious)
+        made.say(caution.text)
         return made
 
 
@@ -138,15 +127,6 @@ def _rows() -> dict[str, str]:
         "traffic": _("Traffic"),
         "samples": _("The swarm averages every"),
     }
-
-
-def _words(title: str, text: str) -> Card:
-    card = Card(title)
-    card.column.addWidget(label(title, "strong"))
-    words = label(text, "muted", wrap=True)
-    words.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-    card.column.addWidget(words, 1)
-    return card
 
 
 def _fill(layout: QVBoxLayout, widgets: list[QWidget]) -> None:

@@ -1,15 +1,13 @@
 """What one sees before there is a swarm: the three ways into one, and what leaves this machine."""
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from app.i18n import _
 from ui.actions import Actions
-from ui.icons import ThemedPicture
 from ui.theme import Theme
 from ui.widgets.buttons import button
-from ui.widgets.card import Card
-from ui.widgets.labels import label
+from ui.widgets.card import Card, words_card
+from ui.widgets.way import way_card
 
 
 class Welcome(QWidget):
@@ -44,7 +42,7 @@ class Welcome(QWidget):
 
     def _ways(self) -> tuple[Card, ...]:
         return (
-            self._card(
+            way_card(
                 "open",
                 _("You were invited"),
                 _(
@@ -52,8 +50,9 @@ class Welcome(QWidget):
                     " link. You see what it takes of this machine before anything starts."
                 ),
                 self.join,
+                self._theme,
             ),
-            self._card(
+            way_card(
                 "share",
                 _("You want to train a model"),
                 _(
@@ -61,8 +60,9 @@ class Welcome(QWidget):
                     " with a file, a link or a QR code."
                 ),
                 self.start,
+                self._theme,
             ),
-            self._card(
+            way_card(
                 "start",
                 _("You want to see it first"),
                 _(
@@ -70,42 +70,17 @@ class Welcome(QWidget):
                     " It needs no invite, and you see a small model learn within a minute."
                 ),
                 self.demo,
+                self._theme,
             ),
         )
 
-    def _card(self, icon: str, title: str, text: str, way: QPushButton) -> Card:
-        card = Card(title)
-        head = QHBoxLayout()
-        head.setSpacing(8)
-        head.addWidget(self._picture(icon))
-        head.addWidget(label(title, "strong", wrap=True), 1)
-        card.column.addLayout(head)
-        card.column.addWidget(_words(text), 1)
-        card.column.addWidget(way, 0, Qt.AlignmentFlag.AlignLeft)
-        return card
-
-    def _picture(self, icon: str) -> QWidget:
-        picture = label()
-        ThemedPicture(picture, icon, self._theme, color="accent_text")
-        return picture
-
     def _what_leaves(self) -> Card:
-        card = Card(_("What leaves this machine"))
-        card.column.addWidget(label(_("What leaves this machine"), "strong"))
-        card.column.addWidget(
-            _words(
-                _(
-                    "Other peers get what was learnt (gradients and the model's parameters), your"
-                    " peer id and network address, and, unless you switch it off on the Machines"
-                    " page, how this machine does, under a made-up name. Your files stay here, an"
-                    " invite can never carry code, and training rests when you pause or stop it."
-                )
-            )
+        return words_card(
+            _("What leaves this machine"),
+            _(
+                "Other peers get what was learnt (gradients and the model's parameters), your"
+                " peer id and network address, and, unless you switch it off on the Machines"
+                " page, how this machine does, under a made-up name. Your files stay here, an"
+                " invite can never carry code, and training rests when you pause or stop it."
+            ),
         )
-        return card
-
-
-def _words(text: str) -> QWidget:
-    words = label(text, "muted", wrap=True)
-    words.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-    return words

@@ -14,6 +14,7 @@ import ssl
 from pathlib import Path
 
 from app.errors import DataError
+from app.i18n import _
 from app.spec import BuiltinData, FileData, HttpsData, HubData, SwarmSpec
 from app.trainer.data.batches import Batches, StreamBatches, WindowBatches
 from app.trainer.data.corpus import Source, tokenised
@@ -82,9 +83,12 @@ def _finite(
 
 
 def _too_short(tokens: int, *, length: int) -> DataError:
+    message = _(
+        "holds {tokens:,} tokens, but one sample takes {needed:,}"
+        " (training_params.sequence_length {length:,} and the token after it)."
+    )
     return DataError(
-        f"holds {tokens:,} tokens, but one sample takes {length + 1:,}"
-        f" (training_params.sequence_length {length:,} and the token after it).",
+        message.format(tokens=tokens, needed=length + 1, length=length),
         field="dataset_info",
-        remedy="Give more text, or lower training_params.sequence_length.",
+        remedy=_("Give more text, or lower training_params.sequence_length."),
     )

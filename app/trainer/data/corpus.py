@@ -16,6 +16,7 @@ from typing import IO, Protocol
 import numpy as np
 
 from app.errors import DataError
+from app.i18n import _
 from app.trainer.data.documents import Piece
 from app.trainer.data.tokenizer import Tokenizer, Tokens, token_type
 
@@ -92,8 +93,9 @@ def _write_all(stream: IO[bytes], arrays: Iterable[Tokens]) -> None:
 
 
 def _unwritable(cache: Path, error: OSError) -> DataError:
+    message = _("the tokens can't be kept in {cache}: {reason}.")
     return DataError(
-        f"the tokens can't be kept in {cache}: {error.strerror or error}.",
+        message.format(cache=cache, reason=error.strerror or error),
         field="dataset_info",
-        remedy="Make room on the disk, or choose another folder for the cache.",
+        remedy=_("Make room on the disk, or choose another folder for the cache."),
     )

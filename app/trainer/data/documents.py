@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 import msgspec
 
 from app.errors import DataError
+from app.i18n import _
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -113,10 +114,11 @@ class TextFiles:
             return decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             at = position - pending + error.start
+            message = _("{path} is not UTF-8: byte {byte:#04x} at position {position:,}.")
             raise DataError(
-                f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at position {at:,}.",
+                message.format(path=path, byte=error.object[error.start], position=at),
                 field=self.field,
-                remedy="Convert the file to UTF-8, or set dataset_info.format if it isn't text.",
+                remedy=_("Convert the file to UTF-8, or set dataset_info.format if it isn't text."),
             ) from error
 
     def _json_lines(self, stream: IO[bytes], path: Path) -> Iterator[Piece]:
@@ -124,17 +126,19 @@ class TextFiles:
         while line := stream.readline(_MAX_LINE):
             number += 1
             if line.strip():
-                row = self._row(line, where=f"{path}, line {number:,}")
-                yield from self._document(row, where=f"{path}, line {number:,}")
+                where = _("{path}, line {number:,}").format(path=path, number=number)
+                yield from self._document(self._row(line, where=where), where=where)
 
     def _row(self, line: bytes, *, where: str) -> dict[str, Any]:
         try:
             return msgspec.json.decode(line, type=dict[str, Any])
         except msgspec.MsgspecError as error:
             raise DataError(
-                f"{where}, is no JSON object: {error}.",
+                _("{where}, is no JSON object: {reason}.").format(where=where, reason=error),
                 field=self.field,
-                remedy="JSON lines hold one object a line; check the file or dataset_info.format.",
+                remedy=_(
+                    "JSON lines hold one object a line; check the file or dataset_info.format."
+                ),
             ) from error
 
     def _parquet(self, stream: IO[bytes], path: Path) -> Iterator[Piece]:
@@ -149,9 +153,9 @@ class TextFiles:
                     yield from self._document({self.text_field: text}, where=str(path))
         except pa.ArrowException as error:
             raise DataError(
-                f"{path} is no readable parquet file: {error}.",
+                _("{path} is no readable parquet file: {reason}.").format(path=path, reason=error),
                 field=self.field,
-                remedy="Get the file again, or set dataset_info.format if it is something else.",
+                remedy=_("Get the file again, or set dataset_info.format if it is something else."),
             ) from error
 
     def _check_column(self, table: "pq.ParquetFile", *, where: str) -> None:
@@ -167,17 +171,18 @@ class TextFiles:
     def _stat(self, path: Path) -> tuple[int, int]:
         try:
             if path.is_dir():
-                raise IsADirectoryError(0, "it is a folder")
+                raise IsADirectoryError(0, _("it is a folder"))
             status = path.stat()
         except OSError as error:
             raise self._unreadable(path, error) from error
         return status.st_size, status.st_mtime_ns
 
     def _unreadable(self, path: Path, error: OSError) -> DataError:
+        message = _("{path} can't be read: {reason}.")
         return DataError(
-            f"{path} can't be read: {error.strerror or error}.",
+            message.format(path=path, reason=error.strerror or error),
             field=self.field,
-            remedy="Name existing files, one by one, which you may read.",
+            remedy=_("Name existing files, one by one, which you may read."),
         )
 
 
@@ -187,18 +192,20 @@ def text_of(row: dict[str, Any], *, text_field: str, where: str) -> str | None:
         raise missing_text_field(text_field, where=where, columns=list(row))
     text = row[text_field]
     if text is not None and not isinstance(text, str):
+        message = _("{where}: {column!r} holds no text but a {type}.")
         raise DataError(
-            f"{where}: {text_field!r} holds no text but a {type(text).__name__}.",
+            message.format(where=where, column=text_field, type=type(text).__name__),
             field="dataset_info.text_field",
-            remedy="Name the column that holds the text.",
+            remedy=_("Name the column that holds the text."),
         )
     return text
 
 
 def missing_text_field(text_field: str, *, where: str, columns: list[str]) -> DataError:
     """The error for a column that isn't there, naming those that are."""
+    names = ", ".join(columns[:50]) or _("(it has none)")
     return DataError(
-        f"{where} has no column {text_field!r}.",
+        _("{where} has no column {column!r}.").format(where=where, column=text_field),
         field="dataset_info.text_field",
-        remedy=f"Use one of: {', '.join(columns[:50]) or '(it has none)'}.",
+        remedy=_("Use one of: {names}.").format(names=names),
     )

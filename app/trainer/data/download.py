@@ -12,6 +12,7 @@ import filelock
 import httpx2
 
 from app.errors import DataError
+from app.i18n import _
 from app.spec import HttpsData
 
 log = logging.getLogger(__name__)
@@ -46,10 +47,11 @@ def fetch(
                 _download(data, part=part, context=context, limit=limit)
                 part.replace(target)
     except OSError as error:
+        message = _("can't be kept in {cache}: {reason}.")
         raise DataError(
-            f"can't be kept in {cache}: {error.strerror or error}.",
+            message.format(cache=cache, reason=error.strerror or error),
             field="dataset_info.url",
-            remedy="Make room on the disk, or choose another folder for the cache.",
+            remedy=_("Make room on the disk, or choose another folder for the cache."),
         ) from error
     return target
 
@@ -72,10 +74,11 @@ def _download(data: HttpsData, *, part: Path, context: ssl.SSLContext | None, li
             found = _sha256(part)
     if found != data.sha256:
         part.unlink()
+        message = _("{url} has another content: its hash is {found}, not {wanted}.")
         raise DataError(
-            f"{data.url} has another content: its hash is {found}, not {data.sha256}.",
+            message.format(url=data.url, found=found, wanted=data.sha256),
             field="dataset_info.sha256",
-            remedy="Don't use it. Ask whoever made the swarm for the right address and hash.",
+            remedy=_("Don't use it. Ask whoever made the swarm for the right address and hash."),
         )
 
 
@@ -92,7 +95,7 @@ def _client(context: ssl.SSLContext | None) -> httpx2.Client:
 
 def _only_https(request: httpx2.Request) -> None:
     if request.url.scheme != "https":
-        raise _refused(f"leads to {request.url}, which is not https.")
+        raise _refused(_("leads to {url}, which is not https.").format(url=request.url))
 
 
 def _complete(client: httpx2.Client, url: str, *, part: Path, limit: int) -> None:
@@ -104,10 +107,10 @@ def _complete(client: httpx2.Client, url: str, *, part: Path, limit: int) -> Non
             return _append(client, url, part=part, limit=limit)
         except httpx2.TransportError as error:
             if _size(part) <= before:
-                raise _refused(f"{url} can't be fetched: {_reason(error)}.") from error
+                raise _unfetched(url, error) from error
             log.info("%s broke off after %d bytes: %s", url, _size(part), error)
         except httpx2.HTTPError as error:
-            raise _refused(f"{url} can't be fetched: {_reason(error)}.") from error
+            raise _unfetched(url, error) from error
 
 
 def _append(client: httpx2.Client, url: str, *, part: Path, limit: int) -> None:
@@ -132,10 +135,11 @@ def _append(client: httpx2.Client, url: str, *, part: Path, limit: int) -> None:
 def _check_size(size: int, limit: int, *, part: Path) -> None:
     if size > limit:
         part.unlink()
+        message = _("the file has {size:,} bytes or more; at most {limit:,} are downloaded.")
         raise DataError(
-            f"the file has {size:,} bytes or more; at most {limit:,} are downloaded.",
+            message.format(size=size, limit=limit),
             field="dataset_info.url",
-            remedy="Use a smaller file, or stream the data from the hub.",
+            remedy=_("Use a smaller file, or stream the data from the hub."),
         )
 
 
@@ -148,13 +152,15 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _reason(error: httpx2.HTTPError) -> str:
+def _unfetched(url: str, error: httpx2.HTTPError) -> DataError:
+    reason = str(error) or type(error).__name__
     if isinstance(error, httpx2.HTTPStatusError):
-        return f"the server answers {error.response.status_code} {error.response.reason_phrase}"
-    return str(error) or type(error).__name__
+        answer = f"{error.response.status_code} {error.response.reason_phrase}"
+        reason = _("the server answers {answer}").format(answer=answer)
+    return _refused(_("{url} can't be fetched: {reason}.").format(url=url, reason=reason))
 
 
 def _refused(message: str) -> DataError:
     return DataError(
-        message, field="dataset_info.url", remedy="Check the address and your network."
+        message, field="dataset_info.url", remedy=_("Check the address and your network.")
     )

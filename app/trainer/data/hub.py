@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.errors import DataError
+from app.i18n import _
 from app.spec import HubData
 from app.trainer.data.batches import order_key
 from app.trainer.data.documents import text_of
@@ -45,19 +46,21 @@ def documents_of(
             found = True
             yield text
         if not found:
+            message = _("the data set {name} holds no text in {column!r}.")
             raise DataError(
-                f"the data set {name} holds no text in {text_field!r}.",
+                message.format(name=name, column=text_field),
                 field="dataset_info.split",
-                remedy="Name another split or column.",
+                remedy=_("Name another split or column."),
             )
 
 
 def _one_pass(dataset: "datasets.IterableDataset", *, name: str, text_field: str) -> Iterator[str]:
     from datasets.exceptions import DatasetsError
 
+    where = _("the data set {name}").format(name=name)
     try:
         for row in dataset:
-            text = text_of(row, text_field=text_field, where=f"the data set {name}")
+            text = text_of(row, text_field=text_field, where=where)
             if text is not None:
                 yield text
     except (DatasetsError, OSError, RuntimeError, ValueError) as error:  # after its own retries
@@ -85,12 +88,14 @@ def _opened(data: HubData, *, cache: Path) -> "datasets.IterableDataset":
 def _check_name(name: str) -> None:
     """Without an owner, the library takes some names (``text``, ``json``) for its own loaders,
     which would read files of the current folder."""
-    owner, _, short = name.partition("/")
+    owner, _slash, short = name.partition("/")
     if not short or {owner, short} & {".", ".."}:
         raise DataError(
-            f"{name!r} is not a full name of a data set.",
+            _("{name!r} is not a full name of a data set.").format(name=name),
             field="dataset_info.name",
-            remedy="Write it as on the hub: owner/name, such as roneneldan/TinyStories.",
+            remedy=_("Write it as on the hub: owner/name, such as {example}.").format(
+                example="roneneldan/TinyStories"
+            ),
         )
 
 
@@ -103,22 +108,24 @@ def check_harmless(builder: "datasets.DatasetBuilder", *, name: str) -> None:
     files = [str(file) for files in (builder.config.data_files or {}).values() for file in files]
     kind = type(builder).__module__.split(".")[-1]
     if kind not in _FORMATS:
-        reason = f"its format is {kind!r}"
+        reason = _("its format is {kind!r}").format(kind=kind)
     elif strangers := [file for file in files if not file.startswith("hf://datasets/")]:
-        reason = f"its card points outside the hub, at {strangers[0]}"
+        reason = _("its card points outside the hub, at {file}").format(file=strangers[0])
     else:
         return
     raise DataError(
-        f"the data set {name} is refused: {reason}.",
+        _("the data set {name} is refused: {reason}.").format(name=name, reason=reason),
         field="dataset_info.name",
-        remedy=f"Use a data set with files in one of: {', '.join(sorted(_FORMATS))}.",
+        remedy=_("Use a data set with files in one of: {formats}.").format(
+            formats=", ".join(sorted(_FORMATS))
+        ),
     )
 
 
 def _unreachable(name: str, error: Exception) -> DataError:
     reason = " ".join(str(error).split())[:300] or type(error).__name__
     return DataError(
-        f"the data set {name} can't be streamed: {reason}.",
+        _("the data set {name} can't be streamed: {reason}.").format(name=name, reason=reason),
         field="dataset_info.name",
-        remedy="Check the network, the name, and that you may read it (`hf auth login`).",
+        remedy=_("Check the network, the name, and that you may read it (`hf auth login`)."),
     )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import DataError
+from app.i18n import _
 from app.spec import BytesTokenizer, FileTokenizer
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class FileTokens:
         self._tokenizer = _parsed(content, path=path)
         ids = self._tokenizer.get_vocab(with_added_tokens=True)
         if not ids:
-            raise _broken(path, "its vocabulary is empty")
+            raise _broken(path, _("its vocabulary is empty"))
         # not get_vocab_size(): ids may have gaps, and the model needs a row up to the largest
         self.vocabulary_size = max(ids.values()) + 1
         self._type = token_type(self.vocabulary_size)
@@ -100,9 +101,9 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(
-            f"{path} can't be read: {error.strerror}.",
+            _("{path} can't be read: {reason}.").format(path=path, reason=error.strerror),
             field=_FIELD,
-            remedy="Put the tokenizer.json there, or name the file where it is.",
+            remedy=_("Put the tokenizer.json there, or name the file where it is."),
         ) from error
 
 
@@ -119,8 +120,9 @@ def _parsed(content: bytes, *, path: Path) -> "tokenizers.Tokenizer":
 
 
 def _broken(path: Path, reason: str) -> DataError:
+    message = _("{path} is no tokenizer.json of the tokenizers library: {reason}.")
     return DataError(
-        f"{path} is no tokenizer.json of the tokenizers library: {reason}.",
+        message.format(path=path, reason=reason),
         field=_FIELD,
-        remedy="Get the file again from where the swarm's model comes from.",
+        remedy=_("Get the file again from where the swarm's model comes from."),
     )

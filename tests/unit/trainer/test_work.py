@@ -1,15 +1,20 @@
 """What of the work counts: pending until its round has ended, then entered or lost."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.protocol import Work
+from app.protocol import Pace, Work
+from app.trainer import traffic
+from app.trainer.meter import Meter
 from app.trainer.traffic import Traffic
 from app.trainer.work import WorkMeter
 
@@ -132,3 +137,52 @@ def test_what_a_forked_process_counts_is_seen_here() -> None:
         os._exit(0)
     os.waitpid(child, 0)
     assert traffic.sent == 2**40
+
+
+# --- its rate ------------------------------------------------------------------------------------
+
+MEGABYTE = 1e6
+
+
+@pytest.fixture
+def upload() -> Iterator[traffic.Limit]:
+    yield traffic.UPLOAD
+    traffic.keep_to(Pace(id=0))
+
+
+async def seconds_for(*sizes: int) -> float:
+    began = time.monotonic()
+    async for _message in Traffic().sending(messages(*sizes)):
+        pass
+    return time.monotonic() - began
+
+
+async def test_tensors_are_sent_no_faster_than_allowed(upload: traffic.Limit) -> None:
+    traffic.keep_to(Pace(id=1, upload=int(MEGABYTE)))
+    assert await seconds_for(100_000, 100_000, 1) >= 0.2
+
+
+def test_what_a_forked_process_sent_is_waited_for(upload: traffic.Limit) -> None:
+    traffic.keep_to(Pace(id=1, upload=int(MEGABYTE)))
+    child = os.fork()
+    if child == 0:
+        upload.wait(300_000).send(None)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert asyncio.run(seconds_for(1)) >= 0.2
+
+
+async def test_without_a_limit_nothing_waits(upload: traffic.Limit) -> None:
+    waits = [upload.wait(10**12) for _message in range(3)]
+    for wait in waits:
+        with pytest.raises(StopIteration):
+            wait.send(None)
+
+
+def test_a_wait_lowers_the_rate_but_not_the_sums() -> None:
+    meter = Meter()
+    meter.add_step(torch.tensor(2.0), samples=4, tokens=128, seconds=1.0, computing=1.0)
+    meter.add_wait(1.0)
+    meter.add_wait(0.0)
+    found = meter.read()
+    assert (found.samples_per_second, found.compute_seconds, found.step) == (2.0, 1.0, 1)

@@ -1,0 +1,67 @@
+"""What the session shows by the local API beyond the contract."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from app.callback.host import Sources
+from app.contributions import Contributions
+from app.fleet import Machine
+from app.hardware import Reading
+from app.ledger import Ledger
+from app.machines import Machines
+from app.outbox import OutboxState
+
+
+class Shown(Protocol):
+    """The session, as far as it is shown."""
+
+    contributions: Contributions
+    machines: Machines
+
+
+def sources_of(session: Shown) -> Sources:
+    """All that it shows."""
+    return Sources(machines=FleetSource(session.machines), figures=OwnFigures(session))
+
+
+class FleetSource:
+    """The machines' records in the DHT."""
+
+    def __init__(self, machines: Machines) -> None:
+        self._machines = machines
+
+    async def machines(self) -> Sequence[Mapping[str, Any]]:
+        """The machines of the swarm that we are in, as JSON objects."""
+        return [machine_as_json(machine) for machine in await self._machines.read()]
+
+
+def machine_as_json(machine: Machine) -> dict[str, Any]:
+    """A machine with all that it tells of itself; units as in `MachineRecord`."""
+    told = msgspec.structs.asdict(machine.record)
+    for name in ("version", "sequence", "time"):  # of the record, not of the machine
+        del told[name]
+    return told | {
+        "public_key": machine.public_key,
+        "first_seen": datetime.fromtimestamp(machine.first_seen, UTC),
+        "last_seen": datetime.fromtimestamp(machine.last_seen, UTC),
+        "warnings": list(machine.concerns),
+    }
+
+
+class OwnFigures:
+    """This machine's hardware and its outbox."""
+
+    def __init__(self, session: Shown) -> None:
+        self._session = session
+
+    async def reading(self) -> Reading:
+        """How this machine does now."""
+        return await self._session.machines.reading()
+
+    async def outbox(self) -> Mapping[OutboxState, int]:
+        """How many of its contributions are in which state."""
+        totals = await self._session.contributions.ledger.run(Ledger.totals)
+        return totals.counts

@@ -1,0 +1,33 @@
+"""D-Bus, as far as we ask there: one question, one answer."""
+
+from typing import Any, Literal
+
+Bus = Literal["SYSTEM", "SESSION"]
+
+TIMEOUT_SECONDS = 2.0
+
+
+def call(bus: Bus, name: str, path: str, interface: str, method: str) -> Any:
+    """Call a method without arguments; returns its first result.
+
+    Raises what `jeepney` raises, `OSError` without a bus, `ImportError` on another system.
+    """
+    from jeepney import DBusAddress, new_method_call
+
+    return _ask(bus, new_method_call(DBusAddress(path, name, interface), method))
+
+
+def get(bus: Bus, name: str, path: str, interface: str, prop: str) -> Any:
+    """The value of a property. Raises as `call` does."""
+    from jeepney import DBusAddress, Properties
+
+    _signature, value = _ask(bus, Properties(DBusAddress(path, name, interface)).get(prop))
+    return value
+
+
+def _ask(bus: Bus, message: Any) -> Any:
+    from jeepney.io.blocking import open_dbus_connection
+    from jeepney.wrappers import unwrap_msg
+
+    with open_dbus_connection(bus=bus) as connection:
+        return unwrap_msg(connection.send_and_get_reply(message, timeout=TIMEOUT_SECONDS))[0]

@@ -1,0 +1,380 @@
+"""What the desktop sees beside the window: the tray, news, and what closing means."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from PySide6.QtWidgets import QApplication, QSystemTrayIcon
+from pytestqt.qtbot import QtBot
+from qasync import QEventLoop
+from windows import (
+    DEVICES,
+    JOINING,
+    PREPARING,
+    TRAINING,
+    WATCHING,
+    Bench,
+    RecordingNotifier,
+    progress,
+)
+
+from app import protocol
+from app.ledger import Totals
+from app.protocol import TrainerPhase
+from app.state import (
+    ContributorState,
+    Event,
+    Joined,
+    JoinFailed,
+    PauseChosen,
+    Problem,
+    ProblemRaised,
+    RestartCancelled,
+    TrainerGone,
+    after,
+)
+from ui.news import milestone, news
+from ui.notifier import Notifier
+from ui.presence import Presence
+from ui.tray import Tray, picture
+
+pytestmark = pytest.mark.gui
+
+PROBLEM = Problem(message="it broke.", remedy="Mend it.")
+PAUSED = (*TRAINING, PauseChosen(), protocol.PhaseChanged(phase=TrainerPhase.PAUSED))
+RESTARTING = (*TRAINING, TrainerGone(problem=PROBLEM, restart_at=4e9))
+FAILED = (*TRAINING, TrainerGone(problem=PROBLEM))
+COMPLETED = (*TRAINING, TrainerGone(completed=True))
+AVERAGING = (*TRAINING, protocol.PhaseChanged(phase=TrainerPhase.AVERAGING))
+
+
+def state_of(events: tuple[Event, ...]) -> ContributorState:
+    state = ContributorState()
+    for event in events:
+        state = after(state, event)
+    return state
+
+
+# --- what is news --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "event", "kind", "word"),
+    [
+        (PREPARING, protocol.PhaseChanged(phase=TrainerPhase.TRAINING), "training", "GPT-2"),
+        (TRAINING, protocol.PhaseChanged(phase=TrainerPhase.PAUSED), "paused", "Not computing"),
+        (TRAINING, TrainerGone(problem=PROBLEM), "attention", "It broke. Mend it."),
+        (JOINING, JoinFailed(problem=PROBLEM), "attention", "It broke."),
+        (TRAINING, ProblemRaised(problem=PROBLEM), "attention", "It broke."),
+        (TRAINING, TrainerGone(completed=True), "milestones", "Thank you"),
+    ],
+)
+def test_what_matters_is_news(
+    before: tuple[Event, ...], event: Event, kind: str, word: str
+) -> None:
+    state = state_of(before)
+    found = news(state, after(state, event))
+    assert found is not None
+    assert found.kind == kind
+    assert word in found.text
+
+
+@pytest.mark.parametrize(
+    ("before", "event"),
+    [
+        (TRAINING, progress(step=1)),
+        (TRAINING, protocol.PhaseChanged(phase=TrainerPhase.AVERAGING)),
+        (AVERAGING, protocol.PhaseChanged(phase=TrainerPhase.TRAINING)),
+        (PAUSED, protocol.PhaseChanged(phase=TrainerPhase.TRAINING)),
+        (TRAINING, TrainerGone(problem=PROBLEM, restart_at=4e9)),  # it mends itself
+        (RESTARTING, RestartCancelled()),  # somebody is there
+        (FAILED, progress(step=1)),
+        (JOINING, Joined(peer_id="a", addresses=())),
+    ],
+)
+def test_the_rest_is_none(before: tuple[Event, ...], event: Event) -> None:
+    state = state_of(before)
+    assert news(state, after(state, event)) is None
+
+
+def totals(*, hours: float = 0.0, samples: int = 0) -> Totals:
+    zeros: dict[str, Any] = dict.fromkeys(Totals.__annotations__, 0)
+    return Totals(**zeros | {"compute_time": hours * 3600, "samples": samples})
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "word"),
+    [
+        (totals(hours=0.9), totals(hours=1), "1 hour "),
+        (totals(hours=9), totals(hours=11), "10 hours"),
+        (totals(hours=0.5), totals(hours=200), "100 hours"),
+        (totals(samples=999_999), totals(samples=1_000_000), "1,000,000 samples"),
+    ],
+)
+def test_round_figures_are_milestones(before: Totals, now: Totals, word: str) -> None:
+    found = milestone(before, now)
+    assert found is not None
+    assert word in found.text
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (totals(), totals(hours=0.9, samples=999_999)),
+        (totals(hours=1), totals(hours=2)),
+        (totals(hours=1), totals(hours=1)),
+    ],
+)
+def test_a_milestone_is_passed_once(before: Totals, now: Totals) -> None:
+    assert milestone(before, now) is None
+
+
+# --- the tray ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def has_tray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(QSystemTrayIcon, "isSystemTrayAvailable", lambda: True)
+
+
+@pytest.fixture
+def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(QApplication, "activeWindow", lambda: None)
+
+
+@pytest.fixture
+def presence(bench: Bench, notifier: RecordingNotifier) -> Iterator[Presence]:
+    tray = Tray(bench.model, bench.actions, bench.theme)
+    made = Presence(bench.window, bench.model, bench.preferences, tray, notifier)
+    yield made
+    tray.close()
+
+
+STATES = [DEVICES, JOINING, WATCHING, PREPARING, TRAINING, AVERAGING, PAUSED, FAILED, RESTARTING]
+
+
+def test_each_state_has_a_shape_of_its_own() -> None:
+    shapes = [picture(state_of(events))[0] for events in STATES]
+    assert shapes == [
+        "tray-idle",
+        "tray-busy",
+        "tray-watching",
+        "tray-busy",
+        "tray-training",
+        "tray-training",
+        "tray-paused",
+        "tray-attention",
+        "tray-busy",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("events", "status", "entries"),
+    [
+        (DEVICES, "Not in a swarm", ["Join a swarm…"]),
+        (WATCHING, "Watching", ["Start training"]),
+        (TRAINING, "Training", ["Stop training", "Pause for an hour"]),
+        (PAUSED, "Paused", ["Stop training", "Resume"]),
+    ],
+)
+def test_menu_says_the_state_and_what_can_be_done(
+    bench: Bench, presence: Presence, events: tuple[Event, ...], status: str, entries: list[str]
+) -> None:
+    bench.dispatch(*events)
+    menu = presence.tray.menu
+    shown = [each.text() for each in menu.actions() if each.isVisible() and each.text()]
+    assert shown == [status, *entries, "Open the window", "Quit"]
+    assert status in presence.tray._icon.toolTip()
+    assert not presence.tray._icon.icon().isNull()
+
+
+def test_icon_follows_the_theme(bench: Bench, presence: Presence) -> None:
+    bench.dispatch(*TRAINING)
+    before = presence.tray._icon.icon().cacheKey()
+    bench.theme.choose("light")
+    assert presence.tray._icon.icon().cacheKey() != before
+
+
+def test_entries_act(bench: Bench, presence: Presence, qtbot: QtBot) -> None:
+    bench.dispatch(*WATCHING)
+    presence.tray.primary.trigger()
+    bench.dispatch(*TRAINING)
+    presence.tray.second.trigger()
+    bench.dispatch(*PAUSED)
+    presence.tray.second.trigger()
+    qtbot.waitUntil(lambda: bench.session.calls == ["start", "pause 3600", "resume"])
+    bench.window.hide()
+    presence.tray.open.trigger()
+    assert bench.window.isVisible()
+    with qtbot.waitSignal(bench.window.quit_wanted):
+        presence.tray.quit.trigger()
+
+
+def test_a_dialog_brings_the_window_back(bench: Bench, presence: Presence) -> None:
+    bench.window.hide()
+    presence.tray.primary.trigger()
+    assert bench.window.isVisible()
+    assert "join" in bench.window.dialogs._shown
+
+
+def test_closed_it_shows_and_tells_nothing_more(
+    bench: Bench,
+    presence: Presence,
+    notifier: RecordingNotifier,
+    unwatched: None,
+    loop: QEventLoop,
+    qtbot: QtBot,
+) -> None:
+    for _time in range(2):
+        closing = loop.create_task(presence.close())
+        qtbot.waitUntil(closing.done)
+        closing.result()
+    bench.dispatch(*PAUSED)
+    assert not presence.tray._icon.isVisible()
+    assert not bench.model._tasks
+
+
+# --- pausing for a while -------------------------------------------------------------------------
+
+
+def test_a_pause_for_a_while_is_the_sessions(bench: Bench, qtbot: QtBot) -> None:
+    bench.dispatch(*TRAINING)
+    bench.actions.pause_for(3600)
+    qtbot.waitUntil(lambda: bench.session.calls == ["pause 3600"])
+
+
+# --- notifications -------------------------------------------------------------------------------
+
+
+def test_news_is_told(
+    bench: Bench, presence: Presence, notifier: RecordingNotifier, unwatched: None, qtbot: QtBot
+) -> None:
+    bench.dispatch(*PAUSED)
+    qtbot.waitUntil(lambda: len(notifier.shown) == 2)
+    assert [title for title, _text in notifier.shown] == ["Training began", "Training paused"]
+
+
+def test_what_was_switched_off_is_not(
+    bench: Bench, presence: Presence, notifier: RecordingNotifier, unwatched: None, qtbot: QtBot
+) -> None:
+    with qtbot.waitSignal(bench.preferences.changed):
+        bench.preferences.change("notifications", ("paused",))
+    bench.dispatch(*PAUSED)
+    qtbot.waitUntil(lambda: bool(notifier.shown))
+    assert [title for title, _text in notifier.shown] == ["Training paused"]
+
+
+def test_who_looks_at_the_window_is_told_nothing(
+    bench: Bench,
+    presence: Presence,
+    notifier: RecordingNotifier,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(QApplication, "activeWindow", lambda: bench.window)
+    bench.dispatch(*PAUSED)
+    assert not bench.model._tasks
+    assert notifier.shown == []
+
+
+def test_the_icon_in_the_tray_is_no_window_to_look_at(
+    bench: Bench,
+    presence: Presence,
+    notifier: RecordingNotifier,
+    monkeypatch: pytest.MonkeyPatch,
+    qtbot: QtBot,
+) -> None:
+    monkeypatch.setattr(QApplication, "activeWindow", lambda: bench.window)
+    bench.window.hide()
+    bench.dispatch(*PAUSED)
+    qtbot.waitUntil(lambda: len(notifier.shown) == 2)
+
+
+def test_a_milestone_is_told(
+    bench: Bench,
+    presence: Presence,
+    notifier: RecordingNotifier,
+    loop: QEventLoop,
+    qtbot: QtBot,
+    unwatched: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ledger = bench.session.contributions.ledger
+    found = [totals(), totals(samples=1_000_000)]
+
+    async def run(_work: object) -> Totals:
+        return found.pop(0)
+
+    monkeypatch.setattr(ledger, "run", run)
+    opening = loop.create_task(presence.open())
+    qtbot.waitUntil(opening.done)
+    bench.session.contributions._listeners[-1]()  # a contribution is in the ledger
+    qtbot.waitUntil(lambda: [title for title, _text in notifier.shown] == ["A milestone"])
+
+
+def test_desktop_without_a_bus_is_told_by_the_tray(
+    bench: Bench,
+    presence: Presence,
+    loop: QEventLoop,
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere")
+    monkeypatch.setattr(presence.tray, "say", lambda title, _text: said.append(title))
+    notifier = Notifier(presence.tray, clicked=lambda _activation: None)
+    showing = loop.create_task(notifier.show("Paused", ""))
+    qtbot.waitUntil(showing.done)
+    assert (showing.result(), said) == (None, ["Paused"])
+
+
+# --- closing the window --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def close_to_tray(bench: Bench) -> None:
+    settings = bench.session.settings
+    bench.session.settings = settings.model_copy(update={"close_to_tray": True})
+
+
+def test_closing_ends_the_app_unless_chosen(
+    bench: Bench, presence: Presence, has_tray: None, qtbot: QtBot
+) -> None:
+    with qtbot.waitSignal(bench.window.quit_wanted):
+        bench.window.close()
+
+
+def test_closing_ends_the_app_where_no_tray_is(
+    bench: Bench, presence: Presence, close_to_tray: None, qtbot: QtBot
+) -> None:
+    with qtbot.waitSignal(bench.window.quit_wanted):
+        bench.window.close()
+
+
+def test_closing_to_the_tray_is_said_once(
+    bench: Bench,
+    presence: Presence,
+    notifier: RecordingNotifier,
+    has_tray: None,
+    close_to_tray: None,
+    qtbot: QtBot,
+) -> None:
+    with qtbot.assertNotEmitted(bench.window.quit_wanted):
+        for _time in range(2):
+            bench.window.show()
+            bench.window.close()
+            assert not bench.window.isVisible()
+    qtbot.waitUntil(lambda: not bench.model._tasks)
+    assert [title for title, _text in notifier.shown] == ["CoTrain is still running"]
+
+
+def test_the_menus_quit_ends_the_app(
+    bench: Bench, presence: Presence, has_tray: None, close_to_tray: None, qtbot: QtBot
+) -> None:
+    quits = next(
+        entry
+        for menu in bench.window.menuBar().actions()
+        for entry in menu.menu().actions()
+        if entry.text() == "&Quit"
+    )
+    with qtbot.waitSignal(bench.window.quit_wanted):
+        quits.trigger()

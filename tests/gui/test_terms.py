@@ -1,0 +1,191 @@
+"""The terms: in words, and as one sets them."""
+
+import json
+import time
+from datetime import datetime
+from typing import Any
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLineEdit, QWidget
+from pytestqt.qtbot import QtBot
+from windows import TRAINING, Bench, clipped, in_tab_order, name_of
+
+from app.limits import Reason, Terms, Verdict
+from app.schedule import Schedule
+from app.state import TermsJudged
+from ui import terms_texts
+from ui.widgets.terms import TermsSection
+
+pytestmark = pytest.mark.gui
+
+NIGHTS = "mon-fri 18:00-08:00, sat-sun 00:00-24:00"
+ALL = Terms.model_validate(
+    {
+        "schedule": NIGHTS,
+        "idle_minutes": 10,
+        "mains_only": True,
+        "unmetered_only": True,
+        "programs": "blender, quake",
+        "max_others_use": 20,
+        "max_temperature": 80,
+        "compute_share": 60,
+        "max_power": 200,
+        "max_upload": 8,
+        "max_download": 16,
+        "max_monthly": 100,
+        "max_disk": 20,
+    }
+)
+NOON = datetime(2026, 11, 24, 12).astimezone().timestamp()
+HOUR = 3600.0
+
+
+# --- in words
+
+
+def test_every_term_has_its_words() -> None:
+    words = list(terms_texts.clauses(ALL))
+    assert len(words) == len(Terms.model_fields)
+    assert words[0] == "Mon–Fri 18:00–08:00, Sat–Sun 00:00–24:00"
+    assert list(terms_texts.clauses(Terms())) == []
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"),
+    [(3, "15:00"), (20, "Wed 08:00"), (24 * 5, "Sun 12:00"), (24 * 8, "2026-12-02 12:00")],
+)
+def test_a_time_is_said_as_one_does(hours: float, said: str) -> None:
+    assert terms_texts.moment(NOON + hours * HOUR, NOON) == said
+
+
+@pytest.mark.parametrize(
+    ("terms", "verdict", "said"),
+    [
+        (Terms(), Verdict(), "Nothing restricts training: it runs whenever you start it."),
+        (Terms(mains_only=True), Verdict(), "Runs by your terms: on mains power."),
+        (
+            Terms.model_validate({"schedule": "tue 08:00-18:00"}),
+            Verdict(until=NOON + 6 * HOUR),
+            "Runs by your terms: Tue 08:00–18:00. Rests from 18:00 on.",
+        ),
+        (
+            Terms.model_validate({"schedule": "tue 18:00-20:00"}),
+            Verdict(
+                reasons=(Reason(term="schedule", text="It is outside of your hours."),),
+                until=NOON + 6 * HOUR,
+            ),
+            (
+                "Your terms let training rest now: It is outside of your hours."
+                " It goes on by itself, 18:00 at the earliest."
+            ),
+        ),
+    ],
+)
+def test_what_is_in_force_is_a_sentence(terms: Terms, verdict: Verdict, said: str) -> None:
+    assert terms_texts.in_force(terms, verdict, NOON) == said
+
+
+# --- as one sets them
+
+
+def section(bench: Bench) -> TermsSection:
+    bench.open("Settings")
+    found: TermsSection = bench.window.settings.page.terms
+    return found
+
+
+def kept(bench: Bench) -> dict[str, Any]:
+    file = bench.session.folders.settings_file
+    return dict(json.loads(file.read_text())["terms"]) if file.exists() else {}
+
+
+def line(bench: Bench, name: str) -> QLineEdit:
+    shown = section(bench)
+    rows = (*shown.when.rows, *shown.amounts.rows)
+    control = next(row for row in rows if row.name == f"terms.{name}").field.control
+    assert isinstance(control, QLineEdit)
+    return control
+
+
+def write(qtbot: QtBot, control: QLineEdit, text: str) -> None:
+    control.selectAll()
+    qtbot.keyClicks(control, text)
+    qtbot.keyClick(control, Qt.Key.Key_Return)
+
+
+def test_a_term_is_in_force_and_kept_at_once(bench: Bench, qtbot: QtBot) -> None:
+    write(qtbot, line(bench, "max_temperature"), "80")
+    qtbot.waitUntil(lambda: kept(bench) == {"max_temperature": 80})
+    assert bench.session.settings.terms == Terms(max_temperature=80)
+    qtbot.waitUntil(lambda: bench.session.state.terms == Terms(max_temperature=80))
+
+
+def test_an_empty_limit_is_none(bench: Bench, qtbot: QtBot) -> None:
+    share = line(bench, "compute_share")
+    assert (share.text(), share.placeholderText()) == ("", "no limit")
+    write(qtbot, share, "50")
+    qtbot.waitUntil(lambda: bench.session.settings.terms.compute_share == 50)
+    share.clear()
+    qtbot.keyClick(share, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: kept(bench) == {"compute_share": 100})
+
+
+def test_what_is_wrong_is_said_at_its_field(bench: Bench, qtbot: QtBot) -> None:
+    control = line(bench, "max_temperature")
+    write(qtbot, control, "8")
+    field = control.parentWidget()
+    qtbot.waitUntil(lambda: "at least 40" in field.error.text())  # type: ignore[union-attr]
+    assert bench.session.settings.terms == Terms()
+
+
+def test_days_are_ticked_and_their_times_written(bench: Bench, qtbot: QtBot) -> None:
+    editor = section(bench).schedule
+    assert not editor.begins[1].isEnabled()
+    editor.days[1].click()
+    qtbot.waitUntil(lambda: kept(bench) == {"schedule": "tue 18:00-08:00"})
+    assert editor._notes[1].text() == "on the next day"
+    write(qtbot, editor.begins[1], "9:30")
+    write(qtbot, editor.ends[1], "24:00")
+    qtbot.waitUntil(lambda: kept(bench) == {"schedule": "tue 09:30-24:00"})
+    qtbot.waitUntil(lambda: editor.begins[1].text() == "09:30")
+    assert editor._notes[1].text() == ""
+    editor.days[1].click()
+    qtbot.waitUntil(lambda: kept(bench) == {"schedule": ""})
+
+
+def test_a_time_that_is_none_is_marked_and_not_kept(bench: Bench, qtbot: QtBot) -> None:
+    editor = section(bench).schedule
+    editor.days[0].click()
+    qtbot.waitUntil(lambda: kept(bench) == {"schedule": "mon 18:00-08:00"})
+    write(qtbot, editor.begins[0], "2")
+    assert editor.begins[0].property("wrong") == "true"
+    editor.days[1].click()
+    assert editor.schedule is None
+    assert kept(bench) == {"schedule": "mon 18:00-08:00"}
+
+
+def test_it_shows_what_is_in_force(bench: Bench, qtbot: QtBot) -> None:
+    change = bench.session.change_settings({"terms": {"schedule": NIGHTS}})
+    bench.model.run(change)
+    qtbot.waitUntil(lambda: bench.session.state.terms.schedule == Schedule.parse(NIGHTS))
+    assert section(bench).schedule.schedule == Schedule.parse(NIGHTS)
+
+
+def test_the_sentence_follows_the_verdict(bench: Bench) -> None:
+    shown = section(bench)
+    held = Verdict(reasons=(Reason(term="idle_minutes", text="The computer is in use."),))
+    bench.dispatch(*TRAINING, TermsJudged(terms=Terms(idle_minutes=5), verdict=held))
+    assert shown.status.text() == (
+        "Your terms let training rest now: The computer is in use. It goes on by itself."
+    )
+
+
+def test_all_is_reached_named_and_whole(bench: Bench, qtbot: QtBot) -> None:
+    shown = section(bench)
+    bench.dispatch(TermsJudged(terms=ALL, verdict=Verdict(until=time.time() + HOUR)))
+    reached = [widget for widget in in_tab_order(bench.window) if shown.isAncestorOf(widget)]
+    controls: list[QWidget] = [*shown.schedule.days, line(bench, "max_disk")]
+    assert set(controls) <= set(reached)
+    assert all(name_of(widget) for widget in reached)
+    qtbot.waitUntil(lambda: clipped(bench.window) == [])

@@ -1,0 +1,105 @@
+"""What the API and Prometheus are shown of this machine and of the swarm's machines."""
+
+import json
+import re
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from machines import RecordedProbe, record
+from prometheus_client.parser import text_string_to_metric_families
+from sessions import OfflineSession
+
+from app import protocol
+from app.callback.metrics import Metrics
+from app.callback.sources import OwnFigures, sources_of
+from app.events import Problem, ProblemRaised, Run, RunObserved, Swarm
+from app.hardware import Cpu, Gpu, Reading
+from app.state import JoinBegan, TrainingRequested
+
+DASHBOARD = Path(__file__).parents[3] / "packaging" / "grafana" / "cotrain.json"
+GPU = Gpu(
+    index=0,
+    uuid="GPU-1",
+    name="RTX 4090",
+    use=0.9,
+    memory=24,
+    memory_used=18,
+    temperature=64.0,
+    power=200.0,
+)
+READING = Reading(
+    cpu=Cpu(use=0.25, memory=64, memory_used=16),
+    gpus=(GPU, Gpu(index=1, uuid="GPU-2", name="T4")),
+)
+SWARM = Swarm(run_id="run", title="", model_type="gpt2", dataset="", target_batch_size=256)
+
+
+@pytest.fixture
+async def session(tmp_path: Path) -> AsyncIterator[OfflineSession]:
+    """A session with hardware and an empty ledger, that trains."""
+    made = OfflineSession(tmp_path, alias="lab-01", lab="vision-lab")
+    made.machines._probe = RecordedProbe([READING])
+    await made.contributions.open()
+    made.dispatch(JoinBegan(swarm=SWARM))
+    made.dispatch(TrainingRequested(device="cuda:0"))
+    made.dispatch(RunObserved(run=Run(trainers=2, loss=2.75, samples_per_second=400.0)))
+    made.trainer_reports(epoch=2, samples=128)
+    made.dispatch(
+        protocol.RoundEnded(epoch=1, peers=3, seconds=2.5, samples=80, failure="no group")
+    )
+    made.dispatch(ProblemRaised(problem=Problem(message="is wrong.", field="seed")))
+    yield made
+    await made.close()
+
+
+async def exposed(session: OfflineSession) -> dict[str, dict[str, float]]:
+    """What is told: values by name, then by the labels' values."""
+    text = (await Metrics(session, figures=OwnFigures(session)).exposition()).decode()
+    told: dict[str, dict[str, float]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            told.setdefault(sample.name, {})[" ".join(sample.labels.values())] = sample.value
+    return told
+
+
+async def test_metrics_tell_what_the_machines_page_shows_of_this_machine(
+    session: OfflineSession,
+) -> None:
+    told = await exposed(session)
+    assert told["cotrain_samples_per_second"] == {"": 80}
+    assert told["cotrain_tokens_per_second"] == {"": 5120}
+    assert (told["cotrain_loss"], told["cotrain_epoch"]) == ({"": 2.5}, {"": 2})
+    assert told["cotrain_gpu_use_ratio"] == {"0 RTX 4090": 0.9}
+    assert told["cotrain_gpu_memory_used_bytes"] == {"0 RTX 4090": 18}
+    assert told["cotrain_gpu_temperature_celsius"] == {"0 RTX 4090": 64}
+    assert told["cotrain_gpu_power_watts"] == {"0 RTX 4090": 200}
+    assert (told["cotrain_cpu_use_ratio"], told["cotrain_memory_bytes"]) == ({"": 0.25}, {"": 64})
+    assert told["cotrain_problem"] == {"seed is wrong.": 1}
+    assert told["cotrain_up_seconds"][""] >= 0
+    states = ("waiting", "sending", "confirmed", "refused", "local")
+    assert told["cotrain_contributions"] == dict.fromkeys(states, 0)
+    assert (told["cotrain_round_seconds"], told["cotrain_round_failed"]) == ({"": 2.5}, {"": 1})
+    (info,) = told["cotrain_info"]
+    assert {"run", "cuda:0", "lab-01", "vision-lab"} <= set(info.split())
+
+
+async def test_dashboard_asks_for_nothing_that_is_not_told(session: OfflineSession) -> None:
+    board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    targets = [target for panel in board["panels"] for target in panel["targets"]]
+    variables = [each.get("definition", "") for each in board["templating"]["list"]]
+    asked = re.findall(r"cotrain_\w+", " ".join([*(each["expr"] for each in targets), *variables]))
+    assert len(targets) > 20
+    assert set(asked) <= set(await exposed(session))
+
+
+async def test_machines_of_the_swarm_as_json(session: OfflineSession) -> None:
+    session.machines.fleet.take({"key": record(time=time.time(), temperature=91.0)}, time.time())
+    source = sources_of(session).machines
+    assert source is not None
+    (told,) = await source.machines()
+    assert (told["public_key"], told["alias"], told["lab"]) == ("key", "lab-01", "vision-lab")
+    assert (told["samples_per_second"], told["warnings"]) == (102.0, ["hot"])
+    assert told["last_seen"].tzinfo is not None
+    assert "sequence" not in told

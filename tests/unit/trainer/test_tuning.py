@@ -1,0 +1,236 @@
+"""What is fastest: found by trying, remembered, and none of it where the spec says the size."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from specs import SMALLEST
+
+from app import spec
+from app.errors import DeviceError
+from app.protocol import Device, TrainerPhase
+from app.trainer import tuning
+from app.trainer.model import FP32, build_model
+from app.trainer.tuning import REMEMBERED, Findings, Trial, Tuned, compiling_pays, fastest, tune
+
+TINY = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 16, "n_positions": 16}
+CPU = Device(id="cpu", name="Ryzen", memory=2**34)
+
+
+def trial(*, device: Device = CPU, vocabulary_size: int = 256, **training: Any) -> Trial:
+    params = {"target_batch_size": 64, "sequence_length": 16} | training
+    found = spec.parse({**SMALLEST, "model_config": TINY, "training_params": params})
+    return Trial(spec=found, chosen=device, precision=FP32, vocabulary_size=vocabulary_size)
+
+
+@pytest.fixture(scope="module")
+def model() -> torch.nn.Module:
+    return build_model(trial().spec, vocabulary_size=256, device=torch.device("cpu"))
+
+
+# --- the search
+
+
+def device_with(
+    rates: Sequence[float], *, room: int = 2**20
+) -> tuple[Callable[[int], float], list[int]]:
+    """A device with so many samples a second for 1, 2, 4… of them; and what was tried on it."""
+    tried: list[int] = []
+
+    def seconds_of(samples: int) -> float:
+        tried.append(samples)
+        if samples > room:
+            raise torch.OutOfMemoryError("out of memory")
+        return samples / rates[samples.bit_length() - 1]
+
+    return seconds_of, tried
+
+
+def test_the_largest_that_fits_where_larger_is_faster() -> None:
+    seconds_of, tried = device_with([10, 20, 40, 80, 160], room=8)
+    assert fastest(seconds_of, most=64) == 8
+    assert tried == [1, 2, 4, 8, 16]
+
+
+def test_no_more_than_the_spec_allows() -> None:
+    seconds_of, tried = device_with([10, 20, 40, 80])
+    assert fastest(seconds_of, most=4) == 4
+    assert tried == [1, 2, 4]
+
+
+def test_larger_is_not_always_faster() -> None:
+    seconds_of, tried = device_with([10, 30, 28, 29, 100])
+    assert fastest(seconds_of, most=64) == 2
+    assert tried == [1, 2, 4, 8]
+
+
+def test_one_slow_size_may_be_a_busy_moment() -> None:
+    seconds_of, _ = device_with([10, 30, 28, 50])
+    assert fastest(seconds_of, most=8) == 8
+
+
+def test_search_ends_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(tuning.time, "monotonic", lambda: now[0])
+
+    def seconds_of(samples: int) -> float:
+        now[0] += samples
+        return 1.0
+
+    assert fastest(seconds_of, most=64) == 4  # 8 would end after 15 s
+    assert now[0] <= tuning.SEARCH_SECONDS
+
+
+def test_not_even_one_sample_fits() -> None:
+    seconds_of, _ = device_with([10], room=0)
+    with pytest.raises(DeviceError, match="even with one sample"):
+        fastest(seconds_of, most=64)
+
+
+# --- steps
+
+
+def test_steps_take_time_and_leave_the_weights_alone(model: torch.nn.Module) -> None:
+    before = [parameter.clone() for parameter in model.parameters()]
+    assert trial().seconds(model, 4) > 0
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_bytes_a_sample_are_the_activations(model: torch.nn.Module) -> None:
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    short, long = (trial(sequence_length=length).bytes_a_sample(model) for length in (8, 16))
+    assert 16 * 16 * 4 < short < 2 * weights  # more than the embeddings
+    assert 1.8 < long / short < 2.2
+
+
+def test_memory_bounds_the_search_where_nothing_refuses(
+    model: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = 2 * 5 * trial().bytes_a_sample(model)
+    memory = type("Memory", (), {"available": room})
+    monkeypatch.setattr(tuning.psutil, "virtual_memory", lambda: memory)
+    tried: list[int] = []
+    monkeypatch.setattr(Trial, "seconds", lambda _self, _model, n: tried.append(n) or 1.0)
+    tune(trial(), model, file="", say=lambda _: None)
+    assert tried == [1, 2, 4]
+
+
+# --- all together
+
+
+def test_found_once_and_remembered(model: torch.nn.Module, tmp_path: Path) -> None:
+    said: list[TrainerPhase] = []
+    found, network = tune(trial(), model, file=str(tmp_path / "t.json"), say=said.append)
+    assert network is model
+    assert found.micro_batch_size in (1, 2, 4, 8, 16)
+    assert said == [TrainerPhase.TUNING]
+    again, _ = tune(trial(), model, file=str(tmp_path / "t.json"), say=said.append)
+    assert again == found
+    assert said == [TrainerPhase.TUNING]
+
+
+def test_nothing_is_tried_where_the_spec_says_the_size(model: torch.nn.Module) -> None:
+    found = tune(trial(micro_batch_size=6), model, file="t.json", say=pytest.fail)
+    assert found == (Tuned(micro_batch_size=6), model)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        trial(device=Device(id="cpu", name="Xeon", memory=2**34)),
+        trial(sequence_length=8),
+        trial(target_batch_size=8),
+        trial(vocabulary_size=512),
+    ],
+)
+def test_what_it_holds_for(other: Trial) -> None:
+    assert other.key != trial().key
+    assert trial(seed=5).key == trial().key
+
+
+# --- compiling
+
+
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Makes torch.compile give a network that takes so many seconds; below zero it fails."""
+
+    class Compiled(torch.nn.Module):
+        pass
+
+    def pretend(seconds: float) -> None:
+        def seconds_of(_trial: Trial, network: torch.nn.Module, _samples: int) -> float:
+            if not isinstance(network, Compiled):
+                return 1.0
+            if seconds < 0:
+                raise RuntimeError("no C compiler")
+            return seconds
+
+        monkeypatch.setattr(torch, "compile", lambda _model: Compiled())
+        monkeypatch.setattr(Trial, "seconds", seconds_of)
+
+    return pretend
+
+
+@pytest.mark.parametrize(("seconds", "pays"), [(0.5, True), (0.99, False), (1.5, False)])
+def test_compiling_pays_where_it_is_faster(
+    compiler: Callable[[float], None], seconds: float, pays: bool, model: torch.nn.Module
+) -> None:
+    compiler(seconds)
+    assert compiling_pays(trial(), model, 4) is pays
+
+
+def test_remembered_network_is_compiled_and_warm_before_training(
+    compiler: Callable[[float], None], model: torch.nn.Module, tmp_path: Path
+) -> None:
+    compiler(0.5)
+    Findings(tmp_path / "t.json").remember(trial().key, Tuned(micro_batch_size=8, compiled=True))
+    said: list[TrainerPhase] = []
+    found, network = tune(trial(), model, file=str(tmp_path / "t.json"), say=said.append)
+    assert (found.compiled, network is model, said) == (True, False, [TrainerPhase.COMPILING])
+
+
+def test_compiler_that_fails_is_done_without(
+    compiler: Callable[[float], None],
+    model: torch.nn.Module,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    compiler(-1)
+    Findings(tmp_path / "t.json").remember(trial().key, Tuned(micro_batch_size=8, compiled=True))
+    with caplog.at_level(logging.WARNING):
+        found = tune(trial(), model, file=str(tmp_path / "t.json"), say=lambda _: None)
+    assert found == (Tuned(micro_batch_size=8), model)
+    assert "no C compiler" in caplog.text
+
+
+# --- remembering
+
+
+def test_findings_are_kept_the_newest_ones(tmp_path: Path) -> None:
+    findings = Findings(tmp_path / "t.json")
+    assert findings.recall("0") is None
+    for number in range(REMEMBERED + 1):
+        findings.remember(str(number), Tuned(micro_batch_size=1 + number))
+    assert findings.recall("0") is None
+    assert findings.recall("1") == Tuned(micro_batch_size=2)
+    findings.remember("1", Tuned(micro_batch_size=64, compiled=True))
+    assert findings.recall("1") == Tuned(micro_batch_size=64, compiled=True)
+    assert len(json.loads((tmp_path / "t.json").read_text())) == REMEMBERED
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", '{"k": 8}', '{"k": {"batch": 8}}'])
+def test_file_that_is_none_of_ours_is_no_harm(tmp_path: Path, content: str) -> None:
+    (tmp_path / "t.json").write_text(content)
+    findings = Findings(tmp_path / "t.json")
+    assert findings.recall("k") is None
+    findings.remember("k", Tuned(micro_batch_size=8))
+    assert findings.recall("k") == Tuned(micro_batch_size=8)
+
+
+def test_folder_that_cannot_be_written_is_no_harm(tmp_path: Path) -> None:
+    Findings(tmp_path / "gone" / "t.json").remember("k", Tuned(micro_batch_size=8))

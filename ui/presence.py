@@ -1,0 +1,121 @@
+"""What the desktop sees of the app beside its window: tray, notifications, start at login."""
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QObject
+from PySide6.QtWidgets import QApplication
+
+from app.i18n import _
+from app.ledger import Ledger, Totals
+from app.state import ContributorState
+from ui.actions import Actions
+from ui.main_window import MainWindow
+from ui.news import News, milestone, news
+from ui.notifier import Notifier
+from ui.preferences import Preferences
+from ui.session_model import SessionModel
+from ui.theme import Theme
+from ui.tray import Tray
+
+TOLD_OF_TRAY = "tray"
+
+
+class Presence(QObject):
+    """Owns the tray and the notifications from `open` to `close`, and decides what closing the
+    window means: the app's end, or the tray, if the user chose that and there is one."""
+
+    def __init__(
+        self,
+        window: MainWindow,
+        model: SessionModel,
+        preferences: Preferences,
+        tray: Tray,
+        notifier: Notifier,
+    ) -> None:
+        super().__init__(window)
+        self._window = window
+        self._model = model
+        self._preferences = preferences
+        self._before = model.state
+        self._totals: Totals | None = None
+        self._unsubscribe: Callable[[], None] = _nothing
+        self.tray = tray
+        self.notifier = notifier
+        tray.open_wanted.connect(window.dialogs.come_to_front)
+        tray.quit_wanted.connect(window.quit_wanted)
+        window.close_wanted.connect(self._on_close_wanted)
+        self._watching = model.changed.connect(self._on_state)
+
+    @classmethod
+    def of(
+        cls,
+        window: MainWindow,
+        model: SessionModel,
+        actions: Actions,
+        theme: Theme,
+        preferences: Preferences,
+    ) -> "Presence":
+        """On this desktop."""
+        tray = Tray(model, actions, theme)
+        notifier = Notifier(tray, clicked=window.dialogs.come_to_front)
+        return cls(window, model, preferences, tray, notifier)
+
+    async def open(self) -> None:
+        """Begin to look for milestones, and see to the start at login. The session is open."""
+        await self._preferences.repair()
+        contributions = self._model.session.contributions
+        self._totals = await contributions.ledger.run(Ledger.totals)
+        self._unsubscribe = contributions.subscribe(
+            lambda: self._model.run(self._look_for_milestone())
+        )
+
+    async def close(self) -> None:
+        """Take everything away. May be called twice."""
+        unsubscribe, self._unsubscribe = self._unsubscribe, _nothing
+        unsubscribe()
+        QObject.disconnect(self._watching)
+        self.tray.close()
+        await self.notifier.close()
+
+    # --- news
+
+    def _on_state(self, state: ContributorState) -> None:
+        before, self._before = self._before, state
+        self._tell(news(before, state))
+
+    async def _look_for_milestone(self) -> None:
+        before = self._totals
+        self._totals = await self._model.session.contributions.ledger.run(Ledger.totals)
+        if before is not None:
+            self._tell(milestone(before, self._totals))
+
+    def _tell(self, found: News | None) -> None:
+        """Unless nobody wants to hear it, or who looks at the window sees it anyway."""
+        if found is None or found.kind not in self._preferences.value("notifications"):
+            return
+        # an icon in an X11 tray is a window of ours as well, and may be the active one
+        looked_at = self._window.isVisible() and QApplication.activeWindow() is not None
+        if not looked_at:
+            self._model.run(self._show(found.title, found.text))
+
+    async def _show(self, title: str, text: str) -> None:
+        await self.notifier.show(title, text)
+
+    # --- the window
+
+    def _on_close_wanted(self) -> None:
+        if not (self._preferences.value("close_to_tray") and self.tray.is_available):
+            self._window.quit_wanted.emit()
+            return
+        self._window.hide()
+        if self._model.session.folders.first_time(TOLD_OF_TRAY):
+            self._model.run(
+                self._show(
+                    _("CoTrain is still running"),
+                    _("You find it in the tray. Quit in its menu ends it."),
+                )
+            )
+
+
+def _nothing() -> None:
+    """What is left to unsubscribe after the first time."""

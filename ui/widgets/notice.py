@@ -1,0 +1,27 @@
+"""A sentence that one should read, with a sign before it."""
+
+from PySide6.QtWidgets import QFrame, QHBoxLayout
+
+from ui.icons import ThemedPicture
+from ui.theme import Theme
+from ui.widgets.labels import label
+
+
+class Notice(QFrame):
+    """serious: something is wrong, or is one's own and at stake."""
+
+    def __init__(self, theme: Theme, *, serious: bool = False) -> None:
+        super().__init__()
+        self.setProperty("card", "problem" if serious else "caution")
+        picture, self.text = label(), label(wrap=True)
+        ThemedPicture(picture, "warning", theme, color="danger" if serious else "caution")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(12, 8, 12, 8)
+        row.setSpacing(12)
+        row.addWidget(picture)
+        row.addWidget(self.text, 1)
+
+    def say(self, text: str) -> None:
+        """Show a text."""
+        self.text.setText(text)
+        self.setAccessibleName(text)
