@@ -72,6 +72,9 @@ _OVERRIDES = (
     "dht_port",
     "server_port",
     "initial_peers",
+    "reachability",
+    "announce",
+    "trusted_relays",
     "report_interval",
     "backend_url",
     "debug",
@@ -117,6 +120,7 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
         )
     _add_ways(parser)
     _add_settings(parser.add_argument_group("settings, for this start only"))
+    _add_network(parser.add_argument_group("the network, for this start only"))
     _add_callback(parser.add_argument_group("the local API, for this start only"))
     if commands:
         verify = parser.add_subparsers().add_parser("verify")
@@ -212,6 +216,18 @@ def _add_account(group: "argparse._MutuallyExclusiveGroup") -> None:
         " COTRAIN_PASSWORD, or else from the input",
     )
     group.add_argument("--sign-out", action="store_true", help="headless: forget the sign-in")
+
+
+def _add_network(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--reachability",
+        choices=("auto", "public", "relay", "client"),
+        help="how others reach this machine (auto: find out)",
+    )
+    group.add_argument(
+        "--announce", metavar="HOSTS", help="names or addresses of this machine, as others know it"
+    )
+    group.add_argument("--trusted-relays", metavar="ADDRESSES", help="comma list of multiaddrs")
 
 
 def _add_callback(group: "argparse._ArgumentGroup") -> None:

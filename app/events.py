@@ -71,7 +71,7 @@ class JoinBegan:
 
 @dataclass(frozen=True, kw_only=True)
 class Joined:
-    """The embedded peer is in the swarm."""
+    """The embedded peer is in the swarm; again when it is reached at other addresses."""
 
     peer_id: str
     addresses: tuple[str, ...]
@@ -87,6 +87,14 @@ class JoinFailed:
 @dataclass(frozen=True, kw_only=True)
 class Left:
     """The embedded peer left the swarm."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionChanged:
+    """The embedded peer has lost the swarm, or found it again. reconnect_at: when it looks for it
+    next, seconds since the epoch; None when it is found."""
+
+    reconnect_at: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +210,7 @@ Event = (
     | Joined
     | JoinFailed
     | Left
+    | ConnectionChanged
     | PeersListed
     | RunObserved
     | DeviceChosen

@@ -266,11 +266,13 @@ class Display:
         self._shown_at = 0.0
         self._shown: tuple[object, ...] = ()
         self._problem = ""
+        self._lost = False
         self._terminal = stream.isatty()
 
     def show(self, state: ContributorState) -> None:
         """Show a state, unless one was just shown."""
         self._say_problem(state)
+        self._say_connection(state)
         shown = (state.phase, state.waiting, state.local_api)
         if shown == self._shown and time.monotonic() - self._shown_at < REPORT_SECONDS:
             return
@@ -284,12 +286,23 @@ class Display:
         else:
             self.say(_problem_text(state))
 
+    def _say_connection(self, state: ContributorState) -> None:
+        lost, was_lost = state.reconnect_at is not None, self._lost
+        self._lost = lost
+        if lost and not was_lost:
+            self._tell(_("nobody of the swarm can be reached; trying again until somebody can."))
+        elif was_lost and not lost and state.phase is not Phase.DISCONNECTED:
+            self._tell(_("the swarm can be reached again."))
+
     def say(self, problem: str) -> None:
         """Say what is wrong, once."""
         if problem != self._problem:
-            self._write("\r\x1b[K" if self._terminal else "")
-            _say(problem)
+            self._tell(problem)
         self._problem = problem
+
+    def _tell(self, text: str) -> None:
+        self._write("\r\x1b[K" if self._terminal else "")
+        _say(text)
 
     def close(self, state: ContributorState) -> None:
         """Show the last state and leave the line."""
@@ -339,6 +352,7 @@ def as_json(state: ContributorState) -> str:
             "swarm_samples_per_second": run.samples_per_second if run else None,
             "run_id": state.swarm.run_id if state.swarm else None,
             "addresses": state.addresses,
+            "reconnect_at": state.reconnect_at,
             "url": state.local_api.url if state.local_api else None,
             "problem": _problem_text(state) if state.problem else None,
             "reporting": state.reporting.status.value,

@@ -1,14 +1,26 @@
-"""Being in a swarm: enter, look around, come back when the daemon has died, leave."""
+"""Being in a swarm: enter, look around, come back when it was lost, leave."""
 
 import asyncio
-import itertools
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from app.contacts import Contacts
+from app.diagnosis import Subject
 from app.errors import BusyError, UserFacingError
 from app.i18n import _
-from app.network import free_port
+from app.lifeline import Lifeline
+from app.network import (
+    Network,
+    Reach,
+    announced,
+    any_free_port,
+    free_port,
+    listening,
+    reach,
+    relays_of,
+)
 from app.paths import Folders
 from app.peer import EmbeddedPeer
 from app.settings import Settings
@@ -30,8 +42,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OBSERVE_SECONDS = 2.0
-REJOIN_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
-"""Waits before each further try to come back; the last one for ever."""
 
 
 class Membership:
@@ -39,7 +49,7 @@ class Membership:
 
     spec: of the swarm that we are in or about to enter, None outside, and None in a network of
     which we are a node without a run. last_spec: of the swarm that we were in last
-    in this run of the app.
+    in this run of the app; tried_spec: that we tried last to enter.
     """
 
     def __init__(
@@ -51,12 +61,26 @@ class Membership:
     ) -> None:
         self.spec: SwarmSpec | None = None
         self.last_spec: SwarmSpec | None = None
+        self.tried_spec: SwarmSpec | None = None
         self._inside = False
         self._settings = settings
         self._dispatch = dispatch
         self._peer = EmbeddedPeer(folders.identity_file("app"))
+        self._peer_id = ""
+        self._addresses: tuple[str, ...] = ()
+        self._entries: tuple[str, ...] = ()
+        self._hurry = asyncio.Event()
+        self._lifeline = self._new_lifeline(())
         self._entering: asyncio.Task[None] | None = None
         self._observing: asyncio.Task[None] | None = None
+
+    def _new_lifeline(self, entries: Sequence[str]) -> Lifeline:
+        return Lifeline(
+            self._peer,
+            Contacts(entries),
+            start_again=self._start_again,
+            dispatch=self._dispatch,
+        )
 
     @property
     def joined(self) -> bool:
@@ -83,8 +107,12 @@ class Membership:
         Raises `JoinError`; False when `leave` came in between.
         """
         self.spec, self._inside = spec, True
+        self.tried_spec = spec or self.tried_spec
         self._dispatch(JoinBegan(swarm=None if spec is None else _swarm_of(spec)))
-        self._entering = asyncio.create_task(self._enter(spec))
+        entries = (*(spec.initial_peers if spec else ()), *self._settings().initial_peers)
+        self._entries = entries
+        self._lifeline = self._new_lifeline(entries)
+        self._entering = asyncio.create_task(self._enter(spec, entries))
         try:
             await asyncio.wait({self._entering})
             if self._entering.cancelled():
@@ -94,18 +122,42 @@ class Membership:
             self.spec, self._inside = None, False
             self._dispatch(JoinFailed(problem=problem_of(error)))
             raise
-        self._observing = asyncio.create_task(self._observe(spec))
+        self._observing = asyncio.create_task(self._observe())
         self.last_spec = spec or self.last_spec
         return True
 
-    async def _enter(self, spec: "SwarmSpec | None") -> None:
-        local = spec is not None and spec.local
-        port = 0 if local else port_or_any("dht_port", self._settings().dht_port)
-        initial_peers = (*(spec.initial_peers if spec else ()), *self._settings().initial_peers)
-        presence = await self._peer.join(spec, initial_peers=initial_peers, port=port)
+    async def _enter(self, spec: "SwarmSpec | None", entries: Sequence[str]) -> None:
+        network = self.network("dht_port")
+        presence = await self._peer.join(spec, initial_peers=entries, network=network)
         run_id = spec.run_id if spec else "(none)"
         log.info("in the swarm %s as %s", run_id, presence.peer_id)
+        self._peer_id, self._addresses = presence.peer_id, presence.addresses
         self._dispatch(Joined(peer_id=presence.peer_id, addresses=presence.addresses))
+
+    def network(self, port: Literal["dht_port", "server_port"], *, place: int = 0) -> Network:
+        """How our node, or a trainer's, takes part in the network.
+
+        port: the setting for it. place: of a trainer among ours, which have neighbouring ports.
+        """
+        if self.spec is not None and self.spec.local:
+            return Network(listen=listening(0, local=True), local=True)
+        settings, trainer = self._settings(), port == "server_port"
+        relayed = trainer and bool(relays_of(self._addresses))
+        places = [one for one in settings.announce if not (trainer and one.startswith("/"))]
+        wanted = getattr(settings, port)
+        number = port_or_any(port, wanted and wanted + place) or (any_free_port() if places else 0)
+        return Network(
+            listen=listening(number, local=False),
+            announce=announced(places, number),
+            reachability="relay" if relayed else settings.reachability,
+            relays=settings.trusted_relays or (self._known_relays() if trainer else ()),
+        )
+
+    def _known_relays(self) -> tuple[str, ...]:
+        """What relays for us, or might. Finding some takes a daemon minutes in a small swarm: our
+        node takes this time, our trainer shouldn't."""
+        found = relays_of(self._addresses)
+        return found or tuple(filter(_may_relay, self._entries))
 
     async def leave(self) -> None:
         """Leave the swarm; nothing happens outside of one."""
@@ -115,7 +167,7 @@ class Membership:
         await _end(self._observing)  # looked at now: a join may just have succeeded
         self._entering = self._observing = None
         await self._peer.leave()
-        self.spec, self._inside = None, False
+        self.spec, self._inside, self._addresses = None, False, ()
         self._dispatch(Left())
 
     async def connect(self, peer_id: str, *, host: str, port: int) -> str:
@@ -125,30 +177,56 @@ class Membership:
             raise BusyError(_("this machine is in no swarm yet."), remedy=_("Start it first."))
         return await self._peer.connect(peer_id, host=host, port=port)
 
-    async def _observe(self, spec: "SwarmSpec | None") -> None:
-        """Look at the swarm every other second."""
-        while True:
-            try:
-                peers = await self._peer.peers()
-                self._dispatch(PeersListed(peers=peers, dht_nodes=self._peer.dht_nodes))
-                self._dispatch(RunObserved(run=await self._peer.observe()))
-            except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
-                log.warning("can't read the swarm's records: %r", error)
-            if not self._peer.alive:
-                await self._come_back(spec)
-            await asyncio.sleep(OBSERVE_SECONDS)
+    def reconnect(self) -> None:
+        """Try at once, if we have lost the swarm, instead of waiting."""
+        self._lifeline.hurry()
+        self._hurry.set()
 
-    async def _come_back(self, spec: "SwarmSpec | None") -> None:
-        log.warning("the peer-to-peer daemon ended: joining again")
-        for attempt in itertools.count():
-            await self._peer.leave()
-            await asyncio.sleep(REJOIN_SECONDS[min(attempt, len(REJOIN_SECONDS) - 1)])
-            try:
-                await self._enter(spec)
-            except UserFacingError as error:
-                log.warning("joining again failed: %s", error.text)
-            else:
-                return
+    def subject(self) -> Subject:
+        """What a check looks into: the swarm that we are in, or tried to enter last."""
+        spec, settings = self.spec or self.tried_spec, self._settings()
+        from_backend = spec is not None and spec.session_id is not None
+        return Subject(
+            settings=settings,
+            spec=spec,
+            node=self._peer.node,
+            addresses=self._addresses,
+            connected=self._lifeline.contacts.connected,
+            web=settings.backend_url if from_backend else "",
+        )
+
+    async def _observe(self) -> None:
+        """Look at the swarm every other second, and come back to it when it is lost."""
+        while True:
+            for step in (self._look, self._mend):
+                try:
+                    await step()
+                except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
+                    log.warning("can't look at the swarm: %r", error)
+            self._hurry.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), OBSERVE_SECONDS)
+
+    async def _look(self) -> None:
+        """See who is there and what the run does."""
+        if not self._peer.alive:
+            return
+        addresses = await self._peer.addresses()
+        if addresses != self._addresses:
+            self._addresses = addresses
+            self._dispatch(Joined(peer_id=self._peer_id, addresses=addresses))
+        peers = await self._peer.peers()
+        self._dispatch(PeersListed(peers=peers, dht_nodes=self._peer.dht_nodes))
+        self._lifeline.look(peers, addresses)
+        self._dispatch(RunObserved(run=await self._peer.observe()))
+
+    async def _mend(self) -> None:
+        await self._lifeline.mend(self._addresses)
+
+    async def _start_again(self) -> None:
+        log.warning("starting the peer-to-peer daemon again")
+        await self._peer.leave()
+        await self._enter(self.spec, ())
 
 
 async def _end(task: "asyncio.Task[None] | None") -> None:
@@ -180,3 +258,7 @@ def _swarm_of(spec: "SwarmSpec") -> Swarm:
         session_id=spec.session_id,
         training_id=spec.training_id,
     )
+
+
+def _may_relay(entry: str) -> bool:
+    return reach(entry) is Reach.WORLD and "/p2p-circuit" not in entry

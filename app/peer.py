@@ -6,11 +6,10 @@ train. hivemind is imported on first use, in a thread, since it pulls in torch.
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
-import re
+import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from app.errors import ConnectError, JoinError
 from app.i18n import _
 from app.latency import Latencies
+from app.meeting import meet
+from app.network import Network, host_part
 from app.state import PeerInfo, Run
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class EmbeddedPeer:
         return self._node is not None and self._node.p2p._child.returncode is None  # noqa: SLF001
 
     async def join(
-        self, spec: "SwarmSpec | None", *, initial_peers: Sequence[str], port: int
+        self, spec: "SwarmSpec | None", *, initial_peers: Sequence[str], network: Network
     ) -> Presence:
         """Enter the swarm of a spec, or, without one, the network that the initial peers are in.
 
@@ -91,31 +92,25 @@ class EmbeddedPeer:
         """
         self._swarm = await load_hivemind()
         _note_unasked_errors(asyncio.get_running_loop())
-        local = spec is not None and spec.local
         run_id = spec.run_id if spec is not None else ""
-        host = "127.0.0.1" if local else "0.0.0.0"
         before = _daemons()
         try:
             identity = await asyncio.to_thread(self._swarm.load_identity, self._identity_file)
             create = self._create(
-                identity,
-                run_id=run_id,
-                initial_peers=initial_peers,
-                address=f"/ip4/{host}/tcp/{port}",
-                local=local,
+                identity, run_id=run_id, initial_peers=initial_peers, network=network
             )
             node = await asyncio.wait_for(create, JOIN_SECONDS)
-            addresses = await node.get_visible_maddrs()
+            addresses = await _addresses_of(node)
         except BaseException as error:  # a cancel as well
             _kill(_daemons() - before)
             if isinstance(error, Exception):  # hivemind raises what its daemon printed
-                raise _explained(error, port=port, initial_peers=initial_peers) from error
+                raise _explained(error, network=network, initial_peers=initial_peers) from error
             raise
         self._node, self._run_id = node, run_id
-        return Presence(identity.peer_id, tuple(str(address) for address in addresses))
+        return Presence(identity.peer_id, addresses)
 
     async def _create(
-        self, identity: Any, *, run_id: str, initial_peers: Sequence[str], address: str, local: bool
+        self, identity: Any, *, run_id: str, initial_peers: Sequence[str], network: Network
     ) -> Any:
         from hivemind.dht.node import DHTNode
         from hivemind.dht.validation import CompositeValidator
@@ -125,12 +120,13 @@ class EmbeddedPeer:
             record_validator=CompositeValidator(self._swarm.validators(run_id, identity.key)),
             identity_path=str(self._identity_file),
             check_if_identity_free=False,  # the data folder is locked: nobody else has it
-            host_maddrs=[address],
             startup_timeout=JOIN_SECONDS,
-            use_relay=not local,
-            nat_port_map=not local,
-            auto_nat=not local,
+            **self._swarm.node_options(network),
         )
+
+    async def addresses(self) -> tuple[str, ...]:
+        """By which others reach us now: they change, with a relay or another network."""
+        return await asyncio.wait_for(_addresses_of(self._node), READ_SECONDS)
 
     async def leave(self) -> None:
         """Leave the swarm; nothing happens when we are in none."""
@@ -190,6 +186,16 @@ class EmbeddedPeer:
         await self._node.protocol.call_ping(peer)  # a peer of the DHT enters our routing table
         return f"{address}/p2p/{peer_id}"
 
+    async def meet(self, addresses: Mapping[str, Sequence[str]]) -> bool:
+        """Call on peers, by id; whether anybody answered. The node has given up those that were
+        silent for a while, and takes them up again."""
+        self._node.blacklist.clear()
+        met = await meet(self._node, addresses)
+        if met:  # on the way to what nobody has, we find those who know these
+            looking = self._node.get(secrets.token_hex(16), latest=True)
+            await asyncio.wait_for(looking, READ_SECONDS)
+        return bool(met)
+
     async def observe(self) -> Run | None:
         """The run's training as its records in the DHT tell; None when nobody trains."""
         if not self._run_id:
@@ -211,7 +217,13 @@ class EmbeddedPeer:
         )
 
 
-_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*\.?")
+async def _addresses_of(node: Any) -> tuple[str, ...]:
+    try:
+        return tuple(str(address) for address in await node.get_visible_maddrs(latest=True))
+    except ValueError:  # there are none
+        return ()
+
+
 _SHA256, _IDENTITY = b"\x12\x20", b"\x00"
 """How the two kinds of peer ids begin: the hash of a public key, or a short key itself."""
 
@@ -238,13 +250,10 @@ def peer_id_of(text: str) -> Any:
 
 def _network_address(host: str) -> str:
     try:
-        found = ipaddress.ip_address(host)
+        return host_part(host)
     except ValueError:
-        if len(host) <= 253 and _HOST_NAME.fullmatch(host):
-            return f"/dns/{host}"
         message = _("{host!r} is neither an IP address nor a host's name.")
         raise ConnectError(message.format(host=host[:80]), field="address") from None
-    return f"/ip{found.version}/{found.compressed}"
 
 
 def _unreachable(error: Exception, address: str) -> ConnectError:
@@ -287,9 +296,10 @@ def _note_unasked_errors(loop: asyncio.AbstractEventLoop) -> None:
     loop.set_exception_handler(handle)
 
 
-def _explained(error: Exception, *, port: int, initial_peers: Sequence[str]) -> JoinError:
+def _explained(error: Exception, *, network: Network, initial_peers: Sequence[str]) -> JoinError:
     text = str(error)
     if "address already in use" in text:
+        port = network.listen[0].rpartition("/")[2]
         return JoinError(
             _("TCP port {port} is taken by another program.").format(port=port),
             field="dht_port",

@@ -11,8 +11,9 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from app.errors import ProtocolError
+from app.network import Network
 
-VERSION = 4
+VERSION = 5
 """Raised with every change of a message; the trainer says its own in `Hello`."""
 
 LONG_PAUSE_SECONDS = 60.0
@@ -47,8 +48,7 @@ class Start(Message, frozen=True):
 
     spec: a `SwarmSpec` as JSON.
     initial_peers: multiaddrs to enter by, our own embedded peer first.
-    port: TCP port of the trainer's peer, 0 for any free one.
-    host: address to listen on (``127.0.0.1`` for a swarm of this machine alone).
+    network: how the trainer's peer takes part in it.
     threads: CPU threads for torch.
     tuning_file: where to remember what is fastest on a device; "" to forget it.
     report_interval: seconds between two `Progress` reports.
@@ -62,9 +62,7 @@ class Start(Message, frozen=True):
     cache_dir: str
     device: str
     threads: int
-    host: str = "0.0.0.0"
-    port: int = 0
-    client_mode: bool = False
+    network: Network
     report_interval: float = 0.5
     checkpoint_interval: float = 30.0
     tuning_file: str = ""

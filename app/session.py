@@ -4,13 +4,15 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from app import protocol, settings
 from app.background import Background
 from app.contributions import Contributions
 from app.devices import DeviceWatch
+from app.diagnosis import Finding, diagnose
 from app.errors import BusyError, TrainerError
 from app.governor import Governor
 from app.handover import Receive
@@ -233,6 +235,17 @@ class Session:
     def invitation(self) -> "SwarmSpec | None":
         """The spec by which others enter our swarm, at our addresses; None outside of one."""
         return self.membership.invitation(self.state.addresses)
+
+    def reconnect(self) -> None:
+        """Try at once to come back to the swarm, if it is lost, instead of waiting."""
+        self.membership.reconnect()
+
+    def diagnose(self) -> AsyncIterator[Finding]:
+        """Why are we not connected? What is found, as it is: of the swarm that we are in, or
+        tried to enter last."""
+        known = self.machines.fleet.machines(time.time())
+        versions = tuple(machine.record.app_version for machine in known)
+        return diagnose(replace(self.membership.subject(), versions=versions))
 
     async def leave(self) -> None:
         """Stop training and leave the swarm; nothing happens outside of one."""

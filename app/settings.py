@@ -21,10 +21,12 @@ from pydantic_settings import SettingsError as SourceError
 from app.errors import SettingsError
 from app.i18n import _
 from app.limits import Terms
+from app.network import Reachability, is_host
 from app.paths import write_atomically
 from app.validation import complaint_with_value
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/[^/\s,]+/tcp/[1-9]\d{0,4}(/p2p/\w+)?")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,260}")
 
 
@@ -42,6 +44,12 @@ class Settings(BaseSettings):
     dht_port, server_port: TCP ports of the embedded peer and of the trainer's; when one is
     taken, a free one is used and said. 0 is any free port.
     initial_peers: multiaddrs to enter by, besides the spec's; a comma list in the environment.
+    reachability: how others reach this machine's peers: ``auto`` finds out, and takes a relay
+    behind a NAT; ``public``: directly, and this machine relays for others; ``relay``: by way of
+    another peer alone; ``client``: not at all, we call on others only.
+    announce: hosts' names or IP addresses by which others reach this machine, each at the peers'
+    own ports, where those that are found out aren't right; also whole multiaddrs, of the embedded
+    peer. trusted_relays: multiaddrs of the peers that may relay for us, instead of any.
     report_interval: seconds of training that one contribution is about.
     backend_url: of the CoTrain backend, without ``/api/v1``. Nothing is sent there before somebody
     signs in.
@@ -85,6 +93,11 @@ class Settings(BaseSettings):
     initial_peers: Annotated[tuple[str, ...], NoDecode] = Field(
         (), validation_alias="HIVEMIND_INITIAL_PEERS"
     )
+    reachability: Reachability = Field("auto", validation_alias="COTRAIN_REACHABILITY")
+    announce: Annotated[tuple[str, ...], NoDecode] = Field((), validation_alias="COTRAIN_ANNOUNCE")
+    trusted_relays: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), validation_alias="COTRAIN_TRUSTED_RELAYS"
+    )
     report_interval: int = Field(60, validation_alias="COTRAIN_REPORT_INTERVAL", ge=10, le=86400)
     backend_url: str = Field("http://backend:3001", validation_alias="BACKEND_URL")
     debug: bool = Field(False, validation_alias="DEBUG")
@@ -111,6 +124,8 @@ class Settings(BaseSettings):
     @field_validator(
         "notifications",
         "initial_peers",
+        "announce",
+        "trusted_relays",
         "callback_allowed_hosts",
         "callback_origins",
         "consent_backends",
@@ -120,6 +135,30 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("announce")
+    @classmethod
+    def _are_places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            if not (_MULTIADDR.fullmatch(one) or is_host(one)):
+                message = _(
+                    "{place!r} must be a host's name, an IP address or a multiaddr, such as"
+                    " /ip4/203.0.113.7/tcp/8080"
+                )
+                raise ValueError(message.format(place=one))
+        return value
+
+    @field_validator("trusted_relays")
+    @classmethod
+    def _are_peers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            if not (_MULTIADDR.fullmatch(one) and "/p2p/" in one):
+                message = _(
+                    "{relay!r} must be a multiaddr that ends with the relay's peer id, such as"
+                    " /ip4/203.0.113.7/tcp/8080/p2p/QmNb…"
+                )
+                raise ValueError(message.format(relay=one))
         return value
 
     @field_validator("backend_url")

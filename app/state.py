@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from app import protocol
 from app.events import (
+    ConnectionChanged,
     DeviceChosen,
     Event,
     JoinBegan,
@@ -36,6 +37,7 @@ from app.protocol import Device, TrainerPhase, Waiting
 from app.reporting_state import ReportingChanged, ReportingState
 
 __all__ = [
+    "ConnectionChanged",
     "ContributorState",
     "DeviceChosen",
     "Event",
@@ -139,15 +141,14 @@ class ContributorState:
     """Everything that a front end shows, apart from the charts' history and the log.
 
     step_of_preparation: what PREPARING is about just now. waiting: for whom, while the trainer
-    waits for others before its first step. probed: what torch can train on, None
-    until it was asked. device: id of the chosen one; other_devices: of further ones, which train
-    as well. dht_nodes: that the
-    embedded peer knows to ask, connected or not. restart_at: when a
-    trainer that ended unexpectedly is started again, seconds since the epoch. completed: the
-    run's stop condition was reached. swarm: None as well while we are only a node of the
-    network, in no run. local_api: None while nothing is served. reporting: to the backend. terms,
-    verdict: the volunteer's, and what they say now. paused_by_user: until they resume it, or until
-    paused_until, in seconds since the epoch.
+    waits for others before its first step. probed: what torch can train on, None until it was
+    asked. device: id of the chosen one; other_devices: of further ones, which train as well.
+    dht_nodes: that the embedded peer knows to ask, connected or not. restart_at: when a trainer
+    that ended unexpectedly is started again; reconnect_at: when a swarm that is lost is looked for
+    again; seconds since the epoch. completed: the run's stop condition was reached. swarm: None as
+    well while we are only a node of the network, in no run. local_api: None while nothing is
+    served. reporting: to the backend. terms, verdict: the volunteer's, and what they say now.
+    paused_by_user: until they resume it, or until paused_until, in seconds since the epoch.
     """
 
     phase: Phase = Phase.DISCONNECTED
@@ -158,6 +159,7 @@ class ContributorState:
     peer_id: str = ""
     addresses: tuple[str, ...] = ()
     peers: tuple[PeerInfo, ...] = ()
+    reconnect_at: float | None = None
     dht_nodes: int = 0
     run: Run | None = None
     training: Training | None = None
@@ -223,8 +225,8 @@ def after(state: ContributorState, event: Event) -> ContributorState:
                 verdict=state.verdict,
                 reporting=state.reporting,
             )
-        case PeersListed(peers=peers, dht_nodes=dht_nodes):
-            return replace(state, peers=peers, dht_nodes=dht_nodes)
+        case PeersListed() | ConnectionChanged():
+            return replace(state, **vars(event))  # their fields are the state's
         case RunObserved(run=run):
             return replace(state, run=_observed(state, run))
         case _:

@@ -32,6 +32,7 @@ from pydantic.v1 import BaseModel, StrictFloat, confloat, conint
 from typing_extensions import override
 
 from app import records
+from app.network import Network
 
 use_hivemind_log_handler("nowhere")  # its records go to the root logger, as everybody's
 
@@ -166,6 +167,43 @@ def validators(run_id: str, key: RSAPrivateKey) -> list[RecordValidatorBase]:
         RSASignatureValidator(key),
         MachineRecordValidator(run_id),
     ]
+
+
+# WORKAROUND (hivemind 1.1.12): p2pd looks for at least four relays, for up to three minutes, before
+# it takes one, unless it is told to look for none beside those that it was given. hivemind has no
+# option for that, but passes on what these names stand for.
+_KNOWN_RELAYS = {"relayDiscovery": 0}
+_PRIVATE = P2P.FORCE_REACHABILITY_MAPPING["private"]
+P2P.FORCE_REACHABILITY_MAPPING.update(
+    {"auto, known relays": _KNOWN_RELAYS, "private, known relays": _KNOWN_RELAYS | _PRIVATE}
+)
+
+
+def node_options(network: Network) -> dict[str, Any]:
+    """What hivemind is told of a node's place in the network, whoever's node it is."""
+    options: dict[str, Any] = {"host_maddrs": list(network.listen), "client_mode": False}
+    if network.local:
+        return options | {"use_relay": False, "nat_port_map": False, "auto_nat": False}
+    client = network.reachability == "client"
+    return options | {
+        "host_maddrs": [] if client else options["host_maddrs"],
+        "no_listen": client,
+        "client_mode": client,
+        "announce_maddrs": list(network.announce) or None,
+        "use_relay": True,  # to reach peers that have one
+        "use_auto_relay": network.reachability in ("auto", "relay"),
+        "trusted_relays": list(network.relays) or None,
+        "force_reachability": _forced(network),
+        "nat_port_map": network.reachability in ("auto", "public"),
+        "auto_nat": not client,
+    }
+
+
+def _forced(network: Network) -> str | None:
+    forced = {"public": "public", "relay": "private"}.get(network.reachability)
+    if network.relays and network.reachability in ("auto", "relay"):
+        return f"{forced or 'auto'}, known relays"
+    return forced
 
 
 def progress_key(run_id: str) -> str:

@@ -12,7 +12,7 @@ from app.background import Background
 from app.ensemble import Ensemble, role_of
 from app.errors import BusyError, TrainerError, UserFacingError
 from app.i18n import _
-from app.membership import Membership, port_or_any, problem_of
+from app.membership import Membership, problem_of
 from app.paths import Folders
 from app.protocol import EndReason
 from app.reins import Reins
@@ -127,7 +127,6 @@ class Training:
         assert spec is not None
         devices = state.chosen_devices
         threads = settings.threads or max(1, (os.cpu_count() or 2) - 1)
-        port = settings.server_port and settings.server_port + place
         entries = (*state.addresses, *spec.initial_peers, *settings.initial_peers)
         return {
             "spec": spec.to_json(),
@@ -138,8 +137,7 @@ class Training:
             "tuning_file": str(self._folders.tuning_file),
             "device": devices[place],
             "threads": max(1, threads // len(devices)),
-            "host": "127.0.0.1" if spec.local else "0.0.0.0",
-            "port": 0 if spec.local else port_or_any("server_port", port),
+            "network": self._membership.network("server_port", place=place),
         }
 
     # --- rest and pace

@@ -13,6 +13,8 @@ QT_LIBRARIES=(
   libxcb-xinerama0 fonts-dejavu-core
 )
 
+NETWORK_TOOLS=(iproute2 nftables)  # for tests on networks of their own
+
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -80,6 +82,9 @@ make_venv() {
 
 venv() {
   need_packages "${QT_LIBRARIES[@]}" || say "going on without them; the window may not open"
+  case ",$1," in *,dev,*)
+    need_packages "${NETWORK_TOOLS[@]}" || say "going on without them; some tests are skipped" ;;
+  esac
   make_venv
   say "installing the dependencies (PyTorch and Qt are large: this takes minutes the first time)"
   "$VENV/bin/python" -m pip install --quiet --upgrade "pip>=24"

@@ -32,15 +32,17 @@ class Actions(QObject):
 
     ``waiting`` says whether an action waits for that: the heavy libraries load after the
     window is painted, and a click may come sooner. ``join_wanted`` (with an invite's link or
-    path, or "" to choose one), ``start_wanted``, ``share_wanted``, ``offers_wanted`` (what the
-    backend has), ``account_wanted`` and ``first_steps_wanted`` ask for a dialog, ``terms_wanted``
-    for the settings page; buttons emit them, and the window opens it.
+    path, or "" to choose one), ``start_wanted``, ``share_wanted``, ``check_wanted`` (of the
+    connection), ``offers_wanted`` (what the backend has), ``account_wanted`` and
+    ``first_steps_wanted`` ask for a dialog, ``terms_wanted`` for the settings page; buttons emit
+    them, and the window opens it.
     """
 
     waiting = Signal(bool)
     join_wanted = Signal(str)
     start_wanted = Signal()
     share_wanted = Signal()
+    check_wanted = Signal()
     offers_wanted = Signal()
     first_steps_wanted = Signal()
     terms_wanted = Signal()

@@ -60,7 +60,7 @@ class MainWindow(QMainWindow):
         self.sums = SummaryModel(model)
         self.overview = Overview(model, actions, theme, self.sums)
         self.log = LogPage(ring, actions, theme)
-        self.swarm = Late(lambda: _swarm_page(model, theme))
+        self.swarm = Late(lambda: _swarm_page(model, actions, theme))
         self.devices = Late(lambda: _devices_page(model, actions, theme))
         self.contributions = Late(lambda: _contributions_page(model, actions, theme, self.sums))
         self.machines = Late(lambda: _machines_page(model, theme))
@@ -182,10 +182,10 @@ def import_pages() -> None:
     import ui.pages.swarm  # noqa: F401
 
 
-def _swarm_page(model: SessionModel, theme: Theme) -> "SwarmPage":
+def _swarm_page(model: SessionModel, actions: Actions, theme: Theme) -> "SwarmPage":
     from ui.pages.swarm import SwarmPage
 
-    return SwarmPage(model, theme)
+    return SwarmPage(model, actions, theme)
 
 
 def _contributions_page(

@@ -54,9 +54,14 @@ class SessionModel(QObject):
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Set a coroutine going; what it raises is shown as a problem, never raised here."""
+        self.start(coroutine)
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> Callable[[], object]:
+        """As `run`; returns what ends it before its time."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task.cancel
 
     def _finished(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)

@@ -221,6 +221,20 @@ def _failed(state: ContributorState, now: float) -> str:
     return _("Training ended by itself. It starts again in {time}.").format(time=wait)
 
 
+def lost(state: ContributorState, now: float | None = None) -> str:
+    """That the swarm is lost, and when we try again. now: seconds since the epoch."""
+    assert state.reconnect_at is not None
+    wait = max(0.0, state.reconnect_at - (time.time() if now is None else now))
+    parts = [_("Nobody of the swarm can be reached.")]
+    if state.phase in (Phase.TRAINING, Phase.AVERAGING):
+        parts.append(_("Training goes on alone meanwhile."))
+    if wait < 1:
+        parts.append(_("Trying again…"))
+    else:
+        parts.append(_("Trying again in {time}.").format(time=units.duration(wait)))
+    return " ".join(parts)
+
+
 def next_averaging(state: ContributorState) -> str:
     """When the swarm averages next, as far as one can tell."""
     if state.phase is Phase.AVERAGING:

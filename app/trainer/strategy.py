@@ -108,6 +108,8 @@ class GradientAveraging:
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where this peer listens; empty in client mode."""
+        if self.dht.client_mode:
+            return ()
         return tuple(str(address) for address in self.dht.get_visible_maddrs())
 
     def backward(self, loss: torch.Tensor, samples: int) -> None:
@@ -230,13 +232,9 @@ def _open_dht(order: Start, spec: SwarmSpec, identity: swarm.Identity) -> hivemi
             record_validators=swarm.validators(spec.run_id, identity.key),
             identity_path=order.identity_file,
             check_if_identity_free=False,  # the app swept our last process, if there was any
-            host_maddrs=[f"/ip4/{order.host}/tcp/{order.port}"],
-            client_mode=order.client_mode,
             startup_timeout=60,
             shutdown_timeout=5,
-            use_relay=not spec.local,
-            nat_port_map=not spec.local,
-            auto_nat=not spec.local,
+            **swarm.node_options(order.network),
         )
     except Exception as error:  # hivemind raises what its daemon printed
         reason = (str(error) or repr(error)).splitlines()[0]

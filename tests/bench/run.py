@@ -1,6 +1,6 @@
 """`make bench`: measure what the README claims, each figure as a ratio in one run.
 
-python tests/bench/run.py [startup] [stalls] [trainer] [machines] [devices] [callback]
+python tests/bench/run.py [startup] [stalls] [trainer] [machines] [devices] [callback] [network]
 """
 
 import sys
@@ -8,6 +8,7 @@ import sys
 from parts.callback import callback
 from parts.devices import devices
 from parts.machines import machines
+from parts.network import network
 from parts.trainer import trainer
 from parts.window import stalls, startup
 
@@ -18,6 +19,7 @@ PARTS = {
     "machines": machines,
     "devices": devices,
     "callback": callback,
+    "network": network,
 }
 
 

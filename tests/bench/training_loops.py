@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from app import protocol
 from app.demo import demo_spec
+from app.network import Network, listening
 from app.trainer.process import step_back
 
 EPOCHS = 2
@@ -134,7 +135,7 @@ async def _app_trainer(folder: Path) -> float:
         cache_dir=str(folder / "cache"),
         device="cpu",
         threads=1,
-        host="127.0.0.1",
+        network=Network(listen=listening(0, local=True), local=True),
     )
     await done.wait()
     await worker.stop()

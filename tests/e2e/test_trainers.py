@@ -11,6 +11,7 @@ import torch
 from apps import PATIENCE, tiny_spec, training
 
 from app import i18n, protocol
+from app.network import Network, listening
 from app.protocol import EndReason, Report, TrainerPhase
 from app.supervisor import Trainer
 
@@ -41,7 +42,7 @@ class Worker:
             "cache_dir": str(self.folder / "cache"),
             "device": "cpu",
             "threads": 1,
-            "host": "127.0.0.1",
+            "network": Network(listen=listening(0, local=True), local=True),
             "checkpoint_interval": 0.0,
         }
 

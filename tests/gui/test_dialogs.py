@@ -4,16 +4,18 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtTest import QSignalSpy
 from PySide6.QtWidgets import QAbstractButton, QAbstractScrollArea, QApplication, QDialog, QWidget
 from pytestqt.qtbot import QtBot
 from specs import PEER, SMALLEST
-from windows import DEVICES, WATCHING, Bench, clipped, in_tab_order, name_of
+from windows import DEVICES, FINDINGS, WATCHING, Bench, clipped, in_tab_order, name_of
 
 from app import i18n, spec
 from app.paths import RESOURCES
 from app.recents import Recent
 from app.state import Joined
 from ui.dialogs.account import AccountDialog
+from ui.dialogs.check import CheckDialog
 from ui.dialogs.join import RECENT, JoinDialog
 from ui.dialogs.share import ShareDialog
 from ui.dialogs.start import StartDialog
@@ -21,6 +23,7 @@ from ui.dialogs.start import StartDialog
 pytestmark = pytest.mark.gui
 
 FILES = {"source": "files", "paths": ["~/texts/a-file-with-quite-a-long-name-of-its-own.txt"] * 3}
+PATIENCE_MS = 10_000
 SWARM = spec.parse({**SMALLEST, "title": "Poems of many languages " * 4, "dataset_info": FILES})
 
 
@@ -72,8 +75,18 @@ def make_account(bench: Bench) -> QDialog:
     return dialog
 
 
+def make_check(bench: Bench) -> QDialog:
+    bench.session.findings = FINDINGS
+    bench.window.dialogs.check()
+    dialog = bench.window.dialogs._shown["check"]
+    assert isinstance(dialog, CheckDialog)
+    assert QSignalSpy(dialog.checked).wait(PATIENCE_MS)
+    return dialog
+
+
 each_dialog = pytest.mark.parametrize(
-    "make", [make_join, make_recent, make_preview, make_start, make_share, make_account]
+    "make",
+    [make_join, make_recent, make_preview, make_start, make_share, make_account, make_check],
 )
 Make = Callable[[Bench], QDialog]
 

@@ -5,11 +5,13 @@ import contextlib
 import json
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
+from networks import Host
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 90.0  # seconds for what takes some, on a busy machine of two cores
@@ -143,6 +145,21 @@ class App:
 
     def log(self) -> str:
         return (self.folder / "logs" / "contributor.log").read_text()
+
+
+async def start_app(folder: Path, *arguments: str, host: Host | None = None) -> App:
+    """Start a headless app, on a host of its own if one is given."""
+    command = (
+        *(sys.executable, str(ROOT / "main.py"), "--headless", "--threads", "1"),
+        *("--callback-port", "0", "--data-dir", str(folder), *arguments),
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(host.within(*command) if host else command),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    return App(process, folder)
 
 
 StartApp = Callable[..., Awaitable[App]]

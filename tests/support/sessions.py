@@ -1,12 +1,13 @@
 """A real session whose network and trainer are the test's: nothing is reached, events are given."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from app import protocol
 from app.errors import ConnectError, JoinError
+from app.network import Network
 from app.paths import Folders
 from app.peer import Presence
 from app.protocol import TrainerPhase
@@ -30,12 +31,13 @@ class OfflinePeer:
         self.dht_nodes = 0
         self.entered: list[tuple[SwarmSpec | None, tuple[str, ...]]] = []
         self.failure: JoinError | None = None
+        self.own: tuple[str, ...] = ()
         self.connected: tuple[PeerInfo, ...] = ()
         self.enters, self.may_enter = asyncio.Event(), asyncio.Event()
         self.may_enter.set()
 
     async def join(
-        self, spec: SwarmSpec | None, *, initial_peers: Sequence[str], port: int
+        self, spec: SwarmSpec | None, *, initial_peers: Sequence[str], network: Network
     ) -> Presence:
         self.enters.set()
         await self.may_enter.wait()
@@ -43,13 +45,20 @@ class OfflinePeer:
             raise self.failure
         self.joined = True
         self.entered.append((spec, tuple(initial_peers)))
-        return Presence(PEER_ID, (f"/ip4/127.0.0.1/tcp/{port}/p2p/{PEER_ID}",))
+        self.own = (f"/ip4/127.0.0.1/tcp/{network.listen[0].rpartition('/')[2]}/p2p/{PEER_ID}",)
+        return Presence(PEER_ID, self.own)
+
+    async def addresses(self) -> tuple[str, ...]:
+        return self.own
 
     async def leave(self) -> None:
         self.joined = False
 
     async def peers(self) -> tuple[PeerInfo, ...]:
         return self.connected
+
+    async def meet(self, addresses: Mapping[str, Sequence[str]]) -> bool:
+        return True
 
     async def observe(self) -> Run | None:
         return None

@@ -13,6 +13,7 @@ from PySide6.QtGui import QAccessible
 from PySide6.QtWidgets import QLabel, QPushButton, QWidget
 
 from app import protocol
+from app.diagnosis import Finding, Verdict
 from app.logs import RingBuffer
 from app.paths import Folders
 from app.protocol import Device, TrainerPhase
@@ -56,6 +57,7 @@ class RecordingSession(Session):
         super().__init__(settings=Settings(), folders=Folders.under(folder))
         self.calls: list[str] = []
         self.refusal: Exception | None = None
+        self.findings: list[Finding] = []
 
     def _note(self, call: str) -> None:
         self.calls.append(call)
@@ -80,6 +82,14 @@ class RecordingSession(Session):
 
     async def resume_training(self) -> None:
         self._note("resume")
+
+    def reconnect(self) -> None:
+        self._note("reconnect")
+
+    async def diagnose(self) -> AsyncIterator[Finding]:
+        self._note("diagnose")
+        for finding in self.findings:
+            yield finding
 
     def cancel_restart(self) -> None:
         self._note("cancel restart")
@@ -208,6 +218,19 @@ TRAINING: tuple[Event, ...] = (
     protocol.RoundEnded(epoch=11, peers=7, seconds=2.13, samples=501, failure=""),
     protocol.CheckpointSaved(epoch=12, seconds=0.1),
 )
+
+
+FINDINGS = [
+    Finding(check="Port", verdict=Verdict.GOOD, text="Port 8080 is free."),
+    Finding(
+        check="Way to lab.example, port 8080",
+        verdict=Verdict.BAD,
+        text="There is no way to that address: Network is unreachable.",
+        remedy="Check this machine's network. Without IPv6 there is no way to such addresses.",
+    ),
+    Finding(check="Run docs", verdict=Verdict.CAUTION, text="Nobody.", remedy="Ask for another."),
+    Finding(check="From outside", verdict=Verdict.UNKNOWN, text="No other peer could tell."),
+]
 
 
 # --- what holds for every window

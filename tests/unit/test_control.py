@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app import protocol
+from app.network import Network
 from app.protocol import Ack, Ended, EndReason, Problem, Report
 from app.trainer.control import Control
 
@@ -23,6 +24,7 @@ START = protocol.Start(
     cache_dir="",
     device="cpu",
     threads=1,
+    network=Network(listen=(), local=True),
 )
 
 

@@ -70,6 +70,7 @@ def test_json_holds_all_that_is_known() -> None:
         "swarm_samples_per_second": 20.0,
         "run_id": "run",
         "addresses": ["/ip4/127.0.0.1/tcp/1/p2p/Qm"],
+        "reconnect_at": None,
         "url": None,
         "problem": None,
         "reporting": "off",
@@ -196,6 +197,22 @@ def test_terminal_has_one_line_that_changes() -> None:
     display.show(ContributorState(phase=Phase.JOINING))
     display.close(ContributorState(phase=Phase.WATCHING))
     assert stream.getvalue() == "\r\x1b[Kjoining\r\x1b[Kwatching  0 connected\n"
+
+
+def test_a_lost_swarm_is_said_and_that_it_is_back(capsys: pytest.CaptureFixture[str]) -> None:
+    display = Display(io.StringIO())
+    for retry_at in (None, 9.0, 12.0, None, None):
+        display.show(replace(TRAINING, reconnect_at=retry_at))
+    lost, back = capsys.readouterr().err.splitlines()
+    assert "nobody of the swarm" in lost
+    assert "again" in back
+
+
+def test_a_swarm_that_is_left_is_not_back(capsys: pytest.CaptureFixture[str]) -> None:
+    display = Display(io.StringIO())
+    display.show(replace(TRAINING, reconnect_at=9.0))
+    display.show(ContributorState())
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_problem_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app import protocol
 from app.errors import ProtocolError
+from app.network import Network
 from app.protocol import Command, EndReason, Message, Report, TrainerPhase
 
 PROGRESS = protocol.Progress(
@@ -38,9 +39,12 @@ COMMANDS: tuple[Command, ...] = (
         cache_dir="/d",
         device="cuda:0",
         threads=3,
-        host="127.0.0.1",
-        port=8081,
-        client_mode=True,
+        network=Network(
+            listen=("/ip4/0.0.0.0/tcp/8081",),
+            announce=("/dns/host.example/tcp/8081",),
+            reachability="relay",
+            relays=("/ip4/203.0.113.7/tcp/8080/p2p/Qm",),
+        ),
         report_interval=0.25,
         checkpoint_interval=5.0,
         tuning_file="/t.json",

@@ -14,6 +14,7 @@ from app.limits import Terms
 from app.settings import Settings
 
 # field, name in the environment, what the environment says, the value that it means
+RELAY = "/ip4/203.0.113.7/tcp/8080/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N"
 ENVIRONMENT = [
     ("dht_port", "HIVEMIND_DHT_PORT", "9001", 9001),
     ("server_port", "HIVEMIND_SERVER_PORT", "9002", 9002),
@@ -27,6 +28,9 @@ ENVIRONMENT = [
     ("threads", "COTRAIN_THREADS", "3", 3),
     ("theme", "COTRAIN_THEME", "dark", "dark"),
     ("language", "COTRAIN_LANGUAGE", "zh_CN", "zh_CN"),
+    ("reachability", "COTRAIN_REACHABILITY", "client", "client"),
+    ("announce", "COTRAIN_ANNOUNCE", "a.example, 1.2.3.4", ("a.example", "1.2.3.4")),
+    ("trusted_relays", "COTRAIN_TRUSTED_RELAYS", RELAY, (RELAY,)),
     ("close_to_tray", "COTRAIN_CLOSE_TO_TRAY", "true", True),
     ("notifications", "COTRAIN_NOTIFICATIONS", "paused, attention", ("paused", "attention")),
     ("notifications", "COTRAIN_NOTIFICATIONS", "", ()),
@@ -145,6 +149,11 @@ def test_changed_terms_leave_the_others_as_they_are(file: Path) -> None:
         ("device", "GPU one"),
         ("device", "cuda:0,"),
         ("initial_peers", 3),
+        ("reachability", "perhaps"),
+        ("announce", "a.example:8080"),
+        ("announce", "/ip4/203.0.113.7/tcp/0"),
+        ("announce", "/ip4/203.0.113.7/udp/1"),
+        ("trusted_relays", "/ip4/203.0.113.7/tcp/8080"),
         ("report_interval", 9),
         ("debug", "perhaps"),
         ("callback_host", "localhost"),

@@ -11,6 +11,7 @@ from specs import ANY_JSON, HASH, PEER, SMALLEST, SPECS, paths_of, replaced
 
 from app import protocol, spec
 from app.errors import SpecError
+from app.network import Network
 from app.spec import MODEL_TYPES
 
 REMOVED = object()
@@ -297,6 +298,7 @@ def test_trainer_gets_the_same_spec(content: dict[str, Any]) -> None:
         cache_dir="",
         device="cpu",
         threads=1,
+        network=Network(listen=(), local=True),
     )
     arrived = protocol.decode_command(protocol.encode(order))
     assert isinstance(arrived, protocol.Start)

@@ -13,6 +13,7 @@ from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import EndReason, TrainerPhase
 from app.reporting_state import ReportingChanged, ReportingState
 from app.state import (
+    ConnectionChanged,
     ContributorState,
     DeviceChosen,
     Event,
@@ -112,6 +113,8 @@ EVENTS: tuple[Event, ...] = (
     JOINED,
     JoinFailed(problem=PROBLEM),
     Left(),
+    ConnectionChanged(reconnect_at=9.0),
+    ConnectionChanged(reconnect_at=None),
     PeersListed(peers=(PeerInfo(peer_id="Qm", address="/ip4/127.0.0.1"),)),
     RunObserved(run=Run(epoch=1, samples=2, trainers=3, loss=4.0)),
     RunObserved(run=None),

@@ -16,6 +16,7 @@ import pytest
 
 from app import i18n, protocol, supervisor
 from app.errors import TrainerError
+from app.network import Network
 from app.protocol import EndReason, Report
 from app.supervisor import Outcome, Trainer, probe_devices
 
@@ -226,6 +227,7 @@ async def test_command_arrives_with_its_fields(spawn: Spawn, ear: Ear) -> None:
         cache_dir="",
         device="cuda:3",
         threads=1,
+        network=Network(listen=(), local=True),
     )
     assert await ear.hear(protocol.Problem) == protocol.Problem(message="cuda:3", field="Start")
 

@@ -16,6 +16,7 @@ from ui.theme import Theme
 
 if TYPE_CHECKING:
     from ui.dialogs.account import AccountDialog
+    from ui.dialogs.check import CheckDialog
     from ui.dialogs.first_steps import FirstSteps
     from ui.dialogs.join import JoinDialog
     from ui.dialogs.share import ShareDialog
@@ -50,6 +51,7 @@ class Dialogs(QObject):
         actions.join_wanted.connect(self.join)
         actions.start_wanted.connect(self.start)
         actions.share_wanted.connect(self.share)
+        actions.check_wanted.connect(self.check)
         actions.offers_wanted.connect(self.offers)
         actions.first_steps_wanted.connect(self.first_steps)
         actions.account_wanted.connect(self.account)
@@ -98,6 +100,16 @@ class Dialogs(QObject):
         from ui.dialogs.share import ShareDialog
 
         return ShareDialog(self._model, self._window)
+
+    def check(self) -> None:
+        """Look why we are not connected."""
+        if not self._closed:
+            self._one_of("check", self._make_check)
+
+    def _make_check(self) -> "CheckDialog":
+        from ui.dialogs.check import CheckDialog
+
+        return CheckDialog(self._model, self._theme, self._window)
 
     def first_steps(self) -> None:
         """Lead the user to a first training."""

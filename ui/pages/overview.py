@@ -23,6 +23,7 @@ from ui.widgets.card_row import CardRow
 from ui.widgets.charts import Charts
 from ui.widgets.epoch import EpochCard
 from ui.widgets.headline import Headline
+from ui.widgets.lost import LostNotice
 from ui.widgets.welcome import Welcome
 
 GAP = 16
@@ -42,6 +43,7 @@ class Overview(QScrollArea):
         self._sums = sums
         self._stop_watching: Callable[[], None] = _nothing
         self.banner = Banner(theme)
+        self.lost = LostNotice(model, actions, theme)
         self.headline = Headline(model.state, actions)
         self.welcome = Welcome(actions, theme)
         self.epoch = EpochCard(theme)
@@ -63,7 +65,7 @@ class Overview(QScrollArea):
         column = QVBoxLayout(page)
         column.setContentsMargins(24, 20, 24, 24)
         column.setSpacing(GAP)
-        for part in (self.banner, self.headline, self.welcome, self.epoch):
+        for part in (self.banner, self.lost, self.headline, self.welcome, self.epoch):
             # at the top: as high as its wrapped texts need at this width, and no higher
             column.addWidget(part, 0, Qt.AlignmentFlag.AlignTop)
         column.addWidget(self.charts, 1)
@@ -87,6 +89,7 @@ class Overview(QScrollArea):
         self._model.changed.connect(self._on_state)
         self._sums.changed.connect(self._show_given)
         self.banner.dismiss.clicked.connect(self._actions.dismiss_problem)
+        self.banner.check.clicked.connect(self._actions.check_wanted)
         self.share.clicked.connect(self._actions.share_wanted)
         self.leave.clicked.connect(self._actions.leave)
         self.copy.clicked.connect(self._copy_peer_id)
@@ -117,6 +120,7 @@ class Overview(QScrollArea):
     def show_state(self, state: ContributorState) -> None:
         """Show a state."""
         self.banner.show_problem(state.problem)
+        self.lost.show_state(state)
         self.headline.show_state(state)
         in_swarm = state.swarm is not None
         self.welcome.setVisible(not in_swarm)

@@ -21,6 +21,7 @@ from app.history import FinishedRound, SeenPeers
 from app.i18n import _, ngettext
 from app.state import ContributorState, PeerInfo, Run
 from ui import fleet_texts, units
+from ui.actions import Actions
 from ui.rows_model import Column, RowsModel
 from ui.session_model import SessionModel
 from ui.theme import Theme
@@ -47,12 +48,14 @@ class PeerRow:
 class SwarmPage(QWidget):
     """Watches the machines' records as well: they tell the peers' aliases."""
 
-    def __init__(self, model: SessionModel, theme: Theme) -> None:
+    def __init__(self, model: SessionModel, actions: Actions, theme: Theme) -> None:
         super().__init__()
         self.setObjectName("page")
         self._model = model
         self._history = model.session.history
         self.title, self.reach = ElidedLabel(role="page"), label(role="muted")
+        self.check = button(_("Check connection…"), "quiet")
+        self.check.clicked.connect(actions.check_wanted)
         self.epoch = EpochCard(theme)
         self.charts = Charts(model.session.history, theme)
         self.text, self.role = _text_filter(), _role_filter()
@@ -75,6 +78,7 @@ class SwarmPage(QWidget):
         head.setSpacing(16)
         head.addWidget(self.title, 1)
         head.addWidget(self.reach)
+        head.addWidget(self.check)
         inner = QVBoxLayout(self.content)
         inner.setContentsMargins(0, 0, 0, 0)
         inner.setSpacing(12)

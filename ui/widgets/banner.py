@@ -9,8 +9,11 @@ from app.state import Problem
 from ui import texts
 from ui.icons import ThemedPicture
 from ui.theme import Theme
-from ui.widgets.buttons import icon_button
+from ui.widgets.buttons import button, icon_button
 from ui.widgets.labels import label
+
+OF_THE_NETWORK = frozenset({"initial_peers", "dht_port"})
+"""Fields of problems that a check of the connection can say more about."""
 
 
 class Banner(QFrame):
@@ -22,6 +25,7 @@ class Banner(QFrame):
         self._shown: Problem | None = None
         self.message = label(role="strong", wrap=True)
         self.remedy = label(role="muted", wrap=True)
+        self.check = button(_("Check connection…"), "quiet")
         self.dismiss = icon_button("close", _("Dismiss the problem"), theme)
         picture = label()
         ThemedPicture(picture, "warning", theme, color="danger")
@@ -34,6 +38,7 @@ class Banner(QFrame):
         row.setSpacing(12)
         row.addWidget(picture)
         row.addLayout(words, 1)
+        row.addWidget(self.check)
         row.addWidget(self.dismiss)
         self.hide()
 
@@ -50,6 +55,7 @@ class Banner(QFrame):
         self.message.setText(texts.problem(problem))
         self.remedy.setText(problem.remedy)
         self.remedy.setVisible(bool(problem.remedy))
+        self.check.setVisible(problem.field in OF_THE_NETWORK)
         self.setAccessibleName(f"{texts.problem(problem)} {problem.remedy}".rstrip())
         announce(self)
 

@@ -1,0 +1,72 @@
+"""Calling on real peers as a stranger does."""
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from app.network import Network, any_free_port
+from app.peer import load_hivemind
+from app.scout import Answer, Scout, called_back
+
+pytestmark = [
+    pytest.mark.e2e,
+    # hivemind's own streams to a daemon that is gone
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+STRANGER = "QmRhUyK4sFg28hoPevQWc4PuQmvbhXe1P9X3KZ1bfT3enX"
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[Any]:
+    """A node of some run."""
+    swarm = await load_hivemind()
+    from hivemind.dht.node import DHTNode
+
+    network = Network(listen=("/ip4/127.0.0.1/tcp/0",), local=True)
+    made = await DHTNode.create(**swarm.node_options(network))  # type: ignore[attr-defined]
+    yield made
+    await made.shutdown()
+
+
+@pytest.fixture
+async def plain() -> AsyncIterator[Any]:
+    """A peer that is there, but no node."""
+    await load_hivemind()
+    from hivemind.p2p import P2P
+
+    made = await P2P.create()
+    yield made
+    await made.shutdown()
+
+
+async def test_who_answers(node: Any, plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_node = [str(one) for one in await node.get_visible_maddrs()]
+    at_plain = [str(one) for one in await plain.get_visible_maddrs()]
+    place = at_node[0].partition("/p2p/")[0]
+    async with Scout("run") as scout:
+        found = await scout.call(node.peer_id.to_base58(), at_node)
+        assert found.answer is Answer.PEER
+        assert abs(found.clock) < 1.0
+        assert await scout.trainers() == 0
+        other = await scout.call(STRANGER, [f"{place}/p2p/{STRANGER}"])
+        assert other.answer is Answer.SOMEBODY_ELSE
+        silent = f"/ip4/127.0.0.1/tcp/{any_free_port()}/p2p/{STRANGER}"
+        assert (await scout.call(STRANGER, [silent])).answer is Answer.NOBODY
+        assert (await scout.call(plain.peer_id.to_base58(), at_plain)).answer is Answer.NO_NODE
+        now = time.time
+        monkeypatch.setattr("app.scout.time.time", lambda: now() - 5.0)
+        ahead = await scout.call(node.peer_id.to_base58(), at_node)
+        assert 4.0 < ahead.clock < 6.0
+
+
+async def test_nobody_calls_back_within_a_machine(node: Any) -> None:
+    async with Scout("run") as scout:
+        await scout.call(
+            node.peer_id.to_base58(), [str(one) for one in await node.get_visible_maddrs()]
+        )
+        assert await called_back(scout._node, [node.peer_id.to_base58()]) is None
+    assert await called_back(node, []) is None
