@@ -35,10 +35,10 @@ from app.state import (
     ContributorState,
     DeviceChosen,
     Event,
-    after,
 )
 from app.supervisor import probe_devices
 from app.training import Training
+from app.transition import after
 
 if TYPE_CHECKING:
     from app.spec import SwarmSpec

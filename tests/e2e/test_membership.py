@@ -14,7 +14,8 @@ from app.membership import Membership
 from app.paths import Folders
 from app.peer import load_hivemind
 from app.settings import Settings
-from app.state import ContributorState, Event, JoinBegan, Joined, Phase, after
+from app.state import ContributorState, Event, JoinBegan, Joined, Phase
+from app.transition import after
 
 pytestmark = [
     pytest.mark.e2e,

@@ -31,8 +31,8 @@ from app.state import (
     ProblemRaised,
     RestartCancelled,
     TrainerGone,
-    after,
 )
+from app.transition import after
 from ui.news import milestone, news
 from ui.notifier import Notifier
 from ui.presence import Presence

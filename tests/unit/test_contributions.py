@@ -29,8 +29,8 @@ from app.state import (
     ProblemRaised,
     Swarm,
     TrainerGone,
-    after,
 )
+from app.transition import after
 
 SWARM = Swarm(
     run_id="docs",

@@ -9,7 +9,8 @@ import pytest
 from app import governor
 from app.governor import Governor
 from app.limits import Conditions, Terms
-from app.state import ContributorState, DeviceChosen, Event, TermsJudged, after
+from app.state import ContributorState, DeviceChosen, Event, TermsJudged
+from app.transition import after
 
 WAIT = 10.0
 

@@ -42,8 +42,8 @@ from app.state import (
     Training,
     TrainingAwaited,
     TrainingRequested,
-    after,
 )
+from app.transition import after
 
 SWARM = Swarm(run_id="run", title="Run", model_type="gpt2", dataset="builtin", target_batch_size=64)
 PROBLEM = Problem(message="is wrong.", field="seed", remedy="Mend it.")

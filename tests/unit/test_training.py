@@ -26,10 +26,10 @@ from app.state import (
     ProblemRaised,
     Swarm,
     TermsJudged,
-    after,
 )
 from app.supervisor import Outcome
 from app.training import Training
+from app.transition import after
 
 SWARM = Swarm(run_id="run", title="Run", model_type="gpt2", dataset="builtin", target_batch_size=64)
 BATTERY = Reason(term="mains_only", text="The computer runs on battery.")
