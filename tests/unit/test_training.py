@@ -13,6 +13,7 @@ from app import protocol, spec
 from app.ensemble import Ensemble
 from app.errors import BusyError
 from app.limits import Reason, Terms, Verdict
+from app.network import Network
 from app.paths import Folders
 from app.protocol import EndReason, TrainerPhase
 from app.settings import Settings
@@ -74,7 +75,11 @@ class House:
         self.told: list[Any] = []
         self.trainers = 0
         self.problems: list[Event] = []
-        self.membership = SimpleNamespace(spec=spec.parse(tiny_spec()), joined=True)
+        self.membership = SimpleNamespace(
+            spec=spec.parse(tiny_spec()),
+            joined=True,
+            network=lambda _port, *, place: Network(listen=(f"/ip4/127.0.0.1/tcp/{place}",)),
+        )
         self.training = Training(
             settings=lambda: self.settings,
             folders=Folders.under(folder),
