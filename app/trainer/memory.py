@@ -7,6 +7,7 @@ import torch
 
 from app.errors import DeviceError
 from app.i18n import _
+from app.trainer import heap
 from app.trainer.tuning import release_memory, wait_for
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,11 @@ class DeviceMemory:
         self._is_free = False
 
     def free(self) -> None:
-        """Give it back. Nothing happens on the CPU, where it is the machine's own anyway."""
-        if self._device.type == "cpu" or self._is_free:
+        """Give it back. On the CPU, which is the machine itself, only what is free goes."""
+        if self._device.type == "cpu":
+            heap.give_back()
+            return
+        if self._is_free:
             return
         self._is_free = True
         self._move(torch.device("cpu"))

@@ -14,6 +14,7 @@ from app import i18n, logs, protocol
 from app.errors import UserFacingError
 from app.paths import RESOURCES
 from app.protocol import Ended, EndReason, Hello, PhaseChanged, Problem, Report, TrainerPhase
+from app.trainer import heap
 from app.trainer.control import Control
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,7 @@ def _run(order: protocol.Start, control: Control, send: Send) -> EndReason:
 
 
 def _prepare_process(order: protocol.Start) -> None:
+    heap.keep()
     # hivemind's averagers can only be forked, and fix the start method at import.
     multiprocessing.set_start_method("fork")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
