@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from app import __version__
 
@@ -133,7 +134,10 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
 
 
 def _invite(text: str) -> str:
-    """A link, or the path of what may be a file: a mistyped command is neither."""
+    """A link, or the path of what may be a file: a mistyped command is neither. A desktop names
+    files by their ``file:`` URL."""
+    if text.lower().startswith("file:"):
+        return unquote(urlsplit(text).path)
     if not text or text.lower().startswith("cotrain:") or Path(text).suffix or Path(text).exists():
         return text
     raise argparse.ArgumentTypeError(f"{text!r} is no file, link or command")

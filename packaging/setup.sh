@@ -85,7 +85,10 @@ venv() {
   "$VENV/bin/python" -m pip install --quiet --upgrade "pip>=24"
   "$VENV/bin/python" -m pip install --quiet -e ".[$1]"
   touch "$VENV/.ready-run"
-  case ",$1," in *,dev,*) touch "$VENV/.ready-dev" ;; esac
+  local extra
+  for extra in dev package; do
+    case ",$1," in *,"$extra",*) touch "$VENV/.ready-$extra" ;; esac
+  done
 }
 
 xvfb() {

@@ -28,6 +28,7 @@ class Menus(QObject):
         *,
         open_page: Callable[[int], None],
         open_local_api: Callable[[], None],
+        open_about: Callable[[], None],
     ) -> None:
         super().__init__(window)
         self._window = window
@@ -42,6 +43,9 @@ class Menus(QObject):
         helps = window.menuBar().addMenu(_("&Help"))
         self._add(helps, _("Local &API…"), open_local_api)
         self._add(helps, _("Open &log folder"), actions.open_log_folder)
+        helps.addSeparator()
+        about = self._add(helps, _("&About CoTrain Contributor"), open_about)
+        about.setMenuRole(QAction.MenuRole.AboutRole)
 
     def _swarm_menu(self, actions: Actions) -> None:
         menu = self._window.menuBar().addMenu(_("&Swarm"))

@@ -22,6 +22,7 @@ def test_without_arguments_nothing_is_overridden() -> None:
         (["--swarm", "a.cotrain"], Arguments(swarm="a.cotrain")),
         (["--swarm", "cotrain://join?v=1"], Arguments(swarm="cotrain://join?v=1")),
         (["a.cotrain"], Arguments(invite="a.cotrain")),
+        (["file:///tmp/my%20run.cotrain"], Arguments(invite="/tmp/my run.cotrain")),
         (["cotrain://join?v=1&spec=a"], Arguments(invite="cotrain://join?v=1&spec=a")),
         (["--headless", "--train"], Arguments(headless=True, train=True)),
         (["--headless", "--serve"], Arguments(headless=True, serve=True)),

@@ -14,6 +14,7 @@ from ui.session_model import SessionModel
 from ui.theme import Theme
 
 if TYPE_CHECKING:
+    from ui.dialogs.about import AboutDialog
     from ui.dialogs.join import JoinDialog
     from ui.dialogs.share import ShareDialog
     from ui.dialogs.start import StartDialog
@@ -79,6 +80,16 @@ class Dialogs(QObject):
         from ui.dialogs.share import ShareDialog
 
         return ShareDialog(self._model, self._window)
+
+    def about(self) -> None:
+        """Show which build this is, and whose work is in it."""
+        if not self._closed:
+            self._one_of("about", self._make_about)
+
+    def _make_about(self) -> "AboutDialog":
+        from ui.dialogs.about import AboutDialog
+
+        return AboutDialog(self._window, self._model, self._theme)
 
     def _one_of(self, kind: str, make: Callable[[], Kind]) -> Kind:
         """The dialog of a kind that is open, or a new one."""
