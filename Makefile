@@ -37,7 +37,7 @@ package: $(BUILT)
 	$(PY) packaging/sizes.py
 
 # A folder with the app, Python and all libraries.
-$(BUILT): $(PACKAGE_READY) translations $(shell git ls-files app ui resources main.py packaging)
+$(BUILT): $(PACKAGE_READY) $(shell git ls-files app ui resources main.py packaging) | translations
 	$(VENV)/bin/pyinstaller --noconfirm --log-level WARN --distpath dist --workpath build/pyinstaller \
 	  packaging/cotrain-contributor.spec
 

@@ -18,6 +18,7 @@ class Arguments:
     settings by field name, only those given.
 
     invite: a file or link to be shown before it is joined. swarm: one to be joined at once.
+    safe: leave the settings file alone.
     """
 
     demo: bool = False
@@ -26,6 +27,7 @@ class Arguments:
     headless: bool = False
     train: bool = False
     serve: bool = False
+    safe: bool = False
     data_dir: Path | None = None
     verify: tuple[Path, ...] = ()
     overrides: dict[str, Any] = field(default_factory=dict)
@@ -43,6 +45,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         headless=options.headless or bool(verify),
         train=options.train,
         serve=options.serve,
+        safe=options.safe,
         data_dir=options.data_dir,
         verify=verify,
         overrides={name: value for name, value in overrides.items() if value is not None},
@@ -103,6 +106,9 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
     parser.add_argument("--train", action="store_true", help="start training without a click")
     parser.add_argument(
         "--serve", action="store_true", help="headless: stay, and do what the local API is asked"
+    )
+    parser.add_argument(
+        "--safe", action="store_true", help="start without the settings file, this once"
     )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
     group = parser.add_argument_group("settings, for this start only")

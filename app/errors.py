@@ -43,6 +43,10 @@ class SettingsError(UserFacingError):
     """A setting, environment variable or command-line option is wrong."""
 
 
+class DamagedSettingsError(SettingsError):
+    """The settings file is none; it was set aside."""
+
+
 class FolderError(UserFacingError):
     """One of our folders can't be made, or can't be written to."""
 

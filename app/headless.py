@@ -37,12 +37,15 @@ def run(arguments: Arguments) -> int:
         _say(_("No display found: running without a window."))
     try:
         folders.create()
-        chosen = settings.load(folders.settings_file, arguments.overrides)
+        file = None if arguments.safe else folders.settings_file
+        chosen, damaged = settings.load_or_mend(file, arguments.overrides)
         i18n.install(chosen.language, RESOURCES / "translations")
         logging_ = logs.start(folders.logs, debug=chosen.debug)
     except UserFacingError as error:
         _say(error.text)
         return USAGE_STATUS
+    if damaged is not None:
+        _say(damaged.text)
     try:
         return asyncio.run(_contribute(arguments, Session(settings=chosen, folders=folders)))
     finally:

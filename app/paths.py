@@ -46,6 +46,11 @@ class Folders:
         return self.data / "settings.json"
 
     @property
+    def start_file(self) -> Path:
+        """How many starts in a row came to nothing."""
+        return self.data / "failed-starts"
+
+    @property
     def lock_file(self) -> Path:
         """Held by the one instance that uses this data folder."""
         return self.data / "instance.lock"

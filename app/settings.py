@@ -1,7 +1,6 @@
 """The user's settings: one frozen value, from the file < the environment < the command line."""
 
 import ipaddress
-import json
 import os
 import re
 from pathlib import Path
@@ -11,14 +10,14 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
-    JsonConfigSettingsSource,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
-from app.errors import SettingsError
-from app.paths import write_atomically
+from app import settings_file
+from app.errors import DamagedSettingsError, SettingsError
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,260}")
@@ -156,11 +155,14 @@ class Settings(BaseSettings):
         return init_settings, env_settings
 
 
-def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
-    """Read the settings; ``overrides`` are the command line's, by field name.
+def load(file: Path | None, overrides: dict[str, Any] | None = None) -> Settings:
+    """Read the settings; ``overrides`` are the command line's, by field name. file: None for a
+    safe start, which goes without it.
 
-    Raises `SettingsError` with the field and what it may be; a missing file is fine.
+    Raises `SettingsError` with the field and what it may be; a missing file is fine. A damaged one
+    is set aside, which `DamagedSettingsError` tells: without it, the next call succeeds.
     """
+    stored = {} if file is None else settings_file.read(file)
 
     class WithFile(Settings):
         @classmethod
@@ -168,19 +170,23 @@ def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
             cls, settings_cls: type[BaseSettings], *args: Any, **sources: Any
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             first = super().settings_customise_sources(settings_cls, *args, **sources)
-            return (*first, JsonConfigSettingsSource(settings_cls, json_file=file))
+            return (*first, InitSettingsSource(settings_cls, init_kwargs=stored))
 
     try:
         return WithFile(**(overrides or {}))
     except ValidationError as error:
         remedy = f"Correct it in {file}, the environment or the command line."
         raise _explained(error, remedy=remedy) from error
-    except (ValueError, TypeError, RecursionError) as error:  # not JSON, no object, too deep
-        raise SettingsError(
-            f"the settings file can't be read: {error}",
-            field=str(file),
-            remedy="Correct the file, or move it away to start with default settings.",
-        ) from error
+
+
+def load_or_mend(
+    file: Path | None, overrides: dict[str, Any] | None = None
+) -> tuple[Settings, DamagedSettingsError | None]:
+    """As `load`, and goes on without a damaged file; tells of it then."""
+    try:
+        return load(file, overrides), None
+    except DamagedSettingsError as error:
+        return load(file, overrides), error
 
 
 def changed(settings: Settings, changes: dict[str, Any]) -> Settings:
@@ -211,19 +217,8 @@ def _field_name(location: tuple[int | str, ...]) -> str:
 def save(file: Path, changes: dict[str, Any]) -> None:
     """Write changed fields into the file, keeping the others; never what only the environment
     or the command line said. The caller has validated them with `changed`."""
-    kept = _read(file)
-    write_atomically(file, json.dumps(kept | changes, indent=2, ensure_ascii=False).encode())
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """What the file holds. A damaged one is set aside, since it is about to be replaced."""
     try:
-        content = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (ValueError, RecursionError):
-        content = None
-    if isinstance(content, dict):
-        return content
-    file.replace(file.with_suffix(".damaged"))
-    return {}
+        kept = settings_file.read(file)
+    except DamagedSettingsError:
+        kept = {}
+    settings_file.write(file, kept | changes)

@@ -34,7 +34,8 @@ DROPPED = (
     "torch/bin/protoc*",
     "torch/include/*",
     "torch/share/*",
-    "*.dist-info/licenses/*",  # they are in about.json
+    "*.dist-info/[!Me]*",  # all but METADATA and entry_points.txt; licences are in about.json
+    "pytest*",
     "libcudart.so*",  # the build machine's
     "*libarrow_flight.so*",
     "*libarrow_python_flight.so*",
@@ -227,14 +228,16 @@ def _output(*command: str) -> str:
 # --- afterwards
 
 
-def strip(folder: Path) -> None:
-    """Take the symbol tables away, which only a debugger reads: some 140 MB."""
-    tool = shutil.which("strip")
-    if tool is None or sys.platform != "linux":
-        return
-    for path in folder.rglob("*.so*"):
-        if not path.is_symlink():
-            subprocess.run([tool, "--strip-unneeded", str(path)], check=True)
+def tidy(folder: Path) -> None:
+    """Take away the links to what was dropped, and the symbol tables, which only a debugger reads:
+    some 140 MB."""
+    for path in folder.rglob("*"):
+        if path.is_symlink() and not path.exists():
+            path.unlink()
+    if sys.platform == "linux" and (tool := shutil.which("strip")):
+        for path in folder.rglob("*.so*"):
+            if not path.is_symlink():
+                subprocess.run([tool, "--strip-unneeded", str(path)], check=True)
 
 
 def icon(root: Path) -> str:

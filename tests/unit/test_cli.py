@@ -26,6 +26,7 @@ def test_without_arguments_nothing_is_overridden() -> None:
         (["cotrain://join?v=1&spec=a"], Arguments(invite="cotrain://join?v=1&spec=a")),
         (["--headless", "--train"], Arguments(headless=True, train=True)),
         (["--headless", "--serve"], Arguments(headless=True, serve=True)),
+        (["--safe"], Arguments(safe=True)),
         (["--data-dir", "/there"], Arguments(data_dir=Path("/there"))),
         (["verify", "a", "b"], Arguments(headless=True, verify=(Path("a"), Path("b")))),
     ],
