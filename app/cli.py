@@ -63,6 +63,8 @@ _OVERRIDES = (
     "report_interval",
     "backend_url",
     "debug",
+    "update_url",
+    "update_key",
     "publish_machine",
     "alias",
     "lab",
@@ -131,6 +133,8 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
         default=None,
         help="show this machine's figures to the swarm, or don't",
     )
+    group.add_argument("--update-url", metavar="URL", help="where the newest version is published")
+    group.add_argument("--update-key", metavar="KEY", help="the publisher's public key")
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
     _add_callback(parser.add_argument_group("the local API, for this start only"))
     if commands:

@@ -91,5 +91,9 @@ class ExportError(UserFacingError):
     """An export of contributions can't be written, or isn't what it says it is."""
 
 
+class UpdateError(UserFacingError):
+    """Whether there is a later version of this app can't be said."""
+
+
 class ProtocolError(CoTrainError):
     """App and trainer don't speak the same language: a defect, or mixed versions."""

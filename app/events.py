@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from app import protocol
 from app.local_api import LocalApiChanged
+from app.release import ReleaseFound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +163,7 @@ Event = (
     | TrainerGone
     | RestartCancelled
     | LocalApiChanged
+    | ReleaseFound
     | ProblemRaised
     | ProblemDismissed
 )

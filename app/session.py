@@ -31,6 +31,7 @@ from app.state import (
 )
 from app.supervisor import probe_devices
 from app.training import Training
+from app.updates import Updates
 
 if TYPE_CHECKING:
     from app.spec import SwarmSpec
@@ -74,6 +75,9 @@ class Session:
             membership=self.membership,
             state=lambda: self.state,
             dispatch=self.dispatch,
+        )
+        self._updates = Updates(
+            url=settings.update_url, key=settings.update_key, dispatch=self.dispatch
         )
         self._newest_join = object()
         self._leaving = asyncio.Lock()
@@ -122,6 +126,7 @@ class Session:
         gc.freeze()
         log.info("hivemind is loaded", extra={"monotonic": time.monotonic()})
         self.machines.open()
+        self._updates.open()
 
     async def close(self) -> None:
         """End everything that was started, in order. May be called twice."""
@@ -132,6 +137,7 @@ class Session:
         await self.contributions.close()
         await self.machines.close()
         await self.offers.close()
+        await self._updates.close()
         await self._background.close()
         await self._instance.release()
 

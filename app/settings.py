@@ -20,6 +20,7 @@ from app import settings_file
 from app.errors import DamagedSettingsError, SettingsError
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_KEY = r"^([A-Za-z0-9+/]{43}=)?$"  # of 32 bytes in base64
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,260}")
 
 
@@ -36,6 +37,8 @@ class Settings(BaseSettings):
     backend_url: of the CoTrain backend, without ``/api/v1``. Nothing is sent there before somebody
     signs in.
     debug: log in detail, and measure how long the loop stalls.
+    update_url, update_key: where the newest version is published, and the publisher's public key
+    (base64); nobody is asked unless both are given.
     publish_machine: let the swarm see this machine's figures, under ``alias`` (a made-up name
     unless set; the host's name is never used) and ``lab``, by which an admin finds the machines.
     callback: serve the local API. callback_host, callback_port: where; the next free port when
@@ -62,6 +65,8 @@ class Settings(BaseSettings):
     report_interval: int = Field(60, validation_alias="COTRAIN_REPORT_INTERVAL", ge=10, le=86400)
     backend_url: str = Field("http://backend:3001", validation_alias="BACKEND_URL")
     debug: bool = Field(False, validation_alias="DEBUG")
+    update_url: str = Field("", validation_alias="COTRAIN_UPDATE_URL")
+    update_key: str = Field("", validation_alias="COTRAIN_UPDATE_KEY", pattern=_KEY)
     publish_machine: bool = Field(True, validation_alias="COTRAIN_PUBLISH_MACHINE")
     alias: str = Field("", validation_alias="COTRAIN_ALIAS", max_length=40)
     lab: str = Field("", validation_alias="COTRAIN_LAB", max_length=40)
@@ -105,6 +110,13 @@ class Settings(BaseSettings):
         if parts.username is not None or parts.query or parts.fragment:
             raise ValueError("must have no user name, query or fragment")
         return url
+
+    @field_validator("update_url")
+    @classmethod
+    def _is_a_web_address(cls, value: str) -> str:
+        if value and not urlsplit(value).hostname:
+            raise ValueError("must be a web address such as https://cotrain.example/newest.json")
+        return value
 
     @field_validator("callback_host")
     @classmethod

@@ -26,6 +26,7 @@ from app.events import (
 )
 from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import Device, TrainerPhase
+from app.release import Release, ReleaseFound
 
 __all__ = [
     "ContributorState",
@@ -123,7 +124,8 @@ class ContributorState:
     embedded peer knows to ask, connected or not. restart_at: when a
     trainer that ended unexpectedly is started again, seconds since the epoch. completed: the
     run's stop condition was reached. swarm: None as well while we are only a node of the
-    network, in no run. local_api: None while nothing is served.
+    network, in no run. local_api: None while nothing is served. release: a version
+    later than this one.
     """
 
     phase: Phase = Phase.DISCONNECTED
@@ -142,6 +144,7 @@ class ContributorState:
     restart_at: float | None = None
     completed: bool = False
     local_api: LocalApi | None = None
+    release: Release | None = None
 
 
 def after(state: ContributorState, event: Event) -> ContributorState:
@@ -160,6 +163,7 @@ def after(state: ContributorState, event: Event) -> ContributorState:
                 devices_known=state.devices_known,
                 device=state.device,
                 local_api=state.local_api,
+                release=state.release,
             )
         case PeersListed(peers=peers, dht_nodes=dht_nodes):
             return replace(state, peers=peers, dht_nodes=dht_nodes)
@@ -169,14 +173,21 @@ def after(state: ContributorState, event: Event) -> ContributorState:
             return replace(state, devices=devices, devices_known=True)
         case DeviceChosen(device=device):
             return replace(state, device=device)
-        case LocalApiChanged(local_api=local_api):
-            return replace(state, local_api=local_api)
+        case LocalApiChanged() | ReleaseFound():
+            return _with_news(state, event)
         case ProblemRaised(problem=problem):
             return replace(state, problem=problem)
         case ProblemDismissed():
             return replace(state, problem=None)
         case _:
             return _after_training(state, event)
+
+
+def _with_news(state: ContributorState, event: LocalApiChanged | ReleaseFound) -> ContributorState:
+    """What is told of this app itself."""
+    if isinstance(event, ReleaseFound):
+        return replace(state, release=event.release)
+    return replace(state, local_api=event.local_api)
 
 
 def _after_training(state: ContributorState, event: Event) -> ContributorState:

@@ -70,6 +70,8 @@ class MainWindow(QMainWindow):
         self.sidebar.local_api.clicked.connect(self.local_api_wanted)
         model.changed.connect(self._menus.show_state)
         model.changed.connect(lambda state: self.sidebar.show_local_api(state.local_api))
+        model.changed.connect(lambda state: self.sidebar.show_release(state.release))
+        self.sidebar.release.clicked.connect(actions.open_release_page)
         self._menus.show_state(model.state)
         self.open_page(0)
         self.setFocus()  # no control has it, until the user takes one with Tab

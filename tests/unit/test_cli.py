@@ -46,6 +46,8 @@ OVERRIDES = [
     (["--report-interval", "30"], {"report_interval": 30}),
     (["--backend-url", "https://b.example"], {"backend_url": "https://b.example"}),
     (["--debug"], {"debug": True}),
+    (["--update-url", "https://a.example/n"], {"update_url": "https://a.example/n"}),
+    (["--update-key", "a"], {"update_key": "a"}),
     (["--publish-machine"], {"publish_machine": True}),
     (["--no-publish-machine"], {"publish_machine": False}),
     (["--alias", "lab-01"], {"alias": "lab-01"}),
