@@ -118,10 +118,12 @@ def _normal(name: str) -> str:
 
 
 def _part(found: metadata.Distribution) -> Part:
+    # not `found.files`, which makes an object of each of PyTorch's 15,000 files
+    files = (line.partition(",")[0] for line in (found.read_text("RECORD") or "").splitlines())
     texts = [
-        _read(Path(str(file.locate())))
-        for file in found.files or ()
-        if ".dist-info/" in str(file) and _LICENCE_FILE.search(str(file))
+        _read(Path(str(found.locate_file(file))))
+        for file in files
+        if ".dist-info/" in file and _LICENCE_FILE.search(file)
     ]
     return Part(
         name=found.name,
@@ -133,14 +135,15 @@ def _part(found: metadata.Distribution) -> Part:
 
 def _licence_name(found: metadata.Distribution) -> str:
     """The expression of new metadata, else the classifiers, else the first line of free text."""
-    fields = found.metadata
-    if expression := fields.get("License-Expression"):
-        return expression
-    prefix = "License :: "
-    classifiers = [each for each in fields.get_all("Classifier") or () if each.startswith(prefix)]
-    if names := [each.rpartition(" :: ")[2] for each in classifiers]:
-        return ", ".join(names)
-    return (fields.get("License") or "").strip().partition("\n")[0]
+    expression, *_rest = _fields(found, "License-Expression") or [""]
+    classifiers = [each for each in _fields(found, "Classifier") if each.startswith("License :: ")]
+    names = ", ".join(each.rpartition(" :: ")[2] for each in classifiers)
+    free, *_rest = _fields(found, "License") or [""]
+    return expression or names or free.strip().partition("\n")[0]
+
+
+def _fields(found: metadata.Distribution, name: str) -> list[str]:
+    return found.metadata.get_all(name) or []
 
 
 def _read(path: Path) -> str:

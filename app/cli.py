@@ -14,8 +14,8 @@ from app import __version__
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """What the command line said. verify: exports to check, and nothing else to do. overrides:
-    settings by field name, only those given.
+    """What the command line said. verify: exports to check, diagnostics: an archive to write, and
+    nothing else to do. overrides: settings by field name, only those given.
 
     invite: a file or link to be shown before it is joined. swarm: one to be joined at once.
     safe: leave the settings file alone.
@@ -30,6 +30,7 @@ class Arguments:
     safe: bool = False
     data_dir: Path | None = None
     verify: tuple[Path, ...] = ()
+    diagnostics: Path | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
 
 
@@ -42,12 +43,13 @@ def parse(arguments: Sequence[str]) -> Arguments:
         demo=options.demo,
         invite=getattr(options, "invite", ""),
         swarm=options.swarm,
-        headless=options.headless or bool(verify),
+        headless=options.headless or bool(verify) or options.diagnostics is not None,
         train=options.train,
         serve=options.serve,
         safe=options.safe,
         data_dir=options.data_dir,
         verify=verify,
+        diagnostics=options.diagnostics,
         overrides={name: value for name, value in overrides.items() if value is not None},
     )
 
@@ -111,6 +113,12 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--safe", action="store_true", help="start without the settings file, this once"
+    )
+    parser.add_argument(
+        "--diagnostics",
+        type=Path,
+        metavar="FILE",
+        help="write a ZIP archive for a report of a fault, without what is private, and end",
     )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
     group = parser.add_argument_group("settings, for this start only")

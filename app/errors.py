@@ -95,5 +95,9 @@ class UpdateError(UserFacingError):
     """Whether there is a later version of this app can't be said."""
 
 
+class DiagnosticsError(UserFacingError):
+    """The archive for a report can't be written."""
+
+
 class ProtocolError(CoTrainError):
     """App and trainer don't speak the same language: a defect, or mixed versions."""

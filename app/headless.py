@@ -47,6 +47,8 @@ def run(arguments: Arguments) -> int:
     if damaged is not None:
         _say(damaged.text)
     try:
+        if arguments.diagnostics is not None:
+            return _collect(arguments.diagnostics, folders, chosen)
         return asyncio.run(_contribute(arguments, Session(settings=chosen, folders=folders)))
     finally:
         logging_.close()
@@ -57,6 +59,18 @@ def _verify(files: tuple[Path, ...]) -> int:
 
     i18n.install("system", RESOURCES / "translations")
     return verify_files(files)
+
+
+def _collect(file: Path, folders: Folders, chosen: settings.Settings) -> int:
+    from app.diagnostics import collect
+
+    try:
+        collect(file, folders=folders, settings=chosen)
+    except UserFacingError as error:
+        _say(error.text)
+        return 1
+    _say(_("Saved as {file}").format(file=file))
+    return 0
 
 
 async def _contribute(arguments: Arguments, session: Session) -> int:

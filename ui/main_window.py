@@ -63,7 +63,7 @@ class MainWindow(QMainWindow):
             self.pages,
             open_page=self.open_page,
             open_local_api=self.local_api_wanted.emit,
-            open_about=self.dialogs.about,
+            dialogs=self.dialogs,
         )
         self._lay_out()
         self.sidebar.chosen.connect(self.open_page)

@@ -12,6 +12,7 @@ from app.i18n import LANGUAGES, _
 from app.state import ContributorState, Phase
 from ui import theme
 from ui.actions import Actions
+from ui.dialogs.host import Dialogs
 from ui.preferences import Preferences
 from ui.widgets.sidebar import Page
 
@@ -28,7 +29,7 @@ class Menus(QObject):
         *,
         open_page: Callable[[int], None],
         open_local_api: Callable[[], None],
-        open_about: Callable[[], None],
+        dialogs: Dialogs,
     ) -> None:
         super().__init__(window)
         self._window = window
@@ -43,8 +44,9 @@ class Menus(QObject):
         helps = window.menuBar().addMenu(_("&Help"))
         self._add(helps, _("Local &API…"), open_local_api)
         self._add(helps, _("Open &log folder"), actions.open_log_folder)
+        self._add(helps, _("Collect &diagnostics…"), dialogs.diagnostics)
         helps.addSeparator()
-        about = self._add(helps, _("&About CoTrain Contributor"), open_about)
+        about = self._add(helps, _("&About CoTrain Contributor"), dialogs.about)
         about.setMenuRole(QAction.MenuRole.AboutRole)
 
     def _swarm_menu(self, actions: Actions) -> None:

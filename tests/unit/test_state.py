@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from app import protocol, state
 from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import EndReason, TrainerPhase
+from app.release import Release, ReleaseFound
 from app.state import (
     ContributorState,
     DeviceChosen,
@@ -87,6 +88,7 @@ PREPARING = follow(TrainingRequested(device="cuda:0"), start=WATCHING)
 TRAINING = follow(says(TrainerPhase.TRAINING), start=PREPARING)
 FAILED = follow(TrainerGone(problem=PROBLEM, restart_at=9.0), start=TRAINING)
 
+RELEASE = Release(version="9.1", url="https://cotrain.example")
 LOCAL_API = LocalApi(url="http://127.0.0.1:8001", port=8001, wanted_port=8000)
 
 # At least one sample of every event; those of which two differ in effect, twice.
@@ -107,6 +109,7 @@ EVENTS: tuple[Event, ...] = (
     TrainerGone(problem=PROBLEM, restart_at=9.0),
     RestartCancelled(),
     LocalApiChanged(local_api=LOCAL_API),
+    ReleaseFound(release=RELEASE),
     ProblemRaised(problem=PROBLEM),
     ProblemDismissed(),
     protocol.Hello(version=1, pid=1),
@@ -174,9 +177,10 @@ def test_network_without_a_run_is_watched_too() -> None:
     assert (now.phase, now.swarm, now.peer_id) == (Phase.WATCHING, None, "Qm")
 
 
-def test_leaving_forgets_all_but_the_devices_and_the_local_api() -> None:
+def test_leaving_forgets_all_but_what_this_machine_is() -> None:
     now = follow(
         LocalApiChanged(local_api=LOCAL_API),
+        ReleaseFound(release=RELEASE),
         protocol.Devices(devices=DEVICES, torch_version="2"),
         DeviceChosen(device="cpu"),
         RunObserved(run=Run(epoch=1)),
@@ -184,7 +188,11 @@ def test_leaving_forgets_all_but_the_devices_and_the_local_api() -> None:
         start=WATCHING,
     )
     assert now == ContributorState(
-        devices=DEVICES, devices_known=True, device="cpu", local_api=LOCAL_API
+        devices=DEVICES,
+        devices_known=True,
+        device="cpu",
+        local_api=LOCAL_API,
+        release=RELEASE,
     )
 
 

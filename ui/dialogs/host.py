@@ -15,6 +15,7 @@ from ui.theme import Theme
 
 if TYPE_CHECKING:
     from ui.dialogs.about import AboutDialog
+    from ui.dialogs.diagnostics import DiagnosticsDialog
     from ui.dialogs.join import JoinDialog
     from ui.dialogs.share import ShareDialog
     from ui.dialogs.start import StartDialog
@@ -90,6 +91,16 @@ class Dialogs(QObject):
         from ui.dialogs.about import AboutDialog
 
         return AboutDialog(self._window, self._model, self._theme)
+
+    def diagnostics(self) -> None:
+        """Collect what a report of a fault needs."""
+        if not self._closed:
+            self._one_of("diagnostics", self._make_diagnostics)
+
+    def _make_diagnostics(self) -> "DiagnosticsDialog":
+        from ui.dialogs.diagnostics import DiagnosticsDialog
+
+        return DiagnosticsDialog(self._window, self._model)
 
     def _one_of(self, kind: str, make: Callable[[], Kind]) -> Kind:
         """The dialog of a kind that is open, or a new one."""
