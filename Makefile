@@ -11,7 +11,7 @@ ARGS ?=
 PYTHON ?=
 export PYTHON
 
-.PHONY: run test lint bench package smoke translations messages clean
+.PHONY: run test lint bench package gpu-runtime smoke translations messages clean
 .DELETE_ON_ERROR:
 
 run: $(RUN_READY) translations
@@ -40,6 +40,10 @@ package: $(BUILT)
 $(BUILT): $(PACKAGE_READY) $(shell git ls-files app ui resources main.py packaging) | translations
 	$(VENV)/bin/pyinstaller --noconfirm --log-level WARN --distpath dist --workpath build/pyinstaller \
 	  packaging/cotrain-contributor.spec
+
+# Lists the files of PyTorch for NVIDIA's GPUs, so that the packaged app can fetch them. Large.
+gpu-runtime: $(PACKAGE_READY)
+	$(PY) packaging/gpu_runtime.py
 
 # The packaged app on its own: no network but loopback, an empty home, no Python in reach.
 smoke: $(BUILT)

@@ -14,8 +14,9 @@ from app import __version__
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """What the command line said. verify: exports to check, diagnostics: an archive to write, and
-    nothing else to do. overrides: settings by field name, only those given.
+    """What the command line said. verify: exports to check, diagnostics: an archive to write,
+    gpu_runtime: PyTorch for the GPU to fetch, and nothing else to do. overrides: settings by field
+    name, only those given.
 
     invite: a file or link to be shown before it is joined. swarm: one to be joined at once.
     safe: leave the settings file alone.
@@ -31,6 +32,7 @@ class Arguments:
     data_dir: Path | None = None
     verify: tuple[Path, ...] = ()
     diagnostics: Path | None = None
+    gpu_runtime: bool = False
     overrides: dict[str, Any] = field(default_factory=dict)
 
 
@@ -43,13 +45,16 @@ def parse(arguments: Sequence[str]) -> Arguments:
         demo=options.demo,
         invite=getattr(options, "invite", ""),
         swarm=options.swarm,
-        headless=options.headless or bool(verify) or options.diagnostics is not None,
+        headless=options.headless
+        or bool(verify or options.diagnostics)
+        or options.fetch_gpu_runtime,
         train=options.train,
         serve=options.serve,
         safe=options.safe,
         data_dir=options.data_dir,
         verify=verify,
         diagnostics=options.diagnostics,
+        gpu_runtime=options.fetch_gpu_runtime,
         overrides={name: value for name, value in overrides.items() if value is not None},
     )
 
@@ -119,6 +124,11 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="write a ZIP archive for a report of a fault, without what is private, and end",
+    )
+    parser.add_argument(
+        "--fetch-gpu-runtime",
+        action="store_true",
+        help="packaged app: fetch PyTorch for NVIDIA's GPUs, some gigabytes, and end",
     )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
     group = parser.add_argument_group("settings, for this start only")

@@ -99,5 +99,9 @@ class DiagnosticsError(UserFacingError):
     """The archive for a report can't be written."""
 
 
+class GpuRuntimeError(UserFacingError):
+    """PyTorch for the GPU can't be fetched, or couldn't be used here."""
+
+
 class ProtocolError(CoTrainError):
     """App and trainer don't speak the same language: a defect, or mixed versions."""

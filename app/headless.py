@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from app import i18n, invite, logs, settings, spec
+from app import i18n, invite, logs, runtime, settings, spec
 from app.callback.server import Callback
 from app.cli import Arguments, has_display
 from app.demo import DemoSwarm
@@ -49,6 +49,8 @@ def run(arguments: Arguments) -> int:
     try:
         if arguments.diagnostics is not None:
             return _collect(arguments.diagnostics, folders, chosen)
+        if arguments.gpu_runtime:
+            return _fetch_gpu_runtime(folders)
         return asyncio.run(_contribute(arguments, Session(settings=chosen, folders=folders)))
     finally:
         logging_.close()
@@ -71,6 +73,43 @@ def _collect(file: Path, folders: Folders, chosen: settings.Settings) -> int:
         return 1
     _say(_("Saved as {file}").format(file=file))
     return 0
+
+
+def _fetch_gpu_runtime(folders: Folders) -> int:
+    wanted = runtime.offered()
+    if wanted is None:
+        _say(_("From source, PyTorch is what pip installed; see pytorch.org for the GPU's."))
+        return USAGE_STATUS
+    amount = _("{size:.1f} GB to download, {disk:.1f} GB on the disk").format(
+        size=wanted.size / 1e9, disk=wanted.unpacked / 1e9
+    )
+    _say(
+        _("PyTorch {version} for NVIDIA's GPUs: {amount}").format(
+            version=wanted.torch, amount=amount
+        )
+    )
+    try:
+        runtime.check_driver(wanted, runtime.driver_cuda())
+        place = runtime.fetch(wanted, folders=folders, progress=_Percent(wanted.size).show)
+    except UserFacingError as error:
+        _say(error.text)
+        return 1
+    _say(_("Saved as {file}").format(file=place))
+    return 0
+
+
+class _Percent:
+    """Says how much of something large is here, in steps of 5 %."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._said = 0
+
+    def show(self, size: int) -> None:
+        percent = 100 * size // self._total
+        if percent >= self._said + 5:
+            self._said = percent
+            _say(f"{percent} %")
 
 
 async def _contribute(arguments: Arguments, session: Session) -> int:

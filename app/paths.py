@@ -94,6 +94,11 @@ class Folders:
         """Every contribution of this machine (SQLite)."""
         return self.data / "ledger.sqlite"
 
+    @property
+    def gpu_runtimes(self) -> Path:
+        """PyTorch for the GPU, where a packaged app has fetched it."""
+        return self.data / "gpu-runtimes"
+
     def checkpoints(self, run_id: str) -> Path:
         """Checkpoints of one run."""
         return self.data / "checkpoints" / run_id

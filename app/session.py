@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from app import protocol, settings
+from app import protocol, runtime, settings
 from app.background import Background
 from app.contributions import Contributions
 from app.errors import BusyError, TrainerError
@@ -115,6 +115,7 @@ class Session:
         """
         await self._instance.take(receive)
         await self.contributions.open()
+        runtime.tell_trainers(self.folders)
         if look_for_devices:
             self._probing = self._background.start(self._probe_devices())
         if self.settings.debug:

@@ -7,8 +7,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
+from app import runtime
 from app.about import Part, gather
 
 Entry = tuple[str, str, str]
@@ -122,6 +124,18 @@ def resources(root: Path) -> list[tuple[str, str]]:
     if not any(path.suffix == ".mo" for path in wanted):
         raise SystemExit("the translations aren't compiled: run packaging/compile_translations.py")
     return [(str(path), str(path.parent.relative_to(root))) for path in wanted]
+
+
+def gpu_runtime(root: Path) -> list[tuple[str, str]]:
+    """The list of the GPU runtime's wheels, where it was made for this very PyTorch and Python."""
+    file = root / "build" / runtime.LIST.name
+    if file.exists():
+        listed = runtime.GpuRuntime.from_json(file.read_text(encoding="utf-8"))
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        if (listed.torch, listed.python) == (metadata.version("torch").partition("+")[0], python):
+            return [(str(file), "resources")]
+    print("bundle: no GPU runtime will be offered; `make gpu-runtime` lists it", file=sys.stderr)
+    return []
 
 
 def p2pd() -> str:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from app import logs, protocol
+from app import logs, protocol, runtime
 from app.errors import UserFacingError
 from app.protocol import Ended, EndReason, Hello, PhaseChanged, Problem, Report, TrainerPhase
 from app.trainer.control import Control
@@ -31,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     logs.start_in_child(debug="--debug" in arguments)
     # WORKAROUND (hivemind 1.1.12): its processes leave tasks behind whenever they end.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    runtime.use()
     if "--devices" in arguments:
         from app.trainer.devices import list_devices
 

@@ -27,6 +27,7 @@ def test_without_arguments_nothing_is_overridden() -> None:
         (["--headless", "--train"], Arguments(headless=True, train=True)),
         (["--headless", "--serve"], Arguments(headless=True, serve=True)),
         (["--safe"], Arguments(safe=True)),
+        (["--fetch-gpu-runtime"], Arguments(headless=True, gpu_runtime=True)),
         (["--diagnostics", "a"], Arguments(headless=True, diagnostics=Path("a"))),
         (["--data-dir", "/there"], Arguments(data_dir=Path("/there"))),
         (["verify", "a", "b"], Arguments(headless=True, verify=(Path("a"), Path("b")))),

@@ -174,7 +174,7 @@ BREACHES = [
     ),
     Breach("Rule 2: only peer and trainer import swarm", "app/session.py", "import app.swarm"),
     Breach(
-        "Rule 3: trainer knows protocol, spec, swarm, errors, paths and logs",
+        "Rule 3: trainer knows protocol, spec, swarm, download, errors, paths and logs",
         "app/trainer/loop.py",
         "from app.settings import Settings",
     ),
