@@ -9,7 +9,8 @@ PACKAGE_READY := $(VENV)/.ready-package
 BUILT := dist/cotrain-contributor/cotrain-contributor
 ARGS ?=
 PYTHON ?=
-export PYTHON
+TORCH_INDEX ?=
+export PYTHON TORCH_INDEX
 
 .PHONY: run test lint bench package gpu-runtime smoke translations messages clean
 .DELETE_ON_ERROR:

@@ -10,6 +10,8 @@ from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
+import elf
+
 from app import runtime
 from app.about import Part, gather
 
@@ -138,6 +140,15 @@ def gpu_runtime(root: Path) -> list[tuple[str, str]]:
     return []
 
 
+def check_torch() -> None:
+    """The build for CUDA makes a package of some gigabytes, which nobody asked for by mistake."""
+    if any(each.name.lower().startswith("nvidia-cu") for each in metadata.distributions()):
+        raise SystemExit(
+            "PyTorch in this environment is the build for CUDA. The package is made with the one"
+            " for the CPU: `make clean package TORCH_INDEX=...` with an index that has it."
+        )
+
+
 def p2pd() -> str:
     """Hivemind's network daemon: a program, which must stay executable."""
     return str(_folder_of("hivemind") / "hivemind_cli" / "p2pd")
@@ -155,13 +166,10 @@ def _is_dropped(target: str) -> bool:
 
 def needed(binaries: list[Entry]) -> list[Entry]:
     """Without the shared libraries that only what was dropped is linked to."""
-    from PyInstaller.depend.bindepend import get_imports
-
-    links = {
-        source: {name for name, _ in get_imports(source)}
-        for _, source, kind in binaries
-        if kind != "SYMLINK"
-    }
+    if sys.platform != "linux":
+        return binaries
+    found = elf.links(Path(source) for _, source, kind in binaries if kind != "SYMLINK")
+    links = {str(path): names for path, names in found.items()}
     while True:
         wanted = set().union(*(links.get(source, ()) for _, source, _ in binaries))
         left = [each for each in binaries if not _is_shared(each[0]) or _name(each[0]) in wanted]

@@ -59,12 +59,20 @@ def check(what: str, holds: object, detail: object = "") -> None:
     print(f"ok    {what}" + (f": {detail}" if detail else ""), flush=True)
 
 
-def wait_for(what: str, look: Callable[[], Found | None], *, seconds: float = 180) -> Found:
-    """Look again and again until there is something."""
+def wait_for(
+    what: str,
+    look: Callable[[], Found | None],
+    *,
+    app: "subprocess.Popen[bytes] | None" = None,
+    seconds: float = 180,
+) -> Found:
+    """Look again and again until there is something, or the app that would do it is gone."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if (found := look()) is not None:
             return found
+        if app is not None and app.poll() is not None:
+            raise FailedError(f"{what}: the app ended with status {app.returncode}")
         time.sleep(0.2)
     raise FailedError(f"{what}: not within {seconds:.0f} s")
 
@@ -153,9 +161,9 @@ def window(box: Sandbox, program: str, *, picture: str) -> None:
         log = box.root / str(LOG)[1:]
         started = time.monotonic()
         app = box.start(program, "--demo", "--train", "--theme", "dark", DISPLAY=f":{DISPLAY}")
-        painted = wait_for("window painted", lambda: record(log, "window painted"))
+        painted = wait_for("window painted", lambda: record(log, "window painted"), app=app)
         check("window painted", True, f"after {painted['monotonic'] - started:.2f} s")
-        first = wait_for("a first loss", progress)
+        first = wait_for("a first loss", progress, app=app)
         last = wait_for(
             "two epochs", lambda: now if (now := progress()) and now.epoch >= 2 else None
         )
@@ -291,8 +299,8 @@ def source_start(number: int) -> float:
 
 def painted_after(begun: float, app: "subprocess.Popen[bytes]", *, log: Path) -> float:
     """Let the app finish loading, so that the next start has the machine for itself."""
-    painted = wait_for("window painted", lambda: record(log, "window painted"))
-    wait_for("hivemind is loaded", lambda: record(log, "hivemind is loaded"))
+    painted = wait_for("window painted", lambda: record(log, "window painted"), app=app)
+    wait_for("hivemind is loaded", lambda: record(log, "hivemind is loaded"), app=app)
     app.terminate()
     app.wait(timeout=60)
     return float(painted["monotonic"]) - begun

@@ -86,7 +86,7 @@ Version: $VERSION
 Architecture: $ARCHITECTURE
 Maintainer: The CoTrain project <noreply@cotrain.invalid>
 Installed-Size: $(du -sk --apparent-size "$1/usr" | cut -f1)
-Depends: $("$PYTHON" packaging/linux/depends.py "$BUILT")
+Depends: $("$PYTHON" packaging/deb_depends.py "$BUILT")
 Recommends: desktop-file-utils, shared-mime-info, fonts-dejavu-core | fonts-liberation
 Suggests: fonts-noto-cjk
 Section: science

@@ -10,14 +10,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-_NEEDED = re.compile(r"\(NEEDED\).*\[(.+)\]")
+import elf
+
 _GLIBC = re.compile(rb"GLIBC_(\d+)\.(\d+)\b")
 
 
 def programs(folder: Path) -> Iterator[Path]:
     """The executables and libraries in a folder."""
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.is_symlink() and path.read_bytes()[:4] == b"\x7fELF":
+        if path.is_file() and not path.is_symlink() and elf.is_elf(path):
             yield path
 
 
@@ -34,18 +35,14 @@ def glibc_version(folder: Path) -> str:
 def foreign_libraries(folder: Path) -> set[str]:
     """What programs in a folder are linked to and the folder doesn't have."""
     own = {path.name for path in folder.rglob("*.so*")}
-    return {name for path in programs(folder) for name in _links(path)} - own
-
-
-def _links(path: Path) -> list[str]:
-    return _NEEDED.findall(_output("readelf", "--dynamic", "--wide", str(path)))
+    return set().union(*elf.links(programs(folder)).values()) - own
 
 
 def package_of(library: str) -> str:
     """The Debian package that has a library; "" where none is installed."""
     owners = _output("dpkg-query", "-S", f"*/{library}").splitlines()
-    names = {owner.partition(":")[0] for owner in owners}
-    return min(names - {""}, default="")
+    names = {owner.partition(":")[0] for owner in owners if not owner.startswith("diversion ")}
+    return min(names, default="")
 
 
 def _output(*command: str) -> str:
