@@ -5,7 +5,9 @@ so what a program wrote, and where, can simply be listed. Linux, as root or wher
 namespaces.
 """
 
+import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -77,10 +79,16 @@ class Sandbox:
         return [path for folder in folders for path in sorted(folder.iterdir())]
 
 
-def processes() -> set[int]:
-    """All processes here besides this one."""
-    found = {int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()}
-    return found - {os.getpid(), 1}
+def processes() -> dict[int, str]:
+    """The names of all processes here besides this one, by their ids; without those that are over
+    and only wait to be noticed, which this one, the first here, doesn't."""
+    found = {}
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit() and int(path.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                name, state = re.search(r"\((.*)\) (\w)", (path / "stat").read_text()).groups()
+                found |= {int(path.name): name} if state != "Z" else {}
+    return found
 
 
 @contextmanager

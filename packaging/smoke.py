@@ -41,6 +41,9 @@ OWN_FOLDERS = tuple(HOME / folder / NAME for folder in (".local/share", ".local/
 SYSTEMS = (HOME / ".cache/fontconfig",)
 """Caches that the system's libraries keep in a home, whoever uses them."""
 
+TEMPORARY = (".X", "screen", "pymp-")
+"""The display's, and what Python's multiprocessing leaves where a trainer has to be abandoned."""
+
 STARTS = 5
 SLOWER = 1.5
 """A packaged window may take so many times what it takes from source."""
@@ -173,8 +176,8 @@ def window(box: Sandbox, program: str, *, picture: str) -> None:
         save_picture(screen, ROOT / "dist" / picture)
         app.send_signal(signal.SIGTERM)
         check("clean exit", app.wait(timeout=60) == 0, f"status {app.returncode}")
-    left = sandbox.processes() - before
-    check("no orphan", not left, [Path(f"/proc/{each}/comm").read_text() for each in left])
+    left = [name for each, name in sandbox.processes().items() if each not in before]
+    check("no orphan", not left, left)
     errors = [each["message"] for each in records(log) if each["level"] in ("error", "critical")]
     check("no error in the log", not errors, errors)
 
@@ -184,7 +187,7 @@ def clean(box: Sandbox, *, but: tuple[Path, ...] = ()) -> None:
     allowed = (*OWN_FOLDERS, *SYSTEMS, *but)
     strange = [path for path in box.written() if not any(map(path.is_relative_to, allowed))]
     check("nothing written outside its own folders", not strange, strange)
-    left = [path.name for path in box.left_behind() if not path.name.startswith((".X", "screen"))]
+    left = [path.name for path in box.left_behind() if not path.name.startswith(TEMPORARY)]
     check("no temporary file left", not left, left)
 
 

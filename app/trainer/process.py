@@ -118,6 +118,7 @@ def _prepare_process(order: protocol.Start) -> None:
     multiprocessing.set_start_method("fork")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(order.threads)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(order.cache_dir) / "torchinductor")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # it would dead-lock after a fork
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
