@@ -226,7 +226,14 @@ TINY_FIELDS: dict[str, dict[str, Any]] = {
         "max_position_embeddings": 64,
         "attention_types": [[["global"], 1]],
     },
-    "opt": {**TINY, "ffn_dim": 64, "word_embed_proj_dim": 32},
+    "opt": {
+        "num_hidden_layers": 1,
+        "hidden_size": 32,
+        "ffn_dim": 64,
+        "word_embed_proj_dim": 32,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 64,
+    },
 }
 
 
