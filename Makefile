@@ -35,7 +35,7 @@ bench: $(RUN_READY) translations
 ARTEFACTS ?= tarball deb
 package: $(BUILT)
 	PYTHON=$(PY) packaging/linux/artefacts.sh $(ARTEFACTS)
-	$(PY) packaging/sizes.py
+	-$(PY) packaging/sizes.py
 
 # A folder with the app, Python and all libraries.
 $(BUILT): $(PACKAGE_READY) $(shell git ls-files app ui resources main.py packaging) | translations

@@ -39,7 +39,7 @@ def row(what: str, taken: float, note: str = "") -> None:
 
 
 def main() -> int:
-    """Print the table; 1 where something is larger than it may be."""
+    """Print the table; 1 where something is larger than it is meant to be."""
     found = parts(BUILT)
     for name, taken in found.most_common(LISTED):
         row(name, taken)

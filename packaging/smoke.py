@@ -240,8 +240,8 @@ TINY_FIELDS: dict[str, dict[str, Any]] = {
 def tiny(model: str, *, data: dict[str, Any]) -> dict[str, Any]:
     """The spec of a run of one epoch. Files come with a tokenizer of their own."""
     fields = TINY_FIELDS.get(model, TINY)
-    if "num_key_value_heads" not in fields and model in ("llama", "mistral", "qwen2", "qwen3"):
-        fields = {**fields, "num_key_value_heads": 2, "head_dim": 16}
+    if model in ("llama", "mistral", "qwen2", "qwen3"):
+        fields = {**fields, "num_key_value_heads": 2}
     if data["source"] == "files":
         data = {**data, "tokenizer": {"kind": "file", "path": str(HOME / "specs/tokenizer.json")}}
     return {
