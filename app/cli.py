@@ -131,7 +131,25 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
         help="packaged app: fetch PyTorch for NVIDIA's GPUs, some gigabytes, and end",
     )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
-    group = parser.add_argument_group("settings, for this start only")
+    _add_settings(parser.add_argument_group("settings, for this start only"))
+    _add_callback(parser.add_argument_group("the local API, for this start only"))
+    if commands:
+        verify = parser.add_subparsers().add_parser("verify")
+        verify.add_argument("verify", type=Path, nargs="+", metavar="FILE", help="JSON export")
+    return parser
+
+
+def _invite(text: str) -> str:
+    """A link, or the path of what may be a file: a mistyped command is neither. A desktop names
+    files by their ``file:`` URL."""
+    if text.lower().startswith("file:"):
+        return unquote(urlsplit(text).path)
+    if not text or text.lower().startswith("cotrain:") or Path(text).suffix or Path(text).exists():
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no file, link or command")
+
+
+def _add_settings(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--device", metavar="ID", help="auto, cpu, cuda:0, mps")
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads of the trainer")
     group.add_argument("--theme", choices=("system", "light", "dark"))
@@ -154,21 +172,6 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
     group.add_argument("--update-url", metavar="URL", help="where the newest version is published")
     group.add_argument("--update-key", metavar="KEY", help="the publisher's public key")
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
-    _add_callback(parser.add_argument_group("the local API, for this start only"))
-    if commands:
-        verify = parser.add_subparsers().add_parser("verify")
-        verify.add_argument("verify", type=Path, nargs="+", metavar="FILE", help="JSON export")
-    return parser
-
-
-def _invite(text: str) -> str:
-    """A link, or the path of what may be a file: a mistyped command is neither. A desktop names
-    files by their ``file:`` URL."""
-    if text.lower().startswith("file:"):
-        return unquote(urlsplit(text).path)
-    if not text or text.lower().startswith("cotrain:") or Path(text).suffix or Path(text).exists():
-        return text
-    raise argparse.ArgumentTypeError(f"{text!r} is no file, link or command")
 
 
 def _add_callback(group: "argparse._ArgumentGroup") -> None:
