@@ -5,11 +5,14 @@ PY := $(VENV)/bin/python
 SETUP := packaging/setup.sh
 RUN_READY := $(VENV)/.ready-run
 DEV_READY := $(VENV)/.ready-dev
+PACKAGE_READY := $(VENV)/.ready-package
+BUILT := dist/cotrain-contributor/cotrain-contributor
 ARGS ?=
 PYTHON ?=
-export PYTHON
+TORCH_INDEX ?=
+export PYTHON TORCH_INDEX
 
-.PHONY: run test lint bench translations messages clean
+.PHONY: run test lint bench package gpu-runtime smoke translations messages clean
 .DELETE_ON_ERROR:
 
 run: $(RUN_READY) translations
@@ -28,6 +31,26 @@ bench: $(RUN_READY) translations
 	$(SETUP) xvfb
 	$(PY) tests/bench/run.py $(ARGS)
 
+# Everything that is downloaded, in dist/. ARTEFACTS="tarball deb appimage" chooses.
+ARTEFACTS ?= tarball deb
+package: $(BUILT)
+	PYTHON=$(PY) packaging/linux/artefacts.sh $(ARTEFACTS)
+	-$(PY) packaging/sizes.py
+
+# A folder with the app, Python and all libraries.
+$(BUILT): $(PACKAGE_READY) $(shell git ls-files app ui resources main.py packaging) | translations
+	$(VENV)/bin/pyinstaller --noconfirm --log-level WARN --distpath dist --workpath build/pyinstaller \
+	  packaging/cotrain-contributor.spec
+
+# Lists the files of PyTorch for NVIDIA's GPUs, so that the packaged app can fetch them. Large.
+gpu-runtime: $(PACKAGE_READY)
+	$(PY) packaging/gpu_runtime.py
+
+# The packaged app on its own: no network but loopback, an empty home, no Python in reach.
+smoke: $(BUILT)
+	$(SETUP) xvfb
+	$(PY) packaging/smoke.py $(ARGS)
+
 translations: $(RUN_READY)
 	@$(PY) packaging/compile_translations.py
 
@@ -44,6 +67,9 @@ $(RUN_READY): pyproject.toml $(SETUP)
 # Contains what `run` needs, and makes its stamp too.
 $(DEV_READY): pyproject.toml $(SETUP)
 	$(SETUP) venv setup,dev
+
+$(PACKAGE_READY): pyproject.toml $(SETUP)
+	$(SETUP) venv setup,package
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -6,6 +6,10 @@ import sys
 
 def main() -> int:
     """The trainer child, the guardian, headless, or the window; returns the exit status."""
+    if hasattr(sys, "frozen"):
+        from multiprocessing import freeze_support
+
+        freeze_support()  # one of multiprocessing's own helpers ends here
     if sys.argv[1:2] == ["--trainer"]:
         from app.trainer.process import main as trainer
 
@@ -18,12 +22,10 @@ def main() -> int:
 
     if (arguments := parse(sys.argv[1:])).headless or not has_display():
         from app.headless import run
-
-        return run(arguments)
-    gc.disable()  # until the window is painted: what is imported by then stays anyway
-    from ui import application
-
-    return application.run(arguments)
+    else:
+        gc.disable()  # until the window is painted: what is imported by then stays anyway
+        from ui.application import run
+    return run(arguments)
 
 
 if __name__ == "__main__":

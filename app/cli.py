@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from typing_extensions import override
 
@@ -15,12 +16,14 @@ from app import __version__
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """What the command line said. verify: exports to check, and nothing else to do. overrides:
-    settings by field name, only those given.
+    """What the command line said. verify: exports to check, diagnostics: an archive to write,
+    gpu_runtime: PyTorch for the GPU to fetch, and nothing else to do. overrides: settings by field
+    name, only those given.
 
     invite: a file or link to be shown before it is joined. swarm: one to be joined at once.
     minimized: start into the tray, or as a minimised window where there is none.
     sign_in: an e-mail address, whose password is asked for.
+    safe: leave the settings file alone.
     """
 
     demo: bool = False
@@ -33,8 +36,11 @@ class Arguments:
     minimized: bool = False
     sign_in: str = ""
     sign_out: bool = False
+    safe: bool = False
     data_dir: Path | None = None
     verify: tuple[Path, ...] = ()
+    diagnostics: Path | None = None
+    gpu_runtime: bool = False
     overrides: dict[str, Any] = field(default_factory=dict)
 
 
@@ -49,15 +55,19 @@ def parse(arguments: Sequence[str]) -> Arguments:
         swarm=options.swarm,
         headless=options.headless
         or options.bootstrap
-        or bool(verify or options.sign_in or options.sign_out),
+        or options.fetch_gpu_runtime
+        or bool(verify or options.diagnostics or options.sign_in or options.sign_out),
         train=options.train,
         serve=options.serve,
         bootstrap=options.bootstrap,
         minimized=options.minimized,
         sign_in=options.sign_in,
         sign_out=options.sign_out,
+        safe=options.safe,
         data_dir=options.data_dir,
         verify=verify,
+        diagnostics=options.diagnostics,
+        gpu_runtime=options.fetch_gpu_runtime,
         overrides={name: value for name, value in overrides.items() if value is not None},
     )
 
@@ -78,6 +88,8 @@ _OVERRIDES = (
     "report_interval",
     "backend_url",
     "debug",
+    "update_url",
+    "update_key",
     "publish_machine",
     "alias",
     "lab",
@@ -119,6 +131,7 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
             help="a *.cotrain file or a cotrain:// link: show what joining means, then ask",
         )
     _add_ways(parser)
+    _add_errands(parser)
     _add_settings(parser.add_argument_group("settings, for this start only"))
     _add_network(parser.add_argument_group("the network, for this start only"))
     _add_callback(parser.add_argument_group("the local API, for this start only"))
@@ -142,12 +155,32 @@ def _add_ways(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minimized", action="store_true", help="start into the tray, or minimised without one"
     )
-    _add_account(parser.add_mutually_exclusive_group())
+    parser.add_argument(
+        "--safe", action="store_true", help="start without the settings file, this once"
+    )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
 
 
+def _add_errands(parser: argparse.ArgumentParser) -> None:
+    _add_account(parser.add_mutually_exclusive_group())
+    parser.add_argument(
+        "--diagnostics",
+        type=Path,
+        metavar="FILE",
+        help="write a ZIP archive for a report of a fault, without what is private, and end",
+    )
+    parser.add_argument(
+        "--fetch-gpu-runtime",
+        action="store_true",
+        help="packaged app: fetch PyTorch for NVIDIA's GPUs, some gigabytes, and end",
+    )
+
+
 def _invite(text: str) -> str:
-    """A link, or the path of what may be a file: a mistyped command is neither."""
+    """A link, or the path of what may be a file: a mistyped command is neither. A desktop names
+    files by their ``file:`` URL."""
+    if text.lower().startswith("file:"):
+        return unquote(urlsplit(text).path)
     if not text or text.lower().startswith("cotrain:") or Path(text).suffix or Path(text).exists():
         return text
     raise argparse.ArgumentTypeError(f"{text!r} is no file, link or command")
@@ -190,6 +223,8 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
         help="when this machine trains and how much of it, such as idle_minutes=10,"
         " max_temperature=80 or 'schedule=mon-fri 18:00-08:00'; may be given several times",
     )
+    group.add_argument("--update-url", metavar="URL", help="where the newest version is published")
+    group.add_argument("--update-key", metavar="KEY", help="the publisher's public key")
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
 
 

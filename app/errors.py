@@ -43,6 +43,10 @@ class SettingsError(UserFacingError):
     """A setting, environment variable or command-line option is wrong."""
 
 
+class DamagedSettingsError(SettingsError):
+    """The settings file is none; it was set aside."""
+
+
 class FolderError(UserFacingError):
     """One of our folders can't be made, or can't be written to."""
 
@@ -89,6 +93,18 @@ class LedgerError(UserFacingError):
 
 class ExportError(UserFacingError):
     """An export of contributions can't be written, or isn't what it says it is."""
+
+
+class UpdateError(UserFacingError):
+    """Whether there is a later version of this app can't be said."""
+
+
+class DiagnosticsError(UserFacingError):
+    """The archive for a report can't be written."""
+
+
+class GpuRuntimeError(UserFacingError):
+    """PyTorch for the GPU can't be fetched, or couldn't be used here."""
 
 
 class ProtocolError(CoTrainError):

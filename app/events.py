@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from app import protocol
 from app.limits import Terms, Verdict
 from app.local_api import LocalApiChanged
+from app.release import ReleaseFound
 from app.reporting_state import ReportingChanged
 
 
@@ -225,6 +226,7 @@ Event = (
     | RestartCancelled
     | LocalApiChanged
     | ReportingChanged
+    | ReleaseFound
     | ProblemRaised
     | ProblemDismissed
 )

@@ -2,32 +2,29 @@
 
 import asyncio
 import getpass
-import json
 import logging
 import os
 import signal
 import sys
-import time
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
-from app import i18n, invite, logs, settings, spec
+from app import i18n, invite, logs, runtime, settings, spec
 from app.callback.server import Callback
 from app.callback.sources import sources_of
 from app.cli import Arguments, has_display
 from app.demo import DemoSwarm
+from app.display import Display, say
 from app.door import SwarmDoor
 from app.errors import UserFacingError
 from app.i18n import _
 from app.paths import RESOURCES, Folders
-from app.protocol import Waiting
 from app.session import Session
 from app.state import ContributorState, Phase
 from app.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-REPORT_SECONDS = 1.0
 USAGE_STATUS = 2
 PASSWORD_VARIABLE = "COTRAIN_PASSWORD"
 
@@ -39,17 +36,24 @@ def run(arguments: Arguments) -> int:
     folders = Folders.under(arguments.data_dir) if arguments.data_dir else Folders.default()
     i18n.install("system", RESOURCES / "translations")
     if not arguments.headless and not has_display():
-        _say(_("No display found: running without a window."))
+        say(_("No display found: running without a window."))
     try:
         folders.create()
-        chosen = settings.load(folders.settings_file, arguments.overrides)
+        file = None if arguments.safe else folders.settings_file
+        chosen, damaged = settings.load_or_mend(file, arguments.overrides)
         i18n.install(chosen.language, RESOURCES / "translations")
         password = _password(arguments.sign_in) if arguments.sign_in else ""
         logging_ = logs.start(folders.logs, debug=chosen.debug)
     except UserFacingError as error:
-        _say(error.text)
+        say(error.text)
         return USAGE_STATUS
+    if damaged is not None:
+        say(damaged.text)
     try:
+        if arguments.diagnostics is not None:
+            return _collect(arguments.diagnostics, folders, chosen)
+        if arguments.gpu_runtime:
+            return _fetch_gpu_runtime(folders)
         session = Session(settings=chosen, folders=folders)
         work = (
             _DoorWork(arguments, session)
@@ -82,6 +86,55 @@ def _verify(files: tuple[Path, ...]) -> int:
 
     i18n.install("system", RESOURCES / "translations")
     return verify_files(files)
+
+
+def _collect(file: Path, folders: Folders, chosen: settings.Settings) -> int:
+    from app.diagnostics import collect
+
+    try:
+        collect(file, folders=folders, settings=chosen)
+    except UserFacingError as error:
+        say(error.text)
+        return 1
+    say(_("Saved as {file}").format(file=file))
+    return 0
+
+
+def _fetch_gpu_runtime(folders: Folders) -> int:
+    wanted = runtime.offered()
+    if wanted is None:
+        say(_("From source, PyTorch is what pip installed; see pytorch.org for the GPU's."))
+        return USAGE_STATUS
+    amount = _("{size:.1f} GB to download, {disk:.1f} GB on the disk").format(
+        size=wanted.size / 1e9, disk=wanted.unpacked / 1e9
+    )
+    say(
+        _("PyTorch {version} for NVIDIA's GPUs: {amount}").format(
+            version=wanted.torch, amount=amount
+        )
+    )
+    try:
+        runtime.check_driver(wanted, runtime.driver_cuda())
+        place = runtime.fetch(wanted, folders=folders, progress=_Percent(wanted.size).show)
+    except UserFacingError as error:
+        say(error.text)
+        return 1
+    say(_("Saved as {file}").format(file=place))
+    return 0
+
+
+class _Percent:
+    """Says how much of something large is here, in steps of 5 %."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._said = 0
+
+    def show(self, size: int) -> None:
+        percent = 100 * size // self._total
+        if percent >= self._said + 5:
+            self._said = percent
+            say(f"{percent} %")
 
 
 async def _run(work: "_Contribution | _DoorWork", session: Session) -> int:
@@ -182,13 +235,13 @@ async def _see_to_account(arguments: Arguments, session: Session, password: str)
     url = reporting.state.backend_url
     if arguments.sign_out:
         await reporting.sign_out()
-        _say(_("Signed out of {url}.").format(url=url))
+        say(_("Signed out of {url}.").format(url=url))
     if arguments.sign_in:
         if not reporting.state.encrypted:
-            _say(_("{url} is not encrypted: others can read the password.").format(url=url))
+            say(_("{url} is not encrypted: others can read the password.").format(url=url))
         # nobody watches a machine like this: it has to sign in again by itself
         await reporting.sign_in(arguments.sign_in, password=password, stay=True)
-        _say(_("Signed in to {url} as {email}.").format(url=url, email=arguments.sign_in))
+        say(_("Signed in to {url} as {email}.").format(url=url, email=arguments.sign_in))
 
 
 def _say_how_to_call(session: Session) -> None:
@@ -199,9 +252,9 @@ def _say_how_to_call(session: Session) -> None:
             remedy=_("Leave --no-callback or --serve away."),
         )
     url, tokens = session.state.local_api.url, session.folders.callback_tokens
-    _say(_("Local API: {url}, tokens: {file}").format(url=url, file=tokens))
+    say(_("Local API: {url}, tokens: {file}").format(url=url, file=tokens))
     if session.settings.consent == "ask":
-        _say(
+        say(
             _(
                 "Tasks from outside need the volunteer's word, and nobody can be asked without a"
                 " window: they are refused. With --consent always, those of consent_backends"
@@ -250,136 +303,3 @@ async def _end_of_training(session: Session) -> int:
         return await ended
     finally:
         unsubscribe()
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"cotrain-contributor: {text}\n")
-    sys.stderr.flush()
-
-
-class Display:
-    """Shows states on a stream: at once when the phase changes, for whom we wait, or where we are
-    called, else every second."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._shown_at = 0.0
-        self._shown: tuple[object, ...] = ()
-        self._problem = ""
-        self._lost = False
-        self._terminal = stream.isatty()
-
-    def show(self, state: ContributorState) -> None:
-        """Show a state, unless one was just shown."""
-        self._say_problem(state)
-        self._say_connection(state)
-        shown = (state.phase, state.waiting, state.local_api)
-        if shown == self._shown and time.monotonic() - self._shown_at < REPORT_SECONDS:
-            return
-        self._shown, self._shown_at = shown, time.monotonic()
-        text = f"\r\x1b[K{as_line(state)}" if self._terminal else f"{as_json(state)}\n"
-        self._write(text)
-
-    def _say_problem(self, state: ContributorState) -> None:
-        if state.problem is None:
-            self._problem = ""
-        else:
-            self.say(_problem_text(state))
-
-    def _say_connection(self, state: ContributorState) -> None:
-        lost, was_lost = state.reconnect_at is not None, self._lost
-        self._lost = lost
-        if lost and not was_lost:
-            self._tell(_("nobody of the swarm can be reached; trying again until somebody can."))
-        elif was_lost and not lost and state.phase is not Phase.DISCONNECTED:
-            self._tell(_("the swarm can be reached again."))
-
-    def say(self, problem: str) -> None:
-        """Say what is wrong, once."""
-        if problem != self._problem:
-            self._tell(problem)
-        self._problem = problem
-
-    def _tell(self, text: str) -> None:
-        self._write("\r\x1b[K" if self._terminal else "")
-        _say(text)
-
-    def close(self, state: ContributorState) -> None:
-        """Show the last state and leave the line."""
-        self._shown_at = 0.0
-        self.show(state)
-        if self._terminal:
-            self._write("\n")
-
-    def _write(self, text: str) -> None:
-        try:
-            self._stream.write(text)
-            self._stream.flush()
-        except BrokenPipeError:
-            log.info("nobody reads the progress any more")
-            # the interpreter flushes it once more at its end, and would complain
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-            signal.raise_signal(signal.SIGTERM)
-
-
-def _problem_text(state: ContributorState) -> str:
-    assert state.problem is not None
-    parts = (state.problem.field, state.problem.message, state.problem.remedy)
-    text = f"{parts[0]}: {parts[1]}" if parts[0] else parts[1]
-    return f"{text} {parts[2]}".rstrip()
-
-
-def as_json(state: ContributorState) -> str:
-    """One line of JSON; null where something isn't known."""
-    own, run = state.training, state.run
-    return json.dumps(
-        {
-            "time": time.time(),
-            "phase": state.phase.value,
-            "waiting_for": _seen(state.waiting) if state.waiting else None,
-            "paused_by": state.paused_by,
-            "epoch": own.epoch if own and own.step else (run.epoch if run else None),
-            "step": own.step if own else None,
-            "loss": own.loss if own else None,
-            "samples_per_second": own.samples_per_second if own else None,
-            "tokens_per_second": own.tokens_per_second if own else None,
-            "peers": run.trainers if run else None,
-            "connected": len(state.peers),
-            "dht_nodes": state.dht_nodes,
-            "samples": run.samples if run else None,
-            "target_batch_size": state.swarm.target_batch_size if state.swarm else None,
-            "swarm_loss": run.loss if run else None,
-            "swarm_samples_per_second": run.samples_per_second if run else None,
-            "run_id": state.swarm.run_id if state.swarm else None,
-            "addresses": state.addresses,
-            "reconnect_at": state.reconnect_at,
-            "url": state.local_api.url if state.local_api else None,
-            "problem": _problem_text(state) if state.problem else None,
-            "reporting": state.reporting.status.value,
-        }
-    )
-
-
-def _seen(waiting: Waiting) -> str:
-    return f"{waiting.seen} of {waiting.known} {waiting.whom}"
-
-
-def as_line(state: ContributorState) -> str:
-    """What fits on a line of a terminal."""
-    own, run = state.training, state.run
-    parts = [state.phase.value]
-    if state.phase is Phase.WATCHING:
-        parts.append(f"{len(state.peers)} connected")
-    if state.step_of_preparation is not None:
-        parts.append(state.step_of_preparation.value)
-    if state.waiting is not None:
-        parts.append(f"waiting for the others ({_seen(state.waiting)})")
-    if state.paused_by:
-        parts.append(" ".join(reason.text for reason in state.verdict.reasons))
-    if run is not None:
-        parts.append(f"epoch {run.epoch}  {run.samples} samples  {run.trainers} peers")
-    if own is not None and own.loss is not None:
-        parts.append(f"step {own.step}  loss {own.loss:.3f}")
-    if own is not None and own.samples_per_second is not None:
-        parts.append(f"{own.samples_per_second:.1f} samples/s")
-    return "  ".join(parts)

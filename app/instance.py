@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app import processes
@@ -77,5 +78,6 @@ class Instance:
             assert guardian.stdin is not None
             guardian.stdin.close()
             await asyncio.to_thread(guardian.wait)
+            await asyncio.to_thread(processes.remove_dead_sockets, Path("/tmp"))  # noqa: S108
         if self._lock is not None:
             self._lock.release()

@@ -46,6 +46,11 @@ class Folders:
         return self.data / "settings.json"
 
     @property
+    def start_file(self) -> Path:
+        """How many starts in a row came to nothing."""
+        return self.data / "failed-starts"
+
+    @property
     def lock_file(self) -> Path:
         """Held by the one instance that uses this data folder."""
         return self.data / "instance.lock"
@@ -93,6 +98,11 @@ class Folders:
     def tuning_file(self) -> Path:
         """What was found to be fastest on each device (JSON)."""
         return self.data / "tuning.json"
+
+    @property
+    def gpu_runtimes(self) -> Path:
+        """PyTorch for the GPU, where a packaged app has fetched it."""
+        return self.data / "gpu-runtimes"
 
     def checkpoints(self, run_id: str) -> Path:
         """Checkpoints of one run."""

@@ -11,6 +11,7 @@ import contextlib
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -94,6 +95,27 @@ def sweep_last_run(file: Path) -> list[int]:
     except FileNotFoundError:
         return []
     return sweep(token) if len(token) == 32 else []
+
+
+def remove_dead_sockets(folder: Path) -> list[Path]:
+    """Remove the sockets in a folder that hivemind's processes have left: of this user, and nobody
+    listens. Each run would leave some more; hivemind always puts them into /tmp."""
+    removed = []
+    for path in folder.glob("hivemind-p2p*.sock"):
+        with contextlib.suppress(OSError):  # somebody else's, or gone in the meantime
+            if path.stat().st_uid == os.getuid() and _nobody_listens(path):
+                path.unlink()
+                removed.append(path)
+    return removed
+
+
+def _nobody_listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as caller:
+        try:
+            caller.connect(str(path))
+        except ConnectionRefusedError:
+            return True
+    return False
 
 
 def _marked(token: str) -> "Iterator[psutil.Process]":

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from app import protocol, settings
+from app import protocol, runtime, settings
 from app.background import Background
 from app.contributions import Contributions
 from app.devices import DeviceWatch
@@ -39,6 +39,7 @@ from app.state import (
 from app.supervisor import probe_devices
 from app.training import Training
 from app.transition import after
+from app.updates import Updates
 
 if TYPE_CHECKING:
     from app.spec import SwarmSpec
@@ -113,6 +114,9 @@ class Session:
             dispatch=self.dispatch,
             obey=self._training.obey,
         )
+        self._updates = Updates(
+            url=settings.update_url, key=settings.update_key, dispatch=self.dispatch
+        )
         self._newest_join = object()
         self._leaving = asyncio.Lock()
         self._saving = asyncio.Lock()
@@ -149,6 +153,7 @@ class Session:
         """
         await self._instance.take(receive)
         await self.contributions.open()
+        runtime.tell_trainers(self.folders)
         if look_for_devices:
             self._probing = self._background.start(self.look_for_devices())
         if self.settings.debug:
@@ -162,6 +167,7 @@ class Session:
         log.info("hivemind is loaded", extra={"monotonic": time.monotonic()})
         self._governor.open()
         self.machines.open()
+        self._updates.open()
 
     async def close(self) -> None:
         """End everything that was started, in order. May be called twice."""
@@ -175,6 +181,7 @@ class Session:
         await self.contributions.close()
         await self.machines.close()
         await self.devices.close()
+        await self._updates.close()
         await self._background.close()
         await self._instance.release()
 

@@ -1,7 +1,6 @@
 """The user's settings: one frozen value, from the file < the environment < the command line."""
 
 import ipaddress
-import json
 import os
 import re
 from pathlib import Path
@@ -11,21 +10,22 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
-    JsonConfigSettingsSource,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 from pydantic_settings import SettingsError as SourceError
 
-from app.errors import SettingsError
+from app import settings_file
+from app.errors import DamagedSettingsError, SettingsError
 from app.i18n import _
 from app.limits import Terms
 from app.network import Reachability, is_host
-from app.paths import write_atomically
 from app.validation import complaint_with_value
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_KEY = r"^([A-Za-z0-9+/]{43}=)?$"  # of 32 bytes in base64
 _MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/[^/\s,]+/tcp/[1-9]\d{0,4}(/p2p/\w+)?")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,260}")
 
@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     backend_url: of the CoTrain backend, without ``/api/v1``. Nothing is sent there before somebody
     signs in.
     debug: log in detail, and measure how long the loop stalls.
+    update_url, update_key: where the newest version is published, and the publisher's public key
+    (base64); nobody is asked unless both are given.
     publish_machine: let the swarm see this machine's figures, under ``alias`` (a made-up name
     unless set; the host's name is never used) and ``lab``, by which an admin finds the machines.
     callback: serve the local API. callback_host, callback_port: where; the next free port when
@@ -101,6 +103,8 @@ class Settings(BaseSettings):
     report_interval: int = Field(60, validation_alias="COTRAIN_REPORT_INTERVAL", ge=10, le=86400)
     backend_url: str = Field("http://backend:3001", validation_alias="BACKEND_URL")
     debug: bool = Field(False, validation_alias="DEBUG")
+    update_url: str = Field("", validation_alias="COTRAIN_UPDATE_URL")
+    update_key: str = Field("", validation_alias="COTRAIN_UPDATE_KEY", pattern=_KEY)
     publish_machine: bool = Field(True, validation_alias="COTRAIN_PUBLISH_MACHINE")
     alias: str = Field("", validation_alias="COTRAIN_ALIAS", max_length=40)
     lab: str = Field("", validation_alias="COTRAIN_LAB", max_length=40)
@@ -176,6 +180,13 @@ class Settings(BaseSettings):
             raise ValueError(_("must have no user name, query or fragment"))
         return url
 
+    @field_validator("update_url")
+    @classmethod
+    def _is_a_web_address(cls, value: str) -> str:
+        if value and not urlsplit(value).hostname:
+            raise ValueError(_("must be a web address such as https://cotrain.example/newest.json"))
+        return value
+
     @field_validator("callback_host")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
@@ -226,11 +237,14 @@ class Settings(BaseSettings):
         return init_settings, env_settings
 
 
-def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
-    """Read the settings; ``overrides`` are the command line's, by field name.
+def load(file: Path | None, overrides: dict[str, Any] | None = None) -> Settings:
+    """Read the settings; ``overrides`` are the command line's, by field name. file: None for a
+    safe start, which goes without it.
 
-    Raises `SettingsError` with the field and what it may be; a missing file is fine.
+    Raises `SettingsError` with the field and what it may be; a missing file is fine. A damaged one
+    is set aside, which `DamagedSettingsError` tells: without it, the next call succeeds.
     """
+    stored = {} if file is None else settings_file.read(file)
 
     class WithFile(Settings):
         @classmethod
@@ -238,7 +252,7 @@ def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
             cls, settings_cls: type[BaseSettings], *args: Any, **sources: Any
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             first = super().settings_customise_sources(settings_cls, *args, **sources)
-            return (*first, JsonConfigSettingsSource(settings_cls, json_file=file))
+            return (*first, InitSettingsSource(settings_cls, init_kwargs=stored))
 
     try:
         return WithFile(**(overrides or {}))
@@ -251,12 +265,16 @@ def load(file: Path, overrides: dict[str, Any] | None = None) -> Settings:
             field="COTRAIN_TERMS",
             remedy=_("Or set each term by its own name, such as COTRAIN_TERMS__IDLE_MINUTES=10."),
         ) from error
-    except (ValueError, TypeError, RecursionError) as error:  # not JSON, no object, too deep
-        raise SettingsError(
-            _("the settings file can't be read: {reason}.").format(reason=error),
-            field=str(file),
-            remedy=_("Correct the file, or move it away to start with default settings."),
-        ) from error
+
+
+def load_or_mend(
+    file: Path | None, overrides: dict[str, Any] | None = None
+) -> tuple[Settings, DamagedSettingsError | None]:
+    """As `load`, and goes on without a damaged file; tells of it then."""
+    try:
+        return load(file, overrides), None
+    except DamagedSettingsError as error:
+        return load(file, overrides), error
 
 
 def origins(overrides: dict[str, Any]) -> dict[str, str]:
@@ -309,21 +327,8 @@ def _field_name(location: tuple[int | str, ...]) -> str:
 def save(file: Path, changes: dict[str, Any]) -> None:
     """Write changed fields into the file, keeping the others; never what only the environment
     or the command line said. The caller has validated them with `changed`."""
-    kept = _read(file)
-    write_atomically(
-        file, json.dumps(_merged(kept, changes), indent=2, ensure_ascii=False).encode()
-    )
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """What the file holds. A damaged one is set aside, since it is about to be replaced."""
     try:
-        content = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (ValueError, RecursionError):
-        content = None
-    if isinstance(content, dict):
-        return content
-    file.replace(file.with_suffix(".damaged"))
-    return {}
+        kept = settings_file.read(file)
+    except DamagedSettingsError:
+        kept = {}
+    settings_file.write(file, _merged(kept, changes))

@@ -34,6 +34,7 @@ from app.events import (
 from app.limits import Terms, Verdict
 from app.local_api import LocalApi
 from app.protocol import Device, TrainerPhase, Waiting
+from app.release import Release
 from app.reporting_state import ReportingState
 
 __all__ = [
@@ -146,8 +147,9 @@ class ContributorState:
     that ended unexpectedly is started again; reconnect_at: when a swarm that is lost is looked for
     again; seconds since the epoch. completed: the run's stop condition was reached. swarm: None as
     well while we are only a node of the network, in no run. local_api: None while nothing is
-    served. reporting: to the backend. terms, verdict: the volunteer's, and what they say now.
-    paused_by_user: until they resume it, or until paused_until, in seconds since the epoch.
+    served. release: a version later than this one. reporting: to the backend. terms, verdict: the
+    volunteer's, and what they say now. paused_by_user: until they resume it, or until
+    paused_until, in seconds since the epoch.
     """
 
     phase: Phase = Phase.DISCONNECTED
@@ -168,6 +170,7 @@ class ContributorState:
     restart_at: float | None = None
     completed: bool = False
     local_api: LocalApi | None = None
+    release: Release | None = None
     reporting: ReportingState = field(default_factory=ReportingState)
     terms: Terms = field(default_factory=Terms)
     verdict: Verdict = field(default_factory=Verdict)

@@ -30,6 +30,7 @@ from app.events import (
 )
 from app.local_api import LocalApiChanged
 from app.protocol import TrainerPhase, Waiting
+from app.release import ReleaseFound
 from app.reporting_state import ReportingChanged
 from app.state import ContributorState, Phase, Round, Training
 
@@ -52,6 +53,7 @@ def after(state: ContributorState, event: Event) -> ContributorState:
                 local_api=state.local_api,
                 terms=state.terms,
                 verdict=state.verdict,
+                release=state.release,
                 reporting=state.reporting,
             )
         case PeersListed() | ConnectionChanged():
@@ -70,6 +72,8 @@ def _after_notice(state: ContributorState, event: Event) -> ContributorState:
             return replace(state, device=device, other_devices=others)
         case LocalApiChanged(local_api=local_api):
             return replace(state, local_api=local_api)
+        case ReleaseFound(release=release):
+            return replace(state, release=release)
         case ReportingChanged(reporting=reporting):
             return replace(state, reporting=reporting)
         case ProblemRaised(problem=problem):

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes a checkout ready. Called by the Makefile:
-#   packaging/setup.sh venv EXTRAS   the virtual environment .venv and, on Debian, Qt's libraries
+#   packaging/setup.sh venv EXTRAS   the virtual environment .venv and, on Debian, Qt's libraries;
+#                                    TORCH_INDEX: where PyTorch comes from, if not from pip's own
 #   packaging/setup.sh xvfb          a virtual display, for measuring and screenshots
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -88,9 +89,15 @@ venv() {
   make_venv
   say "installing the dependencies (PyTorch and Qt are large: this takes minutes the first time)"
   "$VENV/bin/python" -m pip install --quiet --upgrade "pip>=24"
+  if [ -n "${TORCH_INDEX:-}" ]; then
+    "$VENV/bin/python" -m pip install --quiet --index-url "$TORCH_INDEX" "torch>=2.6,<3"
+  fi
   "$VENV/bin/python" -m pip install --quiet -e ".[$1]"
   touch "$VENV/.ready-run"
-  case ",$1," in *,dev,*) touch "$VENV/.ready-dev" ;; esac
+  local extra
+  for extra in dev package; do
+    case ",$1," in *,"$extra",*) touch "$VENV/.ready-$extra" ;; esac
+  done
 }
 
 xvfb() {

@@ -32,10 +32,9 @@ class Actions(QObject):
 
     ``waiting`` says whether an action waits for that: the heavy libraries load after the
     window is painted, and a click may come sooner. ``join_wanted`` (with an invite's link or
-    path, or "" to choose one), ``start_wanted``, ``share_wanted``, ``check_wanted`` (of the
-    connection), ``offers_wanted`` (what the backend has), ``account_wanted`` and
-    ``first_steps_wanted`` ask for a dialog, ``terms_wanted`` for the settings page; buttons emit
-    them, and the window opens it.
+    path, or "" to choose one) and the other ``…_wanted`` ask for a dialog, ``offers_wanted`` for
+    what the backend has, ``check_wanted`` for the connection's, ``terms_wanted`` for the settings
+    page; buttons and menus emit them, and the window opens it.
     """
 
     waiting = Signal(bool)
@@ -47,6 +46,8 @@ class Actions(QObject):
     first_steps_wanted = Signal()
     terms_wanted = Signal()
     account_wanted = Signal()
+    about_wanted = Signal()
+    diagnostics_wanted = Signal()
 
     def __init__(self, model: SessionModel, *, demo: Demo, opened: "asyncio.Future[None]") -> None:
         super().__init__(model)
@@ -135,6 +136,11 @@ class Actions(QObject):
     def open_log_folder(self) -> None:
         """Show the log files in the desktop's file manager."""
         open_folder(self._session.folders.logs)
+
+    def open_release_page(self) -> None:
+        """Show where the later version is to be had."""
+        if (release := self._model.state.release) is not None:
+            QDesktopServices.openUrl(QUrl(release.url))
 
     def _run(self, action: Action) -> None:
         self._model.run(self._once_open(action))

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from app.handover import Request, hand_over
 from app.paths import RESOURCES, Folders
 from app.session import Session
 from app.settings import Settings
+from app.start_guard import StartGuard
 from ui import texts
 from ui.actions import Actions
 from ui.main_window import MainWindow, import_pages
@@ -62,11 +64,19 @@ def run(arguments: Arguments) -> int:
     except FolderError as error:
         QMessageBox.critical(None, texts.PRODUCT, error.text)
         return 1
+    guard = StartGuard(folders.start_file)
+    if guard.begin() and wants_safe_start():
+        chosen, wrong = load_settings(folders, replace(arguments, safe=True))
     logging_ = logs.start(folders.logs, debug=chosen.debug)
     session = Session(settings=chosen, folders=folders)
     try:
         with asyncio.Runner(loop_factory=lambda: QEventLoop(application)) as runner:
-            runner.run(_contribute(application, arguments, session, logging_.ring, wrong))
+            runner.run(
+                _contribute(
+                    application, arguments, session, logging_.ring, wrong=wrong, guard=guard
+                )
+            )
+        guard.succeed()
     finally:
         logging_.close()
     return 0
@@ -90,10 +100,18 @@ def _request(arguments: Arguments) -> Request:
 
 def load_settings(folders: Folders, arguments: Arguments) -> tuple[Settings, SettingsError | None]:
     """The settings, or the default ones and what is wrong with the user's."""
+    file = None if arguments.safe else folders.settings_file
     try:
-        return settings.load(folders.settings_file, arguments.overrides), None
+        return settings.load_or_mend(file, arguments.overrides)
     except SettingsError as error:
         return Settings.model_construct(), error  # neither reads a source nor validates
+
+
+def wants_safe_start() -> bool:
+    """Ask whether to start without the settings, since the app didn't come up with them."""
+    from ui.dialogs.safe_start import wants_default_settings
+
+    return wants_default_settings()
 
 
 class Application(QApplication):
@@ -185,10 +203,13 @@ async def _contribute(
     arguments: Arguments,
     session: Session,
     ring: logs.RingBuffer,
+    *,
     wrong: SettingsError | None,
+    guard: StartGuard,
 ) -> None:
     """From the first picture to the last checkpoint."""
     opened = asyncio.get_running_loop().create_future()
+    opened.add_done_callback(lambda _opened: guard.succeed())  # or the window says why not
     model, demo = SessionModel(session), LateDemo(session)
     actions = Actions(model, demo=demo, opened=opened)
     theme = Theme(application, session.settings.theme)

@@ -89,6 +89,7 @@ class MainWindow(QMainWindow):
         self._lay_out()
         self.sidebar.chosen.connect(self.open_page)
         self.sidebar.local_api.clicked.connect(self.local_api_wanted)
+        self.sidebar.release.clicked.connect(actions.open_release_page)
         actions.terms_wanted.connect(lambda: self.open_page(self._index_of(self.settings)))
         model.changed.connect(self._show_state)
         self._show_state(model.state)
@@ -114,6 +115,7 @@ class MainWindow(QMainWindow):
     def _show_state(self, state: ContributorState) -> None:
         self._menus.show_state(state)
         self.sidebar.show_local_api(state.local_api)
+        self.sidebar.show_release(state.release)
 
     def _index_of(self, widget: QWidget) -> int:
         return [page.widget for page in self.pages].index(widget)

@@ -43,6 +43,10 @@ class Menus(QObject):
         self._add(helps, _("&First steps…"), actions.first_steps_wanted.emit)
         self._add(helps, _("Local &API…"), open_local_api)
         self._add(helps, _("Open &log folder"), actions.open_log_folder)
+        self._add(helps, _("Collect &diagnostics…"), actions.diagnostics_wanted.emit)
+        helps.addSeparator()
+        about = self._add(helps, _("&About CoTrain Contributor"), actions.about_wanted.emit)
+        about.setMenuRole(QAction.MenuRole.AboutRole)
 
     def _swarm_menu(self, actions: Actions, quit_app: Callable[[], None]) -> None:
         menu = self._window.menuBar().addMenu(_("&Swarm"))

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from app import i18n, logs, protocol
+from app import i18n, logs, protocol, runtime
 from app.errors import UserFacingError
 from app.paths import RESOURCES
 from app.protocol import Ended, EndReason, Hello, PhaseChanged, Problem, Report, TrainerPhase
@@ -34,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     i18n.install(os.environ.get(i18n.VARIABLE, "en"), RESOURCES / "translations")
     # WORKAROUND (hivemind 1.1.12): its processes leave tasks behind whenever they end.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    runtime.use()
     if "--devices" in arguments:
         from app.trainer.devices import list_devices
 

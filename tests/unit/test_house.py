@@ -82,7 +82,7 @@ def test_classes_stay_under_20_methods(source: Path) -> None:
 
 def test_main_is_short_and_imports_late() -> None:
     source = (ROOT / "main.py").read_text(encoding="utf-8")
-    assert len(source.splitlines()) <= 30
+    assert len(source.splitlines()) <= 32
     early = [
         node for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)
     ]

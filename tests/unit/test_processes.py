@@ -4,8 +4,10 @@ import contextlib
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -248,3 +250,20 @@ def test_guardian_ends_a_trainer_that_does_not_leave(
     with guardian_that(IMPATIENT, token) as impatient:
         assert close(impatient) == 0
         assert killed(trainer)
+
+
+def test_sockets_that_nobody_listens_at_are_removed() -> None:
+    with tempfile.TemporaryDirectory() as name:  # short: a socket's path has few bytes
+        folder = Path(name)
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(folder / "hivemind-p2pclient-b.sock"))  # closing leaves the file
+        with socket.socket(socket.AF_UNIX) as alive:
+            alive.bind(str(folder / "hivemind-p2pd-a.sock"))
+            alive.listen()
+            (folder / "other.sock").touch()
+            removed = processes.remove_dead_sockets(folder)
+            assert [path.name for path in removed] == ["hivemind-p2pclient-b.sock"]
+            assert {path.name for path in folder.iterdir()} == {
+                "hivemind-p2pd-a.sock",
+                "other.sock",
+            }

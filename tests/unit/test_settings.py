@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app import settings
-from app.errors import SettingsError
+from app import settings, settings_file
+from app.errors import DamagedSettingsError, SettingsError
 from app.limits import Terms
 from app.settings import Settings
 
@@ -25,6 +25,8 @@ ENVIRONMENT = [
     ("debug", "DEBUG", "true", True),
     ("debug", "DEBUG", "0", False),
     ("device", "COTRAIN_DEVICE", "cuda:0,cuda:1", "cuda:0,cuda:1"),
+    ("update_url", "COTRAIN_UPDATE_URL", "https://a.example/n.json", "https://a.example/n.json"),
+    ("update_key", "COTRAIN_UPDATE_KEY", "A" * 43 + "=", "A" * 43 + "="),
     ("threads", "COTRAIN_THREADS", "3", 3),
     ("theme", "COTRAIN_THEME", "dark", "dark"),
     ("language", "COTRAIN_LANGUAGE", "zh_CN", "zh_CN"),
@@ -164,6 +166,8 @@ def test_changed_terms_leave_the_others_as_they_are(file: Path) -> None:
         ("callback_origins", "a.example"),
         ("callback_origins", "https://a.example/path"),
         ("consent", "perhaps"),
+        ("update_url", "newest.json"),
+        ("update_key", "a key"),
         ("consent_backends", "everybody"),
         ("no_such_setting", 1),
     ],
@@ -197,15 +201,88 @@ def test_wrong_value_of_the_file_is_named_as_in_the_file(file: Path) -> None:
     assert caught.value.field == "dht_port"
 
 
-@pytest.mark.parametrize(
-    "content", [b"{", b"\xff\xfe", b"not json", b"[1]", b"3", b"null", b"[" * 100_000]
-)
-def test_damaged_file_is_named(file: Path, content: bytes) -> None:
+DAMAGED = [
+    b"{",
+    b"\xff\xfe",
+    b"not json",
+    b"[1]",
+    b"3",
+    b"null",
+    b"[" * 100_000,
+    b'{"version": "x"}',
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_damaged_file_is_set_aside_and_said(file: Path, content: bytes) -> None:
     file.write_bytes(content)
+    with pytest.raises(DamagedSettingsError) as caught:
+        settings.load(file)
+    (aside,) = file.parent.glob("settings.damaged-*.json")
+    assert (aside.read_bytes(), file.exists()) == (content, False)
+    assert caught.value.field == str(file)
+    assert str(aside) in caught.value.remedy
+    assert settings.load(file).model_dump() == Settings().model_dump()
+
+
+def test_a_damaged_file_keeps_nobody_from_starting(file: Path) -> None:
+    file.write_bytes(b"{")
+    found, problem = settings.load_or_mend(file, {"threads": 3})
+    assert (found.threads, problem is None) == (3, False)
+    assert settings.load_or_mend(file)[1] is None
+
+
+def test_saving_over_a_damaged_file_keeps_it_aside(file: Path) -> None:
+    file.write_bytes(b"{")
+    settings.save(file, {"threads": 3})
+    assert settings.load(file).threads == 3
+    assert len(list(file.parent.glob("settings.damaged-*.json"))) == 1
+
+
+# --- versions of the file ------------------------------------------------------------------------
+
+
+def test_a_file_of_the_first_release_is_read(file: Path) -> None:
+    put(file, threads=3, consent="never", initial_peers=["/a/b"])
+    found = settings.load(file)
+    assert (found.threads, found.consent, found.initial_peers) == (3, "never", ("/a/b",))
+
+
+def test_a_saved_file_says_its_version(file: Path) -> None:
+    settings.save(file, {"threads": 3})
+    assert json.loads(file.read_bytes())["version"] == len(settings_file.MIGRATIONS)
+
+
+def test_each_migration_is_done_once_and_in_order(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rename(content: dict[str, Any]) -> dict[str, Any]:
+        return {"threads" if key == "cores" else key: value for key, value in content.items()}
+
+    def double(content: dict[str, Any]) -> dict[str, Any]:
+        return content | {"threads": 2 * content["threads"]}
+
+    put(file, cores=3)
+    monkeypatch.setattr(settings_file, "MIGRATIONS", (*settings_file.MIGRATIONS, rename, double))
+    assert settings.load(file).threads == 6
+    settings.save(file, {"theme": "dark"})
+    assert settings.load(file).threads == 6
+
+
+def test_a_file_of_a_later_version_is_left_alone(file: Path) -> None:
+    put(file, version=99, threads=3)
+    before = file.read_bytes()
+    for use in (lambda: settings.load(file), lambda: settings.save(file, {"threads": 4})):
+        with pytest.raises(SettingsError, match="later version"):
+            use()
+    assert file.read_bytes() == before
+
+
+def test_a_file_that_may_not_be_read_is_said(file: Path) -> None:
+    file.mkdir()
     with pytest.raises(SettingsError) as caught:
         settings.load(file)
     assert caught.value.field == str(file)
-    assert caught.value.remedy
 
 
 def test_settings_are_frozen() -> None:
@@ -225,7 +302,7 @@ def test_saved_value_is_loaded(file: Path) -> None:
 def test_save_keeps_the_other_fields(file: Path) -> None:
     put(file, threads=3, theme="light")
     settings.save(file, {"theme": "dark"})
-    assert json.loads(file.read_bytes()) == {"threads": 3, "theme": "dark"}
+    assert settings_file.read(file) == {"threads": 3, "theme": "dark"}
 
 
 def test_save_never_writes_what_the_environment_said(
@@ -233,7 +310,7 @@ def test_save_never_writes_what_the_environment_said(
 ) -> None:
     monkeypatch.setenv("HIVEMIND_DHT_PORT", "9001")
     settings.save(file, {"theme": "dark"})
-    assert json.loads(file.read_bytes()) == {"theme": "dark"}
+    assert settings_file.read(file) == {"theme": "dark"}
 
 
 def test_saved_file_is_the_owners_alone(file: Path) -> None:

@@ -11,6 +11,7 @@ from app import protocol, state
 from app.limits import Reason, Terms, Verdict
 from app.local_api import LocalApi, LocalApiChanged
 from app.protocol import EndReason, TrainerPhase
+from app.release import Release, ReleaseFound
 from app.reporting_state import ReportingChanged, ReportingState
 from app.state import (
     ConnectionChanged,
@@ -103,6 +104,7 @@ FAILED = follow(TrainerGone(problem=PROBLEM, restart_at=9.0), start=TRAINING)
 HELD = Verdict(reasons=(Reason(term="mains_only", text="The computer runs on battery."),))
 WAITING = follow(TermsJudged(terms=Terms(), verdict=HELD), TrainingAwaited(), start=WATCHING)
 
+RELEASE = Release(version="9.1", url="https://cotrain.example")
 LOCAL_API = LocalApi(url="http://127.0.0.1:8001", port=8001, wanted_port=8000)
 
 REPORTING = ReportingState(backend_url="https://b.example", signed_in_as="you@example.org")
@@ -132,6 +134,7 @@ EVENTS: tuple[Event, ...] = (
     RestartCancelled(),
     LocalApiChanged(local_api=LOCAL_API),
     ReportingChanged(reporting=REPORTING),
+    ReleaseFound(release=RELEASE),
     ProblemRaised(problem=PROBLEM),
     ProblemDismissed(),
     protocol.Hello(version=1, pid=1),
@@ -205,6 +208,7 @@ def test_network_without_a_run_is_watched_too() -> None:
 def test_leaving_forgets_all_but_what_is_no_swarms() -> None:
     now = follow(
         LocalApiChanged(local_api=LOCAL_API),
+        ReleaseFound(release=RELEASE),
         PROBED,
         DeviceChosen(device="cpu", others=("mps",)),
         ReportingChanged(reporting=REPORTING),
@@ -217,6 +221,7 @@ def test_leaving_forgets_all_but_what_is_no_swarms() -> None:
         device="cpu",
         other_devices=("mps",),
         local_api=LOCAL_API,
+        release=RELEASE,
         reporting=REPORTING,
     )
     assert now.chosen_devices == ("cpu", "mps")

@@ -15,8 +15,10 @@ from ui.session_model import SessionModel
 from ui.theme import Theme
 
 if TYPE_CHECKING:
+    from ui.dialogs.about import AboutDialog
     from ui.dialogs.account import AccountDialog
     from ui.dialogs.check import CheckDialog
+    from ui.dialogs.diagnostics import DiagnosticsDialog
     from ui.dialogs.first_steps import FirstSteps
     from ui.dialogs.join import JoinDialog
     from ui.dialogs.share import ShareDialog
@@ -55,6 +57,8 @@ class Dialogs(QObject):
         actions.offers_wanted.connect(self.offers)
         actions.first_steps_wanted.connect(self.first_steps)
         actions.account_wanted.connect(self.account)
+        actions.about_wanted.connect(self.about)
+        actions.diagnostics_wanted.connect(self.diagnostics)
 
     # --- what is asked for
 
@@ -130,6 +134,26 @@ class Dialogs(QObject):
         from ui.dialogs.account import AccountDialog
 
         return AccountDialog(self._model, self._window)
+
+    def about(self) -> None:
+        """Show which build this is, and whose work is in it."""
+        if not self._closed:
+            self._one_of("about", self._make_about)
+
+    def _make_about(self) -> "AboutDialog":
+        from ui.dialogs.about import AboutDialog
+
+        return AboutDialog(self._window, self._model, self._theme)
+
+    def diagnostics(self) -> None:
+        """Collect what a report of a fault needs."""
+        if not self._closed:
+            self._one_of("diagnostics", self._make_diagnostics)
+
+    def _make_diagnostics(self) -> "DiagnosticsDialog":
+        from ui.dialogs.diagnostics import DiagnosticsDialog
+
+        return DiagnosticsDialog(self._window, self._model)
 
     def _one_of(self, kind: str, make: Callable[[], Kind]) -> Kind:
         """The dialog of a kind that is open, or a new one."""

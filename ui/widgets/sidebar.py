@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QButtonGroup, QSizePolicy, QVBoxLayout, QWidget
 
 from app.i18n import _
 from app.local_api import LocalApi
+from app.release import Release
 from ui import texts
 from ui.icons import ThemedIcon
 from ui.theme import Theme
@@ -25,8 +26,8 @@ class Page:
 
 
 class Sidebar(QWidget):
-    """``chosen`` carries the index of the page that the user took. At its foot: where the local
-    API is, while it is served."""
+    """``chosen`` carries the index of the page that the user took. At its foot: a later
+    version of this app, and where the local API is, while it is served."""
 
     chosen = Signal(int)
 
@@ -48,9 +49,10 @@ class Sidebar(QWidget):
         for index, page in enumerate(pages):
             self._add(index, page, theme)
         column.addStretch()
-        self.local_api = button(kind="foot")
-        self.local_api.hide()
-        column.addWidget(self.local_api)
+        self.release, self.local_api = button(kind="foot"), button(kind="foot")
+        for each in (self.release, self.local_api):
+            each.hide()
+            column.addWidget(each)
         self._group.idClicked.connect(self.chosen)
 
     def _add(self, index: int, page: Page, theme: Theme) -> None:
@@ -70,6 +72,13 @@ class Sidebar(QWidget):
         if api is not None:
             self.local_api.setText(texts.local_api(api))
             self.local_api.setToolTip(_("How programs reach this app: {url}").format(url=api.url))
+
+    def show_release(self, release: Release | None) -> None:
+        """Say that there is a later version."""
+        self.release.setVisible(release is not None)
+        if release is not None:
+            self.release.setText(_("Version {version} is there").format(version=release.version))
+            self.release.setToolTip(_("Open {url} in the browser").format(url=release.url))
 
     def mark(self, index: int) -> None:
         """Show which page is open."""

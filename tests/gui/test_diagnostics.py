@@ -1,0 +1,41 @@
+"""Help → Collect diagnostics: says what goes in, and where it went."""
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtWidgets import QFileDialog
+from pytestqt.qtbot import QtBot
+from windows import Bench, clipped
+
+from app import about
+from app.about import About
+from ui.dialogs.diagnostics import DiagnosticsDialog
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.mark.parametrize(
+    ("place", "said"), [("report.zip", "Saved as"), ("missing/report.zip", "can't be written")]
+)
+def test_the_archive_is_written_where_the_user_says(
+    bench: Bench,
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    said: str,
+) -> None:
+    (tmp_path / "about.json").write_text(About(version="9.1", commit="", parts=()).to_json())
+    monkeypatch.setattr(about, "BUILT", tmp_path / "about.json")
+    file = tmp_path / place
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(file), ""))
+    bench.session.folders.create()
+    bench.window.dialogs.diagnostics()
+    dialog = bench.window.findChild(DiagnosticsDialog)
+    assert dialog is not None
+    assert not clipped(dialog)
+    dialog.save.click()
+    qtbot.waitUntil(lambda: said in dialog.outcome.text())
+    assert file.exists() is (said == "Saved as")
+    assert dialog.show_it.isHidden() is not file.exists()
+    assert not clipped(dialog)

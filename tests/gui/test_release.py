@@ -1,0 +1,27 @@
+"""A later version is said at the sidebar's foot, and opens its page."""
+
+import pytest
+from PySide6.QtCore import QUrl
+from PySide6.QtGui import QDesktopServices
+from pytestqt.qtbot import QtBot
+from windows import Bench, clipped
+
+from app.release import Release, ReleaseFound
+
+pytestmark = pytest.mark.gui
+
+
+def test_a_later_version_is_said_and_opens_its_page(
+    bench: Bench, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[QUrl] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", opened.append)
+    sidebar = bench.window.sidebar
+    assert sidebar.release.isHidden()
+    release = Release(version="9.1", url="https://cotrain.example/download")
+    bench.dispatch(ReleaseFound(release=release))
+    qtbot.waitUntil(lambda: not sidebar.release.isHidden())
+    assert sidebar.release.text() == "Version 9.1 is there"
+    assert not clipped(sidebar)
+    sidebar.release.click()
+    assert opened == [QUrl(release.url)]

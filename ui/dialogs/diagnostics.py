@@ -1,0 +1,90 @@
+"""Collecting what a report of a fault needs, after saying what that is."""
+
+import asyncio
+from pathlib import Path
+
+from PySide6.QtCore import QUrl
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QFileDialog, QWidget
+
+from app.diagnostics import collect, default_name
+from app.errors import DiagnosticsError
+from app.i18n import _
+from ui.dialogs.dialog import Dialog
+from ui.session_model import SessionModel
+from ui.widgets.buttons import button
+from ui.widgets.labels import label
+
+WIDTH = 560
+
+
+class DiagnosticsDialog(Dialog):
+    """Says what goes into the archive, writes it where the user says, and says where it is."""
+
+    def __init__(self, window: QWidget, model: SessionModel) -> None:
+        super().__init__(window, _("Collect diagnostics"), width=WIDTH)
+        self._model = model
+        self._file = Path()
+        for text, role in _words():
+            self.column.addWidget(label(text, role, wrap=True))
+        self.outcome = label("", "strong", wrap=True)
+        self.outcome.hide()
+        self.column.addWidget(self.outcome)
+        self.save, self.show_it = button(_("Save as…"), "primary"), button(_("Open folder"))
+        self.show_it.hide()
+        closing = button(_("Close"))
+        self.save.clicked.connect(self._choose)
+        self.show_it.clicked.connect(self._open_folder)
+        closing.clicked.connect(self.accept)
+        self.add_buttons(self.show_it, self.save, closing)
+
+    def _choose(self) -> None:
+        proposed = str(Path.home() / default_name())
+        name, _kind = QFileDialog.getSaveFileName(self, self.windowTitle(), proposed, "ZIP (*.zip)")
+        if name:
+            self._model.run(self.write(Path(name)))
+
+    async def write(self, file: Path) -> None:
+        """Write the archive, and say how that went."""
+        session = self._model.session
+        self.save.setEnabled(False)
+        try:
+            await asyncio.to_thread(
+                collect, file, folders=session.folders, settings=session.settings
+            )
+        except DiagnosticsError as error:
+            self._say(error.text)
+        else:
+            self._file = file
+            self._say(_("Saved as {file}").format(file=file))
+            self.show_it.show()
+        finally:
+            self.save.setEnabled(True)
+
+    def _say(self, text: str) -> None:
+        self.outcome.setText(text)
+        self.outcome.show()
+
+    def _open_folder(self) -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._file.parent)))
+
+
+def _words() -> tuple[tuple[str, str], ...]:
+    return (
+        (_("One archive to attach to a report of a fault. Nothing is sent anywhere."), ""),
+        (
+            _(
+                "It holds the logs, the settings, the versions of all parts, what hardware there"
+                " is, and the names and sizes of the files in the data folder."
+            ),
+            "muted",
+        ),
+        (
+            _(
+                "Taken out are tokens, passwords and keys, e-mail addresses, the names of this"
+                " computer and its user, and IP addresses. Titles of swarms and peers' ids stay:"
+                " look through it before you pass it on."
+            ),
+            "muted",
+        ),
+    )
