@@ -61,29 +61,21 @@ class Session:
     def __init__(self, *, settings: Settings, folders: Folders, probe: Probe | None = None) -> None:
         self.settings = settings
         self.folders = folders
-        first, *others = settings.device.split(",")
-        self.state = ContributorState(
-            device=first, other_devices=tuple(others), terms=settings.terms
-        )
         self.history = History()
         self.recents = Recents(folders.recents_file)
         self.devices = DeviceWatch()
         self.contributions = Contributions(
             settings=settings, folders=folders, dispatch=self.dispatch
         )
-        self.reporting = Reporting(
-            url=settings.backend_url,
-            folders=folders,
-            ledger=self.contributions.ledger,
-            node=lambda: node_of(
-                self.state,
-                current=self.contributions.current,
-                public_key=self.contributions.public_key,
-            ),
-            on_change=lambda reporting: self.dispatch(ReportingChanged(reporting=reporting)),
-        )
+        self.reporting = _reporting_of(self)
         self.offers = Offers(settings.backend_url, ask=self.reporting.sessions)
-        self.state = ContributorState(device=settings.device, reporting=self.reporting.state)
+        first, *others = settings.device.split(",")
+        self.state = ContributorState(
+            device=first,
+            other_devices=tuple(others),
+            terms=settings.terms,
+            reporting=self.reporting.state,
+        )
         self._listeners: list[Listener] = []
         self._instance = Instance(folders)
         self.membership = Membership(
@@ -103,17 +95,7 @@ class Session:
             state=lambda: self.state,
             dispatch=self.dispatch,
         )
-        self._governor = Governor(
-            sensors=Sensors(
-                probe=probe or SystemProbe(),
-                folders=folders,
-                transferred=self.contributions.transferred,
-            ),
-            terms=lambda: self.settings.terms,
-            state=lambda: self.state,
-            dispatch=self.dispatch,
-            obey=self._training.obey,
-        )
+        self._governor = _governor_of(self, self._training, probe or SystemProbe())
         self._updates = Updates(
             url=settings.update_url, key=settings.update_key, dispatch=self.dispatch
         )
@@ -299,3 +281,28 @@ def _named(changes: dict[str, Any]) -> dict[str, Any]:
     return {
         name: set(value) if isinstance(value, dict) else True for name, value in changes.items()
     }
+
+
+def _reporting_of(session: Session) -> Reporting:
+    contributions = session.contributions
+    return Reporting(
+        url=session.settings.backend_url,
+        folders=session.folders,
+        ledger=contributions.ledger,
+        node=lambda: node_of(
+            session.state, current=contributions.current, public_key=contributions.public_key
+        ),
+        on_change=lambda reporting: session.dispatch(ReportingChanged(reporting=reporting)),
+    )
+
+
+def _governor_of(session: Session, training: Training, probe: Probe) -> Governor:
+    return Governor(
+        sensors=Sensors(
+            probe=probe, folders=session.folders, transferred=session.contributions.transferred
+        ),
+        terms=lambda: session.settings.terms,
+        state=lambda: session.state,
+        dispatch=session.dispatch,
+        obey=training.obey,
+    )

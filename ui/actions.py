@@ -137,11 +137,6 @@ class Actions(QObject):
         """Show the log files in the desktop's file manager."""
         open_folder(self._session.folders.logs)
 
-    def open_release_page(self) -> None:
-        """Show where the later version is to be had."""
-        if (release := self._model.state.release) is not None:
-            QDesktopServices.openUrl(QUrl(release.url))
-
     def _run(self, action: Action) -> None:
         self._model.run(self._once_open(action))
 

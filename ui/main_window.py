@@ -89,7 +89,6 @@ class MainWindow(QMainWindow):
         self._lay_out()
         self.sidebar.chosen.connect(self.open_page)
         self.sidebar.local_api.clicked.connect(self.local_api_wanted)
-        self.sidebar.release.clicked.connect(actions.open_release_page)
         actions.terms_wanted.connect(lambda: self.open_page(self._index_of(self.settings)))
         model.changed.connect(self._show_state)
         self._show_state(model.state)

@@ -1,6 +1,5 @@
 """The question about a task, and how programs reach us."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from qasync import QEventLoop
 from sessions import train_body
 from windows import TRAINING, Bench, RecordingNotifier, clipped, name_of
 
-from app import i18n
+from app import i18n, settings_file
 from app.callback.tokens import Role, Tokens
 from app.local_api import LocalApi, LocalApiChanged
 from app.orders import Order, interpret
@@ -119,7 +118,7 @@ def test_always_is_kept_for_this_caller_alone(
     question.agree.click()
     qtbot.waitUntil(asking.done)
     assert bench.session.settings.consent_backends == ("10.0.0.7",)
-    saved = json.loads(bench.session.folders.settings_file.read_text())
+    saved = settings_file.read(bench.session.folders.settings_file)
     assert saved == {"consent": "always", "consent_backends": ["10.0.0.7"]}
 
 
@@ -186,7 +185,7 @@ def test_choice_about_tasks_is_kept(bench: Bench, dialog: LocalApiDialog, qtbot:
     file = bench.session.folders.settings_file
     dialog.modes.activated.emit(dialog.modes.findData("never"))
     qtbot.waitUntil(file.exists)
-    assert json.loads(file.read_text()) == {"consent": "never"}
+    assert settings_file.read(file) == {"consent": "never"}
     assert bench.session.settings.consent == "never"
 
 

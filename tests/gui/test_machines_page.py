@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from machines import crowd, fill, record
 from PySide6.QtCore import QRectF, Qt
 from pytestqt.qtbot import QtBot
 from windows import TRAINING, WATCHING, Bench
 
+from app import settings_file
 from app.records import LEFT, Flaw, MachineRecord
 from ui import machine_columns
 from ui.pages.machines import MachinesPage
@@ -189,7 +189,7 @@ def test_one_switch_hides_this_machine(bench: Bench, page: MachinesPage, qtbot: 
     qtbot.mouseClick(page.publish, Qt.MouseButton.LeftButton, pos=page.publish.rect().center())
     qtbot.waitUntil(lambda: not bench.session.machines.publishing)
     qtbot.waitUntil(bench.session.folders.settings_file.exists)
-    saved = msgspec.json.decode(bench.session.folders.settings_file.read_bytes())
+    saved = settings_file.read(bench.session.folders.settings_file)
     assert saved == {"publish_machine": False}
 
 

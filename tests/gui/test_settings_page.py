@@ -1,6 +1,5 @@
 """The settings page: a change is in force and kept at once, what is wrong is said at its field."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from PySide6.QtWidgets import QCheckBox, QLineEdit, QPushButton, QScrollArea, QS
 from pytestqt.qtbot import QtBot
 from windows import Bench, clipped
 
-from app import autostart, i18n
+from app import autostart, i18n, settings_file
 from app.paths import RESOURCES
 from ui.settings_rows import Row
 from ui.theme import LIGHT
@@ -46,7 +45,7 @@ def enter(bench: Bench, qtbot: QtBot, name: str, text: str) -> Row:
 
 def saved(bench: Bench) -> dict[str, object]:
     file = bench.session.folders.settings_file
-    return dict(json.loads(file.read_text())) if file.exists() else {}
+    return dict(settings_file.read(file)) if file.exists() else {}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The terms: in words, and as one sets them."""
 
-import json
 import time
 from datetime import datetime
 from typing import Any
@@ -11,6 +10,7 @@ from PySide6.QtWidgets import QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
 from windows import TRAINING, Bench, clipped, in_tab_order, name_of
 
+from app import settings_file
 from app.limits import Reason, Terms, Verdict
 from app.schedule import Schedule
 from app.state import TermsJudged
@@ -97,7 +97,7 @@ def section(bench: Bench) -> TermsSection:
 
 def kept(bench: Bench) -> dict[str, Any]:
     file = bench.session.folders.settings_file
-    return dict(json.loads(file.read_text())["terms"]) if file.exists() else {}
+    return dict(settings_file.read(file)["terms"]) if file.exists() else {}
 
 
 def line(bench: Bench, name: str) -> QLineEdit:

@@ -1,6 +1,5 @@
 """The window as a whole: keyboard, theme, menus, languages, nothing clipped."""
 
-import json
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,7 +9,7 @@ from PySide6.QtWidgets import QApplication, QMenu, QPushButton, QScrollArea, QWi
 from pytestqt.qtbot import QtBot
 from windows import DEVICES, TRAINING, WATCHING, Bench, clipped, in_tab_order, name_of
 
-from app import i18n
+from app import i18n, settings_file
 from app.paths import RESOURCES
 from app.state import Event, Problem, ProblemRaised
 from ui.theme import DARK, LIGHT, Theme
@@ -119,14 +118,14 @@ def test_the_theme_changes_while_it_runs_and_is_kept(bench: Bench, qtbot: QtBot)
     assert charts.loss.plot.widget.backgroundBrush().color().name() == LIGHT.card
     assert charts.loss.plot._own_line.opts["pen"].color().name() == LIGHT.accent
     qtbot.waitUntil(bench.session.folders.settings_file.exists)
-    kept = json.loads(bench.session.folders.settings_file.read_text())
+    kept = settings_file.read(bench.session.folders.settings_file)
     assert kept == {"theme": "light"}
 
 
 def test_the_language_is_kept_for_the_next_start(bench: Bench, qtbot: QtBot) -> None:
     find_action(bench, "简体中文").trigger()
     qtbot.waitUntil(bench.session.folders.settings_file.exists)
-    kept = json.loads(bench.session.folders.settings_file.read_text())
+    kept = settings_file.read(bench.session.folders.settings_file)
     assert kept == {"language": "zh_CN"}
     assert find_action(bench, "Takes effect at the next start")
 

@@ -105,7 +105,7 @@ def test_the_archive_holds_what_a_report_needs(archive: dict[str, str]) -> None:
     }
     assert json.loads(archive["versions.json"])["parts"] == {"torch": "2.13"}
     assert json.loads(archive["settings.json"])["threads"] == 3
-    assert json.loads(archive["hardware.json"])["memory"] > 0
+    assert json.loads(archive["hardware.json"])["cpu"]["memory"] > 0
     assert "identities/machine.pem" in archive["files.txt"]
     assert archive["logs/contributor.log"] == "[address] gave [secret], [secret]\n"
 

@@ -166,7 +166,7 @@ def test_new_phase_is_shown_at_once() -> None:
 
 
 def test_same_phase_is_not_shown_again_too_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(headless, "REPORT_SECONDS", 1e9)
+    monkeypatch.setattr("app.display.REPORT_SECONDS", 1e9)
     stream = io.StringIO()
     display = Display(stream)
     display.show(TRAINING)
@@ -175,7 +175,7 @@ def test_same_phase_is_not_shown_again_too_soon(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_same_phase_is_shown_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(headless, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("app.display.REPORT_SECONDS", 0.0)
     stream = io.StringIO()
     display = Display(stream)
     display.show(TRAINING)

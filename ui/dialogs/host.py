@@ -15,13 +15,7 @@ from ui.session_model import SessionModel
 from ui.theme import Theme
 
 if TYPE_CHECKING:
-    from ui.dialogs.about import AboutDialog
-    from ui.dialogs.account import AccountDialog
-    from ui.dialogs.check import CheckDialog
-    from ui.dialogs.diagnostics import DiagnosticsDialog
-    from ui.dialogs.first_steps import FirstSteps
     from ui.dialogs.join import JoinDialog
-    from ui.dialogs.share import ShareDialog
     from ui.dialogs.start import StartDialog
 
 log = logging.getLogger(__name__)
@@ -97,63 +91,56 @@ class Dialogs(QObject):
 
     def share(self) -> None:
         """Show the invite of the swarm that we are in."""
-        if not self._closed and self._model.state.peer_id:
-            self._one_of("share", self._make_share)
-
-    def _make_share(self) -> "ShareDialog":
+        if self._closed or not self._model.state.peer_id:
+            return
         from ui.dialogs.share import ShareDialog
 
-        return ShareDialog(self._model, self._window)
+        self._one_of("share", lambda: ShareDialog(self._model, self._window))
 
     def check(self) -> None:
         """Look why we are not connected."""
-        if not self._closed:
-            self._one_of("check", self._make_check)
-
-    def _make_check(self) -> "CheckDialog":
+        if self._closed:
+            return
         from ui.dialogs.check import CheckDialog
 
-        return CheckDialog(self._model, self._theme, self._window)
+        self._one_of("check", lambda: CheckDialog(self._model, self._theme, self._window))
 
     def first_steps(self) -> None:
         """Lead the user to a first training."""
-        if not self._closed:
-            self._one_of(FIRST_STEPS, self._make_first_steps)
-
-    def _make_first_steps(self) -> "FirstSteps":
+        if self._closed:
+            return
         from ui.dialogs.first_steps import FirstSteps
 
-        return FirstSteps(self._window, self._model, self._actions, self._theme, self._preferences)
+        self._one_of(
+            FIRST_STEPS,
+            lambda: FirstSteps(
+                self._window, self._model, self._actions, self._theme, self._preferences
+            ),
+        )
 
     def account(self) -> None:
         """Show the account at the backend, or let the user sign in."""
-        if not self._closed:
-            self._one_of("account", self._make_account)
-
-    def _make_account(self) -> "AccountDialog":
+        if self._closed:
+            return
         from ui.dialogs.account import AccountDialog
 
-        return AccountDialog(self._model, self._window)
+        self._one_of("account", lambda: AccountDialog(self._model, self._window))
 
     def about(self) -> None:
         """Show which build this is, and whose work is in it."""
-        if not self._closed:
-            self._one_of("about", self._make_about)
-
-    def _make_about(self) -> "AboutDialog":
+        if self._closed:
+            return
         from ui.dialogs.about import AboutDialog
 
-        return AboutDialog(self._window, self._model, self._theme)
+        self._one_of("about", lambda: AboutDialog(self._window, self._model, self._theme))
 
     def diagnostics(self) -> None:
         """Collect what a report of a fault needs."""
-        if not self._closed:
-            self._one_of("diagnostics", self._make_diagnostics)
-
-    def _make_diagnostics(self) -> "DiagnosticsDialog":
+        if self._closed:
+            return
         from ui.dialogs.diagnostics import DiagnosticsDialog
 
-        return DiagnosticsDialog(self._window, self._model)
+        self._one_of("diagnostics", lambda: DiagnosticsDialog(self._window, self._model))
 
     def _one_of(self, kind: str, make: Callable[[], Kind]) -> Kind:
         """The dialog of a kind that is open, or a new one."""

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, QUrl, Signal
+from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QButtonGroup, QSizePolicy, QVBoxLayout, QWidget
 
 from app.i18n import _
@@ -53,6 +54,8 @@ class Sidebar(QWidget):
         for each in (self.release, self.local_api):
             each.hide()
             column.addWidget(each)
+        self._release_page = ""
+        self.release.clicked.connect(self._open_release_page)
         self._group.idClicked.connect(self.chosen)
 
     def _add(self, index: int, page: Page, theme: Theme) -> None:
@@ -75,10 +78,14 @@ class Sidebar(QWidget):
 
     def show_release(self, release: Release | None) -> None:
         """Say that there is a later version."""
+        self._release_page = release.url if release is not None else ""
         self.release.setVisible(release is not None)
         if release is not None:
             self.release.setText(_("Version {version} is there").format(version=release.version))
             self.release.setToolTip(_("Open {url} in the browser").format(url=release.url))
+
+    def _open_release_page(self) -> None:
+        QDesktopServices.openUrl(QUrl(self._release_page))
 
     def mark(self, index: int) -> None:
         """Show which page is open."""
