@@ -12,6 +12,7 @@ import pytest
 from apps import PATIENCE, StartApp, tiny_spec
 
 from app import invite, meeting, spec
+from app.network import Network, listening
 from app.peer import EmbeddedPeer, load_hivemind
 from app.state import Run
 
@@ -50,7 +51,11 @@ async def test_a_door_lets_in_answers_and_lets_nobody_spoil_the_run(
     async with httpx2.AsyncClient(base_url=line["url"], trust_env=False, timeout=30) as client:
         made = invite.read((await client.get("/spec")).content, name="spec")
         assert (made.title, list(made.initial_peers)) == ("Ours", line["addresses"])
-        presence = await peer.join(made, initial_peers=made.initial_peers, port=0)
+        presence = await peer.join(
+            made,
+            initial_peers=made.initial_peers,
+            network=Network(listen=listening(0, local=True), local=True),
+        )
         await door.wait_for(lambda line: line["connected"] == 1 and line["dht_nodes"] == 1)
         assert await attacks(line["addresses"]) == [False] * 3
         assert (await client.get(f"/is_reachable/{presence.peer_id}")).json()["success"]
@@ -78,7 +83,11 @@ class Door:
         self.peer = EmbeddedPeer(identity)
 
     async def open(self) -> None:
-        await self.peer.join(spec.parse(tiny_spec()), initial_peers=(), port=self.port)
+        await self.peer.join(
+            spec.parse(tiny_spec()),
+            initial_peers=(),
+            network=Network(listen=listening(self.port, local=True), local=True),
+        )
 
     async def sees(self, **known: Any) -> Run:
         """Wait until it sees a run that is as said."""

@@ -15,6 +15,7 @@ from app.board import Board
 from app.hardware import Gpu, Reading
 from app.history import History
 from app.machines import Machines
+from app.network import Network, listening
 from app.paths import Folders
 from app.peer import EmbeddedPeer, load_hivemind
 from app.records import Findings, Flaw, Inspector, MachineRecord
@@ -62,7 +63,11 @@ async def nodes(tmp_path: Path) -> AsyncIterator[list[Node]]:
         folders.create()
         peer = EmbeddedPeer(folders.identity_file("app"))
         initial = made[0].addresses if made else ()
-        presence = await peer.join(spec.parse(tiny_spec()), initial_peers=initial, port=0)
+        presence = await peer.join(
+            spec.parse(tiny_spec()),
+            initial_peers=initial,
+            network=Network(listen=listening(0, local=True), local=True),
+        )
         made.append(Node(peer, presence.addresses))
     yield made
     for node in made:
