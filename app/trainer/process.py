@@ -32,8 +32,10 @@ def main(arguments: Sequence[str]) -> int:
     step_back()
     logs.start_in_child(debug="--debug" in arguments)
     i18n.install(os.environ.get(i18n.VARIABLE, "en"), RESOURCES / "translations")
-    # WORKAROUND (hivemind 1.1.12): its processes leave tasks behind whenever they end.
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    # WORKAROUND (hivemind 1.1.12): its processes leave tasks behind whenever they end, and tell
+    # of those that they cancel themselves as of errors.
+    for noisy in ("asyncio", "hivemind.utils.asyncio"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     runtime.use()
     if "--devices" in arguments:
         from app.trainer.devices import list_devices

@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 model = GPT2LMHeadModel(config)
 dht = hivemind.DHT(initial_peers=sys.argv[1:], start=True)
 opt = hivemind.Optimizer(
-    dht=dht, run_id="tiny", target_batch_size=512, batch_size_per_step=4,
+    dht=dht, run_id="tiny", target_batch_size=4096, batch_size_per_step=4,
     params=model.parameters(), optimizer=partial(torch.optim.AdamW, lr=1e-3),
     matchmaking_time=4.0, averaging_timeout=12.0, verbose=True)
 averaged = []

@@ -20,7 +20,8 @@ Line = dict[str, Any]
 
 
 def tiny_spec(**changes: Any) -> dict[str, Any]:
-    """A spec whose epoch takes about a second; ``changes`` replace its top-level parts."""
+    """A spec whose epoch takes a second or two, so that a joiner can catch up; ``changes`` replace
+    its top-level parts."""
     return {
         "run_id": "tiny",
         "local": True,
@@ -35,7 +36,7 @@ def tiny_spec(**changes: Any) -> dict[str, Any]:
             "attn_pdrop": 0.0,
         },
         "training_params": {
-            "target_batch_size": 512,
+            "target_batch_size": 4096,
             "micro_batch_size": 4,
             "sequence_length": 32,
             "optimizer": {"name": "adamw", "learning_rate": 1e-3},
