@@ -47,7 +47,7 @@ class Zygote:
     """Starts reporters, and knows how each ended."""
 
     process: asyncio.subprocess.Process
-    pids: "asyncio.Queue[int]" = field(default_factory=asyncio.Queue)
+    started: "asyncio.Queue[tuple[int, asyncio.Future[int]]]" = field(default_factory=asyncio.Queue)
     ends: "dict[int, asyncio.Future[int]]" = field(default_factory=dict)
     starting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -57,8 +57,7 @@ class Zygote:
         async with self.starting:
             assert self.process.stdin is not None
             self.process.stdin.write(json.dumps(order).encode() + b"\n")
-            pid = await self.pids.get()
-            return pid, self.ends[pid]
+            return await self.started.get()  # by now it may have ended already
 
     async def listen(self) -> None:
         """Take in what it says."""
@@ -66,8 +65,9 @@ class Zygote:
         async for line in self.process.stdout:
             said = json.loads(line)
             if "pid" in said:
-                self.ends[said["pid"]] = asyncio.get_running_loop().create_future()
-                self.pids.put_nowait(said["pid"])
+                ended = asyncio.get_running_loop().create_future()
+                self.ends[said["pid"]] = ended
+                self.started.put_nowait((said["pid"], ended))
             else:
                 self.ends.pop(said["ended"]).set_result(said["status"])
 
