@@ -19,7 +19,8 @@ run: $(RUN_READY) translations
 	$(PY) main.py --demo $(ARGS)
 
 test: $(DEV_READY) translations
-	QT_QPA_PLATFORM=offscreen PYTEST_QT_API=pyside6 $(PY) -m pytest -m "not bench" $(ARGS)
+	QT_QPA_PLATFORM=offscreen PYTEST_QT_API=pyside6 \
+	  $(PY) -m pytest -m "not bench" -n 2 --dist loadgroup $(ARGS)
 
 lint: $(DEV_READY)
 	$(VENV)/bin/ruff check .

@@ -62,8 +62,7 @@ class Reporter(threading.Thread):
         while not self._closed.wait(self._interval):
             keep_to(self._control.pace)
             self.say_phase()
-            self._send(self._progress())
-            self._send(self._strategy.work())
+            self._say_how_it_goes()
             self._publish()
             if failure := self._strategy.failure():
                 log.warning("%s", failure)
@@ -75,6 +74,12 @@ class Reporter(threading.Thread):
                     )
                 )
                 return
+
+    def _say_how_it_goes(self) -> None:
+        """Send the work first: if we are killed in between, what was shown is accounted for."""
+        progress = self._progress()
+        self._send(self._strategy.work())  # read later, so at least as much as the progress
+        self._send(progress)
 
     def say_phase(self) -> None:
         """Tell the app what we are doing, if that has changed. Any thread may call."""

@@ -1,4 +1,8 @@
-"""Starting real apps."""
+"""Starting real apps.
+
+Tests whose trainers would fight for the cores with others' have the mark
+``xdist_group("trainers")``: they run one after the other, beside everything else.
+"""
 
 import asyncio
 import json

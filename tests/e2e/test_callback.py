@@ -12,14 +12,14 @@ import pytest
 from apps import PATIENCE, StartApp, tiny_spec, training
 from callers import BASE, Call
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("trainers")]
 
 PROXY = Path(__file__).parents[1] / "support" / "proxy.cjs"
 
 
 def task(*, epochs: int = 3, **changes: Any) -> dict[str, Any]:
     spec = tiny_spec(
-        training_params=training(target_batch_size=64, stop={"epochs": epochs}), **changes
+        training_params=training(target_batch_size=2048, stop={"epochs": epochs}), **changes
     )
     del spec["run_id"]
     return {**spec, "user_id": "alice", "task_id": "42"}

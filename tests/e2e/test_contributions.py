@@ -11,7 +11,7 @@ from app.accounting import Contribution
 from app.ledger import Entry, Ledger, OutboxState
 from app.signing import canonical, from_text, verify
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("trainers")]
 
 OFFERED = tiny_spec(session_id=7, training_id="7c9e6679-7425-40de-944b-e07fc1f90ae7")
 

@@ -7,7 +7,7 @@ import psutil
 import pytest
 from apps import StartApp, gone_within, running_parts, tiny_spec, training
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("trainers")]
 
 
 async def test_sigterm_ends_it_cleanly(start_app: StartApp) -> None:

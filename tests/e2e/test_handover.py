@@ -12,7 +12,7 @@ from app import invite, spec
 from app.handover import Request, hand_over
 from app.paths import Folders
 
-pytestmark = [pytest.mark.e2e, pytest.mark.gui]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("trainers"), pytest.mark.gui]
 
 TINY = spec.parse(tiny_spec(title="Tiny"))
 

@@ -12,7 +12,7 @@ from callers import Call
 
 from app.ledger import Entry, Ledger, OutboxState
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("trainers")]
 
 EMAIL, PASSWORD = "lab@example.org", "a good password"
 OFFERED = tiny_spec(session_id=7, training_id="7c9e6679-7425-40de-944b-e07fc1f90ae7")

@@ -15,7 +15,7 @@ from app.network import Network, listening
 from app.protocol import EndReason, Report, TrainerPhase
 from app.supervisor import Trainer
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("trainers")]
 R = TypeVar("R")
 
 
