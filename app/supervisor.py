@@ -25,8 +25,9 @@ STOP_GRACE_SECONDS = 30.0
 
 TERM_GRACE_SECONDS = 2.0
 
-OUTPUT_SECONDS = 5.0
-"""How long the pipes of a dead trainer may stay open, in the hands of who left its group."""
+REPORTS_SECONDS, LOG_SECONDS = 5.0, 0.5
+"""How long the pipes of a dead trainer may stay open, in the hands of who left its group:
+PyTorch's helper for shared memory keeps the log's for two seconds, and has nothing to say."""
 
 RESTART_SECONDS = (3.0, 10.0, 30.0)
 """Waits before an unexpectedly ended trainer is started again; then someone must look."""
@@ -108,11 +109,13 @@ class Trainer:
         self,
         process: asyncio.subprocess.Process,
         *,
+        transport: asyncio.SubprocessTransport,
         exited: asyncio.Event,
         name: str,
         on_report: ReportHandler,
     ) -> None:
         self._process = process
+        self._transport = transport
         self._exited = exited
         self._on_report = on_report
         self._log = logging.getLogger(name)
@@ -143,7 +146,13 @@ class Trainer:
             env={**os.environ, i18n.VARIABLE: i18n.spoken()},
         )
         process = asyncio.subprocess.Process(transport, watching, loop)
-        return cls(process, exited=watching.exited, name=name, on_report=on_report)
+        return cls(
+            process,
+            transport=transport,
+            exited=watching.exited,
+            name=name,
+            on_report=on_report,
+        )
 
     @property
     def pid(self) -> int:
@@ -206,13 +215,14 @@ class Trainer:
         """Read all that it says until it is gone, with everything that it started."""
         assert self._process.stdout is not None
         assert self._process.stderr is not None
-        reading = asyncio.gather(
-            self._read_reports(self._process.stdout), self._read_log(self._process.stderr)
-        )
+        reports = asyncio.create_task(self._read_reports(self._process.stdout))
+        logged = asyncio.create_task(self._read_log(self._process.stderr))
         await self._exited.wait()
         self.kill()  # p2pd and forked averagers outlive a killed trainer
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(reading, OUTPUT_SECONDS)
+        for reading, seconds in ((reports, REPORTS_SECONDS), (logged, LOG_SECONDS)):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(reading, seconds)
+        self._transport.close()
         returncode = await self._process.wait()
         self._fail_open_commands()
         outcome = Outcome(returncode=returncode, reason=self._reason, problem=self._problem)

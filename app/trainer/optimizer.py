@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 PACE_SECONDS = 1.0
 
+GOODBYE_SECONDS = 3.0
+"""How long a round of the parameters may take once we leave; others may have left it as well."""
+
 NEVER = 2**62
 """Epochs between two rounds of averaging the parameters, when we won't take part in another."""
 
@@ -119,6 +122,7 @@ class PacedTracker(ProgressTracker):
         start = options.pop("start")
         super().__init__(**options, start=False)
         self.should_report_progress = _PacedEvent(self._is_urgent)
+        self.global_progress.next_fetch_time = get_dht_time()  # hivemind's first look takes 3 s
         if start:
             self.start()
 
@@ -303,6 +307,11 @@ class CitizenOptimizer(hivemind.Optimizer):
         for control in (self.scheduled_grads, self.scheduled_state):
             if control is not None and control.stage == AveragingStage.LOOKING_FOR_GROUP:
                 control.cancel()
+
+    def shutdown(self) -> None:
+        """Leave the run. The library waits for the last round as long as any may take."""
+        self.state_averager._allreduce_timeout = GOODBYE_SECONDS  # noqa: SLF001
+        super().shutdown()
 
 
 def _outcome(control: StepControl) -> tuple[int, str]:

@@ -233,7 +233,8 @@ def _open_dht(order: Start, spec: SwarmSpec, identity: swarm.Identity) -> hivemi
             identity_path=order.identity_file,
             check_if_identity_free=False,  # the app swept our last process, if there was any
             startup_timeout=60,
-            shutdown_timeout=5,
+            # Where averagers ended with a question to it, it waits 3 s for each of them.
+            shutdown_timeout=1,
             **swarm.node_options(order.network),
         )
     except Exception as error:  # hivemind raises what its daemon printed

@@ -1,8 +1,4 @@
-"""Starting real apps.
-
-Tests whose trainers would fight for the cores with others' have the mark
-``xdist_group("trainers")``: they run one after the other, beside everything else.
-"""
+"""Starting real apps."""
 
 import asyncio
 import json

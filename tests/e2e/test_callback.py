@@ -12,7 +12,7 @@ import pytest
 from apps import PATIENCE, StartApp, tiny_spec, training
 from callers import BASE, Call
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("trainers")]
+pytestmark = [pytest.mark.e2e]
 
 PROXY = Path(__file__).parents[1] / "support" / "proxy.cjs"
 

@@ -5,15 +5,15 @@ import signal
 from pathlib import Path
 
 import pytest
-from apps import App, Line, StartApp, tiny_spec
+from apps import App, Line, StartApp, lone_spec
 
 from app.accounting import Contribution
 from app.ledger import Entry, Ledger, OutboxState
 from app.signing import canonical, from_text, verify
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("trainers")]
+pytestmark = [pytest.mark.e2e]
 
-OFFERED = tiny_spec(session_id=7, training_id="7c9e6679-7425-40de-944b-e07fc1f90ae7")
+OFFERED = lone_spec(session_id=7, training_id="7c9e6679-7425-40de-944b-e07fc1f90ae7")
 
 
 def read(folder: Path) -> tuple[list[Entry], list[Contribution]]:
@@ -68,10 +68,13 @@ async def test_contributions_agree_with_what_was_reported(start_app: StartApp) -
     assert sum(each.epochs for each in made) >= 1
     assert sum(each.bytes_sent for each in made) > 10**6  # 0.8 million parameters, each epoch
     assert sum(each.bytes_received for each in made) > 10**6
+    # A sample counts in the interval of its round, whenever it was computed.
+    lasted = sum(each.ended_at - each.started_at for each in made)
+    assert 0 < sum(each.compute_time for each in made) < lasted
+    assert any(each.uptime_ratio > 0 for each in made)
     for each in made:
         assert 0 <= each.gradient_quality <= 100
-        assert 0 < each.uptime_ratio <= 100
-        assert each.compute_time < each.ended_at - each.started_at
+        assert 0 <= each.uptime_ratio <= 100
         assert each.samples <= each.swarm_samples
 
 

@@ -18,7 +18,6 @@ from app.state import Run
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.xdist_group("trainers"),
     # hivemind's own streams to a daemon that is gone
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),

@@ -5,13 +5,13 @@ import signal
 
 import psutil
 import pytest
-from apps import StartApp, gone_within, running_parts, tiny_spec, training
+from apps import StartApp, gone_within, lone_spec, running_parts, training
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("trainers")]
+pytestmark = [pytest.mark.e2e]
 
 
 async def test_sigterm_ends_it_cleanly(start_app: StartApp) -> None:
-    app = await start_app(spec=tiny_spec())
+    app = await start_app(spec=lone_spec())
     await app.trains(epoch=1)
     async with asyncio.timeout(10):
         assert await app.stop(signal.SIGTERM) == 0
@@ -21,7 +21,7 @@ async def test_sigterm_ends_it_cleanly(start_app: StartApp) -> None:
 
 
 async def test_ctrl_c_in_a_terminal_reaches_the_whole_group(start_app: StartApp) -> None:
-    app = await start_app(spec=tiny_spec())
+    app = await start_app(spec=lone_spec())
     await app.trains()
     for process in psutil.process_iter():
         if process.pid != app.process.pid and _group(process) == app.process.pid:
@@ -41,7 +41,7 @@ def _group(process: psutil.Process) -> int:
 
 
 async def test_a_killed_app_leaves_nothing_behind(start_app: StartApp) -> None:
-    app = await start_app(spec=tiny_spec())
+    app = await start_app(spec=lone_spec())
     await app.trains(epoch=1)
     parts = running_parts()
     assert len([part for part in parts if part.name() == "p2pd"]) == 2
@@ -53,7 +53,7 @@ async def test_a_killed_app_leaves_nothing_behind(start_app: StartApp) -> None:
 
 
 async def test_app_and_trainer_killed_at_once_leave_nothing_behind(start_app: StartApp) -> None:
-    app = await start_app(spec=tiny_spec())
+    app = await start_app(spec=lone_spec())
     await app.trains()
     parts, trainer = running_parts(), app.trainer()
     app.process.kill()
@@ -65,7 +65,7 @@ async def test_app_and_trainer_killed_at_once_leave_nothing_behind(start_app: St
 async def test_a_killed_trainer_is_named_and_resumes_from_its_checkpoint(
     start_app: StartApp,
 ) -> None:
-    app = await start_app(spec=tiny_spec())
+    app = await start_app(spec=lone_spec())
     await app.trains(epoch=2)  # the first epoch was kept at once
     said, trainer = len(app.lines), app.trainer()
     parts = psutil.Process(app.process.pid).children(recursive=True)
@@ -87,15 +87,16 @@ def _was_in(process: psutil.Process, group: int) -> bool:
 
 
 async def test_a_second_instance_on_the_same_folder_is_refused(start_app: StartApp) -> None:
-    app = await start_app(spec=tiny_spec(), name="same")
+    app = await start_app(spec=lone_spec(), name="same")
     await app.wait_for(lambda line: bool(line["addresses"]))
-    other = await start_app(spec=tiny_spec(), name="same")
+    other = await start_app(spec=lone_spec(), name="same")
     assert await other.ends() == 1
     assert "--data-dir" in other.errors
     assert app.process.returncode is None
 
 
 async def test_a_run_that_reaches_its_end_says_so(start_app: StartApp) -> None:
-    app = await start_app(spec=tiny_spec(training_params=training(stop={"epochs": 1})))
+    short = training(target_batch_size=512, stop={"epochs": 1})
+    app = await start_app(spec=lone_spec(training_params=short))
     assert await app.ends() == 0
     assert app.last["problem"] is None

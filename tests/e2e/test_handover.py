@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from apps import PATIENCE, ROOT, StartApp, tiny_spec
+from apps import PATIENCE, ROOT, StartApp, lone_spec
 
 from app import invite, spec
 from app.handover import Request, hand_over
 from app.paths import Folders
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("trainers"), pytest.mark.gui]
+pytestmark = [pytest.mark.e2e, pytest.mark.gui]
 
-TINY = spec.parse(tiny_spec(title="Tiny"))
+TINY = spec.parse(lone_spec(title="Tiny"))
 
 
 async def start(folder: Path, *arguments: str, **options: int) -> asyncio.subprocess.Process:

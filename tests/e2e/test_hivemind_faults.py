@@ -14,7 +14,7 @@ from hivemind.optim.grad_averager import GradientAverager
 
 from app.trainer.optimizer import KeepingGradientAverager
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("trainers")]
+pytestmark = [pytest.mark.e2e]
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apps import PATIENCE, ROOT, StartApp, tiny_spec
+from apps import PATIENCE, ROOT, StartApp, lone_spec
 from backend import NUMBERS, SmallBackend
 from callers import Call
 
 from app.ledger import Entry, Ledger, OutboxState
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("trainers")]
+pytestmark = [pytest.mark.e2e]
 
 EMAIL, PASSWORD = "lab@example.org", "a good password"
-OFFERED = tiny_spec(session_id=7, training_id="7c9e6679-7425-40de-944b-e07fc1f90ae7")
+OFFERED = lone_spec(session_id=7, training_id="7c9e6679-7425-40de-944b-e07fc1f90ae7")
 
 
 def read(folder: Path) -> list[Entry]:

@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 import pytest
 import torch
-from apps import PATIENCE, tiny_spec, training
+from apps import PATIENCE, lone_spec, tiny_spec, training
 
 from app import i18n, protocol
 from app.network import Network, listening
 from app.protocol import EndReason, Report, TrainerPhase
 from app.supervisor import Trainer
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("trainers")]
+pytestmark = [pytest.mark.e2e]
 R = TypeVar("R")
 
 
@@ -125,7 +125,7 @@ async def test_what_one_sends_the_other_receives(hire: Callable[[], Worker]) -> 
 
 async def test_samples_are_computed_then_entered(hire: Callable[[], Worker]) -> None:
     worker = hire()
-    await worker.start()
+    await worker.start(spec=lone_spec())
     await worker.until(lambda: len(worker.all(protocol.RoundEnded)) >= 3)
     await worker.trainer.stop()
     work, rounds = worker.all(protocol.Work)[-1], worker.all(protocol.RoundEnded)
@@ -166,14 +166,14 @@ async def test_a_stop_does_not_wait_for_a_group_that_never_comes(
         return first.all(protocol.PhaseChanged)[-1].phase is TrainerPhase.AVERAGING
 
     await first.until(averages)
-    outcome = await first.trainer.stop(grace=PATIENCE)  # less than the group would gather
+    outcome = await first.trainer.stop(grace=90)  # less than the group would gather
     assert outcome.reason is EndReason.STOPPED
     assert outcome.returncode == 0
 
 
 async def test_pause_and_resume_are_acknowledged_and_true(hire: Callable[[], Worker]) -> None:
     worker = hire()
-    await worker.start()
+    await worker.start(spec=lone_spec())
     await worker.until(lambda: bool(worker.all(protocol.RoundEnded)))
     await worker.trainer.command(protocol.Pause)
     assert worker.all(protocol.PhaseChanged)[-1].phase is TrainerPhase.PAUSED
@@ -189,12 +189,12 @@ async def test_pause_and_resume_are_acknowledged_and_true(hire: Callable[[], Wor
 
 async def test_it_resumes_from_its_checkpoint(hire: Callable[[], Worker]) -> None:
     worker = hire()
-    await worker.start()
+    await worker.start(spec=lone_spec())
     await worker.until(lambda: len(worker.all(protocol.CheckpointSaved)) >= 2)
     await worker.trainer.stop()
     saved = worker.all(protocol.CheckpointSaved)[-1].epoch
     worker.reports.clear()
-    await worker.start()
+    await worker.start(spec=lone_spec())
     (ready,) = worker.all(protocol.Ready)
     assert ready.resumed_epoch == saved
     await worker.until(lambda: bool(worker.all(protocol.RoundEnded)))
@@ -203,13 +203,13 @@ async def test_it_resumes_from_its_checkpoint(hire: Callable[[], Worker]) -> Non
 
 async def test_a_damaged_checkpoint_is_passed_over(hire: Callable[[], Worker]) -> None:
     worker = hire()
-    await worker.start()
+    await worker.start(spec=lone_spec())
     await worker.until(lambda: len(worker.all(protocol.CheckpointSaved)) >= 2)
     await worker.trainer.stop()
     *_, before, newest = sorted(worker.checkpoints())
     worker.checkpoints()[newest].write_bytes(b"PK\x03\x04 no checkpoint")
     worker.reports.clear()
-    await worker.start()
+    await worker.start(spec=lone_spec())
     (ready,) = worker.all(protocol.Ready)
     assert ready.resumed_epoch == int(before.removeprefix("epoch-").removesuffix(".pt"))
 

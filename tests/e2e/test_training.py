@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from apps import PATIENCE, ROOT, StartApp, tiny_spec, training
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("trainers")]
+pytestmark = [pytest.mark.e2e]
 
 
 PLAIN_SCRIPT = """

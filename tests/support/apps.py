@@ -14,7 +14,7 @@ import psutil
 from networks import Host
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 90.0  # seconds for what takes some, on a busy machine of two cores
+PATIENCE = 150.0  # seconds for what takes some, on a busy machine of two cores
 
 Line = dict[str, Any]
 
@@ -49,6 +49,11 @@ def tiny_spec(**changes: Any) -> dict[str, Any]:
         },
         "dataset_info": {"source": "builtin"},
     } | changes
+
+
+def lone_spec(**changes: Any) -> dict[str, Any]:
+    """The tiny spec with epochs so short that nobody could join in: for a peer that stays alone."""
+    return tiny_spec(training_params=training(target_batch_size=512)) | changes
 
 
 def training(**changes: Any) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class ContributionsPage(QScrollArea):
         self._titles: dict[str, str] = {}
         self._reward_asked: tuple[str, int | None] | None = None
         self._reward_at = 0.0
-        self._stop_watching: Callable[[], None] = _nothing
+        self._stops: tuple[Callable[[], object], ...] = ()
         self.export = button(_("Export…"))
         self.sums, self.reports, self.days = SumsCard(), ReportsCard(), DaysChart(theme)
         self.rows: RowsModel[SwarmRow] = RowsModel(
@@ -115,15 +115,15 @@ class ContributionsPage(QScrollArea):
     @override
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._stop_watching = self._sums.watch()
-        self._model.run(self._learn_titles())
+        self._stops = (self._sums.watch(), self._model.start(self._learn_titles()))
         self.refresh()
 
     @override
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
-        stop, self._stop_watching = self._stop_watching, _nothing
-        stop()
+        stops, self._stops = self._stops, ()
+        for stop in stops:
+            stop()
 
     async def _learn_titles(self) -> None:
         """Swarms are known in the ledger by their run; the user knows them by title."""
@@ -294,7 +294,3 @@ def _height_of(shown: QTableView, *, rows: int) -> int:
     """With its first rows in full; the rest can be scrolled to."""
     of_rows = min(rows, ROWS_IN_FULL) * shown.verticalHeader().defaultSectionSize()
     return shown.horizontalHeader().sizeHint().height() + of_rows + 2 * shown.frameWidth()
-
-
-def _nothing() -> None:
-    """What is left to stop after the first time."""
