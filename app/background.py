@@ -7,6 +7,9 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
+LOST_SECONDS = 1.0
+"""After so long, a cancel without effect is said again."""
+
 
 class Background:
     """The tasks of one owner, who ends them with `close`."""
@@ -28,6 +31,18 @@ class Background:
 
     async def close(self) -> None:
         """End what still runs, and wait for its end. May be called twice."""
-        for task in tuple(self._tasks):
+        await end(*self._tasks)
+
+
+async def end(*tasks: "asyncio.Future[Any]") -> None:
+    """Cancel tasks, and wait for their end, whatever it is.
+
+    A cancel is said again where it got lost: `asyncio.wait_for`, which libraries use, loses one
+    that comes just as what it waits for is done (before Python 3.12).
+    """
+    running = {task for task in tasks if not task.done()}
+    while running:
+        for task in running:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        _ended, running = await asyncio.wait(running, timeout=LOST_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)

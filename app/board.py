@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from app import records
+from app.background import end
 from app.records import Entry, Findings, Inspector
 
 log = logging.getLogger(__name__)
@@ -103,9 +104,7 @@ class Board:
             for reading in asyncio.as_completed(tasks):
                 take(await asyncio.to_thread(_inspect, inspector, await reading))
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
 
     def _calls(self, holders: dict[Any, list[Any]], replicas: int) -> list[tuple[Any, list[Any]]]:
         """Whom to ask for what: few calls, none of them large."""

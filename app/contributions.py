@@ -217,7 +217,8 @@ class Contributions:
     async def _keep_writing(self) -> None:
         while not self._closing:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), HEARTBEAT_SECONDS)
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    await self._wake.wait()
             self._wake.clear()
             await self._try_to_write()
         await self._try_to_write()

@@ -15,6 +15,8 @@ from typing import Literal
 
 import msgspec
 
+from app.background import end
+
 log = logging.getLogger(__name__)
 
 MAX_LINE = 64 * 1024
@@ -101,9 +103,7 @@ class Door:
         if server is None:
             return
         server.close()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
         self._path.unlink(missing_ok=True)
 
     def _knock(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

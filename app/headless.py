@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from app import i18n, invite, logs, runtime, settings, spec
+from app.background import end
 from app.callback.server import Callback
 from app.callback.sources import sources_of
 from app.cli import Arguments, has_display
@@ -152,16 +153,10 @@ async def _run(work: "_Contribution | _DoorWork", session: Session) -> int:
         display.say(error.text)
         return 1
     finally:
-        await _end(working, stopping)
+        await end(working, stopping)
         await work.close()
         display.close(session.state)
         unsubscribe()
-
-
-async def _end(*tasks: "asyncio.Task[object]") -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Contribution:

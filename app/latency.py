@@ -8,6 +8,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
+from app.background import end
+
 AT_ONCE = 4
 AGAIN_SECONDS = 20.0
 """What was measured less long ago is fresh enough."""
@@ -53,5 +55,4 @@ class Latencies:
     async def close(self) -> None:
         """Measure no more."""
         if self._measuring is not None:
-            self._measuring.cancel()
-            await asyncio.gather(self._measuring, return_exceptions=True)
+            await end(self._measuring)

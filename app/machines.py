@@ -217,7 +217,8 @@ class Machines:
             await self._try_to_read()
             pause = READ_SECONDS if self._watchers else IDLE_READ_SECONDS
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._look.wait()
 
     async def _try_to_read(self) -> None:
         try:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from app.background import end
 from app.contacts import Contacts
 from app.diagnosis import Subject
 from app.errors import BusyError, UserFacingError
@@ -163,8 +164,10 @@ class Membership:
         """Leave the swarm; nothing happens outside of one."""
         if not self._inside:
             return
-        await _end(self._entering)
-        await _end(self._observing)  # looked at now: a join may just have succeeded
+        if self._entering is not None:
+            await end(self._entering)
+        if self._observing is not None:  # looked at now: a join may just have succeeded
+            await end(self._observing)
         self._entering = self._observing = None
         await self._peer.leave()
         self.spec, self._inside, self._addresses = None, False, ()
@@ -205,7 +208,8 @@ class Membership:
                     log.warning("can't look at the swarm: %r", error)
             self._hurry.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), OBSERVE_SECONDS)
+                async with asyncio.timeout(OBSERVE_SECONDS):
+                    await self._hurry.wait()
 
     async def _look(self) -> None:
         """See who is there and what the run does."""
@@ -227,12 +231,6 @@ class Membership:
         log.warning("starting the peer-to-peer daemon again")
         await self._peer.leave()
         await self._enter(self.spec, ())
-
-
-async def _end(task: "asyncio.Task[None] | None") -> None:
-    if task is not None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def port_or_any(name: str, wanted: int) -> int:

@@ -99,7 +99,8 @@ class EmbeddedPeer:
             create = self._create(
                 identity, run_id=run_id, initial_peers=initial_peers, network=network
             )
-            node = await asyncio.wait_for(create, JOIN_SECONDS)
+            async with asyncio.timeout(JOIN_SECONDS):
+                node = await create
             addresses = await _addresses_of(node)
         except BaseException as error:  # a cancel as well
             _kill(_daemons() - before)
@@ -126,7 +127,8 @@ class EmbeddedPeer:
 
     async def addresses(self) -> tuple[str, ...]:
         """By which others reach us now: they change, with a relay or another network."""
-        return await asyncio.wait_for(_addresses_of(self._node), READ_SECONDS)
+        async with asyncio.timeout(READ_SECONDS):
+            return await _addresses_of(self._node)
 
     async def leave(self) -> None:
         """Leave the swarm; nothing happens when we are in none."""
@@ -135,11 +137,13 @@ class EmbeddedPeer:
         if node is None:
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(node.shutdown(), READ_SECONDS)
+            async with asyncio.timeout(READ_SECONDS):
+                await node.shutdown()
 
     async def peers(self) -> tuple[PeerInfo, ...]:
         """Who we are connected to."""
-        listed = await asyncio.wait_for(self._node.p2p.list_peers(), READ_SECONDS)
+        async with asyncio.timeout(READ_SECONDS):
+            listed = await self._node.p2p.list_peers()
         now = time.time()
         found = tuple(self._peer_info(peer, now) for peer in listed)
         self._latencies.look(peer.peer_id for peer in found)
@@ -180,7 +184,8 @@ class EmbeddedPeer:
         address = f"{_network_address(host)}/tcp/{port}"
         connecting = self._node.p2p._client.connect(peer, [Multiaddr(address)])  # noqa: SLF001
         try:
-            await asyncio.wait_for(connecting, CONNECT_SECONDS)
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await connecting
         except Exception as error:  # hivemind raises what its daemon said
             raise _unreachable(error, address) from error
         await self._node.protocol.call_ping(peer)  # a peer of the DHT enters our routing table
@@ -193,7 +198,8 @@ class EmbeddedPeer:
         met = await meet(self._node, addresses)
         if met:  # on the way to what nobody has, we find those who know these
             looking = self._node.get(secrets.token_hex(16), latest=True)
-            await asyncio.wait_for(looking, READ_SECONDS)
+            async with asyncio.timeout(READ_SECONDS):
+                await looking
         return bool(met)
 
     async def observe(self) -> Run | None:
@@ -202,7 +208,8 @@ class EmbeddedPeer:
             return None
         keys = [self._swarm.progress_key(self._run_id), self._swarm.metrics_key(self._run_id)]
         reading = self._node.get_many(keys, sufficient_expiration_time=float("inf"))
-        found = await asyncio.wait_for(reading, READ_SECONDS)
+        async with asyncio.timeout(READ_SECONDS):
+            found = await reading
         progress, metrics = (found[key].value if found.get(key) else None for key in keys)
         summary = self._swarm.summarize(progress, metrics)
         if summary is None:

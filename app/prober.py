@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.background import end
 from app.errors import BusyError, ConnectError
 from app.i18n import _
 from app.peer import peer_id_of
@@ -85,10 +86,7 @@ class Prober:
 
     async def close(self) -> None:
         """End the calls under way. May be called twice."""
-        calls = tuple(self._calls.values())
-        for call in calls:
-            call.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
+        await end(*self._calls.values())
 
 
 def _reached(peer: Any, connected: Iterable[Any]) -> Reachability:

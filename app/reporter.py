@@ -133,7 +133,8 @@ class Reporter:
         task, self._task = self._task, None
         if task is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(task, CLOSE_SECONDS)
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await task
         await self._ways.close()
 
     async def _work(self) -> None:
@@ -148,7 +149,8 @@ class Reporter:
             if last:
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._woken.wait()
 
     async def step(self) -> float:
         """Do all that can be done now; returns the seconds until there may be more."""

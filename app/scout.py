@@ -70,7 +70,8 @@ class Scout:
         traceback: TracebackType | None,
     ) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._node.shutdown(), READ_SECONDS)
+            async with asyncio.timeout(READ_SECONDS):
+                await self._node.shutdown()
 
     async def call(self, peer_id: str, addresses: Sequence[str]) -> Call:
         """Call on a peer at its addresses, and ask what it is."""
@@ -107,7 +108,8 @@ class Scout:
         the run."""
         key = self._swarm.progress_key(self._run_id)
         reading = self._node.get(key, sufficient_expiration_time=float("inf"))
-        found = await asyncio.wait_for(reading, READ_SECONDS)
+        async with asyncio.timeout(READ_SECONDS):
+            found = await reading
         summary = self._swarm.summarize(found.value if found else None, None)
         return 0 if summary is None else len(summary.trainers)
 

@@ -198,7 +198,8 @@ class Trainer:
             if what == "terminated":
                 self._signal_group(signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
-                return await asyncio.wait_for(self.outcome(), seconds)
+                async with asyncio.timeout(seconds):
+                    return await self.outcome()
         self._log.warning("%s killed", self._name)
         self.kill()
         return await self.outcome()
@@ -221,7 +222,8 @@ class Trainer:
         self.kill()  # p2pd and forked averagers outlive a killed trainer
         for reading, seconds in ((reports, REPORTS_SECONDS), (logged, LOG_SECONDS)):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(reading, seconds)
+                async with asyncio.timeout(seconds):
+                    await reading
         self._transport.close()
         returncode = await self._process.wait()
         self._fail_open_commands()

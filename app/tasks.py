@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from app.background import end
 from app.errors import BusyError, ConsentError, UserFacingError
 from app.i18n import _
 from app.orders import Interpretation, Order, interpret
@@ -256,8 +257,7 @@ class Tasks:
         """Ask and follow no more; the session ends the training. May be called twice."""
         if self._working is None:
             return
-        self._working.cancel()
-        await asyncio.gather(self._working, return_exceptions=True)
+        await end(self._working)
         if self._active is not None:  # cancelled before it had begun
             self._active.fail(_("It was stopped."))
             self._active = None

@@ -19,6 +19,7 @@ from qasync import QEventLoop
 from typing_extensions import override
 
 from app import autostart, i18n, logs, settings
+from app.background import end
 from app.cli import Arguments
 from app.errors import BusyError, FolderError, SettingsError
 from app.handover import Request, hand_over
@@ -338,8 +339,7 @@ async def _close(
     window.show_closing()
     try:
         async with asyncio.timeout(CLOSE_SECONDS):
-            opening.cancel()
-            await asyncio.gather(opening, return_exceptions=True)
+            await end(opening)
             await callback.close()
             await presence.close()
             await model.close()

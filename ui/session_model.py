@@ -7,6 +7,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from app.background import end
 from app.errors import UserFacingError
 from app.i18n import _
 from app.session import Session
@@ -81,10 +82,7 @@ class SessionModel(QObject):
 
     async def close(self) -> None:
         """Cancel what still goes on, and hear of the session no more. May be called twice."""
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._tasks)
         self._timer.stop()
         unsubscribe, self._unsubscribe = self._unsubscribe, _nothing
         unsubscribe()

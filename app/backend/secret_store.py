@@ -105,7 +105,8 @@ class SecretStore:
     async def _ask(self, question: "Callable[[KeyringBackend], T]") -> T | None:
         """The keyring's answer; None without a safe keyring, or when it fails or hangs."""
         try:
-            return await asyncio.wait_for(_in_own_thread(lambda: _ask(question)), self._seconds)
+            async with asyncio.timeout(self._seconds):
+                return await _in_own_thread(lambda: _ask(question))
         except TimeoutError:
             log.warning("the system's keyring didn't answer within %.0f s", self._seconds)
             return None

@@ -46,7 +46,8 @@ class Events:
                 for name, data in self._take(changes):
                     yield ServerSentEvent(data=data, event=name, id=str(next(numbers)))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._closing.wait(), INTERVAL_SECONDS)
+                    async with asyncio.timeout(INTERVAL_SECONDS):
+                        await self._closing.wait()
                 await changes.any.wait()
 
     def _take(self, changes: "_Changes") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from app.background import end
 from app.callback.host import Host
 from app.errors import BusyError
 from app.i18n import _
@@ -69,9 +70,7 @@ class Node:
                 raise BusyError(_("the app is closing."))
             return working.result()
         finally:
-            for each in (working, closing):
-                each.cancel()
-            await asyncio.gather(working, closing, return_exceptions=True)
+            await end(working, closing)
 
     async def stop(self) -> str:
         """End the task and the training, and leave the swarm; returns what happened."""

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from app.background import end
 from app.errors import SettingsError
 from app.i18n import _
 from app.local_api import LocalApi
@@ -98,8 +99,7 @@ class WebServer:
         _, late = await asyncio.wait({serving}, timeout=CLOSE_SECONDS)
         if late:
             log.warning("the web server took more than %.0f s to close", CLOSE_SECONDS)
-            serving.cancel()
-            await asyncio.gather(serving, return_exceptions=True)
+            await end(serving)
 
 
 def listen(host: str, wanted: int, *, or_next: bool) -> socket.socket:

@@ -1,6 +1,7 @@
 """Starting real apps."""
 
 import asyncio
+import fcntl
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -12,6 +13,18 @@ from apps import App, StartApp
 from apps import start_app as start_one
 from callers import Call, Caller
 from networks import Host, Internet, internet, why_not
+
+
+@pytest.fixture(autouse=True)
+def turn(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Let a test with the mark ``alone`` run beside no other one of this folder: trainers have the
+    lowest priority, and one that has to answer within seconds would starve."""
+    alone = request.node.get_closest_marker("alone") is not None
+    with (tmp_path_factory.getbasetemp().parent / "e2e.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """What an app contributes is in its ledger, however it ends."""
 
 import asyncio
+import re
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
-from apps import App, Line, StartApp, lone_spec
+from apps import App, Line, StartApp, gone_within, group_of, lone_spec, running_parts
 
 from app.accounting import Contribution
 from app.ledger import Entry, Ledger, OutboxState
@@ -51,15 +53,23 @@ def steps(app: App) -> int:
     return max(line["step"] or 0 for line in app.lines)
 
 
-@pytest.mark.timeout(300)
-async def test_contributions_agree_with_what_was_reported(start_app: StartApp) -> None:
+async def test_the_demo_learns_with_a_partner_and_contributes(start_app: StartApp) -> None:
     app = await start_app("--demo", "--report-interval", "10")
     start = await app.trains(peers=2)
-    await app.wait_for(lambda line: (line["epoch"] or 0) >= start["epoch"] + 2)
+    line = await app.wait_for(
+        lambda line: line["epoch"] is not None and line["epoch"] >= start["epoch"] + 3
+    )
+    assert line["loss"] < 5.2  # a byte at random costs ln 256 = 5.55
+    assert re.search(r"epoch \d+ averaged in [\d.]+ s: 2 peers", app.log())
+    assert {"time", "phase", "step", "samples_per_second", "tokens_per_second"} <= line.keys()
     assert await app.stop(signal.SIGTERM) == 0
     entries = await finished(app)
-    made = [entry.contribution for entry in entries]
     assert {entry.state for entry in entries} == {OutboxState.LOCAL}  # a demo is nobody's session
+    agrees([entry.contribution for entry in entries], app)
+
+
+def agrees(made: list[Contribution], app: App) -> None:
+    """With what the demo has reported."""
     computed = sum(each.samples_computed for each in made)
     rate = max(line["samples_per_second"] or 0.0 for line in app.lines)
     assert steps(app) * 8 <= computed <= steps(app) * 8 + 10 * rate  # until it had ended
@@ -78,14 +88,24 @@ async def test_contributions_agree_with_what_was_reported(start_app: StartApp) -
         assert each.samples <= each.swarm_samples
 
 
-async def test_killed_trainer_has_contributed(start_app: StartApp) -> None:
+async def test_killed_trainer_is_named_resumes_and_has_contributed(start_app: StartApp) -> None:
     app = await start_app(spec=OFFERED)
-    await app.trains(epoch=2)
-    said = len(app.lines)
-    app.trainer().kill()
-    await app.wait_for(lambda line: line["phase"] == "failed", after=said)
+    await app.trains(epoch=2)  # the first epoch was kept at once
+    said, trainer = len(app.lines), app.trainer()
+    parts = psutil.Process(app.process.pid).children(recursive=True)
+    group = [part for part in parts if part != trainer and group_of(part) == trainer.pid]
+    trainer.kill()
+    failed = await app.wait_for(lambda line: line["phase"] == "failed", after=said)
+    assert "stopped unexpectedly (signal 9)" in failed["problem"]
+    assert failed["peers"] is not None
+    assert group
+    assert await asyncio.to_thread(gone_within, 5.0, group)
     before = steps(app)
-    await app.wait_for(lambda line: line["phase"] == "training" and line["step"], after=said)
+    again = await app.wait_for(
+        lambda line: line["phase"] == "training" and line["step"] and line["loss"] is not None,
+        after=app.lines.index(failed),
+    )
+    assert again["epoch"] >= 1  # not from nothing
     await app.stop()
     first, *_ = await finished(app)
     made = first.contribution
@@ -96,12 +116,17 @@ async def test_killed_trainer_has_contributed(start_app: StartApp) -> None:
     assert made.samples > 0
 
 
-async def test_killed_app_has_contributed(start_app: StartApp) -> None:
+async def test_killed_app_leaves_nothing_behind_and_has_contributed(start_app: StartApp) -> None:
     app = await start_app(spec=OFFERED, name="same")
     await app.trains()
     kept = await is_on_the_disk(app)
+    parts = running_parts()
+    assert len([part for part in parts if part.name() == "p2pd"]) == 2
     app.process.kill()
+    assert await asyncio.to_thread(gone_within, 10.0, parts)
     assert await app.ends() == -signal.SIGKILL
+    # The trainer saw that the app is gone, and kept what it had learnt.
+    assert list((app.folder / "checkpoints" / "tiny" / "trainer").glob("epoch-*.pt"))
     again = await start_app(spec=OFFERED, name="same")
     await again.trains()
     await again.stop()

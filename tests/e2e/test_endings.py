@@ -5,7 +5,7 @@ import signal
 
 import psutil
 import pytest
-from apps import StartApp, gone_within, lone_spec, running_parts, training
+from apps import StartApp, gone_within, group_of, lone_spec, running_parts, training
 
 pytestmark = [pytest.mark.e2e]
 
@@ -24,32 +24,11 @@ async def test_ctrl_c_in_a_terminal_reaches_the_whole_group(start_app: StartApp)
     app = await start_app(spec=lone_spec())
     await app.trains()
     for process in psutil.process_iter():
-        if process.pid != app.process.pid and _group(process) == app.process.pid:
+        if process.pid != app.process.pid and group_of(process) == app.process.pid:
             process.send_signal(signal.SIGINT)
     assert await app.stop(signal.SIGINT) == 0
     assert running_parts() == []
     assert "Traceback" not in app.errors
-
-
-def _group(process: psutil.Process) -> int:
-    import os
-
-    try:
-        return os.getpgid(process.pid)
-    except ProcessLookupError:
-        return 0
-
-
-async def test_a_killed_app_leaves_nothing_behind(start_app: StartApp) -> None:
-    app = await start_app(spec=lone_spec())
-    await app.trains(epoch=1)
-    parts = running_parts()
-    assert len([part for part in parts if part.name() == "p2pd"]) == 2
-    app.process.kill()
-    assert await asyncio.to_thread(gone_within, 10.0, parts)
-    assert await app.ends() == -signal.SIGKILL
-    # The trainer saw that the app is gone, and kept what it had learnt.
-    assert list((app.folder / "checkpoints" / "tiny" / "trainer").glob("epoch-*.pt"))
 
 
 async def test_app_and_trainer_killed_at_once_leave_nothing_behind(start_app: StartApp) -> None:
@@ -60,30 +39,6 @@ async def test_app_and_trainer_killed_at_once_leave_nothing_behind(start_app: St
     trainer.kill()
     assert await asyncio.to_thread(gone_within, 10.0, parts)
     await app.ends()
-
-
-async def test_a_killed_trainer_is_named_and_resumes_from_its_checkpoint(
-    start_app: StartApp,
-) -> None:
-    app = await start_app(spec=lone_spec())
-    await app.trains(epoch=2)  # the first epoch was kept at once
-    said, trainer = len(app.lines), app.trainer()
-    parts = psutil.Process(app.process.pid).children(recursive=True)
-    trainer.kill()
-    failed = await app.wait_for(lambda line: line["phase"] == "failed", after=said)
-    assert "stopped unexpectedly (signal 9)" in failed["problem"]
-    assert failed["peers"] is not None
-    group = [part for part in parts if part.pid != trainer.pid and _was_in(part, trainer.pid)]
-    assert await asyncio.to_thread(gone_within, 5.0, group)
-    again = await app.wait_for(
-        lambda line: line["phase"] == "training" and line["loss"] is not None,
-        after=app.lines.index(failed),
-    )
-    assert again["epoch"] >= 1  # not from nothing
-
-
-def _was_in(process: psutil.Process, group: int) -> bool:
-    return _group(process) == group
 
 
 async def test_a_second_instance_on_the_same_folder_is_refused(start_app: StartApp) -> None:

@@ -89,7 +89,9 @@ async def hire(tmp_path: Path) -> AsyncIterator[Callable[[], Worker]]:
     await asyncio.gather(*(each.trainer.stop() for each in workers if hasattr(each, "trainer")))
 
 
-async def test_two_peers_average_and_their_parameters_agree(hire: Callable[[], Worker]) -> None:
+async def test_two_peers_average_and_then_agree(
+    hire: Callable[[], Worker],
+) -> None:
     first, second = hire(), hire()
     await first.start()
     (ready,) = first.all(protocol.Ready)
@@ -107,20 +109,16 @@ async def test_two_peers_average_and_their_parameters_agree(hire: Callable[[], W
         )
         for key, tensor in one["model"].items():
             torch.testing.assert_close(tensor, other["model"][key], atol=2e-3, rtol=0)
+    sent_as_received(first, second, parameters=ready.parameters)
 
 
-async def test_what_one_sends_the_other_receives(hire: Callable[[], Worker]) -> None:
-    first, second = hire(), hire()
-    await first.start()
-    (ready,) = first.all(protocol.Ready)
-    await second.start(initial_peers=ready.addresses)
-    await second.until(lambda: second.rounds_with(2) >= 2)
-    await asyncio.gather(first.trainer.stop(), second.trainer.stop())
+def sent_as_received(first: Worker, second: Worker, *, parameters: int) -> None:
+    """What one has sent, the other has received."""
     one, other = (each.all(protocol.Work)[-1] for each in (first, second))
     assert one.bytes_sent == pytest.approx(other.bytes_received, rel=0.05)
     assert other.bytes_sent == pytest.approx(one.bytes_received, rel=0.05)
     # Of a gradient's 4 bytes a parameter, each sends one half to be averaged and one averaged.
-    assert second.rounds_with(2) * ready.parameters * 4 <= other.bytes_sent
+    assert second.rounds_with(2) * parameters * 4 <= other.bytes_sent
 
 
 async def test_samples_are_computed_then_entered(hire: Callable[[], Worker]) -> None:
@@ -187,31 +185,29 @@ async def test_pause_and_resume_are_acknowledged_and_true(hire: Callable[[], Wor
     assert worker.all(protocol.PhaseChanged)[-1].phase is TrainerPhase.TRAINING
 
 
-async def test_it_resumes_from_its_checkpoint(hire: Callable[[], Worker]) -> None:
+async def test_it_resumes_from_its_newest_checkpoint_that_is_sound(
+    hire: Callable[[], Worker],
+) -> None:
     worker = hire()
     await worker.start(spec=lone_spec())
     await worker.until(lambda: len(worker.all(protocol.CheckpointSaved)) >= 2)
     await worker.trainer.stop()
     saved = worker.all(protocol.CheckpointSaved)[-1].epoch
-    worker.reports.clear()
-    await worker.start(spec=lone_spec())
-    (ready,) = worker.all(protocol.Ready)
-    assert ready.resumed_epoch == saved
+    assert await resumed(worker) == saved
     await worker.until(lambda: bool(worker.all(protocol.RoundEnded)))
     assert worker.all(protocol.RoundEnded)[0].epoch == saved
-
-
-async def test_a_damaged_checkpoint_is_passed_over(hire: Callable[[], Worker]) -> None:
-    worker = hire()
-    await worker.start(spec=lone_spec())
-    await worker.until(lambda: len(worker.all(protocol.CheckpointSaved)) >= 2)
     await worker.trainer.stop()
     *_, before, newest = sorted(worker.checkpoints())
     worker.checkpoints()[newest].write_bytes(b"PK\x03\x04 no checkpoint")
+    assert await resumed(worker) == int(before.removeprefix("epoch-").removesuffix(".pt"))
+
+
+async def resumed(worker: Worker) -> int | None:
+    """The epoch from which it goes on when it is started again."""
     worker.reports.clear()
     await worker.start(spec=lone_spec())
     (ready,) = worker.all(protocol.Ready)
-    assert ready.resumed_epoch == int(before.removeprefix("epoch-").removesuffix(".pt"))
+    return ready.resumed_epoch
 
 
 async def test_reports_come_a_few_times_a_second_whatever_the_rate_of_steps(

@@ -1,7 +1,6 @@
 """Real apps in one swarm, with each other and with a plain hivemind script."""
 
 import asyncio
-import re
 import sys
 from pathlib import Path
 
@@ -46,6 +45,7 @@ dht.shutdown()
 """
 
 
+@pytest.mark.alone
 async def test_a_plain_hivemind_script_is_a_peer_like_any_other(
     start_app: StartApp, tmp_path: Path
 ) -> None:
@@ -58,31 +58,22 @@ async def test_a_plain_hivemind_script_is_a_peer_like_any_other(
     line = await app.trains(epoch=1)
     script = tmp_path / "plain.py"
     script.write_text(PLAIN_SCRIPT)
-    plain = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(script),
-        *line["addresses"],
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await asyncio.wait_for(plain.communicate(), PATIENCE)
-    said = output.decode()
-    assert plain.returncode == 0, said
+    with (tmp_path / "plain.log").open("w+") as output:
+        plain = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(script),
+            *line["addresses"],
+            cwd=ROOT,
+            stdout=output,
+            stderr=output,
+        )
+        status = await asyncio.wait_for(plain.wait(), PATIENCE)
+        output.seek(0)
+        said = output.read()
+    assert status == 0, said
     assert "Averaged gradients with 2 peers" in said
     await app.logs("Averaged gradients with 2 peers")
     await app.wait_for(lambda line: line["peers"] == 2)
-
-
-async def test_the_demo_trains_with_a_partner_and_learns(start_app: StartApp) -> None:
-    app = await start_app("--demo")
-    start = await app.trains(peers=2)
-    line = await app.wait_for(
-        lambda line: line["epoch"] is not None and line["epoch"] >= start["epoch"] + 3
-    )
-    assert line["loss"] < 5.2  # a byte at random costs ln 256 = 5.55
-    assert re.search(r"epoch \d+ averaged in [\d.]+ s: 2 peers", app.log())
-    assert {"time", "phase", "step", "samples_per_second", "tokens_per_second"} <= line.keys()
 
 
 async def test_two_devices_have_a_trainer_each(start_app: StartApp, tmp_path: Path) -> None:

@@ -184,6 +184,14 @@ def running_parts() -> list[psutil.Process]:
     return parts
 
 
+def group_of(process: psutil.Process) -> int:
+    """The process group, 0 when it has ended."""
+    try:
+        return os.getpgid(process.pid)
+    except ProcessLookupError:
+        return 0
+
+
 def gone_within(seconds: float, processes: list[psutil.Process]) -> bool:
     """Wait for the end of processes; False if one outlives the time."""
     _, alive = psutil.wait_procs(processes, timeout=seconds)
