@@ -62,7 +62,8 @@ class Terms(BaseModel):
     programs use so many percent of the GPU. max_temperature: of the device that trains, °C.
     compute_share: percent of the time to compute. max_power: W, kept on average by computing less.
     max_upload, max_download: of tensors, Mbit/s. max_monthly: GB of tensors both ways, in a
-    calendar month. max_disk: GB of checkpoints and downloaded data.
+    calendar month. max_disk: GB of checkpoints and downloaded data. max_memory: GB of the memory
+    of each device that trains, from the next start on: a GPU's own, or the machine's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,6 +85,7 @@ class Terms(BaseModel):
     max_download: int = Field(0, ge=0, le=10_000)
     max_monthly: int = Field(0, ge=0, le=1_000_000)
     max_disk: int = Field(0, ge=0, le=100_000)
+    max_memory: int = Field(0, ge=0, le=10_000)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import msgspec
 from app.errors import ProtocolError
 from app.network import Network
 
-VERSION = 5
+VERSION = 6
 """Raised with every change of a message; the trainer says its own in `Hello`."""
 
 LONG_PAUSE_SECONDS = 60.0
@@ -49,7 +49,8 @@ class Start(Message, frozen=True):
     spec: a `SwarmSpec` as JSON.
     initial_peers: multiaddrs to enter by, our own embedded peer first.
     network: how the trainer's peer takes part in it.
-    threads: CPU threads for torch.
+    threads: CPU threads for torch. max_memory: bytes that training may take of the device's
+    memory, 0 for all.
     tuning_file: where to remember what is fastest on a device; "" to forget it.
     report_interval: seconds between two `Progress` reports.
     """
@@ -66,6 +67,7 @@ class Start(Message, frozen=True):
     report_interval: float = 0.5
     checkpoint_interval: float = 30.0
     tuning_file: str = ""
+    max_memory: int = 0
 
 
 class Pause(Message, frozen=True):

@@ -12,6 +12,7 @@ from app.background import Background
 from app.ensemble import Ensemble, role_of
 from app.errors import BusyError, TrainerError, UserFacingError
 from app.i18n import _
+from app.limits import GB
 from app.membership import Membership, problem_of
 from app.paths import Folders
 from app.protocol import EndReason
@@ -137,6 +138,7 @@ class Training:
             "tuning_file": str(self._folders.tuning_file),
             "device": devices[place],
             "threads": max(1, threads // len(devices)),
+            "max_memory": settings.terms.max_memory * GB,
             "network": self._membership.network("server_port", place=place),
         }
 

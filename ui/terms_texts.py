@@ -97,6 +97,7 @@ def _amounts(terms: Terms) -> Iterator[str]:
         (terms.max_download, _("up to {limit} Mbit/s down")),
         (terms.max_monthly, _("up to {limit} GB a month")),
         (terms.max_disk, _("up to {limit} GB of disk")),
+        (terms.max_memory, _("up to {limit} GB of memory")),
     ):
         if limit:
             yield words.format(limit=limit)

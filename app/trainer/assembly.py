@@ -36,6 +36,7 @@ from app.trainer.model import (
     precision_for,
 )
 from app.trainer.reporter import Reporter
+from app.trainer.room import Room
 from app.trainer.strategy import GradientAveraging
 from app.trainer.traffic import keep_to
 from app.trainer.tuning import Trial, Tuned, tune
@@ -58,6 +59,7 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
     keep_to(control.pace)
     chosen = devices.choose(order.device)
     device = torch.device(chosen.id)
+    room = Room(device=device, allowed=order.max_memory)
     precision = precision_for(device, spec.training.precision)
     folder = CheckpointFolder(Path(order.checkpoint_dir), spec)
     keeper = partial(Keeper, folder, send=send, interval=order.checkpoint_interval)
@@ -69,15 +71,20 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
     say(TrainerPhase.PREPARING_DATA)
     batches = _open_batches(order, spec, checkpoint, device)
     say(TrainerPhase.PREPARING_MODEL)
-    model = _model(spec, batches, checkpoint, device)
+    model = _model(spec, batches, checkpoint, room)
     say(TrainerPhase.JOINING)
     meter = Meter()
     strategy = _join(order, spec, model=model, precision=precision, meter=meter, send=send)
     try:
         if checkpoint is not None:
             strategy.restore(checkpoint.optimizer)
-        size = batches.vocabulary_size
-        trial = Trial(spec=spec, chosen=chosen, precision=precision, vocabulary_size=size)
+        trial = Trial(
+            spec=spec,
+            chosen=chosen,
+            room=room,
+            precision=precision,
+            vocabulary_size=batches.vocabulary_size,
+        )
         tuned, network = tune(trial, model, file=order.tuning_file, say=say)
         if spec.training.micro_batch_size == "auto":
             strategy.forget("it was made up, to try how fast the device is")
@@ -110,9 +117,10 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
 
 
 def _model(
-    spec: SwarmSpec, batches: Batches, checkpoint: Checkpoint | None, device: torch.device
+    spec: SwarmSpec, batches: Batches, checkpoint: Checkpoint | None, room: Room
 ) -> torch.nn.Module:
-    model = build_model(spec, vocabulary_size=batches.vocabulary_size, device=device)
+    room.enforce()
+    model = build_model(spec, vocabulary_size=batches.vocabulary_size, room=room)
     torch.seed()  # weights are the same on all peers, but dropout must not be
     if checkpoint is not None:
         model.load_state_dict(checkpoint.model)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-import psutil
 import torch
 import torch.nn.functional as F  # noqa: N812 - what everybody calls it
 from torch.optim.lr_scheduler import LambdaLR
@@ -21,6 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from app.errors import DeviceError, SpecError
 from app.i18n import _
 from app.spec import OptimizerSpec, ScheduleSpec, SwarmSpec
+from app.trainer.room import Room, gib
 
 # transformers is imported late: half of its seconds are torch._dynamo, which the first optimizer
 # step needs anyway, but `precision_for` and a test of it don't.
@@ -38,8 +38,8 @@ _FLOAT32 = 4  # bytes
 _BF16_CAPABILITY = (8, 0)  # Ampere; older CUDA devices would only emulate it
 
 
-def build_model(spec: SwarmSpec, *, vocabulary_size: int, device: torch.device) -> torch.nn.Module:
-    """The spec's model, in float32, in training mode, on ``device``.
+def build_model(spec: SwarmSpec, *, vocabulary_size: int, room: Room) -> torch.nn.Module:
+    """The spec's model, in float32, in training mode, in the memory of the room's device.
 
     The weights are drawn from the spec's seed on the CPU, whatever the device, so that all peers
     start from the same model. torch's random state stays as it was.
@@ -47,13 +47,13 @@ def build_model(spec: SwarmSpec, *, vocabulary_size: int, device: torch.device) 
     vocabulary_size: the tokenizer's. Raises `SpecError`, or `DeviceError` where it can't fit.
     """
     config = _config(spec, vocabulary_size=vocabulary_size)
-    _check_memory(_sketch(config), optimizer=spec.training.optimizer, device=device)
+    _check_memory(_sketch(config), optimizer=spec.training.optimizer, room=room)
     with _refusals(), torch.random.fork_rng(devices=[]):
         # not torch.manual_seed, which would set the seed of every CUDA device too
         torch.default_generator.manual_seed(spec.training.seed)
         model = _from_config(config)
         _rehearse(model)
-    return model.to(device)
+    return model.to(room.device)
 
 
 def parameter_count(spec: SwarmSpec, *, vocabulary_size: int) -> int:
@@ -257,9 +257,7 @@ def _check_positions(config: Any, *, sequence_length: int) -> None:
         )
 
 
-def _check_memory(
-    sketch: torch.nn.Module, *, optimizer: OptimizerSpec, device: torch.device
-) -> None:
+def _check_memory(sketch: torch.nn.Module, *, optimizer: OptimizerSpec, room: Room) -> None:
     """Refuse what can't fit, before a machine swaps itself to death over it.
 
     Counts weights, gradients and optimizer state, which is the least; activations come on top.
@@ -267,30 +265,23 @@ def _check_memory(
     count = sum(parameter.numel() for parameter in sketch.parameters())
     state = 2 if optimizer.name == "adamw" else int(optimizer.momentum > 0)
     buffers = sum(buffer.nbytes for buffer in sketch.buffers())
-    needed, available = count * _FLOAT32 * (2 + state) + buffers, _free_memory(device)
+    needed, available = count * _FLOAT32 * (2 + state) + buffers, room.available
     if needed > available:
         message = _(
             "a model of {count:,} parameters takes {needed} to train, but {device} has {free} free."
         )
         raise DeviceError(
-            message.format(count=count, needed=_gib(needed), device=device, free=_gib(available)),
+            message.format(
+                count=count, needed=gib(needed), device=room.device, free=gib(available)
+            ),
             field="model_config",
             remedy=_(
                 "Choose a device with more memory, close other programs, or join a swarm with a"
                 " smaller model."
             ),
         )
-
-
-def _free_memory(device: torch.device) -> int:
-    """Bytes."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)  # which mps shares
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:,.1f} GiB"
+    if needed > room.free:
+        raise room.not_allowed(needed)
 
 
 # --- the library's edge

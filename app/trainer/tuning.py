@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import psutil
 import torch
 
 from app.errors import DeviceError
@@ -22,6 +21,7 @@ from app.paths import write_atomically
 from app.protocol import Device, TrainerPhase
 from app.spec import SwarmSpec
 from app.trainer.model import Precision, loss_of
+from app.trainer.room import Room
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +59,14 @@ class Trial:
 
     spec: SwarmSpec
     chosen: Device
+    room: Room
     precision: Precision
     vocabulary_size: int
 
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return torch.device(self.chosen.id)
+        return self.room.device
 
     @property
     def key(self) -> str:
@@ -73,6 +74,7 @@ class Trial:
         chosen, training = self.chosen, self.spec.training
         parts = {
             "device": [chosen.id.partition(":")[0], chosen.name, chosen.uuid, chosen.memory],
+            "allowed": self.room.allowed,
             "torch": torch.__version__,
             "model": self.spec.model.model_dump(mode="json"),
             "vocabulary": self.vocabulary_size,
@@ -172,7 +174,7 @@ def tune(
     """
     most = trial.spec.training.most_samples_a_step(trial.device.type)
     if trial.spec.training.micro_batch_size != "auto":
-        return Tuned(micro_batch_size=most), model
+        return Tuned(micro_batch_size=_allowed(trial, model, most=most)), model
     findings = Findings(Path(file) if file else None)
     tuned = findings.recall(trial.key)
     if tuned is None:
@@ -218,8 +220,23 @@ def _compiled(trial: Trial, model: torch.nn.Module, samples: int) -> torch.nn.Mo
 
 def _affordable(trial: Trial, model: torch.nn.Module) -> int:
     """Samples that the memory has room for, on a device that doesn't refuse what is too much."""
-    free = psutil.virtual_memory().available  # which Apple's GPUs share
-    return max(1, int(MOST_MEMORY * free) // trial.bytes_a_sample(model))
+    samples = max(1, int(MOST_MEMORY * trial.room.available) // trial.bytes_a_sample(model))
+    return _allowed(trial, model, most=samples)
+
+
+def _allowed(trial: Trial, model: torch.nn.Module, *, most: int) -> int:
+    """Samples for which the volunteer allows the memory; a device that refuses is asked later.
+
+    Raises `DeviceError` where not even one is allowed.
+    """
+    if not trial.room.allowed or trial.device.type == "cuda":
+        return most
+    states = 2 if trial.spec.training.optimizer.name == "adamw" else 1
+    coming = (1 + states) * sum(weights.nbytes for weights in model.parameters())
+    a_sample = trial.bytes_a_sample(model)
+    if coming + a_sample > trial.room.free:
+        raise trial.room.not_allowed(coming + a_sample)
+    return min(most, (trial.room.free - coming) // a_sample)
 
 
 def release_memory(device: torch.device) -> None:

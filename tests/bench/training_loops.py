@@ -19,6 +19,7 @@ from app import protocol
 from app.demo import demo_spec
 from app.network import Network, listening
 from app.trainer.process import step_back
+from app.trainer.room import Room
 
 EPOCHS = 2
 SPEC = demo_spec()
@@ -54,7 +55,9 @@ def model_and_data(folder: str):  # noqa: ANN201  (torch is imported late)
     torch.set_num_threads(1)
     batches = open_data(SPEC, identity=b"bench", cache=Path(folder))
     device = torch.device("cpu")
-    model = build_model(SPEC, vocabulary_size=batches.vocabulary_size, device=device).train()
+    model = build_model(
+        SPEC, vocabulary_size=batches.vocabulary_size, room=Room(device=device)
+    ).train()
     return model, batches, loss_of
 
 

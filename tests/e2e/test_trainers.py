@@ -242,6 +242,18 @@ async def test_what_it_cannot_do_is_a_problem_with_its_field(
     assert outcome.problem.remedy
 
 
+async def test_memory_that_is_not_allowed_is_a_problem_with_its_field(
+    hire: Callable[[], Worker],
+) -> None:
+    worker = hire()
+    with pytest.raises(Exception, match="ended"):
+        await worker.start(max_memory=10**8)  # less than PyTorch alone takes
+    outcome = await worker.trainer.outcome()
+    assert outcome.problem is not None
+    assert outcome.problem.field == "terms.max_memory"
+    assert outcome.problem.remedy
+
+
 async def test_a_device_that_is_not_there_is_a_problem_in_the_apps_language(
     hire: Callable[[], Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ ALL = Terms.model_validate(
         "max_download": 16,
         "max_monthly": 100,
         "max_disk": 20,
+        "max_memory": 6,
     }
 )
 NOON = datetime(2026, 11, 24, 12).astimezone().timestamp()

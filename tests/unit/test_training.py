@@ -246,6 +246,13 @@ async def test_there_must_be_something_to_pause(house: House) -> None:
             await act()
 
 
+async def test_the_memory_that_is_allowed_is_told_at_the_start(house: House) -> None:
+    house.settings = Settings(terms=Terms(max_memory=6))
+    await house.training.start()
+    assert [start.max_memory for start in house.told_of(protocol.Start)] == [6 * 10**9]
+    await house.training.stop()
+
+
 # --- the pace
 
 

@@ -162,6 +162,11 @@ def _amounts() -> tuple[Row, ...]:
             _("Then it rests until you make room."),
         ),
         limit(
+            "terms.max_memory",
+            _("Memory of the device (GB)"),
+            _("A GPU's own, or on a CPU the computer's. Takes effect when training next starts."),
+        ),
+        limit(
             "threads",
             _("CPU threads"),
             _("Takes effect when training next starts."),

@@ -12,6 +12,7 @@ from app.architectures import FAMILIES, fields_for
 from app.spec import MODEL_TYPES, SwarmSpec
 from app.trainer import checkpoint, model
 from app.trainer.data.tokenizer import ByteTokens
+from app.trainer.room import Room
 
 SMALL = {"layers": 3, "width": 64, "heads": 4, "feed_forward": 200, "positions": 128}
 OTHERS: list[tuple[str, dict[str, Any]]] = [
@@ -66,7 +67,7 @@ def test_common_names_of_sizes_are_understood() -> None:
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_fields_for_sizes_make_a_model_that_computes(model_type: str) -> None:
     found = swarm(model_type, fields_for(model_type, **SMALL), sequence_length=SMALL["positions"])
-    model.build_model(found, vocabulary_size=256, device=torch.device("cpu"))
+    model.build_model(found, vocabulary_size=256, room=Room(device=torch.device("cpu")))
 
 
 # --- activations
@@ -74,7 +75,7 @@ def test_fields_for_sizes_make_a_model_that_computes(model_type: str) -> None:
 
 def saved_bytes(found: SwarmSpec, *, half: bool) -> float:
     """What the backward pass of one step holds on to for each token, besides the weights."""
-    built = model.build_model(found, vocabulary_size=256, device=torch.device("cpu"))
+    built = model.build_model(found, vocabulary_size=256, room=Room(device=torch.device("cpu")))
     weights = {each.untyped_storage().data_ptr() for each in built.parameters()}
     kept: dict[int, torch.Tensor] = {}
 

@@ -23,6 +23,7 @@ from app.trainer.model import (
     precision_for,
     scheduler_for,
 )
+from app.trainer.room import Room
 
 CPU = torch.device("cpu")
 COMMON = {
@@ -72,7 +73,7 @@ def spec_of(
 
 
 def built(spec: SwarmSpec, *, vocabulary_size: int = 256) -> torch.nn.Module:
-    return build_model(spec, vocabulary_size=vocabulary_size, device=CPU)
+    return build_model(spec, vocabulary_size=vocabulary_size, room=Room(device=CPU))
 
 
 def tokens(samples: int = 2, *, length: int = 16) -> torch.Tensor:
@@ -265,6 +266,13 @@ def test_memory_is_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
         else:
             with pytest.raises(DeviceError):
                 built(spec_of())
+
+
+def test_memory_that_is_not_allowed_is_named() -> None:
+    with pytest.raises(DeviceError) as caught:
+        build_model(spec_of(), vocabulary_size=256, room=Room(device=CPU, allowed=1))
+    assert caught.value.field == "terms.max_memory"
+    assert "0.0 GiB that you allow" in caught.value.message
 
 
 # --- precision

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from specs import SMALLEST
@@ -15,21 +16,30 @@ from app.errors import DeviceError
 from app.protocol import Device, TrainerPhase
 from app.trainer import tuning
 from app.trainer.model import FP32, build_model
+from app.trainer.room import Room
 from app.trainer.tuning import REMEMBERED, Findings, Trial, Tuned, compiling_pays, fastest, tune
 
 TINY = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 16, "n_positions": 16}
 CPU = Device(id="cpu", name="Ryzen", memory=2**34)
 
 
-def trial(*, device: Device = CPU, vocabulary_size: int = 256, **training: Any) -> Trial:
+def trial(
+    *, device: Device = CPU, vocabulary_size: int = 256, allowed: int = 0, **training: Any
+) -> Trial:
     params = {"target_batch_size": 64, "sequence_length": 16} | training
     found = spec.parse({**SMALLEST, "model_config": TINY, "training_params": params})
-    return Trial(spec=found, chosen=device, precision=FP32, vocabulary_size=vocabulary_size)
+    return Trial(
+        spec=found,
+        chosen=device,
+        room=Room(device=torch.device(device.id), allowed=allowed),
+        precision=FP32,
+        vocabulary_size=vocabulary_size,
+    )
 
 
 @pytest.fixture(scope="module")
 def model() -> torch.nn.Module:
-    return build_model(trial().spec, vocabulary_size=256, device=torch.device("cpu"))
+    return build_model(trial().spec, vocabulary_size=256, room=Room(device=torch.device("cpu")))
 
 
 # --- the search
@@ -112,11 +122,34 @@ def test_memory_bounds_the_search_where_nothing_refuses(
 ) -> None:
     room = 2 * 5 * trial().bytes_a_sample(model)
     memory = type("Memory", (), {"available": room})
-    monkeypatch.setattr(tuning.psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     tried: list[int] = []
     monkeypatch.setattr(Trial, "seconds", lambda _self, _model, n: tried.append(n) or 1.0)
     tune(trial(), model, file="", say=lambda _: None)
     assert tried == [1, 2, 4]
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Bytes that the trainer has taken already."""
+    monkeypatch.setattr(Room, "_taken", lambda _room: 10**9)
+    return 10**9
+
+
+def test_no_more_samples_than_the_memory_that_is_allowed(
+    model: torch.nn.Module, taken: int
+) -> None:
+    coming = 3 * sum(weights.nbytes for weights in model.parameters())  # gradients and AdamW's
+    allowed = taken + coming + 5 * trial().bytes_a_sample(model)
+    for wanted, size in ((8, 5), (4, 4)):
+        asked = trial(micro_batch_size=wanted, allowed=allowed)
+        assert tune(asked, model, file="", say=pytest.fail)[0].micro_batch_size == size
+
+
+def test_not_even_one_sample_is_allowed(model: torch.nn.Module, taken: int) -> None:
+    with pytest.raises(DeviceError, match="that you allow") as caught:
+        tune(trial(allowed=taken + 1), model, file="", say=lambda _: None)
+    assert caught.value.field == "terms.max_memory"
 
 
 # --- all together
@@ -145,6 +178,7 @@ def test_nothing_is_tried_where_the_spec_says_the_size(model: torch.nn.Module) -
         trial(sequence_length=8),
         trial(target_batch_size=8),
         trial(vocabulary_size=512),
+        trial(allowed=2**33),
     ],
 )
 def test_what_it_holds_for(other: Trial) -> None:
