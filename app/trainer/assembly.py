@@ -58,9 +58,8 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
     torch.set_num_threads(order.threads)
     keep_to(control.pace)
     chosen = devices.choose(order.device)
-    device = torch.device(chosen.id)
-    room = Room(device=device, allowed=order.max_memory)
-    precision = precision_for(device, spec.training.precision)
+    room = Room(device=torch.device(chosen.id), allowed=order.max_memory)
+    precision = precision_for(room.device, spec.training.precision)
     folder = CheckpointFolder(Path(order.checkpoint_dir), spec)
     keeper = partial(Keeper, folder, send=send, interval=order.checkpoint_interval)
     checkpoint = folder.load_newest()
@@ -69,7 +68,7 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
         send(PhaseChanged(phase=phase))
 
     say(TrainerPhase.PREPARING_DATA)
-    batches = _open_batches(order, spec, checkpoint, device)
+    batches = _open_batches(order, spec, checkpoint, room.device)
     say(TrainerPhase.PREPARING_MODEL)
     model = _model(spec, batches, checkpoint, room)
     say(TrainerPhase.JOINING)
@@ -78,13 +77,8 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
     try:
         if checkpoint is not None:
             strategy.restore(checkpoint.optimizer)
-        trial = Trial(
-            spec=spec,
-            chosen=chosen,
-            room=room,
-            precision=precision,
-            vocabulary_size=batches.vocabulary_size,
-        )
+        size = batches.vocabulary_size
+        trial = Trial(spec=spec, chosen=chosen, room=room, precision=precision, vocabulary=size)
         tuned, network = tune(trial, model, file=order.tuning_file, say=say)
         if spec.training.micro_batch_size == "auto":
             strategy.forget("it was made up, to try how fast the device is")
@@ -98,9 +92,9 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
                 batches=batches,
                 strategy=strategy,
                 loss_of=loss_of,
-                autocast=partial(precision.context, device),
-                device=device,
-                memory=DeviceMemory(device, model=model, optimizer=strategy.optimizer.opt),
+                autocast=partial(precision.context, room.device),
+                device=room.device,
+                memory=DeviceMemory(room.device, model=model, optimizer=strategy.optimizer.opt),
                 micro_batch_size=tuned.micro_batch_size,
                 stop=spec.training.stop,
                 meter=meter,

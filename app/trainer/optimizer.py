@@ -3,6 +3,8 @@
 It stays an ordinary citizen: what it puts on the network is what `hivemind.Optimizer` puts.
 """
 
+import asyncio
+import functools
 import logging
 import threading
 import time
@@ -12,6 +14,7 @@ from typing import Any
 import hivemind
 import torch
 from hivemind.averaging.control import AveragingStage, StepControl
+from hivemind.averaging.matchmaking import Matchmaking
 from hivemind.optim.grad_averager import GradientAverager
 from hivemind.optim.progress_tracker import ProgressTracker
 from hivemind.optim.state_averager import TrainingStateAverager
@@ -30,6 +33,32 @@ GOODBYE_SECONDS = 3.0
 
 NEVER = 2**62
 """Epochs between two rounds of averaging the parameters, when we won't take part in another."""
+
+
+_searches: "set[asyncio.Task[Any] | None]" = set()
+
+
+def _keep_searches() -> None:
+    """Hold on to each search for a group until it has ended, in averagers that start from now on.
+
+    WORKAROUND (hivemind 1.1.12): a round that is cancelled drops its search while that still says
+    goodbye. When Python then collects it halfway, its locks are held for ever, and this averager
+    never finds a group again.
+    """
+    search = Matchmaking.look_for_group
+    if hasattr(search, "__wrapped__"):
+        return
+
+    @functools.wraps(search)
+    async def kept(self: Matchmaking, step: StepControl) -> Any:
+        task = asyncio.current_task()
+        _searches.add(task)
+        try:
+            return await search(self, step)
+        finally:
+            _searches.discard(task)
+
+    setattr(Matchmaking, search.__name__, kept)
 
 
 class CountingStateAverager(CountedTraffic, TrainingStateAverager):
@@ -153,6 +182,7 @@ class CitizenOptimizer(hivemind.Optimizer):
         self.averaging_since: float | None = None
         self.loading_state = False
         self._leaving = False
+        _keep_searches()
         super().__init__(**options)
         work.time_steps_of(self.opt)
 

@@ -61,7 +61,7 @@ class Trial:
     chosen: Device
     room: Room
     precision: Precision
-    vocabulary_size: int
+    vocabulary: int
 
     @property
     def device(self) -> torch.device:
@@ -77,7 +77,7 @@ class Trial:
             "allowed": self.room.allowed,
             "torch": torch.__version__,
             "model": self.spec.model.model_dump(mode="json"),
-            "vocabulary": self.vocabulary_size,
+            "vocabulary": self.vocabulary,
             "sequence_length": training.sequence_length,
             "most": training.most_samples_a_step(self.device.type),
             "precision": self.precision.name,
@@ -101,7 +101,7 @@ class Trial:
 
     def _tokens(self, samples: int) -> torch.Tensor:
         shape = (samples, self.spec.training.sequence_length + 1)
-        return torch.randint(self.vocabulary_size, shape, device=self.device)
+        return torch.randint(self.vocabulary, shape, device=self.device)
 
     def _loss(self, network: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
         with self.precision.context(self.device):

@@ -31,6 +31,8 @@ class Watch(logging.Handler):
         if "Averaged gradients with 2 peers" in record.getMessage():
             averaged.append(True)
 logging.getLogger("hivemind.optim.optimizer").addHandler(Watch())
+opt.tracker.fetched_global_progress_this_epoch.wait()
+opt.load_state_from_peers()
 for step in range(100000):
     tokens = torch.randint(97, 123, (4, 33))
     logits = model(tokens[:, :-1]).logits

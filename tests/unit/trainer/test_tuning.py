@@ -24,7 +24,7 @@ CPU = Device(id="cpu", name="Ryzen", memory=2**34)
 
 
 def trial(
-    *, device: Device = CPU, vocabulary_size: int = 256, allowed: int = 0, **training: Any
+    *, device: Device = CPU, vocabulary: int = 256, allowed: int = 0, **training: Any
 ) -> Trial:
     params = {"target_batch_size": 64, "sequence_length": 16} | training
     found = spec.parse({**SMALLEST, "model_config": TINY, "training_params": params})
@@ -33,7 +33,7 @@ def trial(
         chosen=device,
         room=Room(device=torch.device(device.id), allowed=allowed),
         precision=FP32,
-        vocabulary_size=vocabulary_size,
+        vocabulary=vocabulary,
     )
 
 
@@ -177,7 +177,7 @@ def test_nothing_is_tried_where_the_spec_says_the_size(model: torch.nn.Module) -
         trial(device=Device(id="cpu", name="Xeon", memory=2**34)),
         trial(sequence_length=8),
         trial(target_batch_size=8),
-        trial(vocabulary_size=512),
+        trial(vocabulary=512),
         trial(allowed=2**33),
     ],
 )
