@@ -19,6 +19,7 @@ from app.peer import peer_id_of
 log = logging.getLogger(__name__)
 
 CALL_SECONDS = 6.0
+TRIES, RETRY_SECONDS = 4, 0.5
 START_SECONDS = 15.0
 MOST_CALLS = 4
 """At the same time: each has a daemon, of some 50 MB."""
@@ -56,7 +57,7 @@ class Prober:
         async with self._daemon() as p2p:
             try:
                 async with asyncio.timeout(CALL_SECONDS):
-                    await p2p._client.connect(peer, [])  # noqa: SLF001
+                    await _connect(p2p, peer)
                     return _reached(peer, await p2p.list_peers())
             except TimeoutError:
                 return Reachability(success=False, message=_("the peer doesn't answer."))
@@ -87,6 +88,19 @@ class Prober:
     async def close(self) -> None:
         """End the calls under way. May be called twice."""
         await end(*self._calls.values())
+
+
+async def _connect(p2p: Any, peer: Any) -> None:
+    """Raises what hivemind's daemon says when it fails for good: one that has just started may not
+    have found its way into the network yet."""
+    for left in reversed(range(TRIES)):
+        try:
+            await p2p._client.connect(peer, [])  # noqa: SLF001
+            return
+        except Exception:
+            if not left:
+                raise
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 def _reached(peer: Any, connected: Iterable[Any]) -> Reachability:

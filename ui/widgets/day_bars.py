@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QObject, QPointF, Qt, Signal
-from PySide6.QtGui import QKeyEvent
-from typing_extensions import override
+from PySide6.QtCore import QObject, Signal
 
 from app.i18n import _
 from ui.theme import Theme
 from ui.widgets import axes
 from ui.widgets.axes import Floats
+from ui.widgets.pointing import Pointing
 
 WIDTH = 0.7
 """Of a bar, where a day is 1."""
@@ -36,8 +35,9 @@ class DayBars(QObject):
         axes.set_up(
             self.widget, name=name, description=_("Left and right arrow keys choose a day.")
         )
-        self.widget.installEventFilter(self)
-        self.widget.scene().sigMouseMoved.connect(self._on_mouse)
+        self._pointing = Pointing(self.widget)
+        self._pointing.moved.connect(self._point)
+        self._pointing.stepped.connect(self._step)
         self._bars: Any = pg.BarGraphItem(x=[], height=[], width=WIDTH)
         self._item.addItem(self._bars)
         theme.changed.connect(self._recolor)
@@ -74,27 +74,11 @@ class DayBars(QObject):
         """Its index."""
         return self._chosen
 
-    def _on_mouse(self, position: QPointF) -> None:
-        box = self._item.getViewBox()
-        if not box.sceneBoundingRect().contains(position):
-            self._choose(None)
-            return
-        self._choose(round(float(box.mapSceneToView(position).x())))
+    def _point(self, x: float | None) -> None:
+        self._choose(None if x is None else round(x))
 
-    @override
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() in (QEvent.Type.Leave, QEvent.Type.FocusOut):
-            self._choose(None)
-        elif isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
-            return self._on_key(event.key())
-        return False
-
-    def _on_key(self, key: int) -> bool:
-        step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(key))
-        if step is None:
-            return False
+    def _step(self, step: int) -> None:
         self._choose(self._last if self._chosen is None else self._chosen + step)
-        return True
 
     @property
     def _last(self) -> int:

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QObject, QPointF, Qt, Signal
-from PySide6.QtGui import QColor, QKeyEvent
-from typing_extensions import override
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtGui import QColor
 
 from app.i18n import _
 from ui.theme import Theme
 from ui.widgets import axes
 from ui.widgets.axes import Floats
+from ui.widgets.pointing import Pointing
 
 _MIN_SPAN = 60.0
 _STEPS = (15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800)
@@ -78,8 +78,9 @@ class TimePlot(QObject):
         axes.set_up(
             widget, name=name, description=_("Left and right arrow keys move the crosshair.")
         )
-        widget.installEventFilter(self)
-        widget.scene().sigMouseMoved.connect(self._on_mouse)
+        self._pointing = Pointing(widget)
+        self._pointing.moved.connect(self._move)
+        self._pointing.stepped.connect(self._step)
         # WORKAROUND: the item's own setting is overwritten when it is added to a plot
         item.setDownsampling(auto=True, mode="peak")
         item.setClipToView(True)
@@ -113,26 +114,9 @@ class TimePlot(QObject):
         """The crosshair is there."""
         return self._cross is not None
 
-    def _on_mouse(self, position: QPointF) -> None:
-        box = self._item.getViewBox()
-        inside = box.sceneBoundingRect().contains(position)
-        self._move(float(box.mapSceneToView(position).x()) if inside else None)
-
-    @override
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() in (QEvent.Type.Leave, QEvent.Type.FocusOut):
-            self._move(None)
-        elif isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
-            return self._on_key(event.key())
-        return False
-
-    def _on_key(self, key: int) -> bool:
-        step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(key))
-        if step is None:
-            return False
+    def _step(self, step: int) -> None:
         at = self._cross if self._cross is not None else 0.0
         self._move(min(0.0, max(self._start, at - step * self._start / 100)))
-        return True
 
     def _move(self, cross: float | None) -> None:
         if cross == self._cross:
