@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from qasync import QEventLoop  # noqa: E402
 
-from app import logs, protocol, settings  # noqa: E402
+from app import autostart, logs, protocol, settings  # noqa: E402
 from app.hardware import Reading  # noqa: E402
 from app.paths import Folders  # noqa: E402
 from app.session import Session  # noqa: E402
@@ -27,6 +27,7 @@ from app.state import DeviceChosen  # noqa: E402
 from ui.actions import Actions  # noqa: E402
 from ui.application import LateDemo, make_application  # noqa: E402
 from ui.main_window import MainWindow  # noqa: E402
+from ui.preferences import Preferences  # noqa: E402
 from ui.session_model import SessionModel  # noqa: E402
 from ui.theme import Theme  # noqa: E402
 
@@ -53,7 +54,9 @@ async def measure(application: Any, folder: Path) -> dict[str, float]:
     model = SessionModel(session)
     opened = asyncio.get_running_loop().create_future()
     actions = Actions(model, demo=LateDemo(session), opened=opened)
-    window = MainWindow(model, actions, Theme(application, "dark"), logging_.ring)
+    theme = Theme(application, "dark")
+    kept = Preferences(model, theme, autostart=autostart.of_this_system(folder), origins={})
+    window = MainWindow(model, actions, theme, logging_.ring, preferences=kept)
     window.show()
     cpu = protocol.Device(id="cpu", name="CPU", memory=2**33)
     session.dispatch(protocol.Devices(devices=(cpu,), torch_version="2", cuda="12.6"))

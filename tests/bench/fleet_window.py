@@ -22,7 +22,7 @@ import psutil  # noqa: E402
 from crowd import count_bytes  # noqa: E402
 from qasync import QEventLoop  # noqa: E402
 
-from app import autostart, logs, settings, spec  # noqa: E402
+from app import autostart, invite, logs, settings  # noqa: E402
 from app.paths import Folders  # noqa: E402
 from app.session import Session  # noqa: E402
 from ui import fleet_texts  # noqa: E402
@@ -83,7 +83,7 @@ async def measure(application: Any, file: Path, machines: int, folder: Path) -> 
     await session.open(look_for_devices=False)
     await asyncio.to_thread(import_pages)
     opened.set_result(None)
-    await session.join(spec.load(file))
+    await session.join(invite.load_file(file))
     await asyncio.sleep(5)
     before, counted, beat = memory(), count_bytes(), Beat()
     beating = asyncio.create_task(beat.run())

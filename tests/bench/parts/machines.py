@@ -57,7 +57,7 @@ def read_crowd(machines: int) -> dict[str, Any]:
                 env=environment,
                 check=True,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stderr=None,
                 text=True,
             ).stdout
         return json.loads(output.splitlines()[-1]) | {"published": published}
