@@ -16,7 +16,6 @@ from ui.actions import Actions
 from ui.dialogs.host import Dialogs, invite_in
 from ui.icons import app_icon
 from ui.menus import Menus
-from ui.pages.log import LogPage
 from ui.pages.overview import Overview
 from ui.preferences import Preferences
 from ui.session_model import SessionModel
@@ -28,6 +27,7 @@ from ui.widgets.sidebar import Page, Sidebar
 if TYPE_CHECKING:
     from ui.pages.contributions import ContributionsPage
     from ui.pages.devices import DevicesPage
+    from ui.pages.log import LogPage
     from ui.pages.machines import MachinesPage
     from ui.pages.settings import SettingsPage
     from ui.pages.swarm import SwarmPage
@@ -59,7 +59,7 @@ class MainWindow(QMainWindow):
         self._may_close = False
         self.sums = SummaryModel(model)
         self.overview = Overview(model, actions, theme, self.sums)
-        self.log = LogPage(ring, actions, theme)
+        self.log = Late(lambda: _log_page(ring, actions, theme))
         self.swarm = Late(lambda: _swarm_page(model, actions, theme))
         self.devices = Late(lambda: _devices_page(model, actions, theme))
         self.contributions = Late(lambda: _contributions_page(model, actions, theme, self.sums))
@@ -170,7 +170,8 @@ class MainWindow(QMainWindow):
         self._may_close = True
         self.dialogs.close()
         self.sums.close()
-        self.log.close_log()
+        if (log := self.log.built) is not None:
+            log.close_log()
         self.close()
 
 
@@ -178,6 +179,7 @@ def import_pages() -> None:
     """Import what the late pages are made of, in a thread, so that they open without a stall."""
     import ui.pages.contributions
     import ui.pages.devices
+    import ui.pages.log
     import ui.pages.machines
     import ui.pages.settings
     import ui.pages.swarm  # noqa: F401
@@ -201,6 +203,12 @@ def _machines_page(model: SessionModel, theme: Theme) -> "MachinesPage":
     from ui.pages.machines import MachinesPage
 
     return MachinesPage(model, theme)
+
+
+def _log_page(ring: RingBuffer, actions: Actions, theme: Theme) -> "LogPage":
+    from ui.pages.log import LogPage
+
+    return LogPage(ring, actions, theme)
 
 
 def _settings_page(

@@ -21,6 +21,11 @@ class Late(QWidget, Generic[Built]):
         self._column.setContentsMargins(0, 0, 0, 0)
 
     @property
+    def built(self) -> Built | None:
+        """The page, if it was looked at already."""
+        return self._page
+
+    @property
     def page(self) -> Built:
         """The page, built if it wasn't yet."""
         if self._page is None:
