@@ -6,6 +6,7 @@ When what is expected of the library fails after an update, the workaround can g
 import asyncio
 import json
 import sys
+from typing import Any
 
 import pytest
 from apps import PATIENCE, ROOT
@@ -13,13 +14,19 @@ from apps import PATIENCE, ROOT
 pytestmark = [pytest.mark.e2e]
 
 
-async def test_the_library_loses_gradients_and_weighs_wrongly_and_ours_does_not() -> None:
-    script = ROOT / "tests" / "support" / "averagers.py"
+@pytest.mark.parametrize(
+    ("trial", "library", "ours"), [("failed", [0, 0, 0, 0], [2, 2, 2, 2]), ("unequal", 3.0, 2.0)]
+)
+async def test_the_library_is_wrong_and_ours_is_right(trial: str, library: Any, ours: Any) -> None:
+    assert await outcome("library", trial) == library
+    assert await outcome("ours", trial) == ours
+
+
+async def outcome(kind: str, trial: str) -> Any:
+    """Of a trial in ``averagers.py``."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(script), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, str(ROOT / "tests" / "support" / "averagers.py"), kind, trial),
+        stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
-    assert json.loads(output.splitlines()[-1]) == {
-        "library": {"after a failed round": [0, 0, 0, 0], "mean of unequal batches": 3.0},
-        "ours": {"after a failed round": [2, 2, 2, 2], "mean of unequal batches": 2.0},
-    }
+    return json.loads(output.splitlines()[-1])

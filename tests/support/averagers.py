@@ -1,8 +1,9 @@
-"""What hivemind's gradient averager and ours make of the same; a process of its own, as averagers
-are forked, and pytest has threads.
+"""What hivemind's gradient averager or ours makes of the same:
 
-Prints a JSON object: of each averager, the gradients after a round that failed, and the mean of
-unequal micro-batches.
+    python tests/support/averagers.py library|ours failed|unequal
+
+Prints the gradients after a round that failed, or the mean of unequal micro-batches, as JSON. Each
+in a process of its own: an averager is forked, which is safe only before there are threads.
 """
 
 import json
@@ -40,7 +41,7 @@ def averager_of(
         averager.shutdown()
 
 
-def gradients_after_failed_round(kind: type[GradientAverager], dht: hivemind.DHT) -> torch.Tensor:
+def gradients_after_failed_round(kind: type[GradientAverager], dht: hivemind.DHT) -> list[float]:
     """Accumulate a gradient of 2, fail to find a group, fall back as `hivemind.Optimizer` does."""
     weight = torch.nn.Parameter(torch.ones(4))
     with averager_of(kind, weight, dht) as averager:
@@ -51,7 +52,7 @@ def gradients_after_failed_round(kind: type[GradientAverager], dht: hivemind.DHT
             control.result(timeout=30)
         averager.load_accumulators_into_averager_()
         with averager.get_tensors() as averaged:
-            return averaged[0].clone()
+            return list(averaged[0].tolist())
 
 
 def mean_of_unequal_batches(kind: type[GradientAverager], dht: hivemind.DHT) -> float:
@@ -69,16 +70,16 @@ def mean_of_unequal_batches(kind: type[GradientAverager], dht: hivemind.DHT) -> 
             return float(averaged[0])
 
 
+KINDS = {"library": GradientAverager, "ours": KeepingGradientAverager}
+TRIALS = {"failed": gradients_after_failed_round, "unequal": mean_of_unequal_batches}
+
+
 def main() -> None:
-    """Try both."""
+    """Try one of them."""
+    kind, trial = sys.argv[1:]
+    torch.set_num_threads(1)
     dht = hivemind.DHT(start=True)
-    found = {
-        name: {
-            "after a failed round": gradients_after_failed_round(kind, dht).tolist(),
-            "mean of unequal batches": mean_of_unequal_batches(kind, dht),
-        }
-        for name, kind in (("library", GradientAverager), ("ours", KeepingGradientAverager))
-    }
+    found = TRIALS[trial](KINDS[kind], dht)
     dht.shutdown()
     print(json.dumps(found))  # noqa: T201
 
