@@ -234,9 +234,10 @@ def _allowed(trial: Trial, model: torch.nn.Module, *, most: int) -> int:
     states = 2 if trial.spec.training.optimizer.name == "adamw" else 1
     coming = (1 + states) * sum(weights.nbytes for weights in model.parameters())
     a_sample = trial.bytes_a_sample(model)
-    if coming + a_sample > trial.room.free:
+    free = trial.room.free  # a look at all our processes
+    if coming + a_sample > free:
         raise trial.room.not_allowed(coming + a_sample)
-    return min(most, (trial.room.free - coming) // a_sample)
+    return min(most, (free - coming) // a_sample)
 
 
 def release_memory(device: torch.device) -> None:

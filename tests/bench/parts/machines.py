@@ -57,7 +57,6 @@ def read_crowd(machines: int) -> dict[str, Any]:
                 env=environment,
                 check=True,
                 stdout=subprocess.PIPE,
-                stderr=None,
                 text=True,
             ).stdout
         return json.loads(output.splitlines()[-1]) | {"published": published}
