@@ -23,7 +23,7 @@ def main() -> int:
     if (arguments := parse(sys.argv[1:])).headless or not has_display():
         from app.headless import run
     else:
-        gc.disable()  # until the window is painted: what is imported by then stays anyway
+        gc.disable()  # until the session is open: what is imported by then stays anyway
         from ui.application import run
     return run(arguments)
 

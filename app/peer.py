@@ -93,7 +93,7 @@ class EmbeddedPeer:
         self._swarm = await load_hivemind()
         _note_unasked_errors(asyncio.get_running_loop())
         run_id = spec.run_id if spec is not None else ""
-        before = _daemons()
+        before = await asyncio.to_thread(_daemons)
         try:
             identity = await asyncio.to_thread(self._swarm.load_identity, self._identity_file)
             create = self._create(

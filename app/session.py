@@ -140,12 +140,8 @@ class Session:
             self._probing = self._background.start(self.look_for_devices())
         if self.settings.debug:
             self._measuring = self._background.start(log_stalls())
-        await load_hivemind()
+        await _load_hivemind()
         await self.reporting.open()
-        # torch and hivemind are hundreds of thousands of objects that stay: each full collection
-        # would look at them all and stall the loop for a quarter of a second.
-        gc.collect()
-        gc.freeze()
         log.info("hivemind is loaded", extra={"monotonic": time.monotonic()})
         self._governor.open()
         self.machines.open()
@@ -274,6 +270,17 @@ class Session:
     def training_order(self, role: str) -> dict[str, Any]:
         """The fields of `protocol.Start` for a peer of this machine in the swarm we are in."""
         return self._training.order(role)
+
+
+async def _load_hivemind() -> None:
+    """torch and hivemind are hundreds of thousands of objects that stay: each full collection
+    would look at them all, and stall the loop for a fifth of a second."""
+    gc.disable()
+    try:
+        await load_hivemind()
+    finally:
+        gc.enable()
+    gc.freeze()
 
 
 def _named(changes: dict[str, Any]) -> dict[str, Any]:

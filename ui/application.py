@@ -29,7 +29,7 @@ from app.settings import Settings
 from app.start_guard import StartGuard
 from ui import texts
 from ui.actions import Actions
-from ui.main_window import MainWindow, import_pages
+from ui.main_window import MainWindow
 from ui.preferences import Preferences
 from ui.session_model import SessionModel
 from ui.theme import Theme
@@ -226,7 +226,6 @@ async def _contribute(
     if wrong is not None:
         model.raise_problem(wrong)
     await _first_picture(window, minimized=arguments.minimized)
-    gc.enable()  # main switched it off
     from ui.presence import Presence  # the first picture needed none of it
 
     presence = Presence.of(window, model, actions, theme, preferences)
@@ -296,8 +295,8 @@ async def _open(
     """
     session = model.session
     try:
+        await window.complete()
         await session.open(receive=window.dialogs.receive)
-        await asyncio.to_thread(import_pages)
     except Exception as error:  # noqa: BLE001  the boundary of a task
         opened.set_exception(error)
         opened.exception()  # looked at, even if no action waits for it
@@ -306,6 +305,8 @@ async def _open(
         else:
             model.raise_problem(error)
         return
+    finally:
+        gc.enable()  # main switched it off
     opened.set_result(None)
     try:
         await presence.open()

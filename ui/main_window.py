@@ -1,5 +1,6 @@
 """The window: navigation, pages, menus. It holds no business of its own."""
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -135,7 +136,7 @@ class MainWindow(QMainWindow):
     def dropEvent(self, event: QDropEvent) -> None:
         self.dialogs.join(invite_in(event.mimeData()))
 
-    # --- first paint and end
+    # --- first paint, completion and end
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -154,6 +155,11 @@ class MainWindow(QMainWindow):
         if self._closing:
             self.hide()  # asked twice: out of sight at once, the work is saved all the same
         self.close_wanted.emit()
+
+    async def complete(self) -> None:
+        """Get ready what the first picture didn't need and a click would wait for."""
+        await asyncio.to_thread(_import_pages)
+        self.overview.charts.build()  # plots take the longest; they show once we join
 
     def show_closing(self) -> None:
         """Say that the app ends, and let nothing be clicked any more."""
@@ -175,8 +181,8 @@ class MainWindow(QMainWindow):
         self.close()
 
 
-def import_pages() -> None:
-    """Import what the late pages are made of, in a thread, so that they open without a stall."""
+def _import_pages() -> None:
+    """Import what the late pages are made of, pyqtgraph before all."""
     import ui.pages.contributions
     import ui.pages.devices
     import ui.pages.log

@@ -28,7 +28,7 @@ from app.session import Session  # noqa: E402
 from ui import fleet_texts  # noqa: E402
 from ui.actions import Actions  # noqa: E402
 from ui.application import LateDemo, make_application  # noqa: E402
-from ui.main_window import MainWindow, import_pages  # noqa: E402
+from ui.main_window import MainWindow  # noqa: E402
 from ui.preferences import Preferences  # noqa: E402
 from ui.session_model import SessionModel  # noqa: E402
 from ui.theme import Theme  # noqa: E402
@@ -81,7 +81,7 @@ async def measure(application: Any, file: Path, machines: int, folder: Path) -> 
     window = MainWindow(model, actions, theme, logging_.ring, preferences=kept)
     window.show()
     await session.open(look_for_devices=False)
-    await asyncio.to_thread(import_pages)
+    await window.complete()
     opened.set_result(None)
     await session.join(invite.load_file(file))
     await asyncio.sleep(5)
@@ -92,7 +92,7 @@ async def measure(application: Any, file: Path, machines: int, folder: Path) -> 
     counted[0] = 0
     begun = time.perf_counter()
     window.open_page([page.title for page in window.pages].index("Machines"))
-    page = window.machines.page
+    page = window.machines.widget
     while page.model.rowCount() < machines:
         await asyncio.sleep(0.01)
         assert time.perf_counter() - begun < 120, f"{page.model.rowCount()} rows"

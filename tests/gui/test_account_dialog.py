@@ -156,7 +156,7 @@ def test_signing_in_reports_what_waits_and_tells_the_reward(
     backend.quirk = False
     until_done(bench.session.contributions.ledger.run(Ledger.add, contribution()))
     bench.open("Contributions")
-    reports = bench.window.contributions.page.reports
+    reports = bench.window.contributions.widget.reports
     qtbot.waitUntil(lambda: reports.value("waiting") == "1")
     reports.account.click()
     form = shown(bench)
@@ -176,7 +176,7 @@ def test_refused_ones_are_tried_again_when_asked(
     until_done(bench.session.reporting.sign_in(EMAIL, password=PASSWORD))
     bench.open("Contributions")
     until_done(bench.session.contributions.ledger.run(Ledger.add, contribution()))
-    reports = bench.window.contributions.page.reports
+    reports = bench.window.contributions.widget.reports
     qtbot.waitUntil(lambda: reports.refused.isVisible() and reports.retry.isVisible())
     assert "a planned fault" in reports.refused.text()
     qtbot.mouseClick(reports.retry, Qt.MouseButton.LeftButton)

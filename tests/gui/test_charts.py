@@ -26,7 +26,7 @@ def data(line: Any) -> tuple[np.ndarray, np.ndarray]:
 def test_both_curves_are_drawn_with_their_gaps(bench: Bench) -> None:
     bench.dispatch(*TRAINING)
     bench.fill_history(300, gap=range(100, 160))
-    charts = bench.window.overview.charts
+    charts = bench.window.overview.charts.widget
     charts.redraw()
     times, values = data(charts.loss.plot._own_line)
     assert times.dtype == np.float64
@@ -41,7 +41,7 @@ def test_both_curves_are_drawn_with_their_gaps(bench: Bench) -> None:
 def test_the_window_of_time_is_chosen(bench: Bench, qtbot: QtBot) -> None:
     bench.dispatch(*WATCHING)
     bench.fill_history(3000)
-    charts = bench.window.overview.charts
+    charts = bench.window.overview.charts.widget
     assert charts.loss.plot._start == pytest.approx(-600, abs=2)
     qtbot.mouseClick(charts.group.button(1), Qt.MouseButton.LeftButton)
     assert charts.loss.plot._start == pytest.approx(-3000, abs=30)
@@ -68,7 +68,7 @@ def move_mouse(chart: Any, x: float) -> None:
 def test_the_crosshair_reads_values(bench: Bench) -> None:
     bench.dispatch(*WATCHING)
     bench.fill_history(300)
-    chart = bench.window.overview.charts.loss
+    chart = bench.window.overview.charts.widget.loss
     move_mouse(chart, -120.0)
     assert 3 <= float(chart.own.text()) <= 4
     assert 3 <= float(chart.swarm.text()) <= 4
@@ -81,7 +81,7 @@ def test_the_crosshair_reads_values(bench: Bench) -> None:
 def test_the_crosshair_moves_by_keyboard(bench: Bench, qtbot: QtBot) -> None:
     bench.dispatch(*WATCHING)
     bench.fill_history(300)
-    plot = bench.window.overview.charts.loss.plot
+    plot = bench.window.overview.charts.widget.loss.plot
     readings: list[Reading] = []
     plot.read.connect(readings.append)
     qtbot.keyClick(plot.widget, Qt.Key.Key_Left)
@@ -93,7 +93,7 @@ def test_the_crosshair_moves_by_keyboard(bench: Bench, qtbot: QtBot) -> None:
 def test_copies_as_picture_and_csv(bench: Bench) -> None:
     bench.dispatch(*WATCHING)
     bench.fill_history(60)
-    chart = bench.window.overview.charts.loss
+    chart = bench.window.overview.charts.widget.loss
     chart.menu.copy_csv()
     lines = QGuiApplication.clipboard().text().splitlines()
     assert lines[0] == "time,this_machine,swarm"
@@ -113,7 +113,7 @@ def test_csv_leaves_empty_what_is_not_known() -> None:
 def test_nothing_is_drawn_while_hidden(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.dispatch(*TRAINING)
     bench.fill_history(60)
-    charts = bench.window.overview.charts
+    charts = bench.window.overview.charts.widget
     assert charts._timer.isActive()
     assert charts._timer.interval() >= 500
     bench.open("Log")
@@ -130,7 +130,7 @@ def test_thousand_updates_cost_no_reference_to_none(bench: Bench) -> None:
     """PySide6 6.12.0 on Python 3.11 dropped some 20 an update, until the interpreter died."""
     bench.dispatch(*WATCHING)
     bench.fill_history(120)
-    charts = bench.window.overview.charts
+    charts = bench.window.overview.charts.widget
     charts.redraw()
     before = sys.getrefcount(None)
     for _ in range(1000):
@@ -140,7 +140,7 @@ def test_thousand_updates_cost_no_reference_to_none(bench: Bench) -> None:
 
 
 def test_down_sampling_is_set_where_pyqtgraph_heeds_it(bench: Bench) -> None:
-    line = bench.window.overview.charts.loss.plot._own_line
+    line = bench.window.overview.charts.widget.loss.plot._own_line
     assert line.opts["autoDownsample"]
     assert line.opts["downsampleMethod"] == "peak"
     assert line.opts["clipToView"]

@@ -73,7 +73,7 @@ def test_a_problem_of_the_network_offers_the_check(bench: Bench, qtbot: QtBot) -
 
 def test_the_swarms_page_offers_it_without_a_swarm(bench: Bench, qtbot: QtBot) -> None:
     bench.open("Swarm")
-    qtbot.mouseClick(bench.window.swarm.page.check, LEFT)
+    qtbot.mouseClick(bench.window.swarm.widget.check, LEFT)
     qtbot.waitUntil(lambda: bench.session.calls == ["diagnose"])
 
 

@@ -49,7 +49,7 @@ def fill(ledger: Ledger) -> None:
 def page(bench: Bench, until_done: Run) -> ContributionsPage:
     until_done(bench.session.contributions.open())
     bench.open("Contributions")
-    return bench.window.contributions.page
+    return bench.window.contributions.widget
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def signed_in(bench: Bench, **changes: Any) -> None:
 
 def test_before_the_ledger_is_open_it_says_so(bench: Bench) -> None:
     bench.open("Contributions")
-    page = bench.window.contributions.page
+    page = bench.window.contributions.widget
     assert page.empty.title.text() == "Looking…"
     assert not page.reports.isVisible()
 

@@ -44,7 +44,7 @@ PROBED = protocol.Devices(
 def page(bench: Bench) -> DevicesPage:
     bench.dispatch(PROBED, DeviceChosen(device="cuda:0"))
     bench.open("Devices")
-    found = bench.window.devices.page
+    found = bench.window.devices.widget
     found.show_reading(READING)
     return found
 
@@ -147,7 +147,7 @@ def test_no_gpu_at_all_says_how_to_get_one_going(bench: Bench, page: DevicesPage
 
 def test_devices_are_looked_for_until_they_are_known(bench: Bench) -> None:
     bench.open("Devices")
-    page = bench.window.devices.page
+    page = bench.window.devices.widget
     assert page.empty.isVisible()
     assert page.empty.title.text() == "Looking for devices…"
     bench.dispatch(*DEVICES)

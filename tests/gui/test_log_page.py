@@ -32,7 +32,7 @@ def fill(ring: RingBuffer, count: int = RING_SIZE) -> None:
 def test_filters_by_level_source_and_text(bench: Bench, qtbot: QtBot) -> None:
     fill(bench.ring)
     bench.open("Log")
-    page = bench.window.log.page
+    page = bench.window.log.widget
     assert page.model.rowCount() == 5000
     page.level.setCurrentIndex(3)
     assert page.model.rowCount() == 50
@@ -48,7 +48,7 @@ def test_five_thousand_lines_are_quick(bench: Bench) -> None:
     fill(bench.ring)
     started = time.perf_counter()
     bench.open("Log")
-    bench.window.log.page.text.setText("line 4")
+    bench.window.log.widget.text.setText("line 4")
     assert time.perf_counter() - started < 0.5
 
 
@@ -56,7 +56,7 @@ def test_new_lines_of_any_thread_come_in_and_the_newest_is_in_view(
     bench: Bench, qtbot: QtBot
 ) -> None:
     bench.open("Log")
-    page = bench.window.log.page
+    page = bench.window.log.widget
     thread = threading.Thread(target=fill, args=(bench.ring, 500))
     thread.start()
     qtbot.waitUntil(lambda: page.model.rowCount() == 500)
@@ -67,17 +67,17 @@ def test_new_lines_of_any_thread_come_in_and_the_newest_is_in_view(
 
 def test_a_hidden_page_reads_nothing(bench: Bench) -> None:
     fill(bench.ring, 10)
-    assert not bench.window.log.page._timer.isActive()
-    assert bench.window.log.page.model.rowCount() == 0
+    assert not bench.window.log.widget._timer.isActive()
+    assert bench.window.log.widget.model.rowCount() == 0
     bench.open("Log")
-    assert bench.window.log.page._timer.interval() >= 250
-    assert bench.window.log.page.model.rowCount() == 10
+    assert bench.window.log.widget._timer.interval() >= 250
+    assert bench.window.log.widget.model.rowCount() == 10
 
 
 def test_reading_a_line_stops_following_and_shows_it_whole(bench: Bench, qtbot: QtBot) -> None:
     bench.ring.emit(logging.LogRecord("app.x", 40, "", 0, "first\nsecond", None, None))
     bench.open("Log")
-    page = bench.window.log.page
+    page = bench.window.log.widget
     page.table.selectRow(0)
     assert page.details.isVisible()
     assert page.details.toPlainText() == "first\nsecond"
@@ -87,7 +87,7 @@ def test_reading_a_line_stops_following_and_shows_it_whole(bench: Bench, qtbot: 
 def test_copies_what_is_selected_or_all_that_is_shown(bench: Bench, qtbot: QtBot) -> None:
     fill(bench.ring, 8)
     bench.open("Log")
-    page = bench.window.log.page
+    page = bench.window.log.widget
     page.source.setCurrentIndex(page.source.findData("partner"))
     qtbot.mouseClick(page.copy, Qt.MouseButton.LeftButton)
     assert len(QGuiApplication.clipboard().text().splitlines()) == 2

@@ -27,7 +27,7 @@ NAME, LAB, STATE, DEVICE, RATE = range(5)
 def page(bench: Bench) -> MachinesPage:
     bench.dispatch(*WATCHING)
     bench.open("Machines")
-    return bench.window.machines.page
+    return bench.window.machines.widget
 
 
 def put(page: MachinesPage, *records: MachineRecord) -> None:
@@ -46,9 +46,9 @@ def column(page: MachinesPage, place: int) -> list[str]:
 
 
 def test_page_is_built_when_it_is_first_opened(bench: Bench) -> None:
-    assert bench.window.machines._page is None
+    assert bench.window.machines.built is None
     bench.open("Machines")
-    assert bench.window.machines._page is not None
+    assert bench.window.machines.built is not None
 
 
 def test_empty_page_says_why(bench: Bench, page: MachinesPage) -> None:
@@ -63,7 +63,7 @@ def test_empty_page_says_why(bench: Bench, page: MachinesPage) -> None:
 
 def test_outside_of_a_swarm_it_says_what_to_do(bench: Bench) -> None:
     bench.open("Machines")
-    assert bench.window.machines.page.empty.title.text() == "No swarm yet"
+    assert bench.window.machines.widget.empty.title.text() == "No swarm yet"
 
 
 def test_machine_in_a_row(page: MachinesPage) -> None:
@@ -258,7 +258,7 @@ def test_sparkline_has_gaps_and_stays_inside() -> None:
 def test_tooltip_of_training_machine_has_full_device(bench: Bench) -> None:
     bench.dispatch(*TRAINING)
     bench.open("Machines")
-    page = bench.window.machines.page
+    page = bench.window.machines.widget
     put(page, now())
     tip = page.model.index(0, DEVICE).data(Qt.ItemDataRole.ToolTipRole)
     assert tip == "NVIDIA GeForce RTX 4090"

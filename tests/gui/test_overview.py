@@ -344,7 +344,7 @@ def test_terms_are_one_click_away(bench: Bench, qtbot: QtBot) -> None:
     assert not bench.window.overview.headline.terms.isVisible()
     bench.dispatch(*WAITING)
     qtbot.mouseClick(bench.window.overview.headline.terms, LEFT)
-    assert bench.window.settings.page.terms.isVisible()
+    assert bench.window.settings.widget.terms.isVisible()
 
 
 def test_a_pause_for_a_while_is_counted_down(bench: Bench) -> None:

@@ -28,7 +28,7 @@ def tray(monkeypatch: pytest.MonkeyPatch) -> None:
 def row(bench: Bench, name: str, caption: str = "") -> Row:
     """The row of a setting, with the page open."""
     bench.open("Settings")
-    forms = bench.window.settings.page.forms.values()
+    forms = bench.window.settings.widget.forms.values()
     found = [row for form in forms for row in form.rows if row.name == name]
     return next(row for row in found if caption in row.field.caption.text())
 
@@ -121,7 +121,7 @@ def test_publishing_is_one_switch_in_two_places(bench: Bench, qtbot: QtBot) -> N
     found.field.control.click()
     qtbot.waitUntil(lambda: not bench.session.machines.publishing)
     bench.open("Machines")
-    bench.window.machines.page.publish.click()
+    bench.window.machines.widget.publish.click()
     qtbot.waitUntil(lambda: bench.session.machines.publishing)
     bench.open("Settings")
     assert found.field.control.isChecked()
@@ -157,7 +157,7 @@ def test_without_a_tray_close_to_tray_is_not_offered(
 ) -> None:
     monkeypatch.setattr(QSystemTrayIcon, "isSystemTrayAvailable", lambda: False)
     bench.open("Settings")
-    forms = bench.window.settings.page.forms.values()
+    forms = bench.window.settings.widget.forms.values()
     names = {row.name for form in forms for row in form.rows}
     assert "close_to_tray" not in names
     assert "start_at_login" in names
@@ -169,7 +169,7 @@ def test_folders_and_the_local_api_are_a_click_away(
     opened: list[str] = []
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
     bench.open("Settings")
-    page = bench.window.settings.page
+    page = bench.window.settings.widget
     for each in page.findChildren(QPushButton):
         if each.text() == "Open":
             each.click()
@@ -187,7 +187,7 @@ def test_nothing_is_clipped_in_a_small_window(
     bench = make_bench(origins=dict.fromkeys(("dht_port", "debug"), "HIVEMIND_DHT_PORT"))
     bench.window.resize(960, 600)
     bench.window.open_page(len(bench.window.pages) - 1)
-    page = bench.window.settings.page
+    page = bench.window.settings.widget
     assert isinstance(page, QScrollArea)
     qtbot.waitUntil(page.isVisible)
     for form in page.forms.values():

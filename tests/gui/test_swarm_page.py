@@ -31,7 +31,7 @@ def peer(number: int, **changes: object) -> PeerInfo:
 def page(bench: Bench) -> SwarmPage:
     bench.dispatch(*WATCHING)
     bench.open("Swarm")
-    return bench.window.swarm.page
+    return bench.window.swarm.widget
 
 
 def column(page: SwarmPage, place: int) -> list[str]:
@@ -40,7 +40,7 @@ def column(page: SwarmPage, place: int) -> list[str]:
 
 def test_no_swarm_yet(bench: Bench) -> None:
     bench.open("Swarm")
-    page = bench.window.swarm.page
+    page = bench.window.swarm.widget
     assert page.empty.isVisible()
     assert not page.content.isVisible()
     bench.dispatch(*WATCHING)
@@ -110,7 +110,7 @@ def test_thousand_peers_sorted_by_latency(bench: Bench, page: SwarmPage) -> None
 def test_rounds_newest_first(bench: Bench, qtbot: QtBot) -> None:
     bench.dispatch(*TRAINING)
     bench.open("Swarm")
-    page = bench.window.swarm.page
+    page = bench.window.swarm.widget
     for epoch, failure in ((12, "no group was found"), (13, "")):
         bench.dispatch(
             protocol.RoundEnded(epoch=epoch, peers=7, seconds=2.5, samples=80, failure=failure)

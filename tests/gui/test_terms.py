@@ -92,7 +92,7 @@ def test_what_is_in_force_is_a_sentence(terms: Terms, verdict: Verdict, said: st
 
 def section(bench: Bench) -> TermsSection:
     bench.open("Settings")
-    found: TermsSection = bench.window.settings.page.terms
+    found: TermsSection = bench.window.settings.widget.terms
     return found
 
 

@@ -1,5 +1,6 @@
 """The window as a whole: keyboard, theme, menus, languages, nothing clipped."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -111,7 +112,7 @@ def find_action(bench: Bench, text: str) -> QAction:
 
 def test_the_theme_changes_while_it_runs_and_is_kept(bench: Bench, qtbot: QtBot) -> None:
     bench.dispatch(*TRAINING)
-    charts = bench.window.overview.charts
+    charts = bench.window.overview.charts.widget
     assert charts.loss.plot.widget.backgroundBrush().color().name() == DARK.card
     find_action(bench, "Light").trigger()
     qtbot.waitUntil(lambda: bench.theme.colors == LIGHT)
@@ -188,6 +189,14 @@ def test_the_style_sheet_knows_every_name(qapp: QApplication) -> None:
     assert "{{" not in qapp.styleSheet()
     theme.choose("dark")
     assert DARK.card in qapp.styleSheet()
+
+
+def test_charts_are_ready_before_a_swarm_shows_them(bench: Bench, qtbot: QtBot) -> None:
+    assert bench.window.overview.charts.built is None
+    completed = asyncio.ensure_future(bench.window.complete())
+    qtbot.waitUntil(completed.done)
+    assert bench.window.overview.charts.built is not None
+    assert bench.window.log.built is None
 
 
 def test_the_first_paint_is_told_once(bench: Bench, qtbot: QtBot) -> None:

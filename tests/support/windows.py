@@ -162,7 +162,7 @@ class Bench:
             if age not in gap:
                 history.loss.add(now - age, 3 + random.random())
                 history.samples_per_second.add(now - age, 80 + random.random())
-        self.window.overview.charts.redraw()
+        self.window.overview.charts.widget.redraw()
 
 
 def progress(**changes: Any) -> protocol.Progress:

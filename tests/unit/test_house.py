@@ -20,6 +20,7 @@ SOURCES = sorted([*ROOT.glob("app/**/*.py"), *ROOT.glob("ui/**/*.py"), ROOT / "m
 HEAVY = ("torch", "hivemind", "transformers", "datasets")
 WEB = ("aiohttp", "httpx2", "keyring", "socketio")  # of the backend's client
 SERVING = ("fastapi", "starlette", "uvicorn", "prometheus_client")
+PLOTS = ("numpy", "pyqtgraph")  # an overview outside of a swarm shows none
 QT = ("PySide6", "shiboken6", "pyqtgraph", "qasync")
 
 TOP_LEVEL = {
@@ -124,7 +125,7 @@ def test_app_and_ui_are_ours() -> None:
 @pytest.mark.parametrize(
     ("module", "forbidden"),
     [
-        ("ui.application", (*HEAVY, *SERVING, *WEB, "app.spec")),
+        ("ui.application", (*HEAVY, *SERVING, *WEB, *PLOTS, "app.spec")),
         ("app.session", (*HEAVY, *SERVING, *WEB, *QT)),
         ("app.headless", (*HEAVY, *SERVING, *WEB, *QT)),
         ("app.reporting", (*HEAVY, *SERVING, *WEB, *QT)),

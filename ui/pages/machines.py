@@ -110,7 +110,7 @@ class MachinesPage(QWidget):
     @property
     def details(self) -> MachineDetails:
         """The chosen machine in full, built when there is one first: plots take long to make."""
-        return self._late_details.page
+        return self._late_details.widget
 
     # --- only while someone looks
 

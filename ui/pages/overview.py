@@ -1,6 +1,7 @@
 """The overview: where we are, what the swarm does, what this machine gives."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication, QHideEvent, QShowEvent
@@ -20,11 +21,14 @@ from ui.widgets.banner import Banner
 from ui.widgets.buttons import button, icon_button
 from ui.widgets.card import FactsCard
 from ui.widgets.card_row import CardRow
-from ui.widgets.charts import Charts
 from ui.widgets.epoch import EpochCard
 from ui.widgets.headline import Headline
+from ui.widgets.late import Late
 from ui.widgets.lost import LostNotice
 from ui.widgets.welcome import Welcome
+
+if TYPE_CHECKING:
+    from ui.widgets.charts import Charts
 
 GAP = 16
 GIVEN = ("time", "samples", "sent")
@@ -47,7 +51,7 @@ class Overview(QScrollArea):
         self.headline = Headline(model.state, actions)
         self.welcome = Welcome(actions, theme)
         self.epoch = EpochCard(theme)
-        self.charts = Charts(model.session.history, theme)
+        self.charts = Late(lambda: _charts(model, theme))
         self.machine = FactsCard(_("This machine"), _machine_rows())
         self.swarm = FactsCard(_("Swarm"), _swarm_rows())
         self.given = FactsCard(_("Given today"), _given_rows())
@@ -139,6 +143,12 @@ class Overview(QScrollArea):
         self.welcome.setEnabled(False)
         self.share.setEnabled(False)
         self.leave.setEnabled(False)
+
+
+def _charts(model: SessionModel, theme: Theme) -> "Charts":
+    from ui.widgets.charts import Charts
+
+    return Charts(model.session.history, theme)
 
 
 def _machine_rows() -> dict[str, str]:
