@@ -296,6 +296,7 @@ async def _open(
     session = model.session
     try:
         await window.complete()
+        await asyncio.to_thread(_import_what_follows)
         await session.open(receive=window.dialogs.receive)
     except Exception as error:  # noqa: BLE001  the boundary of a task
         opened.set_exception(error)
@@ -313,6 +314,15 @@ async def _open(
         await callback.start()
     except Exception as error:  # noqa: BLE001  the boundary of a task
         model.raise_problem(error)
+
+
+def _import_what_follows() -> None:
+    """What joining, or the local API, would hold the loop up for."""
+    import app.callback.api
+    import app.callback.http
+    import app.callback.sources
+    import app.demo  # noqa: F401
+    import ui.dialogs.consent  # noqa: F401
 
 
 def _begin(arguments: Arguments, actions: Actions, folders: Folders) -> None:
