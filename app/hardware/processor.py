@@ -88,18 +88,24 @@ class _OurPrograms:
     """The app and all that it started."""
 
     def __init__(self) -> None:
-        self._known: list[psutil.Process] = []
+        self._known: dict[psutil.Process, float] = {}
         self._looked = -LOOK_SECONDS
+        self._used = 0.0
 
     def seconds(self) -> float:
-        """The processor's time that those have used that still run."""
+        """The processor's time that they have used since each was first seen."""
         import psutil
 
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
             this = psutil.Process()
-            self._known = [this, *this.children(recursive=True)]
-        return sum(_seconds_of(each) for each in self._known)
+            running = [this, *this.children(recursive=True)]
+            self._known = {each: self._known.get(each, _seconds_of(each)) for each in running}
+        now = {each: _seconds_of(each) for each in self._known}
+        # one by one: a sum would fall when one of them ends
+        self._used += sum(max(0.0, now[each] - before) for each, before in self._known.items())
+        self._known = now
+        return self._used
 
 
 def _seconds_of(process: "psutil.Process") -> float:

@@ -81,6 +81,15 @@ def test_empty_page_says_what_to_do(page: ContributionsPage, qtbot: QtBot) -> No
     assert "Sign in…" in page.reports.account.text()
     assert not page.export.isEnabled()
     assert not page.sums.isVisible()
+    row = page.reports.parentWidget()
+    qtbot.waitUntil(lambda: page.reports.width() == row.width())  # no half of the row is empty
+
+
+def test_sums_and_reports_share_a_row(filled: ContributionsPage) -> None:
+    row = filled.sums.parentWidget()
+    assert filled.reports.parentWidget() is row
+    assert filled.sums.width() < row.width()
+    assert filled.sums.y() == filled.reports.y()
 
 
 def test_sums_of_today_this_week_and_all_time(filled: ContributionsPage) -> None:

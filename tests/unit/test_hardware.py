@@ -1,7 +1,10 @@
 """What the machine has: by psutil, by drivers, and by what CUDA shows of it."""
 
 import os
+import subprocess
+import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +238,23 @@ def burn(seconds: float) -> None:
     until = time.process_time() + seconds
     while time.process_time() < until:
         pass
+
+
+def test_what_an_ended_program_of_ours_used_is_not_taken_back() -> None:
+    busy = "import time\nwhile time.process_time() < 0.5: pass\nprint(flush=True)\ninput()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with closing(SystemProbe()) as probe, child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        probe.read()
+        child.communicate(b"\n")
+        burn(0.05)
+        cpu = probe.read().cpu
+    assert cpu.use is not None
+    assert cpu.others_use is not None
+    assert cpu.others_use < cpu.use
 
 
 def test_temperature_and_power_of_the_processor(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from PySide6.QtCore import QEvent
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QWidget
 from typing_extensions import override
@@ -10,33 +11,46 @@ GAP = 16
 
 
 class CardRow(QWidget):
-    """Cards, all as wide. least: characters that each wants room for, or else there are only so
-    many columns."""
+    """Cards, all as wide; a hidden one takes no room. least: characters that each wants room for,
+    or else there are only so many columns."""
 
     def __init__(self, cards: Sequence[QWidget], *, least: int, columns: int) -> None:
         super().__init__()
         self._cards = cards
         self._least = least
         self._few = columns
-        self._columns = 0
+        self._arranged: tuple[Sequence[QWidget], int] = ((), 0)
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setSpacing(GAP)
-        self._arrange(len(cards))
+        self._arrange(cards, len(cards))
 
-    def _arrange(self, columns: int) -> None:
-        if columns == self._columns:
+    def _arrange(self, cards: Sequence[QWidget], columns: int) -> None:
+        if (cards, columns) == self._arranged:
             return
-        self._columns = columns
-        for place, card in enumerate(self._cards):
+        self._arranged = cards, columns
+        for place, card in enumerate(cards):
             self._grid.addWidget(card, place // columns, place % columns)
         for column in range(len(self._cards)):
             self._grid.setColumnStretch(column, 1 if column < columns else 0)
 
+    def _fit(self) -> None:
+        shown = [card for card in self._cards if not card.isHidden()]
+        count = len(shown)
+        if not count:
+            return
+        least = self._least * self.fontMetrics().averageCharWidth()
+        beside = count * least + (count - 1) * GAP
+        self._arrange(shown, count if self.width() >= beside else min(self._few, count))
+
     @override
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        count = len(self._cards)
-        least = self._least * self.fontMetrics().averageCharWidth()
-        beside = count * least + (count - 1) * GAP
-        self._arrange(count if event.size().width() >= beside else self._few)
+        self._fit()
+
+    @override
+    def event(self, event: QEvent) -> bool:
+        done = super().event(event)
+        if event.type() == QEvent.Type.LayoutRequest:  # a card is shown or hidden, among others
+            self._fit()
+        return done
