@@ -32,8 +32,6 @@ GRACE_SECONDS = 6.0
 
 MAIN = Path(__file__).parent.parent / "main.py"
 
-_HELPERS = frozenset({"p2pd", "torch_shm_manager"})
-
 
 def command_line(*arguments: str) -> list[str]:
     """How to start another process of this app, from source or frozen."""
@@ -76,7 +74,11 @@ def guard(token: str) -> int:
 
 
 def sweep(token: str) -> list[int]:
-    """Kill all processes that carry the token; returns their ids."""
+    """Kill all processes that carry the token; returns their ids.
+
+    Not ``torch_shm_manager``: it frees the memory that they shared, which would else stay taken
+    until the machine is restarted, and ends by itself two seconds after the last of them.
+    """
     killed = []
     for process in _marked(token):
         with contextlib.suppress(_no_such_process()):
@@ -129,7 +131,7 @@ def _marked(token: str) -> "Iterator[psutil.Process]":
 
 def _is_our_program(process: "psutil.Process") -> bool:
     """Not a browser or file manager that the window opened and that inherited the token."""
-    return process.name() in _HELPERS or "--trainer" in process.cmdline()
+    return process.name() == "p2pd" or "--trainer" in process.cmdline()
 
 
 def _trainers(token: str) -> "Iterator[psutil.Process]":

@@ -5,7 +5,16 @@ import signal
 
 import psutil
 import pytest
-from apps import StartApp, gone_within, group_of, lone_spec, running_parts, training
+from apps import (
+    StartApp,
+    freed_within,
+    gone_within,
+    group_of,
+    lone_spec,
+    running_parts,
+    shared_memory,
+    training,
+)
 
 pytestmark = [pytest.mark.e2e]
 
@@ -13,9 +22,12 @@ pytestmark = [pytest.mark.e2e]
 async def test_sigterm_ends_it_cleanly(start_app: StartApp) -> None:
     app = await start_app(spec=lone_spec())
     await app.trains(epoch=1)
+    trainer = app.trainer().pid
+    assert shared_memory(trainer)
     async with asyncio.timeout(10):
         assert await app.stop(signal.SIGTERM) == 0
     assert running_parts() == []
+    assert await asyncio.to_thread(freed_within, 10.0, trainer)
     assert list((app.folder / "checkpoints" / "tiny" / "trainer").glob("epoch-*.pt"))
     assert "Traceback" not in app.errors
 
@@ -38,6 +50,7 @@ async def test_app_and_trainer_killed_at_once_leave_nothing_behind(start_app: St
     app.process.kill()
     trainer.kill()
     assert await asyncio.to_thread(gone_within, 10.0, parts)
+    assert await asyncio.to_thread(freed_within, 10.0, trainer.pid)
     await app.ends()
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -196,3 +197,16 @@ def gone_within(seconds: float, processes: list[psutil.Process]) -> bool:
     """Wait for the end of processes; False if one outlives the time."""
     _, alive = psutil.wait_procs(processes, timeout=seconds)
     return not alive
+
+
+def shared_memory(trainer: int) -> list[Path]:
+    """The memory that a trainer's processes share, by the trainer's id."""
+    return list(Path("/dev/shm").glob(f"torch_{trainer}_*"))
+
+
+def freed_within(seconds: float, trainer: int) -> bool:
+    """Wait until that memory is free: torch's helper does it once all of them are gone."""
+    deadline = time.monotonic() + seconds
+    while shared_memory(trainer) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not shared_memory(trainer)

@@ -141,6 +141,14 @@ def test_sweep_spares_a_program_that_the_window_opened(start: Start, token: str)
     assert lives(browser)
 
 
+def test_sweep_spares_what_frees_shared_memory(start: Start, token: str, tmp_path: Path) -> None:
+    manager = tmp_path / "torch_shm_manager"
+    shutil.copy(shutil.which("sleep") or "", manager)
+    process = start(str(manager), "600", token=token)
+    assert processes.sweep(token) == []
+    assert lives(process)
+
+
 def test_sweep_spares_the_trainer_of_another_run(start: Start, token: str) -> None:
     other = started(start(sys.executable, "-c", WAITING, "--trainer", token=secrets.token_hex(16)))
     assert processes.sweep(token) == []
