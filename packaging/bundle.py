@@ -2,6 +2,7 @@
 
 import fnmatch
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -251,8 +252,8 @@ def _output(*command: str) -> str:
 
 
 def tidy(folder: Path) -> None:
-    """Take away the links to what was dropped, and the symbol tables, which only a debugger reads:
-    some 140 MB."""
+    """Take away the links to what was dropped, the symbol tables, which only a debugger reads (some
+    140 MB), and the copies of libraries that several wheels bring along."""
     for path in folder.rglob("*"):
         if path.is_symlink() and not path.exists():
             path.unlink()
@@ -260,6 +261,19 @@ def tidy(folder: Path) -> None:
         for path in folder.rglob("*.so*"):
             if not path.is_symlink():
                 subprocess.run([tool, "--strip-unneeded", str(path)], check=True)
+    _link_copies(folder)
+
+
+def _link_copies(folder: Path) -> None:
+    """Auditwheel names a library by what is in it, so copies have the same name."""
+    first: dict[str, Path] = {}
+    for path in sorted(folder.glob("_internal/*.libs/*.so*")):
+        if path.is_symlink():
+            continue
+        other = first.setdefault(path.name, path)
+        if other is not path and other.read_bytes() == path.read_bytes():
+            path.unlink()
+            path.symlink_to(os.path.relpath(other, path.parent))
 
 
 def icon(root: Path) -> str:

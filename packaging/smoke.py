@@ -21,7 +21,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -43,6 +43,9 @@ SYSTEMS = (HOME / ".cache/fontconfig",)
 
 TEMPORARY = (".X", "screen", "pymp-")
 """The display's, and what Python's multiprocessing leaves where a trainer has to be abandoned."""
+
+GONE_SECONDS = 10.0
+"""After an end, nothing may run for longer."""
 
 STARTS = 5
 SLOWER = 1.5
@@ -176,10 +179,20 @@ def window(box: Sandbox, program: str, *, picture: str) -> None:
         save_picture(screen, ROOT / "dist" / picture)
         app.send_signal(signal.SIGTERM)
         check("clean exit", app.wait(timeout=60) == 0, f"status {app.returncode}")
-    left = [name for each, name in sandbox.processes().items() if each not in before]
-    check("no orphan", not left, left)
+    check_gone(before)
     errors = [each["message"] for each in records(log) if each["level"] in ("error", "critical")]
     check("no error in the log", not errors, errors)
+
+
+def check_gone(before: dict[int, str]) -> None:
+    """No process is left; torch's helper that frees shared memory ends two seconds after them."""
+
+    def left() -> list[str]:
+        return [name for each, name in sandbox.processes().items() if each not in before]
+
+    with suppress(FailedError):
+        wait_for("the end of all processes", lambda: None if left() else True, seconds=GONE_SECONDS)
+    check("no orphan", not left(), left())
 
 
 def clean(box: Sandbox, *, but: tuple[Path, ...] = ()) -> None:
@@ -196,6 +209,7 @@ def models(box: Sandbox, program: str) -> None:
     folder = box.root / str(HOME)[1:] / "specs"
     folder.mkdir()
     write_data(folder)
+    before = sandbox.processes()
     for number, model in enumerate(FAMILIES):
         spec = HOME / "specs" / f"{model}.cotrain"
         (folder / spec.name).write_text(json.dumps(tiny(model, data=DATA[number % len(DATA)])))
@@ -203,6 +217,7 @@ def models(box: Sandbox, program: str) -> None:
         app = box.start(program, "--headless", "--swarm", str(spec), "--data-dir", place)
         status = app.wait(timeout=180)
         check(f"an epoch with {model}", status == 0, f"status {status}")
+    check_gone(before)
 
 
 DATA: tuple[dict[str, Any], ...] = (
