@@ -20,21 +20,13 @@ from typing import TYPE_CHECKING, Any
 from app.accounting import Contribution, Interval, contribution_of
 from app.energy import EnergyMeter
 from app.errors import LedgerError
+from app.events import Event, Joined, Left, Problem, ProblemRaised, Swarm, TrainerGone
 from app.i18n import _
 from app.ledger import Ledger, LedgerThread
 from app.paths import Folders
 from app.protocol import Ready, Work
 from app.settings import Settings
-from app.state import (
-    ContributorState,
-    Event,
-    Joined,
-    Left,
-    Problem,
-    ProblemRaised,
-    Swarm,
-    TrainerGone,
-)
+from app.state import ContributorState
 from app.summary import Summary, summary_of
 
 if TYPE_CHECKING:

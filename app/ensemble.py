@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from app.events import Event, Part, PartsChanged
 from app.protocol import (
     MicroBatchHalved,
     PhaseChanged,
@@ -23,7 +24,6 @@ from app.protocol import (
     TrainerPhase,
     Work,
 )
-from app.state import Event, Part, PartsChanged
 from app.supervisor import STOP_GRACE_SECONDS, C, Outcome, Trainer
 
 ROLE = "trainer"

@@ -5,9 +5,10 @@ import logging
 from collections.abc import Callable
 
 from app.background import Background
+from app.events import Event, TermsJudged
 from app.limits import Terms, verdict
 from app.sensors.sensors import Sensors
-from app.state import ContributorState, Event, TermsJudged
+from app.state import ContributorState
 
 log = logging.getLogger(__name__)
 

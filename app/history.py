@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from app.events import Event, JoinBegan, PeerInfo, PeersListed, Run, RunObserved
 from app.protocol import Progress, RoundEnded
-from app.state import Event, JoinBegan, PeerInfo, PeersListed, Run, RunObserved
 
 BUCKETS = 720
 """Points of a ring, and so the most that a chart draws of a series."""

@@ -10,6 +10,17 @@ from app.background import end
 from app.contacts import Contacts
 from app.diagnosis import Subject
 from app.errors import BusyError, UserFacingError
+from app.events import (
+    Event,
+    JoinBegan,
+    Joined,
+    JoinFailed,
+    Left,
+    PeersListed,
+    Problem,
+    RunObserved,
+    Swarm,
+)
 from app.i18n import _
 from app.lifeline import Lifeline
 from app.network import (
@@ -25,17 +36,6 @@ from app.network import (
 from app.paths import Folders
 from app.peer import EmbeddedPeer
 from app.settings import Settings
-from app.state import (
-    Event,
-    JoinBegan,
-    Joined,
-    JoinFailed,
-    Left,
-    PeersListed,
-    Problem,
-    RunObserved,
-    Swarm,
-)
 
 if TYPE_CHECKING:
     from app.spec import SwarmSpec

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.errors import ConnectError, JoinError
+from app.events import PeerInfo, Run
 from app.i18n import _
 from app.latency import Latencies
 from app.meeting import meet
 from app.network import Network, host_part
-from app.state import PeerInfo, Run
 
 if TYPE_CHECKING:
     from types import ModuleType

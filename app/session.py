@@ -14,6 +14,7 @@ from app.contributions import Contributions
 from app.devices import DeviceWatch
 from app.diagnosis import Finding, diagnose
 from app.errors import BusyError, TrainerError
+from app.events import DeviceChosen, Event
 from app.governor import Governor
 from app.handover import Receive
 from app.hardware import Probe, SystemProbe
@@ -31,11 +32,7 @@ from app.reporting_state import ReportingChanged
 from app.sensors.sensors import Sensors
 from app.settings import Settings
 from app.stalls import log_stalls
-from app.state import (
-    ContributorState,
-    DeviceChosen,
-    Event,
-)
+from app.state import ContributorState
 from app.supervisor import probe_devices
 from app.training import Training
 from app.transition import after

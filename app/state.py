@@ -4,70 +4,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from app import protocol
-from app.events import (
-    ConnectionChanged,
-    DeviceChosen,
-    Event,
-    JoinBegan,
-    Joined,
-    JoinFailed,
-    Left,
-    Part,
-    PartsChanged,
-    PauseChosen,
-    PauseEnded,
-    PeerInfo,
-    PeersListed,
-    Problem,
-    ProblemDismissed,
-    ProblemRaised,
-    RestartCancelled,
-    Run,
-    RunObserved,
-    StopRequested,
-    Swarm,
-    TermsJudged,
-    TrainerGone,
-    TrainingAwaited,
-    TrainingRequested,
-)
+from app.events import Part, PeerInfo, Problem, Run, Swarm
 from app.limits import Terms, Verdict
 from app.local_api import LocalApi
 from app.protocol import Device, TrainerPhase, Waiting
 from app.release import Release
 from app.reporting_state import ReportingState
-
-__all__ = [
-    "ConnectionChanged",
-    "ContributorState",
-    "DeviceChosen",
-    "Event",
-    "JoinBegan",
-    "JoinFailed",
-    "Joined",
-    "Left",
-    "Part",
-    "PartsChanged",
-    "PauseChosen",
-    "PauseEnded",
-    "PeerInfo",
-    "PeersListed",
-    "Phase",
-    "Problem",
-    "ProblemDismissed",
-    "ProblemRaised",
-    "RestartCancelled",
-    "Round",
-    "Run",
-    "RunObserved",
-    "StopRequested",
-    "Swarm",
-    "TermsJudged",
-    "TrainerGone",
-    "Training",
-    "TrainingAwaited",
-    "TrainingRequested",
-]
 
 
 class Phase(StrEnum):

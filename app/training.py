@@ -11,19 +11,10 @@ from typing import Any
 from app.background import Background
 from app.ensemble import Ensemble, role_of
 from app.errors import BusyError, TrainerError, UserFacingError
-from app.i18n import _
-from app.limits import GB
-from app.membership import Membership, problem_of
-from app.paths import Folders
-from app.protocol import EndReason
-from app.reins import Reins
-from app.settings import Settings
-from app.state import (
-    ContributorState,
+from app.events import (
     Event,
     PauseChosen,
     PauseEnded,
-    Phase,
     Problem,
     ProblemRaised,
     RestartCancelled,
@@ -32,6 +23,14 @@ from app.state import (
     TrainingAwaited,
     TrainingRequested,
 )
+from app.i18n import _
+from app.limits import GB
+from app.membership import Membership, problem_of
+from app.paths import Folders
+from app.protocol import EndReason
+from app.reins import Reins
+from app.settings import Settings
+from app.state import ContributorState, Phase
 from app.supervisor import Outcome, Patience
 
 log = logging.getLogger(__name__)

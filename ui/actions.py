@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from PySide6.QtCore import QObject, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 
-from app.state import ProblemDismissed
+from app.events import ProblemDismissed
 from ui.session_model import SessionModel
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.devices import Entry
+from app.events import Part
 from app.fleet import HOT_CELSIUS
 from app.hardware import Figures
 from app.i18n import _
-from app.state import Part
 from ui import fleet_texts, texts, units
 
 _WORTH_SAYING = 0.01

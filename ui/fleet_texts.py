@@ -2,10 +2,11 @@
 
 from collections import Counter
 
+from app.events import PeerInfo
 from app.fleet import Concern, Machine
 from app.i18n import _, ngettext
 from app.records import LEFT, Flaw
-from app.state import PeerInfo, Phase
+from app.state import Phase
 from ui import units
 
 

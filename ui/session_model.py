@@ -9,9 +9,10 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.background import end
 from app.errors import UserFacingError
+from app.events import Problem, ProblemRaised
 from app.i18n import _
 from app.session import Session
-from app.state import ContributorState, Problem, ProblemRaised
+from app.state import ContributorState
 
 log = logging.getLogger(__name__)
 

@@ -4,11 +4,12 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from app.events import Problem
 from app.i18n import _, ngettext
 from app.limits import Terms
 from app.local_api import LocalApi
 from app.protocol import Device, TrainerPhase, Waiting
-from app.state import ContributorState, Phase, Problem, Round
+from app.state import ContributorState, Phase, Round
 from ui import terms_texts, units
 
 if TYPE_CHECKING:

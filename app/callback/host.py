@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from app.events import Event
 from app.hardware import Reading
 from app.membership import Membership
 from app.outbox import OutboxState
 from app.paths import Folders
 from app.recents import Recents
-from app.state import Event
 from app.tasks import Contributor
 
 

@@ -20,10 +20,10 @@ sys.path.insert(0, str(ROOT))
 from qasync import QEventLoop  # noqa: E402
 
 from app import autostart, logs, protocol, settings  # noqa: E402
+from app.events import DeviceChosen  # noqa: E402
 from app.hardware import Reading  # noqa: E402
 from app.paths import Folders  # noqa: E402
 from app.session import Session  # noqa: E402
-from app.state import DeviceChosen  # noqa: E402
 from ui.actions import Actions  # noqa: E402
 from ui.application import LateDemo, make_application  # noqa: E402
 from ui.main_window import MainWindow  # noqa: E402

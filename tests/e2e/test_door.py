@@ -12,9 +12,9 @@ import pytest
 from apps import PATIENCE, StartApp, tiny_spec
 
 from app import invite, meeting, spec
+from app.events import Run
 from app.network import Network, listening
 from app.peer import EmbeddedPeer, load_hivemind
-from app.state import Run
 
 pytestmark = [
     pytest.mark.e2e,

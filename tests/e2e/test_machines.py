@@ -12,6 +12,7 @@ from machines import RecordedProbe, new_key, record
 
 from app import records, spec
 from app.board import Board
+from app.events import Swarm
 from app.hardware import Gpu, Reading
 from app.history import History
 from app.machines import Machines
@@ -20,7 +21,7 @@ from app.paths import Folders
 from app.peer import EmbeddedPeer, load_hivemind
 from app.records import Findings, Flaw, Inspector, MachineRecord
 from app.settings import Settings
-from app.state import ContributorState, Phase, Swarm, Training
+from app.state import ContributorState, Phase, Training
 
 pytestmark = [
     pytest.mark.e2e,

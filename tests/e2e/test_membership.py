@@ -10,11 +10,12 @@ from apps import PATIENCE, tiny_spec
 
 from app import spec
 from app.errors import JoinError
+from app.events import Event, JoinBegan, Joined
 from app.membership import Membership
 from app.paths import Folders
 from app.peer import load_hivemind
 from app.settings import Settings
-from app.state import ContributorState, Event, JoinBegan, Joined, Phase
+from app.state import ContributorState, Phase
 from app.transition import after
 
 pytestmark = [

@@ -90,10 +90,11 @@ def test_the_crosshair_moves_by_keyboard(bench: Bench, qtbot: QtBot) -> None:
     assert "this machine" in plot.widget.accessibleDescription()
 
 
-def test_copies_as_picture_and_csv(bench: Bench) -> None:
+def test_copies_as_picture_and_csv(bench: Bench, qtbot: QtBot) -> None:
     bench.dispatch(*WATCHING)
     bench.fill_history(60)
     chart = bench.window.overview.charts.widget.loss
+    qtbot.waitUntil(lambda: not chart.size().isEmpty())  # it was laid out
     chart.menu.copy_csv()
     lines = QGuiApplication.clipboard().text().splitlines()
     assert lines[0] == "time,this_machine,swarm"

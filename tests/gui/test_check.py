@@ -9,7 +9,7 @@ from PySide6.QtTest import QSignalSpy
 from pytestqt.qtbot import QtBot
 from windows import FINDINGS, TRAINING, WATCHING, Bench
 
-from app.state import ConnectionChanged, JoinFailed, Left, Problem
+from app.events import ConnectionChanged, JoinFailed, Left, Problem
 from ui import texts
 from ui.dialogs.check import CheckDialog, FindingRow
 

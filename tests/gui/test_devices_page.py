@@ -7,8 +7,8 @@ from specs import SMALLEST
 from windows import CPU, DEVICES, GPU, TRAINING, Bench
 
 from app import protocol, spec
+from app.events import DeviceChosen, Part, PartsChanged
 from app.hardware import Cpu, Gpu, Reading
-from app.state import DeviceChosen, Part, PartsChanged
 from ui.pages.devices import DevicesPage
 from ui.widgets.device_card import DeviceCard
 

@@ -11,9 +11,9 @@ from specs import PEER, SMALLEST
 from windows import DEVICES, FINDINGS, WATCHING, Bench, clipped, in_tab_order, name_of
 
 from app import i18n, spec
+from app.events import Joined
 from app.paths import RESOURCES
 from app.recents import Recent
-from app.state import Joined
 from ui.dialogs.account import AccountDialog
 from ui.dialogs.check import CheckDialog
 from ui.dialogs.join import RECENT, JoinDialog

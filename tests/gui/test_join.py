@@ -15,10 +15,10 @@ from specs import PEER, SMALLEST
 from windows import CPU, DEVICES, WATCHING, Bench
 
 from app import invite, spec
+from app.events import DeviceChosen
 from app.handover import Request
 from app.protocol import Devices
 from app.spec import SwarmSpec
-from app.state import DeviceChosen
 from ui.application import Application
 from ui.dialogs.join import GIVEN, RECENT, JoinDialog
 

@@ -23,13 +23,10 @@ from windows import (
 
 from app import protocol
 from app.errors import BusyError
-from app.limits import Reason, Terms, Verdict
-from app.protocol import TrainerPhase
-from app.state import (
+from app.events import (
     Event,
     PauseChosen,
     PauseEnded,
-    Phase,
     Problem,
     ProblemRaised,
     StopRequested,
@@ -37,6 +34,9 @@ from app.state import (
     TrainerGone,
     TrainingAwaited,
 )
+from app.limits import Reason, Terms, Verdict
+from app.protocol import TrainerPhase
+from app.state import Phase
 
 pytestmark = pytest.mark.gui
 

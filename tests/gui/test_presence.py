@@ -19,10 +19,7 @@ from windows import (
 )
 
 from app import protocol
-from app.ledger import Totals
-from app.protocol import TrainerPhase
-from app.state import (
-    ContributorState,
+from app.events import (
     Event,
     Joined,
     JoinFailed,
@@ -32,6 +29,9 @@ from app.state import (
     RestartCancelled,
     TrainerGone,
 )
+from app.ledger import Totals
+from app.protocol import TrainerPhase
+from app.state import ContributorState
 from app.transition import after
 from ui.news import milestone, news
 from ui.notifier import Notifier

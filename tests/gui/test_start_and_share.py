@@ -12,8 +12,8 @@ from specs import SMALLEST
 from windows import DEVICES, WATCHING, Bench
 
 from app import draft, invite, spec
+from app.events import Joined, Left
 from app.spec import SwarmSpec
-from app.state import Joined, Left
 from ui.dialogs.share import ShareDialog
 from ui.dialogs.start import StartDialog
 from ui.widgets import qr

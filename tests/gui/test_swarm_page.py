@@ -9,7 +9,7 @@ from pytestqt.qtbot import QtBot
 from windows import TRAINING, WATCHING, Bench
 
 from app import protocol
-from app.state import PeerInfo, PeersListed, Run, RunObserved
+from app.events import PeerInfo, PeersListed, Run, RunObserved
 from ui.pages.swarm import SwarmPage
 
 pytestmark = pytest.mark.gui

@@ -11,9 +11,9 @@ from pytestqt.qtbot import QtBot
 from windows import TRAINING, Bench, clipped, in_tab_order, name_of
 
 from app import settings_file
+from app.events import TermsJudged
 from app.limits import Reason, Terms, Verdict
 from app.schedule import Schedule
-from app.state import TermsJudged
 from ui import terms_texts
 from ui.widgets.terms import TermsSection
 

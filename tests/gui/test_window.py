@@ -11,8 +11,8 @@ from pytestqt.qtbot import QtBot
 from windows import DEVICES, TRAINING, WATCHING, Bench, clipped, in_tab_order, name_of
 
 from app import i18n, settings_file
+from app.events import Event, Problem, ProblemRaised
 from app.paths import RESOURCES
-from app.state import Event, Problem, ProblemRaised
 from ui.theme import DARK, LIGHT, Theme
 
 pytestmark = pytest.mark.gui

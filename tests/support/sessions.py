@@ -7,6 +7,7 @@ from typing import Any
 
 from app import protocol
 from app.errors import ConnectError, JoinError
+from app.events import PeerInfo, PeersListed, Problem, Run, TrainerGone, TrainingRequested
 from app.network import Network
 from app.paths import Folders
 from app.peer import Presence
@@ -14,7 +15,6 @@ from app.protocol import TrainerPhase
 from app.session import Session
 from app.settings import Settings
 from app.spec import SwarmSpec
-from app.state import PeerInfo, PeersListed, Problem, Run, TrainerGone, TrainingRequested
 from app.task import Task
 
 PEER_ID = "QmRhUyK4sFg28hoPevQWc4PuQmvbhXe1P9X3KZ1bfT3enX"

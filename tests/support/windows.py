@@ -14,13 +14,7 @@ from PySide6.QtWidgets import QLabel, QPushButton, QWidget
 
 from app import protocol
 from app.diagnosis import Finding, Verdict
-from app.logs import RingBuffer
-from app.paths import Folders
-from app.protocol import Device, TrainerPhase
-from app.session import Session
-from app.settings import Settings
-from app.spec import SwarmSpec
-from app.state import (
+from app.events import (
     DeviceChosen,
     Event,
     JoinBegan,
@@ -32,6 +26,12 @@ from app.state import (
     Swarm,
     TrainingRequested,
 )
+from app.logs import RingBuffer
+from app.paths import Folders
+from app.protocol import Device, TrainerPhase
+from app.session import Session
+from app.settings import Settings
+from app.spec import SwarmSpec
 from ui.actions import Actions
 from ui.main_window import MainWindow
 from ui.preferences import Preferences

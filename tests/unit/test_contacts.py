@@ -1,7 +1,7 @@
 """Whom we know of the swarm."""
 
 from app.contacts import MOST, Contacts
-from app.state import PeerInfo
+from app.events import PeerInfo
 
 OWN = ("/ip4/192.168.0.2/tcp/8080/p2p/QmUs",)
 ENTRY = "/ip4/203.0.113.7/tcp/8080/p2p/QmEntry"

@@ -13,23 +13,14 @@ from works import contribution
 from app import contributions as module
 from app.accounting import Contribution
 from app.contributions import Contributions
+from app.events import Event, JoinBegan, Joined, Left, Problem, ProblemRaised, Swarm, TrainerGone
 from app.export import check
 from app.ledger import Entry, Ledger, OutboxState
 from app.paths import Folders
 from app.protocol import Ready, Work
 from app.settings import Settings
 from app.signing import canonical, from_text, verify
-from app.state import (
-    ContributorState,
-    Event,
-    JoinBegan,
-    Joined,
-    Left,
-    Problem,
-    ProblemRaised,
-    Swarm,
-    TrainerGone,
-)
+from app.state import ContributorState
 from app.transition import after
 
 SWARM = Swarm(

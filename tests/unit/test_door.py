@@ -13,7 +13,7 @@ from sessions import PEER_ID, OfflineSession
 from app import spec
 from app.door import SwarmDoor
 from app.errors import UserFacingError
-from app.state import Joined, PeersListed
+from app.events import Joined, PeersListed
 
 OTHER = "/ip4/10.0.0.2/tcp/8080/p2p/QmNb65jgTZy5YKkdpkTuzSnE7fbrBQmdNzX3AozNXGmLBr"
 LAST = "/ip4/10.0.0.3/tcp/8080/p2p/QmRhUyK4sFg28hoPevQWc4PuQmvbhXe1P9X3KZ1bfT3enY"

@@ -9,8 +9,8 @@ import pytest
 from app import ensemble, protocol
 from app.ensemble import Ensemble, Whole, role_of
 from app.errors import TrainerError
+from app.events import Part, PartsChanged
 from app.protocol import EndReason, MicroBatchHalved, PhaseChanged, Progress, Report, TrainerPhase
-from app.state import Part, PartsChanged
 from app.supervisor import Outcome
 
 TWO = ("cuda:0", "cuda:1")

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from app import governor
+from app.events import DeviceChosen, Event, TermsJudged
 from app.governor import Governor
 from app.limits import Conditions, Terms
-from app.state import ContributorState, DeviceChosen, Event, TermsJudged
+from app.state import ContributorState
 from app.transition import after
 
 WAIT = 10.0

@@ -20,9 +20,10 @@ from app import headless, i18n, logs
 from app.backend.errors import NotSignedInError
 from app.cli import Arguments
 from app.display import Display, as_json, as_line
+from app.events import Problem, Run, Swarm
 from app.limits import Reason, Verdict
 from app.protocol import TrainerPhase, Waiting
-from app.state import ContributorState, Phase, Problem, Run, Swarm, Training
+from app.state import ContributorState, Phase, Training
 
 SWARM = Swarm(run_id="run", title="Run", model_type="gpt2", dataset="builtin", target_batch_size=64)
 TRAINING = ContributorState(

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import protocol
+from app.events import JoinBegan, Left, PeerInfo, PeersListed, Run, RunObserved, Swarm
 from app.history import BUCKETS, GONE_SECONDS, RESOLUTIONS, ROUNDS, History, Series
-from app.state import JoinBegan, Left, PeerInfo, PeersListed, Run, RunObserved, Swarm
 
 
 def series(*points: tuple[float, float | None], resolutions: tuple[float, ...] = (1.0,)) -> Series:

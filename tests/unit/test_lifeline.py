@@ -7,8 +7,8 @@ import pytest
 
 from app import lifeline
 from app.contacts import Contacts
+from app.events import ConnectionChanged, PeerInfo
 from app.lifeline import Lifeline
-from app.state import ConnectionChanged, PeerInfo
 
 OWN = ("/ip4/192.168.0.2/tcp/8080/p2p/QmUs",)
 

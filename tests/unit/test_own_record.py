@@ -7,11 +7,12 @@ import pytest
 from machines import RecordedProbe
 
 from app import protocol
+from app.events import Problem
 from app.hardware import Cpu, Gpu, Reading
 from app.history import History
 from app.machines import Machines, record_of
 from app.settings import Settings
-from app.state import ContributorState, Phase, Problem, Training
+from app.state import ContributorState, Phase, Training
 
 GPU = Gpu(
     index=0,

@@ -8,14 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import protocol, state
-from app.limits import Reason, Terms, Verdict
-from app.local_api import LocalApi, LocalApiChanged
-from app.protocol import EndReason, TrainerPhase
-from app.release import Release, ReleaseFound
-from app.reporting_state import ReportingChanged, ReportingState
-from app.state import (
+from app.events import (
     ConnectionChanged,
-    ContributorState,
     DeviceChosen,
     Event,
     JoinBegan,
@@ -28,22 +22,25 @@ from app.state import (
     PauseEnded,
     PeerInfo,
     PeersListed,
-    Phase,
     Problem,
     ProblemDismissed,
     ProblemRaised,
     RestartCancelled,
-    Round,
     Run,
     RunObserved,
     StopRequested,
     Swarm,
     TermsJudged,
     TrainerGone,
-    Training,
     TrainingAwaited,
     TrainingRequested,
 )
+from app.limits import Reason, Terms, Verdict
+from app.local_api import LocalApi, LocalApiChanged
+from app.protocol import EndReason, TrainerPhase
+from app.release import Release, ReleaseFound
+from app.reporting_state import ReportingChanged, ReportingState
+from app.state import ContributorState, Phase, Round, Training
 from app.transition import after
 
 SWARM = Swarm(run_id="run", title="Run", model_type="gpt2", dataset="builtin", target_batch_size=64)

@@ -168,7 +168,7 @@ async def test_volunteer_who_leaves_ends_the_task(desk: Desk) -> None:
 
 
 async def test_restart_of_the_trainer_is_no_end(desk: Desk) -> None:
-    from app.state import Problem, TrainerGone
+    from app.events import Problem, TrainerGone
 
     task = await desk.trained(order())
     desk.session.trainer_reports(epoch=1)

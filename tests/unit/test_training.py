@@ -12,22 +12,13 @@ from apps import tiny_spec
 from app import protocol, spec
 from app.ensemble import Ensemble
 from app.errors import BusyError
+from app.events import DeviceChosen, Event, JoinBegan, Joined, ProblemRaised, Swarm, TermsJudged
 from app.limits import Reason, Terms, Verdict
 from app.network import Network
 from app.paths import Folders
 from app.protocol import EndReason, TrainerPhase
 from app.settings import Settings
-from app.state import (
-    ContributorState,
-    DeviceChosen,
-    Event,
-    JoinBegan,
-    Joined,
-    Phase,
-    ProblemRaised,
-    Swarm,
-    TermsJudged,
-)
+from app.state import ContributorState, Phase
 from app.supervisor import Outcome
 from app.training import Training
 from app.transition import after

@@ -8,9 +8,10 @@ from PySide6.QtGui import QGuiApplication, QHideEvent, QShowEvent
 from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 from typing_extensions import override
 
+from app.events import Run
 from app.i18n import _
 from app.outbox import OutboxState
-from app.state import ContributorState, Phase, Run, Training
+from app.state import ContributorState, Phase, Training
 from app.summary import Summary
 from ui import contribution_texts, texts, units
 from ui.actions import Actions

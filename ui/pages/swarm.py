@@ -17,9 +17,10 @@ from PySide6.QtWidgets import (
 )
 from typing_extensions import override
 
+from app.events import PeerInfo, Run
 from app.history import FinishedRound, SeenPeers
 from app.i18n import _, ngettext
-from app.state import ContributorState, PeerInfo, Run
+from app.state import ContributorState
 from ui import fleet_texts, units
 from ui.actions import Actions
 from ui.rows_model import Column, RowsModel

@@ -4,8 +4,8 @@ from PySide6.QtCore import QObject
 from PySide6.QtGui import QAccessible, QAccessibleEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout
 
+from app.events import Problem
 from app.i18n import _
-from app.state import Problem
 from ui import texts
 from ui.icons import ThemedPicture
 from ui.theme import Theme

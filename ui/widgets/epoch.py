@@ -5,8 +5,9 @@ from PySide6.QtGui import QColor, QPainter, QPainterPath, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 from typing_extensions import override
 
+from app.events import Run
 from app.i18n import _
-from app.state import ContributorState, Run, Training
+from app.state import ContributorState, Training
 from ui import texts, units
 from ui.theme import Theme
 from ui.widgets.card import Card

@@ -7,9 +7,9 @@ from reporting import EMAIL, PASSWORD, until
 from sessions import PEER_ID, OfflineSession
 from specs import SMALLEST
 
+from app.events import TrainerGone
 from app.protocol import Work
 from app.spec import parse
-from app.state import TrainerGone
 
 SPEC = parse({**SMALLEST, "local": True, "session_id": 7})
 

@@ -17,7 +17,8 @@ from sessions import OTHER_ID, PEER_ID, train_body
 
 from app.callback.host import Sources
 from app.errors import JoinError, SettingsError
-from app.state import Joined, Phase
+from app.events import Joined
+from app.state import Phase
 
 # --- the node ------------------------------------------------------------------------------------
 

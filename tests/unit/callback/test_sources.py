@@ -16,11 +16,10 @@ from works import NOON, contribution
 from app import protocol
 from app.callback.metrics import Metrics
 from app.callback.sources import OwnFigures, sources_of
-from app.events import Problem, ProblemRaised, Run, RunObserved, Swarm
+from app.events import JoinBegan, Problem, ProblemRaised, Run, RunObserved, Swarm, TrainingRequested
 from app.hardware import Cpu, Gpu, Reading
 from app.ledger import Ledger
 from app.signing import MachineKey, canonical, from_text, verify
-from app.state import JoinBegan, TrainingRequested
 
 DASHBOARD = Path(__file__).parents[3] / "packaging" / "grafana" / "cotrain.json"
 GPU = Gpu(
