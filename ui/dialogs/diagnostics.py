@@ -30,6 +30,7 @@ class DiagnosticsDialog(Dialog):
         self.outcome = label("", "strong", wrap=True)
         self.outcome.hide()
         self.column.addWidget(self.outcome)
+        self.column.addStretch()
         self.save, self.show_it = button(_("Save as…"), "primary"), button(_("Open folder"))
         self.show_it.hide()
         closing = button(_("Close"))
