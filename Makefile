@@ -32,8 +32,8 @@ bench: $(RUN_READY) translations
 	$(SETUP) xvfb
 	$(PY) tests/bench/run.py $(ARGS)
 
-# Everything that is downloaded, in dist/. ARTEFACTS="tarball deb appimage" chooses.
-ARTEFACTS ?= tarball deb
+# Everything that is downloaded, in dist/. ARTEFACTS="tarball deb" chooses.
+ARTEFACTS ?= tarball deb appimage
 package: $(BUILT)
 	PYTHON=$(PY) packaging/linux/artefacts.sh $(ARTEFACTS)
 	-$(PY) packaging/sizes.py

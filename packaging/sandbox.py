@@ -21,6 +21,7 @@ INSIDE = "COTRAIN_SANDBOX"
 
 USER = 1000
 HOME = Path("/home/volunteer")
+USERS = Path("/etc/passwd")
 
 
 def enter() -> None:
@@ -61,6 +62,13 @@ class Sandbox:
             stderr=log,
         )
 
+    def allow_fuse(self) -> None:
+        """Let the volunteer show file systems, as desktops do, whatever this machine has."""
+        if os.environ[INSIDE] == "as-root":
+            node = self._base / "fuse"
+            _tool("mknod", "--mode=666", str(node), "c", "10", "229")
+            _tool("mount", "--bind", str(node), str(self.root / "dev/fuse"))
+
     def output(self) -> str:
         """What started commands have printed so far."""
         return (self._base / "output").read_text(errors="replace")
@@ -70,7 +78,7 @@ class Sandbox:
         return [
             Path("/") / path.relative_to(self._changes)
             for path in sorted(self._changes.rglob("*"))
-            if not path.is_dir()
+            if not path.is_dir() and path != self._changes / str(USERS)[1:]
         ]
 
     def left_behind(self) -> list[Path]:
@@ -108,6 +116,8 @@ def opened(base: Path, *, hidden: Sequence[Path]) -> Iterator[Sandbox]:
         if (inside := made.root / str(path)[1:]).is_dir():
             _mount("tmpfs", inside)
     _make_home(made.root / str(HOME)[1:])
+    with (made.root / str(USERS)[1:]).open("a") as users:
+        users.write(f"volunteer:x:{USER}:{USER}::{HOME}:/bin/sh\n")
     try:
         yield made
     finally:

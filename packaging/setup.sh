@@ -3,6 +3,7 @@
 #   packaging/setup.sh venv EXTRAS   the virtual environment .venv and, on Debian, Qt's libraries;
 #                                    TORCH_INDEX: where PyTorch comes from, if not from pip's own
 #   packaging/setup.sh xvfb          a virtual display, for measuring and screenshots
+#   packaging/setup.sh appimage      what the AppImage is made of, and with
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,6 +16,11 @@ QT_LIBRARIES=(
 )
 
 NETWORK_TOOLS=(iproute2 nftables)  # for tests on networks of their own
+
+APPIMAGE_PARTS=(
+  gcc libc6-dev pkg-config squashfs-tools libsquashfuse-dev libfuse3-dev libzstd-dev liblzma-dev
+  liblz4-dev liblzo2-dev zlib1g-dev fuse3
+)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -105,8 +111,15 @@ xvfb() {
   have Xvfb || die "Xvfb is missing: install it (Debian, Ubuntu: apt install xvfb)"
 }
 
+appimage() {
+  need_packages "${APPIMAGE_PARTS[@]}" || true
+  have mksquashfs && pkg-config --exists squashfuse_ll fuse3 2>/dev/null \
+    || die "an AppImage is made on Debian 13 or later, or where libsquashfuse 0.5 is"
+}
+
 case "${1:-}" in
   venv) venv "${2:?which extras?}" ;;
   xvfb) xvfb ;;
-  *) die "usage: packaging/setup.sh venv EXTRAS | xvfb" ;;
+  appimage) appimage ;;
+  *) die "usage: packaging/setup.sh venv EXTRAS | xvfb | appimage" ;;
 esac

@@ -3,15 +3,17 @@
 An overlay of this system without the sources and without Python, an empty home, an empty
 environment, a network of loopback alone. The window must be painted, the demo swarm must learn for
 two epochs, the local API must answer, each type of model must train, and nothing may be left: no
-process, no file outside the app's own folders. Then the same with the .deb, installed and purged.
+process, no file outside the app's own folders. Then the same with the .deb, installed and purged,
+and with the AppImage.
 
-    packaging/smoke.py [--only NAME]...     models, window, start, deb
+    packaging/smoke.py [--only NAME]...     models, window, start, deb, appimage
 """
 
 import argparse
 import json
 import os
 import re
+import shutil
 import signal
 import statistics
 import struct
@@ -46,6 +48,8 @@ TEMPORARY = (".X", "screen", "pymp-")
 
 GONE_SECONDS = 10.0
 """After an end, nothing may run for longer."""
+
+CHECKS = ("window", "models", "start", "deb", "appimage")
 
 STARTS = 5
 SLOWER = 1.5
@@ -345,6 +349,20 @@ def deb(box: Sandbox, package: Path) -> None:
     check("purged without a rest", not left and not mime.exists(), left)
 
 
+def appimage(box: Sandbox, image: Path) -> None:
+    """Start it as it is, and unpack it."""
+    program = box.root / "package.AppImage"
+    shutil.copy(image, program)
+    program.chmod(0o755)
+    box.allow_fuse()
+    window(box, "/package.AppImage", picture="smoke-appimage.png")
+    clean(box, but=(Path("/package.AppImage"),))
+    box.run("sh", "-c", "cd /var/tmp && /package.AppImage --appimage-extract")
+    unpacked = box.root / "var/tmp/squashfs-root"
+    files = sum(path.is_file() for path in (unpacked / "usr/lib" / NAME).rglob("*"))
+    check("unpacks without FUSE", (unpacked / "AppRun").exists() and files, f"{files} files")
+
+
 def have_mime(box: Sandbox) -> bool:
     """Whether this system keeps a database of types at all."""
     return (box.root / "usr/bin/update-mime-database").exists()
@@ -356,8 +374,8 @@ def have_mime(box: Sandbox) -> bool:
 def main() -> None:
     """Run the checks that the command line names, or all; the status says how it went."""
     parser = argparse.ArgumentParser(description="Try the packaged app on an empty machine.")
-    parser.add_argument("--only", action="append", choices=("models", "window", "start", "deb"))
-    wanted = parser.parse_args().only or ["window", "models", "start", "deb"]
+    parser.add_argument("--only", action="append", choices=CHECKS)
+    wanted = parser.parse_args().only or CHECKS
     sandbox.enter()
     try:
         for each in wanted:
@@ -372,7 +390,7 @@ def run(name: str) -> None:
     with tempfile.TemporaryDirectory() as base, sandbox.opened(Path(base), hidden=hidden) as box:
         try:
             program = str(PLACE / NAME)
-            if name != "deb":
+            if name not in {"deb", "appimage"}:
                 install_folder(box)
             match name:
                 case "window":
@@ -384,7 +402,9 @@ def run(name: str) -> None:
                 case "start":
                     start(box, program)
                 case "deb":
-                    deb(box, newest_package())
+                    deb(box, newest(".deb"))
+                case "appimage":
+                    appimage(box, newest(".AppImage"))
         except FailedError:
             print(box.output()[-4000:], file=sys.stderr)
             raise
@@ -397,11 +417,11 @@ def install_folder(box: Sandbox) -> None:
     subprocess.run(["mount", "--bind", "-o", "ro", str(BUILT), str(place)], check=True)
 
 
-def newest_package() -> Path:
-    """The .deb that was built last."""
-    found = sorted((ROOT / "dist").glob("*.deb"), key=lambda path: path.stat().st_mtime)
+def newest(kind: str) -> Path:
+    """The file of a kind that was built last."""
+    found = sorted((ROOT / "dist").glob(f"*{kind}"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise FailedError("no .deb in dist/: run make package")
+        raise FailedError(f"no {kind} in dist/: run make package")
     return found[-1]
 
 
