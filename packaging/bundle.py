@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import metadata
@@ -75,6 +76,20 @@ QT_KEPT = (
     "*/xcbglintegrations/*",
 )
 """Of Qt's plugins and texts, those that a window of ours can need."""
+
+ICU_DROPPED = ("brkitr", "curr", "lang", "rbnf", "region", "translit", "unit", "zone")
+"""Of ICU's data, which Qt links to, what no window of ours shows, or Qt has its own tables of: names
+of currencies, languages, regions, units and time zones, and rules to break and to spell words."""
+
+ICU_SOURCE = """\
+.section .rodata
+.balign 16
+.globl {symbol}
+.type {symbol}, @object
+{symbol}: .incbin "{file}"
+.size {symbol}, . - {symbol}
+.section .note.GNU-stack, "", @progbits
+"""
 
 LOADED = ("libpython",)
 """Shared libraries that are loaded by their name."""
@@ -253,7 +268,7 @@ def _output(*command: str) -> str:
 
 def tidy(folder: Path) -> None:
     """Take away the links to what was dropped, the symbol tables, which only a debugger reads (some
-    140 MB), and the copies of libraries that several wheels bring along."""
+    140 MB), the copies of libraries that several wheels bring along, and most of ICU's data."""
     for path in folder.rglob("*"):
         if path.is_symlink() and not path.exists():
             path.unlink()
@@ -261,6 +276,8 @@ def tidy(folder: Path) -> None:
         for path in folder.rglob("*.so*"):
             if not path.is_symlink():
                 subprocess.run([tool, "--strip-unneeded", str(path)], check=True)
+        for library in folder.glob("_internal/PySide6/Qt/lib/libicudata.so.*"):
+            _slice_icu(library)
     _link_copies(folder)
 
 
@@ -274,6 +291,33 @@ def _link_copies(folder: Path) -> None:
         if other is not path and other.read_bytes() == path.read_bytes():
             path.unlink()
             path.symlink_to(os.path.relpath(other, path.parent))
+
+
+def _slice_icu(library: Path) -> None:
+    """Make ICU's library of data anew with what Qt looks up in it, as ICU's own tool does."""
+    if not (shutil.which("icupkg") and shutil.which("gcc") and shutil.which("objcopy")):
+        print("bundle: ICU's data stay whole; icu-devtools and gcc cut them", file=sys.stderr)
+        return
+    version = library.suffix[1:]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data = folder / f"icudt{version}l.dat"  # its items begin with the file's name
+        kept = folder / "kept" / data.name
+        kept.parent.mkdir()
+        dropped, source = folder / "dropped.txt", folder / "data.s"
+        _run("objcopy", "-O", "binary", "--only-section=.rodata", library, data)
+        items = _run("icupkg", "-l", data).split()
+        unneeded = [item for item in items if item.partition("/")[0] in ICU_DROPPED]
+        dropped.write_text("\n".join(unneeded), encoding="utf-8")
+        _run("icupkg", "-r", dropped, data, kept)
+        source.write_text(
+            ICU_SOURCE.format(symbol=f"icudt{version}_dat", file=kept), encoding="utf-8"
+        )
+        _run("gcc", "-shared", "-nostdlib", f"-Wl,-soname,{library.name}", "-o", library, source)
+
+
+def _run(*command: str | Path) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def icon(root: Path) -> str:

@@ -17,6 +17,7 @@ QT_LIBRARIES=(
 
 NETWORK_TOOLS=(iproute2 nftables)  # for tests on networks of their own
 
+PACKAGE_TOOLS=(binutils gcc icu-devtools)  # make the package smaller
 APPIMAGE_PARTS=(
   gcc libc6-dev pkg-config squashfs-tools libsquashfuse-dev libfuse3-dev libzstd-dev liblzma-dev
   liblz4-dev liblzo2-dev zlib1g-dev fuse3
@@ -91,6 +92,8 @@ venv() {
   need_packages "${QT_LIBRARIES[@]}" || say "going on without them; the window may not open"
   case ",$1," in *,dev,*)
     need_packages "${NETWORK_TOOLS[@]}" || say "going on without them; some tests are skipped" ;;
+    *,package,*)
+    need_packages "${PACKAGE_TOOLS[@]}" || say "going on without them; the package is larger" ;;
   esac
   make_venv
   say "installing the dependencies (PyTorch and Qt are large: this takes minutes the first time)"

@@ -106,7 +106,7 @@ appimage() {
   app_dir "$folder"
   runtime "$target"
   mksquashfs "$folder" build/AppDir.squashfs -noappend -all-root -no-xattrs -comp zstd \
-    -Xcompression-level 19 -b 1M -quiet -no-progress >&2
+    -Xcompression-level 22 -b 1M -quiet -no-progress >&2
   cat build/AppDir.squashfs >> "$target"
   rm -rf "$folder" build/AppDir.squashfs
   finish "$target"
