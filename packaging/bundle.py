@@ -78,8 +78,8 @@ QT_KEPT = (
 """Of Qt's plugins and texts, those that a window of ours can need."""
 
 ICU_DROPPED = ("brkitr", "curr", "lang", "rbnf", "region", "translit", "unit", "zone")
-"""Of ICU's data, which Qt links to, what no window of ours shows, or Qt has its own tables of: names
-of currencies, languages, regions, units and time zones, and rules to break and to spell words."""
+"""Of ICU's data, which Qt links to, what no window of ours shows or what Qt has its own tables of:
+names of currencies, languages, regions, units and time zones, rules to break and to spell words."""
 
 ICU_SOURCE = """\
 .section .rodata
