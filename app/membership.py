@@ -90,8 +90,8 @@ class Membership:
 
     @property
     def node(self) -> Any:
-        """Our node in the swarm's DHT, None outside of one."""
-        return self._peer.node
+        """Our node in the swarm's DHT, None outside of one and while its daemon is gone."""
+        return self._peer.node if self._peer.alive else None
 
     def invitation(self, addresses: Sequence[str]) -> "SwarmSpec | None":
         """The spec for others who are to enter our swarm; None outside of one.
@@ -160,15 +160,21 @@ class Membership:
         found = relays_of(self._addresses)
         return found or tuple(filter(_may_relay, self._entries))
 
+    async def look_away(self) -> None:
+        """Neither look at the swarm nor come back to it: what follows leaves it, and a terminal's
+        Ctrl-C has reached our daemon as well as us."""
+        observing, self._observing = self._observing, None
+        if observing is not None:
+            await end(observing)
+
     async def leave(self) -> None:
         """Leave the swarm; nothing happens outside of one."""
         if not self._inside:
             return
         if self._entering is not None:
             await end(self._entering)
-        if self._observing is not None:  # looked at now: a join may just have succeeded
-            await end(self._observing)
-        self._entering = self._observing = None
+        self._entering = None
+        await self.look_away()  # now: a join may just have succeeded
         await self._peer.leave()
         self.spec, self._inside, self._addresses = None, False, ()
         self._dispatch(Left())

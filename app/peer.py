@@ -132,13 +132,18 @@ class EmbeddedPeer:
 
     async def leave(self) -> None:
         """Leave the swarm; nothing happens when we are in none."""
-        node, self._node = self._node, None
+        alive, node, self._node = self.alive, self._node, None
         await self._latencies.close()
         if node is None:
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(READ_SECONDS):
-                await node.shutdown()
+        # WORKAROUND (hivemind 1.1.12): a node first asks its daemon to forget our handlers, and
+        # waits for the answer of one that is gone
+        ways = (node.shutdown, node.p2p.shutdown) if alive else (node.p2p.shutdown,)
+        for shut_down in ways:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(READ_SECONDS):
+                    await shut_down()
+                return
 
     async def peers(self) -> tuple[PeerInfo, ...]:
         """Who we are connected to."""

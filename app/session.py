@@ -148,6 +148,7 @@ class Session:
         """End everything that was started, in order. May be called twice."""
         await self._instance.close_door()  # what comes now would be lost
         await self._governor.close()
+        await self.membership.look_away()
         await self.stop_training(grace=CLOSE_SECONDS)
         await self.machines.leave()
         await self.membership.leave()
@@ -232,6 +233,7 @@ class Session:
     async def leave(self) -> None:
         """Stop training and leave the swarm; nothing happens outside of one."""
         async with self._leaving:  # one after the other: the second must not undo what follows
+            await self.membership.look_away()
             await self.stop_training()
             await self.machines.leave()
             await self.membership.leave()

@@ -40,6 +40,9 @@ async def test_ctrl_c_in_a_terminal_reaches_the_whole_group(start_app: StartApp)
             process.send_signal(signal.SIGINT)
     assert await app.stop(signal.SIGINT) == 0
     assert running_parts() == []
+    assert all(
+        line["reconnect_at"] is None for line in app.lines
+    )  # that its daemon is gone is fine
     assert "Traceback" not in app.errors
 
 
