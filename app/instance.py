@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,8 @@ class Instance:
             assert guardian.stdin is not None
             guardian.stdin.close()
             await asyncio.to_thread(guardian.wait)
-            await asyncio.to_thread(processes.remove_dead_sockets, Path("/tmp"))  # noqa: S108
+            # hivemind's are always in /tmp, whatever is set
+            for folder in {Path("/tmp"), Path(tempfile.gettempdir())}:  # noqa: S108
+                await asyncio.to_thread(processes.remove_dead_sockets, folder)
         if self._lock is not None:
             self._lock.release()
