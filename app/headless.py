@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from app import i18n, invite, logs, runtime, settings, spec
+from app import i18n, invite, logs, processes, runtime, settings, spec
 from app.background import end
 from app.callback.server import Callback
 from app.callback.sources import sources_of
@@ -195,6 +195,7 @@ class _Contribution:
         """Take no more calls, and end all that was started."""
         await self._callback.close()
         await asyncio.gather(self._demo.close(), self._session.close())
+        await asyncio.to_thread(processes.wait_for_freed_memory)
 
 
 class _DoorWork:

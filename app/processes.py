@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,9 @@ TOKEN = "COTRAIN_INSTANCE"
 
 GRACE_SECONDS = 6.0
 """How long a trainer may take to leave by itself once the app is gone."""
+
+FREEING_SECONDS = 5.0
+"""``torch_shm_manager`` lets two pass after the last process that it served."""
 
 MAIN = Path(__file__).parent.parent / "main.py"
 
@@ -80,7 +83,7 @@ def sweep(token: str) -> list[int]:
     until the machine is restarted, and ends by itself two seconds after the last of them.
     """
     killed = []
-    for process in _marked(token):
+    for process in _marked(token, _is_our_program):
         with contextlib.suppress(_no_such_process()):
             process.kill()
             killed.append(process.pid)
@@ -122,12 +125,25 @@ def _nobody_listens(path: Path) -> bool:
     return False
 
 
-def _marked(token: str) -> "Iterator[psutil.Process]":
+def wait_for_freed_memory() -> None:
+    """Wait until what our trainers shared is free, for some seconds at most. For an app that a
+    service manager stops, which kills what still runs once we have ended."""
+    import psutil
+
+    token = os.environ.get(TOKEN, "")
+    psutil.wait_procs([*_marked(token, _frees_memory)], timeout=FREEING_SECONDS)
+
+
+def _frees_memory(process: "psutil.Process") -> bool:
+    return process.name() == "torch_shm_manager"
+
+
+def _marked(token: str, is_meant: "Callable[[psutil.Process], bool]") -> "Iterator[psutil.Process]":
     import psutil
 
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(TOKEN) == token and _is_our_program(process):
+            if process.environ().get(TOKEN) == token and is_meant(process):
                 yield process
 
 
@@ -137,7 +153,7 @@ def _is_our_program(process: "psutil.Process") -> bool:
 
 
 def _trainers(token: str) -> "Iterator[psutil.Process]":
-    return (process for process in _marked(token) if "--trainer" in process.cmdline())
+    return _marked(token, lambda process: "--trainer" in process.cmdline())
 
 
 def _no_such_process() -> type[Exception]:

@@ -27,7 +27,7 @@ async def test_sigterm_ends_it_cleanly(start_app: StartApp) -> None:
     async with asyncio.timeout(10):
         assert await app.stop(signal.SIGTERM) == 0
     assert running_parts() == []
-    assert await asyncio.to_thread(freed_within, 10.0, trainer)
+    assert not shared_memory(trainer)  # a service manager would now kill what frees it
     assert list((app.folder / "checkpoints" / "tiny" / "trainer").glob("epoch-*.pt"))
     assert "Traceback" not in app.errors
 
