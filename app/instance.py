@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,8 +78,6 @@ class Instance:
             assert guardian.stdin is not None
             guardian.stdin.close()
             await asyncio.to_thread(guardian.wait)
-            # hivemind's are always in /tmp, whatever is set
-            for folder in {Path("/tmp"), Path(tempfile.gettempdir())}:  # noqa: S108
-                await asyncio.to_thread(processes.remove_dead_sockets, folder)
+            await asyncio.to_thread(processes.remove_dead_sockets, Path("/tmp"))  # noqa: S108
         if self._lock is not None:
             self._lock.release()

@@ -103,16 +103,14 @@ def sweep_last_run(file: Path) -> list[int]:
 
 
 def remove_dead_sockets(folder: Path) -> list[Path]:
-    """Remove the sockets in a folder that hivemind's processes, and Python's multiprocessing in
-    them, have left: of this user, and nobody listens. Each run would leave some more."""
+    """Remove the sockets in a folder that hivemind's processes have left: of this user, and nobody
+    listens. Each run would leave some more; hivemind always puts them into /tmp."""
     removed = []
-    for path in (*folder.glob("hivemind-p2p*.sock"), *folder.glob("pymp-*/listener-*")):
+    for path in folder.glob("hivemind-p2p*.sock"):
         with contextlib.suppress(OSError):  # somebody else's, or gone in the meantime
             if path.stat().st_uid == os.getuid() and _nobody_listens(path):
                 path.unlink()
                 removed.append(path)
-                if path.parent != folder:
-                    path.parent.rmdir()
     return removed
 
 

@@ -43,8 +43,8 @@ OWN_FOLDERS = tuple(HOME / folder / NAME for folder in (".local/share", ".local/
 SYSTEMS = (HOME / ".cache/fontconfig",)
 """Caches that the system's libraries keep in a home, whoever uses them."""
 
-TEMPORARY = (".X", "screen")
-"""The display's."""
+TEMPORARY = (".X", "screen", "pymp-")
+"""The display's, and what Python's multiprocessing leaves where a trainer has to be abandoned."""
 
 GONE_SECONDS = 10.0
 """After an end, nothing may run for longer."""
