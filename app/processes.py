@@ -70,7 +70,7 @@ def guard(token: str) -> int:
     while os.read(0, 4096):
         pass
     deadline = time.monotonic() + GRACE_SECONDS
-    while time.monotonic() < deadline and any(_trainers(token)):
+    while time.monotonic() < deadline and any(_marked(token, _is_trainer)):
         time.sleep(0.2)
     sweep(token)
     return 0
@@ -147,11 +147,11 @@ def _marked(token: str, is_meant: "Callable[[psutil.Process], bool]") -> "Iterat
 
 def _is_our_program(process: "psutil.Process") -> bool:
     """Not a browser or file manager that the window opened and that inherited the token."""
-    return process.name() == "p2pd" or "--trainer" in process.cmdline()
+    return process.name() == "p2pd" or _is_trainer(process)
 
 
-def _trainers(token: str) -> "Iterator[psutil.Process]":
-    return _marked(token, lambda process: "--trainer" in process.cmdline())
+def _is_trainer(process: "psutil.Process") -> bool:
+    return "--trainer" in process.cmdline()
 
 
 def _no_such_process() -> type[Exception]:

@@ -16,16 +16,16 @@ class CardRow(QWidget):
 
     def __init__(self, cards: Sequence[QWidget], *, least: int, columns: int) -> None:
         super().__init__()
-        self._cards = cards
+        self._cards = tuple(cards)
         self._least = least
         self._few = columns
-        self._arranged: tuple[Sequence[QWidget], int] = ((), 0)
+        self._arranged: tuple[tuple[QWidget, ...], int] = ((), 0)
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setSpacing(GAP)
-        self._arrange(cards, len(cards))
+        self._arrange(self._cards, len(cards))
 
-    def _arrange(self, cards: Sequence[QWidget], columns: int) -> None:
+    def _arrange(self, cards: tuple[QWidget, ...], columns: int) -> None:
         if (cards, columns) == self._arranged:
             return
         self._arranged = cards, columns
@@ -35,7 +35,7 @@ class CardRow(QWidget):
             self._grid.setColumnStretch(column, 1 if column < columns else 0)
 
     def _fit(self) -> None:
-        shown = [card for card in self._cards if not card.isHidden()]
+        shown = tuple(card for card in self._cards if not card.isHidden())
         count = len(shown)
         if not count:
             return
