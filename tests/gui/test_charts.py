@@ -155,6 +155,7 @@ def test_down_sampling_is_set_where_pyqtgraph_heeds_it(bench: Bench) -> None:
         ([2.0], (2.0, 2.5)),
         ([0.0, 650.0], (0.0, 800.0)),
         ([2.1, 5.4], (2.0, 6.0)),
+        ([5.46052, 5.46071], (5.4605, 5.4608)),
     ],
 )
 def test_the_value_axis_has_round_ends(values: list[float], expected: tuple[float, float]) -> None:

@@ -67,8 +67,9 @@ def value_range(*values: Floats, from_zero: bool) -> tuple[float, float, float]:
     known = np.concatenate([some[np.isfinite(some)] for some in values])
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     low = 0.0 if from_zero else low
-    step = _nice((high - low or abs(high) or 1.0) / _Y_TICKS)
-    return math.floor(low / step) * step, math.ceil(high / step * 1.02) * step, step
+    span = high - low or abs(high) or 1.0
+    step = _nice(span / _Y_TICKS)
+    return math.floor(low / step) * step, math.ceil((high + 0.02 * span) / step) * step, step
 
 
 def _nice(step: float) -> float:
