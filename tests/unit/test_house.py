@@ -33,6 +33,7 @@ TOP_LEVEL = {
     "Makefile",
     "README.md",
     "app",
+    "docs",
     "main.py",
     "packaging",
     "pyproject.toml",
