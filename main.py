@@ -15,13 +15,13 @@ def main() -> int:
 
         return trainer(sys.argv[2:])
     if sys.argv[1:2] == ["--guardian"]:
-        from app.processes import guard
+        from app.lifecycle.processes import guard
 
         return guard(sys.argv[2])
     from app.cli import has_display, parse
 
     if (arguments := parse(sys.argv[1:])).headless or not has_display():
-        from app.headless import run
+        from app.headless.run import run
     else:
         gc.disable()  # until the session is open: what is imported by then stays anyway
         from ui.application import run

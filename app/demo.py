@@ -9,13 +9,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from app import protocol, spec
-from app.errors import TrainerError
-from app.i18n import _
+from app import protocol
+from app.common.errors import TrainerError
+from app.common.i18n import _
 from app.session import Session
-from app.spec import SwarmSpec
-from app.state import ContributorState
-from app.supervisor import Trainer
+from app.spec import schema as spec
+from app.spec.schema import SwarmSpec
+from app.state.state import ContributorState
+from app.training.supervisor import Trainer
 
 log = logging.getLogger(__name__)
 

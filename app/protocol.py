@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from app.errors import ProtocolError
-from app.network import Network
+from app.common.errors import ProtocolError
+from app.p2p.network import Network
 
 VERSION = 6
 """Raised with every change of a message; the trainer says its own in `Hello`."""

@@ -8,38 +8,39 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from app import protocol, runtime, settings
-from app.background import Background
-from app.contributions import Contributions
-from app.devices import DeviceWatch
-from app.diagnosis import Finding, diagnose
-from app.errors import BusyError, TrainerError
-from app.events import DeviceChosen, Event
-from app.governor import Governor
-from app.handover import Receive
-from app.hardware import Probe, SystemProbe
-from app.history import History
-from app.i18n import _
-from app.instance import Instance
-from app.machines import Machines
-from app.membership import Membership
-from app.offers import Offers
-from app.paths import Folders
-from app.peer import load_hivemind
-from app.recents import Recents
-from app.reporting import Reporting, node_of
-from app.reporting_state import ReportingChanged
-from app.sensors.sensors import Sensors
-from app.settings import Settings
-from app.stalls import log_stalls
-from app.state import ContributorState
-from app.supervisor import probe_devices
-from app.training import Training
-from app.transition import after
-from app.updates import Updates
+from app import protocol
+from app.backend.offers import Offers
+from app.backend.reporting import Reporting, node_of
+from app.common.background import Background
+from app.common.errors import BusyError, TrainerError
+from app.common.i18n import _
+from app.common.paths import Folders
+from app.contributions.recorder import Contributions
+from app.desktop.updates import Updates
+from app.lifecycle.handover import Receive
+from app.lifecycle.instance import Instance
+from app.lifecycle.stalls import log_stalls
+from app.machine import gpu_runtime as runtime
+from app.machine.devices import DeviceWatch
+from app.machine.hardware import Probe, SystemProbe
+from app.p2p.peer import load_hivemind
+from app.settings import settings
+from app.settings.settings import Settings
+from app.state.events import DeviceChosen, Event, ReportingChanged
+from app.state.history import History
+from app.state.state import ContributorState
+from app.state.transition import after
+from app.swarm.connection_check import Finding, diagnose
+from app.swarm.fleet_sync import Machines
+from app.swarm.membership import Membership
+from app.swarm.recents import Recents
+from app.terms.sensors.sensors import Sensors
+from app.training.governor import Governor
+from app.training.supervisor import probe_devices
+from app.training.training import Training
 
 if TYPE_CHECKING:
-    from app.spec import SwarmSpec
+    from app.spec.schema import SwarmSpec
 
 log = logging.getLogger(__name__)
 

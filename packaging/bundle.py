@@ -14,8 +14,8 @@ from pathlib import Path
 
 import elf
 
-from app import runtime
-from app.about import Part, gather
+from app.desktop.about import Part, gather
+from app.machine import gpu_runtime as runtime
 
 Entry = tuple[str, str, str]
 """Of PyInstaller: where it goes in the folder, where it comes from, its type."""

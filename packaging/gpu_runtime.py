@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from app.runtime import GpuRuntime, Wheel
+from app.machine.gpu_runtime import GpuRuntime, Wheel
 
 TARGET = Path(__file__).resolve().parents[1] / "build" / "gpu-runtime.json"
 WANTED = re.compile(r"torch|nvidia-.+|cuda-(bindings|pathfinder)")

@@ -1,4 +1,4 @@
-"""Write the signed file that tells the apps of a later version (see `app/updates.py`).
+"""Write the signed file that tells the apps of a later version (see `app/desktop/updates.py`).
 
     packaging/publish.py KEY VERSION PAGE > newest.json
 
@@ -11,9 +11,9 @@ import json
 import sys
 from pathlib import Path
 
-from app import signing
-from app.signing import MachineKey
-from app.updates import read
+from app.common import signing
+from app.common.signing import MachineKey
+from app.desktop.updates import read
 
 
 def signed(key: MachineKey, version: str, page: str) -> bytes:

@@ -18,26 +18,28 @@ from PySide6.QtWidgets import QApplication, QMessageBox, QSystemTrayIcon
 from qasync import QEventLoop
 from typing_extensions import override
 
-from app import autostart, i18n, logs, settings
-from app.background import end
 from app.cli import Arguments
-from app.errors import BusyError, FolderError, SettingsError
-from app.handover import Request, hand_over
-from app.paths import RESOURCES, Folders
+from app.common import i18n, logs
+from app.common.background import end
+from app.common.errors import BusyError, FolderError, SettingsError
+from app.common.paths import RESOURCES, Folders
+from app.desktop import autostart
+from app.lifecycle.handover import Request, hand_over
+from app.lifecycle.start_guard import StartGuard
 from app.session import Session
-from app.settings import Settings
-from app.start_guard import StartGuard
-from ui import texts
-from ui.actions import Actions
+from app.settings import settings
+from app.settings.settings import Settings
 from ui.main_window import MainWindow
-from ui.preferences import Preferences
-from ui.session_model import SessionModel
-from ui.theme import Theme
+from ui.models.actions import Actions
+from ui.models.preferences import Preferences
+from ui.models.session_model import SessionModel
+from ui.style.theme import Theme
+from ui.texts import states as texts
 
 if TYPE_CHECKING:
     from app.callback.server import Callback
     from app.demo import DemoSwarm
-    from ui.notifier import Notifier
+    from ui.desktop.notifier import Notifier
     from ui.presence import Presence
 
 log = logging.getLogger(__name__)
@@ -177,7 +179,7 @@ class LateCallback:
         """Serve. Raises `SettingsError` for an address or certificate that can't be used."""
         from app.callback.server import Callback
         from app.callback.sources import sources_of
-        from app.tasks import Tasks
+        from app.tasks.tasks import Tasks
         from ui.dialogs.consent import Volunteer
 
         session = self._model.session

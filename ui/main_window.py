@@ -9,29 +9,29 @@ from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QWidget
 from typing_extensions import override
 
-from app.i18n import _
-from app.logs import RingBuffer
-from app.state import ContributorState
-from ui import texts
-from ui.actions import Actions
+from app.common.i18n import _
+from app.common.logs import RingBuffer
+from app.state.state import ContributorState
 from ui.dialogs.host import Dialogs, invite_in
-from ui.icons import app_icon
-from ui.menus import Menus
-from ui.pages.overview import Overview
-from ui.preferences import Preferences
-from ui.session_model import SessionModel
-from ui.summary_model import SummaryModel
-from ui.theme import Theme
+from ui.models.actions import Actions
+from ui.models.preferences import Preferences
+from ui.models.session_model import SessionModel
+from ui.models.summary_model import SummaryModel
+from ui.pages.overview.page import Overview
+from ui.shell.menus import Menus
+from ui.shell.sidebar import Page, Sidebar
+from ui.style.icons import app_icon
+from ui.style.theme import Theme
+from ui.texts import states as texts
 from ui.widgets.late import Late
-from ui.widgets.sidebar import Page, Sidebar
 
 if TYPE_CHECKING:
-    from ui.pages.contributions import ContributionsPage
-    from ui.pages.devices import DevicesPage
-    from ui.pages.log import LogPage
-    from ui.pages.machines import MachinesPage
-    from ui.pages.settings import SettingsPage
-    from ui.pages.swarm import SwarmPage
+    from ui.pages.contributions.page import ContributionsPage
+    from ui.pages.devices.page import DevicesPage
+    from ui.pages.log.page import LogPage
+    from ui.pages.machines.page import MachinesPage
+    from ui.pages.settings.page import SettingsPage
+    from ui.pages.swarm.page import SwarmPage
 
 
 class MainWindow(QMainWindow):
@@ -183,16 +183,16 @@ class MainWindow(QMainWindow):
 
 def _import_pages() -> None:
     """Import what the late pages are made of, pyqtgraph before all."""
-    import ui.pages.contributions
-    import ui.pages.devices
-    import ui.pages.log
-    import ui.pages.machines
-    import ui.pages.settings
-    import ui.pages.swarm  # noqa: F401
+    import ui.pages.contributions.page
+    import ui.pages.devices.page
+    import ui.pages.log.page
+    import ui.pages.machines.page
+    import ui.pages.settings.page
+    import ui.pages.swarm.page  # noqa: F401
 
 
 def _swarm_page(model: SessionModel, actions: Actions, theme: Theme) -> "SwarmPage":
-    from ui.pages.swarm import SwarmPage
+    from ui.pages.swarm.page import SwarmPage
 
     return SwarmPage(model, actions, theme)
 
@@ -200,19 +200,19 @@ def _swarm_page(model: SessionModel, actions: Actions, theme: Theme) -> "SwarmPa
 def _contributions_page(
     model: SessionModel, actions: Actions, theme: Theme, sums: SummaryModel
 ) -> "ContributionsPage":
-    from ui.pages.contributions import ContributionsPage
+    from ui.pages.contributions.page import ContributionsPage
 
     return ContributionsPage(model, actions, theme, sums)
 
 
 def _machines_page(model: SessionModel, theme: Theme) -> "MachinesPage":
-    from ui.pages.machines import MachinesPage
+    from ui.pages.machines.page import MachinesPage
 
     return MachinesPage(model, theme)
 
 
 def _log_page(ring: RingBuffer, actions: Actions, theme: Theme) -> "LogPage":
-    from ui.pages.log import LogPage
+    from ui.pages.log.page import LogPage
 
     return LogPage(ring, actions, theme)
 
@@ -220,8 +220,8 @@ def _log_page(ring: RingBuffer, actions: Actions, theme: Theme) -> "LogPage":
 def _settings_page(
     preferences: Preferences, model: SessionModel, open_local_api: Callable[[], None]
 ) -> "SettingsPage":
-    from ui.pages.settings import SettingsPage
-    from ui.widgets.terms import TermsSection
+    from ui.pages.settings.page import SettingsPage
+    from ui.pages.settings.terms import TermsSection
 
     return SettingsPage(
         preferences,
@@ -232,6 +232,6 @@ def _settings_page(
 
 
 def _devices_page(model: SessionModel, actions: Actions, theme: Theme) -> "DevicesPage":
-    from ui.pages.devices import DevicesPage
+    from ui.pages.devices.page import DevicesPage
 
     return DevicesPage(model, actions, theme)

@@ -5,17 +5,17 @@ from collections.abc import Callable
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QApplication
 
-from app.i18n import _
-from app.ledger import Ledger, Totals
-from app.state import ContributorState
-from ui.actions import Actions
+from app.common.i18n import _
+from app.contributions.ledger import Ledger, Totals
+from app.state.state import ContributorState
+from ui.desktop.notifier import Notifier
+from ui.desktop.tray import Tray
 from ui.main_window import MainWindow
-from ui.news import News, milestone, news
-from ui.notifier import Notifier
-from ui.preferences import Preferences
-from ui.session_model import SessionModel
-from ui.theme import Theme
-from ui.tray import Tray
+from ui.models.actions import Actions
+from ui.models.preferences import Preferences
+from ui.models.session_model import SessionModel
+from ui.style.theme import Theme
+from ui.texts.news import News, milestone, news
 
 TOLD_OF_TRAY = "tray"
 

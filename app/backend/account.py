@@ -10,7 +10,7 @@ from app.backend.errors import NotSignedInError, RefusedError, WrongInputError
 from app.backend.http import Http
 from app.backend.replies import Renewed, SignedIn
 from app.backend.secret_store import Secrets, SecretStore, SignedInAs
-from app.i18n import _
+from app.common.i18n import _
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 
 from app.backend.errors import RateLimitedError
-from app.i18n import _
+from app.common.i18n import _
 
 WINDOW_SECONDS = 15 * 60.0
 REQUESTS = 60

@@ -3,11 +3,11 @@
 from typing import Any
 from urllib.parse import quote
 
-from app.accounting import Contribution
 from app.backend.account import Account
 from app.backend.http import Http
 from app.backend.node import NodeData
 from app.backend.replies import Counted, ProjectedReward, Said, SessionPage
+from app.contributions.accounting import Contribution
 
 
 class Backend:

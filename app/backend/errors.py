@@ -7,7 +7,7 @@ it may have been, after any other it was not.
 import re
 from collections.abc import Sequence
 
-from app.errors import UserFacingError
+from app.common.errors import UserFacingError
 
 _QUIRK = re.compile(r"property .+ should not exist")
 

@@ -11,7 +11,7 @@ from app import __version__
 from app.backend.budget import Budget
 from app.backend.errors import UncertainError, WrongAnswerError
 from app.backend.verdict import failure_of, pause_of, problem_of
-from app.i18n import _
+from app.common.i18n import _
 
 PREFIX = "/api/v1"
 

@@ -18,11 +18,11 @@ import aiohttp
 import socketio
 from socketio.exceptions import SocketIOError
 
-from app.accounting import Contribution
 from app.backend.errors import UncertainError, UnreachableError
 from app.backend.http import Http
 from app.backend.node import NodeData
-from app.i18n import _
+from app.common.i18n import _
+from app.contributions.accounting import Contribution
 
 log = logging.getLogger(__name__)
 _wire_log = logging.getLogger(f"{__name__}.wire")

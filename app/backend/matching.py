@@ -19,8 +19,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from app.accounting import Contribution
 from app.backend.replies import Counted
+from app.contributions.accounting import Contribution
 
 SINGLE_PRECISION = 1e-6
 """How far, relatively, a number moves at most that is kept in four bytes, with a margin."""

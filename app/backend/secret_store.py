@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from app.backend.errors import NotSignedInError
-from app.i18n import _
-from app.paths import APP_NAME, write_atomically
+from app.common.i18n import _
+from app.common.paths import APP_NAME, write_atomically
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend

@@ -19,7 +19,7 @@ from app.backend.errors import (
     UnreachableError,
     WrongAnswerError,
 )
-from app.i18n import _
+from app.common.i18n import _
 
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 """Failures before the request began; after them the backend can't have seen it."""

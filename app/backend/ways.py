@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from app.accounting import Contribution
 from app.backend.client import Backend
 from app.backend.errors import RefusedError
 from app.backend.http import Http
 from app.backend.node import NodeData
+from app.contributions.accounting import Contribution
 
 if TYPE_CHECKING:
     from app.backend.live import LiveChannel

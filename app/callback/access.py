@@ -16,10 +16,10 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.callback.limits import Limit
+from app.callback.rate_limit import Limit
 from app.callback.tokens import Role, Tokens
-from app.logs import AuditLog
-from app.settings import Settings
+from app.common.logs import AuditLog
+from app.settings.settings import Settings
 
 MAX_BODY_BYTES = 256 * 1024
 """A spec has 64 KiB at most."""

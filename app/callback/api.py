@@ -21,16 +21,10 @@ from app.callback.metrics import Metrics
 from app.callback.node import Node
 from app.callback.routes import Parts, router_of
 from app.callback.tokens import Tokens
-from app.errors import (
-    BusyError,
-    ConnectError,
-    ConsentError,
-    SpecError,
-    UserFacingError,
-)
-from app.logs import AuditLog
-from app.settings import Settings
-from app.tasks import Tasks
+from app.common.errors import BusyError, ConnectError, ConsentError, SpecError, UserFacingError
+from app.common.logs import AuditLog
+from app.settings.settings import Settings
+from app.tasks.tasks import Tasks
 
 DESCRIPTION = (
     "What programs on this machine may ask of CoTrain Contributor. Calls that change something"

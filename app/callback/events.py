@@ -11,10 +11,10 @@ from fastapi.sse import ServerSentEvent
 from app.callback.host import Host
 from app.callback.node import Node
 from app.callback.schemas import record_of
-from app.errors import BusyError
-from app.i18n import _
-from app.task import Task
-from app.tasks import Tasks
+from app.common.errors import BusyError
+from app.common.i18n import _
+from app.tasks.task import Task
+from app.tasks.tasks import Tasks
 
 INTERVAL_SECONDS = 0.5
 """States change faster than anybody reads them."""

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from app.events import Event
-from app.hardware import Reading
-from app.membership import Membership
-from app.outbox import OutboxState
-from app.paths import Folders
-from app.recents import Recents
-from app.tasks import Contributor
+from app.common.paths import Folders
+from app.contributions.outbox import OutboxState
+from app.machine.hardware import Reading
+from app.state.events import Event
+from app.swarm.membership import Membership
+from app.swarm.recents import Recents
+from app.tasks.tasks import Contributor
 
 
 class Host(Contributor, Protocol):

@@ -10,11 +10,11 @@ from prometheus_client.registry import Collector
 
 from app import __version__
 from app.callback.host import FigureSource
-from app.hardware import Gpu, Reading
-from app.outbox import OutboxState
-from app.settings import Settings
-from app.state import ContributorState, Phase
-from app.tasks import Tasks
+from app.contributions.outbox import OutboxState
+from app.machine.hardware import Gpu, Reading
+from app.settings.settings import Settings
+from app.state.state import ContributorState, Phase
+from app.tasks.tasks import Tasks
 
 Figure = tuple[str, str, float | None]
 

@@ -4,15 +4,15 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from app.background import end
 from app.callback.host import Host
-from app.errors import BusyError
-from app.i18n import _
-from app.state import ContributorState, Phase
-from app.tasks import Tasks
+from app.common.background import end
+from app.common.errors import BusyError
+from app.common.i18n import _
+from app.state.state import ContributorState, Phase
+from app.tasks.tasks import Tasks
 
 if TYPE_CHECKING:
-    from app.spec import SwarmSpec
+    from app.spec.schema import SwarmSpec
 
 
 class Node:

@@ -28,8 +28,8 @@ from app.callback.schemas import (
     TrainBody,
     record_of,
 )
-from app.orders import Order
-from app.tasks import Tasks
+from app.tasks.order import Order
+from app.tasks.tasks import Tasks
 
 PREFIX = "/api/v1/hivemind"
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
-from app.task import Task, TaskStatus
+from app.tasks.task import Task, TaskStatus
 
 MOST_LEVELS = 20
 

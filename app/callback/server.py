@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from app.callback.host import Host, Sources
 from app.callback.tokens import Tokens
 from app.callback.web import WebServer
-from app.local_api import LocalApi, LocalApiChanged
-from app.logs import AuditLog
-from app.tasks import Tasks
+from app.common.logs import AuditLog
+from app.state.events import LocalApiChanged
+from app.state.facts import LocalApi
+from app.tasks.tasks import Tasks
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

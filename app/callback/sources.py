@@ -7,12 +7,12 @@ from typing import Any, Protocol
 import msgspec
 
 from app.callback.host import Sources
-from app.contributions import Contributions
-from app.fleet import Machine
-from app.hardware import Reading
-from app.ledger import Entry, Ledger
-from app.machines import Machines
-from app.outbox import OutboxState
+from app.contributions.ledger import Entry, Ledger
+from app.contributions.outbox import OutboxState
+from app.contributions.recorder import Contributions
+from app.machine.hardware import Reading
+from app.swarm.fleet import Machine
+from app.swarm.fleet_sync import Machines
 
 
 class Shown(Protocol):

@@ -6,7 +6,7 @@ import secrets
 from enum import StrEnum
 from pathlib import Path
 
-from app.paths import write_atomically
+from app.common.paths import write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from app.background import end
-from app.errors import SettingsError
-from app.i18n import _
-from app.local_api import LocalApi
-from app.settings import Settings
+from app.common.background import end
+from app.common.errors import SettingsError
+from app.common.i18n import _
+from app.settings.settings import Settings
+from app.state.facts import LocalApi
 
 if TYPE_CHECKING:
     import uvicorn

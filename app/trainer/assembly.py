@@ -9,10 +9,9 @@ from pathlib import Path
 
 import torch
 
-from app import spec as specs
-from app import swarm
-from app.errors import DeviceError
-from app.i18n import _
+from app.common.errors import DeviceError
+from app.common.i18n import _
+from app.p2p import run_records as swarm
 from app.protocol import (
     Device,
     PhaseChanged,
@@ -21,24 +20,20 @@ from app.protocol import (
     Start,
     TrainerPhase,
 )
-from app.spec import SwarmSpec
+from app.spec import schema as specs
+from app.spec.schema import SwarmSpec
 from app.trainer import devices
+from app.trainer.averaging.traffic import keep_to
 from app.trainer.checkpoint import Checkpoint, CheckpointFolder, Keeper
 from app.trainer.control import Control
 from app.trainer.data import Batches, open_data
 from app.trainer.loop import Run
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
-from app.trainer.model import (
-    Precision,
-    build_model,
-    loss_of,
-    precision_for,
-)
+from app.trainer.model.model import Precision, build_model, loss_of, precision_for
 from app.trainer.reporter import Reporter
 from app.trainer.room import Room
-from app.trainer.strategy import GradientAveraging
-from app.trainer.traffic import keep_to
+from app.trainer.strategies.gradient_averaging import GradientAveraging
 from app.trainer.tuning import Trial, Tuned, tune
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from app.protocol import CheckpointSaved, Report
-from app.spec import SwarmSpec
+from app.spec.schema import SwarmSpec
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from app import protocol
-from app.errors import ProtocolError
+from app.common.errors import ProtocolError
 from app.protocol import Ack, Command, Ended, EndReason, Problem, Report
 
 log = logging.getLogger(__name__)

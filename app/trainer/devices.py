@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from app.errors import DeviceError
-from app.i18n import _
+from app.common.errors import DeviceError
+from app.common.i18n import _
 from app.protocol import Device, Devices
 
 

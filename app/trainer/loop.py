@@ -9,14 +9,14 @@ from typing import Protocol
 
 import torch
 
-from app.errors import UserFacingError
-from app.i18n import _
+from app.common.errors import UserFacingError
+from app.common.i18n import _
 from app.protocol import EndReason, MicroBatchHalved, Report, SampleDiscarded
-from app.spec import StopSpec
+from app.spec.schema import StopSpec
 from app.trainer.control import Control
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
-from app.trainer.strategy import Strategy
+from app.trainer.strategies.gradient_averaging import Strategy
 from app.trainer.tuning import not_even_one, release_memory
 
 log = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ import time
 
 import torch
 
-from app.errors import DeviceError
-from app.i18n import _
+from app.common.errors import DeviceError
+from app.common.i18n import _
 from app.trainer import heap
 from app.trainer.tuning import release_memory, wait_for
 

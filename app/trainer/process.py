@@ -10,9 +10,11 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from app import i18n, logs, protocol, runtime
-from app.errors import UserFacingError
-from app.paths import RESOURCES
+from app import protocol
+from app.common import i18n, logs
+from app.common.errors import UserFacingError
+from app.common.paths import RESOURCES
+from app.machine import gpu_runtime as runtime
 from app.protocol import Ended, EndReason, Hello, PhaseChanged, Problem, Report, TrainerPhase
 from app.trainer import heap
 from app.trainer.control import Control

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from app.i18n import _
+from app.common.i18n import _
 from app.protocol import PhaseChanged, Problem, Progress, Report, TrainerPhase
+from app.trainer.averaging.traffic import keep_to
 from app.trainer.control import Control
 from app.trainer.meter import Meter
-from app.trainer.strategy import GradientAveraging
-from app.trainer.traffic import keep_to
+from app.trainer.strategies.gradient_averaging import GradientAveraging
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import psutil
 import torch
 
-from app.errors import DeviceError
-from app.i18n import _
+from app.common.errors import DeviceError
+from app.common.i18n import _
 
 
 @dataclass(frozen=True, kw_only=True)

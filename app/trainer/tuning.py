@@ -15,12 +15,12 @@ from typing import Any, cast
 
 import torch
 
-from app.errors import DeviceError
-from app.i18n import _
-from app.paths import write_atomically
+from app.common.errors import DeviceError
+from app.common.i18n import _
+from app.common.paths import write_atomically
 from app.protocol import Device, TrainerPhase
-from app.spec import SwarmSpec
-from app.trainer.model import Precision, loss_of
+from app.spec.schema import SwarmSpec
+from app.trainer.model.model import Precision, loss_of
 from app.trainer.room import Room
 
 log = logging.getLogger(__name__)

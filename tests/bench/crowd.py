@@ -19,9 +19,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
-from machines import new_key, record  # noqa: E402
-
-from app import records  # noqa: E402
+from app.p2p import machine_records as records  # noqa: E402
+from tests.support.machine.machines import new_key, record  # noqa: E402
 
 SECONDS = 10.0
 """Half as often as the app: all of the swarm's work is done by this one computer."""
@@ -36,7 +35,7 @@ async def node(run_id: str, initial_peers: list[str]) -> Any:
     from hivemind.dht.validation import CompositeValidator
     from hivemind.utils.crypto import RSAPrivateKey
 
-    from app import swarm
+    from app.p2p import run_records as swarm
 
     validators = swarm.validators(run_id, RSAPrivateKey())
     return await DHTNode.create(
@@ -80,7 +79,7 @@ class Crowd:
     """Machines that publish together: one call for all those of a shard."""
 
     def __init__(self, nodes: list[Any], run_id: str, machines: int) -> None:
-        from app.board import Board
+        from app.p2p.board import Board
 
         self._boards = [Board(one, run_id) for one in nodes]
         self._run_id = run_id
@@ -120,8 +119,8 @@ class Crowd:
 
 async def bytes_a_minute(one: Any, run_id: str) -> float:
     """What a machine that publishes as the app does sends and receives."""
-    from app.board import Board
-    from app.machines import PUBLISH_SECONDS
+    from app.p2p.board import Board
+    from app.swarm.fleet_sync import PUBLISH_SECONDS
 
     board, key, counted = Board(one, run_id), new_key(), count_bytes()
     for sequence in range(1, ALONE + 1):

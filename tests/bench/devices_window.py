@@ -19,17 +19,20 @@ sys.path.insert(0, str(ROOT))
 
 from qasync import QEventLoop  # noqa: E402
 
-from app import autostart, logs, protocol, settings  # noqa: E402
-from app.events import DeviceChosen  # noqa: E402
-from app.hardware import Reading  # noqa: E402
-from app.paths import Folders  # noqa: E402
+from app import protocol  # noqa: E402
+from app.common import logs  # noqa: E402
+from app.common.paths import Folders  # noqa: E402
+from app.desktop import autostart  # noqa: E402
+from app.machine.hardware import Reading  # noqa: E402
 from app.session import Session  # noqa: E402
-from ui.actions import Actions  # noqa: E402
+from app.settings import settings  # noqa: E402
+from app.state.events import DeviceChosen  # noqa: E402
 from ui.application import LateDemo, make_application  # noqa: E402
 from ui.main_window import MainWindow  # noqa: E402
-from ui.preferences import Preferences  # noqa: E402
-from ui.session_model import SessionModel  # noqa: E402
-from ui.theme import Theme  # noqa: E402
+from ui.models.actions import Actions  # noqa: E402
+from ui.models.preferences import Preferences  # noqa: E402
+from ui.models.session_model import SessionModel  # noqa: E402
+from ui.style.theme import Theme  # noqa: E402
 
 PERIOD_SECONDS = 30.0
 

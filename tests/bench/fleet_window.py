@@ -22,16 +22,19 @@ import psutil  # noqa: E402
 from crowd import count_bytes  # noqa: E402
 from qasync import QEventLoop  # noqa: E402
 
-from app import autostart, invite, logs, settings  # noqa: E402
-from app.paths import Folders  # noqa: E402
+from app.common import logs  # noqa: E402
+from app.common.paths import Folders  # noqa: E402
+from app.desktop import autostart  # noqa: E402
 from app.session import Session  # noqa: E402
-from ui import fleet_texts  # noqa: E402
-from ui.actions import Actions  # noqa: E402
+from app.settings import settings  # noqa: E402
+from app.spec import invite  # noqa: E402
 from ui.application import LateDemo, make_application  # noqa: E402
 from ui.main_window import MainWindow  # noqa: E402
-from ui.preferences import Preferences  # noqa: E402
-from ui.session_model import SessionModel  # noqa: E402
-from ui.theme import Theme  # noqa: E402
+from ui.models.actions import Actions  # noqa: E402
+from ui.models.preferences import Preferences  # noqa: E402
+from ui.models.session_model import SessionModel  # noqa: E402
+from ui.style.theme import Theme  # noqa: E402
+from ui.texts import fleet as fleet_texts  # noqa: E402
 
 IDLE_SECONDS = 10.0
 WATCH_SECONDS = 30.0

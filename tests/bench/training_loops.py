@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from app import protocol
 from app.demo import demo_spec
-from app.network import Network, listening
+from app.p2p.network import Network, listening
 from app.trainer.process import step_back
 from app.trainer.room import Room
 
@@ -50,7 +50,7 @@ def model_and_data(folder: str):  # noqa: ANN201  (torch is imported late)
     import torch
 
     from app.trainer.data import open_data
-    from app.trainer.model import build_model, loss_of
+    from app.trainer.model.model import build_model, loss_of
 
     torch.set_num_threads(1)
     batches = open_data(SPEC, identity=b"bench", cache=Path(folder))
@@ -117,7 +117,7 @@ def app_trainer(folder: str) -> float:
 
 
 async def _app_trainer(folder: Path) -> float:
-    from app.supervisor import Trainer
+    from app.training.supervisor import Trainer
 
     clock, done = Clock(), asyncio.Event()
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apps import App, StartApp
-from apps import start_app as start_one
-from callers import Call, Caller
-from networks import Host, Internet, internet, why_not
+
+from tests.support.callback.callers import Call, Caller
+from tests.support.network.networks import Host, Internet, internet, why_not
+from tests.support.processes.apps import App, StartApp
+from tests.support.processes.apps import start_app as start_one
 
 
 @pytest.fixture(autouse=True)

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apps import PATIENCE, StartApp, tiny_spec, training
-from callers import BASE, Call
+
+from tests.support.callback.callers import BASE, Call
+from tests.support.processes.apps import PATIENCE, StartApp, tiny_spec, training
 
 pytestmark = [pytest.mark.e2e]
 
-PROXY = Path(__file__).parents[1] / "support" / "proxy.cjs"
+PROXY = Path(__file__).parents[1] / "support" / "callback" / "proxy.cjs"
 
 
 def task(*, epochs: int = 3, **changes: Any) -> dict[str, Any]:

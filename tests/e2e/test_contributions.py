@@ -7,11 +7,19 @@ from pathlib import Path
 
 import psutil
 import pytest
-from apps import App, Line, StartApp, gone_within, group_of, lone_spec, running_parts
 
-from app.accounting import Contribution
-from app.ledger import Entry, Ledger, OutboxState
-from app.signing import canonical, from_text, verify
+from app.common.signing import canonical, from_text, verify
+from app.contributions.accounting import Contribution
+from app.contributions.ledger import Entry, Ledger, OutboxState
+from tests.support.processes.apps import (
+    App,
+    Line,
+    StartApp,
+    gone_within,
+    group_of,
+    lone_spec,
+    running_parts,
+)
 
 pytestmark = [pytest.mark.e2e]
 

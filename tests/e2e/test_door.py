@@ -9,12 +9,13 @@ from typing import Any
 
 import httpx2
 import pytest
-from apps import PATIENCE, StartApp, tiny_spec
 
-from app import invite, meeting, spec
-from app.events import Run
-from app.network import Network, listening
-from app.peer import EmbeddedPeer, load_hivemind
+from app.p2p import meeting
+from app.p2p.network import Network, listening
+from app.p2p.peer import EmbeddedPeer, load_hivemind
+from app.p2p.sightings import Run
+from app.spec import invite
+from tests.support.processes.apps import PATIENCE, StartApp, tiny_spec
 
 pytestmark = [
     pytest.mark.e2e,
@@ -52,7 +53,7 @@ async def test_a_door_lets_in_answers_and_lets_nobody_spoil_the_run(
         made = invite.read((await client.get("/spec")).content, name="spec")
         assert (made.title, list(made.initial_peers)) == ("Ours", line["addresses"])
         presence = await peer.join(
-            made,
+            made.run_id,
             initial_peers=made.initial_peers,
             network=Network(listen=listening(0, local=True), local=True),
         )
@@ -72,7 +73,7 @@ class Door:
     """A node of the swarm, whose address is known before it is there."""
 
     def __init__(self, folder: Path) -> None:
-        from app.swarm import load_identity
+        from app.p2p.run_records import load_identity
 
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -84,7 +85,7 @@ class Door:
 
     async def open(self) -> None:
         await self.peer.join(
-            spec.parse(tiny_spec()),
+            tiny_spec()["run_id"],
             initial_peers=(),
             network=Network(listen=listening(self.port, local=True), local=True),
         )

@@ -5,7 +5,8 @@ import signal
 
 import psutil
 import pytest
-from apps import (
+
+from tests.support.processes.apps import (
     StartApp,
     freed_within,
     gone_within,

@@ -24,12 +24,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from backend import Fault, SmallBackend
-from reporting import EMAIL, PASSWORD, contribution
 
-from app.accounting import Contribution
 from app.backend.secret_store import Secrets, SecretStore
-from app.ledger import Ledger
+from app.contributions.accounting import Contribution
+from app.contributions.ledger import Ledger
+from tests.support.backend.reporting import EMAIL, PASSWORD, contribution
+from tests.support.backend.server import Fault, SmallBackend
 
 RUNS = int(os.environ.get("FAULT_RUNS", "300"))
 SEEDS = [int(seed) for seed in os.environ.get("FAULT_SEEDS", "").split(",") if seed]
@@ -74,7 +74,7 @@ class Zygote:
 
 @asynccontextmanager
 async def zygote() -> AsyncIterator[Zygote]:
-    script = Path(__file__).parents[1] / "support" / "reporter_process.py"
+    script = Path(__file__).parents[1] / "support" / "backend" / "reporter_process.py"
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(script),

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from apps import PATIENCE, ROOT, StartApp, lone_spec
 
-from app import invite, spec
-from app.handover import Request, hand_over
-from app.paths import Folders
+from app.common.paths import Folders
+from app.lifecycle.handover import Request, hand_over
+from app.spec import invite
+from app.spec import schema as spec
+from tests.support.processes.apps import PATIENCE, ROOT, StartApp, lone_spec
 
 pytestmark = [pytest.mark.e2e, pytest.mark.gui]
 

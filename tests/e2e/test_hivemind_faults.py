@@ -9,7 +9,8 @@ import sys
 from typing import Any
 
 import pytest
-from apps import PATIENCE, ROOT
+
+from tests.support.processes.apps import PATIENCE, ROOT
 
 pytestmark = [pytest.mark.e2e]
 

@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apps import PATIENCE, tiny_spec
-from machines import RecordedProbe, new_key, record
 
-from app import records, spec
-from app.board import Board
-from app.events import Swarm
-from app.hardware import Gpu, Reading
-from app.history import History
-from app.machines import Machines
-from app.network import Network, listening
-from app.paths import Folders
-from app.peer import EmbeddedPeer, load_hivemind
-from app.records import Findings, Flaw, Inspector, MachineRecord
-from app.settings import Settings
-from app.state import ContributorState, Phase, Training
+from app.common.paths import Folders
+from app.machine.hardware import Gpu, Reading
+from app.p2p import machine_records as records
+from app.p2p.board import Board
+from app.p2p.machine_records import Findings, Flaw, Inspector, MachineRecord
+from app.p2p.network import Network, listening
+from app.p2p.peer import EmbeddedPeer, load_hivemind
+from app.settings.settings import Settings
+from app.state.facts import Swarm
+from app.state.history import History
+from app.state.state import ContributorState, Phase, Training
+from app.swarm.fleet_sync import Machines
+from tests.support.machine.machines import RecordedProbe, new_key, record
+from tests.support.processes.apps import PATIENCE, tiny_spec
 
 pytestmark = [
     pytest.mark.e2e,
@@ -65,7 +65,7 @@ async def nodes(tmp_path: Path) -> AsyncIterator[list[Node]]:
         peer = EmbeddedPeer(folders.identity_file("app"))
         initial = made[0].addresses if made else ()
         presence = await peer.join(
-            spec.parse(tiny_spec()),
+            tiny_spec()["run_id"],
             initial_peers=initial,
             network=Network(listen=listening(0, local=True), local=True),
         )
@@ -188,8 +188,8 @@ async def until(happened: Any) -> None:
 async def test_machine_shows_itself_and_says_goodbye(
     nodes: list[Node], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.machines.PUBLISH_SECONDS", 0.1)
-    monkeypatch.setattr("app.machines.READ_SECONDS", 0.1)
+    monkeypatch.setattr("app.swarm.fleet_sync.PUBLISH_SECONDS", 0.1)
+    monkeypatch.setattr("app.swarm.fleet_sync.READ_SECONDS", 0.1)
     swarm = Swarm(run_id=RUN, title="", model_type="gpt2", dataset="", target_batch_size=1)
     state = ContributorState(
         phase=Phase.TRAINING, swarm=swarm, training=Training(device="cuda:0", loss=2.5)

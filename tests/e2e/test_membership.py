@@ -6,17 +6,17 @@ from pathlib import Path
 
 import psutil
 import pytest
-from apps import PATIENCE, tiny_spec
 
-from app import spec
-from app.errors import JoinError
-from app.events import Event, JoinBegan, Joined
-from app.membership import Membership
-from app.paths import Folders
-from app.peer import load_hivemind
-from app.settings import Settings
-from app.state import ContributorState, Phase
-from app.transition import after
+from app.common.errors import JoinError
+from app.common.paths import Folders
+from app.p2p.peer import load_hivemind
+from app.settings.settings import Settings
+from app.spec import schema as spec
+from app.state.events import Event, JoinBegan, Joined
+from app.state.state import ContributorState, Phase
+from app.state.transition import after
+from app.swarm.membership import Membership
+from tests.support.processes.apps import PATIENCE, tiny_spec
 
 pytestmark = [
     pytest.mark.e2e,

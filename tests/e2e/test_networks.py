@@ -3,9 +3,16 @@
 from pathlib import Path
 
 import pytest
-from apps import StartApp
-from networks import Internet
-from wide import all_train_together, comes_back, invitation_of, loses_the_swarm, wide_spec
+
+from tests.support.network.networks import Internet
+from tests.support.network.wide import (
+    all_train_together,
+    comes_back,
+    invitation_of,
+    loses_the_swarm,
+    wide_spec,
+)
+from tests.support.processes.apps import StartApp
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

@@ -10,7 +10,7 @@ import torch
 from hivemind.averaging.averager import DecentralizedAverager
 
 from app.protocol import Pace
-from app.trainer import traffic
+from app.trainer.averaging import traffic
 
 pytestmark = pytest.mark.e2e
 

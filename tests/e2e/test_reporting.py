@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apps import PATIENCE, ROOT, StartApp, lone_spec
-from backend import NUMBERS, SmallBackend
-from callers import Call
 
-from app.ledger import Entry, Ledger, OutboxState
+from app.contributions.ledger import Entry, Ledger, OutboxState
+from tests.support.backend.server import NUMBERS, SmallBackend
+from tests.support.callback.callers import Call
+from tests.support.processes.apps import PATIENCE, ROOT, StartApp, lone_spec
 
 pytestmark = [pytest.mark.e2e]
 

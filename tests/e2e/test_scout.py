@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from app.network import Network, any_free_port
-from app.peer import load_hivemind
-from app.scout import Answer, Scout, called_back
+from app.p2p.network import Network, any_free_port
+from app.p2p.peer import load_hivemind
+from app.p2p.scout import Answer, Scout, called_back
 
 pytestmark = [
     pytest.mark.e2e,
@@ -58,7 +58,7 @@ async def test_who_answers(node: Any, plain: Any, monkeypatch: pytest.MonkeyPatc
         assert (await scout.call(STRANGER, [silent])).answer is Answer.NOBODY
         assert (await scout.call(plain.peer_id.to_base58(), at_plain)).answer is Answer.NO_NODE
         now = time.time
-        monkeypatch.setattr("app.scout.time.time", lambda: now() - 5.0)
+        monkeypatch.setattr("app.p2p.scout.time.time", lambda: now() - 5.0)
         ahead = await scout.call(node.peer_id.to_base58(), at_node)
         assert 4.0 < ahead.clock < 6.0
 

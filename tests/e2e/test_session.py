@@ -6,14 +6,16 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from apps import PATIENCE, tiny_spec
 
-from app import protocol, spec, supervisor
-from app.errors import BusyError
-from app.paths import Folders
+from app import protocol
+from app.common.errors import BusyError
+from app.common.paths import Folders
 from app.session import Session
-from app.settings import Settings
-from app.state import ContributorState, Phase
+from app.settings.settings import Settings
+from app.spec import schema as spec
+from app.state.state import ContributorState, Phase
+from app.training import supervisor
+from tests.support.processes.apps import PATIENCE, tiny_spec
 
 pytestmark = [
     pytest.mark.e2e,

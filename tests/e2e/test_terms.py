@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from apps import PATIENCE, tiny_spec, training
 
-from app import spec
-from app.hardware import Cpu, Reading
-from app.paths import Folders
+from app.common.paths import Folders
+from app.machine.hardware import Cpu, Reading
 from app.session import Session
-from app.settings import Settings
-from app.state import ContributorState, Phase
+from app.settings.settings import Settings
+from app.spec import schema as spec
+from app.state.state import ContributorState, Phase
+from tests.support.processes.apps import PATIENCE, tiny_spec, training
 
 pytestmark = [
     pytest.mark.e2e,

@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 
 import pytest
 import torch
-from apps import PATIENCE, lone_spec, tiny_spec, training
 
-from app import i18n, protocol
-from app.network import Network, listening
+from app import protocol
+from app.common import i18n
+from app.p2p.network import Network, listening
 from app.protocol import EndReason, Report, TrainerPhase
-from app.supervisor import Trainer
+from app.training.supervisor import Trainer
+from tests.support.processes.apps import PATIENCE, lone_spec, tiny_spec, training
 
 pytestmark = [pytest.mark.e2e]
 R = TypeVar("R")

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from apps import PATIENCE, ROOT, StartApp, tiny_spec, training
+
+from tests.support.processes.apps import PATIENCE, ROOT, StartApp, tiny_spec, training
 
 pytestmark = [pytest.mark.e2e]
 

@@ -11,17 +11,18 @@ import pytest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from qasync import QEventLoop
-from windows import Bench, RecordingDemo, RecordingNotifier, RecordingSession
 
-from app import autostart, i18n
-from app.logs import RingBuffer
-from app.paths import RESOURCES
-from ui.actions import Actions
+from app.common import i18n
+from app.common.logs import RingBuffer
+from app.common.paths import RESOURCES
+from app.desktop import autostart
+from tests.support.gui.windows import Bench, RecordingDemo, RecordingNotifier, RecordingSession
 from ui.application import Application
 from ui.main_window import MainWindow
-from ui.preferences import Preferences
-from ui.session_model import SessionModel
-from ui.theme import Theme
+from ui.models.actions import Actions
+from ui.models.preferences import Preferences
+from ui.models.session_model import SessionModel
+from ui.style.theme import Theme
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,10 @@ import pytest
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QPushButton
 from pytestqt.qtbot import QtBot
-from windows import Bench, clipped, name_of
 
-from app import about
-from app.about import About, Part
+from app.desktop import about
+from app.desktop.about import About, Part
+from tests.support.gui.windows import Bench, clipped, name_of
 from ui.dialogs.about import AboutDialog
 
 pytestmark = pytest.mark.gui

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from backend import Fault, SmallBackend
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLineEdit
 from pytestqt.qtbot import QtBot
-from windows import Bench
-from works import contribution
 
-from app.ledger import Ledger
+from app.contributions.ledger import Ledger
+from tests.support.backend.server import Fault, SmallBackend
+from tests.support.gui.windows import Bench
+from tests.support.training.works import contribution
 from ui.dialogs.account import AccountDialog, SignInForm
 
 pytestmark = pytest.mark.gui

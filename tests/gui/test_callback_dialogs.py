@@ -10,15 +10,17 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QLabel, QPushButton
 from pytestqt.qtbot import QtBot
 from qasync import QEventLoop
-from sessions import train_body
-from windows import TRAINING, Bench, RecordingNotifier, clipped, name_of
 
-from app import i18n, settings_file
 from app.callback.tokens import Role, Tokens
-from app.local_api import LocalApi, LocalApiChanged
-from app.orders import Order, interpret
-from app.paths import RESOURCES
-from app.task import Task
+from app.common import i18n
+from app.common.paths import RESOURCES
+from app.settings import file as settings_file
+from app.state.events import LocalApiChanged
+from app.state.facts import LocalApi
+from app.tasks.order import Order, interpret
+from app.tasks.task import Task
+from tests.support.gui.windows import TRAINING, Bench, RecordingNotifier, clipped, name_of
+from tests.support.processes.sessions import train_body
 from ui.dialogs.consent import Question, Volunteer
 from ui.dialogs.local_api import MASK, LocalApiDialog
 

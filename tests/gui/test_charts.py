@@ -10,11 +10,11 @@ from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtGui import QGuiApplication, QMouseEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
-from windows import TRAINING, WATCHING, Bench
 
-from ui.widgets.axes import value_range, value_ticks
-from ui.widgets.chart import csv_text
-from ui.widgets.plot import Curve, Reading, _time_ticks
+from tests.support.gui.windows import TRAINING, WATCHING, Bench
+from ui.widgets.charts.axes import value_range, value_ticks
+from ui.widgets.charts.chart import csv_text
+from ui.widgets.charts.plot import Curve, Reading, _time_ticks
 
 pytestmark = pytest.mark.gui
 

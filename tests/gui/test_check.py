@@ -7,11 +7,12 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QSignalSpy
 from pytestqt.qtbot import QtBot
-from windows import FINDINGS, TRAINING, WATCHING, Bench
 
-from app.events import ConnectionChanged, JoinFailed, Left, Problem
-from ui import texts
+from app.state.events import ConnectionChanged, JoinFailed, Left
+from app.state.facts import Problem
+from tests.support.gui.windows import FINDINGS, TRAINING, WATCHING, Bench
 from ui.dialogs.check import CheckDialog, FindingRow
+from ui.texts import states as texts
 
 pytestmark = pytest.mark.gui
 

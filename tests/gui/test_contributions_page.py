@@ -11,16 +11,17 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from pytestqt.qtbot import QtBot
-from specs import SMALLEST
-from windows import TRAINING, WATCHING, Bench, clipped
-from works import contribution
 
-from app.ledger import Ledger
-from app.reporting_state import ReportingChanged, ReportingStatus
-from app.spec import parse
-from app.summary import DAYS
-from ui import contribution_texts as words
-from ui.pages.contributions import ContributionsPage
+from app.contributions.ledger import Ledger
+from app.contributions.summary import DAYS
+from app.spec.schema import parse
+from app.state.events import ReportingChanged
+from app.state.facts import ReportingStatus
+from tests.support.gui.windows import TRAINING, WATCHING, Bench, clipped
+from tests.support.training.specs import SMALLEST
+from tests.support.training.works import contribution
+from ui.pages.contributions.page import ContributionsPage
+from ui.texts import contributions as words
 
 pytestmark = pytest.mark.gui
 

@@ -3,14 +3,16 @@
 import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
-from specs import SMALLEST
-from windows import CPU, DEVICES, GPU, TRAINING, Bench
 
-from app import protocol, spec
-from app.events import DeviceChosen, Part, PartsChanged
-from app.hardware import Cpu, Gpu, Reading
-from ui.pages.devices import DevicesPage
-from ui.widgets.device_card import DeviceCard
+from app import protocol
+from app.machine.hardware import Cpu, Gpu, Reading
+from app.spec import schema as spec
+from app.state.events import DeviceChosen, PartsChanged
+from app.state.facts import Part
+from tests.support.gui.windows import CPU, DEVICES, GPU, TRAINING, Bench
+from tests.support.training.specs import SMALLEST
+from ui.pages.devices.card import DeviceCard
+from ui.pages.devices.page import DevicesPage
 
 pytestmark = pytest.mark.gui
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
-from windows import Bench, clipped
 
-from app import about
-from app.about import About
+from app.desktop import about
+from app.desktop.about import About
+from tests.support.gui.windows import Bench, clipped
 from ui.dialogs.diagnostics import DiagnosticsDialog
 
 pytestmark = pytest.mark.gui

@@ -7,16 +7,25 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QSignalSpy
 from PySide6.QtWidgets import QAbstractButton, QAbstractScrollArea, QApplication, QDialog, QWidget
 from pytestqt.qtbot import QtBot
-from specs import PEER, SMALLEST
-from windows import DEVICES, FINDINGS, WATCHING, Bench, clipped, in_tab_order, name_of
 
-from app import i18n, spec
-from app.events import Joined
-from app.paths import RESOURCES
-from app.recents import Recent
+from app.common import i18n
+from app.common.paths import RESOURCES
+from app.spec import schema as spec
+from app.state.events import Joined
+from app.swarm.recents import Recent
+from tests.support.gui.windows import (
+    DEVICES,
+    FINDINGS,
+    WATCHING,
+    Bench,
+    clipped,
+    in_tab_order,
+    name_of,
+)
+from tests.support.training.specs import PEER, SMALLEST
 from ui.dialogs.account import AccountDialog
 from ui.dialogs.check import CheckDialog
-from ui.dialogs.join import RECENT, JoinDialog
+from ui.dialogs.join.dialog import RECENT, JoinDialog
 from ui.dialogs.share import ShareDialog
 from ui.dialogs.start import StartDialog
 

@@ -4,19 +4,21 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from backend import SmallBackend
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QAbstractButton, QComboBox, QPushButton, QSystemTrayIcon
 from pytestqt.qtbot import QtBot
-from specs import PEER, SMALLEST
-from windows import DEVICES, Bench, clipped, name_of
 
-from app import i18n, invite, spec
 from app.cli import Arguments
-from app.paths import RESOURCES
+from app.common import i18n
+from app.common.paths import RESOURCES
+from app.spec import invite
+from app.spec import schema as spec
+from tests.support.backend.server import SmallBackend
+from tests.support.gui.windows import DEVICES, Bench, clipped, name_of
+from tests.support.training.specs import PEER, SMALLEST
 from ui.application import _begin
 from ui.dialogs.first_steps import FirstSteps
-from ui.dialogs.join import JoinDialog
+from ui.dialogs.join.dialog import JoinDialog
 
 pytestmark = pytest.mark.gui
 

@@ -11,16 +11,17 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QFileOpenEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLabel, QWidget
 from pytestqt.qtbot import QtBot
-from specs import PEER, SMALLEST
-from windows import CPU, DEVICES, WATCHING, Bench
 
-from app import invite, spec
-from app.events import DeviceChosen
-from app.handover import Request
+from app.lifecycle.handover import Request
 from app.protocol import Devices
-from app.spec import SwarmSpec
+from app.spec import invite
+from app.spec import schema as spec
+from app.spec.schema import SwarmSpec
+from app.state.events import DeviceChosen
+from tests.support.gui.windows import CPU, DEVICES, WATCHING, Bench
+from tests.support.training.specs import PEER, SMALLEST
 from ui.application import Application
-from ui.dialogs.join import GIVEN, RECENT, JoinDialog
+from ui.dialogs.join.dialog import GIVEN, RECENT, JoinDialog
 
 pytestmark = pytest.mark.gui
 

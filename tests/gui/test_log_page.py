@@ -8,11 +8,11 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from pytestqt.qtbot import QtBot
-from windows import Bench
 
-from app.logs import RING_SIZE, LogLine, RingBuffer
-from ui.log_model import Filter, LogModel
-from ui.theme import Theme
+from app.common.logs import RING_SIZE, LogLine, RingBuffer
+from tests.support.gui.windows import Bench
+from ui.pages.log.model import Filter, LogModel
+from ui.style.theme import Theme
 
 pytestmark = pytest.mark.gui
 

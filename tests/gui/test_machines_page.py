@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machines import crowd, fill, record
 from PySide6.QtCore import QRectF, Qt
 from pytestqt.qtbot import QtBot
-from windows import TRAINING, WATCHING, Bench
 
-from app import settings_file
-from app.records import LEFT, Flaw, MachineRecord
-from ui import machine_columns
-from ui.pages.machines import MachinesPage
+from app.p2p.machine_records import LEFT, Flaw, MachineRecord
+from app.settings import file as settings_file
+from tests.support.gui.windows import TRAINING, WATCHING, Bench
+from tests.support.machine.machines import crowd, fill, record
+from ui.pages.machines import columns as machine_columns
+from ui.pages.machines.page import MachinesPage
 from ui.widgets.cells import lines
 
 pytestmark = pytest.mark.gui

@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from backend import Fault, SmallBackend
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
-from specs import SMALLEST
-from windows import DEVICES, Bench
 
-from app.offers import PAGE
-from ui.dialogs.join import OFFERED, JoinDialog
-from ui.widgets.offers import OfferedSwarms
+from app.backend.offers import PAGE
+from tests.support.backend.server import Fault, SmallBackend
+from tests.support.gui.windows import DEVICES, Bench
+from tests.support.training.specs import SMALLEST
+from ui.dialogs.join.dialog import OFFERED, JoinDialog
+from ui.dialogs.join.offers import OfferedSwarms
 
 pytestmark = pytest.mark.gui
 

@@ -10,7 +10,24 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
-from windows import (
+
+from app import protocol
+from app.common.errors import BusyError
+from app.protocol import TrainerPhase
+from app.state.events import (
+    Event,
+    PauseChosen,
+    PauseEnded,
+    ProblemRaised,
+    StopRequested,
+    TermsJudged,
+    TrainerGone,
+    TrainingAwaited,
+)
+from app.state.facts import Problem
+from app.state.state import Phase
+from app.terms.terms import Reason, Terms, Verdict
+from tests.support.gui.windows import (
     DEVICES,
     JOINING,
     PREPARING,
@@ -20,23 +37,6 @@ from windows import (
     Bench,
     progress,
 )
-
-from app import protocol
-from app.errors import BusyError
-from app.events import (
-    Event,
-    PauseChosen,
-    PauseEnded,
-    Problem,
-    ProblemRaised,
-    StopRequested,
-    TermsJudged,
-    TrainerGone,
-    TrainingAwaited,
-)
-from app.limits import Reason, Terms, Verdict
-from app.protocol import TrainerPhase
-from app.state import Phase
 
 pytestmark = pytest.mark.gui
 

@@ -7,7 +7,23 @@ import pytest
 from PySide6.QtWidgets import QApplication, QSystemTrayIcon
 from pytestqt.qtbot import QtBot
 from qasync import QEventLoop
-from windows import (
+
+from app import protocol
+from app.contributions.ledger import Totals
+from app.protocol import TrainerPhase
+from app.state.events import (
+    Event,
+    Joined,
+    JoinFailed,
+    PauseChosen,
+    ProblemRaised,
+    RestartCancelled,
+    TrainerGone,
+)
+from app.state.facts import Problem
+from app.state.state import ContributorState
+from app.state.transition import after
+from tests.support.gui.windows import (
     DEVICES,
     JOINING,
     PREPARING,
@@ -17,26 +33,10 @@ from windows import (
     RecordingNotifier,
     progress,
 )
-
-from app import protocol
-from app.events import (
-    Event,
-    Joined,
-    JoinFailed,
-    PauseChosen,
-    Problem,
-    ProblemRaised,
-    RestartCancelled,
-    TrainerGone,
-)
-from app.ledger import Totals
-from app.protocol import TrainerPhase
-from app.state import ContributorState
-from app.transition import after
-from ui.news import milestone, news
-from ui.notifier import Notifier
+from ui.desktop.notifier import Notifier
+from ui.desktop.tray import Tray, picture
 from ui.presence import Presence
-from ui.tray import Tray, picture
+from ui.texts.news import milestone, news
 
 pytestmark = pytest.mark.gui
 

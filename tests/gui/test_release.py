@@ -4,9 +4,10 @@ import pytest
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 from pytestqt.qtbot import QtBot
-from windows import Bench, clipped
 
-from app.release import Release, ReleaseFound
+from app.state.events import ReleaseFound
+from app.state.facts import Release
+from tests.support.gui.windows import Bench, clipped
 
 pytestmark = pytest.mark.gui
 

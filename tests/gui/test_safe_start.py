@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QMessageBox, QPushButton
 from pytestqt.qtbot import QtBot
 
 from app.cli import Arguments
-from app.paths import Folders
+from app.common.paths import Folders
 from ui.application import load_settings
 from ui.dialogs import safe_start
 

@@ -8,12 +8,14 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QCheckBox, QLineEdit, QPushButton, QScrollArea, QSystemTrayIcon
 from pytestqt.qtbot import QtBot
-from windows import Bench, clipped
 
-from app import autostart, i18n, settings_file
-from app.paths import RESOURCES
-from ui.settings_rows import Row
-from ui.theme import LIGHT
+from app.common import i18n
+from app.common.paths import RESOURCES
+from app.desktop import autostart
+from app.settings import file as settings_file
+from tests.support.gui.windows import Bench, clipped
+from ui.style.theme import LIGHT
+from ui.widgets.forms.settings_rows import Row
 
 pytestmark = pytest.mark.gui
 

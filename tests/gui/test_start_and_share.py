@@ -8,15 +8,16 @@ from PySide6.QtGui import QGuiApplication, QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
-from specs import SMALLEST
-from windows import DEVICES, WATCHING, Bench
 
-from app import draft, invite, spec
-from app.events import Joined, Left
-from app.spec import SwarmSpec
+from app.spec import draft, invite
+from app.spec import schema as spec
+from app.spec.schema import SwarmSpec
+from app.state.events import Joined, Left
+from tests.support.gui.windows import DEVICES, WATCHING, Bench
+from tests.support.training.specs import SMALLEST
+from ui.dialogs import qr
 from ui.dialogs.share import ShareDialog
 from ui.dialogs.start import StartDialog
-from ui.widgets import qr
 
 pytestmark = pytest.mark.gui
 

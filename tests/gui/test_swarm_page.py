@@ -3,14 +3,15 @@
 import time
 
 import pytest
-from machines import record
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
-from windows import TRAINING, WATCHING, Bench
 
 from app import protocol
-from app.events import PeerInfo, PeersListed, Run, RunObserved
-from ui.pages.swarm import SwarmPage
+from app.p2p.sightings import PeerInfo, Run
+from app.state.events import PeersListed, RunObserved
+from tests.support.gui.windows import TRAINING, WATCHING, Bench
+from tests.support.machine.machines import record
+from ui.pages.swarm.page import SwarmPage
 
 pytestmark = pytest.mark.gui
 

@@ -8,14 +8,14 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
-from windows import TRAINING, Bench, clipped, in_tab_order, name_of
 
-from app import settings_file
-from app.events import TermsJudged
-from app.limits import Reason, Terms, Verdict
-from app.schedule import Schedule
-from ui import terms_texts
-from ui.widgets.terms import TermsSection
+from app.settings import file as settings_file
+from app.state.events import TermsJudged
+from app.terms.schedule import Schedule
+from app.terms.terms import Reason, Terms, Verdict
+from tests.support.gui.windows import TRAINING, Bench, clipped, in_tab_order, name_of
+from ui.pages.settings.terms import TermsSection
+from ui.texts import terms as terms_texts
 
 pytestmark = pytest.mark.gui
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ui import units
+from ui.texts import units
 
 pytestmark = pytest.mark.gui
 

@@ -8,12 +8,22 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QApplication, QMenu, QPushButton, QScrollArea, QWidget
 from pytestqt.qtbot import QtBot
-from windows import DEVICES, TRAINING, WATCHING, Bench, clipped, in_tab_order, name_of
 
-from app import i18n, settings_file
-from app.events import Event, Problem, ProblemRaised
-from app.paths import RESOURCES
-from ui.theme import DARK, LIGHT, Theme
+from app.common import i18n
+from app.common.paths import RESOURCES
+from app.settings import file as settings_file
+from app.state.events import Event, ProblemRaised
+from app.state.facts import Problem
+from tests.support.gui.windows import (
+    DEVICES,
+    TRAINING,
+    WATCHING,
+    Bench,
+    clipped,
+    in_tab_order,
+    name_of,
+)
+from ui.style.theme import DARK, LIGHT, Theme
 
 pytestmark = pytest.mark.gui
 

@@ -8,7 +8,7 @@ import pytest
 
 from app import __version__, cli
 from app.cli import Arguments
-from app.settings import Settings
+from app.settings.settings import Settings
 
 
 def test_without_arguments_nothing_is_overridden() -> None:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import protocol
-from app.errors import ProtocolError
-from app.network import Network
+from app.common.errors import ProtocolError
+from app.p2p.network import Network
 from app.protocol import Command, EndReason, Message, Report, TrainerPhase
 
 PROGRESS = protocol.Progress(

@@ -6,15 +6,16 @@ from PySide6.QtCore import QSize
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPlainTextEdit, QVBoxLayout, QWidget
 
-from app import __version__, about
-from app.about import About, Part
-from app.i18n import _
-from ui import texts
+from app import __version__
+from app.common.i18n import _
+from app.desktop import about
+from app.desktop.about import About, Part
 from ui.dialogs.dialog import Dialog
-from ui.icons import app_icon
-from ui.rows_model import Column, RowsModel
-from ui.session_model import SessionModel
-from ui.theme import Theme
+from ui.models.rows_model import Column, RowsModel
+from ui.models.session_model import SessionModel
+from ui.style.icons import app_icon
+from ui.style.theme import Theme
+from ui.texts import states as texts
 from ui.widgets.buttons import button
 from ui.widgets.labels import label
 from ui.widgets.table import table

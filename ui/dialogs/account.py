@@ -4,13 +4,13 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 from shiboken6 import isValid
 
-from app.errors import UserFacingError
-from app.i18n import _
-from app.reporting import Reporting
+from app.backend.reporting import Reporting
+from app.common.errors import UserFacingError
+from app.common.i18n import _
 from ui.dialogs.dialog import Dialog
-from ui.session_model import SessionModel
+from ui.models.session_model import SessionModel
 from ui.widgets.buttons import button
-from ui.widgets.form import Field, error_label, line_edit, show_error
+from ui.widgets.forms.form import Field, error_label, line_edit, show_error
 from ui.widgets.labels import label
 
 WIDTH = 520

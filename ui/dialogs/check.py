@@ -6,13 +6,13 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
-from app.diagnosis import Finding, Verdict
-from app.i18n import _, ngettext
-from ui import units
+from app.common.i18n import _, ngettext
+from app.swarm.connection_check import Finding, Verdict
 from ui.dialogs.dialog import Dialog
-from ui.icons import ThemedPicture
-from ui.session_model import SessionModel
-from ui.theme import Theme
+from ui.models.session_model import SessionModel
+from ui.style.icons import ThemedPicture
+from ui.style.theme import Theme
+from ui.texts import units
 from ui.widgets.banner import announce
 from ui.widgets.buttons import button
 from ui.widgets.labels import label

@@ -4,14 +4,15 @@ import asyncio
 
 from PySide6.QtWidgets import QApplication, QCheckBox, QDialog, QWidget
 
-from app.i18n import _, ngettext
+from app.common.i18n import _, ngettext
 from app.session import Session
-from app.state import ContributorState
-from app.task import Task
-from app.tasks import Consent
-from ui import texts, units
+from app.state.state import ContributorState
+from app.tasks.task import Task
+from app.tasks.tasks import Consent
+from ui.desktop.notifier import Notifier
 from ui.dialogs.dialog import Dialog
-from ui.notifier import Notifier
+from ui.texts import states as texts
+from ui.texts import units
 from ui.widgets.buttons import button
 from ui.widgets.card import FactsCard
 from ui.widgets.labels import label

@@ -7,11 +7,11 @@ from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog, QWidget
 
-from app.diagnostics import collect, default_name
-from app.errors import DiagnosticsError
-from app.i18n import _
+from app.common.errors import DiagnosticsError
+from app.common.i18n import _
+from app.desktop.diagnostics import collect, default_name
 from ui.dialogs.dialog import Dialog
-from ui.session_model import SessionModel
+from ui.models.session_model import SessionModel
 from ui.widgets.buttons import button
 from ui.widgets.labels import label
 

@@ -13,20 +13,20 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.i18n import _
-from app.state import ContributorState
-from ui import costs
-from ui.actions import Actions
+from app.common.i18n import _
+from app.state.state import ContributorState
 from ui.dialogs.dialog import Dialog
-from ui.preferences import Preferences
-from ui.session_model import SessionModel
-from ui.settings_rows import Row, desktop, mains_only, only_when_idle, publish
-from ui.theme import Theme
+from ui.models.actions import Actions
+from ui.models.preferences import Preferences
+from ui.models.session_model import SessionModel
+from ui.style.theme import Theme
+from ui.texts import costs
 from ui.widgets.buttons import button
 from ui.widgets.card import words_card
-from ui.widgets.devices import DeviceBox
+from ui.widgets.forms.devices import DeviceBox
+from ui.widgets.forms.settings_form import SettingsForm
+from ui.widgets.forms.settings_rows import Row, desktop, mains_only, only_when_idle, publish
 from ui.widgets.labels import label
-from ui.widgets.settings_form import SettingsForm
 from ui.widgets.way import way_card
 
 WIDTH = 640

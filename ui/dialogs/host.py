@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, TypeVar
 from PySide6.QtCore import QMimeData, QObject, Qt
 from PySide6.QtWidgets import QDialog, QWidget
 
-from app.handover import Request
-from ui.actions import Actions
-from ui.preferences import Preferences
-from ui.session_model import SessionModel
-from ui.theme import Theme
+from app.lifecycle.handover import Request
+from ui.models.actions import Actions
+from ui.models.preferences import Preferences
+from ui.models.session_model import SessionModel
+from ui.style.theme import Theme
 
 if TYPE_CHECKING:
-    from ui.dialogs.join import JoinDialog
+    from ui.dialogs.join.dialog import JoinDialog
     from ui.dialogs.start import StartDialog
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Dialogs(QObject):
         dialog.show_source(source) if source else dialog.choose()
 
     def _make_join(self) -> "JoinDialog":
-        from ui.dialogs.join import JoinDialog
+        from ui.dialogs.join.dialog import JoinDialog
 
         made = JoinDialog(self._model, self._theme, self._window)
         made.accepted_spec.connect(lambda spec, train: self._actions.join(spec, train=train))

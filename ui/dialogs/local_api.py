@@ -5,11 +5,11 @@ from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from app.callback.tokens import Role, Tokens
-from app.i18n import _
+from app.common.i18n import _
 from app.session import Session
-from app.tasks import Consent
+from app.tasks.tasks import Consent
 from ui.dialogs.dialog import Dialog
-from ui.session_model import SessionModel
+from ui.models.session_model import SessionModel
 from ui.widgets.buttons import button
 from ui.widgets.card import Card
 from ui.widgets.labels import ElidedLabel, label

@@ -2,8 +2,8 @@
 
 from PySide6.QtWidgets import QMessageBox
 
-from app.i18n import _
-from ui import texts
+from app.common.i18n import _
+from ui.texts import states as texts
 
 
 def wants_default_settings() -> bool:

@@ -9,18 +9,18 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 from shiboken6 import isValid
 
-from app import network
-from app.i18n import _
-from app.network import Reach
-from app.state import ContributorState
-from ui.session_model import SessionModel
+from app.common.i18n import _
+from app.p2p import network
+from app.p2p.network import Reach
+from app.state.state import ContributorState
+from ui.dialogs.qr import QrCode
+from ui.models.session_model import SessionModel
 from ui.widgets.buttons import button
-from ui.widgets.form import line_edit
+from ui.widgets.forms.form import line_edit
 from ui.widgets.labels import ElidedLabel, label, restyle
-from ui.widgets.qr import QrCode
 
 if TYPE_CHECKING:
-    from app.spec import SwarmSpec
+    from app.spec.schema import SwarmSpec
 
 
 class ShareDialog(QDialog):
@@ -97,7 +97,7 @@ class ShareDialog(QDialog):
         if spec is None:
             self.reject()  # the swarm is left
             return
-        from app import invite
+        from app.spec import invite
 
         link = invite.as_link(spec)
         self.title.set_full(_("Invite others to {title}").format(title=spec.name))
@@ -130,7 +130,7 @@ class ShareDialog(QDialog):
 
     async def save_as(self, path: Path) -> None:
         """Write the invite's file."""
-        from app import invite
+        from app.spec import invite
 
         assert self.spec is not None
         await asyncio.to_thread(invite.save, self.spec, path)

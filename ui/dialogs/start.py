@@ -13,19 +13,20 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app import draft
-from app.errors import SpecError, UserFacingError
-from app.i18n import _, ngettext
-from ui import costs, texts, units
+from app.common.errors import SpecError, UserFacingError
+from app.common.i18n import _, ngettext
+from app.spec import draft
 from ui.dialogs.start_fields import Section, sections
-from ui.session_model import SessionModel
+from ui.models.session_model import SessionModel
+from ui.texts import costs, units
+from ui.texts import states as texts
 from ui.widgets.buttons import button
 from ui.widgets.card import Card
-from ui.widgets.form import Field, FieldGrid
+from ui.widgets.forms.form import Field, FieldGrid
 from ui.widgets.labels import label, restyle
 
 if TYPE_CHECKING:
-    from app.spec import SwarmSpec
+    from app.spec.schema import SwarmSpec
 
 CHECK_MS = 200
 """After the last key: the form looks whether it is right, and what the model would take."""

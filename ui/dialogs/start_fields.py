@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 from PySide6.QtWidgets import QCheckBox
 
-from app import architectures, draft
-from app.i18n import _
-from ui import texts
-from ui.widgets.form import Control, Field, choice, line_edit, lines
+from app.common.i18n import _
+from app.spec import architectures, draft
+from ui.texts import states as texts
+from ui.widgets.forms.form import Control, Field, choice, line_edit, lines
 
 
 @dataclass(frozen=True)
 class Section:
-    """Fields that belong together, by the name that `app.draft` knows each by."""
+    """Fields that belong together, by the name that `app.spec.draft` knows each by."""
 
     title: str
     fields: dict[str, Field]

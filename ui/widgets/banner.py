@@ -4,11 +4,11 @@ from PySide6.QtCore import QObject
 from PySide6.QtGui import QAccessible, QAccessibleEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout
 
-from app.events import Problem
-from app.i18n import _
-from ui import texts
-from ui.icons import ThemedPicture
-from ui.theme import Theme
+from app.common.i18n import _
+from app.state.facts import Problem
+from ui.style.icons import ThemedPicture
+from ui.style.theme import Theme
+from ui.texts import states as texts
 from ui.widgets.buttons import button, icon_button
 from ui.widgets.labels import label
 

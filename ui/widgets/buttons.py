@@ -4,8 +4,8 @@ from PySide6.QtGui import QFont, QFontMetrics, QMouseEvent
 from PySide6.QtWidgets import QPushButton, QToolButton
 from typing_extensions import override
 
-from ui.icons import ThemedIcon
-from ui.theme import Theme
+from ui.style.icons import ThemedIcon
+from ui.style.theme import Theme
 
 CHOICE_PADDING = 26
 """Pixels left and right of a choice's word, with its border."""

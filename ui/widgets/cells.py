@@ -13,8 +13,8 @@ from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPen, QPolygonF, QStat
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 from typing_extensions import override
 
-from ui.rows_model import Column, RowsModel
-from ui.theme import Theme
+from ui.models.rows_model import Column, RowsModel
+from ui.style.theme import Theme
 
 PADDING = 11
 PICTURE = 12

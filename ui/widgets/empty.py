@@ -3,8 +3,8 @@
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from ui.icons import ThemedPicture
-from ui.theme import Theme
+from ui.style.icons import ThemedPicture
+from ui.style.theme import Theme
 from ui.widgets.labels import label
 
 TEXT_WIDTH = 440

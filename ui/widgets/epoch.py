@@ -5,11 +5,12 @@ from PySide6.QtGui import QColor, QPainter, QPainterPath, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 from typing_extensions import override
 
-from app.events import Run
-from app.i18n import _
-from app.state import ContributorState, Training
-from ui import texts, units
-from ui.theme import Theme
+from app.common.i18n import _
+from app.p2p.sightings import Run
+from app.state.state import ContributorState, Training
+from ui.style.theme import Theme
+from ui.texts import states as texts
+from ui.texts import units
 from ui.widgets.card import Card
 from ui.widgets.labels import ElidedLabel, label, swatch
 

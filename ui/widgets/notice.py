@@ -2,8 +2,8 @@
 
 from PySide6.QtWidgets import QFrame, QHBoxLayout
 
-from ui.icons import ThemedPicture
-from ui.theme import Theme
+from ui.style.icons import ThemedPicture
+from ui.style.theme import Theme
 from ui.widgets.labels import label
 
 

@@ -5,8 +5,8 @@ from typing import Any
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
-from ui.rows_model import RowsModel
-from ui.theme import Theme
+from ui.models.rows_model import RowsModel
+from ui.style.theme import Theme
 from ui.widgets.cells import CellDelegate
 
 HEADER_ROOM = 30

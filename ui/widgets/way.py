@@ -3,8 +3,8 @@
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QPushButton
 
-from ui.icons import ThemedPicture
-from ui.theme import Theme
+from ui.style.icons import ThemedPicture
+from ui.style.theme import Theme
 from ui.widgets.card import Card, words
 from ui.widgets.labels import label
 

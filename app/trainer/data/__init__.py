@@ -13,9 +13,9 @@ Face hub becomes a shuffled stream, packed into sequences.
 import ssl
 from pathlib import Path
 
-from app.errors import DataError
-from app.i18n import _
-from app.spec import BuiltinData, FileData, HttpsData, HubData, SwarmSpec
+from app.common.errors import DataError
+from app.common.i18n import _
+from app.spec.schema import BuiltinData, FileData, HttpsData, HubData, SwarmSpec
 from app.trainer.data.batches import Batches, StreamBatches, WindowBatches
 from app.trainer.data.corpus import Source, tokenised
 from app.trainer.data.documents import PythonDocs, TextFiles

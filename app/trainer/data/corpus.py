@@ -15,8 +15,8 @@ from typing import IO, Protocol
 
 import numpy as np
 
-from app.errors import DataError
-from app.i18n import _
+from app.common.errors import DataError
+from app.common.i18n import _
 from app.trainer.data.documents import Piece
 from app.trainer.data.tokenizer import Tokenizer, Tokens, token_type
 

@@ -9,8 +9,8 @@ from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
-from app.errors import DataError
-from app.i18n import _
+from app.common.errors import DataError
+from app.common.i18n import _
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 import filelock
 
-from app.download import DownloadError, Fault, download
-from app.errors import DataError
-from app.i18n import _
-from app.spec import HttpsData
+from app.common.download import DownloadError, Fault, download
+from app.common.errors import DataError
+from app.common.i18n import _
+from app.spec.schema import HttpsData
 
 MAX_BYTES = 8 * 2**30
 """The largest file that a spec may make a contributor download."""

@@ -5,9 +5,9 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.errors import DataError
-from app.i18n import _
-from app.spec import HubData
+from app.common.errors import DataError
+from app.common.i18n import _
+from app.spec.schema import HubData
 from app.trainer.data.batches import order_key
 from app.trainer.data.documents import text_of
 

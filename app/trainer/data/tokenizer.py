@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import DataError
-from app.i18n import _
-from app.spec import BytesTokenizer, FileTokenizer
+from app.common.errors import DataError
+from app.common.i18n import _
+from app.spec.schema import BytesTokenizer, FileTokenizer
 
 if TYPE_CHECKING:
     import tokenizers

@@ -11,10 +11,10 @@ from measuring import ROOT, row
 
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
-import apps  # noqa: E402
-from apps import App  # noqa: E402
-from networks import Host, Internet, internet, why_not  # noqa: E402
-from wide import all_train_together, comes_back, invitation_of, wide_spec  # noqa: E402
+from tests.support.network.networks import Host, Internet, internet, why_not  # noqa: E402
+from tests.support.network.wide import all_train_together, comes_back, invitation_of, wide_spec  # noqa: E402
+from tests.support.processes import apps  # noqa: E402
+from tests.support.processes.apps import App  # noqa: E402
 
 CUT_SECONDS = 60
 PERIOD_SECONDS = 60

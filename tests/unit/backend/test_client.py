@@ -14,8 +14,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from backend import Fault, SmallBackend
-from reporting import EMAIL, NODE, PASSWORD, contribution, desk, until
 
 from app.backend.budget import Budget
 from app.backend.errors import (
@@ -32,6 +30,8 @@ from app.backend.http import Http
 from app.backend.live import LiveChannel
 from app.backend.node import NodeData
 from app.backend.replies import SessionPage, SignedIn
+from tests.support.backend.reporting import EMAIL, NODE, PASSWORD, contribution, desk, until
+from tests.support.backend.server import Fault, SmallBackend
 
 # --- every call ----------------------------------------------------------------------------------
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reporting import contribution
 
-from app.accounting import Contribution
 from app.backend.matching import CountedRows
 from app.backend.replies import Counted
+from app.contributions.accounting import Contribution
+from tests.support.backend.reporting import contribution
 
 Keep = Callable[[float], Decimal]
 

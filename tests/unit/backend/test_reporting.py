@@ -6,17 +6,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from backend import Fault, SmallBackend
-from reporting import EMAIL, PASSWORD, contribution, until
 
 from app.backend.errors import UnreachableError
 from app.backend.node import NodeData
-from app.errors import BusyError
-from app.ledger import Ledger, LedgerThread
-from app.paths import Folders
-from app.reporting import Reporting, is_private, node_of
-from app.reporting_state import ReportingState, ReportingStatus
-from app.state import ContributorState, Training
+from app.backend.reporting import Reporting, is_private, node_of
+from app.common.errors import BusyError
+from app.common.paths import Folders
+from app.contributions.ledger import Ledger, LedgerThread
+from app.state.facts import ReportingState, ReportingStatus
+from app.state.state import ContributorState, Training
+from tests.support.backend.reporting import EMAIL, PASSWORD, contribution, until
+from tests.support.backend.server import Fault, SmallBackend
 
 
 @asynccontextmanager

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from callbacks import Served, serving
+
+from tests.support.callback.callbacks import Served, serving
 
 
 @pytest.fixture

@@ -9,18 +9,18 @@ from typing import Any
 import httpx2
 import pytest
 import trustme
-from callbacks import BASE, Served, serving
-from sessions import train_body
 
 from app.callback import access
 from app.callback.access import MAX_BODY_BYTES, is_loopback
 from app.callback.http import ImpatientProtocol
-from app.callback.limits import MOST_CALLERS, Limit
+from app.callback.rate_limit import MOST_CALLERS, Limit
 from app.callback.server import Callback
 from app.callback.tokens import Role, Tokens
-from app.errors import SettingsError
-from app.logs import AuditLog
-from app.state import Phase
+from app.common.errors import SettingsError
+from app.common.logs import AuditLog
+from app.state.state import Phase
+from tests.support.callback.callbacks import BASE, Served, serving
+from tests.support.processes.sessions import train_body
 
 CHANGES = ("start", "stop", "peers/connect", "train")
 READS = ("/health", "/metrics", "/docs", "/openapi.json", f"{BASE}/status", f"{BASE}/peers")

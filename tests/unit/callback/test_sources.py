@@ -8,18 +8,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from machines import RecordedProbe, record
 from prometheus_client.parser import text_string_to_metric_families
-from sessions import OfflineSession
-from works import NOON, contribution
 
 from app import protocol
 from app.callback.metrics import Metrics
 from app.callback.sources import OwnFigures, sources_of
-from app.events import JoinBegan, Problem, ProblemRaised, Run, RunObserved, Swarm, TrainingRequested
-from app.hardware import Cpu, Gpu, Reading
-from app.ledger import Ledger
-from app.signing import MachineKey, canonical, from_text, verify
+from app.common.signing import MachineKey, canonical, from_text, verify
+from app.contributions.ledger import Ledger
+from app.machine.hardware import Cpu, Gpu, Reading
+from app.p2p.sightings import Run
+from app.state.events import JoinBegan, ProblemRaised, RunObserved, TrainingRequested
+from app.state.facts import Problem, Swarm
+from tests.support.machine.machines import RecordedProbe, record
+from tests.support.processes.sessions import OfflineSession
+from tests.support.training.works import NOON, contribution
 
 DASHBOARD = Path(__file__).parents[3] / "packaging" / "grafana" / "cotrain.json"
 GPU = Gpu(

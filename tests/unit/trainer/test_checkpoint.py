@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from apps import tiny_spec, training
 
-from app import spec as specs
+from app.spec import schema as specs
 from app.trainer.checkpoint import KEPT, Checkpoint, CheckpointFolder
+from tests.support.processes.apps import tiny_spec, training
 
 
 def folder_of(path: Path, **changes: Any) -> CheckpointFolder:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from app.errors import DeviceError
+from app.common.errors import DeviceError
 from app.trainer import devices
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from app.errors import DeviceError
+from app.common.errors import DeviceError
 from app.protocol import MicroBatchHalved, Report, SampleDiscarded
-from app.spec import StopSpec
+from app.spec.schema import StopSpec
+from app.trainer.averaging.optimizer import CitizenOptimizer, KeepingGradientAverager
 from app.trainer.loop import Run, step
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
-from app.trainer.optimizer import CitizenOptimizer, KeepingGradientAverager
-from app.trainer.strategy import GradientAveraging
+from app.trainer.strategies.gradient_averaging import GradientAveraging
 
 LENGTH = 4
 NOBODY = -1

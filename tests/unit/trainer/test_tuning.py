@@ -9,15 +9,15 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from specs import SMALLEST
 
-from app import spec
-from app.errors import DeviceError
+from app.common.errors import DeviceError
 from app.protocol import Device, TrainerPhase
+from app.spec import schema as spec
 from app.trainer import tuning
-from app.trainer.model import FP32, build_model
+from app.trainer.model.model import FP32, build_model
 from app.trainer.room import Room
 from app.trainer.tuning import REMEMBERED, Findings, Trial, Tuned, compiling_pays, fastest, tune
+from tests.support.training.specs import SMALLEST
 
 TINY = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 16, "n_positions": 16}
 CPU = Device(id="cpu", name="Ryzen", memory=2**34)

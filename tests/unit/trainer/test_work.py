@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.protocol import Pace, Work
-from app.trainer import traffic
+from app.trainer.averaging import traffic
+from app.trainer.averaging.traffic import Traffic
 from app.trainer.meter import Meter
-from app.trainer.traffic import Traffic
 from app.trainer.work import WorkMeter
 
 

@@ -1,0 +1,318 @@
+"""Empties the ledger's outbox into the backend: nothing lost, nothing counted twice.
+
+The backend gives reports no ids and counts a repeated one twice, so exactly-once is ours to reach:
+
+1. A contribution is in the ledger before anything is sent, and marked as *sending*, on the disk,
+   before its request begins. So at any moment, a kill included, the ledger tells those that
+   surely were not sent from those that may have been.
+2. It is confirmed only by the backend's own confirmation. It goes back to waiting only on an answer
+   that rules out that it was counted: a refusal, a 429, a connection that never came about.
+3. Everything else leaves it in doubt: a lost answer, a time-out, a 5xx, a kill. Then we wait until
+   a request still under way must have ended (`Pace.settle`), read back what the backend has
+   counted for this node, and look for the contribution by its numbers (`app.backend.matching`).
+   If the backend has more of that content than the ledger knows to be confirmed, one in doubt is
+   among them and confirmed; else it was not counted and is sent again.
+
+Where this can't hold, and what happens then:
+
+- The backend counts a request later than `Pace.settle` after its connection broke: it is counted
+  twice. No client can tell without ids; the wait makes it unlikely.
+- The backend loses a row that it had confirmed: it is missing there, and confirmed here.
+- It loses or changes a row whose answer was lost: that contribution is sent again, so the
+  backend has it once or, if the row was changed beyond rounding, twice.
+- Contributions that look the same to the backend (all numbers, as it rounds them) are told apart
+  by counting, which is right as long as all of this node's rows come from this ledger. After a
+  ledger was lost, one in doubt may be taken for an alike one of before, and is not sent again.
+- The data folder is restored from a backup: what was sent since is not known there, and what
+  waited then is sent again.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from app.backend.budget import MAX_PAUSE_SECONDS
+from app.backend.client import Backend
+from app.backend.errors import BackendError, RateLimitedError, RefusedError, UncertainError
+from app.backend.matching import CountedRows
+from app.backend.ways import Ways
+from app.common.backoff import Backoff
+from app.common.i18n import _
+from app.contributions.accounting import Contribution
+from app.contributions.ledger import Ledger, LedgerThread
+from app.contributions.outbox import OutboxState
+from app.state.facts import ReportingState, ReportingStatus
+
+log = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 3.0
+"""How long a report under way may take when the app ends. After that it is in doubt, no more."""
+
+LAST_CALL_SECONDS = 1.0
+"""How long reports are still begun when the app ends: the last interval's is often the only one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """Seconds. first, longest: of the back-off; settle: how long after a lost answer the backend
+    may still be counting; poll: how often the outbox is looked at unasked."""
+
+    first: float = 15.0
+    longest: float = 3600.0
+    settle: float = 90.0
+    poll: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """wall: seconds since the epoch, for what is kept; it may jump. steady: for waits."""
+
+    wall: Callable[[], float] = time.time
+    steady: Callable[[], float] = time.monotonic
+
+
+class Reporter:
+    """One task, from `start` to `close`. on_change: told of each new state, on the loop."""
+
+    def __init__(
+        self,
+        ledger: LedgerThread,
+        *,
+        backend: Backend,
+        ways: Ways,
+        state: ReportingState,
+        on_change: Callable[[ReportingState], None],
+        pace: Pace = Pace(),
+        clock: Clock = Clock(),
+    ) -> None:
+        self.state = state
+        self._ledger = ledger
+        self._backend = backend
+        self._ways = ways
+        self._on_change = on_change
+        self._pace = pace
+        self._clock = clock
+        self._sending = Backoff(first=pace.first, longest=pace.longest, clock=clock.steady)
+        self._reading = Backoff(first=pace.first, longest=pace.longest, clock=clock.steady)
+        self._doubted: dict[str, float] = {}  # since when, by the steady clock
+        self._resumed = False
+        self._impatient = False
+        self._closing = False
+        self._last_call = math.inf
+        self._woken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    # --- life
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._task = asyncio.create_task(self._work())
+
+    def wake(self, *, impatient: bool = False) -> None:
+        """There may be something to do. impatient: don't wait for what was put off, either."""
+        if impatient:
+            self._impatient = True
+            self._sending.clear()
+            self._reading.clear()
+        self._woken.set()
+
+    async def retry(self) -> None:
+        """Send now all that waits, and what the backend has refused as well."""
+        await self._ledger.run(Ledger.take_back_refused, self._clock.wall())
+        self.wake(impatient=True)
+
+    async def close(self) -> None:
+        """Send what can be sent in a short time, and stop. May be called twice."""
+        self._closing = True
+        self._last_call = self._clock.steady() + LAST_CALL_SECONDS
+        self._woken.set()
+        task, self._task = self._task, None
+        if task is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await task
+        await self._ways.close()
+
+    async def _work(self) -> None:
+        while True:
+            self._woken.clear()
+            last = self._closing
+            try:
+                pause = await self.step()
+            except Exception:  # the boundary of the task; training must go on
+                log.exception("reporting failed")
+                pause = self._pace.poll
+            if last:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._woken.wait()
+
+    async def step(self) -> float:
+        """Do all that can be done now; returns the seconds until there may be more."""
+        if not self._backend.account.email:
+            self._show(ReportingStatus.OFF)
+            return self._pace.poll
+        await self._resume()
+        await self._reconcile()
+        while self._may_send():
+            report = await self._next()
+            if report is None:
+                break
+            await self._send(report)
+        due_at = await self._ledger.run(Ledger.next_due)
+        self._show_rest(left=due_at is not None)
+        return self._pause(due_at)
+
+    def _may_send(self) -> bool:
+        open_for_all = self._sending.remaining == 0 and self._ways.wait == 0
+        return open_for_all and self._clock.steady() < self._last_call
+
+    def _pause(self, due_at: float | None) -> float:
+        """Seconds until the first thing to do. due_at: when the first that waits may be sent."""
+        pauses = [self._pace.poll]
+        if due_at is not None:
+            gates = (self._sending.remaining, self._ways.wait)
+            pauses.append(max(due_at - self._clock.wall(), *gates))
+        for since in self._doubted.values():
+            ripe_in = since + self._pace.settle - self._clock.steady()
+            pauses.append(max(ripe_in, self._reading.remaining))
+        return max(0.01, min(pauses))
+
+    # --- sending
+
+    async def _next(self) -> Contribution | None:
+        due = math.inf if self._impatient else self._clock.wall()
+        report = await self._ledger.run(Ledger.next_waiting, due)
+        self._impatient = self._impatient and report is not None
+        return report
+
+    async def _send(self, report: Contribution) -> None:
+        await self._ledger.run(Ledger.begin_sending, report.id, self._clock.wall())
+        try:
+            way = await self._ways.submit(report)
+        except UncertainError as error:
+            self._doubted[report.id] = self._clock.steady()
+            self._trouble(error, wait=self._sending.fail())
+        except BackendError as error:
+            await self._not_counted(report, error)
+        else:
+            self._sending.clear()
+            await self._confirm(report, how=way)
+            self._show(ReportingStatus.ON, way=way)
+
+    async def _confirm(self, report: Contribution, *, how: str) -> None:
+        await self._ledger.run(Ledger.confirm, report.id, self._clock.wall(), how)
+
+    async def _not_counted(self, report: Contribution, error: BackendError) -> None:
+        """It is known not to be counted: refused for good, or put off with all the others."""
+        if isinstance(error, RefusedError) and error.is_final:
+            log.warning("a contribution was refused: %s", error.text)
+            await self._ledger.run(Ledger.refuse, report.id, self._clock.wall(), error.text)
+            return
+        at_least = error.seconds if isinstance(error, RateLimitedError) else 0.0
+        wait = self._sending.fail(at_least=at_least)
+        until = self._clock.wall() + wait
+        await self._ledger.run(Ledger.postpone, report.id, until, error.text)
+        self._trouble(error, wait=wait)
+
+    # --- what is in doubt
+
+    async def _resume(self) -> None:
+        """Once, go on with the waits of an earlier run."""
+        if self._resumed:
+            return
+        self._resumed = True
+        last = await self._ledger.run(Ledger.last_attempt)
+        if last is not None and last.state is OutboxState.WAITING:
+            remaining = min(max(0.0, last.due_at - self._clock.wall()), MAX_PAUSE_SECONDS)
+            self._sending.resume(failures=last.attempts, remaining=remaining)
+
+    async def _reconcile(self) -> None:
+        """Settle those in doubt whose requests must have ended by now."""
+        now = self._clock.steady()
+        doubtful = await self._ledger.run(Ledger.uncertain)
+        self._doubted = {each.id: self._doubted.get(each.id, now) for each in doubtful}
+        ripe = [each for each in doubtful if now - self._doubted[each.id] >= self._pace.settle]
+        if not ripe or self._reading.remaining > 0:
+            return
+        try:
+            for node_id in dict.fromkeys(each.participant for each in ripe):
+                counted = await self._backend.read_back(node_id)
+                rows = await asyncio.to_thread(CountedRows, counted)
+                ours = [each for each in ripe if each.participant == node_id]
+                for report in sorted(ours, key=rows.has_exactly, reverse=True):
+                    others = [each for each in doubtful if each.id in self._doubted]
+                    await self._judge(report, rows, others)
+        except BackendError as error:
+            at_least = error.seconds if isinstance(error, RateLimitedError) else 0.0
+            self._trouble(error, wait=self._reading.fail(at_least=at_least))
+        else:
+            self._reading.clear()
+
+    async def _judge(
+        self, report: Contribution, rows: CountedRows, doubtful: list[Contribution]
+    ) -> None:
+        """Counted, if the backend has more that look like it than we know to be confirmed."""
+        found = await asyncio.to_thread(rows.alike, report)
+        near = await self._ledger.run(Ledger.confirmed_near, report, found.reach)
+        del self._doubted[report.id]
+        others = [each for each in doubtful if each is not report]
+        if rows.stand_for(report, found, confirmed=near, doubtful=others):
+            await self._confirm(report, how="read back")
+            return
+        log.info("a contribution whose answer was lost was not counted: it is sent again")
+        entry = await self._ledger.run(Ledger.entry, report.id)
+        wait = self._sending.jitter(entry.attempts if entry else 1)
+        reason = _("the answer was lost, and the backend had not counted it")
+        await self._ledger.run(Ledger.postpone, report.id, self._clock.wall() + wait, reason)
+
+    # --- what is shown
+
+    def _trouble(self, error: BackendError, *, wait: float) -> None:
+        log.warning("reporting: %s (again in %.0f s)", error.text, wait)
+        mild = isinstance(error, RateLimitedError | UncertainError)
+        self._show(
+            ReportingStatus.WAITING if mild else ReportingStatus.FAILING,
+            reason=error.message,
+            remedy=error.remedy,
+            next_try=self._clock.wall() + wait,
+        )
+
+    def _show_rest(self, *, left: bool) -> None:
+        """After a round. left: some still wait to be sent."""
+        if not left and not self._doubted:
+            self._show(ReportingStatus.ON)
+        elif self._ways.wait > 0 and self._sending.remaining == 0:
+            self._show(
+                ReportingStatus.WAITING,
+                reason=_("the backend takes only so many reports at a time."),
+                next_try=self._clock.wall() + self._ways.wait,
+            )
+
+    def _show(
+        self,
+        status: ReportingStatus,
+        *,
+        reason: str = "",
+        remedy: str = "",
+        next_try: float | None = None,
+        way: str = "",
+    ) -> None:
+        before = self.state
+        self.state = replace(
+            before,
+            status=status,
+            since=before.since if status is before.status else self._clock.wall(),
+            signed_in_as=self._backend.account.email,
+            reason=reason,
+            remedy=remedy,
+            next_try=next_try,
+            way=way or before.way,
+        )
+        if self.state != before:
+            self._on_change(self.state)

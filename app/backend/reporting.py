@@ -1,0 +1,187 @@
+"""The use cases of an account at the CoTrain backend, and what reports to it."""
+
+import asyncio
+import ipaddress
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from app.backend.node import NodeData
+from app.common.errors import BusyError
+from app.common.i18n import _
+from app.common.paths import Folders
+from app.contributions.accounting import Contribution
+from app.state.facts import ReportingState
+from app.state.state import ContributorState
+
+if TYPE_CHECKING:
+    from app.backend.account import Account
+    from app.backend.client import Backend
+    from app.backend.delivery import Reporter
+    from app.backend.http import Http
+    from app.backend.replies import ProjectedReward, SessionPage
+    from app.contributions.ledger import LedgerThread
+
+
+class Reporting:
+    """From `open` to `close`. Nothing is sent anywhere before somebody signs in.
+
+    url: the backend's. ledger: open. node: what the backend is told of this machine.
+    on_change: told of each new state, on the loop. The calls raise `BackendError`.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        folders: Folders,
+        ledger: "LedgerThread",
+        node: Callable[[], NodeData],
+        on_change: Callable[[ReportingState], None],
+    ) -> None:
+        self.state = ReportingState(backend_url=url, encrypted=is_private(url))
+        self._folders = folders
+        self._ledger = ledger
+        self._node = node
+        self._on_change = on_change
+        self._http: Http | None = None
+        self._account: Account | None = None
+        self._backend: Backend | None = None
+        self._reporter: Reporter | None = None
+        self._unsubscribe: Callable[[], None] = _nothing
+
+    async def open(self) -> None:
+        """Take up an earlier sign-in and begin to report."""
+        await asyncio.to_thread(_load_libraries)
+        from app.backend.account import Account
+        from app.backend.client import Backend
+        from app.backend.delivery import Reporter
+        from app.backend.http import Http
+        from app.backend.secret_store import SecretStore
+        from app.backend.ways import Ways
+
+        http = Http(self.state.backend_url)
+        account = Account(http, store=SecretStore(self._folders.account_file))
+        await account.restore()
+        backend = Backend(http, account=account)
+        self._http, self._account, self._backend = http, account, backend
+        self._reporter = Reporter(
+            self._ledger,
+            backend=backend,
+            ways=Ways(http, backend=backend, node=self._node),
+            state=replace(self.state, signed_in_as=account.email),
+            on_change=self._show,
+        )
+        self._reporter.start()
+        self._unsubscribe = self._ledger.subscribe(self._reporter.wake)
+
+    async def close(self) -> None:
+        """Send what can be sent in a short time, and stop. May be called twice."""
+        unsubscribe, self._unsubscribe = self._unsubscribe, _nothing
+        unsubscribe()
+        if self._reporter is not None:
+            await self._reporter.close()
+        if self._http is not None:
+            await self._http.close()
+
+    def _show(self, state: ReportingState) -> None:
+        self.state = state
+        self._on_change(state)
+
+    # --- the account
+
+    async def register(
+        self, email: str, *, password: str, username: str = "", stay: bool = False
+    ) -> None:
+        """Make an account and sign in; see `sign_in`."""
+        account, reporter = self._opened()
+        await account.register(email, password=password, username=username, stay=stay)
+        reporter.wake(impatient=True)
+
+    async def sign_in(self, email: str, *, password: str, stay: bool = False) -> None:
+        """Sign in, and report from now on.
+
+        stay: keep the password, in the keyring if there is one: the backend's sign-in ends
+        after a week, and a machine that nobody watches would stop reporting.
+        """
+        account, reporter = self._opened()
+        await account.sign_in(email, password=password, stay=stay)
+        reporter.wake(impatient=True)
+
+    async def sign_out(self) -> None:
+        """Forget the sign-in. Contributions are kept, and reported when somebody signs in."""
+        account, reporter = self._opened()
+        await account.sign_out()
+        reporter.wake()
+
+    # --- reports
+
+    async def retry(self) -> None:
+        """The user doesn't want to wait for what was put off, or wants what was refused to be
+        tried again."""
+        await self._opened()[1].retry()
+
+    # --- what the backend tells
+
+    async def sessions(self, *, page: int, limit: int, search: str) -> "SessionPage":
+        """What can be trained: one page, counted from 1. Needs no sign-in."""
+        return await self._asked().sessions(page=page, limit=limit, search=search)
+
+    async def projected_reward(self, node_id: str, *, session_id: int) -> "ProjectedReward":
+        """A node's part of a session's reward, were it paid out now; in percent."""
+        return await self._asked().projected_reward(node_id, session_id=session_id, total=100)
+
+    def _opened(self) -> "tuple[Account, Reporter]":
+        if self._account is None or self._reporter is None:
+            raise _not_ready()
+        return self._account, self._reporter
+
+    def _asked(self) -> "Backend":
+        if self._backend is None:
+            raise _not_ready()
+        return self._backend
+
+
+def node_of(state: ContributorState, *, current: Contribution | None, public_key: str) -> NodeData:
+    """What the backend is told of this machine: where others reach it, and what it does just now.
+
+    current: what the interval that goes on would make.
+    """
+    own = state.training
+    return NodeData(
+        address=state.addresses[0] if state.addresses else "",
+        public_key=public_key,
+        compute_capacity=(own.samples_per_second or 0.0) if own is not None else 0.0,
+        bandwidth=_kilobytes_per_second(current),
+    )
+
+
+def _kilobytes_per_second(current: Contribution | None) -> float:
+    if current is None or current.ended_at <= current.started_at:
+        return 0.0
+    return round(current.data_transmitted / (current.ended_at - current.started_at), 3)
+
+
+def _nothing() -> None:
+    """What is left to unsubscribe before the first time, and after."""
+
+
+def _not_ready() -> BusyError:
+    return BusyError(_("the app is still starting."), remedy=_("Try again in a moment."))
+
+
+def _load_libraries() -> None:
+    """Some hundred milliseconds, off the loop's thread."""
+    import app.backend.delivery  # noqa: F401
+
+
+def is_private(url: str) -> bool:
+    """Nobody on the way can read along: it is encrypted, or doesn't leave this machine."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" or parts.hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False

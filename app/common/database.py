@@ -1,0 +1,125 @@
+"""A SQLite file that lasts: opened with care, brought up to date, set aside when damaged."""
+
+import contextlib
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from app.common.errors import LedgerError
+from app.common.i18n import _
+
+log = logging.getLogger(__name__)
+
+LOCK_SECONDS = 5.0
+"""How long to wait for somebody else who looks into the file."""
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+Migrations = Sequence[Sequence[str]]
+"""The statements that lead from version n to n + 1, from nothing on. Only ever appended to."""
+
+
+class DamagedError(Exception):
+    """The file is no database any more."""
+
+
+def open_database(path: Path, *, migrations: Migrations) -> tuple[sqlite3.Connection, Path | None]:
+    """A connection in autocommit mode, and where a damaged file was set aside, if it was.
+
+    For use on this thread only. Raises `LedgerError` when the file can't be opened or written, or
+    was written by a later version of this app.
+    """
+    try:
+        return _open(path, migrations), None
+    except DamagedError as error:
+        aside = _set_aside(path)
+        log.warning("%s is damaged (%s) and was set aside as %s", path, error, aside)
+        return _open(path, migrations), aside
+
+
+def _open(path: Path, migrations: Migrations) -> sqlite3.Connection:
+    try:
+        _create(path)
+        connection = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
+    except (OSError, sqlite3.Error) as error:
+        raise _unusable(path, error) from error
+    try:
+        _prepare(connection)
+        _migrate(connection, migrations, path)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise _as_ours(path, error) from error
+        raise
+    return connection
+
+
+def _create(path: Path) -> None:
+    """Readable by its owner alone, as will be what SQLite puts beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise DamagedError(verdict)
+
+
+def _migrate(connection: sqlite3.Connection, migrations: Migrations, path: Path) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(migrations):
+        raise LedgerError(
+            _("this file was written by a later version of this app."),
+            field=str(path),
+            remedy=_("Update the app, or give it another folder with --data-dir."),
+        )
+    for number, statements in enumerate(migrations[version:], start=version + 1):
+        with transaction(connection):
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of the block, or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename it, with SQLite's companions, to a name that nobody has."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    aside = path.with_name(f"{path.stem}.damaged-{stamp}-{os.getpid()}{path.suffix}")
+    for ending in ("-wal", "-shm", ""):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
+    return aside
+
+
+def _as_ours(path: Path, error: sqlite3.Error) -> Exception:
+    # The lower byte is the kind of error, the upper ones say more of it.
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+        return DamagedError(str(error))
+    return _unusable(path, error)
+
+
+def _unusable(path: Path, error: Exception) -> LedgerError:
+    return LedgerError(
+        _("the record of contributions can't be opened: {reason}.").format(reason=error),
+        field=str(path),
+        remedy=_("Check that the disk isn't full and that you may write there."),
+    )

@@ -1,0 +1,162 @@
+"""One file over https: resumed where it broke off, limited, verified by its hash."""
+
+import hashlib
+import logging
+import os
+import ssl
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+
+import httpx2
+
+from app.common.errors import CoTrainError
+from app.common.i18n import _
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT = 30.0  # seconds without a byte
+_REDIRECTS = 5
+
+Progress = Callable[[int], None]
+"""Told the bytes of the file that are here by now; what it raises ends the download."""
+
+
+class Fault(Enum):
+    """Why a download failed."""
+
+    NETWORK = "network"
+    SIZE = "size"
+    HASH = "hash"
+
+
+class DownloadError(CoTrainError):
+    """No answer, more bytes than allowed, or another hash. The message is a sentence."""
+
+    def __init__(self, message: str, fault: Fault) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
+def download(
+    url: str,
+    *,
+    sha256: str,
+    part: Path,
+    limit: int,
+    context: ssl.SSLContext | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Leave the verified content in ``part``, going on from what is there already.
+
+    Raises `DownloadError`, or `OSError` when it can't be written. What broke off stays; what has
+    another content goes.
+    """
+    resumed = part.exists()
+    with _client(context) as client:
+        get = _Getter(client, url, part, limit=limit, progress=progress or _ignore)
+        get.complete()
+        found = _sha256(part)
+        if found != sha256 and resumed:
+            # it began with what may have been another version of the file
+            part.unlink()
+            get.complete()
+            found = _sha256(part)
+    if found != sha256:
+        part.unlink()
+        raise DownloadError(
+            _("{url} has another content: its hash is {found}, not {wanted}.").format(
+                url=url, found=found, wanted=sha256
+            ),
+            Fault.HASH,
+        )
+
+
+def _ignore(_size: int) -> None:
+    """Nobody wants to know."""
+
+
+def _client(context: ssl.SSLContext | None) -> httpx2.Client:
+    return httpx2.Client(
+        verify=True if context is None else context,
+        timeout=_TIMEOUT,
+        follow_redirects=True,
+        max_redirects=_REDIRECTS,
+        event_hooks={"request": [_only_https]},  # called for each redirect too
+        headers={"Accept-Encoding": "identity"},  # the hash and ranges are of the file itself
+    )
+
+
+def _only_https(request: httpx2.Request) -> None:
+    if request.url.scheme != "https":
+        message = _("leads to {url}, which is not https.").format(url=request.url)
+        raise DownloadError(message, Fault.NETWORK)
+
+
+class _Getter:
+    """Fetches one file into ``part``."""
+
+    def __init__(
+        self, client: httpx2.Client, url: str, part: Path, *, limit: int, progress: Progress
+    ) -> None:
+        self._client = client
+        self._url = url
+        self._part = part
+        self._limit = limit
+        self._progress = progress
+
+    def complete(self) -> None:
+        """Fetch what ``part`` lacks. A connection that breaks is taken up again where it broke, as
+        long as each brings something."""
+        while True:
+            before = _size(self._part)
+            try:
+                return self._append()
+            except httpx2.TransportError as error:
+                if _size(self._part) <= before:
+                    raise self._failed(error) from error
+                log.info("%s broke off after %d bytes: %s", self._url, _size(self._part), error)
+            except httpx2.HTTPError as error:
+                raise self._failed(error) from error
+
+    def _append(self) -> None:
+        have = _size(self._part)
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        with self._client.stream("GET", self._url, headers=headers) as response:
+            if have and response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:
+                return  # nothing is left to fetch; the hash will tell
+            response.raise_for_status()
+            resumed = response.status_code == httpx2.codes.PARTIAL_CONTENT
+            with self._part.open("ab" if resumed else "wb") as stream:
+                size = stream.tell()
+                self._check(size + int(response.headers.get("Content-Length", 0)))
+                for block in response.iter_raw():  # as it comes: what breaks off is kept
+                    size += len(block)
+                    self._check(size)
+                    stream.write(block)
+                    self._progress(size)
+                stream.flush()
+                os.fsync(stream.fileno())
+
+    def _check(self, size: int) -> None:
+        if size > self._limit:
+            self._part.unlink()
+            message = _("the file has {size:,} bytes or more; at most {limit:,} are downloaded.")
+            raise DownloadError(message.format(size=size, limit=self._limit), Fault.SIZE)
+
+    def _failed(self, error: httpx2.HTTPError) -> DownloadError:
+        reason = str(error) or type(error).__name__
+        if isinstance(error, httpx2.HTTPStatusError):
+            answer = f"{error.response.status_code} {error.response.reason_phrase}"
+            reason = _("the server answers {answer}").format(answer=answer)
+        message = _("{url} can't be fetched: {reason}.").format(url=self._url, reason=reason)
+        return DownloadError(message, Fault.NETWORK)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

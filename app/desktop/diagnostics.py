@@ -1,0 +1,184 @@
+"""One archive for a report: logs, settings, versions and hardware, without what is private.
+
+Left out or made unreadable, wherever it stands: tokens, passwords and keys, e-mail addresses, this
+machine's name and its user's, IP addresses other than loopback's, and the folders' place.
+"""
+
+import getpass
+import ipaddress
+import json
+import logging
+import platform
+import re
+import socket
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from app.common import logs
+from app.common.errors import DiagnosticsError
+from app.common.i18n import _
+from app.common.paths import Folders
+from app.desktop import about
+from app.machine.hardware import SystemProbe
+from app.settings.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MAX_LOG_BYTES = 5_000_000
+"""Of each log file, its end."""
+
+_PRIVATE_SETTINGS = frozenset(
+    {"alias", "lab", "backend_url", "callback_allowed_hosts", "callback_origins", "update_url"}
+)
+"""Which names somebody, or somebody's server."""
+
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
+_NUMBERS = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\d)")
+_COLONS = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*(?![\w:])")
+_KEYS = re.compile(r"-----BEGIN [^-]+-----.*?(-----END [^-]+-----|\Z)|ssh-rsa \S+", re.DOTALL)
+_SECRET = re.compile(
+    r"(?<![\w+/=-])(?=[\w+/-]*\d)(?=[\w+/-]*[A-Za-z])[\w+/-]{40,}={0,2}(?![\w+/-])"
+)
+_PEER = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}|12D3Koo[1-9A-HJ-NP-Za-km-z]{45}")
+
+
+def default_name() -> str:
+    """What the archive is called unless the user has an idea."""
+    return f"cotrain-diagnostics-{time.strftime('%Y%m%d-%H%M')}.zip"
+
+
+def collect(target: Path, *, folders: Folders, settings: Settings) -> None:
+    """Write the archive, readable by its owner alone. Takes a second or two: not on the loop.
+
+    Raises `DiagnosticsError` when it can't be written.
+    """
+    private = Private(folders)
+    try:
+        target.touch(mode=0o600)
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, text in _entries(folders, settings):
+                archive.writestr(name, private.scrub(text))
+    except OSError as error:
+        raise DiagnosticsError(
+            _("the archive can't be written: {reason}.").format(reason=error.strerror or error),
+            field=str(target),
+            remedy=_("Choose another folder."),
+        ) from error
+
+
+class Private:
+    """Knows what must not leave this machine. `scrub` takes it out of a text."""
+
+    def __init__(self, folders: Folders) -> None:
+        self._words = [(word, "[secret]") for word in _secrets_in(folders)]
+        self._words += [(str(Path.home()), "~"), (str(folders.data), "[data]")]
+        self._names = _names_of_machine_and_user()
+
+    def scrub(self, text: str) -> str:
+        """The text without them, and otherwise as it was."""
+        for word, instead in self._words:
+            text = text.replace(word, instead)
+        text = _KEYS.sub("[key]", logs.redact(text))
+        text = _EMAIL.sub("[e-mail]", text)
+        text = _NUMBERS.sub(_address, text)
+        text = _COLONS.sub(_address, text)
+        text = _SECRET.sub(_unless_peer, text)
+        return self._names.sub("[name]", text) if self._names is not None else text
+
+
+def _secrets_in(folders: Folders) -> Iterator[str]:
+    """What our own files of secrets hold, long enough to be one."""
+    for file in (folders.callback_tokens, folders.account_file, folders.instance_file):
+        try:
+            text = file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        yield from re.findall(r"[^\s\"'{}\[\]:,]{8,}", text)
+
+
+def _names_of_machine_and_user() -> re.Pattern[str] | None:
+    names = {socket.gethostname(), platform.node(), socket.gethostname().partition(".")[0]}
+    try:
+        names.add(getpass.getuser())
+    except (KeyError, OSError):  # a user that the system has no name for
+        log.info("this user has no name")
+    wanted = sorted(names - {"", "localhost", "root"}, key=len, reverse=True)
+    pattern = "|".join(map(re.escape, wanted))
+    return re.compile(rf"(?i)(?<!\w)({pattern})(?!\w)") if wanted else None
+
+
+def _address(found: re.Match[str]) -> str:
+    try:
+        address = ipaddress.ip_address(found.group())
+    except ValueError:  # a time, a version, a hash
+        return found.group()
+    return found.group() if address.is_loopback or address.is_unspecified else "[address]"
+
+
+def _unless_peer(found: re.Match[str]) -> str:
+    return found.group() if _PEER.fullmatch(found.group()) else "[secret]"
+
+
+# --- what goes in
+
+
+def _entries(folders: Folders, settings: Settings) -> Iterator[tuple[str, str]]:
+    yield "versions.json", _json(_versions())
+    yield "settings.json", _json(_settings(settings))
+    yield "hardware.json", _json(_hardware())
+    yield "files.txt", "\n".join(_listing(folders))
+    for file in sorted(folders.logs.glob("*.log*")):
+        yield f"logs/{file.name}", _end_of(file)
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False, default=str)
+
+
+def _versions() -> dict[str, Any]:
+    known = about.load()
+    return {
+        "version": known.version,
+        "commit": known.commit,
+        "packaged": hasattr(sys, "frozen"),
+        "system": platform.platform(),
+        "python": sys.version,
+        "parts": {part.name: part.version for part in known.parts},
+    }
+
+
+def _settings(settings: Settings) -> dict[str, Any]:
+    """Of what is private, only whether it was set."""
+    return {
+        name: bool(value) if name in _PRIVATE_SETTINGS else value
+        for name, value in settings.model_dump(mode="json").items()
+    }
+
+
+def _hardware() -> dict[str, Any]:
+    probe = SystemProbe()
+    try:
+        reading = asdict(probe.read())
+    finally:
+        probe.close()
+    for gpu in reading["gpus"]:
+        del gpu["uuid"]
+    return reading | {"processor": platform.machine()}
+
+
+def _listing(folders: Folders) -> Iterator[str]:
+    """What lies in the data folder, with sizes: a full disk or a lost file shows."""
+    for path in sorted(folders.data.rglob("*")):
+        if path.is_file():
+            yield f"{path.stat().st_size:>12} {path.relative_to(folders.data)}"
+
+
+def _end_of(file: Path) -> str:
+    with file.open("rb") as stream:
+        stream.seek(max(0, file.stat().st_size - MAX_LOG_BYTES))
+        return stream.read().decode(errors="replace")

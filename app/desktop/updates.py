@@ -1,0 +1,136 @@
+"""Whether a later version of this app was published: one small file, read once a day, if at all.
+
+The file says which version is the newest and where to get it, and carries the publisher's
+signature (Ed25519, over canonical JSON). Nothing else is downloaded and nothing is ever replaced:
+the user is told, and updates in the way that they installed. Without an address and a key in the
+settings, which is how it comes, nobody is asked.
+"""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from app import __version__
+from app.common.background import Background
+from app.common.errors import UpdateError
+from app.common.i18n import _
+from app.state.events import ReleaseFound
+from app.state.facts import Release
+
+if TYPE_CHECKING:
+    import httpx2
+
+log = logging.getLogger(__name__)
+
+DAY_SECONDS = 24 * 3600.0
+TIMEOUT_SECONDS = 15.0
+MAX_BYTES = 64 * 1024
+
+_VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){0,3}")
+
+
+class Updates:
+    """Asks from `open` to `close`. url: of the signed file; key: the publisher's public one, its
+    32 bytes in base64; without either nothing happens. dispatch: told of a later version."""
+
+    def __init__(self, *, url: str, key: str, dispatch: Callable[[ReleaseFound], None]) -> None:
+        self._url = url
+        self._key = key
+        self._dispatch = dispatch
+        self._background = Background()
+
+    def open(self) -> None:
+        """Begin to ask."""
+        if self._url and self._key:
+            self._asking = self._background.start(self._keep_asking())
+
+    async def close(self) -> None:
+        """Ask no more. May be called twice."""
+        await self._background.close()
+
+    async def _keep_asking(self) -> None:
+        while True:
+            try:
+                found = await self.look()
+            except UpdateError as error:
+                log.warning("whether there is a later version isn't known: %s", error.text)
+            else:
+                if found is not None:
+                    log.info("version %s is there: %s", found.version, found.url)
+                    self._dispatch(ReleaseFound(release=found))
+            await asyncio.sleep(DAY_SECONDS)
+
+    async def look(self) -> Release | None:
+        """The newest version, None when it is this one. Raises `UpdateError`."""
+        content = await _fetch(self._url)
+        release = await asyncio.to_thread(read, content, key=self._key)
+        return release if number(release.version) > number(__version__) else None
+
+
+def read(content: bytes, *, key: str) -> Release:
+    """What a signed file says. Raises `UpdateError` when somebody else wrote it, or nobody."""
+    from app.common import signing
+
+    try:
+        document = json.loads(content)
+        manifest, signature = document["manifest"], document["signature"]
+        signed = signing.canonical(manifest)
+        genuine = signing.verify(key, signed, signing.from_text(signature))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UpdateError(_("the file of versions can't be read."), field="update_url") from error
+    if not genuine:
+        raise UpdateError(
+            _("the file of versions isn't signed by the publisher."), field="update_key"
+        )
+    return _release(manifest)
+
+
+def _release(manifest: Any) -> Release:
+    match manifest:
+        case {"version": str() as version, "url": str() as url} if (
+            _VERSION.fullmatch(version) and url.startswith("https://") and url.isprintable()
+        ):
+            return Release(version=version, url=url)
+    raise UpdateError(_("the file of versions doesn't say what it should."), field="update_url")
+
+
+def number(version: str) -> tuple[int, ...]:
+    """A version as one compares it: 0.10 is later than 0.9, and the same as 0.10.0."""
+    parts = [int(part) for part in re.findall(r"\d+", version)]
+    while parts and parts[-1] == 0:
+        parts.pop()
+    return tuple(parts)
+
+
+async def _fetch(url: str) -> bytes:
+    import httpx2
+
+    content = bytearray()
+    try:
+        client = await asyncio.to_thread(_client)  # reads the system's certificates
+        async with client, client.stream("GET", url) as response:
+            response.raise_for_status()
+            async for piece in response.aiter_bytes():
+                content += piece
+                if len(content) > MAX_BYTES:
+                    raise UpdateError(_("the file of versions is too long."), field="update_url")
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        reason = str(error) or type(error).__name__
+        raise UpdateError(
+            _("the file of versions can't be had: {reason}.").format(reason=reason),
+            field="update_url",
+        ) from error
+    return bytes(content)
+
+
+def _client() -> "httpx2.AsyncClient":
+    import httpx2
+
+    return httpx2.AsyncClient(
+        timeout=TIMEOUT_SECONDS,
+        headers={"User-Agent": "cotrain-contributor"},  # not even which version we are
+        follow_redirects=False,
+    )

@@ -1,0 +1,111 @@
+"""What a swarm's door answers by HTTP: read-only, and open to whoever reaches it.
+
+No token is asked for, since all that is told here the swarm tells its peers as well. Calling on a
+peer costs something, so it may be asked for now and then only.
+"""
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+from starlette.middleware import Middleware
+from starlette.responses import JSONResponse
+
+from app import __version__
+from app.callback.access import Gate, caller_of
+from app.callback.metrics import Metrics, Watched
+from app.callback.rate_limit import Limit
+from app.callback.schemas import Health
+from app.common.errors import BusyError, ConnectError
+from app.p2p.prober import Reachability
+from app.spec import invite
+from app.spec.schema import SwarmSpec
+
+PROBES_PER_SECOND, MOST_PROBES_AT_ONCE = 0.2, 5
+"""Of each caller: a peer asks when it has started, and again when its network has changed."""
+
+
+Invitation = Callable[[], SwarmSpec]
+Probe = Callable[[str], Awaitable[Reachability]]
+
+
+class Answer(BaseModel):
+    """Whether a peer can be reached from here, in the form that Petals has made common."""
+
+    success: bool
+    message: str
+
+
+def build(host: Watched, *, invitation: Invitation, probe: Probe) -> FastAPI:
+    """Everything between a connection and the node.
+
+    invitation: makes the spec by which others enter. probe: calls on a peer, by its id; raises
+    `BusyError` or `ConnectError`.
+    """
+    api = FastAPI(
+        title="CoTrain: the door of a swarm",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        middleware=[Middleware(Gate, settings=host.settings, pages_may_read=True)],
+    )
+    _add_health(api, host)
+    _add_spec(api, invitation)
+    _add_reachability(api, probe)
+    api.add_exception_handler(Exception, _on_defect)
+    return api
+
+
+def _add_health(api: FastAPI, host: Watched) -> None:
+    metrics = Metrics(host)
+
+    @api.get("/health")
+    async def health() -> Health:
+        """Whether the door is there."""
+        return Health()
+
+    @api.get("/metrics", response_class=Response)
+    async def figures() -> Response:
+        """The swarm's figures, as Prometheus reads them."""
+        return Response(await metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_spec(api: FastAPI, invitation: Invitation) -> None:
+    @api.get("/spec", response_class=Response)
+    async def spec() -> Response:
+        """The invite, to be saved as a file and opened with the app."""
+        made = invitation()
+        name = f'attachment; filename="{made.run_id}{invite.SUFFIX}"'
+        return Response(
+            invite.as_file(made),
+            media_type="application/json",
+            headers={"Content-Disposition": name, "X-Content-Type-Options": "nosniff"},
+        )
+
+
+def _add_reachability(api: FastAPI, probe: Probe) -> None:
+    limit = Limit(rate=PROBES_PER_SECOND, burst=MOST_PROBES_AT_ONCE)
+
+    @api.get("/is_reachable/{peer_id}")
+    @api.get("/api/v1/is_reachable/{peer_id}")
+    async def is_reachable(peer_id: str, request: Request) -> Answer:
+        """Call on a peer of the swarm, and say whether that went well."""
+        wait = limit.take(caller_of(request.scope))
+        if wait > 0:
+            raise HTTPException(429, "Too many requests.", {"Retry-After": str(math.ceil(wait))})
+        try:
+            found = await probe(peer_id)
+        except ConnectError as error:
+            raise HTTPException(422 if error.field else 503, error.text) from error
+        except BusyError as error:
+            raise HTTPException(503, error.text) from error
+        return Answer(success=found.success, message=found.message)
+
+
+async def _on_defect(_request: Request, _error: Any) -> JSONResponse:
+    return JSONResponse({"detail": "Something went wrong at the door; its log says more."}, 500)

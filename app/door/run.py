@@ -1,0 +1,138 @@
+"""The swarm's door: a node that stays, by which others enter, and that trains nothing itself.
+
+It carries the run's validators, as every node of ours, so that nobody overwrites a record there.
+It begins alone if it must, and keeps calling on the swarm's other doors until all know each other.
+"""
+
+import asyncio
+import logging
+import secrets
+from typing import TYPE_CHECKING
+
+from app.callback.web import WebServer
+from app.common.background import Background
+from app.common.errors import UserFacingError
+from app.common.i18n import _
+from app.p2p import meeting
+from app.p2p.network import free_port
+from app.p2p.prober import Prober
+from app.session import Session
+from app.settings.settings import changed
+from app.spec import invite
+from app.spec.schema import SwarmSpec
+from app.state.events import LocalApiChanged
+from app.state.state import ContributorState
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+log = logging.getLogger(__name__)
+
+ROUND_SECONDS = 15.0
+"""Between two rounds of the door's keeper."""
+
+
+class SwarmDoor:
+    """The door of one swarm, from `open` to `close`. session: open, and in no swarm yet.
+
+    spec: the swarm's. Its initial peers, this door and others, need not be there yet.
+    """
+
+    def __init__(self, session: Session, spec: SwarmSpec) -> None:
+        self._session = session
+        self._spec = spec
+        self._others = meeting.by_peer((*spec.initial_peers, *session.settings.initial_peers))
+        # we call on them ourselves, once we are there: to enter by them, they would have to be
+        session.settings = changed(session.settings, {"initial_peers": ()})
+        self._prober = Prober(self._entries)
+        self._web = WebServer(session.settings, ended=self._web_ended)
+        self._background = Background()
+        self._unsubscribe = session.subscribe(self._note_who_is_there)
+        self._there: frozenset[str] = frozenset()
+
+    async def open(self) -> None:
+        """Enter the swarm, or begin it, and serve. Raises `UserFacingError` when the port is
+        taken: a door that isn't where the invites say is none."""
+        await asyncio.to_thread(self._check_port)
+        alone = self._spec.model_copy(update={"initial_peers": ()})
+        await self._session.join(alone, remember=False)
+        self._keeping = self._background.start(self._keep())
+        api = await self._web.start(self._make, or_next_port=False)
+        log.info("the door answers at %s", api.url)
+        self._session.dispatch(LocalApiChanged(local_api=api))
+
+    def _check_port(self) -> None:
+        port = self._session.settings.dht_port
+        if not self._spec.local and free_port(port) != port:
+            raise UserFacingError(
+                _("TCP port {port} is taken by another program.").format(port=port),
+                field="dht_port",
+                remedy=_("Invites name the door's port, so it doesn't take another one."),
+            )
+
+    def _make(self) -> "FastAPI":
+        from app.door import api as door
+
+        return door.build(self._session, invitation=self.invitation, probe=self._prober.probe)
+
+    # --- what is answered
+
+    def invitation(self) -> SwarmSpec:
+        """The spec by which others enter: at this door first, and at the others."""
+        return invite.shared(self._spec, self._session.state.addresses)
+
+    def _entries(self) -> list[str]:
+        """Where our own node is reached from this machine."""
+        port = self._session.settings.dht_port
+        near = f"/ip4/127.0.0.1/tcp/{port}/p2p/{self._session.state.peer_id}"
+        return [*([near] if port and not self._spec.local else []), *self._session.state.addresses]
+
+    # --- keeping the swarm whole
+
+    async def _keep(self) -> None:
+        self._others.pop(self._session.state.peer_id, None)
+        known: frozenset[str] = frozenset()
+        while True:
+            try:
+                known = await self._go_round(known)
+            except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
+                log.warning("the door's round failed: %r", error)
+            await asyncio.sleep(ROUND_SECONDS)
+
+    async def _go_round(self, known: frozenset[str]) -> frozenset[str]:
+        """Call on the other doors, and look for a key that nobody has: on the way to it, nodes
+        that are gone fall out of the routing table, and new ones get in."""
+        node = self._session.membership.node
+        if node is None:  # the daemon has died, and we are about to come back
+            return known
+        met = await meeting.meet(node, self._others)
+        if met != known:
+            log.info("%d of %d other doors answer", len(met), len(self._others))
+        async with asyncio.timeout(ROUND_SECONDS):
+            await node.get(f"heartbeat_{secrets.token_hex(16)}", latest=True)
+        return met
+
+    def _note_who_is_there(self, state: ContributorState) -> None:
+        there = {peer.peer_id: peer.address for peer in state.peers}
+        for peer_id in there.keys() - self._there:
+            log.info("%s came, at %s", peer_id, there[peer_id])
+        for peer_id in self._there - there.keys():
+            log.info("%s left", peer_id)
+        self._there = frozenset(there)
+
+    # --- the end
+
+    def _web_ended(self) -> None:
+        self._session.dispatch(LocalApiChanged(local_api=None))
+
+    async def close(self) -> None:
+        """End all that was started; the session is its owner's. May be called twice."""
+        await self._web.close()
+        await self._background.close()
+        await self._prober.close()
+        self._unsubscribe()
+        self._unsubscribe = _nothing
+
+
+def _nothing() -> None:
+    """What is left to unsubscribe after the first time."""

@@ -1,0 +1,152 @@
+"""What a headless app shows: a line on a terminal, lines of JSON where it is piped."""
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from typing import TextIO
+
+from app.common.i18n import _
+from app.protocol import Waiting
+from app.state.state import ContributorState, Phase
+
+log = logging.getLogger(__name__)
+
+REPORT_SECONDS = 1.0
+"""Between two states that differ in their figures only."""
+
+
+def say(text: str) -> None:
+    """A word beside the progress, on stderr."""
+    sys.stderr.write(f"cotrain-contributor: {text}\n")
+    sys.stderr.flush()
+
+
+class Display:
+    """Shows states on a stream: at once when the phase changes, for whom we wait, or where we are
+    called, else every second."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._shown_at = 0.0
+        self._shown: tuple[object, ...] = ()
+        self._problem = ""
+        self._lost = False
+        self._terminal = stream.isatty()
+
+    def show(self, state: ContributorState) -> None:
+        """Show a state, unless one was just shown."""
+        self._say_problem(state)
+        self._say_connection(state)
+        shown = (state.phase, state.waiting, state.local_api)
+        if shown == self._shown and time.monotonic() - self._shown_at < REPORT_SECONDS:
+            return
+        self._shown, self._shown_at = shown, time.monotonic()
+        text = f"\r\x1b[K{as_line(state)}" if self._terminal else f"{as_json(state)}\n"
+        self._write(text)
+
+    def _say_problem(self, state: ContributorState) -> None:
+        if state.problem is None:
+            self._problem = ""
+        else:
+            self.say(_problem_text(state))
+
+    def _say_connection(self, state: ContributorState) -> None:
+        lost, was_lost = state.reconnect_at is not None, self._lost
+        self._lost = lost
+        if lost and not was_lost:
+            self._tell(_("nobody of the swarm can be reached; trying again until somebody can."))
+        elif was_lost and not lost and state.phase is not Phase.DISCONNECTED:
+            self._tell(_("the swarm can be reached again."))
+
+    def say(self, problem: str) -> None:
+        """Say what is wrong, once."""
+        if problem != self._problem:
+            self._tell(problem)
+        self._problem = problem
+
+    def _tell(self, text: str) -> None:
+        self._write("\r\x1b[K" if self._terminal else "")
+        say(text)
+
+    def close(self, state: ContributorState) -> None:
+        """Show the last state and leave the line."""
+        self._shown_at = 0.0
+        self.show(state)
+        if self._terminal:
+            self._write("\n")
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except BrokenPipeError:
+            log.info("nobody reads the progress any more")
+            # the interpreter flushes it once more at its end, and would complain
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            signal.raise_signal(signal.SIGTERM)
+
+
+def _problem_text(state: ContributorState) -> str:
+    assert state.problem is not None
+    parts = (state.problem.field, state.problem.message, state.problem.remedy)
+    text = f"{parts[0]}: {parts[1]}" if parts[0] else parts[1]
+    return f"{text} {parts[2]}".rstrip()
+
+
+def as_json(state: ContributorState) -> str:
+    """One line of JSON; null where something isn't known."""
+    own, run = state.training, state.run
+    return json.dumps(
+        {
+            "time": time.time(),
+            "phase": state.phase.value,
+            "waiting_for": _seen(state.waiting) if state.waiting else None,
+            "paused_by": state.paused_by,
+            "epoch": own.epoch if own and own.step else (run.epoch if run else None),
+            "step": own.step if own else None,
+            "loss": own.loss if own else None,
+            "samples_per_second": own.samples_per_second if own else None,
+            "tokens_per_second": own.tokens_per_second if own else None,
+            "peers": run.trainers if run else None,
+            "connected": len(state.peers),
+            "dht_nodes": state.dht_nodes,
+            "samples": run.samples if run else None,
+            "target_batch_size": state.swarm.target_batch_size if state.swarm else None,
+            "swarm_loss": run.loss if run else None,
+            "swarm_samples_per_second": run.samples_per_second if run else None,
+            "run_id": state.swarm.run_id if state.swarm else None,
+            "addresses": state.addresses,
+            "reconnect_at": state.reconnect_at,
+            "url": state.local_api.url if state.local_api else None,
+            "problem": _problem_text(state) if state.problem else None,
+            "reporting": state.reporting.status.value,
+        }
+    )
+
+
+def _seen(waiting: Waiting) -> str:
+    return f"{waiting.seen} of {waiting.known} {waiting.whom}"
+
+
+def as_line(state: ContributorState) -> str:
+    """What fits on a line of a terminal."""
+    own, run = state.training, state.run
+    parts = [state.phase.value]
+    if state.phase is Phase.WATCHING:
+        parts.append(f"{len(state.peers)} connected")
+    if state.step_of_preparation is not None:
+        parts.append(state.step_of_preparation.value)
+    if state.waiting is not None:
+        parts.append(f"waiting for the others ({_seen(state.waiting)})")
+    if state.paused_by:
+        parts.append(" ".join(reason.text for reason in state.verdict.reasons))
+    if run is not None:
+        parts.append(f"epoch {run.epoch}  {run.samples} samples  {run.trainers} peers")
+    if own is not None and own.loss is not None:
+        parts.append(f"step {own.step}  loss {own.loss:.3f}")
+    if own is not None and own.samples_per_second is not None:
+        parts.append(f"{own.samples_per_second:.1f} samples/s")
+    return "  ".join(parts)

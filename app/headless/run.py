@@ -1,0 +1,306 @@
+"""The same session without Qt: a progress line on a terminal, JSON lines when piped."""
+
+import asyncio
+import getpass
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from app.callback.server import Callback
+from app.callback.sources import sources_of
+from app.cli import Arguments, has_display
+from app.common import i18n, logs
+from app.common.background import end
+from app.common.errors import UserFacingError
+from app.common.i18n import _
+from app.common.paths import RESOURCES, Folders
+from app.demo import DemoSwarm
+from app.door.run import SwarmDoor
+from app.headless.display import Display, say
+from app.lifecycle import processes
+from app.machine import gpu_runtime as runtime
+from app.session import Session
+from app.settings import settings
+from app.spec import invite
+from app.spec import schema as spec
+from app.state.state import ContributorState, Phase
+from app.tasks.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+USAGE_STATUS = 2
+PASSWORD_VARIABLE = "COTRAIN_PASSWORD"
+
+
+def run(arguments: Arguments) -> int:
+    """Run until stopped, completed or failed; returns the exit status."""
+    if arguments.verify:
+        return _verify(arguments.verify)
+    folders = Folders.under(arguments.data_dir) if arguments.data_dir else Folders.default()
+    i18n.install("system", RESOURCES / "translations")
+    if not arguments.headless and not has_display():
+        say(_("No display found: running without a window."))
+    try:
+        folders.create()
+        file = None if arguments.safe else folders.settings_file
+        chosen, damaged = settings.load_or_mend(file, arguments.overrides)
+        i18n.install(chosen.language, RESOURCES / "translations")
+        password = _password(arguments.sign_in) if arguments.sign_in else ""
+        logging_ = logs.start(folders.logs, debug=chosen.debug)
+    except UserFacingError as error:
+        say(error.text)
+        return USAGE_STATUS
+    if damaged is not None:
+        say(damaged.text)
+    try:
+        if arguments.diagnostics is not None:
+            return _collect(arguments.diagnostics, folders, chosen)
+        if arguments.gpu_runtime:
+            return _fetch_gpu_runtime(folders)
+        session = Session(settings=chosen, folders=folders)
+        work = (
+            _DoorWork(arguments, session)
+            if arguments.bootstrap
+            else _Contribution(arguments, session, password)
+        )
+        return asyncio.run(_run(work, session))
+    finally:
+        logging_.close()
+
+
+def _password(email: str) -> str:
+    """From the environment, a terminal or a pipe; never from the command line, which everybody on
+    this machine can read. Asked for before the loop runs: it may wait for somebody."""
+    given = os.environ.pop(PASSWORD_VARIABLE, "")  # no child inherits it
+    if not given and sys.stdin.isatty():
+        given = getpass.getpass(_("Password of {email}: ").format(email=email))
+    given = given or sys.stdin.readline().rstrip("\r\n")
+    if not given:
+        raise UserFacingError(
+            _("no password was given."),
+            field=PASSWORD_VARIABLE,
+            remedy=_("Set this variable, or type or pipe the password in."),
+        )
+    return given
+
+
+def _verify(files: tuple[Path, ...]) -> int:
+    from app.contributions.export import verify_files
+
+    i18n.install("system", RESOURCES / "translations")
+    return verify_files(files)
+
+
+def _collect(file: Path, folders: Folders, chosen: settings.Settings) -> int:
+    from app.desktop.diagnostics import collect
+
+    try:
+        collect(file, folders=folders, settings=chosen)
+    except UserFacingError as error:
+        say(error.text)
+        return 1
+    say(_("Saved as {file}").format(file=file))
+    return 0
+
+
+def _fetch_gpu_runtime(folders: Folders) -> int:
+    wanted = runtime.offered()
+    if wanted is None:
+        say(_("From source, PyTorch is what pip installed; see pytorch.org for the GPU's."))
+        return USAGE_STATUS
+    amount = _("{size:.1f} GB to download, {disk:.1f} GB on the disk").format(
+        size=wanted.size / 1e9, disk=wanted.unpacked / 1e9
+    )
+    say(
+        _("PyTorch {version} for NVIDIA's GPUs: {amount}").format(
+            version=wanted.torch, amount=amount
+        )
+    )
+    try:
+        runtime.check_driver(wanted, runtime.driver_cuda())
+        place = runtime.fetch(wanted, folders=folders, progress=_Percent(wanted.size).show)
+    except UserFacingError as error:
+        say(error.text)
+        return 1
+    say(_("Saved as {file}").format(file=place))
+    return 0
+
+
+class _Percent:
+    """Says how much of something large is here, in steps of 5 %."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._said = 0
+
+    def show(self, size: int) -> None:
+        percent = 100 * size // self._total
+        if percent >= self._said + 5:
+            self._said = percent
+            say(f"{percent} %")
+
+
+async def _run(work: "_Contribution | _DoorWork", session: Session) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    display = Display(sys.stdout)
+    unsubscribe = session.subscribe(display.show)
+    try:
+        stopping = asyncio.create_task(stop.wait())
+        working = asyncio.create_task(work.run())
+        await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else 0
+    except UserFacingError as error:
+        display.say(error.text)
+        return 1
+    finally:
+        await end(working, stopping)
+        await work.close()
+        display.close(session.state)
+        unsubscribe()
+
+
+class _Contribution:
+    """Train in the swarm that the command line names, in the demo's, or as the API is asked; or
+    only see to the account at the backend."""
+
+    def __init__(self, arguments: Arguments, session: Session, password: str) -> None:
+        self._arguments = arguments
+        self._session = session
+        self._password = password
+        self._demo = DemoSwarm(session)
+        self._callback = Callback(session, tasks=Tasks(session), sources=sources_of(session))
+
+    async def run(self) -> int:
+        """Join, train, and wait for the end that comes by itself; returns the exit status."""
+        arguments, session = self._arguments, self._session
+        swarm = _swarm_spec(arguments)
+        await session.open(look_for_devices=False)
+        await _see_to_account(arguments, session, self._password)
+        if swarm is None and not arguments.demo and not arguments.serve:
+            return 0
+        await self._callback.start()
+        if arguments.serve:
+            _say_how_to_call(session)
+        if arguments.demo:
+            await self._demo.start()
+        elif swarm is not None:
+            await session.join(swarm)
+        if session.membership.joined:
+            await session.start_training()
+        if arguments.serve:
+            await _for_ever()
+        return await _end_of_training(session)
+
+    async def close(self) -> None:
+        """Take no more calls, and end all that was started."""
+        await self._callback.close()
+        await asyncio.gather(self._demo.close(), self._session.close())
+        await asyncio.to_thread(processes.wait_for_freed_memory)
+
+
+class _DoorWork:
+    """Be the door of the swarm that the command line names."""
+
+    def __init__(self, arguments: Arguments, session: Session) -> None:
+        self._arguments = arguments
+        self._session = session
+        self._door: SwarmDoor | None = None
+
+    async def run(self) -> int:
+        """Let others in until we are stopped."""
+        swarm = _swarm_of_door(self._arguments)
+        await self._session.open(look_for_devices=False)
+        self._door = SwarmDoor(self._session, swarm)
+        await self._door.open()
+        return await _for_ever()
+
+    async def close(self) -> None:
+        """Answer no more, and leave."""
+        if self._door is not None:
+            await self._door.close()
+        await self._session.close()
+
+
+async def _for_ever() -> NoReturn:
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError("nothing ends it but a cancel")
+
+
+async def _see_to_account(arguments: Arguments, session: Session, password: str) -> None:
+    reporting = session.reporting
+    url = reporting.state.backend_url
+    if arguments.sign_out:
+        await reporting.sign_out()
+        say(_("Signed out of {url}.").format(url=url))
+    if arguments.sign_in:
+        if not reporting.state.encrypted:
+            say(_("{url} is not encrypted: others can read the password.").format(url=url))
+        # nobody watches a machine like this: it has to sign in again by itself
+        await reporting.sign_in(arguments.sign_in, password=password, stay=True)
+        say(_("Signed in to {url} as {email}.").format(url=url, email=arguments.sign_in))
+
+
+def _say_how_to_call(session: Session) -> None:
+    if session.state.local_api is None:
+        raise UserFacingError(
+            _("the local API is switched off, so there is nothing to serve."),
+            field="callback",
+            remedy=_("Leave --no-callback or --serve away."),
+        )
+    url, tokens = session.state.local_api.url, session.folders.callback_tokens
+    say(_("Local API: {url}, tokens: {file}").format(url=url, file=tokens))
+    if session.settings.consent == "ask":
+        say(
+            _(
+                "Tasks from outside need the volunteer's word, and nobody can be asked without a"
+                " window: they are refused. With --consent always, those of consent_backends"
+                " ({backends}) are accepted."
+            ).format(backends=", ".join(session.settings.consent_backends))
+        )
+
+
+def _swarm_spec(arguments: Arguments) -> spec.SwarmSpec | None:
+    if source := arguments.swarm or arguments.invite:
+        return invite.load(source)
+    account = arguments.sign_in or arguments.sign_out
+    if not arguments.demo and not arguments.serve and not account:
+        raise UserFacingError(
+            _("there is nothing to do."),
+            remedy=_(
+                "Give --swarm and an invite, a file or a link, or --demo, or --serve to be told by"
+                " the local API."
+            ),
+        )
+    return None
+
+
+def _swarm_of_door(arguments: Arguments) -> spec.SwarmSpec:
+    if source := arguments.swarm or arguments.invite:
+        return invite.load(source)
+    raise UserFacingError(
+        _("a door needs a swarm."), remedy=_("Give --swarm and an invite, a file or a link.")
+    )
+
+
+async def _end_of_training(session: Session) -> int:
+    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def look(state: ContributorState) -> None:
+        if ended.done() or state.trains_or_will:
+            return
+        if state.phase is Phase.FAILED:
+            ended.set_result(1)
+        elif state.phase is Phase.WATCHING:
+            ended.set_result(0)
+
+    unsubscribe = session.subscribe(look)
+    look(session.state)
+    try:
+        return await ended
+    finally:
+        unsubscribe()

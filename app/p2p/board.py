@@ -1,0 +1,198 @@
+"""The shards of a run's machine records in the DHT, as one of its nodes sees them.
+
+hivemind's own `store` and `get` download a whole dictionary from each node on the way, and check
+it on the loop; with a thousand machines that would be megabytes for each record. So the nodes
+that hold a shard are looked up by its neighbour in the key space, under which nothing lies, and
+are then asked directly, in hivemind's own protocol: plain Hivemind nodes hold our records as
+well. What comes in is unpacked and checked in a thread.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from app.common.background import end
+from app.p2p import machine_records as records
+from app.p2p.machine_records import Entry, Findings, Inspector
+
+log = logging.getLogger(__name__)
+
+CALL_SECONDS = 5.0
+HOLDERS_SECONDS = 120.0
+"""How long we rely on who holds a shard; nodes come and go."""
+
+WORK_SECONDS = 0.0005
+PAUSE_SECONDS = 0.001
+SHARDS_A_CALL = 4
+MAX_ENTRIES = 1000
+"""Of one shard that a node may tell us: what comes in is bounded."""
+
+
+class Board:
+    """The shards of a run's records, as a node of its DHT sees them."""
+
+    def __init__(self, node: Any, run_id: str) -> None:
+        from hivemind.dht.routing import DHTID
+
+        self.node = node
+        self.run_id = run_id
+        keys = (records.shard_key(run_id, shard) for shard in range(records.SHARDS))
+        self._keys = [DHTID.generate(key) for key in keys]
+        self._holders: dict[Any, list[Any]] = {}
+        self._looked_up = 0.0
+        self._turn = 0
+
+    # --- who holds a shard
+
+    async def _holders_of(self, keys: Iterable[Any]) -> dict[Any, list[Any]]:
+        """The peers that hold each shard, the nearest first; ourselves among them."""
+        if time.monotonic() - self._looked_up > HOLDERS_SECONDS:
+            self._holders.clear()
+            self._looked_up = time.monotonic()
+        missing = {_neighbour(key): key for key in keys if key not in self._holders}
+        if missing:
+            protocol = self.node.protocol
+            found = await self.node.find_nearest_nodes(
+                list(missing),
+                k_nearest=protocol.num_replicas,
+                exclude_self=protocol.client_mode,
+            )
+            self._holders |= {missing[near]: list(who.values()) for near, who in found.items()}
+        return {key: self._holders[key] for key in keys}
+
+    # --- publish
+
+    async def publish(self, public_key: str, sealed: bytes, expiration: float) -> int:
+        """Put a record where it belongs; returns how many nodes have taken it."""
+        key = self._keys[records.shard_of(public_key)]
+        async with asyncio.timeout(CALL_SECONDS):
+            holders = (await self._holders_of([key]))[key]
+            value = self.node.protocol.serializer.dumps(sealed)
+            stores = [self._store(peer, key, public_key, value, expiration) for peer in holders]
+            taken = await asyncio.gather(*stores)
+        if not all(taken):
+            self._holders.pop(key, None)  # look again who is there
+        return sum(taken)
+
+    async def _store(
+        self, peer: Any, key: Any, public_key: str, value: bytes, expiration: float
+    ) -> bool:
+        protocol = self.node.protocol
+        if peer == self.node.peer_id:
+            return bool(protocol.storage.store_subkey(key, public_key, value, expiration))
+        stored = await protocol.call_store(peer, [key], [value], [expiration], [public_key])
+        return bool(stored and stored[0])
+
+    # --- read
+
+    async def read(
+        self, inspector: Inspector, take: Callable[[Findings], None], *, replicas: int = 1
+    ) -> None:
+        """Read all shards, each from so many of its holders, other ones each time.
+
+        take: called with what each answer brought.
+        """
+        async with asyncio.timeout(CALL_SECONDS):
+            holders = await self._holders_of(self._keys)
+        self._turn += 1
+        calls = self._calls(holders, replicas)
+        tasks = [asyncio.create_task(self._read_from(peer, keys)) for peer, keys in calls]
+        try:
+            take(await asyncio.to_thread(_inspect, inspector, self._own()))
+            for reading in asyncio.as_completed(tasks):
+                take(await asyncio.to_thread(_inspect, inspector, await reading))
+        finally:
+            await end(*tasks)
+
+    def _calls(self, holders: dict[Any, list[Any]], replicas: int) -> list[tuple[Any, list[Any]]]:
+        """Whom to ask for what: few calls, none of them large."""
+        wanted: dict[Any, list[Any]] = {}
+        for key, peers in holders.items():
+            others = [peer for peer in peers if peer != self.node.peer_id]
+            for step in range(min(replicas, len(others))):
+                peer = others[(self._turn - 1 + step) % len(others)]
+                wanted.setdefault(peer, []).append(key)
+        return [
+            (peer, keys[start : start + SHARDS_A_CALL])
+            for peer, keys in wanted.items()
+            for start in range(0, len(keys), SHARDS_A_CALL)
+        ]
+
+    async def _read_from(self, peer: Any, keys: list[Any]) -> "list[bytes]":
+        """Dictionaries as a peer sends them; nothing when it doesn't answer."""
+        from hivemind.proto import dht_pb2
+
+        wire: Any = dht_pb2  # its names are made at run time
+        protocol = self.node.protocol
+        names = [key.to_bytes() for key in keys]
+        request = wire.FindRequest(keys=names, peer=protocol.node_info)
+        try:
+            stub = protocol.get_stub(peer)
+            response = await stub.rpc_find(request, timeout=CALL_SECONDS)
+        except Exception as error:  # noqa: BLE001  hivemind raises what the other side said
+            log.debug("%s doesn't tell its machines: %r", peer, error)
+            self._looked_up = 0.0
+            return []
+        kind = wire.FOUND_DICTIONARY
+        return [result.value for result in response.results if result.type == kind]
+
+    def _own(self) -> "list[bytes]":
+        """What other machines have put with us."""
+        protocol = self.node.protocol
+        held = [protocol.storage.get(key) for key in self._keys]
+        found = [item.value for item in held if item and not isinstance(item.value, bytes)]
+        return [protocol.serializer.dumps(value) for value in found]
+
+
+def _neighbour(key: Any) -> Any:
+    """A key that the same nodes are nearest to, and under which nothing lies."""
+    return type(key)(int(key) ^ 1)
+
+
+def _inspect(inspector: Inspector, packed: "list[bytes]") -> Findings:
+    """Unpack and check, in a thread."""
+    entries = (entry for one in packed for entry in _unpack(one))
+    return inspector.inspect(_gently(entries), time.time())
+
+
+def _gently(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """With pauses: a thread that computes lets go of Python for others only every 5 ms, and a
+    window asks Python a thousand times to paint a table."""
+    begun = time.perf_counter()
+    for entry in entries:
+        if time.perf_counter() - begun > WORK_SECONDS:
+            time.sleep(PAUSE_SECONDS)
+            begun = time.perf_counter()
+        yield entry
+
+
+def _unpack(packed: bytes) -> list[Entry]:
+    """The entries of a dictionary, as far as they are any; the rest isn't ours."""
+    from hivemind.dht.storage import DictionaryDHTValue
+    from hivemind.utils import MSGPackSerializer
+
+    try:
+        dictionary = MSGPackSerializer.loads(packed)
+    except Exception:  # noqa: BLE001  whatever msgpack raises at bytes from anybody
+        return []
+    if not isinstance(dictionary, DictionaryDHTValue):
+        return []
+    entries: list[Any] = list(dictionary.items())[:MAX_ENTRIES]
+    return [
+        (public_key, _payload(value), float(expiration))
+        for public_key, (value, expiration) in entries
+        if isinstance(public_key, str) and isinstance(value, bytes)
+    ]
+
+
+def _payload(value: bytes) -> bytes:
+    """The sealed record in an entry; what is none becomes an empty one, which is dropped."""
+    from hivemind.utils import MSGPackSerializer
+
+    try:
+        sealed = MSGPackSerializer.loads(value)
+    except Exception:  # noqa: BLE001  as above
+        return b""
+    return sealed if isinstance(sealed, bytes) else b""

@@ -1,0 +1,387 @@
+"""A swarm's spec: what an invite, a backend session or a training task carries.
+
+Declarative only: it never carries or names code. It is validated whole before anything
+starts, and what is wrong is said by field.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from app.common.errors import SpecError
+from app.common.i18n import _
+from app.common.validation import complaint, complaint_with_value, shortened
+
+MAX_SPEC_BYTES = 64 * 1024
+"""An invite is small; what is larger isn't one."""
+
+MODEL_TYPES = (
+    "gpt2",
+    "gpt_neo",
+    "gpt_neox",
+    "llama",
+    "mistral",
+    "olmo2",
+    "opt",
+    "phi",
+    "qwen2",
+    "qwen3",
+)
+"""Causal language models of ``transformers`` that a spec may ask for: all are built from
+their config alone, by code that ships with the library."""
+
+MOST_AUTO_CPU, MOST_AUTO_GPU = 32, 512
+"""Samples of a step where the spec leaves it to each machine: more don't make it faster."""
+
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_MULTIADDR = re.compile(r"(/[A-Za-z0-9.:%_-]+)+/p2p/[A-Za-z0-9]{20,80}")
+_EXAMPLE_PEER = "/ip4/203.0.113.7/tcp/8080/p2p/QmNb…"
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Of line breaks and of turned writing, with which a title could pretend to be another text."""
+_CONFIG_KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_CODE_KEYS = frozenset({"auto_map", "trust_remote_code", "custom_pipelines", "architectures"})
+_OUR_KEYS = frozenset({"dtype", "torch_dtype", "attn_implementation", "use_cache"})
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class ModelSpec(_Part):
+    """A model type of `MODEL_TYPES`, and fields of its config class, such as ``n_layer``."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    model_type: Literal[MODEL_TYPES]  # type: ignore[valid-type]
+
+    @property
+    def fields(self) -> dict[str, JsonValue]:
+        """The config fields, without the model type."""
+        return dict(self.model_extra or {})
+
+    @model_validator(mode="after")
+    def _only_config_fields(self) -> "ModelSpec":
+        for key in self.fields:
+            if key in _CODE_KEYS:
+                text = _("'{key}' names code, which a spec may not; remove it")
+            elif key in _OUR_KEYS:
+                text = _("'{key}' is chosen by each machine; remove it")
+            elif not _CONFIG_KEY.fullmatch(key):
+                text = _("{key!r} is no name of a config field")
+            else:
+                continue
+            raise ValueError(text.format(key=key))
+        return self
+
+
+class OptimizerSpec(_Part):
+    """The optimizer that every peer runs on the averaged gradient."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(1e-3, gt=0, le=10, allow_inf_nan=False)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
+        0.9,
+        0.95,
+    )
+    eps: float = Field(1e-8, gt=0, le=1)
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    momentum: float = Field(0.0, ge=0, lt=1)
+
+
+class ScheduleSpec(_Part):
+    """The learning rate over the epochs: warm-up, then constant or decay to zero."""
+
+    name: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_epochs: int = Field(0, ge=0, le=10**9)
+    total_epochs: int | None = Field(None, gt=0, le=10**9)
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> "ScheduleSpec":
+        if self.name != "constant" and self.total_epochs is None:
+            raise ValueError(_("a {name} schedule needs total_epochs").format(name=self.name))
+        if self.total_epochs is not None and self.total_epochs <= self.warmup_epochs:
+            raise ValueError(_("total_epochs must be larger than warmup_epochs"))
+        return self
+
+
+class AveragingSpec(_Part):
+    """How peers average. Every peer of a run must use the same compression.
+
+    matchmaking_seconds: how long a group gathers; the shortest possible epoch.
+    timeout_seconds: cap on one round, so how long a dead peer can block the others.
+    record_seconds: how long a peer counts as present after its last word.
+    """
+
+    compression: Literal["none", "float16"] = "float16"
+    matchmaking_seconds: float = Field(15.0, ge=1, le=600)
+    timeout_seconds: float = Field(60.0, ge=2, le=3600)
+    record_seconds: float = Field(45.0, ge=5, le=3600)
+
+    @model_validator(mode="after")
+    def _group_gathers_in_time(self) -> "AveragingSpec":
+        if self.timeout_seconds < 2 * self.matchmaking_seconds:
+            raise ValueError(_("timeout_seconds must be at least twice matchmaking_seconds"))
+        return self
+
+
+class StopSpec(_Part):
+    """When the run is complete; whichever comes first, never if none is given."""
+
+    epochs: int | None = Field(None, gt=0, le=10**9)
+    minutes: float | None = Field(None, gt=0, le=10**7)
+
+
+class TrainingSpec(_Part):
+    """How the swarm trains. A sample is one sequence of ``sequence_length`` tokens.
+
+    strategy: ``gradient-averaging``: all peers fill a target batch together, average its
+    gradient, and step once.
+    target_batch_size: samples of all peers together in an epoch.
+    micro_batch_size: samples of a step on one machine, or ``auto``.
+    """
+
+    strategy: Literal["gradient-averaging"] = "gradient-averaging"
+    target_batch_size: int = Field(gt=0, le=10**9)
+    micro_batch_size: Annotated[int, Field(gt=0, le=65536)] | Literal["auto"] = "auto"
+    sequence_length: int = Field(gt=0, le=1_048_576)
+    optimizer: OptimizerSpec = OptimizerSpec()
+    schedule: ScheduleSpec = ScheduleSpec()
+    averaging: AveragingSpec = AveragingSpec()
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    seed: int = Field(0, ge=0, lt=2**63)
+    stop: StopSpec = StopSpec()
+
+    def most_samples_a_step(self, device: str) -> int:
+        """The micro-batch on a kind of device (``cpu`` or another); for ``auto`` the largest that
+        a machine may choose: a power of two, and at most a quarter of the target batch, since an
+        epoch ends with a whole step and would come out ever so much larger."""
+        if self.micro_batch_size != "auto":
+            return self.micro_batch_size
+        most = min(
+            MOST_AUTO_CPU if device == "cpu" else MOST_AUTO_GPU,
+            max(1, self.target_batch_size // 4),
+        )
+        return 1 << (most.bit_length() - 1)
+
+    @model_validator(mode="after")
+    def _batches_fit(self) -> "TrainingSpec":
+        micro = self.micro_batch_size
+        if isinstance(micro, int) and self.target_batch_size < micro:
+            text = _(
+                "target_batch_size {target} is smaller than micro_batch_size {micro}; make it at"
+                " least {micro}"
+            )
+            raise PydanticCustomError(
+                "small_batch", text.format(target=self.target_batch_size, micro=micro)
+            )
+        return self
+
+
+class BytesTokenizer(_Part):
+    """Each byte of the UTF-8 text is a token: a vocabulary of 256, nothing to load."""
+
+    kind: Literal["bytes"] = "bytes"
+
+
+class FileTokenizer(_Part):
+    """A ``tokenizer.json`` of the ``tokenizers`` library on this machine."""
+
+    kind: Literal["file"]
+    path: str = Field(min_length=1, max_length=4096)
+
+
+_Tokenizer = Annotated[BytesTokenizer | FileTokenizer, Field(discriminator="kind")]
+
+
+class _Source(_Part):
+    tokenizer: _Tokenizer = BytesTokenizer()
+
+
+class BuiltinData(_Source):
+    """The text that ships with Python: ``pydoc_data.topics``, about 470 KB of English."""
+
+    source: Literal["builtin"]
+    name: Literal["python-docs"] = "python-docs"
+
+
+class FileData(_Source):
+    """Files on this machine. format: by the file's ending unless said; text_field: the column
+    or key that holds the text in JSON lines and parquet."""
+
+    source: Literal["files"]
+    paths: tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...] = Field(
+        min_length=1, max_length=10_000
+    )
+    format: Literal["auto", "text", "jsonl", "parquet"] = "auto"
+    text_field: str = "text"
+
+
+class HttpsData(_Source):
+    """One file behind an https address, kept in the cache, refused if its hash differs."""
+
+    source: Literal["https"]
+    url: str = Field(pattern=r"^https://[^\s]+$", max_length=2048)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    format: Literal["auto", "text", "jsonl", "parquet"] = "auto"
+    text_field: str = "text"
+
+
+class HubData(_Source):
+    """A data set of the Hugging Face hub, streamed; never one that needs code to load."""
+
+    source: Literal["hub"]
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?$", max_length=200)
+    config: str | None = Field(None, max_length=200)
+    split: str = Field("train", max_length=200)
+    revision: str | None = Field(None, max_length=100)
+    text_field: str = "text"
+
+
+DataSpec = Annotated[BuiltinData | FileData | HttpsData | HubData, Field(discriminator="source")]
+
+
+class SwarmSpec(_Part):
+    """Which swarm, which model, how to train, on what.
+
+    run_id: prefix of the run's keys in the DHT, so the same for all peers.
+    initial_peers: multiaddrs to enter by; empty for the first peer of a swarm.
+    local: this machine alone: listen on loopback only, on free ports.
+    session_id, training_id: the backend's numbers, where it offers the swarm.
+    """
+
+    version: Literal[1] = 1
+    run_id: str
+    title: str = Field("", max_length=200)
+    initial_peers: tuple[str, ...] = Field((), max_length=64)
+    local: bool = False
+    session_id: int | None = Field(None, ge=0)
+    training_id: str | None = Field(None, max_length=64)
+    model: ModelSpec = Field(alias="model_config")
+    training: TrainingSpec = Field(alias="training_params")
+    data: DataSpec = Field(alias="dataset_info")
+
+    @field_validator("run_id")
+    @classmethod
+    def _is_a_key(cls, value: str) -> str:
+        if not _RUN_ID.fullmatch(value):
+            raise ValueError(_("a run id is 1 to 100 letters, digits, '-' and '_'"))
+        return value
+
+    @field_validator("title")
+    @classmethod
+    def _is_a_line(cls, value: str) -> str:
+        if _UNPRINTABLE.search(value):
+            raise ValueError(_("a title is one line of printable text"))
+        return value
+
+    @field_validator("initial_peers")
+    @classmethod
+    def _are_multiaddrs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            if not _MULTIADDR.fullmatch(address):
+                text = _("{address!r} is no address of a peer, such as {example}")
+                raise ValueError(text.format(address=address[:100], example=_EXAMPLE_PEER))
+        return value
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.title or self.run_id
+
+    def to_json(self) -> dict[str, Any]:
+        """The wire form; `parse` reads it back."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def parse(content: dict[str, Any]) -> SwarmSpec:
+    """Validate a spec as a whole. Raises `SpecError`, which names the first wrong field."""
+    try:
+        return SwarmSpec.model_validate(content)
+    except ValidationError as error:
+        raise _as_spec_error(error) from error
+
+
+def mistakes(content: dict[str, Any]) -> dict[str, SpecError]:
+    """All that is wrong in a spec, by field: for a form that shows each where it was made."""
+    try:
+        SwarmSpec.model_validate(content)
+    except ValidationError as error:
+        return _by_field(error)
+    return {}
+
+
+def _as_spec_error(error: ValidationError) -> SpecError:
+    first, *others = _by_field(error).values()
+    if not others:
+        return first
+    more = _("({count} more after it)").format(count=len(others))
+    return SpecError(first.message, field=first.field, remedy=f"{first.remedy} {more}".strip())
+
+
+def _by_field(error: ValidationError) -> dict[str, SpecError]:
+    found: dict[str, SpecError] = {}
+    for detail in error.errors():
+        field = _field_name(detail)
+        message, remedy = _explained(detail, field)
+        found.setdefault(field, SpecError(message, field=field, remedy=remedy))
+    return found
+
+
+_BRANCHES = {
+    "dataset_info": {"builtin", "files", "https", "hub"},
+    "tokenizer": {"bytes", "file"},
+    "micro_batch_size": {"constrained-int", "literal['auto']"},
+}
+"""What pydantic puts into a location behind a union, for the branch that it tried."""
+
+
+def _field_name(detail: ErrorDetails) -> str:
+    parts: list[str] = []
+    behind = ""
+    for part in map(str, detail["loc"]):
+        if part not in _BRANCHES.get(behind, ()):
+            parts.append(part)
+            behind = part
+        else:
+            behind = ""
+    if detail["type"] == "small_batch":  # about two fields, found in what holds both
+        parts.append("target_batch_size")
+    return ".".join(parts) or "spec"
+
+
+def _explained(detail: ErrorDetails, field: str) -> tuple[str, str]:
+    name = field.rpartition(".")[2]
+    unlike = _patterns().get(name)
+    match detail["type"]:
+        case "missing":
+            return _("is missing."), _("Add it to the spec.")
+        case "extra_forbidden":
+            return _("is not a field of a spec."), _("Remove it, or check its spelling.")
+        case "literal_error" if name == "model_type":
+            text = _("{value} is not a model type this app trains.")
+            remedy = _("Use one of: {names}.").format(names=", ".join(MODEL_TYPES))
+            return text.format(value=shortened(detail["input"])), remedy
+        case "string_pattern_mismatch" if unlike:
+            return unlike.format(value=shortened(detail["input"])), _("Correct the value.")
+        case "value_error" | "small_batch":
+            return _("{complaint}.").format(complaint=complaint(detail)), ""
+    return complaint_with_value(detail), _("Correct the value.")
+
+
+def _patterns() -> dict[str, str]:
+    """What is wrong with a field that doesn't match its pattern, by the field's name."""
+    return {
+        "url": _("{value} is not an address that begins with https://."),
+        "sha256": _("{value} is not 64 digits of 0-9 and a-f."),
+        "name": _("{value} is not a name such as owner/data-set."),
+    }

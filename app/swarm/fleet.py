@@ -1,0 +1,296 @@
+"""All machines of a swarm, as their records tell: how each does and did, and which need a look.
+
+Pure state: no network, no clock of its own. Times are seconds since the epoch on our clock,
+unless said otherwise.
+"""
+
+import csv
+import io
+import math
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.p2p.machine_records import LEFT, Flaw, MachineRecord
+from app.state.state import Phase
+
+SILENT_SECONDS = 30.0
+"""A machine publishes every few seconds; so long without news is several missed in a row."""
+
+HOT_CELSIUS = 85.0
+"""GPUs begin to slow themselves down about here."""
+
+SLOW_SHARE = 0.7
+"""Of its own usual rate, below which a machine is slow."""
+
+LEARN_SECONDS = 600.0
+"""How long a machine must have trained before its usual rate means something."""
+
+FORGET_SECONDS = 24 * 3600.0
+FORGET_LEFT_SECONDS = 600.0
+MAX_MACHINES = 5000
+"""A swarm's records are anybody's to make: what we keep of them is bounded."""
+
+METRICS = ("samples_per_second", "loss", "temperature", "power", "gpu_use")
+"""What is kept over time."""
+
+
+class Concern(StrEnum):
+    """Why someone should look at a machine."""
+
+    FAILING = "failing"
+    SILENT = "silent"
+    HOT = "hot"
+    SLOW = "slow"
+
+
+class Track:
+    """One figure over time: so many steps of so many seconds, in 4 bytes each; NaN is a gap."""
+
+    __slots__ = ("_first", "_length", "_step", "_values")
+
+    def __init__(self, *, step: float, length: int) -> None:
+        self._step, self._length = step, length
+        self._first = 0
+        self._values = array("f")
+
+    def add(self, time: float, value: float | None) -> None:
+        """Put a value in; the last one in a step counts. None is a gap."""
+        index = math.floor(time / self._step)
+        end = self._first + len(self._values)
+        if not self._values or index - end >= self._length:
+            self._first, end = index, index
+            del self._values[:]
+        self._values.extend([math.nan] * (index + 1 - end))
+        excess = len(self._values) - self._length
+        if excess > 0:
+            del self._values[:excess]
+            self._first += excess
+        if index >= self._first:
+            self._values[index - self._first] = math.nan if value is None else value
+
+    def since(self, time: float) -> tuple[list[float], list[float]]:
+        """Times and values from then on."""
+        skipped = max(0, math.floor(time / self._step) - self._first)
+        values = self._values[skipped:].tolist()
+        begin = (self._first + skipped + 0.5) * self._step
+        return [begin + place * self._step for place in range(len(values))], values
+
+
+HOUR, DAY = 3600.0, 24 * 3600.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """A machine as it is shown. last_seen: when its newest record was new to us."""
+
+    public_key: str
+    record: MachineRecord
+    first_seen: float
+    last_seen: float
+    concerns: tuple[Concern, ...]
+
+    @property
+    def trains(self) -> bool:
+        """It gives samples just now, as far as we know."""
+        gone = Concern.SILENT in self.concerns
+        return not gone and self.record.state in (Phase.TRAINING, Phase.AVERAGING)
+
+
+class _Known:
+    """What we keep of a machine."""
+
+    __slots__ = (
+        *("_fine", "_rough", "first_seen", "last_seen"),
+        *("recent", "record", "trained", "usual"),
+    )
+
+    def __init__(self, record: MachineRecord, now: float) -> None:
+        self.record = record
+        self.first_seen = now
+        # by its own clock, when it was there before us; never in our future
+        self.last_seen = min(now, record.time)
+        self.usual = self.recent = 0.0
+        self.trained = 0.0
+        self._fine = {name: Track(step=10.0, length=360) for name in METRICS}
+        self._rough = {name: Track(step=300.0, length=288) for name in METRICS}
+        self._note(record, self.last_seen)
+
+    def take(self, record: MachineRecord, now: float) -> None:
+        """A newer record."""
+        passed = min(now - self.last_seen, SILENT_SECONDS)
+        self._learn(record, max(0.0, passed))
+        self.record, self.last_seen = record, now
+        self._note(record, now)
+
+    def _note(self, record: MachineRecord, now: float) -> None:
+        for name in METRICS:
+            value = getattr(record, name)
+            self._fine[name].add(now, value)
+            self._rough[name].add(now, value)
+
+    def _learn(self, record: MachineRecord, passed: float) -> None:
+        """Follow the rate: the usual one over half an hour, the recent one over half a minute."""
+        rate = record.samples_per_second
+        if record.state != Phase.TRAINING or rate is None:
+            return
+        if not self.trained:
+            self.usual = self.recent = rate
+        self.trained += passed
+        self.usual += (rate - self.usual) * -math.expm1(-passed / min(1800.0, self.trained + 1))
+        self.recent += (rate - self.recent) * -math.expm1(-passed / 30.0)
+
+    def track(self, name: str, seconds: float) -> Track:
+        return (self._fine if seconds <= HOUR else self._rough)[name]
+
+    def concerns(self, now: float) -> Iterable[Concern]:
+        record = self.record
+        if record.state == LEFT:
+            return
+        if record.state == Phase.FAILED:
+            yield Concern.FAILING
+        if now - self.last_seen > SILENT_SECONDS:
+            yield Concern.SILENT
+            return  # how it did isn't how it does
+        if record.temperature is not None and record.temperature >= HOT_CELSIUS:
+            yield Concern.HOT
+        known = self.trained >= LEARN_SECONDS and record.state == Phase.TRAINING
+        if known and self.recent < SLOW_SHARE * self.usual:
+            yield Concern.SLOW
+
+    def forgotten(self, now: float) -> bool:
+        lasts = FORGET_LEFT_SECONDS if self.record.state == LEFT else FORGET_SECONDS
+        return now - self.last_seen > lasts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """Over the machines that aren't silent and haven't left; power: of those that know theirs."""
+
+    machines: int
+    training: int
+    samples_per_second: float
+    power: float
+    need_a_look: int
+
+
+class Fleet:
+    """The machines of one swarm. dropped: how many records weren't sound, by their flaw."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Known] = {}
+        self.dropped: Counter[Flaw] = Counter()
+
+    def take(self, records: Mapping[str, MachineRecord], now: float) -> None:
+        """Take in checked records, by public key. Older ones than those known change nothing."""
+        for public_key, record in records.items():
+            known = self._known.get(public_key)
+            if known is not None:
+                if record.sequence > known.record.sequence:
+                    known.take(record, now)
+            elif len(self._known) < MAX_MACHINES:
+                self._known[public_key] = _Known(record, now)
+
+    def tidy(self, now: float) -> None:
+        """Forget the machines that are gone for long."""
+        for public_key in [key for key, known in self._known.items() if known.forgotten(now)]:
+            del self._known[public_key]
+
+    def clear(self) -> None:
+        """Forget all: another swarm has other machines."""
+        self._known.clear()
+        self.dropped.clear()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def machines(self, now: float) -> list[Machine]:
+        """Every machine as it is now."""
+        return [
+            Machine(
+                public_key=public_key,
+                record=known.record,
+                first_seen=known.first_seen,
+                last_seen=known.last_seen,
+                concerns=tuple(known.concerns(now)),
+            )
+            for public_key, known in self._known.items()
+        ]
+
+    def track(
+        self, public_key: str, metric: str, *, seconds: float, now: float
+    ) -> tuple[list[float], list[float]]:
+        """Times and values of one of `METRICS` over the last seconds, a day at most; nothing for
+        a machine that isn't there."""
+        known = self._known.get(public_key)
+        if known is None:
+            return [], []
+        return known.track(metric, seconds).since(now - seconds)
+
+    def aliases(self) -> dict[str, str]:
+        """What the peers' machines call themselves, by peer id. A peer that two machines claim
+        is neither's."""
+        claims = [
+            (peer_id, known.record.alias)
+            for known in self._known.values()
+            for peer_id in known.record.peer_ids
+        ]
+        counts = Counter(peer_id for peer_id, _ in claims)
+        return {peer_id: alias for peer_id, alias in claims if counts[peer_id] == 1}
+
+
+def totals(machines: Iterable[Machine]) -> Totals:
+    """Sum up some machines."""
+    shown = [machine for machine in machines if machine.record.state != LEFT]
+    here = [machine for machine in shown if Concern.SILENT not in machine.concerns]
+    training = [machine for machine in here if machine.trains]
+    return Totals(
+        machines=len(here),
+        training=len(training),
+        samples_per_second=math.fsum(m.record.samples_per_second or 0.0 for m in training),
+        power=math.fsum(machine.record.power or 0.0 for machine in here),
+        need_a_look=sum(bool(machine.concerns) for machine in shown),
+    )
+
+
+def labs(machines: Iterable[Machine]) -> list[str]:
+    """The lab tags that are there, in order."""
+    return sorted({machine.record.lab for machine in machines} - {""}, key=str.casefold)
+
+
+# --- CSV
+
+_COLUMNS = (
+    *("machine", "lab", "state", "warnings", "device"),
+    *("samples_per_second", "tokens_per_second", "loss", "epoch", "gpu_use"),
+    *("gpu_memory_used", "gpu_memory", "cpu_use", "memory_used", "memory"),
+    *("temperature", "power", "up_seconds", "samples", "rounds"),
+    *("last_error", "app_version", "last_seen", "public_key"),
+)
+
+
+def as_csv(machines: Sequence[Machine]) -> str:
+    """A table for a spreadsheet: one machine a line, units as in `MachineRecord`, last_seen in
+    seconds since the epoch."""
+    stream = io.StringIO()
+    writer = csv.writer(stream)
+    writer.writerow(_COLUMNS)
+    writer.writerows([_cell(machine, name) for name in _COLUMNS] for machine in machines)
+    return stream.getvalue()
+
+
+def _cell(machine: Machine, name: str) -> object:
+    match name:
+        case "machine":
+            value: object = machine.record.alias
+        case "warnings":
+            value = " ".join(machine.concerns)
+        case "public_key" | "last_seen":
+            value = getattr(machine, name)
+        case _:
+            value = getattr(machine.record, name)
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@")):
+        return f"'{value}"  # a machine may call itself what a spreadsheet takes for a formula
+    return value

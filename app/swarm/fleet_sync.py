@@ -1,0 +1,300 @@
+"""The machines of our swarm: we publish our record and, when someone looks, read all of them."""
+
+import asyncio
+import hashlib
+import logging
+import math
+import random
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+import app
+from app.common.background import Background
+from app.common.errors import UserFacingError
+from app.machine.hardware import Probe, Reading, SystemProbe
+from app.p2p import machine_records as records
+from app.p2p.board import Board
+from app.p2p.machine_records import LEFT, MOST_PEERS, Findings, Inspector, MachineRecord
+from app.settings.settings import Settings
+from app.state.history import History
+from app.state.state import ContributorState, Phase, Training
+from app.swarm.fleet import Fleet, Machine
+
+if TYPE_CHECKING:
+    from app.common.signing import MachineKey
+
+log = logging.getLogger(__name__)
+
+PUBLISH_SECONDS = 5.0
+READ_SECONDS = 5.0
+IDLE_READ_SECONDS = 60.0
+"""Between two readings while nobody looks, so that the curves go on."""
+
+GOODBYE_SECONDS = 2.0
+
+FIRST_REPLICAS = 2
+"""A shard is read from one of its holders, and from two the first time: one may be new itself."""
+
+
+class Machines:
+    """The machines of the swarm that we are in: publishes our record, and reads all of them once
+    someone has looked.
+
+    settings: those in force. node: our `DHTNode`, None outside of a swarm. state: the newest one.
+    publishing: whether this machine is shown to the swarm. The loops run from `open` to `close`.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Callable[[], Settings],
+        key_file: Path,
+        history: History,
+        node: Callable[[], Any],
+        state: Callable[[], ContributorState],
+        probe: Probe | None = None,
+    ) -> None:
+        self.fleet = Fleet()
+        self._settings = settings
+        self.publishing = settings().publish_machine
+        self._made_up_name = ""
+        self._key_file = key_file
+        self._key: MachineKey | None = None
+        self._history = history
+        self._node, self._state = node, state
+        self._probe = probe or SystemProbe()
+        self._board: Board | None = None
+        self._inspector = Inspector("")
+        self._run_id = ""
+        self._publishing, self._reading = asyncio.Lock(), asyncio.Lock()
+        self._read_at = -math.inf
+        self._shown_on: Any = None  # the node on which our record lies
+        self._left_on: Any = None  # the node on which we have said goodbye
+        self._sequence = 0
+        self._began = time.monotonic()
+        self._watchers = 0
+        self._wanted, self._look = asyncio.Event(), asyncio.Event()
+        self._background = Background()
+
+    # --- life
+
+    def open(self) -> None:
+        """Begin to publish, and to read when someone looks."""
+        self._publishes = self._background.start(self._publish_always())
+        self._reads = self._background.start(self._read_always())
+
+    async def leave(self) -> None:
+        """Tell the swarm that this machine leaves it, before it does. A courtesy: without it the
+        machine goes silent."""
+        self._left_on = self._node()
+        try:
+            async with asyncio.timeout(GOODBYE_SECONDS), self._publishing:
+                if self._left_on is not None and self._shown_on is self._left_on:
+                    await self._publish(leaving=True)
+        except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
+            log.info("the swarm doesn't know that this machine leaves: %r", error)
+        self._board = self._shown_on = None
+
+    async def close(self) -> None:
+        """End both loops. May be called twice."""
+        await self._background.close()
+        await asyncio.to_thread(self._probe.close)
+
+    @property
+    def alias(self) -> str:
+        """What the swarm calls this machine; "" before it has a key to make a name from."""
+        return self._settings().alias or self._made_up_name
+
+    def watch(self) -> Callable[[], None]:
+        """Someone looks: read now and every few seconds, until the function returned is called.
+        Afterwards we still read now and then, so that the curves go on."""
+        self._watchers += 1
+        self._wanted.set()
+        self._look.set()
+
+        def stop() -> None:
+            self._watchers -= 1
+
+        return stop
+
+    async def read(self) -> list[Machine]:
+        """All machines, as of a few seconds ago at most: for who asks now and then."""
+        if time.monotonic() - self._read_at > READ_SECONDS:
+            await self._try_to_read()
+        return self.fleet.machines(time.time())
+
+    async def reading(self) -> Reading:
+        """How this machine does now."""
+        return await asyncio.to_thread(self._probe.read)
+
+    async def set_publishing(self, publishing: bool) -> None:
+        """Show this machine to the swarm, or no longer, from now on."""
+        self.publishing = publishing
+        if publishing:
+            self._left_on = None
+        else:
+            await self.leave()
+
+    def _current_board(self) -> Board | None:
+        """The board of the swarm that we are in now."""
+        node, swarm = self._node(), self._state().swarm
+        if node is None or swarm is None:
+            return None
+        if self._run_id != swarm.run_id:  # its machines are others
+            self._run_id = swarm.run_id
+            self.fleet.clear()
+            self._inspector = Inspector(swarm.run_id)
+            self._board = None
+        if self._board is None or self._board.node is not node:
+            self._board = Board(node, swarm.run_id)
+        return self._board
+
+    # --- out
+
+    async def _publish_always(self) -> None:
+        while True:
+            # not all at the same moment
+            await asyncio.sleep(PUBLISH_SECONDS * random.uniform(0.9, 1.1))
+            try:
+                async with self._publishing:
+                    if self.publishing and self._node() is not self._left_on:
+                        await self._publish()
+            except UserFacingError as error:
+                log.warning("this machine isn't shown to the swarm: %s", error.text)
+                return
+            except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
+                log.debug("this machine's record wasn't published: %r", error)
+
+    async def _publish(self, *, leaving: bool = False) -> None:
+        board = self._current_board()
+        if board is None:
+            return
+        key = await self._load_key()
+        record = self._record(await self.reading())
+        if leaving:
+            record = msgspec.structs.replace(record, state=LEFT)
+        sealed = await asyncio.to_thread(records.seal, record, key, board.run_id)
+        expiration = record.time + records.LIFE_SECONDS
+        taken = await board.publish(key.public_key, sealed, expiration)
+        if taken and not leaving:
+            self._shown_on = board.node
+
+    async def _load_key(self) -> "MachineKey":
+        if self._key is None:
+            from app.common.signing import MachineKey
+
+            self._key = await asyncio.to_thread(MachineKey.load_or_create, self._key_file)
+            self._made_up_name = _made_up_name(self._key.public_key)
+        return self._key
+
+    def _record(self, reading: Reading) -> MachineRecord:
+        now = time.time()
+        self._sequence = max(self._sequence + 1, int(now * 1000))
+        return record_of(
+            self._state(),
+            reading,
+            sequence=self._sequence,
+            time=now,
+            alias=self.alias,
+            lab=self._settings().lab,
+            up_seconds=time.monotonic() - self._began,
+            samples=self._history.rounds.samples,
+            rounds=self._history.rounds.count,
+        )
+
+    # --- in
+
+    async def _read_always(self) -> None:
+        await self._wanted.wait()
+        while True:
+            self._look.clear()
+            await self._try_to_read()
+            pause = READ_SECONDS if self._watchers else IDLE_READ_SECONDS
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._look.wait()
+
+    async def _try_to_read(self) -> None:
+        try:
+            async with self._reading:
+                await self._read()
+        except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
+            log.debug("the machines can't be read: %r", error)
+
+    async def _read(self) -> None:
+        board = self._current_board()
+        if board is None:
+            return
+        self._read_at = time.monotonic()
+        replicas = 1 if len(self.fleet) else FIRST_REPLICAS
+        await board.read(self._inspector, self._take, replicas=replicas)
+        self.fleet.tidy(time.time())
+        self._inspector.tidy(time.time())
+
+    def _take(self, findings: Findings) -> None:
+        self.fleet.take(findings.records, time.time())
+        self.fleet.dropped.update(findings.dropped)
+
+
+def _made_up_name(public_key: str) -> str:
+    """An alias for a machine without one: it tells machines apart and says nothing of them."""
+    return f"machine-{hashlib.sha256(public_key.encode()).hexdigest()[:4]}"
+
+
+def record_of(state: ContributorState, reading: Reading, **fields: Any) -> MachineRecord:
+    """This machine's record. fields: those that neither state nor reading tell."""
+    own = state.training
+    device = own.device if own is not None else state.device
+    gpu = reading.gpu_of(device)
+    works = state.phase in (Phase.TRAINING, Phase.AVERAGING) and own is not None
+    told: dict[str, Any] = {
+        "app_version": app.__version__,
+        "state": state.phase.value,
+        "device": _device_name(state) or (gpu.name if gpu else ""),
+        "peer_ids": tuple(filter(None, (state.peer_id, *_trainers(own))))[:MOST_PEERS],
+        "epoch": own.epoch if own else None,
+        "loss": own.loss if own else None,
+        "samples_per_second": own.samples_per_second if works and own else None,
+        "tokens_per_second": own.tokens_per_second if works and own else None,
+        "cpu_use": reading.cpu.use,
+        "memory": reading.cpu.memory,
+        "memory_used": reading.cpu.memory_used,
+        "last_error": _without_paths(state.problem.message) if state.problem else "",
+    }
+    if gpu is not None:
+        told |= {
+            "gpu_use": gpu.use,
+            "gpu_memory": gpu.memory,
+            "gpu_memory_used": gpu.memory_used,
+            "temperature": gpu.temperature,
+            "power": gpu.power,
+        }
+    return MachineRecord(**told | fields)
+
+
+def _trainers(own: Training | None) -> list[str]:
+    """The peer ids of our trainers."""
+    if own is None:
+        return []
+    return [part.peer_id for part in own.parts] or [own.peer_id]
+
+
+def _device_name(state: ContributorState) -> str:
+    if state.training is not None and state.training.device_name:
+        return state.training.device_name
+    chosen = next((device for device in state.devices if device.id == state.device), None)
+    return chosen.name if chosen else ""
+
+
+_PATH = re.compile(r"(?<![\w:/])(?:~|[A-Za-z]:)?[/\\][^\s'\",;:)]+")
+
+
+def _without_paths(message: str) -> str:
+    """An error's text for everybody: a path would tell the user's name."""
+    return _PATH.sub("…", message)

@@ -1,0 +1,104 @@
+"""Noticing that the swarm is lost, as when a cable is out or a laptop slept, and coming back."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from app.common.backoff import Backoff
+from app.p2p.contacts import Contacts
+from app.p2p.network import anybody_at, endpoint, links_up
+from app.p2p.peer import EmbeddedPeer
+from app.p2p.sightings import PeerInfo
+from app.state.events import ConnectionChanged
+
+log = logging.getLogger(__name__)
+
+FIRST_SECONDS, LONGEST_SECONDS = 2.0, 15.0
+"""Between two tries: at first, and about at most."""
+
+RENEWAL_SECONDS = 60.0
+"""At least so long between two daemons."""
+
+
+class Lifeline:
+    """Of one swarm that we are in. start_again: replaces the peer's daemon. dispatch: told when
+    the swarm is lost, and when it is found again."""
+
+    def __init__(
+        self,
+        peer: EmbeddedPeer,
+        contacts: Contacts,
+        *,
+        start_again: Callable[[], Awaitable[None]],
+        dispatch: Callable[[ConnectionChanged], None],
+    ) -> None:
+        self.contacts = contacts
+        self._peer = peer
+        self._start_again = start_again
+        self._dispatch = dispatch
+        self._links: frozenset[str] | None = None
+        self._in_doubt = self._lost = False
+        self._gate = Backoff(first=FIRST_SECONDS, longest=LONGEST_SECONDS, clock=time.monotonic)
+        self._renewal = Backoff(
+            first=RENEWAL_SECONDS, longest=RENEWAL_SECONDS, clock=time.monotonic
+        )
+
+    def hurry(self) -> None:
+        """The next try needn't wait."""
+        self._gate.clear()
+
+    def look(self, peers: Sequence[PeerInfo], addresses: Sequence[str]) -> None:
+        """Take note of who is connected; addresses: ours."""
+        if not self.contacts.look(peers, addresses):
+            self._in_doubt = True
+        links, before = links_up(), self._links
+        self._links = links
+        if before not in (None, links):  # libp2p takes half a minute to notice
+            log.info("the network of this machine has changed: %s", ", ".join(sorted(links)))
+            self._in_doubt = True
+            self._gate.clear()
+
+    async def mend(self, addresses: Sequence[str]) -> None:
+        """Where there is a doubt, and it isn't too early: call on everybody whom we knew."""
+        if self._peer.alive and not self._in_doubt:
+            return
+        if self._gate.remaining:
+            return
+        wait = self._gate.fail(at_least=FIRST_SECONDS)
+        if not self._peer.alive:
+            self._say_lost(time.time() + wait)
+            await self._start_again()
+        known = self.contacts.addresses(addresses)
+        if known and not await self._answered(known):
+            self._say_lost(time.time() + wait)
+            return
+        self._gate.clear()
+        self._renewal.clear()
+        self._in_doubt = False
+        self._say_found()
+
+    async def _answered(self, known: Mapping[str, Sequence[str]]) -> bool:
+        places = {place for each in known.values() for one in each if (place := endpoint(one))}
+        if not await anybody_at(places):
+            return False
+        if await self._peer.meet(known):
+            return True
+        # Where libp2p has failed too often, it doesn't call again for up to five minutes. A new
+        # daemon knows nothing of that.
+        if self._renewal.remaining:
+            return False
+        self._renewal.fail(at_least=RENEWAL_SECONDS)
+        await self._start_again()
+        return await self._peer.meet(known)
+
+    def _say_lost(self, retry_at: float) -> None:
+        if not self._lost:
+            log.warning("nobody of the swarm answers")
+        self._lost = True
+        self._dispatch(ConnectionChanged(reconnect_at=retry_at))
+
+    def _say_found(self) -> None:
+        if self._lost:
+            log.info("back in the swarm")
+            self._dispatch(ConnectionChanged(reconnect_at=None))
+        self._lost = False

@@ -1,0 +1,259 @@
+"""Being in a swarm: enter, look around, come back when it was lost, leave."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from app.common.background import end
+from app.common.errors import BusyError, UserFacingError
+from app.common.i18n import _
+from app.common.paths import Folders
+from app.p2p.contacts import Contacts
+from app.p2p.network import (
+    Network,
+    Reach,
+    announced,
+    any_free_port,
+    free_port,
+    listening,
+    reach,
+    relays_of,
+)
+from app.p2p.peer import EmbeddedPeer
+from app.settings.settings import Settings
+from app.state.events import Event, JoinBegan, Joined, JoinFailed, Left, PeersListed, RunObserved
+from app.state.facts import Problem, Swarm
+from app.swarm.connection_check import Subject
+from app.swarm.lifeline import Lifeline
+
+if TYPE_CHECKING:
+    from app.spec.schema import SwarmSpec
+
+log = logging.getLogger(__name__)
+
+OBSERVE_SECONDS = 2.0
+
+
+class Membership:
+    """At most one swarm at a time. settings: those in force. dispatch: told of all that changes.
+
+    spec: of the swarm that we are in or about to enter, None outside, and None in a network of
+    which we are a node without a run. last_spec: of the swarm that we were in last
+    in this run of the app; tried_spec: that we tried last to enter.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Callable[[], Settings],
+        folders: Folders,
+        dispatch: Callable[[Event], None],
+    ) -> None:
+        self.spec: SwarmSpec | None = None
+        self.last_spec: SwarmSpec | None = None
+        self.tried_spec: SwarmSpec | None = None
+        self._inside = False
+        self._settings = settings
+        self._dispatch = dispatch
+        self._peer = EmbeddedPeer(folders.identity_file("app"))
+        self._peer_id = ""
+        self._addresses: tuple[str, ...] = ()
+        self._entries: tuple[str, ...] = ()
+        self._hurry = asyncio.Event()
+        self._lifeline = self._new_lifeline(())
+        self._entering: asyncio.Task[None] | None = None
+        self._observing: asyncio.Task[None] | None = None
+
+    def _new_lifeline(self, entries: Sequence[str]) -> Lifeline:
+        return Lifeline(
+            self._peer,
+            Contacts(entries),
+            start_again=self._start_again,
+            dispatch=self._dispatch,
+        )
+
+    @property
+    def joined(self) -> bool:
+        """In the swarm, as far as we know."""
+        return self._peer.joined
+
+    @property
+    def node(self) -> Any:
+        """Our node in the swarm's DHT, None outside of one and while its daemon is gone."""
+        return self._peer.node if self._peer.alive else None
+
+    def invitation(self, addresses: Sequence[str]) -> "SwarmSpec | None":
+        """The spec for others who are to enter our swarm; None outside of one.
+
+        addresses: ours, which they enter by.
+        """
+        from app.spec import invite
+
+        return None if self.spec is None else invite.shared(self.spec, addresses)
+
+    async def join(self, spec: "SwarmSpec | None") -> bool:
+        """Enter a swarm, or with None only the network of the settings' initial peers.
+
+        Raises `JoinError`; False when `leave` came in between.
+        """
+        self.spec, self._inside = spec, True
+        self.tried_spec = spec or self.tried_spec
+        self._dispatch(JoinBegan(swarm=None if spec is None else _swarm_of(spec)))
+        entries = (*(spec.initial_peers if spec else ()), *self._settings().initial_peers)
+        self._entries = entries
+        self._lifeline = self._new_lifeline(entries)
+        self._entering = asyncio.create_task(self._enter(spec, entries))
+        try:
+            await asyncio.wait({self._entering})
+            if self._entering.cancelled():
+                return False
+            self._entering.result()
+        except UserFacingError as error:
+            self.spec, self._inside = None, False
+            self._dispatch(JoinFailed(problem=problem_of(error)))
+            raise
+        self._observing = asyncio.create_task(self._observe())
+        self.last_spec = spec or self.last_spec
+        return True
+
+    async def _enter(self, spec: "SwarmSpec | None", entries: Sequence[str]) -> None:
+        network = self.network("dht_port")
+        run_id = spec.run_id if spec is not None else ""
+        presence = await self._peer.join(run_id, initial_peers=entries, network=network)
+        log.info("in the swarm %s as %s", run_id or "(none)", presence.peer_id)
+        self._peer_id, self._addresses = presence.peer_id, presence.addresses
+        self._dispatch(Joined(peer_id=presence.peer_id, addresses=presence.addresses))
+
+    def network(self, port: Literal["dht_port", "server_port"], *, place: int = 0) -> Network:
+        """How our node, or a trainer's, takes part in the network.
+
+        port: the setting for it. place: of a trainer among ours, which have neighbouring ports.
+        """
+        if self.spec is not None and self.spec.local:
+            return Network(listen=listening(0, local=True), local=True)
+        settings, trainer = self._settings(), port == "server_port"
+        relayed = trainer and bool(relays_of(self._addresses))
+        places = [one for one in settings.announce if not (trainer and one.startswith("/"))]
+        wanted = getattr(settings, port)
+        number = port_or_any(port, wanted and wanted + place) or (any_free_port() if places else 0)
+        return Network(
+            listen=listening(number, local=False),
+            announce=announced(places, number),
+            reachability="relay" if relayed else settings.reachability,
+            relays=settings.trusted_relays or (self._known_relays() if trainer else ()),
+        )
+
+    def _known_relays(self) -> tuple[str, ...]:
+        """What relays for us, or might. Finding some takes a daemon minutes in a small swarm: our
+        node takes this time, our trainer shouldn't."""
+        found = relays_of(self._addresses)
+        return found or tuple(filter(_may_relay, self._entries))
+
+    async def look_away(self) -> None:
+        """Neither look at the swarm nor come back to it: what follows leaves it, and a terminal's
+        Ctrl-C has reached our daemon as well as us."""
+        observing, self._observing = self._observing, None
+        if observing is not None:
+            await end(observing)
+
+    async def leave(self) -> None:
+        """Leave the swarm; nothing happens outside of one."""
+        if not self._inside:
+            return
+        if self._entering is not None:
+            await end(self._entering)
+        self._entering = None
+        await self.look_away()  # now: a join may just have succeeded
+        await self._peer.leave()
+        self.spec, self._inside, self._addresses = None, False, ()
+        self._dispatch(Left())
+
+    async def connect(self, peer_id: str, *, host: str, port: int) -> str:
+        """Connect to one more peer; returns its multiaddr. Raises `ConnectError`, and
+        `BusyError` outside of a swarm."""
+        if not self._peer.joined:
+            raise BusyError(_("this machine is in no swarm yet."), remedy=_("Start it first."))
+        return await self._peer.connect(peer_id, host=host, port=port)
+
+    def reconnect(self) -> None:
+        """Try at once, if we have lost the swarm, instead of waiting."""
+        self._lifeline.hurry()
+        self._hurry.set()
+
+    def subject(self) -> Subject:
+        """What a check looks into: the swarm that we are in, or tried to enter last."""
+        spec, settings = self.spec or self.tried_spec, self._settings()
+        from_backend = spec is not None and spec.session_id is not None
+        return Subject(
+            settings=settings,
+            spec=spec,
+            node=self._peer.node,
+            addresses=self._addresses,
+            connected=self._lifeline.contacts.connected,
+            web=settings.backend_url if from_backend else "",
+        )
+
+    async def _observe(self) -> None:
+        """Look at the swarm every other second, and come back to it when it is lost."""
+        while True:
+            for step in (self._look, self._mend):
+                try:
+                    await step()
+                except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
+                    log.warning("can't look at the swarm: %r", error)
+            self._hurry.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(OBSERVE_SECONDS):
+                    await self._hurry.wait()
+
+    async def _look(self) -> None:
+        """See who is there and what the run does."""
+        if not self._peer.alive:
+            return
+        addresses = await self._peer.addresses()
+        if addresses != self._addresses:
+            self._addresses = addresses
+            self._dispatch(Joined(peer_id=self._peer_id, addresses=addresses))
+        peers = await self._peer.peers()
+        self._dispatch(PeersListed(peers=peers, dht_nodes=self._peer.dht_nodes))
+        self._lifeline.look(peers, addresses)
+        self._dispatch(RunObserved(run=await self._peer.observe()))
+
+    async def _mend(self) -> None:
+        await self._lifeline.mend(self._addresses)
+
+    async def _start_again(self) -> None:
+        log.warning("starting the peer-to-peer daemon again")
+        await self._peer.leave()
+        await self._enter(self.spec, ())
+
+
+def port_or_any(name: str, wanted: int) -> int:
+    """The port of a setting, or 0 when somebody has it."""
+    port = free_port(wanted)
+    if port != wanted:
+        log.warning("%s %d is taken by another program: using any free port", name, wanted)
+    return port
+
+
+def problem_of(error: UserFacingError) -> Problem:
+    """What the user is shown of an error."""
+    return Problem(message=error.message, field=error.field, remedy=error.remedy)
+
+
+def _swarm_of(spec: "SwarmSpec") -> Swarm:
+    return Swarm(
+        run_id=spec.run_id,
+        title=spec.name,
+        model_type=spec.model.model_type,
+        dataset=getattr(spec.data, "name", spec.data.source),
+        target_batch_size=spec.training.target_batch_size,
+        session_id=spec.session_id,
+        training_id=spec.training_id,
+    )
+
+
+def _may_relay(entry: str) -> bool:
+    return reach(entry) is Reach.WORLD and "/p2p-circuit" not in entry

@@ -1,0 +1,134 @@
+"""The swarms that were joined last, kept so that one can go back without an invite."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.common.errors import InviteError
+from app.common.paths import write_atomically
+
+if TYPE_CHECKING:
+    from app.spec.schema import SwarmSpec
+
+log = logging.getLogger(__name__)
+
+MAX_RECENTS = 12
+MAX_BYTES = 4 * 1024 * 1024
+"""Far above what `MAX_RECENTS` specs can take: what is larger isn't ours."""
+
+FAR_FUTURE = 2**33
+"""Seconds since the epoch; a moment after it is a mistake."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recent:
+    """A swarm that was joined. joined_at: seconds since the epoch."""
+
+    spec: "SwarmSpec"
+    joined_at: float
+
+
+Entries = tuple[Recent, ...]
+
+
+class Recents:
+    """The list in a file, newest first; one entry a run, `MAX_RECENTS` at most.
+
+    Reads and writes in a thread, one at a time. What can't be read is set aside, never lost.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lock = asyncio.Lock()
+
+    async def load(self) -> tuple[Recent, ...]:
+        """All that can be read."""
+        async with self._lock:
+            with _forgiven("read"):
+                return await asyncio.to_thread(self._load)
+        return ()
+
+    async def remember(self, spec: "SwarmSpec") -> None:
+        """Put a swarm first; what it was before under the same run id goes."""
+        await self._change(lambda entries: (Recent(spec=spec, joined_at=time.time()), *entries))
+
+    async def forget(self, run_id: str) -> None:
+        """Take a swarm off the list."""
+        await self._change(lambda entries: _without(entries, run_id))
+
+    async def _change(self, change: Callable[[Entries], Entries]) -> None:
+        async with self._lock:
+            with _forgiven("written"):
+                await asyncio.to_thread(lambda: self._write(_unique(change(self._load()))))
+
+    def _load(self) -> Entries:
+        try:
+            with self._file.open("rb") as stream:
+                raw = stream.read(MAX_BYTES + 1)
+        except FileNotFoundError:
+            return ()
+        entries = _entries(raw)
+        found = tuple(recent for entry in entries if (recent := _recent(entry)) is not None)
+        if len(found) < len(entries):
+            self._set_aside()
+        return found
+
+    def _set_aside(self) -> None:
+        """Keep a copy of what can't be read, as the next change writes only what can."""
+        damaged = self._file.with_suffix(".damaged")
+        log.warning("%s is damaged in part or whole: a copy is kept in %s", self._file, damaged)
+        with contextlib.suppress(OSError):
+            shutil.copy2(self._file, damaged)
+
+    def _write(self, entries: Entries) -> None:
+        content = [{"joined_at": e.joined_at, "spec": e.spec.to_json()} for e in entries]
+        write_atomically(self._file, json.dumps(content, ensure_ascii=False, indent=1).encode())
+
+
+def _entries(raw: bytes) -> list[Any]:
+    """What the file lists; one entry that nobody can read where it is no list at all."""
+    try:
+        content = json.loads(raw) if len(raw) <= MAX_BYTES else None
+    except (ValueError, RecursionError):
+        content = None
+    return content if isinstance(content, list) else [None]
+
+
+def _recent(entry: Any) -> Recent | None:
+    from app.spec import invite
+
+    match entry:
+        case {"joined_at": int() | float() as moment, "spec": dict() as fields} if (
+            0 <= moment < FAR_FUTURE
+        ):
+            with contextlib.suppress(InviteError, ValueError):
+                spec = invite.read(json.dumps(fields).encode(), name="spec")
+                return Recent(spec=spec, joined_at=float(moment))
+    return None
+
+
+@contextlib.contextmanager
+def _forgiven(verb: str) -> Iterator[None]:
+    """A list of conveniences must not keep anybody from joining."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("the recent swarms can't be %s: %s", verb, error)
+
+
+def _without(entries: Entries, run_id: str) -> Entries:
+    return tuple(entry for entry in entries if entry.spec.run_id != run_id)
+
+
+def _unique(entries: Entries) -> Entries:
+    newest: dict[str, Recent] = {}
+    for entry in entries:
+        newest.setdefault(entry.spec.run_id, entry)
+    return tuple(newest.values())[:MAX_RECENTS]

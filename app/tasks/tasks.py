@@ -1,0 +1,277 @@
+"""Tasks: what callers outside have this machine train, one at a time, with the volunteer's word.
+
+They live as long as the process: a caller that asks for a task of an earlier one is told that
+there is none, and may post it again, which resumes from its last checkpoint.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from app.common.background import end
+from app.common.errors import BusyError, ConsentError, UserFacingError
+from app.common.i18n import _
+from app.settings.settings import Settings
+from app.state.state import ContributorState, Phase
+from app.tasks.order import Interpretation, Order, interpret
+from app.tasks.task import Task, TaskStatus, sending_log_to
+
+if TYPE_CHECKING:
+    from app.spec.schema import SwarmSpec
+
+log = logging.getLogger(__name__)
+
+MOST_KEPT = 200
+"""Tasks that are remembered; the oldest finished ones go first."""
+
+
+class Contributor(Protocol):
+    """The session, as far as tasks need it."""
+
+    state: ContributorState
+    settings: Settings
+
+    def subscribe(self, listener: Callable[[ContributorState], None]) -> Callable[[], None]:
+        """Call ``listener`` with each new state; returns the way out."""
+
+    async def join(self, spec: "SwarmSpec | None") -> bool:
+        """Enter a swarm, leaving the one we are in."""
+
+    async def leave(self) -> None:
+        """Stop training and leave the swarm."""
+
+    async def start_training(self) -> None:
+        """Start a trainer."""
+
+
+class Volunteer(Protocol):
+    """Whoever can be asked."""
+
+    async def agrees(self, task: Task) -> bool:
+        """Ask whether this machine may train a task; the answer may change the settings, so
+        what is asked in future. Cancelled when the question is moot."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consent:
+    """What the volunteer said beforehand. mode: ``ask``, ``always`` for callers at one of the
+    backends (addresses and networks), ``never``."""
+
+    mode: str
+    backends: tuple[str, ...]
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Consent":
+        """As the settings have it."""
+        return cls(mode=settings.consent, backends=settings.consent_backends)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What to change the settings to."""
+        return {"consent": self.mode, "consent_backends": self.backends}
+
+    def covers(self, caller: str) -> bool:
+        """A caller is at one of the backends."""
+        address = ipaddress.ip_address(caller)
+        return any(address in ipaddress.ip_network(each) for each in self.backends)
+
+    def trusting(self, caller: str) -> "Consent":
+        """With always for this caller; for others only if that is so already."""
+        earlier = self.backends if self.mode == "always" else ()
+        known = bool(earlier) and self.covers(caller)
+        return Consent(mode="always", backends=earlier if known else (*earlier, caller))
+
+
+class Tasks:
+    """All tasks of this process. volunteer: None where nobody can be asked."""
+
+    def __init__(self, session: Contributor, *, volunteer: Volunteer | None = None) -> None:
+        self._session = session
+        self._volunteer = volunteer
+        self._tasks: dict[str, Task] = {}
+        self._active: Task | None = None
+        self._working: asyncio.Task[None] | None = None
+        self._listeners: list[Callable[[Task], None]] = []
+
+    @property
+    def active(self) -> Task | None:
+        """The task that waits for the volunteer's word, or trains."""
+        return self._active
+
+    def find(self, task_id: str) -> Task | None:
+        """The task with this id of ours."""
+        return self._tasks.get(task_id)
+
+    def subscribe(self, listener: Callable[[Task], None]) -> Callable[[], None]:
+        """Call ``listener`` with each task that has changed; returns the way out."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def submit(self, order: Order) -> Task:
+        """Take a task in; what becomes of it, the task tells.
+
+        Raises `SpecError` for an order that makes no sense, `ConsentError` for one that nobody
+        here would agree to, `BusyError` while there is something else to do.
+        """
+        meaning = interpret(order)
+        must_ask = self._must_ask(order, meaning)
+        self._refuse_if_busy()
+        task = Task(id=str(uuid.uuid4()), order=order, meaning=meaning, changed=self._tell)
+        self._remember(task)
+        self._active = task
+        self._working = asyncio.create_task(self._carry_out(task, must_ask=must_ask))
+        return task
+
+    def _must_ask(self, order: Order, meaning: Interpretation) -> bool:
+        consent = Consent.of(self._session.settings)
+        if consent.mode == "never":
+            raise ConsentError(
+                _("this machine takes no tasks from outside."),
+                field="consent",
+                remedy=_("Its volunteer can change that in the settings."),
+            )
+        # only this machine itself may have its files read without a question
+        may_read = order.from_this_machine or not meaning.files
+        if consent.mode == "always" and may_read and consent.covers(order.caller):
+            return False
+        if self._volunteer is None:
+            raise ConsentError(
+                _("nobody can be asked here, and this task needs the volunteer's word."),
+                field="consent",
+                remedy=_("Set consent to always, and consent_backends to who may send tasks."),
+            )
+        return True
+
+    def _refuse_if_busy(self, but_for: Task | None = None) -> None:
+        if self._active is not None and self._active is not but_for:
+            raise BusyError(
+                _("another task ({task}) is {status}.").format(
+                    task=self._active.id, status=self._active.status.value
+                ),
+                remedy=_("Wait for its end, or stop it first."),
+            )
+        state = self._session.state
+        if state.trains_or_will:
+            raise BusyError(_("the volunteer trains something else just now."))
+        if state.phase is Phase.JOINING:
+            raise BusyError(_("this machine is joining a swarm just now."))
+
+    def _remember(self, task: Task) -> None:
+        self._tasks[task.id] = task
+        finished = [each.id for each in self._tasks.values() if each.status.is_final]
+        for each in finished[: max(0, len(self._tasks) - MOST_KEPT)]:
+            del self._tasks[each]
+
+    def _tell(self, task: Task) -> None:
+        for listener in tuple(self._listeners):
+            listener(task)
+
+    # --- from the question to the end
+
+    async def _carry_out(self, task: Task, *, must_ask: bool) -> None:
+        try:
+            if must_ask and not await self._agreed(task):
+                task.fail(_("The volunteer has refused it."))
+            else:
+                await self._train(task)
+        except UserFacingError as error:
+            task.fail(error.text)
+        except asyncio.CancelledError:
+            task.fail(_("It was stopped."))
+            raise
+        except Exception:
+            log.exception("a task failed")
+            task.fail(_("Something went wrong in the app; its log says more."))
+        finally:
+            self._active = None
+
+    async def _agreed(self, task: Task) -> bool:
+        assert self._volunteer is not None
+        task.note(_("waiting for the volunteer's word"))
+        agreed = await self._volunteer.agrees(task)
+        if agreed:
+            task.note(_("the volunteer has agreed"))
+            self._refuse_if_busy(but_for=task)  # something may have begun meanwhile
+        return agreed
+
+    async def _train(self, task: Task) -> None:
+        task.begin()
+        unsubscribe = self._session.subscribe(task.follow)
+        try:
+            with sending_log_to(task):
+                await self._join_and_train(task)
+        finally:
+            unsubscribe()
+
+    async def _join_and_train(self, task: Task) -> None:
+        if not await self._session.join(self._with_peers(task.spec)):
+            raise BusyError(_("the swarm was left before it was entered."))
+        await self._session.start_training()
+        error = await self._end(task)
+        task.complete() if not error else task.fail(error)
+
+    def _with_peers(self, spec: "SwarmSpec") -> "SwarmSpec":
+        """A spec that names no peers is for the network that we are in."""
+        if spec.initial_peers or spec.local:
+            return spec
+        peers = tuple(
+            f"{peer.address}/p2p/{peer.peer_id}" if "/p2p/" not in peer.address else peer.address
+            for peer in self._session.state.peers
+            if peer.address
+        )
+        return spec.model_copy(update={"initial_peers": peers})
+
+    async def _end(self, task: Task) -> str:
+        """Wait until the trainer has ended, for good; returns why the task has failed, or ""."""
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def look(state: ContributorState) -> None:
+            if not ended.done() and (end := _end_of(task, state)) is not None:
+                ended.set_result(end)
+
+        unsubscribe = self._session.subscribe(look)
+        try:
+            look(self._session.state)
+            return await ended
+        finally:
+            unsubscribe()
+
+    # --- its end by others
+
+    async def stop(self) -> None:
+        """Withdraw the task that waits, or end the one that trains; it then has failed, unless
+        it was to go on until somebody stops it. Nothing happens when there is none."""
+        task, working = self._active, self._working
+        if task is None or working is None:
+            return
+        if task.status is TaskStatus.RUNNING:
+            await self._session.leave()
+            await asyncio.wait({working}, timeout=1.0)
+        await self.close()
+
+    async def close(self) -> None:
+        """Ask and follow no more; the session ends the training. May be called twice."""
+        if self._working is None:
+            return
+        await end(self._working)
+        if self._active is not None:  # cancelled before it had begun
+            self._active.fail(_("It was stopped."))
+            self._active = None
+
+
+def _end_of(task: Task, state: ContributorState) -> str | None:
+    """Why a task has failed, "" when it hasn't, None as long as it goes on."""
+    if state.swarm is None or state.swarm.run_id != task.spec.run_id:
+        return "" if task.endless else _("The swarm was left before the task's end.")
+    if state.trains_or_will:
+        return None
+    if state.phase is Phase.FAILED:
+        problem = state.problem
+        return f"{problem.message} {problem.remedy}".rstrip() if problem else _("Training failed.")
+    if state.completed or task.endless:
+        return ""
+    return _("Training was stopped before the task's end.")

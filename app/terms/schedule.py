@@ -1,0 +1,179 @@
+"""Times of the week, as the clock on the wall shows them.
+
+A span begins when the clock first shows its begin, and ends when it first shows its end after
+that. Where the clock jumps over one of them (summer time begins), the jump stands for it.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from itertools import groupby
+
+from typing_extensions import override
+
+from app.common.i18n import _
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_DAY_MINUTES = 24 * 60
+_HORIZON = 8
+"""Days to look ahead: all spans of a week, from any day on."""
+
+_PART = re.compile(r"([a-z]{3})(?:-([a-z]{3}))? +(\d\d?):(\d\d)-(\d\d?):(\d\d)")
+
+
+@dataclass(frozen=True)
+class Span:
+    """From one time of day to another, in minutes after midnight. An end that isn't after the
+    begin is the next day's."""
+
+    begin: int
+    end: int
+
+    @property
+    def minutes(self) -> int:
+        """How long it is on a day without a change of clocks."""
+        return self.end - self.begin + (_DAY_MINUTES if self.end <= self.begin else 0)
+
+    @override
+    def __str__(self) -> str:
+        return f"{clock(self.begin)}-{clock(self.end)}"
+
+
+def clock(minutes: int) -> str:
+    """A time of day: ``08:00``."""
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One span a day at most, from Monday on; without any days it is always open.
+
+    As text: ``mon-fri 18:00-08:00, sat-sun 00:00-24:00``, and "" for always.
+    """
+
+    days: tuple[Span | None, ...] = ()
+
+    def __bool__(self) -> bool:
+        return any(self.days)
+
+    @override
+    def __str__(self) -> str:
+        parts, first = [], 0
+        for span, group in groupby(self.days):
+            last = first + len(list(group)) - 1
+            days = DAYS[first] if first == last else f"{DAYS[first]}-{DAYS[last]}"
+            if span is not None:
+                parts.append(f"{days} {span}")
+            first = last + 1
+        return ", ".join(parts)
+
+    @classmethod
+    def parse(cls, text: str) -> "Schedule":
+        """Read the text form. Raises `ValueError` with what it should be."""
+        days: list[Span | None] = [None] * len(DAYS)
+        for part in filter(None, (part.strip() for part in text.lower().split(","))):
+            for day, span in _parsed(part):
+                if days[day] is not None:
+                    raise ValueError(_("{day} is named twice").format(day=DAYS[day]))
+                days[day] = span
+        return cls(tuple(days)) if any(days) else cls()
+
+    def is_open(self, now: datetime) -> bool:
+        """It is within a span. now: with the time zone that the clock on the wall is in."""
+        return self._open_until(now) > now.astimezone(UTC) if self else True
+
+    def next_change(self, now: datetime) -> datetime | None:
+        """When it opens or closes next, in UTC; None when it never does."""
+        if not self:
+            return None
+        moment, until = now.astimezone(UTC), self._open_until(now)
+        if until == moment:
+            begins = (begin for begin, _ in self._spans(now) if begin > moment)
+            return min(begins, default=None)
+        return until if until - moment < timedelta(days=_HORIZON - 1) else None
+
+    def _open_until(self, now: datetime) -> datetime:
+        """The end of the spans that follow one another from now on; now, outside of all."""
+        until = now.astimezone(UTC)
+        for begin, end in sorted(self._spans(now)):
+            if begin <= until < end:
+                until = end
+        return until
+
+    def _spans(self, now: datetime) -> Iterator[tuple[datetime, datetime]]:
+        """The spans around now, in UTC; one that the clock jumps over is left out."""
+        zone = now.tzinfo
+        assert zone is not None
+        for offset in range(-1, _HORIZON + 1):
+            day = now.date() + timedelta(days=offset)
+            span = self.days[day.weekday()]
+            if span is not None:
+                begin = _moment(day, span.begin, zone)
+                end = _moment(day, span.begin + span.minutes, zone)
+                if begin < end:
+                    yield begin, end
+
+
+def _parsed(part: str) -> Iterator[tuple[int, Span]]:
+    found = _PART.fullmatch(part)
+    if found is None:
+        text = _("{part!r} must be days and times, such as mon-fri 18:00-08:00")
+        raise ValueError(text.format(part=part))
+    first, last = found[1], found[2] or found[1]
+    if first not in DAYS or last not in DAYS or DAYS.index(first) > DAYS.index(last):
+        text = _("{part!r} must name days from {days}, in this order")
+        raise ValueError(text.format(part=part, days=", ".join(DAYS)))
+    begin, end = (_minutes(found[place], found[place + 1]) for place in (3, 5))
+    end = end or _DAY_MINUTES
+    if begin == _DAY_MINUTES:
+        raise ValueError(_("{part!r} must begin before 24:00").format(part=part))
+    for day in range(DAYS.index(first), DAYS.index(last) + 1):
+        yield day, Span(begin, end)
+
+
+def _minutes(hours: str, minutes: str) -> int:
+    total = int(hours) * 60 + int(minutes)
+    if int(minutes) > 59 or total > _DAY_MINUTES:
+        raise ValueError(_("{time} is no time of day").format(time=f"{hours}:{minutes}"))
+    return total
+
+
+def _moment(day: date, minutes: int, zone: tzinfo) -> datetime:
+    """When the clock on the wall first shows a time, or jumps over it; in UTC."""
+    wall = datetime.combine(day, time(), zone) + timedelta(minutes=minutes)
+    moment = wall.astimezone(UTC)
+    if _shown(moment, zone) == wall.replace(tzinfo=None):
+        return moment
+    before, after = wall.replace(fold=1).astimezone(UTC), moment  # the jump lies between
+    while after - before > timedelta(seconds=1):
+        middle = before + (after - before) / 2
+        if _shown(middle, zone) > wall.replace(tzinfo=None):
+            after = middle
+        else:
+            before = middle
+    return after.replace(microsecond=0)
+
+
+def _shown(moment: datetime, zone: tzinfo) -> datetime:
+    return moment.astimezone(zone).replace(tzinfo=None)
+
+
+class LocalZone(tzinfo):
+    """This machine's time zone, with its coming changes of clocks, as the C library knows it."""
+
+    @override
+    def utcoffset(self, moment: datetime | None) -> timedelta | None:
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().utcoffset()
+
+    @override
+    def dst(self, moment: datetime | None) -> timedelta | None:
+        return None  # nobody asks how much of the offset is summer time
+
+    @override
+    def tzname(self, moment: datetime | None) -> str | None:
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().tzname()
+
+    @override
+    def fromutc(self, moment: datetime) -> datetime:
+        return moment.replace(tzinfo=UTC).astimezone().replace(tzinfo=self)

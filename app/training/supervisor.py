@@ -1,0 +1,308 @@
+"""The trainer process seen from the app: spawn it, talk to it, end it. Its end is a value."""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from app import protocol
+from app.common import i18n
+from app.common.errors import ProtocolError, TrainerError
+from app.common.i18n import _
+from app.common.logs import log_child_line
+from app.lifecycle.processes import command_line
+from app.protocol import Command, EndReason, Report
+
+MAX_LINE_BYTES = 4 * 1024 * 1024
+"""asyncio's own limit of 64 KiB would cut a long report."""
+
+STOP_GRACE_SECONDS = 30.0
+"""Enough for a round of averaging that can't be cancelled any more, and a checkpoint."""
+
+TERM_GRACE_SECONDS = 2.0
+
+REPORTS_SECONDS, LOG_SECONDS = 5.0, 0.5
+"""How long the pipes of a dead trainer may stay open, in the hands of who left its group:
+PyTorch's helper for shared memory keeps the log's for two seconds, and has nothing to say."""
+
+RESTART_SECONDS = (3.0, 10.0, 30.0)
+"""Waits before an unexpectedly ended trainer is started again; then someone must look."""
+
+STEADY_SECONDS = 120.0
+"""A trainer that ran so long makes earlier failures forgotten."""
+
+ReportHandler = Callable[[Report], None]
+C = TypeVar("C", bound=Command)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a trainer ended.
+
+    returncode: its exit status, or minus the signal that killed it, as in `subprocess`.
+    reason: its own last word, None when it had none to say. problem: why it failed.
+    """
+
+    returncode: int
+    reason: EndReason | None = None
+    problem: protocol.Problem | None = None
+
+    @property
+    def unexpected(self) -> bool:
+        """It neither said why it left, nor anything that the user can mend."""
+        return self.reason is None or (self.problem is not None and not self.problem.expected)
+
+    @property
+    def text(self) -> str:
+        """What happened, for the user."""
+        if self.problem is not None:
+            return self.problem.message
+        if self.returncode < 0:
+            return _("The trainer stopped unexpectedly (signal {number}).").format(
+                number=-self.returncode
+            )
+        return _("The trainer stopped unexpectedly (exit status {status}).").format(
+            status=self.returncode
+        )
+
+
+class Patience:
+    """How long to wait before a trainer that ended unexpectedly is started again."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    def wait_after(self, lived: float) -> float | None:
+        """Seconds, ever more of them; None when it failed too often. lived: seconds it ran."""
+        if lived > STEADY_SECONDS:
+            self._failures = 0
+        if self._failures >= len(RESTART_SECONDS):
+            return None
+        self._failures += 1
+        return RESTART_SECONDS[self._failures - 1]
+
+
+class _ExitProtocol(asyncio.subprocess.SubprocessStreamProtocol):
+    """Tells of the process's own end.
+
+    `asyncio.subprocess.Process.wait` also waits until its pipes are closed, and those are kept
+    open by what a killed trainer leaves behind.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=MAX_LINE_BYTES, loop=loop)
+        self.exited = asyncio.Event()
+
+    def process_exited(self) -> None:
+        super().process_exited()
+        self.exited.set()
+
+
+class Trainer:
+    """A running trainer. Made by `spawn`; `outcome` is awaited by whoever cares for its end."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        *,
+        transport: asyncio.SubprocessTransport,
+        exited: asyncio.Event,
+        name: str,
+        on_report: ReportHandler,
+    ) -> None:
+        self._process = process
+        self._transport = transport
+        self._exited = exited
+        self._on_report = on_report
+        self._log = logging.getLogger(name)
+        self._name = name
+        self._ids = itertools.count(1)
+        self._acks: dict[int, asyncio.Future[None]] = {}
+        self._reason: EndReason | None = None
+        self._problem: protocol.Problem | None = None
+        self._watching = asyncio.create_task(self._watch())
+
+    @classmethod
+    async def spawn(
+        cls, *, on_report: ReportHandler, name: str = "trainer", arguments: tuple[str, ...] = ()
+    ) -> "Trainer":
+        """Start a fresh interpreter in its own process group, below the window's priority, whose
+        messages are in our language.
+
+        name: of the logger that its stderr goes to. on_report: called with each report.
+        """
+        loop = asyncio.get_running_loop()
+        transport, watching = await loop.subprocess_exec(
+            lambda: _ExitProtocol(loop),
+            *command_line("--trainer", *arguments),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, i18n.VARIABLE: i18n.spoken()},
+        )
+        process = asyncio.subprocess.Process(transport, watching, loop)
+        return cls(
+            process,
+            transport=transport,
+            exited=watching.exited,
+            name=name,
+            on_report=on_report,
+        )
+
+    @property
+    def pid(self) -> int:
+        """Process id, and id of the process group."""
+        return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Its end was seen."""
+        return self._watching.done()
+
+    async def outcome(self) -> Outcome:
+        """Wait for its end; may be awaited by many."""
+        return await asyncio.shield(self._watching)
+
+    async def command(self, kind: type[C], **fields: Any) -> None:
+        """Send a command and wait until it took effect.
+
+        Raises `TrainerError` when the trainer ends first.
+        """
+        if self.has_ended:
+            raise TrainerError(_("The trainer has ended."))
+        number = next(self._ids)
+        acknowledged = asyncio.get_running_loop().create_future()
+        self._acks[number] = acknowledged
+        await self._send(kind(id=number, **fields))
+        await acknowledged
+
+    async def _send(self, command: Command) -> None:
+        stdin = self._process.stdin
+        assert stdin is not None
+        with contextlib.suppress(ConnectionError):  # its end is told by `outcome`
+            stdin.write(protocol.encode(command))
+            await stdin.drain()
+
+    async def stop(self, grace: float = STOP_GRACE_SECONDS) -> Outcome:
+        """End it, by ever harder means: ask, end its input, terminate, kill."""
+        await self._send(protocol.Stop(id=next(self._ids)))
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        for what, seconds in (("asked to stop", grace), ("terminated", TERM_GRACE_SECONDS)):
+            self._log.info("%s %s", self._name, what)
+            if what == "terminated":
+                self._signal_group(signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    return await self.outcome()
+        self._log.warning("%s killed", self._name)
+        self.kill()
+        return await self.outcome()
+
+    def kill(self) -> None:
+        """End it and all that it started, now."""
+        self._signal_group(signal.SIGKILL)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    async def _watch(self) -> Outcome:
+        """Read all that it says until it is gone, with everything that it started."""
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        reports = asyncio.create_task(self._read_reports(self._process.stdout))
+        logged = asyncio.create_task(self._read_log(self._process.stderr))
+        await self._exited.wait()
+        self.kill()  # p2pd and forked averagers outlive a killed trainer
+        for reading, seconds in ((reports, REPORTS_SECONDS), (logged, LOG_SECONDS)):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await reading
+        self._transport.close()
+        returncode = await self._process.wait()
+        self._fail_open_commands()
+        outcome = Outcome(returncode=returncode, reason=self._reason, problem=self._problem)
+        self._log.info("%s ended: %s", self._name, outcome)
+        return outcome
+
+    async def _read_reports(self, stream: asyncio.StreamReader) -> None:
+        async for line in _lines(stream):
+            try:
+                self._handle(protocol.decode_report(line))
+            except ProtocolError:
+                self._log.exception("%s said something unknown", self._name)
+            except Exception:  # noqa: BLE001  a listener's; the end must still be seen
+                self._log.exception("a report of %s could not be handled", self._name)
+
+    def _handle(self, report: Report) -> None:
+        match report:
+            case protocol.Ack(id=number):
+                if (waiting := self._acks.pop(number, None)) and not waiting.done():
+                    waiting.set_result(None)
+            case protocol.Hello(version=version) if version != protocol.VERSION:
+                self._reason, self._problem = EndReason.FAILED, _other_version()
+                self.kill()
+            case protocol.Ended(reason=reason):
+                self._reason = reason
+            case protocol.Problem():
+                self._problem = report
+        self._on_report(report)
+
+    async def _read_log(self, stream: asyncio.StreamReader) -> None:
+        async for line in _lines(stream):
+            log_child_line(self._name, line.decode(errors="replace").rstrip("\n"))
+
+    def _fail_open_commands(self) -> None:
+        for waiting in self._acks.values():
+            if not waiting.done():
+                waiting.set_exception(TrainerError(_("The trainer ended before it answered.")))
+                waiting.exception()  # asked for here, so that nobody has to
+        self._acks.clear()
+
+
+def _other_version() -> protocol.Problem:
+    return protocol.Problem(
+        message=_("the trainer is of another version: the app was updated while it ran."),
+        remedy=_("Close the app and start it again."),
+    )
+
+
+async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """The lines of a stream. What is longer than `MAX_LINE_BYTES` is dropped."""
+    while True:
+        try:
+            line = await stream.readline()
+        except ValueError:  # the reader has emptied its buffer
+            continue
+        if not line:
+            return
+        yield line
+
+
+async def probe_devices() -> protocol.Devices:
+    """Ask torch, in a process of its own, which devices it can use.
+
+    Raises `TrainerError` when that process fails.
+    """
+    found: list[protocol.Devices] = []
+
+    def keep(report: Report) -> None:
+        if isinstance(report, protocol.Devices):
+            found.append(report)
+
+    trainer = await Trainer.spawn(on_report=keep, arguments=("--devices",))
+    try:
+        outcome = await trainer.outcome()
+    except asyncio.CancelledError:
+        trainer.kill()
+        raise
+    if not found:
+        raise TrainerError(outcome.text, field="device", remedy=_("See the log for details."))
+    return found[0]

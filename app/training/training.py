@@ -1,0 +1,255 @@
+"""Starting, pausing and ending the trainer, and starting it again when it has died."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from app.common.background import Background
+from app.common.errors import BusyError, TrainerError, UserFacingError
+from app.common.i18n import _
+from app.common.paths import Folders
+from app.protocol import EndReason
+from app.settings.settings import Settings
+from app.state.events import (
+    Event,
+    PauseChosen,
+    PauseEnded,
+    ProblemRaised,
+    RestartCancelled,
+    StopRequested,
+    TrainerGone,
+    TrainingAwaited,
+    TrainingRequested,
+)
+from app.state.facts import Problem
+from app.state.state import ContributorState, Phase
+from app.swarm.membership import Membership, problem_of
+from app.terms.terms import GB
+from app.training.ensemble import Ensemble, role_of
+from app.training.reins import Reins
+from app.training.supervisor import Outcome, Patience
+
+log = logging.getLogger(__name__)
+
+
+class Training:
+    """At most one trainer at a time for each chosen device, in the swarm that we are in.
+
+    settings: those in force. state: returns the newest one. dispatch: told of all that changes.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Callable[[], Settings],
+        folders: Folders,
+        membership: Membership,
+        state: Callable[[], ContributorState],
+        dispatch: Callable[[Event], None],
+    ) -> None:
+        self._settings = settings
+        self._folders = folders
+        self._membership = membership
+        self._state = state
+        self._dispatch = dispatch
+        self._trainer: Ensemble | None = None
+        self._background = Background()
+        self._following: asyncio.Task[None] | None = None
+        self._restart: asyncio.Task[None] | None = None
+        self._spawning = asyncio.Lock()
+        self._stop_asked = False
+        self._beginning: asyncio.Task[None] | None = None
+        self._reins: Reins | None = None
+        self._patience = Patience()
+
+    async def start(self) -> None:
+        """Start a trainer on the chosen device, as soon as the terms allow it; returns when it
+        trains, or has failed to, or waits for that.
+
+        Raises `BusyError` when there is no swarm to train in, or a trainer already.
+        """
+        self._patience = Patience()
+        self._dispatch(PauseEnded())  # who starts it wants no pause
+        await self._start()
+
+    async def _start(self) -> None:
+        self._check_readiness()
+        self.cancel_restart()
+        self._stop_asked = False
+        if not self._state().may_train:
+            self._dispatch(TrainingAwaited())
+            return
+        self._dispatch(TrainingRequested(device=self._state().device))
+        async with self._spawning:
+            trainer = await self._spawn()
+        if trainer is None or self._stop_asked:
+            return  # what stops us waits for the lock
+        self.obey()
+        with contextlib.suppress(TrainerError):  # `_follow` tells how it ended
+            places = range(len(self._state().chosen_devices))
+            await trainer.start([self.order(role_of(place), place=place) for place in places])
+
+    def _check_readiness(self) -> None:
+        if self._membership.spec is None or not self._membership.joined:
+            raise BusyError(
+                _("there is no swarm to train in yet."), remedy=_("Join a swarm first.")
+            )
+        if self._trainer is not None or self._state().phase.has_trainer:
+            raise BusyError(_("training is under way already."))
+
+    async def _spawn(self) -> Ensemble | None:
+        try:
+            trainer = await Ensemble.spawn(
+                self._state().chosen_devices,
+                on_event=self._dispatch,
+                arguments=("--debug",) if self._settings().debug else (),
+            )
+        except OSError as error:
+            text = _("the trainer can't be started: {reason}.").format(reason=error)
+            self._dispatch(TrainerGone(problem=Problem(message=text)))
+            return None
+        self._trainer = trainer
+        self._reins = Reins(trainer, state=self._state, terms=lambda: self._settings().terms)
+        self._following = self._background.start(self._follow(trainer))
+        return trainer
+
+    def order(self, role: str, *, place: int = 0) -> dict[str, Any]:
+        """The fields of `protocol.Start` for a peer of this machine in the swarm we are in.
+
+        place: of its device among the chosen ones, which share the threads and have neighbouring
+        ports.
+        """
+        spec, state, settings = self._membership.spec, self._state(), self._settings()
+        assert spec is not None
+        devices = state.chosen_devices
+        threads = settings.threads or max(1, (os.cpu_count() or 2) - 1)
+        entries = (*state.addresses, *spec.initial_peers, *settings.initial_peers)
+        return {
+            "spec": spec.to_json(),
+            "initial_peers": entries,
+            "identity_file": str(self._folders.identity_file(role)),
+            "checkpoint_dir": str(self._folders.checkpoints(spec.run_id) / role),
+            "cache_dir": str(self._folders.cache / "data"),
+            "tuning_file": str(self._folders.tuning_file),
+            "device": devices[place],
+            "threads": max(1, threads // len(devices)),
+            "max_memory": settings.terms.max_memory * GB,
+            "network": self._membership.network("server_port", place=place),
+        }
+
+    # --- rest and pace
+
+    async def pause(self, seconds: float | None = None) -> None:
+        """Let the trainer rest, for a time or until `resume`; returns when it does.
+
+        Raises `BusyError` when nothing is trained, nor about to be.
+        """
+        self._check_training()
+        self._dispatch(PauseChosen(until=None if seconds is None else time.time() + seconds))
+        await self._tell_rest()
+
+    async def resume(self) -> None:
+        """End the user's pause; returns when the trainer goes on, if the terms allow it.
+
+        Raises `BusyError` when nothing is trained, nor about to be.
+        """
+        self._check_training()
+        self._dispatch(PauseEnded())
+        self._start_awaited()
+        await self._tell_rest()
+
+    def _check_training(self) -> None:
+        if not self._state().trains_or_will:
+            raise BusyError(_("nothing is being trained."), remedy=_("Start training first."))
+
+    def obey(self) -> None:
+        """Let the trainer start, rest or go on, and at the pace, that user and terms want now."""
+        state = self._state()
+        if state.paused_until is not None and time.time() >= state.paused_until:
+            self._dispatch(PauseEnded())
+        self._start_awaited()
+        if (reins := self._reins) is not None:
+            self._telling = tuple(
+                self._background.start(tell()) for tell in (reins.tell_rest, reins.tell_pace)
+            )
+
+    def _start_awaited(self) -> None:
+        if self._is_awaited and (self._beginning is None or self._beginning.done()):
+            self._beginning = self._background.start(self._begin_awaited())
+
+    @property
+    def _is_awaited(self) -> bool:
+        return self._state().phase is Phase.WAITING and self._state().may_train
+
+    async def _begin_awaited(self) -> None:
+        if self._is_awaited:  # or somebody was faster, or stopped it
+            await self._start_or_say_why()
+
+    async def _tell_rest(self) -> None:
+        if self._reins is not None:
+            await self._reins.tell_rest()
+
+    # --- its end
+
+    async def stop(self, grace: float | None = None) -> None:
+        """End the trainer: it writes a checkpoint and leaves the run. Nothing happens when
+        there is none. grace: seconds it may take before it is ended by force."""
+        self.cancel_restart()
+        self._stop_asked = True
+        async with self._spawning:
+            trainer = self._trainer
+        if trainer is None and self._state().phase is not Phase.WAITING:
+            return
+        self._dispatch(StopRequested())
+        if trainer is None:
+            return
+        await (trainer.stop() if grace is None else trainer.stop(grace))
+        if self._following is not None:
+            await self._following
+
+    async def _follow(self, trainer: Ensemble) -> None:
+        """Wait for a trainer's end, and say or mend it."""
+        started = time.monotonic()
+        outcome = await trainer.outcome()
+        self._trainer = self._reins = None
+        asked, lived = self._stop_asked, time.monotonic() - started
+        delay = self._patience.wait_after(lived) if outcome.unexpected and not asked else None
+        if delay is not None:
+            self._restart = self._background.start(self._restart_after(delay))
+        self._dispatch(_gone(outcome, asked=asked, restart_in=delay))
+
+    async def _restart_after(self, delay: float) -> None:
+        await asyncio.sleep(delay)
+        self._restart = None  # under way: no longer to be cancelled
+        await self._start_or_say_why()
+
+    async def _start_or_say_why(self) -> None:
+        try:
+            await self._start()
+        except UserFacingError as error:
+            self._dispatch(RestartCancelled())
+            self._dispatch(ProblemRaised(problem=problem_of(error)))
+
+    def cancel_restart(self) -> None:
+        """Don't start the failed trainer again by itself."""
+        restart, self._restart = self._restart, None
+        if restart is not None:
+            restart.cancel()
+            self._dispatch(RestartCancelled())
+
+
+def _gone(outcome: Outcome, *, asked: bool, restart_in: float | None) -> TrainerGone:
+    if asked or outcome.reason in (EndReason.STOPPED, EndReason.COMPLETED):
+        return TrainerGone(completed=outcome.reason is EndReason.COMPLETED)
+    field = outcome.problem.field if outcome.problem else ""
+    remedy = outcome.problem.remedy if outcome.problem else ""
+    if outcome.unexpected:
+        remedy = remedy or _("It resumes from its last checkpoint.")
+    return TrainerGone(
+        problem=Problem(message=outcome.text, field=field, remedy=remedy),
+        restart_at=None if restart_in is None else time.time() + restart_in,
+    )

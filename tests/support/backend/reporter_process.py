@@ -1,0 +1,131 @@
+"""Reporters in processes of their own, to be killed: forked from one that has imported everything.
+
+It reads one JSON object a line, ``{"folder", "url", "pace"}``, starts a reporter on that data
+folder and writes ``{"pid"}``; when one has ended, ``{"ended", "status"}``, the status as of
+`os.waitstatus_to_exitcode`. A reporter ends by itself when its outbox is empty. End of file ends
+them all.
+"""
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import random
+import select
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
+import app.backend.live  # noqa: F401
+from app.backend.account import Account
+from app.backend.client import Backend
+from app.backend.delivery import Pace, Reporter
+from app.backend.http import Http
+from app.backend.node import NodeData
+from app.backend.secret_store import SecretStore
+from app.backend.ways import Ways
+from app.contributions.ledger import Ledger, LedgerThread
+from app.state.facts import ReportingState
+
+log = logging.getLogger("reporter")
+
+
+async def report(folder: Path, url: str, pace: Pace) -> None:
+    """Work until nothing waits and nothing is in doubt."""
+    http = Http(url, timeout=0.4)
+    account = Account(http, store=SecretStore(folder / "account.json"))
+    await account.restore()
+    backend = Backend(http, account=account)
+    ledger = LedgerThread(folder / "ledger.sqlite")
+    await ledger.open()
+    reporter = Reporter(
+        ledger,
+        backend=backend,
+        ways=Ways(http, backend=backend, node=NodeData, http_again=0.2),
+        state=ReportingState(backend_url=url, encrypted=True),
+        on_change=lambda state: log.info("%s", state),
+        pace=pace,
+    )
+    reporter.start()
+    while await ledger.run(has_work):  # noqa: ASYNC110  the reporter knows no end
+        await asyncio.sleep(0.05)
+    await reporter.close()
+    await http.close()
+    await ledger.close()
+
+
+def has_work(ledger: Ledger) -> bool:
+    """Something waits or is in doubt. Both are looked at at once: one may become the other."""
+    return ledger.next_due() is not None or bool(ledger.uncertain())
+
+
+def child(order: dict[str, Any]) -> int:
+    """Be a reporter; returns the exit status."""
+    random.seed()  # else all would draw alike
+    folder = Path(order["folder"])
+    logging.basicConfig(filename=folder / "log", level=logging.INFO)
+    log.info("began as %d", os.getpid())
+    try:
+        asyncio.run(report(folder, order["url"], Pace(**order["pace"])))
+    except BaseException:
+        log.exception("the reporter failed")
+        return 1
+    return 0
+
+
+def say(**content: int) -> None:
+    """One line to whoever started us."""
+    os.write(1, json.dumps(content).encode() + b"\n")
+
+
+def start(line: bytes) -> None:
+    """Fork a reporter."""
+    pid = os.fork()
+    if pid == 0:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os._exit(child(json.loads(line)))
+    say(pid=pid)
+
+
+def reap() -> None:
+    """Tell of all that have ended."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        say(ended=pid, status=os.waitstatus_to_exitcode(status))
+
+
+def main() -> None:
+    """Start and reap until the end of the input."""
+    gc.disable()  # its marks would copy every page of every fork
+    gc.freeze()
+    woken, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    rest = b""
+    while True:
+        ready, _, _ = select.select([0, woken], [], [])
+        if woken in ready:
+            os.read(woken, 4096)
+            reap()
+        if 0 in ready:
+            content = os.read(0, 65536)
+            if not content:
+                return
+            *lines, rest = (rest + content).split(b"\n")
+            for line in lines:
+                start(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,483 @@
+"""The reporter against a real small backend: nothing lost, nothing counted twice."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from app.backend.budget import Budget
+from app.backend.delivery import Pace
+from app.contributions.accounting import Contribution
+from app.contributions.ledger import Ledger
+from app.contributions.outbox import OutboxState
+from app.state.facts import ReportingStatus
+from tests.support.backend.reporting import FAST, Clocks, contribution, desk, until
+from tests.support.backend.server import Fault, SmallBackend
+
+DAY = 24 * 3600.0
+
+
+Content = tuple[int | None, float, float]
+
+
+def counted(server: SmallBackend) -> Counter[Content]:
+    """What the backend has, by content."""
+    rows = server.rows
+    return Counter((row["sessionId"], row["computeTime"], row["uptimeRatio"]) for row in rows)
+
+
+def expected(*some: Contribution) -> Counter[Content]:
+    return Counter((each.session_id, each.compute_time, each.uptime_ratio) for each in some)
+
+
+def reports_over_http(server: SmallBackend) -> int:
+    return server.requests.count(("POST", "/api/v1/hivemind/contributions/submit"))
+
+
+def read_backs(server: SmallBackend) -> int:
+    return sum("/contributions/node/" in path for _, path in server.requests)
+
+
+# --- the way it goes -----------------------------------------------------------------------------
+
+
+async def test_over_http_where_the_backend_takes_it(server: SmallBackend, tmp_path: Path) -> None:
+    server.quirk = False
+    some = [contribution() for _ in range(3)]
+    async with desk(server, tmp_path) as ours:
+        await ours.add(*some)
+        await ours.until_empty()
+        assert ours.reporter.state.way == "http"
+        assert ours.reporter.state.status is ReportingStatus.ON
+    assert counted(server) == expected(*some)
+    assert list(server.nodes) == [some[0].participant]  # by the same way
+
+
+async def test_over_socket_io_where_http_knows_no_field(
+    server: SmallBackend, tmp_path: Path
+) -> None:
+    some = [contribution() for _ in range(3)]
+    async with desk(server, tmp_path) as ours:
+        await ours.add(*some)
+        await ours.until_empty()
+        assert ours.reporter.state.way == "socket.io"
+        assert [await ours.state_of(each) for each in some] == [OutboxState.CONFIRMED] * 3
+    assert counted(server) == expected(*some)
+    assert reports_over_http(server) == 1  # asked once, and remembered
+    assert server.heartbeats == 3
+    assert list(server.nodes) == [some[0].participant]
+
+
+async def test_http_is_tried_again_later(server: SmallBackend, tmp_path: Path) -> None:
+    clocks = Clocks()
+    async with desk(server, tmp_path, clock=clocks.clock(), http_again=3600.0) as ours:
+        await ours.add(first := contribution())
+        await ours.reporter.step()
+        server.quirk = False
+        await ours.add(second := contribution())
+        await ours.reporter.step()
+        assert ours.reporter.state.way == "socket.io"
+        clocks.move(3601)
+        await ours.add(third := contribution())
+        await ours.reporter.step()
+        assert ours.reporter.state.way == "http"
+    assert counted(server) == expected(first, second, third)
+
+
+async def test_only_exactly_that_400_goes_over_socket_io(
+    server: SmallBackend, tmp_path: Path
+) -> None:
+    mixed = {"message": ["property uptimeRatio should not exist", "sessionId must be an integer"]}
+    server.faults.append(Fault(route="submit", status=400, body=mixed))
+    async with desk(server, tmp_path) as ours:
+        await ours.add(one := contribution())
+        await ours.until_empty()
+        assert await ours.state_of(one) is OutboxState.REFUSED
+        assert "sessionId must be an integer" in await ours.remark_on(one)
+    assert not server.rows
+
+
+# --- when somebody is signed in ------------------------------------------------------------------
+
+
+async def test_nothing_is_sent_while_nobody_is_signed_in(
+    server: SmallBackend, tmp_path: Path
+) -> None:
+    async with desk(server, tmp_path, sign_in=False) as ours:
+        await ours.add(contribution())
+        await ours.reporter.step()
+        assert ours.reporter.state.status is ReportingStatus.OFF
+    assert not server.requests
+
+
+async def test_an_expired_token_is_renewed_in_passing(server: SmallBackend, tmp_path: Path) -> None:
+    server.access_seconds = 0.0  # the first token is stale when it comes
+    async with desk(server, tmp_path) as ours:
+        server.access_seconds = 900.0
+        await ours.add(one := contribution())
+        await ours.until_empty()
+    assert counted(server) == expected(one)
+    assert ("POST", "/api/v1/auth/refresh") in server.requests
+
+
+async def test_an_expired_sign_in_is_said_and_nothing_is_lost(
+    server: SmallBackend, tmp_path: Path
+) -> None:
+    server.access_seconds = server.refresh_seconds = 0.0
+    async with desk(server, tmp_path) as ours:
+        await ours.add(one := contribution())
+        await ours.reporter.step()
+        assert ours.reporter.state.status is ReportingStatus.FAILING
+        assert "expired" in ours.reporter.state.reason
+        assert await ours.state_of(one) is OutboxState.WAITING
+        server.access_seconds = server.refresh_seconds = 900.0
+        await ours.account.sign_in("volunteer@example.org", password="a good password")
+        ours.reporter.wake(impatient=True)
+        await ours.until_empty()
+    assert counted(server) == expected(one)
+
+
+# --- answers that say no -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 422])
+async def test_a_refused_one_keeps_the_reason_and_lets_others_pass(
+    server: SmallBackend, tmp_path: Path, status: int
+) -> None:
+    server.quirk = False
+    body = {"statusCode": status, "message": "no session 7"}
+    server.faults.append(Fault(route="submit", status=status, body=body))
+    async with desk(server, tmp_path) as ours:
+        await ours.add(bad := contribution(), good := contribution())
+        await ours.until_empty()
+        assert await ours.state_of(bad) is OutboxState.REFUSED
+        assert "no session 7" in await ours.remark_on(bad)
+    assert counted(server) == expected(good)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(route="submit", status=403, body={"message": "Forbidden"}),
+        Fault(route="submit", status=404, body={"message": "Cannot POST /api/v1/hivemind"}),
+        Fault(route="submit", status=400, html=True),
+        Fault(route="submit", status=302, headers={"Location": "http://portal.example/"}),
+        Fault(route="submit", status=429, headers={"Retry-After": "1"}),
+        Fault(route="submit", status=500),
+        Fault(route="submit", status=502, html=True),
+        Fault(route="submit", html=True),
+        Fault(route="submit", cut=True),
+        Fault(route="submit", status=500, counted=True),
+        Fault(route="submit", html=True, counted=True),
+        Fault(route="submit", cut=True, counted=True),
+        Fault(route="submit", silent=True, counted=True),
+        Fault(route="submit", silent=True),
+        Fault(route="submit", delay=0.7),  # counted after we have hung up
+    ],
+    ids=lambda fault: (
+        f"{fault.status}{' html' * fault.html}{' cut' * fault.cut}{' silent' * fault.silent}"
+        f"{' counted' * fault.counted}{' slow' * bool(fault.delay)}"
+    ),
+)
+async def test_what_goes_wrong_over_http_is_counted_once(
+    server: SmallBackend, tmp_path: Path, fault: Fault
+) -> None:
+    server.quirk = False
+    settle = 2.0 if fault.delay else 0.1
+    pace = Pace(first=0.02, longest=0.1, settle=settle, poll=0.2)
+    async with desk(server, tmp_path, patience=0.5, pace=pace, budget=Budget(requests=60)) as ours:
+        server.faults.append(fault)
+        await ours.add(one := contribution(), other := contribution())
+        await ours.until_empty()
+        assert ours.reporter.state.status is ReportingStatus.ON
+        assert len(ours.states) > 1  # the trouble was shown
+    assert counted(server) == expected(one, other)
+    assert not server.faults
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(route="connect"),
+        Fault(route="connect", cut=True),
+        Fault(route="live", cut=True),
+        Fault(route="live", error=True),
+        Fault(route="live", silent=True),
+        Fault(route="live", cut=True, counted=True),
+        Fault(route="live", error=True, counted=True),
+        Fault(route="live", silent=True, counted=True),
+        Fault(route="live", delay=0.7),
+    ],
+    ids=lambda fault: (
+        f"{fault.route}{' cut' * fault.cut}{' silent' * fault.silent}{' error' * fault.error}"
+        f"{' counted' * fault.counted}{' slow' * bool(fault.delay)}"
+    ),
+)
+async def test_what_goes_wrong_over_socket_io_is_counted_once(
+    server: SmallBackend, tmp_path: Path, fault: Fault
+) -> None:
+    settle = 2.0 if fault.delay else 0.1
+    pace = Pace(first=0.02, longest=0.1, settle=settle, poll=0.2)
+    async with desk(server, tmp_path, patience=0.5, pace=pace) as ours:
+        server.faults.append(fault)
+        await ours.add(one := contribution(), other := contribution())
+        await ours.until_empty()
+    assert counted(server) == expected(one, other)
+    assert not server.faults
+
+
+async def test_a_report_that_always_fails_doesnt_block_the_others(
+    server: SmallBackend, tmp_path: Path
+) -> None:
+    server.quirk = False
+    sick = contribution(participant="12D3KooWsick")
+    server.faults += [Fault(route="submit", node=sick.participant, status=500) for _ in range(4)]
+    async with desk(server, tmp_path) as ours:
+        await ours.add(sick, *(well := [contribution() for _ in range(3)]))
+        await ours.until_empty()
+    assert counted(server) == expected(sick, *well)
+
+
+# --- what the backend makes of the numbers -------------------------------------------------------
+
+
+@pytest.mark.parametrize("places", [None, 0, 1, 2, 6])
+@pytest.mark.parametrize("as_strings", [True, False])
+async def test_alike_ones_are_told_apart_by_counting(
+    server: SmallBackend, tmp_path: Path, places: int | None, as_strings: bool
+) -> None:
+    """Every second answer is lost, half of them after counting, all contents are the same."""
+    server.quirk, server.places, server.row_strings = False, places, as_strings
+    same = [contribution(compute_time=0.0, gradient_quality=0.0) for _ in range(8)]
+    for number in range(1, 5):
+        server.faults.append(Fault(route="submit", counted=bool(number % 2), cut=True))
+        server.faults.append(Fault(route="submit", counted=True))
+    async with desk(server, tmp_path) as ours:
+        await ours.add(*same)
+        await ours.until_empty()
+    assert counted(server) == expected(*same)
+
+
+async def test_nearly_alike_ones_arent_taken_for_each_other(
+    server: SmallBackend, tmp_path: Path
+) -> None:
+    server.quirk = False
+    near = [contribution(compute_time=50 + number / 1000) for number in range(6)]
+    for number in range(6):
+        server.faults.append(Fault(route="submit", counted=bool(number % 2), cut=True))
+    async with desk(server, tmp_path) as ours:
+        await ours.add(*near)
+        await ours.until_empty()
+    assert counted(server) == expected(*near)
+
+
+# --- limits --------------------------------------------------------------------------------------
+
+
+async def test_429_is_honoured_to_the_second(server: SmallBackend, tmp_path: Path) -> None:
+    clocks = Clocks()
+    budget = Budget(clock=lambda: clocks.steady)
+    server.faults.append(Fault(route="submit", status=429, headers={"Retry-After": "600"}))
+    async with desk(server, tmp_path, clock=clocks.clock(), budget=budget) as ours:
+        await ours.add(contribution())
+        pause = await ours.reporter.step()
+        assert pause <= FAST.poll
+        sent = len(server.requests)
+        clocks.move(599)
+        await ours.reporter.step()
+        assert len(server.requests) == sent
+        assert ours.reporter.state.status is ReportingStatus.WAITING
+        clocks.move(2 + FAST.longest)
+        await ours.reporter.step()
+    assert len(server.rows) == 1
+
+
+async def test_a_429_holds_after_a_restart(server: SmallBackend, tmp_path: Path) -> None:
+    clocks = Clocks()
+    server.faults.append(Fault(route="submit", status=429, headers={"Retry-After": "600"}))
+    async with desk(server, tmp_path, clock=clocks.clock()) as ours:
+        await ours.add(contribution())
+        await ours.reporter.step()
+    sent = len(server.requests)
+    async with desk(server, tmp_path, clock=clocks.clock()) as ours:
+        await ours.add(contribution())  # never tried, and yet it waits too
+        await ours.reporter.step()
+        assert len(server.requests) == sent
+        clocks.move(601)
+        await ours.until_empty()
+    assert len(server.rows) == 2
+
+
+async def test_a_backlog_stays_within_our_own_budget(server: SmallBackend, tmp_path: Path) -> None:
+    clocks = Clocks()
+    server.quirk = False
+    budget = Budget(clock=lambda: clocks.steady)
+    async with desk(server, tmp_path, clock=clocks.clock(), budget=budget) as ours:
+        await ours.add(*(many := [contribution() for _ in range(150)]))
+        await ours.reporter.step()
+        assert len(server.requests) == 60
+        assert ours.reporter.state.status is ReportingStatus.WAITING
+        for _ in range(2):
+            clocks.move(15 * 60 + 1)
+            server.forget_requests()
+            await ours.reporter.step()
+        assert ours.reporter.state.status is ReportingStatus.ON
+    assert counted(server) == expected(*many)
+
+
+# --- a backend that is away, restarts, clocks ----------------------------------------------------
+
+
+async def test_a_week_without_the_backend(server: SmallBackend, tmp_path: Path) -> None:
+    clocks = Clocks()
+    week = [contribution() for _ in range(20)]
+    budget = Budget(clock=lambda: clocks.steady)
+    pace = Pace(poll=3600.0)
+    async with desk(server, tmp_path, pace=pace, clock=clocks.clock(), budget=budget) as ours:
+        server.stop()
+        tries, end = 0, clocks.wall + 7 * DAY
+        while clocks.wall < end:
+            if len(week) > tries // 10:
+                await ours.add(week[tries // 10])
+            before = ours.reporter.state.next_try
+            pause = await ours.reporter.step()
+            tries += ours.reporter.state.next_try != before
+            clocks.move(max(pause, 30.0))
+        assert ours.reporter.state.status is ReportingStatus.FAILING
+        since = ours.reporter.state.since
+        assert since is not None
+        assert since < end - 6.9 * DAY
+        assert 7 * 24 < tries < 1000  # an hour at most between two, and no hurry
+        for each in week:
+            await ours.add(each)  # those that had no turn above; again is as good as once
+        server.start_again()
+        for _ in range(10):
+            clocks.move(pace.longest)
+            await ours.reporter.step()
+    assert counted(server) == expected(*week)
+
+
+@pytest.mark.parametrize("offset", [-400 * DAY, -3600.0, 14 * 3600.0, 400 * DAY])
+async def test_a_wrong_clock_of_the_backend_changes_nothing(
+    server: SmallBackend, tmp_path: Path, offset: float
+) -> None:
+    server.offset = offset
+    for number in range(4):
+        server.faults.append(Fault(route="live", counted=bool(number % 2), cut=True))
+    async with desk(server, tmp_path) as ours:
+        await ours.add(*(some := [contribution() for _ in range(4)]))
+        await ours.until_empty()
+    assert counted(server) == expected(*some)
+
+
+@pytest.mark.parametrize("jump", [-400 * DAY, 400 * DAY])
+async def test_our_clock_may_jump(server: SmallBackend, tmp_path: Path, jump: float) -> None:
+    clocks = Clocks()
+    server.faults.append(Fault(route="submit", status=403, body={"message": "Forbidden"}))
+    async with desk(server, tmp_path, clock=clocks.clock()) as ours:
+        await ours.add(one := contribution())
+        await ours.reporter.step()
+        assert await ours.state_of(one) is OutboxState.WAITING
+        clocks.wall += jump
+        clocks.move(1.0)
+        await ours.reporter.step()
+    assert counted(server) == expected(one)
+
+
+async def test_one_in_doubt_is_settled_after_a_restart(
+    server: SmallBackend, tmp_path: Path
+) -> None:
+    for is_counted in (True, False):
+        server.faults.append(Fault(route="live", counted=is_counted, cut=True))
+    async with desk(server, tmp_path, pace=Pace(first=0.0, settle=60.0)) as ours:
+        await ours.add(*(some := [contribution() for _ in range(2)]))
+        await ours.reporter.step()
+        await ours.reporter.step()
+        assert len(await ours.ledger.run(Ledger.uncertain)) == 2
+    async with desk(server, tmp_path) as ours:
+        await ours.until_empty()
+    assert counted(server) == expected(*some)
+    assert read_backs(server) == 1
+
+
+async def test_a_failing_read_back_holds_nobody_up(server: SmallBackend, tmp_path: Path) -> None:
+    server.quirk = False
+    server.faults.append(Fault(route="submit", counted=True, cut=True))
+    server.faults += [Fault(route="read_back", status=500), Fault(route="read_back", html=True)]
+    async with desk(server, tmp_path) as ours:
+        await ours.add(*(some := [contribution() for _ in range(3)]))
+        await ours.until_empty()
+    assert counted(server) == expected(*some)
+    assert read_backs(server) == 3
+
+
+# --- its life ------------------------------------------------------------------------------------
+
+
+async def test_it_works_by_itself_and_wakes(server: SmallBackend, tmp_path: Path) -> None:
+    async with desk(server, tmp_path, pace=Pace()) as ours:
+        ours.reporter.start()
+        for number in (1, 2):
+            await ours.add(one := contribution())
+            ours.reporter.wake()
+            await until(lambda wanted=number: len(server.rows) == wanted)
+        await ours.reporter.close()
+        await ours.reporter.close()
+        assert await ours.state_of(one) is OutboxState.CONFIRMED
+
+
+async def test_closing_sends_what_waits(server: SmallBackend, tmp_path: Path) -> None:
+    server.quirk = False
+    async with desk(server, tmp_path) as ours:
+        ours.reporter.start()
+        await until(lambda: bool(ours.states))
+        await ours.add(one := contribution())
+        await ours.reporter.close()
+        assert await ours.state_of(one) is OutboxState.CONFIRMED
+
+
+async def test_closing_lets_the_report_under_way_end(
+    server: SmallBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.backend.delivery.LAST_CALL_SECONDS", 0.0)
+    server.quirk = False
+    server.faults.append(Fault(route="submit", delay=0.3))
+    async with desk(server, tmp_path) as ours:
+        await ours.add(one := contribution(), other := contribution())
+        ours.reporter.start()
+        await until(lambda: not server.faults)
+        await ours.reporter.close()
+        assert await ours.state_of(one) is OutboxState.CONFIRMED
+        assert await ours.state_of(other) is OutboxState.WAITING
+
+
+async def test_closing_doesnt_wait_for_ever(
+    server: SmallBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.backend.delivery.CLOSE_SECONDS", 0.1)
+    server.quirk = False
+    server.faults.append(Fault(route="submit", silent=True, counted=True))
+    async with desk(server, tmp_path, patience=60) as ours:
+        await ours.add(one := contribution())
+        ours.reporter.start()
+        await until(lambda: bool(server.rows))
+        await ours.reporter.close()
+        assert await ours.state_of(one) is OutboxState.SENDING
+    async with desk(server, tmp_path) as ours:
+        await ours.until_empty()
+        assert await ours.state_of(one) is OutboxState.CONFIRMED
+    assert len(server.rows) == 1
+
+
+@pytest.mark.logs_error("reporting failed")
+async def test_a_defect_doesnt_end_it(
+    server: SmallBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk(server, tmp_path) as ours:
+        monkeypatch.setattr(ours.reporter, "_ways", None)
+        await ours.add(one := contribution())
+        ours.reporter.start()
+        await until(lambda: ours.reporter._resumed)
+        monkeypatch.undo()
+        await until(lambda: bool(server.rows))
+    assert counted(server) == expected(one)

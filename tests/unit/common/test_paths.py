@@ -1,0 +1,97 @@
+"""Where things are, and that a file is replaced as a whole."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from app.common.errors import FolderError
+from app.common.paths import Folders, write_atomically
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_default_folders_are_in_the_home(home: Path) -> None:
+    folders = Folders.default()
+    assert all(each.is_relative_to(home) for each in (folders.data, folders.logs, folders.cache))
+
+
+def test_one_root_holds_everything(tmp_path: Path) -> None:
+    folders = Folders.under(tmp_path / "here")
+    places = (
+        folders.logs,
+        folders.cache,
+        folders.settings_file,
+        folders.lock_file,
+        folders.instance_file,
+        folders.identity_file("app"),
+        folders.checkpoints("run"),
+    )
+    assert all(each.is_relative_to(tmp_path / "here") for each in places)
+
+
+def test_root_may_start_with_a_tilde(home: Path) -> None:
+    assert Folders.under(Path("~/here")).data == home / "here"
+
+
+def test_create_makes_folders_for_the_owner_alone(tmp_path: Path) -> None:
+    folders = Folders.under(tmp_path / "here")
+    folders.create()
+    folders.create()
+    made = (folders.data, folders.logs, folders.cache, folders.identity_file("app").parent)
+    assert {mode_of(each) for each in made} == {0o700}
+
+
+@pytest.mark.parametrize("place", ["file/below", "locked"])
+def test_a_folder_that_cannot_be_used_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "file").touch()
+    # root may write everywhere, whatever the mode
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(FolderError) as caught:
+        Folders.under(tmp_path / place).create()
+    assert caught.value.field == str(tmp_path / place)
+    assert "--data-dir" in caught.value.remedy
+
+
+def test_the_first_time_is_once(tmp_path: Path) -> None:
+    folders = Folders.under(tmp_path)
+    assert [folders.first_time(what) for what in ("a", "a", "b")] == [True, False, True]
+
+
+def test_what_cannot_be_marked_has_no_first_time(tmp_path: Path) -> None:
+    """It would be one at each start."""
+    (tmp_path / "once").write_text("no folder")
+    assert not Folders.under(tmp_path).first_time("a")
+
+
+def test_written_file_is_the_owners_alone(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    write_atomically(file, b"content")
+    assert (file.read_bytes(), mode_of(file)) == (b"content", 0o600)
+
+
+def test_written_file_has_no_leftovers_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "file"
+    file.parent.mkdir()
+    write_atomically(file, b"old")
+    write_atomically(file, b"new")
+    assert [each.name for each in file.parent.iterdir()] == ["file"]
+
+
+def test_a_failed_write_leaves_the_old_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError("no space left on device")
+
+    file = tmp_path / "file"
+    write_atomically(file, b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        write_atomically(file, b"new")
+    assert file.read_bytes() == b"old"

@@ -1,0 +1,375 @@
+"""From events to the ledger: intervals begin, end, go on and are finished after a crash."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.common.paths import Folders
+from app.common.signing import canonical, from_text, verify
+from app.contributions import recorder as module
+from app.contributions.accounting import Contribution
+from app.contributions.export import check
+from app.contributions.ledger import Entry, Ledger, OutboxState
+from app.contributions.recorder import Contributions
+from app.protocol import Ready, Work
+from app.settings.settings import Settings
+from app.state.events import Event, JoinBegan, Joined, Left, ProblemRaised, TrainerGone
+from app.state.facts import Problem, Swarm
+from app.state.state import ContributorState
+from app.state.transition import after
+from tests.support.training.works import contribution
+
+SWARM = Swarm(
+    run_id="docs",
+    title="Docs",
+    model_type="gpt2",
+    dataset="builtin",
+    target_batch_size=512,
+    session_id=7,
+    training_id="uuid",
+)
+ENTERED = Work(
+    samples_computed=20,
+    samples_entered=16,
+    tokens_entered=2048,
+    compute_seconds=1.5,
+    epochs=1,
+    swarm_samples=512,
+    bytes_sent=5000,
+    training_seconds=2.0,
+)
+
+
+class World:
+    """Contributions with a state that events change, as the session has it."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.folders = Folders.under(folder)
+        self.state = ContributorState()
+        self.problems: list[Problem] = []
+        self.complained = asyncio.Event()
+        self.contributions = Contributions(
+            settings=Settings(**settings), folders=self.folders, dispatch=self.dispatch
+        )
+
+    def dispatch(self, event: Event) -> None:
+        if isinstance(event, ProblemRaised):
+            self.problems.append(event.problem)
+            self.complained.set()
+        self.state = after(self.state, event)
+        self.contributions.note(event, self.state)
+
+    def join(self, swarm: Swarm = SWARM) -> None:
+        self.dispatch(JoinBegan(swarm=swarm))
+        self.dispatch(Joined(peer_id="Qm", addresses=()))
+
+    def train(self, *works: Work) -> None:
+        """A trainer's whole life."""
+        for work in works:
+            self.dispatch(work)
+        self.dispatch(TrainerGone())
+
+    async def entries(self) -> list[Entry]:
+        """All in the ledger once it is closed, the oldest first."""
+        await self.contributions.close()
+        return await asyncio.to_thread(read, self.folders.ledger_file)
+
+
+def read(path: Path) -> list[Entry]:
+    ledger = Ledger.open(path)
+    try:
+        return ledger.all()[::-1]
+    finally:
+        ledger.close()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    world = World(tmp_path / "data")
+    await world.contributions.open()
+    yield world
+    await world.contributions.close()
+
+
+async def added(world: World) -> None:
+    """Wait until the ledger has one more contribution."""
+    event = asyncio.Event()
+    unsubscribe = world.contributions.ledger.subscribe(event.set)
+    await asyncio.wait_for(event.wait(), 10)
+    unsubscribe()
+
+
+# --- intervals -----------------------------------------------------------------------------------
+
+
+async def test_end_of_training_makes_a_contribution(world: World) -> None:
+    world.join()
+    world.train(ENTERED)
+    (entry,) = await world.entries()
+    made = entry.contribution
+    assert entry.state is OutboxState.WAITING
+    assert (made.run_id, made.session_id, made.training_id) == ("docs", 7, "uuid")
+    assert made.participant == "Qm"
+    assert (made.samples, made.samples_computed, made.tokens, made.epochs) == (16, 20, 2048, 1)
+    assert (made.gradient_quality, made.compute_time, made.data_transmitted) == (80.0, 1.5, 5.0)
+    assert made.uptime_ratio == 100.0  # it says 2 s, in less time than that
+
+
+async def test_contribution_is_signed_by_this_machine(world: World) -> None:
+    world.join()
+    world.train(ENTERED)
+    (entry,) = await world.entries()
+    made = entry.contribution
+    assert verify(made.public_key, canonical(made.document()), from_text(made.signature))
+
+
+async def test_swarm_without_a_session_stays_local(world: World) -> None:
+    world.join(local_swarm())
+    world.train(ENTERED)
+    assert [entry.state for entry in await world.entries()] == [OutboxState.LOCAL]
+
+
+def local_swarm() -> Swarm:
+    return Swarm(
+        run_id="docs", title="", model_type="gpt2", dataset="builtin", target_batch_size=512
+    )
+
+
+async def test_training_without_a_sample_makes_none(world: World) -> None:
+    world.join()
+    world.train(Work(bytes_received=10**6, training_seconds=1.0))
+    world.dispatch(Left())
+    assert await world.entries() == []
+
+
+async def test_each_trainer_is_counted_from_nothing(world: World) -> None:
+    world.join()
+    world.train(ENTERED)
+    world.train(ENTERED)
+    found = await world.entries()
+    assert [entry.contribution.samples for entry in found] == [16, 16]
+    assert len({entry.contribution.id for entry in found}) == 2
+
+
+async def test_what_waited_for_a_round_is_lost_with_its_trainer(world: World) -> None:
+    world.join()
+    world.train(Work(samples_computed=8, samples_pending=8, training_seconds=1.0))
+    (entry,) = await world.entries()
+    made = entry.contribution
+    assert (made.samples_computed, made.samples, made.gradient_quality) == (8, 0, 0.0)
+
+
+async def test_leaving_closes_what_is_under_way(world: World) -> None:
+    world.join()
+    world.dispatch(ENTERED)
+    world.dispatch(Left())
+    world.dispatch(ENTERED)  # a late word, in no swarm
+    assert len(await world.entries()) == 1
+
+
+async def test_coming_back_into_the_swarm_begins_nothing_anew(world: World) -> None:
+    world.join()
+    world.dispatch(ENTERED)
+    current = world.contributions.current
+    world.dispatch(Joined(peer_id="Qm", addresses=()))
+    assert current is not None
+    assert world.contributions.current is not None
+    assert world.contributions.current.id == current.id
+
+
+async def test_closing_writes_what_is_under_way(world: World) -> None:
+    world.join()
+    world.dispatch(ENTERED)
+    assert [entry.contribution.samples for entry in await world.entries()] == [16]
+
+
+async def test_interval_that_is_due_is_closed_and_the_next_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
+    world = World(tmp_path / "data")
+    world.contributions._seconds = 0
+    await world.contributions.open()
+    world.join()
+    world.dispatch(ENTERED)
+    await added(world)
+    more = Work(**{name: getattr(ENTERED, name) * 2 for name in ENTERED.__struct_fields__})
+    world.dispatch(more)
+    await added(world)
+    found = [entry.contribution for entry in await world.entries()]
+    assert [each.samples for each in found] == [16, 16]
+    assert [each.bytes_sent for each in found] == [5000, 5000]
+
+
+async def test_long_epoch_goes_on_over_the_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
+    world = World(tmp_path / "data")
+    world.contributions._seconds = 0
+    await world.contributions.open()
+    world.join()
+    world.dispatch(Work(samples_computed=8, samples_pending=8, bytes_sent=1))
+    await saved(world, samples_computed=8)
+    world.dispatch(ENTERED)
+    await added(world)
+    assert [entry.contribution.samples for entry in await world.entries()] == [16]
+
+
+async def saved(world: World, *, samples_computed: int) -> Contribution:
+    """The interval that goes on, once it is on the disk."""
+    while True:
+        left = await world.contributions.ledger.run(Ledger.left_open)
+        if left and left[0].samples_computed == samples_computed:
+            return left[0]
+        await asyncio.sleep(0)
+
+
+# --- crashes -------------------------------------------------------------------------------------
+
+
+async def test_interval_of_a_run_that_crashed_is_finished_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path / "data")
+    path = world.folders.ledger_file
+    await asyncio.to_thread(leave_open, path, contribution(1), contribution(2, samples_computed=0))
+    await world.contributions.open()
+    (entry,) = await world.entries()
+    made = entry.contribution
+    assert (made.id, entry.state) == (contribution(1).id, OutboxState.WAITING)
+    assert verify(made.public_key, canonical(made.document()), from_text(made.signature))
+    assert await asyncio.to_thread(left_open, path) == []
+
+
+def leave_open(path: Path, *left: Contribution) -> None:
+    ledger = Ledger.open(path)
+    for each in left:
+        ledger.save_open(each)
+    ledger.close()
+
+
+def left_open(path: Path) -> list[Contribution]:
+    ledger = Ledger.open(path)
+    try:
+        return ledger.left_open()
+    finally:
+        ledger.close()
+
+
+async def test_interval_that_goes_on_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
+    world = World(tmp_path / "data")
+    await world.contributions.open()
+    world.join()
+    world.dispatch(ENTERED)
+    kept = await saved(world, samples_computed=20)
+    assert kept.samples == 16
+    world.dispatch(TrainerGone())
+    (entry,) = await world.entries()
+    assert entry.contribution.id == kept.id
+
+
+async def test_damaged_ledger_is_said(tmp_path: Path) -> None:
+    world = World(tmp_path / "data")
+    world.folders.create()
+    await asyncio.to_thread(world.folders.ledger_file.write_bytes, b"x" * 5000)
+    await world.contributions.open()
+    (problem,) = world.problems
+    assert "damaged" in problem.message
+    assert "ledger.damaged-" in problem.remedy
+    await world.contributions.close()
+
+
+async def test_full_disk_is_said_once_and_nothing_is_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
+    world.join()
+    with monkeypatch.context() as full:
+        full.setattr(Ledger, "add", fail)
+        world.train(ENTERED)
+        await asyncio.wait_for(world.complained.wait(), 10)
+        world.train(ENTERED)
+        await world.contributions._try_to_write()
+    assert ["disk is full" in problem.message for problem in world.problems] == [True]
+    assert len(await world.entries()) == 2
+
+
+# --- the rest ------------------------------------------------------------------------------------
+
+
+async def test_energy_is_that_of_the_device_that_trains(world: World) -> None:
+    class Meter:
+        devices: set[tuple[str, str]] = set()  # noqa: RUF012
+
+        def take(self, device: str, name: str) -> float | None:
+            self.devices.add((device, name))
+            return 2.5
+
+    world.contributions._energy = Meter()  # type: ignore[assignment]
+    world.join()
+    world.dispatch(
+        Ready(
+            peer_id="Qm",
+            addresses=(),
+            device="cuda:0",
+            device_name="NVIDIA H100",
+            precision="bf16",
+            parameters=1,
+            micro_batch_size=1,
+            resumed_epoch=None,
+        )
+    )
+    world.train(ENTERED)
+    (entry,) = await world.entries()
+    assert entry.contribution.energy == 2.5
+    assert ("cuda:0", "NVIDIA H100") in Meter.devices
+
+
+async def test_current_one_is_shown_before_it_ends(world: World) -> None:
+    assert world.contributions.current is None
+    world.join()
+    world.dispatch(ENTERED)
+    assert world.contributions.current is not None
+    assert world.contributions.current.samples == 16
+
+
+async def test_export_can_be_checked(world: World, tmp_path: Path) -> None:
+    world.join()
+    world.train(ENTERED)
+    await added(world)
+    path = tmp_path / "out.json"
+    assert await world.contributions.export(path) == 1
+    raw = await asyncio.to_thread(path.read_bytes)
+    assert check(raw)["contributions"][0]["samples"] == 16
+
+
+async def test_never_opened_it_can_be_closed(tmp_path: Path) -> None:
+    world = World(tmp_path / "data")
+    world.join()
+    world.train(ENTERED)
+    await world.contributions.close()
+    await world.contributions.close()
+
+
+# --- traffic -------------------------------------------------------------------------------------
+
+
+async def test_what_was_transferred_since_then_is_known_before_it_is_settled(world: World) -> None:
+    world.join()
+    world.train(ENTERED)
+    await added(world)
+    world.dispatch(Work(samples_computed=4, bytes_sent=300, bytes_received=20))
+    assert await world.contributions.transferred(0.0) == 5320
+    assert await world.contributions.transferred(time.time() + 60) == 320

@@ -1,0 +1,57 @@
+"""What the app says of itself, found in a checkout and read from a build."""
+
+from pathlib import Path
+
+import pytest
+
+import app
+from app.desktop import about
+from app.desktop.about import About, Part
+
+BUILT = About(
+    version="9.9.9",
+    commit="0123456789ab",
+    parts=(Part(name="thing", version="1", licence="MIT", text="Copyright © somebody"),),
+)
+
+
+@pytest.fixture(scope="module")
+def found() -> About:
+    return about.gather()
+
+
+def test_a_checkout_names_what_we_need_and_what_that_needs(found: About) -> None:
+    names = {part.name.lower() for part in found.parts}
+    assert found.version == app.__version__
+    assert {"python", about.DISTRIBUTION, "torch", "hivemind"} <= names  # ours
+    assert {"sympy", "shiboken6", "pycparser"} <= names  # theirs
+    assert not {"pytest", "pyinstaller", "mypy"} & names  # of building
+
+
+def test_parts_are_each_once_and_in_order(found: About) -> None:
+    names = [part.name.lower() for part in found.parts]
+    assert names == sorted(set(names))
+
+
+def test_licences_come_with_their_texts(found: About) -> None:
+    parts = {part.name: part for part in found.parts}
+    assert "TERMS AND CONDITIONS" in parts[about.DISTRIBUTION].text
+    assert "PYTHON SOFTWARE FOUNDATION" in parts["Python"].text.upper()
+    assert parts["pydantic"].licence == "MIT"
+    assert "Permission is hereby granted" in parts["pydantic"].text
+    assert parts["numpy"].licence
+
+
+def test_a_build_is_read_from_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "about.json"
+    file.write_text(BUILT.to_json(), encoding="utf-8")
+    monkeypatch.setattr(about, "BUILT", file)
+    assert about.load() == BUILT
+
+
+def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert about.commit() == ""
+    monkeypatch.undo()
+    monkeypatch.setattr(about, "ROOT", tmp_path)
+    assert about.commit() == ""

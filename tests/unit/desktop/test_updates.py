@@ -1,0 +1,183 @@
+"""A later version is told of once its publisher signed for it, and nobody else."""
+
+import asyncio
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from app import __version__
+from app.common import signing
+from app.common.errors import UpdateError
+from app.common.signing import MachineKey
+from app.desktop import updates
+from app.desktop.updates import Updates, number, read
+from app.state.events import ReleaseFound
+from app.state.facts import Release
+
+PAGE = "https://cotrain.example/download"
+
+
+@pytest.fixture(scope="module")
+def publisher(tmp_path_factory: pytest.TempPathFactory) -> MachineKey:
+    return MachineKey.load_or_create(tmp_path_factory.mktemp("publisher") / "key.pem")
+
+
+def signed(key: MachineKey, **manifest: Any) -> bytes:
+    signature = signing.as_text(key.sign(signing.canonical(manifest)))
+    return json.dumps({"manifest": manifest, "signature": signature}).encode()
+
+
+class Shelf(http.server.BaseHTTPRequestHandler):
+    """Serves one file."""
+
+    content: ClassVar[bytes] = b""
+    status: ClassVar[int] = 200
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.send_header("Location", "/elsewhere")
+        self.end_headers()
+        self.wfile.write(self.content)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    Shelf.content, Shelf.status, Shelf.asked = b"", 200, []
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Shelf)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/newest.json"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+async def look(url: str, key: MachineKey) -> Release | None:
+    return await Updates(url=url, key=key.public_key, dispatch=lambda _: None).look()
+
+
+# --- what the file says --------------------------------------------------------------------------
+
+
+def test_a_signed_file_is_believed(publisher: MachineKey) -> None:
+    content = signed(publisher, version="9.1", url=PAGE, notes="Faster.")
+    assert read(content, key=publisher.public_key) == Release(version="9.1", url=PAGE)
+
+
+def test_another_key_is_not(publisher: MachineKey, tmp_path: Path) -> None:
+    stranger = MachineKey.load_or_create(tmp_path / "key.pem")
+    with pytest.raises(UpdateError, match="isn't signed"):
+        read(signed(stranger, version="9.1", url=PAGE), key=publisher.public_key)
+
+
+def test_what_was_changed_afterwards_is_not(publisher: MachineKey) -> None:
+    content = signed(publisher, version="9.1", url=PAGE).replace(b"9.1", b"9.2")
+    with pytest.raises(UpdateError, match="isn't signed"):
+        read(content, key=publisher.public_key)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{", b"[1]", b"3", b"{}", b'{"manifest": {}}', b"[" * 100_000),
+        b'{"manifest": {"version": NaN}, "signature": ""}',
+        b'{"manifest": 1, "signature": 1}',
+    ],
+)
+def test_what_is_no_such_file_is_said(publisher: MachineKey, content: bytes) -> None:
+    with pytest.raises(UpdateError):
+        read(content, key=publisher.public_key)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {"version": "newest", "url": PAGE},
+        {"version": 9, "url": PAGE},
+        {"version": "9.1"},
+        {"version": "9.1", "url": "http://cotrain.example"},
+        {"version": "9.1", "url": "file:///etc/passwd"},
+        {"version": "9.1", "url": "https://a\n.example"},
+    ],
+)
+def test_a_page_that_cant_be_opened_is_refused(
+    publisher: MachineKey, manifest: dict[str, Any]
+) -> None:
+    with pytest.raises(UpdateError, match="doesn't say"):
+        read(signed(publisher, **manifest), key=publisher.public_key)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [("0.1.0", "0.1.1"), ("0.9", "0.10"), ("0.1", "0.1.0.1"), ("1", "2"), ("0.2.9", "1.0")],
+)
+def test_versions_are_compared_as_numbers(earlier: str, later: str) -> None:
+    assert number(earlier) < number(later)
+    assert number(f"{earlier}.0") == number(earlier)
+
+
+# --- asking --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("version", "found"), [("99.0", True), ("0.0.1", False)])
+async def test_only_a_later_version_is_news(
+    url: str, publisher: MachineKey, version: str, found: bool
+) -> None:
+    Shelf.content = signed(publisher, version=version, url=PAGE)
+    assert (await look(url, publisher) is not None) is found
+
+
+async def test_this_version_is_none(url: str, publisher: MachineKey) -> None:
+    Shelf.content = signed(publisher, version=__version__, url=PAGE)
+    assert await look(url, publisher) is None
+
+
+@pytest.mark.parametrize("status", [302, 404, 500])
+async def test_an_answer_that_is_none_is_said(url: str, publisher: MachineKey, status: int) -> None:
+    Shelf.content, Shelf.status = signed(publisher, version="99.0", url=PAGE), status
+    with pytest.raises(UpdateError):
+        await look(url, publisher)
+    assert Shelf.asked == ["/newest.json"]
+
+
+async def test_a_file_without_an_end_is_not_read_to_it(url: str, publisher: MachineKey) -> None:
+    Shelf.content = b" " * (updates.MAX_BYTES + 1)
+    with pytest.raises(UpdateError, match="too long"):
+        await look(url, publisher)
+
+
+async def test_nobody_there_is_said(publisher: MachineKey) -> None:
+    with pytest.raises(UpdateError):
+        await look("http://127.0.0.1:9/newest.json", publisher)
+
+
+async def test_a_later_version_is_told(url: str, publisher: MachineKey) -> None:
+    Shelf.content = signed(publisher, version="99.0", url=PAGE)
+    told: asyncio.Queue[ReleaseFound] = asyncio.Queue()
+    asking = Updates(url=url, key=publisher.public_key, dispatch=told.put_nowait)
+    asking.open()
+    assert (await told.get()).release == Release(version="99.0", url=PAGE)
+    await asking.close()
+    await asking.close()
+
+
+@pytest.mark.parametrize("key", ["", None])
+async def test_without_address_and_key_nobody_is_asked(
+    url: str, publisher: MachineKey, key: str | None
+) -> None:
+    asking = Updates(url="" if key is None else url, key=key or "", dispatch=lambda _: None)
+    asking.open()
+    await asyncio.sleep(0)
+    await asking.close()
+    assert not Shelf.asked

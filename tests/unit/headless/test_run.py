@@ -1,0 +1,384 @@
+"""The terminal's view of a state, and what the arguments lead to."""
+
+import contextlib
+import gettext
+import io
+import json
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.backend.errors import NotSignedInError
+from app.cli import Arguments
+from app.common import i18n, logs
+from app.headless import run as headless
+from app.headless.display import Display, as_json, as_line
+from app.p2p.sightings import Run
+from app.protocol import TrainerPhase, Waiting
+from app.state.facts import Problem, Swarm
+from app.state.state import ContributorState, Phase, Training
+from app.terms.terms import Reason, Verdict
+from tests.support.backend.server import SmallBackend
+from tests.support.processes.sessions import OfflineSession
+
+SWARM = Swarm(run_id="run", title="Run", model_type="gpt2", dataset="builtin", target_batch_size=64)
+TRAINING = ContributorState(
+    phase=Phase.TRAINING,
+    swarm=SWARM,
+    addresses=("/ip4/127.0.0.1/tcp/1/p2p/Qm",),
+    run=Run(epoch=3, samples=48, trainers=2, samples_per_second=20.0, loss=2.75),
+    training=Training(
+        device="cpu", step=5, epoch=4, loss=2.5, samples_per_second=10.25, tokens_per_second=320.0
+    ),
+)
+PROBLEM = Problem(message="is wrong.", field="seed", remedy="Mend it.")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+# --- as JSON -------------------------------------------------------------------------------------
+
+
+def facts(state: ContributorState) -> dict[str, Any]:
+    found = json.loads(as_json(state))
+    assert found.pop("time") > 0
+    return found
+
+
+def test_json_holds_all_that_is_known() -> None:
+    assert facts(TRAINING) == {
+        "phase": "training",
+        "waiting_for": None,
+        "paused_by": [],
+        "epoch": 4,
+        "step": 5,
+        "loss": 2.5,
+        "samples_per_second": 10.25,
+        "tokens_per_second": 320.0,
+        "peers": 2,
+        "connected": 0,
+        "dht_nodes": 0,
+        "samples": 48,
+        "target_batch_size": 64,
+        "swarm_loss": 2.75,
+        "swarm_samples_per_second": 20.0,
+        "run_id": "run",
+        "addresses": ["/ip4/127.0.0.1/tcp/1/p2p/Qm"],
+        "reconnect_at": None,
+        "url": None,
+        "problem": None,
+        "reporting": "off",
+    }
+
+
+def test_json_is_null_where_nothing_is_known() -> None:
+    found = facts(ContributorState())
+    known = {name: value for name, value in found.items() if value is not None}
+    assert known == {
+        "phase": "disconnected",
+        "paused_by": [],
+        "addresses": [],
+        "connected": 0,
+        "dht_nodes": 0,
+        "reporting": "off",
+    }
+
+
+def test_what_holds_training_back_is_named_and_said() -> None:
+    reason = Reason(term="idle_minutes", text="The computer is in use.")
+    held = replace(TRAINING, phase=Phase.PAUSED, verdict=Verdict(reasons=(reason,)))
+    assert facts(replace(held, paused_by_user=True))["paused_by"] == ["user", "idle_minutes"]
+    assert "paused  The computer is in use." in as_line(held)
+
+
+def test_json_has_the_same_fields_always() -> None:
+    assert facts(ContributorState()).keys() == facts(TRAINING).keys()
+
+
+def test_epoch_is_the_runs_until_we_made_a_step() -> None:
+    assert facts(replace(TRAINING, training=Training(device="cpu")))["epoch"] == 3
+
+
+def test_json_tells_the_whole_problem() -> None:
+    assert facts(replace(TRAINING, problem=PROBLEM))["problem"] == "seed: is wrong. Mend it."
+
+
+def test_json_is_one_line() -> None:
+    state = replace(TRAINING, problem=Problem(message="one\ntwo"))
+    assert len(as_json(state).splitlines()) == 1
+
+
+# --- as a line -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "line"),
+    [
+        (ContributorState(), "disconnected"),
+        (
+            ContributorState(
+                phase=Phase.PREPARING, step_of_preparation=TrainerPhase.PREPARING_DATA
+            ),
+            "preparing  preparing-data",
+        ),
+        (
+            ContributorState(phase=Phase.WATCHING, run=Run(epoch=3, samples=48, trainers=2)),
+            "watching  0 connected  epoch 3  48 samples  2 peers",
+        ),
+        (
+            ContributorState(
+                phase=Phase.PREPARING,
+                step_of_preparation=TrainerPhase.JOINING,
+                waiting=Waiting(whom="doors", seen=1, known=2),
+            ),
+            "preparing  joining  waiting for the others (1 of 2 doors)",
+        ),
+        (
+            TRAINING,
+            "training  epoch 3  48 samples  2 peers  step 5  loss 2.500  10.2 samples/s",
+        ),
+    ],
+    ids=lambda value: value.phase if isinstance(value, ContributorState) else None,
+)
+def test_line_tells_what_is_known(state: ContributorState, line: str) -> None:
+    assert as_line(state) == line
+
+
+# --- the display ---------------------------------------------------------------------------------
+
+
+def lines(stream: io.StringIO) -> list[str]:
+    return [json.loads(line)["phase"] for line in stream.getvalue().splitlines()]
+
+
+def test_new_phase_is_shown_at_once() -> None:
+    stream = io.StringIO()
+    display = Display(stream)
+    for phase in (Phase.JOINING, Phase.WATCHING, Phase.PREPARING):
+        display.show(ContributorState(phase=phase))
+    assert lines(stream) == ["joining", "watching", "preparing"]
+
+
+def test_same_phase_is_not_shown_again_too_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.headless.display.REPORT_SECONDS", 1e9)
+    stream = io.StringIO()
+    display = Display(stream)
+    display.show(TRAINING)
+    display.show(replace(TRAINING, run=None))
+    assert lines(stream) == ["training"]
+
+
+def test_same_phase_is_shown_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.headless.display.REPORT_SECONDS", 0.0)
+    stream = io.StringIO()
+    display = Display(stream)
+    display.show(TRAINING)
+    display.show(TRAINING)
+    assert lines(stream) == ["training", "training"]
+
+
+def test_last_state_is_always_shown() -> None:
+    stream = io.StringIO()
+    display = Display(stream)
+    display.show(TRAINING)
+    display.close(TRAINING)
+    assert lines(stream) == ["training", "training"]
+
+
+def test_terminal_has_one_line_that_changes() -> None:
+    stream = Terminal()
+    display = Display(stream)
+    display.show(ContributorState(phase=Phase.JOINING))
+    display.close(ContributorState(phase=Phase.WATCHING))
+    assert stream.getvalue() == "\r\x1b[Kjoining\r\x1b[Kwatching  0 connected\n"
+
+
+def test_a_lost_swarm_is_said_and_that_it_is_back(capsys: pytest.CaptureFixture[str]) -> None:
+    display = Display(io.StringIO())
+    for retry_at in (None, 9.0, 12.0, None, None):
+        display.show(replace(TRAINING, reconnect_at=retry_at))
+    lost, back = capsys.readouterr().err.splitlines()
+    assert "nobody of the swarm" in lost
+    assert "again" in back
+
+
+def test_a_swarm_that_is_left_is_not_back(capsys: pytest.CaptureFixture[str]) -> None:
+    display = Display(io.StringIO())
+    display.show(replace(TRAINING, reconnect_at=9.0))
+    display.show(ContributorState())
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_problem_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    display = Display(io.StringIO())
+    for epoch in range(3):
+        display.show(replace(TRAINING, problem=PROBLEM, run=Run(epoch=epoch)))
+    assert capsys.readouterr().err == "cotrain-contributor: seed: is wrong. Mend it.\n"
+
+
+def test_problem_that_comes_back_is_said_again(capsys: pytest.CaptureFixture[str]) -> None:
+    display = Display(io.StringIO())
+    for problem in (PROBLEM, None, PROBLEM):
+        display.show(replace(TRAINING, problem=problem))
+    assert capsys.readouterr().err.count("is wrong") == 2
+
+
+def test_when_nobody_reads_we_are_asked_to_end() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: heard.append(number))
+    try:
+        with os.fdopen(writer, "w") as stream:  # nothing is left to be flushed at its end
+            Display(stream).show(TRAINING)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM]
+
+
+# --- the arguments -------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def process_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """`run` sets the language and the log levels of the whole process."""
+    monkeypatch.setattr(i18n, "_catalogues", [gettext.NullTranslations()])
+    loggers = [logging.getLogger(name) for name in (None, *logs._CHATTY)]
+    levels = [each.level for each in loggers]
+    with contextlib.ExitStack() as stack:
+        for logger, level in zip(loggers, levels, strict=True):
+            stack.callback(logger.setLevel, level)
+        stack.callback(logging.captureWarnings, False)
+        yield
+
+
+def run(tmp_path: Path, **fields: Any) -> int:
+    return headless.run(Arguments(headless=True, data_dir=tmp_path / "data", **fields))
+
+
+def test_without_a_swarm_there_is_nothing_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path) == 1
+    assert "--swarm" in capsys.readouterr().err
+
+
+def test_a_door_without_a_swarm_leads_nowhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, bootstrap=True) == 1
+    assert "a door needs a swarm. Give --swarm" in capsys.readouterr().err
+
+
+def test_missing_swarm_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "no.cotrain"
+    assert run(tmp_path, swarm=str(missing)) == 1
+    assert str(missing) in capsys.readouterr().err
+
+
+def test_wrong_spec_is_named_by_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    swarm = tmp_path / "a.cotrain"
+    swarm.write_text('{"run_id": "a"}', encoding="utf-8")
+    assert run(tmp_path, swarm=str(swarm)) == 1
+    assert "model_config: is missing." in capsys.readouterr().err
+
+
+def test_wrong_link_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, invite="cotrain://join?v=1&spec=abc") == 1
+    assert "link: is damaged." in capsys.readouterr().err
+
+
+def test_wrong_setting_is_a_mistake_in_the_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, overrides={"dht_port": -1}) == 2
+    assert "dht_port" in capsys.readouterr().err
+
+
+def test_damaged_settings_are_named_and_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "data" / "settings.json"
+    file.parent.mkdir()
+    file.write_text("{", encoding="utf-8")
+    run(tmp_path)
+    said = capsys.readouterr().err
+    assert str(file) in said
+    assert "nothing to do" in said  # it went on
+
+
+def test_last_line_of_the_output_is_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["phase"] == "disconnected"
+
+
+def test_log_is_closed_at_the_end(tmp_path: Path) -> None:
+    before = logging.getLogger().handlers[:]
+    run(tmp_path)
+    assert logging.getLogger().handlers == before
+    assert (tmp_path / "data" / "logs" / logs.FILE_NAME).exists()
+
+
+# --- the account ---------------------------------------------------------------------------------
+
+
+def test_password_is_taken_from_the_environment_and_no_child_inherits_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COTRAIN_PASSWORD", "a good password")
+    assert headless._password("you@example.org") == "a good password"
+    assert "COTRAIN_PASSWORD" not in os.environ
+
+
+def test_password_can_be_piped_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("a good password\nand more\n"))
+    assert headless._password("you@example.org") == "a good password"
+
+
+def test_password_is_asked_for_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal())
+    asked: list[str] = []
+    monkeypatch.setattr("getpass.getpass", lambda prompt: asked.append(prompt) or "typed")
+    assert headless._password("you@example.org") == "typed"
+    assert "you@example.org" in asked[0]
+
+
+def test_without_a_password_nothing_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert run(tmp_path, sign_in="you@example.org") == 2
+    assert "COTRAIN_PASSWORD" in capsys.readouterr().err
+
+
+async def test_account_is_kept_until_it_is_signed_out_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with SmallBackend() as backend:
+        backend.add_user("you@example.org", "a good password")
+        session = OfflineSession(tmp_path / "data", backend_url=backend.url)
+        await session.contributions.open()
+        await session.reporting.open()
+        signing_in = Arguments(sign_in="you@example.org")
+        with pytest.raises(NotSignedInError):
+            await headless._see_to_account(signing_in, session, "a wrong one")
+        await headless._see_to_account(signing_in, session, "a good password")
+        kept = session.folders.account_file.read_text()
+        assert "a good password" in kept  # to sign in again when the backend's week is over
+        await headless._see_to_account(Arguments(sign_out=True), session, "")
+        assert not session.folders.account_file.exists()
+        await session.close()
+    said = capsys.readouterr().err
+    assert f"Signed in to {backend.url} as you@example.org." in said
+    assert "a good password" not in said

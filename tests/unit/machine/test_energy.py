@@ -1,0 +1,110 @@
+"""Energy from the kernel's counters, as a machine has them: read, wrapped around, forbidden."""
+
+from pathlib import Path
+
+import pytest
+
+from app.machine.energy import EnergyMeter
+
+RANGE = 262_143_328_850
+
+
+class Zone:
+    """A zone of the kernel's power capping, in a folder of ours."""
+
+    def __init__(self, folder: Path, number: str, name: str) -> None:
+        self.folder = folder / f"intel-rapl:{number}"
+        self.folder.mkdir()
+        self.write("name", name)
+        self.write("max_energy_range_uj", str(RANGE))
+        self.write("energy_uj", "1000000")
+
+    def write(self, file: str, content: str) -> None:
+        (self.folder / file).write_text(f"{content}\n")
+
+    def set(self, microjoules: int) -> None:
+        self.write("energy_uj", str(microjoules))
+
+
+@pytest.fixture
+def powercap(tmp_path: Path) -> Path:
+    folder = tmp_path / "powercap"
+    folder.mkdir()
+    return folder
+
+
+def cpu(meter: EnergyMeter) -> float | None:
+    return meter.take("cpu", "AMD Ryzen 7 5800X")
+
+
+def test_joules_are_counted_from_the_first_look_on(powercap: Path) -> None:
+    zone = Zone(powercap, "0", "package-0")
+    meter = EnergyMeter(powercap)
+    assert cpu(meter) is None
+    zone.set(3_500_000)
+    assert cpu(meter) == pytest.approx(2.5)
+    assert cpu(meter) == pytest.approx(0.0)
+
+
+def test_counter_that_starts_anew_loses_nothing(powercap: Path) -> None:
+    zone = Zone(powercap, "0", "package-0")
+    zone.set(RANGE - 1_000_000)
+    meter = EnergyMeter(powercap)
+    cpu(meter)
+    zone.set(2_000_000)
+    assert cpu(meter) == pytest.approx(3.0, abs=1e-4)
+
+
+def test_all_packages_count_and_what_they_contain_does_not(powercap: Path) -> None:
+    zones = [
+        Zone(powercap, number, name)
+        for number, name in (
+            ("0", "package-0"),
+            ("0:0", "core"),
+            ("1", "package-1"),
+            ("2", "psys"),
+        )
+    ]
+    meter = EnergyMeter(powercap)
+    cpu(meter)
+    for zone in zones:
+        zone.set(2_000_000)
+    assert cpu(meter) == pytest.approx(2.0)
+
+
+def test_without_counters_nothing_is_guessed(powercap: Path) -> None:
+    meter = EnergyMeter(powercap / "none")
+    assert [cpu(meter), cpu(meter)] == [None, None]
+
+
+@pytest.mark.parametrize("content", ["", "many"])
+def test_counter_that_says_no_number_is_not_known(powercap: Path, content: str) -> None:
+    zone = Zone(powercap, "0", "package-0")
+    meter = EnergyMeter(powercap)
+    cpu(meter)
+    zone.write("energy_uj", content)
+    assert [cpu(meter), cpu(meter)] == [None, None]
+
+
+def test_counter_that_may_not_be_read_is_not_known(powercap: Path) -> None:
+    zone = Zone(powercap, "0", "package-0")
+    (zone.folder / "energy_uj").unlink()
+    (zone.folder / "energy_uj").mkdir()  # root may read any file, but no folder
+    meter = EnergyMeter(powercap)
+    assert [cpu(meter), cpu(meter)] == [None, None]
+
+
+def test_another_device_is_measured_anew(powercap: Path) -> None:
+    zone = Zone(powercap, "0", "package-0")
+    meter = EnergyMeter(powercap)
+    cpu(meter)
+    assert meter.take("mps", "Apple M2") is None
+    zone.set(9_000_000)
+    assert cpu(meter) is None
+    zone.set(10_000_000)
+    assert cpu(meter) == pytest.approx(1.0)
+
+
+def test_gpu_that_is_not_there_is_not_known() -> None:
+    meter = EnergyMeter()
+    assert [meter.take("cuda:0", "No such board") for _ in range(2)] == [None, None]

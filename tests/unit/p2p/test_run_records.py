@@ -1,0 +1,54 @@
+"""What hivemind is told of a node's place in the network: the embedded peer's and the trainer's."""
+
+from typing import Any
+
+import pytest
+from hivemind.p2p import P2P
+
+from app.p2p.network import Network
+from app.p2p.run_records import node_options
+
+LISTEN = ("/ip4/0.0.0.0/tcp/8080", "/ip6/::/tcp/8080")
+RELAY = "/ip4/203.0.113.7/tcp/8080/p2p/QmRelay"
+
+
+def flags(name: str | None) -> dict[str, Any]:
+    """What the daemon is told for a kind of reachability."""
+    return P2P.FORCE_REACHABILITY_MAPPING[name] if name else {}
+
+
+def test_by_default_it_finds_out_and_takes_a_relay_if_it_must() -> None:
+    options = node_options(Network(listen=LISTEN))
+    assert options["host_maddrs"] == list(LISTEN)
+    assert options["announce_maddrs"] is None
+    assert options["use_auto_relay"]
+    assert options["nat_port_map"]
+    assert options["auto_nat"]
+    assert flags(options["force_reachability"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("reachability", "relays", "expected"),
+    [
+        ("auto", (RELAY,), {"relayDiscovery": 0}),
+        ("public", (), {"forceReachabilityPublic": 1}),
+        ("relay", (), {"forceReachabilityPrivate": 1}),
+        ("relay", (RELAY,), {"forceReachabilityPrivate": 1, "relayDiscovery": 0}),
+        ("client", (), {}),
+    ],
+)
+def test_reachability(reachability: Any, relays: tuple[str, ...], expected: dict[str, int]) -> None:
+    options = node_options(Network(listen=LISTEN, reachability=reachability, relays=relays))
+    assert flags(options["force_reachability"]) == expected
+    assert options["trusted_relays"] == (list(relays) or None)
+    assert options["client_mode"] == options["no_listen"] == (reachability == "client")
+
+
+def test_announced_addresses_are_told() -> None:
+    network = Network(listen=LISTEN, announce=("/dns/lab.example/tcp/8080",))
+    assert node_options(network)["announce_maddrs"] == ["/dns/lab.example/tcp/8080"]
+
+
+def test_a_swarm_of_this_machine_tells_no_router() -> None:
+    options = node_options(Network(listen=("/ip4/127.0.0.1/tcp/0",), local=True))
+    assert not any(options[name] for name in ("nat_port_map", "use_relay", "auto_nat"))

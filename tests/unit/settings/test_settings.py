@@ -1,0 +1,380 @@
+"""Settings: file < environment < command line, and errors that name the setting."""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.common.errors import DamagedSettingsError, SettingsError
+from app.settings import file as settings_file
+from app.settings import settings
+from app.settings.settings import Settings
+from app.terms.terms import Terms
+
+# field, name in the environment, what the environment says, the value that it means
+RELAY = "/ip4/203.0.113.7/tcp/8080/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N"
+ENVIRONMENT = [
+    ("dht_port", "HIVEMIND_DHT_PORT", "9001", 9001),
+    ("server_port", "HIVEMIND_SERVER_PORT", "9002", 9002),
+    ("initial_peers", "HIVEMIND_INITIAL_PEERS", "/a/b, /c/d", ("/a/b", "/c/d")),
+    ("initial_peers", "HIVEMIND_INITIAL_PEERS", "", ()),
+    ("report_interval", "COTRAIN_REPORT_INTERVAL", "30", 30),
+    ("backend_url", "BACKEND_URL", "https://b.example:3001/api/v1/", "https://b.example:3001"),
+    ("debug", "DEBUG", "true", True),
+    ("debug", "DEBUG", "0", False),
+    ("device", "COTRAIN_DEVICE", "cuda:0,cuda:1", "cuda:0,cuda:1"),
+    ("update_url", "COTRAIN_UPDATE_URL", "https://a.example/n.json", "https://a.example/n.json"),
+    ("update_key", "COTRAIN_UPDATE_KEY", "A" * 43 + "=", "A" * 43 + "="),
+    ("threads", "COTRAIN_THREADS", "3", 3),
+    ("theme", "COTRAIN_THEME", "dark", "dark"),
+    ("language", "COTRAIN_LANGUAGE", "zh_CN", "zh_CN"),
+    ("reachability", "COTRAIN_REACHABILITY", "client", "client"),
+    ("announce", "COTRAIN_ANNOUNCE", "a.example, 1.2.3.4", ("a.example", "1.2.3.4")),
+    ("trusted_relays", "COTRAIN_TRUSTED_RELAYS", RELAY, (RELAY,)),
+    ("close_to_tray", "COTRAIN_CLOSE_TO_TRAY", "true", True),
+    ("notifications", "COTRAIN_NOTIFICATIONS", "paused, attention", ("paused", "attention")),
+    ("notifications", "COTRAIN_NOTIFICATIONS", "", ()),
+    ("publish_machine", "COTRAIN_PUBLISH_MACHINE", "false", False),
+    ("alias", "COTRAIN_ALIAS", "lab-01", "lab-01"),
+    ("lab", "COTRAIN_LAB", "vision-lab", "vision-lab"),
+    ("callback", "COTRAIN_CALLBACK", "false", False),
+    ("callback_host", "COTRAIN_CALLBACK_HOST", "0.0.0.0", "0.0.0.0"),
+    ("callback_port", "PORT", "9003", 9003),
+    ("callback_allowed_hosts", "COTRAIN_CALLBACK_ALLOWED_HOSTS", "A.b, c", ("a.b", "c")),
+    ("callback_origins", "COTRAIN_CALLBACK_ORIGINS", "https://A.b:1", ("https://a.b:1",)),
+    ("callback_certificate", "COTRAIN_CALLBACK_CERTIFICATE", "/c.pem", "/c.pem"),
+    ("callback_key", "COTRAIN_CALLBACK_KEY", "/k.pem", "/k.pem"),
+    ("consent", "COTRAIN_CONSENT", "always", "always"),
+    ("consent_backends", "COTRAIN_CONSENT_BACKENDS", "10.0.0.0/8", ("10.0.0.0/8",)),
+    ("terms", "COTRAIN_TERMS__IDLE_MINUTES", "10", Terms(idle_minutes=10)),
+    ("terms", "COTRAIN_TERMS", '{"mains_only": true}', Terms(mains_only=True)),
+]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "settings.json"
+
+
+def put(file: Path, **values: Any) -> None:
+    file.write_text(json.dumps(values), encoding="utf-8")
+
+
+# --- where a value comes from --------------------------------------------------------------------
+
+
+def test_without_a_file_the_defaults_hold(file: Path) -> None:
+    assert settings.load(file).model_dump() == Settings().model_dump()
+
+
+@pytest.mark.parametrize(("field", "name", "said", "value"), ENVIRONMENT)
+def test_environment_is_read(
+    file: Path, monkeypatch: pytest.MonkeyPatch, field: str, name: str, said: str, value: Any
+) -> None:
+    monkeypatch.setenv(name, said)
+    assert getattr(settings.load(file), field) == value
+
+
+def test_what_wins_over_the_file_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("hivemind_dht_port", "0")
+    assert settings.origins({"backend_url": "https://b.example"}) == {
+        "dht_port": "HIVEMIND_DHT_PORT",
+        "backend_url": "--backend-url",
+    }
+
+
+def test_every_field_has_a_name_in_the_environment() -> None:
+    assert {row[0] for row in ENVIRONMENT} == set(Settings.model_fields)
+
+
+def test_file_is_read(file: Path) -> None:
+    put(file, dht_port=1, initial_peers=["/a/b"], debug=True)
+    found = settings.load(file)
+    assert (found.dht_port, found.initial_peers, found.debug) == (1, ("/a/b",), True)
+
+
+@pytest.mark.parametrize("in_file", [None, 1])
+@pytest.mark.parametrize("in_environment", [None, 2])
+@pytest.mark.parametrize("on_command_line", [None, 3])
+def test_command_line_beats_environment_beats_file(
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    in_file: int | None,
+    in_environment: int | None,
+    on_command_line: int | None,
+) -> None:
+    if in_file is not None:
+        put(file, dht_port=in_file)
+    if in_environment is not None:
+        monkeypatch.setenv("HIVEMIND_DHT_PORT", str(in_environment))
+    overrides = {} if on_command_line is None else {"dht_port": on_command_line}
+    expected = on_command_line or in_environment or in_file or Settings().dht_port
+    assert settings.load(file, overrides).dht_port == expected
+
+
+def test_sources_are_joined_field_by_field(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(file, dht_port=1)
+    monkeypatch.setenv("HIVEMIND_SERVER_PORT", "2")
+    found = settings.load(file, {"threads": 3})
+    assert (found.dht_port, found.server_port, found.threads) == (1, 2, 3)
+
+
+def test_terms_are_joined_one_by_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(file, terms={"idle_minutes": 5, "mains_only": True})
+    monkeypatch.setenv("COTRAIN_TERMS__MAX_TEMPERATURE", "80")
+    found = settings.load(file, {"terms": {"idle_minutes": "10"}})
+    assert found.terms == Terms(idle_minutes=10, mains_only=True, max_temperature=80)
+
+
+def test_changed_terms_leave_the_others_as_they_are(file: Path) -> None:
+    put(file, terms={"idle_minutes": 5, "mains_only": True})
+    changes = {"terms": {"idle_minutes": 0}}
+    assert settings.changed(settings.load(file), changes).terms == Terms(mains_only=True)
+    settings.save(file, changes)
+    assert settings.load(file).terms == Terms(mains_only=True)
+
+
+# --- what is wrong -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("dht_port", "x"),
+        ("dht_port", -1),
+        ("server_port", 65536),
+        ("threads", -1),
+        ("theme", "pink"),
+        ("language", "tlh"),
+        ("device", "GPU one"),
+        ("device", "cuda:0,"),
+        ("initial_peers", 3),
+        ("reachability", "perhaps"),
+        ("announce", "a.example:8080"),
+        ("announce", "/ip4/203.0.113.7/tcp/0"),
+        ("announce", "/ip4/203.0.113.7/udp/1"),
+        ("trusted_relays", "/ip4/203.0.113.7/tcp/8080"),
+        ("report_interval", 9),
+        ("debug", "perhaps"),
+        ("callback_host", "localhost"),
+        ("callback_port", 65536),
+        ("callback_allowed_hosts", "a:80"),
+        ("callback_allowed_hosts", "*"),
+        ("callback_origins", "*"),
+        ("callback_origins", "a.example"),
+        ("callback_origins", "https://a.example/path"),
+        ("consent", "perhaps"),
+        ("update_url", "newest.json"),
+        ("update_key", "a key"),
+        ("consent_backends", "everybody"),
+        ("no_such_setting", 1),
+    ],
+)
+def test_wrong_value_is_named(file: Path, field: str, value: Any) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings.load(file, {field: value})
+    assert caught.value.field == field
+    assert repr(value) in caught.value.message
+    assert str(file) in caught.value.remedy
+
+
+def test_wrong_environment_variable_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIVEMIND_DHT_PORT", "http")
+    with pytest.raises(SettingsError) as caught:
+        settings.load(file)
+    assert caught.value.field == "HIVEMIND_DHT_PORT"
+
+
+def test_unknown_field_of_the_file_is_named(file: Path) -> None:
+    put(file, colour="red")
+    with pytest.raises(SettingsError) as caught:
+        settings.load(file)
+    assert caught.value.field == "colour"
+
+
+def test_wrong_value_of_the_file_is_named_as_in_the_file(file: Path) -> None:
+    put(file, dht_port="http")
+    with pytest.raises(SettingsError) as caught:
+        settings.load(file)
+    assert caught.value.field == "dht_port"
+
+
+DAMAGED = [
+    b"{",
+    b"\xff\xfe",
+    b"not json",
+    b"[1]",
+    b"3",
+    b"null",
+    b"[" * 100_000,
+    b'{"version": "x"}',
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_damaged_file_is_set_aside_and_said(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    with pytest.raises(DamagedSettingsError) as caught:
+        settings.load(file)
+    (aside,) = file.parent.glob("settings.damaged-*.json")
+    assert (aside.read_bytes(), file.exists()) == (content, False)
+    assert caught.value.field == str(file)
+    assert str(aside) in caught.value.remedy
+    assert settings.load(file).model_dump() == Settings().model_dump()
+
+
+def test_a_damaged_file_keeps_nobody_from_starting(file: Path) -> None:
+    file.write_bytes(b"{")
+    found, problem = settings.load_or_mend(file, {"threads": 3})
+    assert (found.threads, problem is None) == (3, False)
+    assert settings.load_or_mend(file)[1] is None
+
+
+def test_saving_over_a_damaged_file_keeps_it_aside(file: Path) -> None:
+    file.write_bytes(b"{")
+    settings.save(file, {"threads": 3})
+    assert settings.load(file).threads == 3
+    assert len(list(file.parent.glob("settings.damaged-*.json"))) == 1
+
+
+# --- versions of the file ------------------------------------------------------------------------
+
+
+def test_a_file_of_the_first_release_is_read(file: Path) -> None:
+    put(file, threads=3, consent="never", initial_peers=["/a/b"])
+    found = settings.load(file)
+    assert (found.threads, found.consent, found.initial_peers) == (3, "never", ("/a/b",))
+
+
+def test_a_saved_file_says_its_version(file: Path) -> None:
+    settings.save(file, {"threads": 3})
+    assert json.loads(file.read_bytes())["version"] == len(settings_file.MIGRATIONS)
+
+
+def test_each_migration_is_done_once_and_in_order(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rename(content: dict[str, Any]) -> dict[str, Any]:
+        return {"threads" if key == "cores" else key: value for key, value in content.items()}
+
+    def double(content: dict[str, Any]) -> dict[str, Any]:
+        return content | {"threads": 2 * content["threads"]}
+
+    put(file, cores=3)
+    monkeypatch.setattr(settings_file, "MIGRATIONS", (*settings_file.MIGRATIONS, rename, double))
+    assert settings.load(file).threads == 6
+    settings.save(file, {"theme": "dark"})
+    assert settings.load(file).threads == 6
+
+
+def test_a_file_of_a_later_version_is_left_alone(file: Path) -> None:
+    put(file, version=99, threads=3)
+    before = file.read_bytes()
+    for use in (lambda: settings.load(file), lambda: settings.save(file, {"threads": 4})):
+        with pytest.raises(SettingsError, match="later version"):
+            use()
+    assert file.read_bytes() == before
+
+
+def test_a_file_that_may_not_be_read_is_said(file: Path) -> None:
+    file.mkdir()
+    with pytest.raises(SettingsError) as caught:
+        settings.load(file)
+    assert caught.value.field == str(file)
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().threads = 3  # type: ignore[misc]
+
+
+# --- saving --------------------------------------------------------------------------------------
+
+
+def test_saved_value_is_loaded(file: Path) -> None:
+    settings.save(file, {"theme": "dark", "initial_peers": ["/a/b"]})
+    found = settings.load(file)
+    assert (found.theme, found.initial_peers) == ("dark", ("/a/b",))
+
+
+def test_save_keeps_the_other_fields(file: Path) -> None:
+    put(file, threads=3, theme="light")
+    settings.save(file, {"theme": "dark"})
+    assert settings_file.read(file) == {"threads": 3, "theme": "dark"}
+
+
+def test_save_never_writes_what_the_environment_said(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HIVEMIND_DHT_PORT", "9001")
+    settings.save(file, {"theme": "dark"})
+    assert settings_file.read(file) == {"theme": "dark"}
+
+
+def test_saved_file_is_the_owners_alone(file: Path) -> None:
+    put(file, threads=3)
+    file.chmod(0o644)
+    settings.save(file, {"theme": "dark"})
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_failed_save_leaves_the_old_settings(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError("no space left on device")
+
+    settings.save(file, {"threads": 3})
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        settings.save(file, {"threads": 4})
+    assert settings.load(file).threads == 3
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "backend:3001", "ftp://b.example", "https://", "https://b:port"),
+        *("https://me:pw@b.example", "https://b.example/?token=1", "https://b.example/#x"),
+    ],
+)
+def test_a_backend_url_that_is_none_is_refused(file: Path, url: str) -> None:
+    put(file, backend_url=url)
+    with pytest.raises(SettingsError) as raised:
+        settings.load(file)
+    assert raised.value.field == "backend_url"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://b.example/", " https://b.example", "https://b.example/api/v1"]
+)
+def test_a_backend_url_may_be_pasted(file: Path, url: str) -> None:
+    put(file, backend_url=url)
+    assert settings.load(file).backend_url == "https://b.example"
+
+
+# --- changes while the app runs ------------------------------------------------------------------
+
+
+def test_a_change_leaves_the_other_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COTRAIN_THREADS", "7")
+    now = settings.changed(Settings(threads=3), {"theme": "dark"})
+    assert (now.theme, now.threads) == ("dark", 3)
+
+
+def test_a_change_that_makes_no_sense_is_refused_by_field() -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings.changed(Settings(), {"dht_port": 70000})
+    assert caught.value.field == "dht_port"
+
+
+def test_a_wrong_term_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(file, terms={"max_temperature": 8})
+    with pytest.raises(SettingsError, match="must be at least 40") as raised:
+        settings.load(file)
+    assert raised.value.field == "terms.max_temperature"
+    monkeypatch.setenv("COTRAIN_TERMS", "idle")
+    with pytest.raises(SettingsError, match="JSON") as raised:
+        settings.load(file)
+    assert raised.value.field == "COTRAIN_TERMS"

@@ -1,0 +1,102 @@
+"""A form's texts become a spec, or mistakes at the fields that they were made in."""
+
+import pytest
+
+from app.spec import draft
+from app.spec.draft import DEFAULTS
+from app.spec.schema import FileData, HttpsData, HubData
+
+FILLED = {**DEFAULTS, "run_id": "my-run"}
+
+
+def fields_wrong(**changes: str) -> set[str]:
+    found, wrong = draft.check(FILLED | {name.replace("__", "."): v for name, v in changes.items()})
+    assert (found is None) == bool(wrong)
+    assert all(error.message for error in wrong.values())
+    return set(wrong)
+
+
+def test_what_the_form_begins_with_is_right() -> None:
+    found, wrong = draft.check(FILLED)
+    assert wrong == {}
+    assert found is not None
+    assert found.training.averaging.matchmaking_seconds == 5
+    assert found.training.micro_batch_size == "auto"
+    assert found.model.fields["max_position_embeddings"] == found.training.sequence_length
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field"),
+    [
+        ("run_id", "", "run_id"),
+        ("run_id", "../a", "run_id"),
+        ("title", "x" * 201, "title"),
+        ("model_config.layers", "", "model_config.layers"),
+        ("model_config.layers", "two", "model_config.layers"),
+        ("model_config.layers", "0", "model_config.layers"),
+        ("model_config.layers", "²", "model_config.layers"),
+        ("model_config.width", "9" * 5000, "model_config.width"),
+        ("model_config.heads", "5", "model_config.heads"),
+        ("training_params.sequence_length", "x", "training_params.sequence_length"),
+        ("training_params.target_batch_size", "-1", "training_params.target_batch_size"),
+        ("training_params.micro_batch_size", "some", "training_params.micro_batch_size"),
+        ("training_params.micro_batch_size", "4096", "training_params.target_batch_size"),
+        ("training_params.schedule.name", "cosine", "training_params.schedule.total_epochs"),
+        (
+            "training_params.averaging.timeout_seconds",
+            "6",
+            "training_params.averaging.timeout_seconds",
+        ),
+        ("training_params.stop.minutes", "soon", "training_params.stop.minutes"),
+        ("dataset_info.source", "files", "dataset_info.paths"),
+        ("dataset_info.tokenizer.kind", "file", "dataset_info.tokenizer.path"),
+    ],
+)
+def test_mistake_is_shown_where_it_was_made(name: str, text: str, field: str) -> None:
+    found, wrong = draft.check(FILLED | {name: text})
+    assert found is None
+    assert list(wrong) == [field]
+    assert field in FILLED
+
+
+def test_all_mistakes_are_told() -> None:
+    wrong = fields_wrong(
+        run_id="", model_config__heads="5", training_params__seed="x", dataset_info__source="https"
+    )
+    assert wrong == {
+        "run_id",
+        "model_config.heads",
+        "training_params.seed",
+        "dataset_info.url",
+        "dataset_info.sha256",
+    }
+
+
+def test_files_are_one_a_line() -> None:
+    found, _wrong = draft.check(
+        FILLED | {"dataset_info.source": "files", "dataset_info.paths": "a.txt\n\n  b c.txt \n"}
+    )
+    assert found is not None
+    assert isinstance(found.data, FileData)
+    assert found.data.paths == ("a.txt", "b c.txt")
+
+
+def test_texts_of_other_sources_stay_behind() -> None:
+    every = {"paths": "a.txt", "url": "https://example.org/a", "sha256": "0" * 64, "name": "a/b"}
+    texts = FILLED | {f"dataset_info.{name}": text for name, text in every.items()}
+    for source, kind in (("files", FileData), ("https", HttpsData), ("hub", HubData)):
+        found, wrong = draft.check(texts | {"dataset_info.source": source})
+        assert wrong == {}
+        assert found is not None
+        assert isinstance(found.data, kind)
+
+
+@pytest.mark.parametrize(
+    ("title", "begins"),
+    [("My Poems!", "my-poems-"), ("", "swarm-"), ("唐诗", "swarm-"), ("x" * 99, "x" * 40 + "-")],
+)
+def test_suggested_run_id_is_right_and_new(title: str, begins: str) -> None:
+    run_id = draft.suggested_run_id(title)
+    assert run_id.startswith(begins)
+    assert run_id != draft.suggested_run_id(title)
+    assert draft.check(FILLED | {"run_id": run_id})[0] is not None

@@ -1,0 +1,63 @@
+"""What an order means, and what is added to it."""
+
+from typing import Any
+
+import pytest
+
+from app.common.errors import SpecError
+from app.tasks.order import Order, interpret
+from tests.support.processes.sessions import train_body
+
+
+def order(*, caller: str = "127.0.0.1", extra: dict[str, Any] | None = None, **parts: Any) -> Order:
+    return Order(caller=caller, extra=extra or {}, **train_body(**parts))
+
+
+def test_spec_is_what_was_given() -> None:
+    meaning = interpret(order())
+    assert meaning.spec.model.model_type == "gpt2"
+    assert meaning.spec.training.target_batch_size == 256
+    assert meaning.spec.training.stop.epochs == 4
+    assert meaning.spec.data.source == "builtin"
+    assert meaning.spec.name == "Task 42"
+    assert meaning.assumed == ()
+
+
+def test_what_is_assumed_is_said() -> None:
+    meaning = interpret(order(training_params={}))
+    assert meaning.spec.training.target_batch_size == 256
+    assert meaning.spec.training.sequence_length == 128
+    assert len(meaning.assumed) == 3
+    assert "target_batch_size is not given: using 256" in meaning.assumed[0]
+    assert "training_params.stop is not given" in meaning.assumed[2]
+
+
+@pytest.mark.parametrize("name", ["n_positions", "max_position_embeddings"])
+def test_sequences_fit_the_model(name: str) -> None:
+    meaning = interpret(order(model_config={"model_type": "gpt2", name: 32}, training_params={}))
+    assert meaning.spec.training.sequence_length == 32
+
+
+@pytest.mark.parametrize("part", ["model_config", "dataset_info"])
+def test_model_and_data_are_never_guessed(part: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        interpret(order(**{part: {}}))
+    assert caught.value.field.startswith(part)
+
+
+def test_same_task_is_the_same_run_on_every_machine() -> None:
+    one, other = interpret(order()), interpret(order(caller="10.0.0.7", user_id="bob"))
+    assert one.spec.run_id == other.spec.run_id
+    assert interpret(order(task_id="43")).spec.run_id != one.spec.run_id
+    assert interpret(order(training_params={"seed": 1})).spec.run_id != one.spec.run_id
+
+
+def test_caller_can_name_the_run() -> None:
+    meaning = interpret(order(extra={"run_id": "ours", "title": "Ours", "local": True}))
+    assert (meaning.spec.run_id, meaning.spec.name, meaning.spec.local) == ("ours", "Ours", True)
+
+
+def test_files_that_it_would_read_are_known() -> None:
+    data = {"source": "files", "paths": ["a.txt"], "tokenizer": {"kind": "file", "path": "t.json"}}
+    assert interpret(order(dataset_info=data)).files == ("a.txt", "t.json")
+    assert interpret(order()).files == ()

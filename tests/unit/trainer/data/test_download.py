@@ -1,0 +1,262 @@
+"""Downloads from a real https server on the loopback, with a certificate of its own."""
+
+import datetime as dt
+import hashlib
+import http.server
+import ipaddress
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from app.common.errors import DataError
+from app.spec import schema as specs
+from app.spec.schema import HttpsData
+from app.trainer.data import open_data
+from app.trainer.data.download import fetch
+
+CONTENT = b"The quick brown fox jumps over the lazy dog. " * 5000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves CONTENT at several addresses, each with a habit of its own."""
+
+    protocol_version = "HTTP/1.1"
+    asked: ClassVar[list[str]] = []
+    breaks: ClassVar[list[int]] = []
+    """After how many bytes the next answers break off."""
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range", "")
+        self.asked.append(f"{self.path} {wanted}".strip())
+        match self.path:
+            case "/missing.txt":
+                self.send_error(404)
+            case "/plain.txt":
+                self.redirect("http://127.0.0.1:9/data.txt")
+            case "/moved.txt":
+                self.redirect("/data.txt")
+            case "/circle.txt":
+                self.redirect("/circle.txt")
+            case "/stubborn.txt":
+                self.answer(200, CONTENT)
+            case "/data.txt" if wanted:
+                self.answer_range(int(wanted.removeprefix("bytes=").removesuffix("-")))
+            case _:
+                self.answer(200, CONTENT)
+
+    def answer_range(self, start: int) -> None:
+        if start >= len(CONTENT):
+            self.answer(416, b"")
+        else:
+            self.answer(206, CONTENT[start:])
+
+    def answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.breaks:
+            body = body[: self.breaks.pop(0)]
+            self.close_connection = True
+        self.wfile.write(body)
+
+    def redirect(self, url: str) -> None:
+        self.send_response(302)
+        self.send_header("Location", url)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        """Not onto stderr."""
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    now = dt.datetime.now(dt.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
+    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return certificate_file, key_file
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture
+def context(certificate: tuple[Path, Path]) -> ssl.SSLContext:
+    """Trusts the server's certificate, and checks it."""
+    return ssl.create_default_context(cafile=str(certificate[0]))
+
+
+@pytest.fixture
+def server(certificate: tuple[Path, Path]) -> Iterator[str]:
+    """The address of a running server."""
+    Handler.asked.clear()
+    Handler.breaks.clear()
+    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    running.daemon_threads = False  # so that server_close waits for them
+    own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    own.load_cert_chain(*certificate)
+    running.socket = own.wrap_socket(running.socket, server_side=True)
+    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"https://127.0.0.1:{running.server_port}"
+    running.shutdown()
+    thread.join()
+    running.server_close()
+
+
+def data_at(url: str, *, sha256: str = SHA256) -> HttpsData:
+    return HttpsData(source="https", url=url, sha256=sha256)
+
+
+def test_a_file_is_fetched_once(server: str, context: ssl.SSLContext, tmp_path: Path) -> None:
+    data = data_at(f"{server}/data.txt")
+    path = fetch(data, cache=tmp_path, context=context)
+    assert path.read_bytes() == CONTENT
+    assert path.name == f"{SHA256}.txt"
+    assert fetch(data, cache=tmp_path, context=context) == path
+    assert Handler.asked == ["/data.txt"]
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_it_becomes_batches(server: str, context: ssl.SSLContext, tmp_path: Path) -> None:
+    spec = specs.parse(
+        {
+            "run_id": "test",
+            "model_config": {"model_type": "gpt2"},
+            "training_params": {"target_batch_size": 4, "sequence_length": 16},
+            "dataset_info": {"source": "https", "url": f"{server}/data.txt", "sha256": SHA256},
+        }
+    )
+    batches = open_data(spec, identity=b"me", cache=tmp_path, context=context)
+    assert bytes(batches.next(1)[0].tolist()) in CONTENT + b"\0"
+
+
+def test_a_broken_connection_is_taken_up_again(
+    server: str, context: ssl.SSLContext, tmp_path: Path
+) -> None:
+    Handler.breaks[:] = [1000, 500]
+    path = fetch(data_at(f"{server}/data.txt"), cache=tmp_path, context=context)
+    assert path.read_bytes() == CONTENT
+    assert Handler.asked == ["/data.txt", "/data.txt bytes=1000-", "/data.txt bytes=1500-"]
+
+
+def test_a_connection_that_brings_nothing_is_an_error(
+    server: str, context: ssl.SSLContext, tmp_path: Path
+) -> None:
+    Handler.breaks[:] = [1000, 0]
+    with pytest.raises(DataError, match="can't be fetched"):
+        fetch(data_at(f"{server}/data.txt"), cache=tmp_path, context=context)
+    assert fetch(data_at(f"{server}/data.txt"), cache=tmp_path, context=context).exists()
+    assert Handler.asked[-1] == "/data.txt bytes=1000-"
+
+
+@pytest.mark.parametrize("size", [10, len(CONTENT)])
+def test_what_an_earlier_process_left_is_continued(
+    server: str, context: ssl.SSLContext, tmp_path: Path, size: int
+) -> None:
+    (tmp_path / f"{SHA256}.txt.part").write_bytes(CONTENT[:size])
+    path = fetch(data_at(f"{server}/data.txt"), cache=tmp_path, context=context)
+    assert path.read_bytes() == CONTENT
+    assert Handler.asked == [f"/data.txt bytes={size}-"]
+
+
+def test_the_beginning_of_another_version_is_thrown_away(
+    server: str, context: ssl.SSLContext, tmp_path: Path
+) -> None:
+    (tmp_path / f"{SHA256}.txt.part").write_bytes(b"another version")
+    path = fetch(data_at(f"{server}/data.txt"), cache=tmp_path, context=context)
+    assert path.read_bytes() == CONTENT
+    assert Handler.asked == ["/data.txt bytes=15-", "/data.txt"]
+
+
+def test_a_server_without_ranges_starts_again(
+    server: str, context: ssl.SSLContext, tmp_path: Path
+) -> None:
+    (tmp_path / f"{SHA256}.txt.part").write_bytes(CONTENT[:10])
+    path = fetch(data_at(f"{server}/stubborn.txt"), cache=tmp_path, context=context)
+    assert path.read_bytes() == CONTENT
+
+
+def test_another_hash_is_refused_and_nothing_kept(
+    server: str, context: ssl.SSLContext, tmp_path: Path
+) -> None:
+    data = data_at(f"{server}/data.txt", sha256="0" * 64)
+    with pytest.raises(DataError) as caught:
+        fetch(data, cache=tmp_path / "cache", context=context)
+    assert caught.value.field == "dataset_info.sha256"
+    assert SHA256 in caught.value.message
+    assert {path.suffix for path in (tmp_path / "cache").iterdir()} <= {".lock"}
+
+
+def test_too_large_a_file_is_refused_and_nothing_kept(
+    server: str, context: ssl.SSLContext, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="at most 1,000 are downloaded") as caught:
+        fetch(data_at(f"{server}/data.txt"), cache=tmp_path, context=context, limit=1000)
+    assert caught.value.field == "dataset_info.url"
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_redirect_is_followed(server: str, context: ssl.SSLContext, tmp_path: Path) -> None:
+    path = fetch(data_at(f"{server}/moved.txt"), cache=tmp_path, context=context)
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/missing.txt", "404"),
+        ("/plain.txt", "not https"),
+        ("/circle.txt", "redirects"),
+    ],
+)
+def test_what_leads_nowhere_is_said(
+    server: str, context: ssl.SSLContext, tmp_path: Path, path: str, reason: str
+) -> None:
+    with pytest.raises(DataError, match=reason) as caught:
+        fetch(data_at(server + path), cache=tmp_path, context=context)
+    assert caught.value.field == "dataset_info.url"
+    assert caught.value.remedy
+
+
+def test_an_unknown_certificate_is_refused(server: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="CERTIFICATE_VERIFY_FAILED"):
+        fetch(data_at(f"{server}/data.txt"), cache=tmp_path)
+
+
+def test_a_server_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="can't be fetched"):
+        fetch(data_at("https://127.0.0.1:9/data.txt"), cache=tmp_path)

@@ -1,0 +1,283 @@
+"""Starting, resting and pacing a trainer by what the user and their terms say."""
+
+import asyncio
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from app import protocol
+from app.common.errors import BusyError
+from app.common.paths import Folders
+from app.p2p.network import Network
+from app.protocol import EndReason, TrainerPhase
+from app.settings.settings import Settings
+from app.spec import schema as spec
+from app.state.events import DeviceChosen, Event, JoinBegan, Joined, ProblemRaised, TermsJudged
+from app.state.facts import Swarm
+from app.state.state import ContributorState, Phase
+from app.state.transition import after
+from app.terms.terms import Reason, Terms, Verdict
+from app.training.ensemble import Ensemble
+from app.training.supervisor import Outcome
+from app.training.training import Training
+from tests.support.processes.apps import tiny_spec
+
+SWARM = Swarm(run_id="run", title="Run", model_type="gpt2", dataset="builtin", target_batch_size=64)
+BATTERY = Reason(term="mains_only", text="The computer runs on battery.")
+GAME = Reason(term="programs", text="In use: quake.")
+
+PHASES = {
+    protocol.Start: TrainerPhase.TRAINING,
+    protocol.Resume: TrainerPhase.TRAINING,
+    protocol.Pause: TrainerPhase.PAUSED,
+}
+
+
+class ObedientTrainer:
+    """Does at once what it is told."""
+
+    def __init__(self, dispatch: Any, told: list[Any]) -> None:
+        self._dispatch, self._told = dispatch, told
+        self._ended = asyncio.Event()
+
+    async def command(self, kind: type[Any], **fields: Any) -> None:
+        self._told.append(kind(id=len(self._told), **fields))
+        if kind in PHASES:
+            self._dispatch(protocol.PhaseChanged(phase=PHASES[kind]))
+
+    async def start(self, orders: list[dict[str, Any]]) -> None:
+        await self.command(protocol.Start, **orders[0])
+
+    async def stop(self, _grace: float = 0.0) -> None:
+        self._ended.set()
+
+    async def outcome(self) -> Outcome:
+        await self._ended.wait()
+        return Outcome(returncode=0, reason=EndReason.STOPPED)
+
+
+class House:
+    """Training in a swarm. `told`: all that trainers were told; `trainers`: how many there were."""
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = Settings()
+        self.state = ContributorState(device="cpu")
+        self.told: list[Any] = []
+        self.trainers = 0
+        self.problems: list[Event] = []
+        self.membership = SimpleNamespace(
+            spec=spec.parse(tiny_spec()),
+            joined=True,
+            network=lambda _port, *, place: Network(listen=(f"/ip4/127.0.0.1/tcp/{place}",)),
+        )
+        self.training = Training(
+            settings=lambda: self.settings,
+            folders=Folders.under(folder),
+            membership=self.membership,  # type: ignore[arg-type]
+            state=lambda: self.state,
+            dispatch=self.dispatch,
+        )
+        for event in (JoinBegan(swarm=SWARM), Joined(peer_id="Qm", addresses=())):
+            self.dispatch(event)
+
+    def dispatch(self, event: Event) -> None:
+        self.state = after(self.state, event)
+        if isinstance(event, ProblemRaised):
+            self.problems.append(event)
+
+    async def spawn(self, *_devices: Any, **_options: Any) -> ObedientTrainer:
+        self.trainers += 1
+        await asyncio.sleep(0)
+        return ObedientTrainer(self.dispatch, self.told)
+
+    async def judge(self, *reasons: Reason, share: float = 1.0) -> None:
+        """The terms say something else, and training obeys."""
+        self.dispatch(TermsJudged(terms=Terms(), verdict=Verdict(reasons=reasons, share=share)))
+        self.training.obey()
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    def told_of(self, kind: type[Any]) -> list[Any]:
+        return [command for command in self.told if isinstance(command, kind)]
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    made = House(tmp_path)
+    monkeypatch.setattr(Ensemble, "spawn", made.spawn)
+    return made
+
+
+# --- the terms
+
+
+async def test_it_starts_when_the_terms_allow_it(house: House) -> None:
+    await house.judge(BATTERY)
+    await house.training.start()
+    assert (house.state.phase, house.trainers) == (Phase.WAITING, 0)
+    await house.judge()
+    assert (house.state.phase, house.trainers) == (Phase.TRAINING, 1)
+    await house.training.stop()
+
+
+async def test_what_waits_can_be_stopped(house: House) -> None:
+    await house.judge(BATTERY)
+    await house.training.start()
+    await house.training.stop()
+    await house.judge()
+    assert (house.state.phase, house.trainers) == (Phase.WATCHING, 0)
+
+
+async def test_a_stop_is_faster_than_the_terms(house: House) -> None:
+    await house.judge(BATTERY)
+    await house.training.start()
+    house.dispatch(TermsJudged(terms=Terms(), verdict=Verdict()))
+    house.training.obey()
+    await house.training.stop()
+    await house.judge()
+    assert (house.state.phase, house.trainers) == (Phase.WATCHING, 0)
+
+
+async def test_looks_in_quick_succession_start_one_trainer(house: House) -> None:
+    await house.judge(BATTERY)
+    await house.training.start()
+    house.dispatch(TermsJudged(terms=Terms(), verdict=Verdict()))
+    for _look in range(3):
+        house.training.obey()
+    await house.judge()
+    assert (house.trainers, house.problems) == (1, [])
+    await house.training.stop()
+
+
+async def test_a_swarm_that_was_left_meanwhile_is_a_problem_of_the_start(house: House) -> None:
+    await house.judge(BATTERY)
+    await house.training.start()
+    house.membership.joined = False
+    await house.judge()
+    assert len(house.problems) == 1
+
+
+async def test_it_rests_and_goes_on(house: House) -> None:
+    await house.training.start()
+    await house.judge(BATTERY)
+    await house.judge(BATTERY)
+    assert house.state.phase is Phase.PAUSED
+    assert [pause.free_after for pause in house.told_of(protocol.Pause)] == [60.0]
+    await house.judge()
+    assert house.state.phase is Phase.TRAINING
+    await house.training.stop()
+
+
+async def test_memory_that_others_want_is_given_at_once(house: House) -> None:
+    await house.training.start()
+    await house.judge(BATTERY)
+    await house.judge(BATTERY, GAME)
+    assert [pause.free_after for pause in house.told_of(protocol.Pause)] == [60.0, 0.0]
+    await house.training.stop()
+
+
+# --- the user
+
+
+async def test_the_users_pause_wins(house: House) -> None:
+    await house.training.start()
+    await house.training.pause()
+    assert (house.state.phase, house.state.paused_by) == (Phase.PAUSED, ("user",))
+    await house.judge(BATTERY)
+    await house.judge()
+    assert house.state.phase is Phase.PAUSED
+    await house.training.resume()
+    assert house.state.phase is Phase.TRAINING
+    await house.training.stop()
+
+
+async def test_who_resumes_is_still_held_by_the_terms(house: House) -> None:
+    await house.training.start()
+    await house.training.pause()
+    await house.judge(BATTERY)
+    await house.training.resume()
+    assert (house.state.phase, house.state.paused_by) == (Phase.PAUSED, ("mains_only",))
+    await house.judge()
+    assert house.state.phase is Phase.TRAINING
+    await house.training.stop()
+
+
+async def test_a_pause_for_a_time_ends_by_itself(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.training.start()
+    await house.training.pause(3600.0)
+    until = house.state.paused_until
+    assert until is not None
+    assert until == pytest.approx(time.time() + 3600, abs=60)
+    await house.judge()
+    assert house.state.phase is Phase.PAUSED
+    monkeypatch.setattr(time, "time", lambda: until)
+    await house.judge()
+    assert (house.state.phase, house.state.paused_until) == (Phase.TRAINING, None)
+    await house.training.stop()
+
+
+async def test_what_waits_can_be_paused(house: House) -> None:
+    await house.judge(BATTERY)
+    await house.training.start()
+    await house.training.pause()
+    await house.judge()
+    assert (house.state.phase, house.state.paused_by) == (Phase.WAITING, ("user",))
+    await house.training.resume()
+    await house.judge()
+    assert house.state.phase is Phase.TRAINING
+    await house.training.stop()
+
+
+async def test_there_must_be_something_to_pause(house: House) -> None:
+    for act in (house.training.pause, house.training.resume):
+        with pytest.raises(BusyError, match="nothing is being trained"):
+            await act()
+
+
+async def test_the_memory_that_is_allowed_is_told_at_the_start(house: House) -> None:
+    house.settings = Settings(terms=Terms(max_memory=6))
+    await house.training.start()
+    assert [start.max_memory for start in house.told_of(protocol.Start)] == [6 * 10**9]
+    await house.training.stop()
+
+
+# --- the pace
+
+
+async def test_the_pace_is_told_when_it_is_another(house: House) -> None:
+    house.settings = Settings(terms=Terms(max_upload=8, max_download=16))
+    await house.training.start()
+    await house.judge()
+    await house.judge(share=0.504)
+    await house.judge(share=0.501)
+    await house.judge(share=0.4)
+    paces = [(pace.share, pace.upload, pace.download) for pace in house.told_of(protocol.Pace)]
+    assert paces == [
+        (1.0, 1_000_000, 2_000_000),
+        (0.5, 1_000_000, 2_000_000),
+        (0.4, 1_000_000, 2_000_000),
+    ]
+    await house.training.stop()
+
+
+async def test_several_trainers_share_the_line(house: House) -> None:
+    house.settings = Settings(terms=Terms(max_upload=8))
+    house.dispatch(DeviceChosen(device="cuda:0", others=("cuda:1",)))
+    await house.training.start()
+    await house.judge()
+    assert [pace.upload for pace in house.told_of(protocol.Pace)] == [500_000]
+    await house.training.stop()
+
+
+async def test_each_trainer_is_told_the_pace(house: House) -> None:
+    await house.judge(share=0.5)
+    for _trainer in range(2):
+        await house.training.start()
+        await house.judge(share=0.5)
+        await house.training.stop()
+    assert [pace.share for pace in house.told_of(protocol.Pace)] == [0.5, 0.5]

@@ -1,0 +1,138 @@
+"""The tray icon: its picture tells the state, its menu changes it."""
+
+import sys
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtGui import QAction, QIcon
+from PySide6.QtWidgets import QMenu, QSystemTrayIcon
+
+from app.common.i18n import _
+from app.state.state import ContributorState, Phase
+from ui.models import choices
+from ui.models.actions import Actions
+from ui.models.choices import Choice
+from ui.models.session_model import SessionModel
+from ui.style.icons import app_icon, pixmap
+from ui.style.theme import Theme
+from ui.texts import states as texts
+
+SIZES = (16, 22, 24, 32, 48, 64)
+"""Pixels, of trays and their scales."""
+
+
+class Tray(QObject):
+    """Shown until `close`, where the desktop has a tray, and as soon as it has one."""
+
+    open_wanted = Signal()
+    quit_wanted = Signal()
+
+    def __init__(self, model: SessionModel, actions: Actions, theme: Theme) -> None:
+        super().__init__(model)
+        self._state = model.state
+        self._actions = actions
+        self._theme = theme
+        self._drawn = ("", "")
+        self._icon = QSystemTrayIcon(self)
+        self.menu = QMenu()
+        self.status = self.menu.addAction("")
+        self.menu.addSeparator()
+        self.primary, self.second = self.menu.addAction(""), self.menu.addAction("")
+        self.menu.addSeparator()
+        self.open = self.menu.addAction(_("Open the window"))
+        self.quit = self.menu.addAction(_("Quit"))
+        self._connect(model)
+        self.show_state(model.state)
+        self._icon.setContextMenu(self.menu)
+        self._icon.show()
+
+    def _connect(self, model: SessionModel) -> None:
+        self.primary.triggered.connect(lambda: _act(self._primary()))
+        self.second.triggered.connect(lambda: _act(self._second()))
+        for entry in (self.status, self.open):
+            entry.triggered.connect(self.open_wanted)
+        self.quit.triggered.connect(self.quit_wanted)
+        self._icon.activated.connect(self._on_activated)
+        self._icon.messageClicked.connect(self.open_wanted)
+        self._theme.changed.connect(self._draw)
+        model.changed.connect(self.show_state)
+
+    @property
+    def is_available(self) -> bool:
+        """This desktop has a tray."""
+        return QSystemTrayIcon.isSystemTrayAvailable()
+
+    def show_state(self, state: ContributorState) -> None:
+        """Say where we are, and offer what can be done about it."""
+        self._state = state
+        words = texts.headline(state)
+        self.status.setText(words)
+        self._icon.setToolTip(f"{texts.PRODUCT}{texts.DOT}{words}")
+        _offer(self.primary, self._primary())
+        _offer(self.second, self._second())
+        self._draw()
+
+    def say(self, title: str, text: str) -> None:
+        """Show a notification, where the tray can."""
+        if self.is_available and self._icon.supportsMessages():
+            self._icon.showMessage(title, text, app_icon())
+
+    def close(self) -> None:
+        """Take it away. May be called twice."""
+        self._icon.hide()
+        self.menu.close()
+
+    def _primary(self) -> Choice:
+        return choices.primary(self._state, self._actions)
+
+    def _second(self) -> Choice | None:
+        return choices.in_menu(self._state, self._actions)
+
+    def _on_activated(self, reason: QSystemTrayIcon.ActivationReason) -> None:
+        # on macOS a click opens the menu
+        is_click = reason is QSystemTrayIcon.ActivationReason.Trigger
+        if is_click and sys.platform != "darwin":
+            self.open_wanted.emit()
+
+    def _draw(self) -> None:
+        name, role = picture(self._state)
+        wanted = (name, str(getattr(self._theme.colors, role)))
+        if wanted != self._drawn:
+            self._drawn = wanted
+            self._icon.setIcon(_icon(*wanted))
+
+
+def picture(state: ContributorState) -> tuple[str, str]:
+    """The icon of a state, and the role of its colour in the theme. The shapes differ, so that
+    the colours need not be told apart."""
+    if state.phase is Phase.FAILED and state.restart_at is None:
+        return "tray-attention", "danger"
+    if texts.tone(state) == "busy":
+        return "tray-busy", "caution"
+    match state.phase:
+        case Phase.TRAINING | Phase.AVERAGING:
+            return "tray-training", "accent"
+        case Phase.PAUSED | Phase.WAITING:
+            return "tray-paused", "swarm"
+        case Phase.WATCHING:
+            return "tray-watching", "swarm"
+        case _:
+            return "tray-idle", "swarm"
+
+
+def _icon(name: str, color: str) -> QIcon:
+    made = QIcon()
+    for size in SIZES:
+        made.addPixmap(pixmap(name, color, size=size))
+    return made
+
+
+def _offer(entry: QAction, choice: Choice | None) -> None:
+    entry.setVisible(choice is not None)
+    if choice is not None:
+        entry.setText(choice.word)
+        entry.setEnabled(choice.enabled)
+
+
+def _act(choice: Choice | None) -> None:
+    if choice is not None:
+        choice.act()

@@ -1,0 +1,208 @@
+"""Into a swarm: choose one, see what joining means, then join or only watch."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QDialog,
+    QHBoxLayout,
+    QPushButton,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+from shiboken6 import isValid
+
+from app.common.errors import UserFacingError
+from app.common.i18n import _
+from app.state.state import ContributorState
+from ui.dialogs.join.given import GivenInvite
+from ui.dialogs.join.offers import OfferedSwarms
+from ui.dialogs.join.preview import Preview
+from ui.dialogs.join.recent import RecentSwarms
+from ui.models.session_model import SessionModel
+from ui.style.theme import Theme
+from ui.widgets.buttons import button, choice_button
+from ui.widgets.labels import label
+
+if TYPE_CHECKING:
+    from app.spec.schema import SwarmSpec
+
+log = logging.getLogger(__name__)
+
+GIVEN, RECENT, OFFERED = range(3)
+
+
+class JoinDialog(QDialog):
+    """``accepted_spec`` carries the `SwarmSpec`, and whether to train at once."""
+
+    accepted_spec = Signal(object, bool)
+
+    def __init__(self, model: SessionModel, theme: Theme, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._model = model
+        self._spec: SwarmSpec | None = None
+        self.given = GivenInvite()
+        self.recent = RecentSwarms()
+        self.offered = OfferedSwarms(model, model.session.offers)
+        self.tabs = QButtonGroup(self)
+        self.sources = QStackedWidget()
+        self.preview = Preview(theme)
+        self.steps = QStackedWidget()
+        self.back = button(_("Back"))
+        self.watch = button(_("Only watch"))
+        self.join = button(_("Join and train"), "primary")
+        self._lay_out()
+        self._connect()
+        self._model.run(self._load_recents())
+
+    def _lay_out(self) -> None:
+        self.setWindowTitle(_("Join a swarm"))
+        self.resize(760, 640)
+        self.steps.addWidget(self._choosing())
+        self.steps.addWidget(self._previewing())
+        column = QVBoxLayout(self)
+        column.setContentsMargins(24, 20, 24, 20)
+        column.addWidget(self.steps)
+
+    def _choosing(self) -> QWidget:
+        step = QWidget()
+        column = QVBoxLayout(step)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(16)
+        column.addWidget(label(_("Join a swarm"), "page"))
+        column.addLayout(self._tab_row())
+        column.addWidget(self.sources, 1)
+        for one in step.findChildren(QPushButton):
+            one.setAutoDefault(False)  # Return in a field or list is theirs
+        return step
+
+    def _tab_row(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(2)
+        for index, (text, widget) in enumerate(
+            (
+                (_("Invite"), self.given),
+                (_("Recent"), self.recent),
+                (_("CoTrain backend"), self.offered),
+            )
+        ):
+            tab = choice_button(text)
+            self.tabs.addButton(tab, index)
+            row.addWidget(tab)
+            self.sources.addWidget(widget)
+        row.addStretch()
+        self.tabs.button(GIVEN).setChecked(True)
+        return row
+
+    def _previewing(self) -> QWidget:
+        step = QWidget()
+        buttons = QHBoxLayout()
+        buttons.setSpacing(8)
+        buttons.addWidget(self.back)
+        buttons.addStretch()
+        buttons.addWidget(self.watch)
+        buttons.addWidget(self.join)
+        column = QVBoxLayout(step)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(12)
+        column.addWidget(self.preview, 1)
+        column.addLayout(buttons)
+        return step
+
+    def _connect(self) -> None:
+        self.tabs.idClicked.connect(self.open_tab)
+        self.given.pasted.connect(self._paste)
+        self.given.opened.connect(self.show_source)
+        # later, or the same Return would also press the button that then has the focus
+        for source in (self.recent, self.offered):
+            source.chosen.connect(self.show_spec, Qt.ConnectionType.QueuedConnection)
+        self.recent.forgotten.connect(lambda run_id: self._model.run(self._forget(run_id)))
+        self.back.clicked.connect(self.choose)
+        self.watch.clicked.connect(lambda: self._agree(train=False))
+        self.join.clicked.connect(lambda: self._agree(train=True))
+        self._model.changed.connect(self._on_state)
+
+    # --- choosing
+
+    def choose(self) -> None:
+        """Let the user choose a swarm."""
+        self.steps.setCurrentIndex(0)
+        self.open_tab(self.sources.currentIndex())
+
+    def choose_offered(self) -> None:
+        """Let the user choose a swarm among those that the backend offers."""
+        self.steps.setCurrentIndex(0)
+        self.open_tab(OFFERED)
+
+    def open_tab(self, index: int) -> None:
+        """Show one of the places that swarms come from."""
+        self.tabs.button(index).setChecked(True)
+        self.sources.setCurrentIndex(index)
+        first = (self.given.link, self.recent.list, self.offered.search)[index]
+        first.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    async def _load_recents(self) -> None:
+        recents = await self._model.session.recents.load()
+        if isValid(self):  # the user may have closed it meanwhile
+            self.recent.show_recents(recents)
+
+    async def _forget(self, run_id: str) -> None:
+        await self._model.session.recents.forget(run_id)
+        await self._load_recents()
+
+    # --- reading
+
+    def show_source(self, source: str) -> None:
+        """Read an invite, a link or the path of a file, and show what it means."""
+        self._model.run(self._read(source, pasted=False))
+
+    def _paste(self, text: str) -> None:
+        self._model.run(self._read(text, pasted=True))
+
+    async def _read(self, source: str, *, pasted: bool) -> None:
+        try:
+            spec = await asyncio.to_thread(_invite, source, pasted=pasted)
+        except UserFacingError as error:
+            if isValid(self):
+                self._refuse(error)
+        else:
+            if isValid(self):
+                self.show_spec(spec)
+
+    def _refuse(self, error: UserFacingError) -> None:
+        self.choose()
+        self.open_tab(GIVEN)
+        self.given.show_problem(error)
+
+    # --- previewing
+
+    def show_spec(self, spec: "SwarmSpec") -> None:
+        """Show what joining a swarm means."""
+        try:
+            self.preview.show_spec(spec, self._model.state)
+        except UserFacingError as error:  # its sizes make no sense
+            self._refuse(error)
+            return
+        log.info("previewing the swarm %s", spec.run_id)
+        self._spec = spec
+        self.steps.setCurrentIndex(1)
+        self.join.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _on_state(self, state: ContributorState) -> None:
+        if self.isVisible() and self._spec is not None:
+            self.preview.reconsider(state)
+
+    def _agree(self, *, train: bool) -> None:
+        assert self._spec is not None
+        self.accepted_spec.emit(self._spec, train)
+        self.accept()
+
+
+def _invite(source: str, *, pasted: bool) -> "SwarmSpec":
+    from app.spec import invite
+
+    return invite.read_text(source) if pasted else invite.load(source)

@@ -1,0 +1,84 @@
+"""An invite that one was given: a link to paste, a file to open or to drop."""
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
+
+from app.common.errors import UserFacingError
+from app.common.i18n import _
+from ui.widgets.banner import announce
+from ui.widgets.buttons import button
+from ui.widgets.forms.form import error_label, line_edit, show_error
+from ui.widgets.labels import label
+
+
+class GivenInvite(QWidget):
+    """``pasted`` carries the text in the field, ``opened`` the path of a file."""
+
+    pasted = Signal(str)
+    opened = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.link = line_edit(_("Invite link"))
+        self.link.setPlaceholderText("cotrain://join?…")
+        self.link.setMaxLength(64 * 1024)
+        self.error = error_label()
+        self.view = button(_("View"), "primary")
+        self.browse = button(_("Open an invite file…"))
+        self._lay_out()
+        self._connect()
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        row.addWidget(self.link, 1)
+        row.addWidget(self.view)
+        caption = label(_("Paste the link that you were given"), "strong")
+        caption.setBuddy(self.link)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(8)
+        column.addWidget(caption)
+        column.addLayout(row)
+        column.addWidget(self.error)
+        column.addSpacing(16)
+        column.addWidget(label(_("Or open the file (.cotrain)"), "strong"))
+        column.addWidget(
+            label(
+                _("Dropping it onto the window does the same. Nothing starts before you agree."),
+                "muted",
+                wrap=True,
+            )
+        )
+        column.addWidget(self.browse, 0, Qt.AlignmentFlag.AlignLeft)
+        column.addStretch()
+
+    def _connect(self) -> None:
+        self.view.clicked.connect(self._paste)
+        self.link.returnPressed.connect(self._paste)
+        self.link.textChanged.connect(self._on_text)
+        self.browse.clicked.connect(self._browse)
+        self._on_text("")
+
+    def _on_text(self, text: str) -> None:
+        show_error(self.error, "")
+        self.view.setEnabled(bool(text.strip()))
+
+    def _paste(self) -> None:
+        if self.link.text().strip():
+            self.pasted.emit(self.link.text())
+
+    def _browse(self) -> None:
+        dialog = QFileDialog(self, _("Open an invite file"))
+        dialog.setNameFilters([_("Invites (*.cotrain *.json)"), _("All files (*)")])
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
+        dialog.fileSelected.connect(self.opened)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def show_problem(self, error: UserFacingError) -> None:
+        """Say what is wrong with the invite, under the field."""
+        show_error(self.error, error.text)
+        announce(self.error)
+        self.link.setFocus()
+        self.link.selectAll()

@@ -1,0 +1,140 @@
+"""A swarm before one joins it: what it is, what it takes, what leaves this machine."""
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+
+from app.common.i18n import _
+from app.state.state import ContributorState
+from ui.style.theme import Theme
+from ui.texts import costs
+from ui.texts import states as texts
+from ui.texts.costs import Caution
+from ui.widgets.buttons import button
+from ui.widgets.card import Card, FactsCard, words_card
+from ui.widgets.labels import ElidedLabel, label
+from ui.widgets.notice import Notice
+
+if TYPE_CHECKING:
+    from app.spec.estimate import Estimate
+    from app.spec.schema import SwarmSpec
+
+
+class Preview(QScrollArea):
+    """Shows a spec. ``reconsider`` does so again when the state may have changed the figures."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self._spec: SwarmSpec | None = None
+        self._shown: tuple[object, ...] = ()
+        self.title = ElidedLabel(role="page")
+        self.subtitle = label(role="muted", wrap=True)
+        self.cautions = QVBoxLayout()
+        self.facts = FactsCard(_("What it takes"), _rows())
+        self.why = button(_("How is this computed?"), "quiet")
+        self.explanation = Card(_("How the figures are computed"))
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        page = QWidget()
+        page.setObjectName("page")
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 8, 0)
+        column.setSpacing(12)
+        column.addWidget(self.title)
+        column.addWidget(self.subtitle)
+        self.cautions.setSpacing(8)
+        column.addLayout(self.cautions)
+        column.addLayout(self._cards())
+        column.addWidget(self.explanation)
+        column.addStretch()
+        self.explanation.hide()
+        self.why.setCheckable(True)
+        self.why.toggled.connect(self._open_explanation)
+        self.facts.header.addWidget(self.why)
+        self.setWidget(page)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setAccessibleName(_("What joining means"))
+
+    def _open_explanation(self, wanted: bool) -> None:
+        self.explanation.setVisible(wanted)
+        if wanted:  # below what fits, often; its place is known once it is laid out
+            QTimer.singleShot(0, self, self._scroll_to_explanation)
+
+    def _scroll_to_explanation(self) -> None:
+        self.verticalScrollBar().setValue(self.explanation.y())
+
+    def _cards(self) -> QVBoxLayout:
+        cards = QVBoxLayout()
+        cards.setSpacing(12)
+        cards.addWidget(self.facts)
+        row = QHBoxLayout()
+        row.setSpacing(12)
+        row.addWidget(words_card(_("Leaves this machine"), costs.leaves()), 1)
+        row.addWidget(words_card(_("Stays here"), costs.stays()), 1)
+        cards.addLayout(row)
+        return cards
+
+    def show_spec(self, spec: "SwarmSpec", state: ContributorState) -> None:
+        """Show a swarm, for the device that is chosen now."""
+        self._spec = spec
+        self._shown = ()
+        self.why.setChecked(False)
+        self.verticalScrollBar().setValue(0)
+        self.reconsider(state)
+
+    def reconsider(self, state: ContributorState) -> None:
+        """Show the same swarm for what this machine is now known to be."""
+        device = costs.chosen_device(state)
+        now = (device, state.swarm, bool(state.peer_id))
+        if self._spec is None or now == self._shown:
+            return
+        self._shown = now
+        estimated = costs.estimate_for(self._spec, device)
+        self.title.set_full(self._spec.name)
+        self.subtitle.setText(costs.subtitle(self._spec, estimated))
+        self.facts.show_values(costs.facts(self._spec, estimated, device))
+        self._explain(estimated, state)
+        _fill(self.cautions, [self._caution(each) for each in self._cautions(estimated, state)])
+
+    def _cautions(self, estimated: "Estimate", state: ContributorState) -> tuple[Caution, ...]:
+        assert self._spec is not None
+        return costs.cautions(self._spec, estimated, state)
+
+    def _explain(self, estimated: "Estimate", state: ContributorState) -> None:
+        device = costs.chosen_device(state)
+        parts: list[QWidget] = []
+        if device is not None:
+            parts.append(label(_("For {device}").format(device=texts.device(device)), "muted"))
+        for heading, lines in costs.explanation(estimated, device):
+            parts.append(label(heading, "strong"))
+            parts.append(label(lines, "muted", wrap=True))
+        _fill(self.explanation.column, parts)
+
+    def _caution(self, caution: Caution) -> QWidget:
+        made = Notice(self._theme, serious=caution.serious)
+        made.say(caution.text)
+        return made
+
+
+def _rows() -> dict[str, str]:
+    return {
+        "memory": _("Memory"),
+        "disk": _("Disk"),
+        "traffic": _("Traffic"),
+        "samples": _("The swarm averages every"),
+    }
+
+
+def _fill(layout: QVBoxLayout, widgets: list[QWidget]) -> None:
+    """Show these widgets in a layout, and no others."""
+    while (item := layout.takeAt(0)) is not None:
+        if (old := item.widget()) is not None:
+            old.hide()
+            old.deleteLater()
+    for widget in widgets:
+        layout.addWidget(widget)

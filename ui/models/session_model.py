@@ -1,0 +1,104 @@
+"""The one object between the session and the widgets."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from app.common.background import end
+from app.common.errors import UserFacingError
+from app.common.i18n import _
+from app.session import Session
+from app.state.events import ProblemRaised
+from app.state.facts import Problem
+from app.state.state import ContributorState
+
+log = logging.getLogger(__name__)
+
+INTERVAL_MS = 100
+"""A trainer reports more often than an eye reads; the widgets hear of it 10 times a second."""
+
+
+class SessionModel(QObject):
+    """Tells widgets of new states, and owns what they set going.
+
+    ``changed`` carries a `ContributorState`: at once when phase or problem are other ones,
+    else at most every `INTERVAL_MS`.
+    """
+
+    changed = Signal(object)
+
+    def __init__(self, session: Session, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.session = session
+        self._shown = session.state
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer = QTimer(self, singleShot=True, interval=INTERVAL_MS)
+        self._timer.timeout.connect(self._tell)
+        self._unsubscribe = session.subscribe(self._on_state)
+
+    @property
+    def state(self) -> ContributorState:
+        """The newest state, which `changed` may not have told yet."""
+        return self.session.state
+
+    def _on_state(self, state: ContributorState) -> None:
+        if state.phase is not self._shown.phase or state.problem != self._shown.problem:
+            self._tell()
+        elif not self._timer.isActive():
+            self._timer.start()
+
+    def _tell(self) -> None:
+        self._timer.stop()
+        self._shown = self.session.state
+        self.changed.emit(self._shown)
+
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Set a coroutine going; what it raises is shown as a problem, never raised here."""
+        self.start(coroutine)
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> Callable[[], object]:
+        """As `run`; returns what ends it before its time."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task.cancel
+
+    def _finished(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.raise_problem(error)
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call a plain function; what it raises is shown as a problem."""
+        try:
+            function()
+        except Exception as error:  # noqa: BLE001  the boundary of every action of the window
+            self.raise_problem(error)
+
+    def raise_problem(self, error: BaseException) -> None:
+        """Show an error: its own words when it is the user's, else that it is ours."""
+        self.session.dispatch(ProblemRaised(problem=_problem_of(error)))
+
+    async def close(self) -> None:
+        """Cancel what still goes on, and hear of the session no more. May be called twice."""
+        await end(*self._tasks)
+        self._timer.stop()
+        unsubscribe, self._unsubscribe = self._unsubscribe, _nothing
+        unsubscribe()
+
+
+def _nothing() -> None:
+    """What is left to unsubscribe after the first time."""
+
+
+def _problem_of(error: BaseException) -> Problem:
+    if isinstance(error, UserFacingError):
+        return Problem(message=error.message, field=error.field, remedy=error.remedy)
+    log.error("an action of the window failed", exc_info=error)
+    return Problem(
+        message=_("something went wrong in the app."),
+        remedy=_("The log says more; training goes on if it was under way."),
+    )

@@ -1,0 +1,72 @@
+"""What this machine has given, for the widgets that show it."""
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from app.common.errors import UserFacingError
+from app.contributions.summary import Summary
+from ui.models.session_model import SessionModel
+
+REFRESH_MS = 60_000
+"""A day ends without a contribution, too."""
+
+
+class SummaryModel(QObject):
+    """Sums up when the ledger changes, while someone looks. ``changed``: `summary` or `problem`
+    is another one.
+
+    summary: None until the ledger was read. problem: why it can't be.
+    """
+
+    changed = Signal()
+
+    def __init__(self, model: SessionModel) -> None:
+        super().__init__(model)
+        self.summary: Summary | None = None
+        self.problem: UserFacingError | None = None
+        self._model = model
+        self._contributions = model.session.contributions
+        self._watchers = 0
+        self._reading = self._again = self._closed = False
+        self._unsubscribe = self._contributions.ledger.subscribe(self._refresh)
+        self._timer = QTimer(self, interval=REFRESH_MS)
+        self._timer.timeout.connect(self._refresh)
+        self._timer.start()
+
+    def watch(self) -> Callable[[], None]:
+        """Someone looks, until the function returned is called."""
+        self._watchers += 1
+        self._refresh()
+        return self._look_away
+
+    def _look_away(self) -> None:
+        self._watchers -= 1
+
+    def _refresh(self) -> None:
+        if self._closed or not self._watchers or not self._contributions.ledger.is_open:
+            return
+        if self._reading:
+            self._again = True
+            return
+        self._reading = True
+        self._model.run(self._read())
+
+    async def _read(self) -> None:
+        try:
+            self.summary, self.problem = await self._contributions.summary(), None
+        except UserFacingError as error:
+            self.problem = error
+        finally:
+            self._reading = False
+        self.changed.emit()
+        if self._again:
+            self._again = False
+            self._refresh()
+
+    def close(self) -> None:
+        """Read no more. May be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._timer.stop()
+            self._unsubscribe()

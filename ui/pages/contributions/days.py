@@ -1,0 +1,133 @@
+"""The chart of what was given day by day."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PySide6.QtWidgets import QButtonGroup, QHBoxLayout
+
+from app.common.i18n import _
+from app.contributions.ledger import Totals
+from ui.pages.contributions.day_bars import DayBars
+from ui.style.theme import Theme
+from ui.texts import units
+from ui.widgets.buttons import choice_button
+from ui.widgets.card import Card
+from ui.widgets.charts.axes import Floats
+from ui.widgets.charts.copy_menu import CopyMenu
+from ui.widgets.labels import label
+
+HEIGHT = 160
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """What a bar is as high as. words: a value of the totals as it is written. units: the least
+    value that each is for, the largest first, and its name."""
+
+    title: str
+    value: Callable[[Totals], float]
+    words: Callable[[Totals], str]
+    units: Sequence[tuple[float, str]] = ((1.0, ""),)
+
+    def unit_for(self, highest: float) -> tuple[float, str]:
+        """In which values up to this one are shown."""
+        fitting = (unit for unit in self.units if highest >= 2 * unit[0])
+        return next(fitting, self.units[-1])
+
+
+def _measures() -> tuple[Measure, ...]:
+    return (
+        Measure(
+            title=_("Compute time"),
+            value=lambda totals: totals.compute_time,
+            words=lambda totals: units.duration(totals.compute_time),
+            units=((3600.0, _("hours")), (60.0, _("minutes")), (1.0, _("seconds"))),
+        ),
+        Measure(
+            title=_("Samples"),
+            value=lambda totals: totals.samples,
+            words=lambda totals: _("{count} samples").format(count=units.count(totals.samples)),
+        ),
+        Measure(
+            title=_("Score"),
+            value=lambda totals: totals.score,
+            words=lambda totals: _("score {score}").format(score=units.count(totals.score)),
+        ),
+    )
+
+
+class DaysChart(Card):
+    """Bars, and the choice of what they show."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__(_("Day by day"))
+        self._measures = _measures()
+        self._measure = self._measures[0]
+        self._days: Mapping[str, Totals | None] = {}
+        self.bars = DayBars(theme, name=_("Day by day"))
+        self.unit, self.reading = label(role="muted"), label(role="small")
+        self.group = QButtonGroup(self)
+        self.menu = CopyMenu(self, theme, csv=self._csv)
+        self._lay_out()
+        self.bars.read.connect(self._show_reading)
+        self.group.idClicked.connect(self._choose)
+
+    def _lay_out(self) -> None:
+        head = QHBoxLayout()
+        head.setSpacing(2)
+        head.addWidget(label(_("Day by day"), "strong"))
+        head.addSpacing(6)
+        head.addWidget(self.unit)
+        head.addSpacing(10)
+        head.addWidget(self.reading, 1)
+        for index, measure in enumerate(self._measures):
+            one = choice_button(measure.title)
+            one.setChecked(index == 0)
+            one.setAccessibleName(_("Show day by day: {what}").format(what=measure.title))
+            self.group.addButton(one, index)
+            head.addWidget(one)
+        head.addWidget(self.menu.button)
+        self.column.setContentsMargins(16, 8, 8, 8)
+        self.column.setSpacing(4)
+        self.column.addLayout(head)
+        self.bars.widget.setFixedHeight(HEIGHT)
+        self.column.addWidget(self.bars.widget)
+
+    def _choose(self, index: int) -> None:
+        self._measure = self._measures[index]
+        self._draw()
+
+    def show_days(self, days: Mapping[str, Totals | None]) -> None:
+        """Show these days, the last one today; None: nothing ended on it."""
+        self._days = days
+        self._draw()
+
+    def _draw(self) -> None:
+        values = self._values()
+        size, name = self._measure.unit_for(values.max(initial=0.0))
+        self.unit.setText(name)
+        self.bars.draw(list(self._days), values / size)
+
+    def _values(self) -> Floats:
+        value = self._measure.value
+        found = [0.0 if each is None else float(value(each)) for each in self._days.values()]
+        return np.array(found, dtype=np.float64)
+
+    def _show_reading(self, place: int | None) -> None:
+        text = ""
+        if place is not None and place < len(self._days):
+            day, totals = list(self._days.items())[place]
+            what = _("nothing") if totals is None else self._measure.words(totals)
+            text = _("{day}: {what}").format(day=day, what=what)
+        self.reading.setText(text)
+        if text:
+            self.bars.widget.setAccessibleDescription(text)
+
+    def _csv(self) -> str:
+        lines = (
+            f"{day},{totals.compute_time},{totals.samples},{totals.score}"
+            for day, totals in self._days.items()
+            if totals is not None
+        )
+        return "\n".join(["day,compute_seconds,samples,score", *lines, ""])

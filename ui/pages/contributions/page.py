@@ -1,0 +1,296 @@
+"""What this machine has given: sums, day by day, per swarm, and how reporting it goes."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QScrollArea,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+from typing_extensions import override
+
+from app.common.errors import UserFacingError
+from app.common.i18n import _, ngettext
+from app.contributions.ledger import Totals
+from app.contributions.outbox import OutboxState
+from app.contributions.summary import Summary
+from app.state.state import ContributorState
+from ui.models.actions import Actions
+from ui.models.rows_model import Column, RowsModel
+from ui.models.session_model import SessionModel
+from ui.models.summary_model import SummaryModel
+from ui.pages.contributions.days import DaysChart
+from ui.pages.contributions.reports import ReportsCard
+from ui.pages.contributions.sums import SumsCard
+from ui.style.theme import Theme
+from ui.texts import contributions as words
+from ui.texts import units
+from ui.widgets.buttons import button
+from ui.widgets.card_row import CardRow
+from ui.widgets.empty import Empty
+from ui.widgets.labels import label
+from ui.widgets.table import table
+
+GAP = 16
+ROWS_IN_FULL = 8
+REWARD_SECONDS = 600.0
+"""Between two questions about the reward: the backend counts them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwarmRow:
+    """A swarm and what was given to it. place: 0 for the latest."""
+
+    run_id: str
+    title: str
+    totals: Totals
+    place: int
+
+
+class ContributionsPage(QScrollArea):
+    """Reads the ledger while someone looks."""
+
+    def __init__(
+        self, model: SessionModel, actions: Actions, theme: Theme, sums: SummaryModel
+    ) -> None:
+        super().__init__()
+        self._model = model
+        self._session = model.session
+        self._sums = sums
+        self._titles: dict[str, str] = {}
+        self._reward_asked: tuple[str, int | None] | None = None
+        self._reward_at = 0.0
+        self._stops: tuple[Callable[[], object], ...] = ()
+        self.export = button(_("Export…"))
+        self.sums, self.reports, self.days = SumsCard(), ReportsCard(), DaysChart(theme)
+        self.rows: RowsModel[SwarmRow] = RowsModel(
+            _columns(), identity=lambda row: row.run_id, parent=self
+        )
+        self.table = table(self.rows, theme, name=_("By swarm"), stretched=0)
+        self.empty = Empty("contributions", theme)
+        self.epoch, self.note = label(role="muted"), label(role="small", wrap=True)
+        self._lay_out()
+        self._connect(actions)
+
+    def _lay_out(self) -> None:
+        head = QHBoxLayout()
+        head.setSpacing(12)
+        head.addWidget(label(_("Contributions"), "page"))
+        head.addWidget(self.epoch, 1)
+        head.addWidget(self.export)
+        page = QWidget()
+        page.setObjectName("page")
+        column = QVBoxLayout(page)
+        column.setContentsMargins(24, 20, 24, 12)
+        column.setSpacing(GAP)
+        column.addLayout(head)
+        column.addWidget(self.empty, 1)
+        column.addWidget(CardRow((self.sums, self.reports), least=62, columns=1))
+        column.addWidget(self.days)
+        column.addWidget(self.table)
+        column.addWidget(self.note)
+        column.addStretch()
+        self.note.hide()
+        self.setWidget(page)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+
+    def _connect(self, actions: Actions) -> None:
+        self._sums.changed.connect(self.refresh)
+        self._model.changed.connect(self._on_state)
+        self.export.clicked.connect(self._choose_file)
+        self.reports.account.clicked.connect(actions.account_wanted)
+        self.reports.retry.clicked.connect(lambda: self._model.run(self._session.reporting.retry()))
+
+    # --- only while someone looks
+
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._stops = (self._sums.watch(), self._model.start(self._learn_titles()))
+        self.refresh()
+
+    @override
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        stops, self._stops = self._stops, ()
+        for stop in stops:
+            stop()
+
+    async def _learn_titles(self) -> None:
+        """Swarms are known in the ledger by their run; the user knows them by title."""
+        recents = await self._session.recents.load()
+        self._titles = {recent.spec.run_id: recent.spec.name for recent in recents}
+        self.refresh()
+
+    def _on_state(self, state: ContributorState) -> None:
+        if self.isVisible():
+            self._show_state(state)
+
+    def refresh(self) -> None:
+        """Show the newest summary, and the state."""
+        summary = self._sums.summary
+        if summary is not None:
+            self.sums.show_summary(summary)
+            self.reports.show_summary(summary)
+            self.days.show_days(summary.days)
+            self.rows.show_rows(self._rows_of(summary))
+            self.table.setFixedHeight(_height_of(self.table, rows=len(summary.swarms)))
+            self._ask_for_reward(summary)
+        self._show_empty(summary)
+        self._show_state(self._model.state)
+
+    def _show_state(self, state: ContributorState) -> None:
+        self.reports.show_reporting(state.reporting, self._sums.summary)
+        self.epoch.setText(words.epoch_share(state))
+
+    def _show_empty(self, summary: Summary | None) -> None:
+        some = summary is not None and self._sums.problem is None and summary.all.contributions > 0
+        self.empty.setVisible(not some)
+        for part in (self.sums, self.days, self.table):
+            part.setVisible(some)
+        self.export.setEnabled(some)
+        self.reports.setVisible(summary is not None)
+        if not some:
+            self.empty.say(*self._why_empty(summary))
+
+    def _why_empty(self, summary: Summary | None) -> tuple[str, str]:
+        problem = self._sums.problem
+        if problem is not None:
+            return _("Your contributions can't be read"), problem.text
+        if summary is None:
+            return _("Looking…"), _("The app is still starting.")
+        return _("Nothing given yet"), _(
+            "Once this machine trains in a swarm, what it computes is closed into a contribution"
+            " every minute, signed, and summed up here. It is kept on this machine whether or not"
+            " anybody is signed in."
+        )
+
+    def _rows_of(self, summary: Summary) -> list[SwarmRow]:
+        swarm = self._model.state.swarm
+        titles = self._titles | ({swarm.run_id: swarm.title} if swarm is not None else {})
+        return [
+            SwarmRow(run_id=run_id, title=titles.get(run_id, run_id), totals=totals, place=place)
+            for place, (run_id, totals) in enumerate(summary.swarms.items())
+        ]
+
+    # --- what the backend tells of the reward
+
+    def _ask_for_reward(self, summary: Summary) -> None:
+        newest = summary.newest
+        if newest is None or not self._model.state.reporting.signed_in_as:
+            self._reward_asked = None
+            self.reports.show_values({"reward": units.NONE})
+            return
+        asked, now = (newest.participant, newest.session_id), time.monotonic()
+        if asked == self._reward_asked and now - self._reward_at < REWARD_SECONDS:
+            return
+        self._reward_asked, self._reward_at = asked, now
+        self._model.run(self._show_reward(newest.participant, newest.session_id))
+
+    async def _show_reward(self, node_id: str, session_id: int | None) -> None:
+        assert session_id is not None
+        try:
+            reward = await self._session.reporting.projected_reward(node_id, session_id=session_id)
+        except UserFacingError:
+            text = units.NONE  # the card says how it stands with the backend
+        else:
+            text = words.reward(reward)
+        self.reports.show_values({"reward": text})
+
+    # --- export
+
+    def _choose_file(self) -> None:
+        dialog = QFileDialog(self, _("Export all contributions"))
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        signed, csv = _("Signed documents (*.json)"), _("Tables (*.csv)")
+        dialog.setNameFilters([signed, csv])
+        dialog.setDefaultSuffix("json")
+        dialog.selectFile("contributions.json")
+        dialog.filterSelected.connect(
+            lambda chosen: dialog.setDefaultSuffix("csv" if chosen == csv else "json")
+        )
+        dialog.fileSelected.connect(lambda path: self.export_to(Path(path)))
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def export_to(self, path: Path) -> None:
+        """Write all contributions, as the file's ending says, and say how that went."""
+        self._model.run(self._export(path))
+
+    async def _export(self, path: Path) -> None:
+        try:
+            count = await self._session.contributions.export(path)
+        except UserFacingError as error:
+            self._say(error.text)
+            return
+        text = ngettext(
+            "{count} contribution was written to {path}.",
+            "{count} contributions were written to {path}.",
+            count,
+        )
+        self._say(text.format(count=units.count(count), path=path))
+
+    def _say(self, text: str) -> None:
+        self.note.setText(text)
+        self.note.show()
+
+
+def _columns() -> tuple[Column[SwarmRow], ...]:
+    return (
+        Column(
+            title=_("Swarm"),
+            text=lambda row: row.title,
+            key=lambda row: row.place,
+            sample="a swarm's title",
+            tip=lambda row: f"{row.title} ({row.run_id})",
+        ),
+        _sum(_("Compute time"), "time", lambda totals: totals.compute_time, "20 h 40 min"),
+        _sum(_("Samples"), "samples", lambda totals: totals.samples, "1,234,567"),
+        _sum(_("Share"), "share", lambda totals: totals.share, "100 %"),
+        _sum(_("Sent"), "sent", lambda totals: totals.bytes_sent, "999 MiB"),
+        _sum(_("Energy"), "energy", lambda totals: totals.energy, "999 kWh"),
+        _sum(_("Score"), "score", lambda totals: totals.score, "1,234,567"),
+        _count(_("Confirmed"), OutboxState.CONFIRMED),
+        _count(_("Waiting"), OutboxState.WAITING, OutboxState.SENDING),
+        _count(_("Refused"), OutboxState.REFUSED),
+    )
+
+
+def _sum(
+    title: str, name: str, key: Callable[[Totals], float | None], sample: str
+) -> Column[SwarmRow]:
+    return Column(
+        title=title,
+        text=lambda row: words.values(row.totals)[name],
+        key=lambda row: key(row.totals),
+        sample=sample,
+        right=True,
+    )
+
+
+def _count(title: str, *states: OutboxState) -> Column[SwarmRow]:
+    def count(row: SwarmRow) -> int:
+        return sum(row.totals.counts[state] for state in states)
+
+    return Column(
+        title=title,
+        text=lambda row: units.count(count(row)),
+        key=count,
+        sample="12,345",
+        right=True,
+    )
+
+
+def _height_of(shown: QTableView, *, rows: int) -> int:
+    """With its first rows in full; the rest can be scrolled to."""
+    of_rows = min(rows, ROWS_IN_FULL) * shown.verticalHeader().defaultSectionSize()
+    return shown.horizontalHeader().sizeHint().height() + of_rows + 2 * shown.frameWidth()

@@ -1,0 +1,65 @@
+"""How reporting to the backend goes: what is confirmed, what waits, what was refused, and why."""
+
+from app.common.i18n import _
+from app.contributions.outbox import OutboxState
+from app.contributions.summary import Summary
+from app.state.facts import ReportingState, ReportingStatus
+from ui.texts import contributions as words
+from ui.texts import units
+from ui.widgets.buttons import button
+from ui.widgets.card import FactsCard
+from ui.widgets.labels import label, restyle
+
+
+class ReportsCard(FactsCard):
+    """Its buttons are wired by who owns the card."""
+
+    def __init__(self) -> None:
+        super().__init__(_("Reports"), _rows())
+        self.dot, self.status = label(role="dot"), label(role="muted")
+        self.dot.setFixedSize(14, 14)
+        self.retry, self.account = button(_("Retry now"), "quiet"), button(kind="quiet")
+        self.why, self.refused = label(role="small", wrap=True), label(role="caution", wrap=True)
+        for place, part in enumerate((self.dot, self.status), start=1):
+            self.header.insertWidget(place, part)
+        for control in (self.retry, self.account):
+            self.header.addWidget(control)
+        for text in (self.refused, self.why):
+            text.setContentsMargins(0, 8, 0, 0)
+            self.column.addWidget(text)
+
+    def show_reporting(self, reporting: ReportingState, summary: Summary | None) -> None:
+        """Show how it stands."""
+        restyle(self.dot, "tone", words.TONES[reporting.status])
+        self.status.setText(words.status(reporting))
+        self.why.setText(words.explanation(reporting, summary))
+        signed_in = bool(reporting.signed_in_as)
+        self.account.setText(_("Account…") if signed_in else _("Sign in…"))
+        refused = summary is not None and summary.all.counts[OutboxState.REFUSED] > 0
+        held_up = reporting.status in (ReportingStatus.WAITING, ReportingStatus.FAILING)
+        self.retry.setVisible(signed_in and (refused or held_up))
+        self.show_values({"account": reporting.signed_in_as or units.NONE})
+
+    def show_summary(self, summary: Summary) -> None:
+        """Show how many are where."""
+        counts = summary.all.counts
+        text = words.refusals(summary.refusals)
+        self.refused.setText(text)
+        self.refused.setVisible(bool(text))
+        self.show_values(
+            {
+                "confirmed": units.count(counts[OutboxState.CONFIRMED]),
+                "waiting": units.count(summary.on_their_way),
+                "refused": units.count(counts[OutboxState.REFUSED]),
+            }
+        )
+
+
+def _rows() -> dict[str, str]:
+    return {
+        "account": _("Account"),
+        "confirmed": _("Confirmed"),
+        "waiting": _("Waiting"),
+        "refused": _("Refused"),
+        "reward": _("Projected reward"),
+    }

@@ -1,0 +1,54 @@
+"""What this machine has given: a table of today, this week, and all in all."""
+
+from collections.abc import Mapping
+
+from PySide6.QtWidgets import QGridLayout
+
+from app.common.i18n import _
+from app.contributions.ledger import Totals
+from app.contributions.summary import Summary
+from ui.texts import contributions as words
+from ui.widgets.card import ROW_HEIGHT, Card
+from ui.widgets.labels import ElidedLabel, label, line
+
+
+class SumsCard(Card):
+    """A row for each sum, a column for each time."""
+
+    def __init__(self) -> None:
+        super().__init__(_("Given by this machine"))
+        self._columns: list[dict[str, ElidedLabel]] = []
+        self._grid = QGridLayout()
+        self._grid.setHorizontalSpacing(16)
+        self._grid.setVerticalSpacing(0)
+        self._grid.addWidget(label(_("Given by this machine"), "strong"), 0, 0)
+        self._grid.setRowMinimumHeight(0, ROW_HEIGHT)
+        names = words.sums()
+        for row, text in enumerate(names.values(), start=1):
+            self._grid.addWidget(line(), 2 * row - 1, 0, 1, 4)
+            self._grid.addWidget(label(text, "muted"), 2 * row, 0)
+            self._grid.setRowMinimumHeight(2 * row, ROW_HEIGHT)
+        for place, title in enumerate((_("Today"), _("This week"), _("All time")), start=1):
+            self._add_column(place, title, names)
+        self.column.addLayout(self._grid)
+        self.column.addStretch()
+        self.column.addWidget(label(words.score_note(), "small", wrap=True))
+
+    def _add_column(self, place: int, title: str, names: Mapping[str, str]) -> None:
+        self._grid.addWidget(ElidedLabel(title, "muted", right=True), 0, place)
+        self._grid.setColumnStretch(place, 1)
+        column = {name: ElidedLabel(role="strong", right=True) for name in names}
+        for row, value in enumerate(column.values(), start=1):
+            self._grid.addWidget(value, 2 * row, place)
+        self._columns.append(column)
+
+    def show_summary(self, summary: Summary) -> None:
+        """Show the sums."""
+        times: tuple[Totals, ...] = (summary.today, summary.week, summary.all)
+        for column, totals in zip(self._columns, times, strict=True):
+            for name, text in words.values(totals).items():
+                column[name].set_full(text)
+
+    def value(self, name: str, place: int) -> str:
+        """What a row shows in a column, counted from 0."""
+        return self._columns[place][name].full

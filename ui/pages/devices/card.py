@@ -1,0 +1,75 @@
+"""One device: whether it is to train, what it is, what it does now, or why it can't train."""
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QWidget
+
+from app.machine.devices import Entry
+from ui.pages.devices.gauge import Gauge
+from ui.style.theme import Theme
+from ui.texts import devices as device_texts
+from ui.widgets.card import Card
+from ui.widgets.labels import ElidedLabel, label
+from ui.widgets.notice import Notice
+
+CURVES = ("use", "temperature")
+
+
+class DeviceCard(Card):
+    """``chosen`` carries whether the user wants to train on it."""
+
+    chosen = Signal(bool)
+
+    def __init__(self, entry: Entry, theme: Theme) -> None:
+        super().__init__(entry.name)
+        self.device = entry.id
+        self.check = QCheckBox(entry.name)
+        self.badge = ElidedLabel(role="badge", right=True)
+        self.details = ElidedLabel(role="muted")
+        self.told = label(role="muted", wrap=True)
+        self.problem = Notice(theme)
+        self.gauges = {
+            name: Gauge(title, theme, curve=name in CURVES)
+            for name, title in device_texts.titles().items()
+        }
+        self._gauges = QWidget()
+        self._lay_out()
+        self.check.clicked.connect(self.chosen)
+        self.show_entry(entry)
+
+    def _lay_out(self) -> None:
+        self.check.setProperty("strong", "true")
+        self.column.setSpacing(6)
+        grid = QGridLayout(self._gauges)
+        grid.setContentsMargins(0, 4, 0, 0)
+        grid.setHorizontalSpacing(24)
+        for place, gauge in enumerate(self.gauges.values()):
+            grid.addWidget(gauge, 0, place)
+            grid.setColumnStretch(place, 1)
+        head = QHBoxLayout()
+        head.addWidget(self.check)
+        head.addWidget(self.badge, 1)
+        self.column.addLayout(head)
+        for part in (self.details, self.told, self.problem, self._gauges):
+            self.column.addWidget(part)
+
+    def show_entry(self, entry: Entry) -> None:
+        """Show it as it is now."""
+        self.details.set_full(device_texts.details(entry))
+        self.badge.set_full(device_texts.badge(entry))
+        self.problem.say(device_texts.problem(entry))
+        self.problem.setVisible(not entry.usable)
+        self._gauges.setVisible(entry.usable)
+        for name, figure in device_texts.figures(entry.figures).items():
+            self.gauges[name].show_figure(figure)
+        self.check.setAccessibleDescription(entry.problem or self.badge.full)
+
+    def say(self, text: str) -> None:
+        """Say what it does, or would take; "" for nothing."""
+        self.told.setText(text)
+        self.told.setVisible(bool(text))
+
+    def show_choice(self, *, chosen: bool, may_change: bool, why_not: str) -> None:
+        """Show whether it trains from the next start on. why_not: in a tool tip."""
+        self.check.setChecked(chosen)
+        self.check.setEnabled(may_change)
+        self.check.setToolTip("" if may_change else why_not)

@@ -1,0 +1,205 @@
+"""The devices of this machine: what each does now, and which are to train."""
+
+import functools
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from typing_extensions import override
+
+from app.common.errors import UserFacingError
+from app.common.i18n import _
+from app.machine.devices import Entry, entries
+from app.machine.hardware import Reading
+from app.protocol import Device
+from app.state.state import ContributorState
+from ui.models.actions import Actions
+from ui.models.session_model import SessionModel
+from ui.pages.devices.card import DeviceCard
+from ui.style.theme import Theme
+from ui.texts import costs
+from ui.texts import devices as device_texts
+from ui.widgets.buttons import button
+from ui.widgets.empty import Empty
+from ui.widgets.labels import label
+from ui.widgets.notice import Notice
+
+
+class DevicesPage(QScrollArea):
+    """Reads the hardware once a second while someone looks."""
+
+    def __init__(self, model: SessionModel, actions: Actions, theme: Theme) -> None:
+        super().__init__()
+        self._model, self._actions, self._theme = model, actions, theme
+        self._watch = model.session.devices
+        self._entries: tuple[Entry, ...] = ()
+        self._shown: tuple[object, ...] = ()
+        self.cards: list[DeviceCard] = []
+        self.note = label(role="muted", wrap=True)
+        self.again = button(_("Look again"), "quiet")
+        self.notice = Notice(theme)
+        self.empty = Empty("devices", theme)
+        self._column = QVBoxLayout()
+        self._stop_watching = _nothing
+        self._lay_out()
+        self.again.clicked.connect(actions.look_for_devices)
+        model.changed.connect(self._on_state)
+
+    def _lay_out(self) -> None:
+        page = QWidget()
+        page.setObjectName("page")
+        head = QHBoxLayout()
+        head.addWidget(label(_("Devices"), "page"))
+        head.addStretch()
+        head.addWidget(self.again)
+        column = QVBoxLayout(page)
+        column.setContentsMargins(24, 20, 24, 24)
+        column.setSpacing(12)
+        column.addLayout(head)
+        column.addWidget(self.note)
+        column.addWidget(self.notice)
+        self._column.setSpacing(12)
+        column.addLayout(self._column)
+        column.addWidget(self.empty, 1)
+        column.addStretch()
+        self.setWidget(page)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setAccessibleName(_("Devices"))
+        self.empty.say(
+            _("Looking for devices…"),
+            _("PyTorch is asked which devices it can train on. It takes some seconds to load."),
+        )
+
+    # --- only while someone looks
+
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.show_reading(self._watch.newest)
+        self._stop_watching = self._watch.watch(self.show_reading)
+
+    @override
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        stop, self._stop_watching = self._stop_watching, _nothing
+        stop()
+
+    def _on_state(self, state: ContributorState) -> None:
+        now = (state.probed, state.chosen_devices, state.phase.has_trainer, state.swarm)
+        if self.isVisible() and now != self._shown:
+            self._shown = now
+            self.show_reading(self._watch.newest)
+
+    # --- what is shown
+
+    def show_reading(self, reading: Reading) -> None:
+        """Show the devices as they are now."""
+        state = self._model.state
+        known = state.probed is not None
+        self.empty.setVisible(not known)
+        self.note.setVisible(known)
+        self.again.setVisible(known)
+        self._entries = (
+            entries(state.probed, reading, on_bus=self._watch.on_bus) if state.probed else ()
+        )
+        self._show_notice()
+        self._make_cards()
+        self.note.setText(_note(state))
+        for card, entry in zip(self.cards, self._entries, strict=True):
+            card.show_entry(entry)
+            card.show_choice(
+                chosen=entry.usable and entry.id in state.chosen_devices,
+                may_change=entry.usable and not state.phase.has_trainer,
+                why_not=_why_not(entry),
+            )
+            card.say(self._what_it_does(entry, state) if entry.usable else "")
+
+    def _show_notice(self) -> None:
+        alone = [entry.kind for entry in self._entries if entry.usable] == ["cpu"]
+        self.notice.setVisible(alone)
+        if alone:
+            self.notice.say(_no_gpu(any(not entry.usable for entry in self._entries)))
+
+    def _make_cards(self) -> None:
+        """Make them anew when other devices are there than before."""
+        wanted = [(entry.id, entry.name) for entry in self._entries]
+        if wanted == [(card.device, card.accessibleName()) for card in self.cards]:
+            return
+        for old in self.cards:
+            self._column.removeWidget(old)
+            old.hide()
+            old.deleteLater()
+        self.cards = [DeviceCard(entry, self._theme) for entry in self._entries]
+        for card in self.cards:
+            card.chosen.connect(functools.partial(self._choose, card.device))
+            self._column.addWidget(card)
+
+    def _what_it_does(self, entry: Entry, state: ContributorState) -> str:
+        """What its trainer does, or what it would take."""
+        parts = state.training.parts if state.training is not None else ()
+        own = (device_texts.training(part) for part in parts if part.device == entry.id)
+        return next(own, "") or self._fit(entry)
+
+    def _fit(self, entry: Entry) -> str:
+        spec = self._model.session.membership.spec
+        if spec is None:
+            return ""
+        device = Device(id=entry.id, name=entry.name, memory=entry.memory)
+        try:
+            memory = costs.memory(costs.estimate_for(spec, device), device)
+        except UserFacingError as error:
+            return error.text
+        return _("Memory for {title}: {memory}").format(title=spec.name, memory=memory)
+
+    def _choose(self, device: str, wanted: bool) -> None:
+        chosen = choice(self._entries, self._model.state.chosen_devices, device, wanted=wanted)
+        if chosen:
+            self._actions.choose_device(*chosen)
+        self.show_reading(self._watch.newest)
+
+
+def choice(
+    entries: Sequence[Entry], before: Sequence[str], device: str, *, wanted: bool
+) -> tuple[str, ...]:
+    """What is chosen after one more device, or one less, than before. Several GPUs train
+    together; the CPU only where no GPU does, since it serves them."""
+    gpus = [entry.id for entry in entries if entry.usable and entry.kind != "cpu"]
+    if wanted and device not in gpus:
+        return (device,)
+    others = {each for each in before if each != device}
+    return tuple(gpu for gpu in gpus if gpu in others or (gpu == device and wanted))
+
+
+def _note(state: ContributorState) -> str:
+    if state.phase.has_trainer:
+        return _("Training is under way. Stop it to choose other devices.")
+    if len(state.chosen_devices) > 1:
+        return _("The next training runs on all that are chosen, each with a trainer of its own.")
+    return _("The next training runs on the device that you choose here, or on several GPUs.")
+
+
+def _why_not(entry: Entry) -> str:
+    if not entry.usable:
+        return _("PyTorch can't train on it.")
+    return _("Stop training to choose another device.")
+
+
+def _no_gpu(known: bool) -> str:
+    text = _("No GPU can be used. The CPU trains too, but slowly; or only watch the swarm.")
+    if known:
+        return text + " " + _("Below stands what each GPU needs.")
+    return (
+        text
+        + " "
+        + _(
+            "If this machine has one, install its maker's driver and a build of PyTorch for it,"
+            " as pytorch.org/get-started shows, then look again."
+        )
+    )
+
+
+def _nothing() -> None:
+    """What is left to stop after the first time."""

@@ -1,0 +1,144 @@
+"""The log's lines as a table, filtered."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
+from PySide6.QtGui import QColor
+from typing_extensions import override
+
+from app.common.i18n import _
+from app.common.logs import LogLine
+from ui.style.theme import Theme
+from ui.texts import states as texts
+from ui.texts import units
+
+Index = QModelIndex | QPersistentModelIndex
+_NO_PARENT = QModelIndex()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which lines to show. source: "" for all; text: in any case, "" for all."""
+
+    level: int = 0
+    source: str = ""
+    text: str = ""
+
+    def takes(self, line: LogLine) -> bool:
+        """The line is to be shown."""
+        return (
+            line.level >= self.level
+            and (not self.source or line.source == self.source)
+            and (not self.text or self.text.lower() in line.text.lower())
+        )
+
+
+class LogModel(QAbstractTableModel):
+    """Time, level, source, text. Fed with whole snapshots of the ring, it works out what is new,
+    so no line is lost or doubled whichever thread logs."""
+
+    def __init__(self, theme: Theme, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._all: Sequence[LogLine] = []
+        self._shown: list[LogLine] = []
+        self._filter = Filter()
+
+    def update(self, lines: Sequence[LogLine]) -> None:
+        """Take in a snapshot: drop the lines that have left the ring, append the new ones."""
+        new = _new_lines(self._all, lines)
+        gone = self._all[: max(0, len(self._all) + len(new) - len(lines))]
+        self._all = lines
+        self._drop(sum(map(self._filter.takes, gone)))
+        self._append([line for line in new if self._filter.takes(line)])
+
+    def _drop(self, count: int) -> None:
+        if count:
+            self.beginRemoveRows(_NO_PARENT, 0, count - 1)
+            del self._shown[:count]
+            self.endRemoveRows()
+
+    def _append(self, lines: list[LogLine]) -> None:
+        if lines:
+            first = len(self._shown)
+            self.beginInsertRows(_NO_PARENT, first, first + len(lines) - 1)
+            self._shown += lines
+            self.endInsertRows()
+
+    def set_filter(self, chosen: Filter) -> None:
+        """Show other lines."""
+        self.beginResetModel()
+        self._filter = chosen
+        self._shown = [line for line in self._all if chosen.takes(line)]
+        self.endResetModel()
+
+    def line(self, row: int) -> LogLine:
+        """The line in a row."""
+        return self._shown[row]
+
+    # --- Qt's questions
+
+    @override
+    def rowCount(self, parent: Index = _NO_PARENT) -> int:
+        return 0 if parent.isValid() else len(self._shown)
+
+    @override
+    def columnCount(self, parent: Index = _NO_PARENT) -> int:
+        return 0 if parent.isValid() else 4
+
+    @override
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if not index.isValid():
+            return None
+        line = self._shown[index.row()]
+        if role == Qt.ItemDataRole.ForegroundRole and index.column() == 1:
+            return self._level_color(line.level)
+        return _words(line, index.column()) if role == Qt.ItemDataRole.DisplayRole else None
+
+    def _level_color(self, level: int) -> QColor | None:
+        """Colour where someone may have to act; the word is there as well."""
+        colors = self._theme.colors
+        if level >= logging.ERROR:
+            return QColor(colors.danger_text)
+        return QColor(colors.caution) if level >= logging.WARNING else None
+
+    @override
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> Any:
+        if orientation is not Qt.Orientation.Horizontal or role != Qt.ItemDataRole.DisplayRole:
+            return None
+        return (_("Time"), _("Level"), _("Source"), _("Text"))[section]
+
+
+def _words(line: LogLine, column: int) -> str:
+    match column:
+        case 0:
+            return units.clock(line.time)
+        case 1:
+            return texts.level(line.level)
+        case 2:
+            return texts.source(line.source)
+        case _:
+            return line.text.partition("\n")[0]
+
+
+def as_text(lines: Sequence[LogLine]) -> str:
+    """Lines for the clipboard."""
+    return "\n".join(
+        f"{units.timestamp(line.time)} {texts.level(line.level)} {line.source}: {line.text}"
+        for line in lines
+    )
+
+
+def _new_lines(old: Sequence[LogLine], lines: Sequence[LogLine]) -> Sequence[LogLine]:
+    if not old:
+        return lines
+    last = old[-1]
+    for place in range(len(lines) - 1, -1, -1):
+        if lines[place] is last:
+            return lines[place + 1 :]
+    return lines  # so many came that the ring holds none of the old ones

@@ -1,0 +1,205 @@
+"""The columns of the machines' table."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from PySide6.QtCore import QRectF, Qt
+from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
+
+from app.common.i18n import _
+from app.p2p.machine_records import LEFT
+from app.swarm.fleet import HOUR, Concern, Fleet, Machine
+from ui.models.rows_model import Column
+from ui.style.theme import Theme
+from ui.texts import fleet as fleet_texts
+from ui.texts import units
+
+MINUTES = 60
+"""Points of a sparkline."""
+
+
+def columns(fleet: Fleet, theme: Theme) -> Sequence[Column[Machine]]:
+    """What a machine shows, from left to right."""
+    dot = Dots(theme)
+    return (
+        Column(
+            title=_("Machine"),
+            text=lambda machine: machine.record.alias,
+            key=lambda machine: machine.record.alias.casefold(),
+            sample="machine-0000",
+            picture=dot.of,
+        ),
+        Column(
+            title=_("Lab"),
+            text=lambda machine: machine.record.lab,
+            key=lambda machine: machine.record.lab.casefold() or None,
+            sample="robotics-lab",
+            tone=lambda _machine: "muted",
+        ),
+        Column(
+            title=_("State"),
+            text=lambda machine: fleet_texts.state(machine, time.time()),
+            key=_urgency,
+            sample=_("hot, training"),
+            tone=_tone,
+            tip=lambda machine: machine.record.last_error,
+        ),
+        Column(
+            title=_("Device"),
+            text=lambda machine: machine.record.device or units.NONE,
+            key=lambda machine: machine.record.device.casefold() or None,
+            sample="GeForce RTX 4090",
+        ),
+        Column(
+            title=_("Samples/s"),
+            text=lambda machine: units.rate(_rate(machine)),
+            key=_rate,
+            sample="1,214",
+            right=True,
+        ),
+        Column(
+            title=_("Last hour"),
+            text=lambda _machine: "",
+            key=_rate,
+            sample="mmmmmmm",
+            figures=lambda machine: spark(fleet, machine.public_key),
+            tip=lambda _machine: _("Samples/s over the last hour"),
+        ),
+        *_figures(),
+    )
+
+
+def _figures() -> tuple[Column[Machine], ...]:
+    return (
+        Column(
+            title=_("Loss"),
+            text=lambda machine: units.loss(machine.record.loss),
+            key=lambda machine: machine.record.loss,
+            sample="2.314",
+            right=True,
+        ),
+        Column(
+            title=_("GPU"),
+            text=lambda machine: fleet_texts.share(machine.record.gpu_use),
+            key=lambda machine: machine.record.gpu_use,
+            sample="100 %",
+            right=True,
+        ),
+        Column(
+            title=_("Temp."),
+            text=lambda machine: fleet_texts.temperature(machine.record.temperature),
+            key=lambda machine: machine.record.temperature,
+            sample="100 °C",
+            right=True,
+            tone=lambda machine: "caution" if Concern.HOT in machine.concerns else "",
+        ),
+        Column(
+            title=_("Power"),
+            text=lambda machine: fleet_texts.power(machine.record.power),
+            key=lambda machine: machine.record.power,
+            sample="1.2 kW",
+            right=True,
+        ),
+        Column(
+            title=_("Up"),
+            text=lambda machine: fleet_texts.age(0, machine.record.up_seconds),
+            key=lambda machine: machine.record.up_seconds,
+            sample="59 min",
+            right=True,
+            tip=lambda machine: units.duration(machine.record.up_seconds),
+        ),
+    )
+
+
+def _rate(machine: Machine) -> float | None:
+    """What it gives now; a silent machine's last word is not now."""
+    return machine.record.samples_per_second if machine.trains else None
+
+
+def spark(fleet: Fleet, public_key: str) -> list[float]:
+    """The last hour by the minute, up to now, for a sparkline."""
+    now = time.time()
+    sums, counts = [0.0] * MINUTES, [0] * MINUTES
+    told = fleet.track(public_key, "samples_per_second", seconds=HOUR, now=now)
+    for moment, value in zip(*told, strict=True):
+        ago = int((now - moment) // 60)
+        if 0 <= ago < MINUTES and not math.isnan(value):
+            sums[ago] += value
+            counts[ago] += 1
+    pairs = zip(reversed(sums), reversed(counts), strict=True)
+    return [total / count if count else math.nan for total, count in pairs]
+
+
+def _urgency(machine: Machine) -> tuple[int, str]:
+    """Those that need a look come first, then by what they are at."""
+    order = list(Concern)
+    first = min((order.index(one) for one in machine.concerns), default=len(order))
+    return first, machine.record.state
+
+
+def _tone(machine: Machine) -> str:
+    """Colour only where someone must act; the words say it as well."""
+    if Concern.FAILING in machine.concerns:
+        return "danger_text"
+    return "caution" if machine.concerns else ""
+
+
+class Dots:
+    """A dot before each machine's name: full while it trains, a ring when someone should look."""
+
+    SIZE = 12
+
+    def __init__(self, theme: Theme) -> None:
+        self._theme = theme
+        self._made: dict[tuple[str, bool], QIcon] = {}
+
+    def of(self, machine: Machine) -> QIcon:
+        """The dot of a machine."""
+        colors = self._theme.colors
+        if machine.concerns:
+            return self._dot(colors.caution, ring=True)
+        gone = machine.record.state == LEFT
+        color = colors.accent if machine.trains else colors.faint if gone else colors.swarm
+        return self._dot(color, ring=False)
+
+    def _dot(self, color: str, *, ring: bool) -> QIcon:
+        if (color, ring) not in self._made:
+            self._made[color, ring] = _circle(color, self.SIZE, ring=ring)
+        return self._made[color, ring]
+
+
+def _circle(color: str, size: int, *, ring: bool) -> QIcon:
+    made = QIcon()
+    for scale in (1, 2, 3):
+        image = QPixmap(size * scale, size * scale)
+        image.fill(Qt.GlobalColor.transparent)
+        painter = QPainter(image)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setBrush(Qt.BrushStyle.NoBrush if ring else QColor(color))
+        pen = painter.pen()
+        pen.setColor(QColor(color))
+        pen.setWidthF(2.0 * scale if ring else 0.01)
+        painter.setPen(pen)
+        inset = 2.5 * scale
+        painter.drawEllipse(QRectF(image.rect()).adjusted(inset, inset, -inset, -inset))
+        painter.end()
+        image.setDevicePixelRatio(scale)
+        made.addPixmap(image)
+    return made
+
+
+def takes(text: str, lab: str) -> Callable[[Machine], bool]:
+    """A filter: a text in any case in what names a machine, and a lab; "" for all."""
+    wanted = text.casefold()
+
+    def look(machine: Machine) -> bool:
+        record = machine.record
+        if lab and record.lab != lab:
+            return False
+        if not wanted:
+            return True
+        named = (record.alias, record.lab, record.device, fleet_texts.phase(record.state))
+        return any(wanted in one.casefold() for one in named)
+
+    return look

@@ -1,0 +1,149 @@
+"""One machine in full: what its record says, and how it did over the last hour or day."""
+
+import math
+import time
+
+import numpy as np
+from PySide6.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
+
+from app.common.i18n import _
+from app.swarm.fleet import DAY, HOUR, Fleet, Machine
+from ui.style.theme import Theme
+from ui.texts import fleet as fleet_texts
+from ui.texts import units
+from ui.widgets.buttons import icon_button
+from ui.widgets.card import Card
+from ui.widgets.charts.plot import Curve, Reading, TimePlot
+from ui.widgets.labels import ElidedLabel, label
+
+
+def _metrics() -> tuple[tuple[str, str], ...]:
+    return (
+        ("samples_per_second", _("Samples/s")),
+        ("loss", _("Loss")),
+        ("temperature", _("Temperature, °C")),
+        ("power", _("Power, W")),
+        ("gpu_use", _("GPU use, 0 to 1")),
+    )
+
+
+class MachineDetails(Card):
+    """``close_button`` is for the user to put it away."""
+
+    def __init__(self, fleet: Fleet, theme: Theme) -> None:
+        super().__init__(_("The chosen machine"))
+        self._fleet = fleet
+        self._public_key = ""
+        self.name = ElidedLabel(role="strong")
+        self.reading = label(role="small")
+        self.figure, self.span = _choice(_("Figure shown"), _metrics()), _windows()
+        self.close_button = icon_button("close", _("Close the details"), theme)
+        self.plot = TimePlot(theme, name=_("The chosen machine over time"), from_zero=False)
+        self._values: dict[str, ElidedLabel] = {}
+        self._lay_out()
+        self.figure.currentIndexChanged.connect(self.draw)
+        self.span.currentIndexChanged.connect(self.draw)
+        self.plot.read.connect(self._show_reading)
+
+    def _lay_out(self) -> None:
+        head = QHBoxLayout()
+        head.setSpacing(8)
+        head.addWidget(self.name, 1)
+        for part in (self.reading, self.figure, self.span, self.close_button):
+            head.addWidget(part)
+        body = QHBoxLayout()
+        body.setSpacing(24)
+        body.addWidget(self._facts(), 2)
+        body.addWidget(self.plot.widget, 3)
+        self.column.setContentsMargins(16, 8, 8, 8)
+        self.column.addLayout(head)
+        self.column.addLayout(body, 1)
+
+    def _facts(self) -> QWidget:
+        made = QWidget()
+        grid = QGridLayout()
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(16)
+        grid.setVerticalSpacing(4)
+        grid.setColumnStretch(1, 1)
+        for row, (name, title) in enumerate(_rows().items()):
+            value = ElidedLabel()
+            grid.addWidget(label(title, "muted"), row, 0)
+            grid.addWidget(value, row, 1)
+            self._values[name] = value
+        column = QVBoxLayout(made)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(grid)
+        column.addStretch()
+        return made
+
+    def show_machine(self, machine: Machine) -> None:
+        """Show what it says now."""
+        self._public_key = machine.public_key
+        self.name.set_full(machine.record.alias)
+        for name, text in _facts(machine, time.time()).items():
+            self._values[name].set_full(text)
+        self.draw()
+
+    def value(self, name: str) -> str:
+        """What a row shows, in full."""
+        return self._values[name].full
+
+    def draw(self) -> None:
+        """Draw the chosen figure over the chosen time."""
+        if not self.isVisible():
+            return
+        now, seconds = time.time(), self.span.currentData()
+        metric = self.figure.currentData()
+        times, values = self._fleet.track(self._public_key, metric, seconds=seconds, now=now)
+        curve = Curve(np.array(times), np.array(values))
+        known = curve.times[np.isfinite(curve.values)]
+        start = float(known[0]) if known.size else now - seconds
+        if not self.plot.reading:
+            self.reading.setText("" if known.size else _("no values yet"))
+        self.plot.draw(curve, Curve(), start, now)
+
+    def _show_reading(self, reading: Reading | None) -> None:
+        if reading is None or math.isnan(reading.own):
+            self.reading.setText("")
+            return
+        self.reading.setText(f"{units.clock(reading.moment)}  {units.rate(reading.own)}")
+
+
+def _choice(name: str, entries: tuple[tuple[object, str], ...]) -> QComboBox:
+    made = QComboBox()
+    made.setAccessibleName(name)
+    for key, text in entries:
+        made.addItem(text, key)
+    return made
+
+
+def _windows() -> QComboBox:
+    return _choice(_("Time shown"), ((HOUR, _("1 h")), (DAY, _("1 day"))))
+
+
+def _rows() -> dict[str, str]:
+    return {
+        "seen": _("Last seen"),
+        "epoch": _("Epoch"),
+        "gpu": _("GPU memory"),
+        "cpu": _("CPU, memory"),
+        "given": _("Given so far"),
+        "version": _("App, key"),
+        "error": _("Last error"),
+    }
+
+
+def _facts(machine: Machine, now: float) -> dict[str, str]:
+    record = machine.record
+    memory = fleet_texts.memory(record.memory_used, record.memory)
+    key = units.shortened(machine.public_key)
+    return {
+        "seen": fleet_texts.last_seen(machine.last_seen, now),
+        "epoch": units.count(record.epoch),
+        "gpu": fleet_texts.memory(record.gpu_memory_used, record.gpu_memory),
+        "cpu": f"{fleet_texts.share(record.cpu_use)}, {memory}",
+        "given": fleet_texts.contributions(record.samples, record.rounds),
+        "version": f"{record.app_version or units.NONE}, {key}",
+        "error": record.last_error or _("none"),
+    }

@@ -1,0 +1,304 @@
+"""All machines of the swarm: totals, a table with a sparkline each, and one of them in full."""
+
+import time
+from pathlib import Path
+
+from PySide6.QtCore import QTimer
+from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLineEdit,
+    QVBoxLayout,
+    QWidget,
+)
+from typing_extensions import override
+
+from app.common.i18n import _
+from app.common.paths import write_atomically
+from app.swarm.fleet import Machine, Totals, as_csv, labs, totals
+from ui.models.rows_model import RowsModel
+from ui.models.session_model import SessionModel
+from ui.pages.machines import columns as machine_columns
+from ui.pages.machines.details import MachineDetails
+from ui.style.theme import Theme
+from ui.texts import fleet as fleet_texts
+from ui.texts import units
+from ui.widgets.buttons import button
+from ui.widgets.card import Card
+from ui.widgets.empty import Empty
+from ui.widgets.labels import ElidedLabel, label
+from ui.widgets.late import Late
+from ui.widgets.table import table
+
+REFRESH_SECONDS = 1.0
+LOOK_MS = 250
+"""How often the page looks whether machines have come, which it shows at once."""
+
+
+class MachinesPage(QWidget):
+    """Shows the session's fleet, and reads it from the swarm while someone looks."""
+
+    def __init__(self, model: SessionModel, theme: Theme) -> None:
+        super().__init__()
+        self.setObjectName("page")
+        self._session_model = model
+        self._machines = model.session.machines
+        fleet = self._machines.fleet
+        self.text, self.lab = _text_filter(), _lab_filter()
+        self.export = button(_("Export CSV"))
+        self.totals = TotalCards()
+        self.model: RowsModel[Machine] = RowsModel(
+            machine_columns.columns(fleet, theme),
+            identity=lambda machine: machine.public_key,
+            parent=self,
+        )
+        self.table = table(self.model, theme, name=_("Machines"), stretched=3, padding=18)
+        self._late_details = Late(lambda: self._build_details(theme))
+        self._chosen = ""
+        self.empty = Empty("machines", theme)
+        self.publish = QCheckBox()
+        self.note = ElidedLabel(role="small")
+        self._stop_watching = _nothing
+        self._timer = QTimer(self, interval=LOOK_MS)
+        self._refreshed, self._count = 0.0, 0
+        self._lay_out()
+        self._connect()
+
+    def _lay_out(self) -> None:
+        head = QHBoxLayout()
+        head.setSpacing(8)
+        head.addWidget(label(_("Machines"), "page"))
+        head.addStretch()
+        for control in (self.text, self.lab, self.export):
+            head.addWidget(control)
+        foot = QHBoxLayout()
+        foot.setSpacing(16)
+        foot.addWidget(self.note, 1)
+        foot.addWidget(self.publish)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(24, 20, 24, 12)
+        column.setSpacing(12)
+        column.addLayout(head)
+        column.addWidget(self.totals)
+        column.addWidget(self.empty, 1)
+        column.addWidget(self.table, 3)
+        column.addWidget(self._late_details, 2)
+        column.addLayout(foot)
+        self._late_details.hide()
+        self.publish.setToolTip(
+            _(
+                "The swarm sees this machine's alias, device, state, rates and temperature;"
+                " never the host's or the user's name."
+            )
+        )
+
+    def _connect(self) -> None:
+        self.text.textChanged.connect(self._filter)
+        self.lab.currentIndexChanged.connect(self._filter)
+        self.export.clicked.connect(self._choose_file)
+        self.publish.clicked.connect(self._publish)
+        self.table.selectionModel().currentRowChanged.connect(self._choose)
+        self.model.modelReset.connect(self._select_again)
+        self._timer.timeout.connect(self._look)
+
+    def _build_details(self, theme: Theme) -> MachineDetails:
+        made = MachineDetails(self._machines.fleet, theme)
+        made.close_button.clicked.connect(self.table.selectionModel().clear)
+        return made
+
+    @property
+    def details(self) -> MachineDetails:
+        """The chosen machine in full, built when there is one first: plots take long to make."""
+        return self._late_details.widget
+
+    # --- only while someone looks
+
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._stop_watching = self._machines.watch()
+        self.refresh()
+        self._timer.start()
+
+    @override
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self._timer.stop()
+        stop, self._stop_watching = self._stop_watching, _nothing
+        stop()
+
+    def _look(self) -> None:
+        due = time.monotonic() - self._refreshed >= REFRESH_SECONDS
+        if due or len(self._machines.fleet) != self._count:
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Show the machines as they are now."""
+        self._refreshed, self._count = time.monotonic(), len(self._machines.fleet)
+        inside = self._session_model.state.swarm is not None
+        machines = self._machines.fleet.machines(time.time()) if inside else []
+        self._show_labs(labs(machines))
+        self.model.show_rows(machines)
+        self.totals.show_totals(totals(machines))
+        self._show_empty(any_machine=bool(machines))
+        self.note.set_full(fleet_texts.dropped(self._machines.fleet.dropped))
+        self._show_own()
+        self._show_details()
+
+    def _show_empty(self, *, any_machine: bool) -> None:
+        self.empty.setVisible(not any_machine)
+        self.table.setVisible(any_machine)
+        self.totals.setVisible(any_machine)
+        self.export.setEnabled(any_machine)
+        if any_machine:
+            return
+        if self._session_model.state.swarm is None:
+            title = _("No swarm yet")
+            text = _("Join a swarm on the overview page: its machines are then listed here.")
+        else:
+            title = _("No machine has shown itself yet")
+            text = _(
+                "Each contributor's app publishes a line about its machine every few seconds,"
+                " unless its owner has switched that off. The first ones appear within seconds."
+            )
+        self.empty.say(title, text)
+
+    def _show_own(self) -> None:
+        alias = self._machines.alias
+        text = _("Show this machine to the swarm as {alias}").format(alias=alias)
+        self.publish.setText(text if alias else _("Show this machine to the swarm"))
+        self.publish.setChecked(self._machines.publishing)
+
+    def _show_labs(self, names: list[str]) -> None:
+        shown = [self.lab.itemData(place) for place in range(1, self.lab.count())]
+        if shown == names:
+            return
+        chosen = self.lab.currentData()
+        self.lab.blockSignals(True)
+        while self.lab.count() > 1:
+            self.lab.removeItem(1)
+        for name in names:
+            self.lab.addItem(name, name)
+        self.lab.setCurrentIndex(max(0, self.lab.findData(chosen)))
+        self.lab.blockSignals(False)
+        self._filter()
+
+    # --- filter and choose
+
+    def _filter(self) -> None:
+        wanted = machine_columns.takes(self.text.text().strip(), self.lab.currentData() or "")
+        self.model.filter_rows(wanted)
+
+    def _choose(self) -> None:
+        row = self.table.currentIndex().row()
+        self._chosen = self.model.shown[row].public_key if row >= 0 else ""
+        self._show_details()
+
+    def _select_again(self) -> None:
+        """Machines came or went: the one that was chosen stays so."""
+        place = self.model.row_of(self._chosen)
+        if place is not None:
+            self.table.selectRow(place)
+
+    def _show_details(self) -> None:
+        place = self.model.row_of(self._chosen) if self._chosen else None
+        self._late_details.setVisible(place is not None)
+        if place is not None:
+            self.details.show_machine(self.model.shown[place])
+
+    # --- what the user does
+
+    def _publish(self, checked: bool) -> None:
+        session = self._session_model.session
+        self._session_model.run(session.change_settings({"publish_machine": checked}))
+
+    def _choose_file(self) -> None:
+        dialog = QFileDialog(self, _("Export the machines that are shown"))
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setNameFilters([_("Tables (*.csv)"), _("All files (*)")])
+        dialog.setDefaultSuffix("csv")
+        dialog.selectFile("machines.csv")
+        dialog.fileSelected.connect(lambda path: self.export_csv(Path(path)))
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def export_csv(self, path: Path) -> None:
+        """Write the machines that are shown, in their order."""
+        self._session_model.run(_write(path, list(self.model.shown)))
+
+
+async def _write(path: Path, machines: list[Machine]) -> None:
+    import asyncio
+
+    def work() -> None:
+        # spreadsheets take a file without this mark for one of the system's old encoding
+        write_atomically(path, as_csv(machines).encode("utf-8-sig"), mode=0o644)
+
+    try:
+        await asyncio.to_thread(work)
+    except OSError as error:
+        from app.common.errors import UserFacingError
+
+        raise UserFacingError(
+            _("the file can't be written: {reason}.").format(reason=error.strerror),
+            field=str(path),
+            remedy=_("Choose another folder."),
+        ) from error
+
+
+class TotalCards(QWidget):
+    """Four sums over the machines that are there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(12)
+        self.machines, self.rate = _TotalCard(_("machines")), _TotalCard(_("samples/s together"))
+        self.power, self.concerns = _TotalCard(_("drawn now")), _TotalCard(_("need a look"))
+        for card in (self.machines, self.rate, self.power, self.concerns):
+            row.addWidget(card, 1)
+
+    def show_totals(self, sums: Totals) -> None:
+        """Show the sums."""
+        self.machines.value.setText(units.count(sums.machines))
+        self.machines.what.setText(
+            _("machines, {count} training").format(count=units.count(sums.training))
+        )
+        self.rate.value.setText(units.rate(sums.samples_per_second or None))
+        self.power.value.setText(fleet_texts.power(sums.power or None))
+        self.concerns.value.setText(units.count(sums.need_a_look))
+
+
+class _TotalCard(Card):
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.value, self.what = label(units.NONE, "page"), label(what, "muted")
+        self.column.setSpacing(0)
+        self.column.setContentsMargins(16, 8, 16, 8)
+        self.column.addWidget(self.value)
+        self.column.addWidget(self.what)
+
+
+def _text_filter() -> QLineEdit:
+    made = QLineEdit()
+    made.setPlaceholderText(_("Filter by name, lab or device"))
+    made.setAccessibleName(_("Filter by name, lab or device"))
+    made.setClearButtonEnabled(True)
+    made.setMinimumWidth(made.fontMetrics().horizontalAdvance(made.placeholderText()) + 56)
+    return made
+
+
+def _lab_filter() -> QComboBox:
+    made = QComboBox()
+    made.setAccessibleName(_("Lab shown"))
+    made.addItem(_("All labs"), "")
+    made.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+    return made
+
+
+def _nothing() -> None:
+    """What is left to stop after the first time."""

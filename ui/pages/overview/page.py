@@ -1,0 +1,251 @@
+"""The overview: where we are, what the swarm does, what this machine gives."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication, QHideEvent, QShowEvent
+from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from typing_extensions import override
+
+from app.common.i18n import _
+from app.contributions.outbox import OutboxState
+from app.contributions.summary import Summary
+from app.p2p.sightings import Run
+from app.state.state import ContributorState, Phase, Training
+from ui.models.actions import Actions
+from ui.models.session_model import SessionModel
+from ui.models.summary_model import SummaryModel
+from ui.pages.overview.headline import Headline
+from ui.pages.overview.lost import LostNotice
+from ui.pages.overview.welcome import Welcome
+from ui.style.theme import Theme
+from ui.texts import contributions as contribution_texts
+from ui.texts import states as texts
+from ui.texts import units
+from ui.widgets.banner import Banner
+from ui.widgets.buttons import button, icon_button
+from ui.widgets.card import FactsCard
+from ui.widgets.card_row import CardRow
+from ui.widgets.epoch import EpochCard
+from ui.widgets.late import Late
+
+if TYPE_CHECKING:
+    from ui.widgets.charts.charts import Charts
+
+GAP = 16
+GIVEN = ("time", "samples", "sent")
+"""Of the sums, those that are shown here."""
+
+
+class Overview(QScrollArea):
+    """The first page."""
+
+    def __init__(
+        self, model: SessionModel, actions: Actions, theme: Theme, sums: SummaryModel
+    ) -> None:
+        super().__init__()
+        self._model = model
+        self._actions = actions
+        self._sums = sums
+        self._stop_watching: Callable[[], None] = _nothing
+        self.banner = Banner(theme)
+        self.lost = LostNotice(model, actions, theme)
+        self.headline = Headline(model.state, actions)
+        self.welcome = Welcome(actions, theme)
+        self.epoch = EpochCard(theme)
+        self.charts = Late(lambda: _charts(model, theme))
+        self.machine = FactsCard(_("This machine"), _machine_rows())
+        self.swarm = FactsCard(_("Swarm"), _swarm_rows())
+        self.given = FactsCard(_("Given today"), _given_rows())
+        self.network = FactsCard(_("Network"), _network_rows())
+        self.share = button(_("Invite…"), "quiet")
+        self.leave = button(_("Leave"), "quiet")
+        self.copy = icon_button("copy", _("Copy the peer id"), theme)
+        self._lay_out()
+        self._connect()
+        self.show_state(model.state)
+
+    def _lay_out(self) -> None:
+        page = QWidget()
+        page.setObjectName("page")
+        column = QVBoxLayout(page)
+        column.setContentsMargins(24, 20, 24, 24)
+        column.setSpacing(GAP)
+        for part in (self.banner, self.lost, self.headline, self.welcome, self.epoch):
+            # at the top: as high as its wrapped texts need at this width, and no higher
+            column.addWidget(part, 0, Qt.AlignmentFlag.AlignTop)
+        column.addWidget(self.charts, 1)
+        column.addWidget(self._cards())
+        column.addStretch()
+        self.setWidget(page)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+
+    def _cards(self) -> QWidget:
+        self.leave.setAccessibleName(_("Leave the swarm"))
+        self.share.setAccessibleName(_("Invite others"))
+        self.swarm.header.addWidget(self.share)
+        self.swarm.header.addWidget(self.leave)
+        self.network.add_control("peer_id", self.copy)
+        cards = (self.machine, self.swarm, self.given, self.network)
+        self.cards = CardRow(cards, least=33, columns=2)
+        return self.cards
+
+    def _connect(self) -> None:
+        self._model.changed.connect(self._on_state)
+        self._sums.changed.connect(self._show_given)
+        self.banner.dismiss.clicked.connect(self._actions.dismiss_problem)
+        self.banner.check.clicked.connect(self._actions.check_wanted)
+        self.share.clicked.connect(self._actions.share_wanted)
+        self.leave.clicked.connect(self._actions.leave)
+        self.copy.clicked.connect(self._copy_peer_id)
+
+    def _copy_peer_id(self) -> None:
+        QGuiApplication.clipboard().setText(self._model.state.peer_id)
+
+    def _on_state(self, state: ContributorState) -> None:
+        if self.isVisible():  # a page that nobody sees catches up when it is shown
+            self.show_state(state)
+
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._stop_watching = self._sums.watch()
+        self.show_state(self._model.state)
+
+    @override
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        stop, self._stop_watching = self._stop_watching, _nothing
+        stop()
+
+    def _show_given(self) -> None:
+        if self._sums.summary is not None:
+            self.given.show_values(_given(self._sums.summary))
+
+    def show_state(self, state: ContributorState) -> None:
+        """Show a state."""
+        self.banner.show_problem(state.problem)
+        self.lost.show_state(state)
+        self.headline.show_state(state)
+        in_swarm = state.swarm is not None
+        self.welcome.setVisible(not in_swarm)
+        for part in (self.epoch, self.charts, self.cards):
+            part.setVisible(in_swarm)
+        self.epoch.show_state(state)
+        self.machine.show_values(_machine(state))
+        self.swarm.show_values(_swarm(state))
+        self.network.show_values(_network(state))
+        self.copy.setEnabled(bool(state.peer_id))
+        self.share.setEnabled(bool(state.peer_id))
+
+    def show_closing(self) -> None:
+        """The app is about to end; nothing can be changed any more."""
+        self.headline.show_closing()
+        self.welcome.setEnabled(False)
+        self.share.setEnabled(False)
+        self.leave.setEnabled(False)
+
+
+def _charts(model: SessionModel, theme: Theme) -> "Charts":
+    from ui.widgets.charts.charts import Charts
+
+    return Charts(model.session.history, theme)
+
+
+def _machine_rows() -> dict[str, str]:
+    return {
+        "precision": _("Precision"),
+        "batch": _("Samples a step"),
+        "tokens": _("Tokens/s"),
+        "steps": _("Steps"),
+        "samples": _("Samples computed"),
+    }
+
+
+def _machine(state: ContributorState) -> dict[str, str]:
+    own = state.training
+    resting = state.phase is Phase.PAUSED
+    if own is None:
+        return dict.fromkeys(_machine_rows(), units.NONE)
+    return {
+        "precision": _precision(own),
+        "batch": units.count(own.micro_batch_size),
+        "tokens": units.rate(None if resting else own.tokens_per_second),
+        "steps": units.count(own.step),
+        "samples": units.count(own.samples),
+    }
+
+
+def _precision(own: Training) -> str:
+    if not own.precision:
+        return units.NONE
+    return (
+        _("{precision}, compiled").format(precision=own.precision)
+        if own.compiled
+        else own.precision
+    )
+
+
+def _swarm_rows() -> dict[str, str]:
+    return {
+        "trainers": _("Training now"),
+        "peers": _("Peers connected"),
+        "rate": _("Samples/s together"),
+        "loss": _("Loss, mean"),
+        "epoch": _("Epoch"),
+    }
+
+
+def _swarm(state: ContributorState) -> dict[str, str]:
+    run = state.run
+    known = run or Run()
+    return {
+        "trainers": units.count(known.trainers),
+        "peers": units.count(len(state.peers)) if state.peer_id else units.NONE,
+        "rate": units.rate(known.samples_per_second),
+        "loss": units.loss(known.loss),
+        "epoch": units.count(run.epoch) if run else units.NONE,
+    }
+
+
+def _given_rows() -> dict[str, str]:
+    sums = contribution_texts.sums()
+    fates = {"confirmed": _("Confirmed, all time"), "waiting": _("Waiting")}
+    return {name: sums[name] for name in GIVEN} | fates
+
+
+def _given(summary: Summary) -> dict[str, str]:
+    values = contribution_texts.values(summary.today)
+    return {name: values[name] for name in GIVEN} | {
+        "confirmed": units.count(summary.all.counts[OutboxState.CONFIRMED]),
+        "waiting": units.count(summary.on_their_way),
+    }
+
+
+def _network_rows() -> dict[str, str]:
+    return {
+        "peer_id": _("Peer id"),
+        "addresses": _("Listening on"),
+        "round_peers": _("Last round with"),
+        "round_time": _("Last round took"),
+        "checkpoint": _("Checkpoint of epoch"),
+    }
+
+
+def _network(state: ContributorState) -> dict[str, str]:
+    own = state.training
+    last = own.last_round if own is not None else None
+    saved = own.checkpoint_epoch if own is not None else None
+    return {
+        "peer_id": units.shortened(state.peer_id) or units.NONE,
+        "addresses": texts.addresses(state.addresses),
+        "round_peers": units.count(last.peers) if last else units.NONE,
+        "round_time": units.seconds(last.seconds) if last else units.NONE,
+        "checkpoint": units.count(saved),
+    }
+
+
+def _nothing() -> None:
+    """What is left to stop after the first time."""

@@ -1,0 +1,104 @@
+"""Times of the week, a row for each day."""
+
+from functools import partial
+
+from PySide6.QtCore import QRegularExpression, Signal
+from PySide6.QtGui import QRegularExpressionValidator
+from PySide6.QtWidgets import QCheckBox, QGridLayout, QLineEdit, QWidget
+
+from app.common.i18n import _
+from app.terms.schedule import DAYS, Schedule, Span, clock
+from ui.texts.terms import day_names
+from ui.widgets.labels import label, restyle
+
+NIGHT = Span(18 * 60, 8 * 60)
+"""What a day that is ticked begins with."""
+
+MIDNIGHT = 24 * 60
+
+BEGINS = QRegularExpression("([01]?[0-9]|2[0-3]):[0-5][0-9]")
+ENDS = QRegularExpression("([01]?[0-9]|2[0-3]):[0-5][0-9]|24:00")
+
+
+class ScheduleEditor(QWidget):
+    """``edited``: the user has changed a day, to what can be."""
+
+    edited = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.days = [QCheckBox(name) for name in day_names()]
+        self.begins = [_time(BEGINS, _("{day}, from"), name) for name in day_names()]
+        self.ends = [_time(ENDS, _("{day}, until"), name) for name in day_names()]
+        self._notes = [label(role="muted") for _name in day_names()]
+        self._lay_out()
+        self._connect()
+        self.show_schedule(Schedule())
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(8)
+        grid.setVerticalSpacing(4)
+        grid.setColumnStretch(4, 1)
+        for row in range(len(DAYS)):
+            parts = (self.days[row], self.begins[row], label("–"), self.ends[row], self._notes[row])
+            for column, widget in enumerate(parts):
+                grid.addWidget(widget, row, column)
+
+    def _connect(self) -> None:
+        for row in range(len(DAYS)):
+            self.days[row].clicked.connect(self._on_edited)
+            for edit in (self.begins[row], self.ends[row]):
+                edit.textChanged.connect(partial(_mark, edit))
+                edit.editingFinished.connect(self._on_edited)
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """What is chosen: without a day, always; None while a time isn't one."""
+        if not all(edit.hasAcceptableInput() for edit in (*self.begins, *self.ends)):
+            return None
+        spans = [self._span(row) if day.isChecked() else None for row, day in enumerate(self.days)]
+        return Schedule(tuple(spans)) if any(spans) else Schedule()
+
+    def _span(self, row: int) -> Span:
+        return Span(_minutes(self.begins[row]), _minutes(self.ends[row]) or MIDNIGHT)
+
+    def show_schedule(self, schedule: Schedule) -> None:
+        """Show what is in force."""
+        for row, span in enumerate(schedule.days or (None,) * len(DAYS)):
+            self.days[row].setChecked(span is not None)
+            shown = span or NIGHT
+            self.begins[row].setText(clock(shown.begin))
+            self.ends[row].setText(clock(shown.end))
+        self._show_what_follows()
+
+    def _show_what_follows(self) -> None:
+        for row, day in enumerate(self.days):
+            span = self._span(row)
+            self.begins[row].setEnabled(day.isChecked())
+            self.ends[row].setEnabled(day.isChecked())
+            over_midnight = day.isChecked() and span.end <= span.begin
+            self._notes[row].setText(_("on the next day") if over_midnight else "")
+
+    def _on_edited(self) -> None:
+        if self.schedule is not None:
+            self._show_what_follows()
+            self.edited.emit()
+
+
+def _time(allowed: QRegularExpression, name: str, day: str) -> QLineEdit:
+    made = QLineEdit()
+    made.setAccessibleName(name.format(day=day))
+    made.setValidator(QRegularExpressionValidator(allowed, made))
+    made.setFixedWidth(80)
+    return made
+
+
+def _mark(edit: QLineEdit, _text: str) -> None:
+    restyle(edit, "wrong", "false" if edit.hasAcceptableInput() else "true")
+
+
+def _minutes(edit: QLineEdit) -> int:
+    hours, _colon, minutes = edit.text().partition(":")
+    return int(hours) * 60 + int(minutes)

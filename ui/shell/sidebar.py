@@ -1,0 +1,91 @@
+"""The sidebar: the product's name, and the pages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import Qt, QUrl, Signal
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QButtonGroup, QSizePolicy, QVBoxLayout, QWidget
+
+from app.common.i18n import _
+from app.state.facts import LocalApi, Release
+from ui.style.icons import ThemedIcon
+from ui.style.theme import Theme
+from ui.texts import states as texts
+from ui.widgets.buttons import button
+from ui.widgets.labels import label
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A page of the window, as the navigation knows it."""
+
+    title: str
+    icon: str
+    widget: QWidget
+
+
+class Sidebar(QWidget):
+    """``chosen`` carries the index of the page that the user took. At its foot: a later
+    version of this app, and where the local API is, while it is served."""
+
+    chosen = Signal(int)
+
+    def __init__(self, pages: Sequence[Page], theme: Theme) -> None:
+        super().__init__()
+        self.setObjectName("sidebar")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.setMinimumWidth(200)
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
+        self._group = QButtonGroup(self)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(12, 20, 12, 20)
+        column.setSpacing(2)
+        for text, role in ((texts.PRODUCT, "product"), (texts.PRODUCT_KIND, "kind")):
+            name = label(text, role)
+            name.setContentsMargins(10, 0, 0, 0)
+            column.addWidget(name)
+        column.addSpacing(18)
+        for index, page in enumerate(pages):
+            self._add(index, page, theme)
+        column.addStretch()
+        self.release, self.local_api = button(kind="foot"), button(kind="foot")
+        for each in (self.release, self.local_api):
+            each.hide()
+            column.addWidget(each)
+        self._release_page = ""
+        self.release.clicked.connect(self._open_release_page)
+        self._group.idClicked.connect(self.chosen)
+
+    def _add(self, index: int, page: Page, theme: Theme) -> None:
+        one = button(f"  {page.title}", "nav")
+        one.setCheckable(True)
+        one.setAccessibleName(page.title)
+        one.setToolTip(_("{page} (Ctrl+{number})").format(page=page.title, number=index + 1))
+        ThemedIcon(one, page.icon, theme)
+        self._group.addButton(one, index)
+        layout = self.layout()
+        assert layout is not None
+        layout.addWidget(one)
+
+    def show_local_api(self, api: LocalApi | None) -> None:
+        """Say where the local API is."""
+        self.local_api.setVisible(api is not None)
+        if api is not None:
+            self.local_api.setText(texts.local_api(api))
+            self.local_api.setToolTip(_("How programs reach this app: {url}").format(url=api.url))
+
+    def show_release(self, release: Release | None) -> None:
+        """Say that there is a later version."""
+        self._release_page = release.url if release is not None else ""
+        self.release.setVisible(release is not None)
+        if release is not None:
+            self.release.setText(_("Version {version} is there").format(version=release.version))
+            self.release.setToolTip(_("Open {url} in the browser").format(url=release.url))
+
+    def _open_release_page(self) -> None:
+        QDesktopServices.openUrl(QUrl(self._release_page))
+
+    def mark(self, index: int) -> None:
+        """Show which page is open."""
+        self._group.button(index).setChecked(True)

@@ -1,0 +1,157 @@
+"""Contributions and their reports in words."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from app.common.i18n import _, ngettext
+from app.contributions.ledger import Totals
+from app.contributions.summary import Summary
+from app.state.facts import ReportingState, ReportingStatus
+from app.state.state import ContributorState
+from ui.texts import units
+
+if TYPE_CHECKING:
+    from app.backend.replies import ProjectedReward
+
+WATT_HOUR = 3600.0
+
+
+def energy(joules: float | None) -> str:
+    """``4.2 Wh``, ``1.3 kWh``; a dash when it isn't known."""
+    if joules is None:
+        return units.NONE
+    hours = joules / WATT_HOUR
+    if hours >= 1000:
+        return _("{number} kWh").format(number=units.rate(hours / 1000))
+    return _("{number} Wh").format(number=units.rate(hours))
+
+
+def share(totals: Totals) -> str:
+    """Our part of the swarm's samples, in the rounds that we were in."""
+    return units.NONE if totals.share is None else units.percent(totals.share, 1)
+
+
+def sums() -> dict[str, str]:
+    """What is summed up."""
+    return {
+        "time": _("Compute time"),
+        "samples": _("Samples"),
+        "share": _("Share of the swarm"),
+        "sent": _("Sent"),
+        "energy": _("Energy"),
+        "score": _("Score (estimate)"),
+    }
+
+
+def values(totals: Totals) -> dict[str, str]:
+    """Each of `sums`."""
+    return {
+        "time": units.duration(totals.compute_time),
+        "samples": units.count(totals.samples),
+        "share": share(totals),
+        "sent": units.size(totals.bytes_sent),
+        "energy": energy(totals.energy),
+        "score": units.count(totals.score),
+    }
+
+
+def score_note() -> str:
+    """What the score is."""
+    return _(
+        "The score is an estimate, reckoned as the backend does for each report: 0.40 × seconds"
+        " computed + 0.35 × quality + 0.15 × KB sent + 0.10 × uptime. The share is of the samples"
+        " in the rounds that this machine took part in."
+    )
+
+
+# --- the epoch under way
+
+
+def epoch_share(state: ContributorState) -> str:
+    """Our part of the epoch under way, a sentence; "" while there is none."""
+    own, run = state.training, state.run
+    if own is None or run is None or not run.samples:
+        return ""
+    part = units.percent(min(own.epoch_samples, run.samples), run.samples)
+    return _("This machine did {part} of epoch {epoch} so far.").format(
+        part=part, epoch=units.count(run.epoch)
+    )
+
+
+# --- reports
+
+
+def status(reporting: ReportingState) -> str:
+    """How reporting stands, in a word or two."""
+    return {
+        ReportingStatus.OFF: _("Nobody is signed in"),
+        ReportingStatus.ON: _("Reporting"),
+        ReportingStatus.WAITING: _("Waiting"),
+        ReportingStatus.FAILING: _("Not getting through"),
+    }[reporting.status]
+
+
+TONES: Mapping[ReportingStatus, str] = {
+    ReportingStatus.OFF: "idle",
+    ReportingStatus.ON: "good",
+    ReportingStatus.WAITING: "busy",
+    ReportingStatus.FAILING: "bad",
+}
+"""Colour of the dot beside it, as the style sheet names it."""
+
+
+def explanation(reporting: ReportingState, summary: Summary | None) -> str:
+    """Why reports go or don't, and what comes next."""
+    match reporting.status:
+        case ReportingStatus.OFF:
+            return _off(summary)
+        case ReportingStatus.ON:
+            return _on(reporting)
+        case _:
+            parts = [
+                _sentence(reporting.reason),
+                reporting.remedy,
+                _("What waits is kept on this machine and will be sent."),
+                _next_try(reporting),
+            ]
+            return " ".join(part for part in parts if part)
+
+
+def _on(reporting: ReportingState) -> str:
+    ways = {"http": "HTTP", "socket.io": "Socket.IO"}
+    if reporting.way not in ways:
+        return _("Each contribution is reported as soon as it is closed.")
+    text = _("Each contribution is reported as soon as it is closed, the last one over {way}.")
+    return text.format(way=ways[reporting.way])
+
+
+def _off(summary: Summary | None) -> str:
+    if summary is not None and summary.on_their_way:
+        return _("What waits is kept on this machine, and sent once you sign in.")
+    return _("Contributions to swarms of the CoTrain backend are sent there once you sign in.")
+
+
+def _next_try(reporting: ReportingState) -> str:
+    if reporting.next_try is None:
+        return ""
+    return _("Next try at {time}.").format(time=units.clock(reporting.next_try))
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def refusals(reasons: Mapping[str, int]) -> str:
+    """Why some were refused, a line each; "" when none was."""
+    lines = []
+    for reason, count in reasons.items():
+        head = ngettext("{count} refused: {reason}", "{count} refused: {reason}", count)
+        lines.append(head.format(count=units.count(count), reason=reason))
+    return "\n".join(lines)
+
+
+def reward(projected: "ProjectedReward") -> str:
+    """What we may expect of the newest session's reward."""
+    return _("{part}\u00a0% (place {place})").format(
+        part=units.rate(float(projected.total_projected)), place=projected.ranking
+    )

@@ -1,0 +1,214 @@
+"""What a swarm takes and what leaves this machine, in words: for previews, before one joins."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.common.i18n import _, ngettext
+from app.state.state import ContributorState
+from ui.texts import states as texts
+from ui.texts import units
+
+if TYPE_CHECKING:
+    from app.protocol import Device
+    from app.spec.estimate import Amount, DeviceKind, Estimate
+    from app.spec.schema import SwarmSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caution:
+    """Something to know before one joins. serious: it may keep training from working, or
+    concerns what is one's own."""
+
+    text: str
+    serious: bool = False
+
+
+def chosen_device(state: ContributorState) -> "Device | None":
+    """The device that would train, None where that isn't known yet."""
+    return next((device for device in state.devices if device.id == state.device), None)
+
+
+def kind_of(device: "Device | None") -> "DeviceKind":
+    """For the estimate."""
+    return "cpu" if device is None or device.id == "cpu" else "gpu"
+
+
+def estimate_for(spec: "SwarmSpec", device: "Device | None") -> "Estimate":
+    """What it takes of this machine, training on that device."""
+    from app.spec.estimate import estimate
+
+    room = device.memory if device is not None and device.memory else None
+    return estimate(spec, device=kind_of(device), room=room)
+
+
+def subtitle(spec: "SwarmSpec", estimate: "Estimate") -> str:
+    """Which model learns what, in a line."""
+    parts = (
+        texts.model_name(spec.model.model_type),
+        _("{number} parameters").format(number=units.short(estimate.parameters)),
+        data(spec),
+    )
+    return texts.DOT.join(parts)
+
+
+def data(spec: "SwarmSpec") -> str:
+    """What it learns from."""
+    source = spec.data
+    match source.source:
+        case "builtin":
+            return _("Python's documentation")
+        case "files":
+            count = len(source.paths)
+            return ngettext(
+                "a file on this machine", "{count} files on this machine", count
+            ).format(count=count)
+        case "https":
+            return source.url
+        case _:
+            return _("{name} from the Hugging Face hub").format(name=source.name)
+
+
+# --- the facts
+
+
+def facts(spec: "SwarmSpec", estimate: "Estimate", device: "Device | None") -> dict[str, str]:
+    """Each figure in a few words."""
+    return {
+        "memory": memory(estimate, device),
+        "disk": _known(estimate.disk),
+        "traffic": _traffic(estimate),
+        "samples": _("{count} samples").format(count=units.count(spec.training.target_batch_size)),
+    }
+
+
+def fits(estimate: "Estimate", device: "Device | None") -> bool | None:
+    """The device has the memory; None where that isn't known."""
+    if device is None or not device.memory:
+        return None
+    return estimate.memory.total <= device.memory
+
+
+def memory(estimate: "Estimate", device: "Device | None") -> str:
+    """How much it takes of the device's, and whether that fits."""
+    size = units.size(estimate.memory.total)
+    if device is None or not device.memory:
+        return _("about {size}").format(size=size)
+    text = (
+        _("about {size} of {all}, fits")
+        if fits(estimate, device)
+        else _("about {size} of {all}, doesn't fit")
+    )
+    return text.format(size=size, all=units.size(device.memory))
+
+
+def _known(amount: "Amount") -> str:
+    size = units.size(amount.total)
+    return (
+        _("about {size}").format(size=size)
+        if amount.complete
+        else _("{size} and the data").format(size=size)
+    )
+
+
+def _traffic(estimate: "Estimate") -> str:
+    traffic = estimate.traffic
+    return _("{low} to {high} an hour each way").format(
+        low=units.size(traffic.low), high=units.size(traffic.high)
+    )
+
+
+def explanation(estimate: "Estimate", device: "Device | None") -> list[tuple[str, str]]:
+    """Where the figures come from: a heading and its lines, for each."""
+    where = _("Memory of the GPU") if kind_of(device) == "gpu" else _("Memory")
+    blocks = [(where, _lines(estimate.memory))]
+    if estimate.host.parts:
+        blocks.append((_("Memory of the machine, besides"), _lines(estimate.host)))
+    blocks.append((_("Disk"), _lines(estimate.disk)))
+    blocks.append((_("Traffic"), "\n".join(estimate.traffic.why)))
+    if not estimate.vocabulary_known:
+        why = _("The tokenizer is a file: its vocabulary is taken to be as large as is usual.")
+        blocks.append((_("Parameters"), why))
+    return blocks
+
+
+def _lines(amount: "Amount") -> str:
+    return "\n".join(
+        _("{name}: {size} ({why})").format(
+            name=part.name,
+            size=units.NONE if part.size is None else units.size(part.size),
+            why=part.why,
+        )
+        for part in amount.parts
+    )
+
+
+# --- what to know
+
+
+def leaves() -> str:
+    """What others get."""
+    return _(
+        "What was learnt (gradients and the model's parameters), its peer id and network address,"
+        " and, under an alias and unless switched off: its device, load, temperature and speed."
+    )
+
+
+def stays() -> str:
+    """What others don't get."""
+    return _("Your files, your name, the name of this machine, and everything else on it.")
+
+
+def cautions(
+    spec: "SwarmSpec", estimate: "Estimate", state: ContributorState
+) -> tuple[Caution, ...]:
+    """All that speaks against joining, or needs to be known first; the serious ones first."""
+    found = (*_about_data(spec), *_about_memory(estimate, state), *_about_peers(spec, state))
+    return tuple(sorted(found, key=lambda caution: not caution.serious))
+
+
+def _about_data(spec: "SwarmSpec") -> tuple[Caution, ...]:
+    found = []
+    source = spec.data
+    if source.source == "files":
+        text = _(
+            "It trains on files of this machine, and what is learnt from them goes to the others."
+            " Join only if these are meant for it: {paths}"
+        ).format(paths=_some(source.paths))
+        found.append(Caution(text=text, serious=True))
+    if source.tokenizer.kind == "file":
+        text = _("It needs the tokenizer {path} on this machine.").format(
+            path=source.tokenizer.path
+        )
+        found.append(Caution(text=text))
+    return tuple(found)
+
+
+def _some(paths: tuple[str, ...], most: int = 4) -> str:
+    shown = ", ".join(paths[:most])
+    rest = len(paths) - most
+    return shown if rest <= 0 else _("{some} and {count} more").format(some=shown, count=rest)
+
+
+def _about_memory(estimate: "Estimate", state: ContributorState) -> tuple[Caution, ...]:
+    device = chosen_device(state)
+    if fits(estimate, device) is not False:
+        return ()
+    assert device is not None
+    text = _("{device} has too little memory to train this. You can watch all the same.").format(
+        device=texts.device(device)
+    )
+    return (Caution(text=text, serious=True),)
+
+
+def _about_peers(spec: "SwarmSpec", state: ContributorState) -> tuple[Caution, ...]:
+    found = []
+    if state.swarm is not None and state.peer_id:
+        text = _("Joining leaves the swarm that you are in, {title}.").format(
+            title=state.swarm.title
+        )
+        found.append(Caution(text=text))
+    if spec.local:
+        found.append(Caution(text=_("It is open to apps on this machine alone.")))
+    if not spec.initial_peers:
+        found.append(Caution(text=_("It names no peer to enter by: you would be its first.")))
+    return tuple(found)

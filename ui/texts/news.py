@@ -1,0 +1,81 @@
+"""What the desktop is told while nobody looks at the window: pure functions over what changed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.common.i18n import _, ngettext
+from app.settings.settings import NewsKind
+from app.state.state import ContributorState, Phase
+from ui.texts import states as texts
+from ui.texts import units
+
+if TYPE_CHECKING:
+    from app.contributions.ledger import Totals
+
+HOURS = (1, 10, 100, 1_000, 10_000)
+SAMPLES = (10**6, 10**7, 10**8, 10**9)
+"""Of one's own contributions, over all swarms: few enough to stay welcome."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class News:
+    """A notification. kind: by which the settings choose."""
+
+    kind: NewsKind
+    title: str
+    text: str
+
+
+def kinds() -> dict[NewsKind, str]:
+    """What one can be told of, in words."""
+    return {
+        "training": _("Training began"),
+        "paused": _("Training paused, and why"),
+        "attention": _("Something needs me"),
+        "milestones": _("Milestones"),
+    }
+
+
+def news(before: ContributorState, after: ContributorState) -> News | None:
+    """What is worth a notification in a change of the state."""
+    if after.problem is not None and after.problem != before.problem:
+        return _trouble(after)
+    if after.phase is Phase.TRAINING and before.phase is Phase.PREPARING:
+        return News(kind="training", title=_("Training began"), text=texts.what(after))
+    if after.phase is Phase.PAUSED and before.phase is not Phase.PAUSED:
+        return News(kind="paused", title=_("Training paused"), text=texts.why(after))
+    if after.completed and not before.completed:
+        return News(kind="milestones", title=texts.headline(after), text=texts.why(after))
+    return None
+
+
+def _trouble(state: ContributorState) -> News | None:
+    """None while the trainer is started again by itself."""
+    if state.problem is None or state.restart_at is not None:
+        return None
+    text = f"{texts.problem(state.problem)} {state.problem.remedy}".rstrip()
+    return News(kind="attention", title=_("CoTrain needs you"), text=text)
+
+
+def milestone(before: "Totals", after: "Totals") -> News | None:
+    """The greatest round figure that one's contributions reached, if they reached one."""
+    hours = _reached(HOURS, before.compute_time / 3600, after.compute_time / 3600)
+    samples = _reached(SAMPLES, before.samples, after.samples)
+    if hours is None and samples is None:
+        return None
+    if samples is not None:
+        text = _("This machine has contributed {count} samples. Thank you.")
+        text = text.format(count=units.count(samples))
+    else:
+        assert hours is not None
+        text = ngettext(
+            "This machine has contributed {count} hour of training. Thank you.",
+            "This machine has contributed {count} hours of training. Thank you.",
+            hours,
+        ).format(count=units.count(hours))
+    return News(kind="milestones", title=_("A milestone"), text=text)
+
+
+def _reached(marks: Sequence[int], before: float, after: float) -> int | None:
+    return max((mark for mark in marks if before < mark <= after), default=None)

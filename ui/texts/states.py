@@ -1,0 +1,353 @@
+"""States in words: the one place where the window's sentences about a state are."""
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from app.common.i18n import _, ngettext
+from app.protocol import Device, TrainerPhase, Waiting
+from app.state.facts import LocalApi, Problem
+from app.state.state import ContributorState, Phase, Round
+from app.terms.terms import Terms
+from ui.texts import terms as terms_texts
+from ui.texts import units
+
+if TYPE_CHECKING:
+    from app.spec.schema import DataSpec, ModelSpec, StopSpec
+
+PRODUCT = "CoTrain"
+PRODUCT_KIND = "Contributor"
+DOT = " · "
+
+
+def headline(state: ContributorState) -> str:
+    """Where we are, in a word or three."""
+    if state.phase is Phase.WATCHING and state.completed:
+        return _("Completed")
+    if state.phase is Phase.WATCHING and state.swarm is None:
+        return _("In the network")
+    if state.phase is Phase.FAILED and state.restart_at is not None:
+        return _("Starting again")
+    return {
+        Phase.DISCONNECTED: _("Not in a swarm"),
+        Phase.JOINING: _("Joining"),
+        Phase.WATCHING: _("Watching"),
+        Phase.WAITING: _("Waiting"),
+        Phase.PREPARING: _("Preparing"),
+        Phase.TRAINING: _("Training"),
+        Phase.AVERAGING: _("Averaging"),
+        Phase.PAUSED: _("Paused"),
+        Phase.STOPPING: _("Stopping"),
+        Phase.FAILED: _("Needs you"),
+    }[state.phase]
+
+
+def tone(state: ContributorState) -> str:
+    """Colour of the headline's dot, as the style sheet names it."""
+    if state.phase is Phase.FAILED and state.restart_at is not None:
+        return "busy"
+    return _TONES.get(state.phase, "idle")
+
+
+_TONES = {
+    Phase.JOINING: "busy",
+    Phase.PREPARING: "busy",
+    Phase.TRAINING: "good",
+    Phase.AVERAGING: "good",
+    Phase.STOPPING: "busy",
+    Phase.FAILED: "bad",
+}
+
+
+def what(state: ContributorState) -> str:
+    """On what we work, and with which device."""
+    if state.swarm is None:
+        return _("This machine trains nothing yet.")
+    parts = [state.swarm.title, model(state), device_name(state)]
+    return DOT.join(part for part in parts if part)
+
+
+def model(state: ContributorState) -> str:
+    """The model's kind and, once built, its size."""
+    if state.swarm is None:
+        return ""
+    kind = model_name(state.swarm.model_type)
+    if state.training is None or state.training.parameters is None:
+        return kind
+    return _("{kind}, {number} parameters").format(
+        kind=kind, number=units.short(state.training.parameters)
+    )
+
+
+def model_name(model_type: str) -> str:
+    """A model type as people write it."""
+    return _MODEL_NAMES.get(model_type, model_type)
+
+
+_MODEL_NAMES = {
+    "gpt2": "GPT-2",
+    "gpt_neo": "GPT-Neo",
+    "gpt_neox": "GPT-NeoX",
+    "llama": "Llama",
+    "mistral": "Mistral",
+    "olmo2": "OLMo 2",
+    "opt": "OPT",
+    "phi": "Phi",
+    "qwen2": "Qwen2",
+    "qwen3": "Qwen3",
+}
+
+
+def device_name(state: ContributorState) -> str:
+    """The device that trains, or that would."""
+    if state.training is not None and state.training.device_name:
+        return state.training.device_name
+    if state.other_devices:
+        return devices(state.chosen_devices)
+    chosen = next((device for device in state.devices if device.id == state.device), None)
+    return chosen.name if chosen else ""
+
+
+def device(entry: Device) -> str:
+    """A device in a list to choose from."""
+    if not entry.memory or entry.id == "cpu":
+        return _("CPU ({name})").format(name=entry.name) if entry.id == "cpu" else entry.name
+    return f"{entry.name}, {units.size(entry.memory)}"
+
+
+def devices(chosen: tuple[str, ...]) -> str:
+    """Several devices that train together."""
+    return ngettext("{count} device", "{count} devices", len(chosen)).format(count=len(chosen))
+
+
+def why(state: ContributorState, now: float | None = None) -> str:
+    """Why it runs or doesn't, and what comes next. now: seconds since the epoch."""
+    match state.phase:
+        case Phase.PREPARING if state.may_train:
+            return preparation(state.step_of_preparation, state.waiting)
+        case Phase.PREPARING | Phase.PAUSED | Phase.WAITING:
+            return terms_texts.held(state, time.time() if now is None else now)
+        case Phase.WATCHING:
+            return _watching(state)
+        case Phase.TRAINING:
+            return _training(state, time.time() if now is None else now)
+        case Phase.FAILED:
+            return _failed(state, time.time() if now is None else now)
+        case phase:
+            return _reasons()[phase]
+
+
+def _reasons() -> dict[Phase, str]:
+    return {
+        Phase.DISCONNECTED: _("Join a swarm that you were invited to, start one, or try the demo."),
+        Phase.JOINING: _("Looking for the swarm's peers. Training starts when you say so."),
+        Phase.AVERAGING: _("Sharing what was learnt with the swarm; training goes on by itself."),
+        Phase.STOPPING: _("Saving a checkpoint and leaving the run."),
+    }
+
+
+def preparation(step: TrainerPhase | None, waiting: Waiting | None = None) -> str:
+    """What the trainer prepares, or for whom it waits."""
+    if waiting is not None:
+        return _waiting(waiting)
+    match step:
+        case TrainerPhase.PREPARING_DATA:
+            return _("Preparing the training data…")
+        case TrainerPhase.PREPARING_MODEL:
+            return _("Building the model…")
+        case TrainerPhase.JOINING:
+            return _("Entering the run…")
+        case TrainerPhase.TUNING:
+            return _("Finding the best batch size for this device…")
+        case TrainerPhase.COMPILING:
+            return _("Compiling the model for this device; the first time takes a minute…")
+        case TrainerPhase.SYNCHRONIZING:
+            return _("Downloading the model's state from a peer…")
+        case _:
+            return _("Loading PyTorch and Hivemind…")
+
+
+def _waiting(waiting: Waiting) -> str:
+    if waiting.whom == "doors":
+        text = ngettext(
+            "Waiting for the others, so that the swarm stays one ({seen} of {count} door)…",
+            "Waiting for the others, so that the swarm stays one ({seen} of {count} doors)…",
+            waiting.known,
+        )
+    else:
+        text = ngettext(
+            "Waiting for the others: {count} trains, and can't be reached yet…",
+            "Waiting for the others: {count} train, and none can be reached yet…",
+            waiting.known,
+        )
+    return text.format(seen=units.count(waiting.seen), count=units.count(waiting.known))
+
+
+def _watching(state: ContributorState) -> str:
+    if state.swarm is None:
+        return _("A program asked this machine to be reachable; it is in no training run yet.")
+    if state.completed:
+        return _("The run has reached its goal. Thank you for your part in it.")
+    if state.probed is not None and not any(entry.id != "cpu" for entry in state.devices):
+        return _("Ready. No GPU that PyTorch can use was found: the CPU trains too, but slowly.")
+    return _("In the swarm, not training. Start when you like.")
+
+
+def _training(state: ContributorState, now: float) -> str:
+    own = state.training
+    if state.terms != Terms():
+        text = terms_texts.allowed(state.terms, state.verdict, now)
+    elif own is None or own.resumed_epoch is None:
+        text = _("Runs until you stop it; checkpoints stay on this machine.")
+    else:
+        text = _(
+            "Resumed from the checkpoint of epoch {epoch}."
+            " Runs until you stop it; checkpoints stay on this machine."
+        ).format(epoch=units.count(own.resumed_epoch))
+    if own is None or not own.short_of_memory:
+        return text
+    count = own.micro_batch_size or 1
+    short = ngettext(
+        "The device's memory ran short: it goes on with {count} sample a step.",
+        "The device's memory ran short: it goes on with {count} samples a step.",
+        count,
+    )
+    return f"{short.format(count=count)} {text}"
+
+
+def _failed(state: ContributorState, now: float) -> str:
+    if state.restart_at is None:
+        return _("Training ended by itself. Restarting resumes from the last checkpoint.")
+    wait = units.duration(state.restart_at - now)
+    return _("Training ended by itself. It starts again in {time}.").format(time=wait)
+
+
+def lost(state: ContributorState, now: float | None = None) -> str:
+    """That the swarm is lost, and when we try again. now: seconds since the epoch."""
+    assert state.reconnect_at is not None
+    wait = max(0.0, state.reconnect_at - (time.time() if now is None else now))
+    parts = [_("Nobody of the swarm can be reached.")]
+    if state.phase in (Phase.TRAINING, Phase.AVERAGING):
+        parts.append(_("Training goes on alone meanwhile."))
+    if wait < 1:
+        parts.append(_("Trying again…"))
+    else:
+        parts.append(_("Trying again in {time}.").format(time=units.duration(wait)))
+    return " ".join(parts)
+
+
+def next_averaging(state: ContributorState) -> str:
+    """When the swarm averages next, as far as one can tell."""
+    if state.phase is Phase.AVERAGING:
+        return _("averaging now")
+    if state.run is None or state.run.eta is None:
+        return ""
+    return _("next averaging in about {time}").format(time=units.duration(state.run.eta))
+
+
+def last_round(entry: Round) -> str:
+    """How the last averaging went: peers, seconds, failure."""
+    length = units.seconds(entry.seconds)
+    if entry.failure:
+        return _("last round failed after {time}: {reason}").format(
+            time=length, reason=entry.failure
+        )
+    if entry.peers <= 1:
+        return _("last round: alone, {time}").format(time=length)
+    peers = ngettext("{count} peer", "{count} peers", entry.peers).format(count=entry.peers)
+    return _("last round: {peers}, {time}, all succeeded").format(peers=peers, time=length)
+
+
+def problem(entry: Problem) -> str:
+    """What is wrong and where, a sentence."""
+    message = entry.message[:1].upper() + entry.message[1:]
+    return f"{entry.field}: {entry.message}" if entry.field else message
+
+
+def level(number: int) -> str:
+    """A log level's name."""
+    if number >= logging.ERROR:
+        return _("Error")
+    if number >= logging.WARNING:
+        return _("Warning")
+    return _("Info") if number >= logging.INFO else _("Debug")
+
+
+def source(name: str) -> str:
+    """Who wrote a log line."""
+    names = {
+        "app": _("App"),
+        "trainer": _("Trainer"),
+        "peer": _("Network"),
+        "partner": _("Demo partner"),
+    }
+    return names.get(name, name)
+
+
+def requirement(name: str, value: str) -> str:
+    """What a session that the backend offers wants of a machine, by the backend's names."""
+    names = {"minGPU": _("GPU"), "minRAM": _("memory"), "bandwidth": _("line")}
+    return _("{what}: {value}").format(what=names.get(name, name), value=value)
+
+
+def session_status(name: str) -> str:
+    """The status of a session that the backend offers."""
+    names = {
+        "pending": _("Not started yet"),
+        "running": _("Running"),
+        "paused": _("Paused"),
+        "completed": _("Completed"),
+        "failed": _("Failed"),
+        "cancelled": _("Cancelled"),
+    }
+    return names.get(name, name)
+
+
+def local_api(api: LocalApi) -> str:
+    """On which port the local API is, and if that is not the one that it should be."""
+    if api.wanted_port in (0, api.port):
+        return _("Local API: port {port}").format(port=api.port)
+    return _("Local API: port {port}\n({wanted} is taken)").format(
+        port=api.port, wanted=api.wanted_port
+    )
+
+
+def goal(stop: "StopSpec") -> str:
+    """When a run ends."""
+    parts = []
+    if stop.epochs is not None:
+        epochs = ngettext("after {count} epoch", "after {count} epochs", stop.epochs)
+        parts.append(epochs.format(count=units.count(stop.epochs)))
+    if stop.minutes is not None:
+        parts.append(_("after {time}").format(time=units.duration(stop.minutes * 60)))
+    return _(" or ").join(parts) or _("when you stop it")
+
+
+def model_of(spec: "ModelSpec") -> str:
+    """A model's kind, and what is said about its size."""
+    fields = ", ".join(f"{name} {value}" for name, value in list(spec.fields.items())[:6])
+    kind = _MODEL_NAMES.get(spec.model_type, spec.model_type)
+    return f"{kind} ({fields})" if fields else kind
+
+
+def data_of(spec: "DataSpec") -> str:
+    """Where the training data comes from."""
+    match spec.source:
+        case "files":
+            count = len(spec.paths)
+            text = ngettext("{count} file of yours", "{count} files of yours", count)
+            return text.format(count=units.count(count))
+        case "https":
+            return _("Downloaded from {url}").format(url=spec.url)
+        case "hub":
+            return _("Hugging Face data set {name}").format(name=spec.name)
+        case _:
+            return _("Built in: {name}").format(name=spec.name)
+
+
+def addresses(multiaddrs: tuple[str, ...]) -> str:
+    """How many addresses others can reach us at."""
+    if not multiaddrs:
+        return units.NONE
+    count = len(multiaddrs)
+    return ngettext("{count} address", "{count} addresses", count).format(count=count)

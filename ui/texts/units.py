@@ -1,0 +1,119 @@
+"""Numbers in words: counts, rates, durations, sizes. Units always, tabular where they change."""
+
+import math
+import time
+from datetime import datetime
+
+from app.common.i18n import _
+
+NONE = "–"
+"""Shown where a value isn't known."""
+
+_SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+_KIB = 1024
+_BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
+_HALF_A_MINUTE_MATTERS = 600
+
+
+def count(number: int | None) -> str:
+    """Every digit: ``1,234,567``."""
+    return NONE if number is None else f"{number:,}"
+
+
+def short(number: float | None) -> str:
+    """Three digits at most and a scale: ``0.84 M``, ``124 M``, ``7.2 B``."""
+    if number is None:
+        return NONE
+    for size, letter in _SCALES:
+        if number >= size * 0.5 and number >= 10_000:
+            return f"{_three_digits(number / size)} {letter}"
+    return f"{number:,.0f}"
+
+
+def rate(value: float | None) -> str:
+    """A rate, as exact as it is steady: ``3.2``, ``81``, ``1,214``."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    return f"{value:,.0f}" if value >= 100 else _three_digits(value)
+
+
+def loss(value: float | None) -> str:
+    """A cross-entropy: ``2.314``."""
+    return NONE if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def percent(part: float, whole: float) -> str:
+    """``12 %``; the space is one that doesn't break."""
+    share = 100 * part / whole if whole else 0.0
+    return _("{number}\u00a0%").format(number=f"{share:.0f}")
+
+
+def size(bytes_: int) -> str:
+    """A size in memory: ``12 GiB``."""
+    unit = _unit_of(bytes_)
+    return f"{_three_digits(bytes_ / _KIB**unit)} {_BYTES[unit]}"
+
+
+def part_of_size(part: int, whole: int) -> str:
+    """Two sizes in the unit of the larger: ``0.79 of 10 GiB``."""
+    amount = _three_digits(part / _KIB ** _unit_of(whole))
+    return _("{part} of {whole}").format(part=amount, whole=size(whole))
+
+
+def _unit_of(bytes_: int) -> int:
+    unit = 0
+    while bytes_ >= _KIB ** (unit + 1) and unit < len(_BYTES) - 1:
+        unit += 1
+    return unit
+
+
+def duration(seconds: float | None) -> str:
+    """Two units at most: ``6 s``, ``3 min 20 s``, ``3 h 41 min``, ``2 d 4 h``."""
+    if seconds is None or not math.isfinite(seconds):
+        return NONE
+    whole = max(0, round(seconds))
+    minutes, rest = divmod(whole, 60)
+    hours, minutes_rest = divmod(minutes, 60)
+    days, hours_rest = divmod(hours, 24)
+    if days:
+        return _("{days} d {hours} h").format(days=days, hours=hours_rest)
+    if hours:
+        return _("{hours} h {minutes} min").format(hours=hours, minutes=minutes_rest)
+    if minutes and whole < _HALF_A_MINUTE_MATTERS:
+        return _("{minutes} min {seconds} s").format(minutes=minutes, seconds=rest)
+    if minutes:
+        return _("{minutes} min").format(minutes=minutes)
+    return _("{seconds} s").format(seconds=rest)
+
+
+def seconds(value: float) -> str:
+    """A short time to the tenth: ``2.1 s``."""
+    return _("{seconds} s").format(seconds=f"{value:.1f}")
+
+
+def clock(moment: float) -> str:
+    """Time of day, on this machine's clock."""
+    return time.strftime("%H:%M:%S", time.localtime(moment))
+
+
+def date(moment: float) -> str:
+    """Date and time of day, on this machine's clock, to the minute."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+
+
+def timestamp(moment: float) -> str:
+    """Date and time with the offset, for files (ISO 8601)."""
+    return datetime.fromtimestamp(moment).astimezone().isoformat(timespec="seconds")
+
+
+def shortened(identifier: str) -> str:
+    """Both ends of a peer id, which tell it apart: ``12D3Ko…x7YzQp``."""
+    if len(identifier) <= 15:
+        return identifier
+    return f"{identifier[:6]}…{identifier[-6:]}"
+
+
+def _three_digits(value: float) -> str:
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if value >= 1 else f"{value:.2f}"

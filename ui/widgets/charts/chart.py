@@ -1,0 +1,93 @@
+"""A chart card: title with its unit, legend that reads the crosshair, plot, and copies of it."""
+
+import math
+from collections.abc import Callable
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QHBoxLayout
+
+from app.common.i18n import _
+from ui.style.theme import Theme
+from ui.texts import units
+from ui.widgets.card import Card
+from ui.widgets.charts.copy_menu import CopyMenu
+from ui.widgets.charts.plot import Curve, Reading, TimePlot
+from ui.widgets.labels import ElidedLabel, label, swatch
+
+
+class Chart(Card):
+    """Our curve and the swarm's."""
+
+    def __init__(
+        self,
+        theme: Theme,
+        *,
+        title: str,
+        unit: str,
+        words: Callable[[float], str],
+        from_zero: bool = False,
+    ) -> None:
+        """``words``: how a value is written."""
+        name = f"{title}, {unit}"
+        super().__init__(name)
+        self._words = words
+        self._curves = (Curve(), Curve())
+        self.plot = TimePlot(theme, name=name, from_zero=from_zero)
+        self.own, self.swarm = label(role="small"), label(role="small")
+        self.moment = label(role="small")
+        self.menu = CopyMenu(self, theme, csv=lambda: csv_text(*self._curves))
+        self._lay_out(title, unit)
+        self.plot.read.connect(self._show_reading)
+        self._show_reading(None)
+
+    def _lay_out(self, title: str, unit: str) -> None:
+        head = QHBoxLayout()
+        head.setSpacing(6)
+        head.addWidget(label(title, "strong"))
+        head.addWidget(ElidedLabel(unit, "muted"), 1)
+        head.addWidget(self.moment)
+        for curve, words in (("own", self.own), ("swarm", self.swarm)):
+            head.addSpacing(4)
+            head.addWidget(swatch(curve), 0, Qt.AlignmentFlag.AlignVCenter)
+            head.addWidget(words)
+        head.addWidget(self.menu.button)
+        self.column.setContentsMargins(16, 8, 8, 8)
+        self.column.setSpacing(4)
+        self.column.addLayout(head)
+        self.column.addWidget(self.plot.widget, 1)
+
+    def draw(self, own: Curve, swarm: Curve, start: float, now: float) -> None:
+        """Show the curves from ``start`` to ``now``, seconds since the epoch."""
+        self._curves = (own, swarm)
+        if not self.plot.reading:
+            self.moment.setText(self._hint())
+        self.plot.draw(own, swarm, start, now)
+
+    def _show_reading(self, reading: Reading | None) -> None:
+        if reading is None:
+            self.moment.setText(self._hint())
+            self.own.setText(_("this machine"))
+            self.swarm.setText(_("swarm"))
+            return
+        self.moment.setText(units.clock(reading.moment))
+        self.own.setText(self._words(reading.own))
+        self.swarm.setText(self._words(reading.swarm))
+        self.plot.widget.setAccessibleDescription(
+            _("{time}: this machine {own}, swarm {swarm}").format(
+                time=self.moment.text(), own=self.own.text(), swarm=self.swarm.text()
+            )
+        )
+
+    def _hint(self) -> str:
+        return "" if any(curve.times.size for curve in self._curves) else _("no values yet")
+
+
+def csv_text(own: Curve, swarm: Curve) -> str:
+    """One line per moment; a value that isn't known is empty."""
+    rows: dict[float, list[str]] = {}
+    for place, curve in enumerate((own, swarm)):
+        for moment, value in zip(curve.times.tolist(), curve.values.tolist(), strict=True):
+            if math.isfinite(value):
+                rows.setdefault(moment, ["", ""])[place] = repr(value)
+    lines = [f"{units.timestamp(moment)},{','.join(rows[moment])}" for moment in sorted(rows)]
+    return "\n".join(["time,this_machine,swarm", *lines, ""])

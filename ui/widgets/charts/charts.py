@@ -1,0 +1,138 @@
+"""The overview's charts: loss and throughput over the same window of time."""
+
+import time
+
+import numpy as np
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
+from PySide6.QtWidgets import QBoxLayout, QButtonGroup, QHBoxLayout, QVBoxLayout, QWidget
+from typing_extensions import override
+
+from app.common.i18n import _
+from app.state.history import History, Series
+from ui.style.theme import Theme
+from ui.texts import units
+from ui.widgets.buttons import choice_button
+from ui.widgets.charts.chart import Chart
+from ui.widgets.charts.plot import Curve
+from ui.widgets.labels import label
+
+REDRAW_MS = 500
+"""The charts take turns, so that each is drawn once a second, as fine as the history is, and the
+loop never waits for both. Nothing is drawn while nobody looks."""
+
+ALL = 0.0
+
+
+def _windows() -> tuple[tuple[float, str], ...]:
+    return ((600.0, _("10 min")), (3600.0, _("1 h")), (86400.0, _("1 day")), (ALL, _("All")))
+
+
+class Charts(QWidget):
+    """Two charts and the choice of their window."""
+
+    def __init__(self, history: History, theme: Theme) -> None:
+        super().__init__()
+        self._history = history
+        self._window = _windows()[0][0]
+        self.loss = Chart(
+            theme, title=_("Loss"), unit=_("cross-entropy per token"), words=units.loss
+        )
+        self.throughput = Chart(
+            theme, title=_("Throughput"), unit=_("samples/s"), words=units.rate, from_zero=True
+        )
+        self.group = QButtonGroup(self)
+        self._row = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._timer = QTimer(self, interval=REDRAW_MS)
+        self._timer.timeout.connect(self._redraw_next)
+        self._loss_is_next = True
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        self._row.setSpacing(16)
+        self._row.addWidget(self.loss, 1)
+        self._row.addWidget(self.throughput, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addLayout(self._choices())
+        column.addLayout(self._row, 1)
+
+    def _choices(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(2)
+        row.addStretch()
+        row.addWidget(label(_("Show the last"), "small"))
+        for index, (_length, text) in enumerate(_windows()):
+            one = choice_button(text)
+            one.setChecked(index == 0)
+            one.setAccessibleName(_("Show in the charts: {window}").format(window=text))
+            self.group.addButton(one, index)
+            row.addWidget(one, 0, Qt.AlignmentFlag.AlignVCenter)
+        self.group.idClicked.connect(self._choose)
+        return row
+
+    def _choose(self, index: int) -> None:
+        self._window = _windows()[index][0]
+        self.redraw()
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        beside = self._row.spacing() + sum(
+            chart.minimumSizeHint().width() for chart in (self.loss, self.throughput)
+        )
+        # the scroll area never makes us narrower than our minimum, hence "more than"
+        fits = event.size().width() > beside
+        direction = QBoxLayout.Direction
+        self._row.setDirection(direction.LeftToRight if fits else direction.TopToBottom)
+
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.redraw()
+        self._timer.start()
+
+    @override
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self._timer.stop()
+
+    def redraw(self) -> None:
+        """Draw what the history has now, unless nobody sees it."""
+        self._redraw(self.loss, self.throughput)
+
+    def _redraw_next(self) -> None:
+        self._redraw(self.loss if self._loss_is_next else self.throughput)
+        self._loss_is_next = not self._loss_is_next
+
+    def _redraw(self, *charts: Chart) -> None:
+        if not self.isVisible() or self.window().isMinimized():
+            return
+        now = time.time()
+        history = self._history
+        losses = self._curves(history.loss, history.swarm_loss, now)
+        rates = self._curves(history.samples_per_second, history.swarm_samples_per_second, now)
+        start = _start((*losses, *rates), self._since(now), now)
+        for chart in charts:
+            chart.draw(*(losses if chart is self.loss else rates), start, now)
+
+    def _since(self, now: float) -> float:
+        return now - self._window if self._window else 0.0
+
+    def _curves(self, own: Series, swarm: Series, now: float) -> tuple[Curve, Curve]:
+        return self._curve(own, now), self._curve(swarm, now)
+
+    def _curve(self, series: Series, now: float) -> Curve:
+        since = self._since(now)
+        if self._window == ALL and series.first is not None:
+            since = series.first  # a young series comes in finer buckets
+        times, values = series.since(since, now)
+        return Curve(np.array(times, dtype=np.float64), np.array(values, dtype=np.float64))
+
+
+def _start(curves: tuple[Curve, ...], since: float, now: float) -> float:
+    """Where the charts begin: with the first point, so that a young run fills them."""
+    first = min((float(curve.times[0]) for curve in curves if curve.times.size), default=now)
+    filled = first - since < (now - since) / 50
+    return since if filled else first

@@ -1,0 +1,150 @@
+"""A plot of two curves over the last minutes, hours or days, with a crosshair.
+
+Time runs in seconds before now: the axis says *-5 min*, the crosshair the time of day.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtGui import QColor
+
+from app.common.i18n import _
+from ui.style.theme import Theme
+from ui.widgets.charts import axes
+from ui.widgets.charts.axes import Floats
+from ui.widgets.charts.pointing import Pointing
+
+_MIN_SPAN = 60.0
+_STEPS = (15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800)
+FINE_SCREEN = 1.5
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Times (seconds since the epoch) and values; NaN is a gap."""
+
+    times: Floats = field(default_factory=lambda: np.empty(0))
+    values: Floats = field(default_factory=lambda: np.empty(0))
+
+    def at(self, moment: float, within: float) -> float:
+        """The value nearest to a moment, NaN when there is none so near."""
+        if not self.times.size:
+            return math.nan
+        nearest = int(np.abs(self.times - moment).argmin())
+        near = abs(self.times[nearest] - moment) <= within
+        return float(self.values[nearest]) if near else math.nan
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the crosshair is on."""
+
+    moment: float
+    own: float
+    swarm: float
+
+
+class TimePlot(QObject):
+    """Holds the `pyqtgraph.PlotWidget`. ``read`` carries a `Reading`, or None when the crosshair
+    is gone."""
+
+    read = Signal(object)
+
+    def __init__(self, theme: Theme, *, name: str, from_zero: bool) -> None:
+        super().__init__()
+        self._theme = theme
+        self._from_zero = from_zero
+        self._own, self._swarm = Curve(), Curve()
+        self._start, self._now = -_MIN_SPAN, 0.0
+        self._cross: float | None = None
+        self.widget: Any = pg.PlotWidget()
+        self._item: Any = self.widget.getPlotItem()
+        self._line: Any = pg.InfiniteLine(angle=90)
+        self._set_up(name)
+        # the swarm's first, so that ours lies above it
+        self._swarm_line: Any = self._item.plot(connect="finite")
+        self._own_line: Any = self._item.plot(connect="finite")
+        self._item.addItem(self._line, ignoreBounds=True)
+        self._line.hide()
+        theme.changed.connect(self._recolor)
+        self._recolor()
+
+    def _set_up(self, name: str) -> None:
+        widget, item = self.widget, self._item
+        axes.set_up(
+            widget, name=name, description=_("Left and right arrow keys move the crosshair.")
+        )
+        self._pointing = Pointing(widget)
+        self._pointing.moved.connect(self._move)
+        self._pointing.stepped.connect(self._step)
+        # WORKAROUND: the item's own setting is overwritten when it is added to a plot
+        item.setDownsampling(auto=True, mode="peak")
+        item.setClipToView(True)
+
+    def _recolor(self) -> None:
+        colors = self._theme.colors
+        axes.recolor(self.widget, colors)
+        # Antialiasing a line wider than 1 is 15 to 200 times slower: so it is 1, or, where
+        # pixels are too small to need antialiasing, 2 without.
+        fine = self.widget.devicePixelRatioF() >= FINE_SCREEN
+        for curve, color in ((self._own_line, colors.accent), (self._swarm_line, colors.swarm)):
+            curve.opts["antialias"] = not fine
+            curve.setPen(pg.mkPen(color, width=2 if fine else 1))
+        self._line.setPen(pg.mkPen(QColor(colors.muted), width=1, style=Qt.PenStyle.DashLine))
+
+    def draw(self, own: Curve, swarm: Curve, start: float, now: float) -> None:
+        """Show the curves from ``start`` to ``now``, seconds since the epoch."""
+        self._own, self._swarm, self._now = own, swarm, now
+        self._start = min(start - now, -_MIN_SPAN)
+        self._own_line.setData(own.times - now, own.values)
+        self._swarm_line.setData(swarm.times - now, swarm.values)
+        self._item.setXRange(self._start, 0, padding=0)
+        self._item.getAxis("bottom").setTicks([_time_ticks(self._start)])
+        axes.show_values(self.widget, own.values, swarm.values, from_zero=self._from_zero)
+        self._tell()
+
+    # --- crosshair
+
+    @property
+    def reading(self) -> bool:
+        """The crosshair is there."""
+        return self._cross is not None
+
+    def _step(self, step: int) -> None:
+        at = self._cross if self._cross is not None else 0.0
+        self._move(min(0.0, max(self._start, at - step * self._start / 100)))
+
+    def _move(self, cross: float | None) -> None:
+        if cross == self._cross:
+            return
+        self._cross = cross
+        self._line.setVisible(cross is not None)
+        if cross is not None:
+            self._line.setPos(cross)
+        self._tell()
+        if cross is None:
+            self.read.emit(None)
+
+    def _tell(self) -> None:
+        if self._cross is None:
+            return
+        moment = self._now + self._cross
+        near = max(3.0, -self._start / 60)
+        self.read.emit(Reading(moment, self._own.at(moment, near), self._swarm.at(moment, near)))
+
+
+def _time_ticks(start: float) -> list[tuple[float, str]]:
+    step = next((step for step in _STEPS if -start / step <= 4.5), _STEPS[-1])
+    marks = range(step, round(-start) + 1, step)
+    return [(0.0, _("now")), *((-float(mark), _ago(mark)) for mark in marks)]
+
+
+def _ago(seconds: int) -> str:
+    for length, text in ((86400, _("−{n} d")), (3600, _("−{n} h")), (60, _("−{n} min"))):
+        if seconds >= length and seconds % (length // 2) == 0:
+            return text.format(n=f"{seconds / length:g}")
+    return _("−{n} s").format(n=seconds)

@@ -1,0 +1,70 @@
+"""Where to train: a list of this machine's devices."""
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QComboBox
+
+from app.common.i18n import _
+from app.state.state import ContributorState
+from ui.texts import states as texts
+
+Entries = list[tuple[str, str]]
+"""What is shown of each device, and its id."""
+
+
+class DeviceBox(QComboBox):
+    """CPU and every GPU. ``chosen`` carries the id of the device that the user took."""
+
+    chosen = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._entries: Entries = []
+        self.setAccessibleName(_("Device to train on"))
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.setMaximumWidth(320)
+        self.activated.connect(self._tell)
+
+    def _tell(self, index: int) -> None:
+        if device := self.itemData(index):  # several ones are chosen on their page
+            self.chosen.emit(device)
+
+    def show_state(self, state: ContributorState) -> None:
+        """Show the devices, the chosen one, and whether another may be chosen."""
+        if (entries := _entries(state)) != self._entries:
+            self._fill(entries)
+        several = state.probed is None or bool(state.other_devices)
+        self.setCurrentIndex(0 if several else self.findData(state.device))
+        self.setEnabled(state.probed is not None and not state.phase.has_trainer)
+        self.setToolTip(_tool_tip(state))
+        self.setAccessibleDescription(_tool_tip(state))
+
+    def _fill(self, entries: Entries) -> None:
+        self._entries = entries
+        self.clear()
+        for text, device in entries:
+            self.addItem(text, device)
+
+
+def _entries(state: ContributorState) -> Entries:
+    if state.probed is None:
+        return [(_("Looking for devices…"), state.device)]
+    entries = [(texts.device(device), device.id) for device in state.devices]
+    if state.other_devices:
+        entries.insert(0, (texts.devices(state.chosen_devices), ""))
+    if state.device not in {device for _text, device in entries}:
+        entries.append((_missing(state.device), state.device))
+    return entries
+
+
+def _missing(device: str) -> str:
+    if device == "auto":
+        return _("The first GPU, or CPU")
+    return _("{device} (not found)").format(device=device)
+
+
+def _tool_tip(state: ContributorState) -> str:
+    if state.probed is None:
+        return _("PyTorch is asked which devices it can train on.")
+    if state.phase.has_trainer:
+        return _("Training is under way on this device. Stop training to choose another.")
+    return _("The device that the next training runs on")

@@ -1,0 +1,188 @@
+"""Form fields: a label, a control, and below it a hint, or what is wrong with the value."""
+
+from collections.abc import Mapping, Sequence
+
+from PySide6.QtCore import Signal, SignalInstance
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QGridLayout,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.common.errors import UserFacingError
+from ui.widgets.labels import label, restyle
+
+Control = QLineEdit | QComboBox | QCheckBox | QPlainTextEdit
+
+COLUMNS = 2
+LINES_HEIGHT = 76
+CHECK_INDENT = 32
+"""Pixels from a check box's edge to its words, below which its hint stands."""
+
+
+class Field(QWidget):
+    """One value of a form, as text. ``edited``: the user (or a program) changed it.
+
+    wanted: it means something beside the other values; else its grid leaves it out.
+    """
+
+    edited = Signal()
+
+    def __init__(self, caption: str, control: Control, hint: str = "") -> None:
+        super().__init__()
+        self.wanted = True
+        self.caption = label(caption, "strong")
+        self.control = control
+        self.hint = label(hint, "small", wrap=True)
+        self.error = error_label()
+        control.setAccessibleName(caption)
+        self._lay_out()
+        self.set_hint(hint)
+        self._connect()
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        if isinstance(self.control, QCheckBox):
+            for below in (self.error, self.hint):
+                below.setIndent(CHECK_INDENT)
+        else:
+            self.caption.setBuddy(self.control)
+            column.addWidget(self.caption)
+        column.addWidget(self.control)
+        column.addWidget(self.error)
+        column.addWidget(self.hint)
+        column.addStretch()
+
+    def _connect(self) -> None:
+        match self.control:
+            case QLineEdit():
+                self.control.textChanged.connect(self.edited)
+            case QComboBox():
+                self.control.currentIndexChanged.connect(self.edited)
+            case QCheckBox():
+                self.control.toggled.connect(self.edited)
+            case QPlainTextEdit():
+                self.control.textChanged.connect(self.edited)
+
+    @property
+    def value(self) -> str:
+        """The text; of a choice its key; of a switch ``true``, or "" when it is off."""
+        match self.control:
+            case QLineEdit():
+                return self.control.text()
+            case QComboBox():
+                return str(self.control.currentData())
+            case QCheckBox():
+                return "true" if self.control.isChecked() else ""
+            case QPlainTextEdit():
+                return self.control.toPlainText()
+
+    @property
+    def committed(self) -> SignalInstance:
+        """Like ``edited``, but of a line only when the user leaves it, or presses Return."""
+        if isinstance(self.control, QLineEdit):
+            return self.control.editingFinished
+        return self.edited
+
+    def set_hint(self, hint: str) -> None:
+        """Say something else below the control."""
+        self.hint.setText(hint)
+        self.hint.setVisible(bool(hint))
+        self.control.setAccessibleDescription(hint)
+
+    def set_value(self, value: str) -> None:
+        """Show a value."""
+        match self.control:
+            case QLineEdit():
+                self.control.setText(value)
+            case QComboBox():
+                self.control.setCurrentIndex(self.control.findData(value))
+            case QCheckBox():
+                self.control.setChecked(value == "true")
+            case QPlainTextEdit():
+                self.control.setPlainText(value)
+
+    def show_problem(self, error: UserFacingError | None) -> None:
+        """Say what is wrong with the value, or nothing."""
+        text = "" if error is None else _sentence(error)
+        show_error(self.error, text)
+        self.hint.setVisible(bool(self.hint.text()) and not text)
+        restyle(self.control, "wrong", "true" if text else "false")
+        self.control.setAccessibleDescription(text or self.hint.text())
+
+
+class FieldGrid(QWidget):
+    """Fields in columns, without holes where some are hidden."""
+
+    def __init__(self, fields: Sequence[Field], *, columns: int = COLUMNS) -> None:
+        super().__init__()
+        self._fields = fields
+        self._columns = columns
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(16)
+        self._grid.setVerticalSpacing(12)
+        for column in range(columns):
+            self._grid.setColumnStretch(column, 1)
+        for field in fields:
+            field.setParent(self)
+        self.arrange()
+
+    def arrange(self) -> None:
+        """Give each field that is wanted its place."""
+        for field in self._fields:
+            self._grid.removeWidget(field)
+            field.setVisible(field.wanted)
+        shown = [field for field in self._fields if field.wanted]
+        for index, field in enumerate(shown):
+            self._grid.addWidget(field, index // self._columns, index % self._columns)
+
+
+def _sentence(error: UserFacingError) -> str:
+    text = f"{error.message} {error.remedy}".rstrip()
+    return text[:1].upper() + text[1:]
+
+
+def line_edit(name: str = "") -> QLineEdit:
+    """A line of text."""
+    made = QLineEdit()
+    made.setAccessibleName(name)
+    return made
+
+
+def choice(words: Mapping[str, str]) -> QComboBox:
+    """One of several; ``words``: what is shown for each key."""
+    made = QComboBox()
+    for key, text in words.items():
+        made.addItem(text, key)
+    return made
+
+
+def lines(placeholder: str) -> QPlainTextEdit:
+    """Several lines of text."""
+    made = QPlainTextEdit()
+    made.setTabChangesFocus(True)
+    made.setPlaceholderText(placeholder)
+    made.setFixedHeight(LINES_HEIGHT)
+    return made
+
+
+def error_label() -> QLabel:
+    """Where a mistake is said; takes no room while there is none."""
+    made = label(role="error", wrap=True)
+    made.hide()
+    return made
+
+
+def show_error(place: QLabel, text: str) -> None:
+    """Say a mistake, or nothing."""
+    place.setText(text)
+    place.setAccessibleName(text)
+    place.setVisible(bool(text))
