@@ -122,5 +122,5 @@ def _log_milestones(report: protocol.Report) -> None:
         case protocol.RoundEnded(epoch=epoch, peers=peers, seconds=seconds, failure=failure):
             how = failure or f"{peers} peers"
             logging.getLogger(PARTNER).info("epoch %d averaged in %.2f s: %s", epoch, seconds, how)
-        case protocol.Problem(message=message):
+        case protocol.TrainerProblem(message=message):
             logging.getLogger(PARTNER).error("%s", message)

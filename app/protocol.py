@@ -5,6 +5,7 @@ stdout. The set is closed: an unknown message, or a field of the wrong type, is 
 `ProtocolError`, since both ends come from the same installation.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
 
@@ -260,7 +261,7 @@ class CheckpointSaved(Message, frozen=True):
     seconds: float
 
 
-class Problem(Message, frozen=True):
+class TrainerProblem(Message, frozen=True):
     """The trainer can't go on, or was refused something; the parts of a `UserFacingError`.
 
     expected: False for a defect of ours (the text is then a traceback's last line).
@@ -299,10 +300,12 @@ Report = (
     | RoundEnded
     | SampleDiscarded
     | CheckpointSaved
-    | Problem
+    | TrainerProblem
     | Devices
     | Ended
 )
+
+SendReport = Callable[[Report], None]
 
 T = TypeVar("T")
 

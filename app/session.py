@@ -15,7 +15,7 @@ from app.common.background import Background
 from app.common.errors import BusyError, TrainerError
 from app.common.i18n import _
 from app.common.paths import Folders
-from app.contributions.recorder import Contributions
+from app.contributions.recorder import Recorder
 from app.desktop.updates import Updates
 from app.lifecycle.handover import Receive
 from app.lifecycle.instance import Instance
@@ -31,7 +31,7 @@ from app.state.history import History
 from app.state.state import ContributorState
 from app.state.transition import after
 from app.swarm.connection_check import Finding, diagnose
-from app.swarm.fleet_sync import Machines
+from app.swarm.fleet_sync import FleetSync
 from app.swarm.membership import Membership
 from app.swarm.recents import Recents
 from app.terms.sensors.sensors import Sensors
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Listener = Callable[[ContributorState], None]
+StateListener = Callable[[ContributorState], None]
 
 CLOSE_SECONDS = 8.0
 """How long the trainer may take for its checkpoint when the app ends."""
@@ -62,9 +62,7 @@ class Session:
         self.history = History()
         self.recents = Recents(folders.recents_file)
         self.devices = DeviceWatch()
-        self.contributions = Contributions(
-            settings=settings, folders=folders, dispatch=self.dispatch
-        )
+        self.contributions = Recorder(settings=settings, folders=folders, dispatch=self.dispatch)
         self.reporting = _reporting_of(self)
         self.offers = Offers(settings.backend_url, ask=self.reporting.sessions)
         first, *others = settings.device.split(",")
@@ -74,12 +72,12 @@ class Session:
             terms=settings.terms,
             reporting=self.reporting.state,
         )
-        self._listeners: list[Listener] = []
+        self._listeners: list[StateListener] = []
         self._instance = Instance(folders)
         self.membership = Membership(
             settings=lambda: self.settings, folders=folders, dispatch=self.dispatch
         )
-        self.machines = Machines(
+        self.machines = FleetSync(
             settings=lambda: self.settings,
             key_file=folders.machine_key_file,
             history=self.history,
@@ -104,7 +102,7 @@ class Session:
 
     # --- state
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
+    def subscribe(self, listener: StateListener) -> Callable[[], None]:
         """Call ``listener`` with each new state, on the loop's thread; returns the way out."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import elf
 
-from app.desktop.about import Part, gather
+from app.desktop.about import Component, gather
 from app.machine import gpu_runtime as runtime
 
 Entry = tuple[str, str, str]
@@ -221,7 +221,7 @@ _COMMON = Path("/usr/share/common-licenses")
 _COMMON_TEXTS = {"LGPL-3.0": "LGPL-3", "GPL-3.0": "GPL-3", "Apache": "Apache-2.0"}
 
 
-def _with_text(part: Part) -> Part:
+def _with_text(part: Component) -> Component:
     """Some wheels name their licence and forget its text."""
     if part.text:
         return part
@@ -233,7 +233,7 @@ def _with_text(part: Part) -> Part:
     return replace(part, text="\n\n".join(texts))
 
 
-def _system_parts(binaries: list[Entry]) -> Iterator[Part]:
+def _system_parts(binaries: list[Entry]) -> Iterator[Component]:
     """The libraries of the build machine's own that are inside, by their Debian packages."""
     if not shutil.which("dpkg-query"):
         return
@@ -243,7 +243,7 @@ def _system_parts(binaries: list[Entry]) -> Iterator[Part]:
     for package in sorted(set(map(_debian_package, foreign)) - {""}):
         name = package.partition(":")[0]
         copyright_ = Path("/usr/share/doc") / name / "copyright"
-        yield Part(
+        yield Component(
             name=f"{name} (Debian)",
             version=_output("dpkg-query", "-W", "-f", "${Version}", package),
             licence="",

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from app.callback.server import Callback
     from app.demo import DemoSwarm
     from ui.desktop.notifier import Notifier
-    from ui.presence import Presence
+    from ui.presence import DesktopPresence
 
 log = logging.getLogger(__name__)
 
@@ -180,10 +180,10 @@ class LateCallback:
         from app.callback.server import Callback
         from app.callback.sources import sources_of
         from app.tasks.tasks import Tasks
-        from ui.dialogs.consent import Volunteer
+        from ui.dialogs.consent import VolunteerAtWindow
 
         session = self._model.session
-        volunteer = Volunteer(self._window, session, self._notifier)
+        volunteer = VolunteerAtWindow(self._window, session, self._notifier)
         tasks = Tasks(session, volunteer=volunteer)
         self._callback = Callback(session, tasks=tasks, sources=sources_of(session))
         await self._callback.start()
@@ -228,9 +228,9 @@ async def _contribute(
     if wrong is not None:
         model.raise_problem(wrong)
     await _first_picture(window, minimized=arguments.minimized)
-    from ui.presence import Presence  # the first picture needed none of it
+    from ui.presence import DesktopPresence  # the first picture needed none of it
 
-    presence = Presence.of(window, model, actions, theme, preferences)
+    presence = DesktopPresence.of(window, model, actions, theme, preferences)
     callback = LateCallback(model, window, presence.notifier)
     window.local_api_wanted.connect(callback.show)
     opening = asyncio.create_task(
@@ -287,7 +287,7 @@ async def _open(
     opened: "asyncio.Future[None]",
     *,
     window: MainWindow,
-    presence: "Presence",
+    presence: "DesktopPresence",
     callback: LateCallback,
     arguments: Arguments,
 ) -> None:
@@ -344,7 +344,7 @@ async def _close(
     *,
     model: SessionModel,
     demo: LateDemo,
-    presence: "Presence",
+    presence: "DesktopPresence",
     callback: LateCallback,
     opening: "asyncio.Task[None]",
 ) -> None:

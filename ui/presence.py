@@ -6,7 +6,7 @@ from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QApplication
 
 from app.common.i18n import _
-from app.contributions.ledger import Ledger, Totals
+from app.contributions.ledger import Ledger, LedgerTotals
 from app.state.state import ContributorState
 from ui.desktop.notifier import Notifier
 from ui.desktop.tray import Tray
@@ -20,7 +20,7 @@ from ui.texts.news import News, milestone, news
 TOLD_OF_TRAY = "tray"
 
 
-class Presence(QObject):
+class DesktopPresence(QObject):
     """Owns the tray and the notifications from `open` to `close`, and decides what closing the
     window means: the app's end, or the tray, if the user chose that and there is one."""
 
@@ -37,7 +37,7 @@ class Presence(QObject):
         self._model = model
         self._preferences = preferences
         self._before = model.state
-        self._totals: Totals | None = None
+        self._totals: LedgerTotals | None = None
         self._unsubscribe: Callable[[], None] = _nothing
         self.tray = tray
         self.notifier = notifier
@@ -54,7 +54,7 @@ class Presence(QObject):
         actions: Actions,
         theme: Theme,
         preferences: Preferences,
-    ) -> "Presence":
+    ) -> "DesktopPresence":
         """On this desktop."""
         tray = Tray(model, actions, theme)
         notifier = Notifier(tray, clicked=window.dialogs.come_to_front)

@@ -8,15 +8,15 @@ The backend gives reports no ids and counts a repeated one twice, so exactly-onc
 2. It is confirmed only by the backend's own confirmation. It goes back to waiting only on an answer
    that rules out that it was counted: a refusal, a 429, a connection that never came about.
 3. Everything else leaves it in doubt: a lost answer, a time-out, a 5xx, a kill. Then we wait until
-   a request still under way must have ended (`Pace.settle`), read back what the backend has
+   a request still under way must have ended (`DeliveryPace.settle`), read back what the backend has
    counted for this node, and look for the contribution by its numbers (`app.backend.matching`).
    If the backend has more of that content than the ledger knows to be confirmed, one in doubt is
    among them and confirmed; else it was not counted and is sent again.
 
 Where this can't hold, and what happens then:
 
-- The backend counts a request later than `Pace.settle` after its connection broke: it is counted
-  twice. No client can tell without ids; the wait makes it unlikely.
+- The backend counts a request later than `DeliveryPace.settle` after its connection broke: it is
+  counted twice. No client can tell without ids; the wait makes it unlikely.
 - The backend loses a row that it had confirmed: it is missing there, and confirmed here.
 - It loses or changes a row whose answer was lost: that contribution is sent again, so the
   backend has it once or, if the row was changed beyond rounding, twice.
@@ -57,7 +57,7 @@ LAST_CALL_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
+class DeliveryPace:
     """Seconds. first, longest: of the back-off; settle: how long after a lost answer the backend
     may still be counting; poll: how often the outbox is looked at unasked."""
 
@@ -75,7 +75,7 @@ class Clock:
     steady: Callable[[], float] = time.monotonic
 
 
-class Reporter:
+class Delivery:
     """One task, from `start` to `close`. on_change: told of each new state, on the loop."""
 
     def __init__(
@@ -86,7 +86,7 @@ class Reporter:
         ways: Ways,
         state: ReportingState,
         on_change: Callable[[ReportingState], None],
-        pace: Pace = Pace(),
+        pace: DeliveryPace = DeliveryPace(),
         clock: Clock = Clock(),
     ) -> None:
         self.state = state

@@ -18,7 +18,7 @@ from app.state.state import ContributorState
 if TYPE_CHECKING:
     from app.backend.account import Account
     from app.backend.client import Backend
-    from app.backend.delivery import Reporter
+    from app.backend.delivery import Delivery
     from app.backend.http import Http
     from app.backend.replies import ProjectedReward, SessionPage
     from app.contributions.ledger import LedgerThread
@@ -48,7 +48,7 @@ class Reporting:
         self._http: Http | None = None
         self._account: Account | None = None
         self._backend: Backend | None = None
-        self._reporter: Reporter | None = None
+        self._reporter: Delivery | None = None
         self._unsubscribe: Callable[[], None] = _nothing
 
     async def open(self) -> None:
@@ -56,7 +56,7 @@ class Reporting:
         await asyncio.to_thread(_load_libraries)
         from app.backend.account import Account
         from app.backend.client import Backend
-        from app.backend.delivery import Reporter
+        from app.backend.delivery import Delivery
         from app.backend.http import Http
         from app.backend.secret_store import SecretStore
         from app.backend.ways import Ways
@@ -66,7 +66,7 @@ class Reporting:
         await account.restore()
         backend = Backend(http, account=account)
         self._http, self._account, self._backend = http, account, backend
-        self._reporter = Reporter(
+        self._reporter = Delivery(
             self._ledger,
             backend=backend,
             ways=Ways(http, backend=backend, node=self._node),
@@ -132,7 +132,7 @@ class Reporting:
         """A node's part of a session's reward, were it paid out now; in percent."""
         return await self._asked().projected_reward(node_id, session_id=session_id, total=100)
 
-    def _opened(self) -> "tuple[Account, Reporter]":
+    def _opened(self) -> "tuple[Account, Delivery]":
         if self._account is None or self._reporter is None:
             raise _not_ready()
         return self._account, self._reporter

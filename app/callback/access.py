@@ -16,8 +16,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.callback.rate_limit import Limit
-from app.callback.tokens import Role, Tokens
+from app.callback.rate_limit import RateLimit
+from app.callback.tokens import ApiTokens, Role
 from app.common.logs import AuditLog
 from app.settings.settings import Settings
 
@@ -81,7 +81,7 @@ class Audited:
     def __init__(self, app: ASGIApp, *, audit: AuditLog) -> None:
         self._app = app
         self._audit = audit
-        self._refusals = Limit(rate=5, burst=50)
+        self._refusals = RateLimit(rate=5, burst=50)
         self._unwritten = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -132,10 +132,10 @@ class Gate:
         self._wide = not is_loopback(settings.callback_host)
         self._hosts = {*settings.callback_allowed_hosts}
         self._origins = {*settings.callback_origins}
-        self._reads = Limit(
+        self._reads = RateLimit(
             rate=READS_PER_SECOND, burst=2 * READS_PER_SECOND, patience=PATIENCE_SECONDS
         )
-        self._changes = Limit(rate=CHANGES_PER_SECOND, burst=10 * CHANGES_PER_SECOND)
+        self._changes = RateLimit(rate=CHANGES_PER_SECOND, burst=10 * CHANGES_PER_SECOND)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, perhaps a little later, or refuse it."""
@@ -207,7 +207,7 @@ class Gate:
 class Guard:
     """Lets only those read and change who may."""
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, tokens: Tokens) -> None:
+    def __init__(self, app: ASGIApp, *, settings: Settings, tokens: ApiTokens) -> None:
         self._app = app
         self._tokens = tokens
         self._reads_are_open = is_loopback(settings.callback_host)

@@ -20,7 +20,7 @@ from app.callback.host import Host, Sources
 from app.callback.metrics import Metrics
 from app.callback.node import Node
 from app.callback.routes import Parts, router_of
-from app.callback.tokens import Tokens
+from app.callback.tokens import ApiTokens
 from app.common.errors import BusyError, ConnectError, ConsentError, SpecError, UserFacingError
 from app.common.logs import AuditLog
 from app.settings.settings import Settings
@@ -44,7 +44,7 @@ def build(
     host: Host,
     *,
     tasks: Tasks,
-    tokens: Tokens,
+    tokens: ApiTokens,
     audit: AuditLog,
     sources: Sources,
     closing: asyncio.Event,
@@ -73,7 +73,7 @@ def build(
     return api
 
 
-def _middleware(settings: Settings, *, tokens: Tokens, audit: AuditLog) -> list[Middleware]:
+def _middleware(settings: Settings, *, tokens: ApiTokens, audit: AuditLog) -> list[Middleware]:
     """From the outside in."""
     return [
         Middleware(Audited, audit=audit),

@@ -16,7 +16,7 @@ from app.settings.settings import Settings
 from app.state.state import ContributorState, Phase
 from app.tasks.tasks import Tasks
 
-Figure = tuple[str, str, float | None]
+MetricFigure = tuple[str, str, float | None]
 
 
 class Watched(Protocol):
@@ -65,7 +65,7 @@ class _Gathered(Collector):
         return self._metrics
 
 
-def _gauges(*figures: Figure) -> list[Metric]:
+def _gauges(*figures: MetricFigure) -> list[Metric]:
     return [
         GaugeMetricFamily(f"cotrain_{name}", text, value=value)
         for name, text, value in figures
@@ -73,7 +73,7 @@ def _gauges(*figures: Figure) -> list[Metric]:
     ]
 
 
-def _counters(*figures: Figure) -> list[Metric]:
+def _counters(*figures: MetricFigure) -> list[Metric]:
     return [
         CounterMetricFamily(f"cotrain_{name}", text, value=value)
         for name, text, value in figures

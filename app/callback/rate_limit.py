@@ -8,7 +8,7 @@ MOST_CALLERS = 1024
 """Callers that are remembered; who wasn't seen for longest is forgotten first."""
 
 
-class Limit:
+class RateLimit:
     """At most ``burst`` calls at once, and ``rate`` a second on average, for each caller.
 
     patience: seconds that a call beyond that may be held back until its turn, rather than be

@@ -106,7 +106,7 @@ class Health(BaseModel):
     service: Literal["hivemind"] = "hivemind"
 
 
-class Identity(BaseModel):
+class NodeIdentity(BaseModel):
     """Multiaddrs of the app's peer and of the trainer's, and the app's peer id."""
 
     dht_address: str
@@ -118,7 +118,7 @@ class Started(_Success):
     """The node runs."""
 
     message: str
-    data: Identity
+    data: NodeIdentity
 
 
 class Stopped(_Success):

@@ -5,7 +5,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from app.callback.host import Host, Sources
-from app.callback.tokens import Tokens
+from app.callback.tokens import ApiTokens
 from app.callback.web import WebServer
 from app.common.logs import AuditLog
 from app.state.events import LocalApiChanged
@@ -29,7 +29,7 @@ class Callback:
         self._closing = asyncio.Event()
         self._web: WebServer | None = None
         self._audit: AuditLog | None = None
-        self.tokens: Tokens | None = None
+        self.tokens: ApiTokens | None = None
 
     async def start(self) -> None:
         """Serve; the state then says where. Nothing happens when the settings don't want it.
@@ -44,7 +44,7 @@ class Callback:
         from app.callback import api
 
         folders = self._host.folders
-        self.tokens = Tokens(folders.callback_tokens)
+        self.tokens = ApiTokens(folders.callback_tokens)
         self._audit = AuditLog(folders.logs)
         app = api.build(
             self._host,

@@ -7,19 +7,19 @@ from typing import Any, Protocol
 import msgspec
 
 from app.callback.host import Sources
-from app.contributions.ledger import Entry, Ledger
+from app.contributions.ledger import Ledger, LedgerEntry
 from app.contributions.outbox import OutboxState
-from app.contributions.recorder import Contributions
+from app.contributions.recorder import Recorder
 from app.machine.hardware import Reading
 from app.swarm.fleet import Machine
-from app.swarm.fleet_sync import Machines
+from app.swarm.fleet_sync import FleetSync
 
 
 class Shown(Protocol):
     """The session, as far as it is shown."""
 
-    contributions: Contributions
-    machines: Machines
+    contributions: Recorder
+    machines: FleetSync
 
 
 def sources_of(session: Shown) -> Sources:
@@ -34,7 +34,7 @@ def sources_of(session: Shown) -> Sources:
 class LedgerSource:
     """What this machine has given."""
 
-    def __init__(self, contributions: Contributions) -> None:
+    def __init__(self, contributions: Recorder) -> None:
         self._ledger = contributions.ledger
 
     async def contributions(self, *, limit: int) -> Sequence[Mapping[str, Any]]:
@@ -42,7 +42,7 @@ class LedgerSource:
         return [entry_as_json(entry) for entry in await self._ledger.run(Ledger.all, limit=limit)]
 
 
-def entry_as_json(entry: Entry) -> dict[str, Any]:
+def entry_as_json(entry: LedgerEntry) -> dict[str, Any]:
     """A contribution with its signature, and what has become of it."""
     contribution = entry.contribution
     return contribution.document() | {
@@ -57,7 +57,7 @@ def entry_as_json(entry: Entry) -> dict[str, Any]:
 class FleetSource:
     """The machines' records in the DHT."""
 
-    def __init__(self, machines: Machines) -> None:
+    def __init__(self, machines: FleetSync) -> None:
         self._machines = machines
 
     async def machines(self) -> Sequence[Mapping[str, Any]]:

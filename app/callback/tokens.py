@@ -21,7 +21,7 @@ class Role(StrEnum):
     OPERATOR = "operator"  # changes as well
 
 
-class Tokens:
+class ApiTokens:
     """Kept in a file that only its owner can read. Made where there are none yet."""
 
     def __init__(self, file: Path) -> None:

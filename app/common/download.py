@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 _TIMEOUT = 30.0  # seconds without a byte
 _REDIRECTS = 5
 
-Progress = Callable[[int], None]
+OnProgress = Callable[[int], None]
 """Told the bytes of the file that are here by now; what it raises ends the download."""
 
 
@@ -45,7 +45,7 @@ def download(
     part: Path,
     limit: int,
     context: ssl.SSLContext | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> None:
     """Leave the verified content in ``part``, going on from what is there already.
 
@@ -97,7 +97,7 @@ class _Getter:
     """Fetches one file into ``part``."""
 
     def __init__(
-        self, client: httpx2.Client, url: str, part: Path, *, limit: int, progress: Progress
+        self, client: httpx2.Client, url: str, part: Path, *, limit: int, progress: OnProgress
     ) -> None:
         self._client = client
         self._url = url

@@ -19,7 +19,7 @@ from app.common.i18n import _, ngettext
 from app.common.paths import write_atomically
 from app.common.signing import MachineKey, as_text, canonical, from_text, verify
 from app.contributions.accounting import Contribution, iso
-from app.contributions.ledger import Entry, Ledger
+from app.contributions.ledger import Ledger, LedgerEntry
 
 FORMAT = "cotrain-contributions/1"
 
@@ -48,7 +48,7 @@ def write(path: Path, *, ledger_file: Path, key: MachineKey) -> int:
     return len(entries)
 
 
-def _all(ledger_file: Path) -> list[Entry]:
+def _all(ledger_file: Path) -> list[LedgerEntry]:
     ledger = Ledger.open(ledger_file)
     try:
         return ledger.all(limit=-1)[::-1]
@@ -56,7 +56,7 @@ def _all(ledger_file: Path) -> list[Entry]:
         ledger.close()
 
 
-def to_csv(entries: Iterable[Entry]) -> bytes:
+def to_csv(entries: Iterable[LedgerEntry]) -> bytes:
     """A line each, times in ISO 8601, UTC; empty where something isn't known."""
     lines = [_line(entry) for entry in entries]
     names = list(_line_names())
@@ -72,7 +72,7 @@ def _line_names() -> list[str]:
     return [*fields, "score", "state", "remark"]
 
 
-def _line(entry: Entry) -> dict[str, Any]:
+def _line(entry: LedgerEntry) -> dict[str, Any]:
     contribution = entry.contribution
     line = {name: value for name, value in asdict(contribution).items() if name not in _UNSIGNED}
     return line | {
@@ -84,7 +84,7 @@ def _line(entry: Entry) -> dict[str, Any]:
     }
 
 
-def to_json(entries: Iterable[Entry], *, key: MachineKey) -> bytes:
+def to_json(entries: Iterable[LedgerEntry], *, key: MachineKey) -> bytes:
     """The signed document, indented for people; `check` reads it back."""
     document = {
         "format": FORMAT,

@@ -23,7 +23,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from app.common.database import Migrations, open_database
 from app.contributions.accounting import Contribution, share
 from app.contributions.outbox import (
-    Entry,
+    LedgerEntry,
     Outbox,
     OutboxState,
     WrongStateError,
@@ -31,7 +31,14 @@ from app.contributions.outbox import (
     entry_of_row,
 )
 
-__all__ = ["Entry", "Ledger", "LedgerThread", "OutboxState", "Totals", "WrongStateError"]
+__all__ = [
+    "Ledger",
+    "LedgerEntry",
+    "LedgerThread",
+    "LedgerTotals",
+    "OutboxState",
+    "WrongStateError",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,7 +47,7 @@ PAGE = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Totals:
+class LedgerTotals:
     """Sums over contributions, those whose interval goes on left out; units as there.
 
     energy: of those where it is known, None when it is of none. counts: how many are in which
@@ -208,7 +215,7 @@ class Ledger(Outbox):
         limit: int = PAGE,
         state: OutboxState | None = None,
         run_id: str | None = None,
-    ) -> list[Entry]:
+    ) -> list[LedgerEntry]:
         """A page of the finished ones, newest first. before: the last page's last number."""
         found = self._connection.execute(
             "SELECT * FROM contributions WHERE state != 'open'"
@@ -218,16 +225,16 @@ class Ledger(Outbox):
         )
         return [entry_of_row(row) for row in found]
 
-    def totals(self, since: float = 0.0) -> Totals:
+    def totals(self, since: float = 0.0) -> LedgerTotals:
         """Sums over what ended since a time."""
         return _totals(self._connection.execute(_SUM, (since,)).fetchone())
 
-    def by_day(self, since: float = 0.0) -> dict[str, Totals]:
+    def by_day(self, since: float = 0.0) -> dict[str, LedgerTotals]:
         """The same for each day (ISO 8601, local time) on which something ended, in order."""
         found = self._connection.execute(_SUM_BY_DAY, (since,))
         return {row["name"]: _totals(row) for row in found}
 
-    def by_swarm(self, since: float = 0.0) -> dict[str, Totals]:
+    def by_swarm(self, since: float = 0.0) -> dict[str, LedgerTotals]:
         """The same for each run, the latest first."""
         found = self._connection.execute(_SUM_BY_SWARM, (since,))
         return {row["name"]: _totals(row) for row in found}
@@ -249,13 +256,13 @@ class Ledger(Outbox):
         return None if row is None else contribution_of_row(row)
 
 
-_SUMMED = tuple(field.name for field in fields(Totals) if field.name != "counts")
+_SUMMED = tuple(field.name for field in fields(LedgerTotals) if field.name != "counts")
 _COUNTED = tuple(state for state in OutboxState if state is not OutboxState.OPEN)
 
 
-def _totals(row: sqlite3.Row) -> Totals:
+def _totals(row: sqlite3.Row) -> LedgerTotals:
     summed = {name: row[name] for name in _SUMMED}
-    return Totals(**summed, counts={state: row[state.value] for state in _COUNTED})
+    return LedgerTotals(**summed, counts={state: row[state.value] for state in _COUNTED})
 
 
 class LedgerThread:

@@ -30,7 +30,7 @@ class WrongStateError(CoTrainError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class LedgerEntry:
     """A contribution with its way so far.
 
     number: ever rising, for paging. attempts: how often it was sent, the last time at
@@ -121,7 +121,7 @@ class Outbox:
         )
         self.revision += 1
 
-    def entry(self, id: str) -> Entry | None:
+    def entry(self, id: str) -> LedgerEntry | None:
         """A contribution with its way so far; None when there is none of this id."""
         found = self._connection.execute("SELECT * FROM contributions WHERE id = ?", (id,))
         row = found.fetchone()
@@ -129,7 +129,7 @@ class Outbox:
 
     # --- to go on after a restart, and to reconcile
 
-    def last_attempt(self) -> Entry | None:
+    def last_attempt(self) -> LedgerEntry | None:
         """The one that was sent last; None when none was."""
         row = self._connection.execute(
             "SELECT * FROM contributions WHERE attempted_at IS NOT NULL"
@@ -172,9 +172,9 @@ def contribution_of_row(row: sqlite3.Row) -> Contribution:
     return Contribution(**{name: row[name] for name in _COLUMNS})
 
 
-def entry_of_row(row: sqlite3.Row) -> Entry:
+def entry_of_row(row: sqlite3.Row) -> LedgerEntry:
     """From a row with all columns."""
-    return Entry(
+    return LedgerEntry(
         number=row["number"],
         contribution=contribution_of_row(row),
         state=OutboxState(row["state"]),

@@ -74,7 +74,7 @@ class _Running:
         )
 
 
-class Contributions:
+class Recorder:
     """Measures from `open` to `close`. dispatch: told of problems.
 
     ledger: for who reports contributions and who shows them.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.contributions.accounting import Contribution
-from app.contributions.ledger import Ledger, Totals
+from app.contributions.ledger import Ledger, LedgerTotals
 from app.contributions.outbox import OutboxState
 
 DAYS = 30
@@ -20,11 +20,11 @@ class Summary:
     newest: the last one of a run that the backend knows.
     """
 
-    today: Totals
-    week: Totals
-    all: Totals
-    days: dict[str, Totals | None]
-    swarms: dict[str, Totals]
+    today: LedgerTotals
+    week: LedgerTotals
+    all: LedgerTotals
+    days: dict[str, LedgerTotals | None]
+    swarms: dict[str, LedgerTotals]
     refusals: dict[str, int]
     newest: Contribution | None
 

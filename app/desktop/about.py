@@ -25,7 +25,7 @@ _LICENCE_FILE = re.compile(r"(?i)(^|/)(licen[cs]e|copying|notice|authors)[^/]*$"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Component:
     """Somebody's work inside this app. licence: its name, or "" where only the text says it."""
 
     name: str
@@ -40,7 +40,7 @@ class About:
 
     version: str
     commit: str
-    parts: tuple[Part, ...]
+    parts: tuple[Component, ...]
 
     def to_json(self) -> str:
         """What `from_json` reads."""
@@ -50,7 +50,7 @@ class About:
     def from_json(cls, text: str) -> "About":
         """The way back."""
         content = json.loads(text)
-        return cls(**content | {"parts": tuple(Part(**part) for part in content["parts"])})
+        return cls(**content | {"parts": tuple(Component(**part) for part in content["parts"])})
 
 
 def load() -> About:
@@ -78,18 +78,18 @@ def commit() -> str:
     return found.stdout.strip() if found.returncode == 0 else ""
 
 
-def _own_part() -> Part:
+def _own_part() -> Component:
     licence = ROOT / "LICENSE"
     text = licence.read_text(encoding="utf-8") if licence.exists() else ""
-    return Part(name=DISTRIBUTION, version=__version__, licence="Apache-2.0", text=text)
+    return Component(name=DISTRIBUTION, version=__version__, licence="Apache-2.0", text=text)
 
 
-def _python() -> Part:
+def _python() -> Component:
     version = ".".join(map(str, sys.version_info[:3]))
     library = Path(json.__file__).parent.parent
     candidates = (library / "LICENSE.txt", Path("/usr/share/doc/python3/copyright"))
     text = next((_read(path) for path in candidates if path.exists()), "")
-    return Part(name="Python", version=version, licence="PSF-2.0", text=text)
+    return Component(name="Python", version=version, licence="PSF-2.0", text=text)
 
 
 def _needed() -> Iterator[metadata.Distribution]:
@@ -116,7 +116,7 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _part(found: metadata.Distribution) -> Part:
+def _part(found: metadata.Distribution) -> Component:
     # not `found.files`, which makes an object of each of PyTorch's 15,000 files
     files = (line.partition(",")[0] for line in (found.read_text("RECORD") or "").splitlines())
     texts = [
@@ -124,7 +124,7 @@ def _part(found: metadata.Distribution) -> Part:
         for file in files
         if ".dist-info/" in file and _LICENCE_FILE.search(file)
     ]
-    return Part(
+    return Component(
         name=found.name,
         version=found.version,
         licence=_licence_name(found),

@@ -21,7 +21,7 @@ from app.common.paths import APP_NAME, ROOT, write_atomically
 
 log = logging.getLogger(__name__)
 
-Command = Sequence[str]
+CommandLine = Sequence[str]
 
 LABEL = f"org.cotrain.{APP_NAME}"
 """Of the launch agent of macOS."""
@@ -29,13 +29,13 @@ LABEL = f"org.cotrain.{APP_NAME}"
 _RUN_KEY = r"Software\Microsoft\Windows\CurrentVersion\Run"
 
 
-class Entry(Protocol):
+class AutostartEntry(Protocol):
     """What one system has for it. Its methods raise `OSError`."""
 
     def program(self) -> str | None:
         """The program that is started; None when the entry is missing or switched off."""
 
-    def write(self, command: Command) -> None:
+    def write(self, command: CommandLine) -> None:
         """Let this be started."""
 
     def remove(self) -> None:
@@ -47,8 +47,8 @@ class Autostart:
     """Whether ``command`` is started at login. Its methods touch the disk: call them in a thread,
     unless a widget needs the answer at once."""
 
-    entry: Entry
-    command: Command
+    entry: AutostartEntry
+    command: CommandLine
 
     @property
     def is_on(self) -> bool:
@@ -85,7 +85,7 @@ def of_this_system(data_dir: Path | None = None) -> Autostart:
     return Autostart(_entry(), own_command(data_dir))
 
 
-def _entry() -> Entry:
+def _entry() -> AutostartEntry:
     if sys.platform == "darwin":
         return LaunchAgent(Path.home() / "Library" / "LaunchAgents" / f"{LABEL}.plist")
     if sys.platform == "win32":
@@ -94,7 +94,7 @@ def _entry() -> Entry:
     return DesktopEntry(Path(config).expanduser() / "autostart" / f"{APP_NAME}.desktop")
 
 
-def own_command(data_dir: Path | None = None) -> Command:
+def own_command(data_dir: Path | None = None) -> CommandLine:
     """What starts this app into the tray: its AppImage, its frozen program, or its source."""
     if appimage := os.environ.get("APPIMAGE"):
         program = [appimage]
@@ -126,11 +126,11 @@ class DesktopEntry:
             return None  # the desktop's own settings switched it off
         return _first_word(values.get("Exec", ""))
 
-    def write(self, command: Command) -> None:
+    def write(self, command: CommandLine) -> None:
         """Write the file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = (
-            "[Desktop Entry]",
+            "[Desktop AutostartEntry]",
             "Type=Application",
             "Name=CoTrain Contributor",
             f"Exec={' '.join(_quoted(word) for word in command)}",
@@ -189,7 +189,7 @@ class LaunchAgent:
         arguments = content.get("ProgramArguments") or [""]
         return None if content.get("Disabled") else str(arguments[0])
 
-    def write(self, command: Command) -> None:
+    def write(self, command: CommandLine) -> None:
         """Write the list. RunAtLoad without KeepAlive: once at login, and never by itself again."""
         import plistlib
 
@@ -225,7 +225,7 @@ class RunKey:
             return None
         return str(value).removeprefix('"').split('"', 1)[0]
 
-    def write(self, command: Command) -> None:
+    def write(self, command: CommandLine) -> None:
         """Set the value."""
         quoted = " ".join(f'"{word}"' for word in command)
         with self._open() as key:

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 from app import __version__
 from app.callback.access import Gate, caller_of
 from app.callback.metrics import Metrics, Watched
-from app.callback.rate_limit import Limit
+from app.callback.rate_limit import RateLimit
 from app.callback.schemas import Health
 from app.common.errors import BusyError, ConnectError
 from app.p2p.prober import Reachability
@@ -29,17 +29,17 @@ PROBES_PER_SECOND, MOST_PROBES_AT_ONCE = 0.2, 5
 
 
 Invitation = Callable[[], SwarmSpec]
-Probe = Callable[[str], Awaitable[Reachability]]
+ReachabilityProbe = Callable[[str], Awaitable[Reachability]]
 
 
-class Answer(BaseModel):
+class ReachabilityReply(BaseModel):
     """Whether a peer can be reached from here, in the form that Petals has made common."""
 
     success: bool
     message: str
 
 
-def build(host: Watched, *, invitation: Invitation, probe: Probe) -> FastAPI:
+def build(host: Watched, *, invitation: Invitation, probe: ReachabilityProbe) -> FastAPI:
     """Everything between a connection and the node.
 
     invitation: makes the spec by which others enter. probe: calls on a peer, by its id; raises
@@ -88,12 +88,12 @@ def _add_spec(api: FastAPI, invitation: Invitation) -> None:
         )
 
 
-def _add_reachability(api: FastAPI, probe: Probe) -> None:
-    limit = Limit(rate=PROBES_PER_SECOND, burst=MOST_PROBES_AT_ONCE)
+def _add_reachability(api: FastAPI, probe: ReachabilityProbe) -> None:
+    limit = RateLimit(rate=PROBES_PER_SECOND, burst=MOST_PROBES_AT_ONCE)
 
     @api.get("/is_reachable/{peer_id}")
     @api.get("/api/v1/is_reachable/{peer_id}")
-    async def is_reachable(peer_id: str, request: Request) -> Answer:
+    async def is_reachable(peer_id: str, request: Request) -> ReachabilityReply:
         """Call on a peer of the swarm, and say whether that went well."""
         wait = limit.take(caller_of(request.scope))
         if wait > 0:
@@ -104,7 +104,7 @@ def _add_reachability(api: FastAPI, probe: Probe) -> None:
             raise HTTPException(422 if error.field else 503, error.text) from error
         except BusyError as error:
             raise HTTPException(503, error.text) from error
-        return Answer(success=found.success, message=found.message)
+        return ReachabilityReply(success=found.success, message=found.message)
 
 
 async def _on_defect(_request: Request, _error: Any) -> JSONResponse:

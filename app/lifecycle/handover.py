@@ -42,7 +42,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     activation: str = ""
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HandoverReply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From the running instance. window: False for a headless one, which can show nothing."""
 
     version: Literal[1] = 1
@@ -53,7 +53,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 Receive = Callable[[Request], None]
 
 
-def hand_over(door: Path, request: Request) -> Answer | None:
+def hand_over(door: Path, request: Request) -> HandoverReply | None:
     """Tell the running instance, and hear who it is; None when none answers.
 
     Blocks for `PATIENCE` seconds at most.
@@ -63,16 +63,16 @@ def hand_over(door: Path, request: Request) -> Answer | None:
     return None
 
 
-def _ask(address: str, request: Request) -> Answer:
+def _ask(address: str, request: Request) -> HandoverReply:
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection:
         connection.settimeout(PATIENCE)
         connection.connect(address)
         connection.sendall(msgspec.json.encode(request) + b"\n")
         with connection.makefile("rb") as stream:
-            return msgspec.json.decode(stream.readline(MAX_LINE), type=Answer)
+            return msgspec.json.decode(stream.readline(MAX_LINE), type=HandoverReply)
 
 
-class Door:
+class Listener:
     """Listens for second starts, from `open` to `close`.
 
     receive: called on the loop's thread with each request to show something; None when there
@@ -126,7 +126,7 @@ class Door:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request:
         line = await reader.readuntil(b"\n")
         request = msgspec.json.decode(line, type=Request)  # its errors are ValueErrors
-        answer = Answer(pid=os.getpid(), window=self._receive is not None)
+        answer = HandoverReply(pid=os.getpid(), window=self._receive is not None)
         writer.write(msgspec.json.encode(answer) + b"\n")
         await writer.drain()
         return request

@@ -10,7 +10,7 @@ from app.common.errors import BusyError
 from app.common.i18n import _
 from app.common.paths import Folders
 from app.lifecycle import processes
-from app.lifecycle.handover import Door, Receive, Request, hand_over
+from app.lifecycle.handover import Listener, Receive, Request, hand_over
 
 if TYPE_CHECKING:
     import filelock
@@ -25,7 +25,7 @@ class Instance:
     def __init__(self, folders: Folders) -> None:
         self._folders = folders
         self._lock: filelock.BaseFileLock | None = None
-        self._door: Door | None = None
+        self._door: Listener | None = None
         self._guardian: subprocess.Popen[bytes] | None = None
 
     async def take(self, receive: Receive | None = None) -> None:
@@ -43,7 +43,7 @@ class Instance:
             self._lock.acquire(timeout=0)
         except filelock.Timeout as error:
             raise await self._busy() from error
-        self._door = Door(self._folders.door_file, receive)
+        self._door = Listener(self._folders.door_file, receive)
         await self._door.open()
         token_file = self._folders.instance_file
         swept = await asyncio.to_thread(processes.sweep_last_run, token_file)

@@ -22,7 +22,7 @@ _OLDEST_DRIVER = {11: "450.80", 12: "525.60", 13: "580.65"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class DeviceEntry:
     """A device. id: as torch names it, "" where it can't train. driver: its version.
 
     problem: why it can't, and remedy: what helps. recommended: why it is the best, "" for all
@@ -47,7 +47,7 @@ class Entry:
 
 def entries(
     probed: Devices, reading: Reading, *, on_bus: Sequence[Adapter] = (), hidden: bool | None = None
-) -> tuple[Entry, ...]:
+) -> tuple[DeviceEntry, ...]:
     """Every device of the machine: those that torch can use, then GPUs that it can't.
 
     on_bus: GPUs that are there, with or without a driver. hidden: ``CUDA_VISIBLE_DEVICES`` keeps
@@ -76,24 +76,26 @@ def _gpu_of(device: Device, probed: Devices, reading: Reading) -> Gpu | None:
     return next(by_uuid, None) or own.gpu_of(device.id)
 
 
-def _usable(device: Device, gpu: Gpu | None, reading: Reading) -> Entry:
+def _usable(device: Device, gpu: Gpu | None, reading: Reading) -> DeviceEntry:
     kind: Kind = "cpu" if device.id == "cpu" else "apple" if device.id == "mps" else "nvidia"
     figures = reading.cpu if kind == "cpu" else Figures()
-    entry = Entry(id=device.id, name=device.name, kind=kind, memory=device.memory, figures=figures)
+    entry = DeviceEntry(
+        id=device.id, name=device.name, kind=kind, memory=device.memory, figures=figures
+    )
     return entry if gpu is None else replace(entry, kind=gpu.vendor, driver=gpu.driver, figures=gpu)
 
 
 # --- the best
 
 
-def _with_best(usable: Sequence[Entry]) -> Iterable[Entry]:
+def _with_best(usable: Sequence[DeviceEntry]) -> Iterable[DeviceEntry]:
     gpus = [entry for entry in usable if entry.kind != "cpu"]
     best = max(gpus or usable, key=_free_memory, default=None)
     why = _why_best(len(gpus))
     return (replace(each, recommended=why) if each is best else each for each in usable)
 
 
-def _free_memory(entry: Entry) -> int:
+def _free_memory(entry: DeviceEntry) -> int:
     return entry.memory - (entry.figures.others_memory or 0)
 
 
@@ -106,9 +108,9 @@ def _why_best(gpus: int) -> str:
 # --- what is wrong
 
 
-def _unusable(gpu: Gpu, probed: Devices, *, hidden: bool) -> Entry:
+def _unusable(gpu: Gpu, probed: Devices, *, hidden: bool) -> DeviceEntry:
     problem, remedy = _problem(gpu, probed, hidden=hidden)
-    return Entry(
+    return DeviceEntry(
         id="",
         name=gpu.name,
         kind=gpu.vendor,
@@ -173,12 +175,12 @@ def _major(version: str) -> int:
     return int(version.partition(".")[0])
 
 
-def _without_driver(adapter: Adapter) -> Entry:
+def _without_driver(adapter: Adapter) -> DeviceEntry:
     maker = _MAKERS[adapter.vendor]
     problem = _("There is no driver for it.")
     if adapter.driver:
         problem = _("Its driver, {name}, can't compute.").format(name=adapter.driver)
-    return Entry(
+    return DeviceEntry(
         id="",
         name=_("{maker} GPU").format(maker=maker),
         kind=adapter.vendor,

@@ -105,14 +105,14 @@ def _gpu(name: str) -> list[Counter]:
         found = [board for board in boards if _text(pynvml.nvmlDeviceGetName(board)) == name]
     except pynvml.NVMLError as error:
         raise OSError(f"NVML: {error}") from error
-    return [_Board(found[0])] if len(found) == 1 else []
+    return [_PowerBoard(found[0])] if len(found) == 1 else []
 
 
 def _text(name: str | bytes) -> str:
     return name.decode() if isinstance(name, bytes) else name
 
 
-class _Board:
+class _PowerBoard:
     """A counter in millijoules since the driver was loaded; none on boards before Volta."""
 
     def __init__(self, handle: object) -> None:

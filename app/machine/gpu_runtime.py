@@ -32,7 +32,7 @@ LIST = RESOURCES / "gpu-runtime.json"
 VARIABLE = "COTRAIN_GPU_RUNTIME"
 """Tells the trainer the folder."""
 
-Progress = Callable[[int], None]
+OnFetched = Callable[[int], None]
 """Told the bytes that are here of all; what it raises ends the fetching."""
 
 
@@ -147,7 +147,7 @@ def fetch(
     runtime: GpuRuntime,
     *,
     folders: Folders,
-    progress: Progress,
+    progress: OnFetched,
     context: ssl.SSLContext | None = None,
 ) -> Path:
     """Download, verify and unpack it; what broke off is continued. Takes minutes: in a thread.
@@ -188,7 +188,7 @@ def _check_room(runtime: GpuRuntime, downloads: Path) -> None:
 
 
 def _download(
-    runtime: GpuRuntime, downloads: Path, progress: Progress, context: ssl.SSLContext | None
+    runtime: GpuRuntime, downloads: Path, progress: OnFetched, context: ssl.SSLContext | None
 ) -> None:
     from app.common.download import DownloadError, download
 
@@ -215,7 +215,7 @@ def _download(
         progress(before)
 
 
-def _add(before: int, progress: Progress, size: int) -> None:
+def _add(before: int, progress: OnFetched, size: int) -> None:
     progress(before + size)
 
 

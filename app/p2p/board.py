@@ -15,7 +15,7 @@ from typing import Any
 
 from app.common.background import end
 from app.p2p import machine_records as records
-from app.p2p.machine_records import Entry, Findings, Inspector
+from app.p2p.machine_records import BoardEntry, Inspection, Inspector
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Board:
     # --- read
 
     async def read(
-        self, inspector: Inspector, take: Callable[[Findings], None], *, replicas: int = 1
+        self, inspector: Inspector, take: Callable[[Inspection], None], *, replicas: int = 1
     ) -> None:
         """Read all shards, each from so many of its holders, other ones each time.
 
@@ -151,13 +151,13 @@ def _neighbour(key: Any) -> Any:
     return type(key)(int(key) ^ 1)
 
 
-def _inspect(inspector: Inspector, packed: "list[bytes]") -> Findings:
+def _inspect(inspector: Inspector, packed: "list[bytes]") -> Inspection:
     """Unpack and check, in a thread."""
     entries = (entry for one in packed for entry in _unpack(one))
     return inspector.inspect(_gently(entries), time.time())
 
 
-def _gently(entries: Iterable[Entry]) -> Iterator[Entry]:
+def _gently(entries: Iterable[BoardEntry]) -> Iterator[BoardEntry]:
     """With pauses: a thread that computes lets go of Python for others only every 5 ms, and a
     window asks Python a thousand times to paint a table."""
     begun = time.perf_counter()
@@ -168,7 +168,7 @@ def _gently(entries: Iterable[Entry]) -> Iterator[Entry]:
         yield entry
 
 
-def _unpack(packed: bytes) -> list[Entry]:
+def _unpack(packed: bytes) -> list[BoardEntry]:
     """The entries of a dictionary, as far as they are any; the rest isn't ours."""
     from hivemind.dht.storage import DictionaryDHTValue
     from hivemind.utils import MSGPackSerializer

@@ -247,12 +247,12 @@ LAG_SECONDS = 240.0
 """A node that has missed the newest records tells older ones, as long as those live. That is no
 forgery, and harms nobody: the newer one is known."""
 
-Entry = tuple[str, bytes, float]
+BoardEntry = tuple[str, bytes, float]
 """Public key, sealed record, when it expires."""
 
 
 @dataclass
-class Findings:
+class Inspection:
     """What was new among some entries. dropped: unsound ones that we hadn't seen before."""
 
     records: dict[str, MachineRecord] = field(default_factory=dict)
@@ -270,9 +270,9 @@ class Inspector:
         self._known: dict[str, tuple[bytes, int, float]] = {}
         self._forged: dict[bytes, None] = {}
 
-    def inspect(self, entries: Iterable[Entry], now: float) -> Findings:
+    def inspect(self, entries: Iterable[BoardEntry], now: float) -> Inspection:
         """The sound records that are newer than those known, and how many were unsound."""
-        findings = Findings()
+        findings = Inspection()
         for public_key, sealed, expiration in entries:
             known = self._known.get(public_key)
             if known is not None and known[0] == sealed:

@@ -16,7 +16,7 @@ CALL_SECONDS = 4.0
 _HOST = re.compile(r"/(?P<kind>ip4|ip6|dns|dns4|dns6|dnsaddr)/(?P<host>[^/]+)")
 
 
-Reachability = Literal["auto", "public", "relay", "client"]
+ReachabilityMode = Literal["auto", "public", "relay", "client"]
 """How others reach a peer: ``auto`` finds out, and takes a relay behind a NAT; ``public`` is
 directly, without finding out; ``relay`` always by way of another; ``client`` not at all."""
 
@@ -34,7 +34,7 @@ class Network:
 
     listen: tuple[str, ...]
     announce: tuple[str, ...] = ()
-    reachability: Reachability = "auto"
+    reachability: ReachabilityMode = "auto"
     relays: tuple[str, ...] = ()
     local: bool = False
 

@@ -17,7 +17,7 @@ START_SECONDS = 30.0
 CALL_BACK_SECONDS = 20.0
 
 
-class Answer(Enum):
+class CallOutcome(Enum):
     """Who answered a call on a peer."""
 
     PEER = auto()
@@ -31,7 +31,7 @@ class Call:
     """A call on a peer. latency: seconds there and back; clock: seconds that theirs is ahead of
     ours, as exact as half of the latency; both 0 without an answer of its own."""
 
-    answer: Answer
+    answer: CallOutcome
     latency: float = 0.0
     clock: float = 0.0
 
@@ -85,7 +85,7 @@ class Scout:
                 await self._node.p2p._client.connect(peer, places)  # noqa: SLF001
         except Exception as error:  # noqa: BLE001  hivemind raises what its daemon said
             other = "peer id mismatch" in str(error)
-            return Call(answer=Answer.SOMEBODY_ELSE if other else Answer.NOBODY)
+            return Call(answer=CallOutcome.SOMEBODY_ELSE if other else CallOutcome.NOBODY)
         return await self._ask(peer)
 
     async def _ask(self, peer: Any) -> Call:
@@ -98,10 +98,10 @@ class Scout:
             async with asyncio.timeout(READ_SECONDS):
                 reply = await protocol.get_stub(peer).rpc_ping(request)
         except Exception:  # noqa: BLE001  as above
-            return Call(answer=Answer.NO_NODE)
+            return Call(answer=CallOutcome.NO_NODE)
         took = time.monotonic() - began
         await protocol.call_ping(peer)  # enters the routing table, for `trainers`
-        return Call(answer=Answer.PEER, latency=took, clock=reply.dht_time - clock - took / 2)
+        return Call(answer=CallOutcome.PEER, latency=took, clock=reply.dht_time - clock - took / 2)
 
     async def trainers(self) -> int:
         """How many train in the run, as those who answered know; 0 as well where they don't know

@@ -20,7 +20,7 @@ from pydantic_settings import SettingsError as SourceError
 from app.common.errors import DamagedSettingsError, SettingsError
 from app.common.i18n import _
 from app.common.validation import complaint_with_value
-from app.p2p.network import Reachability, is_host
+from app.p2p.network import ReachabilityMode, is_host
 from app.settings import file as settings_file
 from app.terms.terms import Terms
 
@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     initial_peers: Annotated[tuple[str, ...], NoDecode] = Field(
         (), validation_alias="HIVEMIND_INITIAL_PEERS"
     )
-    reachability: Reachability = Field("auto", validation_alias="COTRAIN_REACHABILITY")
+    reachability: ReachabilityMode = Field("auto", validation_alias="COTRAIN_REACHABILITY")
     announce: Annotated[tuple[str, ...], NoDecode] = Field((), validation_alias="COTRAIN_ANNOUNCE")
     trusted_relays: Annotated[tuple[str, ...], NoDecode] = Field(
         (), validation_alias="COTRAIN_TRUSTED_RELAYS"

@@ -49,7 +49,7 @@ HOUR = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class EstimatePart:
     """One reason for a figure. size: bytes, None where nobody can know it beforehand."""
 
     name: str
@@ -61,7 +61,7 @@ class Part:
 class Amount:
     """A figure and what it is made of."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[EstimatePart, ...]
 
     @property
     def total(self) -> int:
@@ -75,7 +75,7 @@ class Amount:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Traffic:
+class TrafficEstimate:
     """Bytes an hour, as much in each direction: in a slow swarm of two, and in a fast large one.
 
     epoch: bytes a peer sends in one epoch of a large swarm. epochs: an hour, slow and fast.
@@ -101,7 +101,7 @@ class Estimate:
     memory: Amount
     host: Amount
     disk: Amount
-    traffic: Traffic
+    traffic: TrafficEstimate
     vocabulary_known: bool
 
 
@@ -148,12 +148,14 @@ def _vocabulary(spec: SwarmSpec) -> int | None:
 # --- memory
 
 
-def _model(spec: SwarmSpec, *, count: int, device: DeviceKind) -> tuple[Part, ...]:
+def _model(spec: SwarmSpec, *, count: int, device: DeviceKind) -> tuple[EstimatePart, ...]:
     states = _optimizer_states(spec.training)
     parts = [
-        Part(name=_("Weights"), size=FLOAT32 * count, why=_("4 bytes a parameter (float32)")),
-        Part(name=_("Gradients"), size=FLOAT32 * count, why=_("4 bytes a parameter")),
-        Part(
+        EstimatePart(
+            name=_("Weights"), size=FLOAT32 * count, why=_("4 bytes a parameter (float32)")
+        ),
+        EstimatePart(name=_("Gradients"), size=FLOAT32 * count, why=_("4 bytes a parameter")),
+        EstimatePart(
             name=_("Optimizer"),
             size=FLOAT32 * states * count,
             why=_("{name}: {count} values of 4 bytes a parameter").format(
@@ -163,7 +165,7 @@ def _model(spec: SwarmSpec, *, count: int, device: DeviceKind) -> tuple[Part, ..
     ]
     if autocast(spec.training, device):
         why = _("the weights once more in 16 bits while a step computes")
-        parts.append(Part(name=_("Half precision"), size=2 * count, why=why))
+        parts.append(EstimatePart(name=_("Half precision"), size=2 * count, why=why))
     return tuple(parts)
 
 
@@ -180,10 +182,12 @@ def autocast(training: TrainingSpec, device: DeviceKind) -> bool:
     )
 
 
-def _activations(spec: SwarmSpec, sizes: Sizes, *, device: DeviceKind, samples: int) -> Part:
+def _activations(
+    spec: SwarmSpec, sizes: Sizes, *, device: DeviceKind, samples: int
+) -> EstimatePart:
     tokens = samples * spec.training.sequence_length
     a_token = saved_bytes(spec.model, sizes, spec.training, device=device)
-    return Part(
+    return EstimatePart(
         name=_("Activations"),
         size=tokens * a_token,
         why=_("{samples} samples × {length} tokens a step, kept for the backward pass").format(
@@ -214,15 +218,15 @@ def _saved_scores(model: ModelSpec, *, device: DeviceKind) -> int:
     return 3 * FLOAT32 if dropout and device == "cpu" and not kept else kept
 
 
-def _buffers(count: int) -> tuple[Part, ...]:
+def _buffers(count: int) -> tuple[EstimatePart, ...]:
     """What lies in the machine's own memory, whatever the device."""
     return (
-        Part(
+        EstimatePart(
             name=_("Averaging"),
             size=2 * FLOAT32 * count,
             why=_("a copy of weights and of gradients that other peers average with"),
         ),
-        Part(
+        EstimatePart(
             name=_("Libraries"),
             size=LIBRARIES,
             why=_("PyTorch, Hivemind and their helper processes"),
@@ -230,8 +234,8 @@ def _buffers(count: int) -> tuple[Part, ...]:
     )
 
 
-def _cuda() -> Part:
-    return Part(name=_("CUDA"), size=CUDA_CONTEXT, why=_("the driver and its kernels"))
+def _cuda() -> EstimatePart:
+    return EstimatePart(name=_("CUDA"), size=CUDA_CONTEXT, why=_("the driver and its kernels"))
 
 
 # --- disk
@@ -239,7 +243,7 @@ def _cuda() -> Part:
 
 def _disk(spec: SwarmSpec, sizes: Sizes, *, count: int) -> Amount:
     size = FLOAT32 * count * (1 + _optimizer_states(spec.training))
-    checkpoints = Part(
+    checkpoints = EstimatePart(
         name=_("Checkpoints"),
         size=(KEPT_CHECKPOINTS + 1) * size,
         why=_("weights and optimizer, the newest {count} and one that is being written").format(
@@ -249,32 +253,32 @@ def _disk(spec: SwarmSpec, sizes: Sizes, *, count: int) -> Amount:
     return Amount(parts=(checkpoints, _data(spec, sizes)))
 
 
-def _data(spec: SwarmSpec, sizes: Sizes) -> Part:
+def _data(spec: SwarmSpec, sizes: Sizes) -> EstimatePart:
     width = 1 if sizes.vocabulary <= 2**8 else 2 if sizes.vocabulary <= 2**16 else FLOAT32
     name = _("Training data")
     match spec.data:
         case BuiltinData():
             why = _("Python's documentation as tokens")
-            return Part(name=name, size=DOCUMENTATION * width, why=why)
+            return EstimatePart(name=name, size=DOCUMENTATION * width, why=why)
         case FileData():
             why = _("the files once more as tokens, up to {count} bytes for each of theirs")
-            return Part(name=name, size=None, why=why.format(count=width))
+            return EstimatePart(name=name, size=None, why=why.format(count=width))
         case HttpsData():
             why = _("the download, and once more as tokens, up to {count} bytes for each of its")
-            return Part(name=name, size=None, why=why.format(count=width))
+            return EstimatePart(name=name, size=None, why=why.format(count=width))
         case _:
-            return Part(name=name, size=0, why=_("streamed, not kept"))
+            return EstimatePart(name=name, size=0, why=_("streamed, not kept"))
 
 
 # --- traffic
 
 
-def _traffic(spec: SwarmSpec, *, count: int) -> Traffic:
+def _traffic(spec: SwarmSpec, *, count: int) -> TrafficEstimate:
     width = 2 if spec.training.averaging.compression == "float16" else FLOAT32
     once = 2 * width * count  # weights and gradients, each once through the wire
     slow, fast = _epochs(spec, count=count, once=once)
     state = FLOAT32 * count * (1 + _optimizer_states(spec.training))
-    return Traffic(
+    return TrafficEstimate(
         low=round(slow * once),
         high=round(fast * 2 * once),
         epoch=2 * once,

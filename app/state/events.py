@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from app import protocol
 from app.p2p.sightings import PeerInfo, Run
-from app.state.facts import LocalApi, Part, Problem, Release, ReportingState, Swarm
+from app.state.facts import LocalApi, Problem, Release, ReportingState, Swarm, TrainerPart
 from app.terms.terms import Terms, Verdict
 
 # --- events
@@ -80,7 +80,7 @@ class TrainingRequested:
 class PartsChanged:
     """Something of our trainers is another, in the order of their devices."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[TrainerPart, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ class Swarm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class TrainerPart:
     """One of our trainers. peer_id, device_name: "" until it is ready."""
 
     device: str

@@ -6,7 +6,7 @@ from enum import StrEnum
 from app import protocol
 from app.p2p.sightings import PeerInfo, Run
 from app.protocol import Device, TrainerPhase, Waiting
-from app.state.facts import LocalApi, Part, Problem, Release, ReportingState, Swarm
+from app.state.facts import LocalApi, Problem, Release, ReportingState, Swarm, TrainerPart
 from app.terms.terms import Terms, Verdict
 
 
@@ -46,7 +46,7 @@ class Round:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class OwnTraining:
     """Our own training: of one trainer, or of several together, each of which is one of parts.
     device, peer_id, precision: of the first; addresses: of its peer; loss: cross-entropy per
     token; epoch_samples: ours in this epoch; short_of_memory: a micro-batch had to be made
@@ -73,7 +73,7 @@ class Training:
     epoch_samples: int = 0
     last_round: Round | None = None
     checkpoint_epoch: int | None = None
-    parts: tuple[Part, ...] = ()
+    parts: tuple[TrainerPart, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ class ContributorState:
     reconnect_at: float | None = None
     dht_nodes: int = 0
     run: Run | None = None
-    training: Training | None = None
+    training: OwnTraining | None = None
     probed: protocol.Devices | None = None
     device: str = "auto"
     other_devices: tuple[str, ...] = ()

@@ -31,7 +31,7 @@ from app.state.events import (
     TrainingRequested,
 )
 from app.state.facts import Problem, Swarm
-from app.state.state import ContributorState, Phase, Round, Training
+from app.state.state import ContributorState, OwnTraining, Phase, Round
 
 
 def after(state: ContributorState, event: Event) -> ContributorState:
@@ -108,7 +108,7 @@ def _after_training(state: ContributorState, event: Event) -> ContributorState:
                 state,
                 phase=Phase.PREPARING,
                 problem=None,
-                training=Training(device=device),
+                training=OwnTraining(device=device),
                 restart_at=None,
                 completed=False,
             )
@@ -124,13 +124,13 @@ def _after_training(state: ContributorState, event: Event) -> ContributorState:
             return _in_trainer_phase(state, phase)
         case Waiting() if state.phase is Phase.PREPARING:
             return replace(state, waiting=event)
-        case protocol.Problem(message=message, field=field, remedy=remedy):
+        case protocol.TrainerProblem(message=message, field=field, remedy=remedy):
             return replace(state, problem=Problem(message=message, field=field, remedy=remedy))
         case _:
             return _after_report(state, state.training, event)
 
 
-def _after_report(state: ContributorState, own: Training, event: Event) -> ContributorState:
+def _after_report(state: ContributorState, own: OwnTraining, event: Event) -> ContributorState:
     match event:
         case protocol.Ready():
             own = replace(

@@ -16,7 +16,7 @@ from app.common.i18n import _, ngettext
 from app.p2p import network
 from app.p2p.meeting import by_peer
 from app.p2p.network import Reach
-from app.p2p.scout import Answer, Call, Scout, called_back
+from app.p2p.scout import Call, CallOutcome, Scout, called_back
 from app.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ CLOCK_SECONDS = 3.0
 """How much hivemind lets two clocks differ (`MAX_DHT_TIME_DISCREPANCY_SECONDS`)."""
 
 
-class Verdict(StrEnum):
+class Grade(StrEnum):
     """What a finding means for being connected."""
 
     GOOD = "good"
@@ -48,7 +48,7 @@ class Finding:
     to do about it, a sentence, or ""."""
 
     check: str
-    verdict: Verdict
+    verdict: Grade
     text: str
     remedy: str = ""
 
@@ -84,7 +84,7 @@ async def diagnose(subject: Subject, *, scout: MakeScout = Scout) -> AsyncIterat
     if subject.spec is not None and subject.spec.local:
         yield Finding(
             check=_("Swarm"),
-            verdict=Verdict.GOOD,
+            verdict=Grade.GOOD,
             text=_("It is of this machine alone, and needs no network."),
         )
         return
@@ -105,12 +105,12 @@ def _ports(subject: Subject) -> list[Finding]:
     check = _("Port")
     if subject.node is None:
         if not wanted or network.free_port(wanted) == wanted:
-            return [Finding(check=check, verdict=Verdict.GOOD, text=_port_free(wanted))]
+            return [Finding(check=check, verdict=Grade.GOOD, text=_port_free(wanted))]
         return [_port_taken(wanted, _("another one will be used"))]
     used = {place[1] for one in subject.addresses if (place := network.endpoint(one))}
     if not wanted or wanted in used or not used:
         text = _("This machine listens on {ports}.").format(ports=_ports_text(used))
-        return [Finding(check=check, verdict=Verdict.GOOD, text=text)]
+        return [Finding(check=check, verdict=Grade.GOOD, text=text)]
     return [
         _port_taken(wanted, _("this machine listens on {ports}").format(ports=_ports_text(used)))
     ]
@@ -127,7 +127,7 @@ def _port_free(wanted: int) -> str:
 def _port_taken(wanted: int, instead: str) -> Finding:
     return Finding(
         check=_("Port"),
-        verdict=Verdict.CAUTION,
+        verdict=Grade.CAUTION,
         text=_("Port {port} is taken by another program: {instead}.").format(
             port=wanted, instead=instead
         ),
@@ -145,7 +145,7 @@ async def _entries(subject: Subject) -> AsyncIterator[Finding]:
     if not subject.entries:
         yield Finding(
             check=_("Peers to enter by"),
-            verdict=Verdict.UNKNOWN,
+            verdict=Grade.UNKNOWN,
             text=_("None are named: the swarm begins with this machine, or others call on it."),
         )
         return
@@ -160,10 +160,10 @@ async def _ways_to(addresses: Sequence[str]) -> list[Finding]:
 
 def _one_is_enough(findings: Sequence[Finding]) -> list[Finding]:
     """What fails beside something that works keeps nobody from being connected."""
-    if all(finding.verdict is Verdict.BAD for finding in findings):
+    if all(finding.verdict is Grade.BAD for finding in findings):
         return list(findings)
     return [
-        replace(finding, verdict=Verdict.CAUTION) if finding.verdict is Verdict.BAD else finding
+        replace(finding, verdict=Grade.CAUTION) if finding.verdict is Grade.BAD else finding
         for finding in findings
     ]
 
@@ -172,14 +172,14 @@ async def _way_to(address: str) -> Finding:
     place = network.endpoint(address)
     if place is None:
         text = _("{address} is no address that we know how to call.").format(address=address)
-        return Finding(check=_("Way"), verdict=Verdict.BAD, text=text)
+        return Finding(check=_("Way"), verdict=Grade.BAD, text=text)
     check = _("Way to {host}, port {port}").format(host=place[0], port=place[1])
     try:
         took = await network.call(*place)
     except OSError as error:  # TimeoutError and socket.gaierror as well
         return _no_way(check, error)
     text = _("Something answers there, in {time} ms.").format(time=round(1000 * took))
-    return Finding(check=check, verdict=Verdict.GOOD, text=text)
+    return Finding(check=check, verdict=Grade.GOOD, text=text)
 
 
 def _no_way(check: str, error: OSError) -> Finding:
@@ -200,7 +200,7 @@ def _no_way(check: str, error: OSError) -> Finding:
             remedy = _(
                 "Check this machine's network. Without IPv6 there is no way to such addresses."
             )
-    return Finding(check=check, verdict=Verdict.BAD, text=text, remedy=remedy)
+    return Finding(check=check, verdict=Grade.BAD, text=text, remedy=remedy)
 
 
 # --- the peers themselves
@@ -215,7 +215,7 @@ async def _peers(subject: Subject, make: MakeScout) -> AsyncIterator[Finding]:
             calls = await asyncio.gather(*(scout.call(*each) for each in subject.entries.items()))
             for finding in _one_is_enough(list(map(_identity, subject.entries, calls))):
                 yield finding
-            met = [call for call in calls if call.answer is Answer.PEER]
+            met = [call for call in calls if call.answer is CallOutcome.PEER]
             yield await _clock(subject, met)
             if met and run_id:
                 yield _run(run_id, await scout.trainers())
@@ -223,7 +223,7 @@ async def _peers(subject: Subject, make: MakeScout) -> AsyncIterator[Finding]:
         log.warning("the swarm's peers can't be looked at", exc_info=error)
         yield Finding(
             check=_("Peer-to-peer daemon"),
-            verdict=Verdict.BAD,
+            verdict=Grade.BAD,
             text=_("It can't be started, or ended: {reason}.").format(reason=_first_line(error)),
             remedy=_("The log says more."),
         )
@@ -236,27 +236,27 @@ def _first_line(error: Exception) -> str:
 def _identity(peer_id: str, call: Call) -> Finding:
     check = _("Peer {id}").format(id=f"…{peer_id[-6:]}")
     match call.answer:
-        case Answer.PEER:
+        case CallOutcome.PEER:
             text = _("It answers, in {time} ms.").format(time=round(1000 * call.latency))
-            return Finding(check=check, verdict=Verdict.GOOD, text=text)
-        case Answer.SOMEBODY_ELSE:
+            return Finding(check=check, verdict=Grade.GOOD, text=text)
+        case CallOutcome.SOMEBODY_ELSE:
             return Finding(
                 check=check,
-                verdict=Verdict.BAD,
+                verdict=Grade.BAD,
                 text=_("Another peer is at its address: it was set up anew, or has moved."),
                 remedy=_("Ask for a new invite."),
             )
-        case Answer.NO_NODE:
+        case CallOutcome.NO_NODE:
             return Finding(
                 check=check,
-                verdict=Verdict.BAD,
+                verdict=Grade.BAD,
                 text=_("It answers, but not as a node of Hivemind: another program, or version."),
                 remedy=_("Compare the versions of the app there and here."),
             )
         case _:
             return Finding(
                 check=check,
-                verdict=Verdict.BAD,
+                verdict=Grade.BAD,
                 text=_("No peer answers at any of its addresses."),
                 remedy=_("It may be off: ask for a new invite, or try again later."),
             )
@@ -270,16 +270,16 @@ async def _clock(subject: Subject, met: Sequence[Call]) -> Finding:
     ahead = _median([call.clock for call in met]) if met else await _by_web(subject.web)
     if ahead is None:
         text = _("Nobody answered whose clock could be compared with this machine's.")
-        return Finding(check=check, verdict=Verdict.UNKNOWN, text=text)
+        return Finding(check=check, verdict=Grade.UNKNOWN, text=text)
     off = abs(ahead)
     if off < CLOCK_SECONDS / 3:
         text = _("It is right, within a second.")
-        return Finding(check=check, verdict=Verdict.GOOD, text=text)
+        return Finding(check=check, verdict=Grade.GOOD, text=text)
     behind = _("It is {time} s behind the others'.")
     before = _("It is {time} s ahead of the others'.")
     return Finding(
         check=check,
-        verdict=Verdict.BAD if off >= CLOCK_SECONDS else Verdict.CAUTION,
+        verdict=Grade.BAD if off >= CLOCK_SECONDS else Grade.CAUTION,
         text=(behind if ahead > 0 else before).format(time=f"{off:.1f}"),
         remedy=_(
             "Switch on that the system sets its time by itself: with more than {time} s, other"
@@ -318,10 +318,10 @@ def _run(run_id: str, trainers: int) -> Finding:
         text = ngettext(
             "{count} machine trains in it.", "{count} machines train in it.", trainers
         ).format(count=trainers)
-        return Finding(check=check, verdict=Verdict.GOOD, text=text)
+        return Finding(check=check, verdict=Grade.GOOD, text=text)
     return Finding(
         check=check,
-        verdict=Verdict.CAUTION,
+        verdict=Grade.CAUTION,
         text=_("The peers that answer know nobody who trains in it."),
         remedy=_("If others do train, your invite is of another run: ask for a new one."),
     )
@@ -331,12 +331,12 @@ def _version(others: Sequence[str]) -> Finding:
     check, different = _("Version"), sorted({one for one in others if one != __version__})
     if not different:
         text = _("The swarm's machines have this app's version, {own}.").format(own=__version__)
-        return Finding(check=check, verdict=Verdict.GOOD, text=text)
+        return Finding(check=check, verdict=Grade.GOOD, text=text)
     text = _("This app is version {own}; machines of the swarm have {others}.").format(
         own=__version__, others=", ".join(different[:5])
     )
     remedy = _("Where rounds of averaging fail, let all of them have the same.")
-    return Finding(check=check, verdict=Verdict.CAUTION, text=text, remedy=remedy)
+    return Finding(check=check, verdict=Grade.CAUTION, text=text, remedy=remedy)
 
 
 # --- from outside
@@ -346,13 +346,13 @@ async def _reachable(subject: Subject) -> Finding:
     check = _("From outside")
     if subject.node is None:
         text = _("Only tried while this machine is in a swarm.")
-        return Finding(check=check, verdict=Verdict.UNKNOWN, text=text)
+        return Finding(check=check, verdict=Grade.UNKNOWN, text=text)
     if subject.settings.reachability == "client":
         text = _("Nobody can call on this machine, as the settings say.")
-        return Finding(check=check, verdict=Verdict.GOOD, text=text)
+        return Finding(check=check, verdict=Grade.GOOD, text=text)
     if await called_back(subject.node, subject.connected[:ASKED_TO_CALL_BACK]):
         text = _("Other peers reach this machine directly.")
-        return Finding(check=check, verdict=Verdict.GOOD, text=text)
+        return Finding(check=check, verdict=Grade.GOOD, text=text)
     return _not_directly(check, subject.addresses)
 
 
@@ -365,9 +365,9 @@ def _not_directly(check: str, addresses: Sequence[str]) -> Finding:
             "Others reach this machine through {count} relays.",
             len(relays),
         ).format(count=len(relays))
-        return Finding(check=check, verdict=Verdict.GOOD, text=text, remedy=remedy)
+        return Finding(check=check, verdict=Grade.GOOD, text=text, remedy=remedy)
     if max(map(network.reach, addresses), default=Reach.MACHINE) is Reach.NETWORK:
         text = _("Only this machine's own network reaches it, as far as one can tell.")
-        return Finding(check=check, verdict=Verdict.CAUTION, text=text, remedy=remedy)
+        return Finding(check=check, verdict=Grade.CAUTION, text=text, remedy=remedy)
     text = _("No other peer could tell.")
-    return Finding(check=check, verdict=Verdict.UNKNOWN, text=text)
+    return Finding(check=check, verdict=Grade.UNKNOWN, text=text)

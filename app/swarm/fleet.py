@@ -166,7 +166,7 @@ class _Known:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Totals:
+class FleetTotals:
     """Over the machines that aren't silent and haven't left; power: of those that know theirs."""
 
     machines: int
@@ -241,12 +241,12 @@ class Fleet:
         return {peer_id: alias for peer_id, alias in claims if counts[peer_id] == 1}
 
 
-def totals(machines: Iterable[Machine]) -> Totals:
+def totals(machines: Iterable[Machine]) -> FleetTotals:
     """Sum up some machines."""
     shown = [machine for machine in machines if machine.record.state != LEFT]
     here = [machine for machine in shown if Concern.SILENT not in machine.concerns]
     training = [machine for machine in here if machine.trains]
-    return Totals(
+    return FleetTotals(
         machines=len(here),
         training=len(training),
         samples_per_second=math.fsum(m.record.samples_per_second or 0.0 for m in training),

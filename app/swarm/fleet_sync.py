@@ -20,10 +20,10 @@ from app.common.errors import UserFacingError
 from app.machine.hardware import Probe, Reading, SystemProbe
 from app.p2p import machine_records as records
 from app.p2p.board import Board
-from app.p2p.machine_records import LEFT, MOST_PEERS, Findings, Inspector, MachineRecord
+from app.p2p.machine_records import LEFT, MOST_PEERS, Inspection, Inspector, MachineRecord
 from app.settings.settings import Settings
 from app.state.history import History
-from app.state.state import ContributorState, Phase, Training
+from app.state.state import ContributorState, OwnTraining, Phase
 from app.swarm.fleet import Fleet, Machine
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ FIRST_REPLICAS = 2
 """A shard is read from one of its holders, and from two the first time: one may be new itself."""
 
 
-class Machines:
+class FleetSync:
     """The machines of the swarm that we are in: publishes our record, and reads all of them once
     someone has looked.
 
@@ -237,7 +237,7 @@ class Machines:
         self.fleet.tidy(time.time())
         self._inspector.tidy(time.time())
 
-    def _take(self, findings: Findings) -> None:
+    def _take(self, findings: Inspection) -> None:
         self.fleet.take(findings.records, time.time())
         self.fleet.dropped.update(findings.dropped)
 
@@ -278,7 +278,7 @@ def record_of(state: ContributorState, reading: Reading, **fields: Any) -> Machi
     return MachineRecord(**told | fields)
 
 
-def _trainers(own: Training | None) -> list[str]:
+def _trainers(own: OwnTraining | None) -> list[str]:
     """The peer ids of our trainers."""
     if own is None:
         return []

@@ -16,7 +16,7 @@ from app.protocol import (
     Device,
     PhaseChanged,
     Ready,
-    Report,
+    SendReport,
     Start,
     TrainerPhase,
 )
@@ -27,7 +27,7 @@ from app.trainer.averaging.traffic import keep_to
 from app.trainer.checkpoint import Checkpoint, CheckpointFolder, Keeper
 from app.trainer.control import Control
 from app.trainer.data import Batches, open_data
-from app.trainer.loop import Run
+from app.trainer.loop import TrainingRun
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
 from app.trainer.model.model import Precision, build_model, loss_of, precision_for
@@ -38,13 +38,11 @@ from app.trainer.tuning import Trial, Tuned, tune
 
 log = logging.getLogger(__name__)
 
-Send = Callable[[Report], None]
-
 LEAVE_SECONDS = 10.0
 
 
 @contextmanager
-def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
+def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[TrainingRun]:
     """Everything that the loop needs, in the swarm and in step with it.
 
     Raises `UserFacingError` for what the spec, the data or the device can't give.
@@ -82,7 +80,7 @@ def open_run(order: Start, *, control: Control, send: Send) -> Iterator[Run]:
         ready = partial(_ready, strategy, model=model, device=chosen, precision=precision)
         send(ready(tuned=tuned, checkpoint=checkpoint))
         with _reporting(order, strategy, meter=meter, control=control, send=send) as reporter:
-            yield Run(
+            yield TrainingRun(
                 model=network,
                 batches=batches,
                 strategy=strategy,
@@ -158,7 +156,7 @@ def _ready(
 
 @contextmanager
 def _reporting(
-    order: Start, strategy: GradientAveraging, *, meter: Meter, control: Control, send: Send
+    order: Start, strategy: GradientAveraging, *, meter: Meter, control: Control, send: SendReport
 ) -> Iterator[Reporter]:
     """Report while training, and let a stop interrupt what the training thread waits for."""
     reporter = Reporter(
@@ -192,7 +190,7 @@ def _join(
     model: torch.nn.Module,
     precision: Precision,
     meter: Meter,
-    send: Send,
+    send: SendReport,
 ) -> GradientAveraging:
     scaler = None
     if precision.needs_scaler:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from app import protocol
 from app.common.errors import ProtocolError
-from app.protocol import Ack, Command, Ended, EndReason, Problem, Report
+from app.protocol import Ack, Command, Ended, EndReason, Report, TrainerProblem
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Control:
         self._send(Ended(reason=EndReason.ABANDONED if self.abandoned else EndReason.STOPPED))
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
-    def fail_at_once(self, problem: Problem) -> None:
+    def fail_at_once(self, problem: TrainerProblem) -> None:
         """End this process and all that it started; the main thread may hang for good."""
         self._send(problem)
         self._send(Ended(reason=EndReason.FAILED))

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 
@@ -14,6 +13,7 @@ from app.common.i18n import _
 from app.protocol import EndReason, MicroBatchHalved, Report, SampleDiscarded
 from app.spec.schema import StopSpec
 from app.trainer.control import Control
+from app.trainer.data.batches import Batches
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
 from app.trainer.strategies.gradient_averaging import Strategy
@@ -24,15 +24,8 @@ log = logging.getLogger(__name__)
 MOST_DISCARDED = 20
 
 
-class Batches(Protocol):
-    """The data, as the loop sees it."""
-
-    def next(self, count: int) -> torch.Tensor:
-        """``count`` samples of token ids, [count, sequence_length + 1] on the CPU."""
-
-
 @dataclass(kw_only=True)
-class Run:
+class TrainingRun:
     """Everything that one training run is made of.
 
     loss_of: mean cross-entropy per token of a batch of tokens. keep: writes a checkpoint when
@@ -94,7 +87,7 @@ class Run:
         return self.stop.minutes is not None and minutes >= self.stop.minutes
 
 
-def train(run: Run, *, control: Control) -> EndReason:
+def train(run: TrainingRun, *, control: Control) -> EndReason:
     """Train until the app wants us to stop, or the run is complete."""
     run.model.train()
     run.meter.work.resume()
@@ -114,13 +107,13 @@ def train(run: Run, *, control: Control) -> EndReason:
     return EndReason.STOPPED if control.stopping else EndReason.COMPLETED
 
 
-def step(run: Run) -> None:
+def step(run: TrainingRun) -> None:
     """Learn from one micro-batch, and let the swarm know."""
     started = time.perf_counter()
     learn(run, run.batches.next(run.micro_batch_size), started=started)
 
 
-def learn(run: Run, tokens: torch.Tensor, *, started: float) -> None:
+def learn(run: TrainingRun, tokens: torch.Tensor, *, started: float) -> None:
     """Learn from samples: in halves, from now on, where the memory is too small for all."""
     try:
         is_finite = compute(run, tokens.to(run.device, non_blocking=True), started=started)
@@ -135,7 +128,7 @@ def learn(run: Run, tokens: torch.Tensor, *, started: float) -> None:
         learn(run, half, started=time.perf_counter())
 
 
-def compute(run: Run, tokens: torch.Tensor, *, started: float) -> bool:
+def compute(run: TrainingRun, tokens: torch.Tensor, *, started: float) -> bool:
     """Add the gradient of samples; False where their loss is not finite."""
     computing = time.perf_counter()
     with run.autocast():
@@ -156,7 +149,7 @@ def compute(run: Run, tokens: torch.Tensor, *, started: float) -> bool:
     return True
 
 
-def rest(run: Run, *, control: Control) -> None:
+def rest(run: TrainingRun, *, control: Control) -> None:
     """Compute nothing, but stay in the swarm, until the app wants us back."""
     run.strategy.rest()
     run.meter.flush()

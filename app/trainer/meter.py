@@ -17,7 +17,7 @@ FLUSH_SECONDS = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class MeterReading:
     """Totals since the start, and rates over the last seconds of computing (None at first), with
     the waits that keep the pace."""
 
@@ -121,13 +121,13 @@ class Meter:
         while len(self._window) > 2 and self._window_seconds > WINDOW_SECONDS:
             self._window_seconds -= self._window.popleft()[0]
 
-    def read(self) -> Reading:
+    def read(self) -> MeterReading:
         """Totals and rates as of now."""
         with self._guard:
             seconds = self._window_seconds
             samples = sum(samples for _, samples, _ in self._window)
             tokens = sum(tokens for _, _, tokens in self._window)
-            return Reading(
+            return MeterReading(
                 step=self._step,
                 samples=self._samples,
                 tokens=self._tokens,

@@ -7,7 +7,7 @@ import os
 import resource
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from app import protocol
@@ -15,7 +15,15 @@ from app.common import i18n, logs
 from app.common.errors import UserFacingError
 from app.common.paths import RESOURCES
 from app.machine import gpu_runtime as runtime
-from app.protocol import Ended, EndReason, Hello, PhaseChanged, Problem, Report, TrainerPhase
+from app.protocol import (
+    Ended,
+    EndReason,
+    Hello,
+    PhaseChanged,
+    SendReport,
+    TrainerPhase,
+    TrainerProblem,
+)
 from app.trainer import heap
 from app.trainer.control import Control
 
@@ -23,8 +31,6 @@ log = logging.getLogger(__name__)
 
 NICENESS = 19
 """The window and whatever the volunteer does come first, always. Other guests take this one too."""
-
-Send = Callable[[Report], None]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -71,7 +77,7 @@ def _claim_stdio() -> tuple[int, int]:
     return reports, commands
 
 
-def _sender(descriptor: int) -> Send:
+def _sender(descriptor: int) -> SendReport:
     guard = threading.Lock()
 
     def send(report: Report) -> None:
@@ -86,7 +92,7 @@ def _sender(descriptor: int) -> Send:
     return send
 
 
-def _obey(control: Control, send: Send) -> EndReason:
+def _obey(control: Control, send: SendReport) -> EndReason:
     order = control.wait_for_start()
     if order is None:
         return EndReason.ABANDONED
@@ -94,18 +100,18 @@ def _obey(control: Control, send: Send) -> EndReason:
         return _run(order, control, send)
     except UserFacingError as error:
         log.warning("%s", error.text)
-        send(Problem(message=error.message, field=error.field, remedy=error.remedy))
+        send(TrainerProblem(message=error.message, field=error.field, remedy=error.remedy))
     except Exception as error:  # the process's edge: all is told to the app
         if control.stopping:  # a wait that we cut short; what was learnt is kept already
             log.warning("leaving was not in order: %r", error)
             return EndReason.ABANDONED if control.abandoned else EndReason.STOPPED
         log.exception("training failed")
         text = f"{type(error).__name__}: {error}".splitlines()[0]
-        send(Problem(message=text, expected=False))
+        send(TrainerProblem(message=text, expected=False))
     return EndReason.FAILED
 
 
-def _run(order: protocol.Start, control: Control, send: Send) -> EndReason:
+def _run(order: protocol.Start, control: Control, send: SendReport) -> EndReason:
     send(PhaseChanged(phase=TrainerPhase.LOADING))
     _prepare_process(order)
     from app.trainer.assembly import open_run

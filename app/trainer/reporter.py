@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from app.common.i18n import _
-from app.protocol import PhaseChanged, Problem, Progress, Report, TrainerPhase
+from app.protocol import PhaseChanged, Progress, Report, TrainerPhase, TrainerProblem
 from app.trainer.averaging.traffic import keep_to
 from app.trainer.control import Control
 from app.trainer.meter import Meter
@@ -56,7 +56,7 @@ class Reporter(threading.Thread):
         except Exception as error:
             log.exception("reporting failed")
             text = f"{type(error).__name__}: {error}"
-            self._control.fail_at_once(Problem(message=text, expected=False))
+            self._control.fail_at_once(TrainerProblem(message=text, expected=False))
 
     def _report_until_closed(self) -> None:
         while not self._closed.wait(self._interval):
@@ -67,7 +67,7 @@ class Reporter(threading.Thread):
             if failure := self._strategy.failure():
                 log.warning("%s", failure)
                 self._control.fail_at_once(
-                    Problem(
+                    TrainerProblem(
                         message=_("A helper process of the trainer ended unexpectedly."),
                         remedy=_("Training restarts from the last checkpoint."),
                         expected=False,

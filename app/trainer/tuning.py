@@ -175,7 +175,7 @@ def tune(
     most = trial.spec.training.most_samples_a_step(trial.device.type)
     if trial.spec.training.micro_batch_size != "auto":
         return Tuned(micro_batch_size=_allowed(trial, model, most=most)), model
-    findings = Findings(Path(file) if file else None)
+    findings = TuningCache(Path(file) if file else None)
     tuned = findings.recall(trial.key)
     if tuned is None:
         tuned = _find(trial, model, most=most, say=say)
@@ -257,7 +257,7 @@ def wait_for(device: torch.device) -> None:
 # --- remembering
 
 
-class Findings:
+class TuningCache:
     """A file of what was found, newest last. One that can't be read or written, or None, is no
     harm: it is all found again."""
 

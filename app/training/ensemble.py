@@ -24,7 +24,7 @@ from app.protocol import (
     Work,
 )
 from app.state.events import Event, PartsChanged
-from app.state.facts import Part
+from app.state.facts import TrainerPart
 from app.training.supervisor import STOP_GRACE_SECONDS, C, Outcome, Trainer
 
 ROLE = "trainer"
@@ -127,7 +127,7 @@ class Whole:
     """Puts reports together, each as it comes. The trainers are told apart by their places."""
 
     def __init__(self, devices: Sequence[str]) -> None:
-        self._parts = [Part(device=device) for device in devices]
+        self._parts = [TrainerPart(device=device) for device in devices]
         self._phases: dict[int, TrainerPhase] = {}
         self._phase: TrainerPhase | None = None
         self._ready: dict[int, Ready] = {}

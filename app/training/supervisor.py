@@ -50,7 +50,7 @@ class Outcome:
 
     returncode: int
     reason: EndReason | None = None
-    problem: protocol.Problem | None = None
+    problem: protocol.TrainerProblem | None = None
 
     @property
     def unexpected(self) -> bool:
@@ -124,7 +124,7 @@ class Trainer:
         self._ids = itertools.count(1)
         self._acks: dict[int, asyncio.Future[None]] = {}
         self._reason: EndReason | None = None
-        self._problem: protocol.Problem | None = None
+        self._problem: protocol.TrainerProblem | None = None
         self._watching = asyncio.create_task(self._watch())
 
     @classmethod
@@ -251,7 +251,7 @@ class Trainer:
                 self.kill()
             case protocol.Ended(reason=reason):
                 self._reason = reason
-            case protocol.Problem():
+            case protocol.TrainerProblem():
                 self._problem = report
         self._on_report(report)
 
@@ -267,8 +267,8 @@ class Trainer:
         self._acks.clear()
 
 
-def _other_version() -> protocol.Problem:
-    return protocol.Problem(
+def _other_version() -> protocol.TrainerProblem:
+    return protocol.TrainerProblem(
         message=_("the trainer is of another version: the app was updated while it ran."),
         remedy=_("Close the app and start it again."),
     )

@@ -10,7 +10,7 @@ import pytest
 
 from app.common.signing import canonical, from_text, verify
 from app.contributions.accounting import Contribution
-from app.contributions.ledger import Entry, Ledger, OutboxState
+from app.contributions.ledger import Ledger, LedgerEntry, OutboxState
 from tests.support.processes.apps import (
     App,
     Line,
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.e2e]
 OFFERED = lone_spec(session_id=7, training_id="7c9e6679-7425-40de-944b-e07fc1f90ae7")
 
 
-def read(folder: Path) -> tuple[list[Entry], list[Contribution]]:
+def read(folder: Path) -> tuple[list[LedgerEntry], list[Contribution]]:
     """What is in an app's ledger, the oldest first: finished, and going on."""
     ledger = Ledger.open(folder / "ledger.sqlite")
     try:
@@ -35,7 +35,7 @@ def read(folder: Path) -> tuple[list[Entry], list[Contribution]]:
         ledger.close()
 
 
-async def finished(app: App) -> list[Entry]:
+async def finished(app: App) -> list[LedgerEntry]:
     entries, left_open = await asyncio.to_thread(read, app.folder)
     assert left_open == []
     assert all(is_signed(entry.contribution) for entry in entries)

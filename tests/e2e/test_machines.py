@@ -12,14 +12,14 @@ from app.common.paths import Folders
 from app.machine.hardware import Gpu, Reading
 from app.p2p import machine_records as records
 from app.p2p.board import Board
-from app.p2p.machine_records import Findings, Flaw, Inspector, MachineRecord
+from app.p2p.machine_records import Flaw, Inspection, Inspector, MachineRecord
 from app.p2p.network import Network, listening
 from app.p2p.peer import EmbeddedPeer, load_hivemind
 from app.settings.settings import Settings
 from app.state.facts import Swarm
 from app.state.history import History
-from app.state.state import ContributorState, Phase, Training
-from app.swarm.fleet_sync import Machines
+from app.state.state import ContributorState, OwnTraining, Phase
+from app.swarm.fleet_sync import FleetSync
 from tests.support.machine.machines import RecordedProbe, new_key, record
 from tests.support.processes.apps import PATIENCE, tiny_spec
 
@@ -42,11 +42,11 @@ class Node:
         self.board = Board(peer.node, RUN)
         self.inspector = Inspector(RUN)
 
-    async def read(self) -> Findings:
+    async def read(self) -> Inspection:
         """What is new since the last time."""
-        found = Findings()
+        found = Inspection()
 
-        def take(part: Findings) -> None:
+        def take(part: Inspection) -> None:
             found.records.update(part.records)
             found.dropped.update(part.dropped)
 
@@ -166,9 +166,9 @@ async def test_what_a_careless_node_holds_is_dropped_and_counted(
     assert not (await nodes[2].read()).dropped  # counted once
 
 
-def machines_of(node: Node, folder: Path, state: ContributorState, alias: str) -> Machines:
+def machines_of(node: Node, folder: Path, state: ContributorState, alias: str) -> FleetSync:
     settings = Settings.model_construct(alias=alias, lab="vision-lab")
-    return Machines(
+    return FleetSync(
         settings=lambda: settings,
         key_file=folder / f"{alias}.pem",
         history=History(),
@@ -192,7 +192,7 @@ async def test_machine_shows_itself_and_says_goodbye(
     monkeypatch.setattr("app.swarm.fleet_sync.READ_SECONDS", 0.1)
     swarm = Swarm(run_id=RUN, title="", model_type="gpt2", dataset="", target_batch_size=1)
     state = ContributorState(
-        phase=Phase.TRAINING, swarm=swarm, training=Training(device="cuda:0", loss=2.5)
+        phase=Phase.TRAINING, swarm=swarm, training=OwnTraining(device="cuda:0", loss=2.5)
     )
     ours = machines_of(nodes[1], tmp_path, state, "lab-01")
     admin = machines_of(nodes[2], tmp_path, ContributorState(swarm=swarm), "admin")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.contributions.ledger import Entry, Ledger, OutboxState
+from app.contributions.ledger import Ledger, LedgerEntry, OutboxState
 from tests.support.backend.server import NUMBERS, SmallBackend
 from tests.support.callback.callers import Call
 from tests.support.processes.apps import PATIENCE, ROOT, StartApp, lone_spec
@@ -18,7 +18,7 @@ EMAIL, PASSWORD = "lab@example.org", "a good password"
 OFFERED = lone_spec(session_id=7, training_id="7c9e6679-7425-40de-944b-e07fc1f90ae7")
 
 
-def read(folder: Path) -> list[Entry]:
+def read(folder: Path) -> list[LedgerEntry]:
     """What is in an app's ledger."""
     ledger = Ledger.open(folder / "ledger.sqlite")
     try:

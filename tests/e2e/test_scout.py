@@ -8,7 +8,7 @@ import pytest
 
 from app.p2p.network import Network, any_free_port
 from app.p2p.peer import load_hivemind
-from app.p2p.scout import Answer, Scout, called_back
+from app.p2p.scout import CallOutcome, Scout, called_back
 
 pytestmark = [
     pytest.mark.e2e,
@@ -49,14 +49,14 @@ async def test_who_answers(node: Any, plain: Any, monkeypatch: pytest.MonkeyPatc
     place = at_node[0].partition("/p2p/")[0]
     async with Scout("run") as scout:
         found = await scout.call(node.peer_id.to_base58(), at_node)
-        assert found.answer is Answer.PEER
+        assert found.answer is CallOutcome.PEER
         assert abs(found.clock) < 1.0
         assert await scout.trainers() == 0
         other = await scout.call(STRANGER, [f"{place}/p2p/{STRANGER}"])
-        assert other.answer is Answer.SOMEBODY_ELSE
+        assert other.answer is CallOutcome.SOMEBODY_ELSE
         silent = f"/ip4/127.0.0.1/tcp/{any_free_port()}/p2p/{STRANGER}"
-        assert (await scout.call(STRANGER, [silent])).answer is Answer.NOBODY
-        assert (await scout.call(plain.peer_id.to_base58(), at_plain)).answer is Answer.NO_NODE
+        assert (await scout.call(STRANGER, [silent])).answer is CallOutcome.NOBODY
+        assert (await scout.call(plain.peer_id.to_base58(), at_plain)).answer is CallOutcome.NO_NODE
         now = time.time
         monkeypatch.setattr("app.p2p.scout.time.time", lambda: now() - 5.0)
         ahead = await scout.call(node.peer_id.to_base58(), at_node)

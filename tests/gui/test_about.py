@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QPushButton
 from pytestqt.qtbot import QtBot
 
 from app.desktop import about
-from app.desktop.about import About, Part
+from app.desktop.about import About, Component
 from tests.support.gui.windows import Bench, clipped, name_of
 from ui.dialogs.about import AboutDialog
 
@@ -18,9 +18,9 @@ BUILT = About(
     version="9.9.9",
     commit="0123456789ab",
     parts=(
-        Part(name=about.DISTRIBUTION, version="9.9.9", licence="Apache-2.0", text="Ours."),
-        Part(name="aged", version="1", licence="", text=""),
-        Part(name="thing", version="2", licence="MIT", text="Copyright © somebody"),
+        Component(name=about.DISTRIBUTION, version="9.9.9", licence="Apache-2.0", text="Ours."),
+        Component(name="aged", version="1", licence="", text=""),
+        Component(name="thing", version="2", licence="MIT", text="Copyright © somebody"),
     ),
 )
 

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QLabel, QPushButton
 from pytestqt.qtbot import QtBot
 from qasync import QEventLoop
 
-from app.callback.tokens import Role, Tokens
+from app.callback.tokens import ApiTokens, Role
 from app.common import i18n
 from app.common.paths import RESOURCES
 from app.settings import file as settings_file
@@ -21,7 +21,7 @@ from app.tasks.order import Order, interpret
 from app.tasks.task import Task
 from tests.support.gui.windows import TRAINING, Bench, RecordingNotifier, clipped, name_of
 from tests.support.processes.sessions import train_body
-from ui.dialogs.consent import Question, Volunteer
+from ui.dialogs.consent import ConsentQuestion, VolunteerAtWindow
 from ui.dialogs.local_api import MASK, LocalApiDialog
 
 pytestmark = pytest.mark.gui
@@ -34,7 +34,7 @@ def made_task(caller: str = "10.0.0.7", **parts: Any) -> Task:
     return Task(id="1", order=order, meaning=interpret(order), changed=lambda _task: None)
 
 
-def shown_text(question: Question) -> str:
+def shown_text(question: ConsentQuestion) -> str:
 
     from ui.widgets.labels import ElidedLabel
 
@@ -49,7 +49,7 @@ def shown_text(question: Question) -> str:
 
 def test_question_says_what_it_would_do_and_who_asks(bench: Bench, qtbot: QtBot) -> None:
     bench.dispatch(*TRAINING)
-    question = Question(bench.window, made_task(), bench.session.state)
+    question = ConsentQuestion(bench.window, made_task(), bench.session.state)
     qtbot.addWidget(question)
     text = shown_text(question)
     for word in (
@@ -71,7 +71,7 @@ def test_question_says_what_it_would_do_and_who_asks(bench: Bench, qtbot: QtBot)
 def test_question_about_files_names_them_and_cannot_be_answered_for_ever(
     bench: Bench, qtbot: QtBot
 ) -> None:
-    question = Question(bench.window, made_task(dataset_info=FILES), bench.session.state)
+    question = ConsentQuestion(bench.window, made_task(dataset_info=FILES), bench.session.state)
     qtbot.addWidget(question)
     question.show()
     assert "/home/me/diary.txt" in shown_text(question)
@@ -79,14 +79,14 @@ def test_question_about_files_names_them_and_cannot_be_answered_for_ever(
 
 
 @pytest.fixture
-def volunteer(bench: Bench, notifier: RecordingNotifier) -> Volunteer:
-    return Volunteer(bench.window, bench.session, notifier)
+def volunteer(bench: Bench, notifier: RecordingNotifier) -> VolunteerAtWindow:
+    return VolunteerAtWindow(bench.window, bench.session, notifier)
 
 
 @pytest.mark.parametrize("agrees", [True, False])
 def test_answer_is_the_volunteers(
     bench: Bench,
-    volunteer: Volunteer,
+    volunteer: VolunteerAtWindow,
     notifier: RecordingNotifier,
     loop: QEventLoop,
     qtbot: QtBot,
@@ -103,7 +103,7 @@ def test_answer_is_the_volunteers(
 
 
 def test_closing_the_question_refuses(
-    bench: Bench, volunteer: Volunteer, loop: QEventLoop, qtbot: QtBot
+    bench: Bench, volunteer: VolunteerAtWindow, loop: QEventLoop, qtbot: QtBot
 ) -> None:
     asking = loop.create_task(volunteer.agrees(made_task()))
     the_question(bench, qtbot).close()
@@ -112,7 +112,7 @@ def test_closing_the_question_refuses(
 
 
 def test_always_is_kept_for_this_caller_alone(
-    bench: Bench, volunteer: Volunteer, loop: QEventLoop, qtbot: QtBot
+    bench: Bench, volunteer: VolunteerAtWindow, loop: QEventLoop, qtbot: QtBot
 ) -> None:
     asking = loop.create_task(volunteer.agrees(made_task()))
     question = the_question(bench, qtbot)
@@ -125,17 +125,17 @@ def test_always_is_kept_for_this_caller_alone(
 
 
 def test_question_goes_away_when_it_is_moot(
-    bench: Bench, volunteer: Volunteer, loop: QEventLoop, qtbot: QtBot
+    bench: Bench, volunteer: VolunteerAtWindow, loop: QEventLoop, qtbot: QtBot
 ) -> None:
     asking = loop.create_task(volunteer.agrees(made_task()))
     the_question(bench, qtbot)
     asking.cancel()
-    qtbot.waitUntil(lambda: not bench.window.findChildren(Question))
+    qtbot.waitUntil(lambda: not bench.window.findChildren(ConsentQuestion))
 
 
-def the_question(bench: Bench, qtbot: QtBot) -> Question:
-    qtbot.waitUntil(lambda: bool(bench.window.findChildren(Question)))
-    return bench.window.findChildren(Question)[0]
+def the_question(bench: Bench, qtbot: QtBot) -> ConsentQuestion:
+    qtbot.waitUntil(lambda: bool(bench.window.findChildren(ConsentQuestion)))
+    return bench.window.findChildren(ConsentQuestion)[0]
 
 
 # --- the local API -------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def dialog(bench: Bench, qtbot: QtBot, tmp_path: Path) -> LocalApiDialog:
     made = LocalApiDialog(
         bench.window,
         bench.model,
-        tokens=Tokens(tmp_path / "tokens.json"),
+        tokens=ApiTokens(tmp_path / "tokens.json"),
     )
     qtbot.addWidget(made)
     made.show()
@@ -165,7 +165,7 @@ def test_taken_port_is_said(bench: Bench, dialog: LocalApiDialog) -> None:
 
 def test_token_is_hidden_until_it_is_to_be_seen(dialog: LocalApiDialog, tmp_path: Path) -> None:
     row = dialog.operator
-    token = Tokens(tmp_path / "tokens.json").of(Role.OPERATOR)
+    token = ApiTokens(tmp_path / "tokens.json").of(Role.OPERATOR)
     assert row.value.full == MASK
     row.copy.click()
     assert QGuiApplication.clipboard().text() == token
@@ -176,9 +176,9 @@ def test_token_is_hidden_until_it_is_to_be_seen(dialog: LocalApiDialog, tmp_path
 
 
 def test_token_is_renewed(dialog: LocalApiDialog, tmp_path: Path) -> None:
-    before = Tokens(tmp_path / "tokens.json")
+    before = ApiTokens(tmp_path / "tokens.json")
     dialog.viewer.renew.click()
-    after = Tokens(tmp_path / "tokens.json")
+    after = ApiTokens(tmp_path / "tokens.json")
     assert before.of(Role.VIEWER) != after.of(Role.VIEWER)
     assert before.of(Role.OPERATOR) == after.of(Role.OPERATOR)
 
@@ -205,9 +205,9 @@ def test_nothing_is_clipped_and_everything_has_a_name(
     bench = make_bench()
     api = LocalApi(url="http://127.0.0.1:8001", port=8001, wanted_port=8000)
     bench.dispatch(*TRAINING, LocalApiChanged(local_api=api))
-    tokens = Tokens(tmp_path / "tokens.json")
+    tokens = ApiTokens(tmp_path / "tokens.json")
     dialog = LocalApiDialog(bench.window, bench.model, tokens=tokens)
-    question = Question(bench.window, made_task(), bench.session.state)
+    question = ConsentQuestion(bench.window, made_task(), bench.session.state)
     for window in (dialog, question):
         qtbot.addWidget(window)
         window.show()

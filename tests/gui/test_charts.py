@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from tests.support.gui.windows import TRAINING, WATCHING, Bench
 from ui.widgets.charts.axes import value_range, value_ticks
 from ui.widgets.charts.chart import csv_text
-from ui.widgets.charts.plot import Curve, Reading, _time_ticks
+from ui.widgets.charts.plot import Curve, CurveReading, _time_ticks
 
 pytestmark = pytest.mark.gui
 
@@ -82,7 +82,7 @@ def test_the_crosshair_moves_by_keyboard(bench: Bench, qtbot: QtBot) -> None:
     bench.dispatch(*WATCHING)
     bench.fill_history(300)
     plot = bench.window.overview.charts.widget.loss.plot
-    readings: list[Reading] = []
+    readings: list[CurveReading] = []
     plot.read.connect(readings.append)
     qtbot.keyClick(plot.widget, Qt.Key.Key_Left)
     qtbot.keyClick(plot.widget, Qt.Key.Key_Left)

@@ -8,7 +8,7 @@ from app import protocol
 from app.machine.hardware import Cpu, Gpu, Reading
 from app.spec import schema as spec
 from app.state.events import DeviceChosen, PartsChanged
-from app.state.facts import Part
+from app.state.facts import TrainerPart
 from tests.support.gui.windows import CPU, DEVICES, GPU, TRAINING, Bench
 from tests.support.training.specs import SMALLEST
 from ui.pages.devices.card import DeviceCard
@@ -170,8 +170,8 @@ def test_memory_for_the_swarm(bench: Bench, page: DevicesPage) -> None:
 
 
 def test_what_its_trainer_does(bench: Bench, page: DevicesPage) -> None:
-    part = Part(device="cuda:0", samples_per_second=81.0, micro_batch_size=16)
-    bench.dispatch(*TRAINING, PartsChanged(parts=(part, Part(device="cuda:1"))))
+    part = TrainerPart(device="cuda:0", samples_per_second=81.0, micro_batch_size=16)
+    bench.dispatch(*TRAINING, PartsChanged(parts=(part, TrainerPart(device="cuda:1"))))
     page.show_reading(READING)
     assert page.cards[0].told.text() == "Training: 81 samples/s, 16 samples a step"
     assert page.cards[1].told.text() == ""

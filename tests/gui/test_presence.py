@@ -9,7 +9,7 @@ from pytestqt.qtbot import QtBot
 from qasync import QEventLoop
 
 from app import protocol
-from app.contributions.ledger import Totals
+from app.contributions.ledger import LedgerTotals
 from app.protocol import TrainerPhase
 from app.state.events import (
     Event,
@@ -35,7 +35,7 @@ from tests.support.gui.windows import (
 )
 from ui.desktop.notifier import Notifier
 from ui.desktop.tray import Tray, picture
-from ui.presence import Presence
+from ui.presence import DesktopPresence
 from ui.texts.news import milestone, news
 
 pytestmark = pytest.mark.gui
@@ -97,9 +97,9 @@ def test_the_rest_is_none(before: tuple[Event, ...], event: Event) -> None:
     assert news(state, after(state, event)) is None
 
 
-def totals(*, hours: float = 0.0, samples: int = 0) -> Totals:
-    zeros: dict[str, Any] = dict.fromkeys(Totals.__annotations__, 0)
-    return Totals(**zeros | {"compute_time": hours * 3600, "samples": samples})
+def totals(*, hours: float = 0.0, samples: int = 0) -> LedgerTotals:
+    zeros: dict[str, Any] = dict.fromkeys(LedgerTotals.__annotations__, 0)
+    return LedgerTotals(**zeros | {"compute_time": hours * 3600, "samples": samples})
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def totals(*, hours: float = 0.0, samples: int = 0) -> Totals:
         (totals(samples=999_999), totals(samples=1_000_000), "1,000,000 samples"),
     ],
 )
-def test_round_figures_are_milestones(before: Totals, now: Totals, word: str) -> None:
+def test_round_figures_are_milestones(before: LedgerTotals, now: LedgerTotals, word: str) -> None:
     found = milestone(before, now)
     assert found is not None
     assert word in found.text
@@ -125,7 +125,7 @@ def test_round_figures_are_milestones(before: Totals, now: Totals, word: str) ->
         (totals(hours=1), totals(hours=1)),
     ],
 )
-def test_a_milestone_is_passed_once(before: Totals, now: Totals) -> None:
+def test_a_milestone_is_passed_once(before: LedgerTotals, now: LedgerTotals) -> None:
     assert milestone(before, now) is None
 
 
@@ -143,9 +143,9 @@ def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def presence(bench: Bench, notifier: RecordingNotifier) -> Iterator[Presence]:
+def presence(bench: Bench, notifier: RecordingNotifier) -> Iterator[DesktopPresence]:
     tray = Tray(bench.model, bench.actions, bench.theme)
-    made = Presence(bench.window, bench.model, bench.preferences, tray, notifier)
+    made = DesktopPresence(bench.window, bench.model, bench.preferences, tray, notifier)
     yield made
     tray.close()
 
@@ -178,7 +178,11 @@ def test_each_state_has_a_shape_of_its_own() -> None:
     ],
 )
 def test_menu_says_the_state_and_what_can_be_done(
-    bench: Bench, presence: Presence, events: tuple[Event, ...], status: str, entries: list[str]
+    bench: Bench,
+    presence: DesktopPresence,
+    events: tuple[Event, ...],
+    status: str,
+    entries: list[str],
 ) -> None:
     bench.dispatch(*events)
     menu = presence.tray.menu
@@ -188,14 +192,14 @@ def test_menu_says_the_state_and_what_can_be_done(
     assert not presence.tray._icon.icon().isNull()
 
 
-def test_icon_follows_the_theme(bench: Bench, presence: Presence) -> None:
+def test_icon_follows_the_theme(bench: Bench, presence: DesktopPresence) -> None:
     bench.dispatch(*TRAINING)
     before = presence.tray._icon.icon().cacheKey()
     bench.theme.choose("light")
     assert presence.tray._icon.icon().cacheKey() != before
 
 
-def test_entries_act(bench: Bench, presence: Presence, qtbot: QtBot) -> None:
+def test_entries_act(bench: Bench, presence: DesktopPresence, qtbot: QtBot) -> None:
     bench.dispatch(*WATCHING)
     presence.tray.primary.trigger()
     bench.dispatch(*TRAINING)
@@ -210,7 +214,7 @@ def test_entries_act(bench: Bench, presence: Presence, qtbot: QtBot) -> None:
         presence.tray.quit.trigger()
 
 
-def test_a_dialog_brings_the_window_back(bench: Bench, presence: Presence) -> None:
+def test_a_dialog_brings_the_window_back(bench: Bench, presence: DesktopPresence) -> None:
     bench.window.hide()
     presence.tray.primary.trigger()
     assert bench.window.isVisible()
@@ -219,7 +223,7 @@ def test_a_dialog_brings_the_window_back(bench: Bench, presence: Presence) -> No
 
 def test_closed_it_shows_and_tells_nothing_more(
     bench: Bench,
-    presence: Presence,
+    presence: DesktopPresence,
     notifier: RecordingNotifier,
     unwatched: None,
     loop: QEventLoop,
@@ -247,7 +251,11 @@ def test_a_pause_for_a_while_is_the_sessions(bench: Bench, qtbot: QtBot) -> None
 
 
 def test_news_is_told(
-    bench: Bench, presence: Presence, notifier: RecordingNotifier, unwatched: None, qtbot: QtBot
+    bench: Bench,
+    presence: DesktopPresence,
+    notifier: RecordingNotifier,
+    unwatched: None,
+    qtbot: QtBot,
 ) -> None:
     bench.dispatch(*PAUSED)
     qtbot.waitUntil(lambda: len(notifier.shown) == 2)
@@ -255,7 +263,11 @@ def test_news_is_told(
 
 
 def test_what_was_switched_off_is_not(
-    bench: Bench, presence: Presence, notifier: RecordingNotifier, unwatched: None, qtbot: QtBot
+    bench: Bench,
+    presence: DesktopPresence,
+    notifier: RecordingNotifier,
+    unwatched: None,
+    qtbot: QtBot,
 ) -> None:
     with qtbot.waitSignal(bench.preferences.changed):
         bench.preferences.change("notifications", ("paused",))
@@ -266,7 +278,7 @@ def test_what_was_switched_off_is_not(
 
 def test_who_looks_at_the_window_is_told_nothing(
     bench: Bench,
-    presence: Presence,
+    presence: DesktopPresence,
     notifier: RecordingNotifier,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -278,7 +290,7 @@ def test_who_looks_at_the_window_is_told_nothing(
 
 def test_the_icon_in_the_tray_is_no_window_to_look_at(
     bench: Bench,
-    presence: Presence,
+    presence: DesktopPresence,
     notifier: RecordingNotifier,
     monkeypatch: pytest.MonkeyPatch,
     qtbot: QtBot,
@@ -291,7 +303,7 @@ def test_the_icon_in_the_tray_is_no_window_to_look_at(
 
 def test_a_milestone_is_told(
     bench: Bench,
-    presence: Presence,
+    presence: DesktopPresence,
     notifier: RecordingNotifier,
     loop: QEventLoop,
     qtbot: QtBot,
@@ -301,7 +313,7 @@ def test_a_milestone_is_told(
     ledger = bench.session.contributions.ledger
     found = [totals(), totals(samples=1_000_000)]
 
-    async def run(_work: object) -> Totals:
+    async def run(_work: object) -> LedgerTotals:
         return found.pop(0)
 
     monkeypatch.setattr(ledger, "run", run)
@@ -313,7 +325,7 @@ def test_a_milestone_is_told(
 
 def test_desktop_without_a_bus_is_told_by_the_tray(
     bench: Bench,
-    presence: Presence,
+    presence: DesktopPresence,
     loop: QEventLoop,
     qtbot: QtBot,
     monkeypatch: pytest.MonkeyPatch,
@@ -337,14 +349,14 @@ def close_to_tray(bench: Bench) -> None:
 
 
 def test_closing_ends_the_app_unless_chosen(
-    bench: Bench, presence: Presence, has_tray: None, qtbot: QtBot
+    bench: Bench, presence: DesktopPresence, has_tray: None, qtbot: QtBot
 ) -> None:
     with qtbot.waitSignal(bench.window.quit_wanted):
         bench.window.close()
 
 
 def test_closing_ends_the_app_where_no_tray_is(
-    bench: Bench, presence: Presence, close_to_tray: None, qtbot: QtBot
+    bench: Bench, presence: DesktopPresence, close_to_tray: None, qtbot: QtBot
 ) -> None:
     with qtbot.waitSignal(bench.window.quit_wanted):
         bench.window.close()
@@ -352,7 +364,7 @@ def test_closing_ends_the_app_where_no_tray_is(
 
 def test_closing_to_the_tray_is_said_once(
     bench: Bench,
-    presence: Presence,
+    presence: DesktopPresence,
     notifier: RecordingNotifier,
     has_tray: None,
     close_to_tray: None,
@@ -368,7 +380,7 @@ def test_closing_to_the_tray_is_said_once(
 
 
 def test_the_menus_quit_ends_the_app(
-    bench: Bench, presence: Presence, has_tray: None, close_to_tray: None, qtbot: QtBot
+    bench: Bench, presence: DesktopPresence, has_tray: None, close_to_tray: None, qtbot: QtBot
 ) -> None:
     quits = next(
         entry

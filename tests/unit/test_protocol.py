@@ -88,7 +88,7 @@ REPORTS: tuple[Report, ...] = (
     protocol.RoundEnded(epoch=2, peers=3, seconds=1.5, samples=64, failure="timeout"),
     protocol.SampleDiscarded(epoch=2, samples=8, reason="the loss was not finite"),
     protocol.CheckpointSaved(epoch=2, seconds=0.5),
-    protocol.Problem(message="is wrong.", field="seed", remedy="Mend it.", expected=False),
+    protocol.TrainerProblem(message="is wrong.", field="seed", remedy="Mend it.", expected=False),
     protocol.Devices(
         devices=(protocol.Device(id="cpu", name="Prozessor", memory=2**40),),
         torch_version="2.6",
@@ -135,7 +135,7 @@ def test_message_is_one_line_of_json(message: Any) -> None:
 
 
 def test_line_break_in_a_text_stays_inside() -> None:
-    problem = protocol.Problem(message="one\ntwo\r\n")
+    problem = protocol.TrainerProblem(message="one\ntwo\r\n")
     wire = protocol.encode(problem)
     assert (wire.count(b"\n"), protocol.decode_report(wire)) == (1, problem)
 

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPlainTextEdit, QVBoxLayout, 
 from app import __version__
 from app.common.i18n import _
 from app.desktop import about
-from app.desktop.about import About, Part
+from app.desktop.about import About, Component
 from ui.dialogs.dialog import Dialog
 from ui.models.rows_model import Column, RowsModel
 from ui.models.session_model import SessionModel
@@ -85,7 +85,7 @@ def _build(found: About) -> str:
     return f"{version} · {found.commit}" if found.commit else version
 
 
-def _columns() -> tuple[Column[Part], ...]:
+def _columns() -> tuple[Column[Component], ...]:
     return (
         Column(
             title=_("Part"),

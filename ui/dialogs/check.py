@@ -7,7 +7,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from app.common.i18n import _, ngettext
-from app.swarm.connection_check import Finding, Verdict
+from app.swarm.connection_check import Finding, Grade
 from ui.dialogs.dialog import Dialog
 from ui.models.session_model import SessionModel
 from ui.style.icons import ThemedPicture
@@ -20,10 +20,10 @@ from ui.widgets.labels import label
 WIDTH, ROWS_HEIGHT = 640, 360
 
 _PICTURES = {
-    Verdict.GOOD: ("check", "accent_text"),
-    Verdict.CAUTION: ("warning", "caution"),
-    Verdict.BAD: ("close", "danger_text"),
-    Verdict.UNKNOWN: ("unknown", "muted"),
+    Grade.GOOD: ("check", "accent_text"),
+    Grade.CAUTION: ("warning", "caution"),
+    Grade.BAD: ("close", "danger_text"),
+    Grade.UNKNOWN: ("unknown", "muted"),
 }
 
 
@@ -135,20 +135,20 @@ def _line(finding: Finding) -> str:
     return f"[{verdict}] {finding.check}: {finding.text} {finding.remedy}".rstrip()
 
 
-def _verdict(verdict: Verdict) -> str:
+def _verdict(verdict: Grade) -> str:
     return {
-        Verdict.GOOD: _("fine"),
-        Verdict.CAUTION: _("take care"),
-        Verdict.BAD: _("problem"),
-        Verdict.UNKNOWN: _("not known"),
+        Grade.GOOD: _("fine"),
+        Grade.CAUTION: _("take care"),
+        Grade.BAD: _("problem"),
+        Grade.UNKNOWN: _("not known"),
     }[verdict]
 
 
 def _summary(findings: list[Finding]) -> str:
-    bad = sum(finding.verdict is Verdict.BAD for finding in findings)
+    bad = sum(finding.verdict is Grade.BAD for finding in findings)
     if bad:
         text = ngettext("{count} problem was found.", "{count} problems were found.", bad)
         return text.format(count=units.count(bad))
-    if any(finding.verdict is Verdict.CAUTION for finding in findings):
+    if any(finding.verdict is Grade.CAUTION for finding in findings):
         return _("Nothing keeps this machine from being connected, but look at what is marked.")
     return _("Nothing was found that keeps this machine from being connected.")

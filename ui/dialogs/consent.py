@@ -20,7 +20,7 @@ from ui.widgets.labels import label
 WIDTH = 560
 
 
-class Volunteer:
+class VolunteerAtWindow:
     """Shows a question, and waits for the answer as long as it takes."""
 
     def __init__(self, window: QWidget, session: Session, notifier: Notifier) -> None:
@@ -31,7 +31,7 @@ class Volunteer:
     async def agrees(self, task: Task) -> bool:
         """Ask; a cancelled question goes away."""
         answered = asyncio.Event()
-        question = Question(self._window, task, self._session.state)
+        question = ConsentQuestion(self._window, task, self._session.state)
         question.finished.connect(lambda _code: answered.set())
         question.show()
         QApplication.alert(self._window)
@@ -51,7 +51,7 @@ class Volunteer:
         await self._session.change_settings(trusting.settings)
 
 
-class Question(Dialog):
+class ConsentQuestion(Dialog):
     """What the task would do, and who wants it."""
 
     def __init__(self, window: QWidget, task: Task, state: ContributorState) -> None:

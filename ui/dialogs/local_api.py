@@ -4,7 +4,7 @@ from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
-from app.callback.tokens import Role, Tokens
+from app.callback.tokens import ApiTokens, Role
 from app.common.i18n import _
 from app.session import Session
 from app.tasks.tasks import Consent
@@ -21,7 +21,7 @@ MASK = "•" * 24
 class LocalApiDialog(Dialog):
     """tokens: None while the API isn't served."""
 
-    def __init__(self, window: QWidget, model: SessionModel, *, tokens: Tokens | None) -> None:
+    def __init__(self, window: QWidget, model: SessionModel, *, tokens: ApiTokens | None) -> None:
         super().__init__(window, _("Local API"), width=WIDTH)
         self._model = model
         self._session = session = model.session
@@ -53,7 +53,7 @@ class LocalApiDialog(Dialog):
             text = _("Port {port} is taken by another program, so the next free one is used.")
             card.column.addWidget(label(text.format(port=api.wanted_port), "muted", wrap=True))
 
-    def _show_tokens(self, tokens: Tokens) -> None:
+    def _show_tokens(self, tokens: ApiTokens) -> None:
         card = self._card(_("Tokens"))
         text = _("Give the operator's token only to whom you let start and stop training here.")
         card.column.addWidget(label(text, "muted", wrap=True))
@@ -86,7 +86,7 @@ class LocalApiDialog(Dialog):
 class TokenRow(QWidget):
     """One token: hidden, until it is to be seen."""
 
-    def __init__(self, tokens: Tokens, role: Role, words: str) -> None:
+    def __init__(self, tokens: ApiTokens, role: Role, words: str) -> None:
         super().__init__()
         self._tokens = tokens
         self._role = role

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
 from app.common.errors import SpecError, UserFacingError
 from app.common.i18n import _, ngettext
 from app.spec import draft
-from ui.dialogs.start_fields import Section, sections
+from ui.dialogs.start_fields import SpecSection, sections
 from ui.models.session_model import SessionModel
 from ui.texts import costs, units
 from ui.texts import states as texts
@@ -179,7 +179,7 @@ class StartDialog(QDialog):
         QTimer.singleShot(0, field, lambda: self.area.ensureWidgetVisible(field))
 
 
-def _card(section: Section, grid: FieldGrid) -> Card:
+def _card(section: SpecSection, grid: FieldGrid) -> Card:
     card = Card(section.title)
     card.column.addWidget(label(section.title, "strong"))
     card.column.addWidget(grid)

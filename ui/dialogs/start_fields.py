@@ -11,22 +11,22 @@ from ui.widgets.forms.form import Control, Field, choice, line_edit, lines
 
 
 @dataclass(frozen=True)
-class Section:
+class SpecSection:
     """Fields that belong together, by the name that `app.spec.draft` knows each by."""
 
     title: str
     fields: dict[str, Field]
 
 
-def sections() -> tuple[Section, ...]:
+def sections() -> tuple[SpecSection, ...]:
     """All of the form, filled in with what is good for a first swarm."""
     made = (
-        Section(_("Swarm"), _swarm()),
-        Section(_("Model"), _model()),
-        Section(_("Training data"), _data()),
-        Section(_("Training"), _training()),
-        Section(_("Averaging"), _averaging()),
-        Section(_("End"), _end()),
+        SpecSection(_("Swarm"), _swarm()),
+        SpecSection(_("Model"), _model()),
+        SpecSection(_("Training data"), _data()),
+        SpecSection(_("Training"), _training()),
+        SpecSection(_("Averaging"), _averaging()),
+        SpecSection(_("End"), _end()),
     )
     for section in made:
         for name, field in section.fields.items():

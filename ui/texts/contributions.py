@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from app.common.i18n import _, ngettext
-from app.contributions.ledger import Totals
+from app.contributions.ledger import LedgerTotals
 from app.contributions.summary import Summary
 from app.state.facts import ReportingState, ReportingStatus
 from app.state.state import ContributorState
@@ -26,7 +26,7 @@ def energy(joules: float | None) -> str:
     return _("{number} Wh").format(number=units.rate(hours))
 
 
-def share(totals: Totals) -> str:
+def share(totals: LedgerTotals) -> str:
     """Our part of the swarm's samples, in the rounds that we were in."""
     return units.NONE if totals.share is None else units.percent(totals.share, 1)
 
@@ -43,7 +43,7 @@ def sums() -> dict[str, str]:
     }
 
 
-def values(totals: Totals) -> dict[str, str]:
+def values(totals: LedgerTotals) -> dict[str, str]:
     """Each of `sums`."""
     return {
         "time": units.duration(totals.compute_time),

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.common.i18n import _
-from app.machine.devices import Entry
+from app.machine.devices import DeviceEntry
 from app.machine.hardware import Figures
-from app.state.facts import Part
+from app.state.facts import TrainerPart
 from app.swarm.fleet import HOT_CELSIUS
 from ui.texts import fleet as fleet_texts
 from ui.texts import states as texts
@@ -29,7 +29,7 @@ class Figure:
     hot: bool = False
 
 
-def details(entry: Entry) -> str:
+def details(entry: DeviceEntry) -> str:
     """What it is."""
     kind = _("processor") if entry.kind == "cpu" else entry.id
     memory = units.size(entry.memory) if entry.memory else ""
@@ -37,17 +37,17 @@ def details(entry: Entry) -> str:
     return texts.DOT.join(part for part in (kind, memory, driver) if part)
 
 
-def badge(entry: Entry) -> str:
+def badge(entry: DeviceEntry) -> str:
     """Why it is the best."""
     return _("Recommended: {reason}").format(reason=entry.recommended) if entry.recommended else ""
 
 
-def problem(entry: Entry) -> str:
+def problem(entry: DeviceEntry) -> str:
     """Why it can't train, and what helps."""
     return f"{entry.problem} {entry.remedy}"
 
 
-def training(part: Part) -> str:
+def training(part: TrainerPart) -> str:
     """What its trainer does; "" until it computes."""
     if part.samples_per_second is None:
         return ""

@@ -11,7 +11,7 @@ from ui.texts import states as texts
 from ui.texts import units
 
 if TYPE_CHECKING:
-    from app.contributions.ledger import Totals
+    from app.contributions.ledger import LedgerTotals
 
 HOURS = (1, 10, 100, 1_000, 10_000)
 SAMPLES = (10**6, 10**7, 10**8, 10**9)
@@ -58,7 +58,7 @@ def _trouble(state: ContributorState) -> News | None:
     return News(kind="attention", title=_("CoTrain needs you"), text=text)
 
 
-def milestone(before: "Totals", after: "Totals") -> News | None:
+def milestone(before: "LedgerTotals", after: "LedgerTotals") -> News | None:
     """The greatest round figure that one's contributions reached, if they reached one."""
     hours = _reached(HOURS, before.compute_time / 3600, after.compute_time / 3600)
     samples = _reached(SAMPLES, before.samples, after.samples)

@@ -7,7 +7,7 @@ from typing_extensions import override
 
 from app.common.i18n import _
 from app.p2p.sightings import Run
-from app.state.state import ContributorState, Training
+from app.state.state import ContributorState, OwnTraining
 from ui.style.theme import Theme
 from ui.texts import states as texts
 from ui.texts import units
@@ -101,7 +101,7 @@ class EpochCard(Card):
         self._show_own(own, ours, target)
         self.bar.setAccessibleDescription(f"{self.swarm.text()}. {self.own.text()}")
 
-    def _show_own(self, own: Training | None, ours: int, target: int) -> None:
+    def _show_own(self, own: OwnTraining | None, ours: int, target: int) -> None:
         self.own_swatch.setVisible(own is not None)
         self.own.setVisible(own is not None)
         self.own.setText(

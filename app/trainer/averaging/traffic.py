@@ -27,7 +27,7 @@ from hivemind.proto.averaging_pb2 import (  # type: ignore[attr-defined]
 from app.protocol import Pace
 
 
-class Limit:
+class BandwidthLimit:
     """So many bytes a second may pass, in all processes that were forked from this one together.
 
     Each message waits until those before it have had their time. hivemind takes no next message
@@ -55,7 +55,7 @@ class Limit:
         await asyncio.sleep(starts_at - now)
 
 
-UPLOAD, DOWNLOAD = Limit(), Limit()
+UPLOAD, DOWNLOAD = BandwidthLimit(), BandwidthLimit()
 
 
 def keep_to(pace: Pace) -> None:

@@ -10,7 +10,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from app.trainer.data.tokenizer import Tokenizer, Tokens, token_type
+from app.trainer.data.tokenizer import TokenArray, Tokenizer, token_type
 
 _DOCUMENTS = 32  # of a stream, tokenised at a time
 
@@ -41,7 +41,7 @@ class WindowBatches:
 
     def __init__(
         self,
-        tokens: Tokens,
+        tokens: TokenArray,
         *,
         sequence_length: int,
         vocabulary_size: int,
@@ -107,7 +107,7 @@ class StreamBatches:
         """Leave the stream, with its connections and threads."""
         self._documents.close()
 
-    def _more(self) -> Tokens:
+    def _more(self) -> TokenArray:
         encoded = self._tokenizer.encode(list(islice(self._documents, _DOCUMENTS)))
         if not encoded:
             raise ValueError("nothing is drawn from a closed stream")
@@ -130,6 +130,6 @@ def _draws(key: int, *, start: int, count: int) -> NDArray[np.uint64]:
     return generator.random_raw(start % 4 + count)[start % 4 :]
 
 
-def _tensor(samples: Tokens, *, pin: bool) -> torch.Tensor:
+def _tensor(samples: TokenArray, *, pin: bool) -> torch.Tensor:
     tokens = torch.from_numpy(samples.astype(np.int64))
     return tokens.pin_memory() if pin else tokens

@@ -18,7 +18,7 @@ import numpy as np
 from app.common.errors import DataError
 from app.common.i18n import _
 from app.trainer.data.documents import Piece
-from app.trainer.data.tokenizer import Tokenizer, Tokens, token_type
+from app.trainer.data.tokenizer import TokenArray, Tokenizer, token_type
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Source(Protocol):
         """The documents, from the first."""
 
 
-def tokenised(source: Source, *, tokenizer: Tokenizer, cache: Path) -> Tokens:
+def tokenised(source: Source, *, tokenizer: Tokenizer, cache: Path) -> TokenArray:
     """The tokens of all documents, each followed by the separator: read-only, shape [n].
 
     Raises `DataError` where the source can't be read or the cache not be written.
@@ -61,7 +61,7 @@ def _key(source: Source, tokenizer: Tokenizer) -> str:
     return hashlib.sha256(parts.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def _tokens(pieces: Iterator[Piece], *, tokenizer: Tokenizer) -> Iterator[Tokens]:
+def _tokens(pieces: Iterator[Piece], *, tokenizer: Tokenizer) -> Iterator[TokenArray]:
     while batch := list(islice(pieces, _PIECES)):
         encoded = tokenizer.encode([piece.text for piece in batch])
         for piece, tokens in zip(batch, encoded, strict=True):
@@ -70,7 +70,7 @@ def _tokens(pieces: Iterator[Piece], *, tokenizer: Tokenizer) -> Iterator[Tokens
                 yield tokenizer.separator
 
 
-def _write(path: Path, arrays: Iterable[Tokens]) -> None:
+def _write(path: Path, arrays: Iterable[TokenArray]) -> None:
     """Write to a file of its own, then rename: several trainers may do so at once, and one
     that is killed leaves no half corpus."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -85,7 +85,7 @@ def _write(path: Path, arrays: Iterable[Tokens]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _write_all(stream: IO[bytes], arrays: Iterable[Tokens]) -> None:
+def _write_all(stream: IO[bytes], arrays: Iterable[TokenArray]) -> None:
     for array in arrays:
         stream.write(array.tobytes())
     stream.flush()

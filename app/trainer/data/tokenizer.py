@@ -15,7 +15,7 @@ from app.spec.schema import BytesTokenizer, FileTokenizer
 if TYPE_CHECKING:
     import tokenizers
 
-Tokens = NDArray[np.unsignedinteger]
+TokenArray = NDArray[np.unsignedinteger]
 """Token ids, shape [n], in the smallest type that holds the vocabulary."""
 
 _FIELD = "dataset_info.tokenizer.path"
@@ -37,14 +37,14 @@ class Tokenizer(Protocol):
         """One more than the largest token id."""
 
     @property
-    def separator(self) -> Tokens:
+    def separator(self) -> TokenArray:
         """The tokens that follow each document."""
 
     @property
     def fingerprint(self) -> str:
         """Differs where the tokens of a text may differ."""
 
-    def encode(self, texts: Sequence[str]) -> list[Tokens]:
+    def encode(self, texts: Sequence[str]) -> list[TokenArray]:
         """The tokens of each text, none added before or after."""
 
 
@@ -65,9 +65,9 @@ class ByteTokens:
 
     vocabulary_size = 256
     fingerprint = "bytes"
-    separator: Tokens = np.zeros(1, dtype=np.uint8)
+    separator: TokenArray = np.zeros(1, dtype=np.uint8)
 
-    def encode(self, texts: Sequence[str]) -> list[Tokens]:
+    def encode(self, texts: Sequence[str]) -> list[TokenArray]:
         """The UTF-8 bytes of each text."""
         return [np.frombuffer(text.encode(), dtype=np.uint8) for text in texts]
 
@@ -86,11 +86,11 @@ class FileTokens:
         self.vocabulary_size = max(ids.values()) + 1
         self._type = token_type(self.vocabulary_size)
         ends = [ids[name] for name in _SEPARATORS if name in ids]
-        self.separator: Tokens = (
+        self.separator: TokenArray = (
             np.array(ends[:1], dtype=self._type) if ends else self.encode(["\n"])[0]
         )
 
-    def encode(self, texts: Sequence[str]) -> list[Tokens]:
+    def encode(self, texts: Sequence[str]) -> list[TokenArray]:
         """The token ids of each text."""
         encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(each.ids, dtype=self._type) for each in encoded]

@@ -25,7 +25,7 @@ from app.trainer.averaging.optimizer import (
     KeepingGradientAverager,
 )
 from app.trainer.averaging.others import see_others
-from app.trainer.meter import LossSum, Reading
+from app.trainer.meter import LossSum, MeterReading
 from app.trainer.model.model import optimizer_for, scheduler_for
 from app.trainer.work import WorkMeter
 
@@ -183,7 +183,7 @@ class GradientAveraging:
             bytes_received=sum(traffic.received for traffic in averagers),
         )
 
-    def publish(self, reading: Reading, losses: LossSum) -> None:
+    def publish(self, reading: MeterReading, losses: LossSum) -> None:
         """Tell the swarm how we do, under the run's metrics key."""
         record = swarm.LocalMetrics(
             step=self.epoch,

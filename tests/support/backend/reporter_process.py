@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 import app.backend.live  # noqa: F401
 from app.backend.account import Account
 from app.backend.client import Backend
-from app.backend.delivery import Pace, Reporter
+from app.backend.delivery import Delivery, DeliveryPace
 from app.backend.http import Http
 from app.backend.node import NodeData
 from app.backend.secret_store import SecretStore
@@ -34,7 +34,7 @@ from app.state.facts import ReportingState
 log = logging.getLogger("reporter")
 
 
-async def report(folder: Path, url: str, pace: Pace) -> None:
+async def report(folder: Path, url: str, pace: DeliveryPace) -> None:
     """Work until nothing waits and nothing is in doubt."""
     http = Http(url, timeout=0.4)
     account = Account(http, store=SecretStore(folder / "account.json"))
@@ -42,7 +42,7 @@ async def report(folder: Path, url: str, pace: Pace) -> None:
     backend = Backend(http, account=account)
     ledger = LedgerThread(folder / "ledger.sqlite")
     await ledger.open()
-    reporter = Reporter(
+    reporter = Delivery(
         ledger,
         backend=backend,
         ways=Ways(http, backend=backend, node=NodeData, http_again=0.2),
@@ -70,7 +70,7 @@ def child(order: dict[str, Any]) -> int:
     logging.basicConfig(filename=folder / "log", level=logging.INFO)
     log.info("began as %d", os.getpid())
     try:
-        asyncio.run(report(folder, order["url"], Pace(**order["pace"])))
+        asyncio.run(report(folder, order["url"], DeliveryPace(**order["pace"])))
     except BaseException:
         log.exception("the reporter failed")
         return 1

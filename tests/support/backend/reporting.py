@@ -11,7 +11,7 @@ from typing import Any
 from app.backend.account import Account
 from app.backend.budget import Budget
 from app.backend.client import Backend
-from app.backend.delivery import Clock, Pace, Reporter
+from app.backend.delivery import Clock, Delivery, DeliveryPace
 from app.backend.http import Http
 from app.backend.node import NodeData
 from app.backend.secret_store import SecretStore
@@ -24,7 +24,7 @@ from tests.support.backend.server import SmallBackend
 
 EMAIL, PASSWORD = "volunteer@example.org", "a good password"
 NODE = "12D3KooWvolunteer"
-FAST = Pace(first=0.02, longest=0.1, settle=0.1, poll=0.2)
+FAST = DeliveryPace(first=0.02, longest=0.1, settle=0.1, poll=0.2)
 
 _numbers = itertools.count(1)
 
@@ -79,7 +79,7 @@ class Desk:
     backend: Backend
     ways: Ways
     ledger: LedgerThread
-    reporter: Reporter
+    reporter: Delivery
     states: list[ReportingState] = field(default_factory=list)
 
     async def add(self, *contributions: Contribution) -> None:
@@ -114,7 +114,7 @@ async def desk(
     server: SmallBackend,
     folder: Path,
     *,
-    pace: Pace = FAST,
+    pace: DeliveryPace = FAST,
     clock: Clock | None = None,
     budget: Budget | None = None,
     patience: float = 5.0,
@@ -130,7 +130,7 @@ async def desk(
     ledger = LedgerThread(folder / "ledger.sqlite")
     await ledger.open()
     states: list[ReportingState] = []
-    reporter = Reporter(
+    reporter = Delivery(
         ledger,
         backend=backend,
         ways=ways,

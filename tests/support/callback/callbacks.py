@@ -12,7 +12,7 @@ import httpx2
 
 from app.callback.host import Sources
 from app.callback.server import Callback
-from app.callback.tokens import Role, Tokens
+from app.callback.tokens import ApiTokens, Role
 from app.tasks.tasks import Tasks
 from tests.support.processes.sessions import OfflineSession, Volunteer
 
@@ -40,7 +40,7 @@ class Served:
         return self.session.state.local_api.port
 
     @property
-    def tokens(self) -> Tokens:
+    def tokens(self) -> ApiTokens:
         assert self.callback.tokens is not None
         return self.callback.tokens
 

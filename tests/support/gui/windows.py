@@ -30,7 +30,7 @@ from app.state.events import (
     TrainingRequested,
 )
 from app.state.facts import Swarm
-from app.swarm.connection_check import Finding, Verdict
+from app.swarm.connection_check import Finding, Grade
 from ui.main_window import MainWindow
 from ui.models.actions import Actions
 from ui.models.preferences import Preferences
@@ -220,15 +220,15 @@ TRAINING: tuple[Event, ...] = (
 
 
 FINDINGS = [
-    Finding(check="Port", verdict=Verdict.GOOD, text="Port 8080 is free."),
+    Finding(check="Port", verdict=Grade.GOOD, text="Port 8080 is free."),
     Finding(
         check="Way to lab.example, port 8080",
-        verdict=Verdict.BAD,
+        verdict=Grade.BAD,
         text="There is no way to that address: Network is unreachable.",
         remedy="Check this machine's network. Without IPv6 there is no way to such addresses.",
     ),
-    Finding(check="Run docs", verdict=Verdict.CAUTION, text="Nobody.", remedy="Ask for another."),
-    Finding(check="From outside", verdict=Verdict.UNKNOWN, text="No other peer could tell."),
+    Finding(check="Run docs", verdict=Grade.CAUTION, text="Nobody.", remedy="Ask for another."),
+    Finding(check="From outside", verdict=Grade.UNKNOWN, text="No other peer could tell."),
 ]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.backend.budget import Budget
-from app.backend.delivery import Pace
+from app.backend.delivery import DeliveryPace
 from app.contributions.accounting import Contribution
 from app.contributions.ledger import Ledger
 from app.contributions.outbox import OutboxState
@@ -184,7 +184,7 @@ async def test_what_goes_wrong_over_http_is_counted_once(
 ) -> None:
     server.quirk = False
     settle = 2.0 if fault.delay else 0.1
-    pace = Pace(first=0.02, longest=0.1, settle=settle, poll=0.2)
+    pace = DeliveryPace(first=0.02, longest=0.1, settle=settle, poll=0.2)
     async with desk(server, tmp_path, patience=0.5, pace=pace, budget=Budget(requests=60)) as ours:
         server.faults.append(fault)
         await ours.add(one := contribution(), other := contribution())
@@ -217,7 +217,7 @@ async def test_what_goes_wrong_over_socket_io_is_counted_once(
     server: SmallBackend, tmp_path: Path, fault: Fault
 ) -> None:
     settle = 2.0 if fault.delay else 0.1
-    pace = Pace(first=0.02, longest=0.1, settle=settle, poll=0.2)
+    pace = DeliveryPace(first=0.02, longest=0.1, settle=settle, poll=0.2)
     async with desk(server, tmp_path, patience=0.5, pace=pace) as ours:
         server.faults.append(fault)
         await ours.add(one := contribution(), other := contribution())
@@ -332,7 +332,7 @@ async def test_a_week_without_the_backend(server: SmallBackend, tmp_path: Path) 
     clocks = Clocks()
     week = [contribution() for _ in range(20)]
     budget = Budget(clock=lambda: clocks.steady)
-    pace = Pace(poll=3600.0)
+    pace = DeliveryPace(poll=3600.0)
     async with desk(server, tmp_path, pace=pace, clock=clocks.clock(), budget=budget) as ours:
         server.stop()
         tries, end = 0, clocks.wall + 7 * DAY
@@ -389,7 +389,7 @@ async def test_one_in_doubt_is_settled_after_a_restart(
 ) -> None:
     for is_counted in (True, False):
         server.faults.append(Fault(route="live", counted=is_counted, cut=True))
-    async with desk(server, tmp_path, pace=Pace(first=0.0, settle=60.0)) as ours:
+    async with desk(server, tmp_path, pace=DeliveryPace(first=0.0, settle=60.0)) as ours:
         await ours.add(*(some := [contribution() for _ in range(2)]))
         await ours.reporter.step()
         await ours.reporter.step()
@@ -415,7 +415,7 @@ async def test_a_failing_read_back_holds_nobody_up(server: SmallBackend, tmp_pat
 
 
 async def test_it_works_by_itself_and_wakes(server: SmallBackend, tmp_path: Path) -> None:
-    async with desk(server, tmp_path, pace=Pace()) as ours:
+    async with desk(server, tmp_path, pace=DeliveryPace()) as ours:
         ours.reporter.start()
         for number in (1, 2):
             await ours.add(one := contribution())

@@ -14,7 +14,7 @@ from app.common.errors import BusyError
 from app.common.paths import Folders
 from app.contributions.ledger import Ledger, LedgerThread
 from app.state.facts import ReportingState, ReportingStatus
-from app.state.state import ContributorState, Training
+from app.state.state import ContributorState, OwnTraining
 from tests.support.backend.reporting import EMAIL, PASSWORD, contribution, until
 from tests.support.backend.server import Fault, SmallBackend
 
@@ -128,7 +128,7 @@ async def test_the_loop_goes_on_while_it_opens(server: SmallBackend, tmp_path: P
 def test_what_the_backend_is_told_of_this_machine() -> None:
     state = ContributorState(
         addresses=("/ip4/192.0.2.1/tcp/8080/p2p/Qm",),
-        training=Training(device="cpu", samples_per_second=81.5),
+        training=OwnTraining(device="cpu", samples_per_second=81.5),
     )
     current = contribution(started_at=0.0, ended_at=40.0, data_transmitted=1000.0)
     told = node_of(state, current=current, public_key="a key")

@@ -13,9 +13,9 @@ import trustme
 from app.callback import access
 from app.callback.access import MAX_BODY_BYTES, is_loopback
 from app.callback.http import ImpatientProtocol
-from app.callback.rate_limit import MOST_CALLERS, Limit
+from app.callback.rate_limit import MOST_CALLERS, RateLimit
 from app.callback.server import Callback
-from app.callback.tokens import Role, Tokens
+from app.callback.tokens import ApiTokens, Role
 from app.common.errors import SettingsError
 from app.common.logs import AuditLog
 from app.state.state import Phase
@@ -229,14 +229,14 @@ def test_tokens_are_made_once_long_and_private(tmp_path: Path) -> None:
     file = tmp_path / "tokens.json"
     before = os.umask(0)
     try:
-        first = Tokens(file)
+        first = ApiTokens(file)
     finally:
         os.umask(before)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert len(first.of(Role.OPERATOR)) >= 43
     assert first.of(Role.OPERATOR) != first.of(Role.VIEWER)
     file.chmod(0o644)
-    again = Tokens(file)
+    again = ApiTokens(file)
     assert again.of(Role.OPERATOR) == first.of(Role.OPERATOR)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
@@ -248,10 +248,10 @@ def test_tokens_are_made_once_long_and_private(tmp_path: Path) -> None:
 def test_damaged_tokens_are_made_anew(tmp_path: Path, content: str) -> None:
     file = tmp_path / "tokens.json"
     file.write_text(content)
-    tokens = Tokens(file)
+    tokens = ApiTokens(file)
     assert tokens.role_of("") is None
     assert tokens.role_of(tokens.of(Role.VIEWER)) is Role.VIEWER
-    assert Tokens(file).of(Role.OPERATOR) == tokens.of(Role.OPERATOR)
+    assert ApiTokens(file).of(Role.OPERATOR) == tokens.of(Role.OPERATOR)
 
 
 def test_each_token_is_compared_in_constant_time(
@@ -263,7 +263,7 @@ def test_each_token_is_compared_in_constant_time(
         compared.append(given)
         return True
 
-    tokens = Tokens(tmp_path / "tokens.json")
+    tokens = ApiTokens(tmp_path / "tokens.json")
     monkeypatch.setattr("app.callback.tokens.secrets.compare_digest", compare)
     assert tokens.role_of("guess") is Role.OPERATOR
     assert compared == [b"guess", b"guess"]  # both, whatever the first one said
@@ -419,7 +419,7 @@ async def test_too_many_changes_are_slowed_down(served: Served) -> None:
 
 def test_limit_fills_up_again() -> None:
     now = 0.0
-    limit = Limit(rate=2, burst=3, clock=lambda: now)
+    limit = RateLimit(rate=2, burst=3, clock=lambda: now)
     assert [limit.take("a") for _ in range(4)] == [0, 0, 0, 0.5]
     assert limit.take("b") == 0
     now = 0.5
@@ -429,7 +429,7 @@ def test_limit_fills_up_again() -> None:
 
 
 def test_limit_with_patience_holds_back_before_it_refuses() -> None:
-    limit = Limit(rate=10, burst=1, patience=0.25, clock=lambda: 0.0)
+    limit = RateLimit(rate=10, burst=1, patience=0.25, clock=lambda: 0.0)
     waits = [round(limit.take("a"), 3) for _ in range(5)]
     assert waits == [0, 0.1, 0.2, 0.3, 0.3]  # the last two are refused and don't count
 
@@ -446,7 +446,7 @@ async def test_reads_beyond_the_limit_are_held_back(
 
 
 def test_limit_remembers_only_so_many() -> None:
-    limit = Limit(rate=1, burst=1)
+    limit = RateLimit(rate=1, burst=1)
     for number in range(MOST_CALLERS + 10):
         limit.take(str(number))
     assert len(limit._callers) == MOST_CALLERS

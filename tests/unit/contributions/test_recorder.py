@@ -14,8 +14,8 @@ from app.common.signing import canonical, from_text, verify
 from app.contributions import recorder as module
 from app.contributions.accounting import Contribution
 from app.contributions.export import check
-from app.contributions.ledger import Entry, Ledger, OutboxState
-from app.contributions.recorder import Contributions
+from app.contributions.ledger import Ledger, LedgerEntry, OutboxState
+from app.contributions.recorder import Recorder
 from app.protocol import Ready, Work
 from app.settings.settings import Settings
 from app.state.events import Event, JoinBegan, Joined, Left, ProblemRaised, TrainerGone
@@ -53,7 +53,7 @@ class World:
         self.state = ContributorState()
         self.problems: list[Problem] = []
         self.complained = asyncio.Event()
-        self.contributions = Contributions(
+        self.contributions = Recorder(
             settings=Settings(**settings), folders=self.folders, dispatch=self.dispatch
         )
 
@@ -74,13 +74,13 @@ class World:
             self.dispatch(work)
         self.dispatch(TrainerGone())
 
-    async def entries(self) -> list[Entry]:
+    async def entries(self) -> list[LedgerEntry]:
         """All in the ledger once it is closed, the oldest first."""
         await self.contributions.close()
         return await asyncio.to_thread(read, self.folders.ledger_file)
 
 
-def read(path: Path) -> list[Entry]:
+def read(path: Path) -> list[LedgerEntry]:
     ledger = Ledger.open(path)
     try:
         return ledger.all()[::-1]

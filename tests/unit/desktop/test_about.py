@@ -6,12 +6,12 @@ import pytest
 
 import app
 from app.desktop import about
-from app.desktop.about import About, Part
+from app.desktop.about import About, Component
 
 BUILT = About(
     version="9.9.9",
     commit="0123456789ab",
-    parts=(Part(name="thing", version="1", licence="MIT", text="Copyright © somebody"),),
+    parts=(Component(name="thing", version="1", licence="MIT", text="Copyright © somebody"),),
 )
 
 

@@ -70,12 +70,12 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
 @pytest.fixture(params=["linux", "darwin", "win32"])
 def entry(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, registry: Registry
-) -> autostart.Entry:
+) -> autostart.AutostartEntry:
     monkeypatch.setattr(sys, "platform", request.param)
     return autostart.of_this_system().entry
 
 
-def test_it_is_switched_on_and_off(entry: autostart.Entry, program: str) -> None:
+def test_it_is_switched_on_and_off(entry: autostart.AutostartEntry, program: str) -> None:
     ours = Autostart(entry, [program, "--minimized"])
     assert not ours.is_on
     ours.switch(False)  # nothing to remove
@@ -86,20 +86,24 @@ def test_it_is_switched_on_and_off(entry: autostart.Entry, program: str) -> None
     assert not ours.is_on
 
 
-def test_a_program_that_is_gone_is_named_anew(entry: autostart.Entry, program: str) -> None:
+def test_a_program_that_is_gone_is_named_anew(
+    entry: autostart.AutostartEntry, program: str
+) -> None:
     entry.write(["/gone/cotrain-0.1", "--minimized"])
     Autostart(entry, [program]).repair()
     assert entry.program() == program
 
 
-def test_a_program_that_is_there_is_left_alone(entry: autostart.Entry, program: str) -> None:
+def test_a_program_that_is_there_is_left_alone(
+    entry: autostart.AutostartEntry, program: str
+) -> None:
     """Another installation's: a checkout that is tried out must not take its place."""
     entry.write([program, "--minimized"])
     Autostart(entry, ["/another/cotrain"]).repair()
     assert entry.program() == program
 
 
-def test_what_is_off_is_not_repaired(entry: autostart.Entry) -> None:
+def test_what_is_off_is_not_repaired(entry: autostart.AutostartEntry) -> None:
     Autostart(entry, COMMAND).repair()
     assert entry.program() is None
 

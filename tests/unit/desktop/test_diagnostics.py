@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from app.callback.tokens import Role, Tokens
+from app.callback.tokens import ApiTokens, Role
 from app.common.errors import DiagnosticsError
 from app.common.paths import Folders
 from app.common.signing import MachineKey
 from app.desktop import about, diagnostics
-from app.desktop.about import About, Part
+from app.desktop.about import About, Component
 from app.desktop.diagnostics import Private, collect
 from app.settings.settings import Settings
 
-TORCH = Part(name="torch", version="2.13", licence="BSD", text="")
+TORCH = Component(name="torch", version="2.13", licence="BSD", text="")
 PEER = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N"
 
 
@@ -81,7 +81,7 @@ def test_what_helps_stays(private: Private, text: str) -> None:
 @pytest.fixture
 def archive(folders: Folders, tmp_path: Path) -> dict[str, str]:
     """An archive of a machine full of secrets, by its files."""
-    operator = Tokens(folders.callback_tokens).of(Role.OPERATOR)
+    operator = ApiTokens(folders.callback_tokens).of(Role.OPERATOR)
     folders.account_file.write_text('{"email": "anna@uni.example", "refresh": "short-secret"}')
     MachineKey.load_or_create(folders.machine_key_file)
     (folders.logs / "contributor.log").write_text(f"203.0.113.7 gave {operator}, short-secret\n")
@@ -112,7 +112,7 @@ def test_the_archive_holds_what_a_report_needs(archive: dict[str, str]) -> None:
 
 def test_no_secret_is_anywhere_in_the_archive(archive: dict[str, str], folders: Folders) -> None:
     text = "\n".join(archive.values())
-    secrets = [Tokens(folders.callback_tokens).of(role) for role in (Role.OPERATOR, Role.VIEWER)]
+    secrets = [ApiTokens(folders.callback_tokens).of(role) for role in (Role.OPERATOR, Role.VIEWER)]
     key = folders.machine_key_file.read_text().splitlines()[1]
     private = ("short-secret", "anna", "203.0.113.7", "10.1.2.3", "uni.example", "laptop")
     for word in (*secrets, key, *private):

@@ -22,7 +22,7 @@ from app.headless.display import Display, as_json, as_line
 from app.p2p.sightings import Run
 from app.protocol import TrainerPhase, Waiting
 from app.state.facts import Problem, Swarm
-from app.state.state import ContributorState, Phase, Training
+from app.state.state import ContributorState, OwnTraining, Phase
 from app.terms.terms import Reason, Verdict
 from tests.support.backend.server import SmallBackend
 from tests.support.processes.sessions import OfflineSession
@@ -33,7 +33,7 @@ TRAINING = ContributorState(
     swarm=SWARM,
     addresses=("/ip4/127.0.0.1/tcp/1/p2p/Qm",),
     run=Run(epoch=3, samples=48, trainers=2, samples_per_second=20.0, loss=2.75),
-    training=Training(
+    training=OwnTraining(
         device="cpu", step=5, epoch=4, loss=2.5, samples_per_second=10.25, tokens_per_second=320.0
     ),
 )
@@ -105,7 +105,7 @@ def test_json_has_the_same_fields_always() -> None:
 
 
 def test_epoch_is_the_runs_until_we_made_a_step() -> None:
-    assert facts(replace(TRAINING, training=Training(device="cpu")))["epoch"] == 3
+    assert facts(replace(TRAINING, training=OwnTraining(device="cpu")))["epoch"] == 3
 
 
 def test_json_tells_the_whole_problem() -> None:

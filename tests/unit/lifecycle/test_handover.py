@@ -13,7 +13,7 @@ import pytest
 from app.common.errors import BusyError
 from app.common.paths import Folders
 from app.lifecycle import handover
-from app.lifecycle.handover import Answer, Door, Request, hand_over
+from app.lifecycle.handover import HandoverReply, Listener, Request, hand_over
 from app.lifecycle.instance import Instance
 
 INVITE = Request(show=True, invite="cotrain://join?v=1&spec=abc", activation="token")
@@ -29,13 +29,13 @@ def path(short_folder: Path) -> Iterator[Path]:
 async def received(path: Path) -> AsyncIterator[list[Request]]:
     """What a door with a window behind it takes."""
     requests: list[Request] = []
-    door = Door(path, requests.append)
+    door = Listener(path, requests.append)
     await door.open()
     yield requests
     await door.close()
 
 
-async def ask(path: Path, request: Request = INVITE) -> Answer | None:
+async def ask(path: Path, request: Request = INVITE) -> HandoverReply | None:
     return await asyncio.to_thread(hand_over, path, request)
 
 
@@ -51,19 +51,19 @@ async def say(path: Path, line: bytes) -> bytes:
 
 
 async def test_request_arrives_whole(path: Path, received: list[Request]) -> None:
-    assert await ask(path) == Answer(pid=os.getpid(), window=True)
+    assert await ask(path) == HandoverReply(pid=os.getpid(), window=True)
     assert received == [INVITE]
 
 
 async def test_question_shows_nothing(path: Path, received: list[Request]) -> None:
-    assert await ask(path, Request(show=False)) == Answer(pid=os.getpid(), window=True)
+    assert await ask(path, Request(show=False)) == HandoverReply(pid=os.getpid(), window=True)
     assert received == []
 
 
 async def test_headless_says_that_it_has_no_window(path: Path) -> None:
-    door = Door(path, None)
+    door = Listener(path, None)
     await door.open()
-    assert await ask(path) == Answer(pid=os.getpid(), window=False)
+    assert await ask(path) == HandoverReply(pid=os.getpid(), window=False)
     await door.close()
 
 
@@ -80,7 +80,7 @@ async def test_socket_of_a_run_that_crashed_is_replaced(path: Path) -> None:
         crashed.bind(str(path))
     assert await ask(path) is None
     requests: list[Request] = []
-    door = Door(path, requests.append)
+    door = Listener(path, requests.append)
     await door.open()
     assert await ask(path) is not None
     await door.close()
@@ -129,7 +129,7 @@ async def test_silent_caller_is_sent_away(
 
 
 async def test_door_closes_while_somebody_stands_in_it(path: Path) -> None:
-    door = Door(path, None)
+    door = Listener(path, None)
     await door.open()
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(b'{"show"')
@@ -146,7 +146,7 @@ async def test_folder_with_a_long_name_has_a_door_too(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 40)
     folder.mkdir()
     requests: list[Request] = []
-    door = Door(folder / "door.sock", requests.append)
+    door = Listener(folder / "door.sock", requests.append)
     await door.open()
     assert await ask(folder / "door.sock") is not None
     await door.close()

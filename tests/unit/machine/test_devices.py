@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from app.machine import devices
-from app.machine.devices import DeviceWatch, Entry, entries
+from app.machine.devices import DeviceEntry, DeviceWatch, entries
 from app.machine.hardware import Adapter, Cpu, Gpu, Reading
 from app.protocol import Device, Devices
 from tests.support.machine.machines import RecordedProbe
@@ -50,7 +50,7 @@ def probed(*found: Device, cuda: str = "12.6", hip: str = "", **changes: object)
     )
 
 
-def only_unusable(known: Devices, *gpus: Gpu, hidden: bool = False) -> Entry:
+def only_unusable(known: Devices, *gpus: Gpu, hidden: bool = False) -> DeviceEntry:
     (found,) = (e for e in entries(known, Reading(gpus=gpus), hidden=hidden) if not e.usable)
     return found
 

@@ -189,7 +189,7 @@ def test_shards_are_used_evenly() -> None:
 # --- many, again and again -----------------------------------------------------------------------
 
 
-def entry(told: MachineRecord, key: Any = KEY) -> records.Entry:
+def entry(told: MachineRecord, key: Any = KEY) -> records.BoardEntry:
     return key.public_key, seal(told, key, RUN), told.time + LIFE_SECONDS
 
 

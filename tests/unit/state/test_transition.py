@@ -36,8 +36,8 @@ from app.state.events import (
     TrainingAwaited,
     TrainingRequested,
 )
-from app.state.facts import LocalApi, Part, Problem, Release, ReportingState, Swarm
-from app.state.state import ContributorState, Phase, Round, Training
+from app.state.facts import LocalApi, Problem, Release, ReportingState, Swarm, TrainerPart
+from app.state.state import ContributorState, OwnTraining, Phase, Round
 from app.state.transition import after
 from app.terms.terms import Reason, Terms, Verdict
 
@@ -137,7 +137,7 @@ EVENTS: tuple[Event, ...] = (
     *(says(phase) for phase in TrainerPhase),
     ONE_OF_TWO_DOORS,
     READY,
-    PartsChanged(parts=(Part(device="cuda:0"), Part(device="cuda:1"))),
+    PartsChanged(parts=(TrainerPart(device="cuda:0"), TrainerPart(device="cuda:1"))),
     protocol.MicroBatchHalved(micro_batch_size=4),
     progress(),
     progress(loss=None, samples_per_second=None),
@@ -145,7 +145,7 @@ EVENTS: tuple[Event, ...] = (
     protocol.RoundEnded(epoch=1, peers=2, seconds=0.5, samples=8, failure=""),
     protocol.SampleDiscarded(epoch=1, samples=8, reason="not finite"),
     protocol.CheckpointSaved(epoch=4, seconds=0.5),
-    protocol.Problem(message="is wrong."),
+    protocol.TrainerProblem(message="is wrong."),
     PROBED,
     protocol.Ended(reason=EndReason.STOPPED),
 )
@@ -234,7 +234,7 @@ def test_no_devices_are_not_the_same_as_unknown_devices() -> None:
 
 def test_requested_training_prepares() -> None:
     assert PREPARING.phase is Phase.PREPARING
-    assert PREPARING.training == Training(device="cuda:0")
+    assert PREPARING.training == OwnTraining(device="cuda:0")
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_restart_can_be_cancelled() -> None:
 # --- what the trainer reports --------------------------------------------------------------------
 
 
-def training_after(*events: Event) -> Training:
+def training_after(*events: Event) -> OwnTraining:
     now = follow(*events, start=TRAINING).training
     assert now is not None
     return now
@@ -329,7 +329,7 @@ def training_after(*events: Event) -> Training:
 
 def test_ready_trainer_tells_what_it_is() -> None:
     own = training_after(READY)
-    assert own == Training(
+    assert own == OwnTraining(
         device="cuda:0",
         peer_id="QmTrainer",
         device_name="H100",
@@ -346,7 +346,7 @@ def test_memory_that_ran_short_is_remembered() -> None:
 
 
 def test_parts_are_those_of_several_trainers() -> None:
-    parts = (Part(device="cuda:0", samples_per_second=80.0), Part(device="cuda:1"))
+    parts = (TrainerPart(device="cuda:0", samples_per_second=80.0), TrainerPart(device="cuda:1"))
     assert training_after(PartsChanged(parts=parts)).parts == parts
 
 
@@ -406,7 +406,9 @@ def test_checkpoint_is_kept() -> None:
 
 
 def test_trainers_problem_is_shown_while_it_goes_on() -> None:
-    now = after(TRAINING, protocol.Problem(message="is wrong.", field="seed", remedy="Mend it."))
+    now = after(
+        TRAINING, protocol.TrainerProblem(message="is wrong.", field="seed", remedy="Mend it.")
+    )
     assert (now.phase, now.problem) == (Phase.TRAINING, PROBLEM)
 
 

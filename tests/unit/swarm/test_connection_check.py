@@ -9,15 +9,15 @@ import pytest
 
 from app import __version__
 from app.p2p.network import any_free_port
-from app.p2p.scout import Answer, Call
+from app.p2p.scout import Call, CallOutcome
 from app.settings.settings import Settings
 from app.spec import schema as spec
 from app.swarm import connection_check as diagnosis
-from app.swarm.connection_check import Finding, Subject, Verdict, diagnose
+from app.swarm.connection_check import Finding, Grade, Subject, diagnose
 from tests.support.processes.apps import tiny_spec
 
 PEER_ID = "QmRhUyK4sFg28hoPevQWc4PuQmvbhXe1P9X3KZ1bfT3enX"
-GOOD = Call(answer=Answer.PEER, latency=0.02, clock=0.1)
+GOOD = Call(answer=CallOutcome.PEER, latency=0.02, clock=0.1)
 
 
 class FakeScout:
@@ -70,14 +70,14 @@ async def test_all_is_well(port: int) -> None:
     scout = FakeScout()
     findings = await found(subject(entry(port)), scout)
     assert list(findings) == ["Port", "Way", "Peer", "Clock", "Run", "From"]
-    good = [name for name, each in findings.items() if each.verdict is Verdict.GOOD]
+    good = [name for name, each in findings.items() if each.verdict is Grade.GOOD]
     assert good == ["Port", "Way", "Peer", "Clock", "Run"]
     assert scout.run_id == "tiny"
 
 
 async def test_taken_port_before_joining(port: int) -> None:
     findings = await found(subject(settings=Settings(dht_port=port)))
-    assert findings["Port"].verdict is Verdict.CAUTION
+    assert findings["Port"].verdict is Grade.CAUTION
     assert str(port) in findings["Port"].text
     assert findings["Port"].remedy
 
@@ -88,7 +88,7 @@ async def test_another_port_than_wanted_while_in_the_swarm() -> None:
     assert "8080" in findings["Port"].text
     assert "41233" in findings["Port"].text
     kept = subject(settings=Settings(dht_port=41233), node=object(), addresses=(entry(41233),))
-    assert (await found(kept))["Port"].verdict is Verdict.GOOD
+    assert (await found(kept))["Port"].verdict is Grade.GOOD
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ async def test_no_way(error: OSError, words: str, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(diagnosis.network, "call", fail)
     findings = await found(subject(entry(1)))
-    assert findings["Way"].verdict is Verdict.BAD
+    assert findings["Way"].verdict is Grade.BAD
     assert words in findings["Way"].text
     assert findings["Way"].remedy
 
@@ -114,29 +114,31 @@ async def test_no_way(error: OSError, words: str, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (Answer.SOMEBODY_ELSE, "Another peer"),
-        (Answer.NO_NODE, "not as a node"),
-        (Answer.NOBODY, "No peer answers"),
+        (CallOutcome.SOMEBODY_ELSE, "Another peer"),
+        (CallOutcome.NO_NODE, "not as a node"),
+        (CallOutcome.NOBODY, "No peer answers"),
     ],
 )
-async def test_somebody_else_or_nobody(port: int, answer: Answer, words: str) -> None:
+async def test_somebody_else_or_nobody(port: int, answer: CallOutcome, words: str) -> None:
     findings = await found(subject(entry(port)), FakeScout(Call(answer=answer)))
-    assert findings["Peer"].verdict is Verdict.BAD
+    assert findings["Peer"].verdict is Grade.BAD
     assert words in findings["Peer"].text
-    assert findings["Clock"].verdict is Verdict.UNKNOWN
+    assert findings["Clock"].verdict is Grade.UNKNOWN
     assert "Run" not in findings
 
 
 @pytest.mark.parametrize(
     ("clock", "verdict", "words"),
     [
-        (0.5, Verdict.GOOD, "right"),
-        (2.0, Verdict.CAUTION, "2.0 s behind"),
-        (-12.0, Verdict.BAD, "12.0 s ahead"),
+        (0.5, Grade.GOOD, "right"),
+        (2.0, Grade.CAUTION, "2.0 s behind"),
+        (-12.0, Grade.BAD, "12.0 s ahead"),
     ],
 )
-async def test_clock(port: int, clock: float, verdict: Verdict, words: str) -> None:
-    findings = await found(subject(entry(port)), FakeScout(Call(answer=Answer.PEER, clock=clock)))
+async def test_clock(port: int, clock: float, verdict: Grade, words: str) -> None:
+    findings = await found(
+        subject(entry(port)), FakeScout(Call(answer=CallOutcome.PEER, clock=clock))
+    )
     assert findings["Clock"].verdict is verdict
     assert words in findings["Clock"].text
 
@@ -145,20 +147,20 @@ async def test_one_way_is_enough(port: int) -> None:
     closed = entry(any_free_port())
     one = subject(closed, entry(port))
     ways = [each async for each in diagnose(one, scout=FakeScout()) if "Way" in each.check]
-    assert [each.verdict for each in ways] == [Verdict.CAUTION, Verdict.GOOD]
+    assert [each.verdict for each in ways] == [Grade.CAUTION, Grade.GOOD]
 
 
 async def test_nobody_trains_in_the_run(port: int) -> None:
     findings = await found(subject(entry(port)), FakeScout(trainers=0))
-    assert findings["Run"].verdict is Verdict.CAUTION
+    assert findings["Run"].verdict is Grade.CAUTION
     assert "invite" in findings["Run"].remedy
 
 
 @pytest.mark.parametrize(
     ("others", "verdict"),
-    [((__version__, __version__), Verdict.GOOD), ((__version__, "9.9"), Verdict.CAUTION)],
+    [((__version__, __version__), Grade.GOOD), ((__version__, "9.9"), Grade.CAUTION)],
 )
-async def test_versions(port: int, others: tuple[str, ...], verdict: Verdict) -> None:
+async def test_versions(port: int, others: tuple[str, ...], verdict: Grade) -> None:
     findings = await found(subject(entry(port), versions=others))
     assert findings["Version"].verdict is verdict
     assert ("9.9" in findings["Version"].text) == ("9.9" in others)
@@ -166,7 +168,7 @@ async def test_versions(port: int, others: tuple[str, ...], verdict: Verdict) ->
 
 async def test_a_daemon_that_does_not_start(port: int) -> None:
     findings = await found(subject(entry(port)), FakeScout(error="no p2pd\nat all"))
-    assert findings["Peer-to-peer"].verdict is Verdict.BAD
+    assert findings["Peer-to-peer"].verdict is Grade.BAD
     assert "no p2pd." in findings["Peer-to-peer"].text
 
 
@@ -182,16 +184,16 @@ async def test_a_swarm_of_this_machine_needs_no_network() -> None:
 @pytest.mark.parametrize(
     ("called", "addresses", "verdict", "words"),
     [
-        (True, (), Verdict.GOOD, "directly"),
-        (False, (f"/ip4/9.9.9.9/tcp/1/p2p/Qm/p2p-circuit/p2p/{PEER_ID}",), Verdict.GOOD, "1 relay"),
-        (None, ("/ip4/10.0.0.2/tcp/8080",), Verdict.CAUTION, "own network"),
-        (None, (), Verdict.UNKNOWN, "could tell"),
+        (True, (), Grade.GOOD, "directly"),
+        (False, (f"/ip4/9.9.9.9/tcp/1/p2p/Qm/p2p-circuit/p2p/{PEER_ID}",), Grade.GOOD, "1 relay"),
+        (None, ("/ip4/10.0.0.2/tcp/8080",), Grade.CAUTION, "own network"),
+        (None, (), Grade.UNKNOWN, "could tell"),
     ],
 )
 async def test_from_outside(
     called: bool | None,
     addresses: tuple[str, ...],
-    verdict: Verdict,
+    verdict: Grade,
     words: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -207,4 +209,4 @@ async def test_from_outside(
 async def test_client_mode_is_not_to_be_reached() -> None:
     one = subject(settings=Settings(dht_port=0, reachability="client"), node=object())
     findings = await found(one)
-    assert (findings["From"].verdict, findings["Port"].verdict) == (Verdict.GOOD, Verdict.GOOD)
+    assert (findings["From"].verdict, findings["Port"].verdict) == (Grade.GOOD, Grade.GOOD)

@@ -10,8 +10,8 @@ from app.machine.hardware import Cpu, Gpu, Reading
 from app.settings.settings import Settings
 from app.state.facts import Problem
 from app.state.history import History
-from app.state.state import ContributorState, Phase, Training
-from app.swarm.fleet_sync import Machines, record_of
+from app.state.state import ContributorState, OwnTraining, Phase
+from app.swarm.fleet_sync import FleetSync, record_of
 from tests.support.machine.machines import RecordedProbe
 
 GPU = Gpu(
@@ -25,7 +25,7 @@ GPU = Gpu(
     power=200.0,
 )
 READING = Reading(cpu=Cpu(use=0.2, memory=64, memory_used=20), gpus=(GPU,))
-OWN = Training(
+OWN = OwnTraining(
     device="cuda:0",
     device_name="NVIDIA GeForce RTX 4090",
     peer_id="trainer",
@@ -75,9 +75,9 @@ def test_no_path_leaves_this_machine(message: str, told: str) -> None:
     assert record_of(state, READING, sequence=1, time=1.0).last_error == told
 
 
-def machines(folder: Path, probe: RecordedProbe, **chosen: object) -> Machines:
+def machines(folder: Path, probe: RecordedProbe, **chosen: object) -> FleetSync:
     settings = Settings.model_construct(**chosen)  # type: ignore[arg-type]
-    return Machines(
+    return FleetSync(
         settings=lambda: settings,
         key_file=folder / "machine.pem",
         history=History(),

@@ -10,7 +10,7 @@ import pytest
 
 from app import protocol
 from app.p2p.network import Network
-from app.protocol import Ack, Ended, EndReason, Problem, Report
+from app.protocol import Ack, Ended, EndReason, Report, TrainerProblem
 from app.trainer.control import Control
 
 WAIT = 20.0  # seconds for what must happen; a failing test waits them all
@@ -273,8 +273,8 @@ def test_abandoned_while_nothing_is_trained_it_ends_at_once(app: App) -> None:
 
 def test_failure_is_told_before_the_end(app: App) -> None:
     app.control.interrupt = app.interrupted.set
-    app.control.fail_at_once(Problem(message="hangs."))
-    assert app.heard == [Problem(message="hangs."), Ended(reason=EndReason.FAILED)]
+    app.control.fail_at_once(TrainerProblem(message="hangs."))
+    assert app.heard == [TrainerProblem(message="hangs."), Ended(reason=EndReason.FAILED)]
     assert app.killed == [(os.getpgrp(), signal.SIGKILL)]
 
 

@@ -11,7 +11,7 @@ from app.common.errors import DeviceError
 from app.protocol import MicroBatchHalved, Report, SampleDiscarded
 from app.spec.schema import StopSpec
 from app.trainer.averaging.optimizer import CitizenOptimizer, KeepingGradientAverager
-from app.trainer.loop import Run, step
+from app.trainer.loop import TrainingRun, step
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
 from app.trainer.strategies.gradient_averaging import GradientAveraging
@@ -111,10 +111,10 @@ def reports() -> list[Report]:
     return []
 
 
-def run_of(reports: list[Report], *, room: int, micro_batch: int = 8) -> Run:
+def run_of(reports: list[Report], *, room: int, micro_batch: int = 8) -> TrainingRun:
     model, meter, device = SmallDevice(room), Meter(), torch.device("cpu")
     optimizer = torch.optim.SGD(model.parameters())
-    return Run(
+    return TrainingRun(
         model=model,
         batches=Numbers(),
         strategy=Alone(model, meter, reports.append),

@@ -16,7 +16,7 @@ from app.spec import schema as spec
 from app.trainer import tuning
 from app.trainer.model.model import FP32, build_model
 from app.trainer.room import Room
-from app.trainer.tuning import REMEMBERED, Findings, Trial, Tuned, compiling_pays, fastest, tune
+from app.trainer.tuning import REMEMBERED, Trial, Tuned, TuningCache, compiling_pays, fastest, tune
 from tests.support.training.specs import SMALLEST
 
 TINY = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 16, "n_positions": 16}
@@ -222,7 +222,7 @@ def test_remembered_network_is_compiled_and_warm_before_training(
     compiler: Callable[[float], None], model: torch.nn.Module, tmp_path: Path
 ) -> None:
     compiler(0.5)
-    Findings(tmp_path / "t.json").remember(trial().key, Tuned(micro_batch_size=8, compiled=True))
+    TuningCache(tmp_path / "t.json").remember(trial().key, Tuned(micro_batch_size=8, compiled=True))
     said: list[TrainerPhase] = []
     found, network = tune(trial(), model, file=str(tmp_path / "t.json"), say=said.append)
     assert (found.compiled, network is model, said) == (True, False, [TrainerPhase.COMPILING])
@@ -235,7 +235,7 @@ def test_compiler_that_fails_is_done_without(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     compiler(-1)
-    Findings(tmp_path / "t.json").remember(trial().key, Tuned(micro_batch_size=8, compiled=True))
+    TuningCache(tmp_path / "t.json").remember(trial().key, Tuned(micro_batch_size=8, compiled=True))
     with caplog.at_level(logging.WARNING):
         found = tune(trial(), model, file=str(tmp_path / "t.json"), say=lambda _: None)
     assert found == (Tuned(micro_batch_size=8), model)
@@ -246,7 +246,7 @@ def test_compiler_that_fails_is_done_without(
 
 
 def test_findings_are_kept_the_newest_ones(tmp_path: Path) -> None:
-    findings = Findings(tmp_path / "t.json")
+    findings = TuningCache(tmp_path / "t.json")
     assert findings.recall("0") is None
     for number in range(REMEMBERED + 1):
         findings.remember(str(number), Tuned(micro_batch_size=1 + number))
@@ -260,11 +260,11 @@ def test_findings_are_kept_the_newest_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", "null", '{"k": 8}', '{"k": {"batch": 8}}'])
 def test_file_that_is_none_of_ours_is_no_harm(tmp_path: Path, content: str) -> None:
     (tmp_path / "t.json").write_text(content)
-    findings = Findings(tmp_path / "t.json")
+    findings = TuningCache(tmp_path / "t.json")
     assert findings.recall("k") is None
     findings.remember("k", Tuned(micro_batch_size=8))
     assert findings.recall("k") == Tuned(micro_batch_size=8)
 
 
 def test_folder_that_cannot_be_written_is_no_harm(tmp_path: Path) -> None:
-    Findings(tmp_path / "gone" / "t.json").remember("k", Tuned(micro_batch_size=8))
+    TuningCache(tmp_path / "gone" / "t.json").remember("k", Tuned(micro_batch_size=8))

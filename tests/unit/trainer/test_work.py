@@ -145,7 +145,7 @@ MEGABYTE = 1e6
 
 
 @pytest.fixture
-def upload() -> Iterator[traffic.Limit]:
+def upload() -> Iterator[traffic.BandwidthLimit]:
     yield traffic.UPLOAD
     traffic.keep_to(Pace(id=0))
 
@@ -157,12 +157,12 @@ async def seconds_for(*sizes: int) -> float:
     return time.monotonic() - began
 
 
-async def test_tensors_are_sent_no_faster_than_allowed(upload: traffic.Limit) -> None:
+async def test_tensors_are_sent_no_faster_than_allowed(upload: traffic.BandwidthLimit) -> None:
     traffic.keep_to(Pace(id=1, upload=int(MEGABYTE)))
     assert await seconds_for(100_000, 100_000, 1) >= 0.2
 
 
-def test_what_a_forked_process_sent_is_waited_for(upload: traffic.Limit) -> None:
+def test_what_a_forked_process_sent_is_waited_for(upload: traffic.BandwidthLimit) -> None:
     traffic.keep_to(Pace(id=1, upload=int(MEGABYTE)))
     child = os.fork()
     if child == 0:
@@ -172,7 +172,7 @@ def test_what_a_forked_process_sent_is_waited_for(upload: traffic.Limit) -> None
     assert asyncio.run(seconds_for(1)) >= 0.2
 
 
-async def test_without_a_limit_nothing_waits(upload: traffic.Limit) -> None:
+async def test_without_a_limit_nothing_waits(upload: traffic.BandwidthLimit) -> None:
     waits = [upload.wait(10**12) for _message in range(3)]
     for wait in waits:
         with pytest.raises(StopIteration):

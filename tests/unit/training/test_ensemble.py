@@ -10,7 +10,7 @@ from app import protocol
 from app.common.errors import TrainerError
 from app.protocol import EndReason, MicroBatchHalved, PhaseChanged, Progress, Report, TrainerPhase
 from app.state.events import PartsChanged
-from app.state.facts import Part
+from app.state.facts import TrainerPart
 from app.training import ensemble
 from app.training.ensemble import Ensemble, Whole, role_of
 from app.training.supervisor import Outcome
@@ -100,8 +100,10 @@ def test_ready_ones_are_named_together() -> None:
     assert told == ready(addresses=("/a", "/b"), device_name="2 × RTX 4090")
     assert parts == PartsChanged(
         parts=(
-            Part(device="cuda:0", peer_id="QmA", device_name="RTX 4090", micro_batch_size=16),
-            Part(device="cuda:1", peer_id="QmB", device_name="RTX 4090", micro_batch_size=8),
+            TrainerPart(
+                device="cuda:0", peer_id="QmA", device_name="RTX 4090", micro_batch_size=16
+            ),
+            TrainerPart(device="cuda:1", peer_id="QmB", device_name="RTX 4090", micro_batch_size=8),
         )
     )
     told, _ = whole.take(1, ready(device_name="RTX 3080"))
@@ -164,7 +166,7 @@ def test_smaller_micro_batch_of_one() -> None:
     told, parts = whole.take(1, MicroBatchHalved(micro_batch_size=4))
     assert told == MicroBatchHalved(micro_batch_size=4)
     assert parts == PartsChanged(
-        parts=(Part(device="cuda:0"), Part(device="cuda:1", micro_batch_size=4))
+        parts=(TrainerPart(device="cuda:0"), TrainerPart(device="cuda:1", micro_batch_size=4))
     )
 
 

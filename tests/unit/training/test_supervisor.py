@@ -124,28 +124,28 @@ async def test_reports_arrive_in_order(spawn: Spawn, ear: Ear) -> None:
 
 
 async def test_last_words_are_heard_though_it_is_gone(spawn: Spawn, ear: Ear) -> None:
-    trainer = await spawn("say('Problem', message='full.'); say('Ended', reason='failed')")
+    trainer = await spawn("say('TrainerProblem', message='full.'); say('Ended', reason='failed')")
     outcome = await ended(trainer)
     assert ear.reports == [
-        protocol.Problem(message="full."),
+        protocol.TrainerProblem(message="full."),
         protocol.Ended(reason=EndReason.FAILED),
     ]
     assert outcome.reason is EndReason.FAILED
 
 
 async def test_it_is_started_as_a_trainer(spawn: Spawn, ear: Ear) -> None:
-    trainer = await spawn("say('Problem', message=' '.join(sys.argv[1:]))")
+    trainer = await spawn("say('TrainerProblem', message=' '.join(sys.argv[1:]))")
     await ended(trainer)
-    assert (await ear.hear(protocol.Problem)).message == "--trainer"
+    assert (await ear.hear(protocol.TrainerProblem)).message == "--trainer"
 
 
 async def test_it_is_told_our_language(
     spawn: Spawn, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(i18n, "spoken", lambda: "zh_CN")
-    trainer = await spawn(f"say('Problem', message=os.environ['{i18n.VARIABLE}'])")
+    trainer = await spawn(f"say('TrainerProblem', message=os.environ['{i18n.VARIABLE}'])")
     await ended(trainer)
-    assert (await ear.hear(protocol.Problem)).message == "zh_CN"
+    assert (await ear.hear(protocol.TrainerProblem)).message == "zh_CN"
 
 
 async def test_it_leads_a_process_group_of_its_own(spawn: Spawn, ear: Ear) -> None:
@@ -156,9 +156,9 @@ async def test_it_leads_a_process_group_of_its_own(spawn: Spawn, ear: Ear) -> No
 
 @pytest.mark.parametrize("size", [64 * 1024, 1024 * 1024])
 async def test_long_line_arrives_whole(spawn: Spawn, ear: Ear, size: int) -> None:
-    trainer = await spawn(f"say('Problem', message='x' * {size})")
+    trainer = await spawn(f"say('TrainerProblem', message='x' * {size})")
     await ended(trainer)
-    assert len((await ear.hear(protocol.Problem)).message) == size
+    assert len((await ear.hear(protocol.TrainerProblem)).message) == size
 
 
 @pytest.mark.logs_error("trainer said something unknown")
@@ -218,7 +218,7 @@ async def test_commands_may_overlap(spawn: Spawn, ear: Ear) -> None:
 async def test_command_arrives_with_its_fields(spawn: Spawn, ear: Ear) -> None:
     trainer = await spawn(
         "order = next(commands()); say('Ack', id=order['id'])\n"
-        "say('Problem', message=order['device'], field=order['type'])"
+        "say('TrainerProblem', message=order['device'], field=order['type'])"
     )
     await trainer.command(
         protocol.Start,
@@ -231,7 +231,9 @@ async def test_command_arrives_with_its_fields(spawn: Spawn, ear: Ear) -> None:
         threads=1,
         network=Network(listen=(), local=True),
     )
-    assert await ear.hear(protocol.Problem) == protocol.Problem(message="cuda:3", field="Start")
+    assert await ear.hear(protocol.TrainerProblem) == protocol.TrainerProblem(
+        message="cuda:3", field="Start"
+    )
 
 
 async def test_only_its_own_answer_ends_a_command(spawn: Spawn, ear: Ear) -> None:
@@ -281,7 +283,10 @@ async def test_command_fails_even_when_a_report_was_our_undoing(
 
 # --- how it ends ---------------------------------------------------------------------------------
 
-BEFORE = [protocol.Problem(message="full."), protocol.Problem(message="bug", expected=False)]
+BEFORE = [
+    protocol.TrainerProblem(message="full."),
+    protocol.TrainerProblem(message="bug", expected=False),
+]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 from PySide6.QtWidgets import QButtonGroup, QHBoxLayout
 
 from app.common.i18n import _
-from app.contributions.ledger import Totals
+from app.contributions.ledger import LedgerTotals
 from ui.pages.contributions.day_bars import DayBars
 from ui.style.theme import Theme
 from ui.texts import units
@@ -26,8 +26,8 @@ class Measure:
     value that each is for, the largest first, and its name."""
 
     title: str
-    value: Callable[[Totals], float]
-    words: Callable[[Totals], str]
+    value: Callable[[LedgerTotals], float]
+    words: Callable[[LedgerTotals], str]
     units: Sequence[tuple[float, str]] = ((1.0, ""),)
 
     def unit_for(self, highest: float) -> tuple[float, str]:
@@ -64,7 +64,7 @@ class DaysChart(Card):
         super().__init__(_("Day by day"))
         self._measures = _measures()
         self._measure = self._measures[0]
-        self._days: Mapping[str, Totals | None] = {}
+        self._days: Mapping[str, LedgerTotals | None] = {}
         self.bars = DayBars(theme, name=_("Day by day"))
         self.unit, self.reading = label(role="muted"), label(role="small")
         self.group = QButtonGroup(self)
@@ -98,7 +98,7 @@ class DaysChart(Card):
         self._measure = self._measures[index]
         self._draw()
 
-    def show_days(self, days: Mapping[str, Totals | None]) -> None:
+    def show_days(self, days: Mapping[str, LedgerTotals | None]) -> None:
         """Show these days, the last one today; None: nothing ended on it."""
         self._days = days
         self._draw()

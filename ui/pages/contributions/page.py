@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from app.common.errors import UserFacingError
 from app.common.i18n import _, ngettext
-from app.contributions.ledger import Totals
+from app.contributions.ledger import LedgerTotals
 from app.contributions.outbox import OutboxState
 from app.contributions.summary import Summary
 from app.state.state import ContributorState
@@ -51,7 +51,7 @@ class SwarmRow:
 
     run_id: str
     title: str
-    totals: Totals
+    totals: LedgerTotals
     place: int
 
 
@@ -266,7 +266,7 @@ def _columns() -> tuple[Column[SwarmRow], ...]:
 
 
 def _sum(
-    title: str, name: str, key: Callable[[Totals], float | None], sample: str
+    title: str, name: str, key: Callable[[LedgerTotals], float | None], sample: str
 ) -> Column[SwarmRow]:
     return Column(
         title=title,

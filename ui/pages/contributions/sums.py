@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from PySide6.QtWidgets import QGridLayout
 
 from app.common.i18n import _
-from app.contributions.ledger import Totals
+from app.contributions.ledger import LedgerTotals
 from app.contributions.summary import Summary
 from ui.texts import contributions as words
 from ui.widgets.card import ROW_HEIGHT, Card
@@ -44,7 +44,7 @@ class SumsCard(Card):
 
     def show_summary(self, summary: Summary) -> None:
         """Show the sums."""
-        times: tuple[Totals, ...] = (summary.today, summary.week, summary.all)
+        times: tuple[LedgerTotals, ...] = (summary.today, summary.week, summary.all)
         for column, totals in zip(self._columns, times, strict=True):
             for name, text in words.values(totals).items():
                 column[name].set_full(text)

@@ -3,7 +3,7 @@
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QWidget
 
-from app.machine.devices import Entry
+from app.machine.devices import DeviceEntry
 from ui.pages.devices.gauge import Gauge
 from ui.style.theme import Theme
 from ui.texts import devices as device_texts
@@ -19,7 +19,7 @@ class DeviceCard(Card):
 
     chosen = Signal(bool)
 
-    def __init__(self, entry: Entry, theme: Theme) -> None:
+    def __init__(self, entry: DeviceEntry, theme: Theme) -> None:
         super().__init__(entry.name)
         self.device = entry.id
         self.check = QCheckBox(entry.name)
@@ -52,7 +52,7 @@ class DeviceCard(Card):
         for part in (self.details, self.told, self.problem, self._gauges):
             self.column.addWidget(part)
 
-    def show_entry(self, entry: Entry) -> None:
+    def show_entry(self, entry: DeviceEntry) -> None:
         """Show it as it is now."""
         self.details.set_full(device_texts.details(entry))
         self.badge.set_full(device_texts.badge(entry))

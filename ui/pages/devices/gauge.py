@@ -18,7 +18,7 @@ CURVE_POINTS = 60
 PICTURE_HEIGHT = 24
 
 
-class Curve(QWidget):
+class GaugeCurve(QWidget):
     """The newest values, from 0 to 1, from left to right."""
 
     def __init__(self, theme: Theme) -> None:
@@ -52,7 +52,7 @@ class Gauge(QWidget):
         super().__init__()
         self.value = ElidedLabel(role="strong")
         self.note = ElidedLabel(role="small")
-        self.curve = Curve(theme) if curve else None
+        self.curve = GaugeCurve(theme) if curve else None
         self.bar = QProgressBar()
         self.bar.setRange(0, BAR_STEPS)
         self.bar.setTextVisible(False)

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from app.common.errors import UserFacingError
 from app.common.i18n import _
-from app.machine.devices import Entry, entries
+from app.machine.devices import DeviceEntry, entries
 from app.machine.hardware import Reading
 from app.protocol import Device
 from app.state.state import ContributorState
@@ -33,7 +33,7 @@ class DevicesPage(QScrollArea):
         super().__init__()
         self._model, self._actions, self._theme = model, actions, theme
         self._watch = model.session.devices
-        self._entries: tuple[Entry, ...] = ()
+        self._entries: tuple[DeviceEntry, ...] = ()
         self._shown: tuple[object, ...] = ()
         self.cards: list[DeviceCard] = []
         self.note = label(role="muted", wrap=True)
@@ -137,13 +137,13 @@ class DevicesPage(QScrollArea):
             card.chosen.connect(functools.partial(self._choose, card.device))
             self._column.addWidget(card)
 
-    def _what_it_does(self, entry: Entry, state: ContributorState) -> str:
+    def _what_it_does(self, entry: DeviceEntry, state: ContributorState) -> str:
         """What its trainer does, or what it would take."""
         parts = state.training.parts if state.training is not None else ()
         own = (device_texts.training(part) for part in parts if part.device == entry.id)
         return next(own, "") or self._fit(entry)
 
-    def _fit(self, entry: Entry) -> str:
+    def _fit(self, entry: DeviceEntry) -> str:
         spec = self._model.session.membership.spec
         if spec is None:
             return ""
@@ -162,7 +162,7 @@ class DevicesPage(QScrollArea):
 
 
 def choice(
-    entries: Sequence[Entry], before: Sequence[str], device: str, *, wanted: bool
+    entries: Sequence[DeviceEntry], before: Sequence[str], device: str, *, wanted: bool
 ) -> tuple[str, ...]:
     """What is chosen after one more device, or one less, than before. Several GPUs train
     together; the CPU only where no GPU does, since it serves them."""
@@ -181,7 +181,7 @@ def _note(state: ContributorState) -> str:
     return _("The next training runs on the device that you choose here, or on several GPUs.")
 
 
-def _why_not(entry: Entry) -> str:
+def _why_not(entry: DeviceEntry) -> str:
     if not entry.usable:
         return _("PyTorch can't train on it.")
     return _("Stop training to choose another device.")

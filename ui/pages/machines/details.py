@@ -13,7 +13,7 @@ from ui.texts import fleet as fleet_texts
 from ui.texts import units
 from ui.widgets.buttons import icon_button
 from ui.widgets.card import Card
-from ui.widgets.charts.plot import Curve, Reading, TimePlot
+from ui.widgets.charts.plot import Curve, CurveReading, TimePlot
 from ui.widgets.labels import ElidedLabel, label
 
 
@@ -103,7 +103,7 @@ class MachineDetails(Card):
             self.reading.setText("" if known.size else _("no values yet"))
         self.plot.draw(curve, Curve(), start, now)
 
-    def _show_reading(self, reading: Reading | None) -> None:
+    def _show_reading(self, reading: CurveReading | None) -> None:
         if reading is None or math.isnan(reading.own):
             self.reading.setText("")
             return

@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from app.common.i18n import _
 from app.common.paths import write_atomically
-from app.swarm.fleet import Machine, Totals, as_csv, labs, totals
+from app.swarm.fleet import FleetTotals, Machine, as_csv, labs, totals
 from ui.models.rows_model import RowsModel
 from ui.models.session_model import SessionModel
 from ui.pages.machines import columns as machine_columns
@@ -262,7 +262,7 @@ class TotalCards(QWidget):
         for card in (self.machines, self.rate, self.power, self.concerns):
             row.addWidget(card, 1)
 
-    def show_totals(self, sums: Totals) -> None:
+    def show_totals(self, sums: FleetTotals) -> None:
         """Show the sums."""
         self.machines.value.setText(units.count(sums.machines))
         self.machines.what.setText(

@@ -12,7 +12,7 @@ from app.common.i18n import _
 from app.contributions.outbox import OutboxState
 from app.contributions.summary import Summary
 from app.p2p.sightings import Run
-from app.state.state import ContributorState, Phase, Training
+from app.state.state import ContributorState, OwnTraining, Phase
 from ui.models.actions import Actions
 from ui.models.session_model import SessionModel
 from ui.models.summary_model import SummaryModel
@@ -178,7 +178,7 @@ def _machine(state: ContributorState) -> dict[str, str]:
     }
 
 
-def _precision(own: Training) -> str:
+def _precision(own: OwnTraining) -> str:
     if not own.precision:
         return units.NONE
     return (

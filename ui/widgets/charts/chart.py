@@ -11,7 +11,7 @@ from ui.style.theme import Theme
 from ui.texts import units
 from ui.widgets.card import Card
 from ui.widgets.charts.copy_menu import CopyMenu
-from ui.widgets.charts.plot import Curve, Reading, TimePlot
+from ui.widgets.charts.plot import Curve, CurveReading, TimePlot
 from ui.widgets.labels import ElidedLabel, label, swatch
 
 
@@ -63,7 +63,7 @@ class Chart(Card):
             self.moment.setText(self._hint())
         self.plot.draw(own, swarm, start, now)
 
-    def _show_reading(self, reading: Reading | None) -> None:
+    def _show_reading(self, reading: CurveReading | None) -> None:
         if reading is None:
             self.moment.setText(self._hint())
             self.own.setText(_("this machine"))

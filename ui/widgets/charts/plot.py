@@ -40,7 +40,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Reading:
+class CurveReading:
     """What the crosshair is on."""
 
     moment: float
@@ -49,8 +49,8 @@ class Reading:
 
 
 class TimePlot(QObject):
-    """Holds the `pyqtgraph.PlotWidget`. ``read`` carries a `Reading`, or None when the crosshair
-    is gone."""
+    """Holds the `pyqtgraph.PlotWidget`. ``read`` carries a `CurveReading`, or None when the
+    crosshair is gone."""
 
     read = Signal(object)
 
@@ -134,7 +134,9 @@ class TimePlot(QObject):
             return
         moment = self._now + self._cross
         near = max(3.0, -self._start / 60)
-        self.read.emit(Reading(moment, self._own.at(moment, near), self._swarm.at(moment, near)))
+        self.read.emit(
+            CurveReading(moment, self._own.at(moment, near), self._swarm.at(moment, near))
+        )
 
 
 def _time_ticks(start: float) -> list[tuple[float, str]]:
