@@ -20,6 +20,7 @@ from app.protocol import (
     EndReason,
     Hello,
     PhaseChanged,
+    Report,
     SendReport,
     TrainerPhase,
     TrainerProblem,

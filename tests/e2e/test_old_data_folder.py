@@ -6,12 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apps import StartApp
-from old_folder import APP_PEER, EPOCHS, FOLDER, PUBLIC_KEY, names_in, old_folder
 
-from app.export import check, to_json
-from app.ledger import Entry, Ledger
-from app.signing import MachineKey
+from app.common.signing import MachineKey
+from app.contributions.export import check, to_json
+from app.contributions.ledger import Ledger, LedgerEntry
+from tests.support.processes.apps import StartApp
+from tests.support.processes.old_folder import (
+    APP_PEER,
+    EPOCHS,
+    FOLDER,
+    PUBLIC_KEY,
+    names_in,
+    old_folder,
+)
 
 pytestmark = [pytest.mark.e2e]
 
@@ -22,7 +29,7 @@ def kept_spec() -> dict[str, Any]:
     return next(each["spec"] for each in recent if each["spec"]["run_id"] == "kept")
 
 
-def read(folder: Path) -> list[Entry]:
+def read(folder: Path) -> list[LedgerEntry]:
     """What is in its ledger, the oldest first."""
     ledger = Ledger.open(folder / "ledger.sqlite")
     try:

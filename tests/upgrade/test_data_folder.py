@@ -9,7 +9,33 @@ from typing import Any
 
 import pytest
 import torch
-from old_folder import (
+
+from app.backend.account import Account
+from app.backend.http import Http
+from app.backend.secret_store import Secrets, SecretStore
+from app.callback.tokens import ApiTokens, Role
+from app.common.logs import AuditLog
+from app.common.paths import Folders
+from app.common.signing import MachineKey, canonical, from_text, verify
+from app.contributions.accounting import Contribution
+from app.contributions.export import check, to_json
+from app.contributions.ledger import Ledger, LedgerEntry, OutboxState
+from app.contributions.recorder import Recorder
+from app.lifecycle.processes import sweep_last_run
+from app.lifecycle.start_guard import StartGuard
+from app.p2p.run_records import load_identity
+from app.settings.settings import Settings, load, load_or_mend, save
+from app.spec.schema import SwarmSpec
+from app.state.events import Event
+from app.swarm.recents import Recents
+from app.terms.schedule import Schedule
+from app.terms.terms import Terms
+from app.trainer.checkpoint import CheckpointFolder
+from app.trainer.data.tokenizer import open_tokenizer
+from app.trainer.model.model import build_model, loss_of, optimizer_for
+from app.trainer.room import Room
+from app.trainer.tuning import Tuned, TuningCache
+from tests.support.processes.old_folder import (
     APP_PEER,
     EPOCHS,
     EXPORTED,
@@ -19,32 +45,6 @@ from old_folder import (
     names_in,
     old_folder,
 )
-
-from app.accounting import Contribution
-from app.backend.account import Account
-from app.backend.http import Http
-from app.backend.secret_store import Secrets, SecretStore
-from app.callback.tokens import Role, Tokens
-from app.contributions import Contributions
-from app.events import Event
-from app.export import check, to_json
-from app.ledger import Entry, Ledger, OutboxState
-from app.limits import Terms
-from app.logs import AuditLog
-from app.paths import Folders
-from app.processes import sweep_last_run
-from app.recents import Recents
-from app.schedule import Schedule
-from app.settings import Settings, load, load_or_mend, save
-from app.signing import MachineKey, canonical, from_text, verify
-from app.spec import SwarmSpec
-from app.start_guard import StartGuard
-from app.swarm import load_identity
-from app.trainer.checkpoint import CheckpointFolder
-from app.trainer.data.tokenizer import open_tokenizer
-from app.trainer.model import build_model, loss_of, optimizer_for
-from app.trainer.room import Room
-from app.trainer.tuning import Findings, Tuned
 
 BACKEND = "http://127.0.0.1:3999"
 CHANGED: dict[str, Any] = {
@@ -119,7 +119,7 @@ def recents(folders: Folders) -> Any:
     return asyncio.run(Recents(folders.recents_file).load())
 
 
-def oldest_first(ledger: Ledger) -> list[Entry]:
+def oldest_first(ledger: Ledger) -> list[LedgerEntry]:
     return ledger.all(limit=-1)[::-1]
 
 
@@ -206,7 +206,7 @@ def test_outbox_goes_on_from_there(ledger: Ledger) -> None:
 
 async def test_measuring_goes_on(folders: Folders) -> None:
     events: list[Event] = []
-    contributions = Contributions(
+    contributions = Recorder(
         settings=load(folders.settings_file), folders=folders, dispatch=events.append
     )
     await contributions.open()
@@ -233,7 +233,7 @@ def test_peers_are_the_same(folders: Folders, role: str, peer_id: str) -> None:
 
 def test_callers_tokens_are_still_good(folders: Folders) -> None:
     kept = json.loads((FOLDER / "callback-tokens.json").read_bytes())
-    tokens = Tokens(folders.callback_tokens)
+    tokens = ApiTokens(folders.callback_tokens)
     assert {role: tokens.of(Role(role)) for role in kept} == kept
     assert [tokens.role_of(kept[role]) for role in ("viewer", "operator")] == [
         Role.VIEWER,
@@ -305,7 +305,7 @@ def checkpoints(folders: Folders, spec: SwarmSpec) -> CheckpointFolder:
 
 def test_what_was_tuned_is_remembered(folders: Folders) -> None:
     (found,) = json.loads((FOLDER / "tuning.json").read_bytes())
-    assert Findings(folders.tuning_file).recall(found) == Tuned(micro_batch_size=4)
+    assert TuningCache(folders.tuning_file).recall(found) == Tuned(micro_batch_size=4)
 
 
 # --- starts --------------------------------------------------------------------------------------

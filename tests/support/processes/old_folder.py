@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-WHERE = Path(__file__).parents[1] / "data" / "data_folder_0_1_0"
+WHERE = Path(__file__).parents[2] / "data" / "data_folder_0_1_0"
 FOLDER = WHERE / "folder"
 EXPORTED = WHERE / "contributions.json"
 
