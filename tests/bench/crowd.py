@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
+sys.path[:0] = [str(ROOT)]
 
 from app.p2p import machine_records as records  # noqa: E402
 from tests.support.machine.machines import new_key, record  # noqa: E402

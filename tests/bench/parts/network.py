@@ -9,7 +9,7 @@ from pathlib import Path
 
 from measuring import ROOT, row
 
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
+sys.path[:0] = [str(ROOT)]
 
 from tests.support.network.networks import Host, Internet, internet, why_not  # noqa: E402
 from tests.support.network.wide import all_train_together, comes_back, invitation_of, wide_spec  # noqa: E402
