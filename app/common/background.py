@@ -1,4 +1,4 @@
-"""Tasks that somebody owns: none is lost, none fails in silence."""
+"""Background tasks with an owner, who cancels them at its end and logs their failures."""
 
 import asyncio
 import logging
@@ -8,17 +8,17 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 LOST_SECONDS = 1.0
-"""After so long, a cancel without effect is said again."""
+"""A task that still runs this long after its cancel is cancelled again."""
 
 
 class Background:
-    """The tasks of one owner, who ends them with `close`."""
+    """The background tasks of one owner, which must call `close` at its end."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Run it beside; a failure is logged."""
+        """Run a coroutine as a task. An exception that it raises is logged."""
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -30,15 +30,16 @@ class Background:
             log.error("a background task failed", exc_info=error)
 
     async def close(self) -> None:
-        """End what still runs, and wait for its end. May be called twice."""
+        """Cancel the tasks that still run, and wait for their end. May be called twice."""
         await end(*self._tasks)
 
 
 async def end(*tasks: "asyncio.Future[Any]") -> None:
-    """Cancel tasks, and wait for their end, whatever it is.
+    """Cancel tasks and wait until each has ended, by a result, an exception or the cancel.
 
-    A cancel is said again where it got lost: `asyncio.wait_for`, which libraries use, loses one
-    that comes just as what it waits for is done (before Python 3.12).
+    A task that doesn't end is cancelled again after `LOST_SECONDS`: before Python 3.12,
+    `asyncio.wait_for`, which libraries use, swallows a cancel that arrives in the same moment as
+    the awaited result.
     """
     running = {task for task in tasks if not task.done()}
     while running:

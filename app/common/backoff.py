@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 
 class Backoff:
-    """A gate that closes for longer after each failure, and opens for good after a success.
+    """A gate that closes for longer after each failure in a row, and opens after a success.
 
-    first, longest: seconds; the wait after failure n is drawn from 0 to first·2ⁿ, so that many
-    machines that lost the same backend don't come back to it all at once. clock: monotonic.
+    The wait after failure number n is drawn evenly from 0 to first·2ⁿ⁻¹ seconds, at most
+    ``longest`` (full jitter), so that many machines that lost the same backend don't come back to
+    it all at once. ``clock`` is monotonic, in seconds.
     """
 
     def __init__(
@@ -28,27 +29,30 @@ class Backoff:
 
     @property
     def remaining(self) -> float:
-        """Seconds until it opens; 0 when it is open."""
+        """Seconds until the gate opens; 0 when it is open."""
         return max(0.0, self._opens_at - self._clock())
 
     def fail(self, *, at_least: float = 0.0) -> float:
-        """Close it after a failure; returns for how many seconds."""
+        """Close the gate after a failure; returns for how many seconds.
+
+        ``at_least`` seconds, such as a server's Retry-After, are waited before the jitter.
+        """
         self._failures += 1
         wait = at_least + self.jitter(self._failures)
         self._opens_at = self._clock() + wait
         return wait
 
     def jitter(self, failures: int) -> float:
-        """Seconds to wait after so many failures in a row."""
+        """A random wait in seconds after so many failures in a row (1 or more)."""
         highest = self._first * 2.0 ** min(failures - 1, 30)
         return self._draw(0.0, min(self._longest, highest))
 
     def resume(self, *, failures: int, remaining: float) -> None:
-        """Go on where an earlier run of the app was."""
+        """Restore the failures in a row and the remaining seconds of an earlier run of the app."""
         self._failures = failures
         self._opens_at = self._clock() + remaining
 
     def clear(self) -> None:
-        """Open it: there was a success, or the user doesn't want to wait."""
+        """Open the gate after a success, or because the user doesn't want to wait."""
         self._failures = 0
         self._opens_at = 0.0

@@ -1,4 +1,4 @@
-"""A SQLite file that lasts: opened with care, brought up to date, set aside when damaged."""
+"""Open a SQLite file: check it, migrate it to the current schema, set a damaged one aside."""
 
 import contextlib
 import logging
@@ -14,23 +14,25 @@ from app.common.i18n import _
 log = logging.getLogger(__name__)
 
 LOCK_SECONDS = 5.0
-"""How long to wait for somebody else who looks into the file."""
+"""How long to wait for another program's lock on the file."""
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 Migrations = Sequence[Sequence[str]]
-"""The statements that lead from version n to n + 1, from nothing on. Only ever appended to."""
+"""Element n holds the SQL statements that lead from version n to n + 1; version 0 is an empty file.
+Elements are only ever appended, since users have files of every version."""
 
 
 class DamagedError(Exception):
-    """The file is no database any more."""
+    """The file isn't a valid SQLite database any more."""
 
 
 def open_database(path: Path, *, migrations: Migrations) -> tuple[sqlite3.Connection, Path | None]:
-    """A connection in autocommit mode, and where a damaged file was set aside, if it was.
+    """Open or create the file; returns a connection, and the new path of a damaged file.
 
-    For use on this thread only. Raises `LedgerError` when the file can't be opened or written, or
-    was written by a later version of this app.
+    The connection is in autocommit mode and for the calling thread only. The path is None unless
+    a damaged file was renamed to make room for a new one. Raises `LedgerError` when the file can't
+    be opened or written, or was written by a later version of this app.
     """
     try:
         return _open(path, migrations), None
@@ -52,13 +54,13 @@ def _open(path: Path, migrations: Migrations) -> sqlite3.Connection:
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.Error):
-            raise _as_ours(path, error) from error
+            raise _as_app_error(path, error) from error
         raise
     return connection
 
 
 def _create(path: Path) -> None:
-    """Readable by its owner alone, as will be what SQLite puts beside it."""
+    """Create the file with mode 0600; SQLite gives the same mode to its -wal and -shm files."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
@@ -89,7 +91,7 @@ def _migrate(connection: sqlite3.Connection, migrations: Migrations, path: Path)
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All of the block, or nothing."""
+    """Commit the statements of the block, or roll all of them back when it raises."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -101,7 +103,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _set_aside(path: Path) -> Path:
-    """Rename it, with SQLite's companions, to a name that nobody has."""
+    """Rename the file and SQLite's files beside it to an unused name."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     aside = path.with_name(f"{path.stem}.damaged-{stamp}-{os.getpid()}{path.suffix}")
     for ending in ("-wal", "-shm", ""):
@@ -110,8 +112,8 @@ def _set_aside(path: Path) -> Path:
     return aside
 
 
-def _as_ours(path: Path, error: sqlite3.Error) -> Exception:
-    # The lower byte is the kind of error, the upper ones say more of it.
+def _as_app_error(path: Path, error: sqlite3.Error) -> Exception:
+    # The low byte is the primary result code; higher bytes hold the extended one.
     if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
         return DamagedError(str(error))
     return _unusable(path, error)

@@ -1,4 +1,4 @@
-"""One file over https: resumed where it broke off, limited, verified by its hash."""
+"""Download one file over https: resumable, limited in size, verified by its SHA-256."""
 
 import hashlib
 import logging
@@ -19,7 +19,7 @@ _TIMEOUT = 30.0  # seconds without a byte
 _REDIRECTS = 5
 
 OnProgress = Callable[[int], None]
-"""Told the bytes of the file that are here by now; what it raises ends the download."""
+"""Called with the number of bytes on disk so far; an exception that it raises ends the download."""
 
 
 class Fault(Enum):
@@ -31,7 +31,10 @@ class Fault(Enum):
 
 
 class DownloadError(CoTrainError):
-    """No answer, more bytes than allowed, or another hash. The message is a sentence."""
+    """The server gave no answer, too many bytes, or a file with another hash.
+
+    The message is a sentence for the user.
+    """
 
     def __init__(self, message: str, fault: Fault) -> None:
         super().__init__(message)
@@ -47,25 +50,27 @@ def download(
     context: ssl.SSLContext | None = None,
     progress: OnProgress | None = None,
 ) -> None:
-    """Leave the verified content in ``part``, going on from what is there already.
+    """Download to the file ``part`` and verify its SHA-256; resume if ``part`` exists already.
 
-    Raises `DownloadError`, or `OSError` when it can't be written. What broke off stays; what has
-    another content goes.
+    limit: bytes; a larger file is refused. context: TLS settings, the system's by default.
+    progress: see `OnProgress`. Raises `DownloadError`, or `OSError` when ``part`` can't be written.
+    After a broken connection ``part`` stays, so that the next call resumes; after a wrong hash or
+    size it is deleted.
     """
     resumed = part.exists()
     with _client(context) as client:
-        get = _Getter(client, url, part, limit=limit, progress=progress or _ignore)
-        get.complete()
+        fetcher = _Fetcher(client, url, part, limit=limit, progress=progress or _ignore)
+        fetcher.complete()
         found = _sha256(part)
         if found != sha256 and resumed:
-            # it began with what may have been another version of the file
+            # the first bytes may be from an older version of the file: fetch all of it once
             part.unlink()
-            get.complete()
+            fetcher.complete()
             found = _sha256(part)
     if found != sha256:
         part.unlink()
         raise DownloadError(
-            _("{url} has another content: its hash is {found}, not {wanted}.").format(
+            _("{url} has unexpected content: its hash is {found}, not {wanted}.").format(
                 url=url, found=found, wanted=sha256
             ),
             Fault.HASH,
@@ -73,7 +78,7 @@ def download(
 
 
 def _ignore(_size: int) -> None:
-    """Nobody wants to know."""
+    """Stand in for a progress callback that wasn't given."""
 
 
 def _client(context: ssl.SSLContext | None) -> httpx2.Client:
@@ -82,8 +87,8 @@ def _client(context: ssl.SSLContext | None) -> httpx2.Client:
         timeout=_TIMEOUT,
         follow_redirects=True,
         max_redirects=_REDIRECTS,
-        event_hooks={"request": [_only_https]},  # called for each redirect too
-        headers={"Accept-Encoding": "identity"},  # the hash and ranges are of the file itself
+        event_hooks={"request": [_only_https]},  # also called for each redirect
+        headers={"Accept-Encoding": "identity"},  # hash and ranges are of the uncompressed file
     )
 
 
@@ -93,7 +98,7 @@ def _only_https(request: httpx2.Request) -> None:
         raise DownloadError(message, Fault.NETWORK)
 
 
-class _Getter:
+class _Fetcher:
     """Fetches one file into ``part``."""
 
     def __init__(
@@ -106,8 +111,11 @@ class _Getter:
         self._progress = progress
 
     def complete(self) -> None:
-        """Fetch what ``part`` lacks. A connection that breaks is taken up again where it broke, as
-        long as each brings something."""
+        """Fetch the bytes that ``part`` lacks.
+
+        After a broken connection, connect again and resume, unless that connection brought no
+        bytes at all.
+        """
         while True:
             before = _size(self._part)
             try:
@@ -124,13 +132,13 @@ class _Getter:
         headers = {"Range": f"bytes={have}-"} if have else {}
         with self._client.stream("GET", self._url, headers=headers) as response:
             if have and response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:
-                return  # nothing is left to fetch; the hash will tell
+                return  # the file is complete already; the caller checks the hash
             response.raise_for_status()
             resumed = response.status_code == httpx2.codes.PARTIAL_CONTENT
             with self._part.open("ab" if resumed else "wb") as stream:
                 size = stream.tell()
                 self._check(size + int(response.headers.get("Content-Length", 0)))
-                for block in response.iter_raw():  # as it comes: what breaks off is kept
+                for block in response.iter_raw():  # written at once, so a broken download is kept
                     size += len(block)
                     self._check(size)
                     stream.write(block)

@@ -1,8 +1,8 @@
-"""The error tree: what a user can mend, and what is ours.
+"""The app's exceptions: errors that a user can mend, and defects of the app.
 
-A `UserFacingError` may be shown as it is: its message names what is wrong, its field where,
-its remedy what to do. Anything else that escapes is a defect and shows with a traceback.
-How another process ended is no exception at all but a value (see `app.training.supervisor`).
+A `UserFacingError` is shown to the user as it is. Any other exception that escapes is a defect of
+the app and is logged with a traceback. The end of a child process is not an exception but a value
+(see `app.training.supervisor`).
 """
 
 
@@ -13,9 +13,9 @@ class CoTrainError(Exception):
 class UserFacingError(CoTrainError):
     """Something that the user can mend.
 
-    message: what is wrong, a sentence.
-    field: the setting or spec field it is about, dotted (``training_params.seed``), or "".
-    remedy: what to do about it, a sentence, or "".
+    message: what is wrong, as a sentence.
+    field: the setting, spec field (dotted, ``training_params.seed``) or file that is wrong, or "".
+    remedy: what the user can do, as a sentence, or "".
     """
 
     def __init__(self, message: str, *, field: str = "", remedy: str = "") -> None:
@@ -26,33 +26,33 @@ class UserFacingError(CoTrainError):
 
     @property
     def text(self) -> str:
-        """All three parts on one line, for a log or a terminal."""
+        """Field, message and remedy on one line, for a log or a terminal."""
         head = f"{self.field}: {self.message}" if self.field else self.message
         return f"{head} {self.remedy}".rstrip()
 
 
 class SpecError(UserFacingError):
-    """A swarm's spec is wrong."""
+    """A swarm's spec is invalid."""
 
 
 class InviteError(SpecError):
-    """An invite, which carries a spec, can't be read or is wrong."""
+    """An invite can't be read or written, or the spec in it is invalid."""
 
 
 class SettingsError(UserFacingError):
-    """A setting, environment variable or command-line option is wrong."""
+    """A setting in the file, the environment or the command line is invalid."""
 
 
 class DamagedSettingsError(SettingsError):
-    """The settings file is none; it was set aside."""
+    """The settings file isn't valid JSON of ours; it was renamed so that the next start works."""
 
 
 class FolderError(UserFacingError):
-    """One of our folders can't be made, or can't be written to."""
+    """One of the app's folders can't be created or written to."""
 
 
 class DataError(UserFacingError):
-    """The training data can't be had or read."""
+    """The training data can't be fetched or read."""
 
 
 class DeviceError(UserFacingError):
@@ -60,19 +60,19 @@ class DeviceError(UserFacingError):
 
 
 class AutostartError(UserFacingError):
-    """What starts at login can't be changed."""
+    """Start at login can't be switched on or off."""
 
 
 class JoinError(UserFacingError):
-    """The swarm can't be entered."""
+    """The swarm can't be joined."""
 
 
 class BusyError(UserFacingError):
-    """Another instance has this data folder, or the action doesn't fit the state we are in."""
+    """Another instance uses this data folder, or the action isn't possible in the current state."""
 
 
 class ConsentError(UserFacingError):
-    """The volunteer, or a setting in their name, doesn't want this."""
+    """The volunteer, or the volunteer's settings, refused a task."""
 
 
 class ConnectError(UserFacingError):
@@ -80,32 +80,32 @@ class ConnectError(UserFacingError):
 
 
 class TrainerError(UserFacingError):
-    """The trainer process didn't do what it was told."""
+    """The trainer process failed to carry out a command."""
 
 
 class MachineKeyError(UserFacingError):
-    """The key that signs for this machine can't be read."""
+    """The private key with which this machine signs can't be read."""
 
 
 class LedgerError(UserFacingError):
-    """The record of contributions can't be used."""
+    """The database of contributions can't be used."""
 
 
 class ExportError(UserFacingError):
-    """An export of contributions can't be written, or isn't what it says it is."""
+    """An export of contributions can't be written, or its signatures are wrong."""
 
 
 class UpdateError(UserFacingError):
-    """Whether there is a later version of this app can't be said."""
+    """The check for a newer version of this app failed."""
 
 
 class DiagnosticsError(UserFacingError):
-    """The archive for a report can't be written."""
+    """The archive of diagnostics can't be written."""
 
 
 class GpuRuntimeError(UserFacingError):
-    """PyTorch for the GPU can't be fetched, or couldn't be used here."""
+    """PyTorch for the GPU can't be fetched, or couldn't run on this machine."""
 
 
 class ProtocolError(CoTrainError):
-    """App and trainer don't speak the same language: a defect, or mixed versions."""
+    """App or trainer received a line that is no known message: a defect, or mixed versions."""

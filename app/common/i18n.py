@@ -1,8 +1,8 @@
 """Texts in the user's language.
 
-Catalogues are gettext's, compiled into ``resources/translations/<language>/LC_MESSAGES``;
-without one, English is shown. ``_`` looks the language up at each call, so that a text is
-right even when its module was imported before the settings were read.
+The gettext catalogues are compiled into ``resources/translations/<language>/LC_MESSAGES``; without
+a catalogue, texts are English. ``_`` looks the language up at each call, because modules are
+imported before the settings, and with them the language, are read.
 """
 
 import gettext
@@ -14,16 +14,17 @@ DOMAIN = "cotrain"
 LANGUAGES = {"en": "English", "zh_CN": "简体中文"}
 
 VARIABLE = "COTRAIN_LANGUAGE"
-"""Of the environment: it tells the processes that we start which language to speak."""
+"""Environment variable that passes the chosen language on to child processes."""
 
 _catalogues: list[gettext.NullTranslations] = [gettext.NullTranslations()]
-"""The one in force, in a list so that `install` can replace it."""
+"""Holds exactly one catalogue, the current one; a list, so that `install` can replace it."""
 
 
 def install(language: str, folder: Path) -> str:
-    """Choose the language of every later ``_``; returns the language that is in force.
+    """Choose the language of every later ``_``; returns the chosen key of `LANGUAGES`.
 
-    ``language`` is a key of `LANGUAGES`, or ``"system"`` for the desktop's own.
+    ``language`` is a key of `LANGUAGES`, or ``"system"`` for the desktop's language. ``folder``
+    holds the compiled catalogues. An unknown language becomes English.
     """
     chosen = _system_language() if language == "system" else language
     if chosen not in LANGUAGES:
@@ -33,17 +34,17 @@ def install(language: str, folder: Path) -> str:
 
 
 def spoken() -> str:
-    """The language that ``_`` speaks, a key of `LANGUAGES`."""
+    """The current language of ``_``, a key of `LANGUAGES`."""
     return _catalogues[0].info().get("language", "en")
 
 
 def _(message: str) -> str:
-    """The message in the chosen language."""
+    """Translate a message into the chosen language."""
     return _catalogues[0].gettext(message)
 
 
 def ngettext(singular: str, plural: str, count: int) -> str:
-    """The singular or plural message for ``count``, in the chosen language."""
+    """Translate a message with the plural form that fits ``count``."""
     return _catalogues[0].ngettext(singular, plural, count)
 
 

@@ -25,16 +25,26 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line of the log page. source: ``app``, ``trainer``, ``peer`` or ``partner``."""
+    """One line of the log page."""
 
     time: float
+    """Seconds since the epoch."""
+
     level: int
+    """As in `logging`, such as 30 for a warning."""
+
     source: str
+    """Which part wrote it: ``app``, ``trainer``, ``peer`` (hivemind in the app's process) or
+    ``partner`` (the demo's second trainer)."""
+
     text: str
 
 
 class RingBuffer(logging.Handler):
-    """The newest lines, for whoever looks. Subscribers are called on the logging thread."""
+    """A log handler that keeps the newest lines in memory for the log page.
+
+    Subscribers are called on the thread that logs, which may be any.
+    """
 
     def __init__(self, size: int = RING_SIZE) -> None:
         super().__init__()
@@ -43,11 +53,11 @@ class RingBuffer(logging.Handler):
         self._guard = threading.Lock()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record as a line, and pass it on."""
+        """Keep a record as a line, and pass the line to all subscribers."""
         source = _SOURCES.get(record.name.partition(".")[0], "app")
         try:
             text = self.format(record)
-        except Exception:  # noqa: BLE001  whatever a wrong format raises, as logging does
+        except Exception:  # noqa: BLE001  a wrong format may raise anything, as in logging itself
             self.handleError(record)
             return
         line = LogLine(record.created, record.levelno, source, text)
@@ -58,12 +68,12 @@ class RingBuffer(logging.Handler):
             subscriber(line)
 
     def lines(self) -> list[LogLine]:
-        """All lines kept, oldest first."""
+        """The kept lines, oldest first."""
         with self._guard:
             return list(self._lines)
 
     def subscribe(self, subscriber: Callable[[LogLine], None]) -> Callable[[], None]:
-        """Call ``subscriber`` with each new line; returns the way out."""
+        """Call ``subscriber`` with each new line; returns a function that ends this."""
         with self._guard:
             self._subscribers.append(subscriber)
 
@@ -75,12 +85,12 @@ class RingBuffer(logging.Handler):
 
 
 def redact(text: str) -> str:
-    """The text without what looks like a token or a password."""
+    """Replace everything in a text that looks like a token or a password."""
     return _SECRETS.sub(r"\1[redacted]", text)
 
 
 def _without_secrets(fields: dict[str, Any]) -> dict[str, Any]:
-    """Fields of a record, redacted by their names and by what they say."""
+    """Redact fields of a record whose name is a secret's, or whose value looks like one."""
     return {name: _without_secret(name, value) for name, value in fields.items()}
 
 
@@ -113,7 +123,7 @@ class _JsonFormatter(logging.Formatter):
 
 
 class _PrivateFileHandler(logging.handlers.RotatingFileHandler):
-    """Each file that it begins is the owner's alone."""
+    """A rotating file, of which each new one has mode 0600."""
 
     def _open(self) -> TextIOWrapper:
         stream = super()._open()
@@ -122,8 +132,10 @@ class _PrivateFileHandler(logging.handlers.RotatingFileHandler):
 
 
 class AuditLog:
-    """Who changed what from outside, or tried to: JSON lines in a rotating file of their own,
-    whatever the level of the log."""
+    """Records changes that callers of the local API made or tried to make.
+
+    JSON lines in a rotating file of its own, independent of the log's level.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -133,7 +145,7 @@ class AuditLog:
         self._file.setFormatter(_JsonFormatter())
 
     def write(self, message: str, **fields: Any) -> None:
-        """Add a line; what looks like a secret in it is redacted."""
+        """Append a line with these fields; secrets in it are redacted."""
         record = logging.LogRecord("audit", logging.INFO, "", 0, message, None, None)
         vars(record).update(fields)
         self._file.emit(record)
@@ -145,20 +157,20 @@ class AuditLog:
 
 @dataclass(frozen=True)
 class Logs:
-    """The handlers of this process; `close` takes them away again."""
+    """The log handlers that `start` added to the root logger."""
 
     ring: RingBuffer
     file: logging.Handler
 
     def close(self) -> None:
-        """Detach from the root logger and close the file."""
+        """Remove the handlers from the root logger and close the file."""
         for handler in (self.ring, self.file):
             logging.getLogger().removeHandler(handler)
             handler.close()
 
 
 def start(folder: Path, *, debug: bool = False) -> Logs:
-    """Log everything of this process to the file and the ring. Warnings of ``warnings`` too."""
+    """Log everything of this process, Python's ``warnings`` included, to the file and the ring."""
     ring = RingBuffer()
     ring.setFormatter(_PlainFormatter("%(message)s"))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -200,14 +212,17 @@ def start_in_child(*, debug: bool = False) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-# hivemind renames WARNING to WARN for the whole process, so names are ours to know.
+# Not logging.getLevelName: hivemind renames WARNING to WARN for the whole process.
 _LEVEL_NAMES = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
 _LEVELS = {name: number for number, name in _LEVEL_NAMES.items()} | {"WARN": 30}
 _CHILD_LINE = re.compile(rf"({'|'.join(_LEVELS)}) ([\w.]+): (.*)", re.DOTALL)
 
 
 def log_child_line(name: str, line: str) -> None:
-    """Log a line from the stderr of the child called ``name``, at the level it says."""
+    """Log a line from a child's stderr at the level that the line names, else as INFO.
+
+    ``name`` is the child's, and becomes the first part of the logger's name.
+    """
     match = _CHILD_LINE.fullmatch(line)
     if match is None:
         logging.getLogger(name).info("%s", line)

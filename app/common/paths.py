@@ -1,4 +1,4 @@
-"""Where things are: our folders in the user's home, and the resources shipped with the app."""
+"""The app's folders in the user's home, the files in them, and the resources shipped with it."""
 
 import errno
 import os
@@ -14,15 +14,15 @@ from app.common.i18n import _
 APP_NAME = "cotrain-contributor"
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The checkout, with ``main.py``; of no use in a frozen app."""
+"""The folder of the checkout, which holds ``main.py``; meaningless in a frozen app."""
 
 RESOURCES = Path(getattr(sys, "_MEIPASS", ROOT)) / "resources"
-"""Icons, themes, translations: beside the source, or inside the frozen app."""
+"""Icons, themes and translations: beside the source, or inside the frozen app."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Folders:
-    """The folders of one installation. `create` makes them, readable by their owner alone."""
+    """The folders of one installation. `create` makes them with mode 0700."""
 
     data: Path
     logs: Path
@@ -30,7 +30,7 @@ class Folders:
 
     @classmethod
     def default(cls) -> "Folders":
-        """Where the platform keeps an application's data, logs and caches."""
+        """The folders in which the platform keeps an application's data, logs and caches."""
         return cls(
             data=platformdirs.user_data_path(APP_NAME, appauthor=False),
             logs=platformdirs.user_log_path(APP_NAME, appauthor=False),
@@ -39,7 +39,7 @@ class Folders:
 
     @classmethod
     def under(cls, root: Path) -> "Folders":
-        """Everything below one folder: a second instance, a test, a portable installation."""
+        """All folders below one root, for a second instance, a test or a portable installation."""
         root = root.expanduser().absolute()
         return cls(data=root, logs=root / "logs", cache=root / "cache")
 
@@ -50,17 +50,17 @@ class Folders:
 
     @property
     def start_file(self) -> Path:
-        """How many starts in a row came to nothing."""
+        """Counts failed starts in a row (see `app.lifecycle.start_guard`)."""
         return self.data / "failed-starts"
 
     @property
     def lock_file(self) -> Path:
-        """Held by the one instance that uses this data folder."""
+        """Locked by the one instance that uses this data folder."""
         return self.data / "instance.lock"
 
     @property
     def instance_file(self) -> Path:
-        """The token that marks the processes of the last run, for the sweep at the next start."""
+        """The token in our processes' environment: the next start kills those still running."""
         return self.data / "instance.token"
 
     @property
@@ -70,26 +70,26 @@ class Folders:
 
     @property
     def door_file(self) -> Path:
-        """The socket at which the running instance takes what a second start was given."""
+        """The Unix socket on which the running instance listens for second starts."""
         return self.data / "instance.sock"
 
     @property
     def account_file(self) -> Path:
-        """Who is signed in to the backend; its secrets too where there is no keyring."""
+        """The signed-in backend account (JSON); holds its tokens too if there is no keyring."""
         return self.data / "account.json"
 
     @property
     def callback_tokens(self) -> Path:
-        """The tokens that callers of the local API present."""
+        """The tokens that callers of the local API must present (JSON)."""
         return self.data / "callback-tokens.json"
 
     def identity_file(self, role: str) -> Path:
-        """The key of one of our peers: ``app`` (the embedded one) or ``trainer``."""
+        """The private key of one libp2p peer; role: ``app`` (the embedded peer) or ``trainer``."""
         return self.data / "identities" / f"{role}.pem"
 
     @property
     def machine_key_file(self) -> Path:
-        """The key that signs what this machine says of itself."""
+        """The private key that signs this machine's records and contributions."""
         return self.data / "identities" / "machine.pem"
 
     @property
@@ -99,32 +99,35 @@ class Folders:
 
     @property
     def tuning_file(self) -> Path:
-        """What was found to be fastest on each device (JSON)."""
+        """The micro-batch size and compilation measured to be fastest on each device (JSON)."""
         return self.data / "tuning.json"
 
     @property
     def gpu_runtimes(self) -> Path:
-        """PyTorch for the GPU, where a packaged app has fetched it."""
+        """Copies of PyTorch for the GPU that a packaged app has fetched, one folder each."""
         return self.data / "gpu-runtimes"
 
     def checkpoints(self, run_id: str) -> Path:
-        """Checkpoints of one run."""
+        """The folder with the checkpoints of one run."""
         return self.data / "checkpoints" / run_id
 
     def first_time(self, what: str) -> bool:
-        """Whether something happens for the first time with these folders, that happens once."""
+        """Whether this is the first call with this name; a marker file remembers it.
+
+        False as well when the file can't be created: the answer would be True at each start.
+        """
         marks = self.data / "once"
         try:
             marks.mkdir(mode=0o700, exist_ok=True)
             (marks / what).touch(exist_ok=False)
-        except OSError:  # the mark is there; or can't be made, and would be asked for ever
+        except OSError:  # the marker exists, or can't be created
             return False
         return True
 
     def create(self) -> None:
-        """Make every folder that is missing, mode 0700.
+        """Create every missing folder with mode 0700.
 
-        Raises `FolderError` for one that can't be made or written to.
+        Raises `FolderError` for one that can't be created or written to.
         """
         for folder in (self.data, self.logs, self.cache, self.data / "identities"):
             try:
@@ -145,7 +148,7 @@ def _unusable(folder: Path, reason: str) -> FolderError:
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Replace a file as a whole: a crash leaves the old content or the new, never a half."""
+    """Replace a file by way of a rename: a crash leaves the old or the new content, never a mix."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as stream:

@@ -1,8 +1,7 @@
-"""The machine's key: what this machine says can be checked later, by anyone.
+"""The machine's private key, its signatures (Ed25519), and canonical JSON (RFC 8785) to sign.
 
-Ed25519 over canonical JSON (RFC 8785): the same content is always the same bytes, so a document
-can be checked after it has been parsed and written again. Import this module late: the library
-behind it takes some 30 ms.
+Canonical JSON gives equal content equal bytes, so anybody can verify a document even after it was
+parsed and written again. Import this module late: the cryptography library takes some 30 ms.
 """
 
 import base64
@@ -25,23 +24,23 @@ from app.common.errors import MachineKeyError
 from app.common.i18n import _
 from app.common.paths import write_atomically
 
-_making = threading.Lock()
+_creation_lock = threading.Lock()
 
 
 class MachineKey:
-    """A private key that never leaves this machine, and never shows in a log."""
+    """An Ed25519 private key, which is never sent or logged."""
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
 
     @classmethod
     def load_or_create(cls, path: Path) -> "MachineKey":
-        """The key in a file (PEM, mode 0600); made, together with its folder, where there is none.
+        """Load the key from a PEM file; without a file, create one (mode 0600) and its folder.
 
-        Any thread may call. Raises `MachineKeyError` when the file is damaged: another key would
-        be another machine to everybody, so it is never replaced without being asked.
+        May be called on any thread. Raises `MachineKeyError` when the file is damaged. It isn't
+        replaced then: with a new key, others would take this machine for another one.
         """
-        with _making:
+        with _creation_lock:
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 write_atomically(path, _pem(Ed25519PrivateKey.generate()))
@@ -49,16 +48,16 @@ class MachineKey:
 
     @property
     def public_key(self) -> str:
-        """What others check our signatures with: its 32 bytes in base64."""
+        """The public key, with which others verify signatures: 32 bytes in base64."""
         return base64.b64encode(self._key.public_key().public_bytes_raw()).decode()
 
     def sign(self, data: bytes) -> bytes:
-        """The signature, 64 bytes."""
+        """Sign bytes; returns the signature of 64 bytes."""
         return self._key.sign(data)
 
 
 def verify(public_key: str, data: bytes, signature: bytes) -> bool:
-    """Whether the owner of a key signed these bytes; False as well for what is no key."""
+    """Whether a signature of these bytes is valid; False as well for a malformed public key."""
     try:
         raw = base64.b64decode(public_key, validate=True)
         Ed25519PublicKey.from_public_bytes(raw).verify(signature, data)
@@ -68,21 +67,21 @@ def verify(public_key: str, data: bytes, signature: bytes) -> bool:
 
 
 def canonical(content: Any) -> bytes:
-    """JSON as RFC 8785 fixes it: sorted keys, no spaces, UTF-8, numbers as ECMAScript writes them.
+    """Encode as canonical JSON (RFC 8785): sorted keys, no spaces, UTF-8, ECMAScript's numbers.
 
-    Raises `ValueError` for what JSON can't hold the same everywhere: NaN, infinity, integers of
-    more than 53 bits, keys that are no text, lone surrogates, other types.
+    Raises `ValueError` for values that not every JSON library reads alike: NaN, infinity, integers
+    of more than 53 bits, keys that aren't strings, lone surrogates, types that JSON lacks.
     """
     return rfc8785.dumps(content)
 
 
 def as_text(signature: bytes) -> str:
-    """A signature for a JSON document: base64."""
+    """Encode a signature in base64, for a JSON document."""
     return base64.b64encode(signature).decode()
 
 
 def from_text(signature: str) -> bytes:
-    """The way back; nothing, which fits no document, for what isn't base64."""
+    """Decode a signature from base64; malformed text gives b"", which no document verifies with."""
     try:
         return base64.b64decode(signature, validate=True)
     except (binascii.Error, ValueError):

@@ -1,6 +1,6 @@
-"""What pydantic finds wrong with a value, in our words and in the user's language.
+"""Pydantic's validation errors in plain words and in the user's language.
 
-For the types of error that our models can raise; any other keeps pydantic's English.
+Covers the error types that our models can raise; any other type keeps pydantic's English text.
 """
 
 from typing import Any
@@ -10,32 +10,32 @@ from pydantic_core import ErrorDetails
 from app.common.i18n import _, ngettext
 
 MOST_CHARACTERS = 80
-"""Of a value, in an error about it."""
+"""Longest quotation of a wrong value in an error."""
 
 
 def complaint(detail: ErrorDetails) -> str:
-    """What is wrong, to follow a field's name, without a full stop: ``should be 1``."""
+    """What is wrong, as a phrase to put after the field's name: ``should be 1``."""
     context = _context(detail)
-    if words := _words(context).get(detail["type"]):
+    if words := _templates(context).get(detail["type"]):
         return words.format(**context)
     return detail["msg"].removeprefix("Value error, ")
 
 
 def complaint_with_value(detail: ErrorDetails) -> str:
-    """The same as a sentence that quotes the value."""
+    """What is wrong, as a sentence that quotes the value: ``should be 1 (it is 2).``"""
     return _("{complaint} (it is {value}).").format(
         complaint=complaint(detail), value=shortened(detail["input"])
     )
 
 
 def shortened(value: object) -> str:
-    """A value as Python writes it, at most `MOST_CHARACTERS` long."""
+    """The value's ``repr``, cut to `MOST_CHARACTERS`."""
     text = repr(value)
     return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
 
 
 def _context(detail: ErrorDetails) -> dict[str, Any]:
-    """Limits without a needless ``.0``, and a literal's choices without an English ``or``."""
+    """The error's values for the text: 1.0 as 1, a literal's choices without the English "or"."""
     context: dict[str, Any] = {
         name: int(value) if isinstance(value, float) and value.is_integer() else value
         for name, value in detail.get("ctx", {}).items()
@@ -45,8 +45,8 @@ def _context(detail: ErrorDetails) -> dict[str, Any]:
     return context
 
 
-def _words(context: dict[str, Any]) -> dict[str, str]:
-    """By pydantic's type of error, to be filled in with the context that comes with it."""
+def _templates(context: dict[str, Any]) -> dict[str, str]:
+    """From pydantic's error type to a template for the values of `_context`."""
     boolean, table = _("should be true or false"), _("should be a valid dictionary")
     whole, number = _("should be a valid integer"), _("should be a valid number")
     several = ", " in context.get("expected", "")

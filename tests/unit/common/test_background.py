@@ -1,4 +1,4 @@
-"""Tasks are ended, and what they fail with is seen."""
+"""Background tasks are cancelled at the end, and their failures are logged."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from app.common import background
 from app.common.background import Background, end
 
 
-async def test_all_have_ended_whatever_their_end() -> None:
+async def test_end_waits_for_tasks_that_return_fail_or_are_cancelled() -> None:
     async def fails() -> None:
         raise ValueError
 
@@ -22,13 +22,13 @@ async def test_all_have_ended_whatever_their_end() -> None:
     await end()
 
 
-async def test_cancel_that_got_lost_is_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_swallowed_cancel_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "LOST_SECONDS", 0.01)
 
     async def loses_one() -> None:
         try:
             await asyncio.Event().wait()
-        except asyncio.CancelledError:  # as asyncio.wait_for does when its result is just there
+        except asyncio.CancelledError:  # as asyncio.wait_for does if its result arrives with it
             await asyncio.Event().wait()
 
     task = asyncio.create_task(loses_one())

@@ -1,4 +1,4 @@
-"""Files that are brought up to date, step by step, or not at all."""
+"""Database files are migrated step by step, or left as they were."""
 
 import sqlite3
 from pathlib import Path
@@ -26,17 +26,17 @@ def pets(path: Path, migrations: Migrations) -> list[tuple[object, ...]]:
     return found
 
 
-def test_new_file_gets_all_steps(path: Path) -> None:
+def test_new_file_gets_all_migrations(path: Path) -> None:
     assert pets(path, TWO) == [("Rex", 4)]
 
 
-def test_old_file_gets_only_the_steps_it_lacks(path: Path) -> None:
+def test_old_file_gets_only_the_migrations_it_lacks(path: Path) -> None:
     assert pets(path, ONE) == [("Rex",)]
     assert pets(path, TWO) == [("Rex", 4)]
     assert pets(path, TWO) == [("Rex", 4)]
 
 
-def test_step_that_fails_leaves_everything_as_it_was(path: Path) -> None:
+def test_migration_that_fails_leaves_everything_as_it_was(path: Path) -> None:
     pets(path, TWO)
     with pytest.raises(LedgerError, match="no_such_table"):
         open_database(path, migrations=BROKEN)

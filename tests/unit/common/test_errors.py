@@ -1,4 +1,4 @@
-"""An error says what is wrong, where, and what to do."""
+"""An error's text names the field, what is wrong with it, and the remedy."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from app.common.errors import CoTrainError, ProtocolError, UserFacingError
         ),
     ],
 )
-def test_text_holds_the_parts_that_there_are(error: UserFacingError, text: str) -> None:
+def test_text_leaves_out_empty_parts(error: UserFacingError, text: str) -> None:
     assert (error.text, str(error)) == (text, text)
 
 

@@ -1,4 +1,4 @@
-"""Texts come in the chosen language, and in English where there is no other."""
+"""Texts are in the chosen language, and in English where no catalogue has them."""
 
 import gettext
 import struct

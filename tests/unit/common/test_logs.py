@@ -1,4 +1,4 @@
-"""What is logged reaches the ring and the file, without secrets."""
+"""Log records reach the ring buffer and the file, without secrets."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ log = logging.getLogger("app.test")
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
-    """`logs.start` sets levels for the whole process."""
+    """Restore the log levels, which `logs.start` sets for the whole process."""
     loggers = [logging.getLogger(name) for name in (None, *logs._CHATTY)]
     levels = [each.level for each in loggers]
     yield
@@ -42,7 +42,7 @@ def file(started: Logs, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ring() -> Iterator[RingBuffer]:
-    """A ring of three lines that hears what `log` says."""
+    """A ring buffer of three lines, attached to the test's logger."""
     handler = RingBuffer(size=3)
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -85,7 +85,7 @@ def test_ring_keeps_level_and_time(ring: RingBuffer) -> None:
         ("httpx", "app"),
     ],
 )
-def test_source_is_told_by_the_logger(logger: str, source: str) -> None:
+def test_source_is_found_by_the_loggers_name(logger: str, source: str) -> None:
     handler = RingBuffer()
     handler.handle(logging.LogRecord(logger, logging.INFO, "", 0, "text", (), None))
     assert handler.lines()[0].source == source
@@ -160,7 +160,7 @@ def test_warnings_are_logged(started: Logs, file: Path) -> None:
 
 
 @pytest.mark.parametrize(("debug", "lines"), [(False, 0), (True, 1)])
-def test_details_are_logged_when_asked_for(tmp_path: Path, debug: bool, lines: int) -> None:
+def test_debug_lines_are_logged_only_with_debug_on(tmp_path: Path, debug: bool, lines: int) -> None:
     running = logs.start(tmp_path, debug=debug)
     log.debug("detail")
     running.close()
@@ -212,11 +212,11 @@ def test_token_of_the_hub_is_redacted() -> None:
 @pytest.mark.parametrize(
     "text", ["tokens=128", "4096 tokens per second", "tokenizer: bytes", "max_tokens: 3"]
 )
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_harmless_text_is_not_redacted(text: str) -> None:
     assert logs.redact(text) == text
 
 
-def test_what_follows_a_secret_stays() -> None:
+def test_text_after_a_secret_is_not_redacted() -> None:
     assert logs.redact("?token=SECRET&page=2") == "?token=[redacted]&page=2"
 
 
@@ -253,7 +253,7 @@ def test_extra_fields_hold_no_secret(started: Logs, file: Path) -> None:
         ("", "trainer", logging.INFO, ""),
     ],
 )
-def test_child_line_is_logged_as_it_says(
+def test_child_line_is_logged_at_the_level_it_names(
     line: str, logger: str, level: int, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -261,7 +261,7 @@ def test_child_line_is_logged_as_it_says(
     assert caplog.record_tuples == [(logger, level, text)]
 
 
-def test_what_a_child_logs_is_read_back(
+def test_line_logged_in_a_child_keeps_its_level_and_logger(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     handlers = logging.getLogger().handlers[:]

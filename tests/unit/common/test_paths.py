@@ -1,4 +1,4 @@
-"""Where things are, and that a file is replaced as a whole."""
+"""The app's folders, and files that are replaced as a whole."""
 
 import os
 import stat
@@ -58,13 +58,13 @@ def test_a_folder_that_cannot_be_used_is_named(
     assert "--data-dir" in caught.value.remedy
 
 
-def test_the_first_time_is_once(tmp_path: Path) -> None:
+def test_only_the_first_call_is_the_first_time(tmp_path: Path) -> None:
     folders = Folders.under(tmp_path)
     assert [folders.first_time(what) for what in ("a", "a", "b")] == [True, False, True]
 
 
-def test_what_cannot_be_marked_has_no_first_time(tmp_path: Path) -> None:
-    """It would be one at each start."""
+def test_without_a_writable_marker_it_is_never_the_first_time(tmp_path: Path) -> None:
+    """It would else be the first time at each start."""
     (tmp_path / "once").write_text("no folder")
     assert not Folders.under(tmp_path).first_time("a")
 

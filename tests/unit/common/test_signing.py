@@ -1,4 +1,4 @@
-"""The machine's key, and the bytes it signs."""
+"""The machine's key, its signatures, and canonical JSON."""
 
 import base64
 import json
@@ -39,7 +39,7 @@ def test_key_is_for_its_owner_alone(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_threads_that_come_first_get_the_same_key(path: Path) -> None:
+def test_threads_that_create_the_key_at_once_get_the_same_key(path: Path) -> None:
     found: list[str] = []
     threads = [
         threading.Thread(target=lambda: found.append(MachineKey.load_or_create(path).public_key))
@@ -91,7 +91,7 @@ def test_key_that_is_a_folder_is_explained(path: Path) -> None:
 # --- signatures ----------------------------------------------------------------------------------
 
 
-def test_own_signature_holds_and_survives_text(path: Path) -> None:
+def test_own_signature_is_valid_also_after_base64(path: Path) -> None:
     key = MachineKey.load_or_create(path)
     signature = from_text(as_text(key.sign(b"data")))
     assert verify(key.public_key, b"data", signature)
@@ -109,13 +109,13 @@ def test_signature_fails_with_any_bit_changed(
 
 
 @pytest.mark.parametrize("public_key", ["", "no base64!", "AAAA", "ü", "A" * 44])
-def test_what_is_no_key_signed_nothing(path: Path, public_key: str) -> None:
+def test_nothing_verifies_with_a_malformed_key(path: Path, public_key: str) -> None:
     signature = MachineKey.load_or_create(path).sign(b"data")
     assert not verify(public_key, b"data", signature)
 
 
 @pytest.mark.parametrize("text", ["", "!", "é", "AAA"])
-def test_what_is_no_signature_fits_nothing(path: Path, text: str) -> None:
+def test_malformed_signature_verifies_nothing(path: Path, text: str) -> None:
     key = MachineKey.load_or_create(path)
     assert not verify(key.public_key, b"data", from_text(text))
 
@@ -135,14 +135,14 @@ def test_what_is_no_signature_fits_nothing(path: Path, text: str) -> None:
         ({"\ufb33": 1, "\U0001f600": 2}, '{"\U0001f600":2,"\ufb33":1}'.encode()),  # as UTF-16
     ],
 )
-def test_canonical_form_is_that_of_rfc_8785(content: Any, expected: bytes) -> None:
+def test_canonical_form_follows_rfc_8785(content: Any, expected: bytes) -> None:
     assert canonical(content) == expected
 
 
 @pytest.mark.parametrize(
     "content", [math.nan, math.inf, 2**53, {1: 2}, "\ud800", {"a": object()}, b"bytes"]
 )
-def test_what_json_cannot_hold_the_same_everywhere_is_refused(content: Any) -> None:
+def test_value_that_json_libraries_read_differently_is_refused(content: Any) -> None:
     with pytest.raises(ValueError):
         canonical(content)
 

@@ -1,4 +1,4 @@
-"""What is wrong with a value is said in our words, whatever model pydantic checks it against."""
+"""Each pydantic error that our models can raise gets a plain text."""
 
 from typing import Annotated, Any, Literal
 
@@ -33,7 +33,7 @@ class Everything(BaseModel):
     pet: Annotated[Cat | Dog, Field(discriminator="kind")] | None = None
 
 
-# pydantic's type of error, the field, the value, our words
+# pydantic's error type, the field, the wrong value, the plain text
 WORDS = [
     ("bool_parsing", "flag", "perhaps", "should be true or false"),
     ("bool_type", "flag", [], "should be true or false"),
@@ -75,17 +75,17 @@ def detail_of(content: Any) -> ErrorDetails:
 
 
 @pytest.mark.parametrize(("kind", "field", "value", "words"), WORDS, ids=[row[0] for row in WORDS])
-def test_complaint_is_in_our_words(kind: str, field: str, value: Any, words: str) -> None:
+def test_error_type_has_its_plain_text(kind: str, field: str, value: Any, words: str) -> None:
     detail = detail_of({field: value})
     assert detail["type"] == kind
     assert validation.complaint(detail).startswith(words)
 
 
-def test_all_our_words_are_tested() -> None:
-    assert {row[0] for row in WORDS} == set(validation._words({}))
+def test_every_plain_text_is_tested() -> None:
+    assert {row[0] for row in WORDS} == set(validation._templates({}))
 
 
-def test_other_types_of_error_keep_pydantics_words() -> None:
+def test_other_error_types_keep_pydantics_text() -> None:
     detail = ErrorDetails(type="x", loc=(), msg="Value error, no", input=1)
     assert validation.complaint_with_value(detail) == "no (it is 1)."
 
