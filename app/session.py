@@ -145,7 +145,7 @@ class Session:
 
     async def close(self) -> None:
         """End everything that was started, in order. May be called twice."""
-        await self._instance.close_door()  # what comes now would be lost
+        await self._instance.close_listener()  # what comes now would be lost
         await self._governor.close()
         await self.membership.look_away()
         await self.stop_training(grace=CLOSE_SECONDS)

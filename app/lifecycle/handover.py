@@ -1,7 +1,7 @@
-"""A second start hands what it was given over to the instance that runs already.
+"""A second start of the app hands its invite over to the instance that runs already.
 
-That one listens at a Unix socket in its data folder, which is its owner's alone. A connection
-carries one request and one answer, a line of JSON each.
+The running instance listens on a Unix socket in its data folder (mode 0600). A connection carries
+one request and one reply, each a line of JSON.
 """
 
 import asyncio
@@ -20,45 +20,48 @@ from app.common.background import end
 log = logging.getLogger(__name__)
 
 MAX_LINE = 64 * 1024
-"""Bytes. Room for an invite link at its longest."""
+"""Bytes in a line; enough for the longest invite link."""
 
 PATIENCE = 5.0
-"""Seconds for the other side to answer; its loop may be busy importing."""
+"""Seconds to wait for the other process, whose event loop may be blocked by imports."""
 
 MAX_PATH = 100
-"""Bytes that every platform has room for in the name of a socket."""
+"""Bytes that a socket's path may have on every platform."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """From the second start. show: come to the front; without it, only who is there is asked.
-
-    invite: a link, or the absolute path of a file, or "". activation: what a Wayland desktop
-    gave the second start so that its window may take the focus.
-    """
+    """Sent by the second start."""
 
     version: Literal[1] = 1
     show: bool
+    """Bring the window to the front; False only asks which instance is running."""
+
     invite: str = ""
+    """A link, the absolute path of an invite file, or ""."""
+
     activation: str = ""
+    """The second start's XDG activation token: with it, Wayland lets our window take the focus."""
 
 
 class HandoverReply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """From the running instance. window: False for a headless one, which can show nothing."""
+    """Sent by the running instance."""
 
     version: Literal[1] = 1
     pid: int
     window: bool
+    """False when the instance is headless."""
 
 
 Receive = Callable[[Request], None]
+"""Called on the event loop's thread with each request whose ``show`` is True."""
 
 
-def hand_over(door: Path, request: Request) -> HandoverReply | None:
-    """Tell the running instance, and hear who it is; None when none answers.
+def hand_over(path: Path, request: Request) -> HandoverReply | None:
+    """Send a request to the instance that listens on this socket; None when none replies.
 
     Blocks for `PATIENCE` seconds at most.
     """
-    with suppress(OSError, msgspec.MsgspecError), _short(door) as address:
+    with suppress(OSError, msgspec.MsgspecError), _short(path) as address:
         return _ask(address, request)
     return None
 
@@ -75,8 +78,7 @@ def _ask(address: str, request: Request) -> HandoverReply:
 class Listener:
     """Listens for second starts, from `open` to `close`.
 
-    receive: called on the loop's thread with each request to show something; None when there
-    is no window to show it in.
+    receive: see `Receive`; None when there is no window that could come to the front.
     """
 
     def __init__(self, path: Path, receive: Receive | None) -> None:
@@ -86,19 +88,21 @@ class Listener:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Listen. The caller holds the data folder's lock, so an old socket is nobody's.
+        """Listen on the socket.
 
-        Where there can be no socket, a second start is refused instead, as it would be anyway.
+        The caller holds the data folder's lock, so a socket file that exists already belongs to no
+        running instance and is replaced. Without a socket (a warning is logged), a second start
+        still ends with `BusyError`.
         """
         try:
             listening = _listening_socket(self._path)
         except OSError as error:
             log.warning("a second start can't hand over to this one: %s", error)
             return
-        self._server = await asyncio.start_unix_server(self._knock, sock=listening, limit=MAX_LINE)
+        self._server = await asyncio.start_unix_server(self._accept, sock=listening, limit=MAX_LINE)
 
     async def close(self) -> None:
-        """Listen no more. May be called twice."""
+        """Close the socket and the open connections. May be called twice."""
         server, self._server = self._server, None
         if server is None:
             return
@@ -106,28 +110,28 @@ class Listener:
         await end(*self._tasks)
         self._path.unlink(missing_ok=True)
 
-    def _knock(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._admit(reader, writer))
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
-                request = await self._answer(reader, writer)
+                request = await self._reply(reader, writer)
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
-            log.warning("a second start said nothing that we understand: %r", error)
+            log.warning("a second start sent no valid request: %r", error)
             return
         finally:
             writer.close()
         if request.show and self._receive is not None:
             self._receive(request)
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request:
+    async def _reply(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request:
         line = await reader.readuntil(b"\n")
         request = msgspec.json.decode(line, type=Request)  # its errors are ValueErrors
-        answer = HandoverReply(pid=os.getpid(), window=self._receive is not None)
-        writer.write(msgspec.json.encode(answer) + b"\n")
+        reply = HandoverReply(pid=os.getpid(), window=self._receive is not None)
+        writer.write(msgspec.json.encode(reply) + b"\n")
         await writer.drain()
         return request
 
@@ -148,9 +152,10 @@ def _listening_socket(path: Path) -> socket.socket:
 
 @contextmanager
 def _short(path: Path) -> Iterator[str]:
-    """A name for a socket that is short enough, by way of its open folder where it isn't.
+    """An address for a socket of at most `MAX_PATH` bytes.
 
-    Raises `OSError` where there is no such way (that is Linux's).
+    A longer path is replaced by ``/proc/self/fd/N/name``, where N is its folder's open descriptor.
+    Only Linux has that: elsewhere the socket call fails with `OSError`.
     """
     if len(os.fsencode(path)) <= MAX_PATH:
         yield str(path)

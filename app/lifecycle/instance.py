@@ -1,4 +1,4 @@
-"""This run of the app: the data folder is ours alone, and what we start ends with us."""
+"""One run of the app: it alone uses the data folder, and its processes end with it."""
 
 import asyncio
 import logging
@@ -19,21 +19,22 @@ log = logging.getLogger(__name__)
 
 
 class Instance:
-    """Holds the data folder's lock, the door for second starts and the guardian, from `take` to
-    `release`."""
+    """Owns the data folder's lock, the listener for second starts and the guardian process.
+
+    It owns them from `take` to `release`.
+    """
 
     def __init__(self, folders: Folders) -> None:
         self._folders = folders
         self._lock: filelock.BaseFileLock | None = None
-        self._door: Listener | None = None
+        self._listener: Listener | None = None
         self._guardian: subprocess.Popen[bytes] | None = None
 
     async def take(self, receive: Receive | None = None) -> None:
-        """Take the data folder, and end what a run that crashed has left.
+        """Lock the data folder and kill the processes that a crashed run left behind.
 
-        receive: called with what a second start hands over; None without a window.
-
-        Raises `BusyError` when another instance has it.
+        receive: called with the requests of second starts (see `handover.Receive`); None without
+        a window. Raises `BusyError` when another instance has the lock.
         """
         import filelock
 
@@ -43,12 +44,12 @@ class Instance:
             self._lock.acquire(timeout=0)
         except filelock.Timeout as error:
             raise await self._busy() from error
-        self._door = Listener(self._folders.door_file, receive)
-        await self._door.open()
+        self._listener = Listener(self._folders.door_file, receive)
+        await self._listener.open()
         token_file = self._folders.instance_file
         swept = await asyncio.to_thread(processes.sweep_last_run, token_file)
         if swept:
-            log.warning("ended what an earlier run left behind: processes %s", swept)
+            log.warning("killed processes that an earlier run left behind: %s", swept)
         self._guardian = processes.start_guardian(processes.mark_children(token_file))
 
     async def _busy(self) -> BusyError:
@@ -65,14 +66,14 @@ class Instance:
             remedy=_("Close it first, or give this one another folder with --data-dir."),
         )
 
-    async def close_door(self) -> None:
-        """Take nothing from second starts any more. May be called twice."""
-        if self._door is not None:
-            await self._door.close()
+    async def close_listener(self) -> None:
+        """Stop listening for second starts. May be called twice."""
+        if self._listener is not None:
+            await self._listener.close()
 
     async def release(self) -> None:
-        """Let the guardian end what is left, then give the folder back. May be called twice."""
-        await self.close_door()
+        """Let the guardian kill leftover processes, then unlock the folder. May be called twice."""
+        await self.close_listener()
         guardian, self._guardian = self._guardian, None
         if guardian is not None:
             assert guardian.stdin is not None

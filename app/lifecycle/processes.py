@@ -1,10 +1,10 @@
-"""Our own processes, and only ours: found by a token in their environment, ended with the app.
+"""Find the app's own processes by a token in their environment, and end them with the app.
 
-Hivemind's p2pd and its forked DHT and averaging processes outlive a parent that is killed.
-Each run of the app therefore has a secret token in the environment of all that it starts. The
-guardian, a tiny process beside the app, waits for the app's end by whatever cause, gives the
-trainers a moment to write their checkpoint, and ends what still carries the token. A run that
-lost even its guardian is swept at the next start.
+Hivemind's p2pd and its forked DHT and averaging processes outlive a parent that is killed. Each
+run of the app therefore puts a secret token into the environment of its children. The guardian, a
+small process beside the app, waits until the app has ended for whatever reason, gives the trainers
+`GRACE_SECONDS` to write a checkpoint, and kills every process that still has the token. If the
+guardian was killed too, the next start of the app does the same (`sweep_last_run`).
 """
 
 import contextlib
@@ -28,23 +28,26 @@ TOKEN = "COTRAIN_INSTANCE"
 """Name of the environment variable that marks our processes."""
 
 GRACE_SECONDS = 6.0
-"""How long a trainer may take to leave by itself once the app is gone."""
+"""How long the guardian waits for trainers to end by themselves after the app's end."""
 
 FREEING_SECONDS = 5.0
-"""``torch_shm_manager`` lets two pass after the last process that it served."""
+"""Longest wait for ``torch_shm_manager``, which ends two seconds after its last client."""
 
 MAIN = ROOT / "main.py"
 
 
 def command_line(*arguments: str) -> list[str]:
-    """How to start another process of this app, from source or frozen."""
+    """The command that starts another process of this app, from source or frozen."""
     if getattr(sys, "frozen", False):
         return [sys.executable, *arguments]
     return [sys.executable, str(MAIN), *arguments]
 
 
 def mark_children(file: Path) -> str:
-    """Give this run its token: children inherit it, and the file keeps it for the next start."""
+    """Create this run's token, put it into our environment and the file; returns it.
+
+    Children inherit the environment. The next start reads the file (`sweep_last_run`).
+    """
     token = secrets.token_hex(16)
     write_atomically(file, token.encode())
     os.environ[TOKEN] = token
@@ -52,8 +55,10 @@ def mark_children(file: Path) -> str:
 
 
 def start_guardian(token: str) -> "subprocess.Popen[bytes]":
-    """Start the guardian. It lives as long as its stdin is open: keep the handle, and close
-    its ``stdin`` last of all."""
+    """Start the guardian, which begins its work when its stdin is closed.
+
+    The caller keeps the handle and closes ``stdin`` last, after all its other clean-up.
+    """
     environment = {name: value for name, value in os.environ.items() if name != TOKEN}
     return subprocess.Popen(
         command_line("--guardian", token),
@@ -64,7 +69,10 @@ def start_guardian(token: str) -> "subprocess.Popen[bytes]":
 
 
 def guard(token: str) -> int:
-    """The guardian process: wait for the app's end, then for the trainers', then end the rest."""
+    """Run the guardian: wait for the app's end, then for the trainers, then kill the rest.
+
+    Returns the exit status.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     while os.read(0, 4096):
@@ -77,10 +85,10 @@ def guard(token: str) -> int:
 
 
 def sweep(token: str) -> list[int]:
-    """Kill all processes that carry the token; returns their ids.
+    """Kill the trainers and p2pd processes that carry the token; returns their ids.
 
-    Not ``torch_shm_manager``: it frees the memory that they shared, which would else stay taken
-    until the machine is restarted, and ends by itself two seconds after the last of them.
+    ``torch_shm_manager`` is spared: it frees the trainers' shared memory, which would otherwise
+    stay in use until a reboot, and ends by itself two seconds after its last client.
     """
     killed = []
     for process in _marked(token, _is_our_program):
@@ -91,9 +99,9 @@ def sweep(token: str) -> list[int]:
 
 
 def sweep_last_run(file: Path) -> list[int]:
-    """End what the last run left behind, if it left anything; returns the process ids.
+    """Kill the processes that the last run left behind; returns their ids.
 
-    Call with the data folder locked: the last run is over then for certain.
+    Call this only with the data folder locked, which proves that the last run has ended.
     """
     try:
         token = file.read_text(errors="replace").strip()
@@ -103,11 +111,14 @@ def sweep_last_run(file: Path) -> list[int]:
 
 
 def remove_dead_sockets(folder: Path) -> list[Path]:
-    """Remove the sockets in a folder that hivemind's processes have left: of this user, and nobody
-    listens. Each run would leave some more; hivemind always puts them into /tmp."""
+    """Delete hivemind's dead sockets in a folder; returns their paths.
+
+    Hivemind always puts its sockets into /tmp and each run leaves some. A socket is deleted when
+    it belongs to this user and no process listens on it.
+    """
     removed = []
     for path in folder.glob("hivemind-p2p*.sock"):
-        with contextlib.suppress(OSError):  # somebody else's, or gone in the meantime
+        with contextlib.suppress(OSError):  # another user's, or deleted meanwhile
             if path.stat().st_uid == os.getuid() and _nobody_listens(path):
                 path.unlink()
                 removed.append(path)
@@ -124,8 +135,11 @@ def _nobody_listens(path: Path) -> bool:
 
 
 def wait_for_freed_memory() -> None:
-    """Wait until what our trainers shared is free, for some seconds at most. For an app that a
-    service manager stops, which kills what still runs once we have ended."""
+    """Wait until the trainers' shared memory is freed, `FREEING_SECONDS` at most.
+
+    For an app that a service manager stops: it kills ``torch_shm_manager`` as soon as the app has
+    ended, and the memory would stay in use.
+    """
     import psutil
 
     token = os.environ.get(TOKEN, "")
@@ -136,17 +150,17 @@ def _frees_memory(process: "psutil.Process") -> bool:
     return process.name() == "torch_shm_manager"
 
 
-def _marked(token: str, is_meant: "Callable[[psutil.Process], bool]") -> "Iterator[psutil.Process]":
+def _marked(token: str, matches: "Callable[[psutil.Process], bool]") -> "Iterator[psutil.Process]":
     import psutil
 
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(TOKEN) == token and is_meant(process):
+            if process.environ().get(TOKEN) == token and matches(process):
                 yield process
 
 
 def _is_our_program(process: "psutil.Process") -> bool:
-    """Not a browser or file manager that the window opened and that inherited the token."""
+    """False for a browser or file manager that the window opened: it inherited the token too."""
     return process.name() == "p2pd" or _is_trainer(process)
 
 

@@ -1,4 +1,4 @@
-"""How long the loop stalls: measured while debugging, and by the benchmark."""
+"""Measure how long the event loop is blocked, with debug logging on and in the benchmark."""
 
 import asyncio
 import logging
@@ -7,13 +7,14 @@ import time
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 0.01
+"""Between two wake-ups; a longer gap means that the loop was blocked."""
 
 
 async def log_stalls(every: float = 1.0) -> None:
-    """Log the longest gap between two beats of the loop, every ``every`` seconds, for ever.
+    """Log the longest gap between two wake-ups of the loop every ``every`` seconds, for ever.
 
-    With it goes how much of the gap the loop's own thread worked: the rest it waited, for the
-    interpreter's lock or for a core.
+    ``worked`` in the log line is the CPU time of the loop's own thread in that gap. For the rest
+    of the gap the thread waited for the GIL or for a CPU core.
     """
     longest, worked = 0.0, 0.0
     last, last_worked = time.monotonic(), time.thread_time()

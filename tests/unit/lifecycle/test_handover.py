@@ -1,4 +1,4 @@
-"""A second start and the door of the first, over a real socket."""
+"""A second start and the listener of the first, over a real socket."""
 
 import asyncio
 import json
@@ -21,18 +21,18 @@ INVITE = Request(show=True, invite="cotrain://join?v=1&spec=abc", activation="to
 
 @pytest.fixture
 def path(short_folder: Path) -> Iterator[Path]:
-    yield short_folder / "door.sock"
-    (short_folder / "door.sock").unlink(missing_ok=True)
+    yield short_folder / "handover.sock"
+    (short_folder / "handover.sock").unlink(missing_ok=True)
 
 
 @pytest.fixture
 async def received(path: Path) -> AsyncIterator[list[Request]]:
-    """What a door with a window behind it takes."""
+    """The requests that a listener with a window receives."""
     requests: list[Request] = []
-    door = Listener(path, requests.append)
-    await door.open()
+    listener = Listener(path, requests.append)
+    await listener.open()
     yield requests
-    await door.close()
+    await listener.close()
 
 
 async def ask(path: Path, request: Request = INVITE) -> HandoverReply | None:
@@ -40,7 +40,7 @@ async def ask(path: Path, request: Request = INVITE) -> HandoverReply | None:
 
 
 async def say(path: Path, line: bytes) -> bytes:
-    """What the door answers to anything."""
+    """The listener's reply to any bytes."""
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(line)
     writer.write_eof()
@@ -55,23 +55,23 @@ async def test_request_arrives_whole(path: Path, received: list[Request]) -> Non
     assert received == [INVITE]
 
 
-async def test_question_shows_nothing(path: Path, received: list[Request]) -> None:
+async def test_request_without_show_isnt_passed_on(path: Path, received: list[Request]) -> None:
     assert await ask(path, Request(show=False)) == HandoverReply(pid=os.getpid(), window=True)
     assert received == []
 
 
-async def test_headless_says_that_it_has_no_window(path: Path) -> None:
-    door = Listener(path, None)
-    await door.open()
+async def test_headless_instance_replies_that_it_has_no_window(path: Path) -> None:
+    listener = Listener(path, None)
+    await listener.open()
     assert await ask(path) == HandoverReply(pid=os.getpid(), window=False)
-    await door.close()
+    await listener.close()
 
 
 async def test_socket_is_its_owners_alone(path: Path, received: list[Request]) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-async def test_nobody_there(path: Path) -> None:
+async def test_without_a_running_instance_there_is_no_reply(path: Path) -> None:
     assert await ask(path) is None
 
 
@@ -80,14 +80,16 @@ async def test_socket_of_a_run_that_crashed_is_replaced(path: Path) -> None:
         crashed.bind(str(path))
     assert await ask(path) is None
     requests: list[Request] = []
-    door = Listener(path, requests.append)
-    await door.open()
+    listener = Listener(path, requests.append)
+    await listener.open()
     assert await ask(path) is not None
-    await door.close()
+    await listener.close()
     assert not path.exists()
 
 
-async def test_longest_link_is_taken_and_more_is_not(path: Path, received: list[Request]) -> None:
+async def test_longest_link_is_received_and_a_longer_one_is_not(
+    path: Path, received: list[Request]
+) -> None:
     fits = Request(show=True, invite="x" * (handover.MAX_LINE - 100))
     assert await ask(path, fits) is not None
     assert await ask(path, Request(show=True, invite="x" * handover.MAX_LINE * 2)) is None
@@ -109,16 +111,16 @@ async def test_longest_link_is_taken_and_more_is_not(path: Path, received: list[
         b"[" * 10_000 + b"\n",
     ],
 )
-async def test_what_is_no_request_is_not_answered(
+async def test_malformed_request_gets_no_reply(
     path: Path, received: list[Request], line: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert await say(path, line) == b""
     assert received == []
-    assert "nothing that we understand" in caplog.text
-    assert await ask(path) is not None  # and the door stays open
+    assert "sent no valid request" in caplog.text
+    assert await ask(path) is not None  # the listener still listens
 
 
-async def test_silent_caller_is_sent_away(
+async def test_silent_connection_is_closed(
     path: Path, received: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handover, "PATIENCE", 0.05)
@@ -128,32 +130,32 @@ async def test_silent_caller_is_sent_away(
     await writer.wait_closed()
 
 
-async def test_door_closes_while_somebody_stands_in_it(path: Path) -> None:
-    door = Listener(path, None)
-    await door.open()
+async def test_listener_closes_with_a_connection_open(path: Path) -> None:
+    listener = Listener(path, None)
+    await listener.open()
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(b'{"show"')
     await writer.drain()
-    await ask(path)  # so it has been let in
-    await door.close()
-    await door.close()
+    await ask(path)  # by now the first connection was accepted too
+    await listener.close()
+    await listener.close()
     assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()
 
 
-async def test_folder_with_a_long_name_has_a_door_too(tmp_path: Path) -> None:
+async def test_listener_works_in_a_folder_with_a_long_path(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 40)
     folder.mkdir()
     requests: list[Request] = []
-    door = Listener(folder / "door.sock", requests.append)
-    await door.open()
-    assert await ask(folder / "door.sock") is not None
-    await door.close()
+    listener = Listener(folder / "handover.sock", requests.append)
+    await listener.open()
+    assert await ask(folder / "handover.sock") is not None
+    await listener.close()
     assert requests == [INVITE]
 
 
-def test_running_instance_that_says_nonsense_is_none(path: Path) -> None:
+def test_malformed_reply_counts_as_none(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
         other.listen()
@@ -183,7 +185,7 @@ def folders(tmp_path: Path) -> Folders:
 @pytest.mark.parametrize(
     ("has_window", "told"), [(True, "is open already"), (False, "without a window")]
 )
-async def test_second_instance_is_told_who_is_there(
+async def test_second_instance_names_the_running_one(
     folders: Folders, has_window: bool, told: str
 ) -> None:
     requests: list[Request] = []
@@ -199,10 +201,10 @@ async def test_second_instance_is_told_who_is_there(
     assert await ask(folders.door_file) is None
 
 
-async def test_door_can_be_closed_before_the_folder_is_given_back(folders: Folders) -> None:
+async def test_listener_can_be_closed_before_the_folder_is_unlocked(folders: Folders) -> None:
     first = Instance(folders)
     await first.take()
-    await first.close_door()
+    await first.close_listener()
     with pytest.raises(BusyError, match="another CoTrain Contributor"):
         await Instance(folders).take()
     await first.release()

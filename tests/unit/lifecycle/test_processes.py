@@ -1,4 +1,4 @@
-"""Our own processes are found and ended, and nobody else's."""
+"""The app's own processes are found and killed, and no others."""
 
 import contextlib
 import os
@@ -17,10 +17,10 @@ import pytest
 from app.lifecycle import processes
 from app.lifecycle.processes import MAIN, TOKEN
 
-WAIT = 20.0  # seconds for what must happen; a failing test waits them all
+WAIT = 20.0  # seconds; only a failing test waits for all of them
 
 WAITING = "import sys; print('here', flush=True); sys.stdin.read()"
-"""A child that says that it is there, and leaves when its stdin ends."""
+"""A child that prints a line when it has started, and ends when its stdin is closed."""
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -32,7 +32,7 @@ def token() -> str:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts a process with a token in its environment; it is gone at the end of the test."""
+    """Start a process with a token in its environment; the fixture kills it at the end."""
     with contextlib.ExitStack() as stack:
 
         def start_one(*command: str, token: str) -> "subprocess.Popen[bytes]":
@@ -61,7 +61,7 @@ def p2pd(start: Start, token: str, tmp_path: Path) -> "subprocess.Popen[bytes]":
 
 
 def start_p2pd(start: Start, token: str, folder: Path) -> "subprocess.Popen[bytes]":
-    """A program of p2pd's name, and of little else of it."""
+    """Start a copy of ``sleep`` that is named p2pd."""
     program = folder / "p2pd"
     shutil.copy(shutil.which("sleep") or "", program)
     process = start(str(program), "600", token=token)
@@ -88,7 +88,7 @@ def lives(process: "subprocess.Popen[bytes]") -> bool:
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(TOKEN, "")  # so that it is as before at the end
+    monkeypatch.setenv(TOKEN, "")  # restores the variable at the end
     return tmp_path / "instance.token"
 
 
@@ -108,7 +108,7 @@ def test_every_run_has_its_own_token(file: Path) -> None:
     assert processes.mark_children(file) != processes.mark_children(file)
 
 
-def test_other_process_of_this_app_is_started_from_source() -> None:
+def test_from_source_a_child_is_started_with_main_py() -> None:
     assert processes.command_line("--trainer", "x") == [
         sys.executable,
         str(MAIN),
@@ -117,7 +117,7 @@ def test_other_process_of_this_app_is_started_from_source() -> None:
     ]
 
 
-def test_frozen_app_starts_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frozen_app_starts_its_own_executable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     assert processes.command_line("--trainer") == [sys.executable, "--trainer"]
 
@@ -141,7 +141,7 @@ def test_sweep_spares_a_program_that_the_window_opened(start: Start, token: str)
     assert lives(browser)
 
 
-def test_sweep_spares_what_frees_shared_memory(start: Start, token: str, tmp_path: Path) -> None:
+def test_sweep_spares_torch_shm_manager(start: Start, token: str, tmp_path: Path) -> None:
     manager = tmp_path / "torch_shm_manager"
     shutil.copy(shutil.which("sleep") or "", manager)
     process = start(str(manager), "600", token=token)
@@ -213,14 +213,14 @@ def close(guardian: "subprocess.Popen[bytes]") -> int:
     return guardian.wait(WAIT)
 
 
-def test_guardian_ends_what_is_left(
+def test_guardian_kills_processes_that_are_left(
     guardian: "subprocess.Popen[bytes]", p2pd: "subprocess.Popen[bytes]"
 ) -> None:
     assert close(guardian) == 0
     assert killed(p2pd)
 
 
-def test_guardian_spares_what_isnt_ours(
+def test_guardian_spares_a_program_that_the_window_opened(
     guardian: "subprocess.Popen[bytes]", start: Start, token: str
 ) -> None:
     browser = start("sleep", "600", token=token)
@@ -228,7 +228,7 @@ def test_guardian_spares_what_isnt_ours(
     assert lives(browser)
 
 
-def test_guardian_isnt_marked_itself(
+def test_guardian_doesnt_carry_the_token(
     file: Path, guardian: "subprocess.Popen[bytes]", token: str
 ) -> None:
     assert TOKEN not in psutil.Process(guardian.pid).environ()
@@ -238,7 +238,7 @@ def test_guardian_has_a_session_of_its_own(guardian: "subprocess.Popen[bytes]") 
     assert os.getsid(guardian.pid) == guardian.pid
 
 
-def test_guardian_lets_a_trainer_leave_by_itself(
+def test_guardian_waits_for_a_trainer_that_ends_by_itself(
     trainer: "subprocess.Popen[bytes]", token: str
 ) -> None:
     with guardian_that(TALKING, token) as talking:
@@ -252,7 +252,7 @@ def test_guardian_lets_a_trainer_leave_by_itself(
         assert talking.wait(WAIT) == 0
 
 
-def test_guardian_ends_a_trainer_that_does_not_leave(
+def test_guardian_kills_a_trainer_that_doesnt_end(
     trainer: "subprocess.Popen[bytes]", token: str
 ) -> None:
     with guardian_that(IMPATIENT, token) as impatient:
@@ -261,7 +261,7 @@ def test_guardian_ends_a_trainer_that_does_not_leave(
 
 
 def test_sockets_that_nobody_listens_at_are_removed() -> None:
-    with tempfile.TemporaryDirectory() as name:  # short: a socket's path has few bytes
+    with tempfile.TemporaryDirectory() as name:  # short: a socket's path is limited
         folder = Path(name)
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(str(folder / "hivemind-p2pclient-b.sock"))  # closing leaves the file
