@@ -118,7 +118,7 @@ class Listener:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
-                request = await self._reply(reader, writer)
+                request = await self._exchange(reader, writer)
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
             log.warning("a second start sent no valid request: %r", error)
             return
@@ -127,7 +127,9 @@ class Listener:
         if request.show and self._receive is not None:
             self._receive(request)
 
-    async def _reply(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request:
+    async def _exchange(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Request:
         line = await reader.readuntil(b"\n")
         request = msgspec.json.decode(line, type=Request)  # its errors are ValueErrors
         reply = HandoverReply(pid=os.getpid(), window=self._receive is not None)

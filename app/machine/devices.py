@@ -1,5 +1,5 @@
-"""This machine's devices, as someone chooses among them: what each is and does now, which is the
-best, and why one can't be used."""
+"""The devices from which the user chooses: their figures, the recommended one, and why a GPU can't
+be used."""
 
 import asyncio
 import os
@@ -13,50 +13,61 @@ from app.machine.hardware import Adapter, Figures, Gpu, Probe, Reading, SystemPr
 from app.protocol import Device, Devices
 
 WATCH_SECONDS = 1.0
+"""Between two readings while somebody watches."""
 
 Kind = Literal["nvidia", "amd", "apple", "cpu"]
 
 _MAKERS: dict[Kind, str] = {"nvidia": "NVIDIA", "amd": "AMD"}
 _OLDEST_DRIVER = {11: "450.80", 12: "525.60", 13: "580.65"}
-"""NVIDIA's on Linux, by CUDA's major version: each works with all of its minor ones."""
+"""From CUDA's major version to the oldest NVIDIA driver (Linux) for all its minor versions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceEntry:
-    """A device. id: as torch names it, "" where it can't train. driver: its version.
-
-    problem: why it can't, and remedy: what helps. recommended: why it is the best, "" for all
-    but one.
-    """
+    """A CPU or GPU of this machine, usable for training or not."""
 
     id: str
+    """Torch's name for it, such as ``cuda:0``; "" when it can't train."""
+
     name: str
     kind: Kind
     memory: int = 0
+    """Total bytes; 0 when unknown."""
+
     driver: str = ""
+    """The driver's version."""
+
     figures: Figures = field(default_factory=Figures)
+    """Its newest reading."""
+
     problem: str = ""
+    """Why it can't train; "" when it can."""
+
     remedy: str = ""
+    """What the user can do about the problem."""
+
     recommended: str = ""
+    """Why this device is the best one; "" for all others."""
 
     @property
     def usable(self) -> bool:
-        """torch can train on it."""
+        """Torch can train on it."""
         return bool(self.id)
 
 
 def entries(
     probed: Devices, reading: Reading, *, on_bus: Sequence[Adapter] = (), hidden: bool | None = None
 ) -> tuple[DeviceEntry, ...]:
-    """Every device of the machine: those that torch can use, then GPUs that it can't.
+    """Every device of the machine: those that torch can use, then the GPUs that it can't.
 
-    on_bus: GPUs that are there, with or without a driver. hidden: ``CUDA_VISIBLE_DEVICES`` keeps
-    some from torch; by the environment unless said.
+    probed: what torch reported. reading: what the drivers report. on_bus: GPUs on the PCI bus,
+    with or without a driver. hidden: whether ``CUDA_VISIBLE_DEVICES`` hides some from torch; by
+    default, whether it is set.
     """
     if hidden is None:
         hidden = "CUDA_VISIBLE_DEVICES" in os.environ
     found = {device: _gpu_of(device, probed, reading) for device in probed.devices}
-    usable = _with_best([_usable(device, gpu, reading) for device, gpu in found.items()])
+    usable = _with_recommendation([_usable(device, gpu, reading) for device, gpu in found.items()])
     idle = [gpu for gpu in reading.gpus if gpu not in found.values()]
     known = {gpu.vendor for gpu in reading.gpus}
     return (
@@ -67,7 +78,7 @@ def entries(
 
 
 def _gpu_of(device: Device, probed: Devices, reading: Reading) -> Gpu | None:
-    """What a driver calls a device of torch's."""
+    """The driver's reading of a torch device: by UUID, or else by torch's index."""
     if not device.id.startswith("cuda"):
         return None
     vendor = "amd" if probed.hip else "nvidia"
@@ -85,13 +96,13 @@ def _usable(device: Device, gpu: Gpu | None, reading: Reading) -> DeviceEntry:
     return entry if gpu is None else replace(entry, kind=gpu.vendor, driver=gpu.driver, figures=gpu)
 
 
-# --- the best
+# --- the recommended device
 
 
-def _with_best(usable: Sequence[DeviceEntry]) -> Iterable[DeviceEntry]:
+def _with_recommendation(usable: Sequence[DeviceEntry]) -> Iterable[DeviceEntry]:
     gpus = [entry for entry in usable if entry.kind != "cpu"]
     best = max(gpus or usable, key=_free_memory, default=None)
-    why = _why_best(len(gpus))
+    why = _recommendation(len(gpus))
     return (replace(each, recommended=why) if each is best else each for each in usable)
 
 
@@ -99,13 +110,13 @@ def _free_memory(entry: DeviceEntry) -> int:
     return entry.memory - (entry.figures.others_memory or 0)
 
 
-def _why_best(gpus: int) -> str:
+def _recommendation(gpus: int) -> str:
     if gpus > 1:
         return _("of the GPUs it has the most free memory")
     return _("a GPU trains many times faster than a CPU") if gpus else _("no GPU can be used")
 
 
-# --- what is wrong
+# --- why a GPU can't be used
 
 
 def _unusable(gpu: Gpu, probed: Devices, *, hidden: bool) -> DeviceEntry:
@@ -123,15 +134,15 @@ def _unusable(gpu: Gpu, probed: Devices, *, hidden: bool) -> DeviceEntry:
 
 
 def _problem(gpu: Gpu, probed: Devices, *, hidden: bool) -> tuple[str, str]:
-    """Why torch can't train on a GPU that its driver knows, and what helps."""
+    """Why torch can't train on a GPU that has a driver, and the remedy."""
     if not probed.torch_version:
-        return _("PyTorch could not be asked."), _("The log says why.")
+        return _("PyTorch did not answer."), _("The log says why.")
     built_with = probed.hip if gpu.vendor == "amd" else probed.cuda
     if not built_with:
-        return _other_build(gpu, probed)
+        return _wrong_build(gpu, probed)
     seen = next((one for one in probed.unusable if one.uuid == gpu.uuid), None)
     if seen is not None:
-        return _other_architecture(seen, probed)
+        return _unsupported_architecture(seen, probed)
     if gpu.cuda and _major(gpu.cuda) < _major(built_with):
         return _old_driver(gpu, probed)
     if hidden:
@@ -141,7 +152,7 @@ def _problem(gpu: Gpu, probed: Devices, *, hidden: bool) -> tuple[str, str]:
     return _("PyTorch doesn't find it."), _("Restart the machine if its driver was just updated.")
 
 
-def _other_build(gpu: Gpu, probed: Devices) -> tuple[str, str]:
+def _wrong_build(gpu: Gpu, probed: Devices) -> tuple[str, str]:
     platform = "ROCm" if gpu.vendor == "amd" else "CUDA"
     problem = _("PyTorch {version} is installed in a build without {platform}.").format(
         version=probed.torch_version, platform=platform
@@ -153,7 +164,7 @@ def _other_build(gpu: Gpu, probed: Devices) -> tuple[str, str]:
     return problem, remedy.format(platform=most or platform)
 
 
-def _other_architecture(seen: Device, probed: Devices) -> tuple[str, str]:
+def _unsupported_architecture(seen: Device, probed: Devices) -> tuple[str, str]:
     problem = _("PyTorch {version} is not built for GPUs of its generation, {name}.").format(
         version=probed.torch_version, name=seen.architecture
     )
@@ -189,11 +200,14 @@ def _without_driver(adapter: Adapter) -> DeviceEntry:
     )
 
 
-# --- live
+# --- live readings
 
 
 class DeviceWatch:
-    """Reads the hardware once a second while someone looks, and not at all otherwise."""
+    """Reads the hardware once a second while there is at least one listener.
+
+    ``newest`` is the last reading; ``on_bus`` the GPUs on the PCI bus, () before the first one.
+    """
 
     def __init__(self, probe: Probe | None = None) -> None:
         self._probe = probe or SystemProbe()
@@ -204,7 +218,7 @@ class DeviceWatch:
         self.newest = Reading()
 
     def watch(self, listener: Callable[[Reading], None]) -> Callable[[], None]:
-        """Call ``listener`` with each reading, on the loop's thread; returns the way out."""
+        """Call ``listener`` with each reading, on the loop's thread; returns how to end this."""
         self._listeners.append(listener)
         if self._reading is None:
             self._reading = self._background.start(self._read_while_watched())
@@ -226,6 +240,6 @@ class DeviceWatch:
             self._reading = None
 
     async def close(self) -> None:
-        """End reading, and let go of the drivers. May be called twice."""
+        """Stop reading and close the drivers. May be called twice."""
         await self._background.close()
         await asyncio.to_thread(self._probe.close)

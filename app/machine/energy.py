@@ -1,7 +1,7 @@
-"""How much energy a device uses, from the counters that the hardware keeps.
+"""Energy that a device uses, from the hardware's own counters.
 
-GPUs: NVML. CPUs: RAPL, as the kernel shows it under /sys/class/powercap; many distributions let
-only root read it. Where there is no counter, nothing is guessed.
+GPUs: NVML. CPUs: RAPL, which the kernel exposes under /sys/class/powercap and which only root may
+read on many distributions. Without a counter the energy is unknown, never estimated.
 """
 
 import contextlib
@@ -14,11 +14,14 @@ log = logging.getLogger(__name__)
 POWERCAP = Path("/sys/class/powercap")
 
 Counter = Callable[[], float]
-"""Joules that one part has used since it began to count. Raises `OSError` when it can't tell."""
+"""A monotonic counter of the joules that one part has used. Raises `OSError` when unreadable."""
 
 
 class EnergyMeter:
-    """Measures one device at a time. For one thread; a reading takes about a millisecond."""
+    """Measures the energy of one device at a time.
+
+    Not thread-safe; a reading takes about a millisecond.
+    """
 
     def __init__(self, powercap: Path = POWERCAP) -> None:
         self._powercap = powercap
@@ -27,8 +30,11 @@ class EnergyMeter:
         self._last: Sequence[float] = ()
 
     def take(self, device: str, name: str) -> float | None:
-        """Joules that a device has used since the last call for it; None where not known, and at
-        the first call. device, name: as torch says them (``cuda:0``, "NVIDIA H100")."""
+        """Joules that the device has used since the previous call for the same device.
+
+        None for the first call, and when the device has no readable counter. device, name: as
+        torch gives them (``cuda:0``, "NVIDIA H100").
+        """
         try:
             if self._device != (device, name):
                 self._device = (device, name)
@@ -37,8 +43,8 @@ class EnergyMeter:
                 return None
             now = [counter() for counter in self._counters]
         except OSError as error:
-            log.info("the energy that %s uses can't be read: %s", device, error)
-            self._counters = self._last = ()  # until another device trains
+            log.info("the energy counter of %s can't be read: %s", device, error)
+            self._counters = self._last = ()  # not read again until the device changes
             return None
         used = sum(max(0.0, new - old) for new, old in zip(now, self._last, strict=True))
         self._last = now
@@ -46,7 +52,10 @@ class EnergyMeter:
 
 
 def counters_of(device: str, name: str, *, powercap: Path = POWERCAP) -> list[Counter]:
-    """What measures a device: nothing where it can't be measured."""
+    """The energy counters of a device; [] when it has none.
+
+    powercap: the kernel's folder of RAPL zones. Raises `OSError` when a counter can't be read.
+    """
     if device == "cpu":
         return [_Package(zone) for zone in _packages(powercap)]
     if device.startswith("cuda"):
@@ -58,7 +67,7 @@ def counters_of(device: str, name: str, *, powercap: Path = POWERCAP) -> list[Co
 
 
 def _packages(powercap: Path) -> list[Path]:
-    """The zones of whole CPU packages; what lies below them is contained in them."""
+    """The RAPL zones of whole CPU packages, whose energy includes their sub-zones'."""
     zones = []
     for zone in sorted(powercap.glob("intel-rapl:*")):
         with contextlib.suppress(OSError):
@@ -68,7 +77,7 @@ def _packages(powercap: Path) -> list[Path]:
 
 
 class _Package:
-    """A counter in microjoules that starts anew at its range, within the hour on a busy CPU."""
+    """A RAPL counter in microjoules, which wraps around in less than an hour on a busy CPU."""
 
     def __init__(self, zone: Path) -> None:
         self._file = zone / "energy_uj"
@@ -94,11 +103,11 @@ def _number(file: Path) -> int:
 
 
 def _gpu(name: str) -> list[Counter]:
-    """The board of this name, if there is just one: CUDA and NVML number them differently."""
+    """The GPU with this name, if exactly one has it: CUDA and NVML number GPUs differently."""
     import pynvml
 
     try:
-        pynvml.nvmlInit()  # stays for the process's life
+        pynvml.nvmlInit()  # never shut down: NVML stays loaded until the process ends
         boards = [
             pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())
         ]
@@ -113,7 +122,7 @@ def _text(name: str | bytes) -> str:
 
 
 class _PowerBoard:
-    """A counter in millijoules since the driver was loaded; none on boards before Volta."""
+    """NVML's counter in millijoules since the driver was loaded; GPUs before Volta have none."""
 
     def __init__(self, handle: object) -> None:
         self._handle = handle

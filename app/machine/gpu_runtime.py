@@ -1,13 +1,13 @@
-"""The GPU runtime: PyTorch with CUDA, fetched once by a packaged app whose user has a GPU.
+"""The GPU runtime: PyTorch with CUDA, which a packaged app fetches once on request.
 
-The download everybody gets holds PyTorch for the CPU: with CUDA it would be ten times as large,
-more than most places that publish files take, and useless to most. So the app carries a list, made
-when it was built, of the very wheels (address, size, sha256) that its PyTorch is as a CUDA build:
-the same version for the same Python. They are unpacked into a folder of their own, which the
-trainer, a process of its own, looks into first. The window's process never does, nor is anything
-of the app replaced: deleting the folder is all that it takes to go back.
+The packaged app includes PyTorch for the CPU only: with CUDA it would be ten times as large, more
+than most file hosts accept, and useless to most users. Instead it includes a list, made at build
+time, of the wheels (URL, size, SHA-256) of the same PyTorch version for the same Python, built for
+CUDA. The wheels are unpacked into a folder of their own, which the trainer process puts first in
+``sys.path``. The window's process never uses that folder and nothing of the app is replaced, so
+deleting the folder restores the CPU build.
 
-From a checkout there is no list: PyTorch is what pip installed.
+A checkout has no such list: it uses the PyTorch that pip installed.
 """
 
 import hashlib
@@ -27,34 +27,42 @@ from app.common.i18n import _
 from app.common.paths import RESOURCES, Folders
 
 LIST = RESOURCES / "gpu-runtime.json"
-"""Only a packaged app has it."""
+"""The list of wheels; only a packaged app has this file."""
 
 VARIABLE = "COTRAIN_GPU_RUNTIME"
-"""Tells the trainer the folder."""
+"""Environment variable that gives the trainer the folder of the runtime."""
 
 OnFetched = Callable[[int], None]
-"""Told the bytes that are here of all; what it raises ends the fetching."""
+"""Called with the bytes downloaded so far; an exception that it raises ends `fetch`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wheel:
-    """One file of the runtime. size: bytes to download."""
+    """One file of the runtime."""
 
     name: str
     url: str
     sha256: str
     size: int
+    """Bytes to download."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GpuRuntime:
-    """cuda: the version that the driver must know at least. unpacked: bytes on the disk. torch,
-    python: which versions it is for."""
+    """The wheels that make up one version of PyTorch with CUDA."""
 
     torch: str
+    """Its PyTorch version."""
+
     python: str
+    """The Python version that it is built for."""
+
     cuda: tuple[int, int]
+    """The oldest CUDA version that the driver must support, such as (12, 6)."""
+
     unpacked: int
+    """Bytes on the disk after unpacking."""
+
     wheels: tuple[Wheel, ...]
 
     @property
@@ -64,31 +72,31 @@ class GpuRuntime:
 
     @property
     def id(self) -> str:
-        """Another one for each other set of files."""
+        """A hash of the list, which names the runtime's folder."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
-        """What `from_json` reads."""
+        """Encode for `from_json`."""
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> "GpuRuntime":
-        """The way back."""
+        """Decode the output of `to_json`."""
         content = json.loads(text)
         wheels = tuple(Wheel(**wheel) for wheel in content["wheels"])
         return cls(**content | {"wheels": wheels, "cuda": tuple(content["cuda"])})
 
 
 def offered() -> GpuRuntime | None:
-    """What this app can fetch; None from a checkout."""
+    """The runtime that this app can fetch; None in a checkout."""
     return GpuRuntime.from_json(LIST.read_text(encoding="utf-8")) if LIST.exists() else None
 
 
-# --- what is here
+# --- the installed runtime
 
 
 def installed(folders: Folders) -> Path | None:
-    """Where the runtime of this very version is, None where there is none."""
+    """The folder of the runtime for this version of the app; None when it isn't installed."""
     runtime = offered()
     if runtime is None:
         return None
@@ -97,13 +105,13 @@ def installed(folders: Folders) -> Path | None:
 
 
 def tell_trainers(folders: Folders) -> None:
-    """Let trainers that are started from now on use the runtime, where it is installed."""
+    """Make trainers that are started from now on use the runtime, if it is installed."""
     if (place := installed(folders)) is not None:
         os.environ[VARIABLE] = str(place)
 
 
 def use() -> None:
-    """In the trainer, before PyTorch is imported: look into the runtime first."""
+    """Put the runtime first in ``sys.path``: called in the trainer before PyTorch is imported."""
     if place := os.environ.get(VARIABLE):
         sys.path.insert(0, place)
 
@@ -112,7 +120,7 @@ def use() -> None:
 
 
 def check_driver(runtime: GpuRuntime, cuda: tuple[int, int] | None) -> None:
-    """Raises `GpuRuntimeError` where this machine couldn't use it. cuda: see `driver_cuda`."""
+    """Raise `GpuRuntimeError` when the driver is missing or too old. cuda: see `driver_cuda`."""
     wanted = ".".join(map(str, runtime.cuda))
     if cuda is None:
         raise GpuRuntimeError(
@@ -129,7 +137,7 @@ def check_driver(runtime: GpuRuntime, cuda: tuple[int, int] | None) -> None:
 
 
 def driver_cuda() -> tuple[int, int] | None:
-    """The CUDA version that the installed driver knows; None without one."""
+    """The newest CUDA version that the NVIDIA driver supports; None without a driver."""
     import pynvml
 
     try:
@@ -150,21 +158,22 @@ def fetch(
     progress: OnFetched,
     context: ssl.SSLContext | None = None,
 ) -> Path:
-    """Download, verify and unpack it; what broke off is continued. Takes minutes: in a thread.
+    """Download, verify and unpack the runtime; returns its folder.
 
-    Raises `GpuRuntimeError`, and what ``progress`` raises.
+    Takes minutes, so call it in a thread. An interrupted download is resumed. Raises
+    `GpuRuntimeError`, and whatever ``progress`` raises.
     """
     root, place = folders.gpu_runtimes, folders.gpu_runtimes / runtime.id
     downloads, unpacked = root / "downloads", root / f"{runtime.id}.part"
     try:
         downloads.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _check_room(runtime, downloads)
+        _check_disk_space(runtime, downloads)
         _download(runtime, downloads, progress, context)
         shutil.rmtree(unpacked, ignore_errors=True)
         for wheel in runtime.wheels:
             _unpack(downloads / wheel.sha256, unpacked)
         unpacked.rename(place)
-        _forget_others(root, place)
+        _delete_others(root, place)
     except (OSError, zipfile.BadZipFile) as error:
         raise GpuRuntimeError(
             _("the GPU runtime can't be kept: {reason}.").format(reason=error),
@@ -174,7 +183,7 @@ def fetch(
     return place
 
 
-def _check_room(runtime: GpuRuntime, downloads: Path) -> None:
+def _check_disk_space(runtime: GpuRuntime, downloads: Path) -> None:
     have = sum(path.stat().st_size for path in downloads.iterdir())
     needed, free = runtime.size - have + runtime.unpacked, shutil.disk_usage(downloads).free
     if needed > free:
@@ -197,7 +206,7 @@ def _download(
         target = downloads / wheel.sha256
         part = target.with_suffix(".part")
         try:
-            if not target.exists():  # it was verified before it got this name
+            if not target.exists():  # a file with this name was verified already
                 download(
                     wheel.url,
                     sha256=wheel.sha256,
@@ -209,7 +218,7 @@ def _download(
                 part.rename(target)
         except DownloadError as error:
             raise GpuRuntimeError(
-                str(error), remedy=_("Check your network, then try again: it goes on from there.")
+                str(error), remedy=_("Check your network, then try again: the download resumes.")
             ) from error
         before += wheel.size
         progress(before)
@@ -220,7 +229,7 @@ def _add(before: int, progress: OnFetched, size: int) -> None:
 
 
 def _unpack(wheel: Path, target: Path) -> None:
-    """As pip would, but for programs, which nobody starts from here; modes included."""
+    """Unpack a wheel with its file modes. Console scripts aren't made: none is needed here."""
     with zipfile.ZipFile(wheel) as archive:
         for entry in archive.infolist():
             path = Path(archive.extract(entry, target))
@@ -228,8 +237,8 @@ def _unpack(wheel: Path, target: Path) -> None:
                 path.chmod(mode & 0o755 | 0o600)
 
 
-def _forget_others(root: Path, place: Path) -> None:
-    """Of earlier versions, and what was needed on the way."""
+def _delete_others(root: Path, place: Path) -> None:
+    """Delete the runtimes of earlier versions and the downloaded wheels."""
     for path in root.iterdir():
         if path != place:
             shutil.rmtree(path)

@@ -1,7 +1,8 @@
-"""What this machine has and how it does now: processor, memory and GPUs, without torch.
+"""Sensor readings of this machine: processor, memory and GPUs, read without torch.
 
-`SystemProbe` is what the app asks; reading may take some milliseconds (a driver answers), so it
-runs in a thread. A figure that can't be had is None, never zero.
+Callers use the names below; the modules for each vendor and for sysfs stay inside. A reading takes
+some milliseconds, since drivers are called, so it belongs in a thread. An unknown figure is None,
+never zero.
 """
 
 from app.machine.hardware.adapters import Adapter, adapters

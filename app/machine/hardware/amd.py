@@ -1,4 +1,4 @@
-"""AMD's GPUs, as the kernel's driver (amdgpu) shows them under /sys."""
+"""AMD GPUs, read from the files of the kernel's amdgpu driver under /sys."""
 
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,14 @@ _MICRO, _MILLI = 1e-6, 1e-3
 
 
 class AmdGpus:
-    """The cards are looked for once; their figures are read each time. For one thread."""
+    """Finds the cards once and reads their figures at each call. Not thread-safe."""
 
     def __init__(self, sys: Path = SYS) -> None:
         self._sys = sys
         self._cards: list[_Card] | None = None
 
     def read(self) -> tuple[Gpu, ...]:
-        """Every GPU now."""
+        """The current figures of every AMD GPU."""
         if self._cards is None:
             self._cards = self._find()
         return tuple(card.read() for card in self._cards)
@@ -36,7 +36,7 @@ def _number_of(folder: Path) -> tuple[int, str]:
 
 
 def _is_gpu(folder: Path) -> bool:
-    """A card of AMD's with the driver that says how it does, and no connector of one."""
+    """An AMD card bound to amdgpu (connectors such as card0-HDMI-A-1 have no vendor file)."""
     return line(folder / "vendor") == AMD and (folder / "mem_info_vram_total").exists()
 
 
@@ -56,7 +56,7 @@ class _Card:
 
     def read(self) -> Gpu:
         power = scaled(self._sensors / "power1_average", _MICRO)
-        if power is None:  # newer cards tell the moment's
+        if power is None:  # newer cards have only the momentary power
             power = scaled(self._sensors / "power1_input", _MICRO)
         return Gpu(
             **self._fixed,

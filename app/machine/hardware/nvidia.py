@@ -1,4 +1,4 @@
-"""NVIDIA's GPUs, by the driver's own library (NVML)."""
+"""NVIDIA GPUs, read through the driver's library (NVML)."""
 
 import logging
 import os
@@ -14,15 +14,15 @@ log = logging.getLogger(__name__)
 
 
 class NvidiaGpus:
-    """For one thread at a time."""
+    """Loads NVML at the first reading. One thread at a time may use it."""
 
     def __init__(self) -> None:
         self._nvml: Any = None
         self._boards: list[_Board] = []
-        self._looked = False
+        self._tried = False
 
     def read(self) -> tuple[Gpu, ...]:
-        """Every GPU now; none without a driver."""
+        """The current figures of every NVIDIA GPU; () without a driver."""
         nvml = self._driver()
         if nvml is None:
             return ()
@@ -32,21 +32,21 @@ class NvidiaGpus:
             return tuple(board.read() for board in self._boards)
         except nvml.NVMLError as error:  # the driver was updated, or a GPU fell off its bus
             log.warning("the NVIDIA driver can't be read: %s", error)
-            self._nvml, self._boards, self._looked = None, [], False
+            self._nvml, self._boards, self._tried = None, [], False
             return ()
 
     def close(self) -> None:
-        """Let go of the driver. May be called twice."""
+        """Shut NVML down. May be called twice."""
         nvml, self._nvml = self._nvml, None
         if nvml is not None:
             nvml.nvmlShutdown()
 
     def _driver(self) -> Any:
-        if self._looked:
+        if self._tried:
             return self._nvml
         import pynvml
 
-        self._looked = True
+        self._tried = True
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
@@ -65,12 +65,12 @@ def _boards(nvml: Any) -> "list[_Board]":
 
 
 def _cuda(version: int | None) -> str:
-    """12040 is 12.4."""
+    """NVML's number of a CUDA version as text: 12040 is 12.4."""
     return "" if version is None else f"{version // 1000}.{version % 1000 // 10}"
 
 
 class _Board:
-    """One GPU. What doesn't change is asked once."""
+    """One GPU. Constant values are read once."""
 
     def __init__(self, nvml: Any, index: int, driver: dict[str, str]) -> None:
         self._nvml = nvml
@@ -79,11 +79,11 @@ class _Board:
             "index": index,
             "uuid": _text(nvml.nvmlDeviceGetUUID(self._handle)),
             "name": _text(nvml.nvmlDeviceGetName(self._handle)),
-            "power_limit": _thousandth(self._ask("nvmlDeviceGetEnforcedPowerLimit")),
+            "power_limit": _watts(self._ask("nvmlDeviceGetEnforcedPowerLimit")),
             "max_clock": self._ask("nvmlDeviceGetMaxClockInfo", nvml.NVML_CLOCK_SM),
             **driver,
         }
-        self._looked_at = _microseconds()
+        self._last_samples = _microseconds()
 
     def read(self) -> Gpu:
         memory = self._ask("nvmlDeviceGetMemoryInfo")
@@ -96,7 +96,7 @@ class _Board:
             memory_used=None if memory is None else int(memory.used),
             others_memory=self._others_memory(),
             temperature=self._ask("nvmlDeviceGetTemperature", self._nvml.NVML_TEMPERATURE_GPU),
-            power=_thousandth(self._ask("nvmlDeviceGetPowerUsage")),
+            power=_watts(self._ask("nvmlDeviceGetPowerUsage")),
             clock=self._ask("nvmlDeviceGetClockInfo", self._nvml.NVML_CLOCK_SM),
         )
 
@@ -115,18 +115,18 @@ class _Board:
         return None if None in others else sum(others)
 
     def _others_use(self) -> float | None:
-        since, self._looked_at = self._looked_at, _microseconds()
+        since, self._last_samples = self._last_samples, _microseconds()
         try:
             samples = self._nvml.nvmlDeviceGetProcessUtilization(self._handle, since)
         except self._nvml.NVMLError_NotFound:
-            return 0.0  # no program has used it
+            return 0.0  # no process has used it since
         except self._nvml.NVMLError:
             return None
         return min(1.0, _use_of(samples, _is_another))
 
 
 def _use_of(samples: Iterable[Any], counts: Callable[[int], bool]) -> float:
-    """The sum over programs of the mean over each one's samples, 0 to 1."""
+    """Total use by the processes that count, 0 to 1: the sum of each one's mean sample."""
     by_program = defaultdict(list)
     for sample in samples:
         by_program[sample.pid].append(sample.smUtil)
@@ -134,8 +134,11 @@ def _use_of(samples: Iterable[Any], counts: Callable[[int], bool]) -> float:
 
 
 def _is_another(pid: int) -> bool:
-    """A program that isn't ours. One that we can't see, as the driver's process ids are the
-    host's in a container, may be ours, and isn't counted."""
+    """Whether a process belongs to another program.
+
+    False for an unknown process id: in a container the driver reports the host's ids, so it may be
+    one of ours.
+    """
     import psutil
 
     try:
@@ -145,19 +148,19 @@ def _is_another(pid: int) -> bool:
 
 
 def _ask(nvml: Any, question: Any, *arguments: Any) -> Any:
-    """The driver's answer, or None: not every GPU knows its power or its use."""
+    """The driver's answer; None for an error, since not every GPU supports every question."""
     try:
         return question(*arguments)
     except nvml.NVMLError:
         return None
 
 
-def _thousandth(milliwatts: int | None) -> float | None:
+def _watts(milliwatts: int | None) -> float | None:
     return None if milliwatts is None else milliwatts / 1000
 
 
 def _microseconds() -> int:
-    """Since the epoch, by which the driver stamps its samples."""
+    """Microseconds since the epoch, the unit of the driver's sample times."""
     return time.time_ns() // 1000
 
 

@@ -1,4 +1,4 @@
-"""Readings of this machine, put together from what each part of it tells."""
+"""Readings of the whole machine, combined from processor, NVIDIA and AMD."""
 
 import threading
 from typing import Protocol
@@ -10,17 +10,17 @@ from app.machine.hardware.readings import Reading
 
 
 class Probe(Protocol):
-    """Where readings come from."""
+    """A source of readings: the system, or a fake in tests."""
 
     def read(self) -> Reading:
-        """The machine now. Called in a thread, by one caller at a time."""
+        """A reading of the machine now. Called in a thread, by one caller at a time."""
 
     def close(self) -> None:
-        """Let go of the driver. May be called twice."""
+        """Close the driver. May be called twice."""
 
 
 class SystemProbe:
-    """Readings of this machine: psutil, NVML where an NVIDIA driver is, sysfs where AMD's is."""
+    """Reads this machine through psutil, NVML (NVIDIA) and sysfs (AMD). Thread-safe."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -28,12 +28,12 @@ class SystemProbe:
         self._nvidia, self._amd = NvidiaGpus(), AmdGpus()
 
     def read(self) -> Reading:
-        """The machine now."""
+        """A reading of the machine now."""
         with self._guard:
             gpus = (*self._nvidia.read(), *self._amd.read())
             return Reading(cpu=self._processor.read(), gpus=gpus)
 
     def close(self) -> None:
-        """Let go of the driver. May be called twice."""
+        """Close the driver. May be called twice."""
         with self._guard:
             self._nvidia.close()

@@ -1,4 +1,4 @@
-"""The processor and the machine's memory, by psutil and, on Linux, by its own sensors."""
+"""The processor and the machine's memory, through psutil and Linux's hwmon and RAPL files."""
 
 import os
 import time
@@ -15,25 +15,27 @@ if TYPE_CHECKING:
     import psutil
 
 SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
-"""The kernel's drivers for a processor's temperature, the first of theirs being the whole's."""
+"""Kernel drivers of CPU temperature sensors; ``temp1`` of each is the whole processor's."""
 
-LOOK_SECONDS = 10.0
-"""Between two looks which programs are ours: it reads a file of each that runs."""
+SEARCH_SECONDS = 10.0
+"""Between two searches for our child processes, each of which reads a file of every process."""
 
 
 class Processor:
-    """Use and power are means since the reading before, and not known at the first. For one
-    thread at a time."""
+    """Reads the processor and the memory. One thread at a time may use it.
+
+    Use and power are means since the previous reading, so they are None at the first.
+    """
 
     def __init__(self, *, sys: Path = SYS, powercap: Path = POWERCAP) -> None:
         self._sensor = _sensor(sys)
         self._powercap = powercap
         self._counters: Sequence[Counter] | None = None
-        self._ours = _OurPrograms()
+        self._ours = _OurProcesses()
         self._before: tuple[float, ...] | None = None
 
     def read(self) -> Cpu:
-        """The processor now."""
+        """The current figures of the processor and the memory."""
         import psutil
 
         memory, (clock, max_clock) = psutil.virtual_memory(), _clocks()
@@ -50,7 +52,7 @@ class Processor:
         )
 
     def _since_before(self) -> tuple[float | None, float | None, float | None]:
-        """Use, our own use, and power."""
+        """Total use and our processes' use (0 to 1), and power (W), since the previous reading."""
         before, now = self._before, self._totals()
         self._before = now
         if before is None:
@@ -61,7 +63,7 @@ class Processor:
         return _share(busy, capacity), _share(ours, capacity), power
 
     def _totals(self) -> tuple[float, float, float, float]:
-        """Seconds, seconds of all cores' work, of ours, and joules, each since some beginning."""
+        """Monotonic counters: wall time, busy CPU time of all cores, of our processes; joules."""
         import psutil
 
         times = psutil.cpu_times()
@@ -71,7 +73,7 @@ class Processor:
     def _joules(self) -> float:
         if self._counters is None:
             self._counters = ()
-            with suppress(OSError):  # only root may read it, on many systems
+            with suppress(OSError):  # on many systems only root may read it
                 self._counters = counters_of("cpu", "", powercap=self._powercap)
         try:
             return sum(counter() for counter in self._counters)
@@ -84,25 +86,25 @@ def _share(part: float, whole: float) -> float | None:
     return min(1.0, max(0.0, part / whole)) if whole > 0 else None
 
 
-class _OurPrograms:
-    """The app and all that it started."""
+class _OurProcesses:
+    """The CPU time of the app and its child processes."""
 
     def __init__(self) -> None:
         self._known: dict[psutil.Process, float] = {}
-        self._looked = -LOOK_SECONDS
+        self._searched = -SEARCH_SECONDS
         self._used = 0.0
 
     def seconds(self) -> float:
-        """The processor's time that they have used since each was first seen."""
+        """CPU seconds that they have used, each since it was first seen; never decreases."""
         import psutil
 
-        if time.monotonic() - self._looked >= LOOK_SECONDS:
-            self._looked = time.monotonic()
+        if time.monotonic() - self._searched >= SEARCH_SECONDS:
+            self._searched = time.monotonic()
             this = psutil.Process()
             running = [this, *this.children(recursive=True)]
             self._known = {each: self._known.get(each, _seconds_of(each)) for each in running}
         now = {each: _seconds_of(each) for each in self._known}
-        # one by one: a sum would fall when one of them ends
+        # per process: the sum of totals would fall when a process ends
         self._used += sum(max(0.0, now[each] - before) for each, before in self._known.items())
         self._known = now
         return self._used
@@ -119,22 +121,22 @@ def _seconds_of(process: "psutil.Process") -> float:
 
 
 def _clocks() -> tuple[float | None, float | None]:
-    """MHz, now and at most."""
+    """The current and the highest clock in MHz."""
     import psutil
 
     try:
         frequency = psutil.cpu_freq()
-    except (OSError, RuntimeError):  # some systems and virtual machines have none
+    except (OSError, RuntimeError):  # not available on some virtual machines
         return None, None
-    if frequency is None:  # psutil's word, though its stubs don't know it
+    if frequency is None:  # possible, though psutil's type stubs deny it
         return None, None
     return frequency.current or None, frequency.max or None
 
 
 def _sensor(sys: Path) -> Path | None:
-    """The file that tells the processor's temperature in thousandths of a degree.
+    """The file with the processor's temperature in thousandths of a degree; None without one.
 
-    psutil would read all sensors of the machine each time, and a disk's takes long.
+    psutil reads all sensors of the machine at each call, and a disk's sensor is slow.
     """
     for folder in sorted(sys.glob("class/hwmon/hwmon*")):
         if line(folder / "name") in SENSORS and (folder / "temp1_input").exists():

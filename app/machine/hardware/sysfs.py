@@ -1,4 +1,4 @@
-"""What the Linux kernel says in files of one line."""
+"""Read the Linux kernel's one-line files under /sys."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,18 +10,18 @@ SYS = Path("/sys")
 
 
 def number(file: Path) -> int | None:
-    """A number; None where there is none, or the device sleeps."""
+    """Read an integer; None when the file is missing or unreadable, as while a device sleeps."""
     return _read(file, int)
 
 
 def scaled(file: Path, unit: float) -> float | None:
-    """A number times the unit that it is in."""
+    """Read an integer and multiply it by its unit, such as 1e-3 for thousandths."""
     value = number(file)
     return None if value is None else value * unit
 
 
 def line(file: Path) -> str:
-    """A line of text; "" where there is none."""
+    """Read a line of text; "" when the file is missing or unreadable."""
     return _read(file, str.strip) or ""
 
 

@@ -1,4 +1,4 @@
-"""Which devices one can choose, which is the best, and what keeps the others from training."""
+"""Which devices the user can choose, which is recommended, and why others can't be used."""
 
 import asyncio
 from dataclasses import replace
@@ -55,7 +55,7 @@ def only_unusable(known: Devices, *gpus: Gpu, hidden: bool = False) -> DeviceEnt
     return found
 
 
-def test_torch_and_driver_may_count_differently() -> None:
+def test_gpu_is_matched_by_uuid_when_torch_and_driver_count_differently() -> None:
     reading = Reading(cpu=Cpu(use=0.1), gpus=(BIG, SMALL))
     first, second, cpu = entries(probed(seen(SMALL, 0), seen(BIG, 1)), reading)
     assert (first.figures, second.figures, cpu.figures) == (SMALL, BIG, reading.cpu)
@@ -63,7 +63,7 @@ def test_torch_and_driver_may_count_differently() -> None:
     assert [each.kind for each in (first, second, cpu)] == ["nvidia", "nvidia", "cpu"]
 
 
-def test_amd_by_rocms_order() -> None:
+def test_amd_gpu_is_matched_by_rocms_order() -> None:
     known = probed(Device(id="cuda:0", name="RX 7900 XTX", memory=2**30), cuda="", hip="6.4")
     nvidia, amd = BIG, AMD
     first, _, other = entries(known, Reading(gpus=(nvidia, amd)))
@@ -71,7 +71,7 @@ def test_amd_by_rocms_order() -> None:
     assert other.problem == "PyTorch 2.9.1 is installed in a build without CUDA."
 
 
-def test_device_that_no_driver_tells_of() -> None:
+def test_device_without_a_drivers_reading() -> None:
     known = probed(Device(id="mps", name="Apple GPU", memory=2**30), cuda="")
     mps, _ = entries(known, Reading())
     assert (mps.kind, mps.figures.use, mps.usable) == ("apple", None, True)
@@ -85,14 +85,14 @@ def recommended(*gpus: Gpu) -> dict[str, str]:
     return {e.id: e.recommended for e in entries(known, Reading(gpus=gpus)) if e.recommended}
 
 
-def test_the_best_is_the_one_with_most_memory_left_by_others() -> None:
+def test_gpu_with_most_free_memory_is_recommended() -> None:
     why = "of the GPUs it has the most free memory"
     assert recommended(BIG, SMALL) == {"cuda:0": why}
     taken = replace(BIG, others_memory=20 * 2**30)
     assert recommended(taken, SMALL) == {"cuda:1": why}
 
 
-def test_the_best_of_few() -> None:
+def test_single_gpu_or_else_the_cpu_is_recommended() -> None:
     assert recommended(BIG) == {"cuda:0": "a GPU trains many times faster than a CPU"}
     assert recommended() == {"cpu": "no GPU can be used"}
 
@@ -100,7 +100,7 @@ def test_the_best_of_few() -> None:
 # --- what is wrong
 
 
-def test_build_without_cuda() -> None:
+def test_torch_build_without_cuda_is_explained() -> None:
     found = only_unusable(probed(cuda=""), BIG)
     assert found.problem == "PyTorch 2.9.1 is installed in a build without CUDA."
     assert found.remedy == (
@@ -109,7 +109,7 @@ def test_build_without_cuda() -> None:
     assert (found.name, found.memory, found.figures) == ("RTX 4090", BIG.memory, BIG)
 
 
-def test_build_without_rocm() -> None:
+def test_torch_build_without_rocm_is_explained() -> None:
     found = only_unusable(probed(), AMD)
     assert found.remedy == "Install the build for ROCm, as pytorch.org/get-started shows."
 
@@ -121,17 +121,17 @@ def test_build_without_rocm() -> None:
         ("14.1", "Update NVIDIA's driver."),
     ],
 )
-def test_driver_too_old(cuda: str, remedy: str) -> None:
+def test_driver_too_old_is_explained(cuda: str, remedy: str) -> None:
     found = only_unusable(probed(cuda=cuda), BIG)
     assert "driver 550.54 is too old" in found.problem
     assert found.remedy == remedy
 
 
-def test_newer_minor_version_is_no_obstacle() -> None:
+def test_driver_isnt_blamed_for_a_newer_cuda_minor_version() -> None:
     assert only_unusable(probed(cuda="12.9"), BIG).problem == "PyTorch doesn't find it."
 
 
-def test_generation_that_torch_was_not_built_for() -> None:
+def test_unsupported_gpu_generation_is_explained() -> None:
     old = replace(SMALL, name="Tesla K80")
     unknown = Device(id="cuda:0", name="K80", memory=1, uuid=old.uuid, architecture="sm_37")
     found = only_unusable(probed(unusable=(unknown,)), old)
@@ -139,17 +139,17 @@ def test_generation_that_torch_was_not_built_for() -> None:
     assert found.remedy == "It is built for sm_75, sm_90. An older PyTorch may know it."
 
 
-def test_gpu_that_the_environment_hides() -> None:
+def test_gpu_hidden_by_the_environment_is_explained() -> None:
     found = only_unusable(probed(seen(SMALL, 0)), BIG, SMALL, hidden=True)
     assert found.problem == "The environment variable CUDA_VISIBLE_DEVICES hides it."
 
 
-def test_torch_that_could_not_be_asked() -> None:
+def test_torch_that_did_not_answer_is_explained() -> None:
     nothing = Devices(devices=(), torch_version="")
-    assert only_unusable(nothing, BIG).problem == "PyTorch could not be asked."
+    assert only_unusable(nothing, BIG).problem == "PyTorch did not answer."
 
 
-def test_gpus_without_a_driver() -> None:
+def test_gpus_without_a_driver_are_listed() -> None:
     on_bus = (Adapter("nvidia", "nouveau"), Adapter("amd", ""))
     _, nvidia, amd = entries(probed(), Reading(), on_bus=on_bus)
     assert nvidia.problem == "Its driver, nouveau, can't compute."
@@ -162,7 +162,9 @@ def test_gpus_without_a_driver() -> None:
 # --- live
 
 
-async def test_nothing_is_read_unless_someone_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hardware_is_read_only_while_there_is_a_listener(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(devices, "WATCH_SECONDS", 0)
     probe, seen_ = RecordedProbe([Reading(), Reading(gpus=(BIG,))]), asyncio.Queue[Reading]()
     watch = DeviceWatch(probe)

@@ -1,4 +1,4 @@
-"""Energy from the kernel's counters, as a machine has them: read, wrapped around, forbidden."""
+"""Energy from the kernel's counters: readable, wrapped around, forbidden."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ RANGE = 262_143_328_850
 
 
 class Zone:
-    """A zone of the kernel's power capping, in a folder of ours."""
+    """A RAPL zone in a temporary folder."""
 
     def __init__(self, folder: Path, number: str, name: str) -> None:
         self.folder = folder / f"intel-rapl:{number}"
@@ -37,7 +37,7 @@ def cpu(meter: EnergyMeter) -> float | None:
     return meter.take("cpu", "AMD Ryzen 7 5800X")
 
 
-def test_joules_are_counted_from_the_first_look_on(powercap: Path) -> None:
+def test_joules_are_counted_from_the_first_call_on(powercap: Path) -> None:
     zone = Zone(powercap, "0", "package-0")
     meter = EnergyMeter(powercap)
     assert cpu(meter) is None
@@ -46,7 +46,7 @@ def test_joules_are_counted_from_the_first_look_on(powercap: Path) -> None:
     assert cpu(meter) == pytest.approx(0.0)
 
 
-def test_counter_that_starts_anew_loses_nothing(powercap: Path) -> None:
+def test_counter_that_wraps_around_loses_nothing(powercap: Path) -> None:
     zone = Zone(powercap, "0", "package-0")
     zone.set(RANGE - 1_000_000)
     meter = EnergyMeter(powercap)
@@ -55,7 +55,7 @@ def test_counter_that_starts_anew_loses_nothing(powercap: Path) -> None:
     assert cpu(meter) == pytest.approx(3.0, abs=1e-4)
 
 
-def test_all_packages_count_and_what_they_contain_does_not(powercap: Path) -> None:
+def test_all_packages_count_and_their_sub_zones_do_not(powercap: Path) -> None:
     zones = [
         Zone(powercap, number, name)
         for number, name in (
@@ -72,13 +72,13 @@ def test_all_packages_count_and_what_they_contain_does_not(powercap: Path) -> No
     assert cpu(meter) == pytest.approx(2.0)
 
 
-def test_without_counters_nothing_is_guessed(powercap: Path) -> None:
+def test_without_counters_energy_is_unknown(powercap: Path) -> None:
     meter = EnergyMeter(powercap / "none")
     assert [cpu(meter), cpu(meter)] == [None, None]
 
 
 @pytest.mark.parametrize("content", ["", "many"])
-def test_counter_that_says_no_number_is_not_known(powercap: Path, content: str) -> None:
+def test_malformed_counter_makes_energy_unknown(powercap: Path, content: str) -> None:
     zone = Zone(powercap, "0", "package-0")
     meter = EnergyMeter(powercap)
     cpu(meter)
@@ -86,7 +86,7 @@ def test_counter_that_says_no_number_is_not_known(powercap: Path, content: str) 
     assert [cpu(meter), cpu(meter)] == [None, None]
 
 
-def test_counter_that_may_not_be_read_is_not_known(powercap: Path) -> None:
+def test_unreadable_counter_makes_energy_unknown(powercap: Path) -> None:
     zone = Zone(powercap, "0", "package-0")
     (zone.folder / "energy_uj").unlink()
     (zone.folder / "energy_uj").mkdir()  # root may read any file, but no folder
@@ -94,7 +94,7 @@ def test_counter_that_may_not_be_read_is_not_known(powercap: Path) -> None:
     assert [cpu(meter), cpu(meter)] == [None, None]
 
 
-def test_another_device_is_measured_anew(powercap: Path) -> None:
+def test_another_device_starts_a_new_measurement(powercap: Path) -> None:
     zone = Zone(powercap, "0", "package-0")
     meter = EnergyMeter(powercap)
     cpu(meter)
@@ -105,6 +105,6 @@ def test_another_device_is_measured_anew(powercap: Path) -> None:
     assert cpu(meter) == pytest.approx(1.0)
 
 
-def test_gpu_that_is_not_there_is_not_known() -> None:
+def test_energy_of_a_missing_gpu_is_unknown() -> None:
     meter = EnergyMeter()
     assert [meter.take("cuda:0", "No such board") for _ in range(2)] == [None, None]

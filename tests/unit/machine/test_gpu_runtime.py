@@ -24,7 +24,7 @@ from app.machine.gpu_runtime import GpuRuntime, Wheel, check_driver, fetch
 
 
 class ForeseenError(Exception):
-    """What a progress raises that has seen enough."""
+    """Raised by a progress callback to end the download."""
 
 
 def wheel(files: dict[str, str]) -> bytes:
@@ -77,7 +77,7 @@ def server(tmp_path: Path, trust: trustme.CA) -> Iterator[str]:
 
 @pytest.fixture
 def listed(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GpuRuntime:
-    """A packaged app's list of what lies on the server."""
+    """A packaged app's list of the wheels on the test server."""
     wheels = tuple(
         Wheel(
             name=name,
@@ -100,12 +100,12 @@ def folders(tmp_path: Path) -> Folders:
     return Folders.under(tmp_path / "data")
 
 
-def test_from_a_checkout_nothing_is_offered(folders: Folders) -> None:
+def test_a_checkout_offers_no_runtime(folders: Folders) -> None:
     assert runtime.offered() is None
     assert runtime.installed(folders) is None
 
 
-def test_it_is_fetched_unpacked_and_then_there(
+def test_runtime_is_fetched_unpacked_and_installed(
     listed: GpuRuntime, folders: Folders, context: ssl.SSLContext
 ) -> None:
     assert runtime.installed(folders) is None
@@ -116,10 +116,10 @@ def test_it_is_fetched_unpacked_and_then_there(
     assert (place / "torch/__init__.py").read_text() == "version = 'of the GPU'\n"
     assert os.access(place / "torch/bin/manager", os.X_OK)
     assert not os.access(place / "torch/__init__.py", os.X_OK)
-    assert list(folders.gpu_runtimes.iterdir()) == [place]  # the wheels are gone
+    assert list(folders.gpu_runtimes.iterdir()) == [place]  # the downloaded wheels are deleted
 
 
-def test_a_trainer_sees_it_first(
+def test_trainer_imports_the_runtime_first(
     listed: GpuRuntime,
     folders: Folders,
     context: ssl.SSLContext,
@@ -136,7 +136,7 @@ def test_a_trainer_sees_it_first(
     assert found.stdout == "of the GPU\n"
 
 
-def test_what_was_stopped_goes_on_from_there(
+def test_interrupted_download_is_resumed(
     listed: GpuRuntime, folders: Folders, context: ssl.SSLContext
 ) -> None:
     def stop(size: int) -> None:
@@ -146,22 +146,22 @@ def test_what_was_stopped_goes_on_from_there(
     with pytest.raises(ForeseenError):
         fetch(listed, folders=folders, progress=stop, context=context)
     assert runtime.installed(folders) is None
-    assert len(list((folders.gpu_runtimes / "downloads").iterdir())) == 2  # one, and a part
+    assert len(list((folders.gpu_runtimes / "downloads").iterdir())) == 2  # a whole, a part
     fetch(listed, folders=folders, progress=lambda _: None, context=context)
     assert runtime.installed(folders) is not None
 
 
-def test_another_content_is_refused_and_forgotten(
+def test_wrong_hash_is_refused_and_the_file_deleted(
     listed: GpuRuntime, folders: Folders, context: ssl.SSLContext, tmp_path: Path
 ) -> None:
     changed = WHEELS["cuda.whl"][:-1] + b"!"
     (tmp_path / "shelf" / "cuda.whl").write_bytes(changed)
-    with pytest.raises(GpuRuntimeError, match="another content"):
+    with pytest.raises(GpuRuntimeError, match="unexpected content"):
         fetch(listed, folders=folders, progress=lambda _: None, context=context)
     assert runtime.installed(folders) is None
 
 
-def test_the_runtime_of_an_earlier_version_goes(
+def test_runtime_of_an_earlier_version_is_deleted(
     listed: GpuRuntime, folders: Folders, context: ssl.SSLContext
 ) -> None:
     old = folders.gpu_runtimes / "0123456789abcdef"
@@ -171,7 +171,7 @@ def test_the_runtime_of_an_earlier_version_goes(
     assert not old.exists()
 
 
-def test_a_full_disk_is_said_before(listed: GpuRuntime, folders: Folders) -> None:
+def test_full_disk_is_reported_before_the_download(listed: GpuRuntime, folders: Folders) -> None:
     large = GpuRuntime(
         torch="2", python="3.11", cuda=(13, 0), unpacked=10**18, wheels=listed.wheels
     )
@@ -182,7 +182,9 @@ def test_a_full_disk_is_said_before(listed: GpuRuntime, folders: Folders) -> Non
 @pytest.mark.parametrize(
     ("cuda", "word"), [(None, "no NVIDIA driver"), ((12, 8), "12.8"), ((13, 0), ""), ((13, 1), "")]
 )
-def test_the_driver_decides(listed: GpuRuntime, cuda: tuple[int, int] | None, word: str) -> None:
+def test_missing_or_old_driver_is_explained(
+    listed: GpuRuntime, cuda: tuple[int, int] | None, word: str
+) -> None:
     if not word:
         check_driver(listed, cuda)
         return

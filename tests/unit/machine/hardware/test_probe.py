@@ -1,4 +1,4 @@
-"""What the machine has: by psutil, by drivers, and by what CUDA shows of it."""
+"""Readings of the machine through psutil, NVML and sysfs, and torch's names of its GPUs."""
 
 import os
 import subprocess
@@ -37,11 +37,11 @@ BOTH = Reading(gpus=(FIRST, SECOND))
         ("cuda:0", "", None),
         ("cuda:0", "-1", None),
         ("cuda:0", "GPU-aab", SECOND),
-        ("cuda:0", "GPU-aa", None),  # of two
-        ("cuda:1", "0,7,1", None),  # CUDA stops at the first that isn't there
+        ("cuda:0", "GPU-aa", None),  # the prefix fits two GPUs
+        ("cuda:1", "0,7,1", None),  # CUDA stops at the first invalid one
     ],
 )
-def test_which_gpu_torch_means(
+def test_torch_name_finds_the_drivers_gpu(
     device: str, visible: str | None, gpu: Gpu | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -53,7 +53,7 @@ def test_visible_devices_come_from_the_environment(monkeypatch: pytest.MonkeyPat
     assert BOTH.gpu_of("cuda:0") is SECOND
 
 
-def test_amd_counts_where_no_nvidia_is() -> None:
+def test_amd_gpu_is_found_without_nvidia() -> None:
     amd = Gpu(index=0, uuid="", name="RX 7900 XTX", vendor="amd")
     assert Reading(gpus=(amd,)).gpu_of("cuda:0") is amd
     assert Reading(gpus=(FIRST, amd)).gpu_of("cuda:1") is None
@@ -69,7 +69,7 @@ def read_gpus() -> tuple[Gpu, ...]:
     return gpus
 
 
-def test_gpu_with_all_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_that_supports_all_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeNvml(rtx4090()).install(monkeypatch)
     assert read_gpus() == (
         Gpu(
@@ -92,7 +92,7 @@ def test_gpu_with_all_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_old_gpu_knows_little_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_that_an_old_gpu_lacks_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeNvml(rtx3080(), tesla_k80()).install(monkeypatch)
     _, old = read_gpus()
     assert (old.index, old.name, old.memory_used) == (1, "Tesla K80", 0)
@@ -106,8 +106,8 @@ def others(board: Board, monkeypatch: pytest.MonkeyPatch) -> tuple[float | None,
     return gpu.others_use, gpu.others_memory
 
 
-def test_what_other_programs_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    another, nobody = os.getppid(), 2**22 + 1  # as the driver numbers them outside of a container
+def test_use_and_memory_of_other_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    another, nobody = os.getppid(), 2**22 + 1  # an unknown process id, as in a container
     assert not psutil.pid_exists(nobody)
     uses = {os.getpid(): 60, another: 30, nobody: 5}
     taken = {another: 300 * MIB, os.getpid(): 9000 * MIB}
@@ -115,12 +115,12 @@ def test_what_other_programs_take(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == (pytest.approx(0.3), 300 * MIB)
 
 
-def test_memory_that_the_driver_keeps_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_the_driver_hides_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     board = rtx4090(taken={os.getppid(): None})
     assert others(board, monkeypatch) == (0.0, None)
 
 
-def test_driver_is_kept_until_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_driver_is_loaded_once_and_shut_down_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     driver, probe = FakeNvml(rtx4090()).install(monkeypatch), SystemProbe()
     probe.read()
     probe.read()
@@ -129,7 +129,7 @@ def test_driver_is_kept_until_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert driver.calls == ["init", "shutdown"]
 
 
-def test_driver_that_goes_away_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_driver_is_loaded_again_after_it_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     driver, probe = FakeNvml(rtx4090()).install(monkeypatch), SystemProbe()
     probe.read()
     driver.gone = True
@@ -138,14 +138,14 @@ def test_driver_that_goes_away_and_comes_back(monkeypatch: pytest.MonkeyPatch) -
     assert len(probe.read().gpus) == 1
 
 
-def test_gpu_that_comes_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_that_is_added_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     driver, probe = FakeNvml(rtx4090()).install(monkeypatch), SystemProbe()
     probe.read()
     driver.boards.append(rtx3080())
     assert [gpu.index for gpu in probe.read().gpus] == [0, 1]
 
 
-def test_no_driver_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_driver_is_looked_for_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     driver, probe = FakeNvml().install(monkeypatch), SystemProbe()
     driver.gone = True
     assert probe.read().gpus == probe.read().gpus == ()
@@ -168,7 +168,7 @@ def card(sys: Path, number: int, **files: Any) -> Path:
     return device / "hwmon" / "hwmon3"
 
 
-def test_amd_card_in_the_kernels_words(tmp_path: Path) -> None:
+def test_amd_card_is_read_from_sysfs(tmp_path: Path) -> None:
     write(tmp_path / "module" / "amdgpu", version="6.7.0")
     sensors = card(tmp_path, 1, product_name="Radeon RX 7900 XTX", unique_id="ab12")
     write(sensors, temp1_input=61_000, power1_average=289_000_000, power1_cap=339_000_000)
@@ -191,7 +191,7 @@ def test_amd_card_in_the_kernels_words(tmp_path: Path) -> None:
     )
 
 
-def test_cards_in_order_and_no_others(tmp_path: Path) -> None:
+def test_only_amd_cards_in_numerical_order(tmp_path: Path) -> None:
     for number in (10, 2):
         card(tmp_path, number, unique_id=number)
     write(tmp_path / "class" / "drm" / "card0" / "device", vendor="0x8086")  # Intel's
@@ -199,14 +199,14 @@ def test_cards_in_order_and_no_others(tmp_path: Path) -> None:
     assert [gpu.uuid for gpu in AmdGpus(tmp_path).read()] == ["2", "10"]
 
 
-def test_sleeping_card_says_little(tmp_path: Path) -> None:
+def test_figures_that_a_sleeping_card_lacks_are_none(tmp_path: Path) -> None:
     write(card(tmp_path, 0, gpu_busy_percent=""), power1_input=12_000_000)
     (gpu,) = AmdGpus(tmp_path).read()
     assert (gpu.use, gpu.temperature, gpu.name) == (None, None, "AMD GPU")
     assert gpu.power == pytest.approx(12)
 
 
-def test_gpus_on_the_bus(tmp_path: Path) -> None:
+def test_adapters_finds_gpus_on_the_bus(tmp_path: Path) -> None:
     bus = tmp_path / "bus" / "pci" / "devices"
     write(bus / "0000:01:00.0", vendor="0x10de", **{"class": "0x030000"})
     write(bus / "0000:01:00.1", vendor="0x10de", **{"class": "0x040300"})  # its sound
@@ -240,7 +240,7 @@ def burn(seconds: float) -> None:
         pass
 
 
-def test_what_an_ended_program_of_ours_used_is_not_taken_back() -> None:
+def test_cpu_time_doesnt_fall_when_a_child_ends() -> None:
     busy = "import time\nwhile time.process_time() < 0.5: pass\nprint(flush=True)\ninput()"
     child = subprocess.Popen(
         [sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE
