@@ -1,7 +1,7 @@
-"""Times of the week, as the clock on the wall shows them.
+"""A weekly schedule in local (wall-clock) time.
 
-A span begins when the clock first shows its begin, and ends when it first shows its end after
-that. Where the clock jumps over one of them (summer time begins), the jump stands for it.
+A span starts when the local clock first shows its begin, and stops when the clock next shows its
+end. If daylight saving time skips one of these times, the moment of the skip takes its place.
 """
 
 import re
@@ -17,22 +17,24 @@ from app.common.i18n import _
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY_MINUTES = 24 * 60
 _HORIZON = 8
-"""Days to look ahead: all spans of a week, from any day on."""
+"""Days to look ahead: enough to meet every span of a week, from any day on."""
 
 _PART = re.compile(r"([a-z]{3})(?:-([a-z]{3}))? +(\d\d?):(\d\d)-(\d\d?):(\d\d)")
 
 
 @dataclass(frozen=True)
 class Span:
-    """From one time of day to another, in minutes after midnight. An end that isn't after the
-    begin is the next day's."""
+    """From one time of day to another, possibly past midnight."""
 
     begin: int
+    """Minutes after midnight."""
+
     end: int
+    """Minutes after midnight; on the next day unless it is larger than ``begin``."""
 
     @property
     def minutes(self) -> int:
-        """How long it is on a day without a change of clocks."""
+        """Its length on a day without a daylight saving change."""
         return self.end - self.begin + (_DAY_MINUTES if self.end <= self.begin else 0)
 
     @override
@@ -41,18 +43,19 @@ class Span:
 
 
 def clock(minutes: int) -> str:
-    """A time of day: ``08:00``."""
+    """Minutes after midnight as text: ``08:00``."""
     return f"{minutes // 60:02d}:{minutes % 60:02d}"
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """One span a day at most, from Monday on; without any days it is always open.
+    """The hours of the week in which training is allowed.
 
-    As text: ``mon-fri 18:00-08:00, sat-sun 00:00-24:00``, and "" for always.
+    As text: ``mon-fri 18:00-08:00, sat-sun 00:00-24:00``, and "" for always open.
     """
 
     days: tuple[Span | None, ...] = ()
+    """The span of each day from Monday to Sunday, None for a closed day; () is always open."""
 
     def __bool__(self) -> bool:
         return any(self.days)
@@ -70,7 +73,7 @@ class Schedule:
 
     @classmethod
     def parse(cls, text: str) -> "Schedule":
-        """Read the text form. Raises `ValueError` with what it should be."""
+        """Parse the text form. Raises `ValueError`, whose message says what is expected."""
         days: list[Span | None] = [None] * len(DAYS)
         for part in filter(None, (part.strip() for part in text.lower().split(","))):
             for day, span in _parsed(part):
@@ -80,11 +83,11 @@ class Schedule:
         return cls(tuple(days)) if any(days) else cls()
 
     def is_open(self, now: datetime) -> bool:
-        """It is within a span. now: with the time zone that the clock on the wall is in."""
+        """Whether ``now``, which carries the local time zone, is within a span."""
         return self._open_until(now) > now.astimezone(UTC) if self else True
 
     def next_change(self, now: datetime) -> datetime | None:
-        """When it opens or closes next, in UTC; None when it never does."""
+        """When the schedule next opens or closes, in UTC; None when it never does."""
         if not self:
             return None
         moment, until = now.astimezone(UTC), self._open_until(now)
@@ -94,7 +97,7 @@ class Schedule:
         return until if until - moment < timedelta(days=_HORIZON - 1) else None
 
     def _open_until(self, now: datetime) -> datetime:
-        """The end of the spans that follow one another from now on; now, outside of all."""
+        """The end of the current span and of those that adjoin it; ``now`` when closed."""
         until = now.astimezone(UTC)
         for begin, end in sorted(self._spans(now)):
             if begin <= until < end:
@@ -102,7 +105,7 @@ class Schedule:
         return until
 
     def _spans(self, now: datetime) -> Iterator[tuple[datetime, datetime]]:
-        """The spans around now, in UTC; one that the clock jumps over is left out."""
+        """Begin and end in UTC of all spans near ``now``, without those that the clock skips."""
         zone = now.tzinfo
         assert zone is not None
         for offset in range(-1, _HORIZON + 1):
@@ -140,27 +143,30 @@ def _minutes(hours: str, minutes: str) -> int:
 
 
 def _moment(day: date, minutes: int, zone: tzinfo) -> datetime:
-    """When the clock on the wall first shows a time, or jumps over it; in UTC."""
+    """When the local clock first shows a time, or skips it, in UTC."""
     wall = datetime.combine(day, time(), zone) + timedelta(minutes=minutes)
     moment = wall.astimezone(UTC)
-    if _shown(moment, zone) == wall.replace(tzinfo=None):
+    if _wall_time(moment, zone) == wall.replace(tzinfo=None):
         return moment
-    before, after = wall.replace(fold=1).astimezone(UTC), moment  # the jump lies between
+    before, after = (
+        wall.replace(fold=1).astimezone(UTC),
+        moment,
+    )  # the skip is between these two: bisect
     while after - before > timedelta(seconds=1):
         middle = before + (after - before) / 2
-        if _shown(middle, zone) > wall.replace(tzinfo=None):
+        if _wall_time(middle, zone) > wall.replace(tzinfo=None):
             after = middle
         else:
             before = middle
     return after.replace(microsecond=0)
 
 
-def _shown(moment: datetime, zone: tzinfo) -> datetime:
+def _wall_time(moment: datetime, zone: tzinfo) -> datetime:
     return moment.astimezone(zone).replace(tzinfo=None)
 
 
 class LocalZone(tzinfo):
-    """This machine's time zone, with its coming changes of clocks, as the C library knows it."""
+    """This machine's time zone, daylight saving changes included, from the C library."""
 
     @override
     def utcoffset(self, moment: datetime | None) -> timedelta | None:
@@ -168,7 +174,7 @@ class LocalZone(tzinfo):
 
     @override
     def dst(self, moment: datetime | None) -> timedelta | None:
-        return None  # nobody asks how much of the offset is summer time
+        return None  # no caller needs the daylight saving part of the offset
 
     @override
     def tzname(self, moment: datetime | None) -> str | None:

@@ -1,7 +1,7 @@
-"""The volunteer's terms: when this machine trains, and how much of it.
+"""The volunteer's terms, and the verdict that follows from them.
 
-`verdict` is pure: it says by the terms, and by what the machine is like now, whether to train,
-what forbids it if not, and at what pace.
+`verdict` is a pure function: from the terms and the machine's present conditions it decides whether
+to train now, for which reasons not, and for what share of the time to compute.
 """
 
 import math
@@ -16,29 +16,29 @@ from app.common.i18n import _
 from app.terms.schedule import Schedule
 
 COOLER_BY = 5.0
-"""°C below its limit at which a device that was too hot goes on."""
+"""A device that was too hot trains again at this many °C below its limit (hysteresis)."""
 
 MIN_RUN_SECONDS = 30.0
 TOLERATED = 3.0
-"""Within this time after going on, so many °C above the limit don't pause yet: a device warms up
-at once, and would start and stop every few seconds."""
+"""For the first `MIN_RUN_SECONDS` after a pause, a device may be `TOLERATED` °C above its limit. It
+warms up at once, and would otherwise start and stop every few seconds."""
 
 QUIET_SECONDS = 30.0
-"""How long other programs must leave the GPU alone before training goes on."""
+"""How long other programs must not have used the GPU before training goes on (debounce)."""
 
 LEAST_LIMIT = 40
-"""°C; a lower limit would never let a device train."""
+"""Lowest temperature limit, °C: below it, a device would hardly ever train."""
 
 GB = 10**9
 
 MIN_SHARE = 0.05
-"""Less than this of the time isn't training any more."""
+"""Smallest share of the time to compute when the power limit slows training down."""
 
 POWER_SMOOTHING = 0.3
-"""Weight of the newest reading of the power."""
+"""Weight of the newest power reading in the exponential moving average."""
 
 
-def _names(value: object) -> object:
+def _split_names(value: object) -> object:
     if isinstance(value, str):
         value = value.split(",")
     if isinstance(value, list | tuple):
@@ -46,7 +46,7 @@ def _names(value: object) -> object:
     return value
 
 
-def _off_or_warm(value: int) -> int:
+def _zero_or_least(value: int) -> int:
     if 0 < value < LEAST_LIMIT:
         text = _("must be at least {least} °C, or 0 for no limit")
         raise ValueError(text.format(least=LEAST_LIMIT))
@@ -54,17 +54,7 @@ def _off_or_warm(value: int) -> int:
 
 
 class Terms(BaseModel):
-    """What the volunteer allows; by default, everything. 0 is no limit.
-
-    schedule: times of the week. idle_minutes: only after so long without a touch of keyboard and
-    mouse. mains_only, unmetered_only: not on battery, not on a connection that costs.
-    programs: not while one of these runs; names of processes. max_others_use: nor while other
-    programs use so many percent of the GPU. max_temperature: of the device that trains, °C.
-    compute_share: percent of the time to compute. max_power: W, kept on average by computing less.
-    max_upload, max_download: of tensors, Mbit/s. max_monthly: GB of tensors both ways, in a
-    calendar month. max_disk: GB of checkpoints and downloaded data. max_memory: GB of the memory
-    of each device that trains, from the next start on: a GPU's own, or the machine's.
-    """
+    """What the volunteer allows; by default, everything. A 0 means no limit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -73,68 +63,119 @@ class Terms(BaseModel):
         BeforeValidator(lambda value: Schedule.parse(value) if isinstance(value, str) else value),
         PlainSerializer(str),
     ] = Schedule()
+    """Train only in these hours of the week."""
+
     idle_minutes: int = Field(0, ge=0, le=1440)
+    """Train only after this many minutes without keyboard or mouse input."""
+
     mains_only: bool = False
+    """Don't train on battery."""
+
     unmetered_only: bool = False
-    programs: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
+    """Don't train on a connection that is paid by volume."""
+
+    programs: Annotated[tuple[str, ...], BeforeValidator(_split_names)] = ()
+    """Don't train while a process with one of these names runs."""
+
     max_others_use: int = Field(0, ge=0, le=99)
-    max_temperature: Annotated[int, AfterValidator(_off_or_warm)] = Field(0, ge=0, le=120)
+    """Don't train while other programs use this many percent of the GPU or more."""
+
+    max_temperature: Annotated[int, AfterValidator(_zero_or_least)] = Field(0, ge=0, le=120)
+    """°C at which the training device pauses."""
+
     compute_share: int = Field(100, ge=10, le=100)
+    """Percent of the time to compute."""
+
     max_power: int = Field(0, ge=0, le=5000)
+    """Average power of the training device in W, kept by computing a smaller share of the time."""
+
     max_upload: int = Field(0, ge=0, le=10_000)
+    """Tensors, Mbit/s."""
+
     max_download: int = Field(0, ge=0, le=10_000)
+    """Tensors, Mbit/s."""
+
     max_monthly: int = Field(0, ge=0, le=1_000_000)
+    """GB of tensors, sent and received together, in a calendar month."""
+
     max_disk: int = Field(0, ge=0, le=100_000)
+    """GB of checkpoints and downloaded data."""
+
     max_memory: int = Field(0, ge=0, le=10_000)
+    """GB of each training device's memory (a GPU's or the machine's); applies from the next start."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """The machine at one moment; None where it can't be told, or where no term asks for it.
+    """The machine at one moment; None for a value that is unknown or that no term needs.
 
-    now: in the time zone of the clock on the wall. idle: seconds without a touch. temperature
-    (°C), power (W), others_use (0 to 1, by other programs): of the device that trains, and of
-    several, of the one where it is most.
-    programs: which of the named ones run. month_bytes: tensors sent and received in this month.
-    disk: bytes of checkpoints and downloaded data.
+    The device's values are those of the training device; of several, the largest.
     """
 
     now: datetime
+    """In the local time zone."""
+
     idle: float | None = None
+    """Seconds without keyboard or mouse input."""
+
     on_mains: bool | None = None
     metered: bool | None = None
+    """The network connection is paid by volume."""
+
     temperature: float | None = None
+    """°C."""
+
     power: float | None = None
+    """W."""
+
     others_use: float | None = None
+    """Share of the GPU that other programs use, 0 to 1."""
+
     programs: frozenset[str] | None = None
+    """Which of the programs that the terms name are running."""
+
     month_bytes: int | None = None
+    """Bytes of tensors sent and received in this calendar month."""
+
     disk: int | None = None
+    """Bytes of checkpoints and downloaded data."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """Why not to train. term: the field of `Terms` that says so; text: a sentence; until: when it
-    may go away by itself, in seconds since the epoch, where that is known."""
+    """Why this machine must not train now."""
 
     term: str
+    """The field of `Terms` that forbids it."""
+
     text: str
+    """A sentence for the user."""
+
     until: float | None = None
+    """When the reason may end by itself, in seconds since the epoch; None when unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Whether to train now: if nothing forbids it.
+    """Whether to train now, and for what share of the time to compute.
 
-    until: when that changes at the earliest, where it is known. share: of the time to compute.
-    since: when it last changed; power: smoothed, W; both for the verdict after this one.
     Times are seconds since the epoch.
     """
 
     reasons: tuple[Reason, ...] = ()
+    """Everything that forbids training; () allows it."""
+
     until: float | None = None
+    """Earliest time of a change between allowed and forbidden; None when unknown."""
+
     share: float = 1.0
+    """Share of the time to compute, 0 to 1."""
+
     since: float = -math.inf
+    """When it last changed between allowed and forbidden; the next verdict needs it."""
+
     power: float | None = None
+    """Smoothed power in W; the next verdict needs it."""
 
     @property
     def allows(self) -> bool:
@@ -142,15 +183,15 @@ class Verdict:
         return not self.reasons
 
     def reason(self, term: str) -> Reason | None:
-        """What a term has against it."""
+        """The reason that comes from this term, if there is one."""
         return next((reason for reason in self.reasons if reason.term == term), None)
 
 
 def verdict(terms: Terms, conditions: Conditions, before: Verdict) -> Verdict:
-    """What the terms say now. before: what they said at the look before this one.
+    """Apply the terms to the present conditions. before: the verdict of the previous check.
 
-    A condition that a term asks for and nobody can tell forbids training, as it might be broken;
-    only a connection is taken to be free until somebody says that it costs.
+    A value that a term needs but that is unknown forbids training, because the term might be
+    violated. Only an unknown connection counts as unmetered.
     """
     now = conditions.now.timestamp()
     reasons = tuple(_reasons(terms, conditions, before, now))
@@ -175,11 +216,11 @@ def _closing(schedule: Schedule, now: datetime) -> float | None:
     return None if closing is None else closing.timestamp()
 
 
-# --- what forbids it
+# --- the reasons
 
 
 def _reasons(terms: Terms, conditions: Conditions, before: Verdict, now: float) -> Iterator[Reason]:
-    """All of them, in the order of the terms."""
+    """All reasons, in the order of the fields of `Terms`."""
     if not terms.schedule.is_open(conditions.now):
         opening = _closing(terms.schedule, conditions.now)
         yield Reason(term="schedule", text=_("It is outside of your hours."), until=opening)
@@ -210,7 +251,7 @@ def _in_use(minutes: int, idle: float | None, now: float) -> Iterator[Reason]:
         yield Reason(term="idle_minutes", text=text)
     elif idle < wanted:
         text = _("The computer is in use; it must be idle for {minutes} min.")
-        # in whole minutes, as it moves with every touch
+        # in whole minutes: it moves with every input
         until = math.ceil((now + wanted - idle) / 60) * 60.0
         yield Reason(term="idle_minutes", text=text.format(minutes=minutes), until=until)
 
@@ -232,7 +273,7 @@ def _programs(running: frozenset[str] | None) -> Iterator[Reason]:
 
 
 def _others(percent: int, use: float | None, before: Verdict, now: float) -> Iterator[Reason]:
-    """Until they have been quiet for a while: a game that loads a level isn't over."""
+    """Forbid training until other programs are quiet for a while: a game may be loading a level."""
     last = before.reason("max_others_use")
     if use is None:
         text = _("It can't be told how much of the GPU other programs use.")
@@ -249,14 +290,14 @@ def _heat(limit: int, heat: float | None, before: Verdict, now: float) -> Iterat
     if heat is None:
         text = _("The temperature of the device can't be read.")
         yield Reason(term="max_temperature", text=text)
-    elif heat >= _bearable(limit, before, now):
+    elif heat >= _limit_now(limit, before, now):
         text = _("The device is at {heat} °C; training goes on below {limit} °C.").format(
             heat=round(heat), limit=round(limit - COOLER_BY)
         )
         yield Reason(term="max_temperature", text=text)
 
 
-def _bearable(limit: int, before: Verdict, now: float) -> float:
+def _limit_now(limit: int, before: Verdict, now: float) -> float:
     if before.reason("max_temperature") is not None:
         return limit - COOLER_BY
     went_on = before.allows and 0 <= now - before.since < MIN_RUN_SECONDS
@@ -268,7 +309,7 @@ def _transferred(limit: int, used: int | None, now: datetime) -> Iterator[Reason
         text = _("It can't be told how much was transferred in this month.")
         yield Reason(term="max_monthly", text=text)
     elif used >= limit * GB:
-        text = _("This month's {limit} GB are transferred.").format(limit=limit)
+        text = _("This month's {limit} GB are used up.").format(limit=limit)
         yield Reason(term="max_monthly", text=text, until=_next_month(now).timestamp())
 
 
@@ -287,7 +328,7 @@ def _on_disk(limit: int, used: int | None) -> Iterator[Reason]:
         yield Reason(term="max_disk", text=text.format(used=used_gb, limit=limit))
 
 
-# --- at what pace
+# --- the share of the time to compute
 
 
 def _smoothed(power: float | None, before: float | None) -> float | None:
@@ -297,11 +338,11 @@ def _smoothed(power: float | None, before: float | None) -> float | None:
 
 
 def _share(terms: Terms, power: float | None, before: Verdict) -> float:
-    """Follows the measured power step by step, since nobody knows what a step will draw."""
+    """Adjust the share to the measured power, since a step's power can't be known beforehand."""
     most = terms.compute_share / 100
     if not terms.max_power or power is None or not power:
         return most
     if not before.allows:
-        return min(before.share, most)  # what a resting device draws says nothing
+        return min(before.share, most)  # the power of an idle device tells nothing about training
     step = min(1.05, max(0.8, terms.max_power / power))
     return min(most, max(MIN_SHARE, before.share * step))

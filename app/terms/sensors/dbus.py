@@ -1,4 +1,4 @@
-"""D-Bus, as far as we ask there: one question, one answer."""
+"""Blocking D-Bus calls: one connection for each call."""
 
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ TIMEOUT_SECONDS = 2.0
 def call(bus: Bus, name: str, path: str, interface: str, method: str) -> Any:
     """Call a method without arguments; returns its first result.
 
-    Raises what `jeepney` raises, `OSError` without a bus, `ImportError` on another system.
+    Raises `jeepney`'s exceptions, `OSError` without a bus, `ImportError` where jeepney is missing.
     """
     from jeepney import DBusAddress, new_method_call
 
@@ -18,7 +18,7 @@ def call(bus: Bus, name: str, path: str, interface: str, method: str) -> Any:
 
 
 def get(bus: Bus, name: str, path: str, interface: str, prop: str) -> Any:
-    """The value of a property. Raises as `call` does."""
+    """Read a property. Raises the same exceptions as `call`."""
     from jeepney import DBusAddress, Properties
 
     _signature, value = _ask(bus, Properties(DBusAddress(path, name, interface)).get(prop))

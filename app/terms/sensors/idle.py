@@ -1,4 +1,4 @@
-"""Since when nobody has touched keyboard and mouse."""
+"""How long there was no keyboard or mouse input."""
 
 import os
 import re
@@ -14,13 +14,16 @@ IOREG_SECONDS = 2.0
 
 
 def idle_seconds() -> float:
-    """Asks the first that knows: on Linux GNOME, the X server, or logind, which the desktop tells
-    of idleness some minutes late; on macOS the HID system. Raises `LookupError` when none does."""
+    """Seconds without input, from the first source that answers.
+
+    Sources are GNOME, the X server or logind on Linux, and the HID system on macOS. The desktop
+    reports idleness to logind some minutes late. Raises `LookupError` when no source answers.
+    """
     reasons = []
     for source in _sources():
         try:
             return source()
-        except Exception as error:  # noqa: BLE001  each library fails in its own way
+        except Exception as error:  # noqa: BLE001  each library raises its own exceptions
             reasons.append(f"{source.__name__}: {error!r}")
     raise LookupError("; ".join(reasons))
 
@@ -29,40 +32,40 @@ def _sources() -> tuple[Callable[[], float], ...]:
     if sys.platform == "darwin":
         return (of_macos,)
     if "WAYLAND_DISPLAY" in os.environ:
-        return of_gnome, of_logind  # its X server sees only what X programs see
+        return of_gnome, of_logind  # XWayland sees only the input of X programs
     return (of_x11, of_logind) if "DISPLAY" in os.environ else (of_logind,)
 
 
 def of_x11() -> float:
-    """As the X server's screen saver counts it."""
+    """Ask the X server's screen saver extension."""
     import xcffib
     import xcffib.screensaver
 
     connection: Any = xcffib.connect()
     try:
         root = connection.setup.roots[connection.pref_screen].root
-        told = connection(xcffib.screensaver.key).QueryInfo(root).reply()
-        return float(told.ms_since_user_input) / 1000
+        answer = connection(xcffib.screensaver.key).QueryInfo(root).reply()
+        return float(answer.ms_since_user_input) / 1000
     finally:
         connection.disconnect()
 
 
 def of_gnome() -> float:
-    """As GNOME's compositor counts it."""
+    """Ask GNOME's compositor."""
     monitor = "org.gnome.Mutter.IdleMonitor"
     path = "/org/gnome/Mutter/IdleMonitor/Core"
     return float(dbus.call("SESSION", monitor, path, monitor, "GetIdletime")) / 1000
 
 
 def of_logind() -> float:
-    """As the session's desktop, or the terminal, told it to logind."""
+    """Ask logind, to which the desktop or the terminal reports idleness."""
     if not _of_session("IdleHint"):
         return 0.0
     return max(0.0, time.time() - float(_of_session("IdleSinceHint")) / 1e6)
 
 
 def _of_session(prop: str) -> Any:
-    """Of our session or, without one, of the user's on the display."""
+    """A property of our login session or, without one, of the user's graphical session."""
     login = "org.freedesktop.login1"
     return dbus.get(
         "SYSTEM", login, "/org/freedesktop/login1/session/auto", f"{login}.Session", prop
@@ -70,17 +73,17 @@ def _of_session(prop: str) -> Any:
 
 
 def of_macos() -> float:
-    """As the HID system counts it."""
+    """Ask the HID system by way of ``ioreg``."""
     command = ["/usr/sbin/ioreg", "-c", "IOHIDSystem", "-d", "4"]
-    told = subprocess.run(
+    answer = subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=IOREG_SECONDS
     )
-    return in_ioreg(told.stdout)
+    return in_ioreg(answer.stdout)
 
 
-def in_ioreg(told: str) -> float:
-    """What ``ioreg`` says; it counts nanoseconds. Raises `LookupError` when it says nothing."""
-    found = re.search(r'"HIDIdleTime" = (\d+)', told)
+def in_ioreg(answer: str) -> float:
+    """Seconds without input in the output of ``ioreg``. Raises `LookupError` without HIDIdleTime."""
+    found = re.search(r'"HIDIdleTime" = (\d+)', answer)
     if found is None:
-        raise LookupError("ioreg says nothing of HIDIdleTime")
-    return int(found[1]) / 1e9
+        raise LookupError("ioreg shows no HIDIdleTime")
+    return int(found[1]) / 1e9  # nanoseconds

@@ -1,4 +1,4 @@
-"""Asking the system something that it may never answer."""
+"""Questions to the system with a deadline, since a driver or a display may never answer."""
 
 import asyncio
 import contextlib
@@ -15,17 +15,17 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 DEADLINE_SECONDS = 0.5
-"""All questions of one look are asked at once, and a look must not take long."""
+"""Longest wait for an answer. All questions of one check are asked at once."""
 
 STALE_SECONDS = 10.0
+"""For so long an outdated answer is used when no newer one comes in time."""
 
 
 class Question(Generic[P, T]):
-    """Asks in a daemon thread, and waits no longer than the deadline: a driver or a display may
-    hang for good, and must not take the app with it. While one asks, no second one does.
+    """Calls ``ask`` in a daemon thread and waits until the deadline at most.
 
-    every: seconds for which an answer stays good. After that, it still is the best one to have
-    for `STALE_SECONDS`, if no newer one comes in time.
+    The thread may hang for good without blocking the app or its exit. While it runs, no second
+    one is started. An answer is reused for ``every`` seconds without asking again.
     """
 
     def __init__(self, ask: Callable[P, T], *, every: float = 0.0) -> None:
@@ -35,10 +35,10 @@ class Question(Generic[P, T]):
         self._asking: asyncio.Future[T] | None = None
         self._answer: T | None = None
         self._answered = float("-inf")
-        self._complained = False
+        self._logged = False
 
     async def answer(self, *arguments: P.args, **options: P.kwargs) -> T | None:
-        """The answer; None where there is none, or it isn't there in time."""
+        """The answer; None when ``ask`` raised, or gave no answer in time."""
         age = time.monotonic() - self._answered
         if age < self._every:
             return self._answer
@@ -48,10 +48,10 @@ class Question(Generic[P, T]):
             async with asyncio.timeout(DEADLINE_SECONDS):
                 self._answer = await asyncio.shield(self._asking)
         except TimeoutError:
-            self._complain("no answer in time")
+            self._log_once("no answer in time")
             return self._answer if age < self._every + STALE_SECONDS else None
-        except Exception as error:  # noqa: BLE001  whatever a system's library raises
-            self._complain(error)
+        except Exception as error:  # noqa: BLE001  a system's library may raise anything
+            self._log_once(error)
             self._answer = None
         self._asking, self._answered = None, time.monotonic()
         return self._answer
@@ -59,7 +59,7 @@ class Question(Generic[P, T]):
     def _start(self, *arguments: P.args, **options: P.kwargs) -> "asyncio.Future[T]":
         loop = asyncio.get_running_loop()
         asking: asyncio.Future[T] = loop.create_future()
-        asking.add_done_callback(_look)
+        asking.add_done_callback(_retrieve_exception)
 
         def ask() -> None:
             try:
@@ -72,13 +72,13 @@ class Question(Generic[P, T]):
         threading.Thread(target=ask, name=f"asks {self._name}", daemon=True).start()
         return asking
 
-    def _complain(self, what: object) -> None:
-        if not self._complained:
-            self._complained = True
+    def _log_once(self, what: object) -> None:
+        if not self._logged:
+            self._logged = True
             log.info("%s can't be told: %s", self._name, what)
 
 
-def _look(asked: "asyncio.Future[T]") -> None:
-    """Nobody may be there any more to hear that it failed, of which asyncio would complain."""
+def _retrieve_exception(asked: "asyncio.Future[T]") -> None:
+    """Retrieve the exception: asyncio logs one that no caller has awaited."""
     if not asked.cancelled():
         asked.exception()

@@ -1,4 +1,4 @@
-"""All that terms may ask of this machine, put together."""
+"""All conditions of the machine that terms may ask for, read together."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -18,16 +18,17 @@ T = TypeVar("T")
 ZONE = LocalZone()
 
 SLOW_SECONDS = 5.0
-"""Between two looks at what changes slowly: the cable, the network, the traffic of a month."""
+"""Between two readings of the power supply and the network, which change slowly."""
 
 DISK_SECONDS = 60.0
+"""Between two measurements of the disk usage."""
 
 
 class Sensors:
-    """Asks the system only what the terms in force need, all at once and each with a deadline.
+    """Reads the conditions that the current terms need, all at once and each with a deadline.
 
-    probe: of the hardware; it is ours from now on. transferred: bytes of tensors since a time, in
-    seconds since the epoch.
+    probe: reads the hardware; `close` closes it. transferred: returns the bytes of tensors sent
+    and received since a time in seconds since the epoch.
     """
 
     def __init__(
@@ -44,16 +45,16 @@ class Sensors:
         self._disk = Question(size_of, every=DISK_SECONDS)
 
     async def look(self, terms: Terms, devices: Sequence[str]) -> Conditions:
-        """What the machine is like now. devices: that train, as torch names them."""
+        """The conditions now. devices: torch's names of the training devices."""
         now = datetime.now(ZONE)
         asks_device = terms.max_temperature or terms.max_power or terms.max_others_use
         idle, on_mains, metered, programs, reading, disk = await asyncio.gather(
-            _if(terms.idle_minutes, self._idle.answer),
-            _if(terms.mains_only, self._mains.answer),
-            _if(terms.unmetered_only, self._metered.answer),
-            _if(terms.programs, lambda: self._programs.answer(terms.programs)),
-            _if(asks_device, self._hardware.answer),
-            _if(terms.max_disk, lambda: self._disk.answer(*self._folders)),
+            _ask_if(terms.idle_minutes, self._idle.answer),
+            _ask_if(terms.mains_only, self._mains.answer),
+            _ask_if(terms.unmetered_only, self._metered.answer),
+            _ask_if(terms.programs, lambda: self._programs.answer(terms.programs)),
+            _ask_if(asks_device, self._hardware.answer),
+            _ask_if(terms.max_disk, lambda: self._disk.answer(*self._folders)),
         )
         figures = [_figures(reading, device) for device in devices]
         return Conditions(
@@ -62,9 +63,9 @@ class Sensors:
             on_mains=on_mains,
             metered=metered,
             programs=programs,
-            temperature=_most(each.temperature for each in figures),
-            power=_most(each.power for each in figures),
-            others_use=_most(each.others_use for each in figures),
+            temperature=_largest(each.temperature for each in figures),
+            power=_largest(each.power for each in figures),
+            others_use=_largest(each.others_use for each in figures),
             disk=disk,
             month_bytes=await self._this_month(now) if terms.max_monthly else None,
         )
@@ -74,22 +75,22 @@ class Sensors:
         return await self._transferred(first.timestamp())
 
     async def close(self) -> None:
-        """Let go of the hardware. May be called twice."""
+        """Close the hardware probe. May be called twice."""
         await self._release.answer()
 
 
-async def _if(asked: object, ask: Callable[[], Awaitable[T]]) -> T | None:
+async def _ask_if(asked: object, ask: Callable[[], Awaitable[T]]) -> T | None:
     return await ask() if asked else None
 
 
-def _most(values: Iterable[float | None]) -> float | None:
-    """None as well where one isn't known: it might be more."""
+def _largest(values: Iterable[float | None]) -> float | None:
+    """The largest value; None when one is unknown, since it might be the largest."""
     known = list(values)
     return None if None in known else max(value for value in known if value is not None)
 
 
 def _figures(reading: Reading | None, device: str) -> Figures:
-    """Of the device that trains; ``auto`` is the first GPU, or the CPU."""
+    """The figures of a training device; ``auto`` is the first GPU, or else the CPU."""
     if reading is None:
         return Figures()
     if gpu := reading.gpu_of(device):

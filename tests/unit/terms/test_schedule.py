@@ -1,4 +1,4 @@
-"""Times of the week: over midnight, over changes of clocks, and as text."""
+"""Weekly schedules: past midnight, across daylight saving changes, and as text."""
 
 import os
 import time
@@ -40,7 +40,7 @@ def berlin(text: str, *, fold: int = 0) -> datetime:
 # --- as text
 
 
-def test_text_and_back() -> None:
+def test_text_form_is_parsed_and_written_back() -> None:
     assert str(NIGHTS) == "mon-fri 18:00-08:00, sat-sun 00:00-24:00"
     assert str(Schedule.parse("TUE 9:30-17:00,,")) == "tue 09:30-17:00"
     assert str(Schedule.parse("mon 18:00-00:00")) == "mon 18:00-24:00"
@@ -48,7 +48,7 @@ def test_text_and_back() -> None:
 
 
 @given(schedules)
-def test_all_of_them_can_be_written_down(schedule: Schedule) -> None:
+def test_any_schedule_survives_its_text_form(schedule: Schedule) -> None:
     assert Schedule.parse(str(schedule)) == schedule
 
 
@@ -65,7 +65,7 @@ def test_all_of_them_can_be_written_down(schedule: Schedule) -> None:
         ("mon-wed 08:00-09:00, tue 10:00-11:00", "tue is named twice"),
     ],
 )
-def test_what_is_wrong_is_said(text: str, reason: str) -> None:
+def test_malformed_text_is_explained(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         Schedule.parse(text)
 
@@ -80,11 +80,11 @@ def test_what_is_wrong_is_said(text: str, reason: str) -> None:
         ("2026-11-23 18:00", True, "2026-11-24 08:00"),
         ("2026-11-24 07:59:59", True, "2026-11-24 08:00"),
         ("2026-11-24 08:00", False, "2026-11-24 18:00"),
-        ("2026-11-27 23:00", True, "2026-11-30 00:00"),  # Friday's runs into the weekend
+        ("2026-11-27 23:00", True, "2026-11-30 00:00"),  # Friday's span runs into the weekend's
         ("2026-11-30 00:00", False, "2026-11-30 18:00"),
     ],
 )
-def test_over_midnight(now: str, is_open: bool, change: str) -> None:
+def test_spans_past_midnight(now: str, is_open: bool, change: str) -> None:
     assert NIGHTS.is_open(berlin(now)) is is_open
     assert NIGHTS.next_change(berlin(now)) == berlin(change)
 
@@ -94,28 +94,28 @@ def test_without_spans_it_is_always_open() -> None:
     assert Schedule().next_change(berlin("2026-11-23 12:00")) is None
 
 
-def test_one_that_never_closes_has_no_change() -> None:
+def test_schedule_that_never_closes_has_no_next_change() -> None:
     always = Schedule.parse("mon-sun 08:00-08:00")
     assert always.is_open(berlin("2026-11-23 12:00"))
     assert always.next_change(berlin("2026-11-23 12:00")) is None
 
 
-def test_a_begin_that_the_clock_jumps_over_is_the_jump() -> None:
+def test_begin_skipped_by_the_clock_is_the_moment_of_the_skip() -> None:
     schedule = Schedule.parse("sun 02:30-05:00")
     assert schedule.next_change(berlin("2026-03-29 01:59")) == berlin("2026-03-29 03:00")
 
 
-def test_an_end_that_the_clock_jumps_over_is_the_jump() -> None:
+def test_end_skipped_by_the_clock_is_the_moment_of_the_skip() -> None:
     schedule = Schedule.parse("sun 01:00-02:30")
     assert schedule.next_change(berlin("2026-03-29 01:59")) == berlin("2026-03-29 03:00")
 
 
-def test_a_span_that_the_clock_jumps_over_is_none() -> None:
+def test_span_skipped_by_the_clock_is_left_out() -> None:
     schedule = Schedule.parse("sun 02:10-02:50")
     assert schedule.next_change(berlin("2026-03-28 12:00")) == berlin("2026-04-05 02:10")
 
 
-def test_an_hour_that_comes_twice_closes_once() -> None:
+def test_repeated_hour_closes_once() -> None:
     schedule = Schedule.parse("sun 01:00-02:30")
     assert schedule.is_open(berlin("2026-10-25 02:15"))
     assert not schedule.is_open(berlin("2026-10-25 02:15", fold=1))
@@ -123,7 +123,7 @@ def test_an_hour_that_comes_twice_closes_once() -> None:
 
 
 @given(schedules, zones, moments)
-def test_it_flips_at_the_change_and_not_before(
+def test_it_opens_or_closes_at_the_next_change_and_not_before(
     schedule: Schedule, zone: ZoneInfo, now: datetime
 ) -> None:
     now = now.astimezone(zone)
@@ -141,7 +141,7 @@ def test_it_flips_at_the_change_and_not_before(
 
 
 @given(schedules, zones, moments)
-def test_away_from_changes_of_clocks_it_is_what_the_clock_shows(
+def test_without_daylight_saving_changes_the_local_clock_decides(
     schedule: Schedule, zone: ZoneInfo, now: datetime
 ) -> None:
     offsets = {(now + timedelta(days=days)).astimezone(zone).utcoffset() for days in (-2, 2)}
@@ -158,7 +158,7 @@ def test_away_from_changes_of_clocks_it_is_what_the_clock_shows(
 
 @settings(max_examples=15, deadline=None)
 @given(zones, some.integers(2026, 2030))
-def test_a_year_of_days_is_open_as_long_as_the_clock_needs(zone: ZoneInfo, year: int) -> None:
+def test_daily_span_is_as_long_as_the_local_clock_takes_all_year(zone: ZoneInfo, year: int) -> None:
     schedule = Schedule.parse("mon-sun 12:00-11:59")
     now = datetime(year, 1, 1, 12, tzinfo=zone)
     lengths = set()
@@ -177,7 +177,7 @@ def test_a_year_of_days_is_open_as_long_as_the_clock_needs(zone: ZoneInfo, year:
 # --- this machine's zone
 
 
-def test_the_local_zone_knows_coming_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_zone_knows_future_daylight_saving_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
     try:

@@ -1,4 +1,4 @@
-"""Terms: what forbids training, when that ends, and at what pace it runs."""
+"""Terms: the reasons against training, when they end, and the share of the time to compute."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -69,7 +69,7 @@ def names(found: Verdict) -> list[str]:
     return [reason.term for reason in found.reasons]
 
 
-# --- what can be set
+# --- which terms are valid
 
 
 def test_nothing_is_restricted_unless_it_is_set() -> None:
@@ -89,23 +89,23 @@ def test_nothing_is_restricted_unless_it_is_set() -> None:
         ("nonsense", 1, "Extra inputs are not permitted"),
     ],
 )
-def test_what_can_not_be_is_refused(term: str, value: Any, text: str) -> None:
+def test_invalid_term_is_refused(term: str, value: Any, text: str) -> None:
     with pytest.raises(ValidationError, match=text):
         Terms(**{term: value})
 
 
-def test_terms_can_be_written_down_and_read_again() -> None:
+def test_terms_survive_json() -> None:
     terms = Terms.model_validate(SET)
     assert terms.programs == ("blender", "steam")
     assert Terms.model_validate_json(terms.model_dump_json()) == terms
     assert Terms(**terms.model_dump()) == terms
 
 
-# --- what forbids training
+# --- reasons against training
 
 
 @pytest.mark.parametrize("condition", OF_CONDITION)
-def test_each_condition_forbids_by_its_own_term_alone(condition: str) -> None:
+def test_each_condition_matters_only_to_its_own_term(condition: str) -> None:
     terms = Terms.model_validate(SET | {"schedule": ""})
     assert verdict(terms, at(**GOOD), FIRST).allows
     found = verdict(terms, at(**GOOD | {condition: BAD[condition]}), FIRST)
@@ -113,7 +113,7 @@ def test_each_condition_forbids_by_its_own_term_alone(condition: str) -> None:
     assert found.reasons[0].text.endswith(".")
 
 
-def test_all_that_forbids_it_is_said() -> None:
+def test_all_reasons_are_listed() -> None:
     assert names(verdict(Terms.model_validate(SET), at(**BAD), FIRST)) == [
         "schedule",
         "idle_minutes",
@@ -127,13 +127,13 @@ def test_all_that_forbids_it_is_said() -> None:
     ]
 
 
-def test_what_nobody_can_tell_forbids_it_but_for_a_connection() -> None:
+def test_unknown_conditions_forbid_training_except_an_unknown_connection() -> None:
     found = verdict(Terms.model_validate(SET | {"schedule": ""}), at(), FIRST)
     assert names(found) == [name for name in SET if name not in ("schedule", "unmetered_only")]
     assert all("can't be" in reason.text for reason in found.reasons)
 
 
-# --- when that changes
+# --- when the verdict changes
 
 
 def test_the_schedule_says_when_it_opens_and_closes() -> None:
@@ -145,7 +145,7 @@ def test_the_schedule_says_when_it_opens_and_closes() -> None:
     assert open_.until == (NOON + timedelta(hours=20)).timestamp()
 
 
-def test_of_several_reasons_the_last_to_go_counts_and_one_unknown_makes_it_unknown() -> None:
+def test_until_is_the_latest_reasons_and_unknown_if_one_is() -> None:
     terms = Terms.model_validate({"schedule": "tue 12:05-18:00", "idle_minutes": 10})
     found = verdict(terms, at(idle=0.0), FIRST)
     assert found.until == (NOON + timedelta(minutes=10)).timestamp()
@@ -153,12 +153,12 @@ def test_of_several_reasons_the_last_to_go_counts_and_one_unknown_makes_it_unkno
     assert verdict(terms, at(on_mains=False), FIRST).until is None
 
 
-def test_the_month_is_over_on_the_first_of_the_next() -> None:
+def test_monthly_limit_ends_on_the_first_of_the_next_month() -> None:
     found = verdict(Terms(max_monthly=1), at(month_bytes=2 * GB), FIRST)
     assert found.until == datetime(2026, 12, 1, tzinfo=NOON.tzinfo).timestamp()
 
 
-def test_since_tells_when_it_last_changed() -> None:
+def test_since_is_the_time_of_the_last_change() -> None:
     terms = Terms(mains_only=True)
     runs = verdict(terms, at(1, on_mains=True), FIRST)
     pauses = verdict(terms, at(2, on_mains=False), runs)
@@ -176,7 +176,7 @@ def test_since_tells_when_it_last_changed() -> None:
 HOT = Terms(max_temperature=80)
 
 
-def test_what_was_too_hot_has_to_cool_down_first() -> None:
+def test_device_that_was_too_hot_must_cool_down_below_its_limit() -> None:
     hot = verdict(HOT, at(0, temperature=80.0), FIRST)
     assert not hot.allows
     warm = verdict(HOT, at(60, temperature=75.0), hot)
@@ -185,7 +185,9 @@ def test_what_was_too_hot_has_to_cool_down_first() -> None:
 
 
 @given(some.lists(some.floats(20, 120), min_size=2, max_size=60), some.floats(0.5, 20))
-def test_heat_never_flickers(readings: list[float], interval: float) -> None:
+def test_heat_never_starts_and_stops_training_quickly(
+    readings: list[float], interval: float
+) -> None:
     found, went_on = FIRST, float("-inf")
     for number, heat in enumerate(readings):
         now = at(number * interval, temperature=heat)
@@ -202,7 +204,7 @@ def test_heat_never_flickers(readings: list[float], interval: float) -> None:
 
 
 @given(some.lists(some.floats(20, 120), min_size=1, max_size=30))
-def test_the_clock_may_go_back(readings: list[float]) -> None:
+def test_system_clock_may_go_back(readings: list[float]) -> None:
     found = FIRST
     for number, heat in enumerate(readings):
         found = verdict(HOT, at(-3600 * number, temperature=heat), found)
@@ -213,7 +215,7 @@ def test_the_clock_may_go_back(readings: list[float]) -> None:
 
 
 @given(some.lists(some.floats(0, 1), min_size=1, max_size=100))
-def test_others_must_have_been_quiet_for_a_while(uses: list[float]) -> None:
+def test_other_programs_must_have_been_quiet_for_a_while(uses: list[float]) -> None:
     terms, found, loud = Terms(max_others_use=20), FIRST, float("-inf")
     for second, use in enumerate(uses):
         found = verdict(terms, at(second, others_use=use), found)
@@ -222,10 +224,10 @@ def test_others_must_have_been_quiet_for_a_while(uses: list[float]) -> None:
         assert found.allows is (second - loud >= limits.QUIET_SECONDS)
 
 
-# --- pace
+# --- the share of the time to compute
 
 
-def test_a_share_of_the_time_is_a_share_of_the_time() -> None:
+def test_compute_share_is_the_share() -> None:
     assert verdict(Terms(compute_share=30), at(), FIRST).share == 0.3
 
 
@@ -235,7 +237,7 @@ def test_a_share_of_the_time_is_a_share_of_the_time() -> None:
     cap=some.integers(100, 500),
     most=some.integers(10, 100),
 )
-def test_the_power_is_kept_on_average(idle: float, full: float, cap: int, most: int) -> None:
+def test_average_power_stays_below_the_limit(idle: float, full: float, cap: int, most: int) -> None:
     terms = Terms(max_power=cap, compute_share=most)
     found, drawn = verdict(terms, at(0, power=idle), FIRST), []
     for second in range(1, 121):
@@ -247,7 +249,7 @@ def test_the_power_is_kept_on_average(idle: float, full: float, cap: int, most: 
     assert settled == pytest.approx(min(cap, possible), rel=0.05)
 
 
-def test_the_pace_stays_over_a_pause() -> None:
+def test_share_stays_the_same_over_a_pause() -> None:
     terms = Terms(max_power=100, mains_only=True)
     found = FIRST
     for second in range(30):

@@ -1,4 +1,4 @@
-"""How long nobody has touched the computer: real servers where there are any, else their words."""
+"""Idle time from real servers where there are any, else from recorded answers."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ IOREG = """
 
 @pytest.fixture
 def bus(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
-    """A bus of our own for both that a desktop has."""
+    """One private bus that serves as session bus and system bus."""
     if shutil.which("dbus-daemon") is None:
         pytest.skip("there is no dbus-daemon")
     with Bus(short_folder) as made:
@@ -44,20 +44,18 @@ def logind(bus: Bus, **properties: Any) -> Iterator[None]:
         yield
 
 
-def test_logind_says_since_when(bus: Bus) -> None:
+def test_logind_reports_idle_time(bus: Bus) -> None:
     since = ("t", int((time.time() - 600) * 1e6))
     with logind(bus, IdleHint=("b", True), IdleSinceHint=since):
         assert 600 <= idle.idle_seconds() < 660
 
 
-def test_logind_says_that_it_is_in_use(bus: Bus) -> None:
+def test_logind_reports_a_session_in_use(bus: Bus) -> None:
     with logind(bus, IdleHint=("b", False), IdleSinceHint=("t", 0)):
         assert idle.idle_seconds() == 0.0
 
 
-def test_gnome_is_asked_first_where_x_sees_only_a_part(
-    bus: Bus, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gnome_is_asked_first_under_wayland(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
     monkeypatch.setenv("DISPLAY", ":0")
     with (
@@ -73,18 +71,18 @@ def test_logind_is_asked_where_there_is_no_gnome(bus: Bus, monkeypatch: pytest.M
         assert idle.idle_seconds() == 0.0
 
 
-def test_nobody_knows(bus: Bus) -> None:
+def test_without_an_answer_a_lookup_error_is_raised(bus: Bus) -> None:
     with pytest.raises(LookupError, match="of_logind"):
         idle.idle_seconds()
 
 
-def test_without_a_bus_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_bus_a_lookup_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere")
     with pytest.raises(OSError, match="No such file"):
         dbus.get("SYSTEM", "a.b", "/", "a.b", "Any")
 
 
-def test_the_x_server_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_x_server_reports_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
     if shutil.which("Xvfb") is None:
         pytest.skip("there is no Xvfb")
     reading, writing = os.pipe()
@@ -101,7 +99,7 @@ def test_the_x_server_counts(monkeypatch: pytest.MonkeyPatch) -> None:
             server.terminate()
 
 
-def test_macos_counts_nanoseconds() -> None:
+def test_macos_reports_nanoseconds() -> None:
     assert idle.in_ioreg(IOREG) == pytest.approx(83.39, abs=0.01)
     with pytest.raises(LookupError):
         idle.in_ioreg("")
@@ -111,6 +109,8 @@ def test_macos_counts_nanoseconds() -> None:
 
 
 @pytest.mark.parametrize(("word", "metered"), [(0, False), (1, True), (2, False), (3, True)])
-def test_the_network_manager_knows_or_guesses(bus: Bus, word: int, metered: bool) -> None:
+def test_metered_is_what_network_manager_knows_or_guesses(
+    bus: Bus, word: int, metered: bool
+) -> None:
     with Service(bus, "org.freedesktop.NetworkManager", {"Metered": ("u", word)}):
         assert machine.is_metered() is metered

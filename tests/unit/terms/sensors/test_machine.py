@@ -1,4 +1,4 @@
-"""Mains power, programs and the disk."""
+"""Mains power, running programs and disk usage."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +25,7 @@ def test_without_a_battery_it_is_on_mains(
     assert machine.is_on_mains() is on_mains
 
 
-def test_programs_are_known_by_their_names() -> None:
+def test_programs_are_found_by_name() -> None:
     mine = psutil.Process().name()
     wanted = [f"{mine.upper()}.exe", "surely-not-running"]
     programs = machine.Programs()
@@ -33,14 +33,14 @@ def test_programs_are_known_by_their_names() -> None:
     assert programs.among(wanted) == {wanted[0]}
 
 
-def test_a_program_that_has_ended_runs_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ended_program_isnt_found(monkeypatch: pytest.MonkeyPatch) -> None:
     programs, mine = machine.Programs(), psutil.Process()
     assert programs.among([mine.name()])
-    monkeypatch.setattr(psutil, "pids", lambda: [2**22])  # which none has
+    monkeypatch.setattr(psutil, "pids", lambda: [2**22])  # no process has this id
     assert not programs.among([mine.name()])
 
 
-def test_a_name_is_read_while_a_process_is_young(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_is_read_again_while_a_process_is_young(monkeypatch: pytest.MonkeyPatch) -> None:
     programs, names = machine.Programs(), {1: "init", 2: "sh"}
     monkeypatch.setattr(machine, "_name_of", names.get)
     for pids in ([1], [1, 2]):
@@ -50,7 +50,7 @@ def test_a_name_is_read_while_a_process_is_young(monkeypatch: pytest.MonkeyPatch
     assert programs.among(["Quake.exe", "init"]) == {"Quake.exe", "init"}
 
 
-def test_files_take_blocks(tmp_path: Path) -> None:
+def test_size_is_counted_in_disk_blocks(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     empty = machine.size_of(tmp_path)
     (tmp_path / "a" / "b" / "file").write_bytes(b"x" * 100_000)

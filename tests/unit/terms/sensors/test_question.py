@@ -11,7 +11,7 @@ from app.terms.sensors.question import Question
 
 
 class Driver:
-    """Answers when it may, and counts how often it is asked."""
+    """A fake driver that answers once it is allowed to, and counts the calls."""
 
     def __init__(self) -> None:
         self.may_answer = threading.Event()
@@ -35,17 +35,17 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
     made.may_answer.set()
 
 
-async def test_it_is_answered(driver: Driver) -> None:
+async def test_answer_is_returned(driver: Driver) -> None:
     asks = Question(driver.read)
     assert [await asks.answer("a"), await asks.answer("b")] == ["a1", "b2"]
 
 
-async def test_an_answer_stays_good_for_a_while(driver: Driver) -> None:
+async def test_answer_is_reused_for_a_while(driver: Driver) -> None:
     asks = Question(driver.read, every=60.0)
     assert [await asks.answer(), await asks.answer()] == ["1", "1"]
 
 
-async def test_who_fails_knows_nothing_and_is_asked_again(driver: Driver) -> None:
+async def test_failed_question_gives_none_and_is_asked_again(driver: Driver) -> None:
     asks = Question(driver.read)
     driver.failure = OSError("no such device")
     assert await asks.answer() is None
@@ -53,7 +53,7 @@ async def test_who_fails_knows_nothing_and_is_asked_again(driver: Driver) -> Non
     assert await asks.answer() == "2"
 
 
-async def test_who_hangs_is_not_waited_for_nor_asked_twice(driver: Driver) -> None:
+async def test_hanging_question_is_neither_waited_for_nor_asked_twice(driver: Driver) -> None:
     driver.may_answer.clear()
     asks = Question(driver.read)
     async with asyncio.timeout(10.0):
@@ -65,7 +65,7 @@ async def test_who_hangs_is_not_waited_for_nor_asked_twice(driver: Driver) -> No
             pass
 
 
-async def test_a_late_answer_leaves_the_last_one_for_a_while(
+async def test_last_answer_is_used_for_a_while_when_the_next_is_late(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asks = Question(driver.read)
@@ -76,7 +76,7 @@ async def test_a_late_answer_leaves_the_last_one_for_a_while(
     assert await asks.answer() is None
 
 
-async def test_what_it_is_called_is_logged_once(
+async def test_failure_is_logged_once_with_the_questions_name(
     driver: Driver, caplog: pytest.LogCaptureFixture
 ) -> None:
     driver.failure = OSError("no such device")

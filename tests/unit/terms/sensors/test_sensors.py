@@ -1,4 +1,4 @@
-"""The conditions of a machine: only what terms ask for, of the device that trains."""
+"""Sensors read only the conditions that terms need, of the training device."""
 
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class Hardware:
 
 
 class Machine:
-    """Everything that can be asked, with its answers; `asked` names what was."""
+    """Fakes all questions; ``asked`` lists those that were asked."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: set[str] = set()
@@ -82,7 +82,7 @@ async def test_without_terms_nothing_is_asked(machine: Machine) -> None:
     assert (machine.asked, machine.hardware.reads) == (set(), 0)
 
 
-async def test_all_that_is_asked_is_told(machine: Machine) -> None:
+async def test_every_condition_is_read(machine: Machine) -> None:
     found = await machine.sensors.look(ALL, ("cpu",))
     assert found == Conditions(
         now=found.now,
@@ -98,7 +98,7 @@ async def test_all_that_is_asked_is_told(machine: Machine) -> None:
     )
 
 
-async def test_a_month_begins_on_its_first(machine: Machine) -> None:
+async def test_month_begins_on_its_first_day(machine: Machine) -> None:
     found = await machine.sensors.look(Terms(max_monthly=1), ("cpu",))
     first = found.now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     assert machine.since == first.timestamp()
@@ -107,7 +107,7 @@ async def test_a_month_begins_on_its_first(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("device", "temperature"), [("cpu", 50.0), ("cuda:0", 70.0), ("auto", 70.0), ("mps", None)]
 )
-async def test_figures_are_of_the_device_that_trains(
+async def test_figures_are_those_of_the_training_device(
     device: str, temperature: float | None, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -118,7 +118,7 @@ async def test_figures_are_of_the_device_that_trains(
 @pytest.mark.parametrize(
     ("devices", "temperature"), [(("cpu", "cuda:0"), 70.0), (("cpu", "cuda:7"), None)]
 )
-async def test_of_several_devices_the_hottest_counts(
+async def test_largest_figure_of_several_devices_counts(
     devices: tuple[str, ...],
     temperature: float | None,
     machine: Machine,
@@ -129,6 +129,6 @@ async def test_of_several_devices_the_hottest_counts(
     assert found.temperature == temperature
 
 
-async def test_the_hardware_is_let_go(machine: Machine) -> None:
+async def test_close_closes_the_probe(machine: Machine) -> None:
     await machine.sensors.close()
     assert machine.hardware.closed
