@@ -1,4 +1,4 @@
-"""The file of the settings: read whichever version of this app wrote it, set aside when damaged."""
+"""Read and write the settings file: migrate older versions, set a damaged file aside."""
 
 import json
 import logging
@@ -19,20 +19,21 @@ Migration = Callable[[Content], Content]
 
 
 def _to_1(content: Content) -> Content:
-    """The files of 0.1.0 didn't say their version; nothing else was different."""
+    """Files of 0.1.0 have no version field; nothing else differs."""
     return content
 
 
 MIGRATIONS: Sequence[Migration] = (_to_1,)
-"""What leads from version n to n + 1, from a file without a version on. Only ever appended to."""
+"""Element n migrates from version n to n + 1; version 0 is a file without a version field. Elements
+are only ever appended, since users have files of every version."""
 
-_KEY = "version"
+_VERSION_FIELD = "version"
 
 
 def read(file: Path) -> Content:
-    """The fields that the file holds, under today's names; none without a file.
+    """The fields in the file, migrated to the current version; {} without a file.
 
-    Raises `DamagedSettingsError` for a file that is none of ours, which is set aside, and
+    Raises `DamagedSettingsError` for a file that isn't valid, after renaming it, and
     `SettingsError` for one that can't be read or that a later version of this app wrote.
     """
     try:
@@ -46,13 +47,13 @@ def read(file: Path) -> Content:
         ) from error
     except (ValueError, RecursionError):
         content = None
-    version = content.pop(_KEY, 0) if isinstance(content, dict) else None
+    version = content.pop(_VERSION_FIELD, 0) if isinstance(content, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 0:
         raise _damaged(file)
-    return _brought_up_to_date(content, version, file)
+    return _migrated(content, version, file)
 
 
-def _brought_up_to_date(content: Content, version: int, file: Path) -> Content:
+def _migrated(content: Content, version: int, file: Path) -> Content:
     if version > len(MIGRATIONS):
         raise SettingsError(
             _("the settings were written by a later version of this app."),
@@ -65,18 +66,19 @@ def _brought_up_to_date(content: Content, version: int, file: Path) -> Content:
 
 
 def write(file: Path, content: Content) -> None:
-    """Replace the file as a whole, readable by its owner alone."""
-    versioned = {_KEY: len(MIGRATIONS)} | content
+    """Replace the file atomically, with mode 0600."""
+    versioned = {_VERSION_FIELD: len(MIGRATIONS)} | content
     write_atomically(file, json.dumps(versioned, indent=2, ensure_ascii=False).encode())
 
 
 def _damaged(file: Path) -> DamagedSettingsError:
+    """Rename the file; returns the error that tells the user so."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     aside = file.with_name(f"{file.stem}.damaged-{stamp}-{os.getpid()}{file.suffix}")
     file.rename(aside)
     log.warning("%s is damaged and was set aside as %s", file, aside)
     return DamagedSettingsError(
-        _("the settings file was damaged, so the default settings hold."),
+        _("the settings file was damaged, so the default settings are used."),
         field=str(file),
         remedy=_("What was in it is kept in {file}.").format(file=aside),
     )

@@ -1,4 +1,7 @@
-"""The user's settings: one frozen value, from the file < the environment < the command line."""
+"""The user's settings as one frozen value.
+
+The command line wins over the environment, and the environment over the file.
+"""
 
 import ipaddress
 import os
@@ -25,105 +28,129 @@ from app.settings import file as settings_file
 from app.terms.terms import Terms
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
-_KEY = r"^([A-Za-z0-9+/]{43}=)?$"  # of 32 bytes in base64
+_KEY = r"^([A-Za-z0-9+/]{43}=)?$"  # 32 bytes in base64, or nothing
 _MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/[^/\s,]+/tcp/[1-9]\d{0,4}(/p2p/\w+)?")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,260}")
 
 
 NewsKind = Literal["training", "paused", "attention", "milestones"]
-"""What a notification is about; ``attention``: something needs the volunteer."""
+"""What a notification is about; ``attention`` means that the volunteer has to do something."""
 
 
 class Settings(BaseSettings):
-    """What can be set. Each field stands in the file under its own name, and in the
-    environment under its alias (those without ``COTRAIN_`` are the contract's).
+    """All settings. A field has its own name in the file, and its alias in the environment.
 
-    device: as torch names it, ``cpu``, ``cuda:0``, ``mps``; ``auto`` for the first GPU, or CPU;
-    several, each with a trainer of its own, with commas between.
-    threads: CPU threads of the trainer; 0 for all cores but one.
-    dht_port, server_port: TCP ports of the embedded peer and of the trainer's; when one is
-    taken, a free one is used and said. 0 is any free port.
-    initial_peers: multiaddrs to enter by, besides the spec's; a comma list in the environment.
-    reachability: how others reach this machine's peers: ``auto`` finds out, and takes a relay
-    behind a NAT; ``public``: directly, and this machine relays for others; ``relay``: by way of
-    another peer alone; ``client``: not at all, we call on others only.
-    announce: hosts' names or IP addresses by which others reach this machine, each at the peers'
-    own ports, where those that are found out aren't right; also whole multiaddrs, of the embedded
-    peer. trusted_relays: multiaddrs of the peers that may relay for us, instead of any.
-    report_interval: seconds of training that one contribution is about.
-    backend_url: of the CoTrain backend, without ``/api/v1``. Nothing is sent there before somebody
-    signs in.
-    debug: log in detail, and measure how long the loop stalls.
-    update_url, update_key: where the newest version is published, and the publisher's public key
-    (base64); nobody is asked unless both are given.
-    publish_machine: let the swarm see this machine's figures, under ``alias`` (a made-up name
-    unless set; the host's name is never used) and ``lab``, by which an admin finds the machines.
-    callback: serve the local API. callback_host, callback_port: where; the next free port when
-    that one is taken, 0 for any. callback_allowed_hosts: names in a ``Host`` header besides
-    loopback's; callback_origins: web pages' origins that may call; callback_certificate,
-    callback_key: PEM files, for https.
-    close_to_tray: closing the window hides it, where the desktop has a tray.
-    notifications: what the desktop is told of while the window isn't looked at.
-    consent: whether a task from outside may train here: ``ask`` the volunteer, ``always`` for
-    callers at ``consent_backends`` (addresses and networks; others are asked about), ``never``.
-    terms: when this machine trains, and how much of it; in the environment, each term has a name
-    of its own, such as ``COTRAIN_TERMS__IDLE_MINUTES``.
+    The aliases without ``COTRAIN_`` are fixed by the contract. Lists are comma-separated in the
+    environment and on the command line.
     """
 
     model_config = SettingsConfigDict(
         frozen=True,
         extra="forbid",
         populate_by_name=True,
-        env_prefix="COTRAIN_",  # of fields without an alias: sources are joined by its inner names
+        env_prefix="COTRAIN_",  # for `terms`: an alias would keep its sources from being merged
         env_nested_delimiter="__",
     )
 
     device: str = Field(
         "auto", validation_alias="COTRAIN_DEVICE", pattern=r"^[a-z]+(:\d+)?(,[a-z]+(:\d+)?)*$"
     )
+    """Torch's name: ``cpu``, ``cuda:0``, ``mps``; ``auto`` is the first GPU, or else the CPU. Each
+    of several, separated by commas, gets a trainer of its own."""
+
     threads: int = Field(0, validation_alias="COTRAIN_THREADS", ge=0, le=1024)
+    """CPU threads of the trainer; 0 for all cores but one."""
+
     theme: Literal["system", "light", "dark"] = Field("system", validation_alias="COTRAIN_THEME")
     language: Literal["system", "en", "zh_CN"] = Field(
         "system", validation_alias="COTRAIN_LANGUAGE"
     )
     close_to_tray: bool = Field(False, validation_alias="COTRAIN_CLOSE_TO_TRAY")
+    """Closing the window hides it, if the desktop has a tray."""
     notifications: Annotated[tuple[NewsKind, ...], NoDecode] = Field(
         get_args(NewsKind), validation_alias="COTRAIN_NOTIFICATIONS"
     )
+    """What the desktop notifies about while the window isn't in front."""
+
     dht_port: int = Field(8080, validation_alias="HIVEMIND_DHT_PORT", ge=0, le=65535)
+    """TCP port of the embedded peer; 0 for any. If it is taken, a free one is used and reported."""
+
     server_port: int = Field(8081, validation_alias="HIVEMIND_SERVER_PORT", ge=0, le=65535)
+    """TCP port of the trainer's peer; as `dht_port`."""
     initial_peers: Annotated[tuple[str, ...], NoDecode] = Field(
         (), validation_alias="HIVEMIND_INITIAL_PEERS"
     )
+    """Multiaddrs of peers to join a swarm by, besides those in its spec."""
+
     reachability: ReachabilityMode = Field("auto", validation_alias="COTRAIN_REACHABILITY")
+    """How others reach our peers. ``auto`` finds out, and uses a relay behind a NAT; ``public``:
+    directly, and we relay for others; ``relay``: only through a relay; ``client``: not at all, we
+    only open connections."""
+
     announce: Annotated[tuple[str, ...], NoDecode] = Field((), validation_alias="COTRAIN_ANNOUNCE")
+    """Addresses to publish instead of those found: host names or IP addresses, each with our peers'
+    own ports, or whole multiaddrs of the embedded peer."""
     trusted_relays: Annotated[tuple[str, ...], NoDecode] = Field(
         (), validation_alias="COTRAIN_TRUSTED_RELAYS"
     )
+    """Multiaddrs of the only peers that may relay for us; () allows any."""
+
     report_interval: int = Field(60, validation_alias="COTRAIN_REPORT_INTERVAL", ge=10, le=86400)
+    """Seconds of training that one contribution covers."""
+
     backend_url: str = Field("http://backend:3001", validation_alias="BACKEND_URL")
+    """The CoTrain backend, without ``/api/v1``. Nothing is sent there before the user signs in."""
+
     debug: bool = Field(False, validation_alias="DEBUG")
+    """Log in detail, and measure how long the event loop is blocked."""
+
     update_url: str = Field("", validation_alias="COTRAIN_UPDATE_URL")
+    """Where the newest version is published; "" for no check."""
+
     update_key: str = Field("", validation_alias="COTRAIN_UPDATE_KEY", pattern=_KEY)
+    """The publisher's public key in base64; "" for no check."""
+
     publish_machine: bool = Field(True, validation_alias="COTRAIN_PUBLISH_MACHINE")
+    """Show this machine's figures to the swarm."""
+
     alias: str = Field("", validation_alias="COTRAIN_ALIAS", max_length=40)
+    """The published name of this machine; "" for a made-up one, never the host name."""
+
     lab: str = Field("", validation_alias="COTRAIN_LAB", max_length=40)
+    """The published lab, by which an administrator finds its machines."""
+
     callback: bool = Field(True, validation_alias="COTRAIN_CALLBACK")
+    """Serve the local HTTP API."""
+
     callback_host: str = Field("127.0.0.1", validation_alias="COTRAIN_CALLBACK_HOST")
+    """IP address that the local API listens on."""
+
     callback_port: int = Field(8000, validation_alias="PORT", ge=0, le=65535)
+    """Its TCP port; 0 for any. If it is taken, the next free one is used."""
     callback_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), validation_alias="COTRAIN_CALLBACK_ALLOWED_HOSTS"
     )
+    """Names that a request's ``Host`` header may have, besides loopback's."""
     callback_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), validation_alias="COTRAIN_CALLBACK_ORIGINS"
     )
+    """Origins of the web pages that may call the local API."""
+
     callback_certificate: str = Field("", validation_alias="COTRAIN_CALLBACK_CERTIFICATE")
+    """PEM file; with `callback_key`, the local API uses https."""
+
     callback_key: str = Field("", validation_alias="COTRAIN_CALLBACK_KEY")
     consent: Literal["ask", "always", "never"] = Field("ask", validation_alias="COTRAIN_CONSENT")
+    """Whether a task from outside may train here. ``always`` accepts tasks from
+    `consent_backends` and asks the volunteer about others."""
     consent_backends: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.0/8", "::1"), validation_alias="COTRAIN_CONSENT_BACKENDS"
     )
+    """IP addresses and networks."""
+
     terms: Terms = Terms()
+    """When this machine trains, and how much of it. Each term has an environment variable of its
+    own, such as ``COTRAIN_TERMS__IDLE_MINUTES``."""
 
     @field_validator(
         "notifications",
@@ -136,14 +163,14 @@ class Settings(BaseSettings):
         mode="before",
     )
     @classmethod
-    def _split(cls, value: object) -> object:
+    def _split_at_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
     @field_validator("announce")
     @classmethod
-    def _are_places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _are_hosts_or_multiaddrs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for one in value:
             if not (_MULTIADDR.fullmatch(one) or is_host(one)):
                 message = _(
@@ -155,7 +182,7 @@ class Settings(BaseSettings):
 
     @field_validator("trusted_relays")
     @classmethod
-    def _are_peers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _are_multiaddrs_with_peer_id(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for one in value:
             if not (_MULTIADDR.fullmatch(one) and "/p2p/" in one):
                 message = _(
@@ -167,12 +194,12 @@ class Settings(BaseSettings):
 
     @field_validator("backend_url")
     @classmethod
-    def _check_url(cls, value: str) -> str:
+    def _is_base_url(cls, value: str) -> str:
         url = value.strip().rstrip("/").removesuffix("/api/v1")
         try:
             parts = urlsplit(url)
             host, _port = parts.hostname, parts.port
-        except ValueError:  # such as for a port that is no number
+        except ValueError:  # the port is not a number
             host = None
         if not host or parts.scheme not in ("http", "https"):
             raise ValueError(_("must be a web address such as https://cotrain.example:3001"))
@@ -182,14 +209,14 @@ class Settings(BaseSettings):
 
     @field_validator("update_url")
     @classmethod
-    def _is_a_web_address(cls, value: str) -> str:
+    def _is_web_address(cls, value: str) -> str:
         if value and not urlsplit(value).hostname:
             raise ValueError(_("must be a web address such as https://cotrain.example/newest.json"))
         return value
 
     @field_validator("callback_host")
     @classmethod
-    def _is_an_address(cls, value: str) -> str:
+    def _is_ip_address(cls, value: str) -> str:
         try:
             return str(ipaddress.ip_address(value))
         except ValueError:
@@ -197,7 +224,7 @@ class Settings(BaseSettings):
 
     @field_validator("callback_allowed_hosts")
     @classmethod
-    def _are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _are_host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
             if not _HOST.fullmatch(name):
                 text = _("{name!r} must be a host's name without a port")
@@ -233,16 +260,16 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The command line first, then the environment; `load` adds the file behind them."""
+        """The command line wins over the environment; `load` adds the file as the last source."""
         return init_settings, env_settings
 
 
 def load(file: Path | None, overrides: dict[str, Any] | None = None) -> Settings:
-    """Read the settings; ``overrides`` are the command line's, by field name. file: None for a
-    safe start, which goes without it.
+    """Read the settings. A missing file is no error.
 
-    Raises `SettingsError` with the field and what it may be; a missing file is fine. A damaged one
-    is set aside, which `DamagedSettingsError` tells: without it, the next call succeeds.
+    file: None for a safe start, which ignores the file. overrides: the command line's values by
+    field name. Raises `SettingsError` for an invalid value, and `DamagedSettingsError` for a
+    damaged file, after renaming it, so that the next call succeeds.
     """
     stored = {} if file is None else settings_file.read(file)
 
@@ -258,7 +285,7 @@ def load(file: Path | None, overrides: dict[str, Any] | None = None) -> Settings
         return WithFile(**(overrides or {}))
     except ValidationError as error:
         remedy = _("Correct it in {file}, the environment or the command line.")
-        raise _explained(error, remedy=remedy.format(file=file)) from error
+        raise _as_settings_error(error, remedy=remedy.format(file=file)) from error
     except SourceError as error:
         raise SettingsError(
             _("must be an object in JSON."),
@@ -270,7 +297,7 @@ def load(file: Path | None, overrides: dict[str, Any] | None = None) -> Settings
 def load_or_mend(
     file: Path | None, overrides: dict[str, Any] | None = None
 ) -> tuple[Settings, DamagedSettingsError | None]:
-    """As `load`, and goes on without a damaged file; tells of it then."""
+    """Read the settings as `load` does, ignoring a damaged file; returns its error or None too."""
     try:
         return load(file, overrides), None
     except DamagedSettingsError as error:
@@ -278,10 +305,12 @@ def load_or_mend(
 
 
 def origins(overrides: dict[str, Any]) -> dict[str, str]:
-    """What wins over the settings file at each start, by field name (``terms.idle_minutes`` for
-    a term): the environment variable, or the option of the command line, whose ``overrides`` are
-    as in `load`."""
-    environment = {name.upper() for name in os.environ}  # in either case, as pydantic has it
+    """The environment variables and command-line options that override the settings file.
+
+    From the field's name (``terms.idle_minutes`` for a term) to the name of the variable or
+    option. overrides: as in `load`.
+    """
+    environment = {name.upper() for name in os.environ}  # pydantic ignores their case
     aliases = {name: str(field.validation_alias) for name, field in Settings.model_fields.items()}
     aliases |= {f"terms.{name}": f"COTRAIN_TERMS__{name.upper()}" for name in Terms.model_fields}
     found = {name: alias for name, alias in aliases.items() if alias in environment}
@@ -290,14 +319,14 @@ def origins(overrides: dict[str, Any]) -> dict[str, str]:
 
 
 def changed(settings: Settings, changes: dict[str, Any]) -> Settings:
-    """The settings with other values, by field name; of the terms, those that are named.
+    """A copy of the settings with other values, by field name; ``terms`` may hold only some terms.
 
-    Raises `SettingsError`.
+    Raises `SettingsError` for an invalid value.
     """
     try:
         return Settings(**_merged(settings.model_dump(), changes))
     except ValidationError as error:
-        raise _explained(error) from error
+        raise _as_settings_error(error) from error
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -308,7 +337,7 @@ def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _explained(error: ValidationError, *, remedy: str = "") -> SettingsError:
+def _as_settings_error(error: ValidationError, *, remedy: str = "") -> SettingsError:
     first = error.errors()[0]
     return SettingsError(
         complaint_with_value(first), field=_field_name(first["loc"]), remedy=remedy
@@ -316,7 +345,7 @@ def _explained(error: ValidationError, *, remedy: str = "") -> SettingsError:
 
 
 def _field_name(location: tuple[int | str, ...]) -> str:
-    """As it stands in the environment if it comes from there, else as in the file."""
+    """The variable's name if the value comes from the environment, else the name in the file."""
     first, *rest = (str(part) for part in location)
     if first not in os.environ:
         names = {str(field.validation_alias): name for name, field in Settings.model_fields.items()}
@@ -325,8 +354,11 @@ def _field_name(location: tuple[int | str, ...]) -> str:
 
 
 def save(file: Path, changes: dict[str, Any]) -> None:
-    """Write changed fields into the file, keeping the others; never what only the environment
-    or the command line said. The caller has validated them with `changed`."""
+    """Write changed fields into the file and keep the other fields in it.
+
+    Values that come from the environment or the command line aren't written. The caller has
+    validated the changes with `changed`.
+    """
     try:
         kept = settings_file.read(file)
     except DamagedSettingsError:

@@ -102,7 +102,7 @@ class Terms(BaseModel):
     """GB of checkpoints and downloaded data."""
 
     max_memory: int = Field(0, ge=0, le=10_000)
-    """GB of each training device's memory (a GPU's or the machine's); applies from the next start."""
+    """GB of each training device's memory, a GPU's or the machine's; applies at the next start."""
 
 
 @dataclass(frozen=True, kw_only=True)

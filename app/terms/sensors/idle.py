@@ -82,7 +82,7 @@ def of_macos() -> float:
 
 
 def in_ioreg(answer: str) -> float:
-    """Seconds without input in the output of ``ioreg``. Raises `LookupError` without HIDIdleTime."""
+    """Seconds without input, from ioreg's output. Raises `LookupError` without HIDIdleTime."""
     found = re.search(r'"HIDIdleTime" = (\d+)', answer)
     if found is None:
         raise LookupError("ioreg shows no HIDIdleTime")

@@ -14,7 +14,7 @@ from app.settings import settings
 from app.settings.settings import Settings
 from app.terms.terms import Terms
 
-# field, name in the environment, what the environment says, the value that it means
+# field, environment variable, its text, the resulting value
 RELAY = "/ip4/203.0.113.7/tcp/8080/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N"
 ENVIRONMENT = [
     ("dht_port", "HIVEMIND_DHT_PORT", "9001", 9001),
@@ -66,7 +66,7 @@ def put(file: Path, **values: Any) -> None:
 # --- where a value comes from --------------------------------------------------------------------
 
 
-def test_without_a_file_the_defaults_hold(file: Path) -> None:
+def test_without_a_file_the_defaults_are_used(file: Path) -> None:
     assert settings.load(file).model_dump() == Settings().model_dump()
 
 
@@ -78,7 +78,9 @@ def test_environment_is_read(
     assert getattr(settings.load(file), field) == value
 
 
-def test_what_wins_over_the_file_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_origins_names_variables_and_options_that_override_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("hivemind_dht_port", "0")
     assert settings.origins({"backend_url": "https://b.example"}) == {
         "dht_port": "HIVEMIND_DHT_PORT",
@@ -86,7 +88,7 @@ def test_what_wins_over_the_file_is_known(monkeypatch: pytest.MonkeyPatch) -> No
     }
 
 
-def test_every_field_has_a_name_in_the_environment() -> None:
+def test_every_fields_environment_variable_is_tested() -> None:
     assert {row[0] for row in ENVIRONMENT} == set(Settings.model_fields)
 
 
@@ -115,14 +117,14 @@ def test_command_line_beats_environment_beats_file(
     assert settings.load(file, overrides).dht_port == expected
 
 
-def test_sources_are_joined_field_by_field(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sources_are_merged_field_by_field(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(file, dht_port=1)
     monkeypatch.setenv("HIVEMIND_SERVER_PORT", "2")
     found = settings.load(file, {"threads": 3})
     assert (found.dht_port, found.server_port, found.threads) == (1, 2, 3)
 
 
-def test_terms_are_joined_one_by_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terms_are_merged_one_by_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(file, terms={"idle_minutes": 5, "mains_only": True})
     monkeypatch.setenv("COTRAIN_TERMS__MAX_TEMPERATURE", "80")
     found = settings.load(file, {"terms": {"idle_minutes": "10"}})
@@ -195,7 +197,7 @@ def test_unknown_field_of_the_file_is_named(file: Path) -> None:
     assert caught.value.field == "colour"
 
 
-def test_wrong_value_of_the_file_is_named_as_in_the_file(file: Path) -> None:
+def test_wrong_value_in_the_file_has_the_files_field_name(file: Path) -> None:
     put(file, dht_port="http")
     with pytest.raises(SettingsError) as caught:
         settings.load(file)
@@ -215,7 +217,7 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize("content", DAMAGED)
-def test_damaged_file_is_set_aside_and_said(file: Path, content: bytes) -> None:
+def test_damaged_file_is_set_aside_and_reported(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(DamagedSettingsError) as caught:
         settings.load(file)
@@ -226,7 +228,7 @@ def test_damaged_file_is_set_aside_and_said(file: Path, content: bytes) -> None:
     assert settings.load(file).model_dump() == Settings().model_dump()
 
 
-def test_a_damaged_file_keeps_nobody_from_starting(file: Path) -> None:
+def test_load_or_mend_ignores_a_damaged_file(file: Path) -> None:
     file.write_bytes(b"{")
     found, problem = settings.load_or_mend(file, {"threads": 3})
     assert (found.threads, problem is None) == (3, False)
@@ -249,14 +251,12 @@ def test_a_file_of_the_first_release_is_read(file: Path) -> None:
     assert (found.threads, found.consent, found.initial_peers) == (3, "never", ("/a/b",))
 
 
-def test_a_saved_file_says_its_version(file: Path) -> None:
+def test_a_saved_file_has_its_version(file: Path) -> None:
     settings.save(file, {"threads": 3})
     assert json.loads(file.read_bytes())["version"] == len(settings_file.MIGRATIONS)
 
 
-def test_each_migration_is_done_once_and_in_order(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_migration_runs_once_and_in_order(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def rename(content: dict[str, Any]) -> dict[str, Any]:
         return {"threads" if key == "cores" else key: value for key, value in content.items()}
 
@@ -279,7 +279,7 @@ def test_a_file_of_a_later_version_is_left_alone(file: Path) -> None:
     assert file.read_bytes() == before
 
 
-def test_a_file_that_may_not_be_read_is_said(file: Path) -> None:
+def test_unreadable_file_is_named(file: Path) -> None:
     file.mkdir()
     with pytest.raises(SettingsError) as caught:
         settings.load(file)
@@ -306,7 +306,7 @@ def test_save_keeps_the_other_fields(file: Path) -> None:
     assert settings_file.read(file) == {"threads": 3, "theme": "dark"}
 
 
-def test_save_never_writes_what_the_environment_said(
+def test_save_never_writes_values_of_the_environment(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HIVEMIND_DHT_PORT", "9001")
@@ -339,7 +339,7 @@ def test_a_failed_save_leaves_the_old_settings(file: Path, monkeypatch: pytest.M
         *("https://me:pw@b.example", "https://b.example/?token=1", "https://b.example/#x"),
     ],
 )
-def test_a_backend_url_that_is_none_is_refused(file: Path, url: str) -> None:
+def test_invalid_backend_url_is_refused(file: Path, url: str) -> None:
     put(file, backend_url=url)
     with pytest.raises(SettingsError) as raised:
         settings.load(file)
@@ -349,7 +349,7 @@ def test_a_backend_url_that_is_none_is_refused(file: Path, url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["https://b.example/", " https://b.example", "https://b.example/api/v1"]
 )
-def test_a_backend_url_may_be_pasted(file: Path, url: str) -> None:
+def test_pasted_backend_url_is_cleaned(file: Path, url: str) -> None:
     put(file, backend_url=url)
     assert settings.load(file).backend_url == "https://b.example"
 
@@ -363,7 +363,7 @@ def test_a_change_leaves_the_other_values(monkeypatch: pytest.MonkeyPatch) -> No
     assert (now.theme, now.threads) == ("dark", 3)
 
 
-def test_a_change_that_makes_no_sense_is_refused_by_field() -> None:
+def test_invalid_change_names_the_field() -> None:
     with pytest.raises(SettingsError) as caught:
         settings.changed(Settings(), {"dht_port": 70000})
     assert caught.value.field == "dht_port"
