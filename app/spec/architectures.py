@@ -1,7 +1,7 @@
-"""The model types that a spec may ask for: what sizes they have, and what follows from them.
+"""The model types that a spec may ask for: sizes, parameter counts and memory for activations.
 
-Knows in a few lines what `transformers` knows in many, so that a preview needs neither it nor
-torch. Tests hold every number here against the library's own models.
+A short summary of the model classes of `transformers`, so that a preview needs neither that library
+nor torch. Tests compare every number here with the library's own models.
 """
 
 from collections.abc import Mapping
@@ -12,26 +12,15 @@ from app.common.errors import SpecError
 from app.common.i18n import _
 
 BYTES_VOCABULARY = 256
-"""Tokens of the tokenizer that takes each byte for one."""
+"""Vocabulary of the tokenizer whose tokens are bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """How models of a type are built.
+    """How models of one type are built.
 
-    layers, width, heads, feed_forward, positions: the names of its config fields; an alias that
-    all types understand may be used instead (``hidden_size`` for ``n_embd``).
-    defaults: of the library, in that order, then the vocabulary; a feed_forward of 0 is 4 × width.
-    learned_positions: rows of the position table beyond ``positions``, None where rotary.
-    norm: vectors of width in one normalisation; norms: how many in a block, and after the last.
-    qkv_bias, output_bias: of the attention; True, False, or the config field that says so, and
-    which has the value of biased unless it is given.
-    query_norm: what the norms of queries and keys span: ``head``, ``width``, or nothing.
-    gated: the feed-forward has three matrices, without biases, instead of two with.
-    tied: the head is the embedding, unless ``tie_word_embeddings`` says otherwise.
-    saved: bytes a token and block that backward needs, for each of width and of feed_forward in
-    float32, and for each of them under autocast.
-    saved_scores: bytes for each pair of tokens and head, where attention keeps its matrix.
+    The first five fields are the type's names of its config fields. A spec may use the common name
+    instead, which all types accept (``hidden_size`` for ``n_embd``).
     """
 
     layers: str = "num_hidden_layers"
@@ -40,20 +29,51 @@ class Family:
     feed_forward: str = "intermediate_size"
     positions: str = "max_position_embeddings"
     defaults: tuple[int, int, int, int, int, int]
+    """The library's defaults of these five, then of the vocabulary. A feed_forward of 0 means
+    4 × width."""
+
     learned_positions: int | None = None
+    """Rows of the position table beyond ``positions``; None for rotary positions."""
+
     norm: int = 1
+    """Vectors of ``width`` parameters in one normalisation: weight, or weight and bias."""
+
     norms: tuple[int, int] = (2, 1)
+    """Normalisations in a block, and after the last block."""
+
     qkv_bias: bool | str = True
+    """The query, key and value projections have biases: True, False, or the config field to ask."""
+
     output_bias: bool | str = True
+    """The attention's output projection has a bias: True, False, or the config field to ask."""
+
     biased: bool = False
+    """Default of the config fields that ``qkv_bias`` and ``output_bias`` name."""
+
     query_norm: str = ""
+    """Normalisation of queries and keys: over each ``head``, over the whole ``width``, or none."""
+
     gated: bool = True
+    """The feed-forward part has three matrices without biases, instead of two with biases."""
+
     tied: bool = False
+    """The output head shares the embedding's matrix, unless ``tie_word_embeddings`` says no."""
+
     head_bias: bool = False
+    """The output head has a bias."""
+
     head_dim: int = 0
+    """Default width of an attention head; 0 for width / heads."""
+
     key_heads: int = 0
+    """Default number of key and value heads; 0 for as many as query heads."""
+
     saved: tuple[int, int, int, int]
+    """Bytes that a block saves for the backward pass for each token: per unit of width and per unit
+    of feed_forward in float32, then both under autocast."""
+
     saved_scores: int = 0
+    """Bytes saved for each pair of tokens and each head, if attention saves its score matrix."""
 
 
 FAMILIES: dict[str, Family] = {
@@ -160,26 +180,32 @@ _SIZES = ("layers", "width", "heads", "feed_forward", "positions", "vocabulary")
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """The sizes of one model, as its config and its type's defaults give them.
-
-    width: of the residual stream. key_heads: fewer than heads where several share a key.
-    vocabulary: tokens, as the config says or else the tokenizer.
-    """
+    """The sizes of one model, from its config and its type's defaults."""
 
     layers: int
     width: int
+    """Of the residual stream."""
+
     heads: int
     key_heads: int
+    """Heads of keys and values; fewer than ``heads`` when several query heads share one."""
+
     head_dim: int
     feed_forward: int
+    """Inner width of the feed-forward part."""
+
     positions: int
+    """Longest sequence, in tokens."""
+
     vocabulary: int
+    """Tokens: the config's number, or else the tokenizer's."""
 
 
 def sizes_of(model_type: str, fields: Mapping[str, Any], *, vocabulary: int | None) -> Sizes:
-    """The sizes of a model. vocabulary: the tokenizer's, None where not known: then the type's.
+    """The sizes of a model with these config fields.
 
-    Raises `SpecError` for a size that is no whole number above 0.
+    vocabulary: the tokenizer's; None, when unknown, means the model type's default. Raises
+    `SpecError` for a size that isn't a whole number above 0.
     """
     family = FAMILIES[model_type]
     found = {
@@ -216,7 +242,7 @@ def _number(name: str, fields: Mapping[str, Any], default: int) -> int:
 
 
 def parameter_count(model_type: str, fields: Mapping[str, Any], sizes: Sizes) -> int:
-    """How many parameters such a model has, shared ones once."""
+    """The number of parameters of a model with these fields; shared ones count once."""
     family = FAMILIES[model_type]
     embedding = _embedding_width(model_type, fields, sizes)
     tied = _flag("tie_word_embeddings", fields, family.tied)
@@ -237,7 +263,7 @@ def _flag(name: bool | str, fields: Mapping[str, Any], default: bool) -> bool:
 
 
 def _embedding_width(model_type: str, fields: Mapping[str, Any], sizes: Sizes) -> int:
-    """OPT alone may have embeddings of another width than its blocks, projected in and out."""
+    """The embedding's width. Only OPT may have one that differs from the blocks' width."""
     return _number("word_embed_proj_dim", fields, 768) if model_type == "opt" else sizes.width
 
 
@@ -294,15 +320,15 @@ def _feed_forward(family: Family, fields: Mapping[str, Any], sizes: Sizes) -> in
     return 2 * matrix + (sizes.feed_forward + sizes.width if biased else 0)
 
 
-# --- the other way round: fields for sizes
+# --- from sizes to config fields
 
 
 def fields_for(
     model_type: str, *, layers: int, width: int, heads: int, feed_forward: int, positions: int
 ) -> dict[str, Any]:
-    """Config fields of a model of these sizes, all that its type would else choose too large.
+    """The config fields for a model of these sizes, without the model type's large defaults.
 
-    Raises `SpecError` where the sizes don't fit each other.
+    Raises `SpecError` when the width can't be divided among the heads.
     """
     family = FAMILIES[model_type]
     if heads < 1 or width % heads:
@@ -315,13 +341,13 @@ def fields_for(
         )
     values = (layers, width, heads, feed_forward, positions)
     named = {getattr(family, size): value for size, value in zip(_SIZES, values, strict=False)}
-    return named | _rest(model_type, family, layers=layers, width=width, heads=heads)
+    return named | _dependent_fields(model_type, family, layers=layers, width=width, heads=heads)
 
 
-def _rest(
+def _dependent_fields(
     model_type: str, family: Family, *, layers: int, width: int, heads: int
 ) -> dict[str, Any]:
-    """What must fit the sizes, and dropout off: data that is seen once needs none."""
+    """Fields that depend on the sizes; and no dropout, since all data is seen only once."""
     match model_type:
         case "gpt2":
             return dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)

@@ -1,7 +1,7 @@
-"""A swarm's spec from what somebody filled in: texts, by the dotted name of their field.
+"""Build a swarm's spec from a form: a mapping from dotted field names to the texts in the form.
 
-Beside the spec's own fields there are a few that stand for several: the model's sizes, which
-every model type names differently, and the files, one a line.
+Most names are those of the spec's fields. Exceptions: the model's sizes have common names, since
+each model type names them differently, and ``dataset_info.paths`` holds one file per line.
 """
 
 import re
@@ -15,9 +15,10 @@ from app.spec import architectures
 from app.spec.schema import SwarmSpec, mistakes, parse
 
 Values = Mapping[str, str]
+"""The form's texts by dotted field name, such as ``training_params.seed``."""
 
 SIZES = ("layers", "width", "heads", "feed_forward")
-"""Of the model; its positions are the sequence length."""
+"""The model's sizes in the form. Its positions are the spec's sequence length."""
 
 SOURCE_FIELDS = {
     "builtin": (),
@@ -25,6 +26,7 @@ SOURCE_FIELDS = {
     "https": ("url", "sha256", "format", "text_field"),
     "hub": ("name", "config", "split", "text_field"),
 }
+"""The form's data fields that apply to each data source."""
 
 DEFAULTS: Values = {
     "title": "",
@@ -64,15 +66,15 @@ DEFAULTS: Values = {
     "training_params.averaging.timeout_seconds": "60",
     "training_params.averaging.record_seconds": "45",
 }
-"""A Llama of 11 million parameters on Python's documentation: some seconds an epoch on two
-GPUs, and no machine is too small for it."""
+"""The form's initial texts: a Llama of 11 million parameters, trained on Python's documentation. An
+epoch takes some seconds on two GPUs, and every machine has room for it."""
 
 
 def check(values: Values) -> tuple[SwarmSpec | None, dict[str, SpecError]]:
-    """The spec, or what is wrong with the texts by the name of the text."""
+    """Build and check the spec; returns it, or None and the errors by the form's field name."""
     content, wrong = _content(values)
     wrong |= {
-        _text_of(field, error, values): _in_a_form(error)
+        _form_field(field, error, values): _reworded(error)
         for field, error in mistakes(content).items()
         if not field.startswith("model_config")
     }
@@ -82,7 +84,7 @@ def check(values: Values) -> tuple[SwarmSpec | None, dict[str, SpecError]]:
 
 
 def suggested_run_id(title: str) -> str:
-    """A run id that tells what it is, and that nobody else has."""
+    """A run id made of the title and random digits, which make it unique."""
     words = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40].strip("-")
     return f"{words or 'swarm'}-{secrets.token_hex(3)}"
 
@@ -95,12 +97,12 @@ def _content(values: Values) -> tuple[dict[str, Any], dict[str, SpecError]]:
         part, _dot, rest = name.partition(".")
         if not text.strip() or part == "model_config" or not _applies(name, values, source):
             continue
-        _put(content, name, _lines(text) if rest == "paths" else text.strip())
+        _set_nested(content, name, _lines(text) if rest == "paths" else text.strip())
     return content, wrong
 
 
 def _applies(name: str, values: Values, source: str) -> bool:
-    """Texts of another data source or tokenizer than the chosen one stay behind."""
+    """False for texts that belong to a data source or tokenizer other than the chosen one."""
     part, _dot, rest = name.partition(".")
     if name == "dataset_info.tokenizer.path":
         return values.get("dataset_info.tokenizer.kind") == "file"
@@ -109,7 +111,7 @@ def _applies(name: str, values: Values, source: str) -> bool:
     return rest in SOURCE_FIELDS.get(source, ())
 
 
-def _put(content: dict[str, Any], name: str, value: Any) -> None:
+def _set_nested(content: dict[str, Any], name: str, value: Any) -> None:
     *parents, last = name.split(".")
     for parent in parents:
         content = content.setdefault(parent, {})
@@ -126,8 +128,8 @@ def _lines(text: str) -> list[str]:
 def _model(values: Values) -> tuple[dict[str, Any], dict[str, SpecError]]:
     model_type = values["model_config.model_type"]
     wrong: dict[str, SpecError] = {}
-    sizes = {size: _whole(f"model_config.{size}", values, wrong) for size in SIZES}
-    positions = _whole("training_params.sequence_length", values, {})
+    sizes = {size: _positive(f"model_config.{size}", values, wrong) for size in SIZES}
+    positions = _positive("training_params.sequence_length", values, {})
     fields: dict[str, Any] = {}
     if not wrong:
         try:
@@ -137,8 +139,8 @@ def _model(values: Values) -> tuple[dict[str, Any], dict[str, SpecError]]:
     return {"model_type": model_type, **fields}, wrong
 
 
-def _whole(name: str, values: Values, wrong: dict[str, SpecError]) -> int:
-    """A whole number above 0; 1 where it is none, which ``wrong`` then says."""
+def _positive(name: str, values: Values, wrong: dict[str, SpecError]) -> int:
+    """Parse a whole number above 0; for an invalid text, add an error to ``wrong``, return 1."""
     text = values.get(name, "").strip()
     if text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0:
         return int(text)
@@ -150,15 +152,19 @@ def _whole(name: str, values: Values, wrong: dict[str, SpecError]) -> int:
     return 1
 
 
-def _in_a_form(error: SpecError) -> SpecError:
+def _reworded(error: SpecError) -> SpecError:
     missing = _("is missing.")
     if error.message != missing:
         return error
     return SpecError(missing, field=error.field, remedy=_("Fill it in."))
 
 
-def _text_of(field: str, error: SpecError, values: Values) -> str:
-    """The text that a mistake is shown at: one of its part, where it is about several."""
+def _form_field(field: str, error: SpecError, values: Values) -> str:
+    """The form's field at which to show an error of the spec's ``field``.
+
+    For an error about a whole part of the spec, that is the first of its fields that the message
+    names, or else its first field.
+    """
     if field in values:
         return field
     below = [name for name in values if name.startswith(f"{field}.")]

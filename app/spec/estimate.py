@@ -1,8 +1,8 @@
-"""What a swarm will take of a machine, from its spec alone: memory, disk, traffic.
+"""Estimate the memory, disk and network traffic that a swarm takes, from its spec alone.
 
-Each figure comes in parts, and each part says why. What depends on the machine (libraries,
-kernels) is an estimate within some tens of percent; the counts behind it are exact. Bytes
-throughout. No torch: a preview must not wait for it.
+Each figure consists of parts with a reason each. Parameter counts are exact; what depends on the
+machine (libraries, kernels) may be wrong by some tens of percent. All sizes are in bytes. Torch
+isn't imported, since a preview must not wait for that.
 """
 
 from dataclasses import dataclass
@@ -25,91 +25,102 @@ DeviceKind = Literal["cpu", "gpu"]
 
 FLOAT32 = 4
 KEPT_CHECKPOINTS = 2
-"""As the trainer keeps them; one more is there while it is written."""
+"""How many the trainer keeps; there is one more while it is being written."""
 
 LIBRARIES = 700_000_000
-"""What the trainer's processes take around a tiny model, measured on Linux."""
+"""Bytes of memory of the trainer's processes with a tiny model, measured on Linux."""
 
 CUDA_CONTEXT = 500_000_000
-"""What CUDA and its kernels take of a GPU before the first tensor."""
+"""Bytes of GPU memory that CUDA and its kernels take before the first tensor."""
 
 DOCUMENTATION = 480_000
-"""The text that ships with Python."""
+"""Bytes of the text that ships with Python."""
 
 SLOW_SWARM = 1e11
-"""FLOP/s of two laptops' CPUs: the slowest swarm that is worth the name."""
+"""FLOP/s of the smallest useful swarm: the CPUs of two laptops."""
 
 FAST_SWARM = 5e14
-"""FLOP/s of some twenty consumer GPUs, as they do in training, not on paper."""
+"""FLOP/s that some twenty consumer GPUs reach in training, below their nominal figures."""
 
 SLOW_LINE, FAST_LINE = 12.5e6, 125e6
-"""Bytes/s of a line of 100 Mbit/s and of 1 Gbit/s, which each round of averaging has to pass."""
+"""Bytes/s of network lines of 100 Mbit/s and 1 Gbit/s, which limit a round of averaging."""
 
 HOUR = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class EstimatePart:
-    """One reason for a figure. size: bytes, None where nobody can know it beforehand."""
+    """One part of a figure."""
 
     name: str
+    """For the user, such as "Weights"."""
+
     size: int | None
+    """Bytes; None when it can't be known beforehand."""
+
     why: str
+    """A phrase for the user that explains the size."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Amount:
-    """A figure and what it is made of."""
+    """A figure as the sum of its parts."""
 
     parts: tuple[EstimatePart, ...]
 
     @property
     def total(self) -> int:
-        """The sum of what is known."""
+        """The sum of the known parts, in bytes."""
         return sum(part.size or 0 for part in self.parts)
 
     @property
     def complete(self) -> bool:
-        """Every part is known."""
+        """Whether every part is known."""
         return all(part.size is not None for part in self.parts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrafficEstimate:
-    """Bytes an hour, as much in each direction: in a slow swarm of two, and in a fast large one.
-
-    epoch: bytes a peer sends in one epoch of a large swarm. epochs: an hour, slow and fast.
-    """
+    """The traffic of one peer; upload and download are equal."""
 
     low: int
+    """Bytes an hour in each direction in a slow swarm of two."""
+
     high: int
+    """Bytes an hour in each direction in a fast, large swarm."""
+
     epoch: int
+    """Bytes in each direction in one epoch of a large swarm."""
+
     epochs: tuple[float, float]
+    """Epochs an hour in the slow and in the fast swarm."""
+
     why: tuple[str, ...]
+    """Sentences for the user that explain the figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What training in a swarm takes of a machine with such a device.
-
-    memory: where the model computes, a GPU's own or the machine's. host: what a GPU's training
-    takes of the machine's memory besides; nothing on a CPU, where `memory` is all of it.
-    vocabulary_known: False where the tokenizer is a file that wasn't read for this.
-    """
+    """What training in a swarm takes of a machine with one kind of device."""
 
     parameters: int
     memory: Amount
+    """Of the device that computes: a GPU's own memory, or the machine's."""
+
     host: Amount
+    """Of the machine's memory when a GPU computes; nothing for a CPU."""
+
     disk: Amount
     traffic: TrafficEstimate
     vocabulary_known: bool
+    """False when the tokenizer is a file, which isn't read for the estimate."""
 
 
 def estimate(spec: SwarmSpec, *, device: DeviceKind, room: int | None = None) -> Estimate:
-    """Estimate what a swarm takes. Raises `SpecError` for a model whose sizes make no sense.
+    """Estimate what a swarm takes. Raises `SpecError` for a model with invalid sizes.
 
-    room: bytes of the device's memory, where known. A micro-batch that the spec leaves to each
-    machine is then taken to be as large as fits in there, since the trainer looks for such a one.
+    room: bytes of the device's memory; None when unknown. With it, a micro-batch of ``auto`` counts
+    as the largest that fits, since the trainer searches for that one.
     """
     samples = spec.training.most_samples_a_step(device)
     found = _estimate(spec, device=device, samples=samples)
@@ -176,7 +187,7 @@ def _optimizer_states(training: TrainingSpec) -> int:
 
 
 def autocast(training: TrainingSpec, device: DeviceKind) -> bool:
-    """Whether the trainer computes in 16 bits there."""
+    """Whether the trainer computes in 16 bits on this kind of device."""
     return training.precision in ("bf16", "fp16") or (
         training.precision == "auto" and device == "gpu"
     )
@@ -199,8 +210,11 @@ def _activations(
 def saved_bytes(
     model: ModelSpec, sizes: Sizes, training: TrainingSpec, *, device: DeviceKind
 ) -> int:
-    """Bytes that a step holds for each of its tokens: what each block saves for the backward
-    pass, and the logits with their gradient (three times the vocabulary in float32)."""
+    """Bytes that a step keeps for each of its tokens.
+
+    Each block saves tensors for the backward pass; the logits and their gradient take three times
+    the vocabulary in float32.
+    """
     family, half = FAMILIES[model.model_type], autocast(training, device)
     per_width, per_feed_forward = family.saved[2:] if half else family.saved[:2]
     width = max(sizes.width, sizes.heads * sizes.head_dim)
@@ -210,8 +224,10 @@ def saved_bytes(
 
 
 def _saved_scores(model: ModelSpec, *, device: DeviceKind) -> int:
-    """Bytes for each pair of tokens and head. Attention keeps its matrix only where it drops
-    some of it out on a CPU, or knows no better (GPT-Neo)."""
+    """Bytes for each pair of tokens and each head.
+
+    Attention saves its score matrix only with dropout on a CPU, and always in GPT-Neo.
+    """
     kept = FAMILIES[model.model_type].saved_scores
     default = 0.1 if model.model_type == "gpt2" else 0.0
     dropout = model.fields.get("attn_pdrop", model.fields.get("attention_dropout", default))
@@ -219,7 +235,7 @@ def _saved_scores(model: ModelSpec, *, device: DeviceKind) -> int:
 
 
 def _buffers(count: int) -> tuple[EstimatePart, ...]:
-    """What lies in the machine's own memory, whatever the device."""
+    """The parts that lie in the machine's memory, whichever device computes."""
     return (
         EstimatePart(
             name=_("Averaging"),
@@ -261,10 +277,12 @@ def _data(spec: SwarmSpec, sizes: Sizes) -> EstimatePart:
             why = _("Python's documentation as tokens")
             return EstimatePart(name=name, size=DOCUMENTATION * width, why=why)
         case FileData():
-            why = _("the files once more as tokens, up to {count} bytes for each of theirs")
+            why = _("the files once more as tokens, up to {count} bytes for each byte of text")
             return EstimatePart(name=name, size=None, why=why.format(count=width))
         case HttpsData():
-            why = _("the download, and once more as tokens, up to {count} bytes for each of its")
+            why = _(
+                "the download, and once more as tokens, up to {count} bytes for each byte of text"
+            )
             return EstimatePart(name=name, size=None, why=why.format(count=width))
         case _:
             return EstimatePart(name=name, size=0, why=_("streamed, not kept"))
@@ -275,7 +293,7 @@ def _data(spec: SwarmSpec, sizes: Sizes) -> EstimatePart:
 
 def _traffic(spec: SwarmSpec, *, count: int) -> TrafficEstimate:
     width = 2 if spec.training.averaging.compression == "float16" else FLOAT32
-    once = 2 * width * count  # weights and gradients, each once through the wire
+    once = 2 * width * count  # weights and gradients, each sent once
     slow, fast = _epochs(spec, count=count, once=once)
     state = FLOAT32 * count * (1 + _optimizer_states(spec.training))
     return TrafficEstimate(
@@ -288,16 +306,16 @@ def _traffic(spec: SwarmSpec, *, count: int) -> TrafficEstimate:
                 "In each epoch the peers average gradients and weights, {bytes} bytes a number;"
                 " each sends up to twice that and receives as much."
             ).format(bytes=width),
-            _epochs_in_words(spec, slow=slow, fast=fast),
+            _epochs_text(spec, slow=slow, fast=fast),
             _("Whoever comes later first downloads the state of the run once, {size}.").format(
-                size=_rough(state)
+                size=_size_text(state)
             ),
         ),
     )
 
 
 def _epochs(spec: SwarmSpec, *, count: int, once: int) -> tuple[float, float]:
-    """Epochs an hour in the slowest and the fastest swarm that one may meet."""
+    """Epochs an hour in the slow and in the fast swarm."""
     tokens = spec.training.target_batch_size * spec.training.sequence_length
     work = 6.0 * count * tokens  # forward and backward: 6 operations a parameter and token
     shortest = spec.training.averaging.matchmaking_seconds
@@ -306,23 +324,23 @@ def _epochs(spec: SwarmSpec, *, count: int, once: int) -> tuple[float, float]:
     return HOUR / slow, HOUR / fast
 
 
-def _epochs_in_words(spec: SwarmSpec, *, slow: float, fast: float) -> str:
+def _epochs_text(spec: SwarmSpec, *, slow: float, fast: float) -> str:
     return _(
         "{slow} to {fast} epochs an hour: two CPUs on lines of 100 Mbit/s take that long for a"
         " batch of {batch} samples, twenty GPUs on lines of 1 Gbit/s are that fast; no epoch is"
         " shorter than the {seconds} s in which groups form."
     ).format(
-        slow=_about(slow),
-        fast=_about(fast),
+        slow=_rounded(slow),
+        fast=_rounded(fast),
         batch=f"{spec.training.target_batch_size:,}",
         seconds=f"{spec.training.averaging.matchmaking_seconds:g}",
     )
 
 
-def _about(value: float) -> str:
+def _rounded(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def _rough(size: int) -> str:
+def _size_text(size: int) -> str:
     gib = size / 2**30
     return f"{gib:,.1f} GiB" if gib >= 1 else f"{size / 2**20:,.0f} MiB"

@@ -1,10 +1,10 @@
-"""Invites: a swarm's spec on its way from one machine to another, as a file or as a link.
+"""Invites: a swarm's spec as a file or a link, to pass from one machine to another.
 
 A file (``*.cotrain``) is the spec as JSON. A link is ``cotrain://join?v=1&spec=…``: the same JSON,
 compressed (zlib, RFC 1950) and written in base64url without padding, so that it survives being
-pasted, wrapped by a mailer or scanned from a screen. Anybody may have written what comes in, so
-it is bounded before it is decoded and validated as a whole: what comes out is a `SwarmSpec` or
-an `InviteError`, nothing in between.
+pasted, wrapped by a mailer or scanned from a screen. The input is untrusted: its size is limited
+before it is decoded, and the spec is validated as a whole. Reading gives a `SwarmSpec` or raises
+`InviteError`, and nothing else.
 """
 
 import base64
@@ -27,39 +27,39 @@ from app.spec.schema import MAX_SPEC_BYTES, SwarmSpec, parse
 
 SUFFIX = ".cotrain"
 VERSION = 1
-"""Of the file's fields and of the link's coding; raised when an older app couldn't read it."""
+"""Of the file's fields and the link's encoding; raised when older apps can't read the new form."""
 
 MAX_LINK = 32 * 1024
-"""Characters. Compressed, a spec of this app is far below it; more isn't decoded at all."""
+"""Characters in a link; a longer one isn't decoded. Links of this app are much shorter."""
 
 MAX_PEERS = 64
 _LINK = re.compile(r"cotrain:(?://)?join/?\?(?P<query>[^#]*)(#.*)?", re.IGNORECASE)
-_AROUND = "<>\"'"
+_WRAPPERS = "<>\"'"
 
 
-# --- out
+# --- writing
 
 
 def as_file(spec: SwarmSpec) -> bytes:
     """The content of an invite file."""
-    return (_dumped(spec, indent=2) + "\n").encode()
+    return (_as_json(spec, indent=2) + "\n").encode()
 
 
 def as_link(spec: SwarmSpec) -> str:
-    """The invite in one line. All fields are in it: what an app takes for granted may change."""
-    content = _dumped(spec, separators=(",", ":")).encode()
+    """The invite as a link. It has all fields, since the defaults of an app may change."""
+    content = _as_json(spec, separators=(",", ":")).encode()
     coded = base64.urlsafe_b64encode(zlib.compress(content, 9)).rstrip(b"=").decode()
     return f"cotrain://join?v={VERSION}&spec={coded}"
 
 
-def _dumped(spec: SwarmSpec, **style: Any) -> str:
+def _as_json(spec: SwarmSpec, **style: Any) -> str:
     return json.dumps(spec.to_json(), ensure_ascii=False, allow_nan=False, **style)
 
 
 def save(spec: SwarmSpec, path: Path) -> None:
-    """Write an invite file. Raises `InviteError` where that can't be."""
+    """Write an invite file. Raises `InviteError` when it can't be written."""
     try:
-        write_atomically(path, as_file(spec), mode=0o644)  # made to be given away
+        write_atomically(path, as_file(spec), mode=0o644)  # an invite is made to be shared
     except OSError as error:
         raise InviteError(
             _("can't be written: {reason}.").format(reason=error.strerror or error),
@@ -69,9 +69,9 @@ def save(spec: SwarmSpec, path: Path) -> None:
 
 
 def shared(spec: SwarmSpec, addresses: Iterable[str]) -> SwarmSpec:
-    """The spec that others enter by: our own addresses first, then those that it had.
+    """The spec for others to join by: our own addresses first, then those of the spec.
 
-    An address of loopback is left out where there are others: elsewhere it leads nowhere.
+    Loopback addresses are left out if there are others: they are useless on another machine.
     """
     known = dict.fromkeys((*addresses, *spec.initial_peers))
     outside = [each for each in known if network.reach(each) is not network.Reach.MACHINE]
@@ -79,13 +79,13 @@ def shared(spec: SwarmSpec, addresses: Iterable[str]) -> SwarmSpec:
     return spec.model_copy(update={"initial_peers": tuple(peers)})
 
 
-# --- in
+# --- reading
 
 
 def load(source: str) -> SwarmSpec:
-    """Read an invite that a person or the desktop named: a link, or the path of a file.
+    """Read an invite from a link or the path of a file.
 
-    Reads a file, so keep it off the loop's thread. Raises `InviteError`.
+    Blocks on the file, so don't call it on the event loop's thread. Raises `InviteError`.
     """
     return read_link(source) if is_link(source) else load_file(Path(source))
 
@@ -94,13 +94,17 @@ def load_file(path: Path) -> SwarmSpec:
     """Read an invite file. Raises `InviteError`."""
     try:
         path = path.expanduser()
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep us waiting
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe could block for ever
             raise InviteError(
                 _("is no ordinary file."), field=str(path), remedy=_("Choose an invite file.")
             )
         with path.open("rb") as stream:
             content = stream.read(MAX_SPEC_BYTES + 1)
-    except (OSError, ValueError, RuntimeError) as error:  # no such file, a NUL, no such ~user
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # no such file, a NUL in the path, an unknown ~user
         raise InviteError(
             _("can't be read: {reason}.").format(reason=getattr(error, "strerror", 0) or error),
             field=str(path),
@@ -110,12 +114,12 @@ def load_file(path: Path) -> SwarmSpec:
 
 
 def is_link(text: str) -> bool:
-    """Whether somebody meant a link, right or wrong."""
-    return text.lstrip().lstrip(_AROUND)[:8].lower() == "cotrain:"
+    """Whether a text is meant to be a link, valid or not."""
+    return text.lstrip().lstrip(_WRAPPERS)[:8].lower() == "cotrain:"
 
 
 def read_text(text: str) -> SwarmSpec:
-    """Read what somebody pasted: a link, or a file's content. Raises `InviteError`."""
+    """Read pasted text: a link, or a file's content. Raises `InviteError`."""
     if is_link(text):
         return read_link(text)
     if not text.lstrip().startswith("{"):
@@ -131,7 +135,7 @@ def read_link(text: str) -> SwarmSpec:
     """Read an invite link. Raises `InviteError`."""
     if len(text) > MAX_LINK:
         _refuse_link(_("is too long to be an invite."))
-    found = _LINK.fullmatch("".join(text.split()).strip(_AROUND))
+    found = _LINK.fullmatch("".join(text.split()).strip(_WRAPPERS))
     if found is None:
         _refuse_link(_("is not complete, or no invite."))
     try:
@@ -139,10 +143,10 @@ def read_link(text: str) -> SwarmSpec:
     except ValueError:
         _refuse_link(_("is damaged."))
     _check_version(fields.get("v"), str(VERSION), field=_("link"))
-    return read(_unpacked(fields.get("spec", "")), name=_("link"))
+    return read(_decoded(fields.get("spec", "")), name=_("link"))
 
 
-def _unpacked(coded: str) -> bytes:
+def _decoded(coded: str) -> bytes:
     try:
         packed = base64.b64decode(coded + "=" * (-len(coded) % 4), altchars=b"-_", validate=True)
         decoder = zlib.decompressobj()
@@ -161,16 +165,16 @@ def _refuse_link(message: str) -> NoReturn:
 
 
 def read(content: bytes, *, name: str) -> SwarmSpec:
-    """Read an invite's JSON. name: of where it comes from, for errors. Raises `InviteError`."""
+    """Read an invite's JSON. name: its source, for error messages. Raises `InviteError`."""
     if len(content) > MAX_SPEC_BYTES:
-        raise InviteError(_("is too large to be a swarm's spec."), field=name, remedy=_again())
+        raise InviteError(_("is too large to be a swarm's spec."), field=name, remedy=_ask_again())
     fields = _json_object(content, name=name)
     _check_version(fields.get("version", VERSION), VERSION, field="version")
     try:
         spec = parse(fields)
     except SpecError as error:
         raise InviteError(error.message, field=error.field, remedy=error.remedy) from error
-    _check_text(spec, name=name)
+    _check_encodable(spec, name=name)
     return spec
 
 
@@ -180,11 +184,11 @@ def _json_object(content: bytes, *, name: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0][:200]
         raise InviteError(
-            _("is not valid JSON: {reason}.").format(reason=reason), field=name, remedy=_again()
+            _("is not valid JSON: {reason}.").format(reason=reason), field=name, remedy=_ask_again()
         ) from error
     if not isinstance(fields, dict):
         raise InviteError(
-            _("holds no JSON object, so no swarm's spec."), field=name, remedy=_again()
+            _("holds no JSON object, so it is no swarm's spec."), field=name, remedy=_ask_again()
         )
     return fields
 
@@ -199,17 +203,17 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _again() -> str:
+def _ask_again() -> str:
     return _("Ask for the invite again.")
 
 
-def _check_text(spec: SwarmSpec, *, name: str) -> None:
-    """JSON can name halves of characters, which can be neither shown nor sent on."""
+def _check_encodable(spec: SwarmSpec, *, name: str) -> None:
+    """Refuse lone surrogates, which JSON can contain but which can't be encoded as UTF-8."""
     try:
         as_file(spec)
     except (ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
         raise InviteError(
-            _("holds text that can't be passed on."), field=name, remedy=_again()
+            _("holds text that can't be passed on."), field=name, remedy=_ask_again()
         ) from error
 
 
@@ -225,4 +229,4 @@ def _check_version(found: object, ours: object, *, field: str) -> None:
             ),
         )
     if found is None:
-        raise InviteError(_("has no version."), field=field, remedy=_again())
+        raise InviteError(_("has no version."), field=field, remedy=_ask_again())

@@ -1,7 +1,7 @@
-"""A swarm's spec: what an invite, a backend session or a training task carries.
+"""A swarm's spec, which invites, backend sessions and training tasks carry.
 
-Declarative only: it never carries or names code. It is validated whole before anything
-starts, and what is wrong is said by field.
+It is purely declarative: it never contains or names code. It is validated as a whole before
+anything starts, and errors name the wrong field.
 """
 
 import re
@@ -23,7 +23,7 @@ from app.common.i18n import _
 from app.common.validation import complaint, complaint_with_value, shortened
 
 MAX_SPEC_BYTES = 64 * 1024
-"""An invite is small; what is larger isn't one."""
+"""Largest JSON of a spec; anything larger is refused unread."""
 
 MODEL_TYPES = (
     "gpt2",
@@ -37,17 +37,17 @@ MODEL_TYPES = (
     "qwen2",
     "qwen3",
 )
-"""Causal language models of ``transformers`` that a spec may ask for: all are built from
-their config alone, by code that ships with the library."""
+"""The causal language models of ``transformers`` that a spec may ask for. All are built from their
+config alone, by code that ships with the library."""
 
 MOST_AUTO_CPU, MOST_AUTO_GPU = 32, 512
-"""Samples of a step where the spec leaves it to each machine: more don't make it faster."""
+"""Largest micro-batch for ``auto``, in samples; a larger one isn't faster."""
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _MULTIADDR = re.compile(r"(/[A-Za-z0-9.:%_-]+)+/p2p/[A-Za-z0-9]{20,80}")
 _EXAMPLE_PEER = "/ip4/203.0.113.7/tcp/8080/p2p/QmNb…"
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""Of line breaks and of turned writing, with which a title could pretend to be another text."""
+"""Control characters, line breaks and bidirectional overrides, which could disguise a title."""
 _CONFIG_KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _CODE_KEYS = frozenset({"auto_map", "trust_remote_code", "custom_pipelines", "architectures"})
 _OUR_KEYS = frozenset({"dtype", "torch_dtype", "attn_implementation", "use_cache"})
@@ -115,17 +115,19 @@ class ScheduleSpec(_Part):
 
 
 class AveragingSpec(_Part):
-    """How peers average. Every peer of a run must use the same compression.
-
-    matchmaking_seconds: how long a group gathers; the shortest possible epoch.
-    timeout_seconds: cap on one round, so how long a dead peer can block the others.
-    record_seconds: how long a peer counts as present after its last word.
-    """
+    """How peers average."""
 
     compression: Literal["none", "float16"] = "float16"
+    """Of tensors on the network; must be the same for all peers of a run."""
+
     matchmaking_seconds: float = Field(15.0, ge=1, le=600)
+    """How long a group forms; no epoch is shorter."""
+
     timeout_seconds: float = Field(60.0, ge=2, le=3600)
+    """Longest round, hence how long a dead peer can block the others."""
+
     record_seconds: float = Field(45.0, ge=5, le=3600)
+    """How long a peer counts as present after its last record in the DHT."""
 
     @model_validator(mode="after")
     def _group_gathers_in_time(self) -> "AveragingSpec":
@@ -135,24 +137,24 @@ class AveragingSpec(_Part):
 
 
 class StopSpec(_Part):
-    """When the run is complete; whichever comes first, never if none is given."""
+    """When the run is complete: at the first limit that is reached; never without limits."""
 
     epochs: int | None = Field(None, gt=0, le=10**9)
     minutes: float | None = Field(None, gt=0, le=10**7)
 
 
 class TrainingSpec(_Part):
-    """How the swarm trains. A sample is one sequence of ``sequence_length`` tokens.
-
-    strategy: ``gradient-averaging``: all peers fill a target batch together, average its
-    gradient, and step once.
-    target_batch_size: samples of all peers together in an epoch.
-    micro_batch_size: samples of a step on one machine, or ``auto``.
-    """
+    """How the swarm trains. A sample is one sequence of ``sequence_length`` tokens."""
 
     strategy: Literal["gradient-averaging"] = "gradient-averaging"
+    """All peers together fill a target batch, average its gradient, and take one step."""
+
     target_batch_size: int = Field(gt=0, le=10**9)
+    """Samples of all peers together in an epoch."""
+
     micro_batch_size: Annotated[int, Field(gt=0, le=65536)] | Literal["auto"] = "auto"
+    """Samples in a step of one machine; with ``auto``, each machine chooses."""
+
     sequence_length: int = Field(gt=0, le=1_048_576)
     optimizer: OptimizerSpec = OptimizerSpec()
     schedule: ScheduleSpec = ScheduleSpec()
@@ -162,9 +164,12 @@ class TrainingSpec(_Part):
     stop: StopSpec = StopSpec()
 
     def most_samples_a_step(self, device: str) -> int:
-        """The micro-batch on a kind of device (``cpu`` or another); for ``auto`` the largest that
-        a machine may choose: a power of two, and at most a quarter of the target batch, since an
-        epoch ends with a whole step and would come out ever so much larger."""
+        """The micro-batch on a kind of device (``cpu`` or another).
+
+        For ``auto``, the largest that a machine may choose: a power of two, and at most a
+        quarter of the target batch, since an epoch ends with a whole step and a large one would
+        overshoot the target by much.
+        """
         if self.micro_batch_size != "auto":
             return self.micro_batch_size
         most = min(
@@ -215,8 +220,10 @@ class BuiltinData(_Source):
 
 
 class FileData(_Source):
-    """Files on this machine. format: by the file's ending unless said; text_field: the column
-    or key that holds the text in JSON lines and parquet."""
+    """Files on this machine. With the format ``auto``, a file's suffix decides.
+
+    text_field: the key or column that holds the text in JSON lines and parquet.
+    """
 
     source: Literal["files"]
     paths: tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...] = Field(
@@ -227,7 +234,7 @@ class FileData(_Source):
 
 
 class HttpsData(_Source):
-    """One file behind an https address, kept in the cache, refused if its hash differs."""
+    """One file from an https URL, verified by its hash and kept in the cache."""
 
     source: Literal["https"]
     url: str = Field(pattern=r"^https://[^\s]+$", max_length=2048)
@@ -237,7 +244,7 @@ class HttpsData(_Source):
 
 
 class HubData(_Source):
-    """A data set of the Hugging Face hub, streamed; never one that needs code to load."""
+    """A data set of the Hugging Face hub, streamed. One that needs its own code is refused."""
 
     source: Literal["hub"]
     name: str = Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?$", max_length=200)
@@ -251,35 +258,38 @@ DataSpec = Annotated[BuiltinData | FileData | HttpsData | HubData, Field(discrim
 
 
 class SwarmSpec(_Part):
-    """Which swarm, which model, how to train, on what.
-
-    run_id: prefix of the run's keys in the DHT, so the same for all peers.
-    initial_peers: multiaddrs to enter by; empty for the first peer of a swarm.
-    local: this machine alone: listen on loopback only, on free ports.
-    session_id, training_id: the backend's numbers, where it offers the swarm.
-    """
+    """A swarm: how to find it, its model, its training and its data."""
 
     version: Literal[1] = 1
     run_id: str
+    """Prefix of the run's keys in the DHT; the same for all peers."""
+
     title: str = Field("", max_length=200)
     initial_peers: tuple[str, ...] = Field((), max_length=64)
+    """Multiaddrs of peers to join by; () for the first peer of a swarm."""
+
     local: bool = False
+    """A swarm on this machine alone: listen on loopback only, on free ports."""
+
     session_id: int | None = Field(None, ge=0)
+    """The backend's number of the session, if the backend offers the swarm."""
+
     training_id: str | None = Field(None, max_length=64)
+    """The backend's id of the training, likewise."""
     model: ModelSpec = Field(alias="model_config")
     training: TrainingSpec = Field(alias="training_params")
     data: DataSpec = Field(alias="dataset_info")
 
     @field_validator("run_id")
     @classmethod
-    def _is_a_key(cls, value: str) -> str:
+    def _is_run_id(cls, value: str) -> str:
         if not _RUN_ID.fullmatch(value):
             raise ValueError(_("a run id is 1 to 100 letters, digits, '-' and '_'"))
         return value
 
     @field_validator("title")
     @classmethod
-    def _is_a_line(cls, value: str) -> str:
+    def _is_one_line(cls, value: str) -> str:
         if _UNPRINTABLE.search(value):
             raise ValueError(_("a title is one line of printable text"))
         return value
@@ -295,16 +305,16 @@ class SwarmSpec(_Part):
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The title, or the run id without one."""
         return self.title or self.run_id
 
     def to_json(self) -> dict[str, Any]:
-        """The wire form; `parse` reads it back."""
+        """Encode as JSON values, which `parse` reads back."""
         return self.model_dump(mode="json", by_alias=True)
 
 
 def parse(content: dict[str, Any]) -> SwarmSpec:
-    """Validate a spec as a whole. Raises `SpecError`, which names the first wrong field."""
+    """Validate a spec. Raises `SpecError`, which names the first wrong field."""
     try:
         return SwarmSpec.model_validate(content)
     except ValidationError as error:
@@ -312,7 +322,7 @@ def parse(content: dict[str, Any]) -> SwarmSpec:
 
 
 def mistakes(content: dict[str, Any]) -> dict[str, SpecError]:
-    """All that is wrong in a spec, by field: for a form that shows each where it was made."""
+    """All errors of a spec by field, for a form that shows each error at its field."""
     try:
         SwarmSpec.model_validate(content)
     except ValidationError as error:
@@ -332,7 +342,7 @@ def _by_field(error: ValidationError) -> dict[str, SpecError]:
     found: dict[str, SpecError] = {}
     for detail in error.errors():
         field = _field_name(detail)
-        message, remedy = _explained(detail, field)
+        message, remedy = _message_and_remedy(detail, field)
         found.setdefault(field, SpecError(message, field=field, remedy=remedy))
     return found
 
@@ -342,7 +352,7 @@ _BRANCHES = {
     "tokenizer": {"bytes", "file"},
     "micro_batch_size": {"constrained-int", "literal['auto']"},
 }
-"""What pydantic puts into a location behind a union, for the branch that it tried."""
+"""After these fields, which are unions, pydantic's location names the branch that it tried."""
 
 
 def _field_name(detail: ErrorDetails) -> str:
@@ -354,14 +364,14 @@ def _field_name(detail: ErrorDetails) -> str:
             behind = part
         else:
             behind = ""
-    if detail["type"] == "small_batch":  # about two fields, found in what holds both
+    if detail["type"] == "small_batch":  # concerns two fields, so pydantic names their parent
         parts.append("target_batch_size")
     return ".".join(parts) or "spec"
 
 
-def _explained(detail: ErrorDetails, field: str) -> tuple[str, str]:
+def _message_and_remedy(detail: ErrorDetails, field: str) -> tuple[str, str]:
     name = field.rpartition(".")[2]
-    unlike = _patterns().get(name)
+    mismatch = _pattern_messages().get(name)
     match detail["type"]:
         case "missing":
             return _("is missing."), _("Add it to the spec.")
@@ -371,15 +381,15 @@ def _explained(detail: ErrorDetails, field: str) -> tuple[str, str]:
             text = _("{value} is not a model type this app trains.")
             remedy = _("Use one of: {names}.").format(names=", ".join(MODEL_TYPES))
             return text.format(value=shortened(detail["input"])), remedy
-        case "string_pattern_mismatch" if unlike:
-            return unlike.format(value=shortened(detail["input"])), _("Correct the value.")
+        case "string_pattern_mismatch" if mismatch:
+            return mismatch.format(value=shortened(detail["input"])), _("Correct the value.")
         case "value_error" | "small_batch":
             return _("{complaint}.").format(complaint=complaint(detail)), ""
     return complaint_with_value(detail), _("Correct the value.")
 
 
-def _patterns() -> dict[str, str]:
-    """What is wrong with a field that doesn't match its pattern, by the field's name."""
+def _pattern_messages() -> dict[str, str]:
+    """From a field's name to the error text for a value that doesn't match its pattern."""
     return {
         "url": _("{value} is not an address that begins with https://."),
         "sha256": _("{value} is not 64 digits of 0-9 and a-f."),

@@ -1,4 +1,4 @@
-"""What previews say of a model, held against the library's own models."""
+"""Parameter counts and activations of previews, compared with the library's own models."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -62,12 +62,12 @@ def test_parameters_of_unusual_models_are_counted_exactly(
     check_count(model_type, fields_for(model_type, **SMALL) | change)
 
 
-def test_common_names_of_sizes_are_understood() -> None:
+def test_common_names_of_sizes_are_accepted() -> None:
     check_count("gpt2", {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2})
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
-def test_fields_for_sizes_make_a_model_that_computes(model_type: str) -> None:
+def test_fields_for_sizes_build_a_working_model(model_type: str) -> None:
     found = swarm(model_type, fields_for(model_type, **SMALL), sequence_length=SMALL["positions"])
     model.build_model(found, vocabulary_size=256, room=Room(device=torch.device("cpu")))
 
@@ -76,7 +76,7 @@ def test_fields_for_sizes_make_a_model_that_computes(model_type: str) -> None:
 
 
 def saved_bytes(found: SwarmSpec, *, half: bool) -> float:
-    """What the backward pass of one step holds on to for each token, besides the weights."""
+    """Bytes that the backward pass of one step keeps for each token, besides the weights."""
     built = model.build_model(found, vocabulary_size=256, room=Room(device=torch.device("cpu")))
     weights = {each.untyped_storage().data_ptr() for each in built.parameters()}
     kept: dict[int, torch.Tensor] = {}
@@ -103,14 +103,14 @@ def test_activations_are_about_right(model_type: str, precision: str) -> None:
     fields = fields_for(model_type, layers=4, width=192, heads=4, feed_forward=512, positions=128)
     found = swarm(model_type, fields, sequence_length=128, precision=precision)
     sizes = architectures.sizes_of(model_type, fields, vocabulary=256)
-    told = estimate.saved_bytes(found.model, sizes, found.training, device="cpu")
-    told -= 2 * 4 * sizes.vocabulary  # the logits' gradients are there only later
-    assert told == pytest.approx(saved_bytes(found, half=precision == "bf16"), rel=0.3)
+    estimated = estimate.saved_bytes(found.model, sizes, found.training, device="cpu")
+    estimated -= 2 * 4 * sizes.vocabulary  # the logits' gradients don't exist yet
+    assert estimated == pytest.approx(saved_bytes(found, half=precision == "bf16"), rel=0.3)
 
 
 # --- what the trainer decides
 
 
-def test_constants_are_the_trainers() -> None:
+def test_constants_equal_the_trainers() -> None:
     assert estimate.KEPT_CHECKPOINTS == checkpoint.KEPT
     assert ByteTokens.vocabulary_size == architectures.BYTES_VOCABULARY

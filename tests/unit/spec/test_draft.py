@@ -1,4 +1,4 @@
-"""A form's texts become a spec, or mistakes at the fields that they were made in."""
+"""A form's texts become a spec, or errors at the form's fields."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def fields_wrong(**changes: str) -> set[str]:
     return set(wrong)
 
 
-def test_what_the_form_begins_with_is_right() -> None:
+def test_forms_initial_texts_are_valid() -> None:
     found, wrong = draft.check(FILLED)
     assert wrong == {}
     assert found is not None
@@ -52,14 +52,14 @@ def test_what_the_form_begins_with_is_right() -> None:
         ("dataset_info.tokenizer.kind", "file", "dataset_info.tokenizer.path"),
     ],
 )
-def test_mistake_is_shown_where_it_was_made(name: str, text: str, field: str) -> None:
+def test_error_is_shown_at_its_field(name: str, text: str, field: str) -> None:
     found, wrong = draft.check(FILLED | {name: text})
     assert found is None
     assert list(wrong) == [field]
     assert field in FILLED
 
 
-def test_all_mistakes_are_told() -> None:
+def test_all_errors_are_reported() -> None:
     wrong = fields_wrong(
         run_id="", model_config__heads="5", training_params__seed="x", dataset_info__source="https"
     )
@@ -72,7 +72,7 @@ def test_all_mistakes_are_told() -> None:
     }
 
 
-def test_files_are_one_a_line() -> None:
+def test_paths_are_one_per_line() -> None:
     found, _wrong = draft.check(
         FILLED | {"dataset_info.source": "files", "dataset_info.paths": "a.txt\n\n  b c.txt \n"}
     )
@@ -81,7 +81,7 @@ def test_files_are_one_a_line() -> None:
     assert found.data.paths == ("a.txt", "b c.txt")
 
 
-def test_texts_of_other_sources_stay_behind() -> None:
+def test_texts_of_other_sources_are_ignored() -> None:
     every = {"paths": "a.txt", "url": "https://example.org/a", "sha256": "0" * 64, "name": "a/b"}
     texts = FILLED | {f"dataset_info.{name}": text for name, text in every.items()}
     for source, kind in (("files", FileData), ("https", HttpsData), ("hub", HubData)):
@@ -95,7 +95,7 @@ def test_texts_of_other_sources_stay_behind() -> None:
     ("title", "begins"),
     [("My Poems!", "my-poems-"), ("", "swarm-"), ("唐诗", "swarm-"), ("x" * 99, "x" * 40 + "-")],
 )
-def test_suggested_run_id_is_right_and_new(title: str, begins: str) -> None:
+def test_suggested_run_id_is_valid_and_unique(title: str, begins: str) -> None:
     run_id = draft.suggested_run_id(title)
     assert run_id.startswith(begins)
     assert run_id != draft.suggested_run_id(title)

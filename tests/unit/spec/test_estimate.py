@@ -1,4 +1,4 @@
-"""What a swarm takes, from its spec alone; the library's own models are asked elsewhere."""
+"""Estimates from the spec alone; test_architectures compares them with the library's models."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def sizes(found: Estimate) -> dict[str, int | None]:
     return {part.name: part.size for part in found.memory.parts}
 
 
-def test_memory_on_a_cpu_in_parts() -> None:
+def test_parts_of_the_memory_on_a_cpu() -> None:
     found = estimate(swarm(), device="cpu")
     count = found.parameters
     memory = sizes(found)
@@ -40,7 +40,7 @@ def test_memory_on_a_cpu_in_parts() -> None:
     assert found.memory.total == sum(size or 0 for size in memory.values()) + activations
 
 
-def test_gpu_computes_in_halves_and_averages_from_the_machines_memory() -> None:
+def test_gpu_computes_in_16_bits_and_averages_from_the_machines_memory() -> None:
     found = estimate(swarm(), device="gpu")
     memory = sizes(found)
     assert memory["Half precision"] == 2 * found.parameters
@@ -49,14 +49,14 @@ def test_gpu_computes_in_halves_and_averages_from_the_machines_memory() -> None:
     assert found.host.total == 8 * found.parameters + LIBRARIES
 
 
-def test_float32_on_a_gpu_needs_no_half_precision() -> None:
+def test_float32_on_a_gpu_has_no_half_precision_part() -> None:
     assert "Half precision" not in sizes(estimate(swarm(precision="fp32"), device="gpu"))
 
 
 @pytest.mark.parametrize(
     ("optimizer", "states"), [({"name": "sgd"}, 0), ({"name": "sgd", "momentum": 0.9}, 1)]
 )
-def test_optimizer_takes_what_it_keeps(optimizer: dict[str, Any], states: int) -> None:
+def test_optimizer_takes_memory_for_its_states(optimizer: dict[str, Any], states: int) -> None:
     found = estimate(swarm(optimizer=optimizer), device="cpu")
     assert sizes(found)["Optimizer"] == 4 * states * found.parameters
     checkpoints = found.disk.parts[0].size
@@ -72,7 +72,7 @@ def test_activations_grow_with_the_micro_batch() -> None:
     assert large == 4 * small
 
 
-def test_micro_batch_is_as_large_as_fits_where_it_is_free() -> None:
+def test_automatic_micro_batch_is_the_largest_that_fits() -> None:
     model = {**GPT2, "n_embd": 512, "n_layer": 8}
     free, fixed = (
         swarm(model=model, target_batch_size=4096),
@@ -96,14 +96,14 @@ def test_compression_halves_the_traffic_of_an_epoch() -> None:
     assert full == 2 * half
 
 
-def test_traffic_is_a_range_that_says_why() -> None:
+def test_traffic_is_a_range_with_reasons() -> None:
     found = estimate(swarm(), device="cpu").traffic
     assert 0 < found.low < found.high
-    assert found.epochs[0] <= found.epochs[1] <= 3600 / 15  # the matchmaking's seconds
+    assert found.epochs[0] <= found.epochs[1] <= 3600 / 15  # matchmaking takes 15 s
     assert any("15 s" in sentence for sentence in found.why)
 
 
-def test_no_line_carries_more_than_it_can() -> None:
+def test_traffic_stays_below_the_lines_capacity() -> None:
     huge = {"model_type": "llama"}
     assert estimate(swarm(model=huge), device="gpu").traffic.high < 125e6 * 3600
 
@@ -117,7 +117,9 @@ def test_no_line_carries_more_than_it_can() -> None:
         ({"source": "https", "url": "https://a/b", "sha256": "0" * 64}, False),
     ],
 )
-def test_disk_is_told_as_far_as_it_is_known(data: dict[str, Any], complete: bool) -> None:
+def test_disk_is_complete_only_when_the_datas_size_is_known(
+    data: dict[str, Any], complete: bool
+) -> None:
     found = estimate(spec.parse({**SMALLEST, "dataset_info": data}), device="cpu")
     assert found.disk.complete is complete
     assert all(part.why for part in found.disk.parts)
@@ -132,7 +134,7 @@ def test_vocabulary_of_a_file_is_not_known() -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, "many", 1.5, True, [], 2**40])
-def test_size_that_is_none_is_named(value: object) -> None:
+def test_invalid_size_is_named(value: object) -> None:
     with pytest.raises(SpecError) as caught:
         estimate(swarm(model={**GPT2, "n_layer": value}), device="cpu")
     assert caught.value.field == "model_config.n_layer"

@@ -1,4 +1,4 @@
-"""Invites: whatever comes in, a spec or an `InviteError` comes out."""
+"""Invites: any input gives a spec or an `InviteError`."""
 
 import base64
 import json
@@ -44,7 +44,7 @@ def test_file_is_read_back(file: Path) -> None:
     assert invite.load(str(file)) == FOUND
 
 
-def test_file_says_its_version(file: Path) -> None:
+def test_file_has_its_version(file: Path) -> None:
     invite.save(FOUND, file)
     assert json.loads(file.read_bytes())["version"] == 1
 
@@ -84,13 +84,13 @@ def test_file_that_is_no_spec_is_named(file: Path, content: bytes, told: str) ->
     ("source", "told"),
     [("no.cotrain", "No such file"), ("a\0b", "null"), ("", "ordinary"), (".", "ordinary")],
 )
-def test_path_that_leads_nowhere_is_named(source: str, told: str) -> None:
+def test_missing_file_is_named(source: str, told: str) -> None:
     with pytest.raises(InviteError, match=told) as caught:
         invite.load(source)
     assert caught.value.remedy
 
 
-def test_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_pipe_is_refused_without_reading(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InviteError, match="no ordinary file"):
         invite.load(str(tmp_path / "pipe"))
@@ -117,7 +117,7 @@ def test_other_version_asks_for_an_update(version: object, told: str) -> None:
 
 
 @pytest.mark.parametrize("value", ['"\\ud800"', "1e999"])
-def test_what_cannot_be_passed_on_is_refused(value: str) -> None:
+def test_value_that_cannot_be_encoded_is_refused(value: str) -> None:
     text = json.dumps(SMALLEST).replace('"gpt2"', f'"gpt2", "n_embd": {value}')
     with pytest.raises(InviteError):
         invite.read_text(text)
@@ -143,11 +143,11 @@ def test_link_of_the_demo_can_be_pasted_anywhere() -> None:
         '"{}"',
         "COTRAIN://JOIN?{query}",
         "cotrain:join?{query}",
-        "cotrain://join/?{query}",  # as browsers write it
+        "cotrain://join/?{query}",  # browsers write it so
         "{}#from-a-page",
     ],
 )
-def test_link_is_read_as_people_and_browsers_pass_it_on(around: str) -> None:
+def test_link_is_read_despite_what_people_and_browsers_add(around: str) -> None:
     link = invite.as_link(FOUND)
     assert invite.read_text(around.format(link, query=link.partition("?")[2])) == FOUND
 
@@ -185,14 +185,14 @@ def test_wrong_link_says_what_to_do(link: str, told: str) -> None:
     assert caught.value.remedy
 
 
-def test_bomb_is_not_unpacked() -> None:
+def test_decompression_bomb_is_refused() -> None:
     bomb = link_of(b" " * (16 * 2**20))
     assert len(bomb) < invite.MAX_LINK
     with pytest.raises(InviteError, match="too large"):
         invite.read_link(bomb)
 
 
-def test_bytes_behind_the_end_are_refused() -> None:
+def test_bytes_after_the_end_are_refused() -> None:
     coded = base64.urlsafe_b64encode(packed(json.dumps(SMALLEST).encode()) + b"more").decode()
     with pytest.raises(InviteError, match="not complete"):
         invite.read_link(f"cotrain://join?v=1&spec={coded.rstrip('=')}")
@@ -209,18 +209,18 @@ def test_own_addresses_come_first_and_once() -> None:
     assert invite.shared(old, [NEAR]).initial_peers == (NEAR, PEER)
 
 
-def test_loopback_is_left_out_where_there_is_more() -> None:
+def test_loopback_is_left_out_if_there_are_other_addresses() -> None:
     assert invite.shared(FOUND, [LOOPBACK, NEAR]).initial_peers == (NEAR,)
     assert invite.shared(FOUND, [LOOPBACK]).initial_peers == (LOOPBACK,)
 
 
-def test_so_many_addresses_as_a_spec_may_have() -> None:
+def test_addresses_are_limited_to_a_specs_maximum() -> None:
     many = [NEAR.replace("8080", str(port)) for port in range(1000, 1100)]
     found = invite.shared(FOUND, many)
     assert spec.parse(found.to_json()) == found
 
 
-# --- anything ------------------------------------------------------------------------------------
+# --- any input -----------------------------------------------------------------------------------
 
 
 def is_whole(found: spec.SwarmSpec) -> bool:
@@ -237,7 +237,7 @@ def read_or_refused(text: str | bytes) -> None:
             invite.read_text(text) if isinstance(text, str) else invite.read(text, name="invite")
         )
     except InviteError as error:
-        assert error.field  # noqa: PT017  it may well be valid
+        assert error.field  # noqa: PT017  the input may be valid
         assert error.message  # noqa: PT017
         return
     assert is_whole(found)
@@ -289,7 +289,7 @@ def test_any_change_is_an_invite_or_refused(data: st.DataObject, content: Any, v
 
 @settings(deadline=None)
 @given(content=SPECS)
-def test_any_spec_travels_whole(content: dict[str, Any]) -> None:
+def test_any_spec_survives_file_and_link(content: dict[str, Any]) -> None:
     found = spec.parse(content)
     assert invite.read(invite.as_file(found), name="file") == found
     if len(link := invite.as_link(found)) <= invite.MAX_LINK:

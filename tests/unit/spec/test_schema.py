@@ -1,4 +1,4 @@
-"""A spec is validated whole, and what is wrong is named with its remedy."""
+"""A spec is validated as a whole, and errors name the field and the remedy."""
 
 import copy
 import json
@@ -19,7 +19,7 @@ REMOVED = object()
 
 
 def with_change(path: str, value: Any) -> dict[str, Any]:
-    """The smallest spec with one value put in, or taken out, at a dotted path."""
+    """The smallest spec with one value set, or removed, at a dotted path."""
     content = copy.deepcopy(SMALLEST)
     *parents, last = path.split(".")
     place = content
@@ -31,7 +31,7 @@ def with_change(path: str, value: Any) -> dict[str, Any]:
     return content
 
 
-# --- what holds unless said ----------------------------------------------------------------------
+# --- valid specs ---------------------------------------------------------------------------------
 
 
 def test_smallest_spec_is_valid() -> None:
@@ -70,9 +70,9 @@ def test_address_of_a_peer_is_accepted(address: str) -> None:
     assert spec.parse(with_change("initial_peers", [address])).initial_peers == (address,)
 
 
-# --- what is wrong -------------------------------------------------------------------------------
+# --- invalid specs -------------------------------------------------------------------------------
 
-# where, what is put there, the field that is named, what the text must tell
+# path, wrong value, field that the error names, text that it contains
 MISTAKES = [
     ("version", 2, "version", "should be 1"),
     ("run_id", REMOVED, "run_id", "Add it"),
@@ -203,7 +203,7 @@ NUMBERS = [
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("path", NUMBERS)
-def test_no_number_is_taken_for_a_number(path: str, value: float) -> None:
+def test_nan_and_infinity_are_refused(path: str, value: float) -> None:
     with pytest.raises(SpecError) as caught:
         spec.parse(with_change(path, value))
     assert caught.value.field == path
@@ -215,7 +215,7 @@ def test_further_mistakes_are_counted() -> None:
         spec.parse(content)
 
 
-def test_one_mistake_in_a_union_is_one() -> None:
+def test_mistake_in_a_union_is_reported_once() -> None:
     with pytest.raises(SpecError) as caught:
         spec.parse(with_change("training_params.micro_batch_size", 0))
     assert "more after it" not in caught.value.text
@@ -241,13 +241,13 @@ def test_right_spec_has_no_mistakes() -> None:
     assert spec.mistakes(SMALLEST) == {}
 
 
-def test_mistakes_are_told_by_field() -> None:
+def test_mistakes_are_listed_by_field() -> None:
     content = with_change("training_params.seed", -1) | {"run_id": "", "colour": "red"}
     assert set(spec.mistakes(content)) == {"run_id", "colour", "training_params.seed"}
 
 
 @pytest.mark.parametrize("title", ["two\nlines", "a\u202eb", "\x00", "\u2028"])
-def test_title_is_one_line_as_it_is_read(title: str) -> None:
+def test_title_that_could_be_disguised_is_refused(title: str) -> None:
     with pytest.raises(SpecError, match="one line") as caught:
         spec.parse(with_change("title", title))
     assert caught.value.field == "title"
@@ -320,4 +320,4 @@ def test_any_change_is_parsed_or_refused(data: st.DataObject, content: Any, valu
     try:
         spec.parse(replaced(content, path, value))
     except SpecError as error:
-        assert error.field  # noqa: PT017  a change may well be valid
+        assert error.field  # noqa: PT017  a change may be valid
