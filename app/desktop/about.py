@@ -1,7 +1,7 @@
-"""What this app is made of: its version, the commit it was built from, the licences of all parts.
+"""The app's version, the commit that it was built from, and the licences of all its components.
 
-A packaged app carries the answer in a file, written when it was built; in a checkout it is put
-together from the metadata of what is installed.
+A packaged app reads them from a file that was written at build time. In a checkout they are
+collected from the metadata of the installed distributions.
 """
 
 import json
@@ -17,7 +17,7 @@ from app import __version__
 from app.common.paths import RESOURCES, ROOT
 
 BUILT = RESOURCES / "about.json"
-"""Only a packaged app has it."""
+"""The file written at build time; only a packaged app has it."""
 
 DISTRIBUTION = "cotrain-contributor"
 
@@ -26,41 +26,46 @@ _LICENCE_FILE = re.compile(r"(?i)(^|/)(licen[cs]e|copying|notice|authors)[^/]*$"
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """Somebody's work inside this app. licence: its name, or "" where only the text says it."""
+    """A program or library that is part of the app, or the app itself."""
 
     name: str
     version: str
     licence: str
+    """The licence's name; "" when only the text tells it."""
+
     text: str
+    """The licence's full text, with notices and authors."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """commit: of the sources, with ``-dirty`` where they were changed since; "" if unknown."""
+    """The app's version and components."""
 
     version: str
     commit: str
+    """Git's hash of the sources, ending in ``-dirty`` if they were changed; "" if unknown."""
+
     parts: tuple[Component, ...]
 
     def to_json(self) -> str:
-        """What `from_json` reads."""
+        """Encode for `from_json`."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> "About":
-        """The way back."""
+        """Decode the output of `to_json`."""
         content = json.loads(text)
         return cls(**content | {"parts": tuple(Component(**part) for part in content["parts"])})
 
 
 def load() -> About:
-    """What was written at build time, else what is found here. It takes 0.5 s."""
+    """Read the file from build time, or else `gather`, which takes 0.5 s."""
     return About.from_json(BUILT.read_text(encoding="utf-8")) if BUILT.exists() else gather()
 
 
 def gather() -> About:
-    """Ourselves, Python, and every distribution that we need, as they are installed here."""
-    parts = [_own_part(), _python(), *map(_part, _needed())]
+    """Collect the app, Python, and every installed distribution that the app needs."""
+    parts = [_own_component(), _python(), *map(_component, _dependencies())]
     return About(
         version=__version__,
         commit=commit(),
@@ -69,7 +74,7 @@ def gather() -> About:
 
 
 def commit() -> str:
-    """The commit of this checkout; "" where there is none, or no git."""
+    """The commit of this checkout; "" without a checkout or without git."""
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         found = subprocess.run(command, check=False, capture_output=True, text=True, timeout=10)
@@ -78,7 +83,7 @@ def commit() -> str:
     return found.stdout.strip() if found.returncode == 0 else ""
 
 
-def _own_part() -> Component:
+def _own_component() -> Component:
     licence = ROOT / "LICENSE"
     text = licence.read_text(encoding="utf-8") if licence.exists() else ""
     return Component(name=DISTRIBUTION, version=__version__, licence="Apache-2.0", text=text)
@@ -92,32 +97,32 @@ def _python() -> Component:
     return Component(name="Python", version=version, licence="PSF-2.0", text=text)
 
 
-def _needed() -> Iterator[metadata.Distribution]:
-    """The distributions that ours needs, and those that they need, each once, ours not."""
+def _dependencies() -> Iterator[metadata.Distribution]:
+    """Each distribution that ours needs, directly or indirectly, once; without ours."""
     from packaging.requirements import Requirement
 
     waiting, seen = [DISTRIBUTION], {DISTRIBUTION}
     while waiting:
         try:
             found = metadata.distribution(waiting.pop())
-        except metadata.PackageNotFoundError:  # one that this platform's marker didn't rule out
+        except metadata.PackageNotFoundError:  # not installed, though no marker excludes it here
             continue
-        if _normal(found.name) != DISTRIBUTION:
+        if _normalized(found.name) != DISTRIBUTION:
             yield found
         for requirement in map(Requirement, found.requires or ()):
-            name = _normal(requirement.name)
+            name = _normalized(requirement.name)
             applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
             if applies and name not in seen:
                 seen.add(name)
                 waiting.append(name)
 
 
-def _normal(name: str) -> str:
+def _normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _part(found: metadata.Distribution) -> Component:
-    # not `found.files`, which makes an object of each of PyTorch's 15,000 files
+def _component(found: metadata.Distribution) -> Component:
+    # `found.files` would create an object for each of PyTorch's 15,000 files
     files = (line.partition(",")[0] for line in (found.read_text("RECORD") or "").splitlines())
     texts = [
         _read(Path(str(found.locate_file(file))))
@@ -133,7 +138,7 @@ def _part(found: metadata.Distribution) -> Component:
 
 
 def _licence_name(found: metadata.Distribution) -> str:
-    """The expression of new metadata, else the classifiers, else the first line of free text."""
+    """The licence expression of new metadata, else the classifiers, else the free text's line 1."""
     expression, *_rest = _fields(found, "License-Expression") or [""]
     classifiers = [each for each in _fields(found, "Classifier") if each.startswith("License :: ")]
     names = ", ".join(each.rpartition(" :: ")[2] for each in classifiers)

@@ -1,7 +1,7 @@
-"""Start at login: an entry where the desktop looks for what it starts.
+"""Start at login: an entry in the place where the desktop looks for programs to start.
 
-Each system has its own place and form of it; `of_this_system` knows which. The entry is the one
-record of the choice: the desktop's own settings may remove it, and are obeyed.
+Each system has its own place and format; `of_this_system` knows which. The user's choice isn't kept
+anywhere else, so if the desktop's own settings remove the entry, that counts.
 """
 
 import contextlib
@@ -24,41 +24,44 @@ log = logging.getLogger(__name__)
 CommandLine = Sequence[str]
 
 LABEL = f"org.cotrain.{APP_NAME}"
-"""Of the launch agent of macOS."""
+"""The label of the launch agent on macOS."""
 
 _RUN_KEY = r"Software\Microsoft\Windows\CurrentVersion\Run"
 
 
 class AutostartEntry(Protocol):
-    """What one system has for it. Its methods raise `OSError`."""
+    """The entry for start at login on one system. Its methods raise `OSError`."""
 
     def program(self) -> str | None:
-        """The program that is started; None when the entry is missing or switched off."""
+        """The program in the entry; None when the entry is missing or switched off."""
 
     def write(self, command: CommandLine) -> None:
-        """Let this be started."""
+        """Create or replace the entry, so that this command is started."""
 
     def remove(self) -> None:
-        """Let nothing be started. Nothing happens without an entry."""
+        """Remove the entry; no error without one."""
 
 
 @dataclass(frozen=True)
 class Autostart:
-    """Whether ``command`` is started at login. Its methods touch the disk: call them in a thread,
-    unless a widget needs the answer at once."""
+    """Switches start at login on and off.
+
+    The methods access the disk: call them in a thread, unless a widget needs the answer at once.
+    """
 
     entry: AutostartEntry
     command: CommandLine
+    """Starts the app; written into the entry."""
 
     @property
     def is_on(self) -> bool:
-        """It is started at login."""
+        """Whether the app is started at login; False when that can't be read."""
         with contextlib.suppress(OSError):
             return self.entry.program() is not None
         return False
 
     def switch(self, on: bool) -> None:
-        """Start it at login, or don't. Raises `AutostartError`."""
+        """Switch start at login on or off. Raises `AutostartError`."""
         try:
             self.entry.write(self.command) if on else self.entry.remove()
         except OSError as error:
@@ -70,18 +73,20 @@ class Autostart:
             ) from error
 
     def repair(self) -> None:
-        """Name the program anew when the one in the entry is gone: the app was moved, or an
-        update has another file name."""
+        """Rewrite the entry when its program doesn't exist any more.
+
+        That happens when the app was moved, or an update has another file name.
+        """
         try:
             program = self.entry.program()
             if program is not None and shutil.which(program) is None:
                 self.entry.write(self.command)
         except OSError as error:
-            log.warning("what starts at login can't be repaired: %s", error)
+            log.warning("the entry for start at login can't be repaired: %s", error)
 
 
 def of_this_system(data_dir: Path | None = None) -> Autostart:
-    """Starting this app at login. data_dir: the folder it was told to use, if it was."""
+    """Start at login for this system. data_dir: the folder given on the command line, or None."""
     return Autostart(_entry(), own_command(data_dir))
 
 
@@ -95,7 +100,7 @@ def _entry() -> AutostartEntry:
 
 
 def own_command(data_dir: Path | None = None) -> CommandLine:
-    """What starts this app into the tray: its AppImage, its frozen program, or its source."""
+    """The command that starts this app in the tray: AppImage, frozen program, or source."""
     if appimage := os.environ.get("APPIMAGE"):
         program = [appimage]
     elif getattr(sys, "frozen", False):
@@ -111,12 +116,12 @@ def own_command(data_dir: Path | None = None) -> CommandLine:
 
 @dataclass(frozen=True)
 class DesktopEntry:
-    """A file of XDG's "Desktop Application Autostart Specification"."""
+    """A .desktop file, as in the XDG "Desktop Application Autostart Specification"."""
 
     path: Path
 
     def program(self) -> str | None:
-        """The first word of its ``Exec``."""
+        """The first word of the file's ``Exec``."""
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
@@ -146,15 +151,18 @@ class DesktopEntry:
 
 
 def _quoted(word: str) -> str:
-    r"""A word of ``Exec``. Read twice: as a string, where ``\`` escapes, and as a command line;
-    ``%`` would be a field code."""
+    r"""Quote a word of ``Exec``.
+
+    The desktop unescapes it twice, first as a string and then as a command line, both with ``\``.
+    ``%`` is doubled, since it begins a field code.
+    """
     for special in ("\\", '"', "`", "$"):
         word = word.replace(special, f"\\{special}")
     return '"' + word.replace("\\", "\\\\").replace("%", "%%") + '"'
 
 
 def _first_word(command: str) -> str:
-    r"""The inverse of `_quoted`, for the first word; words that others wrote may be bare."""
+    r"""The first word of ``Exec``, unquoted. Other programs may have written it without quotes."""
     text = command.strip().replace("\\\\", "\\").replace("%%", "%")
     if not text.startswith('"'):
         return text.split(" ", 1)[0]
@@ -171,12 +179,12 @@ def _first_word(command: str) -> str:
 
 @dataclass(frozen=True)
 class LaunchAgent:
-    """A property list that launchd reads at login."""
+    """A property list (macOS) that launchd reads at login."""
 
     path: Path
 
     def program(self) -> str | None:
-        """The first of its arguments."""
+        """The first of the list's ``ProgramArguments``."""
         import plistlib
         from xml.parsers.expat import ExpatError
 
@@ -190,7 +198,7 @@ class LaunchAgent:
         return None if content.get("Disabled") else str(arguments[0])
 
     def write(self, command: CommandLine) -> None:
-        """Write the list. RunAtLoad without KeepAlive: once at login, and never by itself again."""
+        """Write the list. RunAtLoad without KeepAlive starts the app once, at login."""
         import plistlib
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -211,10 +219,10 @@ class LaunchAgent:
 
 
 class RunKey:
-    """A value of the user's Run key in the registry."""
+    """A value under the user's Run key in the registry (Windows)."""
 
     def __init__(self) -> None:
-        self._registry: Any = import_module("winreg")  # only there is it
+        self._registry: Any = import_module("winreg")  # exists on Windows only
 
     def program(self) -> str | None:
         """The first word of the value."""

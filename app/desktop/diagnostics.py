@@ -1,7 +1,7 @@
-"""One archive for a report: logs, settings, versions and hardware, without what is private.
+"""Write an archive for a bug report: logs, settings, versions and hardware, without private data.
 
-Left out or made unreadable, wherever it stands: tokens, passwords and keys, e-mail addresses, this
-machine's name and its user's, IP addresses other than loopback's, and the folders' place.
+Removed or replaced wherever they occur: tokens, passwords and keys, e-mail addresses, the names of
+this machine and its user, IP addresses other than loopback's, the paths of home and data folder.
 """
 
 import getpass
@@ -30,17 +30,19 @@ from app.settings.settings import Settings
 log = logging.getLogger(__name__)
 
 MAX_LOG_BYTES = 5_000_000
-"""Of each log file, its end."""
+"""Of each log file, at most its last so many bytes."""
 
 _PRIVATE_SETTINGS = frozenset(
     {"alias", "lab", "backend_url", "callback_allowed_hosts", "callback_origins", "update_url"}
 )
-"""Which names somebody, or somebody's server."""
+"""Settings that name a person or a server; the archive only says whether they are set."""
 
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
-_NUMBERS = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\d)")
-_COLONS = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*(?![\w:])")
-_KEYS = re.compile(r"-----BEGIN [^-]+-----.*?(-----END [^-]+-----|\Z)|ssh-rsa \S+", re.DOTALL)
+_IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\d)")
+_IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*(?![\w:])")
+_PRIVATE_KEYS = re.compile(
+    r"-----BEGIN [^-]+-----.*?(-----END [^-]+-----|\Z)|ssh-rsa \S+", re.DOTALL
+)
 _SECRET = re.compile(
     r"(?<![\w+/=-])(?=[\w+/-]*\d)(?=[\w+/-]*[A-Za-z])[\w+/-]{40,}={0,2}(?![\w+/-])"
 )
@@ -48,12 +50,12 @@ _PEER = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}|12D3Koo[1-9A-HJ-NP-Za-km-z]{45}"
 
 
 def default_name() -> str:
-    """What the archive is called unless the user has an idea."""
+    """The suggested file name of the archive."""
     return f"cotrain-diagnostics-{time.strftime('%Y%m%d-%H%M')}.zip"
 
 
 def collect(target: Path, *, folders: Folders, settings: Settings) -> None:
-    """Write the archive, readable by its owner alone. Takes a second or two: not on the loop.
+    """Write the archive with mode 0600. Takes a second or two, so call it in a thread.
 
     Raises `DiagnosticsError` when it can't be written.
     """
@@ -72,7 +74,7 @@ def collect(target: Path, *, folders: Folders, settings: Settings) -> None:
 
 
 class Private:
-    """Knows what must not leave this machine. `scrub` takes it out of a text."""
+    """The private data that must not leave this machine; `scrub` replaces it in a text."""
 
     def __init__(self, folders: Folders) -> None:
         self._words = [(word, "[secret]") for word in _secrets_in(folders)]
@@ -80,19 +82,19 @@ class Private:
         self._names = _names_of_machine_and_user()
 
     def scrub(self, text: str) -> str:
-        """The text without them, and otherwise as it was."""
+        """Replace private data with placeholders such as ``[secret]``; the rest stays as it is."""
         for word, instead in self._words:
             text = text.replace(word, instead)
-        text = _KEYS.sub("[key]", logs.redact(text))
+        text = _PRIVATE_KEYS.sub("[key]", logs.redact(text))
         text = _EMAIL.sub("[e-mail]", text)
-        text = _NUMBERS.sub(_address, text)
-        text = _COLONS.sub(_address, text)
-        text = _SECRET.sub(_unless_peer, text)
+        text = _IPV4.sub(_replace_address, text)
+        text = _IPV6.sub(_replace_address, text)
+        text = _SECRET.sub(_replace_unless_peer, text)
         return self._names.sub("[name]", text) if self._names is not None else text
 
 
 def _secrets_in(folders: Folders) -> Iterator[str]:
-    """What our own files of secrets hold, long enough to be one."""
+    """The words of 8 or more characters in the app's files of tokens."""
     for file in (folders.callback_tokens, folders.account_file, folders.instance_file):
         try:
             text = file.read_text(encoding="utf-8", errors="replace")
@@ -105,26 +107,26 @@ def _names_of_machine_and_user() -> re.Pattern[str] | None:
     names = {socket.gethostname(), platform.node(), socket.gethostname().partition(".")[0]}
     try:
         names.add(getpass.getuser())
-    except (KeyError, OSError):  # a user that the system has no name for
+    except (KeyError, OSError):  # the system has no name for this user
         log.info("this user has no name")
     wanted = sorted(names - {"", "localhost", "root"}, key=len, reverse=True)
     pattern = "|".join(map(re.escape, wanted))
     return re.compile(rf"(?i)(?<!\w)({pattern})(?!\w)") if wanted else None
 
 
-def _address(found: re.Match[str]) -> str:
+def _replace_address(found: re.Match[str]) -> str:
     try:
         address = ipaddress.ip_address(found.group())
-    except ValueError:  # a time, a version, a hash
+    except ValueError:  # not an address but a time, a version or a hash
         return found.group()
     return found.group() if address.is_loopback or address.is_unspecified else "[address]"
 
 
-def _unless_peer(found: re.Match[str]) -> str:
+def _replace_unless_peer(found: re.Match[str]) -> str:
     return found.group() if _PEER.fullmatch(found.group()) else "[secret]"
 
 
-# --- what goes in
+# --- the archive's files
 
 
 def _entries(folders: Folders, settings: Settings) -> Iterator[tuple[str, str]]:
@@ -153,7 +155,7 @@ def _versions() -> dict[str, Any]:
 
 
 def _settings(settings: Settings) -> dict[str, Any]:
-    """Of what is private, only whether it was set."""
+    """The settings; of private ones, only whether they are set."""
     return {
         name: bool(value) if name in _PRIVATE_SETTINGS else value
         for name, value in settings.model_dump(mode="json").items()
@@ -172,7 +174,7 @@ def _hardware() -> dict[str, Any]:
 
 
 def _listing(folders: Folders) -> Iterator[str]:
-    """What lies in the data folder, with sizes: a full disk or a lost file shows."""
+    """The files in the data folder with their sizes, to recognise a full disk or a lost file."""
     for path in sorted(folders.data.rglob("*")):
         if path.is_file():
             yield f"{path.stat().st_size:>12} {path.relative_to(folders.data)}"

@@ -1,7 +1,7 @@
-"""Notifications of a Linux desktop, which need no tray.
+"""Notifications on a Linux desktop, which need no tray icon.
 
-Over D-Bus, as the "Desktop Notifications Specification" has it. Other systems show them by way of
-their tray (see `ui.desktop.tray`).
+They go over D-Bus, as in the "Desktop Notifications Specification". Other systems show them through
+the tray icon (see `ui.desktop.tray`).
 """
 
 import asyncio
@@ -21,19 +21,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 5.0
-WORDS_WAIT = 8
-"""Signals of the desktop that may wait for us, which are few and small."""
+"""Longest wait for the desktop's answer."""
+
+SIGNAL_BUFFER = 8
+"""Signals of the desktop that may queue up; they are rare."""
 
 _SERVICE = "org.freedesktop.Notifications"
 _PATH = "/org/freedesktop/Notifications"
 
 
 class Notifications:
-    """Shows notifications until `close`. name: the app's, as people read it; icon: its file.
-    clicked: called when the user clicks one of ours, with what a Wayland desktop wants to see
-    before a window may take the focus, or "".
+    """Shows notifications until `close`.
 
-    The connection is kept: with it, a desktop takes away what came over it.
+    name: the app's name for the user. icon: the file of its icon. clicked: called when the user
+    clicks a notification, with the XDG activation token that lets a window take the focus under
+    Wayland, or "".
+
+    The D-Bus connection stays open, since a desktop removes notifications whose sender is gone.
     """
 
     def __init__(self, *, name: str, icon: Path, clicked: Callable[[str], None]) -> None:
@@ -48,31 +52,31 @@ class Notifications:
         self._ours: set[int] = set()
 
     async def show(self, title: str, text: str) -> int | None:
-        """Show one; returns its number, or None where this desktop shows none."""
+        """Show a notification; returns its number, or None when the desktop shows none."""
         hints = {"desktop-entry": ("s", APP_NAME)}
         values = (self._name, 0, self._icon, title, text, ["default", title], hints, -1)
         try:
             answer = await self._ask("Notify", "susssasa{sv}i", values)
-        except Exception as error:  # noqa: BLE001  no bus, nobody on it, or one that errs
+        except Exception as error:  # noqa: BLE001  no bus, no service, or an error of the service
             log.info("the desktop shows no notification: %r", error)
-            await self.close()  # the next one tries anew
+            await self.close()  # the next call connects again
             return None
         number = int(answer.body[0])
         self._ours.add(number)
         return number
 
     async def withdraw(self, number: int) -> None:
-        """Take one away that is moot."""
+        """Remove a notification that is outdated; no error if it is gone."""
         if number in self._ours:
             self._ours.discard(number)
-            with contextlib.suppress(Exception):  # it went away by itself, or its server did
+            with contextlib.suppress(Exception):  # it, or its server, is gone already
                 await self._ask("CloseNotification", "u", (number,))
 
     async def close(self) -> None:
-        """Let go of the desktop, and listen to no clicks. May be called twice."""
+        """Close the connection; clicks aren't reported any more. May be called twice."""
         await self._background.close()
         self._router = None
-        with contextlib.suppress(OSError, EOFError):  # it is gone already
+        with contextlib.suppress(OSError, EOFError):  # the connection is broken already
             await self._open.aclose()
 
     async def _ask(self, method: str, signature: str, values: tuple[Any, ...]) -> "Message":
@@ -97,24 +101,24 @@ class Notifications:
             return self._router
 
     async def _listen(self, router: "DBusRouter") -> None:
-        """Hear which of ours is clicked. The desktop tells that to who showed it, unasked."""
+        """Handle signals about our notifications, which come without a subscription."""
         from jeepney import MatchRule
 
         rule = MatchRule(type="signal", interface=_SERVICE)
-        words: asyncio.Queue[Message]
-        with router.filter(rule, bufsize=WORDS_WAIT) as words:
+        signals: asyncio.Queue[Message]
+        with router.filter(rule, bufsize=SIGNAL_BUFFER) as signals:
             while True:
-                word = await words.get()
-                if word.body and word.body[0] in self._ours:
-                    self._heard(word)
+                signal = await signals.get()
+                if signal.body and signal.body[0] in self._ours:
+                    self._on_signal(signal)
 
-    def _heard(self, word: "Message") -> None:
+    def _on_signal(self, signal: "Message") -> None:
         from jeepney import HeaderFields
 
-        match word.header.fields.get(HeaderFields.member):
+        match signal.header.fields.get(HeaderFields.member):
             case "ActivationToken":
-                self._activation = word.body[1]
+                self._activation = signal.body[1]
             case "ActionInvoked":
                 self._clicked(self._activation)
             case "NotificationClosed":
-                self._ours.discard(word.body[0])
+                self._ours.discard(signal.body[0])

@@ -1,9 +1,9 @@
-"""Whether a later version of this app was published: one small file, read once a day, if at all.
+"""Check once a day whether a newer version of this app was published.
 
-The file says which version is the newest and where to get it, and carries the publisher's
-signature (Ed25519, over canonical JSON). Nothing else is downloaded and nothing is ever replaced:
-the user is told, and updates in the way that they installed. Without an address and a key in the
-settings, which is how it comes, nobody is asked.
+A small file at ``update_url`` names the newest version and its web page, signed by the publisher
+(Ed25519 over canonical JSON). Nothing else is downloaded and nothing is installed: the user is
+told, and updates the app the way they installed it. By default the settings have neither a URL nor
+a key, and no request is made.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 DAY_SECONDS = 24 * 3600.0
 TIMEOUT_SECONDS = 15.0
 MAX_BYTES = 64 * 1024
+"""Largest accepted file."""
 
 _VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){0,3}")
 
@@ -43,12 +44,12 @@ class Updates:
         self._background = Background()
 
     def open(self) -> None:
-        """Begin to ask."""
+        """Start the daily check."""
         if self._url and self._key:
             self._asking = self._background.start(self._keep_asking())
 
     async def close(self) -> None:
-        """Ask no more. May be called twice."""
+        """Stop the check. May be called twice."""
         await self._background.close()
 
     async def _keep_asking(self) -> None:
@@ -56,22 +57,25 @@ class Updates:
             try:
                 found = await self.look()
             except UpdateError as error:
-                log.warning("whether there is a later version isn't known: %s", error.text)
+                log.warning("the check for a newer version failed: %s", error.text)
             else:
                 if found is not None:
-                    log.info("version %s is there: %s", found.version, found.url)
+                    log.info("version %s is available: %s", found.version, found.url)
                     self._dispatch(ReleaseFound(release=found))
             await asyncio.sleep(DAY_SECONDS)
 
     async def look(self) -> Release | None:
-        """The newest version, None when it is this one. Raises `UpdateError`."""
+        """Fetch the file; the newest version, or None unless it is newer. Raises `UpdateError`."""
         content = await _fetch(self._url)
         release = await asyncio.to_thread(read, content, key=self._key)
         return release if number(release.version) > number(__version__) else None
 
 
 def read(content: bytes, *, key: str) -> Release:
-    """What a signed file says. Raises `UpdateError` when somebody else wrote it, or nobody."""
+    """Parse and verify the signed file.
+
+    key: the publisher's public key. Raises `UpdateError` for a malformed file or signature.
+    """
     from app.common import signing
 
     try:
@@ -94,11 +98,13 @@ def _release(manifest: Any) -> Release:
             _VERSION.fullmatch(version) and url.startswith("https://") and url.isprintable()
         ):
             return Release(version=version, url=url)
-    raise UpdateError(_("the file of versions doesn't say what it should."), field="update_url")
+    raise UpdateError(
+        _("the file of versions names no valid version and address."), field="update_url"
+    )
 
 
 def number(version: str) -> tuple[int, ...]:
-    """A version as one compares it: 0.10 is later than 0.9, and the same as 0.10.0."""
+    """A version as a tuple to compare: 0.10 is newer than 0.9, and equal to 0.10.0."""
     parts = [int(part) for part in re.findall(r"\d+", version)]
     while parts and parts[-1] == 0:
         parts.pop()
@@ -110,7 +116,9 @@ async def _fetch(url: str) -> bytes:
 
     content = bytearray()
     try:
-        client = await asyncio.to_thread(_client)  # reads the system's certificates
+        client = await asyncio.to_thread(
+            _client
+        )  # in a thread, since it reads the system's certificates
         async with client, client.stream("GET", url) as response:
             response.raise_for_status()
             async for piece in response.aiter_bytes():
@@ -120,7 +128,7 @@ async def _fetch(url: str) -> bytes:
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         reason = str(error) or type(error).__name__
         raise UpdateError(
-            _("the file of versions can't be had: {reason}.").format(reason=reason),
+            _("the file of versions can't be fetched: {reason}.").format(reason=reason),
             field="update_url",
         ) from error
     return bytes(content)
@@ -131,6 +139,6 @@ def _client() -> "httpx2.AsyncClient":
 
     return httpx2.AsyncClient(
         timeout=TIMEOUT_SECONDS,
-        headers={"User-Agent": "cotrain-contributor"},  # not even which version we are
+        headers={"User-Agent": "cotrain-contributor"},  # without our version, for privacy
         follow_redirects=False,
     )

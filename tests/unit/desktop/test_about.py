@@ -1,4 +1,4 @@
-"""What the app says of itself, found in a checkout and read from a build."""
+"""Version and licences, collected in a checkout and read from a build."""
 
 from pathlib import Path
 
@@ -20,15 +20,15 @@ def found() -> About:
     return about.gather()
 
 
-def test_a_checkout_names_what_we_need_and_what_that_needs(found: About) -> None:
+def test_checkout_lists_direct_and_indirect_dependencies(found: About) -> None:
     names = {part.name.lower() for part in found.parts}
     assert found.version == app.__version__
-    assert {"python", about.DISTRIBUTION, "torch", "hivemind"} <= names  # ours
-    assert {"sympy", "shiboken6", "pycparser"} <= names  # theirs
-    assert not {"pytest", "pyinstaller", "mypy"} & names  # of building
+    assert {"python", about.DISTRIBUTION, "torch", "hivemind"} <= names  # direct dependencies
+    assert {"sympy", "shiboken6", "pycparser"} <= names  # indirect dependencies
+    assert not {"pytest", "pyinstaller", "mypy"} & names  # development tools
 
 
-def test_parts_are_each_once_and_in_order(found: About) -> None:
+def test_components_are_unique_and_sorted(found: About) -> None:
     names = [part.name.lower() for part in found.parts]
     assert names == sorted(set(names))
 
@@ -42,7 +42,7 @@ def test_licences_come_with_their_texts(found: About) -> None:
     assert parts["numpy"].licence
 
 
-def test_a_build_is_read_from_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packaged_app_reads_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "about.json"
     file.write_text(BUILT.to_json(), encoding="utf-8")
     monkeypatch.setattr(about, "BUILT", file)

@@ -1,4 +1,4 @@
-"""Start at login: what stands in the entry, and what is read back."""
+"""Start at login: the entry's content on each system, and how it is read back."""
 
 import plistlib
 import subprocess
@@ -25,7 +25,7 @@ def program(tmp_path: Path) -> str:
 
 
 class Registry(SimpleNamespace):
-    """``winreg``, as far as it is used."""
+    """A fake of ``winreg`` with the functions that are used."""
 
     HKEY_CURRENT_USER = "HKCU"
     REG_SZ = 1
@@ -86,7 +86,7 @@ def test_it_is_switched_on_and_off(entry: autostart.AutostartEntry, program: str
     assert not ours.is_on
 
 
-def test_a_program_that_is_gone_is_named_anew(
+def test_repair_replaces_a_program_that_is_gone(
     entry: autostart.AutostartEntry, program: str
 ) -> None:
     entry.write(["/gone/cotrain-0.1", "--minimized"])
@@ -94,16 +94,14 @@ def test_a_program_that_is_gone_is_named_anew(
     assert entry.program() == program
 
 
-def test_a_program_that_is_there_is_left_alone(
-    entry: autostart.AutostartEntry, program: str
-) -> None:
-    """Another installation's: a checkout that is tried out must not take its place."""
+def test_repair_leaves_an_existing_program(entry: autostart.AutostartEntry, program: str) -> None:
+    """It may be another installation's: a checkout that is tried out must not take its place."""
     entry.write([program, "--minimized"])
     Autostart(entry, ["/another/cotrain"]).repair()
     assert entry.program() == program
 
 
-def test_what_is_off_is_not_repaired(entry: autostart.AutostartEntry) -> None:
+def test_repair_doesnt_switch_it_on(entry: autostart.AutostartEntry) -> None:
     Autostart(entry, COMMAND).repair()
     assert entry.program() is None
 
@@ -122,7 +120,7 @@ def test_desktop_entry_quotes_its_command(tmp_path: Path, command: list[str]) ->
     entry = DesktopEntry(tmp_path / "autostart" / "a.desktop")
     entry.write(command)
     lines = dict(line.split("=", 1) for line in entry.path.read_text().splitlines() if "=" in line)
-    # first a string's escapes are undone, then those of double quotes, as a shell does
+    # undo the escapes of a string, then those of double quotes, as a shell does
     shell = ["sh", "-c", f"printf '%s\\n' {lines['Exec'].replace(chr(92) * 2, chr(92))}"]
     words = subprocess.run(shell, check=True, capture_output=True, text=True).stdout.split("\n")
     assert [word.replace("%%", "%") for word in words[:-1]] == command
@@ -132,13 +130,13 @@ def test_desktop_entry_quotes_its_command(tmp_path: Path, command: list[str]) ->
 
 
 @pytest.mark.parametrize("line", ["Hidden=true", "X-GNOME-Autostart-enabled=false"])
-def test_the_desktops_own_settings_are_obeyed(tmp_path: Path, line: str) -> None:
+def test_entry_switched_off_by_the_desktop_is_off(tmp_path: Path, line: str) -> None:
     entry = DesktopEntry(tmp_path / "a.desktop")
     entry.path.write_text(f"[Desktop Entry]\nExec=cotrain --minimized\n{line}\n")
     assert entry.program() is None
 
 
-def test_a_bare_command_is_read(tmp_path: Path) -> None:
+def test_unquoted_command_is_read(tmp_path: Path) -> None:
     entry = DesktopEntry(tmp_path / "a.desktop")
     entry.path.write_text("[Desktop Entry]\nExec=cotrain --minimized\n")
     assert entry.program() == "cotrain"
@@ -155,7 +153,7 @@ def test_launch_agent_starts_once_at_login(tmp_path: Path) -> None:
     }
 
 
-def test_damaged_launch_agent_is_no_entry(tmp_path: Path) -> None:
+def test_damaged_launch_agent_counts_as_off(tmp_path: Path) -> None:
     entry = LaunchAgent(tmp_path / "a.plist")
     entry.path.write_bytes(b"<plist")
     assert not Autostart(entry, COMMAND).is_on
@@ -170,28 +168,28 @@ def test_run_key_quotes_its_command(registry: Registry) -> None:
 # --- what is started -----------------------------------------------------------------------------
 
 
-def test_a_checkout_is_started_by_its_python() -> None:
+def test_command_of_a_checkout_is_its_python() -> None:
     *python, option = autostart.own_command()
     assert python == [sys.executable, str(Path(autostart.__file__).parents[2] / "main.py")]
     assert option == "--minimized"
 
 
-def test_an_appimage_is_started_by_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What runs is mounted elsewhere, and gone after this run."""
+def test_command_of_an_appimage_is_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The running program is in a temporary mount, which is gone after this run."""
     monkeypatch.setenv("APPIMAGE", "/home/me/CoTrain.AppImage")
     assert autostart.own_command() == ["/home/me/CoTrain.AppImage", "--minimized"]
 
 
-def test_a_frozen_app_is_started_by_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_of_a_frozen_app_is_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     assert autostart.own_command() == [sys.executable, "--minimized"]
 
 
-def test_the_data_folder_goes_with_it(tmp_path: Path) -> None:
+def test_command_includes_the_data_folder(tmp_path: Path) -> None:
     assert autostart.own_command(tmp_path)[-2:] == ["--data-dir", str(tmp_path)]
 
 
-def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_entry_that_cannot_be_written_raises(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     entry = DesktopEntry(tmp_path / "file" / "a.desktop")
     with pytest.raises(AutostartError) as caught:

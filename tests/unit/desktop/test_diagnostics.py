@@ -1,4 +1,4 @@
-"""The archive for a report: what helps is in it, and nothing that is private."""
+"""The archive for a bug report has what helps, and no private data."""
 
 import getpass
 import json
@@ -59,7 +59,7 @@ def private(folders: Folders) -> Private:
         ("x " + "Ab1-" * 12 + " y", "x [secret] y"),
     ],
 )
-def test_what_is_private_is_taken_out(private: Private, text: str, left: str) -> None:
+def test_private_data_is_replaced(private: Private, text: str, left: str) -> None:
     assert private.scrub(text) == left
 
 
@@ -74,13 +74,13 @@ def test_what_is_private_is_taken_out(private: Private, text: str, left: str) ->
         "commit 0123456789abcdef0123",
     ],
 )
-def test_what_helps_stays(private: Private, text: str) -> None:
+def test_harmless_text_is_kept(private: Private, text: str) -> None:
     assert private.scrub(text) == text
 
 
 @pytest.fixture
 def archive(folders: Folders, tmp_path: Path) -> dict[str, str]:
-    """An archive of a machine full of secrets, by its files."""
+    """The files of an archive from a machine full of secrets."""
     operator = ApiTokens(folders.callback_tokens).of(Role.OPERATOR)
     folders.account_file.write_text('{"email": "anna@uni.example", "refresh": "short-secret"}')
     MachineKey.load_or_create(folders.machine_key_file)
@@ -94,7 +94,7 @@ def archive(folders: Folders, tmp_path: Path) -> dict[str, str]:
         return {name: found.read(name).decode() for name in found.namelist()}
 
 
-def test_the_archive_holds_what_a_report_needs(archive: dict[str, str]) -> None:
+def test_archive_has_everything_for_a_report(archive: dict[str, str]) -> None:
     assert set(archive) == {
         "versions.json",
         "settings.json",
@@ -119,7 +119,7 @@ def test_no_secret_is_anywhere_in_the_archive(archive: dict[str, str], folders: 
         assert word not in text
 
 
-def test_of_a_long_log_the_end_is_taken(
+def test_archive_has_the_end_of_a_long_log(
     folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(diagnostics, "MAX_LOG_BYTES", 10)
@@ -129,7 +129,7 @@ def test_of_a_long_log_the_end_is_taken(
         assert found.read("logs/contributor.log") == b"e, the end"
 
 
-def test_a_place_that_cant_be_written_is_said(folders: Folders, tmp_path: Path) -> None:
+def test_place_that_cant_be_written_is_named(folders: Folders, tmp_path: Path) -> None:
     with pytest.raises(DiagnosticsError) as caught:
         collect(tmp_path / "missing" / "a.zip", folders=folders, settings=Settings())
     assert "a.zip" in caught.value.field

@@ -1,4 +1,4 @@
-"""Notifications over D-Bus, against a small bus with a desktop on it."""
+"""Notifications over D-Bus, against a fake bus with a notification service."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("jeepney")  # on Linux alone
+pytest.importorskip("jeepney")  # installed on Linux only
 
 from jeepney import DBusAddress, Message, Parser, new_error, new_method_return, new_signal
 from jeepney.low_level import HeaderFields
@@ -19,7 +19,7 @@ DESKTOP = DBusAddress("/org/freedesktop/Notifications", interface="org.freedeskt
 
 
 class Desktop:
-    """A bus of one caller: it lets them in, and answers as a desktop's server does."""
+    """A bus for one client, which also answers as the desktop's notification service."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
@@ -85,18 +85,18 @@ async def ours(clicks: "asyncio.Queue[str]") -> AsyncIterator[Notifications]:
     await made.close()
 
 
-async def test_one_is_shown_and_taken_away(desktop: Desktop, ours: Notifications) -> None:
+async def test_notification_is_shown_and_withdrawn(desktop: Desktop, ours: Notifications) -> None:
     number = await ours.show("Paused", "It is hot.")
     assert number == 1
     await ours.withdraw(number)
-    await ours.withdraw(number)  # it is gone: nothing is asked
+    await ours.withdraw(number)  # withdrawn already: no request
     (_, shown), (method, withdrawn) = desktop.calls
     assert shown[:5] == ("CoTrain", 0, "file:///icons/app.svg", "Paused", "It is hot.")
     assert shown[5] == ["default", "Paused"]
     assert (method, withdrawn) == ("CloseNotification", (1,))
 
 
-async def test_a_click_on_ours_is_heard(
+async def test_click_on_our_notification_is_reported(
     desktop: Desktop, ours: Notifications, clicks: "asyncio.Queue[str]"
 ) -> None:
     number = await ours.show("Paused", "It is hot.")
@@ -107,20 +107,20 @@ async def test_a_click_on_ours_is_heard(
     assert clicks.empty()
 
 
-async def test_a_desktop_that_refuses_shows_none(desktop: Desktop, ours: Notifications) -> None:
+async def test_error_of_the_desktop_gives_none(desktop: Desktop, ours: Notifications) -> None:
     desktop.refuses = True
     assert await ours.show("Paused", "It is hot.") is None
 
 
-async def test_without_a_bus_none_is_shown(
+async def test_missing_bus_gives_none(
     ours: Notifications, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", f"unix:path={tmp_path / 'none'}")
     assert await ours.show("Paused", "It is hot.") is None
 
 
-async def test_a_bus_that_comes_back_is_used_again(desktop: Desktop, ours: Notifications) -> None:
+async def test_bus_that_comes_back_is_used_again(desktop: Desktop, ours: Notifications) -> None:
     assert await ours.show("One", "") == 1
     desktop.hang_up()
-    await ours.show("Two", "")  # lost, or not: the end may not be known yet
+    await ours.show("Two", "")  # may be lost: the broken connection may not be noticed yet
     assert await ours.show("Three", "") is not None

@@ -1,4 +1,4 @@
-"""A later version is told of once its publisher signed for it, and nobody else."""
+"""A newer version is reported only if the publisher signed the file that names it."""
 
 import asyncio
 import http.server
@@ -70,18 +70,18 @@ async def look(url: str, key: MachineKey) -> Release | None:
 # --- what the file says --------------------------------------------------------------------------
 
 
-def test_a_signed_file_is_believed(publisher: MachineKey) -> None:
+def test_signed_file_is_accepted(publisher: MachineKey) -> None:
     content = signed(publisher, version="9.1", url=PAGE, notes="Faster.")
     assert read(content, key=publisher.public_key) == Release(version="9.1", url=PAGE)
 
 
-def test_another_key_is_not(publisher: MachineKey, tmp_path: Path) -> None:
+def test_file_signed_with_another_key_is_refused(publisher: MachineKey, tmp_path: Path) -> None:
     stranger = MachineKey.load_or_create(tmp_path / "key.pem")
     with pytest.raises(UpdateError, match="isn't signed"):
         read(signed(stranger, version="9.1", url=PAGE), key=publisher.public_key)
 
 
-def test_what_was_changed_afterwards_is_not(publisher: MachineKey) -> None:
+def test_changed_file_is_refused(publisher: MachineKey) -> None:
     content = signed(publisher, version="9.1", url=PAGE).replace(b"9.1", b"9.2")
     with pytest.raises(UpdateError, match="isn't signed"):
         read(content, key=publisher.public_key)
@@ -95,7 +95,7 @@ def test_what_was_changed_afterwards_is_not(publisher: MachineKey) -> None:
         b'{"manifest": 1, "signature": 1}',
     ],
 )
-def test_what_is_no_such_file_is_said(publisher: MachineKey, content: bytes) -> None:
+def test_malformed_file_is_refused(publisher: MachineKey, content: bytes) -> None:
     with pytest.raises(UpdateError):
         read(content, key=publisher.public_key)
 
@@ -111,10 +111,10 @@ def test_what_is_no_such_file_is_said(publisher: MachineKey, content: bytes) -> 
         {"version": "9.1", "url": "https://a\n.example"},
     ],
 )
-def test_a_page_that_cant_be_opened_is_refused(
+def test_invalid_version_or_address_is_refused(
     publisher: MachineKey, manifest: dict[str, Any]
 ) -> None:
-    with pytest.raises(UpdateError, match="doesn't say"):
+    with pytest.raises(UpdateError, match="no valid version"):
         read(signed(publisher, **manifest), key=publisher.public_key)
 
 
@@ -131,38 +131,38 @@ def test_versions_are_compared_as_numbers(earlier: str, later: str) -> None:
 
 
 @pytest.mark.parametrize(("version", "found"), [("99.0", True), ("0.0.1", False)])
-async def test_only_a_later_version_is_news(
+async def test_only_a_newer_version_is_returned(
     url: str, publisher: MachineKey, version: str, found: bool
 ) -> None:
     Shelf.content = signed(publisher, version=version, url=PAGE)
     assert (await look(url, publisher) is not None) is found
 
 
-async def test_this_version_is_none(url: str, publisher: MachineKey) -> None:
+async def test_same_version_gives_none(url: str, publisher: MachineKey) -> None:
     Shelf.content = signed(publisher, version=__version__, url=PAGE)
     assert await look(url, publisher) is None
 
 
 @pytest.mark.parametrize("status", [302, 404, 500])
-async def test_an_answer_that_is_none_is_said(url: str, publisher: MachineKey, status: int) -> None:
+async def test_http_error_raises(url: str, publisher: MachineKey, status: int) -> None:
     Shelf.content, Shelf.status = signed(publisher, version="99.0", url=PAGE), status
     with pytest.raises(UpdateError):
         await look(url, publisher)
     assert Shelf.asked == ["/newest.json"]
 
 
-async def test_a_file_without_an_end_is_not_read_to_it(url: str, publisher: MachineKey) -> None:
+async def test_reading_stops_at_the_size_limit(url: str, publisher: MachineKey) -> None:
     Shelf.content = b" " * (updates.MAX_BYTES + 1)
     with pytest.raises(UpdateError, match="too long"):
         await look(url, publisher)
 
 
-async def test_nobody_there_is_said(publisher: MachineKey) -> None:
+async def test_unreachable_server_raises(publisher: MachineKey) -> None:
     with pytest.raises(UpdateError):
         await look("http://127.0.0.1:9/newest.json", publisher)
 
 
-async def test_a_later_version_is_told(url: str, publisher: MachineKey) -> None:
+async def test_newer_version_is_dispatched(url: str, publisher: MachineKey) -> None:
     Shelf.content = signed(publisher, version="99.0", url=PAGE)
     told: asyncio.Queue[ReleaseFound] = asyncio.Queue()
     asking = Updates(url=url, key=publisher.public_key, dispatch=told.put_nowait)
@@ -173,7 +173,7 @@ async def test_a_later_version_is_told(url: str, publisher: MachineKey) -> None:
 
 
 @pytest.mark.parametrize("key", ["", None])
-async def test_without_address_and_key_nobody_is_asked(
+async def test_without_address_and_key_no_request_is_made(
     url: str, publisher: MachineKey, key: str | None
 ) -> None:
     asking = Updates(url="" if key is None else url, key=key or "", dispatch=lambda _: None)
