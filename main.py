@@ -1,15 +1,15 @@
-"""CoTrain Contributor: choose the process that this is."""
+"""CoTrain Contributor: choose which of its processes to run."""
 
 import gc
 import sys
 
 
 def main() -> int:
-    """The trainer child, the guardian, headless, or the window; returns the exit status."""
+    """Run the trainer, the guardian, the headless app or the window; returns the exit status."""
     if hasattr(sys, "frozen"):
         from multiprocessing import freeze_support
 
-        freeze_support()  # one of multiprocessing's own helpers ends here
+        freeze_support()  # a helper process of multiprocessing runs in here and exits
     if sys.argv[1:2] == ["--trainer"]:
         from app.trainer.process import main as trainer
 
@@ -23,7 +23,7 @@ def main() -> int:
     if (arguments := parse(sys.argv[1:])).headless or not has_display():
         from app.headless.run import run
     else:
-        gc.disable()  # until the session is open: what is imported by then stays anyway
+        gc.disable()  # until the session is open: collections would only slow the imports down
         from ui.application import run
     return run(arguments)
 

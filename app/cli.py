@@ -16,36 +16,55 @@ from app import __version__
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """What the command line said. verify: exports to check, diagnostics: an archive to write,
-    gpu_runtime: PyTorch for the GPU to fetch, and nothing else to do. overrides: settings by field
-    name, only those given.
-
-    invite: a file or link to be shown before it is joined. swarm: one to be joined at once.
-    minimized: start into the tray, or as a minimised window where there is none.
-    sign_in: an e-mail address, whose password is asked for.
-    safe: leave the settings file alone.
-    """
+    """The parsed command line. ``headless`` is True as well for options that need no window."""
 
     demo: bool = False
+    """Train in a local swarm with a second trainer."""
+
     invite: str = ""
+    """A file or link of an invite to preview before joining."""
+
     swarm: str = ""
+    """A file or link of an invite to join at once."""
+
     headless: bool = False
     train: bool = False
+    """Start training without a click."""
+
     serve: bool = False
+    """Headless: keep running and serve the local API."""
+
     bootstrap: bool = False
+    """Headless: be a door (bootstrap peer) of the swarm and train nothing."""
+
     minimized: bool = False
+    """Start in the tray or, without one, with a minimised window."""
+
     sign_in: str = ""
+    """An e-mail address to sign in to the backend with; the password is read elsewhere."""
+
     sign_out: bool = False
     safe: bool = False
+    """Ignore the settings file."""
+
     data_dir: Path | None = None
+    """The folder for everything; None for the platform's folders."""
+
     verify: tuple[Path, ...] = ()
+    """Exported contributions whose signatures to check; nothing else is done then."""
+
     diagnostics: Path | None = None
+    """The diagnostics archive to write; nothing else is done then."""
+
     gpu_runtime: bool = False
+    """Fetch PyTorch for the GPU; nothing else is done then."""
+
     overrides: dict[str, Any] = field(default_factory=dict)
+    """The settings that the command line gives, by field name."""
 
 
 def parse(arguments: Sequence[str]) -> Arguments:
-    """Read the command line; on a mistake, say it and exit with status 2."""
+    """Parse the command line; on an error, print it and exit with status 2."""
     options = _parser(commands="verify" in arguments).parse_args(arguments)
     verify = tuple(getattr(options, "verify", ()))
     overrides = {name: getattr(options, name) for name in _OVERRIDES}
@@ -107,12 +126,14 @@ _OVERRIDES = (
 
 
 def _parser(*, commands: bool) -> argparse.ArgumentParser:
-    """commands: the words that aren't options are a command's, else an invite: argparse can't
-    tell them apart."""
+    """The parser for a command line with the command ``verify`` or, else, for one without commands.
+
+    Argparse can't tell a command from an invite, which is a positional argument too.
+    """
     parser = argparse.ArgumentParser(
         prog="cotrain-contributor",
         description="Give your GPU to a collaborative training run.",
-        epilog="Settings can also stand in the settings file and the environment; see README."
+        epilog="Settings can also be given in the settings file and the environment; see README."
         " 'verify FILE…' checks the signatures of exported contributions.",
     )
     parser.add_argument("--version", action="version", version=__version__)
@@ -130,8 +151,8 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
             metavar="INVITE",
             help="a *.cotrain file or a cotrain:// link: show what joining means, then ask",
         )
-    _add_ways(parser)
-    _add_errands(parser)
+    _add_modes(parser)
+    _add_one_time_actions(parser)
     _add_settings(parser.add_argument_group("settings, for this start only"))
     _add_network(parser.add_argument_group("the network, for this start only"))
     _add_callback(parser.add_argument_group("the local API, for this start only"))
@@ -141,44 +162,46 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_ways(parser: argparse.ArgumentParser) -> None:
+def _add_modes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--headless", action="store_true", help="run without a window")
     parser.add_argument("--train", action="store_true", help="start training without a click")
     parser.add_argument(
-        "--serve", action="store_true", help="headless: stay, and do what the local API is asked"
+        "--serve", action="store_true", help="headless: keep running and serve the local API"
     )
     parser.add_argument(
         "--bootstrap",
         action="store_true",
-        help="headless: be the swarm's door, by which others enter, and train nothing",
+        help="headless: be a door of the swarm, through which others join, and train nothing",
     )
     parser.add_argument(
-        "--minimized", action="store_true", help="start into the tray, or minimised without one"
+        "--minimized", action="store_true", help="start in the tray, or minimised without one"
     )
     parser.add_argument(
-        "--safe", action="store_true", help="start without the settings file, this once"
+        "--safe", action="store_true", help="ignore the settings file for this start"
     )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
 
 
-def _add_errands(parser: argparse.ArgumentParser) -> None:
+def _add_one_time_actions(parser: argparse.ArgumentParser) -> None:
     _add_account(parser.add_mutually_exclusive_group())
     parser.add_argument(
         "--diagnostics",
         type=Path,
         metavar="FILE",
-        help="write a ZIP archive for a report of a fault, without what is private, and end",
+        help="write a ZIP archive for a bug report, without private data, and exit",
     )
     parser.add_argument(
         "--fetch-gpu-runtime",
         action="store_true",
-        help="packaged app: fetch PyTorch for NVIDIA's GPUs, some gigabytes, and end",
+        help="packaged app: download PyTorch for NVIDIA's GPUs, some gigabytes, and exit",
     )
 
 
 def _invite(text: str) -> str:
-    """A link, or the path of what may be a file: a mistyped command is neither. A desktop names
-    files by their ``file:`` URL."""
+    """The argument as a link or path; a ``file:`` URL, which desktops pass, becomes a path.
+
+    Raises `argparse.ArgumentTypeError` for a word that is neither, such as a mistyped command.
+    """
     if text.lower().startswith("file:"):
         return unquote(urlsplit(text).path)
     if not text or text.lower().startswith("cotrain:") or Path(text).suffix or Path(text).exists():
@@ -195,20 +218,23 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
         "--close-to-tray",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="closing the window hides it, or ends the app",
+        help="closing the window hides it in the tray, or ends the app",
     )
     group.add_argument(
-        "--notifications", metavar="KINDS", help="of training, paused, attention, milestones"
+        "--notifications", metavar="KINDS", help="list of training, paused, attention, milestones"
     )
     group.add_argument("--dht-port", type=int, metavar="PORT", help="TCP port of this peer")
     group.add_argument("--server-port", type=int, metavar="PORT", help="TCP port of the trainer")
     group.add_argument("--initial-peers", metavar="ADDRESSES", help="comma list of multiaddrs")
     group.add_argument(
-        "--report-interval", type=int, metavar="SECONDS", help="how often contributions are closed"
+        "--report-interval",
+        type=int,
+        metavar="SECONDS",
+        help="length of one contribution",
     )
     group.add_argument("--backend-url", metavar="URL", help="the CoTrain backend to report to")
-    group.add_argument("--alias", metavar="NAME", help="what the swarm calls this machine")
-    group.add_argument("--lab", metavar="NAME", help="the lab that it belongs to")
+    group.add_argument("--alias", metavar="NAME", help="name of this machine in the swarm")
+    group.add_argument("--lab", metavar="NAME", help="lab of this machine, shown to the swarm")
     group.add_argument(
         "--publish-machine",
         action=argparse.BooleanOptionalAction,
@@ -229,7 +255,7 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
 
 
 class _Terms(argparse.Action):
-    """Gathers ``NAME=VALUE`` in a dictionary."""
+    """Collects the ``NAME=VALUE`` of each ``--term`` in a dictionary."""
 
     @override
     def __call__(
@@ -247,8 +273,8 @@ def _add_account(group: "argparse._MutuallyExclusiveGroup") -> None:
         "--sign-in",
         default="",
         metavar="EMAIL",
-        help="headless: sign in to the backend, and stay so; the password is read from"
-        " COTRAIN_PASSWORD, or else from the input",
+        help="headless: sign in to the backend for this and later starts; the password is read"
+        " from COTRAIN_PASSWORD, or else from the standard input",
     )
     group.add_argument("--sign-out", action="store_true", help="headless: forget the sign-in")
 
@@ -260,7 +286,9 @@ def _add_network(group: "argparse._ArgumentGroup") -> None:
         help="how others reach this machine (auto: find out)",
     )
     group.add_argument(
-        "--announce", metavar="HOSTS", help="names or addresses of this machine, as others know it"
+        "--announce",
+        metavar="HOSTS",
+        help="host names or addresses at which others reach this machine",
     )
     group.add_argument("--trusted-relays", metavar="ADDRESSES", help="comma list of multiaddrs")
 
@@ -271,20 +299,24 @@ def _add_callback(group: "argparse._ArgumentGroup") -> None:
     )
     group.add_argument("--callback-host", metavar="ADDRESS", help="IP address to listen on")
     group.add_argument("--callback-port", type=int, metavar="PORT", help="TCP port, 0 for any")
-    group.add_argument("--callback-allowed-hosts", metavar="NAMES", help="besides loopback's")
+    group.add_argument(
+        "--callback-allowed-hosts", metavar="NAMES", help="further names in the Host header"
+    )
     group.add_argument("--callback-origins", metavar="ORIGINS", help="web pages that may call")
     group.add_argument("--callback-certificate", metavar="FILE", help="PEM file, for https")
     group.add_argument("--callback-key", metavar="FILE", help="PEM file, for https")
     group.add_argument(
         "--consent",
         choices=("ask", "always", "never"),
-        help="may a task from outside train here (always: from the listed backends)",
+        help="whether a task from outside may train here (always: from the listed backends)",
     )
-    group.add_argument("--consent-backends", metavar="NETWORKS", help="comma list of addresses")
+    group.add_argument(
+        "--consent-backends", metavar="NETWORKS", help="comma list of addresses and networks"
+    )
 
 
 def has_display() -> bool:
-    """A window could be shown here."""
+    """Whether a window can be shown on this machine."""
     if sys.platform != "linux" or os.environ.get("QT_QPA_PLATFORM"):
         return True
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

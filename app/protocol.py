@@ -1,8 +1,8 @@
-"""Every message between the app and its trainer, in both directions.
+"""Every message between the app and its trainer process, in both directions.
 
-One JSON object a line: commands on the trainer's stdin, reports on a private duplicate of its
-stdout. The set is closed: an unknown message, or a field of the wrong type, is a
-`ProtocolError`, since both ends come from the same installation.
+A message is one line of JSON: commands go to the trainer's stdin, reports come from a private
+duplicate of its stdout. Both ends come from the same installation, so an unknown message, an
+unknown field or a field of the wrong type is a `ProtocolError`.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from app.common.errors import ProtocolError
 from app.p2p.network import Network
 
 VERSION = 6
-"""Raised with every change of a message; the trainer says its own in `Hello`."""
+"""Increased with every change of a message; the trainer sends its own in `Hello`."""
 
 LONG_PAUSE_SECONDS = 60.0
-"""After this a resting trainer gives the device's memory back; others may want it."""
+"""After a pause of this length, a trainer frees the device's memory for other programs."""
 
 
 class TrainerPhase(StrEnum):
@@ -27,7 +27,7 @@ class TrainerPhase(StrEnum):
     LOADING = "loading"  # importing torch and hivemind
     PREPARING_DATA = "preparing-data"
     PREPARING_MODEL = "preparing-model"
-    TUNING = "tuning"  # finding the micro-batch that is fastest
+    TUNING = "tuning"  # measuring which micro-batch size is fastest
     COMPILING = "compiling"  # torch.compile
     JOINING = "joining"
     SYNCHRONIZING = "synchronizing"  # downloading the swarm's state from a peer
@@ -38,61 +38,73 @@ class TrainerPhase(StrEnum):
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
-    """Base of all messages; the tag on the wire (``type``) is the class name."""
+    """Base of all messages. In JSON, the field ``type`` holds the class name."""
 
 
 # --- commands: app -> trainer
 
 
 class Start(Message, frozen=True):
-    """Prepare, join and train. The first command, once per process.
-
-    spec: a `SwarmSpec` as JSON.
-    initial_peers: multiaddrs to enter by, our own embedded peer first.
-    network: how the trainer's peer takes part in it.
-    threads: CPU threads for torch. max_memory: bytes that training may take of the device's
-    memory, 0 for all.
-    tuning_file: where to remember what is fastest on a device; "" to forget it.
-    report_interval: seconds between two `Progress` reports.
-    """
+    """Prepare, join and train. The first command, once per process."""
 
     id: int
     spec: dict[str, Any]
+    """A `SwarmSpec` as JSON."""
+
     initial_peers: tuple[str, ...]
+    """Multiaddrs to join by; our own embedded peer comes first."""
+
     identity_file: str
     checkpoint_dir: str
     cache_dir: str
     device: str
+    """Torch's name, or ``auto``."""
+
     threads: int
+    """CPU threads for torch."""
+
     network: Network
+    """How the trainer's own peer takes part in the network."""
+
     report_interval: float = 0.5
+    """Seconds between two `Progress` reports."""
+
     checkpoint_interval: float = 30.0
+    """Seconds between two checkpoints."""
+
     tuning_file: str = ""
+    """Keeps what `TrainerPhase.TUNING` measured; "" for nowhere."""
+
     max_memory: int = 0
+    """Bytes of the device's memory that training may take; 0 for all."""
 
 
 class Pause(Message, frozen=True):
-    """Stop computing, stay in the swarm. free_after: seconds of the pause after which the
-    device's memory is given back; in a later one, counted anew."""
+    """Stop computing, but stay in the swarm."""
 
     id: int
     free_after: float = LONG_PAUSE_SECONDS
+    """Seconds of this pause after which the device's memory is freed."""
 
 
 class Resume(Message, frozen=True):
-    """Go on computing."""
+    """Compute again after a pause."""
 
     id: int
 
 
 class Pace(Message, frozen=True):
-    """How fast to go from now on. share: of the time to compute, 0 to 1. upload, download: bytes
-    of tensors a second, 0 for no limit."""
+    """How fast to compute and transfer from now on."""
 
     id: int
     share: float = 1.0
+    """Share of the time to compute, 0 to 1."""
+
     upload: int = 0
+    """Bytes of tensors a second; 0 for no limit."""
+
     download: int = 0
+    """As ``upload``."""
 
 
 class Stop(Message, frozen=True):
@@ -108,33 +120,44 @@ Command = Start | Pause | Resume | Pace | Stop
 
 
 class Device(Message, frozen=True):
-    """A device that torch sees. memory: bytes, 0 where not known. uuid: as its driver says it,
-    "" where it has none. architecture: of a GPU, as compilers call it (``sm_89``, ``gfx1100``)."""
+    """A device that torch sees."""
 
-    id: str  # as torch names it: "cpu", "cuda:0", "mps"
+    id: str
+    """Torch's name: ``cpu``, ``cuda:0``, ``mps``."""
+
     name: str
     memory: int
+    """Bytes; 0 when unknown."""
+
     uuid: str = ""
+    """As its driver gives it; "" for none."""
+
     architecture: str = ""
+    """Of a GPU, the compilers' name: ``sm_89``, ``gfx1100``."""
 
 
 class Devices(Message, frozen=True):
-    """The answer to ``--trainer --devices``: every device that torch can train on, CPU last.
-
-    unusable: GPUs that it sees, but that it wasn't built for. architectures: those it was.
-    cuda, hip: the version that it was built with, "" for none.
-    """
+    """The answer to ``--trainer --devices``."""
 
     devices: tuple[Device, ...]
+    """Every device that torch can train on, the CPU last."""
+
     torch_version: str
     unusable: tuple[Device, ...] = ()
+    """GPUs that torch sees, but whose architecture it wasn't built for."""
+
     architectures: tuple[str, ...] = ()
+    """The GPU architectures that torch was built for."""
+
     cuda: str = ""
+    """The CUDA version that torch was built with; "" for none."""
+
     hip: str = ""
+    """The HIP (ROCm) version that torch was built with; "" for none."""
 
 
 class Hello(Message, frozen=True):
-    """First report: this trainer is alive and speaks this version."""
+    """First report: the trainer has started and uses this version of the protocol."""
 
     version: int
     pid: int
@@ -147,107 +170,139 @@ class Ack(Message, frozen=True):
 
 
 class PhaseChanged(Message, frozen=True):
-    """The trainer does something else now."""
+    """The trainer entered another phase."""
 
     phase: TrainerPhase
 
 
 class Waiting(Message, frozen=True):
-    """The trainer takes no step before it sees others of the swarm. seen: who answers, of the
-    known ones: all its doors, or any of its trainers."""
+    """The trainer takes no step until it can reach others of the swarm."""
 
     whom: Literal["doors", "trainers"]
+    """Whom it waits for: all of the swarm's doors (bootstrap peers), or any of its trainers."""
+
     seen: int
+    """How many of them answer."""
+
     known: int
+    """How many of them are known."""
 
 
 class Ready(Message, frozen=True):
-    """The trainer is in the swarm, its model built. parameters: count; addresses: multiaddrs;
-    compiled: by torch.compile."""
+    """The trainer has built its model and joined the swarm."""
 
     peer_id: str
     addresses: tuple[str, ...]
+    """The multiaddrs of its peer."""
+
     device: str
     device_name: str
     precision: str
     parameters: int
+    """Number of the model's parameters."""
+
     micro_batch_size: int
     resumed_epoch: int | None
+    """The epoch of the checkpoint that it resumed from; None without one."""
+
     compiled: bool = False
+    """The model was compiled by ``torch.compile``."""
 
 
 class MicroBatchHalved(Message, frozen=True):
-    """The device's memory is too small for the micro-batch; training goes on with a smaller
-    one, of micro_batch_size samples."""
+    """The device ran out of memory; training continues with half the micro-batch."""
 
     micro_batch_size: int
+    """The new size in samples."""
 
 
 class Progress(Message, frozen=True):
-    """How training does, a few times a second at most, whatever the rate of steps.
+    """The progress of training, sent every ``report_interval``, however many steps there are.
 
-    step: micro-batches since this trainer started. loss: mean cross-entropy per token (nats)
-    since the last report, None where no step ended. Rates are over the last few seconds of
-    computing. samples, tokens, compute_seconds: totals since start.
-    epoch_samples: own samples in the epoch under way; swarm_samples: everybody's, of
-    target_batch_size. eta: seconds until the swarm has its batch. peers: trainers in the run,
-    this one included.
+    Rates are means over the last few seconds of computing. ``step``, ``samples``, ``tokens`` and
+    ``compute_seconds`` are totals since the trainer's start.
     """
 
     step: int
+    """Micro-batches."""
+
     epoch: int
     loss: float | None
+    """Mean cross-entropy per token (nats) since the last report; None if no step ended."""
+
     samples_per_second: float | None
     tokens_per_second: float | None
     samples: int
     tokens: int
     compute_seconds: float
     epoch_samples: int
+    """Own samples in the current epoch."""
+
     swarm_samples: int
+    """All peers' samples in the current epoch."""
+
     target_batch_size: int
     eta: float | None
+    """Seconds until the swarm has filled its target batch."""
+
     peers: int
+    """Trainers in the run, this one included."""
 
 
 class Work(Message, frozen=True):
-    """What this trainer did for the run: totals since it started. With each `Progress`, and once
-    more at the end.
+    """What this trainer did for the run, sent with each `Progress` and at the end.
 
-    samples_computed: forward and backward ran, with whatever result. samples_pending: of these,
-    waiting for the round at the end of their epoch. samples_entered, tokens_entered,
-    compute_seconds (forward, backward and optimizer): what entered a finished averaging round;
-    epochs: how many such rounds; swarm_samples: everybody's samples in them. What is neither
-    pending nor entered was lost: not finite, or in a round that failed, or computed on outdated
-    weights. bytes_sent, bytes_received: tensors as they went to and came from other peers,
-    averaging and state transfer, compressed, without the messages' headers.
-    training_seconds: not paused.
+    All are totals since the trainer's start. Samples that are neither pending nor entered are
+    lost: not finite, in a round that failed, or computed on outdated weights. Bytes are those of
+    compressed tensors (averaging and state transfer), without message headers.
     """
 
     samples_computed: int = 0
+    """Forward and backward ran, with any result."""
+
     samples_pending: int = 0
+    """Computed, and waiting for the averaging round at the end of their epoch."""
+
     samples_entered: int = 0
+    """Own samples that entered a finished averaging round."""
+
     tokens_entered: int = 0
+    """Tokens of the samples that entered."""
+
     compute_seconds: float = 0.0
+    """Forward, backward and optimizer, of the samples that entered."""
+
     epochs: int = 0
+    """Finished averaging rounds that own samples entered."""
+
     swarm_samples: int = 0
+    """All peers' samples in these rounds."""
+
     bytes_sent: int = 0
     bytes_received: int = 0
     training_seconds: float = 0.0
+    """Time without pauses."""
 
 
 class RoundEnded(Message, frozen=True):
-    """One epoch's averaging. peers: group size, 1 when alone; seconds: blocked in it;
-    samples: own samples that entered; failure: why the group failed, "" when it didn't."""
+    """The averaging round of one epoch has ended."""
 
     epoch: int
     peers: int
+    """Group size; 1 when alone."""
+
     seconds: float
+    """How long training was blocked by it."""
+
     samples: int
+    """Own samples that entered."""
+
     failure: str
+    """Why the group failed; "" when it didn't."""
 
 
 class SampleDiscarded(Message, frozen=True):
-    """Own samples of this epoch were dropped (a loss or gradient that was not finite)."""
+    """Own samples of this epoch were dropped, since a loss or gradient was not finite."""
 
     epoch: int
     samples: int
@@ -255,35 +310,33 @@ class SampleDiscarded(Message, frozen=True):
 
 
 class CheckpointSaved(Message, frozen=True):
-    """A checkpoint is on the disk."""
+    """A checkpoint was written to the disk."""
 
     epoch: int
     seconds: float
 
 
 class TrainerProblem(Message, frozen=True):
-    """The trainer can't go on, or was refused something; the parts of a `UserFacingError`.
-
-    expected: False for a defect of ours (the text is then a traceback's last line).
-    """
+    """An error of the trainer, with the parts of a `UserFacingError`."""
 
     message: str
     field: str = ""
     remedy: str = ""
     expected: bool = True
+    """False for a defect of the app; ``message`` is then the last line of the traceback."""
 
 
 class EndReason(StrEnum):
-    """Why a trainer left by itself."""
+    """Why a trainer ended by itself."""
 
-    STOPPED = "stopped"  # it was told to
+    STOPPED = "stopped"  # by a Stop command
     COMPLETED = "completed"  # the spec's stop condition is reached
-    FAILED = "failed"  # a Problem went before
-    ABANDONED = "abandoned"  # the app is gone
+    FAILED = "failed"  # a TrainerProblem was sent before
+    ABANDONED = "abandoned"  # the app has ended
 
 
 class Ended(Message, frozen=True):
-    """Last report."""
+    """The trainer's last report."""
 
     reason: EndReason
 
@@ -315,17 +368,17 @@ _reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
 
 
 def encode(message: Command | Report) -> bytes:
-    """One line, with its newline. Floats that JSON lacks (NaN, infinity) become null."""
+    """Encode a message as a line with its newline. NaN and infinity become null."""
     return _encoder.encode(message) + b"\n"
 
 
 def decode_command(line: bytes) -> Command:
-    """Parse a line from the app; raises `ProtocolError`."""
+    """Parse a line from the app. Raises `ProtocolError`."""
     return _decode(_commands, line)
 
 
 def decode_report(line: bytes) -> Report:
-    """Parse a line from the trainer; raises `ProtocolError`."""
+    """Parse a line from the trainer. Raises `ProtocolError`."""
     return _decode(_reports, line)
 
 

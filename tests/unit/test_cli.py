@@ -37,7 +37,7 @@ def test_without_arguments_nothing_is_overridden() -> None:
         (["verify", "a", "b"], Arguments(headless=True, verify=(Path("a"), Path("b")))),
     ],
 )
-def test_argument_is_understood(arguments: list[str], expected: Arguments) -> None:
+def test_argument_is_parsed(arguments: list[str], expected: Arguments) -> None:
     assert cli.parse(arguments) == expected
 
 
@@ -115,7 +115,7 @@ def test_mistake_is_named(
     assert named in capsys.readouterr().err
 
 
-def test_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.parse(["--version"])
     assert (caught.value.code, capsys.readouterr().out.strip()) == (0, __version__)

@@ -1,4 +1,4 @@
-"""The messages between app and trainer: closed, typed, and the same at both ends."""
+"""The messages between app and trainer: every one arrives as sent, anything else is refused."""
 
 import json
 import math
@@ -109,11 +109,11 @@ def line(content: Any) -> bytes:
     return json.dumps(content).encode() + b"\n"
 
 
-def test_there_is_a_sample_of_every_command() -> None:
+def test_every_command_is_tested() -> None:
     assert {type(each) for each in COMMANDS} == set(get_args(Command))
 
 
-def test_there_is_a_sample_of_every_report() -> None:
+def test_every_report_is_tested() -> None:
     assert {type(each) for each in REPORTS} == set(get_args(Report))
 
 
@@ -134,7 +134,7 @@ def test_message_is_one_line_of_json(message: Any) -> None:
     assert json.loads(wire)["type"] == type(message).__name__
 
 
-def test_line_break_in_a_text_stays_inside() -> None:
+def test_line_break_in_a_text_is_escaped() -> None:
     problem = protocol.TrainerProblem(message="one\ntwo\r\n")
     wire = protocol.encode(problem)
     assert (wire.count(b"\n"), protocol.decode_report(wire)) == (1, problem)
@@ -147,7 +147,7 @@ def test_every_phase_arrives(phase: TrainerPhase) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_is_no_number_becomes_null(value: float) -> None:
+def test_nan_and_infinity_become_null(value: float) -> None:
     report = protocol.decode_report(line(json.loads(protocol.encode(PROGRESS)) | {"loss": None}))
     sent = protocol.Progress(**{**fields_of(PROGRESS), "loss": value})
     assert protocol.decode_report(protocol.encode(sent)) == report
@@ -184,7 +184,7 @@ def test_wrong_report_is_refused(wire: bytes) -> None:
 
 
 @pytest.mark.parametrize("report", REPORTS, **by_kind)
-def test_report_is_no_command(report: Report) -> None:
+def test_report_is_refused_as_a_command(report: Report) -> None:
     with pytest.raises(ProtocolError):
         protocol.decode_command(protocol.encode(report))
 
@@ -197,14 +197,14 @@ def test_start_needs_its_fields(name: str) -> None:
         protocol.decode_command(line(content))
 
 
-def test_refused_line_is_quoted_but_not_whole() -> None:
+def test_error_quotes_only_the_begin_of_a_line() -> None:
     with pytest.raises(ProtocolError) as caught:
         protocol.decode_report(b"x" * 100_000)
     assert len(str(caught.value)) < 500
 
 
 @given(wire=st.binary() | st.text().map(str.encode))
-def test_no_noise_is_a_message(wire: bytes) -> None:
+def test_random_bytes_are_refused(wire: bytes) -> None:
     with pytest.raises(ProtocolError):
         protocol.decode_report(wire)
     with pytest.raises(ProtocolError):
