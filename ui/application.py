@@ -300,7 +300,7 @@ async def _open(
         await window.complete()
         await asyncio.to_thread(_import_what_follows)
         await session.open(receive=window.dialogs.receive)
-    except Exception as error:  # noqa: BLE001  the boundary of a task
+    except Exception as error:  # noqa: BLE001  the boundary of a task: actions and the user are told
         opened.set_exception(error)
         opened.exception()  # looked at, even if no action waits for it
         if isinstance(error, BusyError) and shown_by_another(session.folders, arguments):
@@ -311,11 +311,9 @@ async def _open(
     finally:
         gc.enable()  # main switched it off
     opened.set_result(None)
-    try:
+    with model.problems_shown():
         await presence.open()
         await callback.start()
-    except Exception as error:  # noqa: BLE001  the boundary of a task
-        model.raise_problem(error)
 
 
 def _import_what_follows() -> None:

@@ -40,6 +40,7 @@ from app.backend.client import Backend
 from app.backend.errors import BackendError, RateLimitedError, RefusedError, UncertainError
 from app.backend.matching import CountedRows
 from app.backend.ways import Ways
+from app.common.background import survived
 from app.common.backoff import Backoff
 from app.common.i18n import _
 from app.contributions.accounting import Contribution
@@ -141,11 +142,9 @@ class Delivery:
         while True:
             self._woken.clear()
             last = self._closing
-            try:
+            pause = self._pace.poll
+            with survived(log, "reporting failed"):
                 pause = await self.step()
-            except Exception:  # the boundary of the task; training must go on
-                log.exception("reporting failed")
-                pause = self._pace.poll
             if last:
                 return
             with contextlib.suppress(TimeoutError):

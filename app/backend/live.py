@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -65,16 +65,14 @@ class LiveChannel:
         async with self._busy:
             connection = await self._ready(contribution.participant)
             try:
-                said, content = await connection.exchange(
-                    "submit_contribution", _numbers(contribution), seconds=self._http.timeout
-                )
-            except BaseException as error:
-                await self._drop()
-                if isinstance(error, _FAILURES):
-                    raise UncertainError(
-                        _("the answer was lost: {reason}.").format(reason=_reason(error))
-                    ) from error
-                raise
+                async with self._dropped_on_failure():
+                    said, content = await connection.exchange(
+                        "submit_contribution", _numbers(contribution), seconds=self._http.timeout
+                    )
+            except _FAILURES as error:
+                raise UncertainError(
+                    _("the answer was lost: {reason}.").format(reason=_reason(error))
+                ) from error
             if said != "contribution_confirmed" or not _is_about(content, contribution):
                 await self._drop()
                 raise UncertainError(
@@ -91,17 +89,23 @@ class LiveChannel:
         if self._bound != node_id or self._connection is None or not self._connection.open:
             await self._drop()
         try:
-            if self._connection is None:
-                self._connection = _Connection(trust=await self._http.tls())
-                await self._connection.connect(self._http.url, seconds=self._http.timeout)
-                await self._register(self._connection, node_id)
-            await _beat(self._connection)
-        except BaseException as error:
-            await self._drop()
-            if isinstance(error, _FAILURES):
-                raise _unreachable(self._http.url, error) from error
-            raise
+            async with self._dropped_on_failure():
+                if self._connection is None:
+                    self._connection = _Connection(trust=await self._http.tls())
+                    await self._connection.connect(self._http.url, seconds=self._http.timeout)
+                    await self._register(self._connection, node_id)
+                await _beat(self._connection)
+        except _FAILURES as error:
+            raise _unreachable(self._http.url, error) from error
         return self._connection
+
+    @contextlib.asynccontextmanager
+    async def _dropped_on_failure(self) -> AsyncIterator[None]:
+        """Close the connection when the block fails or is cancelled."""
+        async with contextlib.AsyncExitStack() as on_failure:
+            on_failure.push_async_callback(self._drop)
+            yield
+            on_failure.pop_all()
 
     async def _register(self, connection: "_Connection", node_id: str) -> None:
         """An error binds the connection to the node all the same: the backend has no chain key."""

@@ -6,10 +6,8 @@ nobody can be asked (a server): it has its own thread and a time, and then the f
 """
 
 import asyncio
-import contextlib
 import logging
 import secrets
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -17,6 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from app.backend.errors import NotSignedInError
+from app.common.background import run_in_thread
+from app.common.errors import LibraryError
 from app.common.i18n import _
 from app.common.paths import APP_NAME, write_atomically
 
@@ -106,7 +106,10 @@ class SecretStore:
         """The keyring's answer; None without a safe keyring, or when it fails or hangs."""
         try:
             async with asyncio.timeout(self._seconds):
-                return await _in_own_thread(lambda: _ask(question))
+                return await run_in_thread(lambda: _ask(question), name="keyring")
+        except LibraryError as error:
+            log.warning("the system's keyring can't be used: %s", error)
+            return None
         except TimeoutError:
             log.warning("the system's keyring didn't answer within %.0f s", self._seconds)
             return None
@@ -115,34 +118,12 @@ class SecretStore:
 def _ask(question: "Callable[[KeyringBackend], T]") -> T | None:
     import keyring
 
-    try:
-        backend = keyring.get_keyring()
-        if backend.priority < 1:  # none at all, or one that isn't safe
-            return None
-        return question(backend)
-    except Exception as error:  # noqa: BLE001  whatever the desktop's service raises
-        log.warning("the system's keyring can't be used: %s", error)
+    backend = keyring.get_keyring()
+    if backend.priority < 1:  # none at all, or one that isn't safe
         return None
+    return question(backend)
 
 
 def _put(keyring: "KeyringBackend", entry: str, text: str) -> bool:
     keyring.set_password(APP_NAME, entry, text)
     return keyring.get_password(APP_NAME, entry) == text
-
-
-async def _in_own_thread(call: Callable[[], T]) -> T:
-    """A thread that the interpreter doesn't wait for at its end: the call may never return."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[T] = loop.create_future()
-
-    def tell(value: T) -> None:
-        if not answer.done():
-            answer.set_result(value)
-
-    def run() -> None:
-        value = call()
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(tell, value)
-
-    threading.Thread(target=run, name="keyring", daemon=True).start()
-    return await answer

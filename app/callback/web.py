@@ -1,6 +1,7 @@
 """A web server in the app's loop: load, find a port, serve, end."""
 
 import asyncio
+import contextlib
 import errno
 import gc
 import logging
@@ -8,7 +9,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from app.common.background import end
+from app.common.background import end, survived
 from app.common.errors import SettingsError
 from app.common.i18n import _
 from app.settings.settings import Settings
@@ -49,11 +50,10 @@ class WebServer:
                 field="callback_key" if settings.callback_certificate else "callback_certificate",
             )
         listening = listen(settings.callback_host, settings.callback_port, or_next=or_next_port)
-        try:
+        with contextlib.ExitStack() as on_failure:
+            on_failure.enter_context(listening)
             self._server = await asyncio.to_thread(self._load, make)
-        except BaseException:
-            listening.close()
-            raise
+            on_failure.pop_all()
         gc.freeze()  # what was imported stays: no collection needs to look at it again
         self._serving = asyncio.create_task(self._serve(self._server, listening))
         return self._address(listening.getsockname()[1])
@@ -76,9 +76,8 @@ class WebServer:
 
     async def _serve(self, server: "uvicorn.Server", listening: socket.socket) -> None:
         try:
-            await server.serve(sockets=[listening])
-        except Exception:
-            log.exception("the web server failed")
+            with survived(log, "the web server failed"):
+                await server.serve(sockets=[listening])
         finally:
             listening.close()
             self._ended()

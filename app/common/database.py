@@ -48,14 +48,14 @@ def _open(path: Path, migrations: Migrations) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
     except (OSError, sqlite3.Error) as error:
         raise _unusable(path, error) from error
-    try:
-        _prepare(connection)
-        _migrate(connection, migrations, path)
-    except BaseException as error:
-        connection.close()
-        if isinstance(error, sqlite3.Error):
+    with contextlib.ExitStack() as on_failure:
+        on_failure.callback(connection.close)
+        try:
+            _prepare(connection)
+            _migrate(connection, migrations, path)
+        except sqlite3.Error as error:
             raise _as_app_error(path, error) from error
-        raise
+        on_failure.pop_all()
     return connection
 
 
@@ -95,11 +95,10 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
-    except BaseException:
+        connection.execute("COMMIT")
+    finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
 
 
 def _set_aside(path: Path) -> Path:

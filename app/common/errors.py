@@ -107,5 +107,10 @@ class GpuRuntimeError(UserFacingError):
     """PyTorch for the GPU can't be fetched, or couldn't run on this machine."""
 
 
+class LibraryError(CoTrainError):
+    """A library of the operating system failed (D-Bus, a driver, a keyring); the cause is its
+    own error."""
+
+
 class ProtocolError(CoTrainError):
     """App or trainer received a line that is no known message: a defect, or mixed versions."""

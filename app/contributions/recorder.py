@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.common.background import survived
 from app.common.errors import LedgerError
 from app.common.i18n import _
 from app.common.paths import Folders
@@ -217,14 +218,14 @@ class Recorder:
         await self._try_to_write()
 
     async def _try_to_write(self) -> None:
-        try:
-            await self._measure_energy()
-            self._finish_if_due()
-            await self._write()
-        except sqlite3.Error as error:
-            self._complain(error)
-        except Exception:  # this task's edge: what is in memory is tried again
-            log.exception("contributions could not be written down")
+        # what is in memory is tried again at the next heartbeat
+        with survived(log, "contributions could not be written down"):
+            try:
+                await self._measure_energy()
+                self._finish_if_due()
+                await self._write()
+            except sqlite3.Error as error:
+                self._complain(error)
 
     async def _measure_energy(self) -> None:
         used = await asyncio.to_thread(self._energy.take, *self._device)

@@ -29,6 +29,10 @@ SIGNAL_BUFFER = 8
 _SERVICE = "org.freedesktop.Notifications"
 _PATH = "/org/freedesktop/Notifications"
 
+_FAILURES = (ImportError, OSError, EOFError, LookupError, ValueError, TypeError, RuntimeError)
+"""No D-Bus library, no bus, no server on it, or one that answers with an error. jeepney raises a
+`KeyError` or `RuntimeError` without a usable address of a bus, and others for a garbled message."""
+
 
 class Notifications:
     """Shows notifications until `close`.
@@ -57,7 +61,7 @@ class Notifications:
         values = (self._name, 0, self._icon, title, text, ["default", title], hints, -1)
         try:
             answer = await self._ask("Notify", "susssasa{sv}i", values)
-        except Exception as error:  # noqa: BLE001  no bus, no service, or an error of the service
+        except _FAILURES as error:
             log.info("the desktop shows no notification: %r", error)
             await self.close()  # the next call connects again
             return None
@@ -69,7 +73,7 @@ class Notifications:
         """Remove a notification that is outdated; no error if it is gone."""
         if number in self._ours:
             self._ours.discard(number)
-            with contextlib.suppress(Exception):  # it, or its server, is gone already
+            with contextlib.suppress(*_FAILURES):  # it, or its server, is gone already
                 await self._ask("CloseNotification", "u", (number,))
 
     async def close(self) -> None:
@@ -80,15 +84,20 @@ class Notifications:
             await self._open.aclose()
 
     async def _ask(self, method: str, signature: str, values: tuple[Any, ...]) -> "Message":
-        from jeepney import DBusAddress, DBusErrorResponse, MessageType, new_method_call
+        """Call a method; returns the reply. Raises `_FAILURES`."""
+        from jeepney import DBusAddress, DBusErrorResponse, new_method_call
+        from jeepney.io.common import RouterClosed
+        from jeepney.wrappers import unwrap_msg
 
         address = DBusAddress(_PATH, bus_name=_SERVICE, interface=_SERVICE)
         call = new_method_call(address, method, signature, values)
-        async with asyncio.timeout(ANSWER_SECONDS):
-            router = await self._connected()
-            answer: Message = await router.send_and_get_reply(call)
-        if answer.header.message_type is MessageType.error:
-            raise DBusErrorResponse(answer)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                router = await self._connected()
+                answer: Message = await router.send_and_get_reply(call)
+            unwrap_msg(answer)  # raises for an error reply
+        except (DBusErrorResponse, RouterClosed) as error:
+            raise OSError(repr(error)) from error
         return answer
 
     async def _connected(self) -> "DBusRouter":

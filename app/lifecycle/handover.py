@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -141,14 +141,13 @@ class Listener:
 def _listening_socket(path: Path) -> socket.socket:
     path.unlink(missing_ok=True)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
+    with ExitStack() as on_failure:
+        on_failure.enter_context(made)
         with _short(path) as address:
             made.bind(address)
         path.chmod(0o600)  # before anybody can connect
         made.listen()
-    except BaseException:
-        made.close()
-        raise
+        on_failure.pop_all()
     return made
 
 

@@ -183,7 +183,7 @@ class Tasks:
         except asyncio.CancelledError:
             task.fail(_("It was stopped."))
             raise
-        except Exception:
+        except Exception:  # the boundary of the task that carries it out: whoever asked is told
             log.exception("a task failed")
             task.fail(_("Something went wrong in the app; its log says more."))
         finally:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from app.common.background import Background
+from app.common.background import Background, survived
 from app.state.events import Event, TermsJudged
 from app.state.state import ContributorState
 from app.terms.sensors.sensors import Sensors
@@ -45,10 +45,8 @@ class Governor:
 
     async def _watch(self) -> None:
         while True:
-            try:
+            with survived(log, "the terms could not be judged"):
                 await self.look()
-            except Exception:  # this task's edge: the next look may see more
-                log.exception("the terms could not be judged")
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from app import protocol
 from app.common import i18n
+from app.common.background import survived
 from app.common.errors import ProtocolError, TrainerError
 from app.common.i18n import _
 from app.common.logs import log_child_line
@@ -234,12 +235,12 @@ class Trainer:
 
     async def _read_reports(self, stream: asyncio.StreamReader) -> None:
         async for line in _lines(stream):
-            try:
-                self._handle(protocol.decode_report(line))
-            except ProtocolError:
-                self._log.exception("%s said something unknown", self._name)
-            except Exception:  # noqa: BLE001  a listener's; the end must still be seen
-                self._log.exception("a report of %s could not be handled", self._name)
+            # a listener may fail; the reports after this one must still be read
+            with survived(self._log, "a report of %s could not be handled", self._name):
+                try:
+                    self._handle(protocol.decode_report(line))
+                except ProtocolError:
+                    self._log.exception("%s said something unknown", self._name)
 
     def _handle(self, report: Report) -> None:
         match report:

@@ -1,8 +1,9 @@
 """The one object between the session and the widgets."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -73,8 +74,14 @@ class SessionModel(QObject):
 
     def call(self, function: Callable[[], None]) -> None:
         """Call a plain function; what it raises is shown as a problem."""
-        try:
+        with self.problems_shown():
             function()
+
+    @contextlib.contextmanager
+    def problems_shown(self) -> Iterator[None]:
+        """What the block raises is shown as a problem, and never raised."""
+        try:
+            yield
         except Exception as error:  # noqa: BLE001  the boundary of every action of the window
             self.raise_problem(error)
 

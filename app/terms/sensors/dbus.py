@@ -10,7 +10,8 @@ TIMEOUT_SECONDS = 2.0
 def call(bus: Bus, name: str, path: str, interface: str, method: str) -> Any:
     """Call a method without arguments; returns its first result.
 
-    Raises `jeepney`'s exceptions, `OSError` without a bus, `ImportError` where jeepney is missing.
+    Raises `OSError` without a bus or for an error reply, `ImportError` where jeepney isn't
+    installed, and `EOFError`, `LookupError`, `RuntimeError` or `ValueError` as jeepney does.
     """
     from jeepney import DBusAddress, new_method_call
 
@@ -27,7 +28,11 @@ def get(bus: Bus, name: str, path: str, interface: str, prop: str) -> Any:
 
 def _ask(bus: Bus, message: Any) -> Any:
     from jeepney.io.blocking import open_dbus_connection
-    from jeepney.wrappers import unwrap_msg
+    from jeepney.wrappers import DBusErrorResponse, unwrap_msg
 
     with open_dbus_connection(bus=bus) as connection:
-        return unwrap_msg(connection.send_and_get_reply(message, timeout=TIMEOUT_SECONDS))[0]
+        reply = connection.send_and_get_reply(message, timeout=TIMEOUT_SECONDS)
+    try:
+        return unwrap_msg(reply)[0]
+    except DBusErrorResponse as error:
+        raise OSError(str(error)) from error

@@ -12,6 +12,17 @@ from app.terms.sensors import dbus
 
 IOREG_SECONDS = 2.0
 
+_FAILURES = (
+    ImportError,  # no library for it on this system
+    OSError,  # no D-Bus, no X server, or no answer from them
+    EOFError,
+    LookupError,
+    RuntimeError,  # jeepney: no usable address of a bus
+    TypeError,
+    ValueError,  # an answer of another form
+    subprocess.SubprocessError,
+)
+
 
 def idle_seconds() -> float:
     """Seconds without input, from the first source that answers.
@@ -23,7 +34,7 @@ def idle_seconds() -> float:
     for source in _sources():
         try:
             return source()
-        except Exception as error:  # noqa: BLE001  each library raises its own exceptions
+        except _FAILURES as error:
             reasons.append(f"{source.__name__}: {error!r}")
     raise LookupError("; ".join(reasons))
 
@@ -37,17 +48,20 @@ def _sources() -> tuple[Callable[[], float], ...]:
 
 
 def of_x11() -> float:
-    """Ask the X server's screen saver extension."""
+    """Ask the X server's screen saver extension. Raises `OSError` without a server or reply."""
     import xcffib
     import xcffib.screensaver
 
-    connection: Any = xcffib.connect()
     try:
-        root = connection.setup.roots[connection.pref_screen].root
-        answer = connection(xcffib.screensaver.key).QueryInfo(root).reply()
-        return float(answer.ms_since_user_input) / 1000
-    finally:
-        connection.disconnect()
+        connection: Any = xcffib.connect()
+        try:
+            root = connection.setup.roots[connection.pref_screen].root
+            answer = connection(xcffib.screensaver.key).QueryInfo(root).reply()
+            return float(answer.ms_since_user_input) / 1000
+        finally:
+            connection.disconnect()
+    except xcffib.XcffibException as error:
+        raise OSError(repr(error)) from error
 
 
 def of_gnome() -> float:

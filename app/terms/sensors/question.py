@@ -1,13 +1,14 @@
 """Questions to the system with a deadline, since a driver or a display may never answer."""
 
 import asyncio
-import contextlib
 import logging
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Generic, ParamSpec, TypeVar
+
+from app.common.background import run_in_thread
+from app.common.errors import LibraryError
 
 log = logging.getLogger(__name__)
 
@@ -43,42 +44,21 @@ class Question(Generic[P, T]):
         if age < self._every:
             return self._answer
         if self._asking is None:
-            self._asking = self._start(*arguments, **options)
+            ask = partial(self._ask, *arguments, **options)
+            self._asking = run_in_thread(ask, name=f"asks {self._name}")
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 self._answer = await asyncio.shield(self._asking)
         except TimeoutError:
             self._log_once("no answer in time")
             return self._answer if age < self._every + STALE_SECONDS else None
-        except Exception as error:  # noqa: BLE001  a system's library may raise anything
+        except LibraryError as error:
             self._log_once(error)
             self._answer = None
         self._asking, self._answered = None, time.monotonic()
         return self._answer
 
-    def _start(self, *arguments: P.args, **options: P.kwargs) -> "asyncio.Future[T]":
-        loop = asyncio.get_running_loop()
-        asking: asyncio.Future[T] = loop.create_future()
-        asking.add_done_callback(_retrieve_exception)
-
-        def ask() -> None:
-            try:
-                settle = partial(asking.set_result, self._ask(*arguments, **options))
-            except Exception as error:  # noqa: BLE001  raised again where it is awaited
-                settle = partial(asking.set_exception, error)
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(settle)
-
-        threading.Thread(target=ask, name=f"asks {self._name}", daemon=True).start()
-        return asking
-
     def _log_once(self, what: object) -> None:
         if not self._logged:
             self._logged = True
             log.info("%s can't be told: %s", self._name, what)
-
-
-def _retrieve_exception(asked: "asyncio.Future[T]") -> None:
-    """Retrieve the exception: asyncio logs one that no caller has awaited."""
-    if not asked.cancelled():
-        asked.exception()

@@ -1,11 +1,16 @@
 """Background tasks are cancelled at the end, and their failures are logged."""
 
 import asyncio
+import logging
+import threading
 
 import pytest
 
 from app.common import background
-from app.common.background import Background, end
+from app.common.background import Background, end, run_in_thread, survived
+from app.common.errors import LibraryError
+
+log = logging.getLogger(__name__)
 
 
 async def test_end_waits_for_tasks_that_return_fail_or_are_cancelled() -> None:
@@ -45,3 +50,38 @@ async def test_failure_is_logged() -> None:
     owner = Background()
     await asyncio.wait({owner.start(fails())})
     await owner.close()
+
+
+@pytest.mark.logs_error("the round 7 failed")
+async def test_a_failed_round_is_logged_and_survived() -> None:
+    with survived(log, "the round %d failed", 7):
+        raise ValueError
+    with pytest.raises(asyncio.CancelledError), survived(log, "the round failed"):
+        raise asyncio.CancelledError
+
+
+async def test_a_thread_gives_its_result_or_one_kind_of_error() -> None:
+    def fails() -> None:
+        raise KeyError("no such device")
+
+    assert await run_in_thread(lambda: 7, name="counts") == 7
+    with pytest.raises(LibraryError, match="no such device") as raised:
+        await run_in_thread(fails, name="fails")
+    assert isinstance(raised.value.__cause__, KeyError)
+
+
+async def test_nobody_needs_to_wait_for_a_thread() -> None:
+    hangs, called = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def fails_late() -> None:
+        hangs.wait()
+        loop.call_soon_threadsafe(called.set)
+        raise OSError
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await run_in_thread(fails_late, name="hangs")
+    hangs.set()
+    async with asyncio.timeout(10.0):
+        await called.wait()
