@@ -6,14 +6,14 @@ It begins alone if it must, and keeps calling on the swarm's other doors until a
 
 import asyncio
 import logging
-import secrets
 from typing import TYPE_CHECKING
 
 from app.callback.web import WebServer
-from app.common.background import Background
+from app.common.background import Background, survived
 from app.common.errors import UserFacingError
 from app.common.i18n import _
-from app.p2p import meeting
+from app.p2p import calls, meeting
+from app.p2p.calls import CallError
 from app.p2p.network import free_port
 from app.p2p.prober import Prober
 from app.session import Session
@@ -93,10 +93,8 @@ class SwarmDoor:
         self._others.pop(self._session.state.peer_id, None)
         known: frozenset[str] = frozenset()
         while True:
-            try:
+            with survived(log, "the door's round failed"):
                 known = await self._go_round(known)
-            except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
-                log.warning("the door's round failed: %r", error)
             await asyncio.sleep(ROUND_SECONDS)
 
     async def _go_round(self, known: frozenset[str]) -> frozenset[str]:
@@ -108,8 +106,10 @@ class SwarmDoor:
         met = await meeting.meet(node, self._others)
         if met != known:
             log.info("%d of %d other doors answer", len(met), len(self._others))
-        async with asyncio.timeout(ROUND_SECONDS):
-            await node.get(f"heartbeat_{secrets.token_hex(16)}", latest=True)
+        try:
+            await calls.refresh_routing(node, seconds=ROUND_SECONDS)
+        except CallError as error:
+            log.warning("the door can't look up nodes: %s", error)
         return met
 
     def _note_who_is_there(self, state: ContributorState) -> None:

@@ -1,10 +1,10 @@
-"""The shards of a run's machine records in the DHT, as one of its nodes sees them.
+"""The machine records of a run in the DHT, read and written by way of one of its nodes.
 
-hivemind's own `store` and `get` download a whole dictionary from each node on the way, and check
-it on the loop; with a thousand machines that would be megabytes for each record. So the nodes
-that hold a shard are looked up by its neighbour in the key space, under which nothing lies, and
-are then asked directly, in hivemind's own protocol: plain Hivemind nodes hold our records as
-well. What comes in is unpacked and checked in a thread.
+The records lie in shards, each a dictionary under one key of the DHT. hivemind's own `store` and
+`get` download a whole dictionary from every node on their way and check it on the loop; with a
+thousand machines that would be megabytes for each record. So we look up the nodes that hold a
+shard, by a neighbouring key under which nothing lies, and ask them directly in hivemind's own
+protocol: plain Hivemind nodes hold our records as well. A thread unpacks and checks the answers.
 """
 
 import asyncio
@@ -14,24 +14,27 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from app.common.background import end
+from app.p2p import calls
 from app.p2p import machine_records as records
+from app.p2p.calls import CALL_SECONDS, CallError
 from app.p2p.machine_records import BoardEntry, Inspection, Inspector
 
 log = logging.getLogger(__name__)
 
-CALL_SECONDS = 5.0
 HOLDERS_SECONDS = 120.0
-"""How long we rely on who holds a shard; nodes come and go."""
+"""How long a lookup of a shard's holders is used: nodes come and go."""
 
 WORK_SECONDS = 0.0005
 PAUSE_SECONDS = 0.001
+"""A thread that checks records works and pauses in turn (see `_gently`)."""
+
 SHARDS_A_CALL = 4
 MAX_ENTRIES = 1000
-"""Of one shard that a node may tell us: what comes in is bounded."""
+"""How many entries of one shard we accept from a node: any node may send anything."""
 
 
 class Board:
-    """The shards of a run's records, as a node of its DHT sees them."""
+    """The shards of a run's machine records. What asks the swarm raises `CallError`."""
 
     def __init__(self, node: Any, run_id: str) -> None:
         from hivemind.dht.routing import DHTID
@@ -44,10 +47,10 @@ class Board:
         self._looked_up = 0.0
         self._turn = 0
 
-    # --- who holds a shard
+    # --- the holders of a shard
 
     async def _holders_of(self, keys: Iterable[Any]) -> dict[Any, list[Any]]:
-        """The peers that hold each shard, the nearest first; ourselves among them."""
+        """The peers that hold each shard, the nearest first; our own peer may be among them."""
         if time.monotonic() - self._looked_up > HOLDERS_SECONDS:
             self._holders.clear()
             self._looked_up = time.monotonic()
@@ -65,15 +68,18 @@ class Board:
     # --- publish
 
     async def publish(self, public_key: str, sealed: bytes, expiration: float) -> int:
-        """Put a record where it belongs; returns how many nodes have taken it."""
+        """Store a record with the holders of its shard; returns how many have accepted it.
+
+        expiration: seconds since the epoch.
+        """
         key = self._keys[records.shard_of(public_key)]
-        async with asyncio.timeout(CALL_SECONDS):
+        async with calls.within(CALL_SECONDS):
             holders = (await self._holders_of([key]))[key]
             value = self.node.protocol.serializer.dumps(sealed)
             stores = [self._store(peer, key, public_key, value, expiration) for peer in holders]
             taken = await asyncio.gather(*stores)
         if not all(taken):
-            self._holders.pop(key, None)  # look again who is there
+            self._holders.pop(key, None)  # some may be gone: look them up again
         return sum(taken)
 
     async def _store(
@@ -90,15 +96,16 @@ class Board:
     async def read(
         self, inspector: Inspector, take: Callable[[Inspection], None], *, replicas: int = 1
     ) -> None:
-        """Read all shards, each from so many of its holders, other ones each time.
+        """Read all shards.
 
-        take: called with what each answer brought.
+        take: called with the findings of each answer. replicas: how many holders of a shard are
+        asked; each reading asks other ones.
         """
-        async with asyncio.timeout(CALL_SECONDS):
+        async with calls.within(CALL_SECONDS):
             holders = await self._holders_of(self._keys)
         self._turn += 1
-        calls = self._calls(holders, replicas)
-        tasks = [asyncio.create_task(self._read_from(peer, keys)) for peer, keys in calls]
+        questions = self._questions(holders, replicas)
+        tasks = [asyncio.create_task(self._read_from(peer, keys)) for peer, keys in questions]
         try:
             take(await asyncio.to_thread(_inspect, inspector, self._own()))
             for reading in asyncio.as_completed(tasks):
@@ -106,8 +113,10 @@ class Board:
         finally:
             await end(*tasks)
 
-    def _calls(self, holders: dict[Any, list[Any]], replicas: int) -> list[tuple[Any, list[Any]]]:
-        """Whom to ask for what: few calls, none of them large."""
+    def _questions(
+        self, holders: dict[Any, list[Any]], replicas: int
+    ) -> list[tuple[Any, list[Any]]]:
+        """Each peer to ask, with the keys to ask it for: few calls, each with a short answer."""
         wanted: dict[Any, list[Any]] = {}
         for key, peers in holders.items():
             others = [peer for peer in peers if peer != self.node.peer_id]
@@ -121,7 +130,7 @@ class Board:
         ]
 
     async def _read_from(self, peer: Any, keys: list[Any]) -> "list[bytes]":
-        """Dictionaries as a peer sends them; nothing when it doesn't answer."""
+        """Packed dictionaries from a peer; none when it doesn't answer."""
         from hivemind.proto import dht_pb2
 
         wire: Any = dht_pb2  # its names are made at run time
@@ -129,17 +138,17 @@ class Board:
         names = [key.to_bytes() for key in keys]
         request = wire.FindRequest(keys=names, peer=protocol.node_info)
         try:
-            stub = protocol.get_stub(peer)
-            response = await stub.rpc_find(request, timeout=CALL_SECONDS)
-        except Exception as error:  # noqa: BLE001  hivemind raises what the other side said
-            log.debug("%s doesn't tell its machines: %r", peer, error)
+            async with calls.within(CALL_SECONDS, peer_id=str(peer)):
+                response = await protocol.get_stub(peer).rpc_find(request)
+        except CallError as error:
+            log.debug("no machine records: %s", error)
             self._looked_up = 0.0
             return []
         kind = wire.FOUND_DICTIONARY
         return [result.value for result in response.results if result.type == kind]
 
     def _own(self) -> "list[bytes]":
-        """What other machines have put with us."""
+        """Packed dictionaries that other machines have stored with our own node."""
         protocol = self.node.protocol
         held = [protocol.storage.get(key) for key in self._keys]
         found = [item.value for item in held if item and not isinstance(item.value, bytes)]
@@ -147,19 +156,19 @@ class Board:
 
 
 def _neighbour(key: Any) -> Any:
-    """A key that the same nodes are nearest to, and under which nothing lies."""
+    """A key with the same nearest nodes, under which nothing lies."""
     return type(key)(int(key) ^ 1)
 
 
 def _inspect(inspector: Inspector, packed: "list[bytes]") -> Inspection:
-    """Unpack and check, in a thread."""
+    """Unpack and check records. Runs in a thread."""
     entries = (entry for one in packed for entry in _unpack(one))
     return inspector.inspect(_gently(entries), time.time())
 
 
 def _gently(entries: Iterable[BoardEntry]) -> Iterator[BoardEntry]:
-    """With pauses: a thread that computes lets go of Python for others only every 5 ms, and a
-    window asks Python a thousand times to paint a table."""
+    """Yield the entries with pauses. A thread that computes gives up Python's lock only every
+    5 ms, while the window needs the lock a thousand times to paint a table."""
     begun = time.perf_counter()
     for entry in entries:
         if time.perf_counter() - begun > WORK_SECONDS:
@@ -169,14 +178,10 @@ def _gently(entries: Iterable[BoardEntry]) -> Iterator[BoardEntry]:
 
 
 def _unpack(packed: bytes) -> list[BoardEntry]:
-    """The entries of a dictionary, as far as they are any; the rest isn't ours."""
+    """The well-formed entries of a shard; malformed ones are skipped."""
     from hivemind.dht.storage import DictionaryDHTValue
-    from hivemind.utils import MSGPackSerializer
 
-    try:
-        dictionary = MSGPackSerializer.loads(packed)
-    except Exception:  # noqa: BLE001  whatever msgpack raises at bytes from anybody
-        return []
+    dictionary = calls.unpacked(packed)
     if not isinstance(dictionary, DictionaryDHTValue):
         return []
     entries: list[Any] = list(dictionary.items())[:MAX_ENTRIES]
@@ -188,11 +193,6 @@ def _unpack(packed: bytes) -> list[BoardEntry]:
 
 
 def _payload(value: bytes) -> bytes:
-    """The sealed record in an entry; what is none becomes an empty one, which is dropped."""
-    from hivemind.utils import MSGPackSerializer
-
-    try:
-        sealed = MSGPackSerializer.loads(value)
-    except Exception:  # noqa: BLE001  as above
-        return b""
+    """The sealed record in an entry; b"", which is no sound record, when there is none."""
+    sealed = calls.unpacked(value)
     return sealed if isinstance(sealed, bytes) else b""

@@ -1,7 +1,7 @@
-"""How far away the peers are: round-trip times, a few measured at a time.
+"""Round-trip times to the connected peers, a few measured at a time.
 
-Each look measures those that were measured longest ago, so that a thousand peers cost the
-network no more than ten do.
+Each look measures the peers whose last measurement is the oldest, so that a thousand peers cost
+the network no more than ten do.
 """
 
 import asyncio
@@ -12,14 +12,14 @@ from app.common.background import end
 
 AT_ONCE = 4
 AGAIN_SECONDS = 20.0
-"""What was measured less long ago is fresh enough."""
+"""A measurement that is younger is not repeated."""
 
 Ping = Callable[[str], Awaitable[bool]]
-"""Ask a peer, by its id; False when it didn't answer."""
+"""Pings a peer by its id; False when it doesn't answer. Raises nothing."""
 
 
 class Latencies:
-    """Measures in the background; `close` ends that."""
+    """Measures in the background until `close`."""
 
     def __init__(self, ping: Ping) -> None:
         self._ping = ping
@@ -27,11 +27,11 @@ class Latencies:
         self._measuring: asyncio.Task[None] | None = None
 
     def of(self, peer_id: str) -> float | None:
-        """Seconds there and back; None when it isn't known."""
+        """The round-trip time in seconds; None when it isn't known."""
         return self._known.get(peer_id, (0.0, None))[1]
 
     def look(self, peer_ids: Iterable[str]) -> None:
-        """These are connected now: measure some, and forget the others."""
+        """Measure some of the peers that are connected now, and forget all others."""
         here = set(peer_ids)
         self._known = {key: value for key, value in self._known.items() if key in here}
         if self._measuring is not None and not self._measuring.done():

@@ -1,46 +1,43 @@
-"""Calling on peers by their addresses, so that both sides, and their networks, know each other.
+"""Calling peers by their addresses, so that their networks and ours become one.
 
-Peers that enter by different doors are in two networks until somebody knows both (hivemind#624):
-each trains alone then, under the same name. Whoever meets all doors makes them one.
+Peers that enter by different doors are in two separate networks until some peer knows both doors
+(hivemind#624): each part then trains alone under the same name. A peer that calls all doors joins
+the networks.
 """
 
 import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-CALL_SECONDS = 5.0
+from app.p2p import calls
+from app.p2p.calls import CALL_SECONDS, CallError
 
 
 def by_peer(addresses: Iterable[str]) -> dict[str, list[str]]:
-    """The addresses of each peer. A peer may have several, of different networks."""
+    """Multiaddrs by the id of their peer. A peer may have several, in different networks."""
     found: dict[str, list[str]] = {}
     for address in addresses:
-        found.setdefault(address.rpartition("/p2p/")[2], []).append(address)
+        _place, peer_id = calls.split(address)
+        found.setdefault(peer_id or address, []).append(address)
     return found
 
 
 async def meet(node: Any, peers: Mapping[str, Iterable[str]]) -> frozenset[str]:
-    """Call on peers, all at once; returns the ids of those that answered.
+    """Call peers, all at once; returns the ids of those that answered.
 
-    node: a `DHTNode`. peers: addresses by peer id, none for those that the network can find.
+    node: a `DHTNode`. peers: multiaddrs by peer id; without any, the network is searched for the
+    peer.
     """
     answers = await asyncio.gather(*(_call(node, *each) for each in peers.items()))
-    return frozenset(
-        peer_id for peer_id, answers_us in zip(peers, answers, strict=True) if answers_us
-    )
+    return frozenset(peer_id for peer_id, answered in zip(peers, answers, strict=True) if answered)
 
 
 async def _call(node: Any, peer_id: str, addresses: Iterable[str]) -> bool:
-    from hivemind.p2p import PeerID
-    from hivemind.utils.multiaddr import Multiaddr
-
+    if peer_id == node.peer_id.to_base58():
+        return True
     try:
-        peer = PeerID.from_base58(peer_id)
-        if peer == node.peer_id:
-            return True
-        known = [Multiaddr(address.rpartition("/p2p/")[0]) for address in addresses]
-        async with asyncio.timeout(CALL_SECONDS):
-            await node.p2p._client.connect(peer, known)  # noqa: SLF001
-            return await node.protocol.call_ping(peer) is not None
-    except Exception:  # noqa: BLE001  hivemind raises what its daemon said
+        async with calls.within(CALL_SECONDS, peer_id=peer_id):
+            await calls.connect(node.p2p, peer_id, addresses)
+            return await calls.ping(node, peer_id)
+    except CallError:
         return False

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from hivemind.dht.crypto import RSASignatureValidator
-from hivemind.dht.protocol import DHTProtocol
 from hivemind.dht.routing import DHTID
 from hivemind.dht.schema import BytesWithPublicKey, SchemaValidator
 from hivemind.dht.validation import DHTRecord, RecordValidatorBase
@@ -31,6 +30,7 @@ from hivemind.utils.logging import use_hivemind_log_handler
 from pydantic.v1 import BaseModel, StrictFloat, confloat, conint
 from typing_extensions import override
 
+from app.p2p import calls
 from app.p2p import machine_records as records
 from app.p2p.network import Network
 
@@ -91,11 +91,8 @@ class MachineRecordValidator(RecordValidatorBase):
     def validate(self, record: DHTRecord) -> bool:
         if record.key not in self._keys:
             return True
-        try:
-            public_key = DHTProtocol.serializer.loads(record.subkey)
-            sealed = DHTProtocol.serializer.loads(record.value)
-        except Exception:  # noqa: BLE001  whatever msgpack raises at bytes from anybody
-            return False
+        public_key = calls.unpacked(record.subkey)
+        sealed = calls.unpacked(record.value)
         if not isinstance(public_key, str) or not isinstance(sealed, bytes):
             return False
         found = records.unseal(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from app import __version__
 from app.common.i18n import _, ngettext
 from app.p2p import network
+from app.p2p.calls import CallError
 from app.p2p.meeting import by_peer
 from app.p2p.network import Reach
 from app.p2p.scout import Call, CallOutcome, Scout, called_back
@@ -219,18 +220,14 @@ async def _peers(subject: Subject, make: MakeScout) -> AsyncIterator[Finding]:
             yield await _clock(subject, met)
             if met and run_id:
                 yield _run(run_id, await scout.trainers())
-    except Exception as error:  # hivemind raises what its daemon printed
+    except CallError as error:
         log.warning("the swarm's peers can't be looked at", exc_info=error)
         yield Finding(
             check=_("Peer-to-peer daemon"),
             verdict=Grade.BAD,
-            text=_("It can't be started, or ended: {reason}.").format(reason=_first_line(error)),
+            text=_("It can't be started, or ended: {reason}.").format(reason=error.reason),
             remedy=_("The log says more."),
         )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or repr(error)).splitlines()[0]
 
 
 def _identity(peer_id: str, call: Call) -> Finding:

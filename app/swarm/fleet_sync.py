@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 import app
-from app.common.background import Background
+from app.common.background import Background, survived
 from app.common.errors import UserFacingError
 from app.machine.hardware import Probe, Reading, SystemProbe
 from app.p2p import machine_records as records
 from app.p2p.board import Board
+from app.p2p.calls import CallError
 from app.p2p.machine_records import LEFT, MOST_PEERS, Inspection, Inspector, MachineRecord
 from app.settings.settings import Settings
 from app.state.history import History
@@ -93,12 +94,13 @@ class FleetSync:
         """Tell the swarm that this machine leaves it, before it does. A courtesy: without it the
         machine goes silent."""
         self._left_on = self._node()
-        try:
-            async with asyncio.timeout(GOODBYE_SECONDS), self._publishing:
-                if self._left_on is not None and self._shown_on is self._left_on:
-                    await self._publish(leaving=True)
-        except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
-            log.info("the swarm doesn't know that this machine leaves: %r", error)
+        with survived(log, "the swarm can't be told that this machine leaves"):
+            try:
+                async with asyncio.timeout(GOODBYE_SECONDS), self._publishing:
+                    if self._left_on is not None and self._shown_on is self._left_on:
+                        await self._publish(leaving=True)
+            except (TimeoutError, CallError, UserFacingError) as error:
+                log.info("the swarm doesn't know that this machine leaves: %r", error)
         self._board = self._shown_on = None
 
     async def close(self) -> None:
@@ -161,15 +163,16 @@ class FleetSync:
         while True:
             # not all at the same moment
             await asyncio.sleep(PUBLISH_SECONDS * random.uniform(0.9, 1.1))
-            try:
-                async with self._publishing:
-                    if self.publishing and self._node() is not self._left_on:
-                        await self._publish()
-            except UserFacingError as error:
-                log.warning("this machine isn't shown to the swarm: %s", error.text)
-                return
-            except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
-                log.debug("this machine's record wasn't published: %r", error)
+            with survived(log, "this machine's record couldn't be published"):
+                try:
+                    async with self._publishing:
+                        if self.publishing and self._node() is not self._left_on:
+                            await self._publish()
+                except UserFacingError as error:
+                    log.warning("this machine isn't shown to the swarm: %s", error.text)
+                    return
+                except (CallError, OSError) as error:
+                    log.debug("this machine's record wasn't published: %r", error)
 
     async def _publish(self, *, leaving: bool = False) -> None:
         board = self._current_board()
@@ -221,11 +224,12 @@ class FleetSync:
                     await self._look.wait()
 
     async def _try_to_read(self) -> None:
-        try:
-            async with self._reading:
-                await self._read()
-        except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
-            log.debug("the machines can't be read: %r", error)
+        with survived(log, "the machines couldn't be read"):
+            try:
+                async with self._reading:
+                    await self._read()
+            except CallError as error:
+                log.debug("the machines can't be read: %s", error)
 
     async def _read(self) -> None:
         board = self._current_board()

@@ -6,10 +6,11 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from app.common.background import end
+from app.common.background import end, survived
 from app.common.errors import BusyError, UserFacingError
 from app.common.i18n import _
 from app.common.paths import Folders
+from app.p2p.calls import CallError
 from app.p2p.contacts import Contacts
 from app.p2p.network import (
     Network,
@@ -199,10 +200,11 @@ class Membership:
         """Look at the swarm every other second, and come back to it when it is lost."""
         while True:
             for step in (self._look, self._mend):
-                try:
-                    await step()
-                except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
-                    log.warning("can't look at the swarm: %r", error)
+                with survived(log, "can't look at the swarm"):
+                    try:
+                        await step()
+                    except (CallError, UserFacingError, OSError) as error:
+                        log.warning("can't look at the swarm: %r", error)
             self._hurry.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(OBSERVE_SECONDS):

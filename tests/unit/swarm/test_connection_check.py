@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app import __version__
+from app.p2p.calls import CallError
 from app.p2p.network import any_free_port
 from app.p2p.scout import Call, CallOutcome
 from app.settings.settings import Settings
@@ -34,7 +35,7 @@ class FakeScout:
     @asynccontextmanager
     async def _opened(self) -> Any:
         if self._error:
-            raise RuntimeError(self._error)
+            raise CallError(self._error.splitlines()[0], details=self._error)
         yield self
 
     async def call(self, peer_id: str, addresses: list[str]) -> Call:

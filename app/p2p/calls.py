@@ -1,0 +1,314 @@
+"""The one file of the app that calls hivemind's daemon (p2pd), and the one error of a failed call.
+
+hivemind reports failures in many ways: errors of its own, errors of its daemon as text, errors
+that another peer has sent, `OSError` on the socket to the daemon, `ValueError` for addresses that
+it can't parse. Each function here has a deadline and raises `CallError` for all of them.
+
+A "node" is a `hivemind.dht.node.DHTNode`; its ``p2p`` is a `hivemind.p2p.P2P`, which owns the
+connection to the daemon. Peer ids are in base58, addresses are multiaddrs as text. hivemind is
+imported late, since it pulls in torch.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from app.common.errors import CoTrainError
+from app.common.i18n import _
+
+if TYPE_CHECKING:
+    import psutil
+
+log = logging.getLogger(__name__)
+
+CALL_SECONDS = 5.0
+"""The deadline of a call that is answered at once or not at all."""
+
+START_GRACE_SECONDS = 5.0
+"""hivemind ends a daemon that misses its start-up time. Our deadline comes later: it would leave
+that daemon running."""
+
+
+class CallError(CoTrainError):
+    """A call on our daemon, or through it on another peer, failed.
+
+    reason: why, in words, on one line without a full stop.
+    details: all that hivemind or its daemon said, "" when the time was up.
+    peer_id, address: whom and where we called, "" when it was our own daemon.
+    timed_out: there was no answer in time.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        details: str = "",
+        peer_id: str = "",
+        address: str = "",
+        timed_out: bool = False,
+    ) -> None:
+        self.reason = reason
+        self.details = details
+        self.peer_id = peer_id
+        self.address = address
+        self.timed_out = timed_out
+        whom = " at ".join(part for part in (peer_id, address) if part)
+        super().__init__(f"{whom}: {reason}" if whom else reason)
+
+    @property
+    def other_peer(self) -> bool:
+        """Another peer than the one that we called is at the address."""
+        return "peer id mismatch" in self.details
+
+
+# --- from hivemind's errors to ours
+
+
+@contextlib.asynccontextmanager
+async def within(seconds: float, *, peer_id: str = "", address: str = "") -> AsyncIterator[None]:
+    """Give a block of hivemind's calls so many seconds; it raises `CallError` when it fails.
+
+    The app's own errors pass through. peer_id, address: for the error.
+    """
+    with _as_call_error(peer_id=peer_id, address=address, seconds=seconds):
+        async with asyncio.timeout(seconds):
+            yield
+
+
+@contextlib.contextmanager
+def _as_call_error(
+    *, peer_id: str = "", address: str = "", seconds: float = CALL_SECONDS
+) -> Iterator[None]:
+    try:
+        yield
+    except CoTrainError:
+        raise
+    except TimeoutError as error:
+        reason = _("no answer within {seconds:.0f} s").format(seconds=seconds)
+        raise CallError(reason, peer_id=peer_id, address=address, timed_out=True) from error
+    except Exception as error:  # the one adapter of hivemind, which raises anything
+        details = str(error)
+        reason = next(iter(details.splitlines()), "") or repr(error)
+        raise CallError(reason, details=details, peer_id=peer_id, address=address) from error
+
+
+def unpacked(packed: bytes) -> Any:
+    """What bytes of any peer's stand for in hivemind's encoding; None when they are malformed."""
+    from hivemind.utils import MSGPackSerializer
+
+    try:
+        with _as_call_error():  # msgpack's documentation: unpacking may raise any exception
+            return MSGPackSerializer.loads(packed)
+    except CallError:
+        return None
+
+
+# --- addresses
+
+
+def split(address: str) -> tuple[str, str]:
+    """The place that a peer's multiaddr names, and the peer's id, "" where it names none.
+
+    A relayed address, ``…/p2p/RELAY/p2p-circuit/p2p/PEER``, keeps the relay in its place.
+    """
+    place, found, peer_id = address.rpartition("/p2p/")
+    return (place, peer_id) if found and "/" not in peer_id else (address, "")
+
+
+def packed_addresses(addresses: Iterable[str]) -> list[bytes]:
+    """Multiaddrs as bytes, without the peers' ids."""
+    with _as_call_error():
+        return [each.to_bytes() for each in _multiaddrs(addresses)]
+
+
+def _multiaddrs(addresses: Iterable[str]) -> list[Any]:
+    from hivemind.utils.multiaddr import Multiaddr
+
+    return [Multiaddr(split(address)[0]) for address in addresses]
+
+
+def _id_of(peer_id: str) -> Any:
+    from hivemind.p2p import PeerID
+
+    return PeerID.from_base58(peer_id)
+
+
+# --- the daemon
+
+
+async def start_node(*, seconds: float, **options: Any) -> Any:
+    """Start a node and its daemon. options: of `DHTNode.create`."""
+    from hivemind.dht.node import DHTNode
+
+    async with within(seconds + START_GRACE_SECONDS):
+        return await DHTNode.create(startup_timeout=seconds, **options)
+
+
+async def shut_down(node: Any) -> None:
+    """End a node and its daemon, in order if the daemon lives."""
+    # WORKAROUND (hivemind 1.1.12): a node first asks its daemon to forget our handlers, and
+    # waits for the answer of one that is gone
+    ways = (node.shutdown, node.p2p.shutdown) if is_alive(node) else (node.p2p.shutdown,)
+    for end in ways:
+        try:
+            async with within(CALL_SECONDS):
+                await end()
+            return
+        except CallError as error:
+            log.info("a node didn't end in order: %s", error)
+
+
+def is_alive(node: Any) -> bool:
+    """The daemon of a node runs. hivemind tells nobody when it has died."""
+    return node.p2p._child.returncode is None  # noqa: SLF001
+
+
+@contextlib.asynccontextmanager
+async def client_daemon(entries: Sequence[str], *, seconds: float) -> AsyncIterator[Any]:
+    """A daemon without a node, which nobody can call: gives its `P2P`, and ends it afterwards.
+
+    entries: multiaddrs of peers by which it enters the network.
+    """
+    from hivemind.p2p import P2P
+
+    async with within(seconds + START_GRACE_SECONDS):
+        p2p = await P2P.create(
+            initial_peers=list(entries),
+            dht_mode="client",
+            no_listen=True,
+            auto_nat=False,
+            nat_port_map=False,
+            startup_timeout=seconds,
+        )
+    try:
+        yield p2p
+    finally:
+        await p2p.shutdown()
+
+
+async def own_addresses(node: Any) -> tuple[str, ...]:
+    """The multiaddrs by which others reach a node now, with its id; () when there are none."""
+    async with within(CALL_SECONDS):
+        try:
+            found = await node.get_visible_maddrs(latest=True)
+        except ValueError:  # hivemind's way to say that there are none
+            return ()
+        return tuple(str(address) for address in found)
+
+
+@dataclass(frozen=True)
+class Connected:
+    """A connection to another peer."""
+
+    peer_id: str
+    addresses: tuple[str, ...]
+    """Multiaddrs of the other side, without its id."""
+
+
+async def connections(p2p: Any) -> list[Connected]:
+    """All connections of a daemon; there may be several to one peer."""
+    async with within(CALL_SECONDS):
+        return [
+            Connected(each.peer_id.to_base58(), tuple(map(str, each.addrs)))
+            for each in await p2p.list_peers()
+        ]
+
+
+def daemons() -> "set[psutil.Process]":
+    """The p2pd that are children of this process."""
+    import psutil
+
+    return {child for child in psutil.Process().children() if child.name() == "p2pd"}
+
+
+def kill_daemons_since(before: "set[psutil.Process]") -> None:
+    """WORKAROUND (hivemind 1.1.12): a node whose start fails or is cancelled leaves its daemon
+    running, with our identity and our port."""
+    import psutil
+
+    for daemon in daemons() - before:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            daemon.kill()
+
+
+def quiet_lost_connections(loop: asyncio.AbstractEventLoop) -> None:
+    """WORKAROUND (hivemind 1.1.12): it never asks how the tasks of its connection to p2pd
+    ended, so asyncio would print a traceback for each daemon that is gone."""
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        future = context.get("future") or context.get("task")
+        if "p2p_daemon_bindings" in repr(future):
+            log.debug("hivemind's connection to its daemon: %r", context.get("exception"))
+        else:
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(handle)
+
+
+# --- other peers
+
+
+async def connect(
+    p2p: Any, peer_id: str, addresses: Iterable[str] = (), *, seconds: float = CALL_SECONDS
+) -> None:
+    """Connect to a peer. addresses: without any, the network is searched for the peer."""
+    addresses = tuple(addresses)
+    async with within(seconds, peer_id=peer_id, address=", ".join(addresses)):
+        await p2p._client.connect(_id_of(peer_id), _multiaddrs(addresses))  # noqa: SLF001
+
+
+async def ping(node: Any, peer_id: str) -> bool:
+    """A peer answers as a node of the DHT; it then enters our routing table."""
+    try:
+        async with within(CALL_SECONDS, peer_id=peer_id):
+            return await node.protocol.call_ping(_id_of(peer_id)) is not None
+    except CallError as error:
+        log.debug("no ping: %s", error)
+        return False
+
+
+async def clock_of(node: Any, peer_id: str) -> float:
+    """A peer's time, in seconds since the epoch, as its node of the DHT tells it."""
+    from hivemind.proto import dht_pb2
+
+    wire: Any = dht_pb2  # its names are made at run time
+    async with within(CALL_SECONDS, peer_id=peer_id):
+        request = wire.PingRequest(peer=node.protocol.node_info)
+        reply = await node.protocol.get_stub(_id_of(peer_id)).rpc_ping(request)
+        return float(reply.dht_time)
+
+
+async def exchange(
+    p2p: Any, peer_id: str, *, protocol: str, message: bytes, seconds: float
+) -> bytes:
+    """Send a message to a peer on a stream of one of libp2p's own protocols, which hivemind
+    doesn't speak; returns the whole reply."""
+    async with within(seconds, peer_id=peer_id):
+        _info, reader, writer = await p2p._client.stream_open(  # noqa: SLF001
+            _id_of(peer_id), [protocol]
+        )
+        with contextlib.closing(writer):
+            writer.write(message)
+            return bytes(await reader.read())
+
+
+# --- the DHT
+
+
+async def read(node: Any, keys: Sequence[str]) -> dict[str, Any]:
+    """The newest values under some keys that nodes of the DHT can be found to hold; None for keys
+    without one."""
+    async with within(CALL_SECONDS):
+        found = await node.get_many(keys, sufficient_expiration_time=float("inf"))
+        return {key: found[key].value if found.get(key) else None for key in keys}
+
+
+async def refresh_routing(node: Any, *, seconds: float = CALL_SECONDS) -> None:
+    """Look up a random key, which walks the DHT and refills the routing table: nodes that are
+    gone fall out of it, new ones get in."""
+    async with within(seconds):
+        await node.get(secrets.token_hex(16), latest=True)
