@@ -1,7 +1,7 @@
-"""libp2p's AutoNAT, version 1: asking a peer to call us back, which tells if we can be reached.
+"""libp2p's AutoNAT, version 1: a peer that is asked to call us back shows whether we are reachable.
 
 Any full node answers (https://github.com/libp2p/specs/blob/master/autonat/autonat-v1.md). It calls
-only at public addresses, and only where our question came from.
+public addresses only, and only at the IP address that the question came from.
 """
 
 from collections.abc import Iterable
@@ -12,24 +12,24 @@ PROTOCOL = "/libp2p/autonat/1.0.0"
 
 
 class Status(IntEnum):
-    """What came of it, by the protocol's numbers."""
+    """The result of the call, with the protocol's numbers."""
 
     OK = 0
     DIAL_ERROR = 100
-    DIAL_REFUSED = 101  # it won't try: we share its network, or it was asked too often
+    DIAL_REFUSED = 101  # the peer won't try: we share its network, or it was asked too often
     BAD_REQUEST = 200
     INTERNAL_ERROR = 300
 
 
 def question(peer_id: bytes, addresses: Iterable[bytes]) -> bytes:
-    """Ask to be called at these multiaddrs."""
+    """The message that asks to be called. addresses: packed multiaddrs to be called at."""
     peer = _field(1, peer_id) + b"".join(_field(2, address) for address in addresses)
-    message = b"\x08\x00" + _field(2, _field(1, peer))  # 1: its type, to dial
+    message = b"\x08\x00" + _field(2, _field(1, peer))  # field 1, the message's type: dial
     return _varint(len(message)) + message
 
 
 def answer(reply: bytes) -> Status:
-    """What a peer answered. Raises `ValueError` for what is no answer."""
+    """The result in a peer's answer. Raises `ValueError` for malformed bytes."""
     try:
         _length, rest = _read_varint(reply)
         response = _fields(rest)[3]
@@ -58,7 +58,7 @@ def _read_varint(raw: bytes) -> tuple[int, bytes]:
 
 
 def _fields(raw: bytes) -> dict[int, Any]:
-    """A message's fields by number: integers and bytes, of which protobuf has no other here."""
+    """A message's fields by number. AutoNAT's messages have integers and bytes only."""
     found: dict[int, Any] = {}
     while raw:
         tag, raw = _read_varint(raw)

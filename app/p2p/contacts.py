@@ -1,4 +1,4 @@
-"""Whom we know of the swarm, and where: what we come back by when the network was gone."""
+"""The peers that we know and their addresses, by which we come back after the network was gone."""
 
 from collections.abc import Iterable
 
@@ -7,37 +7,38 @@ from app.p2p.network import on_this_machine
 from app.p2p.sightings import PeerInfo
 
 MOST = 32
+"""How many connected peers are remembered; the latest are kept."""
 
 
 class Contacts:
-    """The peers we entered by, and those that we were connected to last, on other machines.
-
-    connected: ids of those that we are connected to now.
-    """
+    """The peers by which we entered, and the peers on other machines to which we were connected
+    last."""
 
     def __init__(self, entries: Iterable[str]) -> None:
+        """entries: multiaddrs of the peers by which we entered."""
         self._entries = by_peer(entries)
         self._met: dict[str, list[str]] = {}
         self.connected: tuple[str, ...] = ()
+        """Ids of the peers on other machines to which we are connected now."""
 
     def look(self, peers: Iterable[PeerInfo], own: Iterable[str]) -> bool:
-        """Take note of who is connected. own: our addresses.
+        """Remember the connected peers. own: our own multiaddrs.
 
-        False when nobody on another machine is, although we know some: we have lost the network,
-        or they have all left, which from here looks the same.
+        Returns False when no peer on another machine is connected although we know some. Then we
+        have lost the network or all have left, which looks the same from here.
         """
         own = tuple(own)
         others = [peer for peer in peers if not on_this_machine(peer.address, own)]
         self.connected = tuple(peer.peer_id for peer in others)
         for peer in others:
-            self._met.pop(peer.peer_id, None)  # to the end, with the latest
+            self._met.pop(peer.peer_id, None)  # so that it moves to the end
             self._met[peer.peer_id] = [f"{peer.address}/p2p/{peer.peer_id}"]
         for peer_id in tuple(self._met)[:-MOST]:
             del self._met[peer_id]
         return bool(others) or not self.addresses(own)
 
     def addresses(self, own: Iterable[str]) -> dict[str, list[str]]:
-        """Where to call, by peer id."""
+        """The multiaddrs to call, by peer id; those of this machine are left out."""
         own = tuple(own)
         known = {
             peer_id: [one for one in places if not on_this_machine(one, own)]

@@ -1,10 +1,10 @@
-"""What a machine says of itself to its swarm: a small record, signed by the machine's key.
+"""A machine's record for its swarm: its state in a few hundred bytes, signed by its own key.
 
-The record is a msgpack array: a newer version may append fields, which an older one ignores.
-Sealed, it is the signature (64 bytes) and then the array. The signature covers the run and the
-public key as well, so that nobody can move a record to another swarm or machine.
+The record is a msgpack array: a newer version may append fields, which an older version ignores.
+A sealed record is the signature (64 bytes) followed by the array. The signature also covers the
+run and the public key, so that nobody can move a record to another swarm or machine.
 
-Nothing here reaches the network; anything may come in, and what isn't a sound record has a
+This module doesn't use the network. Its input comes from anybody: an unsound record yields a
 `Flaw`, never an exception.
 """
 
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
 VERSION = 1
 MAX_BYTES = 1024
-"""Of a sealed record."""
+"""The size limit of a sealed record."""
 
 LIFE_SECONDS = 300.0
-"""How long a record stays in the DHT: so long one can see that a machine has gone silent."""
+"""How long a record stays in the DHT, and a machine that went silent can still be seen there."""
 
 FUTURE_SECONDS = 10.0
 """How far a machine's clock may be ahead of ours; hivemind itself refuses peers beyond 3 s."""
 
 SHARDS = 16
-"""The records of a run are spread over so many keys of the DHT. A node answers for a key with
-all that it holds under it: with one key for all, each publishing would download everybody."""
+"""Over how many keys of the DHT a run's records are spread. A node answers a question for a key
+with everything under it: with a single key, each publishing would download all records."""
 
 LEFT = "left"
-"""The state in a machine's last record, when it leaves in order."""
+"""The state in the last record of a machine that leaves in order."""
 
 MOST_PEERS = 9
-"""The app's own, and those of up to eight trainers."""
+"""Peer ids in a record: the app's, and those of up to eight trainers."""
 
 SIGNATURE_BYTES = 64
 ALIAS_CHARACTERS = 40
@@ -48,7 +48,8 @@ _DEVICE_CHARACTERS = 60
 _ERROR_CHARACTERS = 160
 _MAX_FLOAT = 1e12
 _PUBLIC_KEY = re.compile(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
-"""32 bytes in base64, in the one way to write them."""
+"""32 bytes in base64. Their last letter has two unused bits, which must be 0: otherwise one key
+could be written in four ways."""
 
 
 class Flaw(StrEnum):
@@ -56,46 +57,85 @@ class Flaw(StrEnum):
 
     OVERSIZED = "oversized"
     MALFORMED = "malformed"
-    ABSURD = "absurd"
-    FUTURE = "future"
-    REPLAYED = "replayed"
-    WRONG_KEY = "wrong-key"
+    ABSURD = "absurd"  # a figure that no machine has, or a text that would confuse a reader
+    FUTURE = "future"  # its clock is too far ahead of ours
+    REPLAYED = "replayed"  # too old, or made to outlive its time
+    WRONG_KEY = "wrong-key"  # not signed by the key that it lies under
 
 
 class MachineRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A machine at one moment.
+    """A machine at one moment. None stands for what isn't known.
 
-    sequence: higher in each record of a machine. time: by its clock, seconds since the epoch.
-    state: a `Phase`, or `LEFT`. peer_ids: its peers in the swarm, the app's and the trainers'.
-    loss: cross-entropy per token. Uses are 0 to 1, memory in bytes, temperature in °C, power in
-    W. up_seconds: since the app started. samples, rounds: its own samples that entered averaging
-    rounds, and how many rounds those were, since it joined. None where not known.
+    The order of the fields is the order in the array: new ones go to the end.
     """
 
     version: int = VERSION
+    """Of the record's format."""
+
     sequence: int
+    """Higher in each record of a machine than in the one before."""
+
     time: float
+    """When the record was made, by the machine's clock, in seconds since the epoch."""
+
     alias: str = ""
+    """The machine's name, as its volunteer chose it."""
+
     lab: str = ""
+    """The group that the machine belongs to, as its volunteer calls it."""
+
     device: str = ""
+    """The name of the device that trains."""
+
     app_version: str = ""
+
     state: str = ""
+    """The value of an `app.state.state.Phase`, or `LEFT`."""
+
     peer_ids: tuple[str, ...] = ()
+    """The machine's peers in the swarm: the app's and its trainers'."""
+
     samples_per_second: float | None = None
     tokens_per_second: float | None = None
+
     loss: float | None = None
+    """Cross-entropy per token."""
+
     epoch: int | None = None
+
     gpu_use: float | None = None
+    """From 0 to 1."""
+
     gpu_memory: int | None = None
+    """In bytes."""
+
     gpu_memory_used: int | None = None
+    """In bytes."""
+
     cpu_use: float | None = None
+    """From 0 to 1."""
+
     memory: int | None = None
+    """In bytes."""
+
     memory_used: int | None = None
+    """In bytes."""
+
     temperature: float | None = None
+    """Of the GPU, in °C."""
+
     power: float | None = None
+    """Of the GPU, in W."""
+
     up_seconds: float = 0.0
+    """Since the app started."""
+
     samples: int = 0
+    """The machine's samples that entered averaging rounds since it joined."""
+
     rounds: int = 0
+    """The averaging rounds that these samples entered."""
+
     last_error: str = ""
 
 
@@ -103,7 +143,7 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(MachineRecord)
 
 
-# --- where
+# --- keys in the DHT
 
 
 def shard_of(public_key: str) -> int:
@@ -116,11 +156,11 @@ def shard_key(run_id: str, shard: int) -> str:
     return f"{run_id}_machines_{shard}"
 
 
-# --- out
+# --- seal
 
 
 def seal(record: MachineRecord, key: "MachineKey", run_id: str) -> bytes:
-    """Sign a record, shortened to what fits."""
+    """Sign a record. Texts that are too long are cut."""
     body = _encoder.encode(_fitting(record))
     return key.sign(_signed(body, key.public_key, run_id)) + body
 
@@ -138,27 +178,28 @@ def _fitting(record: MachineRecord) -> MachineRecord:
         last_error=_clean(record.last_error, _ERROR_CHARACTERS),
     )
     excess = SIGNATURE_BYTES + len(_encoder.encode(short)) - MAX_BYTES
-    if excess > 0:  # in scripts of three or four bytes a letter
+    if excess > 0:  # texts in scripts whose letters take three or four bytes
         kept = short.last_error.encode()[: -excess - 2].decode(errors="ignore")
         short = msgspec.structs.replace(short, last_error=kept)
     return short
 
 
 def _clean(text: str, characters: int) -> str:
-    """On one line, without what a reader would refuse."""
+    """The text on one line, without characters for which `unseal` would drop the record."""
     return "".join(letter if letter.isprintable() else " " for letter in text)[:characters].strip()
 
 
-# --- in
+# --- unseal
 
 
 def unseal(
     sealed: bytes, *, public_key: str, run_id: str, expiration: float, now: float
 ) -> MachineRecord | Flaw:
-    """The record, if it is sound and its machine's; else what is wrong with it.
+    """The record if it is sound and its machine's own, else what is wrong with it.
 
-    expiration: of the entry in the DHT. now: seconds since the epoch, as all times. The
-    signature, which takes the longest, is checked last.
+    public_key: the subkey that the record lies under. expiration: when its entry in the DHT
+    expires. Times are in seconds since the epoch. The signature is checked last, since that takes
+    the longest.
     """
     if len(sealed) > MAX_BYTES:
         return Flaw.OVERSIZED
@@ -186,9 +227,10 @@ def _flaw_of(record: MachineRecord, expiration: float, now: float) -> Flaw | Non
         return Flaw.ABSURD
     if record.time > now + FUTURE_SECONDS:
         return Flaw.FUTURE
-    # the DHT keeps the entry that expires last: a record may claim its own life and no more
-    lives_on = not expiration <= record.time + LIFE_SECONDS + 1  # so is NaN, which never ends
-    return Flaw.REPLAYED if lives_on or now > record.time + LIFE_SECONDS else None
+    # The DHT keeps the entry that expires last, so a record must not outlive its time.
+    limit = record.time + LIFE_SECONDS
+    outlives = not (expiration <= limit + 1)  # negated so that NaN counts as too late
+    return Flaw.REPLAYED if outlives or now > limit else None
 
 
 _LIMITS: dict[str, float] = {
@@ -210,8 +252,9 @@ _LIMITS: dict[str, float] = {
     "samples": 2**53,
     "rounds": 1e9,
 }
-"""The most that each figure can be; none is below 0, or -60 for the temperature."""
+"""The highest value of each figure. The lowest is 0, and -60 for the temperature."""
 
+# The greatest length of each text, in characters.
 _TEXTS = {
     "alias": ALIAS_CHARACTERS,
     "lab": ALIAS_CHARACTERS,
@@ -223,7 +266,7 @@ _TEXTS = {
 
 
 def _is_absurd(record: MachineRecord) -> bool:
-    """Figures that no machine has, or texts that would play tricks on a reader."""
+    """The record has figures that no machine has, or texts that would confuse a reader."""
     if not 0 < record.time < _MAX_FLOAT:
         return True
     for name, limit in _LIMITS.items():
@@ -233,37 +276,37 @@ def _is_absurd(record: MachineRecord) -> bool:
             return True
     texts = [(getattr(record, name), limit) for name, limit in _TEXTS.items()]
     texts += [(peer_id, 80) for peer_id in record.peer_ids]
-    # control characters, and those that turn the direction of writing, aren't printable
+    # control characters and those that change the direction of writing aren't printable
     odd = any(len(text) > limit or not text.isprintable() for text, limit in texts)
     return odd or len(record.peer_ids) > MOST_PEERS
 
 
-# --- many, again and again
+# --- inspect many, again and again
 
 FORGERIES = 10_000
-"""How many unsound records we know again, so that each is checked and counted once."""
+"""How many unsound records are remembered, so that each is checked and counted once."""
 
 LAG_SECONDS = 240.0
-"""A node that has missed the newest records tells older ones, as long as those live. That is no
-forgery, and harms nobody: the newer one is known."""
+"""How much older than the newest known record another one may be without counting as replayed.
+Nodes that have missed the newest record honestly send an older one until that expires."""
 
 BoardEntry = tuple[str, bytes, float]
-"""Public key, sealed record, when it expires."""
+"""A public key, its sealed record, and when the entry expires in seconds since the epoch."""
 
 
 @dataclass
 class Inspection:
-    """What was new among some entries. dropped: unsound ones that we hadn't seen before."""
+    """What was new among some entries."""
 
     records: dict[str, MachineRecord] = field(default_factory=dict)
+    """The newest sound record of each machine, by its public key."""
+
     dropped: "Counter[Flaw]" = field(default_factory=Counter)
+    """How many unsound records were seen for the first time."""
 
 
 class Inspector:
-    """Checks entries, each one once: what we have already checked isn't looked at again.
-
-    For one thread at a time.
-    """
+    """Checks entries of the DHT, each of them once. For one thread at a time."""
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
@@ -271,7 +314,10 @@ class Inspector:
         self._forged: dict[bytes, None] = {}
 
     def inspect(self, entries: Iterable[BoardEntry], now: float) -> Inspection:
-        """The sound records that are newer than those known, and how many were unsound."""
+        """Find the sound records that are newer than the known ones, and count the unsound ones.
+
+        now: seconds since the epoch.
+        """
         findings = Inspection()
         for public_key, sealed, expiration in entries:
             known = self._known.get(public_key)
@@ -303,7 +349,8 @@ class Inspector:
             del self._forged[next(iter(self._forged))]
 
     def tidy(self, now: float) -> None:
-        """Forget the machines whose records can't come back any more."""
+        """Forget the machines whose records have expired everywhere. now: seconds since the
+        epoch."""
         limit = now - 2 * LIFE_SECONDS
         self._known = {key: known for key, known in self._known.items() if known[2] > limit}
 

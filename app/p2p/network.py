@@ -17,8 +17,8 @@ _HOST = re.compile(r"/(?P<kind>ip4|ip6|dns|dns4|dns6|dnsaddr)/(?P<host>[^/]+)")
 
 
 ReachabilityMode = Literal["auto", "public", "relay", "client"]
-"""How others reach a peer: ``auto`` finds out, and takes a relay behind a NAT; ``public`` is
-directly, without finding out; ``relay`` always by way of another; ``client`` not at all."""
+"""How others reach a peer. ``auto``: libp2p finds out, and takes a relay behind a NAT. ``public``:
+directly, without finding out. ``relay``: through a relay only. ``client``: not at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,17 +26,21 @@ class Network:
     """How one of our peers takes part in the network.
 
     `app.p2p.run_records.node_options` turns this into hivemind's options.
-
-    listen: multiaddrs. announce: multiaddrs by which others reach us, () for those that are found
-    out. relays: multiaddrs of the peers that may pass connections on to us, () for any that the
-    swarm has. local: with peers of this machine alone.
     """
 
     listen: tuple[str, ...]
+    """Multiaddrs to listen on."""
+
     announce: tuple[str, ...] = ()
+    """Multiaddrs that others are told to reach us by; () when libp2p shall find them out."""
+
     reachability: ReachabilityMode = "auto"
+
     relays: tuple[str, ...] = ()
+    """Multiaddrs of the peers that may relay connections to us; () for any peer of the swarm."""
+
     local: bool = False
+    """The peer talks to peers of this machine only."""
 
 
 def listening(port: int, *, local: bool) -> tuple[str, ...]:
@@ -48,7 +52,7 @@ def listening(port: int, *, local: bool) -> tuple[str, ...]:
 
 
 def has_ipv6() -> bool:
-    """IPv6 is not switched off on this machine."""
+    """This machine has IPv6, at least to itself."""
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
             probe.bind(("::1", 0))
@@ -58,12 +62,14 @@ def has_ipv6() -> bool:
 
 
 def announced(places: Iterable[str], port: int) -> tuple[str, ...]:
-    """The multiaddrs of hosts' names and IP addresses, at a port; multiaddrs stay as they are."""
+    """Multiaddrs to announce. places: host names or IP addresses, to which the port is added, or
+    multiaddrs, which stay as they are."""
     return tuple(one if one.startswith("/") else f"{host_part(one)}/tcp/{port}" for one in places)
 
 
 def host_part(host: str) -> str:
-    """A multiaddr's first part, for a host's name or IP address. Raises `ValueError`."""
+    """A multiaddr's first part, for a host's name or IP address. Raises `ValueError` for other
+    texts."""
     try:
         found = ipaddress.ip_address(host)
     except ValueError:
@@ -74,7 +80,7 @@ def host_part(host: str) -> str:
 
 
 def is_host(text: str) -> bool:
-    """A host's name or an IP address."""
+    """The text is a host's name or an IP address."""
     try:
         host_part(text)
     except ValueError:
@@ -86,13 +92,13 @@ _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63
 
 
 def relays_of(addresses: Iterable[str]) -> tuple[str, ...]:
-    """The relays, of a peer's own addresses, by which it is reached."""
+    """The multiaddrs of the relays through which a peer with these addresses is reached."""
     ways = (address.partition("/p2p-circuit") for address in addresses)
     return tuple(dict.fromkeys(relay for relay, circuit, _rest in ways if circuit))
 
 
 def on_this_machine(address: str, own: Iterable[str]) -> bool:
-    """A peer's address is of the machine that has its ``own`` ones."""
+    """A peer's multiaddr is on our machine. own: our multiaddrs."""
     direct = [one for one in own if "/p2p-circuit" not in one]
     hosts = {found[0] for one in direct if (found := _HOST.match(one))}
     found = _HOST.match(address)
@@ -103,22 +109,22 @@ _ENDPOINT = re.compile(r"/(?:ip4|ip6|dns|dns4|dns6|dnsaddr)/([^/]+)/tcp/(\d+)")
 
 
 def endpoint(multiaddr: str) -> tuple[str, int] | None:
-    """The host and the TCP port that an address begins with; a relay's, where it is by way of
-    one. None for other kinds of addresses."""
+    """The host and TCP port at the start of a multiaddr, which are the relay's in a relayed one.
+    None for other kinds of multiaddrs."""
     found = _ENDPOINT.match(multiaddr)
     return None if found is None else (found[1], int(found[2]))
 
 
 class Reach(IntEnum):
-    """From where a peer can be reached at an address."""
+    """From where an address can be reached."""
 
-    MACHINE = 0  # this one alone
-    NETWORK = 1  # the same local network
+    MACHINE = 0  # from its own machine only
+    NETWORK = 1  # from the same local network
     WORLD = 2
 
 
 def reach(multiaddr: str) -> Reach:
-    """How far an address of a peer reaches, as far as it tells by itself."""
+    """From where a multiaddr can be reached, judged by its text alone."""
     found = _HOST.match(multiaddr)
     if found is None:
         return Reach.MACHINE
@@ -134,10 +140,10 @@ def reach(multiaddr: str) -> Reach:
 
 
 def free_port(wanted: int, host: str = "") -> int:
-    """``wanted`` when nobody listens there, else 0, which means any free port.
+    """``wanted`` when nobody listens on that port, else 0, which means any free port.
 
-    Asked beforehand because libp2p listens with SO_REUSEPORT: it shares a taken port without
-    an error, and then gets some of the connections only.
+    libp2p can't tell: it listens with SO_REUSEPORT, so it shares a taken port without an error
+    and then gets only some of the connections.
     """
     families = [socket.AF_INET, *([socket.AF_INET6] if not host and has_ipv6() else [])]
     return wanted if all(_is_free(wanted, host, family) for family in families) else 0
@@ -156,26 +162,29 @@ def _is_free(port: int, host: str, family: socket.AddressFamily) -> bool:
 
 
 def any_free_port() -> int:
-    """A port that nobody listens on just now."""
+    """A TCP port that nobody listens on now."""
     with socket.create_server(("", 0)) as probe:
         return int(probe.getsockname()[1])
 
 
 def links_up() -> frozenset[str]:
-    """The network interfaces of this machine that are connected to something."""
+    """The names of this machine's network interfaces that are up."""
     import psutil
 
     return frozenset(name for name, state in psutil.net_if_stats().items() if state.isup)
 
 
 async def anybody_at(places: Iterable[tuple[str, int]]) -> bool:
-    """Somebody listens at one of these hosts and TCP ports."""
+    """Somebody listens at one of these places, each a host and a TCP port."""
     answers = await asyncio.gather(*(call(*place) for place in places), return_exceptions=True)
     return any(isinstance(answer, float) for answer in answers)
 
 
 async def call(host: str, port: int) -> float:
-    """Seconds until a connection was there. Raises `OSError`, as `TimeoutError` after some."""
+    """Connect over TCP and hang up; returns the seconds until we were connected.
+
+    Raises `OSError`, which includes `TimeoutError` after `CALL_SECONDS`.
+    """
     began = time.monotonic()
     async with asyncio.timeout(CALL_SECONDS):
         _reader, writer = await asyncio.open_connection(host, port)

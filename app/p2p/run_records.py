@@ -1,10 +1,11 @@
-"""What a run looks like in the DHT: its keys, its validators, and who signs.
+"""The records of a run in the DHT: their keys, their validators and the key that signs them.
 
-Imports hivemind (and so torch, some seconds): import this module late and off the loop's
-thread. Used by the embedded peer and by the trainer, which must agree on all of it.
+Importing this module imports hivemind and torch, which takes seconds: import it late and in a
+thread. The embedded peer and the trainer both use it and must agree on all of it.
 
-The records are Hivemind's own. ``{run_id}_progress`` is `hivemind.Optimizer`'s;
-``{run_id}_metrics`` follows the convention of hivemind's ALBERT example.
+``{run_id}_progress`` is written by `hivemind.Optimizer`; ``{run_id}_metrics`` follows the
+convention of hivemind's ALBERT example; the machine records are described in
+`app.p2p.machine_records`.
 """
 
 import logging
@@ -34,12 +35,12 @@ from app.p2p import calls
 from app.p2p import machine_records as records
 from app.p2p.network import Network
 
-use_hivemind_log_handler("nowhere")  # its records go to the root logger, as everybody's
+use_hivemind_log_handler("nowhere")  # hivemind's log records go to the root logger instead
 
 
 def _means_something(record: logging.LogRecord) -> bool:
     """WORKAROUND (hivemind 1.1.12): whenever an averager ends, the DHT process logs an error
-    with a traceback, as a reply to the averager can't be delivered any more."""
+    with a traceback, because it can't deliver a reply to the averager any more."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, (FileNotFoundError, ConnectionError))
 
@@ -48,8 +49,8 @@ logging.getLogger("hivemind.dht.dht").addFilter(_means_something)
 
 
 def _as_a_warning(record: logging.LogRecord) -> bool:
-    """A peer that can't be reached or a round without a group is daily life in a swarm: each is
-    reported as such, and hivemind goes on."""
+    """Log an unreachable peer or a round without a group as a warning: both are daily life in a
+    swarm, our reports show them, and hivemind goes on."""
     if record.levelno > logging.WARNING:
         record.levelno, record.levelname = logging.WARNING, "WARNING"
     return True
@@ -59,28 +60,37 @@ for _name in ("averaging.averager", "averaging.matchmaking", "optim.optimizer"):
     logging.getLogger(f"hivemind.{_name}").addFilter(_as_a_warning)
 
 METRICS_SECONDS = 60.0
-"""How long a metrics record lives."""
+"""How long a metrics record stays in the DHT."""
 
 
 class LocalMetrics(BaseModel):
-    """A trainer's word on its training. loss: sum over ``mini_steps`` micro-batches."""
+    """What a trainer tells the swarm about its training."""
 
     step: conint(ge=0, strict=True)  # type: ignore[valid-type]
+    """The trainer's epoch."""
+
     samples_per_second: confloat(ge=0.0, strict=True)  # type: ignore[valid-type]
+
     samples_accumulated: conint(ge=0, strict=True)  # type: ignore[valid-type]
+    """Samples that this trainer has computed since it started."""
+
     loss: StrictFloat
+    """Cross-entropy per token, the sum over ``mini_steps`` micro-batches."""
+
     mini_steps: conint(ge=0, strict=True)  # type: ignore[valid-type]
+    """How many micro-batches the loss sums over."""
 
 
 class MetricSchema(BaseModel):
-    """The record under ``{run_id}_metrics``: one entry a trainer, signed by it."""
+    """The record under ``{run_id}_metrics``: one entry per trainer, which signs it."""
 
     metrics: dict[BytesWithPublicKey, LocalMetrics]  # type: ignore[valid-type]
 
 
 class MachineRecordValidator(RecordValidatorBase):
-    """Lets a machine's record in only under that machine's own key, sound and for its own life:
-    nobody overwrites another's, and an old one doesn't come back. Other keys are not looked at."""
+    """Accepts a machine's record only if it is sound, signed by the key that it lies under, and
+    expires when it says. So nobody overwrites another machine's record or stores an old one again.
+    Records under other keys of the DHT pass unchecked."""
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
@@ -107,14 +117,16 @@ class MachineRecordValidator(RecordValidatorBase):
     @property
     @override
     def priority(self) -> int:
-        return 20  # before the RSA validator, which would cut what looks like its signature
+        return 20  # before the RSA validator, which cuts off whatever looks like its signature
 
 
 @dataclass(frozen=True)
 class Identity:
-    """The key of a peer: it names the peer in libp2p and signs its records."""
+    """The key of a peer, from which its id follows and which signs its records."""
 
     peer_id: str
+    """In base58."""
+
     key: RSAPrivateKey
 
     @property
@@ -124,7 +136,7 @@ class Identity:
 
 
 def load_identity(path: Path) -> Identity:
-    """Read a peer's key, or make one (RSA-2048, mode 0400) where there is none yet."""
+    """Read a peer's key from a file; a file that doesn't exist is made (RSA-2048, mode 0400)."""
     if not path.exists():
         _generate(path)
     raw = path.read_bytes()
@@ -134,14 +146,14 @@ def load_identity(path: Path) -> Identity:
 
 
 def _private_key_of(identity: bytes) -> bytes:
-    """The DER inside libp2p's protobuf."""
+    """The DER-encoded key inside libp2p's protobuf message."""
     return bytes(crypto_pb2.PrivateKey.FromString(identity).data)  # type: ignore[attr-defined]
 
 
 def _generate(path: Path) -> None:
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    os.close(descriptor)  # hivemind writes first and restricts afterwards
+    os.close(descriptor)  # hivemind restricts the mode only after it has written
     P2P.generate_identity(str(temporary))
     temporary.replace(path)
 
@@ -156,8 +168,11 @@ def sign_everything_with(identity: Identity) -> None:
 
 
 def validators(run_id: str, key: RSAPrivateKey) -> list[RecordValidatorBase]:
-    """The validators that every node of the run carries; without them, reading the progress
-    hangs (hivemind 1.1.12), and anybody could overwrite it."""
+    """The validators that every node of the run must have.
+
+    Without them, anybody could overwrite the run's records, and reading the progress hangs
+    (hivemind 1.1.12).
+    """
     return [
         SchemaValidator(TrainingProgressSchema, prefix=run_id),
         SchemaValidator(MetricSchema, prefix=run_id),
@@ -166,9 +181,9 @@ def validators(run_id: str, key: RSAPrivateKey) -> list[RecordValidatorBase]:
     ]
 
 
-# WORKAROUND (hivemind 1.1.12): p2pd looks for at least four relays, for up to three minutes, before
-# it takes one, unless it is told to look for none beside those that it was given. hivemind has no
-# option for that, but passes on what these names stand for.
+# WORKAROUND (hivemind 1.1.12): before p2pd takes a relay, it looks for at least four of them, for
+# up to three minutes, unless relayDiscovery=0 limits it to the relays that it was given. hivemind
+# has no option for that, but it passes on the flags behind a name of this table.
 _KNOWN_RELAYS = {"relayDiscovery": 0}
 _PRIVATE = P2P.FORCE_REACHABILITY_MAPPING["private"]
 P2P.FORCE_REACHABILITY_MAPPING.update(
@@ -177,7 +192,8 @@ P2P.FORCE_REACHABILITY_MAPPING.update(
 
 
 def node_options(network: Network) -> dict[str, Any]:
-    """What hivemind is told of a node's place in the network, whoever's node it is."""
+    """The options of `DHTNode.create` for a node's place in the network. The embedded peer and
+    the trainer have the same."""
     options: dict[str, Any] = {"host_maddrs": list(network.listen), "client_mode": False}
     if network.local:
         return options | {"use_relay": False, "nat_port_map": False, "auto_nat": False}
@@ -187,7 +203,7 @@ def node_options(network: Network) -> dict[str, Any]:
         "no_listen": client,
         "client_mode": client,
         "announce_maddrs": list(network.announce) or None,
-        "use_relay": True,  # to reach peers that have one
+        "use_relay": True,  # to reach peers through their relays
         "use_auto_relay": network.reachability in ("auto", "relay"),
         "trusted_relays": list(network.relays) or None,
         "force_reachability": _forced(network),
@@ -204,30 +220,38 @@ def _forced(network: Network) -> str | None:
 
 
 def progress_key(run_id: str) -> str:
-    """Where the trainers of a run say how far they are."""
+    """The key of the DHT under which a run's trainers store their progress."""
     return f"{run_id}_progress"
 
 
 def metrics_key(run_id: str) -> str:
-    """Where the trainers of a run say their loss."""
+    """The key of the DHT under which a run's trainers store their metrics."""
     return f"{run_id}_metrics"
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """All trainers' records taken together; None where not known. trainers: their peer ids."""
+    """The sum of all trainers' records."""
 
     epoch: int
+    """The highest epoch of a trainer."""
+
     samples: int
+    """Samples that the trainers of this epoch have gathered for it so far."""
+
     trainers: tuple[str, ...]
+    """Their peer ids."""
+
     samples_per_second: float
+
     loss: float | None
+    """Cross-entropy per token, the mean over all micro-batches; None when nobody tells one."""
 
 
 def summarize(
     progress: Mapping[Any, Any] | None, metrics: Mapping[Any, Any] | None
 ) -> RunSummary | None:
-    """Sum up the two records of a run; None when nobody trains."""
+    """Sum up the progress and the metrics record of a run; None when nobody trains."""
     entries = [
         entry.value
         for entry in (progress or {}).values()
@@ -246,7 +270,7 @@ def summarize(
 
 
 def full_peers(progress: Mapping[Any, Any] | None) -> frozenset[str]:
-    """The trainers of a progress record that others can call on: those that aren't clients."""
+    """The trainers of a progress record that others can call: those that aren't clients."""
     entries = (entry.value for entry in (progress or {}).values())
     return frozenset(
         _base58(entry["peer_id"]) for entry in entries if entry and not entry["client_mode"]
@@ -263,4 +287,4 @@ def _mean_loss(entries: list[dict[str, Any]]) -> float | None:
     if not steps:
         return None
     loss = float(sum(entry["loss"] for entry in entries) / steps)
-    return loss if math.isfinite(loss) else None  # anybody may publish a NaN
+    return loss if math.isfinite(loss) else None  # any trainer may publish a NaN
