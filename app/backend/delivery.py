@@ -1,30 +1,31 @@
-"""Empties the ledger's outbox into the backend: nothing lost, nothing counted twice.
+"""Sends the contributions in the ledger's outbox to the backend: none is lost or counted twice.
 
-The backend gives reports no ids and counts a repeated one twice, so exactly-once is ours to reach:
+The backend gives reports no ids and counts a repeated report twice, so it is up to us to have each
+one counted exactly once:
 
-1. A contribution is in the ledger before anything is sent, and marked as *sending*, on the disk,
-   before its request begins. So at any moment, a kill included, the ledger tells those that
-   surely were not sent from those that may have been.
-2. It is confirmed only by the backend's own confirmation. It goes back to waiting only on an answer
-   that rules out that it was counted: a refusal, a 429, a connection that never came about.
-3. Everything else leaves it in doubt: a lost answer, a time-out, a 5xx, a kill. Then we wait until
-   a request still under way must have ended (`DeliveryPace.settle`), read back what the backend has
-   counted for this node, and look for the contribution by its numbers (`app.backend.matching`).
-   If the backend has more of that content than the ledger knows to be confirmed, one in doubt is
-   among them and confirmed; else it was not counted and is sent again.
+1. A contribution is in the ledger before anything is sent, and its state on the disk is *sending*
+   before its request begins. So the ledger tells at any moment, even after a kill, which
+   contributions were certainly not sent and which ones may have been.
+2. A contribution becomes *confirmed* only when the backend confirms it. It goes back to *waiting*
+   only after an answer that rules out that it was counted: a refusal, a 429, a connection that was
+   never made.
+3. After anything else it is *in doubt*: a lost answer, a time-out, a 5xx, a kill. Then we wait
+   until the request must have ended (`DeliveryPace.settle`), read back what the backend has counted
+   for this node, and match these rows with the contributions that are confirmed and in doubt
+   (`app.backend.matching`). One that gets a row is confirmed, one that gets none is sent again.
 
-Where this can't hold, and what happens then:
+This can't hold in the following cases:
 
-- The backend counts a request later than `DeliveryPace.settle` after its connection broke: it is
-  counted twice. No client can tell without ids; the wait makes it unlikely.
-- The backend loses a row that it had confirmed: it is missing there, and confirmed here.
-- It loses or changes a row whose answer was lost: that contribution is sent again, so the
-  backend has it once or, if the row was changed beyond rounding, twice.
-- Contributions that look the same to the backend (all numbers, as it rounds them) are told apart
-  by counting, which is right as long as all of this node's rows come from this ledger. After a
-  ledger was lost, one in doubt may be taken for an alike one of before, and is not sent again.
-- The data folder is restored from a backup: what was sent since is not known there, and what
-  waited then is sent again.
+- The backend counts a request later than `DeliveryPace.settle` after its connection broke: the
+  contribution is counted twice. Without ids no client can tell; the wait makes it unlikely.
+- The backend loses a row that it had confirmed: the contribution is missing there and confirmed
+  here.
+- The backend loses or changes a row whose answer was lost: the contribution is sent again, so the
+  backend has it once or, if the row was changed by more than rounding, twice.
+- The ledger was lost, and the backend has rows from before: a contribution in doubt may be taken
+  for one of these rows, and is not sent again.
+- The data folder is restored from a backup: what was sent since the backup is not known to be sent,
+  and what waited at that time is sent again.
 """
 
 import asyncio
@@ -245,9 +246,9 @@ class Delivery:
                 counted = await self._backend.read_back(node_id)
                 rows = await asyncio.to_thread(CountedRows, counted)
                 ours = [each for each in ripe if each.participant == node_id]
-                for report in sorted(ours, key=rows.has_exactly, reverse=True):
-                    others = [each for each in doubtful if each.id in self._doubted]
-                    await self._judge(report, rows, others)
+                for session_id in dict.fromkeys(each.session_id for each in ours):
+                    of_session = [each for each in ours if each.session_id == session_id]
+                    await self._judge(of_session, rows, doubtful=doubtful)
         except BackendError as error:
             at_least = error.seconds if isinstance(error, RateLimitedError) else 0.0
             self._trouble(error, wait=self._reading.fail(at_least=at_least))
@@ -255,16 +256,33 @@ class Delivery:
             self._reading.clear()
 
     async def _judge(
-        self, report: Contribution, rows: CountedRows, doubtful: list[Contribution]
+        self, ripe: list[Contribution], rows: CountedRows, *, doubtful: list[Contribution]
     ) -> None:
-        """Counted, if the backend has more that look like it than we know to be confirmed."""
-        found = await asyncio.to_thread(rows.alike, report)
-        near = await self._ledger.run(Ledger.confirmed_near, report, found.reach)
-        del self._doubted[report.id]
-        others = [each for each in doubtful if each is not report]
-        if rows.stand_for(report, found, confirmed=near, doubtful=others):
-            await self._confirm(report, how="read back")
-            return
+        """Confirm or send again some contributions in doubt, all of one node and session.
+
+        doubtful: all in doubt, also those that may still be counted. The rows that these fit best
+        are left to them.
+        """
+        session_id, node_id = ripe[0].session_id, ripe[0].participant
+        others = [
+            each
+            for each in doubtful
+            if (each.session_id, each.participant) == (session_id, node_id) and each not in ripe
+        ]
+        confirmed = await self._ledger.run(
+            Ledger.confirmed_numbers, session_id=session_id, participant=node_id
+        )
+        counted = await asyncio.to_thread(
+            rows.find, [*ripe, *others], session_id=session_id, confirmed=confirmed
+        )
+        for report in ripe:
+            del self._doubted[report.id]
+            if report in counted:
+                await self._confirm(report, how="read back")
+            else:
+                await self._send_again(report)
+
+    async def _send_again(self, report: Contribution) -> None:
         log.info("a contribution whose answer was lost was not counted: it is sent again")
         entry = await self._ledger.run(Ledger.entry, report.id)
         wait = self._sending.jitter(entry.attempts if entry else 1)

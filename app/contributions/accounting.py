@@ -29,6 +29,9 @@ KILOBYTE = 1000
 
 NOTHING = Work()
 
+ReportedNumbers = tuple[float, float, float, float]
+"""computeTime, gradientQuality, dataTransmitted, uptimeRatio, as defined above."""
+
 
 # --- counters -----------------------------------------------------------------------------------
 
@@ -151,6 +154,16 @@ class Contribution:
             gradient_quality=self.gradient_quality,
             data_transmitted=self.data_transmitted,
             uptime_ratio=self.uptime_ratio,
+        )
+
+    @property
+    def numbers(self) -> ReportedNumbers:
+        """The four reported numbers."""
+        return (
+            self.compute_time,
+            self.gradient_quality,
+            self.data_transmitted,
+            self.uptime_ratio,
         )
 
     def report(self) -> dict[str, Any]:

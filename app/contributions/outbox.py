@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from app.common.errors import CoTrainError
-from app.contributions.accounting import Contribution
+from app.contributions.accounting import Contribution, ReportedNumbers
 
 LONGEST_WAIT = 3 * 24 * 3600.0
 """Seconds; nothing is put off for longer."""
@@ -144,24 +144,17 @@ class Outbox:
         ).fetchone()
         return None if row is None else float(row["due_at"])
 
-    def confirmed_near(
-        self, contribution: Contribution, reach: tuple[float, float, float, float]
-    ) -> list[Contribution]:
-        """Confirmed ones of its session and participant whose reported numbers are within reach
-        of its own."""
+    def confirmed_numbers(
+        self, *, session_id: int | None, participant: str
+    ) -> list[ReportedNumbers]:
+        """What all confirmed contributions of a session and a participant have reported."""
         found = self._connection.execute(
-            "SELECT * FROM contributions WHERE state = 'confirmed'"
-            " AND session_id = ? AND participant = ?"
-            " AND abs(compute_time - ?) <= ? AND abs(gradient_quality - ?) <= ?"
-            " AND abs(data_transmitted - ?) <= ? AND abs(uptime_ratio - ?) <= ?",
-            (
-                contribution.session_id,
-                contribution.participant,
-                *(contribution.compute_time, reach[0], contribution.gradient_quality, reach[1]),
-                *(contribution.data_transmitted, reach[2], contribution.uptime_ratio, reach[3]),
-            ),
+            "SELECT compute_time, gradient_quality, data_transmitted, uptime_ratio"
+            " FROM contributions WHERE state = 'confirmed'"
+            " AND session_id = ? AND participant = ? ORDER BY number",
+            (session_id, participant),
         )
-        return [contribution_of_row(row) for row in found]
+        return [tuple(row) for row in found]
 
 
 _COLUMNS = tuple(field.name for field in fields(Contribution))

@@ -271,6 +271,21 @@ async def test_nearly_alike_ones_arent_taken_for_each_other(
     assert counted(server) == expected(*near)
 
 
+async def test_one_that_is_rounded_next_to_a_confirmed_one_is_not_sent_twice(
+    server: SmallBackend, tmp_path: Path
+) -> None:
+    """The row 99 of the second might be that of the first, 99.5, if the first had no row 100."""
+    server.quirk, server.places = False, 0
+    first, second = contribution(gradient_quality=99.5), contribution(gradient_quality=99.108)
+    async with desk(server, tmp_path) as ours:
+        await ours.add(first)
+        await ours.until_empty()
+        server.faults.append(Fault(route="submit", counted=True, cut=True))
+        await ours.add(second)
+        await ours.until_empty()
+    assert counted(server) == expected(first, second)
+
+
 # --- limits --------------------------------------------------------------------------------------
 
 

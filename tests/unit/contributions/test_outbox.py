@@ -51,11 +51,10 @@ def test_a_due_time_of_a_wrong_clock_holds_nothing_up(ledger: Ledger) -> None:
     assert ledger.next_waiting(float("inf")) == one
 
 
-def test_confirmed_ones_near_one(ledger: Ledger) -> None:
-    one = contribution(compute_time=50.0)
+def test_numbers_of_the_confirmed_ones_of_a_run(ledger: Ledger) -> None:
     others = {
-        "near": contribution(compute_time=50.004),
-        "far": contribution(compute_time=50.02),
+        "one": contribution(compute_time=50.004),
+        "another": contribution(compute_time=50.02),
         "another session": contribution(compute_time=50.0, session_id=8),
         "another node": contribution(compute_time=50.0, participant="somebody"),
         "not confirmed": contribution(compute_time=50.0),
@@ -65,4 +64,5 @@ def test_confirmed_ones_near_one(ledger: Ledger) -> None:
         ledger.begin_sending(each.id, 1.0)
         if name != "not confirmed":
             ledger.confirm(each.id, 2.0, "http")
-    assert ledger.confirmed_near(one, (0.01, 0.01, 0.01, 0.01)) == [others["near"]]
+    found = ledger.confirmed_numbers(session_id=7, participant=others["one"].participant)
+    assert found == [others["one"].numbers, others["another"].numbers]
