@@ -44,8 +44,8 @@ from app.backend.ways import Ways
 from app.common.backoff import Backoff
 from app.common.i18n import _
 from app.contributions.accounting import Contribution
-from app.contributions.ledger import Ledger, LedgerThread
-from app.contributions.outbox import OutboxState
+from app.contributions.ledger import LedgerThread
+from app.contributions.outbox import Outbox, OutboxState
 from app.state.facts import ReportingState, ReportingStatus
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class Delivery:
         clock: Clock = Clock(),
     ) -> None:
         self.state = state
-        self._ledger = ledger
+        self._outbox = ledger.outbox
         self._backend = backend
         self._ways = ways
         self._on_change = on_change
@@ -123,7 +123,7 @@ class Delivery:
 
     async def retry(self) -> None:
         """Send now all that waits, and what the backend has refused as well."""
-        await self._ledger.run(Ledger.take_back_refused, self._clock.wall())
+        await self._outbox.run(Outbox.take_back_refused, self._clock.wall())
         self.wake(impatient=True)
 
     async def close(self) -> None:
@@ -165,7 +165,7 @@ class Delivery:
             if report is None:
                 break
             await self._send(report)
-        due_at = await self._ledger.run(Ledger.next_due)
+        due_at = await self._outbox.run(Outbox.next_due)
         self._show_rest(left=due_at is not None)
         return self._pause(due_at)
 
@@ -188,12 +188,12 @@ class Delivery:
 
     async def _next(self) -> Contribution | None:
         due = math.inf if self._impatient else self._clock.wall()
-        report = await self._ledger.run(Ledger.next_waiting, due)
+        report = await self._outbox.run(Outbox.next_waiting, due)
         self._impatient = self._impatient and report is not None
         return report
 
     async def _send(self, report: Contribution) -> None:
-        await self._ledger.run(Ledger.begin_sending, report.id, self._clock.wall())
+        await self._outbox.run(Outbox.begin_sending, report.id, self._clock.wall())
         try:
             way = await self._ways.submit(report)
         except UncertainError as error:
@@ -203,22 +203,19 @@ class Delivery:
             await self._not_counted(report, error)
         else:
             self._sending.clear()
-            await self._confirm(report, how=way)
+            await self._outbox.run(Outbox.confirm, report.id, self._clock.wall(), way)
             self._show(ReportingStatus.ON, way=way)
-
-    async def _confirm(self, report: Contribution, *, how: str) -> None:
-        await self._ledger.run(Ledger.confirm, report.id, self._clock.wall(), how)
 
     async def _not_counted(self, report: Contribution, error: BackendError) -> None:
         """It is known not to be counted: refused for good, or put off with all the others."""
         if isinstance(error, RefusedError) and error.is_final:
             log.warning("a contribution was refused: %s", error.text)
-            await self._ledger.run(Ledger.refuse, report.id, self._clock.wall(), error.text)
+            await self._outbox.run(Outbox.refuse, report.id, self._clock.wall(), error.text)
             return
         at_least = error.seconds if isinstance(error, RateLimitedError) else 0.0
         wait = self._sending.fail(at_least=at_least)
         until = self._clock.wall() + wait
-        await self._ledger.run(Ledger.postpone, report.id, until, error.text)
+        await self._outbox.run(Outbox.postpone, report.id, until, error.text)
         self._trouble(error, wait=wait)
 
     # --- what is in doubt
@@ -228,7 +225,7 @@ class Delivery:
         if self._resumed:
             return
         self._resumed = True
-        last = await self._ledger.run(Ledger.last_attempt)
+        last = await self._outbox.run(Outbox.last_attempt)
         if last is not None and last.state is OutboxState.WAITING:
             remaining = min(max(0.0, last.due_at - self._clock.wall()), MAX_PAUSE_SECONDS)
             self._sending.resume(failures=last.attempts, remaining=remaining)
@@ -236,7 +233,7 @@ class Delivery:
     async def _reconcile(self) -> None:
         """Settle those in doubt whose requests must have ended by now."""
         now = self._clock.steady()
-        doubtful = await self._ledger.run(Ledger.uncertain)
+        doubtful = await self._outbox.run(Outbox.uncertain)
         self._doubted = {each.id: self._doubted.get(each.id, now) for each in doubtful}
         ripe = [each for each in doubtful if now - self._doubted[each.id] >= self._pace.settle]
         if not ripe or self._reading.remaining > 0:
@@ -269,8 +266,8 @@ class Delivery:
             for each in doubtful
             if (each.session_id, each.participant) == (session_id, node_id) and each not in ripe
         ]
-        confirmed = await self._ledger.run(
-            Ledger.confirmed_numbers, session_id=session_id, participant=node_id
+        confirmed = await self._outbox.run(
+            Outbox.confirmed_numbers, session_id=session_id, participant=node_id
         )
         counted = await asyncio.to_thread(
             rows.find, [*ripe, *others], session_id=session_id, confirmed=confirmed
@@ -278,16 +275,16 @@ class Delivery:
         for report in ripe:
             del self._doubted[report.id]
             if report in counted:
-                await self._confirm(report, how="read back")
+                await self._outbox.run(Outbox.confirm, report.id, self._clock.wall(), "read back")
             else:
                 await self._send_again(report)
 
     async def _send_again(self, report: Contribution) -> None:
         log.info("a contribution whose answer was lost was not counted: it is sent again")
-        entry = await self._ledger.run(Ledger.entry, report.id)
+        entry = await self._outbox.run(Outbox.entry, report.id)
         wait = self._sending.jitter(entry.attempts if entry else 1)
         reason = _("the answer was lost, and the backend had not counted it")
-        await self._ledger.run(Ledger.postpone, report.id, self._clock.wall() + wait, reason)
+        await self._outbox.run(Outbox.postpone, report.id, self._clock.wall() + wait, reason)
 
     # --- what is shown
 

@@ -37,6 +37,7 @@ __all__ = [
     "LedgerThread",
     "LedgerTotals",
     "OutboxState",
+    "OutboxThread",
     "WrongStateError",
 ]
 
@@ -156,16 +157,19 @@ _SUM_BY_DAY = _SUMS.format(
 _SUM_BY_SWARM = _SUMS.format(group="run_id", grouping="GROUP BY name ORDER BY max(ended_at) DESC")
 
 
-class Ledger(Outbox):
-    """The file, opened by `open`. Every call is short; all come from one thread, see
+class Ledger:
+    """The open file. Every call is short, and all come from the thread that opened it: see
     `LedgerThread`.
 
-    set_aside: where a damaged file went when this one was begun, None when all was well.
+    outbox: the same contributions, as they are reported. set_aside: where a damaged file went when
+    this one was begun, None when all was well.
     """
 
     def __init__(self, connection: sqlite3.Connection, set_aside: Path | None) -> None:
-        super().__init__(connection)
+        self.outbox = Outbox(connection)
         self.set_aside = set_aside
+        self._connection = connection
+        self._added = 0
 
     @classmethod
     def open(cls, path: Path) -> "Ledger":
@@ -173,8 +177,13 @@ class Ledger(Outbox):
         return cls(*open_database(path, migrations=MIGRATIONS))
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, the outbox with it."""
         self._connection.close()
+
+    @property
+    def revision(self) -> int:
+        """A number that rises whenever a finished contribution is added or changes its state."""
+        return self._added + self.outbox.revision
 
     # --- from measuring to the outbox
 
@@ -200,7 +209,7 @@ class Ledger(Outbox):
         """Put a finished one into the outbox; again is as good as once."""
         known = contribution.session_id is not None
         self._write(contribution, OutboxState.WAITING if known else OutboxState.LOCAL)
-        self.revision += 1
+        self._added += 1
 
     def _write(self, contribution: Contribution, state: OutboxState) -> None:
         values = asdict(contribution) | {"score": contribution.score, "state": state}
@@ -266,9 +275,13 @@ def _totals(row: sqlite3.Row) -> LedgerTotals:
 
 
 class LedgerThread:
-    """The ledger on a thread of its own: a write waits for the disk, and the loop must not."""
+    """The ledger on a thread of its own: a write waits for the disk, and the loop must not.
+
+    outbox: the ledger's outbox, on the same thread.
+    """
 
     def __init__(self, path: Path) -> None:
+        self.outbox = OutboxThread(self)
         self._path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._ledger: Ledger | None = None
@@ -300,7 +313,7 @@ class LedgerThread:
         self, work: Callable[Concatenate[Ledger, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Call a method of `Ledger`, or any function that takes one first: ``await
-        ledger.run(Ledger.confirm, id, at, how)``. One call after the other."""
+        ledger.run(Ledger.add, contribution)``. One call after the other."""
         ledger = self._ledger
         assert ledger is not None
         result = await self._run(partial(work, ledger, *args, **kwargs))
@@ -318,3 +331,20 @@ class LedgerThread:
         if ledger is not None:
             await self._run(ledger.close)
         self._thread.shutdown(wait=False)
+
+
+class OutboxThread:
+    """The outbox of a `LedgerThread`, on the ledger's thread."""
+
+    def __init__(self, ledger: LedgerThread) -> None:
+        self._ledger = ledger
+
+    async def run(
+        self, work: Callable[Concatenate[Outbox, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call a method of `Outbox`: ``await ledger.outbox.run(Outbox.confirm, id, at, how)``."""
+
+        def on_outbox(ledger: Ledger) -> T:
+            return work(ledger.outbox, *args, **kwargs)
+
+        return await self._ledger.run(on_outbox)

@@ -49,9 +49,9 @@ class LedgerEntry:
 
 
 class Outbox:
-    """The part of the ledger that the reporter works on. See `Ledger` for the threads.
+    """What the reporter works on, over the ledger's connection and on its thread.
 
-    revision: rises with each change of what is finished.
+    revision: rises with each change of a contribution's state.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:

@@ -8,8 +8,7 @@ import pytest
 from app.backend.budget import Budget
 from app.backend.delivery import DeliveryPace
 from app.contributions.accounting import Contribution
-from app.contributions.ledger import Ledger
-from app.contributions.outbox import OutboxState
+from app.contributions.outbox import Outbox, OutboxState
 from app.state.facts import ReportingStatus
 from tests.support.backend.reporting import FAST, Clocks, contribution, desk, until
 from tests.support.backend.server import Fault, SmallBackend
@@ -408,7 +407,7 @@ async def test_one_in_doubt_is_settled_after_a_restart(
         await ours.add(*(some := [contribution() for _ in range(2)]))
         await ours.reporter.step()
         await ours.reporter.step()
-        assert len(await ours.ledger.run(Ledger.uncertain)) == 2
+        assert len(await ours.ledger.outbox.run(Outbox.uncertain)) == 2
     async with desk(server, tmp_path) as ours:
         await ours.until_empty()
     assert counted(server) == expected(*some)

@@ -18,37 +18,37 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def test_the_last_attempt(ledger: Ledger) -> None:
-    assert ledger.last_attempt() is None
+    assert ledger.outbox.last_attempt() is None
     ledger.add(one := contribution())
     ledger.add(other := contribution())
-    assert ledger.last_attempt() is None
+    assert ledger.outbox.last_attempt() is None
     for at, each in ((10.0, one), (20.0, other), (30.0, one)):
-        ledger.begin_sending(each.id, at)
-        ledger.postpone(each.id, at + 5, "away")
-    last = ledger.last_attempt()
+        ledger.outbox.begin_sending(each.id, at)
+        ledger.outbox.postpone(each.id, at + 5, "away")
+    last = ledger.outbox.last_attempt()
     assert last is not None
     assert (last.contribution, last.attempts, last.due_at) == (one, 2, 35.0)
     assert last.state is OutboxState.WAITING
 
 
 def test_when_the_next_is_due(ledger: Ledger) -> None:
-    assert ledger.next_due() is None
+    assert ledger.outbox.next_due() is None
     ledger.add(one := contribution())
-    assert ledger.next_due() == 0
-    ledger.postpone(one.id, 50.0, "away")
-    assert ledger.next_due() == 50
-    ledger.begin_sending(one.id, 60.0)
-    assert ledger.next_due() is None
+    assert ledger.outbox.next_due() == 0
+    ledger.outbox.postpone(one.id, 50.0, "away")
+    assert ledger.outbox.next_due() == 50
+    ledger.outbox.begin_sending(one.id, 60.0)
+    assert ledger.outbox.next_due() is None
 
 
 def test_a_due_time_of_a_wrong_clock_holds_nothing_up(ledger: Ledger) -> None:
     ledger.add(one := contribution())
-    ledger.postpone(one.id, 1000.0, "away")
-    assert ledger.next_waiting(999.0) is None
-    assert ledger.next_waiting(1000.0) == one
-    assert ledger.next_waiting(1000.0 - LONGEST_WAIT) is None
-    assert ledger.next_waiting(999.0 - LONGEST_WAIT) == one
-    assert ledger.next_waiting(float("inf")) == one
+    ledger.outbox.postpone(one.id, 1000.0, "away")
+    assert ledger.outbox.next_waiting(999.0) is None
+    assert ledger.outbox.next_waiting(1000.0) == one
+    assert ledger.outbox.next_waiting(1000.0 - LONGEST_WAIT) is None
+    assert ledger.outbox.next_waiting(999.0 - LONGEST_WAIT) == one
+    assert ledger.outbox.next_waiting(float("inf")) == one
 
 
 def test_numbers_of_the_confirmed_ones_of_a_run(ledger: Ledger) -> None:
@@ -61,8 +61,8 @@ def test_numbers_of_the_confirmed_ones_of_a_run(ledger: Ledger) -> None:
     }
     for name, each in others.items():
         ledger.add(each)
-        ledger.begin_sending(each.id, 1.0)
+        ledger.outbox.begin_sending(each.id, 1.0)
         if name != "not confirmed":
-            ledger.confirm(each.id, 2.0, "http")
-    found = ledger.confirmed_numbers(session_id=7, participant=others["one"].participant)
+            ledger.outbox.confirm(each.id, 2.0, "http")
+    found = ledger.outbox.confirmed_numbers(session_id=7, participant=others["one"].participant)
     assert found == [others["one"].numbers, others["another"].numbers]
