@@ -51,33 +51,45 @@ from app.state.facts import ReportingState, ReportingStatus
 log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 3.0
-"""How long a report under way may take when the app ends. After that it is in doubt, no more."""
+"""How long a report that has begun may take when the app ends. After that it is in doubt."""
 
 LAST_CALL_SECONDS = 1.0
-"""How long reports are still begun when the app ends: the last interval's is often the only one."""
+"""How long new reports are begun when the app ends, for the contribution of the last interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryPace:
-    """Seconds. first, longest: of the back-off; settle: how long after a lost answer the backend
-    may still be counting; poll: how often the outbox is looked at unasked."""
+    """Times in seconds."""
 
     first: float = 15.0
+    """First pause of the back-off."""
+
     longest: float = 3600.0
+    """Longest pause of the back-off."""
+
     settle: float = 90.0
+    """How long after a lost answer the backend may still be counting the report."""
+
     poll: float = 60.0
+    """Longest pause between two looks at the outbox."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clock:
-    """wall: seconds since the epoch, for what is kept; it may jump. steady: for waits."""
+    """Two clocks, in seconds."""
 
     wall: Callable[[], float] = time.time
+    """Since the epoch, for times that are kept. It may jump."""
+
     steady: Callable[[], float] = time.monotonic
+    """Monotonic, for waits."""
 
 
 class Delivery:
-    """One task, from `start` to `close`. on_change: told of each new state, on the loop."""
+    """Sends what the outbox holds, in one task from `start` to `close`.
+
+    state: the state to begin with. on_change: called with each new state, on the loop's thread.
+    """
 
     def __init__(
         self,
@@ -99,7 +111,7 @@ class Delivery:
         self._clock = clock
         self._sending = Backoff(first=pace.first, longest=pace.longest, clock=clock.steady)
         self._reading = Backoff(first=pace.first, longest=pace.longest, clock=clock.steady)
-        self._doubted: dict[str, float] = {}  # since when, by the steady clock
+        self._doubted: dict[str, float] = {}  # id -> in doubt since, by the steady clock
         self._resumed = False
         self._impatient = False
         self._closing = False
@@ -110,11 +122,11 @@ class Delivery:
     # --- life
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the task."""
         self._task = asyncio.create_task(self._work())
 
     def wake(self, *, impatient: bool = False) -> None:
-        """There may be something to do. impatient: don't wait for what was put off, either."""
+        """Look at the outbox now. impatient: send also what was postponed."""
         if impatient:
             self._impatient = True
             self._sending.clear()
@@ -122,12 +134,12 @@ class Delivery:
         self._woken.set()
 
     async def retry(self) -> None:
-        """Send now all that waits, and what the backend has refused as well."""
+        """Send now all that waits, also what was postponed or refused."""
         await self._outbox.run(Outbox.take_back_refused, self._clock.wall())
         self.wake(impatient=True)
 
     async def close(self) -> None:
-        """Send what can be sent in a short time, and stop. May be called twice."""
+        """Send what can be sent in a few seconds, and stop. May be called twice."""
         self._closing = True
         self._last_call = self._clock.steady() + LAST_CALL_SECONDS
         self._woken.set()
@@ -154,7 +166,7 @@ class Delivery:
                     await self._woken.wait()
 
     async def step(self) -> float:
-        """Do all that can be done now; returns the seconds until there may be more."""
+        """Do all that can be done now; returns the seconds until the next step."""
         if not self._backend.account.email:
             self._show(ReportingStatus.OFF)
             return self._pace.poll
@@ -174,14 +186,14 @@ class Delivery:
         return open_for_all and self._clock.steady() < self._last_call
 
     def _pause(self, due_at: float | None) -> float:
-        """Seconds until the first thing to do. due_at: when the first that waits may be sent."""
+        """Seconds until there is something to do. due_at: earliest due time of those that wait."""
         pauses = [self._pace.poll]
         if due_at is not None:
             gates = (self._sending.remaining, self._ways.wait)
             pauses.append(max(due_at - self._clock.wall(), *gates))
         for since in self._doubted.values():
-            ripe_in = since + self._pace.settle - self._clock.steady()
-            pauses.append(max(ripe_in, self._reading.remaining))
+            settled_in = since + self._pace.settle - self._clock.steady()
+            pauses.append(max(settled_in, self._reading.remaining))
         return max(0.01, min(pauses))
 
     # --- sending
@@ -207,7 +219,7 @@ class Delivery:
             self._show(ReportingStatus.ON, way=way)
 
     async def _not_counted(self, report: Contribution, error: BackendError) -> None:
-        """It is known not to be counted: refused for good, or put off with all the others."""
+        """Refuse or postpone a report that is known not to be counted."""
         if isinstance(error, RefusedError) and error.is_final:
             log.warning("a contribution was refused: %s", error.text)
             await self._outbox.run(Outbox.refuse, report.id, self._clock.wall(), error.text)
@@ -221,7 +233,7 @@ class Delivery:
     # --- what is in doubt
 
     async def _resume(self) -> None:
-        """Once, go on with the waits of an earlier run."""
+        """Continue the back-off of an earlier run of the app. Does so only once."""
         if self._resumed:
             return
         self._resumed = True
@@ -231,7 +243,7 @@ class Delivery:
             self._sending.resume(failures=last.attempts, remaining=remaining)
 
     async def _reconcile(self) -> None:
-        """Settle those in doubt whose requests must have ended by now."""
+        """Find out whether those in doubt were counted, once their requests must have ended."""
         now = self._clock.steady()
         doubtful = await self._outbox.run(Outbox.uncertain)
         self._doubted = {each.id: self._doubted.get(each.id, now) for each in doubtful}
@@ -280,7 +292,7 @@ class Delivery:
                 await self._send_again(report)
 
     async def _send_again(self, report: Contribution) -> None:
-        log.info("a contribution whose answer was lost was not counted: it is sent again")
+        log.info("the answer to a report was lost; it was not counted and is sent again")
         entry = await self._outbox.run(Outbox.entry, report.id)
         wait = self._sending.jitter(entry.attempts if entry else 1)
         reason = _("the answer was lost, and the backend had not counted it")
@@ -299,7 +311,7 @@ class Delivery:
         )
 
     def _show_rest(self, *, left: bool) -> None:
-        """After a round. left: some still wait to be sent."""
+        """Show the state after a step. left: whether some still wait to be sent."""
         if not left and not self._doubted:
             self._show(ReportingStatus.ON)
         elif self._ways.wait > 0 and self._sending.remaining == 0:

@@ -6,23 +6,22 @@ take the longest number of a column as the number of places that the column has,
 is *like* a contribution if each of its numbers is ours, rounded to that many places or to single
 precision.
 
-Several contributions may be like one row: they may have the same numbers (in both no sample
-entered a round, say), or become the same by rounding; and a column of whole numbers may only by
-chance show no decimals. So contributions and rows are matched, each row with at most one
-contribution:
+Several contributions can be like one row. They may have the same numbers, for example if no sample
+entered a round in either. Rounding may have made them the same. Or a column shows only whole
+numbers by chance, so that we take it for more rounded than it is. So contributions and rows are
+matched, each row with at most one contribution:
 
 1. Every confirmed contribution gets a row.
 2. As many of those in doubt as possible get one of the rows that are left. These were counted.
 3. Where there is a choice, the row goes to the contribution that it differs from least.
 
-If all rows come from this ledger, the number of contributions that get a row is exactly the number
-that was counted, because the true matching gives every row away. Which ones get a row is right as
-long as the backend keeps its four columns with the same number of places; otherwise two
-contributions of which one was counted can be mistaken for each other where both are like its row.
+If all rows come from this ledger, exactly as many in doubt get a row as were counted, because the
+true matching uses up every row. They are also the right ones if the backend keeps the same number
+of places in all four columns. Otherwise, where two are like one row, the wrong one may get it.
 
 The backend's timestamps are not compared. They would only tell contributions with the same numbers
-apart, and those needn't be told apart; and with a wrong clock or time zone on the backend's side
-we would not find our rows and report again what was counted.
+apart, which needn't be told apart. And if the backend's clock or time zone were wrong, we would not
+find our rows, and would report again what was counted.
 """
 
 import math
@@ -39,8 +38,8 @@ SINGLE_PRECISION = 1e-6
 """Largest relative error of a number stored in four bytes (6e-8), with a margin."""
 
 _DIFFERENCES = (0.0, 0.0005, 0.005, 0.05, 0.5, math.inf)
-"""Steps in which rows are matched: equal, rounded to 3, 2, 1 or 0 places, rounded to single
-precision. Contributions have three places."""
+"""Rows are matched in steps, by the largest difference of a number: none, then up to half a unit of
+3, 2, 1 and 0 places, then more, as single precision makes in large numbers."""
 
 
 class CountedRows:
@@ -62,8 +61,8 @@ class CountedRows:
     ) -> list[Contribution]:
         """The contributions in doubt that the backend has counted.
 
-        doubtful: of this node and session; the earlier one gets the row where several fit alike.
-        confirmed: the numbers of all that are known to be counted, of this node and session.
+        doubtful: all of this node and session. Where several fit a row equally, the first gets it.
+        confirmed: the numbers of all contributions of this node and session that are confirmed.
 
         Takes some tenths of a second for 100,000 rows.
         """
@@ -157,11 +156,13 @@ class _Matching:
     def _place(self, number: int, step: int) -> bool:
         """Give a row to contribution ``number``; if none is left for it, move others.
 
-        step: the last step whose rows may be used, except by those that needed a later one.
+        This is the search for an augmenting path in a bipartite graph, breadth first.
+
+        step: the last step whose rows may be used, except by contributions placed in a later step.
         """
         reached_by: dict[ReportedNumbers, int] = {}
         queue = [number]
-        for mover in queue:
+        for mover in queue:  # it grows meanwhile
             last = max(step, self._step_of.get(mover, 0))
             for needed, kind in self._options[mover]:
                 if needed > last or kind in reached_by:
@@ -175,8 +176,8 @@ class _Matching:
         return False
 
     def _move(self, reached_by: dict[ReportedNumbers, int], *, to: ReportedNumbers) -> None:
-        """Walk the path back from its free row: each contribution takes the row that it reached,
-        and leaves its own to the one before it."""
+        """Walk back along the path from its end, the free row: each contribution takes the row that
+        it reached, and leaves its own row to the contribution before it."""
         kind: ReportedNumbers | None = to
         while kind is not None:
             mover = reached_by[kind]
