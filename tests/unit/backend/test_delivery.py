@@ -1,4 +1,4 @@
-"""The reporter against a real small backend: nothing lost, nothing counted twice."""
+"""The delivery against a small real backend: no contribution is lost or counted twice."""
 
 from collections import Counter
 from pathlib import Path
@@ -20,7 +20,7 @@ Content = tuple[int | None, float, float]
 
 
 def counted(server: SmallBackend) -> Counter[Content]:
-    """What the backend has, by content."""
+    """How often the backend has counted each content."""
     rows = server.rows
     return Counter((row["sessionId"], row["computeTime"], row["uptimeRatio"]) for row in rows)
 
@@ -245,7 +245,7 @@ async def test_a_report_that_always_fails_doesnt_block_the_others(
 async def test_alike_ones_are_told_apart_by_counting(
     server: SmallBackend, tmp_path: Path, places: int | None, as_strings: bool
 ) -> None:
-    """Every second answer is lost, half of them after counting, all contents are the same."""
+    """All contents are the same. Every second answer is lost, half of these after counting."""
     server.quirk, server.places, server.row_strings = False, places, as_strings
     same = [contribution(compute_time=0.0, gradient_quality=0.0) for _ in range(8)]
     for number in range(1, 5):

@@ -1,4 +1,4 @@
-"""Whether a contribution is among what the backend has counted."""
+"""Which contributions in doubt are among the rows that the backend has counted."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ KEEPS: dict[str, Keep] = {
 
 
 def row(each: Contribution, *keeps: Keep) -> Counted:
-    """keeps: how each column is kept, or how all of them are."""
+    """The backend's row of a contribution. keeps: the rounding of each column, or of all."""
     first, second, third, fourth = keeps if len(keeps) == 4 else keeps * 4
     return Counted(
         session_id=each.session_id or 0,
@@ -61,7 +61,7 @@ def found(
 @example(seed=11847)  # a row was taken for a confirmed one's, which has another
 @example(seed=1146)
 def test_every_one_in_doubt_is_judged_right(name: str, seed: int) -> None:
-    """Contributions in thousandths, some alike, some nearly: as many are found as were counted."""
+    """Exactly those are found that were counted, though many have similar or equal numbers."""
     draw = random.Random(seed)
     some = [
         contribution(
@@ -81,7 +81,8 @@ def test_every_one_in_doubt_is_judged_right(name: str, seed: int) -> None:
 
 
 def as_kept(some: list[Contribution], keep: Keep) -> list[tuple[Decimal, ...]]:
-    """Those that the backend can't tell apart are the same."""
+    """The numbers as the backend keeps them: contributions that are equal then can't be told
+    apart."""
     return [
         (
             keep(each.compute_time),
@@ -153,7 +154,7 @@ def test_nothing_is_among_nothing() -> None:
 
 
 def test_the_first_rows_are_left_to_those_that_they_are_to_the_last_digit() -> None:
-    """50.06 may be 50.059 rounded; but it is the other one, whose turn hasn't come."""
+    """50.06 may be 50.059 rounded, but it is the other one, whose request may still be going on."""
     one, other = contribution(compute_time=50.059), contribution(compute_time=50.06)
     rows = [row(other, KEEPS["all"])]
     assert found([one, other], rows) == [other]

@@ -61,7 +61,7 @@ async def session(tmp_path: Path) -> AsyncIterator[OfflineSession]:
 
 
 async def exposed(session: OfflineSession) -> dict[str, dict[str, float]]:
-    """What is told: values by name, then by the labels' values."""
+    """The shown metrics: values by name, then by the labels' values."""
     text = (await Metrics(session, figures=OwnFigures(session)).exposition()).decode()
     told: dict[str, dict[str, float]] = {}
     for family in text_string_to_metric_families(text):

@@ -1,4 +1,4 @@
-"""The ledger: what is in it stays, and goes only where it may."""
+"""The ledger keeps what is in it, and allows only certain changes of a contribution's state."""
 
 import asyncio
 import os
@@ -168,7 +168,7 @@ def test_unknown_contribution_is_an_error(ledger: Ledger, call: str) -> None:
 
 
 class OutboxMachine(RuleBasedStateMachine):
-    """Whatever is done to the outbox, each contribution is in it once, and settled stays so."""
+    """Whatever is done to the outbox, each contribution is in it once, in the right state."""
 
     added = Bundle("added")
 
@@ -403,7 +403,7 @@ WRITER = """
 
 
 def killed_after(path: Path, *, lines: int) -> int:
-    """Let another process write, kill it in the midst of it; the last number that it added."""
+    """Kill another process while it writes; returns the last number that it has added."""
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(WRITER), str(path)],
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""What the reporter asks of the ledger."""
+"""What the delivery reads from and writes to the outbox."""
 
 from collections.abc import Iterator
 from pathlib import Path
