@@ -1,4 +1,4 @@
-"""Signing in to the backend, and staying so: tokens are renewed when it wants others."""
+"""Signs in to the backend, and renews the access token when it has expired."""
 
 import asyncio
 import logging
@@ -15,13 +15,13 @@ from app.common.i18n import _
 log = logging.getLogger(__name__)
 
 MIN_PASSWORD = 8
-"""Characters that the backend wants of a new one."""
+"""Characters. The backend refuses a shorter password for a new account."""
 
 T = TypeVar("T")
 
 
 class Account:
-    """The user's account at one backend. ``email`` is "" while nobody is signed in."""
+    """The user's account at one backend."""
 
     def __init__(self, http: Http, *, store: SecretStore) -> None:
         self._http = http
@@ -32,18 +32,18 @@ class Account:
 
     @property
     def email(self) -> str:
-        """Who is signed in here."""
+        """The address that is signed in; "" for nobody."""
         return self._kept.email if self._kept is not None else ""
 
     async def restore(self) -> None:
-        """Take up the sign-in of an earlier run, if it is for this backend."""
+        """Use the sign-in that an earlier run of the app has kept, if it is for this backend."""
         kept = await self._store.whose()
         self._kept = kept if kept is not None and kept.url == self._http.url else None
 
     async def register(
         self, email: str, *, password: str, username: str = "", stay: bool = False
     ) -> None:
-        """Make an account and sign in to it; parameters and errors as of `sign_in`."""
+        """Create an account and sign in. Parameters and errors are those of `sign_in`."""
         _check(email, password, least=MIN_PASSWORD)
         body = {"email": email, "password": password}
         if username:
@@ -56,10 +56,12 @@ class Account:
         await self._begin(reply, email=email, password=password if stay else "")
 
     async def sign_in(self, email: str, *, password: str, stay: bool = False) -> None:
-        """Sign in instead of whoever was. Raises `BackendError`, whose field is ``email``,
-        ``password`` or ``username`` where it is about what was typed.
+        """Sign in; another user who was signed in is signed out.
 
-        stay: keep the password, with which to sign in again when the backend's week is over.
+        stay: keep the password, to sign in again when the refresh token expires after a week.
+
+        Raises `BackendError`. Its field is ``email``, ``password`` or ``username`` if one of these
+        is wrong.
         """
         _check(email, password, least=1)
         try:
@@ -79,14 +81,14 @@ class Account:
         self._access = reply.access_token
 
     async def sign_out(self) -> None:
-        """Forget the sign-in; the backend has no call for it."""
+        """Forget the sign-in on this machine; the backend has no call to end it."""
         self._kept, self._access = None, ""
         await self._store.forget()
 
     async def call(self, request: Callable[[str], Awaitable[T]]) -> T:
-        """Do a request with an access token, and once more with a new one if it wants that.
+        """Make a request with the access token. If it is refused, renew it and ask once more.
 
-        Raises `NotSignedInError` when there is none to be had, and what the request raises.
+        Raises `NotSignedInError` when no access token can be had, and what the request raises.
         """
         if self._kept is None:
             raise _nobody()
@@ -97,7 +99,7 @@ class Account:
             return await request(await self._renew(token))
 
     async def _renew(self, spent: str) -> str:
-        """Another access token than the spent one. Many may ask; one request is made."""
+        """A new access token instead of ``spent``. Concurrent callers share one request."""
         async with self._renewing:
             if self._access == spent:
                 self._access = await self._renewed()
@@ -129,7 +131,7 @@ class Account:
         return reply.access_token
 
     def _check_unchanged(self, kept: SignedInAs) -> None:
-        """The user may have signed out, or in as somebody else, while we were asking."""
+        """Raise `NotSignedInError` if the user signed out or in anew during our request."""
         if self._kept is not kept:
             raise _nobody()
 
@@ -146,7 +148,7 @@ def _check(email: str, password: str, *, least: int) -> None:
 
 
 def _field_in(texts: Sequence[str]) -> str:
-    """Which field the backend names, such as in ``email must be an email``."""
+    """The field that the backend's texts name, as in ``email must be an email``; else ""."""
     words = " ".join(texts).lower().split()
     return next((word for word in words if word in ("email", "password", "username")), "")
 

@@ -1,4 +1,4 @@
-"""Our own limit on requests, well below the backend's 100 per 15 minutes and address."""
+"""Limits our requests to well below what the backend allows: 100 in 15 minutes per IP address."""
 
 import time
 from collections import deque
@@ -9,17 +9,20 @@ from app.common.i18n import _
 
 WINDOW_SECONDS = 15 * 60.0
 REQUESTS = 60
-"""Per window. Others behind the same address have the rest."""
+"""Requests in `WINDOW_SECONDS`. Other machines behind the same address may use the rest."""
 
 RESERVED = 30
-"""Of them for what must not wait: reports, their reconciliation and the sign-in."""
+"""The part of `REQUESTS` kept for what must not wait: reports, read-backs and the sign-in."""
 
 MAX_PAUSE_SECONDS = 24 * 3600.0
-"""A backend that wants a longer silence is a mistake of somebody's clock."""
+"""The longest pause that we grant. If the backend asks for more, some clock is wrong."""
 
 
 class Budget:
-    """Counts requests over a sliding window, and knows when the backend wants silence."""
+    """Counts requests in a sliding window, and remembers until when the backend wants none.
+
+    requests: allowed in `WINDOW_SECONDS`. clock: monotonic seconds.
+    """
 
     def __init__(
         self, *, requests: int = REQUESTS, clock: Callable[[], float] = time.monotonic
@@ -31,9 +34,11 @@ class Budget:
         self._silent_until = 0.0
 
     def take(self, *, reserved: bool) -> None:
-        """Account for one request. Raises `RateLimitedError` when it must not be sent now.
+        """Count one request that is about to be sent.
 
-        reserved: it may use what is set aside for reports.
+        reserved: the request may use the reserved part of the budget.
+
+        Raises `RateLimitedError` when the request must not be sent now; it isn't counted then.
         """
         wait = self._wait(reserved=reserved)
         if wait > 0:
@@ -47,7 +52,7 @@ class Budget:
 
     @property
     def wait(self) -> float:
-        """Seconds until a request of the reserved kind may be sent; 0 for now."""
+        """Seconds until a reserved request may be sent; 0 if it may be sent now."""
         return self._wait(reserved=True)
 
     def _wait(self, *, reserved: bool) -> float:
@@ -60,5 +65,5 @@ class Budget:
         return max(0.0, free_at - now, self._silent_until - now)
 
     def be_silent(self, seconds: float) -> None:
-        """Send nothing for a while: the backend has said so."""
+        """Allow no request for ``seconds``, because the backend has asked for it."""
         self._silent_until = max(self._silent_until, self._clock() + seconds)

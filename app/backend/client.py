@@ -1,4 +1,4 @@
-"""The CoTrain backend as the app uses it over HTTP."""
+"""The calls of the CoTrain backend that the app makes over HTTP."""
 
 from typing import Any
 from urllib.parse import quote
@@ -11,21 +11,21 @@ from app.contributions.accounting import Contribution
 
 
 class Backend:
-    """Typed calls. Every one raises `BackendError`; those with an account need a sign-in."""
+    """Typed calls. All raise `BackendError`; all but `sessions` need a sign-in."""
 
     def __init__(self, http: Http, *, account: Account) -> None:
         self._http = http
         self.account = account
 
     async def sessions(self, *, page: int, limit: int, search: str = "") -> SessionPage:
-        """What can be trained: one page, counted from 1."""
+        """One page of the sessions that can be trained. page: counted from 1."""
         query: dict[str, Any] = {"page": page, "limit": limit}
         if search:
             query["search"] = search
         return await self._http.ask("GET /training", shape=SessionPage, query=query, reserved=False)
 
     async def register_node(self, node_id: str, node: NodeData) -> None:
-        """Tell of this machine; again changes what was told."""
+        """Register this machine, or change what the backend knows of it."""
         body = {"nodeId": node_id, **node.document()}
         await self.account.call(
             lambda token: self._http.ask(
@@ -34,7 +34,11 @@ class Backend:
         )
 
     async def submit(self, contribution: Contribution) -> None:
-        """Report a contribution. It is counted each time: after `UncertainError`, read back."""
+        """Report a contribution. The backend counts each call, so never just repeat it.
+
+        After `UncertainError` it may have been counted: read back to find out. After any other
+        error it was not.
+        """
         await self.account.call(
             lambda token: self._http.ask(
                 "POST /hivemind/contributions/submit",
@@ -46,7 +50,7 @@ class Backend:
         )
 
     async def read_back(self, node_id: str) -> list[Counted]:
-        """Every contribution that the backend has counted for a node."""
+        """All contributions that the backend has counted for a node."""
         path = f"GET /hivemind/contributions/node/{quote(node_id, safe='')}"
         return await self.account.call(
             lambda token: self._http.ask(path, shape=list[Counted], token=token)
@@ -55,7 +59,7 @@ class Backend:
     async def projected_reward(
         self, node_id: str, *, session_id: int, total: float
     ) -> ProjectedReward:
-        """A node's part of a session's reward, were it ``total`` and paid out now."""
+        """A node's part of a session's reward, if the reward were ``total`` and paid out now."""
         path = f"GET /hivemind/rewards/projected/{quote(node_id, safe='')}/{session_id}"
         query = {"estimatedTotalReward": total}
         return await self.account.call(

@@ -1,30 +1,31 @@
-"""Empties the ledger's outbox into the backend: nothing lost, nothing counted twice.
+"""Sends the contributions in the ledger's outbox to the backend: none is lost or counted twice.
 
-The backend gives reports no ids and counts a repeated one twice, so exactly-once is ours to reach:
+The backend gives reports no ids and counts a repeated report twice, so it is up to us to have each
+one counted exactly once:
 
-1. A contribution is in the ledger before anything is sent, and marked as *sending*, on the disk,
-   before its request begins. So at any moment, a kill included, the ledger tells those that
-   surely were not sent from those that may have been.
-2. It is confirmed only by the backend's own confirmation. It goes back to waiting only on an answer
-   that rules out that it was counted: a refusal, a 429, a connection that never came about.
-3. Everything else leaves it in doubt: a lost answer, a time-out, a 5xx, a kill. Then we wait until
-   a request still under way must have ended (`DeliveryPace.settle`), read back what the backend has
-   counted for this node, and look for the contribution by its numbers (`app.backend.matching`).
-   If the backend has more of that content than the ledger knows to be confirmed, one in doubt is
-   among them and confirmed; else it was not counted and is sent again.
+1. A contribution is in the ledger before anything is sent, and its state on the disk is *sending*
+   before its request begins. So the ledger tells at any moment, even after a kill, which
+   contributions were certainly not sent and which ones may have been.
+2. A contribution becomes *confirmed* only when the backend confirms it. It goes back to *waiting*
+   only after an answer that rules out that it was counted: a refusal, a 429, a connection that was
+   never made.
+3. After anything else it is *in doubt*: a lost answer, a time-out, a 5xx, a kill. Then we wait
+   until the request must have ended (`DeliveryPace.settle`), read back what the backend has counted
+   for this node, and match these rows with the contributions that are confirmed and in doubt
+   (`app.backend.matching`). One that gets a row is confirmed, one that gets none is sent again.
 
-Where this can't hold, and what happens then:
+This can't hold in the following cases:
 
-- The backend counts a request later than `DeliveryPace.settle` after its connection broke: it is
-  counted twice. No client can tell without ids; the wait makes it unlikely.
-- The backend loses a row that it had confirmed: it is missing there, and confirmed here.
-- It loses or changes a row whose answer was lost: that contribution is sent again, so the
-  backend has it once or, if the row was changed beyond rounding, twice.
-- Contributions that look the same to the backend (all numbers, as it rounds them) are told apart
-  by counting, which is right as long as all of this node's rows come from this ledger. After a
-  ledger was lost, one in doubt may be taken for an alike one of before, and is not sent again.
-- The data folder is restored from a backup: what was sent since is not known there, and what
-  waited then is sent again.
+- The backend counts a request later than `DeliveryPace.settle` after its connection broke: the
+  contribution is counted twice. Without ids no client can tell; the wait makes it unlikely.
+- The backend loses a row that it had confirmed: the contribution is missing there and confirmed
+  here.
+- The backend loses or changes a row whose answer was lost: the contribution is sent again, so the
+  backend has it once or, if the row was changed by more than rounding, twice.
+- The ledger was lost, and the backend has rows from before: a contribution in doubt may be taken
+  for one of these rows, and is not sent again.
+- The data folder is restored from a backup: what was sent since the backup is not known to be sent,
+  and what waited at that time is sent again.
 """
 
 import asyncio
@@ -44,40 +45,52 @@ from app.common.background import survived
 from app.common.backoff import Backoff
 from app.common.i18n import _
 from app.contributions.accounting import Contribution
-from app.contributions.ledger import Ledger, LedgerThread
-from app.contributions.outbox import OutboxState
+from app.contributions.ledger import LedgerThread
+from app.contributions.outbox import Outbox, OutboxState
 from app.state.facts import ReportingState, ReportingStatus
 
 log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 3.0
-"""How long a report under way may take when the app ends. After that it is in doubt, no more."""
+"""How long a report that has begun may take when the app ends. After that it is in doubt."""
 
 LAST_CALL_SECONDS = 1.0
-"""How long reports are still begun when the app ends: the last interval's is often the only one."""
+"""How long new reports are begun when the app ends, for the contribution of the last interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryPace:
-    """Seconds. first, longest: of the back-off; settle: how long after a lost answer the backend
-    may still be counting; poll: how often the outbox is looked at unasked."""
+    """Times in seconds."""
 
     first: float = 15.0
+    """First pause of the back-off."""
+
     longest: float = 3600.0
+    """Longest pause of the back-off."""
+
     settle: float = 90.0
+    """How long after a lost answer the backend may still be counting the report."""
+
     poll: float = 60.0
+    """Longest pause between two looks at the outbox."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clock:
-    """wall: seconds since the epoch, for what is kept; it may jump. steady: for waits."""
+    """Two clocks, in seconds."""
 
     wall: Callable[[], float] = time.time
+    """Since the epoch, for times that are kept. It may jump."""
+
     steady: Callable[[], float] = time.monotonic
+    """Monotonic, for waits."""
 
 
 class Delivery:
-    """One task, from `start` to `close`. on_change: told of each new state, on the loop."""
+    """Sends what the outbox holds, in one task from `start` to `close`.
+
+    state: the state to begin with. on_change: called with each new state, on the loop's thread.
+    """
 
     def __init__(
         self,
@@ -91,7 +104,7 @@ class Delivery:
         clock: Clock = Clock(),
     ) -> None:
         self.state = state
-        self._ledger = ledger
+        self._outbox = ledger.outbox
         self._backend = backend
         self._ways = ways
         self._on_change = on_change
@@ -99,7 +112,7 @@ class Delivery:
         self._clock = clock
         self._sending = Backoff(first=pace.first, longest=pace.longest, clock=clock.steady)
         self._reading = Backoff(first=pace.first, longest=pace.longest, clock=clock.steady)
-        self._doubted: dict[str, float] = {}  # since when, by the steady clock
+        self._doubted: dict[str, float] = {}  # id -> in doubt since, by the steady clock
         self._resumed = False
         self._impatient = False
         self._closing = False
@@ -110,11 +123,11 @@ class Delivery:
     # --- life
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the task."""
         self._task = asyncio.create_task(self._work())
 
     def wake(self, *, impatient: bool = False) -> None:
-        """There may be something to do. impatient: don't wait for what was put off, either."""
+        """Look at the outbox now. impatient: send also what was postponed."""
         if impatient:
             self._impatient = True
             self._sending.clear()
@@ -122,12 +135,12 @@ class Delivery:
         self._woken.set()
 
     async def retry(self) -> None:
-        """Send now all that waits, and what the backend has refused as well."""
-        await self._ledger.run(Ledger.take_back_refused, self._clock.wall())
+        """Send now all that waits, also what was postponed or refused."""
+        await self._outbox.run(Outbox.take_back_refused, self._clock.wall())
         self.wake(impatient=True)
 
     async def close(self) -> None:
-        """Send what can be sent in a short time, and stop. May be called twice."""
+        """Send what can be sent in a few seconds, and stop. May be called twice."""
         self._closing = True
         self._last_call = self._clock.steady() + LAST_CALL_SECONDS
         self._woken.set()
@@ -152,7 +165,7 @@ class Delivery:
                     await self._woken.wait()
 
     async def step(self) -> float:
-        """Do all that can be done now; returns the seconds until there may be more."""
+        """Do all that can be done now; returns the seconds until the next step."""
         if not self._backend.account.email:
             self._show(ReportingStatus.OFF)
             return self._pace.poll
@@ -163,7 +176,7 @@ class Delivery:
             if report is None:
                 break
             await self._send(report)
-        due_at = await self._ledger.run(Ledger.next_due)
+        due_at = await self._outbox.run(Outbox.next_due)
         self._show_rest(left=due_at is not None)
         return self._pause(due_at)
 
@@ -172,26 +185,26 @@ class Delivery:
         return open_for_all and self._clock.steady() < self._last_call
 
     def _pause(self, due_at: float | None) -> float:
-        """Seconds until the first thing to do. due_at: when the first that waits may be sent."""
+        """Seconds until there is something to do. due_at: earliest due time of those that wait."""
         pauses = [self._pace.poll]
         if due_at is not None:
             gates = (self._sending.remaining, self._ways.wait)
             pauses.append(max(due_at - self._clock.wall(), *gates))
         for since in self._doubted.values():
-            ripe_in = since + self._pace.settle - self._clock.steady()
-            pauses.append(max(ripe_in, self._reading.remaining))
+            settled_in = since + self._pace.settle - self._clock.steady()
+            pauses.append(max(settled_in, self._reading.remaining))
         return max(0.01, min(pauses))
 
     # --- sending
 
     async def _next(self) -> Contribution | None:
         due = math.inf if self._impatient else self._clock.wall()
-        report = await self._ledger.run(Ledger.next_waiting, due)
+        report = await self._outbox.run(Outbox.next_waiting, due)
         self._impatient = self._impatient and report is not None
         return report
 
     async def _send(self, report: Contribution) -> None:
-        await self._ledger.run(Ledger.begin_sending, report.id, self._clock.wall())
+        await self._outbox.run(Outbox.begin_sending, report.id, self._clock.wall())
         try:
             way = await self._ways.submit(report)
         except UncertainError as error:
@@ -201,40 +214,37 @@ class Delivery:
             await self._not_counted(report, error)
         else:
             self._sending.clear()
-            await self._confirm(report, how=way)
+            await self._outbox.run(Outbox.confirm, report.id, self._clock.wall(), way)
             self._show(ReportingStatus.ON, way=way)
 
-    async def _confirm(self, report: Contribution, *, how: str) -> None:
-        await self._ledger.run(Ledger.confirm, report.id, self._clock.wall(), how)
-
     async def _not_counted(self, report: Contribution, error: BackendError) -> None:
-        """It is known not to be counted: refused for good, or put off with all the others."""
+        """Refuse or postpone a report that is known not to be counted."""
         if isinstance(error, RefusedError) and error.is_final:
             log.warning("a contribution was refused: %s", error.text)
-            await self._ledger.run(Ledger.refuse, report.id, self._clock.wall(), error.text)
+            await self._outbox.run(Outbox.refuse, report.id, self._clock.wall(), error.text)
             return
         at_least = error.seconds if isinstance(error, RateLimitedError) else 0.0
         wait = self._sending.fail(at_least=at_least)
         until = self._clock.wall() + wait
-        await self._ledger.run(Ledger.postpone, report.id, until, error.text)
+        await self._outbox.run(Outbox.postpone, report.id, until, error.text)
         self._trouble(error, wait=wait)
 
     # --- what is in doubt
 
     async def _resume(self) -> None:
-        """Once, go on with the waits of an earlier run."""
+        """Continue the back-off of an earlier run of the app. Does so only once."""
         if self._resumed:
             return
         self._resumed = True
-        last = await self._ledger.run(Ledger.last_attempt)
+        last = await self._outbox.run(Outbox.last_attempt)
         if last is not None and last.state is OutboxState.WAITING:
             remaining = min(max(0.0, last.due_at - self._clock.wall()), MAX_PAUSE_SECONDS)
             self._sending.resume(failures=last.attempts, remaining=remaining)
 
     async def _reconcile(self) -> None:
-        """Settle those in doubt whose requests must have ended by now."""
+        """Find out whether those in doubt were counted, once their requests must have ended."""
         now = self._clock.steady()
-        doubtful = await self._ledger.run(Ledger.uncertain)
+        doubtful = await self._outbox.run(Outbox.uncertain)
         self._doubted = {each.id: self._doubted.get(each.id, now) for each in doubtful}
         ripe = [each for each in doubtful if now - self._doubted[each.id] >= self._pace.settle]
         if not ripe or self._reading.remaining > 0:
@@ -244,9 +254,9 @@ class Delivery:
                 counted = await self._backend.read_back(node_id)
                 rows = await asyncio.to_thread(CountedRows, counted)
                 ours = [each for each in ripe if each.participant == node_id]
-                for report in sorted(ours, key=rows.has_exactly, reverse=True):
-                    others = [each for each in doubtful if each.id in self._doubted]
-                    await self._judge(report, rows, others)
+                for session_id in dict.fromkeys(each.session_id for each in ours):
+                    of_session = [each for each in ours if each.session_id == session_id]
+                    await self._judge(of_session, rows, doubtful=doubtful)
         except BackendError as error:
             at_least = error.seconds if isinstance(error, RateLimitedError) else 0.0
             self._trouble(error, wait=self._reading.fail(at_least=at_least))
@@ -254,21 +264,38 @@ class Delivery:
             self._reading.clear()
 
     async def _judge(
-        self, report: Contribution, rows: CountedRows, doubtful: list[Contribution]
+        self, ripe: list[Contribution], rows: CountedRows, *, doubtful: list[Contribution]
     ) -> None:
-        """Counted, if the backend has more that look like it than we know to be confirmed."""
-        found = await asyncio.to_thread(rows.alike, report)
-        near = await self._ledger.run(Ledger.confirmed_near, report, found.reach)
-        del self._doubted[report.id]
-        others = [each for each in doubtful if each is not report]
-        if rows.stand_for(report, found, confirmed=near, doubtful=others):
-            await self._confirm(report, how="read back")
-            return
-        log.info("a contribution whose answer was lost was not counted: it is sent again")
-        entry = await self._ledger.run(Ledger.entry, report.id)
+        """Confirm or send again some contributions in doubt, all of one node and session.
+
+        doubtful: all in doubt, also those that may still be counted. The rows that these fit best
+        are left to them.
+        """
+        session_id, node_id = ripe[0].session_id, ripe[0].participant
+        others = [
+            each
+            for each in doubtful
+            if (each.session_id, each.participant) == (session_id, node_id) and each not in ripe
+        ]
+        confirmed = await self._outbox.run(
+            Outbox.confirmed_numbers, session_id=session_id, participant=node_id
+        )
+        counted = await asyncio.to_thread(
+            rows.find, [*ripe, *others], session_id=session_id, confirmed=confirmed
+        )
+        for report in ripe:
+            del self._doubted[report.id]
+            if report in counted:
+                await self._outbox.run(Outbox.confirm, report.id, self._clock.wall(), "read back")
+            else:
+                await self._send_again(report)
+
+    async def _send_again(self, report: Contribution) -> None:
+        log.info("the answer to a report was lost; it was not counted and is sent again")
+        entry = await self._outbox.run(Outbox.entry, report.id)
         wait = self._sending.jitter(entry.attempts if entry else 1)
         reason = _("the answer was lost, and the backend had not counted it")
-        await self._ledger.run(Ledger.postpone, report.id, self._clock.wall() + wait, reason)
+        await self._outbox.run(Outbox.postpone, report.id, self._clock.wall() + wait, reason)
 
     # --- what is shown
 
@@ -283,7 +310,7 @@ class Delivery:
         )
 
     def _show_rest(self, *, left: bool) -> None:
-        """After a round. left: some still wait to be sent."""
+        """Show the state after a step. left: whether some still wait to be sent."""
         if not left and not self._doubted:
             self._show(ReportingStatus.ON)
         elif self._ways.wait > 0 and self._sending.remaining == 0:

@@ -1,7 +1,7 @@
-"""How a request to the CoTrain backend can fail: a closed tree, one class per thing to do next.
+"""The errors of requests to the CoTrain backend: one class for each way to go on.
 
-What matters most about a failed report is whether it may have been counted: after `UncertainError`
-it may have been, after any other it was not.
+The main question after a failed report is whether it was counted. After `UncertainError` it may
+have been, after every other error it was not.
 """
 
 import re
@@ -13,54 +13,59 @@ _QUIRK = re.compile(r"property .+ should not exist")
 
 
 class BackendError(UserFacingError):
-    """The backend didn't do what it was asked."""
+    """Any failure of a request to the backend."""
 
 
 class UnreachableError(BackendError):
-    """It can't be reached, or is in trouble itself: nothing was done; ask again later."""
+    """The backend can't be reached or has failed. The request had no effect; try again later."""
 
 
 class UncertainError(BackendError):
-    """The request was sent and its answer is lost: it may have been counted, or may be yet."""
+    """The request was sent and its answer is lost. It may have had its effect, or have it later."""
 
 
 class RateLimitedError(BackendError):
-    """Too many requests, by its count or our own. seconds: how long to be silent."""
+    """Too many requests, as the backend or our own `Budget` counts them."""
 
     def __init__(self, message: str, *, seconds: float, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.seconds = seconds
+        """How long to send nothing."""
 
 
 class NotSignedInError(BackendError):
-    """It wants a sign-in that we don't have, or doesn't accept the one we have."""
+    """Nobody is signed in, or the backend doesn't accept the sign-in."""
 
 
 class WrongInputError(BackendError):
-    """What the user typed can't be right, which needs no backend to tell."""
+    """The user's input is wrong, as we can tell without asking the backend."""
 
 
 class WrongAnswerError(BackendError):
-    """Somebody answered, but not as this backend does: a web page, a redirect, another format."""
+    """The answer isn't that of a CoTrain backend: a web page, a redirect, another format."""
 
 
 class RefusedError(BackendError):
-    """It understood and said no. status: of HTTP, 0 on a socket; texts: its reasons."""
+    """The backend understood the request and refused it."""
 
     def __init__(self, message: str, *, status: int, texts: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.status = status
+        """HTTP status."""
         self.texts = tuple(texts)
+        """The backend's reasons."""
 
     @property
     def quirk(self) -> bool:
-        """It knows none of the fields of its own interface, as today's backend on some routes:
-        400 with nothing but ``property … should not exist``. What it refuses so over HTTP it
-        takes over Socket.IO."""
+        """Whether this is a known defect of the backend: a route that refuses all its own fields.
+
+        Such a route answers 400 and only texts like ``property … should not exist``. What it
+        refuses over HTTP the backend takes over Socket.IO.
+        """
         known = self.status == 400 and bool(self.texts)
         return known and all(_QUIRK.fullmatch(text) for text in self.texts)
 
     @property
     def is_final(self) -> bool:
-        """It is the content that is refused: the same will be refused again."""
+        """Whether the content is refused, so that sending it again is no use."""
         return self.status in (400, 404, 409, 413, 422)

@@ -1,4 +1,4 @@
-"""One request to the backend: sent within the budget, its answer decoded or made an error."""
+"""Sends requests to the backend within the budget, and decodes the answers or raises an error."""
 
 import asyncio
 import ssl
@@ -10,28 +10,32 @@ import msgspec
 from app import __version__
 from app.backend.budget import Budget
 from app.backend.errors import UncertainError, WrongAnswerError
-from app.backend.verdict import failure_of, pause_of, problem_of
+from app.backend.failures import failure_of, pause_of, problem_of
 from app.common.i18n import _
 
 PREFIX = "/api/v1"
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
-"""A node's counted contributions come all at once: a quarter of a year of them fits."""
+"""Largest answer. All counted contributions of a node come in one; a quarter of a year fits."""
 
 BIG_BYTES = 128 * 1024
-"""What is larger is decoded in a thread."""
+"""Larger answers are decoded in a thread."""
 
 KEEP_SECONDS = 2.0
-"""Shorter than a Node server keeps an idle connection (5 s). A request on a connection that the
-other side is just closing would be lost, and nobody could say whether it was counted."""
+"""How long an idle connection is kept. A Node.js server closes it after 5 s, and of a request sent
+at that moment nobody could say whether it was counted."""
 
 CONNECT_SECONDS = 10.0
+"""Longest time to make a connection."""
 
 T = TypeVar("T")
 
 
 class Http:
-    """The connection to one backend. url: without the prefix; timeout: seconds of silence."""
+    """The connections to one backend.
+
+    url: without `PREFIX`. timeout: seconds without any data after which a request fails.
+    """
 
     def __init__(self, url: str, *, timeout: float = 30.0, budget: Budget | None = None) -> None:
         self.url = url
@@ -42,14 +46,16 @@ class Http:
         self._opening = asyncio.Lock()
 
     async def close(self) -> None:
-        """Close the connections. May be called twice; another request opens them again."""
+        """Close the connections. May be called twice; the next request opens new ones."""
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
 
     async def tls(self) -> ssl.SSLContext:
-        """What is trusted: the system's certificates, read in a thread at first use, or none where
-        the address needs none."""
+        """The certificates to trust: the system's, or none if the URL isn't https.
+
+        They are read in a thread at the first call.
+        """
         async with self._opening:
             if self._tls is None:
                 make = _system_trust if self.url.startswith("https:") else _no_trust
@@ -67,10 +73,12 @@ class Http:
         once: bool = False,
         reserved: bool = True,
     ) -> T:
-        """Send a request such as ``"GET /training"``, and decode its reply as ``shape``.
+        """Send a request such as ``"GET /training"``, and decode its answer as ``shape``.
 
-        once: it must not be sent again unless it surely had no effect; `UncertainError` tells
-        that it may have had. reserved: see `Budget.take`. Raises `BackendError`.
+        once: a second request would count twice, so `UncertainError` is raised if this one may
+        have had its effect. reserved: see `Budget.take`.
+
+        Raises `BackendError`.
         """
         client = await self._opened()
         self.budget.take(reserved=reserved)
@@ -97,12 +105,12 @@ class Http:
                 timeout=httpx2.Timeout(self.timeout, connect=min(CONNECT_SECONDS, self.timeout)),
                 limits=httpx2.Limits(max_connections=4, keepalive_expiry=KEEP_SECONDS),
                 headers={"User-Agent": f"cotrain-contributor/{__version__}"},
-                follow_redirects=False,  # a token is for this host alone
+                follow_redirects=False,  # another host must not get the token
             )
         return self._client
 
     def _note_limits(self, response: httpx2.Response) -> None:
-        """Fall silent when the backend says so, or would at the next request."""
+        """Pause if the backend has refused this request as one too many, or would the next."""
         spent = response.headers.get("X-RateLimit-Remaining") == "0"
         if spent or response.status_code == httpx2.codes.TOO_MANY_REQUESTS:
             self.budget.be_silent(pause_of(response))
@@ -131,7 +139,7 @@ async def _decoded(content: bytes, shape: type[T], *, once: bool) -> T:
             return await asyncio.to_thread(_decode, content, shape)
         return _decode(content, shape)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        # a success that can't be read is as good as no answer, where it matters what was done
+        # The request has succeeded, so a report may have been counted although we can't read it.
         page = content.lstrip().startswith(b"<")
         raise (UncertainError if once else WrongAnswerError)(
             _("the backend's answer can't be understood: {reason}.").format(

@@ -1,9 +1,9 @@
-"""Reporting over the backend's Socket.IO, which takes what its HTTP route refuses.
+"""Reports over the backend's Socket.IO interface, which accepts what its HTTP route refuses.
 
-One connection, kept between reports, because each new one registers the node anew. A heartbeat
-goes before each report: it may be lost without harm, so a dead connection shows before anything
-is at stake. After any doubt the connection is dropped, so that a late answer to one report is never
-taken for the answer to another.
+One connection is kept between reports, because each new one has to register the node. A heartbeat
+is sent before each report: a dead connection then loses only the heartbeat. After a failure the
+connection is dropped, so that a late answer to one report is never taken for the answer to the
+next.
 """
 
 import asyncio
@@ -26,28 +26,35 @@ from app.contributions.accounting import Contribution
 
 log = logging.getLogger(__name__)
 _wire_log = logging.getLogger(f"{__name__}.wire")
-_wire_log.setLevel(logging.CRITICAL)  # the library calls it an error when a server leaves
+_wire_log.setLevel(logging.CRITICAL)  # the library logs a server's leaving as an error
 
 NAMESPACE = "/hivemind"
+
 CLOSE_SECONDS = 2.0
-PULSE_SECONDS = 5.0
+"""Longest time to close a connection."""
+
+HEARTBEAT_SECONDS = 5.0
+"""How long to wait for the answer to a heartbeat."""
 
 _FAILURES = (SocketIOError, aiohttp.ClientError, OSError, TimeoutError, ValueError, LookupError)
-"""What a connection may raise, garbled answers included."""
+"""What the libraries raise when a connection fails or an answer can't be parsed."""
 
 _EVENTS = {
     "register_node": ("registration_success", "registration_error"),
     "heartbeat": ("heartbeat_ack",),
     "submit_contribution": ("contribution_confirmed", "contribution_error"),
 }
-"""What is emitted, and what it is answered with, the success first."""
+"""The events that we emit, each with the events that answer it; the first means success."""
 
 _FAILED = "exception"
-"""How the backend's framework says that any of them has failed."""
+"""The event with which the backend's framework answers any event that has failed."""
 
 
 class LiveChannel:
-    """At most one connection, for one node at a time. node: asked when it registers."""
+    """At most one connection, which stands for one node at a time.
+
+    node: called for this machine's data when the node registers.
+    """
 
     def __init__(self, http: Http, *, node: Callable[[], NodeData]) -> None:
         self._http = http
@@ -59,8 +66,8 @@ class LiveChannel:
     async def submit(self, contribution: Contribution) -> None:
         """Report a contribution.
 
-        Raises `UnreachableError` when it was not sent, else `UncertainError`: an error of the
-        backend doesn't tell whether it has counted before.
+        Raises `UnreachableError` when it was not sent. Any other failure is an `UncertainError`,
+        because the backend may have counted the report before it answered with an error.
         """
         async with self._busy:
             connection = await self._ready(contribution.participant)
@@ -80,12 +87,12 @@ class LiveChannel:
                 )
 
     async def close(self) -> None:
-        """Leave. May be called twice; another report comes back."""
+        """Close the connection. May be called twice; the next report opens a new one."""
         async with self._busy:
             await self._drop()
 
     async def _ready(self, node_id: str) -> "_Connection":
-        """A connection that lives, as this node. Nothing is at stake yet."""
+        """A working connection that is registered as this node. No report is sent yet."""
         if self._bound != node_id or self._connection is None or not self._connection.open:
             await self._drop()
         try:
@@ -108,7 +115,10 @@ class LiveChannel:
             on_failure.pop_all()
 
     async def _register(self, connection: "_Connection", node_id: str) -> None:
-        """An error binds the connection to the node all the same: the backend has no chain key."""
+        """Bind the connection to the node.
+
+        A backend without a blockchain key answers with an error, and has bound the connection.
+        """
         said, content = await connection.exchange(
             "register_node",
             {"nodeId": node_id, "nodeData": self._node().document()},
@@ -125,12 +135,12 @@ class LiveChannel:
 
 
 async def _beat(connection: "_Connection") -> None:
-    with contextlib.suppress(TimeoutError):  # silence is no death: some answer no heartbeat
-        await connection.exchange("heartbeat", {"metrics": {}}, seconds=PULSE_SECONDS)
+    with contextlib.suppress(TimeoutError):  # some backends don't answer heartbeats
+        await connection.exchange("heartbeat", {"metrics": {}}, seconds=HEARTBEAT_SECONDS)
 
 
 class _Connection:
-    """Questions and answers over one Socket.IO connection, one at a time."""
+    """One Socket.IO connection on which each event is answered before the next is emitted."""
 
     def __init__(self, *, trust: Any) -> None:
         self._session = aiohttp.ClientSession(
@@ -140,7 +150,7 @@ class _Connection:
         )
         self._client = socketio.AsyncClient(
             reconnection=False,
-            handle_sigint=False,  # the signal is ours
+            handle_sigint=False,  # the app handles it
             logger=_wire_log,
             engineio_logger=_wire_log,
             http_session=self._session,
@@ -148,16 +158,19 @@ class _Connection:
         self._answer: asyncio.Future[tuple[str, Any]] | None = None
         self._expected: tuple[str, ...] = ()
         for name in (*itertools.chain(*_EVENTS.values()), _FAILED):
-            self._client.on(name, self._hearing(name), namespace=NAMESPACE)
+            self._client.on(name, self._on_event(name), namespace=NAMESPACE)
         self._client.on("disconnect", self._lost, namespace=NAMESPACE)
 
     @property
     def open(self) -> bool:
-        """As far as we know: a dead one shows when it is used."""
+        """Whether it is connected, as far as the library knows; only use shows a dead one."""
         return bool(self._client.connected)
 
     async def connect(self, url: str, *, seconds: float) -> None:
-        """Connect over a WebSocket alone: polling would spend the budget."""
+        """Connect over a WebSocket only, because each poll would count as a request.
+
+        seconds: the longest time that connecting may take.
+        """
         path = urlsplit(url).path.strip("/")
         async with asyncio.timeout(seconds):
             await self._client.connect(
@@ -169,7 +182,10 @@ class _Connection:
             )
 
     async def exchange(self, event: str, content: Any, *, seconds: float) -> tuple[str, Any]:
-        """Emit an event and wait for what it is answered with: its name and content."""
+        """Emit an event and wait for its answer; returns the answer's name and content.
+
+        Raises `TimeoutError` after ``seconds``.
+        """
         self._answer = asyncio.get_running_loop().create_future()
         self._expected = (*_EVENTS[event], _FAILED)
         try:
@@ -179,21 +195,21 @@ class _Connection:
         finally:
             self._answer = None
 
-    def _hearing(self, name: str) -> Callable[..., None]:
-        def hear(content: Any = None, *_more: Any) -> None:
+    def _on_event(self, name: str) -> Callable[..., None]:
+        def take(content: Any = None, *_more: Any) -> None:
             if self._answer is None or self._answer.done():
                 return
-            if name in self._expected:  # not the late answer to another question
+            if name in self._expected:  # else it is a late answer to an earlier event
                 self._answer.set_result((name, content))
 
-        return hear
+        return take
 
     def _lost(self, *_reason: Any) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionResetError(_("the connection was closed")))
 
     async def close(self) -> None:
-        """Say goodbye, if there is still somebody, and close."""
+        """Disconnect, if still connected, and free what was used."""
         with contextlib.suppress(*_FAILURES):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._client.shutdown()
@@ -201,7 +217,7 @@ class _Connection:
 
 
 def _no_redirects() -> aiohttp.TraceConfig:
-    """A WebSocket is opened where the user said, or not at all."""
+    """Make a redirect an error, so that a WebSocket is only opened at the user's address."""
 
     async def refuse(_session: Any, _context: Any, params: Any) -> None:
         raise aiohttp.ClientConnectionError(f"{params.url} redirects elsewhere")
@@ -222,7 +238,7 @@ def _unreachable(url: str, error: BaseException) -> UnreachableError:
 
 
 def _numbers(contribution: Contribution) -> dict[str, Any]:
-    """The report without the participant, whom the connection is bound to."""
+    """The report without the participant, because the connection is bound to it."""
     report = contribution.report()
     del report["participant"]
     return report
@@ -242,7 +258,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _text(content: Any) -> str:
-    """What an error event says; the backend isn't consistent in where."""
+    """The text of an error event, which may be in ``message``, in ``error`` or the content."""
     if isinstance(content, dict):
         said = content.get("message") or content.get("error") or content
         return str(said)

@@ -1,4 +1,4 @@
-"""What the backend lists of this machine."""
+"""What this machine tells the backend about itself, for the backend's list of nodes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,15 +6,22 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class NodeData:
-    """address: a multiaddr; compute_capacity: samples/s; bandwidth: KB/s."""
+    """A node of the backend's list."""
 
     address: str = ""
+    """Multiaddr of the app's peer; "" while it has none."""
+
     public_key: str = ""
+    """Of this machine's key, base64."""
+
     compute_capacity: float = 0.0
+    """Samples per second."""
+
     bandwidth: float = 0.0
+    """KB of 1000 bytes per second."""
 
     def document(self) -> dict[str, Any]:
-        """By the backend's names."""
+        """As a JSON object, in the backend's field names."""
         return {
             "address": self.address,
             "publicKey": self.public_key,

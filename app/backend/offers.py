@@ -1,4 +1,4 @@
-"""The swarms that the CoTrain backend offers, page by page. Asking needs no account."""
+"""Lists the swarms that the CoTrain backend offers, page by page. This needs no sign-in."""
 
 import asyncio
 import json
@@ -14,45 +14,61 @@ if TYPE_CHECKING:
     from app.spec.schema import SwarmSpec
 
 PAGE = 10
-"""Offers asked for at a time; the backend counts requests, 100 in a quarter of an hour."""
+"""Offers on a page. The backend allows 100 requests in 15 minutes."""
 
 OPEN = frozenset({"pending", "running", "paused"})
-"""What a session can still be joined in."""
+"""States of a session that can be joined."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """A session of the backend. spec: what it trains, None where it can't be joined from here,
-    and problem says why. wants: hardware in its own words, by the backend's names."""
+    """A session of the backend, as a swarm to join."""
 
     title: str
     description: str
+
     status: str
+    """In the backend's words."""
+
     wants: dict[str, str]
+    """The hardware that the session asks for, in its own words, by the backend's names."""
+
     spec: "SwarmSpec | None"
+    """What the session trains; None if it can't be joined."""
+
     problem: UserFacingError | None
+    """Why it can't be joined; None if it can."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfferPage:
-    """One page of the offers, counted from 1."""
+    """One page of the offers."""
 
     offers: tuple[Offer, ...]
+
     page: int
+    """Counted from 1."""
+
     pages: int
+    """How many pages there are, at least 1."""
+
     total: int
+    """Offers on all pages."""
 
 
 class Offers:
-    """What the backend at ``url`` offers. ask: fetches a page of its sessions, see
-    `Reporting.sessions`: all that we ask of it goes through one client, which counts."""
+    """The offers of the backend at ``url``.
+
+    ask: fetches a page of sessions: `Reporting.sessions`, because all requests to the backend must
+    go through the one client that keeps the budget.
+    """
 
     def __init__(self, url: str, *, ask: "Callable[..., Awaitable[SessionPage]]") -> None:
         self.url = url
         self._ask = ask
 
     async def page(self, number: int = 1, *, search: str = "") -> OfferPage:
-        """One page of what the backend offers. Raises `BackendError`."""
+        """One page of the offers. number: counted from 1. Raises `BackendError`."""
         found = await self._ask(page=number, limit=PAGE, search=search)
         offers = await asyncio.to_thread(lambda: tuple(map(offer_of, found.data)))
         return OfferPage(
@@ -61,7 +77,7 @@ class Offers:
 
 
 def offer_of(session: "TrainingSession") -> Offer:
-    """A session as one can choose it: its spec validated whole, or what is wrong with it."""
+    """The offer that a session is: with its validated spec, or with what is wrong with it."""
     spec, problem = _spec_of(session)
     return Offer(
         title=_line(session.title),
@@ -89,5 +105,5 @@ def _spec_of(session: "TrainingSession") -> "tuple[SwarmSpec | None, UserFacingE
 
 
 def _line(value: Any) -> str:
-    """A text of somebody else's, on one line and of bounded length."""
+    """A foreign text as one line of at most 200 printable characters."""
     return "".join(each if each.isprintable() else " " for each in str(value))[:200].strip()

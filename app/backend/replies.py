@@ -1,4 +1,4 @@
-"""What the backend says, typed. Its decimals come as strings or as numbers; both are read."""
+"""The backend's replies as types. Decimals may come as strings or as numbers; both are read."""
 
 from decimal import Decimal
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 
 Number = Decimal
-"""Not a float: how many places a number was given with tells how it was rounded."""
+"""Not a float, because a number's decimal places show how the backend has rounded it."""
 
 
 class _Reply(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Fields that we don't know are passed over."""
+    """Unknown fields are ignored."""
 
 
 class User(_Reply, frozen=True, kw_only=True):
@@ -21,21 +21,25 @@ class User(_Reply, frozen=True, kw_only=True):
 
 
 class SignedIn(_Reply, frozen=True, kw_only=True):
-    """Reply to a sign-in. Tokens are JWTs: access for minutes, refresh for days."""
+    """Reply to a sign-in. The tokens are JWTs."""
 
     access_token: str
+    """Valid for minutes."""
+
     refresh_token: str
+    """Valid for days."""
+
     user: User = User()
 
 
 class Renewed(_Reply, frozen=True, kw_only=True):
-    """Reply to a refresh: the refresh token stays as it is."""
+    """Reply to a refresh. The refresh token stays valid."""
 
     access_token: str
 
 
 class TrainingSession(_Reply, frozen=True, kw_only=True):
-    """Something that can be trained. configuration: where a swarm's spec travels; not checked."""
+    """A session: something that can be trained."""
 
     id: str
     title: str
@@ -45,22 +49,32 @@ class TrainingSession(_Reply, frozen=True, kw_only=True):
     status: str = ""
     requirements: dict[str, Any] | None = None
     rewards: Any = None
+
     configuration: dict[str, Any] | None = None
+    """The spec of the session's swarm; not validated yet."""
+
     participants: Any = None
 
 
 class SessionPage(_Reply, frozen=True, kw_only=True):
-    """One page of the sessions, counted from 1. total: sessions on all pages."""
+    """One page of the sessions."""
 
     data: list[TrainingSession]
+
     total: int
+    """Sessions on all pages."""
+
     page: int
+    """Counted from 1."""
+
     limit: int
+    """Sessions on a page at most."""
+
     total_pages: int
 
 
 class Counted(_Reply, frozen=True, kw_only=True):
-    """A contribution that the backend has counted. timestamp: by its clock, which may be wrong."""
+    """A contribution that the backend has counted: a row of its table."""
 
     session_id: int
     compute_time: Number
@@ -69,7 +83,9 @@ class Counted(_Reply, frozen=True, kw_only=True):
     uptime_ratio: Number
     node_id: str = ""
     contribution_score: Number | None = None
+
     timestamp: Any = None
+    """By the backend's clock, which may be wrong."""
 
 
 class ProjectedReward(_Reply, frozen=True, kw_only=True):
@@ -82,6 +98,6 @@ class ProjectedReward(_Reply, frozen=True, kw_only=True):
 
 
 class Said(_Reply, frozen=True, kw_only=True):
-    """A reply of which only the status counts."""
+    """A reply whose content doesn't matter, only that the request succeeded."""
 
     message: Any = None

@@ -1,4 +1,4 @@
-"""The use cases of an account at the CoTrain backend, and what reports to it."""
+"""The entrance to this package: the account, the delivery of reports, and what can be asked."""
 
 import asyncio
 import ipaddress
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
 
 class Reporting:
-    """From `open` to `close`. Nothing is sent anywhere before somebody signs in.
+    """Reports contributions from `open` to `close`, once somebody is signed in.
 
-    url: the backend's. ledger: open. node: what the backend is told of this machine.
-    on_change: told of each new state, on the loop. The calls raise `BackendError`.
+    url: of the backend. ledger: an open ledger. node: called for this machine's data when the node
+    is registered. on_change: called with each new state, on the loop's thread.
+
+    The calls raise `BackendError`, or `BusyError` before `open` is done.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class Reporting:
         self._unsubscribe: Callable[[], None] = _nothing
 
     async def open(self) -> None:
-        """Take up an earlier sign-in and begin to report."""
+        """Use the sign-in that an earlier run has kept, and begin to report."""
         await asyncio.to_thread(_load_libraries)
         from app.backend.account import Account
         from app.backend.client import Backend
@@ -77,7 +79,7 @@ class Reporting:
         self._unsubscribe = self._ledger.subscribe(self._reporter.wake)
 
     async def close(self) -> None:
-        """Send what can be sent in a short time, and stop. May be called twice."""
+        """Send what can be sent in a few seconds, and stop. May be called twice."""
         unsubscribe, self._unsubscribe = self._unsubscribe, _nothing
         unsubscribe()
         if self._reporter is not None:
@@ -94,7 +96,7 @@ class Reporting:
     async def register(
         self, email: str, *, password: str, username: str = "", stay: bool = False
     ) -> None:
-        """Make an account and sign in; see `sign_in`."""
+        """Create an account and sign in; see `sign_in`."""
         account, reporter = self._opened()
         await account.register(email, password=password, username=username, stay=stay)
         reporter.wake(impatient=True)
@@ -102,15 +104,15 @@ class Reporting:
     async def sign_in(self, email: str, *, password: str, stay: bool = False) -> None:
         """Sign in, and report from now on.
 
-        stay: keep the password, in the keyring if there is one: the backend's sign-in ends
-        after a week, and a machine that nobody watches would stop reporting.
+        stay: keep the password, in the system's keyring if there is one. The backend's sign-in ends
+        after a week, and without the password an unattended machine would stop reporting.
         """
         account, reporter = self._opened()
         await account.sign_in(email, password=password, stay=stay)
         reporter.wake(impatient=True)
 
     async def sign_out(self) -> None:
-        """Forget the sign-in. Contributions are kept, and reported when somebody signs in."""
+        """Forget the sign-in. Contributions are kept and reported after the next sign-in."""
         account, reporter = self._opened()
         await account.sign_out()
         reporter.wake()
@@ -118,18 +120,17 @@ class Reporting:
     # --- reports
 
     async def retry(self) -> None:
-        """The user doesn't want to wait for what was put off, or wants what was refused to be
-        tried again."""
+        """Send now all that waits or was postponed or refused, because the user wants to."""
         await self._opened()[1].retry()
 
     # --- what the backend tells
 
     async def sessions(self, *, page: int, limit: int, search: str) -> "SessionPage":
-        """What can be trained: one page, counted from 1. Needs no sign-in."""
+        """One page of the sessions that can be trained. page: counted from 1. Needs no sign-in."""
         return await self._asked().sessions(page=page, limit=limit, search=search)
 
     async def projected_reward(self, node_id: str, *, session_id: int) -> "ProjectedReward":
-        """A node's part of a session's reward, were it paid out now; in percent."""
+        """A node's part of a session's reward, in percent, if it were paid out now."""
         return await self._asked().projected_reward(node_id, session_id=session_id, total=100)
 
     def _opened(self) -> "tuple[Account, Delivery]":
@@ -144,9 +145,9 @@ class Reporting:
 
 
 def node_of(state: ContributorState, *, current: Contribution | None, public_key: str) -> NodeData:
-    """What the backend is told of this machine: where others reach it, and what it does just now.
+    """This machine's data for the backend: its address and its current speed.
 
-    current: what the interval that goes on would make.
+    current: the contribution that the current interval would become now.
     """
     own = state.training
     return NodeData(
@@ -164,7 +165,7 @@ def _kilobytes_per_second(current: Contribution | None) -> float:
 
 
 def _nothing() -> None:
-    """What is left to unsubscribe before the first time, and after."""
+    """Stands in for the unsubscribe function while nothing is subscribed."""
 
 
 def _not_ready() -> BusyError:
@@ -172,12 +173,12 @@ def _not_ready() -> BusyError:
 
 
 def _load_libraries() -> None:
-    """Some hundred milliseconds, off the loop's thread."""
+    """Import in a thread what takes some hundred milliseconds."""
     import app.backend.delivery  # noqa: F401
 
 
 def is_private(url: str) -> bool:
-    """Nobody on the way can read along: it is encrypted, or doesn't leave this machine."""
+    """Whether nobody on the network can read what is sent to ``url``: it is https, or loopback."""
     parts = urlsplit(url)
     if parts.scheme == "https" or parts.hostname == "localhost":
         return True

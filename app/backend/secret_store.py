@@ -1,8 +1,9 @@
-"""Where a sign-in is kept: in the system's keyring, or, where there is none, in a 0600 file.
+"""Keeps a sign-in: in the system's keyring, or in a file of mode 0600 where there is no keyring.
 
-A small file beside the settings says whose sign-in there is and where its secrets are, so that
-nobody is asked to unlock a keyring who never signed in. A keyring may ask the user, or hang where
-nobody can be asked (a server): it has its own thread and a time, and then the file is used.
+A small file in the data folder says who is signed in and where the secrets are, so that a user who
+never signed in is never asked to unlock a keyring. A keyring may ask the user, or hang on a server
+where nobody can answer. So it is called in a thread of its own and with a time limit; after that
+the file is used.
 """
 
 import asyncio
@@ -32,37 +33,51 @@ T = TypeVar("T")
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
-    """What must not be read by others. password: only where the user wants to stay signed in."""
+    """What nobody else may read."""
 
     refresh_token: str
+
     password: str = ""
+    """Only if the user wants to stay signed in; else ""."""
 
     def __repr__(self) -> str:
         return "Secrets(…)"
 
 
 class SignedInAs(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose sign-in is kept. entry: its name in the keyring, or "" when ``secrets`` are here."""
+    """A kept sign-in. `SecretStore` writes it to its file as JSON."""
 
     url: str
+    """Of the backend."""
+
     email: str
+
     entry: str = ""
+    """Name of the keyring's entry with the secrets; "" if they are in ``secrets``."""
+
     secrets: Secrets | None = None
+    """The secrets, if they are not in the keyring."""
 
 
 class SecretStore:
-    """At most one sign-in. file: in the data folder; seconds: that a keyring may take."""
+    """Keeps at most one sign-in.
+
+    file: in the data folder. seconds: how long the keyring may take to answer.
+    """
 
     def __init__(self, file: Path, *, seconds: float = KEYRING_SECONDS) -> None:
         self._file = file
         self._seconds = seconds
 
     async def whose(self) -> SignedInAs | None:
-        """The sign-in that is kept, if any. No keyring is asked."""
+        """The kept sign-in, or None. The keyring is not asked."""
         return await asyncio.to_thread(self._read)
 
     async def secrets(self, kept: SignedInAs) -> Secrets:
-        """Raises `NotSignedInError` when the keyring doesn't give them out."""
+        """The secrets of a kept sign-in, from the keyring if they are there.
+
+        Raises `NotSignedInError` when the keyring doesn't give them out.
+        """
         if kept.secrets is not None:
             return kept.secrets
         found = await self._ask(lambda keyring: keyring.get_password(APP_NAME, kept.entry))
@@ -74,9 +89,9 @@ class SecretStore:
         return msgspec.json.decode(found, type=Secrets)
 
     async def keep(self, secret: Secrets, *, url: str, email: str) -> SignedInAs:
-        """Keep a sign-in instead of the one before."""
+        """Keep a sign-in, and forget the one before."""
         await self.forget()
-        entry = f"{email} {url} {secrets.token_hex(4)}"  # two data folders, two entries
+        entry = f"{email} {url} {secrets.token_hex(4)}"  # each data folder has its own entry
         text = msgspec.json.encode(secret).decode()
         safe = await self._ask(lambda keyring: _put(keyring, entry, text))
         kept = SignedInAs(
@@ -87,7 +102,7 @@ class SecretStore:
         return kept
 
     async def forget(self) -> None:
-        """Keep no sign-in any more."""
+        """Delete the kept sign-in, in the keyring too."""
         kept = await self.whose()
         if kept is not None and kept.entry:
             await self._ask(lambda keyring: keyring.delete_password(APP_NAME, kept.entry))
@@ -103,7 +118,7 @@ class SecretStore:
             return None
 
     async def _ask(self, question: "Callable[[KeyringBackend], T]") -> T | None:
-        """The keyring's answer; None without a safe keyring, or when it fails or hangs."""
+        """The keyring's answer; None if there is no safe keyring, or if it fails or hangs."""
         try:
             async with asyncio.timeout(self._seconds):
                 return await run_in_thread(lambda: _ask(question), name="keyring")
@@ -119,7 +134,7 @@ def _ask(question: "Callable[[KeyringBackend], T]") -> T | None:
     import keyring
 
     backend = keyring.get_keyring()
-    if backend.priority < 1:  # none at all, or one that isn't safe
+    if backend.priority < 1:  # no keyring, or an unsafe one
         return None
     return question(backend)
 

@@ -1,4 +1,4 @@
-"""The two ways a report can go, and which of them the backend takes."""
+"""Chooses the way that a report goes: over HTTP, or over Socket.IO where HTTP doesn't work."""
 
 import asyncio
 import logging
@@ -21,13 +21,13 @@ HTTP = "http"
 SOCKET_IO = "socket.io"
 
 HTTP_AGAIN_SECONDS = 6 * 3600.0
-"""How long what HTTP refused goes over Socket.IO before HTTP is tried again."""
+"""How long reports go over Socket.IO after HTTP has refused one; then HTTP is tried again."""
 
 
 class Ways:
-    """HTTP first; Socket.IO while HTTP doesn't know its own fields. clock: monotonic seconds.
+    """Sends reports over HTTP, and over Socket.IO while HTTP has the defect `RefusedError.quirk`.
 
-    node: what the backend is told of this machine, asked when it is registered.
+    node: called for this machine's data when the node is registered. clock: monotonic seconds.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Ways:
 
     @property
     def wait(self) -> float:
-        """Seconds before another report may be sent by the way that is next."""
+        """Seconds until the next report may be sent, by the way that it would go."""
         return 0.0 if self._goes_live else self._http.budget.wait
 
     @property
@@ -59,7 +59,10 @@ class Ways:
         return refused_at is not None and self._clock() - refused_at < self._http_again
 
     async def submit(self, contribution: Contribution) -> str:
-        """Report a contribution; returns the way it went. Errors as of `Backend.submit`."""
+        """Report a contribution; returns the way that it went, `HTTP` or `SOCKET_IO`.
+
+        Errors are those of `Backend.submit`.
+        """
         if not self._goes_live:
             try:
                 await self._register(contribution.participant)
@@ -77,7 +80,10 @@ class Ways:
         return SOCKET_IO
 
     async def _register(self, node_id: str) -> None:
-        """Over HTTP, once in a run of the app. A refusal is as good: no report depends on it."""
+        """Register the node over HTTP, once in a run of the app.
+
+        A refusal counts as done, because reports are accepted without it.
+        """
         if node_id == self._registered:
             return
         try:
@@ -88,14 +94,14 @@ class Ways:
 
     async def _channel(self) -> "LiveChannel":
         if self._live is None:
-            await asyncio.to_thread(_load_libraries)  # half a second
+            await asyncio.to_thread(_load_libraries)  # takes half a second
             from app.backend.live import LiveChannel
 
             self._live = LiveChannel(self._http, node=self._node)
         return self._live
 
     async def close(self) -> None:
-        """Leave the live channel. May be called twice; another report comes back."""
+        """Close the Socket.IO connection. May be called twice; the next report opens a new one."""
         if self._live is not None:
             await self._live.close()
 

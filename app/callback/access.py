@@ -1,8 +1,9 @@
-"""Who may call: everything that is decided before a request reaches a route.
+"""Decides who may call, before a request reaches a route.
 
-Any page in the volunteer's browser can send requests to 127.0.0.1, and a name that resolves to
-it makes them look like the page's own. So the name that was called and the page that calls are
-checked first, and whatever could change something needs a token, which no page can guess.
+Any web page in the volunteer's browser can send requests to 127.0.0.1. With DNS rebinding, where a
+name of the page's own resolves to 127.0.0.1, the browser even takes them for requests to the page's
+server. So the ``Host`` and ``Origin`` headers are checked first, and every call that could change
+something needs a token, which no page can guess.
 """
 
 import asyncio
@@ -22,42 +23,48 @@ from app.common.logs import AuditLog
 from app.settings.settings import Settings
 
 MAX_BODY_BYTES = 256 * 1024
-"""A spec has 64 KiB at most."""
+"""Largest body of a request. A spec has 64 KiB at most."""
 
 READS_PER_SECOND = 100
 CHANGES_PER_SECOND = 5
-"""Of each caller, on average. More than anybody needs who means well, and no more than the
-trainer can spare of the processor: a read takes some 0.6 ms of it."""
+"""Calls of each caller, on average. More than a friendly caller needs, and little enough to leave
+the processor to the trainer: a read takes about 0.6 ms of it."""
 
 PATIENCE_SECONDS = 1.0
-"""How long a read that comes too soon is held back before it is answered."""
+"""How long a read above `READS_PER_SECOND` is held back at most before it is answered."""
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods that change nothing. Who may call is decided by the method, never by the path."""
+"""Methods that change nothing. Whether a call is a change depends on its method alone."""
 
 OPEN_PATHS = frozenset({"/health"})
-"""Says nothing but that we are here, so that whoever watches over services needs no token."""
+"""Paths that anybody may read: they only say that the app runs, as monitoring asks."""
 
 _ROLE = "cotrain.role"
+"""Key in the ASGI scope at which `Guard` leaves the caller's role for `Audited`."""
+
 _NAMES_OF_LOOPBACK = frozenset({"localhost", "localhost."})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """Why a request goes no further."""
+    """The answer to a request that is refused."""
 
     status: int
+    """HTTP status."""
+
     detail: str
+    """Why, in words."""
+
     headers: dict[str, str] = field(default_factory=dict)
 
     async def send(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with it; what comes of the body is dropped unread."""
+        """Send the answer. The request's body is not read."""
         response = JSONResponse({"detail": self.detail}, self.status, self.headers)
         await response(scope, receive, send)
 
 
 def is_loopback(host: str) -> bool:
-    """An address, or a name, of this machine alone."""
+    """Whether an address or a name means this machine and can't be reached from another one."""
     if host.lower() in _NAMES_OF_LOOPBACK:
         return True
     try:
@@ -67,15 +74,15 @@ def is_loopback(host: str) -> bool:
 
 
 def caller_of(scope: Scope) -> str:
-    """The address at the other end of the socket; no header can change it."""
+    """The caller's IP address, as the socket tells it; no header can change it."""
     return str(scope["client"][0]) if scope.get("client") else "127.0.0.1"
 
 
 class Audited:
-    """Writes down each call that changes something, or would, and what became of it.
+    """Writes each call that changes something, or tries to, to the audit log with its outcome.
 
-    Beyond some refused ones a second, only their number is kept: nobody shall be able to push
-    the other lines out of the file.
+    Of refused calls, only a few a second are written and the others counted, so that nobody can
+    push the other lines out of the file.
     """
 
     def __init__(self, app: ASGIApp, *, audit: AuditLog) -> None:
@@ -85,20 +92,20 @@ class Audited:
         self._unwritten = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and note how it went."""
+        """Pass the request on, and write down its status."""
         if scope["type"] != "http" or scope["method"] in READS:
             await self._app(scope, receive, send)
             return
-        status = 500  # unless somebody answers
+        status = 500  # if nobody answers
 
-        async def noting(message: Message) -> None:
+        async def note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, noting)
+            await self._app(scope, receive, note_status)
         finally:
             self._write(scope, status)
 
@@ -121,9 +128,9 @@ class Audited:
 
 
 class Gate:
-    """Turns away whom we don't want to hear, whatever they ask for.
+    """Refuses requests by their host name, their origin, their size and their number.
 
-    pages_may_read: pages of any origin may link to what is here.
+    pages_may_read: pages of any origin may read, for example by a link.
     """
 
     def __init__(self, app: ASGIApp, *, settings: Settings, pages_may_read: bool = False) -> None:
@@ -138,7 +145,7 @@ class Gate:
         self._changes = RateLimit(rate=CHANGES_PER_SECOND, burst=10 * CHANGES_PER_SECOND)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, perhaps a little later, or refuse it."""
+        """Pass the request on, maybe after a short wait, or refuse it."""
         refusal = self._refusal(scope) or await self._too_often(scope)
         if refusal is not None:
             await refusal.send(scope, receive, send)
@@ -157,7 +164,9 @@ class Gate:
     def _wrong_host(self, _scope: Scope, headers: Headers) -> Refusal | None:
         hosts = headers.getlist("host")
         name = _host_name(hosts[0]) if len(hosts) == 1 else None
-        if name is not None and (is_loopback(name) or name in self._hosts or self._is_ours(name)):
+        if name is not None and (
+            is_loopback(name) or name in self._hosts or self._is_safe_address(name)
+        ):
             return None
         return Refusal(
             status=421,
@@ -165,8 +174,11 @@ class Gate:
             " callback_allowed_hosts.",
         )
 
-    def _is_ours(self, name: str) -> bool:
-        """An address can't be rebound: where it is called, its own pages at most could."""
+    def _is_safe_address(self, name: str) -> bool:
+        """Whether this is a literal IP address while we listen beyond loopback.
+
+        DNS rebinding needs a name, so an address in ``Host`` is safe.
+        """
         if not self._wide:
             return False
         try:
@@ -193,7 +205,7 @@ class Gate:
     async def _too_often(self, scope: Scope) -> Refusal | None:
         limit = self._reads if scope["method"] in READS else self._changes
         wait = limit.take(caller_of(scope))
-        if wait > 0:  # a refusal is held back as well: who repeats at once must not cost more
+        if wait > 0:  # a refusal waits too: a caller that repeats at once must not cost more
             await asyncio.sleep(min(wait, PATIENCE_SECONDS))
         if wait <= limit.patience:
             return None
@@ -205,7 +217,7 @@ class Gate:
 
 
 class Guard:
-    """Lets only those read and change who may."""
+    """Refuses requests without the token that they need, and changes that are not JSON."""
 
     def __init__(self, app: ASGIApp, *, settings: Settings, tokens: ApiTokens) -> None:
         self._app = app
@@ -249,17 +261,17 @@ def _unknown(detail: str) -> Refusal:
 
 
 def _host_name(header: str) -> str | None:
-    """The name in a ``Host`` header, without port and brackets; None when it is none."""
+    """The name in a ``Host`` header, without port and brackets; None if the header is malformed."""
     try:
         parts = urlsplit(f"//{header}")
-        _ = parts.port  # raises when it is no number
+        _ = parts.port  # raises ValueError if it is no number
     except ValueError:
         return None
     return parts.hostname if parts.netloc == header and "@" not in header else None
 
 
 def _too_large(_scope: Scope, headers: Headers) -> Refusal | None:
-    """A body that says its size; others are counted while they are read."""
+    """Refuse by ``Content-Length``. Bodies without it are counted while they are read."""
     said = headers.get("content-length", "0")
     if said.isascii() and said.isdigit() and int(said[:20]) <= MAX_BODY_BYTES:
         return None
@@ -267,8 +279,10 @@ def _too_large(_scope: Scope, headers: Headers) -> Refusal | None:
 
 
 def _not_json(headers: Headers) -> Refusal | None:
-    """A form or plain text is what a page can send without asking first. Without a body it is
-    no matter: axios calls nothing a form."""
+    """Refuse forms and plain text, which a page may send to other sites without a preflight.
+
+    The type of an empty body doesn't matter: axios labels it as a form.
+    """
     empty = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json" or empty:

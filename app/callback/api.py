@@ -1,4 +1,4 @@
-"""The ASGI application: routes, errors in the contract's form, and who may call around them."""
+"""Builds the ASGI application: the routes, errors as JSON, and the middleware around them."""
 
 import asyncio
 from typing import Any
@@ -49,7 +49,7 @@ def build(
     sources: Sources,
     closing: asyncio.Event,
 ) -> FastAPI:
-    """Everything between a connection and the session."""
+    """The application that answers the callers of one session."""
     node = Node(host, tasks=tasks, closing=closing)
     parts = Parts(
         node=node,
@@ -74,7 +74,7 @@ def build(
 
 
 def _middleware(settings: Settings, *, tokens: ApiTokens, audit: AuditLog) -> list[Middleware]:
-    """From the outside in."""
+    """The middleware, the outermost first."""
     return [
         Middleware(Audited, audit=audit),
         Middleware(Gate, settings=settings),
@@ -129,21 +129,22 @@ def _field(location: tuple[int | str, ...]) -> str:
 async def _on_user_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, UserFacingError)
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
-    if isinstance(error, ConnectError) and error.field:  # what was asked for makes no sense
+    if isinstance(error, ConnectError) and error.field:  # the request is wrong, not the peer
         status = 422
     named = {"field": error.field, "message": error.message, "remedy": error.remedy}
     return _failure(status, error.text, [named] if status == 422 else None)
 
 
 async def _on_defect(_request: Request, _error: Exception) -> JSONResponse:
-    return _failure(500, "Something went wrong in the app; its log says more.")  # uvicorn logs it
+    # uvicorn logs the error
+    return _failure(500, "Something went wrong in the app; its log says more.")
 
 
 # --- the description
 
 
 def _describe(api: FastAPI) -> None:
-    """``/openapi.json`` says which calls need a token; ``/docs`` shows it all."""
+    """Make ``/openapi.json`` say which calls need a token, and add ``/docs`` to read it."""
     made = api.openapi
 
     def openapi() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The API's description as a page that needs no script, and nothing from elsewhere."""
+"""Shows the API's OpenAPI description as an HTML page without scripts or remote resources."""
 
 import json
 from collections.abc import Iterator

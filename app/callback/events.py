@@ -1,4 +1,4 @@
-"""The state as server-sent events, for who doesn't want to poll."""
+"""Sends each change of the state as a server-sent event, for callers that don't want to poll."""
 
 import asyncio
 import contextlib
@@ -17,13 +17,17 @@ from app.tasks.task import Task
 from app.tasks.tasks import Tasks
 
 INTERVAL_SECONDS = 0.5
-"""States change faster than anybody reads them."""
+"""Shortest pause between events: the state changes faster than anybody reads."""
 
 MOST_STREAMS = 16
+"""Streams that may be open at the same time."""
 
 
 class Events:
-    """Open streams. Each begins with how things are; ``id`` counts from 1, so that a gap shows."""
+    """The open streams. closing: set when the app ends, which ends them.
+
+    A stream begins with the current status. The ids of its events count from 1.
+    """
 
     def __init__(self, host: Host, *, node: Node, tasks: Tasks, closing: asyncio.Event) -> None:
         self._host = host
@@ -33,12 +37,12 @@ class Events:
         self._open = 0
 
     def admit(self) -> None:
-        """Raises `BusyError` when there are too many streams already."""
+        """Raise `BusyError` if there are too many streams already."""
         if self._open >= MOST_STREAMS:
             raise BusyError(_("there are {count} streams already.").format(count=MOST_STREAMS))
 
     async def stream(self) -> AsyncIterator[ServerSentEvent]:
-        """A ``status`` after each change of the state, and a ``task`` after each of a task."""
+        """Yield ``status`` after each change of the state and ``task`` after each of a task."""
         numbers = itertools.count(1)
         with self._changes() as changes:
             changes.status.set()
@@ -60,7 +64,7 @@ class Events:
             yield "task", {**record_of(task), "logs": task.logs[-1:]}
 
     def figures(self) -> dict[str, Any]:
-        """The node's status, and how training does."""
+        """The node's status and the figures of training."""
         state = self._host.state
         own, run = state.training, state.run
         return {
@@ -98,12 +102,15 @@ class Events:
 
 
 class _Changes:
-    """What has changed since a stream last looked."""
+    """What has changed since a stream took the last changes."""
 
     def __init__(self) -> None:
         self.any = asyncio.Event()
+        """Set when the status or a task has changed, or the app ends."""
         self.status = asyncio.Event()
+        """Set when the status has changed."""
         self.tasks: dict[str, Task] = {}
+        """The tasks that have changed, by id."""
 
     def note_status(self) -> None:
         self.status.set()

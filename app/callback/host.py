@@ -1,4 +1,4 @@
-"""What the API needs of the app around it, as narrow as it gets."""
+"""The protocols of what the API needs of the app around it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,45 +14,49 @@ from app.tasks.tasks import Contributor
 
 
 class Host(Contributor, Protocol):
-    """The session."""
+    """The session, as far as the API uses it."""
 
     folders: Folders
     membership: Membership
     recents: Recents
 
     def dispatch(self, event: Event) -> None:
-        """Let an event change the state."""
+        """Change the state by an event."""
 
 
 class ContributionSource(Protocol):
-    """The ledger."""
+    """Something that lists contributions: the ledger."""
 
     async def contributions(self, *, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest contributions, newest first, as JSON objects."""
 
 
 class MachineSource(Protocol):
-    """The machines' records in the DHT."""
+    """Something that lists the swarm's machines: their records in the DHT."""
 
     async def machines(self) -> Sequence[Mapping[str, Any]]:
         """The machines of the swarm that we are in, as JSON objects."""
 
 
 class FigureSource(Protocol):
-    """What the metrics tell besides the state."""
+    """Figures for the metrics that are not in the state."""
 
     async def reading(self) -> Reading:
-        """How this machine does now."""
+        """The current figures of this machine's hardware."""
 
     async def outbox(self) -> Mapping[OutboxState, int]:
-        """How many of its contributions are in which state."""
+        """How many of this machine's contributions are in each state."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """What is shown beyond the contract; the route of one that is None doesn't exist, and
-    without figures the metrics tell the state alone."""
+    """What the API shows beyond the calls that the CoTrain backend makes."""
 
     contributions: ContributionSource | None = None
+    """None: there is no route for contributions."""
+
     machines: MachineSource | None = None
+    """None: there is no route for machines."""
+
     figures: FigureSource | None = None
+    """None: the metrics show the state only."""

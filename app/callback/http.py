@@ -1,4 +1,4 @@
-"""uvicorn, made to live in a loop that isn't its own, and to lose patience with callers."""
+"""Adapts uvicorn: it runs in the app's loop, leaves signals alone and cuts slow connections."""
 
 import asyncio
 import contextlib
@@ -10,35 +10,37 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 REQUEST_SECONDS = 10.0
-"""A request must be complete, head and body, so soon after its first byte, and a connection
-must have begun one so soon after it was opened."""
+"""How long a connection may go without a complete request, head and body.
+
+The time runs from the opening of the connection, or from the first byte of a later request."""
 
 MOST_CONNECTIONS = 100
+"""Connections that may be open at the same time."""
 
 
 class ImpatientProtocol(H11Protocol):
-    """Cuts connections whose requests come too slowly: uvicorn itself would wait for ever."""
+    """Cuts connections whose requests come too slowly; uvicorn itself would wait forever."""
 
     request_seconds = REQUEST_SECONDS
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock."""
+        """Start the time limit of the first request."""
         super().connection_made(transport)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Some more of a request: the clock runs on until it is complete."""
+        """Take a part of a request; the time limit ends when the request is complete."""
         super().data_received(data)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing to wait for any more."""
+        """End the time limit."""
         self._stop_clock()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """End the connection, at once when its request isn't complete yet."""
+        """Close the connection: at once if its request is incomplete, else after the answer."""
         super().shutdown()
         if self._incomplete:
             self.transport.abort()
@@ -65,18 +67,19 @@ class ImpatientProtocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """A server that leaves the process's signals to the app."""
+    """A uvicorn server that installs no signal handlers."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
+        """Leave the process's signals to the app."""
         yield
 
 
 def configured(app: Any, *, certificate: str, key: str) -> uvicorn.Config:
-    """How we want uvicorn: quiet, without its own loop, trusting no header about who calls.
+    """A loaded configuration: no access log, the app's loop, no trust in proxy headers.
 
-    Reads the certificate, and imports what it needs.
+    certificate, key: paths of PEM files, "" for plain HTTP. Reads them and imports what uvicorn
+    needs. Raises `OSError` when they can't be used.
     """
     config = uvicorn.Config(
         app,
@@ -84,7 +87,7 @@ def configured(app: Any, *, certificate: str, key: str) -> uvicorn.Config:
         http=ImpatientProtocol,
         ws="none",
         lifespan="off",
-        log_config=None,  # its loggers are ours then
+        log_config=None,  # leaves its loggers to the app's logging
         access_log=False,
         proxy_headers=False,
         server_header=False,

@@ -1,4 +1,4 @@
-"""This machine's figures for Prometheus."""
+"""Writes this machine's figures in the text format of Prometheus."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -17,17 +17,18 @@ from app.state.state import ContributorState, Phase
 from app.tasks.tasks import Tasks
 
 MetricFigure = tuple[str, str, float | None]
+"""Name without the prefix ``cotrain_``, help text, and value; a None is left out."""
 
 
 class Watched(Protocol):
-    """Whose state is told."""
+    """What has a state to show: a session."""
 
     state: ContributorState
     settings: Settings
 
 
 class Metrics:
-    """Gathers the figures whenever it is asked; what isn't known is left out."""
+    """Collects the figures anew at each call; unknown values are left out."""
 
     def __init__(
         self, host: Watched, *, tasks: Tasks | None = None, figures: FigureSource | None = None
@@ -38,12 +39,12 @@ class Metrics:
         self._began = time.monotonic()
 
     async def exposition(self) -> bytes:
-        """All figures, as Prometheus reads them."""
+        """All figures in Prometheus's text format."""
         found = [_info(self._host), *_of_state(self._host.state), *self._of_app()]
         if self._figures is not None:
             found += _of_hardware(await self._figures.reading())
             found.append(_of_outbox(await self._figures.outbox()))
-        # a registry of our own: the library's global one belongs to nobody
+        # A registry of our own: two sessions in a process would share the library's global one.
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Gathered(found))
         return generate_latest(registry)
@@ -53,7 +54,7 @@ class Metrics:
         progress = None if active is None else active.progress / 100
         return _gauges(
             ("up_seconds", "Since the app started.", time.monotonic() - self._began),
-            ("task_progress_ratio", "Progress of the task from outside.", progress),
+            ("task_progress_ratio", "Progress of the active task, 0 to 1.", progress),
         )
 
 
@@ -93,7 +94,9 @@ def _info(host: Watched) -> Metric:
         "alias": settings.alias,
         "lab": settings.lab,
     }
-    info = GaugeMetricFamily("cotrain_info", "What runs here.", labels=tuple(labels))
+    info = GaugeMetricFamily(
+        "cotrain_info", "Version, run and device of this app.", labels=tuple(labels)
+    )
     info.add_metric(tuple(labels.values()), 1)
     return info
 
@@ -103,7 +106,9 @@ def _of_state(state: ContributorState) -> list[Metric]:
 
 
 def _phases(state: ContributorState) -> Metric:
-    phases = GaugeMetricFamily("cotrain_phase", "1 for the phase we are in.", labels=("phase",))
+    phases = GaugeMetricFamily(
+        "cotrain_phase", "1 for the current phase, else 0.", labels=("phase",)
+    )
     for phase in Phase:
         phases.add_metric((phase.value,), float(phase is state.phase))
     return phases
@@ -113,7 +118,7 @@ def _problems(state: ContributorState) -> list[Metric]:
     if state.problem is None:
         return []
     problem = GaugeMetricFamily(
-        "cotrain_problem", "1 for what is wrong until it is mended.", labels=("field", "message")
+        "cotrain_problem", "1 while this problem persists.", labels=("field", "message")
     )
     problem.add_metric((state.problem.field, state.problem.message), 1)
     return [problem]
@@ -124,15 +129,19 @@ def _of_swarm(state: ContributorState) -> list[Metric]:
     epoch = own.epoch if own and own.step else (run.epoch if run else None)
     return _gauges(
         ("peers", "Peers that the app is connected to.", len(state.peers)),
-        ("dht_nodes", "Nodes of the DHT that the app knows to ask.", state.dht_nodes),
-        ("epoch", "Epoch under way.", epoch),
+        ("dht_nodes", "Nodes of the DHT in the app's routing table.", state.dht_nodes),
+        ("epoch", "Current epoch.", epoch),
         ("swarm_trainers", "Peers that train in the run.", run.trainers if run else None),
-        ("swarm_samples", "Samples in the epoch under way.", run.samples if run else None),
-        ("swarm_target_samples", "Of a full epoch.", swarm.target_batch_size if swarm else None),
+        ("swarm_samples", "Samples in the current epoch.", run.samples if run else None),
+        (
+            "swarm_target_samples",
+            "Samples of a full epoch.",
+            swarm.target_batch_size if swarm else None,
+        ),
         ("swarm_loss", "Mean loss of the swarm's trainers.", run.loss if run else None),
         (
             "swarm_samples_per_second",
-            "Rate of the swarm.",
+            "Samples per second of the swarm.",
             run.samples_per_second if run else None,
         ),
     )
@@ -147,16 +156,28 @@ def _of_training(state: ContributorState) -> list[Metric]:
         *_gauges(
             ("step", "Micro-batches since the trainer started.", own.step),
             ("loss", "Own loss: cross-entropy per token (nats).", own.loss),
-            ("samples_per_second", "Own rate.", own.samples_per_second),
-            ("tokens_per_second", "Own rate.", own.tokens_per_second),
+            ("samples_per_second", "Own samples per second.", own.samples_per_second),
+            ("tokens_per_second", "Own tokens per second.", own.tokens_per_second),
             ("round_peers", "Peers in the last averaging round.", last.peers if last else None),
-            ("round_seconds", "Seconds blocked in it.", last.seconds if last else None),
-            ("round_failed", "1 if it failed.", bool(last.failure) if last else None),
+            (
+                "round_seconds",
+                "Seconds that the last averaging round blocked training.",
+                last.seconds if last else None,
+            ),
+            (
+                "round_failed",
+                "1 if the last averaging round failed.",
+                bool(last.failure) if last else None,
+            ),
         ),
         *_counters(
             ("samples", "Samples computed since the trainer started.", own.samples),
             ("tokens", "Tokens computed since the trainer started.", own.tokens),
-            ("compute_seconds", "Of computing since the trainer started.", own.compute_seconds),
+            (
+                "compute_seconds",
+                "Seconds of computing since the trainer started.",
+                own.compute_seconds,
+            ),
         ),
     ]
 
@@ -167,9 +188,9 @@ def _of_training(state: ContributorState) -> list[Metric]:
 def _of_hardware(reading: Reading) -> list[Metric]:
     return [
         *_gauges(
-            ("cpu_use_ratio", "Of all cores, 0 to 1.", reading.cpu.use),
+            ("cpu_use_ratio", "Use of all CPU cores, 0 to 1.", reading.cpu.use),
             ("memory_bytes", "Memory of the machine.", reading.cpu.memory),
-            ("memory_used_bytes", "Of it, in use.", reading.cpu.memory_used),
+            ("memory_used_bytes", "Memory in use.", reading.cpu.memory_used),
         ),
         *_of_gpus(reading.gpus),
     ]
@@ -178,7 +199,7 @@ def _of_hardware(reading: Reading) -> list[Metric]:
 _GPU_FIGURES = {
     "use_ratio": ("Use of the GPU, 0 to 1.", "use"),
     "memory_bytes": ("Memory of the GPU.", "memory"),
-    "memory_used_bytes": ("Of it, in use.", "memory_used"),
+    "memory_used_bytes": ("Memory of the GPU in use.", "memory_used"),
     "temperature_celsius": ("Temperature of the GPU.", "temperature"),
     "power_watts": ("Power that the GPU draws.", "power"),
 }

@@ -1,4 +1,4 @@
-"""The peer of this machine in the contract's words: start, stop, connect, how it is."""
+"""The node, as the CoTrain backend calls this machine's peer: start, stop, connect, status."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Node:
-    """What callers may have our peer do. closing: set when the app ends."""
+    """What callers may do with this machine's peer. closing: set when the app ends."""
 
     def __init__(self, host: Host, *, tasks: Tasks, closing: asyncio.Event) -> None:
         self._host = host
@@ -25,8 +25,11 @@ class Node:
         self._one_at_a_time = asyncio.Lock()
 
     async def start(self) -> str:
-        """Enter the last swarm, or, when there was none, the network that the settings' initial
-        peers are in; returns what happened. Raises `JoinError`."""
+        """Join the last swarm, or, if there was none, the network of the setting
+        ``initial_peers``. Returns a message for the caller.
+
+        Raises `JoinError`, or `BusyError` when the swarm was left meanwhile or the app is closing.
+        """
         async with self._one_at_a_time:
             await self._until_joined_or_not()
             if self._host.membership.joined:
@@ -39,14 +42,14 @@ class Node:
         return await self._host.join(await self._last())
 
     async def _last(self) -> "SwarmSpec | None":
-        """The newest swarm that isn't of this machine alone, else the one that we were in during
-        this run of the app."""
+        """The most recent swarm that isn't local to this machine, else the last one of this run of
+        the app."""
         recents = await self._host.recents.load()
         shared = (recent.spec for recent in recents if not recent.spec.local)
         return next(shared, self._host.membership.last_spec)
 
     async def _until_joined_or_not(self) -> None:
-        """Somebody else may be about to join."""
+        """Wait while somebody else is joining, such as the user in the window."""
         settled = asyncio.Event()
 
         def look(state: ContributorState) -> None:
@@ -61,7 +64,7 @@ class Node:
             unsubscribe()
 
     async def _unless_closing(self, work: Any) -> Any:
-        """The result of a coroutine; `BusyError` when the app ends first."""
+        """The result of a coroutine. Raises `BusyError` when the app ends first."""
         working = asyncio.ensure_future(work)
         closing = asyncio.create_task(self._closing.wait())
         try:
@@ -73,7 +76,7 @@ class Node:
             await end(working, closing)
 
     async def stop(self) -> str:
-        """End the task and the training, and leave the swarm; returns what happened."""
+        """End the task and training, and leave the swarm. Returns a message for the caller."""
         await self._tasks.stop()
         if self._host.state.phase is Phase.DISCONNECTED:
             return "Hivemind node is not running"
@@ -84,10 +87,10 @@ class Node:
         """Connect to one more peer; returns its multiaddr. Raises `ConnectError`."""
         return await self._host.membership.connect(peer_id, host=address, port=port)
 
-    # --- how it is
+    # --- status
 
     def identity(self) -> dict[str, Any]:
-        """Where others reach the app's peer, and the trainer's."""
+        """The addresses of the app's and the trainer's peer, and the app's peer id."""
         state = self._host.state
         return {
             "dht_address": state.addresses[0] if state.addresses else "",
@@ -96,7 +99,7 @@ class Node:
         }
 
     def _server_address(self, state: ContributorState) -> str:
-        """The trainer's, or, while there is none, where it will listen."""
+        """The trainer's multiaddr; while there is no trainer, the one it will listen on."""
         if state.training is not None and state.training.addresses:
             return state.training.addresses[0]
         spec = self._host.membership.spec
@@ -105,7 +108,7 @@ class Node:
         return f"/ip4/{'127.0.0.1' if local else '0.0.0.0'}/tcp/{port}"
 
     def status(self) -> dict[str, Any]:
-        """Whether it runs, and with how many others."""
+        """Whether the node runs, and with how many other peers it is connected."""
         state = self._host.state
         found = {
             "status": status_of(state),
@@ -120,7 +123,7 @@ class Node:
         return found
 
     def peers(self) -> list[dict[str, Any]]:
-        """Who we are connected to, and when that was last seen to be so."""
+        """The connected peers, and when each was last seen."""
         return [
             {
                 "peer_id": peer.peer_id,

@@ -1,18 +1,18 @@
-"""How often somebody may call: a bucket of allowances per caller that fills up steadily."""
+"""Limits how often each caller may call: a token bucket per caller."""
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 
 MOST_CALLERS = 1024
-"""Callers that are remembered; who wasn't seen for longest is forgotten first."""
+"""Callers that are remembered. The one that called longest ago is forgotten first."""
 
 
 class RateLimit:
-    """At most ``burst`` calls at once, and ``rate`` a second on average, for each caller.
+    """At most ``burst`` calls at once and ``rate`` a second on average, for each caller.
 
-    patience: seconds that a call beyond that may be held back until its turn, rather than be
-    refused. Who calls in a loop is slowed down by it, and costs no more than others.
+    patience: seconds for which a call above that may be held back instead of refused. It slows down
+    a caller that calls in a loop.
     """
 
     def __init__(
@@ -30,8 +30,10 @@ class RateLimit:
         self._callers: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, caller: str) -> float:
-        """Use up one call. Returns how many seconds to wait for it; when that is more than the
-        patience, the call is refused and doesn't count."""
+        """Count one call; returns the seconds to wait before it is answered.
+
+        If that is more than ``patience``, the call must be refused, and isn't counted.
+        """
         now = self._clock()
         left, since = self._callers.pop(caller, (float(self._burst), now))
         left = min(float(self._burst), left + (now - since) * self._rate)

@@ -1,4 +1,4 @@
-"""The routes: each says in a line what the app does."""
+"""The routes. Each docstring of a route is its description in OpenAPI and on ``/docs``."""
 
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
@@ -38,19 +38,19 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     403: {"model": Failure, "description": "Not allowed to this role or origin"},
     413: {"model": Failure, "description": "The body is too large"},
     415: {"model": Failure, "description": "The body is not JSON"},
-    421: {"model": Failure, "description": "Not a name of ours"},
-    429: {"model": Failure, "description": "Too often"},
-    500: {"model": Failure, "description": "It failed, and why"},
+    421: {"model": Failure, "description": "The host name is not allowed"},
+    429: {"model": Failure, "description": "Too many requests"},
+    500: {"model": Failure, "description": "The call failed; says why"},
 }
 
 
 def _answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     words = {
         400: "The body is no JSON",
-        404: "There is none",
-        409: "Not now, and why not",
-        422: "A field is wrong, and why",
-        502: "The other peer can't be reached, and why",
+        404: "There is no such task",
+        409: "Not possible now; says why",
+        422: "A field is wrong; says why",
+        502: "The other peer can't be reached; says why",
     }
     own: dict[int | str, dict[str, Any]] = {
         status: {"model": Failure, "description": words[status]} for status in statuses
@@ -60,7 +60,7 @@ def _answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What the routes act on."""
+    """The objects that answer the calls."""
 
     node: Node
     tasks: Tasks
@@ -86,7 +86,7 @@ def router_of(parts: Parts) -> APIRouter:
 def _add_health(router: APIRouter, parts: Parts) -> None:
     @router.get("/health", responses=_answers())
     async def health() -> Health:
-        """Whether the app is there."""
+        """Whether the app runs."""
         return Health()
 
     @router.get(
@@ -95,7 +95,7 @@ def _add_health(router: APIRouter, parts: Parts) -> None:
         response_class=Response,
     )
     async def metrics() -> Response:
-        """This machine's figures, as Prometheus reads them."""
+        """This machine's figures in the text format of Prometheus."""
         return Response(await parts.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -104,12 +104,12 @@ def _add_node(router: APIRouter, parts: Parts) -> None:
 
     @router.post(f"{PREFIX}/start", response_model=Started, responses=_answers(409))
     async def start() -> dict[str, Any]:
-        """Enter the swarm that this machine was in last, or the network of its initial peers."""
+        """Join the swarm that this machine was in last, or the network of its initial peers."""
         return {"message": await node.start(), "data": node.identity()}
 
     @router.post(f"{PREFIX}/stop", response_model=Stopped, responses=_answers())
     async def stop() -> dict[str, Any]:
-        """Stop training, and leave the swarm."""
+        """Stop training and leave the swarm."""
         return {"message": await node.stop()}
 
     @router.get(
@@ -119,12 +119,12 @@ def _add_node(router: APIRouter, parts: Parts) -> None:
         responses=_answers(),
     )
     async def status() -> dict[str, Any]:
-        """How the node is."""
+        """The node's status."""
         return {"data": node.status()}
 
     @router.get(f"{PREFIX}/peers", response_model=Peers, responses=_answers())
     async def peers() -> dict[str, Any]:
-        """Who the node is connected to."""
+        """The peers that the node is connected to."""
         return {"data": node.peers()}
 
     @router.post(
@@ -141,7 +141,7 @@ def _add_node(router: APIRouter, parts: Parts) -> None:
 def _add_tasks(router: APIRouter, parts: Parts) -> None:
     @router.post(f"{PREFIX}/train", response_model=Accepted, responses=_answers(400, 409, 422))
     async def train(body: TrainBody, request: Request) -> dict[str, Any]:
-        """Submit a task; it trains once the volunteer agrees."""
+        """Submit a task. Training begins once the volunteer agrees."""
         order = Order(
             model_config=body.model,
             training_params=body.training_params,
@@ -160,7 +160,7 @@ def _add_tasks(router: APIRouter, parts: Parts) -> None:
         responses=_answers(404),
     )
     async def training(task_id: str) -> dict[str, Any]:
-        """How far a task is."""
+        """A task and its progress."""
         task = parts.tasks.find(task_id)
         if task is None:
             raise HTTPException(404, "Task not found")
@@ -171,7 +171,7 @@ def _add_events(router: APIRouter, parts: Parts) -> None:
     def admitted() -> None:
         parts.events.admit()
 
-    # Not in the schema: it has no end, and what tries out a schema would wait for it.
+    # Not in the schema: the answer never ends, and a program that tries each call would hang.
     @router.get(
         f"{PREFIX}/events",
         response_class=EventSourceResponse,
@@ -179,7 +179,7 @@ def _add_events(router: APIRouter, parts: Parts) -> None:
         include_in_schema=False,
     )
     async def events() -> AsyncIterable[ServerSentEvent]:
-        """Each change, as it happens."""
+        """Each change of the state, as it happens."""
         async for event in parts.events.stream():
             yield event
 
@@ -189,7 +189,7 @@ def _add_contributions(router: APIRouter, source: ContributionSource) -> None:
     async def contributions(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> dict[str, Any]:
-        """What this machine has given, newest first."""
+        """This machine's contributions, newest first."""
         return {"data": await source.contributions(limit=limit)}
 
 

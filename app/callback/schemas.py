@@ -1,4 +1,4 @@
-"""What goes over the wire, field for field."""
+"""The bodies of requests and answers. Docstrings of models are their descriptions in OpenAPI."""
 
 import json
 from datetime import datetime
@@ -9,12 +9,13 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from app.tasks.task import Task, TaskStatus
 
 MOST_LEVELS = 20
+"""How deep the parts of a task may be nested."""
 
 Text = Annotated[str, Field(max_length=200)]
 
 
 def _plain(value: dict[str, Any]) -> dict[str, Any]:
-    """An object that can be written as JSON again: no NaN, no half characters, not too deep."""
+    """Refuse what can't be written as JSON again (NaN, half a surrogate pair) or is too deep."""
     if _levels(value) > MOST_LEVELS:
         raise ValueError(f"is nested deeper than {MOST_LEVELS} levels")
     json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
@@ -22,7 +23,7 @@ def _plain(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _levels(value: Any) -> int:
-    """How deep it is nested, counted no further than one beyond what is allowed."""
+    """How deep a value is nested; stops counting at one more than `MOST_LEVELS`."""
     deepest, level = 0, [value]
     while level and deepest <= MOST_LEVELS:
         deepest += 1
@@ -57,7 +58,10 @@ TRAIN_EXAMPLE: dict[str, JsonValue] = {
 
 
 class TrainBody(_Body):
-    """A task: the three parts of a swarm's spec, and whose it is. The rest is optional."""
+    """A task: the three parts of a swarm's spec, and the ids of its user and of the task.
+
+    The other fields are optional.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -66,7 +70,7 @@ class TrainBody(_Body):
         json_schema_extra={"examples": [TRAIN_EXAMPLE]},
     )
 
-    # pydantic keeps the name `model_config` for itself
+    # Not `model_config`, which is a name of pydantic's.
     model: JsonObject = Field(
         alias="model_config", description="A model type of transformers and its config fields."
     )
@@ -82,13 +86,13 @@ class TrainBody(_Body):
     training_id: str | None = Field(None, max_length=64)
 
     def extra(self) -> dict[str, Any]:
-        """The optional parts that were given."""
+        """The optional fields that were given."""
         names = ("run_id", "title", "initial_peers", "local", "session_id", "training_id")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 class ConnectBody(_Body):
-    """A peer to connect to. address: a host's name or IP address."""
+    """A peer to connect to; `address` is a host name or an IP address."""
 
     peer_id: str = Field(min_length=1, max_length=200)
     address: str = Field(min_length=1, max_length=253)
@@ -100,14 +104,14 @@ class _Success(BaseModel):
 
 
 class Health(BaseModel):
-    """We are here."""
+    """The app runs."""
 
     status: Literal["healthy"] = "healthy"
     service: Literal["hivemind"] = "hivemind"
 
 
 class NodeIdentity(BaseModel):
-    """Multiaddrs of the app's peer and of the trainer's, and the app's peer id."""
+    """Multiaddrs of the app's and of the trainer's peer, and the app's peer id."""
 
     dht_address: str
     server_address: str
@@ -128,7 +132,7 @@ class Stopped(_Success):
 
 
 class NodeStatus(BaseModel):
-    """error: why it doesn't run, where that is so."""
+    """The node's status; `error` says why it doesn't run, if something is wrong."""
 
     status: Literal["running", "stopped", "error"]
     peer_id: str
@@ -138,19 +142,19 @@ class NodeStatus(BaseModel):
 
 
 class StatusReply(_Success):
-    """How the node is."""
+    """The node's status."""
 
     data: NodeStatus
 
 
 class Accepted(_Success):
-    """A task was taken in. task_id: ours, to ask after it."""
+    """A task was accepted; `task_id` is the app's id, to ask for the task's progress."""
 
     task_id: str
 
 
 class Peer(BaseModel):
-    """A connected peer. address: a multiaddr."""
+    """A connected peer; `address` is a multiaddr."""
 
     peer_id: str
     address: str
@@ -158,13 +162,13 @@ class Peer(BaseModel):
 
 
 class Peers(_Success):
-    """Who we are connected to."""
+    """The connected peers."""
 
     data: list[Peer]
 
 
 class ConnectedPeer(BaseModel):
-    """address: the multiaddr that the peer was reached at."""
+    """A newly connected peer; `address` is the multiaddr that it was reached at."""
 
     peer_id: str
     address: str
@@ -172,13 +176,13 @@ class ConnectedPeer(BaseModel):
 
 
 class Connected(_Success):
-    """One more peer."""
+    """The node is connected to one more peer."""
 
     data: ConnectedPeer
 
 
 class TaskRecord(BaseModel):
-    """A task. Times and error are there once there is one."""
+    """A task. Times and `error` are absent until there are any."""
 
     task_id: str
     external_task_id: str
@@ -197,7 +201,7 @@ class TaskRecord(BaseModel):
 
 
 class TaskReply(_Success):
-    """A task, as far as it is."""
+    """A task and its progress."""
 
     data: TaskRecord
 
@@ -209,14 +213,14 @@ class Items(_Success):
 
 
 class Failure(BaseModel):
-    """detail: what is wrong, in words. errors: each wrong field of a body."""
+    """A refused or failed call: `detail` says why, `errors` lists each wrong field of the body."""
 
     detail: str
     errors: list[dict[str, str]] | None = None
 
 
 def record_of(task: Task) -> dict[str, Any]:
-    """A task as callers see it: the dicts as they were given, only the times that there are."""
+    """A task as a `TaskRecord`: the spec's parts as they were given, and only known times."""
     times: dict[str, datetime | None] = {"started_at": task.started_at}
     if task.status is TaskStatus.COMPLETED:
         times["completed_at"] = task.ended_at

@@ -1,4 +1,4 @@
-"""The life of the local API: load, serve, say where, end."""
+"""Runs the local API of a session: loads it in a thread, serves it, announces its address."""
 
 import asyncio
 import logging
@@ -19,8 +19,10 @@ log = logging.getLogger(__name__)
 
 
 class Callback:
-    """The local API of one session. A front end starts it once the session is open, and closes
-    it before the session."""
+    """The local API of one session.
+
+    A front end starts it once the session is open, and closes it before the session.
+    """
 
     def __init__(self, host: Host, *, tasks: Tasks, sources: Sources | None = None) -> None:
         self._host = host
@@ -32,7 +34,7 @@ class Callback:
         self.tokens: ApiTokens | None = None
 
     async def start(self) -> None:
-        """Serve; the state then says where. Nothing happens when the settings don't want it.
+        """Serve, and put the address into the state. Does nothing if the settings say so.
 
         Raises `SettingsError` for an address or a certificate that can't be used.
         """
@@ -54,7 +56,7 @@ class Callback:
             sources=self._sources,
             closing=self._closing,
         )
-        app.openapi()  # made now, not while somebody waits for it on the loop
+        app.openapi()  # made here in the thread; at the first call it would block the loop
         return app
 
     def _announce(self, api: LocalApi) -> None:
@@ -72,7 +74,7 @@ class Callback:
         self._host.dispatch(LocalApiChanged(local_api=None))
 
     async def close(self) -> None:
-        """Take no more calls, end those under way, within a time. May be called twice."""
+        """Take no more calls, and end those in progress in time. May be called twice."""
         self._closing.set()
         if self._web is not None:
             await self._web.close()

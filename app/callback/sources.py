@@ -1,4 +1,4 @@
-"""What the local API shows beyond the contract, taken from the session."""
+"""Takes from the session what the local API shows beyond the calls that the backend makes."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,14 +16,14 @@ from app.swarm.fleet_sync import FleetSync
 
 
 class Shown(Protocol):
-    """The session, as far as it is shown."""
+    """The parts of a session that are shown."""
 
     contributions: Recorder
     machines: FleetSync
 
 
 def sources_of(session: Shown) -> Sources:
-    """All that there is to show of a session."""
+    """The sources of a session."""
     return Sources(
         contributions=LedgerSource(session.contributions),
         machines=FleetSource(session.machines),
@@ -32,18 +32,18 @@ def sources_of(session: Shown) -> Sources:
 
 
 class LedgerSource:
-    """What this machine has given."""
+    """This machine's contributions."""
 
     def __init__(self, contributions: Recorder) -> None:
         self._ledger = contributions.ledger
 
     async def contributions(self, *, limit: int) -> Sequence[Mapping[str, Any]]:
-        """The newest contributions, newest first: as they are signed, and how reporting went."""
+        """The newest contributions, newest first, as signed and with the state of reporting."""
         return [entry_as_json(entry) for entry in await self._ledger.run(Ledger.all, limit=limit)]
 
 
 def entry_as_json(entry: LedgerEntry) -> dict[str, Any]:
-    """A contribution with its signature, and what has become of it."""
+    """A contribution as JSON, with its signature and the state of reporting."""
     contribution = entry.contribution
     return contribution.document() | {
         "signature": contribution.signature,
@@ -55,7 +55,7 @@ def entry_as_json(entry: LedgerEntry) -> dict[str, Any]:
 
 
 class FleetSource:
-    """The machines' records in the DHT."""
+    """The swarm's machines, by their records in the DHT."""
 
     def __init__(self, machines: FleetSync) -> None:
         self._machines = machines
@@ -66,9 +66,9 @@ class FleetSource:
 
 
 def machine_as_json(machine: Machine) -> dict[str, Any]:
-    """A machine with all that it tells of itself; units as in `MachineRecord`."""
+    """A machine as JSON, with all fields of its record; units as in `MachineRecord`."""
     told = msgspec.structs.asdict(machine.record)
-    for name in ("version", "sequence", "time"):  # of the record, not of the machine
+    for name in ("version", "sequence", "time"):  # these describe the record, not the machine
         del told[name]
     return told | {
         "public_key": machine.public_key,
@@ -79,16 +79,16 @@ def machine_as_json(machine: Machine) -> dict[str, Any]:
 
 
 class OwnFigures:
-    """This machine's hardware and its outbox."""
+    """The figures of this machine's hardware and of its outbox."""
 
     def __init__(self, session: Shown) -> None:
         self._session = session
 
     async def reading(self) -> Reading:
-        """How this machine does now."""
+        """The current figures of this machine's hardware."""
         return await self._session.machines.reading()
 
     async def outbox(self) -> Mapping[OutboxState, int]:
-        """How many of its contributions are in which state."""
+        """How many of this machine's contributions are in each state."""
         totals = await self._session.contributions.ledger.run(Ledger.totals)
         return totals.counts

@@ -1,4 +1,4 @@
-"""The two secrets that callers present, and what each allows."""
+"""Keeps the two tokens of the local API: the viewer's, and the operator's."""
 
 import json
 import logging
@@ -14,15 +14,20 @@ TOKEN_BYTES = 32
 
 
 class Role(StrEnum):
-    """What a caller may do. Without a token: `ANYBODY`."""
+    """What a caller may do."""
 
     ANYBODY = "anybody"
-    VIEWER = "viewer"  # reads
-    OPERATOR = "operator"  # changes as well
+    """Has no token: may read what is open to all."""
+
+    VIEWER = "viewer"
+    """May read everything."""
+
+    OPERATOR = "operator"
+    """May read and change everything."""
 
 
 class ApiTokens:
-    """Kept in a file that only its owner can read. Made where there are none yet."""
+    """The tokens in a file that only its owner can read. Missing ones are created."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -33,21 +38,22 @@ class ApiTokens:
         if missing:
             self._save()
         else:
-            file.chmod(0o600)  # whoever copied it here may have been careless
+            file.chmod(0o600)  # a copy of the file may have other permissions
 
     def of(self, role: Role) -> str:
-        """The token that gives this role."""
+        """The token of a role."""
         return self._tokens[role]
 
     def renew(self, role: Role) -> str:
-        """Make a new token; the old one is worth nothing from now on."""
+        """Make a new token for a role; the old one is invalid from now on."""
         self._tokens[role] = secrets.token_urlsafe(TOKEN_BYTES)
         self._save()
         log.info("the %s's token was renewed", role.value)
         return self._tokens[role]
 
     def role_of(self, token: str) -> Role | None:
-        """What a token allows, None when it isn't one of ours. Takes as long whichever it is."""
+        """The role of a token; None for an unknown one. Always compares with both tokens, so the
+        time that it takes gives nothing away."""
         given = token.encode()
         found = [
             role
@@ -68,7 +74,7 @@ def _read(file: Path) -> dict[Role, str]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        log.warning("the file of tokens is damaged, new ones are made: %r", error)
+        log.warning("the file of tokens is damaged, making new ones: %r", error)
         return {}
     usable = all(isinstance(token, str) and len(token) >= TOKEN_BYTES for token in tokens.values())
     return tokens if usable and len(set(tokens.values())) == len(tokens) else {}

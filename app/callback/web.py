@@ -1,4 +1,4 @@
-"""A web server in the app's loop: load, find a port, serve, end."""
+"""Runs a web server in the app's loop: finds a port, loads the application, serves, closes."""
 
 import asyncio
 import contextlib
@@ -21,14 +21,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PORTS_TRIED = 20
+"""Ports that are tried from the wanted one on; after these the system chooses one."""
+
 CLOSE_SECONDS = 4.0
+"""How long calls in progress may take when the server closes."""
+
 BACKLOG = 128
+"""Connections that may wait to be accepted."""
 
 
 class WebServer:
-    """Serves one ASGI application from `start` to `close`, where the settings' ``callback_…`` say.
+    """Serves one ASGI application from `start` to `close`.
 
-    ended: called when it serves no more, for whatever reason.
+    settings: those named ``callback_…`` give the address and the certificate. ended: called when
+    it has stopped serving, for whatever reason.
     """
 
     def __init__(self, settings: Settings, *, ended: Callable[[], None]) -> None:
@@ -38,8 +44,10 @@ class WebServer:
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self, make: Callable[[], Any], *, or_next_port: bool = True) -> LocalApi:
-        """Serve the application that ``make`` builds, in a thread, as that takes some tenths of a
-        second; returns where. or_next_port: when the wanted one is taken.
+        """Serve the application that ``make`` returns; returns the address.
+
+        make: called in a thread, because it takes some tenths of a second. or_next_port: if the
+        wanted port is taken, use another one.
 
         Raises `SettingsError` for an address or a certificate that can't be used.
         """
@@ -90,7 +98,10 @@ class WebServer:
         return LocalApi(url=url, port=port, wanted_port=settings.callback_port)
 
     async def close(self) -> None:
-        """Take no more calls, end those under way, within a time. May be called twice."""
+        """Take no more calls, and end those in progress within `CLOSE_SECONDS`.
+
+        May be called twice.
+        """
         serving, self._serving = self._serving, None
         if serving is None or self._server is None:
             return
@@ -102,9 +113,10 @@ class WebServer:
 
 
 def listen(host: str, wanted: int, *, or_next: bool) -> socket.socket:
-    """A socket that listens on the wanted port, or, when it is taken, on the next free one.
+    """A socket that listens on the wanted port.
 
-    Raises `SettingsError` for an address that isn't this machine's, and when no port is free.
+    or_next: if it is taken, listen on the next free one. Raises `SettingsError` for an address that
+    isn't this machine's, and when no port is free.
     """
     others = [*range(wanted + 1, wanted + PORTS_TRIED), 0] if wanted and or_next else []
     candidates = [wanted, *others]
@@ -125,7 +137,7 @@ def listen(host: str, wanted: int, *, or_next: bool) -> socket.socket:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is said: else asyncio wouldn't switch Nagle's delay off, 40 ms for each reply.
+    # asyncio switches Nagle's algorithm off only if the protocol is given; it costs 40 ms a reply.
     made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,5 +1,6 @@
-"""What a contribution is: the numbers that are reported, by their definitions, and how they come
-from a trainer's counters. Pure.
+"""Defines a contribution and its reported numbers, and computes them from a trainer's counters.
+
+Pure functions and values. The reported numbers are:
 
     computeTime       seconds of forward, backward and optimizer work for samples that entered a
                       finished averaging round
@@ -7,9 +8,9 @@ from a trainer's counters. Pure.
     dataTransmitted   KB (1000 bytes) of tensors sent to other peers
     uptimeRatio       100 × time training ÷ time in the swarm
 
-A sample is counted as computed in the interval in which its fate is known: in a long epoch it
-waits for the round, and an interval that ended meanwhile would else look worse than it was, and
-the next better than possible.
+A sample counts as computed in the interval in which it is decided whether it enters a round. In a
+long epoch a sample waits for the round, maybe until after the end of its interval. If it counted
+when it was computed, that interval would look worse than it was and the next better than possible.
 """
 
 import math
@@ -29,49 +30,56 @@ KILOBYTE = 1000
 
 NOTHING = Work()
 
+ReportedNumbers = tuple[float, float, float, float]
+"""computeTime, gradientQuality, dataTransmitted, uptimeRatio, as defined above."""
+
 
 # --- counters -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """What was counted since an interval began, over however many trainers ran in it.
-
-    gone: what the trainers that are gone did in it. first, last: counters of the one that runs,
-    when the interval began (or nothing, if it started later) and as last reported.
-    """
+    """The work since an interval began, by one trainer or by several one after the other."""
 
     gone: Work = NOTHING
+    """Work in this interval by trainers that have ended."""
+
     first: Work = NOTHING
+    """Counters of the running trainer when the interval began; zeros if it started later."""
+
     last: Work = NOTHING
+    """Counters of the running trainer as last reported."""
 
     def counted(self, work: Work) -> "Interval":
-        """A trainer has reported. Counters that fall are those of another one."""
+        """The interval after a trainer has reported its counters.
+
+        Counters only rise, so smaller ones come from a new trainer.
+        """
         if _is_later(work, self.last):
             return replace(self, last=work)
         return replace(self.trainer_gone(), last=work)
 
     def trainer_gone(self) -> "Interval":
-        """The trainer ended: what still waited for a round never enters one."""
+        """The interval after the trainer has ended: its pending samples never enter a round."""
         return Interval(gone=self.if_ended)
 
     @property
     def so_far(self) -> Work:
-        """All of the interval whose fate is known."""
+        """The work of the interval, without samples that still wait for a round."""
         return _plus(self.gone, _minus(_settled(self.last), _settled(self.first)))
 
     @property
     def if_ended(self) -> Work:
-        """All of the interval, if the trainer is gone."""
+        """The work of the interval if the trainer ended now."""
         return _plus(self.gone, _minus(_lost(self.last), _settled(self.first)))
 
     @property
     def is_untouched(self) -> bool:
-        """Nothing at all happened in it."""
+        """No counter has risen in this interval."""
         return self.if_ended == NOTHING
 
     def next(self) -> "Interval":
-        """The interval that begins where this one ends, whose `so_far` was taken."""
+        """The interval that follows this one once a contribution was made of its `so_far`."""
         return Interval(first=self.last, last=self.last)
 
 
@@ -98,7 +106,7 @@ def _minus(one: Work, other: Work) -> Work:
 
 
 def _combined(one: Work, other: Work, how: Callable[[float, float], float]) -> Work:
-    """Field by field. Seconds are whole milliseconds, so that sums stay exact."""
+    """Combine two counters field by field, rounded to milliseconds so that sums stay exact."""
     fields: dict[str, Any] = {
         name: round(how(getattr(one, name), getattr(other, name)), 3)
         for name in Work.__struct_fields__
@@ -111,41 +119,73 @@ def _combined(one: Work, other: Work, how: Callable[[float, float], float]) -> W
 
 @dataclass(frozen=True, kw_only=True)
 class Contribution:
-    """What this machine did for a run in one reporting interval.
-
-    id: ours, a uuid. session_id: the backend's number of the run, None when it has none: then
-    there is nobody to report it to. training_id: its uuid. participant: peer id. Times in seconds
-    since the epoch. The next four are the report's, see above. samples, tokens: that entered a
-    finished averaging round; swarm_samples: everybody's in those `epochs` rounds. energy: joules
-    that the training device used, by whatever it did; None where not known. public_key,
-    signature: base64, over `document`.
-    """
+    """What this machine did for a run in one reporting interval."""
 
     id: str
+    """A uuid that this machine has made."""
+
     run_id: str
+
     session_id: int | None = None
+    """The backend's number of the run. None for a run that the backend doesn't know; then the
+    contribution is not reported."""
+
     training_id: str | None = None
+    """The backend's uuid of the run."""
+
     participant: str
+    """Peer id of the app's peer."""
+
     started_at: float
+    """Seconds since the epoch."""
+
     ended_at: float
+    """Seconds since the epoch."""
+
     compute_time: float
+    """Seconds; see computeTime above."""
+
     gradient_quality: float
+    """0 to 100; see gradientQuality above."""
+
     data_transmitted: float
+    """KB of 1000 bytes; see dataTransmitted above."""
+
     uptime_ratio: float
+    """0 to 100; see uptimeRatio above."""
+
     samples_computed: int = 0
+
     samples: int = 0
+    """Samples of this machine that entered a finished averaging round."""
+
     swarm_samples: int = 0
+    """Samples of the whole swarm in the same rounds."""
+
     tokens: int = 0
+    """Tokens in `samples`."""
+
     epochs: int = 0
+    """Finished averaging rounds that this machine took part in."""
+
     bytes_sent: int = 0
+    """Bytes of tensors sent to other peers."""
+
     bytes_received: int = 0
+    """Bytes of tensors received from other peers."""
+
     energy: float | None = None
+    """Joules that the training device used for any purpose; None where not known."""
+
     public_key: str = field(default="", repr=False)
+    """Key of the signature, base64."""
+
     signature: str = field(default="", repr=False)
+    """Signature over `document`, base64."""
 
     @property
     def score(self) -> int:
-        """What the backend is expected to give for it, computed as it does."""
+        """The score that the backend is expected to give, by the backend's own formula."""
         return estimated_score(
             compute_time=self.compute_time,
             gradient_quality=self.gradient_quality,
@@ -153,8 +193,18 @@ class Contribution:
             uptime_ratio=self.uptime_ratio,
         )
 
+    @property
+    def numbers(self) -> ReportedNumbers:
+        """The four reported numbers."""
+        return (
+            self.compute_time,
+            self.gradient_quality,
+            self.data_transmitted,
+            self.uptime_ratio,
+        )
+
     def report(self) -> dict[str, Any]:
-        """What is reported, by the backend's names."""
+        """The body of a report, in the backend's field names."""
         return {
             "sessionId": self.session_id,
             "participant": self.participant,
@@ -165,7 +215,7 @@ class Contribution:
         }
 
     def document(self) -> dict[str, Any]:
-        """What is signed: all of it but the signature; times in ISO 8601, UTC."""
+        """The JSON object that is signed: all fields but the signature; times in ISO 8601, UTC."""
         return self.report() | {
             "id": self.id,
             "runId": self.run_id,
@@ -184,7 +234,7 @@ class Contribution:
         }
 
     def signed(self, key: "MachineKey") -> "Contribution":
-        """The same with this machine's signature."""
+        """The same contribution with this machine's public key and signature."""
         from app.common.signing import as_text, canonical
 
         named = replace(self, public_key=key.public_key)
@@ -199,10 +249,10 @@ def contribution_of(
     energy: float | None = None,
     **identity: Any,
 ) -> Contribution:
-    """The contribution that an interval's counters make.
+    """Make a contribution of an interval's counters.
 
-    seconds: in the swarm during the interval; started_at: seconds since the epoch; identity:
-    `Contribution`'s id, run_id, session_id, training_id and participant.
+    seconds: length of the interval, all of it in the swarm. started_at: seconds since the epoch.
+    energy: joules. identity: the fields id, run_id, session_id, training_id and participant.
     """
     return Contribution(
         **identity,
@@ -224,19 +274,22 @@ def contribution_of(
 
 
 def percentage(part: float, whole: float) -> float:
-    """0 to 100, in thousandths. A clock may tick between two measurements: never more."""
+    """``part`` of ``whole``, 0 to 100, rounded to thousandths.
+
+    Never above 100, though ``part`` may be larger when the two are measured one after the other.
+    """
     return round(min(100.0, 100.0 * part / whole), 3) if whole > 0 else 0.0
 
 
 def share(own: int, everybody: int) -> float | None:
-    """How much of the swarm's samples are ours, 0 to 1; None where the swarm's aren't known."""
+    """This machine's share of the swarm's samples, 0 to 1; None if the swarm's aren't known."""
     return min(1.0, own / everybody) if everybody > 0 else None
 
 
 def estimated_score(
     *, compute_time: float, gradient_quality: float, data_transmitted: float, uptime_ratio: float
 ) -> int:
-    """The backend's formula; halves are rounded up, as in JavaScript."""
+    """The backend's formula for the score. Halves are rounded up, as JavaScript does."""
     score = (
         0.40 * compute_time
         + 0.35 * gradient_quality
@@ -247,5 +300,5 @@ def estimated_score(
 
 
 def iso(seconds: float) -> str:
-    """A time in ISO 8601, UTC, to the millisecond."""
+    """Seconds since the epoch as text: ISO 8601, UTC, with milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

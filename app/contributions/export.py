@@ -1,7 +1,7 @@
-"""Contributions as a file for others: CSV, or JSON that anyone can check.
+"""Exports contributions as CSV, or as JSON that anyone can check.
 
-The JSON document holds each contribution as it was signed, with its signature, and is signed as a
-whole: nothing in it can be changed, left out or added without being noticed.
+The JSON document holds each contribution with its signature, and is signed as a whole. So `check`
+notices whatever was changed, left out or added.
 """
 
 import csv
@@ -30,11 +30,13 @@ _UNSIGNED = ("public_key", "signature")
 
 
 def write(path: Path, *, ledger_file: Path, key: MachineKey) -> int:
-    """Write all contributions, the oldest first, as CSV or as signed JSON, by the file's ending;
-    returns how many.
+    """Write all contributions, the oldest first, and return how many there are.
 
-    Takes seconds with many, so call it off the loop; it reads beside whoever uses the ledger.
-    Raises `ExportError` when the file can't be written.
+    The format is CSV if the path ends in .csv, else signed JSON. This may take seconds, so call it
+    in a thread. It opens the ledger a second time; another connection may be in use meanwhile.
+
+    Raises `ExportError` when the file can't be written, `LedgerError` when the ledger can't be
+    opened.
     """
     entries = _all(ledger_file)
     as_csv = path.suffix.lower() == ".csv"
@@ -57,7 +59,7 @@ def _all(ledger_file: Path) -> list[LedgerEntry]:
 
 
 def to_csv(entries: Iterable[LedgerEntry]) -> bytes:
-    """A line each, times in ISO 8601, UTC; empty where something isn't known."""
+    """One line per contribution. Times are in ISO 8601, UTC; an unknown value is left empty."""
     lines = [_line(entry) for entry in entries]
     names = list(_line_names())
     text = io.StringIO()
@@ -85,7 +87,7 @@ def _line(entry: LedgerEntry) -> dict[str, Any]:
 
 
 def to_json(entries: Iterable[LedgerEntry], *, key: MachineKey) -> bytes:
-    """The signed document, indented for people; `check` reads it back."""
+    """The signed document, indented so that people can read it. `check` reads it back."""
     document = {
         "format": FORMAT,
         "createdAt": iso(time.time()),
@@ -104,9 +106,9 @@ def to_json(entries: Iterable[LedgerEntry], *, key: MachineKey) -> bytes:
 
 
 def check(raw: bytes) -> dict[str, Any]:
-    """The document, if all in it is as this machine signed it.
+    """Verify an exported document and return it.
 
-    Raises `ExportError`, which names the first contribution that fails.
+    Raises `ExportError`, which names the first contribution whose signature doesn't fit.
     """
     document = _parsed(raw)
     for number, item in enumerate(document["contributions"], start=1):
@@ -139,7 +141,8 @@ def _parsed(raw: bytes) -> dict[str, Any]:
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Else a person would read one value, and we check another."""
+    """Refuse an object that has a name twice: a person could read one value, and we check the
+    other."""
     names = [name for name, _value in pairs]
     if len(set(names)) != len(names):
         raise ValueError("a name stands twice in an object")
@@ -178,7 +181,7 @@ def _check_once(items: list[dict[str, Any]]) -> None:
 
 
 def verify_files(files: Sequence[Path]) -> int:
-    """Say of each file whether all in it is as it was signed; 0 if that holds for all, else 1."""
+    """Print for each file whether its signatures fit. Returns 0 if all do, else 1."""
     return max([_verify_file(file) for file in files], default=0)
 
 
@@ -190,15 +193,15 @@ def _verify_file(file: Path) -> int:
     except ExportError as error:
         return _say(file, _("NOT VALID: {reason}").format(reason=error.text), status=1)
     count = len(document["contributions"])
-    verdict = ngettext(
+    result = ngettext(
         "valid: {count} contribution, signed with the key {key}.",
         "valid: {count} contributions, signed with the key {key}.",
         count,
     )
-    return _say(file, verdict.format(count=count, key=document["publicKey"]), status=0)
+    return _say(file, result.format(count=count, key=document["publicKey"]), status=0)
 
 
-def _say(file: Path, verdict: str, *, status: int) -> int:
-    sys.stdout.write(f"{file}: {verdict}\n")
+def _say(file: Path, result: str, *, status: int) -> int:
+    sys.stdout.write(f"{file}: {result}\n")
     sys.stdout.flush()
     return status

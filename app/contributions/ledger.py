@@ -1,14 +1,15 @@
-"""The ledger: every contribution of this machine, and whether it has been reported.
+"""The ledger: a SQLite file with every contribution of this machine, and its state of reporting.
 
-A contribution is on the disk before it is sent anywhere. Its way through the outbox:
+A contribution is on the disk before it is sent. These are its states:
 
     open -> waiting -> sending -> confirmed
                 ^         |-> refused
-                '---------'---------'   (postponed, or tried again because somebody wants it)
+                '---------'---------'   (postponed, or tried again at the user's wish)
 
-or, when there is nobody to report it to, open -> local. *sending* is written before the request
-goes out: found after a crash, it means that the answer is not known, and that one must ask before
-sending again. `synchronous = FULL` for the same reason: a power cut must not make us forget it.
+A contribution to a run that the backend doesn't know goes from open to local. *Sending* is written
+before the request begins. If it is found after a crash, the answer isn't known, and the backend
+must be asked before the contribution is sent again. `synchronous = FULL` makes sure that not even a
+power cut loses this state.
 """
 
 import asyncio
@@ -37,6 +38,7 @@ __all__ = [
     "LedgerThread",
     "LedgerTotals",
     "OutboxState",
+    "OutboxThread",
     "WrongStateError",
 ]
 
@@ -44,17 +46,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PAGE = 100
+"""Entries that `Ledger.all` returns at most, unless told otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerTotals:
-    """Sums over contributions, those whose interval goes on left out; units as there.
-
-    energy: of those where it is known, None when it is of none. counts: how many are in which
-    state of the outbox.
-    """
+    """Sums over finished contributions. Units and meanings are those of `Contribution`."""
 
     contributions: int
+    """How many there are."""
+
     compute_time: float
     data_transmitted: float
     samples_computed: int
@@ -64,13 +65,18 @@ class LedgerTotals:
     epochs: int
     bytes_sent: int
     bytes_received: int
+
     energy: float | None
+    """Joules of those contributions whose energy is known; None if it is known of none."""
+
     score: int
+
     counts: dict[OutboxState, int]
+    """How many are in each state of the outbox but `OutboxState.OPEN`."""
 
     @property
     def share(self) -> float | None:
-        """How much of the swarm's samples in these epochs were ours, 0 to 1."""
+        """This machine's share of the swarm's samples in these epochs, 0 to 1; None if unknown."""
         return share(self.samples, self.swarm_samples)
 
 
@@ -156,31 +162,36 @@ _SUM_BY_DAY = _SUMS.format(
 _SUM_BY_SWARM = _SUMS.format(group="run_id", grouping="GROUP BY name ORDER BY max(ended_at) DESC")
 
 
-class Ledger(Outbox):
-    """The file, opened by `open`. Every call is short; all come from one thread, see
-    `LedgerThread`.
-
-    set_aside: where a damaged file went when this one was begun, None when all was well.
-    """
+class Ledger:
+    """The open file. Call it on the thread that opened it only; `LedgerThread` sees to that."""
 
     def __init__(self, connection: sqlite3.Connection, set_aside: Path | None) -> None:
-        super().__init__(connection)
+        self.outbox = Outbox(connection)
+        """Reads and changes how far reporting has come, over the same connection."""
         self.set_aside = set_aside
+        """Where a damaged file was moved when this one was created; None if there was none."""
+        self._connection = connection
+        self._added = 0
 
     @classmethod
     def open(cls, path: Path) -> "Ledger":
-        """Open or begin the ledger. Raises `LedgerError` when it can't be used."""
+        """Open the ledger, or create it. Raises `LedgerError` when it can't be used."""
         return cls(*open_database(path, migrations=MIGRATIONS))
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; the outbox can't be used after that either."""
         self._connection.close()
+
+    @property
+    def revision(self) -> int:
+        """A number that rises whenever a finished contribution is added or changes its state."""
+        return self._added + self.outbox.revision
 
     # --- from measuring to the outbox
 
     def save_open(self, contribution: Contribution) -> None:
-        """Write down an interval that goes on, for the case that we are killed in it."""
-        # A power cut may take the last of these, in return for no wait for the disk.
+        """Save an interval that hasn't ended, in case the app is killed before it ends."""
+        # Not waiting for the disk is worth that a power cut may lose the last save.
         self._connection.execute("PRAGMA synchronous = NORMAL")
         try:
             self._write(contribution, OutboxState.OPEN)
@@ -188,19 +199,19 @@ class Ledger(Outbox):
             self._connection.execute("PRAGMA synchronous = FULL")
 
     def left_open(self) -> list[Contribution]:
-        """Intervals that an earlier run of the app did not live to close."""
+        """The intervals that an earlier run of the app began and didn't end."""
         found = self._connection.execute("SELECT * FROM contributions WHERE state = 'open'")
         return [contribution_of_row(row) for row in found]
 
     def drop_open(self, id: str) -> None:
-        """Forget an interval in which nothing was computed."""
+        """Delete an open interval, because nothing was computed in it."""
         self._connection.execute("DELETE FROM contributions WHERE id = ? AND state = 'open'", (id,))
 
     def add(self, contribution: Contribution) -> None:
-        """Put a finished one into the outbox; again is as good as once."""
+        """Put a finished contribution into the outbox. A second call changes nothing."""
         known = contribution.session_id is not None
         self._write(contribution, OutboxState.WAITING if known else OutboxState.LOCAL)
-        self.revision += 1
+        self._added += 1
 
     def _write(self, contribution: Contribution, state: OutboxState) -> None:
         values = asdict(contribution) | {"score": contribution.score, "state": state}
@@ -216,7 +227,10 @@ class Ledger(Outbox):
         state: OutboxState | None = None,
         run_id: str | None = None,
     ) -> list[LedgerEntry]:
-        """A page of the finished ones, newest first. before: the last page's last number."""
+        """A page of the finished contributions, newest first.
+
+        before: only entries with a smaller number; the last number of the page before.
+        """
         found = self._connection.execute(
             "SELECT * FROM contributions WHERE state != 'open'"
             " AND (:before IS NULL OR number < :before) AND (:state IS NULL OR state = :state)"
@@ -226,21 +240,21 @@ class Ledger(Outbox):
         return [entry_of_row(row) for row in found]
 
     def totals(self, since: float = 0.0) -> LedgerTotals:
-        """Sums over what ended since a time."""
+        """Sums over contributions that ended since a time, in seconds since the epoch."""
         return _totals(self._connection.execute(_SUM, (since,)).fetchone())
 
     def by_day(self, since: float = 0.0) -> dict[str, LedgerTotals]:
-        """The same for each day (ISO 8601, local time) on which something ended, in order."""
+        """The same sums by ISO date in local time, oldest first. Days without any are left out."""
         found = self._connection.execute(_SUM_BY_DAY, (since,))
         return {row["name"]: _totals(row) for row in found}
 
     def by_swarm(self, since: float = 0.0) -> dict[str, LedgerTotals]:
-        """The same for each run, the latest first."""
+        """The same sums by run id, the run with the latest contribution first."""
         found = self._connection.execute(_SUM_BY_SWARM, (since,))
         return {row["name"]: _totals(row) for row in found}
 
     def refusals(self) -> dict[str, int]:
-        """Why some were refused, the latest reason first, and how many for each."""
+        """The reasons of refusals, the latest first, and how many were refused for each."""
         found = self._connection.execute(
             "SELECT remark, count(*) AS count FROM contributions WHERE state = 'refused'"
             " GROUP BY remark ORDER BY max(settled_at) DESC"
@@ -248,7 +262,7 @@ class Ledger(Outbox):
         return {row["remark"]: row["count"] for row in found}
 
     def newest_of_a_session(self) -> Contribution | None:
-        """The newest one of a run that the backend knows; None when there is none."""
+        """The newest contribution to a run that the backend knows; None when there is none."""
         row = self._connection.execute(
             "SELECT * FROM contributions WHERE state != 'open' AND session_id IS NOT NULL"
             " ORDER BY number DESC LIMIT 1"
@@ -266,9 +280,11 @@ def _totals(row: sqlite3.Row) -> LedgerTotals:
 
 
 class LedgerThread:
-    """The ledger on a thread of its own: a write waits for the disk, and the loop must not."""
+    """Runs a ledger on a thread of its own, because a write waits for the disk."""
 
     def __init__(self, path: Path) -> None:
+        self.outbox = OutboxThread(self)
+        """The ledger's outbox, on the same thread."""
         self._path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._ledger: Ledger | None = None
@@ -277,18 +293,22 @@ class LedgerThread:
 
     @property
     def is_open(self) -> bool:
-        """It can be asked."""
+        """Whether `run` may be called."""
         return self._ledger is not None
 
     async def open(self) -> Path | None:
-        """Open the ledger; returns where a damaged one was set aside. Raises `LedgerError`."""
+        """Open the ledger; returns the path that a damaged one was moved to, or None.
+
+        Raises `LedgerError`.
+        """
         self._ledger = await self._run(Ledger.open, self._path)
         self._tell()
         return self._ledger.set_aside
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call ``listener`` on the loop's thread when it was opened, and when a finished
-        contribution has come or gone on its way; returns the way out."""
+        """Call ``listener`` when the ledger was opened, and whenever a finished contribution was
+        added or changed its state. It is called on the loop's thread. Returns a function that
+        unsubscribes it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -299,8 +319,10 @@ class LedgerThread:
     async def run(
         self, work: Callable[Concatenate[Ledger, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Call a method of `Ledger`, or any function that takes one first: ``await
-        ledger.run(Ledger.confirm, id, at, how)``. One call after the other."""
+        """Call a method of `Ledger`, or a function whose first argument is one, on the thread.
+
+        Calls run one after the other. Example: ``await ledger.run(Ledger.add, contribution)``.
+        """
         ledger = self._ledger
         assert ledger is not None
         result = await self._run(partial(work, ledger, *args, **kwargs))
@@ -318,3 +340,23 @@ class LedgerThread:
         if ledger is not None:
             await self._run(ledger.close)
         self._thread.shutdown(wait=False)
+
+
+class OutboxThread:
+    """Runs calls of the outbox on the thread of a `LedgerThread`, in one line with its calls."""
+
+    def __init__(self, ledger: LedgerThread) -> None:
+        self._ledger = ledger
+
+    async def run(
+        self, work: Callable[Concatenate[Outbox, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call a method of `Outbox`, or a function whose first argument is one, on the thread.
+
+        Example: ``await ledger.outbox.run(Outbox.confirm, id, at, how)``.
+        """
+
+        def on_outbox(ledger: Ledger) -> T:
+            return work(ledger.outbox, *args, **kwargs)
+
+        return await self._ledger.run(on_outbox)

@@ -1,6 +1,6 @@
-"""The ledger's outbox: what has still to be reported, is being reported, or was.
+"""The ledger's outbox: which contributions wait to be reported, are being reported, or were.
 
-Its states and its way are drawn in `app.contributions.ledger`, of which this is a part.
+`app.contributions.ledger` draws the states and the steps between them.
 """
 
 import sqlite3
@@ -8,68 +8,89 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from app.common.errors import CoTrainError
-from app.contributions.accounting import Contribution
+from app.contributions.accounting import Contribution, ReportedNumbers
 
 LONGEST_WAIT = 3 * 24 * 3600.0
-"""Seconds; nothing is put off for longer."""
+"""Seconds. No contribution is postponed for longer."""
 
 
 class OutboxState(StrEnum):
-    """Where a contribution is on its way."""
+    """How far a contribution has come."""
 
-    OPEN = "open"  # its interval goes on
+    OPEN = "open"
+    """Its interval has not ended yet."""
+
     WAITING = "waiting"
+    """Not reported yet, or known not to be counted: to be sent when it is due."""
+
     SENDING = "sending"
+    """Its request has begun, and the answer isn't known."""
+
     CONFIRMED = "confirmed"
+    """The backend has counted it."""
+
     REFUSED = "refused"
-    LOCAL = "local"  # nobody to report it to
+    """The backend doesn't take it."""
+
+    LOCAL = "local"
+    """Never reported, because the backend doesn't know its run."""
 
 
 class WrongStateError(CoTrainError):
-    """A contribution was to go where it can't go from where it is: a defect of the caller."""
+    """A contribution can't change from its state to the wanted one: a defect of the caller."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerEntry:
-    """A contribution with its way so far.
-
-    number: ever rising, for paging. attempts: how often it was sent, the last time at
-    attempted_at. due_at: not to be sent before. settled_at: confirmed or refused. remark: how it
-    was confirmed, or why it was refused or postponed. Times in seconds since the epoch.
-    """
+    """A contribution and how reporting it went so far. Times in seconds since the epoch."""
 
     number: int
+    """Rises from contribution to contribution; for paging."""
+
     contribution: Contribution
     state: OutboxState
+
     attempts: int
+    """How often it was sent."""
+
     attempted_at: float | None
+    """When it was sent last; None if never."""
+
     due_at: float
+    """Not to be sent before this time."""
+
     settled_at: float | None
+    """When it was confirmed or refused; None if neither."""
+
     remark: str
+    """How it was confirmed, or why it was refused or postponed."""
 
 
 class Outbox:
-    """The part of the ledger that the reporter works on. See `Ledger` for the threads.
+    """What the reporter works on.
 
-    revision: rises with each change of what is finished.
+    It uses the ledger's connection, so call it on the ledger's thread.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self.revision = 0
+        """Rises with each change of a contribution's state."""
 
     def next_waiting(self, now: float) -> Contribution | None:
-        """The oldest one to be sent now; None when there is none. One that was put off for longer
-        than anybody would has a due time by a clock that was wrong, and is sent."""
+        """The oldest contribution that is due; None when there is none.
+
+        One whose due time is more than `LONGEST_WAIT` ahead counts as due: a wrong clock set it.
+        """
         row = self._connection.execute(
             "SELECT * FROM contributions WHERE state = 'waiting'"
-            " AND (due_at <= :now OR due_at > :now + :never) ORDER BY number LIMIT 1",
-            {"now": now, "never": LONGEST_WAIT},
+            " AND (due_at <= :now OR due_at > :now + :longest) ORDER BY number LIMIT 1",
+            {"now": now, "longest": LONGEST_WAIT},
         ).fetchone()
         return None if row is None else contribution_of_row(row)
 
     def begin_sending(self, id: str, at: float) -> None:
-        """Before each request that reports it; it was waiting."""
+        """Waiting to sending. Call it before each request that reports the contribution."""
         self._move(
             "UPDATE contributions SET state = 'sending', attempted_at = ?, attempts = attempts + 1"
             " WHERE id = ? AND state = 'waiting'",
@@ -77,14 +98,17 @@ class Outbox:
         )
 
     def uncertain(self) -> list[Contribution]:
-        """Those that were sent without an answer that we know of, oldest first."""
+        """The contributions that were sent and whose answer isn't known, oldest first."""
         found = self._connection.execute(
             "SELECT * FROM contributions WHERE state = 'sending' ORDER BY number"
         )
         return [contribution_of_row(row) for row in found]
 
     def confirm(self, id: str, at: float, how: str) -> None:
-        """The backend has it; again is as good as once. how: by which way we know."""
+        """Sending to confirmed: the backend has counted it. May be called twice.
+
+        how: kept as the remark, such as the way that the report went.
+        """
         self._move(
             "UPDATE contributions SET state = 'confirmed', settled_at = ?, remark = ?"
             " WHERE id = ? AND state IN ('sending', 'confirmed')",
@@ -92,7 +116,7 @@ class Outbox:
         )
 
     def refuse(self, id: str, at: float, reason: str) -> None:
-        """The backend will never take it as it is."""
+        """Waiting or sending to refused: the backend will never take it as it is."""
         self._move(
             "UPDATE contributions SET state = 'refused', settled_at = ?, remark = ?"
             " WHERE id = ? AND state IN ('waiting', 'sending')",
@@ -100,7 +124,7 @@ class Outbox:
         )
 
     def postpone(self, id: str, until: float, reason: str) -> None:
-        """The backend doesn't have it: back into the outbox, not before ``until``."""
+        """Back to waiting, as the backend hasn't counted it. It is due at ``until``."""
         self._move(
             "UPDATE contributions SET state = 'waiting', due_at = ?, remark = ?"
             " WHERE id = ? AND state IN ('waiting', 'sending')",
@@ -113,7 +137,7 @@ class Outbox:
         self.revision += 1
 
     def take_back_refused(self, due_at: float) -> None:
-        """Somebody wants the refused ones to be tried again: back into the outbox with them."""
+        """All refused ones back to waiting, because the user wants to try again."""
         self._connection.execute(
             "UPDATE contributions SET state = 'waiting', due_at = ?, settled_at = NULL"
             " WHERE state = 'refused'",
@@ -122,7 +146,7 @@ class Outbox:
         self.revision += 1
 
     def entry(self, id: str) -> LedgerEntry | None:
-        """A contribution with its way so far; None when there is none of this id."""
+        """The contribution with this id; None when there is none."""
         found = self._connection.execute("SELECT * FROM contributions WHERE id = ?", (id,))
         row = found.fetchone()
         return None if row is None else entry_of_row(row)
@@ -130,7 +154,7 @@ class Outbox:
     # --- to go on after a restart, and to reconcile
 
     def last_attempt(self) -> LedgerEntry | None:
-        """The one that was sent last; None when none was."""
+        """The contribution that was sent last; None when none was sent yet."""
         row = self._connection.execute(
             "SELECT * FROM contributions WHERE attempted_at IS NOT NULL"
             " ORDER BY attempted_at DESC LIMIT 1"
@@ -138,42 +162,35 @@ class Outbox:
         return None if row is None else entry_of_row(row)
 
     def next_due(self) -> float | None:
-        """When the first of those that wait may be sent; None when none waits."""
+        """The earliest due time of those that wait; None when none waits."""
         row = self._connection.execute(
             "SELECT due_at FROM contributions WHERE state = 'waiting' ORDER BY due_at LIMIT 1"
         ).fetchone()
         return None if row is None else float(row["due_at"])
 
-    def confirmed_near(
-        self, contribution: Contribution, reach: tuple[float, float, float, float]
-    ) -> list[Contribution]:
-        """Confirmed ones of its session and participant whose reported numbers are within reach
-        of its own."""
+    def confirmed_numbers(
+        self, *, session_id: int | None, participant: str
+    ) -> list[ReportedNumbers]:
+        """The reported numbers of all confirmed contributions of a session and a participant."""
         found = self._connection.execute(
-            "SELECT * FROM contributions WHERE state = 'confirmed'"
-            " AND session_id = ? AND participant = ?"
-            " AND abs(compute_time - ?) <= ? AND abs(gradient_quality - ?) <= ?"
-            " AND abs(data_transmitted - ?) <= ? AND abs(uptime_ratio - ?) <= ?",
-            (
-                contribution.session_id,
-                contribution.participant,
-                *(contribution.compute_time, reach[0], contribution.gradient_quality, reach[1]),
-                *(contribution.data_transmitted, reach[2], contribution.uptime_ratio, reach[3]),
-            ),
+            "SELECT compute_time, gradient_quality, data_transmitted, uptime_ratio"
+            " FROM contributions WHERE state = 'confirmed'"
+            " AND session_id = ? AND participant = ? ORDER BY number",
+            (session_id, participant),
         )
-        return [contribution_of_row(row) for row in found]
+        return [tuple(row) for row in found]
 
 
 _COLUMNS = tuple(field.name for field in fields(Contribution))
 
 
 def contribution_of_row(row: sqlite3.Row) -> Contribution:
-    """From a row with all columns."""
+    """A contribution from a row that has all columns of the table."""
     return Contribution(**{name: row[name] for name in _COLUMNS})
 
 
 def entry_of_row(row: sqlite3.Row) -> LedgerEntry:
-    """From a row with all columns."""
+    """An entry from a row that has all columns of the table."""
     return LedgerEntry(
         number=row["number"],
         contribution=contribution_of_row(row),

@@ -1,9 +1,9 @@
-"""What this machine contributes, from the trainer's counters to the ledger.
+"""Records what this machine contributes: from the trainer's counters to the ledger.
 
-Time in a swarm is cut into intervals. One ends when the reporting interval is over, when a
-trainer ends, and when we leave, and becomes a contribution if the fate of any sample was settled
-in it; else it goes on. While it goes on it is written down every few seconds, so that a crash
-costs no more than those.
+Time in a swarm is cut into intervals. An interval ends when the time of the setting
+``report_interval`` is over, when a trainer ends, and when the app leaves the swarm. It then becomes
+a contribution, unless no sample has entered a round or missed one; in that case the interval goes
+on. An interval that hasn't ended is saved every few seconds, so a crash loses only these seconds.
 """
 
 import asyncio
@@ -37,20 +37,31 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 5.0
-"""How often the interval that goes on is written down."""
+"""Seconds between two saves of the current interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Running:
-    """An interval with its times. started_at: by the clock on the wall; since: monotonic."""
+    """The current interval, with what identifies its contribution."""
 
     swarm: Swarm
+
     participant: str
+    """Peer id of the app's peer."""
+
     interval: Interval = field(default_factory=Interval)
+
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    """Id of the contribution that the interval becomes."""
+
     started_at: float = field(default_factory=time.time)
+    """Seconds since the epoch."""
+
     since: float = field(default_factory=time.monotonic)
+    """The same moment by the monotonic clock."""
+
     energy: float | None = None
+    """Joules used so far; None while not known."""
 
     def next(self) -> "_Running":
         return _Running(
@@ -58,7 +69,7 @@ class _Running:
         )
 
     def using(self, energy: float | None) -> "_Running":
-        """With more joules used, as far as known."""
+        """The same with ``energy`` more joules; None if they aren't known."""
         return self if energy is None else replace(self, energy=(self.energy or 0.0) + energy)
 
     def contribution(self, work: Work) -> Contribution:
@@ -76,10 +87,7 @@ class _Running:
 
 
 class Recorder:
-    """Measures from `open` to `close`. dispatch: told of problems.
-
-    ledger: for who reports contributions and who shows them.
-    """
+    """Records contributions from `open` to `close`, and owns the ledger."""
 
     def __init__(
         self, *, settings: Settings, folders: Folders, dispatch: Callable[[Event], None]
@@ -98,21 +106,22 @@ class Recorder:
         self._closing = self._complained = False
 
     async def open(self) -> None:
-        """Open the ledger, and finish what an earlier run of the app did not live to.
+        """Open the ledger, and finish the intervals that an earlier run of the app left open.
 
-        Raises `LedgerError` or `MachineKeyError`, when they can't be used.
+        Raises `LedgerError` or `MachineKeyError` when the ledger or this machine's key can't be
+        used.
         """
         aside = await self.ledger.open()
         self._key = await asyncio.to_thread(_load_key, self._folders.machine_key_file)
         recovered = await self.ledger.run(_finish_left_open, self._key)
         if recovered:
-            log.info("%d contributions of an earlier run were finished", recovered)
+            log.info("finished %d contributions that an earlier run left open", recovered)
         if aside is not None:
             self._dispatch(ProblemRaised(problem=_damaged(aside)))
         self._writing = asyncio.create_task(self._keep_writing())
 
     async def finish(self) -> None:
-        """Measure no more, and write down what was; the ledger stays open for who reports."""
+        """Stop measuring and save what was measured. The ledger stays open for the reporter."""
         self._leave()
         self._closing = True
         self._wake.set()
@@ -127,24 +136,24 @@ class Recorder:
 
     @property
     def public_key(self) -> str:
-        """Of the key that signs what this machine did (base64); there once it is open."""
+        """Public part of the key that signs contributions, base64. Only after `open`."""
         return self._key.public_key
 
     @property
     def current(self) -> Contribution | None:
-        """What the interval that goes on would make now; None outside of a swarm."""
+        """The contribution that the current interval would become now; None outside a swarm."""
         running = self._running
         return None if running is None else running.contribution(running.interval.so_far)
 
     async def transferred(self, since: float) -> int:
-        """Bytes of tensors that went to other peers and came from them since a time, in seconds
-        since the epoch."""
+        """Bytes of tensors exchanged with other peers, both ways, since ``since`` (seconds since
+        the epoch)."""
         done, current = await self.ledger.run(Ledger.totals, since), self.current
         going_on = current.bytes_sent + current.bytes_received if current is not None else 0
         return done.bytes_sent + done.bytes_received + going_on
 
     async def summary(self) -> Summary:
-        """All of it summed up. Raises `LedgerError` when it can't be read."""
+        """Sum up all contributions. Raises `LedgerError` when the ledger can't be read."""
         try:
             return await self.ledger.run(summary_of, time.time())
         except sqlite3.Error as error:
@@ -154,7 +163,7 @@ class Recorder:
             ) from error
 
     async def export(self, path: Path) -> int:
-        """Write all contributions as CSV or signed JSON, by the ending; returns how many.
+        """Write all contributions to a file; returns how many. See `app.contributions.export`.
 
         Raises `ExportError`.
         """
@@ -167,7 +176,7 @@ class Recorder:
     # --- measuring
 
     def note(self, event: Event, state: ContributorState) -> None:
-        """Take in what happened. state: after it."""
+        """Take note of an event. state: the app's state after it."""
         match event:
             case Joined(peer_id=peer_id) if self._running is None and state.swarm is not None:
                 self._running = _Running(swarm=state.swarm, participant=peer_id)
@@ -186,7 +195,8 @@ class Recorder:
             self._running = replace(self._running, interval=how(self._running.interval))
 
     def _finish(self) -> None:
-        """Begin a new interval, if anything was settled in the one that goes on."""
+        """End the current interval and begin the next, if any sample has entered or missed a
+        round."""
         running = self._running
         if running is not None and running.interval.so_far.samples_computed:
             self._finished.append(running.contribution(running.interval.so_far))
@@ -204,7 +214,7 @@ class Recorder:
             return
         self._finish()
         if running is self._running and running.interval.is_untouched:
-            self._running = running.next()  # idle: nobody's time to report
+            self._running = running.next()  # no work was done, so its time isn't reported
 
     # --- writing
 
@@ -229,7 +239,7 @@ class Recorder:
 
     async def _measure_energy(self) -> None:
         used = await asyncio.to_thread(self._energy.take, *self._device)
-        if self._finished:  # it ended just now, and this woke us
+        if self._finished:  # an interval has just ended, so the energy is that interval's
             last = self._finished[-1]
             joules = used if last.energy is None else last.energy + (used or 0.0)
             self._finished[-1] = replace(last, energy=joules)
@@ -243,7 +253,7 @@ class Recorder:
             self._complained = False
         running = self._running
         if running is not None and not running.interval.is_untouched:
-            # as if it ended now: if it does, nobody will be there to tell us
+            # Saved as if the trainer ended now: if the app is killed, the trainer ends with it.
             await self.ledger.run(Ledger.save_open, running.contribution(running.interval.if_ended))
 
     def _complain(self, error: sqlite3.Error) -> None:
@@ -264,7 +274,7 @@ def _add(ledger: Ledger, contribution: Contribution, key: "MachineKey") -> None:
 
 
 def _finish_left_open(ledger: Ledger, key: "MachineKey") -> int:
-    """Put what an earlier run left open into the outbox; returns how many."""
+    """Put the intervals that an earlier run left open into the outbox; returns how many."""
     left = ledger.left_open()
     for contribution in left:
         if contribution.samples_computed:

@@ -1,4 +1,4 @@
-"""What this machine has given, summed up for people: today, this week, all in all, day by day."""
+"""Sums up this machine's contributions for people: today, this week, in all, and day by day."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,35 +8,44 @@ from app.contributions.ledger import Ledger, LedgerTotals
 from app.contributions.outbox import OutboxState
 
 DAYS = 30
-"""Shown one by one."""
+"""How many of the last days are shown one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Sums over finished contributions. Days and weeks are the user's, a week from Monday on.
-
-    days: the last `DAYS`, today the last, by ISO date; None on one on which nothing ended.
-    swarms: by run id, the latest first. refusals: why some were refused, and how many for each.
-    newest: the last one of a run that the backend knows.
-    """
+    """Sums over finished contributions. Days are in local time."""
 
     today: LedgerTotals
+
     week: LedgerTotals
+    """Since Monday."""
+
     all: LedgerTotals
+
     days: dict[str, LedgerTotals | None]
+    """The last `DAYS` days by ISO date, today last; None for a day on which no contribution
+    ended."""
+
     swarms: dict[str, LedgerTotals]
+    """By run id, the run with the latest contribution first."""
+
     refusals: dict[str, int]
+    """The backend's reasons for refusing contributions, and the number refused for each."""
+
     newest: Contribution | None
+    """The newest contribution to a run that the backend knows."""
 
     @property
     def on_their_way(self) -> int:
-        """How many wait to be reported, or are being reported."""
+        """How many contributions wait to be reported or are being reported."""
         return self.all.counts[OutboxState.WAITING] + self.all.counts[OutboxState.SENDING]
 
 
 def summary_of(ledger: Ledger, now: float) -> Summary:
-    """Sum up. now: seconds since the epoch. Takes up to a second with half a year's worth, so it
-    is the ledger's thread that calls it."""
+    """Sum up a ledger. now: seconds since the epoch.
+
+    Takes up to a second with half a year of contributions, so call it on the ledger's thread.
+    """
     today = datetime.fromtimestamp(now).replace(  # noqa: DTZ006  the user's day, on their clock
         hour=0, minute=0, second=0, microsecond=0
     )

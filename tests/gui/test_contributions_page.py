@@ -13,6 +13,7 @@ from PySide6.QtGui import QGuiApplication
 from pytestqt.qtbot import QtBot
 
 from app.contributions.ledger import Ledger
+from app.contributions.outbox import Outbox
 from app.contributions.summary import DAYS
 from app.spec.schema import parse
 from app.state.events import ReportingChanged
@@ -41,9 +42,9 @@ def fill(ledger: Ledger) -> None:
         ledger.add(given(number))
     ledger.add(given(5, age=3 * 86400, run_id="poems", session_id=None))
     for number in (1, 2, 3):
-        ledger.begin_sending(given(number).id, 1.0)
-    ledger.confirm(given(1).id, 1.0, "http")
-    ledger.refuse(given(2).id, 1.0, "no such session")
+        ledger.outbox.begin_sending(given(number).id, 1.0)
+    ledger.outbox.confirm(given(1).id, 1.0, "http")
+    ledger.outbox.refuse(given(2).id, 1.0, "no such session")
 
 
 @pytest.fixture
@@ -55,8 +56,9 @@ def page(bench: Bench, until_done: Run) -> ContributionsPage:
 
 @pytest.fixture
 def filled(bench: Bench, page: ContributionsPage, until_done: Run, qtbot: QtBot) -> Any:
-    until_done(bench.session.contributions.ledger.run(fill))
-    until_done(bench.session.contributions.ledger.run(Ledger.refuse, given(4).id, 1.0, "late"))
+    ledger = bench.session.contributions.ledger
+    until_done(ledger.run(fill))
+    until_done(ledger.outbox.run(Outbox.refuse, given(4).id, 1.0, "late"))
     qtbot.waitUntil(lambda: page.reports.value("refused") == "2")
     return page
 

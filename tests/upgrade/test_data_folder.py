@@ -186,21 +186,21 @@ def test_outbox_is_where_it_was(ledger: Ledger) -> None:
     assert confirmed.remark == "http"
     assert refused.remark == "the backend refused: a planned refusal."
     assert list(ledger.refusals()) == [refused.remark]
-    assert ledger.uncertain() == [sending.contribution]
-    assert ledger.next_waiting(math.inf) == waiting.contribution
-    assert ledger.next_due() == waiting.due_at
-    assert ledger.last_attempt() == waiting
+    assert ledger.outbox.uncertain() == [sending.contribution]
+    assert ledger.outbox.next_waiting(math.inf) == waiting.contribution
+    assert ledger.outbox.next_due() == waiting.due_at
+    assert ledger.outbox.last_attempt() == waiting
     assert ledger.newest_of_a_session() == waiting.contribution
     assert {entry.contribution.session_id for entry in local} == {None}
 
 
 def test_outbox_goes_on_from_there(ledger: Ledger) -> None:
     _confirmed, refused, sending, waiting, *_local = oldest_first(ledger)
-    ledger.confirm(sending.contribution.id, 1.8e9, "socket.io")
-    ledger.begin_sending(waiting.contribution.id, 1.8e9)
-    ledger.confirm(waiting.contribution.id, 1.8e9, "http")
-    ledger.take_back_refused(1.8e9)
-    assert ledger.next_waiting(1.8e9) == refused.contribution
+    ledger.outbox.confirm(sending.contribution.id, 1.8e9, "socket.io")
+    ledger.outbox.begin_sending(waiting.contribution.id, 1.8e9)
+    ledger.outbox.confirm(waiting.contribution.id, 1.8e9, "http")
+    ledger.outbox.take_back_refused(1.8e9)
+    assert ledger.outbox.next_waiting(1.8e9) == refused.contribution
     assert ledger.totals().counts[OutboxState.CONFIRMED] == 3
 
 

@@ -60,7 +60,7 @@ async def report(folder: Path, url: str, pace: DeliveryPace) -> None:
 
 def has_work(ledger: Ledger) -> bool:
     """Something waits or is in doubt. Both are looked at at once: one may become the other."""
-    return ledger.next_due() is not None or bool(ledger.uncertain())
+    return ledger.outbox.next_due() is not None or bool(ledger.outbox.uncertain())
 
 
 def child(order: dict[str, Any]) -> int:

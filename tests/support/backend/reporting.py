@@ -18,7 +18,7 @@ from app.backend.secret_store import SecretStore
 from app.backend.ways import Ways
 from app.contributions.accounting import Contribution
 from app.contributions.ledger import Ledger, LedgerThread
-from app.contributions.outbox import OutboxState
+from app.contributions.outbox import Outbox, OutboxState
 from app.state.facts import ReportingState
 from tests.support.backend.server import SmallBackend
 
@@ -89,13 +89,13 @@ class Desk:
 
     async def state_of(self, each: Contribution) -> OutboxState:
         """Where a contribution is on its way."""
-        entry = await self.ledger.run(Ledger.entry, each.id)
+        entry = await self.ledger.outbox.run(Outbox.entry, each.id)
         assert entry is not None
         return entry.state
 
     async def remark_on(self, each: Contribution) -> str:
         """Why it is where it is."""
-        entry = await self.ledger.run(Ledger.entry, each.id)
+        entry = await self.ledger.outbox.run(Outbox.entry, each.id)
         assert entry is not None
         return entry.remark
 
@@ -103,8 +103,8 @@ class Desk:
         """Take steps until nothing waits and nothing is in doubt, at the reporter's own pace."""
         while True:
             pause = await self.reporter.step()
-            left = await self.ledger.run(Ledger.next_due)
-            if left is None and not await self.ledger.run(Ledger.uncertain):
+            left = await self.ledger.outbox.run(Outbox.next_due)
+            if left is None and not await self.ledger.outbox.run(Outbox.uncertain):
                 return
             await asyncio.sleep(pause)
 

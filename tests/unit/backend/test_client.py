@@ -189,7 +189,7 @@ class serving:  # noqa: N801  used like a function
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> ssl.SSLContext:
-    """Signed by nobody that anybody knows."""
+    """A certificate that no known authority has signed."""
     key, file = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
     command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]

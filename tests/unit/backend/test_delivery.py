@@ -1,4 +1,4 @@
-"""The reporter against a real small backend: nothing lost, nothing counted twice."""
+"""The delivery against a small real backend: no contribution is lost or counted twice."""
 
 from collections import Counter
 from pathlib import Path
@@ -8,8 +8,7 @@ import pytest
 from app.backend.budget import Budget
 from app.backend.delivery import DeliveryPace
 from app.contributions.accounting import Contribution
-from app.contributions.ledger import Ledger
-from app.contributions.outbox import OutboxState
+from app.contributions.outbox import Outbox, OutboxState
 from app.state.facts import ReportingStatus
 from tests.support.backend.reporting import FAST, Clocks, contribution, desk, until
 from tests.support.backend.server import Fault, SmallBackend
@@ -21,7 +20,7 @@ Content = tuple[int | None, float, float]
 
 
 def counted(server: SmallBackend) -> Counter[Content]:
-    """What the backend has, by content."""
+    """How often the backend has counted each content."""
     rows = server.rows
     return Counter((row["sessionId"], row["computeTime"], row["uptimeRatio"]) for row in rows)
 
@@ -246,7 +245,7 @@ async def test_a_report_that_always_fails_doesnt_block_the_others(
 async def test_alike_ones_are_told_apart_by_counting(
     server: SmallBackend, tmp_path: Path, places: int | None, as_strings: bool
 ) -> None:
-    """Every second answer is lost, half of them after counting, all contents are the same."""
+    """All contents are the same. Every second answer is lost, half of these after counting."""
     server.quirk, server.places, server.row_strings = False, places, as_strings
     same = [contribution(compute_time=0.0, gradient_quality=0.0) for _ in range(8)]
     for number in range(1, 5):
@@ -269,6 +268,21 @@ async def test_nearly_alike_ones_arent_taken_for_each_other(
         await ours.add(*near)
         await ours.until_empty()
     assert counted(server) == expected(*near)
+
+
+async def test_one_that_is_rounded_next_to_a_confirmed_one_is_not_sent_twice(
+    server: SmallBackend, tmp_path: Path
+) -> None:
+    """The row 99 of the second might be that of the first, 99.5, if the first had no row 100."""
+    server.quirk, server.places = False, 0
+    first, second = contribution(gradient_quality=99.5), contribution(gradient_quality=99.108)
+    async with desk(server, tmp_path) as ours:
+        await ours.add(first)
+        await ours.until_empty()
+        server.faults.append(Fault(route="submit", counted=True, cut=True))
+        await ours.add(second)
+        await ours.until_empty()
+    assert counted(server) == expected(first, second)
 
 
 # --- limits --------------------------------------------------------------------------------------
@@ -393,7 +407,7 @@ async def test_one_in_doubt_is_settled_after_a_restart(
         await ours.add(*(some := [contribution() for _ in range(2)]))
         await ours.reporter.step()
         await ours.reporter.step()
-        assert len(await ours.ledger.run(Ledger.uncertain)) == 2
+        assert len(await ours.ledger.outbox.run(Outbox.uncertain)) == 2
     async with desk(server, tmp_path) as ours:
         await ours.until_empty()
     assert counted(server) == expected(*some)

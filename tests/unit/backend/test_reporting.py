@@ -1,4 +1,4 @@
-"""The use cases: an account, and what the front ends are told."""
+"""The account's use cases, and the states that front ends are told."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -91,7 +91,7 @@ async def test_the_sign_in_is_taken_up_by_the_next_run(
 
 
 async def test_the_default_address_without_a_backend(tmp_path: Path) -> None:
-    """A volunteer who never heard of it sees that reporting is off, and why it can't be on."""
+    """A volunteer without an account sees that reporting is off, and why it can't be on."""
     async with reporting("http://backend.invalid:3001", tmp_path, []) as (ours, _):
         await ours.open()
         assert ours.state.status is ReportingStatus.OFF

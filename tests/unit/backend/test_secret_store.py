@@ -1,4 +1,4 @@
-"""Where a sign-in is kept. A keyring is a class of the `keyring` library, as any is."""
+"""Keeping a sign-in, in keyrings that are classes of the `keyring` library like real ones."""
 
 import asyncio
 import stat
@@ -22,7 +22,7 @@ SECRET = Secrets(refresh_token="a refresh token", password="a password")
 
 
 class Keyring(KeyringBackend):
-    """One that keeps things in memory."""
+    """A keyring in memory."""
 
     priority = 5  # type: ignore[assignment]
 
@@ -41,7 +41,7 @@ class Keyring(KeyringBackend):
 
 
 class Unsafe(Keyring):
-    """Such as one that writes plain text."""
+    """A keyring that the library rates as unsafe, such as one that writes plain text."""
 
     priority = 0.5  # type: ignore[assignment]
 
@@ -52,7 +52,7 @@ class Locked(Keyring):
 
 
 class Hanging(Keyring):
-    """One that asks somebody who isn't there."""
+    """A keyring that asks the user, and nobody answers."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -376,7 +376,7 @@ async def test_head_that_never_ends_is_cut_by_size(served: Served) -> None:
 async def test_slow_request_is_cut(
     served: Served, monkeypatch: pytest.MonkeyPatch, beginning: bytes
 ) -> None:
-    """Slow-loris: it would hold its connection for ever."""
+    """A slow-loris attack would hold its connection forever."""
     monkeypatch.setattr(ImpatientProtocol, "request_seconds", 0.2)
     token = served.tokens.of(Role.OPERATOR).encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", served.port)

@@ -1,5 +1,7 @@
-"""Whatever comes in that the API's own description allows, or nearly: no answer is a defect's,
-and each is as described. What is sent derives from the description alone, the same in each run.
+"""Requests generated from the API's own OpenAPI description, valid and nearly valid ones.
+
+No answer may be a defect's (status 500), and each must be as described. The requests are the same
+in each run.
 """
 
 import asyncio
@@ -15,7 +17,7 @@ from tests.support.callback.callbacks import serving
 from tests.support.processes.sessions import OfflineSession
 
 EXCLUDED = "positive_data_acceptance"
-"""The parts of a spec are free objects to the description, so a wrong one is refused with 422."""
+"""Off, because the description takes any object as a part of a spec; a wrong one gets a 422."""
 
 
 async def test_no_answer_is_a_defects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from app.callback.metrics import Metrics
 from app.callback.sources import OwnFigures, sources_of
 from app.common.signing import MachineKey, canonical, from_text, verify
 from app.contributions.ledger import Ledger
+from app.contributions.outbox import Outbox
 from app.machine.hardware import Cpu, Gpu, Reading
 from app.p2p.sightings import Run
 from app.state.events import JoinBegan, ProblemRaised, RunObserved, TrainingRequested
@@ -60,7 +61,7 @@ async def session(tmp_path: Path) -> AsyncIterator[OfflineSession]:
 
 
 async def exposed(session: OfflineSession) -> dict[str, dict[str, float]]:
-    """What is told: values by name, then by the labels' values."""
+    """The shown metrics: values by name, then by the labels' values."""
     text = (await Metrics(session, figures=OwnFigures(session)).exposition()).decode()
     told: dict[str, dict[str, float]] = {}
     for family in text_string_to_metric_families(text):
@@ -117,7 +118,7 @@ async def test_contributions_can_be_checked_by_who_reads_them(tmp_path: Path) ->
     ledger = session.contributions.ledger
     for number in (1, 2, 3):
         await ledger.run(Ledger.add, contribution(number).signed(key))
-    await ledger.run(Ledger.refuse, contribution(3).id, NOON, "no such session")
+    await ledger.outbox.run(Outbox.refuse, contribution(3).id, NOON, "no such session")
     source = sources_of(session).contributions
     assert source is not None
     newest, second = await source.contributions(limit=2)

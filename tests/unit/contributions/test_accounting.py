@@ -74,7 +74,7 @@ actions = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 1000)), ma
 
 @dataclass
 class Account:
-    """Intervals over some trainers' lives, and what the trainers said at last."""
+    """Intervals over the lives of several trainers, and the last counters of each trainer."""
 
     interval: Interval = field(default_factory=Interval)
     closed: list[Work] = field(default_factory=list)

@@ -32,7 +32,7 @@ def ledger_file(tmp_path: Path, key: MachineKey) -> Path:
     ledger = Ledger.open(path)
     for number in (1, 2, 3):
         ledger.add(contribution(number, energy=None if number == 2 else 1.5).signed(key))
-    ledger.refuse(contribution(3).id, 0.0, 'no "such" session,\nit said')
+    ledger.outbox.refuse(contribution(3).id, 0.0, 'no "such" session,\nit said')
     ledger.close()
     return path
 

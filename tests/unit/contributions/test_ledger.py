@@ -1,4 +1,4 @@
-"""The ledger: what is in it stays, and goes only where it may."""
+"""The ledger keeps what is in it, and allows only certain changes of a contribution's state."""
 
 import asyncio
 import os
@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from app.common.errors import LedgerError
-from app.contributions.ledger import Ledger, LedgerThread, OutboxState, WrongStateError
+from app.contributions.ledger import Ledger, LedgerThread
+from app.contributions.outbox import Outbox, OutboxState, WrongStateError
 from tests.support.training.works import NOON, contribution
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -39,7 +40,7 @@ def ledger(path: Path) -> Iterator[Ledger]:
 
 
 def state_of(ledger: Ledger, number: int) -> OutboxState:
-    entry = ledger.entry(contribution(number).id)
+    entry = ledger.outbox.entry(contribution(number).id)
     assert entry is not None
     return entry.state
 
@@ -50,7 +51,7 @@ def state_of(ledger: Ledger, number: int) -> OutboxState:
 def test_contribution_comes_back_as_it_went_in(ledger: Ledger) -> None:
     made = contribution(public_key="key", signature="signature")
     ledger.add(made)
-    assert ledger.next_waiting(NOON) == made
+    assert ledger.outbox.next_waiting(NOON) == made
 
 
 def test_contribution_outlives_the_process(path: Path) -> None:
@@ -71,7 +72,7 @@ def test_what_is_not_known_stays_unknown(ledger: Ledger) -> None:
 
 def test_adding_twice_is_as_good_as_once(ledger: Ledger) -> None:
     ledger.add(contribution())
-    ledger.begin_sending(contribution().id, NOON)
+    ledger.outbox.begin_sending(contribution().id, NOON)
     ledger.add(contribution(samples=1))
     assert [(entry.state, entry.contribution.samples) for entry in ledger.all()] == [
         (OutboxState.SENDING, 790)
@@ -90,22 +91,22 @@ def test_ledger_is_for_its_owner_alone(ledger: Ledger, path: Path) -> None:
 def test_without_a_session_there_is_nobody_to_send_it_to(ledger: Ledger) -> None:
     ledger.add(contribution(session_id=None))
     assert state_of(ledger, 1) is OutboxState.LOCAL
-    assert ledger.next_waiting(NOON) is None
+    assert ledger.outbox.next_waiting(NOON) is None
 
 
 def test_oldest_goes_first(ledger: Ledger) -> None:
     for number in (3, 1, 2):
         ledger.add(contribution(number))
-    assert ledger.next_waiting(NOON) == contribution(3)
+    assert ledger.outbox.next_waiting(NOON) == contribution(3)
 
 
 def test_postponed_one_waits_its_time(ledger: Ledger) -> None:
     ledger.add(contribution())
-    ledger.begin_sending(contribution().id, NOON)
-    ledger.postpone(contribution().id, NOON + 30, "no answer")
-    assert ledger.next_waiting(NOON + 29) is None
-    assert ledger.next_waiting(NOON + 30) == contribution()
-    entry = ledger.entry(contribution().id)
+    ledger.outbox.begin_sending(contribution().id, NOON)
+    ledger.outbox.postpone(contribution().id, NOON + 30, "no answer")
+    assert ledger.outbox.next_waiting(NOON + 29) is None
+    assert ledger.outbox.next_waiting(NOON + 30) == contribution()
+    entry = ledger.outbox.entry(contribution().id)
     assert entry is not None
     assert (entry.attempts, entry.attempted_at, entry.due_at, entry.remark) == (
         1,
@@ -119,37 +120,37 @@ def test_sent_one_is_uncertain_until_we_know(ledger: Ledger, path: Path) -> None
     for number in (1, 2, 3):
         ledger.add(contribution(number))
     for number in (2, 1):
-        ledger.begin_sending(contribution(number).id, NOON)
+        ledger.outbox.begin_sending(contribution(number).id, NOON)
     ledger.close()
     again = Ledger.open(path)
-    assert again.uncertain() == [contribution(1), contribution(2)]
-    assert again.next_waiting(NOON) == contribution(3)
-    again.confirm(contribution(1).id, NOON + 1, "http")
-    assert again.uncertain() == [contribution(2)]
+    assert again.outbox.uncertain() == [contribution(1), contribution(2)]
+    assert again.outbox.next_waiting(NOON) == contribution(3)
+    again.outbox.confirm(contribution(1).id, NOON + 1, "http")
+    assert again.outbox.uncertain() == [contribution(2)]
     again.close()
 
 
 def test_confirmed_and_refused_are_settled(ledger: Ledger) -> None:
     for number in (1, 2):
         ledger.add(contribution(number))
-        ledger.begin_sending(contribution(number).id, NOON)
-    ledger.confirm(contribution(1).id, NOON + 1, "socket.io")
-    ledger.confirm(contribution(1).id, NOON + 2, "read back")
-    ledger.refuse(contribution(2).id, NOON + 1, "no such session")
+        ledger.outbox.begin_sending(contribution(number).id, NOON)
+    ledger.outbox.confirm(contribution(1).id, NOON + 1, "socket.io")
+    ledger.outbox.confirm(contribution(1).id, NOON + 2, "read back")
+    ledger.outbox.refuse(contribution(2).id, NOON + 1, "no such session")
     found = {entry.number: (entry.state, entry.settled_at, entry.remark) for entry in ledger.all()}
     assert found == {
         1: (OutboxState.CONFIRMED, NOON + 2, "read back"),
         2: (OutboxState.REFUSED, NOON + 1, "no such session"),
     }
-    assert ledger.next_waiting(NOON) is None
-    assert ledger.uncertain() == []
+    assert ledger.outbox.next_waiting(NOON) is None
+    assert ledger.outbox.uncertain() == []
 
 
 def test_refused_one_can_be_tried_again(ledger: Ledger) -> None:
     ledger.add(contribution())
-    ledger.refuse(contribution().id, NOON, "no")
-    ledger.take_back_refused(NOON)
-    assert ledger.next_waiting(NOON) == contribution()
+    ledger.outbox.refuse(contribution().id, NOON, "no")
+    ledger.outbox.take_back_refused(NOON)
+    assert ledger.outbox.next_waiting(NOON) == contribution()
 
 
 WRONG = {
@@ -163,11 +164,11 @@ WRONG = {
 @pytest.mark.parametrize("call", WRONG)
 def test_unknown_contribution_is_an_error(ledger: Ledger, call: str) -> None:
     with pytest.raises(WrongStateError):
-        getattr(ledger, call)("nobody", *WRONG[call])
+        getattr(ledger.outbox, call)("nobody", *WRONG[call])
 
 
-class Outbox(RuleBasedStateMachine):
-    """Whatever is done to the outbox, each contribution is in it once, and settled stays so."""
+class OutboxMachine(RuleBasedStateMachine):
+    """Whatever is done to the outbox, each contribution is in it once, in the right state."""
 
     added = Bundle("added")
 
@@ -191,7 +192,7 @@ class Outbox(RuleBasedStateMachine):
 
     def move(self, call: str, id: str, allowed: set[OutboxState], to: OutboxState) -> None:
         try:
-            getattr(self.ledger, call)(id, *WRONG[call])
+            getattr(self.ledger.outbox, call)(id, *WRONG[call])
         except WrongStateError:
             assert self.states[id] not in allowed
         else:
@@ -219,7 +220,7 @@ class Outbox(RuleBasedStateMachine):
 
     @rule()
     def take_back_refused(self) -> None:
-        self.ledger.take_back_refused(NOON)
+        self.ledger.outbox.take_back_refused(NOON)
         again = {OutboxState.REFUSED: OutboxState.WAITING}
         self.states = {id: again.get(state, state) for id, state in self.states.items()}
 
@@ -235,7 +236,7 @@ class Outbox(RuleBasedStateMachine):
         )
 
 
-TestOutbox = Outbox.TestCase
+TestOutbox = OutboxMachine.TestCase
 TestOutbox.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
 
 
@@ -245,7 +246,7 @@ TestOutbox.settings = settings(max_examples=30, stateful_step_count=20, deadline
 def test_open_one_is_neither_sent_nor_counted(ledger: Ledger) -> None:
     ledger.save_open(contribution(samples=1))
     ledger.save_open(contribution(samples=2))
-    assert ledger.next_waiting(NOON) is None
+    assert ledger.outbox.next_waiting(NOON) is None
     assert ledger.all() == []
     assert ledger.totals().contributions == 0
     assert [each.samples for each in ledger.left_open()] == [2]
@@ -255,9 +256,9 @@ def test_open_one_becomes_what_it_was_in_the_end(ledger: Ledger) -> None:
     ledger.save_open(contribution(samples=1))
     ledger.add(contribution())
     assert ledger.left_open() == []
-    assert ledger.next_waiting(NOON) == contribution()
+    assert ledger.outbox.next_waiting(NOON) == contribution()
     ledger.save_open(contribution(samples=1))  # a late word changes nothing
-    assert ledger.next_waiting(NOON) == contribution()
+    assert ledger.outbox.next_waiting(NOON) == contribution()
 
 
 def test_only_what_is_open_can_be_dropped(ledger: Ledger) -> None:
@@ -350,8 +351,8 @@ async def test_ledger_tells_of_what_is_new(path: Path) -> None:
     await ledger.run(Ledger.totals)
     assert len(told) == 1  # nothing is finished yet
     await ledger.run(Ledger.add, contribution(1))
-    await ledger.run(Ledger.begin_sending, contribution(1).id, NOON)
-    await ledger.run(Ledger.confirm, contribution(1).id, NOON, "http")
+    await ledger.outbox.run(Outbox.begin_sending, contribution(1).id, NOON)
+    await ledger.outbox.run(Outbox.confirm, contribution(1).id, NOON, "http")
     assert len(told) == 4
     unsubscribe()
     await ledger.run(Ledger.add, contribution(2))
@@ -402,7 +403,7 @@ WRITER = """
 
 
 def killed_after(path: Path, *, lines: int) -> int:
-    """Let another process write, kill it in the midst of it; the last number that it added."""
+    """Kill another process while it writes; returns the last number that it has added."""
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(WRITER), str(path)],
         stdout=subprocess.PIPE,

@@ -61,7 +61,7 @@ def test_each_of_the_last_days_is_there(ledger: Ledger) -> None:
 def test_why_some_were_refused_and_how_many(ledger: Ledger) -> None:
     for number, reason in enumerate(("no such session", "too late", "no such session"), start=1):
         add(ledger, number, day=25)
-        ledger.refuse(contribution(number).id, float(number), reason)
+        ledger.outbox.refuse(contribution(number).id, float(number), reason)
     found = summary(ledger)
     assert list(found.refusals.items()) == [("no such session", 2), ("too late", 1)]
     assert found.all.counts[OutboxState.REFUSED] == 3
@@ -71,7 +71,7 @@ def test_why_some_were_refused_and_how_many(ledger: Ledger) -> None:
 def test_what_is_sent_just_now_is_on_its_way_too(ledger: Ledger) -> None:
     for number in (1, 2):
         add(ledger, number, day=25)
-    ledger.begin_sending(contribution(1).id, 1.0)
+    ledger.outbox.begin_sending(contribution(1).id, 1.0)
     assert summary(ledger).on_their_way == 2
 
 

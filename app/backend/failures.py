@@ -1,4 +1,4 @@
-"""What an answer that is no success means, or the lack of one."""
+"""Turns a failed exchange into a `BackendError`: an answer that is no success, or no answer."""
 
 import contextlib
 import ssl
@@ -22,19 +22,19 @@ from app.backend.errors import (
 from app.common.i18n import _
 
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
-"""Failures before the request began; after them the backend can't have seen it."""
+"""Failures before the request was sent: the backend can't have seen it."""
 
 
-# --- an answer, but no success -------------------------------------------------------------------
+# --- an answer that is no success ----------------------------------------------------------------
 
 
 def problem_of(response: httpx2.Response, content: bytes, *, once: bool) -> BackendError:
-    """The error that an answer is. once: see `Http.ask`."""
+    """The error that an answer stands for. once: see `Http.ask`."""
     status, texts = response.status_code, _texts(content)
     said = "; ".join(texts) or f"{status} {response.reason_phrase}".rstrip()
     if status == httpx2.codes.TOO_MANY_REQUESTS:
         return _limited(pause_of(response))
-    if status >= 500:  # it may have counted before it failed
+    if status >= 500:  # the backend may have counted a report before it failed
         kind = UncertainError if once else UnreachableError
         return kind(_("the backend is in trouble: {said}.").format(said=said))
     if response.has_redirect_location:
@@ -72,12 +72,12 @@ def _redirect(response: httpx2.Response) -> WrongAnswerError:
 
 
 def _has_no_route(status: int, texts: list[str]) -> bool:
-    """As the backend's framework says it, or another site's."""
+    """Whether the server doesn't know the path; NestJS and Express say "Cannot GET /…"."""
     return status == httpx2.codes.NOT_FOUND and texts[0].startswith("Cannot ")
 
 
 def _texts(content: bytes) -> list[str]:
-    """The ``message`` of an error reply, one text or many; empty when it isn't the backend's."""
+    """The texts in an error reply's ``message``; empty if the reply isn't the backend's."""
     try:
         reply = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -87,13 +87,13 @@ def _texts(content: bytes) -> list[str]:
     return [text for text in texts if isinstance(text, str) and text]
 
 
-# --- how long to be silent -----------------------------------------------------------------------
+# --- how long to pause ---------------------------------------------------------------------------
 
 
 def pause_of(response: httpx2.Response) -> float:
-    """Seconds until the backend wants to hear from us again.
+    """Seconds until the backend wants the next request, by the headers of its answer.
 
-    Moments are taken relative to the reply's own date, so that no clock need be right.
+    A point in time is compared with the answer's own ``Date``, so this works with a wrong clock.
     """
     headers = response.headers
     seconds = _after(headers.get("Retry-After", ""), response)
@@ -105,7 +105,10 @@ def pause_of(response: httpx2.Response) -> float:
 
 
 def _after(text: str, response: httpx2.Response) -> float | None:
-    """Seconds, a moment in seconds since the epoch, or a date; None when it is none of them."""
+    """Seconds from now, by a header's text; None if it can't be read.
+
+    The text is a number of seconds, a time in seconds since the epoch, or an HTTP date.
+    """
     with contextlib.suppress(ValueError, OverflowError):
         number = float(text)
         return number if number < 1e9 else _since(number, response)
@@ -125,7 +128,7 @@ def _since(moment: float, response: httpx2.Response) -> float:
 
 
 def failure_of(error: httpx2.RequestError, *, url: str, once: bool) -> BackendError:
-    """The error that a failed exchange is."""
+    """The error that a request without an answer stands for. once: see `Http.ask`."""
     certificate = _cause(error, ssl.SSLCertVerificationError)
     if certificate is not None:
         return _untrusted(certificate, url=url)
