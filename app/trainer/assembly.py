@@ -1,9 +1,9 @@
-"""Put a training run together from its order, and take it apart again."""
+"""Put a training run together from the app's order, and take it apart again."""
 
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 
 from app.common.errors import DeviceError
 from app.common.i18n import _
-from app.p2p import run_records as swarm
+from app.p2p.run_records import Identity, load_identity
 from app.protocol import (
     Device,
     PhaseChanged,
@@ -23,29 +23,35 @@ from app.protocol import (
 from app.spec import schema as specs
 from app.spec.schema import SwarmSpec
 from app.trainer import devices
-from app.trainer.averaging.traffic import keep_to
+from app.trainer.averaging.bandwidth import keep_to
 from app.trainer.checkpoint import Checkpoint, CheckpointFolder, Keeper
 from app.trainer.control import Control
-from app.trainer.data import Batches, open_data
-from app.trainer.loop import TrainingRun
+from app.trainer.data.batches import Batches
+from app.trainer.data.opening import open_data
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
-from app.trainer.model.model import Precision, build_model, loss_of, precision_for
+from app.trainer.model.build import build_model
+from app.trainer.model.loss import loss_of
+from app.trainer.model.precision import Precision, precision_for
+from app.trainer.peer.peer import TrainerPeer
 from app.trainer.reporter import Reporter
 from app.trainer.room import Room
+from app.trainer.run import TrainingRun
 from app.trainer.strategies.gradient_averaging import GradientAveraging
+from app.trainer.strategies.protocols import SwarmMember
 from app.trainer.tuning import Trial, Tuned, tune
 
 log = logging.getLogger(__name__)
 
 LEAVE_SECONDS = 10.0
+"""How long leaving the swarm may take."""
 
 
 @contextmanager
 def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[TrainingRun]:
-    """Everything that the loop needs, in the swarm and in step with it.
+    """Enter the swarm, load its state, and give the loop all that it needs.
 
-    Raises `UserFacingError` for what the spec, the data or the device can't give.
+    Raises `UserFacingError` for what the spec, the data, the device or the network can't give.
     """
     spec = specs.parse(order.spec)
     torch.set_num_threads(order.threads)
@@ -61,25 +67,31 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
         send(PhaseChanged(phase=phase))
 
     say(TrainerPhase.PREPARING_DATA)
-    batches = _open_batches(order, spec, checkpoint, room.device)
+    identity = load_identity(Path(order.identity_file))
+    start = checkpoint.position if checkpoint else 0
+    batches = _open_batches(order, spec, identity=identity, start=start, device=room.device)
     say(TrainerPhase.PREPARING_MODEL)
-    model = _model(spec, batches, checkpoint, room)
+    size = batches.vocabulary_size
+    model = _build(spec, vocabulary_size=size, checkpoint=checkpoint, room=room)
     say(TrainerPhase.JOINING)
     meter = Meter()
-    strategy = _join(order, spec, model=model, precision=precision, meter=meter, send=send)
-    try:
+    with (
+        _in_swarm(
+            order, spec, identity=identity, model=model, precision=precision, meter=meter, send=send
+        ) as (peer, strategy),
+        closing(batches),
+        _memory_errors(chosen),
+    ):
         if checkpoint is not None:
             strategy.restore(checkpoint.optimizer)
-        size = batches.vocabulary_size
         trial = Trial(spec=spec, chosen=chosen, room=room, precision=precision, vocabulary=size)
-        tuned, network = tune(trial, model, file=order.tuning_file, say=say)
-        if spec.training.micro_batch_size == "auto":
-            strategy.forget("it was made up, to try how fast the device is")
+        tuned, network = _tune(trial, model, strategy=strategy, file=order.tuning_file, say=say)
         say(TrainerPhase.SYNCHRONIZING)
         strategy.synchronize()
-        ready = partial(_ready, strategy, model=model, device=chosen, precision=precision)
+        ready = partial(_ready, peer, model=model, device=chosen, precision=precision)
         send(ready(tuned=tuned, checkpoint=checkpoint))
-        with _reporting(order, strategy, meter=meter, control=control, send=send) as reporter:
+        reporting = partial(_reporting, order, meter=meter, control=control, send=send)
+        with reporting(strategy=strategy, peer=peer) as reporter:
             yield TrainingRun(
                 model=network,
                 batches=batches,
@@ -87,7 +99,7 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
                 loss_of=loss_of,
                 autocast=partial(precision.context, room.device),
                 device=room.device,
-                memory=DeviceMemory(room.device, model=model, optimizer=strategy.optimizer.opt),
+                memory=DeviceMemory(room.device, model=model, optimizer=strategy.torch_optimizer),
                 micro_batch_size=tuned.micro_batch_size,
                 stop=spec.training.stop,
                 meter=meter,
@@ -95,72 +107,127 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
                 say_phase=reporter.say_phase,
                 keep=keeper(model=model, strategy=strategy, batches=batches).keep,
             )
-    except torch.OutOfMemoryError as error:  # beyond what a smaller micro-batch would mend
-        raise _short_of_memory(chosen) from error
-    finally:
-        batches.close()
-        _leave(strategy)
-        send(strategy.work())
 
 
-def _model(
-    spec: SwarmSpec, batches: Batches, checkpoint: Checkpoint | None, room: Room
+# --- before the swarm
+
+
+def _open_batches(
+    order: Start, spec: SwarmSpec, *, identity: Identity, start: int, device: torch.device
+) -> Batches:
+    return open_data(
+        spec,
+        identity=identity.raw,
+        cache=Path(order.cache_dir),
+        start=start,
+        pin=device.type == "cuda",
+    )
+
+
+def _build(
+    spec: SwarmSpec, *, vocabulary_size: int, checkpoint: Checkpoint | None, room: Room
 ) -> torch.nn.Module:
     room.enforce()
-    model = build_model(spec, vocabulary_size=batches.vocabulary_size, room=room)
+    model = build_model(spec, vocabulary_size=vocabulary_size, room=room)
     torch.seed()  # weights are the same on all peers, but dropout must not be
     if checkpoint is not None:
         model.load_state_dict(checkpoint.model)
     return model
 
 
-def _short_of_memory(device: Device) -> DeviceError:
-    return DeviceError(
-        _("the memory of {device} ran out.").format(device=device.name),
-        field="device",
-        remedy=_("Close other programs that use it, or choose another device."),
+# --- in the swarm
+
+
+@contextmanager
+def _in_swarm(
+    order: Start,
+    spec: SwarmSpec,
+    *,
+    identity: Identity,
+    model: torch.nn.Module,
+    precision: Precision,
+    meter: Meter,
+    send: SendReport,
+) -> Iterator[tuple[TrainerPeer, GradientAveraging]]:
+    """Enter the swarm with the spec's strategy. On leaving it, report the work once more."""
+    peer = TrainerPeer(order, spec=spec, identity=identity, report=send)
+    strategy = GradientAveraging(
+        spec=spec,
+        peer=peer,
+        model=model,
+        needs_scaler=precision.needs_scaler,
+        report=send,
+        work=meter.work,
     )
+    try:
+        yield peer, strategy
+    finally:
+        _leave(strategy, peer)
+        send(strategy.work())
 
 
-def _leave(strategy: GradientAveraging) -> None:
-    """Say goodbye, but don't wait for ever: hivemind may wait for a round that nobody ends. The
-    process is about to end, and what is left of it then is killed."""
-    leaving = threading.Thread(target=strategy.close, name="leaving", daemon=True)
+def _tune(
+    trial: Trial,
+    model: torch.nn.Module,
+    *,
+    strategy: SwarmMember,
+    file: str,
+    say: Callable[[TrainerPhase], None],
+) -> tuple[Tuned, torch.nn.Module]:
+    tuned, network = tune(trial, model, file=file, say=say)
+    if trial.spec.training.micro_batch_size == "auto":
+        strategy.forget("it was computed on made-up tokens, to time the device")
+    return tuned, network
+
+
+def _leave(strategy: SwarmMember, peer: TrainerPeer) -> None:
+    """Leave in at most `LEAVE_SECONDS`: hivemind may wait for a round that nobody ends.
+
+    This process ends after it, and the app kills whatever is left of it.
+    """
+
+    def close() -> None:
+        strategy.close()
+        peer.close()
+
+    leaving = threading.Thread(target=close, name="leaving", daemon=True)
     leaving.start()
     leaving.join(LEAVE_SECONDS)
     if leaving.is_alive():
         log.warning("leaving the run took more than %.0f s", LEAVE_SECONDS)
 
 
-def _ready(
-    strategy: GradientAveraging,
-    *,
-    model: torch.nn.Module,
-    device: Device,
-    precision: Precision,
-    tuned: Tuned,
-    checkpoint: Checkpoint | None,
-) -> Ready:
-    return Ready(
-        peer_id=strategy.identity.peer_id,
-        addresses=strategy.addresses,
-        device=device.id,
-        device_name=device.name,
-        precision=precision.name,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        micro_batch_size=tuned.micro_batch_size,
-        compiled=tuned.compiled,
-        resumed_epoch=checkpoint.epoch if checkpoint else None,
-    )
+@contextmanager
+def _memory_errors(device: Device) -> Iterator[None]:
+    """Raise `DeviceError` when the memory runs out where a smaller micro-batch doesn't help."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            _("the memory of {device} ran out.").format(device=device.name),
+            field="device",
+            remedy=_("Close other programs that use it, or choose another device."),
+        ) from error
 
 
 @contextmanager
 def _reporting(
-    order: Start, strategy: GradientAveraging, *, meter: Meter, control: Control, send: SendReport
+    order: Start,
+    *,
+    strategy: SwarmMember,
+    peer: TrainerPeer,
+    meter: Meter,
+    control: Control,
+    send: SendReport,
 ) -> Iterator[Reporter]:
     """Report while training, and let a stop interrupt what the training thread waits for."""
     reporter = Reporter(
-        meter=meter, strategy=strategy, control=control, send=send, interval=order.report_interval
+        meter=meter,
+        strategy=strategy,
+        peer=peer,
+        control=control,
+        send=send,
+        interval=order.report_interval,
     )
     control.interrupt = _interrupt(control, strategy)
     reporter.start()
@@ -170,47 +237,34 @@ def _reporting(
         reporter.close()
 
 
-def _open_batches(
-    order: Start, spec: SwarmSpec, checkpoint: Checkpoint | None, device: torch.device
-) -> Batches:
-    identity = swarm.load_identity(Path(order.identity_file))
-    return open_data(
-        spec,
-        identity=identity.raw,
-        cache=Path(order.cache_dir),
-        start=checkpoint.position if checkpoint else 0,
-        pin=device.type == "cuda",
-    )
-
-
-def _join(
-    order: Start,
-    spec: SwarmSpec,
-    *,
-    model: torch.nn.Module,
-    precision: Precision,
-    meter: Meter,
-    send: SendReport,
-) -> GradientAveraging:
-    scaler = None
-    if precision.needs_scaler:
-        from hivemind import GradScaler
-
-        scaler = GradScaler()
-    return GradientAveraging(
-        order=order,
-        spec=spec,
-        model=model,
-        scaler=scaler,
-        report=send,
-        work=meter.work,
-    )
-
-
-def _interrupt(control: Control, strategy: GradientAveraging) -> Callable[[], None]:
+def _interrupt(control: Control, strategy: SwarmMember) -> Callable[[], None]:
     def interrupt() -> None:
-        if strategy.optimizer.loading_state:
-            control.leave_at_once()  # it can't be cancelled, and our state is outdated anyway
+        if strategy.loading_state:
+            # A download can't be interrupted, and our own state is outdated, so not worth a
+            # checkpoint.
+            control.leave_at_once()
         strategy.interrupt()
 
     return interrupt
+
+
+def _ready(
+    peer: TrainerPeer,
+    *,
+    model: torch.nn.Module,
+    device: Device,
+    precision: Precision,
+    tuned: Tuned,
+    checkpoint: Checkpoint | None,
+) -> Ready:
+    return Ready(
+        peer_id=peer.peer_id,
+        addresses=peer.addresses,
+        device=device.id,
+        device_name=device.name,
+        precision=precision.name,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        micro_batch_size=tuned.micro_batch_size,
+        compiled=tuned.compiled,
+        resumed_epoch=checkpoint.epoch if checkpoint else None,
+    )

@@ -1,4 +1,4 @@
-"""What the app wants of us: commands from stdin, as wishes that the training loop looks at."""
+"""The app's commands: read from stdin, for the training loop to look at."""
 
 import logging
 import os
@@ -14,18 +14,27 @@ from app.protocol import Ack, Command, Ended, EndReason, Report, TrainerProblem
 log = logging.getLogger(__name__)
 
 ABANDONED_SECONDS = 8.0
-"""How long we may take to leave once the app is gone."""
+"""How long this process may take to leave once the app is gone."""
 
 
 class Control:
-    """Reads commands on a thread of its own; the loop polls and acknowledges.
+    """Reads commands on a thread of its own; the loop polls and acknowledges them."""
 
-    interrupt: what ends the wait that the main thread may be in, called when a stop arrives.
-    Until the loop sets its own, that is to leave at once: nothing is trained that could be lost.
-    resting: set by the loop while it computes nothing.
-    """
+    stopping: bool
+    """The app wants us to leave, or is gone."""
+
+    abandoned: bool
+    """The app is gone, and didn't say stop before."""
+
+    resting: bool
+    """Set by the loop while it computes nothing."""
+
+    interrupt: Callable[[], None]
+    """Ends the wait that the training thread may be in; called when a stop arrives. Until assembly
+    sets another, it leaves at once, since nothing is trained yet that could be lost."""
 
     def __init__(self, descriptor: int, send: Callable[[Report], None]) -> None:
+        """Start the thread. descriptor: of the app's pipe. send: called with acknowledgements."""
         self._descriptor = descriptor
         self._send = send
         self._changed = threading.Condition()
@@ -37,23 +46,25 @@ class Control:
         self.stopping = False
         self.abandoned = False
         self.resting = False
-        self.interrupt: Callable[[], None] = self.leave_at_once
+        self.interrupt = self.leave_at_once
         threading.Thread(target=self._read, name="commands", daemon=True).start()
 
     @property
     def pause_wanted(self) -> bool:
-        """The app wants us to rest."""
+        """The app wants the loop to rest."""
         return self._paused and not self.stopping
 
     def wait_for_start(self) -> protocol.Start | None:
-        """The first command; None when the app left instead."""
+        """Wait for the first command; None when the app leaves instead."""
         with self._changed:
             self._changed.wait_for(lambda: self._start is not None or self.stopping)
             return self._start
 
     def wait_for_resume(self, when_long: Callable[[], None]) -> None:
-        """Return when we may go on, or must stop. when_long: called if the pause takes as long
-        as the app has said."""
+        """Return at a resume or a stop.
+
+        when_long: called if the pause takes longer than the app has said in `Pause.free_after`.
+        """
         with self._changed:
             while self.pause_wanted and (left := self._long_at - time.monotonic()) > 0:
                 self._changed.wait(left)
@@ -64,17 +75,19 @@ class Control:
 
     @property
     def pace(self) -> protocol.Pace:
-        """How fast the app wants us to go."""
+        """The pace that the app wants."""
         return self._pace
 
     @property
     def is_paced(self) -> bool:
-        """The app wants us to compute only for a share of the time."""
+        """The app wants the loop to compute only for a share of the time."""
         return self._pace.share < 1
 
     def breathe(self, worked: float) -> float:
-        """Keep to that share after so many seconds of work; returns the seconds waited, fewer
-        when the app wants something else of us."""
+        """Wait after ``worked`` seconds of computing, to keep to the share of the time.
+
+        Returns the seconds waited. A pause or a stop ends the wait early.
+        """
         if not self.is_paced:
             return 0.0
         began = time.monotonic()
@@ -84,8 +97,10 @@ class Control:
         return time.monotonic() - began
 
     def acknowledge(self) -> None:
-        """Say that all that was asked so far is done, once it is: a pause when we rest, a
-        start or resume when we don't."""
+        """Acknowledge all commands so far, if they have taken effect.
+
+        A pause has when the loop rests, a start or resume when it doesn't.
+        """
         with self._changed:
             if self._paused != self.resting and not self.stopping:
                 return
@@ -94,20 +109,20 @@ class Control:
             self._send(Ack(id=number))
 
     def leave_at_once(self) -> None:
-        """End this process and all that it started, now."""
+        """End this process and all that it started, without leaving the swarm."""
         self.acknowledge()
         self._send(Ended(reason=EndReason.ABANDONED if self.abandoned else EndReason.STOPPED))
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
     def fail_at_once(self, problem: TrainerProblem) -> None:
-        """End this process and all that it started; the main thread may hang for good."""
+        """Report a problem and end this process and all that it started; its threads may hang."""
         self._send(problem)
         self._send(Ended(reason=EndReason.FAILED))
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
     def _read(self) -> None:
-        # An unbuffered duplicate of fd 0: a daemon thread in sys.stdin.buffer can abort the
-        # interpreter at its end.
+        # Unbuffered, and not sys.stdin: a daemon thread that reads sys.stdin.buffer can abort the
+        # interpreter at exit.
         with open(self._descriptor, "rb", buffering=0) as stream:  # noqa: PTH123
             buffered = b""
             while chunk := stream.read(65536):
@@ -144,7 +159,7 @@ class Control:
                 self.stopping = True
 
     def _lost(self) -> None:
-        """The app is gone, or done with us."""
+        """The pipe has ended: the app is gone, or it has said stop and closed it."""
         with self._changed:
             self.abandoned = not self.stopping
             already, self.stopping = self.stopping, True

@@ -1,4 +1,4 @@
-"""The devices that torch can train on."""
+"""The devices that torch can train on: found, chosen, waited for."""
 
 import platform
 import re
@@ -14,7 +14,7 @@ from app.protocol import Device, Devices
 
 
 def list_devices() -> Devices:
-    """Every usable device, the CPU last, and what a GPU may lack to be one."""
+    """All usable devices, the CPU last, and the GPUs that this build of torch can't use."""
     gpus, built_for = _cuda(), tuple(torch.cuda.get_arch_list())
     return Devices(
         devices=(*(gpu for gpu in gpus if _runs_on(gpu, built_for)), *_mps(), _cpu()),
@@ -27,7 +27,7 @@ def list_devices() -> Devices:
 
 
 def choose(wanted: str) -> Device:
-    """The device called ``wanted``, or for ``auto`` the first. Raises `DeviceError`."""
+    """The device with the id ``wanted``, or the first one for ``auto``. Raises `DeviceError`."""
     devices = list_devices().devices
     if wanted == "auto":
         return devices[0]
@@ -43,8 +43,22 @@ def choose(wanted: str) -> Device:
     )
 
 
+def release_memory(device: torch.device) -> None:
+    """Give back the free memory that torch's allocator keeps for later."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when the device has computed all that is queued."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def _cuda() -> tuple[Device, ...]:
-    """NVIDIA's GPUs, or AMD's where torch was built for those."""
+    """NVIDIA's GPUs, or AMD's where torch was built for AMD."""
     if not torch.cuda.is_available():
         return ()
     properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
@@ -61,7 +75,7 @@ def _cuda() -> tuple[Device, ...]:
 
 
 def _uuid(properties: Any) -> str:
-    """As NVML says it; ROCm's is no such number."""
+    """The UUID as NVML writes it; "" for AMD, whose UUIDs have another form."""
     return "" if torch.version.hip else f"GPU-{properties.uuid}"
 
 
@@ -72,7 +86,11 @@ def _architecture(properties: Any) -> str:
 
 
 def _runs_on(gpu: Device, built_for: Sequence[str]) -> bool:
-    """Machine code runs on GPUs of the same generation and not older; PTX on all not older."""
+    """Whether torch has code for a GPU.
+
+    Machine code (``sm_…``) runs on GPUs of its major version that are not older; PTX
+    (``compute_…``) runs on all GPUs that are not older.
+    """
     if gpu.architecture in built_for:
         return True
     own = _version(gpu.architecture)
@@ -85,7 +103,7 @@ def _runs_on(gpu: Device, built_for: Sequence[str]) -> bool:
 
 
 def _version(architecture: str) -> tuple[int, int] | None:
-    """Of NVIDIA's names alone: (8, 9) for ``sm_89``."""
+    """The version in an NVIDIA name: (8, 9) for ``sm_89``; None for AMD's names."""
     found = re.fullmatch(r"(?:sm|compute)_(\d+)(\d)[a-z]?", architecture)
     return (int(found[1]), int(found[2])) if found else None
 

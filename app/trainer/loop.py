@@ -1,90 +1,15 @@
-"""The training loop, to be read aloud."""
+"""The training loop: one micro-batch after the other, until the app or the spec ends it."""
 
 import logging
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 
 import torch
 
-from app.common.errors import UserFacingError
-from app.common.i18n import _
-from app.protocol import EndReason, MicroBatchHalved, Report, SampleDiscarded
-from app.spec.schema import StopSpec
+from app.protocol import EndReason
 from app.trainer.control import Control
-from app.trainer.data.batches import Batches
-from app.trainer.memory import DeviceMemory
-from app.trainer.meter import Meter
-from app.trainer.strategies.gradient_averaging import Strategy
-from app.trainer.tuning import not_even_one, release_memory
+from app.trainer.run import TrainingRun
 
 log = logging.getLogger(__name__)
-
-MOST_DISCARDED = 20
-
-
-@dataclass(kw_only=True)
-class TrainingRun:
-    """Everything that one training run is made of.
-
-    loss_of: mean cross-entropy per token of a batch of tokens. keep: writes a checkpoint when
-    one is due (or, with ``now=True``, in any case). memory: of the device. say_phase: tells the
-    app what we do now.
-    """
-
-    model: torch.nn.Module
-    batches: Batches
-    strategy: Strategy
-    loss_of: Callable[[torch.nn.Module, torch.Tensor], torch.Tensor]
-    autocast: Callable[[], AbstractContextManager[object]]
-    device: torch.device
-    memory: DeviceMemory
-    micro_batch_size: int
-    stop: StopSpec
-    meter: Meter
-    report: Callable[[Report], None]
-    say_phase: Callable[[], None]
-    keep: Callable[..., None]
-    started: float = field(default_factory=time.monotonic)
-    discarded: int = 0
-
-    def discard(self, samples: int) -> None:
-        """Pass over a micro-batch whose loss is not finite.
-
-        Raises `UserFacingError` after `MOST_DISCARDED` in a row: the model itself is broken.
-        """
-        self.discarded += 1
-        self.meter.work.discarded(samples)
-        reason = "the loss was not finite"
-        self.report(SampleDiscarded(epoch=self.strategy.epoch, samples=samples, reason=reason))
-        if self.discarded >= MOST_DISCARDED:
-            raise UserFacingError(
-                _("the loss is not finite any more: the model has diverged."),
-                field="training_params.optimizer.learning_rate",
-                remedy=_("Lower the learning rate; a fresh run needs another run_id."),
-            )
-
-    def halve(self, samples: int) -> None:
-        """Take half as many samples a step from now on, since so many don't fit.
-
-        Raises `DeviceError` where that was a single one.
-        """
-        if samples == 1:
-            raise not_even_one()
-        release_memory(self.device)
-        half = (samples + 1) // 2
-        if half < self.micro_batch_size:
-            self.micro_batch_size = half
-            self.report(MicroBatchHalved(micro_batch_size=half))
-
-    @property
-    def complete(self) -> bool:
-        """The spec's stop condition is reached."""
-        if self.stop.epochs is not None and self.strategy.epoch >= self.stop.epochs:
-            return True
-        minutes = (time.monotonic() - self.started) / 60
-        return self.stop.minutes is not None and minutes >= self.stop.minutes
 
 
 def train(run: TrainingRun, *, control: Control) -> EndReason:
@@ -108,13 +33,16 @@ def train(run: TrainingRun, *, control: Control) -> EndReason:
 
 
 def step(run: TrainingRun) -> None:
-    """Learn from one micro-batch, and let the swarm know."""
+    """Draw a micro-batch, and learn from it."""
     started = time.perf_counter()
     learn(run, run.batches.next(run.micro_batch_size), started=started)
 
 
 def learn(run: TrainingRun, tokens: torch.Tensor, *, started: float) -> None:
-    """Learn from samples: in halves, from now on, where the memory is too small for all."""
+    """Learn from samples; where they don't fit into the memory, in parts of half the size.
+
+    tokens: int64, shape [samples, sequence_length + 1], on the CPU. started: by `perf_counter`.
+    """
     try:
         is_finite = compute(run, tokens.to(run.device, non_blocking=True), started=started)
     except torch.OutOfMemoryError as error:
@@ -129,7 +57,10 @@ def learn(run: TrainingRun, tokens: torch.Tensor, *, started: float) -> None:
 
 
 def compute(run: TrainingRun, tokens: torch.Tensor, *, started: float) -> bool:
-    """Add the gradient of samples; False where their loss is not finite."""
+    """Add the gradient of samples; False when their loss is not finite.
+
+    Raises `torch.OutOfMemoryError`.
+    """
     computing = time.perf_counter()
     with run.autocast():
         loss = run.loss_of(run.model, tokens)
@@ -150,7 +81,7 @@ def compute(run: TrainingRun, tokens: torch.Tensor, *, started: float) -> bool:
 
 
 def rest(run: TrainingRun, *, control: Control) -> None:
-    """Compute nothing, but stay in the swarm, until the app wants us back."""
+    """Compute nothing, but stay in the swarm, until the app resumes or stops us."""
     run.strategy.rest()
     run.meter.flush()
     run.meter.work.pause()

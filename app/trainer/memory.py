@@ -1,4 +1,4 @@
-"""The memory of the device that trains, given back during a long pause."""
+"""The memory of the device that trains: given back during a long pause."""
 
 import logging
 import time
@@ -8,17 +8,17 @@ import torch
 from app.common.errors import DeviceError
 from app.common.i18n import _
 from app.trainer import heap
-from app.trainer.tuning import release_memory, wait_for
+from app.trainer.devices import release_memory, wait_for
 
 log = logging.getLogger(__name__)
 
 
 class DeviceMemory:
-    """What training keeps on its device: weights, gradients and the optimizer's state.
+    """Moves weights, gradients and the optimizer's state to the machine's memory, and back.
 
-    It is moved to the machine's own memory and back, in place: what else holds a parameter, as
-    hivemind's averagers do, doesn't notice, and the samples gathered so far aren't lost. What the
-    driver itself takes for a process stays taken.
+    The tensors are moved in place, so that whoever holds a parameter, as hivemind's averagers do,
+    still holds it, and the gradient of the epoch isn't lost. The memory that the driver takes for
+    the process itself isn't given back.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class DeviceMemory:
         self._is_free = False
 
     def free(self) -> None:
-        """Give it back. On the CPU, which is the machine itself, only what is free goes."""
+        """Give the device's memory back. On the CPU this is only the free part of the heap."""
         if self._device.type == "cpu":
             heap.give_back()
             return
@@ -42,7 +42,7 @@ class DeviceMemory:
         log.info("the memory of %s is given back until training goes on", self._device)
 
     def take_back(self) -> None:
-        """Take it again. Raises `DeviceError` when others have it now."""
+        """Take the memory again. Raises `DeviceError` when other programs have it now."""
         if not self._is_free:
             return
         try:
@@ -58,7 +58,7 @@ class DeviceMemory:
         self._is_free = False
 
     def wait_for_device(self) -> float:
-        """Wait until all that it was given to compute is done; returns the seconds waited."""
+        """Wait until the device has computed all that is queued; returns the seconds waited."""
         began = time.perf_counter()
         wait_for(self._device)
         return time.perf_counter() - began
@@ -67,6 +67,6 @@ class DeviceMemory:
         self._model.to(device)  # parameters and their gradients
         for state in self._optimizer.state.values():
             for name, value in state.items():
-                # AdamW keeps its counter of steps on the CPU, wherever it computes
+                # AdamW keeps its counter of steps on the CPU, whatever its device
                 if isinstance(value, torch.Tensor) and value.dim() > 0:
                     state[name] = value.to(device)

@@ -1,4 +1,4 @@
-"""Measuring where the work happens: steps, samples, tokens, loss, seconds of computing."""
+"""Counts steps, samples, tokens and seconds of computing, and sums up the loss."""
 
 import threading
 import time
@@ -10,54 +10,65 @@ import torch
 from app.trainer.work import WorkMeter
 
 WINDOW_SECONDS = 5.0
-"""Rates are over this much computing."""
+"""Rates are over the last steps that took this long together."""
 
 FLUSH_SECONDS = 0.25
-"""Reading a loss makes the CPU wait for a GPU, so it is done this often, not each step."""
+"""The time between two readings of the loss: each makes the CPU wait for the GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeterReading:
-    """Totals since the start, and rates over the last seconds of computing (None at first), with
-    the waits that keep the pace."""
+    """Totals since the start, and rates over the last `WINDOW_SECONDS`."""
 
     step: int
+    """Micro-batches."""
+
     samples: int
+
     tokens: int
+
     compute_seconds: float
+    """Of all steps, without the waits that keep the pace."""
+
     samples_per_second: float | None
+    """With the waits that keep the pace. None before the first step."""
+
     tokens_per_second: float | None
+    """As `samples_per_second`."""
 
 
 @dataclass(kw_only=True)
 class LossSum:
-    """The sum of the losses of some steps, and how many they were."""
+    """The sum of the losses of some steps."""
 
     total: float = 0.0
+    """Of the steps' losses, each a mean per token (nats)."""
+
     steps: int = 0
+    """How many steps are in the sum."""
 
     @property
     def mean(self) -> float | None:
-        """Nats per token, None without a step."""
+        """Nats per token; None without a step."""
         return self.total / self.steps if self.steps else None
 
     def add(self, total: float, steps: int) -> None:
-        """Take more steps in."""
+        """Add the losses of more steps."""
         self.total += total
         self.steps += steps
 
     def take(self) -> "LossSum":
-        """What was summed up; the next sum starts from nothing."""
+        """Return the sum, and start a new one."""
         taken = LossSum(total=self.total, steps=self.steps)
         self.total, self.steps = 0.0, 0
         return taken
 
 
 class Meter:
-    """Written by the training loop, read by the reporter's thread.
+    """Written by the training loop, read by the reporter's thread."""
 
-    work: what becomes of the samples.
-    """
+    work: WorkMeter
+    """Counts which of the samples entered a round."""
 
     def __init__(self) -> None:
         self.work = WorkMeter()
@@ -75,8 +86,11 @@ class Meter:
     def add_step(
         self, loss: torch.Tensor, *, samples: int, tokens: int, seconds: float, computing: float
     ) -> None:
-        """Count a micro-batch. loss: detached scalar, mean per token; seconds: that it took, of
-        which ``computing`` were forward and backward."""
+        """Count a micro-batch.
+
+        loss: detached scalar, mean per token (nats). seconds: all that the step took.
+        computing: seconds of forward and backward alone.
+        """
         self.work.computed(samples=samples, tokens=tokens, seconds=computing)
         with self._guard:
             self._step += 1
@@ -93,12 +107,12 @@ class Meter:
 
     @property
     def compute_seconds(self) -> float:
-        """Total since the start."""
+        """Seconds of all steps since the start."""
         with self._guard:
             return self._compute_seconds
 
     def add_wait(self, seconds: float) -> None:
-        """Count a time in which nothing was computed, so as not to go too fast."""
+        """Count seconds in which nothing was computed, to keep to the app's pace."""
         if not seconds:
             return
         with self._guard:
@@ -107,7 +121,7 @@ class Meter:
             self._trim_window()
 
     def flush(self) -> None:
-        """Read the losses that are still on the device. Call on the loop's thread."""
+        """Read the losses that are still on the device. Only the training thread may call."""
         self._flushed = time.monotonic()
         if self._unread is None:
             return
@@ -137,7 +151,7 @@ class Meter:
             )
 
     def take_loss_for_progress(self) -> float | None:
-        """Mean loss since the last call."""
+        """Mean loss since the last call (nats per token); None without a step."""
         with self._guard:
             return self._for_progress.take().mean
 

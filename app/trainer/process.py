@@ -1,4 +1,4 @@
-"""The trainer process: claim stdio, read the order, run it, say how it ended."""
+"""The trainer process: take stdin and stdout, read the order, run it, report how it ended."""
 
 import contextlib
 import logging
@@ -31,18 +31,18 @@ from app.trainer.control import Control
 log = logging.getLogger(__name__)
 
 NICENESS = 19
-"""The window and whatever the volunteer does come first, always. Other guests take this one too."""
+"""The lowest priority: the window and the volunteer's own programs come first."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run as the trainer; ``--devices`` only tells what torch can train on."""
+    """Run as the trainer; ``--devices`` only reports what torch can train on."""
     reports, commands = _claim_stdio()
     send = _sender(reports)
     step_back()
     logs.start_in_child(debug="--debug" in arguments)
     i18n.install(os.environ.get(i18n.VARIABLE, "en"), RESOURCES / "translations")
-    # WORKAROUND (hivemind 1.1.12): its processes leave tasks behind whenever they end, and tell
-    # of those that they cancel themselves as of errors.
+    # WORKAROUND (hivemind 1.1.12): its processes leave tasks behind whenever they end, and log
+    # the tasks that they cancel themselves as errors.
     for noisy in ("asyncio", "hivemind.utils.asyncio"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     runtime.use()
@@ -55,21 +55,21 @@ def main(arguments: Sequence[str]) -> int:
     reason = _obey(Control(commands, send), send)
     send(Ended(reason=reason))
     sys.stderr.flush()
-    # Not sys.exit: hivemind leaves threads behind that would keep the interpreter waiting.
+    # Not sys.exit: it waits for threads, and hivemind leaves some behind.
     os._exit(1 if reason is EndReason.FAILED else 0)
 
 
 def step_back() -> None:
-    """Lower our priority, and that of the processes we start."""
+    """Lower the priority of this process and of those that it starts."""
     os.nice(NICENESS)
-    # Linux shares the cores among sessions first, and we lead one: niceness alone counts only
-    # against the other processes of our own session, not against the window.
-    with contextlib.suppress(OSError):  # another system, or a kernel without groups
+    # Linux first shares the cores among sessions, and the trainer leads a session of its own.
+    # Niceness only counts within it, so the session gets a niceness too.
+    with contextlib.suppress(OSError):  # not Linux, or a kernel without autogroups
         Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
 
 
 def _claim_stdio() -> tuple[int, int]:
-    """Duplicates of stdout and stdin for us alone; whatever a library prints goes to stderr."""
+    """Return duplicates of stdout and stdin. What a library prints goes to stderr from now on."""
     reports, commands = os.dup(1), os.dup(0)
     os.dup2(2, 1)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -88,7 +88,7 @@ def _sender(descriptor: int) -> SendReport:
                 try:
                     line = line[os.write(descriptor, line) :]
                 except BrokenPipeError:
-                    return  # the app is gone; the end of stdin tells us as well
+                    return  # the app is gone; `Control` sees it at the end of stdin
 
     return send
 
@@ -102,9 +102,9 @@ def _obey(control: Control, send: SendReport) -> EndReason:
     except UserFacingError as error:
         log.warning("%s", error.text)
         send(TrainerProblem(message=error.message, field=error.field, remedy=error.remedy))
-    except Exception as error:  # the process's edge: all is told to the app
-        if control.stopping:  # a wait that we cut short; what was learnt is kept already
-            log.warning("leaving was not in order: %r", error)
+    except Exception as error:  # the boundary of this process: the app is told all
+        if control.stopping:  # interrupting a wait may raise; the checkpoint is written already
+            log.warning("error while leaving: %r", error)
             return EndReason.ABANDONED if control.abandoned else EndReason.STOPPED
         log.exception("training failed")
         text = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -129,12 +129,13 @@ def _run(order: protocol.Start, control: Control, send: SendReport) -> EndReason
 
 def _prepare_process(order: protocol.Start) -> None:
     heap.keep()
-    # hivemind's averagers can only be forked, and fix the start method at import.
+    # hivemind's averagers can only be forked, and choose the start method when imported.
     multiprocessing.set_start_method("fork")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(order.threads)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # it would dead-lock after a fork
-    # torch.compile: what it made is kept, and by no workers, which are this executable once more
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # it deadlocks after a fork
+    # torch.compile: cache compiled kernels, and compile in this process, since the workers of a
+    # frozen app would start the app again.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(order.cache_dir) / "compiled"))
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

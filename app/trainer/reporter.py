@@ -1,4 +1,4 @@
-"""Tells the app and the swarm how training does, at its own pace, whatever the loop waits for."""
+"""Tells the app and the swarm how training goes, from a thread that waits for nothing else."""
 
 import logging
 import threading
@@ -7,35 +7,45 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from app.common.i18n import _
+from app.p2p.run_records import LocalMetrics
 from app.protocol import PhaseChanged, Progress, Report, TrainerPhase, TrainerProblem
-from app.trainer.averaging.traffic import keep_to
+from app.trainer.averaging.bandwidth import keep_to
 from app.trainer.control import Control
 from app.trainer.meter import Meter
-from app.trainer.strategies.gradient_averaging import GradientAveraging
+from app.trainer.peer.peer import TrainerPeer
+from app.trainer.strategies.protocols import SwarmMember
 
 log = logging.getLogger(__name__)
 
 PUBLISH_SECONDS = 5.0
+"""The time between two of our entries in the run's metrics record."""
+
 SHORT_ROUND_SECONDS = 0.4
-"""A round that blocks for less isn't worth a word: well scheduled ones take some 50 ms."""
+"""A round that blocks for less isn't reported as a phase; a well scheduled one takes 50 ms."""
 
 
 class Reporter(threading.Thread):
-    """A thread between `start` and `close`. It also sees when a process of hivemind's has died,
-    which hivemind doesn't, and ends us then: only a fresh start mends that."""
+    """Reports between `start` and `close`.
+
+    It also ends this process when one of hivemind's processes has died: hivemind doesn't notice
+    that, and only a new start of the trainer mends it.
+    """
 
     def __init__(
         self,
         *,
         meter: Meter,
-        strategy: GradientAveraging,
+        strategy: SwarmMember,
+        peer: TrainerPeer,
         control: Control,
         send: Callable[[Report], None],
         interval: float,
     ) -> None:
+        """interval: seconds between two reports. send: called with them, on any thread."""
         super().__init__(name="reporter", daemon=True)
-        self.meter = meter
+        self._meter = meter
         self._strategy = strategy
+        self._peer = peer
         self._send = send
         self._control = control
         self._interval = interval
@@ -45,15 +55,15 @@ class Reporter(threading.Thread):
         self._published = time.monotonic()
 
     def close(self) -> None:
-        """End the thread and wait for its end."""
+        """End the thread, and wait until it has ended."""
         self._closed.set()
         self.join()
 
     def run(self) -> None:
-        """Report until closed. A fault here ends the trainer: nobody would watch it any more."""
+        """Report until closed. An error ends the trainer, since nothing would watch it any more."""
         try:
             self._report_until_closed()
-        except Exception as error:
+        except Exception as error:  # the boundary of this thread
             log.exception("reporting failed")
             text = f"{type(error).__name__}: {error}"
             self._control.fail_at_once(TrainerProblem(message=text, expected=False))
@@ -62,9 +72,9 @@ class Reporter(threading.Thread):
         while not self._closed.wait(self._interval):
             keep_to(self._control.pace)
             self.say_phase()
-            self._say_how_it_goes()
+            self._report_progress()
             self._publish()
-            if failure := self._strategy.failure():
+            if failure := self._peer.failure() or self._strategy.failure():
                 log.warning("%s", failure)
                 self._control.fail_at_once(
                     TrainerProblem(
@@ -75,14 +85,15 @@ class Reporter(threading.Thread):
                 )
                 return
 
-    def _say_how_it_goes(self) -> None:
-        """Send the work first: if we are killed in between, what was shown is accounted for."""
+    def _report_progress(self) -> None:
+        """Send the work, then the progress: if we are killed between both, all that is shown was
+        counted."""
         progress = self._progress()
-        self._send(self._strategy.work())  # read later, so at least as much as the progress
+        self._send(self._strategy.work())  # read after the progress, so never less
         self._send(progress)
 
     def say_phase(self) -> None:
-        """Tell the app what we are doing, if that has changed. Any thread may call."""
+        """Report the phase if it has changed. Any thread may call."""
         with self._phase_guard:
             phase = self._current_phase()
             if phase is not self._phase:
@@ -90,24 +101,24 @@ class Reporter(threading.Thread):
                 self._send(PhaseChanged(phase=phase))
 
     def _current_phase(self) -> TrainerPhase:
-        since = self._strategy.optimizer.averaging_since
+        since = self._strategy.averaging_since
         if self._control.resting:
             return TrainerPhase.PAUSED
-        if self._strategy.optimizer.loading_state:
+        if self._strategy.loading_state:
             return TrainerPhase.SYNCHRONIZING
         if since is not None and time.monotonic() - since > SHORT_ROUND_SECONDS:
             return TrainerPhase.AVERAGING
         return TrainerPhase.TRAINING
 
     def _progress(self) -> Progress:
-        reading = self.meter.read()
+        reading = self._meter.read()
         if self._control.resting:
             reading = replace(reading, samples_per_second=None, tokens_per_second=None)
         swarm = self._strategy.progress()
         return Progress(
             step=reading.step,
             epoch=swarm.epoch,
-            loss=self.meter.take_loss_for_progress(),
+            loss=self._meter.take_loss_for_progress(),
             samples_per_second=reading.samples_per_second,
             tokens_per_second=reading.tokens_per_second,
             samples=reading.samples,
@@ -124,6 +135,16 @@ class Reporter(threading.Thread):
         if time.monotonic() - self._published < PUBLISH_SECONDS:
             return
         self._published = time.monotonic()
-        losses = self.meter.take_loss_for_swarm()
-        if losses.steps:
-            self._strategy.publish(self.meter.read(), losses)
+        losses = self._meter.take_loss_for_swarm()
+        if not losses.steps:
+            return
+        reading = self._meter.read()
+        self._peer.publish(
+            LocalMetrics(
+                step=self._strategy.epoch,
+                samples_per_second=float(reading.samples_per_second or 0.0),
+                samples_accumulated=reading.samples,
+                loss=losses.total,
+                mini_steps=losses.steps,
+            )
+        )

@@ -1,4 +1,4 @@
-"""How much of a device's memory training may take: what is free, and what the volunteer allows."""
+"""How much of a device's memory training may take: what is free and what the volunteer allows."""
 
 import contextlib
 from dataclasses import dataclass
@@ -12,14 +12,13 @@ from app.common.i18n import _
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """The memory of a device: a GPU's own, or else the machine's.
-
-    allowed: bytes that this trainer may take of it, 0 for all. Of the machine's, all that its
-    processes take counts.
-    """
+    """The memory of a GPU, or the machine's memory for any other device."""
 
     device: torch.device
+
     allowed: int = 0
+    """Bytes that this trainer may take, 0 for all. Of the machine's memory, that of all the
+    trainer's processes counts."""
 
     @property
     def free(self) -> int:
@@ -29,10 +28,10 @@ class Room:
 
     @property
     def available(self) -> int:
-        """Bytes that nobody uses, whatever is allowed."""
+        """Bytes that no program uses, even if fewer are allowed."""
         if self.device.type == "cuda":
             return int(torch.cuda.mem_get_info(self.device)[0])
-        return int(psutil.virtual_memory().available)  # which mps shares
+        return int(psutil.virtual_memory().available)  # mps shares it
 
     def _taken(self) -> int:
         if self.device.type == "cuda":
@@ -41,14 +40,14 @@ class Room:
         return sum(map(_memory_of, (own, *own.children(recursive=True))))
 
     def enforce(self) -> None:
-        """Let the library refuse more than is allowed, where it can: as if no more were there."""
+        """Make torch refuse more than is allowed, where it can: on CUDA devices."""
         if self.allowed and self.device.type == "cuda":
             total = torch.cuda.get_device_properties(self.device).total_memory
             share = min(1.0, self.allowed / total)
             torch.cuda.set_per_process_memory_fraction(share, self.device)
 
     def not_allowed(self, needed: int) -> DeviceError:
-        """That training needs so many bytes more than are left of what is allowed."""
+        """The error for training that needs ``needed`` more bytes, more than are allowed."""
         text = _(
             "training takes {needed} more of the memory of {device}, but {free} are left of the"
             " {allowed} that you allow."
@@ -63,13 +62,13 @@ class Room:
 
 
 def _memory_of(process: psutil.Process) -> int:
-    """What ends with it; a page that several share is counted in parts, where that is known."""
-    with contextlib.suppress(psutil.Error):  # it has ended
+    """Bytes of a process: PSS, which divides a shared page among its processes, else USS."""
+    with contextlib.suppress(psutil.Error):  # the process has ended
         memory = process.memory_full_info()
         return int(getattr(memory, "pss", memory.uss))
     return 0
 
 
 def gib(size: int) -> str:
-    """A size in words."""
+    """A size for the user, such as ``1,234.5 GiB``."""
     return f"{size / 2**30:,.1f} GiB"

@@ -1,6 +1,6 @@
-"""How a device trains a model fastest: with how many samples a step, and compiled or not.
+"""Find how a device trains a model fastest: with how many samples a step, and compiled or not.
 
-Both are tried, in seconds, on made-up tokens, and remembered for the next start.
+Both are tried for some seconds on random tokens. The result is kept for the next start.
 """
 
 import hashlib
@@ -20,34 +20,45 @@ from app.common.i18n import _
 from app.common.paths import write_atomically
 from app.protocol import Device, TrainerPhase
 from app.spec.schema import SwarmSpec
-from app.trainer.model.model import Precision, loss_of
+from app.trainer.devices import release_memory, wait_for
+from app.trainer.model.loss import loss_of
+from app.trainer.model.precision import Precision
 from app.trainer.room import Room
 
 log = logging.getLogger(__name__)
 
 SEARCH_SECONDS = 10.0
-"""A larger micro-batch is tried if that is likely to end within this."""
+"""A larger micro-batch is tried only if the search then probably ends within this time."""
 
 LONG_STEP_SECONDS = 2.0
-"""A step that takes so long is timed once; a shorter one again, when all is warm."""
+"""A first step that takes this long is timing enough; a shorter one only warms up the device."""
 
 STEPS = 3
+"""Steps that are timed together, after the first one."""
+
 PATIENCE = 2
-"""Sizes in a row that may be slower before larger ones are taken to be so as well."""
+"""Sizes in a row that may be slower than the best; then no larger one is tried."""
 
 MOST_MEMORY = 0.5
-"""Of what is free on a device that swaps or is killed instead of refusing."""
+"""The share of the free memory that activations may take on a device that doesn't refuse more: it
+swaps, or the system kills the process."""
 
 WORTH_COMPILING = 1.05
+"""How many times as fast a compiled step must be."""
+
 REMEMBERED = 100
+"""Results that are kept in the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """What was found."""
+    """What is fastest."""
 
     micro_batch_size: int
+    """Samples of a step."""
+
     compiled: bool = False
+    """By torch.compile."""
 
 
 # --- trying
@@ -55,22 +66,29 @@ class Tuned:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """Steps of a model as the spec wants them. They leave gradients behind, and nothing else."""
+    """Steps of a model as in training, on random tokens. They leave gradients in the model."""
 
     spec: SwarmSpec
+
     chosen: Device
+    """As the app knows the device."""
+
     room: Room
+    """The memory of the same device."""
+
     precision: Precision
+
     vocabulary: int
+    """Random tokens are below this."""
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device as torch knows it."""
         return self.room.device
 
     @property
     def key(self) -> str:
-        """What the outcome depends on, and holds for."""
+        """A hash of all that the result depends on."""
         chosen, training = self.chosen, self.spec.training
         parts = {
             "device": [chosen.id.partition(":")[0], chosen.name, chosen.uuid, chosen.memory],
@@ -85,7 +103,7 @@ class Trial:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def seconds(self, network: torch.nn.Module, samples: int) -> float:
-        """How long a step takes. Raises `torch.OutOfMemoryError`."""
+        """How long a step of so many samples takes. Raises `torch.OutOfMemoryError`."""
         tokens = self._tokens(samples)
         first = self._time(network, tokens, steps=1)
         if first >= LONG_STEP_SECONDS:
@@ -108,7 +126,7 @@ class Trial:
             return loss_of(network, tokens)
 
     def bytes_a_sample(self, network: torch.nn.Module) -> int:
-        """What a forward pass keeps for the backward pass."""
+        """Bytes that a forward pass keeps for the backward pass, for each sample."""
         kept: dict[int, int] = {}
 
         def note(tensor: torch.Tensor) -> torch.Tensor:
@@ -122,14 +140,15 @@ class Trial:
                 self._loss(network, self._tokens(samples))
             return sum(kept.values())
 
-        return max(1, sum_of(2) - sum_of(1))  # the weights are in both
+        return max(1, sum_of(2) - sum_of(1))  # both hold the weights
 
 
 def fastest(seconds_of: Callable[[int], float], *, most: int) -> int:
-    """The power of two, up to ``most``, by which the most samples a second are computed.
+    """The micro-batch, a power of two up to ``most``, with the most samples a second.
 
-    seconds_of: times a step of so many samples, or raises `torch.OutOfMemoryError`. Raises
-    `DeviceError` where not even one fits.
+    seconds_of: times a step of so many samples, or raises `torch.OutOfMemoryError`.
+
+    Raises `DeviceError` where not even one sample fits.
     """
     best, best_rate, slower, size = 0, 0.0, 0, 1
     began = now = time.monotonic()
@@ -152,7 +171,7 @@ def fastest(seconds_of: Callable[[int], float], *, most: int) -> int:
 
 
 def not_even_one() -> DeviceError:
-    """A single sample is too much for the device."""
+    """The error for a device whose memory is too small for a single sample."""
     return DeviceError(
         _("the device's memory is too small for this model, even with one sample a step."),
         field="device",
@@ -166,11 +185,13 @@ def not_even_one() -> DeviceError:
 def tune(
     trial: Trial, model: torch.nn.Module, *, file: str, say: Callable[[TrainerPhase], None]
 ) -> tuple[Tuned, torch.nn.Module]:
-    """What is fastest, found now or before, and the model as it is to compute.
+    """What is fastest, found now or before, and the model to compute with, compiled or not.
 
-    A spec that says the size of a micro-batch leaves nothing to try. file: of what was found
-    before, "" for none. say: told what goes on. Raises `DeviceError` where not even one sample
-    fits.
+    Nothing is tried if the spec says the size of a micro-batch.
+
+    file: of earlier results, "" for none. say: called with the phases.
+
+    Raises `DeviceError` where not even one sample fits.
     """
     most = trial.spec.training.most_samples_a_step(trial.device.type)
     if trial.spec.training.micro_batch_size != "auto":
@@ -202,7 +223,7 @@ def _find(
 
 
 def compiling_pays(trial: Trial, model: torch.nn.Module, samples: int) -> bool:
-    """Whether torch.compile makes steps faster; it takes half a minute or so to find out."""
+    """Whether torch.compile makes steps faster. It takes about half a minute to find out."""
     plain = trial.seconds(model, samples)
     compiled = _compiled(trial, model, samples)
     return compiled is not None and plain > WORTH_COMPILING * trial.seconds(compiled, samples)
@@ -212,20 +233,22 @@ def _compiled(trial: Trial, model: torch.nn.Module, samples: int) -> torch.nn.Mo
     network = cast("torch.nn.Module", torch.compile(model))
     try:
         trial.seconds(network, samples)
-    except Exception as error:  # noqa: BLE001  compilers fail in many ways
-        log.warning("torch.compile fails here, so it isn't used: %r", error)
+    except Exception as error:  # noqa: BLE001  whatever a compiler or its kernel raises
+        log.warning("torch.compile fails here and isn't used: %r", error)
         return None
     return network
 
 
 def _affordable(trial: Trial, model: torch.nn.Module) -> int:
-    """Samples that the memory has room for, on a device that doesn't refuse what is too much."""
+    """The most samples that fit, for a device that doesn't refuse what is too much."""
     samples = max(1, int(MOST_MEMORY * trial.room.available) // trial.bytes_a_sample(model))
     return _allowed(trial, model, most=samples)
 
 
 def _allowed(trial: Trial, model: torch.nn.Module, *, most: int) -> int:
-    """Samples for which the volunteer allows the memory; a device that refuses is asked later.
+    """The most samples for which the volunteer allows the memory, at most ``most``.
+
+    Not checked on CUDA, which refuses more than is allowed.
 
     Raises `DeviceError` where not even one is allowed.
     """
@@ -240,39 +263,25 @@ def _allowed(trial: Trial, model: torch.nn.Module, *, most: int) -> int:
     return min(most, (free - coming) // a_sample)
 
 
-def release_memory(device: torch.device) -> None:
-    """Give back what torch keeps for later, in pieces that no longer fit."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-
-
-def wait_for(device: torch.device) -> None:
-    """Return when all that a device was given to compute is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
-
-
 # --- remembering
 
 
 class TuningCache:
-    """A file of what was found, newest last. One that can't be read or written, or None, is no
-    harm: it is all found again."""
+    """A file of results, the newest last. Without one, or if it can't be read or written, all is
+    found again at the next start."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
 
     def recall(self, key: str) -> Tuned | None:
-        """What was found for a key."""
+        """The result for a `Trial.key`, or None."""
         try:
             return Tuned(**self._read()[key])
         except (KeyError, TypeError):
             return None
 
     def remember(self, key: str, tuned: Tuned) -> None:
-        """Keep a finding, and the newest others."""
+        """Add a result, and drop the oldest ones beyond `REMEMBERED`."""
         if self._path is None:
             return
         others = {name: value for name, value in self._read().items() if name != key}
@@ -281,7 +290,7 @@ class TuningCache:
         try:
             write_atomically(self._path, content.encode())
         except OSError as error:
-            log.warning("what was found isn't remembered: %s", error)
+            log.warning("the results of tuning can't be kept: %s", error)
 
     def _read(self) -> dict[str, Any]:
         if self._path is None:

@@ -1,4 +1,4 @@
-"""What of this trainer's work counts: which samples entered a round, and what they cost."""
+"""Counts which of this trainer's samples entered an averaging round, and what they cost."""
 
 import threading
 import time
@@ -23,10 +23,10 @@ class _Sum:
 
 
 class WorkMeter:
-    """Written by the training thread, read by the reporter's; see `protocol.Work`.
+    """The counters of `protocol.Work`. The training thread writes, the reporter's thread reads.
 
-    Each sample is pending from its backward pass to the end of its epoch. Then either all that
-    is pending has entered the round, or it is lost.
+    A sample is pending from its backward pass to the end of its epoch. At that point either all
+    pending samples have entered the round, or all are lost.
     """
 
     def __init__(self) -> None:
@@ -40,18 +40,18 @@ class WorkMeter:
         self._step_began = 0.0
 
     def computed(self, *, samples: int, tokens: int, seconds: float) -> None:
-        """Forward and backward ran. seconds: that they took."""
+        """Count samples after forward and backward. seconds: what both took."""
         with self._guard:
             self._computed += samples
             self._pending.add(_Sum(samples=samples, tokens=tokens, seconds=seconds))
 
     def discarded(self, samples: int) -> None:
-        """Forward ran for nothing: the loss was not finite."""
+        """Count samples whose loss was not finite: only forward ran."""
         with self._guard:
             self._computed += samples
 
     def entered(self, swarm_samples: int) -> None:
-        """A round has finished with all that was pending in it. swarm_samples: everybody's."""
+        """A round has finished with all pending samples in it. swarm_samples: of all peers."""
         with self._guard:
             self._entered.add(self._pending)
             self._pending = _Sum()
@@ -59,12 +59,12 @@ class WorkMeter:
             self._swarm_samples += swarm_samples
 
     def lost(self) -> None:
-        """What was pending will enter no round."""
+        """The pending samples will enter no round."""
         with self._guard:
             self._pending = _Sum()
 
     def time_steps_of(self, optimizer: torch.optim.Optimizer) -> None:
-        """Count the seconds of its steps, on whatever thread they are taken."""
+        """Count the seconds of an optimizer's steps, whichever thread takes them."""
 
         def begin(*_: Any) -> None:
             self._step_began = time.perf_counter()
@@ -77,12 +77,12 @@ class WorkMeter:
         optimizer.register_step_post_hook(end)
 
     def resume(self) -> None:
-        """Training begins, or goes on after a pause."""
+        """Training begins or goes on: its time counts from now."""
         with self._guard:
             self._resumed_at = time.monotonic()
 
     def pause(self) -> None:
-        """Training rests, or ends."""
+        """Training pauses or ends: its time counts no more."""
         with self._guard:
             self._training_seconds, self._resumed_at = self._trained(), None
 
@@ -91,7 +91,7 @@ class WorkMeter:
         return self._training_seconds + since
 
     def read(self, *, bytes_sent: int, bytes_received: int) -> Work:
-        """All counters as of now. Seconds are given in whole milliseconds."""
+        """The counters now, with seconds rounded to milliseconds."""
         with self._guard:
             return Work(
                 samples_computed=self._computed,

@@ -49,8 +49,9 @@ class Clock:
 def model_and_data(folder: str):  # noqa: ANN201  (torch is imported late)
     import torch
 
-    from app.trainer.data import open_data
-    from app.trainer.model.model import build_model, loss_of
+    from app.trainer.data.opening import open_data
+    from app.trainer.model.build import build_model
+    from app.trainer.model.loss import loss_of
 
     torch.set_num_threads(1)
     batches = open_data(SPEC, identity=b"bench", cache=Path(folder))

@@ -26,7 +26,7 @@ async def test_the_library_is_wrong_and_ours_is_right(trial: str, library: Any, 
 async def outcome(kind: str, trial: str) -> Any:
     """Of a trial in ``averagers.py``."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(ROOT / "tests" / "support" / "averagers.py"), kind, trial),
+        *(sys.executable, str(ROOT / "tests/support/training/averagers.py"), kind, trial),
         stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)

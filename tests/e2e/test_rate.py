@@ -10,7 +10,7 @@ import torch
 from hivemind.averaging.averager import DecentralizedAverager
 
 from app.protocol import Pace
-from app.trainer.averaging import traffic
+from app.trainer.averaging import bandwidth, traffic
 
 pytestmark = pytest.mark.e2e
 
@@ -47,14 +47,14 @@ def averagers() -> Iterator[list[Averager]]:
             stack.callback(averager.shutdown)
             made.append(averager)
         yield made
-    traffic.keep_to(Pace(id=0))
+    bandwidth.keep_to(Pace(id=0))
 
 
 @pytest.mark.parametrize("direction", ["upload", "download"])
 def test_a_round_takes_as_long_as_its_tensors_need(
     averagers: list[Averager], direction: str
 ) -> None:
-    traffic.keep_to(Pace(id=1, **{direction: MEGABYTE}))
+    bandwidth.keep_to(Pace(id=1, **{direction: MEGABYTE}))
     before, began = Averager.traffic.sent, time.monotonic()
     rounds = [averager.step(wait=False, timeout=60.0) for averager in averagers]
     assert [len(each.result(timeout=90.0)) for each in rounds] == [2, 2]

@@ -32,7 +32,9 @@ from app.terms.schedule import Schedule
 from app.terms.terms import Terms
 from app.trainer.checkpoint import CheckpointFolder
 from app.trainer.data.tokenizer import open_tokenizer
-from app.trainer.model.model import build_model, loss_of, optimizer_for
+from app.trainer.model.build import build_model
+from app.trainer.model.loss import loss_of
+from app.trainer.model.optimizers import optimizer_for
 from app.trainer.room import Room
 from app.trainer.tuning import Tuned, TuningCache
 from tests.support.processes.old_folder import (

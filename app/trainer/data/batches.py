@@ -1,4 +1,4 @@
-"""What the training loop draws from: an endless, reproducible sequence of samples."""
+"""Endless, reproducible samples, which the training loop draws."""
 
 import hashlib
 from collections.abc import Generator
@@ -12,31 +12,32 @@ from numpy.typing import NDArray
 
 from app.trainer.data.tokenizer import TokenArray, Tokenizer, token_type
 
-_DOCUMENTS = 32  # of a stream, tokenised at a time
+_DOCUMENTS = 32
+"""Documents of a stream that are tokenized together."""
 
 
 class Batches(Protocol):
-    """Endless samples. One thread draws.
-
-    vocabulary_size: ids are below it. position: samples drawn so far, those of earlier runs
-    included; a checkpoint keeps it, and `open_data` takes it as ``start``.
-    """
+    """Endless samples. One thread draws."""
 
     vocabulary_size: int
+    """Token ids are below this."""
+
     position: int
+    """Samples drawn so far, in earlier runs too. A checkpoint keeps it, and `open_data` takes it as
+    ``start``."""
 
     def next(self, count: int) -> torch.Tensor:
         """``count`` samples: int64, shape [count, sequence_length + 1], on the CPU."""
 
     def close(self) -> None:
-        """Let go of files and connections. Nothing is drawn after it."""
+        """Close files and connections. Nothing may be drawn afterwards."""
 
 
 class WindowBatches:
     """Random windows of a corpus, drawn with replacement, as in nanoGPT.
 
-    The n-th sample depends on the seed, the identity and n alone: a peer that resumes at n
-    draws what it would have drawn, whatever its batches were.
+    The n-th sample depends only on the seed, the identity and n: a peer that resumes at n draws
+    the samples that it would have drawn without the break, whatever its batch sizes.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class WindowBatches:
         start: int = 0,
         pin: bool = False,
     ) -> None:
-        # a view, [windows, sequence_length + 1]: nothing is read before a batch picks its rows
+        # A view of shape [windows, sequence_length + 1]: nothing is read until a batch picks rows.
         self._windows = sliding_window_view(np.asarray(tokens), sequence_length + 1)
         self._key = order_key(seed, identity=identity)
         self._pin = pin
@@ -69,10 +70,10 @@ class WindowBatches:
 
 
 class StreamBatches:
-    """Documents as they come, joined by the separator and cut into samples.
+    """Documents in the order of a stream, joined by the separator and cut into samples.
 
-    The order is the stream's. To resume, the stream itself starts at another place (see
-    `hub.documents_of`); ``start`` only counts on. `next` waits for the network where it must.
+    ``start`` is only the first value of `position`: to resume, the stream itself must begin
+    elsewhere (see `hub.documents_of`). `next` may wait for the network.
     """
 
     def __init__(
@@ -90,12 +91,14 @@ class StreamBatches:
         self._pin = pin
         self.vocabulary_size = tokenizer.vocabulary_size
         self.position = start
-        # at once, so that data that can't be read fails while the trainer prepares
+        # Read at once: data that can't be read then fails before the swarm is entered.
         self._buffer = self._more()
 
     def next(self, count: int) -> torch.Tensor:
-        """``count`` samples: int64, shape [count, sequence_length + 1]. Raises `DataError` when
-        the stream breaks for good."""
+        """``count`` samples: int64, shape [count, sequence_length + 1].
+
+        Raises `DataError` when the stream breaks and can't be resumed.
+        """
         wanted = count * self._window
         while self._buffer.size < wanted:
             self._buffer = np.concatenate([self._buffer, self._more()])
@@ -104,7 +107,7 @@ class StreamBatches:
         return _tensor(samples.reshape(count, self._window), pin=self._pin)
 
     def close(self) -> None:
-        """Leave the stream, with its connections and threads."""
+        """Close the stream, with its connections and threads."""
         self._documents.close()
 
     def _more(self) -> TokenArray:
@@ -117,15 +120,15 @@ class StreamBatches:
 
 
 def order_key(seed: int, *, identity: bytes, start: int = 0) -> int:
-    """128 bits that fix the order in which a peer draws."""
+    """A key of 128 bits that decides the order in which a peer draws."""
     content = b"%d,%d," % (seed, start) + identity
     return int.from_bytes(hashlib.blake2b(content, digest_size=16).digest(), "big")
 
 
 def _draws(key: int, *, start: int, count: int) -> NDArray[np.uint64]:
-    """Numbers ``start`` to ``start + count`` of the random sequence of ``key``, shape [count]."""
+    """The numbers from ``start`` to ``start + count`` of a key's random sequence, shape [count]."""
     generator = np.random.Philox(key=key)
-    # Philox computes its n-th block of four numbers from n, so any place is reached at once
+    # Philox computes its n-th block of four numbers from n, so any position is reached at once.
     generator.advance(start // 4)
     return generator.random_raw(start % 4 + count)[start % 4 :]
 

@@ -1,7 +1,7 @@
 """A finite source as one flat array of tokens, memory-mapped from a file in the cache.
 
-The file is made once. Where a text is larger than the memory, the operating system reads only
-the pages that a batch touches.
+The file is made once. A text may be larger than the memory: the operating system reads only the
+pages that a batch touches.
 """
 
 import hashlib
@@ -23,35 +23,35 @@ from app.trainer.data.tokenizer import TokenArray, Tokenizer, token_type
 log = logging.getLogger(__name__)
 
 _LAYOUT = "1"
-"""Raised when files of an earlier version of this module must not be reused."""
+"""Change it when files that an earlier version of this module wrote must not be reused."""
 
 _PIECES = 128
-"""How many pieces are tokenised at a time: at most 16 MiB of text, or 128 rows."""
+"""Pieces that are tokenized together: at most 16 MiB of text, or 128 rows."""
 
 
 class Source(Protocol):
-    """Where documents come from, all of them, each time in the same order."""
+    """A finite number of documents, each time in the same order."""
 
     def fingerprint(self) -> str:
-        """Differs when the text may differ."""
+        """A string that differs when the text may differ."""
 
     def pieces(self) -> Iterator[Piece]:
-        """The documents, from the first."""
+        """All documents, from the first."""
 
 
-def tokenised(source: Source, *, tokenizer: Tokenizer, cache: Path) -> TokenArray:
+def tokenized(source: Source, *, tokenizer: Tokenizer, cache: Path) -> TokenArray:
     """The tokens of all documents, each followed by the separator: read-only, shape [n].
 
-    Raises `DataError` where the source can't be read or the cache not be written.
+    Raises `DataError` if the source can't be read or the cache can't be written.
     """
     kind = token_type(tokenizer.vocabulary_size)
     path = cache / f"{_key(source, tokenizer)}.{kind.name}.bin"
     if not path.exists():
         try:
             _write(path, _tokens(source.pieces(), tokenizer=tokenizer))
-        except OSError as error:  # the source's own are DataErrors already
+        except OSError as error:  # errors of the source are DataErrors already
             raise _unwritable(cache, error) from error
-    if path.stat().st_size == 0:  # which can't be mapped
+    if path.stat().st_size == 0:  # an empty file can't be mapped
         return np.empty(0, dtype=kind)
     return np.memmap(path, dtype=kind, mode="r")
 
@@ -71,15 +71,15 @@ def _tokens(pieces: Iterator[Piece], *, tokenizer: Tokenizer) -> Iterator[TokenA
 
 
 def _write(path: Path, arrays: Iterable[TokenArray]) -> None:
-    """Write to a file of its own, then rename: several trainers may do so at once, and one
-    that is killed leaves no half corpus."""
+    """Write to a temporary file and rename it. Several trainers may write at the same time, and one
+    that is killed leaves no incomplete corpus."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem}.", suffix=".part")
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             _write_all(stream, arrays)
-            log.info("tokenised %d bytes into %s", stream.tell(), path)
+            log.info("tokenized %d bytes into %s", stream.tell(), path)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

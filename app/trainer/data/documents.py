@@ -1,4 +1,4 @@
-"""Documents out of files: text, JSON lines, parquet, never a whole file in memory."""
+"""Read documents from files: text, JSON lines, parquet. No file is in memory as a whole."""
 
 import codecs
 import hashlib
@@ -23,33 +23,41 @@ _BY_ENDING: dict[str, Format] = {
     ".json": "jsonl",
     ".parquet": "parquet",
 }
-"""Any other ending is text."""
+"""The format of a file by its ending; a file with any other ending is text."""
 
-_BLOCK = 64 * 1024  # bytes of text in a piece
-_MAX_LINE = 64 * 1024 * 1024  # bytes of a line of JSON; one of 64 MiB is no line but another format
+_BLOCK = 64 * 1024
+"""Bytes of text in a piece."""
+
+_MAX_LINE = 64 * 1024 * 1024
+"""Bytes of a line of JSON. A longer line means that the file is no JSON lines."""
+
 _PARQUET_ROWS = 256
+"""Rows that are read together."""
 
 
 class Piece(NamedTuple):
-    """Some text of a document. last: the document ends after it."""
+    """A part of a document."""
 
     text: str
+
     last: bool
+    """The document ends with this piece."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PythonDocs:
-    """The help texts that ship with Python, one document a topic, in the order of their names."""
+    """The help texts that ship with Python: one document for each topic, sorted by name."""
 
     field: str = "dataset_info.name"
+    """The field of the spec that errors name."""
 
     def fingerprint(self) -> str:
-        """Differs between versions of Python whose help differs."""
+        """A hash of the text, since the help differs between versions of Python."""
         text = "\0".join(piece.text for piece in self.pieces())
         return hashlib.sha256(text.encode()).hexdigest()
 
     def pieces(self) -> Iterator[Piece]:
-        """Every topic."""
+        """All topics."""
         from pydoc_data.topics import topics
 
         for name in sorted(topics):
@@ -58,21 +66,29 @@ class PythonDocs:
 
 @dataclass(frozen=True, kw_only=True)
 class TextFiles:
-    """Files of one kind or several. field: the field of the spec that errors name.
+    """Files of one format or several.
 
-    A text file is one document; in JSON lines and parquet each row is one, except those whose
-    text is null. Text is UTF-8: a byte that isn't is an error, since silent repair would train
-    everybody's model on rubbish.
+    A text file is one document. In JSON lines and parquet each row is a document, except rows whose
+    text is null. Text must be UTF-8: a wrong byte is an error, since a silent repair would train
+    the swarm's model on garbage.
     """
 
     paths: tuple[Path, ...]
+
     format: Literal["auto", "text", "jsonl", "parquet"]
+    """Of all files; ``auto`` decides by the ending of each."""
+
     text_field: str
+    """The key or column that holds the text."""
+
     field: str
+    """The field of the spec that errors name."""
 
     def fingerprint(self) -> str:
-        """Differs when a file was replaced or written to, by its size and time. Raises
-        `DataError` for one that isn't there."""
+        """The path, size and modification time of each file.
+
+        Raises `DataError` for a file that can't be found.
+        """
         parts = [self.format, self.text_field]
         for path in self.paths:
             size, modified = self._stat(path)
@@ -80,7 +96,7 @@ class TextFiles:
         return "\n".join(parts)
 
     def pieces(self) -> Iterator[Piece]:
-        """All documents, file by file. Raises `DataError`."""
+        """All documents, file by file. Raises `DataError` for what can't be read."""
         for path in self.paths:
             try:
                 with path.open("rb") as stream:
@@ -100,7 +116,7 @@ class TextFiles:
     def _text(self, stream: IO[bytes], path: Path) -> Iterator[Piece]:
         decoder = codecs.getincrementaldecoder("utf-8")()
         position = 0
-        # a piece ends at a line's end where lines are short, so that few words are cut in two
+        # A piece ends at the end of a line, unless that is far off, so that few words are cut.
         while block := stream.read(_BLOCK) + stream.readline(_BLOCK):
             yield Piece(self._decoded(decoder, block, path=path, position=position), last=False)
             position += len(block)
@@ -109,7 +125,7 @@ class TextFiles:
     def _decoded(
         self, decoder: codecs.IncrementalDecoder, block: bytes, *, path: Path, position: int
     ) -> str:
-        pending = len(decoder.getstate()[0])  # first bytes of a character the last block cut
+        pending = len(decoder.getstate()[0])  # bytes of a character that the last block ended in
         try:
             return decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
@@ -187,7 +203,7 @@ class TextFiles:
 
 
 def text_of(row: dict[str, Any], *, text_field: str, where: str) -> str | None:
-    """The text of a row, None where it is null. Raises `DataError` if it has none."""
+    """The text of a row; None if it is null. Raises `DataError` if the row has no text."""
     if text_field not in row:
         raise missing_text_field(text_field, where=where, columns=list(row))
     text = row[text_field]
@@ -202,7 +218,7 @@ def text_of(row: dict[str, Any], *, text_field: str, where: str) -> str | None:
 
 
 def missing_text_field(text_field: str, *, where: str, columns: list[str]) -> DataError:
-    """The error for a column that isn't there, naming those that are."""
+    """The error for a column that doesn't exist; it names those that do."""
     names = ", ".join(columns[:50]) or _("(it has none)")
     return DataError(
         _("{where} has no column {column!r}.").format(where=where, column=text_field),

@@ -1,4 +1,4 @@
-"""One file over https into the cache, verified, then never fetched again."""
+"""Download one file over https into the cache, verify it, and never download it again."""
 
 import re
 import ssl
@@ -13,7 +13,7 @@ from app.common.i18n import _
 from app.spec.schema import HttpsData
 
 MAX_BYTES = 8 * 2**30
-"""The largest file that a spec may make a contributor download."""
+"""The largest file that a spec may make a volunteer download."""
 
 
 def fetch(
@@ -23,19 +23,22 @@ def fetch(
     context: ssl.SSLContext | None = None,
     limit: int = MAX_BYTES,
 ) -> Path:
-    """The verified file, named by its hash, with the ending of the address.
+    """The path of the verified file: its hash, with the ending of the URL.
 
-    What a broken download left is continued. Raises `DataError`: no answer, more than ``limit``
-    bytes, another hash, no room.
+    Continues a download that was interrupted.
+
+    limit: bytes. context: the TLS context; None for the public certificate authorities.
+
+    Raises `DataError`: no answer, more than ``limit`` bytes, another hash, no room on the disk.
     """
     target = cache / f"{data.sha256}{_ending(data.url)}"
-    if target.exists():  # it was verified before it got this name
+    if target.exists():  # only a verified file gets this name
         return target
     part = target.with_name(f"{target.name}.part")
     try:
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         with filelock.FileLock(f"{part}.lock"):
-            if not target.exists():  # another trainer may have been quicker
+            if not target.exists():  # another trainer may have downloaded it meanwhile
                 download(data.url, sha256=data.sha256, part=part, limit=limit, context=context)
                 part.replace(target)
     except DownloadError as error:

@@ -1,4 +1,4 @@
-"""Documents of a data set of the Hugging Face hub, streamed: nothing is downloaded whole."""
+"""Stream documents of a data set of the Hugging Face hub, without downloading it as a whole."""
 
 from collections.abc import Generator, Iterator
 from itertools import count
@@ -14,9 +14,11 @@ from app.trainer.data.documents import text_of
 if TYPE_CHECKING:
     import datasets
 
-_BUFFER = 1000  # documents among which the next is chosen; all are held in memory
+_BUFFER = 1000
+"""Documents in memory, from which the next one is chosen at random."""
+
 _FORMATS = frozenset({"arrow", "csv", "json", "parquet", "text"})
-"""Formats that are only data. Others can hold pickles, whose loading runs code."""
+"""Formats that hold data alone. Others may hold pickles, and loading a pickle runs code."""
 
 
 def hub_documents(
@@ -31,13 +33,16 @@ def hub_documents(
 def documents_of(
     dataset: "datasets.IterableDataset", *, name: str, text_field: str, order: int
 ) -> Generator[str, None, None]:
-    """Endless documents, pass by pass, each in an order of its own. Raises `DataError`.
+    """Endless documents: one pass over the data set after the other, each in another order.
 
-    ``order`` decides the order of the shards and, within a buffer of 1,000, of the documents.
-    A stream can't be entered in the middle, so a resumed peer isn't where it was: it passes an
-    order that depends on its position, and draws anew.
+    ``order`` decides the order of the shards and, within a buffer of `_BUFFER`, of the documents.
+    A stream can't be entered in the middle. So a peer that resumes passes an ``order`` that
+    depends on its position, and begins another random order.
+
+    Raises `DataError`.
     """
-    # row groups become shards where the format has them, so that peers differ in one file too
+    # Row groups become shards, in formats that have them: peers then draw from different parts even
+    # of a single file.
     shuffled = dataset.reshard().shuffle(seed=order, buffer_size=_BUFFER)
     for epoch in count():
         shuffled.set_epoch(epoch)
@@ -63,7 +68,7 @@ def _one_pass(dataset: "datasets.IterableDataset", *, name: str, text_field: str
             text = text_of(row, text_field=text_field, where=where)
             if text is not None:
                 yield text
-    except (DatasetsError, OSError, RuntimeError, ValueError) as error:  # after its own retries
+    except (DatasetsError, OSError, RuntimeError, ValueError) as error:  # the library has retried
         raise _unreachable(name, error) from error
 
 
@@ -74,7 +79,7 @@ def _opened(data: HubData, *, cache: Path) -> "datasets.IterableDataset":
 
     try:
         builder = datasets.load_dataset_builder(
-            f"hf://datasets/{data.name}",  # never a folder here that is called the same
+            f"hf://datasets/{data.name}",  # never a local folder of the same name
             data.config,
             revision=data.revision,
             cache_dir=str(cache),
@@ -86,8 +91,8 @@ def _opened(data: HubData, *, cache: Path) -> "datasets.IterableDataset":
 
 
 def _check_name(name: str) -> None:
-    """Without an owner, the library takes some names (``text``, ``json``) for its own loaders,
-    which would read files of the current folder."""
+    """Refuse names without an owner: some of them (``text``, ``json``) are loaders of the library
+    that read files of the current folder."""
     owner, _slash, short = name.partition("/")
     if not short or {owner, short} & {".", ".."}:
         raise DataError(
@@ -100,10 +105,10 @@ def _check_name(name: str) -> None:
 
 
 def check_harmless(builder: "datasets.DatasetBuilder", *, name: str) -> None:
-    """Refuse a data set whose card points at files outside the hub, or at pickles.
+    """Refuse a data set whose card names files outside the hub, or a format that may hold pickles.
 
-    A card may say ``data_files: /home/…``, and what we train on shows in the gradients that we
-    send. datasets 5.2 refuses such a card by itself; we don't rely on it.
+    A card may say ``data_files: /home/…``, and the gradients that we send would reveal what these
+    files say. datasets 5.2 refuses such a card itself; this check doesn't rely on it.
     """
     files = [str(file) for files in (builder.config.data_files or {}).values() for file in files]
     kind = type(builder).__module__.split(".")[-1]

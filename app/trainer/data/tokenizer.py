@@ -1,4 +1,4 @@
-"""Text to tokens: one per byte of UTF-8, or by a ``tokenizer.json``."""
+"""Turn text into tokens: one for each byte of UTF-8, or by a ``tokenizer.json``."""
 
 import hashlib
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ _SEPARATORS = (
     "<eos>",
     "[SEP]",
 )
-"""What tokenizers call the token at the end of a text; the first that one has is taken."""
+"""Names of the token at the end of a text. The first one that is in the vocabulary is used."""
 
 
 class Tokenizer(Protocol):
-    """What turns documents into tokens."""
+    """Turns documents into tokens."""
 
     @property
     def vocabulary_size(self) -> int:
@@ -42,10 +42,10 @@ class Tokenizer(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Differs where the tokens of a text may differ."""
+        """A string that differs when the tokens of a text may differ."""
 
     def encode(self, texts: Sequence[str]) -> list[TokenArray]:
-        """The tokens of each text, none added before or after."""
+        """The tokens of each text, without any added before or after."""
 
 
 def open_tokenizer(spec: BytesTokenizer | FileTokenizer) -> Tokenizer:
@@ -61,7 +61,7 @@ def token_type(vocabulary_size: int) -> np.dtype[np.unsignedinteger]:
 
 
 class ByteTokens:
-    """A token per byte. NUL, which no ordinary text holds, follows each document."""
+    """One token for each byte. NUL, which ordinary text doesn't contain, follows each document."""
 
     vocabulary_size = 256
     fingerprint = "bytes"
@@ -82,7 +82,7 @@ class FileTokens:
         ids = self._tokenizer.get_vocab(with_added_tokens=True)
         if not ids:
             raise _broken(path, _("its vocabulary is empty"))
-        # not get_vocab_size(): ids may have gaps, and the model needs a row up to the largest
+        # Not get_vocab_size(): ids may have gaps, and the model needs a row for the largest id.
         self.vocabulary_size = max(ids.values()) + 1
         self._type = token_type(self.vocabulary_size)
         ends = [ids[name] for name in _SEPARATORS if name in ids]
@@ -111,9 +111,11 @@ def _parsed(content: bytes, *, path: Path) -> "tokenizers.Tokenizer":
     import tokenizers
 
     try:
-        tokenizer = tokenizers.Tokenizer.from_str(content.decode())
-    except Exception as error:  # the library has no type of its own
-        raise _broken(path, " ".join(str(error).split())) from error
+        content.decode()  # names the wrong byte, which the library doesn't
+        tokenizer = tokenizers.Tokenizer.from_buffer(content)
+    except ValueError as error:  # `from_str` would raise a bare Exception
+        reason = str(error).removeprefix("Cannot instantiate Tokenizer from buffer: ")
+        raise _broken(path, " ".join(reason.split())) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer

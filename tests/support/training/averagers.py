@@ -19,7 +19,7 @@ from hivemind.optim.grad_averager import GradientAverager
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from app.trainer.averaging.optimizer import KeepingGradientAverager
+from app.trainer.averaging.averagers import KeepingGradientAverager
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from app.spec.architectures import FAMILIES, fields_for
 from app.spec.schema import MODEL_TYPES, SwarmSpec
 from app.trainer import checkpoint
 from app.trainer.data.tokenizer import ByteTokens
-from app.trainer.model import model
+from app.trainer.model import build
+from app.trainer.model.loss import loss_of
 from app.trainer.room import Room
 from tests.support.training.specs import SMALLEST
 
@@ -42,7 +43,7 @@ def swarm(model_type: str, fields: dict[str, Any], **training: Any) -> SwarmSpec
 
 
 def check_count(model_type: str, fields: dict[str, Any]) -> None:
-    real = model.parameter_count(swarm(model_type, fields), vocabulary_size=256)
+    real = build.parameter_count(swarm(model_type, fields), vocabulary_size=256)
     sizes = architectures.sizes_of(model_type, fields, vocabulary=256)
     assert architectures.parameter_count(model_type, fields, sizes) == real
 
@@ -69,15 +70,15 @@ def test_common_names_of_sizes_are_accepted() -> None:
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_fields_for_sizes_build_a_working_model(model_type: str) -> None:
     found = swarm(model_type, fields_for(model_type, **SMALL), sequence_length=SMALL["positions"])
-    model.build_model(found, vocabulary_size=256, room=Room(device=torch.device("cpu")))
+    build.build_model(found, vocabulary_size=256, room=Room(device=torch.device("cpu")))
 
 
 # --- activations
 
 
 def saved_bytes(found: SwarmSpec, *, half: bool) -> float:
-    """Bytes that the backward pass of one step keeps for each token, besides the weights."""
-    built = model.build_model(found, vocabulary_size=256, room=Room(device=torch.device("cpu")))
+    """What the backward pass of one step holds on to for each token, besides the weights."""
+    built = build.build_model(found, vocabulary_size=256, room=Room(device=torch.device("cpu")))
     weights = {each.untyped_storage().data_ptr() for each in built.parameters()}
     kept: dict[int, torch.Tensor] = {}
 
@@ -90,7 +91,7 @@ def saved_bytes(found: SwarmSpec, *, half: bool) -> float:
     tokens = torch.zeros(4, length + 1, dtype=torch.int64)
     context = torch.autocast("cpu", dtype=torch.bfloat16) if half else nullcontext()
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), context:
-        loss = model.loss_of(built, tokens)
+        loss = loss_of(built, tokens)
     held = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     del loss
     copies = 2 * sum(each.numel() for each in built.parameters()) if half else 0

@@ -10,10 +10,12 @@ import torch
 from app.common.errors import DeviceError
 from app.protocol import MicroBatchHalved, Report, SampleDiscarded
 from app.spec.schema import StopSpec
-from app.trainer.averaging.optimizer import CitizenOptimizer, KeepingGradientAverager
-from app.trainer.loop import TrainingRun, step
+from app.trainer.averaging.averagers import KeepingGradientAverager
+from app.trainer.averaging.optimizer import CitizenOptimizer
+from app.trainer.loop import step
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
+from app.trainer.run import TrainingRun
 from app.trainer.strategies.gradient_averaging import GradientAveraging
 
 LENGTH = 4
@@ -89,8 +91,8 @@ class Alone(GradientAveraging):
     """The real strategy around both; its epoch never ends."""
 
     def __init__(self, model: SmallDevice, meter: Meter, report: Any) -> None:
-        self.optimizer, self._scaler = Optimizer(model, meter, report, self._note), None
-        self.averager = self.optimizer.grad_averager
+        self._optimizer, self._scaler = Optimizer(model, meter, report, self._note), None
+        self.averager = self._optimizer.grad_averager
         self.counted: list[int] = []
 
     def _note(self, _epoch: int, samples_accumulated: int) -> None:

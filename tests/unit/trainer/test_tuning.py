@@ -14,7 +14,8 @@ from app.common.errors import DeviceError
 from app.protocol import Device, TrainerPhase
 from app.spec import schema as spec
 from app.trainer import tuning
-from app.trainer.model.model import FP32, build_model
+from app.trainer.model.build import build_model
+from app.trainer.model.precision import FP32
 from app.trainer.room import Room
 from app.trainer.tuning import REMEMBERED, Trial, Tuned, TuningCache, compiling_pays, fastest, tune
 from tests.support.training.specs import SMALLEST

@@ -1,21 +1,12 @@
 """What of the work counts: pending until its round has ended, then entered or lost."""
 
-import asyncio
-import os
-import time
-from collections.abc import AsyncIterator, Iterator
-from types import SimpleNamespace
 from typing import Any
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.protocol import Pace, Work
-from app.trainer.averaging import traffic
-from app.trainer.averaging.traffic import Traffic
-from app.trainer.meter import Meter
+from app.protocol import Work
 from app.trainer.work import WorkMeter
 
 
@@ -98,91 +89,3 @@ def test_no_counter_ever_falls_and_no_sample_counts_twice(calls: list[str]) -> N
         assert all(getattr(now, name) >= getattr(before, name) for name in names)
         assert now.samples_entered + now.samples_pending <= now.samples_computed
         before = now
-
-
-# --- traffic -------------------------------------------------------------------------------------
-
-
-def message(size: int) -> Any:
-    return SimpleNamespace(tensor_part=SimpleNamespace(buffer=b"x" * size))
-
-
-async def messages(*sizes: int) -> AsyncIterator[Any]:
-    for size in sizes:
-        yield message(size)
-
-
-async def test_bytes_are_counted_as_they_pass() -> None:
-    traffic = Traffic()
-    sent = [len(each.tensor_part.buffer) async for each in traffic.sending(messages(10, 0, 5))]
-    received = [each async for each in traffic.receiving(messages(7))]
-    assert (sent, len(received)) == ([10, 0, 5], 1)
-    assert (traffic.sent, traffic.received) == (15, 7)
-
-
-async def test_what_nobody_took_was_not_sent() -> None:
-    traffic = Traffic()
-    sending = traffic.sending(messages(10, 20))
-    await anext(sending)
-    await anext(sending)
-    await sending.aclose()
-    assert traffic.sent == 10
-
-
-def test_what_a_forked_process_counts_is_seen_here() -> None:
-    traffic = Traffic()
-    child = os.fork()
-    if child == 0:
-        traffic._counts[0] += 2**40
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert traffic.sent == 2**40
-
-
-# --- its rate ------------------------------------------------------------------------------------
-
-MEGABYTE = 1e6
-
-
-@pytest.fixture
-def upload() -> Iterator[traffic.BandwidthLimit]:
-    yield traffic.UPLOAD
-    traffic.keep_to(Pace(id=0))
-
-
-async def seconds_for(*sizes: int) -> float:
-    began = time.monotonic()
-    async for _message in Traffic().sending(messages(*sizes)):
-        pass
-    return time.monotonic() - began
-
-
-async def test_tensors_are_sent_no_faster_than_allowed(upload: traffic.BandwidthLimit) -> None:
-    traffic.keep_to(Pace(id=1, upload=int(MEGABYTE)))
-    assert await seconds_for(100_000, 100_000, 1) >= 0.2
-
-
-def test_what_a_forked_process_sent_is_waited_for(upload: traffic.BandwidthLimit) -> None:
-    traffic.keep_to(Pace(id=1, upload=int(MEGABYTE)))
-    child = os.fork()
-    if child == 0:
-        upload.wait(300_000).send(None)
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert asyncio.run(seconds_for(1)) >= 0.2
-
-
-async def test_without_a_limit_nothing_waits(upload: traffic.BandwidthLimit) -> None:
-    waits = [upload.wait(10**12) for _message in range(3)]
-    for wait in waits:
-        with pytest.raises(StopIteration):
-            wait.send(None)
-
-
-def test_a_wait_lowers_the_rate_but_not_the_sums() -> None:
-    meter = Meter()
-    meter.add_step(torch.tensor(2.0), samples=4, tokens=128, seconds=1.0, computing=1.0)
-    meter.add_wait(1.0)
-    meter.add_wait(0.0)
-    found = meter.read()
-    assert (found.samples_per_second, found.compute_seconds, found.step) == (2.0, 1.0, 1)

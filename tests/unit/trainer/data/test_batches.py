@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from app.common.errors import DataError
 from app.spec import schema as specs
-from app.trainer.data import open_data
 from app.trainer.data.batches import StreamBatches, WindowBatches
+from app.trainer.data.opening import open_data
 from app.trainer.data.tokenizer import ByteTokens
 
 TOKENS = np.arange(200, dtype=np.uint8)

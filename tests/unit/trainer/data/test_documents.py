@@ -18,7 +18,7 @@ from tokenizers import models, pre_tokenizers
 from app.common.errors import DataError
 from app.spec.schema import BytesTokenizer, FileTokenizer
 from app.trainer.data import documents
-from app.trainer.data.corpus import tokenised
+from app.trainer.data.corpus import tokenized
 from app.trainer.data.documents import Piece, PythonDocs, TextFiles
 from app.trainer.data.tokenizer import ByteTokens, open_tokenizer, token_type
 
@@ -216,7 +216,7 @@ class Three:
 
 
 def test_a_document_is_followed_by_the_separator(tmp_path: Path) -> None:
-    tokens = tokenised(Three(), tokenizer=ByteTokens(), cache=tmp_path)
+    tokens = tokenized(Three(), tokenizer=ByteTokens(), cache=tmp_path)
     assert isinstance(tokens, np.memmap)
     assert tokens.tobytes() == "aé\0b\0".encode()
     assert tokens.dtype == np.uint8
@@ -267,8 +267,8 @@ def test_another_tokenizer_makes_another_corpus(tmp_path: Path) -> None:
     other = make_tokenizer(tmp_path / "other.json", special="</s>")
     for path in (plain, other):
         tokenizer = open_tokenizer(FileTokenizer(kind="file", path=str(path)))
-        tokenised(Three(), tokenizer=tokenizer, cache=tmp_path / "cache")
-    tokenised(Three(), tokenizer=open_tokenizer(BytesTokenizer()), cache=tmp_path / "cache")
+        tokenized(Three(), tokenizer=tokenizer, cache=tmp_path / "cache")
+    tokenized(Three(), tokenizer=open_tokenizer(BytesTokenizer()), cache=tmp_path / "cache")
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 

@@ -19,8 +19,8 @@ from cryptography.x509.oid import NameOID
 from app.common.errors import DataError
 from app.spec import schema as specs
 from app.spec.schema import HttpsData
-from app.trainer.data import open_data
 from app.trainer.data.download import fetch
+from app.trainer.data.opening import open_data
 
 CONTENT = b"The quick brown fox jumps over the lazy dog. " * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -1,8 +1,8 @@
-"""Before the first step: see the others, so that a swarm doesn't train in two parts.
+"""Before the first step: wait for the other peers, so that a swarm doesn't train in two parts.
 
-Peers that start at the same time may each enter by another door, while the doors don't know each
-other yet (hivemind#624). Whoever has seen all doors has joined their networks, and then knows
-who trains already.
+Peers that start at the same time may enter by different doors while the doors don't know each
+other yet (hivemind#624). A peer that has reached all doors has joined their networks into one,
+and finds in it the record of who trains already.
 """
 
 import logging
@@ -13,26 +13,28 @@ from typing import Any
 
 import hivemind
 
-from app.p2p import meeting
-from app.p2p import run_records as swarm
+from app.p2p import meeting, run_records
 from app.protocol import Waiting
+from app.trainer.peer.dht import DhtError, dht_errors
 
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 20.0
-"""After them we train all the same: a door may be off for good."""
+"""How long to wait for the others. After that we train without them: a door may be off for good."""
 
 LOOK_SECONDS = 1.0
+"""The time between two looks."""
+
 REPLY_SECONDS = 15.0
-"""A reply of hivemind's DHT process may be lost."""
+"""How long to wait for the DHT process, whose reply may get lost."""
 
 
 def see_others(
     dht: hivemind.DHT, *, doors: Iterable[str], run_id: str, report: Callable[[Waiting], None]
 ) -> None:
-    """Return when all doors answer, and a trainer if there are any; or when that takes too long.
+    """Return when all doors answer, and a trainer if there is one, or after `PATIENCE_SECONDS`.
 
-    doors: multiaddrs. report: told what we wait for, whenever that changes.
+    doors: multiaddrs. report: called with what we wait for, whenever that changes.
     """
     by_id = meeting.by_peer(doors)
     look = partial(_look, doors=by_id, run_id=run_id)
@@ -50,22 +52,25 @@ def see_others(
 
 def _answer(dht: hivemind.DHT, look: Any, doors: int) -> Waiting | None:
     try:
-        missing: Waiting | None = dht.run_coroutine(look, return_future=True).result(REPLY_SECONDS)
-    except Exception as error:  # noqa: BLE001  hivemind's calls fail in many ways
-        log.warning("can't look for the others: %r", error)
+        with dht_errors():
+            answer: Waiting | None = dht.run_coroutine(look, return_future=True).result(
+                REPLY_SECONDS
+            )
+    except DhtError as error:
+        log.warning("can't look for the others: %s", error)
         return Waiting(whom="doors", seen=0, known=doors) if doors else None
-    return missing
+    return answer
 
 
 async def _look(
     _dht: Any, node: Any, *, doors: Mapping[str, Iterable[str]], run_id: str
 ) -> Waiting | None:
-    """Who is still missing. In the DHT's process."""
+    """Who is still missing, or None. Runs in the DHT process."""
     met = await meeting.meet(node, doors)
     if len(met) < len(doors):
         return Waiting(whom="doors", seen=len(met), known=len(doors))
-    record = await node.get(swarm.progress_key(run_id), latest=True)
-    trainers = swarm.full_peers(record and record.value) - {node.peer_id.to_base58()}
+    record = await node.get(run_records.progress_key(run_id), latest=True)
+    trainers = run_records.full_peers(record and record.value) - {node.peer_id.to_base58()}
     if trainers and not await meeting.meet(node, dict.fromkeys(trainers, ())):
         return Waiting(whom="trainers", seen=0, known=len(trainers))
     return None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hivemind.averaging.matchmaking import Matchmaking
 
-from app.trainer.averaging import optimizer
+from app.trainer.averaging import searches
 
 
 async def searching() -> "weakref.ref[asyncio.Task[Any]]":
@@ -36,7 +36,7 @@ async def test_python_collects_a_search_that_nobody_holds() -> None:
 
 
 async def test_ours_is_held_until_it_ends() -> None:
-    optimizer._keep_searches()
+    searches.keep_searches()
     task = await searching()
     gc.collect()
     held = task()
@@ -44,4 +44,4 @@ async def test_ours_is_held_until_it_ends() -> None:
     held.cancel()
     with pytest.raises(asyncio.CancelledError):
         await held
-    assert not optimizer._searches
+    assert not searches._searches

@@ -9,7 +9,7 @@ import pytest
 from hivemind.p2p import PeerID
 
 from app.protocol import Waiting
-from app.trainer.averaging import others
+from app.trainer.peer import others
 from tests.support.processes.sessions import OTHER_ID, PEER_ID
 
 A, B = "/ip4/10.0.0.1/tcp/8080/p2p/QmA", "/ip4/10.0.0.2/tcp/8080/p2p/QmB"

@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 from app.common.errors import DataError
 from app.spec import schema as spec
-from app.trainer.data import open_data
+from app.trainer.data.opening import open_data
 
 content = {
     "run_id": "test",

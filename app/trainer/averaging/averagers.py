@@ -1,0 +1,89 @@
+"""hivemind's two averagers, of gradients and of the state, with their traffic counted."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from hivemind.optim.grad_averager import GradientAverager
+from hivemind.optim.state_averager import TrainingStateAverager
+
+from app.trainer.averaging.traffic import CountedTraffic
+
+
+class CountingStateAverager(CountedTraffic, TrainingStateAverager):
+    """Averages parameters and optimizer state, and sends them to newcomers."""
+
+    wire_class = TrainingStateAverager
+
+
+class KeepingGradientAverager(CountedTraffic, GradientAverager):
+    """Keeps our own gradients when a round fails, and weighs micro-batches by their samples.
+
+    WORKAROUND (hivemind 1.1.12): `GradientAverager.step` resets the accumulators when a round
+    begins. When the round then fails, `hivemind.Optimizer` "proceeds with local gradients": it
+    loads the accumulators again, which are zero by then, and the samples of the epoch would be
+    lost without a message. The averaged tensors still hold our gradients, so this class leaves
+    them as they are.
+    """
+
+    wire_class = GradientAverager
+
+    is_mean = False
+    """The accumulators, which are the optimizer's own buffers, hold the mean and no longer the
+    sum."""
+
+    def load_accumulators_into_averager_(self) -> None:
+        """Load what was accumulated, unless the round that runs has loaded it already."""
+        if self.is_mean or (self._new_averaged_grads and self.local_times_accumulated == 0):
+            return
+        super().load_accumulators_into_averager_()
+
+    def weighted(self, loss: torch.Tensor, samples: int) -> torch.Tensor:
+        """The loss of a micro-batch, scaled by its samples over those of the epoch's first one.
+
+        Gradients of micro-batches of different sizes can be added up then.
+
+        loss: scalar, mean over the micro-batch. samples: in the micro-batch.
+        """
+        first: Any = self._anchor_batch_size
+        return loss if first in (None, samples) else loss * (samples / first)
+
+    def accumulate_grads_(self, batch_size: int) -> None:
+        """Count a micro-batch as a multiple of the epoch's first one.
+
+        hivemind counts every micro-batch as 1 where gradients are summed in the optimizer's own
+        buffers.
+        """
+        super().accumulate_grads_(batch_size)
+        first: Any = self._anchor_batch_size  # hivemind's annotation is None, its first value
+        parts = self.local_samples_accumulated / first
+        self.local_times_accumulated = parts  # hivemind only divides by it
+
+    def reset_accumulated_grads_(self) -> None:
+        """Begin an epoch: set the gradients and the counters to zero."""
+        self.is_mean = False
+        super().reset_accumulated_grads_()
+
+    @torch.no_grad()
+    def take_mean_(self) -> None:
+        """Turn the accumulated sum into the mean that the optimizer steps with."""
+        for gradient in self._grad_accumulators():
+            gradient.div_(self.local_times_accumulated)
+        self.is_mean = True
+
+    @torch.no_grad()
+    def zero_(self) -> None:
+        """Set the gradients to zero, and leave the counters as they are."""
+        for gradient in self._grad_accumulators():
+            gradient.zero_()
+
+    @property
+    def is_finite(self) -> bool:
+        """The accumulated gradients hold no NaN and no infinity."""
+        return _all_finite(self._grad_accumulators())
+
+
+def _all_finite(tensors: Iterable[torch.Tensor]) -> bool:
+    # One norm over all tensors, so that the CPU waits for the GPU once.
+    largest = torch.nn.utils.get_total_norm(list(tensors), norm_type=float("inf"))
+    return bool(torch.isfinite(largest))

@@ -1,0 +1,83 @@
+"""Open the data of a spec, whatever its source."""
+
+import ssl
+from pathlib import Path
+
+from app.common.errors import DataError
+from app.common.i18n import _
+from app.spec.schema import BuiltinData, FileData, HttpsData, HubData, SwarmSpec
+from app.trainer.data.batches import Batches, StreamBatches, WindowBatches
+from app.trainer.data.corpus import Source, tokenized
+from app.trainer.data.documents import PythonDocs, TextFiles
+from app.trainer.data.download import fetch
+from app.trainer.data.hub import hub_documents
+from app.trainer.data.tokenizer import open_tokenizer
+
+
+def open_data(
+    spec: SwarmSpec,
+    *,
+    identity: bytes,
+    cache: Path,
+    start: int = 0,
+    pin: bool = False,
+    context: ssl.SSLContext | None = None,
+) -> Batches:
+    """Prepare the spec's data; the first batch begins at sample number ``start``.
+
+    May take minutes, for a download and for tokenizing. Prepared data is kept below ``cache`` and
+    reused.
+
+    identity: this peer's id as bytes. Each peer of a swarm draws its own samples in its own order,
+    the same ones at each start.
+    pin: put batches into page-locked memory, from which a CUDA device copies faster.
+    context: the TLS context for downloads; None for the public certificate authorities.
+
+    Raises `DataError`, which names the field of the spec.
+    """
+    data, length = spec.data, spec.training.sequence_length
+    tokenizer = open_tokenizer(data.tokenizer)
+    if isinstance(data, HubData):
+        documents = hub_documents(
+            data, seed=spec.training.seed, identity=identity, start=start, cache=cache / "hub"
+        )
+        return StreamBatches(
+            documents, tokenizer=tokenizer, sequence_length=length, start=start, pin=pin
+        )
+    source = _finite(data, cache=cache / "downloads", context=context)
+    tokens = tokenized(source, tokenizer=tokenizer, cache=cache / "tokens")
+    if len(tokens) <= length:
+        raise _too_short(len(tokens), length=length)
+    return WindowBatches(
+        tokens,
+        sequence_length=length,
+        vocabulary_size=tokenizer.vocabulary_size,
+        seed=spec.training.seed,
+        identity=identity,
+        start=start,
+        pin=pin,
+    )
+
+
+def _finite(
+    data: BuiltinData | FileData | HttpsData, *, cache: Path, context: ssl.SSLContext | None
+) -> Source:
+    if isinstance(data, BuiltinData):
+        return PythonDocs()
+    if isinstance(data, FileData):
+        paths, field = tuple(Path(path).expanduser() for path in data.paths), "dataset_info.paths"
+    else:
+        paths, field = (fetch(data, cache=cache, context=context),), "dataset_info.url"
+    return TextFiles(paths=paths, format=data.format, text_field=data.text_field, field=field)
+
+
+def _too_short(tokens: int, *, length: int) -> DataError:
+    message = _(
+        "holds {tokens:,} tokens, but one sample takes {needed:,}"
+        " (training_params.sequence_length {length:,} and the token after it)."
+    )
+    return DataError(
+        message.format(tokens=tokens, needed=length + 1, length=length),
+        field="dataset_info",
+        remedy=_("Give more text, or lower training_params.sequence_length."),
+    )

@@ -1,0 +1,95 @@
+"""Build the model of a spec."""
+
+from typing import Any
+
+import torch
+
+from app.common.errors import DeviceError
+from app.common.i18n import _
+from app.spec.schema import OptimizerSpec, SwarmSpec
+from app.trainer.model.config import config_of, refusals
+from app.trainer.model.loss import loss_of
+from app.trainer.room import Room, gib
+
+_FLOAT32 = 4
+"""Bytes."""
+
+
+def build_model(spec: SwarmSpec, *, vocabulary_size: int, room: Room) -> torch.nn.Module:
+    """The spec's model, in float32, in training mode, in the memory of the room's device.
+
+    The weights are drawn from the spec's seed on the CPU, whatever the device, so that all peers
+    start from the same weights. torch's random state stays as it was.
+
+    vocabulary_size: of the tokenizer.
+
+    Raises `SpecError`, or `DeviceError` where the model can't fit.
+    """
+    config = config_of(spec, vocabulary_size=vocabulary_size)
+    _check_memory(_sketch(config), optimizer=spec.training.optimizer, room=room)
+    with refusals(), torch.random.fork_rng(devices=[]):
+        # torch.manual_seed would set the seed of every CUDA device too.
+        torch.default_generator.manual_seed(spec.training.seed)
+        model = _from_config(config)
+        _rehearse(model)
+    return model.to(room.device)
+
+
+def parameter_count(spec: SwarmSpec, *, vocabulary_size: int) -> int:
+    """How many parameters the spec's model has; shared ones count once. Allocates none.
+
+    Raises `SpecError`.
+    """
+    sketch = _sketch(config_of(spec, vocabulary_size=vocabulary_size))
+    return sum(parameter.numel() for parameter in sketch.parameters())
+
+
+def _check_memory(sketch: torch.nn.Module, *, optimizer: OptimizerSpec, room: Room) -> None:
+    """Refuse a model that can't fit, before the machine swaps until it hangs.
+
+    Counts weights, gradients and optimizer state; training needs activations on top of them.
+
+    Raises `DeviceError`.
+    """
+    count = sum(parameter.numel() for parameter in sketch.parameters())
+    state = 2 if optimizer.name == "adamw" else int(optimizer.momentum > 0)
+    buffers = sum(buffer.nbytes for buffer in sketch.buffers())
+    needed, available = count * _FLOAT32 * (2 + state) + buffers, room.available
+    if needed > available:
+        message = _(
+            "a model of {count:,} parameters takes {needed} to train, but {device} has {free} free."
+        )
+        raise DeviceError(
+            message.format(
+                count=count, needed=gib(needed), device=room.device, free=gib(available)
+            ),
+            field="model_config",
+            remedy=_(
+                "Choose a device with more memory, close other programs, or join a swarm with a"
+                " smaller model."
+            ),
+        )
+    if needed > room.free:
+        raise room.not_allowed(needed)
+
+
+def _sketch(config: Any) -> torch.nn.Module:
+    """The model on the meta device: shapes without memory."""
+    with refusals(), torch.device("meta"):
+        return _from_config(config)
+
+
+def _from_config(config: Any) -> torch.nn.Module:
+    from transformers import AutoModelForCausalLM
+
+    # Attention is torch's own (sdpa), except in gpt_neo, which has its own.
+    model: torch.nn.Module = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    return model.train()
+
+
+def _rehearse(model: torch.nn.Module) -> None:
+    """Run three tokens through: some fields, such as the number of key heads, clash only here."""
+    model.eval()
+    with torch.no_grad():
+        loss_of(model, torch.zeros(1, 3, dtype=torch.int64))
+    model.train()

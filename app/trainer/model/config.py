@@ -1,0 +1,148 @@
+"""The library's config of a model, with all checked that the library itself doesn't check."""
+
+import dataclasses
+import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from app.common.errors import SpecError
+from app.common.i18n import _
+from app.spec.schema import SwarmSpec
+
+# transformers is imported late: `precision` and its tests don't need the seconds that it takes,
+# half of them for torch._dynamo.
+
+_MAX_LAYERS = 1000
+_MAX_NUMBER = 2**24
+"""The largest numbers in a spec: the library makes lists and layers of any length before it checks
+them."""
+
+_LAYERS = ("num_hidden_layers", "num_layers", "n_layer")
+_SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+_ROPE = ("rope_theta", "rope_scaling", "partial_rotary_factor")
+"""No fields of config classes any more, but those with ``rope_parameters`` still accept them."""
+
+
+def config_of(spec: SwarmSpec, *, vocabulary_size: int) -> Any:
+    """The config of transformers for a spec's model. Raises `SpecError`."""
+    from transformers import CONFIG_MAPPING
+
+    kind: Any = CONFIG_MAPPING[spec.model.model_type]
+    fields = spec.model.fields
+    _check_names(fields, kind=kind)
+    _check_numbers(fields, where="model_config")
+    # The default special tokens are those of published checkpoints and mean nothing in our
+    # vocabulary, and the embedding of a padding token never learns. So there are none unless the
+    # spec names them.
+    defaults = {"vocab_size": vocabulary_size, **dict.fromkeys(_SPECIAL_TOKENS)}
+    with refusals():
+        config = kind(**{**defaults, **fields}, use_cache=False)
+    _check_vocabulary(config, vocabulary_size=vocabulary_size)
+    _check_positions(config, sequence_length=spec.training.sequence_length)
+    return config
+
+
+def _check_names(fields: dict[str, Any], *, kind: Any) -> None:
+    """Refuse unknown fields: the library ignores them, and would train another model."""
+    known = _names_of(kind)
+    for name in fields:
+        if name not in known:
+            remedy = _("It has: {names}.").format(names=", ".join(known))
+            for near in difflib.get_close_matches(name, known, n=1):
+                remedy = _("Did you mean {name}?").format(name=near)
+            raise SpecError(
+                _("{model_type} has no such field.").format(model_type=kind.model_type),
+                field=f"model_config.{name}",
+                remedy=remedy,
+            )
+
+
+def _names_of(kind: Any) -> list[str]:
+    """The fields that a config class adds to the common ones, and their aliases."""
+    from transformers import PretrainedConfig
+
+    common = {field.name for field in dataclasses.fields(PretrainedConfig)} | {"use_cache"}
+    own = {field.name for field in dataclasses.fields(kind)} - common
+    rope = _ROPE if "rope_parameters" in own else ()
+    return sorted(own.union(kind.attribute_map, rope))
+
+
+def _check_numbers(value: Any, *, where: str) -> None:
+    """Refuse numbers with which the library would run for hours or fill the memory."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_numbers(inner, where=f"{where}.{key}")
+    elif isinstance(value, list):
+        for inner in value:
+            _check_numbers(inner, where=where)
+    elif isinstance(value, int):
+        limit = _MAX_LAYERS if where.endswith(_LAYERS) else _MAX_NUMBER
+        if value > limit:
+            remedy = _("At most {limit:,} is allowed.").format(limit=limit)
+            raise SpecError(_("is {value:,}.").format(value=value), field=where, remedy=remedy)
+
+
+def _check_vocabulary(config: Any, *, vocabulary_size: int) -> None:
+    if config.vocab_size < vocabulary_size:
+        message = _("is {size:,}, but the tokenizer has {tokens:,} tokens.")
+        remedy = _("Make it at least {tokens:,}, or leave it out.")
+        raise SpecError(
+            message.format(size=config.vocab_size, tokens=vocabulary_size),
+            field="model_config.vocab_size",
+            remedy=remedy.format(tokens=vocabulary_size),
+        )
+    for name in _SPECIAL_TOKENS:
+        token = getattr(config, name)
+        if isinstance(token, int) and not 0 <= token < config.vocab_size:
+            message = _("is {token:,}, outside the vocabulary of {size:,} tokens.")
+            raise SpecError(
+                message.format(token=token, size=config.vocab_size),
+                field=f"model_config.{name}",
+                remedy=_("Leave it out."),
+            )
+
+
+def _check_positions(config: Any, *, sequence_length: int) -> None:
+    positions = config.max_position_embeddings
+    if sequence_length > positions:
+        name = config.attribute_map.get("max_position_embeddings", "max_position_embeddings")
+        message = _("is {length:,}, but the model has {positions:,} positions.")
+        remedy = _("Lower it to {positions:,}, or raise {field}.")
+        raise SpecError(
+            message.format(length=sequence_length, positions=positions),
+            field="training_params.sequence_length",
+            remedy=remedy.format(positions=positions, field=f"model_config.{name}"),
+        )
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Raise `SpecError` in place of what the library raises for a wrong config.
+
+    It has no error class of its own: a wrong value fails in a validator, a division or a look-up.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        yield
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        StrictDataclassError,
+        TypeError,
+        ValueError,
+    ) as error:
+        reason = " ".join(str(error).split())
+        message = _("the library refuses it: {reason}")
+        raise SpecError(
+            message.format(reason=f"{type(error).__name__}: {reason[:400]}"),
+            field="model_config",
+            remedy=_(
+                "(Sizes and numbers of heads must fit each other; what the spec leaves out has this"
+                " model type's default.)"
+            ),
+        ) from error

@@ -1,0 +1,88 @@
+"""The trainer's peer: it enters the swarm, publishes how we train, and sees its processes die."""
+
+from collections.abc import Callable
+
+import hivemind
+import psutil
+from hivemind.dht.crypto import RSASignatureValidator
+from hivemind.utils.timed_storage import get_dht_time
+
+from app.p2p import run_records
+from app.protocol import Start, Waiting
+from app.spec.schema import SwarmSpec
+from app.trainer.peer.dht import open_dht
+from app.trainer.peer.others import see_others
+
+
+class TrainerPeer:
+    """A peer between its opening, which may take seconds, and `close`."""
+
+    dht: hivemind.DHT
+    """For the averagers of a strategy."""
+
+    def __init__(
+        self,
+        order: Start,
+        *,
+        spec: SwarmSpec,
+        identity: run_records.Identity,
+        report: Callable[[Waiting], None],
+    ) -> None:
+        """Enter the swarm, and wait until its doors and a trainer answer.
+
+        report: called with whom we wait for. Raises `JoinError`.
+        """
+        self._run_id = spec.run_id
+        self._identity = identity
+        self._public_key = RSASignatureValidator(identity.key).local_public_key
+        run_records.sign_everything_with(identity)
+        self.dht = open_dht(order, run_id=spec.run_id, identity=identity)
+        self._daemon = _daemon_of(self.dht)
+        see_others(self.dht, doors=spec.initial_peers, run_id=spec.run_id, report=report)
+
+    @property
+    def peer_id(self) -> str:
+        """In base58, as in multiaddrs."""
+        return self._identity.peer_id
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The multiaddrs at which this peer listens; empty in client mode."""
+        if self.dht.client_mode:
+            return ()
+        return tuple(str(address) for address in self.dht.get_visible_maddrs())
+
+    def publish(self, metrics: run_records.LocalMetrics) -> None:
+        """Store our entry of the run's metrics record. Returns before it is stored."""
+        self.dht.store(
+            run_records.metrics_key(self._run_id),
+            subkey=self._public_key,
+            value=metrics.dict(),
+            expiration_time=get_dht_time() + run_records.METRICS_SECONDS,
+            return_future=True,
+        )
+
+    def failure(self) -> str:
+        """Which of this peer's processes has died, or "". hivemind notices neither."""
+        if not self.dht.is_alive():
+            return "the DHT process ended"
+        if not _runs(self._daemon):
+            return "the peer-to-peer daemon ended"
+        return ""
+
+    def close(self) -> None:
+        """Leave the swarm: end the DHT process and p2pd. The averagers must have ended before."""
+        self.dht.shutdown()
+
+
+def _daemon_of(dht: hivemind.DHT) -> psutil.Process | None:
+    children = psutil.Process(dht.pid).children(recursive=True)
+    return next((child for child in children if child.name() == "p2pd"), None)
+
+
+def _runs(process: psutil.Process | None) -> bool:
+    """A process that was never found counts as running."""
+    try:
+        return process is None or process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,104 @@
+"""What one training run is made of, for the loop."""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import torch
+
+from app.common.errors import UserFacingError
+from app.common.i18n import _
+from app.protocol import MicroBatchHalved, Report, SampleDiscarded
+from app.spec.schema import StopSpec
+from app.trainer.data.batches import Batches
+from app.trainer.devices import release_memory
+from app.trainer.memory import DeviceMemory
+from app.trainer.meter import Meter
+from app.trainer.strategies.protocols import Strategy
+from app.trainer.tuning import not_even_one
+
+MOST_DISCARDED = 20
+"""Micro-batches in a row whose loss is not finite before the run is given up."""
+
+
+@dataclass(kw_only=True)
+class TrainingRun:
+    """Everything that the training loop uses."""
+
+    model: torch.nn.Module
+    """Compiled where that is faster."""
+
+    batches: Batches
+
+    strategy: Strategy
+
+    loss_of: Callable[[torch.nn.Module, torch.Tensor], torch.Tensor]
+    """From the model and tokens, int64 of shape [samples, sequence_length + 1], to a scalar: mean
+    cross-entropy per token (nats)."""
+
+    autocast: Callable[[], AbstractContextManager[object]]
+    """Makes the context in which the loss is computed."""
+
+    device: torch.device
+
+    memory: DeviceMemory
+
+    micro_batch_size: int
+    """Samples of a step; halved when they don't fit into the memory of the device."""
+
+    stop: StopSpec
+    """When the run is complete."""
+
+    meter: Meter
+
+    report: Callable[[Report], None]
+
+    say_phase: Callable[[], None]
+    """Reports what the trainer is doing, if that has changed."""
+
+    keep: Callable[..., None]
+    """Writes a checkpoint if one is due; with ``now=True``, if the model has changed."""
+
+    started: float = field(default_factory=time.monotonic)
+    """Monotonic time."""
+
+    discarded: int = 0
+    """Micro-batches in a row whose loss was not finite."""
+
+    def discard(self, samples: int) -> None:
+        """Count and report a micro-batch whose loss is not finite.
+
+        Raises `UserFacingError` after `MOST_DISCARDED` in a row: the model has diverged.
+        """
+        self.discarded += 1
+        self.meter.work.discarded(samples)
+        reason = "the loss was not finite"
+        self.report(SampleDiscarded(epoch=self.strategy.epoch, samples=samples, reason=reason))
+        if self.discarded >= MOST_DISCARDED:
+            raise UserFacingError(
+                _("the loss is not finite any more: the model has diverged."),
+                field="training_params.optimizer.learning_rate",
+                remedy=_("Lower the learning rate; a fresh run needs another run_id."),
+            )
+
+    def halve(self, samples: int) -> None:
+        """Lower the micro-batch to half of ``samples``, which don't fit into the memory.
+
+        Raises `DeviceError` where that was a single sample.
+        """
+        if samples == 1:
+            raise not_even_one()
+        release_memory(self.device)
+        half = (samples + 1) // 2
+        if half < self.micro_batch_size:
+            self.micro_batch_size = half
+            self.report(MicroBatchHalved(micro_batch_size=half))
+
+    @property
+    def complete(self) -> bool:
+        """The spec's stop condition is reached."""
+        if self.stop.epochs is not None and self.strategy.epoch >= self.stop.epochs:
+            return True
+        minutes = (time.monotonic() - self.started) / 60
+        return self.stop.minutes is not None and minutes >= self.stop.minutes

@@ -1,0 +1,113 @@
+"""What a strategy is to the rest of the trainer: two protocols, each of what its holders use.
+
+A strategy is how the peers of a swarm agree on one model. The training loop computes gradients
+and gives them to a `Strategy`. The reporter, the checkpoints and the assembly hold the same
+object as a `SwarmMember`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from app.protocol import Work
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwarmProgress:
+    """The run as this peer sees it."""
+
+    epoch: int
+    """The newest epoch that any peer is in."""
+
+    own_samples: int
+    """Samples of this peer in the epoch that runs."""
+
+    swarm_samples: int
+    """Samples of all peers in the epoch that runs, at most ``target_batch_size``."""
+
+    target_batch_size: int
+    """Samples of all peers that end an epoch."""
+
+    peers: int
+    """Trainers in the run, this one included."""
+
+    eta: float | None
+    """Seconds until the epoch ends, None where not known."""
+
+
+class Strategy(Protocol):
+    """What the training loop uses. One thread, the training thread, calls it."""
+
+    @property
+    def epoch(self) -> int:
+        """Target batches that the model has seen."""
+
+    def backward(self, loss: torch.Tensor, samples: int) -> None:
+        """Add the gradient of a micro-batch.
+
+        loss: scalar, mean over the micro-batch. samples: in the micro-batch.
+
+        Raises `torch.OutOfMemoryError`; nothing of the micro-batch's gradient is kept then.
+        """
+
+    def step(self, samples: int) -> None:
+        """Count a micro-batch; when it is time to agree with the others, do so.
+
+        Blocks as long as that takes, and updates the model.
+        """
+
+    def rest(self) -> None:
+        """Before a pause: don't let the others count on us."""
+
+
+class SwarmMember(Protocol):
+    """What the reporter, the checkpoints and the assembly use.
+
+    The reporter's thread reads `epoch`, `averaging_since`, `loading_state`, `progress`, `work`
+    and `failure`; the thread that reads commands calls `interrupt`. All else belongs to the
+    training thread.
+    """
+
+    @property
+    def epoch(self) -> int:
+        """Target batches that the model has seen."""
+
+    @property
+    def averaging_since(self) -> float | None:
+        """Monotonic time since when the training thread waits for a round, or None."""
+
+    @property
+    def loading_state(self) -> bool:
+        """The training thread downloads the swarm's state. This can't be interrupted."""
+
+    @property
+    def torch_optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer whose state lies in the memory of the device."""
+
+    def progress(self) -> SwarmProgress:
+        """The run as this peer last saw it."""
+
+    def work(self) -> Work:
+        """What this trainer did for the run since it started; also after `close`."""
+
+    def failure(self) -> str:
+        """Which of the strategy's processes has died, or ""."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside the model's weights; the epoch is part of it."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint's `state_dict`; the model has its weights already."""
+
+    def forget(self, reason: str) -> None:
+        """Give up the gradient of the epoch that runs. reason: for the report."""
+
+    def synchronize(self) -> None:
+        """Before the first step: load the state of a swarm that is ahead of us."""
+
+    def interrupt(self) -> None:
+        """From another thread, when we leave: end a wait for other peers."""
+
+    def close(self) -> None:
+        """Leave the run, and end the strategy's processes."""
