@@ -15,6 +15,7 @@ from app.common.background import Background
 from app.common.errors import BusyError, TrainerError
 from app.common.i18n import _
 from app.common.paths import Folders
+from app.common.subscription import Subscription, subscribed
 from app.contributions.recorder import Recorder
 from app.desktop.updates import Updates
 from app.lifecycle.handover import Receive
@@ -102,10 +103,9 @@ class Session:
 
     # --- state
 
-    def subscribe(self, listener: StateListener) -> Callable[[], None]:
-        """Call ``listener`` with each new state, on the loop's thread; returns the way out."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+    def subscribe(self, listener: StateListener) -> Subscription:
+        """Call ``listener`` with each new state, on the loop's thread."""
+        return subscribed(self._listeners, listener)
 
     def dispatch(self, event: Event) -> None:
         """Let an event change the state, and tell everybody if it did."""

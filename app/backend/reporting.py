@@ -11,6 +11,7 @@ from app.backend.node import NodeData
 from app.common.errors import BusyError
 from app.common.i18n import _
 from app.common.paths import Folders
+from app.common.subscription import Subscription
 from app.contributions.accounting import Contribution
 from app.state.facts import ReportingState
 from app.state.state import ContributorState
@@ -49,7 +50,7 @@ class Reporting:
         self._account: Account | None = None
         self._backend: Backend | None = None
         self._reporter: Delivery | None = None
-        self._unsubscribe: Callable[[], None] = _nothing
+        self._waking = Subscription()
 
     async def open(self) -> None:
         """Take up an earlier sign-in and begin to report."""
@@ -74,12 +75,11 @@ class Reporting:
             on_change=self._show,
         )
         self._reporter.start()
-        self._unsubscribe = self._ledger.subscribe(self._reporter.wake)
+        self._waking = self._ledger.subscribe(self._reporter.wake)
 
     async def close(self) -> None:
         """Send what can be sent in a short time, and stop. May be called twice."""
-        unsubscribe, self._unsubscribe = self._unsubscribe, _nothing
-        unsubscribe()
+        self._waking.close()
         if self._reporter is not None:
             await self._reporter.close()
         if self._http is not None:
@@ -161,10 +161,6 @@ def _kilobytes_per_second(current: Contribution | None) -> float:
     if current is None or current.ended_at <= current.started_at:
         return 0.0
     return round(current.data_transmitted / (current.ended_at - current.started_at), 3)
-
-
-def _nothing() -> None:
-    """What is left to unsubscribe before the first time, and after."""
 
 
 def _not_ready() -> BusyError:

@@ -78,7 +78,7 @@ class Events:
     @contextlib.contextmanager
     def _changes(self) -> Iterator["_Changes"]:
         changes = _Changes()
-        unsubscribe = (
+        subscriptions = (
             self._host.subscribe(lambda _state: changes.note_status()),
             self._tasks.subscribe(changes.note_task),
         )
@@ -89,8 +89,8 @@ class Events:
         finally:
             self._open -= 1
             ending.cancel()
-            for each in unsubscribe:
-                each()
+            for each in subscriptions:
+                each.close()
 
     async def _wake_at_the_end(self, changes: "_Changes") -> None:
         await self._closing.wait()

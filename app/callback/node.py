@@ -53,12 +53,12 @@ class Node:
             if state.phase is not Phase.JOINING:
                 settled.set()
 
-        unsubscribe = self._host.subscribe(look)
+        looking = self._host.subscribe(look)
         try:
             look(self._host.state)
             await self._unless_closing(settled.wait())
         finally:
-            unsubscribe()
+            looking.close()
 
     async def _unless_closing(self, work: Any) -> Any:
         """The result of a coroutine; `BusyError` when the app ends first."""

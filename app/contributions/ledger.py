@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from app.common.database import Migrations, open_database
+from app.common.subscription import Subscription, subscribed
 from app.contributions.accounting import Contribution, share
 from app.contributions.outbox import (
     LedgerEntry,
@@ -286,11 +287,10 @@ class LedgerThread:
         self._tell()
         return self._ledger.set_aside
 
-    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call ``listener`` on the loop's thread when it was opened, and when a finished
-        contribution has come or gone on its way; returns the way out."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+    def subscribe(self, listener: Callable[[], None]) -> Subscription:
+        """Call ``listener`` on the loop's thread when the ledger was opened, and when a finished
+        contribution has come or gone on its way."""
+        return subscribed(self._listeners, listener)
 
     def _tell(self) -> None:
         for listener in tuple(self._listeners):

@@ -47,7 +47,7 @@ class SwarmDoor:
         self._prober = Prober(self._entries)
         self._web = WebServer(session.settings, ended=self._web_ended)
         self._background = Background()
-        self._unsubscribe = session.subscribe(self._note_who_is_there)
+        self._noting = session.subscribe(self._note_who_is_there)
         self._there: frozenset[str] = frozenset()
 
     async def open(self) -> None:
@@ -130,9 +130,4 @@ class SwarmDoor:
         await self._web.close()
         await self._background.close()
         await self._prober.close()
-        self._unsubscribe()
-        self._unsubscribe = _nothing
-
-
-def _nothing() -> None:
-    """What is left to unsubscribe after the first time."""
+        self._noting.close()

@@ -148,7 +148,7 @@ async def _run(work: "_Contribution | _DoorWork", session: Session) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     display = Display(sys.stdout)
-    unsubscribe = session.subscribe(display.show)
+    showing = session.subscribe(display.show)
     try:
         stopping = asyncio.create_task(stop.wait())
         working = asyncio.create_task(work.run())
@@ -161,7 +161,7 @@ async def _run(work: "_Contribution | _DoorWork", session: Session) -> int:
         await end(working, stopping)
         await work.close()
         display.close(session.state)
-        unsubscribe()
+        showing.close()
 
 
 class _Contribution:
@@ -298,9 +298,9 @@ async def _end_of_training(session: Session) -> int:
         elif state.phase is Phase.WATCHING:
             ended.set_result(0)
 
-    unsubscribe = session.subscribe(look)
+    looking = session.subscribe(look)
     look(session.state)
     try:
         return await ended
     finally:
-        unsubscribe()
+        looking.close()

@@ -17,6 +17,7 @@ import msgspec
 import app
 from app.common.background import Background
 from app.common.errors import UserFacingError
+from app.common.subscription import Subscription
 from app.machine.hardware import Probe, Reading, SystemProbe
 from app.p2p import machine_records as records
 from app.p2p.board import Board
@@ -111,9 +112,9 @@ class FleetSync:
         """What the swarm calls this machine; "" before it has a key to make a name from."""
         return self._settings().alias or self._made_up_name
 
-    def watch(self) -> Callable[[], None]:
-        """Someone looks: read now and every few seconds, until the function returned is called.
-        Afterwards we still read now and then, so that the curves go on."""
+    def watch(self) -> Subscription:
+        """Read now and every few seconds, until the subscription is closed. Afterwards the records
+        are still read once a minute, so that the curves go on."""
         self._watchers += 1
         self._wanted.set()
         self._look.set()
@@ -121,7 +122,7 @@ class FleetSync:
         def stop() -> None:
             self._watchers -= 1
 
-        return stop
+        return Subscription(stop)
 
     async def read(self) -> list[Machine]:
         """All machines, as of a few seconds ago at most: for who asks now and then."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from app.common.background import end
 from app.common.errors import BusyError, ConsentError, UserFacingError
 from app.common.i18n import _
+from app.common.subscription import Subscription, subscribed
 from app.settings.settings import Settings
 from app.state.state import ContributorState, Phase
 from app.tasks.order import Interpretation, Order, interpret
@@ -35,8 +36,8 @@ class Contributor(Protocol):
     state: ContributorState
     settings: Settings
 
-    def subscribe(self, listener: Callable[[ContributorState], None]) -> Callable[[], None]:
-        """Call ``listener`` with each new state; returns the way out."""
+    def subscribe(self, listener: Callable[[ContributorState], None]) -> Subscription:
+        """Call ``listener`` with each new state."""
 
     async def join(self, spec: "SwarmSpec | None") -> bool:
         """Enter a swarm, leaving the one we are in."""
@@ -106,10 +107,9 @@ class Tasks:
         """The task with this id of ours."""
         return self._tasks.get(task_id)
 
-    def subscribe(self, listener: Callable[[Task], None]) -> Callable[[], None]:
-        """Call ``listener`` with each task that has changed; returns the way out."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+    def subscribe(self, listener: Callable[[Task], None]) -> Subscription:
+        """Call ``listener`` with each task that has changed."""
+        return subscribed(self._listeners, listener)
 
     def submit(self, order: Order) -> Task:
         """Take a task in; what becomes of it, the task tells.
@@ -200,12 +200,12 @@ class Tasks:
 
     async def _train(self, task: Task) -> None:
         task.begin()
-        unsubscribe = self._session.subscribe(task.follow)
+        following = self._session.subscribe(task.follow)
         try:
             with sending_log_to(task):
                 await self._join_and_train(task)
         finally:
-            unsubscribe()
+            following.close()
 
     async def _join_and_train(self, task: Task) -> None:
         if not await self._session.join(self._with_peers(task.spec)):
@@ -233,12 +233,12 @@ class Tasks:
             if not ended.done() and (end := _end_of(task, state)) is not None:
                 ended.set_result(end)
 
-        unsubscribe = self._session.subscribe(look)
+        looking = self._session.subscribe(look)
         try:
             look(self._session.state)
             return await ended
         finally:
-            unsubscribe()
+            looking.close()
 
     # --- its end by others
 

@@ -66,10 +66,10 @@ async def measure(application: Any, folder: Path) -> dict[str, float]:
     session.dispatch(DeviceChosen(device="cpu"))
     await asyncio.sleep(3)
     result = {"idle": await share_of_core()}
-    stop = session.devices.watch(ignore)
+    watching = session.devices.watch(ignore)
     await asyncio.sleep(3)
     result["reading"] = await share_of_core()
-    stop()
+    watching.close()
     window.open_page([page.title for page in window.pages].index("Devices"))
     await asyncio.sleep(3)
     result["page"] = await share_of_core()

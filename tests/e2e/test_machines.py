@@ -199,7 +199,7 @@ async def test_machine_shows_itself_and_says_goodbye(
     admin.publishing = False
     for machines in (ours, admin):
         machines.open()
-    stop_watching = admin.watch()
+    watching = admin.watch()
     try:
         await until(lambda: len(admin.fleet))
         (machine,) = admin.fleet.machines(time.time())
@@ -213,7 +213,7 @@ async def test_machine_shows_itself_and_says_goodbye(
         await until(lambda: admin.fleet.machines(time.time())[0].trains)
         assert len(admin.fleet) == 1
     finally:
-        stop_watching()
+        watching.close()
         for machines in (ours, admin):
             await machines.leave()
             await machines.close()

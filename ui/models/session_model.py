@@ -37,7 +37,7 @@ class SessionModel(QObject):
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer = QTimer(self, singleShot=True, interval=INTERVAL_MS)
         self._timer.timeout.connect(self._tell)
-        self._unsubscribe = session.subscribe(self._on_state)
+        self._states = session.subscribe(self._on_state)
 
     @property
     def state(self) -> ContributorState:
@@ -57,14 +57,17 @@ class SessionModel(QObject):
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Set a coroutine going; what it raises is shown as a problem, never raised here."""
-        self.start(coroutine)
+        self._own(asyncio.get_running_loop().create_task(coroutine))
 
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> Callable[[], object]:
-        """As `run`; returns what ends it before its time."""
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """As `run`, for a caller that may want to cancel it."""
         task = asyncio.get_running_loop().create_task(coroutine)
+        self._own(task)
+        return task
+
+    def _own(self, task: "asyncio.Task[None]") -> None:
         self._tasks.add(task)
         task.add_done_callback(self._finished)
-        return task.cancel
 
     def _finished(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
@@ -86,12 +89,7 @@ class SessionModel(QObject):
         """Cancel what still goes on, and hear of the session no more. May be called twice."""
         await end(*self._tasks)
         self._timer.stop()
-        unsubscribe, self._unsubscribe = self._unsubscribe, _nothing
-        unsubscribe()
-
-
-def _nothing() -> None:
-    """What is left to unsubscribe after the first time."""
+        self._states.close()
 
 
 def _problem_of(error: BaseException) -> Problem:

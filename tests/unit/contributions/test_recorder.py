@@ -99,9 +99,9 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 async def added(world: World) -> None:
     """Wait until the ledger has one more contribution."""
     event = asyncio.Event()
-    unsubscribe = world.contributions.ledger.subscribe(event.set)
+    subscription = world.contributions.ledger.subscribe(event.set)
     await asyncio.wait_for(event.wait(), 10)
-    unsubscribe()
+    subscription.close()
 
 
 # --- intervals -----------------------------------------------------------------------------------

@@ -115,10 +115,10 @@ async def test_outside_of_a_swarm_nothing_happens(
     probe = RecordedProbe([READING])
     ours = machines(tmp_path, probe)
     ours.open()
-    stop = ours.watch()
+    watching = ours.watch()
     for _ in range(20):
         await asyncio.sleep(0)
-    stop()
+    watching.close()
     await ours.leave()
     await ours.close()
     await ours.close()

@@ -1,5 +1,6 @@
 """What this machine has given: sums, day by day, per swarm, and how reporting it goes."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing_extensions import override
 
 from app.common.errors import UserFacingError
 from app.common.i18n import _, ngettext
+from app.common.subscription import Subscription
 from app.contributions.ledger import LedgerTotals
 from app.contributions.outbox import OutboxState
 from app.contributions.summary import Summary
@@ -68,7 +70,8 @@ class ContributionsPage(QScrollArea):
         self._titles: dict[str, str] = {}
         self._reward_asked: tuple[str, int | None] | None = None
         self._reward_at = 0.0
-        self._stops: tuple[Callable[[], object], ...] = ()
+        self._watching = Subscription()
+        self._learning: asyncio.Task[None] | None = None
         self.export = button(_("Export…"))
         self.sums, self.reports, self.days = SumsCard(), ReportsCard(), DaysChart(theme)
         self.rows: RowsModel[SwarmRow] = RowsModel(
@@ -115,15 +118,16 @@ class ContributionsPage(QScrollArea):
     @override
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._stops = (self._sums.watch(), self._model.start(self._learn_titles()))
+        self._watching = self._sums.watch()
+        self._learning = self._model.start(self._learn_titles())
         self.refresh()
 
     @override
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
-        stops, self._stops = self._stops, ()
-        for stop in stops:
-            stop()
+        self._watching.close()
+        if self._learning is not None:
+            self._learning.cancel()
 
     async def _learn_titles(self) -> None:
         """Swarms are known in the ledger by their run; the user knows them by title."""
