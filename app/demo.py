@@ -76,12 +76,12 @@ class DemoSwarm:
         """Open the swarm and start the partner; False when the user left before it was open.
         Raises `JoinError`."""
         self._forget_earlier_demos()
-        if not await self._session.join(demo_spec(), remember=False):
+        if not await self._session.swarm.join(demo_spec(), remember=False):
             return False
-        order = self._session.training_order(PARTNER) | {"device": "cpu", "threads": 1}
+        order = self._session.training.order(PARTNER) | {"device": "cpu", "threads": 1}
         self._partner = await Trainer.spawn(on_report=_log_milestones, name=PARTNER)
         self._starting = asyncio.create_task(self._start_partner(self._partner, order))
-        self._looking = self._session.subscribe(partial(self._look, order["spec"]["run_id"]))
+        self._looking = self._session.store.subscribe(partial(self._look, order["spec"]["run_id"]))
         return True
 
     def _look(self, run_id: str, state: ContributorState) -> None:

@@ -1,7 +1,7 @@
 """What the backend lists of this machine."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,3 +21,10 @@ class NodeData:
             "computeCapacity": self.compute_capacity,
             "bandwidth": self.bandwidth,
         }
+
+
+class NodeSource(Protocol):
+    """Knows what the backend is to be told of this machine."""
+
+    def data(self) -> NodeData:
+        """As of now."""

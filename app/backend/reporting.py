@@ -2,7 +2,6 @@
 
 import asyncio
 import ipaddress
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,8 +12,11 @@ from app.common.i18n import _
 from app.common.paths import Folders
 from app.common.subscription import Subscription
 from app.contributions.accounting import Contribution
+from app.contributions.recorder import Recorder
+from app.state.events import ReportingChanged
 from app.state.facts import ReportingState
 from app.state.state import ContributorState
+from app.state.store import ReadableStore, Store
 
 if TYPE_CHECKING:
     from app.backend.account import Account
@@ -22,30 +24,22 @@ if TYPE_CHECKING:
     from app.backend.delivery import Delivery
     from app.backend.http import Http
     from app.backend.replies import ProjectedReward, SessionPage
-    from app.contributions.ledger import LedgerThread
 
 
 class Reporting:
     """From `open` to `close`. Nothing is sent anywhere before somebody signs in.
 
-    url: the backend's. ledger: open. node: what the backend is told of this machine.
-    on_change: told of each new state, on the loop. The calls raise `BackendError`.
+    How it goes is in the state's ``reporting``. The calls raise `BackendError`, and `BusyError`
+    before it is open.
+
+    contributions: open; its ledger is reported.
     """
 
-    def __init__(
-        self,
-        *,
-        url: str,
-        folders: Folders,
-        ledger: "LedgerThread",
-        node: Callable[[], NodeData],
-        on_change: Callable[[ReportingState], None],
-    ) -> None:
-        self.state = ReportingState(backend_url=url, encrypted=is_private(url))
+    def __init__(self, store: Store, *, folders: Folders, contributions: Recorder) -> None:
+        self._store = store
         self._folders = folders
-        self._ledger = ledger
-        self._node = node
-        self._on_change = on_change
+        self._ledger = contributions.ledger
+        self._node = OwnNode(store, contributions)
         self._http: Http | None = None
         self._account: Account | None = None
         self._backend: Backend | None = None
@@ -62,7 +56,8 @@ class Reporting:
         from app.backend.secret_store import SecretStore
         from app.backend.ways import Ways
 
-        http = Http(self.state.backend_url)
+        state = self._store.state.reporting
+        http = Http(state.backend_url)
         account = Account(http, store=SecretStore(self._folders.account_file))
         await account.restore()
         backend = Backend(http, account=account)
@@ -71,7 +66,7 @@ class Reporting:
             self._ledger,
             backend=backend,
             ways=Ways(http, backend=backend, node=self._node),
-            state=replace(self.state, signed_in_as=account.email),
+            state=replace(state, signed_in_as=account.email),
             on_change=self._show,
         )
         self._reporter.start()
@@ -86,8 +81,7 @@ class Reporting:
             await self._http.close()
 
     def _show(self, state: ReportingState) -> None:
-        self.state = state
-        self._on_change(state)
+        self._store.dispatch(ReportingChanged(reporting=state))
 
     # --- the account
 
@@ -141,6 +135,27 @@ class Reporting:
         if self._backend is None:
             raise _not_ready()
         return self._backend
+
+
+class OwnNode:
+    """This machine as the backend lists it."""
+
+    def __init__(self, store: ReadableStore, contributions: Recorder) -> None:
+        self._store = store
+        self._contributions = contributions
+
+    def data(self) -> NodeData:
+        """As of now."""
+        return node_of(
+            self._store.state,
+            current=self._contributions.current,
+            public_key=self._contributions.public_key,
+        )
+
+
+def reporting_at_start(backend_url: str) -> ReportingState:
+    """How reporting is before it is open."""
+    return ReportingState(backend_url=backend_url, encrypted=is_private(backend_url))
 
 
 def node_of(state: ContributorState, *, current: Contribution | None, public_key: str) -> NodeData:

@@ -8,11 +8,11 @@ from typing import Any
 
 from fastapi.sse import ServerSentEvent
 
-from app.callback.host import Host
 from app.callback.node import Node
 from app.callback.schemas import record_of
 from app.common.errors import BusyError
 from app.common.i18n import _
+from app.state.store import ReadableStore
 from app.tasks.task import Task
 from app.tasks.tasks import Tasks
 
@@ -25,8 +25,10 @@ MOST_STREAMS = 16
 class Events:
     """Open streams. Each begins with how things are; ``id`` counts from 1, so that a gap shows."""
 
-    def __init__(self, host: Host, *, node: Node, tasks: Tasks, closing: asyncio.Event) -> None:
-        self._host = host
+    def __init__(
+        self, store: ReadableStore, *, node: Node, tasks: Tasks, closing: asyncio.Event
+    ) -> None:
+        self._store = store
         self._node = node
         self._tasks = tasks
         self._closing = closing
@@ -61,7 +63,7 @@ class Events:
 
     def figures(self) -> dict[str, Any]:
         """The node's status, and how training does."""
-        state = self._host.state
+        state = self._store.state
         own, run = state.training, state.run
         return {
             **self._node.status(),
@@ -79,7 +81,7 @@ class Events:
     def _changes(self) -> Iterator["_Changes"]:
         changes = _Changes()
         subscriptions = (
-            self._host.subscribe(lambda _state: changes.note_status()),
+            self._store.subscribe(lambda _state: changes.note_status()),
             self._tasks.subscribe(changes.note_task),
         )
         ending = asyncio.create_task(self._wake_at_the_end(changes))

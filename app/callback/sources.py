@@ -2,40 +2,32 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from app.callback.host import Sources
-from app.contributions.ledger import Ledger, LedgerEntry
+from app.contributions.ledger import Ledger, LedgerEntry, LedgerThread
 from app.contributions.outbox import OutboxState
-from app.contributions.recorder import Recorder
 from app.machine.hardware import Reading
 from app.swarm.fleet import Machine
 from app.swarm.fleet_sync import FleetSync
 
 
-class Shown(Protocol):
-    """The session, as far as it is shown."""
-
-    contributions: Recorder
-    machines: FleetSync
-
-
-def sources_of(session: Shown) -> Sources:
-    """All that there is to show of a session."""
+def sources_of(ledger: LedgerThread, machines: FleetSync) -> Sources:
+    """All that there is to show: what this machine gave, and the swarm's machines."""
     return Sources(
-        contributions=LedgerSource(session.contributions),
-        machines=FleetSource(session.machines),
-        figures=OwnFigures(session),
+        contributions=LedgerSource(ledger),
+        machines=FleetSource(machines),
+        figures=OwnFigures(ledger, machines),
     )
 
 
 class LedgerSource:
     """What this machine has given."""
 
-    def __init__(self, contributions: Recorder) -> None:
-        self._ledger = contributions.ledger
+    def __init__(self, ledger: LedgerThread) -> None:
+        self._ledger = ledger
 
     async def contributions(self, *, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest contributions, newest first: as they are signed, and how reporting went."""
@@ -81,14 +73,15 @@ def machine_as_json(machine: Machine) -> dict[str, Any]:
 class OwnFigures:
     """This machine's hardware and its outbox."""
 
-    def __init__(self, session: Shown) -> None:
-        self._session = session
+    def __init__(self, ledger: LedgerThread, machines: FleetSync) -> None:
+        self._ledger = ledger
+        self._machines = machines
 
     async def reading(self) -> Reading:
         """How this machine does now."""
-        return await self._session.machines.reading()
+        return await self._machines.reading()
 
     async def outbox(self) -> Mapping[OutboxState, int]:
         """How many of its contributions are in which state."""
-        totals = await self._session.contributions.ledger.run(Ledger.totals)
+        totals = await self._ledger.run(Ledger.totals)
         return totals.counts

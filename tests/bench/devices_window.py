@@ -62,8 +62,8 @@ async def measure(application: Any, folder: Path) -> dict[str, float]:
     window = MainWindow(model, actions, theme, logging_.ring, preferences=kept)
     window.show()
     cpu = protocol.Device(id="cpu", name="CPU", memory=2**33)
-    session.dispatch(protocol.Devices(devices=(cpu,), torch_version="2", cuda="12.6"))
-    session.dispatch(DeviceChosen(device="cpu"))
+    session.store.dispatch(protocol.Devices(devices=(cpu,), torch_version="2", cuda="12.6"))
+    session.store.dispatch(DeviceChosen(device="cpu"))
     await asyncio.sleep(3)
     result = {"idle": await share_of_core()}
     watching = session.devices.watch(ignore)

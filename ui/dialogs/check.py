@@ -76,7 +76,7 @@ class CheckDialog(Dialog):
         self._checking = self._model.start(self._check())
 
     async def _check(self) -> None:
-        async for finding in self._model.session.diagnose():
+        async for finding in self._model.session.check_connection():
             self.findings.append(finding)
             self._rows.insertWidget(self._rows.count() - 1, FindingRow(finding, self._theme))
         self._say(_summary(self.findings), done=True)

@@ -33,16 +33,16 @@ class SessionModel(QObject):
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.session = session
-        self._shown = session.state
+        self._shown = session.store.state
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer = QTimer(self, singleShot=True, interval=INTERVAL_MS)
         self._timer.timeout.connect(self._tell)
-        self._states = session.subscribe(self._on_state)
+        self._states = session.store.subscribe(self._on_state)
 
     @property
     def state(self) -> ContributorState:
         """The newest state, which `changed` may not have told yet."""
-        return self.session.state
+        return self.session.store.state
 
     def _on_state(self, state: ContributorState) -> None:
         if state.phase is not self._shown.phase or state.problem != self._shown.problem:
@@ -52,7 +52,7 @@ class SessionModel(QObject):
 
     def _tell(self) -> None:
         self._timer.stop()
-        self._shown = self.session.state
+        self._shown = self.session.store.state
         self.changed.emit(self._shown)
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -83,7 +83,7 @@ class SessionModel(QObject):
 
     def raise_problem(self, error: BaseException) -> None:
         """Show an error: its own words when it is the user's, else that it is ours."""
-        self.session.dispatch(ProblemRaised(problem=_problem_of(error)))
+        self.session.store.dispatch(ProblemRaised(problem=_problem_of(error)))
 
     async def close(self) -> None:
         """Cancel what still goes on, and hear of the session no more. May be called twice."""

@@ -111,7 +111,7 @@ class ContributionsPage(QScrollArea):
         self._model.changed.connect(self._on_state)
         self.export.clicked.connect(self._choose_file)
         self.reports.account.clicked.connect(actions.account_wanted)
-        self.reports.retry.clicked.connect(lambda: self._model.run(self._session.reporting.retry()))
+        self.reports.retry.clicked.connect(lambda: self._model.run(self._session.account.retry()))
 
     # --- only while someone looks
 
@@ -203,7 +203,7 @@ class ContributionsPage(QScrollArea):
     async def _show_reward(self, node_id: str, session_id: int | None) -> None:
         assert session_id is not None
         try:
-            reward = await self._session.reporting.projected_reward(node_id, session_id=session_id)
+            reward = await self._session.account.projected_reward(node_id, session_id=session_id)
         except UserFacingError:
             text = units.NONE  # the card says how it stands with the backend
         else:

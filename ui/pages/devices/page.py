@@ -144,7 +144,7 @@ class DevicesPage(QScrollArea):
         return next(own, "") or self._fit(entry)
 
     def _fit(self, entry: DeviceEntry) -> str:
-        spec = self._model.session.membership.spec
+        spec = self._model.session.swarm.spec
         if spec is None:
             return ""
         device = Device(id=entry.id, name=entry.name, memory=entry.memory)
