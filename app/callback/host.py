@@ -39,7 +39,7 @@ class SwarmAccess(Protocol):
         """Connect to one more peer; returns its multiaddr."""
 
 
-class RecentSwarms(Protocol):
+class KnownSwarms(Protocol):
     """The swarms that were joined before (`app.swarm.recents`)."""
 
     async def load(self) -> Sequence[Recent]:
@@ -65,7 +65,7 @@ class Host(Protocol):
         """Being in a swarm."""
 
     @property
-    def recents(self) -> RecentSwarms:
+    def recents(self) -> KnownSwarms:
         """The swarms that were joined before."""
 
 

@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from app.callback.host import RecentSwarms, SwarmAccess
+from app.callback.host import KnownSwarms, SwarmAccess
 from app.common.background import end
 from app.common.errors import BusyError
 from app.common.i18n import _
@@ -27,7 +27,7 @@ class Node:
         store: ReadableStore,
         *,
         swarm: SwarmAccess,
-        recents: RecentSwarms,
+        recents: KnownSwarms,
         tasks: Tasks,
         closing: asyncio.Event,
     ) -> None:
