@@ -5,13 +5,13 @@ import contextlib
 import logging
 import secrets
 import shutil
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from app import protocol
 from app.common.errors import TrainerError
 from app.common.i18n import _
+from app.common.subscription import Subscription
 from app.session import Session
 from app.spec import schema as spec
 from app.spec.schema import SwarmSpec
@@ -70,25 +70,24 @@ class DemoSwarm:
         self._partner: Trainer | None = None
         self._starting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._unsubscribe: Callable[[], None] = _nothing
+        self._looking = Subscription()
 
     async def start(self) -> bool:
         """Open the swarm and start the partner; False when the user left before it was open.
         Raises `JoinError`."""
         self._forget_earlier_demos()
-        if not await self._session.join(demo_spec(), remember=False):
+        if not await self._session.swarm.join(demo_spec(), remember=False):
             return False
-        order = self._session.training_order(PARTNER) | {"device": "cpu", "threads": 1}
+        order = self._session.training.order(PARTNER) | {"device": "cpu", "threads": 1}
         self._partner = await Trainer.spawn(on_report=_log_milestones, name=PARTNER)
         self._starting = asyncio.create_task(self._start_partner(self._partner, order))
-        self._unsubscribe = self._session.subscribe(partial(self._look, order["spec"]["run_id"]))
+        self._looking = self._session.store.subscribe(partial(self._look, order["spec"]["run_id"]))
         return True
 
     def _look(self, run_id: str, state: ContributorState) -> None:
         """The partner goes with its swarm, whoever leaves that: a caller from outside may."""
         if state.swarm is None or state.swarm.run_id != run_id:
-            self._unsubscribe()
-            self._unsubscribe = _nothing
+            self._looking.close()
             self._closing = asyncio.create_task(self.close())
 
     async def _start_partner(self, partner: Trainer, order: dict[str, Any]) -> None:
@@ -102,8 +101,7 @@ class DemoSwarm:
 
     async def close(self) -> None:
         """End the partner. May be called twice."""
-        self._unsubscribe()
-        self._unsubscribe = _nothing
+        self._looking.close()
         if self._closing is not None and self._closing is not asyncio.current_task():
             await self._closing
         partner, self._partner = self._partner, None
@@ -111,10 +109,6 @@ class DemoSwarm:
             await partner.stop(grace=5.0)
         if self._starting is not None:
             await self._starting
-
-
-def _nothing() -> None:
-    """What is left to unsubscribe after the first time."""
 
 
 def _log_milestones(report: protocol.Report) -> None:

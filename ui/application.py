@@ -185,7 +185,8 @@ class LateCallback:
         session = self._model.session
         volunteer = VolunteerAtWindow(self._window, session, self._notifier)
         tasks = Tasks(session, volunteer=volunteer)
-        self._callback = Callback(session, tasks=tasks, sources=sources_of(session))
+        sources = sources_of(session.contributions.ledger, session.machines)
+        self._callback = Callback(session, tasks=tasks, sources=sources)
         await self._callback.start()
 
     def show(self) -> None:
@@ -215,7 +216,7 @@ async def _contribute(
     opened.add_done_callback(lambda _opened: guard.succeed())  # or the window says why not
     model, demo = SessionModel(session), LateDemo(session)
     actions = Actions(model, demo=demo, opened=opened)
-    theme = Theme(application, session.settings.theme)
+    theme = Theme(application, session.store.settings.theme)
     preferences = Preferences(
         model,
         theme,

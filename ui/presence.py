@@ -1,11 +1,10 @@
 """What the desktop sees of the app beside its window: tray, notifications, start at login."""
 
-from collections.abc import Callable
-
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QApplication
 
 from app.common.i18n import _
+from app.common.subscription import Subscription
 from app.contributions.ledger import Ledger, LedgerTotals
 from app.state.state import ContributorState
 from ui.desktop.notifier import Notifier
@@ -38,7 +37,7 @@ class DesktopPresence(QObject):
         self._preferences = preferences
         self._before = model.state
         self._totals: LedgerTotals | None = None
-        self._unsubscribe: Callable[[], None] = _nothing
+        self._ledger_changes = Subscription()
         self.tray = tray
         self.notifier = notifier
         tray.open_wanted.connect(window.dialogs.come_to_front)
@@ -65,14 +64,13 @@ class DesktopPresence(QObject):
         await self._preferences.repair()
         contributions = self._model.session.contributions
         self._totals = await contributions.ledger.run(Ledger.totals)
-        self._unsubscribe = contributions.ledger.subscribe(
+        self._ledger_changes = contributions.ledger.subscribe(
             lambda: self._model.run(self._look_for_milestone())
         )
 
     async def close(self) -> None:
         """Take everything away. May be called twice."""
-        unsubscribe, self._unsubscribe = self._unsubscribe, _nothing
-        unsubscribe()
+        self._ledger_changes.close()
         QObject.disconnect(self._watching)
         self.tray.close()
         await self.notifier.close()
@@ -115,7 +113,3 @@ class DesktopPresence(QObject):
                     _("You find it in the tray. Quit in its menu ends it."),
                 )
             )
-
-
-def _nothing() -> None:
-    """What is left to unsubscribe after the first time."""

@@ -20,7 +20,7 @@ from socketio.exceptions import SocketIOError
 
 from app.backend.errors import UncertainError, UnreachableError
 from app.backend.http import Http
-from app.backend.node import NodeData
+from app.backend.node import NodeSource
 from app.common.i18n import _
 from app.contributions.accounting import Contribution
 
@@ -56,7 +56,7 @@ class LiveChannel:
     node: called for this machine's data when the node registers.
     """
 
-    def __init__(self, http: Http, *, node: Callable[[], NodeData]) -> None:
+    def __init__(self, http: Http, *, node: NodeSource) -> None:
         self._http = http
         self._node = node
         self._connection: _Connection | None = None
@@ -121,7 +121,7 @@ class LiveChannel:
         """
         said, content = await connection.exchange(
             "register_node",
-            {"nodeId": node_id, "nodeData": self._node().document()},
+            {"nodeId": node_id, "nodeData": self._node.data().document()},
             seconds=self._http.timeout,
         )
         if said != "registration_success":

@@ -1,7 +1,7 @@
 """What this machine tells the backend about itself, for the backend's list of nodes."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,3 +28,10 @@ class NodeData:
             "computeCapacity": self.compute_capacity,
             "bandwidth": self.bandwidth,
         }
+
+
+class NodeSource(Protocol):
+    """Knows what the backend is to be told of this machine."""
+
+    def data(self) -> NodeData:
+        """As of now."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import ipaddress
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -11,9 +10,13 @@ from app.backend.node import NodeData
 from app.common.errors import BusyError
 from app.common.i18n import _
 from app.common.paths import Folders
+from app.common.subscription import Subscription
 from app.contributions.accounting import Contribution
+from app.contributions.recorder import Recorder
+from app.state.events import ReportingChanged
 from app.state.facts import ReportingState
 from app.state.state import ContributorState
+from app.state.store import ReadableStore, Store
 
 if TYPE_CHECKING:
     from app.backend.account import Account
@@ -21,37 +24,27 @@ if TYPE_CHECKING:
     from app.backend.delivery import Delivery
     from app.backend.http import Http
     from app.backend.replies import ProjectedReward, SessionPage
-    from app.contributions.ledger import LedgerThread
 
 
 class Reporting:
     """Reports contributions from `open` to `close`, once somebody is signed in.
 
-    url: of the backend. ledger: an open ledger. node: called for this machine's data when the node
-    is registered. on_change: called with each new state, on the loop's thread.
+    How it goes is in the state's ``reporting``. The calls raise `BackendError`, and `BusyError`
+    before it is open.
 
-    The calls raise `BackendError`, or `BusyError` before `open` is done.
+    contributions: open; its ledger is reported.
     """
 
-    def __init__(
-        self,
-        *,
-        url: str,
-        folders: Folders,
-        ledger: "LedgerThread",
-        node: Callable[[], NodeData],
-        on_change: Callable[[ReportingState], None],
-    ) -> None:
-        self.state = ReportingState(backend_url=url, encrypted=is_private(url))
+    def __init__(self, store: Store, *, folders: Folders, contributions: Recorder) -> None:
+        self._store = store
         self._folders = folders
-        self._ledger = ledger
-        self._node = node
-        self._on_change = on_change
+        self._ledger = contributions.ledger
+        self._node = OwnNode(store, contributions)
         self._http: Http | None = None
         self._account: Account | None = None
         self._backend: Backend | None = None
         self._reporter: Delivery | None = None
-        self._unsubscribe: Callable[[], None] = _nothing
+        self._waking = Subscription()
 
     async def open(self) -> None:
         """Use the sign-in that an earlier run has kept, and begin to report."""
@@ -63,7 +56,8 @@ class Reporting:
         from app.backend.secret_store import SecretStore
         from app.backend.ways import Ways
 
-        http = Http(self.state.backend_url)
+        state = self._store.state.reporting
+        http = Http(state.backend_url)
         account = Account(http, store=SecretStore(self._folders.account_file))
         await account.restore()
         backend = Backend(http, account=account)
@@ -72,24 +66,22 @@ class Reporting:
             self._ledger,
             backend=backend,
             ways=Ways(http, backend=backend, node=self._node),
-            state=replace(self.state, signed_in_as=account.email),
+            state=replace(state, signed_in_as=account.email),
             on_change=self._show,
         )
         self._reporter.start()
-        self._unsubscribe = self._ledger.subscribe(self._reporter.wake)
+        self._waking = self._ledger.subscribe(self._reporter.wake)
 
     async def close(self) -> None:
-        """Send what can be sent in a few seconds, and stop. May be called twice."""
-        unsubscribe, self._unsubscribe = self._unsubscribe, _nothing
-        unsubscribe()
+        """Send what can be sent in a short time, and stop. May be called twice."""
+        self._waking.close()
         if self._reporter is not None:
             await self._reporter.close()
         if self._http is not None:
             await self._http.close()
 
     def _show(self, state: ReportingState) -> None:
-        self.state = state
-        self._on_change(state)
+        self._store.dispatch(ReportingChanged(reporting=state))
 
     # --- the account
 
@@ -144,6 +136,27 @@ class Reporting:
         return self._backend
 
 
+class OwnNode:
+    """This machine as the backend lists it."""
+
+    def __init__(self, store: ReadableStore, contributions: Recorder) -> None:
+        self._store = store
+        self._contributions = contributions
+
+    def data(self) -> NodeData:
+        """As of now."""
+        return node_of(
+            self._store.state,
+            current=self._contributions.current,
+            public_key=self._contributions.public_key,
+        )
+
+
+def reporting_at_start(backend_url: str) -> ReportingState:
+    """How reporting is before it is open."""
+    return ReportingState(backend_url=backend_url, encrypted=is_private(backend_url))
+
+
 def node_of(state: ContributorState, *, current: Contribution | None, public_key: str) -> NodeData:
     """This machine's data for the backend: its address and its current speed.
 
@@ -162,10 +175,6 @@ def _kilobytes_per_second(current: Contribution | None) -> float:
     if current is None or current.ended_at <= current.started_at:
         return 0.0
     return round(current.data_transmitted / (current.ended_at - current.started_at), 3)
-
-
-def _nothing() -> None:
-    """Stands in for the unsubscribe function while nothing is subscribed."""
 
 
 def _not_ready() -> BusyError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from app.backend.client import Backend
 from app.backend.errors import RefusedError
 from app.backend.http import Http
-from app.backend.node import NodeData
+from app.backend.node import NodeSource
 from app.contributions.accounting import Contribution
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Ways:
         http: Http,
         *,
         backend: Backend,
-        node: Callable[[], NodeData],
+        node: NodeSource,
         clock: Callable[[], float] = time.monotonic,
         http_again: float = HTTP_AGAIN_SECONDS,
     ) -> None:
@@ -87,7 +87,7 @@ class Ways:
         if node_id == self._registered:
             return
         try:
-            await self._backend.register_node(node_id, self._node())
+            await self._backend.register_node(node_id, self._node.data())
         except RefusedError as error:
             log.info("the backend doesn't register the node over HTTP: %s", error.text)
         self._registered = node_id

@@ -49,13 +49,13 @@ def build(
     sources: Sources,
     closing: asyncio.Event,
 ) -> FastAPI:
-    """The application that answers the callers of one session."""
-    node = Node(host, tasks=tasks, closing=closing)
+    """Everything between a connection and the session."""
+    node = Node(host.store, swarm=host.swarm, recents=host.recents, tasks=tasks, closing=closing)
     parts = Parts(
         node=node,
         tasks=tasks,
-        events=Events(host, node=node, tasks=tasks, closing=closing),
-        metrics=Metrics(host, tasks=tasks, figures=sources.figures),
+        events=Events(host.store, node=node, tasks=tasks, closing=closing),
+        metrics=Metrics(host.store, tasks=tasks, figures=sources.figures),
         sources=sources,
     )
     api = FastAPI(
@@ -65,7 +65,7 @@ def build(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=_middleware(host.settings, tokens=tokens, audit=audit),
+        middleware=_middleware(host.store.settings, tokens=tokens, audit=audit),
     )
     api.include_router(router_of(parts))
     _say_errors(api)

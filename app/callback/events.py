@@ -8,11 +8,11 @@ from typing import Any
 
 from fastapi.sse import ServerSentEvent
 
-from app.callback.host import Host
 from app.callback.node import Node
 from app.callback.schemas import record_of
 from app.common.errors import BusyError
 from app.common.i18n import _
+from app.state.store import ReadableStore
 from app.tasks.task import Task
 from app.tasks.tasks import Tasks
 
@@ -29,8 +29,10 @@ class Events:
     A stream begins with the current status. The ids of its events count from 1.
     """
 
-    def __init__(self, host: Host, *, node: Node, tasks: Tasks, closing: asyncio.Event) -> None:
-        self._host = host
+    def __init__(
+        self, store: ReadableStore, *, node: Node, tasks: Tasks, closing: asyncio.Event
+    ) -> None:
+        self._store = store
         self._node = node
         self._tasks = tasks
         self._closing = closing
@@ -64,8 +66,8 @@ class Events:
             yield "task", {**record_of(task), "logs": task.logs[-1:]}
 
     def figures(self) -> dict[str, Any]:
-        """The node's status and the figures of training."""
-        state = self._host.state
+        """The node's status, and how training does."""
+        state = self._store.state
         own, run = state.training, state.run
         return {
             **self._node.status(),
@@ -82,8 +84,8 @@ class Events:
     @contextlib.contextmanager
     def _changes(self) -> Iterator["_Changes"]:
         changes = _Changes()
-        unsubscribe = (
-            self._host.subscribe(lambda _state: changes.note_status()),
+        subscriptions = (
+            self._store.subscribe(lambda _state: changes.note_status()),
             self._tasks.subscribe(changes.note_task),
         )
         ending = asyncio.create_task(self._wake_at_the_end(changes))
@@ -93,8 +95,8 @@ class Events:
         finally:
             self._open -= 1
             ending.cancel()
-            for each in unsubscribe:
-                each()
+            for each in subscriptions:
+                each.close()
 
     async def _wake_at_the_end(self, changes: "_Changes") -> None:
         await self._closing.wait()

@@ -1,27 +1,72 @@
-"""The protocols of what the API needs of the app around it."""
+"""What the local API uses of the app: protocols, so that each route sees no more than it needs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from app.common.paths import Folders
 from app.contributions.outbox import OutboxState
 from app.machine.hardware import Reading
-from app.state.events import Event
-from app.swarm.membership import Membership
-from app.swarm.recents import Recents
-from app.tasks.tasks import Contributor
+from app.state.store import Store
+from app.swarm.recents import Recent
+
+if TYPE_CHECKING:
+    from app.spec.schema import SwarmSpec
 
 
-class Host(Contributor, Protocol):
-    """The session, as far as the API uses it."""
+class SwarmAccess(Protocol):
+    """Being in a swarm: what callers may see and change of it (`app.swarm.membership`)."""
 
-    folders: Folders
-    membership: Membership
-    recents: Recents
+    @property
+    def joined(self) -> bool:
+        """Our peer is in a swarm."""
 
-    def dispatch(self, event: Event) -> None:
-        """Change the state by an event."""
+    @property
+    def spec(self) -> "SwarmSpec | None":
+        """Of the swarm that we are in or about to enter."""
+
+    @property
+    def last_spec(self) -> "SwarmSpec | None":
+        """Of the swarm that we entered last in this run of the app."""
+
+    async def join(self, spec: "SwarmSpec | None") -> bool:
+        """Enter a swarm, leaving the one that we are in."""
+
+    async def leave(self) -> None:
+        """Stop training and leave the swarm."""
+
+    async def connect(self, peer_id: str, *, host: str, port: int) -> str:
+        """Connect to one more peer; returns its multiaddr."""
+
+
+class KnownSwarms(Protocol):
+    """The swarms that were joined before (`app.swarm.recents`)."""
+
+    async def load(self) -> Sequence[Recent]:
+        """All of them, the newest first."""
+
+
+class Host(Protocol):
+    """The session, as far as the local API as a whole needs it.
+
+    Only `app.callback.server` dispatches events; the routes get the store as a `ReadableStore`.
+    """
+
+    @property
+    def folders(self) -> Folders:
+        """Where the tokens and the audit log lie."""
+
+    @property
+    def store(self) -> Store:
+        """Settings and state."""
+
+    @property
+    def swarm(self) -> SwarmAccess:
+        """Being in a swarm."""
+
+    @property
+    def recents(self) -> KnownSwarms:
+        """The swarms that were joined before."""
 
 
 class ContributionSource(Protocol):

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -12,35 +11,32 @@ from app import __version__
 from app.callback.host import FigureSource
 from app.contributions.outbox import OutboxState
 from app.machine.hardware import Gpu, Reading
-from app.settings.settings import Settings
 from app.state.state import ContributorState, Phase
+from app.state.store import ReadableStore
 from app.tasks.tasks import Tasks
 
 MetricFigure = tuple[str, str, float | None]
 """Name without the prefix ``cotrain_``, help text, and value; a None is left out."""
 
 
-class Watched(Protocol):
-    """What has a state to show: a session."""
-
-    state: ContributorState
-    settings: Settings
-
-
 class Metrics:
     """Collects the figures anew at each call; unknown values are left out."""
 
     def __init__(
-        self, host: Watched, *, tasks: Tasks | None = None, figures: FigureSource | None = None
+        self,
+        store: ReadableStore,
+        *,
+        tasks: Tasks | None = None,
+        figures: FigureSource | None = None,
     ) -> None:
-        self._host = host
+        self._store = store
         self._tasks = tasks
         self._figures = figures
         self._began = time.monotonic()
 
     async def exposition(self) -> bytes:
-        """All figures in Prometheus's text format."""
-        found = [_info(self._host), *_of_state(self._host.state), *self._of_app()]
+        """All figures, as Prometheus reads them."""
+        found = [_info(self._store), *_of_state(self._store.state), *self._of_app()]
         if self._figures is not None:
             found += _of_hardware(await self._figures.reading())
             found.append(_of_outbox(await self._figures.outbox()))
@@ -85,8 +81,8 @@ def _counters(*figures: MetricFigure) -> list[Metric]:
 # --- the state
 
 
-def _info(host: Watched) -> Metric:
-    state, settings = host.state, host.settings
+def _info(store: ReadableStore) -> Metric:
+    state, settings = store.state, store.settings
     labels = {
         "version": __version__,
         "run_id": state.swarm.run_id if state.swarm else "",

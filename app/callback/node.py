@@ -4,11 +4,12 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from app.callback.host import Host
+from app.callback.host import KnownSwarms, SwarmAccess
 from app.common.background import end
 from app.common.errors import BusyError
 from app.common.i18n import _
 from app.state.state import ContributorState, Phase
+from app.state.store import ReadableStore
 from app.tasks.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -16,10 +17,23 @@ if TYPE_CHECKING:
 
 
 class Node:
-    """What callers may do with this machine's peer. closing: set when the app ends."""
+    """What callers may have our peer do, and what they are told of it.
 
-    def __init__(self, host: Host, *, tasks: Tasks, closing: asyncio.Event) -> None:
-        self._host = host
+    closing: set when the app ends; a call that waits then fails with `BusyError`.
+    """
+
+    def __init__(
+        self,
+        store: ReadableStore,
+        *,
+        swarm: SwarmAccess,
+        recents: KnownSwarms,
+        tasks: Tasks,
+        closing: asyncio.Event,
+    ) -> None:
+        self._store = store
+        self._swarm = swarm
+        self._recents = recents
         self._tasks = tasks
         self._closing = closing
         self._one_at_a_time = asyncio.Lock()
@@ -32,21 +46,21 @@ class Node:
         """
         async with self._one_at_a_time:
             await self._until_joined_or_not()
-            if self._host.membership.joined:
+            if self._swarm.joined:
                 return "Hivemind node is already running"
             if not await self._unless_closing(self._join_last()):
                 raise BusyError(_("the swarm was left before it was entered."))
             return "Hivemind node started"
 
     async def _join_last(self) -> bool:
-        return await self._host.join(await self._last())
+        return await self._swarm.join(await self._last())
 
     async def _last(self) -> "SwarmSpec | None":
-        """The most recent swarm that isn't local to this machine, else the last one of this run of
-        the app."""
-        recents = await self._host.recents.load()
+        """The newest swarm that isn't of this machine alone, else the one that we were in during
+        this run of the app."""
+        recents = await self._recents.load()
         shared = (recent.spec for recent in recents if not recent.spec.local)
-        return next(shared, self._host.membership.last_spec)
+        return next(shared, self._swarm.last_spec)
 
     async def _until_joined_or_not(self) -> None:
         """Wait while somebody else is joining, such as the user in the window."""
@@ -56,12 +70,12 @@ class Node:
             if state.phase is not Phase.JOINING:
                 settled.set()
 
-        unsubscribe = self._host.subscribe(look)
+        looking = self._store.subscribe(look)
         try:
-            look(self._host.state)
+            look(self._store.state)
             await self._unless_closing(settled.wait())
         finally:
-            unsubscribe()
+            looking.close()
 
     async def _unless_closing(self, work: Any) -> Any:
         """The result of a coroutine. Raises `BusyError` when the app ends first."""
@@ -78,20 +92,20 @@ class Node:
     async def stop(self) -> str:
         """End the task and training, and leave the swarm. Returns a message for the caller."""
         await self._tasks.stop()
-        if self._host.state.phase is Phase.DISCONNECTED:
+        if self._store.state.phase is Phase.DISCONNECTED:
             return "Hivemind node is not running"
-        await self._host.leave()
+        await self._swarm.leave()
         return "Hivemind node stopped"
 
     async def connect(self, peer_id: str, *, address: str, port: int) -> str:
         """Connect to one more peer; returns its multiaddr. Raises `ConnectError`."""
-        return await self._host.membership.connect(peer_id, host=address, port=port)
+        return await self._swarm.connect(peer_id, host=address, port=port)
 
     # --- status
 
     def identity(self) -> dict[str, Any]:
-        """The addresses of the app's and the trainer's peer, and the app's peer id."""
-        state = self._host.state
+        """Where others reach the app's peer, and the trainer's."""
+        state = self._store.state
         return {
             "dht_address": state.addresses[0] if state.addresses else "",
             "server_address": self._server_address(state),
@@ -102,14 +116,14 @@ class Node:
         """The trainer's multiaddr; while there is no trainer, the one it will listen on."""
         if state.training is not None and state.training.addresses:
             return state.training.addresses[0]
-        spec = self._host.membership.spec
+        spec = self._swarm.spec
         local = spec is not None and spec.local
-        port = 0 if local else self._host.settings.server_port
+        port = 0 if local else self._store.settings.server_port
         return f"/ip4/{'127.0.0.1' if local else '0.0.0.0'}/tcp/{port}"
 
     def status(self) -> dict[str, Any]:
-        """Whether the node runs, and with how many other peers it is connected."""
-        state = self._host.state
+        """Whether it runs, and with how many others."""
+        state = self._store.state
         found = {
             "status": status_of(state),
             "peer_id": state.peer_id,
@@ -130,7 +144,7 @@ class Node:
                 "address": peer.address,
                 "last_seen": datetime.fromtimestamp(peer.last_seen, UTC),
             }
-            for peer in self._host.state.peers
+            for peer in self._store.state.peers
         ]
 
 

@@ -38,8 +38,8 @@ class Callback:
 
         Raises `SettingsError` for an address or a certificate that can't be used.
         """
-        if self._host.settings.callback:
-            self._web = WebServer(self._host.settings, ended=self._ended)
+        if self._host.store.settings.callback:
+            self._web = WebServer(self._host.store.settings, ended=self._ended)
             self._announce(await self._web.start(self._make))
 
     def _make(self) -> "FastAPI":
@@ -60,7 +60,7 @@ class Callback:
         return app
 
     def _announce(self, api: LocalApi) -> None:
-        settings = self._host.settings
+        settings = self._host.store.settings
         if api.wanted_port not in (0, api.port):
             log.warning("port %d is taken: the local API is at %s", api.wanted_port, api.url)
         else:
@@ -68,10 +68,10 @@ class Callback:
         open_to_all = settings.callback_host not in ("127.0.0.1", "::1")
         if open_to_all and not settings.callback_certificate:
             log.warning("the local API is open to the network without https: tokens can be read")
-        self._host.dispatch(LocalApiChanged(local_api=api))
+        self._host.store.dispatch(LocalApiChanged(local_api=api))
 
     def _ended(self) -> None:
-        self._host.dispatch(LocalApiChanged(local_api=None))
+        self._host.store.dispatch(LocalApiChanged(local_api=None))
 
     async def close(self) -> None:
         """Take no more calls, and end those in progress in time. May be called twice."""

@@ -2,40 +2,32 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from app.callback.host import Sources
-from app.contributions.ledger import Ledger, LedgerEntry
+from app.contributions.ledger import Ledger, LedgerEntry, LedgerThread
 from app.contributions.outbox import OutboxState
-from app.contributions.recorder import Recorder
 from app.machine.hardware import Reading
 from app.swarm.fleet import Machine
 from app.swarm.fleet_sync import FleetSync
 
 
-class Shown(Protocol):
-    """The parts of a session that are shown."""
-
-    contributions: Recorder
-    machines: FleetSync
-
-
-def sources_of(session: Shown) -> Sources:
-    """The sources of a session."""
+def sources_of(ledger: LedgerThread, machines: FleetSync) -> Sources:
+    """All that there is to show: what this machine gave, and the swarm's machines."""
     return Sources(
-        contributions=LedgerSource(session.contributions),
-        machines=FleetSource(session.machines),
-        figures=OwnFigures(session),
+        contributions=LedgerSource(ledger),
+        machines=FleetSource(machines),
+        figures=OwnFigures(ledger, machines),
     )
 
 
 class LedgerSource:
     """This machine's contributions."""
 
-    def __init__(self, contributions: Recorder) -> None:
-        self._ledger = contributions.ledger
+    def __init__(self, ledger: LedgerThread) -> None:
+        self._ledger = ledger
 
     async def contributions(self, *, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest contributions, newest first, as signed and with the state of reporting."""
@@ -81,14 +73,15 @@ def machine_as_json(machine: Machine) -> dict[str, Any]:
 class OwnFigures:
     """The figures of this machine's hardware and of its outbox."""
 
-    def __init__(self, session: Shown) -> None:
-        self._session = session
+    def __init__(self, ledger: LedgerThread, machines: FleetSync) -> None:
+        self._ledger = ledger
+        self._machines = machines
 
     async def reading(self) -> Reading:
-        """The current figures of this machine's hardware."""
-        return await self._session.machines.reading()
+        """How this machine does now."""
+        return await self._machines.reading()
 
     async def outbox(self) -> Mapping[OutboxState, int]:
-        """How many of this machine's contributions are in each state."""
-        totals = await self._session.contributions.ledger.run(Ledger.totals)
+        """How many of its contributions are in which state."""
+        totals = await self._ledger.run(Ledger.totals)
         return totals.counts

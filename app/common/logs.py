@@ -12,6 +12,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from app.common.subscription import Subscription
+
 FILE_NAME = "contributor.log"
 AUDIT_NAME = "audit.log"
 RING_SIZE = 5000
@@ -72,16 +74,16 @@ class RingBuffer(logging.Handler):
         with self._guard:
             return list(self._lines)
 
-    def subscribe(self, subscriber: Callable[[LogLine], None]) -> Callable[[], None]:
-        """Call ``subscriber`` with each new line; returns a function that ends this."""
+    def subscribe(self, subscriber: Callable[[LogLine], None]) -> Subscription:
+        """Call ``subscriber`` with each new line."""
         with self._guard:
             self._subscribers.append(subscriber)
 
-        def unsubscribe() -> None:
+        def end() -> None:
             with self._guard:
                 self._subscribers.remove(subscriber)
 
-        return unsubscribe
+        return Subscription(end)
 
 
 def redact(text: str) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from app.common.database import Migrations, open_database
+from app.common.subscription import Subscription, subscribed
 from app.contributions.accounting import Contribution, share
 from app.contributions.outbox import (
     LedgerEntry,
@@ -305,12 +306,10 @@ class LedgerThread:
         self._tell()
         return self._ledger.set_aside
 
-    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call ``listener`` when the ledger was opened, and whenever a finished contribution was
-        added or changed its state. It is called on the loop's thread. Returns a function that
-        unsubscribes it."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+    def subscribe(self, listener: Callable[[], None]) -> Subscription:
+        """Call ``listener`` on the loop's thread when the ledger was opened, and when a finished
+        contribution has come or gone on its way."""
+        return subscribed(self._listeners, listener)
 
     def _tell(self) -> None:
         for listener in tuple(self._listeners):

@@ -26,10 +26,10 @@ from app.contributions.ledger import Ledger, LedgerThread
 from app.contributions.summary import Summary, summary_of
 from app.machine.energy import EnergyMeter
 from app.protocol import Ready, Work
-from app.settings.settings import Settings
 from app.state.events import Event, Joined, Left, ProblemRaised, TrainerGone
 from app.state.facts import Problem, Swarm
 from app.state.state import ContributorState
+from app.state.store import Store
 
 if TYPE_CHECKING:
     from app.common.signing import MachineKey
@@ -87,15 +87,16 @@ class _Running:
 
 
 class Recorder:
-    """Records contributions from `open` to `close`, and owns the ledger."""
+    """Measures from `open` to `close`. Somebody else subscribes `note` to the store's events.
 
-    def __init__(
-        self, *, settings: Settings, folders: Folders, dispatch: Callable[[Event], None]
-    ) -> None:
+    ledger: where contributions are kept, for those who report and show them.
+    """
+
+    def __init__(self, store: Store, *, folders: Folders) -> None:
         self.ledger = LedgerThread(folders.ledger_file)
         self._folders = folders
-        self._seconds = settings.report_interval
-        self._dispatch = dispatch
+        self._seconds = store.settings.report_interval
+        self._store = store
         self._energy = EnergyMeter()
         self._device = ("", "")
         self._key: MachineKey
@@ -117,7 +118,7 @@ class Recorder:
         if recovered:
             log.info("finished %d contributions that an earlier run left open", recovered)
         if aside is not None:
-            self._dispatch(ProblemRaised(problem=_damaged(aside)))
+            self._store.dispatch(ProblemRaised(problem=_damaged(aside)))
         self._writing = asyncio.create_task(self._keep_writing())
 
     async def finish(self) -> None:
@@ -260,7 +261,9 @@ class Recorder:
         log.warning("contributions could not be written down: %s", error)
         if not self._complained:
             self._complained = True
-            self._dispatch(ProblemRaised(problem=_unwritable(error, self._folders.ledger_file)))
+            self._store.dispatch(
+                ProblemRaised(problem=_unwritable(error, self._folders.ledger_file))
+            )
 
 
 def _load_key(path: Path) -> "MachineKey":

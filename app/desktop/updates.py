@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from app import __version__
@@ -19,6 +18,7 @@ from app.common.errors import UpdateError
 from app.common.i18n import _
 from app.state.events import ReleaseFound
 from app.state.facts import Release
+from app.state.store import Store
 
 if TYPE_CHECKING:
     import httpx2
@@ -34,13 +34,15 @@ _VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){0,3}")
 
 
 class Updates:
-    """Asks from `open` to `close`. url: of the signed file; key: the publisher's public one, its
-    32 bytes in base64; without either nothing happens. dispatch: told of a later version."""
+    """Asks from `open` to `close`, and dispatches `ReleaseFound` for a later version.
 
-    def __init__(self, *, url: str, key: str, dispatch: Callable[[ReleaseFound], None]) -> None:
-        self._url = url
-        self._key = key
-        self._dispatch = dispatch
+    The settings ``update_url`` (of the signed file) and ``update_key`` (the publisher's public
+    key, 32 bytes in base64) are read once; without both of them nothing happens.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._url, self._key = store.settings.update_url, store.settings.update_key
         self._background = Background()
 
     def open(self) -> None:
@@ -61,7 +63,7 @@ class Updates:
             else:
                 if found is not None:
                     log.info("version %s is available: %s", found.version, found.url)
-                    self._dispatch(ReleaseFound(release=found))
+                    self._store.dispatch(ReleaseFound(release=found))
             await asyncio.sleep(DAY_SECONDS)
 
     async def look(self) -> Release | None:

@@ -16,13 +16,14 @@ from starlette.responses import JSONResponse
 
 from app import __version__
 from app.callback.access import Gate, caller_of
-from app.callback.metrics import Metrics, Watched
+from app.callback.metrics import Metrics
 from app.callback.rate_limit import RateLimit
 from app.callback.schemas import Health
 from app.common.errors import BusyError, ConnectError
 from app.p2p.prober import Reachability
 from app.spec import invite
 from app.spec.schema import SwarmSpec
+from app.state.store import ReadableStore
 
 PROBES_PER_SECOND, MOST_PROBES_AT_ONCE = 0.2, 5
 """Of each caller: a peer asks when it has started, and again when its network has changed."""
@@ -39,7 +40,7 @@ class ReachabilityReply(BaseModel):
     message: str
 
 
-def build(host: Watched, *, invitation: Invitation, probe: ReachabilityProbe) -> FastAPI:
+def build(store: ReadableStore, *, invitation: Invitation, probe: ReachabilityProbe) -> FastAPI:
     """Everything between a connection and the node.
 
     invitation: makes the spec by which others enter. probe: calls on a peer, by its id; raises
@@ -52,17 +53,17 @@ def build(host: Watched, *, invitation: Invitation, probe: ReachabilityProbe) ->
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(Gate, settings=host.settings, pages_may_read=True)],
+        middleware=[Middleware(Gate, settings=store.settings, pages_may_read=True)],
     )
-    _add_health(api, host)
+    _add_health(api, store)
     _add_spec(api, invitation)
     _add_reachability(api, probe)
     api.add_exception_handler(Exception, _on_defect)
     return api
 
 
-def _add_health(api: FastAPI, host: Watched) -> None:
-    metrics = Metrics(host)
+def _add_health(api: FastAPI, store: ReadableStore) -> None:
+    metrics = Metrics(store)
 
     @api.get("/health")
     async def health() -> Health:

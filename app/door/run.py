@@ -39,15 +39,16 @@ class SwarmDoor:
     """
 
     def __init__(self, session: Session, spec: SwarmSpec) -> None:
-        self._session = session
+        self._store = store = session.store
+        self._swarm = session.swarm
         self._spec = spec
-        self._others = meeting.by_peer((*spec.initial_peers, *session.settings.initial_peers))
+        self._others = meeting.by_peer((*spec.initial_peers, *store.settings.initial_peers))
         # we call on them ourselves, once we are there: to enter by them, they would have to be
-        session.settings = changed(session.settings, {"initial_peers": ()})
+        store.replace_settings(changed(store.settings, {"initial_peers": ()}))
         self._prober = Prober(self._entries)
-        self._web = WebServer(session.settings, ended=self._web_ended)
+        self._web = WebServer(store.settings, ended=self._web_ended)
         self._background = Background()
-        self._unsubscribe = session.subscribe(self._note_who_is_there)
+        self._noting = store.subscribe(self._note_who_is_there)
         self._there: frozenset[str] = frozenset()
 
     async def open(self) -> None:
@@ -55,14 +56,14 @@ class SwarmDoor:
         taken: a door that isn't where the invites say is none."""
         await asyncio.to_thread(self._check_port)
         alone = self._spec.model_copy(update={"initial_peers": ()})
-        await self._session.join(alone, remember=False)
+        await self._swarm.join(alone, remember=False)
         self._keeping = self._background.start(self._keep())
         api = await self._web.start(self._make, or_next_port=False)
         log.info("the door answers at %s", api.url)
-        self._session.dispatch(LocalApiChanged(local_api=api))
+        self._store.dispatch(LocalApiChanged(local_api=api))
 
     def _check_port(self) -> None:
-        port = self._session.settings.dht_port
+        port = self._store.settings.dht_port
         if not self._spec.local and free_port(port) != port:
             raise UserFacingError(
                 _("TCP port {port} is taken by another program.").format(port=port),
@@ -73,24 +74,24 @@ class SwarmDoor:
     def _make(self) -> "FastAPI":
         from app.door import api as door
 
-        return door.build(self._session, invitation=self.invitation, probe=self._prober.probe)
+        return door.build(self._store, invitation=self.invitation, probe=self._prober.probe)
 
     # --- what is answered
 
     def invitation(self) -> SwarmSpec:
         """The spec by which others enter: at this door first, and at the others."""
-        return invite.shared(self._spec, self._session.state.addresses)
+        return invite.shared(self._spec, self._store.state.addresses)
 
     def _entries(self) -> list[str]:
         """Where our own node is reached from this machine."""
-        port = self._session.settings.dht_port
-        near = f"/ip4/127.0.0.1/tcp/{port}/p2p/{self._session.state.peer_id}"
-        return [*([near] if port and not self._spec.local else []), *self._session.state.addresses]
+        port = self._store.settings.dht_port
+        near = f"/ip4/127.0.0.1/tcp/{port}/p2p/{self._store.state.peer_id}"
+        return [*([near] if port and not self._spec.local else []), *self._store.state.addresses]
 
     # --- keeping the swarm whole
 
     async def _keep(self) -> None:
-        self._others.pop(self._session.state.peer_id, None)
+        self._others.pop(self._store.state.peer_id, None)
         known: frozenset[str] = frozenset()
         while True:
             with survived(log, "the door's round failed"):
@@ -100,7 +101,7 @@ class SwarmDoor:
     async def _go_round(self, known: frozenset[str]) -> frozenset[str]:
         """Call on the other doors, and look for a key that nobody has: on the way to it, nodes
         that are gone fall out of the routing table, and new ones get in."""
-        node = self._session.membership.node
+        node = self._swarm.node
         if node is None:  # the daemon has died, and we are about to come back
             return known
         met = await meeting.meet(node, self._others)
@@ -123,16 +124,11 @@ class SwarmDoor:
     # --- the end
 
     def _web_ended(self) -> None:
-        self._session.dispatch(LocalApiChanged(local_api=None))
+        self._store.dispatch(LocalApiChanged(local_api=None))
 
     async def close(self) -> None:
         """End all that was started; the session is its owner's. May be called twice."""
         await self._web.close()
         await self._background.close()
         await self._prober.close()
-        self._unsubscribe()
-        self._unsubscribe = _nothing
-
-
-def _nothing() -> None:
-    """What is left to unsubscribe after the first time."""
+        self._noting.close()

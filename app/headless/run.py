@@ -148,7 +148,7 @@ async def _run(work: "_Contribution | _DoorWork", session: Session) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     display = Display(sys.stdout)
-    unsubscribe = session.subscribe(display.show)
+    showing = session.store.subscribe(display.show)
     try:
         stopping = asyncio.create_task(stop.wait())
         working = asyncio.create_task(work.run())
@@ -160,8 +160,8 @@ async def _run(work: "_Contribution | _DoorWork", session: Session) -> int:
     finally:
         await end(working, stopping)
         await work.close()
-        display.close(session.state)
-        unsubscribe()
+        display.close(session.store.state)
+        showing.close()
 
 
 class _Contribution:
@@ -173,7 +173,11 @@ class _Contribution:
         self._session = session
         self._password = password
         self._demo = DemoSwarm(session)
-        self._callback = Callback(session, tasks=Tasks(session), sources=sources_of(session))
+        self._callback = Callback(
+            session,
+            tasks=Tasks(session),
+            sources=sources_of(session.contributions.ledger, session.machines),
+        )
 
     async def run(self) -> int:
         """Join, train, and wait for the end that comes by itself; returns the exit status."""
@@ -189,9 +193,9 @@ class _Contribution:
         if arguments.demo:
             await self._demo.start()
         elif swarm is not None:
-            await session.join(swarm)
-        if session.membership.joined:
-            await session.start_training()
+            await session.swarm.join(swarm)
+        if session.swarm.joined:
+            await session.training.start()
         if arguments.serve:
             await _for_ever()
         return await _end_of_training(session)
@@ -232,35 +236,35 @@ async def _for_ever() -> NoReturn:
 
 
 async def _see_to_account(arguments: Arguments, session: Session, password: str) -> None:
-    reporting = session.reporting
-    url = reporting.state.backend_url
+    account, reporting = session.account, session.store.state.reporting
+    url = reporting.backend_url
     if arguments.sign_out:
-        await reporting.sign_out()
+        await account.sign_out()
         say(_("Signed out of {url}.").format(url=url))
     if arguments.sign_in:
-        if not reporting.state.encrypted:
+        if not reporting.encrypted:
             say(_("{url} is not encrypted: others can read the password.").format(url=url))
         # nobody watches a machine like this: it has to sign in again by itself
-        await reporting.sign_in(arguments.sign_in, password=password, stay=True)
+        await account.sign_in(arguments.sign_in, password=password, stay=True)
         say(_("Signed in to {url} as {email}.").format(url=url, email=arguments.sign_in))
 
 
 def _say_how_to_call(session: Session) -> None:
-    if session.state.local_api is None:
+    if session.store.state.local_api is None:
         raise UserFacingError(
             _("the local API is switched off, so there is nothing to serve."),
             field="callback",
             remedy=_("Leave --no-callback or --serve away."),
         )
-    url, tokens = session.state.local_api.url, session.folders.callback_tokens
+    url, tokens = session.store.state.local_api.url, session.folders.callback_tokens
     say(_("Local API: {url}, tokens: {file}").format(url=url, file=tokens))
-    if session.settings.consent == "ask":
+    if session.store.settings.consent == "ask":
         say(
             _(
                 "Tasks from outside need the volunteer's word, and nobody can be asked without a"
                 " window: they are refused. With --consent always, those of consent_backends"
                 " ({backends}) are accepted."
-            ).format(backends=", ".join(session.settings.consent_backends))
+            ).format(backends=", ".join(session.store.settings.consent_backends))
         )
 
 
@@ -298,9 +302,9 @@ async def _end_of_training(session: Session) -> int:
         elif state.phase is Phase.WATCHING:
             ended.set_result(0)
 
-    unsubscribe = session.subscribe(look)
-    look(session.state)
+    looking = session.store.subscribe(look)
+    look(session.store.state)
     try:
         return await ended
     finally:
-        unsubscribe()
+        looking.close()

@@ -9,6 +9,7 @@ from typing import Literal
 
 from app.common.background import Background
 from app.common.i18n import _
+from app.common.subscription import Subscription, subscribed
 from app.machine.hardware import Adapter, Figures, Gpu, Probe, Reading, SystemProbe, adapters
 from app.protocol import Device, Devices
 
@@ -217,16 +218,12 @@ class DeviceWatch:
         self.on_bus: tuple[Adapter, ...] = ()
         self.newest = Reading()
 
-    def watch(self, listener: Callable[[Reading], None]) -> Callable[[], None]:
-        """Call ``listener`` with each reading, on the loop's thread; returns how to end this."""
-        self._listeners.append(listener)
+    def watch(self, listener: Callable[[Reading], None]) -> Subscription:
+        """Call ``listener`` with each reading, on the loop's thread."""
+        subscription = subscribed(self._listeners, listener)
         if self._reading is None:
             self._reading = self._background.start(self._read_while_watched())
-
-        def stop() -> None:
-            self._listeners.remove(listener)
-
-        return stop
+        return subscription
 
     async def _read_while_watched(self) -> None:
         try:

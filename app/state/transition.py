@@ -1,10 +1,17 @@
-"""The one pure function that changes what the app knows: `after` an event."""
+"""How each event changes the state: one table from event type to pure function.
 
+`after` looks up an event's type in ``_TRANSITIONS``, at the end of this file. What a trainer
+reports changes the state only while there is a trainer: a late report of one that is gone is
+ignored.
+"""
+
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from app import protocol
 from app.p2p.sightings import Run
-from app.protocol import TrainerPhase, Waiting
+from app.protocol import TrainerPhase
 from app.state.events import (
     ConnectionChanged,
     DeviceChosen,
@@ -33,150 +40,198 @@ from app.state.events import (
 from app.state.facts import Problem, Swarm
 from app.state.state import ContributorState, OwnTraining, Phase, Round
 
+E = TypeVar("E")
+
+Transition = Callable[[ContributorState, Any], ContributorState]
+
 
 def after(state: ContributorState, event: Event) -> ContributorState:
     """The state that follows an event. Pure."""
-    match event:
-        case JoinBegan(swarm=swarm):
-            return replace(state, phase=Phase.JOINING, swarm=swarm, problem=None)
-        case Joined(peer_id=peer_id, addresses=addresses):
-            phase = Phase.WATCHING if state.phase is Phase.JOINING else state.phase
-            return replace(state, phase=phase, peer_id=peer_id, addresses=addresses)
-        case JoinFailed(problem=problem):
-            return replace(state, phase=Phase.DISCONNECTED, problem=problem)
-        case Left():
-            return ContributorState(
-                probed=state.probed,
-                device=state.device,
-                other_devices=state.other_devices,
-                local_api=state.local_api,
-                terms=state.terms,
-                verdict=state.verdict,
-                release=state.release,
-                reporting=state.reporting,
-            )
-        case PeersListed() | ConnectionChanged():
-            return replace(state, **vars(event))  # their fields are the state's
-        case RunObserved(run=run):
-            return replace(state, run=_observed(state, run))
-        case _:
-            return _after_notice(state, event)
+    return _TRANSITIONS[type(event)](state, event)
 
 
-def _after_notice(state: ContributorState, event: Event) -> ContributorState:
-    match event:
-        case protocol.Devices():
-            return replace(state, probed=event)
-        case DeviceChosen(device=device, others=others):
-            return replace(state, device=device, other_devices=others)
-        case LocalApiChanged(local_api=local_api):
-            return replace(state, local_api=local_api)
-        case ReleaseFound(release=release):
-            return replace(state, release=release)
-        case ReportingChanged(reporting=reporting):
-            return replace(state, reporting=reporting)
-        case ProblemRaised(problem=problem):
-            return replace(state, problem=problem)
-        case ProblemDismissed():
-            return replace(state, problem=None)
-        case _:
-            return _after_terms(state, event)
+def _ignored(state: ContributorState, _event: Event) -> ContributorState:
+    return state
 
 
-def _after_terms(state: ContributorState, event: Event) -> ContributorState:
-    match event:
-        case TermsJudged(terms=terms, verdict=verdict):
-            return replace(state, terms=terms, verdict=verdict)
-        case TrainingAwaited():
-            return replace(
-                state, phase=Phase.WAITING, problem=None, restart_at=None, completed=False
-            )
-        case PauseChosen(until=until) if state.trains_or_will:
-            return replace(state, paused_by_user=True, paused_until=until)
-        case PauseEnded():
-            return _without_pause(state)
-        case StopRequested() if state.phase is Phase.WAITING:
-            return _without_pause(replace(state, phase=Phase.WATCHING))
-        case _:
-            return _after_training(state, event)
+# --- the swarm
 
 
-def _after_training(state: ContributorState, event: Event) -> ContributorState:
-    match event:
-        case TrainingRequested(device=device):
-            return replace(
-                state,
-                phase=Phase.PREPARING,
-                problem=None,
-                training=OwnTraining(device=device),
-                restart_at=None,
-                completed=False,
-            )
-        case StopRequested() if state.phase.has_trainer:
-            return replace(state, phase=Phase.STOPPING, step_of_preparation=None, waiting=None)
-        case TrainerGone():
-            return _without_trainer(state, event)
-        case RestartCancelled():
-            return _without_pause(replace(state, restart_at=None))
-        case _ if state.training is None or not state.phase.has_trainer:
-            return state  # a late word of a trainer that is gone
-        case protocol.PhaseChanged(phase=phase):
-            return _in_trainer_phase(state, phase)
-        case Waiting() if state.phase is Phase.PREPARING:
-            return replace(state, waiting=event)
-        case protocol.TrainerProblem(message=message, field=field, remedy=remedy):
-            return replace(state, problem=Problem(message=message, field=field, remedy=remedy))
-        case _:
-            return _after_report(state, state.training, event)
+def _join_began(state: ContributorState, event: JoinBegan) -> ContributorState:
+    return replace(state, phase=Phase.JOINING, swarm=event.swarm, problem=None)
 
 
-def _after_report(state: ContributorState, own: OwnTraining, event: Event) -> ContributorState:
-    match event:
-        case protocol.Ready():
-            own = replace(
-                own,
-                peer_id=event.peer_id,
-                addresses=event.addresses,
-                device_name=event.device_name,
-                precision=event.precision,
-                parameters=event.parameters,
-                micro_batch_size=event.micro_batch_size,
-                compiled=event.compiled,
-                resumed_epoch=event.resumed_epoch,
-            )
-        case protocol.MicroBatchHalved(micro_batch_size=size):
-            own = replace(own, micro_batch_size=size, short_of_memory=True)
-        case protocol.Progress():
-            own = replace(
-                own,
-                step=event.step,
-                epoch=event.epoch,
-                loss=own.loss if event.loss is None else event.loss,
-                samples_per_second=event.samples_per_second,
-                tokens_per_second=event.tokens_per_second,
-                samples=event.samples,
-                tokens=event.tokens,
-                compute_seconds=event.compute_seconds,
-                epoch_samples=event.epoch_samples,
-            )
-            state = replace(state, run=_run_of(state.run, event))
-        case PartsChanged(parts=parts):
-            own = replace(own, parts=parts)
-        case protocol.RoundEnded():
-            own = replace(
-                own,
-                last_round=Round(
-                    epoch=event.epoch,
-                    peers=event.peers,
-                    seconds=event.seconds,
-                    failure=event.failure,
-                ),
-            )
-        case protocol.CheckpointSaved(epoch=epoch):
-            own = replace(own, checkpoint_epoch=epoch)
-        case _:
+def _joined(state: ContributorState, event: Joined) -> ContributorState:
+    phase = Phase.WATCHING if state.phase is Phase.JOINING else state.phase
+    return replace(state, phase=phase, peer_id=event.peer_id, addresses=event.addresses)
+
+
+def _join_failed(state: ContributorState, event: JoinFailed) -> ContributorState:
+    return replace(state, phase=Phase.DISCONNECTED, problem=event.problem)
+
+
+def _left(state: ContributorState, _event: Left) -> ContributorState:
+    """Forget all that was the swarm's; the rest is kept."""
+    return ContributorState(
+        probed=state.probed,
+        device=state.device,
+        other_devices=state.other_devices,
+        local_api=state.local_api,
+        terms=state.terms,
+        verdict=state.verdict,
+        release=state.release,
+        reporting=state.reporting,
+    )
+
+
+def _connection_changed(state: ContributorState, event: ConnectionChanged) -> ContributorState:
+    return replace(state, reconnect_at=event.reconnect_at)
+
+
+def _peers_listed(state: ContributorState, event: PeersListed) -> ContributorState:
+    return replace(state, peers=event.peers, dht_nodes=event.dht_nodes)
+
+
+def _run_observed(state: ContributorState, event: RunObserved) -> ContributorState:
+    """Take the run from the DHT's records; our own trainer's figures are fresher than those."""
+    seen = event.run
+    if seen is None:
+        return replace(state, run=None)
+    if state.phase in (Phase.TRAINING, Phase.AVERAGING) and state.run is not None:
+        run = replace(
+            state.run,
+            loss=seen.loss,
+            samples_per_second=seen.samples_per_second,
+            trainer_ids=seen.trainer_ids,
+        )
+    else:
+        run = replace(seen, eta=_eta(seen, state.swarm))
+    return replace(state, run=run)
+
+
+def _eta(run: Run, swarm: Swarm | None) -> float | None:
+    """Seconds until the target batch is full at today's rate; None where that isn't known."""
+    if swarm is None or not run.samples_per_second:
+        return None
+    return max(0, swarm.target_batch_size - run.samples) / run.samples_per_second
+
+
+# --- devices, problems, what else the app knows
+
+
+def _devices_probed(state: ContributorState, event: protocol.Devices) -> ContributorState:
+    return replace(state, probed=event)
+
+
+def _device_chosen(state: ContributorState, event: DeviceChosen) -> ContributorState:
+    return replace(state, device=event.device, other_devices=event.others)
+
+
+def _local_api_changed(state: ContributorState, event: LocalApiChanged) -> ContributorState:
+    return replace(state, local_api=event.local_api)
+
+
+def _release_found(state: ContributorState, event: ReleaseFound) -> ContributorState:
+    return replace(state, release=event.release)
+
+
+def _reporting_changed(state: ContributorState, event: ReportingChanged) -> ContributorState:
+    return replace(state, reporting=event.reporting)
+
+
+def _problem_raised(state: ContributorState, event: ProblemRaised) -> ContributorState:
+    return replace(state, problem=event.problem)
+
+
+def _problem_dismissed(state: ContributorState, _event: ProblemDismissed) -> ContributorState:
+    return replace(state, problem=None)
+
+
+# --- terms and pauses
+
+
+def _terms_judged(state: ContributorState, event: TermsJudged) -> ContributorState:
+    return replace(state, terms=event.terms, verdict=event.verdict)
+
+
+def _pause_chosen(state: ContributorState, event: PauseChosen) -> ContributorState:
+    if not state.trains_or_will:
+        return state
+    return replace(state, paused_by_user=True, paused_until=event.until)
+
+
+def _pause_ended(state: ContributorState, _event: PauseEnded) -> ContributorState:
+    return _without_pause(state)
+
+
+def _without_pause(state: ContributorState) -> ContributorState:
+    return replace(state, paused_by_user=False, paused_until=None)
+
+
+# --- starting and ending training
+
+
+def _training_awaited(state: ContributorState, _event: TrainingAwaited) -> ContributorState:
+    return replace(state, phase=Phase.WAITING, problem=None, restart_at=None, completed=False)
+
+
+def _training_requested(state: ContributorState, event: TrainingRequested) -> ContributorState:
+    return replace(
+        state,
+        phase=Phase.PREPARING,
+        problem=None,
+        training=OwnTraining(device=event.device),
+        restart_at=None,
+        completed=False,
+    )
+
+
+def _stop_requested(state: ContributorState, _event: StopRequested) -> ContributorState:
+    if state.phase is Phase.WAITING:
+        return _without_pause(replace(state, phase=Phase.WATCHING))
+    if state.phase.has_trainer:
+        return replace(state, phase=Phase.STOPPING, step_of_preparation=None, waiting=None)
+    return state
+
+
+def _trainer_gone(state: ContributorState, event: TrainerGone) -> ContributorState:
+    rest = replace(
+        state, training=None, step_of_preparation=None, waiting=None, completed=event.completed
+    )
+    if not state.phase.has_trainer:
+        return rest
+    if event.problem is None:
+        return _without_pause(replace(rest, phase=Phase.WATCHING))
+    failed = replace(rest, phase=Phase.FAILED, problem=event.problem, restart_at=event.restart_at)
+    return failed if failed.trains_or_will else _without_pause(failed)
+
+
+def _restart_cancelled(state: ContributorState, _event: RestartCancelled) -> ContributorState:
+    return _without_pause(replace(state, restart_at=None))
+
+
+# --- what a trainer reports
+
+
+def _by_trainer(transition: Callable[[ContributorState, E], ContributorState]) -> Transition:
+    """The same transition, but only while there is a trainer."""
+
+    def guarded(state: ContributorState, event: E) -> ContributorState:
+        if state.training is None or not state.phase.has_trainer:
             return state
-    return replace(state, training=own)
+        return transition(state, event)
+
+    return guarded
+
+
+def _in_training(change: Callable[[OwnTraining, E], OwnTraining]) -> Transition:
+    """A change of our own training alone, while there is a trainer."""
+
+    def transition(state: ContributorState, event: E) -> ContributorState:
+        assert state.training is not None
+        return replace(state, training=change(state.training, event))
+
+    return _by_trainer(transition)
 
 
 _PHASES = {
@@ -185,59 +240,124 @@ _PHASES = {
     TrainerPhase.PAUSED: Phase.PAUSED,
     TrainerPhase.STOPPING: Phase.STOPPING,
 }
+"""The trainer's phases that are ours as well; all others are steps of the preparation."""
 
 
-def _in_trainer_phase(state: ContributorState, phase: TrainerPhase) -> ContributorState:
+def _phase_changed(state: ContributorState, event: protocol.PhaseChanged) -> ContributorState:
     if state.phase is Phase.STOPPING:
         return state
-    step = None if phase in _PHASES else phase
     return replace(
-        state, phase=_PHASES.get(phase, Phase.PREPARING), step_of_preparation=step, waiting=None
+        state,
+        phase=_PHASES.get(event.phase, Phase.PREPARING),
+        step_of_preparation=None if event.phase in _PHASES else event.phase,
+        waiting=None,
     )
 
 
-def _without_trainer(state: ContributorState, gone: TrainerGone) -> ContributorState:
-    rest = replace(
-        state, training=None, step_of_preparation=None, waiting=None, completed=gone.completed
-    )
-    if not state.phase.has_trainer:
-        return rest
-    if gone.problem is None:
-        return _without_pause(replace(rest, phase=Phase.WATCHING))
-    failed = replace(rest, phase=Phase.FAILED, problem=gone.problem, restart_at=gone.restart_at)
-    return failed if failed.trains_or_will else _without_pause(failed)
+def _waits_for_others(state: ContributorState, event: protocol.Waiting) -> ContributorState:
+    return replace(state, waiting=event) if state.phase is Phase.PREPARING else state
 
 
-def _without_pause(state: ContributorState) -> ContributorState:
-    return replace(state, paused_by_user=False, paused_until=None)
+def _trainer_problem(state: ContributorState, event: protocol.TrainerProblem) -> ContributorState:
+    problem = Problem(message=event.message, field=event.field, remedy=event.remedy)
+    return replace(state, problem=problem)
 
 
-def _run_of(run: Run | None, progress: protocol.Progress) -> Run:
-    """Our trainer's view of the run, fresher than the DHT's; loss and rate are not in it."""
+def _ready(own: OwnTraining, event: protocol.Ready) -> OwnTraining:
     return replace(
-        run or Run(),
-        epoch=progress.epoch,
-        samples=progress.swarm_samples,
-        trainers=progress.peers,
-        eta=progress.eta,
+        own,
+        peer_id=event.peer_id,
+        addresses=event.addresses,
+        device_name=event.device_name,
+        precision=event.precision,
+        parameters=event.parameters,
+        micro_batch_size=event.micro_batch_size,
+        compiled=event.compiled,
+        resumed_epoch=event.resumed_epoch,
     )
 
 
-def _observed(state: ContributorState, run: Run | None) -> Run | None:
-    if run is None:
-        return None
-    if state.phase in (Phase.TRAINING, Phase.AVERAGING) and state.run is not None:
-        return replace(
-            state.run,
-            loss=run.loss,
-            samples_per_second=run.samples_per_second,
-            trainer_ids=run.trainer_ids,
-        )
-    return replace(run, eta=_eta(run, state.swarm))
+def _micro_batch_halved(own: OwnTraining, event: protocol.MicroBatchHalved) -> OwnTraining:
+    return replace(own, micro_batch_size=event.micro_batch_size, short_of_memory=True)
 
 
-def _eta(run: Run, swarm: Swarm | None) -> float | None:
-    """Seconds until the target batch is full, if all go on as they do."""
-    if swarm is None or not run.samples_per_second:
-        return None
-    return max(0, swarm.target_batch_size - run.samples) / run.samples_per_second
+def _parts_changed(own: OwnTraining, event: PartsChanged) -> OwnTraining:
+    return replace(own, parts=event.parts)
+
+
+def _round_ended(own: OwnTraining, event: protocol.RoundEnded) -> OwnTraining:
+    ended = Round(
+        epoch=event.epoch, peers=event.peers, seconds=event.seconds, failure=event.failure
+    )
+    return replace(own, last_round=ended)
+
+
+def _checkpoint_saved(own: OwnTraining, event: protocol.CheckpointSaved) -> OwnTraining:
+    return replace(own, checkpoint_epoch=event.epoch)
+
+
+def _progress(state: ContributorState, event: protocol.Progress) -> ContributorState:
+    """Progress tells of our training and of the run; the run's loss and rate are not in it."""
+    assert state.training is not None
+    own = replace(
+        state.training,
+        step=event.step,
+        epoch=event.epoch,
+        loss=state.training.loss if event.loss is None else event.loss,
+        samples_per_second=event.samples_per_second,
+        tokens_per_second=event.tokens_per_second,
+        samples=event.samples,
+        tokens=event.tokens,
+        compute_seconds=event.compute_seconds,
+        epoch_samples=event.epoch_samples,
+    )
+    run = replace(
+        state.run or Run(),
+        epoch=event.epoch,
+        samples=event.swarm_samples,
+        trainers=event.peers,
+        eta=event.eta,
+    )
+    return replace(state, training=own, run=run)
+
+
+# --- the table
+
+_TRANSITIONS: dict[type, Transition] = {
+    JoinBegan: _join_began,
+    Joined: _joined,
+    JoinFailed: _join_failed,
+    Left: _left,
+    ConnectionChanged: _connection_changed,
+    PeersListed: _peers_listed,
+    RunObserved: _run_observed,
+    protocol.Devices: _devices_probed,
+    DeviceChosen: _device_chosen,
+    LocalApiChanged: _local_api_changed,
+    ReleaseFound: _release_found,
+    ReportingChanged: _reporting_changed,
+    ProblemRaised: _problem_raised,
+    ProblemDismissed: _problem_dismissed,
+    TermsJudged: _terms_judged,
+    PauseChosen: _pause_chosen,
+    PauseEnded: _pause_ended,
+    TrainingAwaited: _training_awaited,
+    TrainingRequested: _training_requested,
+    StopRequested: _stop_requested,
+    TrainerGone: _trainer_gone,
+    RestartCancelled: _restart_cancelled,
+    protocol.PhaseChanged: _by_trainer(_phase_changed),
+    protocol.Waiting: _by_trainer(_waits_for_others),
+    protocol.TrainerProblem: _by_trainer(_trainer_problem),
+    protocol.Progress: _by_trainer(_progress),
+    protocol.Ready: _in_training(_ready),
+    protocol.MicroBatchHalved: _in_training(_micro_batch_halved),
+    PartsChanged: _in_training(_parts_changed),
+    protocol.RoundEnded: _in_training(_round_ended),
+    protocol.CheckpointSaved: _in_training(_checkpoint_saved),
+    protocol.Hello: _ignored,
+    protocol.Ack: _ignored,
+    protocol.Work: _ignored,  # counted by app.contributions.recorder
+    protocol.SampleDiscarded: _ignored,
+    protocol.Ended: _ignored,
+}

@@ -7,7 +7,6 @@ import math
 import random
 import re
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,15 +16,17 @@ import msgspec
 import app
 from app.common.background import Background, survived
 from app.common.errors import UserFacingError
+from app.common.subscription import Subscription
 from app.machine.hardware import Probe, Reading, SystemProbe
 from app.p2p import machine_records as records
 from app.p2p.board import Board
 from app.p2p.calls import CallError
 from app.p2p.machine_records import LEFT, MOST_PEERS, Inspection, Inspector, MachineRecord
-from app.settings.settings import Settings
 from app.state.history import History
 from app.state.state import ContributorState, OwnTraining, Phase
+from app.state.store import ReadableStore
 from app.swarm.fleet import Fleet, Machine
+from app.swarm.membership import Membership
 
 if TYPE_CHECKING:
     from app.common.signing import MachineKey
@@ -44,31 +45,31 @@ FIRST_REPLICAS = 2
 
 
 class FleetSync:
-    """The machines of the swarm that we are in: publishes our record, and reads all of them once
-    someone has looked.
+    """The machines of the swarm that we are in, from `open` to `close`.
 
-    settings: those in force. node: our `DHTNode`, None outside of a swarm. state: the newest one.
-    publishing: whether this machine is shown to the swarm. The loops run from `open` to `close`.
+    Publishes the record of this machine, and reads all records once someone has looked.
+
+    key_file: of the key that signs our record. probe: measures this machine.
+    fleet: the machines as they were read last. publishing: whether our record is published.
     """
 
     def __init__(
         self,
+        store: ReadableStore,
         *,
-        settings: Callable[[], Settings],
-        key_file: Path,
+        membership: Membership,
         history: History,
-        node: Callable[[], Any],
-        state: Callable[[], ContributorState],
+        key_file: Path,
         probe: Probe | None = None,
     ) -> None:
         self.fleet = Fleet()
-        self._settings = settings
-        self.publishing = settings().publish_machine
+        self._store = store
+        self._membership = membership
+        self.publishing = store.settings.publish_machine
         self._made_up_name = ""
         self._key_file = key_file
         self._key: MachineKey | None = None
         self._history = history
-        self._node, self._state = node, state
         self._probe = probe or SystemProbe()
         self._board: Board | None = None
         self._inspector = Inspector("")
@@ -93,7 +94,7 @@ class FleetSync:
     async def leave(self) -> None:
         """Tell the swarm that this machine leaves it, before it does. A courtesy: without it the
         machine goes silent."""
-        self._left_on = self._node()
+        self._left_on = self._membership.node
         with survived(log, "the swarm can't be told that this machine leaves"):
             try:
                 async with asyncio.timeout(GOODBYE_SECONDS), self._publishing:
@@ -111,11 +112,11 @@ class FleetSync:
     @property
     def alias(self) -> str:
         """What the swarm calls this machine; "" before it has a key to make a name from."""
-        return self._settings().alias or self._made_up_name
+        return self._store.settings.alias or self._made_up_name
 
-    def watch(self) -> Callable[[], None]:
-        """Someone looks: read now and every few seconds, until the function returned is called.
-        Afterwards we still read now and then, so that the curves go on."""
+    def watch(self) -> Subscription:
+        """Read now and every few seconds, until the subscription is closed. Afterwards the records
+        are still read once a minute, so that the curves go on."""
         self._watchers += 1
         self._wanted.set()
         self._look.set()
@@ -123,7 +124,7 @@ class FleetSync:
         def stop() -> None:
             self._watchers -= 1
 
-        return stop
+        return Subscription(stop)
 
     async def read(self) -> list[Machine]:
         """All machines, as of a few seconds ago at most: for who asks now and then."""
@@ -145,7 +146,7 @@ class FleetSync:
 
     def _current_board(self) -> Board | None:
         """The board of the swarm that we are in now."""
-        node, swarm = self._node(), self._state().swarm
+        node, swarm = self._membership.node, self._store.state.swarm
         if node is None or swarm is None:
             return None
         if self._run_id != swarm.run_id:  # its machines are others
@@ -166,7 +167,7 @@ class FleetSync:
             with survived(log, "this machine's record couldn't be published"):
                 try:
                     async with self._publishing:
-                        if self.publishing and self._node() is not self._left_on:
+                        if self.publishing and self._membership.node is not self._left_on:
                             await self._publish()
                 except UserFacingError as error:
                     log.warning("this machine isn't shown to the swarm: %s", error.text)
@@ -200,12 +201,12 @@ class FleetSync:
         now = time.time()
         self._sequence = max(self._sequence + 1, int(now * 1000))
         return record_of(
-            self._state(),
+            self._store.state,
             reading,
             sequence=self._sequence,
             time=now,
             alias=self.alias,
-            lab=self._settings().lab,
+            lab=self._store.settings.lab,
             up_seconds=time.monotonic() - self._began,
             samples=self._history.rounds.samples,
             rounds=self._history.rounds.count,

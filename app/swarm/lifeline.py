@@ -10,6 +10,7 @@ from app.p2p.network import anybody_at, endpoint, links_up
 from app.p2p.peer import EmbeddedPeer
 from app.p2p.sightings import PeerInfo
 from app.state.events import ConnectionChanged
+from app.state.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -21,21 +22,24 @@ RENEWAL_SECONDS = 60.0
 
 
 class Lifeline:
-    """Of one swarm that we are in. start_again: replaces the peer's daemon. dispatch: told when
-    the swarm is lost, and when it is found again."""
+    """Keeps our peer connected to the swarm that it is in.
+
+    contacts: the swarm's peers that we knew, and how they are reached.
+    start_again: replaces the peer's daemon.
+    """
 
     def __init__(
         self,
+        store: Store,
         peer: EmbeddedPeer,
         contacts: Contacts,
         *,
         start_again: Callable[[], Awaitable[None]],
-        dispatch: Callable[[ConnectionChanged], None],
     ) -> None:
         self.contacts = contacts
+        self._store = store
         self._peer = peer
         self._start_again = start_again
-        self._dispatch = dispatch
         self._links: frozenset[str] | None = None
         self._in_doubt = self._lost = False
         self._gate = Backoff(first=FIRST_SECONDS, longest=LONGEST_SECONDS, clock=time.monotonic)
@@ -95,10 +99,10 @@ class Lifeline:
         if not self._lost:
             log.warning("nobody of the swarm answers")
         self._lost = True
-        self._dispatch(ConnectionChanged(reconnect_at=retry_at))
+        self._store.dispatch(ConnectionChanged(reconnect_at=retry_at))
 
     def _say_found(self) -> None:
         if self._lost:
             log.info("back in the swarm")
-            self._dispatch(ConnectionChanged(reconnect_at=None))
+            self._store.dispatch(ConnectionChanged(reconnect_at=None))
         self._lost = False

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from app.common.background import end, survived
@@ -23,11 +23,12 @@ from app.p2p.network import (
     relays_of,
 )
 from app.p2p.peer import EmbeddedPeer
-from app.settings.settings import Settings
-from app.state.events import Event, JoinBegan, Joined, JoinFailed, Left, PeersListed, RunObserved
+from app.state.events import JoinBegan, Joined, JoinFailed, Left, PeersListed, RunObserved
 from app.state.facts import Problem, Swarm
+from app.state.store import Store
 from app.swarm.connection_check import Subject
 from app.swarm.lifeline import Lifeline
+from app.swarm.recents import Recents
 
 if TYPE_CHECKING:
     from app.spec.schema import SwarmSpec
@@ -38,26 +39,33 @@ OBSERVE_SECONDS = 2.0
 
 
 class Membership:
-    """At most one swarm at a time. settings: those in force. dispatch: told of all that changes.
+    """At most one swarm at a time: join it, leave it, come back when the connection is lost.
 
-    spec: of the swarm that we are in or about to enter, None outside, and None in a network of
-    which we are a node without a run. last_spec: of the swarm that we were in last
-    in this run of the app; tried_spec: that we tried last to enter.
+    recents: remembers the swarms that were joined. before_leaving: ends whatever needs the swarm;
+    awaited each time before it is left.
+
+    spec: of the swarm that we are in or about to enter; None outside of a swarm, and None where
+    our peer is a node of a network without a run. last_spec: of the swarm that we entered last in
+    this run of the app. tried_spec: of the swarm that we tried to enter last.
     """
 
     def __init__(
         self,
+        store: Store,
         *,
-        settings: Callable[[], Settings],
         folders: Folders,
-        dispatch: Callable[[Event], None],
+        recents: Recents,
+        before_leaving: Callable[[], Awaitable[None]],
     ) -> None:
         self.spec: SwarmSpec | None = None
         self.last_spec: SwarmSpec | None = None
         self.tried_spec: SwarmSpec | None = None
         self._inside = False
-        self._settings = settings
-        self._dispatch = dispatch
+        self._store = store
+        self._recents = recents
+        self._before_leaving = before_leaving
+        self._newest_join = object()
+        self._leaving = asyncio.Lock()
         self._peer = EmbeddedPeer(folders.identity_file("app"))
         self._peer_id = ""
         self._addresses: tuple[str, ...] = ()
@@ -68,12 +76,7 @@ class Membership:
         self._observing: asyncio.Task[None] | None = None
 
     def _new_lifeline(self, entries: Sequence[str]) -> Lifeline:
-        return Lifeline(
-            self._peer,
-            Contacts(entries),
-            start_again=self._start_again,
-            dispatch=self._dispatch,
-        )
+        return Lifeline(self._store, self._peer, Contacts(entries), start_again=self._start_again)
 
     @property
     def joined(self) -> bool:
@@ -85,24 +88,37 @@ class Membership:
         """Our node in the swarm's DHT, None outside of one and while its daemon is gone."""
         return self._peer.node if self._peer.alive else None
 
-    def invitation(self, addresses: Sequence[str]) -> "SwarmSpec | None":
-        """The spec for others who are to enter our swarm; None outside of one.
-
-        addresses: ours, which they enter by.
-        """
+    def invitation(self) -> "SwarmSpec | None":
+        """The spec by which others enter our swarm, at our addresses; None outside of a swarm."""
         from app.spec import invite
 
-        return None if self.spec is None else invite.shared(self.spec, addresses)
+        if self.spec is None:
+            return None
+        return invite.shared(self.spec, self._store.state.addresses)
 
-    async def join(self, spec: "SwarmSpec | None") -> bool:
-        """Enter a swarm, or with None only the network of the settings' initial peers.
+    async def join(self, spec: "SwarmSpec | None", *, remember: bool = True) -> bool:
+        """Leave the swarm that we are in, and enter another one.
 
-        Raises `JoinError`; False when `leave` came in between.
+        spec: None enters the network of the settings' initial peers alone, in no run.
+        remember: keep the swarm among the recent ones.
+
+        Returns False when `leave`, or another `join`, was called meanwhile. Raises `JoinError`,
+        which the state shows as well.
         """
+        mine = self._newest_join = object()
+        await self.leave()
+        if mine is not self._newest_join:
+            return False
+        joined = await self._join(spec)
+        if joined and remember and spec is not None:
+            await self._recents.remember(spec)
+        return joined
+
+    async def _join(self, spec: "SwarmSpec | None") -> bool:
         self.spec, self._inside = spec, True
         self.tried_spec = spec or self.tried_spec
-        self._dispatch(JoinBegan(swarm=None if spec is None else _swarm_of(spec)))
-        entries = (*(spec.initial_peers if spec else ()), *self._settings().initial_peers)
+        self._store.dispatch(JoinBegan(swarm=None if spec is None else _swarm_of(spec)))
+        entries = (*(spec.initial_peers if spec else ()), *self._store.settings.initial_peers)
         self._entries = entries
         self._lifeline = self._new_lifeline(entries)
         self._entering = asyncio.create_task(self._enter(spec, entries))
@@ -113,7 +129,7 @@ class Membership:
             self._entering.result()
         except UserFacingError as error:
             self.spec, self._inside = None, False
-            self._dispatch(JoinFailed(problem=problem_of(error)))
+            self._store.dispatch(JoinFailed(problem=problem_of(error)))
             raise
         self._observing = asyncio.create_task(self._observe())
         self.last_spec = spec or self.last_spec
@@ -125,7 +141,7 @@ class Membership:
         presence = await self._peer.join(run_id, initial_peers=entries, network=network)
         log.info("in the swarm %s as %s", run_id or "(none)", presence.peer_id)
         self._peer_id, self._addresses = presence.peer_id, presence.addresses
-        self._dispatch(Joined(peer_id=presence.peer_id, addresses=presence.addresses))
+        self._store.dispatch(Joined(peer_id=presence.peer_id, addresses=presence.addresses))
 
     def network(self, port: Literal["dht_port", "server_port"], *, place: int = 0) -> Network:
         """How our node, or a trainer's, takes part in the network.
@@ -134,7 +150,7 @@ class Membership:
         """
         if self.spec is not None and self.spec.local:
             return Network(listen=listening(0, local=True), local=True)
-        settings, trainer = self._settings(), port == "server_port"
+        settings, trainer = self._store.settings, port == "server_port"
         relayed = trainer and bool(relays_of(self._addresses))
         places = [one for one in settings.announce if not (trainer and one.startswith("/"))]
         wanted = getattr(settings, port)
@@ -160,7 +176,13 @@ class Membership:
             await end(observing)
 
     async def leave(self) -> None:
-        """Leave the swarm; nothing happens outside of one."""
+        """End what needs the swarm, and leave it. Nothing happens outside of a swarm."""
+        async with self._leaving:  # one after the other: the second must not undo what follows
+            await self.look_away()
+            await self._before_leaving()
+            await self._leave()
+
+    async def _leave(self) -> None:
         if not self._inside:
             return
         if self._entering is not None:
@@ -169,7 +191,7 @@ class Membership:
         await self.look_away()  # now: a join may just have succeeded
         await self._peer.leave()
         self.spec, self._inside, self._addresses = None, False, ()
-        self._dispatch(Left())
+        self._store.dispatch(Left())
 
     async def connect(self, peer_id: str, *, host: str, port: int) -> str:
         """Connect to one more peer; returns its multiaddr. Raises `ConnectError`, and
@@ -185,7 +207,7 @@ class Membership:
 
     def subject(self) -> Subject:
         """What a check looks into: the swarm that we are in, or tried to enter last."""
-        spec, settings = self.spec or self.tried_spec, self._settings()
+        spec, settings = self.spec or self.tried_spec, self._store.settings
         from_backend = spec is not None and spec.session_id is not None
         return Subject(
             settings=settings,
@@ -217,11 +239,11 @@ class Membership:
         addresses = await self._peer.addresses()
         if addresses != self._addresses:
             self._addresses = addresses
-            self._dispatch(Joined(peer_id=self._peer_id, addresses=addresses))
+            self._store.dispatch(Joined(peer_id=self._peer_id, addresses=addresses))
         peers = await self._peer.peers()
-        self._dispatch(PeersListed(peers=peers, dht_nodes=self._peer.dht_nodes))
+        self._store.dispatch(PeersListed(peers=peers, dht_nodes=self._peer.dht_nodes))
         self._lifeline.look(peers, addresses)
-        self._dispatch(RunObserved(run=await self._peer.observe()))
+        self._store.dispatch(RunObserved(run=await self._peer.observe()))
 
     async def _mend(self) -> None:
         await self._lifeline.mend(self._addresses)

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Protocol
 from app.common.background import end
 from app.common.errors import BusyError, ConsentError, UserFacingError
 from app.common.i18n import _
+from app.common.subscription import Subscription, subscribed
 from app.settings.settings import Settings
 from app.state.state import ContributorState, Phase
+from app.state.store import ReadableStore
 from app.tasks.order import Interpretation, Order, interpret
 from app.tasks.task import Task, TaskStatus, sending_log_to
 
@@ -29,23 +31,37 @@ MOST_KEPT = 200
 """Tasks that are remembered; the oldest finished ones go first."""
 
 
-class Contributor(Protocol):
-    """The session, as far as tasks need it."""
+class TaskSwarm(Protocol):
+    """Entering and leaving the swarm of a task (`app.swarm.membership`)."""
 
-    state: ContributorState
-    settings: Settings
-
-    def subscribe(self, listener: Callable[[ContributorState], None]) -> Callable[[], None]:
-        """Call ``listener`` with each new state; returns the way out."""
-
-    async def join(self, spec: "SwarmSpec | None") -> bool:
-        """Enter a swarm, leaving the one we are in."""
+    async def join(self, spec: "SwarmSpec") -> bool:
+        """Enter a swarm, leaving the one that we are in."""
 
     async def leave(self) -> None:
         """Stop training and leave the swarm."""
 
-    async def start_training(self) -> None:
-        """Start a trainer."""
+
+class TaskTraining(Protocol):
+    """Training for a task (`app.training.training`)."""
+
+    async def start(self) -> None:
+        """Start a trainer in the swarm that we are in."""
+
+
+class Contributor(Protocol):
+    """The session, as far as tasks need it."""
+
+    @property
+    def store(self) -> ReadableStore:
+        """Settings and state."""
+
+    @property
+    def swarm(self) -> TaskSwarm:
+        """Where a task trains."""
+
+    @property
+    def training(self) -> TaskTraining:
+        """What trains it."""
 
 
 class Volunteer(Protocol):
@@ -90,7 +106,9 @@ class Tasks:
     """All tasks of this process. volunteer: None where nobody can be asked."""
 
     def __init__(self, session: Contributor, *, volunteer: Volunteer | None = None) -> None:
-        self._session = session
+        self._store = session.store
+        self._swarm = session.swarm
+        self._training = session.training
         self._volunteer = volunteer
         self._tasks: dict[str, Task] = {}
         self._active: Task | None = None
@@ -106,10 +124,9 @@ class Tasks:
         """The task with this id of ours."""
         return self._tasks.get(task_id)
 
-    def subscribe(self, listener: Callable[[Task], None]) -> Callable[[], None]:
-        """Call ``listener`` with each task that has changed; returns the way out."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+    def subscribe(self, listener: Callable[[Task], None]) -> Subscription:
+        """Call ``listener`` with each task that has changed."""
+        return subscribed(self._listeners, listener)
 
     def submit(self, order: Order) -> Task:
         """Take a task in; what becomes of it, the task tells.
@@ -127,7 +144,7 @@ class Tasks:
         return task
 
     def _must_ask(self, order: Order, meaning: Interpretation) -> bool:
-        consent = Consent.of(self._session.settings)
+        consent = Consent.of(self._store.settings)
         if consent.mode == "never":
             raise ConsentError(
                 _("this machine takes no tasks from outside."),
@@ -154,7 +171,7 @@ class Tasks:
                 ),
                 remedy=_("Wait for its end, or stop it first."),
             )
-        state = self._session.state
+        state = self._store.state
         if state.trains_or_will:
             raise BusyError(_("the volunteer trains something else just now."))
         if state.phase is Phase.JOINING:
@@ -200,17 +217,17 @@ class Tasks:
 
     async def _train(self, task: Task) -> None:
         task.begin()
-        unsubscribe = self._session.subscribe(task.follow)
+        following = self._store.subscribe(task.follow)
         try:
             with sending_log_to(task):
                 await self._join_and_train(task)
         finally:
-            unsubscribe()
+            following.close()
 
     async def _join_and_train(self, task: Task) -> None:
-        if not await self._session.join(self._with_peers(task.spec)):
+        if not await self._swarm.join(self._with_peers(task.spec)):
             raise BusyError(_("the swarm was left before it was entered."))
-        await self._session.start_training()
+        await self._training.start()
         error = await self._end(task)
         task.complete() if not error else task.fail(error)
 
@@ -220,7 +237,7 @@ class Tasks:
             return spec
         peers = tuple(
             f"{peer.address}/p2p/{peer.peer_id}" if "/p2p/" not in peer.address else peer.address
-            for peer in self._session.state.peers
+            for peer in self._store.state.peers
             if peer.address
         )
         return spec.model_copy(update={"initial_peers": peers})
@@ -233,12 +250,12 @@ class Tasks:
             if not ended.done() and (end := _end_of(task, state)) is not None:
                 ended.set_result(end)
 
-        unsubscribe = self._session.subscribe(look)
+        looking = self._store.subscribe(look)
         try:
-            look(self._session.state)
+            look(self._store.state)
             return await ended
         finally:
-            unsubscribe()
+            looking.close()
 
     # --- its end by others
 
@@ -249,7 +266,7 @@ class Tasks:
         if task is None or working is None:
             return
         if task.status is TaskStatus.RUNNING:
-            await self._session.leave()
+            await self._swarm.leave()
             await asyncio.wait({working}, timeout=1.0)
         await self.close()
 

@@ -5,10 +5,11 @@ import logging
 from collections.abc import Callable
 
 from app.common.background import Background, survived
-from app.state.events import Event, TermsJudged
-from app.state.state import ContributorState
+from app.common.subscription import Subscription, subscribed
+from app.state.events import TermsJudged
+from app.state.store import Store
 from app.terms.sensors.sensors import Sensors
-from app.terms.terms import Terms, verdict
+from app.terms.terms import verdict
 
 log = logging.getLogger(__name__)
 
@@ -17,27 +18,22 @@ LOOK_SECONDS = 1.0
 
 
 class Governor:
-    """Judges once a second from `open` to `close`, and lets training obey.
+    """Judges once a second from `open` to `close`, and calls its listeners after each verdict.
 
-    sensors: ours from now on. terms: those in force. state: the newest one. dispatch: told of each
-    verdict. obey: called after it.
+    sensors: measure the machine; the governor closes them.
     """
 
-    def __init__(
-        self,
-        *,
-        sensors: Sensors,
-        terms: Callable[[], Terms],
-        state: Callable[[], ContributorState],
-        dispatch: Callable[[Event], None],
-        obey: Callable[[], None],
-    ) -> None:
+    def __init__(self, store: Store, *, sensors: Sensors) -> None:
+        self._store = store
         self._sensors = sensors
-        self._terms, self._state = terms, state
-        self._dispatch, self._obey = dispatch, obey
+        self._listeners: list[Callable[[], None]] = []
         self._looking = asyncio.Lock()
         self._background = Background()
         self._watching: asyncio.Task[None] | None = None
+
+    def subscribe(self, listener: Callable[[], None]) -> Subscription:
+        """Call ``listener`` after each verdict, once the state has it."""
+        return subscribed(self._listeners, listener)
 
     def open(self) -> None:
         """Begin to judge."""
@@ -50,13 +46,14 @@ class Governor:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
-        """Judge now, for instance by other terms."""
+        """Judge now, for instance because the terms have changed."""
         async with self._looking:  # each verdict follows from the one before
-            terms = self._terms()
-            conditions = await self._sensors.look(terms, self._state().chosen_devices)
-            judged = verdict(terms, conditions, self._state().verdict)
-            self._dispatch(TermsJudged(terms=terms, verdict=judged))
-        self._obey()
+            terms = self._store.settings.terms
+            conditions = await self._sensors.look(terms, self._store.state.chosen_devices)
+            judged = verdict(terms, conditions, self._store.state.verdict)
+            self._store.dispatch(TermsJudged(terms=terms, verdict=judged))
+        for listener in tuple(self._listeners):
+            listener()
 
     async def close(self) -> None:
         """End judging. May be called twice."""

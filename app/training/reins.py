@@ -1,13 +1,12 @@
 """What trainers are told while they run: to rest or to go on, and how fast to go."""
 
 import contextlib
-from collections.abc import Callable
 
 from app import protocol
 from app.common.errors import TrainerError
 from app.protocol import LONG_PAUSE_SECONDS
 from app.state.state import ContributorState
-from app.terms.terms import Terms
+from app.state.store import ReadableStore
 from app.training.ensemble import Ensemble
 
 MBIT = 125_000
@@ -18,26 +17,17 @@ NEEDS_DEVICE = frozenset({"programs", "max_others_use"})
 
 
 class Reins:
-    """Of trainers that run together, from their start on. They are told only what is new.
+    """Tells trainers that run together, from their start on, and only what has changed."""
 
-    state: the newest one. terms: those in force.
-    """
-
-    def __init__(
-        self,
-        trainer: Ensemble,
-        *,
-        state: Callable[[], ContributorState],
-        terms: Callable[[], Terms],
-    ) -> None:
+    def __init__(self, store: ReadableStore, trainer: Ensemble) -> None:
+        self._store = store
         self._trainer = trainer
-        self._state, self._terms = state, terms
         self._rest: float | None = None
         self._pace: dict[str, float] = {}
 
     async def tell_rest(self) -> None:
         """Let them rest or go on, as user and terms want now; returns when they do."""
-        rest = _rest(self._state())
+        rest = _rest(self._store.state)
         if rest == self._rest:
             return
         self._rest = rest
@@ -49,9 +39,10 @@ class Reins:
 
     async def tell_pace(self) -> None:
         """Let them go as fast as the terms want now; they share the line."""
-        terms, devices = self._terms(), len(self._state().chosen_devices)
+        terms, state = self._store.settings.terms, self._store.state
+        devices = len(state.chosen_devices)
         pace = {
-            "share": round(self._state().verdict.share, 2),
+            "share": round(state.verdict.share, 2),
             "upload": terms.max_upload * MBIT // devices,
             "download": terms.max_download * MBIT // devices,
         }

@@ -5,7 +5,6 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
 from typing import Any
 
 from app.common.background import Background
@@ -13,9 +12,7 @@ from app.common.errors import BusyError, TrainerError, UserFacingError
 from app.common.i18n import _
 from app.common.paths import Folders
 from app.protocol import EndReason
-from app.settings.settings import Settings
 from app.state.events import (
-    Event,
     PauseChosen,
     PauseEnded,
     ProblemRaised,
@@ -26,10 +23,12 @@ from app.state.events import (
     TrainingRequested,
 )
 from app.state.facts import Problem
-from app.state.state import ContributorState, Phase
+from app.state.state import Phase
+from app.state.store import Store
 from app.swarm.membership import Membership, problem_of
 from app.terms.terms import GB
 from app.training.ensemble import Ensemble, role_of
+from app.training.governor import Governor
 from app.training.reins import Reins
 from app.training.supervisor import Outcome, Patience
 
@@ -39,23 +38,16 @@ log = logging.getLogger(__name__)
 class Training:
     """At most one trainer at a time for each chosen device, in the swarm that we are in.
 
-    settings: those in force. state: returns the newest one. dispatch: told of all that changes.
+    governor: judges whether the volunteer's terms allow training; each verdict is obeyed.
     """
 
     def __init__(
-        self,
-        *,
-        settings: Callable[[], Settings],
-        folders: Folders,
-        membership: Membership,
-        state: Callable[[], ContributorState],
-        dispatch: Callable[[Event], None],
+        self, store: Store, *, folders: Folders, membership: Membership, governor: Governor
     ) -> None:
-        self._settings = settings
+        self._store = store
         self._folders = folders
         self._membership = membership
-        self._state = state
-        self._dispatch = dispatch
+        self._governor = governor
         self._trainer: Ensemble | None = None
         self._background = Background()
         self._following: asyncio.Task[None] | None = None
@@ -65,6 +57,7 @@ class Training:
         self._beginning: asyncio.Task[None] | None = None
         self._reins: Reins | None = None
         self._patience = Patience()
+        governor.subscribe(self.obey)
 
     async def start(self) -> None:
         """Start a trainer on the chosen device, as soon as the terms allow it; returns when it
@@ -72,25 +65,26 @@ class Training:
 
         Raises `BusyError` when there is no swarm to train in, or a trainer already.
         """
+        await self._governor.look()
         self._patience = Patience()
-        self._dispatch(PauseEnded())  # who starts it wants no pause
+        self._store.dispatch(PauseEnded())  # who starts it wants no pause
         await self._start()
 
     async def _start(self) -> None:
         self._check_readiness()
         self.cancel_restart()
         self._stop_asked = False
-        if not self._state().may_train:
-            self._dispatch(TrainingAwaited())
+        if not self._store.state.may_train:
+            self._store.dispatch(TrainingAwaited())
             return
-        self._dispatch(TrainingRequested(device=self._state().device))
+        self._store.dispatch(TrainingRequested(device=self._store.state.device))
         async with self._spawning:
             trainer = await self._spawn()
         if trainer is None or self._stop_asked:
             return  # what stops us waits for the lock
         self.obey()
         with contextlib.suppress(TrainerError):  # `_follow` tells how it ended
-            places = range(len(self._state().chosen_devices))
+            places = range(len(self._store.state.chosen_devices))
             await trainer.start([self.order(role_of(place), place=place) for place in places])
 
     def _check_readiness(self) -> None:
@@ -98,22 +92,22 @@ class Training:
             raise BusyError(
                 _("there is no swarm to train in yet."), remedy=_("Join a swarm first.")
             )
-        if self._trainer is not None or self._state().phase.has_trainer:
+        if self._trainer is not None or self._store.state.phase.has_trainer:
             raise BusyError(_("training is under way already."))
 
     async def _spawn(self) -> Ensemble | None:
         try:
             trainer = await Ensemble.spawn(
-                self._state().chosen_devices,
-                on_event=self._dispatch,
-                arguments=("--debug",) if self._settings().debug else (),
+                self._store.state.chosen_devices,
+                on_event=self._store.dispatch,
+                arguments=("--debug",) if self._store.settings.debug else (),
             )
         except OSError as error:
             text = _("the trainer can't be started: {reason}.").format(reason=error)
-            self._dispatch(TrainerGone(problem=Problem(message=text)))
+            self._store.dispatch(TrainerGone(problem=Problem(message=text)))
             return None
         self._trainer = trainer
-        self._reins = Reins(trainer, state=self._state, terms=lambda: self._settings().terms)
+        self._reins = Reins(self._store, trainer)
         self._following = self._background.start(self._follow(trainer))
         return trainer
 
@@ -123,7 +117,7 @@ class Training:
         place: of its device among the chosen ones, which share the threads and have neighbouring
         ports.
         """
-        spec, state, settings = self._membership.spec, self._state(), self._settings()
+        spec, state, settings = self._membership.spec, self._store.state, self._store.settings
         assert spec is not None
         devices = state.chosen_devices
         threads = settings.threads or max(1, (os.cpu_count() or 2) - 1)
@@ -149,7 +143,7 @@ class Training:
         Raises `BusyError` when nothing is trained, nor about to be.
         """
         self._check_training()
-        self._dispatch(PauseChosen(until=None if seconds is None else time.time() + seconds))
+        self._store.dispatch(PauseChosen(until=None if seconds is None else time.time() + seconds))
         await self._tell_rest()
 
     async def resume(self) -> None:
@@ -158,19 +152,19 @@ class Training:
         Raises `BusyError` when nothing is trained, nor about to be.
         """
         self._check_training()
-        self._dispatch(PauseEnded())
+        self._store.dispatch(PauseEnded())
         self._start_awaited()
         await self._tell_rest()
 
     def _check_training(self) -> None:
-        if not self._state().trains_or_will:
+        if not self._store.state.trains_or_will:
             raise BusyError(_("nothing is being trained."), remedy=_("Start training first."))
 
     def obey(self) -> None:
         """Let the trainer start, rest or go on, and at the pace, that user and terms want now."""
-        state = self._state()
+        state = self._store.state
         if state.paused_until is not None and time.time() >= state.paused_until:
-            self._dispatch(PauseEnded())
+            self._store.dispatch(PauseEnded())
         self._start_awaited()
         if (reins := self._reins) is not None:
             self._telling = tuple(
@@ -183,7 +177,7 @@ class Training:
 
     @property
     def _is_awaited(self) -> bool:
-        return self._state().phase is Phase.WAITING and self._state().may_train
+        return self._store.state.phase is Phase.WAITING and self._store.state.may_train
 
     async def _begin_awaited(self) -> None:
         if self._is_awaited:  # or somebody was faster, or stopped it
@@ -202,9 +196,9 @@ class Training:
         self._stop_asked = True
         async with self._spawning:
             trainer = self._trainer
-        if trainer is None and self._state().phase is not Phase.WAITING:
+        if trainer is None and self._store.state.phase is not Phase.WAITING:
             return
-        self._dispatch(StopRequested())
+        self._store.dispatch(StopRequested())
         if trainer is None:
             return
         await (trainer.stop() if grace is None else trainer.stop(grace))
@@ -220,7 +214,7 @@ class Training:
         delay = self._patience.wait_after(lived) if outcome.unexpected and not asked else None
         if delay is not None:
             self._restart = self._background.start(self._restart_after(delay))
-        self._dispatch(_gone(outcome, asked=asked, restart_in=delay))
+        self._store.dispatch(_gone(outcome, asked=asked, restart_in=delay))
 
     async def _restart_after(self, delay: float) -> None:
         await asyncio.sleep(delay)
@@ -231,15 +225,15 @@ class Training:
         try:
             await self._start()
         except UserFacingError as error:
-            self._dispatch(RestartCancelled())
-            self._dispatch(ProblemRaised(problem=problem_of(error)))
+            self._store.dispatch(RestartCancelled())
+            self._store.dispatch(ProblemRaised(problem=problem_of(error)))
 
     def cancel_restart(self) -> None:
         """Don't start the failed trainer again by itself."""
         restart, self._restart = self._restart, None
         if restart is not None:
             restart.cancel()
-            self._dispatch(RestartCancelled())
+            self._store.dispatch(RestartCancelled())
 
 
 def _gone(outcome: Outcome, *, asked: bool, restart_in: float | None) -> TrainerGone:

@@ -86,7 +86,7 @@ async def measure(application: Any, file: Path, machines: int, folder: Path) -> 
     await session.open(look_for_devices=False)
     await window.complete()
     opened.set_result(None)
-    await session.join(invite.load_file(file))
+    await session.swarm.join(invite.load_file(file))
     await asyncio.sleep(5)
     before, counted, beat = memory(), count_bytes(), Beat()
     beating = asyncio.create_task(beat.run())

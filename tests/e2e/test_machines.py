@@ -19,6 +19,7 @@ from app.settings.settings import Settings
 from app.state.facts import Swarm
 from app.state.history import History
 from app.state.state import ContributorState, OwnTraining, Phase
+from app.state.store import Store
 from app.swarm.fleet_sync import FleetSync
 from tests.support.machine.machines import RecordedProbe, new_key, record
 from tests.support.processes.apps import PATIENCE, tiny_spec
@@ -169,11 +170,10 @@ async def test_what_a_careless_node_holds_is_dropped_and_counted(
 def machines_of(node: Node, folder: Path, state: ContributorState, alias: str) -> FleetSync:
     settings = Settings.model_construct(alias=alias, lab="vision-lab")
     return FleetSync(
-        settings=lambda: settings,
-        key_file=folder / f"{alias}.pem",
+        Store(settings=settings, state=state),
+        membership=node.peer,  # type: ignore[arg-type]  has the node as well
         history=History(),
-        node=lambda: node.peer.node,
-        state=lambda: state,
+        key_file=folder / f"{alias}.pem",
         probe=RecordedProbe([Reading(gpus=(GPU,))]),
     )
 
@@ -199,7 +199,7 @@ async def test_machine_shows_itself_and_says_goodbye(
     admin.publishing = False
     for machines in (ours, admin):
         machines.open()
-    stop_watching = admin.watch()
+    watching = admin.watch()
     try:
         await until(lambda: len(admin.fleet))
         (machine,) = admin.fleet.machines(time.time())
@@ -213,7 +213,7 @@ async def test_machine_shows_itself_and_says_goodbye(
         await until(lambda: admin.fleet.machines(time.time())[0].trains)
         assert len(admin.fleet) == 1
     finally:
-        stop_watching()
+        watching.close()
         for machines in (ours, admin):
             await machines.leave()
             await machines.close()

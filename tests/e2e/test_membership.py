@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import psutil
 import pytest
@@ -14,8 +15,9 @@ from app.settings.settings import Settings
 from app.spec import schema as spec
 from app.state.events import Event, JoinBegan, Joined
 from app.state.state import ContributorState, Phase
-from app.state.transition import after
+from app.state.store import Store
 from app.swarm.membership import Membership
+from app.swarm.recents import Recents
 from tests.support.processes.apps import PATIENCE, tiny_spec
 
 pytestmark = [
@@ -32,14 +34,21 @@ class Member:
     def __init__(self, folder: Path) -> None:
         folders = Folders.under(folder)
         folders.create()
-        self.state = ContributorState()
+        self.store = Store(settings=Settings.model_construct(), state=ContributorState())
+        self.store.subscribe_to_events(self._note)
         self.began, self.joined = asyncio.Event(), asyncio.Event()
         self.membership = Membership(
-            settings=Settings.model_construct, folders=folders, dispatch=self._dispatch
+            self.store,
+            folders=folders,
+            recents=Recents(folders.recents_file),
+            before_leaving=AsyncMock(),
         )
 
-    def _dispatch(self, event: Event) -> None:
-        self.state = after(self.state, event)
+    @property
+    def state(self) -> ContributorState:
+        return self.store.state
+
+    def _note(self, event: Event, _state: ContributorState) -> None:
         if isinstance(event, JoinBegan):
             self.began.set()
         if isinstance(event, Joined):

@@ -63,21 +63,21 @@ class Watched:
             settings=Settings.model_construct(device="cpu"), folders=Folders.under(folder)
         )
         self._changed = asyncio.Event()
-        self.session.subscribe(lambda _state: self._changed.set())
+        self.session.store.subscribe(lambda _state: self._changed.set())
 
     async def until(self, is_it: Callable[[ContributorState], bool]) -> ContributorState:
         async with asyncio.timeout(PATIENCE):
-            while not is_it(self.session.state):
+            while not is_it(self.session.store.state):
                 self._changed.clear()
                 await self._changed.wait()
-        return self.session.state
+        return self.session.store.state
 
 
 @pytest.fixture
 async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
     watched = Watched(tmp_path / "data")
     await watched.session.open(look_for_devices=False)
-    assert await watched.session.join(spec.parse(tiny_spec()))
+    assert await watched.session.swarm.join(spec.parse(tiny_spec()))
     yield watched
     await watched.session.close()
 
@@ -85,13 +85,13 @@ async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
 async def test_it_starts_and_stops(watched: Watched, child: Callable[[str], None]) -> None:
     child(TRAINS)
     session = watched.session
-    await session.start_training()
+    await session.training.start()
     await watched.until(lambda state: state.phase is Phase.TRAINING)
     with pytest.raises(BusyError):
-        await session.start_training()
-    await session.stop_training()
-    assert session.state.phase is Phase.WATCHING
-    assert session.state.problem is None
+        await session.training.start()
+    await session.training.stop()
+    assert session.store.state.phase is Phase.WATCHING
+    assert session.store.state.problem is None
 
 
 async def test_a_stop_while_the_trainer_is_spawned_waits_for_its_end(
@@ -99,20 +99,21 @@ async def test_a_stop_while_the_trainer_is_spawned_waits_for_its_end(
 ) -> None:
     child(TRAINS)
     session = watched.session
-    starting = asyncio.create_task(session.start_training())
+    starting = asyncio.create_task(session.training.start())
     await watched.until(lambda state: state.phase is Phase.PREPARING)
-    await session.stop_training()
+    await session.training.stop()
     await starting
-    assert session.state.phase is Phase.WATCHING
-    assert session.state.problem is None
+    assert session.store.state.phase is Phase.WATCHING
+    assert session.store.state.problem is None
 
 
 async def test_of_two_joins_the_later_one_counts(watched: Watched) -> None:
     session = watched.session
     first, second = (spec.parse(tiny_spec(run_id=name)) for name in ("first", "second"))
-    assert await asyncio.gather(session.join(first), session.join(second)) == [False, True]
-    assert session.state.swarm is not None
-    assert session.state.swarm.run_id == "second"
+    join = session.swarm.join
+    assert await asyncio.gather(join(first), join(second)) == [False, True]
+    assert session.store.state.swarm is not None
+    assert session.store.state.swarm.run_id == "second"
 
 
 async def test_a_crash_is_mended_until_patience_ends_and_a_click_renews_it(
@@ -121,7 +122,7 @@ async def test_a_crash_is_mended_until_patience_ends_and_a_click_renews_it(
     monkeypatch.setattr(supervisor, "RESTART_SECONDS", (0.0,))
     child(CRASHES)
     for _click in range(2):
-        await watched.session.start_training()
+        await watched.session.training.start()
         failed = await watched.until(
             lambda state: state.phase is Phase.FAILED and state.restart_at is not None
         )
@@ -134,17 +135,17 @@ async def test_a_stop_ends_the_wait_for_a_restart(
     watched: Watched, child: Callable[[str], None]
 ) -> None:
     child(CRASHES)
-    await watched.session.start_training()
+    await watched.session.training.start()
     await watched.until(lambda state: state.restart_at is not None)
-    await watched.session.stop_training()
-    assert watched.session.state.restart_at is None
+    await watched.session.training.stop()
+    assert watched.session.store.state.restart_at is None
 
 
 async def test_a_trainer_of_another_version_is_not_used(
     watched: Watched, child: Callable[[str], None]
 ) -> None:
     child(OF_ANOTHER_VERSION)
-    await watched.session.start_training()
+    await watched.session.training.start()
     failed = await watched.until(lambda state: state.phase is Phase.FAILED)
     assert failed.problem is not None
     assert "another version" in failed.problem.message

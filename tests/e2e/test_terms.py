@@ -50,14 +50,14 @@ class Watched:
             probe=self.thermometer,
         )
         self._changed = asyncio.Event()
-        self.session.subscribe(lambda _state: self._changed.set())
+        self.session.store.subscribe(lambda _state: self._changed.set())
 
     async def until(self, is_it: Callable[[ContributorState], bool]) -> ContributorState:
         async with asyncio.timeout(PATIENCE):
-            while not is_it(self.session.state):
+            while not is_it(self.session.store.state):
                 self._changed.clear()
                 await self._changed.wait()
-        return self.session.state
+        return self.session.store.state
 
     async def trains(self, *, samples: int = 1) -> int:
         """Wait until it trains and has so many samples in this epoch; returns how many."""
@@ -77,7 +77,7 @@ async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
     watched = Watched(tmp_path / "data")
     await watched.session.open(look_for_devices=False)
     endless = tiny_spec(training_params=training(target_batch_size=1_000_000))
-    assert await watched.session.join(spec.parse(endless))
+    assert await watched.session.swarm.join(spec.parse(endless))
     yield watched
     await watched.session.close()
 
@@ -85,10 +85,10 @@ async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
 async def test_it_waits_for_the_cold_rests_in_the_heat_and_loses_nothing(watched: Watched) -> None:
     session, thermometer = watched.session, watched.thermometer
     thermometer.celsius = 90.0
-    await session.start_training()
-    assert session.state.phase is Phase.WAITING
-    assert session.state.paused_by == ("max_temperature",)
-    assert session.membership.joined
+    await session.training.start()
+    assert session.store.state.phase is Phase.WAITING
+    assert session.store.state.paused_by == ("max_temperature",)
+    assert session.swarm.joined
 
     thermometer.celsius = 60.0
     before = await watched.trains(samples=8)
@@ -102,10 +102,10 @@ async def test_it_waits_for_the_cold_rests_in_the_heat_and_loses_nothing(watched
 
     thermometer.celsius = 76.0  # not cool enough yet
     await watched.until(lambda now: "76" in now.verdict.reasons[0].text)
-    assert session.state.phase is Phase.PAUSED
+    assert session.store.state.phase is Phase.PAUSED
     thermometer.celsius = 74.0
     assert await watched.trains(samples=before + 4) >= before + 4
 
-    await session.pause_training(seconds=0.5)
-    assert session.state.paused_by == ("user",)
+    await session.training.pause(seconds=0.5)
+    assert session.store.state.paused_by == ("user",)
     await watched.trains(samples=before + 8)  # it goes on by itself

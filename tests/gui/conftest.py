@@ -113,7 +113,7 @@ def make_bench(
 
 async def _close(bench: Bench) -> None:
     await bench.model.close()
-    await bench.session.reporting.close()
+    await bench.session.account.close()
     await bench.session.contributions.close()
     await bench.session.devices.close()
 

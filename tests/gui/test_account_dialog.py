@@ -31,7 +31,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallBackend]:
 @pytest.fixture(autouse=True)
 def opened(backend: SmallBackend, bench: Bench, until_done: Callable[..., Any]) -> None:
     until_done(bench.session.contributions.open())
-    until_done(bench.session.reporting.open())
+    until_done(bench.session.account.open())
 
 
 def dialog_of(bench: Bench) -> AccountDialog:
@@ -51,7 +51,7 @@ def fill(form: SignInForm, **values: str) -> None:
 
 
 def signed_in_as(bench: Bench) -> str:
-    return bench.session.state.reporting.signed_in_as
+    return bench.session.store.state.reporting.signed_in_as
 
 
 def test_signing_in_by_keyboard(bench: Bench, qtbot: QtBot) -> None:
@@ -115,7 +115,7 @@ def test_making_an_account(bench: Bench, backend: SmallBackend, qtbot: QtBot) ->
 
 
 def test_signing_out(bench: Bench, qtbot: QtBot, until_done: Callable[..., Any]) -> None:
-    until_done(bench.session.reporting.sign_in(EMAIL, password=PASSWORD))
+    until_done(bench.session.account.sign_in(EMAIL, password=PASSWORD))
     qtbot.waitUntil(lambda: signed_in_as(bench) == EMAIL)
     dialog_of(bench).known.leave.click()
     qtbot.waitUntil(lambda: signed_in_as(bench) == "")
@@ -126,7 +126,7 @@ def test_signing_out(bench: Bench, qtbot: QtBot, until_done: Callable[..., Any])
 def test_signing_in_again_when_the_backend_has_ended_the_sign_in(
     bench: Bench, qtbot: QtBot, until_done: Callable[..., Any]
 ) -> None:
-    until_done(bench.session.reporting.sign_in(EMAIL, password=PASSWORD))
+    until_done(bench.session.account.sign_in(EMAIL, password=PASSWORD))
     qtbot.waitUntil(lambda: signed_in_as(bench) == EMAIL)
     dialog = dialog_of(bench)
     assert not dialog.form.isVisible()
@@ -173,7 +173,7 @@ def test_refused_ones_are_tried_again_when_asked(
 ) -> None:
     backend.quirk = False
     backend.faults.append(Fault(route="submit", status=422))
-    until_done(bench.session.reporting.sign_in(EMAIL, password=PASSWORD))
+    until_done(bench.session.account.sign_in(EMAIL, password=PASSWORD))
     bench.open("Contributions")
     until_done(bench.session.contributions.ledger.run(Ledger.add, contribution()))
     reports = bench.window.contributions.widget.reports

@@ -49,7 +49,7 @@ def shown_text(question: ConsentQuestion) -> str:
 
 def test_question_says_what_it_would_do_and_who_asks(bench: Bench, qtbot: QtBot) -> None:
     bench.dispatch(*TRAINING)
-    question = ConsentQuestion(bench.window, made_task(), bench.session.state)
+    question = ConsentQuestion(bench.window, made_task(), bench.session.store.state)
     qtbot.addWidget(question)
     text = shown_text(question)
     for word in (
@@ -71,7 +71,9 @@ def test_question_says_what_it_would_do_and_who_asks(bench: Bench, qtbot: QtBot)
 def test_question_about_files_names_them_and_cannot_be_answered_for_ever(
     bench: Bench, qtbot: QtBot
 ) -> None:
-    question = ConsentQuestion(bench.window, made_task(dataset_info=FILES), bench.session.state)
+    question = ConsentQuestion(
+        bench.window, made_task(dataset_info=FILES), bench.session.store.state
+    )
     qtbot.addWidget(question)
     question.show()
     assert "/home/me/diary.txt" in shown_text(question)
@@ -99,7 +101,7 @@ def test_answer_is_the_volunteers(
     qtbot.waitUntil(asking.done)
     assert asking.result() is agrees
     assert notifier.shown == []
-    assert bench.session.settings.consent == "ask"
+    assert bench.session.store.settings.consent == "ask"
 
 
 def test_closing_the_question_refuses(
@@ -119,7 +121,7 @@ def test_always_is_kept_for_this_caller_alone(
     question.always.setChecked(True)
     question.agree.click()
     qtbot.waitUntil(asking.done)
-    assert bench.session.settings.consent_backends == ("10.0.0.7",)
+    assert bench.session.store.settings.consent_backends == ("10.0.0.7",)
     saved = settings_file.read(bench.session.folders.settings_file)
     assert saved == {"consent": "always", "consent_backends": ["10.0.0.7"]}
 
@@ -188,7 +190,7 @@ def test_choice_about_tasks_is_kept(bench: Bench, dialog: LocalApiDialog, qtbot:
     dialog.modes.activated.emit(dialog.modes.findData("never"))
     qtbot.waitUntil(file.exists)
     assert settings_file.read(file) == {"consent": "never"}
-    assert bench.session.settings.consent == "never"
+    assert bench.session.store.settings.consent == "never"
 
 
 def test_dialog_without_an_api_says_so(bench: Bench, qtbot: QtBot) -> None:
@@ -207,7 +209,7 @@ def test_nothing_is_clipped_and_everything_has_a_name(
     bench.dispatch(*TRAINING, LocalApiChanged(local_api=api))
     tokens = ApiTokens(tmp_path / "tokens.json")
     dialog = LocalApiDialog(bench.window, bench.model, tokens=tokens)
-    question = ConsentQuestion(bench.window, made_task(), bench.session.state)
+    question = ConsentQuestion(bench.window, made_task(), bench.session.store.state)
     for window in (dialog, question):
         qtbot.addWidget(window)
         window.show()

@@ -93,7 +93,7 @@ def test_a_lost_swarm_is_said_until_it_is_back(bench: Bench, qtbot: QtBot) -> No
 
 def test_how_a_lost_swarm_is_said(bench: Bench) -> None:
     bench.dispatch(*TRAINING, ConnectionChanged(reconnect_at=100.0))
-    assert texts.lost(bench.session.state, 92.0) == (
+    assert texts.lost(bench.session.store.state, 92.0) == (
         "Nobody of the swarm can be reached. Training goes on alone meanwhile. Trying again in 8 s."
     )
-    assert texts.lost(bench.session.state, 101.0).endswith("Trying again…")
+    assert texts.lost(bench.session.store.state, 101.0).endswith("Trying again…")

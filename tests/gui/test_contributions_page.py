@@ -65,7 +65,7 @@ def filled(bench: Bench, page: ContributionsPage, until_done: Run, qtbot: QtBot)
 
 def signed_in(bench: Bench, **changes: Any) -> None:
     values = {"signed_in_as": "you@example.org", "status": ReportingStatus.ON}
-    reporting = replace(bench.session.state.reporting, **values | changes)
+    reporting = replace(bench.session.store.state.reporting, **values | changes)
     bench.dispatch(ReportingChanged(reporting=reporting))
 
 
@@ -152,7 +152,7 @@ def test_ledger_that_cannot_be_read_is_said(
     bench.open("Contributions")
     qtbot.waitUntil(lambda: filled.empty.title.text() == "Your contributions can't be read")
     assert "no such table" in filled.empty.text.text()
-    assert bench.session.state.problem is None
+    assert bench.session.store.state.problem is None
 
 
 def test_nothing_is_read_while_nobody_looks(
@@ -243,7 +243,7 @@ def test_what_waits_is_sent_once_somebody_signs_in(bench: Bench, filled: Contrib
 def test_every_status_has_its_words(bench: Bench) -> None:
     for status in ReportingStatus:
         signed_in(bench, status=status)
-        state = bench.session.state.reporting
+        state = bench.session.store.state.reporting
         assert words.status(state)
         assert words.explanation(state, None)
         assert words.TONES[status]
@@ -268,7 +268,7 @@ def test_export_that_fails_says_why(
     filled.export_to(tmp_path / "nowhere" / "all.json")
     qtbot.waitUntil(filled.note.isVisible)
     assert "can't be written" in filled.note.text()
-    assert bench.session.state.problem is None
+    assert bench.session.store.state.problem is None
 
 
 # --- on the overview -----------------------------------------------------------------------------

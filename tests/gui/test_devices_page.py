@@ -95,10 +95,10 @@ def test_several_gpus_are_chosen_by_their_boxes(
     first, second, cpu = (card.check for card in page.cards)
     assert checked(page) == [True, False, False]
     qtbot.mouseClick(second, Qt.MouseButton.LeftButton, pos=second.rect().center())
-    assert bench.session.state.chosen_devices == ("cuda:0", "cuda:1")
+    assert bench.session.store.state.chosen_devices == ("cuda:0", "cuda:1")
     assert page.note.text().startswith("The next training runs on all that are chosen")
     first.click()
-    assert bench.session.state.chosen_devices == ("cuda:1",)
+    assert bench.session.store.state.chosen_devices == ("cuda:1",)
     second.click()  # one must be
     assert checked(page) == [False, True, False]
     cpu.click()  # serves the GPUs when they train
@@ -113,9 +113,9 @@ def test_several_are_shown_on_the_overview(bench: Bench, page: DevicesPage) -> N
     box = bench.window.overview.headline.device
     assert (box.currentText(), box.count()) == ("2 devices", 4)
     box.activated.emit(0)
-    assert bench.session.state.chosen_devices == ("cuda:0", "cuda:1")
+    assert bench.session.store.state.chosen_devices == ("cuda:0", "cuda:1")
     box.activated.emit(3)
-    assert bench.session.state.chosen_devices == ("cpu",)
+    assert bench.session.store.state.chosen_devices == ("cpu",)
 
 
 def test_none_is_chosen_while_one_trains(bench: Bench, page: DevicesPage) -> None:
@@ -159,12 +159,12 @@ def test_devices_are_looked_for_until_they_are_known(bench: Bench) -> None:
 
 def test_memory_for_the_swarm(bench: Bench, page: DevicesPage) -> None:
     assert not page.cards[0].told.isVisible()
-    bench.session.membership.spec = spec.parse({**SMALLEST, "title": "Poems"})
+    bench.session.swarm.spec = spec.parse({**SMALLEST, "title": "Poems"})
     page.show_reading(READING)
     assert page.cards[0].told.text().startswith("Memory for Poems: about ")
     assert page.cards[0].told.text().endswith("of 12 GiB, fits")
     large = {"model_type": "llama", "hidden_size": 8192, "num_attention_heads": 64}
-    bench.session.membership.spec = spec.parse({**SMALLEST, "model_config": large})
+    bench.session.swarm.spec = spec.parse({**SMALLEST, "model_config": large})
     page.show_reading(READING)
     assert page.cards[1].told.text().endswith("of 8 GiB, doesn't fit")
 

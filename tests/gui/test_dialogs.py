@@ -68,7 +68,7 @@ def make_start(bench: Bench) -> QDialog:
 
 
 def make_share(bench: Bench) -> QDialog:
-    bench.session.membership.spec = SWARM
+    bench.session.swarm.spec = SWARM
     bench.dispatch(*WATCHING, Joined(peer_id="Qm", addresses=(PEER,)))
     bench.window.dialogs.share()
     dialog = bench.window.dialogs._shown["share"]

@@ -119,7 +119,7 @@ def test_what_is_offered_is_few_clicks_away(
         ]
         bench = make_bench()
         until_done(bench.session.contributions.open())
-        until_done(bench.session.reporting.open())
+        until_done(bench.session.account.open())
         dialog = opened(bench)
         last_page(dialog, mouse)
         mouse.click(dialog.offers)
@@ -140,17 +140,17 @@ def test_terms_are_kept(bench: Bench, dialog: FirstSteps, mouse: Mouse, qtbot: Q
         assert isinstance(each.field.control, QAbstractButton)
         each.field.control.click()
     qtbot.waitUntil(lambda: bench.preferences.value("start_at_login"))
-    qtbot.waitUntil(lambda: bench.session.settings.close_to_tray)
-    qtbot.waitUntil(lambda: not bench.session.settings.publish_machine)
-    assert bench.session.settings.terms.mains_only
-    assert bench.session.settings.terms.idle_minutes == 10
+    qtbot.waitUntil(lambda: bench.session.store.settings.close_to_tray)
+    qtbot.waitUntil(lambda: not bench.session.store.settings.publish_machine)
+    assert bench.session.store.settings.terms.mains_only
+    assert bench.session.store.settings.terms.idle_minutes == 10
 
 
 def test_device_is_chosen(bench: Bench, dialog: FirstSteps, mouse: Mouse) -> None:
     mouse.click(dialog.next)
     assert dialog.device.currentData() == "cuda:0"
     dialog.device.activated.emit(dialog.device.findData("cpu"))
-    assert bench.session.state.device == "cpu"
+    assert bench.session.store.state.device == "cpu"
 
 
 # --- when ----------------------------------------------------------------------------------------

@@ -212,7 +212,7 @@ def test_mistake_is_said_at_the_field(
     assert told in dialog.given.error.text()
     assert dialog.given.link.hasFocus() or not dialog.isActiveWindow()
     assert not dialog.preview.isVisible()
-    assert bench.session.state.problem is None
+    assert bench.session.store.state.problem is None
     dialog.given.link.setText("cotrain:")
     assert not dialog.given.error.isVisible()
 

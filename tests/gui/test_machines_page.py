@@ -179,9 +179,9 @@ def test_export_that_fails_is_a_problem(
 ) -> None:
     put(page, now())
     page.export_csv(tmp_path / "nowhere" / "machines.csv")
-    qtbot.waitUntil(lambda: bench.session.state.problem is not None)
-    assert bench.session.state.problem is not None
-    assert bench.session.state.problem.remedy == "Choose another folder."
+    qtbot.waitUntil(lambda: bench.session.store.state.problem is not None)
+    assert bench.session.store.state.problem is not None
+    assert bench.session.store.state.problem.remedy == "Choose another folder."
 
 
 def test_one_switch_hides_this_machine(bench: Bench, page: MachinesPage, qtbot: QtBot) -> None:

@@ -41,7 +41,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallBackend]:
 @pytest.fixture
 def dialog(backend: SmallBackend, bench: Bench, until_done: Callable[..., Any]) -> JoinDialog:
     until_done(bench.session.contributions.open())
-    until_done(bench.session.reporting.open())
+    until_done(bench.session.account.open())
     bench.dispatch(*DEVICES)
     bench.window.dialogs.join()
     made = bench.window.dialogs._shown["join"]
@@ -129,7 +129,7 @@ def test_failure_is_said_in_place(
     offered = opened(dialog, qtbot, count=0)
     qtbot.waitUntil(offered.error.isVisible)
     assert offered.again.isVisible()
-    assert bench.session.state.problem is None
+    assert bench.session.store.state.problem is None
     if status == 500:
         qtbot.mouseClick(offered.again, LEFT)
         qtbot.waitUntil(lambda: offered.list.count() == PAGE)

@@ -224,7 +224,7 @@ def test_devices_can_be_chosen_until_training(bench: Bench, qtbot: QtBot) -> Non
     assert box.currentData() == "cuda:0"
     box.setFocus()
     qtbot.keyClick(box, Qt.Key.Key_Down)
-    assert bench.session.state.device == "cpu"
+    assert bench.session.store.state.device == "cpu"
     bench.dispatch(*TRAINING)
     assert not box.isEnabled()
     assert "Stop training" in box.toolTip()
@@ -291,7 +291,7 @@ def test_what_is_prepared_is_said(bench: Bench, phase: TrainerPhase, words: str)
 def test_the_peer_id_is_copied_whole(bench: Bench, qtbot: QtBot) -> None:
     bench.dispatch(*WATCHING)
     qtbot.mouseClick(bench.window.overview.copy, LEFT)
-    assert QGuiApplication.clipboard().text() == bench.session.state.peer_id
+    assert QGuiApplication.clipboard().text() == bench.session.store.state.peer_id
 
 
 def test_one_can_leave(bench: Bench, qtbot: QtBot) -> None:
@@ -316,10 +316,10 @@ def test_reports_are_shown_ten_times_a_second_but_phases_at_once(
     told: list[int] = []
     bench.model.changed.connect(lambda state: told.append(state.training.step))
     for step in range(20_000, 20_050):
-        bench.session.dispatch(progress(step=step))
+        bench.session.store.dispatch(progress(step=step))
     assert told == []
     qtbot.waitUntil(lambda: told == [20_049])
-    bench.session.dispatch(phase(TrainerPhase.PAUSED))
+    bench.session.store.dispatch(phase(TrainerPhase.PAUSED))
     assert len(told) == 2
 
 
@@ -329,7 +329,7 @@ def test_the_countdown_runs_while_a_restart_is_due(bench: Bench) -> None:
     assert headline._countdown.isActive()
     assert "It starts again in" in headline.why.text()
     bench.dispatch(TrainerGone())
-    assert bench.session.state.phase is Phase.FAILED
+    assert bench.session.store.state.phase is Phase.FAILED
 
 
 @pytest.mark.parametrize("events", [WAITING, HELD_BACK])

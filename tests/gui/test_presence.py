@@ -344,8 +344,8 @@ def test_desktop_without_a_bus_is_told_by_the_tray(
 
 @pytest.fixture
 def close_to_tray(bench: Bench) -> None:
-    settings = bench.session.settings
-    bench.session.settings = settings.model_copy(update={"close_to_tray": True})
+    settings = bench.session.store.settings
+    bench.session.store.replace_settings(settings.model_copy(update={"close_to_tray": True}))
 
 
 def test_closing_ends_the_app_unless_chosen(

@@ -64,7 +64,7 @@ def test_a_line_is_in_force_and_kept_as_it_was_understood(
 ) -> None:
     found = enter(bench, qtbot, name, typed)
     qtbot.waitUntil(lambda: saved(bench) == {name: kept})
-    assert getattr(bench.session.settings, name) == value
+    assert getattr(bench.session.store.settings, name) == value
     qtbot.waitUntil(lambda: found.field.value == found.show(value))
 
 
@@ -78,13 +78,13 @@ def test_a_line_left_as_it_was_is_not_saved(bench: Bench, qtbot: QtBot) -> None:
 def test_what_is_wrong_is_said_at_its_field(
     bench: Bench, qtbot: QtBot, name: str, typed: str
 ) -> None:
-    before = bench.session.settings
+    before = bench.session.store.settings
     found = enter(bench, qtbot, name, typed)
     qtbot.waitUntil(found.field.error.isVisible)
     assert typed in found.field.error.text()
     assert found.field.value == typed  # to be mended
-    assert bench.session.settings is before
-    assert bench.session.state.problem is None
+    assert bench.session.store.settings is before
+    assert bench.session.store.state.problem is None
     assert saved(bench) == {}
     bench.open("Log")
     bench.open("Settings")  # anew: what is in force
@@ -105,7 +105,7 @@ def test_a_notification_is_switched(bench: Bench, qtbot: QtBot) -> None:
     found.field.control.click()
     others = ["training", "paused", "attention"]
     qtbot.waitUntil(lambda: saved(bench) == {"notifications": others})
-    assert bench.session.settings.notifications == tuple(others)
+    assert bench.session.store.settings.notifications == tuple(others)
     found.field.control.click()
     qtbot.waitUntil(lambda: saved(bench) == {"notifications": [*others, "milestones"]})
 

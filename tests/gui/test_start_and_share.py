@@ -160,7 +160,7 @@ def test_each_type_of_model_can_be_started(form: StartDialog) -> None:
 
 
 def share(bench: Bench, *addresses: str, swarm: SwarmSpec = OURS) -> ShareDialog:
-    bench.session.membership.spec = swarm
+    bench.session.swarm.spec = swarm
     bench.dispatch(*WATCHING, Joined(peer_id=PEER_ID, addresses=addresses))
     bench.window.dialogs.share()
     dialog = bench.window.dialogs._shown["share"]
@@ -208,7 +208,7 @@ def test_invite_follows_our_addresses(bench: Bench) -> None:
 
 def test_invite_goes_with_the_swarm(bench: Bench) -> None:
     share(bench, NEAR)
-    bench.session.membership.spec = None
+    bench.session.swarm.spec = None
     bench.dispatch(Left())
     assert bench.window.dialogs._shown == {}
 
@@ -220,7 +220,7 @@ def test_there_is_no_invite_outside_a_swarm(bench: Bench) -> None:
 
 
 def test_started_swarm_shows_its_invite(bench: Bench, qtbot: QtBot) -> None:
-    bench.session.membership.spec = OURS
+    bench.session.swarm.spec = OURS
     bench.dispatch(*WATCHING, Joined(peer_id=PEER_ID, addresses=(NEAR,)))
     bench.actions.join(OURS, share=True)
     qtbot.waitUntil(lambda: "share" in bench.window.dialogs._shown)

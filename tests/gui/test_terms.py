@@ -118,15 +118,15 @@ def write(qtbot: QtBot, control: QLineEdit, text: str) -> None:
 def test_a_term_is_in_force_and_kept_at_once(bench: Bench, qtbot: QtBot) -> None:
     write(qtbot, line(bench, "max_temperature"), "80")
     qtbot.waitUntil(lambda: kept(bench) == {"max_temperature": 80})
-    assert bench.session.settings.terms == Terms(max_temperature=80)
-    qtbot.waitUntil(lambda: bench.session.state.terms == Terms(max_temperature=80))
+    assert bench.session.store.settings.terms == Terms(max_temperature=80)
+    qtbot.waitUntil(lambda: bench.session.store.state.terms == Terms(max_temperature=80))
 
 
 def test_an_empty_limit_is_none(bench: Bench, qtbot: QtBot) -> None:
     share = line(bench, "compute_share")
     assert (share.text(), share.placeholderText()) == ("", "no limit")
     write(qtbot, share, "50")
-    qtbot.waitUntil(lambda: bench.session.settings.terms.compute_share == 50)
+    qtbot.waitUntil(lambda: bench.session.store.settings.terms.compute_share == 50)
     share.clear()
     qtbot.keyClick(share, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: kept(bench) == {"compute_share": 100})
@@ -137,7 +137,7 @@ def test_what_is_wrong_is_said_at_its_field(bench: Bench, qtbot: QtBot) -> None:
     write(qtbot, control, "8")
     field = control.parentWidget()
     qtbot.waitUntil(lambda: "at least 40" in field.error.text())  # type: ignore[union-attr]
-    assert bench.session.settings.terms == Terms()
+    assert bench.session.store.settings.terms == Terms()
 
 
 def test_days_are_ticked_and_their_times_written(bench: Bench, qtbot: QtBot) -> None:
@@ -169,7 +169,7 @@ def test_a_time_that_is_none_is_marked_and_not_kept(bench: Bench, qtbot: QtBot) 
 def test_it_shows_what_is_in_force(bench: Bench, qtbot: QtBot) -> None:
     change = bench.session.change_settings({"terms": {"schedule": NIGHTS}})
     bench.model.run(change)
-    qtbot.waitUntil(lambda: bench.session.state.terms.schedule == Schedule.parse(NIGHTS))
+    qtbot.waitUntil(lambda: bench.session.store.state.terms.schedule == Schedule.parse(NIGHTS))
     assert section(bench).schedule.schedule == Schedule.parse(NIGHTS)
 
 

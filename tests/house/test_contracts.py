@@ -264,6 +264,7 @@ BREACHES = [
     Breach(LAYERS, "app/trainer/loop.py", "from app.settings.settings import Settings"),
     Breach(LAYERS, "app/p2p/run_records.py", "import app.protocol"),
     Breach(LAYERS, "app/state/state.py", "import app.session"),
+    Breach(LAYERS, "app/settings/settings.py", "import app.state.state"),
     Breach(LAYERS, "app/p2p/peer.py", "import app.training.supervisor"),
     Breach(LAYERS, "app/callback/routes.py", "from app.session import Session"),
     Breach(LAYERS, "app/tasks/tasks.py", "import app.callback.tokens"),

@@ -19,15 +19,19 @@ async def test_what_was_done_last_is_reported_at_the_end(
     server.add_user(EMAIL, PASSWORD)
     session = OfflineSession(tmp_path / "data", backend_url=server.url)
     await session.contributions.open()
-    await session.reporting.open()
-    await session.reporting.sign_in(EMAIL, password=PASSWORD)
-    await session.join(SPEC)
-    session.dispatch(Work(samples_computed=8, samples_entered=8, compute_seconds=2.5, epochs=1))
-    session.dispatch(TrainerGone())  # an end of training closes a contribution
+    await session.account.open()
+    await session.account.sign_in(EMAIL, password=PASSWORD)
+    await session.swarm.join(SPEC)
+    session.store.dispatch(
+        Work(samples_computed=8, samples_entered=8, compute_seconds=2.5, epochs=1)
+    )
+    session.store.dispatch(TrainerGone())  # an end of training closes a contribution
     await until(lambda: len(server.rows) == 1)
-    session.dispatch(Work(samples_computed=16, samples_entered=12, compute_seconds=5.0, epochs=1))
+    session.store.dispatch(
+        Work(samples_computed=16, samples_entered=12, compute_seconds=5.0, epochs=1)
+    )
     await session.close()
-    assert session.state.reporting.signed_in_as == EMAIL
+    assert session.store.state.reporting.signed_in_as == EMAIL
     first, last = server.rows
     assert (first["sessionId"], first["computeTime"], first["gradientQuality"]) == (7, 2.5, 100)
     assert (last["computeTime"], last["gradientQuality"]) == (5.0, 75)

@@ -27,6 +27,8 @@ from app.p2p.run_records import load_identity
 from app.settings.settings import Settings, load, load_or_mend, save
 from app.spec.schema import SwarmSpec
 from app.state.events import Event
+from app.state.state import ContributorState
+from app.state.store import Store
 from app.swarm.recents import Recents
 from app.terms.schedule import Schedule
 from app.terms.terms import Terms
@@ -208,9 +210,9 @@ def test_outbox_goes_on_from_there(ledger: Ledger) -> None:
 
 async def test_measuring_goes_on(folders: Folders) -> None:
     events: list[Event] = []
-    contributions = Recorder(
-        settings=load(folders.settings_file), folders=folders, dispatch=events.append
-    )
+    store = Store(settings=load(folders.settings_file), state=ContributorState())
+    store.subscribe_to_events(lambda event, _state: events.append(event))
+    contributions = Recorder(store, folders=folders)
     await contributions.open()
     try:
         assert contributions.public_key == PUBLIC_KEY

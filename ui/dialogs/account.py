@@ -22,7 +22,7 @@ class AccountDialog(Dialog):
 
     def __init__(self, model: SessionModel, window: QWidget) -> None:
         super().__init__(window, _("Account"), width=WIDTH)
-        self._reporting = model.session.reporting
+        self._model = model
         self.known, self.form = KnownAccount(model), SignInForm(model)
         for part in (self.known, self.form):
             self.column.addWidget(part)
@@ -30,11 +30,11 @@ class AccountDialog(Dialog):
         self.form.cancels.clicked.connect(self.reject)
         self.form.grown.connect(self.fit)
         self.known.again.clicked.connect(self._sign_in_again)
-        self._show(form=not self._reporting.state.signed_in_as)
+        self._show(form=not model.state.reporting.signed_in_as)
 
     def _sign_in_again(self) -> None:
         """The backend ends a sign-in now and then; or somebody else wants to."""
-        self.form.fields["email"].set_value(self._reporting.state.signed_in_as)
+        self.form.fields["email"].set_value(self._model.state.reporting.signed_in_as)
         self._show(form=True)
         self.form.fields["password"].control.setFocus()
 
@@ -52,8 +52,8 @@ class KnownAccount(QWidget):
 
     def __init__(self, model: SessionModel) -> None:
         super().__init__()
-        self._reporting = model.session.reporting
-        state = self._reporting.state
+        self._account = model.session.account
+        state = model.state.reporting
         text = _("You are signed in to {url} as {email}. Contributions are reported there.")
         self.leave, self.again = button(_("Sign out")), button(_("Sign in again…"))
         self.leave.setAutoDefault(False)  # Return must not sign out whoever only looks
@@ -65,7 +65,7 @@ class KnownAccount(QWidget):
         column.addLayout(_row(self.leave, self.again))
 
     async def _sign_out(self) -> None:
-        await self._reporting.sign_out()
+        await self._account.sign_out()
         if isValid(self):
             self.done.emit()
 
@@ -79,7 +79,7 @@ class SignInForm(QWidget):
     def __init__(self, model: SessionModel) -> None:
         super().__init__()
         self._model = model
-        self._reporting: Reporting = model.session.reporting
+        self._account: Reporting = model.session.account
         self.fields = {
             "email": Field(_("E-mail"), line_edit()),
             "password": Field(_("Password"), _hidden()),
@@ -96,7 +96,7 @@ class SignInForm(QWidget):
         self._show_kind(False)
 
     def _lay_out(self) -> None:
-        state = self._reporting.state
+        state = self._model.state.reporting
         column = _column(self)
         text = _("Sign in to {url}, and what this machine gives to its swarms is reported there.")
         column.addWidget(label(text.format(url=state.backend_url), "muted", wrap=True))
@@ -137,9 +137,9 @@ class SignInForm(QWidget):
         email, name = (self.fields[each].value.strip() for each in ("email", "username"))
         password, stay = self.fields["password"].value, self.stay.isChecked()
         if self.new.isChecked():
-            await self._reporting.register(email, password=password, username=name, stay=stay)
+            await self._account.register(email, password=password, username=name, stay=stay)
         else:
-            await self._reporting.sign_in(email, password=password, stay=stay)
+            await self._account.sign_in(email, password=password, stay=stay)
 
     def _show_problem(self, error: UserFacingError | None) -> None:
         for field in self.fields.values():

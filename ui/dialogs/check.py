@@ -1,6 +1,6 @@
 """ "Why am I not connected?", answered line by line."""
 
-from collections.abc import Callable
+import asyncio
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QGuiApplication
@@ -37,7 +37,7 @@ class CheckDialog(Dialog):
         self._model = model
         self._theme = theme
         self.findings: list[Finding] = []
-        self._stop_checking: Callable[[], object] = _nothing
+        self._checking: asyncio.Task[None] | None = None
         self.summary = label(role="strong", wrap=True)
         self.again = button(_("Check again"))
         self.copy = button(_("Copy as text"))
@@ -73,10 +73,10 @@ class CheckDialog(Dialog):
         self._scroll.setWidget(page)
         self.copy.setText(_("Copy as text"))
         self._say(_("Checking… This takes up to half a minute."), done=False)
-        self._stop_checking = self._model.start(self._check())
+        self._checking = self._model.start(self._check())
 
     async def _check(self) -> None:
-        async for finding in self._model.session.diagnose():
+        async for finding in self._model.session.check_connection():
             self.findings.append(finding)
             self._rows.insertWidget(self._rows.count() - 1, FindingRow(finding, self._theme))
         self._say(_summary(self.findings), done=True)
@@ -94,12 +94,8 @@ class CheckDialog(Dialog):
         self.copy.setText(_("Copied"))
 
     def _stop(self) -> None:
-        self._stop_checking()
-        self._stop_checking = _nothing
-
-
-def _nothing() -> None:
-    """What is left to stop before the first time."""
+        if self._checking is not None:
+            self._checking.cancel()
 
 
 class FindingRow(QFrame):

@@ -31,7 +31,7 @@ class VolunteerAtWindow:
     async def agrees(self, task: Task) -> bool:
         """Ask; a cancelled question goes away."""
         answered = asyncio.Event()
-        question = ConsentQuestion(self._window, task, self._session.state)
+        question = ConsentQuestion(self._window, task, self._session.store.state)
         question.finished.connect(lambda _code: answered.set())
         question.show()
         QApplication.alert(self._window)
@@ -47,7 +47,7 @@ class VolunteerAtWindow:
             question.deleteLater()
 
     async def _trust(self, caller: str) -> None:
-        trusting = Consent.of(self._session.settings).trusting(caller)
+        trusting = Consent.of(self._session.store.settings).trusting(caller)
         await self._session.change_settings(trusting.settings)
 
 

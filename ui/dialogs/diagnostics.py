@@ -51,7 +51,7 @@ class DiagnosticsDialog(Dialog):
         self.save.setEnabled(False)
         try:
             await asyncio.to_thread(
-                collect, file, folders=session.folders, settings=session.settings
+                collect, file, folders=session.folders, settings=session.store.settings
             )
         except DiagnosticsError as error:
             self._say(error.text)

@@ -27,16 +27,16 @@ class LocalApiDialog(Dialog):
         self._session = session = model.session
         self.finished.connect(self.deleteLater)
         self.column.addWidget(label(_introduction(session), "muted", wrap=True))
-        if session.state.local_api is not None and tokens is not None:
+        if session.store.state.local_api is not None and tokens is not None:
             self._show_address()
             self._show_tokens(tokens)
-            self._show_consent(Consent.of(session.settings))
+            self._show_consent(Consent.of(session.store.settings))
         closing = button(_("Close"))
         closing.clicked.connect(self.accept)
         self.add_buttons(closing)
 
     def _show_address(self) -> None:
-        api = self._session.state.local_api
+        api = self._session.store.state.local_api
         assert api is not None
         card = self._card(_("Address"))
         row = QHBoxLayout()
@@ -129,9 +129,9 @@ class TokenRow(QWidget):
 
 
 def _introduction(session: Session) -> str:
-    if not session.settings.callback:
+    if not session.store.settings.callback:
         return _("The local API is switched off, so no program can reach this app.")
-    if session.state.local_api is None:
+    if session.store.state.local_api is None:
         return _("The local API isn't served yet, or couldn't be; the log says more.")
     return _(
         "Programs that you allow, such as the CoTrain backend, can ask this app how training goes"

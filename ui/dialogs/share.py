@@ -90,7 +90,7 @@ class ShareDialog(QDialog):
         self._model.changed.connect(self._show)
 
     def _show(self, state: ContributorState) -> None:
-        spec = self._model.session.invitation()
+        spec = self._model.session.swarm.invitation()
         if spec == self.spec:
             return
         self.spec = spec

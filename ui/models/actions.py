@@ -68,12 +68,12 @@ class Actions(QObject):
     async def _join(self, swarm: "SwarmSpec | str", *, train: bool, share: bool) -> None:
         spec = await asyncio.to_thread(_load, swarm) if isinstance(swarm, str) else swarm
         await self._demo.close()
-        if not await self._session.join(spec):
+        if not await self._session.swarm.join(spec):
             return
         if share:
             self.share_wanted.emit()
         if train:
-            await self._session.start_training()
+            await self._session.training.start()
 
     def try_demo(self, *, train: bool = False) -> None:
         """Join a swarm of this machine alone."""
@@ -83,41 +83,41 @@ class Actions(QObject):
         await self._demo.close()
         joined = await self._demo.start()
         if joined and train:
-            await self._session.start_training()
+            await self._session.training.start()
 
     def leave(self) -> None:
         """Stop training and leave the swarm."""
         self._run(self._leave)
 
     async def _leave(self) -> None:
-        await self._session.leave()
+        await self._session.swarm.leave()
         await self._demo.close()
 
     # --- training
 
     def start(self) -> None:
         """Train, or train again after a failure."""
-        self._run(self._session.start_training)
+        self._run(self._session.training.start)
 
     def stop(self) -> None:
         """Stop training, stay in the swarm."""
-        self._run(self._session.stop_training)
+        self._run(self._session.training.stop)
 
     def pause(self) -> None:
         """Let the trainer rest."""
-        self._run(self._session.pause_training)
+        self._run(self._session.training.pause)
 
     def pause_for(self, seconds: float) -> None:
         """Let the trainer rest for a while, or until it is resumed or stopped before."""
-        self._run(lambda: self._session.pause_training(seconds))
+        self._run(lambda: self._session.training.pause(seconds))
 
     def resume(self) -> None:
         """Let the trainer go on."""
-        self._run(self._session.resume_training)
+        self._run(self._session.training.resume)
 
     def cancel_restart(self) -> None:
         """Don't start the failed trainer again by itself."""
-        self._model.call(self._session.cancel_restart)
+        self._model.call(self._session.training.cancel_restart)
 
     def choose_device(self, device: str, *others: str) -> None:
         """Train on this device from the next start on, and on the others as well."""
@@ -131,7 +131,7 @@ class Actions(QObject):
 
     def dismiss_problem(self) -> None:
         """The user has read it."""
-        self._session.dispatch(ProblemDismissed())
+        self._session.store.dispatch(ProblemDismissed())
 
     def open_log_folder(self) -> None:
         """Show the log files in the desktop's file manager."""

@@ -43,7 +43,7 @@ class Preferences(QObject):
         """What is in force."""
         if name == START_AT_LOGIN:
             return self._autostart.is_on
-        return attrgetter(name)(self._model.session.settings)
+        return attrgetter(name)(self._model.session.store.settings)
 
     def origin(self, name: str) -> str:
         """The environment variable or option that gives its value at each start, or ""."""

@@ -34,16 +34,16 @@ class SessionModel(QObject):
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.session = session
-        self._shown = session.state
+        self._shown = session.store.state
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer = QTimer(self, singleShot=True, interval=INTERVAL_MS)
         self._timer.timeout.connect(self._tell)
-        self._unsubscribe = session.subscribe(self._on_state)
+        self._states = session.store.subscribe(self._on_state)
 
     @property
     def state(self) -> ContributorState:
         """The newest state, which `changed` may not have told yet."""
-        return self.session.state
+        return self.session.store.state
 
     def _on_state(self, state: ContributorState) -> None:
         if state.phase is not self._shown.phase or state.problem != self._shown.problem:
@@ -53,19 +53,22 @@ class SessionModel(QObject):
 
     def _tell(self) -> None:
         self._timer.stop()
-        self._shown = self.session.state
+        self._shown = self.session.store.state
         self.changed.emit(self._shown)
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Set a coroutine going; what it raises is shown as a problem, never raised here."""
-        self.start(coroutine)
+        self._own(asyncio.get_running_loop().create_task(coroutine))
 
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> Callable[[], object]:
-        """As `run`; returns what ends it before its time."""
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """As `run`, for a caller that may want to cancel it."""
         task = asyncio.get_running_loop().create_task(coroutine)
+        self._own(task)
+        return task
+
+    def _own(self, task: "asyncio.Task[None]") -> None:
         self._tasks.add(task)
         task.add_done_callback(self._finished)
-        return task.cancel
 
     def _finished(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
@@ -87,18 +90,13 @@ class SessionModel(QObject):
 
     def raise_problem(self, error: BaseException) -> None:
         """Show an error: its own words when it is the user's, else that it is ours."""
-        self.session.dispatch(ProblemRaised(problem=_problem_of(error)))
+        self.session.store.dispatch(ProblemRaised(problem=_problem_of(error)))
 
     async def close(self) -> None:
         """Cancel what still goes on, and hear of the session no more. May be called twice."""
         await end(*self._tasks)
         self._timer.stop()
-        unsubscribe, self._unsubscribe = self._unsubscribe, _nothing
-        unsubscribe()
-
-
-def _nothing() -> None:
-    """What is left to unsubscribe after the first time."""
+        self._states.close()
 
 
 def _problem_of(error: BaseException) -> Problem:

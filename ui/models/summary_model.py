@@ -1,10 +1,9 @@
 """What this machine has given, for the widgets that show it."""
 
-from collections.abc import Callable
-
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.common.errors import UserFacingError
+from app.common.subscription import Subscription
 from app.contributions.summary import Summary
 from ui.models.session_model import SessionModel
 
@@ -29,16 +28,16 @@ class SummaryModel(QObject):
         self._contributions = model.session.contributions
         self._watchers = 0
         self._reading = self._again = self._closed = False
-        self._unsubscribe = self._contributions.ledger.subscribe(self._refresh)
+        self._ledger_changes = self._contributions.ledger.subscribe(self._refresh)
         self._timer = QTimer(self, interval=REFRESH_MS)
         self._timer.timeout.connect(self._refresh)
         self._timer.start()
 
-    def watch(self) -> Callable[[], None]:
-        """Someone looks, until the function returned is called."""
+    def watch(self) -> Subscription:
+        """Sum up at each change, until the subscription is closed."""
         self._watchers += 1
         self._refresh()
-        return self._look_away
+        return Subscription(self._look_away)
 
     def _look_away(self) -> None:
         self._watchers -= 1
@@ -69,4 +68,4 @@ class SummaryModel(QObject):
         if not self._closed:
             self._closed = True
             self._timer.stop()
-            self._unsubscribe()
+            self._ledger_changes.close()

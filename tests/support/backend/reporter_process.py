@@ -34,6 +34,13 @@ from app.state.facts import ReportingState
 log = logging.getLogger("reporter")
 
 
+class UnknownNode:
+    """A machine of which nothing is known."""
+
+    def data(self) -> NodeData:
+        return NodeData()
+
+
 async def report(folder: Path, url: str, pace: DeliveryPace) -> None:
     """Work until nothing waits and nothing is in doubt."""
     http = Http(url, timeout=0.4)
@@ -45,7 +52,7 @@ async def report(folder: Path, url: str, pace: DeliveryPace) -> None:
     reporter = Delivery(
         ledger,
         backend=backend,
-        ways=Ways(http, backend=backend, node=NodeData, http_again=0.2),
+        ways=Ways(http, backend=backend, node=UnknownNode(), http_again=0.2),
         state=ReportingState(backend_url=url, encrypted=True),
         on_change=lambda state: log.info("%s", state),
         pace=pace,

@@ -70,6 +70,13 @@ class Clocks:
         return Clock(wall=lambda: self.wall, steady=lambda: self.steady)
 
 
+class UnknownNode:
+    """A machine of which nothing is known."""
+
+    def data(self) -> NodeData:
+        return NodeData()
+
+
 @dataclass
 class Desk:
     """A reporter with all its parts, not started: the test takes the steps."""
@@ -126,7 +133,9 @@ async def desk(
     http = Http(server.url, timeout=patience, budget=budget)
     account = Account(http, store=SecretStore(folder / "account.json"))
     backend = Backend(http, account=account)
-    ways = Ways(http, backend=backend, node=NodeData, clock=clock.steady, http_again=http_again)
+    ways = Ways(
+        http, backend=backend, node=UnknownNode(), clock=clock.steady, http_again=http_again
+    )
     ledger = LedgerThread(folder / "ledger.sqlite")
     await ledger.open()
     states: list[ReportingState] = []

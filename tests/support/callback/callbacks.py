@@ -31,13 +31,13 @@ class Served:
 
     @property
     def url(self) -> str:
-        assert self.session.state.local_api is not None
-        return self.session.state.local_api.url
+        assert self.session.store.state.local_api is not None
+        return self.session.store.state.local_api.url
 
     @property
     def port(self) -> int:
-        assert self.session.state.local_api is not None
-        return self.session.state.local_api.port
+        assert self.session.store.state.local_api is not None
+        return self.session.store.state.local_api.port
 
     @property
     def tokens(self) -> ApiTokens:
@@ -90,8 +90,8 @@ async def serving(
     tasks = Tasks(session, volunteer=volunteer if asks else None)
     callback = Callback(session, tasks=tasks, sources=sources)
     await callback.start()
-    assert session.state.local_api is not None
-    url = session.state.local_api.url.replace("0.0.0.0", "127.0.0.1")
+    assert session.store.state.local_api is not None
+    url = session.store.state.local_api.url.replace("0.0.0.0", "127.0.0.1")
     try:
         async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
             yield Served(session, tasks, callback, volunteer, client)

@@ -31,6 +31,7 @@ from app.state.events import (
 )
 from app.state.facts import Swarm
 from app.swarm.connection_check import Finding, Grade
+from app.swarm.membership import Membership
 from ui.main_window import MainWindow
 from ui.models.actions import Actions
 from ui.models.preferences import Preferences
@@ -57,11 +58,31 @@ class RecordingSession(Session):
         self.calls: list[str] = []
         self.refusal: Exception | None = None
         self.findings: list[Finding] = []
+        self.training = RecordingTraining(self)  # type: ignore[assignment]
+        self.swarm = RecordingSwarm(self)
 
-    def _note(self, call: str) -> None:
+    def note(self, call: str) -> None:
         self.calls.append(call)
         if self.refusal is not None:
             raise self.refusal
+
+    async def check_connection(self) -> AsyncIterator[Finding]:
+        self.note("diagnose")
+        for finding in self.findings:
+            yield finding
+
+
+class RecordingSwarm(Membership):
+    """The real membership, but what would reach for the network is written down instead."""
+
+    def __init__(self, session: RecordingSession) -> None:
+        super().__init__(
+            session.store,
+            folders=session.folders,
+            recents=session.recents,
+            before_leaving=session.training.stop,
+        )
+        self._note = session.note
 
     async def join(self, spec: SwarmSpec, *, remember: bool = True) -> bool:
         self._note(f"join {spec.run_id}")
@@ -70,25 +91,27 @@ class RecordingSession(Session):
     async def leave(self) -> None:
         self._note("leave")
 
-    async def start_training(self) -> None:
-        self._note("start")
-
-    async def stop_training(self, grace: float | None = None) -> None:
-        self._note("stop")
-
-    async def pause_training(self, seconds: float | None = None) -> None:
-        self._note("pause" if seconds is None else f"pause {seconds}")
-
-    async def resume_training(self) -> None:
-        self._note("resume")
-
     def reconnect(self) -> None:
         self._note("reconnect")
 
-    async def diagnose(self) -> AsyncIterator[Finding]:
-        self._note("diagnose")
-        for finding in self.findings:
-            yield finding
+
+class RecordingTraining:
+    """Stands for training: what it is told is written down."""
+
+    def __init__(self, session: RecordingSession) -> None:
+        self._note = session.note
+
+    async def start(self) -> None:
+        self._note("start")
+
+    async def stop(self, grace: float | None = None) -> None:
+        self._note("stop")
+
+    async def pause(self, seconds: float | None = None) -> None:
+        self._note("pause" if seconds is None else f"pause {seconds}")
+
+    async def resume(self) -> None:
+        self._note("resume")
 
     def cancel_restart(self) -> None:
         self._note("cancel restart")
@@ -142,8 +165,8 @@ class Bench:
     def dispatch(self, *events: Event) -> None:
         """Let events happen, and the window show them at once."""
         for event in events:
-            self.session.dispatch(event)
-        self.model.changed.emit(self.session.state)
+            self.session.store.dispatch(event)
+        self.model.changed.emit(self.session.store.state)
 
     def open(self, title: str) -> None:
         """Open a page by its title, as it is in English."""

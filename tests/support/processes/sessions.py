@@ -17,6 +17,7 @@ from app.settings.settings import Settings
 from app.spec.schema import SwarmSpec
 from app.state.events import PeersListed, TrainerGone, TrainingRequested
 from app.state.facts import Problem
+from app.state.store import Store
 from app.tasks.task import Task
 
 PEER_ID = "QmRhUyK4sFg28hoPevQWc4PuQmvbhXe1P9X3KZ1bfT3enX"
@@ -73,6 +74,22 @@ class OfflinePeer:
         return f"/ip4/{host}/tcp/{port}/p2p/{peer_id}"
 
 
+class OfflineTraining:
+    """Stands for training, which is processes of its own. started: it was asked to start."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.started = asyncio.Event()
+
+    async def start(self) -> None:
+        self._store.dispatch(TrainingRequested(device="cpu"))
+        self.started.set()
+
+    async def stop(self, grace: float | None = None) -> None:
+        if self._store.state.phase.has_trainer:
+            self._store.dispatch(TrainerGone())
+
+
 class OfflineSession(Session):
     """The real session, but nothing is opened, and its trainer is what a test says."""
 
@@ -81,22 +98,15 @@ class OfflineSession(Session):
         super().__init__(settings=chosen, folders=Folders.under(folder))
         self.folders.create()
         self.peer = OfflinePeer()
-        self.membership._peer = self.peer  # type: ignore[assignment]
-        self.trains = asyncio.Event()
-
-    async def start_training(self) -> None:
-        self.dispatch(TrainingRequested(device="cpu"))
-        self.trains.set()
-
-    async def stop_training(self, grace: float | None = None) -> None:
-        if self.state.phase.has_trainer:
-            self.dispatch(TrainerGone())
+        self.swarm._peer = self.peer  # type: ignore[assignment]
+        self.training = OfflineTraining(self.store)  # type: ignore[assignment]
+        self.trains = self.training.started
 
     # --- what a trainer would say
 
     def trainer_reports(self, *, epoch: int, samples: int = 0) -> None:
-        self.dispatch(protocol.PhaseChanged(phase=TrainerPhase.TRAINING))
-        self.dispatch(
+        self.store.dispatch(protocol.PhaseChanged(phase=TrainerPhase.TRAINING))
+        self.store.dispatch(
             protocol.Progress(
                 step=epoch * 10 + 1,
                 epoch=epoch,
@@ -115,14 +125,14 @@ class OfflineSession(Session):
         )
 
     def trainer_ends(self, problem: str = "", *, completed: bool = False) -> None:
-        self.dispatch(
+        self.store.dispatch(
             TrainerGone(problem=Problem(message=problem) if problem else None, completed=completed)
         )
 
     def sees_peer(self, last_seen: float) -> None:
         peer = PeerInfo(peer_id=OTHER_ID, address="/ip4/10.0.0.7/tcp/8080", last_seen=last_seen)
         self.peer.connected = (peer,)
-        self.dispatch(PeersListed(peers=(peer,)))
+        self.store.dispatch(PeersListed(peers=(peer,)))
 
 
 class Volunteer:

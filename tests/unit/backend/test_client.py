@@ -28,9 +28,16 @@ from app.backend.errors import (
 )
 from app.backend.http import Http
 from app.backend.live import LiveChannel
-from app.backend.node import NodeData
 from app.backend.replies import SessionPage, SignedIn
-from tests.support.backend.reporting import EMAIL, NODE, PASSWORD, contribution, desk, until
+from tests.support.backend.reporting import (
+    EMAIL,
+    NODE,
+    PASSWORD,
+    UnknownNode,
+    contribution,
+    desk,
+    until,
+)
 from tests.support.backend.server import Fault, SmallBackend
 
 # --- every call ----------------------------------------------------------------------------------
@@ -157,7 +164,7 @@ async def test_the_live_channel_follows_no_redirect_either(
             """Not onto stderr."""
 
     with serving(Redirecting) as url:
-        channel = LiveChannel(Http(url, timeout=2), node=NodeData)
+        channel = LiveChannel(Http(url, timeout=2), node=UnknownNode())
         with pytest.raises(UnreachableError, match="live channel"):
             await channel.submit(contribution())
         await channel.close()

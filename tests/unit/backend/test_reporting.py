@@ -9,35 +9,45 @@ import pytest
 
 from app.backend.errors import UnreachableError
 from app.backend.node import NodeData
-from app.backend.reporting import Reporting, is_private, node_of
+from app.backend.reporting import Reporting, is_private, node_of, reporting_at_start
 from app.common.errors import BusyError
 from app.common.paths import Folders
 from app.contributions.ledger import Ledger, LedgerThread
+from app.contributions.recorder import Recorder
+from app.settings.settings import Settings
 from app.state.facts import ReportingState, ReportingStatus
 from app.state.state import ContributorState, OwnTraining
+from app.state.store import Store
 from tests.support.backend.reporting import EMAIL, PASSWORD, contribution, until
 from tests.support.backend.server import Fault, SmallBackend
+
+
+class Reported(Reporting):
+    """Reporting, and how it goes."""
+
+    @property
+    def state(self) -> ReportingState:
+        return self._store.state.reporting
 
 
 @asynccontextmanager
 async def reporting(
     url: str, folder: Path, states: list[ReportingState]
-) -> AsyncIterator[tuple[Reporting, LedgerThread]]:
-    ledger = LedgerThread(folder / "ledger.sqlite")
-    await ledger.open()
-    ours = Reporting(
-        url=url,
-        folders=Folders.under(folder),
-        ledger=ledger,
-        node=lambda: NodeData(address="/ip4/192.0.2.1/tcp/8080"),
-        on_change=states.append,
+) -> AsyncIterator[tuple[Reported, LedgerThread]]:
+    state = ContributorState(
+        addresses=("/ip4/192.0.2.1/tcp/8080",), reporting=reporting_at_start(url)
     )
+    store = Store(settings=Settings(backend_url=url), state=state)
+    store.subscribe(lambda state: states.append(state.reporting))
+    contributions = Recorder(store, folders=Folders.under(folder))
+    await contributions.open()
+    ours = Reported(store, folders=Folders.under(folder), contributions=contributions)
     try:
-        yield ours, ledger
+        yield ours, contributions.ledger
     finally:
         await ours.close()
         await ours.close()
-        await ledger.close()
+        await contributions.close()
 
 
 async def test_from_the_first_sign_in_to_the_sign_out(server: SmallBackend, tmp_path: Path) -> None:

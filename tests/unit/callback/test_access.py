@@ -46,7 +46,7 @@ async def test_simple_post_of_a_page_changes_nothing(served: Served) -> None:
             reply = await served.client.post(f"{BASE}/start", content=b"", headers=headers)
             assert reply.status_code == 403, (origin, kind)
             assert "access-control-allow-origin" not in reply.headers
-    assert served.session.state.phase is Phase.DISCONNECTED
+    assert served.session.store.state.phase is Phase.DISCONNECTED
 
 
 async def test_nothing_may_be_called_a_form(served: Served) -> None:
@@ -133,7 +133,7 @@ async def test_name_that_is_not_ours_is_refused(served: Served) -> None:
             )
             reply = await served.raw(request.encode())
             assert reply.startswith((b"HTTP/1.1 421", b"HTTP/1.1 400")), (host, reply)
-    assert served.session.state.phase is Phase.DISCONNECTED
+    assert served.session.store.state.phase is Phase.DISCONNECTED
 
 
 async def test_names_of_loopback_are_ours(served: Served) -> None:
@@ -190,7 +190,7 @@ async def test_changing_needs_the_operators_token(
         assert reply.status_code == status, path
         assert isinstance(reply.json()["detail"], str)
         assert (reply.headers.get("www-authenticate") == "Bearer") is (status == 401)
-    assert served.session.state.phase is Phase.DISCONNECTED
+    assert served.session.store.state.phase is Phase.DISCONNECTED
     assert served.tasks.active is None
 
 
@@ -478,7 +478,7 @@ async def test_no_path_gets_around_the_token(served: Served) -> None:
         )
         reply = await served.raw(request.encode())
         assert reply.startswith((b"HTTP/1.1 401", b"HTTP/1.1 400")), (target, reply)
-    assert served.session.state.phase is Phase.DISCONNECTED
+    assert served.session.store.state.phase is Phase.DISCONNECTED
 
 
 async def test_no_path_leads_elsewhere(served: Served) -> None:
@@ -500,7 +500,7 @@ async def test_no_path_leads_elsewhere(served: Served) -> None:
 async def test_override_headers_are_not_heard(served: Served) -> None:
     headers = {"X-HTTP-Method-Override": "POST", "X-Original-URL": f"{BASE}/start"}
     await served.get("/health", headers=headers)
-    assert served.session.state.phase is Phase.DISCONNECTED
+    assert served.session.store.state.phase is Phase.DISCONNECTED
 
 
 # --- the audit log -------------------------------------------------------------------------------

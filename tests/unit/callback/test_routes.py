@@ -49,7 +49,7 @@ async def test_start_enters_the_network_and_says_where_we_are(served: Served) ->
             "peer_id": PEER_ID,
         },
     }
-    assert served.session.state.phase is Phase.WATCHING
+    assert served.session.store.state.phase is Phase.WATCHING
     status = (await served.get(f"{BASE}/status")).json()["data"]
     assert (status["status"], status["peer_id"]) == ("running", PEER_ID)
 
@@ -91,7 +91,7 @@ async def test_stop_leaves_and_start_enters_the_same_swarm_again(served: Served)
     served.session.trainer_ends(completed=True)
     stopped = await served.post(f"{BASE}/stop")
     assert stopped.json() == {"status": "success", "message": "Hivemind node stopped"}
-    assert served.session.state.phase is Phase.DISCONNECTED
+    assert served.session.store.state.phase is Phase.DISCONNECTED
     await served.post(f"{BASE}/start")
     first, second = (run_id for run_id, _ in served.session.peer.entered if run_id)
     assert first == second
@@ -303,7 +303,7 @@ async def test_only_one_task_at_a_time(served: Served) -> None:
 
 async def test_no_task_beside_the_volunteers_own_training(served: Served) -> None:
     await served.post(f"{BASE}/start")
-    await served.session.start_training()
+    await served.session.training.start()
     reply = await served.post(f"{BASE}/train", train_body())
     assert reply.status_code == 409
     assert "volunteer" in reply.json()["detail"]
@@ -328,7 +328,7 @@ async def test_stop_ends_the_task(served: Served) -> None:
     record = await served.task(task_id)
     assert record["status"] == "failed"
     assert record["progress"] == 25
-    assert served.session.state.phase is Phase.DISCONNECTED
+    assert served.session.store.state.phase is Phase.DISCONNECTED
 
 
 # --- bodies that are none ------------------------------------------------------------------------
@@ -394,7 +394,7 @@ async def test_events_begin_with_the_state_and_tell_its_changes(served: Served) 
         first = await next_event(lines)
         assert (first["event"], first["id"]) == ("status", "1")
         assert (first["data"]["status"], first["data"]["phase"]) == ("stopped", "disconnected")
-        served.session.dispatch(Joined(peer_id=PEER_ID, addresses=()))
+        served.session.store.dispatch(Joined(peer_id=PEER_ID, addresses=()))
         second = await next_event(lines)
         assert (second["id"], second["data"]["peer_id"]) == ("2", PEER_ID)
 
@@ -501,7 +501,7 @@ async def test_taken_port_means_the_next_free_one(tmp_path: Path) -> None:
         taken.listen()
         wanted = taken.getsockname()[1]
         async with serving(tmp_path / "data", callback_port=wanted) as served:
-            api = served.session.state.local_api
+            api = served.session.store.state.local_api
             assert api is not None
             assert api.wanted_port == wanted
             assert api.port != wanted
@@ -524,7 +524,7 @@ async def test_switched_off_it_listens_nowhere(tmp_path: Path) -> None:
     session = OfflineSession(tmp_path / "data", callback=False)
     callback = Callback(session, tasks=Tasks(session))
     await callback.start()
-    assert session.state.local_api is None
+    assert session.store.state.local_api is None
     assert not session.folders.callback_tokens.exists()
     await callback.close()
     await session.close()
@@ -540,7 +540,7 @@ async def test_address_that_is_not_ours_is_named(tmp_path: Path) -> None:
 async def test_after_the_end_nobody_answers(served: Served) -> None:
     url = served.url
     await served.callback.close()
-    assert served.session.state.local_api is None
+    assert served.session.store.state.local_api is None
     with pytest.raises(httpx2.ConnectError):
         await served.client.get(url)
     await served.callback.close()  # may be called twice

@@ -25,7 +25,9 @@ async def test_no_answer_is_a_defects(tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setattr(access, name, 10**6)
     shown = OfflineSession(tmp_path / "shown")
     await shown.contributions.open()
-    async with serving(tmp_path / "data", sources=sources_of(shown)) as served:
+    async with serving(
+        tmp_path / "data", sources=sources_of(shown.contributions.ledger, shown.machines)
+    ) as served:
         command = [sys.executable, "-m", "schemathesis.cli", "run", f"{served.url}/openapi.json"]
         options = ["--no-color", "--generation-deterministic", "--max-examples", "15"]
         token = f"Authorization: Bearer {served.tokens.of(Role.OPERATOR)}"

@@ -48,21 +48,22 @@ async def session(tmp_path: Path) -> AsyncIterator[OfflineSession]:
     made = OfflineSession(tmp_path, alias="lab-01", lab="vision-lab")
     made.machines._probe = RecordedProbe([READING])
     await made.contributions.open()
-    made.dispatch(JoinBegan(swarm=SWARM))
-    made.dispatch(TrainingRequested(device="cuda:0"))
-    made.dispatch(RunObserved(run=Run(trainers=2, loss=2.75, samples_per_second=400.0)))
+    made.store.dispatch(JoinBegan(swarm=SWARM))
+    made.store.dispatch(TrainingRequested(device="cuda:0"))
+    made.store.dispatch(RunObserved(run=Run(trainers=2, loss=2.75, samples_per_second=400.0)))
     made.trainer_reports(epoch=2, samples=128)
-    made.dispatch(
+    made.store.dispatch(
         protocol.RoundEnded(epoch=1, peers=3, seconds=2.5, samples=80, failure="no group")
     )
-    made.dispatch(ProblemRaised(problem=Problem(message="is wrong.", field="seed")))
+    made.store.dispatch(ProblemRaised(problem=Problem(message="is wrong.", field="seed")))
     yield made
     await made.close()
 
 
 async def exposed(session: OfflineSession) -> dict[str, dict[str, float]]:
-    """The shown metrics: values by name, then by the labels' values."""
-    text = (await Metrics(session, figures=OwnFigures(session)).exposition()).decode()
+    """What is told: values by name, then by the labels' values."""
+    figures = OwnFigures(session.contributions.ledger, session.machines)
+    text = (await Metrics(session.store, figures=figures).exposition()).decode()
     told: dict[str, dict[str, float]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -102,7 +103,7 @@ async def test_dashboard_asks_for_nothing_that_is_not_told(session: OfflineSessi
 
 async def test_machines_of_the_swarm_as_json(session: OfflineSession) -> None:
     session.machines.fleet.take({"key": record(time=time.time(), temperature=91.0)}, time.time())
-    source = sources_of(session).machines
+    source = sources_of(session.contributions.ledger, session.machines).machines
     assert source is not None
     (told,) = await source.machines()
     assert (told["public_key"], told["alias"], told["lab"]) == ("key", "lab-01", "vision-lab")
@@ -119,7 +120,7 @@ async def test_contributions_can_be_checked_by_who_reads_them(tmp_path: Path) ->
     for number in (1, 2, 3):
         await ledger.run(Ledger.add, contribution(number).signed(key))
     await ledger.outbox.run(Outbox.refuse, contribution(3).id, NOON, "no such session")
-    source = sources_of(session).contributions
+    source = sources_of(session.contributions.ledger, session.machines).contributions
     assert source is not None
     newest, second = await source.contributions(limit=2)
     await session.close()

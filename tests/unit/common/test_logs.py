@@ -93,9 +93,9 @@ def test_source_is_found_by_the_loggers_name(logger: str, source: str) -> None:
 
 def test_subscriber_hears_each_line_until_it_leaves(ring: RingBuffer) -> None:
     heard: list[LogLine] = []
-    leave = ring.subscribe(heard.append)
+    subscription = ring.subscribe(heard.append)
     log.info("first")
-    leave()
+    subscription.close()
     log.info("second")
     assert [line.text for line in heard] == ["first"]
 

@@ -344,7 +344,7 @@ def test_swarms_are_summed_up_each(ledger: Ledger) -> None:
 async def test_ledger_tells_of_what_is_new(path: Path) -> None:
     ledger = LedgerThread(path)
     told: list[bool] = []
-    unsubscribe = ledger.subscribe(lambda: told.append(ledger.is_open))
+    subscription = ledger.subscribe(lambda: told.append(ledger.is_open))
     await ledger.open()
     assert told == [True]
     await ledger.run(Ledger.save_open, contribution(1))
@@ -354,7 +354,7 @@ async def test_ledger_tells_of_what_is_new(path: Path) -> None:
     await ledger.outbox.run(Outbox.begin_sending, contribution(1).id, NOON)
     await ledger.outbox.run(Outbox.confirm, contribution(1).id, NOON, "http")
     assert len(told) == 4
-    unsubscribe()
+    subscription.close()
     await ledger.run(Ledger.add, contribution(2))
     assert len(told) == 4
     await ledger.close()

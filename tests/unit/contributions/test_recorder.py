@@ -21,7 +21,7 @@ from app.settings.settings import Settings
 from app.state.events import Event, JoinBegan, Joined, Left, ProblemRaised, TrainerGone
 from app.state.facts import Problem, Swarm
 from app.state.state import ContributorState
-from app.state.transition import after
+from app.state.store import Store
 from tests.support.training.works import contribution
 
 SWARM = Swarm(
@@ -50,19 +50,20 @@ class World:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.folders = Folders.under(folder)
-        self.state = ContributorState()
+        self.store = Store(settings=Settings(**settings), state=ContributorState())
         self.problems: list[Problem] = []
         self.complained = asyncio.Event()
-        self.contributions = Recorder(
-            settings=Settings(**settings), folders=self.folders, dispatch=self.dispatch
-        )
+        self.contributions = Recorder(self.store, folders=self.folders)
+        self.store.subscribe_to_events(self._hear)
+        self.store.subscribe_to_events(self.contributions.note)
 
     def dispatch(self, event: Event) -> None:
+        self.store.dispatch(event)
+
+    def _hear(self, event: Event, _state: ContributorState) -> None:
         if isinstance(event, ProblemRaised):
             self.problems.append(event.problem)
             self.complained.set()
-        self.state = after(self.state, event)
-        self.contributions.note(event, self.state)
 
     def join(self, swarm: Swarm = SWARM) -> None:
         self.dispatch(JoinBegan(swarm=swarm))
@@ -99,9 +100,9 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 async def added(world: World) -> None:
     """Wait until the ledger has one more contribution."""
     event = asyncio.Event()
-    unsubscribe = world.contributions.ledger.subscribe(event.set)
+    subscription = world.contributions.ledger.subscribe(event.set)
     await asyncio.wait_for(event.wait(), 10)
-    unsubscribe()
+    subscription.close()
 
 
 # --- intervals -----------------------------------------------------------------------------------

@@ -16,8 +16,11 @@ from app.common.errors import UpdateError
 from app.common.signing import MachineKey
 from app.desktop import updates
 from app.desktop.updates import Updates, number, read
-from app.state.events import ReleaseFound
+from app.settings.settings import Settings
+from app.state.events import Event, ReleaseFound
 from app.state.facts import Release
+from app.state.state import ContributorState
+from app.state.store import Store
 
 PAGE = "https://cotrain.example/download"
 
@@ -63,8 +66,13 @@ def url() -> Iterator[str]:
     server.server_close()
 
 
+def store_of(url: str, key: str) -> Store:
+    settings = Settings.model_construct(update_url=url, update_key=key)
+    return Store(settings=settings, state=ContributorState())
+
+
 async def look(url: str, key: MachineKey) -> Release | None:
-    return await Updates(url=url, key=key.public_key, dispatch=lambda _: None).look()
+    return await Updates(store_of(url, key.public_key)).look()
 
 
 # --- what the file says --------------------------------------------------------------------------
@@ -164,10 +172,12 @@ async def test_unreachable_server_raises(publisher: MachineKey) -> None:
 
 async def test_newer_version_is_dispatched(url: str, publisher: MachineKey) -> None:
     Shelf.content = signed(publisher, version="99.0", url=PAGE)
-    told: asyncio.Queue[ReleaseFound] = asyncio.Queue()
-    asking = Updates(url=url, key=publisher.public_key, dispatch=told.put_nowait)
+    told: asyncio.Queue[Event] = asyncio.Queue()
+    store = store_of(url, publisher.public_key)
+    store.subscribe_to_events(lambda event, _state: told.put_nowait(event))
+    asking = Updates(store)
     asking.open()
-    assert (await told.get()).release == Release(version="99.0", url=PAGE)
+    assert await told.get() == ReleaseFound(release=Release(version="99.0", url=PAGE))
     await asking.close()
     await asking.close()
 
@@ -176,7 +186,7 @@ async def test_newer_version_is_dispatched(url: str, publisher: MachineKey) -> N
 async def test_without_address_and_key_no_request_is_made(
     url: str, publisher: MachineKey, key: str | None
 ) -> None:
-    asking = Updates(url="" if key is None else url, key=key or "", dispatch=lambda _: None)
+    asking = Updates(store_of("" if key is None else url, key or ""))
     asking.open()
     await asyncio.sleep(0)
     await asking.close()

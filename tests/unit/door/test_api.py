@@ -27,11 +27,11 @@ class Served:
         self.answer: Reachability | Exception = Reachability(success=True, message="yes.")
         self.asked: list[str] = []
         self.client = httpx2.AsyncClient(trust_env=False)
-        self.web = WebServer(session.settings, ended=lambda: None)
+        self.web = WebServer(session.store.settings, ended=lambda: None)
 
     async def open(self) -> None:
         api = await self.web.start(
-            lambda: door.build(self.session, invitation=lambda: SPEC, probe=self.probe)
+            lambda: door.build(self.session.store, invitation=lambda: SPEC, probe=self.probe)
         )
         self.client.base_url = api.url
 
@@ -116,7 +116,7 @@ async def test_names_that_are_not_the_doors_are_turned_away(
 
 
 async def test_port_that_is_taken_is_no_door(served: Served) -> None:
-    taken = served.session.settings.model_copy(
+    taken = served.session.store.settings.model_copy(
         update={"callback_port": served.client.base_url.port}
     )
     with pytest.raises(SettingsError) as caught:

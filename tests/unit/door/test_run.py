@@ -46,7 +46,7 @@ async def doors(tmp_path: Path) -> AsyncIterator[Doors]:
 
 async def test_it_begins_alone_whoever_else_is_a_door(doors: Doors) -> None:
     _, session = await doors.open(initial_peers=LAST)
-    entered = session.membership.spec
+    entered = session.swarm.spec
     assert entered is not None
     assert (entered.run_id, entered.initial_peers) == (SPEC.run_id, ())
     assert session.peer.entered == [(SPEC.run_id, ())]
@@ -55,7 +55,7 @@ async def test_it_begins_alone_whoever_else_is_a_door(doors: Doors) -> None:
 async def test_its_invite_names_itself_first_and_the_other_doors(doors: Doors) -> None:
     door, session = await doors.open()
     address = f"/ip4/10.0.0.1/tcp/8080/p2p/{PEER_ID}"
-    session.dispatch(Joined(peer_id=PEER_ID, addresses=(address,)))
+    session.store.dispatch(Joined(peer_id=PEER_ID, addresses=(address,)))
     made = door.invitation()
     assert made.initial_peers == (address, OTHER)
     assert made.model_copy(update={"initial_peers": SPEC.initial_peers}) == SPEC
@@ -63,9 +63,9 @@ async def test_its_invite_names_itself_first_and_the_other_doors(doors: Doors) -
 
 async def test_it_says_where_it_answers_until_it_doesn_t(doors: Doors) -> None:
     door, session = await doors.open()
-    assert session.state.local_api is not None
+    assert session.store.state.local_api is not None
     await door.close()
-    assert session.state.local_api is None
+    assert session.store.state.local_api is None
 
 
 async def test_who_comes_and_goes_is_in_the_log(
@@ -74,7 +74,7 @@ async def test_who_comes_and_goes_is_in_the_log(
     caplog.set_level(logging.INFO, "app.door.run")
     _, session = await doors.open()
     session.sees_peer(1.0)
-    session.dispatch(PeersListed(peers=()))
+    session.store.dispatch(PeersListed(peers=()))
     said = [record.getMessage() for record in caplog.records if record.name == "app.door.run"]
     peer = said[-1].split()[0]
     assert said[-2:] == [f"{peer} came, at /ip4/10.0.0.7/tcp/8080", f"{peer} left"]

@@ -369,7 +369,7 @@ async def test_account_is_kept_until_it_is_signed_out_of(
         backend.add_user("you@example.org", "a good password")
         session = OfflineSession(tmp_path / "data", backend_url=backend.url)
         await session.contributions.open()
-        await session.reporting.open()
+        await session.account.open()
         signing_in = Arguments(sign_in="you@example.org")
         with pytest.raises(NotSignedInError):
             await headless._see_to_account(signing_in, session, "a wrong one")

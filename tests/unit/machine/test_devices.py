@@ -169,16 +169,16 @@ async def test_hardware_is_read_only_while_there_is_a_listener(
     probe, seen_ = RecordedProbe([Reading(), Reading(gpus=(BIG,))]), asyncio.Queue[Reading]()
     watch = DeviceWatch(probe)
     assert probe.reads == 0
-    stop = watch.watch(seen_.put_nowait)
+    watching = watch.watch(seen_.put_nowait)
     assert [await seen_.get(), await seen_.get()] == [Reading(), Reading(gpus=(BIG,))]
-    stop()
+    watching.close()
     assert watch._reading is not None
     await watch._reading
     read = probe.reads
     again = watch.watch(seen_.put_nowait)
     while probe.reads == read:
         await seen_.get()
-    again()
+    again.close()
     await watch.close()
     await watch.close()
     assert probe.closed

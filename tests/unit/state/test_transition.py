@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from app import protocol
 from app.p2p.sightings import PeerInfo, Run
 from app.protocol import EndReason, TrainerPhase
-from app.state import state
+from app.state import state, transition
 from app.state.events import (
     ConnectionChanged,
     DeviceChosen,
@@ -158,6 +158,10 @@ TRAINERS_WORDS = tuple(
 
 def test_there_is_a_sample_of_every_event() -> None:
     assert {type(each) for each in EVENTS} == set(get_args(Event))
+
+
+def test_every_event_has_its_place_in_the_table() -> None:
+    assert set(transition._TRANSITIONS) == set(get_args(Event))
 
 
 # --- the swarm -----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,7 @@ from app.settings.settings import Settings
 from app.state.facts import Problem
 from app.state.history import History
 from app.state.state import ContributorState, OwnTraining, Phase
+from app.state.store import Store
 from app.swarm.fleet_sync import FleetSync, record_of
 from tests.support.machine.machines import RecordedProbe
 
@@ -78,11 +80,10 @@ def test_no_path_leaves_this_machine(message: str, told: str) -> None:
 def machines(folder: Path, probe: RecordedProbe, **chosen: object) -> FleetSync:
     settings = Settings.model_construct(**chosen)  # type: ignore[arg-type]
     return FleetSync(
-        settings=lambda: settings,
-        key_file=folder / "machine.pem",
+        Store(settings=settings, state=ContributorState()),
+        membership=SimpleNamespace(node=None),  # type: ignore[arg-type]
         history=History(),
-        node=lambda: None,
-        state=ContributorState,
+        key_file=folder / "machine.pem",
         probe=probe,
     )
 
@@ -115,10 +116,10 @@ async def test_outside_of_a_swarm_nothing_happens(
     probe = RecordedProbe([READING])
     ours = machines(tmp_path, probe)
     ours.open()
-    stop = ours.watch()
+    watching = ours.watch()
     for _ in range(20):
         await asyncio.sleep(0)
-    stop()
+    watching.close()
     await ours.leave()
     await ours.close()
     await ours.close()

@@ -7,7 +7,10 @@ import pytest
 
 from app.p2p.contacts import Contacts
 from app.p2p.sightings import PeerInfo
-from app.state.events import ConnectionChanged
+from app.settings.settings import Settings
+from app.state.events import ConnectionChanged, Event
+from app.state.state import ContributorState
+from app.state.store import Store
 from app.swarm import lifeline
 from app.swarm.lifeline import Lifeline
 
@@ -39,13 +42,19 @@ class World:
         self.now = 1000.0
         monkeypatch.setattr(lifeline.time, "monotonic", lambda: self.now)
         self.peer, self.said, self.started = Peer(), list[ConnectionChanged](), 0
+        store = Store(settings=Settings(), state=ContributorState())
+        store.subscribe_to_events(self._hear)
         self.line = Lifeline(
+            store,
             self.peer,  # type: ignore[arg-type]
             Contacts((self.entry,)),
             start_again=self.start_again,
-            dispatch=self.said.append,
         )
         self.there = PeerInfo(peer_id="QmEntry", address=self.entry.partition("/p2p/")[0])
+
+    def _hear(self, event: Event, _state: ContributorState) -> None:
+        assert isinstance(event, ConnectionChanged)
+        self.said.append(event)
 
     async def start_again(self) -> None:
         self.started += 1

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -9,8 +10,11 @@ from app.common.paths import Folders
 from app.p2p.network import Network
 from app.settings.settings import Settings
 from app.spec import schema as spec
+from app.state.state import ContributorState
+from app.state.store import Store
 from app.swarm import membership
 from app.swarm.membership import Membership
+from app.swarm.recents import Recents
 from tests.support.processes.apps import tiny_spec
 from tests.support.processes.sessions import PEER_ID, OfflinePeer
 
@@ -32,9 +36,12 @@ class Member:
     """A membership in a swarm whose only entries are the given ones."""
 
     def __init__(self, folder: Path, *entries: str, local: bool = False, **settings: Any) -> None:
-        chosen = Settings(**settings)
+        folders = Folders.under(folder)
         self.made = Membership(
-            settings=lambda: chosen, folders=Folders.under(folder), dispatch=lambda _event: None
+            Store(settings=Settings(**settings), state=ContributorState()),
+            folders=folders,
+            recents=Recents(folders.recents_file),
+            before_leaving=AsyncMock(),
         )
         self.peer = OfflinePeer()
         self.made._peer = self.peer  # type: ignore[assignment]
@@ -42,7 +49,7 @@ class Member:
 
     async def networks(self, *found: str) -> tuple[Network, Network]:
         """Our node's, and our trainer's once our node has found out these addresses of its own."""
-        await self.made.join(self.spec)
+        await self.made.join(self.spec, remember=False)
         self.made._addresses = found
         networks = self.made.network("dht_port"), self.made.network("server_port")
         await self.made.leave()

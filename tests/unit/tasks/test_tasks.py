@@ -131,13 +131,13 @@ def test_trusting_one_caller_trusts_no_other() -> None:
 async def test_training_that_began_while_the_question_stood_goes_first(desk: Desk) -> None:
     desk.tasks.submit(order())
     await desk.volunteer.asked.get()
-    await desk.session.start_training()
+    await desk.session.training.start()
     desk.volunteer.answers.put_nowait(True)
     task = await desk.end()
     assert task.status is TaskStatus.FAILED
     assert task.error is not None
     assert "trains something else" in task.error
-    assert desk.session.state.phase is Phase.PREPARING
+    assert desk.session.store.state.phase is Phase.PREPARING
 
 
 # --- the end -------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ async def test_swarm_that_cannot_be_entered_fails_the_task(desk: Desk) -> None:
 async def test_volunteer_who_stops_training_ends_the_task(desk: Desk) -> None:
     await desk.trained(order())
     desk.session.trainer_reports(epoch=1)
-    await desk.session.stop_training()
+    await desk.session.training.stop()
     task = await desk.end()
     assert (task.status, task.progress) == (TaskStatus.FAILED, 25.0)
     assert task.error == "Training was stopped before the task's end."
@@ -163,7 +163,7 @@ async def test_volunteer_who_stops_training_ends_the_task(desk: Desk) -> None:
 
 async def test_volunteer_who_leaves_ends_the_task(desk: Desk) -> None:
     await desk.trained(order())
-    await desk.session.leave()
+    await desk.session.swarm.leave()
     assert (await desk.end()).error is not None
 
 
@@ -173,11 +173,11 @@ async def test_restart_of_the_trainer_is_no_end(desk: Desk) -> None:
 
     task = await desk.trained(order())
     desk.session.trainer_reports(epoch=1)
-    desk.session.dispatch(TrainerGone(problem=Problem(message="killed."), restart_at=1e12))
+    desk.session.store.dispatch(TrainerGone(problem=Problem(message="killed."), restart_at=1e12))
     await asyncio.sleep(0)
     assert task.status is TaskStatus.RUNNING
     desk.session.trainer_ends("killed again.")
-    await desk.session.start_training()
+    await desk.session.training.start()
     desk.session.trainer_reports(epoch=4)
     desk.session.trainer_ends(completed=True)
     assert (await desk.end()).status is TaskStatus.COMPLETED
@@ -206,7 +206,7 @@ async def test_join_under_way_is_ended_by_a_stop(desk: Desk) -> None:
     await desk.session.peer.enters.wait()
     await desk.tasks.stop()
     assert task.status is TaskStatus.FAILED
-    assert desk.session.state.phase is Phase.DISCONNECTED
+    assert desk.session.store.state.phase is Phase.DISCONNECTED
 
 
 async def test_closing_ends_what_is_open(desk: Desk) -> None:
@@ -257,10 +257,10 @@ async def test_only_so_many_tasks_are_remembered(desk: Desk) -> None:
 
 
 async def test_spec_without_peers_enters_the_network_that_we_are_in(desk: Desk) -> None:
-    await desk.session.join(None)
+    await desk.session.swarm.join(None)
     desk.session.sees_peer(last_seen=1.0)
     await desk.trained(order())
-    spec = desk.session.membership.spec
+    spec = desk.session.swarm.spec
     assert spec is not None
     assert spec.initial_peers == (f"/ip4/10.0.0.7/tcp/8080/p2p/{OTHER_ID}",)
 

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.state.events import DeviceChosen, Event, TermsJudged
+from app.settings.settings import Settings
+from app.state.events import DeviceChosen
 from app.state.state import ContributorState
-from app.state.transition import after
+from app.state.store import Store
 from app.terms.terms import Conditions, Terms
 from app.training import governor
 from app.training.governor import Governor
@@ -20,25 +21,20 @@ class House:
     """What a governor governs. `obeyed`: the verdicts that training obeyed, by what they allow."""
 
     def __init__(self) -> None:
-        self.terms = Terms(max_temperature=80)
-        self.state = ContributorState(device="cpu")
+        settings = Settings(terms=Terms(max_temperature=80))
+        self.store = Store(settings=settings, state=ContributorState(device="cpu"))
         self.celsius = 60.0
         self.devices: list[tuple[str, ...]] = []
         self.obeyed: list[bool] = []
         self.failure: Exception | None = None
         self.closed = False
         self._happened = asyncio.Condition()
-        self.governor = Governor(
-            sensors=self,  # type: ignore[arg-type]
-            terms=lambda: self.terms,
-            state=lambda: self.state,
-            dispatch=self._dispatch,
-            obey=lambda: self.obeyed.append(self.state.verdict.allows),
-        )
+        self.governor = Governor(self.store, sensors=self)  # type: ignore[arg-type]
+        self.governor.subscribe(lambda: self.obeyed.append(self.state.verdict.allows))
 
-    def _dispatch(self, event: Event) -> None:
-        assert isinstance(event, TermsJudged)
-        self.state = after(self.state, event)
+    @property
+    def state(self) -> ContributorState:
+        return self.store.state
 
     async def look(self, _terms: Terms, devices: tuple[str, ...]) -> Conditions:
         self.devices.append(devices)
@@ -86,7 +82,7 @@ async def test_verdicts_follow_one_another(house: House) -> None:
 
 async def test_it_looks_at_the_devices_that_train(house: House) -> None:
     await house.governor.look()
-    house.state = after(house.state, DeviceChosen(device="cuda:0", others=("cuda:1",)))
+    house.store.dispatch(DeviceChosen(device="cuda:0", others=("cuda:1",)))
     await house.governor.look()
     assert house.devices == [("cpu",), ("cuda:0", "cuda:1")]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from app import protocol
 from app.common.errors import BusyError
 from app.common.paths import Folders
+from app.common.subscription import Subscription
 from app.p2p.network import Network
 from app.protocol import EndReason, TrainerPhase
 from app.settings.settings import Settings
@@ -18,7 +20,7 @@ from app.spec import schema as spec
 from app.state.events import DeviceChosen, Event, JoinBegan, Joined, ProblemRaised, TermsJudged
 from app.state.facts import Swarm
 from app.state.state import ContributorState, Phase
-from app.state.transition import after
+from app.state.store import Store
 from app.terms.terms import Reason, Terms, Verdict
 from app.training.ensemble import Ensemble
 from app.training.supervisor import Outcome
@@ -59,12 +61,22 @@ class ObedientTrainer:
         return Outcome(returncode=0, reason=EndReason.STOPPED)
 
 
+class QuietGovernor:
+    """Judges nothing by itself: the test says what the terms say."""
+
+    def subscribe(self, listener: Callable[[], None]) -> Subscription:
+        return Subscription()
+
+    async def look(self) -> None:
+        pass
+
+
 class House:
     """Training in a swarm. `told`: all that trainers were told; `trainers`: how many there were."""
 
     def __init__(self, folder: Path) -> None:
-        self.settings = Settings()
-        self.state = ContributorState(device="cpu")
+        self.store = Store(settings=Settings(), state=ContributorState(device="cpu"))
+        self.store.subscribe_to_events(self._note)
         self.told: list[Any] = []
         self.trainers = 0
         self.problems: list[Event] = []
@@ -74,17 +86,22 @@ class House:
             network=lambda _port, *, place: Network(listen=(f"/ip4/127.0.0.1/tcp/{place}",)),
         )
         self.training = Training(
-            settings=lambda: self.settings,
+            self.store,
             folders=Folders.under(folder),
             membership=self.membership,  # type: ignore[arg-type]
-            state=lambda: self.state,
-            dispatch=self.dispatch,
+            governor=QuietGovernor(),  # type: ignore[arg-type]
         )
         for event in (JoinBegan(swarm=SWARM), Joined(peer_id="Qm", addresses=())):
             self.dispatch(event)
 
+    @property
+    def state(self) -> ContributorState:
+        return self.store.state
+
     def dispatch(self, event: Event) -> None:
-        self.state = after(self.state, event)
+        self.store.dispatch(event)
+
+    def _note(self, event: Event, _state: ContributorState) -> None:
         if isinstance(event, ProblemRaised):
             self.problems.append(event)
 
@@ -240,7 +257,7 @@ async def test_there_must_be_something_to_pause(house: House) -> None:
 
 
 async def test_the_memory_that_is_allowed_is_told_at_the_start(house: House) -> None:
-    house.settings = Settings(terms=Terms(max_memory=6))
+    house.store.replace_settings(Settings(terms=Terms(max_memory=6)))
     await house.training.start()
     assert [start.max_memory for start in house.told_of(protocol.Start)] == [6 * 10**9]
     await house.training.stop()
@@ -250,7 +267,7 @@ async def test_the_memory_that_is_allowed_is_told_at_the_start(house: House) -> 
 
 
 async def test_the_pace_is_told_when_it_is_another(house: House) -> None:
-    house.settings = Settings(terms=Terms(max_upload=8, max_download=16))
+    house.store.replace_settings(Settings(terms=Terms(max_upload=8, max_download=16)))
     await house.training.start()
     await house.judge()
     await house.judge(share=0.504)
@@ -266,7 +283,7 @@ async def test_the_pace_is_told_when_it_is_another(house: House) -> None:
 
 
 async def test_several_trainers_share_the_line(house: House) -> None:
-    house.settings = Settings(terms=Terms(max_upload=8))
+    house.store.replace_settings(Settings(terms=Terms(max_upload=8)))
     house.dispatch(DeviceChosen(device="cuda:0", others=("cuda:1",)))
     await house.training.start()
     await house.judge()

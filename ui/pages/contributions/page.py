@@ -1,5 +1,6 @@
 """What this machine has given: sums, day by day, per swarm, and how reporting it goes."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing_extensions import override
 
 from app.common.errors import UserFacingError
 from app.common.i18n import _, ngettext
+from app.common.subscription import Subscription
 from app.contributions.ledger import LedgerTotals
 from app.contributions.outbox import OutboxState
 from app.contributions.summary import Summary
@@ -68,7 +70,8 @@ class ContributionsPage(QScrollArea):
         self._titles: dict[str, str] = {}
         self._reward_asked: tuple[str, int | None] | None = None
         self._reward_at = 0.0
-        self._stops: tuple[Callable[[], object], ...] = ()
+        self._watching = Subscription()
+        self._learning: asyncio.Task[None] | None = None
         self.export = button(_("Export…"))
         self.sums, self.reports, self.days = SumsCard(), ReportsCard(), DaysChart(theme)
         self.rows: RowsModel[SwarmRow] = RowsModel(
@@ -108,22 +111,23 @@ class ContributionsPage(QScrollArea):
         self._model.changed.connect(self._on_state)
         self.export.clicked.connect(self._choose_file)
         self.reports.account.clicked.connect(actions.account_wanted)
-        self.reports.retry.clicked.connect(lambda: self._model.run(self._session.reporting.retry()))
+        self.reports.retry.clicked.connect(lambda: self._model.run(self._session.account.retry()))
 
     # --- only while someone looks
 
     @override
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._stops = (self._sums.watch(), self._model.start(self._learn_titles()))
+        self._watching = self._sums.watch()
+        self._learning = self._model.start(self._learn_titles())
         self.refresh()
 
     @override
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
-        stops, self._stops = self._stops, ()
-        for stop in stops:
-            stop()
+        self._watching.close()
+        if self._learning is not None:
+            self._learning.cancel()
 
     async def _learn_titles(self) -> None:
         """Swarms are known in the ledger by their run; the user knows them by title."""
@@ -199,7 +203,7 @@ class ContributionsPage(QScrollArea):
     async def _show_reward(self, node_id: str, session_id: int | None) -> None:
         assert session_id is not None
         try:
-            reward = await self._session.reporting.projected_reward(node_id, session_id=session_id)
+            reward = await self._session.account.projected_reward(node_id, session_id=session_id)
         except UserFacingError:
             text = units.NONE  # the card says how it stands with the backend
         else:

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from app.common.errors import UserFacingError
 from app.common.i18n import _
+from app.common.subscription import Subscription
 from app.machine.devices import DeviceEntry, entries
 from app.machine.hardware import Reading
 from app.protocol import Device
@@ -41,7 +42,7 @@ class DevicesPage(QScrollArea):
         self.notice = Notice(theme)
         self.empty = Empty("devices", theme)
         self._column = QVBoxLayout()
-        self._stop_watching = _nothing
+        self._watching = Subscription()
         self._lay_out()
         self.again.clicked.connect(actions.look_for_devices)
         model.changed.connect(self._on_state)
@@ -79,13 +80,12 @@ class DevicesPage(QScrollArea):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         self.show_reading(self._watch.newest)
-        self._stop_watching = self._watch.watch(self.show_reading)
+        self._watching = self._watch.watch(self.show_reading)
 
     @override
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
-        stop, self._stop_watching = self._stop_watching, _nothing
-        stop()
+        self._watching.close()
 
     def _on_state(self, state: ContributorState) -> None:
         now = (state.probed, state.chosen_devices, state.phase.has_trainer, state.swarm)
@@ -144,7 +144,7 @@ class DevicesPage(QScrollArea):
         return next(own, "") or self._fit(entry)
 
     def _fit(self, entry: DeviceEntry) -> str:
-        spec = self._model.session.membership.spec
+        spec = self._model.session.swarm.spec
         if spec is None:
             return ""
         device = Device(id=entry.id, name=entry.name, memory=entry.memory)
@@ -199,7 +199,3 @@ def _no_gpu(known: bool) -> str:
             " as pytorch.org/get-started shows, then look again."
         )
     )
-
-
-def _nothing() -> None:
-    """What is left to stop after the first time."""

@@ -51,7 +51,7 @@ class LogPage(QWidget):
         self.details = _details()
         self._timer = QTimer(self, interval=REFRESH_MS)
         # called on whichever thread logs: it only sets a flag, which the timer reads on ours
-        self._unsubscribe = ring.subscribe(self._on_line)
+        self._lines = ring.subscribe(self._on_line)
         self._lay_out()
         self._connect(actions)
         self._filter()
@@ -154,12 +154,7 @@ class LogPage(QWidget):
     def close_log(self) -> None:
         """Hear of the log no more. May be called twice."""
         self._timer.stop()
-        unsubscribe, self._unsubscribe = self._unsubscribe, _nothing
-        unsubscribe()
-
-
-def _nothing() -> None:
-    """What is left to unsubscribe after the first time."""
+        self._lines.close()
 
 
 def _text_filter() -> QLineEdit:

@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from app.common.i18n import _
 from app.common.paths import write_atomically
+from app.common.subscription import Subscription
 from app.swarm.fleet import FleetTotals, Machine, as_csv, labs, totals
 from ui.models.rows_model import RowsModel
 from ui.models.session_model import SessionModel
@@ -61,7 +62,7 @@ class MachinesPage(QWidget):
         self.empty = Empty("machines", theme)
         self.publish = QCheckBox()
         self.note = ElidedLabel(role="small")
-        self._stop_watching = _nothing
+        self._watching = Subscription()
         self._timer = QTimer(self, interval=LOOK_MS)
         self._refreshed, self._count = 0.0, 0
         self._lay_out()
@@ -119,7 +120,7 @@ class MachinesPage(QWidget):
     @override
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._stop_watching = self._machines.watch()
+        self._watching = self._machines.watch()
         self.refresh()
         self._timer.start()
 
@@ -127,8 +128,7 @@ class MachinesPage(QWidget):
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
         self._timer.stop()
-        stop, self._stop_watching = self._stop_watching, _nothing
-        stop()
+        self._watching.close()
 
     def _look(self) -> None:
         due = time.monotonic() - self._refreshed >= REFRESH_SECONDS
@@ -298,7 +298,3 @@ def _lab_filter() -> QComboBox:
     made.addItem(_("All labs"), "")
     made.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
     return made
-
-
-def _nothing() -> None:
-    """What is left to stop after the first time."""

@@ -37,7 +37,7 @@ class LostNotice(QFrame):
         row.addWidget(self.words, 1)
         row.addWidget(self.retry)
         row.addWidget(self.check)
-        self.retry.clicked.connect(lambda: model.call(model.session.reconnect))
+        self.retry.clicked.connect(lambda: model.call(model.session.swarm.reconnect))
         self.check.clicked.connect(actions.check_wanted)
         self._countdown.timeout.connect(self._say)
         self.hide()

@@ -1,6 +1,5 @@
 """The overview: where we are, what the swarm does, what this machine gives."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
@@ -9,6 +8,7 @@ from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from app.common.i18n import _
+from app.common.subscription import Subscription
 from app.contributions.outbox import OutboxState
 from app.contributions.summary import Summary
 from app.p2p.sightings import Run
@@ -48,7 +48,7 @@ class Overview(QScrollArea):
         self._model = model
         self._actions = actions
         self._sums = sums
-        self._stop_watching: Callable[[], None] = _nothing
+        self._watching = Subscription()
         self.banner = Banner(theme)
         self.lost = LostNotice(model, actions, theme)
         self.headline = Headline(model.state, actions)
@@ -111,14 +111,13 @@ class Overview(QScrollArea):
     @override
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._stop_watching = self._sums.watch()
+        self._watching = self._sums.watch()
         self.show_state(self._model.state)
 
     @override
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
-        stop, self._stop_watching = self._stop_watching, _nothing
-        stop()
+        self._watching.close()
 
     def _show_given(self) -> None:
         if self._sums.summary is not None:
@@ -245,7 +244,3 @@ def _network(state: ContributorState) -> dict[str, str]:
         "round_time": units.seconds(last.seconds) if last else units.NONE,
         "checkpoint": units.count(saved),
     }
-
-
-def _nothing() -> None:
-    """What is left to stop after the first time."""

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 from typing_extensions import override
 
 from app.common.i18n import _, ngettext
+from app.common.subscription import Subscription
 from app.p2p.sightings import PeerInfo, Run
 from app.state.history import FinishedRound, SeenPeers
 from app.state.state import ContributorState
@@ -70,7 +71,7 @@ class SwarmPage(QWidget):
         self.group, self.tables = QButtonGroup(self), QStackedWidget()
         self.empty = Empty("swarm", theme)
         self.content = QWidget()
-        self._stop_watching = _nothing
+        self._watching = Subscription()
         self._timer = QTimer(self, interval=REFRESH_MS)
         self._lay_out()
         self._connect()
@@ -136,7 +137,7 @@ class SwarmPage(QWidget):
     @override
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._stop_watching = self._model.session.machines.watch()
+        self._watching = self._model.session.machines.watch()
         self.show_state(self._model.state)
         self.refresh()
         self._timer.start()
@@ -145,8 +146,7 @@ class SwarmPage(QWidget):
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
         self._timer.stop()
-        stop, self._stop_watching = self._stop_watching, _nothing
-        stop()
+        self._watching.close()
 
     def _on_state(self, state: ContributorState) -> None:
         if self.isVisible():
@@ -390,7 +390,3 @@ def _role_filter() -> QComboBox:
     for role, words in _roles().items():
         made.addItem(words, role)
     return made
-
-
-def _nothing() -> None:
-    """What is left to stop after the first time."""
