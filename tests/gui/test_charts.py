@@ -83,7 +83,7 @@ def test_the_crosshair_moves_by_keyboard(bench: Bench, qtbot: QtBot) -> None:
     bench.fill_history(300)
     plot = bench.window.overview.charts.widget.loss.plot
     readings: list[CurveReading] = []
-    plot.read.connect(readings.append)
+    plot.reading_changed.connect(readings.append)
     qtbot.keyClick(plot.widget, Qt.Key.Key_Left)
     qtbot.keyClick(plot.widget, Qt.Key.Key_Left)
     assert readings[0].moment > readings[-1].moment

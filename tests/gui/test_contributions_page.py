@@ -21,7 +21,7 @@ from tests.support.gui.windows import TRAINING, WATCHING, Bench, clipped
 from tests.support.training.specs import SMALLEST
 from tests.support.training.works import contribution
 from ui.pages.contributions.page import ContributionsPage
-from ui.texts import contributions as words
+from ui.texts import contributions as contribution_texts
 
 pytestmark = pytest.mark.gui
 
@@ -81,7 +81,7 @@ def test_empty_page_says_what_to_do(page: ContributionsPage, qtbot: QtBot) -> No
     qtbot.waitUntil(lambda: page.empty.title.text() == "Nothing given yet")
     assert "Sign in…" in page.reports.account.text()
     assert not page.export.isEnabled()
-    assert not page.sums.isVisible()
+    assert not page.totals.isVisible()
     row = page.reports.parentWidget()
     qtbot.waitUntil(lambda: page.reports.width() == row.width())  # no half of the row is empty
 
@@ -157,9 +157,9 @@ def test_nothing_is_read_while_nobody_looks(
     bench: Bench, filled: ContributionsPage, until_done: Run
 ) -> None:
     bench.open("Log")
-    before = bench.window.sums.summary
+    before = bench.window.summary_model.summary
     until_done(bench.session.contributions.ledger.run(Ledger.add, given(9)))
-    assert bench.window.sums.summary is before
+    assert bench.window.summary_model.summary is before
 
 
 # --- day by day ----------------------------------------------------------------------------------
@@ -242,9 +242,9 @@ def test_every_status_has_its_words(bench: Bench) -> None:
     for status in ReportingStatus:
         signed_in(bench, status=status)
         state = bench.session.state.reporting
-        assert words.status(state)
-        assert words.explanation(state, None)
-        assert words.TONES[status]
+        assert contribution_texts.status(state)
+        assert contribution_texts.explanation(state, None)
+        assert contribution_texts.TONES[status]
 
 
 # --- export --------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def test_overview_shows_what_was_given_today(
 ) -> None:
     bench.dispatch(*TRAINING)
     bench.open("Overview")
-    given_today = bench.window.overview.given
+    given_today = bench.window.overview.given_today
     qtbot.waitUntil(lambda: given_today.value("samples") == "3,160")
     assert given_today.value("confirmed") == "1"
     assert given_today.value("waiting") == "1"

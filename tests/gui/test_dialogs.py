@@ -24,7 +24,7 @@ from tests.support.gui.windows import (
 )
 from tests.support.training.specs import PEER, SMALLEST
 from ui.dialogs.account import AccountDialog
-from ui.dialogs.check import CheckDialog
+from ui.dialogs.connection_check import ConnectionCheckDialog
 from ui.dialogs.join.dialog import RECENT, JoinDialog
 from ui.dialogs.share import ShareDialog
 from ui.dialogs.start import StartDialog
@@ -88,7 +88,7 @@ def make_check(bench: Bench) -> QDialog:
     bench.session.findings = FINDINGS
     bench.window.dialogs.check()
     dialog = bench.window.dialogs._shown["check"]
-    assert isinstance(dialog, CheckDialog)
+    assert isinstance(dialog, ConnectionCheckDialog)
     assert QSignalSpy(dialog.checked).wait(PATIENCE_MS)
     return dialog
 

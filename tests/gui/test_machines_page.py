@@ -16,7 +16,7 @@ from tests.support.gui.windows import TRAINING, WATCHING, Bench
 from tests.support.machine.machines import crowd, fill, record
 from ui.pages.machines import columns as machine_columns
 from ui.pages.machines.page import MachinesPage
-from ui.widgets.cells import lines
+from ui.widgets.cells import polylines
 
 pytestmark = pytest.mark.gui
 
@@ -232,7 +232,7 @@ def test_sparkline_is_the_last_hour_up_to_now(page: MachinesPage) -> None:
     for age, rate in ((1800, 50.0), (1210, 80.0), (1200, 100.0)):
         told = record(sequence=moment_of(age), time=moment - age, samples_per_second=rate)
         fleet.take({"key": told}, moment - age)
-    shown = machine_columns.spark(fleet, "key")
+    shown = machine_columns.sparkline(fleet, "key")
     assert len(shown) == machine_columns.MINUTES
     known = {place: value for place, value in enumerate(shown) if not math.isnan(value)}
     assert set(known.values()) <= {50.0, 80.0, 90.0, 100.0}
@@ -247,12 +247,12 @@ def moment_of(age: int) -> int:
 def test_sparkline_has_gaps_and_stays_inside() -> None:
     rect = QRectF(0, 0, 100, 20)
     nan = float("nan")
-    drawn = lines([1.0, 2.0, nan, 3.0, 1.0, nan, 5.0], rect)
+    drawn = polylines([1.0, 2.0, nan, 3.0, 1.0, nan, 5.0], rect)
     assert [line.size() for line in drawn] == [2, 2]
     for line in drawn:
         assert all(rect.contains(line.at(place)) for place in range(line.size()))
-    assert lines([nan, 1.0], rect) == []
-    assert lines([], rect) == []
+    assert polylines([nan, 1.0], rect) == []
+    assert polylines([], rect) == []
 
 
 def test_tooltip_of_training_machine_has_full_device(bench: Bench) -> None:

@@ -15,7 +15,7 @@ from app.desktop import autostart
 from app.settings import file as settings_file
 from tests.support.gui.windows import Bench, clipped
 from ui.style.theme import LIGHT
-from ui.widgets.forms.settings_rows import Row
+from ui.widgets.forms.settings_rows import SettingRow
 
 pytestmark = pytest.mark.gui
 
@@ -27,7 +27,7 @@ def tray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(QSystemTrayIcon, "isSystemTrayAvailable", lambda: True)
 
 
-def row(bench: Bench, name: str, caption: str = "") -> Row:
+def row(bench: Bench, name: str, caption: str = "") -> SettingRow:
     """The row of a setting, with the page open."""
     bench.open("Settings")
     forms = bench.window.settings.widget.forms.values()
@@ -35,7 +35,7 @@ def row(bench: Bench, name: str, caption: str = "") -> Row:
     return next(row for row in found if caption in row.field.caption.text())
 
 
-def enter(bench: Bench, qtbot: QtBot, name: str, text: str) -> Row:
+def enter(bench: Bench, qtbot: QtBot, name: str, text: str) -> SettingRow:
     """Type into the row of a setting, and press Return."""
     found = row(bench, name)
     assert isinstance(found.field.control, QLineEdit)

@@ -57,7 +57,7 @@ def test_every_term_has_its_words() -> None:
     [(3, "15:00"), (20, "Wed 08:00"), (24 * 5, "Sun 12:00"), (24 * 8, "2026-12-02 12:00")],
 )
 def test_a_time_is_said_as_one_does(hours: float, said: str) -> None:
-    assert terms_texts.moment(NOON + hours * HOUR, NOON) == said
+    assert terms_texts.upcoming_time(NOON + hours * HOUR, NOON) == said
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_time_is_said_as_one_does(hours: float, said: str) -> None:
     ],
 )
 def test_what_is_in_force_is_a_sentence(terms: Terms, verdict: Verdict, said: str) -> None:
-    assert terms_texts.in_force(terms, verdict, NOON) == said
+    assert terms_texts.status(terms, verdict, NOON) == said
 
 
 # --- as one sets them

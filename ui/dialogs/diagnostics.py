@@ -1,4 +1,4 @@
-"""Collecting what a report of a fault needs, after saying what that is."""
+"""The dialog that collects diagnostics into an archive for a bug report."""
 
 import asyncio
 from pathlib import Path
@@ -19,7 +19,7 @@ WIDTH = 560
 
 
 class DiagnosticsDialog(Dialog):
-    """Says what goes into the archive, writes it where the user says, and says where it is."""
+    """Says what goes into the archive, and writes it to a file that the user chooses."""
 
     def __init__(self, window: QWidget, model: SessionModel) -> None:
         super().__init__(window, _("Collect diagnostics"), width=WIDTH)
@@ -46,7 +46,7 @@ class DiagnosticsDialog(Dialog):
             self._model.run(self.write(Path(name)))
 
     async def write(self, file: Path) -> None:
-        """Write the archive, and say how that went."""
+        """Write the archive and show the outcome."""
         session = self._model.session
         self.save.setEnabled(False)
         try:

@@ -1,4 +1,4 @@
-"""How programs reach us: the address, the tokens, and whose tasks are accepted."""
+"""The dialog for the local API: its address, its tokens, and whose tasks are accepted."""
 
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices, QGuiApplication
@@ -19,7 +19,7 @@ MASK = "•" * 24
 
 
 class LocalApiDialog(Dialog):
-    """tokens: None while the API isn't served."""
+    """Address, tokens and consent. tokens: None while the API isn't running."""
 
     def __init__(self, window: QWidget, model: SessionModel, *, tokens: ApiTokens | None) -> None:
         super().__init__(window, _("Local API"), width=WIDTH)
@@ -84,7 +84,7 @@ class LocalApiDialog(Dialog):
 
 
 class TokenRow(QWidget):
-    """One token: hidden, until it is to be seen."""
+    """One token, masked until the user wants to see it, with buttons to copy and renew it."""
 
     def __init__(self, tokens: ApiTokens, role: Role, words: str) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class TokenRow(QWidget):
         self.renew.clicked.connect(self._renew)
         for each in (self.show_it, self.copy, self.renew):
             each.setAccessibleName(f"{each.text()}: {words}")
-            each.setMinimumHeight(each.sizeHint().height())  # a short window squeezes the rest
+            each.setMinimumHeight(each.sizeHint().height())  # in a short window, shrink the rest
         self.renew.setToolTip(_("Who has the old token can't call any more."))
         self._lay_out(words)
         self._say()

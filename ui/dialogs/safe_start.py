@@ -1,4 +1,4 @@
-"""The question before the window, when the app didn't come up the last times."""
+"""The question whether to start with default settings, after several failed starts."""
 
 from PySide6.QtWidgets import QMessageBox
 
@@ -7,14 +7,14 @@ from ui.texts import states as texts
 
 
 def wants_default_settings() -> bool:
-    """Ask whether to start without the user's settings."""
+    """Ask the user and wait for the answer; works before the event loop runs."""
     box = make_question()
     box.exec()
     return box.clickedButton() is box.defaultButton()
 
 
 def make_question() -> QMessageBox:
-    """With the safe answer as the default one."""
+    """The question; its default button starts with default settings."""
     box = QMessageBox(QMessageBox.Icon.Question, texts.PRODUCT, "")
     box.setText(_("CoTrain Contributor didn't come up the last times that it was started."))
     box.setInformativeText(

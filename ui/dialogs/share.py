@@ -1,4 +1,4 @@
-"""Others into our swarm: the invite as a link, a QR code and a file."""
+"""The dialog to invite others: the invite as a link, a QR code and a file."""
 
 import asyncio
 from pathlib import Path
@@ -16,7 +16,7 @@ from app.state.state import ContributorState
 from ui.dialogs.qr import QrCode
 from ui.models.session_model import SessionModel
 from ui.widgets.buttons import button
-from ui.widgets.forms.form import line_edit
+from ui.widgets.forms.fields import line_edit
 from ui.widgets.labels import ElidedLabel, label, restyle
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ShareDialog(QDialog):
-    """Shows the invite of the swarm that we are in, and follows our addresses."""
+    """Shows the invite of the swarm that we are in, and updates it when our addresses change."""
 
     def __init__(self, model: SessionModel, parent: QWidget) -> None:
         super().__init__(parent)
@@ -95,7 +95,7 @@ class ShareDialog(QDialog):
             return
         self.spec = spec
         if spec is None:
-            self.reject()  # the swarm is left
+            self.reject()  # we left the swarm
             return
         from app.spec import invite
 
@@ -129,7 +129,7 @@ class ShareDialog(QDialog):
         dialog.open()
 
     async def save_as(self, path: Path) -> None:
-        """Write the invite's file."""
+        """Write the invite to a file."""
         from app.spec import invite
 
         assert self.spec is not None

@@ -1,4 +1,4 @@
-"""The fields of the form that starts a swarm, in their sections."""
+"""The fields of the form to start a swarm, by sections."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,22 @@ from PySide6.QtWidgets import QCheckBox
 from app.common.i18n import _
 from app.spec import architectures, draft
 from ui.texts import states as texts
-from ui.widgets.forms.form import Control, Field, choice, line_edit, lines
+from ui.widgets.forms.fields import Control, Field, combo_box, line_edit, text_area
 
 
 @dataclass(frozen=True)
 class SpecSection:
-    """Fields that belong together, by the name that `app.spec.draft` knows each by."""
+    """A card of the form."""
 
     title: str
+    """Translated."""
+
     fields: dict[str, Field]
+    """By their names in `app.spec.draft`."""
 
 
 def sections() -> tuple[SpecSection, ...]:
-    """All of the form, filled in with what is good for a first swarm."""
+    """All sections, filled in with values that suit a first swarm."""
     made = (
         SpecSection(_("Swarm"), _swarm()),
         SpecSection(_("Model"), _model()),
@@ -39,7 +42,7 @@ def _text(caption: str, hint: str = "") -> Field:
 
 
 def _choice(caption: str, words: dict[str, str], hint: str = "") -> Field:
-    return Field(caption, choice(words), hint)
+    return Field(caption, combo_box(words), hint)
 
 
 def _swarm() -> dict[str, Field]:
@@ -88,7 +91,7 @@ def _data() -> dict[str, Field]:
         "dataset_info.sha256": _text(_("SHA-256"), _("Of the file: another one is refused")),
         "dataset_info.paths": Field(
             _("Files"),
-            lines("~/texts/part-1.txt"),
+            text_area("~/texts/part-1.txt"),
             _("One a line. Each peer must have them at these paths, and sees these paths."),
         ),
         "dataset_info.format": _choice(_("Format"), formats),

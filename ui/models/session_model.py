@@ -1,4 +1,4 @@
-"""The one object between the session and the widgets."""
+"""Connects the session to the widgets: states as a Qt signal, and tasks for what a click starts."""
 
 import asyncio
 import logging
@@ -18,17 +18,15 @@ from app.state.state import ContributorState
 log = logging.getLogger(__name__)
 
 INTERVAL_MS = 100
-"""A trainer reports more often than an eye reads; the widgets hear of it 10 times a second."""
+"""A trainer reports more often than anyone can read: widgets are updated 10 times a second."""
 
 
 class SessionModel(QObject):
-    """Tells widgets of new states, and owns what they set going.
-
-    ``changed`` carries a `ContributorState`: at once when phase or problem are other ones,
-    else at most every `INTERVAL_MS`.
-    """
+    """Tells the widgets of new states, and owns the tasks that they start."""
 
     changed = Signal(object)
+    """Carries a `ContributorState`: at once when phase or problem changed, else at most every
+    `INTERVAL_MS`."""
 
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -41,7 +39,7 @@ class SessionModel(QObject):
 
     @property
     def state(self) -> ContributorState:
-        """The newest state, which `changed` may not have told yet."""
+        """The newest state; `changed` may not have been emitted for it yet."""
         return self.session.state
 
     def _on_state(self, state: ContributorState) -> None:
@@ -56,11 +54,11 @@ class SessionModel(QObject):
         self.changed.emit(self._shown)
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Set a coroutine going; what it raises is shown as a problem, never raised here."""
+        """Start a coroutine as a task. An exception in it is shown as a problem."""
         self.start(coroutine)
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> Callable[[], object]:
-        """As `run`; returns what ends it before its time."""
+        """Like `run`; returns a function that cancels the task."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
@@ -72,18 +70,18 @@ class SessionModel(QObject):
             self.raise_problem(error)
 
     def call(self, function: Callable[[], None]) -> None:
-        """Call a plain function; what it raises is shown as a problem."""
+        """Call a plain function. An exception in it is shown as a problem."""
         try:
             function()
         except Exception as error:  # noqa: BLE001  the boundary of every action of the window
             self.raise_problem(error)
 
     def raise_problem(self, error: BaseException) -> None:
-        """Show an error: its own words when it is the user's, else that it is ours."""
+        """Show an error as a problem: a `UserFacingError` in its own words, any other as ours."""
         self.session.dispatch(ProblemRaised(problem=_problem_of(error)))
 
     async def close(self) -> None:
-        """Cancel what still goes on, and hear of the session no more. May be called twice."""
+        """Cancel all tasks and unsubscribe from the session. May be called twice."""
         await end(*self._tasks)
         self._timer.stop()
         unsubscribe, self._unsubscribe = self._unsubscribe, _nothing
@@ -91,7 +89,7 @@ class SessionModel(QObject):
 
 
 def _nothing() -> None:
-    """What is left to unsubscribe after the first time."""
+    """Replaces the unsubscribe function once it was called."""
 
 
 def _problem_of(error: BaseException) -> Problem:

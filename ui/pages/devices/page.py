@@ -1,4 +1,4 @@
-"""The devices of this machine: what each does now, and which are to train."""
+"""The devices page: what each device of this machine does now, and which are to train."""
 
 import functools
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ from ui.style.theme import Theme
 from ui.texts import costs
 from ui.texts import devices as device_texts
 from ui.widgets.buttons import button
-from ui.widgets.empty import Empty
+from ui.widgets.empty_state import EmptyState
 from ui.widgets.labels import label
 from ui.widgets.notice import Notice
 
 
 class DevicesPage(QScrollArea):
-    """Reads the hardware once a second while someone looks."""
+    """A card for each device. The hardware is read once a second while the page is visible."""
 
     def __init__(self, model: SessionModel, actions: Actions, theme: Theme) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class DevicesPage(QScrollArea):
         self.note = label(role="muted", wrap=True)
         self.again = button(_("Look again"), "quiet")
         self.notice = Notice(theme)
-        self.empty = Empty("devices", theme)
+        self.empty = EmptyState("devices", theme)
         self._column = QVBoxLayout()
         self._stop_watching = _nothing
         self._lay_out()
@@ -73,7 +73,7 @@ class DevicesPage(QScrollArea):
             _("PyTorch is asked which devices it can train on. It takes some seconds to load."),
         )
 
-    # --- only while someone looks
+    # --- only while the page is visible
 
     @override
     def showEvent(self, event: QShowEvent) -> None:
@@ -93,10 +93,10 @@ class DevicesPage(QScrollArea):
             self._shown = now
             self.show_reading(self._watch.newest)
 
-    # --- what is shown
+    # --- the devices
 
     def show_reading(self, reading: Reading) -> None:
-        """Show the devices as they are now."""
+        """Show the devices with the figures of a new reading."""
         state = self._model.state
         known = state.probed is not None
         self.empty.setVisible(not known)
@@ -124,7 +124,7 @@ class DevicesPage(QScrollArea):
             self.notice.say(_no_gpu(any(not entry.usable for entry in self._entries)))
 
     def _make_cards(self) -> None:
-        """Make them anew when other devices are there than before."""
+        """Make new cards if the devices changed."""
         wanted = [(entry.id, entry.name) for entry in self._entries]
         if wanted == [(card.device, card.accessibleName()) for card in self.cards]:
             return
@@ -138,7 +138,7 @@ class DevicesPage(QScrollArea):
             self._column.addWidget(card)
 
     def _what_it_does(self, entry: DeviceEntry, state: ContributorState) -> str:
-        """What its trainer does, or what it would take."""
+        """The speed of the trainer on this device or, without one, the memory it would need."""
         parts = state.training.parts if state.training is not None else ()
         own = (device_texts.training(part) for part in parts if part.device == entry.id)
         return next(own, "") or self._fit(entry)
@@ -164,8 +164,16 @@ class DevicesPage(QScrollArea):
 def choice(
     entries: Sequence[DeviceEntry], before: Sequence[str], device: str, *, wanted: bool
 ) -> tuple[str, ...]:
-    """What is chosen after one more device, or one less, than before. Several GPUs train
-    together; the CPU only where no GPU does, since it serves them."""
+    """The devices that are chosen after the user checked or unchecked one.
+
+    Several GPUs can train together. The CPU trains only alone, since the GPUs' trainers need it.
+
+    Args:
+        entries: all devices.
+        before: ids of the devices chosen so far.
+        device: id of the device that the user clicked.
+        wanted: whether the user checked it.
+    """
     gpus = [entry.id for entry in entries if entry.usable and entry.kind != "cpu"]
     if wanted and device not in gpus:
         return (device,)
@@ -202,4 +210,4 @@ def _no_gpu(known: bool) -> str:
 
 
 def _nothing() -> None:
-    """What is left to stop after the first time."""
+    """Replaces the function that stops watching once it was called."""
