@@ -115,7 +115,7 @@ class DesktopPresence(QObject):
             self._model.run(
                 self._show(
                     _("CoTrain is still running"),
-                    _("You find it in the tray. Quit in its menu ends it."),
+                    _("You find it in the tray. To end it, choose Quit in its menu."),
                 )
             )
 

@@ -1,4 +1,4 @@
-"""Looking why there is no connection, and the notice that it is lost."""
+"""The connection check, and the notice that the swarm can't be reached."""
 
 import time
 
@@ -94,6 +94,6 @@ def test_a_lost_swarm_is_said_until_it_is_back(bench: Bench, qtbot: QtBot) -> No
 def test_how_a_lost_swarm_is_said(bench: Bench) -> None:
     bench.dispatch(*TRAINING, ConnectionChanged(reconnect_at=100.0))
     assert texts.lost_swarm(bench.session.state, 92.0) == (
-        "Nobody of the swarm can be reached. Training goes on alone meanwhile. Trying again in 8 s."
+        "Nobody in the swarm can be reached. Training goes on alone meanwhile. Trying again in 8 s."
     )
     assert texts.lost_swarm(bench.session.state, 101.0).endswith("Trying again…")

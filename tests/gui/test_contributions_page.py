@@ -1,4 +1,4 @@
-"""The contributions' page: what it shows of the ledger and of reporting, and what can be done."""
+"""The contributions page: the ledger's totals, the reports, export and retry."""
 
 import json
 import time
@@ -30,13 +30,13 @@ Run = Callable[..., Any]
 
 
 def given(number: int, *, age: float = 0.0, **changes: Any) -> Any:
-    """One that ended some seconds ago."""
+    """A contribution that ended ``age`` seconds ago."""
     ended = time.time() - age
     return contribution(number, started_at=ended - 60, ended_at=ended, **changes)
 
 
 def fill(ledger: Ledger) -> None:
-    """Four of a swarm that the backend knows, each with its fate, and one of another's."""
+    """Four contributions to a swarm of the backend, in different states, and one to another."""
     for number in range(1, 5):
         ledger.add(given(number))
     ledger.add(given(5, age=3 * 86400, run_id="poems", session_id=None))
@@ -87,18 +87,18 @@ def test_empty_page_says_what_to_do(page: ContributionsPage, qtbot: QtBot) -> No
 
 
 def test_sums_and_reports_share_a_row(filled: ContributionsPage) -> None:
-    row = filled.sums.parentWidget()
+    row = filled.totals.parentWidget()
     assert filled.reports.parentWidget() is row
-    assert filled.sums.width() < row.width()
-    assert filled.sums.y() == filled.reports.y()
+    assert filled.totals.width() < row.width()
+    assert filled.totals.y() == filled.reports.y()
 
 
 def test_sums_of_today_this_week_and_all_time(filled: ContributionsPage) -> None:
-    assert [filled.sums.value("samples", place) for place in (0, 2)] == ["3,160", "3,950"]
-    assert filled.sums.value("time", 0) == "2 min 44 s"
-    assert filled.sums.value("share", 0) == "10\u00a0%"
-    assert filled.sums.value("energy", 0) == "2.68 Wh"
-    assert filled.sums.value("score", 0) == f"{4 * given(1).score:,}"
+    assert [filled.totals.value("samples", place) for place in (0, 2)] == ["3,160", "3,950"]
+    assert filled.totals.value("time", 0) == "2 min 44 s"
+    assert filled.totals.value("share", 0) == "10\u00a0%"
+    assert filled.totals.value("energy", 0) == "2.68 Wh"
+    assert filled.totals.value("score", 0) == f"{4 * given(1).score:,}"
 
 
 def test_fate_of_the_reports_and_why(filled: ContributionsPage) -> None:

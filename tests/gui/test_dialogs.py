@@ -1,4 +1,4 @@
-"""What holds for every dialog: names, keyboard, size of targets, nothing clipped."""
+"""Rules for every dialog: accessible names, keyboard, size of targets, no clipped texts."""
 
 from collections.abc import Callable, Iterator
 
@@ -101,7 +101,7 @@ Make = Callable[[Bench], QDialog]
 
 
 def reached(dialog: QDialog) -> list[QWidget]:
-    """What Tab reaches, but for areas that only scroll."""
+    """The widgets that Tab reaches, except areas that only scroll."""
     return [
         widget
         for widget in in_tab_order(dialog)
@@ -153,7 +153,7 @@ def test_nothing_is_clipped(make_bench: Callable[[], Bench], make: Make, languag
 
 @pytest.fixture
 def large_font(qapp: QApplication) -> Iterator[None]:
-    """What a display of 200 % amounts to for layouts that were made for 100 %."""
+    """Double the font size, as a display scale of 200 % does."""
     before = qapp.font()
     larger = qapp.font()
     larger.setPointSizeF(before.pointSizeF() * 2)

@@ -32,7 +32,7 @@ def tray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Mouse:
-    """Clicks, and counts them."""
+    """Clicks on widgets, and counts the clicks."""
 
     def __init__(self, qtbot: QtBot) -> None:
         self._qtbot = qtbot

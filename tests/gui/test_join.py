@@ -126,7 +126,7 @@ def mime(**content: Any) -> QMimeData:
 
 
 def drop(window: QWidget, data: QMimeData) -> bool:
-    """Drag something over the window and let it go; whether the window took it."""
+    """Drop data onto the window; returns whether the window accepted it."""
     action, key = Qt.DropAction.CopyAction, Qt.KeyboardModifier.NoModifier
     enter = QDragEnterEvent(QPoint(9, 9), action, data, LEFT, key)
     enter.ignore()
@@ -274,7 +274,7 @@ def shown_cautions(dialog: JoinDialog, found: SwarmSpec) -> str:
         ({"dataset_info": {"source": "files", "paths": ["~/diary.txt"]}}, "~/diary.txt"),
         ({"model_config": {"model_type": "llama"}}, "too little memory"),
         ({"initial_peers": []}, "you would be its first"),
-        ({"local": True}, "this machine alone"),
+        ({"local": True}, "Only apps on this machine"),
         (
             {"dataset_info": {"source": "builtin", "tokenizer": {"kind": "file", "path": "t"}}},
             "the tokenizer t",
@@ -342,7 +342,7 @@ def test_agreeing_before_the_session_is_open_waits(
 
 
 def test_preview_drops_what_it_showed(dialog: JoinDialog, qtbot: QtBot) -> None:
-    """Shown again, it holds no more widgets than before."""
+    """A preview that is shown again holds no more widgets than before."""
     for _ in range(2):
         dialog.show_spec(POEMS)
         QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)

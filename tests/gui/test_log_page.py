@@ -1,4 +1,4 @@
-"""The log page: fast with all the lines the ring holds, filtered, live."""
+"""The log page: filters, new lines, and speed with a full ring buffer."""
 
 import logging
 import threading

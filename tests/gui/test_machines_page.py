@@ -1,4 +1,4 @@
-"""The machines' page: a thousand rows, what is chosen, what is exported."""
+"""The machines page: a thousand rows, selection, export."""
 
 import csv
 import math
@@ -157,7 +157,8 @@ def test_dropped_records_are_told(page: MachinesPage) -> None:
     page._machines.fleet.dropped.update({Flaw.WRONG_KEY: 2, Flaw.REPLAYED: 1})
     page.refresh()
     assert page.note.full == (
-        "Each machine signs its own record. 3 were dropped: 2 with a bad signature, 1 replayed."
+        "Each machine signs its own record. 3 records were dropped:"
+        " 2 with a bad signature, 1 replayed."
     )
 
 
@@ -209,7 +210,7 @@ def test_aliases_are_never_html(page: MachinesPage) -> None:
 
 
 def test_thousand_machines_without_a_stall(bench: Bench, page: MachinesPage, qtbot: QtBot) -> None:
-    """Generous: what `make bench` measures to the millisecond must only not be absurd here."""
+    """The limit is generous: `make bench` measures this exactly."""
     records = crowd(1000, now=time.time())
     begun = time.perf_counter()
     page._machines.fleet.take(records, time.time())

@@ -77,7 +77,7 @@ COMPLETED = (*TRAINING, TrainerGone(completed=True))
         (PAUSED, "Paused", "Stop training", "Resume"),
         (HELD_BACK, "Paused", "Stop training", None),
         (STOPPING, "Stopping", "Stopping…", None),
-        (FAILED, "Needs you", "Restart training", None),
+        (FAILED, "Needs attention", "Restart training", None),
         (RESTARTING, "Starting again", "Restart now", "Don't restart"),
         (COMPLETED, "Completed", "Join a swarm…", None),
     ],
@@ -98,11 +98,14 @@ def test_each_state_has_its_words(
     [
         (
             protocol.Waiting(whom="doors", seen=1, known=2),
-            "Waiting for the others, so that the swarm stays one (1 of 2 doors)…",
+            (
+                "Waiting for the swarm's entry points, so that the swarm doesn't split"
+                " (1 of 2 reached)…"
+            ),
         ),
         (
             protocol.Waiting(whom="trainers", seen=0, known=1),
-            "Waiting for the others: 1 trains, and can't be reached yet…",
+            "Waiting for the others: 1 machine trains, but can't be reached yet…",
         ),
     ],
 )
@@ -114,18 +117,18 @@ def test_it_says_for_whom_it_waits(bench: Bench, waiting: protocol.Waiting, why:
 @pytest.mark.parametrize(
     ("events", "which", "call"),
     [
-        (JOINING, "second", "leave"),
+        (JOINING, "secondary", "leave"),
         (WATCHING, "primary", "start"),
         (WAITING, "primary", "stop"),
         (PREPARING, "primary", "stop"),
         (TRAINING, "primary", "stop"),
-        (TRAINING, "second", "pause"),
+        (TRAINING, "secondary", "pause"),
         (TRAINING, "snooze", "pause 3600"),
-        (PAUSED, "second", "resume"),
+        (PAUSED, "secondary", "resume"),
         (PAUSED, "primary", "stop"),
         (FAILED, "primary", "start"),
         (RESTARTING, "primary", "start"),
-        (RESTARTING, "second", "cancel restart"),
+        (RESTARTING, "secondary", "cancel restart"),
     ],
 )
 def test_buttons_act(
@@ -269,7 +272,7 @@ def test_short_memory_is_said(bench: Bench) -> None:
     bench.dispatch(*TRAINING, protocol.MicroBatchHalved(micro_batch_size=4))
     assert bench.window.overview.machine.value("batch") == "4"
     assert (
-        "memory ran short: it goes on with 4 samples"
+        "ran short of memory: training goes on with 4 samples"
         in bench.window.overview.headline.explanation.text()
     )
 
@@ -337,7 +340,7 @@ def test_the_countdown_runs_while_a_restart_is_due(bench: Bench) -> None:
 def test_what_holds_training_back_is_said(bench: Bench, events: tuple[Event, ...]) -> None:
     bench.dispatch(*events)
     assert bench.window.overview.headline.explanation.text() == (
-        "The computer runs on battery. It goes on by itself."
+        "The computer runs on battery. Training goes on by itself."
     )
 
 
@@ -352,7 +355,7 @@ def test_a_pause_for_a_while_is_counted_down(bench: Bench) -> None:
     bench.dispatch(*TRAINING, PauseChosen(until=time.time() + 3600), phase(TrainerPhase.PAUSED))
     headline = bench.window.overview.headline
     assert headline._countdown.isActive()
-    assert headline.explanation.text().startswith("You paused it; ")
+    assert headline.explanation.text().startswith("You paused training; ")
     bench.dispatch(PauseEnded())
     assert not headline._countdown.isActive()
 

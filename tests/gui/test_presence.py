@@ -1,4 +1,4 @@
-"""What the desktop sees beside the window: the tray, news, and what closing means."""
+"""The app outside its window: tray, notifications, and what closing the window does."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""The settings page: a change is in force and kept at once, what is wrong is said at its field."""
+"""The settings page: changes are in force and saved at once, mistakes are shown at the field."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ def tray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def row(bench: Bench, name: str, caption: str = "") -> SettingRow:
-    """The row of a setting, with the page open."""
+    """Open the settings page, and return the row of a setting."""
     bench.open("Settings")
     forms = bench.window.settings.widget.forms.values()
     found = [row for form in forms for row in form.rows if row.name == name]
@@ -65,7 +65,7 @@ def test_a_line_is_in_force_and_kept_as_it_was_understood(
     found = enter(bench, qtbot, name, typed)
     qtbot.waitUntil(lambda: saved(bench) == {name: kept})
     assert getattr(bench.session.settings, name) == value
-    qtbot.waitUntil(lambda: found.field.value == found.show(value))
+    qtbot.waitUntil(lambda: found.field.value == found.to_text(value))
 
 
 def test_a_line_left_as_it_was_is_not_saved(bench: Bench, qtbot: QtBot) -> None:

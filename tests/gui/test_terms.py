@@ -1,4 +1,4 @@
-"""The terms: in words, and as one sets them."""
+"""The terms: in words, and in the settings."""
 
 import time
 from datetime import datetime
@@ -77,8 +77,8 @@ def test_a_time_is_said_as_one_does(hours: float, said: str) -> None:
                 until=NOON + 6 * HOUR,
             ),
             (
-                "Your terms let training rest now: It is outside of your hours."
-                " It goes on by itself, 18:00 at the earliest."
+                "Your terms pause training now: It is outside of your hours."
+                " Training goes on by itself, 18:00 at the earliest."
             ),
         ),
     ],
@@ -178,7 +178,7 @@ def test_the_sentence_follows_the_verdict(bench: Bench) -> None:
     held = Verdict(reasons=(Reason(term="idle_minutes", text="The computer is in use."),))
     bench.dispatch(*TRAINING, TermsJudged(terms=Terms(idle_minutes=5), verdict=held))
     assert shown.status.text() == (
-        "Your terms let training rest now: The computer is in use. It goes on by itself."
+        "Your terms pause training now: The computer is in use. Training goes on by itself."
     )
 
 

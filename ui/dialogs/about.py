@@ -42,7 +42,9 @@ class AboutDialog(Dialog):
         self.licence.setAccessibleName(_("Text of the licence"))
         self.licence.setMinimumHeight(TEXT_HEIGHT)
         self.licence.setTabChangesFocus(True)
-        self.column.addWidget(label(_("It is made of, and owes thanks to:"), "strong"))
+        self.column.addWidget(
+            label(_("It is built from these parts, with thanks to their authors:"), "strong")
+        )
         self.column.addWidget(self.table)
         self.column.addWidget(self.licence)
         self._add_closing()

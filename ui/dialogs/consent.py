@@ -104,7 +104,7 @@ def _rows() -> dict[str, str]:
         "batch": _("Batch of the swarm"),
         "device": _("Device"),
         "end": _("Ends"),
-        "peers": _("Enters by"),
+        "peers": _("Connects to"),
     }
 
 
@@ -148,5 +148,5 @@ def _warnings(task: Task, state: ContributorState) -> list[str]:
             ).format(paths=paths)
         )
     if state.swarm is not None:
-        found.append(_("You leave the swarm {title} for it.").format(title=state.swarm.title))
+        found.append(_("To train it, you leave the swarm {title}.").format(title=state.swarm.title))
     return found

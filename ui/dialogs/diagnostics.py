@@ -72,19 +72,21 @@ class DiagnosticsDialog(Dialog):
 
 def _words() -> tuple[tuple[str, str], ...]:
     return (
-        (_("One archive to attach to a report of a fault. Nothing is sent anywhere."), ""),
+        (_("Makes one archive that you can attach to a bug report. Nothing is sent anywhere."), ""),
         (
             _(
-                "It holds the logs, the settings, the versions of all parts, what hardware there"
-                " is, and the names and sizes of the files in the data folder."
+                "It holds the logs, the settings, the versions of all parts, a"
+                " list of the hardware, and the names and sizes of the files in"
+                " the data folder."
             ),
             "muted",
         ),
         (
             _(
-                "Taken out are tokens, passwords and keys, e-mail addresses, the names of this"
-                " computer and its user, and IP addresses. Titles of swarms and peers' ids stay:"
-                " look through it before you pass it on."
+                "Tokens, passwords, keys, e-mail addresses, IP addresses, and"
+                " the names of this computer and its user are taken out. Titles"
+                " of swarms and peers' ids stay: look through the archive before"
+                " you pass it on."
             ),
             "muted",
         ),

@@ -55,7 +55,7 @@ class LocalApiDialog(Dialog):
 
     def _show_tokens(self, tokens: ApiTokens) -> None:
         card = self._card(_("Tokens"))
-        text = _("Give the operator's token only to whom you let start and stop training here.")
+        text = _("Give the operator's token only to those who may start and stop training here.")
         card.column.addWidget(label(text, "muted", wrap=True))
         self.operator = TokenRow(tokens, Role.OPERATOR, _("Operator: reads and changes"))
         self.viewer = TokenRow(tokens, Role.VIEWER, _("Viewer: reads only"))
@@ -100,7 +100,7 @@ class TokenRow(QWidget):
         for each in (self.show_it, self.copy, self.renew):
             each.setAccessibleName(f"{each.text()}: {words}")
             each.setMinimumHeight(each.sizeHint().height())  # in a short window, shrink the rest
-        self.renew.setToolTip(_("Who has the old token can't call any more."))
+        self.renew.setToolTip(_("The old token no longer works then."))
         self._lay_out(words)
         self._say()
 
@@ -132,7 +132,7 @@ def _introduction(session: Session) -> str:
     if not session.settings.callback:
         return _("The local API is switched off, so no program can reach this app.")
     if session.state.local_api is None:
-        return _("The local API isn't served yet, or couldn't be; the log says more.")
+        return _("The local API isn't running yet, or couldn't start; the log says more.")
     return _(
         "Programs that you allow, such as the CoTrain backend, can ask this app how training goes"
         " and give it tasks. Reading is open to programs of this machine, changing needs a token."

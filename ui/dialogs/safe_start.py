@@ -16,11 +16,11 @@ def wants_default_settings() -> bool:
 def make_question() -> QMessageBox:
     """The question; its default button starts with default settings."""
     box = QMessageBox(QMessageBox.Icon.Question, texts.PRODUCT, "")
-    box.setText(_("CoTrain Contributor didn't come up the last times that it was started."))
+    box.setText(_("CoTrain Contributor failed to start the last times."))
     box.setInformativeText(
         _(
-            "Starting with default settings may help. Yours stay in their file, and hold again at"
-            " the next start."
+            "Starting with default settings may help. Your own settings stay"
+            " in their file, and apply again at the next start."
         )
     )
     safely = box.addButton(_("Start with default settings"), QMessageBox.ButtonRole.AcceptRole)

@@ -67,7 +67,7 @@ class ShareDialog(QDialog):
     def _words(self) -> QVBoxLayout:
         words = QVBoxLayout()
         words.setSpacing(8)
-        text = _("Whoever has this invite can enter the swarm and train with it.")
+        text = _("Whoever has this invite can join the swarm and train with it.")
         words.addWidget(label(text, "muted", wrap=True))
         words.addWidget(self.link)
         buttons = QHBoxLayout()
@@ -140,15 +140,16 @@ class ShareDialog(QDialog):
 
 def _words_for(reach: Reach, *, local: bool) -> str:
     if local:
-        return _("This swarm is open to apps on this machine alone.")
+        return _("Only apps on this machine can join this swarm.")
     return {
         Reach.MACHINE: _(
             "This machine has no address that others could reach: so far the invite works on"
             " this machine only. Check that it is on a network."
         ),
         Reach.NETWORK: _(
-            "The invite works in your own network. From outside, others need an address or a"
-            " port of your router that leads here."
+            "The invite works in your own network. It works from outside"
+            " only if this machine has a public address, or your router"
+            " forwards a port to it."
         ),
-        Reach.WORLD: _("Others enter by these addresses, as long as this app runs:"),
+        Reach.WORLD: _("Others connect to these addresses, as long as this app runs:"),
     }[reach]

@@ -84,7 +84,9 @@ class Sidebar(QWidget):
         self._release_page = release.url if release is not None else ""
         self.release.setVisible(release is not None)
         if release is not None:
-            self.release.setText(_("Version {version} is there").format(version=release.version))
+            self.release.setText(
+                _("Version {version} is available").format(version=release.version)
+            )
             self.release.setToolTip(_("Open {url} in the browser").format(url=release.url))
 
     def _open_release_page(self) -> None:

@@ -59,9 +59,10 @@ def total_values(totals: LedgerTotals) -> dict[str, str]:
 def score_note() -> str:
     """How score and share are computed."""
     return _(
-        "The score is an estimate, reckoned as the backend does for each report: 0.40 × seconds"
-        " computed + 0.35 × quality + 0.15 × KB sent + 0.10 × uptime. The share is of the samples"
-        " in the rounds that this machine took part in."
+        "The score is an estimate, calculated as the backend does for"
+        " each report: 0.40 × seconds computed + 0.35 × quality + 0.15 ×"
+        " KB sent + 0.10 × uptime. The share is this machine's part of"
+        " all samples in the rounds that it took part in."
     )
 
 
@@ -112,7 +113,7 @@ def explanation(reporting: ReportingState, summary: Summary | None) -> str:
             parts = [
                 _sentence(reporting.reason),
                 reporting.remedy,
-                _("What waits is kept on this machine and will be sent."),
+                _("Waiting contributions are kept on this machine and will be sent."),
                 _next_try(reporting),
             ]
             return " ".join(part for part in parts if part)
@@ -121,14 +122,14 @@ def explanation(reporting: ReportingState, summary: Summary | None) -> str:
 def _on(reporting: ReportingState) -> str:
     ways = {"http": "HTTP", "socket.io": "Socket.IO"}
     if reporting.way not in ways:
-        return _("Each contribution is reported as soon as it is closed.")
-    text = _("Each contribution is reported as soon as it is closed, the last one over {way}.")
+        return _("Each contribution is reported as soon as it is complete.")
+    text = _("Each contribution is reported as soon as it is complete, the last one over {way}.")
     return text.format(way=ways[reporting.way])
 
 
 def _off(summary: Summary | None) -> str:
     if summary is not None and summary.on_their_way:
-        return _("What waits is kept on this machine, and sent once you sign in.")
+        return _("Waiting contributions are kept on this machine, and sent once you sign in.")
     return _("Contributions to swarms of the CoTrain backend are sent there once you sign in.")
 
 

@@ -124,11 +124,11 @@ def explanation(estimate: "Estimate", device: "Device | None") -> list[tuple[str
     where = _("Memory of the GPU") if device_kind(device) == "gpu" else _("Memory")
     blocks = [(where, _lines(estimate.memory))]
     if estimate.host.parts:
-        blocks.append((_("Memory of the machine, besides"), _lines(estimate.host)))
+        blocks.append((_("Memory of the machine, in addition"), _lines(estimate.host)))
     blocks.append((_("Disk"), _lines(estimate.disk)))
     blocks.append((_("Traffic"), "\n".join(estimate.traffic.why)))
     if not estimate.vocabulary_known:
-        why = _("The tokenizer is a file: its vocabulary is taken to be as large as is usual.")
+        why = _("The tokenizer is a file, so its vocabulary is assumed to have a usual size.")
         blocks.append((_("Parameters"), why))
     return blocks
 
@@ -150,8 +150,10 @@ def _lines(amount: "Amount") -> str:
 def what_leaves() -> str:
     """What is sent to other peers."""
     return _(
-        "What was learnt (gradients and the model's parameters), its peer id and network address,"
-        " and, under an alias and unless switched off: its device, load, temperature and speed."
+        "What was learnt (gradients and the model's parameters), and"
+        " this machine's peer id and network address. Under an alias,"
+        " unless you switch that off: its device, load, temperature and"
+        " speed."
     )
 
 
@@ -210,7 +212,7 @@ def _about_peers(spec: "SwarmSpec", state: ContributorState) -> tuple[Caution, .
         )
         found.append(Caution(text=text))
     if spec.local:
-        found.append(Caution(text=_("It is open to apps on this machine alone.")))
+        found.append(Caution(text=_("Only apps on this machine can join it.")))
     if not spec.initial_peers:
-        found.append(Caution(text=_("It names no peer to enter by: you would be its first.")))
+        found.append(Caution(text=_("It names no peer to connect to: you would be its first.")))
     return tuple(found)

@@ -104,7 +104,9 @@ def dropped_records(counts: Counter[Flaw]) -> str:
         _("{count} {what}").format(count=units.count(count), what=flaw(one))
         for one, count in counts.most_common()
     )
-    head = ngettext("{count} was dropped: {parts}.", "{count} were dropped: {parts}.", total)
+    head = ngettext(
+        "{count} record was dropped: {parts}.", "{count} records were dropped: {parts}.", total
+    )
     return f"{text} {head.format(count=units.count(total), parts=parts)}"
 
 
@@ -113,8 +115,8 @@ def flaw(one: Flaw) -> str:
     return {
         Flaw.OVERSIZED: _("too large"),
         Flaw.MALFORMED: _("malformed"),
-        Flaw.ABSURD: _("with absurd values"),
-        Flaw.FUTURE: _("from a clock ahead of ours"),
+        Flaw.ABSURD: _("with impossible values"),
+        Flaw.FUTURE: _("dated in the future"),
         Flaw.REPLAYED: _("replayed"),
         Flaw.WRONG_KEY: _("with a bad signature"),
     }[one]

@@ -36,7 +36,7 @@ def kinds() -> dict[NewsKind, str]:
     return {
         "training": _("Training began"),
         "paused": _("Training paused, and why"),
-        "attention": _("Something needs me"),
+        "attention": _("Something needs my attention"),
         "milestones": _("Milestones"),
     }
 
@@ -59,7 +59,7 @@ def _trouble(state: ContributorState) -> News | None:
     if state.problem is None or state.restart_at is not None:
         return None
     text = f"{texts.problem_sentence(state.problem)} {state.problem.remedy}".rstrip()
-    return News(kind="attention", title=_("CoTrain needs you"), text=text)
+    return News(kind="attention", title=_("CoTrain needs your attention"), text=text)
 
 
 def milestone(before: "LedgerTotals", after: "LedgerTotals") -> News | None:

@@ -38,7 +38,7 @@ def headline(state: ContributorState) -> str:
         Phase.AVERAGING: _("Averaging"),
         Phase.PAUSED: _("Paused"),
         Phase.STOPPING: _("Stopping"),
-        Phase.FAILED: _("Needs you"),
+        Phase.FAILED: _("Needs attention"),
     }[state.phase]
 
 
@@ -156,7 +156,7 @@ def preparation(step: TrainerPhase | None, waiting: Waiting | None = None) -> st
         case TrainerPhase.PREPARING_MODEL:
             return _("Building the model…")
         case TrainerPhase.JOINING:
-            return _("Entering the run…")
+            return _("Joining the run…")
         case TrainerPhase.TUNING:
             return _("Finding the best batch size for this device…")
         case TrainerPhase.COMPILING:
@@ -164,20 +164,22 @@ def preparation(step: TrainerPhase | None, waiting: Waiting | None = None) -> st
         case TrainerPhase.SYNCHRONIZING:
             return _("Downloading the model's state from a peer…")
         case _:
-            return _("Loading PyTorch and Hivemind…")
+            return _("Loading the training software (PyTorch and Hivemind)…")
 
 
 def _waiting(waiting: Waiting) -> str:
     if waiting.whom == "doors":
         text = ngettext(
-            "Waiting for the others, so that the swarm stays one ({seen} of {count} door)…",
-            "Waiting for the others, so that the swarm stays one ({seen} of {count} doors)…",
+            "Waiting for the swarm's entry point, so that the swarm doesn't"
+            " split ({seen} of {count} reached)…",
+            "Waiting for the swarm's entry points, so that the swarm doesn't"
+            " split ({seen} of {count} reached)…",
             waiting.known,
         )
     else:
         text = ngettext(
-            "Waiting for the others: {count} trains, and can't be reached yet…",
-            "Waiting for the others: {count} train, and none can be reached yet…",
+            "Waiting for the others: {count} machine trains, but can't be reached yet…",
+            "Waiting for the others: {count} machines train, but none can be reached yet…",
             waiting.known,
         )
     return text.format(seen=units.count(waiting.seen), count=units.count(waiting.known))
@@ -208,8 +210,8 @@ def _training(state: ContributorState, now: float) -> str:
         return text
     count = own.micro_batch_size or 1
     short = ngettext(
-        "The device's memory ran short: it goes on with {count} sample a step.",
-        "The device's memory ran short: it goes on with {count} samples a step.",
+        "The device ran short of memory: training goes on with {count} sample a step.",
+        "The device ran short of memory: training goes on with {count} samples a step.",
         count,
     )
     return f"{short.format(count=count)} {text}"
@@ -229,7 +231,7 @@ def lost_swarm(state: ContributorState, now: float | None = None) -> str:
     """
     assert state.reconnect_at is not None
     wait = max(0.0, state.reconnect_at - (time.time() if now is None else now))
-    parts = [_("Nobody of the swarm can be reached.")]
+    parts = [_("Nobody in the swarm can be reached.")]
     if state.phase in (Phase.TRAINING, Phase.AVERAGING):
         parts.append(_("Training goes on alone meanwhile."))
     if wait < 1:
@@ -289,7 +291,7 @@ def log_source(name: str) -> str:
 
 def requirement(name: str, value: str) -> str:
     """One requirement of a session that the backend offers. name: the backend's, as ``minGPU``."""
-    names = {"minGPU": _("GPU"), "minRAM": _("memory"), "bandwidth": _("line")}
+    names = {"minGPU": _("GPU"), "minRAM": _("memory"), "bandwidth": _("bandwidth")}
     return _("{what}: {value}").format(what=names.get(name, name), value=value)
 
 

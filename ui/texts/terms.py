@@ -24,7 +24,7 @@ def status(terms: Terms, verdict: Verdict, now: float) -> str:
         return _("Nothing restricts training: it runs whenever you start it.")
     if verdict.allows:
         return why_it_runs(terms, verdict, now)
-    return _("Your terms let training rest now: {reasons}").format(reasons=reasons(verdict, now))
+    return _("Your terms pause training now: {reasons}").format(reasons=reasons(verdict, now))
 
 
 def why_it_runs(terms: Terms, verdict: Verdict, now: float) -> str:
@@ -40,7 +40,7 @@ def why_it_rests(state: ContributorState, now: float) -> str:
     parts = []
     if state.paused_until is not None:
         left = units.duration(state.paused_until - now)
-        parts.append(_("You paused it; {time} are left.").format(time=left))
+        parts.append(_("You paused training; it goes on in {time}.").format(time=left))
     elif state.paused_by_user or state.verdict.allows:
         parts.append(_("Not computing, but still in the swarm. Resume when you like."))
     if not state.verdict.allows:
@@ -52,10 +52,10 @@ def reasons(verdict: Verdict, now: float) -> str:
     """Everything that forbids training now, and when it may go on."""
     texts = [reason.text for reason in verdict.reasons]
     if verdict.until is None:
-        texts.append(_("It goes on by itself."))
+        texts.append(_("Training goes on by itself."))
     else:
         when = upcoming_time(verdict.until, now)
-        texts.append(_("It goes on by itself, {time} at the earliest.").format(time=when))
+        texts.append(_("Training goes on by itself, {time} at the earliest.").format(time=when))
     return " ".join(texts)
 
 
@@ -81,9 +81,9 @@ def clauses(terms: Terms) -> Iterator[str]:
     if terms.unmetered_only:
         yield _("not on a metered connection")
     if terms.programs:
-        yield _("not beside {programs}").format(programs=" / ".join(terms.programs))
+        yield _("not while {programs} runs").format(programs=" / ".join(terms.programs))
     if terms.max_others_use:
-        yield _("while others use less than {percent} % of the GPU").format(
+        yield _("while other programs use less than {percent} % of the GPU").format(
             percent=terms.max_others_use
         )
     if terms.max_temperature:

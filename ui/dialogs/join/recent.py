@@ -32,7 +32,7 @@ class RecentSwarms(QWidget):
         self.list = QListWidget()
         self.list.setAccessibleName(_("Swarms that you joined"))
         self.empty = label(
-            _("None yet. The swarms that you join are listed here, so that you find back."),
+            _("None yet. The swarms that you join are listed here, so that you find them again."),
             "muted",
             wrap=True,
         )

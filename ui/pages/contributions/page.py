@@ -184,9 +184,10 @@ class ContributionsPage(QScrollArea):
         if summary is None:
             return _("Looking…"), _("The app is still starting.")
         return _("Nothing given yet"), _(
-            "Once this machine trains in a swarm, what it computes is closed into a contribution"
-            " every minute, signed, and summed up here. It is kept on this machine whether or not"
-            " anybody is signed in."
+            "Once this machine trains in a swarm, its work of each minute"
+            " becomes a signed contribution, and all are summed up here."
+            " They are kept on this machine whether or not anybody is signed"
+            " in."
         )
 
     def _rows_of(self, summary: Summary) -> list[SwarmRow]:

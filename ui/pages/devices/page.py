@@ -70,7 +70,10 @@ class DevicesPage(QScrollArea):
         self.setAccessibleName(_("Devices"))
         self.empty.say(
             _("Looking for devices…"),
-            _("PyTorch is asked which devices it can train on. It takes some seconds to load."),
+            _(
+                "The training software, PyTorch, is asked which devices it can"
+                " use. It takes some seconds to load."
+            ),
         )
 
     # --- only while the page is visible
@@ -185,7 +188,7 @@ def _note(state: ContributorState) -> str:
     if state.phase.has_trainer:
         return _("Training is under way. Stop it to choose other devices.")
     if len(state.chosen_devices) > 1:
-        return _("The next training runs on all that are chosen, each with a trainer of its own.")
+        return _("The next training runs on all chosen devices, each with its own trainer.")
     return _("The next training runs on the device that you choose here, or on several GPUs.")
 
 
@@ -198,7 +201,7 @@ def _why_not(entry: DeviceEntry) -> str:
 def _no_gpu(known: bool) -> str:
     text = _("No GPU can be used. The CPU trains too, but slowly; or only watch the swarm.")
     if known:
-        return text + " " + _("Below stands what each GPU needs.")
+        return text + " " + _("What each GPU needs is shown below.")
     return (
         text
         + " "

@@ -90,8 +90,8 @@ class MachinesPage(QWidget):
         self._lazy_details.hide()
         self.publish.setToolTip(
             _(
-                "The swarm sees this machine's alias, device, state, rates and temperature;"
-                " never the host's or the user's name."
+                "The swarm sees this machine's alias, device, state, rates and"
+                " temperature; never the computer's or the user's name."
             )
         )
 
@@ -258,7 +258,7 @@ class FleetTotalCards(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(12)
         self.machines, self.rate = _TotalCard(_("machines")), _TotalCard(_("samples/s together"))
-        self.power, self.concerns = _TotalCard(_("drawn now")), _TotalCard(_("need a look"))
+        self.power, self.concerns = _TotalCard(_("power drawn now")), _TotalCard(_("need a look"))
         for card in (self.machines, self.rate, self.power, self.concerns):
             row.addWidget(card, 1)
 

@@ -144,7 +144,7 @@ class Headline(Card):
     def _say_waiting(self) -> None:
         restyle(self.dot, "tone", "busy")
         self.explanation.setText(
-            _("Getting ready: PyTorch and Hivemind take some seconds to load…")
+            _("Getting ready: the training software takes some seconds to load…")
         )
 
     def show_closing(self) -> None:

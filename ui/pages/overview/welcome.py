@@ -78,9 +78,11 @@ class Welcome(QWidget):
         return text_card(
             _("What leaves this machine"),
             _(
-                "Other peers get what was learnt (gradients and the model's parameters), your"
-                " peer id and network address, and, unless you switch it off on the Machines"
-                " page, how this machine does, under a made-up name. Your files stay here, an"
-                " invite can never carry code, and training rests when you pause or stop it."
+                "Other peers get what was learnt (gradients and the model's"
+                " parameters), and your peer id and network address. Unless you"
+                " switch that off on the Machines page, they also get this"
+                " machine's device, load, temperature and speed, under a made-up"
+                " name. Your files stay here, an invite can never carry code,"
+                " and you can pause or stop training at any time."
             ),
         )

@@ -42,10 +42,10 @@ class TermsSection(QWidget):
         first = titled_card(_("When this machine trains"))
         first.column.addWidget(self.status)
         first.column.addWidget(label(_("Times of the week"), "strong"))
-        first.column.addWidget(label(_("Without a tick: at any time."), "small"))
+        first.column.addWidget(label(_("No day ticked: at any time."), "small"))
         first.column.addWidget(self.schedule)
         first.column.addWidget(self.when)
-        second = titled_card(_("How much of it"))
+        second = titled_card(_("How much training may use"))
         second.column.addWidget(self.amounts)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -111,12 +111,12 @@ def _when() -> tuple[SettingRow, ...]:
         limit_row(
             "terms.idle_minutes",
             _("Only when idle for (minutes)"),
-            _("Without a touch of keyboard and mouse."),
+            _("Idle means that nobody touches keyboard or mouse."),
         ),
         limit_row(
             "terms.max_temperature",
             _("Highest temperature of the device (°C)"),
-            _("Then it rests until the device is 5 °C cooler."),
+            _("Above it, training rests until the device is 5 °C cooler."),
         ),
         list_row(
             "terms.programs",
@@ -132,7 +132,7 @@ def _when() -> tuple[SettingRow, ...]:
         switch_row(
             "terms.unmetered_only",
             _("Not on a metered connection"),
-            _("As NetworkManager knows it."),
+            _("As the system knows it (from NetworkManager)."),
         ),
     )
 
@@ -147,24 +147,27 @@ def _amounts() -> tuple[SettingRow, ...]:
         ),
         limit_row(
             "terms.max_power",
-            _("Power of the device (W)"),
-            _("On average, by computing less of the time."),
+            _("Highest power of the device (W)"),
+            _("On average; kept by computing less of the time."),
         ),
         limit_row(
             "terms.max_upload",
-            _("Upload of tensors (Mbit/s)"),
-            _("If a round takes longer than the swarm waits, it goes on without this machine."),
+            _("Upload for training (Mbit/s)"),
+            _(
+                "If an averaging round takes longer than the swarm waits, the"
+                " swarm goes on without this machine."
+            ),
         ),
-        limit_row("terms.max_download", _("Download of tensors (Mbit/s)")),
+        limit_row("terms.max_download", _("Download for training (Mbit/s)")),
         limit_row(
             "terms.max_monthly",
-            _("Tensors up and down in a month (GB)"),
-            _("Then it rests until the next month."),
+            _("Training traffic in a month (GB)"),
+            _("Up and down together. Beyond it, training rests until the next month."),
         ),
         limit_row(
             "terms.max_disk",
             _("Checkpoints and training data on the disk (GB)"),
-            _("Then it rests until you make room."),
+            _("Beyond it, training rests until you make room."),
         ),
         limit_row(
             "terms.max_memory",

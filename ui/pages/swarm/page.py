@@ -212,7 +212,7 @@ def _rounds(count: int) -> str:
 def _reach(state: ContributorState) -> str:
     count = state.dht_nodes
     text = ngettext(
-        "{count} node of the DHT within reach", "{count} nodes of the DHT within reach", count
+        "{count} network node within reach", "{count} network nodes within reach", count
     )
     return text.format(count=units.count(count))
 

@@ -95,7 +95,7 @@ def _peer_columns() -> tuple[Column[PeerRow], ...]:
             tone=_tone,
         ),
         Column(
-            title=_("Way"),
+            title=_("Connection"),
             text=lambda row: fleet_texts.connection(row.info),
             key=lambda row: fleet_texts.connection(row.info),
             sample="relayed",

@@ -65,7 +65,7 @@ def _missing(device: str) -> str:
 
 def _tool_tip(state: ContributorState) -> str:
     if state.probed is None:
-        return _("PyTorch is asked which devices it can train on.")
+        return _("The training software, PyTorch, is asked which devices it can use.")
     if state.phase.has_trainer:
         return _("Training is under way on this device. Stop training to choose another.")
     return _("The device that the next training runs on")

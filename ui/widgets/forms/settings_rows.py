@@ -136,7 +136,9 @@ def _general() -> tuple[SettingRow, ...]:
     return (
         choice_row("theme", _("Theme"), theme.theme_labels()),
         choice_row("language", _("Language"), languages, _at_next_start()),
-        switch_row("debug", _("Log in detail"), _("For finding a fault."), _at_next_start()),
+        switch_row(
+            "debug", _("Write a detailed log"), _("Helps to find a fault."), _at_next_start()
+        ),
     )
 
 
@@ -150,7 +152,7 @@ def desktop(*, has_tray: bool) -> tuple[SettingRow, ...]:
     close = switch_row(
         "close_to_tray",
         _("Keep running in the tray when I close the window"),
-        _("Quit in the menu ends it."),
+        _("To end the app, choose Quit in the menu."),
     )
     return (start, close) if has_tray else (start,)
 
@@ -164,7 +166,7 @@ def publish() -> SettingRow:
     return switch_row(
         "publish_machine",
         _("Show this machine's figures to the swarm"),
-        _("Its alias, device, state, speed and temperature; never the host's or your name."),
+        _("Its alias, device, state, speed and temperature; never the computer's name or yours."),
     )
 
 
@@ -193,20 +195,20 @@ def _machine() -> tuple[SettingRow, ...]:
         text_row(
             "alias", _("Alias"), _("What the swarm calls this machine; empty: a made-up name.")
         ),
-        text_row("lab", _("Lab"), _("By which its admin finds it; may be empty.")),
+        text_row("lab", _("Lab"), _("Helps its admin to find it; may be empty.")),
         publish(),
     )
 
 
 def _network() -> tuple[SettingRow, ...]:
-    any_port = _("TCP; 0 is any free one.")
+    any_port = _("TCP port; 0 takes any free one.")
     return (
         text_row("dht_port", _("Port of this app"), any_port, _at_next_join()),
         text_row("server_port", _("Port of the trainer"), any_port, _at_next_training()),
         list_row(
             "initial_peers",
-            _("More peers to enter by"),
-            _("Multiaddrs, separated by commas."),
+            _("More peers to connect to"),
+            _("Their addresses (multiaddrs), separated by commas."),
             _at_next_join(),
         ),
     )
@@ -218,7 +220,7 @@ def _backend() -> tuple[SettingRow, ...]:
         text_row(
             "report_interval",
             _("Report every"),
-            _("Seconds of training that one contribution is about."),
+            _("Seconds of training that one contribution covers."),
             _at_next_start(),
         ),
     )
@@ -226,6 +228,16 @@ def _backend() -> tuple[SettingRow, ...]:
 
 def _local_api() -> tuple[SettingRow, ...]:
     return (
-        switch_row("callback", _("Serve it"), _("To programs that you allow."), _at_next_start()),
-        text_row("callback_port", _("Port"), _("The next free one when taken."), _at_next_start()),
+        switch_row(
+            "callback",
+            _("Switch on the local API"),
+            _("For programs that you allow."),
+            _at_next_start(),
+        ),
+        text_row(
+            "callback_port",
+            _("Port"),
+            _("If it is taken, the next free one is used."),
+            _at_next_start(),
+        ),
     )
