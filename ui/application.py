@@ -1,4 +1,4 @@
-"""The window's process: puts everything together, and takes it apart in order."""
+"""The window's process: creates all parts in order, and closes them in order."""
 
 import asyncio
 import contextlib
@@ -45,16 +45,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PAINT_SECONDS = 5.0
-"""A window that starts minimised may never be painted; the work begins all the same."""
+"""How long to wait for the first paint. A minimised window may never be painted."""
 
 CLOSE_SECONDS = 15.0
-"""Longer than a trainer may take for its last checkpoint."""
+"""Limit for the whole shutdown; longer than a trainer may take for its last checkpoint."""
 
 
 def run(arguments: Arguments) -> int:
     """Show the window until the user closes it; returns the exit status.
 
-    Where a window is open already, that one comes to the front and shows what we were given.
+    If another window is open with the same data folder, hand it our arguments and return at once.
     """
     folders = Folders.under(arguments.data_dir) if arguments.data_dir else Folders.default()
     if shown_by_another(folders, arguments):
@@ -86,7 +86,7 @@ def run(arguments: Arguments) -> int:
 
 
 def shown_by_another(folders: Folders, arguments: Arguments) -> bool:
-    """Hand over to the window that is open with this data folder, if one is."""
+    """Hand our arguments to the window that is open with this data folder, if there is one."""
     answer = hand_over(folders.door_file, _request(arguments))
     return answer is not None and answer.window
 
@@ -102,7 +102,7 @@ def _request(arguments: Arguments) -> Request:
 
 
 def load_settings(folders: Folders, arguments: Arguments) -> tuple[Settings, SettingsError | None]:
-    """The settings, or the default ones and what is wrong with the user's."""
+    """The user's settings and None, or the default settings and what is wrong with the user's."""
     file = None if arguments.safe else folders.settings_file
     try:
         return settings.load_or_mend(file, arguments.overrides)
@@ -111,14 +111,17 @@ def load_settings(folders: Folders, arguments: Arguments) -> tuple[Settings, Set
 
 
 def wants_safe_start() -> bool:
-    """Ask whether to start without the settings, since the app didn't come up with them."""
+    """Ask whether to start with default settings, since the last starts failed."""
     from ui.dialogs.safe_start import wants_default_settings
 
     return wants_default_settings()
 
 
 class Application(QApplication):
-    """``opened`` carries a file or link that macOS hands over, which it does as an event."""
+    """Emits ``opened`` with a file or link that macOS asks the app to open.
+
+    macOS sends such a request as an event, not as a command-line argument.
+    """
 
     opened = Signal(str)
 
@@ -131,12 +134,12 @@ class Application(QApplication):
 
 
 def make_application(language: str) -> Application:
-    """Qt, under our name and in our language."""
+    """The Qt application, with our name and with Qt's own texts in our language."""
     application = Application(sys.argv[:1])
     application.setApplicationName("cotrain-contributor")
     application.setApplicationDisplayName(f"{texts.PRODUCT} {texts.PRODUCT_KIND}")
     application.setDesktopFileName("cotrain-contributor")
-    # the end is ours to order: under qasync the loop would stop with the last window
+    # we close everything in order first: under qasync the loop would stop with the last window
     application.setQuitOnLastWindowClosed(False)
     translator = QTranslator(application)
     folder = QLibraryInfo.path(QLibraryInfo.LibraryPath.TranslationsPath)
@@ -145,8 +148,8 @@ def make_application(language: str) -> Application:
     return application
 
 
-class LateDemo:
-    """The demo swarm; its module is imported when someone wants it."""
+class LazyDemo:
+    """The demo swarm; its module is imported at the first `start`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -166,8 +169,8 @@ class LateDemo:
             await demo.close()
 
 
-class LateCallback:
-    """The local API; its modules, and the spec's models, are imported after the first picture."""
+class LazyCallback:
+    """The local API; its modules are imported after the window's first paint."""
 
     def __init__(self, model: SessionModel, window: MainWindow, notifier: "Notifier") -> None:
         self._model = model
@@ -176,7 +179,11 @@ class LateCallback:
         self._callback: Callback | None = None
 
     async def start(self) -> None:
-        """Serve. Raises `SettingsError` for an address or certificate that can't be used."""
+        """Start the server.
+
+        Raises:
+            SettingsError: the address or the certificate can't be used.
+        """
         from app.callback.server import Callback
         from app.callback.sources import sources_of
         from app.tasks.tasks import Tasks
@@ -190,14 +197,14 @@ class LateCallback:
         await self._callback.start()
 
     def show(self) -> None:
-        """Show who can call, and how."""
+        """Show the dialog with the API's address and tokens."""
         from ui.dialogs.local_api import LocalApiDialog
 
         tokens = self._callback.tokens if self._callback is not None else None
         LocalApiDialog(self._window, self._model, tokens=tokens).open()
 
     async def close(self) -> None:
-        """Take no more calls. May be called twice."""
+        """Stop the server. May be called twice."""
         if self._callback is not None:
             await self._callback.close()
 
@@ -211,10 +218,11 @@ async def _contribute(
     wrong: SettingsError | None,
     guard: StartGuard,
 ) -> None:
-    """From the first picture to the last checkpoint."""
+    """Run the window, from its first paint until everything is closed."""
     opened = asyncio.get_running_loop().create_future()
-    opened.add_done_callback(lambda _opened: guard.succeed())  # or the window says why not
-    model, demo = SessionModel(session), LateDemo(session)
+    # also after a failure: the window is there and tells the user what is wrong
+    opened.add_done_callback(lambda _opened: guard.succeed())
+    model, demo = SessionModel(session), LazyDemo(session)
     actions = Actions(model, demo=demo, opened=opened)
     theme = Theme(application, session.store.settings.theme)
     preferences = Preferences(
@@ -229,10 +237,10 @@ async def _contribute(
     if wrong is not None:
         model.raise_problem(wrong)
     await _first_picture(window, minimized=arguments.minimized)
-    from ui.presence import DesktopPresence  # the first picture needed none of it
+    from ui.presence import DesktopPresence  # not needed for the first paint
 
     presence = DesktopPresence.of(window, model, actions, theme, preferences)
-    callback = LateCallback(model, window, presence.notifier)
+    callback = LazyCallback(model, window, presence.notifier)
     window.local_api_wanted.connect(callback.show)
     opening = asyncio.create_task(
         _open(
@@ -247,7 +255,7 @@ async def _contribute(
 
 
 def _stop_event(window: MainWindow) -> asyncio.Event:
-    """Set when the user quits, on Ctrl-C, and when the system asks us to end."""
+    """An event that is set when the user quits, on Ctrl-C, and on SIGTERM."""
     stop = asyncio.Event()
     window.quit_wanted.connect(stop.set)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -277,8 +285,10 @@ async def _first_picture(window: MainWindow, *, minimized: bool) -> None:
 
 
 def _start_out_of_sight(window: MainWindow) -> None:
-    """In the tray alone, or, where none is (yet: at login its panel may be later than we are), as
-    a minimised window."""
+    """Show only the tray icon, or a minimised window if there is no tray.
+
+    At login the tray may not be there yet, because the panel can start later than we do.
+    """
     if not QSystemTrayIcon.isSystemTrayAvailable():
         window.showMinimized()
 
@@ -289,21 +299,21 @@ async def _open(
     *,
     window: MainWindow,
     presence: "DesktopPresence",
-    callback: LateCallback,
+    callback: LazyCallback,
     arguments: Arguments,
 ) -> None:
-    """Open the session and the local API; actions wait for the session only.
+    """Open the session, then the local API. ``opened`` is done as soon as the session is open.
 
-    Gives way to another window that was faster than this one.
+    Quits if another window opened the same data folder first.
     """
     session = model.session
     try:
         await window.complete()
-        await asyncio.to_thread(_import_what_follows)
+        await asyncio.to_thread(_import_heavy_modules)
         await session.open(receive=window.dialogs.receive)
     except Exception as error:  # noqa: BLE001  the boundary of a task: actions and the user are told
         opened.set_exception(error)
-        opened.exception()  # looked at, even if no action waits for it
+        opened.exception()  # retrieved, or asyncio complains if no action waits for it
         if isinstance(error, BusyError) and shown_by_another(session.folders, arguments):
             window.quit_wanted.emit()
         else:
@@ -317,8 +327,8 @@ async def _open(
         await callback.start()
 
 
-def _import_what_follows() -> None:
-    """What joining, or the local API, would hold the loop up for."""
+def _import_heavy_modules() -> None:
+    """Import in a thread what joining and the local API need; it would stall the event loop."""
     import app.callback.api
     import app.callback.http
     import app.callback.sources
@@ -327,7 +337,7 @@ def _import_what_follows() -> None:
 
 
 def _begin(arguments: Arguments, actions: Actions, folders: Folders) -> None:
-    """Do what the command line asked for; without a wish, lead to a first training, once."""
+    """Do what the command line asks for. Without arguments, show the first steps once."""
     if arguments.demo:
         actions.try_demo(train=arguments.train)
     elif arguments.swarm:
@@ -342,12 +352,12 @@ async def _close(
     window: MainWindow,
     *,
     model: SessionModel,
-    demo: LateDemo,
+    demo: LazyDemo,
     presence: "DesktopPresence",
-    callback: LateCallback,
+    callback: LazyCallback,
     opening: "asyncio.Task[None]",
 ) -> None:
-    """End everything in order, within a time; the window says so until then."""
+    """Close everything in order within `CLOSE_SECONDS`, while the window says that it closes."""
     window.show_closing()
     try:
         async with asyncio.timeout(CLOSE_SECONDS):

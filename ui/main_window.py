@@ -1,4 +1,4 @@
-"""The window: navigation, pages, menus. It holds no business of its own."""
+"""The main window: navigation, pages, menus. It has no logic beyond opening and closing them."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from ui.shell.sidebar import Page, Sidebar
 from ui.style.icons import app_icon
 from ui.style.theme import Theme
 from ui.texts import states as texts
-from ui.widgets.late import Late
+from ui.widgets.lazy import Lazy
 
 if TYPE_CHECKING:
     from ui.pages.contributions.page import ContributionsPage
@@ -35,15 +35,19 @@ if TYPE_CHECKING:
 
 
 class MainWindow(QMainWindow):
-    """``painted``: the first picture is on the screen. ``close_wanted``: the user closes the
-    window, which may not mean that the app is to end, as ``quit_wanted`` does; it stays until
-    `close_now`, since the trainer saves its work first.
-    ``local_api_wanted``: the user wants to see how programs reach us."""
+    """The window of the app. It stays open until `close_now`, since the trainer saves first."""
 
     painted = Signal()
+    """The window was painted for the first time."""
+
     close_wanted = Signal()
+    """The user closes the window; the app may go on in the tray."""
+
     quit_wanted = Signal()
+    """The user wants to end the app."""
+
     local_api_wanted = Signal()
+    """The user wants to see the local API's address and tokens."""
 
     def __init__(
         self,
@@ -58,14 +62,16 @@ class MainWindow(QMainWindow):
         self._was_painted = False
         self._closing = False
         self._may_close = False
-        self.sums = SummaryModel(model)
-        self.overview = Overview(model, actions, theme, self.sums)
-        self.log = Late(lambda: _log_page(ring, actions, theme))
-        self.swarm = Late(lambda: _swarm_page(model, actions, theme))
-        self.devices = Late(lambda: _devices_page(model, actions, theme))
-        self.contributions = Late(lambda: _contributions_page(model, actions, theme, self.sums))
-        self.machines = Late(lambda: _machines_page(model, theme))
-        self.settings = Late(lambda: _settings_page(preferences, model, self.local_api_wanted.emit))
+        self.summary_model = SummaryModel(model)
+        self.overview = Overview(model, actions, theme, self.summary_model)
+        self.log = Lazy(lambda: _log_page(ring, actions, theme))
+        self.swarm = Lazy(lambda: _swarm_page(model, actions, theme))
+        self.devices = Lazy(lambda: _devices_page(model, actions, theme))
+        self.contributions = Lazy(
+            lambda: _contributions_page(model, actions, theme, self.summary_model)
+        )
+        self.machines = Lazy(lambda: _machines_page(model, theme))
+        self.settings = Lazy(lambda: _settings_page(preferences, model, self.local_api_wanted.emit))
         self.pages = (
             Page(title=_("Overview"), icon="overview", widget=self.overview),
             Page(title=_("Swarm"), icon="swarm", widget=self.swarm),
@@ -94,7 +100,7 @@ class MainWindow(QMainWindow):
         model.changed.connect(self._show_state)
         self._show_state(model.state)
         self.open_page(0)
-        self.setFocus()  # no control has it, until the user takes one with Tab
+        self.setFocus()  # no control has the focus until the user presses Tab
 
     def _lay_out(self) -> None:
         self.setWindowTitle(f"{texts.PRODUCT} {texts.PRODUCT_KIND}")
@@ -143,7 +149,7 @@ class MainWindow(QMainWindow):
         super().paintEvent(event)
         if not self._was_painted:
             self._was_painted = True
-            # children paint within this same event: when the timer fires, all of it is there
+            # children are painted within this same event, so they are done when the timer fires
             QTimer.singleShot(0, self.painted.emit)
 
     @override
@@ -153,36 +159,36 @@ class MainWindow(QMainWindow):
             return
         event.ignore()
         if self._closing:
-            self.hide()  # asked twice: out of sight at once, the work is saved all the same
+            self.hide()  # closed a second time: hide at once, the checkpoint is saved anyway
         self.close_wanted.emit()
 
     async def complete(self) -> None:
-        """Get ready what the first picture didn't need and a click would wait for."""
+        """Import the other pages and build the charts, so that the first click doesn't wait."""
         await asyncio.to_thread(_import_pages)
-        self.overview.charts.build()  # plots take the longest; they show once we join
+        self.overview.charts.build()  # plots take the longest; they are shown once we join
 
     def show_closing(self) -> None:
-        """Say that the app ends, and let nothing be clicked any more."""
+        """Say that the app is closing, and disable all controls."""
         self._closing = True
         self.dialogs.close()
-        self.sums.close()
+        self.summary_model.close()
         self.open_page(0)
         self.overview.show_closing()
         self.menuBar().setEnabled(False)
         self.sidebar.setEnabled(False)
 
     def close_now(self) -> None:
-        """Close for good."""
+        """Close the window for good."""
         self._may_close = True
         self.dialogs.close()
-        self.sums.close()
+        self.summary_model.close()
         if (log := self.log.built) is not None:
             log.close_log()
         self.close()
 
 
 def _import_pages() -> None:
-    """Import what the late pages are made of, pyqtgraph before all."""
+    """Import the modules of the lazy pages; pyqtgraph takes the longest."""
     import ui.pages.contributions.page
     import ui.pages.devices.page
     import ui.pages.log.page
@@ -198,11 +204,11 @@ def _swarm_page(model: SessionModel, actions: Actions, theme: Theme) -> "SwarmPa
 
 
 def _contributions_page(
-    model: SessionModel, actions: Actions, theme: Theme, sums: SummaryModel
+    model: SessionModel, actions: Actions, theme: Theme, summary_model: SummaryModel
 ) -> "ContributionsPage":
     from ui.pages.contributions.page import ContributionsPage
 
-    return ContributionsPage(model, actions, theme, sums)
+    return ContributionsPage(model, actions, theme, summary_model)
 
 
 def _machines_page(model: SessionModel, theme: Theme) -> "MachinesPage":

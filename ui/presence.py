@@ -1,4 +1,4 @@
-"""What the desktop sees of the app beside its window: tray, notifications, start at login."""
+"""The app outside its window: tray icon, notifications, start at login, closing to the tray."""
 
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QApplication
@@ -17,11 +17,14 @@ from ui.style.theme import Theme
 from ui.texts.news import News, milestone, news
 
 TOLD_OF_TRAY = "tray"
+"""Marks in the data folder that the user was told once that the app stays in the tray."""
 
 
 class DesktopPresence(QObject):
-    """Owns the tray and the notifications from `open` to `close`, and decides what closing the
-    window means: the app's end, or the tray, if the user chose that and there is one."""
+    """Owns the tray and the notifications, and decides what closing the window means.
+
+    Closing the window quits the app, unless the user chose to keep it in the tray and there is one.
+    """
 
     def __init__(
         self,
@@ -54,13 +57,13 @@ class DesktopPresence(QObject):
         theme: Theme,
         preferences: Preferences,
     ) -> "DesktopPresence":
-        """On this desktop."""
+        """Create it with a tray icon and a notifier of its own."""
         tray = Tray(model, actions, theme)
         notifier = Notifier(tray, clicked=window.dialogs.come_to_front)
         return cls(window, model, preferences, tray, notifier)
 
     async def open(self) -> None:
-        """Begin to look for milestones, and see to the start at login. The session is open."""
+        """Watch for milestones, and repair the start at login. The session must be open."""
         await self._preferences.repair()
         contributions = self._model.session.contributions
         self._totals = await contributions.ledger.run(Ledger.totals)
@@ -69,7 +72,7 @@ class DesktopPresence(QObject):
         )
 
     async def close(self) -> None:
-        """Take everything away. May be called twice."""
+        """Remove the tray icon and send no more notifications. May be called twice."""
         self._ledger_changes.close()
         QObject.disconnect(self._watching)
         self.tray.close()
@@ -88,10 +91,10 @@ class DesktopPresence(QObject):
             self._tell(milestone(before, self._totals))
 
     def _tell(self, found: News | None) -> None:
-        """Unless nobody wants to hear it, or who looks at the window sees it anyway."""
+        """Notify, unless the user switched this kind off or is looking at the window."""
         if found is None or found.kind not in self._preferences.value("notifications"):
             return
-        # an icon in an X11 tray is a window of ours as well, and may be the active one
+        # in an X11 tray our icon is a window too, and may be the active one
         looked_at = self._window.isVisible() and QApplication.activeWindow() is not None
         if not looked_at:
             self._model.run(self._show(found.title, found.text))
@@ -110,6 +113,6 @@ class DesktopPresence(QObject):
             self._model.run(
                 self._show(
                     _("CoTrain is still running"),
-                    _("You find it in the tray. Quit in its menu ends it."),
+                    _("You find it in the tray. To end it, choose Quit in its menu."),
                 )
             )

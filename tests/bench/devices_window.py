@@ -27,7 +27,7 @@ from app.machine.hardware import Reading  # noqa: E402
 from app.session import Session  # noqa: E402
 from app.settings import settings  # noqa: E402
 from app.state.events import DeviceChosen  # noqa: E402
-from ui.application import LateDemo, make_application  # noqa: E402
+from ui.application import LazyDemo, make_application  # noqa: E402
 from ui.main_window import MainWindow  # noqa: E402
 from ui.models.actions import Actions  # noqa: E402
 from ui.models.preferences import Preferences  # noqa: E402
@@ -56,7 +56,7 @@ async def measure(application: Any, folder: Path) -> dict[str, float]:
     session = Session(settings=settings.load(folders.settings_file), folders=folders)
     model = SessionModel(session)
     opened = asyncio.get_running_loop().create_future()
-    actions = Actions(model, demo=LateDemo(session), opened=opened)
+    actions = Actions(model, demo=LazyDemo(session), opened=opened)
     theme = Theme(application, "dark")
     kept = Preferences(model, theme, autostart=autostart.of_this_system(folder), origins={})
     window = MainWindow(model, actions, theme, logging_.ring, preferences=kept)

@@ -28,7 +28,7 @@ from app.desktop import autostart  # noqa: E402
 from app.session import Session  # noqa: E402
 from app.settings import settings  # noqa: E402
 from app.spec import invite  # noqa: E402
-from ui.application import LateDemo, make_application  # noqa: E402
+from ui.application import LazyDemo, make_application  # noqa: E402
 from ui.main_window import MainWindow  # noqa: E402
 from ui.models.actions import Actions  # noqa: E402
 from ui.models.preferences import Preferences  # noqa: E402
@@ -78,7 +78,7 @@ async def measure(application: Any, file: Path, machines: int, folder: Path) -> 
     session = Session(settings=settings.load(folders.settings_file), folders=folders)
     session.machines.publishing = False
     model, opened = SessionModel(session), asyncio.get_running_loop().create_future()
-    actions = Actions(model, demo=LateDemo(session), opened=opened)
+    actions = Actions(model, demo=LazyDemo(session), opened=opened)
     theme = Theme(application, "dark")
     kept = Preferences(model, theme, autostart=autostart.of_this_system(folder), origins={})
     window = MainWindow(model, actions, theme, logging_.ring, preferences=kept)
@@ -110,7 +110,7 @@ async def measure(application: Any, file: Path, machines: int, folder: Path) -> 
         "bytes_a_minute": counted[0] * 60 / (time.perf_counter() - watched),
         "before": before,
         "after": memory(),
-        "dropped": fleet_texts.dropped(session.machines.fleet.dropped),
+        "dropped": fleet_texts.dropped_records(session.machines.fleet.dropped),
         "silent": sum("silent" in page.model.index(row, 2).data() for row in range(machines)),
     }
     beating.cancel()

@@ -81,7 +81,7 @@ async def test_plain_second_start_brings_the_window_to_front(
 ) -> None:
     second = await start(folder)
     assert await asyncio.wait_for(second.wait(), PATIENCE) == 0
-    await until(lambda: "handed over: nothing but itself" in log_of(folder))
+    await until(lambda: "handed over: no invite" in log_of(folder))
 
 
 async def test_headless_beside_a_window_says_who_is_there(

@@ -1,4 +1,4 @@
-"""Fixtures of the window's tests; what they are made of is in ``tests/support/windows.py``."""
+"""Fixtures of the window's tests; their parts are in ``tests/support/gui/windows.py``."""
 
 import asyncio
 import gc
@@ -27,17 +27,20 @@ from ui.style.theme import Theme
 
 @pytest.fixture(scope="session")
 def qapp_cls() -> type[Application]:
-    """Of the application that pytest-qt makes: ours."""
+    """Lets pytest-qt create our own application class."""
     return Application
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
-    """A test's widgets end up in circles. Whichever thread collects these deletes them, and Qt
-    crashes unless it is its own: so no other may, and ours does it once the test is forgotten."""
+    """Collect garbage only between the tests, in Qt's own thread.
+
+    The widgets of a test end up in reference cycles. The thread that collects a cycle deletes its
+    widgets, and Qt crashes if that isn't its own thread.
+    """
     if not item.path.is_relative_to(Path(__file__).parent):
         return (yield)
-    gc.freeze()  # nothing from before need be looked at
+    gc.freeze()  # objects from before the test needn't be searched
     gc.disable()
     try:
         return (yield)
@@ -48,15 +51,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @pytest.fixture
 def loop(qapp: QApplication) -> Iterator[QEventLoop]:
-    """An asyncio loop on the Qt loop that pytest-qt spins."""
+    """An asyncio loop on top of the Qt loop that pytest-qt runs."""
     made = QEventLoop(qapp, already_running=True)
     yield made
     asyncio.events._set_running_loop(None)
-    # WORKAROUND: `stop` would call `QApplication.exit`, after which no nested loop runs any more
+    # WORKAROUND: `stop` would call `QApplication.exit`, and no nested loop runs after that
     made._QEventLoop__is_running = False
     made.close()
-    # WORKAROUND: qasync lets timers run on, of cancelled calls as well; when the garbage collector
-    # happens to take them in another thread, Qt can't stop them there and calls what is gone
+    # WORKAROUND: qasync doesn't stop the timers of cancelled calls. If the garbage collector
+    # deletes them in another thread, Qt can't stop them there and calls deleted objects.
     for timer in tuple(made._timer._SimpleTimer__callbacks):
         made._timer.killTimer(timer)
 
@@ -82,7 +85,7 @@ def notifier() -> RecordingNotifier:
 def make_bench(
     loop: QEventLoop, qtbot: QtBot, theme: Theme, ring: RingBuffer, tmp_path: Path
 ) -> Iterator[Callable[[], Bench]]:
-    """Makes a window, so that a test can choose the language first."""
+    """A function that makes a window, for tests that choose the language first."""
     made: list[Bench] = []
 
     def make(*, opened: bool = True, origins: dict[str, str] | None = None) -> Bench:
@@ -120,7 +123,7 @@ async def _close(bench: Bench) -> None:
 
 @pytest.fixture
 def until_done(loop: QEventLoop, qtbot: QtBot) -> Callable[[Coroutine[Any, Any, Any]], Any]:
-    """Runs a coroutine to its end."""
+    """A function that runs a coroutine to its end and returns its result."""
 
     def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
         task = loop.create_task(coroutine)

@@ -1,4 +1,4 @@
-"""Help → About: which build this is, and whose work is in it."""
+"""Help → About: the version, and the licences of the parts."""
 
 from pathlib import Path
 

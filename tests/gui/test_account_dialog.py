@@ -1,4 +1,4 @@
-"""The account's dialog, at a real small backend."""
+"""The account dialog, with a small real backend."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,7 +21,7 @@ EMAIL, PASSWORD = "you@example.org", "a good password"
 
 @pytest.fixture(autouse=True)
 def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallBackend]:
-    """There before the window is, whose settings name it."""
+    """A backend that runs before the window is made, since the settings hold its address."""
     with SmallBackend() as made:
         made.add_user(EMAIL, PASSWORD)
         monkeypatch.setenv("BACKEND_URL", made.url)

@@ -1,4 +1,4 @@
-"""The question about a task, and how programs reach us."""
+"""The question whether to accept a task, and the dialog for the local API."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_question_says_what_it_would_do_and_who_asks(bench: Bench, qtbot: QtBot)
         "256 samples of 64 tokens",
         "RTX 4070, 12",
         "after 4 epochs",
-        "You leave the swarm Python's documentation",
+        "To train it, you leave the swarm Python's documentation",
     ):
         assert word in text
     assert question.refuse.isDefault()

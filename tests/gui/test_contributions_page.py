@@ -1,4 +1,4 @@
-"""The contributions' page: what it shows of the ledger and of reporting, and what can be done."""
+"""The contributions page: the ledger's totals, the reports, export and retry."""
 
 import json
 import time
@@ -22,7 +22,7 @@ from tests.support.gui.windows import TRAINING, WATCHING, Bench, clipped
 from tests.support.training.specs import SMALLEST
 from tests.support.training.works import contribution
 from ui.pages.contributions.page import ContributionsPage
-from ui.texts import contributions as words
+from ui.texts import contributions as contribution_texts
 
 pytestmark = pytest.mark.gui
 
@@ -31,13 +31,13 @@ Run = Callable[..., Any]
 
 
 def given(number: int, *, age: float = 0.0, **changes: Any) -> Any:
-    """One that ended some seconds ago."""
+    """A contribution that ended ``age`` seconds ago."""
     ended = time.time() - age
     return contribution(number, started_at=ended - 60, ended_at=ended, **changes)
 
 
 def fill(ledger: Ledger) -> None:
-    """Four of a swarm that the backend knows, each with its fate, and one of another's."""
+    """Four contributions to a swarm of the backend, in different states, and one to another."""
     for number in range(1, 5):
         ledger.add(given(number))
     ledger.add(given(5, age=3 * 86400, run_id="poems", session_id=None))
@@ -83,24 +83,24 @@ def test_empty_page_says_what_to_do(page: ContributionsPage, qtbot: QtBot) -> No
     qtbot.waitUntil(lambda: page.empty.title.text() == "Nothing given yet")
     assert "Sign in…" in page.reports.account.text()
     assert not page.export.isEnabled()
-    assert not page.sums.isVisible()
+    assert not page.totals.isVisible()
     row = page.reports.parentWidget()
     qtbot.waitUntil(lambda: page.reports.width() == row.width())  # no half of the row is empty
 
 
 def test_sums_and_reports_share_a_row(filled: ContributionsPage) -> None:
-    row = filled.sums.parentWidget()
+    row = filled.totals.parentWidget()
     assert filled.reports.parentWidget() is row
-    assert filled.sums.width() < row.width()
-    assert filled.sums.y() == filled.reports.y()
+    assert filled.totals.width() < row.width()
+    assert filled.totals.y() == filled.reports.y()
 
 
 def test_sums_of_today_this_week_and_all_time(filled: ContributionsPage) -> None:
-    assert [filled.sums.value("samples", place) for place in (0, 2)] == ["3,160", "3,950"]
-    assert filled.sums.value("time", 0) == "2 min 44 s"
-    assert filled.sums.value("share", 0) == "10\u00a0%"
-    assert filled.sums.value("energy", 0) == "2.68 Wh"
-    assert filled.sums.value("score", 0) == f"{4 * given(1).score:,}"
+    assert [filled.totals.value("samples", place) for place in (0, 2)] == ["3,160", "3,950"]
+    assert filled.totals.value("time", 0) == "2 min 44 s"
+    assert filled.totals.value("share", 0) == "10\u00a0%"
+    assert filled.totals.value("energy", 0) == "2.68 Wh"
+    assert filled.totals.value("score", 0) == f"{4 * given(1).score:,}"
 
 
 def test_fate_of_the_reports_and_why(filled: ContributionsPage) -> None:
@@ -159,9 +159,9 @@ def test_nothing_is_read_while_nobody_looks(
     bench: Bench, filled: ContributionsPage, until_done: Run
 ) -> None:
     bench.open("Log")
-    before = bench.window.sums.summary
+    before = bench.window.summary_model.summary
     until_done(bench.session.contributions.ledger.run(Ledger.add, given(9)))
-    assert bench.window.sums.summary is before
+    assert bench.window.summary_model.summary is before
 
 
 # --- day by day ----------------------------------------------------------------------------------
@@ -244,9 +244,9 @@ def test_every_status_has_its_words(bench: Bench) -> None:
     for status in ReportingStatus:
         signed_in(bench, status=status)
         state = bench.session.store.state.reporting
-        assert words.status(state)
-        assert words.explanation(state, None)
-        assert words.TONES[status]
+        assert contribution_texts.status(state)
+        assert contribution_texts.explanation(state, None)
+        assert contribution_texts.TONES[status]
 
 
 # --- export --------------------------------------------------------------------------------------
@@ -279,7 +279,7 @@ def test_overview_shows_what_was_given_today(
 ) -> None:
     bench.dispatch(*TRAINING)
     bench.open("Overview")
-    given_today = bench.window.overview.given
+    given_today = bench.window.overview.given_today
     qtbot.waitUntil(lambda: given_today.value("samples") == "3,160")
     assert given_today.value("confirmed") == "1"
     assert given_today.value("waiting") == "1"

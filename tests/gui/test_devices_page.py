@@ -1,4 +1,4 @@
-"""The devices' page: what each does now, which is to train, and why one can't."""
+"""The devices page: figures, the choice of devices, and why a device can't train."""
 
 import pytest
 from PySide6.QtCore import Qt
@@ -43,7 +43,10 @@ PROBED = protocol.Devices(
 
 
 @pytest.fixture
-def page(bench: Bench) -> DevicesPage:
+def page(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> DevicesPage:
+    # the page shows the newest reading again at any time: at a new state, or when a thread has read
+    monkeypatch.setattr(bench.session.devices, "newest", READING)
+    monkeypatch.setattr(bench.session.devices._probe, "read", lambda: READING)
     bench.dispatch(PROBED, DeviceChosen(device="cuda:0"))
     bench.open("Devices")
     found = bench.window.devices.widget
@@ -96,7 +99,7 @@ def test_several_gpus_are_chosen_by_their_boxes(
     assert checked(page) == [True, False, False]
     qtbot.mouseClick(second, Qt.MouseButton.LeftButton, pos=second.rect().center())
     assert bench.session.store.state.chosen_devices == ("cuda:0", "cuda:1")
-    assert page.note.text().startswith("The next training runs on all that are chosen")
+    assert page.note.text().startswith("The next training runs on all chosen devices")
     first.click()
     assert bench.session.store.state.chosen_devices == ("cuda:1",)
     second.click()  # one must be
@@ -136,7 +139,7 @@ def test_gpu_that_cannot_train_says_why(bench: Bench, page: DevicesPage) -> None
     )
     assert not card._gauges.isVisible()
     assert page.notice.isVisible()
-    assert "Below stands" in page.notice.text.text()
+    assert "is shown below" in page.notice.text.text()
 
 
 def test_no_gpu_at_all_says_how_to_get_one_going(bench: Bench, page: DevicesPage) -> None:

@@ -1,4 +1,4 @@
-"""Help → Collect diagnostics: says what goes in, and where it went."""
+"""Help → Collect diagnostics: what the archive holds, and where it was saved."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What holds for every dialog: names, keyboard, size of targets, nothing clipped."""
+"""Rules for every dialog: accessible names, keyboard, size of targets, no clipped texts."""
 
 from collections.abc import Callable, Iterator
 
@@ -24,7 +24,7 @@ from tests.support.gui.windows import (
 )
 from tests.support.training.specs import PEER, SMALLEST
 from ui.dialogs.account import AccountDialog
-from ui.dialogs.check import CheckDialog
+from ui.dialogs.connection_check import ConnectionCheckDialog
 from ui.dialogs.join.dialog import RECENT, JoinDialog
 from ui.dialogs.share import ShareDialog
 from ui.dialogs.start import StartDialog
@@ -88,7 +88,7 @@ def make_check(bench: Bench) -> QDialog:
     bench.session.findings = FINDINGS
     bench.window.dialogs.check()
     dialog = bench.window.dialogs._shown["check"]
-    assert isinstance(dialog, CheckDialog)
+    assert isinstance(dialog, ConnectionCheckDialog)
     assert QSignalSpy(dialog.checked).wait(PATIENCE_MS)
     return dialog
 
@@ -101,7 +101,7 @@ Make = Callable[[Bench], QDialog]
 
 
 def reached(dialog: QDialog) -> list[QWidget]:
-    """What Tab reaches, but for areas that only scroll."""
+    """The widgets that Tab reaches, except areas that only scroll."""
     return [
         widget
         for widget in in_tab_order(dialog)
@@ -153,7 +153,7 @@ def test_nothing_is_clipped(make_bench: Callable[[], Bench], make: Make, languag
 
 @pytest.fixture
 def large_font(qapp: QApplication) -> Iterator[None]:
-    """What a display of 200 % amounts to for layouts that were made for 100 %."""
+    """Double the font size, as a display scale of 200 % does."""
     before = qapp.font()
     larger = qapp.font()
     larger.setPointSizeF(before.pointSizeF() * 2)

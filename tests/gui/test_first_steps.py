@@ -32,7 +32,7 @@ def tray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Mouse:
-    """Clicks, and counts them."""
+    """Clicks on widgets, and counts the clicks."""
 
     def __init__(self, qtbot: QtBot) -> None:
         self._qtbot = qtbot
@@ -93,8 +93,8 @@ def test_an_invite_is_few_clicks_away(
     last_page(dialog, mouse)
     mouse.click(dialog.join)
     joining = the_join_dialog(bench, qtbot)
-    joining.given.link.setText(invite.as_link(POEMS))
-    mouse.click(joining.given.view)
+    joining.invite.link.setText(invite.as_link(POEMS))
+    mouse.click(joining.invite.view)
     mouse.click(joining.join)
     qtbot.waitUntil(lambda: bench.session.calls == ["join poems", "start"])
     assert mouse.clicks <= MOST_CLICKS

@@ -21,7 +21,7 @@ from app.state.events import DeviceChosen
 from tests.support.gui.windows import CPU, DEVICES, WATCHING, Bench
 from tests.support.training.specs import PEER, SMALLEST
 from ui.application import Application
-from ui.dialogs.join.dialog import GIVEN, RECENT, JoinDialog
+from ui.dialogs.join.dialog import INVITE, RECENT, JoinDialog
 
 pytestmark = pytest.mark.gui
 
@@ -72,22 +72,22 @@ def test_ways_to_the_dialog(bench: Bench, qtbot: QtBot, way: str) -> None:
         case _:
             QTest.keyClick(bench.window, Qt.Key.Key_O, Qt.KeyboardModifier.ControlModifier)
     dialog = dialog_of(bench, qtbot)
-    assert dialog.given.link.isVisible()
+    assert dialog.invite.link.isVisible()
     assert not dialog.preview.isVisible()
 
 
 def test_pasted_link_is_previewed_and_nothing_joined(
     bench: Bench, dialog: JoinDialog, qtbot: QtBot
 ) -> None:
-    qtbot.keyClicks(dialog.given.link, "x")
-    dialog.given.link.setText(f"  <{invite.as_link(POEMS)}> ")
-    qtbot.keyClick(dialog.given.link, Qt.Key.Key_Return)
+    qtbot.keyClicks(dialog.invite.link, "x")
+    dialog.invite.link.setText(f"  <{invite.as_link(POEMS)}> ")
+    qtbot.keyClick(dialog.invite.link, Qt.Key.Key_Return)
     wait_for_preview(dialog, qtbot)
     assert bench.session.calls == []
 
 
 def test_file_is_previewed(bench: Bench, dialog: JoinDialog, qtbot: QtBot, file: Path) -> None:
-    dialog.given.opened.emit(str(file))
+    dialog.invite.opened.emit(str(file))
     wait_for_preview(dialog, qtbot)
 
 
@@ -126,7 +126,7 @@ def mime(**content: Any) -> QMimeData:
 
 
 def drop(window: QWidget, data: QMimeData) -> bool:
-    """Drag something over the window and let it go; whether the window took it."""
+    """Drop data onto the window; returns whether the window accepted it."""
     action, key = Qt.DropAction.CopyAction, Qt.KeyboardModifier.NoModifier
     enter = QDragEnterEvent(QPoint(9, 9), action, data, LEFT, key)
     enter.ignore()
@@ -206,27 +206,27 @@ def test_closing_window_opens_no_dialog(bench: Bench, file: Path) -> None:
 def test_mistake_is_said_at_the_field(
     bench: Bench, dialog: JoinDialog, qtbot: QtBot, text: str, told: str
 ) -> None:
-    dialog.given.link.setText(text)
-    qtbot.mouseClick(dialog.given.view, LEFT)
-    qtbot.waitUntil(dialog.given.error.isVisible)
-    assert told in dialog.given.error.text()
-    assert dialog.given.link.hasFocus() or not dialog.isActiveWindow()
+    dialog.invite.link.setText(text)
+    qtbot.mouseClick(dialog.invite.view, LEFT)
+    qtbot.waitUntil(dialog.invite.error.isVisible)
+    assert told in dialog.invite.error.text()
+    assert dialog.invite.link.hasFocus() or not dialog.isActiveWindow()
     assert not dialog.preview.isVisible()
     assert bench.session.store.state.problem is None
-    dialog.given.link.setText("cotrain:")
-    assert not dialog.given.error.isVisible()
+    dialog.invite.link.setText("cotrain:")
+    assert not dialog.invite.error.isVisible()
 
 
 def test_file_that_is_missing_is_said(bench: Bench, qtbot: QtBot, tmp_path: Path) -> None:
     bench.window.dialogs.receive(Request(show=True, invite=str(tmp_path / "no.cotrain")))
     dialog = dialog_of(bench, qtbot)
-    qtbot.waitUntil(dialog.given.error.isVisible)
-    assert "no.cotrain" in dialog.given.error.text()
+    qtbot.waitUntil(dialog.invite.error.isVisible)
+    assert "no.cotrain" in dialog.invite.error.text()
 
 
 def test_empty_field_offers_nothing(dialog: JoinDialog, qtbot: QtBot) -> None:
-    assert not dialog.given.view.isEnabled()
-    qtbot.keyClick(dialog.given.link, Qt.Key.Key_Return)
+    assert not dialog.invite.view.isEnabled()
+    qtbot.keyClick(dialog.invite.link, Qt.Key.Key_Return)
     assert dialog.isVisible()
 
 
@@ -274,7 +274,7 @@ def shown_cautions(dialog: JoinDialog, found: SwarmSpec) -> str:
         ({"dataset_info": {"source": "files", "paths": ["~/diary.txt"]}}, "~/diary.txt"),
         ({"model_config": {"model_type": "llama"}}, "too little memory"),
         ({"initial_peers": []}, "you would be its first"),
-        ({"local": True}, "this machine alone"),
+        ({"local": True}, "Only apps on this machine"),
         (
             {"dataset_info": {"source": "builtin", "tokenizer": {"kind": "file", "path": "t"}}},
             "the tokenizer t",
@@ -310,8 +310,8 @@ def test_keyboard_alone_joins(make_bench: Callable[..., Bench], qtbot: QtBot) ->
     bench = make_bench()
     bench.window.dialogs.join()
     dialog = dialog_of(bench, qtbot)
-    dialog.given.link.setText(invite.as_link(POEMS))
-    qtbot.keyClick(dialog.given.link, Qt.Key.Key_Return)
+    dialog.invite.link.setText(invite.as_link(POEMS))
+    qtbot.keyClick(dialog.invite.link, Qt.Key.Key_Return)
     wait_for_preview(dialog, qtbot)
     qtbot.keyClick(dialog.join, Qt.Key.Key_Space)
     qtbot.waitUntil(lambda: bench.session.calls == ["join poems", "start"])
@@ -320,8 +320,8 @@ def test_keyboard_alone_joins(make_bench: Callable[..., Bench], qtbot: QtBot) ->
 def test_escape_and_back_join_nothing(bench: Bench, dialog: JoinDialog, qtbot: QtBot) -> None:
     dialog.show_spec(POEMS)
     qtbot.mouseClick(dialog.back, LEFT)
-    assert dialog.given.link.isVisible()
-    assert dialog.tabs.checkedId() == GIVEN
+    assert dialog.invite.link.isVisible()
+    assert dialog.tabs.checkedId() == INVITE
     qtbot.keyClick(dialog, Qt.Key.Key_Escape)
     assert bench.window.dialogs._shown == {}
     assert bench.session.calls == []
@@ -342,7 +342,7 @@ def test_agreeing_before_the_session_is_open_waits(
 
 
 def test_preview_drops_what_it_showed(dialog: JoinDialog, qtbot: QtBot) -> None:
-    """Shown again, it holds no more widgets than before."""
+    """A preview that is shown again holds no more widgets than before."""
     for _ in range(2):
         dialog.show_spec(POEMS)
         QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)

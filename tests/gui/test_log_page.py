@@ -1,4 +1,4 @@
-"""The log page: fast with all the lines the ring holds, filtered, live."""
+"""The log page: filters, new lines, and speed with a full ring buffer."""
 
 import logging
 import threading
@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from app.common.logs import RING_SIZE, LogLine, RingBuffer
 from tests.support.gui.windows import Bench
-from ui.pages.log.model import Filter, LogModel
+from ui.pages.log.model import LogFilter, LogModel
 from ui.style.theme import Theme
 
 pytestmark = pytest.mark.gui
@@ -104,7 +104,7 @@ def lines(first: int, last: int) -> list[LogLine]:
 def test_the_model_follows_the_ring_as_it_turns(theme: Theme, kept: int) -> None:
     every = lines(0, 250)
     model = LogModel(theme)
-    model.set_filter(Filter(text="1"))
+    model.set_filter(LogFilter(text="1"))
     model.update(every[:100])
     newest = every[100 - kept : 200 - kept]
     model.update(newest)

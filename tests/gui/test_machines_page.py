@@ -1,4 +1,4 @@
-"""The machines' page: a thousand rows, what is chosen, what is exported."""
+"""The machines page: a thousand rows, selection, export."""
 
 import csv
 import math
@@ -16,7 +16,7 @@ from tests.support.gui.windows import TRAINING, WATCHING, Bench
 from tests.support.machine.machines import crowd, fill, record
 from ui.pages.machines import columns as machine_columns
 from ui.pages.machines.page import MachinesPage
-from ui.widgets.cells import lines
+from ui.widgets.cells import polylines
 
 pytestmark = pytest.mark.gui
 
@@ -157,7 +157,8 @@ def test_dropped_records_are_told(page: MachinesPage) -> None:
     page._machines.fleet.dropped.update({Flaw.WRONG_KEY: 2, Flaw.REPLAYED: 1})
     page.refresh()
     assert page.note.full == (
-        "Each machine signs its own record. 3 were dropped: 2 with a bad signature, 1 replayed."
+        "Each machine signs its own record. 3 records were dropped:"
+        " 2 with a bad signature, 1 replayed."
     )
 
 
@@ -209,7 +210,7 @@ def test_aliases_are_never_html(page: MachinesPage) -> None:
 
 
 def test_thousand_machines_without_a_stall(bench: Bench, page: MachinesPage, qtbot: QtBot) -> None:
-    """Generous: what `make bench` measures to the millisecond must only not be absurd here."""
+    """The limit is generous: `make bench` measures this exactly."""
     records = crowd(1000, now=time.time())
     begun = time.perf_counter()
     page._machines.fleet.take(records, time.time())
@@ -232,7 +233,7 @@ def test_sparkline_is_the_last_hour_up_to_now(page: MachinesPage) -> None:
     for age, rate in ((1800, 50.0), (1210, 80.0), (1200, 100.0)):
         told = record(sequence=moment_of(age), time=moment - age, samples_per_second=rate)
         fleet.take({"key": told}, moment - age)
-    shown = machine_columns.spark(fleet, "key")
+    shown = machine_columns.sparkline(fleet, "key")
     assert len(shown) == machine_columns.MINUTES
     known = {place: value for place, value in enumerate(shown) if not math.isnan(value)}
     assert set(known.values()) <= {50.0, 80.0, 90.0, 100.0}
@@ -247,12 +248,12 @@ def moment_of(age: int) -> int:
 def test_sparkline_has_gaps_and_stays_inside() -> None:
     rect = QRectF(0, 0, 100, 20)
     nan = float("nan")
-    drawn = lines([1.0, 2.0, nan, 3.0, 1.0, nan, 5.0], rect)
+    drawn = polylines([1.0, 2.0, nan, 3.0, 1.0, nan, 5.0], rect)
     assert [line.size() for line in drawn] == [2, 2]
     for line in drawn:
         assert all(rect.contains(line.at(place)) for place in range(line.size()))
-    assert lines([nan, 1.0], rect) == []
-    assert lines([], rect) == []
+    assert polylines([nan, 1.0], rect) == []
+    assert polylines([], rect) == []
 
 
 def test_tooltip_of_training_machine_has_full_device(bench: Bench) -> None:

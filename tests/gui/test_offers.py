@@ -1,4 +1,4 @@
-"""The third place that swarms come from: the backend's list, over real HTTP."""
+"""The join dialog's tab with the backend's swarms, over real HTTP."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -31,7 +31,7 @@ def session(number: int, **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallBackend]:
-    """There before the window is, whose settings name it."""
+    """A backend that runs before the window is made, since the settings hold its address."""
     with SmallBackend() as made:
         monkeypatch.setenv("BACKEND_URL", made.url)
         made.sessions = [session(number) for number in range(PAGE + 2)]

@@ -77,7 +77,7 @@ COMPLETED = (*TRAINING, TrainerGone(completed=True))
         (PAUSED, "Paused", "Stop training", "Resume"),
         (HELD_BACK, "Paused", "Stop training", None),
         (STOPPING, "Stopping", "Stopping…", None),
-        (FAILED, "Needs you", "Restart training", None),
+        (FAILED, "Needs attention", "Restart training", None),
         (RESTARTING, "Starting again", "Restart now", "Don't restart"),
         (COMPLETED, "Completed", "Join a swarm…", None),
     ],
@@ -89,8 +89,8 @@ def test_each_state_has_its_words(
     headline = bench.window.overview.headline
     assert headline.title.text() == title
     assert headline.primary.text() == primary
-    assert (headline.second.text() if headline.second.isVisible() else None) == second
-    assert headline.why.text()
+    assert (headline.secondary.text() if headline.secondary.isVisible() else None) == second
+    assert headline.explanation.text()
 
 
 @pytest.mark.parametrize(
@@ -98,34 +98,37 @@ def test_each_state_has_its_words(
     [
         (
             protocol.Waiting(whom="doors", seen=1, known=2),
-            "Waiting for the others, so that the swarm stays one (1 of 2 doors)…",
+            (
+                "Waiting for the swarm's entry points, so that the swarm doesn't split"
+                " (1 of 2 reached)…"
+            ),
         ),
         (
             protocol.Waiting(whom="trainers", seen=0, known=1),
-            "Waiting for the others: 1 trains, and can't be reached yet…",
+            "Waiting for the others: 1 machine trains, but can't be reached yet…",
         ),
     ],
 )
 def test_it_says_for_whom_it_waits(bench: Bench, waiting: protocol.Waiting, why: str) -> None:
     bench.dispatch(*PREPARING, waiting)
-    assert bench.window.overview.headline.why.text() == why
+    assert bench.window.overview.headline.explanation.text() == why
 
 
 @pytest.mark.parametrize(
     ("events", "which", "call"),
     [
-        (JOINING, "second", "leave"),
+        (JOINING, "secondary", "leave"),
         (WATCHING, "primary", "start"),
         (WAITING, "primary", "stop"),
         (PREPARING, "primary", "stop"),
         (TRAINING, "primary", "stop"),
-        (TRAINING, "second", "pause"),
+        (TRAINING, "secondary", "pause"),
         (TRAINING, "snooze", "pause 3600"),
-        (PAUSED, "second", "resume"),
+        (PAUSED, "secondary", "resume"),
         (PAUSED, "primary", "stop"),
         (FAILED, "primary", "start"),
         (RESTARTING, "primary", "start"),
-        (RESTARTING, "second", "cancel restart"),
+        (RESTARTING, "secondary", "cancel restart"),
     ],
 )
 def test_buttons_act(
@@ -157,7 +160,7 @@ def test_a_click_before_the_session_is_open_waits_and_says_so(
     bench = make_bench(opened=False)
     headline, welcome = bench.window.overview.headline, bench.window.overview.welcome
     qtbot.mouseClick(welcome.demo, LEFT)
-    qtbot.waitUntil(lambda: "Getting ready" in headline.why.text())
+    qtbot.waitUntil(lambda: "Getting ready" in headline.explanation.text())
     assert not welcome.demo.isEnabled()
     bench.actions._opened.set_result(None)
     qtbot.waitUntil(lambda: bench.session.calls == ["demo"])
@@ -269,7 +272,8 @@ def test_short_memory_is_said(bench: Bench) -> None:
     bench.dispatch(*TRAINING, protocol.MicroBatchHalved(micro_batch_size=4))
     assert bench.window.overview.machine.value("batch") == "4"
     assert (
-        "memory ran short: it goes on with 4 samples" in bench.window.overview.headline.why.text()
+        "ran short of memory: training goes on with 4 samples"
+        in bench.window.overview.headline.explanation.text()
     )
 
 
@@ -285,7 +289,7 @@ def test_compiled_model_is_said(bench: Bench) -> None:
 )
 def test_what_is_prepared_is_said(bench: Bench, phase: TrainerPhase, words: str) -> None:
     bench.dispatch(*PREPARING, protocol.PhaseChanged(phase=phase))
-    assert bench.window.overview.headline.why.text().startswith(words)
+    assert bench.window.overview.headline.explanation.text().startswith(words)
 
 
 def test_the_peer_id_is_copied_whole(bench: Bench, qtbot: QtBot) -> None:
@@ -327,7 +331,7 @@ def test_the_countdown_runs_while_a_restart_is_due(bench: Bench) -> None:
     bench.dispatch(*RESTARTING)
     headline = bench.window.overview.headline
     assert headline._countdown.isActive()
-    assert "It starts again in" in headline.why.text()
+    assert "It starts again in" in headline.explanation.text()
     bench.dispatch(TrainerGone())
     assert bench.session.store.state.phase is Phase.FAILED
 
@@ -335,8 +339,8 @@ def test_the_countdown_runs_while_a_restart_is_due(bench: Bench) -> None:
 @pytest.mark.parametrize("events", [WAITING, HELD_BACK])
 def test_what_holds_training_back_is_said(bench: Bench, events: tuple[Event, ...]) -> None:
     bench.dispatch(*events)
-    assert bench.window.overview.headline.why.text() == (
-        "The computer runs on battery. It goes on by itself."
+    assert bench.window.overview.headline.explanation.text() == (
+        "The computer runs on battery. Training goes on by itself."
     )
 
 
@@ -351,7 +355,7 @@ def test_a_pause_for_a_while_is_counted_down(bench: Bench) -> None:
     bench.dispatch(*TRAINING, PauseChosen(until=time.time() + 3600), phase(TrainerPhase.PAUSED))
     headline = bench.window.overview.headline
     assert headline._countdown.isActive()
-    assert headline.why.text().startswith("You paused it; ")
+    assert headline.explanation.text().startswith("You paused training; ")
     bench.dispatch(PauseEnded())
     assert not headline._countdown.isActive()
 
@@ -371,5 +375,5 @@ def test_closing_says_so_and_takes_no_clicks(bench: Bench, qtbot: QtBot) -> None
 
 
 def test_titles_of_swarms_are_never_markup(bench: Bench) -> None:
-    assert bench.window.overview.headline.what.textFormat() is Qt.TextFormat.PlainText
+    assert bench.window.overview.headline.task.textFormat() is Qt.TextFormat.PlainText
     assert SWARM.title

@@ -1,4 +1,4 @@
-"""What the desktop sees beside the window: the tray, news, and what closing means."""
+"""The app outside its window: tray, notifications, and what closing the window does."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -203,9 +203,9 @@ def test_entries_act(bench: Bench, presence: DesktopPresence, qtbot: QtBot) -> N
     bench.dispatch(*WATCHING)
     presence.tray.primary.trigger()
     bench.dispatch(*TRAINING)
-    presence.tray.second.trigger()
+    presence.tray.secondary.trigger()
     bench.dispatch(*PAUSED)
-    presence.tray.second.trigger()
+    presence.tray.secondary.trigger()
     qtbot.waitUntil(lambda: bench.session.calls == ["start", "pause 3600", "resume"])
     bench.window.hide()
     presence.tray.open.trigger()

@@ -1,4 +1,4 @@
-"""A later version is said at the sidebar's foot, and opens its page."""
+"""The note about a newer version at the sidebar's foot, which opens the release's page."""
 
 import pytest
 from PySide6.QtCore import QUrl
@@ -22,7 +22,7 @@ def test_a_later_version_is_said_and_opens_its_page(
     release = Release(version="9.1", url="https://cotrain.example/download")
     bench.dispatch(ReleaseFound(release=release))
     qtbot.waitUntil(lambda: not sidebar.release.isHidden())
-    assert sidebar.release.text() == "Version 9.1 is there"
+    assert sidebar.release.text() == "Version 9.1 is available"
     assert not clipped(sidebar)
     sidebar.release.click()
     assert opened == [QUrl(release.url)]

@@ -1,4 +1,4 @@
-"""An app that doesn't come up offers to start without its settings."""
+"""After failed starts, the app offers to start with default settings."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The settings page: a change is in force and kept at once, what is wrong is said at its field."""
+"""The settings page: changes are in force and saved at once, mistakes are shown at the field."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from app.desktop import autostart
 from app.settings import file as settings_file
 from tests.support.gui.windows import Bench, clipped
 from ui.style.theme import LIGHT
-from ui.widgets.forms.settings_rows import Row
+from ui.widgets.forms.settings_rows import SettingRow
 
 pytestmark = pytest.mark.gui
 
@@ -27,15 +27,15 @@ def tray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(QSystemTrayIcon, "isSystemTrayAvailable", lambda: True)
 
 
-def row(bench: Bench, name: str, caption: str = "") -> Row:
-    """The row of a setting, with the page open."""
+def row(bench: Bench, name: str, caption: str = "") -> SettingRow:
+    """Open the settings page, and return the row of a setting."""
     bench.open("Settings")
     forms = bench.window.settings.widget.forms.values()
     found = [row for form in forms for row in form.rows if row.name == name]
     return next(row for row in found if caption in row.field.caption.text())
 
 
-def enter(bench: Bench, qtbot: QtBot, name: str, text: str) -> Row:
+def enter(bench: Bench, qtbot: QtBot, name: str, text: str) -> SettingRow:
     """Type into the row of a setting, and press Return."""
     found = row(bench, name)
     assert isinstance(found.field.control, QLineEdit)
@@ -65,7 +65,7 @@ def test_a_line_is_in_force_and_kept_as_it_was_understood(
     found = enter(bench, qtbot, name, typed)
     qtbot.waitUntil(lambda: saved(bench) == {name: kept})
     assert getattr(bench.session.store.settings, name) == value
-    qtbot.waitUntil(lambda: found.field.value == found.show(value))
+    qtbot.waitUntil(lambda: found.field.value == found.to_text(value))
 
 
 def test_a_line_left_as_it_was_is_not_saved(bench: Bench, qtbot: QtBot) -> None:

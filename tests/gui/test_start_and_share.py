@@ -1,4 +1,4 @@
-"""A swarm of one's own: the form, its mistakes, and the invite for others."""
+"""Starting a swarm: the form, its mistakes, and the invite for others."""
 
 from pathlib import Path
 
@@ -189,7 +189,7 @@ def test_file_leads_into_our_swarm(bench: Bench, qtbot: QtBot, tmp_path: Path) -
         ([], False, "no address"),
         ([LOOPBACK, NEAR], False, "your own network"),
         ([NEAR, FAR], False, "as long as this app runs"),
-        ([LOOPBACK], True, "this machine alone"),
+        ([LOOPBACK], True, "Only apps on this machine"),
     ],
 )
 def test_invite_says_how_far_it_reaches(

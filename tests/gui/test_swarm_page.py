@@ -1,4 +1,4 @@
-"""The swarm's page: peers, rounds and the epoch."""
+"""The swarm page: peers, rounds and the epoch."""
 
 import time
 
@@ -74,7 +74,7 @@ def test_peers_with_all_that_is_known(bench: Bench, page: SwarmPage) -> None:
     assert column(page, LATENCY) == ["1 ms", "1.2 s", "–"]
     assert column(page, SEEN) == ["now"] * 3
     assert page.peers.index(0, PEER).data(Qt.ItemDataRole.ToolTipRole) == trainer.peer_id
-    assert page.reach.text() == "23 nodes of the DHT within reach"
+    assert page.reach.text() == "23 network nodes within reach"
     assert page.show_peers.text() == "3 peers connected"
 
 

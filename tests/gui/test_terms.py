@@ -1,4 +1,4 @@
-"""The terms: in words, and as one sets them."""
+"""The terms: in words, and in the settings."""
 
 import time
 from datetime import datetime
@@ -57,7 +57,7 @@ def test_every_term_has_its_words() -> None:
     [(3, "15:00"), (20, "Wed 08:00"), (24 * 5, "Sun 12:00"), (24 * 8, "2026-12-02 12:00")],
 )
 def test_a_time_is_said_as_one_does(hours: float, said: str) -> None:
-    assert terms_texts.moment(NOON + hours * HOUR, NOON) == said
+    assert terms_texts.upcoming_time(NOON + hours * HOUR, NOON) == said
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def test_a_time_is_said_as_one_does(hours: float, said: str) -> None:
                 until=NOON + 6 * HOUR,
             ),
             (
-                "Your terms let training rest now: It is outside of your hours."
-                " It goes on by itself, 18:00 at the earliest."
+                "Your terms pause training now: It is outside of your hours."
+                " Training goes on by itself, 18:00 at the earliest."
             ),
         ),
     ],
 )
 def test_what_is_in_force_is_a_sentence(terms: Terms, verdict: Verdict, said: str) -> None:
-    assert terms_texts.in_force(terms, verdict, NOON) == said
+    assert terms_texts.status(terms, verdict, NOON) == said
 
 
 # --- as one sets them
@@ -178,7 +178,7 @@ def test_the_sentence_follows_the_verdict(bench: Bench) -> None:
     held = Verdict(reasons=(Reason(term="idle_minutes", text="The computer is in use."),))
     bench.dispatch(*TRAINING, TermsJudged(terms=Terms(idle_minutes=5), verdict=held))
     assert shown.status.text() == (
-        "Your terms let training rest now: The computer is in use. It goes on by itself."
+        "Your terms pause training now: The computer is in use. Training goes on by itself."
     )
 
 

@@ -1,4 +1,4 @@
-"""The window as a whole: keyboard, theme, menus, languages, nothing clipped."""
+"""The window as a whole: keyboard, theme, menus, languages, no clipped texts."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -84,7 +84,7 @@ def test_nothing_is_clipped(
 
 @pytest.fixture
 def large_font(qapp: QApplication) -> Iterator[None]:
-    """What a display of 200 % amounts to for layouts that were made for 100 %."""
+    """Double the font size, as a display scale of 200 % does."""
     before = qapp.font()
     larger = qapp.font()
     larger.setPointSizeF(before.pointSizeF() * 2)
@@ -159,7 +159,7 @@ def test_leaving_is_offered_only_in_a_swarm(bench: Bench, qtbot: QtBot) -> None:
 
 
 def contrast(one: str, other: str) -> float:
-    """WCAG 2's contrast ratio of two colours."""
+    """The contrast ratio of two colours by WCAG 2."""
 
     def luminance(color: str) -> float:
         parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]

@@ -1,4 +1,4 @@
-"""Notifications, however this desktop shows them."""
+"""Desktop notifications."""
 
 import contextlib
 import sys
@@ -11,7 +11,11 @@ from ui.texts import states as texts
 
 
 class Notifier:
-    """Over D-Bus on Linux, which needs no tray; else by way of the tray. clicked: as there."""
+    """Shows notifications over D-Bus on Linux, which needs no tray icon, else through the tray.
+
+    ``clicked`` is called when the user clicks a D-Bus notification (see
+    `app.desktop.notifications.Notifications`).
+    """
 
     def __init__(self, tray: Tray, *, clicked: Callable[[str], None]) -> None:
         self._tray = tray
@@ -21,7 +25,7 @@ class Notifier:
             self._bus = Notifications(name=name, icon=ICONS / "app.svg", clicked=clicked)
 
     async def show(self, title: str, text: str) -> int | None:
-        """Show one; returns its number, by which it can be withdrawn, where that can be."""
+        """Show a notification; returns its number for `showing`, or None if it has none."""
         number = await self._bus.show(title, text) if self._bus is not None else None
         if number is None:
             self._tray.say(title, text)
@@ -29,7 +33,7 @@ class Notifier:
 
     @contextlib.asynccontextmanager
     async def showing(self, title: str, text: str) -> AsyncIterator[None]:
-        """Show one as long as it matters."""
+        """Show a notification, and withdraw it at the end of the block where D-Bus is used."""
         number = await self.show(title, text)
         try:
             yield
@@ -38,6 +42,6 @@ class Notifier:
                 await self._bus.withdraw(number)
 
     async def close(self) -> None:
-        """Show no more. May be called twice."""
+        """Close the connection to D-Bus. May be called twice."""
         if self._bus is not None:
             await self._bus.close()

@@ -1,4 +1,4 @@
-"""The tray icon: its picture tells the state, its menu changes it."""
+"""The tray icon: its picture shows the state, its menu starts, pauses and stops training."""
 
 import sys
 
@@ -8,20 +8,20 @@ from PySide6.QtWidgets import QMenu, QSystemTrayIcon
 
 from app.common.i18n import _
 from app.state.state import ContributorState, Phase
-from ui.models import choices
+from ui.models import button_actions
 from ui.models.actions import Actions
-from ui.models.choices import Choice
+from ui.models.button_actions import ButtonAction
 from ui.models.session_model import SessionModel
 from ui.style.icons import app_icon, pixmap
 from ui.style.theme import Theme
 from ui.texts import states as texts
 
 SIZES = (16, 22, 24, 32, 48, 64)
-"""Pixels, of trays and their scales."""
+"""Icon sizes in pixels that trays ask for, at different scales of the screen."""
 
 
 class Tray(QObject):
-    """Shown until `close`, where the desktop has a tray, and as soon as it has one."""
+    """Visible until `close`, as soon as the desktop has a tray."""
 
     open_wanted = Signal()
     quit_wanted = Signal()
@@ -36,7 +36,7 @@ class Tray(QObject):
         self.menu = QMenu()
         self.status = self.menu.addAction("")
         self.menu.addSeparator()
-        self.primary, self.second = self.menu.addAction(""), self.menu.addAction("")
+        self.primary, self.secondary = self.menu.addAction(""), self.menu.addAction("")
         self.menu.addSeparator()
         self.open = self.menu.addAction(_("Open the window"))
         self.quit = self.menu.addAction(_("Quit"))
@@ -46,8 +46,8 @@ class Tray(QObject):
         self._icon.show()
 
     def _connect(self, model: SessionModel) -> None:
-        self.primary.triggered.connect(lambda: _act(self._primary()))
-        self.second.triggered.connect(lambda: _act(self._second()))
+        self.primary.triggered.connect(lambda: _run(self._primary()))
+        self.secondary.triggered.connect(lambda: _run(self._secondary()))
         for entry in (self.status, self.open):
             entry.triggered.connect(self.open_wanted)
         self.quit.triggered.connect(self.quit_wanted)
@@ -58,34 +58,34 @@ class Tray(QObject):
 
     @property
     def is_available(self) -> bool:
-        """This desktop has a tray."""
+        """Whether the desktop has a tray."""
         return QSystemTrayIcon.isSystemTrayAvailable()
 
     def show_state(self, state: ContributorState) -> None:
-        """Say where we are, and offer what can be done about it."""
+        """Show a state in the icon and tool tip, and the actions that it allows in the menu."""
         self._state = state
         words = texts.headline(state)
         self.status.setText(words)
         self._icon.setToolTip(f"{texts.PRODUCT}{texts.DOT}{words}")
         _offer(self.primary, self._primary())
-        _offer(self.second, self._second())
+        _offer(self.secondary, self._secondary())
         self._draw()
 
     def say(self, title: str, text: str) -> None:
-        """Show a notification, where the tray can."""
+        """Show a notification, if the tray can show any."""
         if self.is_available and self._icon.supportsMessages():
             self._icon.showMessage(title, text, app_icon())
 
     def close(self) -> None:
-        """Take it away. May be called twice."""
+        """Remove the icon. May be called twice."""
         self._icon.hide()
         self.menu.close()
 
-    def _primary(self) -> Choice:
-        return choices.primary(self._state, self._actions)
+    def _primary(self) -> ButtonAction:
+        return button_actions.primary(self._state, self._actions)
 
-    def _second(self) -> Choice | None:
-        return choices.in_menu(self._state, self._actions)
+    def _secondary(self) -> ButtonAction | None:
+        return button_actions.secondary_in_menu(self._state, self._actions)
 
     def _on_activated(self, reason: QSystemTrayIcon.ActivationReason) -> None:
         # on macOS a click opens the menu
@@ -102,8 +102,10 @@ class Tray(QObject):
 
 
 def picture(state: ContributorState) -> tuple[str, str]:
-    """The icon of a state, and the role of its colour in the theme. The shapes differ, so that
-    the colours need not be told apart."""
+    """The name of a state's icon, and the name of its colour in `ui.style.theme.Colors`.
+
+    The shapes differ too, for those who can't tell the colours apart.
+    """
     if state.phase is Phase.FAILED and state.restart_at is None:
         return "tray-attention", "danger"
     if texts.tone(state) == "busy":
@@ -126,13 +128,13 @@ def _icon(name: str, color: str) -> QIcon:
     return made
 
 
-def _offer(entry: QAction, choice: Choice | None) -> None:
-    entry.setVisible(choice is not None)
-    if choice is not None:
-        entry.setText(choice.word)
-        entry.setEnabled(choice.enabled)
+def _offer(entry: QAction, action: ButtonAction | None) -> None:
+    entry.setVisible(action is not None)
+    if action is not None:
+        entry.setText(action.text)
+        entry.setEnabled(action.enabled)
 
 
-def _act(choice: Choice | None) -> None:
-    if choice is not None:
-        choice.act()
+def _run(action: ButtonAction | None) -> None:
+    if action is not None:
+        action.run()

@@ -1,4 +1,4 @@
-"""What this app is, which build of it, and whose work is in it."""
+"""The dialog with the app's version, and the licences of the parts that it is made of."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ TABLE_HEIGHT, TEXT_HEIGHT = 220, 200
 
 
 class AboutDialog(Dialog):
-    """The parts come a moment later: their licences are a megabyte of text."""
+    """Version and parts. A thread loads the parts: their licences are a megabyte of text."""
 
     def __init__(self, window: QWidget, model: SessionModel, theme: Theme) -> None:
         super().__init__(window, _("About CoTrain Contributor"), width=WIDTH)
@@ -42,7 +42,9 @@ class AboutDialog(Dialog):
         self.licence.setAccessibleName(_("Text of the licence"))
         self.licence.setMinimumHeight(TEXT_HEIGHT)
         self.licence.setTabChangesFocus(True)
-        self.column.addWidget(label(_("It is made of, and owes thanks to:"), "strong"))
+        self.column.addWidget(
+            label(_("It is built from these parts, with thanks to their authors:"), "strong")
+        )
         self.column.addWidget(self.table)
         self.column.addWidget(self.licence)
         self._add_closing()

@@ -1,4 +1,4 @@
-"""The account at the backend: sign in, make one, sign out."""
+"""The dialog for the account at the backend: sign in, create an account, sign out."""
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
@@ -10,7 +10,7 @@ from app.common.i18n import _
 from ui.dialogs.dialog import Dialog
 from ui.models.session_model import SessionModel
 from ui.widgets.buttons import button
-from ui.widgets.forms.form import Field, error_label, line_edit, show_error
+from ui.widgets.forms.fields import Field, error_label, line_edit, show_error
 from ui.widgets.labels import label
 
 WIDTH = 520
@@ -18,7 +18,7 @@ SPACING = 16
 
 
 class AccountDialog(Dialog):
-    """Shows the account that is signed in, or else the form to do so."""
+    """Shows the account that is signed in, or the form to sign in."""
 
     def __init__(self, model: SessionModel, window: QWidget) -> None:
         super().__init__(window, _("Account"), width=WIDTH)
@@ -33,7 +33,7 @@ class AccountDialog(Dialog):
         self._show(form=not model.state.reporting.signed_in_as)
 
     def _sign_in_again(self) -> None:
-        """The backend ends a sign-in now and then; or somebody else wants to."""
+        """Show the form: the backend ended the sign-in, or the user wants another account."""
         self.form.fields["email"].set_value(self._model.state.reporting.signed_in_as)
         self._show(form=True)
         self.form.fields["password"].control.setFocus()
@@ -46,9 +46,10 @@ class AccountDialog(Dialog):
 
 
 class KnownAccount(QWidget):
-    """Whose account is signed in. ``done``: no longer."""
+    """Says which account is signed in, with buttons to sign out or in again."""
 
     done = Signal()
+    """The user signed out."""
 
     def __init__(self, model: SessionModel) -> None:
         super().__init__()
@@ -56,7 +57,7 @@ class KnownAccount(QWidget):
         state = model.state.reporting
         text = _("You are signed in to {url} as {email}. Contributions are reported there.")
         self.leave, self.again = button(_("Sign out")), button(_("Sign in again…"))
-        self.leave.setAutoDefault(False)  # Return must not sign out whoever only looks
+        self.leave.setAutoDefault(False)  # Return must not sign out
         self.leave.clicked.connect(lambda: model.run(self._sign_out()))
         column = _column(self)
         where = text.format(url=state.backend_url, email=state.signed_in_as)
@@ -71,10 +72,13 @@ class KnownAccount(QWidget):
 
 
 class SignInForm(QWidget):
-    """Signs in, or makes an account first. ``done``: signed in; ``grown``: it needs more room."""
+    """Signs in, or creates an account first."""
 
     done = Signal()
+    """The user is signed in."""
+
     grown = Signal()
+    """The form may need more room."""
 
     def __init__(self, model: SessionModel) -> None:
         super().__init__()

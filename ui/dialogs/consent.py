@@ -1,4 +1,4 @@
-"""Asking the volunteer whether a task from outside may train here."""
+"""Asks the volunteer whether a task from another program may train on this machine."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ WIDTH = 560
 
 
 class VolunteerAtWindow:
-    """Shows a question, and waits for the answer as long as it takes."""
+    """Asks in a dialog and with a notification, and waits for the answer without a limit."""
 
     def __init__(self, window: QWidget, session: Session, notifier: Notifier) -> None:
         self._window = window
@@ -29,7 +29,7 @@ class VolunteerAtWindow:
         self._notifier = notifier
 
     async def agrees(self, task: Task) -> bool:
-        """Ask; a cancelled question goes away."""
+        """Ask, and return whether the volunteer agrees. If cancelled, the question is closed."""
         answered = asyncio.Event()
         question = ConsentQuestion(self._window, task, self._session.store.state)
         question.finished.connect(lambda _code: answered.set())
@@ -52,7 +52,7 @@ class VolunteerAtWindow:
 
 
 class ConsentQuestion(Dialog):
-    """What the task would do, and who wants it."""
+    """The question: what the task would do, and who asks for it."""
 
     def __init__(self, window: QWidget, task: Task, state: ContributorState) -> None:
         super().__init__(window, _title(), width=WIDTH)
@@ -64,7 +64,7 @@ class ConsentQuestion(Dialog):
         )
         self.agree = button(_("Train it"), "primary")
         self.refuse = button(_("Refuse"))
-        self.refuse.setDefault(True)  # Return must not agree to what nobody has read
+        self.refuse.setDefault(True)  # Return must not agree to a task that nobody has read
         self.agree.clicked.connect(self.accept)
         self.refuse.clicked.connect(self.reject)
         self._lay_out(task, state)
@@ -104,7 +104,7 @@ def _rows() -> dict[str, str]:
         "batch": _("Batch of the swarm"),
         "device": _("Device"),
         "end": _("Ends"),
-        "peers": _("Enters by"),
+        "peers": _("Connects to"),
     }
 
 
@@ -114,14 +114,14 @@ def _values(task: Task, state: ContributorState) -> dict[str, str]:
     count = len(spec.initial_peers)
     return {
         "title": spec.name,
-        "model": texts.model_of(spec.model),
-        "data": texts.data_of(spec.data),
+        "model": texts.model_description(spec.model),
+        "data": texts.data_description(spec.data),
         "batch": _("{samples} samples of {tokens} tokens").format(
             samples=units.count(training.target_batch_size),
             tokens=units.count(training.sequence_length),
         ),
-        "device": texts.device(chosen) if chosen else state.device,
-        "end": texts.goal(training.stop),
+        "device": texts.device_label(chosen) if chosen else state.device,
+        "end": texts.stop_condition(training.stop),
         "peers": _entrance(count, state),
     }
 
@@ -148,5 +148,5 @@ def _warnings(task: Task, state: ContributorState) -> list[str]:
             ).format(paths=paths)
         )
     if state.swarm is not None:
-        found.append(_("You leave the swarm {title} for it.").format(title=state.swarm.title))
+        found.append(_("To train it, you leave the swarm {title}.").format(title=state.swarm.title))
     return found

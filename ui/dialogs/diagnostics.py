@@ -1,4 +1,4 @@
-"""Collecting what a report of a fault needs, after saying what that is."""
+"""The dialog that collects diagnostics into an archive for a bug report."""
 
 import asyncio
 from pathlib import Path
@@ -19,7 +19,7 @@ WIDTH = 560
 
 
 class DiagnosticsDialog(Dialog):
-    """Says what goes into the archive, writes it where the user says, and says where it is."""
+    """Says what goes into the archive, and writes it to a file that the user chooses."""
 
     def __init__(self, window: QWidget, model: SessionModel) -> None:
         super().__init__(window, _("Collect diagnostics"), width=WIDTH)
@@ -46,7 +46,7 @@ class DiagnosticsDialog(Dialog):
             self._model.run(self.write(Path(name)))
 
     async def write(self, file: Path) -> None:
-        """Write the archive, and say how that went."""
+        """Write the archive and show the outcome."""
         session = self._model.session
         self.save.setEnabled(False)
         try:
@@ -72,19 +72,21 @@ class DiagnosticsDialog(Dialog):
 
 def _words() -> tuple[tuple[str, str], ...]:
     return (
-        (_("One archive to attach to a report of a fault. Nothing is sent anywhere."), ""),
+        (_("Makes one archive that you can attach to a bug report. Nothing is sent anywhere."), ""),
         (
             _(
-                "It holds the logs, the settings, the versions of all parts, what hardware there"
-                " is, and the names and sizes of the files in the data folder."
+                "It holds the logs, the settings, the versions of all parts, a"
+                " list of the hardware, and the names and sizes of the files in"
+                " the data folder."
             ),
             "muted",
         ),
         (
             _(
-                "Taken out are tokens, passwords and keys, e-mail addresses, the names of this"
-                " computer and its user, and IP addresses. Titles of swarms and peers' ids stay:"
-                " look through it before you pass it on."
+                "Tokens, passwords, keys, e-mail addresses, IP addresses, and"
+                " the names of this computer and its user are taken out. Titles"
+                " of swarms and peers' ids stay: look through the archive before"
+                " you pass it on."
             ),
             "muted",
         ),

@@ -1,4 +1,4 @@
-"""What our dialogs have in common."""
+"""The base class of dialogs."""
 
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
@@ -6,7 +6,10 @@ from typing_extensions import override
 
 
 class Dialog(QDialog):
-    """A column, as high as its wrapped texts need at its width, which Qt doesn't see to."""
+    """A dialog with one column of widgets.
+
+    It is high enough for its wrapped texts at its width, which `QDialog` doesn't ensure.
+    """
 
     def __init__(self, window: QWidget, title: str, *, width: int) -> None:
         super().__init__(window)
@@ -17,7 +20,7 @@ class Dialog(QDialog):
         self.column.setSpacing(16)
 
     def add_buttons(self, *buttons: QPushButton) -> None:
-        """A row of buttons at the end."""
+        """Add a row of buttons at the bottom, aligned to the right."""
         row = QHBoxLayout()
         row.addStretch()
         for each in buttons:
@@ -30,7 +33,7 @@ class Dialog(QDialog):
         self.fit()
 
     def fit(self) -> None:
-        """Be as high as what is shown needs, at least; again when that has become more."""
+        """Grow to the height that the content needs. Call it again when the content has grown."""
         self.column.activate()
         width = max(self.width(), self.column.totalMinimumSize().width())
         self.resize(width, max(self.height(), self.column.totalHeightForWidth(width)))

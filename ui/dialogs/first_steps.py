@@ -1,5 +1,7 @@
-"""The first steps: what this is, on which terms, and into which swarm. At most five clicks to
-training."""
+"""The first steps: what the app does, on which terms, and in which swarm.
+
+They lead to training in at most five clicks.
+"""
 
 from collections.abc import Callable
 
@@ -22,24 +24,24 @@ from ui.models.session_model import SessionModel
 from ui.style.theme import Theme
 from ui.texts import costs
 from ui.widgets.buttons import button
-from ui.widgets.card import words_card
-from ui.widgets.forms.devices import DeviceBox
+from ui.widgets.card import text_card
+from ui.widgets.forms.device_box import DeviceBox
 from ui.widgets.forms.settings_form import SettingsForm
-from ui.widgets.forms.settings_rows import Row, desktop, mains_only, only_when_idle, publish
+from ui.widgets.forms.settings_rows import SettingRow, desktop, mains_only, only_when_idle, publish
 from ui.widgets.labels import label
-from ui.widgets.way import way_card
+from ui.widgets.option_card import option_card
 
 WIDTH = 640
 
 
-def terms() -> tuple[Row, ...]:
-    """The settings that one is asked for before the first training: simple switches."""
+def terms() -> tuple[SettingRow, ...]:
+    """The settings that the user is asked for before the first training, as simple switches."""
     has_tray = QSystemTrayIcon.isSystemTrayAvailable()
     return (only_when_idle(), mains_only(), publish(), *desktop(has_tray=has_tray))
 
 
 class FirstSteps(Dialog):
-    """Three pages; each can be skipped, and all be opened again from the menu."""
+    """Three pages that the user may skip, and open again from the Help menu."""
 
     def __init__(
         self,
@@ -76,8 +78,8 @@ class FirstSteps(Dialog):
         )
         page, column = _page(_("Give this machine to a training run"), intro)
         for card in (
-            words_card(_("Leaves this machine"), costs.leaves()),
-            words_card(_("Stays here"), costs.stays()),
+            text_card(_("Leaves this machine"), costs.what_leaves()),
+            text_card(_("Stays here"), costs.what_stays()),
         ):
             column.addWidget(card, 0, Qt.AlignmentFlag.AlignTop)
         column.addStretch()
@@ -97,7 +99,7 @@ class FirstSteps(Dialog):
     def _swarm(self) -> QWidget:
         intro = _("You see what a swarm takes of this machine before anything starts.")
         page, column = _page(_("Choose a swarm"), intro)
-        for icon, title, words, way in (
+        for icon, title, words, leads in (
             ("open", _("You were invited"), _("By a file (.cotrain) or a link."), self.join),
             (
                 "swarm",
@@ -112,7 +114,7 @@ class FirstSteps(Dialog):
                 self.demo,
             ),
         ):
-            column.addWidget(way_card(icon, title, words, way, self._theme))
+            column.addWidget(option_card(icon, title, words, leads, self._theme))
         column.addStretch()
         return page
 
@@ -150,7 +152,7 @@ class FirstSteps(Dialog):
         self.device.show_state(state)
 
     def open_page(self, index: int) -> None:
-        """Show a step."""
+        """Show one of the three pages, counted from 0."""
         count = self.pages.count()
         self.pages.setCurrentIndex(index)
         self.place.setText(_("Step {number} of {count}").format(number=index + 1, count=count))
@@ -159,9 +161,9 @@ class FirstSteps(Dialog):
         first = self.next if index < count - 1 else self.join
         first.setFocus(Qt.FocusReason.OtherFocusReason)
 
-    def _leave_to(self, way: Callable[[], object]) -> None:
+    def _leave_to(self, action: Callable[[], object]) -> None:
         self.accept()
-        way()
+        action()
 
 
 def _page(title: str, intro: str) -> tuple[QWidget, QVBoxLayout]:

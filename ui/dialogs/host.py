@@ -1,4 +1,4 @@
-"""Opens the dialogs that buttons, drops and second starts ask for, one of a kind at a time."""
+"""Opens the dialogs that buttons, menus, dropped invites and second starts of the app ask for."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ Kind = TypeVar("Kind", bound=QDialog)
 
 
 class Dialogs(QObject):
-    """The dialogs of a window, made when they are wanted: the first picture needs none."""
+    """The dialogs of a window, at most one of a kind. Each is imported and made when wanted."""
 
     def __init__(
         self,
@@ -54,10 +54,10 @@ class Dialogs(QObject):
         actions.about_wanted.connect(self.about)
         actions.diagnostics_wanted.connect(self.diagnostics)
 
-    # --- what is asked for
+    # --- dialogs by kind
 
     def join(self, source: str = "") -> None:
-        """Let the user choose a swarm, or preview the one of an invite."""
+        """Let the user choose a swarm, or preview an invite's. source: its link or path."""
         if self._closed:
             return
         dialog = self._one_of("join", self._make_join)
@@ -71,7 +71,7 @@ class Dialogs(QObject):
         return made
 
     def offers(self) -> None:
-        """Let the user choose among the swarms that the backend offers."""
+        """Let the user choose one of the swarms that the backend offers."""
         if not self._closed:
             self._one_of("join", self._make_join).choose_offered()
 
@@ -90,7 +90,7 @@ class Dialogs(QObject):
         return made
 
     def share(self) -> None:
-        """Show the invite of the swarm that we are in."""
+        """Show the invite of the swarm that we are in; without one, do nothing."""
         if self._closed or not self._model.state.peer_id:
             return
         from ui.dialogs.share import ShareDialog
@@ -98,12 +98,12 @@ class Dialogs(QObject):
         self._one_of("share", lambda: ShareDialog(self._model, self._window))
 
     def check(self) -> None:
-        """Look why we are not connected."""
+        """Check the connection."""
         if self._closed:
             return
-        from ui.dialogs.check import CheckDialog
+        from ui.dialogs.connection_check import ConnectionCheckDialog
 
-        self._one_of("check", lambda: CheckDialog(self._model, self._theme, self._window))
+        self._one_of("check", lambda: ConnectionCheckDialog(self._model, self._theme, self._window))
 
     def first_steps(self) -> None:
         """Lead the user to a first training."""
@@ -127,7 +127,7 @@ class Dialogs(QObject):
         self._one_of("account", lambda: AccountDialog(self._model, self._window))
 
     def about(self) -> None:
-        """Show which build this is, and whose work is in it."""
+        """Show the version, and the licences of the app's parts."""
         if self._closed:
             return
         from ui.dialogs.about import AboutDialog
@@ -135,7 +135,7 @@ class Dialogs(QObject):
         self._one_of("about", lambda: AboutDialog(self._window, self._model, self._theme))
 
     def diagnostics(self) -> None:
-        """Collect what a report of a fault needs."""
+        """Let the user collect diagnostics for a bug report."""
         if self._closed:
             return
         from ui.dialogs.diagnostics import DiagnosticsDialog
@@ -143,11 +143,11 @@ class Dialogs(QObject):
         self._one_of("diagnostics", lambda: DiagnosticsDialog(self._window, self._model))
 
     def _one_of(self, kind: str, make: Callable[[], Kind]) -> Kind:
-        """The dialog of a kind that is open, or a new one."""
+        """The open dialog of a kind, or a new one, in front of the others."""
         if not self._window.isVisible():  # in the tray
             self.come_to_front()
         if kind != FIRST_STEPS and FIRST_STEPS in self._shown:
-            self._shown[FIRST_STEPS].reject()  # they are on their way
+            self._shown[FIRST_STEPS].reject()  # the user has gone further than the first steps
         if kind not in self._shown:
             made = make()
             made.finished.connect(lambda _result: self._forget(kind))
@@ -156,24 +156,24 @@ class Dialogs(QObject):
         dialog = self._shown[kind]
         dialog.raise_()
         dialog.activateWindow()
-        return dialog  # type: ignore[return-value]  # what `make` of this kind made
+        return dialog  # type: ignore[return-value]  # `make` of this kind made it
 
     def _forget(self, kind: str) -> None:
         self._shown.pop(kind).deleteLater()
 
-    # --- what comes from outside
+    # --- requests from outside the window
 
     def receive(self, request: Request) -> None:
-        """A second start: come to the front, and preview the invite that it was given."""
-        log.info("a second start handed over: %s", request.invite[:200] or "nothing but itself")
+        """Handle a second start of the app: come to the front, and preview its invite if any."""
+        log.info("a second start of the app handed over: %s", request.invite[:200] or "no invite")
         self.come_to_front(request.activation)
         if request.invite:
             self.join(request.invite)
 
     def come_to_front(self, activation: str = "") -> None:
-        """Show the window above others. activation: what a Wayland desktop gave for that."""
+        """Show the window above others. activation: Wayland's token that allows this, or ""."""
         if activation:
-            os.environ["XDG_ACTIVATION_TOKEN"] = activation  # Qt takes it from here, once
+            os.environ["XDG_ACTIVATION_TOKEN"] = activation  # Qt reads it from here, once
         window = self._window
         window.setWindowState(window.windowState() & ~Qt.WindowState.WindowMinimized)
         window.show()
@@ -181,14 +181,14 @@ class Dialogs(QObject):
         window.activateWindow()
 
     def close(self) -> None:
-        """Close what is open, and open nothing more. May be called twice."""
+        """Close all dialogs, and open no more. May be called twice."""
         self._closed = True
         for dialog in tuple(self._shown.values()):
             dialog.reject()
 
 
 def invite_in(dropped: QMimeData) -> str:
-    """The file or link that something dragged over the window holds, or ""."""
+    """The path or link of an invite in dragged data, or ""."""
     for url in dropped.urls():
         if url.isLocalFile():
             return url.toLocalFile()

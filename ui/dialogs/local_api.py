@@ -1,4 +1,4 @@
-"""How programs reach us: the address, the tokens, and whose tasks are accepted."""
+"""The dialog for the local API: its address, its tokens, and whose tasks are accepted."""
 
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices, QGuiApplication
@@ -19,7 +19,7 @@ MASK = "•" * 24
 
 
 class LocalApiDialog(Dialog):
-    """tokens: None while the API isn't served."""
+    """Address, tokens and consent. tokens: None while the API isn't running."""
 
     def __init__(self, window: QWidget, model: SessionModel, *, tokens: ApiTokens | None) -> None:
         super().__init__(window, _("Local API"), width=WIDTH)
@@ -55,7 +55,7 @@ class LocalApiDialog(Dialog):
 
     def _show_tokens(self, tokens: ApiTokens) -> None:
         card = self._card(_("Tokens"))
-        text = _("Give the operator's token only to whom you let start and stop training here.")
+        text = _("Give the operator's token only to those who may start and stop training here.")
         card.column.addWidget(label(text, "muted", wrap=True))
         self.operator = TokenRow(tokens, Role.OPERATOR, _("Operator: reads and changes"))
         self.viewer = TokenRow(tokens, Role.VIEWER, _("Viewer: reads only"))
@@ -84,7 +84,7 @@ class LocalApiDialog(Dialog):
 
 
 class TokenRow(QWidget):
-    """One token: hidden, until it is to be seen."""
+    """One token, masked until the user wants to see it, with buttons to copy and renew it."""
 
     def __init__(self, tokens: ApiTokens, role: Role, words: str) -> None:
         super().__init__()
@@ -99,8 +99,8 @@ class TokenRow(QWidget):
         self.renew.clicked.connect(self._renew)
         for each in (self.show_it, self.copy, self.renew):
             each.setAccessibleName(f"{each.text()}: {words}")
-            each.setMinimumHeight(each.sizeHint().height())  # a short window squeezes the rest
-        self.renew.setToolTip(_("Who has the old token can't call any more."))
+            each.setMinimumHeight(each.sizeHint().height())  # in a short window, shrink the rest
+        self.renew.setToolTip(_("The old token no longer works then."))
         self._lay_out(words)
         self._say()
 
@@ -132,7 +132,7 @@ def _introduction(session: Session) -> str:
     if not session.store.settings.callback:
         return _("The local API is switched off, so no program can reach this app.")
     if session.store.state.local_api is None:
-        return _("The local API isn't served yet, or couldn't be; the log says more.")
+        return _("The local API isn't running yet, or couldn't start; the log says more.")
     return _(
         "Programs that you allow, such as the CoTrain backend, can ask this app how training goes"
         " and give it tasks. Reading is open to programs of this machine, changing needs a token."

@@ -1,4 +1,4 @@
-"""A QR code: dark on light in every theme, since scanners want it so, and sharp at every scale."""
+"""A QR code as a label: dark on light in both themes, as scanners need it, and sharp."""
 
 from PySide6.QtCore import QEvent, QSize, Qt
 from PySide6.QtGui import QColor, QImage, QPixmap, qRgb
@@ -8,17 +8,17 @@ from typing_extensions import override
 from app.common.i18n import _
 
 SIDE = 248
-"""Logical pixels, at most."""
+"""The label's width and height in logical pixels."""
 
 QUIET = 4
-"""Modules of light around it; the standard asks for four."""
+"""Width of the light border in modules; the standard asks for four."""
 
 MOST_CHARACTERS = 1600
-"""Beyond, the modules are too small for a telephone to tell apart on a screen."""
+"""With more characters, the modules are too small for a telephone to read from a screen."""
 
 
 class QrCode(QLabel):
-    """Shows a text as a QR code, or nothing where the text is too long for one."""
+    """Shows a text as a QR code; hidden if the text is too long."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class QrCode(QLabel):
         self.setAccessibleName(_("The invite link as a QR code"))
 
     def show_text(self, text: str) -> None:
-        """Draw a text; hide where it has too many characters."""
+        """Show a text, or hide if it has more than `MOST_CHARACTERS`."""
         self._image = image_of(text) if len(text) <= MOST_CHARACTERS else QImage()
         self.setVisible(not self._image.isNull())
         self._draw()
@@ -40,7 +40,7 @@ class QrCode(QLabel):
         return super().event(event)
 
     def _draw(self) -> None:
-        """Each module takes a whole number of the screen's pixels."""
+        """Draw the code with a whole number of screen pixels for each module."""
         if self._image.isNull():
             return
         ratio = self.devicePixelRatioF()
@@ -53,7 +53,7 @@ class QrCode(QLabel):
 
 
 def image_of(text: str) -> QImage:
-    """A QR code with a pixel for each module, the quiet zone around it."""
+    """A QR code with one pixel for each module, including the quiet zone around it."""
     import segno
 
     rows = list(segno.make_qr(text, error="l").matrix_iter(border=QUIET))

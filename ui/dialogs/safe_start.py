@@ -1,4 +1,4 @@
-"""The question before the window, when the app didn't come up the last times."""
+"""The question whether to start with default settings, after several failed starts."""
 
 from PySide6.QtWidgets import QMessageBox
 
@@ -7,20 +7,20 @@ from ui.texts import states as texts
 
 
 def wants_default_settings() -> bool:
-    """Ask whether to start without the user's settings."""
+    """Ask the user and wait for the answer; works before the event loop runs."""
     box = make_question()
     box.exec()
     return box.clickedButton() is box.defaultButton()
 
 
 def make_question() -> QMessageBox:
-    """With the safe answer as the default one."""
+    """The question; its default button starts with default settings."""
     box = QMessageBox(QMessageBox.Icon.Question, texts.PRODUCT, "")
-    box.setText(_("CoTrain Contributor didn't come up the last times that it was started."))
+    box.setText(_("CoTrain Contributor failed to start the last times."))
     box.setInformativeText(
         _(
-            "Starting with default settings may help. Yours stay in their file, and hold again at"
-            " the next start."
+            "Starting with default settings may help. Your own settings stay"
+            " in their file, and apply again at the next start."
         )
     )
     safely = box.addButton(_("Start with default settings"), QMessageBox.ButtonRole.AcceptRole)

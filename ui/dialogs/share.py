@@ -1,4 +1,4 @@
-"""Others into our swarm: the invite as a link, a QR code and a file."""
+"""The dialog to invite others: the invite as a link, a QR code and a file."""
 
 import asyncio
 from pathlib import Path
@@ -16,7 +16,7 @@ from app.state.state import ContributorState
 from ui.dialogs.qr import QrCode
 from ui.models.session_model import SessionModel
 from ui.widgets.buttons import button
-from ui.widgets.forms.form import line_edit
+from ui.widgets.forms.fields import line_edit
 from ui.widgets.labels import ElidedLabel, label, restyle
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ShareDialog(QDialog):
-    """Shows the invite of the swarm that we are in, and follows our addresses."""
+    """Shows the invite of the swarm that we are in, and updates it when our addresses change."""
 
     def __init__(self, model: SessionModel, parent: QWidget) -> None:
         super().__init__(parent)
@@ -67,7 +67,7 @@ class ShareDialog(QDialog):
     def _words(self) -> QVBoxLayout:
         words = QVBoxLayout()
         words.setSpacing(8)
-        text = _("Whoever has this invite can enter the swarm and train with it.")
+        text = _("Whoever has this invite can join the swarm and train with it.")
         words.addWidget(label(text, "muted", wrap=True))
         words.addWidget(self.link)
         buttons = QHBoxLayout()
@@ -95,7 +95,7 @@ class ShareDialog(QDialog):
             return
         self.spec = spec
         if spec is None:
-            self.reject()  # the swarm is left
+            self.reject()  # we left the swarm
             return
         from app.spec import invite
 
@@ -129,7 +129,7 @@ class ShareDialog(QDialog):
         dialog.open()
 
     async def save_as(self, path: Path) -> None:
-        """Write the invite's file."""
+        """Write the invite to a file."""
         from app.spec import invite
 
         assert self.spec is not None
@@ -140,15 +140,16 @@ class ShareDialog(QDialog):
 
 def _words_for(reach: Reach, *, local: bool) -> str:
     if local:
-        return _("This swarm is open to apps on this machine alone.")
+        return _("Only apps on this machine can join this swarm.")
     return {
         Reach.MACHINE: _(
             "This machine has no address that others could reach: so far the invite works on"
             " this machine only. Check that it is on a network."
         ),
         Reach.NETWORK: _(
-            "The invite works in your own network. From outside, others need an address or a"
-            " port of your router that leads here."
+            "The invite works in your own network. It works from outside"
+            " only if this machine has a public address, or your router"
+            " forwards a port to it."
         ),
-        Reach.WORLD: _("Others enter by these addresses, as long as this app runs:"),
+        Reach.WORLD: _("Others connect to these addresses, as long as this app runs:"),
     }[reach]

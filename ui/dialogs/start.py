@@ -1,4 +1,4 @@
-"""A swarm of one's own: a form over the spec's fields, filled in for a first one."""
+"""The dialog to start a swarm: a form with the spec's fields, filled in for a first swarm."""
 
 from typing import TYPE_CHECKING
 
@@ -22,25 +22,26 @@ from ui.texts import costs, units
 from ui.texts import states as texts
 from ui.widgets.buttons import button
 from ui.widgets.card import Card
-from ui.widgets.forms.form import Field, FieldGrid
+from ui.widgets.forms.fields import Field, FieldGrid
 from ui.widgets.labels import label, restyle
 
 if TYPE_CHECKING:
     from app.spec.schema import SwarmSpec
 
 CHECK_MS = 200
-"""After the last key: the form looks whether it is right, and what the model would take."""
+"""Delay after the last key, before the form is checked and the memory is estimated."""
 
 
 class StartDialog(QDialog):
-    """``accepted_spec`` carries the `SwarmSpec`, and whether to train at once."""
+    """The form, a line with the estimated figures, and the choice to train at once."""
 
     accepted_spec = Signal(object, bool)
+    """Carries the `SwarmSpec` to start, and whether to train at once."""
 
     def __init__(self, model: SessionModel, parent: QWidget) -> None:
         super().__init__(parent)
         self._model = model
-        self._own_run_id = False  # the user's, not one that follows the title
+        self._own_run_id = False  # the user typed the run id; it no longer follows the title
         self._tried = False
         self.sections = sections()
         self._grids = [FieldGrid(tuple(each.fields.values())) for each in self.sections]
@@ -72,7 +73,7 @@ class StartDialog(QDialog):
         self.area.setWidgetResizable(True)
         self.area.setFrameShape(QFrame.Shape.NoFrame)
         self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.area.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # it follows the focus by itself
+        self.area.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # it scrolls to the focused field itself
         column = QVBoxLayout(self)
         column.setContentsMargins(24, 20, 24, 20)
         column.setSpacing(12)
@@ -103,7 +104,7 @@ class StartDialog(QDialog):
         self.cancel.clicked.connect(self.reject)
         self.start.clicked.connect(self.try_to_start)
 
-    # --- what follows what
+    # --- fields that depend on others
 
     def _follow_title(self, title: str) -> None:
         if not self._own_run_id:
@@ -121,21 +122,21 @@ class StartDialog(QDialog):
         for name, field in self.fields.items():
             part, _dot, rest = name.partition(".")
             if name == "dataset_info.tokenizer.path":
-                field.wanted = with_tokenizer
+                field.relevant = with_tokenizer
             elif part == "dataset_info" and rest not in ("source", "tokenizer.kind"):
-                field.wanted = rest in draft.SOURCE_FIELDS[source]
+                field.relevant = rest in draft.SOURCE_FIELDS[source]
         for grid in self._grids:
             grid.arrange()
 
-    # --- right or wrong
+    # --- checking
 
     @property
     def values(self) -> dict[str, str]:
-        """What the form says, by field."""
+        """The form's values as text, by the fields' names in `app.spec.draft`."""
         return {name: field.value for name, field in self.fields.items()}
 
     def _check(self) -> "tuple[SwarmSpec | None, dict[str, SpecError]]":
-        """See whether it is right. Mistakes are shown once the user has tried to start."""
+        """Check all values. Mistakes are marked only after the user has tried to start."""
         self._checking.stop()
         spec, wrong = draft.check(self.values)
         if spec is not None:
@@ -165,7 +166,7 @@ class StartDialog(QDialog):
         restyle(self.summary, "role", "error" if wrong and self._tried else "muted")
 
     def try_to_start(self) -> None:
-        """Start the swarm if the form is right; else show what isn't, and go there."""
+        """Start the swarm if all values are right; else mark the mistakes and go to the first."""
         self._tried = True
         spec, wrong = self._check()
         if spec is not None:

@@ -1,4 +1,4 @@
-"""The fields of the form that starts a swarm, in their sections."""
+"""The fields of the form to start a swarm, by sections."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,22 @@ from PySide6.QtWidgets import QCheckBox
 from app.common.i18n import _
 from app.spec import architectures, draft
 from ui.texts import states as texts
-from ui.widgets.forms.form import Control, Field, choice, line_edit, lines
+from ui.widgets.forms.fields import Control, Field, combo_box, line_edit, text_area
 
 
 @dataclass(frozen=True)
 class SpecSection:
-    """Fields that belong together, by the name that `app.spec.draft` knows each by."""
+    """A card of the form."""
 
     title: str
+    """Translated."""
+
     fields: dict[str, Field]
+    """By their names in `app.spec.draft`."""
 
 
 def sections() -> tuple[SpecSection, ...]:
-    """All of the form, filled in with what is good for a first swarm."""
+    """All sections, filled in with values that suit a first swarm."""
     made = (
         SpecSection(_("Swarm"), _swarm()),
         SpecSection(_("Model"), _model()),
@@ -39,15 +42,19 @@ def _text(caption: str, hint: str = "") -> Field:
 
 
 def _choice(caption: str, words: dict[str, str], hint: str = "") -> Field:
-    return Field(caption, choice(words), hint)
+    return Field(caption, combo_box(words), hint)
 
 
 def _swarm() -> dict[str, Field]:
     local: Control = QCheckBox(_("On this machine only"))
     return {
         "title": _text(_("Title"), _("What people will see")),
-        "run_id": _text(_("Run id"), _("Names the run in the network; nobody else's may be alike")),
-        "local": Field(_("On this machine only"), local, _("For trying out: listens on loopback")),
+        "run_id": _text(
+            _("Run id"), _("Names the run in the network; no other run may have the same")
+        ),
+        "local": Field(
+            _("On this machine only"), local, _("For trying out: no other machine can connect")
+        ),
     }
 
 
@@ -69,7 +76,7 @@ def _data() -> dict[str, Field]:
     sources = {
         "builtin": _("Python's documentation (built in)"),
         "hub": _("Hugging Face hub, streamed"),
-        "https": _("A file behind an https address"),
+        "https": _("A file at an https address"),
         "files": _("Files on each machine"),
     }
     formats = {
@@ -85,11 +92,13 @@ def _data() -> dict[str, Field]:
         "dataset_info.config": _text(_("Configuration"), _("Such as 20231101.en; often none")),
         "dataset_info.split": _text(_("Split")),
         "dataset_info.url": _text(_("Address"), _("Begins with https://")),
-        "dataset_info.sha256": _text(_("SHA-256"), _("Of the file: another one is refused")),
+        "dataset_info.sha256": _text(
+            _("SHA-256"), _("The file's checksum; any other file is refused")
+        ),
         "dataset_info.paths": Field(
             _("Files"),
-            lines("~/texts/part-1.txt"),
-            _("One a line. Each peer must have them at these paths, and sees these paths."),
+            text_area("~/texts/part-1.txt"),
+            _("One file a line. Each peer must have the files at these paths, and sees the paths."),
         ),
         "dataset_info.format": _choice(_("Format"), formats),
         "dataset_info.text_field": _text(_("Text column"), _("In JSON lines, parquet and the hub")),
@@ -117,7 +126,9 @@ def _training() -> dict[str, Field]:
         "training_params.schedule.total_epochs": _text(
             _("Decay until"), _("Epoch; needed unless constant")
         ),
-        "training_params.seed": _text(_("Seed"), _("Of the first weights, the same for all")),
+        "training_params.seed": _text(
+            _("Seed"), _("Sets the first weights, the same for all peers")
+        ),
     }
 
 
@@ -125,9 +136,11 @@ def _averaging() -> dict[str, Field]:
     where = "training_params.averaging"
     compressions = {"float16": _("16 bits"), "none": _("None (32 bits)")}
     return {
-        f"{where}.compression": _choice(_("Compression"), compressions, _("Halves the traffic")),
+        f"{where}.compression": _choice(
+            _("Compression"), compressions, _("16 bits halve the traffic")
+        ),
         f"{where}.matchmaking_seconds": _text(
-            _("Matchmaking"), _("Seconds in which a group forms; the shortest epoch")
+            _("Matchmaking"), _("Seconds for a group to form; no epoch is shorter")
         ),
         f"{where}.timeout_seconds": _text(
             _("Time-out"), _("Seconds that a round may take; twice the matchmaking or more")

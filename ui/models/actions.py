@@ -1,4 +1,4 @@
-"""What a user can do, for buttons, menus and shortcuts alike."""
+"""The user's actions, called by buttons, menus and shortcuts."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -18,36 +18,58 @@ Action = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Demo(Protocol):
-    """The demo swarm, as far as the window needs it (`app.demo.DemoSwarm`)."""
+    """What the window needs of the demo swarm (`app.demo.DemoSwarm`)."""
 
     async def start(self) -> bool:
-        """Open the swarm and its second peer; False when the user left meanwhile."""
+        """Open the swarm and its second peer; False when the user left the swarm meanwhile."""
 
     async def close(self) -> None:
         """End the second peer."""
 
 
 class Actions(QObject):
-    """Each action waits until the session is open, and shows what it was refused as a problem.
+    """Runs actions on the session. Each waits until the session is open; errors become problems.
 
-    ``waiting`` says whether an action waits for that: the heavy libraries load after the
-    window is painted, and a click may come sooner. ``join_wanted`` (with an invite's link or
-    path, or "" to choose one) and the other ``…_wanted`` ask for a dialog, ``offers_wanted`` for
-    what the backend has, ``check_wanted`` for the connection's, ``terms_wanted`` for the settings
-    page; buttons and menus emit them, and the window opens it.
+    Buttons and menus emit the ``…_wanted`` signals, and the window opens the dialog or page.
+
+    Args:
+        demo: the demo swarm, closed whenever another swarm is joined.
+        opened: done when the session is open; holds the exception if it can't be opened.
     """
 
     waiting = Signal(bool)
+    """Whether an action waits for the session: the heavy libraries load after the first paint, and
+    a click may come sooner."""
+
     join_wanted = Signal(str)
+    """Open the join dialog, with an invite's link or path, or "" to choose a swarm there."""
+
     start_wanted = Signal()
+    """Open the dialog that starts a swarm."""
+
     share_wanted = Signal()
+    """Open the dialog with this swarm's invite."""
+
     check_wanted = Signal()
+    """Open the connection check."""
+
     offers_wanted = Signal()
+    """Open the join dialog at the swarms that the CoTrain backend offers."""
+
     first_steps_wanted = Signal()
+    """Open the first steps."""
+
     terms_wanted = Signal()
+    """Show the settings page, which holds the terms."""
+
     account_wanted = Signal()
+    """Open the dialog to sign in or out."""
+
     about_wanted = Signal()
+    """Open the dialog with version and licences."""
+
     diagnostics_wanted = Signal()
+    """Open the dialog that collects diagnostics."""
 
     def __init__(self, model: SessionModel, *, demo: Demo, opened: "asyncio.Future[None]") -> None:
         super().__init__(model)
@@ -59,9 +81,12 @@ class Actions(QObject):
     # --- the swarm
 
     def join(self, swarm: "SwarmSpec | str", *, train: bool = False, share: bool = False) -> None:
-        """Join a swarm, by its spec or an invite's link or path.
+        """Join a swarm, given by its spec or by an invite's link or path.
 
-        train: at once. share: show the invite for others.
+        Args:
+            swarm: the spec, or the link or path of an invite.
+            train: start training at once.
+            share: show the invite for others once we are in.
         """
         self._run(lambda: self._join(swarm, train=train, share=share))
 
@@ -76,7 +101,7 @@ class Actions(QObject):
             await self._session.training.start()
 
     def try_demo(self, *, train: bool = False) -> None:
-        """Join a swarm of this machine alone."""
+        """Join the demo swarm, which runs on this machine alone. train: start training at once."""
         self._run(lambda: self._try_demo(train=train))
 
     async def _try_demo(self, *, train: bool) -> None:
@@ -96,7 +121,7 @@ class Actions(QObject):
     # --- training
 
     def start(self) -> None:
-        """Train, or train again after a failure."""
+        """Start training, or start it again after a failure."""
         self._run(self._session.training.start)
 
     def stop(self) -> None:
@@ -104,33 +129,33 @@ class Actions(QObject):
         self._run(self._session.training.stop)
 
     def pause(self) -> None:
-        """Let the trainer rest."""
+        """Pause training until it is resumed."""
         self._run(self._session.training.pause)
 
     def pause_for(self, seconds: float) -> None:
-        """Let the trainer rest for a while, or until it is resumed or stopped before."""
+        """Pause training for some seconds, unless it is resumed or stopped earlier."""
         self._run(lambda: self._session.training.pause(seconds))
 
     def resume(self) -> None:
-        """Let the trainer go on."""
+        """Resume paused training."""
         self._run(self._session.training.resume)
 
     def cancel_restart(self) -> None:
-        """Don't start the failed trainer again by itself."""
+        """Cancel the automatic restart of the failed trainer."""
         self._model.call(self._session.training.cancel_restart)
 
     def choose_device(self, device: str, *others: str) -> None:
-        """Train on this device from the next start on, and on the others as well."""
+        """Choose the device, and any others, that the next training runs on. By device id."""
         self._model.call(lambda: self._session.choose_device(device, *others))
 
     def look_for_devices(self) -> None:
-        """Ask once more which devices there are."""
+        """Search again for devices that can train."""
         self._run(self._session.look_for_devices)
 
     # --- the rest
 
     def dismiss_problem(self) -> None:
-        """The user has read it."""
+        """Hide the problem banner."""
         self._session.store.dispatch(ProblemDismissed())
 
     def open_log_folder(self) -> None:
@@ -144,7 +169,7 @@ class Actions(QObject):
         if not self._opened.done():
             self.waiting.emit(True)
         try:
-            await asyncio.shield(self._opened)  # raises again what opening raised
+            await asyncio.shield(self._opened)  # raises the exception that opening raised
         finally:
             self.waiting.emit(False)
         await action()

@@ -1,4 +1,4 @@
-"""The settings as the window changes them: in force at once, and kept for later starts."""
+"""Reads and changes settings by name; a change is in force at once and saved for later starts."""
 
 import asyncio
 from operator import attrgetter
@@ -9,21 +9,25 @@ from PySide6.QtCore import QObject, Signal
 from app.common.errors import UserFacingError
 from app.desktop.autostart import Autostart
 from ui.models.session_model import SessionModel
-from ui.style.theme import Choice, Theme
+from ui.style.theme import Theme, ThemeName
 
 START_AT_LOGIN = "start_at_login"
-"""Stands among the settings here, but is kept where the desktop looks for it."""
+"""Looks like a setting here, but is stored as an autostart entry of the desktop."""
 
 
 class Preferences(QObject):
-    """Read and changed by name; a term's is ``terms.idle_minutes``. ``changed`` tells that one
-    has, ``refused`` that a value can't be, with the `UserFacingError`.
+    """The settings by name; a field of the terms is named ``terms.idle_minutes`` and so on.
 
-    origins: what wins over the settings file at each start (see `app.settings.settings.origins`).
+    Args:
+        origins: by setting, the environment variable or option that overrides the settings file at
+            each start (see `app.settings.settings.origins`).
     """
 
     changed = Signal(str)
+    """Carries the name of a setting that was changed."""
+
     refused = Signal(str, object)
+    """Carries the name of a setting, and the `UserFacingError` why the new value is invalid."""
 
     def __init__(
         self,
@@ -40,21 +44,21 @@ class Preferences(QObject):
         self._origins = origins
 
     def value(self, name: str) -> Any:
-        """What is in force."""
+        """The value in force."""
         if name == START_AT_LOGIN:
             return self._autostart.is_on
         return attrgetter(name)(self._model.session.store.settings)
 
     def origin(self, name: str) -> str:
-        """The environment variable or option that gives its value at each start, or ""."""
+        """The environment variable or option that sets the value at each start, or ""."""
         return self._origins.get(name, "")
 
     async def repair(self) -> None:
-        """Let what starts at login be where the app is now."""
+        """Correct the autostart entry if the app was moved since it was written."""
         await asyncio.to_thread(self._autostart.repair)
 
     def change(self, name: str, value: Any) -> None:
-        """Let another value be in force."""
+        """Put a new value in force and save it; `changed` or `refused` follows."""
         self._model.run(self._change(name, value))
 
     async def _change(self, name: str, value: Any) -> None:
@@ -72,4 +76,4 @@ class Preferences(QObject):
         part, _dot, of_part = name.partition(".")
         await self._model.session.change_settings({part: {of_part: value} if of_part else value})
         if name == "theme":
-            self._theme.choose(cast("Choice", value))
+            self._theme.choose(cast("ThemeName", value))

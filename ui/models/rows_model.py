@@ -1,8 +1,8 @@
-"""A table of rows that come anew every second: sorted, filtered, and the chosen one kept.
-`ui.widgets.cells` paints it.
+"""A sorted and filtered table whose rows are replaced every second, without losing the selection.
 
-The model sorts and filters by itself: a `QSortFilterProxyModel` asks Python for each of the ten
-thousand comparisons that a thousand rows take, which stalls the window; `sorted` takes 1 ms.
+`ui.widgets.cells` paints it. The model sorts and filters by itself: a `QSortFilterProxyModel` calls
+Python for each of the ten thousand comparisons that a thousand rows need, which stalls the window;
+`sorted` takes 1 ms.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -21,24 +21,43 @@ Role = Qt.ItemDataRole
 
 @dataclass(frozen=True, kw_only=True)
 class Column(Generic[Row]):
-    """A column. text: what a row shows; key: what it is sorted by, None last either way; sample:
-    the widest usual words, for the width; tone: a colour of the theme by its name, "" for the
-    ordinary one; tip: the tool tip; picture: an icon before the text; figures: instead of a text,
-    the values of a small curve, from the oldest to now, NaN a gap."""
+    """A column of the table. The functions compute a cell from its row."""
 
     title: str
+    """The header, translated."""
+
     text: Callable[[Row], str]
+    """The cell's text."""
+
     key: Callable[[Row], Any]
+    """The value to sort by. Rows with None come last in either order."""
+
     sample: str
+    """The widest usual text; it sets the column's width."""
+
     right: bool = False
+    """Align to the right, for numbers."""
+
     tone: Callable[[Row], str] | None = None
+    """Name of the text's colour in `ui.style.theme.Colors`; "" for the ordinary colour."""
+
     tip: Callable[[Row], str] | None = None
+    """The tool tip; without this function it is the cell's text."""
+
     picture: Callable[[Row], QIcon] | None = None
+    """An icon before the text."""
+
     figures: Callable[[Row], Sequence[float]] | None = None
+    """Values of a small curve that is drawn instead of the text, oldest first; NaN is a gap."""
 
 
 class RowsModel(QAbstractTableModel, Generic[Row]):
-    """identity: what tells that a row is the one from before."""
+    """A table model over rows of any type.
+
+    Args:
+        columns: the columns, from left to right.
+        identity: gives the key by which a row is recognised when the rows are replaced.
+    """
 
     def __init__(
         self,
@@ -52,29 +71,29 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
         self._identity = identity
         self._all: Sequence[Row] = ()
         self._shown: list[Row] = []
-        self._takes: Callable[[Row], bool] = _everything
+        self._matches: Callable[[Row], bool] = _everything
         self._sorted_by, self._descending = 0, False
 
     @property
     def shown(self) -> Sequence[Row]:
-        """The rows as they stand."""
+        """The visible rows, filtered and in their present order."""
         return self._shown
 
     def row_of(self, identity: Hashable) -> int | None:
-        """Where a row stands; None when it isn't shown."""
+        """The index of a visible row; None if the row isn't visible."""
         places = enumerate(self._shown)
         return next((place for place, row in places if self._identity(row) == identity), None)
 
-    # --- what changes
+    # --- rows, filter, order
 
     def show_rows(self, rows: Sequence[Row]) -> None:
-        """Show these rows from now on, as far as the filter takes them."""
+        """Replace all rows; those that the filter matches are visible."""
         self._all = rows
         self._arrange()
 
-    def filter_rows(self, takes: Callable[[Row], bool]) -> None:
-        """Show other rows."""
-        self._takes = takes
+    def filter_rows(self, matches: Callable[[Row], bool]) -> None:
+        """Set the filter: rows for which it returns True are visible."""
+        self._matches = matches
         self._arrange()
 
     @override
@@ -83,8 +102,8 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
         self._arrange()
 
     def _arrange(self) -> None:
-        """Bring what is shown up to date, with as little news for the view as there is."""
-        rows = self._in_order([row for row in self._all if self._takes(row)])
+        """Update the visible rows, with the cheapest signal to the view that is right."""
+        rows = self._in_order([row for row in self._all if self._matches(row)])
         before = [self._identity(row) for row in self._shown]
         after = [self._identity(row) for row in rows]
         if before == after:
@@ -110,7 +129,7 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
         self.dataChanged.emit(self.index(0, 0), last)
 
     def _reorder(self, rows: list[Row], before: list[Any], after: list[Any]) -> None:
-        """The same rows elsewhere: the selection goes with its row."""
+        """Show the same rows in a new order, and let the selection follow its row."""
         self.layoutAboutToBeChanged.emit()
         places = {identity: place for place, identity in enumerate(after)}
         old = self.persistentIndexList()
@@ -119,7 +138,7 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
         self.changePersistentIndexList(old, new)
         self.layoutChanged.emit()
 
-    # --- Qt's questions
+    # --- QAbstractTableModel
 
     @override
     def rowCount(self, parent: Index = _NO_PARENT) -> int:

@@ -1,4 +1,4 @@
-"""The one object between the session and the widgets."""
+"""Connects the session to the widgets: states as a Qt signal, and tasks for what a click starts."""
 
 import asyncio
 import contextlib
@@ -19,17 +19,15 @@ from app.state.state import ContributorState
 log = logging.getLogger(__name__)
 
 INTERVAL_MS = 100
-"""A trainer reports more often than an eye reads; the widgets hear of it 10 times a second."""
+"""A trainer reports more often than anyone can read: widgets are updated 10 times a second."""
 
 
 class SessionModel(QObject):
-    """Tells widgets of new states, and owns what they set going.
-
-    ``changed`` carries a `ContributorState`: at once when phase or problem are other ones,
-    else at most every `INTERVAL_MS`.
-    """
+    """Tells the widgets of new states, and owns the tasks that they start."""
 
     changed = Signal(object)
+    """Carries a `ContributorState`: at once when phase or problem changed, else at most every
+    `INTERVAL_MS`."""
 
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -42,7 +40,7 @@ class SessionModel(QObject):
 
     @property
     def state(self) -> ContributorState:
-        """The newest state, which `changed` may not have told yet."""
+        """The newest state; `changed` may not have been emitted for it yet."""
         return self.session.store.state
 
     def _on_state(self, state: ContributorState) -> None:
@@ -57,11 +55,11 @@ class SessionModel(QObject):
         self.changed.emit(self._shown)
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Set a coroutine going; what it raises is shown as a problem, never raised here."""
+        """Start a coroutine as a task. An exception in it is shown as a problem."""
         self._own(asyncio.get_running_loop().create_task(coroutine))
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """As `run`, for a caller that may want to cancel it."""
+        """Like `run`; returns the task, to be cancelled."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._own(task)
         return task
@@ -76,7 +74,7 @@ class SessionModel(QObject):
             self.raise_problem(error)
 
     def call(self, function: Callable[[], None]) -> None:
-        """Call a plain function; what it raises is shown as a problem."""
+        """Call a plain function. An exception in it is shown as a problem."""
         with self.problems_shown():
             function()
 
@@ -89,11 +87,11 @@ class SessionModel(QObject):
             self.raise_problem(error)
 
     def raise_problem(self, error: BaseException) -> None:
-        """Show an error: its own words when it is the user's, else that it is ours."""
+        """Show an error as a problem: a `UserFacingError` in its own words, any other as ours."""
         self.session.store.dispatch(ProblemRaised(problem=_problem_of(error)))
 
     async def close(self) -> None:
-        """Cancel what still goes on, and hear of the session no more. May be called twice."""
+        """Cancel all tasks and unsubscribe from the session. May be called twice."""
         await end(*self._tasks)
         self._timer.stop()
         self._states.close()

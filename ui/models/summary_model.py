@@ -1,4 +1,4 @@
-"""What this machine has given, for the widgets that show it."""
+"""The totals of this machine's contributions, for the widgets that show them."""
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
@@ -8,22 +8,21 @@ from app.contributions.summary import Summary
 from ui.models.session_model import SessionModel
 
 REFRESH_MS = 60_000
-"""A day ends without a contribution, too."""
+"""The totals also change at midnight, when the ledger doesn't."""
 
 
 class SummaryModel(QObject):
-    """Sums up when the ledger changes, while someone looks. ``changed``: `summary` or `problem`
-    is another one.
-
-    summary: None until the ledger was read. problem: why it can't be.
-    """
+    """Computes the totals when the ledger changes, while a visible widget watches."""
 
     changed = Signal()
+    """`summary` or `problem` changed."""
 
     def __init__(self, model: SessionModel) -> None:
         super().__init__(model)
         self.summary: Summary | None = None
+        """None until the ledger was read."""
         self.problem: UserFacingError | None = None
+        """Why the ledger can't be read, if it can't."""
         self._model = model
         self._contributions = model.session.contributions
         self._watchers = 0
@@ -34,7 +33,7 @@ class SummaryModel(QObject):
         self._timer.start()
 
     def watch(self) -> Subscription:
-        """Sum up at each change, until the subscription is closed."""
+        """Keep the totals up to date until the subscription is closed."""
         self._watchers += 1
         self._refresh()
         return Subscription(self._look_away)
@@ -64,7 +63,7 @@ class SummaryModel(QObject):
             self._refresh()
 
     def close(self) -> None:
-        """Read no more. May be called twice."""
+        """Stop reading the ledger. May be called twice."""
         if not self._closed:
             self._closed = True
             self._timer.stop()

@@ -1,4 +1,4 @@
-"""The menu bar: every action once more, with its shortcut."""
+"""The menu bar: all actions of the window, with their shortcuts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -16,7 +16,7 @@ from ui.style import theme
 
 
 class Menus(QObject):
-    """Fills the window's menu bar, and goes with the window."""
+    """Fills the window's menu bar; the window owns it."""
 
     def __init__(
         self,
@@ -72,13 +72,13 @@ class Menus(QObject):
         return entry
 
     def show_state(self, state: ContributorState) -> None:
-        """Grey out what can't be done now."""
+        """Disable the entries that make no sense in this state."""
         self.leave.setEnabled(state.phase is not Phase.DISCONNECTED)
         self.share.setEnabled(bool(state.peer_id))
 
 
 def _theme_menu(menu: QMenu, preferences: Preferences) -> None:
-    _exclusive(menu, theme.choices(), "theme", preferences)
+    _exclusive(menu, theme.theme_labels(), "theme", preferences)
 
 
 def _language_menu(menu: QMenu, preferences: Preferences) -> None:
@@ -89,7 +89,7 @@ def _language_menu(menu: QMenu, preferences: Preferences) -> None:
 
 
 def _exclusive(menu: QMenu, words: Mapping[str, str], name: str, preferences: Preferences) -> None:
-    """The values of a setting, of which one is in force."""
+    """Add an entry for each value of a setting; the value in force is checked."""
     group = QActionGroup(menu)
     for key, text in words.items():
         entry = group.addAction(menu.addAction(text))

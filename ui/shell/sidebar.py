@@ -1,4 +1,4 @@
-"""The sidebar: the product's name, and the pages."""
+"""The sidebar: the product's name, a button for each page, and notes at the foot."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,18 +18,22 @@ from ui.widgets.labels import label
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A page of the window, as the navigation knows it."""
+    """A page of the window with its entry in the navigation."""
 
     title: str
+    """Translated."""
+
     icon: str
+    """Name of the icon's file in ``resources/icons``, without the ending."""
+
     widget: QWidget
 
 
 class Sidebar(QWidget):
-    """``chosen`` carries the index of the page that the user took. At its foot: a later
-    version of this app, and where the local API is, while it is served."""
+    """Buttons for the pages. The foot shows a newer version of the app and the local API's port."""
 
     chosen = Signal(int)
+    """Carries the index of the page that the user chose."""
 
     def __init__(self, pages: Sequence[Page], theme: Theme) -> None:
         super().__init__()
@@ -69,23 +73,25 @@ class Sidebar(QWidget):
         layout.addWidget(one)
 
     def show_local_api(self, api: LocalApi | None) -> None:
-        """Say where the local API is."""
+        """Show the local API's port; None hides the line."""
         self.local_api.setVisible(api is not None)
         if api is not None:
             self.local_api.setText(texts.local_api(api))
             self.local_api.setToolTip(_("How programs reach this app: {url}").format(url=api.url))
 
     def show_release(self, release: Release | None) -> None:
-        """Say that there is a later version."""
+        """Show that a newer version is available; None hides the line."""
         self._release_page = release.url if release is not None else ""
         self.release.setVisible(release is not None)
         if release is not None:
-            self.release.setText(_("Version {version} is there").format(version=release.version))
+            self.release.setText(
+                _("Version {version} is available").format(version=release.version)
+            )
             self.release.setToolTip(_("Open {url} in the browser").format(url=release.url))
 
     def _open_release_page(self) -> None:
         QDesktopServices.openUrl(QUrl(self._release_page))
 
     def mark(self, index: int) -> None:
-        """Show which page is open."""
+        """Mark a page as the one that is open."""
         self._group.button(index).setChecked(True)

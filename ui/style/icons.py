@@ -14,12 +14,12 @@ _SCALES = (1, 2, 3)
 
 
 def app_icon() -> QIcon:
-    """The app's own."""
+    """The app's own icon."""
     return QIcon(str(ICONS / "app.svg"))
 
 
 def pixmap(name: str, color: str, *, size: int = SIZE, scale: float = 1) -> QPixmap:
-    """An icon of ``size`` logical pixels in a colour, for a screen of this scale."""
+    """An icon in one colour, ``size`` logical pixels wide, for a screen of this scale."""
     image = QPixmap(QSize(round(size * scale), round(size * scale)))
     image.fill(Qt.GlobalColor.transparent)
     renderer = QSvgRenderer(QByteArray(_source(name).replace("currentColor", color).encode()))
@@ -36,7 +36,7 @@ def _source(name: str) -> str:
 
 
 def icon(name: str, color: str, checked_color: str) -> QIcon:
-    """An icon in one colour, and in another where its button is checked."""
+    """An icon for a button: in ``color``, and in ``checked_color`` while the button is checked."""
     made = QIcon()
     for scale in _SCALES:
         made.addPixmap(pixmap(name, color, scale=scale), QIcon.Mode.Normal, QIcon.State.Off)

@@ -1,6 +1,6 @@
-"""Light and dark: named colours, and the one style sheet that is made of them.
+"""The light and the dark theme: named colours, filled into one style sheet.
 
-The system's choice is followed while the app runs, unless the user chose for themselves.
+The app follows the system's theme while it runs, unless the user chose one.
 """
 
 import re
@@ -14,41 +14,91 @@ from PySide6.QtWidgets import QApplication
 from app.common.i18n import _
 from app.common.paths import RESOURCES
 
-Choice = Literal["system", "light", "dark"]
+ThemeName = Literal["system", "light", "dark"]
 
 ICONS = RESOURCES / "icons"
 MIN_POINTS = 10.0
-"""A desktop without a font of its own gives Qt 9 points, which is small for figures."""
+"""The smallest font size: without a desktop's font Qt takes 9 points, too small for numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Colors:
-    """What a theme's colours are for. Text stands out from its ground by 4.5:1 or more."""
+    """The colours of a theme, as ``#rrggbb``, by their use.
 
-    name: str  # of files that the style sheet names
+    The contrast of text to its background is 4.5:1 or more.
+    """
+
+    name: str
+    """The theme's name; part of the names of icon files in the style sheet."""
+
     window: str
+    """Background of the window."""
+
     sidebar: str
-    selected: str  # the page we are on, in the sidebar
+    """Background of the sidebar."""
+
+    selected: str
+    """Background of the open page's button in the sidebar."""
+
     card: str
+    """Background of cards."""
+
     field: str
-    raised: str  # under the pointer
+    """Background of input fields."""
+
+    raised: str
+    """Background of what is under the pointer or selected."""
+
     border: str
-    edge: str  # of what can be clicked
-    track: str  # of the epoch bar
+    """Lines and the borders of cards."""
+
+    edge: str
+    """Borders of buttons and other controls."""
+
+    track: str
+    """The empty part of bars."""
+
     text: str
+    """Ordinary text."""
+
     muted: str
-    faint: str  # disabled
+    """Secondary text."""
+
+    faint: str
+    """Disabled text."""
+
     accent: str
+    """Primary buttons, and this machine's curves and bars."""
+
     accent_hover: str
+    """Primary buttons under the pointer."""
+
     accent_text: str
+    """Links and other accented text on a card."""
+
     on_accent: str
+    """Text on ``accent``."""
+
     danger: str
+    """Buttons that stop something, and signs of a problem."""
+
     danger_hover: str
+    """Such buttons under the pointer."""
+
     danger_text: str
+    """Text about an error."""
+
     on_danger: str
+    """Text on ``danger``."""
+
     caution: str
+    """Text and signs of a warning."""
+
     swarm: str
+    """The swarm's curves and its part of the epoch bar."""
+
     focus: str
+    """The frame around the control that has the keyboard focus."""
 
 
 DARK = Colors(
@@ -106,32 +156,33 @@ LIGHT = Colors(
 )
 
 
-def choices() -> dict[str, str]:
-    """What one can choose, in words."""
+def theme_labels() -> dict[str, str]:
+    """The themes that the user can choose from, with their labels."""
     return {"system": _("Like the system"), "light": _("Light"), "dark": _("Dark")}
 
 
 class Theme(QObject):
-    """The theme in force. ``changed`` tells those who paint or colour icons themselves."""
+    """The theme in force; applies it to the whole application."""
 
     changed = Signal()
+    """The colours changed; widgets that paint or colour icons themselves must do so again."""
 
-    def __init__(self, application: QApplication, choice: Choice = "system") -> None:
+    def __init__(self, application: QApplication, choice: ThemeName = "system") -> None:
         super().__init__(application)
         self._application = application
         self._template = (RESOURCES / "themes" / "style.qss").read_text(encoding="utf-8")
-        self.choice: Choice = choice
+        self.choice: ThemeName = choice
         self.colors = LIGHT
-        application.setStyle("Fusion")  # the same everywhere, and it obeys the palette
+        application.setStyle("Fusion")  # looks the same on every system, and uses the palette
         application.setFont(_readable(application.font()))
         application.styleHints().colorSchemeChanged.connect(self._follow)
         self.choose(choice)
 
-    def choose(self, choice: Choice) -> None:
-        """Light, dark, or what the system has."""
+    def choose(self, choice: ThemeName) -> None:
+        """Apply a theme; ``system`` follows the system's."""
         self.choice = choice
         hints = self._application.styleHints()
-        hints.setColorScheme(_SCHEMES[choice])  # the window's frame and native dialogs
+        hints.setColorScheme(_SCHEMES[choice])  # for the window's frame and native dialogs
         self._apply(self._colors())
 
     def _follow(self) -> None:
@@ -160,13 +211,13 @@ _SCHEMES = {
 
 
 def filled(template: str, values: dict[str, str]) -> str:
-    """The style sheet with its names filled in; a name nobody knows is an error."""
+    """The template with each ``{{name}}`` replaced. Raises `KeyError` for an unknown name."""
     return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], template)
 
 
 def _readable(font: QFont) -> QFont:
     font.setPointSizeF(max(MIN_POINTS, font.pointSizeF()))
-    font.setFeature(QFont.Tag("tnum"), 1)  # figures that change must not make a line dance
+    font.setFeature(QFont.Tag("tnum"), 1)  # digits of one width: changing numbers don't jump
     return font
 
 
@@ -177,7 +228,7 @@ def _sizes(font: QFont) -> dict[str, str]:
 
 
 def _palette(colors: Colors) -> QPalette:
-    """For what the style sheet leaves alone: check boxes, menus' marks, dialogs of Qt's own."""
+    """The palette, for what the style sheet leaves out: check boxes, menu marks, Qt's dialogs."""
     role = QPalette.ColorRole
     palette = QPalette(QColor(colors.card), QColor(colors.window))
     named = {

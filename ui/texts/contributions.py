@@ -1,4 +1,4 @@
-"""Contributions and their reports in words."""
+"""Contributions, and their reports to the backend, in words."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from app.backend.replies import ProjectedReward
 
 WATT_HOUR = 3600.0
+"""In joules."""
 
 
 def energy(joules: float | None) -> str:
-    """``4.2 Wh``, ``1.3 kWh``; a dash when it isn't known."""
+    """Joules as ``4.2 Wh`` or ``1.3 kWh``; a dash if not known."""
     if joules is None:
         return units.NONE
     hours = joules / WATT_HOUR
@@ -27,12 +28,12 @@ def energy(joules: float | None) -> str:
 
 
 def share(totals: LedgerTotals) -> str:
-    """Our part of the swarm's samples, in the rounds that we were in."""
+    """This machine's part of all samples in the rounds that it took part in, as a percentage."""
     return units.NONE if totals.share is None else units.percent(totals.share, 1)
 
 
-def sums() -> dict[str, str]:
-    """What is summed up."""
+def total_labels() -> dict[str, str]:
+    """The labels of the totals, by their names."""
     return {
         "time": _("Compute time"),
         "samples": _("Samples"),
@@ -43,8 +44,8 @@ def sums() -> dict[str, str]:
     }
 
 
-def values(totals: LedgerTotals) -> dict[str, str]:
-    """Each of `sums`."""
+def total_values(totals: LedgerTotals) -> dict[str, str]:
+    """The totals as text, by the names of `total_labels`."""
     return {
         "time": units.duration(totals.compute_time),
         "samples": units.count(totals.samples),
@@ -56,11 +57,12 @@ def values(totals: LedgerTotals) -> dict[str, str]:
 
 
 def score_note() -> str:
-    """What the score is."""
+    """How score and share are computed."""
     return _(
-        "The score is an estimate, reckoned as the backend does for each report: 0.40 × seconds"
-        " computed + 0.35 × quality + 0.15 × KB sent + 0.10 × uptime. The share is of the samples"
-        " in the rounds that this machine took part in."
+        "The score is an estimate, calculated as the backend does for"
+        " each report: 0.40 × seconds computed + 0.35 × quality + 0.15 ×"
+        " KB sent + 0.10 × uptime. The share is this machine's part of"
+        " all samples in the rounds that it took part in."
     )
 
 
@@ -68,7 +70,7 @@ def score_note() -> str:
 
 
 def epoch_share(state: ContributorState) -> str:
-    """Our part of the epoch under way, a sentence; "" while there is none."""
+    """This machine's part of the epoch under way, as a sentence; "" if there is no epoch."""
     own, run = state.training, state.run
     if own is None or run is None or not run.samples:
         return ""
@@ -82,7 +84,7 @@ def epoch_share(state: ContributorState) -> str:
 
 
 def status(reporting: ReportingState) -> str:
-    """How reporting stands, in a word or two."""
+    """The state of reporting, in a few words."""
     return {
         ReportingStatus.OFF: _("Nobody is signed in"),
         ReportingStatus.ON: _("Reporting"),
@@ -97,11 +99,11 @@ TONES: Mapping[ReportingStatus, str] = {
     ReportingStatus.WAITING: "busy",
     ReportingStatus.FAILING: "bad",
 }
-"""Colour of the dot beside it, as the style sheet names it."""
+"""The ``tone`` of the dot beside the status in the style sheet."""
 
 
 def explanation(reporting: ReportingState, summary: Summary | None) -> str:
-    """Why reports go or don't, and what comes next."""
+    """Why reports are sent or not, and what comes next."""
     match reporting.status:
         case ReportingStatus.OFF:
             return _off(summary)
@@ -111,7 +113,7 @@ def explanation(reporting: ReportingState, summary: Summary | None) -> str:
             parts = [
                 _sentence(reporting.reason),
                 reporting.remedy,
-                _("What waits is kept on this machine and will be sent."),
+                _("Waiting contributions are kept on this machine and will be sent."),
                 _next_try(reporting),
             ]
             return " ".join(part for part in parts if part)
@@ -120,14 +122,14 @@ def explanation(reporting: ReportingState, summary: Summary | None) -> str:
 def _on(reporting: ReportingState) -> str:
     ways = {"http": "HTTP", "socket.io": "Socket.IO"}
     if reporting.way not in ways:
-        return _("Each contribution is reported as soon as it is closed.")
-    text = _("Each contribution is reported as soon as it is closed, the last one over {way}.")
+        return _("Each contribution is reported as soon as it is complete.")
+    text = _("Each contribution is reported as soon as it is complete, the last one over {way}.")
     return text.format(way=ways[reporting.way])
 
 
 def _off(summary: Summary | None) -> str:
     if summary is not None and summary.on_their_way:
-        return _("What waits is kept on this machine, and sent once you sign in.")
+        return _("Waiting contributions are kept on this machine, and sent once you sign in.")
     return _("Contributions to swarms of the CoTrain backend are sent there once you sign in.")
 
 
@@ -142,7 +144,7 @@ def _sentence(text: str) -> str:
 
 
 def refusals(reasons: Mapping[str, int]) -> str:
-    """Why some were refused, a line each; "" when none was."""
+    """How many contributions the backend refused, a line for each reason; "" if none."""
     lines = []
     for reason, count in reasons.items():
         head = ngettext("{count} refused: {reason}", "{count} refused: {reason}", count)
@@ -151,7 +153,7 @@ def refusals(reasons: Mapping[str, int]) -> str:
 
 
 def reward(projected: "ProjectedReward") -> str:
-    """What we may expect of the newest session's reward."""
+    """This machine's projected part of a session's reward, and its place among the machines."""
     return _("{part}\u00a0% (place {place})").format(
         part=units.rate(float(projected.total_projected)), place=projected.ranking
     )

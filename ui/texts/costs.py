@@ -1,4 +1,4 @@
-"""What a swarm takes and what leaves this machine, in words: for previews, before one joins."""
+"""What a swarm would take of this machine and send from it, in words, before the user joins."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,43 +16,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Caution:
-    """Something to know before one joins. serious: it may keep training from working, or
-    concerns what is one's own."""
+    """A warning before joining."""
 
     text: str
+    """One or two sentences, translated."""
+
     serious: bool = False
+    """Training may not work, or the user's own files are used."""
 
 
 def chosen_device(state: ContributorState) -> "Device | None":
-    """The device that would train, None where that isn't known yet."""
+    """The device that would train; None if the devices aren't known yet."""
     return next((device for device in state.devices if device.id == state.device), None)
 
 
-def kind_of(device: "Device | None") -> "DeviceKind":
-    """For the estimate."""
+def device_kind(device: "Device | None") -> "DeviceKind":
+    """The kind of a device, as the estimate names it. An unknown device counts as a CPU."""
     return "cpu" if device is None or device.id == "cpu" else "gpu"
 
 
 def estimate_for(spec: "SwarmSpec", device: "Device | None") -> "Estimate":
-    """What it takes of this machine, training on that device."""
+    """The estimate of memory, disk and traffic for training on a device."""
     from app.spec.estimate import estimate
 
     room = device.memory if device is not None and device.memory else None
-    return estimate(spec, device=kind_of(device), room=room)
+    return estimate(spec, device=device_kind(device), room=room)
 
 
 def subtitle(spec: "SwarmSpec", estimate: "Estimate") -> str:
-    """Which model learns what, in a line."""
+    """The model, its parameters and its data, in one line."""
     parts = (
         texts.model_name(spec.model.model_type),
         _("{number} parameters").format(number=units.short(estimate.parameters)),
-        data(spec),
+        data_line(spec),
     )
     return texts.DOT.join(parts)
 
 
-def data(spec: "SwarmSpec") -> str:
-    """What it learns from."""
+def data_line(spec: "SwarmSpec") -> str:
+    """The training data in a few words."""
     source = spec.data
     match source.source:
         case "builtin":
@@ -68,11 +70,11 @@ def data(spec: "SwarmSpec") -> str:
             return _("{name} from the Hugging Face hub").format(name=source.name)
 
 
-# --- the facts
+# --- figures
 
 
 def facts(spec: "SwarmSpec", estimate: "Estimate", device: "Device | None") -> dict[str, str]:
-    """Each figure in a few words."""
+    """The estimated figures in a few words each, by the names of the rows that show them."""
     return {
         "memory": memory(estimate, device),
         "disk": _known(estimate.disk),
@@ -82,14 +84,14 @@ def facts(spec: "SwarmSpec", estimate: "Estimate", device: "Device | None") -> d
 
 
 def fits(estimate: "Estimate", device: "Device | None") -> bool | None:
-    """The device has the memory; None where that isn't known."""
+    """Whether the device has enough memory; None if that isn't known."""
     if device is None or not device.memory:
         return None
     return estimate.memory.total <= device.memory
 
 
 def memory(estimate: "Estimate", device: "Device | None") -> str:
-    """How much it takes of the device's, and whether that fits."""
+    """How much of the device's memory is needed, and whether that fits."""
     size = units.size(estimate.memory.total)
     if device is None or not device.memory:
         return _("about {size}").format(size=size)
@@ -118,15 +120,15 @@ def _traffic(estimate: "Estimate") -> str:
 
 
 def explanation(estimate: "Estimate", device: "Device | None") -> list[tuple[str, str]]:
-    """Where the figures come from: a heading and its lines, for each."""
-    where = _("Memory of the GPU") if kind_of(device) == "gpu" else _("Memory")
+    """How the figures are computed: pairs of a heading and its lines."""
+    where = _("Memory of the GPU") if device_kind(device) == "gpu" else _("Memory")
     blocks = [(where, _lines(estimate.memory))]
     if estimate.host.parts:
-        blocks.append((_("Memory of the machine, besides"), _lines(estimate.host)))
+        blocks.append((_("Memory of the machine, in addition"), _lines(estimate.host)))
     blocks.append((_("Disk"), _lines(estimate.disk)))
     blocks.append((_("Traffic"), "\n".join(estimate.traffic.why)))
     if not estimate.vocabulary_known:
-        why = _("The tokenizer is a file: its vocabulary is taken to be as large as is usual.")
+        why = _("The tokenizer is a file, so its vocabulary is assumed to have a usual size.")
         blocks.append((_("Parameters"), why))
     return blocks
 
@@ -142,26 +144,28 @@ def _lines(amount: "Amount") -> str:
     )
 
 
-# --- what to know
+# --- what to know before joining
 
 
-def leaves() -> str:
-    """What others get."""
+def what_leaves() -> str:
+    """What is sent to other peers."""
     return _(
-        "What was learnt (gradients and the model's parameters), its peer id and network address,"
-        " and, under an alias and unless switched off: its device, load, temperature and speed."
+        "What was learnt (gradients and the model's parameters), and"
+        " this machine's peer id and network address. Under an alias,"
+        " unless you switch that off: its device, load, temperature and"
+        " speed."
     )
 
 
-def stays() -> str:
-    """What others don't get."""
+def what_stays() -> str:
+    """What is never sent."""
     return _("Your files, your name, the name of this machine, and everything else on it.")
 
 
 def cautions(
     spec: "SwarmSpec", estimate: "Estimate", state: ContributorState
 ) -> tuple[Caution, ...]:
-    """All that speaks against joining, or needs to be known first; the serious ones first."""
+    """All warnings for this swarm on this machine, the serious ones first."""
     found = (*_about_data(spec), *_about_memory(estimate, state), *_about_peers(spec, state))
     return tuple(sorted(found, key=lambda caution: not caution.serious))
 
@@ -195,7 +199,7 @@ def _about_memory(estimate: "Estimate", state: ContributorState) -> tuple[Cautio
         return ()
     assert device is not None
     text = _("{device} has too little memory to train this. You can watch all the same.").format(
-        device=texts.device(device)
+        device=texts.device_label(device)
     )
     return (Caution(text=text, serious=True),)
 
@@ -208,7 +212,7 @@ def _about_peers(spec: "SwarmSpec", state: ContributorState) -> tuple[Caution, .
         )
         found.append(Caution(text=text))
     if spec.local:
-        found.append(Caution(text=_("It is open to apps on this machine alone.")))
+        found.append(Caution(text=_("Only apps on this machine can join it.")))
     if not spec.initial_peers:
-        found.append(Caution(text=_("It names no peer to enter by: you would be its first.")))
+        found.append(Caution(text=_("It names no peer to connect to: you would be its first.")))
     return tuple(found)

@@ -1,4 +1,4 @@
-"""Devices and what they do, in words."""
+"""Devices, their figures and their problems, in words."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,24 +13,31 @@ from ui.texts import states as texts
 from ui.texts import units
 
 _WORTH_SAYING = 0.01
-_FULL_HEAT = 100.0  # °C
+"""Smallest part of use or memory by other programs that is shown."""
 
-
-Words = Callable[[float | None], str]
+_FULL_HEAT = 100.0
+"""The top of the temperature's curve, in °C."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One of a device's figures. share: of the most there is, for a bar or a curve."""
+    """One of a device's figures, such as its temperature, ready for a gauge."""
 
     value: str
+    """The figure with its unit; a dash if it isn't known."""
+
     share: float | None = None
+    """The figure as part of its maximum, 0 to 1, for a bar or curve; None if unknown."""
+
     note: str = ""
+    """A remark below the bar, such as the maximum."""
+
     hot: bool = False
+    """The device is too hot."""
 
 
 def details(entry: DeviceEntry) -> str:
-    """What it is."""
+    """The device's kind, memory and driver."""
     kind = _("processor") if entry.kind == "cpu" else entry.id
     memory = units.size(entry.memory) if entry.memory else ""
     driver = _("driver {version}").format(version=entry.driver) if entry.driver else ""
@@ -38,17 +45,17 @@ def details(entry: DeviceEntry) -> str:
 
 
 def badge(entry: DeviceEntry) -> str:
-    """Why it is the best."""
+    """Why the device is recommended; "" if it isn't."""
     return _("Recommended: {reason}").format(reason=entry.recommended) if entry.recommended else ""
 
 
 def problem(entry: DeviceEntry) -> str:
-    """Why it can't train, and what helps."""
+    """Why the device can't train, and what to do about that."""
     return f"{entry.problem} {entry.remedy}"
 
 
 def training(part: TrainerPart) -> str:
-    """What its trainer does; "" until it computes."""
+    """The speed of the trainer on a device; "" until it computes."""
     if part.samples_per_second is None:
         return ""
     return _("Training: {rate} samples/s, {count} samples a step").format(
@@ -57,7 +64,7 @@ def training(part: TrainerPart) -> str:
 
 
 def figures(now: Figures) -> dict[str, Figure]:
-    """All of them, by the names of the gauges."""
+    """All figures of a device, by the names of the gauges."""
     return {
         "use": _use(now),
         "memory": _memory(now),
@@ -68,7 +75,7 @@ def figures(now: Figures) -> dict[str, Figure]:
 
 
 def titles() -> dict[str, str]:
-    """The gauges' titles."""
+    """The titles of the gauges, by their names."""
     return {
         "use": _("Use"),
         "memory": _("Memory"),

@@ -10,8 +10,8 @@ from app.swarm.fleet import Concern, Machine
 from ui.texts import units
 
 
-def state(machine: Machine, now: float) -> str:
-    """How a machine does: what someone should see to first, then what it is at."""
+def machine_state(machine: Machine, now: float) -> str:
+    """What is wrong with a machine, if anything, and its phase."""
     if Concern.SILENT in machine.concerns:
         return _("silent {time}").format(time=age(machine.last_seen, now))
     words = [concern(one) for one in machine.concerns if one is not Concern.FAILING]
@@ -19,7 +19,7 @@ def state(machine: Machine, now: float) -> str:
 
 
 def concern(one: Concern) -> str:
-    """Why someone should look."""
+    """Why a machine needs a look, in a word."""
     return {
         Concern.FAILING: _("failing"),
         Concern.SILENT: _("silent"),
@@ -29,7 +29,7 @@ def concern(one: Concern) -> str:
 
 
 def phase(name: str) -> str:
-    """What a machine is at; a newer version's word as it is."""
+    """A machine's phase in words. An unknown phase, of a newer version, is returned unchanged."""
     words = {
         Phase.DISCONNECTED.value: _("not in the swarm"),
         Phase.JOINING.value: _("joining"),
@@ -56,7 +56,7 @@ def age(moment: float, now: float) -> str:
 
 
 def last_seen(moment: float, now: float) -> str:
-    """When something was there last."""
+    """How long ago something was seen last; ``now`` below 10 s."""
     return _("now") if now - moment < 10 else _("{time} ago").format(time=age(moment, now))
 
 
@@ -75,27 +75,27 @@ def power(watts: float | None) -> str:
 
 
 def share(part: float | None) -> str:
-    """``93 %``; a dash when it isn't known."""
+    """A part from 0 to 1 as ``93 %``; a dash if it isn't known."""
     return units.NONE if part is None else units.percent(part, 1)
 
 
 def memory(used: int | None, whole: int | None) -> str:
-    """``9.1 of 12 GiB``; a dash when it isn't known."""
+    """Two sizes in bytes as ``9.1 GiB of 12 GiB``; a dash if either isn't known."""
     if used is None or whole is None:
         return units.NONE
     return _("{used} of {whole}").format(used=units.size(used), whole=units.size(whole))
 
 
 def contributions(samples: int, rounds: int) -> str:
-    """What a machine has given."""
+    """What a machine has contributed, by its own record."""
     text = ngettext(
         "{samples} samples in {rounds} round", "{samples} samples in {rounds} rounds", rounds
     )
     return text.format(samples=units.count(samples), rounds=units.count(rounds))
 
 
-def dropped(counts: Counter[Flaw]) -> str:
-    """Where the records come from, and which weren't taken."""
+def dropped_records(counts: Counter[Flaw]) -> str:
+    """That machines sign their records, and how many records were dropped, and why."""
     text = _("Each machine signs its own record.")
     total = counts.total()
     if not total:
@@ -104,24 +104,26 @@ def dropped(counts: Counter[Flaw]) -> str:
         _("{count} {what}").format(count=units.count(count), what=flaw(one))
         for one, count in counts.most_common()
     )
-    head = ngettext("{count} was dropped: {parts}.", "{count} were dropped: {parts}.", total)
+    head = ngettext(
+        "{count} record was dropped: {parts}.", "{count} records were dropped: {parts}.", total
+    )
     return f"{text} {head.format(count=units.count(total), parts=parts)}"
 
 
 def flaw(one: Flaw) -> str:
-    """What is wrong with a record, after a number."""
+    """What is wrong with records, in words that follow a number: ``3 too large``."""
     return {
         Flaw.OVERSIZED: _("too large"),
         Flaw.MALFORMED: _("malformed"),
-        Flaw.ABSURD: _("with absurd values"),
-        Flaw.FUTURE: _("from a clock ahead of ours"),
+        Flaw.ABSURD: _("with impossible values"),
+        Flaw.FUTURE: _("dated in the future"),
         Flaw.REPLAYED: _("replayed"),
         Flaw.WRONG_KEY: _("with a bad signature"),
     }[one]
 
 
-def way(peer: PeerInfo) -> str:
-    """How we are connected."""
+def connection(peer: PeerInfo) -> str:
+    """How we are connected to a peer: ``direct`` or ``relayed``; a dash if we aren't."""
     if not peer.address:
         return units.NONE
     return _("relayed") if peer.relayed else _("direct")

@@ -1,4 +1,4 @@
-"""What the desktop is told while nobody looks at the window: pure functions over what changed."""
+"""Notifications for the time when the window isn't in front: pure functions of what changed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,52 +14,56 @@ if TYPE_CHECKING:
     from app.contributions.ledger import LedgerTotals
 
 HOURS = (1, 10, 100, 1_000, 10_000)
+"""Milestones in hours of training, over all swarms: few, so that they don't annoy."""
+
 SAMPLES = (10**6, 10**7, 10**8, 10**9)
-"""Of one's own contributions, over all swarms: few enough to stay welcome."""
+"""Milestones in samples computed, over all swarms."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class News:
-    """A notification. kind: by which the settings choose."""
+    """A notification."""
 
     kind: NewsKind
+    """The user can switch each kind off in the settings."""
+
     title: str
     text: str
 
 
 def kinds() -> dict[NewsKind, str]:
-    """What one can be told of, in words."""
+    """The kinds of notifications, with their labels in the settings."""
     return {
         "training": _("Training began"),
         "paused": _("Training paused, and why"),
-        "attention": _("Something needs me"),
+        "attention": _("Something needs my attention"),
         "milestones": _("Milestones"),
     }
 
 
 def news(before: ContributorState, after: ContributorState) -> News | None:
-    """What is worth a notification in a change of the state."""
+    """The notification for a change of the state, or None."""
     if after.problem is not None and after.problem != before.problem:
         return _trouble(after)
     if after.phase is Phase.TRAINING and before.phase is Phase.PREPARING:
-        return News(kind="training", title=_("Training began"), text=texts.what(after))
+        return News(kind="training", title=_("Training began"), text=texts.task_line(after))
     if after.phase is Phase.PAUSED and before.phase is not Phase.PAUSED:
-        return News(kind="paused", title=_("Training paused"), text=texts.why(after))
+        return News(kind="paused", title=_("Training paused"), text=texts.explanation(after))
     if after.completed and not before.completed:
-        return News(kind="milestones", title=texts.headline(after), text=texts.why(after))
+        return News(kind="milestones", title=texts.headline(after), text=texts.explanation(after))
     return None
 
 
 def _trouble(state: ContributorState) -> News | None:
-    """None while the trainer is started again by itself."""
+    """The notification of a problem; None while the trainer restarts by itself."""
     if state.problem is None or state.restart_at is not None:
         return None
-    text = f"{texts.problem(state.problem)} {state.problem.remedy}".rstrip()
-    return News(kind="attention", title=_("CoTrain needs you"), text=text)
+    text = f"{texts.problem_sentence(state.problem)} {state.problem.remedy}".rstrip()
+    return News(kind="attention", title=_("CoTrain needs your attention"), text=text)
 
 
 def milestone(before: "LedgerTotals", after: "LedgerTotals") -> News | None:
-    """The greatest round figure that one's contributions reached, if they reached one."""
+    """The notification of the greatest milestone between two totals, or None."""
     hours = _reached(HOURS, before.compute_time / 3600, after.compute_time / 3600)
     samples = _reached(SAMPLES, before.samples, after.samples)
     if hours is None and samples is None:

@@ -1,4 +1,4 @@
-"""States in words: the one place where the window's sentences about a state are."""
+"""The window's sentences about the state, its parts, and specs; they are written nowhere else."""
 
 import logging
 import time
@@ -21,7 +21,7 @@ DOT = " · "
 
 
 def headline(state: ContributorState) -> str:
-    """Where we are, in a word or three."""
+    """The state in one to three words."""
     if state.phase is Phase.WATCHING and state.completed:
         return _("Completed")
     if state.phase is Phase.WATCHING and state.swarm is None:
@@ -38,12 +38,12 @@ def headline(state: ContributorState) -> str:
         Phase.AVERAGING: _("Averaging"),
         Phase.PAUSED: _("Paused"),
         Phase.STOPPING: _("Stopping"),
-        Phase.FAILED: _("Needs you"),
+        Phase.FAILED: _("Needs attention"),
     }[state.phase]
 
 
 def tone(state: ContributorState) -> str:
-    """Colour of the headline's dot, as the style sheet names it."""
+    """The headline's ``tone`` in the style sheet: ``idle``, ``busy``, ``good`` or ``bad``."""
     if state.phase is Phase.FAILED and state.restart_at is not None:
         return "busy"
     return _TONES.get(state.phase, "idle")
@@ -59,16 +59,16 @@ _TONES = {
 }
 
 
-def what(state: ContributorState) -> str:
-    """On what we work, and with which device."""
+def task_line(state: ContributorState) -> str:
+    """Swarm, model and device, for the headline."""
     if state.swarm is None:
         return _("This machine trains nothing yet.")
-    parts = [state.swarm.title, model(state), device_name(state)]
+    parts = [state.swarm.title, model_line(state), device_name(state)]
     return DOT.join(part for part in parts if part)
 
 
-def model(state: ContributorState) -> str:
-    """The model's kind and, once built, its size."""
+def model_line(state: ContributorState) -> str:
+    """The model's type and, once it is built, the number of its parameters."""
     if state.swarm is None:
         return ""
     kind = model_name(state.swarm.model_type)
@@ -80,7 +80,7 @@ def model(state: ContributorState) -> str:
 
 
 def model_name(model_type: str) -> str:
-    """A model type as people write it."""
+    """A model type as people write it, such as ``GPT-2`` for ``gpt2``."""
     return _MODEL_NAMES.get(model_type, model_type)
 
 
@@ -99,34 +99,34 @@ _MODEL_NAMES = {
 
 
 def device_name(state: ContributorState) -> str:
-    """The device that trains, or that would."""
+    """The name of the device that trains, or would train; "" if it isn't known."""
     if state.training is not None and state.training.device_name:
         return state.training.device_name
     if state.other_devices:
-        return devices(state.chosen_devices)
+        return device_count(state.chosen_devices)
     chosen = next((device for device in state.devices if device.id == state.device), None)
     return chosen.name if chosen else ""
 
 
-def device(entry: Device) -> str:
-    """A device in a list to choose from."""
+def device_label(entry: Device) -> str:
+    """A device with its memory, as an entry of a list."""
     if not entry.memory or entry.id == "cpu":
         return _("CPU ({name})").format(name=entry.name) if entry.id == "cpu" else entry.name
     return f"{entry.name}, {units.size(entry.memory)}"
 
 
-def devices(chosen: tuple[str, ...]) -> str:
-    """Several devices that train together."""
+def device_count(chosen: tuple[str, ...]) -> str:
+    """How many devices are chosen, such as ``2 devices``."""
     return ngettext("{count} device", "{count} devices", len(chosen)).format(count=len(chosen))
 
 
-def why(state: ContributorState, now: float | None = None) -> str:
-    """Why it runs or doesn't, and what comes next. now: seconds since the epoch."""
+def explanation(state: ContributorState, now: float | None = None) -> str:
+    """Why training runs or doesn't, and what comes next. now: seconds since the epoch."""
     match state.phase:
         case Phase.PREPARING if state.may_train:
             return preparation(state.step_of_preparation, state.waiting)
         case Phase.PREPARING | Phase.PAUSED | Phase.WAITING:
-            return terms_texts.held(state, time.time() if now is None else now)
+            return terms_texts.why_it_rests(state, time.time() if now is None else now)
         case Phase.WATCHING:
             return _watching(state)
         case Phase.TRAINING:
@@ -147,7 +147,7 @@ def _reasons() -> dict[Phase, str]:
 
 
 def preparation(step: TrainerPhase | None, waiting: Waiting | None = None) -> str:
-    """What the trainer prepares, or for whom it waits."""
+    """What the trainer is preparing, or which peers it waits for."""
     if waiting is not None:
         return _waiting(waiting)
     match step:
@@ -156,7 +156,7 @@ def preparation(step: TrainerPhase | None, waiting: Waiting | None = None) -> st
         case TrainerPhase.PREPARING_MODEL:
             return _("Building the model…")
         case TrainerPhase.JOINING:
-            return _("Entering the run…")
+            return _("Joining the run…")
         case TrainerPhase.TUNING:
             return _("Finding the best batch size for this device…")
         case TrainerPhase.COMPILING:
@@ -164,20 +164,22 @@ def preparation(step: TrainerPhase | None, waiting: Waiting | None = None) -> st
         case TrainerPhase.SYNCHRONIZING:
             return _("Downloading the model's state from a peer…")
         case _:
-            return _("Loading PyTorch and Hivemind…")
+            return _("Loading the training software (PyTorch and Hivemind)…")
 
 
 def _waiting(waiting: Waiting) -> str:
     if waiting.whom == "doors":
         text = ngettext(
-            "Waiting for the others, so that the swarm stays one ({seen} of {count} door)…",
-            "Waiting for the others, so that the swarm stays one ({seen} of {count} doors)…",
+            "Waiting for the swarm's entry point, so that the swarm doesn't"
+            " split ({seen} of {count} reached)…",
+            "Waiting for the swarm's entry points, so that the swarm doesn't"
+            " split ({seen} of {count} reached)…",
             waiting.known,
         )
     else:
         text = ngettext(
-            "Waiting for the others: {count} trains, and can't be reached yet…",
-            "Waiting for the others: {count} train, and none can be reached yet…",
+            "Waiting for the others: {count} machine trains, but can't be reached yet…",
+            "Waiting for the others: {count} machines train, but none can be reached yet…",
             waiting.known,
         )
     return text.format(seen=units.count(waiting.seen), count=units.count(waiting.known))
@@ -196,7 +198,7 @@ def _watching(state: ContributorState) -> str:
 def _training(state: ContributorState, now: float) -> str:
     own = state.training
     if state.terms != Terms():
-        text = terms_texts.allowed(state.terms, state.verdict, now)
+        text = terms_texts.why_it_runs(state.terms, state.verdict, now)
     elif own is None or own.resumed_epoch is None:
         text = _("Runs until you stop it; checkpoints stay on this machine.")
     else:
@@ -208,8 +210,8 @@ def _training(state: ContributorState, now: float) -> str:
         return text
     count = own.micro_batch_size or 1
     short = ngettext(
-        "The device's memory ran short: it goes on with {count} sample a step.",
-        "The device's memory ran short: it goes on with {count} samples a step.",
+        "The device ran short of memory: training goes on with {count} sample a step.",
+        "The device ran short of memory: training goes on with {count} samples a step.",
         count,
     )
     return f"{short.format(count=count)} {text}"
@@ -222,11 +224,14 @@ def _failed(state: ContributorState, now: float) -> str:
     return _("Training ended by itself. It starts again in {time}.").format(time=wait)
 
 
-def lost(state: ContributorState, now: float | None = None) -> str:
-    """That the swarm is lost, and when we try again. now: seconds since the epoch."""
+def lost_swarm(state: ContributorState, now: float | None = None) -> str:
+    """That no peer can be reached, and when we try again. now: seconds since the epoch.
+
+    ``state.reconnect_at`` must not be None.
+    """
     assert state.reconnect_at is not None
     wait = max(0.0, state.reconnect_at - (time.time() if now is None else now))
-    parts = [_("Nobody of the swarm can be reached.")]
+    parts = [_("Nobody in the swarm can be reached.")]
     if state.phase in (Phase.TRAINING, Phase.AVERAGING):
         parts.append(_("Training goes on alone meanwhile."))
     if wait < 1:
@@ -237,7 +242,7 @@ def lost(state: ContributorState, now: float | None = None) -> str:
 
 
 def next_averaging(state: ContributorState) -> str:
-    """When the swarm averages next, as far as one can tell."""
+    """When the swarm averages next; "" if that isn't known."""
     if state.phase is Phase.AVERAGING:
         return _("averaging now")
     if state.run is None or state.run.eta is None:
@@ -246,7 +251,7 @@ def next_averaging(state: ContributorState) -> str:
 
 
 def last_round(entry: Round) -> str:
-    """How the last averaging went: peers, seconds, failure."""
+    """How an averaging round went: its peers and duration, or its failure."""
     length = units.seconds(entry.seconds)
     if entry.failure:
         return _("last round failed after {time}: {reason}").format(
@@ -258,14 +263,14 @@ def last_round(entry: Round) -> str:
     return _("last round: {peers}, {time}, all succeeded").format(peers=peers, time=length)
 
 
-def problem(entry: Problem) -> str:
-    """What is wrong and where, a sentence."""
+def problem_sentence(entry: Problem) -> str:
+    """What is wrong, as a sentence, after the name of the setting if it concerns one."""
     message = entry.message[:1].upper() + entry.message[1:]
     return f"{entry.field}: {entry.message}" if entry.field else message
 
 
-def level(number: int) -> str:
-    """A log level's name."""
+def level_name(number: int) -> str:
+    """The name of a level of the `logging` module."""
     if number >= logging.ERROR:
         return _("Error")
     if number >= logging.WARNING:
@@ -273,8 +278,8 @@ def level(number: int) -> str:
     return _("Info") if number >= logging.INFO else _("Debug")
 
 
-def source(name: str) -> str:
-    """Who wrote a log line."""
+def log_source(name: str) -> str:
+    """The name of a log line's source, such as ``Trainer`` for ``trainer``."""
     names = {
         "app": _("App"),
         "trainer": _("Trainer"),
@@ -285,8 +290,8 @@ def source(name: str) -> str:
 
 
 def requirement(name: str, value: str) -> str:
-    """What a session that the backend offers wants of a machine, by the backend's names."""
-    names = {"minGPU": _("GPU"), "minRAM": _("memory"), "bandwidth": _("line")}
+    """One requirement of a session that the backend offers. name: the backend's, as ``minGPU``."""
+    names = {"minGPU": _("GPU"), "minRAM": _("memory"), "bandwidth": _("bandwidth")}
     return _("{what}: {value}").format(what=names.get(name, name), value=value)
 
 
@@ -304,7 +309,7 @@ def session_status(name: str) -> str:
 
 
 def local_api(api: LocalApi) -> str:
-    """On which port the local API is, and if that is not the one that it should be."""
+    """The local API's port and, if another program holds the configured one, that one too."""
     if api.wanted_port in (0, api.port):
         return _("Local API: port {port}").format(port=api.port)
     return _("Local API: port {port}\n({wanted} is taken)").format(
@@ -312,8 +317,8 @@ def local_api(api: LocalApi) -> str:
     )
 
 
-def goal(stop: "StopSpec") -> str:
-    """When a run ends."""
+def stop_condition(stop: "StopSpec") -> str:
+    """When a run ends, in a few words."""
     parts = []
     if stop.epochs is not None:
         epochs = ngettext("after {count} epoch", "after {count} epochs", stop.epochs)
@@ -323,15 +328,15 @@ def goal(stop: "StopSpec") -> str:
     return _(" or ").join(parts) or _("when you stop it")
 
 
-def model_of(spec: "ModelSpec") -> str:
-    """A model's kind, and what is said about its size."""
+def model_description(spec: "ModelSpec") -> str:
+    """A model's type and the first six fields of its configuration."""
     fields = ", ".join(f"{name} {value}" for name, value in list(spec.fields.items())[:6])
     kind = _MODEL_NAMES.get(spec.model_type, spec.model_type)
     return f"{kind} ({fields})" if fields else kind
 
 
-def data_of(spec: "DataSpec") -> str:
-    """Where the training data comes from."""
+def data_description(spec: "DataSpec") -> str:
+    """Where the training data comes from, in full."""
     match spec.source:
         case "files":
             count = len(spec.paths)
@@ -345,8 +350,8 @@ def data_of(spec: "DataSpec") -> str:
             return _("Built in: {name}").format(name=spec.name)
 
 
-def addresses(multiaddrs: tuple[str, ...]) -> str:
-    """How many addresses others can reach us at."""
+def address_count(multiaddrs: tuple[str, ...]) -> str:
+    """How many addresses we listen at."""
     if not multiaddrs:
         return units.NONE
     count = len(multiaddrs)

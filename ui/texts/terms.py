@@ -1,4 +1,7 @@
-"""The volunteer's terms in words, and what they say now."""
+"""The volunteer's terms in words, and whether they let training run now.
+
+In all functions, ``now`` is in seconds since the epoch.
+"""
 
 import time
 from collections.abc import Iterator
@@ -11,33 +14,33 @@ from ui.texts import units
 
 
 def day_names() -> tuple[str, ...]:
-    """From Monday on."""
+    """The days' short names, from Monday to Sunday."""
     return _("Mon"), _("Tue"), _("Wed"), _("Thu"), _("Fri"), _("Sat"), _("Sun")
 
 
-def in_force(terms: Terms, verdict: Verdict, now: float) -> str:
-    """What holds now. now: seconds since the epoch."""
+def status(terms: Terms, verdict: Verdict, now: float) -> str:
+    """Whether the terms let training run now, and why."""
     if terms == Terms():
         return _("Nothing restricts training: it runs whenever you start it.")
     if verdict.allows:
-        return allowed(terms, verdict, now)
-    return _("Your terms let training rest now: {reasons}").format(reasons=reasons(verdict, now))
+        return why_it_runs(terms, verdict, now)
+    return _("Your terms pause training now: {reasons}").format(reasons=reasons(verdict, now))
 
 
-def allowed(terms: Terms, verdict: Verdict, now: float) -> str:
-    """By which terms it runs, and until when."""
+def why_it_runs(terms: Terms, verdict: Verdict, now: float) -> str:
+    """The terms that are kept while training runs, and until when it may run."""
     text = _("Runs by your terms: {terms}.").format(terms=", ".join(clauses(terms)))
     if verdict.until is not None:
-        text += " " + _("Rests from {time} on.").format(time=moment(verdict.until, now))
+        text += " " + _("Rests from {time} on.").format(time=upcoming_time(verdict.until, now))
     return text
 
 
-def held(state: ContributorState, now: float) -> str:
-    """Why it rests, and when it goes on."""
+def why_it_rests(state: ContributorState, now: float) -> str:
+    """Why training is paused, and when it goes on."""
     parts = []
     if state.paused_until is not None:
         left = units.duration(state.paused_until - now)
-        parts.append(_("You paused it; {time} are left.").format(time=left))
+        parts.append(_("You paused training; it goes on in {time}.").format(time=left))
     elif state.paused_by_user or state.verdict.allows:
         parts.append(_("Not computing, but still in the swarm. Resume when you like."))
     if not state.verdict.allows:
@@ -46,18 +49,18 @@ def held(state: ContributorState, now: float) -> str:
 
 
 def reasons(verdict: Verdict, now: float) -> str:
-    """All that forbids it, and when it may go on."""
+    """Everything that forbids training now, and when it may go on."""
     texts = [reason.text for reason in verdict.reasons]
     if verdict.until is None:
-        texts.append(_("It goes on by itself."))
+        texts.append(_("Training goes on by itself."))
     else:
-        when = moment(verdict.until, now)
-        texts.append(_("It goes on by itself, {time} at the earliest.").format(time=when))
+        when = upcoming_time(verdict.until, now)
+        texts.append(_("Training goes on by itself, {time} at the earliest.").format(time=when))
     return " ".join(texts)
 
 
-def moment(then: float, now: float) -> str:
-    """A coming time as one says it: ``18:00`` today, ``Mon 08:00`` in this week, else a date."""
+def upcoming_time(then: float, now: float) -> str:
+    """A time in the future: ``18:00`` today, ``Mon 08:00`` within six days, else with its date."""
     local, today = time.localtime(then), time.localtime(now)
     clock = time.strftime("%H:%M", local)
     if local[:3] == today[:3]:
@@ -68,7 +71,7 @@ def moment(then: float, now: float) -> str:
 
 
 def clauses(terms: Terms) -> Iterator[str]:
-    """Each term that restricts something, in a few words."""
+    """A few words for each term that restricts something."""
     if terms.schedule:
         yield weekly(terms.schedule)
     if terms.idle_minutes:
@@ -78,9 +81,9 @@ def clauses(terms: Terms) -> Iterator[str]:
     if terms.unmetered_only:
         yield _("not on a metered connection")
     if terms.programs:
-        yield _("not beside {programs}").format(programs=" / ".join(terms.programs))
+        yield _("not while {programs} runs").format(programs=" / ".join(terms.programs))
     if terms.max_others_use:
-        yield _("while others use less than {percent} % of the GPU").format(
+        yield _("while other programs use less than {percent} % of the GPU").format(
             percent=terms.max_others_use
         )
     if terms.max_temperature:
@@ -104,7 +107,7 @@ def _amounts(terms: Terms) -> Iterator[str]:
 
 
 def weekly(schedule: Schedule) -> str:
-    """``Mon–Fri 18:00–08:00, Sat–Sun 00:00–24:00``."""
+    """A schedule as ``Mon–Fri 18:00–08:00, Sat–Sun 00:00–24:00``."""
     text = str(schedule).replace("-", "–")
     for key, name in zip(DAYS, day_names(), strict=True):
         text = text.replace(key, name)

@@ -1,4 +1,4 @@
-"""Numbers in words: counts, rates, durations, sizes. Units always, tabular where they change."""
+"""Numbers as text: counts, rates, durations, sizes, times. Unknown values become `NONE`."""
 
 import math
 import time
@@ -7,7 +7,7 @@ from datetime import datetime
 from app.common.i18n import _
 
 NONE = "–"
-"""Shown where a value isn't known."""
+"""Shown instead of a value that isn't known."""
 
 _SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 _KIB = 1024
@@ -16,12 +16,12 @@ _HALF_A_MINUTE_MATTERS = 600
 
 
 def count(number: int | None) -> str:
-    """Every digit: ``1,234,567``."""
+    """A number with all its digits: ``1,234,567``."""
     return NONE if number is None else f"{number:,}"
 
 
 def short(number: float | None) -> str:
-    """Three digits at most and a scale: ``0.84 M``, ``124 M``, ``7.2 B``."""
+    """A number of at most three digits and a scale: ``0.84 M``, ``124 M``, ``7.2 B``."""
     if number is None:
         return NONE
     for size, letter in _SCALES:
@@ -31,7 +31,7 @@ def short(number: float | None) -> str:
 
 
 def rate(value: float | None) -> str:
-    """A rate, as exact as it is steady: ``3.2``, ``81``, ``1,214``."""
+    """A rate with about as many digits as are steady: ``3.2``, ``81``, ``1,214``."""
     if value is None or not math.isfinite(value):
         return NONE
     return f"{value:,.0f}" if value >= 100 else _three_digits(value)
@@ -43,19 +43,19 @@ def loss(value: float | None) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """``12 %``; the space is one that doesn't break."""
+    """A percentage, with a no-break space: ``12 %``."""
     share = 100 * part / whole if whole else 0.0
     return _("{number}\u00a0%").format(number=f"{share:.0f}")
 
 
 def size(bytes_: int) -> str:
-    """A size in memory: ``12 GiB``."""
+    """A size in bytes as ``12 GiB``."""
     unit = _unit_of(bytes_)
     return f"{_three_digits(bytes_ / _KIB**unit)} {_BYTES[unit]}"
 
 
 def part_of_size(part: int, whole: int) -> str:
-    """Two sizes in the unit of the larger: ``0.79 of 10 GiB``."""
+    """Two sizes in bytes in the unit of the larger: ``0.79 of 10 GiB``."""
     amount = _three_digits(part / _KIB ** _unit_of(whole))
     return _("{part} of {whole}").format(part=amount, whole=size(whole))
 
@@ -68,7 +68,7 @@ def _unit_of(bytes_: int) -> int:
 
 
 def duration(seconds: float | None) -> str:
-    """Two units at most: ``6 s``, ``3 min 20 s``, ``3 h 41 min``, ``2 d 4 h``."""
+    """A duration in at most two units: ``6 s``, ``3 min 20 s``, ``3 h 41 min``, ``2 d 4 h``."""
     if seconds is None or not math.isfinite(seconds):
         return NONE
     whole = max(0, round(seconds))
@@ -87,27 +87,27 @@ def duration(seconds: float | None) -> str:
 
 
 def seconds(value: float) -> str:
-    """A short time to the tenth: ``2.1 s``."""
+    """A short duration in tenths of seconds: ``2.1 s``."""
     return _("{seconds} s").format(seconds=f"{value:.1f}")
 
 
 def clock(moment: float) -> str:
-    """Time of day, on this machine's clock."""
+    """The local time of day of a moment, in seconds since the epoch."""
     return time.strftime("%H:%M:%S", time.localtime(moment))
 
 
 def date(moment: float) -> str:
-    """Date and time of day, on this machine's clock, to the minute."""
+    """The local date and time of a moment, without seconds."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
 
 
 def timestamp(moment: float) -> str:
-    """Date and time with the offset, for files (ISO 8601)."""
+    """The local date and time of a moment with its UTC offset (ISO 8601), for files."""
     return datetime.fromtimestamp(moment).astimezone().isoformat(timespec="seconds")
 
 
 def shortened(identifier: str) -> str:
-    """Both ends of a peer id, which tell it apart: ``12D3Ko…x7YzQp``."""
+    """Both ends of a peer id or key, enough to recognise it: ``12D3Ko…x7YzQp``."""
     if len(identifier) <= 15:
         return identifier
     return f"{identifier[:6]}…{identifier[-6:]}"

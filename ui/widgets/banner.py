@@ -1,4 +1,4 @@
-"""The problem banner: what is wrong, where, and what to do; never in the way."""
+"""The problem banner: what is wrong, and what to do about it. It blocks no other control."""
 
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QAccessible, QAccessibleEvent
@@ -13,11 +13,11 @@ from ui.widgets.buttons import button, icon_button
 from ui.widgets.labels import label
 
 OF_THE_NETWORK = frozenset({"initial_peers", "dht_port"})
-"""Fields of problems that a check of the connection can say more about."""
+"""For problems with these settings, the banner offers the connection check."""
 
 
 class Banner(QFrame):
-    """Shown while there is a problem."""
+    """Visible while there is a problem."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Banner(QFrame):
         self.hide()
 
     def show_problem(self, problem: Problem | None) -> None:
-        """Show a problem, or nothing."""
+        """Show a problem; None hides the banner."""
         if problem == self._shown:
             return
         self._shown = problem
@@ -52,14 +52,14 @@ class Banner(QFrame):
             self._say(problem)
 
     def _say(self, problem: Problem) -> None:
-        self.message.setText(texts.problem(problem))
+        self.message.setText(texts.problem_sentence(problem))
         self.remedy.setText(problem.remedy)
         self.remedy.setVisible(bool(problem.remedy))
         self.check.setVisible(problem.field in OF_THE_NETWORK)
-        self.setAccessibleName(f"{texts.problem(problem)} {problem.remedy}".rstrip())
+        self.setAccessibleName(f"{texts.problem_sentence(problem)} {problem.remedy}".rstrip())
         announce(self)
 
 
 def announce(widget: QObject) -> None:
-    """Let a screen reader say a widget's name, although the focus is elsewhere."""
+    """Let a screen reader read a widget's accessible name, although the focus is elsewhere."""
     QAccessible.updateAccessibility(QAccessibleEvent(widget, QAccessible.Event.Alert))

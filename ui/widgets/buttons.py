@@ -1,4 +1,4 @@
-"""Buttons."""
+"""Buttons: plain, as one choice of a row, as an icon, and safe against double clicks."""
 
 from PySide6.QtGui import QFont, QFontMetrics, QMouseEvent
 from PySide6.QtWidgets import QPushButton, QToolButton
@@ -8,19 +8,22 @@ from ui.style.icons import ThemedIcon
 from ui.style.theme import Theme
 
 CHOICE_PADDING = 26
-"""Pixels left and right of a choice's word, with its border."""
+"""Pixels left and right of a choice button's text together, with its border."""
 
 
 def button(text: str = "", kind: str = "plain") -> QPushButton:
-    """A button; ``kind`` is one of the style sheet's."""
+    """A button; ``kind`` is its property in the style sheet, such as ``primary`` or ``quiet``."""
     made = QPushButton(text)
     made.setProperty("kind", kind)
     return made
 
 
 def choice_button(text: str) -> QPushButton:
-    """One of a row of which one is chosen. Wide enough for its word in bold, which the style
-    sheet makes it then, and which Qt doesn't expect."""
+    """A checkable button for a row in which one button is chosen.
+
+    The style sheet makes the text of the chosen button bold. Qt's size hint doesn't know that, so
+    the width is set here.
+    """
     made = button(text, "choice")
     made.setCheckable(True)
     bold = made.font()
@@ -30,7 +33,7 @@ def choice_button(text: str) -> QPushButton:
 
 
 def icon_button(icon: str, name: str, theme: Theme) -> QToolButton:
-    """A button that is only an icon; its name is for the tool tip and for screen readers."""
+    """A button with only an icon; ``name`` is for the tool tip and for screen readers."""
     made = QToolButton()
     ThemedIcon(made, icon, theme)
     made.setToolTip(name)
@@ -40,10 +43,9 @@ def icon_button(icon: str, name: str, theme: Theme) -> QToolButton:
 
 
 class SteadyButton(QPushButton):
-    """A button whose word changes with the state.
+    """A button whose action changes with the state; it ignores the second click of a double click.
 
-    The second half of a double click must not hit the word that has come in between: *Start*
-    would be followed by *Stop*.
+    Otherwise a double click on *Start* would also press the *Stop* that replaces it.
     """
 
     @override

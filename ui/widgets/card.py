@@ -1,4 +1,4 @@
-"""Cards: a frame with a title, one with rows of label and value, one with words."""
+"""Cards: an empty frame, one with rows of label and value, one with a text."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ CONTROL_HEIGHT = 32
 
 
 class Card(QFrame):
-    """A frame on the page's ground."""
+    """A frame on a page; put its content into ``column``. name: for screen readers."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -24,10 +24,10 @@ class Card(QFrame):
 
 
 class FactsCard(Card):
-    """Rows of label and value. Labels are set once, values with each state."""
+    """Rows of label and value. The labels are fixed; the values change with the state."""
 
     def __init__(self, title: str, rows: Mapping[str, str]) -> None:
-        """``rows``: the label of each row, by the name that `show_values` uses."""
+        """rows: each row's label, by the name that `show_values` uses."""
         super().__init__(title)
         self.column.setSpacing(0)
         self._values: dict[str, ElidedLabel] = {}
@@ -58,29 +58,37 @@ class FactsCard(Card):
         self._ends[name] = layout
 
     def add_control(self, name: str, control: QWidget) -> None:
-        """Put a control at the end of a row."""
+        """Add a control to the end of a row."""
         self._ends[name].addWidget(control)
 
     def show_values(self, values: Mapping[str, str]) -> None:
-        """Show a value in each of the rows named."""
+        """Set the values of some rows, by the rows' names."""
         for name, text in values.items():
             self._values[name].set_full(text)
 
     def value(self, name: str) -> str:
-        """What a row shows, in full."""
+        """A row's whole value, even if it is elided."""
         return self._values[name].full
 
 
-def words(text: str) -> QLabel:
-    """A muted text that fills its place from the top."""
+def titled_card(title: str) -> Card:
+    """A card with a title, for larger content such as a form."""
+    card = Card(title)
+    card.column.setSpacing(12)
+    card.column.addWidget(label(title, "strong"))
+    return card
+
+
+def body_text(text: str) -> QLabel:
+    """A muted, wrapped text, aligned to the top."""
     made = label(text, "muted", wrap=True)
     made.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
     return made
 
 
-def words_card(title: str, text: str) -> Card:
-    """A card that only says something."""
+def text_card(title: str, text: str) -> Card:
+    """A card with a title and a text."""
     card = Card(title)
     card.column.addWidget(label(title, "strong"))
-    card.column.addWidget(words(text), 1)
+    card.column.addWidget(body_text(text), 1)
     return card

@@ -1,4 +1,4 @@
-"""Cards side by side, or, where there is no room for that, in fewer columns."""
+"""Cards side by side, or in fewer columns when the window is narrow."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,13 @@ GAP = 16
 
 
 class CardRow(QWidget):
-    """Cards, all as wide; a hidden one takes no room. least: characters that each wants room for,
-    or else there are only so many columns."""
+    """Cards of equal width; hidden ones take no room.
+
+    Args:
+        cards: from left to right.
+        least: each card's minimum width, in average characters.
+        columns: the number of columns when not all cards fit side by side.
+    """
 
     def __init__(self, cards: Sequence[QWidget], *, least: int, columns: int) -> None:
         super().__init__()
@@ -51,6 +56,6 @@ class CardRow(QWidget):
     @override
     def event(self, event: QEvent) -> bool:
         done = super().event(event)
-        if event.type() == QEvent.Type.LayoutRequest:  # a card is shown or hidden, among others
+        if event.type() == QEvent.Type.LayoutRequest:  # for instance when a card is hidden
             self._fit()
         return done

@@ -1,7 +1,7 @@
-"""Paints the cells of a `RowsModel`: text, a picture before it, or a curve as small as a word.
+"""Paints the cells of a `RowsModel`: a text, with an icon before it, or a small curve.
 
-By its own hand, since Qt asks a model seven questions a cell and styles each by the style sheet:
-that takes 30 ms for a screen of machines, and this a fifth of it.
+Qt's own delegate asks the model seven times for each cell and applies the style sheet each time:
+30 ms for a screen of machines. This one takes a fifth of that.
 """
 
 import math
@@ -17,14 +17,19 @@ from ui.models.rows_model import Column, RowsModel
 from ui.style.theme import Theme
 
 PADDING = 11
+"""Pixels left and right of a cell's content."""
+
 PICTURE = 12
-TEXTS = 4096
+"""Width of a cell's icon in pixels."""
+
+CACHED_TEXTS = 4096
+"""How many laid-out texts are kept before the cache is emptied."""
 
 _SELECTED = QStyle.StateFlag.State_Selected.value
 
 
 class CellDelegate(QStyledItemDelegate):
-    """For every column of one model."""
+    """Paints all columns of one model."""
 
     def __init__(self, model: RowsModel[Any], theme: Theme, parent: QObject) -> None:
         super().__init__(parent)
@@ -78,8 +83,8 @@ class CellDelegate(QStyledItemDelegate):
     def _laid_out_text(
         self, text: str, room: int, metrics: QFontMetrics
     ) -> tuple[QStaticText, int]:
-        """As much of a text as fits, laid out, and its width; most are the same again and again."""
-        if len(self._laid_out) > TEXTS:
+        """The elided text, laid out, and its width in pixels; cached, since most texts repeat."""
+        if len(self._laid_out) > CACHED_TEXTS:
             self._laid_out.clear()
         key = (text, room)
         if key not in self._laid_out:
@@ -93,17 +98,20 @@ class CellDelegate(QStyledItemDelegate):
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(QPen(self._color("accent"), 1))
-        for line in lines(values, rect):
+        for line in polylines(values, rect):
             painter.drawPolyline(line)
         painter.restore()
 
 
-def lines(
+def polylines(
     values: Sequence[float], rect: QRectF, *, bounds: tuple[float, float] | None = None
 ) -> list[QPolygonF]:
-    """The lines that a curve is made of, one between two gaps (NaN), in a rectangle.
+    """A curve inside a rectangle, as one line for each stretch between gaps.
 
-    bounds: the values at its bottom and top; as these values need, unless said.
+    Args:
+        values: from left to right; NaN is a gap.
+        rect: in pixels.
+        bounds: the values at the rectangle's bottom and top; by default from ``values``.
     """
     known = [value for value in values if not math.isnan(value)]
     if len(known) < 2:
@@ -122,7 +130,7 @@ def lines(
 
 def _bounds(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
-    # a curve that hardly moves lies still, instead of showing its noise as large as a fall
+    # a nearly constant curve is drawn flat, instead of blowing its noise up to full height
     span = max(high - low, abs(high) * 0.2) or 1.0
     middle = (high + low) / 2
     return middle - span / 2, middle + span / 2

@@ -1,4 +1,4 @@
-"""The epoch: how far the swarm's batch is filled, and what part of it is ours."""
+"""The epoch under way: how far the swarm's batch is filled, and which part of it is ours."""
 
 from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPaintEvent
@@ -18,7 +18,7 @@ BAR_HEIGHT = 10
 
 
 class EpochBar(QWidget):
-    """Two parts of a whole, the others' and ours. Qt's progress bar has only one."""
+    """A progress bar of two parts, the others' and ours; `QProgressBar` has only one part."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class EpochBar(QWidget):
         theme.changed.connect(self.update)
 
     def show_parts(self, others: float, own: float) -> None:
-        """Fractions of the whole, 0 to 1."""
+        """Set both parts, as fractions of the whole from 0 to 1."""
         own = min(max(own, 0.0), 1.0)
         others = min(max(others, 0.0), 1.0 - own)
         if (others, own) != (self._others, self._own):
@@ -59,7 +59,7 @@ class EpochBar(QWidget):
 
 
 class EpochCard(Card):
-    """The bar, with its figures, the next averaging and how the last one went."""
+    """The epoch's bar and figures, the next averaging, and how the last one went."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__(_("Epoch"))
@@ -88,7 +88,7 @@ class EpochCard(Card):
         self.column.addLayout(below)
 
     def show_state(self, state: ContributorState) -> None:
-        """Show the epoch under way."""
+        """Show the epoch of this state; without a swarm nothing changes."""
         if state.swarm is None:
             return
         target = state.swarm.target_batch_size

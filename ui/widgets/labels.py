@@ -1,4 +1,4 @@
-"""Labels, and the small things that stand beside them."""
+"""Labels, and the small marks beside them."""
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QResizeEvent
@@ -7,16 +7,16 @@ from typing_extensions import override
 
 
 def label(text: str = "", role: str = "", *, wrap: bool = False) -> QLabel:
-    """A label; ``role`` is one of the style sheet's (``title``, ``strong``, ``muted``)."""
+    """A label; ``role`` is its property in the style sheet: ``title``, ``strong``, ``muted``, …"""
     made = QLabel(text)
-    made.setTextFormat(Qt.TextFormat.PlainText)  # titles come from swarms: never as HTML
+    made.setTextFormat(Qt.TextFormat.PlainText)  # never HTML: titles come from other peers
     made.setProperty("role", role)
     made.setWordWrap(wrap)
     return made
 
 
 def line() -> QFrame:
-    """A hairline between rows."""
+    """A thin line between rows."""
     made = QFrame()
     made.setProperty("line", "true")
     made.setFixedHeight(1)
@@ -24,7 +24,7 @@ def line() -> QFrame:
 
 
 def swatch(curve: str) -> QFrame:
-    """The colour of a curve in a legend: ``own`` or ``swarm``."""
+    """The colour of a curve in a legend. curve: ``own`` or ``swarm``."""
     made = QFrame()
     made.setProperty("swatch", curve)
     made.setFixedSize(12, 3)
@@ -32,7 +32,7 @@ def swatch(curve: str) -> QFrame:
 
 
 def restyle(widget: QWidget, name: str, value: str) -> None:
-    """Set a property that the style sheet looks at; Qt looks only when it is told to."""
+    """Set a property that the style sheet uses, and apply the style sheet to the widget again."""
     if widget.property(name) == value:
         return
     widget.setProperty(name, value)
@@ -41,7 +41,7 @@ def restyle(widget: QWidget, name: str, value: str) -> None:
 
 
 class ElidedLabel(QLabel):
-    """A label that gives way: what doesn't fit ends in an ellipsis and stands in the tool tip."""
+    """A label that shortens a long text with an ellipsis and shows it whole in the tool tip."""
 
     def __init__(self, text: str = "", role: str = "", *, right: bool = False) -> None:
         super().__init__()
@@ -55,11 +55,11 @@ class ElidedLabel(QLabel):
 
     @property
     def full(self) -> str:
-        """The whole text."""
+        """The whole text, even if it is elided."""
         return self._full
 
     def set_full(self, text: str) -> None:
-        """Show a text, as much of it as fits."""
+        """Set the text."""
         if text == self._full:
             return
         self._full = text
@@ -70,7 +70,7 @@ class ElidedLabel(QLabel):
     @override
     def sizeHint(self) -> QSize:
         self.ensurePolished()
-        # +2: the width that text needs is a fraction, and rounding must not elide it
+        # +2: a text's width is fractional, and rounding down must not elide it
         width = self.fontMetrics().horizontalAdvance(self._full) + 2
         return QSize(width, super().sizeHint().height())
 

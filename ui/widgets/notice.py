@@ -1,4 +1,4 @@
-"""A sentence that one should read, with a sign before it."""
+"""A warning: a sign and a text in a frame."""
 
 from PySide6.QtWidgets import QFrame, QHBoxLayout
 
@@ -8,7 +8,7 @@ from ui.widgets.labels import label
 
 
 class Notice(QFrame):
-    """serious: something is wrong, or is one's own and at stake."""
+    """A warning. serious: in the colour of a problem instead of a caution."""
 
     def __init__(self, theme: Theme, *, serious: bool = False) -> None:
         super().__init__()
@@ -22,6 +22,6 @@ class Notice(QFrame):
         row.addWidget(self.text, 1)
 
     def say(self, text: str) -> None:
-        """Show a text."""
+        """Set the text."""
         self.text.setText(text)
         self.setAccessibleName(text)

@@ -1,4 +1,4 @@
-"""Tables that are sorted by a click on a header."""
+"""Creates the tables of the window; a click on a header sorts them."""
 
 from typing import Any
 
@@ -10,17 +10,27 @@ from ui.style.theme import Theme
 from ui.widgets.cells import CellDelegate
 
 HEADER_ROOM = 30
-"""For the padding, and the arrow of the column that is sorted by."""
+"""Pixels beside a header's text, for the padding and the arrow of the sorted column."""
 
 CELL_ROOM = 28
+"""Pixels beside a cell's text, for the padding."""
+
 ICON_ROOM = 20
+"""Pixels for a cell's icon."""
 
 
 def table(
     model: RowsModel[Any], theme: Theme, *, name: str, stretched: int, padding: int = 12
 ) -> QTableView:
-    """A table on a model. stretched: the column that takes what room is left; padding: pixels
-    of a row's height beyond the text's."""
+    """A table that shows a model.
+
+    Args:
+        model: the rows and columns.
+        theme: colours the cells.
+        name: for screen readers.
+        stretched: index of the column that takes the remaining width.
+        padding: height of a row beyond its text's, in pixels.
+    """
     made = QTableView()
     made.setModel(model)
     made.setItemDelegate(CellDelegate(model, theme, made))
@@ -43,7 +53,7 @@ def table(
 
 
 def _set_widths(made: QTableView, model: RowsModel[Any], stretched: int) -> None:
-    """By the columns' samples: asking each of a thousand rows for its width would stall."""
+    """Set the widths by the columns' samples: measuring a thousand rows would stall the window."""
     metrics, header = made.fontMetrics(), made.horizontalHeader()
     for place, column in enumerate(model.columns):
         title = metrics.horizontalAdvance(column.title) + HEADER_ROOM

@@ -1,4 +1,4 @@
-"""Into a swarm: choose one, see what joining means, then join or only watch."""
+"""The join dialog: choose a swarm, see what joining means, then join or only watch."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ from shiboken6 import isValid
 from app.common.errors import UserFacingError
 from app.common.i18n import _
 from app.state.state import ContributorState
-from ui.dialogs.join.given import GivenInvite
+from ui.dialogs.join.invite_input import InviteInput
 from ui.dialogs.join.offers import OfferedSwarms
 from ui.dialogs.join.preview import Preview
 from ui.dialogs.join.recent import RecentSwarms
@@ -33,19 +33,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GIVEN, RECENT, OFFERED = range(3)
+INVITE, RECENT, OFFERED = range(3)
+"""Indexes of the tabs."""
 
 
 class JoinDialog(QDialog):
-    """``accepted_spec`` carries the `SwarmSpec`, and whether to train at once."""
+    """Two steps: a tab for each place to choose a swarm from, then the preview."""
 
     accepted_spec = Signal(object, bool)
+    """Carries the `SwarmSpec` to join, and whether to train at once."""
 
     def __init__(self, model: SessionModel, theme: Theme, parent: QWidget) -> None:
         super().__init__(parent)
         self._model = model
         self._spec: SwarmSpec | None = None
-        self.given = GivenInvite()
+        self.invite = InviteInput()
         self.recent = RecentSwarms()
         self.offered = OfferedSwarms(model, model.session.offers)
         self.tabs = QButtonGroup(self)
@@ -77,7 +79,7 @@ class JoinDialog(QDialog):
         column.addLayout(self._tab_row())
         column.addWidget(self.sources, 1)
         for one in step.findChildren(QPushButton):
-            one.setAutoDefault(False)  # Return in a field or list is theirs
+            one.setAutoDefault(False)  # fields and lists handle Return themselves
         return step
 
     def _tab_row(self) -> QHBoxLayout:
@@ -85,7 +87,7 @@ class JoinDialog(QDialog):
         row.setSpacing(2)
         for index, (text, widget) in enumerate(
             (
-                (_("Invite"), self.given),
+                (_("Invite"), self.invite),
                 (_("Recent"), self.recent),
                 (_("CoTrain backend"), self.offered),
             )
@@ -95,7 +97,7 @@ class JoinDialog(QDialog):
             row.addWidget(tab)
             self.sources.addWidget(widget)
         row.addStretch()
-        self.tabs.button(GIVEN).setChecked(True)
+        self.tabs.button(INVITE).setChecked(True)
         return row
 
     def _previewing(self) -> QWidget:
@@ -115,9 +117,9 @@ class JoinDialog(QDialog):
 
     def _connect(self) -> None:
         self.tabs.idClicked.connect(self.open_tab)
-        self.given.pasted.connect(self._paste)
-        self.given.opened.connect(self.show_source)
-        # later, or the same Return would also press the button that then has the focus
+        self.invite.pasted.connect(self._paste)
+        self.invite.opened.connect(self.show_source)
+        # queued, or the same Return would also press the button that then has the focus
         for source in (self.recent, self.offered):
             source.chosen.connect(self.show_spec, Qt.ConnectionType.QueuedConnection)
         self.recent.forgotten.connect(lambda run_id: self._model.run(self._forget(run_id)))
@@ -129,20 +131,20 @@ class JoinDialog(QDialog):
     # --- choosing
 
     def choose(self) -> None:
-        """Let the user choose a swarm."""
+        """Go to the first step, at the tab that was open last."""
         self.steps.setCurrentIndex(0)
         self.open_tab(self.sources.currentIndex())
 
     def choose_offered(self) -> None:
-        """Let the user choose a swarm among those that the backend offers."""
+        """Go to the first step, at the swarms that the backend offers."""
         self.steps.setCurrentIndex(0)
         self.open_tab(OFFERED)
 
     def open_tab(self, index: int) -> None:
-        """Show one of the places that swarms come from."""
+        """Show a tab: `INVITE`, `RECENT` or `OFFERED`."""
         self.tabs.button(index).setChecked(True)
         self.sources.setCurrentIndex(index)
-        first = (self.given.link, self.recent.list, self.offered.search)[index]
+        first = (self.invite.link, self.recent.list, self.offered.search)[index]
         first.setFocus(Qt.FocusReason.OtherFocusReason)
 
     async def _load_recents(self) -> None:
@@ -154,10 +156,10 @@ class JoinDialog(QDialog):
         await self._model.session.recents.forget(run_id)
         await self._load_recents()
 
-    # --- reading
+    # --- reading an invite
 
     def show_source(self, source: str) -> None:
-        """Read an invite, a link or the path of a file, and show what it means."""
+        """Read an invite, given by its link or path, and preview its swarm."""
         self._model.run(self._read(source, pasted=False))
 
     def _paste(self, text: str) -> None:
@@ -175,16 +177,16 @@ class JoinDialog(QDialog):
 
     def _refuse(self, error: UserFacingError) -> None:
         self.choose()
-        self.open_tab(GIVEN)
-        self.given.show_problem(error)
+        self.open_tab(INVITE)
+        self.invite.show_problem(error)
 
     # --- previewing
 
     def show_spec(self, spec: "SwarmSpec") -> None:
-        """Show what joining a swarm means."""
+        """Preview a swarm; a spec that can't be estimated is refused."""
         try:
             self.preview.show_spec(spec, self._model.state)
-        except UserFacingError as error:  # its sizes make no sense
+        except UserFacingError as error:  # the model's sizes make no sense
             self._refuse(error)
             return
         log.info("previewing the swarm %s", spec.run_id)

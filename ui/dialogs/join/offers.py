@@ -1,4 +1,4 @@
-"""What the CoTrain backend offers: searched and turned page by page."""
+"""The tab for the swarms that the CoTrain backend offers: a search and a list in pages."""
 
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,29 +14,31 @@ from ui.models.session_model import SessionModel
 from ui.texts import states as texts
 from ui.texts import units
 from ui.widgets.buttons import button
-from ui.widgets.forms.form import error_label, line_edit, show_error
+from ui.widgets.forms.fields import error_label, line_edit, show_error
 from ui.widgets.labels import label
 
 if TYPE_CHECKING:
     from app.backend.offers import Offer, OfferPage
 
 SEARCH_MS = 500
-"""After the last key: each search is a request, and the backend counts them."""
+"""Delay after the last key: each search is a request, and the backend limits requests."""
 
 
 class Client(Protocol):
-    """Where offers come from (`app.backend.offers.Offers`)."""
+    """What the tab needs of the backend's client (`app.backend.offers.Offers`)."""
 
     url: str
+    """The backend's address."""
 
     async def page(self, number: int = 1, *, search: str = "") -> "OfferPage":
         """One page of offers, counted from 1."""
 
 
 class OfferedSwarms(QWidget):
-    """``chosen`` carries the `SwarmSpec` that the user took. Asks when it is first shown."""
+    """Asks the backend when it is first shown."""
 
     chosen = Signal(object)
+    """Carries the `SwarmSpec` that the user chose."""
 
     def __init__(self, model: SessionModel, client: Client) -> None:
         super().__init__()
@@ -103,7 +105,7 @@ class OfferedSwarms(QWidget):
         self._ask(1)
 
     def _ask(self, number: int) -> None:
-        """Ask for a page; an answer about another, that is still on its way, no longer counts."""
+        """Request a page. Answers to earlier requests are ignored from now on."""
         self._asked += 1
         self._number = number
         self._say(_("Asking {url}…").format(url=self._client.url))
@@ -194,5 +196,5 @@ def _size(offer: "Offer") -> str:
     try:
         count = estimate(offer.spec, device="cpu").parameters
     except UserFacingError:
-        return kind  # the preview says what is wrong
+        return kind  # the preview will say what is wrong
     return _("{kind}, {number} parameters").format(kind=kind, number=units.short(count))

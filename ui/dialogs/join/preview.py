@@ -1,4 +1,4 @@
-"""A swarm before one joins it: what it is, what it takes, what leaves this machine."""
+"""The preview of a swarm: what it is, what it takes, and what leaves this machine."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from ui.texts import costs
 from ui.texts import states as texts
 from ui.texts.costs import Caution
 from ui.widgets.buttons import button
-from ui.widgets.card import Card, FactsCard, words_card
+from ui.widgets.card import Card, FactsCard, text_card
 from ui.widgets.labels import ElidedLabel, label
 from ui.widgets.notice import Notice
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Preview(QScrollArea):
-    """Shows a spec. ``reconsider`` does so again when the state may have changed the figures."""
+    """Shows a spec with its estimated figures and warnings."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Preview(QScrollArea):
 
     def _open_explanation(self, wanted: bool) -> None:
         self.explanation.setVisible(wanted)
-        if wanted:  # below what fits, often; its place is known once it is laid out
+        if wanted:  # it is often below the visible part; its position is known after the layout
             QTimer.singleShot(0, self, self._scroll_to_explanation)
 
     def _scroll_to_explanation(self) -> None:
@@ -74,13 +74,13 @@ class Preview(QScrollArea):
         cards.addWidget(self.facts)
         row = QHBoxLayout()
         row.setSpacing(12)
-        row.addWidget(words_card(_("Leaves this machine"), costs.leaves()), 1)
-        row.addWidget(words_card(_("Stays here"), costs.stays()), 1)
+        row.addWidget(text_card(_("Leaves this machine"), costs.what_leaves()), 1)
+        row.addWidget(text_card(_("Stays here"), costs.what_stays()), 1)
         cards.addLayout(row)
         return cards
 
     def show_spec(self, spec: "SwarmSpec", state: ContributorState) -> None:
-        """Show a swarm, for the device that is chosen now."""
+        """Show a swarm, with the figures for the device that is chosen in this state."""
         self._spec = spec
         self._shown = ()
         self.why.setChecked(False)
@@ -88,7 +88,7 @@ class Preview(QScrollArea):
         self.reconsider(state)
 
     def reconsider(self, state: ContributorState) -> None:
-        """Show the same swarm for what this machine is now known to be."""
+        """Update the figures and warnings if the device or the swarm we are in changed."""
         device = costs.chosen_device(state)
         now = (device, state.swarm, bool(state.peer_id))
         if self._spec is None or now == self._shown:
@@ -109,7 +109,9 @@ class Preview(QScrollArea):
         device = costs.chosen_device(state)
         parts: list[QWidget] = []
         if device is not None:
-            parts.append(label(_("For {device}").format(device=texts.device(device)), "muted"))
+            parts.append(
+                label(_("For {device}").format(device=texts.device_label(device)), "muted")
+            )
         for heading, lines in costs.explanation(estimated, device):
             parts.append(label(heading, "strong"))
             parts.append(label(lines, "muted", wrap=True))
@@ -131,7 +133,7 @@ def _rows() -> dict[str, str]:
 
 
 def _fill(layout: QVBoxLayout, widgets: list[QWidget]) -> None:
-    """Show these widgets in a layout, and no others."""
+    """Replace all widgets of a layout."""
     while (item := layout.takeAt(0)) is not None:
         if (old := item.widget()) is not None:
             old.hide()

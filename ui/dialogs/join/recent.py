@@ -1,4 +1,4 @@
-"""The swarms that were joined last, to choose from."""
+"""The tab for the swarms that the user joined before."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -19,17 +19,20 @@ if TYPE_CHECKING:
 
 
 class RecentSwarms(QWidget):
-    """``chosen`` carries the `SwarmSpec` that the user took, ``forgotten`` a run id."""
+    """A list of swarms; the dialog loads it."""
 
     chosen = Signal(object)
+    """Carries the `SwarmSpec` that the user chose."""
+
     forgotten = Signal(str)
+    """Carries the run id of a swarm to remove from the list."""
 
     def __init__(self) -> None:
         super().__init__()
         self.list = QListWidget()
         self.list.setAccessibleName(_("Swarms that you joined"))
         self.empty = label(
-            _("None yet. The swarms that you join are listed here, so that you find back."),
+            _("None yet. The swarms that you join are listed here, so that you find them again."),
             "muted",
             wrap=True,
         )
@@ -63,7 +66,7 @@ class RecentSwarms(QWidget):
         self.list.addAction(removes)
 
     def show_recents(self, recents: "Sequence[Recent]") -> None:
-        """List these."""
+        """Replace the list."""
         self.list.clear()
         for recent in recents:
             item = QListWidgetItem(_words(recent))

@@ -1,4 +1,4 @@
-"""A bar for each day, read with the pointer or the arrow keys."""
+"""A bar chart with a bar for each day, to be read with the pointer or the arrow keys."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,19 +11,20 @@ from app.common.i18n import _
 from ui.style.theme import Theme
 from ui.widgets.charts import axes
 from ui.widgets.charts.axes import Floats
-from ui.widgets.charts.pointing import Pointing
+from ui.widgets.charts.plot_cursor import PlotCursor
 
 WIDTH = 0.7
-"""Of a bar, where a day is 1."""
+"""Width of a bar, where a day is 1."""
 
 TICK_DAYS = 7
+"""Days between two labels of the x axis."""
 
 
 class DayBars(QObject):
-    """Holds the `pyqtgraph.PlotWidget`. ``read`` carries the index of the day that is looked at,
-    or None."""
+    """The bars; their ``widget`` is a `pyqtgraph.PlotWidget` to put into a layout."""
 
-    read = Signal(object)
+    reading_changed = Signal(object)
+    """Carries the index of the day under the pointer or chosen by key, or None."""
 
     def __init__(self, theme: Theme, *, name: str) -> None:
         super().__init__()
@@ -35,16 +36,21 @@ class DayBars(QObject):
         axes.set_up(
             self.widget, name=name, description=_("Left and right arrow keys choose a day.")
         )
-        self._pointing = Pointing(self.widget)
-        self._pointing.moved.connect(self._point)
-        self._pointing.stepped.connect(self._step)
+        self._cursor = PlotCursor(self.widget)
+        self._cursor.moved.connect(self._point)
+        self._cursor.stepped.connect(self._step)
         self._bars: Any = pg.BarGraphItem(x=[], height=[], width=WIDTH)
         self._item.addItem(self._bars)
         theme.changed.connect(self._recolor)
         self._recolor()
 
     def draw(self, days: Sequence[str], values: Floats) -> None:
-        """Show a value for each day (ISO 8601), the last one today."""
+        """Draw a bar for each day.
+
+        Args:
+            days: dates in ISO 8601, ascending; the last one is today.
+            values: shape (len(days),).
+        """
         self._values = values
         count = len(values)
         places = np.arange(count, dtype=np.float64)
@@ -54,7 +60,7 @@ class DayBars(QObject):
         axes.show_values(self.widget, values, from_zero=True)
         self._color_bars()
         if self._chosen is not None:
-            self.read.emit(self._chosen)
+            self.reading_changed.emit(self._chosen)
 
     def _recolor(self) -> None:
         axes.recolor(self.widget, self._theme.colors)
@@ -67,11 +73,11 @@ class DayBars(QObject):
             brushes[self._chosen] = pg.mkBrush(colors.text)
         self._bars.setOpts(brushes=brushes, pen=pg.mkPen(None))
 
-    # --- the day that is looked at
+    # --- the chosen day
 
     @property
     def chosen(self) -> int | None:
-        """Its index."""
+        """The index of the day under the pointer or chosen by key, or None."""
         return self._chosen
 
     def _point(self, x: float | None) -> None:
@@ -91,11 +97,11 @@ class DayBars(QObject):
             return
         self._chosen = place
         self._color_bars()
-        self.read.emit(place)
+        self.reading_changed.emit(place)
 
 
 def _day_ticks(days: Sequence[str]) -> list[tuple[float, str]]:
-    """Today, and each week before; month and day, as in the files."""
+    """Labels for today and for each week before it, as month and day: ``05-17``."""
     last = len(days) - 1
     marks = range(last - TICK_DAYS, -1, -TICK_DAYS)
     return [(float(last), _("today")), *((float(mark), days[mark][5:]) for mark in marks)]

@@ -1,4 +1,4 @@
-"""What this machine has given: sums, day by day, per swarm, and how reporting it goes."""
+"""The contributions page: totals, days, swarms, and the reports to the backend."""
 
 import asyncio
 import time
@@ -29,56 +29,67 @@ from ui.models.actions import Actions
 from ui.models.rows_model import Column, RowsModel
 from ui.models.session_model import SessionModel
 from ui.models.summary_model import SummaryModel
-from ui.pages.contributions.days import DaysChart
+from ui.pages.contributions.daily_chart import DailyChart
 from ui.pages.contributions.reports import ReportsCard
-from ui.pages.contributions.sums import SumsCard
+from ui.pages.contributions.totals import ContributionTotalsCard
 from ui.style.theme import Theme
-from ui.texts import contributions as words
+from ui.texts import contributions as contribution_texts
 from ui.texts import units
 from ui.widgets.buttons import button
 from ui.widgets.card_row import CardRow
-from ui.widgets.empty import Empty
+from ui.widgets.empty_state import EmptyState
 from ui.widgets.labels import label
 from ui.widgets.table import table
 
 GAP = 16
 ROWS_IN_FULL = 8
+"""Height of the table in rows; it scrolls beyond."""
+
 REWARD_SECONDS = 600.0
-"""Between two questions about the reward: the backend counts them."""
+"""Time between two requests for the reward: the backend limits requests."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SwarmRow:
-    """A swarm and what was given to it. place: 0 for the latest."""
+    """A swarm and the totals of the contributions to it."""
 
     run_id: str
+
     title: str
+    """The swarm's title, or its run id if the title isn't known."""
+
     totals: LedgerTotals
+
     place: int
+    """Position by the time of the last contribution; 0 is the latest."""
 
 
 class ContributionsPage(QScrollArea):
-    """Reads the ledger while someone looks."""
+    """Shows the summary of the ledger, which is read only while the page is visible."""
 
     def __init__(
-        self, model: SessionModel, actions: Actions, theme: Theme, sums: SummaryModel
+        self, model: SessionModel, actions: Actions, theme: Theme, summary_model: SummaryModel
     ) -> None:
         super().__init__()
         self._model = model
         self._session = model.session
-        self._sums = sums
+        self._summary_model = summary_model
         self._titles: dict[str, str] = {}
         self._reward_asked: tuple[str, int | None] | None = None
         self._reward_at = 0.0
         self._watching = Subscription()
         self._learning: asyncio.Task[None] | None = None
         self.export = button(_("Export…"))
-        self.sums, self.reports, self.days = SumsCard(), ReportsCard(), DaysChart(theme)
+        self.totals, self.reports, self.days = (
+            ContributionTotalsCard(),
+            ReportsCard(),
+            DailyChart(theme),
+        )
         self.rows: RowsModel[SwarmRow] = RowsModel(
             _columns(), identity=lambda row: row.run_id, parent=self
         )
         self.table = table(self.rows, theme, name=_("By swarm"), stretched=0)
-        self.empty = Empty("contributions", theme)
+        self.empty = EmptyState("contributions", theme)
         self.epoch, self.note = label(role="muted"), label(role="small", wrap=True)
         self._lay_out()
         self._connect(actions)
@@ -96,7 +107,7 @@ class ContributionsPage(QScrollArea):
         column.setSpacing(GAP)
         column.addLayout(head)
         column.addWidget(self.empty, 1)
-        column.addWidget(CardRow((self.sums, self.reports), least=62, columns=1))
+        column.addWidget(CardRow((self.totals, self.reports), least=62, columns=1))
         column.addWidget(self.days)
         column.addWidget(self.table)
         column.addWidget(self.note)
@@ -107,18 +118,18 @@ class ContributionsPage(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
 
     def _connect(self, actions: Actions) -> None:
-        self._sums.changed.connect(self.refresh)
+        self._summary_model.changed.connect(self.refresh)
         self._model.changed.connect(self._on_state)
         self.export.clicked.connect(self._choose_file)
         self.reports.account.clicked.connect(actions.account_wanted)
         self.reports.retry.clicked.connect(lambda: self._model.run(self._session.account.retry()))
 
-    # --- only while someone looks
+    # --- only while the page is visible
 
     @override
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._watching = self._sums.watch()
+        self._watching = self._summary_model.watch()
         self._learning = self._model.start(self._learn_titles())
         self.refresh()
 
@@ -130,7 +141,7 @@ class ContributionsPage(QScrollArea):
             self._learning.cancel()
 
     async def _learn_titles(self) -> None:
-        """Swarms are known in the ledger by their run; the user knows them by title."""
+        """Find the swarms' titles: the ledger knows only their run ids."""
         recents = await self._session.recents.load()
         self._titles = {recent.spec.run_id: recent.spec.name for recent in recents}
         self.refresh()
@@ -140,10 +151,10 @@ class ContributionsPage(QScrollArea):
             self._show_state(state)
 
     def refresh(self) -> None:
-        """Show the newest summary, and the state."""
-        summary = self._sums.summary
+        """Show the newest summary and state."""
+        summary = self._summary_model.summary
         if summary is not None:
-            self.sums.show_summary(summary)
+            self.totals.show_summary(summary)
             self.reports.show_summary(summary)
             self.days.show_days(summary.days)
             self.rows.show_rows(self._rows_of(summary))
@@ -153,13 +164,17 @@ class ContributionsPage(QScrollArea):
         self._show_state(self._model.state)
 
     def _show_state(self, state: ContributorState) -> None:
-        self.reports.show_reporting(state.reporting, self._sums.summary)
-        self.epoch.setText(words.epoch_share(state))
+        self.reports.show_reporting(state.reporting, self._summary_model.summary)
+        self.epoch.setText(contribution_texts.epoch_share(state))
 
     def _show_empty(self, summary: Summary | None) -> None:
-        some = summary is not None and self._sums.problem is None and summary.all.contributions > 0
+        some = (
+            summary is not None
+            and self._summary_model.problem is None
+            and summary.all.contributions > 0
+        )
         self.empty.setVisible(not some)
-        for part in (self.sums, self.days, self.table):
+        for part in (self.totals, self.days, self.table):
             part.setVisible(some)
         self.export.setEnabled(some)
         self.reports.setVisible(summary is not None)
@@ -167,15 +182,16 @@ class ContributionsPage(QScrollArea):
             self.empty.say(*self._why_empty(summary))
 
     def _why_empty(self, summary: Summary | None) -> tuple[str, str]:
-        problem = self._sums.problem
+        problem = self._summary_model.problem
         if problem is not None:
             return _("Your contributions can't be read"), problem.text
         if summary is None:
             return _("Looking…"), _("The app is still starting.")
         return _("Nothing given yet"), _(
-            "Once this machine trains in a swarm, what it computes is closed into a contribution"
-            " every minute, signed, and summed up here. It is kept on this machine whether or not"
-            " anybody is signed in."
+            "Once this machine trains in a swarm, its work of each minute"
+            " becomes a signed contribution, and all are summed up here."
+            " They are kept on this machine whether or not anybody is signed"
+            " in."
         )
 
     def _rows_of(self, summary: Summary) -> list[SwarmRow]:
@@ -186,7 +202,7 @@ class ContributionsPage(QScrollArea):
             for place, (run_id, totals) in enumerate(summary.swarms.items())
         ]
 
-    # --- what the backend tells of the reward
+    # --- the projected reward, from the backend
 
     def _ask_for_reward(self, summary: Summary) -> None:
         newest = summary.newest
@@ -205,9 +221,9 @@ class ContributionsPage(QScrollArea):
         try:
             reward = await self._session.account.projected_reward(node_id, session_id=session_id)
         except UserFacingError:
-            text = units.NONE  # the card says how it stands with the backend
+            text = units.NONE  # the card already says what is wrong with the backend
         else:
-            text = words.reward(reward)
+            text = contribution_texts.reward(reward)
         self.reports.show_values({"reward": text})
 
     # --- export
@@ -227,7 +243,7 @@ class ContributionsPage(QScrollArea):
         dialog.open()
 
     def export_to(self, path: Path) -> None:
-        """Write all contributions, as the file's ending says, and say how that went."""
+        """Write all contributions to a file, as CSV or JSON by its suffix, and show the outcome."""
         self._model.run(self._export(path))
 
     async def _export(self, path: Path) -> None:
@@ -274,7 +290,7 @@ def _sum(
 ) -> Column[SwarmRow]:
     return Column(
         title=title,
-        text=lambda row: words.values(row.totals)[name],
+        text=lambda row: contribution_texts.total_values(row.totals)[name],
         key=lambda row: key(row.totals),
         sample=sample,
         right=True,
@@ -295,6 +311,6 @@ def _count(title: str, *states: OutboxState) -> Column[SwarmRow]:
 
 
 def _height_of(shown: QTableView, *, rows: int) -> int:
-    """With its first rows in full; the rest can be scrolled to."""
+    """The height for the first rows; the others can be scrolled to."""
     of_rows = min(rows, ROWS_IN_FULL) * shown.verticalHeader().defaultSectionSize()
     return shown.horizontalHeader().sizeHint().height() + of_rows + 2 * shown.frameWidth()

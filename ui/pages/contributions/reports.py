@@ -1,10 +1,10 @@
-"""How reporting to the backend goes: what is confirmed, what waits, what was refused, and why."""
+"""The state of reporting to the backend: how many contributions are confirmed, waiting, refused."""
 
 from app.common.i18n import _
 from app.contributions.outbox import OutboxState
 from app.contributions.summary import Summary
 from app.state.facts import ReportingState, ReportingStatus
-from ui.texts import contributions as words
+from ui.texts import contributions as contribution_texts
 from ui.texts import units
 from ui.widgets.buttons import button
 from ui.widgets.card import FactsCard
@@ -12,7 +12,7 @@ from ui.widgets.labels import label, restyle
 
 
 class ReportsCard(FactsCard):
-    """Its buttons are wired by who owns the card."""
+    """A card with the counts and the status. The page connects the buttons."""
 
     def __init__(self) -> None:
         super().__init__(_("Reports"), _rows())
@@ -29,10 +29,10 @@ class ReportsCard(FactsCard):
             self.column.addWidget(text)
 
     def show_reporting(self, reporting: ReportingState, summary: Summary | None) -> None:
-        """Show how it stands."""
-        restyle(self.dot, "tone", words.TONES[reporting.status])
-        self.status.setText(words.status(reporting))
-        self.why.setText(words.explanation(reporting, summary))
+        """Show the state of reporting, and the account."""
+        restyle(self.dot, "tone", contribution_texts.TONES[reporting.status])
+        self.status.setText(contribution_texts.status(reporting))
+        self.why.setText(contribution_texts.explanation(reporting, summary))
         signed_in = bool(reporting.signed_in_as)
         self.account.setText(_("Account…") if signed_in else _("Sign in…"))
         refused = summary is not None and summary.all.counts[OutboxState.REFUSED] > 0
@@ -41,9 +41,9 @@ class ReportsCard(FactsCard):
         self.show_values({"account": reporting.signed_in_as or units.NONE})
 
     def show_summary(self, summary: Summary) -> None:
-        """Show how many are where."""
+        """Show how many contributions are confirmed, waiting and refused."""
         counts = summary.all.counts
-        text = words.refusals(summary.refusals)
+        text = contribution_texts.refusals(summary.refusals)
         self.refused.setText(text)
         self.refused.setVisible(bool(text))
         self.show_values(

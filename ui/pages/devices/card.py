@@ -1,4 +1,4 @@
-"""One device: whether it is to train, what it is, what it does now, or why it can't train."""
+"""A card for one device: its check box, details and gauges, or why it can't train."""
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QWidget
@@ -15,9 +15,10 @@ CURVES = ("use", "temperature")
 
 
 class DeviceCard(Card):
-    """``chosen`` carries whether the user wants to train on it."""
+    """Shows one device; the page tells it whether the device is chosen."""
 
     chosen = Signal(bool)
+    """Carries whether the user checked the device to train on it."""
 
     def __init__(self, entry: DeviceEntry, theme: Theme) -> None:
         super().__init__(entry.name)
@@ -53,7 +54,7 @@ class DeviceCard(Card):
             self.column.addWidget(part)
 
     def show_entry(self, entry: DeviceEntry) -> None:
-        """Show it as it is now."""
+        """Show the device's newest figures, or its problem."""
         self.details.set_full(device_texts.details(entry))
         self.badge.set_full(device_texts.badge(entry))
         self.problem.say(device_texts.problem(entry))
@@ -64,12 +65,18 @@ class DeviceCard(Card):
         self.check.setAccessibleDescription(entry.problem or self.badge.full)
 
     def say(self, text: str) -> None:
-        """Say what it does, or would take; "" for nothing."""
+        """Set the line about the trainer on this device, or about the memory it would need."""
         self.told.setText(text)
         self.told.setVisible(bool(text))
 
     def show_choice(self, *, chosen: bool, may_change: bool, why_not: str) -> None:
-        """Show whether it trains from the next start on. why_not: in a tool tip."""
+        """Show whether the next training runs on this device.
+
+        Args:
+            chosen: it does.
+            may_change: the user may change that now.
+            why_not: why the user may not, for the tool tip.
+        """
         self.check.setChecked(chosen)
         self.check.setEnabled(may_change)
         self.check.setToolTip("" if may_change else why_not)

@@ -1,4 +1,4 @@
-"""A figure with its title, what there is to say of it, and a bar or the curve of a minute."""
+"""A gauge: a figure with its title, a bar or a curve of the last minute, and a note."""
 
 import math
 from collections import deque
@@ -10,16 +10,18 @@ from typing_extensions import override
 
 from ui.style.theme import Theme
 from ui.texts.devices import Figure
-from ui.widgets.cells import lines
+from ui.widgets.cells import polylines
 from ui.widgets.labels import ElidedLabel, label, restyle
 
 BAR_STEPS = 1000
 CURVE_POINTS = 60
+"""One a second."""
+
 PICTURE_HEIGHT = 24
 
 
 class GaugeCurve(QWidget):
-    """The newest values, from 0 to 1, from left to right."""
+    """The last `CURVE_POINTS` values, from 0 to 1; the newest is at the right."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -28,7 +30,7 @@ class GaugeCurve(QWidget):
         theme.changed.connect(self.update)
 
     def add(self, value: float | None) -> None:
-        """A second has passed."""
+        """Append a value; None is a gap. To be called once a second."""
         self._values.append(math.nan if value is None else value)
         self.update()
 
@@ -40,13 +42,13 @@ class GaugeCurve(QWidget):
         painter.drawLine(ground.bottomLeft(), ground.bottomRight())
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(QPen(QColor(self._theme.colors.accent), 1))
-        for line in lines(self._values, ground, bounds=(0.0, 1.0)):
+        for line in polylines(self._values, ground, bounds=(0.0, 1.0)):
             painter.drawPolyline(line)
         painter.end()
 
 
 class Gauge(QWidget):
-    """curve: how the figure went over the last minute, instead of a bar of what it is."""
+    """One figure. curve: show it over the last minute, instead of a bar with its present value."""
 
     def __init__(self, title: str, theme: Theme, *, curve: bool) -> None:
         super().__init__()
@@ -61,7 +63,7 @@ class Gauge(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
         picture = QWidget()
-        picture.setFixedHeight(PICTURE_HEIGHT)  # of both kinds: the notes stand in one line
+        picture.setFixedHeight(PICTURE_HEIGHT)  # the same for bars and curves: aligns the notes
         inside = QVBoxLayout(picture)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.addWidget(self.curve or self.bar)
@@ -69,7 +71,7 @@ class Gauge(QWidget):
             column.addWidget(part)
 
     def show_figure(self, figure: Figure) -> None:
-        """Show it as it is now."""
+        """Show the figure's newest value."""
         self.value.set_full(figure.value)
         self.note.set_full(figure.note)
         restyle(self.note, "tone", "bad" if figure.hot else "")

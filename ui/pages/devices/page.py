@@ -1,4 +1,4 @@
-"""The devices of this machine: what each does now, and which are to train."""
+"""The devices page: what each device of this machine does now, and which are to train."""
 
 import functools
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ from ui.style.theme import Theme
 from ui.texts import costs
 from ui.texts import devices as device_texts
 from ui.widgets.buttons import button
-from ui.widgets.empty import Empty
+from ui.widgets.empty_state import EmptyState
 from ui.widgets.labels import label
 from ui.widgets.notice import Notice
 
 
 class DevicesPage(QScrollArea):
-    """Reads the hardware once a second while someone looks."""
+    """A card for each device. The hardware is read once a second while the page is visible."""
 
     def __init__(self, model: SessionModel, actions: Actions, theme: Theme) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class DevicesPage(QScrollArea):
         self.note = label(role="muted", wrap=True)
         self.again = button(_("Look again"), "quiet")
         self.notice = Notice(theme)
-        self.empty = Empty("devices", theme)
+        self.empty = EmptyState("devices", theme)
         self._column = QVBoxLayout()
         self._watching = Subscription()
         self._lay_out()
@@ -71,10 +71,13 @@ class DevicesPage(QScrollArea):
         self.setAccessibleName(_("Devices"))
         self.empty.say(
             _("Looking for devices…"),
-            _("PyTorch is asked which devices it can train on. It takes some seconds to load."),
+            _(
+                "The training software, PyTorch, is asked which devices it can"
+                " use. It takes some seconds to load."
+            ),
         )
 
-    # --- only while someone looks
+    # --- only while the page is visible
 
     @override
     def showEvent(self, event: QShowEvent) -> None:
@@ -93,10 +96,10 @@ class DevicesPage(QScrollArea):
             self._shown = now
             self.show_reading(self._watch.newest)
 
-    # --- what is shown
+    # --- the devices
 
     def show_reading(self, reading: Reading) -> None:
-        """Show the devices as they are now."""
+        """Show the devices with the figures of a new reading."""
         state = self._model.state
         known = state.probed is not None
         self.empty.setVisible(not known)
@@ -124,7 +127,7 @@ class DevicesPage(QScrollArea):
             self.notice.say(_no_gpu(any(not entry.usable for entry in self._entries)))
 
     def _make_cards(self) -> None:
-        """Make them anew when other devices are there than before."""
+        """Make new cards if the devices changed."""
         wanted = [(entry.id, entry.name) for entry in self._entries]
         if wanted == [(card.device, card.accessibleName()) for card in self.cards]:
             return
@@ -138,7 +141,7 @@ class DevicesPage(QScrollArea):
             self._column.addWidget(card)
 
     def _what_it_does(self, entry: DeviceEntry, state: ContributorState) -> str:
-        """What its trainer does, or what it would take."""
+        """The speed of the trainer on this device or, without one, the memory it would need."""
         parts = state.training.parts if state.training is not None else ()
         own = (device_texts.training(part) for part in parts if part.device == entry.id)
         return next(own, "") or self._fit(entry)
@@ -164,8 +167,16 @@ class DevicesPage(QScrollArea):
 def choice(
     entries: Sequence[DeviceEntry], before: Sequence[str], device: str, *, wanted: bool
 ) -> tuple[str, ...]:
-    """What is chosen after one more device, or one less, than before. Several GPUs train
-    together; the CPU only where no GPU does, since it serves them."""
+    """The devices that are chosen after the user checked or unchecked one.
+
+    Several GPUs can train together. The CPU trains only alone, since the GPUs' trainers need it.
+
+    Args:
+        entries: all devices.
+        before: ids of the devices chosen so far.
+        device: id of the device that the user clicked.
+        wanted: whether the user checked it.
+    """
     gpus = [entry.id for entry in entries if entry.usable and entry.kind != "cpu"]
     if wanted and device not in gpus:
         return (device,)
@@ -177,7 +188,7 @@ def _note(state: ContributorState) -> str:
     if state.phase.has_trainer:
         return _("Training is under way. Stop it to choose other devices.")
     if len(state.chosen_devices) > 1:
-        return _("The next training runs on all that are chosen, each with a trainer of its own.")
+        return _("The next training runs on all chosen devices, each with its own trainer.")
     return _("The next training runs on the device that you choose here, or on several GPUs.")
 
 
@@ -190,7 +201,7 @@ def _why_not(entry: DeviceEntry) -> str:
 def _no_gpu(known: bool) -> str:
     text = _("No GPU can be used. The CPU trains too, but slowly; or only watch the swarm.")
     if known:
-        return text + " " + _("Below stands what each GPU needs.")
+        return text + " " + _("What each GPU needs is shown below.")
     return (
         text
         + " "

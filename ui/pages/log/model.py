@@ -1,4 +1,4 @@
-"""The log's lines as a table, filtered."""
+"""The log lines as a filtered table."""
 
 import logging
 from collections.abc import Sequence
@@ -20,15 +20,20 @@ _NO_PARENT = QModelIndex()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filter:
-    """Which lines to show. source: "" for all; text: in any case, "" for all."""
+class LogFilter:
+    """Which log lines to show."""
 
     level: int = 0
-    source: str = ""
-    text: str = ""
+    """The lowest level shown, as in the `logging` module."""
 
-    def takes(self, line: LogLine) -> bool:
-        """The line is to be shown."""
+    source: str = ""
+    """The only source shown, such as ``trainer``; "" for all."""
+
+    text: str = ""
+    """A text that the lines contain, in upper or lower case; "" for all."""
+
+    def matches(self, line: LogLine) -> bool:
+        """Whether the line is to be shown."""
         return (
             line.level >= self.level
             and (not self.source or line.source == self.source)
@@ -37,23 +42,26 @@ class Filter:
 
 
 class LogModel(QAbstractTableModel):
-    """Time, level, source, text. Fed with whole snapshots of the ring, it works out what is new,
-    so no line is lost or doubled whichever thread logs."""
+    """A table with the columns time, level, source and text.
+
+    It gets whole snapshots of the ring buffer and finds the new lines itself. So no line is lost or
+    shown twice, whichever thread logs.
+    """
 
     def __init__(self, theme: Theme, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._theme = theme
         self._all: Sequence[LogLine] = []
         self._shown: list[LogLine] = []
-        self._filter = Filter()
+        self._filter = LogFilter()
 
     def update(self, lines: Sequence[LogLine]) -> None:
-        """Take in a snapshot: drop the lines that have left the ring, append the new ones."""
+        """Take a snapshot of the ring: remove the lines that it dropped, append the new ones."""
         new = _new_lines(self._all, lines)
         gone = self._all[: max(0, len(self._all) + len(new) - len(lines))]
         self._all = lines
-        self._drop(sum(map(self._filter.takes, gone)))
-        self._append([line for line in new if self._filter.takes(line)])
+        self._drop(sum(map(self._filter.matches, gone)))
+        self._append([line for line in new if self._filter.matches(line)])
 
     def _drop(self, count: int) -> None:
         if count:
@@ -68,18 +76,18 @@ class LogModel(QAbstractTableModel):
             self._shown += lines
             self.endInsertRows()
 
-    def set_filter(self, chosen: Filter) -> None:
-        """Show other lines."""
+    def set_filter(self, chosen: LogFilter) -> None:
+        """Show the lines that another filter matches."""
         self.beginResetModel()
         self._filter = chosen
-        self._shown = [line for line in self._all if chosen.takes(line)]
+        self._shown = [line for line in self._all if chosen.matches(line)]
         self.endResetModel()
 
     def line(self, row: int) -> LogLine:
-        """The line in a row."""
+        """The log line in a row of the table."""
         return self._shown[row]
 
-    # --- Qt's questions
+    # --- QAbstractTableModel
 
     @override
     def rowCount(self, parent: Index = _NO_PARENT) -> int:
@@ -99,7 +107,7 @@ class LogModel(QAbstractTableModel):
         return _words(line, index.column()) if role == Qt.ItemDataRole.DisplayRole else None
 
     def _level_color(self, level: int) -> QColor | None:
-        """Colour where someone may have to act; the word is there as well."""
+        """A colour for warnings and errors; the level's name says the same."""
         colors = self._theme.colors
         if level >= logging.ERROR:
             return QColor(colors.danger_text)
@@ -119,17 +127,17 @@ def _words(line: LogLine, column: int) -> str:
         case 0:
             return units.clock(line.time)
         case 1:
-            return texts.level(line.level)
+            return texts.level_name(line.level)
         case 2:
-            return texts.source(line.source)
+            return texts.log_source(line.source)
         case _:
             return line.text.partition("\n")[0]
 
 
 def as_text(lines: Sequence[LogLine]) -> str:
-    """Lines for the clipboard."""
+    """Log lines as text for the clipboard."""
     return "\n".join(
-        f"{units.timestamp(line.time)} {texts.level(line.level)} {line.source}: {line.text}"
+        f"{units.timestamp(line.time)} {texts.level_name(line.level)} {line.source}: {line.text}"
         for line in lines
     )
 
@@ -141,4 +149,4 @@ def _new_lines(old: Sequence[LogLine], lines: Sequence[LogLine]) -> Sequence[Log
     for place in range(len(lines) - 1, -1, -1):
         if lines[place] is last:
             return lines[place + 1 :]
-    return lines  # so many came that the ring holds none of the old ones
+    return lines  # so many are new that the ring holds none of the old ones

@@ -1,4 +1,4 @@
-"""The log: what app, trainer and network say, as they say it."""
+"""The log page: a live table of log lines with filters."""
 
 import logging
 
@@ -21,7 +21,7 @@ from typing_extensions import override
 from app.common.i18n import _
 from app.common.logs import LogLine, RingBuffer
 from ui.models.actions import Actions
-from ui.pages.log.model import Filter, LogModel, as_text
+from ui.pages.log.model import LogFilter, LogModel, as_text
 from ui.style.theme import Theme
 from ui.texts import states as texts
 from ui.widgets.buttons import button
@@ -31,11 +31,11 @@ REFRESH_MS = 250
 LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
 SOURCES = ("app", "trainer", "peer", "partner")
 _COLUMNS = ("00:00:00", "Warning", "Demo partner")
-"""The widest words of the first columns."""
+"""The widest texts of the first three columns; they set the columns' widths."""
 
 
 class LogPage(QWidget):
-    """Filters above, lines below, and the selected line in full under them."""
+    """Filters at the top, the table below them, and at the bottom the selected line in full."""
 
     def __init__(self, ring: RingBuffer, actions: Actions, theme: Theme) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class LogPage(QWidget):
         self.table = _table(self.model)
         self.details = _details()
         self._timer = QTimer(self, interval=REFRESH_MS)
-        # called on whichever thread logs: it only sets a flag, which the timer reads on ours
+        # called on the thread that logs: it only sets a flag, which the timer reads on Qt's thread
         self._lines = ring.subscribe(self._on_line)
         self._lay_out()
         self._connect(actions)
@@ -87,7 +87,7 @@ class LogPage(QWidget):
         self.copy.clicked.connect(self.copy_lines)
         self.folder.clicked.connect(actions.open_log_folder)
         self.table.selectionModel().currentRowChanged.connect(self._show_details)
-        # emitted for what the user does, not for what `scrollToBottom` does
+        # emitted when the user scrolls, not when `scrollToBottom` does
         self.table.verticalScrollBar().actionTriggered.connect(self._on_scroll)
         self._timer.timeout.connect(self._refresh)
         shortcut = QAction(self.table, shortcut=QKeySequence(QKeySequence.StandardKey.Copy))
@@ -114,7 +114,7 @@ class LogPage(QWidget):
     def _refresh(self) -> None:
         if not self._stale:
             return
-        self._stale = False  # first, so that a line that comes meanwhile is not missed
+        self._stale = False  # before reading, so that a line logged meanwhile isn't missed
         self.model.update(self._ring.lines())
         self._follow_now()
 
@@ -129,7 +129,7 @@ class LogPage(QWidget):
     # --- filter, details, copy
 
     def _filter(self) -> None:
-        chosen = Filter(
+        chosen = LogFilter(
             level=self.level.currentData(),
             source=self.source.currentData(),
             text=self.text.text().strip(),
@@ -142,17 +142,17 @@ class LogPage(QWidget):
         row = self.table.currentIndex().row()
         self.details.setVisible(row >= 0)
         if row >= 0:
-            self.follow.setChecked(False)  # who reads a line wants it to stay
+            self.follow.setChecked(False)  # the line being read must stay in view
             self.details.setPlainText(self.model.line(row).text)
 
     def copy_lines(self) -> None:
-        """Copy the selected lines, or all that are shown."""
+        """Copy the selected lines to the clipboard, or all shown lines if none is selected."""
         rows = sorted(index.row() for index in self.table.selectionModel().selectedRows())
         chosen = rows or range(self.model.rowCount())
         QGuiApplication.clipboard().setText(as_text([self.model.line(row) for row in chosen]))
 
     def close_log(self) -> None:
-        """Hear of the log no more. May be called twice."""
+        """Unsubscribe from the log. May be called twice."""
         self._timer.stop()
         self._lines.close()
 
@@ -169,7 +169,7 @@ def _level_filter() -> QComboBox:
     made = QComboBox()
     made.setAccessibleName(_("Lowest level shown"))
     for level in LEVELS:
-        text = _("{level} and above").format(level=texts.level(level))
+        text = _("{level} and above").format(level=texts.level_name(level))
         made.addItem(_("All levels") if level == LEVELS[0] else text, level)
     return made
 
@@ -179,7 +179,7 @@ def _source_filter() -> QComboBox:
     made.setAccessibleName(_("Source shown"))
     made.addItem(_("All sources"), "")
     for source in SOURCES:
-        made.addItem(texts.source(source), source)
+        made.addItem(texts.log_source(source), source)
     return made
 
 

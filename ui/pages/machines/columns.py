@@ -1,4 +1,4 @@
-"""The columns of the machines' table."""
+"""The columns of the machines' table, and its filter."""
 
 import math
 import time
@@ -16,19 +16,19 @@ from ui.texts import fleet as fleet_texts
 from ui.texts import units
 
 MINUTES = 60
-"""Points of a sparkline."""
+"""Points of a sparkline, one a minute."""
 
 
 def columns(fleet: Fleet, theme: Theme) -> Sequence[Column[Machine]]:
-    """What a machine shows, from left to right."""
-    dot = Dots(theme)
+    """The columns from left to right. fleet: holds the history for the sparklines."""
+    dots = Dots(theme)
     return (
         Column(
             title=_("Machine"),
             text=lambda machine: machine.record.alias,
             key=lambda machine: machine.record.alias.casefold(),
             sample="machine-0000",
-            picture=dot.of,
+            picture=dots.icon,
         ),
         Column(
             title=_("Lab"),
@@ -39,7 +39,7 @@ def columns(fleet: Fleet, theme: Theme) -> Sequence[Column[Machine]]:
         ),
         Column(
             title=_("State"),
-            text=lambda machine: fleet_texts.state(machine, time.time()),
+            text=lambda machine: fleet_texts.machine_state(machine, time.time()),
             key=_urgency,
             sample=_("hot, training"),
             tone=_tone,
@@ -63,7 +63,7 @@ def columns(fleet: Fleet, theme: Theme) -> Sequence[Column[Machine]]:
             text=lambda _machine: "",
             key=_rate,
             sample="mmmmmmm",
-            figures=lambda machine: spark(fleet, machine.public_key),
+            figures=lambda machine: sparkline(fleet, machine.public_key),
             tip=lambda _machine: _("Samples/s over the last hour"),
         ),
         *_figures(),
@@ -113,12 +113,12 @@ def _figures() -> tuple[Column[Machine], ...]:
 
 
 def _rate(machine: Machine) -> float | None:
-    """What it gives now; a silent machine's last word is not now."""
+    """Samples/s now; None for a silent machine, whose last record is too old to count."""
     return machine.record.samples_per_second if machine.trains else None
 
 
-def spark(fleet: Fleet, public_key: str) -> list[float]:
-    """The last hour by the minute, up to now, for a sparkline."""
+def sparkline(fleet: Fleet, public_key: str) -> list[float]:
+    """A machine's samples/s over the last hour, one mean per minute, oldest first; NaN is a gap."""
     now = time.time()
     sums, counts = [0.0] * MINUTES, [0] * MINUTES
     told = fleet.track(public_key, "samples_per_second", seconds=HOUR, now=now)
@@ -132,30 +132,31 @@ def spark(fleet: Fleet, public_key: str) -> list[float]:
 
 
 def _urgency(machine: Machine) -> tuple[int, str]:
-    """Those that need a look come first, then by what they are at."""
+    """Sort key: machines with a concern come first, the others are sorted by their phase."""
     order = list(Concern)
     first = min((order.index(one) for one in machine.concerns), default=len(order))
     return first, machine.record.state
 
 
 def _tone(machine: Machine) -> str:
-    """Colour only where someone must act; the words say it as well."""
+    """A colour only for machines with a concern; the cell's text says the same."""
     if Concern.FAILING in machine.concerns:
         return "danger_text"
     return "caution" if machine.concerns else ""
 
 
 class Dots:
-    """A dot before each machine's name: full while it trains, a ring when someone should look."""
+    """The icons before the machines' names: a dot, or a ring for a machine with a concern."""
 
     SIZE = 12
+    """In pixels."""
 
     def __init__(self, theme: Theme) -> None:
         self._theme = theme
         self._made: dict[tuple[str, bool], QIcon] = {}
 
-    def of(self, machine: Machine) -> QIcon:
-        """The dot of a machine."""
+    def icon(self, machine: Machine) -> QIcon:
+        """A machine's icon."""
         colors = self._theme.colors
         if machine.concerns:
             return self._dot(colors.caution, ring=True)
@@ -189,11 +190,16 @@ def _circle(color: str, size: int, *, ring: bool) -> QIcon:
     return made
 
 
-def takes(text: str, lab: str) -> Callable[[Machine], bool]:
-    """A filter: a text in any case in what names a machine, and a lab; "" for all."""
+def filter_for(text: str, lab: str) -> Callable[[Machine], bool]:
+    """A filter for the table.
+
+    Args:
+        text: contained in alias, lab, device or phase, in upper or lower case; "" for all.
+        lab: the machine's lab; "" for all.
+    """
     wanted = text.casefold()
 
-    def look(machine: Machine) -> bool:
+    def matches(machine: Machine) -> bool:
         record = machine.record
         if lab and record.lab != lab:
             return False
@@ -202,4 +208,4 @@ def takes(text: str, lab: str) -> Callable[[Machine], bool]:
         named = (record.alias, record.lab, record.device, fleet_texts.phase(record.state))
         return any(wanted in one.casefold() for one in named)
 
-    return look
+    return matches

@@ -1,4 +1,4 @@
-"""One machine in full: what its record says, and how it did over the last hour or day."""
+"""One machine in detail: its record, and a plot of one figure over the last hour or day."""
 
 import math
 import time
@@ -28,7 +28,10 @@ def _metrics() -> tuple[tuple[str, str], ...]:
 
 
 class MachineDetails(Card):
-    """``close_button`` is for the user to put it away."""
+    """A card with the facts and the plot of the selected machine.
+
+    The page connects ``close_button``, which clears the selection.
+    """
 
     def __init__(self, fleet: Fleet, theme: Theme) -> None:
         super().__init__(_("The chosen machine"))
@@ -43,7 +46,7 @@ class MachineDetails(Card):
         self._lay_out()
         self.figure.currentIndexChanged.connect(self.draw)
         self.span.currentIndexChanged.connect(self.draw)
-        self.plot.read.connect(self._show_reading)
+        self.plot.reading_changed.connect(self._show_reading)
 
     def _lay_out(self) -> None:
         head = QHBoxLayout()
@@ -78,7 +81,7 @@ class MachineDetails(Card):
         return made
 
     def show_machine(self, machine: Machine) -> None:
-        """Show what it says now."""
+        """Show a machine's newest record and its plot."""
         self._public_key = machine.public_key
         self.name.set_full(machine.record.alias)
         for name, text in _facts(machine, time.time()).items():
@@ -86,11 +89,11 @@ class MachineDetails(Card):
         self.draw()
 
     def value(self, name: str) -> str:
-        """What a row shows, in full."""
+        """A row's whole value, even if it is elided."""
         return self._values[name].full
 
     def draw(self) -> None:
-        """Draw the chosen figure over the chosen time."""
+        """Draw the chosen figure over the chosen span of time, if the card is visible."""
         if not self.isVisible():
             return
         now, seconds = time.time(), self.span.currentData()
@@ -99,7 +102,7 @@ class MachineDetails(Card):
         curve = Curve(np.array(times), np.array(values))
         known = curve.times[np.isfinite(curve.values)]
         start = float(known[0]) if known.size else now - seconds
-        if not self.plot.reading:
+        if not self.plot.has_reading:
             self.reading.setText("" if known.size else _("no values yet"))
         self.plot.draw(curve, Curve(), start, now)
 

@@ -1,4 +1,4 @@
-"""All machines of the swarm: totals, a table with a sparkline each, and one of them in full."""
+"""The machines page: totals, a table of all machines, and the selected machine in detail."""
 
 import time
 from pathlib import Path
@@ -29,18 +29,18 @@ from ui.texts import fleet as fleet_texts
 from ui.texts import units
 from ui.widgets.buttons import button
 from ui.widgets.card import Card
-from ui.widgets.empty import Empty
+from ui.widgets.empty_state import EmptyState
 from ui.widgets.labels import ElidedLabel, label
-from ui.widgets.late import Late
+from ui.widgets.lazy import Lazy
 from ui.widgets.table import table
 
 REFRESH_SECONDS = 1.0
 LOOK_MS = 250
-"""How often the page looks whether machines have come, which it shows at once."""
+"""How often the page checks for new machines, which it shows without waiting for the refresh."""
 
 
 class MachinesPage(QWidget):
-    """Shows the session's fleet, and reads it from the swarm while someone looks."""
+    """Shows the session's fleet, which is read from the swarm only while the page is visible."""
 
     def __init__(self, model: SessionModel, theme: Theme) -> None:
         super().__init__()
@@ -50,16 +50,16 @@ class MachinesPage(QWidget):
         fleet = self._machines.fleet
         self.text, self.lab = _text_filter(), _lab_filter()
         self.export = button(_("Export CSV"))
-        self.totals = TotalCards()
+        self.totals = FleetTotalCards()
         self.model: RowsModel[Machine] = RowsModel(
             machine_columns.columns(fleet, theme),
             identity=lambda machine: machine.public_key,
             parent=self,
         )
         self.table = table(self.model, theme, name=_("Machines"), stretched=3, padding=18)
-        self._late_details = Late(lambda: self._build_details(theme))
+        self._lazy_details = Lazy(lambda: self._build_details(theme))
         self._chosen = ""
-        self.empty = Empty("machines", theme)
+        self.empty = EmptyState("machines", theme)
         self.publish = QCheckBox()
         self.note = ElidedLabel(role="small")
         self._watching = Subscription()
@@ -86,13 +86,13 @@ class MachinesPage(QWidget):
         column.addWidget(self.totals)
         column.addWidget(self.empty, 1)
         column.addWidget(self.table, 3)
-        column.addWidget(self._late_details, 2)
+        column.addWidget(self._lazy_details, 2)
         column.addLayout(foot)
-        self._late_details.hide()
+        self._lazy_details.hide()
         self.publish.setToolTip(
             _(
-                "The swarm sees this machine's alias, device, state, rates and temperature;"
-                " never the host's or the user's name."
+                "The swarm sees this machine's alias, device, state, rates and"
+                " temperature; never the computer's or the user's name."
             )
         )
 
@@ -112,10 +112,10 @@ class MachinesPage(QWidget):
 
     @property
     def details(self) -> MachineDetails:
-        """The chosen machine in full, built when there is one first: plots take long to make."""
-        return self._late_details.widget
+        """The selected machine's details; built when first needed, since plots take long."""
+        return self._lazy_details.widget
 
-    # --- only while someone looks
+    # --- only while the page is visible
 
     @override
     def showEvent(self, event: QShowEvent) -> None:
@@ -136,7 +136,7 @@ class MachinesPage(QWidget):
             self.refresh()
 
     def refresh(self) -> None:
-        """Show the machines as they are now."""
+        """Show the newest records of all machines."""
         self._refreshed, self._count = time.monotonic(), len(self._machines.fleet)
         inside = self._session_model.state.swarm is not None
         machines = self._machines.fleet.machines(time.time()) if inside else []
@@ -144,7 +144,7 @@ class MachinesPage(QWidget):
         self.model.show_rows(machines)
         self.totals.show_totals(totals(machines))
         self._show_empty(any_machine=bool(machines))
-        self.note.set_full(fleet_texts.dropped(self._machines.fleet.dropped))
+        self.note.set_full(fleet_texts.dropped_records(self._machines.fleet.dropped))
         self._show_own()
         self._show_details()
 
@@ -186,10 +186,10 @@ class MachinesPage(QWidget):
         self.lab.blockSignals(False)
         self._filter()
 
-    # --- filter and choose
+    # --- filter and selection
 
     def _filter(self) -> None:
-        wanted = machine_columns.takes(self.text.text().strip(), self.lab.currentData() or "")
+        wanted = machine_columns.filter_for(self.text.text().strip(), self.lab.currentData() or "")
         self.model.filter_rows(wanted)
 
     def _choose(self) -> None:
@@ -198,14 +198,14 @@ class MachinesPage(QWidget):
         self._show_details()
 
     def _select_again(self) -> None:
-        """Machines came or went: the one that was chosen stays so."""
+        """Select the same machine again after machines appeared or disappeared."""
         place = self.model.row_of(self._chosen)
         if place is not None:
             self.table.selectRow(place)
 
     def _show_details(self) -> None:
         place = self.model.row_of(self._chosen) if self._chosen else None
-        self._late_details.setVisible(place is not None)
+        self._lazy_details.setVisible(place is not None)
         if place is not None:
             self.details.show_machine(self.model.shown[place])
 
@@ -226,7 +226,7 @@ class MachinesPage(QWidget):
         dialog.open()
 
     def export_csv(self, path: Path) -> None:
-        """Write the machines that are shown, in their order."""
+        """Write the shown machines to a CSV file, in the order of the table."""
         self._session_model.run(_write(path, list(self.model.shown)))
 
 
@@ -234,7 +234,7 @@ async def _write(path: Path, machines: list[Machine]) -> None:
     import asyncio
 
     def work() -> None:
-        # spreadsheets take a file without this mark for one of the system's old encoding
+        # without this byte order mark, spreadsheets assume the system's old encoding
         write_atomically(path, as_csv(machines).encode("utf-8-sig"), mode=0o644)
 
     try:
@@ -249,8 +249,8 @@ async def _write(path: Path, machines: list[Machine]) -> None:
         ) from error
 
 
-class TotalCards(QWidget):
-    """Four sums over the machines that are there."""
+class FleetTotalCards(QWidget):
+    """Four cards with totals over all machines."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -258,19 +258,19 @@ class TotalCards(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(12)
         self.machines, self.rate = _TotalCard(_("machines")), _TotalCard(_("samples/s together"))
-        self.power, self.concerns = _TotalCard(_("drawn now")), _TotalCard(_("need a look"))
+        self.power, self.concerns = _TotalCard(_("power drawn now")), _TotalCard(_("need a look"))
         for card in (self.machines, self.rate, self.power, self.concerns):
             row.addWidget(card, 1)
 
-    def show_totals(self, sums: FleetTotals) -> None:
-        """Show the sums."""
-        self.machines.value.setText(units.count(sums.machines))
+    def show_totals(self, totals: FleetTotals) -> None:
+        """Show new totals."""
+        self.machines.value.setText(units.count(totals.machines))
         self.machines.what.setText(
-            _("machines, {count} training").format(count=units.count(sums.training))
+            _("machines, {count} training").format(count=units.count(totals.training))
         )
-        self.rate.value.setText(units.rate(sums.samples_per_second or None))
-        self.power.value.setText(fleet_texts.power(sums.power or None))
-        self.concerns.value.setText(units.count(sums.need_a_look))
+        self.rate.value.setText(units.rate(totals.samples_per_second or None))
+        self.power.value.setText(fleet_texts.power(totals.power or None))
+        self.concerns.value.setText(units.count(totals.need_a_look))
 
 
 class _TotalCard(Card):

@@ -1,17 +1,17 @@
-"""The headline: where we are in one sentence, and the one button that changes it."""
+"""The headline card: the state, its explanation, and the buttons that change it."""
 
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout
 
 from app.common.i18n import _
 from app.state.state import ContributorState
-from ui.models import choices
+from ui.models import button_actions
 from ui.models.actions import Actions
-from ui.models.choices import Choice
+from ui.models.button_actions import ButtonAction
 from ui.texts import states as texts
 from ui.widgets.buttons import SteadyButton, button
 from ui.widgets.card import Card
-from ui.widgets.forms.devices import DeviceBox
+from ui.widgets.forms.device_box import DeviceBox
 from ui.widgets.labels import ElidedLabel, label, restyle
 
 BUTTON_HEIGHT = 40
@@ -19,7 +19,7 @@ COUNTDOWN_MS = 500
 
 
 class Headline(Card):
-    """State, reason and buttons."""
+    """The state in words, up to three buttons, and the device to train on."""
 
     def __init__(self, state: ContributorState, actions: Actions) -> None:
         super().__init__(_("State"))
@@ -29,10 +29,10 @@ class Headline(Card):
         self._closing = False
         self.dot = label(role="dot")
         self.title = label(role="title")
-        self.what = ElidedLabel()
-        self.why = label(role="muted", wrap=True)
+        self.task = ElidedLabel()
+        self.explanation = label(role="muted", wrap=True)
         self.terms = button(_("Change terms"), "quiet")
-        self.primary, self.second = SteadyButton(), SteadyButton()
+        self.primary, self.secondary = SteadyButton(), SteadyButton()
         self.snooze = SteadyButton()
         self.device_label = label(_("Train on"), "muted")
         self.device = DeviceBox()
@@ -58,8 +58,8 @@ class Headline(Card):
         words = QVBoxLayout()
         words.setSpacing(4)
         words.addLayout(first)
-        words.addWidget(self.what)
-        words.addWidget(self.why)
+        words.addWidget(self.task)
+        words.addWidget(self.explanation)
         words.addStretch()
         return words
 
@@ -67,7 +67,7 @@ class Headline(Card):
         buttons = QHBoxLayout()
         buttons.setSpacing(8)
         buttons.addStretch()
-        for one in (self.snooze, self.second, self.primary):
+        for one in (self.snooze, self.secondary, self.primary):
             one.setMinimumHeight(BUTTON_HEIGHT)
             one.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
             buttons.addWidget(one)
@@ -85,40 +85,42 @@ class Headline(Card):
         return controls
 
     def _connect(self) -> None:
-        self.primary.clicked.connect(lambda: self._primary().act())
-        self.second.clicked.connect(self._act_second)
-        self.snooze.clicked.connect(self._act_snooze)
+        self.primary.clicked.connect(lambda: self._primary().run())
+        self.secondary.clicked.connect(self._run_secondary)
+        self.snooze.clicked.connect(self._run_snooze)
         self.terms.clicked.connect(self._actions.terms_wanted)
         self.device.chosen.connect(self._actions.choose_device)
         self._actions.waiting.connect(self._show_waiting)
-        self._countdown.timeout.connect(lambda: self.why.setText(texts.why(self._state)))
+        self._countdown.timeout.connect(
+            lambda: self.explanation.setText(texts.explanation(self._state))
+        )
 
-    def _primary(self) -> Choice:
-        return choices.primary(self._state, self._actions)
+    def _primary(self) -> ButtonAction:
+        return button_actions.primary(self._state, self._actions)
 
-    def _act_second(self) -> None:
-        choice = choices.second(self._state, self._actions)
-        if choice is not None:
-            choice.act()
+    def _run_secondary(self) -> None:
+        action = button_actions.secondary(self._state, self._actions)
+        if action is not None:
+            action.run()
 
-    def _act_snooze(self) -> None:
-        choice = choices.snooze(self._state, self._actions)
-        if choice is not None:
-            choice.act()
+    def _run_snooze(self) -> None:
+        action = button_actions.snooze(self._state, self._actions)
+        if action is not None:
+            action.run()
 
     def show_state(self, state: ContributorState) -> None:
-        """Show a state in words and buttons."""
+        """Show a state, and the buttons for the actions that it allows."""
         if self._closing:
             return
         self._state = state
         self.title.setText(texts.headline(state))
-        self.what.set_full(texts.what(state))
-        self.why.setText(texts.why(state))
+        self.task.set_full(texts.task_line(state))
+        self.explanation.setText(texts.explanation(state))
         restyle(self.dot, "tone", texts.tone(state))
         self._count_down(on=state.restart_at is not None or state.paused_until is not None)
         self._show(self.primary, self._primary())
-        self._show(self.second, choices.second(state, self._actions))
-        self._show(self.snooze, choices.snooze(state, self._actions))
+        self._show(self.secondary, button_actions.secondary(state, self._actions))
+        self._show(self.snooze, button_actions.snooze(state, self._actions))
         self.terms.setVisible(state.trains_or_will)
         self.device.show_state(state)
         if self._waiting:
@@ -128,12 +130,12 @@ class Headline(Card):
         if on != self._countdown.isActive():
             self._countdown.start() if on else self._countdown.stop()
 
-    def _show(self, button: SteadyButton, choice: Choice | None) -> None:
-        button.setVisible(choice is not None)
-        if choice is not None:
-            button.setText(choice.word)
-            button.setEnabled(choice.enabled and not self._waiting)
-            restyle(button, "kind", choice.kind)
+    def _show(self, button: SteadyButton, action: ButtonAction | None) -> None:
+        button.setVisible(action is not None)
+        if action is not None:
+            button.setText(action.text)
+            button.setEnabled(action.enabled and not self._waiting)
+            restyle(button, "kind", action.kind)
 
     def _show_waiting(self, waiting: bool) -> None:
         self._waiting = waiting
@@ -141,14 +143,18 @@ class Headline(Card):
 
     def _say_waiting(self) -> None:
         restyle(self.dot, "tone", "busy")
-        self.why.setText(_("Getting ready: PyTorch and Hivemind take some seconds to load…"))
+        self.explanation.setText(
+            _("Getting ready: the training software takes some seconds to load…")
+        )
 
     def show_closing(self) -> None:
-        """The app is about to end; nothing can be clicked any more."""
+        """Say that the app is closing, and disable all controls."""
         self._closing = True
         self._countdown.stop()
         self.title.setText(_("Closing…"))
-        self.why.setText(_("Saving a checkpoint and leaving the swarm. The window then closes."))
+        self.explanation.setText(
+            _("Saving a checkpoint and leaving the swarm. The window then closes.")
+        )
         restyle(self.dot, "tone", "busy")
-        for control in (self.primary, self.second, self.snooze, self.terms, self.device):
+        for control in (self.primary, self.secondary, self.snooze, self.terms, self.device):
             control.setEnabled(False)

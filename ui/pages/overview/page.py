@@ -1,4 +1,4 @@
-"""The overview: where we are, what the swarm does, what this machine gives."""
+"""The overview page: the state, the swarm's progress, and this machine's figures."""
 
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from ui.models.actions import Actions
 from ui.models.session_model import SessionModel
 from ui.models.summary_model import SummaryModel
 from ui.pages.overview.headline import Headline
-from ui.pages.overview.lost import LostNotice
+from ui.pages.overview.lost_swarm import LostSwarmNotice
 from ui.pages.overview.welcome import Welcome
 from ui.style.theme import Theme
 from ui.texts import contributions as contribution_texts
@@ -28,36 +28,36 @@ from ui.widgets.buttons import button, icon_button
 from ui.widgets.card import FactsCard
 from ui.widgets.card_row import CardRow
 from ui.widgets.epoch import EpochCard
-from ui.widgets.late import Late
+from ui.widgets.lazy import Lazy
 
 if TYPE_CHECKING:
-    from ui.widgets.charts.charts import Charts
+    from ui.widgets.charts.training_charts import TrainingCharts
 
 GAP = 16
-GIVEN = ("time", "samples", "sent")
-"""Of the sums, those that are shown here."""
+TOTALS_SHOWN = ("time", "samples", "sent")
+"""The totals of today that are shown here, by their names in `contribution_texts.total_labels`."""
 
 
 class Overview(QScrollArea):
-    """The first page."""
+    """The page that the window opens with."""
 
     def __init__(
-        self, model: SessionModel, actions: Actions, theme: Theme, sums: SummaryModel
+        self, model: SessionModel, actions: Actions, theme: Theme, summary_model: SummaryModel
     ) -> None:
         super().__init__()
         self._model = model
         self._actions = actions
-        self._sums = sums
+        self._summary_model = summary_model
         self._watching = Subscription()
         self.banner = Banner(theme)
-        self.lost = LostNotice(model, actions, theme)
+        self.lost_swarm = LostSwarmNotice(model, actions, theme)
         self.headline = Headline(model.state, actions)
         self.welcome = Welcome(actions, theme)
         self.epoch = EpochCard(theme)
-        self.charts = Late(lambda: _charts(model, theme))
+        self.charts = Lazy(lambda: _charts(model, theme))
         self.machine = FactsCard(_("This machine"), _machine_rows())
         self.swarm = FactsCard(_("Swarm"), _swarm_rows())
-        self.given = FactsCard(_("Given today"), _given_rows())
+        self.given_today = FactsCard(_("Given today"), _given_rows())
         self.network = FactsCard(_("Network"), _network_rows())
         self.share = button(_("Invite…"), "quiet")
         self.leave = button(_("Leave"), "quiet")
@@ -72,8 +72,8 @@ class Overview(QScrollArea):
         column = QVBoxLayout(page)
         column.setContentsMargins(24, 20, 24, 24)
         column.setSpacing(GAP)
-        for part in (self.banner, self.lost, self.headline, self.welcome, self.epoch):
-            # at the top: as high as its wrapped texts need at this width, and no higher
+        for part in (self.banner, self.lost_swarm, self.headline, self.welcome, self.epoch):
+            # AlignTop: as high as the wrapped texts need at this width, and no higher
             column.addWidget(part, 0, Qt.AlignmentFlag.AlignTop)
         column.addWidget(self.charts, 1)
         column.addWidget(self._cards())
@@ -88,13 +88,13 @@ class Overview(QScrollArea):
         self.swarm.header.addWidget(self.share)
         self.swarm.header.addWidget(self.leave)
         self.network.add_control("peer_id", self.copy)
-        cards = (self.machine, self.swarm, self.given, self.network)
+        cards = (self.machine, self.swarm, self.given_today, self.network)
         self.cards = CardRow(cards, least=33, columns=2)
         return self.cards
 
     def _connect(self) -> None:
         self._model.changed.connect(self._on_state)
-        self._sums.changed.connect(self._show_given)
+        self._summary_model.changed.connect(self._show_given)
         self.banner.dismiss.clicked.connect(self._actions.dismiss_problem)
         self.banner.check.clicked.connect(self._actions.check_wanted)
         self.share.clicked.connect(self._actions.share_wanted)
@@ -105,13 +105,13 @@ class Overview(QScrollArea):
         QGuiApplication.clipboard().setText(self._model.state.peer_id)
 
     def _on_state(self, state: ContributorState) -> None:
-        if self.isVisible():  # a page that nobody sees catches up when it is shown
+        if self.isVisible():  # a hidden page is updated when it is shown
             self.show_state(state)
 
     @override
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._watching = self._sums.watch()
+        self._watching = self._summary_model.watch()
         self.show_state(self._model.state)
 
     @override
@@ -120,13 +120,13 @@ class Overview(QScrollArea):
         self._watching.close()
 
     def _show_given(self) -> None:
-        if self._sums.summary is not None:
-            self.given.show_values(_given(self._sums.summary))
+        if self._summary_model.summary is not None:
+            self.given_today.show_values(_given(self._summary_model.summary))
 
     def show_state(self, state: ContributorState) -> None:
-        """Show a state."""
+        """Show a state in all cards."""
         self.banner.show_problem(state.problem)
-        self.lost.show_state(state)
+        self.lost_swarm.show_state(state)
         self.headline.show_state(state)
         in_swarm = state.swarm is not None
         self.welcome.setVisible(not in_swarm)
@@ -140,17 +140,17 @@ class Overview(QScrollArea):
         self.share.setEnabled(bool(state.peer_id))
 
     def show_closing(self) -> None:
-        """The app is about to end; nothing can be changed any more."""
+        """Say that the app is closing, and disable all controls."""
         self.headline.show_closing()
         self.welcome.setEnabled(False)
         self.share.setEnabled(False)
         self.leave.setEnabled(False)
 
 
-def _charts(model: SessionModel, theme: Theme) -> "Charts":
-    from ui.widgets.charts.charts import Charts
+def _charts(model: SessionModel, theme: Theme) -> "TrainingCharts":
+    from ui.widgets.charts.training_charts import TrainingCharts
 
-    return Charts(model.session.history, theme)
+    return TrainingCharts(model.session.history, theme)
 
 
 def _machine_rows() -> dict[str, str]:
@@ -210,14 +210,14 @@ def _swarm(state: ContributorState) -> dict[str, str]:
 
 
 def _given_rows() -> dict[str, str]:
-    sums = contribution_texts.sums()
+    sums = contribution_texts.total_labels()
     fates = {"confirmed": _("Confirmed, all time"), "waiting": _("Waiting")}
-    return {name: sums[name] for name in GIVEN} | fates
+    return {name: sums[name] for name in TOTALS_SHOWN} | fates
 
 
 def _given(summary: Summary) -> dict[str, str]:
-    values = contribution_texts.values(summary.today)
-    return {name: values[name] for name in GIVEN} | {
+    values = contribution_texts.total_values(summary.today)
+    return {name: values[name] for name in TOTALS_SHOWN} | {
         "confirmed": units.count(summary.all.counts[OutboxState.CONFIRMED]),
         "waiting": units.count(summary.on_their_way),
     }
@@ -239,7 +239,7 @@ def _network(state: ContributorState) -> dict[str, str]:
     saved = own.checkpoint_epoch if own is not None else None
     return {
         "peer_id": units.shortened(state.peer_id) or units.NONE,
-        "addresses": texts.addresses(state.addresses),
+        "addresses": texts.address_count(state.addresses),
         "round_peers": units.count(last.peers) if last else units.NONE,
         "round_time": units.seconds(last.seconds) if last else units.NONE,
         "checkpoint": units.count(saved),

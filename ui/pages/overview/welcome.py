@@ -1,4 +1,4 @@
-"""What one sees before there is a swarm: the three ways into one, and what leaves this machine."""
+"""Shown outside of a swarm: three ways to join or start one, and what leaves this machine."""
 
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
@@ -6,12 +6,12 @@ from app.common.i18n import _
 from ui.models.actions import Actions
 from ui.style.theme import Theme
 from ui.widgets.buttons import button
-from ui.widgets.card import Card, words_card
-from ui.widgets.way import way_card
+from ui.widgets.card import Card, text_card
+from ui.widgets.option_card import option_card
 
 
 class Welcome(QWidget):
-    """Three cards, side by side, each with its button."""
+    """Three cards side by side, each with a button, and a text below them."""
 
     def __init__(self, actions: Actions, theme: Theme) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Welcome(QWidget):
 
     def _ways(self) -> tuple[Card, ...]:
         return (
-            way_card(
+            option_card(
                 "open",
                 _("You were invited"),
                 _(
@@ -52,7 +52,7 @@ class Welcome(QWidget):
                 self.join,
                 self._theme,
             ),
-            way_card(
+            option_card(
                 "share",
                 _("You want to train a model"),
                 _(
@@ -62,7 +62,7 @@ class Welcome(QWidget):
                 self.start,
                 self._theme,
             ),
-            way_card(
+            option_card(
                 "start",
                 _("You want to see it first"),
                 _(
@@ -75,12 +75,14 @@ class Welcome(QWidget):
         )
 
     def _what_leaves(self) -> Card:
-        return words_card(
+        return text_card(
             _("What leaves this machine"),
             _(
-                "Other peers get what was learnt (gradients and the model's parameters), your"
-                " peer id and network address, and, unless you switch it off on the Machines"
-                " page, how this machine does, under a made-up name. Your files stay here, an"
-                " invite can never carry code, and training rests when you pause or stop it."
+                "Other peers get what was learnt (gradients and the model's"
+                " parameters), and your peer id and network address. Unless you"
+                " switch that off on the Machines page, they also get this"
+                " machine's device, load, temperature and speed, under a made-up"
+                " name. Your files stay here, an invite can never carry code,"
+                " and you can pause or stop training at any time."
             ),
         )

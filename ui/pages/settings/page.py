@@ -1,4 +1,4 @@
-"""The settings: what can be chosen, in force as soon as it is."""
+"""The settings page: a card for each section of settings, and one with the app's folders."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,15 +20,21 @@ from ui.models.actions import open_folder
 from ui.models.preferences import Preferences
 from ui.pages.settings.terms import TermsSection
 from ui.widgets.buttons import button
-from ui.widgets.card import Card
+from ui.widgets.card import Card, titled_card
 from ui.widgets.forms.settings_form import SettingsForm
-from ui.widgets.forms.settings_rows import Section, sections
+from ui.widgets.forms.settings_rows import SettingsSection, sections
 from ui.widgets.labels import ElidedLabel, label
 
 
 class SettingsPage(QScrollArea):
-    """A card for each section. terms: the first of them. open_local_api: shows who can call, and
-    how."""
+    """All settings; a change is in force at once.
+
+    Args:
+        preferences: reads and saves the settings.
+        folders: shown on the last card.
+        terms: shown first.
+        open_local_api: opens the dialog with the local API's address and tokens.
+    """
 
     def __init__(
         self,
@@ -56,12 +62,12 @@ class SettingsPage(QScrollArea):
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # it follows the focus by itself
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # it scrolls to the focused field by itself
 
-    def _add_section(self, section: Section) -> None:
+    def _add_section(self, section: SettingsSection) -> None:
         form = SettingsForm(section.rows, self._preferences)
         self.forms[section.title] = form
-        card = _card(section.title)
+        card = titled_card(section.title)
         card.column.addWidget(form)
         self._column.addWidget(card)
 
@@ -80,15 +86,8 @@ def _column(page: QWidget) -> QVBoxLayout:
     return column
 
 
-def _card(title: str) -> Card:
-    card = Card(title)
-    card.column.setSpacing(12)
-    card.column.addWidget(label(title, "strong"))
-    return card
-
-
 def _folders_card(folders: Folders) -> Card:
-    card = _card(_("Folders"))
+    card = titled_card(_("Folders"))
     grid = QGridLayout()
     grid.setColumnStretch(1, 1)
     grid.setHorizontalSpacing(16)

@@ -1,4 +1,4 @@
-"""Times of the week, a row for each day."""
+"""An editor for the weekly schedule, a row for each day."""
 
 from functools import partial
 
@@ -12,18 +12,20 @@ from ui.texts.terms import day_names
 from ui.widgets.labels import label, restyle
 
 NIGHT = Span(18 * 60, 8 * 60)
-"""What a day that is ticked begins with."""
+"""The times proposed for a day, 18:00 to 08:00, in minutes since midnight."""
 
 MIDNIGHT = 24 * 60
+"""The end of a day, in minutes."""
 
 BEGINS = QRegularExpression("([01]?[0-9]|2[0-3]):[0-5][0-9]")
 ENDS = QRegularExpression("([01]?[0-9]|2[0-3]):[0-5][0-9]|24:00")
 
 
 class ScheduleEditor(QWidget):
-    """``edited``: the user has changed a day, to what can be."""
+    """A check box and two times for each day."""
 
     edited = Signal()
+    """The user changed the schedule, and it is valid."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +57,8 @@ class ScheduleEditor(QWidget):
 
     @property
     def schedule(self) -> Schedule | None:
-        """What is chosen: without a day, always; None while a time isn't one."""
+        """The chosen schedule; empty, which means always, if no day is checked; None if a time is
+        invalid."""
         if not all(edit.hasAcceptableInput() for edit in (*self.begins, *self.ends)):
             return None
         spans = [self._span(row) if day.isChecked() else None for row, day in enumerate(self.days)]
@@ -65,7 +68,7 @@ class ScheduleEditor(QWidget):
         return Span(_minutes(self.begins[row]), _minutes(self.ends[row]) or MIDNIGHT)
 
     def show_schedule(self, schedule: Schedule) -> None:
-        """Show what is in force."""
+        """Show a schedule."""
         for row, span in enumerate(schedule.days or (None,) * len(DAYS)):
             self.days[row].setChecked(span is not None)
             shown = span or NIGHT

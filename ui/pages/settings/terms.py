@@ -1,4 +1,4 @@
-"""The volunteer's terms, each saved as it is changed, and what they say now."""
+"""The volunteer's terms: when and how much this machine trains, and what they allow now."""
 
 import time
 from typing import Any
@@ -13,17 +13,17 @@ from ui.models.preferences import Preferences
 from ui.models.session_model import SessionModel
 from ui.pages.settings.schedule import ScheduleEditor
 from ui.texts import terms as terms_texts
-from ui.widgets.card import Card
-from ui.widgets.forms.form import Field, line_edit
+from ui.widgets.card import titled_card
+from ui.widgets.forms.fields import Field, line_edit
 from ui.widgets.forms.settings_form import SettingsForm
-from ui.widgets.forms.settings_rows import Row, mains_only, several, switch
+from ui.widgets.forms.settings_rows import SettingRow, list_row, mains_only, switch_row
 from ui.widgets.labels import label
 
 SCHEDULE = "terms.schedule"
 
 
 class TermsSection(QWidget):
-    """Two cards: when this machine trains, and how much of it."""
+    """Two cards: when this machine trains, and how much of it training may use."""
 
     def __init__(self, model: SessionModel, preferences: Preferences) -> None:
         super().__init__()
@@ -39,13 +39,13 @@ class TermsSection(QWidget):
         model.changed.connect(self._on_state)
 
     def _lay_out(self) -> None:
-        first = _card(_("When this machine trains"))
+        first = titled_card(_("When this machine trains"))
         first.column.addWidget(self.status)
         first.column.addWidget(label(_("Times of the week"), "strong"))
-        first.column.addWidget(label(_("Without a tick: at any time."), "small"))
+        first.column.addWidget(label(_("No day ticked: at any time."), "small"))
         first.column.addWidget(self.schedule)
         first.column.addWidget(self.when)
-        second = _card(_("How much of it"))
+        second = titled_card(_("How much training may use"))
         second.column.addWidget(self.amounts)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -64,8 +64,8 @@ class TermsSection(QWidget):
             self.show_state(state)
 
     def show_state(self, state: ContributorState) -> None:
-        """Say what the terms let this machine do now."""
-        self.status.setText(terms_texts.in_force(state.terms, state.verdict, time.time()))
+        """Say whether the terms let training run now."""
+        self.status.setText(terms_texts.status(state.terms, state.verdict, time.time()))
 
     def _take_schedule(self) -> None:
         chosen = self.schedule.schedule
@@ -80,96 +80,104 @@ class TermsSection(QWidget):
         self.schedule.show_schedule(self._preferences.value(SCHEDULE))
 
 
-def _card(title: str) -> Card:
-    card = Card(title)
-    card.column.setSpacing(12)
-    card.column.addWidget(label(title, "strong"))
-    return card
+def limit_row(
+    name: str, caption: str, *hints: str, no_limit: int = 0, placeholder: str = ""
+) -> SettingRow:
+    """A row for a number that may be left empty.
 
-
-def limit(name: str, caption: str, *hints: str, none: int = 0, empty: str = "") -> Row:
-    """A number that may be left empty, which means no limit, or what ``empty`` says."""
+    Args:
+        name: the setting's name.
+        caption: translated.
+        hints: translated sentences below the field.
+        no_limit: the setting's value while the field is empty.
+        placeholder: what an empty field means; by default "no limit".
+    """
     line = line_edit()
-    line.setPlaceholderText(empty or _("no limit"))
+    line.setPlaceholderText(placeholder or _("no limit"))
 
-    def show(value: Any) -> str:
-        return "" if value == none else str(value)
+    def to_text(value: Any) -> str:
+        return "" if value == no_limit else str(value)
 
-    def take(said: str, _old: Any) -> Any:
-        return said.strip() or none
+    def to_value(said: str, _old: Any) -> Any:
+        return said.strip() or no_limit
 
-    return Row(name=name, field=Field(caption, line, " ".join(hints)), show=show, take=take)
+    return SettingRow(
+        name=name, field=Field(caption, line, " ".join(hints)), to_text=to_text, to_value=to_value
+    )
 
 
-def _when() -> tuple[Row, ...]:
+def _when() -> tuple[SettingRow, ...]:
     return (
-        limit(
+        limit_row(
             "terms.idle_minutes",
             _("Only when idle for (minutes)"),
-            _("Without a touch of keyboard and mouse."),
+            _("Idle means that nobody touches keyboard or mouse."),
         ),
-        limit(
+        limit_row(
             "terms.max_temperature",
             _("Highest temperature of the device (°C)"),
-            _("Then it rests until the device is 5 °C cooler."),
+            _("Above it, training rests until the device is 5 °C cooler."),
         ),
-        several(
+        list_row(
             "terms.programs",
             _("Not while one of these programs runs"),
             _("Names of processes, separated by commas; a game, for instance."),
         ),
-        limit(
+        limit_row(
             "terms.max_others_use",
             _("Highest GPU use by other programs (%)"),
             _("Catches games that you haven't named."),
         ),
         mains_only(),
-        switch(
+        switch_row(
             "terms.unmetered_only",
             _("Not on a metered connection"),
-            _("As NetworkManager knows it."),
+            _("As the system knows it (from NetworkManager)."),
         ),
     )
 
 
-def _amounts() -> tuple[Row, ...]:
+def _amounts() -> tuple[SettingRow, ...]:
     return (
-        limit(
+        limit_row(
             "terms.compute_share",
             _("Share of the time to compute (%)"),
             _("It waits after each step; less noise and heat."),
-            none=100,
+            no_limit=100,
         ),
-        limit(
+        limit_row(
             "terms.max_power",
-            _("Power of the device (W)"),
-            _("On average, by computing less of the time."),
+            _("Highest power of the device (W)"),
+            _("On average; kept by computing less of the time."),
         ),
-        limit(
+        limit_row(
             "terms.max_upload",
-            _("Upload of tensors (Mbit/s)"),
-            _("If a round takes longer than the swarm waits, it goes on without this machine."),
+            _("Upload for training (Mbit/s)"),
+            _(
+                "If an averaging round takes longer than the swarm waits, the"
+                " swarm goes on without this machine."
+            ),
         ),
-        limit("terms.max_download", _("Download of tensors (Mbit/s)")),
-        limit(
+        limit_row("terms.max_download", _("Download for training (Mbit/s)")),
+        limit_row(
             "terms.max_monthly",
-            _("Tensors up and down in a month (GB)"),
-            _("Then it rests until the next month."),
+            _("Training traffic in a month (GB)"),
+            _("Up and down together. Beyond it, training rests until the next month."),
         ),
-        limit(
+        limit_row(
             "terms.max_disk",
             _("Checkpoints and training data on the disk (GB)"),
-            _("Then it rests until you make room."),
+            _("Beyond it, training rests until you make room."),
         ),
-        limit(
+        limit_row(
             "terms.max_memory",
             _("Memory of the device (GB)"),
             _("A GPU's own, or on a CPU the computer's. Takes effect when training next starts."),
         ),
-        limit(
+        limit_row(
             "threads",
             _("CPU threads"),
             _("Takes effect when training next starts."),
-            empty=_("all cores but one"),
+            placeholder=_("all cores but one"),
         ),
     )

@@ -1,4 +1,4 @@
-"""What our plots have in common: nothing to drag, faint lines across, axes of round numbers."""
+"""The look that all plots share: no dragging, faint horizontal lines, ticks at round numbers."""
 
 import math
 from typing import Any
@@ -16,31 +16,38 @@ from ui.texts.units import rate
 Floats = NDArray[np.float64]
 
 LABEL_ROOM = 32
+"""Pixels by which the first and last label of an axis may reach over its ends."""
 _Y_TICKS = 4
 
 
 def set_up(widget: Any, *, name: str, description: str) -> None:
-    """Make a new `pyqtgraph.PlotWidget` one of ours. description: how it works by keyboard."""
+    """Give a new `pyqtgraph.PlotWidget` the shared look.
+
+    Args:
+        widget: the plot.
+        name: for screen readers.
+        description: for screen readers: how to use the plot by keyboard.
+    """
     item = widget.getPlotItem()
     widget.setAccessibleName(name)
     widget.setAccessibleDescription(description)
     widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
     widget.setMinimumHeight(140)
-    # its own size hint is 640 × 480: here it takes what is left
+    # its own size hint is 640 × 480: let it take the room that is left instead
     widget.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
     widget.setFrameShape(widget.Shape.NoFrame)
     item.setMenuEnabled(False)
     item.setMouseEnabled(x=False, y=False)
     item.hideButtons()
-    item.showGrid(x=False, y=True, alpha=1)  # the pen has the grid's faint colour
+    item.showGrid(x=False, y=True, alpha=1)  # opaque: the pen's colour is faint already
     item.layout.setContentsMargins(0, 8, 20, 0)
-    item.getAxis("left").setZValue(-1)  # its grid lies under the curves
+    item.getAxis("left").setZValue(-1)  # draw the grid under the curves
     item.getAxis("left").setWidth(44)
     item.getAxis("bottom").setHeight(24)
 
 
 def recolor(widget: Any, colors: Colors) -> None:
-    """Show ground and axes in a theme's colours."""
+    """Give background and axes a theme's colours."""
     widget.setBackground(colors.card)
     small = QFont(widget.font())
     small.setPointSizeF(small.pointSizeF() * 0.85)
@@ -50,12 +57,12 @@ def recolor(widget: Any, colors: Colors) -> None:
         axis.setTickPen(pg.mkPen(colors.border))
         axis.setTextPen(colors.muted)
         axis.setTickFont(small)
-        # the first and last label reach over the axis's ends, where there is room for them
+        # lets the first and last label reach over the axis's ends, where there is room
         axis.setStyle(tickLength=0, tickTextOffset=8, hideOverlappingLabels=LABEL_ROOM)
 
 
 def show_values(widget: Any, *values: Floats, from_zero: bool) -> None:
-    """Let the left axis hold every value, with ticks at round numbers."""
+    """Set the left axis to a range that holds all values, with ticks at round numbers."""
     low, high, step = value_range(*values, from_zero=from_zero)
     item = widget.getPlotItem()
     item.setYRange(low, high, padding=0.08)  # room for the outer ticks' labels
@@ -63,7 +70,7 @@ def show_values(widget: Any, *values: Floats, from_zero: bool) -> None:
 
 
 def value_range(*values: Floats, from_zero: bool) -> tuple[float, float, float]:
-    """Lowest, highest and step between ticks, round numbers all, that hold every value."""
+    """The lowest tick, the highest tick and their step: round numbers that hold all values."""
     known = np.concatenate([some[np.isfinite(some)] for some in values])
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     low = 0.0 if from_zero else low
@@ -78,7 +85,7 @@ def _nice(step: float) -> float:
 
 
 def value_ticks(low: float, high: float, step: float) -> list[tuple[float, str]]:
-    """A tick at each step, as exact as the steps are."""
+    """The ticks from ``low`` to ``high`` with labels, which have as many decimals as ``step``."""
     marks = [low + index * step for index in range(round((high - low) / step) + 1)]
     digits = max(0, -math.floor(math.log10(step)))
     if step >= 1:

@@ -1,4 +1,4 @@
-"""A chart card: title with its unit, legend that reads the crosshair, plot, and copies of it."""
+"""A chart: title, unit, a legend that shows the values at the crosshair, the plot, a copy menu."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from ui.widgets.labels import ElidedLabel, label, swatch
 
 
 class Chart(Card):
-    """Our curve and the swarm's."""
+    """A card with two curves over time: this machine's and the swarm's."""
 
     def __init__(
         self,
@@ -24,20 +24,20 @@ class Chart(Card):
         *,
         title: str,
         unit: str,
-        words: Callable[[float], str],
+        format_value: Callable[[float], str],
         from_zero: bool = False,
     ) -> None:
-        """``words``: how a value is written."""
+        """format_value: writes a value for the legend. from_zero: the left axis begins at 0."""
         name = f"{title}, {unit}"
         super().__init__(name)
-        self._words = words
+        self._format_value = format_value
         self._curves = (Curve(), Curve())
         self.plot = TimePlot(theme, name=name, from_zero=from_zero)
         self.own, self.swarm = label(role="small"), label(role="small")
         self.moment = label(role="small")
         self.menu = CopyMenu(self, theme, csv=lambda: csv_text(*self._curves))
         self._lay_out(title, unit)
-        self.plot.read.connect(self._show_reading)
+        self.plot.reading_changed.connect(self._show_reading)
         self._show_reading(None)
 
     def _lay_out(self, title: str, unit: str) -> None:
@@ -57,9 +57,9 @@ class Chart(Card):
         self.column.addWidget(self.plot.widget, 1)
 
     def draw(self, own: Curve, swarm: Curve, start: float, now: float) -> None:
-        """Show the curves from ``start`` to ``now``, seconds since the epoch."""
+        """Draw the curves from ``start`` to ``now``, in seconds since the epoch."""
         self._curves = (own, swarm)
-        if not self.plot.reading:
+        if not self.plot.has_reading:
             self.moment.setText(self._hint())
         self.plot.draw(own, swarm, start, now)
 
@@ -70,8 +70,8 @@ class Chart(Card):
             self.swarm.setText(_("swarm"))
             return
         self.moment.setText(units.clock(reading.moment))
-        self.own.setText(self._words(reading.own))
-        self.swarm.setText(self._words(reading.swarm))
+        self.own.setText(self._format_value(reading.own))
+        self.swarm.setText(self._format_value(reading.swarm))
         self.plot.widget.setAccessibleDescription(
             _("{time}: this machine {own}, swarm {swarm}").format(
                 time=self.moment.text(), own=self.own.text(), swarm=self.swarm.text()
@@ -83,7 +83,7 @@ class Chart(Card):
 
 
 def csv_text(own: Curve, swarm: Curve) -> str:
-    """One line per moment; a value that isn't known is empty."""
+    """The curves as CSV, a line for each moment; unknown values are empty."""
     rows: dict[float, list[str]] = {}
     for place, curve in enumerate((own, swarm)):
         for moment, value in zip(curve.times.tolist(), curve.values.tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""The menu of a chart: copies of it, for a letter or a table."""
+"""A chart's menu: copy it as a picture, or its values as CSV."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,13 @@ from ui.widgets.buttons import icon_button
 
 
 class CopyMenu(QMenu):
-    """Opens by its ``button`` and by a right click on the chart. csv: the values shown."""
+    """A menu that opens by its ``button`` and by a right click on the chart.
+
+    Args:
+        chart: what is copied as a picture.
+        theme: colours the button's icon.
+        csv: returns the shown values as CSV.
+    """
 
     def __init__(self, chart: QWidget, theme: Theme, *, csv: Callable[[], str]) -> None:
         super().__init__(chart)
@@ -30,9 +36,9 @@ class CopyMenu(QMenu):
         self.popup(self._chart.mapToGlobal(position))
 
     def copy_picture(self) -> None:
-        """Put a picture of the chart onto the clipboard."""
+        """Copy a picture of the chart to the clipboard."""
         QGuiApplication.clipboard().setPixmap(self._chart.grab())
 
     def copy_csv(self) -> None:
-        """Put the values shown onto the clipboard."""
+        """Copy the shown values to the clipboard, as CSV."""
         QGuiApplication.clipboard().setText(self._csv())

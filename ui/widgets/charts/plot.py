@@ -1,6 +1,6 @@
 """A plot of two curves over the last minutes, hours or days, with a crosshair.
 
-Time runs in seconds before now: the axis says *-5 min*, the crosshair the time of day.
+The x axis is in seconds, with now at 0: its labels say *−5 min*, the crosshair the time of day.
 """
 
 import math
@@ -16,22 +16,26 @@ from app.common.i18n import _
 from ui.style.theme import Theme
 from ui.widgets.charts import axes
 from ui.widgets.charts.axes import Floats
-from ui.widgets.charts.pointing import Pointing
+from ui.widgets.charts.plot_cursor import PlotCursor
 
 _MIN_SPAN = 60.0
 _STEPS = (15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800)
 FINE_SCREEN = 1.5
+"""From this device pixel ratio on, lines need no antialiasing."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Times (seconds since the epoch) and values; NaN is a gap."""
+    """The points of a curve."""
 
     times: Floats = field(default_factory=lambda: np.empty(0))
+    """Shape (n,), in seconds since the epoch, ascending."""
+
     values: Floats = field(default_factory=lambda: np.empty(0))
+    """Shape (n,); NaN is a gap."""
 
     def at(self, moment: float, within: float) -> float:
-        """The value nearest to a moment, NaN when there is none so near."""
+        """The value nearest to a moment; NaN if none is within so many seconds."""
         if not self.times.size:
             return math.nan
         nearest = int(np.abs(self.times - moment).argmin())
@@ -41,18 +45,23 @@ class Curve:
 
 @dataclass(frozen=True)
 class CurveReading:
-    """What the crosshair is on."""
+    """The values at the crosshair."""
 
     moment: float
+    """In seconds since the epoch."""
+
     own: float
+    """This machine's value; NaN if there is none nearby."""
+
     swarm: float
+    """The swarm's value; NaN if there is none nearby."""
 
 
 class TimePlot(QObject):
-    """Holds the `pyqtgraph.PlotWidget`. ``read`` carries a `CurveReading`, or None when the
-    crosshair is gone."""
+    """The plot; its ``widget`` is a `pyqtgraph.PlotWidget` to put into a layout."""
 
-    read = Signal(object)
+    reading_changed = Signal(object)
+    """Carries the `CurveReading` at the crosshair, or None when the crosshair is gone."""
 
     def __init__(self, theme: Theme, *, name: str, from_zero: bool) -> None:
         super().__init__()
@@ -65,7 +74,7 @@ class TimePlot(QObject):
         self._item: Any = self.widget.getPlotItem()
         self._line: Any = pg.InfiniteLine(angle=90)
         self._set_up(name)
-        # the swarm's first, so that ours lies above it
+        # the swarm's line first, so that ours is drawn above it
         self._swarm_line: Any = self._item.plot(connect="finite")
         self._own_line: Any = self._item.plot(connect="finite")
         self._item.addItem(self._line, ignoreBounds=True)
@@ -78,18 +87,18 @@ class TimePlot(QObject):
         axes.set_up(
             widget, name=name, description=_("Left and right arrow keys move the crosshair.")
         )
-        self._pointing = Pointing(widget)
-        self._pointing.moved.connect(self._move)
-        self._pointing.stepped.connect(self._step)
-        # WORKAROUND: the item's own setting is overwritten when it is added to a plot
+        self._cursor = PlotCursor(widget)
+        self._cursor.moved.connect(self._move)
+        self._cursor.stepped.connect(self._step)
+        # WORKAROUND: pyqtgraph overwrites a curve's own setting when the curve is added to a plot
         item.setDownsampling(auto=True, mode="peak")
         item.setClipToView(True)
 
     def _recolor(self) -> None:
         colors = self._theme.colors
         axes.recolor(self.widget, colors)
-        # Antialiasing a line wider than 1 is 15 to 200 times slower: so it is 1, or, where
-        # pixels are too small to need antialiasing, 2 without.
+        # Antialiasing a line wider than 1 is 15 to 200 times slower: the width is 1 with
+        # antialiasing, or 2 without on screens whose pixels are too small to need it.
         fine = self.widget.devicePixelRatioF() >= FINE_SCREEN
         for curve, color in ((self._own_line, colors.accent), (self._swarm_line, colors.swarm)):
             curve.opts["antialias"] = not fine
@@ -97,7 +106,7 @@ class TimePlot(QObject):
         self._line.setPen(pg.mkPen(QColor(colors.muted), width=1, style=Qt.PenStyle.DashLine))
 
     def draw(self, own: Curve, swarm: Curve, start: float, now: float) -> None:
-        """Show the curves from ``start`` to ``now``, seconds since the epoch."""
+        """Draw the curves from ``start`` to ``now``, in seconds since the epoch."""
         self._own, self._swarm, self._now = own, swarm, now
         self._start = min(start - now, -_MIN_SPAN)
         self._own_line.setData(own.times - now, own.values)
@@ -110,8 +119,8 @@ class TimePlot(QObject):
     # --- crosshair
 
     @property
-    def reading(self) -> bool:
-        """The crosshair is there."""
+    def has_reading(self) -> bool:
+        """Whether the crosshair is shown."""
         return self._cross is not None
 
     def _step(self, step: int) -> None:
@@ -127,14 +136,14 @@ class TimePlot(QObject):
             self._line.setPos(cross)
         self._tell()
         if cross is None:
-            self.read.emit(None)
+            self.reading_changed.emit(None)
 
     def _tell(self) -> None:
         if self._cross is None:
             return
         moment = self._now + self._cross
         near = max(3.0, -self._start / 60)
-        self.read.emit(
+        self.reading_changed.emit(
             CurveReading(moment, self._own.at(moment, near), self._swarm.at(moment, near))
         )
 

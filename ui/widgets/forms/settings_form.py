@@ -1,4 +1,4 @@
-"""Settings in a form, saved as they are changed."""
+"""A form of settings; each is saved as soon as it is changed."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,16 +9,19 @@ from typing_extensions import override
 from app.common.errors import UserFacingError
 from app.common.i18n import _
 from ui.models.preferences import Preferences
-from ui.widgets.forms.form import COLUMNS, FieldGrid
-from ui.widgets.forms.settings_rows import Row
+from ui.widgets.forms.fields import COLUMNS, FieldGrid
+from ui.widgets.forms.settings_rows import SettingRow
 
 
 class SettingsForm(FieldGrid):
-    """Rows of settings. What is refused stays in its field, with the reason, until it is mended
-    or the form is shown anew."""
+    """Rows of settings.
+
+    A refused value stays in its field, with the reason, until the user corrects it or the form is
+    shown again.
+    """
 
     def __init__(
-        self, rows: Sequence[Row], preferences: Preferences, *, columns: int = COLUMNS
+        self, rows: Sequence[SettingRow], preferences: Preferences, *, columns: int = COLUMNS
     ) -> None:
         super().__init__([row.field for row in rows], columns=columns)
         self.rows = rows
@@ -33,18 +36,18 @@ class SettingsForm(FieldGrid):
     @override
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        for row in self.rows:  # settings change in other places as well
+        for row in self.rows:  # settings may have changed elsewhere
             self._show(row)
 
-    def _show(self, row: Row) -> None:
-        row.field.set_value(row.show(self._preferences.value(row.name)))
+    def _show(self, row: SettingRow) -> None:
+        row.field.set_value(row.to_text(self._preferences.value(row.name)))
         row.field.show_problem(None)
 
-    def _take(self, row: Row) -> None:
+    def _take(self, row: SettingRow) -> None:
         old = self._preferences.value(row.name)
-        if row.field.value != row.show(old):
-            self._preferences.change(row.name, row.take(row.field.value, old))
-        elif row.field.error.text():  # what was wrong is taken back
+        if row.field.value != row.to_text(old):
+            self._preferences.change(row.name, row.to_value(row.field.value, old))
+        elif row.field.error.text():  # the user undid a refused change
             row.field.show_problem(None)
 
     def _on_changed(self, name: str) -> None:
@@ -58,7 +61,7 @@ class SettingsForm(FieldGrid):
                 row.field.show_problem(error)
 
 
-def _say_origin(row: Row, origin: str) -> None:
+def _say_origin(row: SettingRow, origin: str) -> None:
     if origin:
         words = _("{origin} sets it at each start, whatever is chosen here.").format(origin=origin)
         row.field.set_hint(f"{row.field.hint.text()} {words}".lstrip())

@@ -1,6 +1,6 @@
-"""The settings as rows of a form: each is one line, wherever it is shown.
+"""All settings as rows of a form: each is defined here once, for every form that shows it.
 
-When a value takes effect is said where that isn't at once.
+A row's hint says when the value takes effect, unless it does at once.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,12 +13,13 @@ from app.common.i18n import LANGUAGES, _
 from ui.models.preferences import START_AT_LOGIN
 from ui.style import theme
 from ui.texts import news
-from ui.widgets.forms.form import Field, choice, line_edit
+from ui.widgets.forms.fields import Field, combo_box, line_edit
 
-Take = Callable[[str, Any], Any]
+ToValue = Callable[[str, Any], Any]
+"""Turns a field's text and the setting's old value into its new value."""
 
 IDLE_MINUTES = 10
-"""What one is offered before one thinks of a number."""
+"""The minutes that the simple switch of the first steps sets."""
 
 
 def _as_it_is(text: str, _old: Any) -> str:
@@ -26,58 +27,70 @@ def _as_it_is(text: str, _old: Any) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """A setting and its field. show: its value as the field's text; take: the other way round,
-    given the value in force as well, of which the field may be a part."""
+class SettingRow:
+    """A setting and its field."""
 
     name: str
+    """The setting's name in `ui.models.preferences.Preferences`."""
+
     field: Field
-    show: Callable[[Any], str] = str
-    take: Take = _as_it_is
+
+    to_text: Callable[[Any], str] = str
+    """Turns the setting's value into the field's text."""
+
+    to_value: ToValue = _as_it_is
+    """Turns the field's text into the setting's value. It gets the value in force too, since
+    several fields may each show a part of one setting."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Section:
-    """Rows that belong together."""
+class SettingsSection:
+    """A card of the settings page."""
 
     title: str
-    rows: tuple[Row, ...]
+    """Translated."""
+
+    rows: tuple[SettingRow, ...]
 
 
 # --- kinds of rows
 
 
-def text(name: str, caption: str, *hints: str) -> Row:
-    """A line of text, or a number."""
-    return Row(name=name, field=Field(caption, line_edit(), _joined(hints)))
+def text_row(name: str, caption: str, *hints: str) -> SettingRow:
+    """A row for a text or a number."""
+    return SettingRow(name=name, field=Field(caption, line_edit(), _joined(hints)))
 
 
-def several(name: str, caption: str, *hints: str) -> Row:
-    """A list, separated by commas."""
+def list_row(name: str, caption: str, *hints: str) -> SettingRow:
+    """A row for a list, separated by commas."""
     field = Field(caption, line_edit(), _joined(hints))
-    return Row(name=name, field=field, show=", ".join)
+    return SettingRow(name=name, field=field, to_text=", ".join)
 
 
-def switch(name: str, caption: str, *hints: str) -> Row:
-    """On or off."""
+def switch_row(name: str, caption: str, *hints: str) -> SettingRow:
+    """A row that is on or off."""
     field = Field(caption, QCheckBox(caption), _joined(hints))
-    return Row(name=name, field=field, show=_shown, take=lambda text, _old: bool(text))
+    return SettingRow(
+        name=name, field=field, to_text=_shown, to_value=lambda text, _old: bool(text)
+    )
 
 
-def one_of(name: str, caption: str, words: Mapping[str, str], *hints: str) -> Row:
-    """One of several; words: what is shown for each value."""
-    return Row(name=name, field=Field(caption, choice(words), _joined(hints)))
+def choice_row(name: str, caption: str, words: Mapping[str, str], *hints: str) -> SettingRow:
+    """A row for one of several values. words: the text of each, by the value."""
+    return SettingRow(name=name, field=Field(caption, combo_box(words), _joined(hints)))
 
 
-def member(name: str, key: str, caption: str) -> Row:
-    """A switch for one of the many that a setting may hold."""
+def member_row(name: str, key: str, caption: str) -> SettingRow:
+    """A switch for one member of a setting that holds a set. key: the member."""
 
-    def take(text: str, old: tuple[str, ...]) -> tuple[str, ...]:
+    def to_value(text: str, old: tuple[str, ...]) -> tuple[str, ...]:
         others = tuple(each for each in old if each != key)
         return (*others, key) if text else others
 
     field = Field(caption, QCheckBox(caption))
-    return Row(name=name, field=field, show=lambda value: _shown(key in value), take=take)
+    return SettingRow(
+        name=name, field=field, to_text=lambda value: _shown(key in value), to_value=to_value
+    )
 
 
 def _shown(on: object) -> str:
@@ -103,109 +116,128 @@ def _at_next_training() -> str:
 # --- the rows
 
 
-def sections(*, has_tray: bool) -> tuple[Section, ...]:
-    """All of the settings page, in order."""
+def sections(*, has_tray: bool) -> tuple[SettingsSection, ...]:
+    """All sections of the settings page except the terms, in order."""
     return (
-        Section(title=_("General"), rows=_general()),
-        Section(title=_("On the desktop"), rows=desktop(has_tray=has_tray)),
-        Section(title=_("Notify me while the window isn't in front"), rows=_notifications()),
-        Section(title=_("This machine in the swarm"), rows=_machine()),
-        Section(title=_("Network"), rows=_network()),
-        Section(title=_("CoTrain backend"), rows=_backend()),
-        Section(title=_("Local API"), rows=_local_api()),
+        SettingsSection(title=_("General"), rows=_general()),
+        SettingsSection(title=_("On the desktop"), rows=desktop(has_tray=has_tray)),
+        SettingsSection(
+            title=_("Notify me while the window isn't in front"), rows=_notifications()
+        ),
+        SettingsSection(title=_("This machine in the swarm"), rows=_machine()),
+        SettingsSection(title=_("Network"), rows=_network()),
+        SettingsSection(title=_("CoTrain backend"), rows=_backend()),
+        SettingsSection(title=_("Local API"), rows=_local_api()),
     )
 
 
-def _general() -> tuple[Row, ...]:
+def _general() -> tuple[SettingRow, ...]:
     languages = {"system": _("Like the system"), **LANGUAGES}
     return (
-        one_of("theme", _("Theme"), theme.choices()),
-        one_of("language", _("Language"), languages, _at_next_start()),
-        switch("debug", _("Log in detail"), _("For finding a fault."), _at_next_start()),
+        choice_row("theme", _("Theme"), theme.theme_labels()),
+        choice_row("language", _("Language"), languages, _at_next_start()),
+        switch_row(
+            "debug", _("Write a detailed log"), _("Helps to find a fault."), _at_next_start()
+        ),
     )
 
 
-def desktop(*, has_tray: bool) -> tuple[Row, ...]:
-    """How the app is there while one doesn't look at it. has_tray: of the desktop."""
-    start = switch(
+def desktop(*, has_tray: bool) -> tuple[SettingRow, ...]:
+    """Start at login and, if the desktop has a tray, closing to the tray."""
+    start = switch_row(
         START_AT_LOGIN,
         _("Start when I log in"),
         _("In the tray, or minimised where there is none."),
     )
-    close = switch(
+    close = switch_row(
         "close_to_tray",
         _("Keep running in the tray when I close the window"),
-        _("Quit in the menu ends it."),
+        _("To end the app, choose Quit in the menu."),
     )
     return (start, close) if has_tray else (start,)
 
 
-def _notifications() -> tuple[Row, ...]:
-    return tuple(member("notifications", kind, words) for kind, words in news.kinds().items())
+def _notifications() -> tuple[SettingRow, ...]:
+    return tuple(member_row("notifications", kind, words) for kind, words in news.kinds().items())
 
 
-def publish() -> Row:
-    """Whether the swarm sees this machine."""
-    return switch(
+def publish() -> SettingRow:
+    """Whether this machine's record is published to the swarm."""
+    return switch_row(
         "publish_machine",
         _("Show this machine's figures to the swarm"),
-        _("Its alias, device, state, speed and temperature; never the host's or your name."),
+        _("Its alias, device, state, speed and temperature; never the computer's name or yours."),
     )
 
 
-def mains_only() -> Row:
-    """Whether to leave the battery alone."""
-    return switch("terms.mains_only", _("Only on mains power"))
+def mains_only() -> SettingRow:
+    """Whether to train on mains power only, never on battery."""
+    return switch_row("terms.mains_only", _("Only on mains power"))
 
 
-def only_when_idle() -> Row:
-    """Whether to wait until nobody uses the computer: `IDLE_MINUTES`, unless others are set."""
+def only_when_idle() -> SettingRow:
+    """Whether to train only while nobody uses the computer, as a simple switch.
 
-    def take(said: str, old: int) -> int:
+    Switched on, it sets `IDLE_MINUTES`, unless the user set a number of minutes before.
+    """
+
+    def to_value(said: str, old: int) -> int:
         return (old or IDLE_MINUTES) if said else 0
 
     caption = _("Only while nobody uses this computer")
     hint = _("After {minutes} minutes without a touch of keyboard and mouse.")
     field = Field(caption, QCheckBox(caption), hint.format(minutes=IDLE_MINUTES))
-    return Row(name="terms.idle_minutes", field=field, show=_shown, take=take)
+    return SettingRow(name="terms.idle_minutes", field=field, to_text=_shown, to_value=to_value)
 
 
-def _machine() -> tuple[Row, ...]:
+def _machine() -> tuple[SettingRow, ...]:
     return (
-        text("alias", _("Alias"), _("What the swarm calls this machine; empty: a made-up name.")),
-        text("lab", _("Lab"), _("By which its admin finds it; may be empty.")),
+        text_row(
+            "alias", _("Alias"), _("What the swarm calls this machine; empty: a made-up name.")
+        ),
+        text_row("lab", _("Lab"), _("Helps its admin to find it; may be empty.")),
         publish(),
     )
 
 
-def _network() -> tuple[Row, ...]:
-    any_port = _("TCP; 0 is any free one.")
+def _network() -> tuple[SettingRow, ...]:
+    any_port = _("TCP port; 0 takes any free one.")
     return (
-        text("dht_port", _("Port of this app"), any_port, _at_next_join()),
-        text("server_port", _("Port of the trainer"), any_port, _at_next_training()),
-        several(
+        text_row("dht_port", _("Port of this app"), any_port, _at_next_join()),
+        text_row("server_port", _("Port of the trainer"), any_port, _at_next_training()),
+        list_row(
             "initial_peers",
-            _("More peers to enter by"),
-            _("Multiaddrs, separated by commas."),
+            _("More peers to connect to"),
+            _("Their addresses (multiaddrs), separated by commas."),
             _at_next_join(),
         ),
     )
 
 
-def _backend() -> tuple[Row, ...]:
+def _backend() -> tuple[SettingRow, ...]:
     return (
-        text("backend_url", _("Address"), _at_next_start()),
-        text(
+        text_row("backend_url", _("Address"), _at_next_start()),
+        text_row(
             "report_interval",
             _("Report every"),
-            _("Seconds of training that one contribution is about."),
+            _("Seconds of training that one contribution covers."),
             _at_next_start(),
         ),
     )
 
 
-def _local_api() -> tuple[Row, ...]:
+def _local_api() -> tuple[SettingRow, ...]:
     return (
-        switch("callback", _("Serve it"), _("To programs that you allow."), _at_next_start()),
-        text("callback_port", _("Port"), _("The next free one when taken."), _at_next_start()),
+        switch_row(
+            "callback",
+            _("Switch on the local API"),
+            _("For programs that you allow."),
+            _at_next_start(),
+        ),
+        text_row(
+            "callback_port",
+            _("Port"),
+            _("If it is taken, the next free one is used."),
+            _at_next_start(),
+        ),
     )

@@ -1,5 +1,4 @@
-"""A page, or a part of one, that is built when it is first looked at, so that the window shows
-sooner."""
+"""A widget that is built only when it is first shown, so that the window appears sooner."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -11,8 +10,8 @@ from typing_extensions import override
 Built = TypeVar("Built", bound=QWidget)
 
 
-class Late(QWidget, Generic[Built]):
-    """Takes the place of what is built, and holds it afterwards."""
+class Lazy(QWidget, Generic[Built]):
+    """Keeps the place of a widget in a layout, builds it when first shown, and then holds it."""
 
     def __init__(self, build: Callable[[], Built]) -> None:
         super().__init__()
@@ -23,19 +22,19 @@ class Late(QWidget, Generic[Built]):
 
     @property
     def built(self) -> Built | None:
-        """What was looked at already."""
+        """The widget, or None if it wasn't built yet."""
         return self._built
 
     @property
     def widget(self) -> Built:
-        """What it holds, built if it wasn't yet."""
+        """The widget; built now if it wasn't yet."""
         if self._built is None:
             self._built = self._build()
             self._column.addWidget(self._built)
         return self._built
 
     def build(self) -> None:
-        """Build it ahead of time, if it wasn't yet."""
+        """Build the widget ahead of time, if it wasn't built yet."""
         _ = self.widget
 
     @override

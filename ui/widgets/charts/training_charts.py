@@ -1,4 +1,4 @@
-"""The overview's charts: loss and throughput over the same window of time."""
+"""The charts of loss and throughput, over the same span of time."""
 
 import time
 
@@ -18,28 +18,33 @@ from ui.widgets.charts.plot import Curve
 from ui.widgets.labels import label
 
 REDRAW_MS = 500
-"""The charts take turns, so that each is drawn once a second, as fine as the history is, and the
-loop never waits for both. Nothing is drawn while nobody looks."""
+"""The two charts are redrawn in turn: each once a second, the resolution of the history, and never
+both at once. Hidden charts aren't drawn."""
 
 ALL = 0.0
+"""Stands for a span without limit."""
 
 
 def _windows() -> tuple[tuple[float, str], ...]:
     return ((600.0, _("10 min")), (3600.0, _("1 h")), (86400.0, _("1 day")), (ALL, _("All")))
 
 
-class Charts(QWidget):
-    """Two charts and the choice of their window."""
+class TrainingCharts(QWidget):
+    """Two charts, and buttons to choose the span of time that they show."""
 
     def __init__(self, history: History, theme: Theme) -> None:
         super().__init__()
         self._history = history
         self._window = _windows()[0][0]
         self.loss = Chart(
-            theme, title=_("Loss"), unit=_("cross-entropy per token"), words=units.loss
+            theme, title=_("Loss"), unit=_("cross-entropy per token"), format_value=units.loss
         )
         self.throughput = Chart(
-            theme, title=_("Throughput"), unit=_("samples/s"), words=units.rate, from_zero=True
+            theme,
+            title=_("Throughput"),
+            unit=_("samples/s"),
+            format_value=units.rate,
+            from_zero=True,
         )
         self.group = QButtonGroup(self)
         self._row = QBoxLayout(QBoxLayout.Direction.LeftToRight)
@@ -82,7 +87,7 @@ class Charts(QWidget):
         beside = self._row.spacing() + sum(
             chart.minimumSizeHint().width() for chart in (self.loss, self.throughput)
         )
-        # the scroll area never makes us narrower than our minimum, hence "more than"
+        # ">", not ">=": the scroll area never makes us narrower than our minimum
         fits = event.size().width() > beside
         direction = QBoxLayout.Direction
         self._row.setDirection(direction.LeftToRight if fits else direction.TopToBottom)
@@ -99,7 +104,7 @@ class Charts(QWidget):
         self._timer.stop()
 
     def redraw(self) -> None:
-        """Draw what the history has now, unless nobody sees it."""
+        """Draw both charts from the history, unless they are hidden."""
         self._redraw(self.loss, self.throughput)
 
     def _redraw_next(self) -> None:
@@ -126,13 +131,13 @@ class Charts(QWidget):
     def _curve(self, series: Series, now: float) -> Curve:
         since = self._since(now)
         if self._window == ALL and series.first is not None:
-            since = series.first  # a young series comes in finer buckets
+            since = series.first  # gives a short series finer buckets
         times, values = series.since(since, now)
         return Curve(np.array(times, dtype=np.float64), np.array(values, dtype=np.float64))
 
 
 def _start(curves: tuple[Curve, ...], since: float, now: float) -> float:
-    """Where the charts begin: with the first point, so that a young run fills them."""
+    """The charts' left end: the first point if the span isn't filled yet, else the span's begin."""
     first = min((float(curve.times[0]) for curve in curves if curve.times.size), default=now)
     filled = first - since < (now - since) / 50
     return since if filled else first

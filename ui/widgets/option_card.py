@@ -1,16 +1,16 @@
-"""A card for one of several ways to go on: what it means, and its button."""
+"""A card for one of several options: what it means, and its button."""
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QPushButton
 
 from ui.style.icons import ThemedPicture
 from ui.style.theme import Theme
-from ui.widgets.card import Card, words
+from ui.widgets.card import Card, body_text
 from ui.widgets.labels import label
 
 
-def way_card(icon: str, title: str, text: str, way: QPushButton, theme: Theme) -> Card:
-    """A picture and a title, a sentence or two, and the button below them."""
+def option_card(icon: str, title: str, text: str, button: QPushButton, theme: Theme) -> Card:
+    """A card with an icon and a title, one or two sentences, and the button below them."""
     card = Card(title)
     picture = label()
     ThemedPicture(picture, icon, theme, color="accent_text")
@@ -19,6 +19,6 @@ def way_card(icon: str, title: str, text: str, way: QPushButton, theme: Theme) -
     head.addWidget(picture)
     head.addWidget(label(title, "strong", wrap=True), 1)
     card.column.addLayout(head)
-    card.column.addWidget(words(text), 1)
-    card.column.addWidget(way, 0, Qt.AlignmentFlag.AlignLeft)
+    card.column.addWidget(body_text(text), 1)
+    card.column.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
     return card

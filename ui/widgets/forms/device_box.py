@@ -1,4 +1,4 @@
-"""Where to train: a list of this machine's devices."""
+"""A combo box to choose the device to train on."""
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QComboBox
@@ -8,13 +8,14 @@ from app.state.state import ContributorState
 from ui.texts import states as texts
 
 Entries = list[tuple[str, str]]
-"""What is shown of each device, and its id."""
+"""For each entry the text and the device id; the id is "" if several devices are chosen."""
 
 
 class DeviceBox(QComboBox):
-    """CPU and every GPU. ``chosen`` carries the id of the device that the user took."""
+    """Lists the CPU and every GPU. Several devices can be chosen on the devices page only."""
 
     chosen = Signal(str)
+    """Carries the id of the device that the user chose."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,11 +26,11 @@ class DeviceBox(QComboBox):
         self.activated.connect(self._tell)
 
     def _tell(self, index: int) -> None:
-        if device := self.itemData(index):  # several ones are chosen on their page
+        if device := self.itemData(index):  # the entry for several devices has no id
             self.chosen.emit(device)
 
     def show_state(self, state: ContributorState) -> None:
-        """Show the devices, the chosen one, and whether another may be chosen."""
+        """Show the devices and the chosen one; disabled while training runs."""
         if (entries := _entries(state)) != self._entries:
             self._fill(entries)
         several = state.probed is None or bool(state.other_devices)
@@ -48,9 +49,9 @@ class DeviceBox(QComboBox):
 def _entries(state: ContributorState) -> Entries:
     if state.probed is None:
         return [(_("Looking for devices…"), state.device)]
-    entries = [(texts.device(device), device.id) for device in state.devices]
+    entries = [(texts.device_label(device), device.id) for device in state.devices]
     if state.other_devices:
-        entries.insert(0, (texts.devices(state.chosen_devices), ""))
+        entries.insert(0, (texts.device_count(state.chosen_devices), ""))
     if state.device not in {device for _text, device in entries}:
         entries.append((_missing(state.device), state.device))
     return entries
@@ -64,7 +65,7 @@ def _missing(device: str) -> str:
 
 def _tool_tip(state: ContributorState) -> str:
     if state.probed is None:
-        return _("PyTorch is asked which devices it can train on.")
+        return _("The training software, PyTorch, is asked which devices it can use.")
     if state.phase.has_trainer:
         return _("Training is under way on this device. Stop training to choose another.")
     return _("The device that the next training runs on")

@@ -1,4 +1,4 @@
-"""What this machine has given: a table of today, this week, and all in all."""
+"""A table of this machine's totals: today, this week, and all time."""
 
 from collections.abc import Mapping
 
@@ -7,13 +7,13 @@ from PySide6.QtWidgets import QGridLayout
 from app.common.i18n import _
 from app.contributions.ledger import LedgerTotals
 from app.contributions.summary import Summary
-from ui.texts import contributions as words
+from ui.texts import contributions as contribution_texts
 from ui.widgets.card import ROW_HEIGHT, Card
 from ui.widgets.labels import ElidedLabel, label, line
 
 
-class SumsCard(Card):
-    """A row for each sum, a column for each time."""
+class ContributionTotalsCard(Card):
+    """A row for each total, a column for each period."""
 
     def __init__(self) -> None:
         super().__init__(_("Given by this machine"))
@@ -23,7 +23,7 @@ class SumsCard(Card):
         self._grid.setVerticalSpacing(0)
         self._grid.addWidget(label(_("Given by this machine"), "strong"), 0, 0)
         self._grid.setRowMinimumHeight(0, ROW_HEIGHT)
-        names = words.sums()
+        names = contribution_texts.total_labels()
         for row, text in enumerate(names.values(), start=1):
             self._grid.addWidget(line(), 2 * row - 1, 0, 1, 4)
             self._grid.addWidget(label(text, "muted"), 2 * row, 0)
@@ -32,7 +32,7 @@ class SumsCard(Card):
             self._add_column(place, title, names)
         self.column.addLayout(self._grid)
         self.column.addStretch()
-        self.column.addWidget(label(words.score_note(), "small", wrap=True))
+        self.column.addWidget(label(contribution_texts.score_note(), "small", wrap=True))
 
     def _add_column(self, place: int, title: str, names: Mapping[str, str]) -> None:
         self._grid.addWidget(ElidedLabel(title, "muted", right=True), 0, place)
@@ -43,12 +43,12 @@ class SumsCard(Card):
         self._columns.append(column)
 
     def show_summary(self, summary: Summary) -> None:
-        """Show the sums."""
+        """Show the totals of a summary."""
         times: tuple[LedgerTotals, ...] = (summary.today, summary.week, summary.all)
         for column, totals in zip(self._columns, times, strict=True):
-            for name, text in words.values(totals).items():
+            for name, text in contribution_texts.total_values(totals).items():
                 column[name].set_full(text)
 
     def value(self, name: str, place: int) -> str:
-        """What a row shows in a column, counted from 0."""
+        """A cell's whole value. name: the row, as in `total_labels`; place: the column, from 0."""
         return self._columns[place][name].full

@@ -1,4 +1,4 @@
-"""What stands where there is nothing to show yet: why, and what to do."""
+"""Shown instead of a table or page that has no content yet: why, and what to do."""
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
@@ -10,8 +10,8 @@ from ui.widgets.labels import label
 TEXT_WIDTH = 440
 
 
-class Empty(QWidget):
-    """A picture, a title and a sentence or two, in the middle."""
+class EmptyState(QWidget):
+    """An icon, a title and one or two sentences, centred."""
 
     def __init__(self, icon: str, theme: Theme) -> None:
         super().__init__()
@@ -33,6 +33,6 @@ class Empty(QWidget):
         column.addStretch()
 
     def say(self, title: str, text: str) -> None:
-        """Say why there is nothing."""
+        """Set the title and the text that say why there is no content."""
         self.title.setText(title)
         self.text.setText(text)

@@ -1,4 +1,4 @@
-"""Form fields: a label, a control, and below it a hint, or what is wrong with the value."""
+"""Form fields: a caption, a control, and below it a hint or what is wrong with the value."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,20 +22,19 @@ Control = QLineEdit | QComboBox | QCheckBox | QPlainTextEdit
 COLUMNS = 2
 LINES_HEIGHT = 76
 CHECK_INDENT = 32
-"""Pixels from a check box's edge to its words, below which its hint stands."""
+"""Pixels from a check box's edge to its text; the hint below is indented as far."""
 
 
 class Field(QWidget):
-    """One value of a form, as text. ``edited``: the user (or a program) changed it.
-
-    wanted: it means something beside the other values; else its grid leaves it out.
-    """
+    """One value of a form, read and set as text whatever the control is."""
 
     edited = Signal()
+    """The value changed, by the user or by `set_value`."""
 
     def __init__(self, caption: str, control: Control, hint: str = "") -> None:
         super().__init__()
-        self.wanted = True
+        self.relevant = True
+        """Whether the value matters, given the form's other values. `FieldGrid` hides it if not."""
         self.caption = label(caption, "strong")
         self.control = control
         self.hint = label(hint, "small", wrap=True)
@@ -73,7 +72,7 @@ class Field(QWidget):
 
     @property
     def value(self) -> str:
-        """The text; of a choice its key; of a switch ``true``, or "" when it is off."""
+        """The text; the key of a combo box's entry; of a check box ``true``, or "" if unchecked."""
         match self.control:
             case QLineEdit():
                 return self.control.text()
@@ -86,19 +85,19 @@ class Field(QWidget):
 
     @property
     def committed(self) -> SignalInstance:
-        """Like ``edited``, but of a line only when the user leaves it, or presses Return."""
+        """Like ``edited``, but for a line of text only once the user leaves it or hits Return."""
         if isinstance(self.control, QLineEdit):
             return self.control.editingFinished
         return self.edited
 
     def set_hint(self, hint: str) -> None:
-        """Say something else below the control."""
+        """Set the hint below the control."""
         self.hint.setText(hint)
         self.hint.setVisible(bool(hint))
         self.control.setAccessibleDescription(hint)
 
     def set_value(self, value: str) -> None:
-        """Show a value."""
+        """Set the value, in the form that `value` returns."""
         match self.control:
             case QLineEdit():
                 self.control.setText(value)
@@ -110,7 +109,7 @@ class Field(QWidget):
                 self.control.setPlainText(value)
 
     def show_problem(self, error: UserFacingError | None) -> None:
-        """Say what is wrong with the value, or nothing."""
+        """Show what is wrong with the value instead of the hint; None shows the hint again."""
         text = "" if error is None else _sentence(error)
         show_error(self.error, text)
         self.hint.setVisible(bool(self.hint.text()) and not text)
@@ -119,7 +118,7 @@ class Field(QWidget):
 
 
 class FieldGrid(QWidget):
-    """Fields in columns, without holes where some are hidden."""
+    """Fields in columns; irrelevant fields are hidden and leave no gaps."""
 
     def __init__(self, fields: Sequence[Field], *, columns: int = COLUMNS) -> None:
         super().__init__()
@@ -136,11 +135,11 @@ class FieldGrid(QWidget):
         self.arrange()
 
     def arrange(self) -> None:
-        """Give each field that is wanted its place."""
+        """Place the relevant fields, and hide the others."""
         for field in self._fields:
             self._grid.removeWidget(field)
-            field.setVisible(field.wanted)
-        shown = [field for field in self._fields if field.wanted]
+            field.setVisible(field.relevant)
+        shown = [field for field in self._fields if field.relevant]
         for index, field in enumerate(shown):
             self._grid.addWidget(field, index // self._columns, index % self._columns)
 
@@ -151,22 +150,22 @@ def _sentence(error: UserFacingError) -> str:
 
 
 def line_edit(name: str = "") -> QLineEdit:
-    """A line of text."""
+    """A line of text. name: for screen readers, if no `Field` gives it one."""
     made = QLineEdit()
     made.setAccessibleName(name)
     return made
 
 
-def choice(words: Mapping[str, str]) -> QComboBox:
-    """One of several; ``words``: what is shown for each key."""
+def combo_box(words: Mapping[str, str]) -> QComboBox:
+    """A combo box. words: the text of each entry, by its key."""
     made = QComboBox()
     for key, text in words.items():
         made.addItem(text, key)
     return made
 
 
-def lines(placeholder: str) -> QPlainTextEdit:
-    """Several lines of text."""
+def text_area(placeholder: str) -> QPlainTextEdit:
+    """A field for several lines of text."""
     made = QPlainTextEdit()
     made.setTabChangesFocus(True)
     made.setPlaceholderText(placeholder)
@@ -175,14 +174,14 @@ def lines(placeholder: str) -> QPlainTextEdit:
 
 
 def error_label() -> QLabel:
-    """Where a mistake is said; takes no room while there is none."""
+    """A label for an error; hidden while there is none. Set it with `show_error`."""
     made = label(role="error", wrap=True)
     made.hide()
     return made
 
 
 def show_error(place: QLabel, text: str) -> None:
-    """Say a mistake, or nothing."""
+    """Show an error in a label; "" hides the label."""
     place.setText(text)
     place.setAccessibleName(text)
     place.setVisible(bool(text))

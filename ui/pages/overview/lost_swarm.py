@@ -1,4 +1,4 @@
-"""The notice that nobody of the swarm can be reached, and when we try again."""
+"""The notice that no peer of the swarm can be reached, and when we try again."""
 
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QFrame, QHBoxLayout
@@ -17,8 +17,8 @@ from ui.widgets.labels import label
 COUNTDOWN_MS = 500
 
 
-class LostNotice(QFrame):
-    """Shown while the swarm is lost; the app comes back to it by itself."""
+class LostSwarmNotice(QFrame):
+    """Visible while no peer can be reached. The app reconnects by itself; a button does so now."""
 
     def __init__(self, model: SessionModel, actions: Actions, theme: Theme) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class LostNotice(QFrame):
         self.hide()
 
     def show_state(self, state: ContributorState) -> None:
-        """Show it, where the swarm is lost."""
+        """Show the notice if the swarm is lost in this state, else hide it."""
         self._state = state
         lost = state.reconnect_at is not None
         if lost:
@@ -56,4 +56,4 @@ class LostNotice(QFrame):
                 announce(self)
 
     def _say(self) -> None:
-        self.words.setText(texts.lost(self._state))
+        self.words.setText(texts.lost_swarm(self._state))

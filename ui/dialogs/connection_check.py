@@ -1,4 +1,4 @@
-""" "Why am I not connected?", answered line by line."""
+"""The dialog that checks the connection and lists what it finds."""
 
 import asyncio
 
@@ -27,10 +27,11 @@ _PICTURES = {
 }
 
 
-class CheckDialog(Dialog):
-    """Checks when it is opened, and again when asked to."""
+class ConnectionCheckDialog(Dialog):
+    """Runs the check when it is opened, and again on request."""
 
     checked = Signal()
+    """The check is complete."""
 
     def __init__(self, model: SessionModel, theme: Theme, window: QWidget) -> None:
         super().__init__(window, _("Check the connection"), width=WIDTH)
@@ -61,7 +62,7 @@ class CheckDialog(Dialog):
         self.add_buttons(self.copy, self.again, self.close_button)
 
     def check(self) -> None:
-        """Look at everything, from the start."""
+        """Run the whole check from the start."""
         self._stop()
         self.findings.clear()
         page = QWidget()
@@ -99,7 +100,7 @@ class CheckDialog(Dialog):
 
 
 class FindingRow(QFrame):
-    """A finding: a picture for its verdict, and words."""
+    """One finding: an icon for its verdict, its text, and its remedy."""
 
     def __init__(self, finding: Finding, theme: Theme) -> None:
         super().__init__()
@@ -122,7 +123,7 @@ class FindingRow(QFrame):
 
 
 def as_text(findings: list[Finding]) -> str:
-    """All of it, for a mail or a report."""
+    """All findings as text, for a mail or a bug report."""
     return "\n".join(map(_line, findings))
 
 

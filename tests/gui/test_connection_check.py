@@ -1,4 +1,4 @@
-"""Looking why there is no connection, and the notice that it is lost."""
+"""The connection check, and the notice that the swarm can't be reached."""
 
 import time
 
@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 from app.state.events import ConnectionChanged, JoinFailed, Left
 from app.state.facts import Problem
 from tests.support.gui.windows import FINDINGS, TRAINING, WATCHING, Bench
-from ui.dialogs.check import CheckDialog, FindingRow
+from ui.dialogs.connection_check import ConnectionCheckDialog, FindingRow
 from ui.texts import states as texts
 
 pytestmark = pytest.mark.gui
@@ -22,18 +22,18 @@ NOBODY = Problem(message="nobody can be reached.", field="initial_peers", remedy
 
 
 @pytest.fixture
-def dialog(bench: Bench) -> CheckDialog:
+def dialog(bench: Bench) -> ConnectionCheckDialog:
     bench.session.findings = list(FINDINGS)
     bench.actions.check_wanted.emit()
     made = bench.window.dialogs._shown["check"]
-    assert isinstance(made, CheckDialog)
+    assert isinstance(made, ConnectionCheckDialog)
     assert "Checking" in made.summary.text()
     assert not made.copy.isEnabled()
     assert QSignalSpy(made.checked).wait(PATIENCE_MS)
     return made
 
 
-def test_each_finding_has_a_row_in_words(dialog: CheckDialog) -> None:
+def test_each_finding_has_a_row_in_words(dialog: ConnectionCheckDialog) -> None:
     rows = dialog.findChildren(FindingRow)
     assert len(rows) == len(FINDINGS)
     verdicts = ("[fine]", "[problem]", "[take care]", "[not known]")
@@ -45,14 +45,14 @@ def test_each_finding_has_a_row_in_words(dialog: CheckDialog) -> None:
     assert dialog.summary.text() == "1 problem was found."
 
 
-def test_it_is_copied_as_text(dialog: CheckDialog, qtbot: QtBot) -> None:
+def test_it_is_copied_as_text(dialog: ConnectionCheckDialog, qtbot: QtBot) -> None:
     qtbot.mouseClick(dialog.copy, LEFT)
     lines = QGuiApplication.clipboard().text().splitlines()
     assert len(lines) == len(FINDINGS)
     assert lines[0] == "[fine] Port: Port 8080 is free."
 
 
-def test_it_is_checked_again(bench: Bench, dialog: CheckDialog, qtbot: QtBot) -> None:
+def test_it_is_checked_again(bench: Bench, dialog: ConnectionCheckDialog, qtbot: QtBot) -> None:
     bench.session.findings = FINDINGS[:1]
     again = QSignalSpy(dialog.checked)
     qtbot.mouseClick(dialog.again, LEFT)
@@ -79,7 +79,7 @@ def test_the_swarms_page_offers_it_without_a_swarm(bench: Bench, qtbot: QtBot) -
 
 
 def test_a_lost_swarm_is_said_until_it_is_back(bench: Bench, qtbot: QtBot) -> None:
-    notice = bench.window.overview.lost
+    notice = bench.window.overview.lost_swarm
     bench.dispatch(*WATCHING)
     assert not notice.isVisible()
     bench.dispatch(ConnectionChanged(reconnect_at=time.time() + 30))
@@ -93,7 +93,7 @@ def test_a_lost_swarm_is_said_until_it_is_back(bench: Bench, qtbot: QtBot) -> No
 
 def test_how_a_lost_swarm_is_said(bench: Bench) -> None:
     bench.dispatch(*TRAINING, ConnectionChanged(reconnect_at=100.0))
-    assert texts.lost(bench.session.store.state, 92.0) == (
-        "Nobody of the swarm can be reached. Training goes on alone meanwhile. Trying again in 8 s."
+    assert texts.lost_swarm(bench.session.store.state, 92.0) == (
+        "Nobody in the swarm can be reached. Training goes on alone meanwhile. Trying again in 8 s."
     )
-    assert texts.lost(bench.session.store.state, 101.0).endswith("Trying again…")
+    assert texts.lost_swarm(bench.session.store.state, 101.0).endswith("Trying again…")

@@ -1,4 +1,4 @@
-"""Where on a plot somebody looks, by the pointer or the arrow keys."""
+"""Pointer and arrow keys on a plot, as signals that move its crosshair or selection."""
 
 from typing import Any
 
@@ -9,12 +9,14 @@ from typing_extensions import override
 _STEPS = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}
 
 
-class Pointing(QObject):
-    """Watches a `pyqtgraph.PlotWidget`. ``moved`` carries the x under the pointer, or None when
-    nobody looks any more; ``stepped`` 1 for the key to the right, -1 for that to the left."""
+class PlotCursor(QObject):
+    """Watches the pointer and the arrow keys of a `pyqtgraph.PlotWidget`."""
 
     moved = Signal(object)
+    """Carries the x coordinate under the pointer, or None when pointer or focus leaves the plot."""
+
     stepped = Signal(int)
+    """Carries 1 for the right arrow key, -1 for the left one."""
 
     def __init__(self, widget: Any) -> None:
         super().__init__(widget)

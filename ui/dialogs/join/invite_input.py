@@ -1,4 +1,4 @@
-"""An invite that one was given: a link to paste, a file to open or to drop."""
+"""The tab for an invite: a field to paste its link, and a button to open its file."""
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
@@ -7,15 +7,18 @@ from app.common.errors import UserFacingError
 from app.common.i18n import _
 from ui.widgets.banner import announce
 from ui.widgets.buttons import button
-from ui.widgets.forms.form import error_label, line_edit, show_error
+from ui.widgets.forms.fields import error_label, line_edit, show_error
 from ui.widgets.labels import label
 
 
-class GivenInvite(QWidget):
-    """``pasted`` carries the text in the field, ``opened`` the path of a file."""
+class InviteInput(QWidget):
+    """Takes an invite from the user; the dialog reads it."""
 
     pasted = Signal(str)
+    """Carries the text in the field, which should be a link."""
+
     opened = Signal(str)
+    """Carries the path of the file that the user chose."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +80,7 @@ class GivenInvite(QWidget):
         dialog.open()
 
     def show_problem(self, error: UserFacingError) -> None:
-        """Say what is wrong with the invite, under the field."""
+        """Show what is wrong with the invite, below the field."""
         show_error(self.error, error.text)
         announce(self.error)
         self.link.setFocus()

@@ -1,4 +1,4 @@
-"""The chart of what was given day by day."""
+"""The chart of this machine's contributions by day."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,16 +22,22 @@ HEIGHT = 160
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """What a bar is as high as. words: a value of the totals as it is written. units: the least
-    value that each is for, the largest first, and its name."""
+    """One of the figures that the bars can show, such as the compute time."""
 
     title: str
+    """Translated."""
+
     value: Callable[[LedgerTotals], float]
-    words: Callable[[LedgerTotals], str]
+    """The height of a day's bar."""
+
+    text: Callable[[LedgerTotals], str]
+    """A day's value in words, for the chosen bar."""
+
     units: Sequence[tuple[float, str]] = ((1.0, ""),)
+    """Sizes and names of the units to choose from, the largest first."""
 
     def unit_for(self, highest: float) -> tuple[float, str]:
-        """In which values up to this one are shown."""
+        """The size and name of the unit for values up to this one."""
         fitting = (unit for unit in self.units if highest >= 2 * unit[0])
         return next(fitting, self.units[-1])
 
@@ -41,24 +47,24 @@ def _measures() -> tuple[Measure, ...]:
         Measure(
             title=_("Compute time"),
             value=lambda totals: totals.compute_time,
-            words=lambda totals: units.duration(totals.compute_time),
+            text=lambda totals: units.duration(totals.compute_time),
             units=((3600.0, _("hours")), (60.0, _("minutes")), (1.0, _("seconds"))),
         ),
         Measure(
             title=_("Samples"),
             value=lambda totals: totals.samples,
-            words=lambda totals: _("{count} samples").format(count=units.count(totals.samples)),
+            text=lambda totals: _("{count} samples").format(count=units.count(totals.samples)),
         ),
         Measure(
             title=_("Score"),
             value=lambda totals: totals.score,
-            words=lambda totals: _("score {score}").format(score=units.count(totals.score)),
+            text=lambda totals: _("score {score}").format(score=units.count(totals.score)),
         ),
     )
 
 
-class DaysChart(Card):
-    """Bars, and the choice of what they show."""
+class DailyChart(Card):
+    """A card with the bars, and buttons to choose the measure that they show."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__(_("Day by day"))
@@ -70,7 +76,7 @@ class DaysChart(Card):
         self.group = QButtonGroup(self)
         self.menu = CopyMenu(self, theme, csv=self._csv)
         self._lay_out()
-        self.bars.read.connect(self._show_reading)
+        self.bars.reading_changed.connect(self._show_reading)
         self.group.idClicked.connect(self._choose)
 
     def _lay_out(self) -> None:
@@ -99,7 +105,7 @@ class DaysChart(Card):
         self._draw()
 
     def show_days(self, days: Mapping[str, LedgerTotals | None]) -> None:
-        """Show these days, the last one today; None: nothing ended on it."""
+        """Show the totals by date, the last one today; None for days without a contribution."""
         self._days = days
         self._draw()
 
@@ -118,7 +124,7 @@ class DaysChart(Card):
         text = ""
         if place is not None and place < len(self._days):
             day, totals = list(self._days.items())[place]
-            what = _("nothing") if totals is None else self._measure.words(totals)
+            what = _("nothing") if totals is None else self._measure.text(totals)
             text = _("{day}: {what}").format(day=day, what=what)
         self.reading.setText(text)
         if text:

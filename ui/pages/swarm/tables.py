@@ -1,0 +1,178 @@
+"""The rows and columns of the swarm page's tables: peers and averaging rounds."""
+
+import time
+from dataclasses import dataclass
+
+from PySide6.QtWidgets import QWidget
+
+from app.common.i18n import _
+from app.p2p.sightings import PeerInfo, Run
+from app.state.history import FinishedRound, SeenPeers
+from ui.models.rows_model import Column, RowsModel
+from ui.texts import fleet as fleet_texts
+from ui.texts import units
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PeerRow:
+    """A row of the peers' table."""
+
+    info: PeerInfo
+
+    alias: str
+    """From the machine's record; "" if it isn't known."""
+
+    trainer: bool
+    """Whether the peer trains in the current run."""
+
+    here: bool
+    """Whether we are connected to the peer now."""
+
+
+def peer_rows(peers: SeenPeers, run: Run | None, aliases: dict[str, str]) -> list[PeerRow]:
+    """The rows for the connected peers, and for those that left lately.
+
+    aliases: by peer id.
+    """
+    trainers = run.trainer_ids if run else frozenset()
+    return [
+        PeerRow(
+            info=info,
+            alias=aliases.get(info.peer_id, ""),
+            trainer=info.peer_id in trainers,
+            here=here,
+        )
+        for known, here in ((peers.here, True), (peers.gone, False))
+        for info in known.values()
+    ]
+
+
+def role_of(row: PeerRow) -> str:
+    """``trainer`` or ``observer``."""
+    return "trainer" if row.trainer else "observer"
+
+
+def role_labels() -> dict[str, str]:
+    """The roles, with their labels."""
+    return {"trainer": _("trainer"), "observer": _("observer")}
+
+
+def peers_model(parent: QWidget) -> RowsModel[PeerRow]:
+    """The model of the peers' table, without rows."""
+    return RowsModel(_peer_columns(), identity=lambda row: row.info.peer_id, parent=parent)
+
+
+def _peer_columns() -> tuple[Column[PeerRow], ...]:
+    words = role_labels()
+    return (
+        Column(
+            title=_("Peer"),
+            text=lambda row: units.shortened(row.info.peer_id),
+            key=lambda row: (not row.here, row.info.peer_id),
+            sample="12D3Ko…x7YzQp",
+            tip=lambda row: row.info.peer_id,
+            tone=_tone,
+        ),
+        Column(
+            title=_("Alias"),
+            text=lambda row: row.alias or units.NONE,
+            key=lambda row: row.alias.casefold() or None,
+            sample="machine-0000",
+            tone=_tone,
+        ),
+        Column(
+            title=_("Role"),
+            text=lambda row: words[role_of(row)],
+            key=role_of,
+            sample="observer",
+            tone=_tone,
+        ),
+        Column(
+            title=_("Address"),
+            text=lambda row: row.info.address or units.NONE,
+            key=lambda row: row.info.address or None,
+            sample="/ip4/10.0.0.7",
+            tone=_tone,
+        ),
+        Column(
+            title=_("Connection"),
+            text=lambda row: fleet_texts.connection(row.info),
+            key=lambda row: fleet_texts.connection(row.info),
+            sample="relayed",
+            tone=_tone,
+        ),
+        Column(
+            title=_("Latency"),
+            text=lambda row: fleet_texts.latency(row.info.latency),
+            key=lambda row: row.info.latency,
+            sample="123 ms",
+            right=True,
+            tone=_tone,
+        ),
+        Column(
+            title=_("Last seen"),
+            text=lambda row: fleet_texts.last_seen(row.info.last_seen, time.time()),
+            key=lambda row: -row.info.last_seen,
+            sample="59 min ago",
+            right=True,
+            tone=_tone,
+        ),
+    )
+
+
+def _tone(row: PeerRow) -> str:
+    return "" if row.here else "faint"
+
+
+def rounds_model(parent: QWidget) -> RowsModel[FinishedRound]:
+    """The model of the averaging rounds\' table, without rows."""
+    columns: tuple[Column[FinishedRound], ...] = (
+        Column(
+            title=_("Time"),
+            text=lambda entry: units.clock(entry.time),
+            key=lambda entry: -entry.time,
+            sample="00:00:00",
+        ),
+        Column(
+            title=_("Epoch"),
+            text=lambda entry: units.count(entry.epoch),
+            key=lambda entry: entry.epoch,
+            sample="1,234",
+            right=True,
+        ),
+        Column(
+            title=_("Peers"),
+            text=lambda entry: units.count(entry.peers),
+            key=lambda entry: entry.peers,
+            sample="123",
+            right=True,
+        ),
+        Column(
+            title=_("Took"),
+            text=lambda entry: units.seconds(entry.seconds),
+            key=lambda entry: entry.seconds,
+            sample="12.3 s",
+            right=True,
+        ),
+        Column(
+            title=_("Own samples"),
+            text=lambda entry: units.count(entry.samples),
+            key=lambda entry: entry.samples,
+            sample="12,345",
+            right=True,
+        ),
+        Column(
+            title=_("Result"),
+            text=_result,
+            key=_result,
+            sample=_("failed"),
+            tone=lambda entry: "caution" if entry.failure else "",
+        ),
+    )
+    return RowsModel(columns, identity=lambda entry: (entry.time, entry.epoch), parent=parent)
+
+
+def _result(entry: FinishedRound) -> str:
+    if entry.failure:
+        return _("failed: {reason}").format(reason=entry.failure)
+    return _("alone") if entry.peers <= 1 else _("all succeeded")
