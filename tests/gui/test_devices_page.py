@@ -1,5 +1,7 @@
 """The devices' page: what each does now, which is to train, and why one can't."""
 
+import asyncio
+
 import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
@@ -41,12 +43,21 @@ PROBED = protocol.Devices(
 
 
 @pytest.fixture
-def page(bench: Bench) -> DevicesPage:
+def page(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> DevicesPage:
+    """With what a test reads, and nothing that this machine's hardware says in between."""
+    monkeypatch.setattr(bench.session.devices, "_read_while_watched", asyncio.Event().wait)
     bench.dispatch(PROBED, DeviceChosen(device="cuda:0"))
     bench.open("Devices")
     found = bench.window.devices.widget
-    found.show_reading(READING)
+    read(found, READING)
     return found
+
+
+def read(page: DevicesPage, reading: Reading) -> None:
+    """The hardware was read; the page shows this once more with each change of the state, of which
+    the window's model tells when it finds time."""
+    page._watch.newest = reading
+    page.show_reading(reading)
 
 
 def figures(card: DeviceCard) -> dict[str, tuple[str, str]]:
@@ -76,7 +87,7 @@ def test_what_is_not_known_is_not_shown_as_nothing(page: DevicesPage) -> None:
 
 
 def test_curves_go_on(page: DevicesPage) -> None:
-    page.show_reading(READING)
+    read(page, READING)
     curve = page.cards[0].gauges["use"].curve
     assert curve is not None
     assert list(curve._values)[-2:] == [0.97, 0.97]
@@ -125,7 +136,7 @@ def test_none_is_chosen_while_one_trains(bench: Bench, page: DevicesPage) -> Non
 
 def test_gpu_that_cannot_train_says_why(bench: Bench, page: DevicesPage) -> None:
     bench.dispatch(protocol.Devices(devices=(CPU,), torch_version="2.10+cpu"))
-    page.show_reading(READING)
+    read(page, READING)
     assert [card.check.isEnabled() for card in page.cards] == [True, False, False]
     card = page.cards[1]
     assert card.problem.text.text() == (
@@ -139,7 +150,7 @@ def test_gpu_that_cannot_train_says_why(bench: Bench, page: DevicesPage) -> None
 
 def test_no_gpu_at_all_says_how_to_get_one_going(bench: Bench, page: DevicesPage) -> None:
     bench.dispatch(protocol.Devices(devices=(CPU,), torch_version="2.10+cpu"))
-    page.show_reading(Reading())
+    read(page, Reading())
     assert len(page.cards) == 1
     assert page.cards[0].badge.full == "Recommended: no GPU can be used"
     assert "install its maker's driver" in page.notice.text.text()
@@ -158,19 +169,19 @@ def test_devices_are_looked_for_until_they_are_known(bench: Bench) -> None:
 def test_memory_for_the_swarm(bench: Bench, page: DevicesPage) -> None:
     assert not page.cards[0].told.isVisible()
     bench.session.membership.spec = spec.parse({**SMALLEST, "title": "Poems"})
-    page.show_reading(READING)
+    read(page, READING)
     assert page.cards[0].told.text().startswith("Memory for Poems: about ")
     assert page.cards[0].told.text().endswith("of 12 GiB, fits")
     large = {"model_type": "llama", "hidden_size": 8192, "num_attention_heads": 64}
     bench.session.membership.spec = spec.parse({**SMALLEST, "model_config": large})
-    page.show_reading(READING)
+    read(page, READING)
     assert page.cards[1].told.text().endswith("of 8 GiB, doesn't fit")
 
 
 def test_what_its_trainer_does(bench: Bench, page: DevicesPage) -> None:
     part = Part(device="cuda:0", samples_per_second=81.0, micro_batch_size=16)
     bench.dispatch(*TRAINING, PartsChanged(parts=(part, Part(device="cuda:1"))))
-    page.show_reading(READING)
+    read(page, READING)
     assert page.cards[0].told.text() == "Training: 81 samples/s, 16 samples a step"
     assert page.cards[1].told.text() == ""
 
