@@ -45,7 +45,8 @@ class Machine:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: set[str] = set()
         self.since = 0.0
-        monkeypatch.setattr(question, "DEADLINE_SECONDS", 20.0)  # threads of a busy machine start late
+        # a thread may start late on a busy machine
+        monkeypatch.setattr(question, "DEADLINE_SECONDS", 20.0)
         for name, value in {
             "idle_seconds": 90.0,
             "is_on_mains": True,
