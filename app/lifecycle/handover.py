@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 MAX_LINE = 64 * 1024
 """Bytes in a line; enough for the longest invite link."""
 
-PATIENCE = 5.0
-"""Seconds to wait for the other process, whose event loop may be blocked by imports."""
+PATIENCE = 15.0
+"""Seconds to wait for the other process: imports may block its event loop, on a busy machine
+for long."""
 
 MAX_PATH = 100
 """Bytes that a socket's path may have on every platform."""

@@ -30,8 +30,9 @@ TOKEN = "COTRAIN_INSTANCE"
 GRACE_SECONDS = 6.0
 """How long the guardian waits for trainers to end by themselves after the app's end."""
 
-FREEING_SECONDS = 5.0
-"""Longest wait for ``torch_shm_manager``, which ends two seconds after its last client."""
+FREEING_SECONDS = 15.0
+"""Longest wait for ``torch_shm_manager``, which ends two seconds after its last client; a busy
+machine may run it late."""
 
 MAIN = ROOT / "main.py"
 

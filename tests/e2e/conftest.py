@@ -3,8 +3,8 @@
 import asyncio
 import fcntl
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,33 @@ from tests.support.processes.apps import App, StartApp
 from tests.support.processes.apps import start_app as start_one
 
 
-@pytest.fixture(autouse=True)
-def turn(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[None]:
-    """Let a test with the mark ``alone`` run beside no other one of this folder: trainers have the
-    lowest priority, and one that has to answer within seconds would starve."""
-    alone = request.node.get_closest_marker("alone") is not None
-    with (tmp_path_factory.getbasetemp().parent / "e2e.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        yield
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Let a test with the mark ``alone`` run beside no other one of this folder: one that has to
+    answer within seconds would starve.
+
+    Around all of the test, pytest-timeout included: waiting for one's turn takes as long as the
+    other worker's test, and is no part of the time that this one may take.
+    """
+    if not item.path.is_relative_to(Path(__file__).parent):
+        return (yield)
+    folder = item.config._tmp_path_factory.getbasetemp().parent
+    with turn(folder, alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+@contextmanager
+def turn(folder: Path, *, alone: bool) -> Iterator[None]:
+    """Hold the lock. Whoever waits for it holds the gate, which keeps later comers from taking it
+    first: the kernel is not fair, so a test that is ``alone`` would wait for all others."""
+    with (folder / "e2e.gate").open("w") as gate, (folder / "e2e.lock").open("w") as lock:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)  # a process that was forked holds the file open, too
 
 
 @pytest.fixture

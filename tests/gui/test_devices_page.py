@@ -50,8 +50,15 @@ def page(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> DevicesPage:
     bench.dispatch(PROBED, DeviceChosen(device="cuda:0"))
     bench.open("Devices")
     found = bench.window.devices.widget
-    found.show_reading(READING)
+    read(found, READING)
     return found
+
+
+def read(page: DevicesPage, reading: Reading) -> None:
+    """The hardware was read; the page shows this once more with each change of the state, of which
+    the window's model tells when it finds time."""
+    page._watch.newest = reading
+    page.show_reading(reading)
 
 
 def figures(card: DeviceCard) -> dict[str, tuple[str, str]]:
@@ -81,7 +88,7 @@ def test_what_is_not_known_is_not_shown_as_nothing(page: DevicesPage) -> None:
 
 
 def test_curves_go_on(page: DevicesPage) -> None:
-    page.show_reading(READING)
+    read(page, READING)
     curve = page.cards[0].gauges["use"].curve
     assert curve is not None
     assert list(curve._values)[-2:] == [0.97, 0.97]
@@ -130,7 +137,7 @@ def test_none_is_chosen_while_one_trains(bench: Bench, page: DevicesPage) -> Non
 
 def test_gpu_that_cannot_train_says_why(bench: Bench, page: DevicesPage) -> None:
     bench.dispatch(protocol.Devices(devices=(CPU,), torch_version="2.10+cpu"))
-    page.show_reading(READING)
+    read(page, READING)
     assert [card.check.isEnabled() for card in page.cards] == [True, False, False]
     card = page.cards[1]
     assert card.problem.text.text() == (
@@ -144,7 +151,7 @@ def test_gpu_that_cannot_train_says_why(bench: Bench, page: DevicesPage) -> None
 
 def test_no_gpu_at_all_says_how_to_get_one_going(bench: Bench, page: DevicesPage) -> None:
     bench.dispatch(protocol.Devices(devices=(CPU,), torch_version="2.10+cpu"))
-    page.show_reading(Reading())
+    read(page, Reading())
     assert len(page.cards) == 1
     assert page.cards[0].badge.full == "Recommended: no GPU can be used"
     assert "install its maker's driver" in page.notice.text.text()

@@ -22,6 +22,9 @@ WAIT = 20.0  # seconds; only a failing test waits for all of them
 WAITING = "import sys; print('here', flush=True); sys.stdin.read()"
 """A child that prints a line when it has started, and ends when its stdin is closed."""
 
+SHELL_WAITING = ("-c", "echo here; read line")
+"""Arguments with which a shell, whatever its name, does the same."""
+
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
@@ -63,13 +66,15 @@ def p2pd(start: Start, token: str, tmp_path: Path) -> "subprocess.Popen[bytes]":
 def start_p2pd(start: Start, token: str, folder: Path) -> "subprocess.Popen[bytes]":
     """Start a copy of ``sleep`` that is named p2pd."""
     program = folder / "p2pd"
-    shutil.copy(shutil.which("sleep") or "", program)
-    process = start(str(program), "600", token=token)
+    shutil.copy(shutil.which("sh") or "", program)
+    process = started(start(str(program), *SHELL_WAITING, token=token))
     assert psutil.Process(process.pid).name() == "p2pd"
     return process
 
 
 def started(process: "subprocess.Popen[bytes]") -> "subprocess.Popen[bytes]":
+    """Once the program has begun: `Popen` returns halfway through exec, while Linux still shows an
+    empty environment of the process, without the token."""
     assert process.stdout is not None
     assert process.stdout.readline() == b"here\n"
     return process
@@ -136,15 +141,15 @@ def test_sweep_ends_p2pd(p2pd: "subprocess.Popen[bytes]", token: str) -> None:
 
 
 def test_sweep_spares_a_program_that_the_window_opened(start: Start, token: str) -> None:
-    browser = start("sleep", "600", token=token)
+    browser = started(start("sh", *SHELL_WAITING, token=token))
     assert processes.sweep(token) == []
     assert lives(browser)
 
 
 def test_sweep_spares_torch_shm_manager(start: Start, token: str, tmp_path: Path) -> None:
     manager = tmp_path / "torch_shm_manager"
-    shutil.copy(shutil.which("sleep") or "", manager)
-    process = start(str(manager), "600", token=token)
+    shutil.copy(shutil.which("sh") or "", manager)
+    process = started(start(str(manager), *SHELL_WAITING, token=token))
     assert processes.sweep(token) == []
     assert lives(process)
 
@@ -223,7 +228,7 @@ def test_guardian_kills_processes_that_are_left(
 def test_guardian_spares_a_program_that_the_window_opened(
     guardian: "subprocess.Popen[bytes]", start: Start, token: str
 ) -> None:
-    browser = start("sleep", "600", token=token)
+    browser = started(start("sh", *SHELL_WAITING, token=token))
     assert close(guardian) == 0
     assert lives(browser)
 

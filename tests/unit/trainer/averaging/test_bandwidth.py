@@ -36,12 +36,14 @@ async def test_tensors_are_sent_no_faster_than_allowed(upload: BandwidthLimit) -
 
 def test_what_a_forked_process_sent_is_waited_for(upload: BandwidthLimit) -> None:
     bandwidth.keep_to(Pace(id=1, upload=int(MEGABYTE)))
+    began = time.monotonic()
     child = os.fork()
     if child == 0:
-        upload.wait(600_000).send(None)
+        upload.wait(300_000).send(None)
         os._exit(0)
     os.waitpid(child, 0)
-    assert asyncio.run(seconds_for(1)) >= 0.2
+    asyncio.run(seconds_for(1))
+    assert time.monotonic() - began >= 0.3  # the child's end may have taken some of that time
 
 
 async def test_without_a_limit_nothing_waits(upload: BandwidthLimit) -> None:
