@@ -128,7 +128,7 @@ def test_a_broken_link_is_seen(tmp_path: Path) -> None:
 
 
 def named_code(document: Path) -> list[str]:
-    """Paths between back-ticks, with what is named in them: ``app/session.py::Session.join``."""
+    """Paths between back-ticks, with what is named in them: ``app/session.py::Session.open``."""
     spans = re.findall(r"`([^`\n]+)`", without_blocks(document.read_text(encoding="utf-8")))
     return [span for span in spans if CODE_NAME.fullmatch(span)]
 
@@ -164,7 +164,7 @@ def test_named_code_exists(document: Path) -> None:
 def test_missing_code_is_seen() -> None:
     assert is_missing("app/none.py")
     assert is_missing("app/session.py::Session.none")
-    assert not is_missing("app/session.py::Session.join")
+    assert not is_missing("app/session.py::Session.open")
     assert not is_missing("app/session.py::CLOSE_SECONDS")
 
 
