@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 from app import __version__
 from app.callback.access import Gate, caller_of
 from app.callback.metrics import Metrics, Watched
-from app.callback.rate_limit import RateLimit
+from app.common.rate_limit import RateLimit
 from app.callback.schemas import Health
 from app.common.errors import BusyError, ConnectError
 from app.p2p.prober import Reachability
