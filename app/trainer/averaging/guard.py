@@ -64,6 +64,9 @@ class GradientBounds:
     """Norms beyond this many times the group's typical norm are cut down to it. The typical norm
     is the lower median, so that one of two members can't set it."""
 
+    most_times_honest: float = 100.0
+    """No honest average has a norm beyond this many times ours; below that it is cut silently."""
+
     least_cosine: float = -0.1
     """A part that points away from our own by more than this is left out. Two honest gradients
     of n values have a cosine above -3 / sqrt(n) even if they are nothing but noise."""
@@ -86,16 +89,20 @@ class GradientBounds:
         most = self.most_times_typical * _lower_median([float(each.values.norm()) for each in kept])
         return Average(values=_mean(kept, most, like=parts[0].values), faults=faults)
 
-    def check_average(self, average: torch.Tensor, own: torch.Tensor) -> Fault | None:
-        """What is wrong with an average that another member made of our part and others'."""
+    def check_average(
+        self, average: torch.Tensor, own: torch.Tensor, typical: float
+    ) -> tuple[torch.Tensor, Fault | None]:
+        """What we take of an average that another member made of our part and others', and what
+        is wrong with it. typical: the norm that a part of this size has on average in our own
+        tensors; where our own part is small, as that of rare words is, others' may be larger."""
         if not _is_finite(average):
-            return Fault.NOT_FINITE
-        size = float(own.norm())
-        if size == 0.0:
-            return None
+            return own, Fault.NOT_FINITE
+        size, expected = float(average.norm()), max(float(own.norm()), typical)
         limit = min(self.least_cosine, -3.0 / math.sqrt(own.numel()))
-        too_large = float(average.norm()) > 10.0 * self.most_times_typical * size
-        return Fault.AVERAGE if too_large or _cosine(average, own) < limit else None
+        if size > self.most_times_honest * expected > 0.0 or _cosine(average, own) < limit:
+            return own, Fault.AVERAGE
+        most = 2.0 * self.most_times_typical * expected
+        return (average * (most / size) if size > most > 0.0 else average), None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +132,14 @@ class StateBounds:
         mean = _mean(kept, math.inf, like=parts[0].values)
         return Average(values=mean, faults=dict.fromkeys(far, Fault.FAR))
 
-    def check_average(self, average: torch.Tensor, own: torch.Tensor) -> Fault | None:
-        """What is wrong with an average that another member made of our part and others'."""
+    def check_average(
+        self, average: torch.Tensor, own: torch.Tensor, typical: float
+    ) -> tuple[torch.Tensor, Fault | None]:
+        """What we take of an average that another member made of our part and others', and what
+        is wrong with it."""
         if not _is_finite(average):
-            return Fault.NOT_FINITE
-        return Fault.AVERAGE if self._is_far(average, own) else None
+            return own, Fault.NOT_FINITE
+        return (own, Fault.AVERAGE) if self._is_far(average, own) else (average, None)
 
     def _is_far(self, values: torch.Tensor, own: torch.Tensor) -> bool:
         most = self.most_relative * float(own.norm()) + self.most_absolute * own.numel() ** 0.5

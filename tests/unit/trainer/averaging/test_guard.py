@@ -43,7 +43,7 @@ def test_honest_gradients_are_averaged_as_they_are(count: int, noise: float, see
     made = GRADIENTS.average(parts(*values), values[0])
     assert made.faults == {}
     assert torch.allclose(made.values, torch.stack(values).mean(dim=0), atol=1e-5)
-    assert GRADIENTS.check_average(made.values, values[0]) is None
+    assert GRADIENTS.check_average(made.values, values[0], 0.0)[1] is None
 
 
 def test_weights_count() -> None:
@@ -79,7 +79,7 @@ def test_parameters_that_missed_some_steps_are_averaged() -> None:
     made = STATE.average(parts(ours, theirs), ours)
     assert made.faults == {}
     assert torch.allclose(made.values, (ours + theirs) / 2, atol=1e-6)
-    assert STATE.check_average(made.values, ours) is None
+    assert STATE.check_average(made.values, ours, 0.0)[1] is None
 
 
 def test_bias_that_began_at_zero_is_averaged() -> None:
@@ -102,7 +102,7 @@ def test_values_that_are_not_finite_are_a_fault(bounds: Any, value: float) -> No
     bad = torch.ones(SIZE)
     bad[-1] = value
     assert bounds.check(bad, 1.0) is Fault.NOT_FINITE
-    assert bounds.check_average(bad, torch.ones(SIZE)) is Fault.NOT_FINITE
+    assert bounds.check_average(bad, torch.ones(SIZE), 1.0)[1] is Fault.NOT_FINITE
 
 
 @pytest.mark.parametrize("honest", [1, 3])
@@ -135,7 +135,24 @@ def test_copy_counts_once() -> None:
 @pytest.mark.parametrize("times", [-1.0, 1e3])
 def test_average_that_cannot_be_one_is_a_fault(times: float) -> None:
     (ours,) = gradients(1)
-    assert GRADIENTS.check_average(times * ours, ours) is Fault.AVERAGE
+    believed, fault = GRADIENTS.check_average(times * ours, ours, 0.0)
+    assert fault is Fault.AVERAGE
+    assert torch.equal(believed, ours)
+
+
+def test_large_average_is_cut_silently() -> None:
+    """Others may have met words that we haven't."""
+    (ours,) = gradients(1)
+    believed, fault = GRADIENTS.check_average(50.0 * ours, ours, 0.0)
+    assert fault is None
+    assert float(believed.norm()) == pytest.approx(8.0 * float(ours.norm()), rel=1e-4)
+
+
+def test_average_of_words_that_we_have_not_met_is_taken() -> None:
+    (theirs,) = gradients(1)
+    believed, fault = GRADIENTS.check_average(theirs, torch.zeros(SIZE), float(theirs.norm()))
+    assert fault is None
+    assert torch.equal(believed, theirs)
 
 
 @pytest.mark.parametrize("change", [lambda x: 0 * x, lambda x: -x, lambda x: 1e3 * x])
@@ -144,4 +161,4 @@ def test_parameters_far_from_ours_are_left_out(change: Any) -> None:
     made = STATE.average(parts(ours, change(ours)), ours)
     assert made.faults == {1: Fault.FAR}
     assert torch.equal(made.values, ours)
-    assert STATE.check_average(change(ours), ours) is Fault.AVERAGE
+    assert STATE.check_average(change(ours), ours, 1.0)[1] is Fault.AVERAGE
