@@ -17,9 +17,9 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.callback.rate_limit import RateLimit
 from app.callback.tokens import ApiTokens, Role
 from app.common.logs import AuditLog
+from app.common.rate_limit import RateLimit
 from app.settings.settings import Settings
 
 MAX_BODY_BYTES = 256 * 1024

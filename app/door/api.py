@@ -17,9 +17,9 @@ from starlette.responses import JSONResponse
 from app import __version__
 from app.callback.access import Gate, caller_of
 from app.callback.metrics import Metrics
-from app.callback.rate_limit import RateLimit
 from app.callback.schemas import Health
 from app.common.errors import BusyError, ConnectError
+from app.common.rate_limit import RateLimit
 from app.p2p.prober import Reachability
 from app.spec import invite
 from app.spec.schema import SwarmSpec

@@ -201,7 +201,7 @@ async def own_addresses(node: Any) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class ConnectedPeer:
+class PeerConnection:
     """A connection to another peer."""
 
     peer_id: str
@@ -209,11 +209,11 @@ class ConnectedPeer:
     """Multiaddrs of the other side, without its id."""
 
 
-async def connections(p2p: Any) -> list[ConnectedPeer]:
+async def connections(p2p: Any) -> list[PeerConnection]:
     """All connections of a daemon; there may be several to one peer."""
     async with within(CALL_SECONDS):
         return [
-            ConnectedPeer(each.peer_id.to_base58(), tuple(map(str, each.addrs)))
+            PeerConnection(each.peer_id.to_base58(), tuple(map(str, each.addrs)))
             for each in await p2p.list_peers()
         ]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from app.common.errors import ConnectError, JoinError
 from app.common.i18n import _
 from app.p2p import calls
-from app.p2p.calls import CallError, ConnectedPeer
+from app.p2p.calls import CallError, PeerConnection
 from app.p2p.latency import Latencies
 from app.p2p.meeting import meet
 from app.p2p.network import Network, host_part
@@ -142,7 +142,7 @@ class EmbeddedPeer:
         self._latencies.look(peer.peer_id for peer in found)
         return found
 
-    def _peer_info(self, peer: ConnectedPeer, now: float) -> PeerInfo:
+    def _peer_info(self, peer: PeerConnection, now: float) -> PeerInfo:
         address = next(iter(peer.addresses), "")
         return PeerInfo(
             peer_id=peer.peer_id,

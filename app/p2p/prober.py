@@ -14,7 +14,7 @@ from app.common.background import end
 from app.common.errors import BusyError, ConnectError
 from app.common.i18n import _
 from app.p2p import calls
-from app.p2p.calls import CallError, ConnectedPeer
+from app.p2p.calls import CallError, PeerConnection
 from app.p2p.peer import check_peer_id
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ async def _connect(p2p: Any, peer_id: str) -> None:
         await asyncio.sleep(RETRY_SECONDS)
 
 
-def _reached(peer_id: str, connected: Iterable[ConnectedPeer]) -> Reachability:
+def _reached(peer_id: str, connected: Iterable[PeerConnection]) -> Reachability:
     ways = [way for each in connected if each.peer_id == peer_id for way in each.addresses]
     if ways and all("/p2p-circuit" in way for way in ways):
         return Reachability(success=True, message=_("the peer can be reached through a relay."))

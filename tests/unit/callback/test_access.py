@@ -14,11 +14,11 @@ import trustme
 from app.callback import access
 from app.callback.access import MAX_BODY_BYTES, is_loopback
 from app.callback.http import ImpatientProtocol
-from app.callback.rate_limit import MOST_CALLERS, RateLimit
 from app.callback.server import Callback
 from app.callback.tokens import ApiTokens, Role
 from app.common.errors import SettingsError
 from app.common.logs import AuditLog
+from app.common.rate_limit import MOST_CALLERS, RateLimit
 from app.state.state import Phase
 from tests.support.callback.callbacks import BASE, Served, serving
 from tests.support.processes.sessions import train_body

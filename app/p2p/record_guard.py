@@ -1,0 +1,307 @@
+"""Bounds on what anybody may store in the DHT under a run's keys.
+
+Anybody who knows one address and the run id can store records, and hivemind believes them: the
+highest epoch wins, and a record may live for years. Every node of ours, doors included, checks
+each record here before it is stored, passed on or read. A record out of bounds is dropped alone;
+hivemind would drop the whole dictionary that it is part of, with everybody else's records.
+
+A plain `hivemind.Optimizer` that behaves stays within all of these bounds. It signs its progress
+with a key that isn't its peer's, so a record under a foreign key is believed as long as no
+record under the peer's own key contradicts it (see `unforged`).
+
+Imports hivemind: import this module late and off the loop's thread.
+"""
+
+import functools
+import hashlib
+import logging
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_ssh_public_key,
+)
+from hivemind.dht.protocol import DHTProtocol
+from hivemind.dht.routing import DHTID
+from hivemind.dht.storage import DictionaryDHTValue
+from hivemind.dht.validation import DHTRecord, RecordValidatorBase
+from hivemind.proto.crypto_pb2 import RSA, PublicKey  # type: ignore[attr-defined]
+from hivemind.proto.dht_pb2 import StoreResponse  # type: ignore[attr-defined]
+from hivemind.utils.timed_storage import get_dht_time
+from typing_extensions import override
+
+from app.common.rate_limit import RateLimit
+
+log = logging.getLogger(__name__)
+
+PEER_ID_BYTES = 64
+"""The longest peer id: 34 bytes for a hash of a key, 38 for an Ed25519 key itself."""
+
+OWNER_BYTES = 1024
+"""The longest public key in a subkey; RSA-4096 takes 730."""
+
+MOST_ENTRIES = 4096
+"""Records under one key. hivemind asks for all of a key's records at once."""
+
+FUTURE_SECONDS = 10.0
+"""How far ahead of ours a clock may be; hivemind itself refuses peers beyond 3 s."""
+
+UNKNOWN_LIFE_SECONDS = 86_400.0
+UNKNOWN_BYTES = 65_536
+"""For keys that aren't this run's: nobody here reads them, but they take memory."""
+
+MOST_SAMPLES = 2**53
+MOST_EPOCHS = 2**40
+MOST_SAMPLES_PER_SECOND = 1e9
+
+RECORDS_PER_SECOND = 50.0
+RECORDS_AT_ONCE = 2000
+"""How many records one peer may store with us. Replication of a large swarm's records to a new
+node comes in one burst; a trainer itself stores about two records a second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunTimes:
+    """How long a run's records may live, from its spec; the defaults are plain hivemind's."""
+
+    record_seconds: float = 60.0
+    """A progress record's life."""
+
+    matchmaking_seconds: float = 15.0
+    """How long a group gathers."""
+
+    metrics_seconds: float = 60.0
+    """A metrics record's life."""
+
+    donor_seconds: float = 30.0
+    """The life of a record that offers the run's state."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyBounds:
+    """What is plausible under one key of the DHT."""
+
+    longest_life: float
+    """Seconds from now until the record expires."""
+
+    largest_value: int
+    """Bytes, with the signature."""
+
+    is_subkey: Callable[[Any], bool]
+    """Whether an unpacked subkey is of the right kind and size."""
+
+    is_value: Callable[[Any], bool]
+    """Whether an unpacked value, without its signature, is plausible."""
+
+
+def is_peer_id(subkey: Any) -> bool:
+    """Bytes no longer than a peer id."""
+    return isinstance(subkey, bytes) and 0 < len(subkey) <= PEER_ID_BYTES
+
+
+def is_owner(subkey: Any) -> bool:
+    """A public key as hivemind marks the owner of a signed record."""
+    return (
+        isinstance(subkey, bytes)
+        and len(subkey) <= OWNER_BYTES
+        and subkey.startswith(b"[owner:")
+        and subkey.endswith(b"]")
+    )
+
+
+def is_count(value: Any, most: int) -> bool:
+    """A whole number from 0 to ``most``."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def is_amount(value: Any, most: float) -> bool:
+    """A finite number from 0 to ``most``."""
+    return isinstance(value, float) and 0.0 <= value <= most  # false for NaN as well
+
+
+def is_progress(value: Any) -> bool:
+    """None (the peer leaves), or a plausible `hivemind.optim` progress record."""
+    return value is None or (
+        isinstance(value, dict)
+        and is_peer_id(value.get("peer_id"))
+        and is_count(value.get("epoch"), MOST_EPOCHS)
+        and is_count(value.get("samples_accumulated"), MOST_SAMPLES)
+        and is_amount(value.get("samples_per_second"), MOST_SAMPLES_PER_SECOND)
+        and is_amount(value.get("time"), get_dht_time() + FUTURE_SECONDS)
+    )
+
+
+def is_metrics(value: Any) -> bool:
+    """A plausible metrics record."""
+    return (
+        isinstance(value, dict)
+        and is_count(value.get("step"), MOST_EPOCHS)
+        and is_amount(value.get("samples_per_second"), MOST_SAMPLES_PER_SECOND)
+        and is_count(value.get("samples_accumulated"), MOST_SAMPLES)
+        and is_count(value.get("mini_steps"), MOST_SAMPLES)
+        and isinstance(value.get("loss"), float)
+        and math.isfinite(value["loss"])
+    )
+
+
+def is_priority(value: Any) -> bool:
+    """None (offers the state no more), or the epoch of the state that is offered."""
+    return value is None or is_count(value, MOST_EPOCHS) or is_amount(value, MOST_EPOCHS)
+
+
+def is_flag(value: Any) -> bool:
+    """Whether the peer still looks for a group."""
+    return isinstance(value, bool)
+
+
+def _signed(life: float, is_value: Callable[[Any], bool]) -> KeyBounds:
+    """Records that their owners sign."""
+    return KeyBounds(longest_life=life, largest_value=2048, is_subkey=is_owner, is_value=is_value)
+
+
+def _unsigned(life: float, is_value: Callable[[Any], bool]) -> KeyBounds:
+    """Small records under a peer id, which hivemind lets anybody write."""
+    return KeyBounds(longest_life=life, largest_value=64, is_subkey=is_peer_id, is_value=is_value)
+
+
+def bounds_of(run_id: str, times: RunTimes) -> dict[bytes, KeyBounds]:
+    """The bounds of each key that hivemind or we read in a run, by the key's id."""
+    progress_life = 3 * max(times.record_seconds, RunTimes.record_seconds)
+    group_life = 3 * max(times.matchmaking_seconds, 60.0)
+    keys = {
+        f"{run_id}_progress": _signed(progress_life, is_progress),
+        f"{run_id}_metrics": _signed(3 * times.metrics_seconds, is_metrics),
+    }
+    for averager in ("grad_averager", "state_averager"):
+        donors = _unsigned(3 * times.donor_seconds, is_priority)
+        keys[f"{run_id}_{averager}.all_averagers"] = donors
+        keys[f"{run_id}_{averager}.0b"] = _unsigned(group_life, is_flag)
+    return {DHTID.generate(key).to_bytes(): bounds for key, bounds in keys.items()}
+
+
+class EnvelopeGuard(RecordValidatorBase):
+    """Checks size, life and owner of a record, before anything expensive is done with it."""
+
+    def __init__(self, bounds: dict[bytes, KeyBounds]) -> None:
+        self._bounds = bounds
+
+    @override
+    def validate(self, record: DHTRecord) -> bool:
+        bounds = self._bounds.get(record.key)
+        life = UNKNOWN_LIFE_SECONDS if bounds is None else bounds.longest_life
+        size = UNKNOWN_BYTES if bounds is None else bounds.largest_value
+        if not record.expiration_time <= get_dht_time() + life:  # true for NaN as well
+            return False
+        if len(record.value) > size or len(record.subkey) > OWNER_BYTES + 16:
+            return False
+        return bounds is None or bounds.is_subkey(_unpacked(record.subkey))
+
+    @property
+    @override
+    def priority(self) -> int:
+        return 30  # the highest is asked first
+
+
+class ContentGuard(RecordValidatorBase):
+    """Checks that what a record says is plausible, once its signature was checked and cut off."""
+
+    def __init__(self, bounds: dict[bytes, KeyBounds]) -> None:
+        self._bounds = bounds
+
+    @override
+    def validate(self, record: DHTRecord) -> bool:
+        bounds = self._bounds.get(record.key)
+        return bounds is None or bounds.is_value(_unpacked(record.value))
+
+    @property
+    @override
+    def priority(self) -> int:
+        return 5  # after the signature's, before the schema's
+
+
+class _Garbage:
+    """What bytes are that can't be unpacked: of no type that is plausible anywhere."""
+
+
+def _unpacked(raw: bytes) -> Any:
+    try:
+        return DHTProtocol.serializer.loads(raw)
+    except Exception:  # noqa: BLE001  msgpack and its extension types raise anything at anybody's bytes
+        return _Garbage()
+
+
+@lru_cache(maxsize=4096)
+def owner_peer_id(subkey: bytes) -> bytes | None:
+    """The peer id that belongs to the RSA key in a subkey; None where it holds none."""
+    try:
+        key = load_ssh_public_key(subkey.removeprefix(b"[owner:").removesuffix(b"]"))
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    if not isinstance(key, RSAPublicKey):
+        return None
+    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    key_message = PublicKey(key_type=RSA, data=der).SerializeToString()
+    return b"\x12\x20" + hashlib.sha256(key_message).digest()
+
+
+def unforged(entries: Iterable[tuple[bytes, Any]]) -> list[Any]:
+    """Of progress records with their subkeys, those that may be told by the peers they name.
+
+    One record a peer: the one under the peer's own key, else the first one under another key
+    (plain hivemind signs with a key of its own). Somebody who isn't the peer can't displace or
+    double what a peer of ours says of itself.
+    """
+    own: dict[bytes, Any] = {}
+    foreign: dict[bytes, Any] = {}
+    for subkey, value in entries:
+        kind = own if owner_peer_id(subkey) == value["peer_id"] else foreign
+        kind.setdefault(value["peer_id"], value)
+    return list({**foreign, **own}.values())
+
+
+_budget = RateLimit(rate=RECORDS_PER_SECOND, burst=RECORDS_AT_ONCE)
+
+
+def guard_storage() -> None:
+    """From now on, nodes of this process and of its forks drop bad records one by one, and take
+    no more records from a peer than its budget allows.
+
+    WORKAROUND (hivemind 1.1.12): one bad record makes a node reject a key's whole dictionary,
+    so whoever gets it into a plain node's storage blinds all others to the run.
+    """
+    store = DHTProtocol.rpc_store
+    if hasattr(store, "__wrapped__"):
+        return
+
+    @functools.wraps(store)
+    async def rpc_store(self: DHTProtocol, request: Any, context: Any) -> Any:
+        caller = str(context.remote_id)
+        if not all(_budget.take(caller) == 0.0 for _ in request.keys):
+            refused = [False] * len(request.keys)
+            return StoreResponse(store_ok=refused, peer=self.node_info)
+        return await store(self, request, context)
+
+    setattr(DHTProtocol, store.__name__, rpc_store)
+    setattr(DHTProtocol, DHTProtocol._validate_dictionary.__name__, keep_valid_entries)  # noqa: SLF001
+
+
+def keep_valid_entries(protocol: DHTProtocol, key: bytes, dictionary: DictionaryDHTValue) -> bool:
+    """Take bad records out of a dictionary that a peer sent; what is left is valid."""
+    kept = 0
+    with dictionary.freeze():
+        for subkey, item in list(dictionary.items()):
+            is_valid = kept < MOST_ENTRIES and protocol._validate_record(  # noqa: SLF001
+                key, DHTProtocol.serializer.dumps(subkey), item.value, item.expiration_time
+            )
+            kept += is_valid
+            if not is_valid:
+                dictionary.data.pop(subkey, None)
+                dictionary.key_to_heap.pop(subkey, None)
+    return True

@@ -1,0 +1,287 @@
+"""Rounds among real peers in one process, one of which attacks with hivemind's own runner."""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from hivemind.averaging.allreduce import AllReduceRunner
+from hivemind.p2p import P2P, PeerID
+from hivemind.proto import averaging_pb2
+
+from app.trainer.averaging.guard import Bounds, GradientBounds, PartFault, StateBounds
+from app.trainer.averaging.guarded_allreduce import GuardedRunner
+
+GROUP = b"group"
+SHAPES = ((120, 50), (3000,), (64,))
+GRADIENTS = GradientBounds(most_weight=1024.0)
+
+Tensors = list[torch.Tensor]
+
+
+def gradients(seed: int) -> Tensors:
+    draw, common = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(0)
+    return [
+        torch.randn(shape, generator=common) + torch.randn(shape, generator=draw)
+        for shape in SHAPES
+    ]
+
+
+def flat(tensors: Tensors) -> torch.Tensor:
+    return torch.cat([tensor.flatten() for tensor in tensors])
+
+
+@dataclass
+class Round:
+    """What each honest member had after it, and whom it accused."""
+
+    tensors: dict[int, Tensors] = field(default_factory=dict)
+    accused: list[tuple[int, int, PartFault]] = field(default_factory=list)
+    """(who accuses, who is accused, of what), as numbers of peers."""
+
+
+@dataclass
+class Group:
+    peers: list[P2P]
+
+    async def average(
+        self,
+        members: list[Tensors],
+        *,
+        attackers: dict[int, type[AllReduceRunner]] | None = None,
+        weights: list[float] | None = None,
+        fractions: list[float] | None = None,
+        bounds: Bounds = GRADIENTS,
+    ) -> Round:
+        """One round; honest members get what they believe added to their tensors."""
+        attackers = attackers or {}
+        made = Round()
+        ids = [peer.peer_id for peer in self.peers[: len(members)]]
+        runners: list[AllReduceRunner] = []
+        for number, tensors in enumerate(members):
+            options: dict[str, Any] = {
+                "p2p": self.peers[number],
+                "servicer_type": AllReduceRunner,
+                "prefix": None,
+                "group_id": GROUP,
+                "tensors": tensors,
+                "weight": (weights or [1.0] * len(members))[number],
+                "ordered_peer_ids": ids,
+                "peer_fractions": tuple(fractions or [1 / len(members)] * len(members)),
+                "sender_timeout": 5.0,
+                "reducer_timeout": 10.0,
+                "part_size_bytes": 4096,
+            }
+            if number in attackers:
+                runner = attackers[number](**options)
+            else:
+                runner = Wired(bounds=bounds, on_fault=accuse(made, number, ids), **options)
+            await runner.add_p2p_handlers(self.peers[number])
+            runners.append(runner)
+        tasks = [
+            asyncio.create_task(run(runner, tensors))
+            for runner, tensors in zip(runners, members, strict=True)
+        ]
+        honest = [task for number, task in enumerate(tasks) if number not in attackers]
+        await asyncio.wait(honest)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for number, runner in enumerate(runners):
+            with contextlib.suppress(asyncio.CancelledError):
+                runner._future.exception()  # an attacker's, which nobody else asks for
+            await runner.remove_p2p_handlers(self.peers[number])
+        made.tensors = {
+            number: tensors for number, tensors in enumerate(members) if number not in attackers
+        }
+        return made
+
+
+class Wired(GuardedRunner):
+    """Known on the wire by hivemind's name, as our averagers are."""
+
+    @classmethod
+    def _get_handle_name(cls, namespace: str | None, method_name: str) -> str:
+        return AllReduceRunner._get_handle_name(namespace, method_name)
+
+
+def accuse(made: Round, number: int, ids: list[PeerID]) -> Callable[[PeerID, PartFault], None]:
+    return lambda peer, fault: made.accused.append((number, ids.index(peer), fault))
+
+
+async def run(runner: AllReduceRunner, tensors: Tensors) -> None:
+    updates = [update async for update in runner]
+    for tensor, update in zip(tensors, updates, strict=True):
+        tensor.add_(update)
+
+
+@pytest.fixture
+async def group() -> AsyncIterator[Group]:
+    peers = [await P2P.create()]
+    addresses = await peers[0].get_visible_maddrs()
+    peers += [await P2P.create(initial_peers=addresses) for _ in range(3)]
+    yield Group(peers)
+    for peer in peers:
+        await peer.shutdown()
+
+
+class Attacker(AllReduceRunner):
+    """Named as hivemind's runner on the wire."""
+
+    @classmethod
+    def _get_handle_name(cls, namespace: str | None, method_name: str) -> str:
+        return AllReduceRunner._get_handle_name(namespace, method_name)
+
+
+class Sends(Attacker):
+    """Changes each message before it leaves."""
+
+    @staticmethod
+    def spoil(message: averaging_pb2.AveragingData) -> averaging_pb2.AveragingData:
+        return message
+
+    async def _generate_input_for_peer(self, peer_index: int) -> AsyncIterator[Any]:
+        async for message in super()._generate_input_for_peer(peer_index):
+            yield self.spoil(message)
+
+
+def weighing(weight: float) -> type[AllReduceRunner]:
+    class Weighing(Sends):
+        @staticmethod
+        def spoil(message: averaging_pb2.AveragingData) -> averaging_pb2.AveragingData:
+            message.weight = weight
+            return message
+
+    return Weighing
+
+
+class Huge(Sends):
+    """Claims a tensor of four gigabytes."""
+
+    @staticmethod
+    def spoil(message: averaging_pb2.AveragingData) -> averaging_pb2.AveragingData:
+        message.tensor_part.size[:] = [2**30]
+        return message
+
+
+def lying(change: Callable[[torch.Tensor], torch.Tensor]) -> type[AllReduceRunner]:
+    class Lying(Attacker):
+        """As a reducer, returns another average than it made."""
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            honest = self.tensor_part_reducer.accumulate_part
+
+            async def lie(*args: Any, **named: Any) -> torch.Tensor:
+                return change(await honest(*args, **named))
+
+            setattr(self.tensor_part_reducer, honest.__name__, lie)
+
+    return Lying
+
+
+def mean(*members: Tensors) -> torch.Tensor:
+    return torch.stack([flat(tensors) for tensors in members]).mean(dim=0)
+
+
+def cosine(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float(torch.nn.functional.cosine_similarity(one, other, dim=0))
+
+
+async def test_honest_members_get_the_mean(group: Group) -> None:
+    members = [gradients(seed) for seed in (1, 2, 3)]
+    expected = mean(*members)
+    made = await group.average(members)
+    for tensors in made.tensors.values():
+        assert torch.allclose(flat(tensors), expected, atol=1e-5)
+    assert made.accused == []
+
+
+async def test_plain_member_gets_the_mean_and_gives_it(group: Group) -> None:
+    members = [gradients(seed) for seed in (1, 2, 3)]
+    expected = mean(*members)
+    made = await group.average(members, attackers={2: Attacker})
+    for tensors in (*made.tensors.values(), members[2]):
+        assert torch.allclose(flat(tensors), expected, atol=1e-5)
+    assert made.accused == []
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+async def test_member_that_sends_no_numbers_is_left_out(group: Group, value: float) -> None:
+    members = [gradients(seed) for seed in (1, 2, 3)]
+    members[2] = [torch.full_like(tensor, value) for tensor in members[2]]
+    made = await group.average(members, attackers={2: Attacker})
+    for tensors in made.tensors.values():
+        assert torch.isfinite(flat(tensors)).all()
+        assert cosine(flat(tensors), mean(members[0], members[1])) > 0.9
+    assert {(by, fault) for by, who, fault in made.accused if who == 2} >= {
+        (0, PartFault.NOT_FINITE),
+        (1, PartFault.NOT_FINITE),
+    }
+    assert {who for _, who, _ in made.accused} == {2}
+
+
+@pytest.mark.parametrize("weight", [1e30, -1.0, math.nan])
+async def test_weight_that_nobody_can_have_does_not_count(group: Group, weight: float) -> None:
+    members = [gradients(seed) for seed in (1, 2, 3)]
+    members[2] = [-1e3 * tensor for tensor in members[2]]
+    honest = mean(gradients(1), gradients(2))
+    made = await group.average(members, attackers={2: weighing(weight)})
+    for tensors in made.tensors.values():
+        assert cosine(flat(tensors), honest) > 0.7
+    assert {(who, fault) for _, who, fault in made.accused} <= {
+        (2, PartFault.WEIGHT),
+        (2, PartFault.AVERAGE),
+    }
+    assert (0, 2, PartFault.WEIGHT) in made.accused
+
+
+async def test_huge_part_costs_no_memory(group: Group) -> None:
+    members = [gradients(seed) for seed in (1, 2, 3)]
+    honest = mean(gradients(1), gradients(2))
+    made = await group.average(members, attackers={2: Huge})
+    for tensors in made.tensors.values():
+        assert cosine(flat(tensors), honest) > 0.7
+    assert {(by, who, fault) for by, who, fault in made.accused} >= {
+        (0, 2, PartFault.SHAPE),
+        (1, 2, PartFault.SHAPE),
+    }
+
+
+async def test_member_of_another_shape_is_left_out(group: Group) -> None:
+    members = [gradients(seed) for seed in (1, 2)]
+    members.append([torch.ones(70), torch.ones(90)])
+    made = await group.average(members, attackers={2: Attacker})
+    for tensors in made.tensors.values():
+        assert cosine(flat(tensors), mean(gradients(1), gradients(2))) > 0.7
+    assert {(who, fault) for _, who, fault in made.accused} == {(2, PartFault.SHAPE)}
+
+
+@pytest.mark.parametrize("times", [-1.0, 1e4, math.nan])
+async def test_lying_reducer_is_not_believed(group: Group, times: float) -> None:
+    members = [gradients(seed) for seed in (1, 2, 3)]
+    honest = mean(*members)
+    liar = lying(lambda average: times * average)
+    made = await group.average(members, attackers={2: liar}, fractions=[0.3, 0.3, 0.4])
+    for tensors in made.tensors.values():
+        assert cosine(flat(tensors), honest) > 0.8
+        assert float(flat(tensors).norm()) < 1.5 * float(honest.norm())
+    assert {(by, who, fault) for by, who, fault in made.accused} == {
+        (0, 2, PartFault.NOT_FINITE if math.isnan(times) else PartFault.AVERAGE),
+        (1, 2, PartFault.NOT_FINITE if math.isnan(times) else PartFault.AVERAGE),
+    }
+
+
+async def test_parameters_of_a_hostile_member_are_left_out(group: Group) -> None:
+    ours = gradients(1)
+    members = [[tensor.clone() for tensor in ours] for _ in range(2)]
+    members.append([torch.full_like(tensor, 1e6) for tensor in ours])
+    made = await group.average(members, attackers={2: Attacker}, bounds=StateBounds())
+    for tensors in made.tensors.values():
+        assert torch.allclose(flat(tensors), flat(ours), atol=1e-4)
+    assert (0, 2, PartFault.FAR) in made.accused
+    assert {who for _, who, _ in made.accused} == {2}
