@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -29,10 +29,21 @@ class Driver:
 
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
-    monkeypatch.setattr(question, "DEADLINE_SECONDS", 0.05)
+    monkeypatch.setattr(question, "DEADLINE_SECONDS", 20.0)  # who answers is never late
     made = Driver()
     yield made
     made.may_answer.set()
+
+
+@pytest.fixture
+def hang(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Makes the driver hang, and nobody wait for it for long."""
+
+    def begin() -> None:
+        driver.may_answer.clear()
+        monkeypatch.setattr(question, "DEADLINE_SECONDS", 0.05)
+
+    return begin
 
 
 async def test_it_is_answered(driver: Driver) -> None:
@@ -53,8 +64,10 @@ async def test_who_fails_knows_nothing_and_is_asked_again(driver: Driver) -> Non
     assert await asks.answer() == "2"
 
 
-async def test_who_hangs_is_not_waited_for_nor_asked_twice(driver: Driver) -> None:
-    driver.may_answer.clear()
+async def test_who_hangs_is_not_waited_for_nor_asked_twice(
+    driver: Driver, hang: Callable[[], None]
+) -> None:
+    hang()
     asks = Question(driver.read)
     async with asyncio.timeout(10.0):
         assert [await asks.answer() for _ in range(5)] == [None] * 5
@@ -66,11 +79,11 @@ async def test_who_hangs_is_not_waited_for_nor_asked_twice(driver: Driver) -> No
 
 
 async def test_a_late_answer_leaves_the_last_one_for_a_while(
-    driver: Driver, monkeypatch: pytest.MonkeyPatch
+    driver: Driver, hang: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asks = Question(driver.read)
     assert await asks.answer() == "1"
-    driver.may_answer.clear()
+    hang()
     assert await asks.answer() == "1"
     monkeypatch.setattr(question, "STALE_SECONDS", 0.0)
     assert await asks.answer() is None

@@ -8,7 +8,7 @@ import pytest
 from app.hardware import Cpu, Gpu, Reading
 from app.limits import Conditions, Terms
 from app.paths import Folders
-from app.sensors import sensors
+from app.sensors import question, sensors
 from app.sensors.sensors import Sensors
 
 GPU = Gpu(index=0, uuid="GPU-1", name="H100", temperature=70.0, power=300.0, others_use=0.25)
@@ -45,6 +45,8 @@ class Machine:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: set[str] = set()
         self.since = 0.0
+        # a thread may start late on a busy machine
+        monkeypatch.setattr(question, "DEADLINE_SECONDS", 20.0)
         for name, value in {
             "idle_seconds": 90.0,
             "is_on_mains": True,
