@@ -384,7 +384,8 @@ async def test_end_of_its_input_stops_it(spawn: Spawn, ear: Ear) -> None:
 async def test_stubborn_child_is_ended_all_the_same(
     spawn: Spawn, ear: Ear, monkeypatch: pytest.MonkeyPatch, program: str, returncode: int
 ) -> None:
-    monkeypatch.setattr(supervisor, "TERM_GRACE_SECONDS", 1.0 if returncode == 0 else 0.3)
+    heeds_sigterm = returncode != -signal.SIGKILL
+    monkeypatch.setattr(supervisor, "TERM_GRACE_SECONDS", WAIT if heeds_sigterm else 0.3)
     trainer = await spawn(program)
     await ear.hear(protocol.Hello)
     assert (await trainer.stop(grace=0.05)).returncode == returncode
