@@ -30,8 +30,9 @@ TOKEN = "COTRAIN_INSTANCE"
 GRACE_SECONDS = 6.0
 """How long a trainer may take to leave by itself once the app is gone."""
 
-FREEING_SECONDS = 5.0
-"""``torch_shm_manager`` lets two pass after the last process that it served."""
+FREEING_SECONDS = 15.0
+"""``torch_shm_manager`` lets two pass after the last process that it served, and a busy machine
+may run it late."""
 
 MAIN = Path(__file__).parent.parent / "main.py"
 
