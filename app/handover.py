@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 MAX_LINE = 64 * 1024
 """Bytes. Room for an invite link at its longest."""
 
-PATIENCE = 5.0
-"""Seconds for the other side to answer; its loop may be busy importing."""
+PATIENCE = 15.0
+"""Seconds for the other side to answer; its loop may be busy importing, on a busy machine."""
 
 MAX_PATH = 100
 """Bytes that every platform has room for in the name of a socket."""
