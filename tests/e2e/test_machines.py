@@ -190,6 +190,7 @@ async def test_machine_shows_itself_and_says_goodbye(
 ) -> None:
     monkeypatch.setattr("app.machines.PUBLISH_SECONDS", 0.1)
     monkeypatch.setattr("app.machines.READ_SECONDS", 0.1)
+    monkeypatch.setattr("app.machines.GOODBYE_SECONDS", PATIENCE)  # it is waited for here
     swarm = Swarm(run_id=RUN, title="", model_type="gpt2", dataset="", target_batch_size=1)
     state = ContributorState(
         phase=Phase.TRAINING, swarm=swarm, training=Training(device="cuda:0", loss=2.5)
