@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 
@@ -22,11 +23,17 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 # No test may write into the keyring of whoever runs it, nor find one that another test made up.
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
 
+# Both hold examples to a time by the clock, which a busy machine doesn't keep.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
+
 # Every process that a test starts inherits this, so that it is known even when its parent is gone.
 MARK = "COTRAIN_TEST_RUN"
 os.environ[MARK] = str(os.getpid())
 
-GRACE = 5.0  # seconds for processes and threads that are on their way out
+GRACE = 30.0  # seconds for processes and threads that are on their way out
 # Helpers of Python and torch that live until the interpreter ends.
 HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", "torch_shm_manager")
 FOREIGN_SETTINGS = (
