@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 from qasync import QEventLoop
 from windows import Bench, RecordingDemo, RecordingNotifier, RecordingSession
@@ -22,6 +22,8 @@ from ui.main_window import MainWindow
 from ui.preferences import Preferences
 from ui.session_model import SessionModel
 from ui.theme import Theme
+
+PATIENCE_MS = 60_000
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +60,24 @@ def loop(qapp: QApplication) -> Iterator[QEventLoop]:
     # happens to take them in another thread, Qt can't stop them there and calls what is gone
     for timer in tuple(made._timer._SimpleTimer__callbacks):
         made._timer.killTimer(timer)
+
+
+class PatientBot(QtBot):
+    """Waits for events as long as a busy machine may need; pytest-qt gives up after 5 s."""
+
+    def waitUntil(self, callback: Callable[[], bool | None], *, timeout: int = PATIENCE_MS) -> None:
+        super().waitUntil(callback, timeout=timeout)
+
+    def waitSignal(self, signal: Any, *, timeout: int = PATIENCE_MS, **options: Any) -> Any:
+        return super().waitSignal(signal, timeout=timeout, **options)
+
+    def waitExposed(self, widget: QWidget, *, timeout: int = PATIENCE_MS) -> Any:
+        return super().waitExposed(widget, timeout=timeout)
+
+
+@pytest.fixture
+def qtbot(qapp: QApplication, request: pytest.FixtureRequest) -> QtBot:
+    return PatientBot(request)
 
 
 @pytest.fixture
@@ -123,7 +143,7 @@ def until_done(loop: QEventLoop, qtbot: QtBot) -> Callable[[Coroutine[Any, Any, 
 
     def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
         task = loop.create_task(coroutine)
-        qtbot.waitUntil(task.done, timeout=20_000)
+        qtbot.waitUntil(task.done)
         return task.result()
 
     return run
