@@ -359,7 +359,7 @@ async def test_signing_out_while_a_token_is_renewed(server: SmallBackend, tmp_pa
     server.access_seconds = 0.0
     async with desk(server, tmp_path) as ours:
         server.access_seconds = 900.0
-        server.faults.append(Fault(route="refresh", delay=0.2))
+        server.faults.append(Fault(route="refresh", delay=1.0))
         asking = asyncio.create_task(ours.backend.read_back(NODE))
         await until(lambda: not server.faults)
         await ours.account.sign_out()
