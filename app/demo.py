@@ -1,4 +1,4 @@
-"""The demo: a swarm of this machine alone, with a second peer that really trains."""
+"""The demo: a swarm on this machine alone, with a second peer that really trains."""
 
 import asyncio
 import contextlib
@@ -27,8 +27,8 @@ PARTNER = "partner"
 def demo_spec() -> SwarmSpec:
     """A GPT-2 of 0.8 million parameters that learns bytes of Python's own documentation.
 
-    Each demo is a new run, so that one sees it learn from the start. The target batch makes an
-    epoch of some seconds on two cores.
+    Each demo is a new run, so that the user sees it learn from the start. The target batch size
+    makes an epoch take some seconds on two cores.
     """
     return spec.parse(
         {
@@ -63,7 +63,7 @@ def demo_spec() -> SwarmSpec:
 
 
 class DemoSwarm:
-    """The session's peer opens the swarm; a partner in its own process trains in it."""
+    """The session's peer opens the swarm; a partner, a trainer process of its own, trains in it."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -74,7 +74,9 @@ class DemoSwarm:
 
     async def start(self) -> bool:
         """Open the swarm and start the partner; False when the user left before it was open.
-        Raises `JoinError`."""
+
+        Raises `JoinError`.
+        """
         self._forget_earlier_demos()
         if not await self._session.swarm.join(demo_spec(), remember=False):
             return False
@@ -85,7 +87,7 @@ class DemoSwarm:
         return True
 
     def _look(self, run_id: str, state: ContributorState) -> None:
-        """The partner goes with its swarm, whoever leaves that: a caller from outside may."""
+        """End the partner once its swarm is left, by the user or by a caller of the local API."""
         if state.swarm is None or state.swarm.run_id != run_id:
             self._looking.close()
             self._closing = asyncio.create_task(self.close())

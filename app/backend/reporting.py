@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 class Reporting:
     """Reports contributions from `open` to `close`, once somebody is signed in.
 
-    How it goes is in the state's ``reporting``. The calls raise `BackendError`, and `BusyError`
-    before it is open.
+    contributions: its ledger, which must be open, is reported. The status of reporting is in the
+    state's ``reporting``.
 
-    contributions: open; its ledger is reported.
+    The calls raise `BackendError`, or `BusyError` before `open` is done.
     """
 
     def __init__(self, store: Store, *, folders: Folders, contributions: Recorder) -> None:
@@ -73,7 +73,7 @@ class Reporting:
         self._waking = self._ledger.subscribe(self._reporter.wake)
 
     async def close(self) -> None:
-        """Send what can be sent in a short time, and stop. May be called twice."""
+        """Send what can be sent in a few seconds, and stop. May be called twice."""
         self._waking.close()
         if self._reporter is not None:
             await self._reporter.close()

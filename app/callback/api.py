@@ -49,7 +49,7 @@ def build(
     sources: Sources,
     closing: asyncio.Event,
 ) -> FastAPI:
-    """Everything between a connection and the session."""
+    """The application that answers the callers of one session."""
     node = Node(host.store, swarm=host.swarm, recents=host.recents, tasks=tasks, closing=closing)
     parts = Parts(
         node=node,

@@ -66,7 +66,7 @@ class Events:
             yield "task", {**record_of(task), "logs": task.logs[-1:]}
 
     def figures(self) -> dict[str, Any]:
-        """The node's status, and how training does."""
+        """The node's status and the figures of training."""
         state = self._store.state
         own, run = state.training, state.run
         return {

@@ -1,4 +1,4 @@
-"""What the local API uses of the app: protocols, so that each route sees no more than it needs."""
+"""The protocols of what the API needs of the app around it: each route sees only its part."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

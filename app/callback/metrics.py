@@ -35,7 +35,7 @@ class Metrics:
         self._began = time.monotonic()
 
     async def exposition(self) -> bytes:
-        """All figures, as Prometheus reads them."""
+        """All figures in Prometheus's text format."""
         found = [_info(self._store), *_of_state(self._store.state), *self._of_app()]
         if self._figures is not None:
             found += _of_hardware(await self._figures.reading())

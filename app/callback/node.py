@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Node:
-    """What callers may have our peer do, and what they are told of it.
+    """What callers may do with this machine's peer, and what they are told of it.
 
     closing: set when the app ends; a call that waits then fails with `BusyError`.
     """
@@ -56,8 +56,8 @@ class Node:
         return await self._swarm.join(await self._last())
 
     async def _last(self) -> "SwarmSpec | None":
-        """The newest swarm that isn't of this machine alone, else the one that we were in during
-        this run of the app."""
+        """The most recent swarm that isn't local to this machine, else the last one of this run of
+        the app."""
         recents = await self._recents.load()
         shared = (recent.spec for recent in recents if not recent.spec.local)
         return next(shared, self._swarm.last_spec)
@@ -104,7 +104,7 @@ class Node:
     # --- status
 
     def identity(self) -> dict[str, Any]:
-        """Where others reach the app's peer, and the trainer's."""
+        """The addresses of the app's and the trainer's peer, and the app's peer id."""
         state = self._store.state
         return {
             "dht_address": state.addresses[0] if state.addresses else "",
@@ -122,7 +122,7 @@ class Node:
         return f"/ip4/{'127.0.0.1' if local else '0.0.0.0'}/tcp/{port}"
 
     def status(self) -> dict[str, Any]:
-        """Whether it runs, and with how many others."""
+        """Whether the node runs, and with how many other peers it is connected."""
         state = self._store.state
         found = {
             "status": status_of(state),

@@ -15,7 +15,7 @@ from app.swarm.fleet_sync import FleetSync
 
 
 def sources_of(ledger: LedgerThread, machines: FleetSync) -> Sources:
-    """All that there is to show: what this machine gave, and the swarm's machines."""
+    """All sources: what this machine gave, the swarm's machines, and this machine's figures."""
     return Sources(
         contributions=LedgerSource(ledger),
         machines=FleetSource(machines),
@@ -78,10 +78,10 @@ class OwnFigures:
         self._machines = machines
 
     async def reading(self) -> Reading:
-        """How this machine does now."""
+        """The current figures of this machine's hardware."""
         return await self._machines.reading()
 
     async def outbox(self) -> Mapping[OutboxState, int]:
-        """How many of its contributions are in which state."""
+        """How many of this machine's contributions are in each state."""
         totals = await self._ledger.run(Ledger.totals)
         return totals.counts

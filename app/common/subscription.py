@@ -1,4 +1,4 @@
-"""What everybody holds who listens to something, and ends it with."""
+"""One type for every subscription: whoever subscribes gets an object to end it with."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -7,9 +7,10 @@ L = TypeVar("L")
 
 
 class Subscription:
-    """One listener of something, until `close`. Made without an argument, it is closed already.
+    """A listener's place among those that are called, until `close`.
 
-    end: takes the listener away; called once.
+    end: removes the listener; called once. Without it, the subscription is closed from the start,
+    which serves a holder that subscribes later.
     """
 
     def __init__(self, end: Callable[[], object] | None = None) -> None:

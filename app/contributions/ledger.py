@@ -307,8 +307,8 @@ class LedgerThread:
         return self._ledger.set_aside
 
     def subscribe(self, listener: Callable[[], None]) -> Subscription:
-        """Call ``listener`` on the loop's thread when the ledger was opened, and when a finished
-        contribution has come or gone on its way."""
+        """Call ``listener`` when the ledger was opened, and whenever a finished contribution was
+        added or changed its state. It is called on the loop's thread."""
         return subscribed(self._listeners, listener)
 
     def _tell(self) -> None:

@@ -87,9 +87,9 @@ class _Running:
 
 
 class Recorder:
-    """Measures from `open` to `close`. Somebody else subscribes `note` to the store's events.
+    """Records contributions from `open` to `close`, and owns the ledger.
 
-    ledger: where contributions are kept, for those who report and show them.
+    The session subscribes `note` to the store's events.
     """
 
     def __init__(self, store: Store, *, folders: Folders) -> None:

@@ -1,7 +1,7 @@
-"""What a swarm's door answers by HTTP: read-only, and open to whoever reaches it.
+"""The HTTP interface of a swarm's door: read-only, and open to everybody who reaches it.
 
-No token is asked for, since all that is told here the swarm tells its peers as well. Calling on a
-peer costs something, so it may be asked for now and then only.
+It needs no token: every peer of the swarm can read the same from the swarm itself. Calling a peer
+costs something, so that is rate-limited.
 """
 
 import math
@@ -26,7 +26,7 @@ from app.spec.schema import SwarmSpec
 from app.state.store import ReadableStore
 
 PROBES_PER_SECOND, MOST_PROBES_AT_ONCE = 0.2, 5
-"""Of each caller: a peer asks when it has started, and again when its network has changed."""
+"""Per caller: a peer asks when it has started, and again when its network has changed."""
 
 
 Invitation = Callable[[], SwarmSpec]
@@ -34,16 +34,16 @@ ReachabilityProbe = Callable[[str], Awaitable[Reachability]]
 
 
 class ReachabilityReply(BaseModel):
-    """Whether a peer can be reached from here, in the form that Petals has made common."""
+    """Whether a peer can be reached from here, in the form of Petals' reachability API."""
 
     success: bool
     message: str
 
 
 def build(store: ReadableStore, *, invitation: Invitation, probe: ReachabilityProbe) -> FastAPI:
-    """Everything between a connection and the node.
+    """The application that answers the door's callers.
 
-    invitation: makes the spec by which others enter. probe: calls on a peer, by its id; raises
+    invitation: makes the spec by which others enter. probe: calls a peer, by its id; raises
     `BusyError` or `ConnectError`.
     """
     api = FastAPI(
@@ -67,19 +67,19 @@ def _add_health(api: FastAPI, store: ReadableStore) -> None:
 
     @api.get("/health")
     async def health() -> Health:
-        """Whether the door is there."""
+        """Whether the door is online."""
         return Health()
 
     @api.get("/metrics", response_class=Response)
     async def figures() -> Response:
-        """The swarm's figures, as Prometheus reads them."""
+        """The swarm's figures in Prometheus's text format."""
         return Response(await metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_spec(api: FastAPI, invitation: Invitation) -> None:
     @api.get("/spec", response_class=Response)
     async def spec() -> Response:
-        """The invite, to be saved as a file and opened with the app."""
+        """The invite, as a file that the app opens."""
         made = invitation()
         name = f'attachment; filename="{made.run_id}{invite.SUFFIX}"'
         return Response(
@@ -95,7 +95,7 @@ def _add_reachability(api: FastAPI, probe: ReachabilityProbe) -> None:
     @api.get("/is_reachable/{peer_id}")
     @api.get("/api/v1/is_reachable/{peer_id}")
     async def is_reachable(peer_id: str, request: Request) -> ReachabilityReply:
-        """Call on a peer of the swarm, and say whether that went well."""
+        """Call a peer of the swarm, and tell whether it answers."""
         wait = limit.take(caller_of(request.scope))
         if wait > 0:
             raise HTTPException(429, "Too many requests.", {"Retry-After": str(math.ceil(wait))})

@@ -1,7 +1,8 @@
-"""The swarm's door: a node that stays, by which others enter, and that trains nothing itself.
+"""A swarm's door: a node that stays online, through which others enter, and that doesn't train.
 
-It carries the run's validators, as every node of ours, so that nobody overwrites a record there.
-It begins alone if it must, and keeps calling on the swarm's other doors until all know each other.
+Like every node of ours it checks the run's records with validators, so that nobody can overwrite
+them there. It starts alone if it must, and keeps calling the swarm's other doors until all of them
+are connected.
 """
 
 import asyncio
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ROUND_SECONDS = 15.0
-"""Between two rounds of the door's keeper."""
+"""Between two calls to the other doors."""
 
 
 class SwarmDoor:
-    """The door of one swarm, from `open` to `close`. session: open, and in no swarm yet.
+    """The door of one swarm, from `open` to `close`.
 
-    spec: the swarm's. Its initial peers, this door and others, need not be there yet.
+    session: open, and in no swarm yet. spec: the swarm's; its initial peers, which are this door
+    and others, need not be online yet.
     """
 
     def __init__(self, session: Session, spec: SwarmSpec) -> None:
@@ -43,7 +45,7 @@ class SwarmDoor:
         self._swarm = session.swarm
         self._spec = spec
         self._others = meeting.by_peer((*spec.initial_peers, *store.settings.initial_peers))
-        # we call on them ourselves, once we are there: to enter by them, they would have to be
+        # entering through the other doors would need one of them online; we call them afterwards
         store.replace_settings(changed(store.settings, {"initial_peers": ()}))
         self._prober = Prober(self._entries)
         self._web = WebServer(store.settings, ended=self._web_ended)
@@ -52,8 +54,10 @@ class SwarmDoor:
         self._there: frozenset[str] = frozenset()
 
     async def open(self) -> None:
-        """Enter the swarm, or begin it, and serve. Raises `UserFacingError` when the port is
-        taken: a door that isn't where the invites say is none."""
+        """Enter the swarm, or begin it, and serve.
+
+        Raises `UserFacingError` when the port is taken: invites name the door's port.
+        """
         await asyncio.to_thread(self._check_port)
         alone = self._spec.model_copy(update={"initial_peers": ()})
         await self._swarm.join(alone, remember=False)
@@ -76,19 +80,19 @@ class SwarmDoor:
 
         return door.build(self._store, invitation=self.invitation, probe=self._prober.probe)
 
-    # --- what is answered
+    # --- what it answers
 
     def invitation(self) -> SwarmSpec:
-        """The spec by which others enter: at this door first, and at the others."""
+        """The spec by which others enter: through this door first, or through the others."""
         return invite.shared(self._spec, self._store.state.addresses)
 
     def _entries(self) -> list[str]:
-        """Where our own node is reached from this machine."""
+        """Addresses at which our own node is reached from this machine."""
         port = self._store.settings.dht_port
         near = f"/ip4/127.0.0.1/tcp/{port}/p2p/{self._store.state.peer_id}"
         return [*([near] if port and not self._spec.local else []), *self._store.state.addresses]
 
-    # --- keeping the swarm whole
+    # --- staying connected to the other doors
 
     async def _keep(self) -> None:
         self._others.pop(self._store.state.peer_id, None)
@@ -99,10 +103,12 @@ class SwarmDoor:
             await asyncio.sleep(ROUND_SECONDS)
 
     async def _go_round(self, known: frozenset[str]) -> frozenset[str]:
-        """Call on the other doors, and look for a key that nobody has: on the way to it, nodes
-        that are gone fall out of the routing table, and new ones get in."""
+        """Call the other doors, then look up a random key; returns the doors that answered.
+
+        The lookup walks the DHT, which removes dead nodes from our routing table and adds new ones.
+        """
         node = self._swarm.node
-        if node is None:  # the daemon has died, and we are about to come back
+        if node is None:  # the daemon has died, and is about to be replaced
             return known
         met = await meeting.meet(node, self._others)
         if met != known:
@@ -127,7 +133,7 @@ class SwarmDoor:
         self._store.dispatch(LocalApiChanged(local_api=None))
 
     async def close(self) -> None:
-        """End all that was started; the session is its owner's. May be called twice."""
+        """End everything that was started, but not the session. May be called twice."""
         await self._web.close()
         await self._background.close()
         await self._prober.close()

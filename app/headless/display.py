@@ -1,4 +1,4 @@
-"""What a headless app shows: a line on a terminal, lines of JSON where it is piped."""
+"""What a headless app prints: one progress line on a terminal, JSON lines into a pipe."""
 
 import json
 import logging
@@ -15,18 +15,18 @@ from app.state.state import ContributorState, Phase
 log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 1.0
-"""Between two states that differ in their figures only."""
+"""Between two states that differ in figures only."""
 
 
 def say(text: str) -> None:
-    """A word beside the progress, on stderr."""
+    """Print a message on stderr, beside the progress."""
     sys.stderr.write(f"cotrain-contributor: {text}\n")
     sys.stderr.flush()
 
 
 class Display:
-    """Shows states on a stream: at once when the phase changes, for whom we wait, or where we are
-    called, else every second."""
+    """Prints states on a stream: at once when the phase, the awaited peers or the local API change,
+    else once a second."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -37,7 +37,7 @@ class Display:
         self._terminal = stream.isatty()
 
     def show(self, state: ContributorState) -> None:
-        """Show a state, unless one was just shown."""
+        """Print a state, unless one was printed within the last second and only figures differ."""
         self._say_problem(state)
         self._say_connection(state)
         shown = (state.phase, state.waiting, state.local_api)
@@ -62,7 +62,7 @@ class Display:
             self._tell(_("the swarm can be reached again."))
 
     def say(self, problem: str) -> None:
-        """Say what is wrong, once."""
+        """Print a problem on stderr, once for each new text."""
         if problem != self._problem:
             self._tell(problem)
         self._problem = problem
@@ -72,7 +72,7 @@ class Display:
         say(text)
 
     def close(self, state: ContributorState) -> None:
-        """Show the last state and leave the line."""
+        """Print the last state and end the line."""
         self._shown_at = 0.0
         self.show(state)
         if self._terminal:
@@ -84,7 +84,7 @@ class Display:
             self._stream.flush()
         except BrokenPipeError:
             log.info("nobody reads the progress any more")
-            # the interpreter flushes it once more at its end, and would complain
+            # the interpreter flushes stdout once more at exit, and would fail
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
             signal.raise_signal(signal.SIGTERM)
 
@@ -97,7 +97,7 @@ def _problem_text(state: ContributorState) -> str:
 
 
 def as_json(state: ContributorState) -> str:
-    """One line of JSON; null where something isn't known."""
+    """One line of JSON; null where a value is unknown."""
     own, run = state.training, state.run
     return json.dumps(
         {
@@ -132,7 +132,7 @@ def _seen(waiting: Waiting) -> str:
 
 
 def as_line(state: ContributorState) -> str:
-    """What fits on a line of a terminal."""
+    """A summary that fits on a line of a terminal."""
     own, run = state.training, state.run
     parts = [state.phase.value]
     if state.phase is Phase.WATCHING:

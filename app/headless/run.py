@@ -1,4 +1,4 @@
-"""The same session without Qt: a progress line on a terminal, JSON lines when piped."""
+"""The app without a window: a progress line on a terminal, JSON lines into a pipe."""
 
 import asyncio
 import getpass
@@ -72,8 +72,11 @@ def run(arguments: Arguments) -> int:
 
 
 def _password(email: str) -> str:
-    """From the environment, a terminal or a pipe; never from the command line, which everybody on
-    this machine can read. Asked for before the loop runs: it may wait for somebody."""
+    """From the environment, a terminal or a pipe.
+
+    Never from the command line, which every user of this machine can read. Asked for before the
+    event loop runs, since it may wait for somebody to type.
+    """
     given = os.environ.pop(PASSWORD_VARIABLE, "")  # no child inherits it
     if not given and sys.stdin.isatty():
         given = getpass.getpass(_("Password of {email}: ").format(email=email))
@@ -130,7 +133,7 @@ def _fetch_gpu_runtime(folders: Folders) -> int:
 
 
 class _Percent:
-    """Says how much of something large is here, in steps of 5 %."""
+    """Prints how much of a download is done, in steps of 5 %."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -165,8 +168,8 @@ async def _run(work: "_Contribution | _DoorWork", session: Session) -> int:
 
 
 class _Contribution:
-    """Train in the swarm that the command line names, in the demo's, or as the API is asked; or
-    only see to the account at the backend."""
+    """Train in the swarm of the command line, in the demo swarm, or what callers of the API ask
+    for; or only sign in or out at the backend."""
 
     def __init__(self, arguments: Arguments, session: Session, password: str) -> None:
         self._arguments = arguments
@@ -180,7 +183,7 @@ class _Contribution:
         )
 
     async def run(self) -> int:
-        """Join, train, and wait for the end that comes by itself; returns the exit status."""
+        """Join, train, and wait until training ends; returns the exit status."""
         arguments, session = self._arguments, self._session
         swarm = _swarm_spec(arguments)
         await session.open(look_for_devices=False)
@@ -201,14 +204,14 @@ class _Contribution:
         return await _end_of_training(session)
 
     async def close(self) -> None:
-        """Take no more calls, and end all that was started."""
+        """Close the local API, and end everything that was started."""
         await self._callback.close()
         await asyncio.gather(self._demo.close(), self._session.close())
         await asyncio.to_thread(processes.wait_for_freed_memory)
 
 
 class _DoorWork:
-    """Be the door of the swarm that the command line names."""
+    """Be a door of the swarm that the command line names."""
 
     def __init__(self, arguments: Arguments, session: Session) -> None:
         self._arguments = arguments
@@ -216,7 +219,7 @@ class _DoorWork:
         self._door: SwarmDoor | None = None
 
     async def run(self) -> int:
-        """Let others in until we are stopped."""
+        """Serve until it is cancelled."""
         swarm = _swarm_of_door(self._arguments)
         await self._session.open(look_for_devices=False)
         self._door = SwarmDoor(self._session, swarm)
@@ -224,7 +227,7 @@ class _DoorWork:
         return await _for_ever()
 
     async def close(self) -> None:
-        """Answer no more, and leave."""
+        """Close the door, and leave the swarm."""
         if self._door is not None:
             await self._door.close()
         await self._session.close()
@@ -232,7 +235,7 @@ class _DoorWork:
 
 async def _for_ever() -> NoReturn:
     await asyncio.get_running_loop().create_future()
-    raise AssertionError("nothing ends it but a cancel")
+    raise AssertionError("it only ends by being cancelled")
 
 
 async def _see_to_account(arguments: Arguments, session: Session, password: str) -> None:
@@ -244,7 +247,7 @@ async def _see_to_account(arguments: Arguments, session: Session, password: str)
     if arguments.sign_in:
         if not reporting.encrypted:
             say(_("{url} is not encrypted: others can read the password.").format(url=url))
-        # nobody watches a machine like this: it has to sign in again by itself
+        # nobody watches a headless machine, so it must be able to sign in again by itself
         await account.sign_in(arguments.sign_in, password=password, stay=True)
         say(_("Signed in to {url} as {email}.").format(url=url, email=arguments.sign_in))
 

@@ -1,4 +1,4 @@
-"""What happens to a contributor, besides what its trainer reports, and what that is about."""
+"""What happens to a contributor, besides what its trainers report (`app.protocol`)."""
 
 from dataclasses import dataclass
 
@@ -7,27 +7,27 @@ from app.p2p.sightings import PeerInfo, Run
 from app.state.facts import LocalApi, Problem, Release, ReportingState, Swarm, TrainerPart
 from app.terms.terms import Terms, Verdict
 
-# --- events
-
 
 @dataclass(frozen=True, kw_only=True)
 class JoinBegan:
-    """The embedded peer starts to enter a swarm, or only the network."""
+    """The embedded peer starts to enter a swarm."""
 
     swarm: Swarm | None
+    """None where it enters a network without joining a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Joined:
-    """The embedded peer is in the swarm; again when it is reached at other addresses."""
+    """The embedded peer is in the swarm. Dispatched again when its addresses change."""
 
     peer_id: str
     addresses: tuple[str, ...]
+    """Multiaddrs at which others reach it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JoinFailed:
-    """The embedded peer could not enter."""
+    """The embedded peer could not enter the swarm."""
 
     problem: Problem
 
@@ -39,58 +39,63 @@ class Left:
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionChanged:
-    """The embedded peer has lost the swarm, or found it again. reconnect_at: when it looks for it
-    next, seconds since the epoch; None when it is found."""
+    """The embedded peer has lost the swarm, or has found it again."""
 
     reconnect_at: float | None
+    """When it tries to reconnect next, in seconds since the epoch; None once it is connected."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PeersListed:
-    """The embedded peer looked who it is connected to. dht_nodes: in its routing table."""
+    """The embedded peer listed its connections."""
 
     peers: tuple[PeerInfo, ...]
     dht_nodes: int = 0
+    """Nodes in its routing table."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunObserved:
-    """The embedded peer read the run's records in the DHT; None when there are none."""
+    """The embedded peer read the run's records in the DHT."""
 
     run: Run | None
+    """None when there are no records."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceChosen:
-    """The user (or a setting) chose where to train. others: further devices, each with a trainer
-    of its own."""
+    """The user, or a setting, chose the devices to train on."""
 
     device: str
+    """Id of the first one, such as ``cuda:0``."""
     others: tuple[str, ...] = ()
+    """Ids of further devices; each gets a trainer of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRequested:
-    """Trainers are being started, the first on ``device``."""
+    """Trainers are being started."""
 
     device: str
+    """The first trainer's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartsChanged:
-    """Something of our trainers is another, in the order of their devices."""
+    """A trainer's device, speed or batch size changed."""
 
     parts: tuple[TrainerPart, ...]
+    """One for each device, in the order of the devices."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingAwaited:
-    """A trainer is started as soon as the volunteer's terms allow it."""
+    """Training starts as soon as the volunteer's terms allow it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TermsJudged:
-    """The terms were held against what this machine is like now."""
+    """The governor compared the terms with the machine's condition."""
 
     terms: Terms
     verdict: Verdict
@@ -98,10 +103,10 @@ class TermsJudged:
 
 @dataclass(frozen=True, kw_only=True)
 class PauseChosen:
-    """The user pauses training. until: when it goes on by itself, in seconds since the epoch;
-    None: when they resume it."""
+    """The user pauses training."""
 
     until: float | None = None
+    """When it resumes by itself, in seconds since the epoch; None: when the user resumes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,53 +116,56 @@ class PauseEnded:
 
 @dataclass(frozen=True, kw_only=True)
 class StopRequested:
-    """The trainer is being stopped."""
+    """The trainers are being stopped, or are no longer to be started."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerGone:
-    """The trainer process ended. problem: why, when nobody asked for it; completed: the spec's
-    stop condition is reached; restart_at: when it is started again by itself, if it is."""
+    """The trainers' processes have ended."""
 
     problem: Problem | None = None
+    """Why, when nobody asked for it."""
     completed: bool = False
+    """The spec's stop condition was reached."""
     restart_at: float | None = None
+    """When they are started again by themselves, in seconds since the epoch; None: not at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RestartCancelled:
-    """The trainer that ended unexpectedly is not started again by itself."""
+    """Trainers that ended unexpectedly will not be started again by themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProblemRaised:
-    """An action was refused; training and swarm are as they were."""
+    """An action was refused; swarm and training are as they were."""
 
     problem: Problem
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProblemDismissed:
-    """The user has read it."""
+    """The user has read the problem."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalApiChanged:
-    """The local API is served, or, with None, no longer."""
+    """The local API began or ceased to be served."""
 
     local_api: LocalApi | None
+    """None: it is no longer served."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseFound:
-    """There is a later version."""
+    """A later version of the app was published."""
 
     release: Release
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportingChanged:
-    """Reporting stands otherwise than it did."""
+    """Reporting to the backend changed its status."""
 
     reporting: ReportingState
 

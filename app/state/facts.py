@@ -1,4 +1,4 @@
-"""What the state is made of."""
+"""The values that the state is made of."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Something to show until it is mended; parts as in `UserFacingError`."""
+    """Something to show to the user until it is solved; fields as in `UserFacingError`."""
 
     message: str
     field: str = ""
@@ -15,49 +15,54 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Swarm:
-    """The swarm we are in, or about to join: from its spec. session_id, training_id: the
-    backend's numbers, None where it doesn't offer the swarm."""
+    """The swarm that we are in or about to join, taken from its spec."""
 
     run_id: str
     title: str
     model_type: str
     dataset: str
     target_batch_size: int
+    """Samples of an epoch, of all peers together."""
     session_id: int | None = None
+    """The backend's number of the session; None where the backend doesn't offer the swarm."""
     training_id: str | None = None
+    """The backend's id of the training; None where the backend doesn't offer the swarm."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerPart:
-    """One of our trainers. peer_id, device_name: "" until it is ready."""
+    """One of our trainers."""
 
     device: str
     peer_id: str = ""
+    """Empty until the trainer is ready."""
     device_name: str = ""
+    """Empty until the trainer is ready."""
     micro_batch_size: int | None = None
     samples_per_second: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalApi:
-    """Where callers on this machine, or beyond, reach us. wanted_port: the setting's, which
-    somebody else has when it is another one than the address's."""
+    """Where the local API is served."""
 
     url: str
     port: int
     wanted_port: int
+    """The configured port; differs from ``port`` when another program holds it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """A version later than this one. url: of the page to get it from."""
+    """A version of the app that is later than this one."""
 
     version: str
     url: str
+    """Of the page to get it from."""
 
 
 class ReportingStatus(StrEnum):
-    """In one word."""
+    """How reporting contributions to the backend goes."""
 
     OFF = "off"  # nobody is signed in; contributions are kept
     ON = "on"
@@ -67,18 +72,21 @@ class ReportingStatus(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ReportingState:
-    """signed_in_as: an e-mail address, "" for nobody. since: when the status began, seconds since
-    the epoch; next_try: when it is tried again. reason, remedy: why it waits or fails, what to do.
-    way: what reports go over, ``http`` or ``socket.io``, "" until one went. encrypted: nobody on
-    the way to the backend can read along.
-    """
+    """The account at the backend, and how reporting to it goes."""
 
     backend_url: str = ""
     encrypted: bool = True
+    """Nobody on the way to the backend can read what is sent."""
     signed_in_as: str = ""
+    """An e-mail address; empty when nobody is signed in."""
     status: ReportingStatus = ReportingStatus.OFF
     since: float | None = None
+    """When the status began, in seconds since the epoch."""
     next_try: float | None = None
+    """When sending is tried again, in seconds since the epoch."""
     reason: str = ""
+    """Why it waits or fails, for the user."""
     remedy: str = ""
+    """What the user can do about it."""
     way: str = ""
+    """The transport of the last report, ``http`` or ``socket.io``; empty before the first one."""

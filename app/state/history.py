@@ -1,9 +1,8 @@
-"""What the charts and tables show of the past: series of bounded size, finer for the recent
-past, the averaging rounds, and the peers that were there.
+"""What charts and tables show of the past: curves, averaging rounds, and peers.
 
-A `Series` keeps several rings of buckets, each twelve times coarser than the one before, so
-that ten minutes are there by the second and days by the quarter of an hour. A bucket holds
-the mean of what fell into it; a bucket with nothing in it is a gap (NaN), not a zero.
+All of it is bounded in size. A `Series` keeps several rings of buckets, each twelve times coarser
+than the one before: the last twelve minutes by the second, two weeks by the half-hour. A bucket
+holds the mean of the values that fell into it; an empty bucket is a gap (NaN), not a zero.
 """
 
 import math
@@ -16,7 +15,7 @@ from app.protocol import Progress, RoundEnded
 from app.state.events import Event, JoinBegan, PeersListed, RunObserved
 
 BUCKETS = 720
-"""Points of a ring, and so the most that a chart draws of a series."""
+"""Buckets of a ring, and so the most points that a chart draws of a series."""
 
 RESOLUTIONS = (1.0, 12.0, 144.0, 1728.0)
 """Seconds of a bucket: rings of 12 minutes, 2.4 hours, 29 hours and 14 days."""
@@ -47,24 +46,24 @@ class _Ring:
 
 
 _GAP = 10
-"""Empty buckets that a line still bridges: a report may come every few seconds only."""
+"""Up to this many empty buckets are bridged by the line: reports may come seconds apart."""
 
 
 class Series:
-    """One curve. Times are seconds since the epoch, ever increasing but for clock changes."""
+    """One curve. Times are seconds since the epoch, and increase unless the clock is set back."""
 
     def __init__(self, resolutions: tuple[float, ...] = RESOLUTIONS) -> None:
         self._rings = tuple(_Ring(resolution) for resolution in resolutions)
 
     def add(self, time: float, value: float | None) -> None:
-        """Put a value in; None and what isn't finite leave a gap."""
+        """Add a value. None, NaN and infinity leave a gap."""
         if value is None or not math.isfinite(value):
             return
         for ring in self._rings:
             ring.add(time, value)
 
     def since(self, time: float, now: float) -> tuple[list[float], list[float]]:
-        """Times and values from ``time`` to ``now``, from the finest ring that reaches so far."""
+        """Times and values from ``time`` to ``now``, of the finest ring that reaches that far."""
         for ring in self._rings:
             if now - time <= ring.resolution * BUCKETS or ring is self._rings[-1]:
                 points = list(ring.points(time))
@@ -72,13 +71,13 @@ class Series:
         raise AssertionError("a series has at least one ring")
 
     def clear(self) -> None:
-        """Forget all points."""
+        """Drop all points."""
         for ring in self._rings:
             ring.buckets.clear()
 
     @property
     def first(self) -> float | None:
-        """Time of the oldest bucket that is kept; None when there is nothing."""
+        """Time of the oldest bucket that is kept; None when the series is empty."""
         coarsest = self._rings[-1]
         if not coarsest.buckets:
             return None
@@ -95,27 +94,34 @@ ROUNDS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRound:
-    """One averaging round of ours. time: when it ended; samples: own ones that entered it; the
-    rest as in `protocol.RoundEnded`."""
+    """One averaging round that we took part in."""
 
     time: float
+    """When it ended, in seconds since the epoch."""
     epoch: int
     peers: int
+    """Size of the group; 1 when nobody else took part."""
     seconds: float
+    """How long training was blocked by it."""
     samples: int
+    """Our own samples that entered it."""
     failure: str
+    """Empty when the round succeeded."""
 
 
 @dataclass
 class Rounds:
-    """The last rounds, oldest first, and the sums over all. count: those with our samples."""
+    """The last rounds, and the sums over all rounds."""
 
     last: "deque[FinishedRound]" = field(default_factory=lambda: deque(maxlen=ROUNDS))
+    """Oldest first."""
     count: int = 0
+    """All rounds that our samples entered."""
     samples: int = 0
+    """Our samples in all of them."""
 
     def add(self, ended: RoundEnded, now: float) -> None:
-        """Take in a round."""
+        """Add a round that ended at ``now``, in seconds since the epoch."""
         entry = FinishedRound(
             time=now,
             epoch=ended.epoch,
@@ -129,7 +135,7 @@ class Rounds:
         self.samples += entry.samples
 
     def clear(self) -> None:
-        """Forget all rounds."""
+        """Drop all rounds, and set the sums to zero."""
         self.last.clear()
         self.count = self.samples = 0
 
@@ -143,13 +149,15 @@ GONE_SECONDS = 1800.0
 
 @dataclass
 class SeenPeers:
-    """The peers of the last half hour: those connected, and those that were."""
+    """The peers of the last half-hour, by peer id."""
 
     here: dict[str, PeerInfo] = field(default_factory=dict)
+    """Those connected now."""
     gone: dict[str, PeerInfo] = field(default_factory=dict)
+    """Those that were connected before."""
 
     def add(self, peers: Iterable[PeerInfo], now: float) -> None:
-        """These are connected now; the others are no longer."""
+        """Replace the peers that are connected; those that are missing now are gone."""
         before, self.here = self.here, {peer.peer_id: peer for peer in peers}
         for peer_id in self.here:
             self.gone.pop(peer_id, None)
@@ -158,7 +166,7 @@ class SeenPeers:
         self.gone = {peer.peer_id: peer for peer in recent[-GONE_PEERS:]}
 
     def clear(self) -> None:
-        """Forget all peers."""
+        """Drop all peers."""
         self.here, self.gone = {}, {}
 
     def __len__(self) -> int:
@@ -167,17 +175,21 @@ class SeenPeers:
 
 @dataclass(frozen=True)
 class History:
-    """What the pages show of the swarm we are in."""
+    """The past of the swarm that we are in; joining another one clears it."""
 
     loss: Series = field(default_factory=Series)
+    """Our own, in nats per token."""
     swarm_loss: Series = field(default_factory=Series)
+    """Mean over the swarm's trainers, in nats per token."""
     samples_per_second: Series = field(default_factory=Series)
+    """Our own."""
     swarm_samples_per_second: Series = field(default_factory=Series)
+    """The swarm's."""
     rounds: Rounds = field(default_factory=Rounds)
     peers: SeenPeers = field(default_factory=SeenPeers)
 
     def record(self, event: Event, now: float) -> None:
-        """Take in what an event says. now: seconds since the epoch."""
+        """Record what an event tells. now: seconds since the epoch."""
         match event:
             case JoinBegan():
                 for part in vars(self).values():

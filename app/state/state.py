@@ -11,22 +11,22 @@ from app.terms.terms import Terms, Verdict
 
 
 class Phase(StrEnum):
-    """Where we are, in one word."""
+    """What a contributor is doing."""
 
     DISCONNECTED = "disconnected"
     JOINING = "joining"
     WATCHING = "watching"  # in the swarm, not training
-    WAITING = "waiting"  # to be started when the volunteer's terms allow it
+    WAITING = "waiting"  # training starts when the volunteer's terms allow it
     PREPARING = "preparing"
     TRAINING = "training"
     AVERAGING = "averaging"
     PAUSED = "paused"
     STOPPING = "stopping"
-    FAILED = "failed"  # training ended by itself, and someone must act
+    FAILED = "failed"  # training ended unexpectedly
 
     @property
     def has_trainer(self) -> bool:
-        """A trainer process is there, or about to be."""
+        """A trainer process runs, or is being started."""
         return self in _WITH_TRAINER
 
 
@@ -37,100 +37,125 @@ _WITH_TRAINER = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """How an averaging round went. peers: group size, 1 when alone; seconds blocked in it."""
+    """How an averaging round went."""
 
     epoch: int
     peers: int
+    """Size of the group; 1 when nobody else took part."""
     seconds: float
+    """How long training was blocked by it."""
     failure: str
+    """Empty when the round succeeded."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnTraining:
-    """Our own training: of one trainer, or of several together, each of which is one of parts.
-    device, peer_id, precision: of the first; addresses: of its peer; loss: cross-entropy per
-    token; epoch_samples: ours in this epoch; short_of_memory: a micro-batch had to be made
-    smaller."""
+    """What our trainers do, as if they were one. Counts are sums over all trainers."""
 
     device: str
+    """The first trainer's, as are ``peer_id`` and ``precision``."""
     peer_id: str = ""
     addresses: tuple[str, ...] = ()
+    """Multiaddrs of the trainers' peers."""
     device_name: str = ""
+    """For people, such as ``2 × RTX 4090``."""
     precision: str = ""
     parameters: int | None = None
+    """Of the model."""
     micro_batch_size: int | None = None
+    """Samples of one step."""
     compiled: bool = False
     short_of_memory: bool = False
+    """The micro-batch had to be made smaller, because the device ran out of memory."""
     resumed_epoch: int | None = None
+    """Epoch of the checkpoint that training resumed from; None where it began anew."""
     step: int = 0
     epoch: int = 0
     loss: float | None = None
+    """Cross-entropy per token, in nats."""
     samples_per_second: float | None = None
     tokens_per_second: float | None = None
     samples: int = 0
+    """Computed since the trainers started."""
     tokens: int = 0
+    """Computed since the trainers started."""
     compute_seconds: float = 0.0
     epoch_samples: int = 0
+    """Our own samples in the epoch under way."""
     last_round: Round | None = None
     checkpoint_epoch: int | None = None
+    """Epoch of the newest checkpoint."""
     parts: tuple[TrainerPart, ...] = ()
+    """Each trainer, in the order of the devices."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContributorState:
     """Everything that a front end shows, apart from the charts' history and the log.
 
-    step_of_preparation: what PREPARING is about just now. waiting: for whom, while the trainer
-    waits for others before its first step. probed: what torch can train on, None until it was
-    asked. device: id of the chosen one; other_devices: of further ones, which train as well.
-    dht_nodes: that the embedded peer knows to ask, connected or not. restart_at: when a trainer
-    that ended unexpectedly is started again; reconnect_at: when a swarm that is lost is looked for
-    again; seconds since the epoch. completed: the run's stop condition was reached. swarm: None as
-    well while we are only a node of the network, in no run. local_api: None while nothing is
-    served. release: a version later than this one. reporting: to the backend. terms, verdict: the
-    volunteer's, and what they say now. paused_by_user: until they resume it, or until
-    paused_until, in seconds since the epoch.
+    Times are seconds since the epoch.
     """
 
     phase: Phase = Phase.DISCONNECTED
     problem: Problem | None = None
+    """What is wrong, until it is solved or the user has read it."""
     step_of_preparation: TrainerPhase | None = None
+    """What the trainer does while the phase is PREPARING."""
     waiting: Waiting | None = None
+    """Whom the trainer waits for before its first step."""
     swarm: Swarm | None = None
+    """None outside of a swarm, and where we are a node of the network without a run."""
     peer_id: str = ""
+    """The embedded peer's; empty outside of a swarm."""
     addresses: tuple[str, ...] = ()
+    """Multiaddrs at which others reach the embedded peer."""
     peers: tuple[PeerInfo, ...] = ()
+    """The peers that the embedded peer is connected to."""
     reconnect_at: float | None = None
+    """When the lost swarm is looked for again; None while it is not lost."""
     dht_nodes: int = 0
+    """Nodes in the embedded peer's routing table, connected or not."""
     run: Run | None = None
+    """The run's progress; None until something is known of it."""
     training: OwnTraining | None = None
+    """None while there is no trainer."""
     probed: protocol.Devices | None = None
+    """The devices that torch can train on; None until it was asked."""
     device: str = "auto"
+    """Id of the first device to train on."""
     other_devices: tuple[str, ...] = ()
+    """Ids of further devices to train on."""
     restart_at: float | None = None
+    """When a trainer that ended unexpectedly is started again; None: not by itself."""
     completed: bool = False
+    """The last training reached the run's stop condition."""
     local_api: LocalApi | None = None
+    """None while the local API is not served."""
     release: Release | None = None
+    """A later version of the app, if one was found."""
     reporting: ReportingState = field(default_factory=ReportingState)
     terms: Terms = field(default_factory=Terms)
+    """The volunteer's terms at the time of the verdict."""
     verdict: Verdict = field(default_factory=Verdict)
+    """Whether the terms allow training now, and at which share of the time."""
     paused_by_user: bool = False
     paused_until: float | None = None
+    """When the user's pause ends by itself; None: when the user ends it."""
 
     @property
     def trains_or_will(self) -> bool:
-        """A trainer is there, or is started by itself: after a failure, or when terms allow it."""
+        """A trainer runs, or will start without the user: after a failure, or by the terms."""
         waiting = self.phase is Phase.WAITING or self.restart_at is not None
         return self.phase.has_trainer or waiting
 
     @property
     def may_train(self) -> bool:
-        """Neither the user nor their terms want training to rest."""
+        """Neither the user nor their terms want training to pause."""
         return self.verdict.allows and not self.paused_by_user
 
     @property
     def paused_by(self) -> tuple[str, ...]:
-        """What keeps us from training though it was started: ``user``, and names of terms."""
+        """What keeps a started training from running: ``user``, and names of terms."""
         if self.phase not in (Phase.PAUSED, Phase.WAITING):
             return ()
         user = ("user",) if self.paused_by_user else ()
@@ -138,10 +163,10 @@ class ContributorState:
 
     @property
     def devices(self) -> tuple[Device, ...]:
-        """Those that torch can train on; none until it was asked."""
+        """The devices that torch can train on; empty until it was asked."""
         return self.probed.devices if self.probed is not None else ()
 
     @property
     def chosen_devices(self) -> tuple[str, ...]:
-        """Those that are to train, the first one first."""
+        """Ids of all devices to train on, ``device`` first."""
         return self.device, *self.other_devices

@@ -1,4 +1,4 @@
-""" "Why am I not connected?": looks at one thing after the other, and answers in words."""
+"""Check connection: tests one possible cause after the other, and reports each in words."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 WEB_SECONDS = 5.0
 MOST_ENTRIES = 12
-"""Addresses to enter by that are tried: an invite may hold hundreds."""
+"""Initial peers that are tried; an invite may list hundreds."""
 
 ASKED_TO_CALL_BACK = 3
 CLOCK_SECONDS = 3.0
@@ -35,40 +35,46 @@ CLOCK_SECONDS = 3.0
 
 
 class Grade(StrEnum):
-    """What a finding means for being connected."""
+    """How good or bad a finding is for the connection."""
 
     GOOD = "good"
-    CAUTION = "caution"  # may be in the way of something
+    CAUTION = "caution"  # may cause problems
     BAD = "bad"
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at. check: which; text: what was found, a sentence; remedy: what
-    to do about it, a sentence, or ""."""
+    """The result of one check."""
 
     check: str
+    """What was checked, as a title."""
     verdict: Grade
     text: str
+    """What was found; a sentence."""
     remedy: str = ""
+    """What the user can do about it; a sentence, or empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is looked into. spec: of the swarm that we are in, or were to enter; node, addresses
-    and connected (peer ids, on other machines): of our embedded peer, None and empty outside.
-    versions: of the app, on the machines that show themselves. web: of the backend that the swarm
-    is from, or ""."""
+    """What is checked."""
 
     settings: Settings
     spec: "SwarmSpec | None" = None
+    """Of the swarm that we are in, or tried to enter last."""
     node: Any = None
+    """The embedded peer's `hivemind.dht.node.DHTNode`; None outside of a swarm."""
     addresses: tuple[str, ...] = ()
+    """The embedded peer's multiaddrs."""
     connected: tuple[str, ...] = ()
+    """Ids of the peers on other machines that the embedded peer is connected to."""
     versions: tuple[str, ...] = ()
+    """Versions of the app on the swarm's machines."""
     web: str = ""
+    """URL of the backend that offers the swarm; empty where none does."""
     entries: dict[str, list[str]] = field(init=False)
+    """Addresses of the initial peers, by peer id."""
 
     def __post_init__(self) -> None:
         listed = (*(self.spec.initial_peers if self.spec else ()), *self.settings.initial_peers)
@@ -79,7 +85,7 @@ MakeScout = Callable[[str], AbstractAsyncContextManager[Scout]]
 
 
 async def diagnose(subject: Subject, *, scout: MakeScout = Scout) -> AsyncIterator[Finding]:
-    """Everything that was found, each as soon as it is."""
+    """Run all checks; yields each finding as soon as it is made."""
     for finding in await asyncio.to_thread(_ports, subject):
         yield finding
     if subject.spec is not None and subject.spec.local:
@@ -160,7 +166,7 @@ async def _ways_to(addresses: Sequence[str]) -> list[Finding]:
 
 
 def _one_is_enough(findings: Sequence[Finding]) -> list[Finding]:
-    """What fails beside something that works keeps nobody from being connected."""
+    """Where one address works, those that fail are only a caution."""
     if all(finding.verdict is Grade.BAD for finding in findings):
         return list(findings)
     return [

@@ -1,7 +1,7 @@
-"""All machines of a swarm, as their records tell: how each does and did, and which need a look.
+"""The machines of a swarm, built from their records: figures over time, totals, and warnings.
 
-Pure state: no network, no clock of its own. Times are seconds since the epoch on our clock,
-unless said otherwise.
+No network and no clock of its own: the caller passes the time. Times are seconds since the epoch
+by our clock, unless stated otherwise.
 """
 
 import csv
@@ -17,24 +17,24 @@ from app.p2p.machine_records import LEFT, Flaw, MachineRecord
 from app.state.state import Phase
 
 SILENT_SECONDS = 30.0
-"""A machine publishes every few seconds; so long without news is several missed in a row."""
+"""A machine publishes every five seconds; after so long, several records in a row are missing."""
 
 HOT_CELSIUS = 85.0
-"""GPUs begin to slow themselves down about here."""
+"""About where GPUs begin to throttle."""
 
 SLOW_SHARE = 0.7
-"""Of its own usual rate, below which a machine is slow."""
+"""A machine is slow below this share of its own usual rate."""
 
 LEARN_SECONDS = 600.0
-"""How long a machine must have trained before its usual rate means something."""
+"""How long a machine must have trained before its usual rate is meaningful."""
 
 FORGET_SECONDS = 24 * 3600.0
 FORGET_LEFT_SECONDS = 600.0
 MAX_MACHINES = 5000
-"""A swarm's records are anybody's to make: what we keep of them is bounded."""
+"""Anybody can publish records in a swarm, so what is kept of them is bounded."""
 
 METRICS = ("samples_per_second", "loss", "temperature", "power", "gpu_use")
-"""What is kept over time."""
+"""The fields of a record that are kept over time."""
 
 
 class Concern(StrEnum):
@@ -47,7 +47,10 @@ class Concern(StrEnum):
 
 
 class Track:
-    """One figure over time: so many steps of so many seconds, in 4 bytes each; NaN is a gap."""
+    """One figure over time, as a ring of floats; NaN is a gap.
+
+    step: seconds that share one value. length: how many values are kept.
+    """
 
     __slots__ = ("_first", "_length", "_step", "_values")
 
@@ -57,7 +60,7 @@ class Track:
         self._values = array("f")
 
     def add(self, time: float, value: float | None) -> None:
-        """Put a value in; the last one in a step counts. None is a gap."""
+        """Add a value; the last one of a step wins. None is a gap."""
         index = math.floor(time / self._step)
         end = self._first + len(self._values)
         if not self._values or index - end >= self._length:
@@ -72,7 +75,7 @@ class Track:
             self._values[index - self._first] = math.nan if value is None else value
 
     def since(self, time: float) -> tuple[list[float], list[float]]:
-        """Times and values from then on."""
+        """Times and values from ``time`` on."""
         skipped = max(0, math.floor(time / self._step) - self._first)
         values = self._values[skipped:].tolist()
         begin = (self._first + skipped + 0.5) * self._step
@@ -84,23 +87,26 @@ HOUR, DAY = 3600.0, 24 * 3600.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    """A machine as it is shown. last_seen: when its newest record was new to us."""
+    """A machine as it is shown."""
 
     public_key: str
+    """Of the key that signs its records (base64)."""
     record: MachineRecord
+    """Its newest record."""
     first_seen: float
     last_seen: float
+    """When its newest record reached us."""
     concerns: tuple[Concern, ...]
 
     @property
     def trains(self) -> bool:
-        """It gives samples just now, as far as we know."""
+        """It is training, as far as we know."""
         gone = Concern.SILENT in self.concerns
         return not gone and self.record.state in (Phase.TRAINING, Phase.AVERAGING)
 
 
 class _Known:
-    """What we keep of a machine."""
+    """What is kept of a machine."""
 
     __slots__ = (
         *("_fine", "_rough", "first_seen", "last_seen"),
@@ -110,7 +116,7 @@ class _Known:
     def __init__(self, record: MachineRecord, now: float) -> None:
         self.record = record
         self.first_seen = now
-        # by its own clock, when it was there before us; never in our future
+        # its own clock tells when it was seen, if it was there before us; never a time to come
         self.last_seen = min(now, record.time)
         self.usual = self.recent = 0.0
         self.trained = 0.0
@@ -119,7 +125,7 @@ class _Known:
         self._note(record, self.last_seen)
 
     def take(self, record: MachineRecord, now: float) -> None:
-        """A newer record."""
+        """Replace the record by a newer one."""
         passed = min(now - self.last_seen, SILENT_SECONDS)
         self._learn(record, max(0.0, passed))
         self.record, self.last_seen = record, now
@@ -153,7 +159,7 @@ class _Known:
             yield Concern.FAILING
         if now - self.last_seen > SILENT_SECONDS:
             yield Concern.SILENT
-            return  # how it did isn't how it does
+            return  # its other figures are out of date
         if record.temperature is not None and record.temperature >= HOT_CELSIUS:
             yield Concern.HOT
         known = self.trained >= LEARN_SECONDS and record.state == Phase.TRAINING
@@ -167,24 +173,26 @@ class _Known:
 
 @dataclass(frozen=True, kw_only=True)
 class FleetTotals:
-    """Over the machines that aren't silent and haven't left; power: of those that know theirs."""
+    """Sums over the machines that are neither silent nor gone."""
 
     machines: int
     training: int
     samples_per_second: float
     power: float
+    """Watts, of the machines that know theirs."""
     need_a_look: int
+    """Machines with a warning; silent ones count here."""
 
 
 class Fleet:
-    """The machines of one swarm. dropped: how many records weren't sound, by their flaw."""
+    """The machines of one swarm. dropped: how many records were refused, by flaw."""
 
     def __init__(self) -> None:
         self._known: dict[str, _Known] = {}
         self.dropped: Counter[Flaw] = Counter()
 
     def take(self, records: Mapping[str, MachineRecord], now: float) -> None:
-        """Take in checked records, by public key. Older ones than those known change nothing."""
+        """Add verified records, by public key. A record older than the known one is ignored."""
         for public_key, record in records.items():
             known = self._known.get(public_key)
             if known is not None:
@@ -194,12 +202,12 @@ class Fleet:
                 self._known[public_key] = _Known(record, now)
 
     def tidy(self, now: float) -> None:
-        """Forget the machines that are gone for long."""
+        """Drop the machines that have been gone for long."""
         for public_key in [key for key, known in self._known.items() if known.forgotten(now)]:
             del self._known[public_key]
 
     def clear(self) -> None:
-        """Forget all: another swarm has other machines."""
+        """Drop all machines, for another swarm."""
         self._known.clear()
         self.dropped.clear()
 
@@ -222,16 +230,18 @@ class Fleet:
     def track(
         self, public_key: str, metric: str, *, seconds: float, now: float
     ) -> tuple[list[float], list[float]]:
-        """Times and values of one of `METRICS` over the last seconds, a day at most; nothing for
-        a machine that isn't there."""
+        """Times and values of one of `METRICS` over the last ``seconds``, a day at most.
+
+        Empty for an unknown machine.
+        """
         known = self._known.get(public_key)
         if known is None:
             return [], []
         return known.track(metric, seconds).since(now - seconds)
 
     def aliases(self) -> dict[str, str]:
-        """What the peers' machines call themselves, by peer id. A peer that two machines claim
-        is neither's."""
+        """Each peer's machine by its alias, by peer id. A peer that two machines claim is left
+        out."""
         claims = [
             (peer_id, known.record.alias)
             for known in self._known.values()
@@ -256,7 +266,7 @@ def totals(machines: Iterable[Machine]) -> FleetTotals:
 
 
 def labs(machines: Iterable[Machine]) -> list[str]:
-    """The lab tags that are there, in order."""
+    """All lab tags, sorted."""
     return sorted({machine.record.lab for machine in machines} - {""}, key=str.casefold)
 
 
@@ -292,5 +302,5 @@ def _cell(machine: Machine, name: str) -> object:
         case _:
             value = getattr(machine.record, name)
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@")):
-        return f"'{value}"  # a machine may call itself what a spreadsheet takes for a formula
+        return f"'{value}"  # or a spreadsheet would take a machine's alias for a formula
     return value

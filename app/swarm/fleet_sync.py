@@ -1,4 +1,4 @@
-"""The machines of our swarm: we publish our record and, when someone looks, read all of them."""
+"""Publishes this machine's record in the swarm, and reads all machines' records into the fleet."""
 
 import asyncio
 import hashlib
@@ -36,12 +36,12 @@ log = logging.getLogger(__name__)
 PUBLISH_SECONDS = 5.0
 READ_SECONDS = 5.0
 IDLE_READ_SECONDS = 60.0
-"""Between two readings while nobody looks, so that the curves go on."""
+"""Between two readings while nobody watches, so that the curves have no gaps."""
 
 GOODBYE_SECONDS = 2.0
 
 FIRST_REPLICAS = 2
-"""A shard is read from one of its holders, and from two the first time: one may be new itself."""
+"""The first time, a shard is read from two of its holders: one may itself be new and empty."""
 
 
 class FleetSync:
@@ -87,13 +87,15 @@ class FleetSync:
     # --- life
 
     def open(self) -> None:
-        """Begin to publish, and to read when someone looks."""
+        """Begin to publish, and to read once someone watches."""
         self._publishes = self._background.start(self._publish_always())
         self._reads = self._background.start(self._read_always())
 
     async def leave(self) -> None:
-        """Tell the swarm that this machine leaves it, before it does. A courtesy: without it the
-        machine goes silent."""
+        """Publish that this machine leaves the swarm; called before it does.
+
+        Failures are ignored: without this record the others see the machine go silent.
+        """
         self._left_on = self._membership.node
         with survived(log, "the swarm can't be told that this machine leaves"):
             try:
@@ -111,7 +113,7 @@ class FleetSync:
 
     @property
     def alias(self) -> str:
-        """What the swarm calls this machine; "" before it has a key to make a name from."""
+        """The setting, or a name made from the machine's key; empty before the key is loaded."""
         return self._store.settings.alias or self._made_up_name
 
     def watch(self) -> Subscription:
@@ -127,17 +129,17 @@ class FleetSync:
         return Subscription(stop)
 
     async def read(self) -> list[Machine]:
-        """All machines, as of a few seconds ago at most: for who asks now and then."""
+        """All machines, read anew if the last reading is older than a few seconds."""
         if time.monotonic() - self._read_at > READ_SECONDS:
             await self._try_to_read()
         return self.fleet.machines(time.time())
 
     async def reading(self) -> Reading:
-        """How this machine does now."""
+        """This machine's hardware figures, measured now."""
         return await asyncio.to_thread(self._probe.read)
 
     async def set_publishing(self, publishing: bool) -> None:
-        """Show this machine to the swarm, or no longer, from now on."""
+        """Publish this machine's record from now on, or no longer."""
         self.publishing = publishing
         if publishing:
             self._left_on = None
@@ -145,7 +147,7 @@ class FleetSync:
             await self.leave()
 
     def _current_board(self) -> Board | None:
-        """The board of the swarm that we are in now."""
+        """The board of the swarm that we are in; a new one for another swarm or node."""
         node, swarm = self._membership.node, self._store.state.swarm
         if node is None or swarm is None:
             return None
@@ -162,7 +164,7 @@ class FleetSync:
 
     async def _publish_always(self) -> None:
         while True:
-            # not all at the same moment
+            # jitter, so that the swarm's machines don't publish at the same moment
             await asyncio.sleep(PUBLISH_SECONDS * random.uniform(0.9, 1.1))
             with survived(log, "this machine's record couldn't be published"):
                 try:
@@ -248,12 +250,12 @@ class FleetSync:
 
 
 def _made_up_name(public_key: str) -> str:
-    """An alias for a machine without one: it tells machines apart and says nothing of them."""
+    """An alias for a machine without one: unique, and without any information about it."""
     return f"machine-{hashlib.sha256(public_key.encode()).hexdigest()[:4]}"
 
 
 def record_of(state: ContributorState, reading: Reading, **fields: Any) -> MachineRecord:
-    """This machine's record. fields: those that neither state nor reading tell."""
+    """This machine's record. fields: those that come from neither the state nor the reading."""
     own = state.training
     device = own.device if own is not None else state.device
     gpu = reading.gpu_of(device)
@@ -284,7 +286,7 @@ def record_of(state: ContributorState, reading: Reading, **fields: Any) -> Machi
 
 
 def _trainers(own: OwnTraining | None) -> list[str]:
-    """The peer ids of our trainers."""
+    """Peer ids of our trainers."""
     if own is None:
         return []
     return [part.peer_id for part in own.parts] or [own.peer_id]
@@ -301,5 +303,5 @@ _PATH = re.compile(r"(?<![\w:/])(?:~|[A-Za-z]:)?[/\\][^\s'\",;:)]+")
 
 
 def _without_paths(message: str) -> str:
-    """An error's text for everybody: a path would tell the user's name."""
+    """An error's text without paths, which would tell the user's name to the swarm."""
     return _PATH.sub("…", message)

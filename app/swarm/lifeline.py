@@ -1,4 +1,4 @@
-"""Noticing that the swarm is lost, as when a cable is out or a laptop slept, and coming back."""
+"""Notices that the connection to the swarm is lost (cable out, laptop asleep), and reconnects."""
 
 import logging
 import time
@@ -15,10 +15,10 @@ from app.state.store import Store
 log = logging.getLogger(__name__)
 
 FIRST_SECONDS, LONGEST_SECONDS = 2.0, 15.0
-"""Between two tries: at first, and about at most."""
+"""Waits between two attempts: the first one, and about the longest."""
 
 RENEWAL_SECONDS = 60.0
-"""At least so long between two daemons."""
+"""The peer-to-peer daemon is replaced at most so often."""
 
 
 class Lifeline:
@@ -48,22 +48,25 @@ class Lifeline:
         )
 
     def hurry(self) -> None:
-        """The next try needn't wait."""
+        """Let the next attempt be made at once."""
         self._gate.clear()
 
     def look(self, peers: Sequence[PeerInfo], addresses: Sequence[str]) -> None:
-        """Take note of who is connected; addresses: ours."""
+        """Note which peers are connected. addresses: our peer's own."""
         if not self.contacts.look(peers, addresses):
             self._in_doubt = True
         links, before = links_up(), self._links
         self._links = links
-        if before not in (None, links):  # libp2p takes half a minute to notice
+        if before not in (None, links):  # libp2p itself would notice half a minute later
             log.info("the network of this machine has changed: %s", ", ".join(sorted(links)))
             self._in_doubt = True
             self._gate.clear()
 
     async def mend(self, addresses: Sequence[str]) -> None:
-        """Where there is a doubt, and it isn't too early: call on everybody whom we knew."""
+        """Call the peers that we knew, where the connection is in doubt and the wait is over.
+
+        addresses: our peer's own. Dispatches `ConnectionChanged`.
+        """
         if self._peer.alive and not self._in_doubt:
             return
         if self._gate.remaining:
@@ -87,8 +90,8 @@ class Lifeline:
             return False
         if await self._peer.meet(known):
             return True
-        # Where libp2p has failed too often, it doesn't call again for up to five minutes. A new
-        # daemon knows nothing of that.
+        # After several failures libp2p refuses to dial an address for up to five minutes. A new
+        # daemon has no such memory.
         if self._renewal.remaining:
             return False
         self._renewal.fail(at_least=RENEWAL_SECONDS)

@@ -1,4 +1,4 @@
-"""Being in a swarm: enter, look around, come back when it was lost, leave."""
+"""Being in a swarm: join it, observe it, come back when it was lost, leave it."""
 
 import asyncio
 import contextlib
@@ -80,12 +80,12 @@ class Membership:
 
     @property
     def joined(self) -> bool:
-        """In the swarm, as far as we know."""
+        """Our peer is in a swarm, connected or about to reconnect."""
         return self._peer.joined
 
     @property
     def node(self) -> Any:
-        """Our node in the swarm's DHT, None outside of one and while its daemon is gone."""
+        """Our `hivemind.dht.node.DHTNode`; None outside of a swarm and while its daemon is gone."""
         return self._peer.node if self._peer.alive else None
 
     def invitation(self) -> "SwarmSpec | None":
@@ -146,7 +146,8 @@ class Membership:
     def network(self, port: Literal["dht_port", "server_port"], *, place: int = 0) -> Network:
         """How our node, or a trainer's, takes part in the network.
 
-        port: the setting for it. place: of a trainer among ours, which have neighbouring ports.
+        port: the setting for it. place: the trainer's index among ours; each has the port after
+        the previous one's.
         """
         if self.spec is not None and self.spec.local:
             return Network(listen=listening(0, local=True), local=True)
@@ -163,14 +164,19 @@ class Membership:
         )
 
     def _known_relays(self) -> tuple[str, ...]:
-        """What relays for us, or might. Finding some takes a daemon minutes in a small swarm: our
-        node takes this time, our trainer shouldn't."""
+        """The relays that our node has found, or else the initial peers that may be one.
+
+        In a small swarm a daemon needs minutes to find relays. Our node spends this time; the
+        trainers are told what it found.
+        """
         found = relays_of(self._addresses)
         return found or tuple(filter(_may_relay, self._entries))
 
     async def look_away(self) -> None:
-        """Neither look at the swarm nor come back to it: what follows leaves it, and a terminal's
-        Ctrl-C has reached our daemon as well as us."""
+        """Stop observing the swarm, and don't reconnect to it, because it is about to be left.
+
+        After Ctrl-C in a terminal our daemon has ended too, and would be started again.
+        """
         observing, self._observing = self._observing, None
         if observing is not None:
             await end(observing)
@@ -194,19 +200,21 @@ class Membership:
         self._store.dispatch(Left())
 
     async def connect(self, peer_id: str, *, host: str, port: int) -> str:
-        """Connect to one more peer; returns its multiaddr. Raises `ConnectError`, and
-        `BusyError` outside of a swarm."""
+        """Connect to one more peer; returns its multiaddr.
+
+        Raises `ConnectError`, and `BusyError` outside of a swarm.
+        """
         if not self._peer.joined:
             raise BusyError(_("this machine is in no swarm yet."), remedy=_("Start it first."))
         return await self._peer.connect(peer_id, host=host, port=port)
 
     def reconnect(self) -> None:
-        """Try at once, if we have lost the swarm, instead of waiting."""
+        """If the swarm is lost, try to reconnect at once instead of waiting."""
         self._lifeline.hurry()
         self._hurry.set()
 
     def subject(self) -> Subject:
-        """What a check looks into: the swarm that we are in, or tried to enter last."""
+        """What a connection check is about: the swarm that we are in, or tried to enter last."""
         spec, settings = self.spec or self.tried_spec, self._store.settings
         from_backend = spec is not None and spec.session_id is not None
         return Subject(
@@ -219,7 +227,7 @@ class Membership:
         )
 
     async def _observe(self) -> None:
-        """Look at the swarm every other second, and come back to it when it is lost."""
+        """Observe the swarm every other second, and reconnect when it is lost."""
         while True:
             for step in (self._look, self._mend):
                 with survived(log, "can't look at the swarm"):
@@ -233,7 +241,7 @@ class Membership:
                     await self._hurry.wait()
 
     async def _look(self) -> None:
-        """See who is there and what the run does."""
+        """Read the connected peers and the run's records, and dispatch them."""
         if not self._peer.alive:
             return
         addresses = await self._peer.addresses()
@@ -255,7 +263,7 @@ class Membership:
 
 
 def port_or_any(name: str, wanted: int) -> int:
-    """The port of a setting, or 0 when somebody has it."""
+    """The wanted port, or 0 (any) when another program holds it. name: of the setting."""
     port = free_port(wanted)
     if port != wanted:
         log.warning("%s %d is taken by another program: using any free port", name, wanted)
@@ -263,7 +271,7 @@ def port_or_any(name: str, wanted: int) -> int:
 
 
 def problem_of(error: UserFacingError) -> Problem:
-    """What the user is shown of an error."""
+    """An error as the state shows it to the user."""
     return Problem(message=error.message, field=error.field, remedy=error.remedy)
 
 

@@ -1,4 +1,4 @@
-"""The swarms that were joined last, kept so that one can go back without an invite."""
+"""The swarms that were joined before, kept so that the user can rejoin one without an invite."""
 
 import asyncio
 import contextlib
@@ -21,27 +21,28 @@ log = logging.getLogger(__name__)
 
 MAX_RECENTS = 12
 MAX_BYTES = 4 * 1024 * 1024
-"""Far above what `MAX_RECENTS` specs can take: what is larger isn't ours."""
+"""Far above the size of `MAX_RECENTS` specs: a larger file was not written by this app."""
 
 FAR_FUTURE = 2**33
-"""Seconds since the epoch; a moment after it is a mistake."""
+"""Seconds since the epoch; a later ``joined_at`` is taken for damage."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recent:
-    """A swarm that was joined. joined_at: seconds since the epoch."""
+    """A swarm that was joined."""
 
     spec: "SwarmSpec"
     joined_at: float
+    """In seconds since the epoch."""
 
 
 Entries = tuple[Recent, ...]
 
 
 class Recents:
-    """The list in a file, newest first; one entry a run, `MAX_RECENTS` at most.
+    """The list in a file, the newest swarm first: one entry per run, `MAX_RECENTS` at most.
 
-    Reads and writes in a thread, one at a time. What can't be read is set aside, never lost.
+    Reads and writes in a thread, one at a time. A damaged file is copied before it is overwritten.
     """
 
     def __init__(self, file: Path) -> None:
@@ -49,18 +50,18 @@ class Recents:
         self._lock = asyncio.Lock()
 
     async def load(self) -> tuple[Recent, ...]:
-        """All that can be read."""
+        """All entries that can be read."""
         async with self._lock:
             with _forgiven("read"):
                 return await asyncio.to_thread(self._load)
         return ()
 
     async def remember(self, spec: "SwarmSpec") -> None:
-        """Put a swarm first; what it was before under the same run id goes."""
+        """Put a swarm first, instead of an earlier entry with the same run id."""
         await self._change(lambda entries: (Recent(spec=spec, joined_at=time.time()), *entries))
 
     async def forget(self, run_id: str) -> None:
-        """Take a swarm off the list."""
+        """Remove a swarm from the list."""
         await self._change(lambda entries: _without(entries, run_id))
 
     async def _change(self, change: Callable[[Entries], Entries]) -> None:
@@ -81,7 +82,7 @@ class Recents:
         return found
 
     def _set_aside(self) -> None:
-        """Keep a copy of what can't be read, as the next change writes only what can."""
+        """Copy the damaged file: the next change writes only the entries that can be read."""
         damaged = self._file.with_suffix(".damaged")
         log.warning("%s is damaged in part or whole: a copy is kept in %s", self._file, damaged)
         with contextlib.suppress(OSError):
@@ -93,7 +94,7 @@ class Recents:
 
 
 def _entries(raw: bytes) -> list[Any]:
-    """What the file lists; one entry that nobody can read where it is no list at all."""
+    """The file's entries; for a file that is no list, one entry that can't be read."""
     try:
         content = json.loads(raw) if len(raw) <= MAX_BYTES else None
     except (ValueError, RecursionError):
@@ -116,7 +117,7 @@ def _recent(entry: Any) -> Recent | None:
 
 @contextlib.contextmanager
 def _forgiven(verb: str) -> Iterator[None]:
-    """A list of conveniences must not keep anybody from joining."""
+    """Log an error of the file system: the list must not keep anybody from joining."""
     try:
         yield
     except OSError as error:

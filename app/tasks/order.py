@@ -1,7 +1,7 @@
-"""What somebody outside asks this machine to train: three dicts that make a swarm's spec.
+"""What a caller asks this machine to train: three dicts, from which a swarm's spec is made.
 
-What the dicts leave out gets a default only where that doesn't change what is asked for, and
-each default that was used is said. Model and data are never guessed.
+A missing value gets a default only where that doesn't change what is asked for, and each default
+is named in the task's log. Model and data are never guessed.
 """
 
 import hashlib
@@ -16,39 +16,42 @@ from app.spec.schema import FileData, FileTokenizer, SwarmSpec
 TARGET_BATCH_SIZE = 256
 SEQUENCE_LENGTH = 128
 _CONTEXT_FIELDS = ("n_positions", "max_position_embeddings")
-"""How the model types name the longest sequence that they can read."""
+"""The model types' names for the longest sequence that they can read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """A task as it came in. caller: address it came from; user_id, task_id: the caller's own
-    words, which nobody vouches for. extra: further parts of a spec (``run_id``, ``title``,
-    ``initial_peers``, …)."""
+    """A task as the caller sent it."""
 
     model_config: dict[str, Any]
     training_params: dict[str, Any]
     dataset_info: dict[str, Any]
     user_id: str
+    """The caller's own text; not verified."""
     task_id: str
+    """The caller's own text; not verified."""
     caller: str
+    """IP address that the request came from."""
     extra: dict[str, Any] = field(default_factory=dict)
+    """Further parts of a spec: ``run_id``, ``title``, ``initial_peers``, …"""
 
     @property
     def from_this_machine(self) -> bool:
-        """It came over loopback."""
+        """The request came over loopback."""
         return ipaddress.ip_address(self.caller).is_loopback
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interpretation:
-    """The spec that an order means. assumed: what was added, in words for the task's log."""
+    """The spec that was made of an order."""
 
     spec: SwarmSpec
     assumed: tuple[str, ...]
+    """The defaults that were used, as lines for the task's log."""
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Files of this machine that it would read."""
+        """Files of this machine that the training would read."""
         data = self.spec.data
         tokenizer = (data.tokenizer.path,) if isinstance(data.tokenizer, FileTokenizer) else ()
         return (*(data.paths if isinstance(data, FileData) else ()), *tokenizer)
@@ -86,7 +89,7 @@ def _completed(order: Order) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 
 def _run_id(order: Order) -> str:
-    """The same for the same task, so that machines with it meet, and resume it after a restart."""
+    """A hash of the task: machines with the same task meet in one run, and a restart resumes it."""
     parts = [order.task_id, order.model_config, order.training_params, order.dataset_info]
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return f"task-{hashlib.sha256(canonical.encode()).hexdigest()[:20]}"

@@ -1,4 +1,4 @@
-"""One task: what was asked for, how far it is, what happened."""
+"""One task: what was asked for, its progress, and its log."""
 
 import contextlib
 import logging
@@ -18,28 +18,30 @@ if TYPE_CHECKING:
 
 LOG_LINES = 300
 ALMOST = 99.9
-"""Progress short of the end: 100 is only said of a task that is completed."""
+"""Highest progress, in percent, of a task that is not completed."""
 
 
 class TaskStatus(StrEnum):
-    """As callers know it."""
+    """The statuses of the API's contract."""
 
-    SUBMITTED = "submitted"  # waits for the volunteer's word
+    SUBMITTED = "submitted"  # waits for the volunteer's consent
     RUNNING = "running"
     COMPLETED = "completed"
     FAILED = "failed"
 
     @property
     def is_final(self) -> bool:
-        """Nothing will change any more."""
+        """The task has ended."""
         return self in (TaskStatus.COMPLETED, TaskStatus.FAILED)
 
 
 class Task:
-    """A task and its story. changed: told after each change.
+    """A task from its submission to its end.
 
-    progress: 0 to 100, of the run's own stop condition. Times are UTC; started_at, ended_at and
-    error are None until there is one.
+    changed: called after each change of status or progress.
+
+    progress: percent of the run's stop condition. created_at, started_at, ended_at: in UTC, None
+    before it happened. error: why it failed, else None.
     """
 
     def __init__(
@@ -70,12 +72,12 @@ class Task:
 
     @property
     def spec(self) -> "SwarmSpec":
-        """What is trained."""
+        """The spec of the run that is trained."""
         return self.meaning.spec
 
     @property
     def endless(self) -> bool:
-        """It goes on until somebody stops it."""
+        """It has no stop condition: it trains until it is stopped."""
         stop = self.spec.training.stop
         return stop.epochs is None and stop.minutes is None
 
@@ -89,21 +91,21 @@ class Task:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._logs.append(f"{now} {redact(' '.join(text.splitlines()))}")
 
-    # --- its story
+    # --- from begin to end
 
     def begin(self) -> None:
-        """It is agreed to, and runs."""
+        """Set it running, once the volunteer has agreed."""
         self.status, self.started_at = TaskStatus.RUNNING, datetime.now(UTC)
         self.note("running")
         self._changed(self)
 
     def complete(self) -> None:
-        """Its stop condition is reached, or it was to go on until stopped, and is."""
+        """End it as completed: its stop condition is reached, or an endless task was stopped."""
         self.progress = 100.0
         self._end(TaskStatus.COMPLETED)
 
     def fail(self, error: str) -> None:
-        """It ended before its goal; error: why."""
+        """End it as failed. error: why, for the caller."""
         self.error = error
         self._end(TaskStatus.FAILED)
 
@@ -113,7 +115,7 @@ class Task:
         self._changed(self)
 
     def follow(self, state: ContributorState) -> None:
-        """See how far the run is, and note what happens in it."""
+        """Update the progress from a new state, and note phases and rounds in the log."""
         self._note_phase(state)
         self._note_round(state)
         progress = self._progress_in(state)
@@ -131,7 +133,7 @@ class Task:
         if phase is Phase.TRAINING and self._trains_since is None:
             self._trains_since = time.monotonic()
         elif phase is Phase.PREPARING:
-            self._trains_since = None  # a fresh trainer counts its minutes anew
+            self._trains_since = None  # a new trainer counts its minutes from zero
 
     def _note_round(self, state: ContributorState) -> None:
         own = state.training
@@ -165,7 +167,7 @@ class _ToTask(logging.Handler):
 
 @contextlib.contextmanager
 def sending_log_to(task: Task) -> Iterator[None]:
-    """Let a task's log hold what its trainer says on stderr."""
+    """Copy what the trainer writes on stderr into a task's log."""
     logger, handler = logging.getLogger("trainer"), _ToTask(task)
     logger.addHandler(handler)
     try:

@@ -1,7 +1,7 @@
-"""Tasks: what callers outside have this machine train, one at a time, with the volunteer's word.
+"""Tasks: what callers have this machine train, one at a time, with the volunteer's consent.
 
-They live as long as the process: a caller that asks for a task of an earlier one is told that
-there is none, and may post it again, which resumes from its last checkpoint.
+Tasks live as long as the process. After a restart a caller is told that a task is unknown, and may
+post it again; it then resumes from its last checkpoint.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST_KEPT = 200
-"""Tasks that are remembered; the oldest finished ones go first."""
+"""How many tasks are kept; the oldest ones that have ended are dropped first."""
 
 
 class TaskSwarm(Protocol):
@@ -65,45 +65,48 @@ class Contributor(Protocol):
 
 
 class Volunteer(Protocol):
-    """Whoever can be asked."""
+    """Somebody who can be asked for consent."""
 
     async def agrees(self, task: Task) -> bool:
-        """Ask whether this machine may train a task; the answer may change the settings, so
-        what is asked in future. Cancelled when the question is moot."""
+        """Ask whether this machine may train a task; the answer may change the settings as well.
+
+        Cancelled when the task is withdrawn.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Consent:
-    """What the volunteer said beforehand. mode: ``ask``, ``always`` for callers at one of the
-    backends (addresses and networks), ``never``."""
+    """What the volunteer has decided beforehand, in the settings."""
 
     mode: str
+    """``ask``, ``always`` (for callers among ``backends``; others are asked about) or ``never``."""
     backends: tuple[str, ...]
+    """IP addresses and networks."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Consent":
-        """As the settings have it."""
+        """From the settings ``consent`` and ``consent_backends``."""
         return cls(mode=settings.consent, backends=settings.consent_backends)
 
     @property
     def settings(self) -> dict[str, object]:
-        """What to change the settings to."""
+        """The changes that put this consent into the settings."""
         return {"consent": self.mode, "consent_backends": self.backends}
 
     def covers(self, caller: str) -> bool:
-        """A caller is at one of the backends."""
+        """Whether a caller's IP address is among the backends."""
         address = ipaddress.ip_address(caller)
         return any(address in ipaddress.ip_network(each) for each in self.backends)
 
     def trusting(self, caller: str) -> "Consent":
-        """With always for this caller; for others only if that is so already."""
+        """The same, with ``always`` for this caller too, and for nobody else who had not got it."""
         earlier = self.backends if self.mode == "always" else ()
         known = bool(earlier) and self.covers(caller)
         return Consent(mode="always", backends=earlier if known else (*earlier, caller))
 
 
 class Tasks:
-    """All tasks of this process. volunteer: None where nobody can be asked."""
+    """All tasks of this process. volunteer: asked for consent; None where nobody can be."""
 
     def __init__(self, session: Contributor, *, volunteer: Volunteer | None = None) -> None:
         self._store = session.store
@@ -117,11 +120,11 @@ class Tasks:
 
     @property
     def active(self) -> Task | None:
-        """The task that waits for the volunteer's word, or trains."""
+        """The task that waits for the volunteer's consent, or trains."""
         return self._active
 
     def find(self, task_id: str) -> Task | None:
-        """The task with this id of ours."""
+        """The task with an id that `submit` gave it; None when there is none."""
         return self._tasks.get(task_id)
 
     def subscribe(self, listener: Callable[[Task], None]) -> Subscription:
@@ -129,10 +132,10 @@ class Tasks:
         return subscribed(self._listeners, listener)
 
     def submit(self, order: Order) -> Task:
-        """Take a task in; what becomes of it, the task tells.
+        """Accept a task and start working on it; the returned task tells how it goes.
 
-        Raises `SpecError` for an order that makes no sense, `ConsentError` for one that nobody
-        here would agree to, `BusyError` while there is something else to do.
+        Raises `SpecError` for an invalid order, `ConsentError` where consent can't be given, and
+        `BusyError` while this machine does something else.
         """
         meaning = interpret(order)
         must_ask = self._must_ask(order, meaning)
@@ -151,7 +154,7 @@ class Tasks:
                 field="consent",
                 remedy=_("Its volunteer can change that in the settings."),
             )
-        # only this machine itself may have its files read without a question
+        # only callers on this machine may have its files read without a question
         may_read = order.from_this_machine or not meaning.files
         if consent.mode == "always" and may_read and consent.covers(order.caller):
             return False
@@ -232,7 +235,7 @@ class Tasks:
         task.complete() if not error else task.fail(error)
 
     def _with_peers(self, spec: "SwarmSpec") -> "SwarmSpec":
-        """A spec that names no peers is for the network that we are in."""
+        """The spec; one without peers gets those that we are connected to."""
         if spec.initial_peers or spec.local:
             return spec
         peers = tuple(
@@ -243,7 +246,7 @@ class Tasks:
         return spec.model_copy(update={"initial_peers": peers})
 
     async def _end(self, task: Task) -> str:
-        """Wait until the trainer has ended, for good; returns why the task has failed, or ""."""
+        """Wait until training has ended for good; returns why the task failed, or ""."""
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
         def look(state: ContributorState) -> None:
@@ -257,11 +260,13 @@ class Tasks:
         finally:
             looking.close()
 
-    # --- its end by others
+    # --- stopping it
 
     async def stop(self) -> None:
-        """Withdraw the task that waits, or end the one that trains; it then has failed, unless
-        it was to go on until somebody stops it. Nothing happens when there is none."""
+        """Withdraw the task that waits, or end the one that trains.
+
+        It has failed then, unless it is endless. Nothing happens when there is none.
+        """
         task, working = self._active, self._working
         if task is None or working is None:
             return
@@ -271,7 +276,7 @@ class Tasks:
         await self.close()
 
     async def close(self) -> None:
-        """Ask and follow no more; the session ends the training. May be called twice."""
+        """Stop asking and following; the session ends the training. May be called twice."""
         if self._working is None:
             return
         await end(self._working)
@@ -281,7 +286,7 @@ class Tasks:
 
 
 def _end_of(task: Task, state: ContributorState) -> str | None:
-    """Why a task has failed, "" when it hasn't, None as long as it goes on."""
+    """None while a task goes on, "" when it has succeeded, else why it has failed."""
     if state.swarm is None or state.swarm.run_id != task.spec.run_id:
         return "" if task.endless else _("The swarm was left before the task's end.")
     if state.trains_or_will:

@@ -1,7 +1,7 @@
-"""Several trainers, one for each chosen device, which the app sees as one.
+"""Several trainers, one for each chosen device, which the rest of the app sees as one.
 
-What they report is put together: counts are summed, and the phase is that of the one that is
-furthest. They start, rest and end together; when one ends by itself, the others leave too.
+Their reports are merged: counts are summed, and the phase is that of the most advanced trainer.
+They start, pause and end together; when one ends by itself, the others are stopped too.
 """
 
 import asyncio
@@ -31,12 +31,12 @@ ROLE = "trainer"
 
 
 def role_of(place: int) -> str:
-    """What a trainer's identity, checkpoints and log lines are called."""
+    """Name of a trainer's identity file, checkpoint folder and log lines. place: its index."""
     return ROLE if place == 0 else f"{ROLE}-{place}"
 
 
 class Ensemble:
-    """Running trainers. Made by `spawn`; used as a single `Trainer` is."""
+    """Running trainers, used like a single `Trainer`. Made by `spawn`."""
 
     def __init__(self, trainers: Sequence[Trainer]) -> None:
         self._trainers = tuple(trainers)
@@ -50,9 +50,11 @@ class Ensemble:
         on_event: Callable[[Event], None],
         arguments: tuple[str, ...] = (),
     ) -> "Ensemble":
-        """Start a trainer for each device. on_event: told what they report, as of one.
+        """Start a trainer for each device.
 
-        Raises `OSError` when one can't be started; then none is.
+        on_event: called with the trainers' reports, merged into one's.
+
+        Raises `OSError` when one can't be started; the others are ended then.
         """
         whole, trainers = Whole(devices), list[Trainer]()
 
@@ -75,21 +77,29 @@ class Ensemble:
         return cls(trainers)
 
     async def start(self, orders: Iterable[dict[str, Any]]) -> None:
-        """Give each its order; returns when all train. Raises `TrainerError` when one ends."""
+        """Send each trainer its order; returns when all of them train.
+
+        orders: fields of `protocol.Start`, in the order of the devices.
+
+        Raises `TrainerError` when a trainer ends first.
+        """
         pairs = zip(self._trainers, orders, strict=True)
         await asyncio.gather(*(trainer.command(Start, **order) for trainer, order in pairs))
 
     async def command(self, kind: type[C], **fields: Any) -> None:
-        """Send a command to all, and wait until it took effect. Raises `TrainerError`."""
+        """Send a command to all, and wait until it took effect.
+
+        Raises `TrainerError` when a trainer ends first.
+        """
         await asyncio.gather(*(trainer.command(kind, **fields) for trainer in self._trainers))
 
     async def stop(self, grace: float = STOP_GRACE_SECONDS) -> None:
-        """End all, by ever harder means. grace: seconds that they may take by themselves."""
+        """End all of them, see `Trainer.stop`. grace: seconds they may take by themselves."""
         self._stopping = True
         await asyncio.gather(*(trainer.stop(grace) for trainer in self._trainers))
 
     async def outcome(self) -> Outcome:
-        """Wait until all have ended, and tell how the first one did."""
+        """Wait until all have ended; returns the outcome of the one that ended first."""
         ends = [asyncio.ensure_future(trainer.outcome()) for trainer in self._trainers]
         first, rest = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if rest and not self._stopping:
@@ -103,7 +113,7 @@ class Ensemble:
         await asyncio.gather(*(trainer.stop() for trainer in running))
 
 
-# --- many reports, as if they were one's ---------------------------------------------------------
+# --- merging reports -----------------------------------------------------------------------------
 
 _FURTHEST = (
     TrainerPhase.TRAINING,
@@ -120,11 +130,11 @@ _FURTHEST = (
 )
 
 _SHARED = frozenset({"epochs", "swarm_samples", "training_seconds"})
-"""Of `Work`: what trainers that run at the same time have in common. The rest is each one's."""
+"""Fields of `Work` that trainers running at the same time share; all others are summed."""
 
 
 class Whole:
-    """Puts reports together, each as it comes. The trainers are told apart by their places."""
+    """Merges reports one by one. A trainer's place is its index among the devices."""
 
     def __init__(self, devices: Sequence[str]) -> None:
         self._parts = [TrainerPart(device=device) for device in devices]
@@ -135,7 +145,7 @@ class Whole:
         self._work: dict[int, Work] = {}
 
     def take(self, place: int, report: Report) -> tuple[Event, ...]:
-        """What a report of one changes for all."""
+        """The events that follow from one trainer's report."""
         match report:
             case PhaseChanged(phase=phase):
                 return self._take_phase(place, phase)

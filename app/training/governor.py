@@ -1,4 +1,4 @@
-"""Holds the volunteer's terms against what the machine is like, as long as the app runs."""
+"""Compares the volunteer's terms with the machine's condition, as long as the app runs."""
 
 import asyncio
 import logging
@@ -14,7 +14,8 @@ from app.terms.terms import verdict
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
-"""With the sensors' deadline and a step of training, less than two until a pause."""
+"""Between two verdicts. With the sensors' time limit and a step of training, a pause takes effect
+in less than two seconds."""
 
 
 class Governor:

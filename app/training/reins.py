@@ -1,4 +1,4 @@
-"""What trainers are told while they run: to rest or to go on, and how fast to go."""
+"""Commands to running trainers: pause or resume, and how much device time and bandwidth to use."""
 
 import contextlib
 
@@ -10,10 +10,10 @@ from app.state.store import ReadableStore
 from app.training.ensemble import Ensemble
 
 MBIT = 125_000
-"""Bytes."""
+"""Bytes per second."""
 
 NEEDS_DEVICE = frozenset({"programs", "max_others_use"})
-"""Terms by which somebody else wants the device now."""
+"""Terms that mean that another program wants the device now."""
 
 
 class Reins:
@@ -26,19 +26,19 @@ class Reins:
         self._pace: dict[str, float] = {}
 
     async def tell_rest(self) -> None:
-        """Let them rest or go on, as user and terms want now; returns when they do."""
+        """Pause or resume them, as user and terms want now; returns when it took effect."""
         rest = _rest(self._store.state)
         if rest == self._rest:
             return
         self._rest = rest
-        with contextlib.suppress(TrainerError):  # who follows it tells how it ended
+        with contextlib.suppress(TrainerError):  # `Training._follow` reports how it ended
             if rest is None:
                 await self._trainer.command(protocol.Resume)
             else:
                 await self._trainer.command(protocol.Pause, free_after=rest)
 
     async def tell_pace(self) -> None:
-        """Let them go as fast as the terms want now; they share the line."""
+        """Send the limits that the terms set now. The trainers share the network limits equally."""
         terms, state = self._store.settings.terms, self._store.state
         devices = len(state.chosen_devices)
         pace = {
@@ -49,13 +49,12 @@ class Reins:
         if pace == self._pace:
             return
         self._pace = pace
-        with contextlib.suppress(TrainerError):  # who follows it tells how it ended
+        with contextlib.suppress(TrainerError):  # `Training._follow` reports how it ended
             await self._trainer.command(protocol.Pace, **pace)
 
 
 def _rest(state: ContributorState) -> float | None:
-    """How long the trainer may keep the device's memory while it rests; None when it needn't
-    rest."""
+    """Seconds after which a paused trainer frees the device's memory; None when it may train."""
     if state.may_train:
         return None
     wanted = any(reason.term in NEEDS_DEVICE for reason in state.verdict.reasons)

@@ -1,4 +1,5 @@
-"""The trainer process seen from the app: spawn it, talk to it, end it. Its end is a value."""
+"""The trainer process seen from the app: spawn it, talk to it, end it. Its end is a value,
+`Outcome`, never an exception."""
 
 import asyncio
 import contextlib
@@ -20,22 +21,22 @@ from app.lifecycle.processes import command_line
 from app.protocol import Command, EndReason, Report
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
-"""asyncio's own limit of 64 KiB would cut a long report."""
+"""A longer line is dropped; asyncio's default of 64 KiB is too short for some reports."""
 
 STOP_GRACE_SECONDS = 30.0
-"""Enough for a round of averaging that can't be cancelled any more, and a checkpoint."""
+"""Enough for an averaging round that can't be cancelled any more, and a checkpoint."""
 
 TERM_GRACE_SECONDS = 2.0
 
 REPORTS_SECONDS, LOG_SECONDS = 5.0, 0.5
-"""How long the pipes of a dead trainer may stay open, in the hands of who left its group:
-PyTorch's helper for shared memory keeps the log's for two seconds, and has nothing to say."""
+"""How long a dead trainer's pipes are read. A process that left the trainer's group may hold them
+open: PyTorch's shared-memory manager keeps stderr for two seconds, and writes nothing."""
 
 RESTART_SECONDS = (3.0, 10.0, 30.0)
-"""Waits before an unexpectedly ended trainer is started again; then someone must look."""
+"""Waits before a trainer that ended unexpectedly is restarted; after the last one it is not."""
 
 STEADY_SECONDS = 120.0
-"""A trainer that ran so long makes earlier failures forgotten."""
+"""A trainer that ran so long resets the count of failures."""
 
 ReportHandler = Callable[[Report], None]
 C = TypeVar("C", bound=Command)
@@ -43,19 +44,18 @@ C = TypeVar("C", bound=Command)
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a trainer ended.
-
-    returncode: its exit status, or minus the signal that killed it, as in `subprocess`.
-    reason: its own last word, None when it had none to say. problem: why it failed.
-    """
+    """How a trainer ended."""
 
     returncode: int
+    """Its exit status, or minus the number of the signal that killed it, as in `subprocess`."""
     reason: EndReason | None = None
+    """The reason in its last report; None when it ended without one."""
     problem: protocol.TrainerProblem | None = None
+    """Why it failed, if it reported that."""
 
     @property
     def unexpected(self) -> bool:
-        """It neither said why it left, nor anything that the user can mend."""
+        """It gave no reason, or failed with something that the user can't fix."""
         return self.reason is None or (self.problem is not None and not self.problem.expected)
 
     @property
@@ -79,7 +79,7 @@ class Patience:
         self._failures = 0
 
     def wait_after(self, lived: float) -> float | None:
-        """Seconds, ever more of them; None when it failed too often. lived: seconds it ran."""
+        """Seconds to wait, more each time; None when it failed too often. lived: seconds it ran."""
         if lived > STEADY_SECONDS:
             self._failures = 0
         if self._failures >= len(RESTART_SECONDS):
@@ -89,10 +89,10 @@ class Patience:
 
 
 class _ExitProtocol(asyncio.subprocess.SubprocessStreamProtocol):
-    """Tells of the process's own end.
+    """Sets ``exited`` when the process itself has ended.
 
-    `asyncio.subprocess.Process.wait` also waits until its pipes are closed, and those are kept
-    open by what a killed trainer leaves behind.
+    `asyncio.subprocess.Process.wait` also waits until the pipes are closed, and child processes
+    that a killed trainer leaves behind keep them open.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -105,7 +105,7 @@ class _ExitProtocol(asyncio.subprocess.SubprocessStreamProtocol):
 
 
 class Trainer:
-    """A running trainer. Made by `spawn`; `outcome` is awaited by whoever cares for its end."""
+    """A running trainer process. Made by `spawn`; `outcome` tells how it ended."""
 
     def __init__(
         self,
@@ -132,10 +132,12 @@ class Trainer:
     async def spawn(
         cls, *, on_report: ReportHandler, name: str = "trainer", arguments: tuple[str, ...] = ()
     ) -> "Trainer":
-        """Start a fresh interpreter in its own process group, below the window's priority, whose
-        messages are in our language.
+        """Start a new interpreter in its own process group, which speaks the app's language.
 
-        name: of the logger that its stderr goes to. on_report: called with each report.
+        on_report: called with each report. name: of the logger that gets its stderr. arguments:
+        command-line options for the trainer.
+
+        Raises `OSError` when it can't be started.
         """
         loop = asyncio.get_running_loop()
         transport, watching = await loop.subprocess_exec(
@@ -158,16 +160,16 @@ class Trainer:
 
     @property
     def pid(self) -> int:
-        """Process id, and id of the process group."""
+        """The process id, which is its process group's id as well."""
         return self._process.pid
 
     @property
     def has_ended(self) -> bool:
-        """Its end was seen."""
+        """The process and all that it started are gone, and its reports are read."""
         return self._watching.done()
 
     async def outcome(self) -> Outcome:
-        """Wait for its end; may be awaited by many."""
+        """Wait for its end. May be awaited by several tasks."""
         return await asyncio.shield(self._watching)
 
     async def command(self, kind: type[C], **fields: Any) -> None:
@@ -186,12 +188,15 @@ class Trainer:
     async def _send(self, command: Command) -> None:
         stdin = self._process.stdin
         assert stdin is not None
-        with contextlib.suppress(ConnectionError):  # its end is told by `outcome`
+        with contextlib.suppress(ConnectionError):  # `outcome` tells that it has ended
             stdin.write(protocol.encode(command))
             await stdin.drain()
 
     async def stop(self, grace: float = STOP_GRACE_SECONDS) -> Outcome:
-        """End it, by ever harder means: ask, end its input, terminate, kill."""
+        """End it: a stop message and closed stdin, then SIGTERM, then SIGKILL to its group.
+
+        grace: seconds until SIGTERM.
+        """
         await self._send(protocol.Stop(id=next(self._ids)))
         if self._process.stdin is not None:
             self._process.stdin.close()
@@ -207,7 +212,7 @@ class Trainer:
         return await self.outcome()
 
     def kill(self) -> None:
-        """End it and all that it started, now."""
+        """Kill its process group, now."""
         self._signal_group(signal.SIGKILL)
 
     def _signal_group(self, number: signal.Signals) -> None:
@@ -215,7 +220,7 @@ class Trainer:
             os.killpg(self.pid, number)
 
     async def _watch(self) -> Outcome:
-        """Read all that it says until it is gone, with everything that it started."""
+        """Read its reports and log until it has ended, then kill what it left behind."""
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         reports = asyncio.create_task(self._read_reports(self._process.stdout))
@@ -264,7 +269,7 @@ class Trainer:
         for waiting in self._acks.values():
             if not waiting.done():
                 waiting.set_exception(TrainerError(_("The trainer ended before it answered.")))
-                waiting.exception()  # asked for here, so that nobody has to
+                waiting.exception()  # marks it as retrieved, or asyncio would log it
         self._acks.clear()
 
 
@@ -276,11 +281,11 @@ def _other_version() -> protocol.TrainerProblem:
 
 
 async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """The lines of a stream. What is longer than `MAX_LINE_BYTES` is dropped."""
+    """The lines of a stream, without those longer than `MAX_LINE_BYTES`."""
     while True:
         try:
             line = await stream.readline()
-        except ValueError:  # the reader has emptied its buffer
+        except ValueError:  # too long; the reader has dropped it
             continue
         if not line:
             return
@@ -288,7 +293,7 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 async def probe_devices() -> protocol.Devices:
-    """Ask torch, in a process of its own, which devices it can use.
+    """Ask torch, in a trainer process, which devices it can use.
 
     Raises `TrainerError` when that process fails.
     """

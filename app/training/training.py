@@ -1,4 +1,4 @@
-"""Starting, pausing and ending the trainer, and starting it again when it has died."""
+"""Starts, pauses and stops the trainers, and restarts them after an unexpected end."""
 
 import asyncio
 import contextlib
@@ -60,14 +60,15 @@ class Training:
         governor.subscribe(self.obey)
 
     async def start(self) -> None:
-        """Start a trainer on the chosen device, as soon as the terms allow it; returns when it
-        trains, or has failed to, or waits for that.
+        """Start a trainer on each chosen device, as soon as the terms allow it.
+
+        Returns when they train, have failed, or wait for the terms.
 
         Raises `BusyError` when there is no swarm to train in, or a trainer already.
         """
         await self._governor.look()
         self._patience = Patience()
-        self._store.dispatch(PauseEnded())  # who starts it wants no pause
+        self._store.dispatch(PauseEnded())  # a start by the user ends an earlier pause
         await self._start()
 
     async def _start(self) -> None:
@@ -81,9 +82,9 @@ class Training:
         async with self._spawning:
             trainer = await self._spawn()
         if trainer is None or self._stop_asked:
-            return  # what stops us waits for the lock
+            return  # `stop` waits for the lock, and ends the trainer
         self.obey()
-        with contextlib.suppress(TrainerError):  # `_follow` tells how it ended
+        with contextlib.suppress(TrainerError):  # `_follow` reports how it ended
             places = range(len(self._store.state.chosen_devices))
             await trainer.start([self.order(role_of(place), place=place) for place in places])
 
@@ -112,10 +113,10 @@ class Training:
         return trainer
 
     def order(self, role: str, *, place: int = 0) -> dict[str, Any]:
-        """The fields of `protocol.Start` for a peer of this machine in the swarm we are in.
+        """The fields of `protocol.Start` for a peer of this machine in the swarm that we are in.
 
-        place: of its device among the chosen ones, which share the threads and have neighbouring
-        ports.
+        role: names its identity file and checkpoints. place: index of its device among the chosen
+        ones; the trainers share the CPU threads, and each has the port after the previous one's.
         """
         spec, state, settings = self._membership.spec, self._store.state, self._store.settings
         assert spec is not None
@@ -138,7 +139,7 @@ class Training:
     # --- rest and pace
 
     async def pause(self, seconds: float | None = None) -> None:
-        """Let the trainer rest, for a time or until `resume`; returns when it does.
+        """Pause the trainers, for some seconds or until `resume`; returns when they have paused.
 
         Raises `BusyError` when nothing is trained, nor about to be.
         """
@@ -147,7 +148,7 @@ class Training:
         await self._tell_rest()
 
     async def resume(self) -> None:
-        """End the user's pause; returns when the trainer goes on, if the terms allow it.
+        """End the user's pause; returns when the trainers train, if the terms allow it.
 
         Raises `BusyError` when nothing is trained, nor about to be.
         """
@@ -161,7 +162,7 @@ class Training:
             raise BusyError(_("nothing is being trained."), remedy=_("Start training first."))
 
     def obey(self) -> None:
-        """Let the trainer start, rest or go on, and at the pace, that user and terms want now."""
+        """Start, pause, resume or pace the trainers, as user and terms want now."""
         state = self._store.state
         if state.paused_until is not None and time.time() >= state.paused_until:
             self._store.dispatch(PauseEnded())
@@ -180,7 +181,7 @@ class Training:
         return self._store.state.phase is Phase.WAITING and self._store.state.may_train
 
     async def _begin_awaited(self) -> None:
-        if self._is_awaited:  # or somebody was faster, or stopped it
+        if self._is_awaited:  # unless it was started or stopped meanwhile
             await self._start_or_say_why()
 
     async def _tell_rest(self) -> None:
@@ -190,8 +191,11 @@ class Training:
     # --- its end
 
     async def stop(self, grace: float | None = None) -> None:
-        """End the trainer: it writes a checkpoint and leaves the run. Nothing happens when
-        there is none. grace: seconds it may take before it is ended by force."""
+        """Stop the trainers: they write a checkpoint, leave the run and end.
+
+        grace: seconds they may take before they are ended by force. Nothing happens when there
+        are none.
+        """
         self.cancel_restart()
         self._stop_asked = True
         async with self._spawning:
@@ -206,7 +210,7 @@ class Training:
             await self._following
 
     async def _follow(self, trainer: Ensemble) -> None:
-        """Wait for a trainer's end, and say or mend it."""
+        """Wait for the trainers' end, then report it, and restart them if it was unexpected."""
         started = time.monotonic()
         outcome = await trainer.outcome()
         self._trainer = self._reins = None
@@ -229,7 +233,7 @@ class Training:
             self._store.dispatch(ProblemRaised(problem=problem_of(error)))
 
     def cancel_restart(self) -> None:
-        """Don't start the failed trainer again by itself."""
+        """Don't start failed trainers again by themselves."""
         restart, self._restart = self._restart, None
         if restart is not None:
             restart.cancel()

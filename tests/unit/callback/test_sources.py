@@ -61,7 +61,7 @@ async def session(tmp_path: Path) -> AsyncIterator[OfflineSession]:
 
 
 async def exposed(session: OfflineSession) -> dict[str, dict[str, float]]:
-    """What is told: values by name, then by the labels' values."""
+    """The shown metrics: values by name, then by the labels' values."""
     figures = OwnFigures(session.contributions.ledger, session.machines)
     text = (await Metrics(session.store, figures=figures).exposition()).decode()
     told: dict[str, dict[str, float]] = {}
