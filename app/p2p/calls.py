@@ -74,21 +74,29 @@ async def within(seconds: float, *, peer_id: str = "", address: str = "") -> Asy
 
     The app's own errors pass through. peer_id, address: for the error.
     """
-    with _as_call_error(peer_id=peer_id, address=address, seconds=seconds):
+    with hivemind_errors(peer_id=peer_id, address=address, seconds=seconds):
         async with asyncio.timeout(seconds):
             yield
 
 
 @contextlib.contextmanager
-def _as_call_error(
-    *, peer_id: str = "", address: str = "", seconds: float = CALL_SECONDS
+def hivemind_errors(
+    *, peer_id: str = "", address: str = "", seconds: float | None = None
 ) -> Iterator[None]:
+    """Raise `CallError` for whatever hivemind raises in the block. The app's own errors pass.
+
+    hivemind raises the exceptions of p2pd, of msgpack, of multiaddr and those that other peers or
+    its DHT process have sent. They have no common base class. peer_id, address: for the error.
+    seconds: the deadline that a `TimeoutError` tells of, None when it isn't known.
+    """
     try:
         yield
     except CoTrainError:
         raise
     except TimeoutError as error:
-        reason = _("no answer within {seconds:.0f} s").format(seconds=seconds)
+        reason = repr(error)
+        if seconds is not None:
+            reason = _("no answer within {seconds:.0f} s").format(seconds=seconds)
         raise CallError(reason, peer_id=peer_id, address=address, timed_out=True) from error
     except Exception as error:  # the one adapter of hivemind, which raises anything
         details = str(error)
@@ -101,7 +109,7 @@ def unpacked(packed: bytes) -> Any:
     from hivemind.utils import MSGPackSerializer
 
     try:
-        with _as_call_error():  # msgpack's documentation: unpacking may raise any exception
+        with hivemind_errors():  # msgpack's documentation: unpacking may raise any exception
             return MSGPackSerializer.loads(packed)
     except CallError:
         return None
@@ -121,7 +129,7 @@ def split(address: str) -> tuple[str, str]:
 
 def packed_addresses(addresses: Iterable[str]) -> list[bytes]:
     """Multiaddrs as bytes, without the peers' ids."""
-    with _as_call_error():
+    with hivemind_errors():
         return [each.to_bytes() for each in _multiaddrs(addresses)]
 
 

@@ -1,31 +1,12 @@
-"""The adapter of hivemind's DHT process, which may raise anything."""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""How the trainer starts hivemind's DHT process."""
 
 import hivemind
 
 from app.common.errors import JoinError
 from app.common.i18n import _
 from app.p2p import run_records
+from app.p2p.calls import CallError, hivemind_errors
 from app.protocol import Start
-
-
-class DhtError(Exception):
-    """The DHT process failed at a task, or gave no answer. The message is the reason in a line."""
-
-
-@contextmanager
-def dht_errors() -> Iterator[None]:
-    """Raise `DhtError` in place of what hivemind's DHT process raises.
-
-    The process sends its own exceptions to us as they are, those of p2pd, of msgpack and of
-    multiaddr among them. They have no common base class.
-    """
-    try:
-        yield
-    except Exception as error:
-        raise DhtError((str(error) or repr(error)).splitlines()[0]) from error
 
 
 def open_dht(order: Start, *, run_id: str, identity: run_records.Identity) -> hivemind.DHT:
@@ -34,7 +15,7 @@ def open_dht(order: Start, *, run_id: str, identity: run_records.Identity) -> hi
     Raises `JoinError`.
     """
     try:
-        with dht_errors():
+        with hivemind_errors():
             return hivemind.DHT(
                 start=True,
                 initial_peers=list(order.initial_peers),
@@ -48,9 +29,9 @@ def open_dht(order: Start, *, run_id: str, identity: run_records.Identity) -> hi
                 shutdown_timeout=1,
                 **run_records.node_options(order.network),
             )
-    except DhtError as error:
+    except CallError as error:
         raise JoinError(
-            _("the trainer can't enter the swarm: {reason}.").format(reason=error),
+            _("the trainer can't enter the swarm: {reason}.").format(reason=error.reason),
             field="initial_peers",
             remedy=_("Check your network and try again."),
         ) from error

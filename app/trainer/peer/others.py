@@ -14,8 +14,8 @@ from typing import Any
 import hivemind
 
 from app.p2p import meeting, run_records
+from app.p2p.calls import CallError, hivemind_errors
 from app.protocol import Waiting
-from app.trainer.peer.dht import DhtError, dht_errors
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +52,11 @@ def see_others(
 
 def _answer(dht: hivemind.DHT, look: Any, doors: int) -> Waiting | None:
     try:
-        with dht_errors():
+        with hivemind_errors():
             answer: Waiting | None = dht.run_coroutine(look, return_future=True).result(
                 REPLY_SECONDS
             )
-    except DhtError as error:
+    except CallError as error:
         log.warning("can't look for the others: %s", error)
         return Waiting(whom="doors", seen=0, known=doors) if doors else None
     return answer

@@ -6,8 +6,9 @@ import hivemind
 import pytest
 
 from app.common.errors import JoinError
+from app.p2p.calls import CallError, hivemind_errors
 from app.p2p.run_records import Identity, load_identity
-from app.trainer.peer.dht import DhtError, dht_errors, open_dht
+from app.trainer.peer.dht import open_dht
 from tests.support.training.orders import ORDER
 
 
@@ -25,14 +26,14 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
     ],
 )
 def test_reason_is_one_line(raised: Exception, reason: str) -> None:
-    with pytest.raises(DhtError) as caught, dht_errors():
+    with pytest.raises(CallError) as caught, hivemind_errors():
         raise raised
     assert str(caught.value) == reason
     assert caught.value.__cause__ is raised
 
 
 def test_cancellation_is_no_error_of_the_dht() -> None:
-    with pytest.raises(KeyboardInterrupt), dht_errors():
+    with pytest.raises(KeyboardInterrupt), hivemind_errors():
         raise KeyboardInterrupt
 
 
