@@ -67,7 +67,7 @@ class LedgerEntry:
 
 
 class Outbox:
-    """What the reporter works on.
+    """How far reporting has come; the delivery of reports works on it.
 
     It uses the ledger's connection, so call it on the ledger's thread.
     """

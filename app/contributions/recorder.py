@@ -122,7 +122,7 @@ class Recorder:
         self._writing = asyncio.create_task(self._keep_writing())
 
     async def finish(self) -> None:
-        """Stop measuring and save what was measured. The ledger stays open for the reporter."""
+        """Stop measuring and save what was measured. The ledger stays open for the delivery."""
         self._leave()
         self._closing = True
         self._wake.set()
