@@ -125,7 +125,7 @@ def test_record_that_outlives_its_peer_is_refused(life: float) -> None:
         {"samples_per_second": -1.0},
         {"samples_per_second": 1e30},
         {"time": math.nan},
-        {"time": get_dht_time() + YEARS},
+        {"time": 1e30},
     ],
     ids=repr,
 )
