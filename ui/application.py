@@ -236,7 +236,7 @@ async def _contribute(
     stop = _stop_event(window)
     if wrong is not None:
         model.raise_problem(wrong)
-    await _first_picture(window, minimized=arguments.minimized)
+    await _first_paint(window, minimized=arguments.minimized)
     from ui.presence import DesktopPresence  # not needed for the first paint
 
     presence = DesktopPresence.of(window, model, actions, theme, preferences)
@@ -271,7 +271,7 @@ def _on_signal(number: signal.Signals, stop: asyncio.Event) -> None:
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
 
 
-async def _first_picture(window: MainWindow, *, minimized: bool) -> None:
+async def _first_paint(window: MainWindow, *, minimized: bool) -> None:
     if minimized:
         _start_out_of_sight(window)
         return
