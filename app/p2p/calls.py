@@ -104,15 +104,18 @@ def hivemind_errors(
         raise CallError(reason, details=details, peer_id=peer_id, address=address) from error
 
 
-def unpacked(packed: bytes) -> Any:
-    """What bytes of any peer's stand for in hivemind's encoding; None when they are malformed."""
+def unpacked(packed: bytes, *, malformed: Any = None) -> Any:
+    """The value that packed bytes from any peer stand for, in hivemind's encoding.
+
+    malformed: returned when the bytes stand for none.
+    """
     from hivemind.utils import MSGPackSerializer
 
     try:
         with hivemind_errors():  # msgpack's documentation: unpacking may raise any exception
             return MSGPackSerializer.loads(packed)
     except CallError:
-        return None
+        return malformed
 
 
 # --- addresses

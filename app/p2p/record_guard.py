@@ -38,6 +38,7 @@ from hivemind.utils.timed_storage import get_dht_time
 from typing_extensions import override
 
 from app.common.rate_limit import RateLimit
+from app.p2p import calls
 
 log = logging.getLogger(__name__)
 
@@ -231,10 +232,7 @@ class _Garbage:
 
 
 def _unpacked(raw: bytes) -> Any:
-    try:
-        return DHTProtocol.serializer.loads(raw)
-    except Exception:  # noqa: BLE001  msgpack and its extension types raise anything at anybody's bytes
-        return _Garbage()
+    return calls.unpacked(raw, malformed=_Garbage())
 
 
 @lru_cache(maxsize=4096)
