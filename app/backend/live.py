@@ -53,7 +53,7 @@ _FAILED = "exception"
 class LiveChannel:
     """At most one connection, which stands for one node at a time.
 
-    node: called for this machine's data when the node registers.
+    node: asked for this machine's data when the node registers.
     """
 
     def __init__(self, http: Http, *, node: NodeSource) -> None:

@@ -31,7 +31,7 @@ class NodeData:
 
 
 class NodeSource(Protocol):
-    """Knows what the backend is to be told of this machine."""
+    """Gives this machine's data for the backend."""
 
     def data(self) -> NodeData:
-        """As of now."""
+        """The data of this moment."""

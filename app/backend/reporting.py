@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class Reporting:
     """Reports contributions from `open` to `close`, once somebody is signed in.
 
-    contributions: its ledger, which must be open, is reported. The status of reporting is in the
-    state's ``reporting``.
+    contributions: open; the contributions in its ledger are reported. How reporting goes is shown
+    in the state, as ``reporting``.
 
     The calls raise `BackendError`, or `BusyError` before `open` is done.
     """
@@ -43,7 +43,7 @@ class Reporting:
         self._http: Http | None = None
         self._account: Account | None = None
         self._backend: Backend | None = None
-        self._reporter: Delivery | None = None
+        self._delivery: Delivery | None = None
         self._waking = Subscription()
 
     async def open(self) -> None:
@@ -62,21 +62,21 @@ class Reporting:
         await account.restore()
         backend = Backend(http, account=account)
         self._http, self._account, self._backend = http, account, backend
-        self._reporter = Delivery(
+        self._delivery = Delivery(
             self._ledger,
             backend=backend,
             ways=Ways(http, backend=backend, node=self._node),
             state=replace(state, signed_in_as=account.email),
             on_change=self._show,
         )
-        self._reporter.start()
-        self._waking = self._ledger.subscribe(self._reporter.wake)
+        self._delivery.start()
+        self._waking = self._ledger.subscribe(self._delivery.wake)
 
     async def close(self) -> None:
         """Send what can be sent in a few seconds, and stop. May be called twice."""
         self._waking.close()
-        if self._reporter is not None:
-            await self._reporter.close()
+        if self._delivery is not None:
+            await self._delivery.close()
         if self._http is not None:
             await self._http.close()
 
@@ -89,9 +89,9 @@ class Reporting:
         self, email: str, *, password: str, username: str = "", stay: bool = False
     ) -> None:
         """Create an account and sign in; see `sign_in`."""
-        account, reporter = self._opened()
+        account, delivery = self._opened()
         await account.register(email, password=password, username=username, stay=stay)
-        reporter.wake(impatient=True)
+        delivery.wake(impatient=True)
 
     async def sign_in(self, email: str, *, password: str, stay: bool = False) -> None:
         """Sign in, and report from now on.
@@ -99,15 +99,15 @@ class Reporting:
         stay: keep the password, in the system's keyring if there is one. The backend's sign-in ends
         after a week, and without the password an unattended machine would stop reporting.
         """
-        account, reporter = self._opened()
+        account, delivery = self._opened()
         await account.sign_in(email, password=password, stay=stay)
-        reporter.wake(impatient=True)
+        delivery.wake(impatient=True)
 
     async def sign_out(self) -> None:
         """Forget the sign-in. Contributions are kept and reported after the next sign-in."""
-        account, reporter = self._opened()
+        account, delivery = self._opened()
         await account.sign_out()
-        reporter.wake()
+        delivery.wake()
 
     # --- reports
 
@@ -126,9 +126,9 @@ class Reporting:
         return await self._asked().projected_reward(node_id, session_id=session_id, total=100)
 
     def _opened(self) -> "tuple[Account, Delivery]":
-        if self._account is None or self._reporter is None:
+        if self._account is None or self._delivery is None:
             raise _not_ready()
-        return self._account, self._reporter
+        return self._account, self._delivery
 
     def _asked(self) -> "Backend":
         if self._backend is None:
@@ -137,14 +137,14 @@ class Reporting:
 
 
 class OwnNode:
-    """This machine as the backend lists it."""
+    """This machine's data for the backend, taken from the state and the current interval."""
 
     def __init__(self, store: ReadableStore, contributions: Recorder) -> None:
         self._store = store
         self._contributions = contributions
 
     def data(self) -> NodeData:
-        """As of now."""
+        """The data of this moment."""
         return node_of(
             self._store.state,
             current=self._contributions.current,
@@ -153,7 +153,7 @@ class OwnNode:
 
 
 def reporting_at_start(backend_url: str) -> ReportingState:
-    """How reporting is before it is open."""
+    """The state of reporting before `Reporting.open`."""
     return ReportingState(backend_url=backend_url, encrypted=is_private(backend_url))
 
 

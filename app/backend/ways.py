@@ -27,7 +27,7 @@ HTTP_AGAIN_SECONDS = 6 * 3600.0
 class Ways:
     """Sends reports over HTTP, and over Socket.IO while HTTP has the defect `RefusedError.quirk`.
 
-    node: called for this machine's data when the node is registered. clock: monotonic seconds.
+    node: asked for this machine's data when the node is registered. clock: monotonic seconds.
     """
 
     def __init__(

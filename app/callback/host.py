@@ -1,4 +1,4 @@
-"""The protocols of what the API needs of the app around it: each route sees only its part."""
+"""The protocols of what the API needs of the app. Each route sees only the part that it needs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,22 +15,26 @@ if TYPE_CHECKING:
 
 
 class SwarmAccess(Protocol):
-    """Being in a swarm: what callers may see and change of it (`app.swarm.membership`)."""
+    """The swarm that this machine is in, as callers see and change it (`app.swarm.membership`)."""
 
     @property
     def joined(self) -> bool:
-        """Our peer is in a swarm."""
+        """Whether the app's peer is in a swarm."""
 
     @property
     def spec(self) -> "SwarmSpec | None":
-        """Of the swarm that we are in or about to enter."""
+        """The spec of the swarm that the app is in or joining; None outside a swarm."""
 
     @property
     def last_spec(self) -> "SwarmSpec | None":
-        """Of the swarm that we entered last in this run of the app."""
+        """The spec of the swarm that was joined last in this run of the app; None if none was."""
 
     async def join(self, spec: "SwarmSpec | None") -> bool:
-        """Enter a swarm, leaving the one that we are in."""
+        """Leave the current swarm and join another.
+
+        spec: None joins only the network of the setting ``initial_peers``, in no swarm. Returns
+        False if a leave or another join came in between. Raises `JoinError`.
+        """
 
     async def leave(self) -> None:
         """Stop training and leave the swarm."""
@@ -43,7 +47,7 @@ class KnownSwarms(Protocol):
     """The swarms that were joined before (`app.swarm.recents`)."""
 
     async def load(self) -> Sequence[Recent]:
-        """All of them, the newest first."""
+        """All of them, the one joined last first."""
 
 
 class Host(Protocol):
@@ -54,15 +58,15 @@ class Host(Protocol):
 
     @property
     def folders(self) -> Folders:
-        """Where the tokens and the audit log lie."""
+        """The folders of the tokens and the audit log."""
 
     @property
     def store(self) -> Store:
-        """Settings and state."""
+        """The settings and the state."""
 
     @property
     def swarm(self) -> SwarmAccess:
-        """Being in a swarm."""
+        """The swarm that this machine is in."""
 
     @property
     def recents(self) -> KnownSwarms:
