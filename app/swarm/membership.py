@@ -153,6 +153,7 @@ class Membership:
             return Network(listen=listening(0, local=True), local=True)
         settings, trainer = self._store.settings, port == "server_port"
         relayed = trainer and bool(relays_of(self._addresses))
+        known_relays = _known_relays(self._addresses, self._entries) if trainer else ()
         places = [one for one in settings.announce if not (trainer and one.startswith("/"))]
         wanted = getattr(settings, port)
         number = port_or_any(port, wanted and wanted + place) or (any_free_port() if places else 0)
@@ -160,17 +161,8 @@ class Membership:
             listen=listening(number, local=False),
             announce=announced(places, number),
             reachability="relay" if relayed else settings.reachability,
-            relays=settings.trusted_relays or (self._known_relays() if trainer else ()),
+            relays=settings.trusted_relays or known_relays,
         )
-
-    def _known_relays(self) -> tuple[str, ...]:
-        """The relays that our node has found, or else the initial peers that may be one.
-
-        In a small swarm a daemon needs minutes to find relays. Our node spends this time; the
-        trainers are told what it found.
-        """
-        found = relays_of(self._addresses)
-        return found or tuple(filter(_may_relay, self._entries))
 
     async def look_away(self) -> None:
         """Stop observing the swarm, and don't reconnect to it, because it is about to be left.
@@ -286,6 +278,15 @@ def _swarm_of(spec: "SwarmSpec") -> Swarm:
         session_id=spec.session_id,
         training_id=spec.training_id,
     )
+
+
+def _known_relays(addresses: Sequence[str], entries: Sequence[str]) -> tuple[str, ...]:
+    """The relays that our node has found, or else the initial peers that may be one.
+
+    In a small swarm a daemon needs minutes to find relays. Our node spends this time; the trainers
+    are told what it found.
+    """
+    return relays_of(addresses) or tuple(filter(_may_relay, entries))
 
 
 def _may_relay(entry: str) -> bool:
