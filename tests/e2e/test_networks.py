@@ -7,7 +7,7 @@ from apps import StartApp
 from networks import Internet
 from wide import all_train_together, comes_back, invitation_of, loses_the_swarm, wide_spec
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 async def test_training_goes_on_whatever_the_network_does(

@@ -15,7 +15,7 @@ import psutil
 from networks import Host
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 150.0  # seconds for what takes some, on a busy machine of two cores
+PATIENCE = 300.0  # seconds for what takes some, on a busy machine of two cores
 
 Line = dict[str, Any]
 
