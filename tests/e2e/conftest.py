@@ -28,19 +28,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(LIMIT))
 
 
-LIMIT = 600.0
-"""Seconds. Some of these tests take 70 of CPU time, in a dozen processes that import torch and
-hivemind. A busy machine gives them a tenth of its cores."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give them the time that they need."""
-    for item in items:
-        ours = item.path.is_relative_to(Path(__file__).parent)
-        if ours and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(LIMIT))
-
-
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     """Let a test with the mark ``alone`` run beside no other one of this folder: one that has to
