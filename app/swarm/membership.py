@@ -220,12 +220,8 @@ class Membership:
 
     async def _observe(self) -> None:
         """Observe the swarm every other second, and reconnect when it is lost."""
-
-        async def mend() -> None:
-            await self._lifeline.mend(self._addresses)
-
         while True:
-            for step in (self._look, mend):
+            for step in (self._look, self._mend):
                 with survived(log, "can't look at the swarm"):
                     try:
                         await step()
@@ -248,6 +244,9 @@ class Membership:
         self._store.dispatch(PeersListed(peers=peers, dht_nodes=self._peer.dht_nodes))
         self._lifeline.look(peers, addresses)
         self._store.dispatch(RunObserved(run=await self._peer.observe()))
+
+    async def _mend(self) -> None:
+        await self._lifeline.mend(self._addresses)
 
     async def _start_again(self) -> None:
         log.warning("starting the peer-to-peer daemon again")
