@@ -39,6 +39,7 @@ from typing_extensions import override
 
 from app.common.rate_limit import RateLimit
 from app.p2p import calls
+from app.p2p.plausible import RunTimes
 
 log = logging.getLogger(__name__)
 
@@ -66,23 +67,6 @@ RECORDS_PER_SECOND = 50.0
 RECORDS_AT_ONCE = 2000
 """How many records one peer may store with us. Replication of a large swarm's records to a new
 node comes in one burst; a trainer itself stores about two records a second."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunTimes:
-    """How long a run's records may live, from its spec; the defaults are plain hivemind's."""
-
-    record_seconds: float = 60.0
-    """A progress record's life."""
-
-    matchmaking_seconds: float = 15.0
-    """How long a group gathers."""
-
-    metrics_seconds: float = 60.0
-    """A metrics record's life."""
-
-    donor_seconds: float = 30.0
-    """The life of a record that offers the run's state."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +169,12 @@ def bounds_of(run_id: str, times: RunTimes) -> dict[bytes, KeyBounds]:
         keys[f"{run_id}_{averager}.all_averagers"] = donors
         keys[f"{run_id}_{averager}.0b"] = _unsigned(group_life, is_flag)
     return {DHTID.generate(key).to_bytes(): bounds for key, bounds in keys.items()}
+
+
+def guards(run_id: str, times: RunTimes) -> list[RecordValidatorBase]:
+    """The validators that keep records of a run within their bounds."""
+    bounds = bounds_of(run_id, times)
+    return [EnvelopeGuard(bounds), ContentGuard(bounds)]
 
 
 class EnvelopeGuard(RecordValidatorBase):

@@ -15,14 +15,8 @@ from hivemind.utils.crypto import RSAPrivateKey
 from hivemind.utils.timed_storage import get_dht_time
 
 from app.p2p import record_guard, run_records
-from app.p2p.record_guard import (
-    ContentGuard,
-    EnvelopeGuard,
-    RunTimes,
-    bounds_of,
-    owner_peer_id,
-    unforged,
-)
+from app.p2p.plausible import RunTimes
+from app.p2p.record_guard import owner_peer_id, unforged
 
 RUN = "run"
 TIMES = RunTimes(record_seconds=45.0)
@@ -32,8 +26,7 @@ dumps = DHTProtocol.serializer.dumps
 
 
 def guards() -> list[Any]:
-    bounds = bounds_of(RUN, TIMES)
-    return [EnvelopeGuard(bounds), ContentGuard(bounds)]
+    return record_guard.guards(RUN, TIMES)
 
 
 def accepts(key: str, subkey: Any, value: Any, *, life: float = 45.0) -> bool:
