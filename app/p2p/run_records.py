@@ -37,6 +37,7 @@ from app.p2p.network import Network
 from app.p2p.plausible import PLAIN_TIMES, RunTimes, agreed_epoch, plausible_rates
 
 use_hivemind_log_handler("nowhere")  # hivemind's log records go to the root logger instead
+record_guard.bound_nesting()
 record_guard.guard_storage()
 
 

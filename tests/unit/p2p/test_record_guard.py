@@ -163,6 +163,25 @@ def test_garbage_is_refused(raw: bytes) -> None:
     assert not CompositeValidator(guards()).validate(record)
 
 
+def nested(levels: int) -> bytes:
+    """Tuples within tuples, as hivemind packs them."""
+    packed = b"\x90"
+    for _level in range(levels):
+        packed = b"\x91\xc8" + len(packed).to_bytes(2, "big") + b"\x40" + packed
+    return packed
+
+
+@pytest.mark.parametrize("levels", [20, 200, 2000])
+def test_deep_nesting_is_an_error_and_no_crash(levels: int) -> None:
+    with pytest.raises(ValueError, match="too deep"):
+        DHTProtocol.serializer.loads(nested(levels))
+
+
+def test_what_hivemind_nests_is_unpacked() -> None:
+    value = (1, (2, (3, [4, (5,)])))
+    assert DHTProtocol.serializer.loads(dumps(value)) == value
+
+
 # --- whose record it is --------------------------------------------------------------------------
 
 
