@@ -193,6 +193,7 @@ class GuardedRunner(AllReduceRunner):
         self._accused: set[tuple[PeerID, PartFault]] = set()
         own: Any = self.peer_id
         is_sender = own in self.sender_peer_ids
+        self.tensor_part_reducer.num_parts = 0  # else it complains that it received none
         self.tensor_part_reducer.finalize()
         self.tensor_part_reducer = GuardedReducer(
             tuple(part.shape for part in self.parts_for_local_averaging),

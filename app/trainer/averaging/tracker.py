@@ -15,6 +15,9 @@ from app.p2p.record_guard import unforged
 PACE_SECONDS = 1.0
 """The shortest time between two records of our progress within an epoch."""
 
+SHORTEST_EPOCH = 0.5
+"""Seconds. With shorter epochs hivemind's groups don't form."""
+
 
 class _PacedEvent(threading.Event):
     """An event that ignores `set` for `PACE_SECONDS` after the last one, unless it is urgent."""
@@ -43,6 +46,7 @@ class PacedTracker(ProgressTracker):
 
     def __init__(self, **options: Any) -> None:
         start = options.pop("start")
+        self._in_step = 0, time.monotonic()
         super().__init__(**options, start=False)
         self.should_report_progress = _PacedEvent(self._is_urgent)
         # hivemind's tracker reads the others' progress for the first time after 3 s.
@@ -62,9 +66,18 @@ class PacedTracker(ProgressTracker):
         believed: Any = dict(enumerate(self._believed(entries)))  # hivemind's annotation is wrong
         return super()._parse_swarm_progress_data(believed)
 
+    def _highest_epoch(self) -> float:
+        """Where a swarm can have got to since we were last in step with it: an epoch takes
+        `SHORTEST_EPOCH` at least. A newcomer, which was never in step, can't tell."""
+        epoch, now = self.local_progress.epoch, time.monotonic()
+        if epoch != self._in_step[0]:
+            self._in_step = epoch, now
+        return epoch + 1 + (now - self._in_step[1]) / SHORTEST_EPOCH if epoch else math.inf
+
     def _believed(self, entries: list[dict[str, Any]]) -> list[ValueWithExpiration[Any]]:
         """A peer that claims an epoch too far ahead counts as one that begins the agreed one."""
         own = self.local_progress
+        entries = [entry for entry in entries if entry["epoch"] <= self._highest_epoch()]
         others = [entry for entry in entries if entry["peer_id"] != own.peer_id]
         claims = (entry["epoch"] for entry in others if not entry["client_mode"])
         epoch = agreed_epoch(claims, own=own.epoch)

@@ -1,6 +1,7 @@
 """What the trainer believes of its swarm's progress."""
 
 import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,6 +43,7 @@ def tracker() -> PacedTracker:
     made.default_refresh_period, made.min_refresh_period, made.max_refresh_period = 3.0, 0.5, 10.0
     made.expected_drift_peers, made.expected_drift_rate = 3.0, 0.2
     made.shutdown_triggered = threading.Event()
+    made._in_step = 7, time.monotonic()
     return made
 
 
@@ -71,7 +73,21 @@ def test_swarm_that_went_on_is_followed(tracker: PacedTracker) -> None:
 
 
 def test_only_other_peer_is_followed(tracker: PacedTracker) -> None:
-    assert read(tracker, record(0), record(1, epoch=9)).epoch == 9
+    assert read(tracker, record(0), record(1, epoch=8)).epoch == 8
+
+
+def test_only_other_peer_is_not_followed_where_nobody_can_be(tracker: PacedTracker) -> None:
+    assert read(tracker, record(0), record(9, epoch=10**6)).epoch == 7
+
+
+def test_newcomer_follows_the_swarm(tracker: PacedTracker) -> None:
+    tracker.local_progress = LocalTrainingProgress(**record(0, epoch=0))
+    assert read(tracker, record(1, epoch=10**4)).epoch == 10**4
+
+
+def test_peer_that_was_away_for_long_follows_the_swarm(tracker: PacedTracker) -> None:
+    tracker._in_step = 7, time.monotonic() - 3600.0
+    assert read(tracker, record(0), record(1, epoch=2000)).epoch == 2000
 
 
 def test_forged_samples_count_for_one_batch_at_most(tracker: PacedTracker) -> None:
