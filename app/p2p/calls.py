@@ -248,12 +248,15 @@ def kill_daemons_since(before: "set[psutil.Process]") -> None:
 
 def quiet_lost_connections(loop: asyncio.AbstractEventLoop) -> None:
     """WORKAROUND (hivemind 1.1.12): it never asks how the tasks of its connection to p2pd
-    ended, so asyncio would print a traceback for each daemon that is gone."""
+    ended, so asyncio would print a traceback for each daemon that is gone, and for each stream
+    that another peer closes without a word."""
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         future = context.get("future") or context.get("task")
-        if "p2p_daemon_bindings" in repr(future):
-            log.debug("hivemind's connection to its daemon: %r", context.get("exception"))
+        error = context.get("exception")
+        is_closed_stream = isinstance(error, asyncio.IncompleteReadError)
+        if "p2p_daemon_bindings" in repr(future) or (is_closed_stream and future is None):
+            log.debug("hivemind's connection to its daemon: %r", error)
         else:
             loop.default_exception_handler(context)
 

@@ -20,6 +20,7 @@ from app.p2p.calls import CallError, PeerConnection
 from app.p2p.latency import Latencies
 from app.p2p.meeting import meet
 from app.p2p.network import Network, host_part
+from app.p2p.plausible import PLAIN_TIMES, RunTimes
 from app.p2p.sightings import PeerInfo, Run
 
 if TYPE_CHECKING:
@@ -83,9 +84,16 @@ class EmbeddedPeer:
         return self._node is not None and calls.is_alive(self._node)
 
     async def join(
-        self, run_id: str, *, initial_peers: Sequence[str], network: Network
+        self,
+        run_id: str,
+        *,
+        initial_peers: Sequence[str],
+        network: Network,
+        times: RunTimes = PLAIN_TIMES,
     ) -> Presence:
         """Enter the swarm of a run, or, with run id "", only the network of the initial peers.
+
+        times: how long the run's records live, plain hivemind's by default.
 
         Raises `JoinError` with the reason in words.
         """
@@ -99,7 +107,9 @@ class EmbeddedPeer:
                     load = self._run_records.load_identity
                     identity = await asyncio.to_thread(load, self._identity_file)
                     node = await self._start(
-                        identity, run_id=run_id, initial_peers=initial_peers, network=network
+                        self._run_records.validators(run_id, identity.key, times),
+                        initial_peers=initial_peers,
+                        network=network,
                     )
                     addresses = await calls.own_addresses(node)
             except CallError as error:
@@ -109,11 +119,10 @@ class EmbeddedPeer:
         return Presence(identity.peer_id, addresses)
 
     async def _start(
-        self, identity: Any, *, run_id: str, initial_peers: Sequence[str], network: Network
+        self, validators: list[Any], *, initial_peers: Sequence[str], network: Network
     ) -> Any:
         from hivemind.dht.validation import CompositeValidator
 
-        validators = self._run_records.validators(run_id, identity.key)
         return await calls.start_node(
             seconds=JOIN_SECONDS,
             initial_peers=list(initial_peers),
@@ -194,7 +203,8 @@ class EmbeddedPeer:
         records = self._run_records
         keys = [records.progress_key(self._run_id), records.metrics_key(self._run_id)]
         progress, metrics = (await calls.read(self._node, keys)).values()
-        summary = records.summarize(progress, metrics)
+        # many records take long, so not on the loop's thread
+        summary = await asyncio.to_thread(records.summarize, progress, metrics)
         if summary is None:
             return None
         return Run(

@@ -16,6 +16,7 @@ import functools
 import hashlib
 import logging
 import math
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,11 +35,13 @@ from hivemind.dht.storage import DictionaryDHTValue
 from hivemind.dht.validation import DHTRecord, RecordValidatorBase
 from hivemind.proto.crypto_pb2 import RSA, PublicKey  # type: ignore[attr-defined]
 from hivemind.proto.dht_pb2 import StoreResponse  # type: ignore[attr-defined]
+from hivemind.utils.serializer import MSGPackSerializer
 from hivemind.utils.timed_storage import get_dht_time
 from typing_extensions import override
 
 from app.common.rate_limit import RateLimit
 from app.p2p import calls
+from app.p2p.plausible import RunTimes
 
 log = logging.getLogger(__name__)
 
@@ -66,23 +69,6 @@ RECORDS_PER_SECOND = 50.0
 RECORDS_AT_ONCE = 2000
 """How many records one peer may store with us. Replication of a large swarm's records to a new
 node comes in one burst; a trainer itself stores about two records a second."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunTimes:
-    """How long a run's records may live, from its spec; the defaults are plain hivemind's."""
-
-    record_seconds: float = 60.0
-    """A progress record's life."""
-
-    matchmaking_seconds: float = 15.0
-    """How long a group gathers."""
-
-    metrics_seconds: float = 60.0
-    """A metrics record's life."""
-
-    donor_seconds: float = 30.0
-    """The life of a record that offers the run's state."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +173,12 @@ def bounds_of(run_id: str, times: RunTimes) -> dict[bytes, KeyBounds]:
     return {DHTID.generate(key).to_bytes(): bounds for key, bounds in keys.items()}
 
 
+def guards(run_id: str, times: RunTimes) -> list[RecordValidatorBase]:
+    """The validators that keep records of a run within their bounds."""
+    bounds = bounds_of(run_id, times)
+    return [EnvelopeGuard(bounds), ContentGuard(bounds)]
+
+
 class EnvelopeGuard(RecordValidatorBase):
     """Checks size, life and owner of a record, before anything expensive is done with it."""
 
@@ -288,6 +280,36 @@ def guard_storage() -> None:
 
     setattr(DHTProtocol, store.__name__, rpc_store)
     setattr(DHTProtocol, DHTProtocol._validate_dictionary.__name__, keep_valid_entries)  # noqa: SLF001
+
+
+DEEPEST_NESTING = 8
+"""Tuples within tuples in a message; hivemind's own have three levels at most."""
+
+_depth = threading.local()
+
+
+def bound_nesting() -> None:
+    """From now on, hivemind unpacks no message that is nested deeper than `DEEPEST_NESTING`.
+
+    WORKAROUND (hivemind 1.1.12): it unpacks tuples by recursion through C code. 200 levels, which
+    take a kilobyte, overflow the stack, and the process is gone without an exception.
+    """
+    decode = MSGPackSerializer._decode_ext_types  # noqa: SLF001
+    if hasattr(decode, "__wrapped__"):
+        return
+
+    @functools.wraps(decode)
+    def decode_bounded(cls: type[MSGPackSerializer], type_code: int, data: bytes) -> Any:
+        depth = getattr(_depth, "value", 0)
+        if depth >= DEEPEST_NESTING:
+            raise ValueError("a message is nested too deep")
+        _depth.value = depth + 1
+        try:
+            return decode(type_code, data)
+        finally:
+            _depth.value = depth
+
+    setattr(MSGPackSerializer, decode.__name__, classmethod(decode_bounded))
 
 
 def keep_valid_entries(protocol: DHTProtocol, key: bytes, dictionary: DictionaryDHTValue) -> bool:

@@ -31,11 +31,14 @@ from hivemind.utils.logging import use_hivemind_log_handler
 from pydantic.v1 import BaseModel, StrictFloat, confloat, conint
 from typing_extensions import override
 
-from app.p2p import calls
+from app.p2p import calls, record_guard
 from app.p2p import machine_records as records
 from app.p2p.network import Network
+from app.p2p.plausible import PLAIN_TIMES, RunTimes, agreed_epoch, plausible_rates
 
 use_hivemind_log_handler("nowhere")  # hivemind's log records go to the root logger instead
+record_guard.bound_nesting()
+record_guard.guard_storage()
 
 
 def _means_something(record: logging.LogRecord) -> bool:
@@ -167,7 +170,9 @@ def sign_everything_with(identity: Identity) -> None:
     RSAPrivateKey._process_wide_key = identity.key  # noqa: SLF001
 
 
-def validators(run_id: str, key: RSAPrivateKey) -> list[RecordValidatorBase]:
+def validators(
+    run_id: str, key: RSAPrivateKey, times: RunTimes = PLAIN_TIMES
+) -> list[RecordValidatorBase]:
     """The validators that every node of the run must have.
 
     Without them, anybody could overwrite the run's records, and reading the progress hangs
@@ -177,6 +182,7 @@ def validators(run_id: str, key: RSAPrivateKey) -> list[RecordValidatorBase]:
         SchemaValidator(TrainingProgressSchema, prefix=run_id),
         SchemaValidator(MetricSchema, prefix=run_id),
         RSASignatureValidator(key),
+        *record_guard.guards(run_id, times),
         MachineRecordValidator(run_id),
     ]
 
@@ -234,7 +240,7 @@ class RunSummary:
     """The sum of all trainers' records."""
 
     epoch: int
-    """The highest epoch of a trainer."""
+    """The epoch that most trainers have reached."""
 
     samples: int
     """Samples that the trainers of this epoch have gathered for it so far."""
@@ -252,19 +258,17 @@ def summarize(
     progress: Mapping[Any, Any] | None, metrics: Mapping[Any, Any] | None
 ) -> RunSummary | None:
     """Sum up the progress and the metrics record of a run; None when nobody trains."""
-    entries = [
-        entry.value
-        for entry in (progress or {}).values()
-        if entry.value is not None and math.isfinite(entry.value["samples_per_second"])
-    ]
+    said = ((subkey, entry.value) for subkey, entry in (progress or {}).items())
+    entries = record_guard.unforged(each for each in said if each[1] is not None)
     if not entries:
         return None
-    epoch = max(entry["epoch"] for entry in entries)
+    epoch = agreed_epoch(entry["epoch"] for entry in entries)
+    rates = plausible_rates([entry["samples_per_second"] for entry in entries])
     return RunSummary(
         epoch=epoch,
         samples=sum(e["samples_accumulated"] for e in entries if e["epoch"] == epoch),
         trainers=tuple(_base58(entry["peer_id"]) for entry in entries),
-        samples_per_second=sum(e["samples_per_second"] for e in entries),
+        samples_per_second=sum(rates),
         loss=_mean_loss([entry.value for entry in (metrics or {}).values()]),
     )
 

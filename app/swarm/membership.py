@@ -23,6 +23,7 @@ from app.p2p.network import (
     relays_of,
 )
 from app.p2p.peer import EmbeddedPeer
+from app.p2p.plausible import PLAIN_TIMES, RunTimes
 from app.state.events import JoinBegan, Joined, JoinFailed, Left, PeersListed, RunObserved
 from app.state.facts import Problem, Swarm
 from app.state.store import Store
@@ -138,7 +139,10 @@ class Membership:
     async def _enter(self, spec: "SwarmSpec | None", entries: Sequence[str]) -> None:
         network = self.network("dht_port")
         run_id = spec.run_id if spec is not None else ""
-        presence = await self._peer.join(run_id, initial_peers=entries, network=network)
+        times = PLAIN_TIMES if spec is None else RunTimes.of(spec.training.averaging)
+        presence = await self._peer.join(
+            run_id, initial_peers=entries, network=network, times=times
+        )
         log.info("in the swarm %s as %s", run_id or "(none)", presence.peer_id)
         self._peer_id, self._addresses = presence.peer_id, presence.addresses
         self._store.dispatch(Joined(peer_id=presence.peer_id, addresses=presence.addresses))

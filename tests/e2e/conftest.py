@@ -3,7 +3,7 @@
 import asyncio
 import fcntl
 import json
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from tests.support.callback.callers import Call, Caller
 from tests.support.network.networks import Host, Internet, internet, why_not
 from tests.support.processes.apps import App, StartApp
 from tests.support.processes.apps import start_app as start_one
+from tests.support.processes.workers import Worker
 
 LIMIT = 600.0
 """Seconds. Some of these tests take 70 of CPU time, in a dozen processes that import torch and
@@ -100,3 +101,18 @@ async def call() -> AsyncIterator[Call]:
             return caller
 
         yield make
+
+
+@pytest.fixture
+async def hire(tmp_path: Path) -> AsyncIterator[Callable[[], Worker]]:
+    """Make workers; they are stopped at the end."""
+    workers: list[Worker] = []
+
+    def make() -> Worker:
+        folder = tmp_path / f"worker{len(workers)}"
+        folder.mkdir()
+        workers.append(Worker(folder))
+        return workers[-1]
+
+    yield make
+    await asyncio.gather(*(each.trainer.stop() for each in workers if hasattr(each, "trainer")))

@@ -2,92 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
 from app import protocol
 from app.common import i18n
-from app.p2p.network import Network, listening
-from app.protocol import EndReason, Report, TrainerPhase
-from app.training.supervisor import Trainer
-from tests.support.processes.apps import PATIENCE, lone_spec, tiny_spec, training
+from app.protocol import EndReason, TrainerPhase
+from tests.support.processes.apps import lone_spec, tiny_spec, training
+from tests.support.processes.workers import Worker
 
 pytestmark = [pytest.mark.e2e]
-R = TypeVar("R")
-
-
-class Worker:
-    """A trainer and all that it reported."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.reports: list[Report] = []
-        self._changed = asyncio.Condition()
-        self.trainer: Trainer
-
-    async def start(self, **changes: Any) -> None:
-        """Spawn it and give it the tiny spec's order; returns when it trains."""
-        self.trainer = await Trainer.spawn(on_report=self._note)
-        await self.trainer.command(protocol.Start, **self._order() | changes)
-
-    def _order(self) -> dict[str, Any]:
-        return {
-            "spec": tiny_spec(),
-            "initial_peers": (),
-            "identity_file": str(self.folder / "trainer.pem"),
-            "checkpoint_dir": str(self.folder / "checkpoints"),
-            "cache_dir": str(self.folder / "cache"),
-            "device": "cpu",
-            "threads": 1,
-            "network": Network(listen=listening(0, local=True), local=True),
-            "checkpoint_interval": 0.0,
-        }
-
-    def _note(self, report: Report) -> None:
-        self.reports.append(report)
-        asyncio.get_running_loop().create_task(self._tell()).add_done_callback(lambda _: None)
-
-    async def _tell(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
-
-    def all(self, kind: type[R]) -> list[R]:
-        """The reports of a kind so far."""
-        return [report for report in self.reports if isinstance(report, kind)]
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until what it reported makes ``condition`` true."""
-        async with self._changed:
-            await asyncio.wait_for(self._changed.wait_for(condition), PATIENCE)
-
-    def rounds_with(self, peers: int) -> int:
-        """How many rounds were averaged with so many peers."""
-        return sum(
-            each.peers == peers and not each.failure for each in self.all(protocol.RoundEnded)
-        )
-
-    def checkpoints(self) -> dict[str, Path]:
-        """Checkpoint files by name, which has the epoch in it."""
-        return {path.name: path for path in (self.folder / "checkpoints").glob("*.pt")}
-
-
-@pytest.fixture
-async def hire(tmp_path: Path) -> AsyncIterator[Callable[[], Worker]]:
-    """Make workers; they are stopped at the end."""
-    workers: list[Worker] = []
-
-    def make() -> Worker:
-        folder = tmp_path / f"worker{len(workers)}"
-        folder.mkdir()
-        workers.append(Worker(folder))
-        return workers[-1]
-
-    yield make
-    await asyncio.gather(*(each.trainer.stop() for each in workers if hasattr(each, "trainer")))
 
 
 async def test_two_peers_average_and_then_agree(

@@ -6,17 +6,29 @@ from typing import Any
 import torch
 from hivemind.optim.grad_averager import GradientAverager
 from hivemind.optim.state_averager import TrainingStateAverager
+from hivemind.p2p import PeerID
 
+from app.p2p.plausible import agreed_epoch
+from app.trainer.averaging.guarded_allreduce import GuardedAveraging
 from app.trainer.averaging.traffic import CountedTraffic
 
 
-class CountingStateAverager(CountedTraffic, TrainingStateAverager):
+class CountingStateAverager(CountedTraffic, GuardedAveraging, TrainingStateAverager):
     """Averages parameters and optimizer state, and sends them to newcomers."""
 
     wire_class = TrainingStateAverager
 
+    async def _aggregate_with_group(self, *arguments: Any, **options: Any) -> dict[PeerID, int]:
+        """As hivemind's, which then takes the highest epoch that a member claims for the true
+        one: here nobody claims more than most members do."""
+        claims = await super()._aggregate_with_group(*arguments, **options)
+        epochs = {peer: claim for peer, claim in claims.items() if isinstance(claim, int)}
+        own = epochs.pop(self.peer_id, 0)
+        most = agreed_epoch(epochs.values(), own=own)
+        return {peer: min(epochs.get(peer, own), most) for peer in claims}
 
-class KeepingGradientAverager(CountedTraffic, GradientAverager):
+
+class KeepingGradientAverager(CountedTraffic, GuardedAveraging, GradientAverager):
     """Keeps our own gradients when a round fails, and weighs micro-batches by their samples.
 
     WORKAROUND (hivemind 1.1.12): `GradientAverager.step` resets the accumulators when a round

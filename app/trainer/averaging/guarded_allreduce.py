@@ -14,6 +14,7 @@ import math
 import multiprocessing
 import queue
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, AsyncIterator  # noqa: UP035  hivemind knows typing's iterator only
@@ -81,6 +82,14 @@ class Offences:
         """Nothing is added or taken after it."""
         self._queue.close()
         self._queue.cancel_join_thread()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundGuard:
+    """What an averager believes, and where it tells who broke it."""
+
+    bounds: Bounds
+    offences: Offences
 
 
 class FaultyPartError(AllreduceException):
@@ -184,6 +193,7 @@ class GuardedRunner(AllReduceRunner):
         self._accused: set[tuple[PeerID, PartFault]] = set()
         own: Any = self.peer_id
         is_sender = own in self.sender_peer_ids
+        self.tensor_part_reducer.num_parts = 0  # else it complains that it received none
         self.tensor_part_reducer.finalize()
         self.tensor_part_reducer = GuardedReducer(
             tuple(part.shape for part in self.parts_for_local_averaging),
@@ -285,13 +295,12 @@ def _root_mean_square(tensors: Sequence[torch.Tensor]) -> float:
 
 
 class GuardedAveraging(DecentralizedAverager):
-    """A base for averagers of ours: their rounds are guarded, and offenders kept out for a while.
+    """Base of our averagers: their rounds are guarded, and offenders kept out for a while."""
 
-    bounds, offences: set on the instance before hivemind forks the averager's process.
-    """
-
-    bounds: Bounds
-    offences: Offences
+    def __init__(self, *arguments: Any, guard: RoundGuard, **options: Any) -> None:
+        """guard: of this averager's rounds. The others: as hivemind's averager takes them."""
+        self._guard = guard  # before hivemind forks the averager's process
+        super().__init__(*arguments, **options)
 
     async def _run_allreduce_inplace_(
         self,
@@ -303,7 +312,7 @@ class GuardedAveraging(DecentralizedAverager):
         """hivemind's, with a guarded runner."""
         group_id = group_info.group_id if group_id is None else group_id
         runner = GuardedRunner(
-            bounds=self.bounds,
+            bounds=self._guard.bounds,
             on_fault=self._note_fault,
             p2p=self._p2p,
             servicer_type=type(self),
@@ -324,8 +333,11 @@ class GuardedAveraging(DecentralizedAverager):
             self._state_updated.set()
 
     def _note_fault(self, peer_id: PeerID, fault: PartFault) -> None:
-        EVICTED[peer_id] = time.monotonic() + EVICTION_SECONDS
-        self.offences.add(Offence(peer_id=peer_id.to_base58(), fault=fault))
+        if fault in EVICTING:
+            _strikes[peer_id] += 1
+            if _strikes[peer_id] >= STRIKES:
+                EVICTED[peer_id] = time.monotonic() + EVICTION_SECONDS
+        self._guard.offences.add(Offence(peer_id=peer_id.to_base58(), fault=fault))
 
     async def rpc_join_group(
         self, request: JoinRequest, context: P2PContext
@@ -337,6 +349,14 @@ class GuardedAveraging(DecentralizedAverager):
         async for reply in super().rpc_join_group(request, context):
             yield reply
 
+
+EVICTING = frozenset(PartFault) - {PartFault.FAR, PartFault.COPY}
+"""A peer that lost its swarm for a while has other parameters, and is no attacker."""
+
+STRIKES = 2
+"""Rounds with a fault until a peer is kept out; any peer may have one bad round."""
+
+_strikes: Counter[PeerID] = Counter()
 
 EVICTED: dict[PeerID, float] = {}
 """In an averager's process: until when (monotonic seconds) we share no group with a peer."""

@@ -3,6 +3,7 @@
 On the network it behaves as `hivemind.Optimizer` does, so that both can train in one swarm.
 """
 
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from hivemind.utils.timed_storage import get_dht_time
 
 from app.protocol import Report, RoundEnded, SampleDiscarded
 from app.trainer.averaging.averagers import CountingStateAverager, KeepingGradientAverager
+from app.trainer.averaging.guarded_allreduce import RoundGuard, follow_no_offender
 from app.trainer.averaging.searches import keep_searches
 from app.trainer.averaging.tracker import PacedTracker
 from app.trainer.work import WorkMeter
@@ -40,12 +42,19 @@ class CitizenOptimizer(hivemind.Optimizer):
     """The training thread downloads the state from another peer."""
 
     def __init__(
-        self, *, report: Callable[[Report], None], work: WorkMeter, **options: Any
+        self,
+        *,
+        report: Callable[[Report], None],
+        work: WorkMeter,
+        gradient_guard: RoundGuard,
+        state_guard: RoundGuard,
+        **options: Any,
     ) -> None:
         """Start the averagers and the tracker.
 
         report: called with `RoundEnded` and `SampleDiscarded`, on the training thread.
         work: told which of the computed samples entered a round and which were lost.
+        gradient_guard, state_guard: what is believed in rounds of averaging.
         options: of `hivemind.Optimizer`.
         """
         self._report = report
@@ -55,12 +64,15 @@ class CitizenOptimizer(hivemind.Optimizer):
         self._entering = 0
         self.averaging_since = None
         self.loading_state = False
+        self._guards = {"gradients": gradient_guard, "parameters": state_guard}
         keep_searches()
+        follow_no_offender()
         super().__init__(**options)
         work.time_steps_of(self.opt)
 
     def _make_state_averager(self, **options: Any) -> CountingStateAverager:
         return CountingStateAverager(
+            guard=self._guards["parameters"],
             dht=self.dht,
             prefix=f"{self.run_id}_state_averager",
             min_matchmaking_time=self.matchmaking_time,
@@ -75,6 +87,10 @@ class CitizenOptimizer(hivemind.Optimizer):
             start=True,
             **options,
         )
+
+    def _make_gradient_averager(self, factory: Any, **options: Any) -> Any:
+        made = functools.partial(factory, guard=self._guards["gradients"])
+        return super()._make_gradient_averager(made, **options)
 
     def _make_progress_tracker(self, target_batch_size: int, **options: Any) -> PacedTracker:
         return PacedTracker(
@@ -96,6 +112,7 @@ class CitizenOptimizer(hivemind.Optimizer):
             super()._update_global_epoch(grad_scaler)
         finally:
             seconds, self.averaging_since = time.monotonic() - self.averaging_since, None
+        self._name_offenders(epoch)
         samples = 0 if self._failure else self._entering
         if samples:
             self._work.entered(everybody)
@@ -110,6 +127,17 @@ class CitizenOptimizer(hivemind.Optimizer):
                 failure=self._failure,
             )
         )
+
+    def _name_offenders(self, epoch: int) -> None:
+        for what, guard in self._guards.items():
+            for offence in guard.offences.take():
+                log.warning(
+                    "the peer %s sent %s when %s were averaged, in epoch %d: it was left out",
+                    offence.peer_id,
+                    offence.fault.value,
+                    what,
+                    epoch,
+                )
 
     def _swarm_samples(self, own: int) -> int:
         """Samples of all peers in the epoch that ends, as far as their records say."""
@@ -217,6 +245,8 @@ class CitizenOptimizer(hivemind.Optimizer):
         # hivemind waits as long as any round may take.
         self.state_averager._allreduce_timeout = GOODBYE_SECONDS  # noqa: SLF001
         super().shutdown()
+        for guard in self._guards.values():
+            guard.offences.close()
 
 
 def _outcome(control: StepControl) -> tuple[int, str]:

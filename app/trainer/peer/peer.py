@@ -8,6 +8,7 @@ from hivemind.dht.crypto import RSASignatureValidator
 from hivemind.utils.timed_storage import get_dht_time
 
 from app.p2p import run_records
+from app.p2p.plausible import RunTimes
 from app.protocol import Start, Waiting
 from app.spec.schema import SwarmSpec
 from app.trainer.peer.dht import open_dht
@@ -36,7 +37,12 @@ class TrainerPeer:
         self._identity = identity
         self._public_key = RSASignatureValidator(identity.key).local_public_key
         run_records.sign_everything_with(identity)
-        self.dht = open_dht(order, run_id=spec.run_id, identity=identity)
+        self.dht = open_dht(
+            order,
+            run_id=spec.run_id,
+            times=RunTimes.of(spec.training.averaging),
+            identity=identity,
+        )
         self._daemon = _daemon_of(self.dht)
         see_others(self.dht, doors=spec.initial_peers, run_id=spec.run_id, report=report)
 

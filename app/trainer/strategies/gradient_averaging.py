@@ -12,6 +12,8 @@ from hivemind.utils.timed_storage import get_dht_time
 from app.protocol import Report, Work
 from app.spec.schema import SwarmSpec
 from app.trainer.averaging.averagers import CountingStateAverager, KeepingGradientAverager
+from app.trainer.averaging.guard import GradientBounds, StateBounds
+from app.trainer.averaging.guarded_allreduce import Offences, RoundGuard
 from app.trainer.averaging.optimizer import CitizenOptimizer
 from app.trainer.model.optimizers import optimizer_for, scheduler_for
 from app.trainer.peer.peer import TrainerPeer
@@ -50,6 +52,8 @@ class GradientAveraging:
             params=list(model.parameters()),
             optimizer=optimizer_for(spec),
             scheduler=scheduler_for(spec),
+            gradient_guard=RoundGuard(bounds=_gradient_bounds(spec), offences=Offences()),
+            state_guard=RoundGuard(bounds=_state_bounds(spec), offences=Offences()),
             client_mode=self._client_mode,  # WORKAROUND (hivemind 1.1.12): None is mistaken
             **_options(spec),
         )
@@ -165,6 +169,17 @@ class GradientAveraging:
     def close(self) -> None:
         """Leave the run, and end the averagers."""
         self._optimizer.shutdown()
+
+
+def _gradient_bounds(spec: SwarmSpec) -> GradientBounds:
+    # A peer goes on computing while a group gathers, and so beyond the target batch.
+    return GradientBounds(most_weight=2.0 * spec.training.target_batch_size)
+
+
+def _state_bounds(spec: SwarmSpec) -> StateBounds:
+    # An optimizer step moves a parameter by about the learning rate.
+    steps_apart = 20 * spec.training.optimizer.learning_rate
+    return StateBounds(most_absolute=max(StateBounds.most_absolute, steps_apart))
 
 
 def _options(spec: SwarmSpec) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from app.common.errors import ConnectError, JoinError
 from app.common.paths import Folders
 from app.p2p.network import Network
 from app.p2p.peer import Presence
+from app.p2p.plausible import RunTimes
 from app.p2p.sightings import PeerInfo, Run
 from app.protocol import TrainerPhase
 from app.session import Session
@@ -40,7 +41,7 @@ class OfflinePeer:
         self.may_enter.set()
 
     async def join(
-        self, run_id: str, *, initial_peers: Sequence[str], network: Network
+        self, run_id: str, *, initial_peers: Sequence[str], network: Network, times: RunTimes
     ) -> Presence:
         self.enters.set()
         await self.may_enter.wait()

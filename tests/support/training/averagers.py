@@ -20,12 +20,17 @@ from hivemind.optim.grad_averager import GradientAverager
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from app.trainer.averaging.averagers import KeepingGradientAverager
+from app.trainer.averaging.guard import GradientBounds
+from app.trainer.averaging.guarded_allreduce import Offences, RoundGuard
 
 
 @contextmanager
 def averager_of(
     kind: type[GradientAverager], weight: torch.nn.Parameter, dht: hivemind.DHT, **options: Any
 ) -> Iterator[GradientAverager]:
+    if kind is KeepingGradientAverager:
+        bounds = GradientBounds(most_weight=1024.0)
+        options["guard"] = RoundGuard(bounds=bounds, offences=Offences())
     averager = kind(
         [weight],
         dht=dht,

@@ -15,14 +15,8 @@ from hivemind.utils.crypto import RSAPrivateKey
 from hivemind.utils.timed_storage import get_dht_time
 
 from app.p2p import record_guard, run_records
-from app.p2p.record_guard import (
-    ContentGuard,
-    EnvelopeGuard,
-    RunTimes,
-    bounds_of,
-    owner_peer_id,
-    unforged,
-)
+from app.p2p.plausible import RunTimes
+from app.p2p.record_guard import owner_peer_id, unforged
 
 RUN = "run"
 TIMES = RunTimes(record_seconds=45.0)
@@ -32,8 +26,7 @@ dumps = DHTProtocol.serializer.dumps
 
 
 def guards() -> list[Any]:
-    bounds = bounds_of(RUN, TIMES)
-    return [EnvelopeGuard(bounds), ContentGuard(bounds)]
+    return record_guard.guards(RUN, TIMES)
 
 
 def accepts(key: str, subkey: Any, value: Any, *, life: float = 45.0) -> bool:
@@ -168,6 +161,25 @@ def test_garbage_is_refused(raw: bytes) -> None:
     key = DHTID.generate("run_progress").to_bytes()
     record = DHTRecord(key, raw, raw, get_dht_time() + 1.0)
     assert not CompositeValidator(guards()).validate(record)
+
+
+def nested(levels: int) -> bytes:
+    """Tuples within tuples, as hivemind packs them."""
+    packed = b"\x90"
+    for _level in range(levels):
+        packed = b"\x91\xc8" + len(packed).to_bytes(2, "big") + b"\x40" + packed
+    return packed
+
+
+@pytest.mark.parametrize("levels", [20, 200, 2000])
+def test_deep_nesting_is_an_error_and_no_crash(levels: int) -> None:
+    with pytest.raises(ValueError, match="too deep"):
+        DHTProtocol.serializer.loads(nested(levels))
+
+
+def test_what_hivemind_nests_is_unpacked() -> None:
+    value = (1, (2, (3, [4, (5,)])))
+    assert DHTProtocol.serializer.loads(dumps(value)) == value
 
 
 # --- whose record it is --------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from hivemind.averaging.allreduce import AllReduceRunner
 from hivemind.p2p import P2P, PeerID
 from hivemind.proto import averaging_pb2
 
+from app.p2p.calls import quiet_lost_connections
 from app.trainer.averaging.guard import Bounds, GradientBounds, PartFault, StateBounds
 from app.trainer.averaging.guarded_allreduce import GuardedRunner
 
@@ -121,6 +122,7 @@ async def run(runner: AllReduceRunner, tensors: Tensors) -> None:
 
 @pytest.fixture
 async def group() -> AsyncIterator[Group]:
+    quiet_lost_connections(asyncio.get_running_loop())
     peers = [await P2P.create()]
     addresses = await peers[0].get_visible_maddrs()
     peers += [await P2P.create(initial_peers=addresses) for _ in range(3)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.p2p.quorum import RATE_TOLERANCE, agreed_epoch, plausible_rates
+from app.p2p.plausible import RATE_TOLERANCE, agreed_epoch, plausible_rates
 
 
 @pytest.mark.parametrize(

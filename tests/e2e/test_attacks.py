@@ -1,0 +1,90 @@
+"""Two honest trainers and a hostile process of plain hivemind in one swarm."""
+
+import asyncio
+import logging
+import math
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from app import protocol
+from tests.support.processes.apps import ROOT
+from tests.support.processes.workers import Worker
+
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
+
+HOSTILE = ROOT / "tests" / "support" / "training" / "hostile.py"
+ROUNDS = 4
+
+
+@asynccontextmanager
+async def hostile(attack: str, addresses: tuple[str, ...], log: Path) -> AsyncIterator[None]:
+    """A hostile peer that has begun."""
+    with log.open("w") as errors:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(HOSTILE), attack, *addresses),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        try:
+            begun = await process.stdout.readline()
+            assert begun, log.read_text()
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)  # with all that it forked
+            await process.wait()
+
+
+def finite(worker: Worker) -> bool:
+    losses = [each.loss for each in worker.all(protocol.Progress) if each.loss is not None]
+    return bool(losses) and all(math.isfinite(loss) for loss in losses)
+
+
+def rounds(worker: Worker) -> int:
+    return len(worker.all(protocol.RoundEnded))
+
+
+async def two_honest(hire: Callable[[], Worker]) -> tuple[Worker, Worker]:
+    first, second = hire(), hire()
+    await first.start()
+    (ready,) = first.all(protocol.Ready)
+    await second.start(initial_peers=ready.addresses)
+    await first.until(lambda: first.rounds_with(2) >= 1)
+    return first, second
+
+
+@pytest.mark.parametrize("attack", ["nan", "weight"])
+async def test_hostile_member_of_a_round_gains_nothing(
+    hire: Callable[[], Worker], tmp_path: Path, caplog: pytest.LogCaptureFixture, attack: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    first, second = await two_honest(hire)
+    (ready,) = first.all(protocol.Ready)
+    async with hostile(attack, ready.addresses, tmp_path / "hostile.log"):
+        await first.until(lambda: "when gradients were averaged" in caplog.text)
+        before = rounds(first)
+        await first.until(lambda: rounds(first) >= before + ROUNDS)
+    for worker in (first, second):
+        assert finite(worker)
+        assert not worker.all(protocol.TrainerProblem)
+        losses = [each.loss for each in worker.all(protocol.Progress) if each.loss is not None]
+        assert losses[-1] < losses[0]
+
+
+async def test_forged_progress_costs_no_work(hire: Callable[[], Worker], tmp_path: Path) -> None:
+    first, second = await two_honest(hire)
+    (ready,) = first.all(protocol.Ready)
+    async with hostile("record", ready.addresses, tmp_path / "hostile.log"):
+        before = first.rounds_with(2)
+        await first.until(lambda: first.rounds_with(2) >= before + ROUNDS)
+    epochs = [each.epoch for each in first.all(protocol.RoundEnded)]
+    assert max(epochs) < 1000
+    assert finite(second)
