@@ -1,12 +1,12 @@
 """The entrance to this package: the account, the delivery of reports, and what can be asked."""
 
 import asyncio
-import ipaddress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from app.backend.node import NodeData
+from app.common.addresses import is_loopback
 from app.common.errors import BusyError
 from app.common.i18n import _
 from app.common.paths import Folders
@@ -189,9 +189,4 @@ def _load_libraries() -> None:
 def is_private(url: str) -> bool:
     """Whether nobody on the network can read what is sent to ``url``: it is https, or loopback."""
     parts = urlsplit(url)
-    if parts.scheme == "https" or parts.hostname == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return False
+    return parts.scheme == "https" or is_loopback(parts.hostname or "")

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.callback.tokens import ApiTokens, Role
+from app.common.addresses import is_loopback
 from app.common.logs import AuditLog
 from app.common.rate_limit import RateLimit
 from app.settings.settings import Settings
@@ -42,8 +43,6 @@ OPEN_PATHS = frozenset({"/health"})
 _ROLE = "cotrain.role"
 """Key in the ASGI scope at which `Guard` leaves the caller's role for `Audited`."""
 
-_NAMES_OF_LOOPBACK = frozenset({"localhost", "localhost."})
-
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
@@ -61,16 +60,6 @@ class Refusal:
         """Send the answer. The request's body is not read."""
         response = JSONResponse({"detail": self.detail}, self.status, self.headers)
         await response(scope, receive, send)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address or a name means this machine and can't be reached from another one."""
-    if host.lower() in _NAMES_OF_LOOPBACK:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def caller_of(scope: Scope) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from app.callback.host import Host, Sources
 from app.callback.tokens import ApiTokens
 from app.callback.web import WebServer
+from app.common.addresses import is_loopback
 from app.common.logs import AuditLog
 from app.state.events import LocalApiChanged
 from app.state.facts import LocalApi
@@ -65,8 +66,7 @@ class Callback:
             log.warning("port %d is taken: the local API is at %s", api.wanted_port, api.url)
         else:
             log.info("the local API is at %s", api.url)
-        open_to_all = settings.callback_host not in ("127.0.0.1", "::1")
-        if open_to_all and not settings.callback_certificate:
+        if not is_loopback(settings.callback_host) and not settings.callback_certificate:
             log.warning("the local API is open to the network without https: tokens can be read")
         self._host.store.dispatch(LocalApiChanged(local_api=api))
 

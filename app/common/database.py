@@ -4,12 +4,12 @@ import contextlib
 import logging
 import os
 import sqlite3
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from app.common.errors import LedgerError
 from app.common.i18n import _
+from app.common.paths import name_aside
 
 log = logging.getLogger(__name__)
 
@@ -103,8 +103,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 def _set_aside(path: Path) -> Path:
     """Rename the file and SQLite's files beside it to an unused name."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    aside = path.with_name(f"{path.stem}.damaged-{stamp}-{os.getpid()}{path.suffix}")
+    aside = name_aside(path)
     for ending in ("-wal", "-shm", ""):
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,6 +146,12 @@ def _unusable(folder: Path, reason: str) -> FolderError:
         field=str(folder),
         remedy=_("Make it writable, or choose another one with --data-dir."),
     )
+
+
+def name_aside(path: Path) -> Path:
+    """An unused name beside a damaged file, to keep the file by."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return path.with_name(f"{path.stem}.damaged-{stamp}-{os.getpid()}{path.suffix}")
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:

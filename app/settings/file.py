@@ -2,15 +2,13 @@
 
 import json
 import logging
-import os
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from app.common.errors import DamagedSettingsError, SettingsError
 from app.common.i18n import _
-from app.common.paths import write_atomically
+from app.common.paths import name_aside, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +71,7 @@ def write(file: Path, content: Content) -> None:
 
 def _damaged(file: Path) -> DamagedSettingsError:
     """Rename the file; returns the error that tells the user so."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    aside = file.with_name(f"{file.stem}.damaged-{stamp}-{os.getpid()}{file.suffix}")
+    aside = name_aside(file)
     file.rename(aside)
     log.warning("%s is damaged and was set aside as %s", file, aside)
     return DamagedSettingsError(

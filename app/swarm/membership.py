@@ -252,9 +252,6 @@ class Membership:
     async def _mend(self) -> None:
         await self._lifeline.mend(self._addresses)
 
-    async def _mend(self) -> None:
-        await self._lifeline.mend(self._addresses)
-
     async def _start_again(self) -> None:
         log.warning("starting the peer-to-peer daemon again")
         await self._peer.leave()
