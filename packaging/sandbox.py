@@ -70,8 +70,9 @@ class Sandbox:
             _tool("mount", "--bind", str(node), str(self.root / "dev/fuse"))
 
     def output(self) -> str:
-        """What started commands have printed so far."""
-        return (self._base / "output").read_text(errors="replace")
+        """What started commands have printed so far; "" before the first one."""
+        file = self._base / "output"
+        return file.read_text(errors="replace") if file.exists() else ""
 
     def written(self) -> list[Path]:
         """The files that are new or changed, as the system names them."""
