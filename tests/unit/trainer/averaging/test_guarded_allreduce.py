@@ -57,8 +57,12 @@ class Group:
         weights: list[float] | None = None,
         fractions: list[float] | None = None,
         bounds: Bounds = GRADIENTS,
+        all_end: bool = False,
     ) -> Round:
-        """One round; honest members get what they believe added to their tensors."""
+        """One round; honest members get what they believe added to their tensors.
+
+        all_end: attackers are waited for as well, and not cancelled.
+        """
         attackers = attackers or {}
         made = Round()
         ids = [peer.peer_id for peer in self.peers[: len(members)]]
@@ -88,7 +92,7 @@ class Group:
             for runner, tensors in zip(runners, members, strict=True)
         ]
         honest = [task for number, task in enumerate(tasks) if number not in attackers]
-        await asyncio.wait(honest)
+        await asyncio.wait(tasks if all_end else honest)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -206,7 +210,7 @@ async def test_honest_members_get_the_mean(group: Group) -> None:
 async def test_plain_member_gets_the_mean_and_gives_it(group: Group) -> None:
     members = [gradients(seed) for seed in (1, 2, 3)]
     expected = mean(*members)
-    made = await group.average(members, attackers={2: Attacker})
+    made = await group.average(members, attackers={2: Attacker}, all_end=True)
     for tensors in (*made.tensors.values(), members[2]):
         assert torch.allclose(flat(tensors), expected, atol=1e-5)
     assert made.accused == []
