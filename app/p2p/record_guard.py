@@ -14,7 +14,6 @@ Imports hivemind: import this module late and off the loop's thread.
 
 import functools
 import hashlib
-import logging
 import math
 import threading
 from collections.abc import Callable, Iterable
@@ -42,8 +41,6 @@ from typing_extensions import override
 from app.common.rate_limit import RateLimit
 from app.p2p import calls
 from app.p2p.plausible import RunTimes
-
-log = logging.getLogger(__name__)
 
 PEER_ID_BYTES = 64
 """The longest peer id: 34 bytes for a hash of a key, 38 for an Ed25519 key itself."""

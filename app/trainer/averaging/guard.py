@@ -73,17 +73,14 @@ class GradientBounds:
 
     def check(self, values: torch.Tensor, weight: float) -> PartFault | None:
         """What is wrong with a part by itself."""
-        if not (math.isfinite(weight) and 0.0 <= weight <= self.most_weight):
-            return PartFault.WEIGHT
-        return None if _is_finite(values) else PartFault.NOT_FINITE
+        return _fault_alone(values, weight, most_weight=self.most_weight)
 
     def average(self, parts: Sequence[Part], own: torch.Tensor | None) -> Average:
         """The mean of parts, each weighted and cut to the typical norm; ``own`` is our own part,
         and None where we only help."""
         kept, faults = _without_copies(parts)
         if own is not None and float(own.norm()) > 0.0:
-            limit = min(self.least_cosine, -3.0 / math.sqrt(own.numel()))
-            against = {part.sender for part in kept if _cosine(part.values, own) < limit}
+            against = {part.sender for part in kept if self._is_against(part.values, own)}
             faults |= dict.fromkeys(against, PartFault.AGAINST)
             kept = [part for part in kept if part.sender not in against]
         most = self.most_times_typical * _lower_median([float(each.values.norm()) for each in kept])
@@ -98,11 +95,14 @@ class GradientBounds:
         if not _is_finite(average):
             return own, PartFault.NOT_FINITE
         size, expected = float(average.norm()), max(float(own.norm()), typical)
-        limit = min(self.least_cosine, -3.0 / math.sqrt(own.numel()))
-        if size > self.most_times_honest * expected > 0.0 or _cosine(average, own) < limit:
+        if size > self.most_times_honest * expected > 0.0 or self._is_against(average, own):
             return own, PartFault.AVERAGE
         most = 2.0 * self.most_times_typical * expected
         return (average * (most / size) if size > most > 0.0 else average), None
+
+    def _is_against(self, values: torch.Tensor, own: torch.Tensor) -> bool:
+        limit = min(self.least_cosine, -3.0 / math.sqrt(own.numel()))
+        return _cosine(values, own) < limit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +121,7 @@ class StateBounds:
 
     def check(self, values: torch.Tensor, weight: float) -> PartFault | None:
         """What is wrong with a part by itself."""
-        if not (math.isfinite(weight) and 0.0 <= weight <= self.most_weight):
-            return PartFault.WEIGHT
-        return None if _is_finite(values) else PartFault.NOT_FINITE
+        return _fault_alone(values, weight, most_weight=self.most_weight)
 
     def average(self, parts: Sequence[Part], own: torch.Tensor | None) -> Average:
         """The mean of the parts that are near our own; of all where we have none."""
@@ -147,6 +145,13 @@ class StateBounds:
 
 
 Bounds = GradientBounds | StateBounds
+
+
+def _fault_alone(values: torch.Tensor, weight: float, *, most_weight: float) -> PartFault | None:
+    """What is wrong with a part by itself, whatever is averaged."""
+    if not (math.isfinite(weight) and 0.0 <= weight <= most_weight):
+        return PartFault.WEIGHT
+    return None if _is_finite(values) else PartFault.NOT_FINITE
 
 
 def _is_finite(values: torch.Tensor) -> bool:
