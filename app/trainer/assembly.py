@@ -23,7 +23,6 @@ from app.protocol import (
 from app.spec import schema as specs
 from app.spec.schema import SwarmSpec
 from app.trainer import devices
-from app.trainer.averaging.bandwidth import keep_to
 from app.trainer.checkpoint import Checkpoint, CheckpointFolder, Keeper
 from app.trainer.control import Control
 from app.trainer.data.batches import Batches
@@ -33,6 +32,7 @@ from app.trainer.meter import Meter
 from app.trainer.model.build import build_model
 from app.trainer.model.loss import loss_of
 from app.trainer.model.precision import Precision, precision_for
+from app.trainer.peer.bandwidth import keep_to
 from app.trainer.peer.peer import TrainerPeer
 from app.trainer.reporter import Reporter
 from app.trainer.room import Room

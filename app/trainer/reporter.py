@@ -9,9 +9,9 @@ from dataclasses import replace
 from app.common.i18n import _
 from app.p2p.run_records import LocalMetrics
 from app.protocol import PhaseChanged, Progress, Report, TrainerPhase, TrainerProblem
-from app.trainer.averaging.bandwidth import keep_to
 from app.trainer.control import Control
 from app.trainer.meter import Meter
+from app.trainer.peer.bandwidth import keep_to
 from app.trainer.peer.peer import TrainerPeer
 from app.trainer.strategies.protocols import SwarmMember
 

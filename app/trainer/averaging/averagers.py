@@ -10,7 +10,7 @@ from hivemind.p2p import PeerID
 
 from app.p2p.plausible import agreed_epoch
 from app.trainer.averaging.guarded_allreduce import GuardedAveraging
-from app.trainer.averaging.traffic import CountedTraffic
+from app.trainer.peer.traffic import CountedTraffic
 
 
 class CountingStateAverager(CountedTraffic, GuardedAveraging, TrainingStateAverager):

@@ -2,7 +2,7 @@
 
 import os
 
-from app.trainer.averaging.traffic import Traffic
+from app.trainer.peer.traffic import Traffic
 from tests.support.training.messages import messages
 
 

@@ -21,7 +21,7 @@ from hivemind.proto.averaging_pb2 import (  # type: ignore[attr-defined]
     DownloadRequest,
 )
 
-from app.trainer.averaging.bandwidth import DOWNLOAD, UPLOAD
+from app.trainer.peer.bandwidth import DOWNLOAD, UPLOAD
 
 
 class Traffic:
@@ -43,19 +43,27 @@ class Traffic:
         """Bytes that came from other peers."""
         return self._counts[1]
 
+    def count_sent(self, size: int) -> None:
+        """Count bytes that were taken from us."""
+        self._counts[0] += size
+
+    def count_received(self, size: int) -> None:
+        """Count bytes that arrived."""
+        self._counts[1] += size
+
     async def sending(self, messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """Pass the messages on at the rate of `UPLOAD`, and count each one that was taken."""
         async for message in messages:
             size = len(message.tensor_part.buffer)
             await UPLOAD.wait(size)
             yield message
-            self._counts[0] += size
+            self.count_sent(size)
 
     async def receiving(self, messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """Pass the messages on at the rate of `DOWNLOAD`, and count each one that arrives."""
         async for message in messages:
             size = len(message.tensor_part.buffer)
-            self._counts[1] += size
+            self.count_received(size)
             await DOWNLOAD.wait(size)
             yield message
 

@@ -9,8 +9,8 @@ import pytest
 
 from app.protocol import Pace
 from app.trainer.averaging import bandwidth
-from app.trainer.averaging.bandwidth import BandwidthLimit
-from app.trainer.averaging.traffic import Traffic
+from app.trainer.peer.bandwidth import BandwidthLimit
+from app.trainer.peer.traffic import Traffic
 from tests.support.training.messages import messages
 
 MEGABYTE = 1e6
