@@ -14,7 +14,7 @@ import msgspec
 from app.common.errors import ProtocolError
 from app.p2p.network import Network
 
-VERSION = 6
+VERSION = 7
 """Increased with every change of a message; the trainer sends its own in `Hello`."""
 
 LONG_PAUSE_SECONDS = 60.0
@@ -279,6 +279,11 @@ class Work(Message, frozen=True):
     """All peers' samples in these rounds."""
 
     bytes_sent: int = 0
+
+    bytes_sent_in_rounds: int = 0
+    """The part of `bytes_sent` that averaging rounds took; the rest is state that others
+    downloaded."""
+
     bytes_received: int = 0
     training_seconds: float = 0.0
     """Time without pauses."""

@@ -5,7 +5,8 @@ Pure functions and values. The reported numbers are:
     computeTime       seconds of forward, backward and optimizer work for samples that entered a
                       finished averaging round
     gradientQuality   100 × samples that entered ÷ samples computed
-    dataTransmitted   KB (1000 bytes) of tensors sent to other peers
+    dataTransmitted   KB (1000 bytes) of tensors sent to other peers in averaging rounds; not what
+                      others downloaded, for they would raise the number by asking again
     uptimeRatio       100 × time training ÷ time in the swarm
 
 A sample counts as computed in the interval in which it is decided whether it enters a round. In a
@@ -169,7 +170,7 @@ class Contribution:
     """Finished averaging rounds that this machine took part in."""
 
     bytes_sent: int = 0
-    """Bytes of tensors sent to other peers."""
+    """Bytes of tensors sent to other peers, in averaging rounds or as the state for a newcomer."""
 
     bytes_received: int = 0
     """Bytes of tensors received from other peers."""
@@ -260,7 +261,7 @@ def contribution_of(
         ended_at=round(started_at + seconds, 3),
         compute_time=work.compute_seconds,
         gradient_quality=percentage(work.samples_entered, work.samples_computed),
-        data_transmitted=work.bytes_sent / KILOBYTE,
+        data_transmitted=work.bytes_sent_in_rounds / KILOBYTE,
         uptime_ratio=percentage(work.training_seconds, seconds),
         samples_computed=work.samples_computed,
         samples=work.samples_entered,

@@ -90,8 +90,8 @@ class WorkMeter:
         since = 0.0 if self._resumed_at is None else time.monotonic() - self._resumed_at
         return self._training_seconds + since
 
-    def read(self, *, bytes_sent: int, bytes_received: int) -> Work:
-        """The counters now, with seconds rounded to milliseconds."""
+    def read(self, *, bytes_sent: int, bytes_sent_in_rounds: int, bytes_received: int) -> Work:
+        """The counters now, with seconds rounded to milliseconds. bytes: as in `Work`."""
         with self._guard:
             return Work(
                 samples_computed=self._computed,
@@ -102,6 +102,7 @@ class WorkMeter:
                 epochs=self._epochs,
                 swarm_samples=self._swarm_samples,
                 bytes_sent=bytes_sent,
+                bytes_sent_in_rounds=bytes_sent_in_rounds,
                 bytes_received=bytes_received,
                 training_seconds=round(self._trained(), 3),
             )

@@ -59,6 +59,15 @@ def test_a_round_takes_as_long_as_its_tensors_need(
     rounds = [averager.step(wait=False, timeout=60.0) for averager in averagers]
     assert [len(each.result(timeout=90.0)) for each in rounds] == [2, 2]
     assert Averager.traffic.sent - before == BYTES
+    assert Averager.traffic.sent_in_rounds == Averager.traffic.sent
     assert time.monotonic() - began >= (BYTES - PART) / MEGABYTE
     with averagers[0].get_tensors() as tensors:
         assert torch.allclose(tensors[0], torch.tensor(0.5))
+
+
+def test_a_download_of_the_state_does_not_count_as_averaging(averagers: list[Averager]) -> None:
+    sent, in_rounds = Averager.traffic.sent, Averager.traffic.sent_in_rounds
+    for _again in range(2):
+        assert averagers[0].load_state_from_peers(timeout=60.0) is not None
+    assert Averager.traffic.sent == sent + 2 * MEGABYTE
+    assert Averager.traffic.sent_in_rounds == in_rounds

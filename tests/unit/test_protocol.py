@@ -82,6 +82,7 @@ REPORTS: tuple[Report, ...] = (
         epochs=1,
         swarm_samples=512,
         bytes_sent=2**40,
+        bytes_sent_in_rounds=2**39,
         bytes_received=3,
         training_seconds=6.5,
     ),

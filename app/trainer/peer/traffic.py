@@ -31,7 +31,7 @@ class Traffic:
     """
 
     def __init__(self) -> None:
-        self._counts = memoryview(mmap.mmap(-1, 16)).cast("Q")  # anonymous: forks share it
+        self._counts = memoryview(mmap.mmap(-1, 24)).cast("Q")  # anonymous: forks share it
 
     @property
     def sent(self) -> int:
@@ -43,21 +43,34 @@ class Traffic:
         """Bytes that came from other peers."""
         return self._counts[1]
 
-    def count_sent(self, size: int) -> None:
-        """Count bytes that were taken from us."""
+    @property
+    def sent_in_rounds(self) -> int:
+        """The part of `sent` that averaging rounds took. The rest is state that others downloaded,
+        which any peer may ask for as often as it likes."""
+        return self._counts[2]
+
+    def count_sent(self, size: int, *, in_round: bool = False) -> None:
+        """Count bytes that were taken from us. in_round: they belong to an averaging round."""
         self._counts[0] += size
+        if in_round:
+            self._counts[2] += size
 
     def count_received(self, size: int) -> None:
         """Count bytes that arrived."""
         self._counts[1] += size
 
-    async def sending(self, messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """Pass the messages on at the rate of `UPLOAD`, and count each one that was taken."""
+    async def sending(
+        self, messages: AsyncIterator[Any], *, in_round: bool = False
+    ) -> AsyncIterator[Any]:
+        """Pass the messages on at the rate of `UPLOAD`, and count each one that was taken.
+
+        in_round: they belong to an averaging round.
+        """
         async for message in messages:
             size = len(message.tensor_part.buffer)
             await UPLOAD.wait(size)
             yield message
-            self.count_sent(size)
+            self.count_sent(size, in_round=in_round)
 
     async def receiving(self, messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """Pass the messages on at the rate of `DOWNLOAD`, and count each one that arrives."""
@@ -96,7 +109,7 @@ class CountedTraffic(DecentralizedAverager):
     ) -> AsyncIterator[AveragingData]:
         """Average the part of the tensors that a member of the group sends, and send the result."""
         replies = super().rpc_aggregate_part(self.traffic.receiving(stream), context)
-        async for message in self.traffic.sending(replies):
+        async for message in self.traffic.sending(replies, in_round=True):
             yield message
 
     async def rpc_download_state(
@@ -120,7 +133,7 @@ class _CountingStub(StubBase):
 
     async def rpc_aggregate_part(self, stream: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """Send a part of our tensors, and receive its average."""
-        replies = await self._stub.rpc_aggregate_part(self._traffic.sending(stream))
+        replies = await self._stub.rpc_aggregate_part(self._traffic.sending(stream, in_round=True))
         return self._traffic.receiving(replies)
 
     async def rpc_download_state(self, request: Any) -> AsyncIterator[Any]:

@@ -149,6 +149,7 @@ class GradientAveraging:
         averagers = (KeepingGradientAverager.traffic, CountingStateAverager.traffic)
         return self._work.read(
             bytes_sent=sum(traffic.sent for traffic in averagers),
+            bytes_sent_in_rounds=sum(traffic.sent_in_rounds for traffic in averagers),
             bytes_received=sum(traffic.received for traffic in averagers),
         )
 

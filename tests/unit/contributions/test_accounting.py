@@ -46,6 +46,7 @@ class Counted:
             epochs=self.epochs,
             swarm_samples=self.epochs * 512,
             bytes_sent=self.sent,
+            bytes_sent_in_rounds=self.sent,
             bytes_received=2 * self.sent,
             training_seconds=round(self.milliseconds / 1000, 3),
         )
@@ -165,7 +166,8 @@ def test_numbers_are_by_the_definitions() -> None:
         compute_seconds=41.5,
         epochs=2,
         swarm_samples=1024,
-        bytes_sent=2_500_500,
+        bytes_sent=9_000_000,
+        bytes_sent_in_rounds=2_500_500,
         bytes_received=7,
         training_seconds=45.0,
     )
@@ -176,7 +178,7 @@ def test_numbers_are_by_the_definitions() -> None:
     assert made.uptime_ratio == 75.0
     assert (made.started_at, made.ended_at) == (NOON, NOON + 60.0)
     assert (made.samples, made.samples_computed, made.tokens, made.epochs) == (300, 400, 38_400, 2)
-    assert (made.bytes_sent, made.bytes_received, made.energy) == (2_500_500, 7, 12.3)
+    assert (made.bytes_sent, made.bytes_received, made.energy) == (9_000_000, 7, 12.3)
     assert share(made.samples, made.swarm_samples) == pytest.approx(0.293, abs=0.001)
 
 

@@ -41,6 +41,7 @@ ENTERED = Work(
     epochs=1,
     swarm_samples=512,
     bytes_sent=5000,
+    bytes_sent_in_rounds=4000,
     training_seconds=2.0,
 )
 
@@ -117,7 +118,7 @@ async def test_end_of_training_makes_a_contribution(world: World) -> None:
     assert (made.run_id, made.session_id, made.training_id) == ("docs", 7, "uuid")
     assert made.participant == "Qm"
     assert (made.samples, made.samples_computed, made.tokens, made.epochs) == (16, 20, 2048, 1)
-    assert (made.gradient_quality, made.compute_time, made.data_transmitted) == (80.0, 1.5, 5.0)
+    assert (made.gradient_quality, made.compute_time, made.data_transmitted) == (80.0, 1.5, 4.0)
     assert made.uptime_ratio == 100.0  # it says 2 s, in less time than that
 
 

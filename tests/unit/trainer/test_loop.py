@@ -182,7 +182,7 @@ def test_memory_that_runs_out_in_the_backward_pass(reports: list[Report]) -> Non
     ]
     assert strategy.counted == [4, 4]  # the second batch, anew
     assert strategy.mean() == pytest.approx(sum(range(8, 16)) / 8)
-    work = run.meter.work.read(bytes_sent=0, bytes_received=0)
+    work = run.meter.work.read(bytes_sent=0, bytes_sent_in_rounds=0, bytes_received=0)
     assert (work.samples_computed, work.samples_pending) == (16, 8)
 
 

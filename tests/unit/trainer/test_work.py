@@ -11,7 +11,7 @@ from app.trainer.work import WorkMeter
 
 
 def read(meter: WorkMeter) -> Work:
-    return meter.read(bytes_sent=0, bytes_received=0)
+    return meter.read(bytes_sent=0, bytes_sent_in_rounds=0, bytes_received=0)
 
 
 def computed(meter: WorkMeter, samples: int = 4, *, seconds: float = 0.5) -> None:
@@ -46,8 +46,8 @@ def test_lost_samples_were_computed_for_nothing() -> None:
 
 
 def test_bytes_are_passed_on() -> None:
-    found = WorkMeter().read(bytes_sent=3, bytes_received=4)
-    assert (found.bytes_sent, found.bytes_received) == (3, 4)
+    found = WorkMeter().read(bytes_sent=3, bytes_sent_in_rounds=2, bytes_received=4)
+    assert (found.bytes_sent, found.bytes_sent_in_rounds, found.bytes_received) == (3, 2, 4)
 
 
 def test_optimizer_steps_cost_seconds_as_well() -> None:

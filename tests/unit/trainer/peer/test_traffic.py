@@ -14,6 +14,13 @@ async def test_bytes_are_counted_as_they_pass() -> None:
     assert (traffic.sent, traffic.received) == (15, 7)
 
 
+async def test_only_rounds_count_as_sent_in_rounds() -> None:
+    traffic = Traffic()
+    _round = [each async for each in traffic.sending(messages(10, 5), in_round=True)]
+    _state = [each async for each in traffic.sending(messages(1000))]
+    assert (traffic.sent, traffic.sent_in_rounds) == (1015, 15)
+
+
 async def test_what_nobody_took_was_not_sent() -> None:
     traffic = Traffic()
     sending = traffic.sending(messages(10, 20))
