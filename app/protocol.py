@@ -64,7 +64,7 @@ class Start(Message, frozen=True):
     """CPU threads for torch."""
 
     network: Network
-    """How the trainer's own peer takes part in the network."""
+    """How its own peer takes part in the network."""
 
     report_interval: float = 0.5
     """Seconds between two `Progress` reports."""
@@ -94,17 +94,14 @@ class Resume(Message, frozen=True):
 
 
 class Pace(Message, frozen=True):
-    """How fast to compute and transfer from now on."""
+    """How fast to compute, and how many bytes of tensors to transfer a second (0: no limit)."""
 
     id: int
     share: float = 1.0
     """Share of the time to compute, 0 to 1."""
 
     upload: int = 0
-    """Bytes of tensors a second; 0 for no limit."""
-
     download: int = 0
-    """As ``upload``."""
 
 
 class Stop(Message, frozen=True):
@@ -210,10 +207,9 @@ class Ready(Message, frozen=True):
 
 
 class MicroBatchHalved(Message, frozen=True):
-    """The device ran out of memory; training continues with half the micro-batch."""
+    """The device ran out of memory; training continues with half the micro-batch, in samples."""
 
     micro_batch_size: int
-    """The new size in samples."""
 
 
 class Progress(Message, frozen=True):
@@ -306,6 +302,15 @@ class RoundEnded(Message, frozen=True):
     """Why the group failed; "" when it didn't."""
 
 
+class StateDownload(Message, frozen=True):
+    """How many bytes of the swarm's state have arrived, sent while the trainer downloads it."""
+
+    received: int
+    size: int
+    seconds_left: float | None  # None when it isn't known
+    problem: str  # why nothing arrives; "" otherwise
+
+
 class SampleDiscarded(Message, frozen=True):
     """Own samples of this epoch were dropped, since a loss or gradient was not finite."""
 
@@ -357,6 +362,7 @@ Report = (
     | Work
     | RoundEnded
     | SampleDiscarded
+    | StateDownload
     | CheckpointSaved
     | TrainerProblem
     | Devices

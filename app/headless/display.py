@@ -9,7 +9,7 @@ import time
 from typing import TextIO
 
 from app.common.i18n import _
-from app.protocol import Waiting
+from app.protocol import StateDownload, Waiting
 from app.state.state import ContributorState, Phase
 
 log = logging.getLogger(__name__)
@@ -104,6 +104,7 @@ def as_json(state: ContributorState) -> str:
             "time": time.time(),
             "phase": state.phase.value,
             "waiting_for": _seen(state.waiting) if state.waiting else None,
+            "state_download": _downloaded(state.download) if state.download else None,
             "paused_by": state.paused_by,
             "epoch": own.epoch if own and own.step else (run.epoch if run else None),
             "step": own.step if own else None,
@@ -131,6 +132,22 @@ def _seen(waiting: Waiting) -> str:
     return f"{waiting.seen} of {waiting.known} {waiting.whom}"
 
 
+def _arrived(download: StateDownload) -> str:
+    if download.problem:
+        return f"no state yet: {download.problem}"
+    left = f", {download.seconds_left:.0f} s left" if download.seconds_left is not None else ""
+    return f"{download.received / 1e6:.1f} of {download.size / 1e6:.1f} MB{left}"
+
+
+def _downloaded(download: StateDownload) -> dict[str, object]:
+    return {
+        "received": download.received,
+        "size": download.size,
+        "seconds_left": download.seconds_left,
+        "problem": download.problem or None,
+    }
+
+
 def as_line(state: ContributorState) -> str:
     """A summary that fits on a line of a terminal."""
     own, run = state.training, state.run
@@ -141,6 +158,8 @@ def as_line(state: ContributorState) -> str:
         parts.append(state.step_of_preparation.value)
     if state.waiting is not None:
         parts.append(f"waiting for the others ({_seen(state.waiting)})")
+    if state.download is not None:
+        parts.append(_arrived(state.download))
     if state.paused_by:
         parts.append(" ".join(reason.text for reason in state.verdict.reasons))
     if run is not None:

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from app import protocol
 from app.p2p.sightings import PeerInfo, Run
-from app.protocol import Device, TrainerPhase, Waiting
+from app.protocol import Device, StateDownload, TrainerPhase, Waiting
 from app.state.facts import LocalApi, Problem, Release, ReportingState, Swarm, TrainerPart
 from app.terms.terms import Terms, Verdict
 
@@ -103,6 +103,8 @@ class ContributorState:
     """What the trainer does while the phase is PREPARING."""
     waiting: Waiting | None = None
     """Whom the trainer waits for before its first step."""
+    download: StateDownload | None = None
+    """How far the swarm's state has arrived, while the trainer downloads it."""
     swarm: Swarm | None = None
     """None outside of a swarm, and where we are a node of the network without a run."""
     peer_id: str = ""

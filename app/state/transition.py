@@ -186,18 +186,21 @@ def _training_requested(state: ContributorState, event: TrainingRequested) -> Co
     )
 
 
+def _prepared(state: ContributorState) -> ContributorState:
+    """Nothing is prepared any more."""
+    return replace(state, step_of_preparation=None, waiting=None, download=None)
+
+
 def _stop_requested(state: ContributorState, _event: StopRequested) -> ContributorState:
     if state.phase is Phase.WAITING:
         return _without_pause(replace(state, phase=Phase.WATCHING))
     if state.phase.has_trainer:
-        return replace(state, phase=Phase.STOPPING, step_of_preparation=None, waiting=None)
+        return replace(_prepared(state), phase=Phase.STOPPING)
     return state
 
 
 def _trainer_gone(state: ContributorState, event: TrainerGone) -> ContributorState:
-    rest = replace(
-        state, training=None, step_of_preparation=None, waiting=None, completed=event.completed
-    )
+    rest = replace(_prepared(state), training=None, completed=event.completed)
     if not state.phase.has_trainer:
         return rest
     if event.problem is None:
@@ -247,15 +250,18 @@ def _phase_changed(state: ContributorState, event: protocol.PhaseChanged) -> Con
     if state.phase is Phase.STOPPING:
         return state
     return replace(
-        state,
+        _prepared(state),
         phase=_PHASES.get(event.phase, Phase.PREPARING),
         step_of_preparation=None if event.phase in _PHASES else event.phase,
-        waiting=None,
     )
 
 
 def _waits_for_others(state: ContributorState, event: protocol.Waiting) -> ContributorState:
     return replace(state, waiting=event) if state.phase is Phase.PREPARING else state
+
+
+def _downloads_state(state: ContributorState, event: protocol.StateDownload) -> ContributorState:
+    return replace(state, download=event) if state.phase is Phase.PREPARING else state
 
 
 def _trainer_problem(state: ContributorState, event: protocol.TrainerProblem) -> ContributorState:
@@ -348,6 +354,7 @@ _TRANSITIONS: dict[type, Transition] = {
     RestartCancelled: _restart_cancelled,
     protocol.PhaseChanged: _by_trainer(_phase_changed),
     protocol.Waiting: _by_trainer(_waits_for_others),
+    protocol.StateDownload: _by_trainer(_downloads_state),
     protocol.TrainerProblem: _by_trainer(_trainer_problem),
     protocol.Progress: _by_trainer(_progress),
     protocol.Ready: _in_training(_ready),

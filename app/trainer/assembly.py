@@ -30,7 +30,7 @@ from app.trainer.data.opening import open_data
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
 from app.trainer.model.build import build_model
-from app.trainer.model.loss import loss_of
+from app.trainer.model.loss import loss_of, mean_loss
 from app.trainer.model.precision import Precision, precision_for
 from app.trainer.peer.bandwidth import keep_to
 from app.trainer.peer.peer import TrainerPeer
@@ -42,6 +42,9 @@ from app.trainer.strategies.protocols import SwarmMember
 from app.trainer.tuning import Trial, Tuned, tune
 
 log = logging.getLogger(__name__)
+
+JUDGED_SAMPLES = 16
+"""By their loss, the state of another peer is held against ours."""
 
 LEAVE_SECONDS = 10.0
 """How long leaving the swarm may take."""
@@ -60,7 +63,6 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
     room = Room(device=torch.device(chosen.id), allowed=order.max_memory)
     precision = precision_for(room.device, spec.training.precision)
     folder = CheckpointFolder(Path(order.checkpoint_dir), spec)
-    keeper = partial(Keeper, folder, send=send, interval=order.checkpoint_interval)
     checkpoint = folder.load_newest()
 
     def say(phase: TrainerPhase) -> None:
@@ -75,10 +77,12 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
     model = _build(spec, vocabulary_size=size, checkpoint=checkpoint, room=room)
     say(TrainerPhase.JOINING)
     meter = Meter()
+    enter = partial(TrainerPeer, order, spec=spec, identity=identity, report=send)
+    judged = batches.next(JUDGED_SAMPLES)
+    joining = partial(_in_swarm, enter, spec, meter=meter, send=send, precision=precision)
+    keeper = partial(Keeper, folder, send=send, interval=order.checkpoint_interval)
     with (
-        _in_swarm(
-            order, spec, identity=identity, model=model, precision=precision, meter=meter, send=send
-        ) as (peer, strategy),
+        joining(model=model, judged=judged) as (peer, strategy),
         closing(batches),
         _memory_errors(chosen),
     ):
@@ -140,22 +144,23 @@ def _build(
 
 @contextmanager
 def _in_swarm(
-    order: Start,
+    enter: Callable[[], TrainerPeer],
     spec: SwarmSpec,
     *,
-    identity: Identity,
     model: torch.nn.Module,
+    judged: torch.Tensor,
     precision: Precision,
     meter: Meter,
     send: SendReport,
 ) -> Iterator[tuple[TrainerPeer, GradientAveraging]]:
     """Enter the swarm with the spec's strategy. On leaving it, report the work once more."""
-    peer = TrainerPeer(order, spec=spec, identity=identity, report=send)
+    peer = enter()
     strategy = GradientAveraging(
         spec=spec,
         peer=peer,
         model=model,
         needs_scaler=precision.needs_scaler,
+        judge=partial(mean_loss, model, judged, context=precision.context),
         report=send,
         work=meter.work,
     )

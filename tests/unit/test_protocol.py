@@ -89,6 +89,7 @@ REPORTS: tuple[Report, ...] = (
     protocol.RoundEnded(epoch=2, peers=3, seconds=1.5, samples=64, failure="timeout"),
     protocol.SampleDiscarded(epoch=2, samples=8, reason="the loss was not finite"),
     protocol.CheckpointSaved(epoch=2, seconds=0.5),
+    protocol.StateDownload(received=2**33, size=2**34, seconds_left=12.5, problem=""),
     protocol.TrainerProblem(message="is wrong.", field="seed", remedy="Mend it.", expected=False),
     protocol.Devices(
         devices=(protocol.Device(id="cpu", name="Prozessor", memory=2**40),),

@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from app.common.i18n import _, ngettext
-from app.protocol import Device, TrainerPhase, Waiting
+from app.protocol import Device, StateDownload, TrainerPhase, Waiting
 from app.state.facts import LocalApi, Problem
 from app.state.state import ContributorState, Phase, Round
 from app.terms.terms import Terms
@@ -124,7 +124,7 @@ def explanation(state: ContributorState, now: float | None = None) -> str:
     """Why training runs or doesn't, and what comes next. now: seconds since the epoch."""
     match state.phase:
         case Phase.PREPARING if state.may_train:
-            return preparation(state.step_of_preparation, state.waiting)
+            return preparation(state.step_of_preparation, state.waiting, state.download)
         case Phase.PREPARING | Phase.PAUSED | Phase.WAITING:
             return terms_texts.why_it_rests(state, time.time() if now is None else now)
         case Phase.WATCHING:
@@ -146,10 +146,16 @@ def _reasons() -> dict[Phase, str]:
     }
 
 
-def preparation(step: TrainerPhase | None, waiting: Waiting | None = None) -> str:
+def preparation(
+    step: TrainerPhase | None,
+    waiting: Waiting | None = None,
+    download: StateDownload | None = None,
+) -> str:
     """What the trainer is preparing, or which peers it waits for."""
     if waiting is not None:
         return _waiting(waiting)
+    if download is not None:
+        return _downloading(download)
     match step:
         case TrainerPhase.PREPARING_DATA:
             return _("Preparing the training data…")
@@ -183,6 +189,20 @@ def _waiting(waiting: Waiting) -> str:
             waiting.known,
         )
     return text.format(seen=units.count(waiting.seen), count=units.count(waiting.known))
+
+
+def _downloading(download: StateDownload) -> str:
+    if download.problem:
+        text = _(
+            "Waiting for a peer that gives the model's state: {reason}."
+            " Nothing is trained until then."
+        )
+        return text.format(reason=download.problem)
+    arrived = units.part_of_size(download.received, download.size)
+    if download.seconds_left is None:
+        return _("Downloading the model's state: {arrived}…").format(arrived=arrived)
+    text = _("Downloading the model's state: {arrived}, about {duration} left…")
+    return text.format(arrived=arrived, duration=units.duration(download.seconds_left))
 
 
 def _watching(state: ContributorState) -> str:

@@ -10,10 +10,11 @@ from hivemind.p2p import PeerID
 
 from app.p2p.plausible import agreed_epoch
 from app.trainer.averaging.guarded_allreduce import GuardedAveraging
+from app.trainer.joining.donor import StateDonor
 from app.trainer.peer.traffic import CountedTraffic
 
 
-class CountingStateAverager(CountedTraffic, GuardedAveraging, TrainingStateAverager):
+class CountingStateAverager(StateDonor, CountedTraffic, GuardedAveraging, TrainingStateAverager):
     """Averages parameters and optimizer state, and sends them to newcomers."""
 
     wire_class = TrainingStateAverager

@@ -3,6 +3,7 @@
 On the network it behaves as `hivemind.Optimizer` does, so that both can train in one swarm.
 """
 
+import asyncio
 import functools
 import logging
 import time
@@ -17,7 +18,9 @@ from app.protocol import Report, RoundEnded, SampleDiscarded
 from app.trainer.averaging.averagers import CountingStateAverager, KeepingGradientAverager
 from app.trainer.averaging.guarded_allreduce import RoundGuard, follow_no_offender
 from app.trainer.averaging.searches import keep_searches
+from app.trainer.averaging.takeover import OptimizerState, OptimizerSwarm, take_over
 from app.trainer.averaging.tracker import PacedTracker
+from app.trainer.joining.newcomer import Newcomer
 from app.trainer.work import WorkMeter
 
 log = logging.getLogger(__name__)
@@ -35,11 +38,15 @@ class CitizenOptimizer(hivemind.Optimizer):
 
     grad_averager: KeepingGradientAverager
 
+    state_averager: CountingStateAverager
+
+    tracker: PacedTracker
+
     averaging_since: float | None
     """Monotonic time since when the training thread waits for a round, or None."""
 
     loading_state: bool
-    """The training thread downloads the state from another peer."""
+    """The training thread downloads the swarm's state."""
 
     def __init__(
         self,
@@ -48,13 +55,17 @@ class CitizenOptimizer(hivemind.Optimizer):
         work: WorkMeter,
         gradient_guard: RoundGuard,
         state_guard: RoundGuard,
+        judge: Callable[[], float],
+        step_size: float,
         **options: Any,
     ) -> None:
         """Start the averagers and the tracker.
 
-        report: called with `RoundEnded` and `SampleDiscarded`, on the training thread.
+        report: called with `RoundEnded`, `SampleDiscarded` and `StateDownload`, on the training
+        thread.
         work: told which of the computed samples entered a round and which were lost.
         gradient_guard, state_guard: what is believed in rounds of averaging.
+        judge, step_size: see `OptimizerState`.
         options: of `hivemind.Optimizer`.
         """
         self._report = report
@@ -69,6 +80,11 @@ class CitizenOptimizer(hivemind.Optimizer):
         follow_no_offender()
         super().__init__(**options)
         work.time_steps_of(self.opt)
+        self._newcomer = Newcomer(
+            state=OptimizerState(self.opt, judge=judge, step_size=step_size),
+            swarm=OptimizerSwarm(self.dht, averager=self.state_averager, tracker=self.tracker),
+            report=report,
+        )
 
     def _make_state_averager(self, **options: Any) -> CountingStateAverager:
         return CountingStateAverager(
@@ -204,14 +220,35 @@ class CitizenOptimizer(hivemind.Optimizer):
             self._failure = "the swarm's average was not finite"
             self.grad_averager.zero_()
 
-    def load_state_from_peers(self, **options: Any) -> None:
-        """Download model, optimizer and epoch from a peer. The samples of this epoch are lost."""
+    def load_state_from_peers(self, **_options: Any) -> None:
+        """Download parameters and optimizer statistics from a peer that can be believed.
+
+        Goes on until there is one, or no other peer any more: nobody trains beside his swarm. The
+        samples of this epoch are lost.
+        """
         self.loading_state = True
-        self._work.lost()
+        if self.scheduled_grads is not None and not self.scheduled_grads.done():
+            # Others may wait for our part already: to cancel it would stall all of them.
+            self._tag_along_with_zero_weight(self.scheduled_grads)
+            self.scheduled_grads = None
+        self.state_averager.step(wait_for_delayed_updates=True)
+        self.grad_averager.reset_accumulated_grads_()
+        self.tracker.report_local_progress(self.local_epoch, samples_accumulated=0)
         try:
-            super().load_state_from_peers(**options)
+            epoch = asyncio.run(take_over(self._newcomer, self.dht, self.state_averager))
         finally:
             self.loading_state = False
+            self._work.lost()
+        if epoch is None:
+            return
+        with self.tracker.pause_updates():
+            self.state_averager.local_epoch = epoch
+            self.state_averager._update_scheduler()  # noqa: SLF001  (as hivemind does)
+            self.state_averager._load_local_tensors_into_averager_()
+            self.grad_averager.reset_accumulated_grads_()
+            self.tracker.report_local_progress(epoch, samples_accumulated=0)
+            if not self.client_mode:
+                self.state_averager.state_sharing_priority = epoch
 
     def rest(self) -> None:
         """Before a pause: leave the round that is being prepared, and publish a rate of zero.

@@ -94,6 +94,8 @@ class CountedTraffic(DecentralizedAverager):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls.traffic = Traffic()
+        # else the calls of hivemind's class would be taken for ours once a plain peer has run here
+        cls._rpc_handlers = cls._stub_type = None
 
     @classmethod
     def _get_handle_name(cls, namespace: str | None, method_name: str) -> str:

@@ -32,12 +32,15 @@ class GradientAveraging:
         peer: TrainerPeer,
         model: torch.nn.Module,
         needs_scaler: bool,
+        judge: Callable[[], float],
         report: Callable[[Report], None],
         work: WorkMeter,
     ) -> None:
         """Start the averagers and publish our progress.
 
         needs_scaler: the loss must be scaled, since gradients would underflow in float16.
+        judge: the loss of the model as it is, on a batch that is the same each time (nats per
+        token); a foreign state is held against it.
         report: called with what became of rounds, on the training thread.
         work: counts samples; told what became of them.
         """
@@ -54,6 +57,8 @@ class GradientAveraging:
             scheduler=scheduler_for(spec),
             gradient_guard=RoundGuard(bounds=_gradient_bounds(spec), offences=Offences()),
             state_guard=RoundGuard(bounds=_state_bounds(spec), offences=Offences()),
+            judge=judge,
+            step_size=spec.training.optimizer.learning_rate,
             client_mode=self._client_mode,  # WORKAROUND (hivemind 1.1.12): None is mistaken
             **_options(spec),
         )
@@ -70,7 +75,7 @@ class GradientAveraging:
 
     @property
     def loading_state(self) -> bool:
-        """The training thread downloads the swarm's state. hivemind can't cancel this."""
+        """The training thread downloads the swarm's state."""
         return self._optimizer.loading_state
 
     @property
@@ -204,7 +209,6 @@ def _options(spec: SwarmSpec) -> dict[str, Any]:
         # Gradients are summed in the buffers that backward writes to, without a copy a step.
         "reuse_grad_buffers": True,
         "offload_optimizer": False,
-        "load_state_timeout": 120.0,
         "shutdown_timeout": 2.0,
         "verbose": True,
     }

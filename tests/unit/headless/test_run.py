@@ -58,6 +58,7 @@ def test_json_holds_all_that_is_known() -> None:
     assert facts(TRAINING) == {
         "phase": "training",
         "waiting_for": None,
+        "state_download": None,
         "paused_by": [],
         "epoch": 4,
         "step": 5,

@@ -78,6 +78,7 @@ def progress(**changes: Any) -> protocol.Progress:
 
 
 ONE_OF_TWO_DOORS = protocol.Waiting(whom="doors", seen=1, known=2)
+HALF_OF_THE_STATE = protocol.StateDownload(received=50, size=100, seconds_left=2.0, problem="")
 
 
 def says(phase: TrainerPhase) -> protocol.PhaseChanged:
@@ -136,6 +137,7 @@ EVENTS: tuple[Event, ...] = (
     protocol.Ack(id=1),
     *(says(phase) for phase in TrainerPhase),
     ONE_OF_TWO_DOORS,
+    HALF_OF_THE_STATE,
     READY,
     PartsChanged(parts=(TrainerPart(device="cuda:0"), TrainerPart(device="cuda:1"))),
     protocol.MicroBatchHalved(micro_batch_size=4),
@@ -298,6 +300,13 @@ def test_it_waits_for_others_until_the_trainer_does_something_else() -> None:
     assert waiting.waiting == ONE_OF_TWO_DOORS
     assert after(waiting, says(TrainerPhase.SYNCHRONIZING)).waiting is None
     assert after(waiting, TrainerGone()).waiting is None
+
+
+def test_state_arrives_until_the_trainer_does_something_else() -> None:
+    loading = follow(says(TrainerPhase.SYNCHRONIZING), HALF_OF_THE_STATE, start=PREPARING)
+    assert loading.download == HALF_OF_THE_STATE
+    for event in (says(TrainerPhase.TRAINING), StopRequested(), TrainerGone()):
+        assert after(loading, event).download is None
 
 
 def test_completed_run_is_watched_on() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.protocol import Pace
-from app.trainer.averaging import bandwidth
+from app.trainer.peer import bandwidth
 from app.trainer.peer.bandwidth import BandwidthLimit
 from app.trainer.peer.traffic import Traffic
 from tests.support.training.messages import messages

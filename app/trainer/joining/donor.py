@@ -1,0 +1,156 @@
+"""Sends our state to newcomers, from the averager's process.
+
+The call: a request with the digest of the layout and the ranges of bytes that are wanted; replies
+of which the first says the epoch, and the others carry the bytes of the ranges, one after the
+other. All replies of one snapshot are of one moment, so a download that broke off goes on later.
+"""
+
+import asyncio
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any, AsyncIterator, ClassVar  # noqa: UP035  hivemind knows typing's iterator only
+
+from hivemind.averaging.averager import DecentralizedAverager
+from hivemind.compression.base import TensorRole
+from hivemind.p2p import P2PContext, PeerID
+
+# hivemind takes the messages of a call from its annotations, so they stand there.
+from hivemind.proto.runtime_pb2 import ExpertRequest, ExpertResponse  # type: ignore[attr-defined]
+
+from app.trainer.joining.layout import StateLayout
+from app.trainer.joining.wire import CHUNK_BYTES, Header, StateRefusal, Wanted
+from app.trainer.peer.bandwidth import UPLOAD
+from app.trainer.peer.traffic import Traffic
+
+FRESH_SECONDS = 60.0
+"""A snapshot is sent to further newcomers for as long as this, or as somebody downloads it."""
+
+OLDEST_SECONDS = 1800.0
+"""A snapshot that is older is replaced, even while somebody downloads it."""
+
+MOST_DOWNLOADS = 8
+"""At the same time, by different peers."""
+
+IDLE_SECONDS = 60.0
+"""A peer that takes nothing for as long loses its place when another wants it."""
+
+
+@dataclass(kw_only=True)
+class _Snapshot:
+    """Our state at one moment."""
+
+    name: str
+    epoch: int
+    layout: StateLayout
+    content: memoryview
+    taken_at: float
+    """Monotonic time."""
+
+
+@dataclass(kw_only=True, eq=False)
+class _Download:
+    """A place among `MOST_DOWNLOADS`."""
+
+    active_at: float
+    """When the peer took something last (monotonic time)."""
+
+
+class StateDonor(DecentralizedAverager):
+    """Base of an averager that gives its state away."""
+
+    traffic: ClassVar[Traffic]
+    """Counts what is sent."""
+
+    _snapshot: _Snapshot | None = None
+    _taking: asyncio.Lock | None = None
+    _downloads: dict[PeerID, _Download] | None = None
+
+    async def rpc_send_state(
+        self, request: ExpertRequest, context: P2PContext
+    ) -> AsyncIterator[ExpertResponse]:
+        """Send what a newcomer asks for, or a `StateRefusal`."""
+        try:
+            wanted = Wanted.parse(request.metadata)
+        except ValueError:
+            yield StateRefusal.MALFORMED.pack()
+            return
+        if not self.allow_state_sharing:
+            yield StateRefusal.UNWILLING.pack()
+            return
+        download = self._take_place(context.remote_id)
+        if download is None:
+            yield StateRefusal.BUSY.pack()
+            return
+        try:
+            async for reply in self._replies(wanted):
+                if not self._has_place(context.remote_id, download):
+                    return  # another peer has got it
+                download.active_at = time.monotonic()
+                yield reply
+        finally:
+            if self._has_place(context.remote_id, download):
+                del self._places[context.remote_id]
+
+    async def _replies(self, wanted: Wanted) -> AsyncIterator[ExpertResponse]:
+        snapshot = await self._current_snapshot()
+        if wanted.layout != snapshot.layout.digest:
+            yield StateRefusal.OTHER_MODEL.pack()
+            return
+        size = snapshot.layout.size
+        yield Header(epoch=snapshot.epoch, snapshot=snapshot.name, size=size).pack()
+        for begin, end in wanted.ranges:
+            for offset in range(begin, min(end, size), CHUNK_BYTES):
+                part = snapshot.content[offset : min(offset + CHUNK_BYTES, end, size)]
+                await UPLOAD.wait(len(part))
+                yield ExpertResponse(metadata=bytes(part))
+                self.traffic.count_sent(len(part))
+
+    @property
+    def _places(self) -> dict[PeerID, _Download]:
+        if self._downloads is None:
+            self._downloads = {}
+        return self._downloads
+
+    def _has_place(self, peer: PeerID, download: _Download) -> bool:
+        return self._places.get(peer) is download
+
+    def _take_place(self, peer: PeerID) -> _Download | None:
+        """A place for a peer; None when there is none left, or when it has one."""
+        now, places = time.monotonic(), self._places
+        if len(places) >= MOST_DOWNLOADS:
+            longest = min(places, key=lambda each: places[each].active_at)
+            if now - places[longest].active_at >= IDLE_SECONDS:
+                del places[longest]
+        if peer in places or len(places) >= MOST_DOWNLOADS:
+            return None
+        places[peer] = _Download(active_at=now)
+        return places[peer]
+
+    async def _current_snapshot(self) -> _Snapshot:
+        if self._taking is None:
+            self._taking = asyncio.Lock()
+        async with self._taking:
+            kept, now = self._snapshot, time.monotonic()
+            if kept is not None:
+                age, is_shared = now - kept.taken_at, len(self._places) > 1
+                if age < FRESH_SECONDS or (is_shared and age < OLDEST_SECONDS):
+                    return kept
+            self._snapshot = None  # before the next one takes its memory
+            self._snapshot = await self._take_snapshot()
+            return self._snapshot
+
+    async def _take_snapshot(self) -> _Snapshot:
+        metadata, tensors, infos = await self._get_current_state_from_host_process()
+        parameters = sum(info.role is TensorRole.PARAMETER for info in infos)
+        layout = StateLayout.of(tensors, parameters=parameters)
+        said: Any = self.serializer.loads(metadata)
+        loop = asyncio.get_running_loop()
+        content = await loop.run_in_executor(None, layout.pack, tensors)
+        return _Snapshot(
+            name=secrets.token_hex(8),
+            epoch=int(said["epoch"]),
+            layout=layout,
+            content=memoryview(content).toreadonly(),
+            taken_at=time.monotonic(),
+        )

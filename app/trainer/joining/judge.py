@@ -1,0 +1,151 @@
+"""Decides whether a foreign state is kept.
+
+A state that takes part of the numbers for something else ruins a model in many ways, and a
+hostile one hides it: values that aren't finite, weights that compute nonsense, or statistics that
+throw the weights far away with the first step. So the state is tried, on a batch of ours, as it
+comes and after a step with a gradient of zero.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from hivemind.p2p import PeerID
+
+from app.trainer.joining.layout import StateLayout
+
+WORSE = 1.1
+"""A state is refused when its loss is more than this many times our own, plus `WORSE_NATS`."""
+
+WORSE_NATS = 0.1
+
+APART = 0.1
+"""The same parameters of two honest peers may differ by this part of their norm, and by what
+`STEPS_APART` steps of the optimizer move."""
+
+STEPS_APART = 10
+
+MOST_STEPS_AHEAD = 20
+"""An optimizer's count of steps may be this much above the swarm's epoch."""
+
+PIECES = 32
+"""That a second donor is asked for, at random places of the parameters."""
+
+PIECE_BYTES = 8192
+
+
+class LocalState(Protocol):
+    """What a newcomer puts the swarm's state into."""
+
+    @property
+    def layout(self) -> StateLayout:
+        """Of `tensors`."""
+
+    @property
+    def tensors(self) -> Sequence[torch.Tensor]:
+        """The live ones: parameters, then the optimizer's statistics."""
+
+    @property
+    def step_size(self) -> float:
+        """How far an optimizer step may move a parameter (root mean square)."""
+
+    def loss(self) -> float:
+        """Of the model as it is, on a batch that is the same each time (nats per token)."""
+
+    def trial_step(self) -> None:
+        """Take an optimizer step with a gradient of zero."""
+
+
+@dataclass(kw_only=True, eq=False)
+class StateOffer:
+    """A state that was downloaded."""
+
+    givers: set[PeerID]
+    epoch: int
+    tensors: list[torch.Tensor]
+    content: bytes | bytearray
+    """Of the layout; empty where it came in hivemind's way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """How offers did."""
+
+    best: StateOffer | None
+    """The one that is loaded now; None where our own state is."""
+
+    bad: list[StateOffer]
+    """Those that are worse than our own state."""
+
+    own: float
+    """The loss of our own state."""
+
+    most: float
+    """The loss above which an offer is bad."""
+
+
+@torch.no_grad()
+def judge(state: LocalState, offers: Sequence[StateOffer], *, epoch: int) -> Judgement:
+    """Load the offer with the lowest loss, unless all are bad. epoch: the swarm's."""
+    kept = [tensor.detach().clone() for tensor in state.tensors]
+    own = state.loss()
+    most = WORSE * own + WORSE_NATS if math.isfinite(own) else math.inf
+    losses = {id(offer): _loss_of(offer, state, epoch=epoch) for offer in offers}
+    bad = [each for each in offers if not losses[id(each)] <= most or math.isinf(losses[id(each)])]
+    good = [each for each in offers if each not in bad]
+    best = min(good, key=lambda each: losses[id(each)]) if good else None
+    _load(kept if best is None else best.tensors, into=state.tensors)
+    return Judgement(best=best, bad=bad, own=own, most=most)
+
+
+def _loss_of(offer: StateOffer, state: LocalState, *, epoch: int) -> float:
+    """The worse of the losses as the state comes and after a step; infinite for what can't be a
+    state of this run. Leaves the model with it."""
+    parameters = state.tensors[: state.layout.parameters]
+    if not _is_plausible(offer, len(parameters), epoch):
+        return math.inf
+    _load(offer.tensors, into=state.tensors)
+    as_it_comes = state.loss()
+    before = [parameter.clone() for parameter in parameters]
+    state.trial_step()
+    for old, new in zip(before, parameters, strict=True):
+        if not _are_near(old, new, steps=STEPS_APART, step_size=state.step_size):
+            return math.inf
+    worse = max(as_it_comes, state.loss())
+    return worse if math.isfinite(worse) else math.inf
+
+
+def _is_plausible(offer: StateOffer, parameters: int, epoch: int) -> bool:
+    if not all(bool(torch.isfinite(each).all()) for each in offer.tensors):
+        return False
+    steps = [float(each) for each in offer.tensors[parameters:] if each.numel() == 1]
+    return all(0.0 <= step <= epoch + MOST_STEPS_AHEAD for step in steps)
+
+
+def _load(tensors: Sequence[torch.Tensor], *, into: Sequence[torch.Tensor]) -> None:
+    for mine, given in zip(into, tensors, strict=True):
+        mine.copy_(given)
+
+
+def random_pieces(layout: StateLayout) -> list[tuple[int, int]]:
+    """Ranges of bytes of the parameters that a donor can't foresee."""
+    values = layout.parameters_end // 4
+    each = min(values, PIECE_BYTES // 4)
+    choose = random.SystemRandom().randint
+    begins = (4 * choose(0, values - each) for _ in range(PIECES))
+    return [(begin, begin + 4 * each) for begin in begins]
+
+
+def are_near(ours: bytes, theirs: bytes, *, epochs: int, step_size: float) -> bool:
+    """Whether two donors' pieces can be of one run. epochs: how many lie between them."""
+    one, other = (torch.frombuffer(bytearray(each), dtype=torch.float32) for each in (ours, theirs))
+    return _are_near(one, other, steps=epochs + STEPS_APART, step_size=step_size)
+
+
+def _are_near(one: torch.Tensor, other: torch.Tensor, *, steps: int, step_size: float) -> bool:
+    norms = float(one.norm()), float(other.norm())
+    most = APART * min(norms) + steps * step_size * one.numel() ** 0.5
+    return bool((one - other).norm() <= most)  # False for values that aren't finite

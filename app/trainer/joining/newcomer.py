@@ -1,0 +1,221 @@
+"""Takes over the state of a swarm, if a donor has one that can be believed.
+
+A donor may lie. So the state is checked before it is kept: all of it is finite, another donor
+holds the same where there is another one, and on a batch of ours the model is not worse than
+before, neither as it comes nor after a step that only the optimizer's statistics drive.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hivemind.p2p import PeerID
+
+from app.common.i18n import _
+from app.p2p.calls import CallError
+from app.protocol import StateDownload
+from app.trainer.joining.download import (
+    DonorCalls,
+    DonorError,
+    Download,
+    OtherModelError,
+    is_unknown_call,
+)
+from app.trainer.joining.judge import LocalState, StateOffer, are_near, judge, random_pieces
+from app.trainer.joining.plain import fetch_plain
+
+log = logging.getLogger(__name__)
+
+WAIT_SECONDS = 5.0
+"""Between two looks for donors, when none of them had a state for us."""
+
+REPORT_SECONDS = 0.5
+
+MOST_BEHIND = 10
+"""Epochs. A swarm that got further ahead while we downloaded is asked again for the state."""
+
+MOST_DOWNLOADS_IN_A_ROW = 3
+"""A swarm whose epochs are much shorter than the download would be chased for ever."""
+
+MOST_DISPUTED = 3
+"""States that are held against each other where donors disagree: each takes memory."""
+
+REFUSED_SECONDS = 600.0
+"""How long a donor isn't asked again after its state was refused."""
+
+
+class SwarmView(Protocol):
+    """What a newcomer asks about the swarm."""
+
+    async def donors(self) -> list[PeerID]:
+        """Peers that offer their state, the best first, without ourselves."""
+
+    @property
+    def epoch(self) -> int:
+        """That most of its peers are in."""
+
+    @property
+    def others(self) -> int:
+        """Trainers in it beside us."""
+
+
+@dataclass(kw_only=True)
+class Newcomer:
+    """One peer that takes over a swarm's state, as often as it lost it."""
+
+    state: LocalState
+    swarm: SwarmView
+    report: Callable[[StateDownload], None]
+    _refused: dict[PeerID, tuple[float, str]] = field(default_factory=dict)
+    """Donors whose state was refused: until when they aren't asked (monotonic time), and why."""
+
+    _reported_at: float = 0.0
+
+    async def take_over(self, calls: DonorCalls) -> int | None:
+        """Load the swarm's state; the epoch to go on with, or None when nobody is there any more.
+
+        Goes on as long as there is a swarm and no state that can be believed.
+        """
+        for _attempt in range(MOST_DOWNLOADS_IN_A_ROW):
+            offer = await self._believable(calls)
+            if offer is None:
+                return None
+            behind = self.swarm.epoch - offer.epoch
+            if behind <= MOST_BEHIND:
+                break
+            log.info("the swarm got %d epochs ahead meanwhile: loading its state again", behind)
+        return self.swarm.epoch
+
+    async def _believable(self, calls: DonorCalls) -> StateOffer | None:
+        """An offer that is loaded; None when nobody is there any more."""
+        while offers := await self._offers(calls):
+            best = self._settled(offers)
+            if best is not None:
+                return best
+        return None
+
+    async def _offers(self, calls: DonorCalls) -> list[StateOffer]:
+        """One that most donors confirm, or all that are disputed; none when nobody is there."""
+        disputed: list[StateOffer] = []
+        download = Download(layout=self.state.layout)
+        while len(disputed) < MOST_DISPUTED:
+            offer, reason = await self._offer(calls, download, besides=disputed)
+            if offer is not None:
+                if not await self._is_disputed(calls, offer):
+                    self._refuse(disputed, _("most other peers hold another state"))
+                    return [offer]
+                disputed.append(offer)
+                download = Download(layout=self.state.layout)
+            elif disputed:
+                break
+            elif await self._is_alone():
+                return []
+            else:
+                self._say(download, problem=reason)
+                await asyncio.sleep(WAIT_SECONDS)
+        return disputed
+
+    async def _is_alone(self) -> bool:
+        return self.swarm.others == 0 and not await self.swarm.donors()
+
+    # --- downloading
+
+    async def _offer(
+        self, calls: DonorCalls, download: Download, *, besides: Sequence[StateOffer]
+    ) -> tuple[StateOffer | None, str]:
+        """A donor's state, or why there is none."""
+        reason = _("nobody offers the swarm's state")
+        had = {peer for offer in besides for peer in offer.givers}
+        for peer in await self.swarm.donors():
+            if peer in had or (refusal := self._refusal_of(peer)):
+                reason = reason if peer in had else refusal
+                continue
+            log.info("downloading the swarm's state from %s", peer)
+            try:
+                return await self._fetch(calls, peer, download), ""
+            except (DonorError, CallError) as error:
+                reason = str(error)
+                log.warning("%s doesn't give its state: %s", peer, reason)
+                if isinstance(error, OtherModelError):
+                    self._refused[peer] = time.monotonic() + REFUSED_SECONDS, reason
+        return None, reason
+
+    def _refusal_of(self, peer: PeerID) -> str:
+        until, reason = self._refused.get(peer, (0.0, ""))
+        return reason if until > time.monotonic() else ""
+
+    async def _fetch(self, calls: DonorCalls, peer: PeerID, download: Download) -> StateOffer:
+        try:
+            await calls.fetch(peer, download, lambda: self._say(download))
+        except CallError as error:
+            if not is_unknown_call(error):
+                raise
+            epoch, tensors = await fetch_plain(calls, peer, self.state.layout)
+            return StateOffer(givers={peer}, epoch=epoch, tensors=tensors, content=b"")
+        return StateOffer(
+            givers=download.givers,
+            epoch=download.epoch,
+            tensors=download.tensors(),
+            content=download.content,
+        )
+
+    def _say(self, download: Download, *, problem: str = "") -> None:
+        now = time.monotonic()
+        if not problem and not download.is_complete and now - self._reported_at < REPORT_SECONDS:
+            return
+        self._reported_at = now
+        left = download.layout.size - download.received
+        self.report(
+            StateDownload(
+                received=download.received,
+                size=download.layout.size,
+                seconds_left=left / download.rate if download.rate else None,
+                problem=problem,
+            )
+        )
+
+    # --- believing
+
+    async def _is_disputed(self, calls: DonorCalls, offer: StateOffer) -> bool:
+        """Whether as many other donors hold another state as there are that hold this one, its
+        giver included."""
+        if not offer.content:
+            return False  # it came in hivemind's way, which has no ranges
+        ranges = random_pieces(self.state.layout)
+        ours = b"".join(bytes(offer.content[begin:end]) for begin, end in ranges)
+        agree = differ = 0
+        for peer in await self.swarm.donors():
+            if peer in offer.givers or self._refusal_of(peer):
+                continue
+            try:
+                epoch, theirs = await calls.sample(peer, self.state.layout, ranges)
+            except (DonorError, CallError) as error:
+                log.info("%s doesn't show its state: %s", peer, error)
+                continue
+            apart = abs(epoch - offer.epoch)
+            is_same = are_near(ours, theirs, epochs=apart, step_size=self.state.step_size)
+            agree, differ = agree + is_same, differ + (not is_same)
+            if agree > differ:
+                break
+        if differ:
+            log.warning("of other donors, %d hold the same state and %d another", agree, differ)
+        return differ > agree
+
+    def _settled(self, offers: list[StateOffer]) -> StateOffer | None:
+        """Keep the best of the offers, if it is no worse than what we have."""
+        trial = judge(self.state, offers, epoch=self.swarm.epoch)
+        worse = _("its state has a loss above {most}, and ours one of {own}")
+        text = worse.format(most=f"{trial.most:.2f}", own=f"{trial.own:.2f}")
+        self._refuse(trial.bad, text)
+        if trial.best is not None:
+            others = [each for each in offers if each not in (trial.best, *trial.bad)]
+            self._refuse(others, _("another peer has a better state"))
+        return trial.best
+
+    def _refuse(self, offers: Sequence[StateOffer], reason: str) -> None:
+        for peer in {peer for offer in offers for peer in offer.givers}:
+            self._refused[peer] = time.monotonic() + REFUSED_SECONDS, reason
+            log.warning("the state of the peer %s is refused: %s", peer, reason)
