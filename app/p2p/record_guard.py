@@ -12,6 +12,7 @@ record under the peer's own key contradicts it (see `unforged`).
 Imports hivemind: import this module late and off the loop's thread.
 """
 
+import asyncio
 import functools
 import hashlib
 import math
@@ -32,6 +33,7 @@ from hivemind.dht.protocol import DHTProtocol
 from hivemind.dht.routing import DHTID
 from hivemind.dht.storage import DictionaryDHTValue
 from hivemind.dht.validation import DHTRecord, RecordValidatorBase
+from hivemind.p2p import P2P
 from hivemind.proto.crypto_pb2 import RSA, PublicKey  # type: ignore[attr-defined]
 from hivemind.proto.dht_pb2 import StoreResponse  # type: ignore[attr-defined]
 from hivemind.utils.serializer import MSGPackSerializer
@@ -307,6 +309,30 @@ def bound_nesting() -> None:
             _depth.value = depth
 
     setattr(MSGPackSerializer, decode.__name__, classmethod(decode_bounded))
+
+
+MOST_MESSAGE = 16 * 1024 * 1024
+"""Bytes of a message in a stream; hivemind's largest carries half a megabyte of tensors."""
+
+
+def bound_messages() -> None:
+    """From now on, hivemind reads no message that is longer than `MOST_MESSAGE`.
+
+    WORKAROUND (hivemind 1.1.12): a peer says in 8 bytes how long its message is, and hivemind
+    gathers as much as it sends, in the memory of whoever it talks to.
+    """
+    receive = P2P.receive_raw_data
+    if hasattr(receive, "__wrapped__"):
+        return
+
+    @functools.wraps(receive)
+    async def receive_bounded(reader: asyncio.StreamReader) -> bytes:
+        length = int.from_bytes(await reader.readexactly(P2P.HEADER_LEN), "big")
+        if length > MOST_MESSAGE:
+            raise ValueError("a message is too long")
+        return await reader.readexactly(length)
+
+    setattr(P2P, receive.__name__, staticmethod(receive_bounded))
 
 
 def keep_valid_entries(protocol: DHTProtocol, key: bytes, dictionary: DictionaryDHTValue) -> bool:

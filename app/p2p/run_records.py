@@ -38,6 +38,7 @@ from app.p2p.plausible import PLAIN_TIMES, RunTimes, agreed_epoch, plausible_rat
 
 use_hivemind_log_handler("nowhere")  # hivemind's log records go to the root logger instead
 record_guard.bound_nesting()
+record_guard.bound_messages()
 record_guard.guard_storage()
 
 

@@ -5,11 +5,12 @@ import json
 import logging
 import os
 import pickle
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -24,7 +25,16 @@ KEPT = 2
 """How many checkpoints of a run stay: one more than needed, in case the newest is damaged."""
 
 _UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, TypeError, AttributeError)
-"""What torch raises for a damaged file, and this module for a file of another layout."""
+"""What torch raises for a file of another layout, and this module as well."""
+
+_ASIDE = "before-"
+"""Begins the name of a checkpoint that was set aside."""
+
+_NAME = re.compile(
+    r"(before-)?epoch-(?P<epoch>\d+)(-(?P<run>[0-9a-f]{12})-(?P<digest>[0-9a-f]{32}))?\.pt"
+)
+"""Of a checkpoint: its epoch, whose it is, and the digest of its content. Apps before 0.2 wrote the
+epoch alone."""
 
 MOST_TIME_SAVING = 0.02
 """The largest share of the time that is spent on writing checkpoints."""
@@ -47,45 +57,136 @@ class Checkpoint:
     """The `state_dict` of the strategy."""
 
 
+class NotFiniteError(ValueError):
+    """A state that holds values which aren't finite, which no checkpoint may hold."""
+
+
 class CheckpointFolder:
-    """The checkpoints of one run. Those of another model under the same run id are ignored."""
+    """The checkpoints of one run. Those of another swarm under the same run id are left alone."""
 
     def __init__(self, folder: Path, spec: SwarmSpec) -> None:
         self._folder = folder
         self._model = _fingerprint(spec)
+        self._run = _identity(spec)
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, then delete all but the newest `KEPT`. Raises `OSError`."""
+        """Write a checkpoint, then delete all but the newest `KEPT`.
+
+        Raises `OSError`, and `NotFiniteError` for one that must not be kept.
+        """
+        _refuse_what_is_not_finite(checkpoint)
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._folder / f"epoch-{checkpoint.epoch:09d}.pt"
         temporary = self._folder / "new.tmp"  # always the same name: a killed save leaves one file
         with temporary.open("wb") as stream:
-            torch.save({"model_fingerprint": self._model} | vars(checkpoint), stream)
+            hashing: Any = _HashingWriter(stream)  # torch only writes to it
+            torch.save({"model_fingerprint": self._model} | vars(checkpoint), hashing)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.replace(path)
+        name = f"epoch-{checkpoint.epoch:09d}-{self._run}-{hashing.digest}.pt"
+        temporary.replace(self._folder / name)
         for old in self._newest_first()[KEPT:]:
             old.unlink()
 
     def load_newest(self) -> Checkpoint | None:
-        """Read the newest readable checkpoint of this model; None when there is none."""
-        for path in self._newest_first():
+        """Read the newest sound checkpoint of this run; None when there is none.
+
+        Damaged ones on the way are set aside, under the suffix ``.damaged``. What was kept by
+        `set_aside` comes last.
+        """
+        for path in (*self._newest_first(), *self._newest_first(f"{_ASIDE}epoch-*.pt")):
             try:
-                content = torch.load(path, map_location="cpu", weights_only=True)
-                found = content.pop("model_fingerprint", None)
-                checkpoint = Checkpoint(**content)
-            except _UNREADABLE as error:
-                log.warning("checkpoint %s can't be read and is passed over: %s", path, error)
+                checkpoint = self._read(path)
+            except (*_UNREADABLE, _DamagedError, NotFiniteError) as error:
+                log.warning("checkpoint %s is damaged and set aside: %s", path.name, error)
+                self._set_damaged_aside(path)
                 continue
-            if found != self._model:
-                log.warning("checkpoint %s is of another model and is passed over", path)
-                continue
-            return checkpoint
+            if checkpoint is not None:
+                return checkpoint
+            log.warning("checkpoint %s is of another model and is passed over", path)
         return None
 
-    def _newest_first(self) -> list[Path]:
-        found = self._folder.glob("epoch-*.pt")
-        return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    def set_aside(self) -> None:
+        """Keep the newest checkpoint apart, and only this one: another peer's state has taken the
+        place of ours, and will be in all that are written from now on."""
+        newest = next(iter(self._newest_first()), None)
+        if newest is None:
+            return
+        for old in self._folder.glob(f"{_ASIDE}*.pt"):
+            old.unlink()
+        newest.replace(newest.with_name(f"{_ASIDE}{newest.name}"))
+
+    def _read(self, path: Path) -> Checkpoint | None:
+        """None for a checkpoint of another model."""
+        digest = _parts(path)["digest"]
+        if digest is not None and _digest_of(path) != digest:
+            raise _DamagedError("its content has changed since it was written")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        found = content.pop("model_fingerprint", None)
+        checkpoint = Checkpoint(**content)
+        _refuse_what_is_not_finite(checkpoint)
+        return checkpoint if found == self._model else None
+
+    def _set_damaged_aside(self, path: Path) -> None:
+        for old in self._folder.glob("*.damaged"):
+            old.unlink()  # one is enough to look into, and each is as large as the model
+        path.replace(path.with_suffix(".damaged"))
+
+    def _newest_first(self, names: str = "epoch-*.pt") -> list[Path]:
+        """The checkpoints of this run, and those that an app before 0.2 wrote."""
+        found = [path for path in self._folder.glob(names) if _NAME.fullmatch(path.name)]
+        ours = [path for path in found if _parts(path)["run"] in (self._run, None)]
+        return sorted(ours, key=lambda path: int(_parts(path)["epoch"] or 0), reverse=True)
+
+
+class _DamagedError(Exception):
+    """A file isn't what was written."""
+
+
+class _HashingWriter:
+    """Passes what is written on to a file, and hashes it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        """Write all of it."""
+        self._hash.update(content)
+        return self._stream.write(content)
+
+    def flush(self) -> None:
+        """As a file's."""
+        self._stream.flush()
+
+    @property
+    def digest(self) -> str:
+        """Of all that was written."""
+        return self._hash.hexdigest()[:32]
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+
+
+def _parts(path: Path) -> dict[str, str | None]:
+    found = _NAME.fullmatch(path.name)
+    assert found is not None
+    return found.groupdict()
+
+
+def _refuse_what_is_not_finite(checkpoint: Checkpoint) -> None:
+    for tensor in _tensors_in([checkpoint.model, checkpoint.optimizer]):
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise NotFiniteError("it holds values that are not finite")
+
+
+def _tensors_in(content: Any) -> Iterator[torch.Tensor]:
+    if isinstance(content, torch.Tensor):
+        yield content
+    elif isinstance(content, dict | list | tuple):
+        for each in content.values() if isinstance(content, dict) else content:
+            yield from _tensors_in(each)
 
 
 def _fingerprint(spec: SwarmSpec) -> str:
@@ -96,6 +197,20 @@ def _fingerprint(spec: SwarmSpec) -> str:
         "optimizer": spec.training.optimizer.name,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _identity(spec: SwarmSpec) -> str:
+    """A hash of what makes a run this one and no other, whatever its settings: an invite of
+    strangers with a known run id must neither resume nor delete what another swarm has learnt."""
+    content = spec.to_json()
+    data = content["dataset_info"]
+    parts = {
+        "run": spec.run_id,
+        "model": _fingerprint(spec),
+        "data": "own" if data["source"] in ("files", "slot") else data,
+        "organiser": (content.get("organiser") or {}).get("key"),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 class Keeper:
@@ -123,6 +238,7 @@ class Keeper:
         self._interval = interval
         self._due_at = 0.0  # the first epoch is written at once
         self._saved_epoch = strategy.epoch
+        self._taken_over = 0  # the state may have been taken over before us
 
     def keep(self, *, now: bool = False) -> None:
         """Write a checkpoint if one is due. now: due as soon as the model has changed."""
@@ -130,14 +246,20 @@ class Keeper:
         if not due or self._strategy.epoch == self._saved_epoch:
             return
         started = time.monotonic()
-        self._folder.save(
-            Checkpoint(
-                epoch=self._strategy.epoch,
-                position=self._batches.position,
-                model=self._model.state_dict(),
-                optimizer=self._strategy.state_dict(),
-            )
+        if self._strategy.taken_over != self._taken_over:
+            self._taken_over = self._strategy.taken_over
+            self._folder.set_aside()
+        checkpoint = Checkpoint(
+            epoch=self._strategy.epoch,
+            position=self._batches.position,
+            model=self._model.state_dict(),
+            optimizer=self._strategy.state_dict(),
         )
+        try:
+            self._folder.save(checkpoint)
+        except NotFiniteError as error:
+            log.warning("no checkpoint is written in epoch %d: %s", checkpoint.epoch, error)
+            return
         seconds = time.monotonic() - started
         self._saved_epoch = self._strategy.epoch
         # Training waits for the write, which takes seconds for a large model.

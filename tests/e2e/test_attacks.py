@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -77,6 +77,30 @@ async def test_hostile_member_of_a_round_gains_nothing(
         assert not worker.all(protocol.TrainerProblem)
         losses = [each.loss for each in worker.all(protocol.Progress) if each.loss is not None]
         assert losses[-1] < losses[0]
+
+
+DONORS = ("garbage", "endless", "plain-rate")
+
+
+async def test_newcomer_takes_no_hostile_state(
+    hire: Callable[[], Worker], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    first, second = hire(), hire()
+    await first.start()
+    await first.until(lambda: rounds(first) >= ROUNDS)
+    (ready,) = first.all(protocol.Ready)
+    async with AsyncExitStack() as attackers:
+        for kind in DONORS:
+            log = tmp_path / f"{kind}.log"
+            await attackers.enter_async_context(hostile(f"donor:{kind}", ready.addresses, log))
+        await second.start(initial_peers=ready.addresses)
+        await second.until(lambda: rounds(second) >= 1)
+    assert ROUNDS <= second.all(protocol.RoundEnded)[0].epoch < 10**6
+    losses = [each.loss for each in second.all(protocol.Progress) if each.loss is not None]
+    untrained = math.log(256)
+    assert losses[0] < untrained  # of the honest state, within a step
+    await first.until(lambda: first.rounds_with(2) >= 1)
 
 
 async def test_forged_progress_costs_no_work(hire: Callable[[], Worker], tmp_path: Path) -> None:

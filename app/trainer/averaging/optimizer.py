@@ -48,6 +48,9 @@ class CitizenOptimizer(hivemind.Optimizer):
     loading_state: bool
     """The training thread downloads the swarm's state."""
 
+    taken_over: int
+    """How often another peer's state has taken the place of ours."""
+
     def __init__(
         self,
         *,
@@ -75,6 +78,7 @@ class CitizenOptimizer(hivemind.Optimizer):
         self._entering = 0
         self.averaging_since = None
         self.loading_state = False
+        self.taken_over = 0
         self._guards = {"gradients": gradient_guard, "parameters": state_guard}
         keep_searches()
         follow_no_offender()
@@ -241,6 +245,7 @@ class CitizenOptimizer(hivemind.Optimizer):
             self._work.lost()
         if epoch is None:
             return
+        self.taken_over += 1
         with self.tracker.pause_updates():
             self.state_averager.local_epoch = epoch
             self.state_averager._update_scheduler()  # noqa: SLF001  (as hivemind does)

@@ -79,6 +79,11 @@ class GradientAveraging:
         return self._optimizer.loading_state
 
     @property
+    def taken_over(self) -> int:
+        """How often another peer's state has taken the place of ours."""
+        return self._optimizer.taken_over
+
+    @property
     def torch_optimizer(self) -> torch.optim.Optimizer:
         """The optimizer whose state lies in the memory of the device."""
         return self._optimizer.opt

@@ -82,6 +82,11 @@ class SwarmMember(Protocol):
         """The training thread downloads the swarm's state. This can't be interrupted."""
 
     @property
+    def taken_over(self) -> int:
+        """How often another peer's state has taken the place of ours, since the checkpoint from
+        which we resumed."""
+
+    @property
     def torch_optimizer(self) -> torch.optim.Optimizer:
         """The optimizer whose state lies in the memory of the device."""
 

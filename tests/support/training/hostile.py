@@ -1,23 +1,38 @@
 """A hostile peer, made of plain hivemind: knows an address and the run id, nothing else.
 
-    python tests/support/training/hostile.py nan|weight|record ADDRESS…
+    python tests/support/training/hostile.py nan|weight|record|donor:KIND ADDRESS…
 
 nan: averages gradients and parameters that are no numbers. weight: averages an ascending gradient
 with a weight of 1e30. record: publishes progress records of epoch 10^6 that live for ten years.
+donor: offers its state to newcomers; in our way a garbage, nan or endless one, or in hivemind's way
+(plain-…) a garbage, nan, shape or endless one, or one whose metadata sets the learning rate (rate).
 It goes on until it is killed, and prints a line once it begins.
 """
 
 import sys
 import time
 from functools import partial
-from typing import Any
+from typing import Any, AsyncIterator  # noqa: UP035  hivemind knows typing's iterator only
 
 import hivemind
+import msgspec
 import torch
+from hivemind.compression.base import TensorRole
 from hivemind.dht.crypto import RSASignatureValidator
+from hivemind.optim.state_averager import TrainingStateAverager
+from hivemind.p2p import P2PContext
+
+# hivemind takes the messages of a call from its annotations, so they stand there.
+from hivemind.proto.averaging_pb2 import (  # type: ignore[attr-defined]
+    DownloadData,
+    DownloadRequest,
+)
+from hivemind.proto.runtime_pb2 import ExpertRequest, ExpertResponse  # type: ignore[attr-defined]
 from hivemind.utils.crypto import RSAPrivateKey
 from hivemind.utils.timed_storage import get_dht_time
 from transformers import GPT2Config, GPT2LMHeadModel
+
+from app.trainer.joining.layout import StateLayout
 
 RUN = "tiny"
 TEN_YEARS = 10 * 365 * 86_400.0
@@ -84,12 +99,87 @@ def forge(dht: hivemind.DHT) -> None:
         time.sleep(0.5)
 
 
+class HostileDonor(TrainingStateAverager):
+    """Offers a state that ruins who takes it, as both of our ways ask for it."""
+
+    kind = ""
+
+    @classmethod
+    def _get_handle_name(cls, namespace: str | None, method_name: str) -> str:
+        return f"{namespace}::TrainingStateAverager.{method_name}"
+
+    def get_current_state(self) -> Any:
+        """hivemind's way."""
+        metadata, tensors, infos = super().get_current_state()
+        metadata["epoch"] = 10**6
+        if "rate" in self.kind:
+            said = metadata["optimizer_metadata"]
+            metadata["optimizer_metadata"] = [_with_rate(each) for each in said]
+        elif "nan" in self.kind:
+            tensors = [torch.full_like(each, torch.nan) for each in tensors]
+        elif "shape" in self.kind:
+            tensors = [torch.zeros(3, 3) for _ in tensors]
+        else:
+            tensors = [100 * torch.randn_like(each.float()) for each in tensors]
+        return metadata, tensors, infos
+
+    async def rpc_download_state(
+        self, request: DownloadRequest, context: P2PContext
+    ) -> AsyncIterator[DownloadData]:
+        """hivemind's way, on and on if it is to be."""
+        async for message in super().rpc_download_state(request, context):
+            yield message
+        while "endless" in self.kind:
+            yield message
+
+    async def rpc_send_state(
+        self, request: ExpertRequest, context: P2PContext
+    ) -> AsyncIterator[ExpertResponse]:
+        """Our way."""
+        if "plain" in self.kind:
+            raise ValueError("unknown")
+        wanted = msgspec.msgpack.decode(request.metadata)
+        _, tensors, infos = await self._get_current_state_from_host_process()
+        roles = [info.role is TensorRole.PARAMETER for info in infos]
+        layout = StateLayout.of(tensors, parameters=sum(roles))
+        header = {"epoch": 10**6, "snapshot": "x", "size": layout.size, "refusal": ""}
+        yield ExpertResponse(metadata=msgspec.msgpack.encode(header))
+        content = bytes(layout.pack(tensors))
+        for begin, end in wanted["ranges"]:
+            yield ExpertResponse(metadata=content[begin:end])
+        while "endless" in self.kind:
+            yield ExpertResponse(metadata=bytes(2**16))
+
+
+def _with_rate(entry: dict[str, Any]) -> dict[str, Any]:
+    return entry | {"value": 10.0} if entry.get("value") == 1e-3 else entry
+
+
+def offer(kind: str, dht: hivemind.DHT) -> None:
+    """Claim to have the best state, for as long as anybody asks."""
+    HostileDonor.kind = kind
+    averager = HostileDonor(
+        dht=dht,
+        optimizer=partial(torch.optim.AdamW, lr=1e-3),
+        params=list(model().parameters()),
+        prefix=f"{RUN}_state_averager",
+        start=True,
+    )
+    averager.state_sharing_priority = 2**53
+    sys.stdout.write("begins\n")
+    sys.stdout.flush()
+    while True:
+        time.sleep(1.0)
+
+
 if __name__ == "__main__":
     attack, *addresses = sys.argv[1:]
     swarm = hivemind.DHT(
         initial_peers=addresses, start=True, record_validators=[RSASignatureValidator()]
     )
-    if attack == "record":
+    if attack.startswith("donor:"):
+        offer(attack.removeprefix("donor:"), swarm)
+    elif attack == "record":
         forge(swarm)
     else:
         average(attack, swarm)

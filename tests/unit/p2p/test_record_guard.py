@@ -1,5 +1,6 @@
 """What a node of ours lets into the DHT: what a plain peer that behaves writes, and no more."""
 
+import asyncio
 import math
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from hivemind.dht.node import DHTNode
 from hivemind.dht.protocol import DHTProtocol
 from hivemind.dht.routing import DHTID
 from hivemind.dht.validation import CompositeValidator, DHTRecord
+from hivemind.p2p import P2P
 from hivemind.utils.crypto import RSAPrivateKey
 from hivemind.utils.timed_storage import get_dht_time
 
@@ -258,3 +260,12 @@ async def test_flood_from_one_peer_is_stopped(
         for number in range(12)
     ]
     assert stored == [[True]] * 10 + [[False]] * 2
+
+
+async def test_a_message_longer_than_any_of_hivemind_is_not_gathered() -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data((record_guard.MOST_MESSAGE + 1).to_bytes(8, "big"))
+    with pytest.raises(ValueError, match="too long"):
+        await P2P.receive_raw_data(reader)
+    reader.feed_data((3).to_bytes(8, "big") + b"abc")
+    assert await P2P.receive_raw_data(reader) == b"abc"

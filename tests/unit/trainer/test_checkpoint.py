@@ -1,5 +1,6 @@
 """Checkpoints: what was written is read again, and nothing else is."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from app.spec import schema as specs
-from app.trainer.checkpoint import KEPT, Checkpoint, CheckpointFolder
+from app.trainer.checkpoint import KEPT, Checkpoint, CheckpointFolder, NotFiniteError
 from tests.support.processes.apps import tiny_spec, training
 
 
@@ -54,6 +55,89 @@ def test_other_settings_of_the_same_tensors_go_on(tmp_path: Path) -> None:
     folder_of(tmp_path).save(checkpoint(1))
     later = folder_of(tmp_path, training_params=training(target_batch_size=1024))
     assert later.load_newest() is not None
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("epoch-*.pt"))
+
+
+def test_the_newest_is_that_of_the_highest_epoch(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    folder.save(checkpoint(9))
+    folder.save(checkpoint(8))
+    newest = folder.load_newest()
+    assert newest is not None
+    assert newest.epoch == 9
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])
+def test_damaged_one_is_set_aside_and_the_next_older_read(tmp_path: Path, damage: str) -> None:
+    folder = folder_of(tmp_path)
+    folder.save(checkpoint(1))
+    folder.save(checkpoint(2))
+    path = files(tmp_path)[-1]
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.full((6,), 2.0).numpy().tobytes())] ^= 1
+    kept = {"flipped": len(content), "cut": len(content) // 2, "empty": 0}[damage]
+    path.write_bytes(content[:kept])
+    newest = folder.load_newest()
+    assert newest is not None
+    assert newest.epoch == 1
+    assert path.with_suffix(".damaged").exists()
+    assert files(tmp_path) == [each for each in files(tmp_path) if each != path]
+
+
+def test_what_is_not_finite_is_not_written(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    folder.save(checkpoint(1))
+    with pytest.raises(NotFiniteError):
+        folder.save(replace(checkpoint(2), model={"weight": torch.tensor([torch.nan])}))
+    moments = {"state": {0: {"exp_avg": torch.tensor([torch.inf])}}}
+    with pytest.raises(NotFiniteError):
+        folder.save(replace(checkpoint(3), optimizer=moments))
+    newest = folder.load_newest()
+    assert newest is not None
+    assert newest.epoch == 1
+
+
+def test_poisoned_one_of_an_earlier_app_is_passed_over(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    folder.save(checkpoint(1))
+    (sound,) = files(tmp_path)
+    content = torch.load(sound, weights_only=True)
+    content["epoch"], content["model"]["weight"][0, 0] = 2, torch.nan
+    torch.save(content, tmp_path / "epoch-000000002.pt")
+    newest = folder.load_newest()
+    assert newest is not None
+    assert newest.epoch == 1
+
+
+def test_another_swarm_under_the_same_run_id_neither_reads_nor_deletes(tmp_path: Path) -> None:
+    folder_of(tmp_path).save(checkpoint(1))
+    hub = {"source": "hub", "name": "else/where", "tokenizer": {"kind": "bytes"}}
+    foreign = folder_of(tmp_path, dataset_info=hub)
+    assert foreign.load_newest() is None
+    for epoch in range(2, KEPT + 4):
+        foreign.save(checkpoint(epoch))
+    newest = folder_of(tmp_path).load_newest()
+    assert newest is not None
+    assert newest.epoch == 1
+
+
+def test_what_was_set_aside_is_kept_and_read_last(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    folder.save(checkpoint(1))
+    folder.set_aside()
+    for epoch in range(2, KEPT + 4):
+        folder.save(checkpoint(epoch))
+    newest = folder.load_newest()
+    assert newest is not None
+    assert newest.epoch == KEPT + 3
+    for path in files(tmp_path):
+        path.write_bytes(b"")
+    newest = folder.load_newest()
+    assert newest is not None
+    assert newest.epoch == 1
 
 
 @pytest.mark.parametrize("content", [{"epoch": 1}, [1, 2], {"other": torch.zeros(1)}])
