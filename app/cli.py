@@ -56,6 +56,9 @@ class Arguments:
     diagnostics: Path | None = None
     """The diagnostics archive to write; nothing else is done then."""
 
+    data: dict[str, str] = field(default_factory=dict)
+    """Absolute paths of files and folders for the slots of the swarm, by label."""
+
     gpu_runtime: bool = False
     """Fetch PyTorch for the GPU; nothing else is done then."""
 
@@ -86,6 +89,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         data_dir=options.data_dir,
         verify=verify,
         diagnostics=options.diagnostics,
+        data=options.data or {},
         gpu_runtime=options.fetch_gpu_runtime,
         overrides={name: value for name, value in overrides.items() if value is not None},
     )
@@ -179,6 +183,13 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--safe", action="store_true", help="ignore the settings file for this start"
     )
+    parser.add_argument(
+        "--data",
+        action=_Files,
+        metavar="LABEL=PATH",
+        help="the file or folder of this machine for a slot of the swarm; may be given several"
+        " times, and is remembered",
+    )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
 
 
@@ -252,6 +263,26 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--update-url", metavar="URL", help="where the newest version is published")
     group.add_argument("--update-key", metavar="KEY", help="the publisher's public key")
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
+
+
+class _Files(argparse.Action):
+    """Collects the ``LABEL=PATH`` of each ``--data`` in a dictionary, the paths absolute."""
+
+    @override
+    def __call__(
+        self, parser: argparse.ArgumentParser, options: argparse.Namespace, *rest: Any
+    ) -> None:
+        label, _equals, path = str(rest[0]).partition("=")
+        if not label or not path:
+            parser.error(f"argument --data: {rest[0]!r} must be LABEL=PATH")
+        try:
+            absolute = Path(path).expanduser().absolute()
+        except RuntimeError as error:  # an unknown ~user
+            parser.error(f"argument --data: {path!r}: {error}")
+        if not absolute.exists():
+            parser.error(f"argument --data: there is no {str(absolute)!r}")
+        files = getattr(options, self.dest) or {}
+        setattr(options, self.dest, files | {label: str(absolute)})
 
 
 class _Terms(argparse.Action):

@@ -34,6 +34,7 @@ from app.state.events import DeviceChosen, Event
 from app.state.history import History
 from app.state.state import ContributorState
 from app.state.store import Store
+from app.swarm.bindings import Bindings
 from app.swarm.connection_check import Finding, diagnose
 from app.swarm.fleet_sync import FleetSync
 from app.swarm.membership import Membership
@@ -54,6 +55,7 @@ class Session:
 
     store: settings and state; every part reads it, and changes the state by events.
     history: what the charts show. recents: swarms joined before. devices: live hardware readings.
+    bindings: the files that fill the slots of swarms.
     contributions: measures what this machine gives. account: the account at the backend, and the
     reporting to it. offers: the swarms that the backend has. swarm: joining and leaving a swarm.
     machines: the swarm's machines. training: starts, pauses and stops the trainers.
@@ -65,6 +67,7 @@ class Session:
         self.store = store = Store(settings=settings, state=_state_at_start(settings))
         self.history = History()
         self.recents = Recents(folders.recents_file)
+        self.bindings = Bindings(folders.slots_file)
         self.devices = DeviceWatch()
         self.contributions = Recorder(store, folders=folders)
         self.account = Reporting(store, folders=folders, contributions=self.contributions)
@@ -90,7 +93,11 @@ class Session:
             ),
         )
         self.training = Training(
-            store, folders=folders, membership=self.swarm, governor=self._governor
+            store,
+            folders=folders,
+            membership=self.swarm,
+            governor=self._governor,
+            bindings=self.bindings,
         )
         self._updates = Updates(store)
         self._instance = Instance(folders)
@@ -115,6 +122,7 @@ class Session:
         """
         await self._instance.take(receive)
         await self.contributions.open()
+        await self.bindings.open()
         runtime.tell_trainers(self.folders)
         if look_for_devices:
             self._probing = self._background.start(self.look_for_devices())

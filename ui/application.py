@@ -33,6 +33,7 @@ from ui.main_window import MainWindow
 from ui.models.actions import Actions
 from ui.models.preferences import Preferences
 from ui.models.session_model import SessionModel
+from ui.style.plain import message_box
 from ui.style.theme import Theme
 from ui.texts import states as texts
 
@@ -65,13 +66,14 @@ def run(arguments: Arguments) -> int:
     try:
         folders.create()
     except FolderError as error:
-        QMessageBox.critical(None, texts.PRODUCT, error.text)
+        message_box(QMessageBox.Icon.Critical, texts.PRODUCT, error.text).exec()
         return 1
     guard = StartGuard(folders.start_file)
     if guard.begin() and wants_safe_start():
         chosen, wrong = load_settings(folders, replace(arguments, safe=True))
     logging_ = logs.start(folders.logs, debug=chosen.debug)
     session = Session(settings=chosen, folders=folders)
+    session.bindings.give(arguments.data)
     try:
         with asyncio.Runner(loop_factory=lambda: QEventLoop(application)) as runner:
             runner.run(
@@ -97,6 +99,7 @@ def _request(arguments: Arguments) -> Request:
     return Request(
         show=not arguments.minimized,
         invite=str(Path(given).absolute()) if is_path else given,
+        data=arguments.data,
         activation=os.environ.get("XDG_ACTIVATION_TOKEN", ""),
     )
 

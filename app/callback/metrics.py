@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from app import __version__
 from app.callback.host import FigureSource
+from app.common.plain import one_line
 from app.contributions.outbox import OutboxState
 from app.machine.hardware import Gpu, Reading
 from app.state.state import ContributorState, Phase
@@ -116,7 +117,8 @@ def _problems(state: ContributorState) -> list[Metric]:
     problem = GaugeMetricFamily(
         "cotrain_problem", "1 while this problem persists.", labels=("field", "message")
     )
-    problem.add_metric((state.problem.field, state.problem.message), 1)
+    told = (one_line(state.problem.field), one_line(state.problem.message))
+    problem.add_metric(told, 1)
     return [problem]
 
 

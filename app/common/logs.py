@@ -22,6 +22,9 @@ _SOURCES = {"hivemind": "peer", "trainer": "trainer", "partner": "partner"}
 _SECRETS = re.compile(
     r"(?i)(bearer\s+|token['\"]?\s*[=:]\s*['\"]?|password['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&}]+"
 )
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal that shows the file might obey. JSON escapes the other control characters."""
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
@@ -121,7 +124,12 @@ class _JsonFormatter(logging.Formatter):
         entry |= _without_secrets(extra)
         if record.exc_info:
             entry["traceback"] = redact(self.formatException(record.exc_info))
-        return json.dumps(entry, ensure_ascii=False, default=str)
+        line = json.dumps(entry, ensure_ascii=False, default=str)
+        return line if line.isprintable() else _UNPRINTABLE.sub(_escaped, line)
+
+
+def _escaped(found: "re.Match[str]") -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 class _PrivateFileHandler(logging.handlers.RotatingFileHandler):

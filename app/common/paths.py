@@ -70,6 +70,11 @@ class Folders:
         return self.data / "recent-swarms.json"
 
     @property
+    def slots_file(self) -> Path:
+        """The files and folders that fill the slots of swarms (JSON)."""
+        return self.data / "slots.json"
+
+    @property
     def door_file(self) -> Path:
         """The Unix socket on which the running instance listens for second starts."""
         return self.data / "instance.sock"

@@ -17,6 +17,7 @@ from typing import Any
 from app.common.errors import ExportError
 from app.common.i18n import _, ngettext
 from app.common.paths import write_atomically
+from app.common.plain import cell, one_line
 from app.common.signing import MachineKey, as_text, canonical, from_text, verify
 from app.contributions.accounting import Contribution, iso
 from app.contributions.ledger import Ledger, LedgerEntry
@@ -77,13 +78,14 @@ def _line_names() -> list[str]:
 def _line(entry: LedgerEntry) -> dict[str, Any]:
     contribution = entry.contribution
     line = {name: value for name, value in asdict(contribution).items() if name not in _UNSIGNED}
-    return line | {
+    line |= {
         "started_at": iso(contribution.started_at),
         "ended_at": iso(contribution.ended_at),
         "score": contribution.score,
         "state": entry.state.value,
         "remark": entry.remark,
     }
+    return {name: cell(value) for name, value in line.items()}
 
 
 def to_json(entries: Iterable[LedgerEntry], *, key: MachineKey) -> bytes:
@@ -202,6 +204,6 @@ def _verify_file(file: Path) -> int:
 
 
 def _say(file: Path, result: str, *, status: int) -> int:
-    sys.stdout.write(f"{file}: {result}\n")
+    sys.stdout.write(one_line(f"{file}: {result}", most=4000) + "\n")
     sys.stdout.flush()
     return status

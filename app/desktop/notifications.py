@@ -8,11 +8,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.common.background import Background
 from app.common.paths import APP_NAME
+from app.common.plain import one_line, several_lines
 
 if TYPE_CHECKING:
     from jeepney import Message
@@ -49,6 +51,7 @@ class Notifications:
         self._icon = icon.as_uri()
         self._clicked = clicked
         self._activation = ""
+        self._markup: bool | None = None
         self._open = contextlib.AsyncExitStack()
         self._router: DBusRouter | None = None
         self._connecting = asyncio.Lock()
@@ -56,10 +59,14 @@ class Notifications:
         self._ours: set[int] = set()
 
     async def show(self, title: str, text: str) -> int | None:
-        """Show a notification; returns its number, or None when the desktop shows none."""
+        """Show a notification as it is written; returns its number, or None when the desktop shows
+        none."""
         hints = {"desktop-entry": ("s", APP_NAME)}
-        values = (self._name, 0, self._icon, title, text, ["default", title], hints, -1)
+        title, text = one_line(title), several_lines(text)
         try:
+            if await self._reads_markup():
+                text = escape(text, quote=False)
+            values = (self._name, 0, self._icon, title, text, ["default", title], hints, -1)
             answer = await self._ask("Notify", "susssasa{sv}i", values)
         except _FAILURES as error:
             log.info("the desktop shows no notification: %r", error)
@@ -68,6 +75,13 @@ class Notifications:
         number = int(answer.body[0])
         self._ours.add(number)
         return number
+
+    async def _reads_markup(self) -> bool:
+        """Whether the desktop takes a notification's text for HTML. Raises `_FAILURES`."""
+        if self._markup is None:
+            answer = await self._ask("GetCapabilities", None, ())
+            self._markup = "body-markup" in answer.body[0]
+        return self._markup
 
     async def withdraw(self, number: int) -> None:
         """Remove a notification that is outdated; no error if it is gone."""
@@ -79,11 +93,11 @@ class Notifications:
     async def close(self) -> None:
         """Close the connection; clicks aren't reported any more. May be called twice."""
         await self._background.close()
-        self._router = None
+        self._router = self._markup = None  # another desktop may answer next time
         with contextlib.suppress(OSError, EOFError):  # the connection is broken already
             await self._open.aclose()
 
-    async def _ask(self, method: str, signature: str, values: tuple[Any, ...]) -> "Message":
+    async def _ask(self, method: str, signature: str | None, values: tuple[Any, ...]) -> "Message":
         """Call a method; returns the reply. Raises `_FAILURES`."""
         from jeepney import DBusAddress, DBusErrorResponse, new_method_call
         from jeepney.io.common import RouterClosed

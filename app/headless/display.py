@@ -9,10 +9,14 @@ import time
 from typing import TextIO
 
 from app.common.i18n import _
+from app.common.plain import one_line
 from app.protocol import StateDownload, Waiting
 from app.state.state import ContributorState, Phase
 
 log = logging.getLogger(__name__)
+
+MOST_SAID = 2000
+"""Characters of a message; a message of others may have any length."""
 
 REPORT_SECONDS = 1.0
 """Between two states that differ in figures only."""
@@ -20,7 +24,7 @@ REPORT_SECONDS = 1.0
 
 def say(text: str) -> None:
     """Print a message on stderr, beside the progress."""
-    sys.stderr.write(f"cotrain-contributor: {text}\n")
+    sys.stderr.write(f"cotrain-contributor: {one_line(text, most=MOST_SAID)}\n")
     sys.stderr.flush()
 
 
@@ -168,4 +172,4 @@ def as_line(state: ContributorState) -> str:
         parts.append(f"step {own.step}  loss {own.loss:.3f}")
     if own is not None and own.samples_per_second is not None:
         parts.append(f"{own.samples_per_second:.1f} samples/s")
-    return "  ".join(parts)
+    return one_line("  ".join(parts))

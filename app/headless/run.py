@@ -24,7 +24,6 @@ from app.lifecycle import processes
 from app.machine import gpu_runtime as runtime
 from app.session import Session
 from app.settings import settings
-from app.spec import invite
 from app.spec import schema as spec
 from app.state.state import ContributorState, Phase
 from app.tasks.tasks import Tasks
@@ -61,6 +60,7 @@ def run(arguments: Arguments) -> int:
         if arguments.gpu_runtime:
             return _fetch_gpu_runtime(folders)
         session = Session(settings=chosen, folders=folders)
+        session.bindings.give(arguments.data)
         work = (
             _DoorWork(arguments, session)
             if arguments.bootstrap
@@ -185,7 +185,7 @@ class _Contribution:
     async def run(self) -> int:
         """Join, train, and wait until training ends; returns the exit status."""
         arguments, session = self._arguments, self._session
-        swarm = _swarm_spec(arguments)
+        swarm = await _swarm_spec(arguments, session)
         await session.open(look_for_devices=False)
         await _see_to_account(arguments, session, self._password)
         if swarm is None and not arguments.demo and not arguments.serve:
@@ -196,6 +196,7 @@ class _Contribution:
         if arguments.demo:
             await self._demo.start()
         elif swarm is not None:
+            session.bindings.check(swarm)  # before anybody sees us
             await session.swarm.join(swarm)
         if session.swarm.joined:
             await session.training.start()
@@ -220,7 +221,7 @@ class _DoorWork:
 
     async def run(self) -> int:
         """Serve until it is cancelled."""
-        swarm = _swarm_of_door(self._arguments)
+        swarm = await _swarm_of_door(self._arguments, self._session)
         await self._session.open(look_for_devices=False)
         self._door = SwarmDoor(self._session, swarm)
         await self._door.open()
@@ -271,9 +272,9 @@ def _say_how_to_call(session: Session) -> None:
         )
 
 
-def _swarm_spec(arguments: Arguments) -> spec.SwarmSpec | None:
+async def _swarm_spec(arguments: Arguments, session: Session) -> spec.SwarmSpec | None:
     if source := arguments.swarm or arguments.invite:
-        return invite.load(source)
+        return await session.recents.read_invite(source)
     account = arguments.sign_in or arguments.sign_out
     if not arguments.demo and not arguments.serve and not account:
         raise UserFacingError(
@@ -286,9 +287,9 @@ def _swarm_spec(arguments: Arguments) -> spec.SwarmSpec | None:
     return None
 
 
-def _swarm_of_door(arguments: Arguments) -> spec.SwarmSpec:
+async def _swarm_of_door(arguments: Arguments, session: Session) -> spec.SwarmSpec:
     if source := arguments.swarm or arguments.invite:
-        return invite.load(source)
+        return await session.recents.read_invite(source)
     raise UserFacingError(
         _("a door needs a swarm."), remedy=_("Give --swarm and an invite, a file or a link.")
     )

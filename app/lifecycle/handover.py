@@ -30,7 +30,9 @@ MAX_PATH = 100
 """Bytes that a socket's path may have on every platform."""
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Request(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """Sent by the second start."""
 
     version: Literal[1] = 1
@@ -39,6 +41,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     invite: str = ""
     """A link, the absolute path of an invite file, or ""."""
+
+    data: dict[str, str] = {}
+    """Absolute paths for the slots of swarms, by label."""
 
     activation: str = ""
     """The second start's XDG activation token: with it, Wayland lets our window take the focus."""

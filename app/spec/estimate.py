@@ -17,6 +17,7 @@ from app.spec.schema import (
     FileData,
     HttpsData,
     ModelSpec,
+    SlotData,
     SwarmSpec,
     TrainingSpec,
 )
@@ -113,7 +114,7 @@ class Estimate:
     disk: Amount
     traffic: TrafficEstimate
     vocabulary_known: bool
-    """False when the tokenizer is a file, which isn't read for the estimate."""
+    """False when the tokenizer is a file or a slot, which isn't read for the estimate."""
 
 
 def estimate(spec: SwarmSpec, *, device: DeviceKind, room: int | None = None) -> Estimate:
@@ -276,7 +277,7 @@ def _data(spec: SwarmSpec, sizes: Sizes) -> EstimatePart:
         case BuiltinData():
             why = _("Python's documentation as tokens")
             return EstimatePart(name=name, size=DOCUMENTATION * width, why=why)
-        case FileData():
+        case FileData() | SlotData():
             why = _("the files once more as tokens, up to {count} bytes for each byte of text")
             return EstimatePart(name=name, size=None, why=why.format(count=width))
         case HttpsData():

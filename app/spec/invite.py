@@ -5,6 +5,9 @@ compressed (zlib, RFC 1950) and written in base64url without padding, so that it
 pasted, wrapped by a mailer or scanned from a screen. The input is untrusted: its size is limited
 before it is decoded, and the spec is validated as a whole. Reading gives a `SwarmSpec` or raises
 `InviteError`, and nothing else.
+
+An invite names no paths of the machine that reads it (see `app.spec.filling`): what is written has
+slots instead, and what is read with a path is refused.
 """
 
 import base64
@@ -14,7 +17,7 @@ import math
 import re
 import stat
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
@@ -23,6 +26,7 @@ from app.common.errors import InviteError, SpecError
 from app.common.i18n import _
 from app.common.paths import write_atomically
 from app.p2p import network
+from app.spec import filling
 from app.spec.schema import MAX_SPEC_BYTES, SwarmSpec, parse
 
 SUFFIX = ".cotrain"
@@ -41,13 +45,14 @@ _WRAPPERS = "<>\"'"
 
 
 def as_file(spec: SwarmSpec) -> bytes:
-    """The content of an invite file."""
-    return (_as_json(spec, indent=2) + "\n").encode()
+    """The content of an invite file, with slots instead of paths."""
+    return (_as_json(filling.emptied(spec), indent=2) + "\n").encode()
 
 
 def as_link(spec: SwarmSpec) -> str:
-    """The invite as a link. It has all fields, since the defaults of an app may change."""
-    content = _as_json(spec, separators=(",", ":")).encode()
+    """The invite as a link, with slots instead of paths. It has all fields, since the defaults of
+    an app may change."""
+    content = _as_json(filling.emptied(spec), separators=(",", ":")).encode()
     coded = base64.urlsafe_b64encode(zlib.compress(content, 9)).rstrip(b"=").decode()
     return f"cotrain://join?v={VERSION}&spec={coded}"
 
@@ -71,26 +76,29 @@ def save(spec: SwarmSpec, path: Path) -> None:
 def shared(spec: SwarmSpec, addresses: Iterable[str]) -> SwarmSpec:
     """The spec for others to join by: our own addresses first, then those of the spec.
 
-    Loopback addresses are left out if there are others: they are useless on another machine.
+    Our own paths become slots. Loopback addresses are left out if there are others: they are
+    useless on another machine.
     """
     known = dict.fromkeys((*addresses, *spec.initial_peers))
     outside = [each for each in known if network.reach(each) is not network.Reach.MACHINE]
     peers = (outside or list(known))[:MAX_PEERS]
-    return spec.model_copy(update={"initial_peers": tuple(peers)})
+    return filling.emptied(spec).model_copy(update={"initial_peers": tuple(peers)})
 
 
 # --- reading
 
 
-def load(source: str) -> SwarmSpec:
+def load(source: str, *, own: Sequence[SwarmSpec] = ()) -> SwarmSpec:
     """Read an invite from a link or the path of a file.
+
+    own: specs of this machine, whose paths the invite may name.
 
     Blocks on the file, so don't call it on the event loop's thread. Raises `InviteError`.
     """
-    return read_link(source) if is_link(source) else load_file(Path(source))
+    return read_link(source, own=own) if is_link(source) else load_file(Path(source), own=own)
 
 
-def load_file(path: Path) -> SwarmSpec:
+def load_file(path: Path, *, own: Sequence[SwarmSpec] = ()) -> SwarmSpec:
     """Read an invite file. Raises `InviteError`."""
     try:
         path = path.expanduser()
@@ -110,7 +118,7 @@ def load_file(path: Path) -> SwarmSpec:
             field=str(path),
             remedy=_("Check the path and that you may read the file."),
         ) from error
-    return read(content, name=str(path))
+    return read(content, name=str(path), own=own)
 
 
 def is_link(text: str) -> bool:
@@ -118,20 +126,20 @@ def is_link(text: str) -> bool:
     return text.lstrip().lstrip(_WRAPPERS)[:8].lower() == "cotrain:"
 
 
-def read_text(text: str) -> SwarmSpec:
+def read_text(text: str, *, own: Sequence[SwarmSpec] = ()) -> SwarmSpec:
     """Read pasted text: a link, or a file's content. Raises `InviteError`."""
     if is_link(text):
-        return read_link(text)
+        return read_link(text, own=own)
     if not text.lstrip().startswith("{"):
         raise InviteError(
             _("is no invite."),
             field=_("invite"),
             remedy=_("An invite link starts with cotrain://join; copy all of it."),
         )
-    return read(text.encode(errors="surrogatepass"), name=_("invite"))
+    return read(text.encode(errors="surrogatepass"), name=_("invite"), own=own)
 
 
-def read_link(text: str) -> SwarmSpec:
+def read_link(text: str, *, own: Sequence[SwarmSpec] = ()) -> SwarmSpec:
     """Read an invite link. Raises `InviteError`."""
     if len(text) > MAX_LINK:
         _refuse_link(_("is too long to be an invite."))
@@ -143,7 +151,7 @@ def read_link(text: str) -> SwarmSpec:
     except ValueError:
         _refuse_link(_("is damaged."))
     _check_version(fields.get("v"), str(VERSION), field=_("link"))
-    return read(_decoded(fields.get("spec", "")), name=_("link"))
+    return read(_decoded(fields.get("spec", "")), name=_("link"), own=own)
 
 
 def _decoded(coded: str) -> bytes:
@@ -164,8 +172,15 @@ def _refuse_link(message: str) -> NoReturn:
     )
 
 
-def read(content: bytes, *, name: str) -> SwarmSpec:
+def read(content: bytes, *, name: str, own: Sequence[SwarmSpec] = ()) -> SwarmSpec:
     """Read an invite's JSON. name: its source, for error messages. Raises `InviteError`."""
+    spec = read_own(content, name=name)
+    filling.refuse_paths(spec, own=own)
+    return spec
+
+
+def read_own(content: bytes, *, name: str) -> SwarmSpec:
+    """Read the JSON of a spec that this app has kept itself. Raises `InviteError`."""
     if len(content) > MAX_SPEC_BYTES:
         raise InviteError(_("is too large to be a swarm's spec."), field=name, remedy=_ask_again())
     fields = _json_object(content, name=name)
@@ -210,7 +225,7 @@ def _ask_again() -> str:
 def _check_encodable(spec: SwarmSpec, *, name: str) -> None:
     """Refuse lone surrogates, which JSON can contain but which can't be encoded as UTF-8."""
     try:
-        as_file(spec)
+        _as_json(spec).encode()
     except (ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
         raise InviteError(
             _("holds text that can't be passed on."), field=name, remedy=_ask_again()

@@ -16,11 +16,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from app.common.errors import SpecError
 from app.common.i18n import _
-from app.common.validation import complaint, complaint_with_value, shortened
+from app.spec import complaints
+from app.spec.slots import UNPRINTABLE, Slot
 
 MAX_SPEC_BYTES = 64 * 1024
 """Largest JSON of a spec; anything larger is refused unread."""
@@ -46,8 +47,6 @@ MOST_AUTO_CPU, MOST_AUTO_GPU = 32, 512
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _MULTIADDR = re.compile(r"(/[A-Za-z0-9.:%_-]+)+/p2p/[A-Za-z0-9]{20,80}")
 _EXAMPLE_PEER = "/ip4/203.0.113.7/tcp/8080/p2p/QmNb…"
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""Control characters, line breaks and bidirectional overrides, which could disguise a title."""
 _CONFIG_KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _CODE_KEYS = frozenset({"auto_map", "trust_remote_code", "custom_pipelines", "architectures"})
 _OUR_KEYS = frozenset({"dtype", "torch_dtype", "attn_implementation", "use_cache"})
@@ -199,13 +198,22 @@ class BytesTokenizer(_Part):
 
 
 class FileTokenizer(_Part):
-    """A ``tokenizer.json`` of the ``tokenizers`` library on this machine."""
+    """A ``tokenizer.json`` of the ``tokenizers`` library on this machine.
+
+    Only in a spec that was written here, as `FileData`.
+    """
 
     kind: Literal["file"]
     path: str = Field(min_length=1, max_length=4096)
 
 
-_Tokenizer = Annotated[BytesTokenizer | FileTokenizer, Field(discriminator="kind")]
+class SlotTokenizer(Slot):
+    """A ``tokenizer.json`` that each volunteer chooses on his machine."""
+
+    kind: Literal["slot"]
+
+
+_Tokenizer = Annotated[BytesTokenizer | FileTokenizer | SlotTokenizer, Field(discriminator="kind")]
 
 
 class _Source(_Part):
@@ -221,6 +229,8 @@ class BuiltinData(_Source):
 
 class FileData(_Source):
     """Files on this machine. With the format ``auto``, a file's suffix decides.
+
+    Only in a spec that was written here: an invite has slots instead (see `app.spec.filling`).
 
     text_field: the key or column that holds the text in JSON lines and parquet.
     """
@@ -254,7 +264,23 @@ class HubData(_Source):
     text_field: str = "text"
 
 
-DataSpec = Annotated[BuiltinData | FileData | HttpsData | HubData, Field(discriminator="source")]
+class SlotData(Slot, _Source):
+    """Text that each volunteer chooses on his machine: one file, or all files of a folder."""
+
+    source: Literal["slot"]
+    format: Literal["auto", "text", "jsonl", "parquet"] = "auto"
+    text_field: str = "text"
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> "SlotData":
+        if isinstance(self.tokenizer, SlotTokenizer) and self.tokenizer.label == self.label:
+            raise ValueError(_("data and tokenizer need two labels"))
+        return self
+
+
+DataSpec = Annotated[
+    BuiltinData | FileData | HttpsData | HubData | SlotData, Field(discriminator="source")
+]
 
 
 class SwarmSpec(_Part):
@@ -290,7 +316,7 @@ class SwarmSpec(_Part):
     @field_validator("title")
     @classmethod
     def _is_one_line(cls, value: str) -> str:
-        if _UNPRINTABLE.search(value):
+        if UNPRINTABLE.search(value):
             raise ValueError(_("a title is one line of printable text"))
         return value
 
@@ -318,7 +344,7 @@ def parse(content: dict[str, Any]) -> SwarmSpec:
     try:
         return SwarmSpec.model_validate(content)
     except ValidationError as error:
-        raise _as_spec_error(error) from error
+        raise complaints.first_mistake(error, model_types=MODEL_TYPES) from error
 
 
 def mistakes(content: dict[str, Any]) -> dict[str, SpecError]:
@@ -326,72 +352,5 @@ def mistakes(content: dict[str, Any]) -> dict[str, SpecError]:
     try:
         SwarmSpec.model_validate(content)
     except ValidationError as error:
-        return _by_field(error)
+        return complaints.by_field(error, model_types=MODEL_TYPES)
     return {}
-
-
-def _as_spec_error(error: ValidationError) -> SpecError:
-    first, *others = _by_field(error).values()
-    if not others:
-        return first
-    more = _("({count} more after it)").format(count=len(others))
-    return SpecError(first.message, field=first.field, remedy=f"{first.remedy} {more}".strip())
-
-
-def _by_field(error: ValidationError) -> dict[str, SpecError]:
-    found: dict[str, SpecError] = {}
-    for detail in error.errors():
-        field = _field_name(detail)
-        message, remedy = _message_and_remedy(detail, field)
-        found.setdefault(field, SpecError(message, field=field, remedy=remedy))
-    return found
-
-
-_BRANCHES = {
-    "dataset_info": {"builtin", "files", "https", "hub"},
-    "tokenizer": {"bytes", "file"},
-    "micro_batch_size": {"constrained-int", "literal['auto']"},
-}
-"""After these fields, which are unions, pydantic's location names the branch that it tried."""
-
-
-def _field_name(detail: ErrorDetails) -> str:
-    parts: list[str] = []
-    behind = ""
-    for part in map(str, detail["loc"]):
-        if part not in _BRANCHES.get(behind, ()):
-            parts.append(part)
-            behind = part
-        else:
-            behind = ""
-    if detail["type"] == "small_batch":  # concerns two fields, so pydantic names their parent
-        parts.append("target_batch_size")
-    return ".".join(parts) or "spec"
-
-
-def _message_and_remedy(detail: ErrorDetails, field: str) -> tuple[str, str]:
-    name = field.rpartition(".")[2]
-    mismatch = _pattern_messages().get(name)
-    match detail["type"]:
-        case "missing":
-            return _("is missing."), _("Add it to the spec.")
-        case "extra_forbidden":
-            return _("is not a field of a spec."), _("Remove it, or check its spelling.")
-        case "literal_error" if name == "model_type":
-            text = _("{value} is not a model type this app trains.")
-            remedy = _("Use one of: {names}.").format(names=", ".join(MODEL_TYPES))
-            return text.format(value=shortened(detail["input"])), remedy
-        case "string_pattern_mismatch" if mismatch:
-            return mismatch.format(value=shortened(detail["input"])), _("Correct the value.")
-        case "value_error" | "small_batch":
-            return _("{complaint}.").format(complaint=complaint(detail)), ""
-    return complaint_with_value(detail), _("Correct the value.")
-
-
-def _pattern_messages() -> dict[str, str]:
-    """From a field's name to the error text for a value that doesn't match its pattern."""
-    return {
-        "url": _("{value} is not an address that begins with https://."),
-        "sha256": _("{value} is not 64 digits of 0-9 and a-f."),
-        "name": _("{value} is not a name such as owner/data-set."),
-    }

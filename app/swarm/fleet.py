@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from app.common import plain
 from app.p2p.machine_records import LEFT, Flaw, MachineRecord
 from app.state.state import Phase
 
@@ -294,13 +295,10 @@ def as_csv(machines: Sequence[Machine]) -> str:
 def _cell(machine: Machine, name: str) -> object:
     match name:
         case "machine":
-            value: object = machine.record.alias
+            return plain.cell(machine.record.alias)
         case "warnings":
-            value = " ".join(machine.concerns)
+            return " ".join(machine.concerns)
         case "public_key" | "last_seen":
-            value = getattr(machine, name)
+            return plain.cell(getattr(machine, name))
         case _:
-            value = getattr(machine.record, name)
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@")):
-        return f"'{value}"  # or a spreadsheet would take a machine's alias for a formula
-    return value
+            return plain.cell(getattr(machine.record, name))

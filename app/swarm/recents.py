@@ -56,6 +56,19 @@ class Recents:
                 return await asyncio.to_thread(self._load)
         return ()
 
+    async def read_invite(self, source: str, *, pasted: bool = False) -> "SwarmSpec":
+        """Read an invite, which may name paths of this machine only where a recent swarm does.
+
+        source: a link or the path of a file; pasted: a link or the content of a file.
+
+        Raises `InviteError`.
+        """
+        from app.spec import invite
+
+        read = invite.read_text if pasted else invite.load
+        own = tuple(recent.spec for recent in await self.load())
+        return await asyncio.to_thread(read, source, own=own)
+
     async def remember(self, spec: "SwarmSpec") -> None:
         """Put a swarm first, instead of an earlier entry with the same run id."""
         await self._change(lambda entries: (Recent(spec=spec, joined_at=time.time()), *entries))
@@ -110,7 +123,7 @@ def _recent(entry: Any) -> Recent | None:
             0 <= moment < FAR_FUTURE
         ):
             with contextlib.suppress(InviteError, ValueError):
-                spec = invite.read(json.dumps(fields).encode(), name="spec")
+                spec = invite.read_own(json.dumps(fields).encode(), name="spec")
                 return Recent(spec=spec, joined_at=float(moment))
     return None
 

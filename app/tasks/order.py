@@ -1,17 +1,21 @@
 """What a caller asks this machine to train: three dicts, from which a swarm's spec is made.
 
 A missing value gets a default only where that doesn't change what is asked for, and each default
-is named in the task's log. Model and data are never guessed.
+is named in the task's log. Model and data are never guessed. A caller names no files of this
+machine: the spec has slots, which the volunteer has filled.
 """
 
 import hashlib
 import ipaddress
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from app.spec import filling
 from app.spec import schema as specs
-from app.spec.schema import FileData, FileTokenizer, SwarmSpec
+from app.spec.schema import SwarmSpec
 
 TARGET_BATCH_SIZE = 256
 SEQUENCE_LENGTH = 128
@@ -49,16 +53,24 @@ class Interpretation:
     assumed: tuple[str, ...]
     """The defaults that were used, as lines for the task's log."""
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """Files of this machine that the training would read."""
-        data = self.spec.data
-        tokenizer = (data.tokenizer.path,) if isinstance(data.tokenizer, FileTokenizer) else ()
-        return (*(data.paths if isinstance(data, FileData) else ()), *tokenizer)
+    files: tuple[str, ...] = ()
+    """Files and folders of this machine that the training would read."""
 
 
-def interpret(order: Order) -> Interpretation:
-    """Make a spec of an order. Raises `SpecError`, which names the first wrong field."""
+def _no_files(_run_id: str) -> Mapping[str, Path]:
+    return {}
+
+
+def interpret(
+    order: Order, *, files_of: Callable[[str], Mapping[str, Path]] = _no_files
+) -> Interpretation:
+    """Make a spec of an order.
+
+    files_of: from a run id to what the volunteer has chosen for its slots, by label.
+
+    Raises `SpecError`, which names the first wrong field; also for paths, and for a slot that the
+    volunteer hasn't filled.
+    """
     params, assumed = _completed(order)
     content = {
         "run_id": _run_id(order),
@@ -68,7 +80,13 @@ def interpret(order: Order) -> Interpretation:
         "training_params": params,
         "dataset_info": order.dataset_info,
     }
-    return Interpretation(spec=specs.parse(content), assumed=assumed)
+    spec = specs.parse(content)
+    filling.refuse_paths(spec)
+    files = files_of(spec.run_id)
+    if (error := filling.unfilled(spec, files)) is not None:
+        raise error
+    used = tuple(str(files[place.slot.label]) for place in filling.places(spec))
+    return Interpretation(spec=spec, assumed=assumed, files=used)
 
 
 def _completed(order: Order) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -8,8 +8,9 @@ import asyncio
 import ipaddress
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from app.common.background import end
@@ -48,6 +49,13 @@ class TaskTraining(Protocol):
         """Start a trainer in the swarm that we are in."""
 
 
+class SlotFiles(Protocol):
+    """The files and folders that fill slots (`app.swarm.bindings`)."""
+
+    def of(self, run_id: str) -> Mapping[str, Path]:
+        """What fills the slots of a run, by label."""
+
+
 class Contributor(Protocol):
     """The session, as far as tasks need it."""
 
@@ -62,6 +70,10 @@ class Contributor(Protocol):
     @property
     def training(self) -> TaskTraining:
         """What trains it."""
+
+    @property
+    def bindings(self) -> SlotFiles:
+        """What the volunteer has chosen for the slots of swarms."""
 
 
 class Volunteer(Protocol):
@@ -112,6 +124,7 @@ class Tasks:
         self._store = session.store
         self._swarm = session.swarm
         self._training = session.training
+        self._bindings = session.bindings
         self._volunteer = volunteer
         self._tasks: dict[str, Task] = {}
         self._active: Task | None = None
@@ -137,7 +150,7 @@ class Tasks:
         Raises `SpecError` for an invalid order, `ConsentError` where consent can't be given, and
         `BusyError` while this machine does something else.
         """
-        meaning = interpret(order)
+        meaning = interpret(order, files_of=self._bindings.of)
         must_ask = self._must_ask(order, meaning)
         self._refuse_if_busy()
         task = Task(id=str(uuid.uuid4()), order=order, meaning=meaning, changed=self._tell)

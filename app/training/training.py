@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.common.background import Background
 from app.common.errors import BusyError, TrainerError, UserFacingError
@@ -25,12 +25,16 @@ from app.state.events import (
 from app.state.facts import Problem
 from app.state.state import Phase
 from app.state.store import Store
+from app.swarm.bindings import Bindings
 from app.swarm.membership import Membership, problem_of
 from app.terms.terms import GB
 from app.training.ensemble import Ensemble, role_of
 from app.training.governor import Governor
 from app.training.reins import Reins
 from app.training.supervisor import Outcome, Patience
+
+if TYPE_CHECKING:
+    from app.spec.schema import SwarmSpec
 
 log = logging.getLogger(__name__)
 
@@ -39,15 +43,23 @@ class Training:
     """At most one trainer at a time for each chosen device, in the swarm that we are in.
 
     governor: judges whether the volunteer's terms allow training; each verdict is obeyed.
+    bindings: the files for the swarm's slots.
     """
 
     def __init__(
-        self, store: Store, *, folders: Folders, membership: Membership, governor: Governor
+        self,
+        store: Store,
+        *,
+        folders: Folders,
+        membership: Membership,
+        governor: Governor,
+        bindings: Bindings,
     ) -> None:
         self._store = store
         self._folders = folders
         self._membership = membership
         self._governor = governor
+        self._bindings = bindings
         self._trainer: Ensemble | None = None
         self._background = Background()
         self._following: asyncio.Task[None] | None = None
@@ -64,7 +76,8 @@ class Training:
 
         Returns when they train, have failed, or wait for the terms.
 
-        Raises `BusyError` when there is no swarm to train in, or a trainer already.
+        Raises `BusyError` when there is no swarm to train in, or a trainer already, and
+        `UserFacingError` when a slot of the swarm has no file, or a wrong one.
         """
         await self._governor.look()
         self._patience = Patience()
@@ -75,6 +88,12 @@ class Training:
         self._check_readiness()
         self.cancel_restart()
         self._stop_asked = False
+        swarm = self._membership.spec
+        assert swarm is not None
+        spec = await self._bindings.filled(swarm)
+        if self._stop_asked or self._membership.spec is not swarm:
+            return
+        self._check_readiness()  # once more: reading files may have taken long
         if not self._store.state.may_train:
             self._store.dispatch(TrainingAwaited())
             return
@@ -86,7 +105,9 @@ class Training:
         self.obey()
         with contextlib.suppress(TrainerError):  # `_follow` reports how it ended
             places = range(len(self._store.state.chosen_devices))
-            await trainer.start([self.order(role_of(place), place=place) for place in places])
+            await trainer.start(
+                [self.order(role_of(place), place=place, spec=spec) for place in places]
+            )
 
     def _check_readiness(self) -> None:
         if self._membership.spec is None or not self._membership.joined:
@@ -112,13 +133,17 @@ class Training:
         self._following = self._background.start(self._follow(trainer))
         return trainer
 
-    def order(self, role: str, *, place: int = 0) -> dict[str, Any]:
+    def order(
+        self, role: str, *, place: int = 0, spec: "SwarmSpec | None" = None
+    ) -> dict[str, Any]:
         """The fields of `protocol.Start` for a peer of this machine in the swarm that we are in.
 
+        spec: the swarm's, with files in its slots; None for a swarm without slots.
         role: names its identity file and checkpoints. place: index of its device among the chosen
         ones; the trainers share the CPU threads, and each has the port after the previous one's.
         """
-        spec, state, settings = self._membership.spec, self._store.state, self._store.settings
+        spec = spec or self._membership.spec
+        state, settings = self._store.state, self._store.settings
         assert spec is not None
         devices = state.chosen_devices
         threads = settings.threads or max(1, (os.cpu_count() or 2) - 1)

@@ -55,16 +55,26 @@ async def test_posted_task_is_trained_to_its_end(start_app: StartApp, call: Call
     assert (await caller.get("status"))["status"] == "stopped"
 
 
-async def test_task_that_cannot_be_trained_has_failed(start_app: StartApp, call: Call) -> None:
-    app = await start_app(*SERVE)
+async def test_task_that_cannot_be_trained_has_failed(
+    start_app: StartApp, call: Call, tmp_path: Path
+) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("too short", encoding="utf-8")
+    app = await start_app(*SERVE, "--data", f"corpus={corpus}")
     caller = await call(app)
-    nowhere = {"source": "files", "paths": [str(app.folder / "nothing.txt")]}
-    task_id = (await caller.post("train", task(dataset_info=nowhere)))["task_id"]
+    slot = {"source": "slot", "label": "corpus"}
+    for refused, field in (
+        ({"source": "slot", "label": "another"}, "dataset_info.label"),
+        ({"source": "files", "paths": ["~/.ssh/id_ed25519"]}, "dataset_info.paths"),
+    ):
+        reply = await caller.client.post(f"{BASE}/train", json=task(dataset_info=refused))
+        assert (reply.status_code, field in reply.text) == (422, True), reply.text
+    task_id = (await caller.post("train", task(dataset_info=slot)))["task_id"]
     record = await caller.until(
         f"training/{task_id}", lambda found: found["status"] in {"failed", "completed"}
     )
     assert record["status"] == "failed"
-    assert "nothing.txt" in record["error"] or "paths" in record["error"], record
+    assert "tokens" in record["error"], record
     assert record["failed_at"] > record["started_at"]
     again = await caller.post("train", task(epochs=10**6))  # the place is free again
     await caller.until(

@@ -26,12 +26,14 @@ from ui.dialogs.local_api import MASK, LocalApiDialog
 
 pytestmark = pytest.mark.gui
 
-FILES = {"source": "files", "paths": ["/home/me/diary.txt"]}
+SLOT = {"source": "slot", "label": "corpus"}
 
 
 def made_task(caller: str = "10.0.0.7", **parts: Any) -> Task:
     order = Order(caller=caller, **train_body(**parts))
-    return Task(id="1", order=order, meaning=interpret(order), changed=lambda _task: None)
+    chosen = {"corpus": Path("/home/me/diary.txt")}
+    meaning = interpret(order, files_of=lambda _run_id: chosen)
+    return Task(id="1", order=order, meaning=meaning, changed=lambda _task: None)
 
 
 def shown_text(question: ConsentQuestion) -> str:
@@ -72,7 +74,7 @@ def test_question_about_files_names_them_and_cannot_be_answered_for_ever(
     bench: Bench, qtbot: QtBot
 ) -> None:
     question = ConsentQuestion(
-        bench.window, made_task(dataset_info=FILES), bench.session.store.state
+        bench.window, made_task(dataset_info=SLOT), bench.session.store.state
     )
     qtbot.addWidget(question)
     question.show()

@@ -26,6 +26,8 @@ from ui.dialogs.join.dialog import INVITE, RECENT, JoinDialog
 pytestmark = pytest.mark.gui
 
 LEFT = Qt.MouseButton.LeftButton
+DIARY = {"source": "files", "paths": ["~/diary.txt"]}
+SLOT = {"source": "slot", "label": "corpus", "description": "Poems, a file each"}
 POEMS = spec.parse({**SMALLEST, "run_id": "poems", "title": "Poems", "initial_peers": [PEER]})
 
 
@@ -201,6 +203,7 @@ def test_closing_window_opens_no_dialog(bench: Bench, file: Path) -> None:
             json.dumps({**SMALLEST, "model_config": {"model_type": "gpt2", "n_layer": "x"}}),
             "model_config.n_layer: ",
         ),
+        (json.dumps({**SMALLEST, "dataset_info": DIARY}), "dataset_info.paths: "),
     ],
 )
 def test_mistake_is_said_at_the_field(
@@ -271,7 +274,8 @@ def shown_cautions(dialog: JoinDialog, found: SwarmSpec) -> str:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"dataset_info": {"source": "files", "paths": ["~/diary.txt"]}}, "~/diary.txt"),
+        ({"dataset_info": {"source": "files", "paths": ["~/diary.txt"]}}, "files of this machine"),
+        ({"dataset_info": {"source": "slot", "label": "corpus"}}, "files that you choose"),
         ({"model_config": {"model_type": "llama"}}, "too little memory"),
         ({"initial_peers": []}, "you would be its first"),
         ({"local": True}, "Only apps on this machine"),
@@ -289,6 +293,95 @@ def test_preview_warns(dialog: JoinDialog, change: dict[str, Any], told: str) ->
 def test_preview_says_that_another_swarm_is_left(bench: Bench, dialog: JoinDialog) -> None:
     bench.dispatch(*WATCHING)
     assert "Joining leaves the swarm" in shown_cautions(dialog, POEMS)
+
+
+# --- files of this machine -----------------------------------------------------------------------
+
+
+def with_slot(**changes: Any) -> SwarmSpec:
+    return spec.parse(POEMS.to_json() | {"dataset_info": SLOT | changes})
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for number in range(9):
+        (folder / f"poem-{number}.txt").write_text("words", encoding="utf-8")
+    return folder
+
+
+def test_slot_must_be_filled_before_joining(
+    bench: Bench, dialog: JoinDialog, qtbot: QtBot, corpus: Path
+) -> None:
+    dialog.show_spec(with_slot())
+    (row,) = dialog.preview.files.rows
+    assert "Poems, a file each" in texts_in(row)
+    assert not dialog.join.isEnabled()
+    row.choose(str(corpus))
+    qtbot.waitUntil(dialog.join.isEnabled)
+    assert "9 files, 45 B" in row.chosen.full
+    qtbot.mouseClick(dialog.join, LEFT)
+    qtbot.waitUntil(lambda: bench.session.calls == ["join poems", "start"])
+    assert bench.session.bindings.of("poems") == {"corpus": corpus}
+
+
+def test_all_files_that_would_be_read_are_listed(
+    dialog: JoinDialog, qtbot: QtBot, corpus: Path
+) -> None:
+    dialog.show_spec(with_slot())
+    dialog.preview.files.rows[0].choose(str(corpus))
+    qtbot.waitUntil(dialog.join.isEnabled)
+    listed = dialog.preview.files.list.toPlainText().split("\n")
+    assert listed == [str(corpus / f"poem-{number}.txt") for number in range(9)]
+    paths = [f"~/texts/{number}.txt" for number in range(300)]
+    own = POEMS.to_json() | {"dataset_info": {"source": "files", "paths": paths}}
+    dialog.show_spec(spec.parse(own))
+    assert dialog.preview.files.list.toPlainText().split("\n") == paths
+    assert dialog.join.isEnabled()
+    dialog.show_spec(POEMS)
+    assert not dialog.preview.files.isVisible()
+
+
+def test_what_was_chosen_earlier_is_filled_in(
+    bench: Bench, dialog: JoinDialog, qtbot: QtBot, corpus: Path
+) -> None:
+    bench.session.bindings.choose("poems", {"corpus": str(corpus)})
+    dialog.show_spec(with_slot())
+    qtbot.waitUntil(dialog.join.isEnabled)
+    assert dialog.preview.files.chosen == {"corpus": str(corpus)}
+
+
+def test_file_that_does_not_fit_is_said_at_its_slot(
+    dialog: JoinDialog, qtbot: QtBot, corpus: Path
+) -> None:
+    dialog.show_spec(with_slot(bytes=45))
+    (row,) = dialog.preview.files.rows
+    row.choose(str(corpus / "poem-1.txt"))
+    qtbot.waitUntil(row.error.isVisible)
+    assert "has 5 bytes instead of 45" in row.error.text()
+    assert not dialog.join.isEnabled()
+    row.choose(str(corpus))
+    qtbot.waitUntil(dialog.join.isEnabled)
+    assert not row.error.isVisible()
+
+
+def test_slot_need_not_be_filled_to_watch(bench: Bench, dialog: JoinDialog, qtbot: QtBot) -> None:
+    dialog.show_spec(with_slot())
+    qtbot.mouseClick(dialog.watch, LEFT)
+    qtbot.waitUntil(lambda: bench.session.calls == ["join poems"])
+
+
+def test_recent_swarm_of_ours_keeps_its_paths(bench: Bench, qtbot: QtBot, loop: Any) -> None:
+    own = spec.parse(POEMS.to_json() | {"dataset_info": DIARY})
+    remembering = loop.create_task(bench.session.recents.remember(own))
+    qtbot.waitUntil(remembering.done)
+    bench.window.dialogs.join()
+    dialog = dialog_of(bench, qtbot)
+    dialog.invite.link.setText(json.dumps(own.to_json()))  # saved by an earlier version
+    qtbot.keyClick(dialog.invite.link, Qt.Key.Key_Return)
+    wait_for_preview(dialog, qtbot)
+    assert dialog.preview.files.list.toPlainText() == "~/diary.txt"
 
 
 # --- agreeing ------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from app.spec import schema as spec
 from app.spec.schema import SwarmSpec
 from app.state.events import Joined, Left
 from tests.support.gui.windows import DEVICES, WATCHING, Bench
-from tests.support.training.specs import SMALLEST
+from tests.support.training.specs import HASH, SMALLEST
 from ui.dialogs import qr
 from ui.dialogs.share import ShareDialog
 from ui.dialogs.start import StartDialog
@@ -242,8 +242,8 @@ def test_qr_code_is_sharp_and_has_its_quiet_zone(bench: Bench) -> None:
 
 
 def test_link_that_is_too_long_for_a_qr_code_says_so(bench: Bench) -> None:
-    paths = [f"~/{n * 7919:x}/{n * n * 104729:x}.txt" for n in range(200)]
-    data = {"source": "files", "paths": paths}
+    unlike = "".join(f"{n * n * 104729:x}" for n in range(240))
+    data = {"source": "https", "url": f"https://a.example/{unlike}", "sha256": HASH}
     dialog = share(bench, NEAR, swarm=spec.parse(OURS.to_json() | {"dataset_info": data}))
     assert not dialog.qr.isVisible()
     assert dialog.too_long.isVisible()

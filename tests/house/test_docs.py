@@ -220,6 +220,8 @@ SPEC_PARTS: tuple[type[BaseModel], ...] = (
     schema.FileData,
     schema.HttpsData,
     schema.HubData,
+    schema.SlotData,
+    schema.SlotTokenizer,
 )
 
 

@@ -41,6 +41,21 @@ def test_argument_is_parsed(arguments: list[str], expected: Arguments) -> None:
     assert cli.parse(arguments) == expected
 
 
+def test_files_for_slots_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=b.txt").touch()
+    found = cli.parse(["--data", "corpus=a=b.txt", "--data", f"words={tmp_path}"])
+    assert found.data == {"corpus": str(tmp_path / "a=b.txt"), "words": str(tmp_path)}
+
+
+@pytest.mark.parametrize("given", ["corpus", "=/a", "corpus=", "corpus=/no/where", "corpus=~no1/a"])
+def test_files_for_slots_must_be_there(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.parse(["--data", given])
+    assert caught.value.code == 2
+    assert "--data" in capsys.readouterr().err
+
+
 OVERRIDES = [
     (["--device", "cuda:0"], {"device": "cuda:0"}),
     (["--threads", "2"], {"threads": 2}),

@@ -7,12 +7,14 @@ from PySide6.QtGui import QAction, QIcon
 from PySide6.QtWidgets import QMenu, QSystemTrayIcon
 
 from app.common.i18n import _
+from app.common.plain import one_line, several_lines
 from app.state.state import ContributorState, Phase
 from ui.models import button_actions
 from ui.models.actions import Actions
 from ui.models.button_actions import ButtonAction
 from ui.models.session_model import SessionModel
 from ui.style.icons import app_icon, pixmap
+from ui.style.plain import set_tool_tip
 from ui.style.theme import Theme
 from ui.texts import states as texts
 
@@ -66,7 +68,7 @@ class Tray(QObject):
         self._state = state
         words = texts.headline(state)
         self.status.setText(words)
-        self._icon.setToolTip(f"{texts.PRODUCT}{texts.DOT}{words}")
+        set_tool_tip(self._icon, f"{texts.PRODUCT}{texts.DOT}{words}")
         _offer(self.primary, self._primary())
         _offer(self.secondary, self._secondary())
         self._draw()
@@ -74,7 +76,7 @@ class Tray(QObject):
     def say(self, title: str, text: str) -> None:
         """Show a notification, if the tray can show any."""
         if self.is_available and self._icon.supportsMessages():
-            self._icon.showMessage(title, text, app_icon())
+            self._icon.showMessage(one_line(title), several_lines(text), app_icon())
 
     def close(self) -> None:
         """Remove the icon. May be called twice."""

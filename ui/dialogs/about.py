@@ -4,7 +4,7 @@ import asyncio
 
 from PySide6.QtCore import QSize
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPlainTextEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QVBoxLayout, QWidget
 
 from app import __version__
 from app.common.i18n import _
@@ -51,7 +51,7 @@ class AboutDialog(Dialog):
         model.run(self._fill())
 
     def _heading(self) -> QHBoxLayout:
-        picture = QLabel()
+        picture = label()
         picture.setPixmap(app_icon().pixmap(QSize(ICON, ICON)))
         words = QVBoxLayout()
         words.setSpacing(4)

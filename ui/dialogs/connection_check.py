@@ -11,6 +11,7 @@ from app.swarm.connection_check import Finding, Grade
 from ui.dialogs.dialog import Dialog
 from ui.models.session_model import SessionModel
 from ui.style.icons import ThemedPicture
+from ui.style.plain import set_tool_tip
 from ui.style.theme import Theme
 from ui.texts import units
 from ui.widgets.banner import announce
@@ -108,7 +109,7 @@ class FindingRow(QFrame):
         picture = label()
         name, color = _PICTURES[finding.verdict]
         ThemedPicture(picture, name, theme, color=color)
-        picture.setToolTip(_verdict(finding.verdict))
+        set_tool_tip(picture, _verdict(finding.verdict))
         words = QVBoxLayout()
         words.setSpacing(2)
         words.addWidget(label(f"{finding.check}: {_verdict(finding.verdict)}", "strong", wrap=True))

@@ -11,6 +11,7 @@ from app.tasks.task import Task
 from app.tasks.tasks import Consent
 from ui.desktop.notifier import Notifier
 from ui.dialogs.dialog import Dialog
+from ui.style.plain import control_text
 from ui.texts import states as texts
 from ui.texts import units
 from ui.widgets.buttons import button
@@ -58,8 +59,10 @@ class ConsentQuestion(Dialog):
         super().__init__(window, _title(), width=WIDTH)
         self.setModal(False)
         self.always = QCheckBox(
-            _("From now on, accept tasks from {caller} without asking").format(
-                caller=task.order.caller
+            control_text(
+                _("From now on, accept tasks from {caller} without asking").format(
+                    caller=task.order.caller
+                )
             )
         )
         self.agree = button(_("Train it"), "primary")

@@ -167,6 +167,7 @@ class Dialogs(QObject):
         """Handle a second start of the app: come to the front, and preview its invite if any."""
         log.info("a second start of the app handed over: %s", request.invite[:200] or "no invite")
         self.come_to_front(request.activation)
+        self._model.session.bindings.give(request.data)
         if request.invite:
             self.join(request.invite)
 

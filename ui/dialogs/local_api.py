@@ -10,6 +10,7 @@ from app.session import Session
 from app.tasks.tasks import Consent
 from ui.dialogs.dialog import Dialog
 from ui.models.session_model import SessionModel
+from ui.style.plain import set_tool_tip
 from ui.widgets.buttons import button
 from ui.widgets.card import Card
 from ui.widgets.labels import ElidedLabel, label
@@ -100,7 +101,7 @@ class TokenRow(QWidget):
         for each in (self.show_it, self.copy, self.renew):
             each.setAccessibleName(f"{each.text()}: {words}")
             each.setMinimumHeight(each.sizeHint().height())  # in a short window, shrink the rest
-        self.renew.setToolTip(_("The old token no longer works then."))
+        set_tool_tip(self.renew, _("The old token no longer works then."))
         self._lay_out(words)
         self._say()
 

@@ -2,10 +2,10 @@
 
 from PySide6.QtCore import QEvent, QSize, Qt
 from PySide6.QtGui import QColor, QImage, QPixmap, qRgb
-from PySide6.QtWidgets import QLabel
 from typing_extensions import override
 
 from app.common.i18n import _
+from ui.widgets.labels import PlainLabel
 
 SIDE = 248
 """The label's width and height in logical pixels."""
@@ -17,7 +17,7 @@ MOST_CHARACTERS = 1600
 """With more characters, the modules are too small for a telephone to read from a screen."""
 
 
-class QrCode(QLabel):
+class QrCode(PlainLabel):
     """Shows a text as a QR code; hidden if the text is too long."""
 
     def __init__(self) -> None:

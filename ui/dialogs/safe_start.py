@@ -3,6 +3,7 @@
 from PySide6.QtWidgets import QMessageBox
 
 from app.common.i18n import _
+from ui.style.plain import message_box
 from ui.texts import states as texts
 
 
@@ -15,8 +16,11 @@ def wants_default_settings() -> bool:
 
 def make_question() -> QMessageBox:
     """The question; its default button starts with default settings."""
-    box = QMessageBox(QMessageBox.Icon.Question, texts.PRODUCT, "")
-    box.setText(_("CoTrain Contributor failed to start the last times."))
+    box = message_box(
+        QMessageBox.Icon.Question,
+        texts.PRODUCT,
+        _("CoTrain Contributor failed to start the last times."),
+    )
     box.setInformativeText(
         _(
             "Starting with default settings may help. Your own settings stay"

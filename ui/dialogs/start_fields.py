@@ -77,7 +77,7 @@ def _data() -> dict[str, Field]:
         "builtin": _("Python's documentation (built in)"),
         "hub": _("Hugging Face hub, streamed"),
         "https": _("A file at an https address"),
-        "files": _("Files on each machine"),
+        "files": _("Files on this machine"),
     }
     formats = {
         "auto": _("By the file's ending"),
@@ -85,7 +85,7 @@ def _data() -> dict[str, Field]:
         "jsonl": _("JSON lines"),
         "parquet": _("Parquet"),
     }
-    tokenizers = {"bytes": _("Bytes"), "file": _("A tokenizer.json on each machine")}
+    tokenizers = {"bytes": _("Bytes"), "file": _("A tokenizer.json on this machine")}
     return {
         "dataset_info.source": _choice(_("Source"), sources),
         "dataset_info.name": _text(_("Data set"), _("Such as wikimedia/wikipedia")),
@@ -98,7 +98,7 @@ def _data() -> dict[str, Field]:
         "dataset_info.paths": Field(
             _("Files"),
             text_area("~/texts/part-1.txt"),
-            _("One file a line. Each peer must have the files at these paths, and sees the paths."),
+            _("One file a line. Others choose files of their own, and don't see these paths."),
         ),
         "dataset_info.format": _choice(_("Format"), formats),
         "dataset_info.text_field": _text(_("Text column"), _("In JSON lines, parquet and the hub")),

@@ -91,7 +91,8 @@ class Actions(QObject):
         self._run(lambda: self._join(swarm, train=train, share=share))
 
     async def _join(self, swarm: "SwarmSpec | str", *, train: bool, share: bool) -> None:
-        spec = await asyncio.to_thread(_load, swarm) if isinstance(swarm, str) else swarm
+        recents = self._session.recents
+        spec = await recents.read_invite(swarm) if isinstance(swarm, str) else swarm
         await self._demo.close()
         if not await self._session.swarm.join(spec):
             return
@@ -173,12 +174,6 @@ class Actions(QObject):
         finally:
             self.waiting.emit(False)
         await action()
-
-
-def _load(source: str) -> "SwarmSpec":
-    from app.spec import invite
-
-    return invite.load(source)
 
 
 def open_folder(folder: Path) -> None:

@@ -13,6 +13,9 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersisten
 from PySide6.QtGui import QIcon
 from typing_extensions import override
 
+from app.common.plain import one_line
+from ui.style.plain import tip_text
+
 Index = QModelIndex | QPersistentModelIndex
 _NO_PARENT = QModelIndex()
 Row = TypeVar("Row")
@@ -155,11 +158,11 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
         column, row = self.columns[index.column()], self._shown[index.row()]
         match role:
             case Role.DisplayRole:
-                return column.text(row)
+                return one_line(column.text(row))
             case Role.TextAlignmentRole:
                 return _alignment(right=column.right)
             case Role.ToolTipRole:
-                return (column.tip or column.text)(row)
+                return tip_text((column.tip or column.text)(row))
             case _:
                 return None
 

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QButtonGroup, QSizePolicy, QVBoxLayout, QWidget
 from app.common.i18n import _
 from app.state.facts import LocalApi, Release
 from ui.style.icons import ThemedIcon
+from ui.style.plain import control_text, set_tool_tip
 from ui.style.theme import Theme
 from ui.texts import states as texts
 from ui.widgets.buttons import button
@@ -65,7 +66,7 @@ class Sidebar(QWidget):
         one = button(f"  {page.title}", "nav")
         one.setCheckable(True)
         one.setAccessibleName(page.title)
-        one.setToolTip(_("{page} (Ctrl+{number})").format(page=page.title, number=index + 1))
+        set_tool_tip(one, _("{page} (Ctrl+{number})").format(page=page.title, number=index + 1))
         ThemedIcon(one, page.icon, theme)
         self._group.addButton(one, index)
         layout = self.layout()
@@ -77,17 +78,18 @@ class Sidebar(QWidget):
         self.local_api.setVisible(api is not None)
         if api is not None:
             self.local_api.setText(texts.local_api(api))
-            self.local_api.setToolTip(_("How programs reach this app: {url}").format(url=api.url))
+            set_tool_tip(
+                self.local_api, _("How programs reach this app: {url}").format(url=api.url)
+            )
 
     def show_release(self, release: Release | None) -> None:
         """Show that a newer version is available; None hides the line."""
         self._release_page = release.url if release is not None else ""
         self.release.setVisible(release is not None)
         if release is not None:
-            self.release.setText(
-                _("Version {version} is available").format(version=release.version)
-            )
-            self.release.setToolTip(_("Open {url} in the browser").format(url=release.url))
+            text = _("Version {version} is available").format(version=release.version)
+            self.release.setText(control_text(text))
+            set_tool_tip(self.release, _("Open {url} in the browser").format(url=release.url))
 
     def _open_release_page(self) -> None:
         QDesktopServices.openUrl(QUrl(self._release_page))

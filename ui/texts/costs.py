@@ -66,6 +66,8 @@ def data_line(spec: "SwarmSpec") -> str:
             ).format(count=count)
         case "https":
             return source.url
+        case "slot":
+            return _("files that you choose")
         case _:
             return _("{name} from the Hugging Face hub").format(name=source.name)
 
@@ -176,8 +178,14 @@ def _about_data(spec: "SwarmSpec") -> tuple[Caution, ...]:
     if source.source == "files":
         text = _(
             "It trains on files of this machine, and what is learnt from them goes to the others."
-            " Join only if these are meant for it: {paths}"
-        ).format(paths=_some(source.paths))
+            " Join only if these are meant for it."
+        )
+        found.append(Caution(text=text, serious=True))
+    if source.source == "slot":
+        text = _(
+            "It trains on files that you choose, and what is learnt from them goes to the others."
+            " Choose only what is meant for it."
+        )
         found.append(Caution(text=text, serious=True))
     if source.tokenizer.kind == "file":
         text = _("It needs the tokenizer {path} on this machine.").format(
@@ -185,12 +193,6 @@ def _about_data(spec: "SwarmSpec") -> tuple[Caution, ...]:
         )
         found.append(Caution(text=text))
     return tuple(found)
-
-
-def _some(paths: tuple[str, ...], most: int = 4) -> str:
-    shown = ", ".join(paths[:most])
-    rest = len(paths) - most
-    return shown if rest <= 0 else _("{some} and {count} more").format(some=shown, count=rest)
 
 
 def _about_memory(estimate: "Estimate", state: ContributorState) -> tuple[Caution, ...]:

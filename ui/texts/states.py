@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from app.common.i18n import _, ngettext
+from app.common.plain import one_line
 from app.protocol import Device, StateDownload, TrainerPhase, Waiting
 from app.state.facts import LocalApi, Problem
 from app.state.state import ContributorState, Phase, Round
@@ -110,9 +111,10 @@ def device_name(state: ContributorState) -> str:
 
 def device_label(entry: Device) -> str:
     """A device with its memory, as an entry of a list."""
+    name = one_line(entry.name)
     if not entry.memory or entry.id == "cpu":
-        return _("CPU ({name})").format(name=entry.name) if entry.id == "cpu" else entry.name
-    return f"{entry.name}, {units.size(entry.memory)}"
+        return _("CPU ({name})").format(name=name) if entry.id == "cpu" else name
+    return f"{name}, {units.size(entry.memory)}"
 
 
 def device_count(chosen: tuple[str, ...]) -> str:
@@ -366,6 +368,8 @@ def data_description(spec: "DataSpec") -> str:
             return _("Downloaded from {url}").format(url=spec.url)
         case "hub":
             return _("Hugging Face data set {name}").format(name=spec.name)
+        case "slot":
+            return _("Files of yours for the slot {label}").format(label=spec.label)
         case _:
             return _("Built in: {name}").format(name=spec.name)
 

@@ -5,6 +5,7 @@ from PySide6.QtWidgets import QPushButton, QToolButton
 from typing_extensions import override
 
 from ui.style.icons import ThemedIcon
+from ui.style.plain import set_tool_tip
 from ui.style.theme import Theme
 
 CHOICE_PADDING = 26
@@ -36,7 +37,7 @@ def icon_button(icon: str, name: str, theme: Theme) -> QToolButton:
     """A button with only an icon; ``name`` is for the tool tip and for screen readers."""
     made = QToolButton()
     ThemedIcon(made, icon, theme)
-    made.setToolTip(name)
+    set_tool_tip(made, name)
     made.setAccessibleName(name)
     made.setFixedSize(32, 32)
     return made

@@ -13,6 +13,7 @@ from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPen, QPolygonF, QStat
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 from typing_extensions import override
 
+from app.common.plain import one_line
 from ui.models.rows_model import Column, RowsModel
 from ui.style.theme import Theme
 
@@ -88,7 +89,7 @@ class CellDelegate(QStyledItemDelegate):
             self._laid_out.clear()
         key = (text, room)
         if key not in self._laid_out:
-            fitting = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room)
+            fitting = metrics.elidedText(one_line(text), Qt.TextElideMode.ElideRight, room)
             made = QStaticText(fitting)
             made.setTextFormat(Qt.TextFormat.PlainText)
             self._laid_out[key] = made, metrics.horizontalAdvance(fitting)

@@ -5,11 +5,35 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QLabel, QSizePolicy, QWidget
 from typing_extensions import override
 
+from app.common.plain import one_line, several_lines
+from ui.style.plain import set_tool_tip
+
+MOST_WIDTH = 600
+"""Pixels that a label takes at least, however long its text is."""
+
+
+class PlainLabel(QLabel):
+    """A label that shows any text as it is written, and no more of it than a reader can take in."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__()
+        self.setTextFormat(Qt.TextFormat.PlainText)  # never HTML: titles come from other peers
+        self.setText(text)
+
+    @override
+    def setText(self, text: str) -> None:
+        super().setText(several_lines(text))
+
+    @override
+    def minimumSizeHint(self) -> QSize:
+        """Not the whole width of a very long word, or a text of others would widen the window."""
+        wanted = super().minimumSizeHint()
+        return QSize(min(wanted.width(), MOST_WIDTH), wanted.height())
+
 
 def label(text: str = "", role: str = "", *, wrap: bool = False) -> QLabel:
     """A label; ``role`` is its property in the style sheet: ``title``, ``strong``, ``muted``, …"""
-    made = QLabel(text)
-    made.setTextFormat(Qt.TextFormat.PlainText)  # never HTML: titles come from other peers
+    made = PlainLabel(text)
     made.setProperty("role", role)
     made.setWordWrap(wrap)
     return made
@@ -40,13 +64,12 @@ def restyle(widget: QWidget, name: str, value: str) -> None:
     widget.style().polish(widget)
 
 
-class ElidedLabel(QLabel):
+class ElidedLabel(PlainLabel):
     """A label that shortens a long text with an ellipsis and shows it whole in the tool tip."""
 
     def __init__(self, text: str = "", role: str = "", *, right: bool = False) -> None:
         super().__init__()
         self._full = ""
-        self.setTextFormat(Qt.TextFormat.PlainText)
         self.setProperty("role", role)
         side = Qt.AlignmentFlag.AlignRight if right else Qt.AlignmentFlag.AlignLeft
         self.setAlignment(side | Qt.AlignmentFlag.AlignVCenter)
@@ -59,7 +82,8 @@ class ElidedLabel(QLabel):
         return self._full
 
     def set_full(self, text: str) -> None:
-        """Set the text."""
+        """Set the text, which is put on one line."""
+        text = one_line(text)
         if text == self._full:
             return
         self._full = text
@@ -88,4 +112,4 @@ class ElidedLabel(QLabel):
         mode = Qt.TextElideMode.ElideRight
         shown = self.fontMetrics().elidedText(self._full, mode, max(0, self.width()))
         self.setText(shown)
-        self.setToolTip(self._full if shown != self._full else "")
+        set_tool_tip(self, self._full if shown != self._full else "")

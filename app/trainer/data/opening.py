@@ -3,9 +3,17 @@
 import ssl
 from pathlib import Path
 
-from app.common.errors import DataError
+from app.common.errors import DataError, ProtocolError
 from app.common.i18n import _
-from app.spec.schema import BuiltinData, FileData, HttpsData, HubData, SwarmSpec
+from app.spec.schema import (
+    BuiltinData,
+    FileData,
+    HttpsData,
+    HubData,
+    SlotData,
+    SlotTokenizer,
+    SwarmSpec,
+)
 from app.trainer.data.batches import Batches, StreamBatches, WindowBatches
 from app.trainer.data.corpus import Source, tokenized
 from app.trainer.data.documents import PythonDocs, TextFiles
@@ -36,6 +44,8 @@ def open_data(
     Raises `DataError`, which names the field of the spec.
     """
     data, length = spec.data, spec.training.sequence_length
+    if isinstance(data, SlotData) or isinstance(data.tokenizer, SlotTokenizer):
+        raise ProtocolError("the app fills the slots of a spec before it starts a trainer")
     tokenizer = open_tokenizer(data.tokenizer)
     if isinstance(data, HubData):
         documents = hub_documents(

@@ -59,8 +59,10 @@ TRAININGS = mapping(
     seed=st.integers(0, 2**63 - 1),
     stop=mapping({}, epochs=st.none() | st.integers(1, 10**9), minutes=numbers(0.1, 1e7)),
 )
-TOKENIZERS = st.just({"kind": "bytes"}) | mapping(
-    {"kind": st.just("file"), "path": st.text(min_size=1)}
+TOKENIZERS = st.one_of(
+    st.just({"kind": "bytes"}),
+    mapping({"kind": st.just("file"), "path": st.text(min_size=1)}),
+    mapping({"kind": st.just("slot"), "label": st.just("words")}, sha256=st.just(HASH)),
 )
 DATA = st.one_of(
     mapping({"source": st.just("builtin")}, tokenizer=TOKENIZERS),
@@ -79,6 +81,12 @@ DATA = st.one_of(
             "sha256": st.just(HASH),
         },
         text_field=st.text(),
+    ),
+    mapping(
+        {"source": st.just("slot"), "label": st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,3}\Z")},
+        description=st.text(PRINTABLE, max_size=500),
+        bytes=st.none() | st.integers(0, 2**60),
+        tokenizer=TOKENIZERS,
     ),
     mapping(
         {"source": st.just("hub"), "name": st.just("owner/name")},

@@ -24,7 +24,9 @@ class Desktop:
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.refuses = False
+        self.capabilities = ["body", "body-markup"]
         self._streams: list[asyncio.StreamWriter] = []
+        self._sent = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._streams.append(writer)
@@ -42,6 +44,9 @@ class Desktop:
         if method == "Hello":
             self._send(new_method_return(call, "s", (":1.1",)))
             return
+        if method == "GetCapabilities" and not self.refuses:
+            self._send(new_method_return(call, "as", (self.capabilities,)))
+            return
         self.calls.append((method, call.body))
         if self.refuses:
             self._send(new_error(call, "org.example.Refused"))
@@ -54,7 +59,8 @@ class Desktop:
         self._send(new_signal(DESKTOP, signal, signature, values))
 
     def _send(self, message: Message) -> None:
-        self._streams[-1].write(message.serialise(len(self.calls) + 1))
+        self._sent += 1
+        self._streams[-1].write(message.serialise(self._sent))
 
     def hang_up(self) -> None:
         for stream in self._streams:
@@ -105,6 +111,22 @@ async def test_click_on_our_notification_is_reported(
     desktop.say("ActionInvoked", "us", number, "default")
     assert await clicks.get() == "token"
     assert clicks.empty()
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "shown"),
+    [
+        (["body", "body-markup"], "&lt;img src=/dev/zero&gt; &amp;amp; it\ufffd[31m\nends"),
+        (["body"], "<img src=/dev/zero> &amp; it\ufffd[31m\nends"),
+    ],
+)
+async def test_markup_of_others_is_shown_as_it_is_written(
+    desktop: Desktop, ours: Notifications, capabilities: list[str], shown: str
+) -> None:
+    desktop.capabilities = capabilities
+    await ours.show("<b>Paused</b>\n", "<img src=/dev/zero> &amp; it\x1b[31m\nends")
+    ((_, call),) = desktop.calls
+    assert call[3:5] == ("<b>Paused</b> ", shown)
 
 
 async def test_error_of_the_desktop_gives_none(desktop: Desktop, ours: Notifications) -> None:

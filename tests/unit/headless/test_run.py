@@ -26,6 +26,7 @@ from app.state.state import ContributorState, OwnTraining, Phase
 from app.terms.terms import Reason, Verdict
 from tests.support.backend.server import SmallBackend
 from tests.support.processes.sessions import OfflineSession
+from tests.support.training.specs import SMALLEST
 
 SWARM = Swarm(run_id="run", title="Run", model_type="gpt2", dataset="builtin", target_batch_size=64)
 TRAINING = ContributorState(
@@ -152,6 +153,26 @@ def test_json_is_one_line() -> None:
 )
 def test_line_tells_what_is_known(state: ContributorState, line: str) -> None:
     assert as_line(state) == line
+
+
+HOSTILE = "<b>\x1b[31m\x1b]0;owned\x07\x9b2J\u202e\n\r" + "x" * 10_000
+
+
+def test_terminal_obeys_no_text_of_others(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = Terminal()
+    display = Display(stream)
+    reason = Reason(term="", text=HOSTILE)
+    problem = Problem(message=HOSTILE, field=HOSTILE, remedy=HOSTILE)
+    held = ContributorState(phase=Phase.PAUSED, verdict=Verdict(reasons=(reason,)))
+    display.show(replace(held, problem=problem))
+    headless.say(HOSTILE)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 2
+    ours = stream.getvalue().replace("\r\x1b[K", "")
+    for text in (said, ours):
+        assert not {"\x1b", "\x9b", "\x07", "\u202e", "\r"} & set(text)
+        assert len(text) < 5000
+    assert json.loads(as_json(replace(held, problem=problem)))["problem"].startswith("<b>")
 
 
 # --- the display ---------------------------------------------------------------------------------
@@ -291,6 +312,17 @@ def test_wrong_spec_is_named_by_field(tmp_path: Path, capsys: pytest.CaptureFixt
     swarm.write_text('{"run_id": "a"}', encoding="utf-8")
     assert run(tmp_path, swarm=str(swarm)) == 1
     assert "model_config: is missing." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", [{}, {"bootstrap": True}])
+def test_invite_that_names_files_of_this_machine_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: dict[str, Any]
+) -> None:
+    swarm = tmp_path / "a.cotrain"
+    data = {"source": "files", "paths": ["/etc/passwd"]}
+    swarm.write_text(json.dumps({**SMALLEST, "dataset_info": data}), encoding="utf-8")
+    assert run(tmp_path, swarm=str(swarm), **mode) == 1
+    assert "dataset_info.paths: names files of this machine" in capsys.readouterr().err
 
 
 def test_wrong_link_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """What an order means, and what is added to it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +59,32 @@ def test_caller_can_name_the_run() -> None:
 
 
 def test_files_that_it_would_read_are_known() -> None:
-    data = {"source": "files", "paths": ["a.txt"], "tokenizer": {"kind": "file", "path": "t.json"}}
-    assert interpret(order(dataset_info=data)).files == ("a.txt", "t.json")
+    chosen = {"corpus": Path("/a.txt"), "words": Path("/t.json"), "other": Path("/o")}
+    tokenizer = {"kind": "slot", "label": "words"}
+    data = {"source": "slot", "label": "corpus", "tokenizer": tokenizer}
+    found = interpret(order(dataset_info=data), files_of=lambda _run_id: chosen)
+    assert found.files == ("/a.txt", "/t.json")
     assert interpret(order()).files == ()
+
+
+def test_slot_that_nobody_has_filled_is_refused() -> None:
+    with pytest.raises(SpecError) as caught:
+        interpret(order(dataset_info={"source": "slot", "label": "corpus"}))
+    assert caught.value.field == "dataset_info.label"
+    assert "--data corpus=PATH" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ({"source": "files", "paths": ["~/diary.txt"]}, "dataset_info.paths"),
+        (
+            {"source": "builtin", "tokenizer": {"kind": "file", "path": "/dev/zero"}},
+            "dataset_info.tokenizer.path",
+        ),
+    ],
+)
+def test_caller_names_no_files_of_this_machine(data: dict[str, Any], field: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        interpret(order(dataset_info=data))
+    assert caught.value.field == field

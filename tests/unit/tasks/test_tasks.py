@@ -15,7 +15,7 @@ from app.tasks.task import LOG_LINES, Task, TaskStatus
 from app.tasks.tasks import MOST_KEPT, Consent, Tasks
 from tests.support.processes.sessions import OTHER_ID, OfflineSession, Volunteer, train_body
 
-FILES = {"source": "files", "paths": ["~/diary.txt"]}
+SLOT = {"source": "slot", "label": "corpus"}
 
 
 def order(*, caller: str = "127.0.0.1", extra: dict[str, Any] | None = None, **parts: Any) -> Order:
@@ -82,8 +82,8 @@ async def test_refused_task_has_failed(desk: Desk) -> None:
         ("always", ("127.0.0.0/8",), "127.0.0.1", None, False),
         ("always", ("10.0.0.0/8",), "127.0.0.1", None, True),
         ("always", ("10.0.0.0/8",), "10.1.2.3", None, False),
-        ("always", ("10.0.0.0/8",), "10.1.2.3", FILES, True),
-        ("always", ("127.0.0.1",), "127.0.0.1", FILES, False),
+        ("always", ("10.0.0.0/8",), "10.1.2.3", SLOT, True),
+        ("always", ("127.0.0.1",), "127.0.0.1", SLOT, False),
         ("always", ("::1",), "::1", None, False),
         ("always", (), "127.0.0.1", None, True),
     ],
@@ -97,6 +97,7 @@ async def test_who_is_asked_about(
     asked: bool,
 ) -> None:
     desk = Desk(tmp_path / "data", consent=consent, consent_backends=backends)
+    desk.session.bindings.give({"corpus": "~/diary.txt"})
     parts = {} if data is None else {"dataset_info": data}
     desk.tasks.submit(order(caller=caller, **parts))
     if asked:

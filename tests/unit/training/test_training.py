@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app import protocol
-from app.common.errors import BusyError
+from app.common.errors import BusyError, SpecError
 from app.common.paths import Folders
 from app.common.subscription import Subscription
 from app.p2p.network import Network
@@ -21,6 +21,7 @@ from app.state.events import DeviceChosen, Event, JoinBegan, Joined, ProblemRais
 from app.state.facts import Swarm
 from app.state.state import ContributorState, Phase
 from app.state.store import Store
+from app.swarm.bindings import Bindings
 from app.terms.terms import Reason, Terms, Verdict
 from app.training.ensemble import Ensemble
 from app.training.supervisor import Outcome
@@ -85,11 +86,13 @@ class House:
             joined=True,
             network=lambda _port, *, place: Network(listen=(f"/ip4/127.0.0.1/tcp/{place}",)),
         )
+        self.bindings = Bindings(Folders.under(folder).slots_file)
         self.training = Training(
             self.store,
             folders=Folders.under(folder),
             membership=self.membership,  # type: ignore[arg-type]
             governor=QuietGovernor(),  # type: ignore[arg-type]
+            bindings=self.bindings,
         )
         for event in (JoinBegan(swarm=SWARM), Joined(peer_id="Qm", addresses=())):
             self.dispatch(event)
@@ -298,3 +301,21 @@ async def test_each_trainer_is_told_the_pace(house: House) -> None:
         await house.judge(share=0.5)
         await house.training.stop()
     assert [pace.share for pace in house.told_of(protocol.Pace)] == [0.5, 0.5]
+
+
+# --- files of this machine
+
+
+async def test_trainer_is_given_the_files_that_fill_the_slots(house: House, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.touch()
+    slot = {"source": "slot", "label": "corpus"}
+    house.membership.spec = spec.parse(tiny_spec(dataset_info=slot))
+    with pytest.raises(SpecError, match="corpus"):
+        await house.training.start()
+    assert house.trainers == 0
+    house.bindings.choose(house.membership.spec.run_id, {"corpus": str(corpus)})
+    await house.training.start()
+    (order,) = house.told_of(protocol.Start)
+    assert order.spec["dataset_info"]["paths"] == [str(corpus)]
+    assert house.membership.spec.data.source == "slot"  # what we share and remember

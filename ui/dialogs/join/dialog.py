@@ -1,6 +1,5 @@
 """The join dialog: choose a swarm, see what joining means, then join or only watch."""
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from ui.dialogs.join.offers import OfferedSwarms
 from ui.dialogs.join.preview import Preview
 from ui.dialogs.join.recent import RecentSwarms
 from ui.models.session_model import SessionModel
+from ui.style.plain import set_tool_tip
 from ui.style.theme import Theme
 from ui.widgets.buttons import button, choice_button
 from ui.widgets.labels import label
@@ -52,7 +52,7 @@ class JoinDialog(QDialog):
         self.offered = OfferedSwarms(model, model.session.offers)
         self.tabs = QButtonGroup(self)
         self.sources = QStackedWidget()
-        self.preview = Preview(theme)
+        self.preview = Preview(theme, model)
         self.steps = QStackedWidget()
         self.back = button(_("Back"))
         self.watch = button(_("Only watch"))
@@ -123,6 +123,7 @@ class JoinDialog(QDialog):
         for source in (self.recent, self.offered):
             source.chosen.connect(self.show_spec, Qt.ConnectionType.QueuedConnection)
         self.recent.forgotten.connect(lambda run_id: self._model.run(self._forget(run_id)))
+        self.preview.files.changed.connect(self._enable)
         self.back.clicked.connect(self.choose)
         self.watch.clicked.connect(lambda: self._agree(train=False))
         self.join.clicked.connect(lambda: self._agree(train=True))
@@ -167,7 +168,7 @@ class JoinDialog(QDialog):
 
     async def _read(self, source: str, *, pasted: bool) -> None:
         try:
-            spec = await asyncio.to_thread(_invite, source, pasted=pasted)
+            spec = await self._model.session.recents.read_invite(source, pasted=pasted)
         except UserFacingError as error:
             if isValid(self):
                 self._refuse(error)
@@ -192,7 +193,14 @@ class JoinDialog(QDialog):
         log.info("previewing the swarm %s", spec.run_id)
         self._spec = spec
         self.steps.setCurrentIndex(1)
-        self.join.setFocus(Qt.FocusReason.OtherFocusReason)
+        self._enable()
+        if not self.preview.files.focus_first_empty():
+            self.join.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _enable(self) -> None:
+        complete = self.preview.files.complete
+        self.join.setEnabled(complete)
+        set_tool_tip(self.join, "" if complete else _("First choose a file for each slot"))
 
     def _on_state(self, state: ContributorState) -> None:
         if self.isVisible() and self._spec is not None:
@@ -200,11 +208,6 @@ class JoinDialog(QDialog):
 
     def _agree(self, *, train: bool) -> None:
         assert self._spec is not None
+        self._model.session.bindings.choose(self._spec.run_id, self.preview.files.chosen)
         self.accepted_spec.emit(self._spec, train)
         self.accept()
-
-
-def _invite(source: str, *, pasted: bool) -> "SwarmSpec":
-    from app.spec import invite
-
-    return invite.read_text(source) if pasted else invite.load(source)

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from app.common.errors import UserFacingError
 from app.common.i18n import _, ngettext
+from app.common.plain import one_line
 from ui.models.session_model import SessionModel
 from ui.texts import states as texts
 from ui.texts import units
@@ -168,7 +169,7 @@ class OfferedSwarms(QWidget):
 
 
 def _item(offer: "Offer") -> QListWidgetItem:
-    item = QListWidgetItem("\n".join(line for line in _lines(offer) if line))
+    item = QListWidgetItem("\n".join(one_line(line) for line in _lines(offer) if line))
     item.setData(Qt.ItemDataRole.UserRole, offer)
     return item
 

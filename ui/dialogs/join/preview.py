@@ -7,6 +7,8 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWi
 
 from app.common.i18n import _
 from app.state.state import ContributorState
+from ui.dialogs.join.files import FilesCard
+from ui.models.session_model import SessionModel
 from ui.style.theme import Theme
 from ui.texts import costs
 from ui.texts import states as texts
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 class Preview(QScrollArea):
     """Shows a spec with its estimated figures and warnings."""
 
-    def __init__(self, theme: Theme) -> None:
+    def __init__(self, theme: Theme, model: SessionModel) -> None:
         super().__init__()
         self._theme = theme
         self._spec: SwarmSpec | None = None
@@ -32,6 +34,7 @@ class Preview(QScrollArea):
         self.title = ElidedLabel(role="page")
         self.subtitle = label(role="muted", wrap=True)
         self.cautions = QVBoxLayout()
+        self.files = FilesCard(model)
         self.facts = FactsCard(_("What it takes"), _rows())
         self.why = button(_("How is this computed?"), "quiet")
         self.explanation = Card(_("How the figures are computed"))
@@ -47,6 +50,7 @@ class Preview(QScrollArea):
         column.addWidget(self.subtitle)
         self.cautions.setSpacing(8)
         column.addLayout(self.cautions)
+        column.addWidget(self.files)
         column.addLayout(self._cards())
         column.addWidget(self.explanation)
         column.addStretch()
@@ -81,11 +85,12 @@ class Preview(QScrollArea):
 
     def show_spec(self, spec: "SwarmSpec", state: ContributorState) -> None:
         """Show a swarm, with the figures for the device that is chosen in this state."""
-        self._spec = spec
         self._shown = ()
         self.why.setChecked(False)
         self.verticalScrollBar().setValue(0)
+        self._spec = spec
         self.reconsider(state)
+        self.files.show_spec(spec)
 
     def reconsider(self, state: ContributorState) -> None:
         """Update the figures and warnings if the device or the swarm we are in changed."""

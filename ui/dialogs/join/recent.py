@@ -8,6 +8,8 @@ from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QHBoxLayout, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from app.common.i18n import _
+from app.common.plain import one_line
+from ui.style.plain import set_tool_tip
 from ui.texts import states as texts
 from ui.texts import units
 from ui.widgets.buttons import button
@@ -38,7 +40,7 @@ class RecentSwarms(QWidget):
         )
         self.view = button(_("View"), "primary")
         self.forget = button(_("Forget"))
-        self.forget.setToolTip(_("Take it off the list; checkpoints stay"))
+        set_tool_tip(self.forget, _("Take it off the list; checkpoints stay"))
         self._lay_out()
         self._connect()
         self.show_recents(())
@@ -98,6 +100,7 @@ class RecentSwarms(QWidget):
 
 
 def _words(recent: "Recent") -> str:
+    title = one_line(recent.spec.name)
     details = texts.DOT.join(
         (
             texts.model_name(recent.spec.model.model_type),
@@ -105,4 +108,4 @@ def _words(recent: "Recent") -> str:
             _("joined {date}").format(date=units.date(recent.joined_at)),
         )
     )
-    return f"{recent.spec.name}\n{details}"
+    return f"{title}\n{one_line(details)}"

@@ -5,6 +5,7 @@ from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QWidget
 
 from app.machine.devices import DeviceEntry
 from ui.pages.devices.gauge import Gauge
+from ui.style.plain import control_text, set_tool_tip
 from ui.style.theme import Theme
 from ui.texts import devices as device_texts
 from ui.widgets.card import Card
@@ -23,7 +24,7 @@ class DeviceCard(Card):
     def __init__(self, entry: DeviceEntry, theme: Theme) -> None:
         super().__init__(entry.name)
         self.device = entry.id
-        self.check = QCheckBox(entry.name)
+        self.check = QCheckBox(control_text(entry.name))
         self.badge = ElidedLabel(role="badge", right=True)
         self.details = ElidedLabel(role="muted")
         self.told = label(role="muted", wrap=True)
@@ -79,4 +80,4 @@ class DeviceCard(Card):
         """
         self.check.setChecked(chosen)
         self.check.setEnabled(may_change)
-        self.check.setToolTip("" if may_change else why_not)
+        set_tool_tip(self.check, "" if may_change else why_not)

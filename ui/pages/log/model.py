@@ -11,9 +11,13 @@ from typing_extensions import override
 
 from app.common.i18n import _
 from app.common.logs import LogLine
+from app.common.plain import one_line, several_lines
 from ui.style.theme import Theme
 from ui.texts import states as texts
 from ui.texts import units
+
+MOST_OF_A_LINE = 20_000
+"""Characters of a log line that are shown in full or copied; a traceback has fewer."""
 
 Index = QModelIndex | QPersistentModelIndex
 _NO_PARENT = QModelIndex()
@@ -131,13 +135,14 @@ def _words(line: LogLine, column: int) -> str:
         case 2:
             return texts.log_source(line.source)
         case _:
-            return line.text.partition("\n")[0]
+            return one_line(line.text.partition("\n")[0])
 
 
 def as_text(lines: Sequence[LogLine]) -> str:
     """Log lines as text for the clipboard."""
     return "\n".join(
-        f"{units.timestamp(line.time)} {texts.level_name(line.level)} {line.source}: {line.text}"
+        f"{units.timestamp(line.time)} {texts.level_name(line.level)} {line.source}:"
+        f" {several_lines(line.text, most=MOST_OF_A_LINE)}"
         for line in lines
     )
 

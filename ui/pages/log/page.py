@@ -20,8 +20,10 @@ from typing_extensions import override
 
 from app.common.i18n import _
 from app.common.logs import LogLine, RingBuffer
+from app.common.plain import several_lines
 from ui.models.actions import Actions
-from ui.pages.log.model import LogFilter, LogModel, as_text
+from ui.pages.log.model import MOST_OF_A_LINE, LogFilter, LogModel, as_text
+from ui.style.plain import set_tool_tip
 from ui.style.theme import Theme
 from ui.texts import states as texts
 from ui.widgets.buttons import button
@@ -58,8 +60,8 @@ class LogPage(QWidget):
 
     def _lay_out(self) -> None:
         self.follow.setChecked(True)
-        self.follow.setToolTip(_("Keep the newest line in view"))
-        self.copy.setToolTip(_("Copy the selected lines, or all that are shown"))
+        set_tool_tip(self.follow, _("Keep the newest line in view"))
+        set_tool_tip(self.copy, _("Copy the selected lines, or all that are shown"))
         head = QHBoxLayout()
         head.setSpacing(8)
         head.addWidget(label(_("Log"), "page"))
@@ -143,7 +145,8 @@ class LogPage(QWidget):
         self.details.setVisible(row >= 0)
         if row >= 0:
             self.follow.setChecked(False)  # the line being read must stay in view
-            self.details.setPlainText(self.model.line(row).text)
+            text = several_lines(self.model.line(row).text, most=MOST_OF_A_LINE)
+            self.details.setPlainText(text)
 
     def copy_lines(self) -> None:
         """Copy the selected lines to the clipboard, or all shown lines if none is selected."""

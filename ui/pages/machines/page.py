@@ -18,12 +18,14 @@ from typing_extensions import override
 
 from app.common.i18n import _
 from app.common.paths import write_atomically
+from app.common.plain import one_line
 from app.common.subscription import Subscription
 from app.swarm.fleet import FleetTotals, Machine, as_csv, labs, totals
 from ui.models.rows_model import RowsModel
 from ui.models.session_model import SessionModel
 from ui.pages.machines import columns as machine_columns
 from ui.pages.machines.details import MachineDetails
+from ui.style.plain import control_text, set_tool_tip
 from ui.style.theme import Theme
 from ui.texts import fleet as fleet_texts
 from ui.texts import units
@@ -89,11 +91,12 @@ class MachinesPage(QWidget):
         column.addWidget(self._lazy_details, 2)
         column.addLayout(foot)
         self._lazy_details.hide()
-        self.publish.setToolTip(
+        set_tool_tip(
+            self.publish,
             _(
                 "The swarm sees this machine's alias, device, state, rates and"
                 " temperature; never the computer's or the user's name."
-            )
+            ),
         )
 
     def _connect(self) -> None:
@@ -169,7 +172,7 @@ class MachinesPage(QWidget):
     def _show_own(self) -> None:
         alias = self._machines.alias
         text = _("Show this machine to the swarm as {alias}").format(alias=alias)
-        self.publish.setText(text if alias else _("Show this machine to the swarm"))
+        self.publish.setText(control_text(text) if alias else _("Show this machine to the swarm"))
         self.publish.setChecked(self._machines.publishing)
 
     def _show_labs(self, names: list[str]) -> None:
@@ -181,7 +184,7 @@ class MachinesPage(QWidget):
         while self.lab.count() > 1:
             self.lab.removeItem(1)
         for name in names:
-            self.lab.addItem(name, name)
+            self.lab.addItem(one_line(name), name)
         self.lab.setCurrentIndex(max(0, self.lab.findData(chosen)))
         self.lab.blockSignals(False)
         self._filter()

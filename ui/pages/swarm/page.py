@@ -27,6 +27,7 @@ from ui.pages.swarm.tables import (
     role_of,
     rounds_model,
 )
+from ui.style.plain import set_tool_tip
 from ui.style.theme import Theme
 from ui.texts import units
 from ui.widgets.buttons import button
@@ -227,7 +228,7 @@ def _text_filter() -> QLineEdit:
     made = QLineEdit()
     made.setPlaceholderText(_("Filter peers"))
     made.setAccessibleName(_("Filter peers by id, alias or address"))
-    made.setToolTip(_("By id, alias or address"))
+    set_tool_tip(made, _("By id, alias or address"))
     made.setClearButtonEnabled(True)
     return made
 

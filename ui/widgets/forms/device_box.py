@@ -5,6 +5,7 @@ from PySide6.QtWidgets import QComboBox
 
 from app.common.i18n import _
 from app.state.state import ContributorState
+from ui.style.plain import set_tool_tip
 from ui.texts import states as texts
 
 Entries = list[tuple[str, str]]
@@ -36,7 +37,7 @@ class DeviceBox(QComboBox):
         several = state.probed is None or bool(state.other_devices)
         self.setCurrentIndex(0 if several else self.findData(state.device))
         self.setEnabled(state.probed is not None and not state.phase.has_trainer)
-        self.setToolTip(_tool_tip(state))
+        set_tool_tip(self, _tool_tip(state))
         self.setAccessibleDescription(_tool_tip(state))
 
     def _fill(self, entries: Entries) -> None:

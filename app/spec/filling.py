@@ -1,0 +1,243 @@
+"""What a spec reads of this machine: paths in our own specs, slots in those of others.
+
+An invite never carries a path. Ours are replaced by slots before a spec is shared, and a spec of
+somebody else that has one is refused. Each volunteer fills the slots with files of his own, and
+the trainer is given the filled spec.
+"""
+
+import functools
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from app.common.errors import DataError, InviteError, SpecError
+from app.common.i18n import _
+from app.spec.schema import FileData, FileTokenizer, SlotData, SlotTokenizer, SwarmSpec
+from app.spec.slots import Slot
+
+MOST_FILES = 10_000
+"""Files in a folder that fills a slot; as many as a spec may name."""
+
+MOST_FOLDERS = 10_000
+"""Folders that are searched for them."""
+
+DATA_LABEL, TOKENIZER_LABEL = "data", "tokenizer"
+"""Labels of the slots that replace our own paths."""
+
+_MOST_HASHED = 256 * 2**20
+"""Bytes of a tokenizer of ours whose hash is passed on; one takes tens of megabytes at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotPlace:
+    """A slot, and the field of the spec that it stands in."""
+
+    field: str
+    slot: Slot
+
+    one_file: bool
+    """A folder won't do."""
+
+
+def places(spec: SwarmSpec) -> tuple[SlotPlace, ...]:
+    """All slots of a spec, the data's first."""
+    data, tokenizer = spec.data, spec.data.tokenizer
+    found = (
+        SlotPlace(field="dataset_info.label", slot=data, one_file=data.sha256 is not None)
+        if isinstance(data, SlotData)
+        else None,
+        SlotPlace(field="dataset_info.tokenizer.label", slot=tokenizer, one_file=True)
+        if isinstance(tokenizer, SlotTokenizer)
+        else None,
+    )
+    return tuple(place for place in found if place is not None)
+
+
+# --- paths
+
+
+def paths(spec: SwarmSpec) -> dict[str, tuple[str, ...]]:
+    """The paths that a spec names, by the field that names them."""
+    found: dict[str, tuple[str, ...]] = {}
+    if isinstance(spec.data, FileData):
+        found["dataset_info.paths"] = spec.data.paths
+    if isinstance(spec.data.tokenizer, FileTokenizer):
+        found["dataset_info.tokenizer.path"] = (spec.data.tokenizer.path,)
+    return found
+
+
+def refuse_paths(spec: SwarmSpec, *, own: Iterable[SwarmSpec] = ()) -> None:
+    """Refuse a spec from elsewhere that names paths of this machine. Raises `InviteError`.
+
+    own: specs of this machine. An invite that an earlier version made of one of them names its
+    paths, and may.
+    """
+    found = paths(spec)
+    if not found or any(each.run_id == spec.run_id and paths(each) == found for each in own):
+        return
+    raise InviteError(
+        _("names files of this machine, which a spec from elsewhere may not do."),
+        field=next(iter(found)),
+        remedy=_(
+            "Ask for an invite that a newer version of the app made. If you wrote the spec"
+            " yourself, give it a slot instead, and the files with --data LABEL=PATH."
+        ),
+    )
+
+
+def emptied(spec: SwarmSpec) -> SwarmSpec:
+    """The spec with slots instead of our own paths, for others."""
+    data = spec.data
+    tokenizer = data.tokenizer
+    if isinstance(tokenizer, FileTokenizer):
+        data = data.model_copy(update={"tokenizer": _slot_for(tokenizer)})
+    if isinstance(data, FileData):
+        data = SlotData(
+            source="slot",
+            label=DATA_LABEL,
+            format=data.format,
+            text_field=data.text_field,
+            tokenizer=data.tokenizer,
+        )
+    return spec if data is spec.data else spec.model_copy(update={"data": data})
+
+
+def _slot_for(tokenizer: FileTokenizer) -> SlotTokenizer:
+    """With the file's hash if it can be read: peers with two tokenizers would train two models."""
+    path = Path(tokenizer.path)
+    try:
+        found = path.expanduser().stat()
+        known = stat.S_ISREG(found.st_mode) and found.st_size <= _MOST_HASHED
+        digest = _hash_of(path.expanduser(), found.st_size, found.st_mtime_ns) if known else None
+    except (OSError, ValueError, RuntimeError):  # a NUL in the path, an unknown ~user
+        return SlotTokenizer(kind="slot", label=TOKENIZER_LABEL)
+    size = found.st_size if known else None
+    return SlotTokenizer(kind="slot", label=TOKENIZER_LABEL, sha256=digest, bytes=size)
+
+
+# --- filling
+
+
+def unfilled(spec: SwarmSpec, files: Mapping[str, Path]) -> SpecError | None:
+    """The error for the first slot that has no file or folder; None when all have one.
+
+    files: what fills the slots, by label.
+    """
+    for place in places(spec):
+        if place.slot.label not in files:
+            return SpecError(
+                _("the slot {label} is empty: it needs a file or folder of this machine.").format(
+                    label=place.slot.label
+                ),
+                field=place.field,
+                remedy=_(
+                    "Choose one where the swarm is shown before you join, or give"
+                    " --data {label}=PATH."
+                ).format(label=place.slot.label),
+            )
+    return None
+
+
+def filled(spec: SwarmSpec, files: Mapping[str, Path]) -> SwarmSpec:
+    """The spec with the files of this machine in its slots, for the trainer.
+
+    files: what fills the slots, by label. Reads folders, and a whole file whose hash matters, so
+    it may take minutes.
+
+    Raises `SpecError` for a slot without a file, and `DataError` for one with another file than
+    the spec asks for.
+    """
+    if (error := unfilled(spec, files)) is not None:
+        raise error
+    data = spec.data
+    tokenizer = data.tokenizer
+    if isinstance(tokenizer, SlotTokenizer):
+        (path,) = listed(tokenizer, files[tokenizer.label], one_file=True)
+        file = FileTokenizer(kind="file", path=str(path))
+        data = data.model_copy(update={"tokenizer": file})
+    if isinstance(data, SlotData):
+        data = FileData(
+            source="files",
+            paths=tuple(map(str, listed(data, files[data.label]))),
+            format=data.format,
+            text_field=data.text_field,
+            tokenizer=data.tokenizer,
+        )
+    return spec if data is spec.data else spec.model_copy(update={"data": data})
+
+
+def listed(slot: Slot, path: Path, *, one_file: bool = False) -> tuple[Path, ...]:
+    """The files that a path puts into a slot, in the order of their names.
+
+    one_file: a folder won't do. Raises `DataError` when the path doesn't fit the slot.
+    """
+    try:
+        files = _files_below(path, slot)
+        size = total_size(files)
+        if slot.bytes is not None and size != slot.bytes:
+            _refuse(
+                slot,
+                _("{path} has {size:,} bytes instead of {wanted:,}.").format(
+                    path=path, size=size, wanted=slot.bytes
+                ),
+            )
+        if (one_file or slot.sha256 is not None) and files != (path,):
+            _refuse(slot, _("{path} is no file.").format(path=path))
+        if slot.sha256 is not None:
+            _check_hash(slot, path)
+    except OSError as error:
+        _refuse(
+            slot,
+            _("{path} can't be read: {reason}.").format(path=path, reason=error.strerror or error),
+        )
+    return files
+
+
+def total_size(files: Iterable[Path]) -> int:
+    """Bytes of all files together. Raises `OSError`."""
+    return sum(file.stat().st_size for file in files)
+
+
+def _files_below(path: Path, slot: Slot) -> tuple[Path, ...]:
+    """The path itself, or the ordinary files of a folder; hidden ones are no data."""
+    mode = path.stat().st_mode
+    if stat.S_ISREG(mode):
+        return (path,)
+    if not stat.S_ISDIR(mode):  # reading a device or a pipe could last for ever
+        _refuse(slot, _("{path} is neither a file nor a folder.").format(path=path))
+    found: list[Path] = []
+    for count, (folder, folders, names) in enumerate(os.walk(path)):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inside = (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+        found += [file for file in inside if file.is_file()]
+        if len(found) > MOST_FILES or count > MOST_FOLDERS:
+            text = _("{path} holds more than {count:,} files or folders.")
+            _refuse(slot, text.format(path=path, count=MOST_FILES))
+    if not found:
+        _refuse(slot, _("{path} holds no file.").format(path=path))
+    return tuple(found)
+
+
+def _check_hash(slot: Slot, path: Path) -> None:
+    known = path.stat()
+    if _hash_of(path, known.st_size, known.st_mtime_ns) != slot.sha256:
+        _refuse(slot, _("{path} is not the file that all peers have.").format(path=path))
+
+
+@functools.lru_cache(maxsize=64)
+def _hash_of(path: Path, _size: int, _modified: int) -> str:
+    """The SHA-256 of a file; read once more when its size or time has changed."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _refuse(slot: Slot, message: str) -> NoReturn:
+    raise DataError(
+        message,
+        field=slot.label,
+        remedy=_("Choose another one for the slot {label}.").format(label=slot.label),
+    )
