@@ -23,10 +23,11 @@ from app.protocol import (
 from app.spec import schema as specs
 from app.spec.schema import SwarmSpec
 from app.trainer import devices
-from app.trainer.checkpoint import Checkpoint, CheckpointFolder, Keeper
+from app.trainer.checkpoint import Checkpoint, CheckpointFolder
 from app.trainer.control import Control
 from app.trainer.data.batches import Batches
 from app.trainer.data.opening import open_data
+from app.trainer.keeper import Keeper
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
 from app.trainer.model.build import build_model
@@ -78,11 +79,11 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
     say(TrainerPhase.JOINING)
     meter = Meter()
     enter = partial(TrainerPeer, order, spec=spec, identity=identity, report=send)
-    judged = batches.next(JUDGED_SAMPLES)
+    judge = partial(mean_loss, model, batches.next(JUDGED_SAMPLES), context=precision.context)
     joining = partial(_in_swarm, enter, spec, meter=meter, send=send, precision=precision)
     keeper = partial(Keeper, folder, send=send, interval=order.checkpoint_interval)
     with (
-        joining(model=model, judged=judged) as (peer, strategy),
+        joining(model=model, judge=judge) as (peer, strategy),
         closing(batches),
         _memory_errors(chosen),
     ):
@@ -109,7 +110,7 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
                 meter=meter,
                 report=send,
                 say_phase=reporter.say_phase,
-                keep=keeper(model=model, strategy=strategy, batches=batches).keep,
+                keep=keeper(model=model, strategy=strategy, batches=batches, judge=judge).keep,
             )
 
 
@@ -148,7 +149,7 @@ def _in_swarm(
     spec: SwarmSpec,
     *,
     model: torch.nn.Module,
-    judged: torch.Tensor,
+    judge: Callable[[], float],
     precision: Precision,
     meter: Meter,
     send: SendReport,
@@ -160,7 +161,7 @@ def _in_swarm(
         peer=peer,
         model=model,
         needs_scaler=precision.needs_scaler,
-        judge=partial(mean_loss, model, judged, context=precision.context),
+        judge=judge,
         report=send,
         work=meter.work,
     )

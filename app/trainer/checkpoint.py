@@ -6,18 +6,14 @@ import logging
 import os
 import pickle
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 
-from app.protocol import CheckpointSaved, Report
 from app.spec.schema import SwarmSpec
-from app.trainer.data.batches import Batches
-from app.trainer.strategies.protocols import SwarmMember
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +31,6 @@ _NAME = re.compile(
 )
 """Of a checkpoint: its epoch, whose it is, and the digest of its content. Apps before 0.2 wrote the
 epoch alone."""
-
-MOST_TIME_SAVING = 0.02
-"""The largest share of the time that is spent on writing checkpoints."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,58 +204,3 @@ def _identity(spec: SwarmSpec) -> str:
         "organiser": (content.get("organiser") or {}).get("key"),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
-
-
-class Keeper:
-    """Writes a checkpoint when enough time has passed and the model has changed."""
-
-    def __init__(
-        self,
-        folder: CheckpointFolder,
-        *,
-        model: torch.nn.Module,
-        strategy: SwarmMember,
-        batches: Batches,
-        send: Callable[[Report], None],
-        interval: float,
-    ) -> None:
-        """interval: the shortest time between two checkpoints in seconds, 0 to write every epoch.
-
-        send: called with `CheckpointSaved`.
-        """
-        self._folder = folder
-        self._model = model
-        self._strategy = strategy
-        self._batches = batches
-        self._send = send
-        self._interval = interval
-        self._due_at = 0.0  # the first epoch is written at once
-        self._saved_epoch = strategy.epoch
-        self._taken_over = 0  # the state may have been taken over before us
-
-    def keep(self, *, now: bool = False) -> None:
-        """Write a checkpoint if one is due. now: due as soon as the model has changed."""
-        due = now or time.monotonic() >= self._due_at
-        if not due or self._strategy.epoch == self._saved_epoch:
-            return
-        started = time.monotonic()
-        if self._strategy.taken_over != self._taken_over:
-            self._taken_over = self._strategy.taken_over
-            self._folder.set_aside()
-        checkpoint = Checkpoint(
-            epoch=self._strategy.epoch,
-            position=self._batches.position,
-            model=self._model.state_dict(),
-            optimizer=self._strategy.state_dict(),
-        )
-        try:
-            self._folder.save(checkpoint)
-        except NotFiniteError as error:
-            log.warning("no checkpoint is written in epoch %d: %s", checkpoint.epoch, error)
-            return
-        seconds = time.monotonic() - started
-        self._saved_epoch = self._strategy.epoch
-        # Training waits for the write, which takes seconds for a large model.
-        pause = max(self._interval, seconds / MOST_TIME_SAVING) if self._interval else 0.0
-        self._due_at = time.monotonic() + pause
-        self._send(CheckpointSaved(epoch=self._saved_epoch, seconds=seconds))

@@ -140,6 +140,16 @@ class GradientAveraging:
             averager.state_sharing_priority = self.epoch
         self._optimizer.tracker.report_local_progress(self.epoch, samples_accumulated=0)
 
+    def undo(self, state: dict[str, Any], restore_model: Callable[[], object]) -> None:
+        """Go back to a checkpoint's `state_dict`, but stay in the swarm's epoch."""
+        averager, epoch = self._optimizer.state_averager, self.epoch
+        averager.step(wait_for_delayed_updates=True)
+        self.forget("the model got worse")
+        restore_model()
+        self._optimizer.load_state_dict(state)
+        averager.local_epoch = epoch
+        averager._load_local_tensors_into_averager_()
+
     def progress(self) -> SwarmProgress:
         """The run as our progress tracker last saw it. Any thread may ask."""
         tracker = self._optimizer.tracker

@@ -5,6 +5,7 @@ and gives them to a `Strategy`. The reporter, the checkpoints and the assembly h
 object as a `SwarmMember`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -104,6 +105,13 @@ class SwarmMember(Protocol):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint's `state_dict`; the model has its weights already."""
+
+    def undo(self, state: dict[str, Any], restore_model: Callable[[], object]) -> None:
+        """Go back to a checkpoint's `state_dict`, but stay in the swarm's epoch.
+
+        restore_model: gives the model the checkpoint's weights; called when nothing else writes
+        to them.
+        """
 
     def forget(self, reason: str) -> None:
         """Give up the gradient of the epoch that runs. reason: for the report."""

@@ -1,0 +1,118 @@
+"""Keeps a run's progress: writes checkpoints, and goes back to the last one when all got worse.
+
+Others' gradients and averages are held against bounds, but a lie within the bounds can make the
+model worse, and so can a learning rate that is too high. So the model is judged, on the same batch
+each time, before it is written: what is written is good, and what is bad is undone.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+
+import torch
+
+from app.protocol import CheckpointSaved, Report
+from app.trainer.checkpoint import Checkpoint, CheckpointFolder, NotFiniteError
+from app.trainer.data.batches import Batches
+from app.trainer.strategies.protocols import SwarmMember
+
+log = logging.getLogger(__name__)
+
+MOST_TIME_SAVING = 0.02
+"""The largest share of the time that is spent on judging the model and writing checkpoints."""
+
+WORSE = 1.2
+"""The model got worse when its loss is this many times that of the last checkpoint, and `MORE`."""
+
+MORE = 0.2
+"""Nats per token."""
+
+MOST_RETURNS = 3
+"""In a row. If all gets worse again each time, it isn't for what others sent."""
+
+
+class Keeper:
+    """Writes a checkpoint when enough time has passed and the model has changed."""
+
+    def __init__(
+        self,
+        folder: CheckpointFolder,
+        *,
+        model: torch.nn.Module,
+        strategy: SwarmMember,
+        batches: Batches,
+        judge: Callable[[], float],
+        send: Callable[[Report], None],
+        interval: float,
+    ) -> None:
+        """interval: the shortest time between two checkpoints in seconds, 0 to write every epoch.
+
+        judge: the loss of the model as it is, on a batch that is the same each time.
+        send: called with `CheckpointSaved`.
+        """
+        self._folder = folder
+        self._model = model
+        self._strategy = strategy
+        self._batches = batches
+        self._judge = judge
+        self._send = send
+        self._interval = interval
+        self._due_at = 0.0  # the first epoch is written at once
+        self._saved_epoch = strategy.epoch
+        self._taken_over = 0  # the state may have been taken over before us
+        self._good_loss = math.inf
+        self._returns = 0
+
+    def keep(self, *, now: bool = False) -> None:
+        """Write a checkpoint if one is due. now: due as soon as the model has changed."""
+        due = now or time.monotonic() >= self._due_at
+        if not due or self._strategy.epoch == self._saved_epoch:
+            return
+        started = time.monotonic()
+        self._saved_epoch = self._strategy.epoch
+        loss = self._judge()
+        if not (self._is_worse(loss) and self._go_back(loss)):
+            self._write(loss, started)
+        # Training waits for all this, which takes seconds for a large model.
+        seconds = time.monotonic() - started
+        pause = max(self._interval, seconds / MOST_TIME_SAVING) if self._interval else 0.0
+        self._due_at = time.monotonic() + pause
+
+    def _write(self, loss: float, started: float) -> None:
+        if self._strategy.taken_over != self._taken_over:
+            self._taken_over = self._strategy.taken_over
+            self._folder.set_aside()
+        checkpoint = Checkpoint(
+            epoch=self._saved_epoch,
+            position=self._batches.position,
+            model=self._model.state_dict(),
+            optimizer=self._strategy.state_dict(),
+        )
+        try:
+            self._folder.save(checkpoint)
+        except NotFiniteError as error:
+            log.warning("no checkpoint is written in epoch %d: %s", checkpoint.epoch, error)
+            return
+        self._good_loss, self._returns = loss, 0
+        seconds = time.monotonic() - started
+        self._send(CheckpointSaved(epoch=self._saved_epoch, seconds=seconds))
+
+    def _is_worse(self, loss: float) -> bool:
+        return not loss <= WORSE * self._good_loss + MORE  # True for NaN
+
+    def _go_back(self, loss: float) -> bool:
+        """Restore the last checkpoint, but stay in the swarm's epoch; False when there is none, or
+        when that didn't help before."""
+        good = self._folder.load_newest() if self._returns < MOST_RETURNS else None
+        if good is None:
+            return False
+        self._returns += 1
+        log.warning(
+            "the loss rose from %.2f to %.2f since epoch %d: back to the model of that epoch",
+            self._good_loss,
+            loss,
+            good.epoch,
+        )
+        self._strategy.undo(good.optimizer, lambda: self._model.load_state_dict(good.model))
+        return True

@@ -1,0 +1,117 @@
+"""What is written is good, and what is bad is undone."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from app.protocol import CheckpointSaved, Report
+from app.spec import schema as specs
+from app.trainer.checkpoint import CheckpointFolder
+from app.trainer.keeper import MOST_RETURNS, Keeper
+from tests.support.processes.apps import tiny_spec
+
+
+@dataclass
+class Epochs:
+    """What the keeper uses of a strategy and of the batches."""
+
+    epoch: int = 0
+    taken_over: int = 0
+    position: int = 0
+    undone: int = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"state": {}, "epoch": self.epoch}
+
+    def undo(self, _state: dict[str, Any], restore_model: Callable[[], object]) -> None:
+        self.undone += 1
+        restore_model()
+
+
+@dataclass
+class Kept:
+    """A keeper whose model's loss is its only weight."""
+
+    folder: CheckpointFolder
+    epochs: Epochs = field(default_factory=Epochs)
+    reports: list[Report] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.model = torch.nn.Linear(1, 1, bias=False)
+        strategy: Any = self.epochs
+        self.keeper = Keeper(
+            self.folder,
+            model=self.model,
+            strategy=strategy,
+            batches=strategy,
+            judge=lambda: self.loss,
+            send=self.reports.append,
+            interval=0.0,
+        )
+
+    @property
+    def loss(self) -> float:
+        return float(self.model.weight.detach())
+
+    def epoch(self, loss: float) -> None:
+        """An epoch ends with such a loss."""
+        self.epochs.epoch += 1
+        torch.nn.init.constant_(self.model.weight, loss)
+        self.keeper.keep()
+
+    @property
+    def saved(self) -> list[int]:
+        return [each.epoch for each in self.reports if isinstance(each, CheckpointSaved)]
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Kept:
+    return Kept(CheckpointFolder(tmp_path, specs.parse(tiny_spec())))
+
+
+def test_every_epoch_that_is_no_worse_is_written(kept: Kept) -> None:
+    for loss in (5.0, 4.0, 4.3):
+        kept.epoch(loss)
+    kept.keeper.keep()
+    assert kept.saved == [1, 2, 3]
+    assert kept.epochs.undone == 0
+
+
+@pytest.mark.parametrize("loss", [9.0, math.nan, math.inf])
+def test_what_is_worse_is_undone_and_not_written(kept: Kept, loss: float) -> None:
+    kept.epoch(4.0)
+    kept.epoch(loss)
+    assert kept.saved == [1]
+    assert (kept.epochs.undone, kept.loss, kept.epochs.epoch) == (1, 4.0, 2)
+    newest = kept.folder.load_newest()
+    assert newest is not None
+    assert float(newest.model["weight"]) == 4.0
+
+
+def test_loss_that_rises_each_time_is_not_for_what_others_sent(kept: Kept) -> None:
+    kept.epoch(4.0)
+    for _ in range(MOST_RETURNS + 1):
+        kept.epoch(9.0)
+    assert kept.epochs.undone == MOST_RETURNS
+    assert kept.loss == 9.0
+    kept.epoch(9.5)
+    assert kept.saved[-1] == kept.epochs.epoch
+
+
+def test_without_a_checkpoint_nothing_is_undone(kept: Kept) -> None:
+    kept.epoch(math.nan)
+    assert (kept.epochs.undone, kept.saved) == (0, [])
+
+
+def test_own_checkpoint_is_set_aside_before_a_foreign_state_is_written(kept: Kept) -> None:
+    kept.epoch(4.0)
+    kept.epochs.taken_over = 1
+    for loss in (3.0, 2.9, 2.8, 2.7):
+        kept.epoch(loss)
+    aside = list(kept.folder._folder.glob("before-*"))
+    assert [path.name.split("-")[2] for path in aside] == ["000000001"]
