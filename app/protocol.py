@@ -78,6 +78,9 @@ class Start(Message, frozen=True):
     max_memory: int = 0
     """Bytes of the device's memory that training may take; 0 for all."""
 
+    roster_file: str = ""
+    """Where the app keeps the newest roster of a closed swarm; "" without one."""
+
 
 class Pause(Message, frozen=True):
     """Stop computing, but stay in the swarm."""

@@ -16,11 +16,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from app.common.errors import SpecError
 from app.common.i18n import _
-from app.common.validation import complaint, complaint_with_value, shortened
+from app.organiser.invites import OrganiserSpec
+from app.spec.complaints import by_field, first_of
 
 MAX_SPEC_BYTES = 64 * 1024
 """Largest JSON of a spec; anything larger is refused unread."""
@@ -279,6 +280,8 @@ class SwarmSpec(_Part):
     model: ModelSpec = Field(alias="model_config")
     training: TrainingSpec = Field(alias="training_params")
     data: DataSpec = Field(alias="dataset_info")
+    organiser: OrganiserSpec | None = None
+    """Whose swarm it is, if its organiser signed the spec."""
 
     @field_validator("run_id")
     @classmethod
@@ -303,14 +306,21 @@ class SwarmSpec(_Part):
                 raise ValueError(text.format(address=address[:100], example=_EXAMPLE_PEER))
         return value
 
+    @model_validator(mode="after")
+    def _is_signed_by_its_organiser(self) -> "SwarmSpec":
+        if self.organiser is not None and not self.organiser.signs(self.to_json()):
+            raise PydanticCustomError("wrong_signature", "wrong signature")
+        return self
+
     @property
     def name(self) -> str:
         """The title, or the run id without one."""
         return self.title or self.run_id
 
     def to_json(self) -> dict[str, Any]:
-        """Encode as JSON values, which `parse` reads back."""
-        return self.model_dump(mode="json", by_alias=True)
+        """Encode as JSON values, which `parse` reads back. Apps before 0.2 know no organiser."""
+        unsigned = {"organiser"} if self.organiser is None else None
+        return self.model_dump(mode="json", by_alias=True, exclude=unsigned)
 
 
 def parse(content: dict[str, Any]) -> SwarmSpec:
@@ -318,7 +328,7 @@ def parse(content: dict[str, Any]) -> SwarmSpec:
     try:
         return SwarmSpec.model_validate(content)
     except ValidationError as error:
-        raise _as_spec_error(error) from error
+        raise first_of(error) from error
 
 
 def mistakes(content: dict[str, Any]) -> dict[str, SpecError]:
@@ -326,72 +336,5 @@ def mistakes(content: dict[str, Any]) -> dict[str, SpecError]:
     try:
         SwarmSpec.model_validate(content)
     except ValidationError as error:
-        return _by_field(error)
+        return by_field(error)
     return {}
-
-
-def _as_spec_error(error: ValidationError) -> SpecError:
-    first, *others = _by_field(error).values()
-    if not others:
-        return first
-    more = _("({count} more after it)").format(count=len(others))
-    return SpecError(first.message, field=first.field, remedy=f"{first.remedy} {more}".strip())
-
-
-def _by_field(error: ValidationError) -> dict[str, SpecError]:
-    found: dict[str, SpecError] = {}
-    for detail in error.errors():
-        field = _field_name(detail)
-        message, remedy = _message_and_remedy(detail, field)
-        found.setdefault(field, SpecError(message, field=field, remedy=remedy))
-    return found
-
-
-_BRANCHES = {
-    "dataset_info": {"builtin", "files", "https", "hub"},
-    "tokenizer": {"bytes", "file"},
-    "micro_batch_size": {"constrained-int", "literal['auto']"},
-}
-"""After these fields, which are unions, pydantic's location names the branch that it tried."""
-
-
-def _field_name(detail: ErrorDetails) -> str:
-    parts: list[str] = []
-    behind = ""
-    for part in map(str, detail["loc"]):
-        if part not in _BRANCHES.get(behind, ()):
-            parts.append(part)
-            behind = part
-        else:
-            behind = ""
-    if detail["type"] == "small_batch":  # concerns two fields, so pydantic names their parent
-        parts.append("target_batch_size")
-    return ".".join(parts) or "spec"
-
-
-def _message_and_remedy(detail: ErrorDetails, field: str) -> tuple[str, str]:
-    name = field.rpartition(".")[2]
-    mismatch = _pattern_messages().get(name)
-    match detail["type"]:
-        case "missing":
-            return _("is missing."), _("Add it to the spec.")
-        case "extra_forbidden":
-            return _("is not a field of a spec."), _("Remove it, or check its spelling.")
-        case "literal_error" if name == "model_type":
-            text = _("{value} is not a model type this app trains.")
-            remedy = _("Use one of: {names}.").format(names=", ".join(MODEL_TYPES))
-            return text.format(value=shortened(detail["input"])), remedy
-        case "string_pattern_mismatch" if mismatch:
-            return mismatch.format(value=shortened(detail["input"])), _("Correct the value.")
-        case "value_error" | "small_batch":
-            return _("{complaint}.").format(complaint=complaint(detail)), ""
-    return complaint_with_value(detail), _("Correct the value.")
-
-
-def _pattern_messages() -> dict[str, str]:
-    """From a field's name to the error text for a value that doesn't match its pattern."""
-    return {
-        "url": _("{value} is not an address that begins with https://."),
-        "sha256": _("{value} is not 64 digits of 0-9 and a-f."),
-        "name": _("{value} is not a name such as owner/data-set."),
-    }

@@ -1,0 +1,88 @@
+"""What is wrong with a spec, by field, in words: from pydantic's errors to `SpecError`."""
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from app.common.errors import SpecError
+from app.common.i18n import _
+from app.common.validation import complaint, complaint_with_value, shortened
+
+
+def first_of(error: ValidationError) -> SpecError:
+    """The error that names the first wrong field."""
+    first, *others = by_field(error).values()
+    if not others:
+        return first
+    more = _("({count} more after it)").format(count=len(others))
+    return SpecError(first.message, field=first.field, remedy=f"{first.remedy} {more}".strip())
+
+
+def by_field(error: ValidationError) -> dict[str, SpecError]:
+    """The first error of each wrong field, by the field's dotted name."""
+    found: dict[str, SpecError] = {}
+    for detail in error.errors():
+        field = _field_name(detail)
+        message, remedy = _message_and_remedy(detail, field)
+        found.setdefault(field, SpecError(message, field=field, remedy=remedy))
+    return found
+
+
+_BRANCHES = {
+    "dataset_info": {"builtin", "files", "https", "hub"},
+    "tokenizer": {"bytes", "file"},
+    "micro_batch_size": {"constrained-int", "literal['auto']"},
+}
+"""After these fields, which are unions, pydantic's location names the branch that it tried."""
+
+
+def _field_name(detail: ErrorDetails) -> str:
+    parts: list[str] = []
+    behind = ""
+    for part in map(str, detail["loc"]):
+        if part not in _BRANCHES.get(behind, ()):
+            parts.append(part)
+            behind = part
+        else:
+            behind = ""
+    # these concern several fields, so pydantic names their parent
+    parts += {
+        "small_batch": ["target_batch_size"],
+        "wrong_signature": ["organiser", "signature"],
+    }.get(detail["type"], [])
+    return ".".join(parts) or "spec"
+
+
+def _message_and_remedy(detail: ErrorDetails, field: str) -> tuple[str, str]:
+    name = field.rpartition(".")[2]
+    mismatch = _pattern_messages().get(name)
+    match detail["type"]:
+        case "missing":
+            return _("is missing."), _("Add it to the spec.")
+        case "extra_forbidden":
+            return _("is not a field of a spec."), _("Remove it, or check its spelling.")
+        case "literal_error" if name == "model_type":
+            text = _("{value} is not a model type this app trains.")
+            expected = detail["ctx"]["expected"].replace(" or ", ", ").replace("'", "")
+            remedy = _("Use one of: {names}.").format(names=expected)
+            return text.format(value=shortened(detail["input"])), remedy
+        case "string_pattern_mismatch" if mismatch:
+            return mismatch.format(value=shortened(detail["input"])), _("Correct the value.")
+        case "wrong_signature":
+            return (
+                _("isn't the organiser's over this spec: the invite was changed, or is forged."),
+                _("Ask the organiser for the invite again."),
+            )
+        case "value_error" | "small_batch":
+            return _("{complaint}.").format(complaint=complaint(detail)), ""
+    return complaint_with_value(detail), _("Correct the value.")
+
+
+def _pattern_messages() -> dict[str, str]:
+    """From a field's name to the error text for a value that doesn't match its pattern."""
+    return {
+        "url": _("{value} is not an address that begins with https://."),
+        "sha256": _("{value} is not 64 digits of 0-9 and a-f."),
+        "name": _("{value} is not a name such as owner/data-set."),
+        "key": _("{value} is not a public key of 44 characters."),
+        "signature": _("{value} is not a signature of 88 characters."),
+    }
