@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from typing_extensions import override
 
 from app import __version__
+from app.organiser.commands import OrganiserCommand, add_members, add_sign, command_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,13 @@ class Arguments:
     verify: tuple[Path, ...] = ()
     """Exported contributions whose signatures to check; nothing else is done then."""
 
+    organiser: OrganiserCommand | None = None
+    """What the organiser of a swarm asks for; nothing else is done then."""
+
+    accept_organiser: str = ""
+    """The public key of an organiser to trust instead of the one known before; ``none`` for an
+    invite without one."""
+
     diagnostics: Path | None = None
     """The diagnostics archive to write; nothing else is done then."""
 
@@ -65,8 +73,10 @@ class Arguments:
 
 def parse(arguments: Sequence[str]) -> Arguments:
     """Parse the command line; on an error, print it and exit with status 2."""
-    options = _parser(commands="verify" in arguments).parse_args(arguments)
+    command = next((word for word in arguments if word in _COMMANDS), "")
+    options = _parser(command).parse_args(arguments)
     verify = tuple(getattr(options, "verify", ()))
+    organiser = command_of(options) if hasattr(options, "action") else None
     overrides = {name: getattr(options, name) for name in _OVERRIDES}
     return Arguments(
         demo=options.demo,
@@ -75,7 +85,8 @@ def parse(arguments: Sequence[str]) -> Arguments:
         headless=options.headless
         or options.bootstrap
         or options.fetch_gpu_runtime
-        or bool(verify or options.diagnostics or options.sign_in or options.sign_out),
+        or bool(verify or organiser or options.diagnostics)
+        or bool(options.sign_in or options.sign_out),
         train=options.train,
         serve=options.serve,
         bootstrap=options.bootstrap,
@@ -85,11 +96,15 @@ def parse(arguments: Sequence[str]) -> Arguments:
         safe=options.safe,
         data_dir=options.data_dir,
         verify=verify,
+        organiser=organiser,
+        accept_organiser=options.accept_organiser,
         diagnostics=options.diagnostics,
         gpu_runtime=options.fetch_gpu_runtime,
         overrides={name: value for name, value in overrides.items() if value is not None},
     )
 
+
+_COMMANDS = ("verify", "sign", "members")
 
 _OVERRIDES = (
     "device",
@@ -125,8 +140,8 @@ _OVERRIDES = (
 )
 
 
-def _parser(*, commands: bool) -> argparse.ArgumentParser:
-    """The parser for a command line with the command ``verify`` or, else, for one without commands.
+def _parser(command: str) -> argparse.ArgumentParser:
+    """The parser for a command line with one of `_COMMANDS` or, for "", without any.
 
     Argparse can't tell a command from an invite, which is a positional argument too.
     """
@@ -134,7 +149,8 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
         prog="cotrain-contributor",
         description="Give your GPU to a collaborative training run.",
         epilog="Settings can also be given in the settings file and the environment; see README."
-        " 'verify FILE…' checks the signatures of exported contributions.",
+        " 'verify FILE…' checks the signatures of exported contributions, 'sign INVITE' makes a"
+        " swarm yours, 'members list|add|remove' says who may take part in a closed one.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     which = parser.add_mutually_exclusive_group()
@@ -142,7 +158,7 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
         "--demo", action="store_true", help="train in a local swarm with a second peer"
     )
     which.add_argument("--swarm", default="", metavar="INVITE", help="join this swarm at once")
-    if not commands:
+    if not command:
         which.add_argument(
             "invite",
             nargs="?",
@@ -156,9 +172,12 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
     _add_settings(parser.add_argument_group("settings, for this start only"))
     _add_network(parser.add_argument_group("the network, for this start only"))
     _add_callback(parser.add_argument_group("the local API, for this start only"))
-    if commands:
-        verify = parser.add_subparsers().add_parser("verify")
+    if command:
+        commands = parser.add_subparsers()
+        verify = commands.add_parser("verify")
         verify.add_argument("verify", type=Path, nargs="+", metavar="FILE", help="JSON export")
+        add_sign(commands.add_parser("sign", help="sign a swarm's invite as its organiser"))
+        add_members(commands.add_parser("members", help="who may take part in a closed swarm"))
     return parser
 
 
@@ -178,6 +197,13 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--safe", action="store_true", help="ignore the settings file for this start"
+    )
+    parser.add_argument(
+        "--accept-organiser",
+        default="",
+        metavar="KEY",
+        help="headless: trust the key that signs this invite now, although another one did before;"
+        " 'none' for an invite that was signed before and isn't any more",
     )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
 

@@ -21,6 +21,14 @@ RESOURCES = Path(getattr(sys, "_MEIPASS", ROOT)) / "resources"
 """Icons, themes and translations: beside the source, or inside the frozen app."""
 
 
+ROLE = "trainer"
+
+
+def role_of(place: int) -> str:
+    """Name of a trainer's identity file, checkpoint folder and log lines. place: its index."""
+    return ROLE if place == 0 else f"{ROLE}-{place}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Folders:
     """The folders of one installation. `create` makes them with mode 0700."""
@@ -92,6 +100,25 @@ class Folders:
     def machine_key_file(self) -> Path:
         """The private key that signs this machine's records and contributions."""
         return self.data / "identities" / "machine.pem"
+
+    @property
+    def organiser_key_file(self) -> Path:
+        """The private key that signs the invites and rosters of the swarms that start here."""
+        return self.data / "identities" / "organiser.pem"
+
+    @property
+    def organisers_file(self) -> Path:
+        """The organisers of the swarms that were joined, with their public keys (JSON)."""
+        return self.data / "organisers.json"
+
+    @property
+    def rosters(self) -> Path:
+        """The newest roster of each closed swarm that was joined."""
+        return self.data / "rosters"
+
+    def roster_file(self, run_id: str) -> Path:
+        """The newest roster of a closed swarm, signed by its organiser."""
+        return self.rosters / f"{run_id}.roster"
 
     @property
     def ledger_file(self) -> Path:

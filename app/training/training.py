@@ -10,7 +10,7 @@ from typing import Any
 from app.common.background import Background
 from app.common.errors import BusyError, TrainerError, UserFacingError
 from app.common.i18n import _
-from app.common.paths import Folders
+from app.common.paths import Folders, role_of
 from app.protocol import EndReason
 from app.state.events import (
     PauseChosen,
@@ -27,7 +27,7 @@ from app.state.state import Phase
 from app.state.store import Store
 from app.swarm.membership import Membership, problem_of
 from app.terms.terms import GB
-from app.training.ensemble import Ensemble, role_of
+from app.training.ensemble import Ensemble
 from app.training.governor import Governor
 from app.training.reins import Reins
 from app.training.supervisor import Outcome, Patience
@@ -129,6 +129,7 @@ class Training:
             "identity_file": str(self._folders.identity_file(role)),
             "checkpoint_dir": str(self._folders.checkpoints(spec.run_id) / role),
             "cache_dir": str(self._folders.cache / "data"),
+            "roster_file": str(self._folders.roster_file(spec.run_id)),
             "tuning_file": str(self._folders.tuning_file),
             "device": devices[place],
             "threads": max(1, threads // len(devices)),

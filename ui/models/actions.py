@@ -50,6 +50,9 @@ class Actions(QObject):
     share_wanted = Signal()
     """Open the dialog with this swarm's invite."""
 
+    members_wanted = Signal()
+    """Open the dialog with the members of a closed swarm."""
+
     check_wanted = Signal()
     """Open the connection check."""
 
@@ -80,19 +83,50 @@ class Actions(QObject):
 
     # --- the swarm
 
-    def join(self, swarm: "SwarmSpec | str", *, train: bool = False, share: bool = False) -> None:
+    def join(self, swarm: "SwarmSpec | str", *, train: bool = False, trust: bool = False) -> None:
         """Join a swarm, given by its spec or by an invite's link or path.
 
         Args:
             swarm: the spec, or the link or path of an invite.
             train: start training at once.
-            share: show the invite for others once we are in.
+            trust: the user accepts that another organiser than before has signed the invite.
         """
-        self._run(lambda: self._join(swarm, train=train, share=share))
+        self._run(lambda: self._join(swarm, train=train, trust=trust))
 
-    async def _join(self, swarm: "SwarmSpec | str", *, train: bool, share: bool) -> None:
+    def found(
+        self, swarm: "SwarmSpec", *, organiser: tuple[str, bool] | None, train: bool = False
+    ) -> None:
+        """Start a swarm of our own, and show its invite for others.
+
+        Args:
+            swarm: the spec.
+            organiser: by which name it is to be signed, and whether the swarm is closed; None: it
+                isn't signed.
+            train: start training at once.
+        """
+        self._run(lambda: self._found(swarm, organiser=organiser, train=train))
+
+    async def _found(
+        self, swarm: "SwarmSpec", *, organiser: tuple[str, bool] | None, train: bool
+    ) -> None:
+        if organiser is not None:
+            name, closed = organiser
+            organisation = self._session.organisation
+            swarm = await organisation.organise(swarm, name=name, closed=closed)
+        await self._join(swarm, train=train, share=True)
+
+    async def _join(
+        self,
+        swarm: "SwarmSpec | str",
+        *,
+        train: bool,
+        share: bool = False,
+        trust: bool = False,
+    ) -> None:
         spec = await asyncio.to_thread(_load, swarm) if isinstance(swarm, str) else swarm
         await self._demo.close()
+        if trust:
+            await self._session.organisation.trust(spec)
         if not await self._session.swarm.join(spec):
             return
         if share:

@@ -3,10 +3,12 @@
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from app.common.i18n import _
+from app.organiser.known import Judgement, Standing
 from app.state.state import ContributorState
+from app.swarm.organisation import vouched
 from ui.style.theme import Theme
 from ui.texts import costs
 from ui.texts import states as texts
@@ -31,6 +33,9 @@ class Preview(QScrollArea):
         self._shown: tuple[object, ...] = ()
         self.title = ElidedLabel(role="page")
         self.subtitle = label(role="muted", wrap=True)
+        self.signer = label(role="muted", wrap=True)
+        self.forged = Notice(theme, serious=True)
+        self.trust = QCheckBox(_("I have asked the organiser: this is the right one"))
         self.cautions = QVBoxLayout()
         self.facts = FactsCard(_("What it takes"), _rows())
         self.why = button(_("How is this computed?"), "quiet")
@@ -45,6 +50,9 @@ class Preview(QScrollArea):
         column.setSpacing(12)
         column.addWidget(self.title)
         column.addWidget(self.subtitle)
+        for widget in (self.signer, self.forged, self.trust):
+            column.addWidget(widget)
+            widget.hide()
         self.cautions.setSpacing(8)
         column.addLayout(self.cautions)
         column.addLayout(self._cards())
@@ -83,9 +91,32 @@ class Preview(QScrollArea):
         """Show a swarm, with the figures for the device that is chosen in this state."""
         self._spec = spec
         self._shown = ()
+        for widget in (self.signer, self.forged, self.trust):
+            widget.hide()
+        self.trust.setChecked(False)
         self.why.setChecked(False)
         self.verticalScrollBar().setValue(0)
         self.reconsider(state)
+
+    def show_organiser(self, spec: "SwarmSpec", judged: Judgement) -> None:
+        """Show who signed the spec, and whether we know them."""
+        changed = judged.standing is Standing.CHANGED
+        text = vouched(spec, judged)
+        self.signer.setText(text)
+        self.forged.say(text)
+        self.signer.setVisible(judged.standing in (Standing.NEW, Standing.KNOWN))
+        self.forged.setVisible(changed)
+        self.trust.setVisible(changed)
+
+    @property
+    def trusts(self) -> bool:
+        """The user accepts that another organiser than before has signed."""
+        return not self.trust.isHidden() and self.trust.isChecked()
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Another organiser than before has signed, and the user hasn't accepted that."""
+        return not self.trust.isHidden() and not self.trust.isChecked()
 
     def reconsider(self, state: ContributorState) -> None:
         """Update the figures and warnings if the device or the swarm we are in changed."""
