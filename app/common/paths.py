@@ -102,25 +102,6 @@ class Folders:
         return self.data / "identities" / "machine.pem"
 
     @property
-    def organiser_key_file(self) -> Path:
-        """The private key that signs the invites and rosters of the swarms that start here."""
-        return self.data / "identities" / "organiser.pem"
-
-    @property
-    def organisers_file(self) -> Path:
-        """The organisers of the swarms that were joined, with their public keys (JSON)."""
-        return self.data / "organisers.json"
-
-    @property
-    def rosters(self) -> Path:
-        """The newest roster of each closed swarm that was joined."""
-        return self.data / "rosters"
-
-    def roster_file(self, run_id: str) -> Path:
-        """The newest roster of a closed swarm, signed by its organiser."""
-        return self.rosters / f"{run_id}.roster"
-
-    @property
     def ledger_file(self) -> Path:
         """Every contribution of this machine (SQLite)."""
         return self.data / "ledger.sqlite"

@@ -13,6 +13,7 @@ from app.common.paths import Folders
 from app.common.signing import MachineKey
 from app.headless.display import say
 from app.organiser.commands import OrganiserCommand
+from app.organiser.files import OrganiserFiles
 from app.organiser.invites import shortened
 from app.organiser.members import Members, runs_of
 from app.organiser.roster import Roster
@@ -49,15 +50,16 @@ def _sign(command: OrganiserCommand, folders: Folders) -> int:
 
 
 def _change(command: OrganiserCommand, folders: Folders) -> int:
-    if not folders.organiser_key_file.exists():
+    files = OrganiserFiles(folders.data)
+    if not files.key.exists():
         raise RosterError(
             _("this machine has organised no swarm yet."),
-            field=str(folders.organiser_key_file),
+            field=str(files.key),
             remedy=_("Start a closed swarm first, or give its --data-dir."),
         )
-    key = MachineKey.load_or_create(folders.organiser_key_file)
-    run_id = _run_id(command.swarm, key, folders)
-    members = Members(key, run_id=run_id, file=folders.roster_file(run_id))
+    key = MachineKey.load_or_create(files.key)
+    run_id = _run_id(command.swarm, key, files)
+    members = Members(key, run_id=run_id, file=files.roster(run_id))
     match command.action:
         case "add":
             _show(members.add(command.code, command.label))
@@ -68,8 +70,8 @@ def _change(command: OrganiserCommand, folders: Folders) -> int:
     return 0
 
 
-def _run_id(source: str, key: MachineKey, folders: Folders) -> str:
-    ours = runs_of(key, folders.rosters)
+def _run_id(source: str, key: MachineKey, files: OrganiserFiles) -> str:
+    ours = runs_of(key, files.rosters)
     if source in ours:
         return source
     if source:

@@ -50,7 +50,7 @@ class Members:
             raise RosterError(
                 _("no peer id was given."),
                 field="peer_id",
-                remedy=_("Paste the code that the app of the member shows: Qm… or 12D3KooW…"),
+                remedy=_("Paste the code that the member's app shows: Qm… or 12D3KooW…"),
             )
         with _alone(self._file):
             admission = self._admission()

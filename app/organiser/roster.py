@@ -64,7 +64,7 @@ class Roster(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
             raise RosterError(
                 _("{text} is no peer id.").format(text=repr(peer_id[:80])),
                 field="peer_id",
-                remedy=_("Paste the code that the app of the new member shows: Qm… or 12D3KooW…"),
+                remedy=_("Paste the code that the member's app shows: Qm… or 12D3KooW…"),
             )
         label = _on_one_line(label)
         if Member(peer_id=peer_id, label=label) in self.members:

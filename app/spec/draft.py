@@ -95,8 +95,9 @@ def _name_mistake(name: str) -> dict[str, SpecError]:
     if not name:
         return {field: SpecError(_("is missing."), field=field, remedy=_("Fill it in."))}
     if len(name) > NAME_CHARACTERS or not name.isprintable():
-        message = _("a name is one line of printable text")
-        return {field: SpecError(f"{message}.", field=field, remedy=_("Correct the value."))}
+        text = _("a name is one line of at most {count} printable characters.")
+        message = text.format(count=NAME_CHARACTERS)
+        return {field: SpecError(message, field=field, remedy=_("Correct the value."))}
     return {}
 
 

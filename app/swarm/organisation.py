@@ -15,6 +15,7 @@ from app.common.i18n import _
 from app.common.paths import Folders, role_of
 from app.organiser import roster as rosters
 from app.organiser.admission import OPEN, Admission
+from app.organiser.files import OrganiserFiles
 from app.organiser.invites import shortened
 from app.organiser.known import Judgement, KnownOrganisers, Standing
 from app.p2p import calls
@@ -45,7 +46,8 @@ class Organisation:
     def __init__(self, store: Store, *, folders: Folders) -> None:
         self._store = store
         self._folders = folders
-        self._known = KnownOrganisers(folders.organisers_file)
+        self._files = OrganiserFiles(folders.data)
+        self._known = KnownOrganisers(self._files.known)
         self._admission = OPEN
         self._run_id = ""
         self._organised_here = False
@@ -81,7 +83,7 @@ class Organisation:
         from app.spec.admission import admission_to
 
         self._run_id = spec.run_id
-        self._admission = admission_to(spec, self._folders.roster_file(spec.run_id))
+        self._admission = admission_to(spec, self._files.roster(spec.run_id))
         if self._admission.is_closed:
             assert spec.organiser is not None
             own = await asyncio.to_thread(self._own_key)
@@ -157,7 +159,7 @@ class Organisation:
         """The key with which we organise; None before we organised anything."""
         from app.common.signing import MachineKey
 
-        file = self._folders.organiser_key_file
+        file = self._files.key
         return MachineKey.load_or_create(file) if file.exists() else None
 
     async def organise(self, spec: "SwarmSpec", *, name: str, closed: bool) -> "SwarmSpec":
@@ -175,7 +177,7 @@ class Organisation:
         from app.common.signing import MachineKey
         from app.spec.signing import signed
 
-        key = MachineKey.load_or_create(self._folders.organiser_key_file)
+        key = MachineKey.load_or_create(self._files.key)
         made = signed(spec, key, name=name, closed=closed)
         if closed:
             self._members_of(made.run_id, key).add(" ".join(codes), name)
@@ -185,7 +187,7 @@ class Organisation:
     def _members_of(self, run_id: str, key: "MachineKey") -> "Members":
         from app.organiser.members import Members
 
-        return Members(key, run_id=run_id, file=self._folders.roster_file(run_id))
+        return Members(key, run_id=run_id, file=self._files.roster(run_id))
 
     async def add(self, code: str, label: str) -> None:
         """Let peers take part in our closed swarm. Raises `RosterError`."""
@@ -214,9 +216,7 @@ def vouched(spec: "SwarmSpec", judged: Judgement) -> str:
             return _("This invite is not signed, but an earlier one of this swarm was.")
         return _("This invite is not signed: anybody can have made it.")
     texts = {
-        Standing.NEW: _(
-            "Signed by {name} (key {key}), whom this machine meets for the first time."
-        ),
+        Standing.NEW: _("Signed by {name} (key {key}), who is new to this machine."),
         Standing.KNOWN: _("Signed by {name} (key {key}), who is known to this machine."),
         Standing.CHANGED: _(
             "Signed by {name} with the key {key}, but before it was another key: {before}."

@@ -11,6 +11,7 @@ from app.common.background import Background
 from app.common.errors import BusyError, TrainerError, UserFacingError
 from app.common.i18n import _
 from app.common.paths import Folders, role_of
+from app.organiser.files import OrganiserFiles
 from app.protocol import EndReason
 from app.state.events import (
     PauseChosen,
@@ -129,7 +130,7 @@ class Training:
             "identity_file": str(self._folders.identity_file(role)),
             "checkpoint_dir": str(self._folders.checkpoints(spec.run_id) / role),
             "cache_dir": str(self._folders.cache / "data"),
-            "roster_file": str(self._folders.roster_file(spec.run_id)),
+            "roster_file": str(OrganiserFiles(self._folders.data).roster(spec.run_id)),
             "tuning_file": str(self._folders.tuning_file),
             "device": devices[place],
             "threads": max(1, threads // len(devices)),

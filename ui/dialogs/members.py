@@ -92,7 +92,8 @@ class MembersDialog(Dialog):
         """Show the members in a state; an open swarm has none."""
         access = state.access
         if not access.closed:
-            self.reject()
+            if self.isVisible():
+                self.reject()
             return
         count = len(access.members)
         text = ngettext("{count} member may take part.", "{count} members may take part.", count)

@@ -83,15 +83,23 @@ class Actions(QObject):
 
     # --- the swarm
 
-    def join(self, swarm: "SwarmSpec | str", *, train: bool = False, trust: bool = False) -> None:
+    def join(
+        self,
+        swarm: "SwarmSpec | str",
+        *,
+        train: bool = False,
+        share: bool = False,
+        trust: bool = False,
+    ) -> None:
         """Join a swarm, given by its spec or by an invite's link or path.
 
         Args:
             swarm: the spec, or the link or path of an invite.
             train: start training at once.
+            share: show the invite for others once we are in.
             trust: the user accepts that another organiser than before has signed the invite.
         """
-        self._run(lambda: self._join(swarm, train=train, trust=trust))
+        self._run(lambda: self._join(swarm, train=train, share=share, trust=trust))
 
     def found(
         self, swarm: "SwarmSpec", *, organiser: tuple[str, bool] | None, train: bool = False
@@ -104,16 +112,7 @@ class Actions(QObject):
                 isn't signed.
             train: start training at once.
         """
-        self._run(lambda: self._found(swarm, organiser=organiser, train=train))
-
-    async def _found(
-        self, swarm: "SwarmSpec", *, organiser: tuple[str, bool] | None, train: bool
-    ) -> None:
-        if organiser is not None:
-            name, closed = organiser
-            organisation = self._session.organisation
-            swarm = await organisation.organise(swarm, name=name, closed=closed)
-        await self._join(swarm, train=train, share=True)
+        self._run(lambda: self._join(swarm, organiser=organiser, train=train, share=True))
 
     async def _join(
         self,
@@ -122,8 +121,12 @@ class Actions(QObject):
         train: bool,
         share: bool = False,
         trust: bool = False,
+        organiser: tuple[str, bool] | None = None,
     ) -> None:
         spec = await asyncio.to_thread(_load, swarm) if isinstance(swarm, str) else swarm
+        if organiser is not None:
+            name, closed = organiser
+            spec = await self._session.organisation.organise(spec, name=name, closed=closed)
         await self._demo.close()
         if trust:
             await self._session.organisation.trust(spec)

@@ -124,7 +124,9 @@ def explanation(state: ContributorState, now: float | None = None) -> str:
     """Why training runs or doesn't, and what comes next. now: seconds since the epoch."""
     match state.phase:
         case Phase.PREPARING | Phase.PAUSED | Phase.WAITING if not state.access.admitted:
-            return f"{access(state.access)} {_('Training starts by itself once you are added.')}"
+            return " ".join(
+                (access(state.access), _("Training goes on by itself once you are added."))
+            )
         case Phase.PREPARING if state.may_train:
             return preparation(state.step_of_preparation, state.waiting, state.download)
         case Phase.PREPARING | Phase.PAUSED | Phase.WAITING:

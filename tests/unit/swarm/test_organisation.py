@@ -9,6 +9,7 @@ import pytest
 from app.common.errors import OrganiserError, RosterError
 from app.common.paths import Folders
 from app.organiser import admission as admissions
+from app.organiser.files import OrganiserFiles
 from app.organiser.known import Standing
 from app.p2p.network import Network, listening
 from app.p2p.peer import EmbeddedPeer
@@ -82,7 +83,7 @@ async def test_the_organiser_is_the_first_member(ada: Machine) -> None:
     access = ada.store.state.access
     assert (access.closed, access.admitted, access.organised_here) == (True, True, True)
     assert [each.peer_id for each in access.members] == [access.code]
-    key = ada.folders.organiser_key_file
+    key = OrganiserFiles(ada.folders.data).key
     assert key.stat().st_mode & 0o777 == 0o600
     assert (await ada.organisation.judge(spec)).standing is Standing.KNOWN
 
@@ -90,7 +91,7 @@ async def test_the_organiser_is_the_first_member(ada: Machine) -> None:
 async def test_an_open_swarm_has_no_roster(ada: Machine) -> None:
     spec = await ada.organisation.organise(OPEN_SPEC, name="Ada", closed=False)
     assert not (await ada.organisation.enter(spec)).is_closed
-    assert not ada.folders.rosters.exists()
+    assert not OrganiserFiles(ada.folders.data).rosters.exists()
     assert ada.store.state.access.admitted
 
 

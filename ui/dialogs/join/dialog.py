@@ -126,7 +126,8 @@ class JoinDialog(QDialog):
         self.back.clicked.connect(self.choose)
         self.watch.clicked.connect(lambda: self._agree(train=False))
         self.join.clicked.connect(lambda: self._agree(train=True))
-        self.preview.trust.toggled.connect(self._enable)
+        for one in (self.watch, self.join):
+            self.preview.doubtful.connect(one.setDisabled)
         self._model.changed.connect(self._on_state)
 
     # --- choosing
@@ -192,7 +193,6 @@ class JoinDialog(QDialog):
             return
         log.info("previewing the swarm %s", spec.run_id)
         self._spec = spec
-        self._enable()
         self._model.run(self._judge(spec))
         self.steps.setCurrentIndex(1)
         self.join.setFocus(Qt.FocusReason.OtherFocusReason)
@@ -201,11 +201,6 @@ class JoinDialog(QDialog):
         judged = await self._model.session.organisation.judge(spec)
         if isValid(self) and spec is self._spec:
             self.preview.show_organiser(spec, judged)
-            self._enable()
-
-    def _enable(self) -> None:
-        for one in (self.watch, self.join):
-            one.setEnabled(not self.preview.is_doubtful)
 
     def _on_state(self, state: ContributorState) -> None:
         if self.isVisible() and self._spec is not None:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from app.common.i18n import _
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 class Preview(QScrollArea):
     """Shows a spec with its estimated figures and warnings."""
+
+    doubtful = Signal(bool)
+    """Whether another organiser than before has signed, and the user hasn't accepted that."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -59,6 +62,7 @@ class Preview(QScrollArea):
         column.addWidget(self.explanation)
         column.addStretch()
         self.explanation.hide()
+        self.trust.toggled.connect(lambda trusts: self.doubtful.emit(not trusts))
         self.why.setCheckable(True)
         self.why.toggled.connect(self._open_explanation)
         self.facts.header.addWidget(self.why)
@@ -94,6 +98,7 @@ class Preview(QScrollArea):
         for widget in (self.signer, self.forged, self.trust):
             widget.hide()
         self.trust.setChecked(False)
+        self.doubtful.emit(False)
         self.why.setChecked(False)
         self.verticalScrollBar().setValue(0)
         self.reconsider(state)
@@ -107,16 +112,12 @@ class Preview(QScrollArea):
         self.signer.setVisible(judged.standing in (Standing.NEW, Standing.KNOWN))
         self.forged.setVisible(changed)
         self.trust.setVisible(changed)
+        self.doubtful.emit(changed)
 
     @property
     def trusts(self) -> bool:
         """The user accepts that another organiser than before has signed."""
         return not self.trust.isHidden() and self.trust.isChecked()
-
-    @property
-    def is_doubtful(self) -> bool:
-        """Another organiser than before has signed, and the user hasn't accepted that."""
-        return not self.trust.isHidden() and not self.trust.isChecked()
 
     def reconsider(self, state: ContributorState) -> None:
         """Update the figures and warnings if the device or the swarm we are in changed."""
