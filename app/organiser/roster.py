@@ -17,7 +17,7 @@ from app.common.i18n import _
 
 VERSION = 1
 SIGNATURE_BYTES = 64
-MOST_BYTES = 65_536
+MOST_BYTES = 60_000
 """Of a sealed roster. It travels in one record of the DHT."""
 
 MOST_MEMBERS = 1000

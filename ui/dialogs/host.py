@@ -88,7 +88,9 @@ class Dialogs(QObject):
 
         made = StartDialog(self._model, self._window)
         made.accepted_spec.connect(
-            lambda spec, train: self._actions.found(spec, organiser=made.organiser, train=train)
+            lambda spec, train: self._actions.join(
+                spec, train=train, share=True, organiser=made.organiser
+            )
         )
         return made
 

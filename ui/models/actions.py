@@ -90,6 +90,7 @@ class Actions(QObject):
         train: bool = False,
         share: bool = False,
         trust: bool = False,
+        organiser: tuple[str, bool] | None = None,
     ) -> None:
         """Join a swarm, given by its spec or by an invite's link or path.
 
@@ -98,30 +99,20 @@ class Actions(QObject):
             train: start training at once.
             share: show the invite for others once we are in.
             trust: the user accepts that another organiser than before has signed the invite.
+            organiser: sign the spec first, by this name, and whether the swarm is closed.
         """
-        self._run(lambda: self._join(swarm, train=train, share=share, trust=trust))
-
-    def found(
-        self, swarm: "SwarmSpec", *, organiser: tuple[str, bool] | None, train: bool = False
-    ) -> None:
-        """Start a swarm of our own, and show its invite for others.
-
-        Args:
-            swarm: the spec.
-            organiser: by which name it is to be signed, and whether the swarm is closed; None: it
-                isn't signed.
-            train: start training at once.
-        """
-        self._run(lambda: self._join(swarm, organiser=organiser, train=train, share=True))
+        self._run(
+            lambda: self._join(swarm, train=train, share=share, trust=trust, organiser=organiser)
+        )
 
     async def _join(
         self,
         swarm: "SwarmSpec | str",
         *,
         train: bool,
-        share: bool = False,
-        trust: bool = False,
-        organiser: tuple[str, bool] | None = None,
+        share: bool,
+        trust: bool,
+        organiser: tuple[str, bool] | None,
     ) -> None:
         spec = await asyncio.to_thread(_load, swarm) if isinstance(swarm, str) else swarm
         if organiser is not None:
