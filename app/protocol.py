@@ -14,7 +14,7 @@ import msgspec
 from app.common.errors import ProtocolError
 from app.p2p.network import Network
 
-VERSION = 7
+VERSION = 8
 """Increased with every change of a message; the trainer sends its own in `Hello`."""
 
 LONG_PAUSE_SECONDS = 60.0
