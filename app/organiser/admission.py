@@ -37,6 +37,7 @@ class Admission:
         self._sealed = b""
         self._roster = NOBODY
         self._ids: frozenset[bytes] = frozenset()
+        self._opened: tuple[bytes, Roster] = b"", NOBODY
 
     @property
     def is_closed(self) -> bool:
@@ -64,10 +65,20 @@ class Admission:
         return self._sealed
 
     def opened(self, sealed: bytes) -> Roster | None:
-        """A sealed roster if the organiser signed it for this run, else None."""
-        if sealed and sealed == self._sealed:
-            return self._roster
-        return unseal(sealed, organiser_key=self._organiser_key, run_id=self._run_id)
+        """A sealed roster if the organiser signed it for this run, and it isn't older than the one
+        that is known here; else None."""
+        if sealed != self._opened[0]:
+            found = unseal(
+                sealed,
+                organiser_key=self._organiser_key,
+                run_id=self._run_id,
+                least_serial=max(1, self._roster.serial),
+            )
+            if found is None:
+                return None
+            self._opened = sealed, found
+        opened = self._opened[1]
+        return opened if opened.serial >= max(1, self._roster.serial) else None
 
     def keep(self, sealed: bytes) -> bool:
         """Put a newer roster into the file, for all processes; False for any other bytes.

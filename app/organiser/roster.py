@@ -147,10 +147,13 @@ def body_of(roster: Roster) -> bytes:
     return body
 
 
-def unseal(sealed: bytes, *, organiser_key: str, run_id: str) -> Roster | None:
+def unseal(
+    sealed: bytes, *, organiser_key: str, run_id: str, least_serial: int = 1
+) -> Roster | None:
     """The roster if it is sound and the organiser signed it for this run, else None.
 
-    organiser_key: public, 32 bytes in base64.
+    organiser_key: public, 32 bytes in base64. least_serial: an older roster is None, and costs
+    little: anybody can store old ones again.
     """
     if not SIGNATURE_BYTES < len(sealed) <= MOST_BYTES:
         return None
@@ -163,7 +166,7 @@ def unseal(sealed: bytes, *, organiser_key: str, run_id: str) -> Roster | None:
         roster = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    return roster if _is_sound(roster) else None
+    return roster if roster.serial >= least_serial and _is_sound(roster) else None
 
 
 def _is_sound(roster: Roster) -> bool:

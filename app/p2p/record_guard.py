@@ -241,9 +241,11 @@ class RosterGuard(RecordValidatorBase):
         sealed = _unpacked(record.value)
         if not isinstance(sealed, bytes):
             return False
+        known, serial = self._admission.roster.serial, _unpacked(record.subkey)
+        if not is_count(serial, MOST_EPOCHS) or serial < known:
+            return False
         roster = self._admission.opened(sealed)
-        known = self._admission.roster.serial
-        return roster is not None and _unpacked(record.subkey) == roster.serial >= known
+        return roster is not None and serial == roster.serial
 
     @property
     @override

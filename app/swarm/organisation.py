@@ -107,15 +107,13 @@ class Organisation:
     async def _exchange(self, node: Any) -> None:
         key = rosters.dht_key(self._run_id)
         found = (await calls.read(node, [key]))[key]
-        entries = found.values() if isinstance(found, dict) else ()
-        newest, lives_until = b"", 0.0
-        for entry in entries:
-            roster = self._admission.opened(entry.value)
-            if roster is not None and roster.serial >= self._serial_of(newest):
-                newest, lives_until = entry.value, entry.expiration_time
-        await asyncio.to_thread(self._admission.keep, newest)
+        entries = found if isinstance(found, dict) else {}
+        newest = max(entries, default=0)  # our node has checked that each is what its key says
+        if newest > self._admission.roster.serial:
+            await asyncio.to_thread(self._admission.keep, entries[newest].value)
         ours = self._admission.roster.serial
-        is_there = ours == self._serial_of(newest) and lives_until > time.time() + LIFE_SECONDS / 2
+        lives_until = entries[ours].expiration_time if ours in entries else 0.0
+        is_there = lives_until > time.time() + LIFE_SECONDS / 2
         if ours and not is_there:
             sealed = self._admission.sealed
             if not await calls.store(node, key, subkey=ours, value=sealed, seconds=LIFE_SECONDS):
@@ -123,10 +121,6 @@ class Organisation:
                 return
             log.info("stored roster %d in the swarm", ours)
         self._stored = ours
-
-    def _serial_of(self, sealed: bytes) -> int:
-        roster = self._admission.opened(sealed)
-        return 0 if roster is None else roster.serial
 
     async def _tell(self) -> None:
         codes = await self._own_codes()
@@ -222,11 +216,13 @@ def vouched(spec: "SwarmSpec", judged: Judgement) -> str:
             "Signed by {name} with the key {key}, but before it was another key: {before}."
         ),
     }
-    return texts[judged.standing].format(
+    said = texts[judged.standing].format(
         name=spec.organiser.name,
         key=shortened(spec.organiser.key),
         before=shortened(judged.remembered),
     )
+    closed = _("The swarm is closed: only members whom its organiser adds take part.")
+    return f"{said} {closed}" if spec.organiser.closed else said
 
 
 def changed(spec: "SwarmSpec", judged: Judgement) -> OrganiserError:

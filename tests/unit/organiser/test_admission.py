@@ -87,3 +87,13 @@ def test_a_file_that_is_gone_changes_nothing(file: Path) -> None:
     admission.keep(sealed(KEY, FIRST))
     file.unlink()
     assert admission.may_join(FIRST)
+
+
+def test_what_is_older_than_the_known_one_is_none(file: Path) -> None:
+    admission = admission_by(KEY, file)
+    old, new = sealed(KEY, FIRST, serial=1), sealed(KEY, FIRST, serial=2)
+    assert admission.opened(old) is not None
+    admission.keep(new)
+    assert admission.opened(old) is None
+    assert admission.opened(new) is not None
+    assert admission.opened(b"") is None
