@@ -22,7 +22,6 @@ from hivemind.proto.averaging_pb2 import (  # type: ignore[attr-defined]
     JoinRequest,
     MessageFromLeader,
 )
-
 from hivemind.proto.runtime_pb2 import ExpertRequest, ExpertResponse  # type: ignore[attr-defined]
 
 from app.organiser.admission import Admission

@@ -14,7 +14,9 @@ from hivemind.proto import averaging_pb2
 
 from app.organiser.admission import OPEN, Admission
 from app.trainer.averaging.averagers import CountingStateAverager, KeepingGradientAverager
-from app.trainer.averaging.members_only import MembersOnly
+from app.trainer.averaging.members_only import MembersOnly, MembersOnlyDonor
+from app.trainer.joining.donor import StateDonor
+from app.trainer.joining.wire import Header, StateRefusal
 from tests.support.organiser.organisers import FIRST, SECOND, admission_by, organiser, sealed
 
 KEY = organiser()
@@ -92,3 +94,17 @@ async def test_no_round_with_a_stranger_whom_a_plain_leader_let_in(
 def test_both_averagers_ask_before_they_judge(kind: type) -> None:
     bases = [base.__name__ for base in kind.__mro__]
     assert bases.index("MembersOnly") < bases.index("GuardedAveraging")
+
+
+async def test_a_stranger_gets_no_snapshot(
+    closed: Admission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def send(self: Any, *_: Any) -> AsyncIterator[str]:
+        yield "answer"
+
+    monkeypatch.setattr(StateDonor, "rpc_send_state", send)
+    donor = MembersOnlyDonor.__new__(MembersOnlyDonor)
+    donor._admission, donor._parent_pid = closed, 0
+    (refusal,) = await answers(donor, "rpc_send_state", STRANGER)
+    assert Header.parse(refusal.metadata).refusal == StateRefusal.STRANGER
+    assert await answers(donor, "rpc_send_state", MEMBER) == ["answer"]
