@@ -76,7 +76,7 @@ async def more_rounds(swarm: Swarm, peers: int) -> None:
 
 async def test_a_stranger_is_given_nothing(swarm: Swarm, tmp_path: Path) -> None:
     async with hostile("thief", swarm.addresses, tmp_path / "thief.log") as given:
-        assert given == "0 bytes of state, BAD_GROUP_ID\n"
+        assert given == "0 bytes of state, stranger, BAD_GROUP_ID\n"
 
 
 async def test_a_stranger_takes_part_in_no_round(swarm: Swarm, tmp_path: Path) -> None:

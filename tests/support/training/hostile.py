@@ -25,8 +25,9 @@ from hivemind.dht.crypto import RSASignatureValidator
 from hivemind.optim.grad_averager import GradientAverager
 from hivemind.optim.state_averager import TrainingStateAverager
 from hivemind.p2p import PeerID
-from hivemind.proto import averaging_pb2
+from hivemind.proto import averaging_pb2, runtime_pb2
 from hivemind.utils.crypto import RSAPrivateKey
+from hivemind.utils.serializer import MSGPackSerializer
 from hivemind.utils.timed_storage import get_dht_time
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -85,13 +86,19 @@ def steal(dht: hivemind.DHT, address: str) -> None:
         state = TrainingStateAverager.get_stub(p2p, peer, namespace=f"{RUN}_state_averager")
         stolen = await state.rpc_download_state(averaging_pb2.DownloadRequest())
         count = sum([len(part.tensor_part.buffer) async for part in stolen])
+        ours = TrainingStateAverager._get_handle_name(f"{RUN}_state_averager", "rpc_send_state")
+        asked = runtime_pb2.ExpertRequest(
+            metadata=MSGPackSerializer.dumps({"layout": "any", "ranges": [[0, 2**40]]})
+        )
+        snapshot = await p2p.iterate_protobuf_handler(peer, ours, asked, runtime_pb2.ExpertResponse)
+        replies = [MSGPackSerializer.loads(each.metadata) async for each in snapshot]
         gradients = GradientAverager.get_stub(p2p, peer, namespace=f"{RUN}_grad_averager")
         wish = averaging_pb2.JoinRequest(
             schema_hash=b"any", expiration=get_dht_time() + 9, group_key=f"{RUN}_grad_averager.0b"
         )
         place = await gradients.rpc_join_group(wish)
         codes = [averaging_pb2.MessageCode.Name(each.code) async for each in place]
-        return [f"{count} bytes of state", *codes]
+        return [f"{count} bytes of state", *(each["refusal"] for each in replies), *codes]
 
     sys.stdout.write(", ".join(asyncio.run(call())) + "\n")
     sys.stdout.flush()
