@@ -371,11 +371,8 @@ Report = (
     | Devices
     | Ended
 )
-
 SendReport = Callable[[Report], None]
-
 T = TypeVar("T")
-
 _encoder = msgspec.json.Encoder()
 _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 _reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)

@@ -33,7 +33,7 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
+class Acquaintance:
     """What we know of an invite's organiser."""
 
     standing: Standing
@@ -47,20 +47,20 @@ class KnownOrganisers:
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    def judge(self, run_id: str, organiser: OrganiserSpec | None) -> Judgement:
+    def judge(self, run_id: str, organiser: OrganiserSpec | None) -> Acquaintance:
         """Compare the organiser in an invite with the one that we know."""
         known = self._load()
         of_run = known["runs"].get(run_id, "")
         if organiser is None:
             standing = Standing.CHANGED if of_run else Standing.UNSIGNED
-            return Judgement(standing=standing, remembered=of_run)
+            return Acquaintance(standing=standing, remembered=of_run)
         remembered = of_run or known["names"].get(_named(organiser), "")
         if remembered:
             same = remembered == organiser.key
             standing = Standing.KNOWN if same else Standing.CHANGED
-            return Judgement(standing=standing, remembered=remembered)
+            return Acquaintance(standing=standing, remembered=remembered)
         is_known = organiser.key in known["names"].values()  # by another name
-        return Judgement(standing=Standing.KNOWN if is_known else Standing.NEW)
+        return Acquaintance(standing=Standing.KNOWN if is_known else Standing.NEW)
 
     def remember(self, run_id: str, organiser: OrganiserSpec | None) -> None:
         """From now on, this is the organiser of the run. Raises `OSError`."""

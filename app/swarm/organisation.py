@@ -17,7 +17,7 @@ from app.organiser import roster as rosters
 from app.organiser.admission import OPEN, Admission
 from app.organiser.files import OrganiserFiles
 from app.organiser.invites import shortened
-from app.organiser.known import Judgement, KnownOrganisers, Standing
+from app.organiser.known import Acquaintance, KnownOrganisers, Standing
 from app.p2p import calls
 from app.state.events import AccessChanged
 from app.state.facts import Access
@@ -57,7 +57,7 @@ class Organisation:
 
     # --- whom we trust
 
-    async def judge(self, spec: "SwarmSpec") -> Judgement:
+    async def judge(self, spec: "SwarmSpec") -> Acquaintance:
         """What we know of the organiser who signed a spec."""
         return await asyncio.to_thread(self._known.judge, spec.run_id, spec.organiser)
 
@@ -203,7 +203,7 @@ class Organisation:
         return self._members_of(self._run_id, key)
 
 
-def vouched(spec: "SwarmSpec", judged: Judgement) -> str:
+def vouched(spec: "SwarmSpec", judged: Acquaintance) -> str:
     """Who signed a spec, and whether we know them, as a sentence."""
     if spec.organiser is None:
         if judged.standing is Standing.CHANGED:
@@ -225,7 +225,7 @@ def vouched(spec: "SwarmSpec", judged: Judgement) -> str:
     return f"{said} {closed}" if spec.organiser.closed else said
 
 
-def changed(spec: "SwarmSpec", judged: Judgement) -> OrganiserError:
+def changed(spec: "SwarmSpec", judged: Acquaintance) -> OrganiserError:
     """The error for an invite that another organiser than before has signed, or nobody."""
     if spec.organiser is None:
         return OrganiserError(

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from app.common.i18n import _
-from app.organiser.known import Judgement, Standing
+from app.organiser.known import Acquaintance, Standing
 from app.state.state import ContributorState
 from app.swarm.organisation import vouched
 from ui.style.theme import Theme
@@ -103,7 +103,7 @@ class Preview(QScrollArea):
         self.verticalScrollBar().setValue(0)
         self.reconsider(state)
 
-    def show_organiser(self, spec: "SwarmSpec", judged: Judgement) -> None:
+    def show_organiser(self, spec: "SwarmSpec", judged: Acquaintance) -> None:
         """Show who signed the spec, and whether we know them."""
         changed = judged.standing is Standing.CHANGED
         text = vouched(spec, judged)
