@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from typing_extensions import override
 
 from app import __version__
+from app.organiser.commands import OrganiserCommand, add_members, add_sign, command_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,13 @@ class Arguments:
     verify: tuple[Path, ...] = ()
     """Exported contributions whose signatures to check; nothing else is done then."""
 
+    organiser: OrganiserCommand | None = None
+    """What the organiser of a swarm asks for; nothing else is done then."""
+
+    accept_organiser: str = ""
+    """The public key of an organiser to trust instead of the one known before; ``none`` for an
+    invite without one."""
+
     diagnostics: Path | None = None
     """The diagnostics archive to write; nothing else is done then."""
 
@@ -68,8 +76,10 @@ class Arguments:
 
 def parse(arguments: Sequence[str]) -> Arguments:
     """Parse the command line; on an error, print it and exit with status 2."""
-    options = _parser(commands="verify" in arguments).parse_args(arguments)
+    command = next((word for word in arguments if word in _COMMANDS), "")
+    options = _parser(command).parse_args(arguments)
     verify = tuple(getattr(options, "verify", ()))
+    organiser = command_of(options) if hasattr(options, "action") else None
     overrides = {name: getattr(options, name) for name in _OVERRIDES}
     return Arguments(
         demo=options.demo,
@@ -78,7 +88,8 @@ def parse(arguments: Sequence[str]) -> Arguments:
         headless=options.headless
         or options.bootstrap
         or options.fetch_gpu_runtime
-        or bool(verify or options.diagnostics or options.sign_in or options.sign_out),
+        or bool(verify or organiser or options.diagnostics)
+        or bool(options.sign_in or options.sign_out),
         train=options.train,
         serve=options.serve,
         bootstrap=options.bootstrap,
@@ -88,12 +99,16 @@ def parse(arguments: Sequence[str]) -> Arguments:
         safe=options.safe,
         data_dir=options.data_dir,
         verify=verify,
+        organiser=organiser,
+        accept_organiser=options.accept_organiser,
         diagnostics=options.diagnostics,
         data=options.data or {},
         gpu_runtime=options.fetch_gpu_runtime,
         overrides={name: value for name, value in overrides.items() if value is not None},
     )
 
+
+_COMMANDS = ("verify", "sign", "members")
 
 _OVERRIDES = (
     "device",
@@ -129,8 +144,8 @@ _OVERRIDES = (
 )
 
 
-def _parser(*, commands: bool) -> argparse.ArgumentParser:
-    """The parser for a command line with the command ``verify`` or, else, for one without commands.
+def _parser(command: str) -> argparse.ArgumentParser:
+    """The parser for a command line with one of `_COMMANDS` or, for "", without any.
 
     Argparse can't tell a command from an invite, which is a positional argument too.
     """
@@ -138,7 +153,8 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
         prog="cotrain-contributor",
         description="Give your GPU to a collaborative training run.",
         epilog="Settings can also be given in the settings file and the environment; see README."
-        " 'verify FILE…' checks the signatures of exported contributions.",
+        " 'verify FILE…' checks the signatures of exported contributions, 'sign INVITE' makes a"
+        " swarm yours, 'members list|add|remove' says who may take part in a closed one.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     which = parser.add_mutually_exclusive_group()
@@ -146,7 +162,7 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
         "--demo", action="store_true", help="train in a local swarm with a second peer"
     )
     which.add_argument("--swarm", default="", metavar="INVITE", help="join this swarm at once")
-    if not commands:
+    if not command:
         which.add_argument(
             "invite",
             nargs="?",
@@ -160,9 +176,12 @@ def _parser(*, commands: bool) -> argparse.ArgumentParser:
     _add_settings(parser.add_argument_group("settings, for this start only"))
     _add_network(parser.add_argument_group("the network, for this start only"))
     _add_callback(parser.add_argument_group("the local API, for this start only"))
-    if commands:
-        verify = parser.add_subparsers().add_parser("verify")
+    if command:
+        commands = parser.add_subparsers()
+        verify = commands.add_parser("verify")
         verify.add_argument("verify", type=Path, nargs="+", metavar="FILE", help="JSON export")
+        add_sign(commands.add_parser("sign", help="sign a swarm's invite as its organiser"))
+        add_members(commands.add_parser("members", help="who may take part in a closed swarm"))
     return parser
 
 
@@ -189,6 +208,13 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
         metavar="LABEL=PATH",
         help="the file or folder of this machine for a slot of the swarm; may be given several"
         " times, and is remembered",
+    )
+    parser.add_argument(
+        "--accept-organiser",
+        default="",
+        metavar="KEY",
+        help="headless: trust the key that signs this invite now, although another one did before;"
+        " 'none' for an invite that was signed before and isn't any more",
     )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep everything in DIR")
 

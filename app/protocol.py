@@ -14,7 +14,7 @@ import msgspec
 from app.common.errors import ProtocolError
 from app.p2p.network import Network
 
-VERSION = 7
+VERSION = 8
 """Increased with every change of a message; the trainer sends its own in `Hello`."""
 
 LONG_PAUSE_SECONDS = 60.0
@@ -77,6 +77,9 @@ class Start(Message, frozen=True):
 
     max_memory: int = 0
     """Bytes of the device's memory that training may take; 0 for all."""
+
+    roster_file: str = ""
+    """Where the app keeps the newest roster of a closed swarm; "" without one."""
 
 
 class Pause(Message, frozen=True):
@@ -368,11 +371,8 @@ Report = (
     | Devices
     | Ended
 )
-
 SendReport = Callable[[Report], None]
-
 T = TypeVar("T")
-
 _encoder = msgspec.json.Encoder()
 _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 _reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)

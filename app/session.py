@@ -38,6 +38,7 @@ from app.swarm.bindings import Bindings
 from app.swarm.connection_check import Finding, diagnose
 from app.swarm.fleet_sync import FleetSync
 from app.swarm.membership import Membership
+from app.swarm.organisation import Organisation
 from app.swarm.recents import Recents
 from app.terms.sensors.sensors import Sensors
 from app.training.governor import Governor
@@ -58,6 +59,7 @@ class Session:
     bindings: the files that fill the slots of swarms.
     contributions: measures what this machine gives. account: the account at the backend, and the
     reporting to it. offers: the swarms that the backend has. swarm: joining and leaving a swarm.
+    organisation: whom the swarm belongs to, and who may take part.
     machines: the swarm's machines. training: starts, pauses and stops the trainers.
     """
 
@@ -72,10 +74,12 @@ class Session:
         self.contributions = Recorder(store, folders=folders)
         self.account = Reporting(store, folders=folders, contributions=self.contributions)
         self.offers = Offers(settings.backend_url, ask=self.account.sessions)
+        self.organisation = Organisation(store, folders=folders)
         self.swarm = Membership(
             store,
             folders=folders,
             recents=self.recents,
+            organisation=self.organisation,
             before_leaving=self._end_what_needs_the_swarm,
         )
         self.machines = FleetSync(

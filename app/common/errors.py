@@ -39,6 +39,14 @@ class InviteError(SpecError):
     """An invite can't be read or written, or the spec in it is invalid."""
 
 
+class OrganiserError(UserFacingError):
+    """The organiser's key can't be used, or an invite's organiser isn't the one that we know."""
+
+
+class RosterError(UserFacingError):
+    """A closed swarm's list of members can't be changed so, or can't be written."""
+
+
 class SettingsError(UserFacingError):
     """A setting in the file, the environment or the command line is invalid."""
 

@@ -21,6 +21,14 @@ RESOURCES = Path(getattr(sys, "_MEIPASS", ROOT)) / "resources"
 """Icons, themes and translations: beside the source, or inside the frozen app."""
 
 
+ROLE = "trainer"
+
+
+def role_of(place: int) -> str:
+    """Name of a trainer's identity file, checkpoint folder and log lines. place: its index."""
+    return ROLE if place == 0 else f"{ROLE}-{place}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Folders:
     """The folders of one installation. `create` makes them with mode 0700."""

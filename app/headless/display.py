@@ -38,12 +38,14 @@ class Display:
         self._shown: tuple[object, ...] = ()
         self._problem = ""
         self._lost = False
+        self._barred = ""
         self._terminal = stream.isatty()
 
     def show(self, state: ContributorState) -> None:
         """Print a state, unless one was printed within the last second and only figures differ."""
         self._say_problem(state)
         self._say_connection(state)
+        self._say_access(state)
         shown = (state.phase, state.waiting, state.local_api)
         if shown == self._shown and time.monotonic() - self._shown_at < REPORT_SECONDS:
             return
@@ -64,6 +66,19 @@ class Display:
             self._tell(_("nobody of the swarm can be reached; trying again until somebody can."))
         elif was_lost and not lost and state.phase is not Phase.DISCONNECTED:
             self._tell(_("the swarm can be reached again."))
+
+    def _say_access(self, state: ContributorState) -> None:
+        """Once each time, that we wait for the organiser, and that we do no more."""
+        barred = state.access.code if "roster" in state.paused_by else ""
+        if barred and barred != self._barred:
+            self._tell(
+                _("this swarm is closed: send your code {code} to the organiser.").format(
+                    code=barred
+                )
+            )
+        elif self._barred and state.access.admitted and state.access.closed:
+            self._tell(_("the organiser has added this machine to the swarm."))
+        self._barred = barred
 
     def say(self, problem: str) -> None:
         """Print a problem on stderr, once for each new text."""
@@ -166,6 +181,8 @@ def as_line(state: ContributorState) -> str:
         parts.append(_arrived(state.download))
     if state.paused_by:
         parts.append(" ".join(reason.text for reason in state.verdict.reasons))
+    if "roster" in state.paused_by:
+        parts.append("the organiser hasn't added this machine yet")
     if run is not None:
         parts.append(f"epoch {run.epoch}  {run.samples} samples  {run.trainers} peers")
     if own is not None and own.loss is not None:

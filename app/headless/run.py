@@ -19,13 +19,16 @@ from app.common.i18n import _
 from app.common.paths import RESOURCES, Folders
 from app.demo import DemoSwarm
 from app.door.run import SwarmDoor
+from app.headless import organising
 from app.headless.display import Display, say
 from app.lifecycle import processes
 from app.machine import gpu_runtime as runtime
+from app.organiser.known import Standing
 from app.session import Session
 from app.settings import settings
 from app.spec import schema as spec
 from app.state.state import ContributorState, Phase
+from app.swarm.organisation import vouched
 from app.tasks.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -55,6 +58,8 @@ def run(arguments: Arguments) -> int:
     if damaged is not None:
         say(damaged.text)
     try:
+        if arguments.organiser is not None:
+            return organising.run(arguments.organiser, folders)
         if arguments.diagnostics is not None:
             return _collect(arguments.diagnostics, folders, chosen)
         if arguments.gpu_runtime:
@@ -197,6 +202,7 @@ class _Contribution:
             await self._demo.start()
         elif swarm is not None:
             session.bindings.check(swarm)  # before anybody sees us
+            await _see_to_organiser(arguments, session, swarm)
             await session.swarm.join(swarm)
         if session.swarm.joined:
             await session.training.start()
@@ -223,6 +229,7 @@ class _DoorWork:
         """Serve until it is cancelled."""
         swarm = await _swarm_of_door(self._arguments, self._session)
         await self._session.open(look_for_devices=False)
+        await _see_to_organiser(self._arguments, self._session, swarm)
         self._door = SwarmDoor(self._session, swarm)
         await self._door.open()
         return await _for_ever()
@@ -251,6 +258,16 @@ async def _see_to_account(arguments: Arguments, session: Session, password: str)
         # nobody watches a headless machine, so it must be able to sign in again by itself
         await account.sign_in(arguments.sign_in, password=password, stay=True)
         say(_("Signed in to {url} as {email}.").format(url=url, email=arguments.sign_in))
+
+
+async def _see_to_organiser(arguments: Arguments, session: Session, swarm: spec.SwarmSpec) -> None:
+    """Say who signed the invite; trust another key than before only if the user names it."""
+    judged = await session.organisation.judge(swarm)
+    if judged.standing is not Standing.UNSIGNED:
+        say(vouched(swarm, judged))
+    key = "none" if swarm.organiser is None else swarm.organiser.key
+    if judged.standing is Standing.CHANGED and arguments.accept_organiser == key:
+        await session.organisation.trust(swarm)
 
 
 def _say_how_to_call(session: Session) -> None:

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -319,6 +320,12 @@ async def read(node: Any, keys: Sequence[str]) -> dict[str, Any]:
     async with within(CALL_SECONDS):
         found = await node.get_many(keys, sufficient_expiration_time=float("inf"))
         return {key: found[key].value if found.get(key) else None for key in keys}
+
+
+async def store(node: Any, key: str, *, subkey: Any, value: Any, seconds: float) -> bool:
+    """Store an entry of a key's dictionary for some seconds; False when nobody took it."""
+    async with within(CALL_SECONDS):
+        return bool(await node.store(key, value, time.time() + seconds, subkey=subkey))
 
 
 async def refresh_routing(node: Any, *, seconds: float = CALL_SECONDS) -> None:

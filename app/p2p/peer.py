@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.common.errors import ConnectError, JoinError
 from app.common.i18n import _
+from app.organiser.admission import OPEN, Admission
 from app.p2p import calls
 from app.p2p.calls import CallError, PeerConnection
 from app.p2p.latency import Latencies
@@ -90,10 +91,12 @@ class EmbeddedPeer:
         initial_peers: Sequence[str],
         network: Network,
         times: RunTimes = PLAIN_TIMES,
+        admission: Admission = OPEN,
     ) -> Presence:
         """Enter the swarm of a run, or, with run id "", only the network of the initial peers.
 
-        times: how long the run's records live, plain hivemind's by default.
+        times: how long the run's records live, plain hivemind's by default. admission: who may
+        take part in the run.
 
         Raises `JoinError` with the reason in words.
         """
@@ -107,7 +110,7 @@ class EmbeddedPeer:
                     load = self._run_records.load_identity
                     identity = await asyncio.to_thread(load, self._identity_file)
                     node = await self._start(
-                        self._run_records.validators(run_id, identity.key, times),
+                        self._run_records.validators(run_id, identity.key, times, admission),
                         initial_peers=initial_peers,
                         network=network,
                     )

@@ -41,6 +41,8 @@ from hivemind.utils.timed_storage import get_dht_time
 from typing_extensions import override
 
 from app.common.rate_limit import RateLimit
+from app.organiser import roster as rosters
+from app.organiser.admission import OPEN, Admission
 from app.p2p import calls
 from app.p2p.plausible import RunTimes
 
@@ -55,6 +57,9 @@ MOST_ENTRIES = 4096
 
 FUTURE_SECONDS = 10.0
 """How far ahead of ours a clock may be; hivemind itself refuses peers beyond 3 s."""
+
+ROSTER_SECONDS = 600.0
+"""How long a roster stays in the DHT. Members store it again before."""
 
 UNKNOWN_LIFE_SECONDS = 86_400.0
 UNKNOWN_BYTES = 65_536
@@ -172,10 +177,14 @@ def bounds_of(run_id: str, times: RunTimes) -> dict[bytes, KeyBounds]:
     return {DHTID.generate(key).to_bytes(): bounds for key, bounds in keys.items()}
 
 
-def guards(run_id: str, times: RunTimes) -> list[RecordValidatorBase]:
-    """The validators that keep records of a run within their bounds."""
+def guards(run_id: str, times: RunTimes, admission: Admission = OPEN) -> list[RecordValidatorBase]:
+    """The validators that keep records of a run within their bounds, and those of a closed
+    swarm to its members. admission: who may take part."""
     bounds = bounds_of(run_id, times)
-    return [EnvelopeGuard(bounds), ContentGuard(bounds)]
+    plain: list[RecordValidatorBase] = [EnvelopeGuard(bounds), ContentGuard(bounds)]
+    if not admission.is_closed:
+        return plain
+    return [*plain, RosterGuard(run_id, admission), MembersGuard(run_id, admission)]
 
 
 class EnvelopeGuard(RecordValidatorBase):
@@ -216,6 +225,69 @@ class ContentGuard(RecordValidatorBase):
     @override
     def priority(self) -> int:
         return 5  # after the signature's, before the schema's
+
+
+class RosterGuard(RecordValidatorBase):
+    """Accepts a roster that the organiser signed and that isn't older than the one known here."""
+
+    def __init__(self, run_id: str, admission: Admission) -> None:
+        self._key = DHTID.generate(rosters.dht_key(run_id)).to_bytes()
+        self._admission = admission
+
+    @override
+    def validate(self, record: DHTRecord) -> bool:
+        if record.key != self._key:
+            return True
+        if not record.expiration_time <= get_dht_time() + ROSTER_SECONDS + FUTURE_SECONDS:
+            return False
+        sealed = _unpacked(record.value)
+        if not isinstance(sealed, bytes):
+            return False
+        known, serial = self._admission.roster.serial, _unpacked(record.subkey)
+        if not is_count(serial, MOST_EPOCHS) or serial < known:
+            return False
+        roster = self._admission.opened(sealed)
+        return roster is not None and serial == roster.serial
+
+    @property
+    @override
+    def priority(self) -> int:
+        return 20  # before the RSA validator, which cuts off whatever looks like its signature
+
+
+class MembersGuard(RecordValidatorBase):
+    """Drops the records of peers that aren't on the roster.
+
+    Of progress, the peer that a record names counts: plain hivemind signs it with a key that isn't
+    its peer's. Nobody but its owner can end a record, so one that ends may be anybody's.
+    """
+
+    def __init__(self, run_id: str, admission: Admission) -> None:
+        self._may_join = admission.may_join
+        self._progress = DHTID.generate(f"{run_id}_progress").to_bytes()
+        self._metrics = DHTID.generate(f"{run_id}_metrics").to_bytes()
+        self._by_peer_id = frozenset(
+            DHTID.generate(f"{run_id}_{averager}{ending}").to_bytes()
+            for averager in ("grad_averager", "state_averager")
+            for ending in (".all_averagers", ".0b")
+        )
+
+    @override
+    def validate(self, record: DHTRecord) -> bool:
+        if record.key == self._progress:
+            said = _unpacked(record.value)
+            return said is None or self._may_join(said["peer_id"])
+        if record.key == self._metrics:
+            owner = owner_peer_id(_unpacked(record.subkey))
+            return owner is not None and self._may_join(owner)
+        if record.key in self._by_peer_id:
+            return self._may_join(_unpacked(record.subkey))
+        return True
+
+    @property
+    @override
+    def priority(self) -> int:
+        return 4  # after the bounds
 
 
 class _Garbage:

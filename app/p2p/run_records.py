@@ -31,6 +31,7 @@ from hivemind.utils.logging import use_hivemind_log_handler
 from pydantic.v1 import BaseModel, StrictFloat, confloat, conint
 from typing_extensions import override
 
+from app.organiser.admission import OPEN, Admission
 from app.p2p import calls, record_guard
 from app.p2p import machine_records as records
 from app.p2p.network import Network
@@ -172,9 +173,12 @@ def sign_everything_with(identity: Identity) -> None:
 
 
 def validators(
-    run_id: str, key: RSAPrivateKey, times: RunTimes = PLAIN_TIMES
+    run_id: str,
+    key: RSAPrivateKey,
+    times: RunTimes = PLAIN_TIMES,
+    admission: Admission = OPEN,
 ) -> list[RecordValidatorBase]:
-    """The validators that every node of the run must have.
+    """The validators that every node of the run must have. admission: who may take part in it.
 
     Without them, anybody could overwrite the run's records, and reading the progress hangs
     (hivemind 1.1.12).
@@ -183,7 +187,7 @@ def validators(
         SchemaValidator(TrainingProgressSchema, prefix=run_id),
         SchemaValidator(MetricSchema, prefix=run_id),
         RSASignatureValidator(key),
-        *record_guard.guards(run_id, times),
+        *record_guard.guards(run_id, times, admission),
         MachineRecordValidator(run_id),
     ]
 

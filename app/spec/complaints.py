@@ -1,6 +1,4 @@
-"""Pydantic's errors about a spec, by field, in words for the user."""
-
-from collections.abc import Sequence
+"""What is wrong with a spec, by field, in words: from pydantic's errors to `SpecError`."""
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -10,21 +8,21 @@ from app.common.i18n import _
 from app.common.validation import complaint, complaint_with_value, shortened
 
 
-def first_mistake(error: ValidationError, *, model_types: Sequence[str]) -> SpecError:
-    """The first error, with the number of those after it."""
-    first, *others = by_field(error, model_types=model_types).values()
+def first_of(error: ValidationError) -> SpecError:
+    """The error that names the first wrong field."""
+    first, *others = by_field(error).values()
     if not others:
         return first
     more = _("({count} more after it)").format(count=len(others))
     return SpecError(first.message, field=first.field, remedy=f"{first.remedy} {more}".strip())
 
 
-def by_field(error: ValidationError, *, model_types: Sequence[str]) -> dict[str, SpecError]:
-    """All errors by the dotted name of the field. model_types: those that a spec may name."""
+def by_field(error: ValidationError) -> dict[str, SpecError]:
+    """The first error of each wrong field, by the field's dotted name."""
     found: dict[str, SpecError] = {}
     for detail in error.errors():
         field = _field_name(detail)
-        message, remedy = _message_and_remedy(detail, field, model_types)
+        message, remedy = _message_and_remedy(detail, field)
         found.setdefault(field, SpecError(message, field=field, remedy=remedy))
     return found
 
@@ -46,14 +44,15 @@ def _field_name(detail: ErrorDetails) -> str:
             behind = part
         else:
             behind = ""
-    if detail["type"] == "small_batch":  # concerns two fields, so pydantic names their parent
-        parts.append("target_batch_size")
+    # these concern several fields, so pydantic names their parent
+    parts += {
+        "small_batch": ["target_batch_size"],
+        "wrong_signature": ["organiser", "signature"],
+    }.get(detail["type"], [])
     return ".".join(parts) or "spec"
 
 
-def _message_and_remedy(
-    detail: ErrorDetails, field: str, model_types: Sequence[str]
-) -> tuple[str, str]:
+def _message_and_remedy(detail: ErrorDetails, field: str) -> tuple[str, str]:
     name = field.rpartition(".")[2]
     mismatch = _pattern_messages().get(name)
     match detail["type"]:
@@ -63,10 +62,16 @@ def _message_and_remedy(
             return _("is not a field of a spec."), _("Remove it, or check its spelling.")
         case "literal_error" if name == "model_type":
             text = _("{value} is not a model type this app trains.")
-            remedy = _("Use one of: {names}.").format(names=", ".join(model_types))
+            expected = detail["ctx"]["expected"].replace(" or ", ", ").replace("'", "")
+            remedy = _("Use one of: {names}.").format(names=expected)
             return text.format(value=shortened(detail["input"])), remedy
         case "string_pattern_mismatch" if mismatch:
             return mismatch.format(value=shortened(detail["input"])), _("Correct the value.")
+        case "wrong_signature":
+            return (
+                _("isn't the organiser's over this spec: the invite was changed, or is forged."),
+                _("Ask the organiser for the invite again."),
+            )
         case "value_error" | "small_batch":
             return _("{complaint}.").format(complaint=complaint(detail)), ""
     return complaint_with_value(detail), _("Correct the value.")
@@ -75,8 +80,10 @@ def _message_and_remedy(
 def _pattern_messages() -> dict[str, str]:
     """From a field's name to the error text for a value that doesn't match its pattern."""
     return {
-        "label": _("{value} is not a label of letters, digits, '-' and '_', 64 at most."),
         "url": _("{value} is not an address that begins with https://."),
         "sha256": _("{value} is not 64 digits of 0-9 and a-f."),
         "name": _("{value} is not a name such as owner/data-set."),
+        "label": _("{value} is not a label of letters, digits, '-' and '_', 64 at most."),
+        "key": _("{value} is not a public key of 44 characters."),
+        "signature": _("{value} is not a signature of 88 characters."),
     }

@@ -1,7 +1,9 @@
 """Build a swarm's spec from a form: a mapping from dotted field names to the texts in the form.
 
 Most names are those of the spec's fields. Exceptions: the model's sizes have common names, since
-each model type names them differently, and ``dataset_info.paths`` holds one file per line.
+each model type names them differently, ``dataset_info.paths`` holds one file per line, and
+``organiser`` says how the finished spec is to be signed (``app.spec.signing``): ``access`` is
+``open`` for no signature, ``signed`` or ``closed``.
 """
 
 import re
@@ -11,6 +13,7 @@ from typing import Any
 
 from app.common.errors import SpecError
 from app.common.i18n import _
+from app.organiser.invites import NAME_CHARACTERS
 from app.spec import architectures
 from app.spec.schema import SwarmSpec, mistakes, parse
 
@@ -32,6 +35,8 @@ DEFAULTS: Values = {
     "title": "",
     "run_id": "",
     "local": "",
+    "organiser.access": "open",
+    "organiser.name": "",
     "model_config.model_type": "llama",
     "model_config.layers": "6",
     "model_config.width": "384",
@@ -78,9 +83,22 @@ def check(values: Values) -> tuple[SwarmSpec | None, dict[str, SpecError]]:
         for field, error in mistakes(content).items()
         if not field.startswith("model_config")
     }
+    if values.get("organiser.access", "open") != "open":
+        wrong |= _name_mistake(values.get("organiser.name", "").strip())
     if wrong:
         return None, wrong
     return parse(content), {}
+
+
+def _name_mistake(name: str) -> dict[str, SpecError]:
+    field = "organiser.name"
+    if not name:
+        return {field: SpecError(_("is missing."), field=field, remedy=_("Fill it in."))}
+    if len(name) > NAME_CHARACTERS or not name.isprintable():
+        text = _("a name is one line of at most {count} printable characters.")
+        message = text.format(count=NAME_CHARACTERS)
+        return {field: SpecError(message, field=field, remedy=_("Correct the value."))}
+    return {}
 
 
 def suggested_run_id(title: str) -> str:
@@ -95,7 +113,11 @@ def _content(values: Values) -> tuple[dict[str, Any], dict[str, SpecError]]:
     source = values.get("dataset_info.source", "")
     for name, text in values.items():
         part, _dot, rest = name.partition(".")
-        if not text.strip() or part == "model_config" or not _applies(name, values, source):
+        if (
+            not text.strip()
+            or part in ("model_config", "organiser")
+            or not _applies(name, values, source)
+        ):
             continue
         _set_nested(content, name, _lines(text) if rest == "paths" else text.strip())
     return content, wrong

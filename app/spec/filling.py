@@ -74,10 +74,11 @@ def refuse_paths(spec: SwarmSpec, *, own: Iterable[SwarmSpec] = ()) -> None:
     """Refuse a spec from elsewhere that names paths of this machine. Raises `InviteError`.
 
     own: specs of this machine. An invite that an earlier version made of one of them names its
-    paths, and may.
+    paths, and may; it is not signed.
     """
     found = paths(spec)
-    if not found or any(each.run_id == spec.run_id and paths(each) == found for each in own):
+    old = [each for each in own if each.run_id == spec.run_id and spec.organiser is None]
+    if not found or any(paths(each) == found for each in old):
         return
     raise InviteError(
         _("names files of this machine, which a spec from elsewhere may not do."),

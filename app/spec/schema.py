@@ -20,7 +20,8 @@ from pydantic_core import PydanticCustomError
 
 from app.common.errors import SpecError
 from app.common.i18n import _
-from app.spec import complaints
+from app.organiser.invites import OrganiserSpec
+from app.spec.complaints import by_field, first_of
 from app.spec.slots import UNPRINTABLE, Slot
 
 MAX_SPEC_BYTES = 64 * 1024
@@ -305,6 +306,8 @@ class SwarmSpec(_Part):
     model: ModelSpec = Field(alias="model_config")
     training: TrainingSpec = Field(alias="training_params")
     data: DataSpec = Field(alias="dataset_info")
+    organiser: OrganiserSpec | None = None
+    """Whose swarm it is, if its organiser signed the spec."""
 
     @field_validator("run_id")
     @classmethod
@@ -329,14 +332,24 @@ class SwarmSpec(_Part):
                 raise ValueError(text.format(address=address[:100], example=_EXAMPLE_PEER))
         return value
 
+    @model_validator(mode="after")
+    def _is_signed_by_its_organiser(self) -> "SwarmSpec":
+        # Signed is what others get, with slots. Paths come from nowhere but this machine.
+        is_ours = isinstance(self.data, FileData) or isinstance(self.data.tokenizer, FileTokenizer)
+        signed = self.organiser
+        if signed is not None and not is_ours and not signed.signs(self.to_json()):
+            raise PydanticCustomError("wrong_signature", "wrong signature")
+        return self
+
     @property
     def name(self) -> str:
         """The title, or the run id without one."""
         return self.title or self.run_id
 
     def to_json(self) -> dict[str, Any]:
-        """Encode as JSON values, which `parse` reads back."""
-        return self.model_dump(mode="json", by_alias=True)
+        """Encode as JSON values, which `parse` reads back. Apps before 0.2 know no organiser."""
+        unsigned = {"organiser"} if self.organiser is None else None
+        return self.model_dump(mode="json", by_alias=True, exclude=unsigned)
 
 
 def parse(content: dict[str, Any]) -> SwarmSpec:
@@ -344,7 +357,7 @@ def parse(content: dict[str, Any]) -> SwarmSpec:
     try:
         return SwarmSpec.model_validate(content)
     except ValidationError as error:
-        raise complaints.first_mistake(error, model_types=MODEL_TYPES) from error
+        raise first_of(error) from error
 
 
 def mistakes(content: dict[str, Any]) -> dict[str, SpecError]:
@@ -352,5 +365,5 @@ def mistakes(content: dict[str, Any]) -> dict[str, SpecError]:
     try:
         SwarmSpec.model_validate(content)
     except ValidationError as error:
-        return complaints.by_field(error, model_types=MODEL_TYPES)
+        return by_field(error)
     return {}

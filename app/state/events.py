@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from app import protocol
 from app.p2p.sightings import PeerInfo, Run
-from app.state.facts import LocalApi, Problem, Release, ReportingState, Swarm, TrainerPart
+from app.state.facts import Access, LocalApi, Problem, Release, ReportingState, Swarm, TrainerPart
 from app.terms.terms import Terms, Verdict
 
 
@@ -30,6 +30,13 @@ class JoinFailed:
     """The embedded peer could not enter the swarm."""
 
     problem: Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessChanged:
+    """The roster of the swarm, or which of our devices train, has changed."""
+
+    access: Access
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +182,7 @@ Event = (
     | JoinBegan
     | Joined
     | JoinFailed
+    | AccessChanged
     | Left
     | ConnectionChanged
     | PeersListed

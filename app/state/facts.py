@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from app.organiser.roster import Member
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -27,6 +29,22 @@ class Swarm:
     """The backend's number of the session; None where the backend doesn't offer the swarm."""
     training_id: str | None = None
     """The backend's id of the training; None where the backend doesn't offer the swarm."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Whether this machine may train in the swarm that we are in."""
+
+    closed: bool = False
+    """Only members on the organiser's roster may."""
+    admitted: bool = True
+    """All of our trainers may; always True in an open swarm."""
+    code: str = ""
+    """The peer ids of our trainers, to be sent to the organiser; empty in an open swarm."""
+    organised_here: bool = False
+    """This machine has the organiser's key, and may add and remove members."""
+    members: tuple[Member, ...] = ()
+    """Of a closed swarm."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from app import protocol
 from app.p2p.sightings import PeerInfo, Run
 from app.protocol import Device, StateDownload, TrainerPhase, Waiting
-from app.state.facts import LocalApi, Problem, Release, ReportingState, Swarm, TrainerPart
+from app.state.facts import Access, LocalApi, Problem, Release, ReportingState, Swarm, TrainerPart
 from app.terms.terms import Terms, Verdict
 
 
@@ -107,6 +107,8 @@ class ContributorState:
     """How far the swarm's state has arrived, while the trainer downloads it."""
     swarm: Swarm | None = None
     """None outside of a swarm, and where we are a node of the network without a run."""
+    access: Access = field(default_factory=Access)
+    """Whether we may train in the swarm."""
     peer_id: str = ""
     """The embedded peer's; empty outside of a swarm."""
     addresses: tuple[str, ...] = ()
@@ -152,16 +154,18 @@ class ContributorState:
 
     @property
     def may_train(self) -> bool:
-        """Neither the user nor their terms want training to pause."""
-        return self.verdict.allows and not self.paused_by_user
+        """Neither the user nor their terms want training to pause, and the swarm admits us."""
+        return self.verdict.allows and not self.paused_by_user and self.access.admitted
 
     @property
     def paused_by(self) -> tuple[str, ...]:
-        """What keeps a started training from running: ``user``, and names of terms."""
+        """What keeps a started training from running: ``user``, ``roster`` (a closed swarm
+        doesn't admit us), and names of terms."""
         if self.phase not in (Phase.PAUSED, Phase.WAITING):
             return ()
         user = ("user",) if self.paused_by_user else ()
-        return (*user, *(reason.term for reason in self.verdict.reasons))
+        roster = () if self.access.admitted else ("roster",)
+        return (*user, *roster, *(reason.term for reason in self.verdict.reasons))
 
     @property
     def devices(self) -> tuple[Device, ...]:

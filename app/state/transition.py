@@ -13,6 +13,7 @@ from app import protocol
 from app.p2p.sightings import Run
 from app.protocol import TrainerPhase
 from app.state.events import (
+    AccessChanged,
     ConnectionChanged,
     DeviceChosen,
     Event,
@@ -37,7 +38,7 @@ from app.state.events import (
     TrainingAwaited,
     TrainingRequested,
 )
-from app.state.facts import Problem, Swarm
+from app.state.facts import Access, Problem, Swarm
 from app.state.state import ContributorState, OwnTraining, Phase, Round
 
 E = TypeVar("E")
@@ -58,12 +59,16 @@ def _ignored(state: ContributorState, _event: Event) -> ContributorState:
 
 
 def _join_began(state: ContributorState, event: JoinBegan) -> ContributorState:
-    return replace(state, phase=Phase.JOINING, swarm=event.swarm, problem=None)
+    return replace(state, phase=Phase.JOINING, swarm=event.swarm, access=Access(), problem=None)
 
 
 def _joined(state: ContributorState, event: Joined) -> ContributorState:
     phase = Phase.WATCHING if state.phase is Phase.JOINING else state.phase
     return replace(state, phase=phase, peer_id=event.peer_id, addresses=event.addresses)
+
+
+def _access_changed(state: ContributorState, event: AccessChanged) -> ContributorState:
+    return replace(state, access=event.access)
 
 
 def _join_failed(state: ContributorState, event: JoinFailed) -> ContributorState:
@@ -333,6 +338,7 @@ _TRANSITIONS: dict[type, Transition] = {
     JoinBegan: _join_began,
     Joined: _joined,
     JoinFailed: _join_failed,
+    AccessChanged: _access_changed,
     Left: _left,
     ConnectionChanged: _connection_changed,
     PeersListed: _peers_listed,

@@ -29,6 +29,7 @@ from app.state.facts import Problem, Swarm
 from app.state.store import Store
 from app.swarm.connection_check import Subject
 from app.swarm.lifeline import Lifeline
+from app.swarm.organisation import Organisation
 from app.swarm.recents import Recents
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ OBSERVE_SECONDS = 2.0
 class Membership:
     """At most one swarm at a time: join it, leave it, come back when the connection is lost.
 
-    recents: remembers the swarms that were joined. before_leaving: ends whatever needs the swarm;
+    recents: remembers the swarms that were joined. organisation: whom the swarm belongs to, and who
+    may take part. before_leaving: ends whatever needs the swarm;
     awaited each time before it is left.
 
     spec: of the swarm that we are in or about to enter; None outside of a swarm, and None where
@@ -56,6 +58,7 @@ class Membership:
         *,
         folders: Folders,
         recents: Recents,
+        organisation: Organisation,
         before_leaving: Callable[[], Awaitable[None]],
     ) -> None:
         self.spec: SwarmSpec | None = None
@@ -64,6 +67,7 @@ class Membership:
         self._inside = False
         self._store = store
         self._recents = recents
+        self._organisation = organisation
         self._before_leaving = before_leaving
         self._newest_join = object()
         self._leaving = asyncio.Lock()
@@ -104,7 +108,7 @@ class Membership:
         remember: keep the swarm among the recent ones.
 
         Returns False when `leave`, or another `join`, was called meanwhile. Raises `JoinError`,
-        which the state shows as well.
+        or `OrganiserError`, which the state shows as well.
         """
         mine = self._newest_join = object()
         await self.leave()
@@ -140,8 +144,9 @@ class Membership:
         network = self.network("dht_port")
         run_id = spec.run_id if spec is not None else ""
         times = PLAIN_TIMES if spec is None else RunTimes.of(spec.training.averaging)
+        admission = await self._organisation.enter(spec)
         presence = await self._peer.join(
-            run_id, initial_peers=entries, network=network, times=times
+            run_id, initial_peers=entries, network=network, times=times, admission=admission
         )
         log.info("in the swarm %s as %s", run_id or "(none)", presence.peer_id)
         self._peer_id, self._addresses = presence.peer_id, presence.addresses
@@ -248,6 +253,7 @@ class Membership:
         self._store.dispatch(PeersListed(peers=peers, dht_nodes=self._peer.dht_nodes))
         self._lifeline.look(peers, addresses)
         self._store.dispatch(RunObserved(run=await self._peer.observe()))
+        await self._organisation.look(self._peer.node)
 
     async def _mend(self) -> None:
         await self._lifeline.mend(self._addresses)

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from app.common.paths import role_of
 from app.protocol import (
     MicroBatchHalved,
     PhaseChanged,
@@ -26,13 +27,6 @@ from app.protocol import (
 from app.state.events import Event, PartsChanged
 from app.state.facts import TrainerPart
 from app.training.supervisor import STOP_GRACE_SECONDS, C, Outcome, Trainer
-
-ROLE = "trainer"
-
-
-def role_of(place: int) -> str:
-    """Name of a trainer's identity file, checkpoint folder and log lines. place: its index."""
-    return ROLE if place == 0 else f"{ROLE}-{place}"
 
 
 class Ensemble:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from app.common.background import Background
 from app.common.errors import BusyError, TrainerError, UserFacingError
 from app.common.i18n import _
-from app.common.paths import Folders
+from app.common.paths import Folders, role_of
+from app.organiser.files import OrganiserFiles
 from app.protocol import EndReason
 from app.state.events import (
     PauseChosen,
@@ -28,7 +29,7 @@ from app.state.store import Store
 from app.swarm.bindings import Bindings
 from app.swarm.membership import Membership, problem_of
 from app.terms.terms import GB
-from app.training.ensemble import Ensemble, role_of
+from app.training.ensemble import Ensemble
 from app.training.governor import Governor
 from app.training.reins import Reins
 from app.training.supervisor import Outcome, Patience
@@ -154,6 +155,7 @@ class Training:
             "identity_file": str(self._folders.identity_file(role)),
             "checkpoint_dir": str(self._folders.checkpoints(spec.run_id) / role),
             "cache_dir": str(self._folders.cache / "data"),
+            "roster_file": str(OrganiserFiles(self._folders.data).roster(spec.run_id)),
             "tuning_file": str(self._folders.tuning_file),
             "device": devices[place],
             "threads": max(1, threads // len(devices)),

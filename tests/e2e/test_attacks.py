@@ -1,46 +1,20 @@
 """Two honest trainers and a hostile process of plain hivemind in one swarm."""
 
-import asyncio
 import logging
 import math
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from app import protocol
-from tests.support.processes.apps import ROOT
+from tests.support.processes.attackers import hostile
 from tests.support.processes.workers import Worker
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
-HOSTILE = ROOT / "tests" / "support" / "training" / "hostile.py"
 ROUNDS = 4
-
-
-@asynccontextmanager
-async def hostile(attack: str, addresses: tuple[str, ...], log: Path) -> AsyncIterator[None]:
-    """A hostile peer that has begun."""
-    with log.open("w") as errors:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(HOSTILE), attack, *addresses),
-            cwd=ROOT,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=errors,
-            start_new_session=True,
-        )
-        assert process.stdout is not None
-        try:
-            begun = await process.stdout.readline()
-            assert begun, log.read_text()
-            yield
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)  # with all that it forked
-            await process.wait()
 
 
 def finite(worker: Worker) -> bool:

@@ -17,6 +17,7 @@ from app.state.events import Event, JoinBegan, Joined
 from app.state.state import ContributorState, Phase
 from app.state.store import Store
 from app.swarm.membership import Membership
+from app.swarm.organisation import Organisation
 from app.swarm.recents import Recents
 from tests.support.processes.apps import PATIENCE, tiny_spec
 
@@ -41,6 +42,7 @@ class Member:
             self.store,
             folders=folders,
             recents=Recents(folders.recents_file),
+            organisation=Organisation(self.store, folders=folders),
             before_leaving=AsyncMock(),
         )
 

@@ -8,6 +8,7 @@ import pytest
 
 from app import __version__, cli
 from app.cli import Arguments
+from app.organiser.commands import OrganiserCommand
 from app.settings.settings import Settings
 
 
@@ -34,6 +35,39 @@ def test_without_arguments_nothing_is_overridden() -> None:
         (["--fetch-gpu-runtime"], Arguments(headless=True, gpu_runtime=True)),
         (["--diagnostics", "a"], Arguments(headless=True, diagnostics=Path("a"))),
         (["--data-dir", "/there"], Arguments(data_dir=Path("/there"))),
+        (["--accept-organiser", "none"], Arguments(accept_organiser="none")),
+        (
+            ["sign", "a.cotrain", "--organiser", "Ada", "--closed", "--out", "b.cotrain"],
+            Arguments(
+                headless=True,
+                organiser=OrganiserCommand(
+                    action="sign", swarm="a.cotrain", name="Ada", closed=True, out=Path("b.cotrain")
+                ),
+            ),
+        ),
+        (
+            ["--data-dir", "/there", "members", "list"],
+            Arguments(
+                headless=True,
+                data_dir=Path("/there"),
+                organiser=OrganiserCommand(action="list"),
+            ),
+        ),
+        (
+            ["members", "add", "Qm1", "Qm2", "--label", "Bob", "--data-dir", "/there"],
+            Arguments(
+                headless=True,
+                data_dir=Path("/there"),
+                organiser=OrganiserCommand(action="add", code="Qm1 Qm2", label="Bob"),
+            ),
+        ),
+        (
+            ["members", "remove", "Qm1", "--swarm", "run"],
+            Arguments(
+                headless=True,
+                organiser=OrganiserCommand(action="remove", code="Qm1", swarm="run"),
+            ),
+        ),
         (["verify", "a", "b"], Arguments(headless=True, verify=(Path("a"), Path("b")))),
     ],
 )
@@ -116,6 +150,9 @@ def test_every_setting_has_an_argument() -> None:
         (["--theme", "pink"], "--theme"),
         (["--no-such-thing"], "--no-such-thing"),
         (["verify"], "FILE"),
+        (["sign", "a.cotrain", "--out", "b"], "--organiser"),
+        (["members"], "list|add|remove"),
+        (["members", "add"], "PEER_ID"),
         (["no-such-command"], "no-such-command"),
         (["--swarm"], "--swarm"),
         (["--term", "idle_minutes"], "NAME=VALUE"),

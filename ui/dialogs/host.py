@@ -47,6 +47,7 @@ class Dialogs(QObject):
         actions.join_wanted.connect(self.join)
         actions.start_wanted.connect(self.start)
         actions.share_wanted.connect(self.share)
+        actions.members_wanted.connect(self.members)
         actions.check_wanted.connect(self.check)
         actions.offers_wanted.connect(self.offers)
         actions.first_steps_wanted.connect(self.first_steps)
@@ -67,7 +68,9 @@ class Dialogs(QObject):
         from ui.dialogs.join.dialog import JoinDialog
 
         made = JoinDialog(self._model, self._theme, self._window)
-        made.accepted_spec.connect(lambda spec, train: self._actions.join(spec, train=train))
+        made.accepted_spec.connect(
+            lambda spec, train: self._actions.join(spec, train=train, trust=made.preview.trusts)
+        )
         return made
 
     def offers(self) -> None:
@@ -85,7 +88,9 @@ class Dialogs(QObject):
 
         made = StartDialog(self._model, self._window)
         made.accepted_spec.connect(
-            lambda spec, train: self._actions.join(spec, train=train, share=True)
+            lambda spec, train: self._actions.join(
+                spec, train=train, share=True, organiser=made.organiser
+            )
         )
         return made
 
@@ -96,6 +101,14 @@ class Dialogs(QObject):
         from ui.dialogs.share import ShareDialog
 
         self._one_of("share", lambda: ShareDialog(self._model, self._window))
+
+    def members(self) -> None:
+        """Show who may take part in the closed swarm that we are in; in an open one do nothing."""
+        if self._closed or not self._model.state.access.closed:
+            return
+        from ui.dialogs.members import MembersDialog
+
+        self._one_of("members", lambda: MembersDialog(self._model, self._window))
 
     def check(self) -> None:
         """Check the connection."""

@@ -31,6 +31,7 @@ class ShareDialog(QDialog):
         self._model = model
         self.spec: SwarmSpec | None = None
         self.title = ElidedLabel(role="page")
+        self.who = label(role="muted", wrap=True)
         self.reach = label(wrap=True)
         self.link = line_edit(_("Invite link"))
         self.copy = button(_("Copy link"), "primary")
@@ -67,8 +68,7 @@ class ShareDialog(QDialog):
     def _words(self) -> QVBoxLayout:
         words = QVBoxLayout()
         words.setSpacing(8)
-        text = _("Whoever has this invite can join the swarm and train with it.")
-        words.addWidget(label(text, "muted", wrap=True))
+        words.addWidget(self.who)
         words.addWidget(self.link)
         buttons = QHBoxLayout()
         buttons.setSpacing(8)
@@ -101,6 +101,7 @@ class ShareDialog(QDialog):
 
         link = invite.as_link(spec)
         self.title.set_full(_("Invite others to {title}").format(title=spec.name))
+        self.who.setText(_who_may_join(spec))
         self.link.setText(link)
         self.link.setCursorPosition(0)
         self.qr.show_text(link)
@@ -136,6 +137,12 @@ class ShareDialog(QDialog):
         await asyncio.to_thread(invite.save, self.spec, path)
         if isValid(self):  # the user may have closed it meanwhile
             self.save.setText(_("Saved"))
+
+
+def _who_may_join(spec: "SwarmSpec") -> str:
+    if spec.organiser is not None and spec.organiser.closed:
+        return _("Whoever joins by this invite waits until the organiser adds them.")
+    return _("Whoever has this invite can join the swarm and train with it.")
 
 
 def _words_for(reach: Reach, *, local: bool) -> str:

@@ -98,7 +98,7 @@ class StartDialog(QDialog):
             field.edited.connect(self._checking.start)
         self.fields["title"].edited.connect(lambda: self._follow_title(self.fields["title"].value))
         self.fields["run_id"].edited.connect(self._on_run_id)
-        for name in ("dataset_info.source", "dataset_info.tokenizer.kind"):
+        for name in ("dataset_info.source", "dataset_info.tokenizer.kind", "organiser.access"):
             self.fields[name].edited.connect(self._follow_choices)
         self._checking.timeout.connect(self._check)
         self.cancel.clicked.connect(self.reject)
@@ -121,7 +121,9 @@ class StartDialog(QDialog):
         with_tokenizer = self.fields["dataset_info.tokenizer.kind"].value == "file"
         for name, field in self.fields.items():
             part, _dot, rest = name.partition(".")
-            if name == "dataset_info.tokenizer.path":
+            if name == "organiser.name":
+                field.relevant = self.fields["organiser.access"].value != "open"
+            elif name == "dataset_info.tokenizer.path":
                 field.relevant = with_tokenizer
             elif part == "dataset_info" and rest not in ("source", "tokenizer.kind"):
                 field.relevant = rest in draft.SOURCE_FIELDS[source]
@@ -134,6 +136,12 @@ class StartDialog(QDialog):
     def values(self) -> dict[str, str]:
         """The form's values as text, by the fields' names in `app.spec.draft`."""
         return {name: field.value for name, field in self.fields.items()}
+
+    @property
+    def organiser(self) -> tuple[str, bool] | None:
+        """How the spec is to be signed: by which name, and whether the swarm is closed."""
+        access = self.fields["organiser.access"].value
+        return None if access == "open" else (self.values["organiser.name"], access == "closed")
 
     def _check(self) -> "tuple[SwarmSpec | None, dict[str, SpecError]]":
         """Check all values. Mistakes are marked only after the user has tried to start."""

@@ -30,6 +30,7 @@ def sections() -> tuple[SpecSection, ...]:
         SpecSection(_("Training"), _training()),
         SpecSection(_("Averaging"), _averaging()),
         SpecSection(_("End"), _end()),
+        SpecSection(_("Who may take part"), _organiser()),
     )
     for section in made:
         for name, field in section.fields.items():
@@ -157,4 +158,18 @@ def _end() -> dict[str, Field]:
         "training_params.stop.minutes": _text(
             _("After minutes of training"), _("Empty: never; counted on each machine")
         ),
+    }
+
+
+def _organiser() -> dict[str, Field]:
+    kinds = {
+        "open": _("Everybody with an invite"),
+        "signed": _("Everybody; you sign the invite"),
+        "closed": _("Only members whom you add"),
+    }
+    return {
+        "organiser.access": _choice(
+            _("Access"), kinds, _("A signed invite shows that it comes from you, unchanged")
+        ),
+        "organiser.name": _text(_("Your name"), _("Shown with the invite")),
     }

@@ -50,6 +50,9 @@ class Actions(QObject):
     share_wanted = Signal()
     """Open the dialog with this swarm's invite."""
 
+    members_wanted = Signal()
+    """Open the dialog with the members of a closed swarm."""
+
     check_wanted = Signal()
     """Open the connection check."""
 
@@ -80,20 +83,45 @@ class Actions(QObject):
 
     # --- the swarm
 
-    def join(self, swarm: "SwarmSpec | str", *, train: bool = False, share: bool = False) -> None:
+    def join(
+        self,
+        swarm: "SwarmSpec | str",
+        *,
+        train: bool = False,
+        share: bool = False,
+        trust: bool = False,
+        organiser: tuple[str, bool] | None = None,
+    ) -> None:
         """Join a swarm, given by its spec or by an invite's link or path.
 
         Args:
             swarm: the spec, or the link or path of an invite.
             train: start training at once.
             share: show the invite for others once we are in.
+            trust: the user accepts that another organiser than before has signed the invite.
+            organiser: sign the spec first, by this name, and whether the swarm is closed.
         """
-        self._run(lambda: self._join(swarm, train=train, share=share))
+        self._run(
+            lambda: self._join(swarm, train=train, share=share, trust=trust, organiser=organiser)
+        )
 
-    async def _join(self, swarm: "SwarmSpec | str", *, train: bool, share: bool) -> None:
+    async def _join(
+        self,
+        swarm: "SwarmSpec | str",
+        *,
+        train: bool,
+        share: bool,
+        trust: bool,
+        organiser: tuple[str, bool] | None,
+    ) -> None:
         recents = self._session.recents
         spec = await recents.read_invite(swarm) if isinstance(swarm, str) else swarm
+        if organiser is not None:
+            name, closed = organiser
+            spec = await self._session.organisation.organise(spec, name=name, closed=closed)
         await self._demo.close()
+        if trust:
+            await self._session.organisation.trust(spec)
         if not await self._session.swarm.join(spec):
             return
         if share:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from app.common.i18n import _, ngettext
 from app.common.plain import one_line
 from app.protocol import Device, StateDownload, TrainerPhase, Waiting
-from app.state.facts import LocalApi, Problem
+from app.state.facts import Access, LocalApi, Problem
 from app.state.state import ContributorState, Phase, Round
 from app.terms.terms import Terms
 from ui.texts import terms as terms_texts
@@ -125,6 +125,10 @@ def device_count(chosen: tuple[str, ...]) -> str:
 def explanation(state: ContributorState, now: float | None = None) -> str:
     """Why training runs or doesn't, and what comes next. now: seconds since the epoch."""
     match state.phase:
+        case Phase.PREPARING | Phase.PAUSED | Phase.WAITING if not state.access.admitted:
+            return " ".join(
+                (access(state.access), _("Training goes on by itself once you are added."))
+            )
         case Phase.PREPARING if state.may_train:
             return preparation(state.step_of_preparation, state.waiting, state.download)
         case Phase.PREPARING | Phase.PAUSED | Phase.WAITING:
@@ -244,6 +248,15 @@ def _failed(state: ContributorState, now: float) -> str:
         return _("Training ended by itself. Restarting resumes from the last checkpoint.")
     wait = units.duration(state.restart_at - now)
     return _("Training ended by itself. It starts again in {time}.").format(time=wait)
+
+
+def access(entry: Access) -> str:
+    """Whether a closed swarm lets this machine take part, and what to do if it doesn't."""
+    if entry.admitted:
+        return _("This machine is one of them.")
+    return _("This swarm is closed: send your code {code} to the organiser.").format(
+        code=entry.code
+    )
 
 
 def lost_swarm(state: ContributorState, now: float | None = None) -> str:

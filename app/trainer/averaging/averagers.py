@@ -10,11 +10,13 @@ from hivemind.p2p import PeerID
 
 from app.p2p.plausible import agreed_epoch
 from app.trainer.averaging.guarded_allreduce import GuardedAveraging
-from app.trainer.joining.donor import StateDonor
+from app.trainer.averaging.members_only import MembersOnly, MembersOnlyDonor
 from app.trainer.peer.traffic import CountedTraffic
 
 
-class CountingStateAverager(StateDonor, CountedTraffic, GuardedAveraging, TrainingStateAverager):
+class CountingStateAverager(
+    MembersOnlyDonor, CountedTraffic, GuardedAveraging, TrainingStateAverager
+):
     """Averages parameters and optimizer state, and sends them to newcomers."""
 
     wire_class = TrainingStateAverager
@@ -29,7 +31,7 @@ class CountingStateAverager(StateDonor, CountedTraffic, GuardedAveraging, Traini
         return {peer: min(epochs.get(peer, own), most) for peer in claims}
 
 
-class KeepingGradientAverager(CountedTraffic, GuardedAveraging, GradientAverager):
+class KeepingGradientAverager(MembersOnly, CountedTraffic, GuardedAveraging, GradientAverager):
     """Keeps our own gradients when a round fails, and weighs micro-batches by their samples.
 
     WORKAROUND (hivemind 1.1.12): `GradientAverager.step` resets the accumulators when a round

@@ -14,6 +14,7 @@ import hivemind
 from hivemind.averaging.control import AveragingStage, StepControl
 from hivemind.utils.timed_storage import get_dht_time
 
+from app.organiser.admission import Admission
 from app.protocol import Report, RoundEnded, SampleDiscarded
 from app.trainer.averaging.averagers import CountingStateAverager, KeepingGradientAverager
 from app.trainer.averaging.guarded_allreduce import RoundGuard, follow_no_offender
@@ -60,6 +61,7 @@ class CitizenOptimizer(hivemind.Optimizer):
         state_guard: RoundGuard,
         judge: Callable[[], float],
         step_size: float,
+        admission: Admission,
         **options: Any,
     ) -> None:
         """Start the averagers and the tracker.
@@ -69,6 +71,7 @@ class CitizenOptimizer(hivemind.Optimizer):
         work: told which of the computed samples entered a round and which were lost.
         gradient_guard, state_guard: what is believed in rounds of averaging.
         judge, step_size: see `OptimizerState`.
+        admission: who may take part in them.
         options: of `hivemind.Optimizer`.
         """
         self._report = report
@@ -80,6 +83,7 @@ class CitizenOptimizer(hivemind.Optimizer):
         self.loading_state = False
         self.taken_over = 0
         self._guards = {"gradients": gradient_guard, "parameters": state_guard}
+        self._admission = admission
         keep_searches()
         follow_no_offender()
         super().__init__(**options)
@@ -93,6 +97,7 @@ class CitizenOptimizer(hivemind.Optimizer):
     def _make_state_averager(self, **options: Any) -> CountingStateAverager:
         return CountingStateAverager(
             guard=self._guards["parameters"],
+            admission=self._admission,
             dht=self.dht,
             prefix=f"{self.run_id}_state_averager",
             min_matchmaking_time=self.matchmaking_time,
@@ -109,7 +114,9 @@ class CitizenOptimizer(hivemind.Optimizer):
         )
 
     def _make_gradient_averager(self, factory: Any, **options: Any) -> Any:
-        made = functools.partial(factory, guard=self._guards["gradients"])
+        made = functools.partial(
+            factory, guard=self._guards["gradients"], admission=self._admission
+        )
         return super()._make_gradient_averager(made, **options)
 
     def _make_progress_tracker(self, target_batch_size: int, **options: Any) -> PacedTracker:

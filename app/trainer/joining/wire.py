@@ -65,6 +65,7 @@ class StateRefusal(StrEnum):
     UNWILLING = "unwilling"
     BUSY = "busy"
     OTHER_MODEL = "other-model"
+    STRANGER = "stranger"  # the swarm is closed, and who asks isn't on its roster
 
     def pack(self) -> ExpertResponse:
         """As hivemind's message."""

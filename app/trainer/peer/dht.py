@@ -4,6 +4,7 @@ import hivemind
 
 from app.common.errors import JoinError
 from app.common.i18n import _
+from app.organiser.admission import Admission
 from app.p2p import run_records
 from app.p2p.calls import CallError, hivemind_errors
 from app.p2p.plausible import RunTimes
@@ -11,7 +12,12 @@ from app.protocol import Start
 
 
 def open_dht(
-    order: Start, *, run_id: str, times: RunTimes, identity: run_records.Identity
+    order: Start,
+    *,
+    run_id: str,
+    times: RunTimes,
+    identity: run_records.Identity,
+    admission: Admission,
 ) -> hivemind.DHT:
     """Start the DHT process and its p2pd, and enter by ``order.initial_peers``.
 
@@ -22,7 +28,7 @@ def open_dht(
             return hivemind.DHT(
                 start=True,
                 initial_peers=list(order.initial_peers),
-                record_validators=run_records.validators(run_id, identity.key, times),
+                record_validators=run_records.validators(run_id, identity.key, times, admission),
                 identity_path=order.identity_file,
                 # The app has ended what was left of our last process, so the identity is free.
                 check_if_identity_free=False,

@@ -1,15 +1,18 @@
 """The trainer's peer: it enters the swarm, publishes how we train, and sees its processes die."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import hivemind
 import psutil
 from hivemind.dht.crypto import RSASignatureValidator
 from hivemind.utils.timed_storage import get_dht_time
 
+from app.organiser.admission import Admission
 from app.p2p import run_records
 from app.p2p.plausible import RunTimes
 from app.protocol import Start, Waiting
+from app.spec.admission import admission_to
 from app.spec.schema import SwarmSpec
 from app.trainer.peer.dht import open_dht
 from app.trainer.peer.others import see_others
@@ -20,6 +23,9 @@ class TrainerPeer:
 
     dht: hivemind.DHT
     """For the averagers of a strategy."""
+
+    admission: Admission
+    """Who may take part in the run; asked in each process that lets peers in."""
 
     def __init__(
         self,
@@ -36,12 +42,14 @@ class TrainerPeer:
         self._run_id = spec.run_id
         self._identity = identity
         self._public_key = RSASignatureValidator(identity.key).local_public_key
+        self.admission = admission_to(spec, Path(order.roster_file))
         run_records.sign_everything_with(identity)
         self.dht = open_dht(
             order,
             run_id=spec.run_id,
             times=RunTimes.of(spec.training.averaging),
             identity=identity,
+            admission=self.admission,
         )
         self._daemon = _daemon_of(self.dht)
         see_others(self.dht, doors=spec.initial_peers, run_id=spec.run_id, report=report)

@@ -59,6 +59,7 @@ class GradientAveraging:
             state_guard=RoundGuard(bounds=_state_bounds(spec), offences=Offences()),
             judge=judge,
             step_size=spec.training.optimizer.learning_rate,
+            admission=peer.admission,
             client_mode=self._client_mode,  # WORKAROUND (hivemind 1.1.12): None is mistaken
             **_options(spec),
         )

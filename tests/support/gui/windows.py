@@ -80,6 +80,7 @@ class RecordingSwarm(Membership):
             session.store,
             folders=session.folders,
             recents=session.recents,
+            organisation=session.organisation,
             before_leaving=session.training.stop,
         )
         self._note = session.note

@@ -8,6 +8,7 @@ from typing import Any
 from app import protocol
 from app.common.errors import ConnectError, JoinError
 from app.common.paths import Folders
+from app.organiser.admission import Admission
 from app.p2p.network import Network
 from app.p2p.peer import Presence
 from app.p2p.plausible import RunTimes
@@ -41,7 +42,13 @@ class OfflinePeer:
         self.may_enter.set()
 
     async def join(
-        self, run_id: str, *, initial_peers: Sequence[str], network: Network, times: RunTimes
+        self,
+        run_id: str,
+        *,
+        initial_peers: Sequence[str],
+        network: Network,
+        times: RunTimes,
+        admission: Admission,
     ) -> Presence:
         self.enters.set()
         await self.may_enter.wait()

@@ -19,6 +19,7 @@ from hivemind.optim.grad_averager import GradientAverager
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
+from app.organiser.admission import OPEN
 from app.trainer.averaging.averagers import KeepingGradientAverager
 from app.trainer.averaging.guard import GradientBounds
 from app.trainer.averaging.guarded_allreduce import Offences, RoundGuard
@@ -31,6 +32,7 @@ def averager_of(
     if kind is KeepingGradientAverager:
         bounds = GradientBounds(most_weight=1024.0)
         options["guard"] = RoundGuard(bounds=bounds, offences=Offences())
+        options["admission"] = OPEN
     averager = kind(
         [weight],
         dht=dht,

@@ -1,17 +1,25 @@
 """A hostile peer, made of plain hivemind: knows an address and the run id, nothing else.
 
-    python tests/support/training/hostile.py nan|weight|record|donor:KIND ADDRESS…
+    python tests/support/training/hostile.py ATTACK ADDRESS…
 
 nan: averages gradients and parameters that are no numbers. weight: averages an ascending gradient
 with a weight of 1e30. record: publishes progress records of epoch 10^6 that live for ten years.
-donor: offers its state to newcomers; in our way a garbage, nan or endless one, or in hivemind's way
-(plain-…) a garbage, nan, shape or endless one, or one whose metadata sets the learning rate (rate).
+donor:KIND: offers its state to newcomers; in our way a garbage, nan or endless one, in hivemind's
+way (plain-…) a garbage, nan, shape or endless one, or one whose metadata sets the learning rate
+(rate).
+For closed swarms, plain: takes part like everybody, with the identity in COTRAIN_IDENTITY if there
+is one. thief: asks for the state and for a place in a group, and prints what it was given. roster:
+stores the rosters in the files of COTRAIN_ROSTERS under ever higher serial numbers.
 It goes on until it is killed, and prints a line once it begins.
 """
 
+import asyncio
+import itertools
+import os
 import sys
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any, AsyncIterator  # noqa: UP035  hivemind knows typing's iterator only
 
 import hivemind
@@ -19,8 +27,10 @@ import msgspec
 import torch
 from hivemind.compression.base import TensorRole
 from hivemind.dht.crypto import RSASignatureValidator
+from hivemind.optim.grad_averager import GradientAverager
 from hivemind.optim.state_averager import TrainingStateAverager
-from hivemind.p2p import P2PContext
+from hivemind.p2p import P2PContext, PeerID
+from hivemind.proto import averaging_pb2, runtime_pb2
 
 # hivemind takes the messages of a call from its annotations, so they stand there.
 from hivemind.proto.averaging_pb2 import (  # type: ignore[attr-defined]
@@ -29,6 +39,7 @@ from hivemind.proto.averaging_pb2 import (  # type: ignore[attr-defined]
 )
 from hivemind.proto.runtime_pb2 import ExpertRequest, ExpertResponse  # type: ignore[attr-defined]
 from hivemind.utils.crypto import RSAPrivateKey
+from hivemind.utils.serializer import MSGPackSerializer
 from hivemind.utils.timed_storage import get_dht_time
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -71,13 +82,53 @@ def average(attack: str, dht: hivemind.DHT) -> None:
         tokens = torch.randint(97, 123, (4, 33))
         logits = network(tokens[:, :-1]).logits
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
-        (-1e3 * loss).backward()
+        (loss if attack == "plain" else -1e3 * loss).backward()
         if attack == "nan":
             for parameter in network.parameters():
                 parameter.grad.fill_(torch.nan)
                 parameter.data.fill_(torch.nan)
         optimizer.step()
         optimizer.zero_grad()
+
+
+def steal(dht: hivemind.DHT, address: str) -> None:
+    """Call the averagers of the peer at an address, as no hivemind peer does."""
+    peer = PeerID.from_base58(address.rpartition("/p2p/")[2])
+
+    async def call() -> list[str]:
+        p2p = await dht.replicate_p2p()
+        state = TrainingStateAverager.get_stub(p2p, peer, namespace=f"{RUN}_state_averager")
+        stolen = await state.rpc_download_state(averaging_pb2.DownloadRequest())
+        count = sum([len(part.tensor_part.buffer) async for part in stolen])
+        ours = TrainingStateAverager._get_handle_name(f"{RUN}_state_averager", "rpc_send_state")
+        asked = runtime_pb2.ExpertRequest(
+            metadata=MSGPackSerializer.dumps({"layout": "any", "ranges": [[0, 2**40]]})
+        )
+        snapshot = await p2p.iterate_protobuf_handler(peer, ours, asked, runtime_pb2.ExpertResponse)
+        replies = [MSGPackSerializer.loads(each.metadata) async for each in snapshot]
+        gradients = GradientAverager.get_stub(p2p, peer, namespace=f"{RUN}_grad_averager")
+        wish = averaging_pb2.JoinRequest(
+            schema_hash=b"any", expiration=get_dht_time() + 9, group_key=f"{RUN}_grad_averager.0b"
+        )
+        place = await gradients.rpc_join_group(wish)
+        codes = [averaging_pb2.MessageCode.Name(each.code) async for each in place]
+        return [f"{count} bytes of state", *(each["refusal"] for each in replies), *codes]
+
+    sys.stdout.write(", ".join(asyncio.run(call())) + "\n")
+    sys.stdout.flush()
+    time.sleep(3600)
+
+
+def store_rosters(dht: hivemind.DHT) -> None:
+    """Store what may be a roster, again and again, for longer than anybody else."""
+    rosters = [Path(name).read_bytes() for name in os.environ["COTRAIN_ROSTERS"].split(":")]
+    sys.stdout.write("begins\n")
+    sys.stdout.flush()
+    for serial in itertools.count(1):
+        for roster in rosters:
+            for subkey in (serial, 1, 2**52):
+                dht.store(f"{RUN}_roster", roster, get_dht_time() + 590, subkey=subkey)
+        time.sleep(0.2)
 
 
 def forge(dht: hivemind.DHT) -> None:
@@ -175,11 +226,18 @@ def offer(kind: str, dht: hivemind.DHT) -> None:
 if __name__ == "__main__":
     attack, *addresses = sys.argv[1:]
     swarm = hivemind.DHT(
-        initial_peers=addresses, start=True, record_validators=[RSASignatureValidator()]
+        initial_peers=addresses,
+        start=True,
+        record_validators=[RSASignatureValidator()],
+        identity_path=os.environ.get("COTRAIN_IDENTITY"),
     )
     if attack.startswith("donor:"):
         offer(attack.removeprefix("donor:"), swarm)
     elif attack == "record":
         forge(swarm)
+    elif attack == "thief":
+        steal(swarm, addresses[0])
+    elif attack == "roster":
+        store_rosters(swarm)
     else:
         average(attack, swarm)

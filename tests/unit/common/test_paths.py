@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.common.errors import FolderError
-from app.common.paths import Folders, write_atomically
+from app.common.paths import Folders, role_of, write_atomically
 
 
 def mode_of(path: Path) -> int:
@@ -95,3 +95,7 @@ def test_a_failed_write_leaves_the_old_content(
     with pytest.raises(OSError, match="no space"):
         write_atomically(file, b"new")
     assert file.read_bytes() == b"old"
+
+
+def test_roles() -> None:
+    assert [role_of(place) for place in range(3)] == ["trainer", "trainer-1", "trainer-2"]

@@ -12,13 +12,16 @@ from hivemind.dht.node import DHTNode
 from hivemind.dht.protocol import DHTProtocol
 from hivemind.dht.routing import DHTID
 from hivemind.dht.validation import CompositeValidator, DHTRecord
-from hivemind.p2p import P2P
+from hivemind.p2p import P2P, PeerID
 from hivemind.utils.crypto import RSAPrivateKey
 from hivemind.utils.timed_storage import get_dht_time
 
+from app.organiser.admission import Admission
+from app.organiser.roster import MOST_BYTES, Member, Roster, body_of, raw_peer_id, to_sign
 from app.p2p import record_guard, run_records
 from app.p2p.plausible import RunTimes
 from app.p2p.record_guard import owner_peer_id, unforged
+from tests.support.organiser.organisers import FIRST, SECOND, admission_by, organiser, sealed
 
 RUN = "run"
 TIMES = RunTimes(record_seconds=45.0)
@@ -269,3 +272,77 @@ async def test_a_message_longer_than_any_of_hivemind_is_not_gathered() -> None:
         await P2P.receive_raw_data(reader)
     reader.feed_data((3).to_bytes(8, "big") + b"abc")
     assert await P2P.receive_raw_data(reader) == b"abc"
+
+
+# --- closed swarms -------------------------------------------------------------------------------
+
+MEMBER, STRANGER = raw_peer_id(FIRST), raw_peer_id(SECOND)
+ORGANISER = organiser()
+
+
+@pytest.fixture
+def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Admission:
+    """Of a swarm whose second roster has one member; the guards ask it."""
+    admission = admission_by(ORGANISER, tmp_path / "run.roster", RUN)
+    assert admission.keep(sealed(ORGANISER, FIRST, serial=2, run_id=RUN))
+    guarding = record_guard.guards(RUN, TIMES, admission)
+    monkeypatch.setitem(globals(), "guards", lambda: guarding)
+    return admission
+
+
+def test_records_of_members_pass(closed: Admission, tmp_path: Path) -> None:
+    identity = run_records.load_identity(tmp_path / "peer.pem")
+    closed.keep(sealed(ORGANISER, FIRST, identity.peer_id, serial=3, run_id=RUN))
+    closed._look(at_once=True)
+    assert accepts("run_progress", OWNER, progress(peer_id=MEMBER))  # a plain peer
+    assert accepts("run_progress", owner(identity.key), None)
+    assert accepts("run_metrics", owner(identity.key), METRICS)
+    assert accepts("run_grad_averager.0b", MEMBER, True)
+    assert accepts("run_state_averager.all_averagers", MEMBER, 7)
+    assert accepts("another", "any", 1)
+
+
+@pytest.mark.usefixtures("closed")
+def test_records_of_strangers_are_refused() -> None:
+    assert not accepts("run_progress", OWNER, progress(peer_id=STRANGER))
+    assert not accepts("run_metrics", OWNER, METRICS)
+    assert not accepts("run_grad_averager.0b", STRANGER, True)
+    assert not accepts("run_state_averager.all_averagers", STRANGER, 7)
+
+
+@pytest.mark.usefixtures("closed")
+@pytest.mark.parametrize("serial", [2, 3])
+def test_the_organisers_newest_roster_passes(serial: int) -> None:
+    content = sealed(ORGANISER, FIRST, SECOND, serial=serial, run_id=RUN)
+    assert accepts("run_roster", serial, content, life=600.0)
+
+
+def test_the_largest_roster_passes(closed: Admission) -> None:
+    largest = Roster(serial=3, issued=1.0, members=())
+    while len(body_of(largest)) < MOST_BYTES - 200:
+        filler = raw_peer_id(FIRST)[:-4] + len(largest.members).to_bytes(4, "big")
+        member = Member(peer_id=PeerID(filler).to_base58(), label="l" * 40)
+        largest = Roster(serial=3, issued=1.0, members=(*largest.members, member))
+    body = body_of(largest)
+    assert accepts("run_roster", 3, ORGANISER.sign(to_sign(body, RUN)) + body)
+
+
+@pytest.mark.usefixtures("closed")
+@pytest.mark.parametrize(
+    ("subkey", "content", "life"),
+    [
+        (1, sealed(ORGANISER, FIRST, SECOND, serial=1, run_id=RUN), 60.0),
+        (9, sealed(ORGANISER, FIRST, SECOND, serial=1, run_id=RUN), 60.0),
+        (9, sealed(organiser(), SECOND, serial=9, run_id=RUN), 60.0),
+        (9, sealed(ORGANISER, SECOND, serial=9, run_id="another"), 60.0),
+        (9, sealed(ORGANISER, SECOND, serial=9, run_id=RUN), YEARS),
+        (9, sealed(ORGANISER, SECOND, serial=9, run_id=RUN), math.nan),
+        ("9", sealed(ORGANISER, SECOND, serial=9, run_id=RUN), 60.0),
+        (None, sealed(ORGANISER, SECOND, serial=9, run_id=RUN), 60.0),
+        (9, "text", 60.0),
+        (9, bytes(70_000), 60.0),
+        (9, [1, {"two": 3}], 60.0),
+    ],
+)
+def test_other_rosters_are_refused(subkey: Any, content: Any, life: float) -> None:
+    assert not accepts("run_roster", subkey, content, life=life)

@@ -12,6 +12,7 @@ from app.p2p.sightings import PeerInfo, Run
 from app.protocol import EndReason, TrainerPhase
 from app.state import state, transition
 from app.state.events import (
+    AccessChanged,
     ConnectionChanged,
     DeviceChosen,
     Event,
@@ -36,13 +37,14 @@ from app.state.events import (
     TrainingAwaited,
     TrainingRequested,
 )
-from app.state.facts import LocalApi, Problem, Release, ReportingState, Swarm, TrainerPart
+from app.state.facts import Access, LocalApi, Problem, Release, ReportingState, Swarm, TrainerPart
 from app.state.state import ContributorState, OwnTraining, Phase, Round
 from app.state.transition import after
 from app.terms.terms import Reason, Terms, Verdict
 
 SWARM = Swarm(run_id="run", title="Run", model_type="gpt2", dataset="builtin", target_batch_size=64)
 PROBLEM = Problem(message="is wrong.", field="seed", remedy="Mend it.")
+BARRED = Access(closed=True, admitted=False, code="Qm")
 DEVICES = (protocol.Device(id="cpu", name="CPU", memory=0),)
 PROBED = protocol.Devices(devices=DEVICES, torch_version="2")
 JOINED = Joined(peer_id="Qm", addresses=("/ip4/127.0.0.1/tcp/1/p2p/Qm",))
@@ -110,6 +112,7 @@ EVENTS: tuple[Event, ...] = (
     JoinBegan(swarm=SWARM),
     JOINED,
     JoinFailed(problem=PROBLEM),
+    AccessChanged(access=BARRED),
     Left(),
     ConnectionChanged(reconnect_at=9.0),
     ConnectionChanged(reconnect_at=None),
@@ -186,6 +189,20 @@ def test_joined_peer_watches() -> None:
 def test_failed_join_says_why() -> None:
     now = follow(JoinBegan(swarm=SWARM), JoinFailed(problem=PROBLEM))
     assert (now.phase, now.problem) == (Phase.DISCONNECTED, PROBLEM)
+
+
+def test_a_closed_swarm_holds_training_back_until_it_admits_us() -> None:
+    now = follow(JoinBegan(swarm=SWARM), AccessChanged(access=BARRED), JOINED, TrainingAwaited())
+    assert (now.may_train, now.paused_by) == (False, ("roster",))
+    now = after(now, AccessChanged(access=Access(closed=True)))
+    assert (now.may_train, now.paused_by) == (True, ())
+
+
+def test_another_swarm_knows_nothing_of_the_closed_one() -> None:
+    now = follow(JoinBegan(swarm=SWARM), AccessChanged(access=BARRED), JOINED, Left())
+    assert now.may_train
+    now = follow(AccessChanged(access=BARRED), JoinBegan(swarm=SWARM))
+    assert now.may_train
 
 
 def test_new_join_forgets_the_problem() -> None:

@@ -14,6 +14,7 @@ from app.state.state import ContributorState
 from app.state.store import Store
 from app.swarm import membership
 from app.swarm.membership import Membership
+from app.swarm.organisation import Organisation
 from app.swarm.recents import Recents
 from tests.support.processes.apps import tiny_spec
 from tests.support.processes.sessions import PEER_ID, OfflinePeer
@@ -37,10 +38,12 @@ class Member:
 
     def __init__(self, folder: Path, *entries: str, local: bool = False, **settings: Any) -> None:
         folders = Folders.under(folder)
+        store = Store(settings=Settings(**settings), state=ContributorState())
         self.made = Membership(
-            Store(settings=Settings(**settings), state=ContributorState()),
+            store,
             folders=folders,
             recents=Recents(folders.recents_file),
+            organisation=Organisation(store, folders=folders),
             before_leaving=AsyncMock(),
         )
         self.peer = OfflinePeer()

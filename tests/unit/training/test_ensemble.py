@@ -12,7 +12,7 @@ from app.protocol import EndReason, MicroBatchHalved, PhaseChanged, Progress, Re
 from app.state.events import PartsChanged
 from app.state.facts import TrainerPart
 from app.training import ensemble
-from app.training.ensemble import Ensemble, Whole, role_of
+from app.training.ensemble import Ensemble, Whole
 from app.training.supervisor import Outcome
 
 TWO = ("cuda:0", "cuda:1")
@@ -243,7 +243,3 @@ async def test_all_or_none_are_started(players: list[Player]) -> None:
     with pytest.raises(OSError, match="too many"):
         await Ensemble.spawn((*TWO, "cuda:2"), on_event=lambda _: None)
     assert [player.killed for player in players] == [True, True]
-
-
-def test_roles() -> None:
-    assert [role_of(place) for place in range(3)] == ["trainer", "trainer-1", "trainer-2"]

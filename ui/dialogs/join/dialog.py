@@ -127,6 +127,8 @@ class JoinDialog(QDialog):
         self.back.clicked.connect(self.choose)
         self.watch.clicked.connect(lambda: self._agree(train=False))
         self.join.clicked.connect(lambda: self._agree(train=True))
+        for one in (self.watch, self.join):
+            self.preview.doubtful.connect(one.setDisabled)
         self._model.changed.connect(self._on_state)
 
     # --- choosing
@@ -192,6 +194,7 @@ class JoinDialog(QDialog):
             return
         log.info("previewing the swarm %s", spec.run_id)
         self._spec = spec
+        self._model.run(self._judge(spec))
         self.steps.setCurrentIndex(1)
         self._enable()
         if not self.preview.files.focus_first_empty():
@@ -201,6 +204,11 @@ class JoinDialog(QDialog):
         complete = self.preview.files.complete
         self.join.setEnabled(complete)
         set_tool_tip(self.join, "" if complete else _("First choose a file for each slot"))
+
+    async def _judge(self, spec: "SwarmSpec") -> None:
+        judged = await self._model.session.organisation.judge(spec)
+        if isValid(self) and spec is self._spec:
+            self.preview.show_organiser(spec, judged)
 
     def _on_state(self, state: ContributorState) -> None:
         if self.isVisible() and self._spec is not None:

@@ -2,11 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from app.common.i18n import _
+from app.organiser.known import Acquaintance, Standing
 from app.state.state import ContributorState
+from app.swarm.organisation import vouched
 from ui.dialogs.join.files import FilesCard
 from ui.models.session_model import SessionModel
 from ui.style.theme import Theme
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 class Preview(QScrollArea):
     """Shows a spec with its estimated figures and warnings."""
 
+    doubtful = Signal(bool)
+    """Whether another organiser than before has signed, and the user hasn't accepted that."""
+
     def __init__(self, theme: Theme, model: SessionModel) -> None:
         super().__init__()
         self._theme = theme
@@ -33,6 +38,9 @@ class Preview(QScrollArea):
         self._shown: tuple[object, ...] = ()
         self.title = ElidedLabel(role="page")
         self.subtitle = label(role="muted", wrap=True)
+        self.signer = label(role="muted", wrap=True)
+        self.forged = Notice(theme, serious=True)
+        self.trust = QCheckBox(_("I have asked the organiser: this is the right one"))
         self.cautions = QVBoxLayout()
         self.files = FilesCard(model)
         self.facts = FactsCard(_("What it takes"), _rows())
@@ -48,6 +56,9 @@ class Preview(QScrollArea):
         column.setSpacing(12)
         column.addWidget(self.title)
         column.addWidget(self.subtitle)
+        for widget in (self.signer, self.forged, self.trust):
+            column.addWidget(widget)
+            widget.hide()
         self.cautions.setSpacing(8)
         column.addLayout(self.cautions)
         column.addWidget(self.files)
@@ -55,6 +66,7 @@ class Preview(QScrollArea):
         column.addWidget(self.explanation)
         column.addStretch()
         self.explanation.hide()
+        self.trust.toggled.connect(lambda trusts: self.doubtful.emit(not trusts))
         self.why.setCheckable(True)
         self.why.toggled.connect(self._open_explanation)
         self.facts.header.addWidget(self.why)
@@ -86,11 +98,31 @@ class Preview(QScrollArea):
     def show_spec(self, spec: "SwarmSpec", state: ContributorState) -> None:
         """Show a swarm, with the figures for the device that is chosen in this state."""
         self._shown = ()
+        for widget in (self.signer, self.forged, self.trust):
+            widget.hide()
+        self.trust.setChecked(False)
+        self.doubtful.emit(False)
         self.why.setChecked(False)
         self.verticalScrollBar().setValue(0)
         self._spec = spec
         self.reconsider(state)
         self.files.show_spec(spec)
+
+    def show_organiser(self, spec: "SwarmSpec", judged: Acquaintance) -> None:
+        """Show who signed the spec, and whether we know them."""
+        changed = judged.standing is Standing.CHANGED
+        text = vouched(spec, judged)
+        self.signer.setText(text)
+        self.forged.say(text)
+        self.signer.setVisible(judged.standing in (Standing.NEW, Standing.KNOWN))
+        self.forged.setVisible(changed)
+        self.trust.setVisible(changed)
+        self.doubtful.emit(changed)
+
+    @property
+    def trusts(self) -> bool:
+        """The user accepts that another organiser than before has signed."""
+        return not self.trust.isHidden() and self.trust.isChecked()
 
     def reconsider(self, state: ContributorState) -> None:
         """Update the figures and warnings if the device or the swarm we are in changed."""

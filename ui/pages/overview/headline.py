@@ -1,6 +1,6 @@
 """The headline card: the state, its explanation, and the buttons that change it."""
 
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout
 
 from app.common.i18n import _
@@ -43,6 +43,8 @@ class Headline(Card):
 
     def _lay_out(self) -> None:
         self.dot.setFixedSize(14, 14)
+        # a closed swarm's code is copied from it
+        self.explanation.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         row = QHBoxLayout()
         row.setSpacing(24)
         row.addLayout(self._words(), 1)

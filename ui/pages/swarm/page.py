@@ -49,6 +49,8 @@ class SwarmPage(QWidget):
         self._model = model
         self._history = model.session.history
         self.title, self.reach = ElidedLabel(role="page"), label(role="muted")
+        self.members = button(_("Members…"), "quiet")
+        self.members.clicked.connect(actions.members_wanted)
         self.check = button(_("Check connection…"), "quiet")
         self.check.clicked.connect(actions.check_wanted)
         self.epoch = EpochCard(theme)
@@ -73,6 +75,7 @@ class SwarmPage(QWidget):
         head.setSpacing(16)
         head.addWidget(self.title, 1)
         head.addWidget(self.reach)
+        head.addWidget(self.members)
         head.addWidget(self.check)
         inner = QVBoxLayout(self.content)
         inner.setContentsMargins(0, 0, 0, 0)
@@ -151,6 +154,7 @@ class SwarmPage(QWidget):
         self.content.setVisible(swarm is not None)
         self.title.set_full(swarm.title if swarm else _("Swarm"))
         self.reach.setText(_reach(state) if swarm else "")
+        self.members.setVisible(state.access.closed)
         self.epoch.show_state(state)
 
     def refresh(self) -> None:

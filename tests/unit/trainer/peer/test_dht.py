@@ -6,6 +6,7 @@ import hivemind
 import pytest
 
 from app.common.errors import JoinError
+from app.organiser.admission import OPEN
 from app.p2p.calls import CallError, hivemind_errors
 from app.p2p.plausible import PLAIN_TIMES
 from app.p2p.run_records import Identity, load_identity
@@ -46,7 +47,7 @@ def test_swarm_that_cannot_be_entered_is_the_users_error(
 
     monkeypatch.setattr(hivemind, "DHT", refuse)
     with pytest.raises(JoinError) as caught:
-        open_dht(ORDER, run_id="run", times=PLAIN_TIMES, identity=identity)
+        open_dht(ORDER, run_id="run", times=PLAIN_TIMES, identity=identity, admission=OPEN)
     assert caught.value.message == "the trainer can't enter the swarm: no peer of 1 answers."
     assert caught.value.field == "initial_peers"
 
@@ -54,7 +55,7 @@ def test_swarm_that_cannot_be_entered_is_the_users_error(
 def test_order_is_obeyed(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
     options: dict[str, Any] = {}
     monkeypatch.setattr(hivemind, "DHT", lambda **given: options.update(given))
-    open_dht(ORDER, run_id="run", times=PLAIN_TIMES, identity=identity)
+    open_dht(ORDER, run_id="run", times=PLAIN_TIMES, identity=identity, admission=OPEN)
     assert options["initial_peers"] == list(ORDER.initial_peers)
     assert options["identity_path"] == ORDER.identity_file
     assert options["host_maddrs"] == ["/ip4/127.0.0.1/tcp/0"]

@@ -1,0 +1,83 @@
+"""The organiser's commands on the command line."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrganiserCommand:
+    """What the organiser of a swarm asks for on the command line."""
+
+    action: str
+    """``sign`` an invite, or ``list``, ``add`` or ``remove`` members."""
+
+    swarm: str = ""
+    """A file or link of an invite; of members also a run id, "" for our only closed swarm."""
+
+    code: str = ""
+    """The peer ids to add or remove."""
+
+    label: str = ""
+    """Whose they are."""
+
+    name: str = ""
+    """What the organiser calls himself in the invite."""
+
+    closed: bool = False
+    """Only members may take part."""
+
+    out: Path | None = None
+    """The signed invite to write."""
+
+
+def add_sign(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``sign``."""
+    parser.set_defaults(action="sign")
+    parser.add_argument("of_swarm", metavar="INVITE", help="a *.cotrain file or a cotrain:// link")
+    parser.add_argument("--organiser", required=True, metavar="NAME", help="shown with your key")
+    parser.add_argument("--closed", action="store_true", help="only members may take part")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="signed invite")
+    _add_data_dir(parser)
+
+
+def add_members(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``members``."""
+    actions = parser.add_subparsers(required=True, dest="action", metavar="list|add|remove")
+    for action in ("list", "add", "remove"):
+        made = actions.add_parser(action)
+        if action != "list":
+            made.add_argument("code", nargs="+", metavar="PEER_ID", help="as the member's app says")
+        if action == "add":
+            made.add_argument("--label", default="", metavar="TEXT", help="whose it is")
+        made.add_argument(
+            "--swarm",
+            dest="of_swarm",
+            default="",
+            metavar="SWARM",
+            help="run id or invite; may be left away if you organise one closed swarm",
+        )
+        _add_data_dir(made)
+
+
+def command_of(options: argparse.Namespace) -> OrganiserCommand:
+    """What was asked for, from the parsed command line."""
+    return OrganiserCommand(
+        action=options.action,
+        swarm=options.of_swarm,
+        code=" ".join(getattr(options, "code", ())),
+        label=getattr(options, "label", ""),
+        name=getattr(options, "organiser", ""),
+        closed=getattr(options, "closed", False),
+        out=getattr(options, "out", None),
+    )
+
+
+def _add_data_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=argparse.SUPPRESS,  # else it would hide the one that stands before the command
+        metavar="DIR",
+        help="keep everything in DIR",
+    )
