@@ -313,14 +313,6 @@ async def exchange(
 # --- the DHT
 
 
-async def read(node: Any, keys: Sequence[str]) -> dict[str, Any]:
-    """The newest values under some keys that nodes of the DHT can be found to hold; None for keys
-    without one."""
-    async with within(CALL_SECONDS):
-        found = await node.get_many(keys, sufficient_expiration_time=float("inf"))
-        return {key: found[key].value if found.get(key) else None for key in keys}
-
-
 async def refresh_routing(node: Any, *, seconds: float = CALL_SECONDS) -> None:
     """Look up a random key, which walks the DHT and refills the routing table: nodes that are
     gone fall out of it, new ones get in."""

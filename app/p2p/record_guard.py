@@ -17,7 +17,7 @@ import functools
 import hashlib
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -31,11 +31,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from hivemind.dht.protocol import DHTProtocol
 from hivemind.dht.routing import DHTID
-from hivemind.dht.storage import DictionaryDHTValue
+from hivemind.dht.storage import DHTLocalStorage, DictionaryDHTValue
 from hivemind.dht.validation import DHTRecord, RecordValidatorBase
 from hivemind.p2p import P2P
 from hivemind.proto.crypto_pb2 import RSA, PublicKey  # type: ignore[attr-defined]
-from hivemind.proto.dht_pb2 import StoreResponse  # type: ignore[attr-defined]
+from hivemind.proto.dht_pb2 import StoreRequest, StoreResponse  # type: ignore[attr-defined]
 from hivemind.utils.serializer import MSGPackSerializer
 from hivemind.utils.timed_storage import get_dht_time
 from typing_extensions import override
@@ -53,11 +53,14 @@ OWNER_BYTES = 1024
 MOST_ENTRIES = 4096
 """Records under one key. hivemind asks for all of a key's records at once."""
 
+MOST_UNREAD_ENTRIES = 16
+"""Records under a key that is no run's, in an answer: a node may answer anything to anything."""
+
 FUTURE_SECONDS = 10.0
 """How far ahead of ours a clock may be; hivemind itself refuses peers beyond 3 s."""
 
 UNKNOWN_LIFE_SECONDS = 86_400.0
-UNKNOWN_BYTES = 65_536
+UNKNOWN_BYTES = 4096
 """For keys that aren't this run's: nobody here reads them, but they take memory."""
 
 MOST_SAMPLES = 2**53
@@ -157,6 +160,10 @@ def _unsigned(life: float, is_value: Callable[[Any], bool]) -> KeyBounds:
     return KeyBounds(longest_life=life, largest_value=64, is_subkey=is_peer_id, is_value=is_value)
 
 
+_run_keys: set[bytes] = set()
+"""The keys of this process's runs."""
+
+
 def bounds_of(run_id: str, times: RunTimes) -> dict[bytes, KeyBounds]:
     """The bounds of each key that hivemind or we read in a run, by the key's id."""
     progress_life = 3 * max(times.record_seconds, RunTimes.record_seconds)
@@ -169,7 +176,9 @@ def bounds_of(run_id: str, times: RunTimes) -> dict[bytes, KeyBounds]:
         donors = _unsigned(3 * times.donor_seconds, is_priority)
         keys[f"{run_id}_{averager}.all_averagers"] = donors
         keys[f"{run_id}_{averager}.0b"] = _unsigned(group_life, is_flag)
-    return {DHTID.generate(key).to_bytes(): bounds for key, bounds in keys.items()}
+    found = {DHTID.generate(key).to_bytes(): bounds for key, bounds in keys.items()}
+    _run_keys.update(found)
+    return found
 
 
 def guards(run_id: str, times: RunTimes) -> list[RecordValidatorBase]:
@@ -259,8 +268,8 @@ _budget = RateLimit(rate=RECORDS_PER_SECOND, burst=RECORDS_AT_ONCE)
 
 
 def guard_storage() -> None:
-    """From now on, nodes of this process and of its forks drop bad records one by one, and take
-    no more records from a peer than its budget allows.
+    """From now on, nodes of this process and of its forks drop bad records one by one, take no
+    more records from a peer than its budget allows, and check few of them at a time.
 
     WORKAROUND (hivemind 1.1.12): one bad record makes a node reject a key's whole dictionary,
     so whoever gets it into a plain node's storage blinds all others to the run.
@@ -272,14 +281,80 @@ def guard_storage() -> None:
     @functools.wraps(store)
     async def rpc_store(self: DHTProtocol, request: Any, context: Any) -> Any:
         caller = str(context.remote_id)
-        if not all(_budget.take(caller) == 0.0 for _ in request.keys):
-            refused = [False] * len(request.keys)
-            return StoreResponse(store_ok=refused, peer=self.node_info)
-        return await store(self, request, context)
+        stored = [True] * len(request.keys)
+        async for places, part in slices(request):
+            reply = None
+            if places and all(_budget.take(caller) == 0.0 for _ in places):
+                reply = await store(self, part, context)
+            for number, place in enumerate(places):
+                stored[place] &= reply is not None and reply.store_ok[number]
+            await asyncio.sleep(0)  # our loop may have a window to paint
+        return StoreResponse(store_ok=stored, peer=self.node_info)
+
+    keep = DHTLocalStorage.store_subkey
+
+    @functools.wraps(keep)
+    def store_subkey(
+        self: DHTLocalStorage, key: Any, subkey: Any, value: bytes, expiration_time: float
+    ) -> bool:
+        held = self.get(key)
+        entries: Any = None if held is None else held.value
+        is_full = isinstance(entries, DictionaryDHTValue) and len(entries) >= MOST_ENTRIES
+        if is_full and entries.get(subkey) is None:
+            return False
+        return bool(keep(self, key, subkey, value, expiration_time))
 
     setattr(DHTProtocol, store.__name__, rpc_store)
+    setattr(DHTLocalStorage, keep.__name__, store_subkey)
     setattr(DHTProtocol, DHTProtocol._validate_dictionary.__name__, keep_valid_entries)  # noqa: SLF001
 
+
+RECORDS_A_SLICE = 16
+"""Records that are checked before the loop goes on: some 3 ms."""
+
+
+async def slices(request: StoreRequest) -> AsyncIterator[tuple[list[int], StoreRequest]]:
+    """A request to store records, in parts that hold few of them; dictionaries are taken apart.
+
+    Yields the parts, each with the places of its records among those of the request. Something
+    that is said to be a dictionary and is none becomes a record that no validator lets pass.
+    """
+    places: list[int] = []
+    part = StoreRequest(peer=request.peer)
+    fields = (request.keys, request.subkeys, request.values)
+    for place, (key, subkey, value, expiration, in_cache) in enumerate(
+        zip(*fields, request.expiration_time, request.in_cache, strict=True)
+    ):
+        entries = [(subkey, value, expiration)]
+        if subkey == DHTProtocol.IS_DICTIONARY:
+            entries = await asyncio.to_thread(_entries_of, value)
+        for entry in entries:
+            places.append(place)
+            part.keys.append(key)
+            part.subkeys.append(entry[0])
+            part.values.append(entry[1])
+            part.expiration_time.append(entry[2])
+            part.in_cache.append(in_cache)
+            if len(places) == RECORDS_A_SLICE:
+                yield places, part
+                places, part = [], StoreRequest()
+    yield places, part
+
+
+def _entries_of(packed: bytes) -> list[tuple[bytes, bytes, float]]:
+    """The packed subkeys, values and expirations of a dictionary; runs in a thread."""
+    dictionary = _unpacked(packed)
+    if not isinstance(dictionary, DictionaryDHTValue):
+        return [(GARBAGE, GARBAGE, math.nan)]
+    with dictionary.freeze():
+        return [
+            (DHTProtocol.serializer.dumps(subkey), item.value, item.expiration_time)
+            for subkey, item in list(dictionary.items())[:MOST_ENTRIES]
+        ]
+
+
+GARBAGE = b"\xc1"
+"""A byte that msgpack never uses."""
 
 DEEPEST_NESTING = 8
 """Tuples within tuples in a message; hivemind's own have three levels at most."""
@@ -337,10 +412,10 @@ def bound_messages() -> None:
 
 def keep_valid_entries(protocol: DHTProtocol, key: bytes, dictionary: DictionaryDHTValue) -> bool:
     """Take bad records out of a dictionary that a peer sent; what is left is valid."""
-    kept = 0
+    kept, most = 0, MOST_ENTRIES if key in _run_keys else MOST_UNREAD_ENTRIES
     with dictionary.freeze():
         for subkey, item in list(dictionary.items()):
-            is_valid = kept < MOST_ENTRIES and protocol._validate_record(  # noqa: SLF001
+            is_valid = kept < most and protocol._validate_record(  # noqa: SLF001
                 key, DHTProtocol.serializer.dumps(subkey), item.value, item.expiration_time
             )
             kept += is_valid

@@ -5,6 +5,7 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -106,10 +107,10 @@ async def test_machines_of_the_swarm_as_json(session: OfflineSession) -> None:
     session.machines.fleet.take({"key": record(time=time.time(), temperature=91.0)}, time.time())
     source = sources_of(session.contributions.ledger, session.machines).machines
     assert source is not None
-    (told,) = await source.machines()
+    (told,) = json.loads(await source.machines())
     assert (told["public_key"], told["alias"], told["lab"]) == ("key", "lab-01", "vision-lab")
     assert (told["samples_per_second"], told["warnings"]) == (102.0, ["hot"])
-    assert told["last_seen"].tzinfo is not None
+    assert datetime.fromisoformat(told["last_seen"]).tzinfo is not None
     assert "sequence" not in told
 
 
