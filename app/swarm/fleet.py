@@ -255,7 +255,9 @@ class Fleet:
     def _yields(self, place: str, newcomer: _Known, now: float) -> bool:
         """Whether a known machine gives its place to a new one."""
         known = self._known[place]
-        return known.is_silent(now) or (newcomer.vouched and not known.vouched)
+        if newcomer.vouched:
+            return known.is_silent(now) or not known.vouched
+        return known.is_silent(now) and not known.vouched
 
     def tidy(self, now: float) -> None:
         """Drop the machines that have been gone for long."""

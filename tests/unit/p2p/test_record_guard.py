@@ -11,8 +11,11 @@ from hivemind.dht.crypto import RSASignatureValidator
 from hivemind.dht.node import DHTNode
 from hivemind.dht.protocol import DHTProtocol
 from hivemind.dht.routing import DHTID
+from hivemind.dht.storage import DictionaryDHTValue
 from hivemind.dht.validation import CompositeValidator, DHTRecord
 from hivemind.p2p import P2P
+
+from hivemind.proto.dht_pb2 import StoreRequest  # type: ignore[attr-defined]
 from hivemind.utils.crypto import RSAPrivateKey
 from hivemind.utils.timed_storage import get_dht_time
 
@@ -269,3 +272,60 @@ async def test_a_message_longer_than_any_of_hivemind_is_not_gathered() -> None:
         await P2P.receive_raw_data(reader)
     reader.feed_data((3).to_bytes(8, "big") + b"abc")
     assert await P2P.receive_raw_data(reader) == b"abc"
+
+def entries(count: int) -> DictionaryDHTValue:
+    made = DictionaryDHTValue()
+    for number in range(count):
+        made.store(f"subkey {number}", dumps(number), get_dht_time() + 60.0)
+    return made
+
+
+async def test_dictionary_is_stored_in_slices_and_each_entry_counts(
+    nodes: tuple[DHTNode, DHTNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, ours = nodes
+    monkeypatch.setattr(record_guard, "_budget", record_guard.RateLimit(rate=1e-6, burst=32))
+    key, sent = DHTID.generate("flood"), entries(100)
+    stored = await plain.protocol.call_store(
+        ours.peer_id, [key], [sent], sent.latest_expiration_time
+    )
+    assert stored == [False]
+    held = ours.protocol.storage.get(key)
+    assert held is not None
+    assert len(held.value) == 32
+
+
+async def test_request_is_cut_into_slices() -> None:
+    until = get_dht_time() + 60.0
+    request = StoreRequest(
+        keys=[b"one", b"many", b"garbage"],
+        subkeys=[dumps("a"), DHTProtocol.IS_DICTIONARY, DHTProtocol.IS_DICTIONARY],
+        values=[b"1", dumps(entries(40)), b"\xc1"],
+        expiration_time=[until] * 3,
+        in_cache=[False] * 3,
+    )
+    found = [(places, len(part.keys)) async for places, part in record_guard.slices(request)]
+    assert [count for _, count in found] == [16, 16, 10]
+    assert [place for places, _ in found for place in places] == [0, *[1] * 40, 2]
+
+
+async def test_full_dictionary_takes_newer_records_and_no_new_ones(
+    nodes: tuple[DHTNode, DHTNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, ours = nodes
+    monkeypatch.setattr(record_guard, "MOST_ENTRIES", 2)
+    storage, key = ours.protocol.storage, DHTID.generate("full")
+    until = get_dht_time() + 60.0
+    assert [storage.store_subkey(key, name, b"1", until) for name in "abc"] == [True, True, False]
+    assert storage.store_subkey(key, "a", b"2", until + 1.0)
+
+
+async def test_honest_request_is_stored_whole(nodes: tuple[DHTNode, DHTNode]) -> None:
+    plain, ours = nodes
+    keys = [DHTID.generate(f"key {number}") for number in range(50)]
+    until = get_dht_time() + 60.0
+    stored = await plain.protocol.call_store(
+        ours.peer_id, keys, [dumps(number) for number in range(50)], until
+    )
+    assert stored == [True] * 50
+    assert all(ours.protocol.storage.get(key) is not None for key in keys)
