@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from app import protocol
+from app.p2p.sightings import PartFault
 from tests.support.processes.apps import ROOT
 from tests.support.processes.workers import Worker
 
@@ -20,6 +21,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 HOSTILE = ROOT / "tests" / "support" / "training" / "hostile.py"
 ROUNDS = 4
+FAULTS = {"nan": PartFault.NOT_FINITE, "weight": PartFault.WEIGHT}
 
 
 @asynccontextmanager
@@ -77,6 +79,10 @@ async def test_hostile_member_of_a_round_gains_nothing(
         assert not worker.all(protocol.TrainerProblem)
         losses = [each.loss for each in worker.all(protocol.Progress) if each.loss is not None]
         assert losses[-1] < losses[0]
+    named = first.all(protocol.MemberAtFault)
+    honest = {each.peer_id for each in second.all(protocol.Ready)}
+    assert any(each.fault is FAULTS[attack] for each in named)
+    assert not any(each.evicted_until for each in named if each.peer_id in honest)
 
 
 DONORS = ("garbage", "endless", "plain-rate")
