@@ -15,7 +15,7 @@ from app.common.errors import ProtocolError
 from app.p2p.network import Network
 from app.p2p.sightings import PartFault
 
-VERSION = 7
+VERSION = 8
 """Increased with every change of a message; the trainer sends its own in `Hello`."""
 
 LONG_PAUSE_SECONDS = 60.0
@@ -131,17 +131,13 @@ class Devices(Message, frozen=True):
 
     devices: tuple[Device, ...]
     """Every device that torch can train on, the CPU last."""
-
     torch_version: str
     unusable: tuple[Device, ...] = ()
     """GPUs that torch sees, but whose architecture it wasn't built for."""
-
     architectures: tuple[str, ...] = ()
     """The GPU architectures that torch was built for."""
-
     cuda: str = ""
     """The CUDA version that torch was built with; "" for none."""
-
     hip: str = ""
     """The HIP (ROCm) version that torch was built with; "" for none."""
 
@@ -184,17 +180,14 @@ class Ready(Message, frozen=True):
     peer_id: str
     addresses: tuple[str, ...]
     """The multiaddrs of its peer."""
-
     device: str
     device_name: str
     precision: str
     parameters: int
     """Number of the model's parameters."""
-
     micro_batch_size: int
     resumed_epoch: int | None
     """The epoch of the checkpoint that it resumed from; None without one."""
-
     compiled: bool = False
     """The model was compiled by ``torch.compile``."""
 
