@@ -13,6 +13,7 @@ import msgspec
 
 from app.common.errors import ProtocolError
 from app.p2p.network import Network
+from app.p2p.sightings import PartFault
 
 VERSION = 8
 """Increased with every change of a message; the trainer sends its own in `Hello`."""
@@ -50,31 +51,23 @@ class Start(Message, frozen=True):
     id: int
     spec: dict[str, Any]
     """A `SwarmSpec` as JSON."""
-
     initial_peers: tuple[str, ...]
     """Multiaddrs to join by; our own embedded peer comes first."""
-
     identity_file: str
     checkpoint_dir: str
     cache_dir: str
     device: str
     """Torch's name, or ``auto``."""
-
     threads: int
     """CPU threads for torch."""
-
     network: Network
     """How its own peer takes part in the network."""
-
     report_interval: float = 0.5
     """Seconds between two `Progress` reports."""
-
     checkpoint_interval: float = 30.0
     """Seconds between two checkpoints."""
-
     tuning_file: str = ""
     """Keeps what `TrainerPhase.TUNING` measured; "" for nowhere."""
-
     max_memory: int = 0
     """Bytes of the device's memory that training may take; 0 for all."""
 
@@ -141,17 +134,13 @@ class Devices(Message, frozen=True):
 
     devices: tuple[Device, ...]
     """Every device that torch can train on, the CPU last."""
-
     torch_version: str
     unusable: tuple[Device, ...] = ()
     """GPUs that torch sees, but whose architecture it wasn't built for."""
-
     architectures: tuple[str, ...] = ()
     """The GPU architectures that torch was built for."""
-
     cuda: str = ""
     """The CUDA version that torch was built with; "" for none."""
-
     hip: str = ""
     """The HIP (ROCm) version that torch was built with; "" for none."""
 
@@ -194,17 +183,14 @@ class Ready(Message, frozen=True):
     peer_id: str
     addresses: tuple[str, ...]
     """The multiaddrs of its peer."""
-
     device: str
     device_name: str
     precision: str
     parameters: int
     """Number of the model's parameters."""
-
     micro_batch_size: int
     resumed_epoch: int | None
     """The epoch of the checkpoint that it resumed from; None without one."""
-
     compiled: bool = False
     """The model was compiled by ``torch.compile``."""
 
@@ -322,6 +308,18 @@ class SampleDiscarded(Message, frozen=True):
     reason: str
 
 
+class MemberAtFault(Message, frozen=True):
+    """A member of our averaging round broke a bound, or did not answer in time."""
+
+    peer_id: str
+    fault: PartFault
+    epoch: int
+    time: float
+    """In seconds since the epoch."""
+    evicted_until: float | None = None
+    """Until when it shares no group with us, in seconds since the epoch; None: it may."""
+
+
 class CheckpointSaved(Message, frozen=True):
     """A checkpoint was written to the disk."""
 
@@ -366,6 +364,7 @@ Report = (
     | RoundEnded
     | SampleDiscarded
     | StateDownload
+    | MemberAtFault
     | CheckpointSaved
     | TrainerProblem
     | Devices

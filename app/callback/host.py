@@ -83,8 +83,8 @@ class ContributionSource(Protocol):
 class MachineSource(Protocol):
     """Something that lists the swarm's machines: their records in the DHT."""
 
-    async def machines(self) -> Sequence[Mapping[str, Any]]:
-        """The machines of the swarm that we are in, as JSON objects."""
+    async def machines(self) -> bytes:
+        """The machines of the swarm that we are in, as a JSON array of objects."""
 
 
 class FigureSource(Protocol):

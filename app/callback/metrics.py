@@ -99,7 +99,24 @@ def _info(store: ReadableStore) -> Metric:
 
 
 def _of_state(state: ContributorState) -> list[Metric]:
-    return [_phases(state), *_problems(state), *_of_swarm(state), *_of_training(state)]
+    return [
+        _phases(state),
+        *_problems(state),
+        *_of_swarm(state),
+        *_of_training(state),
+        _faults(state),
+    ]
+
+
+def _faults(state: ContributorState) -> Metric:
+    faults = CounterMetricFamily(
+        "cotrain_member_faults",
+        "Faults of other members of averaging rounds since the swarm was joined.",
+        labels=("fault",),
+    )
+    for fault, count in state.faults.totals:
+        faults.add_metric((fault.value,), count)
+    return faults
 
 
 def _phases(state: ContributorState) -> Metric:

@@ -195,6 +195,9 @@ def _add_contributions(router: APIRouter, source: ContributionSource) -> None:
 
 def _add_machines(router: APIRouter, source: MachineSource) -> None:
     @router.get(f"{PREFIX}/machines", response_model=Items, responses=_answers())
-    async def machines() -> dict[str, Any]:
+    async def machines() -> Response:
         """The machines of the swarm."""
-        return {"data": await source.machines()}
+        # as it is: to check thousands of machines once more would stop the loop
+        packed = await source.machines()
+        body = b'{"status":"success","data":%s}' % packed
+        return Response(body, media_type="application/json")

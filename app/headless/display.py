@@ -11,6 +11,7 @@ from typing import TextIO
 from app.common.i18n import _
 from app.common.plain import one_line
 from app.protocol import StateDownload, Waiting
+from app.state.facts import MemberFault
 from app.state.state import ContributorState, Phase
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,10 @@ MOST_SAID = 2000
 
 REPORT_SECONDS = 1.0
 """Between two states that differ in figures only."""
+
+
+MOST_FAULTS = 20
+"""Of other members, the newest, in a line of JSON."""
 
 
 def say(text: str) -> None:
@@ -138,6 +143,7 @@ def as_json(state: ContributorState) -> str:
             "swarm_loss": run.loss if run else None,
             "swarm_samples_per_second": run.samples_per_second if run else None,
             "run_id": state.swarm.run_id if state.swarm else None,
+            "faults": [_fault(each) for each in state.faults.last[-MOST_FAULTS:]],
             "addresses": state.addresses,
             "reconnect_at": state.reconnect_at,
             "url": state.local_api.url if state.local_api else None,
@@ -145,6 +151,17 @@ def as_json(state: ContributorState) -> str:
             "reporting": state.reporting.status.value,
         }
     )
+
+
+def _fault(fault: MemberFault) -> dict[str, object]:
+    return {
+        "peer_id": fault.peer_id,
+        "fault": fault.fault.value,
+        "count": fault.count,
+        "epoch": fault.epoch,
+        "time": fault.time,
+        "evicted_until": fault.evicted_until,
+    }
 
 
 def _seen(waiting: Waiting) -> str:

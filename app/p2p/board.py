@@ -1,25 +1,29 @@
-"""The machine records of a run in the DHT, read and written by way of one of its nodes.
+"""The records of a run in the DHT, read and written by way of one of its nodes.
 
-The records lie in shards, each a dictionary under one key of the DHT. hivemind's own `store` and
-`get` download a whole dictionary from every node on their way and check it on the loop; with a
-thousand machines that would be megabytes for each record. So we look up the nodes that hold a
-shard, by a neighbouring key under which nothing lies, and ask them directly in hivemind's own
-protocol: plain Hivemind nodes hold our records as well. A thread unpacks and checks the answers.
+Each kind of record lies in a dictionary under one key of the DHT, machine records in several.
+hivemind's own `store` and `get` download a whole dictionary from every node on their way and check
+it on the loop; with a thousand machines that would be megabytes for each record, and whoever
+stores thousands of them would stop the window. So we look up the nodes that hold a key, by a
+neighbouring key under which nothing lies, and ask them directly in hivemind's own protocol: plain
+Hivemind nodes hold our records as well. A thread unpacks and checks the answers.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from app.common.background import end
 from app.p2p import calls
 from app.p2p import machine_records as records
 from app.p2p.calls import CALL_SECONDS, CallError
-from app.p2p.machine_records import BoardEntry, Inspection, Inspector
+from app.p2p.machine_records import Inspection, Inspector
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 HOLDERS_SECONDS = 120.0
 """How long a lookup of a shard's holders is used: nodes come and go."""
@@ -32,25 +36,38 @@ SHARDS_A_CALL = 4
 MAX_ENTRIES = 1000
 """How many entries of one shard we accept from a node: any node may send anything."""
 
+MOST_TRAINERS = 4096
+"""How many trainers of a run we believe in."""
 
-class Board:
-    """The shards of a run's machine records. What asks the swarm raises `CallError`."""
+RUN_REPLICAS = 3
+"""How many holders of the run's progress are asked: one alone may lie, or be new."""
 
-    def __init__(self, node: Any, run_id: str) -> None:
+Entry = tuple[Any, bytes, float]
+"""A subkey, its packed value, and when it expires in seconds since the epoch."""
+
+
+class Dictionaries:
+    """Dictionaries under some keys of the DHT. What asks the swarm raises `CallError`."""
+
+    def __init__(self, node: Any, keys: Iterable[str]) -> None:
         from hivemind.dht.routing import DHTID
 
         self.node = node
-        self.run_id = run_id
-        keys = (records.shard_key(run_id, shard) for shard in range(records.SHARDS))
         self._keys = [DHTID.generate(key) for key in keys]
         self._holders: dict[Any, list[Any]] = {}
         self._looked_up = 0.0
         self._turn = 0
 
-    # --- the holders of a shard
+    async def _answers(self, replicas: int) -> "list[asyncio.Task[dict[Any, bytes]]]":
+        """Ask holders of all keys, each time other ones."""
+        async with calls.within(CALL_SECONDS):
+            holders = await self._holders_of(self._keys)
+        self._turn += 1
+        questions = self._questions(holders, replicas)
+        return [asyncio.create_task(self._read_from(peer, keys)) for peer, keys in questions]
 
     async def _holders_of(self, keys: Iterable[Any]) -> dict[Any, list[Any]]:
-        """The peers that hold each shard, the nearest first; our own peer may be among them."""
+        """The peers that hold each key, the nearest first; our own peer may be among them."""
         if time.monotonic() - self._looked_up > HOLDERS_SECONDS:
             self._holders.clear()
             self._looked_up = time.monotonic()
@@ -65,7 +82,57 @@ class Board:
             self._holders |= {missing[near]: list(who.values()) for near, who in found.items()}
         return {key: self._holders[key] for key in keys}
 
-    # --- publish
+    def _questions(
+        self, holders: dict[Any, list[Any]], replicas: int
+    ) -> list[tuple[Any, list[Any]]]:
+        """Each peer to ask, with the keys to ask it for: few calls, each with a short answer."""
+        wanted: dict[Any, list[Any]] = {}
+        for key, peers in holders.items():
+            others = [peer for peer in peers if peer != self.node.peer_id]
+            for step in range(min(replicas, len(others))):
+                peer = others[(self._turn - 1 + step) % len(others)]
+                wanted.setdefault(peer, []).append(key)
+        return [
+            (peer, keys[start : start + SHARDS_A_CALL])
+            for peer, keys in wanted.items()
+            for start in range(0, len(keys), SHARDS_A_CALL)
+        ]
+
+    async def _read_from(self, peer: Any, keys: Sequence[Any]) -> "dict[Any, bytes]":
+        """Packed dictionaries from a peer, by key; none when it doesn't answer."""
+        from hivemind.proto import dht_pb2
+
+        wire: Any = dht_pb2  # its names are made at run time
+        protocol = self.node.protocol
+        names = [key.to_bytes() for key in keys]
+        request = wire.FindRequest(keys=names, peer=protocol.node_info)
+        try:
+            async with calls.within(CALL_SECONDS, peer_id=str(peer)):
+                response = await protocol.get_stub(peer).rpc_find(request)
+        except CallError as error:
+            log.debug("no records: %s", error)
+            self._looked_up = 0.0
+            return {}
+        kind = wire.FOUND_DICTIONARY
+        answers = zip(keys, response.results, strict=False)
+        return {key: result.value for key, result in answers if result.type == kind}
+
+    def _own(self, key: Any) -> list[Entry]:
+        """The entries that others have stored with our own node."""
+        held = self.node.protocol.storage.get(key)
+        if held is None or isinstance(held.value, bytes):
+            return []
+        return [(subkey, *item) for subkey, item in held.value.items()]
+
+
+class Board(Dictionaries):
+    """The shards of a run's machine records. What asks the swarm raises `CallError`."""
+
+    def __init__(self, node: Any, run_id: str) -> None:
+        super().__init__(
+            node, (records.shard_key(run_id, shard) for shard in range(records.SHARDS))
+        )
+        self.run_id = run_id
 
     async def publish(self, public_key: str, sealed: bytes, expiration: float) -> int:
         """Store a record with the holders of its shard; returns how many have accepted it.
@@ -91,68 +158,96 @@ class Board:
         stored = await protocol.call_store(peer, [key], [value], [expiration], [public_key])
         return bool(stored and stored[0])
 
-    # --- read
-
     async def read(
-        self, inspector: Inspector, take: Callable[[Inspection], None], *, replicas: int = 1
+        self,
+        inspector: Inspector,
+        take: Callable[[Inspection], Awaitable[None]],
+        *,
+        replicas: int = 1,
     ) -> None:
         """Read all shards.
 
         take: called with the findings of each answer. replicas: how many holders of a shard are
         asked; each reading asks other ones.
         """
-        async with calls.within(CALL_SECONDS):
-            holders = await self._holders_of(self._keys)
-        self._turn += 1
-        questions = self._questions(holders, replicas)
-        tasks = [asyncio.create_task(self._read_from(peer, keys)) for peer, keys in questions]
+        tasks = await self._answers(replicas)
         try:
-            take(await asyncio.to_thread(_inspect, inspector, self._own()))
+            for key in self._keys:
+                await take(await asyncio.to_thread(_inspect, inspector, self._own(key)))
             for reading in asyncio.as_completed(tasks):
-                take(await asyncio.to_thread(_inspect, inspector, await reading))
+                packed = (await reading).values()
+                await take(await asyncio.to_thread(_inspect_packed, inspector, packed))
         finally:
             await end(*tasks)
 
-    def _questions(
-        self, holders: dict[Any, list[Any]], replicas: int
-    ) -> list[tuple[Any, list[Any]]]:
-        """Each peer to ask, with the keys to ask it for: few calls, each with a short answer."""
-        wanted: dict[Any, list[Any]] = {}
-        for key, peers in holders.items():
-            others = [peer for peer in peers if peer != self.node.peer_id]
-            for step in range(min(replicas, len(others))):
-                peer = others[(self._turn - 1 + step) % len(others)]
-                wanted.setdefault(peer, []).append(key)
+
+class _Believed(NamedTuple):
+    """An entry that was checked."""
+
+    packed: bytes
+    expiration: float
+    value: Any
+
+
+class RunBoard(Dictionaries):
+    """The progress and the metrics of a run. What asks the swarm raises `CallError`."""
+
+    def __init__(self, node: Any, keys: Sequence[str]) -> None:
+        super().__init__(node, keys)
+        self._believed: list[dict[Any, _Believed]] = [{} for _key in keys]
+
+    async def read(self) -> list[dict[Any, Any]]:
+        """For each key: the plausible values by subkey, as hivemind's, with their expiration."""
+        tasks = await self._answers(RUN_REPLICAS)
+        try:
+            answers = await asyncio.gather(*tasks)
+        finally:
+            await end(*tasks)
         return [
-            (peer, keys[start : start + SHARDS_A_CALL])
-            for peer, keys in wanted.items()
-            for start in range(0, len(keys), SHARDS_A_CALL)
+            await asyncio.to_thread(self._judge, place, key, self._own(key), answers)
+            for place, key in enumerate(self._keys)
         ]
 
-    async def _read_from(self, peer: Any, keys: list[Any]) -> "list[bytes]":
-        """Packed dictionaries from a peer; none when it doesn't answer."""
-        from hivemind.proto import dht_pb2
+    def _judge(
+        self, place: int, key: Any, own: list[Entry], answers: "Sequence[Mapping[Any, bytes]]"
+    ) -> dict[Any, Any]:
+        """Check what is new. Runs in a thread."""
+        from hivemind.utils.timed_storage import ValueWithExpiration, get_dht_time
 
-        wire: Any = dht_pb2  # its names are made at run time
-        protocol = self.node.protocol
-        names = [key.to_bytes() for key in keys]
-        request = wire.FindRequest(keys=names, peer=protocol.node_info)
-        try:
-            async with calls.within(CALL_SECONDS, peer_id=str(peer)):
-                response = await protocol.get_stub(peer).rpc_find(request)
-        except CallError as error:
-            log.debug("no machine records: %s", error)
-            self._looked_up = 0.0
-            return []
-        kind = wire.FOUND_DICTIONARY
-        return [result.value for result in response.results if result.type == kind]
+        newest: dict[Any, Entry] = {}
+        packed = [answer[key] for answer in answers if key in answer]
+        for entry in _gently(each for one in (own, *map(_unpack, packed)) for each in one):
+            known = newest.get(entry[0])
+            if known is None or known[2] < entry[2]:
+                newest[entry[0]] = entry
+        before, believed = self._believed[place], dict[Any, _Believed]()
+        for subkey, value, expiration in _gently(newest.values()):
+            found = before.get(subkey)
+            if found is None or (found.packed, found.expiration) != (value, expiration):
+                found = self._checked(key.to_bytes(), subkey, value, expiration)
+            if found is not None and expiration > get_dht_time():
+                believed[subkey] = found
+            if len(believed) == MOST_TRAINERS:
+                break
+        self._believed[place] = believed
+        return {
+            subkey: ValueWithExpiration(found.value, found.expiration)
+            for subkey, found in believed.items()
+        }
 
-    def _own(self) -> "list[bytes]":
-        """Packed dictionaries that other machines have stored with our own node."""
+    def _checked(
+        self, key: bytes, subkey: Any, value: bytes, expiration: float
+    ) -> "_Believed | None":
+        """An entry with its value unpacked; None when our node's validators refuse it."""
+        from hivemind.dht.validation import DHTRecord
+
         protocol = self.node.protocol
-        held = [protocol.storage.get(key) for key in self._keys]
-        found = [item.value for item in held if item and not isinstance(item.value, bytes)]
-        return [protocol.serializer.dumps(value) for value in found]
+        record = DHTRecord(key, protocol.serializer.dumps(subkey), value, expiration)
+        with contextlib.suppress(CallError), calls.hivemind_errors():
+            if protocol.record_validator.validate(record):
+                plain = protocol.record_validator.strip_value(record)
+                return _Believed(value, expiration, calls.unpacked(plain))
+        return None
 
 
 def _neighbour(key: Any) -> Any:
@@ -160,13 +255,22 @@ def _neighbour(key: Any) -> Any:
     return type(key)(int(key) ^ 1)
 
 
-def _inspect(inspector: Inspector, packed: "list[bytes]") -> Inspection:
-    """Unpack and check records. Runs in a thread."""
-    entries = (entry for one in packed for entry in _unpack(one))
-    return inspector.inspect(_gently(entries), time.time())
+def _inspect_packed(inspector: Inspector, packed: "Iterable[bytes]") -> Inspection:
+    """Unpack and check machine records. Runs in a thread."""
+    return _inspect(inspector, (entry for one in packed for entry in _unpack(one)[:MAX_ENTRIES]))
 
 
-def _gently(entries: Iterable[BoardEntry]) -> Iterator[BoardEntry]:
+def _inspect(inspector: Inspector, entries: Iterable[Entry]) -> Inspection:
+    """Check machine records. Runs in a thread."""
+    sound = (
+        (public_key, _payload(value), expiration)
+        for public_key, value, expiration in entries
+        if isinstance(public_key, str)
+    )
+    return inspector.inspect(_gently(sound), time.time())
+
+
+def _gently(entries: Iterable[T]) -> Iterator[T]:
     """Yield the entries with pauses. A thread that computes gives up Python's lock only every
     5 ms, while the window needs the lock a thousand times to paint a table."""
     begun = time.perf_counter()
@@ -177,18 +281,18 @@ def _gently(entries: Iterable[BoardEntry]) -> Iterator[BoardEntry]:
         yield entry
 
 
-def _unpack(packed: bytes) -> list[BoardEntry]:
-    """The well-formed entries of a shard; malformed ones are skipped."""
+def _unpack(packed: bytes) -> list[Entry]:
+    """The well-formed entries of a dictionary; malformed ones are skipped."""
     from hivemind.dht.storage import DictionaryDHTValue
 
     dictionary = calls.unpacked(packed)
     if not isinstance(dictionary, DictionaryDHTValue):
         return []
-    entries: list[Any] = list(dictionary.items())[:MAX_ENTRIES]
+    entries: list[Any] = list(dictionary.items())[:MOST_TRAINERS]
     return [
-        (public_key, _payload(value), float(expiration))
-        for public_key, (value, expiration) in entries
-        if isinstance(public_key, str) and isinstance(value, bytes)
+        (subkey, value, float(expiration))
+        for subkey, (value, expiration) in entries
+        if isinstance(subkey, str | bytes) and isinstance(value, bytes)
     ]
 
 

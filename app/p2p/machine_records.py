@@ -286,6 +286,9 @@ def _is_absurd(record: MachineRecord) -> bool:
 FORGERIES = 10_000
 """How many unsound records are remembered, so that each is checked and counted once."""
 
+MOST_MACHINES = 20_000
+"""How many machines' newest records are remembered; anybody can make up any number."""
+
 LAG_SECONDS = 240.0
 """How much older than the newest known record another one may be without counting as replayed.
 Nodes that have missed the newest record honestly send an older one until that expires."""
@@ -340,6 +343,8 @@ class Inspector:
                 self._remember(mark)
             elif found is not None:
                 self._known[public_key] = (sealed, found.sequence, found.time)
+                if len(self._known) > MOST_MACHINES:
+                    del self._known[next(iter(self._known))]
                 findings.records[public_key] = found
         return findings
 

@@ -17,6 +17,7 @@ from app.common.errors import ConnectError, JoinError
 from app.common.i18n import _
 from app.organiser.admission import OPEN, Admission
 from app.p2p import calls
+from app.p2p.board import RunBoard
 from app.p2p.calls import CallError, PeerConnection
 from app.p2p.latency import Latencies
 from app.p2p.meeting import meet
@@ -67,6 +68,7 @@ class EmbeddedPeer:
         self._node: Any = None
         self._run_id = ""
         self._run_records: Any = None
+        self._board: RunBoard | None = None
         self._latencies = Latencies(self._ping)
 
     @property
@@ -204,8 +206,10 @@ class EmbeddedPeer:
         if not self._run_id:
             return None
         records = self._run_records
-        keys = [records.progress_key(self._run_id), records.metrics_key(self._run_id)]
-        progress, metrics = (await calls.read(self._node, keys)).values()
+        if self._board is None or self._board.node is not self._node:
+            keys = records.progress_key(self._run_id), records.metrics_key(self._run_id)
+            self._board = RunBoard(self._node, keys)
+        progress, metrics = await self._board.read()
         # many records take long, so not on the loop's thread
         summary = await asyncio.to_thread(records.summarize, progress, metrics)
         if summary is None:

@@ -32,15 +32,17 @@ from pydantic.v1 import BaseModel, StrictFloat, confloat, conint
 from typing_extensions import override
 
 from app.organiser.admission import OPEN, Admission
-from app.p2p import calls, record_guard
+from app.p2p import calls
 from app.p2p import machine_records as records
+from app.p2p.guards import messages, storage
+from app.p2p.guards.records import guards, unforged
 from app.p2p.network import Network
 from app.p2p.plausible import PLAIN_TIMES, RunTimes, agreed_epoch, plausible_rates
 
 use_hivemind_log_handler("nowhere")  # hivemind's log records go to the root logger instead
-record_guard.bound_nesting()
-record_guard.bound_messages()
-record_guard.guard_storage()
+messages.bound_nesting()
+messages.bound_messages()
+storage.guard_storage()
 
 
 def _means_something(record: logging.LogRecord) -> bool:
@@ -187,7 +189,7 @@ def validators(
         SchemaValidator(TrainingProgressSchema, prefix=run_id),
         SchemaValidator(MetricSchema, prefix=run_id),
         RSASignatureValidator(key),
-        *record_guard.guards(run_id, times, admission),
+        *guards(run_id, times, admission),
         MachineRecordValidator(run_id),
     ]
 
@@ -264,7 +266,7 @@ def summarize(
 ) -> RunSummary | None:
     """Sum up the progress and the metrics record of a run; None when nobody trains."""
     said = ((subkey, entry.value) for subkey, entry in (progress or {}).items())
-    entries = record_guard.unforged(each for each in said if each[1] is not None)
+    entries = unforged(each for each in said if each[1] is not None)
     if not entries:
         return None
     epoch = agreed_epoch(entry["epoch"] for entry in entries)

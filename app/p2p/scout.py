@@ -9,6 +9,7 @@ from enum import Enum, auto
 from typing import Any, Self
 
 from app.p2p import autonat, calls
+from app.p2p.board import RunBoard
 from app.p2p.calls import CallError
 from app.p2p.peer import load_hivemind
 
@@ -88,8 +89,8 @@ class Scout:
         """How many train in the run, by the records of the peers that answered; 0 as well when
         they don't know the run. Raises `CallError`."""
         key = self._run_records.progress_key(self._run_id)
-        progress = (await calls.read(self._node, [key]))[key]
-        summary = self._run_records.summarize(progress, None)
+        (progress,) = await RunBoard(self._node, [key]).read()
+        summary = await asyncio.to_thread(self._run_records.summarize, progress, None)
         return 0 if summary is None else len(summary.trainers)
 
 

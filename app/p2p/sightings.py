@@ -1,6 +1,9 @@
-"""What the embedded peer sees of its swarm."""
+"""What our peers see of their swarm."""
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+from app.common.i18n import _
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,3 +49,32 @@ class Run:
 
     eta: float | None = None
     """Seconds until the epoch's target batch is full."""
+
+
+class PartFault(StrEnum):
+    """What was wrong with what a member of an averaging round sent. The values are messages'."""
+
+    SHAPE = "shape"
+    NOT_FINITE = "not-finite"
+    WEIGHT = "weight"
+    AGAINST = "against"
+    FAR = "far"
+    COPY = "copy"
+    AVERAGE = "average"
+    GROUP = "group"  # a leader that changed what members say of themselves
+    SILENT = "silent"  # slow, out of reach or gone: nothing that only a hostile peer does
+
+    @property
+    def text(self) -> str:
+        """What the member did, for the user: the rest of a sentence that begins with the member."""
+        return {
+            PartFault.SHAPE: _("sent a tensor of the wrong shape or size"),
+            PartFault.NOT_FINITE: _("sent values that are not finite"),
+            PartFault.WEIGHT: _("sent a weight that nobody can have"),
+            PartFault.AGAINST: _("sent a gradient that points against ours"),
+            PartFault.FAR: _("sent parameters that are far from ours"),
+            PartFault.COPY: _("sent the same tensor as another member"),
+            PartFault.AVERAGE: _("returned an average that can't be one"),
+            PartFault.GROUP: _("led a group and changed what its members said"),
+            PartFault.SILENT: _("did not answer in time"),
+        }[self]

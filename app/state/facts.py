@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.organiser.roster import Member
+from app.p2p.sightings import PartFault
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,40 @@ class TrainerPart:
     """Empty until the trainer is ready."""
     micro_batch_size: int | None = None
     samples_per_second: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberFault:
+    """What another member did in our averaging rounds, once or more often."""
+
+    peer_id: str
+    fault: PartFault
+    count: int
+    """In how many rounds."""
+    epoch: int
+    """Of the last one."""
+    time: float
+    """When it was seen last, in seconds since the epoch."""
+    evicted_until: float | None = None
+    """Until when the member shares no group with us, in seconds since the epoch; None: it may."""
+
+    def is_evicted(self, now: float) -> bool:
+        """Whether the member shares no group with us at ``now``, in seconds since the epoch."""
+        return self.evicted_until is not None and self.evicted_until > now
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberFaults:
+    """What was wrong with the other members of our averaging rounds."""
+
+    last: tuple[MemberFault, ...] = ()
+    """One for each pair of peer and fault, the one seen last at the end."""
+    totals: tuple[tuple[PartFault, int], ...] = tuple((fault, 0) for fault in PartFault)
+    """How often each fault was seen since we are in the swarm."""
+
+    def of(self, peer_id: str) -> tuple[MemberFault, ...]:
+        """Those of one peer."""
+        return tuple(each for each in self.last if each.peer_id == peer_id)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,16 @@ from enum import StrEnum
 from app import protocol
 from app.p2p.sightings import PeerInfo, Run
 from app.protocol import Device, StateDownload, TrainerPhase, Waiting
-from app.state.facts import Access, LocalApi, Problem, Release, ReportingState, Swarm, TrainerPart
+from app.state.facts import (
+    Access,
+    LocalApi,
+    MemberFaults,
+    Problem,
+    Release,
+    ReportingState,
+    Swarm,
+    TrainerPart,
+)
 from app.terms.terms import Terms, Verdict
 
 
@@ -123,6 +132,8 @@ class ContributorState:
     """The run's progress; None until something is known of it."""
     training: OwnTraining | None = None
     """None while there is no trainer."""
+    faults: MemberFaults = field(default_factory=MemberFaults)
+    """Kept when training ends, forgotten with the swarm."""
     probed: protocol.Devices | None = None
     """The devices that torch can train on; None until it was asked."""
     device: str = "auto"

@@ -38,7 +38,7 @@ from app.state.events import (
     TrainingAwaited,
     TrainingRequested,
 )
-from app.state.facts import Access, Problem, Swarm
+from app.state.facts import Access, MemberFault, MemberFaults, Problem, Swarm
 from app.state.state import ContributorState, OwnTraining, Phase, Round
 
 E = TypeVar("E")
@@ -274,6 +274,30 @@ def _trainer_problem(state: ContributorState, event: protocol.TrainerProblem) ->
     return replace(state, problem=problem)
 
 
+MOST_FAULTS = 100
+"""Pairs of peer and fault that are kept: anybody may come with a new peer id each minute."""
+
+
+def _member_at_fault(state: ContributorState, event: protocol.MemberAtFault) -> ContributorState:
+    before = state.faults
+    pair = (event.peer_id, event.fault)
+    count = sum(each.count for each in before.last if (each.peer_id, each.fault) == pair)
+    newest = MemberFault(
+        peer_id=event.peer_id,
+        fault=event.fault,
+        count=count + 1,
+        epoch=event.epoch,
+        time=event.time,
+        evicted_until=event.evicted_until,
+    )
+    others = [each for each in before.last if (each.peer_id, each.fault) != pair]
+    faults = MemberFaults(
+        last=(*others, newest)[-MOST_FAULTS:],
+        totals=tuple((fault, seen + (fault is event.fault)) for fault, seen in before.totals),
+    )
+    return replace(state, faults=faults)
+
+
 def _ready(own: OwnTraining, event: protocol.Ready) -> OwnTraining:
     return replace(
         own,
@@ -362,6 +386,7 @@ _TRANSITIONS: dict[type, Transition] = {
     protocol.Waiting: _by_trainer(_waits_for_others),
     protocol.StateDownload: _by_trainer(_downloads_state),
     protocol.TrainerProblem: _by_trainer(_trainer_problem),
+    protocol.MemberAtFault: _by_trainer(_member_at_fault),
     protocol.Progress: _by_trainer(_progress),
     protocol.Ready: _in_training(_ready),
     protocol.MicroBatchHalved: _in_training(_micro_batch_halved),

@@ -9,7 +9,7 @@ import io
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -31,8 +31,15 @@ LEARN_SECONDS = 600.0
 
 FORGET_SECONDS = 24 * 3600.0
 FORGET_LEFT_SECONDS = 600.0
+FORGET_STRANGER_SECONDS = 600.0
+"""How long a silent machine is kept none of whose peers was seen in the swarm."""
+
 MAX_MACHINES = 5000
 """Anybody can publish records in a swarm, so what is kept of them is bounded."""
+
+MACHINES_OF_A_PEER = 2
+"""How many machines may name the same peer as theirs and have it vouch for them: those that came
+first. A peer belongs to one machine, which may come back with a new key."""
 
 METRICS = ("samples_per_second", "loss", "temperature", "power", "gpu_use")
 """The fields of a record that are kept over time."""
@@ -111,12 +118,13 @@ class _Known:
 
     __slots__ = (
         *("_fine", "_rough", "first_seen", "last_seen"),
-        *("recent", "record", "trained", "usual"),
+        *("recent", "record", "trained", "usual", "vouched"),
     )
 
     def __init__(self, record: MachineRecord, now: float) -> None:
         self.record = record
         self.first_seen = now
+        self.vouched = False  # a peer of it was seen in the swarm
         # its own clock tells when it was seen, if it was there before us; never a time to come
         self.last_seen = min(now, record.time)
         self.usual = self.recent = 0.0
@@ -167,8 +175,13 @@ class _Known:
         if known and self.recent < SLOW_SHARE * self.usual:
             yield Concern.SLOW
 
+    def is_silent(self, now: float) -> bool:
+        return self.record.state == LEFT or now - self.last_seen > SILENT_SECONDS
+
     def forgotten(self, now: float) -> bool:
-        lasts = FORGET_LEFT_SECONDS if self.record.state == LEFT else FORGET_SECONDS
+        lasts = FORGET_SECONDS if self.vouched else FORGET_STRANGER_SECONDS
+        if self.record.state == LEFT:
+            lasts = FORGET_LEFT_SECONDS
         return now - self.last_seen > lasts
 
 
@@ -192,15 +205,59 @@ class Fleet:
         self._known: dict[str, _Known] = {}
         self.dropped: Counter[Flaw] = Counter()
 
-    def take(self, records: Mapping[str, MachineRecord], now: float) -> None:
-        """Add verified records, by public key. A record older than the known one is ignored."""
+    def take(
+        self,
+        records: Mapping[str, MachineRecord],
+        now: float,
+        *,
+        peers: Collection[str] = frozenset(),
+    ) -> None:
+        """Add verified records, by public key. A record older than the known one is ignored.
+
+        When all places are taken, a new machine gets that of a silent one. peers: the ids of the
+        peers that we have seen in the swarm; a machine with one of them may also take the place
+        of a machine without, which may be made up.
+        """
+        vouched = self._vouch(peers)
+        displaceable: list[str] | None = None
         for public_key, record in records.items():
             known = self._known.get(public_key)
             if known is not None:
                 if record.sequence > known.record.sequence:
                     known.take(record, now)
-            elif len(self._known) < MAX_MACHINES:
-                self._known[public_key] = _Known(record, now)
+                continue
+            made = _Known(record, now)
+            made.vouched = _has_voucher(record, vouched, peers)
+            if len(self._known) >= MAX_MACHINES:
+                if displaceable is None:
+                    displaceable = self._displaceable(now)
+                if not displaceable or not self._yields(displaceable[-1], made, now):
+                    continue
+                del self._known[displaceable.pop()]
+            self._known[public_key] = made
+
+    def _vouch(self, peers: Collection[str]) -> Counter[str]:
+        """Note which machines have a peer that was seen; returns for how many each peer vouches."""
+        vouched: Counter[str] = Counter()
+        for known in self._known.values():
+            if _has_voucher(known.record, vouched, peers):
+                known.vouched = True
+        return vouched
+
+    def _displaceable(self, now: float) -> list[str]:
+        """Whose place may be taken: at the end silent strangers, the one seen longest ago last."""
+        found = [
+            (known.vouched, not known.is_silent(now), known.last_seen, public_key)
+            for public_key, known in self._known.items()
+        ]
+        return [public_key for *_order, public_key in sorted(found, reverse=True)]
+
+    def _yields(self, place: str, newcomer: _Known, now: float) -> bool:
+        """Whether a known machine gives its place to a new one."""
+        known = self._known[place]
+        if newcomer.vouched:
+            return known.is_silent(now) or not known.vouched
+        return known.is_silent(now) and not known.vouched
 
     def tidy(self, now: float) -> None:
         """Drop the machines that have been gone for long."""
@@ -250,6 +307,13 @@ class Fleet:
         ]
         counts = Counter(peer_id for peer_id, _ in claims)
         return {peer_id: alias for peer_id, alias in claims if counts[peer_id] == 1}
+
+
+def _has_voucher(record: MachineRecord, vouched: Counter[str], peers: Collection[str]) -> bool:
+    """Whether a peer of a machine was seen, and vouches for it; counts for how many it does."""
+    seen = [peer_id for peer_id in record.peer_ids if peer_id in peers]
+    vouched.update(seen)
+    return any(vouched[peer_id] <= MACHINES_OF_A_PEER for peer_id in seen)
 
 
 def totals(machines: Iterable[Machine]) -> FleetTotals:

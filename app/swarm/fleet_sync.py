@@ -40,6 +40,9 @@ IDLE_READ_SECONDS = 60.0
 
 GOODBYE_SECONDS = 2.0
 
+MACHINES_A_SLICE = 100
+"""Machines that are taken into the fleet before the loop goes on: some 5 ms."""
+
 FIRST_REPLICAS = 2
 """The first time, a shard is read from two of its holders: one may itself be new and empty."""
 
@@ -244,9 +247,17 @@ class FleetSync:
         self.fleet.tidy(time.time())
         self._inspector.tidy(time.time())
 
-    def _take(self, findings: Inspection) -> None:
-        self.fleet.take(findings.records, time.time())
+    async def _take(self, findings: Inspection) -> None:
+        """Add what was found, some machines at a time: others may have made up thousands."""
         self.fleet.dropped.update(findings.dropped)
+        state, seen, run_id = self._store.state, self._history.peers, self._run_id
+        peers = {*seen.here, *seen.gone, *(state.run.trainer_ids if state.run else ())}
+        found = list(findings.records.items())
+        for start in range(0, len(found), MACHINES_A_SLICE):
+            part = dict(found[start : start + MACHINES_A_SLICE])
+            if self._run_id == run_id:  # unless we went to another swarm meanwhile
+                self.fleet.take(part, time.time(), peers=peers)
+            await asyncio.sleep(0)
 
 
 def _made_up_name(public_key: str) -> str:

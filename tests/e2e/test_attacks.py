@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from app import protocol
+from app.p2p.sightings import PartFault
 from tests.support.processes.attackers import hostile
 from tests.support.processes.workers import Worker
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 ROUNDS = 4
+FAULTS = {"nan": PartFault.NOT_FINITE, "weight": PartFault.WEIGHT}
 
 
 def finite(worker: Worker) -> bool:
@@ -51,6 +53,10 @@ async def test_hostile_member_of_a_round_gains_nothing(
         assert not worker.all(protocol.TrainerProblem)
         losses = [each.loss for each in worker.all(protocol.Progress) if each.loss is not None]
         assert losses[-1] < losses[0]
+    named = first.all(protocol.MemberAtFault)
+    honest = {each.peer_id for each in second.all(protocol.Ready)}
+    assert any(each.fault is FAULTS[attack] for each in named)
+    assert not any(each.evicted_until for each in named if each.peer_id in honest)
 
 
 DONORS = ("garbage", "endless", "plain-rate")

@@ -47,7 +47,7 @@ class Node:
         """What is new since the last time."""
         found = Inspection()
 
-        def take(part: Inspection) -> None:
+        async def take(part: Inspection) -> None:
             found.records.update(part.records)
             found.dropped.update(part.dropped)
 

@@ -7,15 +7,16 @@ from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from app import protocol
-from app.p2p.sightings import PeerInfo, Run
+from app.p2p.sightings import PartFault, PeerInfo, Run
 from app.state.events import PeersListed, RunObserved
 from tests.support.gui.windows import TRAINING, WATCHING, Bench
 from tests.support.machine.machines import record
 from ui.pages.swarm.page import SwarmPage
+from ui.texts import units
 
 pytestmark = pytest.mark.gui
 
-PEER, ALIAS, ROLE, ADDRESS, WAY, LATENCY, SEEN = range(7)
+PEER, ALIAS, ROLE, AVERAGING, ADDRESS, WAY, LATENCY, SEEN = range(8)
 
 
 def peer(number: int, **changes: object) -> PeerInfo:
@@ -141,3 +142,39 @@ def test_who_only_watches_is_told_when_the_swarm_averages(page: SwarmPage) -> No
     assert page.epoch.title.text() == "Epoch 12"
     assert page.epoch.swarm.text() == "2,928 of 4,096 samples by the swarm"
     assert page.epoch.health.full == "next averaging in about 2 s"
+
+
+def at_fault(fault: PartFault, *, peer: str, until: float | None = None) -> protocol.MemberAtFault:
+    return protocol.MemberAtFault(
+        peer_id=peer, fault=fault, epoch=17, time=time.time(), evicted_until=until
+    )
+
+
+def test_offender_is_named_in_one_sentence(bench: Bench, qtbot: QtBot) -> None:
+    bench.dispatch(*TRAINING)
+    bench.open("Swarm")
+    page = bench.window.swarm.widget
+    hostile, slow = peer(1).peer_id, peer(2).peer_id
+    until = time.time() + 600.0
+    bench.dispatch(
+        PeersListed(peers=(peer(1), peer(2), peer(3))),
+        at_fault(PartFault.SILENT, peer=slow),
+        *(at_fault(PartFault.NOT_FINITE, peer=hostile, until=until) for _ in range(3)),
+    )
+    page.refresh()
+    assert page.show_faults.text() == "2 faults"
+    qtbot.mouseClick(page.show_faults, Qt.MouseButton.LeftButton)
+    assert page.faults_table.isVisible()
+    said = {page.faults.index(row, 2).data(): page.faults.index(row, 1).data() for row in (0, 1)}
+    assert said[slow] == f"{units.shortened(slow)} did not answer in time, once, last in epoch 17."
+    assert said[hostile] == (
+        f"{units.shortened(hostile)} sent values that are not finite, 3 times, last in epoch 17;"
+        f" it is left out until {units.clock(until)}."
+    )
+    assert sorted(column(page, AVERAGING)) == ["left out", "slow", "–"]
+
+
+def test_without_faults_the_page_says_what_would_be_there(page: SwarmPage, qtbot: QtBot) -> None:
+    page.refresh()
+    qtbot.mouseClick(page.show_faults, Qt.MouseButton.LeftButton)
+    assert page.no_faults.isVisible()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from app import protocol
 from app.common.errors import ProtocolError
 from app.p2p.network import Network
+from app.p2p.sightings import PartFault
 from app.protocol import Command, EndReason, Message, Report, TrainerPhase
 
 PROGRESS = protocol.Progress(
@@ -88,6 +89,9 @@ REPORTS: tuple[Report, ...] = (
     ),
     protocol.RoundEnded(epoch=2, peers=3, seconds=1.5, samples=64, failure="timeout"),
     protocol.SampleDiscarded(epoch=2, samples=8, reason="the loss was not finite"),
+    protocol.MemberAtFault(
+        peer_id="Qm", fault=PartFault.NOT_FINITE, epoch=17, time=1000.0, evicted_until=1600.0
+    ),
     protocol.CheckpointSaved(epoch=2, seconds=0.5),
     protocol.StateDownload(received=2**33, size=2**34, seconds_left=12.5, problem=""),
     protocol.TrainerProblem(message="is wrong.", field="seed", remedy="Mend it.", expected=False),

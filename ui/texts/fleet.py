@@ -1,10 +1,12 @@
 """Machines and peers in words."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from app.common.i18n import _, ngettext
 from app.p2p.machine_records import LEFT, Flaw
-from app.p2p.sightings import PeerInfo
+from app.p2p.sightings import PartFault, PeerInfo
+from app.state.facts import MemberFault
 from app.state.state import Phase
 from app.swarm.fleet import Concern, Machine
 from ui.texts import units
@@ -136,3 +138,28 @@ def latency(seconds: float | None) -> str:
     if seconds < 1:
         return _("{number} ms").format(number=f"{seconds * 1000:.0f}")
     return units.seconds(seconds)
+
+
+def fault(told: MemberFault, now: float) -> str:
+    """What a member of our averaging rounds did, how often and when, in one sentence."""
+    times = ngettext("once", "{count} times", told.count).format(count=units.count(told.count))
+    values = {
+        "peer": units.shortened(told.peer_id),
+        "did": told.fault.text,
+        "times": times,
+        "epoch": units.count(told.epoch),
+    }
+    if told.is_evicted(now) and told.evicted_until is not None:
+        until = units.clock(told.evicted_until)
+        text = _("{peer} {did}, {times}, last in epoch {epoch}; it is left out until {time}.")
+        return text.format(time=until, **values)
+    return _("{peer} {did}, {times}, last in epoch {epoch}.").format(**values)
+
+
+def standing(faults: Sequence[MemberFault], now: float) -> str:
+    """How a peer stands in our averaging rounds, in a word or two; "" when nothing is wrong."""
+    if any(each.is_evicted(now) for each in faults):
+        return _("left out")
+    if any(each.fault is not PartFault.SILENT for each in faults):
+        return _("at fault")
+    return _("slow") if faults else ""

@@ -11,21 +11,10 @@ Nothing here knows of networks; `app.trainer.averaging.guarded_allreduce` puts i
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 
-
-class PartFault(StrEnum):
-    """What was wrong with what a member sent."""
-
-    SHAPE = "a tensor of the wrong shape or size"
-    NOT_FINITE = "values that are not finite"
-    WEIGHT = "a weight that nobody can have"
-    AGAINST = "a gradient that points against everybody's"
-    FAR = "parameters far from everybody's"
-    COPY = "a copy of another member's tensor"
-    AVERAGE = "an average that can't be one"
+from app.p2p.sightings import PartFault
 
 
 @dataclass(frozen=True, kw_only=True)

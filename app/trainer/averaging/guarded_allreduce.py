@@ -7,81 +7,42 @@ own values take the place of its average.
 """
 
 import asyncio
-import contextlib
 import functools
 import itertools
 import math
-import multiprocessing
-import queue
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, AsyncIterator  # noqa: UP035  hivemind knows typing's iterator only
 
 import torch
+from hivemind.averaging import averager
 from hivemind.averaging.allreduce import AllReduceRunner, AveragingMode
 from hivemind.averaging.averager import DecentralizedAverager
 from hivemind.averaging.group_info import GroupInfo
-from hivemind.averaging.key_manager import GroupKeyManager
+from hivemind.averaging.matchmaking import Matchmaking
 from hivemind.averaging.partition import AllreduceException, BannedException, TensorPartReducer
 from hivemind.compression import deserialize_torch_tensor, serialize_torch_tensor
-from hivemind.p2p import P2PContext, PeerID
+from hivemind.p2p import P2PContext, P2PDaemonError, P2PHandlerError, PeerID
 
 # hivemind takes the messages of a call from its annotations, so they stand there.
-from hivemind.proto.averaging_pb2 import (  # type: ignore[attr-defined]
-    AVERAGED_PART,
-    BAD_GROUP_ID,
-    AveragingData,
-    JoinRequest,
-    MessageFromLeader,
-)
+from hivemind.proto.averaging_pb2 import AVERAGED_PART, PROTOCOL_VIOLATION, AveragingData  # type: ignore[attr-defined]
 from hivemind.utils.asyncio import amap_in_executor, as_aiter, azip
 from hivemind.utils.timed_storage import get_dht_time
 from typing_extensions import override
 
-from app.trainer.averaging.guard import Bounds, Part, PartFault
+from app.p2p.sightings import PartFault
+from app.trainer.averaging.guard import Bounds, Part
+from app.trainer.averaging.matchmaking import GuardedMatchmaking
+from app.trainer.averaging.offences import Evictions, Offence, Offences
 
 MOST_BYTES_A_VALUE = 8
 """Of a serialized part: float64 at most, whatever the codec."""
 
-MOST_OFFENCES = 1000
-"""That wait to be read; further ones are dropped."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Offence:
-    """What a member of a round did."""
-
-    peer_id: str
-    fault: PartFault
-
-
-class Offences:
-    """Carries offences from hivemind's averager, a forked process, to the trainer."""
-
-    def __init__(self) -> None:
-        # like hivemind's averagers, its lock only goes from process to process by a fork
-        self._queue: Any = multiprocessing.get_context("fork").Queue(MOST_OFFENCES)
-
-    def add(self, offence: Offence) -> None:
-        """From the averager's process."""
-        with contextlib.suppress(queue.Full):
-            self._queue.put_nowait(offence)
-
-    def take(self) -> list[Offence]:
-        """All that were added since the last call."""
-        found = []
-        while True:
-            try:
-                found.append(self._queue.get_nowait())
-            except queue.Empty:
-                return found
-
-    def close(self) -> None:
-        """Nothing is added or taken after it."""
-        self._queue.close()
-        self._queue.cancel_join_thread()
+LEAST_VALUES, LEAST_SHARE = 2000, 0.25
+"""How many values, and which share of a member's values in a round, must point against ours until
+the member is named. Fewer are left out as well, but honest noise does that in small tensors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +59,20 @@ class FaultyPartError(AllreduceException):
     def __init__(self, fault: PartFault) -> None:
         super().__init__(fault.value)
         self.fault = fault
+
+
+class Against:
+    """How many of each member's values in a round, of all the parts of given shapes, pointed away
+    from ours."""
+
+    def __init__(self, shapes: Sequence[torch.Size]) -> None:
+        self._least = max(LEAST_VALUES, LEAST_SHARE * sum(map(math.prod, shapes)))
+        self._values: Counter[int] = Counter()
+
+    def is_no_chance(self, member: int, values: int) -> bool:
+        """Add the values of one part; returns whether there are too many for honest noise."""
+        self._values[member] += values
+        return self._values[member] >= self._least
 
 
 class GuardedReducer(TensorPartReducer):
@@ -120,6 +95,7 @@ class GuardedReducer(TensorPartReducer):
         self._own_sender = own_sender
         self._accuse = accuse
         self._parts: list[Part] = []
+        self._against = Against(part_shapes)
         super().__init__(part_shapes, num_senders)
 
     @override
@@ -171,7 +147,9 @@ class GuardedReducer(TensorPartReducer):
         if self._parts:
             made = self._bounds.average(self._parts, None if own is None else own.values)
             for sender, fault in made.faults.items():
-                self._accuse(sender, fault)
+                size = self._parts[0].values.numel()
+                if fault is not PartFault.AGAINST or self._against.is_no_chance(sender, size):
+                    self._accuse(sender, fault)
             self.current_part_future.set_result(made.values)
         else:  # all its senders failed
             self.current_part_future.set_result(self.accumulator)
@@ -182,14 +160,22 @@ class GuardedRunner(AllReduceRunner):
     """One round. Created and used like hivemind's, in the averager's process.
 
     bounds: what is believed. on_fault: called with a peer and its fault, once for each such pair.
+    left_out: senders whose parts don't count.
     """
 
     def __init__(
-        self, *, bounds: Bounds, on_fault: Callable[[PeerID, PartFault], None], **options: Any
+        self,
+        *,
+        bounds: Bounds,
+        on_fault: Callable[[PeerID, PartFault], None],
+        left_out: Collection[PeerID] = (),
+        **options: Any,
     ) -> None:
         super().__init__(**options)
         self._bounds = bounds
         self._on_fault = on_fault
+        self._left_out = frozenset(left_out) & frozenset(self.sender_peer_ids)
+        self._called: set[PeerID] = set()
         self._accused: set[tuple[PeerID, PartFault]] = set()
         own: Any = self.peer_id
         is_sender = own in self.sender_peer_ids
@@ -208,6 +194,7 @@ class GuardedRunner(AllReduceRunner):
             [part for part, _ in parts]
             for parts in self.tensor_part_container._input_parts_by_peer  # noqa: SLF001
         ]
+        self._against = [Against([part.shape for part in parts]) for parts in self._own_parts]
         setattr(self.tensor_part_container, self._register.__name__, self._register_checked)
 
     def _accuse_sender(self, sender: int, fault: PartFault) -> None:
@@ -223,15 +210,50 @@ class GuardedRunner(AllReduceRunner):
         parts = self._own_parts[peer_index]
         peer_id = self.ordered_peer_ids[peer_index]
         if part_index >= len(parts) or delta.shape != parts[part_index].shape:
-            self._accuse(peer_id, PartFault.SHAPE)
+            self._accuse(peer_id, PartFault.AVERAGE)
             raise FaultyPartError(PartFault.SHAPE)
         own = parts[part_index].float()
         typical = self._own_scale * own.numel() ** 0.5
         believed, fault = self._bounds.check_average(own + delta.float(), own, typical)
-        if fault is not None and peer_id != self.peer_id:
-            self._accuse(peer_id, fault)
+        if fault is PartFault.NOT_FINITE and peer_id != self.peer_id:
+            self._accuse(peer_id, PartFault.AVERAGE)
             raise FaultyPartError(fault)
+        if fault is not None and self._against[peer_index].is_no_chance(0, own.numel()):
+            self._accuse(peer_id, fault)
         self._register(peer_index, part_index, (believed - own).to(delta.dtype))
+
+    @override
+    async def rpc_aggregate_part(
+        self, stream: AsyncIterator[AveragingData], context: P2PContext
+    ) -> AsyncIterator[AveragingData]:
+        """A member sends its parts of our share; one stream each, or a second one would count in
+        the place of other members."""
+        sender = context.remote_id
+        if sender not in self.sender_peer_ids or sender in self._called | self._left_out:
+            yield AveragingData(code=PROTOCOL_VIOLATION)
+            return
+        self._called.add(sender)
+        async for message in super().rpc_aggregate_part(stream, context):
+            yield message
+
+    @override
+    async def _handle_missing_senders(self) -> None:
+        for peer_id in self._left_out:
+            await self._ban_sender(peer_id)
+        self.active_senders |= self._left_out  # nobody waits for them
+        if len(self.active_senders) == len(self.sender_peer_ids):
+            self.all_senders_started.set()
+        await super()._handle_missing_senders()
+        for peer_id in self.banned_senders - self.active_senders:
+            self._accuse(peer_id, PartFault.SILENT)
+
+    @override
+    async def _communicate_with_peer(self, peer_id: PeerID) -> None:
+        try:
+            await super()._communicate_with_peer(peer_id)
+        except (TimeoutError, OSError, EOFError, P2PDaemonError, P2PHandlerError):
+            self._accuse(peer_id, PartFault.SILENT)
+            raise
 
     @override
     async def _accumulate_parts_streaming(
@@ -267,6 +289,9 @@ class GuardedRunner(AllReduceRunner):
         except FaultyPartError as error:
             self._accuse_sender(sender_index, error.fault)
             raise
+        except TimeoutError:
+            self._accuse_sender(sender_index, PartFault.SILENT)
+            raise
         finally:
             if index != reducer.num_parts:
                 await self._ban_sender(self.sender_peer_ids[sender_index])
@@ -300,7 +325,17 @@ class GuardedAveraging(DecentralizedAverager):
     def __init__(self, *arguments: Any, guard: RoundGuard, **options: Any) -> None:
         """guard: of this averager's rounds. The others: as hivemind's averager takes them."""
         self._guard = guard  # before hivemind forks the averager's process
+        self._evictions = Evictions()
         super().__init__(*arguments, **options)
+
+    @override
+    def run(self) -> None:
+        """hivemind's, in the averager's own process, where it makes its `Matchmaking`."""
+        made = functools.partial(
+            GuardedMatchmaking, evictions=self._evictions, on_lie=self._note_fault
+        )
+        setattr(averager, Matchmaking.__name__, made)
+        super().run()
 
     async def _run_allreduce_inplace_(
         self,
@@ -313,7 +348,8 @@ class GuardedAveraging(DecentralizedAverager):
         group_id = group_info.group_id if group_id is None else group_id
         runner = GuardedRunner(
             bounds=self._guard.bounds,
-            on_fault=self._note_fault,
+            on_fault=functools.partial(self._note_fault, group_id=group_id),
+            left_out=[peer for peer in group_info.peer_ids if self._is_evicted(peer)],
             p2p=self._p2p,
             servicer_type=type(self),
             prefix=self.prefix,
@@ -332,52 +368,12 @@ class GuardedAveraging(DecentralizedAverager):
             self.last_updated = get_dht_time()
             self._state_updated.set()
 
-    def _note_fault(self, peer_id: PeerID, fault: PartFault) -> None:
-        if fault in EVICTING:
-            _strikes[peer_id] += 1
-            if _strikes[peer_id] >= STRIKES:
-                EVICTED[peer_id] = time.monotonic() + EVICTION_SECONDS
-        self._guard.offences.add(Offence(peer_id=peer_id.to_base58(), fault=fault))
+    def _is_evicted(self, peer_id: PeerID) -> bool:
+        return peer_id.to_base58() in self._evictions
 
-    async def rpc_join_group(
-        self, request: JoinRequest, context: P2PContext
-    ) -> AsyncIterator[MessageFromLeader]:
-        """A peer asks us, as the leader, for a place in our group."""
-        if is_evicted(context.remote_id):
-            yield MessageFromLeader(code=BAD_GROUP_ID)
-            return
-        async for reply in super().rpc_join_group(request, context):
-            yield reply
-
-
-EVICTING = frozenset(PartFault) - {PartFault.FAR, PartFault.COPY}
-"""A peer that lost its swarm for a while has other parameters, and is no attacker."""
-
-STRIKES = 2
-"""Rounds with a fault until a peer is kept out; any peer may have one bad round."""
-
-_strikes: Counter[PeerID] = Counter()
-
-EVICTED: dict[PeerID, float] = {}
-"""In an averager's process: until when (monotonic seconds) we share no group with a peer."""
-
-EVICTION_SECONDS = 600.0
-
-
-def is_evicted(peer_id: PeerID) -> bool:
-    """Whether a peer broke a bound lately."""
-    return EVICTED.get(peer_id, 0.0) > time.monotonic()
-
-
-def follow_no_offender() -> None:
-    """From now on, averagers of this process and of its forks look for groups without offenders."""
-    look = GroupKeyManager.get_averagers
-    if hasattr(look, "__wrapped__"):
-        return
-
-    @functools.wraps(look)
-    async def without_offenders(self: GroupKeyManager, *args: Any, **options: Any) -> Any:
-        found = await look(self, *args, **options)
-        return [entry for entry in found if not is_evicted(entry[0])]
-
-    setattr(GroupKeyManager, look.__name__, without_offenders)
+    def _note_fault(self, peer_id: PeerID, fault: PartFault, group_id: bytes) -> None:
+        name, now = peer_id.to_base58(), time.time()
+        self._evictions.note(name, fault, group_id=group_id)
+        left = self._evictions.seconds_left(name)
+        until = now + left if left else None
+        self._guard.offences.add(Offence(peer_id=name, fault=fault, time=now, evicted_until=until))

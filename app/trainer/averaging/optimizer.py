@@ -14,10 +14,12 @@ import hivemind
 from hivemind.averaging.control import AveragingStage, StepControl
 from hivemind.utils.timed_storage import get_dht_time
 
+from app.common.rate_limit import RateLimit
 from app.organiser.admission import Admission
-from app.protocol import Report, RoundEnded, SampleDiscarded
+from app.protocol import MemberAtFault, Report, RoundEnded, SampleDiscarded
 from app.trainer.averaging.averagers import CountingStateAverager, KeepingGradientAverager
-from app.trainer.averaging.guarded_allreduce import RoundGuard, follow_no_offender
+from app.trainer.averaging.guarded_allreduce import RoundGuard
+from app.trainer.averaging.offences import sentence
 from app.trainer.averaging.searches import keep_searches
 from app.trainer.averaging.takeover import OptimizerState, OptimizerSwarm, take_over
 from app.trainer.averaging.tracker import PacedTracker
@@ -29,6 +31,9 @@ log = logging.getLogger(__name__)
 GOODBYE_SECONDS = 3.0
 """How long the last round of averaging the state may take when we leave: its other members may
 have left as well."""
+
+NAMED_EVERY_SECONDS = 60.0
+"""The log names a peer once in so many seconds for the same fault."""
 
 NEVER = 2**62
 """A number of epochs between two rounds of averaging the state that no run reaches."""
@@ -66,8 +71,8 @@ class CitizenOptimizer(hivemind.Optimizer):
     ) -> None:
         """Start the averagers and the tracker.
 
-        report: called with `RoundEnded`, `SampleDiscarded` and `StateDownload`, on the training
-        thread.
+        report: called with `RoundEnded`, `MemberAtFault`, `SampleDiscarded` and `StateDownload`,
+        on the training thread.
         work: told which of the computed samples entered a round and which were lost.
         gradient_guard, state_guard: what is believed in rounds of averaging.
         judge, step_size: see `OptimizerState`.
@@ -84,8 +89,8 @@ class CitizenOptimizer(hivemind.Optimizer):
         self.taken_over = 0
         self._guards = {"gradients": gradient_guard, "parameters": state_guard}
         self._admission = admission
+        self._names = RateLimit(rate=1 / NAMED_EVERY_SECONDS, burst=1)
         keep_searches()
-        follow_no_offender()
         super().__init__(**options)
         work.time_steps_of(self.opt)
         self._newcomer = Newcomer(
@@ -158,13 +163,17 @@ class CitizenOptimizer(hivemind.Optimizer):
     def _name_offenders(self, epoch: int) -> None:
         for what, guard in self._guards.items():
             for offence in guard.offences.take():
-                log.warning(
-                    "the peer %s sent %s when %s were averaged, in epoch %d: it was left out",
-                    offence.peer_id,
-                    offence.fault.value,
-                    what,
-                    epoch,
+                self._report(
+                    MemberAtFault(
+                        peer_id=offence.peer_id,
+                        fault=offence.fault,
+                        epoch=epoch,
+                        time=offence.time,
+                        evicted_until=offence.evicted_until,
+                    )
                 )
+                if self._names.take(f"{offence.peer_id} {offence.fault}") == 0.0:
+                    log.warning("%s", sentence(offence, what=what, epoch=epoch))
 
     def _swarm_samples(self, own: int) -> int:
         """Samples of all peers in the epoch that ends, as far as their records say."""

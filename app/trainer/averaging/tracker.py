@@ -9,8 +9,8 @@ from typing import Any
 from hivemind.optim.progress_tracker import GlobalTrainingProgress, ProgressTracker
 from hivemind.utils.timed_storage import ValueWithExpiration, get_dht_time
 
+from app.p2p.guards.records import unforged
 from app.p2p.plausible import agreed_epoch, plausible_rates
-from app.p2p.record_guard import unforged
 
 PACE_SECONDS = 1.0
 """The shortest time between two records of our progress within an epoch."""

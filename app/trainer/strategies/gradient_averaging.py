@@ -13,7 +13,8 @@ from app.protocol import Report, Work
 from app.spec.schema import SwarmSpec
 from app.trainer.averaging.averagers import CountingStateAverager, KeepingGradientAverager
 from app.trainer.averaging.guard import GradientBounds, StateBounds
-from app.trainer.averaging.guarded_allreduce import Offences, RoundGuard
+from app.trainer.averaging.guarded_allreduce import RoundGuard
+from app.trainer.averaging.offences import Offences
 from app.trainer.averaging.optimizer import CitizenOptimizer
 from app.trainer.model.optimizers import optimizer_for, scheduler_for
 from app.trainer.peer.peer import TrainerPeer

@@ -461,8 +461,8 @@ class Lists:
     async def contributions(self, *, limit: int) -> Sequence[Mapping[str, Any]]:
         return [{"score": 7}] * min(limit, 2)
 
-    async def machines(self) -> Sequence[Mapping[str, Any]]:
-        return [{"peer_id": PEER_ID}]
+    async def machines(self) -> bytes:
+        return json.dumps([{"peer_id": PEER_ID}]).encode()
 
 
 async def test_sources_are_shown(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from app.common.signing import MachineKey, canonical, from_text, verify
 from app.contributions.ledger import Ledger
 from app.contributions.outbox import Outbox
 from app.machine.hardware import Cpu, Gpu, Reading
-from app.p2p.sightings import Run
+from app.p2p.sightings import PartFault, Run
 from app.state.events import JoinBegan, ProblemRaised, RunObserved, TrainingRequested
 from app.state.facts import Problem, Swarm
 from tests.support.machine.machines import RecordedProbe, record
@@ -88,6 +89,7 @@ async def test_metrics_tell_what_the_machines_page_shows_of_this_machine(
     states = ("waiting", "sending", "confirmed", "refused", "local")
     assert told["cotrain_contributions"] == dict.fromkeys(states, 0)
     assert (told["cotrain_round_seconds"], told["cotrain_round_failed"]) == ({"": 2.5}, {"": 1})
+    assert told["cotrain_member_faults_total"] == dict.fromkeys(map(str, PartFault), 0)
     (info,) = told["cotrain_info"]
     assert {"run", "cuda:0", "lab-01", "vision-lab"} <= set(info.split())
 
@@ -105,10 +107,10 @@ async def test_machines_of_the_swarm_as_json(session: OfflineSession) -> None:
     session.machines.fleet.take({"key": record(time=time.time(), temperature=91.0)}, time.time())
     source = sources_of(session.contributions.ledger, session.machines).machines
     assert source is not None
-    (told,) = await source.machines()
+    (told,) = json.loads(await source.machines())
     assert (told["public_key"], told["alias"], told["lab"]) == ("key", "lab-01", "vision-lab")
     assert (told["samples_per_second"], told["warnings"]) == (102.0, ["hot"])
-    assert told["last_seen"].tzinfo is not None
+    assert datetime.fromisoformat(told["last_seen"]).tzinfo is not None
     assert "sequence" not in told
 
 

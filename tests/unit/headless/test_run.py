@@ -19,9 +19,9 @@ from app.cli import Arguments
 from app.common import i18n, logs
 from app.headless import run as headless
 from app.headless.display import Display, as_json, as_line
-from app.p2p.sightings import Run
+from app.p2p.sightings import PartFault, Run
 from app.protocol import TrainerPhase, Waiting
-from app.state.facts import Problem, Swarm
+from app.state.facts import MemberFault, MemberFaults, Problem, Swarm
 from app.state.state import ContributorState, OwnTraining, Phase
 from app.terms.terms import Reason, Verdict
 from tests.support.backend.server import SmallBackend
@@ -74,6 +74,7 @@ def test_json_holds_all_that_is_known() -> None:
         "swarm_loss": 2.75,
         "swarm_samples_per_second": 20.0,
         "run_id": "run",
+        "faults": [],
         "addresses": ["/ip4/127.0.0.1/tcp/1/p2p/Qm"],
         "reconnect_at": None,
         "url": None,
@@ -88,6 +89,7 @@ def test_json_is_null_where_nothing_is_known() -> None:
     assert known == {
         "phase": "disconnected",
         "paused_by": [],
+        "faults": [],
         "addresses": [],
         "connected": 0,
         "dht_nodes": 0,
@@ -112,6 +114,28 @@ def test_epoch_is_the_runs_until_we_made_a_step() -> None:
 
 def test_json_tells_the_whole_problem() -> None:
     assert facts(replace(TRAINING, problem=PROBLEM))["problem"] == "seed: is wrong. Mend it."
+
+
+def test_json_names_members_at_fault() -> None:
+    fault = MemberFault(
+        peer_id="QmBad",
+        fault=PartFault.NOT_FINITE,
+        count=3,
+        epoch=17,
+        time=9.0,
+        evicted_until=609.0,
+    )
+    many = replace(TRAINING, faults=MemberFaults(last=(fault,) * 100))
+    assert facts(many)["faults"] == 20 * [
+        {
+            "peer_id": "QmBad",
+            "fault": "not-finite",
+            "count": 3,
+            "epoch": 17,
+            "time": 9.0,
+            "evicted_until": 609.0,
+        }
+    ]
 
 
 def test_json_is_one_line() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import protocol
-from app.p2p.sightings import PeerInfo, Run
+from app.p2p.sightings import PartFault, PeerInfo, Run
 from app.protocol import EndReason, TrainerPhase
 from app.state import state, transition
 from app.state.events import (
@@ -150,6 +150,7 @@ EVENTS: tuple[Event, ...] = (
     protocol.RoundEnded(epoch=1, peers=2, seconds=0.5, samples=8, failure=""),
     protocol.SampleDiscarded(epoch=1, samples=8, reason="not finite"),
     protocol.CheckpointSaved(epoch=4, seconds=0.5),
+    protocol.MemberAtFault(peer_id="Qm", fault=PartFault.SILENT, epoch=1, time=5.0),
     protocol.TrainerProblem(message="is wrong."),
     PROBED,
     protocol.Ended(reason=EndReason.STOPPED),
@@ -433,6 +434,41 @@ def test_round_is_kept() -> None:
 
 def test_checkpoint_is_kept() -> None:
     assert training_after(protocol.CheckpointSaved(epoch=4, seconds=0.5)).checkpoint_epoch == 4
+
+
+def at_fault(peer_id: str, fault: PartFault, epoch: int) -> protocol.MemberAtFault:
+    return protocol.MemberAtFault(peer_id=peer_id, fault=fault, epoch=epoch, time=float(epoch))
+
+
+def test_faults_of_members_are_counted_by_peer_and_kind() -> None:
+    events = [
+        at_fault("QmBad", PartFault.SHAPE, 1),
+        at_fault("QmSlow", PartFault.SILENT, 1),
+        at_fault("QmBad", PartFault.SHAPE, 2),
+        at_fault("QmBad", PartFault.SILENT, 3),
+    ]
+    faults = follow(*events, start=TRAINING).faults
+    told = [(each.peer_id, each.fault, each.count, each.epoch) for each in faults.last]
+    assert told == [
+        ("QmSlow", PartFault.SILENT, 1, 1),
+        ("QmBad", PartFault.SHAPE, 2, 2),
+        ("QmBad", PartFault.SILENT, 1, 3),
+    ]
+    assert dict(faults.totals)[PartFault.SILENT] == 2
+    assert [each.fault for each in faults.of("QmBad")] == [PartFault.SHAPE, PartFault.SILENT]
+
+
+def test_faults_outlast_training_and_not_the_swarm() -> None:
+    named = follow(at_fault("QmBad", PartFault.SHAPE, 1), start=TRAINING)
+    assert follow(TrainerGone(), start=named).faults == named.faults
+    assert follow(Left(), start=named).faults == ContributorState().faults
+
+
+def test_flood_of_new_offenders_keeps_the_newest() -> None:
+    events = [at_fault(f"Qm{number}", PartFault.SHAPE, number) for number in range(250)]
+    faults = follow(*events, start=TRAINING).faults
+    assert [each.peer_id for each in faults.last] == [f"Qm{number}" for number in range(150, 250)]
+    assert dict(faults.totals)[PartFault.SHAPE] == 250
 
 
 def test_trainers_problem_is_shown_while_it_goes_on() -> None:

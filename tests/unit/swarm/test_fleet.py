@@ -69,7 +69,8 @@ def test_goodbye_is_no_silence() -> None:
 
 
 def test_silent_machine_is_forgotten_after_a_day() -> None:
-    made = fleet_of(record(time=NOW))
+    made = Fleet()
+    made.take({"key": record(time=NOW, peer_ids=("QmSeen",))}, NOW, peers=SEEN)
     made.tidy(NOW + HOUR)
     assert len(made) == 1
     made.tidy(NOW + fleet.FORGET_SECONDS + 1)
@@ -216,3 +217,58 @@ def test_thousand_machines_are_taken_in() -> None:
     made = Fleet()
     made.take(crowd(1000, now=NOW), NOW)
     assert len(made.machines(NOW)) == 1000
+
+
+# --- made-up machines ----------------------------------------------------------------------------
+
+SEEN = frozenset({"QmSeen"})
+
+
+def made_up(count: int, *, start: int = 0, **changes: Any) -> dict[str, MachineRecord]:
+    return {f"fake{number}": record(**changes) for number in range(start, start + count)}
+
+
+def test_silent_made_up_machines_give_their_places_to_newcomers() -> None:
+    made = Fleet()
+    made.take(made_up(6000, time=NOW, peer_ids=()), NOW)
+    assert len(made) == fleet.MAX_MACHINES
+    later = NOW + 31.0
+    made.take({"real": record(time=later, peer_ids=())}, later)
+    assert "real" in {machine.public_key for machine in made.machines(later)}
+    assert len(made) == fleet.MAX_MACHINES
+
+
+def test_machine_of_a_seen_peer_takes_the_place_of_a_made_up_one_that_lives() -> None:
+    made = Fleet()
+    made.take(made_up(5000, time=NOW, peer_ids=()), NOW)
+    made.take({"stranger": record(time=NOW, peer_ids=())}, NOW, peers=SEEN)
+    made.take({"real": record(time=NOW, peer_ids=("QmSeen",))}, NOW, peers=SEEN)
+    keys = {machine.public_key for machine in made.machines(NOW)}
+    assert "real" in keys
+    assert "stranger" not in keys
+
+
+def test_flood_does_not_displace_a_machine_whose_peer_was_seen() -> None:
+    made = Fleet()
+    made.take({"real": record(time=NOW, peer_ids=("QmSeen",))}, NOW, peers=SEEN)
+    for hour in range(1, 12):
+        now = NOW + 3600.0 * hour
+        made.take(made_up(6000, start=6000 * hour, time=now, peer_ids=()), now, peers=SEEN)
+    assert "real" in {machine.public_key for machine in made.machines(now)}
+
+
+def test_peer_vouches_for_few_machines() -> None:
+    made = Fleet()
+    liars = made_up(5000, time=NOW, peer_ids=("QmSeen",))
+    made.take(liars, NOW, peers=SEEN)
+    other = record(time=NOW, peer_ids=("QmOther",))
+    made.take({"real": other}, NOW, peers=SEEN | {"QmOther"})
+    assert "real" in {machine.public_key for machine in made.machines(NOW)}
+
+
+def test_silent_stranger_is_forgotten_soon() -> None:
+    made = Fleet()
+    made.take({"stranger": record(time=NOW, peer_ids=())}, NOW)
+    made.take({"seen": record(time=NOW, peer_ids=("QmSeen",))}, NOW, peers=SEEN)
+    made.tidy(NOW + 3600.0)
+    assert [machine.public_key for machine in made.machines(NOW + 3600.0)] == ["seen"]

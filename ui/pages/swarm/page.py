@@ -1,4 +1,4 @@
-"""The swarm page: the epoch, the charts, and tables of peers and averaging rounds."""
+"""The swarm page: the epoch, the charts, and tables of peers, averaging rounds and faults."""
 
 from PySide6.QtCore import QTimer
 from PySide6.QtGui import QFont, QFontMetrics, QHideEvent, QShowEvent
@@ -21,6 +21,7 @@ from ui.models.actions import Actions
 from ui.models.session_model import SessionModel
 from ui.pages.swarm.tables import (
     PeerRow,
+    faults_model,
     peer_rows,
     peers_model,
     role_labels,
@@ -58,10 +59,14 @@ class SwarmPage(QWidget):
         self.text, self.role = _text_filter(), _role_filter()
         self.peers = peers_model(self)
         self.rounds = rounds_model(self)
-        self.peers_table = table(self.peers, theme, name=_("Peers"), stretched=3)
+        self.faults = faults_model(self)
+        self.peers_table = table(self.peers, theme, name=_("Peers"), stretched=4)
         self.rounds_table = table(self.rounds, theme, name=_("Averaging rounds"), stretched=5)
+        self.faults_table = table(self.faults, theme, name=_("Faults"), stretched=1)
         self.no_peers, self.no_rounds = EmptyState("swarm", theme), EmptyState("swarm", theme)
+        self.no_faults = EmptyState("swarm", theme)
         self.show_peers, self.show_rounds = button(kind="choice"), button(kind="choice")
+        self.show_faults = button(kind="choice")
         self.group, self.tables = QButtonGroup(self), QStackedWidget()
         self.empty = EmptyState("swarm", theme)
         self.content = QWidget()
@@ -94,6 +99,10 @@ class SwarmPage(QWidget):
             _("Nobody else is here yet"),
             _("Peers are listed as soon as they enter. Invite them from the Swarm menu."),
         )
+        self.no_faults.say(
+            _("No faults"),
+            _("Members of averaging rounds are named here that sent nonsense, or were too slow."),
+        )
         self.empty.say(
             _("No swarm yet"),
             _("Join a swarm on the overview page: its peers and its progress are shown here."),
@@ -102,9 +111,10 @@ class SwarmPage(QWidget):
     def _tables_head(self) -> QHBoxLayout:
         self.tables.addWidget(_either(self.peers_table, self.no_peers))
         self.tables.addWidget(_either(self.rounds_table, self.no_rounds))
+        self.tables.addWidget(_either(self.faults_table, self.no_faults))
         head = QHBoxLayout()
         head.setSpacing(2)
-        for place, one in enumerate((self.show_peers, self.show_rounds)):
+        for place, one in enumerate((self.show_peers, self.show_rounds, self.show_faults)):
             one.setCheckable(True)
             self.group.addButton(one, place)
             head.addWidget(one)
@@ -158,18 +168,21 @@ class SwarmPage(QWidget):
         self.epoch.show_state(state)
 
     def refresh(self) -> None:
-        """Show the peers and the averaging rounds so far."""
+        """Show the peers, the averaging rounds so far and the faults of their members."""
         state = self._model.state
         aliases = self._model.session.machines.fleet.aliases()
-        rows = peer_rows(self._history.peers, state.run, aliases)
+        rows = peer_rows(self._history.peers, state.run, aliases, state.faults)
         self.peers.show_rows(rows)
         rounds = list(self._history.rounds.last)
         self.rounds.show_rows(rounds)
+        self.faults.show_rows(list(state.faults.last))
         _set_word(self.show_peers, _peers(len(self._history.peers.here)))
         _set_word(self.show_rounds, _rounds(len(rounds)))
+        _set_word(self.show_faults, _faults(len(state.faults.last)))
         for rows_there, shown, otherwise in (
             (bool(rows), self.peers_table, self.no_peers),
             (bool(rounds), self.rounds_table, self.no_rounds),
+            (bool(state.faults.last), self.faults_table, self.no_faults),
         ):
             shown.setVisible(rows_there)
             otherwise.setVisible(not rows_there)
@@ -211,6 +224,11 @@ def _peers(count: int) -> str:
 
 def _rounds(count: int) -> str:
     text = ngettext("{count} averaging round", "{count} averaging rounds", count)
+    return text.format(count=units.count(count))
+
+
+def _faults(count: int) -> str:
+    text = ngettext("{count} fault", "{count} faults", count)
     return text.format(count=units.count(count))
 
 

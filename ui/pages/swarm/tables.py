@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QWidget
 
 from app.common.i18n import _
 from app.p2p.sightings import PeerInfo, Run
+from app.state.facts import MemberFault, MemberFaults
 from app.state.history import FinishedRound, SeenPeers
 from ui.models.rows_model import Column, RowsModel
 from ui.texts import fleet as fleet_texts
@@ -28,19 +29,26 @@ class PeerRow:
     here: bool
     """Whether we are connected to the peer now."""
 
+    faults: tuple[MemberFault, ...] = ()
+    """What it did in our averaging rounds."""
 
-def peer_rows(peers: SeenPeers, run: Run | None, aliases: dict[str, str]) -> list[PeerRow]:
+
+def peer_rows(
+    peers: SeenPeers, run: Run | None, aliases: dict[str, str], faults: MemberFaults
+) -> list[PeerRow]:
     """The rows for the connected peers, and for those that left lately.
 
     aliases: by peer id.
     """
     trainers = run.trainer_ids if run else frozenset()
+    at_fault = {each.peer_id for each in faults.last}
     return [
         PeerRow(
             info=info,
             alias=aliases.get(info.peer_id, ""),
             trainer=info.peer_id in trainers,
             here=here,
+            faults=faults.of(info.peer_id) if info.peer_id in at_fault else (),
         )
         for known, here in ((peers.here, True), (peers.gone, False))
         for info in known.values()
@@ -87,6 +95,7 @@ def _peer_columns() -> tuple[Column[PeerRow], ...]:
             sample="observer",
             tone=_tone,
         ),
+        _averaging_column(),
         Column(
             title=_("Address"),
             text=lambda row: row.info.address or units.NONE,
@@ -117,6 +126,17 @@ def _peer_columns() -> tuple[Column[PeerRow], ...]:
             right=True,
             tone=_tone,
         ),
+    )
+
+
+def _averaging_column() -> Column[PeerRow]:
+    return Column(
+        title=_("In averaging"),
+        text=lambda row: fleet_texts.standing(row.faults, time.time()) or units.NONE,
+        key=lambda row: fleet_texts.standing(row.faults, time.time()) or None,
+        sample=_("left out"),
+        tip=lambda row: "\n".join(fleet_texts.fault(each, time.time()) for each in row.faults),
+        tone=lambda row: "caution" if row.faults else "faint",
     )
 
 
@@ -176,3 +196,29 @@ def _result(entry: FinishedRound) -> str:
     if entry.failure:
         return _("failed: {reason}").format(reason=entry.failure)
     return _("alone") if entry.peers <= 1 else _("all succeeded")
+
+
+def faults_model(parent: QWidget) -> RowsModel[MemberFault]:
+    """The model of the table of what other members did in averaging rounds, without rows."""
+    columns: tuple[Column[MemberFault], ...] = (
+        Column(
+            title=_("Time"),
+            text=lambda entry: units.clock(entry.time),
+            key=lambda entry: -entry.time,
+            sample="00:00:00",
+        ),
+        Column(
+            title=_("What happened"),
+            text=lambda entry: fleet_texts.fault(entry, time.time()),
+            key=lambda entry: (entry.fault.text, entry.peer_id),
+            sample="12D3Ko…x7YzQp",
+            tone=lambda entry: "caution" if entry.is_evicted(time.time()) else "",
+        ),
+        Column(
+            title=_("Peer"),
+            text=lambda entry: entry.peer_id,
+            key=lambda entry: entry.peer_id,
+            sample="12D3Ko…x7YzQp",
+        ),
+    )
+    return RowsModel(columns, identity=lambda entry: (entry.peer_id, entry.fault), parent=parent)

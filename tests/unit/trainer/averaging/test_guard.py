@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from app.trainer.averaging.guard import GradientBounds, Part, PartFault, StateBounds
+from app.p2p.sightings import PartFault
+from app.trainer.averaging.guard import GradientBounds, Part, StateBounds
 
 GRADIENTS = GradientBounds(most_weight=1024.0)
 STATE = StateBounds()

@@ -1,37 +1,32 @@
 """What a node of ours lets into the DHT: what a plain peer that behaves writes, and no more."""
 
-import asyncio
 import math
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hivemind.dht.crypto import RSASignatureValidator
-from hivemind.dht.node import DHTNode
 from hivemind.dht.protocol import DHTProtocol
 from hivemind.dht.routing import DHTID
 from hivemind.dht.validation import CompositeValidator, DHTRecord
-from hivemind.p2p import P2P, PeerID
-from hivemind.utils.crypto import RSAPrivateKey
+from hivemind.p2p import PeerID
 from hivemind.utils.timed_storage import get_dht_time
 
 from app.organiser.admission import Admission
 from app.organiser.roster import MOST_BYTES, Member, Roster, body_of, raw_peer_id, to_sign
-from app.p2p import record_guard, run_records
+from app.p2p import run_records
+from app.p2p.guards import records
+from app.p2p.guards.records import owner_peer_id, unforged
 from app.p2p.plausible import RunTimes
-from app.p2p.record_guard import owner_peer_id, unforged
+from tests.support.network.progress import OWNER, PEER, YEARS, owner, progress
 from tests.support.organiser.organisers import FIRST, SECOND, admission_by, organiser, sealed
 
 RUN = "run"
 TIMES = RunTimes(record_seconds=45.0)
-PEER = b"\x12\x20" + bytes(32)
-YEARS = 10 * 365 * 86_400.0
 dumps = DHTProtocol.serializer.dumps
 
 
 def guards() -> list[Any]:
-    return record_guard.guards(RUN, TIMES)
+    return records.guards(RUN, TIMES)
 
 
 def accepts(key: str, subkey: Any, value: Any, *, life: float = 45.0) -> bool:
@@ -40,25 +35,6 @@ def accepts(key: str, subkey: Any, value: Any, *, life: float = 45.0) -> bool:
         DHTID.generate(key).to_bytes(), dumps(subkey), dumps(value), get_dht_time() + life
     )
     return CompositeValidator(guards()).validate(record)
-
-
-def owner(key: RSAPrivateKey | None = None) -> bytes:
-    return RSASignatureValidator(key or RSAPrivateKey()).local_public_key
-
-
-OWNER = owner()
-
-
-def progress(**changes: Any) -> dict[str, Any]:
-    plain = {
-        "peer_id": PEER,
-        "epoch": 7,
-        "samples_accumulated": 100,
-        "samples_per_second": 12.5,
-        "time": get_dht_time(),
-        "client_mode": False,
-    }
-    return plain | changes
 
 
 METRICS = {
@@ -168,25 +144,6 @@ def test_garbage_is_refused(raw: bytes) -> None:
     assert not CompositeValidator(guards()).validate(record)
 
 
-def nested(levels: int) -> bytes:
-    """Tuples within tuples, as hivemind packs them."""
-    packed = b"\x90"
-    for _level in range(levels):
-        packed = b"\x91\xc8" + len(packed).to_bytes(2, "big") + b"\x40" + packed
-    return packed
-
-
-@pytest.mark.parametrize("levels", [20, 200, 2000])
-def test_deep_nesting_is_an_error_and_no_crash(levels: int) -> None:
-    with pytest.raises(ValueError, match="too deep"):
-        DHTProtocol.serializer.loads(nested(levels))
-
-
-def test_what_hivemind_nests_is_unpacked() -> None:
-    value = (1, (2, (3, [4, (5,)])))
-    assert DHTProtocol.serializer.loads(dumps(value)) == value
-
-
 # --- whose record it is --------------------------------------------------------------------------
 
 
@@ -211,69 +168,6 @@ def test_peer_with_many_keys_counts_once() -> None:
     assert unforged(entries) == [entries[0][1]]
 
 
-# --- in real nodes -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def nodes() -> AsyncIterator[tuple[DHTNode, DHTNode]]:
-    """A plain node that lets anything in, and a guarded one that knows it."""
-    record_guard.guard_storage()
-    plain = await DHTNode.create()
-    ours = await DHTNode.create(
-        initial_peers=await plain.get_visible_maddrs(),
-        record_validator=CompositeValidator(guards()),
-    )
-    yield plain, ours
-    await ours.shutdown()
-    await plain.shutdown()
-
-
-async def test_bad_record_does_not_hide_the_good_ones(nodes: tuple[DHTNode, DHTNode]) -> None:
-    plain, ours = nodes
-    good, bad = owner(), owner()
-    later = get_dht_time() + 60.0
-    await plain.store("run_progress", progress(), later, subkey=good)
-    await plain.store("run_progress", progress(peer_id=bytes(100_000)), later, subkey=bad)
-    found = await ours.get("run_progress", latest=True)
-    assert found is not None
-    assert set(found.value) == {good}
-    assert found.value[good].value["epoch"] == 7
-
-
-async def test_bad_record_is_not_stored(nodes: tuple[DHTNode, DHTNode]) -> None:
-    plain, ours = nodes
-    later = get_dht_time() + YEARS
-    key = DHTID.generate("run_progress")
-    await plain.protocol.call_store(
-        ours.peer_id, [key], [dumps(progress(epoch=10**6))], later, subkeys=[OWNER]
-    )
-    assert ours.protocol.storage.get(key) is None
-
-
-async def test_flood_from_one_peer_is_stopped(
-    nodes: tuple[DHTNode, DHTNode], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plain, ours = nodes
-    monkeypatch.setattr(record_guard, "_budget", record_guard.RateLimit(rate=1e-6, burst=10))
-    later = get_dht_time() + 60.0
-    stored = [
-        await plain.protocol.call_store(
-            ours.peer_id, [DHTID.generate(f"flood {number}")], [dumps(number)], later
-        )
-        for number in range(12)
-    ]
-    assert stored == [[True]] * 10 + [[False]] * 2
-
-
-async def test_a_message_longer_than_any_of_hivemind_is_not_gathered() -> None:
-    reader = asyncio.StreamReader()
-    reader.feed_data((record_guard.MOST_MESSAGE + 1).to_bytes(8, "big"))
-    with pytest.raises(ValueError, match="too long"):
-        await P2P.receive_raw_data(reader)
-    reader.feed_data((3).to_bytes(8, "big") + b"abc")
-    assert await P2P.receive_raw_data(reader) == b"abc"
-
-
 # --- closed swarms -------------------------------------------------------------------------------
 
 MEMBER, STRANGER = raw_peer_id(FIRST), raw_peer_id(SECOND)
@@ -285,7 +179,7 @@ def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Admission:
     """Of a swarm whose second roster has one member; the guards ask it."""
     admission = admission_by(ORGANISER, tmp_path / "run.roster", RUN)
     assert admission.keep(sealed(ORGANISER, FIRST, serial=2, run_id=RUN))
-    guarding = record_guard.guards(RUN, TIMES, admission)
+    guarding = records.guards(RUN, TIMES, admission)
     monkeypatch.setitem(globals(), "guards", lambda: guarding)
     return admission
 

@@ -12,11 +12,8 @@ record under the peer's own key contradicts it (see `unforged`).
 Imports hivemind: import this module late and off the loop's thread.
 """
 
-import asyncio
-import functools
 import hashlib
 import math
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,18 +26,12 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_ssh_public_key,
 )
-from hivemind.dht.protocol import DHTProtocol
 from hivemind.dht.routing import DHTID
-from hivemind.dht.storage import DictionaryDHTValue
 from hivemind.dht.validation import DHTRecord, RecordValidatorBase
-from hivemind.p2p import P2P
 from hivemind.proto.crypto_pb2 import RSA, PublicKey  # type: ignore[attr-defined]
-from hivemind.proto.dht_pb2 import StoreResponse  # type: ignore[attr-defined]
-from hivemind.utils.serializer import MSGPackSerializer
 from hivemind.utils.timed_storage import get_dht_time
 from typing_extensions import override
 
-from app.common.rate_limit import RateLimit
 from app.organiser import roster as rosters
 from app.organiser.admission import OPEN, Admission
 from app.p2p import calls
@@ -55,6 +46,9 @@ OWNER_BYTES = 1024
 MOST_ENTRIES = 4096
 """Records under one key. hivemind asks for all of a key's records at once."""
 
+MOST_UNREAD_ENTRIES = 16
+"""Records under a key that is no run's, in an answer: a node may answer anything to anything."""
+
 FUTURE_SECONDS = 10.0
 """How far ahead of ours a clock may be; hivemind itself refuses peers beyond 3 s."""
 
@@ -62,17 +56,12 @@ ROSTER_SECONDS = 600.0
 """How long a roster stays in the DHT. Members store it again before."""
 
 UNKNOWN_LIFE_SECONDS = 86_400.0
-UNKNOWN_BYTES = 65_536
+UNKNOWN_BYTES = 4096
 """For keys that aren't this run's: nobody here reads them, but they take memory."""
 
 MOST_SAMPLES = 2**53
 MOST_EPOCHS = 2**40
 MOST_SAMPLES_PER_SECOND = 1e9
-
-RECORDS_PER_SECOND = 50.0
-RECORDS_AT_ONCE = 2000
-"""How many records one peer may store with us. Replication of a large swarm's records to a new
-node comes in one burst; a trainer itself stores about two records a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +151,10 @@ def _unsigned(life: float, is_value: Callable[[Any], bool]) -> KeyBounds:
     return KeyBounds(longest_life=life, largest_value=64, is_subkey=is_peer_id, is_value=is_value)
 
 
+RUN_KEYS: set[bytes] = set()
+"""The keys of this process's runs."""
+
+
 def bounds_of(run_id: str, times: RunTimes) -> dict[bytes, KeyBounds]:
     """The bounds of each key that hivemind or we read in a run, by the key's id."""
     progress_life = 3 * max(times.record_seconds, RunTimes.record_seconds)
@@ -174,7 +167,15 @@ def bounds_of(run_id: str, times: RunTimes) -> dict[bytes, KeyBounds]:
         donors = _unsigned(3 * times.donor_seconds, is_priority)
         keys[f"{run_id}_{averager}.all_averagers"] = donors
         keys[f"{run_id}_{averager}.0b"] = _unsigned(group_life, is_flag)
-    return {DHTID.generate(key).to_bytes(): bounds for key, bounds in keys.items()}
+    keys[rosters.dht_key(run_id)] = KeyBounds(
+        longest_life=ROSTER_SECONDS + FUTURE_SECONDS,
+        largest_value=rosters.MOST_BYTES + 16,
+        is_subkey=lambda subkey: is_count(subkey, MOST_EPOCHS),
+        is_value=lambda _value: True,  # `RosterGuard` checks it
+    )
+    found = {DHTID.generate(key).to_bytes(): bounds for key, bounds in keys.items()}
+    RUN_KEYS.update(found)
+    return found
 
 
 def guards(run_id: str, times: RunTimes, admission: Admission = OPEN) -> list[RecordValidatorBase]:
@@ -325,98 +326,3 @@ def unforged(entries: Iterable[tuple[bytes, Any]]) -> list[Any]:
         kind = own if owner_peer_id(subkey) == value["peer_id"] else foreign
         kind.setdefault(value["peer_id"], value)
     return list({**foreign, **own}.values())
-
-
-_budget = RateLimit(rate=RECORDS_PER_SECOND, burst=RECORDS_AT_ONCE)
-
-
-def guard_storage() -> None:
-    """From now on, nodes of this process and of its forks drop bad records one by one, and take
-    no more records from a peer than its budget allows.
-
-    WORKAROUND (hivemind 1.1.12): one bad record makes a node reject a key's whole dictionary,
-    so whoever gets it into a plain node's storage blinds all others to the run.
-    """
-    store = DHTProtocol.rpc_store
-    if hasattr(store, "__wrapped__"):
-        return
-
-    @functools.wraps(store)
-    async def rpc_store(self: DHTProtocol, request: Any, context: Any) -> Any:
-        caller = str(context.remote_id)
-        if not all(_budget.take(caller) == 0.0 for _ in request.keys):
-            refused = [False] * len(request.keys)
-            return StoreResponse(store_ok=refused, peer=self.node_info)
-        return await store(self, request, context)
-
-    setattr(DHTProtocol, store.__name__, rpc_store)
-    setattr(DHTProtocol, DHTProtocol._validate_dictionary.__name__, keep_valid_entries)  # noqa: SLF001
-
-
-DEEPEST_NESTING = 8
-"""Tuples within tuples in a message; hivemind's own have three levels at most."""
-
-_depth = threading.local()
-
-
-def bound_nesting() -> None:
-    """From now on, hivemind unpacks no message that is nested deeper than `DEEPEST_NESTING`.
-
-    WORKAROUND (hivemind 1.1.12): it unpacks tuples by recursion through C code. 200 levels, which
-    take a kilobyte, overflow the stack, and the process is gone without an exception.
-    """
-    decode = MSGPackSerializer._decode_ext_types  # noqa: SLF001
-    if hasattr(decode, "__wrapped__"):
-        return
-
-    @functools.wraps(decode)
-    def decode_bounded(cls: type[MSGPackSerializer], type_code: int, data: bytes) -> Any:
-        depth = getattr(_depth, "value", 0)
-        if depth >= DEEPEST_NESTING:
-            raise ValueError("a message is nested too deep")
-        _depth.value = depth + 1
-        try:
-            return decode(type_code, data)
-        finally:
-            _depth.value = depth
-
-    setattr(MSGPackSerializer, decode.__name__, classmethod(decode_bounded))
-
-
-MOST_MESSAGE = 16 * 1024 * 1024
-"""Bytes of a message in a stream; hivemind's largest carries half a megabyte of tensors."""
-
-
-def bound_messages() -> None:
-    """From now on, hivemind reads no message that is longer than `MOST_MESSAGE`.
-
-    WORKAROUND (hivemind 1.1.12): a peer says in 8 bytes how long its message is, and hivemind
-    gathers as much as it sends, in the memory of whoever it talks to.
-    """
-    receive = P2P.receive_raw_data
-    if hasattr(receive, "__wrapped__"):
-        return
-
-    @functools.wraps(receive)
-    async def receive_bounded(reader: asyncio.StreamReader) -> bytes:
-        length = int.from_bytes(await reader.readexactly(P2P.HEADER_LEN), "big")
-        if length > MOST_MESSAGE:
-            raise ValueError("a message is too long")
-        return await reader.readexactly(length)
-
-    setattr(P2P, receive.__name__, staticmethod(receive_bounded))
-
-
-def keep_valid_entries(protocol: DHTProtocol, key: bytes, dictionary: DictionaryDHTValue) -> bool:
-    """Take bad records out of a dictionary that a peer sent; what is left is valid."""
-    kept = 0
-    with dictionary.freeze():
-        for subkey, item in list(dictionary.items()):
-            is_valid = kept < MOST_ENTRIES and protocol._validate_record(  # noqa: SLF001
-                key, DHTProtocol.serializer.dumps(subkey), item.value, item.expiration_time
-            )
-            kept += is_valid
-            if not is_valid:
-                dictionary.data.pop(subkey, None)
-                dictionary.key_to_heap.pop(subkey, None)
-    return True

@@ -1,0 +1,132 @@
+"""Who broke the bounds of averaging rounds: told to the trainer, and left out for a while.
+
+Only what we saw ourselves counts, from a sender whose peer id libp2p has authenticated: nobody
+can accuse another peer.
+"""
+
+import contextlib
+import multiprocessing
+import queue
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from app.p2p.sightings import PartFault
+
+EVICTING = frozenset(
+    {
+        PartFault.SHAPE,
+        PartFault.NOT_FINITE,
+        PartFault.WEIGHT,
+        PartFault.AGAINST,
+        PartFault.GROUP,
+    }
+)
+"""What only a hostile or broken peer does. A peer that lost its swarm for a while has other
+parameters; a plain reducer returns the lie of a third member that it believed; who copied whom
+can't be told; and a silent peer may be slow, or behind a bad line."""
+
+STRIKES = 2
+"""Rounds with such a fault until a peer is evicted; any peer may have one bad round."""
+
+STRIKE_SECONDS = 3600.0
+"""How long a strike counts."""
+
+EVICTION_SECONDS = 600.0
+
+MOST_PEERS = 1000
+"""Peers of which something is remembered; the one that offended longest ago is forgotten first."""
+
+MOST_OFFENCES = 1000
+"""That wait to be read; further ones are dropped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offence:
+    """What a member of a round did."""
+
+    peer_id: str
+    fault: PartFault
+    time: float
+    """In seconds since the epoch."""
+    evicted_until: float | None
+    """In seconds since the epoch; None: it isn't evicted."""
+
+
+class Offences:
+    """Carries offences from hivemind's averager, a forked process, to the trainer."""
+
+    def __init__(self) -> None:
+        # like hivemind's averagers, its lock only goes from process to process by a fork
+        self._queue: Any = multiprocessing.get_context("fork").Queue(MOST_OFFENCES)
+
+    def add(self, offence: Offence) -> None:
+        """From the averager's process."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(offence)
+
+    def take(self) -> list[Offence]:
+        """All that were added since the last call."""
+        found = []
+        while True:
+            try:
+                found.append(self._queue.get_nowait())
+            except queue.Empty:
+                return found
+
+    def close(self) -> None:
+        """Nothing is added or taken after it."""
+        self._queue.close()
+        self._queue.cancel_join_thread()
+
+
+def sentence(offence: Offence, *, what: str, epoch: int) -> str:
+    """An offence for the log. what: ``gradients`` or ``parameters``."""
+    said = f"the peer {offence.peer_id} {offence.fault.text}"
+    said += f" when {what} were averaged, in epoch {epoch}"
+    if offence.fault is PartFault.SILENT:
+        return f"{said}: it may be slow or out of reach"
+    if offence.evicted_until is None:
+        return f"{said}: this part of it was left out"
+    until = time.strftime("%H:%M", time.localtime(offence.evicted_until))
+    return f"{said}: it shares no group with us until {until}"
+
+
+class Evictions:
+    """The peers that share no group with us for a while. One averager's, in its process.
+
+    clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._strikes: OrderedDict[str, dict[bytes, float]] = OrderedDict()
+        self._until: dict[str, float] = {}
+
+    def note(self, peer_id: str, fault: PartFault, *, group_id: bytes) -> None:
+        """Count a fault. group_id: of its round; several faults of one round count once."""
+        if fault not in EVICTING:
+            return
+        now = self._clock()
+        rounds = self._strikes.pop(peer_id, {}) | {group_id: now}
+        rounds = {group: when for group, when in rounds.items() if now - when < STRIKE_SECONDS}
+        if len(rounds) < STRIKES:
+            self._strikes[peer_id] = rounds
+            self._bound()
+        else:
+            self._until[peer_id] = now + EVICTION_SECONDS
+
+    def _bound(self) -> None:
+        if len(self._strikes) > MOST_PEERS:
+            self._strikes.popitem(last=False)
+        now = self._clock()
+        self._until = {peer_id: until for peer_id, until in self._until.items() if until > now}
+
+    def seconds_left(self, peer_id: str) -> float:
+        """How long a peer still shares no group with us; 0.0 for one that isn't evicted."""
+        return max(0.0, self._until.get(peer_id, 0.0) - self._clock())
+
+    def __contains__(self, peer_id: str) -> bool:
+        return self.seconds_left(peer_id) > 0.0

@@ -1,0 +1,227 @@
+"""Groups among real peers in one process, which meet by a list that stands for the DHT."""
+
+import asyncio
+import math
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, AsyncIterator  # noqa: UP035  hivemind knows typing's iterator only
+
+import pytest
+from hivemind.averaging.averager import DecentralizedAverager
+from hivemind.averaging.group_info import GroupInfo
+from hivemind.averaging.matchmaking import Matchmaking
+from hivemind.p2p import P2P, P2PContext, PeerID, ServicerBase
+from hivemind.proto.averaging_pb2 import JoinRequest, MessageFromLeader
+from hivemind.utils import MSGPackSerializer, get_dht_time
+
+from app.p2p.calls import quiet_lost_connections
+from app.p2p.sightings import PartFault
+from app.trainer.averaging.matchmaking import GuardedMatchmaking, is_introduction
+from app.trainer.averaging.offences import Evictions
+
+PREFIX = "run_grad_averager"
+MATCHMAKING_SECONDS, SEARCH_SECONDS = 1.0, 4.0
+
+
+def introduction(bandwidth: Any = None, mode: Any = 0, data: Any = b"\xc0") -> bytes:
+    return MSGPackSerializer.dumps([bandwidth, mode, data])
+
+
+class Meeting:
+    """Who looks for a group, as the DHT would tell; our peers' clocks are the same."""
+
+    def __init__(self) -> None:
+        self.looking: dict[bytes, Any] = {}
+
+    def of(self, peer_id: PeerID) -> Any:
+        return SimpleNamespace(peer_id=peer_id, get=self._get, store=self._store)
+
+    async def _get(self, _key: str, **_options: Any) -> Any:
+        return SimpleNamespace(value=dict(self.looking))
+
+    async def _store(self, *, subkey: bytes, value: bool, expiration_time: float, **_: Any) -> bool:
+        self.looking[subkey] = SimpleNamespace(value=value, expiration_time=expiration_time)
+        return True
+
+
+class Server(ServicerBase):
+    """Answers as an averager does."""
+
+    matchmaking: Matchmaking
+
+    @classmethod
+    def _get_handle_name(cls, namespace: str | None, method_name: str) -> str:
+        return DecentralizedAverager._get_handle_name(namespace, method_name)
+
+    async def rpc_join_group(
+        self, request: JoinRequest, context: P2PContext
+    ) -> AsyncIterator[MessageFromLeader]:
+        async for reply in self.matchmaking.rpc_join_group(request, context):
+            yield reply
+
+
+class LyingLeader(Matchmaking):
+    """Calls the others clients, so that it would average everything alone."""
+
+    async def leader_assemble_group(self) -> GroupInfo:
+        for request in self.current_followers.values():
+            request.gather = introduction(mode=1)
+        return await super().leader_assemble_group()
+
+
+class RudeLeader(Matchmaking):
+    """Tells its follower of a group without it."""
+
+    async def rpc_join_group(
+        self, request: JoinRequest, context: P2PContext
+    ) -> AsyncIterator[MessageFromLeader]:
+        async for reply in super().rpc_join_group(request, context):
+            reply.ordered_peer_ids[:] = [PeerID(b"somebody").to_bytes()]
+            yield reply
+
+
+def step(said: bytes, later: float = 0.0) -> Any:
+    """What a matchmaking asks of hivemind's `StepControl`, which needs an averager's process."""
+    now = get_dht_time()
+    return SimpleNamespace(
+        data_for_gather=said,
+        scheduled_time=now + MATCHMAKING_SECONDS + later,
+        deadline=now + SEARCH_SECONDS,
+        get_timeout=lambda: SEARCH_SECONDS,
+    )
+
+
+@dataclass
+class Member:
+    p2p: P2P
+    matchmaking: Matchmaking
+    evictions: Evictions
+    said: bytes
+    accused: list[tuple[PeerID, PartFault]] = field(default_factory=list)
+
+    async def look(self, *, later: float = 0.0) -> list[PeerID]:
+        """The group that it found, itself left out. later: seconds, so that another leads."""
+        found = await self.matchmaking.look_for_group(step(self.said, later))
+        return [] if found is None else [p for p in found.peer_ids if p != self.p2p.peer_id]
+
+
+class Swarm:
+    def __init__(self) -> None:
+        self.meeting = Meeting()
+        self.members: list[Member] = []
+
+    async def add(
+        self, kind: type[Matchmaking] = GuardedMatchmaking, said: bytes = introduction()
+    ) -> Member:
+        entries = await self.members[0].p2p.get_visible_maddrs() if self.members else []
+        p2p = await P2P.create(initial_peers=entries)
+        evictions, server = Evictions(), Server()
+        accused: list[tuple[PeerID, PartFault]] = []
+        options: dict[str, Any] = {}
+        if kind is GuardedMatchmaking:
+            options["evictions"] = evictions
+            options["on_lie"] = lambda peer, fault, _group: accused.append((peer, fault))
+        server.matchmaking = kind(
+            p2p,
+            b"schema",
+            self.meeting.of(p2p.peer_id),
+            servicer_type=Server,
+            prefix=PREFIX,
+            target_group_size=None,
+            min_group_size=2,
+            min_matchmaking_time=MATCHMAKING_SECONDS,
+            request_timeout=0.5,
+            client_mode=False,
+            **options,
+        )
+        await server.add_p2p_handlers(p2p, namespace=PREFIX)
+        made = Member(p2p, server.matchmaking, evictions, said, accused)
+        self.members.append(made)
+        return made
+
+
+@pytest.fixture
+async def swarm() -> AsyncIterator[Swarm]:
+    quiet_lost_connections(asyncio.get_running_loop())
+    made = Swarm()
+    yield made
+    for member in made.members:
+        await member.p2p.shutdown()
+
+
+def evict(by: Member, whom: Member) -> None:
+    for group in (b"one", b"two"):
+        by.evictions.note(whom.p2p.peer_id.to_base58(), PartFault.NOT_FINITE, group_id=group)
+
+
+@pytest.mark.parametrize("kind", [GuardedMatchmaking, Matchmaking])
+async def test_honest_peer_leads_and_follows(swarm: Swarm, kind: type[Matchmaking]) -> None:
+    ours, other = await swarm.add(), await swarm.add(kind)
+    for ours_later, other_later in ((0.0, 0.5), (0.5, 0.0)):
+        found = await asyncio.gather(ours.look(later=ours_later), other.look(later=other_later))
+        assert found == [[other.p2p.peer_id], [ours.p2p.peer_id]]
+    assert ours.accused == []
+
+
+@pytest.mark.parametrize("ours_later", [0.0, 0.5])
+async def test_evicted_peer_neither_leads_nor_follows(swarm: Swarm, ours_later: float) -> None:
+    ours, offender = await swarm.add(), await swarm.add(Matchmaking)
+    evict(ours, offender)
+    found = await asyncio.gather(ours.look(later=ours_later), offender.look(later=0.5 - ours_later))
+    assert found == [[], []]
+
+
+async def test_evicted_peer_is_not_followed_on_recommendation(swarm: Swarm) -> None:
+    ours, offender = await swarm.add(), await swarm.add(Matchmaking)
+    evict(ours, offender)
+    ours.matchmaking.step_control = step(ours.said)
+    assert await ours.matchmaking._request_join_group(offender.p2p.peer_id) is None
+
+
+async def test_leader_that_takes_the_whole_vector_is_not_followed(swarm: Swarm) -> None:
+    ours, liar = await swarm.add(), await swarm.add(LyingLeader)
+    found, _ = await asyncio.gather(ours.look(later=0.5), liar.look())
+    assert found == []
+    assert set(ours.accused) == {(liar.p2p.peer_id, PartFault.GROUP)}
+
+
+async def test_leader_that_forms_a_group_without_us_is_not_followed(swarm: Swarm) -> None:
+    ours, liar = await swarm.add(), await swarm.add(RudeLeader)
+    found, _ = await asyncio.gather(ours.look(later=0.5), liar.look(), return_exceptions=True)
+    assert found == []
+    assert set(ours.accused) == {(liar.p2p.peer_id, PartFault.GROUP)}
+
+
+async def test_follower_that_says_nonsense_gets_no_place(swarm: Swarm) -> None:
+    ours, honest = await swarm.add(), await swarm.add()
+    nonsense = await swarm.add(Matchmaking, said=b"nonsense")
+    found = await asyncio.gather(
+        ours.look(), honest.look(later=0.5), nonsense.look(later=0.5), return_exceptions=True
+    )
+    assert found[:2] == [[honest.p2p.peer_id], [ours.p2p.peer_id]]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"\xc1",
+        MSGPackSerializer.dumps([None, 0]),
+        introduction(bandwidth=math.nan),
+        introduction(bandwidth=-1.0),
+        introduction(bandwidth=1e300),
+        introduction(bandwidth="fast"),
+        introduction(mode=7),
+        introduction(mode=None),
+        introduction(data=b"\xc1"),
+        introduction(data=None),
+    ],
+)
+def test_nonsense_is_no_introduction(said: bytes) -> None:
+    assert not is_introduction(said)
+
+
+@pytest.mark.parametrize("bandwidth", [None, 0, 0.0, 1, 100.0])
+@pytest.mark.parametrize("mode", [0, 1, 2])
+def test_what_hivemind_says_is_an_introduction(bandwidth: float | None, mode: int) -> None:
+    assert is_introduction(introduction(bandwidth=bandwidth, mode=mode))
