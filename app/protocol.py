@@ -78,6 +78,9 @@ class Start(Message, frozen=True):
     max_memory: int = 0
     """Bytes of the device's memory that training may take; 0 for all."""
 
+    hub_sign_in: bool = False
+    """Read the Hugging Face hub with the user's own sign-in."""
+
 
 class Pause(Message, frozen=True):
     """Stop computing, but stay in the swarm."""
