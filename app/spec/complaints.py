@@ -37,6 +37,10 @@ _BRANCHES = {
 """After these fields, which are unions, pydantic's location names the branch that it tried."""
 
 
+_OF_TWO_FIELDS = ("target_batch_size", "micro_batch_size")
+"""Our own types of errors that concern two fields: each is called after the field to name."""
+
+
 def _field_name(detail: ErrorDetails) -> str:
     parts: list[str] = []
     behind = ""
@@ -46,8 +50,8 @@ def _field_name(detail: ErrorDetails) -> str:
             behind = part
         else:
             behind = ""
-    if detail["type"] == "small_batch":  # concerns two fields, so pydantic names their parent
-        parts.append("target_batch_size")
+    if detail["type"] in _OF_TWO_FIELDS:  # pydantic names their parent
+        parts.append(detail["type"])
     return ".".join(parts) or "spec"
 
 
@@ -67,7 +71,7 @@ def _message_and_remedy(
             return text.format(value=shortened(detail["input"])), remedy
         case "string_pattern_mismatch" if mismatch:
             return mismatch.format(value=shortened(detail["input"])), _("Correct the value.")
-        case "value_error" | "small_batch":
+        case "value_error" | "target_batch_size" | "micro_batch_size":
             return _("{complaint}.").format(complaint=complaint(detail)), ""
     return complaint_with_value(detail), _("Correct the value.")
 
