@@ -14,7 +14,7 @@ import msgspec
 from app.common.errors import ProtocolError
 from app.p2p.network import Network
 
-VERSION = 7
+VERSION = 8
 """Increased with every change of a message; the trainer sends its own in `Hello`."""
 
 LONG_PAUSE_SECONDS = 60.0
@@ -60,8 +60,7 @@ class Start(Message, frozen=True):
     device: str
     """Torch's name, or ``auto``."""
 
-    threads: int
-    """CPU threads for torch."""
+    threads: int  # of the CPU, for torch
 
     network: Network
     """How its own peer takes part in the network."""
@@ -77,9 +76,7 @@ class Start(Message, frozen=True):
 
     max_memory: int = 0
     """Bytes of the device's memory that training may take; 0 for all."""
-
-    hub_sign_in: bool = False
-    """Read the Hugging Face hub with the user's own sign-in."""
+    hub_sign_in: bool = False  # read the Hugging Face hub with the user's own sign-in
 
 
 class Pause(Message, frozen=True):
