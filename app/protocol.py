@@ -58,8 +58,7 @@ class Start(Message, frozen=True):
     cache_dir: str
     device: str
     """Torch's name, or ``auto``."""
-    threads: int
-    """CPU threads for torch."""
+    threads: int  # of the CPU, for torch
     network: Network
     """How its own peer takes part in the network."""
     report_interval: float = 0.5
@@ -70,6 +69,7 @@ class Start(Message, frozen=True):
     """Keeps what `TrainerPhase.TUNING` measured; "" for nowhere."""
     max_memory: int = 0
     """Bytes of the device's memory that training may take; 0 for all."""
+    hub_sign_in: bool = False  # read the Hugging Face hub with the user's own sign-in
 
     roster_file: str = ""
     """Where the app keeps the newest roster of a closed swarm; "" without one."""

@@ -35,6 +35,10 @@ _BRANCHES = {
 """After these fields, which are unions, pydantic's location names the branch that it tried."""
 
 
+_OF_TWO_FIELDS = ("target_batch_size", "micro_batch_size")
+"""Our own types of errors that concern two fields: each is called after the field to name."""
+
+
 def _field_name(detail: ErrorDetails) -> str:
     parts: list[str] = []
     behind = ""
@@ -44,11 +48,10 @@ def _field_name(detail: ErrorDetails) -> str:
             behind = part
         else:
             behind = ""
-    # these concern several fields, so pydantic names their parent
-    parts += {
-        "small_batch": ["target_batch_size"],
-        "wrong_signature": ["organiser", "signature"],
-    }.get(detail["type"], [])
+    if detail["type"] in _OF_TWO_FIELDS:  # pydantic names their parent
+        parts.append(detail["type"])
+    if detail["type"] == "wrong_signature":  # of the whole spec
+        parts += ["organiser", "signature"]
     return ".".join(parts) or "spec"
 
 
@@ -72,7 +75,7 @@ def _message_and_remedy(detail: ErrorDetails, field: str) -> tuple[str, str]:
                 _("isn't the organiser's over this spec: the invite was changed, or is forged."),
                 _("Ask the organiser for the invite again."),
             )
-        case "value_error" | "small_batch":
+        case "value_error" | "target_batch_size" | "micro_batch_size":
             return _("{complaint}.").format(complaint=complaint(detail)), ""
     return complaint_with_value(detail), _("Correct the value.")
 

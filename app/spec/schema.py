@@ -180,15 +180,18 @@ class TrainingSpec(_Part):
 
     @model_validator(mode="after")
     def _batches_fit(self) -> "TrainingSpec":
-        micro = self.micro_batch_size
+        micro, length, most = self.micro_batch_size, self.sequence_length, 2**26  # 512 MiB of ids
         if isinstance(micro, int) and self.target_batch_size < micro:
             text = _(
                 "target_batch_size {target} is smaller than micro_batch_size {micro}; make it at"
                 " least {micro}"
             )
-            raise PydanticCustomError(
-                "small_batch", text.format(target=self.target_batch_size, micro=micro)
-            )
+            text = text.format(target=self.target_batch_size, micro=micro)
+            raise PydanticCustomError("target_batch_size", text)
+        if isinstance(micro, int) and micro * length > most:
+            text = _("{micro} × sequence_length {length} are more than {most} tokens in one step")
+            text = text.format(micro=micro, length=length, most=most)
+            raise PydanticCustomError("micro_batch_size", text)
         return self
 
 

@@ -393,9 +393,8 @@ _TRANSITIONS: dict[type, Transition] = {
     PartsChanged: _in_training(_parts_changed),
     protocol.RoundEnded: _in_training(_round_ended),
     protocol.CheckpointSaved: _in_training(_checkpoint_saved),
-    protocol.Hello: _ignored,
-    protocol.Ack: _ignored,
     protocol.Work: _ignored,  # counted by app.contributions.recorder
-    protocol.SampleDiscarded: _ignored,
-    protocol.Ended: _ignored,
+    **dict.fromkeys(
+        (protocol.Hello, protocol.Ack, protocol.SampleDiscarded, protocol.Ended), _ignored
+    ),
 }
