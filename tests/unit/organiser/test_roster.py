@@ -40,6 +40,7 @@ def test_what_the_organiser_signed_can_be_read() -> None:
         sealed(KEY, FIRST, FIRST),
         sealed(KEY, "no peer"),
     ],
+    ids=lambda value: type(value).__name__,
 )
 def test_anything_else_is_none(content: bytes) -> None:
     assert opened(content) is None

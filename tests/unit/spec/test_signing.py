@@ -52,6 +52,7 @@ def test_whoever_shares_it_may_refresh_the_addresses() -> None:
         (("organiser", "key"), organiser().public_key),
         (("organiser", "signature"), "A" * 86 + "=="),
     ],
+    ids=lambda value: type(value).__name__,
 )
 def test_a_changed_invite_is_refused(path: tuple[str, ...], value: object) -> None:
     content = replaced(json.loads(invite.as_file(made())), path, value)

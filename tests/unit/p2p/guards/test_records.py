@@ -237,6 +237,7 @@ def test_the_largest_roster_passes(closed: Admission) -> None:
         (9, bytes(70_000), 60.0),
         (9, [1, {"two": 3}], 60.0),
     ],
+    ids=lambda value: type(value).__name__,
 )
 def test_other_rosters_are_refused(subkey: Any, content: Any, life: float) -> None:
     assert not accepts("run_roster", subkey, content, life=life)
