@@ -1,5 +1,6 @@
 """The calls of the CoTrain backend that the app makes over HTTP."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -49,12 +50,13 @@ class Backend:
             )
         )
 
-    async def read_back(self, node_id: str) -> list[Counted]:
-        """All contributions that the backend has counted for a node."""
-        path = f"GET /hivemind/contributions/node/{quote(node_id, safe='')}"
-        return await self.account.call(
-            lambda token: self._http.ask(path, shape=list[Counted], token=token)
-        )
+    async def read_back(self, node_id: str, *, take: Callable[[list[Counted]], None]) -> None:
+        """Get all contributions that the backend has counted for a node.
+
+        take: see `Http.read_rows`.
+        """
+        path = f"/hivemind/contributions/node/{quote(node_id, safe='')}"
+        await self.account.call(lambda token: self._http.read_rows(path, token=token, take=take))
 
     async def projected_reward(
         self, node_id: str, *, session_id: int, total: float

@@ -69,7 +69,8 @@ class DeliveryPace:
     """Longest pause of the back-off."""
 
     settle: float = 90.0
-    """How long after a lost answer the backend may still be counting the report."""
+    """How long after a lost answer the backend may still be counting the report. More than
+    `UNACKNOWLEDGED_SECONDS`, during which the kernel may still be sending it."""
 
     poll: float = 60.0
     """Longest pause between two looks at the outbox."""
@@ -251,9 +252,9 @@ class Delivery:
             return
         try:
             for node_id in dict.fromkeys(each.participant for each in ripe):
-                counted = await self._backend.read_back(node_id)
-                rows = await asyncio.to_thread(CountedRows, counted)
                 ours = [each for each in ripe if each.participant == node_id]
+                rows = CountedRows(each.session_id for each in ours)
+                await self._backend.read_back(node_id, take=rows.add)
                 for session_id in dict.fromkeys(each.session_id for each in ours):
                     of_session = [each for each in ours if each.session_id == session_id]
                     await self._judge(of_session, rows, doubtful=doubtful)

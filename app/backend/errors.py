@@ -9,7 +9,17 @@ from collections.abc import Sequence
 
 from app.common.errors import UserFacingError
 
+MOST_SHOWN = 500
+"""Characters of one text of the backend that are shown, logged and kept."""
+
 _QUIRK = re.compile(r"property .+ should not exist")
+
+
+def shown(text: object) -> str:
+    """A text of the backend as one line of at most `MOST_SHOWN` printable characters."""
+    start = str(text)[: MOST_SHOWN + 1]
+    line = "".join(each if each.isprintable() else " " for each in start).strip()
+    return line if len(start) <= MOST_SHOWN else f"{line[: MOST_SHOWN - 1]}…"
 
 
 class BackendError(UserFacingError):
@@ -35,6 +45,10 @@ class RateLimitedError(BackendError):
 
 class NotSignedInError(BackendError):
     """Nobody is signed in, or the backend doesn't accept the sign-in."""
+
+
+class UnencryptedError(BackendError):
+    """A password or a sign-in would go over the network unencrypted, so nothing was sent."""
 
 
 class WrongInputError(BackendError):

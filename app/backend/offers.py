@@ -1,6 +1,7 @@
 """Lists the swarms that the CoTrain backend offers, page by page. This needs no sign-in."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 PAGE = 10
 """Offers on a page. The backend allows 100 requests in 15 minutes."""
+
+MOST_WANTS = 20
+"""Requirements of an offer that are shown."""
 
 OPEN = frozenset({"pending", "running", "paused"})
 """States of a session that can be joined."""
@@ -70,7 +74,8 @@ class Offers:
     async def page(self, number: int = 1, *, search: str = "") -> OfferPage:
         """One page of the offers. number: counted from 1. Raises `BackendError`."""
         found = await self._ask(page=number, limit=PAGE, search=search)
-        offers = await asyncio.to_thread(lambda: tuple(map(offer_of, found.data)))
+        sessions = found.data[:PAGE]  # whatever the backend sends
+        offers = await asyncio.to_thread(lambda: tuple(map(offer_of, sessions)))
         return OfferPage(
             offers=offers, page=found.page, pages=max(1, found.total_pages), total=found.total
         )
@@ -79,11 +84,12 @@ class Offers:
 def offer_of(session: "TrainingSession") -> Offer:
     """The offer that a session is: with its validated spec, or with what is wrong with it."""
     spec, problem = _spec_of(session)
+    wants = itertools.islice((session.requirements or {}).items(), MOST_WANTS)
     return Offer(
         title=_line(session.title),
         description=_line(session.description or ""),
         status=_line(session.status),
-        wants={str(key): _line(value) for key, value in (session.requirements or {}).items()},
+        wants={_line(key): _line(value) for key, value in wants},
         spec=spec,
         problem=problem,
     )
@@ -97,13 +103,16 @@ def _spec_of(session: "TrainingSession") -> "tuple[SwarmSpec | None, UserFacingE
     if not session.configuration:
         return None, UserFacingError(_("it doesn't say yet what it trains."))
     known = {"title": _line(session.title), "training_id": session.id}
-    content = json.dumps({**known, **session.configuration}).encode()
     try:
+        content = json.dumps({**known, **session.configuration}).encode()
         return invite.read(content, name="configuration"), None
     except InviteError as error:
         return None, error
+    except RecursionError:
+        return None, UserFacingError(_("its configuration is nested too deeply."))
 
 
 def _line(value: Any) -> str:
     """A foreign text as one line of at most 200 printable characters."""
-    return "".join(each if each.isprintable() else " " for each in str(value))[:200].strip()
+    text = str(value)[:200]
+    return "".join(each if each.isprintable() else " " for each in text).strip()

@@ -434,6 +434,35 @@ async def test_a_failing_read_back_holds_nobody_up(server: SmallBackend, tmp_pat
     assert read_backs(server) == 3
 
 
+async def test_a_read_back_larger_than_any_other_reply_settles_what_is_in_doubt(
+    server: SmallBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.quirk = False
+    async with desk(server, tmp_path) as ours:
+        await ours.add(*(some := [contribution() for _ in range(40)]))
+        await ours.until_empty()
+        monkeypatch.setattr("app.backend.http.MAX_REPLY_BYTES", 1000)
+        server.faults.append(Fault(route="submit", counted=True, cut=True))
+        await ours.add(last := contribution())
+        await ours.until_empty()
+        assert await ours.remark_on(last) == "read back"
+    assert counted(server) == expected(*some, last)
+
+
+@pytest.mark.parametrize("message", ["x" * 60_000, ["x" * 100] * 500])
+async def test_a_long_reason_is_kept_short(
+    server: SmallBackend, tmp_path: Path, message: str | list[str]
+) -> None:
+    server.quirk = False
+    refusal = {"statusCode": 400, "message": message}
+    server.faults.append(Fault(route="submit", status=400, body=refusal))
+    async with desk(server, tmp_path) as ours:
+        await ours.add(one := contribution())
+        await ours.until_empty()
+        assert await ours.state_of(one) is OutboxState.REFUSED
+        assert len(await ours.remark_on(one)) < 600
+
+
 # --- its life ------------------------------------------------------------------------------------
 
 
