@@ -186,12 +186,11 @@ def test_refused_ones_are_tried_again_when_asked(
     assert not reports.refused.isVisible()
 
 
-def test_an_address_that_is_not_encrypted_is_said(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_address_that_is_not_encrypted_is_said(bench: Bench) -> None:
     store = bench.session.store
     for allowed, said in ((False, "not sent there"), (True, "can read your password")):
         reporting = replace(store.state.reporting, encrypted=False, plain_http=allowed)
         store.dispatch(ReportingChanged(reporting=reporting))
-        texts = [each.text() for each in SignInForm(bench.model).findChildren(QLabel)]
+        form = SignInForm(bench.model)
+        texts = [each.text() for each in form.findChildren(QLabel)]
         assert any(said in text for text in texts)
