@@ -7,12 +7,12 @@ from urllib.parse import quote
 from app.backend.account import Account
 from app.backend.http import Http
 from app.backend.node import NodeData
-from app.backend.replies import Counted, ProjectedReward, Said, SessionPage
+from app.backend.replies import Counted, ProjectedReward, Said, SessionPage, TrainingSession
 from app.contributions.accounting import Contribution
 
 
 class Backend:
-    """Typed calls. All raise `BackendError`; all but `sessions` need a sign-in."""
+    """Typed calls. All raise `BackendError`; all but `sessions` and `session` need a sign-in."""
 
     def __init__(self, http: Http, *, account: Account) -> None:
         self._http = http
@@ -24,6 +24,11 @@ class Backend:
         if search:
             query["search"] = search
         return await self._http.ask("GET /training", shape=SessionPage, query=query, reserved=False)
+
+    async def session(self, training_id: str) -> TrainingSession:
+        """One session, by its uuid."""
+        path = f"GET /training/{quote(training_id, safe='')}"
+        return await self._http.ask(path, shape=TrainingSession)
 
     async def register_node(self, node_id: str, node: NodeData) -> None:
         """Register this machine, or change what the backend knows of it."""

@@ -40,6 +40,7 @@ from app.backend.budget import MAX_PAUSE_SECONDS
 from app.backend.client import Backend
 from app.backend.errors import BackendError, RateLimitedError, RefusedError, UncertainError
 from app.backend.matching import CountedRows
+from app.backend.offers import Listing
 from app.backend.ways import Ways
 from app.common.background import survived
 from app.common.backoff import Backoff
@@ -108,6 +109,7 @@ class Delivery:
         self._outbox = ledger.outbox
         self._backend = backend
         self._ways = ways
+        self._listing = Listing(backend)
         self._on_change = on_change
         self._pace = pace
         self._clock = clock
@@ -138,6 +140,7 @@ class Delivery:
     async def retry(self) -> None:
         """Send now all that waits, also what was postponed or refused."""
         await self._outbox.run(Outbox.take_back_refused, self._clock.wall())
+        await self._outbox.run(Outbox.take_back_kept, self._clock.wall())
         self.wake(impatient=True)
 
     async def close(self) -> None:
@@ -176,7 +179,8 @@ class Delivery:
             report = await self._next()
             if report is None:
                 break
-            await self._send(report)
+            if await self._may_be_reported(report):
+                await self._send(report)
         due_at = await self._outbox.run(Outbox.next_due)
         self._show_rest(left=due_at is not None)
         return self._pause(due_at)
@@ -203,6 +207,23 @@ class Delivery:
         report = await self._outbox.run(Outbox.next_waiting, due)
         self._impatient = self._impatient and report is not None
         return report
+
+    async def _may_be_reported(self, report: Contribution) -> bool:
+        """Whether the backend lists its session; if it doesn't, all of that run are kept local."""
+        try:
+            listed = await self._listing.has(report)
+        except BackendError as error:
+            at_least = error.seconds if isinstance(error, RateLimitedError) else 0.0
+            self._trouble(error, wait=self._sending.fail(at_least=at_least))
+            return False
+        if not listed:
+            reason = _(
+                "the backend lists no session {number} for the swarm {run_id}; its organiser must"
+                " put both into the session's configuration"
+            ).format(number=report.session_id, run_id=report.run_id)
+            log.warning("contributions are kept here: %s", reason)
+            await self._outbox.run(Outbox.keep_local, report, self._clock.wall(), reason)
+        return listed
 
     async def _send(self, report: Contribution) -> None:
         await self._outbox.run(Outbox.begin_sending, report.id, self._clock.wall())
@@ -233,10 +254,12 @@ class Delivery:
     # --- what is in doubt
 
     async def _resume(self) -> None:
-        """Continue the back-off of an earlier run of the app. Does so only once."""
+        """Continue the back-off of an earlier run of the app, and ask again for sessions that
+        were not listed. Does so only once."""
         if self._resumed:
             return
         self._resumed = True
+        await self._outbox.run(Outbox.take_back_kept, self._clock.wall())
         last = await self._outbox.run(Outbox.last_attempt)
         if last is not None and last.state is OutboxState.WAITING:
             remaining = min(max(0.0, last.due_at - self._clock.wall()), MAX_PAUSE_SECONDS)

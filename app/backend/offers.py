@@ -7,10 +7,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from app.backend.errors import RefusedError
 from app.common.errors import InviteError, UserFacingError
 from app.common.i18n import _
+from app.contributions.accounting import Contribution
 
 if TYPE_CHECKING:
+    from app.backend.client import Backend
     from app.backend.replies import SessionPage, TrainingSession
     from app.spec.schema import SwarmSpec
 
@@ -19,6 +22,9 @@ PAGE = 10
 
 MOST_WANTS = 20
 """Requirements of an offer that are shown."""
+
+LISTED_PAGE, MOST_LISTED_PAGES = 50, 10
+"""Sessions on a page, and pages, that are looked through for a session."""
 
 OPEN = frozenset({"pending", "running", "paused"})
 """States of a session that can be joined."""
@@ -79,6 +85,48 @@ class Offers:
         return OfferPage(
             offers=offers, page=found.page, pages=max(1, found.total_pages), total=found.total
         )
+
+
+class Listing:
+    """Tells whether the backend lists a session for a run.
+
+    An invite may say that its run is any session; whoever wrote it would have what volunteers
+    compute for his run counted for somebody else's session.
+    """
+
+    def __init__(self, backend: "Backend") -> None:
+        self._backend = backend
+        self._listed: set[tuple[int | None, str]] = set()
+
+    async def has(self, contribution: Contribution) -> bool:
+        """Whether the contribution's session is listed for its run. Raises `BackendError`."""
+        claim = (contribution.session_id, contribution.run_id)
+        if claim not in self._listed and await self._finds(contribution):
+            self._listed.add(claim)
+        return claim in self._listed
+
+    async def _finds(self, contribution: Contribution) -> bool:
+        if contribution.training_id:
+            try:
+                session = await self._backend.session(contribution.training_id)
+            except RefusedError:  # no such session
+                pass
+            else:
+                if _is_of(contribution, session):
+                    return True
+        for number in range(1, MOST_LISTED_PAGES + 1):
+            page = await self._backend.sessions(page=number, limit=LISTED_PAGE)
+            if any(_is_of(contribution, session) for session in page.data):
+                return True
+            if not page.data or number >= page.total_pages:
+                break
+        return False
+
+
+def _is_of(contribution: Contribution, session: "TrainingSession") -> bool:
+    found = session.configuration or {}
+    known = (found.get("session_id"), found.get("run_id"))
+    return known == (contribution.session_id, contribution.run_id)
 
 
 def offer_of(session: "TrainingSession") -> Offer:

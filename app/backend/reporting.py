@@ -11,6 +11,7 @@ from app.common.i18n import _
 from app.common.paths import Folders
 from app.common.subscription import Subscription
 from app.contributions.accounting import Contribution
+from app.contributions.ledger import Ledger
 from app.contributions.recorder import Recorder
 from app.settings.settings import Settings
 from app.state.events import ReportingChanged
@@ -60,6 +61,8 @@ class Reporting:
         http = Http(state.backend_url, plain_http=state.plain_http)
         account = Account(http, store=SecretStore(self._folders.account_file))
         await account.restore()
+        kept_for = await account.kept_for()
+        await self._ledger.run(Ledger.adopt, kept_for or http.url)
         backend = Backend(http, account=account)
         self._http, self._account, self._backend = http, account, backend
         self._delivery = Delivery(

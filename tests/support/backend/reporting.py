@@ -143,7 +143,7 @@ async def desk(
     ways = Ways(
         http, backend=backend, node=UnknownNode(), clock=clock.steady, http_again=http_again
     )
-    ledger = LedgerThread(folder / "ledger.sqlite")
+    ledger = LedgerThread(folder / "ledger.sqlite", backend=server.url)
     await ledger.open()
     states: list[ReportingState] = []
     reporter = Delivery(

@@ -38,6 +38,7 @@ def session(number: int = 0, **changes: Any) -> dict[str, Any]:
 @pytest.fixture
 def backend() -> Iterator[SmallBackend]:
     with SmallBackend() as made:
+        made.sessions = []
         yield made
 
 
