@@ -8,18 +8,14 @@ import re
 from collections.abc import Sequence
 
 from app.common.errors import UserFacingError
-
-MOST_SHOWN = 500
-"""Characters of one text of the backend that are shown, logged and kept."""
+from app.common.plain import one_line
 
 _QUIRK = re.compile(r"property .+ should not exist")
 
 
 def shown(text: object) -> str:
-    """A text of the backend as one line of at most `MOST_SHOWN` printable characters."""
-    start = str(text)[: MOST_SHOWN + 1]
-    line = "".join(each if each.isprintable() else " " for each in start).strip()
-    return line if len(start) <= MOST_SHOWN else f"{line[: MOST_SHOWN - 1]}…"
+    """A text of the backend as one line of at most 500 characters."""
+    return one_line(str(text)).strip()
 
 
 class BackendError(UserFacingError):

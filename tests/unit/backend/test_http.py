@@ -21,7 +21,6 @@ import pytest
 from app.backend.account import Account
 from app.backend.delivery import DeliveryPace
 from app.backend.errors import (
-    MOST_SHOWN,
     BackendError,
     RateLimitedError,
     UncertainError,
@@ -33,6 +32,7 @@ from app.backend.http import MAX_REPLY_BYTES, UNACKNOWLEDGED_SECONDS, Http
 from app.backend.live import LiveChannel
 from app.backend.replies import Counted, SessionPage, SignedIn
 from app.backend.secret_store import Secrets, SecretStore
+from app.common.plain import MOST_CHARACTERS
 from tests.support.backend.hostile import HostileBackend, endless, hostile, most_memory, reply
 from tests.support.backend.reporting import EMAIL, PASSWORD, UnknownNode, contribution, desk
 from tests.support.backend.server import SmallBackend
@@ -235,7 +235,7 @@ async def test_a_long_text_is_cut(status: str) -> None:
     content = json.dumps({"message": ["é\u202e\n" * 5000, "x" * 10000]}).encode()
     async with hostile(reply(content, status=status)) as backend:
         error = await asked(backend.url)
-    assert len(error.message) < MOST_SHOWN + 100
+    assert len(error.message) < MOST_CHARACTERS + 100
     assert error.message.isprintable()
 
 
@@ -245,7 +245,7 @@ async def test_a_long_text_is_cut(status: str) -> None:
 async def test_a_long_head_is_cut(status: str) -> None:
     head = "Location: http://" + "x" * 60000 + "\r\n"
     async with hostile(reply(b"", status=status, headers=head)) as backend:
-        assert len((await asked(backend.url)).text) < MOST_SHOWN + 300
+        assert len((await asked(backend.url)).text) < MOST_CHARACTERS + 300
 
 
 async def test_a_huge_error_is_not_read_to_its_end(server: SmallBackend) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from app.backend.errors import MOST_SHOWN, BackendError, UncertainError, UnreachableError
+from app.backend.errors import BackendError, UncertainError, UnreachableError
 from app.backend.http import Http
 from app.backend.live import LiveChannel
+from app.common.plain import MOST_CHARACTERS
 from tests.support.backend.hostile import most_memory
 from tests.support.backend.reporting import UnknownNode, contribution
 
@@ -111,7 +112,7 @@ async def test_an_odd_answer_is_no_confirmation(quiet: None, answer: str) -> Non
     async with speaking(script) as url:
         error = await failure(url)
     assert isinstance(error, UncertainError)
-    assert len(error.text) < MOST_SHOWN + 200
+    assert len(error.text) < MOST_CHARACTERS + 200
     assert error.text.isprintable()
 
 
@@ -138,7 +139,7 @@ async def test_an_odd_beginning_is_a_failure(quiet: None, beginning: list[str | 
     async with speaking(script) as url:
         error = await failure(url)
     assert isinstance(error, UnreachableError)
-    assert len(error.text) < MOST_SHOWN + 300
+    assert len(error.text) < MOST_CHARACTERS + 300
 
 
 async def test_attachments_are_not_collected(quiet: None) -> None:
