@@ -176,11 +176,14 @@ class Delivery:
         await self._resume()
         await self._reconcile()
         while self._may_send():
-            report = await self._next()
+            try:
+                report = await self._next()
+            except BackendError as error:
+                self._trouble(error, wait=self._sending.fail(at_least=_at_least(error)))
+                break
             if report is None:
                 break
-            if await self._may_be_reported(report):
-                await self._send(report)
+            await self._send(report)
         due_at = await self._outbox.run(Outbox.next_due)
         self._show_rest(left=due_at is not None)
         return self._pause(due_at)
@@ -203,27 +206,19 @@ class Delivery:
     # --- sending
 
     async def _next(self) -> Contribution | None:
-        due = math.inf if self._impatient else self._clock.wall()
-        report = await self._outbox.run(Outbox.next_waiting, due)
-        self._impatient = self._impatient and report is not None
-        return report
+        """The next one to send; those that the backend lists no session for are kept local.
 
-    async def _may_be_reported(self, report: Contribution) -> bool:
-        """Whether the backend lists its session; if it doesn't, all of that run are kept local."""
-        try:
-            listed = await self._listing.has(report)
-        except BackendError as error:
-            at_least = error.seconds if isinstance(error, RateLimitedError) else 0.0
-            self._trouble(error, wait=self._sending.fail(at_least=at_least))
-            return False
-        if not listed:
-            reason = _(
-                "the backend lists no session {number} for the swarm {run_id}; its organiser must"
-                " put both into the session's configuration"
-            ).format(number=report.session_id, run_id=report.run_id)
+        Raises `BackendError` when the backend doesn't say what it lists.
+        """
+        due = math.inf if self._impatient else self._clock.wall()
+        while (report := await self._outbox.run(Outbox.next_waiting, due)) is not None:
+            if await self._listing.has(report):
+                return report
+            reason = _not_listed(report)
             log.warning("contributions are kept here: %s", reason)
             await self._outbox.run(Outbox.keep_local, report, self._clock.wall(), reason)
-        return listed
+        self._impatient = False
+        return None
 
     async def _send(self, report: Contribution) -> None:
         await self._outbox.run(Outbox.begin_sending, report.id, self._clock.wall())
@@ -245,8 +240,7 @@ class Delivery:
             log.warning("a contribution was refused: %s", error.text)
             await self._outbox.run(Outbox.refuse, report.id, self._clock.wall(), error.text)
             return
-        at_least = error.seconds if isinstance(error, RateLimitedError) else 0.0
-        wait = self._sending.fail(at_least=at_least)
+        wait = self._sending.fail(at_least=_at_least(error))
         until = self._clock.wall() + wait
         await self._outbox.run(Outbox.postpone, report.id, until, error.text)
         self._trouble(error, wait=wait)
@@ -282,8 +276,7 @@ class Delivery:
                     of_session = [each for each in ours if each.session_id == session_id]
                     await self._judge(of_session, rows, doubtful=doubtful)
         except BackendError as error:
-            at_least = error.seconds if isinstance(error, RateLimitedError) else 0.0
-            self._trouble(error, wait=self._reading.fail(at_least=at_least))
+            self._trouble(error, wait=self._reading.fail(at_least=_at_least(error)))
         else:
             self._reading.clear()
 
@@ -366,3 +359,15 @@ class Delivery:
         )
         if self.state != before:
             self._on_change(self.state)
+
+
+def _at_least(error: BackendError) -> float:
+    """Seconds that the backend wants us to wait."""
+    return error.seconds if isinstance(error, RateLimitedError) else 0.0
+
+
+def _not_listed(report: Contribution) -> str:
+    return _(
+        "the backend lists no session {number} for the swarm {run_id}; its organiser must"
+        " put both into the session's configuration"
+    ).format(number=report.session_id, run_id=report.run_id)
