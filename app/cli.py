@@ -126,6 +126,7 @@ _OVERRIDES = (
     "hub_sign_in",
     "report_interval",
     "backend_url",
+    "backend_plain_http",
     "debug",
     "update_url",
     "update_key",
@@ -271,6 +272,12 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
         help="length of one contribution",
     )
     group.add_argument("--backend-url", metavar="URL", help="the CoTrain backend to report to")
+    group.add_argument(
+        "--backend-plain-http",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="send the sign-in to the backend also where others on the network can read it",
+    )
     group.add_argument("--alias", metavar="NAME", help="name of this machine in the swarm")
     group.add_argument("--lab", metavar="NAME", help="lab of this machine, shown to the swarm")
     group.add_argument(

@@ -215,7 +215,7 @@ def _state_at_start(settings: Settings) -> ContributorState:
         device=first,
         other_devices=tuple(others),
         terms=settings.terms,
-        reporting=reporting_at_start(settings.backend_url),
+        reporting=reporting_at_start(settings),
     )
 
 

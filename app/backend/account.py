@@ -40,6 +40,12 @@ class Account:
         kept = await self._store.whose()
         self._kept = kept if kept is not None and kept.url == self._http.url else None
 
+    async def kept_for(self) -> str:
+        """URL of the backend that the kept sign-in is for, maybe another one; "" if there is
+        none."""
+        kept = await self._store.whose()
+        return "" if kept is None else kept.url
+
     async def register(
         self, email: str, *, password: str, username: str = "", stay: bool = False
     ) -> None:

@@ -1,17 +1,18 @@
 """The calls of the CoTrain backend that the app makes over HTTP."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 from app.backend.account import Account
 from app.backend.http import Http
 from app.backend.node import NodeData
-from app.backend.replies import Counted, ProjectedReward, Said, SessionPage
+from app.backend.replies import Counted, ProjectedReward, Said, SessionPage, TrainingSession
 from app.contributions.accounting import Contribution
 
 
 class Backend:
-    """Typed calls. All raise `BackendError`; all but `sessions` need a sign-in."""
+    """Typed calls. All raise `BackendError`; all but `sessions` and `session` need a sign-in."""
 
     def __init__(self, http: Http, *, account: Account) -> None:
         self._http = http
@@ -23,6 +24,11 @@ class Backend:
         if search:
             query["search"] = search
         return await self._http.ask("GET /training", shape=SessionPage, query=query, reserved=False)
+
+    async def session(self, training_id: str) -> TrainingSession:
+        """One session, by its uuid."""
+        path = f"GET /training/{quote(training_id, safe='')}"
+        return await self._http.ask(path, shape=TrainingSession)
 
     async def register_node(self, node_id: str, node: NodeData) -> None:
         """Register this machine, or change what the backend knows of it."""
@@ -49,12 +55,13 @@ class Backend:
             )
         )
 
-    async def read_back(self, node_id: str) -> list[Counted]:
-        """All contributions that the backend has counted for a node."""
-        path = f"GET /hivemind/contributions/node/{quote(node_id, safe='')}"
-        return await self.account.call(
-            lambda token: self._http.ask(path, shape=list[Counted], token=token)
-        )
+    async def read_back(self, node_id: str, *, take: Callable[[list[Counted]], None]) -> None:
+        """Get all contributions that the backend has counted for a node.
+
+        take: see `Http.read_rows`.
+        """
+        path = f"/hivemind/contributions/node/{quote(node_id, safe='')}"
+        await self.account.call(lambda token: self._http.read_rows(path, token=token, take=take))
 
     async def projected_reward(
         self, node_id: str, *, session_id: int, total: float

@@ -40,6 +40,7 @@ from app.backend.budget import MAX_PAUSE_SECONDS
 from app.backend.client import Backend
 from app.backend.errors import BackendError, RateLimitedError, RefusedError, UncertainError
 from app.backend.matching import CountedRows
+from app.backend.offers import Listing
 from app.backend.ways import Ways
 from app.common.background import survived
 from app.common.backoff import Backoff
@@ -69,7 +70,8 @@ class DeliveryPace:
     """Longest pause of the back-off."""
 
     settle: float = 90.0
-    """How long after a lost answer the backend may still be counting the report."""
+    """How long after a lost answer the backend may still be counting the report. More than
+    `UNACKNOWLEDGED_SECONDS`, during which the kernel may still be sending it."""
 
     poll: float = 60.0
     """Longest pause between two looks at the outbox."""
@@ -107,6 +109,7 @@ class Delivery:
         self._outbox = ledger.outbox
         self._backend = backend
         self._ways = ways
+        self._listing = Listing(backend)
         self._on_change = on_change
         self._pace = pace
         self._clock = clock
@@ -137,6 +140,7 @@ class Delivery:
     async def retry(self) -> None:
         """Send now all that waits, also what was postponed or refused."""
         await self._outbox.run(Outbox.take_back_refused, self._clock.wall())
+        await self._outbox.run(Outbox.take_back_kept, self._clock.wall())
         self.wake(impatient=True)
 
     async def close(self) -> None:
@@ -172,7 +176,11 @@ class Delivery:
         await self._resume()
         await self._reconcile()
         while self._may_send():
-            report = await self._next()
+            try:
+                report = await self._next()
+            except BackendError as error:
+                self._trouble(error, wait=self._sending.fail(at_least=_at_least(error)))
+                break
             if report is None:
                 break
             await self._send(report)
@@ -198,10 +206,19 @@ class Delivery:
     # --- sending
 
     async def _next(self) -> Contribution | None:
+        """The next one to send; those that the backend lists no session for are kept local.
+
+        Raises `BackendError` when the backend doesn't say what it lists.
+        """
         due = math.inf if self._impatient else self._clock.wall()
-        report = await self._outbox.run(Outbox.next_waiting, due)
-        self._impatient = self._impatient and report is not None
-        return report
+        while (report := await self._outbox.run(Outbox.next_waiting, due)) is not None:
+            if await self._listing.has(report):
+                return report
+            reason = _not_listed(report)
+            log.warning("contributions are kept here: %s", reason)
+            await self._outbox.run(Outbox.keep_local, report, self._clock.wall(), reason)
+        self._impatient = False
+        return None
 
     async def _send(self, report: Contribution) -> None:
         await self._outbox.run(Outbox.begin_sending, report.id, self._clock.wall())
@@ -223,8 +240,7 @@ class Delivery:
             log.warning("a contribution was refused: %s", error.text)
             await self._outbox.run(Outbox.refuse, report.id, self._clock.wall(), error.text)
             return
-        at_least = error.seconds if isinstance(error, RateLimitedError) else 0.0
-        wait = self._sending.fail(at_least=at_least)
+        wait = self._sending.fail(at_least=_at_least(error))
         until = self._clock.wall() + wait
         await self._outbox.run(Outbox.postpone, report.id, until, error.text)
         self._trouble(error, wait=wait)
@@ -232,10 +248,12 @@ class Delivery:
     # --- what is in doubt
 
     async def _resume(self) -> None:
-        """Continue the back-off of an earlier run of the app. Does so only once."""
+        """Continue the back-off of an earlier run of the app, and ask again for sessions that
+        were not listed. Does so only once."""
         if self._resumed:
             return
         self._resumed = True
+        await self._outbox.run(Outbox.take_back_kept, self._clock.wall())
         last = await self._outbox.run(Outbox.last_attempt)
         if last is not None and last.state is OutboxState.WAITING:
             remaining = min(max(0.0, last.due_at - self._clock.wall()), MAX_PAUSE_SECONDS)
@@ -251,15 +269,14 @@ class Delivery:
             return
         try:
             for node_id in dict.fromkeys(each.participant for each in ripe):
-                counted = await self._backend.read_back(node_id)
-                rows = await asyncio.to_thread(CountedRows, counted)
                 ours = [each for each in ripe if each.participant == node_id]
+                rows = CountedRows(each.session_id for each in ours)
+                await self._backend.read_back(node_id, take=rows.add)
                 for session_id in dict.fromkeys(each.session_id for each in ours):
                     of_session = [each for each in ours if each.session_id == session_id]
                     await self._judge(of_session, rows, doubtful=doubtful)
         except BackendError as error:
-            at_least = error.seconds if isinstance(error, RateLimitedError) else 0.0
-            self._trouble(error, wait=self._reading.fail(at_least=at_least))
+            self._trouble(error, wait=self._reading.fail(at_least=_at_least(error)))
         else:
             self._reading.clear()
 
@@ -342,3 +359,15 @@ class Delivery:
         )
         if self.state != before:
             self._on_change(self.state)
+
+
+def _at_least(error: BackendError) -> float:
+    """Seconds that the backend wants us to wait."""
+    return error.seconds if isinstance(error, RateLimitedError) else 0.0
+
+
+def _not_listed(report: Contribution) -> str:
+    return _(
+        "the backend lists no session {number} for the swarm {run_id}; its organiser must"
+        " put both into the session's configuration"
+    ).format(number=report.session_id, run_id=report.run_id)

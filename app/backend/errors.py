@@ -8,8 +8,14 @@ import re
 from collections.abc import Sequence
 
 from app.common.errors import UserFacingError
+from app.common.plain import one_line
 
 _QUIRK = re.compile(r"property .+ should not exist")
+
+
+def shown(text: object) -> str:
+    """A text of the backend as one line of at most 500 characters."""
+    return one_line(str(text)).strip()
 
 
 class BackendError(UserFacingError):
@@ -35,6 +41,10 @@ class RateLimitedError(BackendError):
 
 class NotSignedInError(BackendError):
     """Nobody is signed in, or the backend doesn't accept the sign-in."""
+
+
+class UnencryptedError(BackendError):
+    """A password or a sign-in would go over the network unencrypted, so nothing was sent."""
 
 
 class WrongInputError(BackendError):

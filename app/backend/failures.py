@@ -1,6 +1,7 @@
 """Turns a failed exchange into a `BackendError`: an answer that is no success, or no answer."""
 
 import contextlib
+import math
 import ssl
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -18,6 +19,7 @@ from app.backend.errors import (
     UncertainError,
     UnreachableError,
     WrongAnswerError,
+    shown,
 )
 from app.common.i18n import _
 
@@ -31,7 +33,7 @@ _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, htt
 def problem_of(response: httpx2.Response, content: bytes, *, once: bool) -> BackendError:
     """The error that an answer stands for. once: see `Http.ask`."""
     status, texts = response.status_code, _texts(content)
-    said = "; ".join(texts) or f"{status} {response.reason_phrase}".rstrip()
+    said = shown("; ".join(texts) or f"{status} {response.reason_phrase}".rstrip())
     if status == httpx2.codes.TOO_MANY_REQUESTS:
         return _limited(pause_of(response))
     if status >= 500:  # the backend may have counted a report before it failed
@@ -63,7 +65,7 @@ def _limited(seconds: float) -> RateLimitedError:
 
 
 def _redirect(response: httpx2.Response) -> WrongAnswerError:
-    target = response.headers["Location"]
+    target = shown(response.headers["Location"])
     return WrongAnswerError(
         _("the backend's address leads elsewhere, to {target}.").format(target=target),
         field="backend_url",
@@ -111,6 +113,8 @@ def _after(text: str, response: httpx2.Response) -> float | None:
     """
     with contextlib.suppress(ValueError, OverflowError):
         number = float(text)
+        if math.isnan(number):
+            return None
         return number if number < 1e9 else _since(number, response)
     with contextlib.suppress(ValueError, TypeError, OverflowError):
         return _since(parsedate_to_datetime(text).timestamp(), response)
@@ -132,7 +136,7 @@ def failure_of(error: httpx2.RequestError, *, url: str, once: bool) -> BackendEr
     certificate = _cause(error, ssl.SSLCertVerificationError)
     if certificate is not None:
         return _untrusted(certificate, url=url)
-    reason = str(error).rstrip(".") or type(error).__name__
+    reason = shown(error).rstrip(".") or type(error).__name__
     if once and not isinstance(error, _NOT_SENT):
         return UncertainError(_("the answer was lost: {reason}.").format(reason=reason))
     host = urlsplit(url).netloc
@@ -146,7 +150,7 @@ def failure_of(error: httpx2.RequestError, *, url: str, once: bool) -> BackendEr
 def _untrusted(error: ssl.SSLCertVerificationError, *, url: str) -> UnreachableError:
     return UnreachableError(
         _("the certificate of {host} can't be trusted: {reason}.").format(
-            host=urlsplit(url).netloc, reason=error.verify_message or error
+            host=urlsplit(url).netloc, reason=shown(error.verify_message or error)
         ),
         field="backend_url",
         remedy=_("Check the address, this computer's clock, and what your network intercepts."),

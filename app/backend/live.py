@@ -10,17 +10,20 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import engineio
 import socketio
 from socketio.exceptions import SocketIOError
 
-from app.backend.errors import UncertainError, UnreachableError
-from app.backend.http import Http
+from app.backend.errors import UncertainError, UnreachableError, shown
+from app.backend.http import Http, give_up_early
 from app.backend.node import NodeSource
+from app.common.background import end
 from app.common.i18n import _
 from app.contributions.accounting import Contribution
 
@@ -36,7 +39,16 @@ CLOSE_SECONDS = 2.0
 HEARTBEAT_SECONDS = 5.0
 """How long to wait for the answer to a heartbeat."""
 
-_FAILURES = (SocketIOError, aiohttp.ClientError, OSError, TimeoutError, ValueError, LookupError)
+MAX_MESSAGE_BYTES = 64 * 1024
+"""Largest message of the backend."""
+
+MOST_QUEUED = 64
+"""Messages that wait to be sent. A server may ask for answers to its pings and never read them."""
+
+_FAILURES = (
+    *(SocketIOError, aiohttp.ClientError, OSError, TimeoutError),
+    *(ValueError, LookupError, TypeError, AttributeError, RecursionError),
+)
 """What the libraries raise when a connection fails or an answer can't be parsed."""
 
 _EVENTS = {
@@ -98,7 +110,9 @@ class LiveChannel:
         try:
             async with self._dropped_on_failure():
                 if self._connection is None:
-                    self._connection = _Connection(trust=await self._http.tls())
+                    self._connection = _Connection(
+                        trust=await self._http.tls(), proxies=self._http.uses_proxies
+                    )
                     await self._connection.connect(self._http.url, seconds=self._http.timeout)
                     await self._register(self._connection, node_id)
                 await _beat(self._connection)
@@ -142,18 +156,21 @@ async def _beat(connection: "_Connection") -> None:
 class _Connection:
     """One Socket.IO connection on which each event is answered before the next is emitted."""
 
-    def __init__(self, *, trust: Any) -> None:
+    def __init__(self, *, trust: Any, proxies: bool) -> None:
+        self._sockets: list[socket.socket] = []
+        self._loops: list[asyncio.Task[None]] = []
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=trust),
+            connector=aiohttp.TCPConnector(ssl=trust, socket_factory=self._socket),
             trace_configs=[_no_redirects()],
-            trust_env=True,
+            trust_env=proxies,
         )
-        self._client = socketio.AsyncClient(
+        self._client = _BoundedClient(
             reconnection=False,
             handle_sigint=False,  # the app handles it
             logger=_wire_log,
             engineio_logger=_wire_log,
             http_session=self._session,
+            websocket_extra_options={"max_msg_size": MAX_MESSAGE_BYTES},
         )
         self._answer: asyncio.Future[tuple[str, Any]] | None = None
         self._expected: tuple[str, ...] = ()
@@ -180,6 +197,8 @@ class _Connection:
                 socketio_path=f"{path}/socket.io".lstrip("/"),
                 wait_timeout=seconds,
             )
+        engine = self._client.eio
+        self._loops = [engine.read_loop_task, engine.write_loop_task]
 
     async def exchange(self, event: str, content: Any, *, seconds: float) -> tuple[str, Any]:
         """Emit an event and wait for its answer; returns the answer's name and content.
@@ -213,7 +232,43 @@ class _Connection:
         with contextlib.suppress(*_FAILURES):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._client.shutdown()
+        for each in self._sockets:  # else a server that never reads would hold us
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        await end(*self._loops)
         await self._session.close()
+
+    def _socket(self, address: Any) -> socket.socket:
+        """A socket for an address of `socket.getaddrinfo`."""
+        family, kind, protocol, *_rest = address
+        made = socket.socket(family, kind, protocol)
+        give_up_early(made)
+        self._sockets.append(made)
+        return made
+
+
+class _BoundedEngine(engineio.AsyncClient):  # type: ignore[misc]
+    """Stops reading while too many messages wait to be sent."""
+
+    def create_queue(self, *_sizes: Any, **_more: Any) -> "asyncio.Queue[Any]":
+        return asyncio.Queue(MOST_QUEUED)
+
+
+class _BoundedClient(socketio.AsyncClient):  # type: ignore[misc]
+    """Leaves a server that sends what can't be parsed, or attachments, which socketio would collect
+    in any number. Our events have none."""
+
+    def _engineio_client_class(self) -> type[engineio.AsyncClient]:
+        return _BoundedEngine
+
+    async def _handle_eio_message(self, data: Any) -> None:
+        try:
+            await super()._handle_eio_message(data)
+            broken = self._binary_packet is not None
+        except _FAILURES:
+            broken = True
+        if broken:
+            await self.eio.disconnect(abort=True)
 
 
 def _no_redirects() -> aiohttp.TraceConfig:
@@ -253,13 +308,12 @@ def _is_about(content: Any, contribution: Contribution) -> bool:
 
 def _reason(error: BaseException) -> str:
     return (
-        _("no answer came in time") if isinstance(error, TimeoutError) else str(error).rstrip(".")
+        _("no answer came in time") if isinstance(error, TimeoutError) else shown(error).rstrip(".")
     )
 
 
 def _text(content: Any) -> str:
     """The text of an error event, which may be in ``message``, in ``error`` or the content."""
     if isinstance(content, dict):
-        said = content.get("message") or content.get("error") or content
-        return str(said)
-    return str(content)
+        return shown(content.get("message") or content.get("error") or content)
+    return shown(content)

@@ -31,11 +31,15 @@ from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from operator import itemgetter
 
-from app.backend.replies import Counted
+from app.backend.replies import BadRowError, Counted
+from app.common.i18n import _
 from app.contributions.accounting import Contribution, ReportedNumbers
 
 SINGLE_PRECISION = 1e-6
 """Largest relative error of a number stored in four bytes (6e-8), with a margin."""
+
+MOST_KINDS = 1_000_000
+"""Rows with different numbers that are kept: two years of contributions a minute."""
 
 _DIFFERENCES = (0.0, 0.0005, 0.005, 0.05, 0.5, math.inf)
 """Rows are matched in steps, by the largest difference of a number: none, then up to half a unit of
@@ -43,14 +47,27 @@ _DIFFERENCES = (0.0, 0.0005, 0.005, 0.05, 0.5, math.inf)
 
 
 class CountedRows:
-    """All rows that the backend has counted for one node."""
+    """The rows that the backend has counted for one node.
 
-    def __init__(self, rows: Sequence[Counted]) -> None:
-        columns = list(zip(*(_decimals(row) for row in rows), strict=True)) or [()] * 4
-        self._half_units = tuple(_half_unit(column) for column in columns)
-        self._counts: defaultdict[int | None, Counter[ReportedNumbers]] = defaultdict(Counter)
+    sessions: those to be asked about; rows of others are not kept.
+    """
+
+    def __init__(self, sessions: Iterable[int | None]) -> None:
+        self._counts: dict[int | None, Counter[ReportedNumbers]] = {
+            session: Counter() for session in sessions
+        }
+        self._places = [0, 0, 0, 0]
+
+    def add(self, rows: Iterable[Counted]) -> None:
+        """Count more rows. Raises `BadRowError` when there are too many."""
         for row in rows:
-            self._counts[row.session_id][_floats(row)] += 1
+            pairs = zip(self._places, _decimals(row), strict=True)
+            self._places = [max(places, _places(number)) for places, number in pairs]
+            counts = self._counts.get(row.session_id)
+            if counts is not None:
+                counts[_floats(row)] += 1
+        if sum(map(len, self._counts.values())) > MOST_KINDS:
+            raise BadRowError(_("it lists more contributions than can be compared"))
 
     def find(
         self,
@@ -67,7 +84,8 @@ class CountedRows:
         Takes some tenths of a second for 100,000 rows.
         """
         counts = self._counts[session_id]
-        likeness = _Likeness(counts, half_units=self._half_units)
+        half_units = tuple(0.5 * 10.0**-places for places in self._places)
+        likeness = _Likeness(counts, half_units=half_units)
         numbers = [each.numbers for each in doubtful]
         matching = _Matching(counts, likeness)
         matching.add(likeness.rivals(numbers, among=Counter(confirmed)))
@@ -204,10 +222,10 @@ def _floats(row: Counted) -> ReportedNumbers:
     return first, second, third, fourth
 
 
-def _half_unit(column: Iterable[Decimal]) -> float:
-    """Half a unit in the last place of the longest number of a column.
+def _places(number: Decimal) -> int:
+    """How many decimals a number has.
 
     Zeros at the end don't count, because a number format may add or drop them.
     """
-    exponents = (number.normalize().as_tuple().exponent for number in column)
-    return 0.5 * 10.0 ** min(0, 0, *(each for each in exponents if isinstance(each, int)))
+    exponent = number.normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0

@@ -1,20 +1,30 @@
 """Lists the swarms that the CoTrain backend offers, page by page. This needs no sign-in."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from app.backend.errors import RefusedError
 from app.common.errors import InviteError, UserFacingError
 from app.common.i18n import _
+from app.contributions.accounting import Contribution
 
 if TYPE_CHECKING:
+    from app.backend.client import Backend
     from app.backend.replies import SessionPage, TrainingSession
     from app.spec.schema import SwarmSpec
 
 PAGE = 10
 """Offers on a page. The backend allows 100 requests in 15 minutes."""
+
+MOST_WANTS = 20
+"""Requirements of an offer that are shown."""
+
+LISTED_PAGE, MOST_LISTED_PAGES = 50, 10
+"""Sessions on a page, and pages, that are looked through for a session."""
 
 OPEN = frozenset({"pending", "running", "paused"})
 """States of a session that can be joined."""
@@ -70,20 +80,64 @@ class Offers:
     async def page(self, number: int = 1, *, search: str = "") -> OfferPage:
         """One page of the offers. number: counted from 1. Raises `BackendError`."""
         found = await self._ask(page=number, limit=PAGE, search=search)
-        offers = await asyncio.to_thread(lambda: tuple(map(offer_of, found.data)))
+        sessions = found.data[:PAGE]  # whatever the backend sends
+        offers = await asyncio.to_thread(lambda: tuple(map(offer_of, sessions)))
         return OfferPage(
             offers=offers, page=found.page, pages=max(1, found.total_pages), total=found.total
         )
 
 
+class Listing:
+    """Tells whether the backend lists a session for a run.
+
+    An invite may say that its run is any session; whoever wrote it would have what volunteers
+    compute for his run counted for somebody else's session.
+    """
+
+    def __init__(self, backend: "Backend") -> None:
+        self._backend = backend
+        self._listed: set[tuple[int | None, str]] = set()
+
+    async def has(self, contribution: Contribution) -> bool:
+        """Whether the contribution's session is listed for its run. Raises `BackendError`."""
+        claim = (contribution.session_id, contribution.run_id)
+        if claim not in self._listed and await self._finds(contribution):
+            self._listed.add(claim)
+        return claim in self._listed
+
+    async def _finds(self, contribution: Contribution) -> bool:
+        if contribution.training_id:
+            try:
+                session = await self._backend.session(contribution.training_id)
+            except RefusedError:  # no such session
+                pass
+            else:
+                if _is_of(contribution, session):
+                    return True
+        for number in range(1, MOST_LISTED_PAGES + 1):
+            page = await self._backend.sessions(page=number, limit=LISTED_PAGE)
+            if any(_is_of(contribution, session) for session in page.data):
+                return True
+            if not page.data or number >= page.total_pages:
+                break
+        return False
+
+
+def _is_of(contribution: Contribution, session: "TrainingSession") -> bool:
+    found = session.configuration or {}
+    known = (found.get("session_id"), found.get("run_id"))
+    return known == (contribution.session_id, contribution.run_id)
+
+
 def offer_of(session: "TrainingSession") -> Offer:
     """The offer that a session is: with its validated spec, or with what is wrong with it."""
     spec, problem = _spec_of(session)
+    wants = itertools.islice((session.requirements or {}).items(), MOST_WANTS)
     return Offer(
         title=_line(session.title),
         description=_line(session.description or ""),
         status=_line(session.status),
-        wants={str(key): _line(value) for key, value in (session.requirements or {}).items()},
+        wants={_line(key): _line(value) for key, value in wants},
         spec=spec,
         problem=problem,
     )
@@ -97,13 +151,16 @@ def _spec_of(session: "TrainingSession") -> "tuple[SwarmSpec | None, UserFacingE
     if not session.configuration:
         return None, UserFacingError(_("it doesn't say yet what it trains."))
     known = {"title": _line(session.title), "training_id": session.id}
-    content = json.dumps({**known, **session.configuration}).encode()
     try:
+        content = json.dumps({**known, **session.configuration}).encode()
         return invite.read(content, name="configuration"), None
     except InviteError as error:
         return None, error
+    except RecursionError:
+        return None, UserFacingError(_("its configuration is nested too deeply."))
 
 
 def _line(value: Any) -> str:
     """A foreign text as one line of at most 200 printable characters."""
-    return "".join(each if each.isprintable() else " " for each in str(value))[:200].strip()
+    text = str(value)[:200]
+    return "".join(each if each.isprintable() else " " for each in text).strip()

@@ -3,16 +3,17 @@
 import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from app.backend.node import NodeData
-from app.common.addresses import is_loopback
+from app.common.addresses import is_private
 from app.common.errors import BusyError
 from app.common.i18n import _
 from app.common.paths import Folders
 from app.common.subscription import Subscription
 from app.contributions.accounting import Contribution
+from app.contributions.ledger import Ledger
 from app.contributions.recorder import Recorder
+from app.settings.settings import Settings
 from app.state.events import ReportingChanged
 from app.state.facts import ReportingState
 from app.state.state import ContributorState
@@ -57,9 +58,11 @@ class Reporting:
         from app.backend.ways import Ways
 
         state = self._store.state.reporting
-        http = Http(state.backend_url)
+        http = Http(state.backend_url, plain_http=state.plain_http)
         account = Account(http, store=SecretStore(self._folders.account_file))
         await account.restore()
+        kept_for = await account.kept_for()
+        await self._ledger.run(Ledger.adopt, kept_for or http.url)
         backend = Backend(http, account=account)
         self._http, self._account, self._backend = http, account, backend
         self._delivery = Delivery(
@@ -152,9 +155,13 @@ class OwnNode:
         )
 
 
-def reporting_at_start(backend_url: str) -> ReportingState:
+def reporting_at_start(settings: Settings) -> ReportingState:
     """The state of reporting before `Reporting.open`."""
-    return ReportingState(backend_url=backend_url, encrypted=is_private(backend_url))
+    return ReportingState(
+        backend_url=settings.backend_url,
+        encrypted=is_private(settings.backend_url),
+        plain_http=settings.backend_plain_http,
+    )
 
 
 def node_of(state: ContributorState, *, current: Contribution | None, public_key: str) -> NodeData:
@@ -184,9 +191,3 @@ def _not_ready() -> BusyError:
 def _load_libraries() -> None:
     """Import in a thread what takes some hundred milliseconds."""
     import app.backend.delivery  # noqa: F401
-
-
-def is_private(url: str) -> bool:
-    """Whether nobody on the network can read what is sent to ``url``: it is https, or loopback."""
-    parts = urlsplit(url)
-    return parts.scheme == "https" or is_loopback(parts.hostname or "")

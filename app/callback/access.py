@@ -28,8 +28,9 @@ MAX_BODY_BYTES = 256 * 1024
 
 READS_PER_SECOND = 100
 CHANGES_PER_SECOND = 5
-"""Calls of each caller, on average. More than a friendly caller needs, and little enough to leave
-the processor to the trainer: a read takes about 0.6 ms of it."""
+"""Calls of each caller, on average: of each address and, there, of each role. More than a friendly
+caller needs, and little enough to leave the processor to the trainer: a read takes about 0.6 ms of
+it."""
 
 PATIENCE_SECONDS = 1.0
 """How long a read above `READS_PER_SECOND` is held back at most before it is answered."""
@@ -119,11 +120,20 @@ class Audited:
 class Gate:
     """Refuses requests by their host name, their origin, their size and their number.
 
+    tokens: callers who have one don't share their number of calls with those who have none.
     pages_may_read: pages of any origin may read, for example by a link.
     """
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, pages_may_read: bool = False) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        settings: Settings,
+        tokens: ApiTokens | None = None,
+        pages_may_read: bool = False,
+    ) -> None:
         self._app = app
+        self._tokens = tokens
         self._pages_may_read = pages_may_read
         self._wide = not is_loopback(settings.callback_host)
         self._hosts = {*settings.callback_allowed_hosts}
@@ -193,7 +203,7 @@ class Gate:
 
     async def _too_often(self, scope: Scope) -> Refusal | None:
         limit = self._reads if scope["method"] in READS else self._changes
-        wait = limit.take(caller_of(scope))
+        wait = limit.take(self._payer(scope))
         if wait > 0:  # a refusal waits too: a caller that repeats at once must not cost more
             await asyncio.sleep(min(wait, PATIENCE_SECONDS))
         if wait <= limit.patience:
@@ -203,6 +213,11 @@ class Gate:
             detail="Too many requests.",
             headers={"Retry-After": str(math.ceil(wait))},
         )
+
+    def _payer(self, scope: Scope) -> str:
+        """Who the call is counted for: on loopback all callers have the same address."""
+        role = role_in(Headers(scope=scope), self._tokens) if self._tokens is not None else None
+        return f"{caller_of(scope)} {role or Role.ANYBODY}"
 
 
 class Guard:
@@ -223,7 +238,7 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> Refusal | None:
         headers = Headers(scope=scope)
-        role = self._role_of(headers)
+        role = role_in(headers, self._tokens)
         if role is None:
             return _unknown("This token is not, or no longer, valid.")
         scope[_ROLE] = role
@@ -235,14 +250,16 @@ class Guard:
             return Refusal(status=403, detail="A viewer may only read; use the operator's token.")
         return _not_json(headers) if changes else None
 
-    def _role_of(self, headers: Headers) -> Role | None:
-        given = headers.getlist("authorization")
-        if not given:
-            return Role.ANYBODY
-        kind, _, token = given[0].partition(" ")
-        if len(given) > 1 or kind.lower() != "bearer":
-            return None
-        return self._tokens.role_of(token.strip())
+
+def role_in(headers: Headers, tokens: ApiTokens) -> Role | None:
+    """The role of the token in a request; None if the token isn't valid."""
+    given = headers.getlist("authorization")
+    if not given:
+        return Role.ANYBODY
+    kind, _, token = given[0].partition(" ")
+    if len(given) > 1 or kind.lower() != "bearer":
+        return None
+    return tokens.role_of(token.strip())
 
 
 def _unknown(detail: str) -> Refusal:

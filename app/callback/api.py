@@ -77,7 +77,7 @@ def _middleware(settings: Settings, *, tokens: ApiTokens, audit: AuditLog) -> li
     """The middleware, the outermost first."""
     return [
         Middleware(Audited, audit=audit),
-        Middleware(Gate, settings=settings),
+        Middleware(Gate, settings=settings, tokens=tokens),
         Middleware(
             CORSMiddleware,
             allow_origins=settings.callback_origins,

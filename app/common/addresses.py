@@ -1,6 +1,7 @@
 """What an IP address or a host's name means."""
 
 import ipaddress
+from urllib.parse import urlsplit
 
 _NAMES_OF_LOOPBACK = frozenset({"localhost", "localhost."})
 
@@ -13,3 +14,9 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_private(url: str) -> bool:
+    """Whether nobody on the network can read what is sent to ``url``: it is https, or loopback."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or is_loopback(parts.hostname or "")

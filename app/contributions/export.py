@@ -72,7 +72,7 @@ def to_csv(entries: Iterable[LedgerEntry]) -> bytes:
 
 def _line_names() -> list[str]:
     fields = [name for name in Contribution.__dataclass_fields__ if name not in _UNSIGNED]
-    return [*fields, "score", "state", "remark"]
+    return [*fields, "score", "state", "backend", "remark"]
 
 
 def _line(entry: LedgerEntry) -> dict[str, Any]:
@@ -83,6 +83,7 @@ def _line(entry: LedgerEntry) -> dict[str, Any]:
         "ended_at": iso(contribution.ended_at),
         "score": contribution.score,
         "state": entry.state.value,
+        "backend": entry.backend,
         "remark": entry.remark,
     }
     return {name: cell(value) for name, value in line.items()}

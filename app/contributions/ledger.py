@@ -21,9 +21,10 @@ from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from app.common.database import Migrations, open_database
+from app.common.database import open_database
 from app.common.subscription import Subscription, subscribed
 from app.contributions.accounting import Contribution, share
+from app.contributions.migrations import MIGRATIONS
 from app.contributions.outbox import (
     LedgerEntry,
     Outbox,
@@ -32,6 +33,7 @@ from app.contributions.outbox import (
     contribution_of_row,
     entry_of_row,
 )
+from app.contributions.recovery import recover
 
 __all__ = [
     "Ledger",
@@ -81,58 +83,17 @@ class LedgerTotals:
         return share(self.samples, self.swarm_samples)
 
 
-MIGRATIONS: Migrations = (
-    (
-        """
-        CREATE TABLE contributions (
-            number INTEGER PRIMARY KEY AUTOINCREMENT,
-            id TEXT NOT NULL UNIQUE,
-            run_id TEXT NOT NULL,
-            session_id INTEGER,
-            training_id TEXT,
-            participant TEXT NOT NULL,
-            started_at REAL NOT NULL,
-            ended_at REAL NOT NULL,
-            compute_time REAL NOT NULL,
-            gradient_quality REAL NOT NULL,
-            data_transmitted REAL NOT NULL,
-            uptime_ratio REAL NOT NULL,
-            samples_computed INTEGER NOT NULL,
-            samples INTEGER NOT NULL,
-            swarm_samples INTEGER NOT NULL,
-            tokens INTEGER NOT NULL,
-            epochs INTEGER NOT NULL,
-            bytes_sent INTEGER NOT NULL,
-            bytes_received INTEGER NOT NULL,
-            energy REAL,
-            score INTEGER NOT NULL,
-            public_key TEXT NOT NULL,
-            signature TEXT NOT NULL,
-            state TEXT NOT NULL CHECK (state IN
-                ('open', 'waiting', 'sending', 'confirmed', 'refused', 'local')),
-            attempts INTEGER NOT NULL DEFAULT 0,
-            attempted_at REAL,
-            due_at REAL NOT NULL DEFAULT 0,
-            settled_at REAL,
-            remark TEXT NOT NULL DEFAULT ''
-        ) STRICT
-        """,
-        "CREATE INDEX contributions_state ON contributions (state, due_at)",
-        "CREATE INDEX contributions_ended_at ON contributions (ended_at)",
-    ),
-)
-
 _WRITE = """
     INSERT INTO contributions (
         id, run_id, session_id, training_id, participant, started_at, ended_at, compute_time,
         gradient_quality, data_transmitted, uptime_ratio, samples_computed, samples,
         swarm_samples, tokens, epochs, bytes_sent, bytes_received, energy, score, public_key,
-        signature, state
+        signature, state, backend
     ) VALUES (
         :id, :run_id, :session_id, :training_id, :participant, :started_at, :ended_at,
         :compute_time, :gradient_quality, :data_transmitted, :uptime_ratio, :samples_computed,
         :samples, :swarm_samples, :tokens, :epochs, :bytes_sent, :bytes_received, :energy, :score,
-        :public_key, :signature, :state
+        :public_key, :signature, :state, :backend
     ) ON CONFLICT (id) DO UPDATE SET
         ended_at = :ended_at, compute_time = :compute_time, gradient_quality = :gradient_quality,
         data_transmitted = :data_transmitted, uptime_ratio = :uptime_ratio,
@@ -166,18 +127,32 @@ _SUM_BY_SWARM = _SUMS.format(group="run_id", grouping="GROUP BY name ORDER BY ma
 class Ledger:
     """The open file. Call it on the thread that opened it only; `LedgerThread` sees to that."""
 
-    def __init__(self, connection: sqlite3.Connection, set_aside: Path | None) -> None:
-        self.outbox = Outbox(connection)
+    def __init__(
+        self, connection: sqlite3.Connection, set_aside: Path | None, *, backend: str
+    ) -> None:
+        self.outbox = Outbox(connection, backend=backend)
         """Reads and changes how far reporting has come, over the same connection."""
         self.set_aside = set_aside
         """Where a damaged file was moved when this one was created; None if there was none."""
+        self.recovered = 0
+        """How many contributions of a damaged file could be read and are in this one."""
         self._connection = connection
+        self._backend = backend
         self._added = 0
 
     @classmethod
-    def open(cls, path: Path) -> "Ledger":
-        """Open the ledger, or create it. Raises `LedgerError` when it can't be used."""
-        return cls(*open_database(path, migrations=MIGRATIONS))
+    def open(cls, path: Path, *, backend: str = "") -> "Ledger":
+        """Open the ledger, or create it.
+
+        backend: URL of the backend that new contributions are for, and that the outbox is about.
+
+        Raises `LedgerError` when it can't be used.
+        """
+        connection, set_aside = open_database(path, migrations=MIGRATIONS)
+        ledger = cls(connection, set_aside, backend=backend)
+        if set_aside is not None:
+            ledger.recovered = recover(set_aside, into=connection, migrations=MIGRATIONS)
+        return ledger
 
     def close(self) -> None:
         """Close the file; the outbox can't be used after that either."""
@@ -214,8 +189,16 @@ class Ledger:
         self._write(contribution, OutboxState.WAITING if known else OutboxState.LOCAL)
         self._added += 1
 
+    def adopt(self, backend: str) -> None:
+        """Say which backend the contributions are for that an earlier version has recorded."""
+        done = self._connection.execute(
+            "UPDATE contributions SET backend = ? WHERE backend IS NULL", (backend,)
+        )
+        self._added += done.rowcount
+
     def _write(self, contribution: Contribution, state: OutboxState) -> None:
         values = asdict(contribution) | {"score": contribution.score, "state": state}
+        values["backend"] = self._backend
         self._connection.execute(_WRITE, values)
 
     # --- looking at it
@@ -256,11 +239,28 @@ class Ledger:
 
     def refusals(self) -> dict[str, int]:
         """The reasons of refusals, the latest first, and how many were refused for each."""
+        return self._reasons(OutboxState.REFUSED)
+
+    def kept(self) -> dict[str, int]:
+        """Why contributions to a session are not reported, and how many, in the same way."""
+        return self._reasons(OutboxState.LOCAL)
+
+    def _reasons(self, state: OutboxState) -> dict[str, int]:
         found = self._connection.execute(
-            "SELECT remark, count(*) AS count FROM contributions WHERE state = 'refused'"
-            " GROUP BY remark ORDER BY max(settled_at) DESC"
+            "SELECT remark, count(*) AS count FROM contributions WHERE state = ? AND remark != ''"
+            " GROUP BY remark ORDER BY max(settled_at) DESC",
+            (state,),
         )
         return {row["remark"]: row["count"] for row in found}
+
+    def elsewhere(self) -> dict[str, int]:
+        """How many contributions wait to be reported to another backend, by its URL."""
+        found = self._connection.execute(
+            "SELECT backend, count(*) AS count FROM contributions"
+            " WHERE state IN ('waiting', 'sending') AND backend != ? GROUP BY backend",
+            (self._backend,),
+        )
+        return {row["backend"]: row["count"] for row in found}
 
     def newest_of_a_session(self) -> Contribution | None:
         """The newest contribution to a run that the backend knows; None when there is none."""
@@ -281,12 +281,16 @@ def _totals(row: sqlite3.Row) -> LedgerTotals:
 
 
 class LedgerThread:
-    """Runs a ledger on a thread of its own, because a write waits for the disk."""
+    """Runs a ledger on a thread of its own, because a write waits for the disk.
 
-    def __init__(self, path: Path) -> None:
+    path, backend: see `Ledger.open`.
+    """
+
+    def __init__(self, path: Path, *, backend: str = "") -> None:
         self.outbox = OutboxThread(self)
         """The ledger's outbox, on the same thread."""
         self._path = path
+        self._backend = backend
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._ledger: Ledger | None = None
         self._listeners: list[Callable[[], None]] = []
@@ -297,14 +301,15 @@ class LedgerThread:
         """Whether `run` may be called."""
         return self._ledger is not None
 
-    async def open(self) -> Path | None:
-        """Open the ledger; returns the path that a damaged one was moved to, or None.
+    async def open(self) -> tuple[Path | None, int]:
+        """Open the ledger; returns the path that a damaged one was moved to, or None, and how many
+        contributions of that one were recovered.
 
         Raises `LedgerError`.
         """
-        self._ledger = await self._run(Ledger.open, self._path)
+        self._ledger = await self._run(partial(Ledger.open, self._path, backend=self._backend))
         self._tell()
-        return self._ledger.set_aside
+        return self._ledger.set_aside, self._ledger.recovered
 
     def subscribe(self, listener: Callable[[], None]) -> Subscription:
         """Call ``listener`` when the ledger was opened, and whenever a finished contribution was

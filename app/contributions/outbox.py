@@ -6,6 +6,7 @@
 import sqlite3
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import Any
 
 from app.common.errors import CoTrainError
 from app.contributions.accounting import Contribution, ReportedNumbers
@@ -33,7 +34,7 @@ class OutboxState(StrEnum):
     """The backend doesn't take it."""
 
     LOCAL = "local"
-    """Never reported, because the backend doesn't know its run."""
+    """Not reported, because the backend doesn't know its run."""
 
 
 class WrongStateError(CoTrainError):
@@ -63,17 +64,24 @@ class LedgerEntry:
     """When it was confirmed or refused; None if neither."""
 
     remark: str
-    """How it was confirmed, or why it was refused or postponed."""
+    """How it was confirmed, or why it was refused, postponed or kept local."""
+
+    backend: str | None
+    """URL of the backend that it is for; None if an earlier version has recorded it."""
 
 
 class Outbox:
     """How far reporting has come; the delivery of reports works on it.
 
     It uses the ledger's connection, so call it on the ledger's thread.
+
+    backend: its URL. What is for another one is neither sent there nor looked for there: sessions
+    of two backends may have the same number.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, backend: str) -> None:
         self._connection = connection
+        self._backend = backend
         self.revision = 0
         """Rises with each change of a contribution's state."""
 
@@ -83,9 +91,9 @@ class Outbox:
         One whose due time is more than `LONGEST_WAIT` ahead counts as due: a wrong clock set it.
         """
         row = self._connection.execute(
-            "SELECT * FROM contributions WHERE state = 'waiting'"
+            "SELECT * FROM contributions WHERE state = 'waiting' AND backend = :backend"
             " AND (due_at <= :now OR due_at > :now + :longest) ORDER BY number LIMIT 1",
-            {"now": now, "longest": LONGEST_WAIT},
+            {"now": now, "longest": LONGEST_WAIT, "backend": self._backend},
         ).fetchone()
         return None if row is None else contribution_of_row(row)
 
@@ -100,7 +108,8 @@ class Outbox:
     def uncertain(self) -> list[Contribution]:
         """The contributions that were sent and whose answer isn't known, oldest first."""
         found = self._connection.execute(
-            "SELECT * FROM contributions WHERE state = 'sending' ORDER BY number"
+            "SELECT * FROM contributions WHERE state = 'sending' AND backend = ? ORDER BY number",
+            (self._backend,),
         )
         return [contribution_of_row(row) for row in found]
 
@@ -138,12 +147,28 @@ class Outbox:
 
     def take_back_refused(self, due_at: float) -> None:
         """All refused ones back to waiting, because the user wants to try again."""
+        self._take_back(OutboxState.REFUSED, due_at)
+
+    def keep_local(self, like: Contribution, at: float, reason: str) -> None:
+        """Waiting to local, for all contributions to the same run as ``like``."""
         self._connection.execute(
-            "UPDATE contributions SET state = 'waiting', due_at = ?, settled_at = NULL"
-            " WHERE state = 'refused'",
-            (due_at,),
+            "UPDATE contributions SET state = 'local', settled_at = ?, remark = ?"
+            " WHERE state = 'waiting' AND backend = ? AND run_id = ? AND session_id = ?",
+            (at, reason, self._backend, like.run_id, like.session_id),
         )
         self.revision += 1
+
+    def take_back_kept(self, due_at: float) -> None:
+        """All that `keep_local` has kept back to waiting, as the backend may know the run now."""
+        self._take_back(OutboxState.LOCAL, due_at)
+
+    def _take_back(self, state: OutboxState, due_at: float) -> None:
+        done = self._connection.execute(
+            "UPDATE contributions SET state = 'waiting', due_at = ?, settled_at = NULL"
+            " WHERE state = ? AND backend = ? AND session_id IS NOT NULL",
+            (due_at, state, self._backend),
+        )
+        self.revision += done.rowcount
 
     def entry(self, id: str) -> LedgerEntry | None:
         """The contribution with this id; None when there is none."""
@@ -156,15 +181,18 @@ class Outbox:
     def last_attempt(self) -> LedgerEntry | None:
         """The contribution that was sent last; None when none was sent yet."""
         row = self._connection.execute(
-            "SELECT * FROM contributions WHERE attempted_at IS NOT NULL"
-            " ORDER BY attempted_at DESC LIMIT 1"
+            "SELECT * FROM contributions WHERE attempted_at IS NOT NULL AND backend = ?"
+            " ORDER BY attempted_at DESC LIMIT 1",
+            (self._backend,),
         ).fetchone()
         return None if row is None else entry_of_row(row)
 
     def next_due(self) -> float | None:
         """The earliest due time of those that wait; None when none waits."""
         row = self._connection.execute(
-            "SELECT due_at FROM contributions WHERE state = 'waiting' ORDER BY due_at LIMIT 1"
+            "SELECT due_at FROM contributions WHERE state = 'waiting' AND backend = ?"
+            " ORDER BY due_at LIMIT 1",
+            (self._backend,),
         ).fetchone()
         return None if row is None else float(row["due_at"])
 
@@ -175,8 +203,8 @@ class Outbox:
         found = self._connection.execute(
             "SELECT compute_time, gradient_quality, data_transmitted, uptime_ratio"
             " FROM contributions WHERE state = 'confirmed'"
-            " AND session_id = ? AND participant = ? ORDER BY number",
-            (session_id, participant),
+            " AND session_id = ? AND participant = ? AND backend = ? ORDER BY number",
+            (session_id, participant, self._backend),
         )
         return [tuple(row) for row in found]
 
@@ -184,12 +212,15 @@ class Outbox:
 _COLUMNS = tuple(field.name for field in fields(Contribution))
 
 
-def contribution_of_row(row: sqlite3.Row) -> Contribution:
+Row = sqlite3.Row | dict[str, Any]
+
+
+def contribution_of_row(row: Row) -> Contribution:
     """A contribution from a row that has all columns of the table."""
     return Contribution(**{name: row[name] for name in _COLUMNS})
 
 
-def entry_of_row(row: sqlite3.Row) -> LedgerEntry:
+def entry_of_row(row: Row) -> LedgerEntry:
     """An entry from a row that has all columns of the table."""
     return LedgerEntry(
         number=row["number"],
@@ -200,4 +231,5 @@ def entry_of_row(row: sqlite3.Row) -> LedgerEntry:
         due_at=row["due_at"],
         settled_at=row["settled_at"],
         remark=row["remark"],
+        backend=row["backend"],
     )

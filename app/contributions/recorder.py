@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.common.background import survived
 from app.common.errors import LedgerError
-from app.common.i18n import _
+from app.common.i18n import _, ngettext
 from app.common.paths import Folders
 from app.contributions.accounting import Contribution, Interval, contribution_of
 from app.contributions.ledger import Ledger, LedgerThread
@@ -93,7 +93,7 @@ class Recorder:
     """
 
     def __init__(self, store: Store, *, folders: Folders) -> None:
-        self.ledger = LedgerThread(folders.ledger_file)
+        self.ledger = LedgerThread(folders.ledger_file, backend=store.settings.backend_url)
         self._folders = folders
         self._seconds = store.settings.report_interval
         self._store = store
@@ -112,13 +112,13 @@ class Recorder:
         Raises `LedgerError` or `MachineKeyError` when the ledger or this machine's key can't be
         used.
         """
-        aside = await self.ledger.open()
+        aside, kept = await self.ledger.open()
         self._key = await asyncio.to_thread(_load_key, self._folders.machine_key_file)
-        recovered = await self.ledger.run(_finish_left_open, self._key)
-        if recovered:
-            log.info("finished %d contributions that an earlier run left open", recovered)
+        finished = await self.ledger.run(_finish_left_open, self._key)
+        if finished:
+            log.info("finished %d contributions that an earlier run left open", finished)
         if aside is not None:
-            self._store.dispatch(ProblemRaised(problem=_damaged(aside)))
+            self._store.dispatch(ProblemRaised(problem=_damaged(aside, kept)))
         self._writing = asyncio.create_task(self._keep_writing())
 
     async def finish(self) -> None:
@@ -287,9 +287,16 @@ def _finish_left_open(ledger: Ledger, key: "MachineKey") -> int:
     return sum(bool(contribution.samples_computed) for contribution in left)
 
 
-def _damaged(aside: Path) -> Problem:
+def _damaged(aside: Path, kept: int) -> Problem:
+    message = _("the record of your contributions was damaged, and a new one was begun.")
+    if kept:
+        message = ngettext(
+            "the record of your contributions was damaged: {count} could still be read.",
+            "the record of your contributions was damaged: {count} could still be read.",
+            kept,
+        ).format(count=kept)
     return Problem(
-        message=_("the record of your contributions was damaged, and a new one was begun."),
+        message=message,
         field="",
         remedy=_("The damaged file was kept: {path}").format(path=aside),
     )

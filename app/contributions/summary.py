@@ -32,13 +32,21 @@ class Summary:
     refusals: dict[str, int]
     """The backend's reasons for refusing contributions, and the number refused for each."""
 
+    kept: dict[str, int]
+    """Why contributions to a session are not reported, and the number for each reason."""
+
+    elsewhere: dict[str, int]
+    """How many wait to be reported to another backend than the current one, by its URL."""
+
     newest: Contribution | None
     """The newest contribution to a run that the backend knows."""
 
     @property
     def on_their_way(self) -> int:
         """How many contributions wait to be reported or are being reported."""
-        return self.all.counts[OutboxState.WAITING] + self.all.counts[OutboxState.SENDING]
+        counts = self.all.counts
+        of_all = counts[OutboxState.WAITING] + counts[OutboxState.SENDING]
+        return of_all - sum(self.elsewhere.values())
 
 
 def summary_of(ledger: Ledger, now: float) -> Summary:
@@ -59,5 +67,7 @@ def summary_of(ledger: Ledger, now: float) -> Summary:
         days={name: by_day.get(name) for name in (day.date().isoformat() for day in days)},
         swarms=ledger.by_swarm(),
         refusals=ledger.refusals(),
+        kept=ledger.kept(),
+        elsewhere=ledger.elsewhere(),
         newest=ledger.newest_of_a_session(),
     )

@@ -253,7 +253,7 @@ async def _see_to_account(arguments: Arguments, session: Session, password: str)
         await account.sign_out()
         say(_("Signed out of {url}.").format(url=url))
     if arguments.sign_in:
-        if not reporting.encrypted:
+        if reporting.plain_http and not reporting.encrypted:
             say(_("{url} is not encrypted: others can read the password.").format(url=url))
         # nobody watches a headless machine, so it must be able to sign in again by itself
         await account.sign_in(arguments.sign_in, password=password, stay=True)

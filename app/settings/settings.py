@@ -105,6 +105,10 @@ class Settings(BaseSettings):
     backend_url: str = Field("http://backend:3001", validation_alias="BACKEND_URL")
     """The CoTrain backend, without ``/api/v1``. Nothing is sent there before the user signs in."""
 
+    backend_plain_http: bool = Field(False, validation_alias="COTRAIN_BACKEND_PLAIN_HTTP")
+    """Send passwords and sign-ins also to a `backend_url` that isn't https, beyond loopback, where
+    others on the network can read them."""
+
     debug: bool = Field(False, validation_alias="DEBUG")
     """Log in detail, and measure how long the event loop is blocked."""
 

@@ -130,6 +130,8 @@ class ReportingState:
     backend_url: str = ""
     encrypted: bool = True
     """Nobody on the way to the backend can read what is sent."""
+    plain_http: bool = False
+    """Passwords and sign-ins are sent although it isn't encrypted; the user has set so."""
     signed_in_as: str = ""
     """An e-mail address; empty when nobody is signed in."""
     status: ReportingStatus = ReportingStatus.OFF

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.contributions.ledger import Ledger, LedgerEntry, OutboxState
-from tests.support.backend.server import NUMBERS, SmallBackend
+from tests.support.backend.server import NUMBERS, SmallBackend, listed
 from tests.support.callback.callers import Call
 from tests.support.processes.apps import PATIENCE, ROOT, StartApp, lone_spec
 
@@ -38,6 +38,7 @@ async def test_contributions_arrive_once_over_a_restart_of_the_backend(
     monkeypatch.setenv("COTRAIN_PASSWORD", PASSWORD)
     with SmallBackend() as backend:
         backend.add_user(EMAIL, PASSWORD)
+        backend.sessions = [listed(OFFERED["run_id"], id=OFFERED["training_id"])]
         app = await start_app(
             *("--sign-in", EMAIL, "--backend-url", backend.url, "--report-interval", "10"),
             "--serve",

@@ -1,14 +1,16 @@
 """The account dialog, with a small real backend."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLineEdit
+from PySide6.QtWidgets import QLabel, QLineEdit
 from pytestqt.qtbot import QtBot
 
 from app.contributions.ledger import Ledger
+from app.state.events import ReportingChanged
 from tests.support.backend.server import Fault, SmallBackend
 from tests.support.gui.windows import Bench
 from tests.support.training.works import contribution
@@ -182,3 +184,13 @@ def test_refused_ones_are_tried_again_when_asked(
     qtbot.mouseClick(reports.retry, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: reports.value("confirmed") == "1")
     assert not reports.refused.isVisible()
+
+
+def test_an_address_that_is_not_encrypted_is_said(bench: Bench) -> None:
+    store = bench.session.store
+    for allowed, said in ((False, "not sent there"), (True, "can read your password")):
+        reporting = replace(store.state.reporting, encrypted=False, plain_http=allowed)
+        store.dispatch(ReportingChanged(reporting=reporting))
+        form = SignInForm(bench.model)
+        texts = [each.text() for each in form.findChildren(QLabel)]
+        assert any(said in text for text in texts)

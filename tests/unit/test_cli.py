@@ -108,6 +108,8 @@ OVERRIDES = [
     (["--no-hub-sign-in"], {"hub_sign_in": False}),
     (["--report-interval", "30"], {"report_interval": 30}),
     (["--backend-url", "https://b.example"], {"backend_url": "https://b.example"}),
+    (["--backend-plain-http"], {"backend_plain_http": True}),
+    (["--no-backend-plain-http"], {"backend_plain_http": False}),
     (["--debug"], {"debug": True}),
     (["--update-url", "https://a.example/n"], {"update_url": "https://a.example/n"}),
     (["--update-key", "a"], {"update_key": "a"}),

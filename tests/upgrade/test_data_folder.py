@@ -103,7 +103,8 @@ def folders(folder: Path) -> Folders:
 
 @pytest.fixture
 def ledger(folders: Folders) -> Iterator[Ledger]:
-    opened = Ledger.open(folders.ledger_file)
+    opened = Ledger.open(folders.ledger_file, backend=BACKEND)
+    opened.adopt(BACKEND)
     yield opened
     opened.close()
 
@@ -206,6 +207,21 @@ def test_outbox_goes_on_from_there(ledger: Ledger) -> None:
     ledger.outbox.take_back_refused(1.8e9)
     assert ledger.outbox.next_waiting(1.8e9) == refused.contribution
     assert ledger.totals().counts[OutboxState.CONFIRMED] == 3
+
+
+def test_contributions_are_for_the_backend_of_that_time(folders: Folders, ledger: Ledger) -> None:
+    assert {entry.backend for entry in ledger.all()} == {BACKEND}
+    ledger.close()
+    other = Ledger.open(folders.ledger_file, backend="https://other.example")
+    other.adopt("https://other.example")
+    assert other.outbox.uncertain() == []
+    assert other.outbox.next_waiting(math.inf) is None
+    assert other.outbox.next_due() is None
+    assert other.outbox.last_attempt() is None
+    other.outbox.take_back_refused(0.0)
+    assert other.outbox.next_waiting(math.inf) is None
+    assert other.elsewhere() == {BACKEND: 2}
+    other.close()
 
 
 async def test_measuring_goes_on(folders: Folders) -> None:

@@ -105,8 +105,7 @@ class SignInForm(QWidget):
         text = _("Sign in to {url}, and what this machine gives to its swarms is reported there.")
         column.addWidget(label(text.format(url=state.backend_url), "muted", wrap=True))
         if not state.encrypted:
-            text = _("This address is not encrypted: others on the way can read your password.")
-            column.addWidget(label(text, "caution", wrap=True))
+            column.addWidget(label(_not_encrypted(allowed=state.plain_http), "caution", wrap=True))
         stay = label(_stay(), "small", wrap=True)
         for part in (*self.fields.values(), self.new, self.stay, stay, self.error):
             column.addWidget(part)
@@ -176,6 +175,15 @@ def _hidden() -> QLineEdit:
     made = line_edit()
     made.setEchoMode(QLineEdit.EchoMode.Password)
     return made
+
+
+def _not_encrypted(*, allowed: bool) -> str:
+    if allowed:
+        return _("This address is not encrypted: others on the way can read your password.")
+    return _(
+        "This address is not encrypted, so your password is not sent there. Use an https address,"
+        " or allow it in the settings."
+    )
 
 
 def _stay() -> str:

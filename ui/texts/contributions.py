@@ -143,12 +143,22 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def refusals(reasons: Mapping[str, int]) -> str:
-    """How many contributions the backend refused, a line for each reason; "" if none."""
+def not_reported(summary: Summary) -> str:
+    """How many contributions are not reported, a line for each reason; "" if none."""
     lines = []
-    for reason, count in reasons.items():
+    for reason, count in summary.refusals.items():
         head = ngettext("{count} refused: {reason}", "{count} refused: {reason}", count)
         lines.append(head.format(count=units.count(count), reason=reason))
+    for reason, count in summary.kept.items():
+        head = ngettext("{count} kept here: {reason}.", "{count} kept here: {reason}.", count)
+        lines.append(head.format(count=units.count(count), reason=reason))
+    for url, count in summary.elsewhere.items():
+        head = ngettext(
+            "{count} waits for another backend: {url}.",
+            "{count} wait for another backend: {url}.",
+            count,
+        )
+        lines.append(head.format(count=units.count(count), url=url))
     return "\n".join(lines)
 
 

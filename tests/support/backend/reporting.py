@@ -14,6 +14,7 @@ from app.backend.client import Backend
 from app.backend.delivery import Clock, Delivery, DeliveryPace
 from app.backend.http import Http
 from app.backend.node import NodeData
+from app.backend.replies import Counted
 from app.backend.secret_store import SecretStore
 from app.backend.ways import Ways
 from app.contributions.accounting import Contribution
@@ -106,6 +107,12 @@ class Desk:
         assert entry is not None
         return entry.remark
 
+    async def read_back(self, node_id: str) -> list[Counted]:
+        """What the backend has counted for a node."""
+        rows: list[Counted] = []
+        await self.backend.read_back(node_id, take=rows.extend)
+        return rows
+
     async def until_empty(self) -> None:
         """Take steps until nothing waits and nothing is in doubt, at the reporter's own pace."""
         while True:
@@ -136,7 +143,7 @@ async def desk(
     ways = Ways(
         http, backend=backend, node=UnknownNode(), clock=clock.steady, http_again=http_again
     )
-    ledger = LedgerThread(folder / "ledger.sqlite")
+    ledger = LedgerThread(folder / "ledger.sqlite", backend=server.url)
     await ledger.open()
     states: list[ReportingState] = []
     reporter = Delivery(

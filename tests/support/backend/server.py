@@ -86,7 +86,7 @@ class SmallBackend:
         self.users: dict[str, Json] = {}
         self.rows: list[Json] = []
         self.nodes: dict[str, Json] = {}
-        self.sessions: list[Json] = []
+        self.sessions: list[Json] = [listed("run"), listed("docs")]
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str]] = []
         self.heartbeats = 0
@@ -511,6 +511,13 @@ class SmallBackend:
         elif not fault.silent:
             await self._say(sid, "contribution_confirmed", answer)
             await self._socket.emit("network_stats", {"rows": len(self.rows)}, namespace=NAMESPACE)
+
+
+def listed(run_id: str, session_id: int = 7, **more: Any) -> Json:
+    """A session, as `GET /training` shows it, to which contributions can be reported."""
+    configuration = {"run_id": run_id, "session_id": session_id}
+    session = {"id": str(uuid.uuid4()), "title": run_id, "status": "running"}
+    return session | {"configuration": configuration} | more
 
 
 # --- small things --------------------------------------------------------------------------------

@@ -75,8 +75,8 @@ async def test_what_was_counted_is_read_back(
     one = contribution(compute_time=12.345)
     async with desk(server, tmp_path) as ours:
         await ours.backend.submit(one)
-        (row,) = await ours.backend.read_back(NODE)
-        assert await ours.backend.read_back("somebody else") == []
+        (row,) = await ours.read_back(NODE)
+        assert await ours.read_back("somebody else") == []
         reward = await ours.backend.projected_reward(NODE, session_id=7, total=1000)
     assert (row.session_id, row.compute_time) == (7, Decimal("12.345"))
     assert (reward.total_projected, reward.ranking) == (1000, 1)
@@ -133,7 +133,7 @@ async def test_each_failure_has_its_error(
 
 async def test_an_address_without_anybody(tmp_path: Path) -> None:
     server = SmallBackend()
-    server.url = "http://backend.invalid:3001"
+    server.url = "https://backend.invalid:3001"
     async with desk(server, tmp_path, sign_in=False) as ours:
         with pytest.raises(UnreachableError, match=r"backend\.invalid:3001 can't be") as raised:
             await ours.account.sign_in(EMAIL, password=PASSWORD)
@@ -147,7 +147,7 @@ async def test_a_redirect_is_never_followed(server: SmallBackend, tmp_path: Path
         )
         async with desk(server, tmp_path) as ours:
             with pytest.raises(WrongAnswerError, match=f"leads elsewhere, to {thief.url}"):
-                await ours.backend.read_back(NODE)
+                await ours.read_back(NODE)
         assert not thief.requests
 
 
@@ -281,7 +281,7 @@ async def test_browsing_leaves_room_for_reports(server: SmallBackend, tmp_path: 
             await ours.backend.sessions(page=1, limit=20)
         with pytest.raises(RateLimitedError):
             await ours.backend.sessions(page=1, limit=20)
-        await ours.backend.read_back(NODE)
+        await ours.read_back(NODE)
 
 
 # --- the account ---------------------------------------------------------------------------------
@@ -291,7 +291,7 @@ async def test_register_and_sign_in(server: SmallBackend, tmp_path: Path) -> Non
     async with desk(server, tmp_path, sign_in=False) as ours:
         await ours.account.register("new@example.org", password="long enough", username="new")
         assert ours.account.email == "new@example.org"
-        await ours.backend.read_back(NODE)
+        await ours.read_back(NODE)
         with pytest.raises(RefusedError, match="already exists") as taken:
             await ours.account.register("new@example.org", password="long enough")
         with pytest.raises(NotSignedInError, match="Invalid credentials") as wrong:
@@ -325,7 +325,7 @@ async def test_a_sign_in_is_there_after_a_restart(server: SmallBackend, tmp_path
         pass
     async with desk(server, tmp_path, sign_in=False) as ours:
         assert ours.account.email == EMAIL
-        await ours.backend.read_back(NODE)
+        await ours.read_back(NODE)
     with SmallBackend() as other:
         async with desk(other, tmp_path, sign_in=False) as ours:
             assert ours.account.email == ""
@@ -336,7 +336,7 @@ async def test_after_signing_out_nothing_is_kept(server: SmallBackend, tmp_path:
     async with desk(server, tmp_path) as ours:
         await ours.account.sign_out()
         with pytest.raises(NotSignedInError, match="nobody is signed in"):
-            await ours.backend.read_back(NODE)
+            await ours.read_back(NODE)
     assert not (tmp_path / "account.json").exists()
 
 
@@ -344,7 +344,7 @@ async def test_many_that_need_a_new_token_ask_once(server: SmallBackend, tmp_pat
     server.access_seconds = 0.0
     async with desk(server, tmp_path) as ours:
         server.access_seconds = 900.0
-        await asyncio.gather(*(ours.backend.read_back(NODE) for _ in range(8)))
+        await asyncio.gather(*(ours.read_back(NODE) for _ in range(8)))
     assert server.requests.count(("POST", "/api/v1/auth/refresh")) == 1
 
 
@@ -356,10 +356,10 @@ async def test_who_stays_signed_in_outlives_the_refresh_token(
     async with desk(server, tmp_path, sign_in=False) as ours:
         await ours.account.sign_in(EMAIL, password=PASSWORD, stay=True)
         server.access_seconds = server.refresh_seconds = 900.0
-        await ours.backend.read_back(NODE)
+        await ours.read_back(NODE)
     server.users[EMAIL]["password"] = "changed since"
     async with desk(server, tmp_path, sign_in=False) as ours:
-        await ours.backend.read_back(NODE)  # its new refresh token was kept
+        await ours.read_back(NODE)  # its new refresh token was kept
 
 
 async def test_signing_out_while_a_token_is_renewed(server: SmallBackend, tmp_path: Path) -> None:
@@ -367,7 +367,7 @@ async def test_signing_out_while_a_token_is_renewed(server: SmallBackend, tmp_pa
     async with desk(server, tmp_path) as ours:
         server.access_seconds = 900.0
         server.faults.append(Fault(route="refresh", delay=1.0))
-        asking = asyncio.create_task(ours.backend.read_back(NODE))
+        asking = asyncio.create_task(ours.read_back(NODE))
         await until(lambda: not server.faults)
         await ours.account.sign_out()
         with pytest.raises(NotSignedInError):

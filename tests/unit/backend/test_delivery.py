@@ -1,17 +1,21 @@
 """The delivery against a small real backend: no contribution is lost or counted twice."""
 
+import asyncio
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.backend.budget import Budget
 from app.backend.delivery import DeliveryPace
+from app.common.signing import MachineKey
 from app.contributions.accounting import Contribution
+from app.contributions.ledger import Ledger
 from app.contributions.outbox import Outbox, OutboxState
 from app.state.facts import ReportingStatus
 from tests.support.backend.reporting import FAST, Clocks, contribution, desk, until
-from tests.support.backend.server import Fault, SmallBackend
+from tests.support.backend.server import Fault, SmallBackend, listed
 
 DAY = 24 * 3600.0
 
@@ -434,6 +438,149 @@ async def test_a_failing_read_back_holds_nobody_up(server: SmallBackend, tmp_pat
     assert read_backs(server) == 3
 
 
+async def test_a_read_back_larger_than_any_other_reply_settles_what_is_in_doubt(
+    server: SmallBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.quirk = False
+    async with desk(server, tmp_path) as ours:
+        await ours.add(*(some := [contribution() for _ in range(40)]))
+        await ours.until_empty()
+        monkeypatch.setattr("app.backend.http.MAX_REPLY_BYTES", 1000)
+        server.faults.append(Fault(route="submit", counted=True, cut=True))
+        await ours.add(last := contribution())
+        await ours.until_empty()
+        assert await ours.remark_on(last) == "read back"
+    assert counted(server) == expected(*some, last)
+
+
+@pytest.mark.parametrize("message", ["x" * 60_000, ["x" * 100] * 500])
+async def test_a_long_reason_is_kept_short(
+    server: SmallBackend, tmp_path: Path, message: str | list[str]
+) -> None:
+    server.quirk = False
+    refusal = {"statusCode": 400, "message": message}
+    server.faults.append(Fault(route="submit", status=400, body=refusal))
+    async with desk(server, tmp_path) as ours:
+        await ours.add(one := contribution())
+        await ours.until_empty()
+        assert await ours.state_of(one) is OutboxState.REFUSED
+        assert len(await ours.remark_on(one)) < 600
+
+
+# --- a damaged ledger ----------------------------------------------------------------------------
+
+
+async def test_what_a_damaged_ledger_held_is_still_counted_once(
+    server: SmallBackend, tmp_path: Path
+) -> None:
+    server.quirk = False
+    key = MachineKey.load_or_create(tmp_path / "machine.key")
+    some = [contribution().signed(key) for _ in range(30)]
+    async with desk(server, tmp_path) as ours:
+        await ours.add(*some[:10])
+        await ours.until_empty()
+        server.faults.append(Fault(route="submit", counted=True, cut=True))
+        await ours.add(some[10])
+        await ours.reporter.step()
+        await ours.add(*some[11:])
+        assert await ours.state_of(some[10]) is OutboxState.SENDING
+        assert await ours.state_of(some[-1]) is OutboxState.WAITING
+        ours.reporter._sending.fail(at_least=1e6)  # closing sends nothing more
+    file = tmp_path / "ledger.sqlite"
+    content = await asyncio.to_thread(file.read_bytes)
+    await asyncio.to_thread(file.write_bytes, bytes(4096) + content[4096:])
+    async with desk(server, tmp_path) as ours:
+        await ours.until_empty()
+    assert counted(server) == expected(*some)
+
+
+# --- which backend, and which session ------------------------------------------------------------
+
+
+async def test_a_change_of_the_backend_sends_nothing_to_the_wrong_one(
+    server: SmallBackend, tmp_path: Path
+) -> None:
+    """Session 7 of one backend is another one's session 7."""
+    server.quirk = False
+    with SmallBackend() as other:
+        other.quirk = False
+        async with desk(server, tmp_path) as ours:
+            server.faults.append(Fault(route="submit", counted=True, cut=True))
+            await ours.add(in_doubt := contribution())
+            await ours.reporter.step()
+            await ours.add(waiting := contribution())
+            assert await ours.state_of(in_doubt) is OutboxState.SENDING
+        async with desk(other, tmp_path) as ours:
+            await ours.reporter.retry()
+            await ours.add(new := contribution())
+            await ours.until_empty()
+            assert await ours.state_of(in_doubt) is OutboxState.SENDING
+            assert await ours.state_of(waiting) is OutboxState.WAITING
+            assert await ours.ledger.run(Ledger.elsewhere) == {server.url: 2}
+        assert counted(other) == expected(new)
+        async with desk(server, tmp_path) as ours:
+            await ours.until_empty()
+        assert counted(other) == expected(new)
+    assert counted(server) == expected(in_doubt, waiting)
+
+
+CLAIMED: dict[str, list[dict[str, Any]]] = {
+    "nothing is listed": [],
+    "the session is another run's": [listed("another run", 7)],
+    "the run has another session": [listed("run", 8)],
+    "the uuid is another session's": [listed("another run", 7, id="its uuid")],
+    "it says no number": [listed("run", configuration={"run_id": "run"})],
+    "it says nothing": [listed("run", configuration=None)],
+    "odd values": [listed("run", configuration={"run_id": ["run"], "session_id": "7"})],
+}
+
+
+@pytest.mark.parametrize("training_id", [None, "its uuid"])
+@pytest.mark.parametrize("sessions", CLAIMED.values(), ids=CLAIMED)
+async def test_an_invite_cannot_claim_a_session_that_is_not_listed_for_its_run(
+    server: SmallBackend, tmp_path: Path, sessions: list[dict[str, Any]], training_id: str | None
+) -> None:
+    server.quirk, server.sessions = False, sessions
+    async with desk(server, tmp_path) as ours:
+        await ours.add(*(some := [contribution(training_id=training_id) for _ in range(2)]))
+        await ours.until_empty()
+        for each in some:
+            assert await ours.state_of(each) is OutboxState.LOCAL
+            assert "no session 7 for the swarm run" in await ours.remark_on(each)
+        assert list((await ours.ledger.run(Ledger.kept)).values()) == [2]
+        assert not server.rows
+        server.sessions = [*sessions, listed("run", 7)]
+        await ours.reporter.retry()
+        await ours.until_empty()
+    assert counted(server) == expected(*some)
+
+
+async def test_a_session_is_found_by_its_uuid_or_on_a_later_page(
+    server: SmallBackend, tmp_path: Path
+) -> None:
+    server.quirk = False
+    server.sessions = [listed(f"run {number}", number) for number in range(120)]
+    server.sessions += [listed("long", 1000, id="a uuid")]
+    async with desk(server, tmp_path) as ours:
+        by_uuid = contribution(run_id="long", session_id=1000, training_id="a uuid")
+        by_page = contribution(run_id="run 110", session_id=110)
+        await ours.add(by_uuid, by_page)
+        await ours.until_empty()
+        assert await ours.state_of(by_uuid) is OutboxState.CONFIRMED
+        assert await ours.state_of(by_page) is OutboxState.CONFIRMED
+
+
+async def test_a_backend_that_cannot_say_is_asked_again(
+    server: SmallBackend, tmp_path: Path
+) -> None:
+    server.quirk = False
+    server.faults += [Fault(route="trainings", status=500), Fault(route="trainings", html=True)]
+    async with desk(server, tmp_path) as ours:
+        await ours.add(one := contribution())
+        await ours.until_empty()
+    assert counted(server) == expected(one)
+
+
 # --- its life ------------------------------------------------------------------------------------
 
 
@@ -494,13 +641,16 @@ async def test_closing_doesnt_wait_for_ever(
 
 @pytest.mark.logs_error("reporting failed")
 async def test_a_defect_doesnt_end_it(
-    server: SmallBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: SmallBackend,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with desk(server, tmp_path) as ours:
         monkeypatch.setattr(ours.reporter, "_ways", None)
         await ours.add(one := contribution())
         ours.reporter.start()
-        await until(lambda: ours.reporter._resumed)
+        await until(lambda: "reporting failed" in caplog.text)
         monkeypatch.undo()
         await until(lambda: bool(server.rows))
     assert counted(server) == expected(one)

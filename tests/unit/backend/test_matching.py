@@ -51,7 +51,9 @@ def found(
     confirmed: Sequence[Contribution] = (),
 ) -> list[Contribution]:
     numbers = [each.numbers for each in confirmed]
-    return CountedRows(rows).find(doubtful, session_id=7, confirmed=numbers)
+    counted = CountedRows([7])
+    counted.add(rows)
+    return counted.find(doubtful, session_id=7, confirmed=numbers)
 
 
 @pytest.mark.parametrize("name", KEEPS)

@@ -1,5 +1,6 @@
 """What the backend offers, over real HTTP."""
 
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,8 @@ from app.backend.errors import (
     WrongAnswerError,
 )
 from app.backend.http import Http
-from app.backend.offers import PAGE, Offers
+from app.backend.offers import PAGE, Offers, offer_of
+from app.backend.replies import TrainingSession
 from app.backend.secret_store import SecretStore
 from tests.support.backend.server import Fault, SmallBackend
 from tests.support.training.specs import PEER, SMALLEST
@@ -36,6 +38,7 @@ def session(number: int = 0, **changes: Any) -> dict[str, Any]:
 @pytest.fixture
 def backend() -> Iterator[SmallBackend]:
     with SmallBackend() as made:
+        made.sessions = []
         yield made
 
 
@@ -111,6 +114,39 @@ async def test_texts_of_others_are_one_bounded_line(backend: SmallBackend, offer
     assert len(offer.description) == 200
     assert offer.spec is not None
     assert offer.spec.title == "two lines"
+
+
+async def test_a_hostile_page_is_bounded(backend: SmallBackend, offers: Offers) -> None:
+    nested: Any = {}
+    for _level in range(400):
+        nested = {"a": nested}
+    wants = {f"{number}" + "x" * 500: "y" * 500 for number in range(500)}
+    sessions = [session(number, configuration=nested) for number in range(4 * PAGE)]
+    sessions[0]["requirements"] = wants
+    page = {"data": sessions, "total": 40, "page": 1, "limit": 10, "totalPages": 4}
+    backend.faults.append(Fault(route="trainings", status=200, body=page))
+    found = await offers.page()
+    assert len(found.offers) == PAGE
+    assert all(offer.problem is not None for offer in found.offers)
+    assert len(str(found.offers[0].wants)) < 20 * 500
+
+
+def test_a_configuration_that_is_nested_too_deeply_is_a_problem() -> None:
+    nested: Any = {}
+    for _level in range(sys.getrecursionlimit()):
+        nested = {"a": nested}
+    offer = offer_of(TrainingSession(id="1", title="t", status="running", configuration=nested))
+    assert "nested" in str(offer.problem)
+
+
+@pytest.mark.parametrize("total", [-1, 10**12, 10**30])
+async def test_an_absurd_number_of_pages_is_refused(
+    backend: SmallBackend, offers: Offers, total: int
+) -> None:
+    page = {"data": [], "total": 0, "page": 1, "limit": 10, "totalPages": total}
+    backend.faults.append(Fault(route="trainings", status=200, body=page))
+    with pytest.raises(WrongAnswerError):
+        await offers.page()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from app.backend.errors import UnreachableError
 from app.backend.node import NodeData
-from app.backend.reporting import Reporting, is_private, node_of, reporting_at_start
+from app.backend.reporting import Reporting, node_of, reporting_at_start
 from app.common.errors import BusyError
 from app.common.paths import Folders
 from app.contributions.ledger import Ledger, LedgerThread
@@ -32,12 +32,13 @@ class Reported(Reporting):
 
 @asynccontextmanager
 async def reporting(
-    url: str, folder: Path, states: list[ReportingState]
+    url: str, folder: Path, states: list[ReportingState], *, plain_http: bool = False
 ) -> AsyncIterator[tuple[Reported, LedgerThread]]:
+    settings = Settings(backend_url=url, backend_plain_http=plain_http)
     state = ContributorState(
-        addresses=("/ip4/192.0.2.1/tcp/8080",), reporting=reporting_at_start(url)
+        addresses=("/ip4/192.0.2.1/tcp/8080",), reporting=reporting_at_start(settings)
     )
-    store = Store(settings=Settings(backend_url=url), state=state)
+    store = Store(settings=settings, state=state)
     store.subscribe(lambda state: states.append(state.reporting))
     contributions = Recorder(store, folders=Folders.under(folder))
     await contributions.open()
@@ -102,7 +103,8 @@ async def test_the_sign_in_is_taken_up_by_the_next_run(
 
 async def test_the_default_address_without_a_backend(tmp_path: Path) -> None:
     """A volunteer without an account sees that reporting is off, and why it can't be on."""
-    async with reporting("http://backend.invalid:3001", tmp_path, []) as (ours, _):
+    default = "http://backend.invalid:3001"
+    async with reporting(default, tmp_path, [], plain_http=True) as (ours, _):
         await ours.open()
         assert ours.state.status is ReportingStatus.OFF
         with pytest.raises(UnreachableError) as raised:
@@ -153,19 +155,3 @@ def test_what_the_backend_is_told_of_this_machine() -> None:
 def test_a_machine_that_rests_tells_no_more_than_it_knows() -> None:
     told = node_of(ContributorState(), current=None, public_key="a key")
     assert told == NodeData(public_key="a key")
-
-
-@pytest.mark.parametrize(
-    ("url", "private"),
-    [
-        ("https://backend.example", True),
-        ("http://backend.example", False),
-        ("http://backend:3001", False),
-        ("http://localhost:3001", True),
-        ("http://127.0.0.1:3001", True),
-        ("http://[::1]:3001", True),
-        ("http://192.168.1.2:3001", False),
-    ],
-)
-def test_who_can_read_along(url: str, private: bool) -> None:
-    assert is_private(url) is private

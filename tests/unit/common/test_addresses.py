@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.common.addresses import is_loopback
+from app.common.addresses import is_loopback, is_private
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,19 @@ from app.common.addresses import is_loopback
 )
 def test_what_loopback_is(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("url", "private"),
+    [
+        ("https://backend.example", True),
+        ("http://backend.example", False),
+        ("http://backend:3001", False),
+        ("http://localhost:3001", True),
+        ("http://127.0.0.1:3001", True),
+        ("http://[::1]:3001", True),
+        ("http://192.168.1.2:3001", False),
+    ],
+)
+def test_who_can_read_along(url: str, private: bool) -> None:
+    assert is_private(url) is private

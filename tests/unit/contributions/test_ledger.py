@@ -362,7 +362,7 @@ async def test_ledger_tells_of_what_is_new(path: Path) -> None:
 
 async def test_ledger_lives_on_one_thread_of_its_own(path: Path) -> None:
     ledger = LedgerThread(path)
-    assert await ledger.open() is None
+    assert await ledger.open() == (None, 0)
     threads = {await ledger.run(lambda _ledger: threading.get_ident()) for _ in range(5)}
     await asyncio.gather(*(ledger.run(Ledger.add, contribution(number)) for number in range(5)))
     assert (await ledger.run(Ledger.totals)).contributions == 5

@@ -130,6 +130,14 @@ async def test_contribution_is_signed_by_this_machine(world: World) -> None:
     assert verify(made.public_key, canonical(made.document()), from_text(made.signature))
 
 
+async def test_contribution_knows_its_backend(world: World) -> None:
+    world.join()
+    world.train(ENTERED)
+    await added(world)
+    (entry,) = await world.entries()
+    assert entry.backend == "http://backend:3001"
+
+
 async def test_swarm_without_a_session_stays_local(world: World) -> None:
     world.join(local_swarm())
     world.train(ENTERED)

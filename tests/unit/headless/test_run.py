@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from app.backend.errors import NotSignedInError
+from app.backend.errors import NotSignedInError, UnencryptedError, UnreachableError
 from app.cli import Arguments
 from app.common import i18n, logs
 from app.headless import run as headless
@@ -439,3 +439,21 @@ async def test_account_is_kept_until_it_is_signed_out_of(
     said = capsys.readouterr().err
     assert f"Signed in to {backend.url} as you@example.org." in said
     assert "a good password" not in said
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_password_goes_over_plain_http_only_where_that_is_allowed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], allowed: bool
+) -> None:
+    session = OfflineSession(
+        tmp_path / "data", backend_url="http://backend.invalid:3001", backend_plain_http=allowed
+    )
+    await session.contributions.open()
+    await session.account.open()
+    signing_in = Arguments(sign_in="you@example.org")
+    with pytest.raises(UnreachableError if allowed else UnencryptedError) as raised:
+        await headless._see_to_account(signing_in, session, "a good password")
+    assert raised.value.field == "backend_url"
+    await session.close()
+    warned = "others can read the password" in capsys.readouterr().err
+    assert warned is allowed

@@ -46,7 +46,7 @@ def test_whoever_shares_it_may_refresh_the_addresses() -> None:
         (("training_params", "optimizer", "learning_rate"), 1.0),
         (("training_params", "seed"), 2**60),
         (("model_config",), {"model_type": "gpt2", "n_layer": 3}),
-        (("dataset_info",), {"source": "files", "paths": ["/etc/passwd"]}),
+        (("dataset_info",), {"source": "slot", "label": "other"}),
         (("organiser", "name"), "Eve"),
         (("organiser", "closed"), False),
         (("organiser", "key"), organiser().public_key),

@@ -35,7 +35,7 @@ class ReportsCard(FactsCard):
         self.why.setText(contribution_texts.explanation(reporting, summary))
         signed_in = bool(reporting.signed_in_as)
         self.account.setText(_("Account…") if signed_in else _("Sign in…"))
-        refused = summary is not None and summary.all.counts[OutboxState.REFUSED] > 0
+        refused = summary is not None and bool(summary.refusals or summary.kept)
         held_up = reporting.status in (ReportingStatus.WAITING, ReportingStatus.FAILING)
         self.retry.setVisible(signed_in and (refused or held_up))
         self.show_values({"account": reporting.signed_in_as or units.NONE})
@@ -43,7 +43,7 @@ class ReportsCard(FactsCard):
     def show_summary(self, summary: Summary) -> None:
         """Show how many contributions are confirmed, waiting and refused."""
         counts = summary.all.counts
-        text = contribution_texts.refusals(summary.refusals)
+        text = contribution_texts.not_reported(summary)
         self.refused.setText(text)
         self.refused.setVisible(bool(text))
         self.show_values(

@@ -223,6 +223,12 @@ def _network() -> tuple[SettingRow, ...]:
 def _backend() -> tuple[SettingRow, ...]:
     return (
         text_row("backend_url", _("Address"), _at_next_start()),
+        switch_row(
+            "backend_plain_http",
+            _("Sign in over http too"),
+            _("Others on the network can read your password then."),
+            _at_next_start(),
+        ),
         text_row(
             "report_interval",
             _("Report every"),

@@ -1,0 +1,167 @@
+"""What was in a damaged ledger is in the new one, as far as it can be read, and nothing else."""
+
+import random
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.common.database import transaction
+from app.common.signing import MachineKey
+from app.contributions.ledger import Ledger, OutboxState
+from app.contributions.recovery import PAGE_BYTES
+from tests.support.training.works import contribution
+
+COUNT = 400
+Damage = Callable[[bytes], bytes]
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> MachineKey:
+    return MachineKey.load_or_create(tmp_path_factory.mktemp("key") / "machine.key")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, key: MachineKey) -> bytes:
+    """A ledger with contributions in each state, and one that is open."""
+    made = tmp_path_factory.mktemp("whole") / "ledger.sqlite"
+    ledger = Ledger.open(made, backend="https://b.example")
+    with transaction(ledger._connection):
+        for number in range(COUNT):
+            each = contribution(number, session_id=None if number % 5 == 4 else 7).signed(key)
+            ledger.add(each)
+            if number % 5 in (0, 1, 2):
+                ledger.outbox.begin_sending(each.id, 1.0)
+            if number % 5 == 0:
+                ledger.outbox.confirm(each.id, 1.0, "http")
+            if number % 5 == 1:
+                ledger.outbox.refuse(each.id, 1.0, "no")
+    ledger.save_open(contribution(COUNT))
+    ledger.close()
+    return made.read_bytes()
+
+
+@pytest.fixture
+def path(tmp_path: Path, whole: bytes) -> Iterator[Path]:
+    made = tmp_path / "data" / "ledger.sqlite"
+    made.parent.mkdir()
+    made.write_bytes(whole)
+    yield made
+    assert not list(made.parent.glob("recovery-*"))
+
+
+STATES = [
+    OutboxState.CONFIRMED,
+    OutboxState.REFUSED,
+    OutboxState.SENDING,
+    OutboxState.SENDING,  # it waited, and may have been sent for all that we know
+    OutboxState.LOCAL,
+]
+
+
+def rest_of(path: Path, damage: Damage, key: MachineKey) -> int:
+    """How many are still there after the damage; what is there is as it was."""
+    path.write_bytes(damage(path.read_bytes()))
+    ledger = Ledger.open(path, backend="https://b.example")
+    try:
+        assert ledger.set_aside is not None
+        entries = ledger.all(limit=-1)
+        for entry in entries:
+            number = int(entry.contribution.id[-12:])
+            session_id = None if number % 5 == 4 else 7
+            assert entry.contribution == contribution(number, session_id=session_id).signed(key)
+            assert entry.state is STATES[number % 5]
+        numbers = [int(entry.contribution.id[-12:]) for entry in entries]
+        assert numbers == sorted(set(numbers), reverse=True)
+        assert ledger.recovered == len(entries) + len(ledger.left_open())
+        return len(entries)
+    finally:
+        ledger.close()
+
+
+def page(number: int, content: bytes) -> Damage:
+    """Overwrite a page, counted from 0."""
+
+    def damage(whole: bytes) -> bytes:
+        start = number * PAGE_BYTES
+        return whole[:start] + content * (PAGE_BYTES // len(content)) + whole[start + PAGE_BYTES :]
+
+    return damage
+
+
+DAMAGES: dict[str, tuple[Damage, int]] = {
+    "head zeroed": (lambda whole: b"\0" * 200 + whole[200:], COUNT),
+    "first page": (page(0, b"x"), COUNT),
+    "a page of the middle": (page(40, b"\xff"), COUNT - 20),
+    "three pages": (
+        lambda whole: page(10, b"\0")(page(20, b"\xff")(page(30, b"ab")(whole))),
+        COUNT - 60,
+    ),
+    "first and another page": (lambda whole: page(0, b"\0")(page(40, b"\0")(whole)), COUNT - 20),
+    "cut off": (lambda whole: whole[: len(whole) // 2 + 7], COUNT // 3),
+    "first page, and cut off": (
+        lambda whole: b"\0" * PAGE_BYTES + whole[PAGE_BYTES : len(whole) // 2 + 7],
+        COUNT // 3,
+    ),
+    "nothing is left": (lambda whole: b"x" * len(whole), 0),
+    "a short text": (lambda _whole: b"gone", 0),
+}
+
+
+@pytest.mark.parametrize(("damage", "at_least"), DAMAGES.values(), ids=DAMAGES)
+def test_what_can_be_read_is_kept(
+    path: Path, key: MachineKey, damage: Damage, at_least: int
+) -> None:
+    found = rest_of(path, damage, key)
+    assert at_least <= found <= COUNT
+
+
+def test_each_is_for_the_same_backend_as_before(path: Path) -> None:
+    path.write_bytes(page(0, b"\0")(path.read_bytes()))
+    ledger = Ledger.open(path, backend="https://other.example")
+    assert {entry.backend for entry in ledger.all(limit=-1)} == {"https://b.example"}
+    assert ledger.outbox.uncertain() == []
+    ledger.close()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_damage_lets_nothing_false_in(path: Path, key: MachineKey, seed: int) -> None:
+    chance = random.Random(seed)
+
+    def damage(whole: bytes) -> bytes:
+        content = bytearray(whole)
+        for _ in range(40):
+            content[chance.randrange(len(content))] = chance.randrange(256)
+        content[100] = 0  # the kind of the first page, so that it is noticed
+        return bytes(content)
+
+    rest_of(path, damage, key)
+
+
+def test_forged_rows_are_left_out(path: Path, key: MachineKey) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE contributions SET compute_time = 1e6 WHERE number <= 10")
+    connection.commit()
+    connection.close()
+    assert rest_of(path, page(40, b"\0"), key) <= COUNT - 10
+
+
+def test_an_open_interval_is_finished(path: Path, key: MachineKey) -> None:
+    path.write_bytes(page(0, b"\0")(path.read_bytes()))
+    ledger = Ledger.open(path)
+    assert ledger.left_open() == [contribution(COUNT)]
+    ledger.close()
+
+
+def test_the_damaged_file_stays_as_it_was(path: Path) -> None:
+    damaged = page(0, b"\0")(path.read_bytes())
+    path.write_bytes(damaged)
+    ledger = Ledger.open(path)
+    assert ledger.set_aside is not None
+    assert ledger.set_aside.read_bytes() == damaged
+    assert ledger.totals().contributions == COUNT
+    ledger.close()
+    again = Ledger.open(path)
+    assert (again.set_aside, again.totals().contributions) == (None, COUNT)
+    again.close()
