@@ -116,8 +116,9 @@ class JoinDialog(QDialog):
         return step
 
     def _connect(self) -> None:
+        model = self._model
         self.tabs.idClicked.connect(self.open_tab)
-        self.invite.pasted.connect(self._paste)
+        self.invite.pasted.connect(lambda text: model.run(self._read(text, pasted=True)))
         self.invite.opened.connect(self.show_source)
         # queued, or the same Return would also press the button that then has the focus
         for source in (self.recent, self.offered):
@@ -127,8 +128,7 @@ class JoinDialog(QDialog):
         self.back.clicked.connect(self.choose)
         self.watch.clicked.connect(lambda: self._agree(train=False))
         self.join.clicked.connect(lambda: self._agree(train=True))
-        for one in (self.watch, self.join):
-            self.preview.doubtful.connect(one.setDisabled)
+        self.preview.doubts_changed.connect(self._enable)
         self._model.changed.connect(self._on_state)
 
     # --- choosing
@@ -165,9 +165,6 @@ class JoinDialog(QDialog):
         """Read an invite, given by its link or path, and preview its swarm."""
         self._model.run(self._read(source, pasted=False))
 
-    def _paste(self, text: str) -> None:
-        self._model.run(self._read(text, pasted=True))
-
     async def _read(self, source: str, *, pasted: bool) -> None:
         try:
             spec = await self._model.session.recents.read_invite(source, pasted=pasted)
@@ -201,8 +198,9 @@ class JoinDialog(QDialog):
             self.join.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _enable(self) -> None:
-        complete = self.preview.files.complete
-        self.join.setEnabled(complete)
+        complete, doubtful = self.preview.files.complete, self.preview.is_doubtful
+        self.watch.setEnabled(not doubtful)
+        self.join.setEnabled(complete and not doubtful)
         set_tool_tip(self.join, "" if complete else _("First choose a file for each slot"))
 
     async def _judge(self, spec: "SwarmSpec") -> None:

@@ -28,14 +28,15 @@ if TYPE_CHECKING:
 class Preview(QScrollArea):
     """Shows a spec with its estimated figures and warnings."""
 
-    doubtful = Signal(bool)
-    """Whether another organiser than before has signed, and the user hasn't accepted that."""
+    doubts_changed = Signal()
+    """`is_doubtful` may have changed."""
 
     def __init__(self, theme: Theme, model: SessionModel) -> None:
         super().__init__()
         self._theme = theme
         self._spec: SwarmSpec | None = None
         self._shown: tuple[object, ...] = ()
+        self._changed = False
         self.title = ElidedLabel(role="page")
         self.subtitle = label(role="muted", wrap=True)
         self.signer = label(role="muted", wrap=True)
@@ -66,7 +67,7 @@ class Preview(QScrollArea):
         column.addWidget(self.explanation)
         column.addStretch()
         self.explanation.hide()
-        self.trust.toggled.connect(lambda trusts: self.doubtful.emit(not trusts))
+        self.trust.toggled.connect(lambda _trusts: self.doubts_changed.emit())
         self.why.setCheckable(True)
         self.why.toggled.connect(self._open_explanation)
         self.facts.header.addWidget(self.why)
@@ -101,7 +102,8 @@ class Preview(QScrollArea):
         for widget in (self.signer, self.forged, self.trust):
             widget.hide()
         self.trust.setChecked(False)
-        self.doubtful.emit(False)
+        self._changed = False
+        self.doubts_changed.emit()
         self.why.setChecked(False)
         self.verticalScrollBar().setValue(0)
         self._spec = spec
@@ -117,7 +119,13 @@ class Preview(QScrollArea):
         self.signer.setVisible(judged.standing in (Standing.NEW, Standing.KNOWN))
         self.forged.setVisible(changed)
         self.trust.setVisible(changed)
-        self.doubtful.emit(changed)
+        self._changed = changed
+        self.doubts_changed.emit()
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Another organiser than before has signed, and the user hasn't accepted that."""
+        return self._changed and not self.trust.isChecked()
 
     @property
     def trusts(self) -> bool:
