@@ -74,6 +74,9 @@ class Start(Message, frozen=True):
     roster_file: str = ""
     """Where the app keeps the newest roster of a closed swarm; "" without one."""
 
+    hub_sign_in: bool = False
+    """Read the Hugging Face hub with the user's own sign-in."""
+
 
 class Pause(Message, frozen=True):
     """Stop computing, but stay in the swarm."""

@@ -17,6 +17,23 @@ ABANDONED_SECONDS = 8.0
 """How long this process may take to leave once the app is gone."""
 
 
+def read_line(descriptor: int) -> bytes:
+    """Read until at least one line is there, or the end; may return what follows the line too."""
+    heard = b""
+    while b"\n" not in heard and (chunk := os.read(descriptor, 65536)):
+        heard += chunk
+    return heard
+
+
+def start_in(heard: bytes) -> protocol.Start | None:
+    """The order to start, if that is the first line."""
+    try:
+        command = protocol.decode_command(heard.partition(b"\n")[0])
+    except ProtocolError:  # `Control` reads it again and logs it
+        return None
+    return command if isinstance(command, protocol.Start) else None
+
+
 class Control:
     """Reads commands on a thread of its own; the loop polls and acknowledges them."""
 
@@ -33,9 +50,16 @@ class Control:
     """Ends the wait that the training thread may be in; called when a stop arrives. Until assembly
     sets another, it leaves at once, since nothing is trained yet that could be lost."""
 
-    def __init__(self, descriptor: int, send: Callable[[Report], None]) -> None:
-        """Start the thread. descriptor: of the app's pipe. send: called with acknowledgements."""
+    def __init__(
+        self, descriptor: int, send: Callable[[Report], None], *, heard: bytes = b""
+    ) -> None:
+        """Start the thread.
+
+        descriptor: of the app's pipe. send: called with acknowledgements. heard: what was read from
+        the pipe already.
+        """
         self._descriptor = descriptor
+        self._heard = heard
         self._send = send
         self._changed = threading.Condition()
         self._start: protocol.Start | None = None
@@ -124,11 +148,13 @@ class Control:
         # Unbuffered, and not sys.stdin: a daemon thread that reads sys.stdin.buffer can abort the
         # interpreter at exit.
         with open(self._descriptor, "rb", buffering=0) as stream:  # noqa: PTH123
-            buffered = b""
-            while chunk := stream.read(65536):
+            chunk, buffered = self._heard, b""
+            while True:
                 *lines, buffered = (buffered + chunk).split(b"\n")
                 for line in lines:
                     self._accept(line)
+                if not (chunk := stream.read(65536)):
+                    break
         self._lost()
 
     def _accept(self, line: bytes) -> None:

@@ -26,7 +26,8 @@ from app.protocol import (
     TrainerProblem,
 )
 from app.trainer import heap
-from app.trainer.control import Control
+from app.trainer.confinement.confine import confine
+from app.trainer.control import Control, read_line, start_in
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         send(list_devices())
         return 0
     send(Hello(version=protocol.VERSION, pid=os.getpid()))
-    reason = _obey(Control(commands, send), send)
+    reason = _obey(commands, send)
     send(Ended(reason=reason))
     sys.stderr.flush()
     # Not sys.exit: it waits for threads, and hivemind leaves some behind.
@@ -98,15 +99,22 @@ def _sender(descriptor: int) -> SendReport:
     return send
 
 
-def _obey(control: Control, send: SendReport) -> EndReason:
+def _obey(commands: int, send: SendReport) -> EndReason:
+    # Landlock holds only threads that start after it, so the first command is read without one.
+    heard = read_line(commands)
+    try:
+        if (first := start_in(heard)) is not None:
+            confine(first)
+    except UserFacingError as error:
+        return _failed(error, send)
+    control = Control(commands, send, heard=heard)
     order = control.wait_for_start()
     if order is None:
         return EndReason.ABANDONED
     try:
         return _run(order, control, send)
     except UserFacingError as error:
-        log.warning("%s", error.text)
-        send(TrainerProblem(message=error.message, field=error.field, remedy=error.remedy))
+        return _failed(error, send)
     except Exception as error:  # the boundary of this process: the app is told all
         if control.stopping:  # interrupting a wait may raise; the checkpoint is written already
             log.warning("error while leaving: %r", error)
@@ -114,6 +122,12 @@ def _obey(control: Control, send: SendReport) -> EndReason:
         log.exception("training failed")
         text = f"{type(error).__name__}: {error}".splitlines()[0]
         send(TrainerProblem(message=text, expected=False))
+    return EndReason.FAILED
+
+
+def _failed(error: UserFacingError, send: SendReport) -> EndReason:
+    log.warning("%s", error.text)
+    send(TrainerProblem(message=error.message, field=error.field, remedy=error.remedy))
     return EndReason.FAILED
 
 
@@ -139,9 +153,8 @@ def _prepare_process(order: protocol.Start) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(order.threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # it deadlocks after a fork
-    # torch.compile: cache compiled kernels, and compile in this process, since the workers of a
-    # frozen app would start the app again.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(order.cache_dir) / "compiled"))
+    # torch.compile compiles in this process, since the workers of a frozen app would start the app
+    # again.
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))

@@ -1,0 +1,50 @@
+"""What is opened to a trainer, and what is never opened."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.spec import schema as specs
+from app.trainer.confinement import places as module
+from app.trainer.confinement.places import Places, places_for
+from tests.support.processes.apps import tiny_spec
+from tests.support.training.orders import ORDER
+
+
+def places(folder: Path, data: dict[str, object]) -> Places:
+    order = module.Start(
+        **{name: getattr(ORDER, name) for name in ORDER.__struct_fields__}
+        | {
+            "checkpoint_dir": str(folder / "checkpoints"),
+            "cache_dir": str(folder / "cache"),
+            "identity_file": str(folder / "trainer.pem"),
+        }
+    )
+    return places_for(order, specs.parse(tiny_spec(dataset_info=data)))
+
+
+def test_only_regular_files_of_the_spec_are_opened(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    found = places(
+        tmp_path,
+        {
+            "source": "files",
+            "paths": [str(tmp_path / "a.txt"), str(tmp_path), "/dev/zero", "/none"],
+            "tokenizer": {"kind": "file", "path": str(tmp_path / "tokenizer.json")},
+        },
+    )
+    assert found.inputs == (tmp_path / "a.txt", tmp_path / "tokenizer.json")
+
+
+@pytest.mark.parametrize("entry", ["", "home", "above"])
+def test_the_home_is_not_opened_because_python_looks_there(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, entry: str
+) -> None:
+    entry = {"home": str(home), "above": str(home.parent)}.get(entry, entry)
+    monkeypatch.setattr(sys, "path", [*sys.path, entry])
+    found = places(tmp_path, {"source": "builtin"})
+    opened = (*found.programs, *found.inputs)
+    assert not [path for path in opened if home.is_relative_to(path.absolute())]
+    assert Path(sys.prefix) in found.programs
