@@ -125,6 +125,7 @@ def _open_batches(
         identity=identity.raw,
         cache=Path(order.cache_dir),
         start=start,
+        hub_sign_in=order.hub_sign_in,
         pin=device.type == "cuda",
     )
 

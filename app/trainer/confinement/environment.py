@@ -1,4 +1,4 @@
-"""The trainer's environment: libraries keep their caches in ours, and find no sign-in of the user."""
+"""The trainer's environment: libraries keep their caches in ours, and find no sign-in."""
 
 import os
 from pathlib import Path

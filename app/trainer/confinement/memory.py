@@ -4,8 +4,8 @@ import contextlib
 from pathlib import Path
 
 OOM_SCORE = 800
-"""Added to a process's share of the memory in thousandths. When the memory runs out, the kernel kills
-the process with the highest sum."""
+"""Added to a process's share of the memory in thousandths: when the memory runs out, the kernel
+kills the process with the highest sum."""
 
 
 def be_killed_first() -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Generator
-from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -10,10 +9,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from app.trainer.data.tokenizer import TokenArray, Tokenizer, token_type
-
-_DOCUMENTS = 32
-"""Documents of a stream that are tokenized together."""
+from app.trainer.data.tokenizer import TokenArray
 
 
 class Batches(Protocol):
@@ -70,7 +66,7 @@ class WindowBatches:
 
 
 class StreamBatches:
-    """Documents in the order of a stream, joined by the separator and cut into samples.
+    """Tokens in the order of a stream, cut into samples.
 
     ``start`` is only the first value of `position`: to resume, the stream itself must begin
     elsewhere (see `hub.documents_of`). `next` may wait for the network.
@@ -78,18 +74,17 @@ class StreamBatches:
 
     def __init__(
         self,
-        documents: Generator[str, None, None],
+        tokens: Generator[TokenArray, None, None],
         *,
-        tokenizer: Tokenizer,
         sequence_length: int,
+        vocabulary_size: int,
         start: int = 0,
         pin: bool = False,
     ) -> None:
-        self._documents = documents
-        self._tokenizer = tokenizer
+        self._tokens = tokens
         self._window = sequence_length + 1
         self._pin = pin
-        self.vocabulary_size = tokenizer.vocabulary_size
+        self.vocabulary_size = vocabulary_size
         self.position = start
         # Read at once: data that can't be read then fails before the swarm is entered.
         self._buffer = self._more()
@@ -100,23 +95,23 @@ class StreamBatches:
         Raises `DataError` when the stream breaks and can't be resumed.
         """
         wanted = count * self._window
-        while self._buffer.size < wanted:
-            self._buffer = np.concatenate([self._buffer, self._more()])
-        samples, self._buffer = self._buffer[:wanted], self._buffer[wanted:]
+        arrays, size = [self._buffer], self._buffer.size
+        while size < wanted:
+            arrays.append(self._more())
+            size += arrays[-1].size
+        joined = np.concatenate(arrays)
+        samples, self._buffer = joined[:wanted], joined[wanted:]
         self.position += count
         return _tensor(samples.reshape(count, self._window), pin=self._pin)
 
     def close(self) -> None:
-        """Close the stream, with its connections and threads."""
-        self._documents.close()
+        """Close the stream, with its process and connections."""
+        self._tokens.close()
 
     def _more(self) -> TokenArray:
-        encoded = self._tokenizer.encode(list(islice(self._documents, _DOCUMENTS)))
-        if not encoded:
-            raise ValueError("nothing is drawn from a closed stream")
-        ends = [self._tokenizer.separator] * len(encoded)
-        pieces = [array for pair in zip(encoded, ends, strict=True) for array in pair]
-        return np.concatenate(pieces).astype(token_type(self.vocabulary_size), copy=False)
+        for array in self._tokens:
+            return array
+        raise ValueError("nothing is drawn from a closed stream")
 
 
 def order_key(seed: int, *, identity: bytes, start: int = 0) -> int:

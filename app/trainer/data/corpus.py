@@ -4,12 +4,15 @@ The file is made once. A text may be larger than the memory: the operating syste
 pages that a batch touches.
 """
 
+import errno
 import hashlib
 import logging
 import os
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -18,15 +21,19 @@ import numpy as np
 from app.common.errors import DataError
 from app.common.i18n import _
 from app.trainer.data.documents import Piece
-from app.trainer.data.tokenizer import TokenArray, Tokenizer, token_type
+from app.trainer.data.reader import read_apart
+from app.trainer.data.tokenizer import TokenArray, Tokenizer, token_type, tokens_of
 
 log = logging.getLogger(__name__)
 
 _LAYOUT = "1"
 """Change it when files that an earlier version of this module wrote must not be reused."""
 
-_PIECES = 128
-"""Pieces that are tokenized together: at most 16 MiB of text, or 128 rows."""
+_SPARE_DISK = 2**30
+"""Bytes that stay free on the disk: a small file may hold more text than any disk."""
+
+_LOOK_BYTES = 64 * 2**20
+"""The free room is looked at again after so many bytes."""
 
 
 class Source(Protocol):
@@ -48,7 +55,7 @@ def tokenized(source: Source, *, tokenizer: Tokenizer, cache: Path) -> TokenArra
     path = cache / f"{_key(source, tokenizer)}.{kind.name}.bin"
     if not path.exists():
         try:
-            _write(path, _tokens(source.pieces(), tokenizer=tokenizer))
+            _write(path, read_apart(partial(_tokens, source, tokenizer=tokenizer), dtype=kind))
         except OSError as error:  # errors of the source are DataErrors already
             raise _unwritable(cache, error) from error
     if path.stat().st_size == 0:  # an empty file can't be mapped
@@ -61,23 +68,18 @@ def _key(source: Source, tokenizer: Tokenizer) -> str:
     return hashlib.sha256(parts.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def _tokens(pieces: Iterator[Piece], *, tokenizer: Tokenizer) -> Iterator[TokenArray]:
-    while batch := list(islice(pieces, _PIECES)):
-        encoded = tokenizer.encode([piece.text for piece in batch])
-        for piece, tokens in zip(batch, encoded, strict=True):
-            yield tokens
-            if piece.last:
-                yield tokenizer.separator
+def _tokens(source: Source, *, tokenizer: Tokenizer) -> Iterator[TokenArray]:
+    return tokens_of(source.pieces(), tokenizer=tokenizer)
 
 
-def _write(path: Path, arrays: Iterable[TokenArray]) -> None:
+def _write(path: Path, arrays: Generator[TokenArray, None, None]) -> None:
     """Write to a temporary file and rename it. Several trainers may write at the same time, and one
     that is killed leaves no incomplete corpus."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem}.", suffix=".part")
     temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with os.fdopen(descriptor, "wb") as stream, closing(arrays):
             _write_all(stream, arrays)
             log.info("tokenized %d bytes into %s", stream.tell(), path)
         temporary.replace(path)
@@ -86,7 +88,12 @@ def _write(path: Path, arrays: Iterable[TokenArray]) -> None:
 
 
 def _write_all(stream: IO[bytes], arrays: Iterable[TokenArray]) -> None:
+    looked_at = -_LOOK_BYTES
     for array in arrays:
+        if stream.tell() - looked_at >= _LOOK_BYTES:
+            looked_at = stream.tell()
+            if shutil.disk_usage(stream.fileno()).free < _SPARE_DISK:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         stream.write(array.tobytes())
     stream.flush()
     os.fsync(stream.fileno())

@@ -2,6 +2,7 @@
 
 import codecs
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import msgspec
 
 from app.common.errors import DataError
 from app.common.i18n import _
+from app.trainer.data.regular import open_regular, status_of_regular
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -31,8 +33,15 @@ _BLOCK = 64 * 1024
 _MAX_LINE = 64 * 1024 * 1024
 """Bytes of a line of JSON. A longer line means that the file is no JSON lines."""
 
-_PARQUET_ROWS = 256
-"""Rows that are read together."""
+_PARQUET_ROWS, _PARQUET_BYTES = 256, 16 * 2**20
+"""Rows that are read together, and about how many bytes of text they may have."""
+
+_MOST_UNPACKED, _LEAST_UNPACKED = 200, 2**24
+"""Characters of text for each byte of a parquet file, and how many are allowed to any. Real text has
+less than twenty; a file made to fill the disk has millions."""
+
+_MOST_CHARACTERS = 2**20
+"""In a piece. A longer document is cut."""
 
 
 class Piece(NamedTuple):
@@ -99,7 +108,7 @@ class TextFiles:
         """All documents, file by file. Raises `DataError` for what can't be read."""
         for path in self.paths:
             try:
-                with path.open("rb") as stream:
+                with open_regular(path) as stream:
                     yield from self._pieces_of(stream, path)
             except OSError as error:
                 raise self._unreadable(path, error) from error
@@ -148,7 +157,7 @@ class TextFiles:
     def _row(self, line: bytes, *, where: str) -> dict[str, Any]:
         try:
             return msgspec.json.decode(line, type=dict[str, Any])
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise DataError(
                 _("{where}, is no JSON object: {reason}.").format(where=where, reason=error),
                 field=self.field,
@@ -164,9 +173,17 @@ class TextFiles:
         try:
             table = pq.ParquetFile(stream)
             self._check_column(table, where=str(path))
-            for batch in table.iter_batches(batch_size=_PARQUET_ROWS, columns=[self.text_field]):
-                for text in batch.column(0).to_pylist():
-                    yield from self._document({self.text_field: text}, where=str(path))
+            rows, unpacked = _rows_together(table), 0
+            most = _LEAST_UNPACKED + _MOST_UNPACKED * os.fstat(stream.fileno()).st_size
+            for batch in table.iter_batches(batch_size=rows, columns=[self.text_field]):
+                for value in batch.column(0):  # one by one: many rows may share one long text
+                    for piece in self._document({self.text_field: value.as_py()}, where=str(path)):
+                        unpacked += len(piece.text)
+                        if unpacked > most:
+                            raise self._too_dense(path)
+                        yield piece
+        except MemoryError:  # Arrow's is an ArrowException too, but says nothing of the file
+            raise
         except pa.ArrowException as error:
             raise DataError(
                 _("{path} is no readable parquet file: {reason}.").format(path=path, reason=error),
@@ -182,16 +199,22 @@ class TextFiles:
     def _document(self, row: dict[str, Any], *, where: str) -> Iterator[Piece]:
         text = text_of(row, text_field=self.text_field, where=where)
         if text is not None:
-            yield Piece(text, last=True)
+            yield from pieces_of(text)
 
     def _stat(self, path: Path) -> tuple[int, int]:
         try:
-            if path.is_dir():
-                raise IsADirectoryError(0, _("it is a folder"))
-            status = path.stat()
+            status = status_of_regular(path)
         except OSError as error:
             raise self._unreadable(path, error) from error
         return status.st_size, status.st_mtime_ns
+
+    def _too_dense(self, path: Path) -> DataError:
+        message = _("{path} unpacks to more than {count} times its size.")
+        return DataError(
+            message.format(path=path, count=_MOST_UNPACKED),
+            field=self.field,
+            remedy=_("It may be made to fill the disk: ask whoever made the swarm."),
+        )
 
     def _unreadable(self, path: Path, error: OSError) -> DataError:
         message = _("{path} can't be read: {reason}.")
@@ -200,6 +223,20 @@ class TextFiles:
             field=self.field,
             remedy=_("Name existing files, one by one, which you may read."),
         )
+
+
+def pieces_of(text: str) -> Iterator[Piece]:
+    """A document in pieces of at most `_MOST_CHARACTERS`."""
+    for begin in range(0, max(1, len(text)), _MOST_CHARACTERS):
+        end = begin + _MOST_CHARACTERS
+        yield Piece(text[begin:end], last=end >= len(text))
+
+
+def _rows_together(table: "pq.ParquetFile") -> int:
+    """How many rows to read at once: fewer where they are long."""
+    groups = [table.metadata.row_group(number) for number in range(table.metadata.num_row_groups)]
+    longest = max((each.total_byte_size // max(1, each.num_rows) for each in groups), default=0)
+    return max(1, min(_PARQUET_ROWS, _PARQUET_BYTES // max(1, longest)))
 
 
 def text_of(row: dict[str, Any], *, text_field: str, where: str) -> str | None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from app.common.errors import DataError
 from app.common.i18n import _
 from app.spec.schema import HubData
-from app.trainer.data.batches import order_key
-from app.trainer.data.documents import text_of
+from app.trainer.data.documents import pieces_of, text_of
+from app.trainer.data.tokenizer import TokenArray, Tokenizer, tokens_of
 
 if TYPE_CHECKING:
     import datasets
@@ -17,17 +17,27 @@ if TYPE_CHECKING:
 _BUFFER = 1000
 """Documents in memory, from which the next one is chosen at random."""
 
+HUB_MEMORY = 4 * 2**30
+"""Bytes that the process which reads a data set of the hub may take, with that buffer."""
+
 _FORMATS = frozenset({"arrow", "csv", "json", "parquet", "text"})
 """Formats that hold data alone. Others may hold pickles, and loading a pickle runs code."""
 
 
-def hub_documents(
-    data: HubData, *, seed: int, identity: bytes, start: int, cache: Path
-) -> Generator[str, None, None]:
-    """Endless documents of the data set that a spec names. Raises `DataError`."""
-    dataset = _opened(data, cache=cache)
-    order = order_key(seed, identity=identity, start=start)
-    return documents_of(dataset, name=data.name, text_field=data.text_field, order=order)
+def hub_tokens(
+    data: HubData, *, tokenizer: Tokenizer, order: int, cache: Path, sign_in: bool
+) -> Iterator[TokenArray]:
+    """Endless tokens of the data set that a spec names. order: see `documents_of`.
+
+    sign_in: with the user's own sign-in at the hub.
+
+    Raises `DataError`.
+    """
+    dataset = _opened(data, cache=cache / "hub", sign_in=sign_in)
+    documents = documents_of(dataset, name=data.name, text_field=data.text_field, order=order)
+    return tokens_of(
+        (piece for text in documents for piece in pieces_of(text)), tokenizer=tokenizer
+    )
 
 
 def documents_of(
@@ -68,11 +78,13 @@ def _one_pass(dataset: "datasets.IterableDataset", *, name: str, text_field: str
             text = text_of(row, text_field=text_field, where=where)
             if text is not None:
                 yield text
+    except MemoryError:
+        raise
     except (DatasetsError, OSError, RuntimeError, ValueError) as error:  # the library has retried
         raise _unreachable(name, error) from error
 
 
-def _opened(data: HubData, *, cache: Path) -> "datasets.IterableDataset":
+def _opened(data: HubData, *, cache: Path, sign_in: bool) -> "datasets.IterableDataset":
     _check_name(data.name)
     import datasets
     from datasets.exceptions import DatasetsError
@@ -83,6 +95,8 @@ def _opened(data: HubData, *, cache: Path) -> "datasets.IterableDataset":
             data.config,
             revision=data.revision,
             cache_dir=str(cache),
+            # An invite could otherwise name what only this user may read.
+            token=None if sign_in else False,
         )
         check_harmless(builder, name=data.name)
         return builder.as_streaming_dataset(split=data.split)
@@ -132,5 +146,5 @@ def _unreachable(name: str, error: Exception) -> DataError:
     return DataError(
         _("the data set {name} can't be streamed: {reason}.").format(name=name, reason=reason),
         field="dataset_info.name",
-        remedy=_("Check the network, the name, and that you may read it (`hf auth login`)."),
+        remedy=_("Check the network, the name, and that everybody may read it."),
     )

@@ -1,6 +1,7 @@
 """Open the data of a spec, whatever its source."""
 
 import ssl
+from functools import partial
 from pathlib import Path
 
 from app.common.errors import DataError, ProtocolError
@@ -14,12 +15,13 @@ from app.spec.schema import (
     SlotTokenizer,
     SwarmSpec,
 )
-from app.trainer.data.batches import Batches, StreamBatches, WindowBatches
+from app.trainer.data.batches import Batches, StreamBatches, WindowBatches, order_key
 from app.trainer.data.corpus import Source, tokenized
 from app.trainer.data.documents import PythonDocs, TextFiles
 from app.trainer.data.download import fetch
-from app.trainer.data.hub import hub_documents
-from app.trainer.data.tokenizer import open_tokenizer
+from app.trainer.data.hub import HUB_MEMORY, hub_tokens
+from app.trainer.data.reader import read_apart
+from app.trainer.data.tokenizer import open_tokenizer, token_type
 
 
 def open_data(
@@ -29,6 +31,7 @@ def open_data(
     cache: Path,
     start: int = 0,
     pin: bool = False,
+    hub_sign_in: bool = False,
     context: ssl.SSLContext | None = None,
 ) -> Batches:
     """Prepare the spec's data; the first batch begins at sample number ``start``.
@@ -39,6 +42,7 @@ def open_data(
     identity: this peer's id as bytes. Each peer of a swarm draws its own samples in its own order,
     the same ones at each start.
     pin: put batches into page-locked memory, from which a CUDA device copies faster.
+    hub_sign_in: read the hub with the user's own sign-in.
     context: the TLS context for downloads; None for the public certificate authorities.
 
     Raises `DataError`, which names the field of the spec.
@@ -48,11 +52,16 @@ def open_data(
         raise ProtocolError("the app fills the slots of a spec before it starts a trainer")
     tokenizer = open_tokenizer(data.tokenizer)
     if isinstance(data, HubData):
-        documents = hub_documents(
-            data, seed=spec.training.seed, identity=identity, start=start, cache=cache / "hub"
+        order = order_key(spec.training.seed, identity=identity, start=start)
+        stream = partial(
+            hub_tokens, data, tokenizer=tokenizer, order=order, cache=cache, sign_in=hub_sign_in
         )
         return StreamBatches(
-            documents, tokenizer=tokenizer, sequence_length=length, start=start, pin=pin
+            read_apart(stream, dtype=token_type(tokenizer.vocabulary_size), memory=HUB_MEMORY),
+            sequence_length=length,
+            vocabulary_size=tokenizer.vocabulary_size,
+            start=start,
+            pin=pin,
         )
     source = _finite(data, cache=cache / "downloads", context=context)
     tokens = tokenized(source, tokenizer=tokenizer, cache=cache / "tokens")

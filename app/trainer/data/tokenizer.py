@@ -1,7 +1,7 @@
 """Turn text into tokens: one for each byte of UTF-8, or by a ``tokenizer.json``."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,12 +11,23 @@ from numpy.typing import NDArray
 from app.common.errors import DataError
 from app.common.i18n import _
 from app.spec.schema import BytesTokenizer, FileTokenizer
+from app.trainer.data.documents import Piece
+from app.trainer.data.regular import open_regular
 
 if TYPE_CHECKING:
     import tokenizers
 
 TokenArray = NDArray[np.unsignedinteger]
 """Token ids, shape [n], in the smallest type that holds the vocabulary."""
+
+_MOST_BYTES = 64 * 2**20
+"""Of a ``tokenizer.json``; the largest in use have about half as many."""
+
+_MOST_TOKENS = 2**24
+"""The largest vocabulary that a spec may give a model, too."""
+
+_PIECES, _CHARACTERS = 128, 16 * 2**20
+"""Pieces that are tokenized together: so many, or fewer once they have so many characters."""
 
 _FIELD = "dataset_info.tokenizer.path"
 _SEPARATORS = (
@@ -55,6 +66,27 @@ def open_tokenizer(spec: BytesTokenizer | FileTokenizer) -> Tokenizer:
     return FileTokens(Path(spec.path).expanduser())
 
 
+def tokens_of(pieces: Iterable[Piece], *, tokenizer: Tokenizer) -> Iterator[TokenArray]:
+    """The tokens of documents, each followed by the separator: arrays of any length."""
+    batch: list[Piece] = []
+    characters = 0
+    for piece in pieces:
+        batch.append(piece)
+        characters += len(piece.text)
+        if len(batch) >= _PIECES or characters >= _CHARACTERS:
+            yield from _encoded(batch, tokenizer)
+            batch, characters = [], 0
+    yield from _encoded(batch, tokenizer)
+
+
+def _encoded(batch: Sequence[Piece], tokenizer: Tokenizer) -> Iterator[TokenArray]:
+    encoded = tokenizer.encode([piece.text for piece in batch])
+    for piece, tokens in zip(batch, encoded, strict=True):
+        yield tokens
+        if piece.last:
+            yield tokenizer.separator
+
+
 def token_type(vocabulary_size: int) -> np.dtype[np.unsignedinteger]:
     """The smallest unsigned type for ids below ``vocabulary_size``."""
     return np.dtype(np.min_scalar_type(vocabulary_size - 1))
@@ -84,6 +116,9 @@ class FileTokens:
             raise _broken(path, _("its vocabulary is empty"))
         # Not get_vocab_size(): ids may have gaps, and the model needs a row for the largest id.
         self.vocabulary_size = max(ids.values()) + 1
+        if self.vocabulary_size > _MOST_TOKENS:
+            largest = self.vocabulary_size - 1
+            raise _broken(path, _("its largest token id is {number:,}").format(number=largest))
         self._type = token_type(self.vocabulary_size)
         ends = [ids[name] for name in _SEPARATORS if name in ids]
         self.separator: TokenArray = (
@@ -98,13 +133,17 @@ class FileTokens:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with open_regular(path) as stream:
+            content = stream.read(_MOST_BYTES + 1)
     except OSError as error:
         raise DataError(
             _("{path} can't be read: {reason}.").format(path=path, reason=error.strerror),
             field=_FIELD,
             remedy=_("Put the tokenizer.json there, or name the file where it is."),
         ) from error
+    if len(content) > _MOST_BYTES:
+        raise _broken(path, _("it has more than {size} MiB").format(size=_MOST_BYTES // 2**20))
+    return content
 
 
 def _parsed(content: bytes, *, path: Path) -> "tokenizers.Tokenizer":

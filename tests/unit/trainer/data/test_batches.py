@@ -1,6 +1,7 @@
 """Drawing: the same peer draws the same, another peer differs, a resumed one goes on."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from app.common.errors import DataError
 from app.spec import schema as specs
 from app.trainer.data.batches import StreamBatches, WindowBatches
+from app.trainer.data.documents import Piece
 from app.trainer.data.opening import open_data
-from app.trainer.data.tokenizer import ByteTokens
+from app.trainer.data.reader import read_apart
+from app.trainer.data.tokenizer import ByteTokens, tokens_of
 
 TOKENS = np.arange(200, dtype=np.uint8)
 SMALL = st.integers(0, 50)
@@ -104,8 +107,9 @@ def test_pinned_batches_are_asked_of_torch(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def stream(*, start: int = 0) -> StreamBatches:
-    documents = (f"document {number}" for number in range(1000))
-    return StreamBatches(documents, tokenizer=ByteTokens(), sequence_length=8, start=start)
+    pieces = (Piece(f"document {number}", last=True) for number in range(1000))
+    tokens = read_apart(partial(tokens_of, pieces, tokenizer=ByteTokens()), dtype=np.dtype("u1"))
+    return StreamBatches(tokens, sequence_length=8, vocabulary_size=256, start=start)
 
 
 def test_a_stream_is_packed_without_a_gap() -> None:

@@ -2,19 +2,23 @@
 
 import gc
 import json
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import datasets
 import huggingface_hub.constants
+import numpy as np
 import pytest
 
 from app.common.errors import DataError
 from app.spec.schema import HubData
 from app.trainer.data.batches import StreamBatches
-from app.trainer.data.hub import check_harmless, documents_of, hub_documents
-from app.trainer.data.tokenizer import ByteTokens
+from app.trainer.data.documents import Piece
+from app.trainer.data.hub import check_harmless, documents_of, hub_tokens
+from app.trainer.data.reader import read_apart
+from app.trainer.data.tokenizer import ByteTokens, TokenArray, tokens_of
 
 
 @pytest.fixture
@@ -84,9 +88,13 @@ def test_a_stream_that_breaks_is_said(rows: Path) -> None:
     gc.collect()
 
 
-def test_a_stream_that_is_left_leaves_no_thread(rows: Path) -> None:
-    documents = documents_of(opened(rows), name="us/rows", text_field="text", order=1)
-    batches = StreamBatches(documents, tokenizer=ByteTokens(), sequence_length=8)
+def test_a_stream_that_is_left_leaves_no_process(rows: Path) -> None:
+    def tokens() -> Iterator[TokenArray]:
+        texts = documents_of(opened(rows), name="us/rows", text_field="text", order=1)
+        return tokens_of((Piece(text, last=True) for text in texts), tokenizer=ByteTokens())
+
+    reading = read_apart(tokens, dtype=np.dtype("u1"))
+    batches = StreamBatches(reading, sequence_length=8, vocabulary_size=256)
     assert batches.next(2).shape == (2, 9)
     batches.close()
     with pytest.raises(ValueError, match="closed"):
@@ -100,7 +108,7 @@ def test_a_stream_that_is_left_leaves_no_thread(rows: Path) -> None:
 def test_a_name_that_could_be_a_local_folder_is_refused(tmp_path: Path, name: str) -> None:
     data = HubData(source="hub", name=name)
     with pytest.raises(DataError, match="not a full name") as caught:
-        hub_documents(data, seed=1, identity=b"me", start=0, cache=tmp_path)
+        hub_tokens(data, tokenizer=ByteTokens(), order=1, cache=tmp_path, sign_in=False)
     assert caught.value.field == "dataset_info.name"
 
 
@@ -129,6 +137,6 @@ def test_without_a_network_the_name_and_a_remedy_are_said(
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     data = HubData(source="hub", name="no-such-owner/no-such-data-set")
     with pytest.raises(DataError, match="no-such-owner/no-such-data-set") as caught:
-        hub_documents(data, seed=1, identity=b"me", start=0, cache=tmp_path)
+        hub_tokens(data, tokenizer=ByteTokens(), order=1, cache=tmp_path, sign_in=False)
     assert caught.value.field == "dataset_info.name"
     assert "Check the network" in caught.value.remedy
