@@ -45,6 +45,9 @@ config alone, by code that ships with the library."""
 MOST_AUTO_CPU, MOST_AUTO_GPU = 32, 512
 """Largest micro-batch for ``auto``, in samples; a larger one isn't faster."""
 
+MOST_TOKENS_A_STEP = 2**26
+"""Micro-batch times sequence length: 512 MiB of token ids, which each machine holds."""
+
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _MULTIADDR = re.compile(r"(/[A-Za-z0-9.:%_-]+)+/p2p/[A-Za-z0-9]{20,80}")
 _EXAMPLE_PEER = "/ip4/203.0.113.7/tcp/8080/p2p/QmNb…"
@@ -189,6 +192,10 @@ class TrainingSpec(_Part):
             raise PydanticCustomError(
                 "small_batch", text.format(target=self.target_batch_size, micro=micro)
             )
+        if isinstance(micro, int) and micro * self.sequence_length > MOST_TOKENS_A_STEP:
+            text = _("{micro} × sequence_length {length} are more than {most} tokens in one step")
+            values = {"micro": micro, "length": self.sequence_length, "most": MOST_TOKENS_A_STEP}
+            raise PydanticCustomError("large_step", text.format(**values))
         return self
 
 

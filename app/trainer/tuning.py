@@ -18,11 +18,13 @@ import torch
 from app.common.errors import DeviceError
 from app.common.i18n import _
 from app.protocol import Device, TrainerPhase
+from app.spec.architectures import sizes_of
+from app.spec.estimate import saved_bytes
 from app.spec.schema import SwarmSpec
 from app.trainer.devices import release_memory, wait_for
 from app.trainer.model.loss import loss_of
 from app.trainer.model.precision import Precision
-from app.trainer.room import Room
+from app.trainer.room import Room, gib
 
 log = logging.getLogger(__name__)
 
@@ -193,6 +195,8 @@ def tune(
     Raises `DeviceError` where not even one sample fits.
     """
     most = trial.spec.training.most_samples_a_step(trial.device.type)
+    if trial.device.type != "cuda":
+        most = _bearable(trial, most=most)
     if trial.spec.training.micro_batch_size != "auto":
         return Tuned(micro_batch_size=_allowed(trial, model, most=most)), model
     findings = TuningCache(Path(file) if file else None)
@@ -236,6 +240,33 @@ def _compiled(trial: Trial, model: torch.nn.Module, samples: int) -> torch.nn.Mo
         log.warning("torch.compile fails here and isn't used: %r", error)
         return None
     return network
+
+
+def _bearable(trial: Trial, *, most: int) -> int:
+    """The most samples, at most ``most``, that don't fill the memory by the estimate: a device
+    that doesn't refuse what is too much would swap, or the system would kill this process.
+
+    Raises `DeviceError` where not even one sample fits.
+    """
+    spec = trial.spec
+    sizes = sizes_of(spec.model.model_type, spec.model.fields, vocabulary=trial.vocabulary)
+    a_token = saved_bytes(spec.model, sizes, spec.training, device="cpu")
+    fitting = trial.room.available // (a_token * spec.training.sequence_length)
+    if fitting < 1:
+        raise DeviceError(
+            _(
+                "one sample of {length:,} tokens takes {needed} to train, but {free} are free."
+            ).format(
+                length=spec.training.sequence_length,
+                needed=gib(a_token * spec.training.sequence_length),
+                free=gib(trial.room.available),
+            ),
+            field="training_params.sequence_length",
+            remedy=_("Choose a device with more memory, or join a swarm with shorter samples."),
+        )
+    if fitting < most:
+        log.warning("a step has %d samples here: more would not fit into the memory", fitting)
+    return min(most, fitting)
 
 
 def _affordable(trial: Trial, model: torch.nn.Module) -> int:

@@ -37,8 +37,8 @@ _PARQUET_ROWS, _PARQUET_BYTES = 256, 16 * 2**20
 """Rows that are read together, and about how many bytes of text they may have."""
 
 _MOST_UNPACKED, _LEAST_UNPACKED = 200, 2**24
-"""Characters of text for each byte of a parquet file, and how many are allowed to any. Real text has
-less than twenty; a file made to fill the disk has millions."""
+"""Characters of text for each byte of a parquet file, and for any such file. Real text has
+less than twenty a byte; a file made to fill the disk has millions."""
 
 _MOST_CHARACTERS = 2**20
 """In a piece. A longer document is cut."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import psutil
 import torch
 
 from app.common.errors import DeviceError
@@ -69,8 +70,25 @@ def _check_memory(sketch: torch.nn.Module, *, optimizer: OptimizerSpec, room: Ro
                 " smaller model."
             ),
         )
+    _check_host(count, room=room)
     if needed > room.free:
         raise room.not_allowed(needed)
+
+
+def _check_host(count: int, *, room: Room) -> None:
+    """Refuse a model that fits a GPU but not the machine: it is built on the CPU, and hivemind
+    averages copies of weights and gradients there. Raises `DeviceError`."""
+    needed, available = count * _FLOAT32 * 2, int(psutil.virtual_memory().available)
+    if room.device.type == "cuda" and needed > available:
+        message = _(
+            "a model of {count:,} parameters takes {needed} of this machine's memory, but {free}"
+            " are free."
+        )
+        raise DeviceError(
+            message.format(count=count, needed=gib(needed), free=gib(available)),
+            field="model_config",
+            remedy=_("Close other programs, or join a swarm with a smaller model."),
+        )
 
 
 def _sketch(config: Any) -> torch.nn.Module:

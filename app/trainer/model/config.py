@@ -32,6 +32,7 @@ def config_of(spec: SwarmSpec, *, vocabulary_size: int) -> Any:
     fields = spec.model.fields
     _check_names(fields, kind=kind)
     _check_numbers(fields, where="model_config")
+    _check_attention_types(fields)
     # The default special tokens are those of published checkpoints and mean nothing in our
     # vocabulary, and the embedding of a padding token never learns. So there are none unless the
     # spec names them.
@@ -81,6 +82,25 @@ def _check_numbers(value: Any, *, where: str) -> None:
         if value > limit:
             remedy = _("At most {limit:,} is allowed.").format(limit=limit)
             raise SpecError(_("is {value:,}.").format(value=value), field=where, remedy=remedy)
+
+
+def _check_attention_types(fields: dict[str, Any]) -> None:
+    """Refuse the lists that gpt_neo repeats, ``[[names], times]``, where they get too long.
+
+    A wrong form is left to the library, which refuses it.
+    """
+    layers = 0
+    value = fields.get("attention_types")
+    for group in value if isinstance(value, list) else ():
+        match group:
+            case [list() | str() | dict() as names, int(times), *_rest]:  # all that it repeats
+                layers += len(names) * times
+    if layers > _MAX_LAYERS:
+        raise SpecError(
+            _("makes {layers:,} layers.").format(layers=layers),
+            field="model_config.attention_types",
+            remedy=_("At most {limit:,} is allowed.").format(limit=_MAX_LAYERS),
+        )
 
 
 def _check_vocabulary(config: Any, *, vocabulary_size: int) -> None:

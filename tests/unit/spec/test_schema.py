@@ -118,6 +118,12 @@ MISTAKES = [
     ("training_params.micro_batch_size", 0, "training_params.micro_batch_size", "greater than 0"),
     ("training_params.micro_batch_size", 1.5, "training_params.micro_batch_size", "integer"),
     ("training_params.micro_batch_size", 65, "training_params.target_batch_size", "at least 65"),
+    (
+        "training_params",
+        {"target_batch_size": 65536, "micro_batch_size": 65536, "sequence_length": 400_000},
+        "training_params.micro_batch_size",
+        "65536 × sequence_length 400000 are more than 67108864 tokens in one step",
+    ),
     ("training_params.sequence_length", REMOVED, "training_params.sequence_length", "Add it"),
     ("training_params.sequence_length", 0, "training_params.sequence_length", "greater than 0"),
     ("training_params.seed", -1, "training_params.seed", "greater than or equal to 0"),

@@ -269,3 +269,31 @@ def test_file_that_is_none_of_ours_is_no_harm(tmp_path: Path, content: str) -> N
 
 def test_folder_that_cannot_be_written_is_no_harm(tmp_path: Path) -> None:
     TuningCache(tmp_path / "gone" / "t.json").remember("k", Tuned(micro_batch_size=8))
+
+
+# --- what would fill the memory
+
+
+@pytest.fixture
+def roomy(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Bytes that a device has free, on any machine."""
+    free = 20 * 2**30
+    monkeypatch.setattr(Room, "available", property(lambda _room: free))
+    return free
+
+
+@pytest.mark.usefixtures("roomy")
+def test_a_sample_that_fills_the_memory_is_refused_before_it_is_tried(
+    model: torch.nn.Module,
+) -> None:
+    wanted = trial(vocabulary=50_000, sequence_length=2**20)
+    with pytest.raises(DeviceError, match="one sample of 1,048,576 tokens takes") as caught:
+        tune(wanted, model, file="", say=lambda _phase: None)
+    assert caught.value.field == "training_params.sequence_length"
+
+
+@pytest.mark.usefixtures("roomy")
+def test_a_micro_batch_of_the_spec_that_fills_the_memory_is_lowered(model: torch.nn.Module) -> None:
+    wanted = trial(vocabulary=2**24, micro_batch_size=64)
+    tuned, _network = tune(wanted, model, file="", say=lambda _phase: None)
+    assert tuned.micro_batch_size == 6  # of 12 bytes × 2**24 × 16 tokens each

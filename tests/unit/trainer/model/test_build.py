@@ -176,3 +176,50 @@ def test_memory_that_is_not_allowed_is_named() -> None:
         build_model(spec_of(), vocabulary_size=256, room=Room(device=CPU, allowed=1))
     assert caught.value.field == "terms.max_memory"
     assert "0.0 GiB that you allow" in caught.value.message
+
+
+# --- what would fill the memory
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [[["global", "local"], 2**24]],
+        [[["global"] * 3000, 2**24]],
+        [[["global"], 1]] * 1001,
+        [[["global"] * 1001, 1]],
+        [[["global"] * 3000, 2**24, "ignored"]],
+        [["g" * 3000, 2**24]],
+        [[{"global": 1}, 2**24]],
+    ],
+)
+def test_lists_that_the_library_repeats_are_bounded(value: Any) -> None:
+    with pytest.raises(SpecError, match=r"makes [0-9,]+ layers") as caught:
+        built(spec_of("gpt_neo", attention_types=value))
+    assert caught.value.field == "model_config.attention_types"
+    assert caught.value.remedy == "At most 1,000 is allowed."
+
+
+@pytest.mark.parametrize("value", [3, [3], [[3, 3]], [[["global"], "x"]], [[3, 2]]])
+def test_a_wrong_form_of_such_a_list_is_left_to_the_library(value: Any) -> None:
+    with pytest.raises(SpecError) as caught:
+        built(spec_of("gpt_neo", attention_types=value))
+    assert caught.value.field.startswith("model_config")
+
+
+class OneGpu(Room):
+    """A room on a GPU with any amount of memory, on a machine without one."""
+
+    @property
+    def available(self) -> int:
+        return 2**50
+
+
+def test_a_model_that_fits_the_gpu_but_not_the_machine_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    little = psutil.virtual_memory()._replace(available=1000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: little)
+    with pytest.raises(DeviceError, match="of this machine's memory") as caught:
+        build_model(spec_of(), vocabulary_size=256, room=OneGpu(device=torch.device("cuda:0")))
+    assert caught.value.field == "model_config"
