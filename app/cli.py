@@ -123,6 +123,7 @@ _OVERRIDES = (
     "reachability",
     "announce",
     "trusted_relays",
+    "hub_sign_in",
     "report_interval",
     "backend_url",
     "debug",
@@ -348,6 +349,12 @@ def _add_network(group: "argparse._ArgumentGroup") -> None:
         help="host names or addresses at which others reach this machine",
     )
     group.add_argument("--trusted-relays", metavar="ADDRESSES", help="comma list of multiaddrs")
+    group.add_argument(
+        "--hub-sign-in",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="read data sets of the Hugging Face hub with your own sign-in, or without",
+    )
 
 
 def _add_callback(group: "argparse._ArgumentGroup") -> None:

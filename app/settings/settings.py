@@ -95,6 +95,10 @@ class Settings(BaseSettings):
     )
     """Multiaddrs of the only peers that may relay for us; () allows any."""
 
+    hub_sign_in: bool = Field(False, validation_alias="COTRAIN_HUB_SIGN_IN")
+    """Read data sets of the Hugging Face hub with the user's own sign-in (``hf auth login`` or
+    ``HF_TOKEN``), which lets an invite name the user's private ones."""
+
     report_interval: int = Field(60, validation_alias="COTRAIN_REPORT_INTERVAL", ge=10, le=86400)
     """Seconds of training that one contribution covers."""
 

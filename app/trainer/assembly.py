@@ -24,6 +24,7 @@ from app.spec import schema as specs
 from app.spec.schema import SwarmSpec
 from app.trainer import devices
 from app.trainer.checkpoint import Checkpoint, CheckpointFolder
+from app.trainer.confinement.memory import limit_memory
 from app.trainer.control import Control
 from app.trainer.data.batches import Batches
 from app.trainer.data.opening import open_data
@@ -61,6 +62,8 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
     torch.set_num_threads(order.threads)
     keep_to(control.pace)
     chosen = devices.choose(order.device)
+    if chosen.id == "cpu":  # a GPU's driver maps far more than it uses
+        limit_memory(order.max_memory)
     room = Room(device=torch.device(chosen.id), allowed=order.max_memory)
     precision = precision_for(room.device, spec.training.precision)
     folder = CheckpointFolder(Path(order.checkpoint_dir), spec)

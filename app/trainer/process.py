@@ -27,6 +27,7 @@ from app.protocol import (
 )
 from app.trainer import heap
 from app.trainer.confinement.confine import confine
+from app.trainer.confinement.memory import memory_ran_out
 from app.trainer.control import Control, read_line, start_in
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,8 @@ def _obey(commands: int, send: SendReport) -> EndReason:
     except UserFacingError as error:
         return _failed(error, send)
     except Exception as error:  # the boundary of this process: the app is told all
+        if (problem := memory_ran_out(error)) is not None:
+            return _failed(problem, send)
         if control.stopping:  # interrupting a wait may raise; the checkpoint is written already
             log.warning("error while leaving: %r", error)
             return EndReason.ABANDONED if control.abandoned else EndReason.STOPPED

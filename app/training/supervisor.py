@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from app import protocol
@@ -37,6 +38,9 @@ RESTART_SECONDS = (3.0, 10.0, 30.0)
 
 STEADY_SECONDS = 120.0
 """A trainer that ran so long resets the count of failures."""
+
+KERNEL_COUNTERS = Path("/proc/vmstat")
+"""Where Linux counts, among much else, the processes that it killed for their memory."""
 
 ReportHandler = Callable[[Report], None]
 C = TypeVar("C", bound=Command)
@@ -126,6 +130,7 @@ class Trainer:
         self._acks: dict[int, asyncio.Future[None]] = {}
         self._reason: EndReason | None = None
         self._problem: protocol.TrainerProblem | None = None
+        self._oom_kills = _oom_kills()
         self._watching = asyncio.create_task(self._watch())
 
     @classmethod
@@ -234,6 +239,8 @@ class Trainer:
         self._transport.close()
         returncode = await self._process.wait()
         self._fail_open_commands()
+        if returncode == -signal.SIGKILL and not self._problem and _oom_kills() > self._oom_kills:
+            self._reason, self._problem = EndReason.FAILED, _out_of_memory()
         outcome = Outcome(returncode=returncode, reason=self._reason, problem=self._problem)
         self._log.info("%s ended: %s", self._name, outcome)
         return outcome
@@ -271,6 +278,24 @@ class Trainer:
                 waiting.set_exception(TrainerError(_("The trainer ended before it answered.")))
                 waiting.exception()  # marks it as retrieved, or asyncio would log it
         self._acks.clear()
+
+
+def _oom_kills() -> int:
+    """How many processes the kernel has killed since it started because the memory ran out; 0
+    where it doesn't say."""
+    with contextlib.suppress(OSError):
+        for line in KERNEL_COUNTERS.read_text(encoding="ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
+def _out_of_memory() -> protocol.TrainerProblem:
+    return protocol.TrainerProblem(
+        message=_("the machine's memory ran out, and the system ended the trainer."),
+        field="terms.max_memory",
+        remedy=_("Close other programs, allow less memory, or join a swarm with a smaller model."),
+    )
 
 
 def _other_version() -> protocol.TrainerProblem:

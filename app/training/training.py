@@ -160,6 +160,7 @@ class Training:
             "device": devices[place],
             "threads": max(1, threads // len(devices)),
             "max_memory": settings.terms.max_memory * GB,
+            "hub_sign_in": settings.hub_sign_in,
             "network": self._membership.network("server_port", place=place),
         }
 

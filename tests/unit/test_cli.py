@@ -104,6 +104,8 @@ OVERRIDES = [
     (["--reachability", "relay"], {"reachability": "relay"}),
     (["--announce", "a.example"], {"announce": "a.example"}),
     (["--trusted-relays", "/a/b"], {"trusted_relays": "/a/b"}),
+    (["--hub-sign-in"], {"hub_sign_in": True}),
+    (["--no-hub-sign-in"], {"hub_sign_in": False}),
     (["--report-interval", "30"], {"report_interval": 30}),
     (["--backend-url", "https://b.example"], {"backend_url": "https://b.example"}),
     (["--debug"], {"debug": True}),

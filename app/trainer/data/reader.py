@@ -9,7 +9,6 @@ import contextlib
 import json
 import logging
 import os
-import resource
 import signal
 import struct
 import sys
@@ -20,6 +19,7 @@ import numpy as np
 
 from app.common.errors import DataError, UserFacingError
 from app.common.i18n import _
+from app.trainer.confinement.memory import add_limit
 from app.trainer.data.tokenizer import TokenArray
 
 log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def _work(
     """Write all frames, and end this process."""
     status = 1
     try:
-        _limit_memory(memory)
+        add_limit(memory)
         with os.fdopen(descriptor, "wb") as stream:
             try:
                 for array in make():
@@ -160,21 +160,3 @@ def _write(stream: IO[bytes], content: bytes) -> None:
         part = content[begin : begin + _MOST_BYTES]
         stream.write(_FRAME.pack(_TOKENS, len(part)) + part)
     stream.flush()
-
-
-def _limit_memory(memory: int) -> None:
-    """Let this process map at most ``memory`` bytes of private memory more than now."""
-    limit = _mapped() + memory
-    _soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    if hard != resource.RLIM_INFINITY:
-        limit = min(limit, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-
-
-def _mapped() -> int:
-    """Bytes of private memory that this process has mapped."""
-    with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123
-        for line in status:
-            if line.startswith("VmData:"):
-                return int(line.split()[1]) * 1024
-    return 0

@@ -21,6 +21,7 @@ ENVIRONMENT = [
     ("server_port", "HIVEMIND_SERVER_PORT", "9002", 9002),
     ("initial_peers", "HIVEMIND_INITIAL_PEERS", "/a/b, /c/d", ("/a/b", "/c/d")),
     ("initial_peers", "HIVEMIND_INITIAL_PEERS", "", ()),
+    ("hub_sign_in", "COTRAIN_HUB_SIGN_IN", "true", True),
     ("report_interval", "COTRAIN_REPORT_INTERVAL", "30", 30),
     ("backend_url", "BACKEND_URL", "https://b.example:3001/api/v1/", "https://b.example:3001"),
     ("debug", "DEBUG", "true", True),

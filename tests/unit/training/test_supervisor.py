@@ -317,6 +317,26 @@ async def test_child_killed_by_a_signal_is_unexpected(spawn: Spawn, number: sign
     assert f"signal {number:d}" in outcome.text
 
 
+CONTROL_GROUPS = Path("/sys/fs/cgroup/memory")
+
+
+@pytest.mark.skipif(not os.access(CONTROL_GROUPS, os.W_OK), reason="no control group can be made")
+async def test_child_that_the_kernel_kills_for_its_memory_is_not_started_again(
+    spawn: Spawn,
+) -> None:
+    group = CONTROL_GROUPS / f"cotrain-test-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / "memory.limit_in_bytes").write_text(str(64 * 2**20))
+        trainer = await spawn(f"open('{group}/cgroup.procs', 'w').write('0'); bytearray(2**30)")
+        outcome = await ended(trainer)
+    finally:
+        group.rmdir()
+    assert outcome.returncode == -signal.SIGKILL
+    assert outcome.text == "the machine's memory ran out, and the system ended the trainer."
+    assert not outcome.unexpected
+
+
 async def test_child_that_leaves_without_a_word_is_unexpected(spawn: Spawn) -> None:
     outcome = await ended(await spawn("sys.exit(3)"))
     assert (outcome.unexpected, "exit status 3" in outcome.text) == (True, True)

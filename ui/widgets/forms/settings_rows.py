@@ -211,6 +211,12 @@ def _network() -> tuple[SettingRow, ...]:
             _("Their addresses (multiaddrs), separated by commas."),
             _at_next_join(),
         ),
+        switch_row(
+            "hub_sign_in",
+            _("Use my Hugging Face sign-in"),
+            _("Lets an invite name your private data sets."),
+            _at_next_training(),
+        ),
     )
 
 
