@@ -24,6 +24,7 @@ from app.common.errors import DiagnosticsError
 from app.common.i18n import _
 from app.common.paths import Folders
 from app.desktop import about
+from app.machine import landlock
 from app.machine.hardware import SystemProbe
 from app.settings.settings import Settings
 
@@ -150,6 +151,7 @@ def _versions() -> dict[str, Any]:
         "packaged": hasattr(sys, "frozen"),
         "system": platform.platform(),
         "python": sys.version,
+        "confinement": landlock.offered(),
         "parts": {part.name: part.version for part in known.parts},
     }
 

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from app import protocol
-from tests.support.processes.apps import ROOT, tiny_spec
+from tests.support.processes.apps import ROOT, lone_spec, tiny_spec
+from tests.support.processes.workers import Worker
 from tests.support.training.orders import ORDER
 
 landlockpy = pytest.importorskip("landlockpy")  # installed on Linux only
@@ -179,3 +180,23 @@ def test_it_is_killed_first_when_memory_runs_out(home_of_its_own: Path) -> None:
         pytest.skip("the score can't be set here")
     act = "fetch('/proc/self/oom_score_adj').strip()"
     assert tried(home_of_its_own, act) == {act: "800"}
+
+
+async def test_a_confined_trainer_trains_and_resumes(home_of_its_own: Path) -> None:
+    """Its DHT process, p2pd and averagers, the cache, the checkpoints: all within its places."""
+    named = home_of_its_own / "texts" / "named.txt"
+    named.write_text("hello world\n" * 1000)
+    options = {
+        "spec": lone_spec(dataset_info={"source": "files", "paths": [str(named)]}),
+        "identity_file": str(home_of_its_own / "identities" / "trainer.pem"),
+        "tuning_file": str(home_of_its_own / "data" / "tuning.json"),
+    }
+    (home_of_its_own / "identities" / "trainer.pem").unlink()
+    for resumed in (False, True):
+        worker = Worker(home_of_its_own / "data")
+        await worker.start(**options)
+        await worker.until(lambda worker=worker: bool(worker.all(protocol.CheckpointSaved)))
+        (ready,) = worker.all(protocol.Ready)
+        assert (ready.resumed_epoch is not None) == resumed
+        outcome = await worker.trainer.stop()
+        assert outcome.reason is protocol.EndReason.STOPPED

@@ -33,7 +33,9 @@ content = {
     "dataset_info": {"source": "hub", "name": sys.argv[2], "split": sys.argv[3]},
 }
 try:
-    batches = open_data(spec.parse(content), identity=b"me", cache=Path(sys.argv[1]))
+    batches = open_data(
+        spec.parse(content), identity=b"me", cache=Path(sys.argv[1]), hub_sign_in=len(sys.argv) > 4
+    )
     sys.stdout.buffer.write(bytes(batches.next(8).flatten().tolist()))
     batches.close()
 except DataError as error:
@@ -46,8 +48,11 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     files: ClassVar[dict[str, bytes]] = {}
+    signed_in: ClassVar[set[str | None]] = set()
+    """The tokens that came with requests."""
 
     def do_GET(self) -> None:
+        self.signed_in.add(self.headers["Authorization"])
         path = self.path.partition("?")[0]
         if path.startswith(REPOSITORY):
             self.give_file(path.removeprefix(REPOSITORY).partition("/")[2])
@@ -97,6 +102,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 def hub() -> Iterator[str]:
     """The address of a running hub."""
     Hub.files = {"data/train.jsonl": ROWS}
+    Hub.signed_in.clear()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -107,12 +113,13 @@ def hub() -> Iterator[str]:
 
 
 def draw(
-    hub: str, folder: Path, *, name: str = "us/rows", split: str = "train"
+    hub: str, folder: Path, *options: str, name: str = "us/rows", split: str = "train"
 ) -> subprocess.CompletedProcess[bytes]:
+    hub_variables = {"HF_ENDPOINT": hub, "HF_HOME": str(folder / "hf"), "HF_TOKEN": "hf_secret"}
     return subprocess.run(
-        [sys.executable, "-c", DRAW, str(folder / "cache"), name, split],
+        [sys.executable, "-c", DRAW, str(folder / "cache"), name, split, *options],
         cwd=ROOT,
-        env=os.environ | {"HF_ENDPOINT": hub, "HF_HOME": str(folder / "hf")},
+        env=os.environ | hub_variables,
         capture_output=True,
         timeout=100,
         check=False,
@@ -155,3 +162,14 @@ def test_a_card_that_points_at_our_files_is_refused(hub: str, tmp_path: Path) ->
     assert ended.returncode == 1
     assert "dataset_info.name: the data set us/rows" in ended.stderr.decode()
     assert not ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "seen"), [((), {None}), (("sign-in",), {None, "Bearer hf_secret"})]
+)
+def test_the_users_token_is_sent_only_if_the_user_says_so(
+    hub: str, tmp_path: Path, options: tuple[str, ...], seen: set[str | None]
+) -> None:
+    ended = draw(hub, tmp_path, *options)
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert Hub.signed_in == seen or Hub.signed_in == seen - {None}
