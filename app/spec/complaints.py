@@ -47,6 +47,7 @@ def _field_name(detail: ErrorDetails) -> str:
     # these concern several fields, so pydantic names their parent
     parts += {
         "small_batch": ["target_batch_size"],
+        "large_step": ["micro_batch_size"],
         "wrong_signature": ["organiser", "signature"],
     }.get(detail["type"], [])
     return ".".join(parts) or "spec"
@@ -72,7 +73,7 @@ def _message_and_remedy(detail: ErrorDetails, field: str) -> tuple[str, str]:
                 _("isn't the organiser's over this spec: the invite was changed, or is forged."),
                 _("Ask the organiser for the invite again."),
             )
-        case "value_error" | "small_batch":
+        case "value_error" | "small_batch" | "large_step":
             return _("{complaint}.").format(complaint=complaint(detail)), ""
     return complaint_with_value(detail), _("Correct the value.")
 

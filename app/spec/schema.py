@@ -190,12 +190,12 @@ class TrainingSpec(_Part):
                 " least {micro}"
             )
             raise PydanticCustomError(
-                "small_batch", text.format(target=self.target_batch_size, micro=micro)
+                "target_batch_size", text.format(target=self.target_batch_size, micro=micro)
             )
         if isinstance(micro, int) and micro * self.sequence_length > MOST_TOKENS_A_STEP:
             text = _("{micro} × sequence_length {length} are more than {most} tokens in one step")
-            values = {"micro": micro, "length": self.sequence_length, "most": MOST_TOKENS_A_STEP}
-            raise PydanticCustomError("large_step", text.format(**values))
+            words = text.format(micro=micro, length=self.sequence_length, most=MOST_TOKENS_A_STEP)
+            raise PydanticCustomError("micro_batch_size", words)
         return self
 
 

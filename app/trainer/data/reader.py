@@ -17,6 +17,7 @@ from typing import IO
 
 import numpy as np
 
+from app.common.background import survived
 from app.common.errors import DataError, UserFacingError
 from app.common.i18n import _
 from app.trainer.confinement.memory import add_limit
@@ -134,7 +135,12 @@ def _work(
     status = 1
     try:
         add_limit(memory)
-        with os.fdopen(descriptor, "wb") as stream:
+        # Whoever draws no more closes the pipe.
+        with (
+            survived(log, "reading the data failed"),
+            contextlib.suppress(BrokenPipeError),
+            os.fdopen(descriptor, "wb") as stream,
+        ):
             try:
                 for array in make():
                     _write(stream, array.astype(dtype, copy=False).tobytes())
@@ -143,13 +149,9 @@ def _work(
                 fields = {"message": error.message, "field": error.field, "remedy": error.remedy}
                 content = json.dumps(fields).encode()
                 stream.write(_FRAME.pack(_ERROR, len(content)) + content)
-        status = 0
-    except MemoryError:  # pyarrow's own error is one as well
-        status = _OUT_OF_MEMORY
-    except BrokenPipeError:  # nobody draws any more
-        status = 0
-    except BaseException:  # the boundary of this process
-        log.exception("reading the data failed")
+            except MemoryError:  # pyarrow's own error is one as well
+                os._exit(_OUT_OF_MEMORY)
+            status = 0
     finally:
         sys.stderr.flush()
         os._exit(status)

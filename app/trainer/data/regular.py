@@ -19,7 +19,7 @@ def open_regular(path: Path) -> IO[bytes]:
     try:
         _check(os.fstat(descriptor))  # the name may lead elsewhere by now
         return os.fdopen(descriptor, "rb")
-    except BaseException:
+    except OSError:
         os.close(descriptor)
         raise
 
