@@ -70,10 +70,8 @@ class Start(Message, frozen=True):
     """Keeps what `TrainerPhase.TUNING` measured; "" for nowhere."""
     max_memory: int = 0
     """Bytes of the device's memory that training may take; 0 for all."""
-
     roster_file: str = ""
     """Where the app keeps the newest roster of a closed swarm; "" without one."""
-
     hub_sign_in: bool = False
     """Read the Hugging Face hub with the user's own sign-in."""
 

@@ -45,9 +45,6 @@ config alone, by code that ships with the library."""
 MOST_AUTO_CPU, MOST_AUTO_GPU = 32, 512
 """Largest micro-batch for ``auto``, in samples; a larger one isn't faster."""
 
-MOST_TOKENS_A_STEP = 2**26
-"""Micro-batch times sequence length: 512 MiB of token ids, which each machine holds."""
-
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _MULTIADDR = re.compile(r"(/[A-Za-z0-9.:%_-]+)+/p2p/[A-Za-z0-9]{20,80}")
 _EXAMPLE_PEER = "/ip4/203.0.113.7/tcp/8080/p2p/QmNb…"
@@ -183,19 +180,18 @@ class TrainingSpec(_Part):
 
     @model_validator(mode="after")
     def _batches_fit(self) -> "TrainingSpec":
-        micro = self.micro_batch_size
+        micro, length, most = self.micro_batch_size, self.sequence_length, 2**26  # 512 MiB of ids
         if isinstance(micro, int) and self.target_batch_size < micro:
             text = _(
                 "target_batch_size {target} is smaller than micro_batch_size {micro}; make it at"
                 " least {micro}"
             )
-            raise PydanticCustomError(
-                "target_batch_size", text.format(target=self.target_batch_size, micro=micro)
-            )
-        if isinstance(micro, int) and micro * self.sequence_length > MOST_TOKENS_A_STEP:
+            text = text.format(target=self.target_batch_size, micro=micro)
+            raise PydanticCustomError("target_batch_size", text)
+        if isinstance(micro, int) and micro * length > most:
             text = _("{micro} × sequence_length {length} are more than {most} tokens in one step")
-            words = text.format(micro=micro, length=self.sequence_length, most=MOST_TOKENS_A_STEP)
-            raise PydanticCustomError("micro_batch_size", words)
+            text = text.format(micro=micro, length=length, most=most)
+            raise PydanticCustomError("micro_batch_size", text)
         return self
 
 

@@ -61,9 +61,7 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
     spec = specs.parse(order.spec)
     torch.set_num_threads(order.threads)
     keep_to(control.pace)
-    chosen = devices.choose(order.device)
-    if chosen.id == "cpu":  # a GPU's driver maps far more than it uses
-        limit_memory(order.max_memory)
+    chosen = _choose(order)
     room = Room(device=torch.device(chosen.id), allowed=order.max_memory)
     precision = precision_for(room.device, spec.training.precision)
     folder = CheckpointFolder(Path(order.checkpoint_dir), spec)
@@ -118,6 +116,13 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
 
 
 # --- before the swarm
+
+
+def _choose(order: Start) -> Device:
+    chosen = devices.choose(order.device)
+    if chosen.id == "cpu":  # a GPU's driver maps far more than it uses
+        limit_memory(order.max_memory)
+    return chosen
 
 
 def _open_batches(
