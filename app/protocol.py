@@ -15,7 +15,7 @@ from app.common.errors import ProtocolError
 from app.p2p.network import Network
 from app.p2p.sightings import PartFault
 
-VERSION = 8
+VERSION = 9
 """Increased with every change of a message; the trainer sends its own in `Hello`."""
 
 LONG_PAUSE_SECONDS = 60.0

@@ -62,7 +62,7 @@ def places_for(order: Start, spec: SwarmSpec) -> Places:
     """
     return Places(
         programs=_existing((*map(Path, _SYSTEM), *filter(_spares_home, _programs()))),
-        inputs=_existing((Path(order.identity_file), *_data(spec))),
+        inputs=_existing((Path(order.identity_file), *_rosters(order), *_data(spec))),
         outputs=_existing(_outputs(order)),
         devices=tuple(Path(path) for pattern in _DEVICES for path in sorted(glob(pattern))),  # noqa: PTH207
     )
@@ -90,6 +90,15 @@ def _data(spec: SwarmSpec) -> Iterator[Path]:
     if isinstance(spec.data.tokenizer, FileTokenizer):
         names.append(spec.data.tokenizer.path)
     yield from (path for name in names if (path := Path(name).expanduser()).is_file())
+
+
+def _rosters(order: Start) -> Iterator[Path]:
+    """The folder of the rosters: the app replaces the file, which a rule for the old one wouldn't
+    open."""
+    if order.roster_file:
+        folder = Path(order.roster_file).parent
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        yield folder
 
 
 def _outputs(order: Start) -> Iterator[Path]:
