@@ -15,7 +15,7 @@ from app.common.errors import ProtocolError
 from app.p2p.network import Network
 from app.p2p.sightings import PartFault
 
-VERSION = 8
+VERSION = 9
 """Increased with every change of a message; the trainer sends its own in `Hello`."""
 
 LONG_PAUSE_SECONDS = 60.0
@@ -69,10 +69,10 @@ class Start(Message, frozen=True):
     """Keeps what `TrainerPhase.TUNING` measured; "" for nowhere."""
     max_memory: int = 0
     """Bytes of the device's memory that training may take; 0 for all."""
-    hub_sign_in: bool = False  # read the Hugging Face hub with the user's own sign-in
-
     roster_file: str = ""
     """Where the app keeps the newest roster of a closed swarm; "" without one."""
+    hub_sign_in: bool = False
+    """Read the Hugging Face hub with the user's own sign-in."""
 
 
 class Pause(Message, frozen=True):

@@ -153,7 +153,6 @@ def _work(
                 os._exit(_OUT_OF_MEMORY)
             status = 0
     finally:
-        sys.stderr.flush()
         os._exit(status)
 
 

@@ -19,6 +19,7 @@ def places(folder: Path, data: dict[str, object]) -> Places:
             "checkpoint_dir": str(folder / "checkpoints"),
             "cache_dir": str(folder / "cache"),
             "identity_file": str(folder / "trainer.pem"),
+            "roster_file": str(folder / "rosters" / "run.roster"),
         }
     )
     return places_for(order, specs.parse(tiny_spec(dataset_info=data)))
@@ -35,7 +36,8 @@ def test_only_regular_files_of_the_spec_are_opened(tmp_path: Path) -> None:
             "tokenizer": {"kind": "file", "path": str(tmp_path / "tokenizer.json")},
         },
     )
-    assert found.inputs == (tmp_path / "a.txt", tmp_path / "tokenizer.json")
+    rosters = tmp_path / "rosters"  # the app replaces the file, so the trainer needs the folder
+    assert found.inputs == (rosters, tmp_path / "a.txt", tmp_path / "tokenizer.json")
 
 
 @pytest.mark.parametrize("entry", ["", "home", "above"])
