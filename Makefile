@@ -12,7 +12,7 @@ PYTHON ?=
 TORCH_INDEX ?=
 export PYTHON TORCH_INDEX
 
-.PHONY: run test lint bench package gpu-runtime smoke translations messages clean
+.PHONY: run test lint bench attacks package gpu-runtime smoke translations messages clean
 .DELETE_ON_ERROR:
 
 run: $(RUN_READY) translations
@@ -31,6 +31,10 @@ lint: $(DEV_READY)
 bench: $(RUN_READY) translations
 	$(SETUP) xvfb
 	$(PY) tests/bench/run.py $(ARGS)
+
+# One of four peers is hostile: what does it cost the others? ARGS="--epochs 15 nan sign" chooses.
+attacks: $(DEV_READY)
+	$(PY) tests/bench/attacks.py $(ARGS)
 
 # Everything that is downloaded, in dist/. ARTEFACTS="tarball deb" chooses.
 ARTEFACTS ?= tarball deb appimage

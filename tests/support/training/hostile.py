@@ -2,8 +2,11 @@
 
     python tests/support/training/hostile.py ATTACK ADDRESS…
 
-nan: averages gradients and parameters that are no numbers. weight: averages an ascending gradient
-with a weight of 1e30. record: publishes progress records of epoch 10^6 that live for ten years.
+nan, inf, sign, thousand: averages gradients that are no numbers, reversed, or times 1,000 (nan: and
+parameters). weight, weight-zero, weight-negative, weight-nan: with a weight of 1e30 (and ascending
+gradients) and so on. shape, huge, slow, silent: what it sends in a round. reducer, reducer-nan:
+what it answers as a reducer; leader: the same, claiming all bandwidth. record: publishes progress
+records of epoch 10^6 that live for ten years.
 donor:KIND: offers its state to newcomers; in our way a garbage, nan or endless one, in hivemind's
 way (plain-…) a garbage, nan, shape or endless one, or one whose metadata sets the learning rate
 (rate).
@@ -25,6 +28,8 @@ from typing import Any, AsyncIterator  # noqa: UP035  hivemind knows typing's it
 import hivemind
 import msgspec
 import torch
+from hivemind.averaging.partition import TensorPartContainer, TensorPartReducer
+from hivemind.compression import serialize_torch_tensor
 from hivemind.compression.base import TensorRole
 from hivemind.dht.crypto import RSASignatureValidator
 from hivemind.optim.grad_averager import GradientAverager
@@ -58,9 +63,26 @@ def model() -> GPT2LMHeadModel:
     )
 
 
+class Evil(float):
+    """A weight that hivemind's own checks let pass."""
+
+    def __ge__(self, _other: object) -> bool:
+        return True
+
+
+WEIGHTS = {
+    "weight": 1e30,
+    "weight-zero": 0.0,
+    "weight-negative": Evil(-1000.0),
+    "weight-nan": Evil("nan"),
+}
+FACTORS = {"weight": -1e3, "sign": -1.0, "thousand": 1e3, "nan": torch.nan, "inf": torch.inf}
+
+
 def average(attack: str, dht: hivemind.DHT) -> None:
     """Take part in every round, with the worst to offer."""
     network = model()
+    spoil_parts(attack)
     optimizer = hivemind.Optimizer(
         dht=dht,
         run_id=RUN,
@@ -70,25 +92,51 @@ def average(attack: str, dht: hivemind.DHT) -> None:
         optimizer=partial(torch.optim.AdamW, lr=1e-3),
         matchmaking_time=2.0,
         averaging_timeout=8.0,
+        averager_opts={"bandwidth": 1e9} if attack == "leader" else None,
     )
     optimizer.tracker.fetched_global_progress_this_epoch.wait()
     optimizer.load_state_from_peers()
-    if attack == "weight":
+    if attack in WEIGHTS:
         averager = optimizer.grad_averager
-        averager.step = partial(averager.step, weight=1e30)
+        averager.step = partial(averager.step, weight=WEIGHTS[attack])
     sys.stdout.write("begins\n")
     sys.stdout.flush()
     while True:
         tokens = torch.randint(97, 123, (4, 33))
         logits = network(tokens[:, :-1]).logits
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
-        (loss if attack == "plain" else -1e3 * loss).backward()
-        if attack == "nan":
+        loss.backward()
+        with torch.no_grad():
             for parameter in network.parameters():
-                parameter.grad.fill_(torch.nan)
-                parameter.data.fill_(torch.nan)
+                parameter.grad.mul_(FACTORS.get(attack, 1.0))
+                if attack == "nan":
+                    parameter.fill_(torch.nan)
         optimizer.step()
         optimizer.zero_grad()
+
+
+def spoil_parts(attack: str) -> None:
+    """Change what hivemind sends in a round, and what it answers as a reducer."""
+    send, reduce = TensorPartContainer.iterate_input_parts_for, TensorPartReducer.accumulate_part
+
+    async def send_spoilt(self: Any, peer_index: int) -> AsyncIterator[Any]:
+        async for part in send(self, peer_index):
+            if attack == "silent":
+                await asyncio.sleep(TEN_YEARS)
+            elif attack == "slow":
+                await asyncio.sleep(1.0)
+            elif attack == "huge":
+                part.buffer = bytes(8 * 2**20)
+            yield serialize_torch_tensor(torch.zeros(3, 5)) if attack == "shape" else part
+
+    async def reduce_falsely(self: Any, *arguments: Any, **options: Any) -> torch.Tensor:
+        average = await reduce(self, *arguments, **options)
+        return average * torch.nan if attack == "reducer-nan" else -5.0 * average
+
+    if attack in ("silent", "slow", "shape", "huge"):
+        setattr(TensorPartContainer, send.__name__, send_spoilt)
+    if attack in ("reducer", "reducer-nan", "leader"):
+        setattr(TensorPartReducer, reduce.__name__, reduce_falsely)
 
 
 def steal(dht: hivemind.DHT, address: str) -> None:
