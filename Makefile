@@ -32,7 +32,7 @@ bench: $(RUN_READY) translations
 	$(SETUP) xvfb
 	$(PY) tests/bench/run.py $(ARGS)
 
-# One of four peers is hostile: what does it cost the others? ARGS="--epochs 15 nan sign" chooses.
+# One of four peers is hostile: what does it cost the others? ARGS="--epochs 60 nan sign" chooses.
 attacks: $(DEV_READY)
 	$(PY) tests/bench/attacks.py $(ARGS)
 

@@ -6,6 +6,9 @@ Three honest trainers and a hostile process of plain hivemind (`tests/support/tr
 train the tiny spec on the built-in text. After N epochs the loss of the first trainer's last
 checkpoint is measured on text that is the same each time, and held against the run of the three
 alone, in the same call. The table is that of `docs/threats.md`.
+
+"unequal" is no attack: the fourth peer is a plain hivemind script that behaves, one trainer computes
+for a tenth of the time, and one sends 50 kB a second. Nobody may be evicted.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import math
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -35,8 +39,11 @@ from tests.support.processes.apps import tiny_spec, training  # noqa: E402
 from tests.support.processes.attackers import hostile  # noqa: E402
 from tests.support.processes.workers import Worker  # noqa: E402
 
-HONEST = 3
+PACES: tuple[dict[str, Any], ...] = ({}, {"share": 0.1}, {"upload": 50_000})
+"""Of the honest trainers in "unequal"."""
+
 ATTACKS = (
+    "unequal",
     *("nan", "inf", "sign", "thousand"),
     *("weight", "weight-zero", "weight-negative", "weight-nan"),
     *("shape", "huge", "slow", "silent", "reducer", "reducer-nan", "leader", "record"),
@@ -48,50 +55,65 @@ SAMPLES = 256
 def main() -> None:
     """Run the attacks that the command line names, or all."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("attacks", nargs="*", default=ATTACKS)
     wanted = parser.parse_args()
-    sys.stdout.write("| attack | held-out loss | against none | rounds until named | as |\n")
-    sys.stdout.write("|---|---|---|---|---|\n")
+    sys.stdout.write(
+        "| attack | held-out loss | against none | rounds until named | as | evicted |\n"
+        "|---|---|---|---|---|---|\n"
+    )
     base = math.nan
     for attack in ("none", *wanted.attacks):
-        loss, rounds, fault = asyncio.run(run(attack, wanted.epochs))
+        loss, rounds, fault, evicted = asyncio.run(run(attack, wanted.epochs))
         base = loss if attack == "none" else base
         named = "–" if rounds is None else str(rounds)
-        sys.stdout.write(
-            f"| {attack} | {loss:.3f} | {loss / base - 1:+.1%} | {named} | {fault} |\n"
-        )
+        worse = f"{loss / base - 1:+.1%}"
+        sys.stdout.write(f"| {attack} | {loss:.3f} | {worse} | {named} | {fault} | {evicted} |\n")
         sys.stdout.flush()
 
 
-async def run(attack: str, epochs: int) -> tuple[float, int | None, str]:
-    """The held-out loss, after how many rounds with the hostile peer it was named, and as what."""
-    spec = tiny_spec(training_params=training(stop={"epochs": epochs}))
+async def run(attack: str, epochs: int) -> tuple[float, int | None, str, int]:
+    """The held-out loss, after how many rounds the hostile peer was named, as what, and how many
+    peers were evicted by any trainer."""
+    adamw = {"name": "adamw", "learning_rate": 3e-3}
+    spec = tiny_spec(training_params=training(stop={"epochs": epochs}, optimizer=adamw))
     with tempfile.TemporaryDirectory() as folder:
-        workers = [Worker(Path(folder, str(number))) for number in range(HONEST)]
+        workers = [Worker(Path(folder, str(number))) for number in range(len(PACES))]
+        first, *others = workers
         async with AsyncExitStack() as stack:
-            addresses: tuple[str, ...] = ()
-            for worker in workers:
-                worker.folder.mkdir()
-                await worker.start(spec=spec, initial_peers=addresses)
-                stack.push_async_callback(worker.trainer.stop)
-                (ready,) = worker.all(protocol.Ready)
-                addresses = addresses or ready.addresses
-            before = len(workers[0].all(protocol.RoundEnded))
+            await start(first, spec, (), stack)
+            (ready,) = first.all(protocol.Ready)
             if attack != "none":
-                await stack.enter_async_context(hostile(attack, addresses, Path(folder, "log")))
-            await workers[0].until(lambda: bool(workers[0].all(protocol.Ended)))
-        loss = held_out_loss(spec, workers[0].folder)
-        return loss, *named(workers[0], before)
+                kind = "plain" if attack == "unequal" else attack
+                log = Path(folder, "log")
+                await stack.enter_async_context(hostile(kind, ready.addresses, log))
+            await asyncio.gather(*(start(each, spec, ready.addresses, stack) for each in others))
+            if attack == "unequal":
+                for worker, pace in zip(workers, PACES, strict=True):
+                    await worker.trainer.command(protocol.Pace, **pace)
+            await first.until(lambda: bool(first.all(protocol.Ended)))
+        loss = held_out_loss(spec, first.folder)
+    faults = [each for worker in workers for each in worker.all(protocol.MemberAtFault)]
+    evicted = {each.peer_id for each in faults if each.evicted_until}
+    return loss, *named(first), len(evicted)
 
 
-def named(worker: Worker, before: int) -> tuple[int | None, str]:
-    """After how many rounds with the hostile peer it was named first, and as what."""
+async def start(
+    worker: Worker, spec: dict[str, Any], addresses: Sequence[str], stack: AsyncExitStack
+) -> None:
+    """Start a trainer, which is stopped with the stack."""
+    worker.folder.mkdir()
+    await worker.start(spec=spec, initial_peers=tuple(addresses))
+    stack.push_async_callback(worker.trainer.stop)
+
+
+def named(worker: Worker) -> tuple[int | None, str]:
+    """After how many rounds with others somebody was named first, and as what."""
     rounds = 0
     for report in worker.reports:
-        rounds += isinstance(report, protocol.RoundEnded)
-        if isinstance(report, protocol.MemberAtFault) and rounds >= before:
-            return rounds - before + 1, report.fault.value
+        rounds += isinstance(report, protocol.RoundEnded) and report.peers > 1
+        if isinstance(report, protocol.MemberAtFault):
+            return rounds, report.fault.value
     return None, ""
 
 
