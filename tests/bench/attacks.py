@@ -7,7 +7,7 @@ train the tiny spec on the built-in text. After N epochs the loss of the first t
 checkpoint is measured on text that is the same each time, and held against the run of the three
 alone, in the same call. The table is that of `docs/threats.md`.
 
-"unequal" is no attack: the fourth peer is a plain hivemind script that behaves, one trainer computes
+"unequal" is no attack: the fourth peer is a plain hivemind script that behaves, a trainer computes
 for a tenth of the time, and one sends 50 kB a second. Nobody may be evicted.
 """
 
