@@ -20,7 +20,7 @@ run: $(RUN_READY) translations
 
 test: $(DEV_READY) translations
 	QT_QPA_PLATFORM=offscreen PYTEST_QT_API=pyside6 \
-	  $(PY) -m pytest -m "not bench" -n 2 --maxschedchunk 1 $(ARGS)
+	  $(PY) -m pytest -m "not bench and not slow" -n 2 --maxschedchunk 1 $(ARGS)
 
 lint: $(DEV_READY)
 	$(VENV)/bin/ruff check .
@@ -34,6 +34,8 @@ bench: $(RUN_READY) translations
 
 # One of four peers is hostile: what does it cost the others? ARGS="--epochs 60 nan sign" chooses.
 attacks: $(DEV_READY)
+	QT_QPA_PLATFORM=offscreen PYTEST_QT_API=pyside6 \
+	  $(PY) -m pytest tests/e2e/test_attacks.py tests/e2e/test_closed_swarm.py
 	$(PY) tests/bench/attacks.py $(ARGS)
 
 # Everything that is downloaded, in dist/. ARTEFACTS="tarball deb" chooses.

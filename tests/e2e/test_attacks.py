@@ -37,7 +37,7 @@ async def two_honest(hire: Callable[[], Worker]) -> tuple[Worker, Worker]:
     return first, second
 
 
-@pytest.mark.parametrize("attack", ["nan", "weight"])
+@pytest.mark.parametrize("attack", ["nan", pytest.param("weight", marks=pytest.mark.slow)])
 async def test_hostile_member_of_a_round_gains_nothing(
     hire: Callable[[], Worker], tmp_path: Path, caplog: pytest.LogCaptureFixture, attack: str
 ) -> None:
@@ -59,11 +59,16 @@ async def test_hostile_member_of_a_round_gains_nothing(
     assert not any(each.evicted_until for each in named if each.peer_id in honest)
 
 
-DONORS = ("garbage", "endless", "plain-rate")
+DONORS = ("garbage", "plain-rate")
+MORE_DONORS = ("nan", "endless", "plain-garbage", "plain-nan", "plain-shape", "plain-endless")
 
 
+@pytest.mark.parametrize("donors", [DONORS, pytest.param(MORE_DONORS, marks=pytest.mark.slow)])
 async def test_newcomer_takes_no_hostile_state(
-    hire: Callable[[], Worker], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    hire: Callable[[], Worker],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    donors: tuple[str, ...],
 ) -> None:
     caplog.set_level(logging.INFO)
     first, second = hire(), hire()
@@ -71,7 +76,7 @@ async def test_newcomer_takes_no_hostile_state(
     await first.until(lambda: rounds(first) >= ROUNDS)
     (ready,) = first.all(protocol.Ready)
     async with AsyncExitStack() as attackers:
-        for kind in DONORS:
+        for kind in donors:
             log = tmp_path / f"{kind}.log"
             await attackers.enter_async_context(hostile(f"donor:{kind}", ready.addresses, log))
         await second.start(initial_peers=ready.addresses)

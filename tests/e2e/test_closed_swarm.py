@@ -79,6 +79,7 @@ async def test_a_stranger_is_given_nothing(swarm: Swarm, tmp_path: Path) -> None
         assert given == "0 bytes of state, stranger, BAD_GROUP_ID\n"
 
 
+@pytest.mark.slow
 async def test_a_stranger_takes_part_in_no_round(swarm: Swarm, tmp_path: Path) -> None:
     log = tmp_path / "stranger.log"
     async with hostile("plain", swarm.addresses, log):
@@ -88,6 +89,7 @@ async def test_a_stranger_takes_part_in_no_round(swarm: Swarm, tmp_path: Path) -
         assert not worker.all(protocol.TrainerProblem)
 
 
+@pytest.mark.slow
 async def test_a_plain_member_takes_part_until_it_is_removed(swarm: Swarm, tmp_path: Path) -> None:
     identity = tmp_path / "plain.pem"
     members = swarm.peer_id(swarm.first), swarm.peer_id(swarm.second)

@@ -10,7 +10,7 @@ import torch
 from hivemind.averaging.averager import DecentralizedAverager
 
 from app.protocol import Pace
-from app.trainer.averaging import bandwidth, traffic
+from app.trainer.peer import bandwidth, traffic
 
 pytestmark = pytest.mark.e2e
 
@@ -66,6 +66,7 @@ def test_a_round_takes_as_long_as_its_tensors_need(
 
 
 def test_a_download_of_the_state_does_not_count_as_averaging(averagers: list[Averager]) -> None:
+    bandwidth.keep_to(Pace(id=2))
     sent, in_rounds = Averager.traffic.sent, Averager.traffic.sent_in_rounds
     for _again in range(2):
         assert averagers[0].load_state_from_peers(timeout=60.0) is not None
