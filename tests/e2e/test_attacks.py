@@ -63,7 +63,8 @@ DONORS = ("garbage", "plain-rate")
 MORE_DONORS = ("nan", "endless", "plain-garbage", "plain-nan", "plain-shape", "plain-endless")
 
 
-@pytest.mark.parametrize("donors", [DONORS, pytest.param(MORE_DONORS, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("donors", [DONORS, MORE_DONORS])
 async def test_newcomer_takes_no_hostile_state(
     hire: Callable[[], Worker],
     tmp_path: Path,

@@ -126,6 +126,7 @@ async def joins(start_app: StartApp, invite: Path, door: App, name: str) -> App:
     return await start_app(spec=spec | {"initial_peers": line["addresses"]}, name=name)
 
 
+@pytest.mark.slow
 async def test_who_may_take_part_is_changed_while_all_train(
     start_app: StartApp, tmp_path: Path
 ) -> None:

@@ -65,5 +65,8 @@ class Worker:
         )
 
     def checkpoints(self) -> dict[str, Path]:
-        """Checkpoint files by name, which has the epoch in it."""
-        return {path.name: path for path in (self.folder / "checkpoints").glob("*.pt")}
+        """Checkpoint files by the part of their name that has the epoch in it."""
+        return {
+            path.name[: len("epoch-123456789")]: path
+            for path in (self.folder / "checkpoints").glob("*.pt")
+        }

@@ -1,6 +1,7 @@
 """Groups among real peers in one process, which meet by a list that stands for the DHT."""
 
 import asyncio
+import logging
 import math
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -21,6 +22,12 @@ from app.trainer.averaging.offences import Evictions
 
 PREFIX = "run_grad_averager"
 MATCHMAKING_SECONDS, SEARCH_SECONDS = 1.0, 4.0
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """hivemind leaves tasks behind whose connection is gone; a trainer doesn't log them either."""
+    caplog.set_level(logging.CRITICAL, logger="asyncio")
 
 
 def introduction(bandwidth: Any = None, mode: Any = 0, data: Any = b"\xc0") -> bytes:
