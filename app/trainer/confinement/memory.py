@@ -25,8 +25,11 @@ _CONTAINER_LIMITS = (
 )
 """Where a container's limit is said, in the two versions of control groups."""
 
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
-"""What torch and the C library say when the kernel gives them no more memory."""
+_NO_MEMORY = (
+    *("allocate memory", "not enough memory", "bad_alloc", "out of memory"),
+    *("failed to map segment", "can't start new thread"),  # the loader of libraries, Python
+)
+"""What torch, Python and the C library say when the kernel gives them no more memory."""
 
 
 def be_killed_first() -> None:
@@ -69,7 +72,8 @@ def mapped() -> int:
 
 def memory_ran_out(error: BaseException) -> DeviceError | None:
     """The error for the user, if the kernel gave this process no more memory; else None."""
-    if not isinstance(error, MemoryError) and not any(text in str(error) for text in _NO_MEMORY):
+    said = str(error).lower()
+    if not isinstance(error, MemoryError) and not any(text in said for text in _NO_MEMORY):
         return None
     return DeviceError(
         _("the trainer needs more memory than it may take on this machine."),

@@ -93,20 +93,22 @@ def test_a_stream_that_is_left_ends_its_process() -> None:
         while True:
             yield np.zeros(MIB, dtype=np.uint8)
 
+    others = set(psutil.Process().children())  # of earlier tests: torch keeps a helper
     stream = read_apart(endless, dtype=BYTES)
     next(stream)
-    (child,) = psutil.Process().children()
+    (child,) = set(psutil.Process().children()) - others
     stream.close()
     assert not child.is_running()
 
 
 def test_it_can_be_left_from_another_thread() -> None:
+    others = set(psutil.Process().children())
     stream = read_apart(arrays, dtype=BYTES)
     next(stream)
     leaving = threading.Thread(target=stream.close)
     leaving.start()
     leaving.join()
-    assert not psutil.Process().children()
+    assert set(psutil.Process().children()) <= others
 
 
 # --- bombs
@@ -130,10 +132,11 @@ def write_rows(path: Path, *, count: int, text: str, restored: bool) -> Path:
 
 def test_one_long_text_in_200_rows_fills_no_memory(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "a.parquet", count=200, text="x" * (96 * MIB), restored=False)
+    before = peak_of_children()  # of earlier tests
     with pytest.raises(DataError, match=r"more than 0\.25 GiB of memory") as caught:
         tokens_in(path)
     assert caught.value.field == "dataset_info"
-    assert peak_of_children() < 2 * 2**30
+    assert peak_of_children() <= max(before, 2 * 2**30)
 
 
 def test_one_long_text_in_200_rows_fills_no_disk(tmp_path: Path) -> None:
