@@ -73,7 +73,9 @@ def mapped() -> int:
 def memory_ran_out(error: BaseException) -> DeviceError | None:
     """The error for the user, if the kernel gave this process no more memory; else None."""
     said = str(error).lower()
-    if not isinstance(error, MemoryError) and not any(text in said for text in _NO_MEMORY):
+    # A library that overlooks that it got no memory makes Python raise a SystemError.
+    is_known = isinstance(error, MemoryError | SystemError)
+    if not is_known and not any(text in said for text in _NO_MEMORY):
         return None
     return DeviceError(
         _("the trainer needs more memory than it may take on this machine."),
