@@ -1,11 +1,13 @@
 """The app's folders in the user's home, the files in them, and the resources shipped with it."""
 
 import errno
+import json
 import os
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -165,6 +167,21 @@ def name_aside(path: Path) -> Path:
     """An unused name beside a damaged file, to keep the file by."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     return path.with_name(f"{path.stem}.damaged-{stamp}-{os.getpid()}{path.suffix}")
+
+
+def read_json(file: Path, *, most: int) -> Any:
+    """The JSON in a file that this app wrote.
+
+    Raises `OSError`, and `ValueError` for a damaged file: no JSON, or more than ``most`` bytes.
+    """
+    with file.open("rb") as stream:
+        raw = stream.read(most + 1)
+    if len(raw) > most:
+        raise ValueError(f"it is larger than {most} bytes")
+    try:
+        return json.loads(raw)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from app.common.paths import name_aside, write_atomically
+from app.common.paths import name_aside, read_json, write_atomically
 from app.organiser.invites import OrganiserSpec
 
 log = logging.getLogger(__name__)
@@ -79,13 +79,15 @@ class KnownOrganisers:
 
     def _load(self) -> dict[str, dict[str, str]]:
         try:
-            with self._file.open("rb") as stream:
-                raw = stream.read(MOST_BYTES + 1)
-        except OSError as error:
-            if not isinstance(error, FileNotFoundError):
-                log.warning("the known organisers can't be read: %s", error)
+            content = read_json(self._file, most=MOST_BYTES)
+        except FileNotFoundError:
             return {"runs": {}, "names": {}}
-        found = _parsed(raw)
+        except OSError as error:
+            log.warning("the known organisers can't be read: %s", error)
+            return {"runs": {}, "names": {}}
+        except ValueError:
+            content = None
+        found = _parsed(content)
         if found is None:
             aside = name_aside(self._file)
             self._file.rename(aside)
@@ -101,11 +103,7 @@ def _newest(entries: dict[str, str]) -> dict[str, str]:
     return dict(list(entries.items())[-MOST_ENTRIES:])
 
 
-def _parsed(raw: bytes) -> dict[str, dict[str, str]] | None:
-    try:
-        content: Any = json.loads(raw) if len(raw) <= MOST_BYTES else None
-    except (ValueError, RecursionError):
-        return None
+def _parsed(content: Any) -> dict[str, dict[str, str]] | None:
     match content:
         case {"version": 1, "runs": dict() as runs, "names": dict() as names}:
             texts = (*runs.values(), *names.values())

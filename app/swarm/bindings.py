@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.common.paths import write_atomically
+from app.common.paths import read_json, write_atomically
 
 if TYPE_CHECKING:
     from app.spec.schema import SwarmSpec
@@ -95,12 +95,10 @@ def _absolute(path: str) -> Path:
 
 def _read(file: Path) -> dict[str, Files]:
     try:
-        with file.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
-        content = json.loads(raw) if len(raw) <= MAX_BYTES else None
+        content = read_json(file, most=MAX_BYTES)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         log.warning("%s can't be read: %s", file, error)
         return {}
     return _files_by_run(content)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.common.errors import InviteError
-from app.common.paths import write_atomically
+from app.common.paths import read_json, write_atomically
 
 if TYPE_CHECKING:
     from app.spec.schema import SwarmSpec
@@ -84,11 +84,13 @@ class Recents:
 
     def _load(self) -> Entries:
         try:
-            with self._file.open("rb") as stream:
-                raw = stream.read(MAX_BYTES + 1)
+            content = read_json(self._file, most=MAX_BYTES)
         except FileNotFoundError:
             return ()
-        entries = _entries(raw)
+        except ValueError:
+            content = None
+        # a file that is no list counts as one entry that can't be read
+        entries = content if isinstance(content, list) else [None]
         found = tuple(recent for entry in entries if (recent := _recent(entry)) is not None)
         if len(found) < len(entries):
             self._set_aside()
@@ -104,15 +106,6 @@ class Recents:
     def _write(self, entries: Entries) -> None:
         content = [{"joined_at": e.joined_at, "spec": e.spec.to_json()} for e in entries]
         write_atomically(self._file, json.dumps(content, ensure_ascii=False, indent=1).encode())
-
-
-def _entries(raw: bytes) -> list[Any]:
-    """The file's entries; for a file that is no list, one entry that can't be read."""
-    try:
-        content = json.loads(raw) if len(raw) <= MAX_BYTES else None
-    except (ValueError, RecursionError):
-        content = None
-    return content if isinstance(content, list) else [None]
 
 
 def _recent(entry: Any) -> Recent | None:

@@ -7,6 +7,7 @@ donor could set the learning rate of all who join.
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -51,7 +52,7 @@ class OptimizerState:
         statistics = [each for each in found if isinstance(each, torch.Tensor)]
         return [*self._parameters, *statistics]
 
-    @property
+    @cached_property
     def layout(self) -> StateLayout:
         """Of `tensors`."""
         return StateLayout.of(self.tensors, parameters=len(self._parameters))

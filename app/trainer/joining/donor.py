@@ -2,11 +2,10 @@
 
 The call: a request with the digest of the layout and the ranges of bytes that are wanted; replies
 of which the first says the epoch, and the others carry the bytes of the ranges, one after the
-other. All replies of one snapshot are of one moment, so a download that broke off goes on later.
+other. They are of a snapshot, and so of one moment, which newcomers of the next minute share.
 """
 
 import asyncio
-import secrets
 import time
 from dataclasses import dataclass
 from typing import Any, AsyncIterator, ClassVar  # noqa: UP035  hivemind knows typing's iterator only
@@ -24,7 +23,8 @@ from app.trainer.peer.bandwidth import UPLOAD
 from app.trainer.peer.traffic import Traffic
 
 FRESH_SECONDS = 60.0
-"""A snapshot is sent to further newcomers for as long as this, or as somebody downloads it."""
+"""A snapshot is sent to further newcomers for as long as this, or as somebody downloads it. Then
+its memory is freed."""
 
 OLDEST_SECONDS = 1800.0
 """A snapshot that is older is replaced, even while somebody downloads it."""
@@ -40,7 +40,6 @@ IDLE_SECONDS = 60.0
 class _Snapshot:
     """Our state at one moment."""
 
-    name: str
     epoch: int
     layout: StateLayout
     content: memoryview
@@ -91,6 +90,7 @@ class StateDonor(DecentralizedAverager):
         finally:
             if self._has_place(context.remote_id, download):
                 del self._places[context.remote_id]
+                asyncio.get_running_loop().call_later(FRESH_SECONDS, self._forget_snapshot)
 
     async def _replies(self, wanted: Wanted) -> AsyncIterator[ExpertResponse]:
         snapshot = await self._current_snapshot()
@@ -98,7 +98,7 @@ class StateDonor(DecentralizedAverager):
             yield StateRefusal.OTHER_MODEL.pack()
             return
         size = snapshot.layout.size
-        yield Header(epoch=snapshot.epoch, snapshot=snapshot.name, size=size).pack()
+        yield Header(epoch=snapshot.epoch, size=size).pack()
         for begin, end in wanted.ranges:
             for offset in range(begin, min(end, size), CHUNK_BYTES):
                 part = snapshot.content[offset : min(offset + CHUNK_BYTES, end, size)]
@@ -140,6 +140,10 @@ class StateDonor(DecentralizedAverager):
             self._snapshot = await self._take_snapshot()
             return self._snapshot
 
+    def _forget_snapshot(self) -> None:
+        if not self._places:
+            self._snapshot = None
+
     async def _take_snapshot(self) -> _Snapshot:
         metadata, tensors, infos = await self._get_current_state_from_host_process()
         parameters = sum(info.role is TensorRole.PARAMETER for info in infos)
@@ -148,7 +152,6 @@ class StateDonor(DecentralizedAverager):
         loop = asyncio.get_running_loop()
         content = await loop.run_in_executor(None, layout.pack, tensors)
         return _Snapshot(
-            name=secrets.token_hex(8),
             epoch=int(said["epoch"]),
             layout=layout,
             content=memoryview(content).toreadonly(),

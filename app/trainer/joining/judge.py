@@ -93,10 +93,10 @@ def judge(state: LocalState, offers: Sequence[StateOffer], *, epoch: int) -> Jud
     kept = [tensor.detach().clone() for tensor in state.tensors]
     own = state.loss()
     most = WORSE * own + WORSE_NATS if math.isfinite(own) else math.inf
-    losses = {id(offer): _loss_of(offer, state, epoch=epoch) for offer in offers}
-    bad = [each for each in offers if not losses[id(each)] <= most or math.isinf(losses[id(each)])]
-    good = [each for each in offers if each not in bad]
-    best = min(good, key=lambda each: losses[id(each)]) if good else None
+    losses = {offer: _loss_of(offer, state, epoch=epoch) for offer in offers}
+    bad = [offer for offer, loss in losses.items() if loss > most or math.isinf(loss)]
+    good = [offer for offer in offers if offer not in bad]
+    best = min(good, key=losses.__getitem__, default=None)
     _load(kept if best is None else best.tensors, into=state.tensors)
     return Judgement(best=best, bad=bad, own=own, most=most)
 

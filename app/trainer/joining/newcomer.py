@@ -8,7 +8,7 @@ before, neither as it comes nor after a step that only the optimizer's statistic
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -105,7 +105,7 @@ class Newcomer:
             offer, reason = await self._offer(calls, download, besides=disputed)
             if offer is not None:
                 if not await self._is_disputed(calls, offer):
-                    self._refuse(disputed, _("most other peers hold another state"))
+                    self._refuse(_givers(disputed), _("most other peers hold another state"))
                     return [offer]
                 disputed.append(offer)
                 download = Download(layout=self.state.layout)
@@ -128,7 +128,7 @@ class Newcomer:
     ) -> tuple[StateOffer | None, str]:
         """A donor's state, or why there is none."""
         reason = _("nobody offers the swarm's state")
-        had = {peer for offer in besides for peer in offer.givers}
+        had = _givers(besides)
         for peer in await self.swarm.donors():
             if peer in had or (refusal := self._refusal_of(peer)):
                 reason = reason if peer in had else refusal
@@ -140,7 +140,7 @@ class Newcomer:
                 reason = str(error)
                 log.warning("%s doesn't give its state: %s", peer, reason)
                 if isinstance(error, OtherModelError):
-                    self._refused[peer] = time.monotonic() + REFUSED_SECONDS, reason
+                    self._refuse([peer], reason)
         return None, reason
 
     def _refusal_of(self, peer: PeerID) -> str:
@@ -209,13 +209,17 @@ class Newcomer:
         trial = judge(self.state, offers, epoch=self.swarm.epoch)
         worse = _("its state has a loss above {most}, and ours one of {own}")
         text = worse.format(most=f"{trial.most:.2f}", own=f"{trial.own:.2f}")
-        self._refuse(trial.bad, text)
+        self._refuse(_givers(trial.bad), text)
         if trial.best is not None:
             others = [each for each in offers if each not in (trial.best, *trial.bad)]
-            self._refuse(others, _("another peer has a better state"))
+            self._refuse(_givers(others), _("another peer has a better state"))
         return trial.best
 
-    def _refuse(self, offers: Sequence[StateOffer], reason: str) -> None:
-        for peer in {peer for offer in offers for peer in offer.givers}:
+    def _refuse(self, peers: Iterable[PeerID], reason: str) -> None:
+        for peer in peers:
             self._refused[peer] = time.monotonic() + REFUSED_SECONDS, reason
             log.warning("the state of the peer %s is refused: %s", peer, reason)
+
+
+def _givers(offers: Iterable[StateOffer]) -> set[PeerID]:
+    return {peer for offer in offers for peer in offer.givers}

@@ -44,8 +44,6 @@ class Header(_Message, frozen=True):
     """A donor's first reply."""
 
     epoch: _Count
-    snapshot: _Name
-    """Bytes of the same snapshot fit together."""
 
     size: _Count
     """Bytes of the whole state."""
@@ -69,4 +67,4 @@ class StateRefusal(StrEnum):
 
     def pack(self) -> ExpertResponse:
         """As hivemind's message."""
-        return Header(epoch=0, snapshot="", size=0, refusal=self.value).pack()
+        return Header(epoch=0, size=0, refusal=self.value).pack()

@@ -241,7 +241,7 @@ class HostileDonor(TrainingStateAverager):
         _, tensors, infos = await self._get_current_state_from_host_process()
         roles = [info.role is TensorRole.PARAMETER for info in infos]
         layout = StateLayout.of(tensors, parameters=sum(roles))
-        header = {"epoch": 10**6, "snapshot": "x", "size": layout.size, "refusal": ""}
+        header = {"epoch": 10**6, "size": layout.size, "refusal": ""}
         yield ExpertResponse(metadata=msgspec.msgpack.encode(header))
         content = bytes(layout.pack(tensors))
         for begin, end in wanted["ranges"]:

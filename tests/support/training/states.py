@@ -91,7 +91,7 @@ class Donor:
             yield self.refusal.pack()
             return
         size = len(self.content) if self.size is None else self.size
-        yield Header(epoch=self.epoch, snapshot="s", size=size).pack()
+        yield Header(epoch=self.epoch, size=size).pack()
         for begin, end in wanted.ranges:
             sent = self.content[begin:end]
             if self.breaks_after is not None:

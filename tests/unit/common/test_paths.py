@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.common.errors import FolderError
-from app.common.paths import Folders, role_of, write_atomically
+from app.common.paths import Folders, read_json, role_of, write_atomically
 
 
 def mode_of(path: Path) -> int:
@@ -95,6 +95,24 @@ def test_a_failed_write_leaves_the_old_content(
     with pytest.raises(OSError, match="no space"):
         write_atomically(file, b"new")
     assert file.read_bytes() == b"old"
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a", b'{"a": [1]}')
+    assert read_json(tmp_path / "a", most=10) == {"a": [1]}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b" " * 1000 + b"1", b"[" * 999])
+def test_damaged_file_is_a_value_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(ValueError):
+        read_json(tmp_path / "a", most=999)
+
+
+def test_deep_nesting_is_damage_too(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"[" * 100_000)
+    with pytest.raises(ValueError, match="nested too deep"):
+        read_json(tmp_path / "a", most=10**6)
 
 
 def test_roles() -> None:

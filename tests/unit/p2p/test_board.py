@@ -15,6 +15,7 @@ from hivemind.utils.timed_storage import get_dht_time
 
 from app.p2p import board, run_records
 from app.p2p.board import RunBoard
+from tests.support.network.progress import progress
 
 RUN = "run"
 KEY = f"{RUN}_progress"
@@ -49,16 +50,8 @@ async def nodes() -> AsyncIterator[tuple[DHTNode, DHTNode, Watching]]:
     await hostile.shutdown()
 
 
-def progress(number: int, **changes: Any) -> dict[str, Any]:
-    plain = {
-        "peer_id": number.to_bytes(34, "big"),
-        "epoch": 7,
-        "samples_accumulated": 100,
-        "samples_per_second": 12.5,
-        "time": get_dht_time(),
-        "client_mode": False,
-    }
-    return plain | changes
+def progress_of(number: int, **changes: Any) -> dict[str, Any]:
+    return progress(**{"peer_id": number.to_bytes(34, "big")} | changes)
 
 
 def hold(
@@ -80,7 +73,7 @@ async def test_flood_is_checked_off_the_loop_and_once(
     nodes: tuple[DHTNode, DHTNode, Watching],
 ) -> None:
     hostile, ours, watching = nodes
-    subkeys = {hold(hostile, progress(number)) for number in range(20)}
+    subkeys = {hold(hostile, progress_of(number)) for number in range(20)}
     reading = RunBoard(ours, [KEY])
     (found,) = await reading.read()
     assert set(found) == subkeys
@@ -94,13 +87,13 @@ async def test_forged_records_are_dropped_one_by_one(
     nodes: tuple[DHTNode, DHTNode, Watching],
 ) -> None:
     hostile, ours, _ = nodes
-    good = hold(hostile, progress(1))
-    hold(hostile, progress(2), signed=False)
-    hold(hostile, progress(3, epoch=-1_000_000))
-    hold(hostile, progress(4, samples_per_second=1e30))
-    hold(hostile, progress(5, samples_accumulated=-5))
-    hold(hostile, progress(6), life=3600.0)
-    hold(hostile, progress(7, peer_id=bytes(100_000)))
+    good = hold(hostile, progress_of(1))
+    hold(hostile, progress_of(2), signed=False)
+    hold(hostile, progress_of(3, epoch=-1_000_000))
+    hold(hostile, progress_of(4, samples_per_second=1e30))
+    hold(hostile, progress_of(5, samples_accumulated=-5))
+    hold(hostile, progress_of(6), life=3600.0)
+    hold(hostile, progress_of(7, peer_id=bytes(100_000)))
     (found,) = await RunBoard(ours, [KEY]).read()
     assert set(found) == {good}
     assert found[good].value["samples_per_second"] == 12.5
@@ -111,8 +104,8 @@ async def test_epoch_of_one_liar_is_not_the_run_s(
 ) -> None:
     hostile, ours, _ = nodes
     for number in range(3):
-        hold(hostile, progress(number))
-    hold(hostile, progress(9, epoch=10**6, samples_per_second=1e9))
+        hold(hostile, progress_of(number))
+    hold(hostile, progress_of(9, epoch=10**6, samples_per_second=1e9))
     (found,) = await RunBoard(ours, [KEY]).read()
     summary = run_records.summarize(found, None)
     assert summary is not None
@@ -126,7 +119,7 @@ async def test_no_more_trainers_are_believed_than_a_run_may_have(
     monkeypatch.setattr(board, "MOST_TRAINERS", 5)
     hostile, ours, watching = nodes
     for number in range(20):
-        hold(hostile, progress(number))
+        hold(hostile, progress_of(number))
     (found,) = await RunBoard(ours, [KEY]).read()
     assert len(found) == 5
     assert watching.elsewhere == 5
@@ -135,7 +128,7 @@ async def test_no_more_trainers_are_believed_than_a_run_may_have(
 async def test_newest_of_two_answers_counts(nodes: tuple[DHTNode, DHTNode, Watching]) -> None:
     hostile, ours, _ = nodes
     key = RSAPrivateKey()
-    subkey = hold(hostile, progress(1, epoch=7), key=key, life=50.0)
-    hold(ours, progress(1, epoch=8), key=key, life=55.0)
+    subkey = hold(hostile, progress_of(1, epoch=7), key=key, life=50.0)
+    hold(ours, progress_of(1, epoch=8), key=key, life=55.0)
     (found,) = await RunBoard(ours, [KEY]).read()
     assert found[subkey].value["epoch"] == 8

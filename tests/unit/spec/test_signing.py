@@ -1,6 +1,7 @@
 """A signed spec: what the signature covers, and what becomes of a changed one."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,19 @@ def test_a_signed_invite_survives_file_and_link() -> None:
     )
     assert invite.read_link(invite.as_link(ours)) == ours
     assert invite.read(invite.as_file(ours), name="file") == ours
+
+
+def test_what_others_get_of_a_spec_with_our_paths_is_signed(tmp_path: Path) -> None:
+    words = tmp_path / "tokenizer.json"
+    words.write_text("{}", encoding="utf-8")
+    tokenizer = {"kind": "file", "path": str(words)}
+    ours = made(dataset_info={"source": "files", "paths": [str(tmp_path)], "tokenizer": tokenizer})
+    assert spec.parse(ours.to_json()) == ours
+    shared = invite.read(invite.as_file(ours), name="file")
+    assert shared.data.source == "slot"
+    assert shared.organiser == ours.organiser
+    with pytest.raises(InviteError, match="names files of this machine"):
+        invite.read(json.dumps(ours.to_json()).encode(), name="file")
 
 
 def test_whoever_shares_it_may_refresh_the_addresses() -> None:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from PySide6.QtWidgets import QWidget
 
@@ -144,15 +145,20 @@ def _tone(row: PeerRow) -> str:
     return "" if row.here else "faint"
 
 
+def _time_column() -> Column[Any]:
+    """When an entry was made, the newest first."""
+    return Column(
+        title=_("Time"),
+        text=lambda entry: units.clock(entry.time),
+        key=lambda entry: -entry.time,
+        sample="00:00:00",
+    )
+
+
 def rounds_model(parent: QWidget) -> RowsModel[FinishedRound]:
     """The model of the averaging rounds\' table, without rows."""
     columns: tuple[Column[FinishedRound], ...] = (
-        Column(
-            title=_("Time"),
-            text=lambda entry: units.clock(entry.time),
-            key=lambda entry: -entry.time,
-            sample="00:00:00",
-        ),
+        _time_column(),
         Column(
             title=_("Epoch"),
             text=lambda entry: units.count(entry.epoch),
@@ -201,12 +207,7 @@ def _result(entry: FinishedRound) -> str:
 def faults_model(parent: QWidget) -> RowsModel[MemberFault]:
     """The model of the table of what other members did in averaging rounds, without rows."""
     columns: tuple[Column[MemberFault], ...] = (
-        Column(
-            title=_("Time"),
-            text=lambda entry: units.clock(entry.time),
-            key=lambda entry: -entry.time,
-            sample="00:00:00",
-        ),
+        _time_column(),
         Column(
             title=_("What happened"),
             text=lambda entry: fleet_texts.fault(entry, time.time()),

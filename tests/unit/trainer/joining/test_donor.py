@@ -1,0 +1,143 @@
+"""What a donor sends, to whom, and for how long it holds a copy of its state."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+from hivemind.compression.base import CompressionInfo, TensorRole
+from hivemind.p2p import P2PContext, PeerID
+from hivemind.utils.serializer import MSGPackSerializer
+
+from app.trainer.joining import donor as module
+from app.trainer.joining.donor import MOST_DOWNLOADS, StateDonor
+from app.trainer.joining.wire import Header, StateRefusal, Wanted
+from app.trainer.peer.traffic import Traffic
+from tests.support.training.states import EPOCH, SmallState
+
+
+class Donor(StateDonor):
+    """An averager without processes, whose host answers at once."""
+
+    allow_state_sharing = True
+    serializer = MSGPackSerializer
+
+    def __init__(self) -> None:  # hivemind's own would fork
+        self.state = SmallState(steps=3)
+        self.snapshots = 0
+        type(self).traffic = Traffic()
+
+    def __del__(self) -> None:
+        """hivemind's would shut processes down."""
+
+    async def _get_current_state_from_host_process(self) -> Any:
+        self.snapshots += 1
+        tensors = list(self.state.tensors)
+        roles = [TensorRole.PARAMETER] * 2 + [TensorRole.OPTIMIZER] * (len(tensors) - 2)
+        infos = [
+            CompressionInfo.from_tensor(tensor, key=number, role=role)
+            for number, (tensor, role) in enumerate(zip(tensors, roles, strict=True))
+        ]
+        return MSGPackSerializer.dumps({"epoch": EPOCH}), tensors, infos
+
+    def ask(self, *ranges: tuple[int, int], peer: int = 1, layout: str = "") -> AsyncGenerator[Any]:
+        """A peer's call."""
+        digest = layout or self.state.layout.digest
+        peer_id = PeerID(b"\x12\x20" + bytes([peer]) * 32)
+        context = P2PContext(handle_name="", local_id=peer_id, remote_id=peer_id)
+        replies: Any = self.rpc_send_state(Wanted(layout=digest, ranges=ranges).pack(), context)
+        return replies
+
+
+async def answer(replies: AsyncGenerator[Any]) -> tuple[Header, bytes]:
+    header, *parts = [each.metadata async for each in replies]
+    return Header.parse(header), b"".join(parts)
+
+
+async def test_the_ranges_that_are_asked_for_are_sent_and_counted() -> None:
+    donor = Donor()
+    content = donor.state.content()
+    header, sent = await answer(donor.ask((4, 12), (0, 2**60)))
+    assert (header.epoch, header.size, header.refusal) == (EPOCH, len(content), "")
+    assert sent == content[4:12] + content
+    assert donor.traffic.sent == len(sent)
+    assert donor.traffic.sent_in_rounds == 0
+
+
+async def test_newcomers_share_a_snapshot() -> None:
+    donor = Donor()
+    before = donor.state.content()
+    await answer(donor.ask((0, 8), peer=1))
+    donor.state.trial_step()
+    _, sent = await answer(donor.ask((0, 2**60), peer=2))
+    assert (donor.snapshots, sent) == (1, before)
+
+
+async def test_snapshot_is_forgotten_when_nobody_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FRESH_SECONDS", 0.0)
+    donor = Donor()
+    reading = donor.ask((0, 2**60))
+    await anext(reading)
+    await answer(donor.ask((0, 8), peer=2))
+    await asyncio.sleep(0)
+    assert donor._snapshot is not None  # somebody downloads
+    await answer(reading_on(reading))
+    await asyncio.sleep(0)
+    assert donor._snapshot is None
+
+
+async def reading_on(replies: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
+    """The rest of a reply, after a header."""
+    yield Header(epoch=0, size=0).pack()
+    async for each in replies:
+        yield each
+
+
+async def test_places_are_for_different_peers() -> None:
+    donor = Donor()
+    readings = [donor.ask((0, 8), peer=number) for number in range(MOST_DOWNLOADS)]
+    for reading in readings:
+        await anext(reading)
+    for peer in (0, MOST_DOWNLOADS):  # who has a place, and one too many
+        header, _ = await answer(donor.ask((0, 8), peer=peer))
+        assert header.refusal == StateRefusal.BUSY
+    for reading in readings:
+        await reading.aclose()
+    header, _ = await answer(donor.ask((0, 8)))
+    assert header.refusal == ""
+
+
+async def test_who_takes_nothing_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.0)
+    donor = Donor()
+    readings = [donor.ask((0, 8), peer=number) for number in range(MOST_DOWNLOADS)]
+    for reading in readings:
+        await anext(reading)
+    header, _ = await answer(donor.ask((0, 8), peer=MOST_DOWNLOADS))
+    assert header.refusal == ""
+    assert [each async for each in readings[0]] == []
+    for reading in readings[1:]:
+        await reading.aclose()
+
+
+@pytest.mark.parametrize(
+    ("request_", "refusal"),
+    [
+        (Wanted(layout="other", ranges=((0, 1),)).pack(), StateRefusal.OTHER_MODEL),
+        (type(Wanted(layout="", ranges=()).pack())(metadata=b"\xc1"), StateRefusal.MALFORMED),
+        (type(Wanted(layout="", ranges=()).pack())(metadata=bytes(5000)), StateRefusal.MALFORMED),
+    ],
+    ids=["other model", "garbage", "long"],
+)
+async def test_what_makes_no_sense_is_refused(request_: Any, refusal: StateRefusal) -> None:
+    donor = Donor()
+    peer_id = PeerID(b"\x12\x20" + bytes(32))
+    context = P2PContext(handle_name="", local_id=peer_id, remote_id=peer_id)
+    header, sent = await answer(donor.rpc_send_state(request_, context))  # type: ignore[arg-type]
+    assert (header.refusal, sent) == (refusal, b"")
+
+
+async def test_unwilling_donor_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Donor, "allow_state_sharing", False)
+    header, _ = await answer(Donor().ask((0, 8)))
+    assert header.refusal == StateRefusal.UNWILLING
