@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,17 +28,30 @@ async def test_two_peers_average_and_then_agree(
     await asyncio.gather(
         *(each.until(lambda each=each: each.rounds_with(2) >= 4) for each in (first, second))
     )
+    # A round that one of them missed, on a busy machine, sets them apart until a later one.
+    await second.until(lambda: agree_after(first, second, epochs=3))
     outcomes = await asyncio.gather(first.trainer.stop(), second.trainer.stop())
     assert [outcome.reason for outcome in outcomes] == [EndReason.STOPPED] * 2
-    common = first.checkpoints().keys() & second.checkpoints().keys()
-    assert common
-    for name in common:
-        one, other = (
-            torch.load(each.checkpoints()[name], weights_only=True) for each in (first, second)
-        )
-        for key, tensor in one["model"].items():
-            torch.testing.assert_close(tensor, other["model"][key], atol=2e-3, rtol=0)
     sent_as_received(first, second, parameters=ready.parameters)
+
+
+def agree_after(first: Worker, second: Worker, *, epochs: int) -> bool:
+    """They have checkpoints of one epoch, not before ``epochs``, with the same weights. A step of
+    their own moves most weights by 1e-3."""
+    one, other = first.checkpoints(), second.checkpoints()
+    return any(
+        agree(one[name], other[name])
+        for name in one.keys() & other.keys()
+        if int(name.removeprefix("epoch-")) >= epochs
+    )
+
+
+def agree(one: Path, other: Path) -> bool:
+    try:
+        weights, others = (torch.load(path, weights_only=True)["model"] for path in (one, other))
+    except FileNotFoundError:  # a newer one has taken its place
+        return False
+    return all(torch.allclose(weights[name], others[name], rtol=0, atol=5e-4) for name in weights)
 
 
 def sent_as_received(first: Worker, second: Worker, *, parameters: int) -> None:

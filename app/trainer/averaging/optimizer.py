@@ -163,6 +163,8 @@ class CitizenOptimizer(hivemind.Optimizer):
     def _name_offenders(self, epoch: int) -> None:
         for what, guard in self._guards.items():
             for offence in guard.offences.take():
+                if offence.evicted_until is not None:
+                    self.tracker.leave_out(offence.peer_id, until=offence.evicted_until)
                 self._report(
                     MemberAtFault(
                         peer_id=offence.peer_id,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hivemind.optim.progress_tracker import GlobalTrainingProgress, ProgressTracker
+from hivemind.p2p import PeerID
 from hivemind.utils.timed_storage import ValueWithExpiration, get_dht_time
 
 from app.p2p.guards.records import unforged
@@ -47,12 +48,23 @@ class PacedTracker(ProgressTracker):
     def __init__(self, **options: Any) -> None:
         start = options.pop("start")
         self._in_step = 0, time.monotonic()
+        self._left_out: dict[bytes, float] = {}
         super().__init__(**options, start=False)
         self.should_report_progress = _PacedEvent(self._is_urgent)
         # hivemind's tracker reads the others' progress for the first time after 3 s.
         self.global_progress.next_fetch_time = get_dht_time()
         if start:
             self.start()
+
+    def leave_out(self, peer_id: str, *, until: float) -> None:
+        """Count nothing of a peer: it shares no group with us, so its samples are not in the
+        average and would only end our epochs too early.
+
+        peer_id: in base58. until: in seconds since the epoch.
+        """
+        now = time.time()
+        still = {each: end for each, end in self._left_out.items() if end > now}
+        self._left_out = still | {PeerID.from_base58(peer_id).to_bytes(): until}
 
     def _is_urgent(self) -> bool:
         resting = self.local_progress.samples_per_second == 0.0
@@ -77,7 +89,13 @@ class PacedTracker(ProgressTracker):
     def _believed(self, entries: list[dict[str, Any]]) -> list[ValueWithExpiration[Any]]:
         """A peer that claims an epoch too far ahead counts as one that begins the agreed one."""
         own = self.local_progress
-        entries = [entry for entry in entries if entry["epoch"] <= self._highest_epoch()]
+        now = time.time()
+        entries = [
+            entry
+            for entry in entries
+            if entry["epoch"] <= self._highest_epoch()
+            and self._left_out.get(entry["peer_id"], 0.0) <= now
+        ]
         others = [entry for entry in entries if entry["peer_id"] != own.peer_id]
         claims = (entry["epoch"] for entry in others if not entry["client_mode"])
         epoch = agreed_epoch(claims, own=own.epoch)

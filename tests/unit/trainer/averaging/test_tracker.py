@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hivemind.optim.progress_tracker import LocalTrainingProgress
+from hivemind.p2p import PeerID
 from hivemind.utils.performance_ema import PerformanceEMA
 from hivemind.utils.timed_storage import ValueWithExpiration, get_dht_time
 
@@ -44,6 +45,7 @@ def tracker() -> PacedTracker:
     made.expected_drift_peers, made.expected_drift_rate = 3.0, 0.2
     made.shutdown_triggered = threading.Event()
     made._in_step = 7, time.monotonic()
+    made._left_out = {}
     return made
 
 
@@ -104,6 +106,17 @@ def test_forged_rate_does_not_end_the_epoch(tracker: PacedTracker) -> None:
 def test_second_record_for_a_peer_does_not_count(tracker: PacedTracker) -> None:
     seen = read(tracker, record(0), record(1), record(1, epoch=10**6), record(1))
     assert (seen.epoch, seen.num_peers) == (7, 2)
+
+
+def test_peer_that_shares_no_group_with_us_does_not_count(tracker: PacedTracker) -> None:
+    tracker.leave_out(PeerID(peer(9)).to_base58(), until=time.time() + 60.0)
+    seen = read(tracker, record(0), record(1), record(9, epoch=8))
+    assert (seen.epoch, seen.samples_accumulated, seen.num_peers) == (7, 200, 2)
+
+
+def test_peer_counts_again_after_its_time(tracker: PacedTracker) -> None:
+    tracker.leave_out(PeerID(peer(9)).to_base58(), until=time.time() - 1.0)
+    assert read(tracker, record(0), record(9)).samples_accumulated == 200
 
 
 @pytest.mark.parametrize("nothing", [None, {}, SimpleNamespace()])

@@ -136,7 +136,9 @@ def test_one_long_text_in_200_rows_fills_no_memory(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"more than 0\.25 GiB of memory") as caught:
         tokens_in(path)
     assert caught.value.field == "dataset_info"
-    assert peak_of_children() <= max(before, 2 * 2**30)
+    # A child shares our memory, and its peak counts that as well; the texts together are 19 GiB.
+    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert peak_of_children() <= max(before, ours + 2**30)
 
 
 def test_one_long_text_in_200_rows_fills_no_disk(tmp_path: Path) -> None:
