@@ -1,17 +1,15 @@
 """Every message between the app and its trainer process, in both directions.
 
-A message is one line of JSON: commands go to the trainer's stdin, reports come from a private
-duplicate of its stdout. Both ends come from the same installation, so an unknown message, an
-unknown field or a field of the wrong type is a `ProtocolError`.
+Both ends come from the same installation, so an unknown message, an unknown field or a field of the
+wrong type is an error. `app.pipe` has how they travel.
 """
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 
-from app.common.errors import ProtocolError
 from app.p2p.network import Network
 from app.p2p.sightings import PartFault
 
@@ -371,29 +369,3 @@ Report = (
     | Ended
 )
 SendReport = Callable[[Report], None]
-T = TypeVar("T")
-_encoder = msgspec.json.Encoder()
-_commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
-_reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
-
-
-def encode(message: Command | Report) -> bytes:
-    """Encode a message as a line with its newline. NaN and infinity become null."""
-    return _encoder.encode(message) + b"\n"
-
-
-def decode_command(line: bytes) -> Command:
-    """Parse a line from the app. Raises `ProtocolError`."""
-    return _decode(_commands, line)
-
-
-def decode_report(line: bytes) -> Report:
-    """Parse a line from the trainer. Raises `ProtocolError`."""
-    return _decode(_reports, line)
-
-
-def _decode(decoder: "msgspec.json.Decoder[T]", line: bytes) -> T:
-    try:
-        return decoder.decode(line)
-    except msgspec.MsgspecError as error:
-        raise ProtocolError(f"not a message of ours: {error}: {line[:200]!r}") from error

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from app import protocol
+from app import pipe, protocol
 from app.common.errors import ProtocolError
 from app.protocol import Ack, Command, Ended, EndReason, Report, TrainerProblem
 
@@ -28,7 +28,7 @@ def read_line(descriptor: int) -> bytes:
 def start_in(heard: bytes) -> protocol.Start | None:
     """The order to start, if that is the first line."""
     try:
-        command = protocol.decode_command(heard.partition(b"\n")[0])
+        command = pipe.decode_command(heard.partition(b"\n")[0])
     except ProtocolError:  # `Control` reads it again and logs it
         return None
     return command if isinstance(command, protocol.Start) else None
@@ -159,7 +159,7 @@ class Control:
 
     def _accept(self, line: bytes) -> None:
         try:
-            command = protocol.decode_command(line)
+            command = pipe.decode_command(line)
         except ProtocolError:
             log.exception("ignored a command")
             return

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from app import protocol
+from app import pipe, protocol
 from app.common import i18n, logs
 from app.common.errors import UserFacingError
 from app.common.paths import RESOURCES
@@ -89,7 +89,7 @@ def _sender(descriptor: int) -> SendReport:
     guard = threading.Lock()
 
     def send(report: Report) -> None:
-        line = protocol.encode(report)
+        line = pipe.encode(report)
         with guard:
             while line:
                 try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from app import protocol
+from app import pipe, protocol
 from app.common import i18n
 from app.common.background import survived
 from app.common.errors import ProtocolError, TrainerError
@@ -194,7 +194,7 @@ class Trainer:
         stdin = self._process.stdin
         assert stdin is not None
         with contextlib.suppress(ConnectionError):  # `outcome` tells that it has ended
-            stdin.write(protocol.encode(command))
+            stdin.write(pipe.encode(command))
             await stdin.drain()
 
     async def stop(self, grace: float = STOP_GRACE_SECONDS) -> Outcome:
@@ -250,7 +250,7 @@ class Trainer:
             # a listener may fail; the reports after this one must still be read
             with survived(self._log, "a report of %s could not be handled", self._name):
                 try:
-                    self._handle(protocol.decode_report(line))
+                    self._handle(pipe.decode_report(line))
                 except ProtocolError:
                     self._log.exception("%s said something unknown", self._name)
 

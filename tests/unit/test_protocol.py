@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import protocol
+from app import pipe, protocol
 from app.common.errors import ProtocolError
 from app.p2p.network import Network
 from app.p2p.sightings import PartFault
@@ -125,38 +125,38 @@ def test_every_report_is_tested() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, **by_kind)
 def test_command_arrives_as_sent(command: Command) -> None:
-    assert protocol.decode_command(protocol.encode(command)) == command
+    assert pipe.decode_command(pipe.encode(command)) == command
 
 
 @pytest.mark.parametrize("report", REPORTS, **by_kind)
 def test_report_arrives_as_sent(report: Report) -> None:
-    assert protocol.decode_report(protocol.encode(report)) == report
+    assert pipe.decode_report(pipe.encode(report)) == report
 
 
 @pytest.mark.parametrize("message", [*COMMANDS, *REPORTS], **by_kind)
 def test_message_is_one_line_of_json(message: Any) -> None:
-    wire = protocol.encode(message)
+    wire = pipe.encode(message)
     assert (wire.count(b"\n"), wire[-1:]) == (1, b"\n")
     assert json.loads(wire)["type"] == type(message).__name__
 
 
 def test_line_break_in_a_text_is_escaped() -> None:
     problem = protocol.TrainerProblem(message="one\ntwo\r\n")
-    wire = protocol.encode(problem)
-    assert (wire.count(b"\n"), protocol.decode_report(wire)) == (1, problem)
+    wire = pipe.encode(problem)
+    assert (wire.count(b"\n"), pipe.decode_report(wire)) == (1, problem)
 
 
 @pytest.mark.parametrize("phase", TrainerPhase)
 def test_every_phase_arrives(phase: TrainerPhase) -> None:
     report = protocol.PhaseChanged(phase=phase)
-    assert protocol.decode_report(protocol.encode(report)) == report
+    assert pipe.decode_report(pipe.encode(report)) == report
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_nan_and_infinity_become_null(value: float) -> None:
-    report = protocol.decode_report(line(json.loads(protocol.encode(PROGRESS)) | {"loss": None}))
+    report = pipe.decode_report(line(json.loads(pipe.encode(PROGRESS)) | {"loss": None}))
     sent = protocol.Progress(**{**fields_of(PROGRESS), "loss": value})
-    assert protocol.decode_report(protocol.encode(sent)) == report
+    assert pipe.decode_report(pipe.encode(sent)) == report
 
 
 def fields_of(message: Message) -> dict[str, Any]:
@@ -186,32 +186,32 @@ WRONG_REPORTS = {
 @pytest.mark.parametrize("wire", WRONG_REPORTS.values(), ids=WRONG_REPORTS)
 def test_wrong_report_is_refused(wire: bytes) -> None:
     with pytest.raises(ProtocolError, match="not a message of ours"):
-        protocol.decode_report(wire)
+        pipe.decode_report(wire)
 
 
 @pytest.mark.parametrize("report", REPORTS, **by_kind)
 def test_report_is_refused_as_a_command(report: Report) -> None:
     with pytest.raises(ProtocolError):
-        protocol.decode_command(protocol.encode(report))
+        pipe.decode_command(pipe.encode(report))
 
 
 @pytest.mark.parametrize("name", ["id", "spec", "initial_peers", "threads"])
 def test_start_needs_its_fields(name: str) -> None:
-    content = json.loads(protocol.encode(COMMANDS[0]))
+    content = json.loads(pipe.encode(COMMANDS[0]))
     del content[name]
     with pytest.raises(ProtocolError, match=name):
-        protocol.decode_command(line(content))
+        pipe.decode_command(line(content))
 
 
 def test_error_quotes_only_the_begin_of_a_line() -> None:
     with pytest.raises(ProtocolError) as caught:
-        protocol.decode_report(b"x" * 100_000)
+        pipe.decode_report(b"x" * 100_000)
     assert len(str(caught.value)) < 500
 
 
 @given(wire=st.binary() | st.text().map(str.encode))
 def test_random_bytes_are_refused(wire: bytes) -> None:
     with pytest.raises(ProtocolError):
-        protocol.decode_report(wire)
+        pipe.decode_report(wire)
     with pytest.raises(ProtocolError):
-        protocol.decode_command(wire)
+        pipe.decode_command(wire)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app import protocol
+from app import pipe, protocol
 from app.common.errors import SpecError
 from app.p2p.network import Network
 from app.spec import schema as spec
@@ -307,7 +307,7 @@ def test_trainer_gets_the_same_spec(content: dict[str, Any]) -> None:
         threads=1,
         network=Network(listen=(), local=True),
     )
-    arrived = protocol.decode_command(protocol.encode(order))
+    arrived = pipe.decode_command(pipe.encode(order))
     assert isinstance(arrived, protocol.Start)
     assert spec.parse(arrived.spec) == found
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app import protocol
+from app import pipe, protocol
 from app.p2p.network import Network
 from app.protocol import Ack, Ended, EndReason, Report, TrainerProblem
 from app.trainer.control import Control
@@ -41,7 +41,7 @@ class App:
         (self._thread,) = set(threading.enumerate()) - before
 
     def say(self, *commands: protocol.Command) -> None:
-        self.write(b"".join(protocol.encode(each) for each in commands))
+        self.write(b"".join(pipe.encode(each) for each in commands))
 
     def write(self, line: bytes) -> None:
         os.write(self._writing, line)
@@ -106,7 +106,7 @@ def test_who_is_abandoned_before_the_start_has_no_order(training: App) -> None:
 
 
 def test_command_may_come_in_pieces(training: App) -> None:
-    line = protocol.encode(START)
+    line = pipe.encode(START)
     training.write(line[:10])
     training.write(line[10:-1])
     training.write(line[-1:])

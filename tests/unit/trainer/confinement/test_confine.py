@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from app import protocol
+from app import pipe, protocol
 from tests.support.processes.apps import ROOT, lone_spec, tiny_spec
 from tests.support.processes.workers import Worker
 from tests.support.training.orders import ORDER
@@ -29,11 +29,11 @@ pytestmark = pytest.mark.skipif(
 CONFINED = """
 import errno, json, os, signal, subprocess, sys
 from pathlib import Path
-from app import protocol
+from app import pipe, protocol
 from app.trainer.confinement.confine import confine
 
 home, app = Path(os.environ["HOME"]), os.getppid()
-confine(protocol.decode_command(sys.stdin.buffer.read()))
+confine(pipe.decode_command(sys.stdin.buffer.read()))
 
 def outcome(act):
     try:
@@ -81,7 +81,7 @@ def order_for(home: Path, **changes: Any) -> bytes:
         "cache_dir": str(home / "data" / "cache"),
         "tuning_file": str(home / "data" / "tuning.json"),
     }
-    return protocol.encode(protocol.Start(**fields | changes))
+    return pipe.encode(protocol.Start(**fields | changes))
 
 
 def tried(home: Path, *acts: str, **changes: Any) -> dict[str, str]:
