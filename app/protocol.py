@@ -13,7 +13,7 @@ import msgspec
 from app.p2p.network import Network
 from app.p2p.sightings import PartFault
 
-VERSION = 9
+VERSION = 10
 """Increased with every change of a message; the trainer sends its own in `Hello`."""
 
 LONG_PAUSE_SECONDS = 60.0
@@ -325,6 +325,15 @@ class CheckpointSaved(Message, frozen=True):
     seconds: float
 
 
+class Concern(Message, frozen=True):
+    """Something is wrong, and training goes on. It takes the place of the last one of its topic."""
+
+    topic: Literal["checkpoint", "undone", "rounds", "silent"]
+    message: str
+    """A sentence; "" once it is over."""
+    remedy: str = ""
+
+
 class TrainerProblem(Message, frozen=True):
     """An error of the trainer, with the parts of a `UserFacingError`."""
 
@@ -364,6 +373,7 @@ Report = (
     | StateDownload
     | MemberAtFault
     | CheckpointSaved
+    | Concern
     | TrainerProblem
     | Devices
     | Ended

@@ -102,6 +102,7 @@ def _of_state(state: ContributorState) -> list[Metric]:
     return [
         _phases(state),
         *_problems(state),
+        *_concerns(state),
         *_of_swarm(state),
         *_of_training(state),
         _faults(state),
@@ -137,6 +138,17 @@ def _problems(state: ContributorState) -> list[Metric]:
     told = (one_line(state.problem.field), one_line(state.problem.message))
     problem.add_metric(told, 1)
     return [problem]
+
+
+def _concerns(state: ContributorState) -> list[Metric]:
+    if state.training is None:
+        return []
+    concerns = GaugeMetricFamily(
+        "cotrain_concern", "1 while this is wrong although training goes on.", labels=("topic",)
+    )
+    for concern in state.training.concerns:
+        concerns.add_metric((concern.topic,), 1)
+    return [concerns]
 
 
 def _of_swarm(state: ContributorState) -> list[Metric]:
@@ -183,6 +195,11 @@ def _of_training(state: ContributorState) -> list[Metric]:
                 "round_failed",
                 "1 if the last averaging round failed.",
                 bool(last.failure) if last else None,
+            ),
+            (
+                "rounds_failed_in_a_row",
+                "Averaging rounds that failed since the last one that succeeded.",
+                own.failed_rounds,
             ),
         ),
         *_counters(

@@ -10,9 +10,9 @@ from typing import TextIO
 
 from app.common.i18n import _
 from app.common.plain import one_line
-from app.protocol import StateDownload, Waiting
+from app.protocol import Concern, StateDownload, Waiting
 from app.state.facts import MemberFault
-from app.state.state import ContributorState, Phase
+from app.state.state import ContributorState, Phase, Round
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +120,14 @@ def _problem_text(state: ContributorState) -> str:
     return f"{text} {parts[2]}".rstrip()
 
 
+def _concerns(state: ContributorState) -> tuple[Concern, ...]:
+    return state.training.concerns if state.training is not None else ()
+
+
+def _concern_text(concern: Concern) -> str:
+    return f"{concern.message} {concern.remedy}".rstrip()
+
+
 def as_json(state: ContributorState) -> str:
     """One line of JSON; null where a value is unknown."""
     own, run = state.training, state.run
@@ -143,14 +151,26 @@ def as_json(state: ContributorState) -> str:
             "swarm_loss": run.loss if run else None,
             "swarm_samples_per_second": run.samples_per_second if run else None,
             "run_id": state.swarm.run_id if state.swarm else None,
+            "last_round": _round(own.last_round) if own and own.last_round else None,
+            "failed_rounds": own.failed_rounds if own else None,
             "faults": [_fault(each) for each in state.faults.last[-MOST_FAULTS:]],
             "addresses": state.addresses,
             "reconnect_at": state.reconnect_at,
             "url": state.local_api.url if state.local_api else None,
             "problem": _problem_text(state) if state.problem else None,
+            "concerns": [_concern_text(each) for each in _concerns(state)],
             "reporting": state.reporting.status.value,
         }
     )
+
+
+def _round(last: Round) -> dict[str, object]:
+    return {
+        "epoch": last.epoch,
+        "peers": last.peers,
+        "seconds": round(last.seconds, 2),
+        "failure": last.failure or None,
+    }
 
 
 def _fault(fault: MemberFault) -> dict[str, object]:
@@ -206,4 +226,5 @@ def as_line(state: ContributorState) -> str:
         parts.append(f"step {own.step}  loss {own.loss:.3f}")
     if own is not None and own.samples_per_second is not None:
         parts.append(f"{own.samples_per_second:.1f} samples/s")
+    parts += [concern.message for concern in _concerns(state)]
     return one_line("  ".join(parts))

@@ -12,6 +12,7 @@ imported late, since it pulls in torch.
 import asyncio
 import contextlib
 import logging
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -101,8 +102,37 @@ def hivemind_errors(
         raise CallError(reason, peer_id=peer_id, address=address, timed_out=True) from error
     except Exception as error:  # the one adapter of hivemind, which raises anything
         details = str(error)
-        reason = next(iter(details.splitlines()), "") or repr(error)
+        reason = _clocks_apart(details) or next(iter(details.splitlines()), "") or repr(error)
         raise CallError(reason, details=details, peer_id=peer_id, address=address) from error
+
+
+_CLOCKS = re.compile(
+    r"local time must be within.*local: (?P<ours>[\d.]+), peer: (?P<theirs>[\d.]+)"
+)
+
+
+def _clocks_apart(details: str) -> str:
+    """hivemind's refusal of a peer with another time, in words; "" for another error."""
+    if (found := _CLOCKS.search(details)) is None:
+        return ""
+    return clocks_apart(float(found["ours"]) - float(found["theirs"]))
+
+
+def clocks_apart(ahead: float) -> str:
+    """That our clock is wrong, and what to do. ahead: seconds before the other peer's time."""
+    text = (
+        _("the clock of this machine is {time} fast: let the system set it by itself")
+        if ahead > 0
+        else _("the clock of this machine is {time} slow: let the system set it by itself")
+    )
+    return text.format(time=_length(abs(ahead)))
+
+
+def _length(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
+    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
 
 
 def unpacked(packed: bytes, *, malformed: Any = None) -> Any:

@@ -1,17 +1,13 @@
 """How each event changes the state: one table from event type to pure function.
 
-`after` looks up an event's type in ``_TRANSITIONS``, at the end of this file. What a trainer
-reports changes the state only while there is a trainer: a late report of one that is gone is
-ignored.
+`after` looks up an event's type in ``_TRANSITIONS``, at the end of this file; `app.state.reported`
+has its part for what a trainer reports.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
 
 from app import protocol
 from app.p2p.sightings import Run
-from app.protocol import TrainerPhase
 from app.state.events import (
     AccessChanged,
     ConnectionChanged,
@@ -22,7 +18,6 @@ from app.state.events import (
     JoinFailed,
     Left,
     LocalApiChanged,
-    PartsChanged,
     PauseChosen,
     PauseEnded,
     PeersListed,
@@ -38,12 +33,9 @@ from app.state.events import (
     TrainingAwaited,
     TrainingRequested,
 )
-from app.state.facts import Access, MemberFault, MemberFaults, Problem, Swarm
-from app.state.state import ContributorState, OwnTraining, Phase, Round
-
-E = TypeVar("E")
-
-Transition = Callable[[ContributorState, Any], ContributorState]
+from app.state.facts import Access, Swarm
+from app.state.reported import REPORTED, Transition, prepared
+from app.state.state import ContributorState, OwnTraining, Phase
 
 
 def after(state: ContributorState, event: Event) -> ContributorState:
@@ -191,21 +183,16 @@ def _training_requested(state: ContributorState, event: TrainingRequested) -> Co
     )
 
 
-def _prepared(state: ContributorState) -> ContributorState:
-    """Nothing is prepared any more."""
-    return replace(state, step_of_preparation=None, waiting=None, download=None)
-
-
 def _stop_requested(state: ContributorState, _event: StopRequested) -> ContributorState:
     if state.phase is Phase.WAITING:
         return _without_pause(replace(state, phase=Phase.WATCHING))
     if state.phase.has_trainer:
-        return replace(_prepared(state), phase=Phase.STOPPING)
+        return replace(prepared(state), phase=Phase.STOPPING)
     return state
 
 
 def _trainer_gone(state: ContributorState, event: TrainerGone) -> ContributorState:
-    rest = replace(_prepared(state), training=None, completed=event.completed)
+    rest = replace(prepared(state), training=None, completed=event.completed)
     if not state.phase.has_trainer:
         return rest
     if event.problem is None:
@@ -216,144 +203,6 @@ def _trainer_gone(state: ContributorState, event: TrainerGone) -> ContributorSta
 
 def _restart_cancelled(state: ContributorState, _event: RestartCancelled) -> ContributorState:
     return _without_pause(replace(state, restart_at=None))
-
-
-# --- what a trainer reports
-
-
-def _by_trainer(transition: Callable[[ContributorState, E], ContributorState]) -> Transition:
-    """The same transition, but only while there is a trainer."""
-
-    def guarded(state: ContributorState, event: E) -> ContributorState:
-        if state.training is None or not state.phase.has_trainer:
-            return state
-        return transition(state, event)
-
-    return guarded
-
-
-def _in_training(change: Callable[[OwnTraining, E], OwnTraining]) -> Transition:
-    """A change of our own training alone, while there is a trainer."""
-
-    def transition(state: ContributorState, event: E) -> ContributorState:
-        assert state.training is not None
-        return replace(state, training=change(state.training, event))
-
-    return _by_trainer(transition)
-
-
-_PHASES = {
-    TrainerPhase.TRAINING: Phase.TRAINING,
-    TrainerPhase.AVERAGING: Phase.AVERAGING,
-    TrainerPhase.PAUSED: Phase.PAUSED,
-    TrainerPhase.STOPPING: Phase.STOPPING,
-}
-"""The trainer's phases that are ours as well; all others are steps of the preparation."""
-
-
-def _phase_changed(state: ContributorState, event: protocol.PhaseChanged) -> ContributorState:
-    if state.phase is Phase.STOPPING:
-        return state
-    return replace(
-        _prepared(state),
-        phase=_PHASES.get(event.phase, Phase.PREPARING),
-        step_of_preparation=None if event.phase in _PHASES else event.phase,
-    )
-
-
-def _waits_for_others(state: ContributorState, event: protocol.Waiting) -> ContributorState:
-    return replace(state, waiting=event) if state.phase is Phase.PREPARING else state
-
-
-def _downloads_state(state: ContributorState, event: protocol.StateDownload) -> ContributorState:
-    return replace(state, download=event) if state.phase is Phase.PREPARING else state
-
-
-def _trainer_problem(state: ContributorState, event: protocol.TrainerProblem) -> ContributorState:
-    problem = Problem(message=event.message, field=event.field, remedy=event.remedy)
-    return replace(state, problem=problem)
-
-
-MOST_FAULTS = 100
-"""Pairs of peer and fault that are kept: anybody may come with a new peer id each minute."""
-
-
-def _member_at_fault(state: ContributorState, event: protocol.MemberAtFault) -> ContributorState:
-    before = state.faults
-    pair = (event.peer_id, event.fault)
-    count = sum(each.count for each in before.last if (each.peer_id, each.fault) == pair)
-    newest = MemberFault(
-        peer_id=event.peer_id,
-        fault=event.fault,
-        count=count + 1,
-        epoch=event.epoch,
-        time=event.time,
-        evicted_until=event.evicted_until,
-    )
-    others = [each for each in before.last if (each.peer_id, each.fault) != pair]
-    faults = MemberFaults(
-        last=(*others, newest)[-MOST_FAULTS:],
-        totals=tuple((fault, seen + (fault is event.fault)) for fault, seen in before.totals),
-    )
-    return replace(state, faults=faults)
-
-
-def _ready(own: OwnTraining, event: protocol.Ready) -> OwnTraining:
-    return replace(
-        own,
-        peer_id=event.peer_id,
-        addresses=event.addresses,
-        device_name=event.device_name,
-        precision=event.precision,
-        parameters=event.parameters,
-        micro_batch_size=event.micro_batch_size,
-        compiled=event.compiled,
-        resumed_epoch=event.resumed_epoch,
-    )
-
-
-def _micro_batch_halved(own: OwnTraining, event: protocol.MicroBatchHalved) -> OwnTraining:
-    return replace(own, micro_batch_size=event.micro_batch_size, short_of_memory=True)
-
-
-def _parts_changed(own: OwnTraining, event: PartsChanged) -> OwnTraining:
-    return replace(own, parts=event.parts)
-
-
-def _round_ended(own: OwnTraining, event: protocol.RoundEnded) -> OwnTraining:
-    ended = Round(
-        epoch=event.epoch, peers=event.peers, seconds=event.seconds, failure=event.failure
-    )
-    return replace(own, last_round=ended)
-
-
-def _checkpoint_saved(own: OwnTraining, event: protocol.CheckpointSaved) -> OwnTraining:
-    return replace(own, checkpoint_epoch=event.epoch)
-
-
-def _progress(state: ContributorState, event: protocol.Progress) -> ContributorState:
-    """Progress tells of our training and of the run; the run's loss and rate are not in it."""
-    assert state.training is not None
-    own = replace(
-        state.training,
-        step=event.step,
-        epoch=event.epoch,
-        loss=state.training.loss if event.loss is None else event.loss,
-        samples_per_second=event.samples_per_second,
-        tokens_per_second=event.tokens_per_second,
-        samples=event.samples,
-        tokens=event.tokens,
-        compute_seconds=event.compute_seconds,
-        epoch_samples=event.epoch_samples,
-    )
-    run = replace(
-        state.run or Run(),
-        epoch=event.epoch,
-        samples=event.swarm_samples,
-        trainers=event.peers,
-        eta=event.eta,
-    )
-    return replace(state, training=own, run=run)
 
 
 # --- the table
@@ -382,17 +231,7 @@ _TRANSITIONS: dict[type, Transition] = {
     StopRequested: _stop_requested,
     TrainerGone: _trainer_gone,
     RestartCancelled: _restart_cancelled,
-    protocol.PhaseChanged: _by_trainer(_phase_changed),
-    protocol.Waiting: _by_trainer(_waits_for_others),
-    protocol.StateDownload: _by_trainer(_downloads_state),
-    protocol.TrainerProblem: _by_trainer(_trainer_problem),
-    protocol.MemberAtFault: _by_trainer(_member_at_fault),
-    protocol.Progress: _by_trainer(_progress),
-    protocol.Ready: _in_training(_ready),
-    protocol.MicroBatchHalved: _in_training(_micro_batch_halved),
-    PartsChanged: _in_training(_parts_changed),
-    protocol.RoundEnded: _in_training(_round_ended),
-    protocol.CheckpointSaved: _in_training(_checkpoint_saved),
+    **REPORTED,
     protocol.Work: _ignored,  # counted by app.contributions.recorder
     **dict.fromkeys(
         (protocol.Hello, protocol.Ack, protocol.SampleDiscarded, protocol.Ended), _ignored

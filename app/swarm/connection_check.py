@@ -19,6 +19,7 @@ from app.p2p.meeting import by_peer
 from app.p2p.network import Reach
 from app.p2p.scout import Call, CallOutcome, Scout, called_back
 from app.settings.settings import Settings
+from app.swarm.clock import MOST_SECONDS
 
 if TYPE_CHECKING:
     from app.spec.schema import SwarmSpec
@@ -30,8 +31,6 @@ MOST_ENTRIES = 12
 """Initial peers that are tried; an invite may list hundreds."""
 
 ASKED_TO_CALL_BACK = 3
-CLOCK_SECONDS = 3.0
-"""How much hivemind lets two clocks differ (`MAX_DHT_TIME_DISCREPANCY_SECONDS`)."""
 
 
 class Grade(StrEnum):
@@ -275,19 +274,19 @@ async def _clock(subject: Subject, met: Sequence[Call]) -> Finding:
         text = _("Nobody answered whose clock could be compared with this machine's.")
         return Finding(check=check, verdict=Grade.UNKNOWN, text=text)
     off = abs(ahead)
-    if off < CLOCK_SECONDS / 3:
+    if off < MOST_SECONDS / 3:
         text = _("It is right, within a second.")
         return Finding(check=check, verdict=Grade.GOOD, text=text)
     behind = _("It is {time} s behind the others'.")
     before = _("It is {time} s ahead of the others'.")
     return Finding(
         check=check,
-        verdict=Grade.BAD if off >= CLOCK_SECONDS else Grade.CAUTION,
+        verdict=Grade.BAD if off >= MOST_SECONDS else Grade.CAUTION,
         text=(behind if ahead > 0 else before).format(time=f"{off:.1f}"),
         remedy=_(
             "Switch on that the system sets its time by itself: with more than {time} s, other"
             " peers refuse this machine."
-        ).format(time=round(CLOCK_SECONDS)),
+        ).format(time=round(MOST_SECONDS)),
     )
 
 

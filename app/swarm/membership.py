@@ -27,6 +27,7 @@ from app.p2p.plausible import PLAIN_TIMES, RunTimes
 from app.state.events import JoinBegan, Joined, JoinFailed, Left, PeersListed, RunObserved
 from app.state.facts import Problem, Swarm
 from app.state.store import Store
+from app.swarm.clock import ClockWatch
 from app.swarm.connection_check import Subject
 from app.swarm.lifeline import Lifeline
 from app.swarm.organisation import Organisation
@@ -77,6 +78,7 @@ class Membership:
         self._entries: tuple[str, ...] = ()
         self._hurry = asyncio.Event()
         self._lifeline = self._new_lifeline(())
+        self._clock = ClockWatch(store)
         self._entering: asyncio.Task[None] | None = None
         self._observing: asyncio.Task[None] | None = None
 
@@ -253,6 +255,7 @@ class Membership:
         self._store.dispatch(PeersListed(peers=peers, dht_nodes=self._peer.dht_nodes))
         self._lifeline.look(peers, addresses)
         self._store.dispatch(RunObserved(run=await self._peer.observe()))
+        await self._clock.look(self._peer.node, [peer.peer_id for peer in peers])
         await self._organisation.look(self._peer.node)
 
     async def _mend(self) -> None:

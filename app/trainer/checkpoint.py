@@ -58,7 +58,7 @@ class CheckpointFolder:
     """The checkpoints of one run. Those of another swarm under the same run id are left alone."""
 
     def __init__(self, folder: Path, spec: SwarmSpec) -> None:
-        self._folder = folder
+        self.path = folder
         self._model = _fingerprint(spec)
         self._run = _identity(spec)
 
@@ -68,17 +68,29 @@ class CheckpointFolder:
         Raises `OSError`, and `NotFiniteError` for one that must not be kept.
         """
         _refuse_what_is_not_finite(checkpoint)
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = self._folder / "new.tmp"  # always the same name: a killed save leaves one file
-        with temporary.open("wb") as stream:
-            hashing: Any = _HashingWriter(stream)  # torch only writes to it
-            torch.save({"model_fingerprint": self._model} | vars(checkpoint), hashing)
-            stream.flush()
-            os.fsync(stream.fileno())
-        name = f"epoch-{checkpoint.epoch:09d}-{self._run}-{hashing.digest}.pt"
-        temporary.replace(self._folder / name)
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = self.path / "new.tmp"  # always the same name: a killed save leaves one file
+        try:
+            digest = self._write(checkpoint, temporary)
+        except OSError:
+            temporary.unlink(missing_ok=True)  # others may need the room
+            raise
+        name = f"epoch-{checkpoint.epoch:09d}-{self._run}-{digest}.pt"
+        temporary.replace(self.path / name)
         for old in self._newest_first()[KEPT:]:
             old.unlink()
+
+    def _write(self, checkpoint: Checkpoint, path: Path) -> str:
+        """Returns the digest of what was written."""
+        with path.open("wb") as stream:
+            hashing: Any = _HashingWriter(stream)  # torch only writes to it
+            try:
+                torch.save({"model_fingerprint": self._model} | vars(checkpoint), hashing)
+            except RuntimeError as error:  # of torch, which can't end what it couldn't write
+                raise (hashing.failure or error) from error
+            stream.flush()
+            os.fsync(stream.fileno())
+        return str(hashing.digest)
 
     def load_newest(self) -> Checkpoint | None:
         """Read the newest sound checkpoint of this run; None when there is none.
@@ -104,7 +116,7 @@ class CheckpointFolder:
         newest = next(iter(self._newest_first()), None)
         if newest is None:
             return
-        for old in self._folder.glob(f"{_ASIDE}*.pt"):
+        for old in self.path.glob(f"{_ASIDE}*.pt"):
             old.unlink()
         newest.replace(newest.with_name(f"{_ASIDE}{newest.name}"))
 
@@ -120,13 +132,13 @@ class CheckpointFolder:
         return checkpoint if found == self._model else None
 
     def _set_damaged_aside(self, path: Path) -> None:
-        for old in self._folder.glob("*.damaged"):
+        for old in self.path.glob("*.damaged"):
             old.unlink()  # one is enough to look into, and each is as large as the model
         path.replace(path.with_suffix(".damaged"))
 
     def _newest_first(self, names: str = "epoch-*.pt") -> list[Path]:
         """The checkpoints of this run, and those that an app before 0.2 wrote."""
-        found = [path for path in self._folder.glob(names) if _NAME.fullmatch(path.name)]
+        found = [path for path in self.path.glob(names) if _NAME.fullmatch(path.name)]
         ours = [path for path in found if _parts(path)["run"] in (self._run, None)]
         return sorted(ours, key=lambda path: int(_parts(path)["epoch"] or 0), reverse=True)
 
@@ -141,11 +153,16 @@ class _HashingWriter:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._hash = hashlib.sha256()
+        self.failure: OSError | None = None
 
     def write(self, content: bytes) -> int:
         """Write all of it."""
         self._hash.update(content)
-        return self._stream.write(content)
+        try:
+            return self._stream.write(content)
+        except OSError as error:
+            self.failure = error
+            raise
 
     def flush(self) -> None:
         """As a file's."""

@@ -9,10 +9,12 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 
-from app.protocol import CheckpointSaved, Report
+from app.common.i18n import _
+from app.protocol import CheckpointSaved, Concern, Report
 from app.trainer.checkpoint import Checkpoint, CheckpointFolder, NotFiniteError
 from app.trainer.data.batches import Batches
 from app.trainer.strategies.protocols import SwarmMember
@@ -49,7 +51,7 @@ class Keeper:
         """interval: the shortest time between two checkpoints in seconds, 0 to write every epoch.
 
         judge: the loss of the model as it is, on a batch that is the same each time.
-        send: called with `CheckpointSaved`.
+        send: called with `CheckpointSaved`, and with a `Concern` where there is none.
         """
         self._folder = folder
         self._model = model
@@ -63,6 +65,7 @@ class Keeper:
         self._taken_over = 0  # the state may have been taken over before us
         self._good_loss = math.inf
         self._returns = 0
+        self._concerns: set[Literal["checkpoint", "undone"]] = set()
 
     def keep(self, *, now: bool = False) -> None:
         """Write a checkpoint if one is due. now: due as soon as the model has changed."""
@@ -94,9 +97,30 @@ class Keeper:
         except NotFiniteError as error:
             log.warning("no checkpoint is written in epoch %d: %s", checkpoint.epoch, error)
             return
+        except OSError as error:
+            self._say_that_it_failed(error)
+            return
         self._good_loss, self._returns = loss, 0
         seconds = time.monotonic() - started
         self._send(CheckpointSaved(epoch=self._saved_epoch, seconds=seconds))
+        for topic in self._concerns:
+            self._send(Concern(topic=topic, message=""))
+        self._concerns.clear()
+
+    def _say_that_it_failed(self, error: OSError) -> None:
+        log.warning("no checkpoint can be written: %s", error)
+        self._concerns.add("checkpoint")
+        self._send(
+            Concern(
+                topic="checkpoint",
+                message=_("No checkpoint can be written: {reason}.").format(
+                    reason=error.strerror or error
+                ),
+                remedy=_("Make room on the disk of {folder}; training goes on meanwhile.").format(
+                    folder=self._folder.path
+                ),
+            )
+        )
 
     def _is_worse(self, loss: float) -> bool:
         return not loss <= WORSE * self._good_loss + MORE  # True for NaN
@@ -113,6 +137,17 @@ class Keeper:
             self._good_loss,
             loss,
             good.epoch,
+        )
+        self._concerns.add("undone")
+        self._send(
+            Concern(
+                topic="undone",
+                message=_(
+                    "The model got worse (loss {before} to {after}), so training went back to that"
+                    " of epoch {epoch}."
+                ).format(before=f"{self._good_loss:.2f}", after=f"{loss:.2f}", epoch=good.epoch),
+                remedy=_("Someone may have sent harmful data, or the learning rate is too high."),
+            )
         )
         self._strategy.undo(good.optimizer, lambda: self._model.load_state_dict(good.model))
         return True

@@ -15,6 +15,7 @@ import msgspec
 
 from app.common.paths import role_of
 from app.protocol import (
+    Concern,
     MicroBatchHalved,
     PhaseChanged,
     Progress,
@@ -137,6 +138,7 @@ class Whole:
         self._ready: dict[int, Ready] = {}
         self._progress: dict[int, Progress] = {}
         self._work: dict[int, Work] = {}
+        self._concerns: dict[tuple[str, int], Concern] = {}
 
     def take(self, place: int, report: Report) -> tuple[Event, ...]:
         """The events that follow from one trainer's report."""
@@ -160,6 +162,9 @@ class Whole:
             case Work():
                 self._work[place] = report
                 return (self._all_work(),)
+            case Concern():
+                self._concerns[report.topic, place] = report
+                return (self._any_concern(report),)
             case _:
                 return (report,)
 
@@ -196,6 +201,13 @@ class Whole:
             compute_seconds=sum(each.compute_seconds for each in all_),
             **{name: sum(getattr(each, name) for each in all_) for name in summed},
         )
+
+    def _any_concern(self, newest: Concern) -> Concern:
+        """One that ended for one trainer may go on for another."""
+        if newest.message:
+            return newest
+        others = (each for (topic, _place), each in self._concerns.items() if topic == newest.topic)
+        return next((each for each in others if each.message), newest)
 
     def _all_work(self) -> Work:
         fields: dict[str, Any] = {}

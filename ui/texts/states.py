@@ -8,7 +8,7 @@ from app.common.i18n import _, ngettext
 from app.common.plain import one_line
 from app.protocol import Device, StateDownload, TrainerPhase, Waiting
 from app.state.facts import Access, LocalApi, Problem
-from app.state.state import ContributorState, Phase, Round
+from app.state.state import ContributorState, OwnTraining, Phase, Round
 from app.terms.terms import Terms
 from ui.texts import terms as terms_texts
 from ui.texts import units
@@ -47,6 +47,8 @@ def tone(state: ContributorState) -> str:
     """The headline's ``tone`` in the style sheet: ``idle``, ``busy``, ``good`` or ``bad``."""
     if state.phase is Phase.FAILED and state.restart_at is not None:
         return "busy"
+    if state.training is not None and worries(state.training):
+        return "bad"
     return _TONES.get(state.phase, "idle")
 
 
@@ -135,6 +137,8 @@ def explanation(state: ContributorState, now: float | None = None) -> str:
             return terms_texts.why_it_rests(state, time.time() if now is None else now)
         case Phase.WATCHING:
             return _watching(state)
+        case Phase.TRAINING | Phase.AVERAGING if state.training and worries(state.training):
+            return " ".join(worries(state.training))
         case Phase.TRAINING:
             return _training(state, time.time() if now is None else now)
         case Phase.FAILED:
@@ -241,6 +245,23 @@ def _training(state: ContributorState, now: float) -> str:
         count,
     )
     return f"{short.format(count=count)} {text}"
+
+
+FAILED_ROUNDS = 2
+"""In a row; one alone is no reason to worry."""
+
+
+def worries(own: OwnTraining) -> list[str]:
+    """What is wrong although training goes on, in sentences."""
+    found = [f"{each.message} {each.remedy}".rstrip() for each in own.concerns]
+    if own.failed_rounds >= FAILED_ROUNDS and own.last_round is not None:
+        text = _(
+            "The last {count} rounds of averaging failed: {reason}. What was computed for them is"
+            " lost. The network line may be too slow for this model, or the others out of reach."
+        )
+        count = units.count(own.failed_rounds)
+        found.append(text.format(count=count, reason=own.last_round.failure))
+    return found
 
 
 def _failed(state: ContributorState, now: float) -> str:

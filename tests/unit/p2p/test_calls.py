@@ -88,3 +88,20 @@ def test_malformed_bytes_are_nothing(packed: bytes) -> None:
 
 def test_sound_bytes_are_unpacked() -> None:
     assert calls.unpacked(b"\x92\x01\xa1x") == [1, "x"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "reason"),
+    [
+        (1_700_003_600.5, "the clock of this machine is 1 h fast: let"),
+        (1_699_999_920.0, "the clock of this machine is 1 min 20 s slow: let"),
+    ],
+)
+def test_clocks_that_differ_are_told_in_words(ours: float, reason: str) -> None:
+    text = (
+        "local time must be within 3 seconds "
+        f" of others(local: {ours:.5f}, peer: {1_700_000_000.0:.5f})"
+    )
+    with pytest.raises(CallError) as raised, calls.hivemind_errors():
+        raise RuntimeError(text)
+    assert raised.value.reason.startswith(reason)
