@@ -20,6 +20,7 @@ from app.common.i18n import _
 from app.common.logs import log_child_line
 from app.lifecycle.processes import command_line
 from app.protocol import Command, EndReason, Report
+from app.training.heartbeat import Heartbeat
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """A longer line is dropped; asyncio's default of 64 KiB is too short for some reports."""
@@ -32,12 +33,6 @@ TERM_GRACE_SECONDS = 2.0
 REPORTS_SECONDS, LOG_SECONDS = 5.0, 0.5
 """How long a dead trainer's pipes are read. A process that left the trainer's group may hold them
 open: PyTorch's shared-memory manager keeps stderr for two seconds, and writes nothing."""
-
-RESTART_SECONDS = (3.0, 10.0, 30.0)
-"""Waits before a trainer that ended unexpectedly is restarted; after the last one it is not."""
-
-STEADY_SECONDS = 120.0
-"""A trainer that ran so long resets the count of failures."""
 
 KERNEL_COUNTERS = Path("/proc/vmstat")
 """Where Linux counts, among much else, the processes that it killed for their memory."""
@@ -74,22 +69,6 @@ class Outcome:
         return _("The trainer stopped unexpectedly (exit status {status}).").format(
             status=self.returncode
         )
-
-
-class Patience:
-    """How long to wait before a trainer that ended unexpectedly is started again."""
-
-    def __init__(self) -> None:
-        self._failures = 0
-
-    def wait_after(self, lived: float) -> float | None:
-        """Seconds to wait, more each time; None when it failed too often. lived: seconds it ran."""
-        if lived > STEADY_SECONDS:
-            self._failures = 0
-        if self._failures >= len(RESTART_SECONDS):
-            return None
-        self._failures += 1
-        return RESTART_SECONDS[self._failures - 1]
 
 
 class _ExitProtocol(asyncio.subprocess.SubprocessStreamProtocol):
@@ -131,6 +110,7 @@ class Trainer:
         self._reason: EndReason | None = None
         self._problem: protocol.TrainerProblem | None = None
         self._oom_kills = _oom_kills()
+        self._heartbeat = Heartbeat(process.pid, report=on_report, end=self.kill)
         self._watching = asyncio.create_task(self._watch())
 
     @classmethod
@@ -230,7 +210,9 @@ class Trainer:
         assert self._process.stderr is not None
         reports = asyncio.create_task(self._read_reports(self._process.stdout))
         logged = asyncio.create_task(self._read_log(self._process.stderr))
+        beating = asyncio.create_task(self._heartbeat.watch())
         await self._exited.wait()
+        beating.cancel()
         self.kill()  # p2pd and forked averagers outlive a killed trainer
         for reading, seconds in ((reports, REPORTS_SECONDS), (logged, LOG_SECONDS)):
             with contextlib.suppress(TimeoutError):
@@ -255,6 +237,7 @@ class Trainer:
                     self._log.exception("%s said something unknown", self._name)
 
     def _handle(self, report: Report) -> None:
+        self._heartbeat.beat(regular=self._is_regular(report))
         match report:
             case protocol.Ack(id=number):
                 if (waiting := self._acks.pop(number, None)) and not waiting.done():
@@ -267,6 +250,12 @@ class Trainer:
             case protocol.TrainerProblem():
                 self._problem = report
         self._on_report(report)
+
+    def _is_regular(self, report: Report) -> bool:
+        is_leaving = isinstance(report, protocol.PhaseChanged) and (
+            report.phase is protocol.TrainerPhase.STOPPING
+        )
+        return not is_leaving and (self._heartbeat.regular or isinstance(report, protocol.Progress))
 
     async def _read_log(self, stream: asyncio.StreamReader) -> None:
         async for line in _lines(stream):

@@ -31,8 +31,9 @@ from app.swarm.membership import Membership, problem_of
 from app.terms.terms import GB
 from app.training.ensemble import Ensemble
 from app.training.governor import Governor
+from app.training.patience import MOST_CRASHES, Patience
 from app.training.reins import Reins
-from app.training.supervisor import Outcome, Patience
+from app.training.supervisor import Outcome
 
 if TYPE_CHECKING:
     from app.spec.schema import SwarmSpec
@@ -243,10 +244,13 @@ class Training:
         outcome = await trainer.outcome()
         self._trainer = self._reins = None
         asked, lived = self._stop_asked, time.monotonic() - started
-        delay = self._patience.wait_after(lived) if outcome.unexpected and not asked else None
+        delay = None
+        if outcome.unexpected and not asked:
+            delay = self._patience.wait_after(outcome, lived=lived)
         if delay is not None:
             self._restart = self._background.start(self._restart_after(delay))
-        self._store.dispatch(_gone(outcome, asked=asked, restart_in=delay))
+        given_up = self._patience.exhausted
+        self._store.dispatch(_gone(outcome, asked=asked, restart_in=delay, given_up=given_up))
 
     async def _restart_after(self, delay: float) -> None:
         await asyncio.sleep(delay)
@@ -268,12 +272,19 @@ class Training:
             self._store.dispatch(RestartCancelled())
 
 
-def _gone(outcome: Outcome, *, asked: bool, restart_in: float | None) -> TrainerGone:
+def _gone(
+    outcome: Outcome, *, asked: bool, restart_in: float | None, given_up: bool
+) -> TrainerGone:
     if asked or outcome.reason in (EndReason.STOPPED, EndReason.COMPLETED):
         return TrainerGone(completed=outcome.reason is EndReason.COMPLETED)
     field = outcome.problem.field if outcome.problem else ""
     remedy = outcome.problem.remedy if outcome.problem else ""
-    if outcome.unexpected:
+    if outcome.unexpected and given_up:
+        remedy = _(
+            "It ended {count} times in a row soon after its start. Collect diagnostics (menu"
+            " Help), and report it."
+        ).format(count=MOST_CRASHES)
+    elif outcome.unexpected:
         remedy = remedy or _("It resumes from its last checkpoint.")
     return TrainerGone(
         problem=Problem(message=outcome.text, field=field, remedy=remedy),

@@ -14,7 +14,7 @@ from app.session import Session
 from app.settings.settings import Settings
 from app.spec import schema as spec
 from app.state.state import ContributorState, Phase
-from app.training import supervisor
+from app.training import patience, supervisor
 from tests.support.processes.apps import PATIENCE, tiny_spec
 
 pytestmark = [
@@ -119,7 +119,7 @@ async def test_of_two_joins_the_later_one_counts(watched: Watched) -> None:
 async def test_a_crash_is_mended_until_patience_ends_and_a_click_renews_it(
     watched: Watched, child: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "RESTART_SECONDS", (0.0,))
+    monkeypatch.setattr(patience, "RESTART_SECONDS", (0.0,))
     child(CRASHES)
     for _click in range(2):
         await watched.session.training.start()

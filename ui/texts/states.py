@@ -8,7 +8,7 @@ from app.common.i18n import _, ngettext
 from app.common.plain import one_line
 from app.protocol import Device, StateDownload, TrainerPhase, Waiting
 from app.state.facts import Access, LocalApi, Problem
-from app.state.state import ContributorState, OwnTraining, Phase, Round
+from app.state.state import ContributorState, Phase, Round
 from app.terms.terms import Terms
 from ui.texts import terms as terms_texts
 from ui.texts import units
@@ -47,7 +47,7 @@ def tone(state: ContributorState) -> str:
     """The headline's ``tone`` in the style sheet: ``idle``, ``busy``, ``good`` or ``bad``."""
     if state.phase is Phase.FAILED and state.restart_at is not None:
         return "busy"
-    if state.training is not None and worries(state.training):
+    if _worries(state):
         return "bad"
     return _TONES.get(state.phase, "idle")
 
@@ -131,14 +131,14 @@ def explanation(state: ContributorState, now: float | None = None) -> str:
             return " ".join(
                 (access(state.access), _("Training goes on by itself once you are added."))
             )
+        case Phase.PREPARING | Phase.TRAINING | Phase.AVERAGING if _worries(state):
+            return " ".join(_worries(state))
         case Phase.PREPARING if state.may_train:
             return preparation(state.step_of_preparation, state.waiting, state.download)
         case Phase.PREPARING | Phase.PAUSED | Phase.WAITING:
             return terms_texts.why_it_rests(state, time.time() if now is None else now)
         case Phase.WATCHING:
             return _watching(state)
-        case Phase.TRAINING | Phase.AVERAGING if state.training and worries(state.training):
-            return " ".join(worries(state.training))
         case Phase.TRAINING:
             return _training(state, time.time() if now is None else now)
         case Phase.FAILED:
@@ -251,8 +251,10 @@ FAILED_ROUNDS = 2
 """In a row; one alone is no reason to worry."""
 
 
-def worries(own: OwnTraining) -> list[str]:
+def _worries(state: ContributorState) -> list[str]:
     """What is wrong although training goes on, in sentences."""
+    if (own := state.training) is None:
+        return []
     found = [f"{each.message} {each.remedy}".rstrip() for each in own.concerns]
     if own.failed_rounds >= FAILED_ROUNDS and own.last_round is not None:
         text = _(
