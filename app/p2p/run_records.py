@@ -18,6 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 from hivemind.dht.crypto import RSASignatureValidator
 from hivemind.dht.routing import DHTID
 from hivemind.dht.schema import BytesWithPublicKey, SchemaValidator
@@ -31,6 +33,9 @@ from hivemind.utils.logging import use_hivemind_log_handler
 from pydantic.v1 import BaseModel, StrictFloat, confloat, conint
 from typing_extensions import override
 
+from app.common.errors import FolderError
+from app.common.i18n import _
+from app.common.paths import name_aside
 from app.organiser.admission import OPEN, Admission
 from app.p2p import calls
 from app.p2p import machine_records as records
@@ -38,6 +43,8 @@ from app.p2p.guards import messages, storage
 from app.p2p.guards.records import guards, unforged
 from app.p2p.network import Network
 from app.p2p.plausible import PLAIN_TIMES, RunTimes, agreed_epoch, plausible_rates
+
+log = logging.getLogger(__name__)
 
 use_hivemind_log_handler("nowhere")  # hivemind's log records go to the root logger instead
 messages.bound_nesting()
@@ -65,6 +72,9 @@ def _as_a_warning(record: logging.LogRecord) -> bool:
 
 for _name in ("averaging.averager", "averaging.matchmaking", "optim.optimizer"):
     logging.getLogger(f"hivemind.{_name}").addFilter(_as_a_warning)
+
+MOST_KEY_BYTES = 2**16
+"""Of a file with a peer's key; a whole one has 1.2 KB."""
 
 METRICS_SECONDS = 60.0
 """How long a metrics record stays in the DHT."""
@@ -143,18 +153,58 @@ class Identity:
 
 
 def load_identity(path: Path) -> Identity:
-    """Read a peer's key from a file; a file that doesn't exist is made (RSA-2048, mode 0400)."""
-    if not path.exists():
-        _generate(path)
-    raw = path.read_bytes()
+    """Read a peer's key from a file; a file that doesn't exist is made (RSA-2048, mode 0400).
+
+    A damaged file is set aside and a new key made: the peer has another id from then on. Raises
+    `FolderError` when the file can't be read or written.
+    """
+    try:
+        if not path.exists():
+            _generate(path)
+        try:
+            return _read(path)
+        except (_DamagedError, IsADirectoryError) as error:
+            aside = name_aside(path)
+            path.rename(aside)
+            log.warning("%s is damaged (%s) and was set aside as %s", path, error, aside)
+            _generate(path)
+            return _read(path)
+    except OSError as error:
+        raise FolderError(
+            _("the key of this machine's peer can't be used: {reason}.").format(
+                reason=error.strerror or error
+            ),
+            field=str(path),
+            remedy=_("Check that the disk isn't full and that you may read and write there."),
+        ) from error
+
+
+class _DamagedError(Exception):
+    """A file doesn't hold a peer's key."""
+
+
+def _read(path: Path) -> Identity:
+    with path.open("rb") as stream:
+        raw = stream.read(MOST_KEY_BYTES)
+    der = _private_key_of(raw)
     key = RSAPrivateKey.__new__(RSAPrivateKey)
-    key.__setstate__({"_private_key": _private_key_of(raw)})
+    key.__setstate__({"_private_key": der})
     return Identity(peer_id=PeerID.from_identity(raw).to_base58(), key=key)
 
 
 def _private_key_of(identity: bytes) -> bytes:
-    """The DER-encoded key inside libp2p's protobuf message."""
-    return bytes(crypto_pb2.PrivateKey.FromString(identity).data)  # type: ignore[attr-defined]
+    """The DER-encoded key inside libp2p's protobuf message. Raises `_DamagedError`."""
+    wire: Any = crypto_pb2  # its names are made at run time
+    try:
+        with calls.hivemind_errors():
+            message = wire.PrivateKey.FromString(identity)
+            key = load_der_private_key(message.data, password=None)
+    except calls.CallError as error:
+        raise _DamagedError(error.reason) from error
+    is_whole = message.SerializeToString() == identity and message.key_type == wire.RSA
+    if not (is_whole and isinstance(key, rsa.RSAPrivateKey)):
+        raise _DamagedError("it isn't a key of ours")
+    return bytes(message.data)
 
 
 def _generate(path: Path) -> None:

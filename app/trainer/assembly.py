@@ -1,5 +1,6 @@
 """Put a training run together from the app's order, and take it apart again."""
 
+import gc
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -164,6 +165,10 @@ def _in_swarm(
     send: SendReport,
 ) -> Iterator[tuple[TrainerPeer, GradientAveraging]]:
     """Enter the swarm with the spec's strategy. On leaving it, report the work once more."""
+    # The processes that hivemind forks share our memory until either writes to it, and Python's
+    # collector writes to every object that it looks at.
+    gc.collect()
+    gc.freeze()
     peer = enter()
     strategy = GradientAveraging(
         spec=spec,

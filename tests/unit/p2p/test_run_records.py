@@ -1,12 +1,15 @@
-"""What hivemind is told of a node's place in the network: the embedded peer's and the trainer's."""
+"""What hivemind is told of a node: its place in the network, and its key."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hivemind.p2p import P2P
 
+from app.common.errors import FolderError
 from app.p2p.network import Network
-from app.p2p.run_records import node_options
+from app.p2p.run_records import load_identity, node_options
+from tests.support.damage import damages
 
 LISTEN = ("/ip4/0.0.0.0/tcp/8080", "/ip6/::/tcp/8080")
 RELAY = "/ip4/203.0.113.7/tcp/8080/p2p/QmRelay"
@@ -52,3 +55,35 @@ def test_announced_addresses_are_told() -> None:
 def test_a_swarm_of_this_machine_tells_no_router() -> None:
     options = node_options(Network(listen=("/ip4/127.0.0.1/tcp/0",), local=True))
     assert not any(options[name] for name in ("nat_port_map", "use_relay", "auto_nat"))
+
+
+# --- the key of a peer
+
+
+def test_every_damaged_key_is_set_aside_for_a_new_one(tmp_path: Path) -> None:
+    file = tmp_path / "trainer.pem"
+    first = load_identity(file)
+    kept = 0
+    for what in damages(file, times=14):
+        damaged = file.read_bytes()
+        found = load_identity(file)
+        assert load_identity(file).peer_id == found.peer_id, what
+        set_aside = [each.read_bytes() for each in tmp_path.glob("*.damaged-*")]
+        if found.peer_id != first.peer_id:
+            assert damaged in set_aside, what
+        else:
+            kept += 1
+    assert kept == 0
+
+
+def test_folder_in_the_place_of_a_key_is_set_aside(tmp_path: Path) -> None:
+    file = tmp_path / "trainer.pem"
+    file.mkdir()
+    assert load_identity(file).peer_id
+
+
+def test_key_that_can_not_be_written_is_explained(tmp_path: Path) -> None:
+    file = tmp_path / "gone" / "trainer.pem"
+    with pytest.raises(FolderError, match="can't be used: No such file") as raised:
+        load_identity(file)
+    assert raised.value.field == str(file)
