@@ -11,8 +11,7 @@ MOST = 32
 
 
 class Contacts:
-    """The peers by which we entered, and the peers on other machines to which we were connected
-    last."""
+    """The peers by which we entered, and those to which we were connected last."""
 
     def __init__(self, entries: Iterable[str]) -> None:
         """entries: multiaddrs of the peers by which we entered."""
@@ -27,10 +26,10 @@ class Contacts:
         Returns False when no peer on another machine is connected although we know some. Then we
         have lost the network or all have left, which looks the same from here.
         """
-        own = tuple(own)
+        own, peers = tuple(own), tuple(peers)
         others = [peer for peer in peers if not on_this_machine(peer.address, own)]
         self.connected = tuple(peer.peer_id for peer in others)
-        for peer in others:
+        for peer in peers:
             self._met.pop(peer.peer_id, None)  # so that it moves to the end
             self._met[peer.peer_id] = [f"{peer.address}/p2p/{peer.peer_id}"]
         for peer_id in tuple(self._met)[:-MOST]:
@@ -45,3 +44,10 @@ class Contacts:
             for peer_id, places in (self._entries | self._met).items()
         }
         return {peer_id: places for peer_id, places in known.items() if places}
+
+    def everybody(self) -> dict[str, list[str]]:
+        """All multiaddrs that we know, by peer id."""
+        known = {peer_id: list(places) for peer_id, places in self._entries.items()}
+        for peer_id, places in self._met.items():
+            known[peer_id] = list(dict.fromkeys((*known.get(peer_id, ()), *places)))
+        return known

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from app.common.backoff import Backoff
 from app.p2p.contacts import Contacts
+from app.p2p.meeting import by_peer
 from app.p2p.network import anybody_at, endpoint, links_up
 from app.p2p.peer import EmbeddedPeer
 from app.p2p.sightings import PeerInfo
@@ -42,6 +43,7 @@ class Lifeline:
         self._start_again = start_again
         self._links: frozenset[str] | None = None
         self._in_doubt = self._lost = False
+        self._renewed = False  # the daemon is new, and knows nobody
         self._gate = Backoff(first=FIRST_SECONDS, longest=LONGEST_SECONDS, clock=time.monotonic)
         self._renewal = Backoff(
             first=RENEWAL_SECONDS, longest=RENEWAL_SECONDS, clock=time.monotonic
@@ -55,6 +57,8 @@ class Lifeline:
         """Note which peers are connected. addresses: our peer's own."""
         if not self.contacts.look(peers, addresses):
             self._in_doubt = True
+        if peers:
+            self._renewed = False
         links, before = links_up(), self._links
         self._links = links
         if before not in (None, links):  # libp2p itself would notice half a minute later
@@ -75,7 +79,9 @@ class Lifeline:
         if not self._peer.alive:
             self._say_lost(time.time() + wait)
             await self._start_again()
-        known = self.contacts.addresses(addresses)
+            self._renewal.fail(at_least=RENEWAL_SECONDS)
+            self._renewed = self._in_doubt = True
+        known = self._everybody() if self._renewed else self.contacts.addresses(addresses)
         if known and not await self._answered(known):
             self._say_lost(time.time() + wait)
             return
@@ -83,6 +89,11 @@ class Lifeline:
         self._renewal.clear()
         self._in_doubt = False
         self._say_found()
+
+    def _everybody(self) -> dict[str, list[str]]:
+        """All that we know, with those on this machine, our own trainers among them."""
+        own = self._store.state.training
+        return self.contacts.everybody() | by_peer(own.addresses if own is not None else ())
 
     async def _answered(self, known: Mapping[str, Sequence[str]]) -> bool:
         places = {place for each in known.values() for one in each if (place := endpoint(one))}

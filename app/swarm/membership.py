@@ -17,6 +17,7 @@ from app.p2p.network import (
     Reach,
     announced,
     any_free_port,
+    endpoint,
     free_port,
     listening,
     reach,
@@ -75,6 +76,7 @@ class Membership:
         self._peer = EmbeddedPeer(folders.identity_file("app"))
         self._peer_id = ""
         self._addresses: tuple[str, ...] = ()
+        self._port = 0  # that our node has, for its next daemon
         self._entries: tuple[str, ...] = ()
         self._hurry = asyncio.Event()
         self._lifeline = self._new_lifeline(())
@@ -152,6 +154,8 @@ class Membership:
         )
         log.info("in the swarm %s as %s", run_id or "(none)", presence.peer_id)
         self._peer_id, self._addresses = presence.peer_id, presence.addresses
+        places = (endpoint(each) for each in presence.addresses if "/p2p-circuit" not in each)
+        self._port = next((place[1] for place in places if place is not None), 0)
         self._store.dispatch(Joined(peer_id=presence.peer_id, addresses=presence.addresses))
 
     def network(self, port: Literal["dht_port", "server_port"], *, place: int = 0) -> Network:
@@ -160,13 +164,14 @@ class Membership:
         port: the setting for it. place: the trainer's index among ours; each has the port after
         the previous one's.
         """
+        again = self._port if port == "dht_port" else 0  # others know it
         if self.spec is not None and self.spec.local:
-            return Network(listen=listening(0, local=True), local=True)
+            return Network(listen=listening(again and free_port(again), local=True), local=True)
         settings, trainer = self._store.settings, port == "server_port"
         relayed = trainer and bool(relays_of(self._addresses))
         known_relays = _known_relays(self._addresses, self._entries) if trainer else ()
         places = [one for one in settings.announce if not (trainer and one.startswith("/"))]
-        wanted = getattr(settings, port)
+        wanted = again or getattr(settings, port)
         number = port_or_any(port, wanted and wanted + place) or (any_free_port() if places else 0)
         return Network(
             listen=listening(number, local=False),
@@ -199,7 +204,7 @@ class Membership:
         self._entering = None
         await self.look_away()  # now: a join may just have succeeded
         await self._peer.leave()
-        self.spec, self._inside, self._addresses = None, False, ()
+        self.spec, self._inside, self._addresses, self._port = None, False, (), 0
         self._store.dispatch(Left())
 
     async def connect(self, peer_id: str, *, host: str, port: int) -> str:

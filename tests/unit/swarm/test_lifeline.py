@@ -146,3 +146,30 @@ async def test_who_is_alone_needs_nobody(monkeypatch: pytest.MonkeyPatch) -> Non
     world.links = frozenset({"lo"})
     await world.look()
     assert world.said == []
+
+
+async def test_a_new_daemon_is_told_of_the_peers_on_this_machine_too(
+    monkeypatch: pytest.MonkeyPatch, world: World
+) -> None:
+    monkeypatch.setattr("app.p2p.contacts.on_this_machine", lambda *_rest: True)
+    await world.look(world.there)
+    world.peer.alive = False
+    await world.line.mend(OWN)
+    assert (world.started, world.peer.calls) == (1, 1)
+    assert world.lost
+    world.peer.answered = True
+    world.line.hurry()
+    await world.line.mend(OWN)
+    assert not world.lost
+
+
+async def test_who_calls_us_after_a_new_start_is_the_swarm(
+    monkeypatch: pytest.MonkeyPatch, world: World
+) -> None:
+    monkeypatch.setattr("app.p2p.contacts.on_this_machine", lambda *_rest: True)
+    world.peer.alive = False
+    await world.line.mend(OWN)
+    assert world.lost
+    world.line.hurry()
+    await world.look(world.there)
+    assert not world.lost
