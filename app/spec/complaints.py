@@ -31,6 +31,7 @@ _BRANCHES = {
     "dataset_info": {"builtin", "files", "https", "hub", "slot"},
     "tokenizer": {"bytes", "file", "slot"},
     "micro_batch_size": {"constrained-int", "literal['auto']"},
+    "timeout_seconds": {"constrained-float", "literal['auto']"},
 }
 """After these fields, which are unions, pydantic's location names the branch that it tried."""
 

@@ -68,7 +68,7 @@ DEFAULTS: Values = {
     "training_params.seed": "0",
     "training_params.averaging.compression": "float16",
     "training_params.averaging.matchmaking_seconds": "5",
-    "training_params.averaging.timeout_seconds": "60",
+    "training_params.averaging.timeout_seconds": "auto",
     "training_params.averaging.record_seconds": "45",
 }
 """The form's initial texts: a Llama of 11 million parameters, trained on Python's documentation. An

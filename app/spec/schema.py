@@ -123,15 +123,16 @@ class AveragingSpec(_Part):
     matchmaking_seconds: float = Field(15.0, ge=1, le=600)
     """How long a group forms; no epoch is shorter."""
 
-    timeout_seconds: float = Field(60.0, ge=2, le=3600)
-    """Longest round, hence how long a dead peer can block the others."""
+    timeout_seconds: Annotated[float, Field(ge=2, le=86_400)] | Literal["auto"] = "auto"
+    """Longest round; with ``auto`` it follows from the model's size (`app.spec.rounds`)."""
 
     record_seconds: float = Field(45.0, ge=5, le=3600)
     """How long a peer counts as present after its last record in the DHT."""
 
     @model_validator(mode="after")
     def _group_gathers_in_time(self) -> "AveragingSpec":
-        if self.timeout_seconds < 2 * self.matchmaking_seconds:
+        timeout = self.timeout_seconds
+        if timeout != "auto" and timeout < 2 * self.matchmaking_seconds:
             raise ValueError(_("timeout_seconds must be at least twice matchmaking_seconds"))
         return self
 

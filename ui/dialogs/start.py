@@ -167,7 +167,13 @@ class StartDialog(QDialog):
         facts = costs.facts(spec, found, device)
         parameters = _("{number} parameters").format(number=units.short(found.parameters))
         memory = _("memory {size}").format(size=facts["memory"])
-        return texts.DOT.join((parameters, memory, facts["traffic"]))
+        line = costs.about_line(spec, found, self._model.state)
+        return "\n".join(
+            (
+                texts.DOT.join((parameters, memory, facts["traffic"])),
+                *(each.text for each in line),
+            )
+        )
 
     def _say(self, text: str, *, wrong: bool = False) -> None:
         self.summary.setText(text)

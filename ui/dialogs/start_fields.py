@@ -144,7 +144,7 @@ def _averaging() -> dict[str, Field]:
             _("Matchmaking"), _("Seconds for a group to form; no epoch is shorter")
         ),
         f"{where}.timeout_seconds": _text(
-            _("Time-out"), _("Seconds that a round may take; twice the matchmaking or more")
+            _("Time-out"), _("Seconds that a round may take, or auto: by the model's size")
         ),
         f"{where}.record_seconds": _text(
             _("Presence"), _("Seconds that a silent peer still counts")

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from app.spec.schema import SwarmSpec
 
 
+MBIT = 125_000
+"""Bytes/s of a megabit per second."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Caution:
     """A warning before joining."""
@@ -168,7 +172,12 @@ def cautions(
     spec: "SwarmSpec", estimate: "Estimate", state: ContributorState
 ) -> tuple[Caution, ...]:
     """All warnings for this swarm on this machine, the serious ones first."""
-    found = (*_about_data(spec), *_about_memory(estimate, state), *_about_peers(spec, state))
+    found = (
+        *_about_data(spec),
+        *_about_memory(estimate, state),
+        *about_line(spec, estimate, state),
+        *_about_peers(spec, state),
+    )
     return tuple(sorted(found, key=lambda caution: not caution.serious))
 
 
@@ -204,6 +213,31 @@ def _about_memory(estimate: "Estimate", state: ContributorState) -> tuple[Cautio
         device=texts.device_label(device)
     )
     return (Caution(text=text, serious=True),)
+
+
+def about_line(
+    spec: "SwarmSpec", estimate: "Estimate", state: ContributorState
+) -> tuple[Caution, ...]:
+    """Whether lines of homes, and this one as far as its limit is set, carry a round in time."""
+    from app.spec.rounds import SLOWEST_LINE, round_bytes, round_seconds, slowest_line
+
+    parameters = estimate.parameters
+    needed, limit = slowest_line(spec, parameters=parameters), state.terms.max_upload * MBIT
+    is_too_slow = 0 < limit < needed
+    if not is_too_slow and needed <= SLOWEST_LINE:
+        return ()
+    text = _(
+        "A round of averaging sends {size}, and is cut off after {time}: a machine that uploads"
+        " less than {rate} Mbit/s loses all that it computes."
+    ).format(
+        size=units.size(round_bytes(spec, parameters=parameters)),
+        time=units.duration(round_seconds(spec, parameters=parameters)),
+        rate=f"{needed / MBIT:.1f}",
+    )
+    if is_too_slow:
+        own = _("Your terms allow this machine {rate} Mbit/s.")
+        text = f"{text} {own.format(rate=f'{state.terms.max_upload:g}')}"
+    return (Caution(text=text, serious=is_too_slow),)
 
 
 def _about_peers(spec: "SwarmSpec", state: ContributorState) -> tuple[Caution, ...]:

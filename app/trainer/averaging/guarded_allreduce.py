@@ -367,6 +367,8 @@ class GuardedAveraging(DecentralizedAverager):
             tensor.add_(update, alpha=self._averaging_alpha)
             self.last_updated = get_dht_time()
             self._state_updated.set()
+        heard = (peer.to_base58() for peer in runner.active_senders - runner.banned_senders)
+        self._evictions.end_round(group_id, heard)
 
     def _is_evicted(self, peer_id: PeerID) -> bool:
         return peer_id.to_base58() in self._evictions

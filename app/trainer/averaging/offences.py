@@ -9,7 +9,7 @@ import multiprocessing
 import queue
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,6 @@ EVICTING = frozenset(
         PartFault.SHAPE,
         PartFault.NOT_FINITE,
         PartFault.WEIGHT,
-        PartFault.AGAINST,
         PartFault.GROUP,
     }
 )
@@ -30,6 +29,10 @@ can't be told; and a silent peer may be slow, or behind a bad line."""
 
 STRIKES = 2
 """Rounds with such a fault until a peer is evicted; any peer may have one bad round."""
+
+AGAINST_ROUNDS = 5
+"""Rounds with a peer, one after the other, in which its gradient points against ours until it is
+evicted. An honest peer's may do so a few times: when it is an epoch behind, and the loss bounces."""
 
 STRIKE_SECONDS = 3600.0
 """How long a strike counts."""
@@ -103,10 +106,13 @@ class Evictions:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._strikes: OrderedDict[str, dict[bytes, float]] = OrderedDict()
+        self._against: OrderedDict[str, set[bytes]] = OrderedDict()
         self._until: dict[str, float] = {}
 
     def note(self, peer_id: str, fault: PartFault, *, group_id: bytes) -> None:
         """Count a fault. group_id: of its round; several faults of one round count once."""
+        if fault is PartFault.AGAINST:
+            self._note_against(peer_id, group_id)
         if fault not in EVICTING:
             return
         now = self._clock()
@@ -118,9 +124,25 @@ class Evictions:
         else:
             self._until[peer_id] = now + EVICTION_SECONDS
 
+    def _note_against(self, peer_id: str, group_id: bytes) -> None:
+        rounds = self._against.pop(peer_id, set()) | {group_id}
+        if len(rounds) < AGAINST_ROUNDS:
+            self._against[peer_id] = rounds
+            self._bound()
+        else:
+            self._until[peer_id] = self._clock() + EVICTION_SECONDS
+
+    def end_round(self, group_id: bytes, members: Iterable[str]) -> None:
+        """A round has ended: whoever didn't point against us in it has a clean sheet. members:
+        those whose parts reached us."""
+        for peer_id in members:
+            if group_id not in self._against.get(peer_id, ()):
+                self._against.pop(peer_id, None)
+
     def _bound(self) -> None:
-        if len(self._strikes) > MOST_PEERS:
-            self._strikes.popitem(last=False)
+        for known in (self._strikes, self._against):
+            if len(known) > MOST_PEERS:
+                known.popitem(last=False)
         now = self._clock()
         self._until = {peer_id: until for peer_id, until in self._until.items() if until > now}
 

@@ -163,7 +163,8 @@ class CitizenOptimizer(hivemind.Optimizer):
     def _name_offenders(self, epoch: int) -> None:
         for what, guard in self._guards.items():
             for offence in guard.offences.take():
-                if offence.evicted_until is not None:
+                # the averager of the parameters evicts for itself, and has no samples
+                if offence.evicted_until is not None and what == "gradients":
                     self.tracker.leave_out(offence.peer_id, until=offence.evicted_until)
                 self._report(
                     MemberAtFault(
@@ -174,7 +175,8 @@ class CitizenOptimizer(hivemind.Optimizer):
                         evicted_until=offence.evicted_until,
                     )
                 )
-                if self._names.take(f"{offence.peer_id} {offence.fault}") == 0.0:
+                is_evicted = offence.evicted_until is not None
+                if self._names.take(f"{offence.peer_id} {offence.fault} {is_evicted}") == 0.0:
                     log.warning("%s", sentence(offence, what=what, epoch=epoch))
 
     def _swarm_samples(self, own: int) -> int:

@@ -10,6 +10,7 @@ from hivemind.compression import Float16Compression, NoCompression
 from hivemind.utils.timed_storage import get_dht_time
 
 from app.protocol import Report, Work
+from app.spec import rounds
 from app.spec.schema import SwarmSpec
 from app.trainer.averaging.averagers import CountingStateAverager, KeepingGradientAverager
 from app.trainer.averaging.guard import GradientBounds, StateBounds
@@ -62,7 +63,7 @@ class GradientAveraging:
             step_size=spec.training.optimizer.learning_rate,
             admission=peer.admission,
             client_mode=self._client_mode,  # WORKAROUND (hivemind 1.1.12): None is mistaken
-            **_options(spec),
+            **_options(spec, parameters=sum(each.numel() for each in model.parameters())),
         )
 
     @property
@@ -205,7 +206,7 @@ def _state_bounds(spec: SwarmSpec) -> StateBounds:
     return StateBounds(most_absolute=max(StateBounds.most_absolute, steps_apart))
 
 
-def _options(spec: SwarmSpec) -> dict[str, Any]:
+def _options(spec: SwarmSpec, *, parameters: int) -> dict[str, Any]:
     """`hivemind.Optimizer`'s options that follow from the spec, or are the same for all specs."""
     averaging = spec.training.averaging
     compression = {"none": NoCompression, "float16": Float16Compression}[averaging.compression]()
@@ -215,7 +216,8 @@ def _options(spec: SwarmSpec) -> dict[str, Any]:
         "run_id": spec.run_id,
         "target_batch_size": spec.training.target_batch_size,
         "matchmaking_time": averaging.matchmaking_seconds,
-        "averaging_timeout": averaging.timeout_seconds,
+        "averaging_timeout": rounds.round_seconds(spec, parameters=parameters),
+        "next_chunk_timeout": rounds.chunk_seconds(spec, parameters=parameters),
         "grad_compression": compression,
         "state_averaging_compression": compression,
         # Adam's second moments are far below the smallest number of float16.

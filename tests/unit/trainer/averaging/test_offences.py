@@ -4,6 +4,7 @@ import pytest
 
 from app.p2p.sightings import PartFault
 from app.trainer.averaging.offences import (
+    AGAINST_ROUNDS,
     EVICTION_SECONDS,
     MOST_PEERS,
     STRIKE_SECONDS,
@@ -36,7 +37,7 @@ def offend(evictions: Evictions, fault: PartFault, *, rounds: int, peer: str = "
         evictions.note(peer, fault, group_id=f"{fault} {number}".encode())
 
 
-@pytest.mark.parametrize("fault", ["not-finite", "shape", "weight", "against", "group"])
+@pytest.mark.parametrize("fault", ["not-finite", "shape", "weight", "group"])
 def test_second_round_with_a_fault_evicts_for_ten_minutes(
     evictions: Evictions, clock: Clock, fault: str
 ) -> None:
@@ -53,6 +54,22 @@ def test_second_round_with_a_fault_evicts_for_ten_minutes(
 @pytest.mark.parametrize("fault", ["silent", "far", "copy", "average"])
 def test_what_an_honest_peer_may_do_never_evicts(evictions: Evictions, fault: str) -> None:
     offend(evictions, PartFault(fault), rounds=100)
+    assert "Qm" not in evictions
+
+
+def test_gradient_against_ours_in_round_after_round_evicts(evictions: Evictions) -> None:
+    offend(evictions, PartFault.AGAINST, rounds=AGAINST_ROUNDS - 1)
+    assert "Qm" not in evictions
+    offend(evictions, PartFault.AGAINST, rounds=AGAINST_ROUNDS)
+    assert "Qm" in evictions
+
+
+def test_gradient_against_ours_now_and_then_does_not_evict(evictions: Evictions) -> None:
+    for number in range(100):
+        group_id = str(number).encode()
+        if number % AGAINST_ROUNDS:
+            evictions.note("Qm", PartFault.AGAINST, group_id=group_id)
+        evictions.end_round(group_id, ["Qm", "QmOther"])
     assert "Qm" not in evictions
 
 
