@@ -32,7 +32,7 @@ STRIKES = 2
 
 AGAINST_ROUNDS = 5
 """Rounds with a peer, one after the other, in which its gradient points against ours until it is
-evicted. An honest peer's may do so now and then: when it is an epoch behind and the loss bounces."""
+evicted. An honest one's may do so now and then: when it is an epoch behind and the loss bounces."""
 
 STRIKE_SECONDS = 3600.0
 """How long a strike counts."""
