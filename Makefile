@@ -12,7 +12,7 @@ PYTHON ?=
 TORCH_INDEX ?=
 export PYTHON TORCH_INDEX
 
-.PHONY: run test lint bench attacks package gpu-runtime smoke translations messages clean
+.PHONY: run test lint bench attacks faults package gpu-runtime smoke translations messages clean
 .DELETE_ON_ERROR:
 
 run: $(RUN_READY) translations
@@ -37,6 +37,10 @@ attacks: $(DEV_READY)
 	QT_QPA_PLATFORM=offscreen PYTEST_QT_API=pyside6 \
 	  $(PY) -m pytest tests/e2e/test_attacks.py tests/e2e/test_closed_swarm.py
 	$(PY) tests/bench/attacks.py $(ARGS)
+
+# What fails out there: tests of minutes, with real processes and networks.
+faults: $(DEV_READY) translations
+	QT_QPA_PLATFORM=offscreen PYTEST_QT_API=pyside6 $(PY) -m pytest tests/e2e/test_networks.py
 
 # Everything that is downloaded, in dist/. ARTEFACTS="tarball deb" chooses.
 ARTEFACTS ?= tarball deb appimage

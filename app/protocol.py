@@ -325,10 +325,13 @@ class CheckpointSaved(Message, frozen=True):
     seconds: float
 
 
-class Concern(Message, frozen=True):
+WarningTopic = Literal["checkpoint", "undone", "silent"]
+
+
+class TrainerWarning(Message, frozen=True):
     """Something is wrong, and training goes on. It takes the place of the last one of its topic."""
 
-    topic: Literal["checkpoint", "undone", "rounds", "silent"]
+    topic: WarningTopic
     message: str
     """A sentence; "" once it is over."""
     remedy: str = ""
@@ -373,7 +376,7 @@ Report = (
     | StateDownload
     | MemberAtFault
     | CheckpointSaved
-    | Concern
+    | TrainerWarning
     | TrainerProblem
     | Devices
     | Ended

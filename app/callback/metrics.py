@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -12,6 +13,7 @@ from app.callback.host import FigureSource
 from app.common.plain import one_line
 from app.contributions.outbox import OutboxState
 from app.machine.hardware import Gpu, Reading
+from app.protocol import WarningTopic
 from app.state.state import ContributorState, Phase
 from app.state.store import ReadableStore
 from app.tasks.tasks import Tasks
@@ -102,7 +104,7 @@ def _of_state(state: ContributorState) -> list[Metric]:
     return [
         _phases(state),
         *_problems(state),
-        *_concerns(state),
+        *_warnings(state),
         *_of_swarm(state),
         *_of_training(state),
         _faults(state),
@@ -140,15 +142,16 @@ def _problems(state: ContributorState) -> list[Metric]:
     return [problem]
 
 
-def _concerns(state: ContributorState) -> list[Metric]:
+def _warnings(state: ContributorState) -> list[Metric]:
     if state.training is None:
         return []
-    concerns = GaugeMetricFamily(
-        "cotrain_concern", "1 while this is wrong although training goes on.", labels=("topic",)
+    warnings = GaugeMetricFamily(
+        "cotrain_warning", "1 while this is wrong although training goes on.", labels=("topic",)
     )
-    for concern in state.training.concerns:
-        concerns.add_metric((concern.topic,), 1)
-    return [concerns]
+    present = {warning.topic for warning in state.training.warnings}
+    for topic in get_args(WarningTopic):
+        warnings.add_metric((topic,), float(topic in present))
+    return [warnings]
 
 
 def _of_swarm(state: ContributorState) -> list[Metric]:

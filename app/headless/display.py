@@ -10,7 +10,7 @@ from typing import TextIO
 
 from app.common.i18n import _
 from app.common.plain import one_line
-from app.protocol import Concern, StateDownload, Waiting
+from app.protocol import StateDownload, TrainerWarning, Waiting
 from app.state.facts import MemberFault
 from app.state.state import ContributorState, Phase, Round
 
@@ -120,12 +120,12 @@ def _problem_text(state: ContributorState) -> str:
     return f"{text} {parts[2]}".rstrip()
 
 
-def _concerns(state: ContributorState) -> tuple[Concern, ...]:
-    return state.training.concerns if state.training is not None else ()
+def _warnings(state: ContributorState) -> tuple[TrainerWarning, ...]:
+    return state.training.warnings if state.training is not None else ()
 
 
-def _concern_text(concern: Concern) -> str:
-    return f"{concern.message} {concern.remedy}".rstrip()
+def _warning_text(warning: TrainerWarning) -> str:
+    return f"{warning.message} {warning.remedy}".rstrip()
 
 
 def as_json(state: ContributorState) -> str:
@@ -158,7 +158,7 @@ def as_json(state: ContributorState) -> str:
             "reconnect_at": state.reconnect_at,
             "url": state.local_api.url if state.local_api else None,
             "problem": _problem_text(state) if state.problem else None,
-            "concerns": [_concern_text(each) for each in _concerns(state)],
+            "warnings": [_warning_text(each) for each in _warnings(state)],
             "reporting": state.reporting.status.value,
         }
     )
@@ -226,5 +226,5 @@ def as_line(state: ContributorState) -> str:
         parts.append(f"step {own.step}  loss {own.loss:.3f}")
     if own is not None and own.samples_per_second is not None:
         parts.append(f"{own.samples_per_second:.1f} samples/s")
-    parts += [concern.message for concern in _concerns(state)]
+    parts += [warning.message for warning in _warnings(state)]
     return one_line("  ".join(parts))

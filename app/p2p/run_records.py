@@ -163,7 +163,7 @@ def load_identity(path: Path) -> Identity:
             _generate(path)
         try:
             return _read(path)
-        except (_DamagedError, IsADirectoryError) as error:
+        except (_DamagedKeyError, IsADirectoryError) as error:
             aside = name_aside(path)
             path.rename(aside)
             log.warning("%s is damaged (%s) and was set aside as %s", path, error, aside)
@@ -179,7 +179,7 @@ def load_identity(path: Path) -> Identity:
         ) from error
 
 
-class _DamagedError(Exception):
+class _DamagedKeyError(Exception):
     """A file doesn't hold a peer's key."""
 
 
@@ -193,17 +193,17 @@ def _read(path: Path) -> Identity:
 
 
 def _private_key_of(identity: bytes) -> bytes:
-    """The DER-encoded key inside libp2p's protobuf message. Raises `_DamagedError`."""
+    """The DER-encoded key inside libp2p's protobuf message. Raises `_DamagedKeyError`."""
     wire: Any = crypto_pb2  # its names are made at run time
     try:
         with calls.hivemind_errors():
             message = wire.PrivateKey.FromString(identity)
             key = load_der_private_key(message.data, password=None)
     except calls.CallError as error:
-        raise _DamagedError(error.reason) from error
+        raise _DamagedKeyError(error.reason) from error
     is_whole = message.SerializeToString() == identity and message.key_type == wire.RSA
     if not (is_whole and isinstance(key, rsa.RSAPrivateKey)):
-        raise _DamagedError("it isn't a key of ours")
+        raise _DamagedKeyError("it isn't a key of ours")
     return bytes(message.data)
 
 

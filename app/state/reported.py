@@ -137,9 +137,9 @@ def _checkpoint_saved(own: OwnTraining, event: protocol.CheckpointSaved) -> OwnT
     return replace(own, checkpoint_epoch=event.epoch)
 
 
-def _concern(own: OwnTraining, event: protocol.Concern) -> OwnTraining:
-    others = tuple(each for each in own.concerns if each.topic != event.topic)
-    return replace(own, concerns=(*others, event) if event.message else others)
+def _warned(own: OwnTraining, event: protocol.TrainerWarning) -> OwnTraining:
+    others = tuple(each for each in own.warnings if each.topic != event.topic)
+    return replace(own, warnings=(*others, event) if event.message else others)
 
 
 def _progress(state: ContributorState, event: protocol.Progress) -> ContributorState:
@@ -181,5 +181,5 @@ REPORTED: dict[type, Transition] = {
     PartsChanged: _in_training(_parts_changed),
     protocol.RoundEnded: _in_training(_round_ended),
     protocol.CheckpointSaved: _in_training(_checkpoint_saved),
-    protocol.Concern: _in_training(_concern),
+    protocol.TrainerWarning: _in_training(_warned),
 }

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from app import protocol
 from app.p2p.sightings import PeerInfo, Run
-from app.protocol import Concern, Device, StateDownload, TrainerPhase, Waiting
+from app.protocol import Device, StateDownload, TrainerPhase, TrainerWarning, Waiting
 from app.state.facts import (
     Access,
     LocalApi,
@@ -96,7 +96,7 @@ class OwnTraining:
     """How many rounds failed one after the other, up to the last one."""
     checkpoint_epoch: int | None = None
     """Epoch of the newest checkpoint."""
-    concerns: tuple[Concern, ...] = ()
+    warnings: tuple[TrainerWarning, ...] = ()
     """What is wrong although training goes on, the newest last."""
     parts: tuple[TrainerPart, ...] = ()
     """Each trainer, in the order of the devices."""

@@ -86,7 +86,7 @@ class ClockWatch:
         told, self._told = self._told, None
         if abs(ahead) > MOST_SECONDS:
             self._told = Problem(
-                message=calls.clocks_apart(ahead) + ".",
+                message=_("{complaint}.").format(complaint=calls.clocks_apart(ahead)),
                 remedy=_("Until it is right, other peers refuse what this machine sends."),
             )
             self._store.dispatch(ProblemRaised(problem=self._told))

@@ -9,12 +9,11 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 
 from app.common.i18n import _
-from app.protocol import CheckpointSaved, Concern, Report
+from app.protocol import CheckpointSaved, Report, TrainerWarning, WarningTopic
 from app.trainer.checkpoint import Checkpoint, CheckpointFolder, NotFiniteError
 from app.trainer.data.batches import Batches
 from app.trainer.strategies.protocols import SwarmMember
@@ -51,7 +50,7 @@ class Keeper:
         """interval: the shortest time between two checkpoints in seconds, 0 to write every epoch.
 
         judge: the loss of the model as it is, on a batch that is the same each time.
-        send: called with `CheckpointSaved`, and with a `Concern` where there is none.
+        send: called with `CheckpointSaved`, and with a `TrainerWarning` where there is none.
         """
         self._folder = folder
         self._model = model
@@ -65,7 +64,7 @@ class Keeper:
         self._taken_over = 0  # the state may have been taken over before us
         self._good_loss = math.inf
         self._returns = 0
-        self._concerns: set[Literal["checkpoint", "undone"]] = set()
+        self._warnings: set[WarningTopic] = set()
 
     def keep(self, *, now: bool = False) -> None:
         """Write a checkpoint if one is due. now: due as soon as the model has changed."""
@@ -103,15 +102,15 @@ class Keeper:
         self._good_loss, self._returns = loss, 0
         seconds = time.monotonic() - started
         self._send(CheckpointSaved(epoch=self._saved_epoch, seconds=seconds))
-        for topic in self._concerns:
-            self._send(Concern(topic=topic, message=""))
-        self._concerns.clear()
+        for topic in self._warnings:
+            self._send(TrainerWarning(topic=topic, message=""))
+        self._warnings.clear()
 
     def _say_that_it_failed(self, error: OSError) -> None:
         log.warning("no checkpoint can be written: %s", error)
-        self._concerns.add("checkpoint")
+        self._warnings.add("checkpoint")
         self._send(
-            Concern(
+            TrainerWarning(
                 topic="checkpoint",
                 message=_("No checkpoint can be written: {reason}.").format(
                     reason=error.strerror or error
@@ -138,9 +137,9 @@ class Keeper:
             loss,
             good.epoch,
         )
-        self._concerns.add("undone")
+        self._warnings.add("undone")
         self._send(
-            Concern(
+            TrainerWarning(
                 topic="undone",
                 message=_(
                     "The model got worse (loss {before} to {after}), so training went back to that"

@@ -15,7 +15,6 @@ import msgspec
 
 from app.common.paths import role_of
 from app.protocol import (
-    Concern,
     MicroBatchHalved,
     PhaseChanged,
     Progress,
@@ -23,6 +22,7 @@ from app.protocol import (
     Report,
     Start,
     TrainerPhase,
+    TrainerWarning,
     Work,
 )
 from app.state.events import Event, PartsChanged
@@ -138,7 +138,7 @@ class Whole:
         self._ready: dict[int, Ready] = {}
         self._progress: dict[int, Progress] = {}
         self._work: dict[int, Work] = {}
-        self._concerns: dict[tuple[str, int], Concern] = {}
+        self._warnings: dict[tuple[str, int], TrainerWarning] = {}
 
     def take(self, place: int, report: Report) -> tuple[Event, ...]:
         """The events that follow from one trainer's report."""
@@ -162,9 +162,9 @@ class Whole:
             case Work():
                 self._work[place] = report
                 return (self._all_work(),)
-            case Concern():
-                self._concerns[report.topic, place] = report
-                return (self._any_concern(report),)
+            case TrainerWarning():
+                self._warnings[report.topic, place] = report
+                return (self._any_warning(report),)
             case _:
                 return (report,)
 
@@ -202,11 +202,11 @@ class Whole:
             **{name: sum(getattr(each, name) for each in all_) for name in summed},
         )
 
-    def _any_concern(self, newest: Concern) -> Concern:
+    def _any_warning(self, newest: TrainerWarning) -> TrainerWarning:
         """One that ended for one trainer may go on for another."""
         if newest.message:
             return newest
-        others = (each for (topic, _place), each in self._concerns.items() if topic == newest.topic)
+        others = (each for (topic, _place), each in self._warnings.items() if topic == newest.topic)
         return next((each for each in others if each.message), newest)
 
     def _all_work(self) -> Work:

@@ -9,7 +9,7 @@ from enum import Enum, auto
 import psutil
 
 from app.common.i18n import _
-from app.protocol import Concern
+from app.protocol import TrainerWarning
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +35,12 @@ class _Condition(Enum):
 class Heartbeat:
     """Watches one trainer from `watch` until that is cancelled.
 
-    report: called with a `Concern` while the trainer is silent, and when it speaks again.
+    report: called with a `TrainerWarning` while the trainer is silent, and when it speaks again.
     end: ends the trainer.
     """
 
     def __init__(
-        self, pid: int, *, report: Callable[[Concern], None], end: Callable[[], None]
+        self, pid: int, *, report: Callable[[TrainerWarning], None], end: Callable[[], None]
     ) -> None:
         self._process = psutil.Process(pid)
         self._report = report
@@ -76,7 +76,7 @@ class Heartbeat:
             log.warning("a trainer was silent for %.0f s and is ended", silence)
             self._end()
             return
-        self._tell(_sentence(condition))
+        self._tell(*_said(condition))
 
     def _condition(self) -> _Condition:
         try:
@@ -91,24 +91,27 @@ class Heartbeat:
         is_willing = status == psutil.STATUS_RUNNING
         return _Condition.STARVED if is_willing and share < STARVED_SHARE else _Condition.STUCK
 
-    def _tell(self, message: str) -> None:
+    def _tell(self, message: str, remedy: str = "") -> None:
         if message == self._told:
             return
         self._told = message
-        remedy = ""
         if message:
             log.warning("%s", message)
-            remedy = _("After {minutes} minutes without a sign of life it is started anew.").format(
-                minutes=round(LOST_SECONDS / 60)
-            )
-        self._report(Concern(topic="silent", message=message, remedy=remedy))
+        self._report(TrainerWarning(topic="silent", message=message, remedy=remedy))
 
 
-def _sentence(condition: _Condition) -> str:
+def _said(condition: _Condition) -> tuple[str, str]:
+    """What is wrong, and what comes of it."""
+    anew = _("After {minutes} minutes without a sign of life it is started anew.").format(
+        minutes=round(LOST_SECONDS / 60)
+    )
     match condition:
         case _Condition.STOPPED:
-            return _("The trainer was halted by another program, and computes nothing.")
+            return _("The trainer was halted by another program, and computes nothing."), anew
         case _Condition.STARVED:
-            return _("Other programs use the whole processor: training hardly gets any time.")
+            return (
+                _("Other programs use the whole processor: training hardly gets any time."),
+                _("It goes on by itself when they end."),
+            )
         case _:
-            return _("The trainer doesn't answer.")
+            return _("The trainer doesn't answer."), anew

@@ -89,6 +89,7 @@ async def test_newcomer_takes_no_hostile_state(
     await first.until(lambda: first.rounds_with(2) >= 1)
 
 
+@pytest.mark.slow
 async def test_forged_progress_costs_no_work(hire: Callable[[], Worker], tmp_path: Path) -> None:
     first, second = await two_honest(hire)
     (ready,) = first.all(protocol.Ready)

@@ -14,7 +14,7 @@ from tests.support.network.wide import (
 )
 from tests.support.processes.apps import StartApp
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 async def test_training_goes_on_whatever_the_network_does(

@@ -93,7 +93,7 @@ REPORTS: tuple[Report, ...] = (
         peer_id="Qm", fault=PartFault.NOT_FINITE, epoch=17, time=1000.0, evicted_until=1600.0
     ),
     protocol.CheckpointSaved(epoch=2, seconds=0.5),
-    protocol.Concern(topic="checkpoint", message="The disk is full.", remedy="Make room."),
+    protocol.TrainerWarning(topic="checkpoint", message="The disk is full.", remedy="Make room."),
     protocol.StateDownload(received=2**33, size=2**34, seconds_left=12.5, problem=""),
     protocol.TrainerProblem(message="is wrong.", field="seed", remedy="Mend it.", expected=False),
     protocol.Devices(

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from app.common.i18n import _, ngettext
 from app.common.plain import one_line
-from app.protocol import Device, StateDownload, TrainerPhase, Waiting
+from app.protocol import Device
 from app.state.facts import Access, LocalApi, Problem
 from app.state.state import ContributorState, Phase, Round
 from app.terms.terms import Terms
+from ui.texts import preparation, units
 from ui.texts import terms as terms_texts
-from ui.texts import units
 
 if TYPE_CHECKING:
     from app.spec.schema import DataSpec, ModelSpec, StopSpec
@@ -134,7 +134,7 @@ def explanation(state: ContributorState, now: float | None = None) -> str:
         case Phase.PREPARING | Phase.TRAINING | Phase.AVERAGING if _worries(state):
             return " ".join(_worries(state))
         case Phase.PREPARING if state.may_train:
-            return preparation(state.step_of_preparation, state.waiting, state.download)
+            return preparation.sentence(state.step_of_preparation, state.waiting, state.download)
         case Phase.PREPARING | Phase.PAUSED | Phase.WAITING:
             return terms_texts.why_it_rests(state, time.time() if now is None else now)
         case Phase.WATCHING:
@@ -154,65 +154,6 @@ def _reasons() -> dict[Phase, str]:
         Phase.AVERAGING: _("Sharing what was learnt with the swarm; training goes on by itself."),
         Phase.STOPPING: _("Saving a checkpoint and leaving the run."),
     }
-
-
-def preparation(
-    step: TrainerPhase | None,
-    waiting: Waiting | None = None,
-    download: StateDownload | None = None,
-) -> str:
-    """What the trainer is preparing, or which peers it waits for."""
-    if waiting is not None:
-        return _waiting(waiting)
-    if download is not None:
-        return _downloading(download)
-    match step:
-        case TrainerPhase.PREPARING_DATA:
-            return _("Preparing the training data…")
-        case TrainerPhase.PREPARING_MODEL:
-            return _("Building the model…")
-        case TrainerPhase.JOINING:
-            return _("Joining the run…")
-        case TrainerPhase.TUNING:
-            return _("Finding the best batch size for this device…")
-        case TrainerPhase.COMPILING:
-            return _("Compiling the model for this device; the first time takes a minute…")
-        case TrainerPhase.SYNCHRONIZING:
-            return _("Downloading the model's state from a peer…")
-        case _:
-            return _("Loading the training software (PyTorch and Hivemind)…")
-
-
-def _waiting(waiting: Waiting) -> str:
-    if waiting.whom == "doors":
-        text = ngettext(
-            "Waiting for the swarm's entry point, so that the swarm doesn't"
-            " split ({seen} of {count} reached)…",
-            "Waiting for the swarm's entry points, so that the swarm doesn't"
-            " split ({seen} of {count} reached)…",
-            waiting.known,
-        )
-    else:
-        text = ngettext(
-            "Waiting for the others: {count} machine trains, but can't be reached yet…",
-            "Waiting for the others: {count} machines train, but none can be reached yet…",
-            waiting.known,
-        )
-    return text.format(seen=units.count(waiting.seen), count=units.count(waiting.known))
-
-
-def _downloading(download: StateDownload) -> str:
-    if download.problem:
-        text = _(
-            "Waiting for a peer that gives the model's state: {reason}."
-            " Nothing is trained until then."
-        )
-        return text.format(reason=download.problem)
-    arrived = units.part_of_size(download.received, download.size)
-    if download.seconds_left is None:
-        return _("Downloading the model's state: {arrived}…").format(arrived=arrived)
-    text = _("Downloading the model's state: {arrived}, about {duration} left…")
-    return text.format(arrived=arrived, duration=units.duration(download.seconds_left))
 
 
 def _watching(state: ContributorState) -> str:
@@ -255,7 +196,7 @@ def _worries(state: ContributorState) -> list[str]:
     """What is wrong although training goes on, in sentences."""
     if (own := state.training) is None:
         return []
-    found = [f"{each.message} {each.remedy}".rstrip() for each in own.concerns]
+    found = [f"{each.message} {each.remedy}".rstrip() for each in own.warnings]
     if own.failed_rounds >= FAILED_ROUNDS and own.last_round is not None:
         text = _(
             "The last {count} rounds of averaging failed: {reason}. What was computed for them is"

@@ -20,9 +20,9 @@ from app.common import i18n, logs
 from app.headless import run as headless
 from app.headless.display import Display, as_json, as_line
 from app.p2p.sightings import PartFault, Run
-from app.protocol import TrainerPhase, Waiting
+from app.protocol import TrainerPhase, TrainerWarning, Waiting
 from app.state.facts import MemberFault, MemberFaults, Problem, Swarm
-from app.state.state import ContributorState, OwnTraining, Phase
+from app.state.state import ContributorState, OwnTraining, Phase, Round
 from app.terms.terms import Reason, Verdict
 from tests.support.backend.server import SmallBackend
 from tests.support.processes.sessions import OfflineSession
@@ -74,6 +74,9 @@ def test_json_holds_all_that_is_known() -> None:
         "swarm_loss": 2.75,
         "swarm_samples_per_second": 20.0,
         "run_id": "run",
+        "last_round": None,
+        "failed_rounds": 0,
+        "warnings": [],
         "faults": [],
         "addresses": ["/ip4/127.0.0.1/tcp/1/p2p/Qm"],
         "reconnect_at": None,
@@ -89,6 +92,7 @@ def test_json_is_null_where_nothing_is_known() -> None:
     assert known == {
         "phase": "disconnected",
         "paused_by": [],
+        "warnings": [],
         "faults": [],
         "addresses": [],
         "connected": 0,
@@ -114,6 +118,23 @@ def test_epoch_is_the_runs_until_we_made_a_step() -> None:
 
 def test_json_tells_the_whole_problem() -> None:
     assert facts(replace(TRAINING, problem=PROBLEM))["problem"] == "seed: is wrong. Mend it."
+
+
+def test_what_is_wrong_although_training_goes_on_is_told() -> None:
+    full = TrainerWarning(topic="checkpoint", message="The disk is full.", remedy="Make room.")
+    last = Round(epoch=3, peers=1, seconds=60.0, failure="no group was found in time")
+    assert TRAINING.training is not None
+    own = replace(TRAINING.training, warnings=(full,), last_round=last, failed_rounds=2)
+    found = facts(replace(TRAINING, training=own))
+    assert found["warnings"] == ["The disk is full. Make room."]
+    assert found["failed_rounds"] == 2
+    assert found["last_round"] == {
+        "epoch": 3,
+        "peers": 1,
+        "seconds": 60.0,
+        "failure": "no group was found in time",
+    }
+    assert "The disk is full." in as_line(replace(TRAINING, training=own))
 
 
 def test_json_names_members_at_fault() -> None:

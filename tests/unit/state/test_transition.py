@@ -150,7 +150,7 @@ EVENTS: tuple[Event, ...] = (
     protocol.RoundEnded(epoch=1, peers=2, seconds=0.5, samples=8, failure=""),
     protocol.SampleDiscarded(epoch=1, samples=8, reason="not finite"),
     protocol.CheckpointSaved(epoch=4, seconds=0.5),
-    protocol.Concern(topic="checkpoint", message="The disk is full."),
+    protocol.TrainerWarning(topic="checkpoint", message="The disk is full."),
     protocol.MemberAtFault(peer_id="Qm", fault=PartFault.SILENT, epoch=1, time=5.0),
     protocol.TrainerProblem(message="is wrong."),
     PROBED,

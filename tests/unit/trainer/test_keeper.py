@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from app.protocol import CheckpointSaved, Concern, Report
+from app.protocol import CheckpointSaved, Report, TrainerWarning
 from app.spec import schema as specs
 from app.trainer.checkpoint import CheckpointFolder
 from app.trainer.keeper import MOST_RETURNS, Keeper
@@ -122,22 +122,22 @@ def test_full_disk_costs_a_checkpoint_and_no_training(kept: Kept) -> None:
     full = kept.folder.path / "new.tmp"
     full.symlink_to("/dev/full")
     kept.epoch(4.0)
-    (concern,) = [each for each in kept.reports if isinstance(each, Concern)]
-    assert (concern.topic, concern.message) == (
+    (warning,) = [each for each in kept.reports if isinstance(each, TrainerWarning)]
+    assert (warning.topic, warning.message) == (
         "checkpoint",
         "No checkpoint can be written: No space left on device.",
     )
-    assert str(kept.folder.path) in concern.remedy
+    assert str(kept.folder.path) in warning.remedy
     assert not full.is_symlink()  # room for others
     kept.epoch(3.0)
     assert kept.saved == [1, 3]
-    assert kept.reports[-1] == Concern(topic="checkpoint", message="")
+    assert kept.reports[-1] == TrainerWarning(topic="checkpoint", message="")
 
 
 def test_what_went_wrong_is_told_until_a_checkpoint_is_written(kept: Kept) -> None:
     kept.epoch(3.0)
     kept.epoch(9.0)
-    assert isinstance(told := kept.reports[-1], Concern)
+    assert isinstance(told := kept.reports[-1], TrainerWarning)
     assert told.message.startswith("The model got worse (loss 3.00 to 9.00), so training went back")
     kept.epoch(2.5)
-    assert kept.reports[-1] == Concern(topic="undone", message="")
+    assert kept.reports[-1] == TrainerWarning(topic="undone", message="")

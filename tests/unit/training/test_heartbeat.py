@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from app.protocol import Concern
+from app.protocol import TrainerWarning
 from app.training import heartbeat
 from app.training.heartbeat import LOST_SECONDS, SILENT_SECONDS, Heartbeat
 
@@ -27,9 +27,9 @@ class Watched:
         monkeypatch.setattr(heartbeat.time, "monotonic", lambda: self.now)
         self.heart = Heartbeat(process.pid, report=self._note, end=self._end)
 
-    def _note(self, concern: Concern) -> None:
-        assert concern.topic == "silent"
-        self.told.append(concern.message)
+    def _note(self, warning: TrainerWarning) -> None:
+        assert warning.topic == "silent"
+        self.told.append(warning.message)
 
     def _end(self) -> None:
         self.ended += 1
