@@ -23,6 +23,9 @@ RESOURCES = Path(getattr(sys, "_MEIPASS", ROOT)) / "resources"
 """Icons, themes and translations: beside the source, or inside the frozen app."""
 
 
+START_BYTES = 256 * 1024
+"""What must fit into each folder, or nothing is begun: keys, tokens, the first log lines."""
+
 ROLE = "trainer"
 
 
@@ -143,23 +146,32 @@ class Folders:
     def create(self) -> None:
         """Create every missing folder with mode 0700.
 
-        Raises `FolderError` for one that can't be created or written to.
+        Raises `FolderError` for one that can't be created or written to, or whose disk is full.
         """
         for folder in (self.data, self.logs, self.cache, self.data / "identities"):
             try:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                writable = os.access(folder, os.W_OK)
+                _try_to_write(folder)
             except OSError as error:
-                raise _unusable(folder, error.strerror or str(error)) from error
-            if not writable:
-                raise _unusable(folder, os.strerror(errno.EACCES))
+                raise _unusable(folder, error) from error
 
 
-def _unusable(folder: Path, reason: str) -> FolderError:
+def _try_to_write(folder: Path) -> None:
+    probe = folder / f".room.{os.getpid()}.tmp"
+    try:
+        probe.write_bytes(bytes(START_BYTES))
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _unusable(folder: Path, error: OSError) -> FolderError:
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return FolderError(
-        _("this folder can't be used: {reason}.").format(reason=reason),
+        _("this folder can't be used: {reason}.").format(reason=error.strerror or error),
         field=str(folder),
-        remedy=_("Make it writable, or choose another one with --data-dir."),
+        remedy=_("Make room on its disk, or choose another folder with --data-dir.")
+        if is_full
+        else _("Make it writable, or choose another one with --data-dir."),
     )
 
 
@@ -188,8 +200,12 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Replace a file by way of a rename: a crash leaves the old or the new content, never a mix."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

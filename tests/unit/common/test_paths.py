@@ -1,7 +1,9 @@
 """The app's folders, and files that are replaced as a whole."""
 
+import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,11 +53,27 @@ def test_a_folder_that_cannot_be_used_is_named(
 ) -> None:
     (tmp_path / "file").touch()
     # root may write everywhere, whatever the mode
-    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(Path, "write_bytes", refuse(errno.EACCES))
     with pytest.raises(FolderError) as caught:
         Folders.under(tmp_path / place).create()
     assert caught.value.field == str(tmp_path / place)
     assert "--data-dir" in caught.value.remedy
+
+
+def test_a_full_disk_is_named_with_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "write_bytes", refuse(errno.ENOSPC))
+    with pytest.raises(FolderError, match=r"No space left on device\. Make room") as caught:
+        Folders.under(tmp_path).create()
+    assert caught.value.field == str(tmp_path)
+
+
+def refuse(number: int) -> Callable[..., None]:
+    def write(*_arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return write
 
 
 def test_only_the_first_call_is_the_first_time(tmp_path: Path) -> None:
