@@ -38,9 +38,10 @@ attacks: $(DEV_READY)
 	  $(PY) -m pytest tests/e2e/test_attacks.py tests/e2e/test_closed_swarm.py
 	$(PY) tests/bench/attacks.py $(ARGS)
 
-# What fails out there: tests of minutes, with real processes and networks.
+# What fails out there, on purpose: tests of minutes, then a table. ARGS="--runs 3 'disk full'" chooses.
 faults: $(DEV_READY) translations
 	QT_QPA_PLATFORM=offscreen PYTEST_QT_API=pyside6 $(PY) -m pytest tests/e2e/test_networks.py
+	$(PY) tests/bench/faults.py $(ARGS)
 
 # Everything that is downloaded, in dist/. ARTEFACTS="tarball deb" chooses.
 ARTEFACTS ?= tarball deb appimage
