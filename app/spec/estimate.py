@@ -19,8 +19,8 @@ from app.spec.schema import (
     ModelSpec,
     SlotData,
     SwarmSpec,
-    TrainingSpec,
 )
+from app.spec.training import TrainingSpec
 
 DeviceKind = Literal["cpu", "gpu"]
 

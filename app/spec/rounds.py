@@ -16,10 +16,25 @@ CHUNK_SECONDS = 20.0
 half a megabyte takes ten seconds."""
 
 
+SCALE_BYTES = 4 / 64
+"""Of a value: a float32 scale for each block of 64."""
+
+SPARSE_BYTES = 14 / 8
+"""Of a value that is sent: its place in 12 bits, and its size in 2."""
+
+
 def round_bytes(spec: SwarmSpec, *, parameters: int) -> int:
-    """What one peer of a large swarm sends in a round, and receives as well: its own values to
-    those who average them, and the averages that it makes."""
-    width = 2 if spec.training.averaging.compression == "float16" else 4
+    """What one peer of a large swarm sends in a round.
+
+    In gradient averaging: its own values to those who average them, and the averages that it makes.
+    Else: what it learnt once, and as much again of others', which it passes on.
+    """
+    training = spec.training
+    if training.diloco is not None:
+        return round(2 * (training.diloco.bits / 8 + SCALE_BYTES) * parameters)
+    if training.sparseloco is not None:
+        return round(2 * SPARSE_BYTES * training.sparseloco.keep / 4096 * parameters)
+    width = 2 if training.averaging.compression == "float16" else 4
     return 2 * width * parameters
 
 

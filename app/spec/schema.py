@@ -8,7 +8,6 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     JsonValue,
@@ -22,7 +21,9 @@ from app.common.errors import SpecError
 from app.common.i18n import _
 from app.organiser.invites import OrganiserSpec
 from app.spec.complaints import by_field, first_of
+from app.spec.part import Part
 from app.spec.slots import UNPRINTABLE, Slot
+from app.spec.training import TrainingSpec
 
 MAX_SPEC_BYTES = 64 * 1024
 """Largest JSON of a spec; anything larger is refused unread."""
@@ -42,9 +43,6 @@ MODEL_TYPES = (
 """The causal language models of ``transformers`` that a spec may ask for. All are built from their
 config alone, by code that ships with the library."""
 
-MOST_AUTO_CPU, MOST_AUTO_GPU = 32, 512
-"""Largest micro-batch for ``auto``, in samples; a larger one isn't faster."""
-
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _MULTIADDR = re.compile(r"(/[A-Za-z0-9.:%_-]+)+/p2p/[A-Za-z0-9]{20,80}")
 _EXAMPLE_PEER = "/ip4/203.0.113.7/tcp/8080/p2p/QmNb…"
@@ -53,11 +51,7 @@ _CODE_KEYS = frozenset({"auto_map", "trust_remote_code", "custom_pipelines", "ar
 _OUR_KEYS = frozenset({"dtype", "torch_dtype", "attn_implementation", "use_cache"})
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class ModelSpec(_Part):
+class ModelSpec(Part):
     """A model type of `MODEL_TYPES`, and fields of its config class, such as ``n_layer``."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -84,125 +78,13 @@ class ModelSpec(_Part):
         return self
 
 
-class OptimizerSpec(_Part):
-    """The optimizer that every peer runs on the averaged gradient."""
-
-    name: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(1e-3, gt=0, le=10, allow_inf_nan=False)
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
-        0.9,
-        0.95,
-    )
-    eps: float = Field(1e-8, gt=0, le=1)
-    weight_decay: float = Field(0.0, ge=0, le=1)
-    momentum: float = Field(0.0, ge=0, lt=1)
-
-
-class ScheduleSpec(_Part):
-    """The learning rate over the epochs: warm-up, then constant or decay to zero."""
-
-    name: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_epochs: int = Field(0, ge=0, le=10**9)
-    total_epochs: int | None = Field(None, gt=0, le=10**9)
-
-    @model_validator(mode="after")
-    def _has_an_end(self) -> "ScheduleSpec":
-        if self.name != "constant" and self.total_epochs is None:
-            raise ValueError(_("a {name} schedule needs total_epochs").format(name=self.name))
-        if self.total_epochs is not None and self.total_epochs <= self.warmup_epochs:
-            raise ValueError(_("total_epochs must be larger than warmup_epochs"))
-        return self
-
-
-class AveragingSpec(_Part):
-    """How peers average."""
-
-    compression: Literal["none", "float16"] = "float16"
-    """Of tensors on the network; must be the same for all peers of a run."""
-
-    matchmaking_seconds: float = Field(15.0, ge=1, le=600)
-    """How long a group forms; no epoch is shorter."""
-
-    timeout_seconds: Annotated[float, Field(ge=2, le=86_400)] | Literal["auto"] = "auto"
-    """Longest round; with ``auto`` it follows from the model's size (`app.spec.rounds`)."""
-
-    record_seconds: float = Field(45.0, ge=5, le=3600)
-    """How long a peer counts as present after its last record in the DHT."""
-
-    @model_validator(mode="after")
-    def _group_gathers_in_time(self) -> "AveragingSpec":
-        timeout = self.timeout_seconds
-        if timeout != "auto" and timeout < 2 * self.matchmaking_seconds:
-            raise ValueError(_("timeout_seconds must be at least twice matchmaking_seconds"))
-        return self
-
-
-class StopSpec(_Part):
-    """When the run is complete: at the first limit that is reached; never without limits."""
-
-    epochs: int | None = Field(None, gt=0, le=10**9)
-    minutes: float | None = Field(None, gt=0, le=10**7)
-
-
-class TrainingSpec(_Part):
-    """How the swarm trains. A sample is one sequence of ``sequence_length`` tokens."""
-
-    strategy: Literal["gradient-averaging"] = "gradient-averaging"
-    """All peers together fill a target batch, average its gradient, and take one step."""
-
-    target_batch_size: int = Field(gt=0, le=10**9)
-    """Samples of all peers together in an epoch."""
-
-    micro_batch_size: Annotated[int, Field(gt=0, le=65536)] | Literal["auto"] = "auto"
-    """Samples in a step of one machine; with ``auto``, each machine chooses."""
-
-    sequence_length: int = Field(gt=0, le=1_048_576)
-    optimizer: OptimizerSpec = OptimizerSpec()
-    schedule: ScheduleSpec = ScheduleSpec()
-    averaging: AveragingSpec = AveragingSpec()
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    seed: int = Field(0, ge=0, lt=2**63)
-    stop: StopSpec = StopSpec()
-
-    def most_samples_a_step(self, device: str) -> int:
-        """The micro-batch on a kind of device (``cpu`` or another).
-
-        For ``auto``, the largest that a machine may choose: a power of two, and at most a
-        quarter of the target batch, since an epoch ends with a whole step and a large one would
-        overshoot the target by much.
-        """
-        if self.micro_batch_size != "auto":
-            return self.micro_batch_size
-        most = min(
-            MOST_AUTO_CPU if device == "cpu" else MOST_AUTO_GPU,
-            max(1, self.target_batch_size // 4),
-        )
-        return 1 << (most.bit_length() - 1)
-
-    @model_validator(mode="after")
-    def _batches_fit(self) -> "TrainingSpec":
-        micro, length, most = self.micro_batch_size, self.sequence_length, 2**26  # 512 MiB of ids
-        if isinstance(micro, int) and self.target_batch_size < micro:
-            text = _(
-                "target_batch_size {target} is smaller than micro_batch_size {micro}; make it at"
-                " least {micro}"
-            )
-            text = text.format(target=self.target_batch_size, micro=micro)
-            raise PydanticCustomError("target_batch_size", text)
-        if isinstance(micro, int) and micro * length > most:
-            text = _("{micro} × sequence_length {length} are more than {most} tokens in one step")
-            text = text.format(micro=micro, length=length, most=most)
-            raise PydanticCustomError("micro_batch_size", text)
-        return self
-
-
-class BytesTokenizer(_Part):
+class BytesTokenizer(Part):
     """Each byte of the UTF-8 text is a token: a vocabulary of 256, nothing to load."""
 
     kind: Literal["bytes"] = "bytes"
 
 
-class FileTokenizer(_Part):
+class FileTokenizer(Part):
     """A ``tokenizer.json`` of the ``tokenizers`` library on this machine.
 
     Only in a spec that was written here, as `FileData`.
@@ -221,7 +103,7 @@ class SlotTokenizer(Slot):
 _Tokenizer = Annotated[BytesTokenizer | FileTokenizer | SlotTokenizer, Field(discriminator="kind")]
 
 
-class _Source(_Part):
+class _Source(Part):
     tokenizer: _Tokenizer = BytesTokenizer()
 
 
@@ -288,7 +170,7 @@ DataSpec = Annotated[
 ]
 
 
-class SwarmSpec(_Part):
+class SwarmSpec(Part):
     """A swarm: how to find it, its model, its training and its data."""
 
     version: Literal[1] = 1
@@ -351,9 +233,17 @@ class SwarmSpec(_Part):
         return self.title or self.run_id
 
     def to_json(self) -> dict[str, Any]:
-        """Encode as JSON values, which `parse` reads back. Apps before 0.2 know no organiser."""
-        unsigned = {"organiser"} if self.organiser is None else None
-        return self.model_dump(mode="json", by_alias=True, exclude=unsigned)
+        """Encode as JSON values, which `parse` reads back.
+
+        What apps before 0.2 don't know is left out where it isn't used.
+        """
+        training = self.training
+        unknown: dict[str, Any] = {
+            "training": {name for name in ("diloco", "sparseloco") if not getattr(training, name)}
+        }
+        if self.organiser is None:
+            unknown["organiser"] = True
+        return self.model_dump(mode="json", by_alias=True, exclude=unknown)
 
 
 def parse(content: dict[str, Any]) -> SwarmSpec:

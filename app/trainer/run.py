@@ -10,7 +10,7 @@ import torch
 from app.common.errors import UserFacingError
 from app.common.i18n import _
 from app.protocol import MicroBatchHalved, Report, SampleDiscarded
-from app.spec.schema import StopSpec
+from app.spec.training import StopSpec
 from app.trainer.data.batches import Batches
 from app.trainer.devices import release_memory
 from app.trainer.memory import DeviceMemory

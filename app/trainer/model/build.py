@@ -7,7 +7,8 @@ import torch
 
 from app.common.errors import DeviceError
 from app.common.i18n import _
-from app.spec.schema import OptimizerSpec, SwarmSpec
+from app.spec.schema import SwarmSpec
+from app.spec.training import OptimizerSpec
 from app.trainer.model.config import config_of, refusals
 from app.trainer.model.loss import loss_of
 from app.trainer.room import Room, gib

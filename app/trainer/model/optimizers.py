@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from app.spec.schema import ScheduleSpec, SwarmSpec
+from app.spec.schema import SwarmSpec
+from app.spec.training import ScheduleSpec
 
 
 def optimizer_for(spec: SwarmSpec) -> Callable[[Any], torch.optim.Optimizer]:

@@ -9,7 +9,7 @@ import torch
 
 from app.common.errors import DeviceError
 from app.protocol import MicroBatchHalved, Report, SampleDiscarded
-from app.spec.schema import StopSpec
+from app.spec.training import StopSpec
 from app.trainer.averaging.averagers import KeepingGradientAverager
 from app.trainer.averaging.optimizer import CitizenOptimizer
 from app.trainer.loop import step

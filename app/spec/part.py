@@ -1,0 +1,9 @@
+"""The base of all parts of a spec."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Part(BaseModel):
+    """Frozen; a field that it doesn't know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
