@@ -280,7 +280,7 @@ class RoundEnded(Message, frozen=True):
     """Group size; 1 when alone."""
 
     seconds: float
-    """How long training was blocked by it."""
+    """How long it took. Gradient averaging blocks training for as long; the others don't."""
 
     samples: int
     """Own samples that entered."""

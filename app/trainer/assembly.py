@@ -40,8 +40,11 @@ from app.trainer.peer.peer import TrainerPeer
 from app.trainer.reporter import Reporter
 from app.trainer.room import Room
 from app.trainer.run import TrainingRun
+from app.trainer.strategies.diloco import diloco
 from app.trainer.strategies.gradient_averaging import GradientAveraging
-from app.trainer.strategies.protocols import SwarmMember
+from app.trainer.strategies.local_steps import LocalSteps
+from app.trainer.strategies.protocols import StrategyPlace, SwarmMember
+from app.trainer.strategies.sparseloco import sparseloco
 from app.trainer.tuning import Trial, Tuned, tune
 
 log = logging.getLogger(__name__)
@@ -153,6 +156,13 @@ def _build(
 # --- in the swarm
 
 
+_STRATEGIES: dict[str, Callable[[StrategyPlace], GradientAveraging | LocalSteps]] = {
+    "gradient-averaging": GradientAveraging,
+    "diloco": diloco,
+    "sparseloco": sparseloco,
+}
+
+
 @contextmanager
 def _in_swarm(
     enter: Callable[[], TrainerPeer],
@@ -163,14 +173,14 @@ def _in_swarm(
     precision: Precision,
     meter: Meter,
     send: SendReport,
-) -> Iterator[tuple[TrainerPeer, GradientAveraging]]:
+) -> Iterator[tuple[TrainerPeer, GradientAveraging | LocalSteps]]:
     """Enter the swarm with the spec's strategy. On leaving it, report the work once more."""
     # The processes that hivemind forks share our memory until either writes to it, and Python's
     # collector writes to every object that it looks at.
     gc.collect()
     gc.freeze()
     peer = enter()
-    strategy = GradientAveraging(
+    place = StrategyPlace(
         spec=spec,
         peer=peer,
         model=model,
@@ -179,6 +189,7 @@ def _in_swarm(
         report=send,
         work=meter.work,
     )
+    strategy = _STRATEGIES[spec.training.strategy](place)
     try:
         yield peer, strategy
     finally:

@@ -73,9 +73,11 @@ class Keeper:
             return
         started = time.monotonic()
         self._saved_epoch = self._strategy.epoch
-        loss = self._judge()
+        with self._strategy.swarm_weights():
+            loss = self._judge()
         if not (self._is_worse(loss) and self._go_back(loss)):
-            self._write(loss, started)
+            with self._strategy.swarm_weights():
+                self._write(loss, started)
         # Training waits for all this, which takes seconds for a large model.
         seconds = time.monotonic() - started
         pause = max(self._interval, seconds / MOST_TIME_SAVING) if self._interval else 0.0

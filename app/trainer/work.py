@@ -26,13 +26,15 @@ class WorkMeter:
     """The counters of `protocol.Work`. The training thread writes, the reporter's thread reads.
 
     A sample is pending from its backward pass to the end of its epoch. At that point either all
-    pending samples have entered the round, or all are lost.
+    pending samples have entered the round, or all are lost. Where a round runs beside computing,
+    `send` says which of them it carries.
     """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._computed = 0
         self._pending = _Sum()
+        self._sent = _Sum()
         self._entered = _Sum()
         self._epochs = self._swarm_samples = 0
         self._training_seconds = 0.0
@@ -53,15 +55,37 @@ class WorkMeter:
     def entered(self, swarm_samples: int) -> None:
         """A round has finished with all pending samples in it. swarm_samples: of all peers."""
         with self._guard:
-            self._entered.add(self._pending)
+            self._enter(self._pending, swarm_samples)
             self._pending = _Sum()
-            self._epochs += 1
-            self._swarm_samples += swarm_samples
+
+    def _enter(self, samples: _Sum, swarm_samples: int) -> None:
+        self._entered.add(samples)
+        self._epochs += 1
+        self._swarm_samples += swarm_samples
+
+    def send(self) -> None:
+        """A round has begun that carries the pending samples; those computed from now on wait for
+        the next one."""
+        with self._guard:
+            self._sent.add(self._pending)
+            self._pending = _Sum()
+
+    def sent_entered(self, swarm_samples: int) -> None:
+        """What `send` gave to the round has entered it. swarm_samples: of all peers."""
+        with self._guard:
+            self._enter(self._sent, swarm_samples)
+            self._sent = _Sum()
+
+    def sent_back(self) -> None:
+        """The round has failed: what `send` gave to it is pending again."""
+        with self._guard:
+            self._pending.add(self._sent)
+            self._sent = _Sum()
 
     def lost(self) -> None:
-        """The pending samples will enter no round."""
+        """The pending samples will enter no round, nor those that a round carries."""
         with self._guard:
-            self._pending = _Sum()
+            self._pending, self._sent = _Sum(), _Sum()
 
     def time_steps_of(self, optimizer: torch.optim.Optimizer) -> None:
         """Count the seconds of an optimizer's steps, whichever thread takes them."""
@@ -95,7 +119,7 @@ class WorkMeter:
         with self._guard:
             return Work(
                 samples_computed=self._computed,
-                samples_pending=self._pending.samples,
+                samples_pending=self._pending.samples + self._sent.samples,
                 samples_entered=self._entered.samples,
                 tokens_entered=self._entered.tokens,
                 compute_seconds=round(self._entered.seconds, 3),

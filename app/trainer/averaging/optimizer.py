@@ -12,7 +12,6 @@ from typing import Any
 
 import hivemind
 from hivemind.averaging.control import AveragingStage, StepControl
-from hivemind.utils.timed_storage import get_dht_time
 
 from app.common.rate_limit import RateLimit
 from app.organiser.admission import Admission
@@ -276,18 +275,12 @@ class CitizenOptimizer(hivemind.Optimizer):
                 self.state_averager.state_sharing_priority = epoch
 
     def rest(self) -> None:
-        """Before a pause: leave the round that is being prepared, and publish a rate of zero.
-
-        The others extrapolate from the samples per second in our progress record. If a resting
-        peer published its old rate, they would end their epoch too early.
-        """
+        """Before a pause: leave the round that is being prepared, and publish a rate of zero."""
         for control in (self.scheduled_grads, self.scheduled_state):
             if control is not None and not control.done():
                 self._let_go(control)
         self.scheduled_grads = self.scheduled_state = None
-        resting = {"samples_per_second": 0.0, "time": get_dht_time()}
-        self.tracker.local_progress = self.tracker.local_progress.copy(update=resting)
-        self.tracker.should_report_progress.set()
+        self.tracker.rest()
 
     def _let_go(self, control: StepControl) -> None:
         if control.stage == AveragingStage.LOOKING_FOR_GROUP:

@@ -49,12 +49,21 @@ class PacedTracker(ProgressTracker):
         start = options.pop("start")
         self._in_step = 0, time.monotonic()
         self._left_out: dict[bytes, float] = {}
+        self.others: frozenset[str] = frozenset()
+        """Peer ids (base58) of the run's other trainers, as their last records say."""
         super().__init__(**options, start=False)
         self.should_report_progress = _PacedEvent(self._is_urgent)
         # hivemind's tracker reads the others' progress for the first time after 3 s.
         self.global_progress.next_fetch_time = get_dht_time()
         if start:
             self.start()
+
+    def rest(self) -> None:
+        """Publish a rate of zero: from a resting peer's old rate, the others would reckon that
+        their epoch ends too early."""
+        resting = {"samples_per_second": 0.0, "time": get_dht_time()}
+        self.local_progress = self.local_progress.copy(update=resting)
+        self.should_report_progress.set()
 
     def leave_out(self, peer_id: str, *, until: float) -> None:
         """Count nothing of a peer: it shares no group with us, so its samples are not in the
@@ -99,6 +108,7 @@ class PacedTracker(ProgressTracker):
         others = [entry for entry in entries if entry["peer_id"] != own.peer_id]
         claims = (entry["epoch"] for entry in others if not entry["client_mode"])
         epoch = agreed_epoch(claims, own=own.epoch)
+        self.others = frozenset(PeerID(entry["peer_id"]).to_base58() for entry in others)
         rates = plausible_rates([entry["samples_per_second"] for entry in entries])
         believed = []
         for entry, rate in zip(entries, rates, strict=True):

@@ -1,6 +1,7 @@
 """Fill a target batch together, average its gradient over the peers, then step once."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from hivemind.compression import Float16Compression, NoCompression
 from hivemind.utils.timed_storage import get_dht_time
 
-from app.protocol import Report, Work
+from app.protocol import Work
 from app.spec import rounds
 from app.spec.schema import SwarmSpec
 from app.trainer.averaging.averagers import CountingStateAverager, KeepingGradientAverager
@@ -18,40 +19,22 @@ from app.trainer.averaging.guarded_allreduce import RoundGuard
 from app.trainer.averaging.offences import Offences
 from app.trainer.averaging.optimizer import CitizenOptimizer
 from app.trainer.model.optimizers import optimizer_for, scheduler_for
-from app.trainer.peer.peer import TrainerPeer
-from app.trainer.strategies.protocols import SwarmProgress
-from app.trainer.work import WorkMeter
+from app.trainer.strategies.protocols import StrategyPlace, SwarmProgress
 
 
 class GradientAveraging:
     """The strategy ``gradient-averaging``: `hivemind.Optimizer`, as a `Strategy` and a
     `SwarmMember`."""
 
-    def __init__(
-        self,
-        *,
-        spec: SwarmSpec,
-        peer: TrainerPeer,
-        model: torch.nn.Module,
-        needs_scaler: bool,
-        judge: Callable[[], float],
-        report: Callable[[Report], None],
-        work: WorkMeter,
-    ) -> None:
-        """Start the averagers and publish our progress.
-
-        needs_scaler: the loss must be scaled, since gradients would underflow in float16.
-        judge: the loss of the model as it is, on a batch that is the same each time (nats per
-        token); a foreign state is held against it.
-        report: called with what became of rounds, on the training thread.
-        work: counts samples; told what became of them.
-        """
+    def __init__(self, place: StrategyPlace) -> None:
+        """Start the averagers and publish our progress."""
+        spec, peer, model, work = place.spec, place.peer, place.model, place.work
         # hivemind's own, for gradients that are summed over several calls of `step`.
-        self._scaler = hivemind.GradScaler() if needs_scaler else None
+        self._scaler = hivemind.GradScaler() if place.needs_scaler else None
         self._client_mode = peer.dht.client_mode
         self._work = work
         self._optimizer = CitizenOptimizer(
-            report=report,
+            report=place.report,
             work=work,
             dht=peer.dht,
             params=list(model.parameters()),
@@ -59,7 +42,7 @@ class GradientAveraging:
             scheduler=scheduler_for(spec),
             gradient_guard=RoundGuard(bounds=_gradient_bounds(spec), offences=Offences()),
             state_guard=RoundGuard(bounds=_state_bounds(spec), offences=Offences()),
-            judge=judge,
+            judge=place.judge,
             step_size=spec.training.optimizer.learning_rate,
             admission=peer.admission,
             client_mode=self._client_mode,  # WORKAROUND (hivemind 1.1.12): None is mistaken
@@ -105,6 +88,10 @@ class GradientAveraging:
         except torch.OutOfMemoryError:
             self.forget("the memory ran out halfway in a gradient")
             raise
+
+    def swarm_weights(self) -> AbstractContextManager[None]:
+        """The model always has the weights on which the swarm has agreed."""
+        return nullcontext()
 
     def forget(self, reason: str) -> None:
         """Give up the gradient of the epoch that runs. reason: for the report."""

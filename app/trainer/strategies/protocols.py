@@ -6,12 +6,16 @@ object as a `SwarmMember`.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
-from app.protocol import Work
+from app.protocol import Report, Work
+from app.spec.schema import SwarmSpec
+from app.trainer.peer.peer import TrainerPeer
+from app.trainer.work import WorkMeter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,28 @@ class SwarmProgress:
 
     eta: float | None
     """Seconds until the epoch ends, None where not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrategyPlace:
+    """What a strategy is handed."""
+
+    spec: SwarmSpec
+    peer: TrainerPeer
+    model: torch.nn.Module
+
+    needs_scaler: bool
+    """The loss must be scaled, since gradients would underflow in float16."""
+
+    judge: Callable[[], float]
+    """The loss of the model as it is, on a batch that is the same each time (nats per token); a
+    foreign state is held against it."""
+
+    report: Callable[[Report], None]
+    """Called with what became of rounds, on the training thread."""
+
+    work: WorkMeter
+    """Counts samples; told what became of them."""
 
 
 class Strategy(Protocol):
@@ -112,6 +138,9 @@ class SwarmMember(Protocol):
         restore_model: gives the model the checkpoint's weights; called when nothing else writes
         to them.
         """
+
+    def swarm_weights(self) -> AbstractContextManager[None]:
+        """Within it, the model has the weights on which the swarm has agreed."""
 
     def forget(self, reason: str) -> None:
         """Give up the gradient of the epoch that runs. reason: for the report."""

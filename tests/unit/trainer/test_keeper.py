@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ class Epochs:
 
     def state_dict(self) -> dict[str, Any]:
         return {"state": {}, "epoch": self.epoch}
+
+    def swarm_weights(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def undo(self, _state: dict[str, Any], restore_model: Callable[[], object]) -> None:
         self.undone += 1

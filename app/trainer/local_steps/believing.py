@@ -1,0 +1,108 @@
+"""Which of a round's contributions count, and for how much: the same at all its members.
+
+Each member judges by the contributions alone, never by its own weights or data, so that all come
+to the same mean. What is judged: that a contribution starts from the same outer weights as most
+others, its size, and its direction.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from app.trainer.exchange.exchange import Contribution
+from app.trainer.local_steps.codec import Codec
+
+from app.p2p.sightings import PartFault
+
+BASE_BYTES = 16
+"""Of the digest of the outer weights, at the begin of each blob."""
+
+MOST_TIMES_TYPICAL = 4.0
+"""Norms beyond this many times the typical one, the lower median, are cut down to it."""
+
+LEAST_COSINE = -0.05
+"""A contribution that points away from the sum of all others by more than this is left out. What
+two honest peers learnt from the same weights points the same way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Believed:
+    """What a round's contributions come to."""
+
+    mean: list[torch.Tensor]
+    """float32, on the CPU."""
+
+    agrees: bool
+    """Our outer weights are those of most members."""
+
+    faults: dict[str, PartFault]
+    """By peer id: why a contribution did not count, or only in part."""
+
+
+@torch.no_grad()
+def believed(contributions: Sequence[Contribution], *, codec: Codec, base: bytes) -> Believed:
+    """Judge contributions, which the codec can read. base: the digest of our outer weights."""
+    most = _most_common_base(contributions)
+    faults = {each.peer_id: PartFault.FAR for each in contributions if _base_of(each) != most}
+    kept = [each for each in contributions if each.peer_id not in faults]
+    norms, against = _judged([each.blob[BASE_BYTES:] for each in kept], codec)
+    typical = _lower_median(norms)
+    faults |= {kept[index].peer_id: PartFault.AGAINST for index in against}
+    counted = [index for index in range(len(kept)) if index not in against]
+    scales = [_scale(norms[index], MOST_TIMES_TYPICAL * typical) for index in counted]
+    mean = codec.mean(
+        [kept[index].blob[BASE_BYTES:] for index in counted],
+        [kept[index].weight for index in counted],
+        scales,
+    )
+    return Believed(mean=mean, agrees=most == base, faults=faults)
+
+
+def _base_of(contribution: Contribution) -> bytes:
+    return contribution.blob[:BASE_BYTES]
+
+
+def _most_common_base(contributions: Sequence[Contribution]) -> bytes:
+    """Of the outer weights that most have; among equals, those of the smallest peer id."""
+    bases = [_base_of(each) for each in contributions]
+    return max(bases, key=lambda each: (bases.count(each), -bases.index(each)))
+
+
+def _judged(blobs: Sequence[bytes], codec: Codec) -> tuple[list[float], set[int]]:
+    """The norms, and the indices of those that point away from the others. Holds two dense updates
+    at a time, however many blobs there are."""
+    total: list[torch.Tensor] | None = None
+    norms = []
+    for blob in blobs:
+        update = codec.decode(blob)
+        norms.append(math.sqrt(_dot(update, update)))
+        if total is None:
+            total = update
+        else:
+            for whole, part in zip(total, update, strict=True):
+                whole.add_(part)
+    if total is None or len(blobs) <= 2:  # of two, nobody can tell which one is wrong
+        return norms, set()
+    size = _dot(total, total)
+    against = set()
+    for index, (blob, norm) in enumerate(zip(blobs, norms, strict=True)):
+        with_all = _dot(codec.decode(blob), total)
+        others = math.sqrt(max(0.0, size - 2 * with_all + norm**2))
+        if with_all - norm**2 < LEAST_COSINE * norm * others:
+            against.add(index)
+    return norms, against
+
+
+def _dot(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> float:
+    pairs = zip(one, other, strict=True)
+    return math.fsum(float(torch.dot(a.flatten(), b.flatten())) for a, b in pairs)
+
+
+def _lower_median(norms: Sequence[float]) -> float:
+    above = sorted(norm for norm in norms if norm > 0.0)
+    return above[(len(above) - 1) // 2] if above else 0.0
+
+
+def _scale(norm: float, most: float) -> float:
+    return most / norm if norm > most > 0.0 else 1.0
