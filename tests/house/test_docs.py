@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from app.cli import _OVERRIDES
 from app.settings.settings import Settings
-from app.spec import schema
+from app.spec import schema, training
 from app.terms.terms import Terms
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -211,11 +211,13 @@ def test_each_term_is_told() -> None:
 
 SPEC_PARTS: tuple[type[BaseModel], ...] = (
     schema.SwarmSpec,
-    schema.TrainingSpec,
-    schema.OptimizerSpec,
-    schema.ScheduleSpec,
-    schema.AveragingSpec,
-    schema.StopSpec,
+    training.TrainingSpec,
+    training.OptimizerSpec,
+    training.ScheduleSpec,
+    training.AveragingSpec,
+    training.DilocoSpec,
+    training.SparseLocoSpec,
+    training.StopSpec,
     schema.BuiltinData,
     schema.FileData,
     schema.HttpsData,

@@ -1,0 +1,86 @@
+"""Strategies with steps of their own, in real trainers over real p2pd."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from app import protocol
+from app.protocol import EndReason
+from tests.support.processes.apps import tiny_spec, training
+from tests.support.processes.workers import Worker
+
+pytestmark = [pytest.mark.e2e]
+
+STRATEGIES = ("diloco", "sparseloco")
+ROUNDS = 3
+
+
+def local_spec(strategy: str) -> dict[str, Any]:
+    """Some ten inner steps on each of two machines between two rounds."""
+    params = training(strategy=strategy, target_batch_size=1024)
+    return tiny_spec(training_params=params | {strategy: {"local_batch_size": 48}})
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_two_peers_learn_together_and_hold_the_same_to_the_bit(
+    hire: Callable[[], Worker], strategy: str
+) -> None:
+    first, second = hire(), hire()
+    await first.start(spec=local_spec(strategy))
+    (ready,) = first.all(protocol.Ready)
+    await second.start(spec=local_spec(strategy), initial_peers=ready.addresses)
+    await asyncio.gather(
+        *(each.until(lambda each=each: each.rounds_with(2) >= ROUNDS) for each in (first, second))
+    )
+    await second.until(lambda: bool(same_weights(first, second)))
+    outcomes = await asyncio.gather(first.trainer.stop(), second.trainer.stop())
+    assert [outcome.reason for outcome in outcomes] == [EndReason.STOPPED] * 2
+    losses = [each.loss for each in first.all(protocol.Progress) if each.loss is not None]
+    assert losses[-1] < losses[0] - 0.5
+    work = first.all(protocol.Work)[-1]
+    assert work.samples_entered > 0
+    assert work.bytes_sent_in_rounds < ready.parameters * 2 * work.epochs
+
+
+def same_weights(first: Worker, second: Worker) -> set[str]:
+    """The names of checkpoints, with their digests, that both have written: they hold the epoch and
+    the outer weights, which only a round of both can make equal."""
+    one, other = first.checkpoints(), second.checkpoints()
+    return {
+        name
+        for name in one.keys() & other.keys()
+        if int(name.removeprefix("epoch-")) >= ROUNDS and agree(one[name], other[name])
+    }
+
+
+def agree(one: Path, other: Path) -> bool:
+    try:
+        weights, others = (torch.load(path, weights_only=True)["model"] for path in (one, other))
+    except FileNotFoundError:  # a newer one has taken its place
+        return False
+    return all(torch.equal(weights[name], others[name]) for name in weights)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_a_killed_peer_costs_no_work_and_a_newcomer_gets_the_outer_state(
+    hire: Callable[[], Worker], strategy: str
+) -> None:
+    first, second, third = hire(), hire(), hire()
+    await first.start(spec=local_spec(strategy))
+    (ready,) = first.all(protocol.Ready)
+    await second.start(spec=local_spec(strategy), initial_peers=ready.addresses)
+    await first.until(lambda: first.rounds_with(2) >= 1)
+    second.trainer.kill()
+    ended = len(first.all(protocol.RoundEnded))
+    await first.until(lambda: len(first.all(protocol.RoundEnded)) >= ended + ROUNDS)
+    work = first.all(protocol.Work)[-1]
+    assert work.samples_computed == work.samples_entered + work.samples_pending
+    await third.start(spec=local_spec(strategy), initial_peers=ready.addresses)
+    await third.until(lambda: third.rounds_with(2) >= 1)
+    assert third.all(protocol.StateDownload)
+    await first.trainer.stop()
