@@ -23,6 +23,9 @@ Values = Mapping[str, str]
 SIZES = ("layers", "width", "heads", "feed_forward")
 """The model's sizes in the form. Its positions are the spec's sequence length."""
 
+STRATEGIES = ("diloco", "sparseloco")
+"""Those with options in the form, under the strategy's name."""
+
 SOURCE_FIELDS = {
     "builtin": (),
     "files": ("paths", "format", "text_field"),
@@ -66,6 +69,11 @@ DEFAULTS: Values = {
     "training_params.stop.minutes": "",
     "training_params.precision": "auto",
     "training_params.seed": "0",
+    "training_params.strategy": "gradient-averaging",
+    "training_params.diloco.local_batch_size": "32",
+    "training_params.diloco.bits": "4",
+    "training_params.sparseloco.local_batch_size": "32",
+    "training_params.sparseloco.keep": "64",
     "training_params.averaging.compression": "float16",
     "training_params.averaging.matchmaking_seconds": "5",
     "training_params.averaging.timeout_seconds": "auto",
@@ -119,13 +127,23 @@ def _content(values: Values) -> tuple[dict[str, Any], dict[str, SpecError]]:
             or not _applies(name, values, source)
         ):
             continue
-        _set_nested(content, name, _lines(text) if rest == "paths" else text.strip())
+        _set_nested(content, name, _value(rest, text))
     return content, wrong
 
 
+def _value(name: str, text: str) -> Any:
+    if name == "paths":
+        return _lines(text)
+    # one of a few numbers, which pydantic takes for no text
+    is_choice = name == "diloco.bits" and text.strip().isdigit()
+    return int(text) if is_choice else text.strip()
+
+
 def _applies(name: str, values: Values, source: str) -> bool:
-    """False for texts that belong to a data source or tokenizer other than the chosen one."""
+    """False for texts that belong to a source, tokenizer or strategy other than the chosen one."""
     part, _dot, rest = name.partition(".")
+    if part == "training_params" and (block := rest.partition(".")[0]) in STRATEGIES:
+        return values.get("training_params.strategy") == block
     if name == "dataset_info.tokenizer.path":
         return values.get("dataset_info.tokenizer.kind") == "file"
     if part != "dataset_info" or rest == "source" or rest.startswith("tokenizer"):

@@ -31,6 +31,14 @@ if TYPE_CHECKING:
 CHECK_MS = 200
 """Delay after the last key, before the form is checked and the memory is estimated."""
 
+_CHOICES = (
+    "dataset_info.source",
+    "dataset_info.tokenizer.kind",
+    "organiser.access",
+    "training_params.strategy",
+)
+"""Fields that decide which other fields are shown."""
+
 
 class StartDialog(QDialog):
     """The form, a line with the estimated figures, and the choice to train at once."""
@@ -98,7 +106,7 @@ class StartDialog(QDialog):
             field.edited.connect(self._checking.start)
         self.fields["title"].edited.connect(lambda: self._follow_title(self.fields["title"].value))
         self.fields["run_id"].edited.connect(self._on_run_id)
-        for name in ("dataset_info.source", "dataset_info.tokenizer.kind", "organiser.access"):
+        for name in _CHOICES:
             self.fields[name].edited.connect(self._follow_choices)
         self._checking.timeout.connect(self._check)
         self.cancel.clicked.connect(self.reject)
@@ -123,6 +131,9 @@ class StartDialog(QDialog):
             part, _dot, rest = name.partition(".")
             if name == "organiser.name":
                 field.relevant = self.fields["organiser.access"].value != "open"
+            elif rest.partition(".")[0] in draft.STRATEGIES:
+                chosen = self.fields["training_params.strategy"].value
+                field.relevant = rest.partition(".")[0] == chosen
             elif name == "dataset_info.tokenizer.path":
                 field.relevant = with_tokenizer
             elif part == "dataset_info" and rest not in ("source", "tokenizer.kind"):

@@ -136,7 +136,23 @@ def _training() -> dict[str, Field]:
 def _averaging() -> dict[str, Field]:
     where = "training_params.averaging"
     compressions = {"float16": _("16 bits"), "none": _("None (32 bits)")}
+    strategies = {
+        "gradient-averaging": _("Average each gradient"),
+        "diloco": _("Steps of one's own, then average (DiLoCo)"),
+        "sparseloco": _("The same, sending only the largest (SparseLoCo)"),
+    }
     return {
+        "training_params.strategy": _choice(
+            _("Strategy"), strategies, _("The second and third are for lines of homes")
+        ),
+        **_local_steps("diloco"),
+        "training_params.diloco.bits": _choice(
+            _("Bits a value"), {each: each for each in ("4", "8", "16")}
+        ),
+        **_local_steps("sparseloco"),
+        "training_params.sparseloco.keep": _text(
+            _("Values sent"), _("Of each 4096; 64 to 128 are usual")
+        ),
         f"{where}.compression": _choice(
             _("Compression"), compressions, _("16 bits halve the traffic")
         ),
@@ -149,6 +165,14 @@ def _averaging() -> dict[str, Field]:
         f"{where}.record_seconds": _text(
             _("Presence"), _("Seconds that a silent peer still counts")
         ),
+    }
+
+
+def _local_steps(strategy: str) -> dict[str, Field]:
+    return {
+        f"training_params.{strategy}.local_batch_size": _text(
+            _("Local batch"), _("Samples of one step on one machine")
+        )
     }
 
 
