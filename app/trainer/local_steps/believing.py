@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from app.trainer.exchange.exchange import Contribution
-from app.trainer.local_steps.codec import Codec
 
 from app.p2p.sightings import PartFault
+from app.trainer.exchange.exchange import Contribution
+from app.trainer.local_steps.codec import Codec
 
 BASE_BYTES = 16
 """Of the digest of the outer weights, at the begin of each blob."""

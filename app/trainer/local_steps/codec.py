@@ -52,13 +52,19 @@ class Codec(Protocol):
     def decode(self, blob: bytes) -> list[torch.Tensor]:
         """The update in a blob: float32 on the CPU, dense. Raises `BlobError`."""
 
-    def mean(self, blobs: Sequence[bytes], weights: Sequence[float]) -> list[torch.Tensor]:
+    def mean(
+        self,
+        blobs: Sequence[bytes],
+        weights: Sequence[float],
+        scales: Sequence[float] | None = None,
+    ) -> list[torch.Tensor]:
         """The weighted mean of updates: float32 on the CPU, dense; the same bits on every machine
         for the same blobs in the same order.
 
         Reads each blob once, and holds one dense update at a time, however many blobs there are.
 
-        weights: at least 0, for instance in samples; a blob of weight 0 doesn't count.
+        weights: at least 0, for instance in samples; a blob of weight 0 doesn't count. scales: what
+        each blob's values are multiplied by, from 0 to 1; None for 1.
 
         Raises `BlobError`, and `ValueError` for weights that say nothing.
         """
@@ -85,8 +91,11 @@ def plain(tensors: Sequence[torch.Tensor], shapes: Sequence[torch.Size]) -> list
     return made
 
 
-def counted(blobs: Sequence[bytes], weights: Sequence[float]) -> list[tuple[bytes, float]]:
-    """The blobs that count, each with its share in (0, 1]; the shares' sum is 1 but for rounding.
+def counted(
+    blobs: Sequence[bytes], weights: Sequence[float], scales: Sequence[float] | None
+) -> list[tuple[bytes, float, float]]:
+    """The blobs that count, each with its share in (0, 1] and with its factor in the sum, which is
+    the share, scaled. The shares' sum is 1 but for rounding.
 
     Raises `ValueError` for no blobs, and for weights that aren't finite, are negative or all 0.
     """
@@ -95,5 +104,13 @@ def counted(blobs: Sequence[bytes], weights: Sequence[float]) -> list[tuple[byte
     most = max(weights)
     relative = [weight / most for weight in weights]
     total = math.fsum(relative)  # rounded once, while `sum` differs between versions of Python
-    shares = (float(torch.tensor(each / total, dtype=torch.float32)) for each in relative)
-    return [(blob, share) for blob, share in zip(blobs, shares, strict=True) if share > 0]
+    shares = [_float32(each / total) for each in relative]
+    factors = [
+        _float32(share * scale)
+        for share, scale in zip(shares, scales or [1.0] * len(shares), strict=True)
+    ]
+    return [each for each in zip(blobs, shares, factors, strict=True) if each[1] > 0]
+
+
+def _float32(value: float) -> float:
+    return float(torch.tensor(value, dtype=torch.float32))

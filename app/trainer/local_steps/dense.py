@@ -127,15 +127,20 @@ class DenseCodec:
         """The update in a blob. Raises `BlobError`."""
         return self.mean([blob], [1.0])
 
-    def mean(self, blobs: Sequence[bytes], weights: Sequence[float]) -> list[torch.Tensor]:
+    def mean(
+        self,
+        blobs: Sequence[bytes],
+        weights: Sequence[float],
+        scales: Sequence[float] | None = None,
+    ) -> list[torch.Tensor]:
         """The weighted mean over all blobs; see `Codec.mean`."""
-        entries = counted(blobs, weights)
+        entries = counted(blobs, weights, scales)
         mean = [torch.empty(shape) for shape in self._shapes]
-        streams = zip(*(self._read(blob) for blob, _share in entries), strict=True)
+        streams = zip(*(self._read(blob) for blob, _share, _factor in entries), strict=True)
         for chunk, parts in zip(self._chunks, streams, strict=True):
             total = torch.zeros(chunk.end - chunk.begin)
-            for codes, (_blob, share) in zip(parts, entries, strict=True):
-                total.add_(self._values(codes).mul_(share))
+            for codes, (_blob, _share, factor) in zip(parts, entries, strict=True):
+                total.add_(self._values(codes).mul_(factor))
             mean[chunk.tensor].view(-1)[chunk.begin : chunk.end] = total
         return mean
 

@@ -172,11 +172,16 @@ class SparseCodec:
         """The update in a blob. Raises `BlobError`."""
         return self.mean([blob], [1.0])
 
-    def mean(self, blobs: Sequence[bytes], weights: Sequence[float]) -> list[torch.Tensor]:
+    def mean(
+        self,
+        blobs: Sequence[bytes],
+        weights: Sequence[float],
+        scales: Sequence[float] | None = None,
+    ) -> list[torch.Tensor]:
         """At each place the weighted mean over the blobs that hold it; see `Codec.mean`."""
-        entries = counted(blobs, weights)
-        shares = [share for _blob, share in entries]
-        streams = zip(*(self._read(blob) for blob, _share in entries), strict=True)
+        entries = counted(blobs, weights, scales)
+        shares = [(share, factor) for _blob, share, factor in entries]
+        streams = zip(*(self._read(blob) for blob, _share, _factor in entries), strict=True)
         made = []
         for grid in self._grids:
             blocks = torch.empty(grid.blocks, grid.size)
@@ -248,15 +253,17 @@ def _nearest(levels: NDArray[np.floating], values: NDArray[np.floating]) -> NDAr
     return np.searchsorted((levels[1:] + levels[:-1]) / 2, values)
 
 
-def _mean_of(groups: Sequence[_Group], shares: Sequence[float], *, size: int) -> torch.Tensor:
+def _mean_of(
+    groups: Sequence[_Group], shares: Sequence[tuple[float, float]], *, size: int
+) -> torch.Tensor:
     """Of a group of blocks from each blob: float32, shape [blocks, size]."""
     blocks = len(groups[0].places)
     total, share_total = torch.zeros(blocks, size), torch.zeros(blocks, size)
-    for group, share in zip(groups, shares, strict=True):
+    for group, (share, factor) in zip(groups, shares, strict=True):
         places = torch.from_numpy(group.places)
         values = torch.from_numpy(group.values)
         # A blob holds a place once at most, so that the order of additions is that of the blobs.
-        total.scatter_add_(1, places, values * share)
+        total.scatter_add_(1, places, values * factor)
         share_total.scatter_add_(1, places, torch.full_like(values, share))
     return torch.where(share_total > 0, total / share_total, 0.0)
 

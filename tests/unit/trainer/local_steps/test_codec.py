@@ -122,7 +122,7 @@ def test_weights_that_say_nothing_are_refused(codec: Codec) -> None:
 
 @given(st.lists(st.floats(0, 1e300), min_size=1, max_size=8).filter(any))
 def test_shares_of_any_weights_are_proportions(weights: list[float]) -> None:
-    shares = [share for _blob, share in counted([b""] * len(weights), weights)]
+    shares = [share for _blob, share, _factor in counted([b""] * len(weights), weights, None)]
     assert all(0 < share <= 1 for share in shares)
     assert sum(shares) == pytest.approx(1, abs=1e-6)
 
@@ -240,3 +240,13 @@ def test_changed_bytes_are_refused_or_harmless(codec: Codec, data: st.DataObject
         place = data.draw(st.integers(0, len(blob) - 1))
         blob[place] = data.draw(st.integers(0, 255))
     survives(codec, bytes(blob))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_scaled_blob_counts_for_less_where_it_is_alone_too(codec: Codec) -> None:
+    update = updates(codec, 1)[0]
+    blob = codec.encode(update).blob
+    half = codec.mean([blob], [3.0], [0.5])
+    assert all(
+        torch.equal(part, whole * 0.5) for part, whole in zip(half, codec.decode(blob), strict=True)
+    )
