@@ -256,7 +256,8 @@ def _nearest(levels: NDArray[np.floating], values: NDArray[np.floating]) -> NDAr
 def _mean_of(
     groups: Sequence[_Group], shares: Sequence[tuple[float, float]], *, size: int
 ) -> torch.Tensor:
-    """Of a group of blocks from each blob: float32, shape [blocks, size]."""
+    """Of a group of blocks from each blob: float32, shape [blocks, size]. shares: of each blob, and
+    its factor in the sum."""
     blocks = len(groups[0].places)
     total, share_total = torch.zeros(blocks, size), torch.zeros(blocks, size)
     for group, (share, factor) in zip(groups, shares, strict=True):

@@ -65,8 +65,12 @@ class LocalSteps:
         self._parameters = list(model.parameters())
         self._recipe = recipe([each.shape for each in self._parameters])
         self._outer = [torch.nn.Parameter(on_cpu(each)) for each in self._parameters]
-        rates = {"rate": options.outer_learning_rate, "momentum": self._recipe.outer_momentum}
-        self._averager = donor_of(spec, peer, self._outer, partial(outer_optimizer, **rates))
+        outer = partial(
+            outer_optimizer,
+            rate=options.outer_learning_rate,
+            momentum=self._recipe.outer_momentum,
+        )
+        self._averager = donor_of(spec, peer, self._outer, outer)
         self._tracker = PacedTracker(
             dht=peer.dht,
             prefix=spec.run_id,

@@ -242,10 +242,9 @@ def test_changed_bytes_are_refused_or_harmless(codec: Codec, data: st.DataObject
     survives(codec, bytes(blob))
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@each_codec
 def test_a_scaled_blob_counts_for_less_where_it_is_alone_too(codec: Codec) -> None:
-    update = updates(codec, 1)[0]
-    blob = codec.encode(update).blob
+    blob = codec.encode(update(1)).blob
     half = codec.mean([blob], [3.0], [0.5])
     assert all(
         torch.equal(part, whole * 0.5) for part, whole in zip(half, codec.decode(blob), strict=True)
