@@ -209,7 +209,7 @@ class BlobExchange:
         await self._p2p.shutdown()
 
     def _end_loop(self) -> None:
-        ending = asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop)
+        ending = asyncio.run_coroutine_threadsafe(_end_tasks(), self._loop)
         concurrent.futures.wait([ending], timeout=CLOSE_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CLOSE_SECONDS)
@@ -227,8 +227,12 @@ class BlobExchange:
         return self._member.line.received
 
 
-async def _cancel_all() -> None:
+async def _end_tasks() -> None:
+    loop = asyncio.get_running_loop()
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    await loop.shutdown_asyncgens()
+    await loop.shutdown_default_executor()
+    await asyncio.sleep(0)  # transports that were closed by then end

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from hivemind.p2p import P2P, PeerID
+from hivemind.p2p import P2P
 
 from app.common.errors import CoTrainError
-from app.p2p.calls import CallError, hivemind_errors
+from app.p2p.calls import CallError, open_stream
 from app.trainer.exchange.wire import MOST_MESSAGE_BYTES, parse
 from app.trainer.peer.bandwidth import DOWNLOAD, UPLOAD
 
@@ -135,26 +135,12 @@ async def opened(
 
     answer: seconds until it is open. silence: as of `Stream`.
     """
-    opening = asyncio.ensure_future(
-        p2p.call_binary_stream_handler(PeerID.from_base58(peer_id), name)
-    )
     try:
-        with hivemind_errors(peer_id=peer_id, seconds=answer):
-            async with asyncio.timeout(answer):
-                _info, reader, writer = await asyncio.shield(opening)
-    except BaseException as error:
-        opening.add_done_callback(_close_late)  # p2pd goes on calling
-        if isinstance(error, CallError):
-            raise LostError(str(error)) from error
-        raise
+        reader, writer = await open_stream(p2p, peer_id, protocol=name, seconds=answer)
+    except CallError as error:
+        raise LostError(str(error)) from error
     stream = Stream(reader, writer, peer_id=peer_id, line=line, silence=silence)
     try:
         yield stream
     finally:
         stream.close()
-
-
-def _close_late(opening: "asyncio.Future[Any]") -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        _info, _reader, writer = opening.result()
-        writer.close()
