@@ -341,6 +341,31 @@ async def exchange(
             return bytes(await reader.read())
 
 
+async def open_stream(
+    p2p: Any, peer_id: str, *, protocol: str, seconds: float
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a stream to a peer that has a handler for a protocol."""
+    from hivemind.p2p.p2p_daemon_bindings import utils
+    from hivemind.proto import p2pd_pb2
+
+    wire: Any = p2pd_pb2  # its names are made at run time
+    wanted = wire.StreamOpenRequest(peer=_id_of(peer_id).to_bytes(), proto=[protocol])
+    answer = wire.Response()
+    # WORKAROUND (hivemind 1.1.12): its own way never closes the connection to the daemon when the
+    # peer can't be reached, or when it is cancelled
+    async with within(seconds, peer_id=peer_id):
+        reader, writer = await p2p._client.control.daemon_connector.open_connection()  # noqa: SLF001
+        try:
+            request = wire.Request(type=wire.Request.STREAM_OPEN, streamOpen=wanted)
+            await utils.write_pbmsg(writer, request)
+            await utils.read_pbmsg_safe(reader, answer)
+            utils.raise_if_failed(answer)
+        except BaseException:
+            writer.close()
+            raise
+        return reader, writer
+
+
 # --- the DHT
 
 

@@ -1,0 +1,238 @@
+"""A round of the strategies in which each peer tells all others what it learnt, as bytes."""
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import hivemind
+from hivemind.dht import DHT
+from hivemind.p2p import P2P
+from hivemind.utils.crypto import RSAPrivateKey
+
+from app.common.i18n import _
+from app.organiser.admission import Admission
+from app.p2p.calls import quiet_lost_connections, within
+from app.p2p.sightings import PartFault
+from app.trainer.exchange.member import ExchangeError, ExchangeMember
+from app.trainer.exchange.offers import OwnKey
+from app.trainer.exchange.rules import ExchangeRules, Faults, Waits
+
+__all__ = ["BlobExchange", "Exchange", "ExchangeDaemon", "ExchangeError", "PeerBlob", "Swap"]
+
+Result = TypeVar("Result")
+
+OPEN_SECONDS = 30.0
+CLOSE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeerBlob:
+    """What a peer brought to a round."""
+
+    peer_id: str
+    """In base58."""
+
+    weight: float
+    """In samples."""
+
+    blob: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swap:
+    """What a round brought: the same at all its members."""
+
+    contributions: tuple[PeerBlob, ...]
+    """In the order of the peer ids as text; ours among them if it counts."""
+
+    included: bool
+    """Ours counts."""
+
+
+class Exchange(Protocol):
+    """Exchanges blobs with the other trainers of a run, one round for each epoch."""
+
+    def swap(self, *, epoch: int, blob: bytes, weight: float, expected: Collection[str]) -> Swap:
+        """Take part in the round of an epoch, and wait until it is over.
+
+        Called in a background thread, once for an epoch, with ascending epochs. expected: the peer
+        ids of the run's other trainers; without any, our own blob comes back at once. Raises
+        `ExchangeError`: then nothing of the round may be used.
+        """
+
+    def interrupt(self) -> None:
+        """From any thread: a swap that waits raises `ExchangeError` soon."""
+
+    def close(self) -> None:
+        """End it. May be called twice."""
+
+    @property
+    def bytes_sent(self) -> int:
+        """Of blobs, to other peers."""
+
+    @property
+    def bytes_received(self) -> int:
+        """Of blobs, from other peers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExchangeDaemon:
+    """The p2pd by which others are called."""
+
+    open: Callable[[], Awaitable[P2P]]
+    """Connects to it, in the exchange's event loop."""
+
+    client_mode: bool
+    """Nobody can call us there."""
+
+    key: RSAPrivateKey
+    """The identity of our peer."""
+
+    @classmethod
+    def of(cls, dht: hivemind.DHT) -> "ExchangeDaemon":
+        """That of a DHT, whose identity is hivemind's process-wide key."""
+
+        async def connect() -> P2P:
+            maddr: Any = await asyncio.to_thread(
+                dht.run_coroutine,
+                DHT._get_p2p_daemon_listen_maddr,  # noqa: SLF001
+            )
+            return await P2P.replicate(maddr)
+
+        return cls(open=connect, client_mode=dht.client_mode, key=RSAPrivateKey.process_wide())
+
+
+class BlobExchange:
+    """An `Exchange` over hivemind's p2pd, in a thread of its own.
+
+    hivemind's averagers, which are forked, must have been started before.
+    """
+
+    def __init__(  # noqa: PLR0913  all that differs between runs
+        self,
+        *,
+        dht: hivemind.DHT | ExchangeDaemon,
+        run_id: str,
+        admission: Admission,
+        check: Callable[[bytes], None],
+        most_bytes: int,
+        most_weight: float,
+        on_fault: Callable[[str, PartFault], None],
+        gather_seconds: float,
+        round_seconds: float,
+        waits: Waits = Waits(),  # noqa: B008  it is frozen
+    ) -> None:
+        """check: raises `ValueError` for a blob that can't be read; called in a thread.
+        most_bytes: of a blob. most_weight: of a peer. on_fault: called in the exchange's thread
+        with a peer that broke the rules. gather_seconds: how long a leader waits for offers.
+        round_seconds: the longest time of a round. Raises `CallError`.
+        """
+        daemon = dht if isinstance(dht, ExchangeDaemon) else ExchangeDaemon.of(dht)
+        self._rules = ExchangeRules(
+            run_id=run_id,
+            admission=admission,
+            check=check,
+            most_bytes=most_bytes,
+            most_weight=most_weight,
+            gather_seconds=gather_seconds,
+            round_seconds=round_seconds,
+            waits=waits,
+        )
+        self._faults = Faults(on_fault)
+        self._waiting: set[concurrent.futures.Future[Any]] = set()
+        self._is_closed = False
+        self._loop = asyncio.new_event_loop()
+        quiet_lost_connections(self._loop)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="exchange", daemon=True)
+        self._thread.start()
+        try:
+            self._p2p, self._member = self._call(self._open(daemon))
+        except BaseException:
+            self._end_loop()
+            raise
+
+    async def _open(self, daemon: ExchangeDaemon) -> tuple[P2P, ExchangeMember]:
+        async with within(OPEN_SECONDS):
+            p2p = await daemon.open()
+            member = ExchangeMember(
+                p2p,
+                key=OwnKey(daemon.key),
+                client_mode=daemon.client_mode,
+                rules=self._rules,
+                faults=self._faults,
+            )
+            await member.open()
+        return p2p, member
+
+    def swap(self, *, epoch: int, blob: bytes, weight: float, expected: Collection[str]) -> Swap:
+        """As `Exchange.swap`."""
+        swapping = self._member.swap(epoch=epoch, blob=blob, weight=weight, expected=expected)
+        try:
+            parts, included = self._call(swapping)
+        except concurrent.futures.CancelledError:
+            raise ExchangeError(_("the round was interrupted")) from None
+        blobs = (PeerBlob(peer_id=each, weight=w, blob=content) for each, w, content in parts)
+        return Swap(contributions=tuple(blobs), included=included)
+
+    def _call(self, call: Coroutine[Any, Any, Result]) -> Result:
+        if self._is_closed:
+            call.close()
+            raise ExchangeError(_("the round was interrupted"))
+        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        self._waiting.add(future)
+        try:
+            return future.result()
+        finally:
+            self._waiting.discard(future)
+
+    def interrupt(self) -> None:
+        """As `Exchange.interrupt`."""
+        for each in list(self._waiting):
+            each.cancel()
+
+    def close(self) -> None:
+        """Leave all rounds, and end the thread. May be called twice."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.interrupt()
+        closing = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
+        concurrent.futures.wait([closing], timeout=CLOSE_SECONDS)
+        self._end_loop()
+
+    async def _close(self) -> None:
+        async with within(CLOSE_SECONDS):
+            await self._member.close()
+        await self._p2p.shutdown()
+
+    def _end_loop(self) -> None:
+        ending = asyncio.run_coroutine_threadsafe(_end_tasks(), self._loop)
+        concurrent.futures.wait([ending], timeout=CLOSE_SECONDS)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(CLOSE_SECONDS)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+    @property
+    def bytes_sent(self) -> int:
+        """Of blobs, to other peers."""
+        return self._member.line.sent
+
+    @property
+    def bytes_received(self) -> int:
+        """Of blobs, from other peers."""
+        return self._member.line.received
+
+
+async def _end_tasks() -> None:
+    loop = asyncio.get_running_loop()
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await loop.shutdown_asyncgens()
+    await loop.shutdown_default_executor()
+    await asyncio.sleep(0)  # transports that were closed by then end

@@ -1,0 +1,107 @@
+"""Our side of a round that another peer leads: offers our blob, and waits for the list."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
+
+from app.common.errors import CoTrainError
+from app.trainer.exchange.rules import ExchangeRules
+from app.trainer.exchange.streams import LostError, NonsenseError, Stream
+from app.trainer.exchange.wire import (
+    PIECE_BYTES,
+    AskLeader,
+    AwaitList,
+    Deciding,
+    LeaderIs,
+    Refused,
+    RoundList,
+    SendFrom,
+    SignedOffer,
+    parse,
+)
+
+
+class RefusedOfferError(CoTrainError):
+    """The leader doesn't take our offer."""
+
+
+async def asked_leader(
+    stream: Stream, *, epoch: int, skipped: tuple[str, ...], rules: ExchangeRules
+) -> str | None:
+    """Whom a peer takes for the leader, in base58; None when it leads nothing.
+
+    skipped: who before it was silent. Raises `LostError`, `NonsenseError`.
+    """
+    waits = rules.waits
+    await stream.send(AskLeader(epoch=epoch, skipped=skipped).pack())
+    # it may have to call those before it, some of whom we don't know
+    until = time.monotonic() + waits.answer * (2 + len(skipped)) + waits.silence
+    while time.monotonic() < until:
+        answer = await stream.receive(Deciding | LeaderIs | Refused, seconds=waits.silence)
+        if isinstance(answer, LeaderIs):
+            return answer.leader
+        if isinstance(answer, Refused):
+            return None
+    raise LostError(f"{stream.peer_id} can't say who leads")
+
+
+async def follow(
+    opened: Callable[[], AbstractAsyncContextManager[Stream]],
+    offer: SignedOffer,
+    blob: bytes,
+    rules: ExchangeRules,
+) -> bytes:
+    """Offer a blob, and wait for the list, which is returned packed and unchecked.
+
+    opened: makes a stream to the leader; a broken one is opened again, and the blob goes on where
+    it was. Raises `LostError`, `NonsenseError`, `RefusedOfferError`.
+    """
+    silence = rules.waits.silence
+    heard_at = time.monotonic()
+    while True:
+        began_at = time.monotonic()
+        try:
+            async with opened() as stream:
+                return await _offer(stream, offer, blob, rules)
+        except LostError:
+            now = time.monotonic()
+            if now - began_at > silence / 2:  # it spoke with us for a while
+                heard_at = now
+            if now - heard_at > silence:
+                raise
+        await asyncio.sleep(silence / 20)
+
+
+async def _offer(stream: Stream, offer: SignedOffer, blob: bytes, rules: ExchangeRules) -> bytes:
+    leader = await asked_leader(stream, epoch=offer.epoch, skipped=(), rules=rules)
+    if leader != stream.peer_id:
+        raise RefusedOfferError("it doesn't lead the round any more")
+    await stream.send(offer.pack())
+    answer = await stream.receive(SendFrom | Refused)
+    if isinstance(answer, Refused):
+        raise RefusedOfferError(answer.reason)
+    sending = asyncio.create_task(
+        _send_blob(stream, memoryview(blob)[answer.start * PIECE_BYTES :])
+    )
+    try:
+        return await _list(stream, rules)
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+
+async def _send_blob(stream: Stream, rest: memoryview) -> None:
+    with suppress(LostError):  # who waits for the list notices it as well
+        await stream.send_blob(rest)
+
+
+async def _list(stream: Stream, rules: ExchangeRules) -> bytes:
+    while True:
+        packed = await stream.receive_packed(seconds=None, most=rules.most_list_bytes)
+        try:
+            answer = parse(packed, AwaitList | RoundList)
+        except ValueError as error:
+            raise NonsenseError(f"{stream.peer_id}: {error}") from error
+        if isinstance(answer, RoundList):
+            return packed

@@ -1,0 +1,214 @@
+"""A round that we lead: takes the members' offers and blobs, and fixes the list of what counts.
+
+A blob is listed only when all of it is here and can be read, so that every member can get it from
+us. We lead whether we take part ourselves or are late: the others need not wait for us.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.p2p.sightings import PartFault
+from app.trainer.exchange.holding import Holding
+from app.trainer.exchange.offers import OfferError, check_offer
+from app.trainer.exchange.rules import ExchangeRules, Faults
+from app.trainer.exchange.streams import NonsenseError, Stream
+from app.trainer.exchange.wire import (
+    MOST_MEMBERS,
+    AwaitList,
+    Refused,
+    RoundList,
+    SendFrom,
+    SignedOffer,
+)
+
+
+@dataclass(kw_only=True, eq=False)
+class _Upload:
+    """An offer, and its blob as far as it has arrived."""
+
+    offer: SignedOffer
+    parts: list[bytes] = field(default_factory=list)
+    received: int = 0  # pieces
+    blob: bytes | None = None  # when all of it is here and can be read
+    is_out: bool = False  # it doesn't count
+    moved_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_settled(self) -> bool:
+        return self.is_out or self.blob is not None
+
+    @property
+    def is_whole(self) -> bool:
+        return self.received == self.offer.pieces
+
+    def leave_out(self) -> None:
+        self.is_out, self.parts = True, []
+
+
+class LedRound:
+    """One round. `run` fixes its list, `serve` speaks with a member."""
+
+    def __init__(self, epoch: int, *, own_id: str, rules: ExchangeRules, faults: Faults) -> None:
+        self._epoch = epoch
+        self._own_id = own_id
+        self._rules = rules
+        self._faults = faults
+        self._uploads: dict[str, _Upload] = {}
+        self._expected: frozenset[str] | None = None  # None: we don't take part yet
+        self._changed = asyncio.Event()
+        self.fixed: asyncio.Future[Holding] = asyncio.get_running_loop().create_future()
+
+    @property
+    def has_offers(self) -> bool:
+        """Somebody else takes part."""
+        return bool(self._uploads.keys() - {self._own_id})
+
+    def enter(self, offer: SignedOffer, blob: bytes, expected: Collection[str]) -> None:
+        """Take part ourselves, unless the list is fixed. expected: the others' peer ids."""
+        self._expected = frozenset(expected) - {self._own_id}
+        if not self.fixed.done():
+            self._uploads[self._own_id] = _Upload(offer=offer, blob=blob)
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Wait for offers and blobs, then fix the list."""
+        now = time.monotonic()
+        gather_until = now + self._rules.gather_seconds
+        fix_at = now + self._rules.round_seconds / 2
+        while now < fix_at:
+            self._drop_silent(now)
+            is_settled = all(upload.is_settled for upload in self._uploads.values())
+            if is_settled and (now >= gather_until or self._are_all_here):
+                break
+            wakes = [fix_at, *(self._gives_up_at(each) for each in self._uploads.values())]
+            if now < gather_until:
+                wakes.append(gather_until)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, min(wakes) - now) + 0.001):
+                    await self._changed.wait()
+            self._changed.clear()
+            now = time.monotonic()
+        self._fix()
+
+    @property
+    def _are_all_here(self) -> bool:
+        return self._expected is not None and self._expected <= self._uploads.keys()
+
+    def _gives_up_at(self, upload: _Upload) -> float:
+        is_coming = not upload.is_settled and not upload.is_whole
+        return upload.moved_at + self._rules.waits.silence if is_coming else float("inf")
+
+    def _drop_silent(self, now: float) -> None:
+        for peer_id, upload in self._uploads.items():
+            if now >= self._gives_up_at(upload):
+                upload.leave_out()
+                self._faults.name(self._epoch, peer_id, PartFault.SILENT)
+
+    def _fix(self) -> None:
+        blobs = {
+            peer_id: upload.blob
+            for peer_id, upload in sorted(self._uploads.items())
+            if upload.blob is not None
+        }
+        for upload in self._uploads.values():
+            upload.parts = []
+        offers = {peer_id: self._uploads[peer_id].offer for peer_id in blobs}
+        packed = RoundList(epoch=self._epoch, offers=tuple(offers.values())).pack()
+        self.fixed.set_result(Holding(offers, packed=packed, blobs=blobs))
+
+    async def serve(self, stream: Stream, offer: SignedOffer) -> None:
+        """Take a member's offer and blob, and send it the list. Raises `LostError`."""
+        try:
+            upload = self._taken(stream.peer_id, offer)
+        except OfferError as error:
+            self._faults.name(self._epoch, stream.peer_id, error.fault)
+            await stream.send(Refused(reason=str(error)[:100]).pack())
+            return
+        if isinstance(upload, Refused):
+            await stream.send(upload.pack())
+            return
+        wanted = None if upload is None or upload.is_out else upload
+        start = offer.pieces if wanted is None else wanted.received
+        await stream.send(SendFrom(start=start).pack())
+        speaking = asyncio.create_task(self._say_that_we_live(stream))
+        receiving = asyncio.create_task(self._receive(stream, wanted, start))
+        try:
+            ends: set[asyncio.Future[Any]] = {receiving, self.fixed}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if receiving.done():
+                receiving.result()  # raises what it raised
+            holding = await asyncio.shield(self.fixed)
+        finally:
+            speaking.cancel()
+            receiving.cancel()
+            await asyncio.gather(speaking, receiving, return_exceptions=True)
+        await stream.send(holding.packed)
+
+    async def _say_that_we_live(self, stream: Stream) -> None:
+        while True:
+            await asyncio.sleep(self._rules.waits.word)
+            await stream.send(AwaitList().pack())
+
+    def _taken(self, peer_id: str, offer: SignedOffer) -> _Upload | Refused | None:
+        """The place of an offer; None when it is too late for one. Raises `OfferError`."""
+        if check_offer(offer, self._rules, epoch=self._epoch) != peer_id:
+            raise OfferError("the offer is another peer's", PartFault.SHAPE)
+        if self.fixed.done():
+            return None
+        known = self._uploads.get(peer_id)
+        if known is not None:
+            return known if known.offer == offer else Refused(reason="a second offer")
+        if not self._has_room_for(peer_id):
+            return Refused(reason="full")
+        self._uploads[peer_id] = _Upload(offer=offer)
+        return self._uploads[peer_id]
+
+    def _has_room_for(self, peer_id: str) -> bool:
+        """Whoever is expected takes the place of somebody who isn't."""
+        others = self._uploads.keys() - {self._own_id}
+        if len(others) < MOST_MEMBERS - 1:
+            return True
+        unexpected = sorted(others - (self._expected or frozenset()))
+        if self._expected is None or peer_id not in self._expected or not unexpected:
+            return False
+        self._uploads.pop(unexpected[0]).leave_out()
+        return True
+
+    async def _receive(self, stream: Stream, upload: _Upload | None, start: int) -> None:
+        if upload is None:
+            return
+        for index in range(start, upload.offer.pieces):
+            content = await stream.receive_blob(upload.offer.piece_size(index))
+            if upload.is_out:
+                return
+            if hashlib.sha256(content).digest() != upload.offer.piece_hash(index):
+                self._leave_out(stream.peer_id, upload)
+                raise NonsenseError(f"{stream.peer_id}: a piece that it didn't offer")
+            if index == upload.received:  # else another stream of this member brought it
+                upload.moved_at = time.monotonic()
+                upload.parts.append(content)
+                upload.received += 1
+                if upload.is_whole:
+                    await self._judge(stream.peer_id, upload)
+
+    async def _judge(self, peer_id: str, upload: _Upload) -> None:
+        blob = b"".join(upload.parts)
+        upload.parts = []
+        try:
+            await asyncio.to_thread(self._rules.check, blob)
+        except ValueError:
+            self._leave_out(peer_id, upload)
+            return
+        if not upload.is_out:
+            upload.blob = blob
+        self._changed.set()
+
+    def _leave_out(self, peer_id: str, upload: _Upload) -> None:
+        upload.leave_out()
+        self._faults.name(self._epoch, peer_id, PartFault.SHAPE)
+        self._changed.set()

@@ -1,0 +1,294 @@
+"""A member of the exchange, in its own event loop: its answers to others, and its own rounds."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
+
+from hivemind.p2p import P2P
+from hivemind.p2p.p2p_daemon_bindings.datastructures import StreamInfo
+
+from app.common.errors import CoTrainError
+from app.common.i18n import _
+from app.p2p.sightings import PartFault
+from app.trainer.exchange.calling import FETCH, OFFER, MemberCalls, handler_name
+from app.trainer.exchange.election import CutOffError
+from app.trainer.exchange.fetching import STREAMS_A_SOURCE, FetchError, Fetching, serve_pieces
+from app.trainer.exchange.follower import RefusedOfferError, follow
+from app.trainer.exchange.holding import Holding
+from app.trainer.exchange.offers import OfferError, OwnKey, check_list, check_offer
+from app.trainer.exchange.rounds import EpochRound, RoundTable
+from app.trainer.exchange.rules import ExchangeRules, Faults
+from app.trainer.exchange.streams import LostError, NonsenseError, Stream
+from app.trainer.exchange.wire import (
+    MOST_MEMBERS,
+    AskLeader,
+    AskNews,
+    Deciding,
+    Having,
+    LeaderIs,
+    Refused,
+    SignedOffer,
+)
+
+log = logging.getLogger(__name__)
+
+STREAMS_A_PEER = 2 + STREAMS_A_SOURCE
+"""That a peer may have open for one kind of call."""
+
+MOST_STREAMS = MOST_MEMBERS * STREAMS_A_PEER
+
+
+class ExchangeError(CoTrainError):
+    """The round failed; nothing of it may be used. The text says why, to the user."""
+
+
+class MemberAnswers:
+    """Answers the calls of other members."""
+
+    def __init__(
+        self,
+        p2p: P2P,
+        *,
+        rounds: RoundTable,
+        calls: MemberCalls,
+        rules: ExchangeRules,
+        faults: Faults,
+    ) -> None:
+        self._p2p = p2p
+        self._rounds = rounds
+        self._calls = calls
+        self._rules = rules
+        self._faults = faults
+        self._streams: Counter[tuple[str, str]] = Counter()
+        self._answers: dict[str, Callable[[Stream], Awaitable[None]]] = {
+            handler_name(rules.run_id, OFFER): self._answer_offer,
+            handler_name(rules.run_id, FETCH): self._answer_fetch,
+        }
+
+    async def open(self) -> None:
+        """Let others call us."""
+        for name, answer in self._answers.items():
+            await self._p2p.add_binary_stream_handler(name, partial(self._handle, answer))
+
+    async def close(self) -> None:
+        """Nobody can call us any more."""
+        for name in self._answers:
+            await self._p2p.remove_binary_stream_handler(name)
+
+    async def _handle(
+        self,
+        answer: Callable[[Stream], Awaitable[None]],
+        info: StreamInfo,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        caller = info.peer_id.to_base58()
+        place = (caller, info.proto)
+        silence = self._rules.waits.silence
+        stream = Stream(reader, writer, peer_id=caller, line=self._calls.line, silence=silence)
+        is_full = self._streams.total() >= MOST_STREAMS or self._streams[place] >= STREAMS_A_PEER
+        if is_full or not self._rules.admission.may_join(caller):
+            stream.close()
+            return
+        self._streams[place] += 1
+        try:
+            await answer(stream)
+        except LostError as error:
+            log.debug("a member's call: %s", error)
+        except NonsenseError as error:
+            log.info("a member's call: %s", error)
+            self._faults.name(self._rounds.newest, caller, PartFault.SHAPE)
+        except asyncio.CancelledError:
+            # the round was closed, or the exchange; asyncio 3.11 logs a traceback for a handler
+            # that ends as cancelled
+            log.debug("a call of %s was cut off", caller)
+        finally:
+            self._streams[place] -= 1
+            self._streams += Counter()  # forgets zeros
+            stream.close()
+
+    async def _answer_offer(self, stream: Stream) -> None:
+        """A member asks who leads, and may make its offer to us."""
+        asked = await stream.receive(AskLeader)
+        this = self._rounds.asked_for(asked.epoch)
+        if this is None:
+            await stream.send(Refused(reason="that round isn't now").pack())
+            return
+        if this.deciding is None:
+            self._rounds.decide(this, asked.skipped)
+        leader = await self._decided(this, stream)
+        if leader is None:
+            await stream.send(Refused(reason="nobody leads").pack())
+            return
+        await stream.send(LeaderIs(leader=leader).pack())
+        if this.led is not None:
+            offer = await stream.receive(SignedOffer, most=self._rules.most_offer_bytes)
+            await this.led.serve(stream, offer)
+
+    async def _decided(self, this: EpochRound, stream: Stream) -> str | None:
+        assert this.deciding is not None
+        while True:
+            done, _pending = await asyncio.wait({this.deciding}, timeout=self._rules.waits.word)
+            if done:
+                break
+            await stream.send(Deciding().pack())
+        try:
+            return await this.deciding
+        except CutOffError:
+            return None
+
+    async def _answer_fetch(self, stream: Stream) -> None:
+        """A member wants what we have of a list's blobs."""
+        while True:
+            asked = await stream.receive(AskNews, seconds=self._rules.round_seconds)
+            this = self._rounds.of(asked.epoch)
+            if this is None:
+                await stream.send(Refused(reason="that round isn't now").pack())
+                return
+            done, _pending = await asyncio.wait({this.holding}, timeout=self._rules.waits.word)
+            if done:
+                break
+            await stream.send(Having(bits=b"", follows=False).pack())
+        holding = await this.holding
+        if holding.digest != asked.digest:
+            await stream.send(Refused(reason="another list").pack())
+            return
+        await serve_pieces(stream, holding, self._rules, asked.known)
+
+
+class ExchangeMember:
+    """Our peer's own rounds."""
+
+    def __init__(
+        self, p2p: P2P, *, key: OwnKey, client_mode: bool, rules: ExchangeRules, faults: Faults
+    ) -> None:
+        """client_mode: nobody can call us."""
+        self._key = key
+        self._client_mode = client_mode
+        self._rules = rules
+        self._faults = faults
+        self._calls = MemberCalls(p2p, rules=rules, faults=faults)
+        if key.peer_id != self._calls.own_id:
+            raise ValueError(f"the key of {key.peer_id}, but the daemon of {self._calls.own_id}")
+        self._rounds = RoundTable(self._calls, client_mode=client_mode, rules=rules, faults=faults)
+        self._answers = MemberAnswers(
+            p2p, rounds=self._rounds, calls=self._calls, rules=rules, faults=faults
+        )
+        self.line = self._calls.line
+
+    async def open(self) -> None:
+        """Let others call us, unless nobody can."""
+        if not self._client_mode:
+            await self._answers.open()
+
+    async def close(self) -> None:
+        """Leave all rounds."""
+        self._rounds.close()
+        if not self._client_mode:
+            await self._answers.close()
+
+    async def swap(
+        self, *, epoch: int, blob: bytes, weight: float, expected: Collection[str]
+    ) -> tuple[list[tuple[str, float, bytes]], bool]:
+        """Take part in the round of an epoch: peer id, weight and blob of each whose blob counts,
+        and whether ours does. Raises `ExchangeError`."""
+        if epoch <= self._rounds.newest:
+            raise ExchangeError(_("this machine has taken part in the round already"))
+        others = frozenset(expected) - {self._calls.own_id}
+        this = self._rounds.enter(epoch, others)
+        if not others and this.deciding is None:
+            return [(self._calls.own_id, weight, blob)], True
+        try:
+            async with asyncio.timeout(self._rules.round_seconds):
+                holding = await self._part(this, blob, weight, others)
+        except TimeoutError:
+            raise ExchangeError(_("the round took too long")) from None
+        parts = [(each, offer.weight, holding.blobs[each]) for each, offer in holding]
+        return parts, self._calls.own_id in holding.offers
+
+    async def _part(
+        self, this: EpochRound, blob: bytes, weight: float, others: frozenset[str]
+    ) -> Holding:
+        offer = self._key.offer(
+            blob,
+            run_id=self._rules.run_id,
+            epoch=this.epoch,
+            weight=weight,
+            serves=not self._client_mode,
+        )
+        check_offer(offer, self._rules, epoch=this.epoch)
+        leader = await self._leader(this)
+        if this.led is not None:
+            this.led.enter(offer, blob, others)
+            return await asyncio.shield(this.holding)
+        packed = await self._followed(leader, offer, blob)
+        holding = self._believed(leader, packed, offer, blob)
+        this.holding.set_result(holding)
+        await self._fetch(this, leader, holding)
+        await self._check(this, leader, holding)
+        return holding
+
+    async def _leader(self, this: EpochRound) -> str:
+        if this.deciding is None or (this.deciding.done() and this.deciding.exception()):
+            self._rounds.decide(this)
+        assert this.deciding is not None
+        try:
+            leader = await asyncio.shield(this.deciding)
+        except CutOffError:
+            leader = None
+        if leader is None:
+            raise ExchangeError(_("the leader of the round can't be reached"))
+        return leader
+
+    async def _followed(self, leader: str, offer: SignedOffer, blob: bytes) -> bytes:
+        """The leader's list, packed."""
+        try:
+            return await follow(lambda: self._calls.opened(leader, OFFER), offer, blob, self._rules)
+        except LostError as error:
+            self._faults.name(offer.epoch, leader, PartFault.SILENT)
+            raise ExchangeError(_("the leader of the round is gone")) from error
+        except NonsenseError as error:
+            self._faults.name(offer.epoch, leader, PartFault.GROUP)
+            raise ExchangeError(_("the leader of the round broke its rules")) from error
+        except RefusedOfferError as error:
+            said = _("the leader of the round refused us: {reason}").format(reason=error)
+            raise ExchangeError(said) from error
+
+    def _believed(self, leader: str, packed: bytes, offer: SignedOffer, blob: bytes) -> Holding:
+        own_id = self._calls.own_id
+        try:
+            offers = check_list(packed, self._rules, own=(own_id, offer))
+        except OfferError as error:
+            log.warning("the leader %s of epoch %d: %s", leader, offer.epoch, error)
+            self._faults.name(offer.epoch, leader, error.fault)
+            raise ExchangeError(_("the leader of the round broke its rules")) from error
+        if not offers:
+            raise ExchangeError(_("no blob of the round reached its leader"))
+        return Holding(offers, packed=packed, blobs={own_id: blob})
+
+    async def _fetch(self, this: EpochRound, leader: str, holding: Holding) -> None:
+        sources = {leader, *(each for each, offer in holding if offer.serves)}
+        fetching = Fetching(
+            holding,
+            opened=lambda source: self._calls.opened(source, FETCH),
+            accuse=partial(self._faults.name, this.epoch),
+            epoch=this.epoch,
+            rules=self._rules,
+        )
+        try:
+            await fetching.run(sources - {self._calls.own_id})
+        except FetchError as error:
+            raise ExchangeError(_("a blob of the round can't be had any more")) from error
+
+    async def _check(self, this: EpochRound, leader: str, holding: Holding) -> None:
+        """The leader has done so: what can't be read, it should not have listed."""
+        for peer_id, blob in holding.blobs.items():
+            if peer_id == self._calls.own_id:
+                continue
+            try:
+                await asyncio.to_thread(self._rules.check, blob)
+            except ValueError as error:
+                self._faults.name(this.epoch, leader, PartFault.GROUP)
+                raise ExchangeError(_("the leader of the round broke its rules")) from error

@@ -1,0 +1,131 @@
+"""The rounds that we know of: ours, the one before, and those that others began before us."""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from app.trainer.exchange.calling import MemberCalls
+from app.trainer.exchange.election import find_leader, order, rank
+from app.trainer.exchange.holding import Holding
+from app.trainer.exchange.leader import LedRound
+from app.trainer.exchange.rules import ExchangeRules, Faults
+from app.trainer.exchange.wire import MOST_MEMBERS
+
+MOST_EARLY = 2
+"""Rounds that others may begin before we do, and how many epochs they may be ahead of ours."""
+
+MOST_SKIPPED = 4
+"""How many of those that a caller couldn't reach we call ourselves, if we don't know them."""
+
+
+@dataclass(eq=False, kw_only=True)
+class EpochRound:
+    """What we know of the round of an epoch."""
+
+    epoch: int
+
+    deciding: "asyncio.Task[str | None] | None" = None
+    """Finds the leader: its peer id, None for nobody. Raises `CutOffError`."""
+
+    led: LedRound | None = None
+    """When we lead."""
+
+    holding: "asyncio.Future[Holding]" = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    """The list and its blobs, once there is a list."""
+
+    tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
+
+    def close(self) -> None:
+        """Whoever waits for it is cancelled."""
+        for task in self.tasks:
+            task.cancel()
+        self.holding.cancel()
+
+
+class RoundTable:
+    """All rounds, by epoch, and how their leaders are found."""
+
+    def __init__(
+        self, calls: MemberCalls, *, client_mode: bool, rules: ExchangeRules, faults: Faults
+    ) -> None:
+        """client_mode: nobody can call us, so we lead nothing."""
+        self._calls = calls
+        self._client_mode = client_mode
+        self._rules = rules
+        self._faults = faults
+        self._rounds: dict[int, EpochRound] = {}
+        self._others: frozenset[str] = frozenset()
+        self.newest = -1
+        """The epoch whose round we entered last."""
+
+    def of(self, epoch: int) -> EpochRound | None:
+        """A round, if we know it."""
+        return self._rounds.get(epoch)
+
+    def asked_for(self, epoch: int) -> EpochRound | None:
+        """The round that another peer asks for; None when it can't be now."""
+        if epoch in self._rounds or epoch <= self.newest:
+            return self._rounds.get(epoch)
+        is_far = self.newest >= 0 and epoch > self.newest + MOST_EARLY
+        if is_far or sum(each > self.newest for each in self._rounds) >= MOST_EARLY:
+            return None
+        self._rounds[epoch] = EpochRound(epoch=epoch)
+        return self._rounds[epoch]
+
+    def enter(self, epoch: int, others: Collection[str]) -> EpochRound:
+        """Begin a round of ours, and forget those that nobody needs any more."""
+        last, self.newest, self._others = self.newest, epoch, frozenset(others)
+        for each in list(self._rounds):
+            if each not in (last, epoch) and not epoch < each <= epoch + MOST_EARLY:
+                self._rounds.pop(each).close()
+        self._faults.forget_before(last)
+        if epoch not in self._rounds:
+            self._rounds[epoch] = EpochRound(epoch=epoch)
+        return self._rounds[epoch]
+
+    def decide(self, this: EpochRound, skipped: Collection[str] = ()) -> None:
+        """Begin to find the leader. skipped: those that a caller couldn't reach."""
+        known = {*self._others, *list(skipped)[:MOST_SKIPPED]} - {self._calls.own_id}
+        may = {each for each in known if self._rules.admission.may_join(each)}
+        candidates = order(self._rules.run_id, this.epoch, may)
+        if not self._client_mode:
+            own = self._rank(this.epoch, self._calls.own_id)
+            candidates = [each for each in candidates if self._rank(this.epoch, each) < own]
+        this.deciding = asyncio.create_task(self._find_leader(this, candidates[:MOST_MEMBERS]))
+        this.tasks.add(this.deciding)
+
+    def _rank(self, epoch: int, peer_id: str) -> bytes:
+        return rank(self._rules.run_id, epoch, peer_id)
+
+    async def _find_leader(self, this: EpochRound, candidates: list[str]) -> str | None:
+        leader = await find_leader(
+            candidates,
+            ask=partial(self._calls.ask_leader, this.epoch),
+            rank_of=partial(self._rank, this.epoch),
+        )
+        if leader is None and not self._client_mode:
+            self._lead(this)
+            return self._calls.own_id
+        return leader
+
+    def _lead(self, this: EpochRound) -> None:
+        led = LedRound(
+            this.epoch, own_id=self._calls.own_id, rules=self._rules, faults=self._faults
+        )
+
+        async def lead() -> None:
+            await led.run()
+            this.holding.set_result(led.fixed.result())
+
+        this.led = led
+        this.tasks.add(asyncio.create_task(lead()))
+
+    def close(self) -> None:
+        """End all rounds."""
+        for each in self._rounds.values():
+            each.close()
+        self._rounds.clear()

@@ -1,0 +1,88 @@
+"""What a member of an exchange believes of others, and how long it waits for them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from app.organiser.admission import Admission
+from app.p2p.sightings import PartFault
+from app.trainer.exchange.wire import HASH_BYTES, MOST_MEMBERS, MOST_MESSAGE_BYTES, PIECE_BYTES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waits:
+    """How long others are waited for, in seconds."""
+
+    answer: float = 5.0
+    """Until a peer that is called takes the call."""
+
+    silence: float = 20.0
+    """Between two things that a peer sends; one that is silent for longer is given up."""
+
+    word: float = 5.0
+    """A peer that others wait for says so as often as this."""
+
+    doubling: float = 2.0
+    """A piece that is on its way for longer is asked of another member as well, by who has nothing
+    else to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExchangeRules:
+    """The bounds of a run's exchange, the same at all its members."""
+
+    run_id: str
+    admission: Admission
+
+    check: Callable[[bytes], None]
+    """Raises `ValueError` for a blob that can't be read; called in a thread."""
+
+    most_bytes: int
+    """Of a blob."""
+
+    most_weight: float
+
+    gather_seconds: float
+    """How long a leader waits for offers."""
+
+    round_seconds: float
+    """The longest time of a round."""
+
+    waits: Waits = field(default_factory=Waits)
+
+    @property
+    def most_pieces(self) -> int:
+        """Of a blob."""
+        return -(-self.most_bytes // PIECE_BYTES)
+
+    @property
+    def most_offer_bytes(self) -> int:
+        """Of the message with an offer."""
+        return MOST_MESSAGE_BYTES + HASH_BYTES * self.most_pieces
+
+    @property
+    def most_list_bytes(self) -> int:
+        """Of the message with a list."""
+        return MOST_MEMBERS * self.most_offer_bytes
+
+    @property
+    def most_having_bytes(self) -> int:
+        """Of the message that says which pieces a member has."""
+        return MOST_MESSAGE_BYTES + MOST_MEMBERS * self.most_pieces // 8
+
+
+class Faults:
+    """Names who broke the rules, once a round and fault."""
+
+    def __init__(self, on_fault: Callable[[str, PartFault], None]) -> None:
+        self._on_fault = on_fault
+        self._named: set[tuple[int, str, PartFault]] = set()
+
+    def name(self, epoch: int, peer_id: str, fault: PartFault) -> None:
+        """A peer did something in the round of an epoch."""
+        if (epoch, peer_id, fault) not in self._named:
+            self._named.add((epoch, peer_id, fault))
+            self._on_fault(peer_id, fault)
+
+    def forget_before(self, epoch: int) -> None:
+        """Rounds before an epoch are over."""
+        self._named = {each for each in self._named if each[0] >= epoch}

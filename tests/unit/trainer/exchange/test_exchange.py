@@ -1,0 +1,118 @@
+"""Rounds among members with a p2pd each."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.p2p.sightings import PartFault
+from app.trainer.exchange.exchange import ExchangeError, Swap
+from tests.support.training.exchanges import Swarm, epoch_led_by
+
+
+@pytest.fixture
+def swarm(tmp_path: Path) -> Iterator[Swarm]:
+    made = Swarm(tmp_path / "keys")
+    yield made
+    made.close()
+
+
+def blob(number: int, size: int = 700_000) -> bytes:
+    """Three pieces."""
+    return bytes([number]) * size
+
+
+def blobs(swap: Swap) -> dict[str, bytes]:
+    return {each.peer_id: each.blob for each in swap.contributions}
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_all_members_end_with_the_same_set_in_the_same_order(swarm: Swarm, count: int) -> None:
+    peers = [swarm.add() for _ in range(count)]
+    for epoch in (1, 2):
+        swapping = [
+            swarm.swap(peer, blob(10 * epoch + number), epoch=epoch, weight=number)
+            for number, peer in enumerate(peers)
+        ]
+        swaps = [each.result() for each in swapping]
+        assert all(swap == swaps[0] for swap in swaps)
+        assert swaps[0].included
+        offered = {
+            peer.peer_id: (blob(10 * epoch + number), float(number))
+            for number, peer in enumerate(peers)
+        }
+        brought = [(each.peer_id, (each.blob, each.weight)) for each in swaps[0].contributions]
+        assert brought == sorted(offered.items())
+    assert [peer.faults for peer in peers] == [[]] * count
+
+
+def test_alone_our_own_blob_comes_back_at_once(swarm: Swarm) -> None:
+    peer = swarm.add()
+    swap = swarm.swap(peer, blob(1)).result()
+    assert (blobs(swap), swap.included) == ({peer.peer_id: blob(1)}, True)
+    assert (peer.exchange.bytes_sent, peer.exchange.bytes_received) == (0, 0)
+    with pytest.raises(ExchangeError):  # once an epoch
+        swarm.swap(peer, blob(1)).result()
+
+
+def test_a_member_that_never_comes_costs_the_time_for_gathering_and_no_more(swarm: Swarm) -> None:
+    peers = [swarm.add(gather_seconds=1.0) for _ in range(3)]
+    *present, absent = swarm.in_order(1, peers)
+    swaps = [swarm.swap(peer, blob(1)).result() for peer in present]
+    began = time.monotonic()
+    swapping = [swarm.swap(peer, blob(1), epoch=2) for peer in present]
+    swaps = [each.result() for each in swapping]
+    assert 1.0 <= time.monotonic() - began < 10.0
+    assert swaps[0] == swaps[1]
+    assert absent.peer_id not in blobs(swaps[0])
+    assert len(swaps[0].contributions) == 2
+
+
+def test_a_leader_that_is_late_leads_all_the_same(swarm: Swarm) -> None:
+    peers = [swarm.add() for _ in range(3)]
+    late, *others = swarm.in_order(1, peers)
+    swapping = [swarm.swap(peer, blob(1)) for peer in others]
+    for _ in others:  # both blobs are with it
+        assert late.has_checked.acquire(timeout=30)
+    swapping.append(swarm.swap(late, blob(2)))
+    swaps = [each.result() for each in swapping]
+    assert swaps[0] == swaps[1] == swaps[2]
+    assert blobs(swaps[0])[late.peer_id] == blob(2)
+
+
+def test_after_a_dead_leader_the_next_one_leads(swarm: Swarm) -> None:
+    door, *peers = [swarm.add(gather_seconds=1.0) for _ in range(5)]
+    dead = swarm.in_order(1, peers)[0]
+    epoch = epoch_led_by(dead.peer_id, [each.peer_id for each in (door, *peers)])
+    dead.exchange.close()
+    peers = [each for each in swarm.peers if each is not dead]
+    swapping = [swarm.swap(peer, blob(1), epoch=epoch) for peer in peers]
+    swaps = [each.result() for each in swapping]
+    assert all(swap == swaps[0] for swap in swaps)
+    assert blobs(swaps[0]).keys() == {peer.peer_id for peer in peers}
+
+
+def test_a_leader_that_dies_in_the_middle_fails_the_round_for_all(swarm: Swarm) -> None:
+    door = swarm.add()
+    leader, *others = [swarm.add() for _ in range(3)]
+    others.append(door)
+    epoch = epoch_led_by(leader.peer_id, [each.peer_id for each in others])
+    swapping = [swarm.swap(peer, blob(1), epoch=epoch) for peer in others]
+    for _ in others:  # all blobs are with it, and it waits for itself
+        assert leader.has_checked.acquire(timeout=30)
+    leader.exchange.close()
+    for each, peer in zip(swapping, others, strict=True):
+        with pytest.raises(ExchangeError):
+            each.result()
+        assert peer.faults == [(leader.peer_id, PartFault.SILENT)]
+    swapping = [swarm.swap(peer, blob(2), epoch=epoch + 1, others=others) for peer in others]
+    assert all(len(each.result().contributions) == 3 for each in swapping)
+
+
+def test_a_member_that_nobody_can_call_takes_part(swarm: Swarm) -> None:
+    peers = [swarm.add(), swarm.add(), swarm.add(client_mode=True)]
+    swapping = [swarm.swap(peer, blob(number)) for number, peer in enumerate(peers)]
+    swaps = [each.result() for each in swapping]
+    assert swaps[0] == swaps[1] == swaps[2]
+    assert set(blobs(swaps[0]).values()) == {blob(0), blob(1), blob(2)}
