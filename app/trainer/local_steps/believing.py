@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from app.p2p.sightings import PartFault
-from app.trainer.exchange.exchange import Contribution
+from app.trainer.exchange.exchange import PeerBlob
 from app.trainer.local_steps.codec import Codec
 
 BASE_BYTES = 16
@@ -41,7 +41,7 @@ class Believed:
 
 
 @torch.no_grad()
-def believed(contributions: Sequence[Contribution], *, codec: Codec, base: bytes) -> Believed:
+def believed(contributions: Sequence[PeerBlob], *, codec: Codec, base: bytes) -> Believed:
     """Judge contributions, which the codec can read. base: the digest of our outer weights."""
     most = _most_common_base(contributions)
     faults = {each.peer_id: PartFault.FAR for each in contributions if _base_of(each) != most}
@@ -59,11 +59,11 @@ def believed(contributions: Sequence[Contribution], *, codec: Codec, base: bytes
     return Believed(mean=mean, agrees=most == base, faults=faults)
 
 
-def _base_of(contribution: Contribution) -> bytes:
+def _base_of(contribution: PeerBlob) -> bytes:
     return contribution.blob[:BASE_BYTES]
 
 
-def _most_common_base(contributions: Sequence[Contribution]) -> bytes:
+def _most_common_base(contributions: Sequence[PeerBlob]) -> bytes:
     """Of the outer weights that most have; among equals, those of the smallest peer id."""
     bases = [_base_of(each) for each in contributions]
     return max(bases, key=lambda each: (bases.count(each), -bases.index(each)))

@@ -98,6 +98,7 @@ class LocalSteps:
         self._round: Round | None = None
         self._accumulated = 0  # samples in the gradient of the inner step
         self._own = 0  # samples of this epoch
+        self._carried = 0  # samples that failed rounds have left
         self.epoch = 0
         self.taken_over = 0
         self.loading_state = False
@@ -179,13 +180,13 @@ class LocalSteps:
         sent = Sent(
             epoch=self.epoch,
             weights=[on_cpu(each) for each in self._parameters],
-            samples=self._own,
+            samples=self._own + self._carried,
             everybody=self._swarm_samples(),
             expected=self._tracker.others,
             began=time.monotonic(),
         )
         self._round = Round(sent, self._outer, recipe=self._recipe, exchange=self._exchange)
-        self._own = 0
+        self._own = self._carried = 0
         self._work.send()
         with self._tracker.pause_updates():
             self._tracker.update_epoch(self.epoch + 1)
@@ -214,10 +215,11 @@ class LocalSteps:
         self._apply(sent, outcome)
 
     def _give_back(self, sent: Sent, failure: str) -> None:
-        """The round has failed: its samples are of the epoch that runs."""
+        """The round has failed: the epoch is over, and the next one carries its samples as well."""
         self._work.sent_back()
-        self._own += sent.samples
-        self._tracker.report_local_progress(self.epoch, self._own)
+        self._carried += sent.samples
+        self.epoch = self._averager.local_epoch = sent.epoch + 1
+        self._follow_schedule()
         self._say(sent, peers=1, samples=0, failure=failure)
 
     @torch.no_grad()
@@ -231,20 +233,24 @@ class LocalSteps:
         since = before if keeps_own else sent.weights  # then our own part waits for the next round
         for mine, new, old in zip(self._parameters, self._outer, since, strict=True):
             mine.add_((new - old).to(mine.device, mine.dtype))
-        self._reached(self.epoch)
+        self._offer()
+        self._follow_schedule()
         samples = sent.samples if outcome.swap.included else 0
         if outcome.swap.included:
             self._work.sent_entered(sent.everybody)
         else:
             self._work.sent_back()
+            self._carried += sent.samples
         self._say(sent, peers=len(outcome.swap.contributions), samples=samples, failure="")
 
-    def _reached(self, epoch: int) -> None:
-        """Follow the schedule, and offer our state to newcomers as of this epoch."""
+    def _offer(self) -> None:
+        """Offer our state to newcomers as that of our epoch."""
         if not self._tracker.client_mode:
-            self._averager.state_sharing_priority = epoch
+            self._averager.state_sharing_priority = self.epoch
+
+    def _follow_schedule(self) -> None:
         if self._scheduler is not None:
-            self._scheduler.last_epoch = epoch - 1
+            self._scheduler.last_epoch = self.epoch - 1
             self._scheduler.step()
 
     def _say(self, sent: Sent, *, peers: int, samples: int, failure: str) -> None:
@@ -277,7 +283,7 @@ class LocalSteps:
         finally:
             self.loading_state = False
             self._work.lost()
-            self._own = self._accumulated = 0
+            self._own = self._carried = self._accumulated = 0
             self._inner.zero_grad()
         if epoch is None:
             return
@@ -285,7 +291,8 @@ class LocalSteps:
         self.epoch = self._averager.local_epoch = epoch
         self._begin_from_outer()
         self._tracker.report_local_progress(epoch, samples_accumulated=0)
-        self._reached(epoch)
+        self._offer()
+        self._follow_schedule()
 
     def _drop_round(self) -> None:
         if self._round is not None:
@@ -333,7 +340,8 @@ class LocalSteps:
         """Go on from a checkpoint's `state_dict`; the model has the outer weights already."""
         self._load(state)
         self.epoch = self._averager.local_epoch = int(state["epoch"])
-        self._reached(self.epoch)
+        self._offer()
+        self._follow_schedule()
         self._tracker.report_local_progress(self.epoch, samples_accumulated=0)
 
     @torch.no_grad()
@@ -350,7 +358,7 @@ class LocalSteps:
         self._drop_round()
         self._work.lost()
         self._inner.zero_grad()
-        self._own = self._accumulated = 0
+        self._own = self._carried = self._accumulated = 0
         restore_model()
         self._load(state)
 

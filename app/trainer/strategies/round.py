@@ -19,8 +19,7 @@ from app.trainer.averaging.averagers import CountingStateAverager
 from app.trainer.averaging.guard import StateBounds
 from app.trainer.averaging.guarded_allreduce import RoundGuard
 from app.trainer.averaging.offences import Offences
-from app.trainer.exchange.blob_exchange import BlobExchange
-from app.trainer.exchange.exchange import Exchange, ExchangeError, Swap
+from app.trainer.exchange.exchange import BlobExchange, Exchange, ExchangeError, Swap
 from app.trainer.local_steps.believing import BASE_BYTES, believed
 from app.trainer.local_steps.codec import Codec
 from app.trainer.local_steps.residual import Residual
