@@ -1,0 +1,99 @@
+"""Which contributions count: the same at each member, whoever it is."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from app.p2p.sightings import PartFault
+from app.trainer.exchange.exchange import PeerBlob
+from app.trainer.local_steps.believing import BASE_BYTES, MOST_TIMES_TYPICAL, believed
+from app.trainer.local_steps.codec import Codec
+from app.trainer.local_steps.dense import DenseCodec
+from app.trainer.local_steps.sparse import SparseCodec
+
+SHAPES = [torch.Size((64, 128)), torch.Size((64,))]
+OURS, OTHER = b"o" * BASE_BYTES, b"x" * BASE_BYTES
+CODECS: dict[str, Codec] = {
+    "dense": DenseCodec(SHAPES, bits=4),
+    "sparse": SparseCodec(SHAPES, keep=256),
+}
+each_codec = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS.keys())
+
+
+def learnt(seed: int) -> list[torch.Tensor]:
+    """What a peer learnt: mostly what all learn, and noise of its own."""
+    common, own = torch.Generator().manual_seed(0), torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(shape, generator=common) + 0.5 * torch.randn(shape, generator=own)
+        for shape in SHAPES
+    ]
+
+
+def from_peer(
+    codec: Codec,
+    number: int,
+    *,
+    base: bytes = OURS,
+    change: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor,
+) -> PeerBlob:
+    blob = codec.encode([change(each) for each in learnt(number)]).blob
+    return PeerBlob(peer_id=f"Qm{number}", weight=100.0, blob=base + blob)
+
+
+def size(mean: list[torch.Tensor]) -> float:
+    return float(torch.cat([each.flatten() for each in mean]).norm())
+
+
+@each_codec
+def test_honest_contributions_all_count(codec: Codec) -> None:
+    found = believed([from_peer(codec, n) for n in range(4)], codec=codec, base=OURS)
+    assert found.agrees
+    assert not found.faults
+    alone = believed([from_peer(codec, 0)], codec=codec, base=OURS)
+    assert size(found.mean) < 2.0 * size(alone.mean)
+
+
+@each_codec
+def test_reversed_contribution_is_left_out_and_named(codec: Codec) -> None:
+    honest = [from_peer(codec, n) for n in range(3)]
+    liar = from_peer(codec, 3, change=torch.neg)
+    found = believed([*honest, liar], codec=codec, base=OURS)
+    assert found.faults == {"Qm3": PartFault.AGAINST}
+    without = believed(honest, codec=codec, base=OURS).mean
+    assert all(torch.equal(a, b) for a, b in zip(found.mean, without, strict=True))
+
+
+@each_codec
+def test_of_two_nobody_can_be_called_the_liar(codec: Codec) -> None:
+    two = [from_peer(codec, 0), from_peer(codec, 1, change=torch.neg)]
+    assert not believed(two, codec=codec, base=OURS).faults
+
+
+@each_codec
+def test_huge_contribution_is_cut(codec: Codec) -> None:
+    honest = [from_peer(codec, n) for n in range(3)]
+    liar = from_peer(codec, 3, change=lambda tensor: 1000 * tensor)
+    found = believed([*honest, liar], codec=codec, base=OURS)
+    alone = believed(honest[:1], codec=codec, base=OURS)
+    assert size(found.mean) < MOST_TIMES_TYPICAL * size(alone.mean)
+
+
+@each_codec
+def test_who_starts_from_other_weights_does_not_count(codec: Codec) -> None:
+    three = [
+        from_peer(codec, 0, base=OTHER),
+        from_peer(codec, 1),
+        from_peer(codec, 2),
+    ]
+    found = believed(three, codec=codec, base=OURS)
+    assert found.agrees
+    assert found.faults == {"Qm0": PartFault.FAR}
+    assert not believed(three, codec=codec, base=OTHER).agrees
+
+
+@each_codec
+def test_of_two_that_differ_both_follow_the_same_one(codec: Codec) -> None:
+    two = [from_peer(codec, 0, base=OTHER), from_peer(codec, 1)]
+    answers = {base: believed(two, codec=codec, base=base).agrees for base in (OURS, OTHER)}
+    assert sum(answers.values()) == 1
