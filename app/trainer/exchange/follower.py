@@ -59,21 +59,28 @@ async def follow(
     """
     silence = rules.waits.silence
     heard_at = time.monotonic()
+
+    def heard() -> None:
+        nonlocal heard_at
+        heard_at = time.monotonic()
+
     while True:
-        began_at = time.monotonic()
         try:
             async with opened() as stream:
-                return await _offer(stream, offer, blob, rules)
+                return await _offer(stream, offer, blob, rules, heard)
         except LostError:
-            now = time.monotonic()
-            if now - began_at > silence / 2:  # it spoke with us for a while
-                heard_at = now
-            if now - heard_at > silence:
+            if time.monotonic() - heard_at > silence:
                 raise
         await asyncio.sleep(silence / 20)
 
 
-async def _offer(stream: Stream, offer: SignedOffer, blob: bytes, rules: ExchangeRules) -> bytes:
+async def _offer(
+    stream: Stream,
+    offer: SignedOffer,
+    blob: bytes,
+    rules: ExchangeRules,
+    heard: Callable[[], None],
+) -> bytes:
     leader = await asked_leader(stream, epoch=offer.epoch, skipped=(), rules=rules)
     if leader != stream.peer_id:
         raise RefusedOfferError("it doesn't lead the round any more")
@@ -81,11 +88,12 @@ async def _offer(stream: Stream, offer: SignedOffer, blob: bytes, rules: Exchang
     answer = await stream.receive(SendFrom | Refused)
     if isinstance(answer, Refused):
         raise RefusedOfferError(answer.reason)
+    heard()
     sending = asyncio.create_task(
         _send_blob(stream, memoryview(blob)[answer.start * PIECE_BYTES :])
     )
     try:
-        return await _list(stream, rules)
+        return await _list(stream, rules, heard)
     finally:
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
@@ -96,7 +104,7 @@ async def _send_blob(stream: Stream, rest: memoryview) -> None:
         await stream.send_blob(rest)
 
 
-async def _list(stream: Stream, rules: ExchangeRules) -> bytes:
+async def _list(stream: Stream, rules: ExchangeRules, heard: Callable[[], None]) -> bytes:
     while True:
         packed = await stream.receive_packed(seconds=None, most=rules.most_list_bytes)
         try:
@@ -105,3 +113,4 @@ async def _list(stream: Stream, rules: ExchangeRules) -> bytes:
             raise NonsenseError(f"{stream.peer_id}: {error}") from error
         if isinstance(answer, RoundList):
             return packed
+        heard()

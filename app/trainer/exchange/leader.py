@@ -166,6 +166,7 @@ class LedRound:
         if not self._has_room_for(peer_id):
             return Refused(reason="full")
         self._uploads[peer_id] = _Upload(offer=offer)
+        self._changed.set()
         return self._uploads[peer_id]
 
     def _has_room_for(self, peer_id: str) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from app.p2p.sightings import PartFault
 from app.trainer.exchange.exchange import ExchangeError, Swap
+from app.trainer.peer.bandwidth import BandwidthLimit
 from tests.support.training.exchanges import Swarm, epoch_led_by
 
 
@@ -116,3 +117,65 @@ def test_a_member_that_nobody_can_call_takes_part(swarm: Swarm) -> None:
     swaps = [each.result() for each in swapping]
     assert swaps[0] == swaps[1] == swaps[2]
     assert set(blobs(swaps[0]).values()) == {blob(0), blob(1), blob(2)}
+
+
+def test_on_a_slow_line_a_blob_leaves_once(swarm: Swarm) -> None:
+    peers = [swarm.add() for _ in range(5)]
+    _leader, slow, *_rest = swarm.in_order(1, peers)
+    slow.exchange._member.line.upload = limit = BandwidthLimit()
+    limit.set(1_000_000)
+    size = 2_000_000
+    swapping = [swarm.swap(peer, blob(n, size)) for n, peer in enumerate(peers)]
+    swaps = [each.result() for each in swapping]
+    assert all(swap == swaps[0] for swap in swaps)
+    assert len(swaps[0].contributions) == 5
+    assert slow.exchange.bytes_sent < 2 * size
+    for peer in peers:
+        assert 4 * size <= peer.exchange.bytes_received < 5 * size
+
+
+def test_members_serve_each_other(swarm: Swarm) -> None:
+    peers = [swarm.add() for _ in range(5)]
+    size = 2_000_000
+    for peer in peers:
+        peer.exchange._member.line.upload = limit = BandwidthLimit()
+        limit.set(4_000_000)
+    swapping = [swarm.swap(peer, blob(n, size)) for n, peer in enumerate(peers)]
+    for each in swapping:
+        each.result()
+    sent = sorted(peer.exchange.bytes_sent / size for peer in peers)
+    assert sum(sent) < 22  # 20 copies must be sent
+    assert sent[-1] < 8  # the leader alone could send all but the first four
+
+
+def test_an_interrupted_swap_raises(swarm: Swarm) -> None:
+    peers = [swarm.add() for _ in range(2)]
+    leader, other = swarm.in_order(1, peers)
+    swapping = swarm.swap(other, blob(1))
+    assert leader.has_checked.acquire(timeout=30)
+    other.exchange.interrupt()
+    with pytest.raises(ExchangeError):
+        swapping.result()
+    other.exchange.close()
+    other.exchange.close()
+    with pytest.raises(ExchangeError):
+        swarm.swap(other, blob(1), epoch=2).result()
+
+
+def test_who_comes_late_gets_the_same_set_without_its_own(swarm: Swarm) -> None:
+    peers = [swarm.add(gather_seconds=0.5) for _ in range(3)]
+    leader, other, late = swarm.in_order(1, peers)
+    swapping = [swarm.swap(peer, blob(1)) for peer in (leader, other)]
+    swaps = [each.result() for each in swapping]
+    came = swarm.swap(late, blob(2)).result()
+    assert came.contributions == swaps[0].contributions == swaps[1].contributions
+    assert (swaps[0].included, came.included) == (True, False)
+
+
+def test_rounds_follow_each_other_and_old_ones_are_forgotten(swarm: Swarm) -> None:
+    peers = [swarm.add() for _ in range(2)]
+    for epoch in range(1, 6):
+        swapping = [swarm.swap(peer, blob(epoch, 1000), epoch=epoch) for peer in peers]
+        assert swapping[0].result() == swapping[1].result()
+    for peer in peers:
+        assert peer.exchange._member._rounds._rounds.keys() == {4, 5}

@@ -1,0 +1,445 @@
+"""What hostile peers can do to a member, spoken by hand over a p2pd of their own."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, AsyncIterator  # noqa: UP035  as hivemind's
+
+import msgspec
+import pytest
+from hivemind.p2p import P2P
+
+from app.organiser.admission import Admission
+from app.p2p.calls import quiet_lost_connections
+from app.p2p.run_records import Identity
+from app.p2p.sightings import PartFault
+from app.trainer.exchange.calling import FETCH, OFFER, handler_name
+from app.trainer.exchange.exchange import ExchangeError, Swap
+from app.trainer.exchange.member import STREAMS_A_PEER
+from app.trainer.exchange.offers import OwnKey
+from app.trainer.exchange.streams import Line, LostError, Stream, opened
+from app.trainer.exchange.wire import (
+    PIECE_BYTES,
+    AskLeader,
+    AskNews,
+    AskPiece,
+    AwaitList,
+    Having,
+    LeaderIs,
+    Refused,
+    RoundList,
+    SendFrom,
+    SignedOffer,
+)
+from tests.support.organiser.organisers import admission_by, organiser, sealed
+from tests.support.training.exchanges import BAD, MOST_BYTES, RUN, Peer, Swarm, epoch_led_by
+
+BLOB = bytes(range(256)) * 2000
+"""Two pieces."""
+
+Make = Callable[[list[SignedOffer]], list[SignedOffer]]
+
+
+class Hostile:
+    """A peer that does what it wants."""
+
+    def __init__(self, p2p: P2P, identity: Identity) -> None:
+        self.p2p = p2p
+        self.key = OwnKey(identity.key)
+        self.peer_id = identity.peer_id
+
+    def offer(self, epoch: int, blob: bytes = BLOB, weight: float = 1.0) -> SignedOffer:
+        return self.key.offer(blob, run_id=RUN, epoch=epoch, weight=weight, serves=True)
+
+    def call(self, peer: Peer, name: str = OFFER) -> AbstractAsyncContextManager[Stream]:
+        return opened(
+            self.p2p,
+            peer.peer_id,
+            handler_name(RUN, name),
+            line=Line(),
+            answer=10.0,
+            silence=20.0,
+        )
+
+    async def answer(self, name: str, handler: Callable[[Stream], Awaitable[None]]) -> None:
+        """Be called by others."""
+
+        async def handle(info: Any, reader: Any, writer: Any) -> None:
+            stream = Stream(
+                reader, writer, peer_id=info.peer_id.to_base58(), line=Line(), silence=20.0
+            )
+            try:
+                await handler(stream)
+            except (LostError, asyncio.CancelledError):
+                pass
+            finally:
+                stream.close()
+
+        await self.p2p.add_binary_stream_handler(handler_name(RUN, name), handle)
+
+    async def lead(self, make: Make, *, served: bytes = b"") -> None:
+        """Lead every round, with a list made of the offer of the one member that comes. served: as
+        each piece that is asked for."""
+
+        async def take(stream: Stream) -> None:
+            asked = await stream.receive(AskLeader)
+            await stream.send(LeaderIs(leader=self.peer_id).pack())
+            offer = await stream.receive(SignedOffer, most=2**20)
+            await stream.send(SendFrom(start=offer.pieces).pack())
+            await stream.send(AwaitList().pack())
+            listed = tuple(make([offer]))
+            await stream.send(RoundList(epoch=asked.epoch, offers=listed).pack())
+            await asyncio.sleep(3600)
+
+        async def serve(stream: Stream) -> None:
+            bits = b"\x03" if len(served) == PIECE_BYTES else b"\x01"
+            asked = await stream.receive(AskNews)
+            while True:
+                await stream.send(Having(bits=bits, follows=isinstance(asked, AskPiece)).pack())
+                if isinstance(asked, AskPiece):
+                    await stream.send_blob(memoryview(served))
+                asked = await stream.receive(AskNews | AskPiece)
+
+        await self.answer(OFFER, take)
+        await self.answer(FETCH, serve)
+
+
+@pytest.fixture
+async def swarm(tmp_path: Path) -> AsyncIterator[Swarm]:
+    quiet_lost_connections(asyncio.get_running_loop())
+    made = Swarm(tmp_path / "keys")
+    yield made
+    await asyncio.to_thread(made.close)
+
+
+@pytest.fixture
+async def member(swarm: Swarm) -> Peer:
+    return await asyncio.to_thread(swarm.add)
+
+
+@pytest.fixture
+async def hostile(swarm: Swarm, member: Peer) -> AsyncIterator[Hostile]:
+    identity = swarm.identity()
+    p2p = await swarm.daemon(identity)
+    yield Hostile(p2p, identity)
+    await p2p.shutdown()
+
+
+def swapping(swarm: Swarm, member: Peer, hostile: Hostile, epoch: int) -> "asyncio.Future[Swap]":
+    future = swarm.swap(member, BLOB[::-1], epoch=epoch, others=[hostile.peer_id])
+    return asyncio.wrap_future(future)
+
+
+# --- as a member of a round that we lead
+
+
+async def accepted(
+    stream: Stream, offer: SignedOffer, epoch: int | None = None
+) -> SendFrom | Refused:
+    await stream.send(AskLeader(epoch=epoch or offer.epoch, skipped=()).pack())
+    assert isinstance(await stream.receive(LeaderIs), LeaderIs)
+    await stream.send(offer.pack())
+    answer: SendFrom | Refused = await stream.receive(SendFrom | Refused)
+    return answer
+
+
+async def test_a_round_with_a_peer_that_behaves(
+    swarm: Swarm, member: Peer, hostile: Hostile
+) -> None:
+    epoch = epoch_led_by(member.peer_id, [hostile.peer_id])
+    swap = swapping(swarm, member, hostile, epoch)
+    async with hostile.call(member) as stream:
+        answer = await accepted(stream, hostile.offer(epoch))
+        assert answer == SendFrom(start=0)
+        await stream.send_blob(memoryview(BLOB))
+        brought = await swap
+        assert {each.blob for each in brought.contributions} == {BLOB, BLOB[::-1]}
+        listed = None
+        while not isinstance(listed, RoundList):
+            listed = await stream.receive(RoundList | AwaitList, most=2**20)
+        assert hostile.offer(epoch).hashes in {each.hashes for each in listed.offers}
+    assert member.faults == []
+
+
+def forged(hostile: Hostile, epoch: int, what: str) -> SignedOffer:
+    honest = hostile.offer(epoch)
+    match what:
+        case "weight":
+            return hostile.offer(epoch, weight=1e30)
+        case "no number":
+            return hostile.offer(epoch, weight=float("nan"))
+        case "oversize":
+            return hostile.offer(epoch, bytes(MOST_BYTES + 1))
+        case "unsigned":
+            return msgspec.structs.replace(honest, weight=2.0)
+        case "another epoch":
+            return hostile.offer(epoch + 1)
+        case "empty":
+            return hostile.offer(epoch, b"")
+        case "hashes":
+            return msgspec.structs.replace(honest, hashes=honest.hashes * 2)
+    raise ValueError(what)
+
+
+@pytest.mark.parametrize(
+    ("what", "fault"),
+    [
+        ("weight", PartFault.WEIGHT),
+        ("no number", PartFault.WEIGHT),
+        ("oversize", PartFault.SHAPE),
+        ("unsigned", PartFault.SHAPE),
+        ("another epoch", PartFault.SHAPE),
+        ("empty", PartFault.SHAPE),
+        ("hashes", PartFault.SHAPE),
+    ],
+)
+async def test_an_offer_that_nobody_can_make_is_refused_and_named(
+    swarm: Swarm, member: Peer, hostile: Hostile, what: str, fault: PartFault
+) -> None:
+    epoch = epoch_led_by(member.peer_id, [hostile.peer_id])
+    async with hostile.call(member) as stream:
+        assert isinstance(await accepted(stream, forged(hostile, epoch, what), epoch), Refused)
+    assert member.faults == [(hostile.peer_id, fault)]
+
+
+@pytest.mark.parametrize("sent", [BLOB[::-1], BAD + BLOB], ids=["wrong hash", "unreadable"])
+async def test_a_blob_that_is_not_what_it_should_be_is_left_out(
+    swarm: Swarm, member: Peer, hostile: Hostile, sent: bytes
+) -> None:
+    epoch = epoch_led_by(member.peer_id, [hostile.peer_id])
+    swap = swapping(swarm, member, hostile, epoch)
+    async with hostile.call(member) as stream:
+        await accepted(stream, hostile.offer(epoch, sent if sent.startswith(BAD) else BLOB))
+        await stream.send_blob(memoryview(sent))
+        brought = await swap
+    assert [each.peer_id for each in brought.contributions] == [member.peer_id]
+    assert member.faults == [(hostile.peer_id, PartFault.SHAPE)]
+
+
+async def test_who_offers_and_sends_nothing_is_waited_for_no_longer_than_silence(
+    swarm: Swarm, member: Peer, hostile: Hostile
+) -> None:
+    epoch = epoch_led_by(member.peer_id, [hostile.peer_id])
+    swap = swapping(swarm, member, hostile, epoch)
+    async with hostile.call(member) as stream:
+        await accepted(stream, hostile.offer(epoch))
+        await stream.send_blob(memoryview(BLOB)[:100])
+        brought = await swap
+    assert [each.peer_id for each in brought.contributions] == [member.peer_id]
+    assert member.faults == [(hostile.peer_id, PartFault.SILENT)]
+
+
+async def test_one_offer_counts_and_a_broken_upload_goes_on(
+    swarm: Swarm, member: Peer, hostile: Hostile
+) -> None:
+    epoch = epoch_led_by(member.peer_id, [hostile.peer_id])
+    swap = swapping(swarm, member, hostile, epoch)
+    offer = hostile.offer(epoch)
+    async with hostile.call(member) as first, hostile.call(member) as second:
+        await accepted(first, offer)
+        await first.send_blob(memoryview(BLOB)[:PIECE_BYTES])
+        other = hostile.offer(epoch, BLOB + BLOB)
+        assert isinstance(await accepted(second, other), Refused)
+    answer = SendFrom(start=0)
+    while answer != SendFrom(start=1):  # until the first piece has been taken
+        async with hostile.call(member) as stream:
+            answer = await accepted(stream, offer)  # type: ignore[assignment]
+            if answer == SendFrom(start=1):
+                await stream.send_blob(memoryview(BLOB)[PIECE_BYTES:])
+                assert len((await swap).contributions) == 2
+
+
+async def test_a_flood_of_calls_leaves_room_for_others(
+    swarm: Swarm, member: Peer, hostile: Hostile
+) -> None:
+    honest = await asyncio.to_thread(swarm.add)
+    epoch = epoch_led_by(member.peer_id, [honest.peer_id])
+    flood = [hostile.call(member) for _ in range(3 * STREAMS_A_PEER)]
+    streams = [await each.__aenter__() for each in flood]
+    refused = 0
+    for stream in streams:
+        try:
+            await stream.send(AskLeader(epoch=epoch, skipped=()).pack())
+            await stream.receive(LeaderIs)
+        except LostError:
+            refused += 1
+    assert refused == 2 * STREAMS_A_PEER
+    swaps = [asyncio.wrap_future(swarm.swap(each, BLOB, epoch=epoch)) for each in swarm.peers]
+    assert len((await swaps[0]).contributions) == len((await swaps[1]).contributions) == 2
+    for each in flood:
+        await each.__aexit__(None, None, None)
+
+
+async def test_rounds_that_are_not_now_are_refused(
+    swarm: Swarm, member: Peer, hostile: Hostile
+) -> None:
+    for epoch, is_now in ((5, True), (2**40, True), (6, False)):
+        async with hostile.call(member) as stream:
+            await stream.send(AskLeader(epoch=epoch, skipped=()).pack())
+            answer = await stream.receive(LeaderIs | Refused)
+            assert isinstance(answer, LeaderIs) is is_now
+    swap = await asyncio.wrap_future(swarm.swap(member, BLOB, epoch=7, others=[]))
+    assert swap.included
+    for epoch, is_now in ((6, False), (7, True), (8, True), (10, False)):
+        async with hostile.call(member) as stream:
+            await stream.send(AskLeader(epoch=epoch, skipped=()).pack())
+            answer = await stream.receive(LeaderIs | Refused)
+            assert isinstance(answer, LeaderIs) is is_now, epoch
+
+
+async def test_a_message_longer_than_any_is_not_read(member: Peer, hostile: Hostile) -> None:
+    async with hostile.call(member) as stream:
+        await stream._write((2**31).to_bytes(4, "big"))
+        with pytest.raises(LostError):
+            await stream.receive(LeaderIs)
+    assert member.faults == [(hostile.peer_id, PartFault.SHAPE)]
+
+
+async def test_a_stranger_is_not_heard_in_a_closed_swarm(tmp_path: Path) -> None:
+    quiet_lost_connections(asyncio.get_running_loop())
+    swarm, key = Swarm(tmp_path / "keys"), organiser()
+    identity, stranger = swarm.identity(), swarm.identity()
+    admission: Admission = admission_by(key, tmp_path / "roster")
+    assert admission.keep(sealed(key, identity.peer_id))
+    member = await asyncio.to_thread(
+        lambda: swarm.add(identity=identity, admission=admission, gather_seconds=0.5)
+    )
+    hostile = Hostile(await swarm.daemon(stranger), stranger)
+    for name, message in (
+        (OFFER, AskLeader(epoch=1, skipped=())),
+        (FETCH, AskNews(epoch=1, digest=b"", known=-1)),
+    ):
+        async with hostile.call(member, name) as stream:
+            await stream.send(message.pack())
+            with pytest.raises(LostError):
+                await stream.receive(LeaderIs | Having | Refused)
+    swap = await swapping(swarm, member, hostile, 1)
+    assert [each.peer_id for each in swap.contributions] == [member.peer_id]
+    await asyncio.to_thread(swarm.close)
+    await hostile.p2p.shutdown()
+
+
+# --- as the leader of a round of ours
+
+
+def nonsense(hostile: Hostile, epoch: int) -> dict[str, Make]:
+    """What a leader may list, of the offers that it got."""
+    ours = hostile.offer(epoch)
+
+    def ordered(offers: list[SignedOffer]) -> list[SignedOffer]:
+        return sorted(offers, key=lambda each: peer_id_in(each, hostile))
+
+    return {
+        "itself twice": lambda offers: [*ordered([*offers, ours]), ours],
+        "no order": lambda offers: ordered([*offers, ours])[::-1],
+        "a changed weight": lambda offers: [msgspec.structs.replace(offers[0], weight=9.0)],
+        "a weight that nobody has": lambda _: [hostile.offer(epoch, weight=1e9)],
+        "another epoch": lambda _: [hostile.offer(epoch + 1)],
+        "too many": lambda _: [ours] * 65,
+        "oversize": lambda _: [hostile.offer(epoch, bytes(MOST_BYTES + 1))],
+    }
+
+
+def peer_id_in(offer: SignedOffer, hostile: Hostile) -> str:
+    from app.trainer.exchange.offers import peer_id_of
+
+    return peer_id_of(offer.key)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "itself twice",
+        "no order",
+        "a changed weight",
+        "a weight that nobody has",
+        "another epoch",
+        "too many",
+        "oversize",
+    ],
+)
+async def test_a_list_that_no_honest_leader_makes_fails_the_round(
+    swarm: Swarm, member: Peer, hostile: Hostile, what: str
+) -> None:
+    epoch = epoch_led_by(hostile.peer_id, [member.peer_id])
+    await hostile.lead(nonsense(hostile, epoch)[what])
+    with pytest.raises(ExchangeError):
+        await swapping(swarm, member, hostile, epoch)
+    assert member.faults == [(hostile.peer_id, PartFault.GROUP)]
+
+
+async def test_wrong_bytes_from_the_only_source_fail_the_round(
+    swarm: Swarm, member: Peer, hostile: Hostile
+) -> None:
+    epoch = epoch_led_by(hostile.peer_id, [member.peer_id])
+    await hostile.lead(lambda _: [hostile.offer(epoch)], served=bytes(PIECE_BYTES))
+    with pytest.raises(ExchangeError):
+        await swapping(swarm, member, hostile, epoch)
+    assert member.faults == [(hostile.peer_id, PartFault.SHAPE)]
+
+
+async def test_a_leader_that_lists_what_cannot_be_read_fails_the_round(
+    swarm: Swarm, member: Peer, hostile: Hostile
+) -> None:
+    epoch = epoch_led_by(hostile.peer_id, [member.peer_id])
+    bad = BAD + bytes(1000)
+    await hostile.lead(lambda _: [hostile.offer(epoch, bad)], served=bad)
+    with pytest.raises(ExchangeError):
+        await swapping(swarm, member, hostile, epoch)
+    assert member.faults == [(hostile.peer_id, PartFault.GROUP)]
+
+
+async def test_a_leader_that_says_nothing_is_not_waited_for(
+    swarm: Swarm, member: Peer, hostile: Hostile
+) -> None:
+    epoch = epoch_led_by(hostile.peer_id, [member.peer_id])
+
+    async def take(stream: Stream) -> None:
+        await stream.receive(AskLeader)
+        await stream.send(LeaderIs(leader=hostile.peer_id).pack())
+        await asyncio.sleep(3600)
+
+    await hostile.answer(OFFER, take)
+    with pytest.raises(ExchangeError):
+        await swapping(swarm, member, hostile, epoch)
+    assert member.faults == [(hostile.peer_id, PartFault.SILENT)]
+
+
+async def test_a_leader_that_only_says_that_it_lives_costs_a_round_and_no_more(
+    swarm: Swarm, tmp_path: Path
+) -> None:
+    member = await asyncio.to_thread(lambda: swarm.add(round_seconds=3.0))
+    identity = swarm.identity()
+    hostile = Hostile(await swarm.daemon(identity), identity)
+    epoch = epoch_led_by(hostile.peer_id, [member.peer_id])
+
+    async def take(stream: Stream) -> None:
+        await stream.receive(AskLeader)
+        await stream.send(LeaderIs(leader=hostile.peer_id).pack())
+        offer = await stream.receive(SignedOffer, most=2**20)
+        await stream.send(SendFrom(start=offer.pieces).pack())
+        while True:
+            await stream.send(AwaitList().pack())
+            await asyncio.sleep(0.2)
+
+    await hostile.answer(OFFER, take)
+    swap = swapping(swarm, member, hostile, epoch)
+    with pytest.raises(ExchangeError):
+        async with asyncio.timeout(20):
+            await swap
+    await hostile.p2p.shutdown()
+
+
+async def test_the_digest_of_a_list_is_that_of_its_bytes(member: Peer, hostile: Hostile) -> None:
+    """Whoever has another list gets nothing from us."""
+    epoch = epoch_led_by(member.peer_id, [hostile.peer_id])
+    async with hostile.call(member) as stream:
+        await accepted(stream, hostile.offer(epoch, BLOB[:10]))
+        await stream.send_blob(memoryview(BLOB)[:10])
+        async with hostile.call(member, FETCH) as fetching:
+            digest = hashlib.sha256(b"another").digest()
+            await fetching.send(AskNews(epoch=epoch, digest=digest, known=-1).pack())
+            answer = await fetching.receive(Having | Refused)
+            assert answer == Having(bits=b"", follows=False)  # there is no list yet
