@@ -106,8 +106,11 @@ class Round(threading.Thread):
         """In this thread."""
         try:
             self._outcome.set_result(self._exchanged())
-        except Exception as error:  # noqa: BLE001  the boundary of this thread: `outcome` raises it
+        except ExchangeError as error:
             self._outcome.set_exception(error)
+        except Exception as error:  # the boundary of this thread; training goes on
+            log.exception("a round failed")
+            self._outcome.set_exception(ExchangeError(f"{type(error).__name__}: {error}"))
 
     @torch.no_grad()
     def _exchanged(self) -> Outcome:
@@ -185,6 +188,7 @@ def donor_of(
         optimizer=optimizer,
         params=outer,
         min_matchmaking_time=spec.training.averaging.matchmaking_seconds,
+        request_timeout=min(3.0, spec.training.averaging.matchmaking_seconds / 2),
         state_compression=NoCompression(),
         shutdown_timeout=2.0,
         client_mode=peer.dht.client_mode,
