@@ -355,14 +355,13 @@ async def open_stream(
     # peer can't be reached, or when it is cancelled
     async with within(seconds, peer_id=peer_id):
         reader, writer = await p2p._client.control.daemon_connector.open_connection()  # noqa: SLF001
-        try:
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(writer.close)
             request = wire.Request(type=wire.Request.STREAM_OPEN, streamOpen=wanted)
             await utils.write_pbmsg(writer, request)
             await utils.read_pbmsg_safe(reader, answer)
             utils.raise_if_failed(answer)
-        except BaseException:
-            writer.close()
-            raise
+            on_failure.pop_all()
         return reader, writer
 
 

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 
-class Part(BaseModel):
+class SpecPart(BaseModel):
     """Frozen; a field that it doesn't know is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

@@ -21,7 +21,7 @@ from app.common.errors import SpecError
 from app.common.i18n import _
 from app.organiser.invites import OrganiserSpec
 from app.spec.complaints import by_field, first_of
-from app.spec.part import Part
+from app.spec.part import SpecPart
 from app.spec.slots import UNPRINTABLE, Slot
 from app.spec.training import TrainingSpec
 
@@ -51,7 +51,7 @@ _CODE_KEYS = frozenset({"auto_map", "trust_remote_code", "custom_pipelines", "ar
 _OUR_KEYS = frozenset({"dtype", "torch_dtype", "attn_implementation", "use_cache"})
 
 
-class ModelSpec(Part):
+class ModelSpec(SpecPart):
     """A model type of `MODEL_TYPES`, and fields of its config class, such as ``n_layer``."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -78,13 +78,13 @@ class ModelSpec(Part):
         return self
 
 
-class BytesTokenizer(Part):
+class BytesTokenizer(SpecPart):
     """Each byte of the UTF-8 text is a token: a vocabulary of 256, nothing to load."""
 
     kind: Literal["bytes"] = "bytes"
 
 
-class FileTokenizer(Part):
+class FileTokenizer(SpecPart):
     """A ``tokenizer.json`` of the ``tokenizers`` library on this machine.
 
     Only in a spec that was written here, as `FileData`.
@@ -103,7 +103,7 @@ class SlotTokenizer(Slot):
 _Tokenizer = Annotated[BytesTokenizer | FileTokenizer | SlotTokenizer, Field(discriminator="kind")]
 
 
-class _Source(Part):
+class _Source(SpecPart):
     tokenizer: _Tokenizer = BytesTokenizer()
 
 
@@ -170,7 +170,7 @@ DataSpec = Annotated[
 ]
 
 
-class SwarmSpec(Part):
+class SwarmSpec(SpecPart):
     """A swarm: how to find it, its model, its training and its data."""
 
     version: Literal[1] = 1

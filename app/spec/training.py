@@ -6,13 +6,13 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.common.i18n import _
-from app.spec.part import Part
+from app.spec.part import SpecPart
 
 MOST_AUTO_CPU, MOST_AUTO_GPU = 32, 512
 """Largest micro-batch for ``auto``, in samples; a larger one isn't faster."""
 
 
-class OptimizerSpec(Part):
+class OptimizerSpec(SpecPart):
     """The optimizer that every peer runs on the averaged gradient."""
 
     name: Literal["adamw", "sgd"] = "adamw"
@@ -26,7 +26,7 @@ class OptimizerSpec(Part):
     momentum: float = Field(0.0, ge=0, lt=1)
 
 
-class ScheduleSpec(Part):
+class ScheduleSpec(SpecPart):
     """The learning rate over the epochs: warm-up, then constant or decay to zero."""
 
     name: Literal["constant", "linear", "cosine"] = "constant"
@@ -42,7 +42,7 @@ class ScheduleSpec(Part):
         return self
 
 
-class AveragingSpec(Part):
+class AveragingSpec(SpecPart):
     """How peers average."""
 
     compression: Literal["none", "float16"] = "float16"
@@ -65,7 +65,7 @@ class AveragingSpec(Part):
         return self
 
 
-class LocalStepsSpec(Part):
+class LocalStepsSpec(SpecPart):
     """What strategies share whose peers take steps of their own between two rounds."""
 
     local_batch_size: int = Field(32, gt=0, le=65_536)
@@ -98,14 +98,14 @@ class SparseLocoSpec(LocalStepsSpec):
     """What is kept, a round, of changes that were not sent yet."""
 
 
-class StopSpec(Part):
+class StopSpec(SpecPart):
     """When the run is complete: at the first limit that is reached; never without limits."""
 
     epochs: int | None = Field(None, gt=0, le=10**9)
     minutes: float | None = Field(None, gt=0, le=10**7)
 
 
-class TrainingSpec(Part):
+class TrainingSpec(SpecPart):
     """How the swarm trains. A sample is one sequence of ``sequence_length`` tokens."""
 
     strategy: Literal["gradient-averaging", "diloco", "sparseloco"] = "gradient-averaging"

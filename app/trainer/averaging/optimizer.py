@@ -136,7 +136,7 @@ class CitizenOptimizer(hivemind.Optimizer):
 
     def _update_global_epoch(self, grad_scaler: Any) -> None:
         epoch, self._entering = self.local_epoch, self.grad_averager.local_samples_accumulated
-        everybody = self._swarm_samples(self._entering)
+        everybody = self.tracker.swarm_samples(self._entering)
         self._peers, self._failure = 1, ""
         self.averaging_since = time.monotonic()
         try:
@@ -177,12 +177,6 @@ class CitizenOptimizer(hivemind.Optimizer):
                 is_evicted = offence.evicted_until is not None
                 if self._names.take(f"{offence.peer_id} {offence.fault} {is_evicted}") == 0.0:
                     log.warning("%s", sentence(offence, what=what, epoch=epoch))
-
-    def _swarm_samples(self, own: int) -> int:
-        """Samples of all peers in the epoch that ends, as far as their records say."""
-        seen = self.tracker.global_progress
-        heard = seen.samples_accumulated if seen.epoch == self.local_epoch else 0
-        return int(max(own, heard, seen.target_batch_size))
 
     def _begin_averaging_gradients(self, grad_scaler: Any) -> bool:
         if not self.grad_averager.is_finite:

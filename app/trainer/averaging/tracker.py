@@ -12,6 +12,7 @@ from hivemind.utils.timed_storage import ValueWithExpiration, get_dht_time
 
 from app.p2p.guards.records import unforged
 from app.p2p.plausible import agreed_epoch, plausible_rates
+from app.trainer.averaging.seen import SwarmProgress
 
 PACE_SECONDS = 1.0
 """The shortest time between two records of our progress within an epoch."""
@@ -57,6 +58,25 @@ class PacedTracker(ProgressTracker):
         self.global_progress.next_fetch_time = get_dht_time()
         if start:
             self.start()
+
+    def swarm_samples(self, own: int) -> int:
+        """Samples of all peers in the epoch that ends, as far as their records say. own: ours."""
+        seen = self.global_progress
+        heard = seen.samples_accumulated if seen.epoch == self.local_progress.epoch else 0
+        return int(max(own, heard, seen.target_batch_size))
+
+    def seen(self, *, epoch: int) -> SwarmProgress:
+        """The run as its records last said. epoch: of our model. Any thread may ask."""
+        seen = self.global_progress
+        eta = seen.eta_next_epoch - get_dht_time()
+        return SwarmProgress(
+            epoch=max(epoch, seen.epoch),
+            own_samples=self.local_progress.samples_accumulated,
+            swarm_samples=min(seen.samples_accumulated, seen.target_batch_size),
+            target_batch_size=seen.target_batch_size,
+            peers=max(1, seen.num_peers),
+            eta=max(0.0, eta) if eta < 10**7 else None,
+        )
 
     def rest(self) -> None:
         """Publish a rate of zero: from a resting peer's old rate, the others would reckon that

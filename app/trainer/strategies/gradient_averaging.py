@@ -8,7 +8,6 @@ from typing import Any
 import hivemind
 import torch
 from hivemind.compression import Float16Compression, NoCompression
-from hivemind.utils.timed_storage import get_dht_time
 
 from app.protocol import Work
 from app.spec import rounds
@@ -18,8 +17,9 @@ from app.trainer.averaging.guard import GradientBounds, StateBounds
 from app.trainer.averaging.guarded_allreduce import RoundGuard
 from app.trainer.averaging.offences import Offences
 from app.trainer.averaging.optimizer import CitizenOptimizer
+from app.trainer.averaging.seen import SwarmProgress
 from app.trainer.model.optimizers import optimizer_for, scheduler_for
-from app.trainer.strategies.protocols import StrategyPlace, SwarmProgress
+from app.trainer.strategies.protocols import StrategyPlace
 
 
 class GradientAveraging:
@@ -48,6 +48,7 @@ class GradientAveraging:
             client_mode=self._client_mode,  # WORKAROUND (hivemind 1.1.12): None is mistaken
             **_options(spec, parameters=sum(each.numel() for each in model.parameters())),
         )
+        self.torch_optimizer = self._optimizer.opt
 
     @property
     def epoch(self) -> int:
@@ -68,11 +69,6 @@ class GradientAveraging:
     def taken_over(self) -> int:
         """How often another peer's state has taken the place of ours."""
         return self._optimizer.taken_over
-
-    @property
-    def torch_optimizer(self) -> torch.optim.Optimizer:
-        """The optimizer whose state lies in the memory of the device."""
-        return self._optimizer.opt
 
     def backward(self, loss: torch.Tensor, samples: int) -> None:
         """Add the gradient of a micro-batch to the buffers that are averaged.
@@ -142,17 +138,7 @@ class GradientAveraging:
 
     def progress(self) -> SwarmProgress:
         """The run as our progress tracker last saw it. Any thread may ask."""
-        tracker = self._optimizer.tracker
-        seen = tracker.global_progress
-        eta = seen.eta_next_epoch - get_dht_time()
-        return SwarmProgress(
-            epoch=max(self.epoch, seen.epoch),
-            own_samples=tracker.local_progress.samples_accumulated,
-            swarm_samples=min(seen.samples_accumulated, seen.target_batch_size),
-            target_batch_size=seen.target_batch_size,
-            peers=max(1, seen.num_peers),
-            eta=max(0.0, eta) if eta < 10**7 else None,
-        )
+        return self._optimizer.tracker.seen(epoch=self.epoch)
 
     def work(self) -> Work:
         """What this trainer did for the run. Any thread may ask, also after `close`."""

@@ -14,31 +14,9 @@ import torch
 
 from app.protocol import Report, Work
 from app.spec.schema import SwarmSpec
+from app.trainer.averaging.seen import SwarmProgress
 from app.trainer.peer.peer import TrainerPeer
 from app.trainer.work import WorkMeter
-
-
-@dataclass(frozen=True, kw_only=True)
-class SwarmProgress:
-    """The run as this peer sees it."""
-
-    epoch: int
-    """The newest epoch that any peer is in."""
-
-    own_samples: int
-    """Samples of this peer in the epoch that runs."""
-
-    swarm_samples: int
-    """Samples of all peers in the epoch that runs, at most ``target_batch_size``."""
-
-    target_batch_size: int
-    """Samples of all peers that end an epoch."""
-
-    peers: int
-    """Trainers in the run, this one included."""
-
-    eta: float | None
-    """Seconds until the epoch ends, None where not known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,5 @@
-"""One exchange of what was learnt, beside computing; and what gives the outcome to newcomers."""
+"""One exchange of what was learnt, beside computing."""
 
-import hashlib
 import logging
 import threading
 import time
@@ -9,21 +8,17 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 import torch
-from hivemind.compression import NoCompression
 
+from app.common.background import survived
+from app.common.i18n import _
 from app.p2p.sightings import PartFault
-from app.protocol import MemberAtFault
+from app.protocol import MemberAtFault, RoundEnded
 from app.spec import rounds
-from app.spec.schema import SwarmSpec
-from app.trainer.averaging.averagers import CountingStateAverager
-from app.trainer.averaging.guard import StateBounds
-from app.trainer.averaging.guarded_allreduce import RoundGuard
-from app.trainer.averaging.offences import Offences
 from app.trainer.exchange.exchange import BlobExchange, Exchange, ExchangeError, Swap
 from app.trainer.local_steps.believing import BASE_BYTES, believed
 from app.trainer.local_steps.codec import Codec
 from app.trainer.local_steps.residual import Residual
-from app.trainer.peer.peer import TrainerPeer
+from app.trainer.strategies.outer_weights import digest_of
 from app.trainer.strategies.protocols import StrategyPlace
 
 log = logging.getLogger(__name__)
@@ -58,9 +53,19 @@ class Sent:
     began: float
     """Monotonic time."""
 
+    def ended(self, *, peers: int, samples: int, failure: str) -> RoundEnded:
+        """The report of the round's end, which is now."""
+        return RoundEnded(
+            epoch=self.epoch,
+            peers=peers,
+            seconds=time.monotonic() - self.began,
+            samples=samples,
+            failure=failure,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class Exchanged:
     """What a round brought."""
 
     swap: Swap
@@ -74,7 +79,7 @@ class Outcome:
     """By peer id: why a member's part did not count."""
 
 
-class Round(threading.Thread):
+class LocalRound(threading.Thread):
     """Runs from `start` until `is_over`. The outer weights must not change meanwhile."""
 
     def __init__(
@@ -91,29 +96,29 @@ class Round(threading.Thread):
         self._outer = outer
         self._recipe = recipe
         self._exchange = exchange
-        self._outcome: Future[Outcome] = Future()
+        self._brought: Future[Exchanged] = Future()
 
     @property
     def is_over(self) -> bool:
-        """`outcome` returns at once."""
-        return self._outcome.done()
+        """`brought` returns at once."""
+        return self._brought.done()
 
-    def outcome(self) -> Outcome:
+    def brought(self) -> Exchanged:
         """What it brought. Raises `ExchangeError`: it failed, and nothing has changed."""
-        return self._outcome.result()
+        return self._brought.result()
 
     def run(self) -> None:
         """In this thread."""
-        try:
-            self._outcome.set_result(self._exchanged())
-        except ExchangeError as error:
-            self._outcome.set_exception(error)
-        except Exception as error:  # the boundary of this thread; training goes on
-            log.exception("a round failed")
-            self._outcome.set_exception(ExchangeError(f"{type(error).__name__}: {error}"))
+        with survived(log, "a round failed"):
+            try:
+                self._brought.set_result(self._exchanged())
+            except ExchangeError as error:
+                self._brought.set_exception(error)
+        if not self._brought.done():
+            self._brought.set_exception(ExchangeError(_("it failed by itself; see the log")))
 
     @torch.no_grad()
-    def _exchanged(self) -> Outcome:
+    def _exchanged(self) -> Exchanged:
         sent, codec, residual = self.sent, self._recipe.codec, self._recipe.residual
         learnt = [outer - own for outer, own in zip(self._outer, sent.weights, strict=True)]
         before = residual.state_dict() if residual is not None else {}
@@ -133,7 +138,7 @@ class Round(threading.Thread):
         if residual is not None and swap.included:
             residual.take(encoded.decoded)
         found = believed(swap.contributions, codec=codec, base=base)
-        return Outcome(swap=swap, mean=found.mean, agrees=found.agrees, faults=found.faults)
+        return Exchanged(swap=swap, mean=found.mean, agrees=found.agrees, faults=found.faults)
 
 
 def blob_exchange(place: StrategyPlace) -> Callable[[Codec], Exchange]:
@@ -158,39 +163,3 @@ def blob_exchange(place: StrategyPlace) -> Callable[[Codec], Exchange]:
         )
 
     return made
-
-
-def digest_of(tensors: Sequence[torch.Tensor]) -> bytes:
-    """Of weights: `BASE_BYTES` that two peers have alike only if they have the same weights."""
-    hashing = hashlib.sha256()
-    for tensor in tensors:
-        hashing.update(tensor.detach().contiguous().view(-1).numpy().data)
-    return hashing.digest()[:BASE_BYTES]
-
-
-def on_cpu(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy of a tensor, as float32 on the CPU."""
-    return tensor.detach().to("cpu", torch.float32, copy=True)
-
-
-def donor_of(
-    spec: SwarmSpec,
-    peer: TrainerPeer,
-    outer: list[torch.nn.Parameter],
-    optimizer: Callable[..., torch.optim.Optimizer],
-) -> CountingStateAverager:
-    """hivemind's averager, which averages nothing here: it gives the outer weights to newcomers."""
-    return CountingStateAverager(
-        guard=RoundGuard(bounds=StateBounds(), offences=Offences()),
-        admission=peer.admission,
-        dht=peer.dht,
-        prefix=f"{spec.run_id}_state_averager",
-        optimizer=optimizer,
-        params=outer,
-        min_matchmaking_time=spec.training.averaging.matchmaking_seconds,
-        request_timeout=min(3.0, spec.training.averaging.matchmaking_seconds / 2),
-        state_compression=NoCompression(),
-        shutdown_timeout=2.0,
-        client_mode=peer.dht.client_mode,
-        start=True,
-    )

@@ -1,0 +1,167 @@
+"""The swarm's weights, which a round moves, and which each peer gives to newcomers."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from hivemind.compression import NoCompression
+
+from app.spec.schema import SwarmSpec
+from app.trainer.averaging.averagers import CountingStateAverager
+from app.trainer.averaging.guard import StateBounds
+from app.trainer.averaging.guarded_allreduce import RoundGuard
+from app.trainer.averaging.offences import Offences
+from app.trainer.averaging.takeover import OptimizerState, OptimizerSwarm, take_over
+from app.trainer.averaging.tracker import PacedTracker
+from app.trainer.joining.newcomer import Newcomer
+from app.trainer.local_steps.believing import BASE_BYTES
+from app.trainer.local_steps.outer import outer_optimizer, step
+from app.trainer.peer.peer import TrainerPeer
+from app.trainer.strategies.protocols import StrategyPlace
+
+STEPS_AN_EPOCH = 100
+"""Inner steps between two rounds, at most, when a foreign state is held against ours."""
+
+
+class OuterWeights:
+    """Lie on the CPU as float32, whatever the model's device. The training thread changes them."""
+
+    def __init__(
+        self, place: StrategyPlace, *, tracker: PacedTracker, rate: float, momentum: float
+    ) -> None:
+        """Begin with the model's. rate, momentum: of the outer optimizer."""
+        self._parameters = list(place.model.parameters())
+        self.tensors = [torch.nn.Parameter(copied(each)) for each in self._parameters]
+        made = partial(outer_optimizer, rate=rate, momentum=momentum)
+        self._averager = _donor(place.spec, place.peer, self.tensors, made)
+        self._dht = place.peer.dht
+        self._judge = place.judge
+        self._newcomer = Newcomer(
+            state=OptimizerState(
+                self._averager.optimizer,
+                judge=self._loss,
+                step_size=STEPS_AN_EPOCH * place.spec.training.optimizer.learning_rate,
+            ),
+            swarm=OptimizerSwarm(self._dht, averager=self._averager, tracker=tracker),
+            report=place.report,
+        )
+
+    # --- and the model's
+
+    def snapshot(self) -> list[torch.Tensor]:
+        """A copy of the model's weights: float32, on the CPU."""
+        return [copied(each) for each in self._parameters]
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Within it, the model has these weights."""
+        own = [each.detach().clone() for each in self._parameters]
+        self.begin()
+        try:
+            yield
+        finally:
+            _copy(own, into=self._parameters)
+
+    def _loss(self) -> float:
+        with self.shown():
+            return self._judge()
+
+    def begin(self) -> None:
+        """Let the model go on from here."""
+        _copy(self.tensors, into=self._parameters)
+
+    def take_from_model(self) -> None:
+        """Go on from the model's weights, those of a checkpoint."""
+        _copy(self._parameters, into=self.tensors)
+
+    @torch.no_grad()
+    def move(self, mean: Sequence[torch.Tensor], *, since: Sequence[torch.Tensor] | None) -> None:
+        """Take the outer step, and move the model along.
+
+        mean: of what all have learnt. since: the model's weights that were sent, so that it keeps
+        what its inner steps did after that; None where it keeps all that it learnt.
+        """
+        before = [each.clone() for each in self.tensors] if since is None else since
+        with self._averager.lock_averaged_tensors:
+            step(self._averager.optimizer, mean)
+        for mine, new, old in zip(self._parameters, self.tensors, before, strict=True):
+            mine.add_((new - old).to(mine.device, mine.dtype))
+
+    # --- and the swarm's
+
+    def enter(self, epoch: int, *, offer: bool) -> None:
+        """An epoch has begun. offer: our state is the swarm's, so that newcomers may have it."""
+        self._averager.local_epoch = epoch
+        if offer and not self._averager.client_mode:
+            self._averager.state_sharing_priority = epoch
+
+    def take_over(self) -> int | None:
+        """Load the state of a peer that can be believed; its epoch, or None without anybody."""
+        epoch = asyncio.run(take_over(self._newcomer, self._dht, self._averager))
+        if epoch is not None:
+            self.begin()
+        return epoch
+
+    @property
+    def is_alive(self) -> bool:
+        """The process that gives our state away."""
+        return bool(self._averager.is_alive())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Of the outer optimizer."""
+        state: dict[str, Any] = self._averager.optimizer.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Of the outer optimizer."""
+        self._averager.optimizer.load_state_dict(state)
+
+    def close(self) -> None:
+        """End the process that gives our state away."""
+        self._averager.shutdown()
+
+
+def digest_of(tensors: Sequence[torch.Tensor]) -> bytes:
+    """Of weights: `BASE_BYTES` that two peers have alike only if they have the same weights."""
+    hashing = hashlib.sha256()
+    for tensor in tensors:
+        hashing.update(tensor.detach().contiguous().view(-1).numpy().data)
+    return hashing.digest()[:BASE_BYTES]
+
+
+def copied(tensor: torch.Tensor) -> torch.Tensor:
+    """As float32 on the CPU."""
+    return tensor.detach().to("cpu", torch.float32, copy=True)
+
+
+@torch.no_grad()
+def _copy(tensors: Sequence[torch.Tensor], *, into: Sequence[torch.Tensor]) -> None:
+    for mine, given in zip(into, tensors, strict=True):
+        mine.copy_(given)
+
+
+def _donor(
+    spec: SwarmSpec,
+    peer: TrainerPeer,
+    tensors: list[torch.nn.Parameter],
+    optimizer: Callable[..., torch.optim.Optimizer],
+) -> CountingStateAverager:
+    """hivemind's averager, which averages nothing here: it gives the weights to newcomers."""
+    return CountingStateAverager(
+        guard=RoundGuard(bounds=StateBounds(), offences=Offences()),
+        admission=peer.admission,
+        dht=peer.dht,
+        prefix=f"{spec.run_id}_state_averager",
+        optimizer=optimizer,
+        params=tensors,
+        min_matchmaking_time=spec.training.averaging.matchmaking_seconds,
+        request_timeout=min(3.0, spec.training.averaging.matchmaking_seconds / 2),
+        state_compression=NoCompression(),
+        shutdown_timeout=2.0,
+        client_mode=peer.dht.client_mode,
+        start=True,
+    )
