@@ -20,8 +20,8 @@ ROUNDS = 3
 
 
 def local_spec(strategy: str) -> dict[str, Any]:
-    """Some ten inner steps on each of two machines between two rounds."""
-    params = training(strategy=strategy, target_batch_size=1024)
+    """Some seconds between two rounds, so that a newcomer can catch up."""
+    params = training(strategy=strategy, target_batch_size=8192)
     return tiny_spec(training_params=params | {strategy: {"local_batch_size": 48}})
 
 

@@ -61,6 +61,10 @@ class StateDonor(DecentralizedAverager):
     traffic: ClassVar[Traffic]
     """Counts what is sent."""
 
+    is_exact: ClassVar[bool] = False
+    """A newcomer must have the weights of the swarm's very epoch: no older snapshot is sent, unless
+    somebody is downloading it."""
+
     _snapshot: _Snapshot | None = None
     _taking: asyncio.Lock | None = None
     _downloads: dict[PeerID, _Download] | None = None
@@ -134,7 +138,9 @@ class StateDonor(DecentralizedAverager):
             kept, now = self._snapshot, time.monotonic()
             if kept is not None:
                 age, is_shared = now - kept.taken_at, len(self._places) > 1
-                if age < FRESH_SECONDS or (is_shared and age < OLDEST_SECONDS):
+                is_past = self.is_exact and kept.epoch < self.state_sharing_priority
+                is_fresh = age < FRESH_SECONDS and not is_past
+                if is_fresh or (is_shared and age < OLDEST_SECONDS):
                     return kept
             self._snapshot = None  # before the next one takes its memory
             self._snapshot = await self._take_snapshot()

@@ -26,7 +26,7 @@ from app.trainer.local_steps.inner import InnerSteps
 from app.trainer.model.optimizers import optimizer_for, scheduler_for
 from app.trainer.strategies.outer_weights import OuterWeights
 from app.trainer.strategies.protocols import StrategyPlace
-from app.trainer.strategies.round import Exchanged, LocalRound, Recipe, Sent
+from app.trainer.strategies.round import Exchanged, LocalRound, Recipe, Sent, most_weight
 
 MOST_AHEAD = 1
 """Epochs that the others may be ahead before their state is downloaded. One is the time in which
@@ -54,6 +54,7 @@ class LocalSteps:
         options = spec.training.local_steps
         assert options is not None
         self._report, self._work = place.report, place.work
+        self._most_weight = most_weight(spec)
         self._recipe = recipe([each.shape for each in parameters])
         self._tracker = PacedTracker(
             dht=place.peer.dht,
@@ -107,36 +108,32 @@ class LocalSteps:
         """Count a micro-batch; take an inner step, begin a round or end one if it is time."""
         self._own += samples
         if lost := self._inner.count(samples):
-            self._discard("our gradient was not finite", lost)
-        self._tracker.report_local_progress(self._sending_epoch, self._own)
+            self.forget("our gradient was not finite", lost=lost)
         if self._round is not None and self._round.is_over:
             self._end_round(self._round)
-        if self._tracker.global_epoch > self._sending_epoch + MOST_AHEAD:
+        # while a round runs, we compute for the epoch after it
+        epoch = self.epoch + (self._round is not None)
+        self._tracker.report_local_progress(epoch, self._own)
+        if self._tracker.global_epoch > epoch + MOST_AHEAD:
             self._take_over()
         elif self._round is None and self._tracker.ready_to_update_epoch:
             self._begin_round()
 
-    @property
-    def _sending_epoch(self) -> int:
-        """The epoch whose samples we count: one more than the model's while a round runs."""
-        return self.epoch + (self._round is not None)
-
-    def _discard(self, reason: str, samples: int) -> None:
-        """Samples of ours are in no step, so they don't count in this epoch."""
+    def forget(self, reason: str, *, lost: int = 0) -> None:
+        """Give up the gradient of the inner step. lost: samples of one that is given up already."""
+        samples = lost or self._inner.forget()
         self._own = max(0, self._own - samples)
         self._report(SampleDiscarded(epoch=self.epoch, samples=samples, reason=reason))
-
-    def forget(self, reason: str) -> None:
-        """Give up the gradient of the inner step."""
-        self._discard(reason, self._inner.forget())
 
     # --- a round
 
     def _begin_round(self) -> None:
+        samples = self._own + self._carried
         sent = Sent(
             epoch=self.epoch,
             weights=self._outer.snapshot(),
-            samples=self._own + self._carried,
+            samples=samples,
+            weight=min(float(samples), self._most_weight),
             everybody=self._tracker.swarm_samples(self._own),
             expected=self._tracker.others,
             began=time.monotonic(),
@@ -241,22 +238,19 @@ class LocalSteps:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint's `state_dict`; the model has the outer weights already."""
-        self._load(state)
-        self._enter(int(state["epoch"]), offer=True)
-        self._tracker.report_local_progress(self.epoch, samples_accumulated=0)
-
-    def _load(self, state: dict[str, Any]) -> None:
         self._outer.take_from_model()
         self._outer.load_state_dict(state["outer"])
         self.torch_optimizer.load_state_dict(state["inner"])
         if self._recipe.residual is not None:
             self._recipe.residual.load_state_dict(state["residual"])
+        self._enter(int(state["epoch"]), offer=True)
+        self._tracker.report_local_progress(self.epoch, samples_accumulated=0)
 
     def undo(self, state: dict[str, Any], restore_model: Callable[[], object]) -> None:
         """Go back to a checkpoint's `state_dict`, but stay in the swarm's epoch."""
         self._drop_round()
         restore_model()
-        self._load(state)
+        self.restore(state | {"epoch": self.epoch})
 
     # --- the rest of a member
 

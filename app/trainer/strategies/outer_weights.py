@@ -144,14 +144,19 @@ def _copy(tensors: Sequence[torch.Tensor], *, into: Sequence[torch.Tensor]) -> N
         mine.copy_(given)
 
 
+class _OuterDonor(CountingStateAverager):
+    """hivemind's averager, which averages nothing here: it gives the weights to newcomers."""
+
+    is_exact = True
+
+
 def _donor(
     spec: SwarmSpec,
     peer: TrainerPeer,
     tensors: list[torch.nn.Parameter],
     optimizer: Callable[..., torch.optim.Optimizer],
 ) -> CountingStateAverager:
-    """hivemind's averager, which averages nothing here: it gives the weights to newcomers."""
-    return CountingStateAverager(
+    return _OuterDonor(
         guard=RoundGuard(bounds=StateBounds(), offences=Offences()),
         admission=peer.admission,
         dht=peer.dht,

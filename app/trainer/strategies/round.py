@@ -44,6 +44,10 @@ class Sent:
     """The model's when it was sent: float32, on the CPU."""
 
     samples: int
+
+    weight: float
+    """In samples; at most what the others believe."""
+
     everybody: int
     """Samples of all peers in the epoch, as far as their records say."""
 
@@ -128,7 +132,7 @@ class LocalRound(threading.Thread):
             swap = self._exchange.swap(
                 epoch=sent.epoch,
                 blob=base + encoded.blob,
-                weight=float(sent.samples),
+                weight=sent.weight,
                 expected=sent.expected,
             )
         except ExchangeError:
@@ -139,6 +143,11 @@ class LocalRound(threading.Thread):
             residual.take(encoded.decoded)
         found = believed(swap.contributions, codec=codec, base=base)
         return Exchanged(swap=swap, mean=found.mean, agrees=found.agrees, faults=found.faults)
+
+
+def most_weight(spec: SwarmSpec) -> float:
+    """In samples: a peer goes on computing while a round is prepared, and so beyond the target."""
+    return 2.0 * spec.training.target_batch_size
 
 
 def blob_exchange(place: StrategyPlace) -> Callable[[Codec], Exchange]:
@@ -156,7 +165,7 @@ def blob_exchange(place: StrategyPlace) -> Callable[[Codec], Exchange]:
             admission=place.peer.admission,
             check=lambda content: codec.check(content[BASE_BYTES:]),
             most_bytes=BASE_BYTES + codec.most_bytes(),
-            most_weight=2.0 * spec.training.target_batch_size,
+            most_weight=most_weight(spec),
             on_fault=named,
             gather_seconds=spec.training.averaging.matchmaking_seconds,
             round_seconds=rounds.round_seconds(spec, parameters=parameters),
