@@ -14,6 +14,7 @@ from app.common.i18n import _
 from app.p2p.sightings import PartFault
 from app.protocol import MemberAtFault, RoundEnded
 from app.spec import rounds
+from app.spec.schema import SwarmSpec
 from app.trainer.exchange.exchange import BlobExchange, Exchange, ExchangeError, Swap
 from app.trainer.local_steps.believing import BASE_BYTES, believed
 from app.trainer.local_steps.codec import Codec
