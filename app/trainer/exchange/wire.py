@@ -36,6 +36,9 @@ class AskLeader(_Message, frozen=True):
     skipped: Annotated[tuple[_Name, ...], msgspec.Meta(max_length=MOST_MEMBERS)]
     """Those who would rather lead it, but didn't answer the sender. In base58."""
 
+    insists: bool = False
+    """The sender found no leader among all, and leads if this peer doesn't."""
+
 
 class Deciding(_Message, frozen=True):
     """The peer doesn't know yet who leads."""
