@@ -355,14 +355,13 @@ async def open_stream(
     async with within(seconds, peer_id=peer_id):
         wanted = wire.StreamOpenRequest(peer=_id_of(peer_id).to_bytes(), proto=[protocol])
         reader, writer = await p2p._client.control.daemon_connector.open_connection()  # noqa: SLF001
-        try:
+        with contextlib.ExitStack() as unless_it_opens:
+            unless_it_opens.callback(writer.close)
             request = wire.Request(type=wire.Request.STREAM_OPEN, streamOpen=wanted)
             await utils.write_pbmsg(writer, request)
             await utils.read_pbmsg_safe(reader, answer)
             utils.raise_if_failed(answer)
-        except BaseException:
-            writer.close()
-            raise
+            unless_it_opens.pop_all()
         return reader, writer
 
 

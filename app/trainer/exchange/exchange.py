@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
@@ -148,11 +149,10 @@ class BlobExchange:
         quiet_lost_connections(self._loop)
         self._thread = threading.Thread(target=self._loop.run_forever, name="exchange", daemon=True)
         self._thread.start()
-        try:
+        with contextlib.ExitStack() as unless_it_opens:
+            unless_it_opens.callback(self._end_loop)
             self._p2p, self._member = self._call(self._open(daemon))
-        except BaseException:
-            self._end_loop()
-            raise
+            unless_it_opens.pop_all()
 
     async def _open(self, daemon: ExchangeDaemon) -> tuple[P2P, ExchangeMember]:
         async with within(OPEN_SECONDS):

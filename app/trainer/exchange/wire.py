@@ -1,7 +1,7 @@
 """The messages of an exchange, as msgpack.
 
-hivemind's own streams take a message of whatever length its sender names. So these go in frames of
-our own, whose reader says how long they may be (see `streams`).
+They go in frames of our own (see `streams`), whose reader says how long each may be. hivemind's
+streams have one limit for all, and read five messages ahead.
 """
 
 from typing import Annotated, Any
@@ -20,7 +20,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 _Name = Annotated[str, msgspec.Meta(max_length=128)]
 
 
-class _Message(
+class _ExchangeMessage(
     msgspec.Struct, frozen=True, kw_only=True, tag=str.lower, forbid_unknown_fields=False
 ):
     def pack(self) -> bytes:
@@ -28,7 +28,7 @@ class _Message(
         return msgspec.msgpack.encode(self)
 
 
-class AskLeader(_Message, frozen=True):
+class AskLeader(_ExchangeMessage, frozen=True):
     """Asks a peer who leads a round, and makes it lead the round if nobody does."""
 
     epoch: _Count
@@ -40,17 +40,17 @@ class AskLeader(_Message, frozen=True):
     """The sender found no leader among all, and leads if this peer doesn't."""
 
 
-class Deciding(_Message, frozen=True):
+class Deciding(_ExchangeMessage, frozen=True):
     """The peer doesn't know yet who leads."""
 
 
-class LeaderIs(_Message, frozen=True):
+class LeaderIs(_ExchangeMessage, frozen=True):
     """Who leads."""
 
     leader: _Name
 
 
-class SignedOffer(_Message, frozen=True):
+class SignedOffer(_ExchangeMessage, frozen=True):
     """What a member offers. Its key tells whose it is, so that no leader can change it."""
 
     epoch: _Count
@@ -85,25 +85,25 @@ class SignedOffer(_Message, frozen=True):
         return self.hashes[index * HASH_BYTES : (index + 1) * HASH_BYTES]
 
 
-class SendFrom(_Message, frozen=True):
+class SendFrom(_ExchangeMessage, frozen=True):
     """The leader takes the offer, or has it already. The blob follows."""
 
     start: _Count
     """The first piece that the leader wants."""
 
 
-class AwaitList(_Message, frozen=True):
+class AwaitList(_ExchangeMessage, frozen=True):
     """The list isn't fixed yet. Said now and then, so that a silent leader is a dead one."""
 
 
-class RoundList(_Message, frozen=True):
+class RoundList(_ExchangeMessage, frozen=True):
     """The offers that count, in the order of their members' peer ids."""
 
     epoch: _Count
     offers: Annotated[tuple[SignedOffer, ...], msgspec.Meta(max_length=MOST_MEMBERS)]
 
 
-class AskNews(_Message, frozen=True):
+class AskNews(_ExchangeMessage, frozen=True):
     """Asks what a member has of the list's blobs; the answer comes when it has more than known."""
 
     epoch: _Count
@@ -115,14 +115,14 @@ class AskNews(_Message, frozen=True):
     """How many pieces the sender knows of; -1 asks for an answer at once."""
 
 
-class AskPiece(_Message, frozen=True):
+class AskPiece(_ExchangeMessage, frozen=True):
     """Asks for a piece."""
 
     number: _Count
     """Counted through all blobs of the list."""
 
 
-class Having(_Message, frozen=True):
+class Having(_ExchangeMessage, frozen=True):
     """Which pieces a member has."""
 
     bits: bytes
@@ -133,7 +133,7 @@ class Having(_Message, frozen=True):
     """The piece that was asked for follows."""
 
 
-class Refused(_Message, frozen=True):
+class Refused(_ExchangeMessage, frozen=True):
     """Nothing follows."""
 
     reason: _Name

@@ -1,6 +1,7 @@
 """When a leader fixes its list, and whom it has room for; over real streams, without p2pd."""
 
 import asyncio
+import functools
 import socket
 from collections.abc import Callable, Collection
 from contextlib import asynccontextmanager
@@ -85,6 +86,7 @@ async def until(is_so: Callable[[], object]) -> None:
             await asyncio.sleep(0.001)
 
 
+@functools.cache
 def offer_of(key: OwnKey) -> SignedOffer:
     return key.offer(BLOB, run_id="run", epoch=EPOCH, weight=1.0, serves=True)
 
