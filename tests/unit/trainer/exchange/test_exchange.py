@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from app.p2p.sightings import PartFault
-from app.trainer.exchange.exchange import ExchangeError, Swap
+from app.trainer.exchange.exchange import Exchange, ExchangeError, Swap
 from app.trainer.peer.bandwidth import BandwidthLimit
 from tests.support.training.exchanges import Peer, Swarm, epoch_led_by
+from tests.support.training.memory_exchange import MemoryExchange, MemoryHub
 
 
 @pytest.fixture
@@ -194,3 +195,24 @@ def test_rounds_follow_each_other_and_old_ones_are_forgotten(swarm: Swarm) -> No
         assert swapping[0].result() == swapping[1].result()
     for peer in peers:
         assert peer.exchange._member._rounds._rounds.keys() == {4, 5}
+
+
+def test_the_exchange_of_other_tests_behaves_as_the_real_one() -> None:
+    hub = MemoryHub()
+    peers: dict[str, Exchange] = {name: MemoryExchange(hub, name) for name in "cab"}
+    with ThreadPoolExecutor() as pool:
+        swapping = [
+            pool.submit(
+                peer.swap, epoch=1, blob=name.encode(), weight=1.0, expected=set("abc") - {name}
+            )
+            for name, peer in peers.items()
+        ]
+        swaps = [each.result() for each in swapping]
+        assert all(swap == swaps[0] for swap in swaps)
+        assert [each.peer_id for each in swaps[0].contributions] == ["a", "b", "c"]
+        waiting = pool.submit(peers["a"].swap, epoch=2, blob=b"", weight=1.0, expected=["b"])
+        while 2 not in hub.offers:
+            time.sleep(0.001)
+        peers["a"].interrupt()
+        with pytest.raises(ExchangeError):
+            waiting.result()
