@@ -349,19 +349,19 @@ async def open_stream(
     from hivemind.proto import p2pd_pb2
 
     wire: Any = p2pd_pb2  # its names are made at run time
-    wanted = wire.StreamOpenRequest(peer=_id_of(peer_id).to_bytes(), proto=[protocol])
     answer = wire.Response()
     # WORKAROUND (hivemind 1.1.12): its own way never closes the connection to the daemon when the
     # peer can't be reached, or when it is cancelled
     async with within(seconds, peer_id=peer_id):
+        wanted = wire.StreamOpenRequest(peer=_id_of(peer_id).to_bytes(), proto=[protocol])
         reader, writer = await p2p._client.control.daemon_connector.open_connection()  # noqa: SLF001
-        with contextlib.ExitStack() as on_failure:
-            on_failure.callback(writer.close)
+        with contextlib.ExitStack() as unless_it_opens:
+            unless_it_opens.callback(writer.close)
             request = wire.Request(type=wire.Request.STREAM_OPEN, streamOpen=wanted)
             await utils.write_pbmsg(writer, request)
             await utils.read_pbmsg_safe(reader, answer)
             utils.raise_if_failed(answer)
-            on_failure.pop_all()
+            unless_it_opens.pop_all()
         return reader, writer
 
 

@@ -10,6 +10,7 @@ from app.trainer.exchange.election import NoAnswerError
 from app.trainer.exchange.follower import asked_leader
 from app.trainer.exchange.rules import ExchangeRules, Faults
 from app.trainer.exchange.streams import Line, LostError, NonsenseError, Stream, opened
+from app.trainer.exchange.wire import AskLeader
 
 OFFER, FETCH = "offer", "fetch"
 
@@ -45,15 +46,15 @@ class MemberCalls:
             silence=self._rules.waits.silence,
         )
 
-    async def ask_leader(self, epoch: int, peer_id: str, skipped: tuple[str, ...]) -> str:
+    async def ask_leader(self, peer_id: str, asked: AskLeader) -> str:
         """Whom a member takes for the leader of a round. Raises `NoAnswerError`."""
         try:
             async with self.opened(peer_id, OFFER) as stream:
-                leader = await asked_leader(stream, epoch=epoch, skipped=skipped, rules=self._rules)
+                leader = await asked_leader(stream, asked, self._rules)
         except LostError as error:
             raise NoAnswerError from error
         except NonsenseError as error:
-            self._faults.name(epoch, peer_id, PartFault.GROUP)
+            self._faults.name(asked.epoch, peer_id, PartFault.GROUP)
             raise NoAnswerError from error
         if leader is None or not self._rules.admission.may_join(leader):
             raise NoAnswerError

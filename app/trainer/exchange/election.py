@@ -3,7 +3,11 @@
 All order the peers by a hash of the run, the epoch and the peer's id, so that no peer can choose
 to lead, and a dead one is the first of few rounds. The first one that answers leads. A peer that
 is asked to lead asks those before it first, so that whoever couldn't reach them ends with the
-same leader as the others. Each is asked only by peers behind it: no circle can come about.
+same leader as the others. Each waits only for peers before it: no circle can come about.
+
+A peer that was asked before its first round declines to lead: it may need minutes until it takes
+part. In that round it looks for a leader among all, and makes nobody wait meanwhile. If there is
+none, because all have declined, it asks those before it again, and now waits for them.
 """
 
 import hashlib

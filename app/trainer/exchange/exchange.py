@@ -149,10 +149,10 @@ class BlobExchange:
         quiet_lost_connections(self._loop)
         self._thread = threading.Thread(target=self._loop.run_forever, name="exchange", daemon=True)
         self._thread.start()
-        with contextlib.ExitStack() as on_failure:
-            on_failure.callback(self._end_loop)
+        with contextlib.ExitStack() as unless_it_opens:
+            unless_it_opens.callback(self._end_loop)
             self._p2p, self._member = self._call(self._open(daemon))
-            on_failure.pop_all()
+            unless_it_opens.pop_all()
 
     async def _open(self, daemon: ExchangeDaemon) -> tuple[P2P, ExchangeMember]:
         async with within(OPEN_SECONDS):

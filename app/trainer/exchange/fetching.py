@@ -49,7 +49,7 @@ class Fetching:
         self._epoch = epoch
         self._rules = rules
         self._known: dict[str, Bits] = {}  # what each source has
-        self._flying: dict[int, list[float]] = {}  # when each piece was asked for
+        self._flying: dict[int, dict[str, float]] = {}  # when each piece was asked of whom
         self._left: set[str] = set()
 
     async def run(self, sources: Collection[str]) -> None:
@@ -111,13 +111,12 @@ class Fetching:
         late = [
             number
             for number, asked in self._flying.items()
-            if len(asked) == 1 and asked[0] < since and useful[number]
+            if useful[number] and source not in asked and max(asked.values()) < since
         ]
-        return min(late, key=lambda number: self._flying[number][0], default=None)
+        return min(late, key=lambda number: max(self._flying[number].values()), default=None)
 
     async def _take(self, stream: Stream, number: int) -> None:
-        asked_at = time.monotonic()
-        self._flying.setdefault(number, []).append(asked_at)
+        self._flying.setdefault(number, {})[stream.peer_id] = time.monotonic()
         try:
             await stream.send(AskPiece(number=number).pack())
             if not await self._receive_having(stream):
@@ -126,7 +125,7 @@ class Fetching:
             if not self._holding.put(number, content):
                 raise NonsenseError(f"{stream.peer_id}: a piece that isn't the list's")
         finally:
-            self._flying[number].remove(asked_at)
+            del self._flying[number][stream.peer_id]
             if not self._flying[number]:
                 del self._flying[number]
             self._holding.notify()

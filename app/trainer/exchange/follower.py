@@ -26,17 +26,15 @@ class RefusedOfferError(CoTrainError):
     """The leader doesn't take our offer."""
 
 
-async def asked_leader(
-    stream: Stream, *, epoch: int, skipped: tuple[str, ...], rules: ExchangeRules
-) -> str | None:
+async def asked_leader(stream: Stream, asked: AskLeader, rules: ExchangeRules) -> str | None:
     """Whom a peer takes for the leader, in base58; None when it leads nothing.
 
-    skipped: who before it was silent. Raises `LostError`, `NonsenseError`.
+    Raises `LostError`, `NonsenseError`.
     """
     waits = rules.waits
-    await stream.send(AskLeader(epoch=epoch, skipped=skipped).pack())
+    await stream.send(asked.pack())
     # it may have to call those before it, some of whom we don't know
-    until = time.monotonic() + waits.answer * (2 + len(skipped)) + waits.silence
+    until = time.monotonic() + waits.answer * (2 + len(asked.skipped)) + waits.silence
     while time.monotonic() < until:
         answer = await stream.receive(Deciding | LeaderIs | Refused, seconds=waits.silence)
         if isinstance(answer, LeaderIs):
@@ -81,7 +79,7 @@ async def _offer(
     rules: ExchangeRules,
     heard: Callable[[], None],
 ) -> bytes:
-    leader = await asked_leader(stream, epoch=offer.epoch, skipped=(), rules=rules)
+    leader = await asked_leader(stream, AskLeader(epoch=offer.epoch, skipped=()), rules)
     if leader != stream.peer_id:
         raise RefusedOfferError("it doesn't lead the round any more")
     await stream.send(offer.pack())

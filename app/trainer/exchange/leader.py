@@ -36,7 +36,9 @@ class _Upload:
     received: int = 0  # pieces
     blob: bytes | None = None  # when all of it is here and can be read
     is_out: bool = False  # it doesn't count
+    began_at: float = field(default_factory=time.monotonic)
     moved_at: float = field(default_factory=time.monotonic)
+    moved: int = 0  # bytes, those that came twice included
 
     @property
     def is_settled(self) -> bool:
@@ -49,12 +51,33 @@ class _Upload:
     def leave_out(self) -> None:
         self.is_out, self.parts = True, []
 
+    def move(self, size: int) -> None:
+        self.moved += size
+        self.moved_at = time.monotonic()
+
+    def is_hopeless(self, now: float, *, silence: float, end: float) -> bool:
+        """It is silent, or not half as fast as it must be to be whole at the end."""
+        if self.is_settled or self.is_whole or now < self.began_at + silence:
+            return False
+        due = 2 * self.moved / (now - self.began_at) * (end - now)
+        return now >= self.moved_at + silence or due < self.offer.size - self.moved
+
 
 class LedRound:
     """One round. `run` fixes its list, `serve` speaks with a member."""
 
-    def __init__(self, epoch: int, *, own_id: str, rules: ExchangeRules, faults: Faults) -> None:
+    def __init__(
+        self,
+        epoch: int,
+        *,
+        own_id: str,
+        known: frozenset[str],
+        rules: ExchangeRules,
+        faults: Faults,
+    ) -> None:
+        """known: the other trainers, as of the last round."""
         self._epoch = epoch
+        self._known = known
         self._own_id = own_id
         self._rules = rules
         self._faults = faults
@@ -77,35 +100,39 @@ class LedRound:
 
     async def run(self) -> None:
         """Wait for offers and blobs, then fix the list."""
-        now = time.monotonic()
+        while not self._has_begun:
+            await self._changed.wait()
+            self._changed.clear()
+        waits, now = self._rules.waits, time.monotonic()
         gather_until = now + self._rules.gather_seconds
         fix_at = now + self._rules.round_seconds / 2
         while now < fix_at:
-            self._drop_silent(now)
+            self._drop_hopeless(now, fix_at)
             is_settled = all(upload.is_settled for upload in self._uploads.values())
             if is_settled and (now >= gather_until or self._are_all_here):
                 break
-            wakes = [fix_at, *(self._gives_up_at(each) for each in self._uploads.values())]
-            if now < gather_until:
-                wakes.append(gather_until)
+            wake_at = min(fix_at, gather_until if is_settled else now + waits.silence / 4)
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, min(wakes) - now) + 0.001):
+                async with asyncio.timeout(wake_at - now + 0.001):
                     await self._changed.wait()
             self._changed.clear()
             now = time.monotonic()
         self._fix()
 
     @property
+    def _has_begun(self) -> bool:
+        """We take part, or at least half of those we know do. A few that come long before all
+        others can't make us fix a list with none but themselves."""
+        here = self._known & self._uploads.keys()
+        return self._expected is not None or (bool(here) and 2 * len(here) >= len(self._known))
+
+    @property
     def _are_all_here(self) -> bool:
         return self._expected is not None and self._expected <= self._uploads.keys()
 
-    def _gives_up_at(self, upload: _Upload) -> float:
-        is_coming = not upload.is_settled and not upload.is_whole
-        return upload.moved_at + self._rules.waits.silence if is_coming else float("inf")
-
-    def _drop_silent(self, now: float) -> None:
+    def _drop_hopeless(self, now: float, end: float) -> None:
         for peer_id, upload in self._uploads.items():
-            if now >= self._gives_up_at(upload):
+            if upload.is_hopeless(now, silence=self._rules.waits.silence, end=end):
                 upload.leave_out()
                 self._faults.name(self._epoch, peer_id, PartFault.SILENT)
 
@@ -184,14 +211,13 @@ class LedRound:
         if upload is None:
             return
         for index in range(start, upload.offer.pieces):
-            content = await stream.receive_blob(upload.offer.piece_size(index))
+            content = await stream.receive_blob(upload.offer.piece_size(index), upload.move)
             if upload.is_out:
                 return
             if hashlib.sha256(content).digest() != upload.offer.piece_hash(index):
                 self._leave_out(stream.peer_id, upload)
                 raise NonsenseError(f"{stream.peer_id}: a piece that it didn't offer")
             if index == upload.received:  # else another stream of this member brought it
-                upload.moved_at = time.monotonic()
                 upload.parts.append(content)
                 upload.received += 1
                 if upload.is_whole:

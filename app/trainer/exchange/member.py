@@ -113,7 +113,7 @@ class MemberAnswers:
         """A member asks who leads, and may make its offer to us."""
         asked = await stream.receive(AskLeader)
         this = self._rounds.asked_for(asked.epoch)
-        if this is None:
+        if this is None or not self._rounds.may_wait(this, stream.peer_id, asked):
             await stream.send(Refused(reason="that round isn't now").pack())
             return
         if this.deciding is None:

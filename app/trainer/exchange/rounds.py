@@ -1,7 +1,7 @@
 """The rounds that we know of: ours, the one before, and those that others began before us."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -11,10 +11,10 @@ from app.trainer.exchange.election import find_leader, order, rank
 from app.trainer.exchange.holding import Holding
 from app.trainer.exchange.leader import LedRound
 from app.trainer.exchange.rules import ExchangeRules, Faults
-from app.trainer.exchange.wire import MOST_MEMBERS
+from app.trainer.exchange.wire import MOST_MEMBERS, AskLeader
 
 MOST_EARLY = 2
-"""Rounds that others may begin before we do, and how many epochs they may be ahead of ours."""
+"""How many epochs others may be ahead of ours."""
 
 MOST_SKIPPED = 4
 """How many of those that a caller couldn't reach we call ourselves, if we don't know them."""
@@ -28,6 +28,9 @@ class EpochRound:
 
     deciding: "asyncio.Task[str | None] | None" = None
     """Finds the leader: its peer id, None for nobody. Raises `CutOffError`."""
+
+    is_declined: bool = False
+    """We were asked to lead before our first round, and refused: now we rather follow."""
 
     led: LedRound | None = None
     """When we lead."""
@@ -59,6 +62,7 @@ class RoundTable:
         self._faults = faults
         self._rounds: dict[int, EpochRound] = {}
         self._others: frozenset[str] = frozenset()
+        self._has_declined = False
         self.newest = -1
         """The epoch whose round we entered last."""
 
@@ -70,8 +74,10 @@ class RoundTable:
         """The round that another peer asks for; None when it can't be now."""
         if epoch in self._rounds or epoch <= self.newest:
             return self._rounds.get(epoch)
-        is_far = self.newest >= 0 and epoch > self.newest + MOST_EARLY
-        if is_far or sum(each > self.newest for each in self._rounds) >= MOST_EARLY:
+        if self.newest < 0:  # we may need minutes until we take part
+            self._has_declined = True
+            return None
+        if epoch > self.newest + MOST_EARLY:
             return None
         self._rounds[epoch] = EpochRound(epoch=epoch)
         return self._rounds[epoch]
@@ -84,37 +90,59 @@ class RoundTable:
                 self._rounds.pop(each).close()
         self._faults.forget_before(last)
         if epoch not in self._rounds:
-            self._rounds[epoch] = EpochRound(epoch=epoch)
+            is_declined = last < 0 and self._has_declined
+            self._rounds[epoch] = EpochRound(epoch=epoch, is_declined=is_declined)
         return self._rounds[epoch]
+
+    def may_wait(self, this: EpochRound, caller: str, asked: AskLeader) -> bool:
+        """Whether a caller may wait until we know who leads; see `election`."""
+        if not this.is_declined or (this.deciding is not None and this.deciding.done()):
+            return True
+        return asked.insists and self._is_behind_us(this, caller)
 
     def decide(self, this: EpochRound, skipped: Collection[str] = ()) -> None:
         """Begin to find the leader. skipped: those that a caller couldn't reach."""
         known = {*self._others, *list(skipped)[:MOST_SKIPPED]} - {self._calls.own_id}
         may = {each for each in known if self._rules.admission.may_join(each)}
-        candidates = order(self._rules.run_id, this.epoch, may)
-        if not self._client_mode:
-            own = self._rank(this.epoch, self._calls.own_id)
-            candidates = [each for each in candidates if self._rank(this.epoch, each) < own]
-        this.deciding = asyncio.create_task(self._find_leader(this, candidates[:MOST_MEMBERS]))
+        candidates = order(self._rules.run_id, this.epoch, may)[:MOST_MEMBERS]
+        this.deciding = asyncio.create_task(self._find_leader(this, candidates))
         this.tasks.add(this.deciding)
 
-    def _rank(self, epoch: int, peer_id: str) -> bytes:
-        return rank(self._rules.run_id, epoch, peer_id)
-
     async def _find_leader(self, this: EpochRound, candidates: list[str]) -> str | None:
-        leader = await find_leader(
-            candidates,
-            ask=partial(self._calls.ask_leader, this.epoch),
-            rank_of=partial(self._rank, this.epoch),
-        )
-        if leader is None and not self._client_mode:
+        before = [each for each in candidates if not self._is_behind_us(this, each)]
+        if self._client_mode:
+            return await self._found(this, candidates)
+        if this.is_declined:
+            leader = await self._found(this, candidates)
+            leader = leader or await self._found(this, before, insists=True)
+        else:
+            leader = await self._found(this, before)
+        if leader is None:
             self._lead(this)
-            return self._calls.own_id
+            leader = self._calls.own_id
         return leader
+
+    async def _found(
+        self, this: EpochRound, candidates: list[str], *, insists: bool = False
+    ) -> str | None:
+        def ask(peer_id: str, skipped: Sequence[str]) -> Coroutine[Any, Any, str]:
+            asked = AskLeader(epoch=this.epoch, skipped=tuple(skipped), insists=insists)
+            return self._calls.ask_leader(peer_id, asked)
+
+        rank_of = partial(rank, self._rules.run_id, this.epoch)
+        return await find_leader(candidates, ask=ask, rank_of=rank_of)
+
+    def _is_behind_us(self, this: EpochRound, peer_id: str) -> bool:
+        rank_of = partial(rank, self._rules.run_id, this.epoch)
+        return rank_of(peer_id) > rank_of(self._calls.own_id)
 
     def _lead(self, this: EpochRound) -> None:
         led = LedRound(
-            this.epoch, own_id=self._calls.own_id, rules=self._rules, faults=self._faults
+            this.epoch,
+            own_id=self._calls.own_id,
+            known=self._others,
+            rules=self._rules,
+            faults=self._faults,
         )
 
         async def lead() -> None:

@@ -21,9 +21,9 @@ class Waits:
     word: float = 5.0
     """A peer that others wait for says so as often as this."""
 
-    doubling: float = 2.0
-    """A piece that is on its way for longer is asked of another member as well, by who has nothing
-    else to do."""
+    doubling: float = 5.0
+    """A piece that is on its way for longer is asked of one more member, if nothing else is left to
+    ask for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Streams between members, over p2pd: messages in frames of bounded length, and raw pieces."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -83,12 +83,14 @@ class Stream:
             await self._write(chunk)
             self._line.sent += len(chunk)
 
-    async def receive_blob(self, size: int) -> bytes:
-        """A piece of a blob. Raises `LostError`."""
+    async def receive_blob(self, size: int, moved: Callable[[int], None] | None = None) -> bytes:
+        """A piece of a blob. moved: called with the bytes of each part. Raises `LostError`."""
         content = bytearray()
         while len(content) < size:
             chunk = await self._some(min(CHUNK_BYTES, size - len(content)), None)
             self._line.received += len(chunk)
+            if moved is not None:
+                moved(len(chunk))
             await self._line.download.wait(len(chunk))
             content += chunk
         return bytes(content)

@@ -1,7 +1,7 @@
 """The messages of an exchange, as msgpack.
 
-hivemind's own streams take a message of whatever length its sender names. So these go in frames of
-our own, whose reader says how long they may be (see `streams`).
+They go in frames of our own (see `streams`), whose reader says how long each may be. hivemind's
+streams have one limit for all, and read five messages ahead.
 """
 
 from typing import Annotated, Any
@@ -35,6 +35,9 @@ class AskLeader(_ExchangeMessage, frozen=True):
 
     skipped: Annotated[tuple[_Name, ...], msgspec.Meta(max_length=MOST_MEMBERS)]
     """Those who would rather lead it, but didn't answer the sender. In base58."""
+
+    insists: bool = False
+    """The sender found no leader among all, and leads if this peer doesn't."""
 
 
 class Deciding(_ExchangeMessage, frozen=True):

@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from app.p2p.sightings import PartFault
-from app.trainer.exchange.exchange import ExchangeError, Swap
+from app.trainer.exchange.exchange import Exchange, ExchangeError, Swap
 from app.trainer.peer.bandwidth import BandwidthLimit
-from tests.support.training.exchanges import Swarm, epoch_led_by
+from tests.support.training.exchanges import Peer, Swarm, epoch_led_by
+from tests.support.training.memory_exchange import MemoryExchange, MemoryHub
 
 
 @pytest.fixture
@@ -26,6 +28,15 @@ def blob(number: int, size: int = 700_000) -> bytes:
 
 def blobs(swap: Swap) -> dict[str, bytes]:
     return {each.peer_id: each.blob for each in swap.contributions}
+
+
+def lead_and_wait(swarm: Swarm, leader: Peer, epoch: int) -> "Future[Swap]":
+    """Let a peer lead a round, and wait for somebody who never comes."""
+    nobody = swarm.identity().peer_id
+    swapping = swarm.swap(leader, blob(0), epoch=epoch, others=[*swarm.peers, nobody])
+    while (this := leader.exchange._member._rounds.of(epoch)) is None or this.led is None:
+        time.sleep(0.01)
+    return swapping
 
 
 @pytest.mark.parametrize("count", [2, 5])
@@ -60,9 +71,8 @@ def test_alone_our_own_blob_comes_back_at_once(swarm: Swarm) -> None:
 def test_a_member_that_never_comes_costs_the_time_for_gathering_and_no_more(swarm: Swarm) -> None:
     peers = [swarm.add(gather_seconds=1.0) for _ in range(3)]
     *present, absent = swarm.in_order(1, peers)
-    swaps = [swarm.swap(peer, blob(1)).result() for peer in present]
     began = time.monotonic()
-    swapping = [swarm.swap(peer, blob(1), epoch=2) for peer in present]
+    swapping = [swarm.swap(peer, blob(1)) for peer in present]
     swaps = [each.result() for each in swapping]
     assert 1.0 <= time.monotonic() - began < 10.0
     assert swaps[0] == swaps[1]
@@ -72,11 +82,13 @@ def test_a_member_that_never_comes_costs_the_time_for_gathering_and_no_more(swar
 
 def test_a_leader_that_is_late_leads_all_the_same(swarm: Swarm) -> None:
     peers = [swarm.add() for _ in range(3)]
-    late, *others = swarm.in_order(1, peers)
-    swapping = [swarm.swap(peer, blob(1)) for peer in others]
+    for each in [swarm.swap(peer, blob(1)) for peer in peers]:
+        each.result()
+    late, *others = swarm.in_order(2, peers)
+    swapping = [swarm.swap(peer, blob(1), epoch=2) for peer in others]
     for _ in others:  # both blobs are with it
         assert late.has_checked.acquire(timeout=30)
-    swapping.append(swarm.swap(late, blob(2)))
+    swapping.append(swarm.swap(late, blob(2), epoch=2))
     swaps = [each.result() for each in swapping]
     assert swaps[0] == swaps[1] == swaps[2]
     assert blobs(swaps[0])[late.peer_id] == blob(2)
@@ -99,10 +111,13 @@ def test_a_leader_that_dies_in_the_middle_fails_the_round_for_all(swarm: Swarm) 
     leader, *others = [swarm.add() for _ in range(3)]
     others.append(door)
     epoch = epoch_led_by(leader.peer_id, [each.peer_id for each in others])
+    leading = lead_and_wait(swarm, leader, epoch)
     swapping = [swarm.swap(peer, blob(1), epoch=epoch) for peer in others]
-    for _ in others:  # all blobs are with it, and it waits for itself
+    for _ in others:  # all blobs are with it
         assert leader.has_checked.acquire(timeout=30)
     leader.exchange.close()
+    with pytest.raises(ExchangeError):
+        leading.result()
     for each, peer in zip(swapping, others, strict=True):
         with pytest.raises(ExchangeError):
             each.result()
@@ -151,6 +166,7 @@ def test_members_serve_each_other(swarm: Swarm) -> None:
 def test_an_interrupted_swap_raises(swarm: Swarm) -> None:
     peers = [swarm.add() for _ in range(2)]
     leader, other = swarm.in_order(1, peers)
+    lead_and_wait(swarm, leader, 1)
     swapping = swarm.swap(other, blob(1))
     assert leader.has_checked.acquire(timeout=30)
     other.exchange.interrupt()
@@ -179,3 +195,24 @@ def test_rounds_follow_each_other_and_old_ones_are_forgotten(swarm: Swarm) -> No
         assert swapping[0].result() == swapping[1].result()
     for peer in peers:
         assert peer.exchange._member._rounds._rounds.keys() == {4, 5}
+
+
+def test_the_exchange_of_other_tests_behaves_as_the_real_one() -> None:
+    hub = MemoryHub()
+    peers: dict[str, Exchange] = {name: MemoryExchange(hub, name) for name in "cab"}
+    with ThreadPoolExecutor() as pool:
+        swapping = [
+            pool.submit(
+                peer.swap, epoch=1, blob=name.encode(), weight=1.0, expected=set("abc") - {name}
+            )
+            for name, peer in peers.items()
+        ]
+        swaps = [each.result() for each in swapping]
+        assert all(swap == swaps[0] for swap in swaps)
+        assert [each.peer_id for each in swaps[0].contributions] == ["a", "b", "c"]
+        waiting = pool.submit(peers["a"].swap, epoch=2, blob=b"", weight=1.0, expected=["b"])
+        while 2 not in hub.offers:
+            time.sleep(0.001)
+        peers["a"].interrupt()
+        with pytest.raises(ExchangeError):
+            waiting.result()

@@ -127,6 +127,19 @@ async def hostile(swarm: Swarm, member: Peer) -> AsyncIterator[Hostile]:
     await p2p.shutdown()
 
 
+@pytest.fixture
+async def epoch(swarm: Swarm, member: Peer, hostile: Hostile) -> int:
+    """The next one, which the member leads."""
+    found = epoch_led_by(member.peer_id, [hostile.peer_id])
+    await begin(swarm, member, found)
+    return found
+
+
+async def begin(swarm: Swarm, member: Peer, epoch: int) -> None:
+    """Let a member have had its first round, alone, the one before an epoch."""
+    await asyncio.wrap_future(swarm.swap(member, BLOB, epoch=epoch - 1, others=[]))
+
+
 def swapping(swarm: Swarm, member: Peer, hostile: Hostile, epoch: int) -> "asyncio.Future[Swap]":
     future = swarm.swap(member, BLOB[::-1], epoch=epoch, others=[hostile.peer_id])
     return asyncio.wrap_future(future)
@@ -146,9 +159,8 @@ async def accepted(
 
 
 async def test_a_round_with_a_peer_that_behaves(
-    swarm: Swarm, member: Peer, hostile: Hostile
+    swarm: Swarm, member: Peer, hostile: Hostile, epoch: int
 ) -> None:
-    epoch = epoch_led_by(member.peer_id, [hostile.peer_id])
     swap = swapping(swarm, member, hostile, epoch)
     async with hostile.call(member) as stream:
         answer = await accepted(stream, hostile.offer(epoch))
@@ -196,9 +208,8 @@ def forged(hostile: Hostile, epoch: int, what: str) -> SignedOffer:
     ],
 )
 async def test_an_offer_that_nobody_can_make_is_refused_and_named(
-    swarm: Swarm, member: Peer, hostile: Hostile, what: str, fault: PartFault
+    swarm: Swarm, member: Peer, hostile: Hostile, epoch: int, what: str, fault: PartFault
 ) -> None:
-    epoch = epoch_led_by(member.peer_id, [hostile.peer_id])
     async with hostile.call(member) as stream:
         assert isinstance(await accepted(stream, forged(hostile, epoch, what), epoch), Refused)
     assert member.faults == [(hostile.peer_id, fault)]
@@ -206,9 +217,8 @@ async def test_an_offer_that_nobody_can_make_is_refused_and_named(
 
 @pytest.mark.parametrize("sent", [BLOB[::-1], BAD + BLOB], ids=["wrong hash", "unreadable"])
 async def test_a_blob_that_is_not_what_it_should_be_is_left_out(
-    swarm: Swarm, member: Peer, hostile: Hostile, sent: bytes
+    swarm: Swarm, member: Peer, hostile: Hostile, epoch: int, sent: bytes
 ) -> None:
-    epoch = epoch_led_by(member.peer_id, [hostile.peer_id])
     swap = swapping(swarm, member, hostile, epoch)
     async with hostile.call(member) as stream:
         await accepted(stream, hostile.offer(epoch, sent if sent.startswith(BAD) else BLOB))
@@ -219,9 +229,8 @@ async def test_a_blob_that_is_not_what_it_should_be_is_left_out(
 
 
 async def test_who_offers_and_sends_nothing_is_waited_for_no_longer_than_silence(
-    swarm: Swarm, member: Peer, hostile: Hostile
+    swarm: Swarm, member: Peer, hostile: Hostile, epoch: int
 ) -> None:
-    epoch = epoch_led_by(member.peer_id, [hostile.peer_id])
     swap = swapping(swarm, member, hostile, epoch)
     async with hostile.call(member) as stream:
         await accepted(stream, hostile.offer(epoch))
@@ -232,9 +241,8 @@ async def test_who_offers_and_sends_nothing_is_waited_for_no_longer_than_silence
 
 
 async def test_one_offer_counts_and_a_broken_upload_goes_on(
-    swarm: Swarm, member: Peer, hostile: Hostile
+    swarm: Swarm, member: Peer, hostile: Hostile, epoch: int
 ) -> None:
-    epoch = epoch_led_by(member.peer_id, [hostile.peer_id])
     swap = swapping(swarm, member, hostile, epoch)
     offer = hostile.offer(epoch)
     async with hostile.call(member) as first, hostile.call(member) as second:
@@ -256,6 +264,7 @@ async def test_a_flood_of_calls_leaves_room_for_others(
 ) -> None:
     honest = await asyncio.to_thread(swarm.add)
     epoch = epoch_led_by(member.peer_id, [honest.peer_id])
+    await begin(swarm, member, epoch)
     flood = [hostile.call(member) for _ in range(3 * STREAMS_A_PEER)]
     streams = [await each.__aenter__() for each in flood]
     refused = 0
@@ -275,18 +284,14 @@ async def test_a_flood_of_calls_leaves_room_for_others(
 async def test_rounds_that_are_not_now_are_refused(
     swarm: Swarm, member: Peer, hostile: Hostile
 ) -> None:
-    for epoch, is_now in ((5, True), (2**40, True), (6, False)):
+    async def is_led(epoch: int) -> bool:
         async with hostile.call(member) as stream:
             await stream.send(AskLeader(epoch=epoch, skipped=()).pack())
-            answer = await stream.receive(LeaderIs | Refused)
-            assert isinstance(answer, LeaderIs) is is_now
-    swap = await asyncio.wrap_future(swarm.swap(member, BLOB, epoch=7, others=[]))
-    assert swap.included
-    for epoch, is_now in ((6, False), (7, True), (8, True), (10, False)):
-        async with hostile.call(member) as stream:
-            await stream.send(AskLeader(epoch=epoch, skipped=()).pack())
-            answer = await stream.receive(LeaderIs | Refused)
-            assert isinstance(answer, LeaderIs) is is_now, epoch
+            return isinstance(await stream.receive(LeaderIs | Refused), LeaderIs)
+
+    assert not await is_led(7)  # before its first round
+    await begin(swarm, member, 8)
+    assert [await is_led(epoch) for epoch in (6, 7, 8, 9, 10)] == [False, False, True, True, False]
 
 
 async def test_a_message_longer_than_any_is_not_read(member: Peer, hostile: Hostile) -> None:
@@ -432,9 +437,10 @@ async def test_a_leader_that_only_says_that_it_lives_costs_a_round_and_no_more(
     await hostile.p2p.shutdown()
 
 
-async def test_the_digest_of_a_list_is_that_of_its_bytes(member: Peer, hostile: Hostile) -> None:
+async def test_the_digest_of_a_list_is_that_of_its_bytes(
+    member: Peer, hostile: Hostile, epoch: int
+) -> None:
     """Whoever has another list gets nothing from us."""
-    epoch = epoch_led_by(member.peer_id, [hostile.peer_id])
     async with hostile.call(member) as stream:
         await accepted(stream, hostile.offer(epoch, BLOB[:10]))
         await stream.send_blob(memoryview(BLOB)[:10])

@@ -1,0 +1,168 @@
+"""From whom pieces come, when sources are slow, lie or break; over real streams, without p2pd."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import AsyncIterator  # noqa: UP035
+
+import pytest
+from hivemind.utils.crypto import RSAPrivateKey
+
+from app.organiser.admission import OPEN
+from app.p2p.sightings import PartFault
+from app.trainer.exchange.fetching import FetchError, Fetching, serve_pieces
+from app.trainer.exchange.holding import Holding
+from app.trainer.exchange.offers import OwnKey
+from app.trainer.exchange.rules import ExchangeRules, Waits
+from app.trainer.exchange.streams import Line, LostError, Stream
+from app.trainer.exchange.wire import PIECE_BYTES, AskNews, AskPiece, Having
+
+BLOBS = {name: name.encode() * (3 * PIECE_BYTES) for name in "abc"}
+KEY = OwnKey(RSAPrivateKey())
+OFFERS = {
+    name: KEY.offer(blob, run_id="run", epoch=1, weight=1.0, serves=True)
+    for name, blob in BLOBS.items()
+}
+RULES = ExchangeRules(
+    run_id="run",
+    admission=OPEN,
+    check=lambda blob: None,
+    most_bytes=2**20,
+    most_weight=1.0,
+    gather_seconds=1.0,
+    round_seconds=60.0,
+    waits=Waits(silence=0.5, word=0.1, doubling=0.2),
+)
+
+Source = Callable[[Stream], Awaitable[None]]
+
+
+def holding(*names: str) -> Holding:
+    """Of one who has some of the blobs."""
+    return Holding(OFFERS, packed=b"list", blobs={name: BLOBS[name] for name in names})
+
+
+class Swap:
+    """One who fetches, and its sources."""
+
+    def __init__(self, **sources: Source) -> None:
+        self.sources = sources
+        self.faults: list[tuple[str, PartFault]] = []
+        self.holding = holding()
+
+    async def run(self) -> None:
+        fetching = Fetching(
+            self.holding,
+            opened=self.opened,
+            accuse=lambda peer_id, fault: self.faults.append((peer_id, fault)),
+            epoch=1,
+            rules=RULES,
+        )
+        async with asyncio.timeout(30):
+            await fetching.run(self.sources)
+
+    @asynccontextmanager
+    async def opened(self, source: str) -> AsyncIterator[Stream]:
+        ends = []
+        for end, peer_id in zip(socket.socketpair(), ("us", source), strict=True):
+            reader, writer = await asyncio.open_connection(sock=end)
+            ends.append(Stream(reader, writer, peer_id=peer_id, line=Line(), silence=0.5))
+        serving = asyncio.create_task(self.sources[source](ends[0]))
+        try:
+            yield ends[1]
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+            for each in ends:
+                each.close()
+
+
+def honest(held: Holding) -> Source:
+    async def serve(stream: Stream) -> None:
+        asked = await stream.receive(AskNews)
+        await serve_pieces(stream, held, RULES, asked.known)
+
+    return serve
+
+
+async def hangs(stream: Stream) -> None:
+    """Says that it has all, and sends none of it."""
+    await stream.receive(AskNews)
+    await stream.send(Having(bits=b"\xff\x01", follows=False).pack())
+    await stream.receive(AskPiece)
+    await stream.send(Having(bits=b"\xff\x01", follows=True).pack())
+    while True:  # it is never silent, though
+        await stream.send_blob(memoryview(b"x"))
+        await asyncio.sleep(0.05)
+
+
+async def test_each_gives_what_it_has() -> None:
+    swap = Swap(one=honest(holding("a", "b")), other=honest(holding("c")))
+    await swap.run()
+    assert swap.holding.blobs == BLOBS
+
+
+async def test_a_member_passes_on_what_it_has_just_got() -> None:
+    passing = Swap(one=honest(holding("a", "b", "c")))
+    swap = Swap(passing=honest(passing.holding))
+    await asyncio.gather(swap.run(), passing.run())
+    assert swap.holding.blobs == BLOBS
+
+
+async def test_pieces_that_hang_come_from_another() -> None:
+    swap = Swap(one=hangs, other=hangs, honest=honest(holding("a", "b", "c")))
+    await swap.run()
+    assert swap.holding.blobs == BLOBS
+
+
+async def test_who_sends_wrong_bytes_is_named_and_left() -> None:
+    lie = holding("a")
+    lie._blobs = {"a": b"x" * (3 * PIECE_BYTES)}
+    swap = Swap(liar=honest(lie), honest=honest(holding("a", "b", "c")))
+    await swap.run()
+    assert swap.holding.blobs == BLOBS
+    assert set(swap.faults) == {("liar", PartFault.SHAPE)}
+
+
+async def test_a_source_that_breaks_is_called_again() -> None:
+    calls = 0
+
+    async def breaks(stream: Stream) -> None:
+        nonlocal calls
+        calls += 1
+        asked = await stream.receive(AskNews)
+        all_held = holding("a", "b", "c")
+        await stream.send(Having(bits=all_held.bits(), follows=False).pack())
+        asked = await stream.receive(AskPiece)
+        await stream.send(Having(bits=all_held.bits(), follows=True).pack())
+        await stream.send_blob(all_held.piece(asked.number))
+        stream.close()
+
+    swap = Swap(one=breaks)
+    await swap.run()
+    assert swap.holding.blobs == BLOBS
+    assert calls >= 9
+
+
+async def test_what_nobody_has_fails() -> None:
+    async def gone(stream: Stream) -> None:
+        stream.close()
+
+    with pytest.raises(FetchError):
+        await Swap(one=gone).run()
+
+
+async def test_who_claims_to_have_what_it_does_not_give_is_left() -> None:
+    async def boasts(stream: Stream) -> None:
+        await stream.receive(AskNews)
+        await stream.send(Having(bits=b"\xff\x01", follows=False).pack())
+        await stream.receive(AskPiece)
+        await stream.send(Having(bits=b"", follows=False).pack())
+        with pytest.raises(LostError):
+            await stream.receive(AskPiece)
+
+    swap = Swap(one=boasts)
+    with pytest.raises(FetchError):
+        await swap.run()
+    assert set(swap.faults) == {("one", PartFault.SHAPE)}
