@@ -286,7 +286,7 @@ def quiet_lost_connections(loop: asyncio.AbstractEventLoop) -> None:
         future = context.get("future") or context.get("task")
         error = context.get("exception")
         is_closed_stream = isinstance(error, asyncio.IncompleteReadError)
-        if "p2p_daemon_bindings" in repr(future) or (is_closed_stream and future is None):
+        if "p2p_daemon" in repr(future) or (is_closed_stream and future is None):
             log.debug("hivemind's connection to its daemon: %r", error)
         else:
             loop.default_exception_handler(context)

@@ -42,7 +42,7 @@ class Heartbeat:
     def __init__(
         self, pid: int, *, report: Callable[[TrainerWarning], None], end: Callable[[], None]
     ) -> None:
-        self._process = psutil.Process(pid)
+        self._pid = pid
         self._report = report
         self._end = end
         self._heard = time.monotonic()
@@ -80,7 +80,8 @@ class Heartbeat:
 
     def _condition(self) -> _Condition:
         try:
-            status, times = self._process.status(), self._process.cpu_times()
+            process = psutil.Process(self._pid)
+            status, times = process.status(), process.cpu_times()
         except psutil.Error:
             return _Condition.GONE
         now, computed = time.monotonic(), times.user + times.system
