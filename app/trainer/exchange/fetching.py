@@ -8,6 +8,7 @@ sends wrong bytes is left.
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager
 
@@ -22,12 +23,9 @@ from app.trainer.exchange.wire import AskNews, AskPiece, Having, Refused
 STREAMS_A_SOURCE = 2
 """So that a far source has the next piece under way while we take this one."""
 
-MOST_FAILURES = 5
-"""Of a source, one after the other, until it is left."""
-
 
 class FetchError(Exception):
-    """Nobody has what is missing."""
+    """Nobody whom we can call has what is missing."""
 
 
 class Fetching:
@@ -51,6 +49,7 @@ class Fetching:
         self._known: dict[str, Bits] = {}  # what each source has
         self._flying: dict[int, dict[str, float]] = {}  # when each piece was asked of whom
         self._left: set[str] = set()
+        self._streams: Counter[str] = Counter()  # to each source
 
     async def run(self, sources: Collection[str]) -> None:
         """Fetch all that is missing. Raises `FetchError`."""
@@ -60,19 +59,30 @@ class Fetching:
             for _ in range(STREAMS_A_SOURCE)
         ]
         try:
-            while not self._holding.is_complete:
-                if all(worker.done() for worker in workers):
-                    raise FetchError
-                await self._holding.wait(self._rules.waits.word)
+            await self._until_complete()
         finally:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
 
+    async def _until_complete(self) -> None:
+        waits, hopeful_at = self._rules.waits, time.monotonic()
+        while not self._holding.is_complete:
+            await self._holding.wait(waits.silence / 4)
+            now = time.monotonic()
+            if self._flying or any(map(self._is_useful, self._known)):
+                hopeful_at = now
+            elif now - hopeful_at > waits.silence:
+                raise FetchError
+
+    def _is_useful(self, source: str) -> bool:
+        return bool((self._known[source] & ~self._holding.has).any())
+
     async def _work(self, source: str) -> None:
-        failures = 0
-        while failures < MOST_FAILURES and source not in self._left:
+        waits, failures = self._rules.waits, 0
+        while source not in self._left:
             before = self._holding.held
+            self._streams[source] += 1
             try:
                 async with self._opened(source) as stream:
                     await self._take_from(stream)
@@ -81,9 +91,11 @@ class Fetching:
                 self._accuse(source, PartFault.SHAPE)
             except LostError:
                 failures = 1 if self._holding.held > before else failures + 1
-                await asyncio.sleep(self._rules.waits.silence / 20)
-        self._known.pop(source, None)
-        self._holding.notify()
+            finally:
+                self._streams[source] -= 1
+                if not self._streams[source]:
+                    self._known.pop(source, None)
+            await asyncio.sleep(waits.silence / max(1.0, 40 / 2 ** min(failures, 10)))
 
     async def _take_from(self, stream: Stream) -> None:
         source = stream.peer_id
@@ -92,7 +104,7 @@ class Fetching:
             number = self._next_from(source)
             if number is not None:
                 await self._take(stream, number)
-            elif (self._known[source] & ~self._holding.has).any():
+            elif self._is_useful(source):
                 await self._holding.wait(self._rules.waits.doubling)
             else:
                 await self._ask_news(stream, known=int(self._known[source].sum()))
