@@ -18,10 +18,17 @@ from app.p2p.sightings import PartFault
 from app.trainer.exchange.holding import Bits, Holding
 from app.trainer.exchange.rules import ExchangeRules
 from app.trainer.exchange.streams import LostError, NonsenseError, Stream
-from app.trainer.exchange.wire import AskNews, AskPiece, Having, Refused
+from app.trainer.exchange.wire import MOST_MEMBERS, AskNews, AskPiece, Having, Refused
 
 STREAMS_A_SOURCE = 2
 """So that a far source has the next piece under way while we take this one."""
+
+
+MOST_TIMES = 3
+"""That a peer gets the same piece of us: it may break off, but it can't keep our line busy."""
+
+MOST_FETCHERS = 2 * MOST_MEMBERS
+"""Peers that get pieces of a list."""
 
 
 class FetchError(Exception):
@@ -167,10 +174,24 @@ async def serve_pieces(stream: Stream, holding: Holding, rules: ExchangeRules, k
             await _news(holding, asked, seconds=rules.waits.word)
         elif asked.number < holding.pieces:
             follows = bool(holding.has[asked.number])
+            if follows and not _may_have(stream.peer_id, asked.number, holding):
+                raise LostError(f"{stream.peer_id} asks for a piece again and again")
         await stream.send(Having(bits=holding.bits(), follows=follows).pack())
         if follows and isinstance(asked, AskPiece):
             await stream.send_blob(holding.piece(asked.number))
         asked = await stream.receive(AskNews | AskPiece, seconds=rules.round_seconds)
+
+
+def _may_have(peer_id: str, number: int, holding: Holding) -> bool:
+    times = holding.given.get(peer_id)
+    if times is None:
+        if len(holding.given) >= MOST_FETCHERS:
+            return False
+        times = holding.given[peer_id] = np.zeros(holding.pieces, np.uint8)
+    if times[number] >= MOST_TIMES:
+        return False
+    times[number] += 1
+    return True
 
 
 async def _news(holding: Holding, asked: AskNews, *, seconds: float) -> None:
