@@ -17,7 +17,7 @@ from app.common.i18n import _
 from app.organiser.admission import Admission
 from app.p2p.calls import quiet_lost_connections, within
 from app.p2p.sightings import PartFault
-from app.trainer.exchange.member import ExchangeError, ExchangeMember
+from app.trainer.exchange.member import LINGER_SECONDS, ExchangeError, ExchangeMember
 from app.trainer.exchange.offers import OwnKey
 from app.trainer.exchange.rules import ExchangeRules, Faults, Waits
 
@@ -26,7 +26,7 @@ __all__ = ["BlobExchange", "Exchange", "ExchangeDaemon", "ExchangeError", "PeerB
 Result = TypeVar("Result")
 
 OPEN_SECONDS = 30.0
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = LINGER_SECONDS + 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +194,10 @@ class BlobExchange:
             each.cancel()
 
     def close(self) -> None:
-        """Leave all rounds, and end the thread. May be called twice."""
+        """Leave all rounds, and end the thread. May be called twice.
+
+        Others get what we have of the last round before, for some seconds.
+        """
         if self._is_closed:
             return
         self._is_closed = True

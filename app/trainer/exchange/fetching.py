@@ -8,6 +8,7 @@ sends wrong bytes is left.
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager
 
@@ -17,17 +18,21 @@ from app.p2p.sightings import PartFault
 from app.trainer.exchange.holding import Bits, Holding
 from app.trainer.exchange.rules import ExchangeRules
 from app.trainer.exchange.streams import LostError, NonsenseError, Stream
-from app.trainer.exchange.wire import AskNews, AskPiece, Having, Refused
+from app.trainer.exchange.wire import MOST_MEMBERS, AskNews, AskPiece, Having, Refused
 
 STREAMS_A_SOURCE = 2
 """So that a far source has the next piece under way while we take this one."""
 
-MOST_FAILURES = 5
-"""Of a source, one after the other, until it is left."""
+
+MOST_TIMES = 3
+"""That a peer gets the same piece of us: it may break off, but it can't keep our line busy."""
+
+MOST_FETCHERS = 2 * MOST_MEMBERS
+"""Peers that get pieces of a list."""
 
 
 class FetchError(Exception):
-    """Nobody has what is missing."""
+    """Nobody whom we can call has what is missing."""
 
 
 class Fetching:
@@ -51,6 +56,7 @@ class Fetching:
         self._known: dict[str, Bits] = {}  # what each source has
         self._flying: dict[int, dict[str, float]] = {}  # when each piece was asked of whom
         self._left: set[str] = set()
+        self._streams: Counter[str] = Counter()  # to each source
 
     async def run(self, sources: Collection[str]) -> None:
         """Fetch all that is missing. Raises `FetchError`."""
@@ -60,19 +66,30 @@ class Fetching:
             for _ in range(STREAMS_A_SOURCE)
         ]
         try:
-            while not self._holding.is_complete:
-                if all(worker.done() for worker in workers):
-                    raise FetchError
-                await self._holding.wait(self._rules.waits.word)
+            await self._until_complete()
         finally:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
 
+    async def _until_complete(self) -> None:
+        waits, hopeful_at = self._rules.waits, time.monotonic()
+        while not self._holding.is_complete:
+            await self._holding.wait(waits.silence / 4)
+            now = time.monotonic()
+            if self._flying or any(map(self._is_useful, self._known)):
+                hopeful_at = now
+            elif now - hopeful_at > waits.silence:
+                raise FetchError
+
+    def _is_useful(self, source: str) -> bool:
+        return bool((self._known[source] & ~self._holding.has).any())
+
     async def _work(self, source: str) -> None:
-        failures = 0
-        while failures < MOST_FAILURES and source not in self._left:
+        waits, failures = self._rules.waits, 0
+        while source not in self._left:
             before = self._holding.held
+            self._streams[source] += 1
             try:
                 async with self._opened(source) as stream:
                     await self._take_from(stream)
@@ -81,9 +98,11 @@ class Fetching:
                 self._accuse(source, PartFault.SHAPE)
             except LostError:
                 failures = 1 if self._holding.held > before else failures + 1
-                await asyncio.sleep(self._rules.waits.silence / 20)
-        self._known.pop(source, None)
-        self._holding.notify()
+            finally:
+                self._streams[source] -= 1
+                if not self._streams[source]:
+                    self._known.pop(source, None)
+            await asyncio.sleep(waits.silence / max(1.0, 40 / 2 ** min(failures, 10)))
 
     async def _take_from(self, stream: Stream) -> None:
         source = stream.peer_id
@@ -92,7 +111,7 @@ class Fetching:
             number = self._next_from(source)
             if number is not None:
                 await self._take(stream, number)
-            elif (self._known[source] & ~self._holding.has).any():
+            elif self._is_useful(source):
                 await self._holding.wait(self._rules.waits.doubling)
             else:
                 await self._ask_news(stream, known=int(self._known[source].sum()))
@@ -155,10 +174,24 @@ async def serve_pieces(stream: Stream, holding: Holding, rules: ExchangeRules, k
             await _news(holding, asked, seconds=rules.waits.word)
         elif asked.number < holding.pieces:
             follows = bool(holding.has[asked.number])
+            if follows and not _may_have(stream.peer_id, asked.number, holding):
+                raise LostError(f"{stream.peer_id} asks for a piece again and again")
         await stream.send(Having(bits=holding.bits(), follows=follows).pack())
         if follows and isinstance(asked, AskPiece):
             await stream.send_blob(holding.piece(asked.number))
         asked = await stream.receive(AskNews | AskPiece, seconds=rules.round_seconds)
+
+
+def _may_have(peer_id: str, number: int, holding: Holding) -> bool:
+    times = holding.given.get(peer_id)
+    if times is None:
+        if len(holding.given) >= MOST_FETCHERS:
+            return False
+        times = holding.given[peer_id] = np.zeros(holding.pieces, np.uint8)
+    if times[number] >= MOST_TIMES:
+        return False
+    times[number] += 1
+    return True
 
 
 async def _news(holding: Holding, asked: AskNews, *, seconds: float) -> None:

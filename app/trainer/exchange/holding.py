@@ -29,6 +29,8 @@ class Holding:
         self._parts: dict[str, dict[int, bytes]] = {}
         self.has: Bits = np.array([peer_id in self._blobs for peer_id, _ in self._places], bool)
         self._changed = asyncio.Event()
+        self.given: dict[str, np.ndarray[tuple[int], np.dtype[np.uint8]]] = {}
+        """How often each peer got each piece of us."""
 
     @property
     def pieces(self) -> int:

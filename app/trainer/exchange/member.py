@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
@@ -38,6 +39,10 @@ STREAMS_A_PEER = 2 + STREAMS_A_SOURCE
 """That a peer may have open for one kind of call."""
 
 MOST_STREAMS = MOST_MEMBERS * STREAMS_A_PEER
+"""Peers that we don't expect have half of them."""
+
+LINGER_SECONDS = 10.0
+"""How long a member that leaves serves those who fetch the blobs of its last round."""
 
 
 class ExchangeError(CoTrainError):
@@ -72,6 +77,18 @@ class MemberAnswers:
         for name, answer in self._answers.items():
             await self._p2p.add_binary_stream_handler(name, partial(self._handle, answer))
 
+    async def linger(self) -> None:
+        """Wait until nobody has called for a moment, `LINGER_SECONDS` at most."""
+        last = self._rounds.of(self._rounds.newest)
+        if last is None or not last.holding.done():
+            return
+        until = time.monotonic() + LINGER_SECONDS
+        idle_at = time.monotonic()
+        while time.monotonic() < until and time.monotonic() - idle_at < self._rules.waits.word / 5:
+            if self._streams.total():
+                idle_at = time.monotonic()
+            await asyncio.sleep(self._rules.waits.word / 50)
+
     async def close(self) -> None:
         """Nobody can call us any more."""
         for name in self._answers:
@@ -88,7 +105,8 @@ class MemberAnswers:
         place = (caller, info.proto)
         silence = self._rules.waits.silence
         stream = Stream(reader, writer, peer_id=caller, line=self._calls.line, silence=silence)
-        is_full = self._streams.total() >= MOST_STREAMS or self._streams[place] >= STREAMS_A_PEER
+        most = MOST_STREAMS if self._rounds.expects(caller) else MOST_STREAMS // 2
+        is_full = self._streams.total() >= most or self._streams[place] >= STREAMS_A_PEER
         if is_full or not self._rules.admission.may_join(caller):
             stream.close()
             return
@@ -184,7 +202,9 @@ class ExchangeMember:
             await self._answers.open()
 
     async def close(self) -> None:
-        """Leave all rounds."""
+        """Leave all rounds, once others have got what we have of the last one."""
+        if not self._client_mode:
+            await self._answers.linger()
         self._rounds.close()
         if not self._client_mode:
             await self._answers.close()

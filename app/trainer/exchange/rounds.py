@@ -70,6 +70,10 @@ class RoundTable:
         """A round, if we know it."""
         return self._rounds.get(epoch)
 
+    def expects(self, peer_id: str) -> bool:
+        """Whether a peer was among the trainers when we entered our last round."""
+        return peer_id in self._others
+
     def asked_for(self, epoch: int) -> EpochRound | None:
         """The round that another peer asks for; None when it can't be now."""
         if epoch in self._rounds or epoch <= self.newest:

@@ -138,8 +138,8 @@ def test_on_a_slow_line_a_blob_leaves_once(swarm: Swarm) -> None:
     peers = [swarm.add() for _ in range(5)]
     _leader, slow, *_rest = swarm.in_order(1, peers)
     slow.exchange._member.line.upload = limit = BandwidthLimit()
-    limit.set(1_000_000)
-    size = 2_000_000
+    limit.set(200_000)
+    size = 1_000_000
     swapping = [swarm.swap(peer, blob(n, size)) for n, peer in enumerate(peers)]
     swaps = [each.result() for each in swapping]
     assert all(swap == swaps[0] for swap in swaps)

@@ -11,7 +11,7 @@ from hivemind.utils.crypto import RSAPrivateKey
 
 from app.organiser.admission import OPEN
 from app.p2p.sightings import PartFault
-from app.trainer.exchange.fetching import FetchError, Fetching, serve_pieces
+from app.trainer.exchange.fetching import MOST_TIMES, FetchError, Fetching, serve_pieces
 from app.trainer.exchange.holding import Holding
 from app.trainer.exchange.offers import OwnKey
 from app.trainer.exchange.rules import ExchangeRules, Waits
@@ -166,3 +166,17 @@ async def test_who_claims_to_have_what_it_does_not_give_is_left() -> None:
     with pytest.raises(FetchError):
         await swap.run()
     assert set(swap.faults) == {("one", PartFault.SHAPE)}
+
+
+async def test_nobody_gets_a_piece_again_and_again() -> None:
+    swap = Swap(one=honest(holding("a")))
+    async with swap.opened("one") as stream:
+        await stream.send(AskNews(epoch=1, digest=swap.holding.digest, known=-1).pack())
+        await stream.receive(Having)
+        for _ in range(MOST_TIMES):
+            await stream.send(AskPiece(number=0).pack())
+            assert (await stream.receive(Having)).follows
+            await stream.receive_blob(PIECE_BYTES)
+        await stream.send(AskPiece(number=0).pack())
+        with pytest.raises(LostError):
+            await stream.receive(Having)

@@ -302,6 +302,11 @@ async def test_a_message_longer_than_any_is_not_read(member: Peer, hostile: Host
     assert member.faults == [(hostile.peer_id, PartFault.SHAPE)]
 
 
+async def spoken(stream: Stream, packed: bytes) -> None:
+    await stream.send(packed)
+    await stream.receive(LeaderIs | Having | Refused)
+
+
 async def test_a_stranger_is_not_heard_in_a_closed_swarm(tmp_path: Path) -> None:
     quiet_lost_connections(asyncio.get_running_loop())
     swarm, key = Swarm(tmp_path / "keys"), organiser()
@@ -317,9 +322,8 @@ async def test_a_stranger_is_not_heard_in_a_closed_swarm(tmp_path: Path) -> None
         (FETCH, AskNews(epoch=1, digest=b"", known=-1)),
     ):
         async with hostile.call(member, name) as stream:
-            await stream.send(message.pack())
             with pytest.raises(LostError):
-                await stream.receive(LeaderIs | Having | Refused)
+                await spoken(stream, message.pack())
     swap = await swapping(swarm, member, hostile, 1)
     assert [each.peer_id for each in swap.contributions] == [member.peer_id]
     await asyncio.to_thread(swarm.close)
