@@ -4,7 +4,7 @@
 
 Virtual peers in one process and thread train a GPT-2 of 0.22 million parameters on the built-in
 text. After a warm-up by gradient averaging, each scheme goes on from the same weights and
-optimizer, with the same samples: a global batch of 32, divided among the peers. Prints held-out
+optimizer, with the same samples: a global batch of 16, divided among the peers. Prints held-out
 loss and bytes against gradient averaging in the same run, as a Markdown table.
 
 Bytes are those that a peer sends, by the size of the blobs. Gradients travel as float16 in a
@@ -45,7 +45,7 @@ from app.trainer.room import Room
 LENGTH = 64
 """Tokens of a sample."""
 
-BATCH = 32
+BATCH = 16
 """Samples of an optimizer step, all peers together."""
 
 RATE = 3e-3
@@ -309,9 +309,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=1)
-    parser.add_argument("--peers", type=int, nargs="+", default=[2, 4, 8], help="divisors of 32")
-    parser.add_argument("--warmup", type=int, default=150, help="steps of gradient averaging")
-    parser.add_argument("--steps", type=int, default=450, help="steps after them")
+    parser.add_argument("--peers", type=int, nargs="+", default=[2, 4, 8], help="divisors of 16")
+    parser.add_argument("--warmup", type=int, default=240, help="steps of gradient averaging")
+    parser.add_argument("--steps", type=int, default=720, help="steps after them")
     parser.add_argument("--scheme", type=parsed, nargs="+", default=SCHEMES)
     arguments = parser.parse_args()
     schemes = tuple(arguments.scheme)
