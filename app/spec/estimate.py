@@ -11,6 +11,7 @@ from typing import Literal
 from app.common.i18n import _
 from app.spec import architectures
 from app.spec.architectures import FAMILIES, Sizes
+from app.spec.rounds import round_bytes
 from app.spec.schema import (
     BuiltinData,
     BytesTokenizer,
@@ -141,7 +142,7 @@ def _estimate(spec: SwarmSpec, *, device: DeviceKind, samples: int) -> Estimate:
         *_model(spec, count=count, device=device),
         _activations(spec, sizes, device=device, samples=samples),
     )
-    buffers, on_cpu = _buffers(count), device == "cpu"
+    buffers, on_cpu = _buffers(spec, count), device == "cpu"
     return Estimate(
         parameters=count,
         memory=Amount(parts=(*training, *(buffers if on_cpu else (_cuda(),)))),
@@ -235,14 +236,16 @@ def _saved_scores(model: ModelSpec, *, device: DeviceKind) -> int:
     return 3 * FLOAT32 if dropout and device == "cpu" and not kept else kept
 
 
-def _buffers(count: int) -> tuple[EstimatePart, ...]:
+def _buffers(spec: SwarmSpec, count: int) -> tuple[EstimatePart, ...]:
     """The parts that lie in the machine's memory, whichever device computes."""
+    copies = 2 if spec.training.local_steps is None else 5
+    why = (
+        _("a copy of weights and of gradients that other peers average with")
+        if spec.training.local_steps is None
+        else _("the swarm's weights twice, what is sent, and what waits to be sent")
+    )
     return (
-        EstimatePart(
-            name=_("Averaging"),
-            size=2 * FLOAT32 * count,
-            why=_("a copy of weights and of gradients that other peers average with"),
-        ),
+        EstimatePart(name=_("Averaging"), size=copies * FLOAT32 * count, why=why),
         EstimatePart(
             name=_("Libraries"),
             size=LIBRARIES,
@@ -294,7 +297,9 @@ def _data(spec: SwarmSpec, sizes: Sizes) -> EstimatePart:
 
 def _traffic(spec: SwarmSpec, *, count: int) -> TrafficEstimate:
     width = 2 if spec.training.averaging.compression == "float16" else FLOAT32
-    once = 2 * width * count  # weights and gradients, each sent once
+    has_own_steps = spec.training.local_steps is not None
+    # weights and gradients, or what was learnt: each sent once
+    once = round_bytes(spec, parameters=count) // 2 if has_own_steps else 2 * width * count
     slow, fast = _epochs(spec, count=count, once=once)
     state = FLOAT32 * count * (1 + _optimizer_states(spec.training))
     return TrafficEstimate(
@@ -304,6 +309,11 @@ def _traffic(spec: SwarmSpec, *, count: int) -> TrafficEstimate:
         epochs=(slow, fast),
         why=(
             _(
+                "In each epoch the peers exchange what they have learnt, {size} each; each passes"
+                " up to as much on."
+            ).format(size=_size_text(once))
+            if has_own_steps
+            else _(
                 "In each epoch the peers average gradients and weights, {bytes} bytes a number;"
                 " each sends up to twice that and receives as much."
             ).format(bytes=width),

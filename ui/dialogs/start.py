@@ -134,6 +134,9 @@ class StartDialog(QDialog):
             elif rest.partition(".")[0] in draft.STRATEGIES:
                 chosen = self.fields["training_params.strategy"].value
                 field.relevant = rest.partition(".")[0] == chosen
+            elif name == "training_params.averaging.compression":
+                chosen = self.fields["training_params.strategy"].value
+                field.relevant = chosen not in draft.STRATEGIES
             elif name == "dataset_info.tokenizer.path":
                 field.relevant = with_tokenizer
             elif part == "dataset_info" and rest not in ("source", "tokenizer.kind"):

@@ -139,7 +139,7 @@ def _averaging() -> dict[str, Field]:
     strategies = {
         "gradient-averaging": _("Average each gradient"),
         "diloco": _("Steps of one's own, then average (DiLoCo)"),
-        "sparseloco": _("The same, sending only the largest (SparseLoCo)"),
+        "sparseloco": _("Steps of one's own, largest changes sent (SparseLoCo)"),
     }
     return {
         "training_params.strategy": _choice(

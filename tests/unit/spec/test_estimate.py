@@ -8,6 +8,7 @@ from app.common.errors import SpecError
 from app.spec import schema as spec
 from app.spec.estimate import CUDA_CONTEXT, LIBRARIES, Estimate, estimate
 from app.spec.schema import SwarmSpec
+from tests.support.processes.apps import tiny_spec, training
 from tests.support.training.specs import SMALLEST
 
 GPT2 = {"model_type": "gpt2", "n_layer": 2, "n_embd": 64, "n_head": 2, "n_positions": 32}
@@ -138,3 +139,15 @@ def test_invalid_size_is_named(value: object) -> None:
     with pytest.raises(SpecError) as caught:
         estimate(swarm(model={**GPT2, "n_layer": value}), device="cpu")
     assert caught.value.field == "model_config.n_layer"
+
+
+@pytest.mark.parametrize(("strategy", "least"), [("diloco", 5), ("sparseloco", 50)])
+def test_strategies_with_steps_of_their_own_send_less(strategy: str, least: float) -> None:
+    plain = tiny_spec(training_params=training(averaging={"compression": "float16"}))
+    other = tiny_spec(
+        training_params=training(averaging={"compression": "float16"}, strategy=strategy)
+    )
+    traffic, less = (
+        estimate(spec.parse(each), device="cpu").traffic.epoch for each in (plain, other)
+    )
+    assert traffic > least * less
