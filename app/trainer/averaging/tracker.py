@@ -51,7 +51,7 @@ class PacedTracker(ProgressTracker):
         self._in_step = 0, time.monotonic()
         self._left_out: dict[bytes, float] = {}
         self.others: frozenset[str] = frozenset()
-        """Peer ids (base58) of the run's other trainers, as their last records say."""
+        """Peer ids (base58) of the run's other trainers that compute, as their last records say."""
         super().__init__(**options, start=False)
         self.should_report_progress = _PacedEvent(self._is_urgent)
         # hivemind's tracker reads the others' progress for the first time after 3 s.
@@ -128,7 +128,8 @@ class PacedTracker(ProgressTracker):
         others = [entry for entry in entries if entry["peer_id"] != own.peer_id]
         claims = (entry["epoch"] for entry in others if not entry["client_mode"])
         epoch = agreed_epoch(claims, own=own.epoch)
-        self.others = frozenset(PeerID(entry["peer_id"]).to_base58() for entry in others)
+        computing = (entry for entry in others if entry["samples_per_second"] > 0.0)
+        self.others = frozenset(PeerID(entry["peer_id"]).to_base58() for entry in computing)
         rates = plausible_rates([entry["samples_per_second"] for entry in entries])
         believed = []
         for entry, rate in zip(entries, rates, strict=True):

@@ -53,7 +53,7 @@ class LocalSteps:
         spec, parameters = place.spec, list(place.model.parameters())
         options = spec.training.local_steps
         assert options is not None
-        self._report, self._work = place.report, place.work
+        self._report, self._work, self._peer_id = place.report, place.work, place.peer.peer_id
         self._most_weight = most_weight(spec)
         self._recipe = recipe([each.shape for each in parameters])
         self._tracker = PacedTracker(
@@ -154,9 +154,10 @@ class LocalSteps:
             self._give_back(sent, str(error))
             return
         for peer_id, fault in brought.faults.items():
-            self._report(
-                MemberAtFault(peer_id=peer_id, fault=fault, epoch=sent.epoch, time=time.time())
-            )
+            if peer_id != self._peer_id:
+                self._report(
+                    MemberAtFault(peer_id=peer_id, fault=fault, epoch=sent.epoch, time=time.time())
+                )
         if brought.agrees:
             self._apply(sent, brought)
         else:

@@ -119,6 +119,11 @@ def test_peer_counts_again_after_its_time(tracker: PacedTracker) -> None:
     assert read(tracker, record(0), record(9)).samples_accumulated == 200
 
 
+def test_who_computes_is_known_by_name(tracker: PacedTracker) -> None:
+    read(tracker, record(0), record(1), record(2, samples_per_second=0.0))
+    assert tracker.others == {PeerID(peer(1)).to_base58()}
+
+
 @pytest.mark.parametrize("nothing", [None, {}, SimpleNamespace()])
 def test_without_records_it_is_alone(tracker: PacedTracker, nothing: Any) -> None:
     tracker.performance_ema.update(task_size=10, interval=1.0)
