@@ -138,8 +138,13 @@ class LocalSteps:
             expected=self._tracker.others,
             began=time.monotonic(),
         )
-        outer, exchange = self._outer.tensors, self._exchange
-        self._round = LocalRound(sent, outer, recipe=self._recipe, exchange=exchange)
+        self._round = LocalRound(
+            sent,
+            self._outer.tensors,
+            peer_id=self._peer_id,
+            recipe=self._recipe,
+            exchange=self._exchange,
+        )
         self._own = self._carried = 0
         self._work.send()
         with self._tracker.pause_updates():
@@ -173,18 +178,17 @@ class LocalSteps:
 
     def _apply(self, sent: Sent, brought: Exchanged) -> None:
         """Make the outer step, and keep what the inner steps did since the weights were sent."""
-        included = brought.swap.included
         # without a residual, what doesn't count stays in the model, for the next round
-        keeps_all = self._recipe.residual is None and not included
+        keeps_all = self._recipe.residual is None and not brought.counts
         self._outer.move(brought.mean, since=None if keeps_all else sent.weights)
         self._enter(sent.epoch + 1, offer=True)
-        if included:
+        if brought.counts:
             self._work.sent_entered(sent.everybody)
         else:
             self._work.sent_back()
             self._carried += sent.samples
-        samples, peers = sent.samples if included else 0, len(brought.swap.contributions)
-        self._report(sent.ended(peers=peers, samples=samples, failure=""))
+        samples = sent.samples if brought.counts else 0
+        self._report(sent.ended(peers=brought.members, samples=samples, failure=""))
 
     def _enter(self, epoch: int, *, offer: bool) -> None:
         self.epoch = epoch

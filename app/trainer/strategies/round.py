@@ -15,7 +15,7 @@ from app.p2p.sightings import PartFault
 from app.protocol import MemberAtFault, RoundEnded
 from app.spec import rounds
 from app.spec.schema import SwarmSpec
-from app.trainer.exchange.exchange import BlobExchange, Exchange, ExchangeError, Swap
+from app.trainer.exchange.exchange import BlobExchange, Exchange, ExchangeError
 from app.trainer.local_steps.believing import BASE_BYTES, believed
 from app.trainer.local_steps.codec import Codec
 from app.trainer.local_steps.residual import Residual
@@ -73,9 +73,14 @@ class Sent:
 class Exchanged:
     """What a round brought."""
 
-    swap: Swap
     mean: list[torch.Tensor]
     """Of what the members learnt: float32, on the CPU."""
+
+    members: int
+    """This peer included."""
+
+    counts: bool
+    """What we learnt is in the mean."""
 
     agrees: bool
     """Our outer weights are those of most members."""
@@ -92,13 +97,15 @@ class LocalRound(threading.Thread):
         sent: Sent,
         outer: Sequence[torch.Tensor],
         *,
+        peer_id: str,
         recipe: Recipe,
         exchange: Exchange,
     ) -> None:
-        """outer: float32, on the CPU."""
+        """outer: float32, on the CPU. peer_id: ours, in base58."""
         super().__init__(name="round", daemon=True)
         self.sent = sent
         self._outer = outer
+        self._peer_id = peer_id
         self._recipe = recipe
         self._exchange = exchange
         self._brought: Future[Exchanged] = Future()
@@ -136,14 +143,23 @@ class LocalRound(threading.Thread):
                 weight=sent.weight,
                 expected=sent.expected,
             )
+            found = believed(swap.contributions, codec=codec, base=base)
         except ExchangeError:
             if residual is not None:
                 residual.load_state_dict(before)
             raise
-        if residual is not None and swap.included:
+        counts = swap.included and self._peer_id not in found.faults
+        if residual is not None and not found.agrees:
+            residual.load_state_dict(before)
+        elif residual is not None and counts:
             residual.take(encoded.decoded)
-        found = believed(swap.contributions, codec=codec, base=base)
-        return Exchanged(swap=swap, mean=found.mean, agrees=found.agrees, faults=found.faults)
+        return Exchanged(
+            mean=found.mean,
+            members=len(swap.contributions),
+            counts=counts,
+            agrees=found.agrees,
+            faults=found.faults,
+        )
 
 
 def most_weight(spec: SwarmSpec) -> float:

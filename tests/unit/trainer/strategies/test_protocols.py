@@ -1,11 +1,13 @@
 """The two protocols of strategies are true: their holders use all of each, and nothing beside."""
 
 import ast
+import inspect
 from pathlib import Path
 
 import pytest
 
 from app.trainer.strategies.gradient_averaging import GradientAveraging
+from app.trainer.strategies.local_steps import LocalSteps
 from app.trainer.strategies.protocols import Strategy, SwarmMember
 
 TRAINER = Path(__file__).resolve().parents[4] / "app" / "trainer"
@@ -37,9 +39,20 @@ def test_holders_use_all_of_it_and_nothing_beside(protocol: type) -> None:
     assert used == members(protocol)
 
 
+def attributes(strategy: type) -> set[str]:
+    """Of its class, and those that its constructor sets."""
+    tree = ast.parse(inspect.getsource(strategy))
+    return vars(strategy).keys() | {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }
+
+
 @each_protocol
-def test_gradient_averaging_has_all_of_it(protocol: type) -> None:
-    assert members(protocol) <= vars(GradientAveraging).keys()
+@pytest.mark.parametrize("strategy", [GradientAveraging, LocalSteps])
+def test_each_strategy_has_all_of_it(strategy: type, protocol: type) -> None:
+    assert members(protocol) <= attributes(strategy)
 
 
 def test_nobody_else_holds_a_strategy() -> None:

@@ -1,0 +1,91 @@
+"""A round gives all its members the same, and takes nothing from who was not in it."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from app.spec.training import DilocoSpec, SparseLocoSpec
+from app.trainer.exchange.exchange import ExchangeError, Swap
+from app.trainer.strategies import diloco, sparseloco
+from app.trainer.strategies.round import LocalRound, Recipe, Sent
+from tests.support.training.memory_exchange import MemoryExchange, MemoryHub
+
+SHAPES = [torch.Size((64, 64)), torch.Size((64,))]
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "diloco": lambda: diloco.recipe_of(DilocoSpec(), SHAPES),
+    "sparseloco": lambda: sparseloco.recipe_of(SparseLocoSpec(), SHAPES),
+}
+each_recipe = pytest.mark.parametrize("made", RECIPES.values(), ids=RECIPES.keys())
+
+
+def weights(seed: int) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator) for shape in SHAPES]
+
+
+class Member:
+    """A peer with outer weights of its own, in the state that a strategy would be in."""
+
+    def __init__(self, name: str, recipe: Recipe, exchange: Any, *, outer: int = 0) -> None:
+        self.name, self.recipe, self.exchange = name, recipe, exchange
+        self.outer = weights(outer)
+
+    def begin(self, *expected: str, epoch: int = 0) -> LocalRound:
+        sent = Sent(
+            epoch=epoch,
+            weights=[each * 0.9 for each in self.outer],
+            samples=100,
+            weight=100.0,
+            everybody=200,
+            expected=frozenset(expected),
+            began=time.monotonic(),
+        )
+        made = LocalRound(
+            sent, self.outer, peer_id=self.name, recipe=self.recipe, exchange=self.exchange
+        )
+        made.start()
+        return made
+
+
+@each_recipe
+def test_members_get_the_same_mean(made: Callable[[], Recipe]) -> None:
+    hub = MemoryHub()
+    one, other = (Member(name, made(), MemoryExchange(hub, name)) for name in ("a", "b"))
+    found = [each.brought() for each in (one.begin("b"), other.begin("a"))]
+    assert all(each.counts and each.agrees and each.members == 2 for each in found)
+    for mine, theirs in zip(found[0].mean, found[1].mean, strict=True):
+        assert torch.equal(mine, theirs)
+
+
+@each_recipe
+def test_who_has_other_weights_is_told_so(made: Callable[[], Recipe]) -> None:
+    hub = MemoryHub()
+    names = ("a", "b", "c")
+    members = [
+        Member(name, made(), MemoryExchange(hub, name), outer=int(name == "a")) for name in names
+    ]
+    rounds = [each.begin(*(set(names) - {each.name})) for each in members]
+    found = {each.name: turn.brought() for each, turn in zip(members, rounds, strict=True)}
+    assert [found[name].agrees for name in names] == [False, True, True]
+    assert list(found["b"].faults) == ["a"]
+
+
+class _Failing:
+    bytes_sent = bytes_received = 0
+
+    def swap(self, **_options: Any) -> Swap:
+        raise ExchangeError("the leader is gone")
+
+
+def test_a_failed_round_leaves_what_was_not_sent_as_it_was() -> None:
+    recipe = RECIPES["sparseloco"]()
+    assert recipe.residual is not None
+    recipe.residual.add(weights(7))
+    before = recipe.residual.state_dict()["residual"]
+    with pytest.raises(ExchangeError, match="the leader is gone"):
+        Member("a", recipe, _Failing()).begin("b").brought()
+    after = recipe.residual.state_dict()["residual"]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
