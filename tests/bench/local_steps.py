@@ -4,8 +4,8 @@
 
 Virtual peers in one process and thread train a GPT-2 of 0.22 million parameters on the built-in
 text. After a warm-up by gradient averaging, each scheme goes on from the same weights and
-optimizer, with the same samples: a global batch of 16, divided among the peers. Prints held-out
-loss and bytes against gradient averaging in the same run, as a Markdown table.
+optimizer, with the same samples: 8 a peer and step. Prints held-out loss and bytes against gradient
+averaging by as many peers in the same run, as a Markdown table.
 
 Bytes are those that a peer sends, by the size of the blobs. Gradients travel as float16 in a
 butterfly, 2 (n − 1) / n times their size a step for n peers, and so do dense updates, each round;
@@ -45,8 +45,8 @@ from app.trainer.room import Room
 LENGTH = 64
 """Tokens of a sample."""
 
-BATCH = 16
-"""Samples of an optimizer step, all peers together."""
+BATCH = 8
+"""Samples of a peer in one step."""
 
 RATE = 3e-3
 """Of AdamW, at its highest: it rises over the first steps and falls by a cosine to a tenth."""
@@ -87,6 +87,10 @@ class Scheme:
     decay: float = 0.95
     """Of the residual of sparse updates."""
 
+    carry: bool = False
+    """A peer's weights keep what it has not sent. The residual is then part of the next update, and
+    the codec's own residual must not count it again: decay is 0."""
+
     def codec(self, shapes: list[torch.Size]) -> Codec:
         """The codec of its updates."""
         if self.kind == "dense":
@@ -101,12 +105,14 @@ class Scheme:
         if self.kind == "dense":
             return f"`diloco`, {self.bits} bit, {said}, momentum {self.momentum:g}"
         momentum = f", momentum {self.momentum:g}" if self.momentum else ""
-        return f"`sparseloco`, k = {self.keep}, {said}{momentum}, decay {self.decay:g}"
+        return f"`sparseloco`, k = {self.keep}, {said}{momentum}, " + (
+            "carried" if self.carry else f"decay {self.decay:g}"
+        )
 
 
 SCHEMES = (
-    Scheme(kind="dense", every=10, rate=0.7, momentum=0.9),
-    Scheme(kind="sparse", every=6, rate=1.0, keep=64),
+    Scheme(kind="dense", every=15, rate=0.7, momentum=0.9),
+    Scheme(kind="sparse", every=10, rate=1.0, keep=128),
 )
 
 
@@ -137,11 +143,11 @@ class Machine:
 class Task:
     """The text, and what is drawn of it in which order."""
 
-    def __init__(self, *, seed: int, steps: int, folder: Path) -> None:
+    def __init__(self, *, seed: int, peers: int, steps: int, folder: Path) -> None:
         tokens = tokenized(PythonDocs(), tokenizer=ByteTokens(), cache=folder)
         self._tokens = torch.from_numpy(np.asarray(tokens).astype(np.int64))
         self._border = int(len(tokens) * (1 - HELD_OUT))
-        self._seed, self.steps = seed, steps
+        self._seed, self._batch, self.steps = seed, BATCH * peers, steps
 
     def machine(self) -> Machine:
         """A machine with fresh weights."""
@@ -157,7 +163,7 @@ class Task:
                     **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0),
                 },
                 "training_params": {
-                    "target_batch_size": BATCH,
+                    "target_batch_size": self._batch,
                     "sequence_length": LENGTH,
                     "seed": self._seed,
                 },
@@ -168,9 +174,9 @@ class Task:
         return Machine(build_model(spec, vocabulary_size=size, room=room))
 
     def batch(self, number: int) -> torch.Tensor:
-        """The samples of a step: int64, shape [BATCH, LENGTH + 1]."""
+        """The samples of a step: int64, shape [BATCH * peers, LENGTH + 1]."""
         generator = np.random.default_rng((self._seed, number))
-        return self._windows(generator.integers(0, self._border - LENGTH - 1, size=BATCH))
+        return self._windows(generator.integers(0, self._border - LENGTH - 1, size=self._batch))
 
     def rate(self, number: int) -> float:
         """The inner optimizer's rate in a step."""
@@ -204,35 +210,39 @@ class Round:
     def __init__(self, start: Machine, scheme: Scheme, *, peers: int) -> None:
         self.outer = [torch.nn.Parameter(each.detach().clone()) for each in start.parameters]
         self.machines = [start.copy() for _peer in range(peers)]
-        self.rounds, self.bytes = 0, 0
+        self._nothing = [torch.zeros_like(each.data) for each in self.outer]
+        self.bytes = 0
         shapes = [each.shape for each in self.outer]
         self._scheme, self._codec = scheme, scheme.codec(shapes)
         self._optimizer = outer_optimizer(self.outer, rate=scheme.rate, momentum=scheme.momentum)
-        self._residuals = [Residual(shapes, decay=scheme.decay) for _peer in range(peers)]
+        decay = 0.0 if scheme.carry else scheme.decay
+        self._residuals = [Residual(shapes, decay=decay) for _peer in range(peers)]
 
     def exchange(self) -> None:
         """End a round: encode, average, apply, and set all models."""
-        blobs = [
+        sent = [
             self._sent(machine, residual)
             for machine, residual in zip(self.machines, self._residuals, strict=True)
         ]
+        blobs = [blob for blob, _unsent in sent]
         step(self._optimizer, self._codec.mean(blobs, [1.0] * len(blobs)))
-        still = [torch.zeros_like(each) for each in self.outer]
-        for machine in self.machines:
-            set_model(machine.parameters, self.outer, still)
-        self.rounds += 1
+        for machine, (_blob, unsent) in zip(self.machines, sent, strict=True):
+            kept = [-each for each in unsent] if self._scheme.carry else self._nothing
+            set_model(machine.parameters, self.outer, kept)
         self.bytes += max(map(len, blobs))
 
-    def _sent(self, machine: Machine, residual: Residual) -> bytes:
+    def _sent(self, machine: Machine, residual: Residual) -> tuple[bytes, Tensors]:
+        """A peer's blob, and what it did not send."""
         delta = [
             outer.detach() - inner.detach()
             for outer, inner in zip(self.outer, machine.parameters, strict=True)
         ]
         if self._scheme.kind == "dense":
-            return self._codec.encode(delta).blob
-        encoded = self._codec.encode(residual.add(delta))
+            return self._codec.encode(delta).blob, self._nothing
+        wanted = residual.add(delta)
+        encoded = self._codec.encode(wanted)
         residual.take(encoded.decoded)
-        return encoded.blob
+        return encoded.blob, wanted
 
 
 def by_local_steps(
@@ -241,7 +251,7 @@ def by_local_steps(
     """Held-out loss of the outer weights, and how many times fewer bytes than gradients."""
     together = Round(start, scheme, peers=peers)
     for number in steps:
-        parts = task.batch(number).split(BATCH // peers)
+        parts = task.batch(number).split(BATCH)
         for machine, samples in zip(together.machines, parts, strict=True):
             machine.step(samples, rate=task.rate(number))
         if (number - steps.start + 1) % scheme.every == 0:
@@ -249,8 +259,11 @@ def by_local_steps(
     butterfly = 2 * (peers - 1) / peers
     gradients = 2 * sum(each.numel() for each in together.outer) * butterfly * len(steps)
     copies = butterfly if scheme.kind == "dense" else 1.0
-    # All models are the outer weights, since the last step ended a round.
-    return task.loss(together.machines[0].model), gradients / (copies * together.bytes)
+    model = together.machines[0].model
+    set_model(
+        model.parameters(), together.outer, [torch.zeros_like(each) for each in model.parameters()]
+    )
+    return task.loss(model), gradients / (copies * together.bytes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,15 +283,15 @@ class Result:
 def measured(
     schemes: tuple[Scheme, ...], arguments: argparse.Namespace, folder: Path
 ) -> Iterator[tuple[int, Scheme | None, Result]]:
-    """Each run as it ends; None for gradient averaging. With the number of peers."""
+    """Each run as it ends, with the number of peers; None for gradient averaging."""
     last = arguments.warmup + arguments.steps
-    for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
-        task = Task(seed=seed, steps=last, folder=folder)
-        start = averaged(task, task.machine(), range(arguments.warmup))
-        steps = range(arguments.warmup, last)
-        base = task.loss(averaged(task, start.copy(), steps).model)
-        yield 1, None, Result(loss=base, more=0.0, fewer=1.0)
-        for peers in arguments.peers:
+    steps = range(arguments.warmup, last)
+    for peers in arguments.peers:
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+            task = Task(seed=seed, peers=peers, steps=last, folder=folder)
+            start = averaged(task, task.machine(), range(arguments.warmup))
+            base = task.loss(averaged(task, start.copy(), steps).model)
+            yield peers, None, Result(loss=base, more=0.0, fewer=1.0)
             for scheme in schemes:
                 loss, fewer = by_local_steps(task, start, scheme, peers=peers, steps=steps)
                 yield peers, scheme, Result(loss=loss, more=loss / base - 1, fewer=fewer)
@@ -290,14 +303,14 @@ def parsed(text: str) -> Scheme:
     base = {scheme.kind: scheme for scheme in SCHEMES}[kind]
     given = dict(part.split("=") for part in rest.split(",") if part)
     kinds = {name: type(getattr(base, name)) for name in given}
-    return dataclasses.replace(base, **{name: kinds[name](text) for name, text in given.items()})
+    return dataclasses.replace(base, **{name: kinds[name](value) for name, value in given.items()})
 
 
 def row(peers: int, scheme: Scheme | None, results: list[Result]) -> str:
     """A line of the table."""
     loss = statistics.fmean(result.loss for result in results)
     if scheme is None:
-        return f"| any | gradient averaging | {loss:.4f} | | | 1 |"
+        return f"| {peers} | gradient averaging | {loss:.4f} | | | 1 |"
     more = [100 * result.more for result in results]
     each = ", ".join(f"{share:+.2f}" for share in more)
     mean, fewer = statistics.fmean(more), min(result.fewer for result in results)
@@ -309,7 +322,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=1)
-    parser.add_argument("--peers", type=int, nargs="+", default=[2, 4, 8], help="divisors of 16")
+    parser.add_argument("--peers", type=int, nargs="+", default=[2, 4, 8])
     parser.add_argument("--warmup", type=int, default=240, help="steps of gradient averaging")
     parser.add_argument("--steps", type=int, default=720, help="steps after them")
     parser.add_argument("--scheme", type=parsed, nargs="+", default=SCHEMES)
