@@ -16,8 +16,8 @@ CHUNK_SECONDS = 20.0
 half a megabyte takes ten seconds."""
 
 
-SCALE_BYTES = 4 / 64
-"""Of a value: a float32 scale for each block of 64."""
+SCALE_BYTES = 2 / 64
+"""Of a value: a bfloat16 scale for each block of 64."""
 
 SPARSE_BYTES = 14 / 8
 """Of a value that is sent: its place in 12 bits, and its size in 2."""
