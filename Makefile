@@ -40,7 +40,8 @@ attacks: $(DEV_READY)
 
 # What fails out there, on purpose: tests of minutes, then a table. ARGS="--runs 3 'disk full'" chooses.
 faults: $(DEV_READY) translations
-	QT_QPA_PLATFORM=offscreen PYTEST_QT_API=pyside6 $(PY) -m pytest tests/e2e/test_networks.py
+	QT_QPA_PLATFORM=offscreen PYTEST_QT_API=pyside6 $(PY) -m pytest tests/e2e/test_networks.py \
+	  tests/e2e/test_strategies.py
 	$(PY) tests/bench/faults.py $(ARGS)
 
 # Everything that is downloaded, in dist/. ARTEFACTS="tarball deb" chooses.

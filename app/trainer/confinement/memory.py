@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import resource
 import sys
 from pathlib import Path
 
@@ -18,6 +19,9 @@ kills the process with the highest sum."""
 
 SHARE = 0.9
 """Of the memory that is free, the trainer may take so much."""
+
+RESERVE = 32 * 2**20
+"""Bytes beyond the limit, which a process may use to tell why it ends."""
 
 _CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
@@ -53,13 +57,17 @@ def limit_memory(allowed: int) -> None:
 
 def add_limit(room: int) -> None:
     """Set ``RLIMIT_DATA`` to ``room`` bytes more than is mapped now. Works on Linux only."""
-    import resource
-
     limit = mapped() + room
     _soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard != resource.RLIM_INFINITY:
-        limit = min(limit, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        limit = min(limit, hard - RESERVE)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit + RESERVE))
+
+
+def use_reserve() -> None:
+    """Allow the last `RESERVE`: to say that the memory ran out takes some as well."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
 
 
 def mapped() -> int:
@@ -77,6 +85,7 @@ def memory_ran_out(error: BaseException) -> DeviceError | None:
     is_known = isinstance(error, MemoryError | SystemError)
     if not is_known and not any(text in said for text in _NO_MEMORY):
         return None
+    use_reserve()
     return DeviceError(
         _("the trainer needs more memory than it may take on this machine."),
         field="terms.max_memory",
