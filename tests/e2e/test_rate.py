@@ -69,6 +69,7 @@ def test_a_download_of_the_state_does_not_count_as_averaging(averagers: list[Ave
     bandwidth.keep_to(Pace(id=2))
     sent, in_rounds = Averager.traffic.sent, Averager.traffic.sent_in_rounds
     for _again in range(2):
-        assert averagers[0].load_state_from_peers(timeout=60.0) is not None
+        # without a time-out: hivemind takes any for `request_timeout` a message, a second here
+        assert averagers[0].load_state_from_peers() is not None
     assert Averager.traffic.sent == sent + 2 * MEGABYTE
     assert Averager.traffic.sent_in_rounds == in_rounds
