@@ -336,6 +336,11 @@ class TrainerWarning(Message, frozen=True):
     """A sentence; "" once it is over."""
     remedy: str = ""
 
+    @property
+    def text(self) -> str:
+        """Message and remedy."""
+        return f"{self.message} {self.remedy}".rstrip()
+
 
 class TrainerProblem(Message, frozen=True):
     """An error of the trainer, with the parts of a `UserFacingError`."""

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import sys
 import time
@@ -13,6 +14,8 @@ import platformdirs
 
 from app.common.errors import FolderError
 from app.common.i18n import _
+
+log = logging.getLogger(__name__)
 
 APP_NAME = "cotrain-contributor"
 
@@ -179,6 +182,18 @@ def name_aside(path: Path) -> Path:
     """An unused name beside a damaged file, to keep the file by."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     return path.with_name(f"{path.stem}.damaged-{stamp}-{os.getpid()}{path.suffix}")
+
+
+def set_aside(path: Path, *, why: object = "") -> Path:
+    """Rename a damaged file or folder, so that a new one can take its place; returns its new path.
+
+    why: for the log. Raises `OSError`.
+    """
+    aside = name_aside(path)
+    path.rename(aside)
+    damage = f"damaged ({why})" if why else "damaged"
+    log.warning("%s is %s and was set aside as %s", path, damage, aside)
+    return aside
 
 
 def read_json(file: Path, *, most: int) -> Any:

@@ -124,10 +124,6 @@ def _warnings(state: ContributorState) -> tuple[TrainerWarning, ...]:
     return state.training.warnings if state.training is not None else ()
 
 
-def _warning_text(warning: TrainerWarning) -> str:
-    return f"{warning.message} {warning.remedy}".rstrip()
-
-
 def as_json(state: ContributorState) -> str:
     """One line of JSON; null where a value is unknown."""
     own, run = state.training, state.run
@@ -158,7 +154,7 @@ def as_json(state: ContributorState) -> str:
             "reconnect_at": state.reconnect_at,
             "url": state.local_api.url if state.local_api else None,
             "problem": _problem_text(state) if state.problem else None,
-            "warnings": [_warning_text(each) for each in _warnings(state)],
+            "warnings": [each.text for each in _warnings(state)],
             "reporting": state.reporting.status.value,
         }
     )

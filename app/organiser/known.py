@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from app.common.paths import name_aside, read_json, write_atomically
+from app.common.paths import read_json, set_aside, write_atomically
 from app.organiser.invites import OrganiserSpec
 
 log = logging.getLogger(__name__)
@@ -89,9 +89,7 @@ class KnownOrganisers:
             content = None
         found = _parsed(content)
         if found is None:
-            aside = name_aside(self._file)
-            self._file.rename(aside)
-            log.warning("%s is damaged and was set aside as %s", self._file, aside)
+            set_aside(self._file)
         return found or {"runs": {}, "names": {}}
 
 

@@ -35,7 +35,7 @@ from typing_extensions import override
 
 from app.common.errors import FolderError
 from app.common.i18n import _
-from app.common.paths import name_aside
+from app.common.paths import set_aside
 from app.organiser.admission import OPEN, Admission
 from app.p2p import calls
 from app.p2p import machine_records as records
@@ -43,8 +43,6 @@ from app.p2p.guards import messages, storage
 from app.p2p.guards.records import guards, unforged
 from app.p2p.network import Network
 from app.p2p.plausible import PLAIN_TIMES, RunTimes, agreed_epoch, plausible_rates
-
-log = logging.getLogger(__name__)
 
 use_hivemind_log_handler("nowhere")  # hivemind's log records go to the root logger instead
 messages.bound_nesting()
@@ -164,9 +162,7 @@ def load_identity(path: Path) -> Identity:
         try:
             return _read(path)
         except (_DamagedKeyError, IsADirectoryError) as error:
-            aside = name_aside(path)
-            path.rename(aside)
-            log.warning("%s is damaged (%s) and was set aside as %s", path, error, aside)
+            set_aside(path, why=error)
             _generate(path)
             return _read(path)
     except OSError as error:

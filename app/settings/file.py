@@ -1,16 +1,13 @@
 """Read and write the settings file: migrate older versions, set a damaged file aside."""
 
 import json
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from app.common.errors import DamagedSettingsError, SettingsError
 from app.common.i18n import _
-from app.common.paths import name_aside, write_atomically
-
-log = logging.getLogger(__name__)
+from app.common.paths import set_aside, write_atomically
 
 Content = dict[str, Any]
 Migration = Callable[[Content], Content]
@@ -71,9 +68,7 @@ def write(file: Path, content: Content) -> None:
 
 def _damaged(file: Path) -> DamagedSettingsError:
     """Rename the file; returns the error that tells the user so."""
-    aside = name_aside(file)
-    file.rename(aside)
-    log.warning("%s is damaged and was set aside as %s", file, aside)
+    aside = set_aside(file)
     return DamagedSettingsError(
         _("the settings file was damaged, so the default settings are used."),
         field=str(file),

@@ -53,6 +53,12 @@ def chunk_seconds(spec: SwarmSpec, *, parameters: int) -> float:
     return max(spec.training.averaging.matchmaking_seconds, patience)
 
 
+def request_seconds(spec: SwarmSpec) -> float:
+    """How long a peer waits for a leader's answer. Groups don't form if this is above the
+    matchmaking time; hivemind only warns."""
+    return min(3.0, spec.training.averaging.matchmaking_seconds / 2)
+
+
 def slowest_line(spec: SwarmSpec, *, parameters: int) -> float:
     """Bytes/s that a line must carry, or the round is over before all has arrived."""
     averaging = spec.training.averaging

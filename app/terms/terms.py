@@ -31,6 +31,9 @@ LEAST_LIMIT = 40
 
 GB = 10**9
 
+MBIT = 125_000
+"""Bytes of a megabit: the terms for the network are in Mbit/s."""
+
 MIN_SHARE = 0.05
 """Smallest share of the time to compute when the power limit slows training down."""
 

@@ -75,9 +75,11 @@ class Keeper:
         self._saved_epoch = self._strategy.epoch
         with self._strategy.swarm_weights():
             loss = self._judge()
-        if not (self._is_worse(loss) and self._go_back(loss)):
-            with self._strategy.swarm_weights():
+            good = self._better_one() if self._is_worse(loss) else None
+            if good is None:
                 self._write(loss, started)
+        if good is not None:
+            self._go_back(good, loss)
         # Training waits for all this, which takes seconds for a large model.
         seconds = time.monotonic() - started
         pause = max(self._interval, seconds / MOST_TIME_SAVING) if self._interval else 0.0
@@ -126,12 +128,12 @@ class Keeper:
     def _is_worse(self, loss: float) -> bool:
         return not loss <= WORSE * self._good_loss + MORE  # True for NaN
 
-    def _go_back(self, loss: float) -> bool:
-        """Restore the last checkpoint, but stay in the swarm's epoch; False when there is none, or
-        when that didn't help before."""
-        good = self._folder.load_newest() if self._returns < MOST_RETURNS else None
-        if good is None:
-            return False
+    def _better_one(self) -> Checkpoint | None:
+        """The last checkpoint; None when there is none, or when that didn't help before."""
+        return self._folder.load_newest() if self._returns < MOST_RETURNS else None
+
+    def _go_back(self, good: Checkpoint, loss: float) -> None:
+        """Restore a checkpoint, but stay in the swarm's epoch. loss: that of the model now."""
         self._returns += 1
         log.warning(
             "the loss rose from %.2f to %.2f since epoch %d: back to the model of that epoch",
@@ -151,4 +153,3 @@ class Keeper:
             )
         )
         self._strategy.undo(good.optimizer, lambda: self._model.load_state_dict(good.model))
-        return True

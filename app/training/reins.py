@@ -7,10 +7,8 @@ from app.common.errors import TrainerError
 from app.protocol import LONG_PAUSE_SECONDS
 from app.state.state import ContributorState
 from app.state.store import ReadableStore
+from app.terms.terms import MBIT
 from app.training.ensemble import Ensemble
-
-MBIT = 125_000
-"""Bytes per second."""
 
 NEEDS_DEVICE = frozenset({"programs", "max_others_use"})
 """Terms that mean that another program wants the device now."""

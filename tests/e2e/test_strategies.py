@@ -2,11 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from app import protocol
 from app.protocol import EndReason
@@ -36,7 +34,7 @@ async def test_two_peers_learn_together_and_hold_the_same_to_the_bit(
     await asyncio.gather(
         *(each.until(lambda each=each: each.rounds_with(2) >= ROUNDS) for each in (first, second))
     )
-    await second.until(lambda: bool(same_weights(first, second)))
+    await second.until(lambda: second.agrees_with(first, after=ROUNDS, apart=0.0))
     outcomes = await asyncio.gather(first.trainer.stop(), second.trainer.stop())
     assert [outcome.reason for outcome in outcomes] == [EndReason.STOPPED] * 2
     losses = [each.loss for each in first.all(protocol.Progress) if each.loss is not None]
@@ -44,25 +42,6 @@ async def test_two_peers_learn_together_and_hold_the_same_to_the_bit(
     work = first.all(protocol.Work)[-1]
     assert work.samples_entered > 0
     assert work.bytes_sent_in_rounds < ready.parameters * 2 * work.epochs
-
-
-def same_weights(first: Worker, second: Worker) -> set[str]:
-    """The names of checkpoints, with their digests, that both have written: they hold the epoch and
-    the outer weights, which only a round of both can make equal."""
-    one, other = first.checkpoints(), second.checkpoints()
-    return {
-        name
-        for name in one.keys() & other.keys()
-        if int(name.removeprefix("epoch-")) >= ROUNDS and agree(one[name], other[name])
-    }
-
-
-def agree(one: Path, other: Path) -> bool:
-    try:
-        weights, others = (torch.load(path, weights_only=True)["model"] for path in (one, other))
-    except FileNotFoundError:  # a newer one has taken its place
-        return False
-    return all(torch.equal(weights[name], others[name]) for name in weights)
 
 
 @pytest.mark.slow

@@ -3,11 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from app import protocol
 from app.common import i18n
@@ -28,30 +26,12 @@ async def test_two_peers_average_and_then_agree(
     await asyncio.gather(
         *(each.until(lambda each=each: each.rounds_with(2) >= 4) for each in (first, second))
     )
-    # A round that one of them missed, on a busy machine, sets them apart until a later one.
-    await second.until(lambda: agree_after(first, second, epochs=3))
+    # A round that one of them missed, on a busy machine, sets them apart until a later one. A step
+    # of their own moves most weights by 1e-3.
+    await second.until(lambda: second.agrees_with(first, after=3, apart=5e-4))
     outcomes = await asyncio.gather(first.trainer.stop(), second.trainer.stop())
     assert [outcome.reason for outcome in outcomes] == [EndReason.STOPPED] * 2
     sent_as_received(first, second, parameters=ready.parameters)
-
-
-def agree_after(first: Worker, second: Worker, *, epochs: int) -> bool:
-    """They have checkpoints of one epoch, not before ``epochs``, with the same weights. A step of
-    their own moves most weights by 1e-3."""
-    one, other = first.checkpoints(), second.checkpoints()
-    return any(
-        agree(one[name], other[name])
-        for name in one.keys() & other.keys()
-        if int(name.removeprefix("epoch-")) >= epochs
-    )
-
-
-def agree(one: Path, other: Path) -> bool:
-    try:
-        weights, others = (torch.load(path, weights_only=True)["model"] for path in (one, other))
-    except FileNotFoundError:  # a newer one has taken its place
-        return False
-    return all(torch.allclose(weights[name], others[name], rtol=0, atol=5e-4) for name in weights)
 
 
 def sent_as_received(first: Worker, second: Worker, *, parameters: int) -> None:

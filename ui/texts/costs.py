@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from app.common.i18n import _, ngettext
 from app.state.state import ContributorState
+from app.terms.terms import MBIT
 from ui.texts import states as texts
 from ui.texts import units
 
@@ -12,10 +13,6 @@ if TYPE_CHECKING:
     from app.protocol import Device
     from app.spec.estimate import Amount, DeviceKind, Estimate
     from app.spec.schema import SwarmSpec
-
-
-MBIT = 125_000
-"""Bytes/s of a megabit per second."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -197,7 +197,7 @@ def _worries(state: ContributorState) -> list[str]:
     """What is wrong although training goes on, in sentences."""
     if (own := state.training) is None:
         return []
-    found = [f"{each.message} {each.remedy}".rstrip() for each in own.warnings]
+    found = [each.text for each in own.warnings]
     if own.failed_rounds >= FAILED_ROUNDS and own.last_round is not None:
         text = _(
             "The last {count} rounds of averaging failed: {reason}. What was computed for them is"

@@ -72,7 +72,7 @@ class GradientBounds:
             against = {part.sender for part in kept if self._is_against(part.values, own)}
             faults |= dict.fromkeys(against, PartFault.AGAINST)
             kept = [part for part in kept if part.sender not in against]
-        most = self.most_times_typical * _lower_median([float(each.values.norm()) for each in kept])
+        most = self.most_times_typical * lower_median([float(each.values.norm()) for each in kept])
         return Average(values=_mean(kept, most, like=parts[0].values), faults=faults)
 
     def check_average(
@@ -87,7 +87,7 @@ class GradientBounds:
         if size > self.most_times_honest * expected > 0.0 or self._is_against(average, own):
             return own, PartFault.AVERAGE
         most = 2.0 * self.most_times_typical * expected
-        return (average * (most / size) if size > most > 0.0 else average), None
+        return average * cut_to(most, size), None
 
     def _is_against(self, values: torch.Tensor, own: torch.Tensor) -> bool:
         limit = min(self.least_cosine, -3.0 / math.sqrt(own.numel()))
@@ -153,10 +153,15 @@ def _cosine(one: torch.Tensor, other: torch.Tensor) -> float:
     return float(torch.dot(one.flatten(), other.flatten())) / norms if norms > 0.0 else 0.0
 
 
-def _lower_median(norms: Sequence[float]) -> float:
-    """Of those above zero: the middle one, or the smaller of the two in the middle."""
+def lower_median(norms: Sequence[float]) -> float:
+    """Of norms above zero: the middle one, or the smaller of the two in the middle; else 0."""
     above = sorted(norm for norm in norms if norm > 0.0)
     return above[(len(above) - 1) // 2] if above else 0.0
+
+
+def cut_to(most: float, norm: float) -> float:
+    """The factor that cuts a norm to a bound; 1 within it, and where there is no bound (0)."""
+    return most / norm if norm > most > 0.0 else 1.0
 
 
 def _without_copies(parts: Sequence[Part]) -> tuple[list[Part], dict[int, PartFault]]:
@@ -182,7 +187,6 @@ def _mean(parts: Sequence[Part], most: float, *, like: torch.Tensor) -> torch.Te
     if weights <= 0.0:
         return total
     for part in parts:
-        norm = float(part.values.norm())
-        scale = most / norm if norm > most > 0.0 else 1.0
+        scale = cut_to(most, float(part.values.norm()))
         total.add_(part.values, alpha=scale * part.weight / weights)
     return total

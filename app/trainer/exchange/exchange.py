@@ -121,15 +121,15 @@ class BlobExchange:
         check: Callable[[bytes], None],
         most_bytes: int,
         most_weight: float,
-        on_fault: Callable[[str, PartFault], None],
+        on_fault: Callable[[int, str, PartFault], None],
         gather_seconds: float,
         round_seconds: float,
         waits: Waits = Waits(),  # noqa: B008  it is frozen
     ) -> None:
         """check: raises `ValueError` for a blob that can't be read; called in a thread.
         most_bytes: of a blob. most_weight: of a peer. on_fault: called in the exchange's thread
-        with a peer that broke the rules. gather_seconds: how long a leader waits for offers.
-        round_seconds: the longest time of a round. Raises `CallError`.
+        with the epoch and a peer that broke the rules. gather_seconds: how long a leader waits for
+        offers. round_seconds: the longest time of a round. Raises `CallError`.
         """
         daemon = dht if isinstance(dht, ExchangeDaemon) else ExchangeDaemon.of(dht)
         self._rules = ExchangeRules(

@@ -73,7 +73,7 @@ class ExchangeRules:
 class Faults:
     """Names who broke the rules, once a round and fault."""
 
-    def __init__(self, on_fault: Callable[[str, PartFault], None]) -> None:
+    def __init__(self, on_fault: Callable[[int, str, PartFault], None]) -> None:
         self._on_fault = on_fault
         self._named: set[tuple[int, str, PartFault]] = set()
 
@@ -81,7 +81,7 @@ class Faults:
         """A peer did something in the round of an epoch."""
         if (epoch, peer_id, fault) not in self._named:
             self._named.add((epoch, peer_id, fault))
-            self._on_fault(peer_id, fault)
+            self._on_fault(epoch, peer_id, fault)
 
     def forget_before(self, epoch: int) -> None:
         """Rounds before an epoch are over."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from app.p2p.sightings import PartFault
+from app.trainer.averaging.guard import cut_to, lower_median
 from app.trainer.exchange.exchange import PeerBlob
 from app.trainer.local_steps.codec import Codec
 
@@ -47,10 +48,10 @@ def believed(contributions: Sequence[PeerBlob], *, codec: Codec, base: bytes) ->
     faults = {each.peer_id: PartFault.FAR for each in contributions if _base_of(each) != most}
     kept = [each for each in contributions if each.peer_id not in faults]
     norms, against = _judged([each.blob[BASE_BYTES:] for each in kept], codec)
-    typical = _lower_median(norms)
+    most_size = MOST_TIMES_TYPICAL * lower_median(norms)
     faults |= {kept[index].peer_id: PartFault.AGAINST for index in against}
     counted = [index for index in range(len(kept)) if index not in against]
-    scales = [_scale(norms[index], MOST_TIMES_TYPICAL * typical) for index in counted]
+    scales = [cut_to(most_size, norms[index]) for index in counted]
     mean = codec.mean(
         [kept[index].blob[BASE_BYTES:] for index in counted],
         [kept[index].weight for index in counted],
@@ -97,12 +98,3 @@ def _judged(blobs: Sequence[bytes], codec: Codec) -> tuple[list[float], set[int]
 def _dot(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> float:
     pairs = zip(one, other, strict=True)
     return math.fsum(float(torch.dot(a.flatten(), b.flatten())) for a, b in pairs)
-
-
-def _lower_median(norms: Sequence[float]) -> float:
-    above = sorted(norm for norm in norms if norm > 0.0)
-    return above[(len(above) - 1) // 2] if above else 0.0
-
-
-def _scale(norm: float, most: float) -> float:
-    return most / norm if norm > most > 0.0 else 1.0

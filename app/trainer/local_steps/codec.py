@@ -8,9 +8,9 @@ operations: PyTorch's ``add(alpha=...)`` fuses them on some processors and not o
 
 import hashlib
 import math
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 
@@ -36,9 +36,10 @@ class Encoded:
     """What every receiver reads from the blob: float32 on the CPU, in the codec's shapes."""
 
 
-class Codec(Protocol):
+class Codec(ABC):
     """Turns updates of fixed shapes into blobs and back. It has no state: threads may share it."""
 
+    @abstractmethod
     def encode(self, tensors: Sequence[torch.Tensor]) -> Encoded:
         """The blob of an update. tensors: of any dtype, on any device, in the codec's shapes.
 
@@ -48,10 +49,18 @@ class Codec(Protocol):
     def check(self, blob: bytes) -> None:
         """Raise `BlobError` unless ``decode`` would succeed. Takes no more memory than the blob and
         some MiB: no length or index in a blob is believed."""
+        for _part in self._read(blob):
+            pass
 
     def decode(self, blob: bytes) -> list[torch.Tensor]:
         """The update in a blob: float32 on the CPU, dense. Raises `BlobError`."""
+        return self.mean([blob], [1.0])
 
+    @abstractmethod
+    def _read(self, blob: bytes) -> Iterator[object]:
+        """What a blob says, part by part, each of them checked. Raises `BlobError`."""
+
+    @abstractmethod
     def mean(
         self,
         blobs: Sequence[bytes],
@@ -69,6 +78,7 @@ class Codec(Protocol):
         Raises `BlobError`, and `ValueError` for weights that say nothing.
         """
 
+    @abstractmethod
     def most_bytes(self) -> int:
         """No blob of this codec is longer."""
 

@@ -25,6 +25,7 @@ from app.trainer.local_steps.codec import (
     FINGERPRINT,
     LARGEST,
     BlobError,
+    Codec,
     Encoded,
     counted,
     fingerprint,
@@ -68,8 +69,8 @@ class _Codes:
     """int8 or int16, shape [values]."""
 
 
-class DenseCodec:
-    """Symmetric block quantisation. Implements `app.trainer.local_steps.codec.Codec`."""
+class DenseCodec(Codec):
+    """Symmetric block quantisation."""
 
     def __init__(
         self,
@@ -117,15 +118,6 @@ class DenseCodec:
             parts.append(compressor.compress(self._packed(coded.codes)))
         parts.append(compressor.flush())
         return Encoded(blob=b"".join(parts), decoded=decoded)
-
-    def check(self, blob: bytes) -> None:
-        """Raise `BlobError` unless ``decode`` would succeed."""
-        for _codes in self._read(blob):
-            pass
-
-    def decode(self, blob: bytes) -> list[torch.Tensor]:
-        """The update in a blob. Raises `BlobError`."""
-        return self.mean([blob], [1.0])
 
     def mean(
         self,

@@ -11,7 +11,8 @@ from app.trainer.local_steps.codec import plain
 class Residual:
     """Gathers updates until they are sent, and what the codec left of them.
 
-    One round is ``add``, ``take``, and ``give_back`` where the round failed or left us out.
+    One round is ``add``, and ``take`` unless it left us out. After one that failed, the caller
+    loads the `state_dict` of before.
     """
 
     def __init__(self, shapes: Sequence[Sequence[int]], *, decay: float = 0.95) -> None:
@@ -33,14 +34,9 @@ class Residual:
         return list(self._kept)
 
     def take(self, decoded: Sequence[torch.Tensor]) -> None:
-        """Subtract what is being sent, as its receivers read it."""
+        """Subtract what was sent, as its receivers read it."""
         for kept, sent in zip(self._kept, decoded, strict=True):
             kept.sub_(sent)
-
-    def give_back(self, decoded: Sequence[torch.Tensor]) -> None:
-        """Add what was taken, since it did not enter the round's mean."""
-        for kept, sent in zip(self._kept, decoded, strict=True):
-            kept.add_(sent)
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint; a copy."""

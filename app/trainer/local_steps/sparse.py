@@ -26,6 +26,7 @@ from app.trainer.local_steps.codec import (
     FINGERPRINT,
     LARGEST,
     BlobError,
+    Codec,
     Encoded,
     counted,
     fingerprint,
@@ -129,9 +130,9 @@ class _Group:
     """Shape [blocks, kept]."""
 
 
-class SparseCodec:
-    """Keeps ``keep`` of 4,096 values. Implements `app.trainer.local_steps.codec.Codec`; the mean
-    at each place is over those blobs only that hold the place, and 0 where none does."""
+class SparseCodec(Codec):
+    """Keeps ``keep`` of 4,096 values. The mean at each place is over those blobs only that hold the
+    place, and 0 where none does."""
 
     def __init__(self, shapes: Sequence[Sequence[int]], *, keep: int) -> None:
         """shapes: of the tensors of an update. keep: from 1 to 4,096; in proportion, and at least
@@ -162,15 +163,6 @@ class SparseCodec:
             sent = torch.zeros_like(blocks).scatter_(1, places, torch.from_numpy(levels[codes]))
             decoded.append(grid.joined(sent))
         return Encoded(blob=b"".join(parts), decoded=self._with_empty(decoded))
-
-    def check(self, blob: bytes) -> None:
-        """Raise `BlobError` unless ``decode`` would succeed."""
-        for _group in self._read(blob):
-            pass
-
-    def decode(self, blob: bytes) -> list[torch.Tensor]:
-        """The update in a blob. Raises `BlobError`."""
-        return self.mean([blob], [1.0])
 
     def mean(
         self,

@@ -4,6 +4,7 @@ The mean is a gradient for Nesterov momentum on the outer weights.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
@@ -19,9 +20,7 @@ def diloco(place: StrategyPlace) -> LocalSteps:
     options = place.spec.training.diloco
     assert options is not None
 
-    def recipe(shapes: Sequence[torch.Size]) -> Recipe:
-        return recipe_of(options, shapes)
-
+    recipe = partial(recipe_of, options)
     return LocalSteps(place, recipe=recipe, exchange=blob_exchange(place))
 
 

@@ -183,8 +183,7 @@ def _options(spec: SwarmSpec, *, parameters: int) -> dict[str, Any]:
     """`hivemind.Optimizer`'s options that follow from the spec, or are the same for all specs."""
     averaging = spec.training.averaging
     compression = {"none": NoCompression, "float16": Float16Compression}[averaging.compression]()
-    # Groups don't form if this is above the matchmaking time; hivemind only warns.
-    averager: dict[str, Any] = {"request_timeout": min(3.0, averaging.matchmaking_seconds / 2)}
+    averager: dict[str, Any] = {"request_timeout": rounds.request_seconds(spec)}
     return {
         "run_id": spec.run_id,
         "target_batch_size": spec.training.target_batch_size,

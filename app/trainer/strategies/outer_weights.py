@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from hivemind.compression import NoCompression
 
+from app.spec import rounds
 from app.spec.schema import SwarmSpec
 from app.trainer.averaging.averagers import CountingStateAverager
 from app.trainer.averaging.guard import StateBounds
@@ -19,7 +20,7 @@ from app.trainer.averaging.takeover import OptimizerState, OptimizerSwarm, take_
 from app.trainer.averaging.tracker import PacedTracker
 from app.trainer.joining.newcomer import Newcomer
 from app.trainer.local_steps.believing import BASE_BYTES
-from app.trainer.local_steps.outer import outer_optimizer, step
+from app.trainer.local_steps.outer import outer_optimizer, set_model, step
 from app.trainer.peer.peer import TrainerPeer
 from app.trainer.strategies.protocols import StrategyPlace
 
@@ -85,11 +86,11 @@ class OuterWeights:
         mean: of what all have learnt. since: the model's weights that were sent, so that it keeps
         what its inner steps did after that; None where it keeps all that it learnt.
         """
-        before = [each.clone() for each in self.tensors] if since is None else since
+        before = self.tensors if since is None else since
+        drift = [copied(own).sub_(old) for own, old in zip(self._parameters, before, strict=True)]
         with self._averager.lock_averaged_tensors:
             step(self._averager.optimizer, mean)
-        for mine, new, old in zip(self._parameters, self.tensors, before, strict=True):
-            mine.add_((new - old).to(mine.device, mine.dtype))
+        set_model(self._parameters, self.tensors, drift)
 
     # --- and the swarm's
 
@@ -164,7 +165,7 @@ def _donor(
         optimizer=optimizer,
         params=tensors,
         min_matchmaking_time=spec.training.averaging.matchmaking_seconds,
-        request_timeout=min(3.0, spec.training.averaging.matchmaking_seconds / 2),
+        request_timeout=rounds.request_seconds(spec),
         state_compression=NoCompression(),
         shutdown_timeout=2.0,
         client_mode=peer.dht.client_mode,

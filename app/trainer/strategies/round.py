@@ -1,5 +1,6 @@
 """One exchange of what was learnt, beside computing."""
 
+import contextlib
 import logging
 import threading
 import time
@@ -133,10 +134,11 @@ class LocalRound(threading.Thread):
     def _exchanged(self) -> Exchanged:
         sent, codec, residual = self.sent, self._recipe.codec, self._recipe.residual
         learnt = [outer - own for outer, own in zip(self._outer, sent.weights, strict=True)]
-        before = residual.state_dict() if residual is not None else {}
-        encoded = codec.encode(residual.add(learnt) if residual is not None else learnt)
-        base = digest_of(self._outer)
-        try:
+        with contextlib.ExitStack() as unless_it_succeeds:
+            if residual is not None:
+                unless_it_succeeds.callback(residual.load_state_dict, residual.state_dict())
+            encoded = codec.encode(learnt if residual is None else residual.add(learnt))
+            base = digest_of(self._outer)
             swap = self._exchange.swap(
                 epoch=sent.epoch,
                 blob=base + encoded.blob,
@@ -144,14 +146,10 @@ class LocalRound(threading.Thread):
                 expected=sent.expected,
             )
             found = believed(swap.contributions, codec=codec, base=base)
-        except ExchangeError:
-            if residual is not None:
-                residual.load_state_dict(before)
-            raise
+            if found.agrees:
+                unless_it_succeeds.pop_all()
         counts = swap.included and self._peer_id not in found.faults
-        if residual is not None and not found.agrees:
-            residual.load_state_dict(before)
-        elif residual is not None and counts:
+        if residual is not None and found.agrees and counts:
             residual.take(encoded.decoded)
         return Exchanged(
             mean=found.mean,
@@ -172,8 +170,8 @@ def blob_exchange(place: StrategyPlace) -> Callable[[Codec], Exchange]:
     spec = place.spec
     parameters = sum(each.numel() for each in place.model.parameters())
 
-    def named(peer_id: str, fault: PartFault) -> None:
-        place.report(MemberAtFault(peer_id=peer_id, fault=fault, epoch=0, time=time.time()))
+    def named(epoch: int, peer_id: str, fault: PartFault) -> None:
+        place.report(MemberAtFault(peer_id=peer_id, fault=fault, epoch=epoch, time=time.time()))
 
     def made(codec: Codec) -> Exchange:
         return BlobExchange(

@@ -4,6 +4,7 @@ What was not sent waits, fading a little each round, until it is large enough.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
@@ -20,9 +21,7 @@ def sparseloco(place: StrategyPlace) -> LocalSteps:
     options = place.spec.training.sparseloco
     assert options is not None
 
-    def recipe(shapes: Sequence[torch.Size]) -> Recipe:
-        return recipe_of(options, shapes)
-
+    recipe = partial(recipe_of, options)
     return LocalSteps(place, recipe=recipe, exchange=blob_exchange(place))
 
 

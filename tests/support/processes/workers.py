@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from app import protocol
 from app.p2p.network import Network, listening
 from app.protocol import Report
@@ -64,9 +66,27 @@ class Worker:
             each.peers == peers and not each.failure for each in self.all(protocol.RoundEnded)
         )
 
+    def agrees_with(self, other: "Worker", *, after: int, apart: float) -> bool:
+        """Both have a checkpoint of one epoch, not before ``after``, whose weights are at most so
+        far ``apart``; 0 for the same bits."""
+        mine, theirs = self.checkpoints(), other.checkpoints()
+        return any(
+            _agree(mine[name], theirs[name], apart=apart)
+            for name in mine.keys() & theirs.keys()
+            if int(name.removeprefix("epoch-")) >= after
+        )
+
     def checkpoints(self) -> dict[str, Path]:
         """Checkpoint files by the part of their name that has the epoch in it."""
         return {
             path.name[: len("epoch-123456789")]: path
             for path in (self.folder / "checkpoints").glob("*.pt")
         }
+
+
+def _agree(one: Path, other: Path, *, apart: float) -> bool:
+    try:
+        weights, others = (torch.load(path, weights_only=True)["model"] for path in (one, other))
+    except FileNotFoundError:  # a newer one has taken its place
+        return False
+    return all(torch.allclose(weights[name], others[name], rtol=0, atol=apart) for name in weights)

@@ -1,8 +1,11 @@
 """Members of an exchange in one process, each with a p2pd of its own."""
 
+import asyncio
+import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from app.p2p.sightings import PartFault
 from app.trainer.exchange.election import order
 from app.trainer.exchange.exchange import BlobExchange, ExchangeDaemon, Swap
 from app.trainer.exchange.rules import Waits
+from app.trainer.exchange.streams import Line, Stream
 
 RUN = "run"
 MOST_BYTES = 4 * 2**20
@@ -108,7 +112,7 @@ class Swarm:
             check=check,
             most_bytes=MOST_BYTES,
             most_weight=1000.0,
-            on_fault=lambda peer_id, fault: faults.append((peer_id, fault)),
+            on_fault=lambda _epoch, peer_id, fault: faults.append((peer_id, fault)),
             gather_seconds=gather_seconds,
             round_seconds=round_seconds,
             waits=waits,
@@ -165,3 +169,23 @@ def epoch_led_by(leader: str, others: Iterable[str], *, after: int = 0) -> int:
 
 
 Spoil = Callable[[bytes], bytes]
+
+
+@asynccontextmanager
+async def served(
+    serve: Callable[[Stream], Coroutine[Any, Any, None]], *, peers: tuple[str, str], silence: float
+) -> AsyncIterator[Stream]:
+    """One end of a stream whose other end is served, without p2pd. peers: whom the served end
+    speaks with, and whom the given one."""
+    ends = []
+    for end, peer_id in zip(socket.socketpair(), peers, strict=True):
+        reader, writer = await asyncio.open_connection(sock=end)
+        ends.append(Stream(reader, writer, peer_id=peer_id, line=Line(), silence=silence))
+    serving = asyncio.create_task(serve(ends[0]))
+    try:
+        yield ends[1]
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        for each in ends:
+            each.close()

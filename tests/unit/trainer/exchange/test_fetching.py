@@ -1,10 +1,9 @@
 """From whom pieces come, when sources are slow, lie or break; over real streams, without p2pd."""
 
 import asyncio
-import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import AsyncIterator  # noqa: UP035
+from typing import Any, AsyncIterator  # noqa: UP035
 
 import pytest
 from hivemind.utils.crypto import RSAPrivateKey
@@ -15,8 +14,9 @@ from app.trainer.exchange.fetching import MOST_TIMES, FetchError, Fetching, serv
 from app.trainer.exchange.holding import Holding
 from app.trainer.exchange.offers import OwnKey
 from app.trainer.exchange.rules import ExchangeRules, Waits
-from app.trainer.exchange.streams import Line, LostError, Stream
+from app.trainer.exchange.streams import LostError, Stream
 from app.trainer.exchange.wire import PIECE_BYTES, AskNews, AskPiece, Having
+from tests.support.training.exchanges import served
 
 BLOBS = {name: name.encode() * (3 * PIECE_BYTES) for name in "abc"}
 KEY = OwnKey(RSAPrivateKey())
@@ -35,7 +35,7 @@ RULES = ExchangeRules(
     waits=Waits(silence=0.5, word=0.1, doubling=0.2),
 )
 
-Source = Callable[[Stream], Awaitable[None]]
+Source = Callable[[Stream], Coroutine[Any, Any, None]]
 
 
 def holding(*names: str) -> Holding:
@@ -64,18 +64,8 @@ class Swap:
 
     @asynccontextmanager
     async def opened(self, source: str) -> AsyncIterator[Stream]:
-        ends = []
-        for end, peer_id in zip(socket.socketpair(), ("us", source), strict=True):
-            reader, writer = await asyncio.open_connection(sock=end)
-            ends.append(Stream(reader, writer, peer_id=peer_id, line=Line(), silence=0.5))
-        serving = asyncio.create_task(self.sources[source](ends[0]))
-        try:
-            yield ends[1]
-        finally:
-            serving.cancel()
-            await asyncio.gather(serving, return_exceptions=True)
-            for each in ends:
-                each.close()
+        async with served(self.sources[source], peers=("us", source), silence=0.5) as end:
+            yield end
 
 
 def honest(held: Holding) -> Source:

@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import socket
 from collections.abc import Callable, Collection
 from contextlib import asynccontextmanager
 from typing import AsyncIterator  # noqa: UP035
@@ -16,8 +15,9 @@ from app.trainer.exchange import leader as module
 from app.trainer.exchange.leader import LedRound
 from app.trainer.exchange.offers import OwnKey
 from app.trainer.exchange.rules import ExchangeRules, Faults, Waits
-from app.trainer.exchange.streams import Line, Stream
+from app.trainer.exchange.streams import Stream
 from app.trainer.exchange.wire import PIECE_BYTES, Refused, SendFrom, SignedOffer
+from tests.support.training.exchanges import served
 
 EPOCH = 7
 BLOB = bytes(range(256)) * 2000
@@ -42,7 +42,7 @@ class Led:
             round_seconds=60.0,
             waits=Waits(silence=silence),
         )
-        faults = Faults(lambda peer_id, fault: self.faults.append((peer_id, fault)))
+        faults = Faults(lambda _epoch, peer_id, fault: self.faults.append((peer_id, fault)))
         ids = frozenset(key.peer_id for key in known)
         self.round = LedRound(EPOCH, own_id=OURS.peer_id, known=ids, rules=rules, faults=faults)
         self.running = asyncio.create_task(self.round.run())
@@ -57,19 +57,12 @@ class Led:
     @asynccontextmanager
     async def serving(self, key: OwnKey) -> AsyncIterator[Stream]:
         """A member's end of a stream on which it has offered its blob."""
-        ours, theirs = socket.socketpair()
-        ends = []
-        for end, peer_id in ((ours, key.peer_id), (theirs, OURS.peer_id)):
-            reader, writer = await asyncio.open_connection(sock=end)
-            ends.append(Stream(reader, writer, peer_id=peer_id, line=Line(), silence=5.0))
-        serving = asyncio.create_task(self.round.serve(ends[0], offer_of(key)))
-        try:
-            yield ends[1]
-        finally:
-            serving.cancel()
-            await asyncio.gather(serving, return_exceptions=True)
-            for each in ends:
-                each.close()
+
+        async def serve(stream: Stream) -> None:
+            await self.round.serve(stream, offer_of(key))
+
+        async with served(serve, peers=(key.peer_id, OURS.peer_id), silence=5.0) as end:
+            yield end
 
     async def take(self, key: OwnKey) -> None:
         """A member offers its blob, and sends it."""

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from app.spec.training import DilocoSpec, SparseLocoSpec
-from app.trainer.exchange.exchange import ExchangeError, Swap
+from app.trainer.exchange.exchange import ExchangeError, PeerBlob, Swap
+from app.trainer.local_steps.believing import BASE_BYTES
 from app.trainer.strategies import diloco, sparseloco
 from app.trainer.strategies.round import LocalRound, Recipe, Sent
 from tests.support.training.memory_exchange import MemoryExchange, MemoryHub
@@ -89,3 +90,46 @@ def test_a_failed_round_leaves_what_was_not_sent_as_it_was() -> None:
         Member("a", recipe, _Failing()).begin("b").brought()
     after = recipe.residual.state_dict()["residual"]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+class _Without:
+    """A round in which another member counts, and we don't."""
+
+    bytes_sent = bytes_received = 0
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+
+    def swap(self, *, blob: bytes, **_options: Any) -> Swap:
+        learnt = self._recipe.codec.encode(weights(5)).blob
+        other = PeerBlob(peer_id="b", weight=100.0, blob=blob[:BASE_BYTES] + learnt)
+        return Swap(contributions=(other,), included=False)
+
+
+def test_a_round_that_left_us_out_loses_nothing() -> None:
+    recipe = RECIPES["sparseloco"]()
+    assert recipe.residual is not None
+    member = Member("a", recipe, _Without(recipe))
+    brought = member.begin("b").brought()
+    assert brought.agrees
+    assert not brought.counts
+    kept = recipe.residual.state_dict()["residual"]
+    for waits, outer in zip(kept, member.outer, strict=True):
+        torch.testing.assert_close(waits, outer - outer * 0.9)
+
+
+class _Nonsense(_Without):
+    """A round whose outcome can't be read."""
+
+    def swap(self, **_options: Any) -> Swap:
+        other = PeerBlob(peer_id="b", weight=100.0, blob=b"nonsense")
+        return Swap(contributions=(other,), included=False)
+
+
+@pytest.mark.logs_error("a round failed")
+def test_a_round_that_fails_by_a_defect_leaves_all_as_it_was() -> None:
+    recipe = RECIPES["sparseloco"]()
+    assert recipe.residual is not None
+    with pytest.raises(ExchangeError, match="see the log"):
+        Member("a", recipe, _Nonsense(recipe)).begin("b").brought()
+    assert not any(bool(each.any()) for each in recipe.residual.state_dict()["residual"])
