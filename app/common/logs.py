@@ -4,6 +4,7 @@ import json
 import logging
 import logging.handlers
 import re
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -139,6 +140,12 @@ class _PrivateFileHandler(logging.handlers.RotatingFileHandler):
         stream = super()._open()
         Path(self.baseFilename).chmod(0o600)
         return stream
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+        """On a full disk a line is lost. A traceback on stderr for each would tell nobody more: the
+        window has the lines, and what can't be saved is said where it matters."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 class AuditLog:

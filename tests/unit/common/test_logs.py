@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import stat
 import threading
 import warnings
@@ -182,6 +183,24 @@ def test_rotated_file_is_the_owners_alone(started: Logs, file: Path) -> None:
     assert isinstance(started.file, logging.handlers.RotatingFileHandler)
     started.file.doRollover()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_full_disk_costs_lines_and_fills_no_terminal(
+    started: Logs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler: Any = started.file
+    own = handler.stream
+    with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123
+        handler.stream = full
+        log.warning("no room")
+        handler.stream = own
+        with pytest.raises(OSError, match="No space left"):
+            full.flush()
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, full.fileno())  # so that it can be closed
+        os.close(nothing)
+    assert capsys.readouterr().err == ""
+    assert texts(started.ring)[-1] == "no room"
 
 
 def test_after_close_nothing_is_logged(started: Logs, file: Path) -> None:
