@@ -1,11 +1,14 @@
 """`make attacks`: one of four peers is hostile throughout; what does it cost the others?
 
-python tests/bench/attacks.py [--epochs N] [ATTACK…]
+python tests/bench/attacks.py [--epochs N] [--strategy diloco|sparseloco] [ATTACK…]
 
 Three honest trainers and a hostile process of plain hivemind (`tests/support/training/hostile.py`)
 train the tiny spec on the built-in text. After N epochs the loss of the first trainer's last
 checkpoint is measured on text that is the same each time, and held against the run of the three
 alone, in the same call. The table is that of `docs/threats.md`.
+
+With a strategy of local steps, the hostile process is a trainer of ours that lies in the exchange
+of blobs (`tests/support/training/hostile_trainer.py`).
 
 "unequal" is no attack: the fourth peer is a plain hivemind script that behaves, a trainer computes
 for a tenth of the time, and one sends 50 kB a second. Nobody may be evicted.
@@ -37,11 +40,12 @@ from app.trainer.model.loss import loss_of  # noqa: E402
 from app.trainer.room import Room  # noqa: E402
 from tests.support.processes.apps import tiny_spec, training  # noqa: E402
 from tests.support.processes.attackers import hostile  # noqa: E402
-from tests.support.processes.workers import Worker  # noqa: E402
+from tests.support.processes.workers import HostileWorker, Worker  # noqa: E402
 
 PACES: tuple[dict[str, Any], ...] = ({}, {"share": 0.1}, {"upload": 50_000})
 """Of the honest trainers in "unequal"."""
 
+AVERAGING, LOCAL = "gradient-averaging", ("diloco", "sparseloco")
 ATTACKS = (
     "unequal",
     *("nan", "inf", "sign", "thousand"),
@@ -49,6 +53,9 @@ ATTACKS = (
     *("shape", "huge", "slow", "silent", "reducer", "reducer-nan", "leader", "record"),
     *("donor:garbage", "donor:nan", "donor:endless", "donor:plain-garbage", "donor:plain-rate"),
 )
+LOCAL_ATTACKS = ("sign", "thousand", "garbage", "nan", "base", "weight", "silent")
+"""Against `diloco` and `sparseloco`."""
+
 SAMPLES = 256
 
 
@@ -56,15 +63,18 @@ def main() -> None:
     """Run the attacks that the command line names, or all."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("attacks", nargs="*", default=ATTACKS)
+    parser.add_argument("--strategy", default=AVERAGING, choices=(AVERAGING, *LOCAL))
+    parser.add_argument("attacks", nargs="*")
     wanted = parser.parse_args()
+    attacks = ATTACKS if wanted.strategy == AVERAGING else LOCAL_ATTACKS
     sys.stdout.write(
         "| attack | held-out loss | against none | rounds until named | as | evicted |\n"
         "|---|---|---|---|---|---|\n"
     )
     base = math.nan
-    for attack in ("none", *wanted.attacks):
-        loss, rounds, fault, evicted = asyncio.run(run(attack, wanted.epochs))
+    for attack in ("none", *(wanted.attacks or attacks)):
+        spec = spec_of(wanted.strategy, wanted.epochs)
+        loss, rounds, fault, evicted = asyncio.run(run(attack, spec))
         base = loss if attack == "none" else base
         named = "–" if rounds is None else str(rounds)
         worse = f"{loss / base - 1:+.1%}"
@@ -72,18 +82,29 @@ def main() -> None:
         sys.stdout.flush()
 
 
-async def run(attack: str, epochs: int) -> tuple[float, int | None, str, int]:
+def spec_of(strategy: str, epochs: int) -> dict[str, Any]:
+    """The tiny spec; with local steps, an epoch has enough of them for a newcomer to catch up."""
+    changes: dict[str, Any] = {"optimizer": {"name": "adamw", "learning_rate": 3e-3}}
+    if strategy != AVERAGING:
+        changes |= {"strategy": strategy, "target_batch_size": 8192}
+        changes[strategy] = {"local_batch_size": 48}
+    return tiny_spec(training_params=training(stop={"epochs": epochs}, **changes))
+
+
+async def run(attack: str, spec: dict[str, Any]) -> tuple[float, int | None, str, int]:
     """The held-out loss, after how many rounds the hostile peer was named, as what, and how many
     peers were evicted by any trainer."""
-    adamw = {"name": "adamw", "learning_rate": 3e-3}
-    spec = tiny_spec(training_params=training(stop={"epochs": epochs}, optimizer=adamw))
+    is_local = spec["training_params"].get("strategy") is not None
     with tempfile.TemporaryDirectory() as folder:
         workers = [Worker(Path(folder, str(number))) for number in range(len(PACES))]
         first, *others = workers
         async with AsyncExitStack() as stack:
             await start(first, spec, (), stack)
             (ready,) = first.all(protocol.Ready)
-            if attack != "none":
+            if is_local and attack not in ("none", "unequal"):
+                liar = HostileWorker(Path(folder, "liar"), attack)
+                await start(liar, spec, ready.addresses, stack)
+            elif attack != "none":
                 kind = "plain" if attack == "unequal" else attack
                 log = Path(folder, "log")
                 await stack.enter_async_context(hostile(kind, ready.addresses, log))

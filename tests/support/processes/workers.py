@@ -8,12 +8,15 @@ from typing import Any, TypeVar
 import torch
 
 from app import protocol
+from app.lifecycle import processes
 from app.p2p.network import Network, listening
 from app.protocol import Report
 from app.training.supervisor import Trainer
-from tests.support.processes.apps import PATIENCE, tiny_spec
+from tests.support.processes.apps import PATIENCE, ROOT, tiny_spec
 
 R = TypeVar("R")
+
+HOSTILE_TRAINER = ROOT / "tests" / "support" / "training" / "hostile_trainer.py"
 
 
 class Worker:
@@ -27,8 +30,11 @@ class Worker:
 
     async def start(self, **changes: Any) -> None:
         """Spawn it and give it the tiny spec's order; returns when it trains."""
-        self.trainer = await Trainer.spawn(on_report=self._note)
+        self.trainer = await self._spawn()
         await self.trainer.command(protocol.Start, **self._order() | changes)
+
+    async def _spawn(self) -> Trainer:
+        return await Trainer.spawn(on_report=self._note)
 
     def _order(self) -> dict[str, Any]:
         return {
@@ -82,6 +88,21 @@ class Worker:
             path.name[: len("epoch-123456789")]: path
             for path in (self.folder / "checkpoints").glob("*.pt")
         }
+
+
+class HostileWorker(Worker):
+    """A trainer of ours that lies in the exchange of blobs (``hostile_trainer.py``)."""
+
+    def __init__(self, folder: Path, attack: str) -> None:
+        super().__init__(folder)
+        self._attack = attack
+
+    async def _spawn(self) -> Trainer:
+        main, processes.MAIN = processes.MAIN, HOSTILE_TRAINER
+        try:
+            return await Trainer.spawn(on_report=self._note, arguments=(self._attack,))
+        finally:
+            processes.MAIN = main
 
 
 def _agree(one: Path, other: Path, *, apart: float) -> bool:
