@@ -17,7 +17,7 @@ from app.common.rate_limit import RateLimit
 from app.organiser.admission import Admission
 from app.protocol import MemberAtFault, Report, RoundEnded, SampleDiscarded
 from app.trainer.averaging.averagers import CountingStateAverager, KeepingGradientAverager
-from app.trainer.averaging.guarded_allreduce import RoundGuard
+from app.trainer.averaging.guarded_averager import RoundGuard
 from app.trainer.averaging.offences import sentence
 from app.trainer.averaging.searches import keep_searches
 from app.trainer.averaging.takeover import OptimizerState, OptimizerSwarm, take_over
@@ -33,6 +33,10 @@ have left as well."""
 
 NAMED_EVERY_SECONDS = 60.0
 """The log names a peer once in so many seconds for the same fault."""
+
+NOTHING_ARRIVED = "none of the others' parts arrived"
+
+LEFT_BEHIND = "the others ended this epoch without us"
 
 NEVER = 2**62
 """A number of epochs between two rounds of averaging the state that no run reaches."""
@@ -83,6 +87,8 @@ class CitizenOptimizer(hivemind.Optimizer):
         self._peers = 1
         self._failure = ""
         self._entering = 0
+        self._awaited: frozenset[str] = frozenset()
+        self._absent: frozenset[str] = frozenset()
         self.averaging_since = None
         self.loading_state = False
         self.taken_over = 0
@@ -156,8 +162,18 @@ class CitizenOptimizer(hivemind.Optimizer):
                 seconds=seconds,
                 samples=samples,
                 failure=self._failure,
+                arrived=self.grad_averager.arrived if self._peers > 1 else 1.0,
             )
         )
+
+    def _maybe_schedule_gradient_averaging(self) -> None:
+        awaited = self.tracker.mates - self._absent
+        if awaited != self._awaited:
+            self._awaited = awaited
+            self.grad_averager.await_members(awaited)
+            self.state_averager.await_members(awaited)
+        self.grad_averager.epoch = self.local_epoch
+        super()._maybe_schedule_gradient_averaging()
 
     def _name_offenders(self, epoch: int) -> None:
         for what, guard in self._guards.items():
@@ -182,16 +198,24 @@ class CitizenOptimizer(hivemind.Optimizer):
         if not self.grad_averager.is_finite:
             self._discard("our gradient was not finite")
         scheduled = self.scheduled_grads
+        is_left_behind = self._is_left_behind(scheduled)
+        if scheduled is not None and is_left_behind:
+            scheduled.cancel()  # only the next epoch's groups form yet
         began = bool(super()._begin_averaging_gradients(grad_scaler))
         # A peer that is alone has no round, and that is no failure.
         if not began and self.tracker.global_progress.num_peers > 1:
             found = "" if scheduled is None else _outcome(scheduled)[1]
-            self._failure = found or "no round could begin"
+            self._failure = LEFT_BEHIND if is_left_behind else found or "no round could begin"
         # WORKAROUND (hivemind 1.1.12): when no round began, hivemind's optimizer steps with the
         # sum of the micro-batches' gradients instead of their mean.
         if not began and not self.grad_averager.is_mean:
             self._load_local_gradients_into_optimizer()
         return began
+
+    def _is_left_behind(self, scheduled: StepControl | None) -> bool:
+        """Most others are in the next epoch, and no group of ours has formed."""
+        looks = scheduled is None or scheduled.stage == AveragingStage.LOOKING_FOR_GROUP
+        return looks and self.tracker.global_epoch > self.local_epoch
 
     def _load_local_gradients_into_optimizer(self) -> None:
         """As hivemind's, without a copy to the averager's memory and back."""
@@ -227,8 +251,19 @@ class CitizenOptimizer(hivemind.Optimizer):
     def _average_gradients_and_load_into_optimizer(self, maybe_step_control: Any) -> None:
         super()._average_gradients_and_load_into_optimizer(maybe_step_control)
         if maybe_step_control is not None:
-            self._peers, failure = _outcome(maybe_step_control)
-            self._failure = failure or self._failure
+            self._note_outcome(maybe_step_control)
+
+    def _note_outcome(self, control: StepControl) -> None:
+        self._peers, failure = _outcome(control)
+        self._failure = failure or self._failure
+        absent: frozenset[str] = frozenset()
+        if not failure:
+            members = {peer.to_base58() for peer in control.result()}
+            absent = self._awaited - members
+            if len(members) > 1 and not self.grad_averager.arrived:
+                self._failure = NOTHING_ARRIVED
+        # Who didn't come isn't waited for in the next round: a dead peer's record stays a while.
+        self._absent = absent
 
     def _load_averaged_gradients_into_optimizer_(self) -> None:
         super()._load_averaged_gradients_into_optimizer_()

@@ -52,6 +52,8 @@ class PacedTracker(ProgressTracker):
         self._left_out: dict[bytes, float] = {}
         self.others: frozenset[str] = frozenset()
         """Peer ids (base58) of the run's other trainers that compute, as their last records say."""
+        self.mates: frozenset[str] = frozenset()
+        """Those of them that are in our epoch."""
         super().__init__(**options, start=False)
         self.should_report_progress = _PacedEvent(self._is_urgent)
         # hivemind's tracker reads the others' progress for the first time after 3 s.
@@ -128,8 +130,13 @@ class PacedTracker(ProgressTracker):
         others = [entry for entry in entries if entry["peer_id"] != own.peer_id]
         claims = (entry["epoch"] for entry in others if not entry["client_mode"])
         epoch = agreed_epoch(claims, own=own.epoch)
-        computing = (entry for entry in others if entry["samples_per_second"] > 0.0)
-        self.others = frozenset(PeerID(entry["peer_id"]).to_base58() for entry in computing)
+        computing = {
+            PeerID(entry["peer_id"]).to_base58(): entry["epoch"]
+            for entry in others
+            if entry["samples_per_second"] > 0.0
+        }
+        self.others = frozenset(computing)
+        self.mates = frozenset(peer for peer, at in computing.items() if at == own.epoch)
         rates = plausible_rates([entry["samples_per_second"] for entry in entries])
         believed = []
         for entry, rate in zip(entries, rates, strict=True):
