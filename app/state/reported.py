@@ -131,6 +131,7 @@ def _round_ended(own: OwnTraining, event: protocol.RoundEnded) -> OwnTraining:
         peers=event.peers,
         seconds=event.seconds,
         failure=event.failure,
+        samples=event.samples,
         arrived=event.arrived,
     )
     failed = own.failed_rounds + 1 if event.failure else 0

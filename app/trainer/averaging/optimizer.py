@@ -4,10 +4,12 @@ On the network it behaves as `hivemind.Optimizer` does, so that both can train i
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
 import time
 from collections.abc import Callable
+from concurrent import futures
 from typing import Any
 
 import hivemind
@@ -88,6 +90,7 @@ class CitizenOptimizer(hivemind.Optimizer):
         self._failure = ""
         self._entering = 0
         self._awaited: frozenset[str] = frozenset()
+        self._members: frozenset[str] = frozenset()
         self._absent: frozenset[str] = frozenset()
         self.averaging_since = None
         self.loading_state = False
@@ -167,7 +170,7 @@ class CitizenOptimizer(hivemind.Optimizer):
         )
 
     def _maybe_schedule_gradient_averaging(self) -> None:
-        awaited = self.tracker.mates - self._absent
+        awaited = (self.tracker.mates | self._members & self.tracker.others) - self._absent
         if awaited != self._awaited:
             self._awaited = awaited
             self.grad_averager.await_members(awaited)
@@ -214,7 +217,7 @@ class CitizenOptimizer(hivemind.Optimizer):
 
     def _is_left_behind(self, scheduled: StepControl | None) -> bool:
         """Most others are in the next epoch, and no group of ours has formed."""
-        looks = scheduled is None or scheduled.stage == AveragingStage.LOOKING_FOR_GROUP
+        looks = scheduled is None or _searches(scheduled)
         return looks and self.tracker.global_epoch > self.local_epoch
 
     def _load_local_gradients_into_optimizer(self) -> None:
@@ -249,21 +252,32 @@ class CitizenOptimizer(hivemind.Optimizer):
         self.tracker.report_local_progress(self.local_epoch, samples_accumulated=0)
 
     def _average_gradients_and_load_into_optimizer(self, maybe_step_control: Any) -> None:
+        if maybe_step_control is not None:
+            self._leave_if_behind(maybe_step_control)
         super()._average_gradients_and_load_into_optimizer(maybe_step_control)
         if maybe_step_control is not None:
             self._note_outcome(maybe_step_control)
 
+    def _leave_if_behind(self, control: StepControl) -> None:
+        """Search on while most others are in our epoch: a group of theirs forms no more."""
+        deadline = time.monotonic() + (self.averaging_timeout or 0.0)
+        while _searches(control) and time.monotonic() < deadline:
+            with contextlib.suppress(futures.TimeoutError, futures.CancelledError):
+                control.exception(self.matchmaking_time)
+            if _searches(control) and self.tracker.look() > self.local_epoch:
+                control.cancel()
+                self._failure = LEFT_BEHIND
+
     def _note_outcome(self, control: StepControl) -> None:
         self._peers, failure = _outcome(control)
-        self._failure = failure or self._failure
-        absent: frozenset[str] = frozenset()
+        self._failure = self._failure or failure
+        self._members = self._absent = frozenset()
         if not failure:
-            members = {peer.to_base58() for peer in control.result()}
-            absent = self._awaited - members
-            if len(members) > 1 and not self.grad_averager.arrived:
+            self._members = frozenset(peer.to_base58() for peer in control.result())
+            # Not waited for in the next round: a dead peer's record stays for a while.
+            self._absent = self._awaited - self._members
+            if len(self._members) > 1 and not self.grad_averager.arrived:
                 self._failure = NOTHING_ARRIVED
-        # Who didn't come isn't waited for in the next round: a dead peer's record stays a while.
-        self._absent = absent
 
     def _load_averaged_gradients_into_optimizer_(self) -> None:
         super()._load_averaged_gradients_into_optimizer_()
@@ -331,6 +345,12 @@ class CitizenOptimizer(hivemind.Optimizer):
         super().shutdown()
         for guard in self._guards.values():
             guard.offences.close()
+
+
+def _searches(control: StepControl) -> bool:
+    """Whether a round has no group yet."""
+    before = (AveragingStage.IDLE, AveragingStage.LOOKING_FOR_GROUP)
+    return not control.done() and control.stage in before
 
 
 def _outcome(control: StepControl) -> tuple[int, str]:

@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from concurrent import futures
 from typing import Any
 
 from hivemind.optim.progress_tracker import GlobalTrainingProgress, ProgressTracker
@@ -16,6 +17,9 @@ from app.trainer.averaging.seen import SwarmProgress
 
 PACE_SECONDS = 1.0
 """The shortest time between two records of our progress within an epoch."""
+
+LOOK_SECONDS = 5.0
+"""How long the DHT may take to say how far the others are."""
 
 SHORTEST_EPOCH = 0.5
 """Seconds. With shorter epochs hivemind's groups don't form."""
@@ -79,6 +83,17 @@ class PacedTracker(ProgressTracker):
             peers=max(1, seen.num_peers),
             eta=max(0.0, eta) if eta < 10**7 else None,
         )
+
+    def look(self) -> int:
+        """The epoch that most peers are in now, 0 where nobody says; for the thread that has paused
+        the updates."""
+        asked: Any = self.dht.get(self.training_progress_key, latest=True, return_future=True)
+        try:
+            found = asked.result(LOOK_SECONDS)
+        except futures.TimeoutError:
+            return 0
+        said = found.value if found is not None else None
+        return int(self._parse_swarm_progress_data(said).epoch)
 
     def rest(self) -> None:
         """Publish a rate of zero: from a resting peer's old rate, the others would reckon that
