@@ -1,6 +1,6 @@
 """Do the peers of a swarm average in one group? So many real trainers of this machine, for a while.
 
-    python tests/bench/groups.py [--peers N] [--epochs N] [--code FOLDER] [--seconds-apart N]
+    python tests/bench/groups.py [--peers N] [--epochs N] [--code FOLDER]
 
 For each epoch: how many averaged in one group, by what each peer says of its round. At the end, in
 how many epochs the group was whole. --code: another checkout, to compare with. The first epochs,
@@ -10,19 +10,15 @@ until all have entered, don't count.
 import argparse
 import asyncio
 import collections
-import contextlib
-import json
-import os
-import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.bench.parts.bare_trainer import BareTrainer  # noqa: E402
 from tests.support.processes.apps import tiny_spec, training  # noqa: E402
 
 MATCHMAKING_SECONDS = 3.0
@@ -39,78 +35,21 @@ SPEC = tiny_spec(
     ),
 )
 
-Message = dict[str, Any]
-
-
-class BareTrainer:
-    """A trainer without an app; whatever version it is of, its reports are lines of JSON."""
-
-    def __init__(self, number: int, folder: Path, code: Path) -> None:
-        self.number = number
-        self._folder = folder / str(number)
-        self._folder.mkdir()
-        self._code = code
-        self.addresses: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
-        self.rounds: dict[int, Message] = {}
-
-    async def start(self, initial_peers: list[str]) -> None:
-        """Spawn it, and tell it to train."""
-        self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(self._code / "main.py"), "--trainer"),
-            cwd=self._code,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=os.environ | {"COTRAIN_NICENESS": "0"},
-            start_new_session=True,
-            limit=2**22,
-        )
-        self._reading = asyncio.create_task(self._read())
-        order = {
-            "type": "Start",
-            "id": 1,
-            "spec": SPEC,
-            "initial_peers": initial_peers,
-            "identity_file": str(self._folder / "trainer.pem"),
-            "checkpoint_dir": str(self._folder / "checkpoints"),
-            "cache_dir": str(self._folder.parent / "cache"),
-            "device": "cpu",
-            "threads": 1,
-            "network": {"listen": ["/ip4/127.0.0.1/tcp/0"], "local": True},
-        }
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(order).encode() + b"\n")
-
-    async def _read(self) -> None:
-        assert self.process.stdout is not None
-        async for line in self.process.stdout:
-            report = json.loads(line)
-            if report["type"] == "Ready" and not self.addresses.done():
-                self.addresses.set_result(report["addresses"])
-            elif report["type"] == "RoundEnded":
-                self.rounds[report["epoch"]] = report
-
-    async def stop(self) -> None:
-        """End its whole group."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        await self.process.wait()
-        await self._reading
-
 
 async def run(peers: int, epochs: int, code: Path) -> None:
     """Let them train, and say how they averaged."""
     with tempfile.TemporaryDirectory(prefix="groups-") as name:
-        trainers = [BareTrainer(number, Path(name), code) for number in range(peers)]
+        first, *rest = (BareTrainer(str(each), Path(name), code=code) for each in range(peers))
+        await first.start(SPEC, [])
+        started = [first]
         try:
-            first, *rest = trainers
-            await first.start([])
             entries = await first.addresses
             for each in rest:
-                await each.start(entries)
-            await _watch(trainers, epochs)
+                await each.start(SPEC, entries)
+                started.append(each)
+            await _watch(started, epochs)
         finally:
-            await asyncio.gather(*(each.stop() for each in trainers if hasattr(each, "process")))
+            await asyncio.gather(*(each.kill() for each in started))
 
 
 async def _watch(trainers: list[BareTrainer], epochs: int) -> None:

@@ -13,7 +13,6 @@ the network is hivemind's: a plain peer sees a leader with a later time, which a
 
 import asyncio
 import math
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
@@ -42,9 +41,6 @@ SLOWEST, FASTEST = 1e-6, 1e12
 MODES = frozenset({0, 1, 2})
 """Of hivemind's `AveragingMode`."""
 
-TRIES = 2
-"""How often a leader is asked in one search; a busy machine may not answer the first time."""
-
 MOST_AWAITED = 200
 """Peers; the message that names them stays small."""
 
@@ -68,7 +64,6 @@ class GuardedMatchmaking(Matchmaking):
         self._awaited: frozenset[PeerID] = frozenset()
         self._changed = asyncio.Event()
         """Somebody has joined our group, or others are awaited."""
-        self._asked: Counter[PeerID] = Counter()
 
     def await_members(self, peers: Iterable[str]) -> None:
         """As the leader of a group, wait for these: peer ids in base58."""
@@ -80,7 +75,6 @@ class GuardedMatchmaking(Matchmaking):
         """As hivemind's. Raises what hivemind's raises."""
         if not step.began_allreduce:
             step.scheduled_time = self._latest(step)
-        self._asked.clear()
         closing = asyncio.create_task(self._close_when_complete(step))
         try:
             return await super().look_for_group(step)
@@ -120,11 +114,15 @@ class GuardedMatchmaking(Matchmaking):
         if leader.to_base58() in self._evictions:
             return None
         group = await super()._request_join_group(leader)
-        self._asked[leader] += 1
-        if group is None and self._asked[leader] < TRIES:
-            past = self.potential_leaders.past_attempts
-            past -= {attempt for attempt in past if attempt[0] == leader}
+        if group is None:
+            # hivemind never asks it again in this search, but it may only have been busy
+            loop = asyncio.get_running_loop()
+            loop.call_later(self.request_timeout, self._forget_attempts, leader)
         return group
+
+    def _forget_attempts(self, leader: PeerID) -> None:
+        past = self.potential_leaders.past_attempts
+        past -= {attempt for attempt in past if attempt[0] == leader}
 
     @override
     async def rpc_join_group(

@@ -316,7 +316,7 @@ async def test_leader_takes_nobody_of_another_epoch(swarm: Swarm, said: bytes, c
     assert [reply.code async for reply in replies] == [code]
 
 
-async def test_leader_that_does_not_answer_is_asked_once_more(swarm: Swarm) -> None:
+async def test_leader_that_does_not_answer_is_asked_again(swarm: Swarm) -> None:
     leader, follower = await swarm.add(DeafLeader), await swarm.add()
     leader.awaits(follower)
     found = await asyncio.gather(leader.look(), follower.look(later=0.5))
