@@ -206,7 +206,7 @@ def report(
         "",
         f"Loss: {first:.3f} in the first tenth, {last:.3f} in the last.",
         f"Rounds: {failed} failed; the others had {min(peers)} to {max(peers)} peers.",
-        f"Samples that entered: {window.entered} by the trainer, {window.in_ledger()} in the ledger.",
+        f"Samples that entered: {window.entered}; in the ledger: {window.in_ledger()}.",
     ]
     (out / "report.md").write_text("\n".join(lines) + "\n")
     (out / "picture.svg").write_text(svg(plots_of(samples, window)))
