@@ -201,8 +201,8 @@ def report(
     failed = len(window.rounds) - len(peers)
     lines += [
         "",
-        "Of the role machine, USS is what lies in /dev/shm, handles the entries of /tmp, threads",
-        "those of /dev/shm.",
+        "Of the role shared, USS is what lies in /dev/shm, threads are its files, and handles the",
+        "entries of /tmp.",
         "",
         f"Loss: {first:.3f} in the first tenth, {last:.3f} in the last.",
         f"Rounds: {failed} failed; the others had {min(peers)} to {max(peers)} peers.",
@@ -217,7 +217,7 @@ def plots_of(samples: list[Sample], window: Window) -> list[Plot]:
     """Memory, handles, threads, loss."""
     plots = []
     for name in ("USS, MiB", "handles", "threads"):
-        found = curves_of([each for each in samples if each.role != "machine"], VALUES[name])
+        found = curves_of([each for each in samples if each.role != "shared"], VALUES[name])
         # a process that lived for a moment is no curve
         long = {role: points for role, points in found.items() if len(points) > len(samples) / 50}
         largest = sorted(long, key=lambda role: -max(value for _, value in long[role]))[:8]

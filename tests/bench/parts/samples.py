@@ -17,7 +17,7 @@ TEMPORARY = Path("/tmp")
 
 @dataclass(frozen=True)
 class Sample:
-    """One process at one time; or, as the role ``machine``, what all leave in shared places."""
+    """One process at one time; or, as the role ``shared``, what lies in shared places."""
 
     time: float
     """Seconds since the run began."""
@@ -28,16 +28,16 @@ class Sample:
     pid: int
 
     uss: float
-    """Memory that only it uses, in MiB; of the machine, what lies in /dev/shm."""
+    """Memory that only it uses, in MiB; of ``shared``, what lies in /dev/shm."""
 
     pss: float
     """The same with its part of what it shares."""
 
     handles: int
-    """Open files and sockets; of the machine, entries of /tmp."""
+    """Open files and sockets; of ``shared``, entries of /tmp."""
 
     threads: int
-    """Of the machine, entries of /dev/shm."""
+    """Of ``shared``, entries of /dev/shm."""
 
 
 COLUMNS = tuple(each.name for each in fields(Sample))
@@ -46,8 +46,9 @@ COLUMNS = tuple(each.name for each in fields(Sample))
 def take(root: psutil.Process, since: float) -> list[Sample]:
     """All processes that descend from one, and the machine. since: monotonic."""
     now = time.monotonic() - since
-    samples = [_machine(now)]
-    for process, role in roles(root):
+    found = roles(root)
+    samples = [_shared(now, {process.pid for process, _ in found})]
+    for process, role in found:
         with contextlib.suppress(psutil.Error):
             memory = process.memory_full_info()
             samples.append(
@@ -64,14 +65,16 @@ def take(root: psutil.Process, since: float) -> list[Sample]:
     return samples
 
 
-def _machine(now: float) -> Sample:
+def _shared(now: float, pids: set[int]) -> Sample:
+    """What torch shares between processes, by its files' names; /tmp is that of all programs."""
     sizes = []
-    for path in SHARED.iterdir():
-        with contextlib.suppress(OSError):
-            sizes.append(path.stat().st_size)
+    for path in SHARED.glob("torch_*"):
+        with contextlib.suppress(OSError, ValueError):
+            if int(path.name.split("_")[1]) in pids:
+                sizes.append(path.stat().st_size)
     entries = sum(1 for _ in TEMPORARY.iterdir())
     total = sum(sizes) / 2**20
-    return Sample(now, "machine", 0, uss=total, pss=total, handles=entries, threads=len(sizes))
+    return Sample(now, "shared", 0, uss=total, pss=total, handles=entries, threads=len(sizes))
 
 
 def roles(root: psutil.Process) -> list[tuple[psutil.Process, str]]:
@@ -159,4 +162,5 @@ def slope(points: Sequence[tuple[float, float]]) -> Slope:
         return Slope(0.0, math.inf, mean)
     line = stats.linregress(times, values)
     t = float(stats.t.ppf(0.975, len(blocks) - 2))
-    return Slope(float(line.slope), t * float(line.stderr), mean)
+    error = float(line.stderr)  # not a number where all values are the same
+    return Slope(float(line.slope), 0.0 if math.isnan(error) else t * error, mean)
