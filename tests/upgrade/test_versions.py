@@ -3,7 +3,6 @@
 `test_data_folder.py` has the settings, ledger and checkpoints of 0.1.0.
 """
 
-import asyncio
 import contextlib
 import io
 import json
