@@ -4,12 +4,10 @@ On the network it behaves as `hivemind.Optimizer` does, so that both can train i
 """
 
 import asyncio
-import contextlib
 import functools
 import logging
 import time
 from collections.abc import Callable
-from concurrent import futures
 from typing import Any
 
 import hivemind
@@ -19,6 +17,7 @@ from app.common.rate_limit import RateLimit
 from app.organiser.admission import Admission
 from app.protocol import MemberAtFault, Report, RoundEnded, SampleDiscarded
 from app.trainer.averaging.averagers import CountingStateAverager, KeepingGradientAverager
+from app.trainer.averaging.gathering import Mates, gave_up, searches
 from app.trainer.averaging.guarded_averager import RoundGuard
 from app.trainer.averaging.offences import sentence
 from app.trainer.averaging.searches import keep_searches
@@ -89,9 +88,7 @@ class CitizenOptimizer(hivemind.Optimizer):
         self._peers = 1
         self._failure = ""
         self._entering = 0
-        self._awaited: frozenset[str] = frozenset()
-        self._members: frozenset[str] = frozenset()
-        self._absent: frozenset[str] = frozenset()
+        self._mates = Mates()
         self.averaging_since = None
         self.loading_state = False
         self.taken_over = 0
@@ -170,11 +167,9 @@ class CitizenOptimizer(hivemind.Optimizer):
         )
 
     def _maybe_schedule_gradient_averaging(self) -> None:
-        awaited = (self.tracker.mates | self._members & self.tracker.others) - self._absent
-        if awaited != self._awaited:
-            self._awaited = awaited
-            self.grad_averager.await_members(awaited)
-            self.state_averager.await_members(awaited)
+        if self._mates.expect(self.tracker.mates, others=self.tracker.others):
+            self.grad_averager.await_members(self._mates.awaited)
+            self.state_averager.await_members(self._mates.awaited)
         self.grad_averager.epoch = self.local_epoch
         super()._maybe_schedule_gradient_averaging()
 
@@ -201,8 +196,8 @@ class CitizenOptimizer(hivemind.Optimizer):
         if not self.grad_averager.is_finite:
             self._discard("our gradient was not finite")
         scheduled = self.scheduled_grads
-        is_left_behind = self._is_left_behind(scheduled)
-        if scheduled is not None and is_left_behind:
+        is_left_behind = self.tracker.global_epoch > self.local_epoch
+        if scheduled is not None and is_left_behind and searches(scheduled):
             scheduled.cancel()  # only the next epoch's groups form yet
         began = bool(super()._begin_averaging_gradients(grad_scaler))
         # A peer that is alone has no round, and that is no failure.
@@ -214,11 +209,6 @@ class CitizenOptimizer(hivemind.Optimizer):
         if not began and not self.grad_averager.is_mean:
             self._load_local_gradients_into_optimizer()
         return began
-
-    def _is_left_behind(self, scheduled: StepControl | None) -> bool:
-        """Most others are in the next epoch, and no group of ours has formed."""
-        looks = scheduled is None or _searches(scheduled)
-        return looks and self.tracker.global_epoch > self.local_epoch
 
     def _load_local_gradients_into_optimizer(self) -> None:
         """As hivemind's, without a copy to the averager's memory and back."""
@@ -253,30 +243,20 @@ class CitizenOptimizer(hivemind.Optimizer):
 
     def _average_gradients_and_load_into_optimizer(self, maybe_step_control: Any) -> None:
         if maybe_step_control is not None:
-            self._leave_if_behind(maybe_step_control)
+            in_vain = gave_up(
+                maybe_step_control,
+                lambda: self.tracker.look() > self.local_epoch,
+                every=self.matchmaking_time or 0.0,
+                most=self.averaging_timeout or 0.0,
+            )
+            self._failure = LEFT_BEHIND if in_vain else self._failure
         super()._average_gradients_and_load_into_optimizer(maybe_step_control)
         if maybe_step_control is not None:
-            self._note_outcome(maybe_step_control)
-
-    def _leave_if_behind(self, control: StepControl) -> None:
-        """Search on while most others are in our epoch: a group of theirs forms no more."""
-        deadline = time.monotonic() + (self.averaging_timeout or 0.0)
-        while _searches(control) and time.monotonic() < deadline:
-            with contextlib.suppress(futures.TimeoutError, futures.CancelledError):
-                control.exception(self.matchmaking_time)
-            if _searches(control) and self.tracker.look() > self.local_epoch:
-                control.cancel()
-                self._failure = LEFT_BEHIND
-
-    def _note_outcome(self, control: StepControl) -> None:
-        self._peers, failure = _outcome(control)
-        self._failure = self._failure or failure
-        self._members = self._absent = frozenset()
-        if not failure:
-            self._members = frozenset(peer.to_base58() for peer in control.result())
-            # Not waited for in the next round: a dead peer's record stays for a while.
-            self._absent = self._awaited - self._members
-            if len(self._members) > 1 and not self.grad_averager.arrived:
+            self._peers, failure = _outcome(maybe_step_control)
+            self._failure = self._failure or failure
+            members = [] if failure else maybe_step_control.result()
+            self._mates.came(peer.to_base58() for peer in members)
+            if len(members) > 1 and not self.grad_averager.arrived:
                 self._failure = NOTHING_ARRIVED
 
     def _load_averaged_gradients_into_optimizer_(self) -> None:
@@ -345,12 +325,6 @@ class CitizenOptimizer(hivemind.Optimizer):
         super().shutdown()
         for guard in self._guards.values():
             guard.offences.close()
-
-
-def _searches(control: StepControl) -> bool:
-    """Whether a round has no group yet."""
-    before = (AveragingStage.IDLE, AveragingStage.LOOKING_FOR_GROUP)
-    return not control.done() and control.stage in before
 
 
 def _outcome(control: StepControl) -> tuple[int, str]:
