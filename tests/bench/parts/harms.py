@@ -231,6 +231,9 @@ async def _start_with_clock(swarm: Swarm, seconds: int) -> None:
     with contextlib.suppress(TimeoutError, AssertionError):
         async with asyncio.timeout(2 * MINUTE):
             await swarm.victim.wait_for(lambda line: bool(line["problem"] or line["warnings"]))
+    with contextlib.suppress(TimeoutError):  # a headless app that can't join ends
+        async with asyncio.timeout(30.0):
+            await swarm.victim.process.wait()
     swarm.clock.set(0)
     if swarm.victim.process.returncode is not None:
         await swarm.again()
