@@ -64,7 +64,7 @@ def _message_and_remedy(detail: ErrorDetails, field: str) -> tuple[str, str]:
             return _("is missing."), _("Add it to the spec.")
         case "extra_forbidden":
             return _("is not a field of a spec that this version of the app knows."), _(
-                "Update the app if a newer one made the spec; else remove it or check its spelling."
+                "Remove it, check its spelling, or update the app if a newer one made the spec."
             )
         case "literal_error" if name == "model_type":
             text = _("{value} is not a model type this app trains.")

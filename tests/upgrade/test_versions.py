@@ -96,7 +96,7 @@ def test_field_of_a_newer_spec_is_named_with_what_to_do() -> None:
             schema.parse(spec)
         assert caught.value.field == name
         assert "this version of the app" in caught.value.text
-        assert "Update the app" in caught.value.remedy
+        assert "update the app" in caught.value.remedy
 
 
 @pytest.mark.e2e
@@ -108,5 +108,5 @@ async def test_app_says_which_field_of_a_newer_invite_it_does_not_know(tmp_path:
     app = await start_app(tmp_path / "app", "--swarm", str(file))
     assert await app.ends() == 1
     assert "attention_sinks" in app.errors
-    assert "Update the app" in app.errors
+    assert "update the app" in app.errors
     assert "Traceback" not in app.errors
