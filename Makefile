@@ -12,7 +12,7 @@ PYTHON ?=
 TORCH_INDEX ?=
 export PYTHON TORCH_INDEX
 
-.PHONY: run test lint bench attacks faults package gpu-runtime smoke translations messages clean
+.PHONY: run test lint bench attacks faults long-run package gpu-runtime smoke translations messages clean
 .DELETE_ON_ERROR:
 
 run: $(RUN_READY) translations
@@ -38,11 +38,16 @@ attacks: $(DEV_READY)
 	  $(PY) -m pytest tests/e2e/test_attacks.py tests/e2e/test_closed_swarm.py
 	$(PY) tests/bench/attacks.py $(ARGS)
 
-# What fails out there, on purpose: tests of minutes, then a table. ARGS="--runs 3 'disk full'" chooses.
+# What fails out there, on purpose: tests of minutes, then a table. ARGS="--runs 3 --only 'disk full'"
+# chooses.
 faults: $(DEV_READY) translations
 	QT_QPA_PLATFORM=offscreen PYTEST_QT_API=pyside6 $(PY) -m pytest tests/e2e/test_networks.py \
 	  tests/e2e/test_strategies.py
 	$(PY) tests/bench/faults.py $(ARGS)
+
+# Two hours of the demo, while others come and go: a report and a picture in long-run/.
+long-run: $(DEV_READY) translations
+	$(PY) tests/bench/long_run.py $(ARGS)
 
 # Everything that is downloaded, in dist/. ARTEFACTS="tarball deb" chooses.
 ARTEFACTS ?= tarball deb appimage

@@ -13,7 +13,7 @@ import msgspec
 from app.p2p.network import Network
 from app.p2p.sightings import PartFault
 
-VERSION = 10
+VERSION = 11
 """Increased with every change of a message; the trainer sends its own in `Hello`."""
 
 LONG_PAUSE_SECONDS = 60.0
@@ -287,6 +287,9 @@ class RoundEnded(Message, frozen=True):
 
     failure: str
     """Why the group failed; "" when it didn't."""
+
+    arrived: float = 1.0
+    """Share of the average's parts that came, 0 to 1; own values took the place of the others."""
 
 
 class StateDownload(Message, frozen=True):

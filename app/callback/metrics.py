@@ -200,6 +200,11 @@ def _of_training(state: ContributorState) -> list[Metric]:
                 bool(last.failure) if last else None,
             ),
             (
+                "round_arrived",
+                "Share of the average's parts that arrived in the last averaging round.",
+                last.arrived if last else None,
+            ),
+            (
                 "rounds_failed_in_a_row",
                 "Averaging rounds that failed since the last one that succeeded.",
                 own.failed_rounds,

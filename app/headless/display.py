@@ -166,6 +166,8 @@ def _round(last: Round) -> dict[str, object]:
         "peers": last.peers,
         "seconds": round(last.seconds, 2),
         "failure": last.failure or None,
+        "samples": last.samples,
+        "arrived": round(last.arrived, 3),
     }
 
 

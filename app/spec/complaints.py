@@ -63,7 +63,9 @@ def _message_and_remedy(detail: ErrorDetails, field: str) -> tuple[str, str]:
         case "missing":
             return _("is missing."), _("Add it to the spec.")
         case "extra_forbidden":
-            return _("is not a field of a spec."), _("Remove it, or check its spelling.")
+            return _("is not a field of a spec that this version of the app knows."), _(
+                "Remove it, check its spelling, or update the app if a newer one made the spec."
+            )
         case "literal_error" if name == "model_type":
             text = _("{value} is not a model type this app trains.")
             expected = detail["ctx"]["expected"].replace(" or ", ", ").replace("'", "")

@@ -107,6 +107,8 @@ class FinishedRound:
     """Our own samples that entered it."""
     failure: str
     """Empty when the round succeeded."""
+    arrived: float
+    """Share of the average's parts that came, 0 to 1."""
 
 
 @dataclass
@@ -129,6 +131,7 @@ class Rounds:
             seconds=ended.seconds,
             samples=ended.samples,
             failure=ended.failure,
+            arrived=ended.arrived,
         )
         self.last.append(entry)
         self.count += entry.samples > 0

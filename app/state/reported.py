@@ -127,7 +127,12 @@ def _parts_changed(own: OwnTraining, event: PartsChanged) -> OwnTraining:
 
 def _round_ended(own: OwnTraining, event: protocol.RoundEnded) -> OwnTraining:
     ended = Round(
-        epoch=event.epoch, peers=event.peers, seconds=event.seconds, failure=event.failure
+        epoch=event.epoch,
+        peers=event.peers,
+        seconds=event.seconds,
+        failure=event.failure,
+        samples=event.samples,
+        arrived=event.arrived,
     )
     failed = own.failed_rounds + 1 if event.failure else 0
     return replace(own, last_round=ended, failed_rounds=failed)

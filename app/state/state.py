@@ -55,6 +55,10 @@ class Round:
     """How long training was blocked by it."""
     failure: str
     """Empty when the round succeeded."""
+    samples: int = 0
+    """Our own samples that entered it."""
+    arrived: float = 1.0
+    """Share of the average's parts that came, 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)

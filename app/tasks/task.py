@@ -142,6 +142,7 @@ class Task:
         last = own.last_round
         self._round = last.epoch
         how = f"failed: {last.failure}" if last.failure else f"with {last.peers} peers"
+        how += f", {last.arrived:.0%} of the parts arrived" if last.arrived < 1.0 else ""
         loss = "" if own.loss is None else f", loss {own.loss:.4f}"
         self.note(f"epoch {last.epoch} averaged {how} in {last.seconds:.2f} s{loss}")
 

@@ -256,6 +256,15 @@ def test_a_failed_round_is_said(bench: Bench) -> None:
     assert "last round failed after 9.0 s: timed out" in text
 
 
+def test_round_that_got_only_a_part_says_so(bench: Bench) -> None:
+    ended = protocol.RoundEnded(
+        epoch=12, peers=6, seconds=2.0, samples=1, failure="", arrived=5 / 6
+    )
+    bench.dispatch(*TRAINING, ended)
+    text = bench.window.overview.epoch.health.full
+    assert "last round: 6 peers, 2.0 s, 83\u00a0% of the parts arrived" in text
+
+
 def test_cards_show_what_is_known(bench: Bench) -> None:
     bench.dispatch(*TRAINING)
     page = bench.window.overview

@@ -113,16 +113,21 @@ def test_rounds_newest_first(bench: Bench, qtbot: QtBot) -> None:
     bench.dispatch(*TRAINING)
     bench.open("Swarm")
     page = bench.window.swarm.widget
-    for epoch, failure in ((12, "no group was found"), (13, "")):
-        bench.dispatch(
-            protocol.RoundEnded(epoch=epoch, peers=7, seconds=2.5, samples=80, failure=failure)
+    for epoch, failure, arrived in ((12, "no group was found", 1.0), (13, "", 0.5)):
+        ended = protocol.RoundEnded(
+            epoch=epoch, peers=7, seconds=2.5, samples=80, failure=failure, arrived=arrived
         )
+        bench.dispatch(ended)
     page.refresh()
     qtbot.mouseClick(page.show_rounds, Qt.MouseButton.LeftButton)
     assert page.rounds_table.isVisible()
     assert not page.text.isVisible()
     results = [page.rounds.index(row, 5).data() for row in range(3)]
-    assert results == ["all succeeded", "failed: no group was found", "all succeeded"]
+    assert results == [
+        "50\u00a0% of the parts arrived",
+        "failed: no group was found",
+        "all succeeded",
+    ]
     assert page.rounds.index(0, 1).data() == "13"
 
 

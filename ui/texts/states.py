@@ -260,7 +260,16 @@ def last_round(entry: Round) -> str:
     if entry.peers <= 1:
         return _("last round: alone, {time}").format(time=length)
     peers = ngettext("{count} peer", "{count} peers", entry.peers).format(count=entry.peers)
+    if entry.arrived < 1.0:
+        return _("last round: {peers}, {time}, {result}").format(
+            peers=peers, time=length, result=parts_arrived(entry.arrived)
+        )
     return _("last round: {peers}, {time}, all succeeded").format(peers=peers, time=length)
+
+
+def parts_arrived(share: float) -> str:
+    """Which share of an average's parts came. share: 0 to 1."""
+    return _("{share} of the parts arrived").format(share=units.percent(share, 1.0))
 
 
 def problem_sentence(entry: Problem) -> str:

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from hivemind.averaging.control import StepControl
 from hivemind.optim.grad_averager import GradientAverager
 from hivemind.optim.state_averager import TrainingStateAverager
 from hivemind.p2p import PeerID
 
 from app.p2p.plausible import agreed_epoch
-from app.trainer.averaging.guarded_allreduce import GuardedAveraging
+from app.trainer.averaging.guarded_averager import GuardedAveraging
 from app.trainer.averaging.members_only import MembersOnly, MembersOnlyDonor
 from app.trainer.peer.traffic import CountedTraffic
 
@@ -43,9 +44,16 @@ class KeepingGradientAverager(MembersOnly, CountedTraffic, GuardedAveraging, Gra
 
     wire_class = GradientAverager
 
+    epoch = 0
+    """Of the round that begins next, told to the peers of a group."""
+
     is_mean = False
     """The accumulators, which are the optimizer's own buffers, hold the mean and no longer the
     sum."""
+
+    def schedule_step(self, scheduled_time: float | None = None, **options: Any) -> StepControl:
+        """As hivemind's, but no leader of our kind takes us into another epoch's group."""
+        return super().schedule_step(scheduled_time, gather=self.epoch, **options)
 
     def load_accumulators_into_averager_(self) -> None:
         """Load what was accumulated, unless the round that runs has loaded it already."""

@@ -7,35 +7,25 @@ own values take the place of its average.
 """
 
 import asyncio
-import functools
 import itertools
 import math
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Any, AsyncIterator  # noqa: UP035  hivemind knows typing's iterator only
 
 import torch
-from hivemind.averaging import averager
-from hivemind.averaging.allreduce import AllReduceRunner, AveragingMode
-from hivemind.averaging.averager import DecentralizedAverager
-from hivemind.averaging.group_info import GroupInfo
-from hivemind.averaging.matchmaking import Matchmaking
+from hivemind.averaging.allreduce import AllReduceRunner
 from hivemind.averaging.partition import AllreduceException, BannedException, TensorPartReducer
 from hivemind.compression import deserialize_torch_tensor, serialize_torch_tensor
 from hivemind.p2p import P2PContext, P2PDaemonError, P2PHandlerError, PeerID
 
 # hivemind takes the messages of a call from its annotations, so they stand there.
 from hivemind.proto.averaging_pb2 import AVERAGED_PART, PROTOCOL_VIOLATION, AveragingData  # type: ignore[attr-defined]
-from hivemind.utils.asyncio import amap_in_executor, as_aiter, azip
-from hivemind.utils.timed_storage import get_dht_time
+from hivemind.utils.asyncio import amap_in_executor
 from typing_extensions import override
 
 from app.p2p.sightings import PartFault
 from app.trainer.averaging.guard import Bounds, Part
-from app.trainer.averaging.matchmaking import GuardedMatchmaking
-from app.trainer.averaging.offences import Evictions, Offence, Offences
 
 MOST_BYTES_A_VALUE = 8
 """Of a serialized part: float64 at most, whatever the codec."""
@@ -43,14 +33,6 @@ MOST_BYTES_A_VALUE = 8
 LEAST_VALUES, LEAST_SHARE = 2000, 0.25
 """How many values, and which share of a member's values in a round, must point against ours until
 the member is named. Fewer are left out as well, but honest noise does that in small tensors."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoundGuard:
-    """What an averager believes, and where it tells who broke it."""
-
-    bounds: Bounds
-    offences: Offences
 
 
 class FaultyPartError(AllreduceException):
@@ -197,6 +179,14 @@ class GuardedRunner(AllReduceRunner):
         self._against = [Against([part.shape for part in parts]) for parts in self._own_parts]
         setattr(self.tensor_part_container, self._register.__name__, self._register_checked)
 
+    @property
+    def arrived(self) -> float:
+        """Share of the average's parts that came, 0 to 1; 0 where no other member sent one."""
+        parts, own = self.tensor_part_container, self.tensor_part_reducer.part_shapes
+        foreign = parts.total_size - sum(map(math.prod, own))
+        missing = parts.failed_size
+        return 0.0 if missing >= foreign > 0 else 1.0 - missing / max(1, parts.total_size)
+
     def _accuse_sender(self, sender: int, fault: PartFault) -> None:
         self._accuse(self.sender_peer_ids[sender], fault)
 
@@ -317,65 +307,3 @@ def _root_mean_square(tensors: Sequence[torch.Tensor]) -> float:
     count = sum(tensor.numel() for tensor in tensors)
     total = math.fsum(float(tensor.float().norm()) ** 2 for tensor in tensors)
     return math.sqrt(total / count) if count else 0.0
-
-
-class GuardedAveraging(DecentralizedAverager):
-    """Base of our averagers: their rounds are guarded, and offenders kept out for a while."""
-
-    def __init__(self, *arguments: Any, guard: RoundGuard, **options: Any) -> None:
-        """guard: of this averager's rounds. The others: as hivemind's averager takes them."""
-        self._guard = guard  # before hivemind forks the averager's process
-        self._evictions = Evictions()
-        super().__init__(*arguments, **options)
-
-    @override
-    def run(self) -> None:
-        """hivemind's, in the averager's own process, where it makes its `Matchmaking`."""
-        made = functools.partial(
-            GuardedMatchmaking, evictions=self._evictions, on_lie=self._note_fault
-        )
-        setattr(averager, Matchmaking.__name__, made)
-        super().run()
-
-    async def _run_allreduce_inplace_(
-        self,
-        tensors: Sequence[torch.Tensor],
-        group_info: GroupInfo,
-        group_id: bytes | None = None,
-        **options: Any,
-    ) -> None:
-        """hivemind's, with a guarded runner."""
-        group_id = group_info.group_id if group_id is None else group_id
-        runner = GuardedRunner(
-            bounds=self._guard.bounds,
-            on_fault=functools.partial(self._note_fault, group_id=group_id),
-            left_out=[peer for peer in group_info.peer_ids if self._is_evicted(peer)],
-            p2p=self._p2p,
-            servicer_type=type(self),
-            prefix=self.prefix,
-            tensors=tensors,
-            group_id=group_id,
-            ordered_peer_ids=group_info.peer_ids,
-            **options,
-        )
-        self._running_groups[group_id].set_result(runner)
-        if runner.modes[group_info.peer_ids.index(self.peer_id)] == AveragingMode.AUX:
-            async for _ in runner:
-                pass  # who only helps receives nothing
-            return
-        async for tensor, update in azip(as_aiter(*tensors), runner):
-            tensor.add_(update, alpha=self._averaging_alpha)
-            self.last_updated = get_dht_time()
-            self._state_updated.set()
-        heard = (peer.to_base58() for peer in runner.active_senders - runner.banned_senders)
-        self._evictions.end_round(group_id, heard)
-
-    def _is_evicted(self, peer_id: PeerID) -> bool:
-        return peer_id.to_base58() in self._evictions
-
-    def _note_fault(self, peer_id: PeerID, fault: PartFault, group_id: bytes) -> None:
-        name, now = peer_id.to_base58(), time.time()
-        self._evictions.note(name, fault, group_id=group_id)
-        left = self._evictions.seconds_left(name)
-        until = now + left if left else None
-        self._guard.offences.add(Offence(peer_id=name, fault=fault, time=now, evicted_until=until))

@@ -17,7 +17,8 @@ from app.common.rate_limit import RateLimit
 from app.organiser.admission import Admission
 from app.protocol import MemberAtFault, Report, RoundEnded, SampleDiscarded
 from app.trainer.averaging.averagers import CountingStateAverager, KeepingGradientAverager
-from app.trainer.averaging.guarded_allreduce import RoundGuard
+from app.trainer.averaging.gathering import Mates, gave_up, searches
+from app.trainer.averaging.guarded_averager import RoundGuard
 from app.trainer.averaging.offences import sentence
 from app.trainer.averaging.searches import keep_searches
 from app.trainer.averaging.takeover import OptimizerState, OptimizerSwarm, take_over
@@ -33,6 +34,10 @@ have left as well."""
 
 NAMED_EVERY_SECONDS = 60.0
 """The log names a peer once in so many seconds for the same fault."""
+
+NOTHING_ARRIVED = "none of the others' parts arrived"
+
+LEFT_BEHIND = "the others ended this epoch without us"
 
 NEVER = 2**62
 """A number of epochs between two rounds of averaging the state that no run reaches."""
@@ -83,6 +88,7 @@ class CitizenOptimizer(hivemind.Optimizer):
         self._peers = 1
         self._failure = ""
         self._entering = 0
+        self._mates = Mates()
         self.averaging_since = None
         self.loading_state = False
         self.taken_over = 0
@@ -156,8 +162,16 @@ class CitizenOptimizer(hivemind.Optimizer):
                 seconds=seconds,
                 samples=samples,
                 failure=self._failure,
+                arrived=self.grad_averager.arrived if self._peers > 1 else 1.0,
             )
         )
+
+    def _maybe_schedule_gradient_averaging(self) -> None:
+        if self._mates.expect(self.tracker.mates, others=self.tracker.others):
+            self.grad_averager.await_members(self._mates.awaited)
+            self.state_averager.await_members(self._mates.awaited)
+        self.grad_averager.epoch = self.local_epoch
+        super()._maybe_schedule_gradient_averaging()
 
     def _name_offenders(self, epoch: int) -> None:
         for what, guard in self._guards.items():
@@ -182,11 +196,14 @@ class CitizenOptimizer(hivemind.Optimizer):
         if not self.grad_averager.is_finite:
             self._discard("our gradient was not finite")
         scheduled = self.scheduled_grads
+        is_left_behind = self.tracker.global_epoch > self.local_epoch
+        if scheduled is not None and is_left_behind and searches(scheduled):
+            scheduled.cancel()  # only the next epoch's groups form yet
         began = bool(super()._begin_averaging_gradients(grad_scaler))
         # A peer that is alone has no round, and that is no failure.
         if not began and self.tracker.global_progress.num_peers > 1:
             found = "" if scheduled is None else _outcome(scheduled)[1]
-            self._failure = found or "no round could begin"
+            self._failure = LEFT_BEHIND if is_left_behind else found or "no round could begin"
         # WORKAROUND (hivemind 1.1.12): when no round began, hivemind's optimizer steps with the
         # sum of the micro-batches' gradients instead of their mean.
         if not began and not self.grad_averager.is_mean:
@@ -225,10 +242,22 @@ class CitizenOptimizer(hivemind.Optimizer):
         self.tracker.report_local_progress(self.local_epoch, samples_accumulated=0)
 
     def _average_gradients_and_load_into_optimizer(self, maybe_step_control: Any) -> None:
+        if maybe_step_control is not None:
+            in_vain = gave_up(
+                maybe_step_control,
+                lambda: self.tracker.look() > self.local_epoch,
+                every=self.matchmaking_time or 0.0,
+                most=self.averaging_timeout or 0.0,
+            )
+            self._failure = LEFT_BEHIND if in_vain else self._failure
         super()._average_gradients_and_load_into_optimizer(maybe_step_control)
         if maybe_step_control is not None:
             self._peers, failure = _outcome(maybe_step_control)
-            self._failure = failure or self._failure
+            self._failure = self._failure or failure
+            members = [] if failure else maybe_step_control.result()
+            self._mates.came(peer.to_base58() for peer in members)
+            if len(members) > 1 and not self.grad_averager.arrived:
+                self._failure = NOTHING_ARRIVED
 
     def _load_averaged_gradients_into_optimizer_(self) -> None:
         super()._load_averaged_gradients_into_optimizer_()

@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from concurrent import futures
 from typing import Any
 
 from hivemind.optim.progress_tracker import GlobalTrainingProgress, ProgressTracker
@@ -16,6 +17,9 @@ from app.trainer.averaging.seen import SwarmProgress
 
 PACE_SECONDS = 1.0
 """The shortest time between two records of our progress within an epoch."""
+
+LOOK_SECONDS = 5.0
+"""How long the DHT may take to say how far the others are."""
 
 SHORTEST_EPOCH = 0.5
 """Seconds. With shorter epochs hivemind's groups don't form."""
@@ -52,6 +56,8 @@ class PacedTracker(ProgressTracker):
         self._left_out: dict[bytes, float] = {}
         self.others: frozenset[str] = frozenset()
         """Peer ids (base58) of the run's other trainers that compute, as their last records say."""
+        self.mates: frozenset[str] = frozenset()
+        """Those of them that are in our epoch."""
         super().__init__(**options, start=False)
         self.should_report_progress = _PacedEvent(self._is_urgent)
         # hivemind's tracker reads the others' progress for the first time after 3 s.
@@ -77,6 +83,17 @@ class PacedTracker(ProgressTracker):
             peers=max(1, seen.num_peers),
             eta=max(0.0, eta) if eta < 10**7 else None,
         )
+
+    def look(self) -> int:
+        """The epoch that most peers are in now, 0 where nobody says; for the thread that has paused
+        the updates."""
+        asked: Any = self.dht.get(self.training_progress_key, latest=True, return_future=True)
+        try:
+            found = asked.result(LOOK_SECONDS)
+        except futures.TimeoutError:
+            return 0
+        said = found.value if found is not None else None
+        return int(self._parse_swarm_progress_data(said).epoch)
 
     def rest(self) -> None:
         """Publish a rate of zero: from a resting peer's old rate, the others would reckon that
@@ -128,8 +145,13 @@ class PacedTracker(ProgressTracker):
         others = [entry for entry in entries if entry["peer_id"] != own.peer_id]
         claims = (entry["epoch"] for entry in others if not entry["client_mode"])
         epoch = agreed_epoch(claims, own=own.epoch)
-        computing = (entry for entry in others if entry["samples_per_second"] > 0.0)
-        self.others = frozenset(PeerID(entry["peer_id"]).to_base58() for entry in computing)
+        computing = {
+            PeerID(entry["peer_id"]).to_base58(): entry["epoch"]
+            for entry in others
+            if entry["samples_per_second"] > 0.0
+        }
+        self.others = frozenset(computing)
+        self.mates = frozenset(peer for peer, at in computing.items() if at == own.epoch)
         rates = plausible_rates([entry["samples_per_second"] for entry in entries])
         believed = []
         for entry, rate in zip(entries, rates, strict=True):

@@ -14,7 +14,7 @@ from app.spec import rounds
 from app.spec.schema import SwarmSpec
 from app.trainer.averaging.averagers import CountingStateAverager
 from app.trainer.averaging.guard import StateBounds
-from app.trainer.averaging.guarded_allreduce import RoundGuard
+from app.trainer.averaging.guarded_averager import RoundGuard
 from app.trainer.averaging.offences import Offences
 from app.trainer.averaging.takeover import OptimizerState, OptimizerSwarm, take_over
 from app.trainer.averaging.tracker import PacedTracker

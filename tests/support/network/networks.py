@@ -125,6 +125,13 @@ class Internet:
         """Put it in again."""
         self._ip("link", "set", "dev", host.name, "up")
 
+    def limit(self, host: Host, rate: str) -> None:
+        """Let the host's cable carry no more than a rate each way, in tc's words: ``5mbit``."""
+        shape = ("root", "tbf", "rate", rate, "burst", "32kb", "latency", "400ms")
+        run(*host.within("tc", "qdisc", "add", "dev", "eth0", *shape))
+        inside = ("ip", "netns", "exec", self._core)
+        run(*inside, "tc", "qdisc", "add", "dev", host.name, *shape)
+
     def slow_down(self, host: Host, *, delay: float, loss: float) -> None:
         """Put a slow line between the host and the switch. delay: seconds one way; loss: 0 to 1."""
         far, near = f"{host.name}-f", f"{host.name}-n"

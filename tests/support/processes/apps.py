@@ -155,10 +155,12 @@ class App:
         return (self.folder / "logs" / "contributor.log").read_text()
 
 
-async def start_app(folder: Path, *arguments: str, host: Host | None = None) -> App:
-    """Start a headless app, on a host of its own if one is given."""
+async def start_app(
+    folder: Path, *arguments: str, host: Host | None = None, code: Path = ROOT
+) -> App:
+    """Start a headless app, on a host of its own if one is given. code: the checkout."""
     command = (
-        *(sys.executable, str(ROOT / "main.py"), "--headless", "--threads", "1"),
+        *(sys.executable, str(code / "main.py"), "--headless", "--threads", "1"),
         *("--callback-port", "0", "--data-dir", str(folder), *arguments),
     )
     process = await asyncio.create_subprocess_exec(

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 from app.organiser.admission import OPEN
 from app.trainer.averaging.averagers import KeepingGradientAverager
 from app.trainer.averaging.guard import GradientBounds
-from app.trainer.averaging.guarded_allreduce import RoundGuard
+from app.trainer.averaging.guarded_averager import RoundGuard
 from app.trainer.averaging.offences import Offences
 
 

@@ -133,6 +133,8 @@ def test_what_is_wrong_although_training_goes_on_is_told() -> None:
         "peers": 1,
         "seconds": 60.0,
         "failure": "no group was found in time",
+        "samples": 0,
+        "arrived": 1.0,
     }
     assert "The disk is full." in as_line(replace(TRAINING, training=own))
 

@@ -430,7 +430,7 @@ def test_round_is_kept() -> None:
     own = training_after(
         protocol.RoundEnded(epoch=1, peers=2, seconds=0.5, samples=8, failure="timeout")
     )
-    assert own.last_round == Round(epoch=1, peers=2, seconds=0.5, failure="timeout")
+    assert own.last_round == Round(epoch=1, peers=2, seconds=0.5, samples=8, failure="timeout")
 
 
 def test_checkpoint_is_kept() -> None:

@@ -12,7 +12,7 @@ from app.state.facts import MemberFault, MemberFaults
 from app.state.history import FinishedRound, SeenPeers
 from ui.models.rows_model import Column, RowsModel
 from ui.texts import fleet as fleet_texts
-from ui.texts import units
+from ui.texts import states, units
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,7 +192,7 @@ def rounds_model(parent: QWidget) -> RowsModel[FinishedRound]:
             text=_result,
             key=_result,
             sample=_("failed"),
-            tone=lambda entry: "caution" if entry.failure else "",
+            tone=lambda entry: "caution" if entry.failure or entry.arrived < 1.0 else "",
         ),
     )
     return RowsModel(columns, identity=lambda entry: (entry.time, entry.epoch), parent=parent)
@@ -201,6 +201,8 @@ def rounds_model(parent: QWidget) -> RowsModel[FinishedRound]:
 def _result(entry: FinishedRound) -> str:
     if entry.failure:
         return _("failed: {reason}").format(reason=entry.failure)
+    if entry.arrived < 1.0:
+        return states.parts_arrived(entry.arrived)
     return _("alone") if entry.peers <= 1 else _("all succeeded")
 
 

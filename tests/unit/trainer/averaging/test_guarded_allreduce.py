@@ -46,6 +46,8 @@ class Round:
     tensors: dict[int, Tensors] = field(default_factory=dict)
     accused: list[tuple[int, int, PartFault]] = field(default_factory=list)
     """(who accuses, who is accused, of what), as numbers of peers."""
+    arrived: dict[int, float] = field(default_factory=dict)
+    """By honest member: the share of the parts that it says arrived."""
 
 
 @dataclass
@@ -111,6 +113,8 @@ class Group:
             with contextlib.suppress(asyncio.CancelledError):
                 runner._future.exception()  # an attacker's, which nobody else asks for
             await runner.remove_p2p_handlers(self.peers[number])
+            if isinstance(runner, GuardedRunner):
+                made.arrived[number] = runner.arrived
         made.tensors = {
             number: tensors for number, tensors in enumerate(members) if number not in attackers
         }
@@ -253,6 +257,7 @@ async def test_honest_members_get_the_mean(group: Group) -> None:
     for tensors in made.tensors.values():
         assert torch.allclose(flat(tensors), expected, atol=1e-5)
     assert made.accused == []
+    assert set(made.arrived.values()) == {1.0}
 
 
 async def test_plain_member_gets_the_mean_and_gives_it(group: Group) -> None:
@@ -352,6 +357,13 @@ async def test_silent_member_is_named_as_such(group: Group) -> None:
     for tensors in made.tensors.values():
         assert cosine(flat(tensors), honest) > 0.7
     assert set(made.accused) == {(0, 2, PartFault.SILENT), (1, 2, PartFault.SILENT)}
+    assert all(0.5 < share < 0.8 for share in made.arrived.values())
+
+
+async def test_member_to_whom_nobody_sends_an_average_says_so(group: Group) -> None:
+    members = [[torch.ones(64), torch.ones(64)] for _ in range(2)]
+    made = await group.average(members, attackers={1: Silent}, patience=0.5)
+    assert made.arrived == {0: 0.0}
 
 
 async def test_parts_of_an_evicted_member_do_not_count(group: Group) -> None:

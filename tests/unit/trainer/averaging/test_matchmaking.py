@@ -12,16 +12,23 @@ from hivemind.averaging.averager import DecentralizedAverager
 from hivemind.averaging.group_info import GroupInfo
 from hivemind.averaging.matchmaking import Matchmaking
 from hivemind.p2p import P2P, P2PContext, PeerID, ServicerBase
-from hivemind.proto.averaging_pb2 import JoinRequest, MessageFromLeader
+from hivemind.proto.averaging_pb2 import (
+    BAD_GROUP_KEY,
+    NOT_LOOKING_FOR_GROUP,
+    JoinRequest,
+    MessageFromLeader,
+)
 from hivemind.utils import MSGPackSerializer, get_dht_time
 
 from app.p2p.calls import quiet_lost_connections
 from app.p2p.sightings import PartFault
-from app.trainer.averaging.matchmaking import GuardedMatchmaking, is_introduction
+from app.trainer.averaging.matchmaking import GuardedMatchmaking, epoch_in, is_introduction
 from app.trainer.averaging.offences import Evictions
 
 PREFIX = "run_grad_averager"
 MATCHMAKING_SECONDS, SEARCH_SECONDS = 1.0, 4.0
+LONG = 10_000.0
+"""Seconds that no test may take."""
 
 
 @pytest.fixture(autouse=True)
@@ -87,15 +94,41 @@ class RudeLeader(Matchmaking):
             yield reply
 
 
-def step(said: bytes, later: float = 0.0) -> Any:
-    """What a matchmaking asks of hivemind's `StepControl`, which needs an averager's process."""
+class DeafLeader(GuardedMatchmaking):
+    """Too busy to answer whoever asks first."""
+
+    requests = 0
+
+    async def rpc_join_group(
+        self, request: JoinRequest, context: P2PContext
+    ) -> AsyncIterator[MessageFromLeader]:
+        self.requests += 1
+        if self.requests == 1:
+            await asyncio.Event().wait()
+        async for reply in super().rpc_join_group(request, context):
+            yield reply
+
+
+def step(said: bytes, later: float = 0.0, within: float = SEARCH_SECONDS) -> Any:
+    """What a matchmaking asks of hivemind's `StepControl`, which needs an averager's process: of a
+    round that is needed at once."""
     now = get_dht_time()
     return SimpleNamespace(
         data_for_gather=said,
         scheduled_time=now + MATCHMAKING_SECONDS + later,
-        deadline=now + SEARCH_SECONDS,
-        get_timeout=lambda: SEARCH_SECONDS,
+        deadline=now + within,
+        get_timeout=lambda: within,
+        began_allreduce=False,
+        wait_for_trigger=triggered,
     )
+
+
+async def triggered() -> None:
+    """At once."""
+
+
+def introduction_in(epoch: int) -> bytes:
+    return introduction(data=MSGPackSerializer.dumps(epoch))
 
 
 @dataclass
@@ -106,9 +139,14 @@ class Member:
     said: bytes
     accused: list[tuple[PeerID, PartFault]] = field(default_factory=list)
 
-    async def look(self, *, later: float = 0.0) -> list[PeerID]:
+    def awaits(self, *members: "Member") -> None:
+        """Whom it waits for as a leader."""
+        assert isinstance(self.matchmaking, GuardedMatchmaking)
+        self.matchmaking.await_members(member.p2p.peer_id.to_base58() for member in members)
+
+    async def look(self, *, later: float = 0.0, within: float = SEARCH_SECONDS) -> list[PeerID]:
         """The group that it found, itself left out. later: seconds, so that another leads."""
-        found = await self.matchmaking.look_for_group(step(self.said, later))
+        found = await self.matchmaking.look_for_group(step(self.said, later, within))
         return [] if found is None else [p for p in found.peer_ids if p != self.p2p.peer_id]
 
 
@@ -118,14 +156,17 @@ class Swarm:
         self.members: list[Member] = []
 
     async def add(
-        self, kind: type[Matchmaking] = GuardedMatchmaking, said: bytes = introduction()
+        self,
+        kind: type[Matchmaking] = GuardedMatchmaking,
+        said: bytes = introduction(),
+        matchmaking_seconds: float = MATCHMAKING_SECONDS,
     ) -> Member:
         entries = await self.members[0].p2p.get_visible_maddrs() if self.members else []
         p2p = await P2P.create(initial_peers=entries)
         evictions, server = Evictions(), Server()
         accused: list[tuple[PeerID, PartFault]] = []
         options: dict[str, Any] = {}
-        if kind is GuardedMatchmaking:
+        if issubclass(kind, GuardedMatchmaking):
             options["evictions"] = evictions
             options["on_lie"] = lambda peer, fault, _group: accused.append((peer, fault))
         server.matchmaking = kind(
@@ -136,7 +177,7 @@ class Swarm:
             prefix=PREFIX,
             target_group_size=None,
             min_group_size=2,
-            min_matchmaking_time=MATCHMAKING_SECONDS,
+            min_matchmaking_time=matchmaking_seconds,
             request_timeout=0.5,
             client_mode=False,
             **options,
@@ -164,6 +205,7 @@ def evict(by: Member, whom: Member) -> None:
 @pytest.mark.parametrize("kind", [GuardedMatchmaking, Matchmaking])
 async def test_honest_peer_leads_and_follows(swarm: Swarm, kind: type[Matchmaking]) -> None:
     ours, other = await swarm.add(), await swarm.add(kind)
+    ours.awaits(other)
     for ours_later, other_later in ((0.0, 0.5), (0.5, 0.0)):
         found = await asyncio.gather(ours.look(later=ours_later), other.look(later=other_later))
         assert found == [[other.p2p.peer_id], [ours.p2p.peer_id]]
@@ -206,6 +248,87 @@ async def test_follower_that_says_nonsense_gets_no_place(swarm: Swarm) -> None:
         ours.look(), honest.look(later=0.5), nonsense.look(later=0.5), return_exceptions=True
     )
     assert found[:2] == [[honest.p2p.peer_id], [ours.p2p.peer_id]]
+
+
+def others(member: Member, members: list[Member]) -> set[PeerID]:
+    return {each.p2p.peer_id for each in members if each is not member}
+
+
+async def test_leader_waits_for_those_who_begin_late(swarm: Swarm) -> None:
+    """hivemind's leader closes after the matchmaking time: here, two groups of two would form."""
+    members = [await swarm.add() for _ in range(4)]
+    for member in members:
+        member.awaits(*(each for each in members if each is not member))
+
+    async def begin(member: Member, *, at: float) -> set[PeerID]:
+        await asyncio.sleep(at * MATCHMAKING_SECONDS)
+        return set(await member.look(within=20.0))
+
+    times = (0.0, 0.1, 1.2, 1.3)
+    found = await asyncio.gather(
+        *(begin(each, at=at) for each, at in zip(members, times, strict=True))
+    )
+    assert found == [others(member, members) for member in members]
+
+
+async def test_complete_group_is_closed_at_once(swarm: Swarm) -> None:
+    """Or the test would be given up before the matchmaking time is over."""
+    members = [await swarm.add(matchmaking_seconds=LONG) for _ in range(3)]
+    for member in members:
+        member.awaits(*(each for each in members if each is not member))
+    found = await asyncio.gather(*(member.look(within=2 * LONG) for member in members))
+    assert [set(each) for each in found] == [others(member, members) for member in members]
+
+
+async def test_leader_goes_on_without_a_peer_that_does_not_come(swarm: Swarm) -> None:
+    leader, follower, absent = [await swarm.add() for _ in range(3)]
+    leader.awaits(follower, absent)
+    found = await asyncio.gather(leader.look(), follower.look(later=0.5))
+    assert found == [[follower.p2p.peer_id], [leader.p2p.peer_id]]
+
+
+async def test_group_that_waits_for_a_peer_is_closed_when_it_is_given_up(swarm: Swarm) -> None:
+    leader, follower, absent = [await swarm.add(matchmaking_seconds=LONG) for _ in range(3)]
+    leader.awaits(follower, absent)
+    looking = asyncio.gather(
+        leader.look(within=2 * LONG), follower.look(later=0.5, within=2 * LONG)
+    )
+    await follower.matchmaking.was_accepted_to_group.wait()
+    leader.awaits(follower)
+    assert await looking == [[follower.p2p.peer_id], [leader.p2p.peer_id]]
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (introduction_in(1), BAD_GROUP_KEY),
+        (introduction_in(2), NOT_LOOKING_FOR_GROUP),
+        (introduction(), NOT_LOOKING_FOR_GROUP),
+    ],
+    ids=["behind", "same", "plain"],
+)
+async def test_leader_takes_nobody_of_another_epoch(swarm: Swarm, said: bytes, code: int) -> None:
+    leader, other = await swarm.add(), PeerID(b"other")
+    leader.matchmaking.step_control = step(introduction_in(2))
+    request = JoinRequest(gather=said)
+    context: Any = SimpleNamespace(remote_id=other)
+    replies = leader.matchmaking.rpc_join_group(request, context)
+    assert [reply.code async for reply in replies] == [code]
+
+
+async def test_leader_that_does_not_answer_is_asked_again(swarm: Swarm) -> None:
+    leader, follower = await swarm.add(DeafLeader), await swarm.add()
+    leader.awaits(follower)
+    found = await asyncio.gather(leader.look(), follower.look(later=0.5))
+    assert found == [[follower.p2p.peer_id], [leader.p2p.peer_id]]
+
+
+@pytest.mark.parametrize(
+    ("said", "epoch"),
+    [(introduction(), None), (introduction_in(7), 7), (introduction(data=b"\xa1x"), None)],
+)
+def test_epoch_that_an_introduction_says(said: bytes, epoch: int | None) -> None:
+    assert epoch_in(said) == epoch
 
 
 @pytest.mark.parametrize(

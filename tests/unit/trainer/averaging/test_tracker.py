@@ -74,6 +74,12 @@ def test_swarm_that_went_on_is_followed(tracker: PacedTracker) -> None:
     assert seen.samples_accumulated == 200
 
 
+def test_mates_compute_in_our_epoch(tracker: PacedTracker) -> None:
+    ahead, resting = record(2, epoch=8), record(3, samples_per_second=0.0)
+    read(tracker, record(0), record(1), ahead, resting)
+    assert tracker.mates == {PeerID(peer(1)).to_base58()}
+
+
 def test_only_other_peer_is_followed(tracker: PacedTracker) -> None:
     assert read(tracker, record(0), record(1, epoch=8)).epoch == 8
 
