@@ -58,6 +58,12 @@ class Tokenizer(Protocol):
     def encode(self, texts: Sequence[str]) -> list[TokenArray]:
         """The tokens of each text, without any added before or after."""
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens; U+FFFD for what is no character."""
+
+    def byte_count(self, tokens: TokenArray) -> int:
+        """Bytes of UTF-8 that tokens stand for."""
+
 
 def open_tokenizer(spec: BytesTokenizer | FileTokenizer) -> Tokenizer:
     """The tokenizer that a spec asks for. Raises `DataError`."""
@@ -103,6 +109,14 @@ class ByteTokens:
         """The UTF-8 bytes of each text."""
         return [np.frombuffer(text.encode(), dtype=np.uint8) for text in texts]
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The bytes as UTF-8."""
+        return bytes(tokens).decode("utf-8", "replace")
+
+    def byte_count(self, tokens: TokenArray) -> int:
+        """One for each."""
+        return len(tokens)
+
 
 class FileTokens:
     """A ``tokenizer.json``, as `tokenizers` writes it."""
@@ -129,6 +143,15 @@ class FileTokens:
         """The token ids of each text."""
         encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(each.ids, dtype=self._type) for each in encoded]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text, with the names of special tokens in it."""
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
+
+    def byte_count(self, tokens: TokenArray) -> int:
+        """Of the text, without special tokens."""
+        text = self._tokenizer.decode(tokens.tolist(), skip_special_tokens=True)
+        return len(text.encode("utf-8", "replace"))
 
 
 def _read(path: Path) -> bytes:
