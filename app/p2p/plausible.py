@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, median_low
 from typing import Protocol
 
 LOSS_TOLERANCE = 2.0
@@ -80,6 +80,6 @@ def plausible_mean(losses: Iterable[float]) -> float | None:
     claims = list(losses)
     if not claims:
         return None
-    middle = median(claims)
+    middle = median_low(claims)  # of two, the one that claims less
     least, most = middle / LOSS_TOLERANCE, middle * LOSS_TOLERANCE
     return sum(min(max(claim, least), most) for claim in claims) / len(claims)

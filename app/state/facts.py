@@ -1,6 +1,7 @@
 """The values that the state is made of."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from app.organiser.roster import Member
@@ -113,6 +114,11 @@ class Evaluation:
     def perplexity(self) -> float:
         """See `perplexity_of`."""
         return perplexity_of(self.loss)
+
+    def as_json(self) -> dict[str, float | None]:
+        """For programs; an infinite perplexity is null."""
+        perplexity = self.perplexity if math.isfinite(self.perplexity) else None
+        return asdict(self) | {"perplexity": perplexity}
 
 
 @dataclass(frozen=True, kw_only=True)

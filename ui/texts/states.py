@@ -325,6 +325,13 @@ def stop_condition(stop: "StopSpec") -> str:
         parts.append(epochs.format(count=units.count(stop.epochs)))
     if stop.minutes is not None:
         parts.append(_("after {time}").format(time=units.duration(stop.minutes * 60)))
+    if stop.unimproved_evaluations is not None:
+        evaluations = ngettext(
+            "when {count} evaluation brings nothing better",
+            "when {count} evaluations in a row bring nothing better",
+            stop.unimproved_evaluations,
+        )
+        parts.append(evaluations.format(count=units.count(stop.unimproved_evaluations)))
     return _(" or ").join(parts) or _("when you stop it")
 
 
