@@ -343,7 +343,14 @@ def model_description(spec: "ModelSpec") -> str:
 
 
 def data_description(spec: "DataSpec") -> str:
-    """Where the training data comes from, in full."""
+    """Where the training data comes from, in full, and where text for evaluations alone does."""
+    if spec.held_out is None:
+        return _source(spec)
+    where = spec.held_out.url if spec.held_out.source == "https" else spec.held_out.name
+    return _("{data}; evaluated on {where}").format(data=_source(spec), where=where)
+
+
+def _source(spec: "DataSpec") -> str:
     match spec.source:
         case "files":
             count = len(spec.paths)
