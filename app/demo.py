@@ -50,9 +50,9 @@ def demo_spec() -> SwarmSpec:
                 "micro_batch_size": 8,
                 "sequence_length": 128,
                 "optimizer": {"name": "adamw", "learning_rate": 3e-3},
-                # often, and of a text that is short
+                # often, and on more of a text that is short
                 "evaluation": {
-                    "seconds": 0.5,
+                    "seconds": 0.75,
                     "share": 0.05,
                     "prompts": ["The ", "A list ", "Changed in version "],
                 },

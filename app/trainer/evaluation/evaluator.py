@@ -23,7 +23,7 @@ MOST_TIME_EVALUATING = 0.02
 """The largest share of the time that evaluations take, the samples included."""
 
 SAMPLES_SHARE = 0.4
-"""Of an evaluation's time, for the samples."""
+"""Of an evaluation's time, for the samples; more where measuring takes less than its part."""
 
 BETTER = 0.999
 """An evaluation is better when its loss is below this many times the best one before."""
@@ -56,6 +56,7 @@ class Evaluator:
         self.newest = None
         self.unimproved = 0
         self._every = spec.evaluation.every_epochs
+        self._seconds = spec.evaluation.seconds
         self._model = model
         self._strategy = strategy
         self._context = context
@@ -70,7 +71,6 @@ class Evaluator:
             spec.evaluation.prompts,
             tokenizer=held_out.tokenizer,
             most_context=spec.sequence_length,
-            seconds=spec.evaluation.seconds * SAMPLES_SHARE,
             stopping=stopping,
         )
         self._best = math.inf
@@ -106,8 +106,10 @@ class Evaluator:
         measured = self._measure.of(self._model, batch_size=batch_size)
         if measured is None:
             return
-        self._note(measured, epoch=epoch, seconds=time.monotonic() - began)
-        for prompt, text in self._writer.of(self._model):
+        seconds = time.monotonic() - began
+        self._note(measured, epoch=epoch, seconds=seconds)
+        left = max(self._seconds - seconds, self._seconds * SAMPLES_SHARE)
+        for prompt, text in self._writer.of(self._model, seconds=left):
             self._send(
                 SampleGenerated(
                     epoch=epoch,

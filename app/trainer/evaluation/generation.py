@@ -67,32 +67,31 @@ class SampleWriter:
         *,
         tokenizer: Tokenizer,
         most_context: int,
-        seconds: float,
         stopping: Callable[[], bool],
     ) -> None:
-        """most_context: tokens that the model was trained to read at once. seconds: for all prompts
-        together. stopping: give up."""
+        """most_context: tokens that the model was trained to read at once. stopping: give up."""
         self._prompts = prompts
         self._tokenizer = tokenizer
         self._most_context = most_context
-        self._seconds = seconds
         self._stopping = stopping
         separator = tokenizer.separator.tolist()
         # an end of line, where the vocabulary has no end of text, ends no sample
         self._end = separator if tokenizer.decode(separator).strip() else None
 
-    def of(self, model: torch.nn.Module) -> Iterator[tuple[str, str]]:
+    def of(self, model: torch.nn.Module, *, seconds: float) -> Iterator[tuple[str, str]]:
         """Pairs of a prompt and what the model, in evaluation mode, writes after it.
 
-        A text is shorter where the time doesn't suffice.
+        seconds: for all prompts together. A text is shorter where its part of them doesn't suffice.
         """
-        for prompt in self._prompts:
+        end = time.monotonic() + seconds
+        for place, prompt in enumerate(self._prompts):
             if self._stopping():
                 return
-            yield prompt, self._text(model, prompt)
+            now = time.monotonic()
+            part = max(0.0, end - now) / (len(self._prompts) - place)
+            yield prompt, self._text(model, prompt, until=now + part)
 
-    def _text(self, model: torch.nn.Module, prompt: str) -> str:
-        until = time.monotonic() + self._seconds / len(self._prompts)
+    def _text(self, model: torch.nn.Module, prompt: str, *, until: float) -> str:
         tokenizer, written = self._tokenizer, list[int]()
         given = tokenizer.encode([prompt])[0].tolist() or tokenizer.separator.tolist()
         for token in generated(
