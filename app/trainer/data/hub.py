@@ -49,7 +49,7 @@ def hub_tokens(
 
 @dataclass(frozen=True, kw_only=True)
 class HubText:
-    """A data set of the hub, endless, in an order of its own."""
+    """A data set of the hub, in an order of its own."""
 
     data: HubDataset
 
@@ -61,6 +61,9 @@ class HubText:
     sign_in: bool
     """With the user's own sign-in at the hub."""
 
+    is_endless: bool = True
+    """One pass over the data set after the other; False: one."""
+
     def fingerprint(self) -> str:
         """Which data set, and in which order."""
         return f"{self.order}\n{self.data.model_dump_json(include=set(HubDataset.model_fields))}"
@@ -69,14 +72,26 @@ class HubText:
         """All documents. Raises `DataError`."""
         data = self.data
         dataset = _opened(data, cache=self.cache / "hub", sign_in=self.sign_in)
-        texts = documents_of(dataset, name=data.name, text_field=data.text_field, order=self.order)
+        texts = documents_of(
+            dataset,
+            name=data.name,
+            text_field=data.text_field,
+            order=self.order,
+            is_endless=self.is_endless,
+        )
         return (piece for text in texts for piece in pieces_of(text))
 
 
 def documents_of(
-    dataset: "datasets.IterableDataset", *, name: str, text_field: str, order: int
+    dataset: "datasets.IterableDataset",
+    *,
+    name: str,
+    text_field: str,
+    order: int,
+    is_endless: bool = True,
 ) -> Generator[str, None, None]:
-    """Endless documents: one pass over the data set after the other, each in another order.
+    """Endless documents: one pass over the data set after the other, each in another order; or
+    those of the first pass.
 
     ``order`` decides the order of the shards and, within a buffer of `_BUFFER`, of the documents.
     A stream can't be entered in the middle. So a peer that resumes passes an ``order`` that
@@ -87,7 +102,7 @@ def documents_of(
     # Row groups become shards, in formats that have them: peers then draw from different parts even
     # of a single file.
     shuffled = dataset.reshard().shuffle(seed=order, buffer_size=_BUFFER)
-    for epoch in count():
+    for epoch in count() if is_endless else range(1):
         shuffled.set_epoch(epoch)
         found = False
         for text in _one_pass(shuffled, name=name, text_field=text_field):

@@ -111,7 +111,9 @@ def open_held_out(
     tokenizer = open_tokenizer(spec.data.tokenizer)
     if isinstance(where, HubDataset):
         order = order_key(spec.training.seed, identity=b"held out")  # the same for all peers
-        stream = HubText(data=where, order=order, cache=cache, sign_in=hub_sign_in)
+        stream = HubText(
+            data=where, order=order, cache=cache, sign_in=hub_sign_in, is_endless=False
+        )
         # of a stream of its own, all is taken that comes first
         looked_at = MOST_LOOKED_AT if share else MOST_HELD_OUT
         part = HeldOutPart(source=stream, share=share or 1.0, most_looked_at=looked_at)
