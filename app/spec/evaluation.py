@@ -23,7 +23,7 @@ class EvaluationSpec(SpecPart):
     every_epochs: int = Field(1, ge=0, le=10**6)
     """Epochs from one evaluation to the next, at least; 0: never, and no text is held out."""
 
-    seconds: float = Field(2.0, gt=0, le=600, allow_inf_nan=False)
+    seconds: float = Field(2.0, gt=0, le=60, allow_inf_nan=False)
     """What one evaluation takes of a machine, the samples included."""
 
     share: float = Field(0.02, gt=0, le=0.5)

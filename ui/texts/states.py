@@ -344,10 +344,15 @@ def model_description(spec: "ModelSpec") -> str:
 
 def data_description(spec: "DataSpec") -> str:
     """Where the training data comes from, in full, and where text for evaluations alone does."""
+    return with_held_out(_source(spec), spec)
+
+
+def with_held_out(data: str, spec: "DataSpec") -> str:
+    """Words for the training data, and for the source of text for evaluations, if there is one."""
     if spec.held_out is None:
-        return _source(spec)
+        return data
     where = spec.held_out.url if spec.held_out.source == "https" else spec.held_out.name
-    return _("{data}; evaluated on {where}").format(data=_source(spec), where=where)
+    return _("{data}; evaluated on {where}").format(data=data, where=where)
 
 
 def _source(spec: "DataSpec") -> str:

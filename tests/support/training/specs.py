@@ -60,7 +60,7 @@ TRAININGS = mapping(
     evaluation=mapping(
         {},
         every_epochs=st.integers(1, 10**6),
-        seconds=numbers(0.1, 600),
+        seconds=numbers(0.1, 60),
         share=numbers(0.001, 0.5),
         prompts=st.lists(st.text(PRINTABLE, min_size=1, max_size=200), max_size=8),
     ),

@@ -140,7 +140,7 @@ MISTAKES = [
         "training_params.evaluation",
         {"seconds": 1e9},
         "training_params.evaluation.seconds",
-        "less than or equal to 600",
+        "less than or equal to 60",
     ),
     (
         "training_params",

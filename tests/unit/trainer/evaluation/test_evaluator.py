@@ -43,7 +43,7 @@ class Case:
         self.model = built(spec_of())
         self.strategy: Any = SwarmOf(self.model)
         self.evaluator = Evaluator(
-            spec_of(training={"evaluation": {"seconds": 600.0} | evaluation}).training,
+            spec_of(training={"evaluation": {"seconds": 60.0} | evaluation}).training,
             held_out=HeldOut(tokens=TOKENS, tokenizer=ByteTokens()),
             model=self.model,
             strategy=self.strategy,
