@@ -17,7 +17,7 @@ from app.trainer.data.tokenizer import TokenArray, Tokenizer
 MOST_HELD_OUT = 2**20
 """Characters that are kept for evaluations; more text makes them no better, only slower."""
 
-MOST_LOOKED_AT = 64 * 2**20
+MOST_LOOKED_AT = 16 * 2**20
 """Characters of a stream that are searched for them."""
 
 _LINES = 32
@@ -35,6 +35,9 @@ class HeldOut:
     """Shape [n]; any first part of it is a random sample of the whole."""
 
     tokenizer: Tokenizer
+
+    prompts: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    """To go on from, each with its tokens, at least one."""
 
 
 class Split:

@@ -28,6 +28,7 @@ from app.trainer.data.held_out import (
     TrainingPart,
 )
 from app.trainer.data.hub import HUB_MEMORY, HubText, hub_tokens
+from app.trainer.data.prompts import encoded_prompts
 from app.trainer.data.reader import MEMORY, read_apart
 from app.trainer.data.tokenizer import open_tokenizer, token_type
 
@@ -122,7 +123,8 @@ def open_held_out(
         part = HeldOutPart(source=source, share=share or 1.0)
     memory = HUB_MEMORY if isinstance(where, HubDataset) else MEMORY
     tokens = tokenized(part, tokenizer=tokenizer, cache=cache / "tokens", memory=memory)
-    return HeldOut(tokens=tokens, tokenizer=tokenizer)
+    prompts = encoded_prompts(spec.training.evaluation.prompts, tokenizer=tokenizer)
+    return HeldOut(tokens=tokens, tokenizer=tokenizer, prompts=prompts)
 
 
 def _share(spec: SwarmSpec) -> float:

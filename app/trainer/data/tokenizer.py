@@ -29,6 +29,9 @@ _MOST_TOKENS = 2**24
 _PIECES, _CHARACTERS = 128, 16 * 2**20
 """Pieces that are tokenized together: so many, or fewer once they have so many characters."""
 
+_PART = 2000
+"""Tokens that become text together."""
+
 _FIELD = "dataset_info.tokenizer.path"
 _SEPARATORS = (
     "<|endoftext|>",  # GPT-2, GPT-NeoX, OLMo, Qwen, phi
@@ -150,8 +153,10 @@ class FileTokens:
 
     def byte_count(self, tokens: TokenArray) -> int:
         """Of the text, without special tokens."""
-        text = self._tokenizer.decode(tokens.tolist(), skip_special_tokens=True)
-        return len(text.encode("utf-8", "replace"))
+        # in parts, since text takes far more memory than its tokens
+        parts = (tokens[begin : begin + _PART] for begin in range(0, len(tokens), _PART))
+        texts = (self._tokenizer.decode(part.tolist(), skip_special_tokens=True) for part in parts)
+        return sum(len(text.encode("utf-8", "replace")) for text in texts)
 
 
 def _read(path: Path) -> bytes:

@@ -68,7 +68,7 @@ class Evaluator:
             stopping=stopping,
         )
         self._writer = SampleWriter(
-            spec.evaluation.prompts,
+            held_out.prompts,
             tokenizer=held_out.tokenizer,
             most_context=spec.sequence_length,
             stopping=stopping,

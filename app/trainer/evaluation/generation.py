@@ -63,13 +63,16 @@ class SampleWriter:
 
     def __init__(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[tuple[str, Sequence[int]]],
         *,
         tokenizer: Tokenizer,
         most_context: int,
         stopping: Callable[[], bool],
     ) -> None:
-        """most_context: tokens that the model was trained to read at once. stopping: give up."""
+        """prompts: each with its tokens, at least one. stopping: give up.
+
+        most_context: tokens that the model was trained to read at once.
+        """
         self._prompts = prompts
         self._tokenizer = tokenizer
         self._most_context = most_context
@@ -84,16 +87,15 @@ class SampleWriter:
         seconds: for all prompts together. A text is shorter where its part of them doesn't suffice.
         """
         end = time.monotonic() + seconds
-        for place, prompt in enumerate(self._prompts):
+        for place, (prompt, tokens) in enumerate(self._prompts):
             if self._stopping():
                 return
             now = time.monotonic()
             part = max(0.0, end - now) / (len(self._prompts) - place)
-            yield prompt, self._text(model, prompt, until=now + part)
+            yield prompt, self._text(model, list(tokens), until=now + part)
 
-    def _text(self, model: torch.nn.Module, prompt: str, *, until: float) -> str:
+    def _text(self, model: torch.nn.Module, given: list[int], *, until: float) -> str:
         tokenizer, written = self._tokenizer, list[int]()
-        given = tokenizer.encode([prompt])[0].tolist() or tokenizer.separator.tolist()
         for token in generated(
             model,
             given,

@@ -13,6 +13,7 @@ from app.protocol import Evaluated, Report, SampleGenerated
 from app.spec.evaluation import MOST_PROMPTS, EvaluationSpec
 from app.state.reported import MOST_SAMPLES
 from app.trainer.data.held_out import HeldOut
+from app.trainer.data.prompts import encoded_prompts
 from app.trainer.data.tokenizer import ByteTokens
 from app.trainer.evaluation import evaluator as module
 from app.trainer.evaluation.evaluator import MOST_TIME_EVALUATING, Evaluator
@@ -42,9 +43,11 @@ class Case:
         self.reports: list[Report] = []
         self.model = built(spec_of())
         self.strategy: Any = SwarmOf(self.model)
+        spec = spec_of(training={"evaluation": {"seconds": 60.0} | evaluation}).training
+        prompts = encoded_prompts(spec.evaluation.prompts, tokenizer=ByteTokens())
         self.evaluator = Evaluator(
-            spec_of(training={"evaluation": {"seconds": 60.0} | evaluation}).training,
-            held_out=HeldOut(tokens=TOKENS, tokenizer=ByteTokens()),
+            spec,
+            held_out=HeldOut(tokens=TOKENS, tokenizer=ByteTokens(), prompts=prompts),
             model=self.model,
             strategy=self.strategy,
             context=nullcontext,

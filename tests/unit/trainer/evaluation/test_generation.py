@@ -13,7 +13,7 @@ PROMPT = tuple(b"The quick")
 
 def writer(*prompts: str, most_context: int = 300) -> SampleWriter:
     return SampleWriter(
-        prompts,
+        [(prompt, tuple(prompt.encode())) for prompt in prompts],
         tokenizer=ByteTokens(),
         most_context=most_context,
         stopping=lambda: False,
