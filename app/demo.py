@@ -50,6 +50,12 @@ def demo_spec() -> SwarmSpec:
                 "micro_batch_size": 8,
                 "sequence_length": 128,
                 "optimizer": {"name": "adamw", "learning_rate": 3e-3},
+                # often, and on more of a text that is short
+                "evaluation": {
+                    "seconds": 0.75,
+                    "share": 0.05,
+                    "prompts": ["The ", "A list ", "Changed in version "],
+                },
                 "averaging": {
                     "compression": "float16",
                     "matchmaking_seconds": 2.0,

@@ -4,9 +4,10 @@ Both ends come from the same installation, so an unknown message, an unknown fie
 wrong type is an error. `app.pipe` has how they travel.
 """
 
+import math
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -18,6 +19,10 @@ VERSION = 11
 
 LONG_PAUSE_SECONDS = 60.0
 """After a pause of this length, a trainer frees the device's memory for other programs."""
+
+MOST_PROMPT_CHARACTERS = 200
+MOST_SAMPLE_CHARACTERS = 2000
+"""Of a text that the model has written."""
 
 
 class TrainerPhase(StrEnum):
@@ -69,6 +74,8 @@ class Start(Message, frozen=True):
     """Bytes of the device's memory that training may take; 0 for all."""
     roster_file: str = ""
     """Where the app keeps the newest roster of a closed swarm; "" without one."""
+    evaluates: bool = True
+    """Evaluate the swarm's weights; of several trainers on one machine, one does."""
     hub_sign_in: bool = False
     """Read the Hugging Face hub with the user's own sign-in."""
 
@@ -93,7 +100,6 @@ class Pace(Message, frozen=True):
     id: int
     share: float = 1.0
     """Share of the time to compute, 0 to 1."""
-
     upload: int = 0
     download: int = 0
 
@@ -115,14 +121,9 @@ class Device(Message, frozen=True):
 
     id: str
     """Torch's name: ``cpu``, ``cuda:0``, ``mps``."""
-
     name: str
-    memory: int
-    """Bytes; 0 when unknown."""
-
-    uuid: str = ""
-    """As its driver gives it; "" for none."""
-
+    memory: int  # in bytes; 0 when unknown
+    uuid: str = ""  # as its driver gives it; "" for none
     architecture: str = ""
     """Of a GPU, the compilers' name: ``sm_89``, ``gfx1100``."""
 
@@ -137,10 +138,8 @@ class Devices(Message, frozen=True):
     """GPUs that torch sees, but whose architecture it wasn't built for."""
     architectures: tuple[str, ...] = ()
     """The GPU architectures that torch was built for."""
-    cuda: str = ""
-    """The CUDA version that torch was built with; "" for none."""
-    hip: str = ""
-    """The HIP (ROCm) version that torch was built with; "" for none."""
+    cuda: str = ""  # the version that torch was built with; "" for none
+    hip: str = ""  # the version of HIP (ROCm), likewise
 
 
 class Hello(Message, frozen=True):
@@ -167,10 +166,8 @@ class Waiting(Message, frozen=True):
 
     whom: Literal["doors", "trainers"]
     """Whom it waits for: all of the swarm's doors (bootstrap peers), or any of its trainers."""
-
     seen: int
     """How many of them answer."""
-
     known: int
     """How many of them are known."""
 
@@ -189,8 +186,7 @@ class Ready(Message, frozen=True):
     micro_batch_size: int
     resumed_epoch: int | None
     """The epoch of the checkpoint that it resumed from; None without one."""
-    compiled: bool = False
-    """The model was compiled by ``torch.compile``."""
+    compiled: bool = False  # by ``torch.compile``
 
 
 class MicroBatchHalved(Message, frozen=True):
@@ -208,11 +204,9 @@ class Progress(Message, frozen=True):
 
     step: int
     """Micro-batches."""
-
     epoch: int
     loss: float | None
     """Mean cross-entropy per token (nats) since the last report; None if no step ended."""
-
     samples_per_second: float | None
     tokens_per_second: float | None
     samples: int
@@ -220,14 +214,11 @@ class Progress(Message, frozen=True):
     compute_seconds: float
     epoch_samples: int
     """Own samples in the current epoch."""
-
     swarm_samples: int
     """All peers' samples in the current epoch."""
-
     target_batch_size: int
     eta: float | None
     """Seconds until the swarm has filled its target batch."""
-
     peers: int
     """Trainers in the run, this one included."""
 
@@ -242,31 +233,22 @@ class Work(Message, frozen=True):
 
     samples_computed: int = 0
     """Forward and backward ran, with any result."""
-
     samples_pending: int = 0
     """Computed, and waiting for the averaging round at the end of their epoch."""
-
     samples_entered: int = 0
     """Own samples that entered a finished averaging round."""
-
     tokens_entered: int = 0
     """Tokens of the samples that entered."""
-
     compute_seconds: float = 0.0
     """Forward, backward and optimizer, of the samples that entered."""
-
     epochs: int = 0
     """Finished averaging rounds that own samples entered."""
-
     swarm_samples: int = 0
     """All peers' samples in these rounds."""
-
     bytes_sent: int = 0
-
     bytes_sent_in_rounds: int = 0
     """The part of `bytes_sent` that averaging rounds took; the rest is state that others
     downloaded."""
-
     bytes_received: int = 0
     training_seconds: float = 0.0
     """Time without pauses."""
@@ -276,17 +258,11 @@ class RoundEnded(Message, frozen=True):
     """The averaging round of one epoch has ended."""
 
     epoch: int
-    peers: int
-    """Group size; 1 when alone."""
-
+    peers: int  # in the group; 1 when alone
     seconds: float
     """How long it took. Gradient averaging blocks training for as long; the others don't."""
-
-    samples: int
-    """Own samples that entered."""
-
-    failure: str
-    """Why the group failed; "" when it didn't."""
+    samples: int  # own ones that entered
+    failure: str  # why the group failed; "" when it didn't
 
     arrived: float = 1.0
     """Share of the average's parts that came, 0 to 1; own values took the place of the others."""
@@ -315,10 +291,43 @@ class MemberAtFault(Message, frozen=True):
     peer_id: str
     fault: PartFault
     epoch: int
-    time: float
-    """In seconds since the epoch."""
+    time: float  # in seconds since the epoch
     evicted_until: float | None = None
     """Until when it shares no group with us, in seconds since the epoch; None: it may."""
+
+
+def perplexity_of(loss: float) -> float:
+    """Among how many equally likely tokens a model with this loss (nats per token) has to choose;
+    infinite past 700 nats, where floats end."""
+    return math.exp(loss) if loss < 700 else math.inf
+
+
+class Evaluated(Message, frozen=True):
+    """What the swarm's weights make of text that no trainer trains on."""
+
+    epoch: int  # of the weights
+    loss: float
+    """Mean cross-entropy per token, in nats."""
+    bits_per_byte: float
+    """The same for each byte of the text, in bits, so that tokenizers compare."""
+    tokens: int  # that were predicted
+    seconds: float  # that it took
+    time: float  # when it ended, in seconds since the epoch
+
+    @property
+    def perplexity(self) -> float:
+        """See `perplexity_of`."""
+        return perplexity_of(self.loss)
+
+
+class SampleGenerated(Message, frozen=True):
+    """What the swarm's weights write after one of the run's prompts."""
+
+    epoch: int  # of the weights
+    prompt: Annotated[str, msgspec.Meta(max_length=MOST_PROMPT_CHARACTERS)]
+    text: Annotated[str, msgspec.Meta(max_length=MOST_SAMPLE_CHARACTERS)]
+    """What follows the prompt, without it."""
+    time: float  # in seconds since the epoch
 
 
 class CheckpointSaved(Message, frozen=True):
@@ -383,6 +392,8 @@ Report = (
     | SampleDiscarded
     | StateDownload
     | MemberAtFault
+    | Evaluated
+    | SampleGenerated
     | CheckpointSaved
     | TrainerWarning
     | TrainerProblem

@@ -78,6 +78,8 @@ class Events:
             "loss": own.loss if own else None,
             "samples_per_second": own.samples_per_second if own else None,
             "tokens_per_second": own.tokens_per_second if own else None,
+            "held_out_loss": state.evaluation.loss if state.evaluation else None,
+            "swarm_held_out_loss": run.held_out_loss if run else None,
             "trainers": run.trainers if run else None,
         }
 

@@ -107,6 +107,7 @@ def _of_state(state: ContributorState) -> list[Metric]:
         *_warnings(state),
         *_of_swarm(state),
         *_of_training(state),
+        *_of_evaluation(state),
         _faults(state),
     ]
 
@@ -170,6 +171,11 @@ def _of_swarm(state: ContributorState) -> list[Metric]:
         ),
         ("swarm_loss", "Mean loss of the swarm's trainers.", run.loss if run else None),
         (
+            "swarm_held_out_loss",
+            "Mean loss of the swarm's trainers on held-out text.",
+            run.held_out_loss if run else None,
+        ),
+        (
             "swarm_samples_per_second",
             "Samples per second of the swarm.",
             run.samples_per_second if run else None,
@@ -220,6 +226,28 @@ def _of_training(state: ContributorState) -> list[Metric]:
             ),
         ),
     ]
+
+
+def _of_evaluation(state: ContributorState) -> list[Metric]:
+    newest, best = state.evaluation, state.best_evaluation
+    return _gauges(
+        (
+            "held_out_loss",
+            "Loss on held-out text in the newest evaluation (nats per token).",
+            newest.loss if newest else None,
+        ),
+        (
+            "held_out_bits_per_byte",
+            "The same in bits for each byte of the text.",
+            newest.bits_per_byte if newest else None,
+        ),
+        ("evaluated_epoch", "Epoch of the newest evaluation.", newest.epoch if newest else None),
+        (
+            "best_held_out_loss",
+            "Lowest loss on held-out text so far (nats per token).",
+            best.loss if best else None,
+        ),
+    )
 
 
 # --- the machine

@@ -1,6 +1,7 @@
 """The node, as the CoTrain backend calls this machine's peer: start, stop, connect, status."""
 
 import asyncio
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ from app.tasks.tasks import Tasks
 
 if TYPE_CHECKING:
     from app.spec.schema import SwarmSpec
+
+SHOWN_SAMPLES = 40
+"""The newest ones, for callers."""
 
 
 class Node:
@@ -135,6 +139,17 @@ class Node:
             text = f"{problem.field}: {problem.message}" if problem.field else problem.message
             found["error"] = f"{text} {problem.remedy}".rstrip()
         return found
+
+    def evaluation(self) -> dict[str, Any]:
+        """What the swarm's model makes of held-out text, and the newest samples of its writing."""
+        state = self._store.state
+        newest, best, run = state.evaluation, state.best_evaluation, state.run
+        return {
+            "newest": newest.as_json() if newest else None,
+            "best": best.as_json() if best else None,
+            "swarm_held_out_loss": run.held_out_loss if run else None,
+            "samples": [asdict(sample) for sample in state.samples[-SHOWN_SAMPLES:]],
+        }
 
     def peers(self) -> list[dict[str, Any]]:
         """The connected peers, and when each was last seen."""

@@ -17,6 +17,7 @@ from app.callback.schemas import (
     Accepted,
     ConnectBody,
     Connected,
+    EvaluationReply,
     Failure,
     Health,
     Items,
@@ -121,6 +122,11 @@ def _add_node(router: APIRouter, parts: Parts) -> None:
     async def status() -> dict[str, Any]:
         """The node's status."""
         return {"data": node.status()}
+
+    @router.get(f"{PREFIX}/evaluation", response_model=EvaluationReply, responses=_answers())
+    async def evaluation() -> dict[str, Any]:
+        """What the swarm's model makes of held-out text, and what it writes."""
+        return {"data": node.evaluation()}
 
     @router.get(f"{PREFIX}/peers", response_model=Peers, responses=_answers())
     async def peers() -> dict[str, Any]:

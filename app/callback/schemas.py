@@ -147,6 +147,42 @@ class StatusReply(_Success):
     data: NodeStatus
 
 
+class EvaluationRecord(BaseModel):
+    """An evaluation of the swarm's weights on held-out text; `loss` in nats per token, `time` in
+    seconds since the epoch. `perplexity` is null where it is too large for a number."""
+
+    epoch: int
+    loss: float
+    perplexity: float | None
+    bits_per_byte: float
+    time: float
+
+
+class WrittenSample(BaseModel):
+    """What the swarm's weights wrote after a prompt; `time` in seconds since the epoch."""
+
+    epoch: int
+    prompt: str
+    text: str
+    time: float
+
+
+class EvaluationStatus(BaseModel):
+    """The newest and the best evaluation of this machine, the mean loss of the swarm's trainers,
+    and the newest samples, the newest last; null before there is any."""
+
+    newest: EvaluationRecord | None
+    best: EvaluationRecord | None
+    swarm_held_out_loss: float | None
+    samples: list[WrittenSample]
+
+
+class EvaluationReply(_Success):
+    """What the swarm's model has learnt."""
+
+    data: EvaluationStatus
+
+
 class Accepted(_Success):
     """A task was accepted; `task_id` is the app's id, to ask for the task's progress."""
 

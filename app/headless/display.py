@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import asdict
 from typing import TextIO
 
 from app.common.i18n import _
@@ -145,6 +146,10 @@ def as_json(state: ContributorState) -> str:
             "samples": run.samples if run else None,
             "target_batch_size": state.swarm.target_batch_size if state.swarm else None,
             "swarm_loss": run.loss if run else None,
+            "evaluation": state.evaluation.as_json() if state.evaluation else None,
+            "best_evaluation": state.best_evaluation.as_json() if state.best_evaluation else None,
+            "swarm_held_out_loss": run.held_out_loss if run else None,
+            "sample": asdict(state.samples[-1]) if state.samples else None,
             "swarm_samples_per_second": run.samples_per_second if run else None,
             "run_id": state.swarm.run_id if state.swarm else None,
             "last_round": _round(own.last_round) if own and own.last_round else None,
@@ -202,6 +207,14 @@ def _downloaded(download: StateDownload) -> dict[str, object]:
     }
 
 
+def _evaluated(state: ContributorState) -> list[str]:
+    newest, best = state.evaluation, state.best_evaluation
+    if newest is None or best is None:
+        return []
+    text = f"unseen text {newest.bits_per_byte:.3f} bits/byte in epoch {newest.epoch}"
+    return [f"{text} (best {best.bits_per_byte:.3f} in {best.epoch})"]
+
+
 def as_line(state: ContributorState) -> str:
     """A summary that fits on a line of a terminal."""
     own, run = state.training, state.run
@@ -224,5 +237,6 @@ def as_line(state: ContributorState) -> str:
         parts.append(f"step {own.step}  loss {own.loss:.3f}")
     if own is not None and own.samples_per_second is not None:
         parts.append(f"{own.samples_per_second:.1f} samples/s")
+    parts += _evaluated(state)
     parts += [warning.message for warning in _warnings(state)]
     return one_line("  ".join(parts))

@@ -207,11 +207,11 @@ class EmbeddedPeer:
             return None
         records = self._run_records
         if self._board is None or self._board.node is not self._node:
-            keys = records.progress_key(self._run_id), records.metrics_key(self._run_id)
-            self._board = RunBoard(self._node, keys)
-        progress, metrics = await self._board.read()
+            keys = records.progress_key, records.metrics_key, records.evaluations_key
+            self._board = RunBoard(self._node, [key(self._run_id) for key in keys])
+        found = await self._board.read()
         # many records take long, so not on the loop's thread
-        summary = await asyncio.to_thread(records.summarize, progress, metrics)
+        summary = await asyncio.to_thread(records.summarize, *found)
         if summary is None:
             return None
         return Run(
@@ -221,6 +221,7 @@ class EmbeddedPeer:
             trainer_ids=frozenset(summary.trainers),
             samples_per_second=summary.samples_per_second,
             loss=summary.loss,
+            held_out_loss=summary.held_out_loss,
         )
 
 

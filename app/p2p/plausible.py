@@ -2,8 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, median_low
 from typing import Protocol
+
+LOSS_TOLERANCE = 2.0
+"""A loss may be this many times the median of all peers' before it is cut: their texts differ,
+their weights don't."""
 
 RATE_TOLERANCE = 20.0
 """A peer may be this many times as fast as the median peer before its claim is cut: as much as
@@ -68,3 +72,14 @@ def plausible_rates(rates: Sequence[float]) -> list[float]:
         return list(rates)
     most = RATE_TOLERANCE * median(computing)
     return [min(rate, most) for rate in rates]
+
+
+def plausible_mean(losses: Iterable[float]) -> float | None:
+    """The mean of what each peer measured, cut to `LOSS_TOLERANCE` times the median both ways, so
+    that no single peer decides it; None without any."""
+    claims = list(losses)
+    if not claims:
+        return None
+    middle = median_low(claims)  # of two, the one that claims less
+    least, most = middle / LOSS_TOLERANCE, middle * LOSS_TOLERANCE
+    return sum(min(max(claim, least), most) for claim in claims) / len(claims)

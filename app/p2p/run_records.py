@@ -42,7 +42,13 @@ from app.p2p import machine_records as records
 from app.p2p.guards import messages, storage
 from app.p2p.guards.records import guards, unforged
 from app.p2p.network import Network
-from app.p2p.plausible import PLAIN_TIMES, RunTimes, agreed_epoch, plausible_rates
+from app.p2p.plausible import (
+    PLAIN_TIMES,
+    RunTimes,
+    agreed_epoch,
+    plausible_mean,
+    plausible_rates,
+)
 
 use_hivemind_log_handler("nowhere")  # hivemind's log records go to the root logger instead
 messages.bound_nesting()
@@ -94,6 +100,28 @@ class LocalMetrics(BaseModel):
 
     mini_steps: conint(ge=0, strict=True)  # type: ignore[valid-type]
     """How many micro-batches the loss sums over."""
+
+
+class LocalEvaluation(BaseModel):
+    """What a trainer's last evaluation of the swarm's weights said. Under a key of its own: a node
+    of an earlier version drops a metrics record with a field that it doesn't know."""
+
+    epoch: conint(ge=0, strict=True)  # type: ignore[valid-type]
+    """That the weights were of."""
+
+    loss: confloat(ge=0.0, strict=True)  # type: ignore[valid-type]
+    """Mean cross-entropy per token, in nats."""
+
+    bits_per_byte: confloat(ge=0.0, strict=True)  # type: ignore[valid-type]
+
+    tokens: conint(ge=1, strict=True)  # type: ignore[valid-type]
+    """How many were predicted."""
+
+
+class EvaluationSchema(BaseModel):
+    """The record under ``{run_id}_evaluations``: one entry per trainer, which signs it."""
+
+    evaluations: dict[BytesWithPublicKey, LocalEvaluation]  # type: ignore[valid-type]
 
 
 class MetricSchema(BaseModel):
@@ -234,6 +262,7 @@ def validators(
     return [
         SchemaValidator(TrainingProgressSchema, prefix=run_id),
         SchemaValidator(MetricSchema, prefix=run_id),
+        SchemaValidator(EvaluationSchema, prefix=run_id),
         RSASignatureValidator(key),
         *guards(run_id, times, admission),
         MachineRecordValidator(run_id),
@@ -288,6 +317,11 @@ def metrics_key(run_id: str) -> str:
     return f"{run_id}_metrics"
 
 
+def evaluations_key(run_id: str) -> str:
+    """The key of the DHT under which a run's trainers store their evaluations."""
+    return f"{run_id}_evaluations"
+
+
 @dataclass(frozen=True)
 class RunSummary:
     """The sum of all trainers' records."""
@@ -306,11 +340,16 @@ class RunSummary:
     loss: float | None
     """Cross-entropy per token, the mean over all micro-batches; None when nobody tells one."""
 
+    held_out_loss: float | None = None
+    """Cross-entropy per token of held-out text, the mean over all trainers that evaluate."""
+
 
 def summarize(
-    progress: Mapping[Any, Any] | None, metrics: Mapping[Any, Any] | None
+    progress: Mapping[Any, Any] | None,
+    metrics: Mapping[Any, Any] | None,
+    evaluations: Mapping[Any, Any] | None = None,
 ) -> RunSummary | None:
-    """Sum up the progress and the metrics record of a run; None when nobody trains."""
+    """Sum up the records of a run; None when nobody trains."""
     said = ((subkey, entry.value) for subkey, entry in (progress or {}).items())
     entries = unforged(each for each in said if each[1] is not None)
     if not entries:
@@ -323,6 +362,7 @@ def summarize(
         trainers=tuple(_base58(entry["peer_id"]) for entry in entries),
         samples_per_second=sum(rates),
         loss=_mean_loss([entry.value for entry in (metrics or {}).values()]),
+        held_out_loss=plausible_mean(entry.value["loss"] for entry in (evaluations or {}).values()),
     )
 
 

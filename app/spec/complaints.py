@@ -29,6 +29,7 @@ def by_field(error: ValidationError) -> dict[str, SpecError]:
 
 _BRANCHES = {
     "dataset_info": {"builtin", "files", "https", "hub", "slot"},
+    "held_out": {"https", "hub"},
     "tokenizer": {"bytes", "file", "slot"},
     "micro_batch_size": {"constrained-int", "literal['auto']"},
     "timeout_seconds": {"constrained-float", "literal['auto']"},

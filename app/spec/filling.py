@@ -103,6 +103,7 @@ def emptied(spec: SwarmSpec) -> SwarmSpec:
             format=data.format,
             text_field=data.text_field,
             tokenizer=data.tokenizer,
+            held_out=data.held_out,
         )
     return spec if data is spec.data else spec.model_copy(update={"data": data})
 
@@ -167,6 +168,7 @@ def filled(spec: SwarmSpec, files: Mapping[str, Path]) -> SwarmSpec:
             format=data.format,
             text_field=data.text_field,
             tokenizer=data.tokenizer,
+            held_out=data.held_out,
         )
     return spec if data is spec.data else spec.model_copy(update={"data": data})
 

@@ -21,6 +21,7 @@ from app.common.errors import SpecError
 from app.common.i18n import _
 from app.organiser.invites import OrganiserSpec
 from app.spec.complaints import by_field, first_of
+from app.spec.evaluation import EvaluationSpec
 from app.spec.part import SpecPart
 from app.spec.slots import UNPRINTABLE, Slot
 from app.spec.training import TrainingSpec
@@ -103,8 +104,32 @@ class SlotTokenizer(Slot):
 _Tokenizer = Annotated[BytesTokenizer | FileTokenizer | SlotTokenizer, Field(discriminator="kind")]
 
 
+class HttpsFile(SpecPart):
+    """One file from an https URL, verified by its hash and kept in the cache."""
+
+    source: Literal["https"]
+    url: str = Field(pattern=r"^https://[^\s]+$", max_length=2048)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    format: Literal["auto", "text", "jsonl", "parquet"] = "auto"
+    text_field: str = "text"
+
+
+class HubDataset(SpecPart):
+    """A data set of the Hugging Face hub, streamed. One that needs its own code is refused."""
+
+    source: Literal["hub"]
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?$", max_length=200)
+    config: str | None = Field(None, max_length=200)
+    split: str = Field("train", max_length=200)
+    revision: str | None = Field(None, max_length=100)
+    text_field: str = "text"
+
+
 class _Source(SpecPart):
     tokenizer: _Tokenizer = BytesTokenizer()
+
+    held_out: Annotated[HttpsFile | HubDataset, Field(discriminator="source")] | None = None
+    """Text for evaluations that isn't part of the data; None: a share of the data is held out."""
 
 
 class BuiltinData(_Source):
@@ -130,25 +155,12 @@ class FileData(_Source):
     text_field: str = "text"
 
 
-class HttpsData(_Source):
-    """One file from an https URL, verified by its hash and kept in the cache."""
-
-    source: Literal["https"]
-    url: str = Field(pattern=r"^https://[^\s]+$", max_length=2048)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    format: Literal["auto", "text", "jsonl", "parquet"] = "auto"
-    text_field: str = "text"
+class HttpsData(HttpsFile, _Source):
+    """A file from an https URL, and its tokenizer."""
 
 
-class HubData(_Source):
-    """A data set of the Hugging Face hub, streamed. One that needs its own code is refused."""
-
-    source: Literal["hub"]
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?$", max_length=200)
-    config: str | None = Field(None, max_length=200)
-    split: str = Field("train", max_length=200)
-    revision: str | None = Field(None, max_length=100)
-    text_field: str = "text"
+class HubData(HubDataset, _Source):
+    """A data set of the hub, and its tokenizer."""
 
 
 class SlotData(Slot, _Source):
@@ -238,12 +250,20 @@ class SwarmSpec(SpecPart):
         What apps before 0.2 don't know is left out where it isn't used.
         """
         training = self.training
-        unknown: dict[str, Any] = {
-            "training": {name for name in ("diloco", "sparseloco") if not getattr(training, name)}
-        }
+        unknown: dict[str, Any] = {"training": _unused_by(training)}
+        if self.data.held_out is None:
+            unknown["data"] = {"held_out"}
         if self.organiser is None:
             unknown["organiser"] = True
         return self.model_dump(mode="json", by_alias=True, exclude=unknown)
+
+
+def _unused_by(training: TrainingSpec) -> dict[str, Any]:
+    unused = {name: True for name in ("diloco", "sparseloco") if not getattr(training, name)}
+    if training.evaluation == EvaluationSpec():
+        unused["evaluation"] = True
+    stop = {"stop": {"unimproved_evaluations"}} if not training.stop.unimproved_evaluations else {}
+    return {**unused, **stop}
 
 
 def parse(content: dict[str, Any]) -> SwarmSpec:

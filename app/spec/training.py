@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.common.i18n import _
+from app.spec.evaluation import EvaluationSpec
 from app.spec.part import SpecPart
 
 MOST_AUTO_CPU, MOST_AUTO_GPU = 32, 512
@@ -104,6 +105,14 @@ class StopSpec(SpecPart):
     epochs: int | None = Field(None, gt=0, le=10**9)
     minutes: float | None = Field(None, gt=0, le=10**7)
 
+    unimproved_evaluations: int | None = Field(None, gt=0, le=10**6)
+    """So many evaluations in a row on one machine, none of them better than the best before."""
+
+    @property
+    def is_never(self) -> bool:
+        """There is no limit."""
+        return self.epochs is None and self.minutes is None and self.unimproved_evaluations is None
+
 
 class TrainingSpec(SpecPart):
     """How the swarm trains. A sample is one sequence of ``sequence_length`` tokens."""
@@ -132,6 +141,7 @@ class TrainingSpec(SpecPart):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: int = Field(0, ge=0, lt=2**63)
     stop: StopSpec = StopSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
 
     def most_samples_a_step(self, device: str) -> int:
         """The micro-batch on a kind of device (``cpu`` or another).
@@ -168,6 +178,13 @@ class TrainingSpec(SpecPart):
     def local_steps(self) -> DilocoSpec | SparseLocoSpec | None:
         """The options of a strategy with steps of its own; None for gradient averaging."""
         return self.diloco or self.sparseloco
+
+    @model_validator(mode="after")
+    def _measures_what_it_stops_by(self) -> "TrainingSpec":
+        if self.stop.unimproved_evaluations is not None and not self.evaluation.is_on:
+            text = _("stop.unimproved_evaluations needs evaluations; set evaluation.every_epochs")
+            raise ValueError(text)
+        return self
 
     @model_validator(mode="after")
     def _batches_fit(self) -> "TrainingSpec":

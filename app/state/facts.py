@@ -1,10 +1,12 @@
 """The values that the state is made of."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from app.organiser.roster import Member
 from app.p2p.sightings import PartFault
+from app.protocol import perplexity_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,43 @@ class MemberFaults:
     def of(self, peer_id: str) -> tuple[MemberFault, ...]:
         """Those of one peer."""
         return tuple(each for each in self.last if each.peer_id == peer_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What the swarm's weights made of text that no trainer trains on."""
+
+    epoch: int
+    """That the weights are of."""
+    loss: float
+    """Mean cross-entropy per token, in nats."""
+    bits_per_byte: float
+    """The same for each byte of the text, in bits, so that tokenizers compare."""
+    time: float
+    """When it ended, in seconds since the epoch."""
+
+    @property
+    def perplexity(self) -> float:
+        """See `perplexity_of`."""
+        return perplexity_of(self.loss)
+
+    def as_json(self) -> dict[str, float | None]:
+        """For programs; an infinite perplexity is null."""
+        perplexity = self.perplexity if math.isfinite(self.perplexity) else None
+        return asdict(self) | {"perplexity": perplexity}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedSample:
+    """What the swarm's weights wrote after one of the run's prompts."""
+
+    epoch: int
+    """That the weights are of."""
+    prompt: str
+    text: str
+    """What follows the prompt, without it."""
+    time: float
+    """When it was written, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)

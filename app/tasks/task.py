@@ -78,8 +78,7 @@ class Task:
     @property
     def endless(self) -> bool:
         """It has no stop condition: it trains until it is stopped."""
-        stop = self.spec.training.stop
-        return stop.epochs is None and stop.minutes is None
+        return self.spec.training.stop.is_never
 
     @property
     def logs(self) -> list[str]:

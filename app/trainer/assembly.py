@@ -23,12 +23,15 @@ from app.protocol import (
 )
 from app.spec import schema as specs
 from app.spec.schema import SwarmSpec
+from app.spec.training import TrainingSpec
 from app.trainer import devices
 from app.trainer.checkpoint import Checkpoint, CheckpointFolder
 from app.trainer.confinement.memory import limit_memory
 from app.trainer.control import Control
 from app.trainer.data.batches import Batches
-from app.trainer.data.opening import open_data
+from app.trainer.data.held_out import HeldOut
+from app.trainer.data.opening import open_data, open_held_out
+from app.trainer.evaluation.evaluator import Evaluator
 from app.trainer.keeper import Keeper
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
@@ -70,14 +73,11 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
     precision = precision_for(room.device, spec.training.precision)
     folder = CheckpointFolder(Path(order.checkpoint_dir), spec)
     checkpoint = folder.load_newest()
-
-    def say(phase: TrainerPhase) -> None:
-        send(PhaseChanged(phase=phase))
-
+    say = partial(_say, send)
     say(TrainerPhase.PREPARING_DATA)
     identity = load_identity(Path(order.identity_file))
-    start = checkpoint.position if checkpoint else 0
-    batches = _open_batches(order, spec, identity=identity, start=start, device=room.device)
+    batches = _open_batches(order, spec, identity=identity, checkpoint=checkpoint, room=room)
+    held_out = _open_held_out(order, spec)
     say(TrainerPhase.PREPARING_MODEL)
     size = batches.vocabulary_size
     model = _build(spec, vocabulary_size=size, checkpoint=checkpoint, room=room)
@@ -100,8 +100,10 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
         strategy.synchronize()
         ready = partial(_ready, peer, model=model, device=chosen, precision=precision)
         send(ready(tuned=tuned, checkpoint=checkpoint))
+        evaluating = partial(_evaluator, held_out, precision=precision, control=control, send=send)
+        evaluator = evaluating(spec=spec.training, model=model, strategy=strategy)
         reporting = partial(_reporting, order, meter=meter, control=control, send=send)
-        with reporting(strategy=strategy, peer=peer) as reporter:
+        with reporting(strategy=strategy, peer=peer, evaluator=evaluator) as reporter:
             yield TrainingRun(
                 model=network,
                 batches=batches,
@@ -111,6 +113,7 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
                 device=room.device,
                 memory=DeviceMemory(room.device, model=model, optimizer=strategy.torch_optimizer),
                 micro_batch_size=tuned.micro_batch_size,
+                evaluator=evaluator,
                 stop=spec.training.stop,
                 meter=meter,
                 report=send,
@@ -129,17 +132,37 @@ def _choose(order: Start) -> Device:
     return chosen
 
 
+def _say(send: SendReport, phase: TrainerPhase) -> None:
+    send(PhaseChanged(phase=phase))
+
+
 def _open_batches(
-    order: Start, spec: SwarmSpec, *, identity: Identity, start: int, device: torch.device
+    order: Start,
+    spec: SwarmSpec,
+    *,
+    identity: Identity,
+    checkpoint: Checkpoint | None,
+    room: Room,
 ) -> Batches:
     return open_data(
         spec,
         identity=identity.raw,
         cache=Path(order.cache_dir),
-        start=start,
+        start=checkpoint.position if checkpoint else 0,
         hub_sign_in=order.hub_sign_in,
-        pin=device.type == "cuda",
+        pin=room.device.type == "cuda",
     )
+
+
+def _open_held_out(order: Start, spec: SwarmSpec) -> HeldOut | None:
+    """The text for evaluations, if this trainer evaluates and there is any."""
+    if not (order.evaluates and spec.training.evaluation.is_on):
+        return None
+    held_out = open_held_out(spec, cache=Path(order.cache_dir), hub_sign_in=order.hub_sign_in)
+    if len(held_out.tokens) < 2:
+        log.warning("the data is too short to hold text out: nothing is evaluated")
+        return None
+    return held_out
 
 
 def _build(
@@ -241,6 +264,29 @@ def _memory_errors(device: Device) -> Iterator[None]:
         ) from error
 
 
+def _evaluator(
+    held_out: HeldOut | None,
+    *,
+    spec: TrainingSpec,
+    model: torch.nn.Module,
+    strategy: SwarmMember,
+    precision: Precision,
+    control: Control,
+    send: SendReport,
+) -> Evaluator | None:
+    if held_out is None:
+        return None
+    return Evaluator(
+        spec,
+        held_out=held_out,
+        model=model,
+        strategy=strategy,
+        context=partial(precision.context, next(model.parameters()).device),
+        send=send,
+        stopping=lambda: control.stopping,
+    )
+
+
 @contextmanager
 def _reporting(
     order: Start,
@@ -248,6 +294,7 @@ def _reporting(
     strategy: SwarmMember,
     peer: TrainerPeer,
     meter: Meter,
+    evaluator: Evaluator | None,
     control: Control,
     send: SendReport,
 ) -> Iterator[Reporter]:
@@ -258,6 +305,7 @@ def _reporting(
         peer=peer,
         control=control,
         send=send,
+        evaluation=lambda: evaluator.newest if evaluator is not None else None,
         interval=order.report_interval,
     )
     control.interrupt = _interrupt(control, strategy)

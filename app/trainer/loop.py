@@ -25,8 +25,10 @@ def train(run: TrainingRun, *, control: Control) -> EndReason:
             before = run.meter.compute_seconds
             step(run)
             run.keep()
+            evaluating = run.evaluate()
             if control.is_paced:
-                worked = run.meter.compute_seconds - before + run.memory.wait_for_device()
+                computing = run.meter.compute_seconds - before
+                worked = computing + evaluating + run.memory.wait_for_device()
                 run.meter.add_wait(control.breathe(worked))
     run.meter.work.pause()
     return EndReason.STOPPED if control.stopping else EndReason.COMPLETED

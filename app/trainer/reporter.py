@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from app.common.i18n import _
-from app.p2p.run_records import LocalMetrics
-from app.protocol import PhaseChanged, Progress, Report, TrainerPhase, TrainerProblem
+from app.p2p.run_records import LocalEvaluation, LocalMetrics
+from app.protocol import Evaluated, PhaseChanged, Progress, Report, TrainerPhase, TrainerProblem
 from app.trainer.control import Control
 from app.trainer.meter import Meter
 from app.trainer.peer.bandwidth import keep_to
@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 PUBLISH_SECONDS = 5.0
 """The time between two of our entries in the run's metrics record."""
+
+PUBLISH_EVALUATION_SECONDS = 20.0
+"""The time between two of our entries in the run's evaluations, unless there is a new one."""
 
 SHORT_ROUND_SECONDS = 0.4
 """A round that blocks for less isn't reported as a phase; a well scheduled one takes 50 ms."""
@@ -39,20 +42,27 @@ class Reporter(threading.Thread):
         peer: TrainerPeer,
         control: Control,
         send: Callable[[Report], None],
+        evaluation: Callable[[], Evaluated | None],
         interval: float,
     ) -> None:
-        """interval: seconds between two reports. send: called with them, on any thread."""
+        """interval: seconds between two reports. send: called with them, on any thread.
+
+        evaluation: returns our newest one, None before the first.
+        """
         super().__init__(name="reporter", daemon=True)
         self._meter = meter
         self._strategy = strategy
         self._peer = peer
         self._send = send
         self._control = control
+        self._evaluation = evaluation
         self._interval = interval
         self._closed = threading.Event()
         self._phase: TrainerPhase | None = None
         self._phase_guard = threading.Lock()
         self._published = time.monotonic()
+        self._told: Evaluated | None = None
+        self._told_at = 0.0
 
     def close(self) -> None:
         """End the thread, and wait until it has ended."""
@@ -146,5 +156,21 @@ class Reporter(threading.Thread):
                 samples_accumulated=reading.samples,
                 loss=losses.total,
                 mini_steps=losses.steps,
+            )
+        )
+        self._publish_evaluation()
+
+    def _publish_evaluation(self) -> None:
+        newest = self._evaluation()
+        is_old = time.monotonic() - self._told_at >= PUBLISH_EVALUATION_SECONDS
+        if newest is None or (newest is self._told and not is_old):
+            return
+        self._told, self._told_at = newest, time.monotonic()
+        self._peer.publish_evaluation(
+            LocalEvaluation(
+                epoch=newest.epoch,
+                loss=newest.loss,
+                bits_per_byte=newest.bits_per_byte,
+                tokens=newest.tokens,
             )
         )

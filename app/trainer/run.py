@@ -13,6 +13,7 @@ from app.protocol import MicroBatchHalved, Report, SampleDiscarded
 from app.spec.training import StopSpec
 from app.trainer.data.batches import Batches
 from app.trainer.devices import release_memory
+from app.trainer.evaluation.evaluator import Evaluator
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
 from app.trainer.strategies.protocols import Strategy
@@ -60,6 +61,9 @@ class TrainingRun:
     keep: Callable[..., None]
     """Writes a checkpoint if one is due; with ``now=True``, if the model has changed."""
 
+    evaluator: Evaluator | None = None
+    """None where another trainer of this machine evaluates, or there is nothing to evaluate on."""
+
     started: float = field(default_factory=time.monotonic)
     """Monotonic time."""
 
@@ -95,9 +99,18 @@ class TrainingRun:
             self.micro_batch_size = half
             self.report(MicroBatchHalved(micro_batch_size=half))
 
+    def evaluate(self) -> float:
+        """Evaluate the swarm's weights if it is time; returns the seconds that it took."""
+        if self.evaluator is None:
+            return 0.0
+        return self.evaluator.evaluate(batch_size=self.micro_batch_size)
+
     @property
     def complete(self) -> bool:
         """The spec's stop condition is reached."""
+        most = self.stop.unimproved_evaluations
+        if most is not None and self.evaluator is not None and self.evaluator.unimproved >= most:
+            return True
         if self.stop.epochs is not None and self.strategy.epoch >= self.stop.epochs:
             return True
         minutes = (time.monotonic() - self.started) / 60

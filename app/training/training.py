@@ -160,6 +160,7 @@ class Training:
             "tuning_file": str(self._folders.tuning_file),
             "device": devices[place],
             "threads": max(1, threads // len(devices)),
+            "evaluates": place == 0,
             "max_memory": settings.terms.max_memory * GB,
             "hub_sign_in": settings.hub_sign_in,
             "network": self._membership.network("server_port", place=place),

@@ -1,12 +1,14 @@
 """`make bench`: measure what the README claims, each figure as a ratio in one run.
 
 python tests/bench/run.py [startup] [stalls] [trainer] [machines] [devices] [callback] [network]
+[evaluation]
 """
 
 import sys
 
 from parts.callback import callback
 from parts.devices import devices
+from parts.evaluation import evaluation
 from parts.machines import machines
 from parts.network import network
 from parts.trainer import trainer
@@ -20,6 +22,7 @@ PARTS = {
     "devices": devices,
     "callback": callback,
     "network": network,
+    "evaluation": evaluation,
 }
 
 

@@ -139,6 +139,7 @@ async def _app_trainer(folder: Path) -> float:
         cache_dir=str(folder / "cache"),
         device="cpu",
         threads=1,
+        evaluates=False,  # as the bare loops; `evaluating.py` measures what it costs
         network=Network(listen=listening(0, local=True), local=True),
     )
     await done.wait()

@@ -2,6 +2,7 @@
 
 import math
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from PySide6.QtGui import QGuiApplication, QMouseEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from app import protocol
 from tests.support.gui.windows import TRAINING, WATCHING, Bench
 from ui.widgets.charts.axes import value_range, value_ticks
 from ui.widgets.charts.chart import csv_text
@@ -103,10 +105,44 @@ def test_copies_as_picture_and_csv(bench: Bench, qtbot: QtBot) -> None:
     assert not QGuiApplication.clipboard().pixmap().isNull()
 
 
+def evaluated(epoch: int, loss: float) -> protocol.Evaluated:
+    return protocol.Evaluated(
+        epoch=epoch,
+        loss=loss,
+        bits_per_byte=loss / math.log(2),
+        tokens=4096,
+        seconds=0.5,
+        time=time.time(),
+    )
+
+
+def test_losses_on_unseen_text_are_drawn_beside_those_of_training(bench: Bench) -> None:
+    bench.dispatch(*TRAINING, evaluated(10, 3.5), evaluated(20, 3.75))
+    bench.fill_history(300)
+    now, history = time.time(), bench.session.history
+    history.held_out_loss.add(now - 200, 3.5)
+    history.held_out_loss.add(now - 100, 3.75)  # minutes apart, and yet a line
+    history.swarm_held_out_loss.add(now - 50, 3.7)
+    charts = bench.window.overview.charts.widget
+    charts.redraw()
+    chart, other = charts.loss, charts.throughput
+    times, values = data(chart.plot._own_unseen_line)
+    assert values.tolist() == [3.5, 3.75]
+    assert times.tolist() == pytest.approx([-200, -100], abs=2)
+    assert chart.plot._best_line.value() == 3.5
+    assert chart.unseen.isVisibleTo(chart)
+    assert not other.unseen.isVisibleTo(other)
+    move_mouse(chart, -120.0)
+    assert chart.unseen.text() == "unseen text: 3.750"
+    chart.menu.copy_csv()
+    header = QGuiApplication.clipboard().text().splitlines()[0]
+    assert header == "time,this_machine,swarm,this_machine_unseen,swarm_unseen"
+
+
 def test_csv_leaves_empty_what_is_not_known() -> None:
     own = Curve(np.array([0.0, 1.0]), np.array([2.5, math.nan]))
     swarm = Curve(np.array([1.0]), np.array([3.0]))
-    first, second = csv_text(own, swarm).splitlines()[1:]
+    first, second = csv_text({"this_machine": own, "swarm": swarm}).splitlines()[1:]
     assert first.endswith(",2.5,")
     assert second.endswith(",,3.0")
 
@@ -120,7 +156,7 @@ def test_nothing_is_drawn_while_hidden(bench: Bench, monkeypatch: pytest.MonkeyP
     bench.open("Log")
     assert not charts._timer.isActive()
     drawn: list[object] = []
-    monkeypatch.setattr(charts.loss, "draw", lambda *args: drawn.append(args))
+    monkeypatch.setattr(charts.loss, "draw", lambda *args, **_: drawn.append(args))
     charts.redraw()
     assert drawn == []
     bench.open("Overview")

@@ -238,6 +238,30 @@ def test_a_device_that_is_gone_is_named(bench: Bench) -> None:
     assert bench.window.overview.headline.device.currentText() == "The first GPU, or CPU"
 
 
+def test_it_says_how_well_the_model_reads_and_what_it_writes(bench: Bench) -> None:
+    bench.dispatch(*TRAINING)
+    epoch = bench.window.overview.epoch
+    assert not epoch.reading.isVisibleTo(epoch)
+    assert not epoch.writing.isVisibleTo(epoch)
+    best, newest = (
+        protocol.Evaluated(
+            epoch=number, loss=bits, bits_per_byte=bits, tokens=64, seconds=1.0, time=1.0
+        )
+        for number, bits in ((40, 2.39), (50, 2.41))
+    )
+    bench.dispatch(best)
+    assert epoch.reading.text() == (
+        "The model reads text it has never seen: 2.39 bits per byte, the best so far, in epoch 40."
+    )
+    sample = protocol.SampleGenerated(epoch=50, prompt="The", text=" end\n\u202e!", time=1.0)
+    bench.dispatch(newest, sample)
+    assert epoch.reading.text() == (
+        "The model reads text it has never seen: 2.41 bits per byte, best so far 2.39 in epoch 40."
+    )
+    assert "perplexity 11" in epoch.reading.toolTip()
+    assert epoch.writing.full == "After “The” it writes:  end \ufffd!"
+
+
 def test_the_epoch_says_whose_samples_are_whose(bench: Bench) -> None:
     bench.dispatch(*TRAINING)
     epoch = bench.window.overview.epoch

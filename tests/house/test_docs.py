@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from app.cli import _OVERRIDES
 from app.settings.settings import Settings
-from app.spec import schema, training
+from app.spec import evaluation, schema, training
 from app.terms.terms import Terms
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -218,6 +218,7 @@ SPEC_PARTS: tuple[type[BaseModel], ...] = (
     training.DilocoSpec,
     training.SparseLocoSpec,
     training.StopSpec,
+    evaluation.EvaluationSpec,
     schema.BuiltinData,
     schema.FileData,
     schema.HttpsData,

@@ -55,7 +55,11 @@ def subtitle(spec: "SwarmSpec", estimate: "Estimate") -> str:
 
 
 def data_line(spec: "SwarmSpec") -> str:
-    """The training data in a few words."""
+    """The training data in a few words, and the text for evaluations if that is apart."""
+    return texts.with_held_out(_source_line(spec), spec.data)
+
+
+def _source_line(spec: "SwarmSpec") -> str:
     source = spec.data
     match source.source:
         case "builtin":

@@ -334,6 +334,13 @@ def stop_condition(stop: "StopSpec") -> str:
         parts.append(epochs.format(count=units.count(stop.epochs)))
     if stop.minutes is not None:
         parts.append(_("after {time}").format(time=units.duration(stop.minutes * 60)))
+    if stop.unimproved_evaluations is not None:
+        evaluations = ngettext(
+            "when {count} evaluation brings nothing better",
+            "when {count} evaluations in a row bring nothing better",
+            stop.unimproved_evaluations,
+        )
+        parts.append(evaluations.format(count=units.count(stop.unimproved_evaluations)))
     return _(" or ").join(parts) or _("when you stop it")
 
 
@@ -345,7 +352,19 @@ def model_description(spec: "ModelSpec") -> str:
 
 
 def data_description(spec: "DataSpec") -> str:
-    """Where the training data comes from, in full."""
+    """Where the training data comes from, in full, and where text for evaluations alone does."""
+    return with_held_out(_source(spec), spec)
+
+
+def with_held_out(data: str, spec: "DataSpec") -> str:
+    """Words for the training data, and for the source of text for evaluations, if there is one."""
+    if spec.held_out is None:
+        return data
+    where = spec.held_out.url if spec.held_out.source == "https" else spec.held_out.name
+    return _("{data}; evaluated on {where}").format(data=data, where=where)
+
+
+def _source(spec: "DataSpec") -> str:
     match spec.source:
         case "files":
             count = len(spec.paths)

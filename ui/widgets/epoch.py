@@ -8,7 +8,9 @@ from typing_extensions import override
 from app.common.i18n import _
 from app.p2p.sightings import Run
 from app.state.state import ContributorState, OwnTraining
+from ui.style.plain import set_tool_tip
 from ui.style.theme import Theme
+from ui.texts import evaluation as evaluation_texts
 from ui.texts import states as texts
 from ui.texts import units
 from ui.widgets.card import Card
@@ -59,7 +61,8 @@ class EpochBar(QWidget):
 
 
 class EpochCard(Card):
-    """The epoch's bar and figures, the next averaging, and how the last one went."""
+    """The epoch's bar and figures, the next averaging, how the last one went, and what the model
+    has learnt."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__(_("Epoch"))
@@ -70,6 +73,8 @@ class EpochCard(Card):
         self.swarm = label(role="muted")
         self.own_swatch = swatch("own")
         self.own = label(role="muted")
+        self.reading = label(wrap=True)
+        self.writing = ElidedLabel(role="muted")
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -86,6 +91,8 @@ class EpochCard(Card):
         self.column.addLayout(above)
         self.column.addWidget(self.bar)
         self.column.addLayout(below)
+        self.column.addWidget(self.reading)
+        self.column.addWidget(self.writing)
 
     def show_state(self, state: ContributorState) -> None:
         """Show the epoch of this state; without a swarm nothing changes."""
@@ -99,6 +106,7 @@ class EpochCard(Card):
         self.bar.show_parts((run.samples - ours) / target, ours / target)
         self.swarm.setText(_of_the_swarm(state.run, target))
         self._show_own(own, ours, target)
+        self._show_evaluation(state)
         self.bar.setAccessibleDescription(f"{self.swarm.text()}. {self.own.text()}")
 
     def _show_own(self, own: OwnTraining | None, ours: int, target: int) -> None:
@@ -109,6 +117,13 @@ class EpochCard(Card):
                 count=units.count(ours), percent=units.percent(ours, target)
             )
         )
+
+    def _show_evaluation(self, state: ContributorState) -> None:
+        self.reading.setText(evaluation_texts.reading(state))
+        set_tool_tip(self.reading, evaluation_texts.meaning(state))
+        self.reading.setVisible(bool(self.reading.text()))
+        self.writing.set_full(evaluation_texts.writing(state))
+        self.writing.setVisible(bool(state.samples))
 
 
 def _of_the_swarm(run: Run | None, target: int) -> str:

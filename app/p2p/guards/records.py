@@ -62,6 +62,7 @@ UNKNOWN_BYTES = 4096
 MOST_SAMPLES = 2**53
 MOST_EPOCHS = 2**40
 MOST_SAMPLES_PER_SECOND = 1e9
+MOST_LOSS = 1e4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +132,17 @@ def is_metrics(value: Any) -> bool:
     )
 
 
+def is_evaluation(value: Any) -> bool:
+    """A plausible record of an evaluation."""
+    return (
+        isinstance(value, dict)
+        and is_count(value.get("epoch"), MOST_EPOCHS)
+        and is_count(value.get("tokens"), MOST_SAMPLES)
+        and is_amount(value.get("loss"), MOST_LOSS)
+        and is_amount(value.get("bits_per_byte"), MOST_LOSS)
+    )
+
+
 def is_priority(value: Any) -> bool:
     """None (offers the state no more), or the epoch of the state that is offered."""
     return value is None or is_count(value, MOST_EPOCHS) or is_amount(value, MOST_EPOCHS)
@@ -162,6 +174,7 @@ def bounds_of(run_id: str, times: RunTimes) -> dict[bytes, KeyBounds]:
     keys = {
         f"{run_id}_progress": _signed(progress_life, is_progress),
         f"{run_id}_metrics": _signed(3 * times.metrics_seconds, is_metrics),
+        f"{run_id}_evaluations": _signed(3 * times.metrics_seconds, is_evaluation),
     }
     for averager in ("grad_averager", "state_averager"):
         donors = _unsigned(3 * times.donor_seconds, is_priority)
@@ -266,7 +279,9 @@ class MembersGuard(RecordValidatorBase):
     def __init__(self, run_id: str, admission: Admission) -> None:
         self._may_join = admission.may_join
         self._progress = DHTID.generate(f"{run_id}_progress").to_bytes()
-        self._metrics = DHTID.generate(f"{run_id}_metrics").to_bytes()
+        self._signed = frozenset(
+            DHTID.generate(f"{run_id}_{kind}").to_bytes() for kind in ("metrics", "evaluations")
+        )
         self._by_peer_id = frozenset(
             DHTID.generate(f"{run_id}_{averager}{ending}").to_bytes()
             for averager in ("grad_averager", "state_averager")
@@ -278,7 +293,7 @@ class MembersGuard(RecordValidatorBase):
         if record.key == self._progress:
             said = _unpacked(record.value)
             return said is None or self._may_join(said["peer_id"])
-        if record.key == self._metrics:
+        if record.key in self._signed:
             owner = owner_peer_id(_unpacked(record.subkey))
             return owner is not None and self._may_join(owner)
         if record.key in self._by_peer_id:

@@ -21,7 +21,7 @@ import numpy as np
 from app.common.errors import DataError
 from app.common.i18n import _
 from app.trainer.data.documents import Piece
-from app.trainer.data.reader import read_apart
+from app.trainer.data.reader import MEMORY, read_apart
 from app.trainer.data.tokenizer import TokenArray, Tokenizer, token_type, tokens_of
 
 log = logging.getLogger(__name__)
@@ -46,8 +46,12 @@ class Source(Protocol):
         """All documents, from the first."""
 
 
-def tokenized(source: Source, *, tokenizer: Tokenizer, cache: Path) -> TokenArray:
+def tokenized(
+    source: Source, *, tokenizer: Tokenizer, cache: Path, memory: int = MEMORY
+) -> TokenArray:
     """The tokens of all documents, each followed by the separator: read-only, shape [n].
+
+    memory: bytes that the process which reads the source may take.
 
     Raises `DataError` if the source can't be read or the cache can't be written.
     """
@@ -55,7 +59,8 @@ def tokenized(source: Source, *, tokenizer: Tokenizer, cache: Path) -> TokenArra
     path = cache / f"{_key(source, tokenizer)}.{kind.name}.bin"
     if not path.exists():
         try:
-            _write(path, read_apart(partial(_tokens, source, tokenizer=tokenizer), dtype=kind))
+            read = partial(_tokens, source, tokenizer=tokenizer)
+            _write(path, read_apart(read, dtype=kind, memory=memory))
         except OSError as error:  # errors of the source are DataErrors already
             raise _unwritable(cache, error) from error
     if path.stat().st_size == 0:  # an empty file can't be mapped

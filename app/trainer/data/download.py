@@ -10,14 +10,14 @@ import filelock
 from app.common.download import DownloadError, Fault, download
 from app.common.errors import DataError
 from app.common.i18n import _
-from app.spec.schema import HttpsData
+from app.spec.schema import HttpsFile
 
 MAX_BYTES = 8 * 2**30
 """The largest file that a spec may make a volunteer download."""
 
 
 def fetch(
-    data: HttpsData,
+    data: HttpsFile,
     *,
     cache: Path,
     context: ssl.SSLContext | None = None,

@@ -1,14 +1,16 @@
 """Stream documents of a data set of the Hugging Face hub, without downloading it as a whole."""
 
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.common.errors import DataError
 from app.common.i18n import _
-from app.spec.schema import HubData
-from app.trainer.data.documents import pieces_of, text_of
+from app.spec.schema import HubDataset
+from app.trainer.data.documents import Piece, pieces_of, text_of
+from app.trainer.data.held_out import Split, trained_on
 from app.trainer.data.tokenizer import TokenArray, Tokenizer, tokens_of
 
 if TYPE_CHECKING:
@@ -25,25 +27,71 @@ _FORMATS = frozenset({"arrow", "csv", "json", "parquet", "text"})
 
 
 def hub_tokens(
-    data: HubData, *, tokenizer: Tokenizer, order: int, cache: Path, sign_in: bool
+    data: HubDataset,
+    *,
+    tokenizer: Tokenizer,
+    order: int,
+    cache: Path,
+    sign_in: bool,
+    share: float = 0.0,
 ) -> Iterator[TokenArray]:
     """Endless tokens of the data set that a spec names. order: see `documents_of`.
 
-    sign_in: with the user's own sign-in at the hub.
+    sign_in: with the user's own sign-in at the hub. share: of the text, that is held out.
 
     Raises `DataError`.
     """
-    dataset = _opened(data, cache=cache / "hub", sign_in=sign_in)
-    documents = documents_of(dataset, name=data.name, text_field=data.text_field, order=order)
-    return tokens_of(
-        (piece for text in documents for piece in pieces_of(text)), tokenizer=tokenizer
-    )
+    pieces = HubText(data=data, order=order, cache=cache, sign_in=sign_in).pieces()
+    if share:
+        pieces = trained_on(pieces, Split(share, keep_first=False))
+    return tokens_of(pieces, tokenizer=tokenizer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubText:
+    """A data set of the hub, in an order of its own."""
+
+    data: HubDataset
+
+    order: int
+    """See `documents_of`."""
+
+    cache: Path
+
+    sign_in: bool
+    """With the user's own sign-in at the hub."""
+
+    is_endless: bool = True
+    """One pass over the data set after the other; False: one."""
+
+    def fingerprint(self) -> str:
+        """Which data set, and in which order."""
+        return f"{self.order}\n{self.data.model_dump_json(include=set(HubDataset.model_fields))}"
+
+    def pieces(self) -> Iterator[Piece]:
+        """All documents. Raises `DataError`."""
+        data = self.data
+        dataset = _opened(data, cache=self.cache / "hub", sign_in=self.sign_in)
+        texts = documents_of(
+            dataset,
+            name=data.name,
+            text_field=data.text_field,
+            order=self.order,
+            is_endless=self.is_endless,
+        )
+        return (piece for text in texts for piece in pieces_of(text))
 
 
 def documents_of(
-    dataset: "datasets.IterableDataset", *, name: str, text_field: str, order: int
+    dataset: "datasets.IterableDataset",
+    *,
+    name: str,
+    text_field: str,
+    order: int,
+    is_endless: bool = True,
 ) -> Generator[str, None, None]:
-    """Endless documents: one pass over the data set after the other, each in another order.
+    """Endless documents: one pass over the data set after the other, each in another order; or
+    those of the first pass.
 
     ``order`` decides the order of the shards and, within a buffer of `_BUFFER`, of the documents.
     A stream can't be entered in the middle. So a peer that resumes passes an ``order`` that
@@ -54,7 +102,7 @@ def documents_of(
     # Row groups become shards, in formats that have them: peers then draw from different parts even
     # of a single file.
     shuffled = dataset.reshard().shuffle(seed=order, buffer_size=_BUFFER)
-    for epoch in count():
+    for epoch in count() if is_endless else range(1):
         shuffled.set_epoch(epoch)
         found = False
         for text in _one_pass(shuffled, name=name, text_field=text_field):
@@ -84,7 +132,7 @@ def _one_pass(dataset: "datasets.IterableDataset", *, name: str, text_field: str
         raise _unreachable(name, error) from error
 
 
-def _opened(data: HubData, *, cache: Path, sign_in: bool) -> "datasets.IterableDataset":
+def _opened(data: HubDataset, *, cache: Path, sign_in: bool) -> "datasets.IterableDataset":
     _check_name(data.name)
     import datasets
     from datasets.exceptions import DatasetsError

@@ -9,8 +9,9 @@ from app.common.i18n import _
 from app.spec.schema import (
     BuiltinData,
     FileData,
-    HttpsData,
+    HttpsFile,
     HubData,
+    HubDataset,
     SlotData,
     SlotTokenizer,
     SwarmSpec,
@@ -19,8 +20,16 @@ from app.trainer.data.batches import Batches, StreamBatches, WindowBatches, orde
 from app.trainer.data.corpus import Source, tokenized
 from app.trainer.data.documents import PythonDocs, TextFiles
 from app.trainer.data.download import fetch
-from app.trainer.data.hub import HUB_MEMORY, hub_tokens
-from app.trainer.data.reader import read_apart
+from app.trainer.data.held_out import (
+    MOST_HELD_OUT,
+    MOST_LOOKED_AT,
+    HeldOut,
+    HeldOutPart,
+    TrainingPart,
+)
+from app.trainer.data.hub import HUB_MEMORY, HubText, hub_tokens
+from app.trainer.data.prompts import encoded_prompts
+from app.trainer.data.reader import MEMORY, read_apart
 from app.trainer.data.tokenizer import open_tokenizer, token_type
 
 
@@ -50,11 +59,16 @@ def open_data(
     data, length = spec.data, spec.training.sequence_length
     if isinstance(data, SlotData) or isinstance(data.tokenizer, SlotTokenizer):
         raise ProtocolError("the app fills the slots of a spec before it starts a trainer")
-    tokenizer = open_tokenizer(data.tokenizer)
+    tokenizer, share = open_tokenizer(data.tokenizer), _share(spec)
     if isinstance(data, HubData):
-        order = order_key(spec.training.seed, identity=identity, start=start)
         stream = partial(
-            hub_tokens, data, tokenizer=tokenizer, order=order, cache=cache, sign_in=hub_sign_in
+            hub_tokens,
+            data,
+            tokenizer=tokenizer,
+            order=order_key(spec.training.seed, identity=identity, start=start),
+            cache=cache,
+            sign_in=hub_sign_in,
+            share=share,
         )
         return StreamBatches(
             read_apart(stream, dtype=token_type(tokenizer.vocabulary_size), memory=HUB_MEMORY),
@@ -64,6 +78,8 @@ def open_data(
             pin=pin,
         )
     source = _finite(data, cache=cache / "downloads", context=context)
+    if share:
+        source = TrainingPart(source=source, share=share)
     tokens = tokenized(source, tokenizer=tokenizer, cache=cache / "tokens")
     if len(tokens) <= length:
         raise _too_short(len(tokens), length=length)
@@ -78,8 +94,47 @@ def open_data(
     )
 
 
+def open_held_out(
+    spec: SwarmSpec,
+    *,
+    cache: Path,
+    hub_sign_in: bool = False,
+    context: ssl.SSLContext | None = None,
+) -> HeldOut:
+    """Prepare the text for the spec's evaluations: all that `open_data` leaves out, or the source
+    that the spec names for it; `MOST_HELD_OUT` characters of it at most. Takes as long.
+
+    Arguments as of `open_data`. Raises `DataError`.
+    """
+    share, where = _share(spec), spec.data.held_out or spec.data
+    assert not isinstance(where, SlotData)
+    assert not isinstance(spec.data.tokenizer, SlotTokenizer)
+    tokenizer = open_tokenizer(spec.data.tokenizer)
+    if isinstance(where, HubDataset):
+        order = order_key(spec.training.seed, identity=b"held out")  # the same for all peers
+        stream = HubText(
+            data=where, order=order, cache=cache, sign_in=hub_sign_in, is_endless=False
+        )
+        # of a stream of its own, all is taken that comes first
+        looked_at = MOST_LOOKED_AT if share else MOST_HELD_OUT
+        part = HeldOutPart(source=stream, share=share or 1.0, most_looked_at=looked_at)
+    else:
+        source = _finite(where, cache=cache / "downloads", context=context)
+        part = HeldOutPart(source=source, share=share or 1.0)
+    memory = HUB_MEMORY if isinstance(where, HubDataset) else MEMORY
+    tokens = tokenized(part, tokenizer=tokenizer, cache=cache / "tokens", memory=memory)
+    prompts = encoded_prompts(spec.training.evaluation.prompts, tokenizer=tokenizer)
+    return HeldOut(tokens=tokens, tokenizer=tokenizer, prompts=prompts)
+
+
+def _share(spec: SwarmSpec) -> float:
+    """Of the training data, that is held out."""
+    evaluation = spec.training.evaluation
+    return evaluation.share if evaluation.is_on and spec.data.held_out is None else 0.0
+
+
 def _finite(
-    data: BuiltinData | FileData | HttpsData, *, cache: Path, context: ssl.SSLContext | None
+    data: BuiltinData | FileData | HttpsFile, *, cache: Path, context: ssl.SSLContext | None
 ) -> Source:
     if isinstance(data, BuiltinData):
         return PythonDocs()

@@ -29,6 +29,9 @@ _MOST_TOKENS = 2**24
 _PIECES, _CHARACTERS = 128, 16 * 2**20
 """Pieces that are tokenized together: so many, or fewer once they have so many characters."""
 
+_PART = 2000
+"""Tokens that become text together."""
+
 _FIELD = "dataset_info.tokenizer.path"
 _SEPARATORS = (
     "<|endoftext|>",  # GPT-2, GPT-NeoX, OLMo, Qwen, phi
@@ -57,6 +60,12 @@ class Tokenizer(Protocol):
 
     def encode(self, texts: Sequence[str]) -> list[TokenArray]:
         """The tokens of each text, without any added before or after."""
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens; U+FFFD for what is no character."""
+
+    def byte_count(self, tokens: TokenArray) -> int:
+        """Bytes of UTF-8 that tokens stand for."""
 
 
 def open_tokenizer(spec: BytesTokenizer | FileTokenizer) -> Tokenizer:
@@ -103,6 +112,14 @@ class ByteTokens:
         """The UTF-8 bytes of each text."""
         return [np.frombuffer(text.encode(), dtype=np.uint8) for text in texts]
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The bytes as UTF-8."""
+        return bytes(tokens).decode("utf-8", "replace")
+
+    def byte_count(self, tokens: TokenArray) -> int:
+        """One for each."""
+        return len(tokens)
+
 
 class FileTokens:
     """A ``tokenizer.json``, as `tokenizers` writes it."""
@@ -129,6 +146,17 @@ class FileTokens:
         """The token ids of each text."""
         encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(each.ids, dtype=self._type) for each in encoded]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text, with the names of special tokens in it."""
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
+
+    def byte_count(self, tokens: TokenArray) -> int:
+        """Of the text, without special tokens."""
+        # in parts, since text takes far more memory than its tokens
+        parts = (tokens[begin : begin + _PART] for begin in range(0, len(tokens), _PART))
+        texts = (self._tokenizer.decode(part.tolist(), skip_special_tokens=True) for part in parts)
+        return sum(len(text.encode("utf-8", "replace")) for text in texts)
 
 
 def _read(path: Path) -> bytes:

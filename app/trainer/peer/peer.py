@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hivemind
 import psutil
@@ -68,10 +69,17 @@ class TrainerPeer:
 
     def publish(self, metrics: run_records.LocalMetrics) -> None:
         """Store our entry of the run's metrics record. Returns before it is stored."""
+        self._store(run_records.metrics_key(self._run_id), metrics.dict())
+
+    def publish_evaluation(self, evaluation: run_records.LocalEvaluation) -> None:
+        """Store our entry of the run's evaluations. Returns before it is stored."""
+        self._store(run_records.evaluations_key(self._run_id), evaluation.dict())
+
+    def _store(self, key: str, value: dict[str, Any]) -> None:
         self.dht.store(
-            run_records.metrics_key(self._run_id),
+            key,
             subkey=self._public_key,
-            value=metrics.dict(),
+            value=value,
             expiration_time=get_dht_time() + run_records.METRICS_SECONDS,
             return_future=True,
         )

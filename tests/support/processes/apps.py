@@ -42,6 +42,7 @@ def tiny_spec(**changes: Any) -> dict[str, Any]:
             "micro_batch_size": 4,
             "sequence_length": 32,
             "optimizer": {"name": "adamw", "learning_rate": 1e-3},
+            "evaluation": {"every_epochs": 0},
             "averaging": {
                 "compression": "none",
                 "matchmaking_seconds": 2.0,

@@ -57,12 +57,34 @@ TRAININGS = mapping(
     averaging=mapping({}, matchmaking_seconds=numbers(1, 30), record_seconds=numbers(5, 3600)),
     precision=st.sampled_from(["auto", "fp32", "bf16", "fp16"]),
     seed=st.integers(0, 2**63 - 1),
-    stop=mapping({}, epochs=st.none() | st.integers(1, 10**9), minutes=numbers(0.1, 1e7)),
+    evaluation=mapping(
+        {},
+        every_epochs=st.integers(1, 10**6),
+        seconds=numbers(0.1, 60),
+        share=numbers(0.001, 0.5),
+        prompts=st.lists(st.text(PRINTABLE, min_size=1, max_size=200), max_size=8),
+    ),
+    stop=mapping(
+        {},
+        epochs=st.none() | st.integers(1, 10**9),
+        minutes=numbers(0.1, 1e7),
+        unimproved_evaluations=st.none() | st.integers(1, 10**6),
+    ),
 )
 TOKENIZERS = st.one_of(
     st.just({"kind": "bytes"}),
     mapping({"kind": st.just("file"), "path": st.text(min_size=1)}),
     mapping({"kind": st.just("slot"), "label": st.just("words")}, sha256=st.just(HASH)),
+)
+HELD_OUT = st.none() | st.one_of(
+    mapping({"source": st.just("hub"), "name": st.just("owner/name")}, split=st.just("test")),
+    mapping(
+        {
+            "source": st.just("https"),
+            "url": st.just("https://example.org/held-out.txt"),
+            "sha256": st.just(HASH),
+        }
+    ),
 )
 DATA = st.one_of(
     mapping({"source": st.just("builtin")}, tokenizer=TOKENIZERS),
@@ -81,10 +103,12 @@ DATA = st.one_of(
             "sha256": st.just(HASH),
         },
         text_field=st.text(),
+        held_out=HELD_OUT,
     ),
     mapping(
         {"source": st.just("slot"), "label": st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,3}\Z")},
         description=st.text(PRINTABLE, max_size=500),
+        held_out=HELD_OUT,
         bytes=st.none() | st.integers(0, 2**60),
         tokenizer=TOKENIZERS,
     ),

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from app import protocol
 from app.callback.host import Sources
 from app.common.errors import JoinError, SettingsError
 from app.state.events import Joined
@@ -448,6 +449,28 @@ async def test_metrics_are_what_prometheus_reads(served: Served) -> None:
 
 async def test_metrics_leave_out_what_is_not_known(served: Served) -> None:
     assert "cotrain_loss" not in (await served.get("/metrics")).text
+
+
+async def test_evaluation_is_told(served: Served) -> None:
+    empty = {"newest": None, "best": None, "swarm_held_out_loss": None, "samples": []}
+    found = (await served.get(f"{BASE}/evaluation")).json()
+    assert found == {"status": "success", "data": empty}
+    await accepted(served)
+    served.session.trainer_reports(epoch=2, samples=128)
+    store = served.session.store
+    store.dispatch(
+        protocol.Evaluated(
+            epoch=2, loss=2.0, bits_per_byte=2.9, tokens=64, seconds=0.5, time=1000.0
+        )
+    )
+    store.dispatch(protocol.SampleGenerated(epoch=2, prompt="The", text=" end", time=1000.0))
+    data = (await served.get(f"{BASE}/evaluation")).json()["data"]
+    assert data["newest"] == data["best"]
+    assert data["newest"]["perplexity"] == pytest.approx(7.389, abs=0.001)
+    assert data["samples"] == [{"epoch": 2, "prompt": "The", "text": " end", "time": 1000.0}]
+    text = (await served.get("/metrics")).text
+    assert "cotrain_held_out_loss 2.0" in text
+    assert "cotrain_evaluated_epoch 2.0" in text
 
 
 async def test_routes_without_a_source_do_not_exist(served: Served) -> None:

@@ -21,7 +21,14 @@ from app.headless import run as headless
 from app.headless.display import Display, as_json, as_line
 from app.p2p.sightings import PartFault, Run
 from app.protocol import TrainerPhase, TrainerWarning, Waiting
-from app.state.facts import MemberFault, MemberFaults, Problem, Swarm
+from app.state.facts import (
+    Evaluation,
+    GeneratedSample,
+    MemberFault,
+    MemberFaults,
+    Problem,
+    Swarm,
+)
 from app.state.state import ContributorState, OwnTraining, Phase, Round
 from app.terms.terms import Reason, Verdict
 from tests.support.backend.server import SmallBackend
@@ -72,6 +79,10 @@ def test_json_holds_all_that_is_known() -> None:
         "samples": 48,
         "target_batch_size": 64,
         "swarm_loss": 2.75,
+        "evaluation": None,
+        "best_evaluation": None,
+        "swarm_held_out_loss": None,
+        "sample": None,
         "swarm_samples_per_second": 20.0,
         "run_id": "run",
         "last_round": None,
@@ -106,6 +117,24 @@ def test_what_holds_training_back_is_named_and_said() -> None:
     held = replace(TRAINING, phase=Phase.PAUSED, verdict=Verdict(reasons=(reason,)))
     assert facts(replace(held, paused_by_user=True))["paused_by"] == ["user", "idle_minutes"]
     assert "paused  The computer is in use." in as_line(held)
+
+
+def test_what_the_model_has_learnt_is_told() -> None:
+    best = Evaluation(epoch=40, loss=2.0, bits_per_byte=2.5, time=1.0)
+    newest = Evaluation(epoch=50, loss=1e6, bits_per_byte=3.25, time=2.0)
+    sample = GeneratedSample(epoch=50, prompt="The", text=" end", time=3.0)
+    learnt = replace(TRAINING, evaluation=newest, best_evaluation=best, samples=(sample,))
+    found = facts(learnt)
+    assert found["best_evaluation"]["perplexity"] == pytest.approx(7.389, abs=0.001)
+    assert found["evaluation"] == {
+        "epoch": 50,
+        "loss": 1e6,
+        "bits_per_byte": 3.25,
+        "perplexity": None,  # JSON has no infinity
+        "time": 2.0,
+    }
+    assert found["sample"] == {"epoch": 50, "prompt": "The", "text": " end", "time": 3.0}
+    assert "unseen text 3.250 bits/byte in epoch 50 (best 2.500 in 40)" in as_line(learnt)
 
 
 def test_json_has_the_same_fields_always() -> None:

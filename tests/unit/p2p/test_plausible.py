@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.p2p.plausible import RATE_TOLERANCE, agreed_epoch, plausible_rates
+from app.p2p.plausible import RATE_TOLERANCE, agreed_epoch, plausible_mean, plausible_rates
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,18 @@ def test_resting_peers_do_not_lower_the_median() -> None:
 
 def test_two_peers_may_be_very_unequal() -> None:
     assert plausible_rates([0.1, 900.0]) == [0.1, 900.0]
+
+
+@pytest.mark.parametrize(
+    ("losses", "mean"),
+    [
+        ([], None),
+        ([2.0], 2.0),
+        ([2.0, 3.0, 4.0], 3.0),
+        ([2.0, 2.0, 1e4], (2.0 + 2.0 + 4.0) / 3),
+        ([2.0, 2.0, 0.0], (2.0 + 2.0 + 1.0) / 3),
+        ([2.0, 1e4], 3.0),
+    ],
+)
+def test_no_single_peer_decides_the_mean_loss(losses: list[float], mean: float | None) -> None:
+    assert plausible_mean(losses) == mean

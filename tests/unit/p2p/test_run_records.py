@@ -1,14 +1,26 @@
 """What hivemind is told of a node: its place in the network, and its key."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hivemind.dht.crypto import RSASignatureValidator
+from hivemind.dht.protocol import DHTProtocol
+from hivemind.dht.routing import DHTID
+from hivemind.dht.validation import CompositeValidator, DHTRecord
 from hivemind.p2p import P2P
+from hivemind.utils.timed_storage import get_dht_time
 
 from app.common.errors import FolderError
 from app.p2p.network import Network
-from app.p2p.run_records import load_identity, node_options
+from app.p2p.run_records import (
+    LocalEvaluation,
+    evaluations_key,
+    load_identity,
+    node_options,
+    validators,
+)
 from tests.support.damage import damages
 
 LISTEN = ("/ip4/0.0.0.0/tcp/8080", "/ip6/::/tcp/8080")
@@ -55,6 +67,31 @@ def test_announced_addresses_are_told() -> None:
 def test_a_swarm_of_this_machine_tells_no_router() -> None:
     options = node_options(Network(listen=("/ip4/127.0.0.1/tcp/0",), local=True))
     assert not any(options[name] for name in ("nat_port_map", "use_relay", "auto_nat"))
+
+
+# --- evaluations
+
+
+def test_an_evaluation_is_what_every_node_lets_pass(tmp_path: Path) -> None:
+    key = load_identity(tmp_path / "trainer.pem").key
+    signing = RSASignatureValidator(key)
+    told = LocalEvaluation(epoch=3, loss=2.5, bits_per_byte=3.6, tokens=64)
+
+    def passes(value: Any, *, by: bytes = signing.local_public_key) -> bool:
+        record = DHTRecord(
+            DHTID.generate(evaluations_key("run")).to_bytes(),
+            DHTProtocol.serializer.dumps(by),
+            DHTProtocol.serializer.dumps(value),
+            get_dht_time() + 30.0,
+        )
+        signed = replace(record, value=signing.sign_value(record))
+        return CompositeValidator(validators("run", key)).validate(signed)
+
+    assert passes(told.dict())
+    assert not passes(told.dict() | {"note": "x"})
+    assert not passes(told.dict() | {"loss": 2})
+    other = RSASignatureValidator(load_identity(tmp_path / "other.pem").key).local_public_key
+    assert not passes(told.dict(), by=other)  # under another's name
 
 
 # --- the key of a peer

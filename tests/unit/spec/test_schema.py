@@ -70,6 +70,13 @@ def test_address_of_a_peer_is_accepted(address: str) -> None:
     assert spec.parse(with_change("initial_peers", [address])).initial_peers == (address,)
 
 
+def test_what_earlier_apps_do_not_know_is_left_out_where_it_is_not_used() -> None:
+    content = spec.parse(SMALLEST).to_json()
+    assert "evaluation" not in content["training_params"]
+    assert set(content["training_params"]["stop"]) == {"epochs", "minutes"}
+    assert "held_out" not in content["dataset_info"]
+
+
 # --- invalid specs -------------------------------------------------------------------------------
 
 # path, wrong value, field that the error names, text that it contains
@@ -104,6 +111,60 @@ MISTAKES = [
     ("model_config.use_cache", True, "model_config", "chosen by each machine; remove it"),
     ("model_config.__class__", 1, "model_config", "no name of a config field"),
     ("model_config.n-layer", 1, "model_config", "no name of a config field"),
+    # evaluation
+    (
+        "training_params.evaluation",
+        {"prompts": ["a"] * 9},
+        "training_params.evaluation.prompts",
+        "at most 8",
+    ),
+    (
+        "training_params.evaluation",
+        {"prompts": ["x" * 201]},
+        "training_params.evaluation.prompts.0",
+        "at most 200",
+    ),
+    (
+        "training_params.evaluation",
+        {"prompts": ["a\u202eb"]},
+        "training_params.evaluation.prompts",
+        "one line of printable text",
+    ),
+    (
+        "training_params.evaluation",
+        {"share": 0},
+        "training_params.evaluation.share",
+        "greater than 0",
+    ),
+    (
+        "training_params.evaluation",
+        {"seconds": 1e9},
+        "training_params.evaluation.seconds",
+        "less than or equal to 60",
+    ),
+    (
+        "training_params",
+        {
+            "target_batch_size": 64,
+            "sequence_length": 32,
+            "evaluation": {"every_epochs": 0},
+            "stop": {"unimproved_evaluations": 3},
+        },
+        "training_params",
+        "needs evaluations",
+    ),
+    (
+        "dataset_info.held_out",
+        {"source": "https", "url": "http://example.org/a.txt", "sha256": HASH},
+        "dataset_info.held_out.url",
+        "begins with https://",
+    ),
+    (
+        "dataset_info.held_out",
+        {"source": "files", "paths": ["/etc/passwd"]},
+        "dataset_info.held_out",
+        "'https', 'hub'",
+    ),
     # the training
     ("training_params", REMOVED, "training_params", "Add it"),
     ("training_params.strategy", "magic", "training_params.strategy", "gradient-averaging"),

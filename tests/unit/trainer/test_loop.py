@@ -133,6 +133,16 @@ def run_of(reports: list[Report], *, room: int, micro_batch: int = 8) -> Trainin
     )
 
 
+@pytest.mark.parametrize(("unimproved", "complete"), [(0, False), (2, False), (3, True)])
+def test_a_run_that_no_longer_improves_is_complete(
+    reports: list[Report], unimproved: int, complete: bool
+) -> None:
+    run = run_of(reports, room=8)
+    evaluator: Any = SimpleNamespace(unimproved=unimproved)
+    run.evaluator, run.stop = evaluator, StopSpec(unimproved_evaluations=3)
+    assert run.complete == complete
+
+
 def test_step_that_fits_is_one(reports: list[Report]) -> None:
     run = run_of(reports, room=8)
     step(run)

@@ -319,3 +319,9 @@ async def test_trainer_is_given_the_files_that_fill_the_slots(house: House, tmp_
     (order,) = house.told_of(protocol.Start)
     assert order.spec["dataset_info"]["paths"] == [str(corpus)]
     assert house.membership.spec.data.source == "slot"  # what we share and remember
+
+
+async def test_one_of_several_trainers_evaluates(house: House) -> None:
+    house.dispatch(DeviceChosen(device="cuda:0", others=("cuda:1",)))
+    orders = [house.training.order("trainer", place=place) for place in range(2)]
+    assert [order["evaluates"] for order in orders] == [True, False]

@@ -150,7 +150,7 @@ class Overview(QScrollArea):
 def _charts(model: SessionModel, theme: Theme) -> "TrainingCharts":
     from ui.widgets.charts.training_charts import TrainingCharts
 
-    return TrainingCharts(model.session.history, theme)
+    return TrainingCharts(model.session.history, theme, store=model.session.store)
 
 
 def _machine_rows() -> dict[str, str]:

@@ -55,7 +55,7 @@ class SwarmPage(QWidget):
         self.check = button(_("Check connection…"), "quiet")
         self.check.clicked.connect(actions.check_wanted)
         self.epoch = EpochCard(theme)
-        self.charts = TrainingCharts(model.session.history, theme)
+        self.charts = TrainingCharts(model.session.history, theme, store=model.session.store)
         self.text, self.role = _text_filter(), _role_filter()
         self.peers = peers_model(self)
         self.rounds = rounds_model(self)

@@ -1,7 +1,7 @@
 """A chart: title, unit, a legend that shows the values at the crosshair, the plot, a copy menu."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout
@@ -11,12 +11,13 @@ from ui.style.theme import Theme
 from ui.texts import units
 from ui.widgets.card import Card
 from ui.widgets.charts.copy_menu import CopyMenu
-from ui.widgets.charts.plot import Curve, CurveReading, TimePlot
+from ui.widgets.charts.plot import Curve, CurveReading, TimePlot, Unseen
 from ui.widgets.labels import ElidedLabel, label, swatch
 
 
 class Chart(Card):
-    """A card with two curves over time: this machine's and the swarm's."""
+    """A card with two curves over time, this machine's and the swarm's; that of the loss has two
+    dashed ones beside them, of the loss on unseen text."""
 
     def __init__(
         self,
@@ -31,11 +32,12 @@ class Chart(Card):
         name = f"{title}, {unit}"
         super().__init__(name)
         self._format_value = format_value
-        self._curves = (Curve(), Curve())
+        self._curves, self._unseen = (Curve(), Curve()), Unseen()
         self.plot = TimePlot(theme, name=name, from_zero=from_zero)
         self.own, self.swarm = label(role="small"), label(role="small")
+        self.unseen = label(role="small")
         self.moment = label(role="small")
-        self.menu = CopyMenu(self, theme, csv=lambda: csv_text(*self._curves))
+        self.menu = CopyMenu(self, theme, csv=self._csv)
         self._lay_out(title, unit)
         self.plot.reading_changed.connect(self._show_reading)
         self._show_reading(None)
@@ -50,28 +52,46 @@ class Chart(Card):
             head.addSpacing(4)
             head.addWidget(swatch(curve), 0, Qt.AlignmentFlag.AlignVCenter)
             head.addWidget(words)
+        head.addSpacing(4)
+        head.addWidget(self.unseen)
+        self.unseen.hide()
         head.addWidget(self.menu.button)
         self.column.setContentsMargins(16, 8, 8, 8)
         self.column.setSpacing(4)
         self.column.addLayout(head)
         self.column.addWidget(self.plot.widget, 1)
 
-    def draw(self, own: Curve, swarm: Curve, start: float, now: float) -> None:
+    def _csv(self) -> str:
+        unseen = self._unseen
+        named = {"this_machine": self._curves[0], "swarm": self._curves[1]}
+        if unseen.own.times.size or unseen.swarm.times.size:
+            named |= {"this_machine_unseen": unseen.own, "swarm_unseen": unseen.swarm}
+        return csv_text(named)
+
+    def draw(
+        self, own: Curve, swarm: Curve, start: float, now: float, *, unseen: Unseen | None = None
+    ) -> None:
         """Draw the curves from ``start`` to ``now``, in seconds since the epoch."""
-        self._curves = (own, swarm)
+        self._curves, self._unseen = (own, swarm), unseen or Unseen()
+        has_unseen = self._unseen.own.times.size or self._unseen.swarm.times.size
+        self.unseen.setVisible(bool(has_unseen))
         if not self.plot.has_reading:
             self.moment.setText(self._hint())
-        self.plot.draw(own, swarm, start, now)
+        self.plot.draw(own, swarm, start, now, unseen=unseen)
 
     def _show_reading(self, reading: CurveReading | None) -> None:
         if reading is None:
             self.moment.setText(self._hint())
             self.own.setText(_("this machine"))
             self.swarm.setText(_("swarm"))
+            self.unseen.setText(_("unseen text: dashed"))
             return
         self.moment.setText(units.clock(reading.moment))
         self.own.setText(self._format_value(reading.own))
         self.swarm.setText(self._format_value(reading.swarm))
+        self.unseen.setText(
+            _("unseen text: {value}").format(value=self._format_value(reading.unseen))
+        )
         self.plot.widget.setAccessibleDescription(
             _("{time}: this machine {own}, swarm {swarm}").format(
                 time=self.moment.text(), own=self.own.text(), swarm=self.swarm.text()
@@ -82,12 +102,13 @@ class Chart(Card):
         return "" if any(curve.times.size for curve in self._curves) else _("no values yet")
 
 
-def csv_text(own: Curve, swarm: Curve) -> str:
-    """The curves as CSV, a line for each moment; unknown values are empty."""
+def csv_text(curves: Mapping[str, Curve]) -> str:
+    """Curves as CSV, by the names of their columns, a line for each moment; unknown values are
+    empty."""
     rows: dict[float, list[str]] = {}
-    for place, curve in enumerate((own, swarm)):
+    for place, curve in enumerate(curves.values()):
         for moment, value in zip(curve.times.tolist(), curve.values.tolist(), strict=True):
             if math.isfinite(value):
-                rows.setdefault(moment, ["", ""])[place] = repr(value)
+                rows.setdefault(moment, [""] * len(curves))[place] = repr(value)
     lines = [f"{units.timestamp(moment)},{','.join(rows[moment])}" for moment in sorted(rows)]
-    return "\n".join(["time,this_machine,swarm", *lines, ""])
+    return "\n".join([",".join(["time", *curves]), *lines, ""])

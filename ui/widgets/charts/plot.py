@@ -1,4 +1,4 @@
-"""A plot of two curves over the last minutes, hours or days, with a crosshair.
+"""A plot of two curves, or two pairs, over the last minutes, hours or days, with a crosshair.
 
 The x axis is in seconds, with now at 0: its labels say *−5 min*, the crosshair the time of day.
 """
@@ -44,6 +44,17 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Unseen:
+    """What is drawn dashed beside the losses of training: those on text that nobody trains on."""
+
+    own: Curve = field(default_factory=Curve)
+    swarm: Curve = field(default_factory=Curve)
+
+    best: float | None = None
+    """The lowest of this machine's so far: a dotted line."""
+
+
+@dataclass(frozen=True)
 class CurveReading:
     """The values at the crosshair."""
 
@@ -56,6 +67,9 @@ class CurveReading:
     swarm: float
     """The swarm's value; NaN if there is none nearby."""
 
+    unseen: float = math.nan
+    """The nearest loss on unseen text, this machine's or else the swarm's; NaN if there is none."""
+
 
 class TimePlot(QObject):
     """The plot; its ``widget`` is a `pyqtgraph.PlotWidget` to put into a layout."""
@@ -67,7 +81,7 @@ class TimePlot(QObject):
         super().__init__()
         self._theme = theme
         self._from_zero = from_zero
-        self._own, self._swarm = Curve(), Curve()
+        self._own, self._swarm, self._unseen = Curve(), Curve(), Unseen()
         self._start, self._now = -_MIN_SPAN, 0.0
         self._cross: float | None = None
         self.widget: Any = pg.PlotWidget()
@@ -77,8 +91,12 @@ class TimePlot(QObject):
         # the swarm's line first, so that ours is drawn above it
         self._swarm_line: Any = self._item.plot(connect="finite")
         self._own_line: Any = self._item.plot(connect="finite")
-        self._item.addItem(self._line, ignoreBounds=True)
-        self._line.hide()
+        self._swarm_unseen_line: Any = self._item.plot(connect="finite")
+        self._own_unseen_line: Any = self._item.plot(connect="finite")
+        self._best_line: Any = pg.InfiniteLine(angle=0)
+        for line in (self._line, self._best_line):
+            self._item.addItem(line, ignoreBounds=True)
+            line.hide()
         theme.changed.connect(self._recolor)
         self._recolor()
 
@@ -100,21 +118,46 @@ class TimePlot(QObject):
         # Antialiasing a line wider than 1 is 15 to 200 times slower: the width is 1 with
         # antialiasing, or 2 without on screens whose pixels are too small to need it.
         fine = self.widget.devicePixelRatioF() >= FINE_SCREEN
-        for curve, color in ((self._own_line, colors.accent), (self._swarm_line, colors.swarm)):
+        for curve, color, style in (
+            (self._own_line, colors.accent, Qt.PenStyle.SolidLine),
+            (self._swarm_line, colors.swarm, Qt.PenStyle.SolidLine),
+            (self._own_unseen_line, colors.accent, Qt.PenStyle.DashLine),
+            (self._swarm_unseen_line, colors.swarm, Qt.PenStyle.DashLine),
+        ):
             curve.opts["antialias"] = not fine
-            curve.setPen(pg.mkPen(color, width=2 if fine else 1))
+            curve.setPen(pg.mkPen(color, width=2 if fine else 1, style=style))
+        self._own_unseen_line.setSymbol("o")  # one evaluation alone is no line yet
+        self._own_unseen_line.setSymbolSize(5)
+        self._own_unseen_line.setSymbolPen(None)
+        self._own_unseen_line.setSymbolBrush(colors.accent)
+        self._best_line.setPen(pg.mkPen(colors.accent, width=1, style=Qt.PenStyle.DotLine))
         self._line.setPen(pg.mkPen(QColor(colors.muted), width=1, style=Qt.PenStyle.DashLine))
 
-    def draw(self, own: Curve, swarm: Curve, start: float, now: float) -> None:
+    def draw(
+        self, own: Curve, swarm: Curve, start: float, now: float, *, unseen: Unseen | None = None
+    ) -> None:
         """Draw the curves from ``start`` to ``now``, in seconds since the epoch."""
         self._own, self._swarm, self._now = own, swarm, now
+        self._unseen = unseen or Unseen()
         self._start = min(start - now, -_MIN_SPAN)
         self._own_line.setData(own.times - now, own.values)
         self._swarm_line.setData(swarm.times - now, swarm.values)
+        beside = self._draw_unseen(now)
         self._item.setXRange(self._start, 0, padding=0)
         self._item.getAxis("bottom").setTicks([_time_ticks(self._start)])
-        axes.show_values(self.widget, own.values, swarm.values, from_zero=self._from_zero)
+        axes.show_values(self.widget, own.values, swarm.values, *beside, from_zero=self._from_zero)
         self._tell()
+
+    def _draw_unseen(self, now: float) -> tuple[Floats, ...]:
+        """Draw the losses on unseen text; returns the values that must be in sight."""
+        own, swarm, best = self._unseen.own, self._unseen.swarm, self._unseen.best
+        self._own_unseen_line.setData(own.times - now, own.values)
+        self._swarm_unseen_line.setData(swarm.times - now, swarm.values)
+        self._best_line.setVisible(best is not None)
+        if best is None:
+            return own.values, swarm.values
+        self._best_line.setPos(best)
+        return own.values, swarm.values, np.array([best])
 
     # --- crosshair
 
@@ -143,8 +186,14 @@ class TimePlot(QObject):
             return
         moment = self._now + self._cross
         near = max(3.0, -self._start / 60)
+        unseen = (each.at(moment, math.inf) for each in (self._unseen.own, self._unseen.swarm))
         self.reading_changed.emit(
-            CurveReading(moment, self._own.at(moment, near), self._swarm.at(moment, near))
+            CurveReading(
+                moment,
+                self._own.at(moment, near),
+                self._swarm.at(moment, near),
+                next((value for value in unseen if math.isfinite(value)), math.nan),
+            )
         )
 
 

@@ -10,11 +10,12 @@ from typing_extensions import override
 
 from app.common.i18n import _
 from app.state.history import History, Series
+from app.state.store import ReadableStore
 from ui.style.theme import Theme
 from ui.texts import units
 from ui.widgets.buttons import choice_button
 from ui.widgets.charts.chart import Chart
-from ui.widgets.charts.plot import Curve
+from ui.widgets.charts.plot import Curve, Unseen
 from ui.widgets.labels import label
 
 REDRAW_MS = 500
@@ -32,9 +33,11 @@ def _windows() -> tuple[tuple[float, str], ...]:
 class TrainingCharts(QWidget):
     """Two charts, and buttons to choose the span of time that they show."""
 
-    def __init__(self, history: History, theme: Theme) -> None:
+    def __init__(self, history: History, theme: Theme, *, store: ReadableStore) -> None:
+        """store: its state knows the best evaluation."""
         super().__init__()
         self._history = history
+        self._store = store
         self._window = _windows()[0][0]
         self.loss = Chart(
             theme, title=_("Loss"), unit=_("cross-entropy per token"), format_value=units.loss
@@ -120,7 +123,15 @@ class TrainingCharts(QWidget):
         rates = self._curves(history.samples_per_second, history.swarm_samples_per_second, now)
         start = _start((*losses, *rates), self._since(now), now)
         for chart in charts:
-            chart.draw(*(losses if chart is self.loss else rates), start, now)
+            if chart is self.loss:
+                chart.draw(*losses, start, now, unseen=self._unseen(now))
+            else:
+                chart.draw(*rates, start, now)
+
+    def _unseen(self, now: float) -> Unseen:
+        history, best = self._history, self._store.state.best_evaluation
+        own, swarm = self._curves(history.held_out_loss, history.swarm_held_out_loss, now)
+        return Unseen(own=own, swarm=swarm, best=best.loss if best is not None else None)
 
     def _since(self, now: float) -> float:
         return now - self._window if self._window else 0.0

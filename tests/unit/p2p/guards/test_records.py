@@ -58,6 +58,31 @@ def test_metrics_pass() -> None:
     assert accepts("run_metrics", OWNER, METRICS, life=60.0)
 
 
+EVALUATION = {"epoch": 7, "loss": 2.5, "bits_per_byte": 3.6, "tokens": 4096}
+
+
+def test_evaluation_passes() -> None:
+    assert accepts("run_evaluations", OWNER, EVALUATION, life=60.0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("loss", math.nan),
+        ("loss", -1.0),
+        ("loss", 1e9),
+        ("loss", "2"),
+        ("bits_per_byte", math.inf),
+        ("epoch", -1),
+        ("epoch", 2**60),
+        ("tokens", True),
+        ("tokens", None),
+    ],
+)
+def test_evaluation_that_nobody_can_have_is_refused(field: str, value: Any) -> None:
+    assert not accepts("run_evaluations", OWNER, EVALUATION | {field: value}, life=60.0)
+
+
 @pytest.mark.parametrize("averager", ["grad_averager", "state_averager"])
 @pytest.mark.parametrize("value", [0, 7, 7.0, None])
 def test_offer_of_the_state_passes(averager: str, value: Any) -> None:

@@ -20,7 +20,7 @@ from app.common.errors import DataError
 from app.spec import schema as specs
 from app.spec.schema import HttpsData
 from app.trainer.data.download import fetch
-from app.trainer.data.opening import open_data
+from app.trainer.data.opening import open_data, open_held_out
 
 CONTENT = b"The quick brown fox jumps over the lazy dog. " * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -162,6 +162,26 @@ def test_it_becomes_batches(server: str, context: ssl.SSLContext, tmp_path: Path
     )
     batches = open_data(spec, identity=b"me", cache=tmp_path, context=context)
     assert bytes(batches.next(1)[0].tolist()) in CONTENT + b"\0"
+
+
+def test_it_is_measured_on_where_the_spec_says_so(
+    server: str, context: ssl.SSLContext, tmp_path: Path
+) -> None:
+    spec = specs.parse(
+        {
+            "run_id": "test",
+            "model_config": {"model_type": "gpt2"},
+            "training_params": {"target_batch_size": 4, "sequence_length": 16},
+            "dataset_info": {
+                "source": "builtin",
+                "held_out": {"source": "https", "url": f"{server}/data.txt", "sha256": SHA256},
+            },
+        }
+    )
+    apart = open_held_out(spec, cache=tmp_path, context=context)
+    pieces = bytes(apart.tokens).split(b"\0")
+    assert all(piece in CONTENT for piece in pieces)
+    assert len(apart.tokens) > 1000
 
 
 def test_a_broken_connection_is_taken_up_again(

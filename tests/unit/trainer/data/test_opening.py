@@ -19,12 +19,12 @@ ROOT = Path(__file__).parents[4]
 COMMIT = "a" * 40
 ROWS = "".join(json.dumps({"text": f"row {number}"}) + "\n" for number in range(200)).encode()
 REPOSITORY = "/datasets/us/rows/resolve/"
-DRAW = """
+SPEC = """
 import sys
 from pathlib import Path
 from app.common.errors import DataError
 from app.spec import schema as spec
-from app.trainer.data.opening import open_data
+from app.trainer.data.opening import open_data, open_held_out
 
 content = {
     "run_id": "test",
@@ -32,6 +32,10 @@ content = {
     "training_params": {"target_batch_size": 4, "sequence_length": 63},
     "dataset_info": {"source": "hub", "name": sys.argv[2], "split": sys.argv[3]},
 }
+"""
+DRAW = (
+    SPEC
+    + """
 try:
     batches = open_data(
         spec.parse(content), identity=b"me", cache=Path(sys.argv[1]), hub_sign_in=len(sys.argv) > 4
@@ -41,6 +45,14 @@ try:
 except DataError as error:
     sys.exit(error.text)
 """
+)
+HOLD = (
+    SPEC
+    + """
+apart = open_held_out(spec.parse(content), cache=Path(sys.argv[1]))
+sys.stdout.buffer.write(bytes(apart.tokens) + bytes([10]))
+"""
+)
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
@@ -113,17 +125,31 @@ def hub() -> Iterator[str]:
 
 
 def draw(
-    hub: str, folder: Path, *options: str, name: str = "us/rows", split: str = "train"
+    hub: str,
+    folder: Path,
+    *options: str,
+    name: str = "us/rows",
+    split: str = "train",
+    script: str = DRAW,
 ) -> subprocess.CompletedProcess[bytes]:
     hub_variables = {"HF_ENDPOINT": hub, "HF_HOME": str(folder / "hf"), "HF_TOKEN": "hf_secret"}
     return subprocess.run(
-        [sys.executable, "-c", DRAW, str(folder / "cache"), name, split, *options],
+        [sys.executable, "-c", script, str(folder / "cache"), name, split, *options],
         cwd=ROOT,
         env=os.environ | hub_variables,
         capture_output=True,
         timeout=100,
         check=False,
     )
+
+
+def test_nothing_of_a_data_set_is_drawn_and_held_out(hub: str, tmp_path: Path) -> None:
+    ended = draw(hub, tmp_path, script=HOLD + DRAW)
+    assert ended.returncode == 0, ended.stderr.decode()
+    kept, _newline, drawn = ended.stdout.partition(b"\n")
+    apart = set(kept.split(b"\0")) - {b""}
+    assert 0 < len(apart) < 40  # of 200 rows
+    assert not apart & set(drawn.split(b"\0")[1:-1])
 
 
 def test_a_data_set_is_streamed(hub: str, tmp_path: Path) -> None:
