@@ -20,6 +20,7 @@ from app.common.errors import BusyError, TrainerError
 from app.common.i18n import _
 from app.common.paths import Folders
 from app.contributions.recorder import Recorder
+from app.curves.keeper import CurveKeeper
 from app.desktop.updates import Updates
 from app.lifecycle.handover import Receive
 from app.lifecycle.instance import Instance
@@ -55,7 +56,8 @@ class Session:
     """The parts of one contributor, from `open` to `close`.
 
     store: settings and state; every part reads it, and changes the state by events.
-    history: what the charts show. recents: swarms joined before. devices: live hardware readings.
+    history: what the charts show. curves: keeps the charts' curves on the disk.
+    recents: swarms joined before. devices: live hardware readings.
     bindings: the files that fill the slots of swarms.
     contributions: measures what this machine gives. account: the account at the backend, and the
     reporting to it. offers: the swarms that the backend has. swarm: joining and leaving a swarm.
@@ -68,6 +70,7 @@ class Session:
         self.folders = folders
         self.store = store = Store(settings=settings, state=_state_at_start(settings))
         self.history = History()
+        self.curves = CurveKeeper(self.history, file=folders.curves_file)
         self.recents = Recents(folders.recents_file)
         self.bindings = Bindings(folders.slots_file)
         self.devices = DeviceWatch()
@@ -107,7 +110,8 @@ class Session:
         self._instance = Instance(folders)
         self._saving = asyncio.Lock()
         self._background = Background()
-        store.subscribe_to_events(self._record)  # first the history, then what was given
+        store.subscribe_to_events(self._record)  # first the history, then who keeps it
+        store.subscribe_to_events(self.curves.note)
         store.subscribe_to_events(self.contributions.note)
 
     def _record(self, event: Event, _state: ContributorState) -> None:
@@ -121,11 +125,12 @@ class Session:
         look_for_devices: only needed to show them; a trainer finds its own device.
         receive: called with what a second start hands over, where a window can show it.
 
-        Raises `BusyError` when another instance has the data folder, `LedgerError` or
+        Raises `BusyError` when another instance has the data folder, `DatabaseError` or
         `MachineKeyError` when its ledger or key can't be used.
         """
         await self._instance.take(receive)
         await self.contributions.open()
+        await self.curves.open()
         await self.bindings.open()
         runtime.tell_trainers(self.folders)
         if look_for_devices:
@@ -146,6 +151,7 @@ class Session:
         await self.swarm.look_away()
         await self.training.stop(grace=CLOSE_SECONDS)
         await self.swarm.leave()
+        await self.curves.close()
         await self.contributions.finish()
         await self.account.close()
         await self.contributions.close()

@@ -95,8 +95,8 @@ class MachineKeyError(UserFacingError):
     """The private key with which this machine signs can't be read."""
 
 
-class LedgerError(UserFacingError):
-    """The database of contributions can't be used."""
+class DatabaseError(UserFacingError):
+    """One of the app's own SQLite files can't be used."""
 
 
 class ExportError(UserFacingError):
