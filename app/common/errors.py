@@ -100,7 +100,7 @@ class DatabaseError(UserFacingError):
 
 
 class ExportError(UserFacingError):
-    """An export of contributions can't be written, or its signatures are wrong."""
+    """An export can't be written, or the signatures of one of contributions are wrong."""
 
 
 class UpdateError(UserFacingError):

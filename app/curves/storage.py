@@ -38,7 +38,7 @@ MIGRATIONS: Migrations = (
         """
         CREATE TABLE buckets (
             ring INTEGER NOT NULL REFERENCES rings (number) ON DELETE CASCADE,
-            bucket INTEGER NOT NULL,
+            bucket INTEGER NOT NULL CHECK (bucket >= 0),
             total REAL NOT NULL,
             count INTEGER NOT NULL CHECK (count >= 0),
             PRIMARY KEY (ring, bucket)

@@ -8,6 +8,7 @@ import pytest
 
 from app import __version__, cli
 from app.cli import Arguments
+from app.commands.curves import CurvesCommand
 from app.organiser.commands import OrganiserCommand
 from app.settings.settings import Settings
 
@@ -43,6 +44,15 @@ def test_without_arguments_nothing_is_overridden() -> None:
                 organiser=OrganiserCommand(
                     action="sign", swarm="a.cotrain", name="Ada", closed=True, out=Path("b.cotrain")
                 ),
+            ),
+        ),
+        (["curves"], Arguments(headless=True, curves=CurvesCommand())),
+        (
+            ["curves", "--run", "docs", "--to", "a.csv", "--data-dir", "/there"],
+            Arguments(
+                headless=True,
+                data_dir=Path("/there"),
+                curves=CurvesCommand(run_id="docs", to=Path("a.csv")),
             ),
         ),
         (
