@@ -12,6 +12,7 @@ from ui.texts import units
 from ui.widgets.card import Card
 from ui.widgets.charts.copy_menu import CopyMenu
 from ui.widgets.charts.plot import Curve, CurveReading, TimePlot
+from ui.widgets.charts.value_table import ValueTable
 from ui.widgets.labels import ElidedLabel, label, swatch
 
 
@@ -35,7 +36,7 @@ class Chart(Card):
         self.plot = TimePlot(theme, name=name, from_zero=from_zero)
         self.own, self.swarm = label(role="small"), label(role="small")
         self.moment = label(role="small")
-        self.menu = CopyMenu(self, theme, csv=lambda: csv_text(*self._curves))
+        self.menu = CopyMenu(self, theme, values=lambda: table_of(*self._curves))
         self._lay_out(title, unit)
         self.plot.reading_changed.connect(self._show_reading)
         self._show_reading(None)
@@ -82,12 +83,14 @@ class Chart(Card):
         return "" if any(curve.times.size for curve in self._curves) else _("no values yet")
 
 
-def csv_text(own: Curve, swarm: Curve) -> str:
-    """The curves as CSV, a line for each moment; unknown values are empty."""
-    rows: dict[float, list[str]] = {}
+def table_of(own: Curve, swarm: Curve) -> ValueTable:
+    """A row for each moment of the curves."""
+    rows: dict[float, list[float | None]] = {}
     for place, curve in enumerate((own, swarm)):
         for moment, value in zip(curve.times.tolist(), curve.values.tolist(), strict=True):
             if math.isfinite(value):
-                rows.setdefault(moment, ["", ""])[place] = repr(value)
-    lines = [f"{units.timestamp(moment)},{','.join(rows[moment])}" for moment in sorted(rows)]
-    return "\n".join(["time,this_machine,swarm", *lines, ""])
+                rows.setdefault(moment, [None, None])[place] = value
+    return ValueTable(
+        ("time", "this_machine", "swarm"),
+        [(units.timestamp(moment), *rows[moment]) for moment in sorted(rows)],
+    )
