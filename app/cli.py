@@ -129,6 +129,9 @@ _OVERRIDES = (
     "announce",
     "trusted_relays",
     "hub_sign_in",
+    "tensorboard",
+    "tracker",
+    "tracker_python",
     "report_interval",
     "backend_url",
     "backend_plain_http",
@@ -182,6 +185,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
     _add_modes(parser)
     _add_one_time_actions(parser)
     _add_settings(parser.add_argument_group("settings, for this start only"))
+    _add_trackers(parser.add_argument_group("the charts' curves, for this start only"))
     _add_network(parser.add_argument_group("the network, for this start only"))
     _add_callback(parser.add_argument_group("the local API, for this start only"))
     if command:
@@ -304,6 +308,23 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--update-url", metavar="URL", help="where the newest version is published")
     group.add_argument("--update-key", metavar="KEY", help="the publisher's public key")
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
+
+
+def _add_trackers(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--tensorboard",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="write what the charts show into files for TensorBoard, or don't",
+    )
+    group.add_argument(
+        "--tracker",
+        choices=("none", "trackio", "wandb"),
+        help="send what the charts show to Trackio or Weights & Biases, as you have installed it",
+    )
+    group.add_argument(
+        "--tracker-python", metavar="FILE", help="the Python in which the tracker is installed"
+    )
 
 
 def _add_account(group: "argparse._MutuallyExclusiveGroup") -> None:

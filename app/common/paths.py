@@ -120,11 +120,6 @@ class Folders:
         return self.data / "ledger.sqlite"
 
     @property
-    def curves_file(self) -> Path:
-        """The charts' curves of the swarms joined last (SQLite)."""
-        return self.data / "curves.sqlite"
-
-    @property
     def tuning_file(self) -> Path:
         """The micro-batch size and compilation measured to be fastest on each device (JSON)."""
         return self.data / "tuning.json"

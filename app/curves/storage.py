@@ -13,6 +13,9 @@ from pathlib import Path
 from app.common.database import Migrations, open_database, transaction
 from app.state.history import BUCKETS, Bucket
 
+FILE_NAME = "curves.sqlite"
+"""In the data folder."""
+
 MOST_RUNS = 24
 """The runs that were written last are kept."""
 

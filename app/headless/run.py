@@ -120,9 +120,11 @@ def _collect(file: Path, folders: Folders, chosen: settings.Settings) -> int:
 
 def _write_curves(command: CurvesCommand, folders: Folders) -> int:
     from app.curves import export
+    from app.curves.storage import FILE_NAME
 
+    file = folders.data / FILE_NAME
     try:
-        kept = export.runs(folders.curves_file)
+        kept = export.runs(file)
         run = next((each for each in kept if command.run_id in ("", each.run_id)), None)
         if command.to is None:
             for each in kept:
@@ -131,7 +133,7 @@ def _write_curves(command: CurvesCommand, folders: Folders) -> int:
         if run is None:
             say(_("no curves of this run are kept here."))
             return 1
-        count = export.write(command.to, file=folders.curves_file, run=run)
+        count = export.write(command.to, file=file, run=run)
     except UserFacingError as error:
         say(error.text)
         return 1

@@ -108,7 +108,7 @@ def test_copies_as_picture_and_csv(bench: Bench, qtbot: QtBot) -> None:
 def test_csv_leaves_empty_what_is_not_known() -> None:
     own = Curve(np.array([0.0, 1.0]), np.array([2.5, math.nan]))
     swarm = Curve(np.array([1.0]), np.array([3.0]))
-    first, second = table_of(own, swarm).csv().splitlines()[1:]
+    first, second = table_of(own, swarm).as_csv().splitlines()[1:]
     assert first.endswith(",2.5,")
     assert second.endswith(",,3.0")
 

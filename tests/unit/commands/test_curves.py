@@ -6,7 +6,7 @@ import pytest
 
 from app import cli
 from app.common.paths import Folders
-from app.curves.storage import CurveFile, StoredRun
+from app.curves.storage import FILE_NAME, CurveFile, StoredRun
 from app.headless.run import run
 
 
@@ -14,7 +14,7 @@ from app.headless.run import run
 def folder(tmp_path: Path) -> Path:
     folders = Folders.under(tmp_path / "data")
     folders.create()
-    curves = CurveFile.open(folders.curves_file)
+    curves = CurveFile.open(folders.data / FILE_NAME)
     for number, name in enumerate(("docs", "other")):
         kept = StoredRun(run_id=name, title=f"{name}\x1b[2J", saved_at=number)
         curves.save(kept, {("loss", 1.0): [(1, 2.5, 1)]})

@@ -45,7 +45,7 @@ class CopyMenu(QMenu):
 
     def copy_csv(self) -> None:
         """Copy the shown values to the clipboard, as CSV."""
-        QGuiApplication.clipboard().setText(self._values().csv())
+        QGuiApplication.clipboard().setText(self._values().as_csv())
 
     def _choose_file(self) -> None:
         dialog = QFileDialog(self._chart, _("Save the values of this chart"))
@@ -64,7 +64,7 @@ class CopyMenu(QMenu):
     def save(self, path: Path) -> None:
         """Write the shown values to a file, as JSON or CSV by its suffix; say why if it fails."""
         table = self._values()
-        text = table.json() if path.suffix.lower() == ".json" else table.csv()
+        text = table.as_json() if path.suffix.lower() == ".json" else table.as_csv()
         try:
             path.write_text(text, encoding="utf-8")
         except OSError as error:

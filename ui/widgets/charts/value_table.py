@@ -12,12 +12,12 @@ class ValueTable:
     columns: Sequence[str]
     rows: Sequence[Sequence[str | float | None]]
 
-    def csv(self) -> str:
+    def as_csv(self) -> str:
         """A line for each row; unknown values are empty."""
         lines = [",".join("" if cell is None else str(cell) for cell in row) for row in self.rows]
         return "\n".join([",".join(self.columns), *lines, ""])
 
-    def json(self) -> str:
+    def as_json(self) -> str:
         """A list with an object for each row; unknown values are null."""
         rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
         return json.dumps(rows, indent=1) + "\n"
