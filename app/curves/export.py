@@ -7,6 +7,7 @@ second, two weeks by the half-hour.
 import csv
 import io
 import json
+import math
 import sqlite3
 import time
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from app.common.errors import DatabaseError, ExportError
 from app.common.i18n import _
 from app.common.paths import write_atomically
 from app.curves.storage import CurveFile, RingName, StoredRun
-from app.state.history import Bucket
+from app.state.history import BUCKETS, Bucket
 
 FORMAT = "cotrain-curves/1"
 
@@ -102,14 +103,18 @@ def points_of(rings: dict[RingName, list[Bucket]]) -> list[CurvePoint]:
 
 
 def _finest(rings: dict[RingName, list[Bucket]], series: str) -> list[tuple[float, Bucket]]:
-    """The buckets of all rings, of the coarser ones only those from before the finer ones."""
+    """The buckets of the finest ring, before them those that only the next coarser one still has,
+    and so on up to a ring that has forgotten nothing."""
     found: list[tuple[float, Bucket]] = []
-    until = float("inf")
+    until = math.inf
     for resolution in sorted(each for name, each in rings if name == series):
-        buckets = [bucket for bucket in rings[series, resolution] if bucket[2]]
-        earlier = [(resolution, each) for each in buckets if each[0] * resolution < until]
-        found[:0] = earlier
-        until = min(until, buckets[0][0] * resolution) if buckets else until
+        buckets = rings[series, resolution]
+        found[:0] = [
+            (resolution, each) for each in buckets if each[2] and each[0] * resolution < until
+        ]
+        if len(buckets) < BUCKETS:
+            break
+        until = buckets[0][0] * resolution
     return found
 
 

@@ -11,8 +11,12 @@ import pytest
 from app.common.errors import DatabaseError, ExportError
 from app.curves import export
 from app.curves.storage import CurveFile, StoredRun
+from app.state.history import BUCKETS, Bucket
 
 RUN = StoredRun(run_id="docs", title="=Python's «documentation»", saved_at=1000.0)
+
+SECONDS: list[Bucket] = [(1800 + each, 0.5, 1) for each in range(BUCKETS - 2)]
+"""With two more, the ring by the second is full: it has forgotten what was before."""
 
 
 @pytest.fixture
@@ -22,8 +26,10 @@ def file(tmp_path: Path) -> Path:
     curves.save(
         RUN,
         {
-            ("loss", 1.0): [(1200, 3.0, 2), (1201, 0.0, 0), (1205, 1.5, 1)],
-            ("loss", 12.0): [(98, 8.0, 4), (99, 6.0, 2), (100, 4.5, 3)],
+            ("loss", 1.0): [(1200, 3.0, 2), (1201, 0.0, 0), *SECONDS],
+            ("loss", 12.0): [(98, 8.0, 4), (99, 0.0, 0), (100, 6.0, 2), (165, 1.0, 1)],
+            ("loss", 144.0): [(8, 14.0, 6), (13, 1.0, 1)],
+            ("swarm_samples_per_second", 1.0): [(1200, 90.0, 3)],
             ("swarm_samples_per_second", 12.0): [(100, 90.0, 3)],
         },
     )
@@ -33,16 +39,16 @@ def file(tmp_path: Path) -> Path:
 
 def test_csv_has_each_moment_once_in_the_finest_resolution(file: Path, tmp_path: Path) -> None:
     target = tmp_path / "curves.csv"
-    assert export.write(target, file=file, run=RUN) == 5
+    assert export.write(target, file=file, run=RUN) == 3 + len(SECONDS)
     lines = list(csv.DictReader(io.StringIO(target.read_text())))
     loss = [line for line in lines if line["series"] == "loss"]
-    assert [(line["time"][11:19], line["seconds"], line["value"]) for line in loss] == [
+    assert [(line["time"][11:19], line["seconds"], line["value"]) for line in loss[:4]] == [
         ("00:19:36", "12.0", "2.0"),
-        ("00:19:48", "12.0", "3.0"),
         ("00:20:00", "1.0", "1.5"),
-        ("00:20:05", "1.0", "1.5"),
+        ("00:30:00", "1.0", "0.5"),
+        ("00:30:01", "1.0", "0.5"),
     ]
-    assert [line["count"] for line in loss] == ["4", "2", "2", "1"]
+    assert [line["count"] for line in loss[:4]] == ["4", "2", "1", "1"]
 
 
 def test_json_says_which_run_it_is_and_the_units(file: Path, tmp_path: Path) -> None:
@@ -55,7 +61,7 @@ def test_json_says_which_run_it_is_and_the_units(file: Path, tmp_path: Path) -> 
     assert document["series"]["swarm_samples_per_second"] == {
         "unit": "samples per second",
         "points": [
-            {"time": "1970-01-01T00:20:00+00:00", "seconds": 12.0, "value": 30.0, "count": 3}
+            {"time": "1970-01-01T00:20:00+00:00", "seconds": 1.0, "value": 30.0, "count": 3}
         ],
     }
 
@@ -77,7 +83,7 @@ def test_it_is_read_while_the_app_writes(file: Path, tmp_path: Path) -> None:
     writer.execute("DELETE FROM buckets")
     try:
         assert export.runs(file) == [RUN]
-        assert export.write(tmp_path / "a.csv", file=file, run=RUN) == 5
+        assert export.write(tmp_path / "a.csv", file=file, run=RUN) == 3 + len(SECONDS)
     finally:
         writer.close()
 
