@@ -118,7 +118,7 @@ def test_however_a_file_is_damaged_it_is_read_or_refused(tmp_path: Path) -> None
     opened = CurveFile.open(path)
     opened.save(RUN, {LOSS: [(each, 1.5, 1) for each in range(300)]})
     opened.close()
-    for _ in damages(path, times=40):
+    for _ in damages(path, times=14):
         for beside in tmp_path.glob("curves.*-*"):
             beside.unlink()
         with contextlib.suppress(sqlite3.Error):

@@ -10,6 +10,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from app.trackers.event_file import EventFile
 from app.trackers.point import TrackedPoint
 
+pytestmark = pytest.mark.usefixtures("tensorboardx")
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

@@ -21,6 +21,7 @@ from app.state.store import Store
 from app.trackers.trackers import Trackers
 from tests.support.trackers.modules import WRITES_DOWN, calls, install
 
+pytestmark = pytest.mark.usefixtures("tensorboardx")
 SWARM = Swarm(run_id="docs", title="Docs", model_type="gpt2", dataset="x", target_batch_size=100)
 
 
