@@ -105,8 +105,8 @@ class CurveKeeper:
 
     def _save(self) -> None:
         """Hand what has changed to the thread; returns at once."""
-        file, swarm, changes = self._file, self._swarm, self._changes()
-        if file is None or swarm is None or not changes:
+        file, swarm = self._file, self._swarm
+        if file is None or swarm is None or not (changes := self._changes()):
             return
         run = StoredRun(run_id=swarm.run_id, title=swarm.title, saved_at=time.time())
         self._written |= {ring: buckets[-1] for ring, buckets in changes.items()}

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, TextIO
 
@@ -19,7 +20,8 @@ GENTLY = 10
 
 def main() -> None:
     """Track until the standard input ends."""
-    del sys.path[0]  # the folder of this file
+    here = str(Path(__file__).parent)
+    sys.path[:] = [folder for folder in sys.path if folder != here]  # no module of ours
     os.nice(GENTLY)
     commands, reports = _take_streams()
     sys.excepthook = partial(_fail, reports)

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,17 +90,22 @@ class Trackers:
         async with self._one_at_a_time:
             await self._look()
 
-    async def _look(self) -> None:
+    async def _look(self, *, last: bool = False) -> None:
+        """last: nobody is to start what would end at once."""
         point = self._collector.take(self._store.state, time.time())
         if self._swarm is not None and point is not None:
             await self._to_tensorboard(point, self._swarm)
-            await self._to_external(point, self._swarm)
+            if not last:
+                await self._choose_external(self._swarm)
+            if self._external is not None:
+                self._external.log(point)
 
     async def end_run(self) -> None:
         """Pass on the last values of the swarm, which is about to be left. Trackers may upload
         meanwhile."""
         async with self._one_at_a_time:
-            await self._look()
+            with survived(log, "the last values can't be passed on to the trackers"):
+                await self._look(last=True)
             self._swarm = None
             self._collector.restart()
             await self._close_file()
@@ -125,13 +131,14 @@ class Trackers:
             return
         if self._file_failed:
             return
+        self._file_failed = True  # until it has succeeded
         folder = self._folders.data / TENSORBOARD / swarm.run_id
         try:
             if self._file is None:
                 self._file = await asyncio.to_thread(EventFile, folder)
             await asyncio.to_thread(self._file.add, point)
+            self._file_failed = False
         except OSError as error:
-            self._file_failed = True
             await self._close_file()
             self._tell(_not_written(folder, error))
 
@@ -143,7 +150,7 @@ class Trackers:
 
     # --- Trackio, Weights & Biases
 
-    async def _to_external(self, point: TrackedPoint, swarm: Swarm) -> None:
+    async def _choose_external(self, swarm: Swarm) -> None:
         settings = self._store.settings
         module = settings.tracker if settings.tracker != "none" else ""
         chosen = (module, python_of(settings.tracker_python)) if module else None
@@ -152,8 +159,6 @@ class Trackers:
             self._chosen = chosen
             if chosen is not None:
                 self._external = await self._start(*chosen, swarm)
-        if self._external is not None:
-            self._external.log(point)
 
     async def _start(self, module: str, python: str, swarm: Swarm) -> ExternalTracker | None:
         return await ExternalTracker.start(
@@ -162,11 +167,11 @@ class Trackers:
             arguments=_begin(swarm),
             folder=self._folders.data / TRACKER,
             log_file=self._log_file,
-            on_failure=self._failed,
+            on_failure=partial(self._failed, module),
         )
 
-    def _failed(self, failure: TrackerFailure) -> None:
-        self._tell(_problem_of(failure, self._store.settings.tracker, self._log_file))
+    def _failed(self, module: str, failure: TrackerFailure) -> None:
+        self._tell(_problem_of(failure, module, self._log_file))
 
     def _end_external(self) -> None:
         external, self._external = self._external, None

@@ -236,6 +236,29 @@ async def test_a_wrong_python_is_told(app: App) -> None:
     assert "/nowhere/python can't be started" in problem.message
 
 
+async def test_none_is_started_for_the_last_seconds(
+    app: App, installed: Callable[..., None]
+) -> None:
+    installed()
+    app.set(tracker="wandb")
+    app.history.loss.add(app.now, 1.0)
+    app.now += 2.0
+    await app.trackers.close()
+    assert "tracker" not in app.written()
+
+
+@pytest.mark.logs_error("can't be passed on")
+async def test_a_defect_in_it_never_keeps_anybody_from_leaving(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX.record_writer", None)
+    app.set(tensorboard=True)
+    app.history.loss.add(app.now, 1.0)
+    app.now += 2.0
+    await app.trackers.end_run()
+    await app.train()
+
+
 async def test_both_at_once(app: App, installed: Callable[..., None]) -> None:
     installed()
     app.set(tensorboard=True, tracker="wandb")
