@@ -6,6 +6,7 @@ ends at the first error of the disk, and then each call waits for ever.
 
 import time
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 from app.trackers.point import TrackedPoint
@@ -38,9 +39,14 @@ class EventFile:
         """Write a point, at once to the disk."""
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboardX.summary import text
 
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in point.values.items()]
         self._write(Event(wall_time=point.time, step=point.step, summary=Summary(value=values)))
+        for each in point.texts:
+            # TensorBoard shows Markdown, in which indented lines are code: as they are
+            summary = text(each.name, indent(each.text, "    ", lambda _line: True))
+            self._write(Event(wall_time=point.time, step=each.step, summary=summary))
 
     def _write(self, event: "Event") -> None:
         self._writer.write(event.SerializeToString())

@@ -2,13 +2,14 @@
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from app.trackers.event_file import EventFile
-from app.trackers.point import TrackedPoint
+from app.trackers.point import TrackedPoint, TrackedText
 
 pytestmark = pytest.mark.usefixtures("tensorboardx")
 
@@ -41,6 +42,20 @@ def test_tensorboard_reads_it_back(folder: Path) -> None:
     ]
     assert [event.value for event in found.Scalars("loss")] == pytest.approx([4.5, 0.9])
     file.close()
+
+
+def test_tensorboard_reads_what_the_model_wrote(folder: Path) -> None:
+    file = EventFile(folder)
+    text = TrackedText(name="samples/Once", step=200, text="Once <b>upon</b>\n\n# a time «»")
+    file.add(replace(point(1, loss=2.0), texts=(text,)))
+    file.close()
+    found = read(folder)
+    (name,) = found.Tags()["tensors"]
+    assert name.startswith("samples/Once")
+    (event,) = found.Tensors(name)
+    (shown,) = event.tensor_proto.string_val
+    assert event.step == 200
+    assert shown.decode() == "    Once <b>upon</b>\n    \n    # a time «»"
 
 
 def test_a_restart_continues_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from app.p2p.sightings import Run
-from app.state.facts import Evaluation, Swarm
+from app.state.facts import Evaluation, GeneratedSample, Swarm
 from app.state.history import History
 from app.state.state import ContributorState, OwnTraining
-from app.trackers.point import Collector
+from app.trackers.point import Collector, TrackedText
 
 START = 1_800_000_000.0
 SWARM = Swarm(run_id="run", title="Run", model_type="gpt2", dataset="docs", target_batch_size=100)
@@ -94,7 +94,20 @@ def test_evaluations_are_told_once(collector: Collector, history: History) -> No
     assert point is not None
     assert point.values["held_out_loss/this_machine"] == 2.5
     assert point.values["held_out_bits_per_byte/this_machine"] == 3.25
+    assert not point.texts
     history.loss.add(START + 11, 2.0)
     point = collector.take(evaluated, START + 20)
     assert point is not None
     assert "held_out_bits_per_byte/this_machine" not in point.values
+
+
+def test_what_falls_into_the_second_that_goes_on_is_told_once(collector: Collector) -> None:
+    sample = GeneratedSample(epoch=2, prompt="Once\n", text=" upon\x1b[2J", time=START + 10.25)
+    state = replace(STATE, samples=(sample,))
+    assert collector.take(state, START + 10.5) is None
+    point = collector.take(state, START + 11)
+    assert point is not None
+    assert point.texts == (
+        TrackedText(name="samples/Once ", step=200, text="Once\n upon\ufffd[2J"),
+    )
+    assert collector.take(state, START + 20) is None
