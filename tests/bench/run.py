@@ -1,11 +1,13 @@
 """`make bench`: measure what the README claims, each figure as a ratio in one run.
 
 python tests/bench/run.py [startup] [stalls] [trainer] [machines] [devices] [callback] [network]
+    [curves]
 """
 
 import sys
 
 from parts.callback import callback
+from parts.curves import curves
 from parts.devices import devices
 from parts.machines import machines
 from parts.network import network
@@ -20,6 +22,7 @@ PARTS = {
     "devices": devices,
     "callback": callback,
     "network": network,
+    "curves": curves,
 }
 
 
