@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from typing_extensions import override
-
 from app import __version__
+from app.commands.curves import CurvesCommand, add_curves, curves_of
+from app.commands.values import FilesBySlot, TermsByName
 from app.organiser.commands import OrganiserCommand, add_members, add_sign, command_of
 
 
@@ -57,6 +57,9 @@ class Arguments:
     organiser: OrganiserCommand | None = None
     """What the organiser of a swarm asks for; nothing else is done then."""
 
+    curves: CurvesCommand | None = None
+    """The charts' curves to write to a file; nothing else is done then."""
+
     accept_organiser: str = ""
     """The public key of an organiser to trust instead of the one known before; ``none`` for an
     invite without one."""
@@ -80,6 +83,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
     options = _parser(command).parse_args(arguments)
     verify = tuple(getattr(options, "verify", ()))
     organiser = command_of(options) if hasattr(options, "action") else None
+    curves = curves_of(options)
     overrides = {name: getattr(options, name) for name in _OVERRIDES}
     return Arguments(
         demo=options.demo,
@@ -88,7 +92,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         headless=options.headless
         or options.bootstrap
         or options.fetch_gpu_runtime
-        or bool(verify or organiser or options.diagnostics)
+        or bool(verify or organiser or curves or options.diagnostics)
         or bool(options.sign_in or options.sign_out),
         train=options.train,
         serve=options.serve,
@@ -100,6 +104,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         data_dir=options.data_dir,
         verify=verify,
         organiser=organiser,
+        curves=curves,
         accept_organiser=options.accept_organiser,
         diagnostics=options.diagnostics,
         data=options.data or {},
@@ -108,7 +113,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
     )
 
 
-_COMMANDS = ("verify", "sign", "members")
+_COMMANDS = ("verify", "sign", "members", "curves")
 
 _OVERRIDES = (
     "device",
@@ -124,6 +129,9 @@ _OVERRIDES = (
     "announce",
     "trusted_relays",
     "hub_sign_in",
+    "tensorboard",
+    "tracker",
+    "tracker_python",
     "report_interval",
     "backend_url",
     "backend_plain_http",
@@ -156,7 +164,8 @@ def _parser(command: str) -> argparse.ArgumentParser:
         description="Give your GPU to a collaborative training run.",
         epilog="Settings can also be given in the settings file and the environment; see README."
         " 'verify FILE…' checks the signatures of exported contributions, 'sign INVITE' makes a"
-        " swarm yours, 'members list|add|remove' says who may take part in a closed one.",
+        " swarm yours, 'members list|add|remove' says who may take part in a closed one,"
+        " 'curves' writes what the charts show to a file.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     which = parser.add_mutually_exclusive_group()
@@ -176,6 +185,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
     _add_modes(parser)
     _add_one_time_actions(parser)
     _add_settings(parser.add_argument_group("settings, for this start only"))
+    _add_trackers(parser.add_argument_group("the charts' curves, for this start only"))
     _add_network(parser.add_argument_group("the network, for this start only"))
     _add_callback(parser.add_argument_group("the local API, for this start only"))
     if command:
@@ -184,6 +194,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         verify.add_argument("verify", type=Path, nargs="+", metavar="FILE", help="JSON export")
         add_sign(commands.add_parser("sign", help="sign a swarm's invite as its organiser"))
         add_members(commands.add_parser("members", help="who may take part in a closed swarm"))
+        add_curves(commands.add_parser("curves", help="write the charts' curves to a file"))
     return parser
 
 
@@ -206,7 +217,7 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--data",
-        action=_Files,
+        action=FilesBySlot,
         metavar="LABEL=PATH",
         help="the file or folder of this machine for a slot of the swarm; may be given several"
         " times, and is remembered",
@@ -289,7 +300,7 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
     group.add_argument(
         "--term",
         dest="terms",
-        action=_Terms,
+        action=TermsByName,
         metavar="NAME=VALUE",
         help="when this machine trains and how much of it, such as idle_minutes=10,"
         " max_temperature=80 or 'schedule=mon-fri 18:00-08:00'; may be given several times",
@@ -299,38 +310,21 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
 
 
-class _Files(argparse.Action):
-    """Collects the ``LABEL=PATH`` of each ``--data`` in a dictionary, the paths absolute."""
-
-    @override
-    def __call__(
-        self, parser: argparse.ArgumentParser, options: argparse.Namespace, *rest: Any
-    ) -> None:
-        label, _equals, path = str(rest[0]).partition("=")
-        if not label or not path:
-            parser.error(f"argument --data: {rest[0]!r} must be LABEL=PATH")
-        try:
-            absolute = Path(path).expanduser().absolute()
-        except RuntimeError as error:  # an unknown ~user
-            parser.error(f"argument --data: {path!r}: {error}")
-        if not absolute.exists():
-            parser.error(f"argument --data: there is no {str(absolute)!r}")
-        files = getattr(options, self.dest) or {}
-        setattr(options, self.dest, files | {label: str(absolute)})
-
-
-class _Terms(argparse.Action):
-    """Collects the ``NAME=VALUE`` of each ``--term`` in a dictionary."""
-
-    @override
-    def __call__(
-        self, parser: argparse.ArgumentParser, options: argparse.Namespace, *rest: Any
-    ) -> None:
-        name, equals, value = str(rest[0]).partition("=")
-        if not equals:
-            parser.error(f"argument --term: {rest[0]!r} must be NAME=VALUE")
-        terms = getattr(options, self.dest) or {}
-        setattr(options, self.dest, terms | {name.strip(): value})
+def _add_trackers(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--tensorboard",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="write what the charts show into files for TensorBoard, or don't",
+    )
+    group.add_argument(
+        "--tracker",
+        choices=("none", "trackio", "wandb"),
+        help="send what the charts show to Trackio or Weights & Biases, as you have installed it",
+    )
+    group.add_argument(
+        "--tracker-python", metavar="FILE", help="the Python in which the tracker is installed"
+    )
 
 
 def _add_account(group: "argparse._MutuallyExclusiveGroup") -> None:

@@ -21,6 +21,9 @@ from app.training.supervisor import Trainer
 log = logging.getLogger(__name__)
 
 PREFIX = "demo-"
+ANY = PREFIX + "[0-9a-f]" * 8
+"""The pattern of all demos' run ids."""
+
 PARTNER = "partner"
 
 
@@ -83,7 +86,7 @@ class DemoSwarm:
 
         Raises `JoinError`.
         """
-        self._forget_earlier_demos()
+        await self._forget_earlier_demos()
         if not await self._session.swarm.join(demo_spec(), remember=False):
             return False
         order = self._session.training.order(PARTNER) | {"device": "cpu", "threads": 1}
@@ -102,10 +105,11 @@ class DemoSwarm:
         with contextlib.suppress(TrainerError):
             await partner.command(protocol.Start, **order)
 
-    def _forget_earlier_demos(self) -> None:
+    async def _forget_earlier_demos(self) -> None:
         checkpoints = self._session.folders.checkpoints(PREFIX).parent
-        for folder in checkpoints.glob(PREFIX + "[0-9a-f]" * 8):
+        for folder in checkpoints.glob(ANY):
             shutil.rmtree(folder, ignore_errors=True)
+        await self._session.curves.forget(ANY)
 
     async def close(self) -> None:
         """End the partner. May be called twice."""

@@ -305,14 +305,23 @@ def perplexity_of(loss: float) -> float:
 class Evaluated(Message, frozen=True):
     """What the swarm's weights make of text that no trainer trains on."""
 
-    epoch: int  # of the weights
+    epoch: int
+    """That the weights are of."""
+
     loss: float
     """Mean cross-entropy per token, in nats."""
+
     bits_per_byte: float
     """The same for each byte of the text, in bits, so that tokenizers compare."""
-    tokens: int  # that were predicted
-    seconds: float  # that it took
-    time: float  # when it ended, in seconds since the epoch
+
+    tokens: int
+    """How many were predicted."""
+
+    seconds: float
+    """How long it took."""
+
+    time: float
+    """When it ended, in seconds since the epoch."""
 
     @property
     def perplexity(self) -> float:
@@ -323,11 +332,16 @@ class Evaluated(Message, frozen=True):
 class SampleGenerated(Message, frozen=True):
     """What the swarm's weights write after one of the run's prompts."""
 
-    epoch: int  # of the weights
+    epoch: int
+    """That the weights are of."""
+
     prompt: Annotated[str, msgspec.Meta(max_length=MOST_PROMPT_CHARACTERS)]
+
     text: Annotated[str, msgspec.Meta(max_length=MOST_SAMPLE_CHARACTERS)]
     """What follows the prompt, without it."""
-    time: float  # in seconds since the epoch
+
+    time: float
+    """When it was written, in seconds since the epoch."""
 
 
 class CheckpointSaved(Message, frozen=True):

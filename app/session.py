@@ -20,6 +20,8 @@ from app.common.errors import BusyError, TrainerError
 from app.common.i18n import _
 from app.common.paths import Folders
 from app.contributions.recorder import Recorder
+from app.curves.keeper import CurveKeeper
+from app.curves.storage import FILE_NAME as CURVES
 from app.desktop.updates import Updates
 from app.lifecycle.handover import Receive
 from app.lifecycle.instance import Instance
@@ -41,6 +43,7 @@ from app.swarm.membership import Membership
 from app.swarm.organisation import Organisation
 from app.swarm.recents import Recents
 from app.terms.sensors.sensors import Sensors
+from app.trackers.trackers import Trackers
 from app.training.governor import Governor
 from app.training.supervisor import probe_devices
 from app.training.training import Training
@@ -55,7 +58,8 @@ class Session:
     """The parts of one contributor, from `open` to `close`.
 
     store: settings and state; every part reads it, and changes the state by events.
-    history: what the charts show. recents: swarms joined before. devices: live hardware readings.
+    history: what the charts show. curves: keeps the charts' curves on the disk.
+    recents: swarms joined before. devices: live hardware readings.
     bindings: the files that fill the slots of swarms.
     contributions: measures what this machine gives. account: the account at the backend, and the
     reporting to it. offers: the swarms that the backend has. swarm: joining and leaving a swarm.
@@ -68,6 +72,7 @@ class Session:
         self.folders = folders
         self.store = store = Store(settings=settings, state=_state_at_start(settings))
         self.history = History()
+        self.curves = CurveKeeper(self.history, file=folders.data / CURVES)
         self.recents = Recents(folders.recents_file)
         self.bindings = Bindings(folders.slots_file)
         self.devices = DeviceWatch()
@@ -103,11 +108,14 @@ class Session:
             governor=self._governor,
             bindings=self.bindings,
         )
+        self._trackers = Trackers(store, history=self.history, folders=folders)
         self._updates = Updates(store)
         self._instance = Instance(folders)
         self._saving = asyncio.Lock()
         self._background = Background()
-        store.subscribe_to_events(self._record)  # first the history, then what was given
+        store.subscribe_to_events(self._record)  # first the history, then who keeps it
+        store.subscribe_to_events(self.curves.note)
+        store.subscribe_to_events(self._trackers.note)
         store.subscribe_to_events(self.contributions.note)
 
     def _record(self, event: Event, _state: ContributorState) -> None:
@@ -121,11 +129,12 @@ class Session:
         look_for_devices: only needed to show them; a trainer finds its own device.
         receive: called with what a second start hands over, where a window can show it.
 
-        Raises `BusyError` when another instance has the data folder, `LedgerError` or
+        Raises `BusyError` when another instance has the data folder, `DatabaseError` or
         `MachineKeyError` when its ledger or key can't be used.
         """
         await self._instance.take(receive)
         await self.contributions.open()
+        await self.curves.open()
         await self.bindings.open()
         runtime.tell_trainers(self.folders)
         if look_for_devices:
@@ -137,6 +146,7 @@ class Session:
         log.info("hivemind is loaded", extra={"monotonic": time.monotonic()})
         self._governor.open()
         self.machines.open()
+        self._trackers.open()
         self._updates.open()
 
     async def close(self) -> None:
@@ -145,7 +155,9 @@ class Session:
         await self._governor.close()
         await self.swarm.look_away()
         await self.training.stop(grace=CLOSE_SECONDS)
+        await self._trackers.close()
         await self.swarm.leave()
+        await self.curves.close()
         await self.contributions.finish()
         await self.account.close()
         await self.contributions.close()
@@ -158,6 +170,7 @@ class Session:
     async def _end_what_needs_the_swarm(self) -> None:
         """Called by `Membership.leave` while the swarm can still be reached."""
         await self.training.stop()
+        await self._trackers.end_run()
         await self.machines.leave()
 
     # --- use cases of several parts

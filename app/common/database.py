@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from app.common.errors import LedgerError
+from app.common.errors import DatabaseError
 from app.common.i18n import _
 from app.common.paths import name_aside
 
@@ -31,8 +31,8 @@ def open_database(path: Path, *, migrations: Migrations) -> tuple[sqlite3.Connec
     """Open or create the file; returns a connection, and the new path of a damaged file.
 
     The connection is in autocommit mode and for the calling thread only. The path is None unless
-    a damaged file was renamed to make room for a new one. Raises `LedgerError` when the file can't
-    be opened or written, or was written by a later version of this app.
+    a damaged file was renamed to make room for a new one. Raises `DatabaseError` when the file
+    can't be opened or written, or was written by a later version of this app.
     """
     try:
         return _open(path, migrations), None
@@ -77,7 +77,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
 def _migrate(connection: sqlite3.Connection, migrations: Migrations, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(migrations):
-        raise LedgerError(
+        raise DatabaseError(
             _("this file was written by a later version of this app."),
             field=str(path),
             remedy=_("Update the app, or give it another folder with --data-dir."),
@@ -117,9 +117,9 @@ def _as_app_error(path: Path, error: sqlite3.Error) -> Exception:
     return _unusable(path, error)
 
 
-def _unusable(path: Path, error: Exception) -> LedgerError:
-    return LedgerError(
-        _("the record of contributions can't be opened: {reason}.").format(reason=error),
+def _unusable(path: Path, error: Exception) -> DatabaseError:
+    return DatabaseError(
+        _("this file can't be opened: {reason}.").format(reason=error),
         field=str(path),
         remedy=_("Check that the disk isn't full and that you may write there."),
     )

@@ -95,12 +95,12 @@ class MachineKeyError(UserFacingError):
     """The private key with which this machine signs can't be read."""
 
 
-class LedgerError(UserFacingError):
-    """The database of contributions can't be used."""
+class DatabaseError(UserFacingError):
+    """One of the app's own SQLite files can't be used."""
 
 
 class ExportError(UserFacingError):
-    """An export of contributions can't be written, or its signatures are wrong."""
+    """An export can't be written, or the signatures of one of contributions are wrong."""
 
 
 class UpdateError(UserFacingError):

@@ -36,7 +36,7 @@ def write(path: Path, *, ledger_file: Path, key: MachineKey) -> int:
     The format is CSV if the path ends in .csv, else signed JSON. This may take seconds, so call it
     in a thread. It opens the ledger a second time; another connection may be in use meanwhile.
 
-    Raises `ExportError` when the file can't be written, `LedgerError` when the ledger can't be
+    Raises `ExportError` when the file can't be written, `DatabaseError` when the ledger can't be
     opened.
     """
     entries = _all(ledger_file)

@@ -146,7 +146,7 @@ class Ledger:
 
         backend: URL of the backend that new contributions are for, and that the outbox is about.
 
-        Raises `LedgerError` when it can't be used.
+        Raises `DatabaseError` when it can't be used.
         """
         connection, set_aside = open_database(path, migrations=MIGRATIONS)
         ledger = cls(connection, set_aside, backend=backend)
@@ -305,7 +305,7 @@ class LedgerThread:
         """Open the ledger; returns the path that a damaged one was moved to, or None, and how many
         contributions of that one were recovered.
 
-        Raises `LedgerError`.
+        Raises `DatabaseError`.
         """
         self._ledger = await self._run(partial(Ledger.open, self._path, backend=self._backend))
         self._tell()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.common.background import survived
-from app.common.errors import LedgerError
+from app.common.errors import DatabaseError
 from app.common.i18n import _, ngettext
 from app.common.paths import Folders
 from app.contributions.accounting import Contribution, Interval, contribution_of
@@ -109,7 +109,7 @@ class Recorder:
     async def open(self) -> None:
         """Open the ledger, and finish the intervals that an earlier run of the app left open.
 
-        Raises `LedgerError` or `MachineKeyError` when the ledger or this machine's key can't be
+        Raises `DatabaseError` or `MachineKeyError` when the ledger or this machine's key can't be
         used.
         """
         aside, kept = await self.ledger.open()
@@ -154,11 +154,11 @@ class Recorder:
         return done.bytes_sent + done.bytes_received + going_on
 
     async def summary(self) -> Summary:
-        """Sum up all contributions. Raises `LedgerError` when the ledger can't be read."""
+        """Sum up all contributions. Raises `DatabaseError` when the ledger can't be read."""
         try:
             return await self.ledger.run(summary_of, time.time())
         except sqlite3.Error as error:
-            raise LedgerError(
+            raise DatabaseError(
                 _("your contributions can't be read: {reason}.").format(reason=error),
                 field=str(self._folders.ledger_file),
             ) from error

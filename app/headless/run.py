@@ -12,11 +12,13 @@ from typing import NoReturn
 from app.callback.server import Callback
 from app.callback.sources import sources_of
 from app.cli import Arguments, has_display
+from app.commands.curves import CurvesCommand
 from app.common import i18n, logs
 from app.common.background import end
 from app.common.errors import UserFacingError
-from app.common.i18n import _
+from app.common.i18n import _, ngettext
 from app.common.paths import RESOURCES, Folders
+from app.common.plain import one_line
 from app.demo import DemoSwarm
 from app.door.run import SwarmDoor
 from app.headless import organising
@@ -60,6 +62,8 @@ def run(arguments: Arguments) -> int:
     try:
         if arguments.organiser is not None:
             return organising.run(arguments.organiser, folders)
+        if arguments.curves is not None:
+            return _write_curves(arguments.curves, folders)
         if arguments.diagnostics is not None:
             return _collect(arguments.diagnostics, folders, chosen)
         if arguments.gpu_runtime:
@@ -111,6 +115,34 @@ def _collect(file: Path, folders: Folders, chosen: settings.Settings) -> int:
         say(error.text)
         return 1
     say(_("Saved as {file}").format(file=file))
+    return 0
+
+
+def _write_curves(command: CurvesCommand, folders: Folders) -> int:
+    from app.curves import export
+    from app.curves.storage import FILE_NAME
+
+    file = folders.data / FILE_NAME
+    try:
+        kept = export.runs(file)
+        run = next((each for each in kept if command.run_id in ("", each.run_id)), None)
+        if command.to is None:
+            for each in kept:
+                sys.stdout.write(one_line(f"{each.run_id}  {each.title}") + "\n")
+            return 0
+        if run is None:
+            say(_("no curves of this run are kept here."))
+            return 1
+        count = export.write(command.to, file=file, run=run)
+    except UserFacingError as error:
+        say(error.text)
+        return 1
+    done = ngettext(
+        "{count} point of the run {run} saved as {file}",
+        "{count} points of the run {run} saved as {file}",
+        count,
+    )
+    say(done.format(count=count, run=run.run_id, file=command.to))
     return 0
 
 

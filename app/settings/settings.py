@@ -37,6 +37,9 @@ NewsKind = Literal["training", "paused", "attention", "milestones"]
 """What a notification is about; ``attention`` means that the volunteer has to do something."""
 
 
+TrackerName = Literal["none", "trackio", "wandb"]
+
+
 class Settings(BaseSettings):
     """All settings. A field has its own name in the file, and its alias in the environment.
 
@@ -101,6 +104,16 @@ class Settings(BaseSettings):
 
     report_interval: int = Field(60, validation_alias="COTRAIN_REPORT_INTERVAL", ge=10, le=86400)
     """Seconds of training that one contribution covers."""
+
+    tensorboard: bool = Field(False, validation_alias="COTRAIN_TENSORBOARD")
+    """Write what the charts show into files for TensorBoard."""
+
+    tracker: TrackerName = Field("none", validation_alias="COTRAIN_TRACKER")
+    """The module that gets what the charts show, from the user's own installation."""
+
+    tracker_python: str = Field("", validation_alias="COTRAIN_TRACKER_PYTHON", max_length=4096)
+    """The Python in which it is installed; "" for the one that runs this app, or in a packaged app
+    for ``python3``."""
 
     backend_url: str = Field("http://backend:3001", validation_alias="BACKEND_URL")
     """The CoTrain backend, without ``/api/v1``. Nothing is sent there before the user signs in."""

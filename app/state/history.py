@@ -9,6 +9,7 @@ import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from app.p2p.sightings import PeerInfo, Run
 from app.protocol import Evaluated, Progress, RoundEnded
@@ -21,18 +22,39 @@ RESOLUTIONS = (1.0, 12.0, 144.0, 1728.0)
 """Seconds of a bucket: rings of 12 minutes, 2.4 hours, 29 hours and 14 days."""
 
 
+Bucket = tuple[int, float, int]
+"""The number of a bucket (its begin in seconds since the epoch, divided by its length), the sum of
+its values and their count. A count of 0 marks a gap."""
+
+
 @dataclass
 class _Ring:
     resolution: float
-    buckets: "deque[tuple[int, float, int]]" = field(default_factory=lambda: deque(maxlen=BUCKETS))
+    buckets: deque[Bucket] = field(default_factory=lambda: deque(maxlen=BUCKETS))
+    interrupted: bool = False
+    """What comes next doesn't continue the line."""
 
     def add(self, time: float, value: float) -> None:
-        index = math.floor(time / self.resolution)
-        if self.buckets and self.buckets[-1][0] >= index:
-            last, total, count = self.buckets[-1]
-            self.buckets[-1] = (last, total + value, count + 1)
+        self.append((math.floor(time / self.resolution), value, 1))
+
+    def append(self, bucket: Bucket) -> None:
+        index, total, count = bucket
+        last = self.buckets[-1] if self.buckets else None
+        if last is not None and last[0] >= index:
+            self.buckets[-1] = (last[0], last[1] + total, last[2] + count)
         else:
-            self.buckets.append((index, value, 1))
+            if self.interrupted and last is not None and index > last[0] + 1:
+                self.buckets.append((last[0] + 1, 0.0, 0))
+            self.buckets.append(bucket)
+        self.interrupted = False
+
+    def restore(self, earlier: Iterable[Bucket]) -> None:
+        later = tuple(self.buckets)
+        self.buckets.clear()
+        self.buckets.extend(earlier)
+        self.interrupted = True
+        for bucket in later:
+            self.append(bucket)
 
     def points(self, since: float, gap: float) -> Iterable[tuple[float, float]]:
         previous: int | None = None
@@ -41,8 +63,8 @@ class _Ring:
                 continue
             if previous is not None and index - previous > gap:
                 yield (previous + 1) * self.resolution, math.nan
-            previous = index
-            yield (index + 0.5) * self.resolution, total / count
+            previous = index if count else None
+            yield (index + 0.5) * self.resolution, total / count if count else math.nan
 
 
 _GAP = 10.0
@@ -72,10 +94,24 @@ class Series:
                 return [x for x, _ in points], [y for _, y in points]
         raise AssertionError("a series has at least one ring")
 
+    def buckets(self, resolution: float, since: int = 0) -> list[Bucket]:
+        """The buckets of one of the rings from number ``since`` on, oldest first."""
+        ring = self._ring(resolution)
+        newest = list(takewhile(lambda bucket: bucket[0] >= since, reversed(ring.buckets)))
+        return newest[::-1]
+
+    def restore(self, resolution: float, earlier: Iterable[Bucket]) -> None:
+        """Put an earlier time's buckets, oldest first, before those of a ring; a gap follows."""
+        self._ring(resolution).restore(earlier)
+
+    def _ring(self, resolution: float) -> _Ring:
+        return next(ring for ring in self._rings if ring.resolution == resolution)
+
     def clear(self) -> None:
         """Drop all points."""
         for ring in self._rings:
             ring.buckets.clear()
+            ring.interrupted = False
 
     @property
     def first(self) -> float | None:
@@ -196,6 +232,11 @@ class History:
     """The swarm's."""
     rounds: Rounds = field(default_factory=Rounds)
     peers: SeenPeers = field(default_factory=SeenPeers)
+
+    @property
+    def series(self) -> dict[str, Series]:
+        """All curves, by the name of their field."""
+        return {name: part for name, part in vars(self).items() if isinstance(part, Series)}
 
     def record(self, event: Event, now: float) -> None:
         """Record what an event tells. now: seconds since the epoch."""

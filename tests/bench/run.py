@@ -1,12 +1,13 @@
 """`make bench`: measure what the README claims, each figure as a ratio in one run.
 
 python tests/bench/run.py [startup] [stalls] [trainer] [machines] [devices] [callback] [network]
-[evaluation]
+[evaluation] [curves]
 """
 
 import sys
 
 from parts.callback import callback
+from parts.curves import curves
 from parts.devices import devices
 from parts.evaluation import evaluation
 from parts.machines import machines
@@ -23,6 +24,7 @@ PARTS = {
     "callback": callback,
     "network": network,
     "evaluation": evaluation,
+    "curves": curves,
 }
 
 

@@ -1,21 +1,23 @@
 """The charts: values, gaps, crosshair, copies, and no drawing while they are hidden."""
 
+import json
 import math
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtGui import QGuiApplication, QMouseEvent
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from app import protocol
 from tests.support.gui.windows import TRAINING, WATCHING, Bench
 from ui.widgets.charts.axes import value_range, value_ticks
-from ui.widgets.charts.chart import csv_text
+from ui.widgets.charts.chart import table_of
 from ui.widgets.charts.plot import Curve, CurveReading, _time_ticks
 
 pytestmark = pytest.mark.gui
@@ -142,9 +144,32 @@ def test_losses_on_unseen_text_are_drawn_beside_those_of_training(bench: Bench) 
 def test_csv_leaves_empty_what_is_not_known() -> None:
     own = Curve(np.array([0.0, 1.0]), np.array([2.5, math.nan]))
     swarm = Curve(np.array([1.0]), np.array([3.0]))
-    first, second = csv_text({"this_machine": own, "swarm": swarm}).splitlines()[1:]
+    first, second = table_of({"this_machine": own, "swarm": swarm}).as_csv().splitlines()[1:]
     assert first.endswith(",2.5,")
     assert second.endswith(",,3.0")
+
+
+def test_values_are_saved_as_csv_and_json(bench: Bench, tmp_path: Path) -> None:
+    bench.dispatch(*WATCHING)
+    bench.fill_history(60, gap=range(20, 30))
+    menu = bench.window.overview.charts.widget.loss.menu
+    menu.save(tmp_path / "loss.csv")
+    lines = (tmp_path / "loss.csv").read_text().splitlines()
+    menu.save(tmp_path / "loss.JSON")
+    rows = json.loads((tmp_path / "loss.JSON").read_text())
+    assert lines[0] == ",".join(rows[0])
+    assert len(lines) - 1 == len(rows)
+    assert sum(row["this_machine"] is None for row in rows) == 10
+    assert all(row["swarm"] > 3 for row in rows)
+
+
+def test_a_place_that_cant_be_written_is_told(bench: Bench, tmp_path: Path) -> None:
+    bench.dispatch(*WATCHING)
+    chart = bench.window.overview.charts.widget.loss
+    chart.menu.save(tmp_path / "missing" / "loss.csv")
+    (box,) = chart.findChildren(QMessageBox)
+    assert "can't be written" in box.text()
+    box.close()
 
 
 def test_nothing_is_drawn_while_hidden(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

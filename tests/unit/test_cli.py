@@ -8,6 +8,7 @@ import pytest
 
 from app import __version__, cli
 from app.cli import Arguments
+from app.commands.curves import CurvesCommand
 from app.organiser.commands import OrganiserCommand
 from app.settings.settings import Settings
 
@@ -43,6 +44,15 @@ def test_without_arguments_nothing_is_overridden() -> None:
                 organiser=OrganiserCommand(
                     action="sign", swarm="a.cotrain", name="Ada", closed=True, out=Path("b.cotrain")
                 ),
+            ),
+        ),
+        (["curves"], Arguments(headless=True, curves=CurvesCommand())),
+        (
+            ["curves", "--run", "docs", "--to", "a.csv", "--data-dir", "/there"],
+            Arguments(
+                headless=True,
+                data_dir=Path("/there"),
+                curves=CurvesCommand(run_id="docs", to=Path("a.csv")),
             ),
         ),
         (
@@ -106,6 +116,10 @@ OVERRIDES = [
     (["--trusted-relays", "/a/b"], {"trusted_relays": "/a/b"}),
     (["--hub-sign-in"], {"hub_sign_in": True}),
     (["--no-hub-sign-in"], {"hub_sign_in": False}),
+    (["--tensorboard"], {"tensorboard": True}),
+    (["--no-tensorboard"], {"tensorboard": False}),
+    (["--tracker", "trackio"], {"tracker": "trackio"}),
+    (["--tracker-python", "/usr/bin/python3"], {"tracker_python": "/usr/bin/python3"}),
     (["--report-interval", "30"], {"report_interval": 30}),
     (["--backend-url", "https://b.example"], {"backend_url": "https://b.example"}),
     (["--backend-plain-http"], {"backend_plain_http": True}),

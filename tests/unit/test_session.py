@@ -1,6 +1,10 @@
 """The session reports what its trainer did, the last of it when the app ends."""
 
+import time
 from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from app.protocol import Work
 from app.spec.schema import parse
@@ -40,3 +44,30 @@ async def test_what_was_done_last_is_reported_at_the_end(
     assert node["publicKey"] == session.contributions.public_key
     assert PEER_ID in node["address"]
     await session.close()
+
+
+async def test_charts_go_on_after_leaving_and_after_a_restart(tmp_path: Path) -> None:
+    for losses in ([2.5], [2.5, 3.0]):
+        session = OfflineSession(tmp_path / "data")
+        await session.contributions.open()
+        await session.curves.open()
+        await session.swarm.join(SPEC)
+        await session.swarm.join(SPEC)  # leaves it first
+        await session.curves._restoring
+        kept = session.history.loss.buckets(1728.0)
+        assert sum(count for _number, _sum, count in kept) == len(losses) - 1
+        session.history.loss.add(time.time() - 60, losses[-1])
+        await session.close()
+
+
+@pytest.mark.usefixtures("tensorboardx")
+async def test_the_last_values_reach_the_trackers(tmp_path: Path) -> None:
+    session = OfflineSession(tmp_path / "data", tensorboard=True)
+    await session.contributions.open()
+    await session.swarm.join(SPEC)
+    session._trackers._collector._since = 0
+    session.history.loss.add(time.time() - 60, 2.5)
+    await session.swarm.leave()
+    await session.close()
+    found = EventAccumulator(str(tmp_path / "data" / "tensorboard" / SPEC.run_id)).Reload()
+    assert [event.value for event in found.Scalars("loss/this_machine")] == [2.5]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.common.database import Migrations, open_database, transaction
-from app.common.errors import LedgerError
+from app.common.errors import DatabaseError
 
 ONE: Migrations = (("CREATE TABLE pets (name TEXT)", "INSERT INTO pets VALUES ('Rex')"),)
 TWO: Migrations = (*ONE, ("ALTER TABLE pets ADD COLUMN legs INTEGER NOT NULL DEFAULT 4",))
@@ -38,7 +38,7 @@ def test_old_file_gets_only_the_migrations_it_lacks(path: Path) -> None:
 
 def test_migration_that_fails_leaves_everything_as_it_was(path: Path) -> None:
     pets(path, TWO)
-    with pytest.raises(LedgerError, match="no_such_table"):
+    with pytest.raises(DatabaseError, match="no_such_table"):
         open_database(path, migrations=BROKEN)
     assert pets(path, TWO) == [("Rex", 4)]
 
@@ -79,7 +79,7 @@ def test_locked_file_is_not_taken_for_a_damaged_one(
     pets(path, ONE)
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(LedgerError, match="locked"):
+    with pytest.raises(DatabaseError, match="locked"):
         open_database(path, migrations=TWO)
     holder.close()
     assert [file.name for file in path.parent.glob("pets*damaged*")] == []

@@ -19,7 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from app.common.errors import LedgerError
+from app.common.errors import DatabaseError
 from app.contributions.ledger import Ledger, LedgerThread
 from app.contributions.outbox import Outbox, OutboxState, WrongStateError
 from tests.support.training.works import NOON, contribution
@@ -380,7 +380,7 @@ def test_thread_that_was_never_opened_can_be_closed(path: Path) -> None:
 async def test_ledger_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     ledger = LedgerThread(tmp_path / "file" / "ledger.sqlite")
-    with pytest.raises(LedgerError, match="can't be opened"):
+    with pytest.raises(DatabaseError, match="can't be opened"):
         await ledger.open()
     await ledger.close()
 
@@ -465,7 +465,7 @@ def test_file_of_a_later_version_is_left_alone(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(LedgerError, match="later version") as caught:
+    with pytest.raises(DatabaseError, match="later version") as caught:
         Ledger.open(path)
     assert caught.value.field == str(path)
     assert [file.name for file in path.parent.iterdir()] == ["ledger.sqlite"]
@@ -473,7 +473,7 @@ def test_file_of_a_later_version_is_left_alone(path: Path) -> None:
 
 def test_file_that_may_not_be_written_is_named(path: Path) -> None:
     path.mkdir(parents=True)
-    with pytest.raises(LedgerError) as caught:
+    with pytest.raises(DatabaseError) as caught:
         Ledger.open(path)
     assert caught.value.field == str(path)
     assert caught.value.remedy

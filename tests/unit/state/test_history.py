@@ -130,6 +130,67 @@ def test_times_always_rise(entries: list[tuple[float, float | None]]) -> None:
     assert len(times) == len(values)
 
 
+# --- kept and restored ----------------------------------------------------------------------------
+
+
+def test_the_newest_buckets_are_given_in_order() -> None:
+    made = series((5.0, 1.0), (5.5, 2.0), (7.0, 4.0), (9.0, 1.0))
+    assert made.buckets(1.0) == [(5, 3.0, 2), (7, 4.0, 1), (9, 1.0, 1)]
+    assert made.buckets(1.0, since=7) == [(7, 4.0, 1), (9, 1.0, 1)]
+
+
+def restored(*later: tuple[float, float | None]) -> Series:
+    made = series(*later)
+    made.restore(1.0, [(2, 1.0, 1), (3, 6.0, 2)])
+    return made
+
+
+def test_what_is_restored_comes_before_the_rest_with_a_gap() -> None:
+    assert points(restored((6.0, 2.0))) == [(2.5, 1.0), (3.5, 3.0), (4.5, -1.0), (6.5, 2.0)]
+
+
+def test_there_is_one_gap_however_long_it_is() -> None:
+    assert points(restored((60.0, 2.0)))[2:] == [(4.5, -1.0), (60.5, 2.0)]
+
+
+def test_what_comes_after_the_restoring_is_apart_too() -> None:
+    made = restored()
+    made.add(6.0, 2.0)
+    made.add(8.0, 2.0)
+    assert points(made)[2:] == [(4.5, -1.0), (6.5, 2.0), (8.5, 2.0)]
+
+
+def test_neighbours_need_no_gap() -> None:
+    assert points(restored((4.0, 2.0))) == [(2.5, 1.0), (3.5, 3.0), (4.5, 2.0)]
+
+
+def test_a_bucket_that_goes_on_holds_the_mean_of_both() -> None:
+    assert points(restored((3.5, 9.0))) == [(2.5, 1.0), (3.5, 5.0)]
+
+
+def test_curves_without_gaps_have_one_where_the_app_was_away() -> None:
+    made = Series((1.0,), gap=math.inf)
+    made.restore(1.0, [(2, 1.0, 1)])
+    made.add(60.0, 2.0)
+    made.add(90.0, 2.0)
+    assert points(made) == [(2.5, 1.0), (3.5, -1.0), (60.5, 2.0), (90.5, 2.0)]
+
+
+def test_clearing_forgets_that_the_line_was_interrupted() -> None:
+    made = restored()
+    made.clear()
+    made.add(6.0, 2.0)
+    made.add(8.0, 2.0)
+    assert points(made) == [(6.5, 2.0), (8.5, 2.0)]
+
+
+def test_each_curve_has_a_name() -> None:
+    history = History()
+    assert history.series["swarm_loss"] is history.swarm_loss
+    assert {"loss", "held_out_loss", "samples_per_second"} <= set(history.series)
+    assert not {"rounds", "peers"} & set(history.series)
+
+
 # --- what an event says --------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from ui.widgets.buttons import choice_button
 from ui.widgets.card import Card
 from ui.widgets.charts.axes import Floats
 from ui.widgets.charts.copy_menu import CopyMenu
+from ui.widgets.charts.value_table import ValueTable
 from ui.widgets.labels import label
 
 HEIGHT = 160
@@ -74,7 +75,7 @@ class DailyChart(Card):
         self.bars = DayBars(theme, name=_("Day by day"))
         self.unit, self.reading = label(role="muted"), label(role="small")
         self.group = QButtonGroup(self)
-        self.menu = CopyMenu(self, theme, csv=self._csv)
+        self.menu = CopyMenu(self, theme, values=self._table)
         self._lay_out()
         self.bars.reading_changed.connect(self._show_reading)
         self.group.idClicked.connect(self._choose)
@@ -130,10 +131,12 @@ class DailyChart(Card):
         if text:
             self.bars.widget.setAccessibleDescription(text)
 
-    def _csv(self) -> str:
-        lines = (
-            f"{day},{totals.compute_time},{totals.samples},{totals.score}"
-            for day, totals in self._days.items()
-            if totals is not None
+    def _table(self) -> ValueTable:
+        return ValueTable(
+            ("day", "compute_seconds", "samples", "score"),
+            [
+                (day, totals.compute_time, totals.samples, totals.score)
+                for day, totals in self._days.items()
+                if totals is not None
+            ],
         )
-        return "\n".join(["day,compute_seconds,samples,score", *lines, ""])

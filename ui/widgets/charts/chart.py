@@ -12,6 +12,7 @@ from ui.texts import units
 from ui.widgets.card import Card
 from ui.widgets.charts.copy_menu import CopyMenu
 from ui.widgets.charts.plot import Curve, CurveReading, TimePlot, Unseen
+from ui.widgets.charts.value_table import ValueTable
 from ui.widgets.labels import ElidedLabel, label, swatch
 
 
@@ -37,7 +38,7 @@ class Chart(Card):
         self.own, self.swarm = label(role="small"), label(role="small")
         self.unseen = label(role="small")
         self.moment = label(role="small")
-        self.menu = CopyMenu(self, theme, csv=self._csv)
+        self.menu = CopyMenu(self, theme, values=self._values)
         self._lay_out(title, unit)
         self.plot.reading_changed.connect(self._show_reading)
         self._show_reading(None)
@@ -61,12 +62,12 @@ class Chart(Card):
         self.column.addLayout(head)
         self.column.addWidget(self.plot.widget, 1)
 
-    def _csv(self) -> str:
+    def _values(self) -> ValueTable:
         unseen = self._unseen
         named = {"this_machine": self._curves[0], "swarm": self._curves[1]}
         if unseen.own.times.size or unseen.swarm.times.size:
             named |= {"this_machine_unseen": unseen.own, "swarm_unseen": unseen.swarm}
-        return csv_text(named)
+        return table_of(named)
 
     def draw(
         self, own: Curve, swarm: Curve, start: float, now: float, *, unseen: Unseen | None = None
@@ -102,13 +103,14 @@ class Chart(Card):
         return "" if any(curve.times.size for curve in self._curves) else _("no values yet")
 
 
-def csv_text(curves: Mapping[str, Curve]) -> str:
-    """Curves as CSV, by the names of their columns, a line for each moment; unknown values are
-    empty."""
-    rows: dict[float, list[str]] = {}
+def table_of(curves: Mapping[str, Curve]) -> ValueTable:
+    """Curves by the names of their columns: a row for each moment."""
+    rows: dict[float, list[float | None]] = {}
     for place, curve in enumerate(curves.values()):
         for moment, value in zip(curve.times.tolist(), curve.values.tolist(), strict=True):
             if math.isfinite(value):
-                rows.setdefault(moment, [""] * len(curves))[place] = repr(value)
-    lines = [f"{units.timestamp(moment)},{','.join(rows[moment])}" for moment in sorted(rows)]
-    return "\n".join([",".join(["time", *curves]), *lines, ""])
+                rows.setdefault(moment, [None] * len(curves))[place] = value
+    return ValueTable(
+        ("time", *curves),
+        [(units.timestamp(moment), *rows[moment]) for moment in sorted(rows)],
+    )

@@ -125,6 +125,7 @@ def sections(*, has_tray: bool) -> tuple[SettingsSection, ...]:
             title=_("Notify me while the window isn't in front"), rows=_notifications()
         ),
         SettingsSection(title=_("This machine in the swarm"), rows=_machine()),
+        SettingsSection(title=_("Trackers"), rows=_trackers()),
         SettingsSection(title=_("Network"), rows=_network()),
         SettingsSection(title=_("CoTrain backend"), rows=_backend()),
         SettingsSection(title=_("Local API"), rows=_local_api()),
@@ -197,6 +198,28 @@ def _machine() -> tuple[SettingRow, ...]:
         ),
         text_row("lab", _("Lab"), _("Helps its admin to find it; may be empty.")),
         publish(),
+    )
+
+
+def _trackers() -> tuple[SettingRow, ...]:
+    known = {"none": _("Nobody"), "trackio": "Trackio", "wandb": "Weights & Biases"}
+    return (
+        switch_row(
+            "tensorboard",
+            _("Write files for TensorBoard"),
+            _("What the charts show, in the folder “tensorboard” beside the settings."),
+        ),
+        choice_row(
+            "tracker",
+            _("Send the curves to"),
+            known,
+            _("A program that you have installed and set up yourself."),
+        ),
+        text_row(
+            "tracker_python",
+            _("Python that has it"),
+            _("Such as ~/venv/bin/python; empty: the one that runs this app."),
+        ),
     )
 
 
