@@ -47,6 +47,10 @@ class Run:
     loss: float | None = None
     """Cross-entropy per token, the mean over the trainers."""
 
+    held_out_loss: float | None = None
+    """Cross-entropy per token of text that nobody trains on, the mean over the trainers that
+    evaluated lately."""
+
     eta: float | None = None
     """Seconds until the epoch's target batch is full."""
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from app.organiser.roster import Member
 from app.p2p.sightings import PartFault
+from app.protocol import perplexity_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,38 @@ class MemberFaults:
     def of(self, peer_id: str) -> tuple[MemberFault, ...]:
         """Those of one peer."""
         return tuple(each for each in self.last if each.peer_id == peer_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What the swarm's weights made of text that no trainer trains on."""
+
+    epoch: int
+    """That the weights are of."""
+    loss: float
+    """Mean cross-entropy per token, in nats."""
+    bits_per_byte: float
+    """The same for each byte of the text, in bits, so that tokenizers compare."""
+    time: float
+    """When it ended, in seconds since the epoch."""
+
+    @property
+    def perplexity(self) -> float:
+        """See `perplexity_of`."""
+        return perplexity_of(self.loss)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedSample:
+    """What the swarm's weights wrote after one of the run's prompts."""
+
+    epoch: int
+    """That the weights are of."""
+    prompt: str
+    text: str
+    """What follows the prompt, without it."""
+    time: float
+    """When it was written, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from app.p2p.sightings import PeerInfo, Run
-from app.protocol import Progress, RoundEnded
+from app.protocol import Evaluated, Progress, RoundEnded
 from app.state.events import Event, JoinBegan, PeersListed, RunObserved
 
 BUCKETS = 720
@@ -34,25 +34,27 @@ class _Ring:
         else:
             self.buckets.append((index, value, 1))
 
-    def points(self, since: float) -> Iterable[tuple[float, float]]:
+    def points(self, since: float, gap: float) -> Iterable[tuple[float, float]]:
         previous: int | None = None
         for index, total, count in self.buckets:
             if (index + 1) * self.resolution <= since:
                 continue
-            if previous is not None and index - previous > _GAP:
+            if previous is not None and index - previous > gap:
                 yield (previous + 1) * self.resolution, math.nan
             previous = index
             yield (index + 0.5) * self.resolution, total / count
 
 
-_GAP = 10
+_GAP = 10.0
 """Up to this many empty buckets are bridged by the line: reports may come seconds apart."""
 
 
 class Series:
     """One curve. Times are seconds since the epoch, and increase unless the clock is set back."""
 
-    def __init__(self, resolutions: tuple[float, ...] = RESOLUTIONS) -> None:
+    def __init__(self, resolutions: tuple[float, ...] = RESOLUTIONS, *, gap: float = _GAP) -> None:
+        """gap: how many empty buckets the line bridges."""
+        self._gap = gap
         self._rings = tuple(_Ring(resolution) for resolution in resolutions)
 
     def add(self, time: float, value: float | None) -> None:
@@ -66,7 +68,7 @@ class Series:
         """Times and values from ``time`` to ``now``, of the finest ring that reaches that far."""
         for ring in self._rings:
             if now - time <= ring.resolution * BUCKETS or ring is self._rings[-1]:
-                points = list(ring.points(time))
+                points = list(ring.points(time, self._gap))
                 return [x for x, _ in points], [y for _, y in points]
         raise AssertionError("a series has at least one ring")
 
@@ -181,6 +183,10 @@ class History:
     """Our own, in nats per token."""
     swarm_loss: Series = field(default_factory=Series)
     """Mean over the swarm's trainers, in nats per token."""
+    held_out_loss: Series = field(default_factory=lambda: Series(gap=math.inf))
+    """Our own evaluations, in nats per token. They may be minutes apart: the line has no gaps."""
+    swarm_held_out_loss: Series = field(default_factory=lambda: Series(gap=math.inf))
+    """Mean over the swarm's trainers, in nats per token."""
     samples_per_second: Series = field(default_factory=Series)
     """Our own."""
     swarm_samples_per_second: Series = field(default_factory=Series)
@@ -197,8 +203,11 @@ class History:
             case Progress(loss=loss, samples_per_second=rate):
                 self.loss.add(now, loss)
                 self.samples_per_second.add(now, rate)
-            case RunObserved(run=Run(loss=loss, samples_per_second=rate)):
+            case Evaluated(loss=loss):
+                self.held_out_loss.add(now, loss)
+            case RunObserved(run=Run(loss=loss, samples_per_second=rate, held_out_loss=held_out)):
                 self.swarm_loss.add(now, loss)
+                self.swarm_held_out_loss.add(now, held_out)
                 self.swarm_samples_per_second.add(now, rate)
             case RoundEnded():
                 self.rounds.add(event, now)

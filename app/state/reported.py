@@ -12,7 +12,7 @@ from app import protocol
 from app.p2p.sightings import Run
 from app.protocol import TrainerPhase
 from app.state.events import PartsChanged
-from app.state.facts import MemberFault, MemberFaults, Problem
+from app.state.facts import Evaluation, GeneratedSample, MemberFault, MemberFaults, Problem
 from app.state.state import ContributorState, OwnTraining, Phase, Round
 
 E = TypeVar("E")
@@ -103,6 +103,34 @@ def _member_at_fault(state: ContributorState, event: protocol.MemberAtFault) -> 
     return replace(state, faults=faults)
 
 
+def _evaluated(state: ContributorState, event: protocol.Evaluated) -> ContributorState:
+    newest = Evaluation(
+        epoch=event.epoch,
+        loss=event.loss,
+        bits_per_byte=event.bits_per_byte,
+        time=event.time,
+    )
+    best = state.best_evaluation
+    is_best = best is None or newest.loss < best.loss
+    return replace(state, evaluation=newest, best_evaluation=newest if is_best else best)
+
+
+MOST_SAMPLES = 400
+"""Generated samples that are kept: of 50 epochs or more, since a run has 8 prompts at most."""
+
+
+def _sample_generated(state: ContributorState, event: protocol.SampleGenerated) -> ContributorState:
+    """A later sample takes the place of one of the same epoch and prompt: after a restart from a
+    checkpoint, an epoch is evaluated again."""
+    sample = GeneratedSample(
+        epoch=event.epoch, prompt=event.prompt, text=event.text, time=event.time
+    )
+    others = tuple(
+        each for each in state.samples if (each.epoch, each.prompt) != (sample.epoch, sample.prompt)
+    )
+    return replace(state, samples=(*others, sample)[-MOST_SAMPLES:])
+
+
 def _ready(own: OwnTraining, event: protocol.Ready) -> OwnTraining:
     return replace(
         own,
@@ -175,6 +203,8 @@ REPORTED: dict[type, Transition] = {
     protocol.StateDownload: _by_trainer(_downloads_state),
     protocol.TrainerProblem: _by_trainer(_trainer_problem),
     protocol.MemberAtFault: _by_trainer(_member_at_fault),
+    protocol.Evaluated: _by_trainer(_evaluated),
+    protocol.SampleGenerated: _by_trainer(_sample_generated),
     protocol.Progress: _by_trainer(_progress),
     protocol.Ready: _in_training(_ready),
     protocol.MicroBatchHalved: _in_training(_micro_batch_halved),

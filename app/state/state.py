@@ -8,6 +8,8 @@ from app.p2p.sightings import PeerInfo, Run
 from app.protocol import Device, StateDownload, TrainerPhase, TrainerWarning, Waiting
 from app.state.facts import (
     Access,
+    Evaluation,
+    GeneratedSample,
     LocalApi,
     MemberFaults,
     Problem,
@@ -138,6 +140,13 @@ class ContributorState:
     """None while there is no trainer."""
     faults: MemberFaults = field(default_factory=MemberFaults)
     """Kept when training ends, forgotten with the swarm."""
+    evaluation: Evaluation | None = None
+    """The newest one; it, the best one and the samples are kept when training ends, and forgotten
+    with the swarm."""
+    best_evaluation: Evaluation | None = None
+    """The one with the lowest loss."""
+    samples: tuple[GeneratedSample, ...] = ()
+    """Of the newest evaluated epochs, the newest last."""
     probed: protocol.Devices | None = None
     """The devices that torch can train on; None until it was asked."""
     device: str = "auto"

@@ -98,6 +98,7 @@ def _run_observed(state: ContributorState, event: RunObserved) -> ContributorSta
         run = replace(
             state.run,
             loss=seen.loss,
+            held_out_loss=seen.held_out_loss,
             samples_per_second=seen.samples_per_second,
             trainer_ids=seen.trainer_ids,
         )

@@ -92,6 +92,10 @@ REPORTS: tuple[Report, ...] = (
     protocol.MemberAtFault(
         peer_id="Qm", fault=PartFault.NOT_FINITE, epoch=17, time=1000.0, evicted_until=1600.0
     ),
+    protocol.Evaluated(
+        epoch=2, loss=2.5, bits_per_byte=1.75, tokens=4096, seconds=1.5, time=1000.0
+    ),
+    protocol.SampleGenerated(epoch=2, prompt="Es war", text=" einmal\n☃", time=1000.0),
     protocol.CheckpointSaved(epoch=2, seconds=0.5),
     protocol.TrainerWarning(topic="checkpoint", message="The disk is full.", remedy="Make room."),
     protocol.StateDownload(received=2**33, size=2**34, seconds_left=12.5, problem=""),
@@ -188,6 +192,25 @@ WRONG_REPORTS = {
 def test_wrong_report_is_refused(wire: bytes) -> None:
     with pytest.raises(ProtocolError, match="not a message of ours"):
         pipe.decode_report(wire)
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("prompt", protocol.MOST_PROMPT_CHARACTERS), ("text", protocol.MOST_SAMPLE_CHARACTERS)],
+)
+def test_a_sample_is_bounded(name: str, most: int) -> None:
+    content = {"type": "SampleGenerated", "epoch": 1, "prompt": "", "text": "", "time": 1.0}
+    assert pipe.decode_report(line(content | {name: "x" * most}))
+    with pytest.raises(ProtocolError):
+        pipe.decode_report(line(content | {name: "x" * (most + 1)}))
+
+
+@pytest.mark.parametrize(("loss", "perplexity"), [(0.0, 1.0), (math.log(8), 8.0), (1e9, math.inf)])
+def test_perplexity_follows_from_the_loss(loss: float, perplexity: float) -> None:
+    report = protocol.Evaluated(
+        epoch=1, loss=loss, bits_per_byte=1.0, tokens=1, seconds=0.0, time=0.0
+    )
+    assert report.perplexity == pytest.approx(perplexity)
 
 
 @pytest.mark.parametrize("report", REPORTS, **by_kind)

@@ -54,6 +54,13 @@ def test_long_gap_is_a_gap_and_no_zero() -> None:
     assert points(series((0.0, 1.0), (11.0, 2.0))) == [(0.5, 1.0), (1.0, -1.0), (11.5, 2.0)]
 
 
+def test_a_line_without_gaps_bridges_hours() -> None:
+    evaluations = Series(gap=math.inf)
+    evaluations.add(0.0, 1.0)
+    evaluations.add(50.0, 2.0)
+    assert points(evaluations) == [(0.5, 1.0), (50.5, 2.0)]
+
+
 def test_clock_that_goes_back_stays_in_the_last_bucket() -> None:
     found = points(series((5.0, 1.0), (3.0, 3.0), (6.0, 5.0)))
     assert found == [(5.5, 2.0), (6.5, 5.0)]
@@ -161,9 +168,22 @@ def test_progress_without_a_loss_leaves_a_gap() -> None:
 
 def test_observed_run_is_the_swarms_curve() -> None:
     history = History()
-    history.record(RunObserved(run=Run(loss=3.0, samples_per_second=20.0)), now=5.0)
+    history.record(
+        RunObserved(run=Run(loss=3.0, samples_per_second=20.0, held_out_loss=3.5)), now=5.0
+    )
     assert points(history.swarm_loss) == [(5.5, 3.0)]
+    assert points(history.swarm_held_out_loss) == [(5.5, 3.5)]
     assert points(history.swarm_samples_per_second) == [(5.5, 20.0)]
+    assert len(history.loss) == 0
+
+
+def test_an_evaluation_is_our_held_out_curve() -> None:
+    history = History()
+    evaluated = protocol.Evaluated(
+        epoch=1, loss=3.0, bits_per_byte=2.0, tokens=64, seconds=0.5, time=5.0
+    )
+    history.record(evaluated, now=5.0)
+    assert points(history.held_out_loss) == [(5.5, 3.0)]
     assert len(history.loss) == 0
 
 

@@ -37,7 +37,17 @@ from app.state.events import (
     TrainingAwaited,
     TrainingRequested,
 )
-from app.state.facts import Access, LocalApi, Problem, Release, ReportingState, Swarm, TrainerPart
+from app.state.facts import (
+    Access,
+    Evaluation,
+    LocalApi,
+    Problem,
+    Release,
+    ReportingState,
+    Swarm,
+    TrainerPart,
+)
+from app.state.reported import MOST_SAMPLES
 from app.state.state import ContributorState, OwnTraining, Phase, Round
 from app.state.transition import after
 from app.terms.terms import Reason, Terms, Verdict
@@ -149,6 +159,8 @@ EVENTS: tuple[Event, ...] = (
     protocol.Work(samples_computed=8, samples_pending=8),
     protocol.RoundEnded(epoch=1, peers=2, seconds=0.5, samples=8, failure=""),
     protocol.SampleDiscarded(epoch=1, samples=8, reason="not finite"),
+    protocol.Evaluated(epoch=4, loss=2.5, bits_per_byte=1.75, tokens=4096, seconds=0.5, time=5.0),
+    protocol.SampleGenerated(epoch=4, prompt="def", text=" f(x):", time=5.0),
     protocol.CheckpointSaved(epoch=4, seconds=0.5),
     protocol.TrainerWarning(topic="checkpoint", message="The disk is full."),
     protocol.MemberAtFault(peer_id="Qm", fault=PartFault.SILENT, epoch=1, time=5.0),
@@ -626,3 +638,40 @@ def test_what_pauses_is_told_only_while_it_does() -> None:
     assert judged.paused_by == ()
     resting = follow(says(TrainerPhase.PAUSED), start=judged)
     assert resting.paused_by == ("user", "mains_only")
+
+
+# --- what the model makes of text that nobody trains on ------------------------------------------
+
+
+def evaluated(epoch: int, loss: float) -> protocol.Evaluated:
+    return protocol.Evaluated(
+        epoch=epoch, loss=loss, bits_per_byte=loss / 2, tokens=64, seconds=1.0, time=float(epoch)
+    )
+
+
+def wrote(epoch: int, prompt: str, text: str = "…") -> protocol.SampleGenerated:
+    return protocol.SampleGenerated(epoch=epoch, prompt=prompt, text=text, time=float(epoch))
+
+
+def test_the_best_evaluation_is_kept_beside_the_newest() -> None:
+    now = follow(evaluated(10, 4.0), evaluated(20, 2.0), evaluated(30, 3.0), start=TRAINING)
+    assert now.evaluation == Evaluation(epoch=30, loss=3.0, bits_per_byte=1.5, time=30.0)
+    assert now.best_evaluation == Evaluation(epoch=20, loss=2.0, bits_per_byte=1.0, time=20.0)
+
+
+def test_evaluations_and_samples_outlast_training_and_not_the_swarm() -> None:
+    told = follow(evaluated(10, 4.0), wrote(10, "def"), start=TRAINING)
+    ended = follow(TrainerGone(), start=told)
+    assert (ended.evaluation, ended.samples) == (told.evaluation, told.samples)
+    assert ended.best_evaluation == told.best_evaluation
+    assert follow(Left(), start=told) == ContributorState()
+
+
+def test_samples_of_an_epoch_that_is_evaluated_again_replace_the_old_ones() -> None:
+    now = follow(wrote(10, "a"), wrote(10, "b"), wrote(10, "a", "anew"), start=TRAINING)
+    assert [(each.prompt, each.text) for each in now.samples] == [("b", "…"), ("a", "anew")]
+
+
+def test_samples_are_bounded_and_the_newest_stay() -> None:
+    now = follow(*(wrote(epoch, "a") for epoch in range(1000)), start=TRAINING)
+    assert [each.epoch for each in now.samples] == list(range(1000 - MOST_SAMPLES, 1000))
