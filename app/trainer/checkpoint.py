@@ -1,5 +1,6 @@
 """Checkpoints on this machine: written atomically, read without running pickled code."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -92,16 +93,36 @@ class CheckpointFolder:
             os.fsync(stream.fileno())
         return str(hashing.digest)
 
-    def load_newest(self) -> Checkpoint | None:
+    @property
+    def newest_size(self) -> int:
+        """Bytes of the newest checkpoint; 0 when there is none."""
+        with contextlib.suppress(OSError, IndexError):  # deleted meanwhile, or none
+            return self._every()[0].stat().st_size
+        return 0
+
+    @property
+    def newest_epoch(self) -> int | None:
+        """Of the newest checkpoint of this run, sound or not; None when there is none."""
+        paths = self._every()
+        return int(_parts(paths[0])["epoch"] or 0) if paths else None
+
+    def load_newest(self, *, only_read: bool = False) -> Checkpoint | None:
         """Read the newest sound checkpoint of this run; None when there is none.
 
         Damaged ones on the way are set aside, under the suffix ``.damaged``. What was kept by
         `set_aside` comes last.
+
+        only_read: damaged ones stay where they are: the folder is another process's, which may
+        delete a checkpoint while it is read here. Tensors are mapped from the file, so that those
+        that nobody uses take no memory.
         """
-        for path in (*self._newest_first(), *self._newest_first(f"{_ASIDE}epoch-*.pt")):
+        for path in self._every():
             try:
-                checkpoint = self._read(path)
+                checkpoint = self._read(path, mapped=only_read)
             except (*_UNREADABLE, _DamagedError, NotFiniteError) as error:
+                if only_read:
+                    log.warning("checkpoint %s can't be read: %s", path.name, error)
+                    continue
                 log.warning("checkpoint %s is damaged and set aside: %s", path.name, error)
                 self._set_damaged_aside(path)
                 continue
@@ -120,12 +141,12 @@ class CheckpointFolder:
             old.unlink()
         newest.replace(newest.with_name(f"{_ASIDE}{newest.name}"))
 
-    def _read(self, path: Path) -> Checkpoint | None:
+    def _read(self, path: Path, *, mapped: bool) -> Checkpoint | None:
         """None for a checkpoint of another model."""
         digest = _parts(path)["digest"]
         if digest is not None and _digest_of(path) != digest:
             raise _DamagedError("its content has changed since it was written")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         found = content.pop("model_fingerprint", None)
         checkpoint = Checkpoint(**content)
         _refuse_what_is_not_finite(checkpoint)
@@ -135,6 +156,10 @@ class CheckpointFolder:
         for old in self.path.glob("*.damaged"):
             old.unlink()  # one is enough to look into, and each is as large as the model
         path.replace(path.with_suffix(".damaged"))
+
+    def _every(self) -> list[Path]:
+        """The checkpoints of this run, the newest first; what was kept by `set_aside` last."""
+        return [*self._newest_first(), *self._newest_first(f"{_ASIDE}epoch-*.pt")]
 
     def _newest_first(self, names: str = "epoch-*.pt") -> list[Path]:
         """The checkpoints of this run, and those that an app before 0.2 wrote."""

@@ -7,7 +7,7 @@ import os
 import resource
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from app import pipe, protocol
@@ -41,7 +41,8 @@ machine leaves a trainer no time."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run as the trainer; ``--devices`` only reports what torch can train on."""
+    """Run as the trainer; ``--devices`` only reports what torch can train on, ``--generate`` writes
+    texts with what a trainer has kept."""
     reports, commands = _claim_stdio()
     send = _sender(reports)
     step_back()
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         send(list_devices())
         return 0
     send(Hello(version=protocol.VERSION, pid=os.getpid()))
-    reason = _obey(commands, send)
+    reason = (_generate if "--generate" in arguments else _obey)(commands, send)
     send(Ended(reason=reason))
     sys.stderr.flush()
     # Not sys.exit: it waits for threads, and hivemind leaves some behind.
@@ -112,17 +113,39 @@ def _obey(commands: int, send: SendReport) -> EndReason:
     order = control.wait_for_start()
     if order is None:
         return EndReason.ABANDONED
+
+    def leaving() -> EndReason | None:
+        if not control.stopping:
+            return None
+        return EndReason.ABANDONED if control.abandoned else EndReason.STOPPED
+
+    return _within_bounds(lambda: _run(order, control, send), send, leaving=leaving)
+
+
+def _generate(commands: int, send: SendReport) -> EndReason:
+    from app.trainer.generation.serve import serve
+
+    return _within_bounds(lambda: serve(commands, send), send, leaving=lambda: None)
+
+
+def _within_bounds(
+    work: Callable[[], EndReason], send: SendReport, *, leaving: Callable[[], EndReason | None]
+) -> EndReason:
+    """Do the work of this process; what it raises is reported.
+
+    leaving: the reason, if the process is to end anyway: interrupting a wait may raise.
+    """
     try:
-        return _run(order, control, send)
+        return work()
     except UserFacingError as error:
         return _failed(error, send)
     except Exception as error:  # the boundary of this process: the app is told all
         if (problem := memory_ran_out(error)) is not None:
             return _failed(problem, send)
-        if control.stopping:  # interrupting a wait may raise; the checkpoint is written already
+        if (reason := leaving()) is not None:
             log.warning("error while leaving: %r", error)
-            return EndReason.ABANDONED if control.abandoned else EndReason.STOPPED
-        log.exception("training failed")
+            return reason
+        log.exception("the work of this process failed")
         text = f"{type(error).__name__}: {error}".splitlines()[0]
         send(TrainerProblem(message=text, expected=False))
     return EndReason.FAILED

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from app.common.errors import DataError
 from app.common.i18n import _
 from app.spec.schema import BytesTokenizer, FileTokenizer
+from app.trainer.data.decoding import ByteDecoder, Decoder, TokenDecoder
 from app.trainer.data.documents import Piece
 from app.trainer.data.regular import open_regular
 
@@ -58,6 +59,9 @@ class Tokenizer(Protocol):
     def encode(self, texts: Sequence[str]) -> list[TokenArray]:
         """The tokens of each text, without any added before or after."""
 
+    def decoder(self, before: Sequence[int]) -> Decoder:
+        """Turns tokens that follow ``before`` into text, one by one."""
+
 
 def open_tokenizer(spec: BytesTokenizer | FileTokenizer) -> Tokenizer:
     """The tokenizer that a spec asks for. Raises `DataError`."""
@@ -103,6 +107,10 @@ class ByteTokens:
         """The UTF-8 bytes of each text."""
         return [np.frombuffer(text.encode(), dtype=np.uint8) for text in texts]
 
+    def decoder(self, before: Sequence[int]) -> Decoder:
+        """Turns bytes into text, one by one."""
+        return ByteDecoder()
+
 
 class FileTokens:
     """A ``tokenizer.json``, as `tokenizers` writes it."""
@@ -129,6 +137,10 @@ class FileTokens:
         """The token ids of each text."""
         encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(each.ids, dtype=self._type) for each in encoded]
+
+    def decoder(self, before: Sequence[int]) -> Decoder:
+        """Turns token ids that follow ``before`` into text, one by one."""
+        return TokenDecoder(self._tokenizer, before)
 
 
 def _read(path: Path) -> bytes:

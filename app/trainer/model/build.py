@@ -17,18 +17,24 @@ _FLOAT32 = 4
 """Bytes."""
 
 
-def build_model(spec: SwarmSpec, *, vocabulary_size: int, room: Room) -> torch.nn.Module:
+def build_model(
+    spec: SwarmSpec, *, vocabulary_size: int, room: Room, only_read: bool = False
+) -> torch.nn.Module:
     """The spec's model, in float32, in training mode, in the memory of the room's device.
 
     The weights are drawn from the spec's seed on the CPU, whatever the device, so that all peers
     start from the same weights. torch's random state stays as it was.
 
-    vocabulary_size: of the tokenizer.
+    vocabulary_size: of the tokenizer. only_read: the model won't be trained, which takes less
+    memory.
 
     Raises `SpecError`, or `DeviceError` where the model can't fit.
     """
     config = config_of(spec, vocabulary_size=vocabulary_size)
-    _check_memory(_sketch(config), optimizer=spec.training.optimizer, room=room)
+    if only_read:
+        _check_memory_of_weights(_sketch(config), room=room)
+    else:
+        _check_memory(_sketch(config), optimizer=spec.training.optimizer, room=room)
     with refusals(), torch.random.fork_rng(devices=[]):
         # torch.manual_seed would set the seed of every CUDA device too.
         torch.default_generator.manual_seed(spec.training.seed)
@@ -74,6 +80,18 @@ def _check_memory(sketch: torch.nn.Module, *, optimizer: OptimizerSpec, room: Ro
     _check_host(count, room=room)
     if needed > room.free:
         raise room.not_allowed(needed)
+
+
+def _check_memory_of_weights(sketch: torch.nn.Module, *, room: Room) -> None:
+    """Refuse a model that can't fit even if it isn't trained. Raises `DeviceError`."""
+    needed = sum(each.nbytes for each in (*sketch.parameters(), *sketch.buffers()))
+    if needed > room.free:
+        message = _("the model's weights take {needed}, but this machine has {free} for them.")
+        raise DeviceError(
+            message.format(needed=gib(needed), free=gib(max(0, room.free))),
+            field="terms.max_memory",
+            remedy=_("Close other programs, or allow more memory."),
+        )
 
 
 def _check_host(count: int, *, room: Room) -> None:

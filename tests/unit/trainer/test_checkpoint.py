@@ -148,3 +148,23 @@ def test_one_of_another_layout_is_passed_over(tmp_path: Path, content: Any) -> N
     newest = folder.load_newest()
     assert newest is not None
     assert newest.epoch == 1
+
+
+def test_who_only_reads_sets_nothing_aside(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "kept")
+    for epoch in (1, 2):
+        folder.save(checkpoint(epoch))
+    (tmp_path / "kept" / "epoch-000000003.pt").write_bytes(b"damaged")
+    before = set((tmp_path / "kept").iterdir())
+    assert folder.newest_epoch == 3
+    assert folder.newest_size == len(b"damaged")
+    found = folder.load_newest(only_read=True)
+    assert found is not None
+    assert found.epoch == 2
+    assert torch.equal(found.model["weight"], checkpoint(2).model["weight"])
+    assert set((tmp_path / "kept").iterdir()) == before
+
+
+def test_the_newest_of_nothing_is_none(tmp_path: Path) -> None:
+    assert folder_of(tmp_path / "none").newest_epoch is None
+    assert folder_of(tmp_path / "none").newest_size == 0
