@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from app.common.database import open_database
 from app.common.subscription import Subscription, subscribed
@@ -252,6 +252,14 @@ class Ledger:
             (state,),
         )
         return {row["remark"]: row["count"] for row in found}
+
+    def began(self, run_id: str) -> float | None:
+        """When the first contribution to a run began, in seconds since the epoch; None without
+        one."""
+        found = self._connection.execute(
+            "SELECT min(started_at) AS first FROM contributions WHERE run_id = ?", (run_id,)
+        )
+        return cast("float | None", found.fetchone()["first"])
 
     def elsewhere(self) -> dict[str, int]:
         """How many contributions wait to be reported to another backend, by its URL."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,10 @@ STOP_SECONDS = 3.0
 reading a long prompt, or weights."""
 
 
+_EPOCH = re.compile(r"(before-)?epoch-(?P<epoch>\d{1,18})")
+"""How a trainer begins a checkpoint's name."""
+
+
 class Generation:
     """Writes one text at a time. Its process is started for the first one, and kept for a while.
 
@@ -44,9 +49,15 @@ class Generation:
         self._background = Background()
         self._idle: asyncio.Task[None] | None = None
 
-    def refusal(self, spec: "SwarmSpec") -> GenerationError | None:
-        """Why nothing can be written with the model of a swarm; None where it can be tried."""
-        if any(self._folders.checkpoints(spec.run_id).glob(f"{ROLE}*/*epoch-*.pt")):
+    def kept_epoch(self, run_id: str) -> int | None:
+        """The epoch of the newest checkpoint of a run on this machine; None without one."""
+        names = (path.name for path in self._folders.checkpoints(run_id).glob(f"{ROLE}*/*.pt"))
+        found = (_EPOCH.match(name) for name in names)
+        return max((int(each["epoch"]) for each in found if each is not None), default=None)
+
+    def refusal(self, run_id: str) -> GenerationError | None:
+        """Why nothing can be written with the model of a run; None where it can be tried."""
+        if self.kept_epoch(run_id) is not None:
             return None
         return GenerationError(
             _("this machine has no weights of this model yet."),
@@ -85,7 +96,7 @@ class Generation:
             yield GenerationEnded(reason="stopped", tokens=0, seconds=0.0)
 
     async def _write(self, spec: "SwarmSpec", wanted: WantedText) -> AsyncIterator[Written]:
-        if (refusal := self.refusal(spec)) is not None:
+        if (refusal := self.refusal(spec.run_id)) is not None:
             raise refusal
         process = await self._opened(await self._order(spec))
         async for report in process.write(wanted):

@@ -142,7 +142,7 @@ def test_the_language_is_kept_for_the_next_start(bench: Bench, qtbot: QtBot) -> 
 
 
 def test_pages_are_opened_by_keyboard_and_sidebar(bench: Bench, qtbot: QtBot) -> None:
-    assert find_action(bench, "Log").shortcut().toString() == "Ctrl+6"
+    assert find_action(bench, "Log").shortcut().toString() == "Ctrl+7"
     find_action(bench, "Log").trigger()
     assert bench.window.log.isVisible()
     qtbot.mouseClick(bench.window.sidebar._group.button(0), Qt.MouseButton.LeftButton)
