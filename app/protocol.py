@@ -10,12 +10,11 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
 
 from app.p2p.network import Network
 from app.p2p.sightings import PartFault
 
-VERSION = 12
+VERSION = 11
 """Increased with every change of a message; the trainer sends its own in `Hello`."""
 
 LONG_PAUSE_SECONDS = 60.0
@@ -24,18 +23,6 @@ LONG_PAUSE_SECONDS = 60.0
 MOST_PROMPT_CHARACTERS = 200
 MOST_SAMPLE_CHARACTERS = 2000
 """Of a text that the model has written."""
-
-
-MOST_PROMPT = 4000
-"""Characters of a prompt."""
-
-MOST_TEMPERATURE = 2.0
-
-MOST_TOKENS = 1000
-"""Tokens of one generated text."""
-
-MOST_TEXT = 16_000
-"""Characters of one generated text: a tokenizer may have tokens of any length."""
 
 
 class TrainerPhase(StrEnum):
@@ -122,38 +109,7 @@ class Stop(Message, frozen=True):
     id: int
 
 
-class OpenModel(Message, frozen=True):
-    """Load the newest weights of this machine, to write texts with them. The first command to a
-    process with ``--trainer --generate``, once per process."""
-
-    id: int
-    spec: dict[str, Any]
-    """A `SwarmSpec` as JSON, with files in the slots that the model needs."""
-    checkpoint_dirs: tuple[str, ...]
-    """Folders with checkpoints of the run; the newest of them all is loaded."""
-    cache_dir: str
-    max_memory: int = 0
-    """Bytes of the machine's memory that the process may take; 0 for what is free."""
-
-
-class Generate(Message, frozen=True):
-    """Go on with a text. Answered with `WeightsLoaded`, `TextGenerated` and `GenerationEnded`."""
-
-    id: int
-    prompt: Annotated[str, Meta(max_length=MOST_PROMPT)]
-    temperature: Annotated[float, Meta(ge=0, le=MOST_TEMPERATURE)]
-    """0 takes the likeliest token each time; 1 draws tokens as often as the model expects them."""
-    tokens: Annotated[int, Meta(ge=1, le=MOST_TOKENS)]
-    """How many to write at most."""
-
-
-class StopGenerating(Message, frozen=True):
-    """End the text that is being written."""
-
-    id: int
-
-
-Command = Start | Pause | Resume | Pace | Stop | OpenModel | Generate | StopGenerating
+Command = Start | Pause | Resume | Pace | Stop
 
 
 # --- reports: trainer -> app
@@ -406,9 +362,9 @@ class SampleGenerated(Message, frozen=True):
     epoch: int
     """That the weights are of."""
 
-    prompt: Annotated[str, Meta(max_length=MOST_PROMPT_CHARACTERS)]
+    prompt: Annotated[str, msgspec.Meta(max_length=MOST_PROMPT_CHARACTERS)]
 
-    text: Annotated[str, Meta(max_length=MOST_SAMPLE_CHARACTERS)]
+    text: Annotated[str, msgspec.Meta(max_length=MOST_SAMPLE_CHARACTERS)]
     """What follows the prompt, without it."""
 
     time: float
@@ -449,28 +405,6 @@ class TrainerProblem(Message, frozen=True):
     """False for a defect of the app; ``message`` is then the last line of the traceback."""
 
 
-class WeightsLoaded(Message, frozen=True):
-    """A text begins, written with the weights of this epoch."""
-
-    epoch: int
-
-
-class TextGenerated(Message, frozen=True):
-    """A piece of the text that is being written; whole characters only."""
-
-    text: Annotated[str, Meta(max_length=MOST_TEXT)]
-
-
-class GenerationEnded(Message, frozen=True):
-    """The text has ended."""
-
-    reason: Literal["length", "end", "stopped"]
-    """It is as long as asked for, the model has ended it, or `StopGenerating` came."""
-    tokens: int
-    """Written."""
-    seconds: float
-
-
 class EndReason(StrEnum):
     """Why a trainer ended by itself."""
 
@@ -505,9 +439,6 @@ Report = (
     | TrainerWarning
     | TrainerProblem
     | Devices
-    | WeightsLoaded
-    | TextGenerated
-    | GenerationEnded
     | Ended
 )
 SendReport = Callable[[Report], None]

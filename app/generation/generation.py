@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app.common.background import Background
 from app.common.errors import BusyError, GenerationError
 from app.common.i18n import _
 from app.common.paths import ROLE, Folders
 from app.generation.process import WantedText, WritingProcess, Written
-from app.protocol import GenerationEnded
+from app.generation_messages import GenerationEnded, OpenModel
 from app.state.store import ReadableStore
 from app.swarm.bindings import Bindings
 from app.terms.terms import GB
@@ -102,32 +102,30 @@ class Generation:
         async for report in process.write(wanted):
             yield report
 
-    async def _order(self, spec: "SwarmSpec") -> dict[str, Any]:
-        """The fields of `protocol.OpenModel`."""
+    async def _order(self, spec: "SwarmSpec") -> OpenModel:
         from app.spec.schema import SlotTokenizer
 
         if isinstance(spec.data.tokenizer, SlotTokenizer):
             spec = await self._bindings.filled(spec)
         folders = sorted(self._folders.checkpoints(spec.run_id).glob(f"{ROLE}*"))
-        return {
-            "spec": spec.to_json(),
-            "checkpoint_dirs": tuple(map(str, folders)),
-            "cache_dir": str(self._folders.cache / "data"),
-            "max_memory": self._store.settings.terms.max_memory * GB,
-        }
+        return OpenModel(
+            spec=spec.to_json(),
+            checkpoint_dirs=tuple(map(str, folders)),
+            cache_dir=str(self._folders.cache / "data"),
+            max_memory=self._store.settings.terms.max_memory * GB,
+        )
 
-    async def _opened(self, order: dict[str, Any]) -> WritingProcess:
+    async def _opened(self, order: OpenModel) -> WritingProcess:
         """The process with this model; started if need be."""
         process = self._process
         if process is not None and (process.has_ended or process.order != order):
             await self._close_process()
             process = None
         if process is None:
-            process = await WritingProcess.spawn(debug=self._store.settings.debug)
+            process = await WritingProcess.spawn(order, debug=self._store.settings.debug)
             self._process = process
             if self._stopping:
                 process.kill()
-            await process.open(order)
         return process
 
     async def stop(self) -> None:
@@ -135,10 +133,10 @@ class Generation:
         if self._free.is_set():
             return
         self._stopping = True
-        with contextlib.suppress(TimeoutError, GenerationError):
+        if self._process is not None:
+            self._process.end_text()
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
-                if self._process is not None:
-                    await self._process.end_text()
                 await self._free.wait()
         if not self._free.is_set() and self._process is not None:
             self._process.kill()

@@ -1,27 +1,41 @@
 """The process that writes texts, seen from the app."""
 
 import asyncio
+import contextlib
+import logging
+import os
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 
-from app.common.errors import GenerationError, TrainerError
+from app import pipe, protocol
+from app.common import i18n
+from app.common.background import survived
+from app.common.errors import GenerationError
 from app.common.i18n import _
-from app.protocol import (
+from app.common.logs import log_child_line
+from app.generation_messages import (
     MOST_PROMPT,
     MOST_TEMPERATURE,
     MOST_TOKENS,
     Generate,
+    GenerationCommand,
     GenerationEnded,
     OpenModel,
-    Report,
     StopGenerating,
     TextGenerated,
     WeightsLoaded,
+    decode_report,
 )
-from app.training.supervisor import C, Trainer
+from app.lifecycle.processes import command_line
+
+log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 1.0
+"""How long it may take to end by itself."""
+
+_MAX_LINE_BYTES = 2**20
+"""Of a report, or of a line of its log."""
 
 Written = WeightsLoaded | TextGenerated | GenerationEnded
 """What comes of a text: first whose weights write it, last its end, between them its pieces."""
@@ -46,91 +60,123 @@ class WantedText:
 
 
 class WritingProcess:
-    """A process with a model of its own. Made by `spawn`; `open` comes first."""
+    """A process with a model of its own. Made by `spawn`."""
 
-    def __init__(self) -> None:
-        self.order: dict[str, Any] = {}
-        """What it was opened with: the fields of `OpenModel`."""
+    def __init__(self, process: asyncio.subprocess.Process, order: OpenModel) -> None:
+        self.order = order
+        """What it has opened."""
+        self._process = process
         self._written: asyncio.Queue[Written | None] = asyncio.Queue()
-        self._following: asyncio.Task[None] | None = None
-        self._trainer: Trainer
+        self._problem: protocol.TrainerProblem | None = None
+        self._following = asyncio.create_task(self._follow())
 
     @classmethod
-    async def spawn(cls, *, debug: bool = False) -> "WritingProcess":
-        """Start it. Raises `GenerationError`."""
-        made = cls()
-        arguments = ("--generate", *(("--debug",) if debug else ()))
+    async def spawn(cls, order: OpenModel, *, debug: bool = False) -> "WritingProcess":
+        """Start it in a group of its own, and let it open a model. Raises `GenerationError`."""
+        options = ("--debug",) if debug else ()
         try:
-            made._trainer = await Trainer.spawn(
-                on_report=made._take,
-                name="generator",
-                arguments=arguments,
+            process = await asyncio.create_subprocess_exec(
+                *command_line("--trainer", "--generate", *options),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                limit=_MAX_LINE_BYTES,
+                start_new_session=True,
+                env={**os.environ, i18n.VARIABLE: i18n.spoken()},
             )
         except OSError as error:
             text = _("the process that writes texts can't be started: {reason}.")
             raise GenerationError(text.format(reason=error)) from error
-        made._following = asyncio.create_task(made._follow())
+        made = cls(process, order)
+        made._tell(order)
         return made
-
-    def _take(self, report: Report) -> None:
-        if isinstance(report, Written):
-            self._written.put_nowait(report)
-
-    async def _follow(self) -> None:
-        await self._trainer.outcome()
-        self._written.put_nowait(None)
 
     @property
     def has_ended(self) -> bool:
         """It can't write any more."""
-        return self._trainer.has_ended
-
-    async def open(self, order: dict[str, Any]) -> None:
-        """Load the model: fields of `OpenModel`. Raises `GenerationError`."""
-        self.order = order
-        await self._command(OpenModel, **order)
+        return self._following.done()
 
     async def write(self, wanted: WantedText) -> AsyncIterator[Written]:
         """Write a text to its end. Raises `GenerationError` when the process ends first."""
         prompt = wanted.prompt.encode("utf-8", "replace").decode()  # it may hold half a pair
-        await self._command(
-            Generate,
-            prompt=prompt[-MOST_PROMPT:],
-            temperature=wanted.temperature,
-            tokens=wanted.tokens,
+        self._tell(
+            Generate(
+                prompt=prompt[-MOST_PROMPT:], temperature=wanted.temperature, tokens=wanted.tokens
+            )
         )
         while (report := await self._written.get()) is not None:
             yield report
             if isinstance(report, GenerationEnded):
                 return
-        raise await self._error()
+        raise self._error()
 
-    async def end_text(self) -> None:
+    def end_text(self) -> None:
         """Ask it to end the text that it writes, which then ends as usual."""
-        await self._command(StopGenerating)
+        self._tell(StopGenerating())
 
-    async def _command(self, kind: type[C], **fields: Any) -> None:
-        try:
-            await self._trainer.command(kind, **fields)
-        except TrainerError as error:
-            raise await self._error() from error
+    def _tell(self, command: GenerationCommand) -> None:
+        assert self._process.stdin is not None
+        if not self._process.stdin.is_closing():  # else its end is noticed by who reads
+            self._process.stdin.write(pipe.encode(command))
 
-    async def _error(self) -> GenerationError:
+    async def _follow(self) -> None:
+        """Read its reports and its log until it has ended."""
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        logged = asyncio.create_task(_log(self._process.stderr))
+        async for line in self._process.stdout:
+            with survived(log, "a report of the process that writes texts can't be handled"):
+                self._take(line)
+        await logged
+        await self._process.wait()
+        self._written.put_nowait(None)
+
+    def _take(self, line: bytes) -> None:
+        match report := decode_report(line):
+            case protocol.TrainerProblem():
+                self._problem = report
+            case protocol.Hello(version=version) if version != protocol.VERSION:
+                self._problem = protocol.TrainerProblem(
+                    message=_("the app was updated while it ran."),
+                    remedy=_("Close the app and start it again."),
+                )
+                self.kill()
+            case WeightsLoaded() | TextGenerated() | GenerationEnded():
+                self._written.put_nowait(report)
+
+    def _error(self) -> GenerationError:
         """Why it has ended."""
-        outcome = await self._trainer.outcome()
-        if (problem := outcome.problem) is not None and problem.expected:
+        problem = self._problem
+        if problem is not None:
             return GenerationError(problem.message, field=problem.field, remedy=problem.remedy)
+        if self._process.returncode == -signal.SIGKILL:
+            return GenerationError(
+                _("the system ended the process that writes texts: the memory ran out, perhaps."),
+                remedy=_("Close other programs, and try again."),
+            )
         return GenerationError(
-            _("the process that writes texts has ended unexpectedly."),
-            remedy=_("Try again; the log says more."),
+            _("the process that writes texts stopped unexpectedly (exit status {status}).").format(
+                status=self._process.returncode
+            ),
+            remedy=_("See the log for details."),
         )
 
     def kill(self) -> None:
         """End it now; `close` is still needed."""
-        self._trainer.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     async def close(self) -> None:
         """End it. May be called twice."""
-        await self._trainer.stop(CLOSE_SECONDS)
-        if self._following is not None:
-            await self._following
+        assert self._process.stdin is not None
+        self._process.stdin.close()  # it ends at once
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await asyncio.shield(self._following)
+        self.kill()
+        await self._following
+
+
+async def _log(stream: asyncio.StreamReader) -> None:
+    async for line in stream:
+        log_child_line("generator", line.decode(errors="replace").rstrip("\n"))

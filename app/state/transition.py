@@ -237,7 +237,4 @@ _TRANSITIONS: dict[type, Transition] = {
     **dict.fromkeys(
         (protocol.Hello, protocol.Ack, protocol.SampleDiscarded, protocol.Ended), _ignored
     ),
-    **dict.fromkeys(  # for app.generation alone
-        (protocol.WeightsLoaded, protocol.TextGenerated, protocol.GenerationEnded), _ignored
-    ),
 }

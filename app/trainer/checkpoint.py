@@ -1,6 +1,5 @@
 """Checkpoints on this machine: written atomically, read without running pickled code."""
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -68,7 +67,7 @@ class CheckpointFolder:
 
         Raises `OSError`, and `NotFiniteError` for one that must not be kept.
         """
-        _refuse_what_is_not_finite(checkpoint)
+        _refuse_what_is_not_finite([checkpoint.model, checkpoint.optimizer])
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = self.path / "new.tmp"  # always the same name: a killed save leaves one file
         try:
@@ -93,36 +92,16 @@ class CheckpointFolder:
             os.fsync(stream.fileno())
         return str(hashing.digest)
 
-    @property
-    def newest_size(self) -> int:
-        """Bytes of the newest checkpoint; 0 when there is none."""
-        with contextlib.suppress(OSError, IndexError):  # deleted meanwhile, or none
-            return self._every()[0].stat().st_size
-        return 0
-
-    @property
-    def newest_epoch(self) -> int | None:
-        """Of the newest checkpoint of this run, sound or not; None when there is none."""
-        paths = self._every()
-        return int(_parts(paths[0])["epoch"] or 0) if paths else None
-
-    def load_newest(self, *, only_read: bool = False) -> Checkpoint | None:
+    def load_newest(self) -> Checkpoint | None:
         """Read the newest sound checkpoint of this run; None when there is none.
 
         Damaged ones on the way are set aside, under the suffix ``.damaged``. What was kept by
         `set_aside` comes last.
-
-        only_read: damaged ones stay where they are: the folder is another process's, which may
-        delete a checkpoint while it is read here. Tensors are mapped from the file, so that those
-        that nobody uses take no memory.
         """
-        for path in self._every():
+        for path in self.kept():
             try:
-                checkpoint = self._read(path, mapped=only_read)
-            except (*_UNREADABLE, _DamagedError, NotFiniteError) as error:
-                if only_read:
-                    log.warning("checkpoint %s can't be read: %s", path.name, error)
-                    continue
+                checkpoint = self._read(path)
+            except (*_UNREADABLE, DamagedError, NotFiniteError) as error:
                 log.warning("checkpoint %s is damaged and set aside: %s", path.name, error)
                 self._set_damaged_aside(path)
                 continue
@@ -130,6 +109,24 @@ class CheckpointFolder:
                 return checkpoint
             log.warning("checkpoint %s is of another model and is passed over", path)
         return None
+
+    def kept(self) -> list[Path]:
+        """The checkpoints of this run, in the order in which one is to be taken."""
+        return [*self._newest_first(), *self._newest_first(f"{_ASIDE}epoch-*.pt")]
+
+    def look_into(self, path: Path) -> Checkpoint | None:
+        """Read a checkpoint of this run beside the trainer, which may write meanwhile; None for
+        one of another model.
+
+        Changes nothing. Its tensors lie in the file until they are used, and only the model's are
+        held against damage. Raises `DamagedError`, or `FileNotFoundError` once it was deleted.
+        """
+        try:
+            return self._read(path, lazily=True)
+        except FileNotFoundError:
+            raise
+        except (*_UNREADABLE, NotFiniteError) as error:
+            raise DamagedError(str(error)) from error
 
     def set_aside(self) -> None:
         """Keep the newest checkpoint apart, and only this one: another peer's state has taken the
@@ -141,25 +138,23 @@ class CheckpointFolder:
             old.unlink()
         newest.replace(newest.with_name(f"{_ASIDE}{newest.name}"))
 
-    def _read(self, path: Path, *, mapped: bool) -> Checkpoint | None:
-        """None for a checkpoint of another model."""
+    def _read(self, path: Path, *, lazily: bool = False) -> Checkpoint | None:
+        """None for a checkpoint of another model. lazily: see `look_into`."""
         digest = _parts(path)["digest"]
         if digest is not None and _digest_of(path) != digest:
-            raise _DamagedError("its content has changed since it was written")
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            raise DamagedError("its content has changed since it was written")
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
         found = content.pop("model_fingerprint", None)
         checkpoint = Checkpoint(**content)
-        _refuse_what_is_not_finite(checkpoint)
+        _refuse_what_is_not_finite(
+            [checkpoint.model] if lazily else [checkpoint.model, checkpoint.optimizer]
+        )
         return checkpoint if found == self._model else None
 
     def _set_damaged_aside(self, path: Path) -> None:
         for old in self.path.glob("*.damaged"):
             old.unlink()  # one is enough to look into, and each is as large as the model
         path.replace(path.with_suffix(".damaged"))
-
-    def _every(self) -> list[Path]:
-        """The checkpoints of this run, the newest first; what was kept by `set_aside` last."""
-        return [*self._newest_first(), *self._newest_first(f"{_ASIDE}epoch-*.pt")]
 
     def _newest_first(self, names: str = "epoch-*.pt") -> list[Path]:
         """The checkpoints of this run, and those that an app before 0.2 wrote."""
@@ -168,7 +163,7 @@ class CheckpointFolder:
         return sorted(ours, key=lambda path: int(_parts(path)["epoch"] or 0), reverse=True)
 
 
-class _DamagedError(Exception):
+class DamagedError(Exception):
     """A file isn't what was written."""
 
 
@@ -210,8 +205,8 @@ def _parts(path: Path) -> dict[str, str | None]:
     return found.groupdict()
 
 
-def _refuse_what_is_not_finite(checkpoint: Checkpoint) -> None:
-    for tensor in _tensors_in([checkpoint.model, checkpoint.optimizer]):
+def _refuse_what_is_not_finite(content: list[Any]) -> None:
+    for tensor in _tensors_in(content):
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise NotFiniteError("it holds values that are not finite")
 

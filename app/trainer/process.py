@@ -19,8 +19,8 @@ from app.protocol import (
     Ended,
     EndReason,
     Hello,
+    Message,
     PhaseChanged,
-    Report,
     SendReport,
     TrainerPhase,
     TrainerProblem,
@@ -58,8 +58,12 @@ def main(arguments: Sequence[str]) -> int:
 
         send(list_devices())
         return 0
+    if "--generate" in arguments:
+        from app.trainer.generation.serve import serve
+
+        return serve(commands, send)
     send(Hello(version=protocol.VERSION, pid=os.getpid()))
-    reason = (_generate if "--generate" in arguments else _obey)(commands, send)
+    reason = _obey(commands, send)
     send(Ended(reason=reason))
     sys.stderr.flush()
     # Not sys.exit: it waits for threads, and hivemind leaves some behind.
@@ -86,10 +90,10 @@ def _claim_stdio() -> tuple[int, int]:
     return reports, commands
 
 
-def _sender(descriptor: int) -> SendReport:
+def _sender(descriptor: int) -> Callable[[Message], None]:
     guard = threading.Lock()
 
-    def send(report: Report) -> None:
+    def send(report: Message) -> None:
         line = pipe.encode(report)
         with guard:
             while line:
@@ -113,39 +117,17 @@ def _obey(commands: int, send: SendReport) -> EndReason:
     order = control.wait_for_start()
     if order is None:
         return EndReason.ABANDONED
-
-    def leaving() -> EndReason | None:
-        if not control.stopping:
-            return None
-        return EndReason.ABANDONED if control.abandoned else EndReason.STOPPED
-
-    return _within_bounds(lambda: _run(order, control, send), send, leaving=leaving)
-
-
-def _generate(commands: int, send: SendReport) -> EndReason:
-    from app.trainer.generation.serve import serve
-
-    return _within_bounds(lambda: serve(commands, send), send, leaving=lambda: None)
-
-
-def _within_bounds(
-    work: Callable[[], EndReason], send: SendReport, *, leaving: Callable[[], EndReason | None]
-) -> EndReason:
-    """Do the work of this process; what it raises is reported.
-
-    leaving: the reason, if the process is to end anyway: interrupting a wait may raise.
-    """
     try:
-        return work()
+        return _run(order, control, send)
     except UserFacingError as error:
         return _failed(error, send)
     except Exception as error:  # the boundary of this process: the app is told all
         if (problem := memory_ran_out(error)) is not None:
             return _failed(problem, send)
-        if (reason := leaving()) is not None:
+        if control.stopping:  # interrupting a wait may raise; the checkpoint is written already
             log.warning("error while leaving: %r", error)
-            return reason
-        log.exception("the work of this process failed")
+            return EndReason.ABANDONED if control.abandoned else EndReason.STOPPED
+        log.exception("training failed")
         text = f"{type(error).__name__}: {error}".splitlines()[0]
         send(TrainerProblem(message=text, expected=False))
     return EndReason.FAILED

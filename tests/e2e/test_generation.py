@@ -10,7 +10,7 @@ from app.common.errors import BusyError, GenerationError
 from app.common.paths import Folders
 from app.generation.generation import Generation
 from app.generation.process import WantedText, Written
-from app.protocol import GenerationEnded, TextGenerated, WeightsLoaded
+from app.generation_messages import GenerationEnded, TextGenerated, WeightsLoaded
 from app.settings.settings import Settings
 from app.spec.schema import SwarmSpec
 from app.state.state import ContributorState
@@ -79,7 +79,7 @@ async def test_a_text_is_written_stopped_and_its_process_ends(tmp_path: Path) ->
     pieces = writer.write(SPEC, WantedText(tokens=1000, temperature=0))
     assert isinstance(await anext(pieces), WeightsLoaded)
     process.kill()
-    with pytest.raises(GenerationError, match="ended unexpectedly"):
+    with pytest.raises(GenerationError, match="system ended"):
         assert [report async for report in pieces]
     assert text_of(await written(writer, tokens=1)) == "y"
     # a listener that goes away takes the process with it

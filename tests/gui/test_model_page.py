@@ -13,8 +13,8 @@ from app import protocol
 from app.common.errors import GenerationError
 from app.generation.generation import Generation
 from app.generation.process import WantedText, Written
+from app.generation_messages import GenerationEnded, TextGenerated, WeightsLoaded
 from app.p2p.sightings import Run
-from app.protocol import GenerationEnded, TextGenerated, WeightsLoaded
 from app.spec.schema import SwarmSpec
 from app.state.events import JoinBegan, Left, RunObserved
 from app.state.facts import Swarm

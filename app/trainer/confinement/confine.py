@@ -5,7 +5,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from app.protocol import OpenModel, Start
+from app.generation_messages import OpenModel
+from app.protocol import Start
 from app.spec import schema as specs
 from app.trainer.confinement.environment import redirect_caches
 from app.trainer.confinement.landlock import restrict

@@ -10,7 +10,8 @@ from glob import glob
 from pathlib import Path
 
 from app.common.paths import RESOURCES, ROOT
-from app.protocol import OpenModel, Start
+from app.generation_messages import OpenModel
+from app.protocol import Start
 from app.spec.schema import FileData, FileTokenizer, SwarmSpec
 from app.trainer.confinement.environment import hub_home
 

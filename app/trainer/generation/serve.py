@@ -1,29 +1,31 @@
-"""Obey the app: write texts, one after another, until it says stop or is gone."""
+"""Obey the app: write texts, one after another, until it is gone or wants no more."""
 
 import logging
 import os
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, NoReturn
 
-from app import pipe
-from app.common.errors import ProtocolError
-from app.protocol import (
+from app import protocol
+from app.common.background import survived
+from app.common.errors import ProtocolError, UserFacingError
+from app.common.i18n import _
+from app.generation_messages import (
     MOST_TEXT,
-    Ack,
-    Command,
-    Ended,
-    EndReason,
     Generate,
+    GenerationCommand,
     GenerationEnded,
     OpenModel,
-    SendReport,
     StopGenerating,
     TextGenerated,
     WeightsLoaded,
+    decode_command,
 )
+from app.protocol import Message, TrainerProblem
 from app.trainer.confinement.confine import confine_reader
+from app.trainer.confinement.memory import memory_ran_out
 from app.trainer.control import read_line
 
 if TYPE_CHECKING:
@@ -34,39 +36,70 @@ log = logging.getLogger(__name__)
 PIECE_SECONDS = 0.1
 """Between two pieces of a text: somebody reads along, and the window redraws for each."""
 
+_FAILED = 1
 
-def serve(commands: int, send: SendReport) -> EndReason:
+_Send = Callable[[Message], None]
+
+
+def serve(commands: int, send: _Send) -> int:
     """Open the model that the first command names, then write what the others ask for.
 
-    commands: descriptor of the app's pipe. Raises `UserFacingError` where the model can't be opened
-    or its weights can't be read any more.
+    commands: descriptor of the app's pipe. Returns the exit status, once something went wrong.
     """
+    send(protocol.Hello(version=protocol.VERSION, pid=os.getpid()))
+    problem = TrainerProblem(
+        message=_("something went wrong in the app."),
+        remedy=_("See the log for details."),
+        expected=False,
+    )
+    with survived(log, "writing texts failed"):
+        problem = _obey(commands, send)
+    send(problem)
+    return _FAILED
+
+
+def _obey(commands: int, send: _Send) -> TrainerProblem:
+    try:
+        _write_for_ever(commands, send)
+    except UserFacingError as error:
+        return _problem(error)
+    except (MemoryError, RuntimeError, SystemError) as error:
+        if (found := memory_ran_out(error)) is None:
+            raise
+        return _problem(found)
+
+
+def _problem(error: UserFacingError) -> TrainerProblem:
+    log.warning("%s", error.text)
+    return TrainerProblem(message=error.message, field=error.field, remedy=error.remedy)
+
+
+def _write_for_ever(commands: int, send: _Send) -> NoReturn:
     # Landlock holds only threads that start after it, so the first command is read without one.
     line, _newline, rest = read_line(commands).partition(b"\n")
-    order = pipe.decode_command(line) if line else None
+    if not line:
+        os._exit(0)
+    order = decode_command(line)
     if not isinstance(order, OpenModel):
-        return EndReason.ABANDONED
+        raise ProtocolError("the first command opens a model")
     confine_reader(order)
-    requests = Requests(commands, send, heard=rest)
+    requests = Requests(commands, heard=rest)
     _prepare_process()
     from app.trainer.generation.writer import Writer, keep_small
 
     keep_small(order)
     writer = Writer(order)
-    writer.refresh()
-    send(Ack(id=order.id))
     while True:
         write(writer, requests.next(), requests=requests, send=send)
 
 
 class Requests:
-    """Reads commands on a thread of its own. This process ends at once when the app says stop or
-    is gone: it has nothing to save."""
+    """Reads commands on a thread of its own. This process ends at once when the pipe ends: the app
+    is gone, or wants no more texts, and there is nothing to save."""
 
-    def __init__(self, descriptor: int, send: SendReport, *, heard: bytes = b"") -> None:
+    def __init__(self, descriptor: int, *, heard: bytes = b"") -> None:
         """Start the thread. heard: what was read from the descriptor already."""
         self._descriptor = descriptor
-        self._send = send
         self._waiting: queue.SimpleQueue[Generate] = queue.SimpleQueue()
         self._stopped = threading.Event()
         threading.Thread(target=self._read, args=(heard,), name="commands", daemon=True).start()
@@ -85,31 +118,24 @@ class Requests:
         while True:
             *lines, buffered = (buffered + chunk).split(b"\n")
             for line in lines:
-                try:
-                    self._obey(pipe.decode_command(line))
-                except ProtocolError:
-                    log.exception("ignored a command")
+                with survived(log, "a command could not be obeyed"):
+                    self._obey(decode_command(line))
             if not (chunk := os.read(self._descriptor, 65536)):
                 break
-        self._end()
+        os._exit(0)
 
-    def _obey(self, command: Command) -> None:
+    def _obey(self, command: GenerationCommand) -> None:
         match command:
             case Generate():
                 self._stopped.clear()
                 self._waiting.put(command)
             case StopGenerating():
                 self._stopped.set()
-            case _:
-                self._end()
-        self._send(Ack(id=command.id))
-
-    def _end(self) -> None:
-        self._send(Ended(reason=EndReason.STOPPED))
-        os._exit(0)
+            case OpenModel():
+                raise ProtocolError("a model is open already")
 
 
-def write(writer: "Writer", wanted: Generate, *, requests: Requests, send: SendReport) -> None:
+def write(writer: "Writer", wanted: Generate, *, requests: Requests, send: _Send) -> None:
     """Write one text, and report it piece by piece."""
     began = said = time.monotonic()
     send(WeightsLoaded(epoch=writer.refresh()))
@@ -137,3 +163,4 @@ def _prepare_process() -> None:
         os.environ[name] = "1"
     os.environ["CUDA_VISIBLE_DEVICES"] = os.environ["HIP_VISIBLE_DEVICES"] = ""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["HF_HUB_OFFLINE"] = "1"  # all that it needs lies on this machine

@@ -17,30 +17,42 @@ _FLOAT32 = 4
 """Bytes."""
 
 
-def build_model(
-    spec: SwarmSpec, *, vocabulary_size: int, room: Room, only_read: bool = False
-) -> torch.nn.Module:
+def build_model(spec: SwarmSpec, *, vocabulary_size: int, room: Room) -> torch.nn.Module:
     """The spec's model, in float32, in training mode, in the memory of the room's device.
 
     The weights are drawn from the spec's seed on the CPU, whatever the device, so that all peers
     start from the same weights. torch's random state stays as it was.
 
-    vocabulary_size: of the tokenizer. only_read: the model won't be trained, which takes less
-    memory.
+    vocabulary_size: of the tokenizer.
 
     Raises `SpecError`, or `DeviceError` where the model can't fit.
     """
     config = config_of(spec, vocabulary_size=vocabulary_size)
-    if only_read:
-        _check_memory_of_weights(_sketch(config), room=room)
-    else:
-        _check_memory(_sketch(config), optimizer=spec.training.optimizer, room=room)
+    _check_memory(_sketch(config), optimizer=spec.training.optimizer, room=room)
     with refusals(), torch.random.fork_rng(devices=[]):
         # torch.manual_seed would set the seed of every CUDA device too.
         torch.default_generator.manual_seed(spec.training.seed)
         model = _from_config(config)
         _rehearse(model)
     return model.to(room.device)
+
+
+def model_with(
+    weights: dict[str, torch.Tensor], spec: SwarmSpec, *, vocabulary_size: int
+) -> torch.nn.Module:
+    """The spec's model with these weights, in float32, in evaluation mode, in the machine's memory.
+
+    weights: its `state_dict`. Raises `SpecError`, or `DeviceError` where the model can't fit.
+    """
+    config = config_of(spec, vocabulary_size=vocabulary_size)
+    count = sum(parameter.numel() for parameter in _sketch(config).parameters())
+    needed, available = count * _FLOAT32, int(psutil.virtual_memory().available)
+    if needed > available:
+        raise _too_large(count, needed=needed, available=available)
+    with refusals():
+        model = _from_config(config)
+    model.load_state_dict(weights)
+    return model.eval()
 
 
 def parameter_count(spec: SwarmSpec, *, vocabulary_size: int) -> int:
@@ -82,32 +94,24 @@ def _check_memory(sketch: torch.nn.Module, *, optimizer: OptimizerSpec, room: Ro
         raise room.not_allowed(needed)
 
 
-def _check_memory_of_weights(sketch: torch.nn.Module, *, room: Room) -> None:
-    """Refuse a model that can't fit even if it isn't trained. Raises `DeviceError`."""
-    needed = sum(each.nbytes for each in (*sketch.parameters(), *sketch.buffers()))
-    if needed > room.free:
-        message = _("the model's weights take {needed}, but this machine has {free} for them.")
-        raise DeviceError(
-            message.format(needed=gib(needed), free=gib(max(0, room.free))),
-            field="terms.max_memory",
-            remedy=_("Close other programs, or allow more memory."),
-        )
-
-
 def _check_host(count: int, *, room: Room) -> None:
     """Refuse a model that fits a GPU but not the machine: it is built on the CPU, and hivemind
     averages copies of weights and gradients there. Raises `DeviceError`."""
     needed, available = count * _FLOAT32 * 2, int(psutil.virtual_memory().available)
     if room.device.type == "cuda" and needed > available:
-        message = _(
-            "a model of {count:,} parameters takes {needed} of this machine's memory, but {free}"
-            " are free."
-        )
-        raise DeviceError(
-            message.format(count=count, needed=gib(needed), free=gib(available)),
-            field="model_config",
-            remedy=_("Close other programs, or join a swarm with a smaller model."),
-        )
+        raise _too_large(count, needed=needed, available=available)
+
+
+def _too_large(count: int, *, needed: int, available: int) -> DeviceError:
+    message = _(
+        "a model of {count:,} parameters takes {needed} of this machine's memory, but {free} are"
+        " free."
+    )
+    return DeviceError(
+        message.format(count=count, needed=gib(needed), free=gib(available)),
+        field="model_config",
+        remedy=_("Close other programs, or join a swarm with a smaller model."),
+    )
 
 
 def _sketch(config: Any) -> torch.nn.Module:

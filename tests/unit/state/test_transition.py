@@ -166,9 +166,6 @@ EVENTS: tuple[Event, ...] = (
     protocol.MemberAtFault(peer_id="Qm", fault=PartFault.SILENT, epoch=1, time=5.0),
     protocol.TrainerProblem(message="is wrong."),
     PROBED,
-    protocol.WeightsLoaded(epoch=7),
-    protocol.TextGenerated(text="once"),
-    protocol.GenerationEnded(reason="end", tokens=1, seconds=0.1),
     protocol.Ended(reason=EndReason.STOPPED),
 )
 TRAINERS_WORDS = tuple(

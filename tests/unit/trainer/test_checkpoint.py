@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from app.spec import schema as specs
-from app.trainer.checkpoint import KEPT, Checkpoint, CheckpointFolder, NotFiniteError
+from app.trainer.checkpoint import (
+    KEPT,
+    Checkpoint,
+    CheckpointFolder,
+    DamagedError,
+    NotFiniteError,
+)
 from tests.support.processes.apps import tiny_spec, training
 
 
@@ -150,21 +156,19 @@ def test_one_of_another_layout_is_passed_over(tmp_path: Path, content: Any) -> N
     assert newest.epoch == 1
 
 
-def test_who_only_reads_sets_nothing_aside(tmp_path: Path) -> None:
+def test_looking_into_one_beside_the_trainer_changes_nothing(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "kept")
     for epoch in (1, 2):
         folder.save(checkpoint(epoch))
     (tmp_path / "kept" / "epoch-000000003.pt").write_bytes(b"damaged")
     before = set((tmp_path / "kept").iterdir())
-    assert folder.newest_epoch == 3
-    assert folder.newest_size == len(b"damaged")
-    found = folder.load_newest(only_read=True)
+    damaged, newest, _older = folder.kept()
+    with pytest.raises(DamagedError):
+        folder.look_into(damaged)
+    found = folder.look_into(newest)
     assert found is not None
-    assert found.epoch == 2
     assert torch.equal(found.model["weight"], checkpoint(2).model["weight"])
     assert set((tmp_path / "kept").iterdir()) == before
-
-
-def test_the_newest_of_nothing_is_none(tmp_path: Path) -> None:
-    assert folder_of(tmp_path / "none").newest_epoch is None
-    assert folder_of(tmp_path / "none").newest_size == 0
+    newest.unlink()
+    with pytest.raises(FileNotFoundError):
+        folder.look_into(newest)

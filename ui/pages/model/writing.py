@@ -11,7 +11,12 @@ from app.common.errors import UserFacingError
 from app.common.i18n import _
 from app.common.plain import several_lines
 from app.generation.process import WantedText, Written
-from app.protocol import MOST_PROMPT, GenerationEnded, TextGenerated, WeightsLoaded
+from app.generation_messages import (
+    MOST_PROMPT,
+    GenerationEnded,
+    TextGenerated,
+    WeightsLoaded,
+)
 from app.state.state import ContributorState
 from ui.models.session_model import SessionModel
 from ui.texts import model as model_texts

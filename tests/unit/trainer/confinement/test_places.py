@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.generation_messages import OpenModel
 from app.spec import schema as specs
 from app.trainer.confinement import places as module
 from app.trainer.confinement.places import Places, places_for, places_to_read
@@ -65,8 +66,7 @@ def test_what_writes_texts_reads_checkpoints_and_tokenizer_alone(tmp_path: Path)
             }
         )
     )
-    order = module.OpenModel(
-        id=1,
+    order = OpenModel(
         spec=spec.to_json(),
         checkpoint_dirs=(str(tmp_path / "checkpoints"), str(tmp_path / "none")),
         cache_dir=str(tmp_path / "cache"),

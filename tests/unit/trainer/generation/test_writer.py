@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from app.common.errors import DeviceError, GenerationError
-from app.protocol import OpenModel
+from app.common.errors import GenerationError
+from app.generation_messages import OpenModel
 from app.spec.schema import SwarmSpec
+from app.trainer.checkpoint import CheckpointFolder
 from app.trainer.generation.writer import Writer
 from tests.support.training.checkpoints import keep
 from tests.support.training.models import spec_of
@@ -15,14 +16,8 @@ from tests.support.training.models import spec_of
 SPEC = spec_of()
 
 
-def order(*folders: Path, spec: SwarmSpec = SPEC, max_memory: int = 0) -> OpenModel:
-    return OpenModel(
-        id=1,
-        spec=spec.to_json(),
-        checkpoint_dirs=tuple(map(str, folders)),
-        cache_dir="",
-        max_memory=max_memory,
-    )
+def order(*folders: Path) -> OpenModel:
+    return OpenModel(spec=SPEC.to_json(), checkpoint_dirs=tuple(map(str, folders)), cache_dir="")
 
 
 def written(writer: Writer, prompt: str = "ab", *, count: int = 3) -> bytes:
@@ -85,13 +80,15 @@ def test_a_checkpoint_of_another_model_is_none(tmp_path: Path, spec: SwarmSpec) 
 
 
 def test_without_a_checkpoint_there_is_nothing_to_write_with(tmp_path: Path) -> None:
-    with pytest.raises(GenerationError, match="no checkpoint"):
-        Writer(order(tmp_path))
-    with pytest.raises(GenerationError, match="no checkpoint"):
-        Writer(order())
+    for folders in ((tmp_path,), (tmp_path / "none",), ()):
+        with pytest.raises(GenerationError, match="no checkpoint"):
+            Writer(order(*folders)).refresh()
 
 
-def test_a_model_that_may_not_take_the_memory_is_not_built(tmp_path: Path) -> None:
-    keep(SPEC, tmp_path)
-    with pytest.raises(DeviceError, match="weights take"):
-        Writer(order(tmp_path, max_memory=1))
+def test_what_was_set_aside_for_another_peers_state_comes_last(tmp_path: Path) -> None:
+    folder = tmp_path / "trainer"
+    keep(SPEC, folder, epoch=9, writes=ord("x"))
+    CheckpointFolder(folder, SPEC).set_aside()
+    assert Writer(order(folder)).refresh() == 9
+    keep(SPEC, folder, epoch=2, writes=ord("y"))
+    assert Writer(order(folder)).refresh() == 2
