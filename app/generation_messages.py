@@ -86,6 +86,7 @@ class GenerationEnded(Message, frozen=True):
     """Written."""
 
     seconds: float
+    """From the prompt to the last token."""
 
 
 GenerationReport = Hello | WeightsLoaded | TextGenerated | GenerationEnded | TrainerProblem

@@ -78,7 +78,8 @@ def quality_labels() -> dict[str, str]:
 def quality(state: ContributorState) -> dict[str, str]:
     """How well the swarm's weights predict text that nobody trains on."""
     swarm = state.run.held_out_loss if state.run is not None else None
-    shared = {"swarm": units.loss(swarm), "best": _best(state.best_evaluation)}
+    best = state.best_evaluation
+    shared = {"swarm": units.loss(swarm), "best": units.NONE if best is None else _at_epoch(best)}
     newest = state.evaluation
     if newest is None:
         unknown = dict.fromkeys(("loss", "perplexity", "bits"), units.NONE)
@@ -86,19 +87,15 @@ def quality(state: ContributorState) -> dict[str, str]:
             unknown["perplexity"] = units.rate(perplexity_of(swarm))
         return unknown | shared
     return {
-        "loss": _("{value} (epoch {epoch})").format(
-            value=units.loss(newest.loss), epoch=units.count(newest.epoch)
-        ),
+        "loss": _at_epoch(newest),
         "perplexity": units.rate(newest.perplexity),
         "bits": units.loss(newest.bits_per_byte),
     } | shared
 
 
-def _best(best: Evaluation | None) -> str:
-    if best is None:
-        return units.NONE
+def _at_epoch(evaluation: Evaluation) -> str:
     return _("{value} (epoch {epoch})").format(
-        value=units.loss(best.loss), epoch=units.count(best.epoch)
+        value=units.loss(evaluation.loss), epoch=units.count(evaluation.epoch)
     )
 
 

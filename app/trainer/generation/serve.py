@@ -137,8 +137,8 @@ class Requests:
 
 def write(writer: "Writer", wanted: Generate, *, requests: Requests, send: _Send) -> None:
     """Write one text, and report it piece by piece."""
-    began = said = time.monotonic()
     send(WeightsLoaded(epoch=writer.refresh()))
+    began = said = time.monotonic()
     tokens = writer.tokens_of(wanted.prompt)
     decoder = writer.decoder(tokens)
     reason: Literal["length", "end", "stopped"] = "end"
