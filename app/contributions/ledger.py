@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar, cast
+from typing import Concatenate, ParamSpec, TypeVar
 
 from app.common.database import open_database
 from app.common.subscription import Subscription, subscribed
@@ -58,6 +58,9 @@ class LedgerTotals:
 
     contributions: int
     """How many there are."""
+
+    began: float | None
+    """When the first one began, in seconds since the epoch; None without any."""
 
     compute_time: float
     data_transmitted: float
@@ -106,6 +109,7 @@ _WRITE = """
 
 _SUMS = """
     SELECT {group} AS name, count(*) AS contributions,
+        min(started_at) AS began,
         total(compute_time) AS compute_time, total(data_transmitted) AS data_transmitted,
         ifnull(sum(samples_computed), 0) AS samples_computed, ifnull(sum(samples), 0) AS samples,
         ifnull(sum(swarm_samples), 0) AS swarm_samples, ifnull(sum(tokens), 0) AS tokens,
@@ -252,14 +256,6 @@ class Ledger:
             (state,),
         )
         return {row["remark"]: row["count"] for row in found}
-
-    def began(self, run_id: str) -> float | None:
-        """When the first contribution to a run began, in seconds since the epoch; None without
-        one."""
-        found = self._connection.execute(
-            "SELECT min(started_at) AS first FROM contributions WHERE run_id = ?", (run_id,)
-        )
-        return cast("float | None", found.fetchone()["first"])
 
     def elsewhere(self) -> dict[str, int]:
         """How many contributions wait to be reported to another backend, by its URL."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.common.background import Background
@@ -51,8 +52,10 @@ class Generation:
 
     def kept_epoch(self, run_id: str) -> int | None:
         """The epoch of the newest checkpoint of a run on this machine; None without one."""
-        names = (path.name for path in self._folders.checkpoints(run_id).glob(f"{ROLE}*/*.pt"))
-        found = (_EPOCH.match(name) for name in names)
+        files: list[Path] = []
+        with contextlib.suppress(OSError):  # a folder that can't be read has none for us
+            files = list(self._folders.checkpoints(run_id).glob(f"{ROLE}*/*.pt"))
+        found = (_EPOCH.match(path.name) for path in files)
         return max((int(each["epoch"]) for each in found if each is not None), default=None)
 
     def refusal(self, run_id: str) -> GenerationError | None:

@@ -1,6 +1,7 @@
 """The model page: what the model is, how it learns to write, and a text of one's own."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from app.state.facts import Swarm
 from tests.support.gui.windows import SWARM, TRAINING, WATCHING, Bench, clipped
 from tests.support.machine.machines import record
 from tests.support.training.specs import SMALLEST
+from tests.support.training.works import contribution
 from ui.pages.model.page import ModelPage
+from ui.texts import units
 
 pytestmark = pytest.mark.gui
 
@@ -97,8 +100,11 @@ def test_outside_of_a_swarm_it_says_where_models_are(bench: Bench) -> None:
 
 
 def test_facts_come_from_state_and_spec(page: ModelPage, bench: Bench) -> None:
-    bench.session.machines.fleet.take({"key": record(alias=MARK)}, record().time)
+    now = time.time()
+    machine = record(time=now, alias=MARK, state="training")
+    bench.session.machines.fleet.take({"key": machine}, now)
     bench.dispatch(RunObserved(run=Run(epoch=1000, samples=0, trainers=7)), EVALUATED)
+    page._timer.timeout.emit()
     assert page.facts.value("type") == "GPT-2"
     assert page.facts.value("parameters") == "0.84 M"
     assert page.facts.value("text") == "Python's documentation"
@@ -110,8 +116,20 @@ def test_facts_come_from_state_and_spec(page: ModelPage, bench: Bench) -> None:
     assert page.quality.value("best") == "2.000 (epoch 12)"
     assert "7.39 equally likely" in page.meaning.text()
     assert page.trainers.value("trainers") == "7 peers"
+    assert page.trainers.value("machines") == MARK
     assert page.trainers.value("since") == "hasn't trained yet"
     assert page.trainers.value("kept") == "epoch 12"
+
+
+def test_it_says_since_when_this_machine_trains_it(
+    page: ModelPage, bench: Bench, until_done: Callable[..., object], qtbot: QtBot
+) -> None:
+    until_done(bench.session.contributions.open())
+    given = contribution(1, run_id=SWARM.run_id)
+    until_done(bench.session.contributions.ledger.run(lambda ledger: ledger.add(given)))
+    began = units.date(given.started_at)
+    qtbot.waitUntil(lambda: bench.window.summary_model.summary is not None)
+    qtbot.waitUntil(lambda: page.trainers.value("since") == began)
 
 
 def test_without_an_evaluation_it_says_when_there_is_one(page: ModelPage) -> None:
@@ -229,7 +247,7 @@ def test_nothing_is_clipped_with_texts_and_samples(
     assert page.widget().minimumSizeHint().width() <= page.viewport().width()
 
 
-def test_a_hidden_page_changes_nothing(page: ModelPage, bench: Bench, until_done: Callable) -> None:  # type: ignore[type-arg]
+def test_a_hidden_page_changes_nothing(page: ModelPage, bench: Bench) -> None:
     bench.open("Overview")
     bench.dispatch(sample(1, "xqzt"))
     assert page.samples.rows.shown == []

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.gui
 PROBLEM = ProblemRaised(problem=Problem(message="it broke.", field="device", remedy="Mend it."))
 
 
-@pytest.mark.parametrize("page", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("page", [0, 1, 2, 3, 4, 5])
 @pytest.mark.parametrize("events", [DEVICES, (*TRAINING, PROBLEM)])
 def test_every_control_is_reached_by_tab_and_has_a_name(
     bench: Bench, events: tuple[Event, ...], page: int

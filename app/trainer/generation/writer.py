@@ -11,7 +11,7 @@ from app.common.i18n import _
 from app.generation_messages import OpenModel
 from app.spec import schema as specs
 from app.spec.schema import SlotTokenizer, SwarmSpec
-from app.trainer.checkpoint import Checkpoint, CheckpointFolder, DamagedError
+from app.trainer.checkpoint import Checkpoint, CheckpointFolder, DamagedCheckpointError
 from app.trainer.confinement.memory import limit_memory
 from app.trainer.data.decoding import Decoder
 from app.trainer.data.tokenizer import open_tokenizer
@@ -116,6 +116,6 @@ def _read(folder: CheckpointFolder, path: Path) -> Checkpoint | None:
     """None for one that is damaged, of another model, or was deleted by the trainer meanwhile."""
     try:
         return folder.look_into(path)
-    except (DamagedError, FileNotFoundError) as error:
+    except (DamagedCheckpointError, FileNotFoundError) as error:
         log.warning("checkpoint %s is passed over: %s", path, error)
         return None

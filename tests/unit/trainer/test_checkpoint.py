@@ -12,7 +12,7 @@ from app.trainer.checkpoint import (
     KEPT,
     Checkpoint,
     CheckpointFolder,
-    DamagedError,
+    DamagedCheckpointError,
     NotFiniteError,
 )
 from tests.support.processes.apps import tiny_spec, training
@@ -163,7 +163,7 @@ def test_looking_into_one_beside_the_trainer_changes_nothing(tmp_path: Path) -> 
     (tmp_path / "kept" / "epoch-000000003.pt").write_bytes(b"damaged")
     before = set((tmp_path / "kept").iterdir())
     damaged, newest, _older = folder.kept()
-    with pytest.raises(DamagedError):
+    with pytest.raises(DamagedCheckpointError):
         folder.look_into(damaged)
     found = folder.look_into(newest)
     assert found is not None

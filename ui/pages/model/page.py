@@ -11,9 +11,9 @@ from typing_extensions import override
 from app.common.errors import UserFacingError
 from app.common.i18n import _
 from app.common.subscription import Subscription
-from app.contributions.ledger import Ledger
 from app.state.state import ContributorState
 from ui.models.session_model import SessionModel
+from ui.models.summary_model import SummaryModel
 from ui.pages.model.samples import SamplesCard
 from ui.pages.model.writing import WritingCard
 from ui.style.theme import Theme
@@ -35,15 +35,16 @@ MACHINES_MS = 5000
 class ModelPage(QScrollArea):
     """Shows the model of the swarm that we are in. ``head`` has room for what is done with it."""
 
-    def __init__(self, model: SessionModel, theme: Theme) -> None:
+    def __init__(self, model: SessionModel, theme: Theme, summary_model: SummaryModel) -> None:
         super().__init__()
         self._model = model
+        self._summary_model = summary_model
         self._session = model.session
         self._run_id = ""
-        self._began: float | None = None
+        self._looked: tuple[object, ...] = ()
         self._parameters: int | None = None
         self._estimated: SwarmSpec | None = None
-        self._watching = Subscription()
+        self._watching, self._learning = Subscription(), Subscription()
         self.head = QHBoxLayout()
         self.empty = EmptyState("model", theme)
         self.facts = FactsCard(_("What it is"), model_texts.fact_labels())
@@ -56,7 +57,8 @@ class ModelPage(QScrollArea):
         self._timer = QTimer(self, interval=MACHINES_MS)
         self._lay_out()
         self._model.changed.connect(self._on_state)
-        self._timer.timeout.connect(lambda: self.show_state(self._model.state))
+        self._summary_model.changed.connect(self._show_trainers)
+        self._timer.timeout.connect(self._show_trainers)
 
     def _lay_out(self) -> None:
         self.head.setSpacing(8)
@@ -92,14 +94,16 @@ class ModelPage(QScrollArea):
         super().showEvent(event)
         self._watching = self._session.machines.watch()
         self._timer.start()
+        self._learning = self._summary_model.watch()
+        self._looked = ()
         self.show_state(self._model.state)
-        self._look_when_it_began()
 
     @override
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
         self._timer.stop()
         self._watching.close()
+        self._learning.close()
 
     def _on_state(self, state: ContributorState) -> None:
         if self.isVisible():
@@ -114,31 +118,35 @@ class ModelPage(QScrollArea):
         if state.swarm is None:
             return
         if state.swarm.run_id != self._run_id:
-            self._change_run(state.swarm.run_id)
-        kept = self._session.generation.kept_epoch(self._run_id)
-        machines = self._session.machines.fleet.machines(time.time())
+            self._run_id = state.swarm.run_id
+            self.writing.forget()
+        self._look_for_weights(state)
         spec = self._session.swarm.spec
         self.facts.show_values(model_texts.facts(state, spec, self._count(spec)))
         self.quality.show_values(model_texts.quality(state))
         self.meaning.setText(model_texts.what_quality_means(state))
-        self.trainers.show_values(model_texts.trainers(state, machines, self._began, kept))
-        self.writing.show_state(state)
         self.samples.show_samples(state.samples)
 
-    def _change_run(self, run_id: str) -> None:
-        self._run_id, self._began = run_id, None
-        self.writing.forget()
-        self._look_when_it_began()
+    def _look_for_weights(self, state: ContributorState) -> None:
+        """Look on the disk when there may be others."""
+        saved = state.training.checkpoint_epoch if state.training is not None else None
+        now = (self._run_id, state.phase, saved)
+        if now != self._looked:
+            self._looked = now
+            self.writing.show_refusal(self._session.generation.refusal(self._run_id))
+            self._show_trainers()
 
-    def _look_when_it_began(self) -> None:
-        if self._run_id and self._began is None and self._session.contributions.ledger.is_open:
-            self._model.run(self._learn_when_it_began(self._run_id))
+    def _show_trainers(self) -> None:
+        machines = self._session.machines.fleet.machines(time.time())
+        kept = self._session.generation.kept_epoch(self._run_id)
+        values = model_texts.trainers(self._model.state, machines, self._began(), kept)
+        self.trainers.show_values(values)
 
-    async def _learn_when_it_began(self, run_id: str) -> None:
-        began = await self._session.contributions.ledger.run(Ledger.began, run_id)
-        if run_id == self._run_id and began is not None:
-            self._began = began
-            self.show_state(self._model.state)
+    def _began(self) -> float | None:
+        """When this machine's first contribution to the run began."""
+        summary = self._summary_model.summary
+        given = summary.swarms.get(self._run_id) if summary is not None else None
+        return given.began if given is not None else None
 
     def _count(self, spec: "SwarmSpec | None") -> int | None:
         """The parameters, by the spec; None where they can't be known without its files."""

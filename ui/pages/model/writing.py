@@ -17,7 +17,6 @@ from app.generation_messages import (
     TextGenerated,
     WeightsLoaded,
 )
-from app.state.state import ContributorState
 from ui.models.session_model import SessionModel
 from ui.texts import model as model_texts
 from ui.texts import units
@@ -100,15 +99,13 @@ class WritingCard(Card):
         """A text is under way."""
         return self._task is not None
 
-    def show_state(self, state: ContributorState) -> None:
-        """Say why nothing can be written in this state, or let the user write."""
-        refusal = self._generation.refusal(state.swarm.run_id) if state.swarm is not None else None
+    def show_refusal(self, refusal: UserFacingError | None) -> None:
+        """Say why nothing can be written; None lets the user write."""
         may_write = refusal is None or self.is_writing
         self.why_not.setVisible(not may_write)
-        if refusal is not None and not may_write:
-            self.why_not.setText(
-                f"{refusal.message[:1].upper()}{refusal.message[1:]} {refusal.remedy}"
-            )
+        if refusal is not None:
+            message = refusal.message[:1].upper() + refusal.message[1:]
+            self.why_not.setText(f"{message} {refusal.remedy}")
         for part in (self.prompt, self._controls):
             part.setVisible(may_write)
 
