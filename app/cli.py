@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from app import __version__
 from app.commands.curves import CurvesCommand, add_curves, curves_of
+from app.commands.generate import GenerateCommand, add_generate, generate_of
 from app.commands.values import FilesBySlot, TermsByName
 from app.organiser.commands import OrganiserCommand, add_members, add_sign, command_of
 
@@ -59,6 +60,8 @@ class Arguments:
 
     curves: CurvesCommand | None = None
     """The charts' curves to write to a file; nothing else is done then."""
+    generate: GenerateCommand | None = None
+    """A text that a swarm's model is to write; nothing else is done then."""
 
     accept_organiser: str = ""
     """The public key of an organiser to trust instead of the one known before; ``none`` for an
@@ -84,6 +87,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
     verify = tuple(getattr(options, "verify", ()))
     organiser = command_of(options) if hasattr(options, "action") else None
     curves = curves_of(options)
+    generate = generate_of(options)
     overrides = {name: getattr(options, name) for name in _OVERRIDES}
     return Arguments(
         demo=options.demo,
@@ -92,7 +96,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         headless=options.headless
         or options.bootstrap
         or options.fetch_gpu_runtime
-        or bool(verify or organiser or curves or options.diagnostics)
+        or bool(verify or organiser or curves or generate or options.diagnostics)
         or bool(options.sign_in or options.sign_out),
         train=options.train,
         serve=options.serve,
@@ -105,6 +109,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         verify=verify,
         organiser=organiser,
         curves=curves,
+        generate=generate,
         accept_organiser=options.accept_organiser,
         diagnostics=options.diagnostics,
         data=options.data or {},
@@ -113,7 +118,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
     )
 
 
-_COMMANDS = ("verify", "sign", "members", "curves")
+_COMMANDS = ("verify", "sign", "members", "curves", "generate")
 
 _OVERRIDES = (
     "device",
@@ -165,7 +170,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         epilog="Settings can also be given in the settings file and the environment; see README."
         " 'verify FILE…' checks the signatures of exported contributions, 'sign INVITE' makes a"
         " swarm yours, 'members list|add|remove' says who may take part in a closed one,"
-        " 'curves' writes what the charts show to a file.",
+        " 'curves' writes what the charts show to a file, 'generate' lets a swarm's model write.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     which = parser.add_mutually_exclusive_group()
@@ -193,6 +198,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         verify = commands.add_parser("verify")
         verify.add_argument("verify", type=Path, nargs="+", metavar="FILE", help="JSON export")
         add_sign(commands.add_parser("sign", help="sign a swarm's invite as its organiser"))
+        add_generate(commands.add_parser("generate", help="let a swarm's model write a text"))
         add_members(commands.add_parser("members", help="who may take part in a closed swarm"))
         add_curves(commands.add_parser("curves", help="write the charts' curves to a file"))
     return parser

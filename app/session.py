@@ -23,6 +23,7 @@ from app.contributions.recorder import Recorder
 from app.curves.keeper import CurveKeeper
 from app.curves.storage import FILE_NAME as CURVES
 from app.desktop.updates import Updates
+from app.generation.generation import Generation
 from app.lifecycle.handover import Receive
 from app.lifecycle.instance import Instance
 from app.lifecycle.stalls import log_stalls
@@ -65,6 +66,7 @@ class Session:
     reporting to it. offers: the swarms that the backend has. swarm: joining and leaving a swarm.
     organisation: whom the swarm belongs to, and who may take part.
     machines: the swarm's machines. training: starts, pauses and stops the trainers.
+    generation: writes texts with the swarm's model.
     """
 
     def __init__(self, *, settings: Settings, folders: Folders, probe: Probe | None = None) -> None:
@@ -109,6 +111,7 @@ class Session:
             bindings=self.bindings,
         )
         self._trackers = Trackers(store, history=self.history, folders=folders)
+        self.generation = Generation(store, folders=folders, bindings=self.bindings)
         self._updates = Updates(store)
         self._instance = Instance(folders)
         self._saving = asyncio.Lock()
@@ -153,6 +156,7 @@ class Session:
         """End everything that was started, in order. May be called twice."""
         await self._instance.close_listener()  # a hand-over that came now would be lost
         await self._governor.close()
+        await self.generation.close()
         await self.swarm.look_away()
         await self.training.stop(grace=CLOSE_SECONDS)
         await self._trackers.close()
@@ -169,6 +173,7 @@ class Session:
 
     async def _end_what_needs_the_swarm(self) -> None:
         """Called by `Membership.leave` while the swarm can still be reached."""
+        await self.generation.close()
         await self.training.stop()
         await self._trackers.end_run()
         await self.machines.leave()

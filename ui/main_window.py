@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ui.pages.devices.page import DevicesPage
     from ui.pages.log.page import LogPage
     from ui.pages.machines.page import MachinesPage
+    from ui.pages.model.page import ModelPage
     from ui.pages.settings.page import SettingsPage
     from ui.pages.swarm.page import SwarmPage
 
@@ -66,6 +67,7 @@ class MainWindow(QMainWindow):
         self.overview = Overview(model, actions, theme, self.summary_model)
         self.log = Lazy(lambda: _log_page(ring, actions, theme))
         self.swarm = Lazy(lambda: _swarm_page(model, actions, theme))
+        self.model = Lazy(lambda: _model_page(model, theme, self.summary_model))
         self.devices = Lazy(lambda: _devices_page(model, actions, theme))
         self.contributions = Lazy(
             lambda: _contributions_page(model, actions, theme, self.summary_model)
@@ -75,6 +77,7 @@ class MainWindow(QMainWindow):
         self.pages = (
             Page(title=_("Overview"), icon="overview", widget=self.overview),
             Page(title=_("Swarm"), icon="swarm", widget=self.swarm),
+            Page(title=_("Model"), icon="model", widget=self.model),
             Page(title=_("Devices"), icon="devices", widget=self.devices),
             Page(title=_("Contributions"), icon="contributions", widget=self.contributions),
             Page(title=_("Machines"), icon="machines", widget=self.machines),
@@ -193,6 +196,7 @@ def _import_pages() -> None:
     import ui.pages.devices.page
     import ui.pages.log.page
     import ui.pages.machines.page
+    import ui.pages.model.page
     import ui.pages.settings.page
     import ui.pages.swarm.page  # noqa: F401
 
@@ -201,6 +205,12 @@ def _swarm_page(model: SessionModel, actions: Actions, theme: Theme) -> "SwarmPa
     from ui.pages.swarm.page import SwarmPage
 
     return SwarmPage(model, actions, theme)
+
+
+def _model_page(model: SessionModel, theme: Theme, summary_model: SummaryModel) -> "ModelPage":
+    from ui.pages.model.page import ModelPage
+
+    return ModelPage(model, theme, summary_model)
 
 
 def _contributions_page(

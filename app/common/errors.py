@@ -91,6 +91,10 @@ class TrainerError(UserFacingError):
     """The trainer process failed to carry out a command."""
 
 
+class GenerationError(UserFacingError):
+    """The model of a swarm can't write a text on this machine."""
+
+
 class MachineKeyError(UserFacingError):
     """The private key with which this machine signs can't be read."""
 

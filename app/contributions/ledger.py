@@ -59,6 +59,9 @@ class LedgerTotals:
     contributions: int
     """How many there are."""
 
+    began: float | None
+    """When the first one began, in seconds since the epoch; None without any."""
+
     compute_time: float
     data_transmitted: float
     samples_computed: int
@@ -106,6 +109,7 @@ _WRITE = """
 
 _SUMS = """
     SELECT {group} AS name, count(*) AS contributions,
+        min(started_at) AS began,
         total(compute_time) AS compute_time, total(data_transmitted) AS data_transmitted,
         ifnull(sum(samples_computed), 0) AS samples_computed, ifnull(sum(samples), 0) AS samples,
         ifnull(sum(swarm_samples), 0) AS swarm_samples, ifnull(sum(tokens), 0) AS tokens,

@@ -21,7 +21,7 @@ from app.common.paths import RESOURCES, Folders
 from app.common.plain import one_line
 from app.demo import DemoSwarm
 from app.door.run import SwarmDoor
-from app.headless import organising
+from app.headless import generating, organising
 from app.headless.display import Display, say
 from app.lifecycle import processes
 from app.machine import gpu_runtime as runtime
@@ -64,6 +64,8 @@ def run(arguments: Arguments) -> int:
             return organising.run(arguments.organiser, folders)
         if arguments.curves is not None:
             return _write_curves(arguments.curves, folders)
+        if arguments.generate is not None:
+            return generating.run(arguments.generate, folders, chosen, data=arguments.data)
         if arguments.diagnostics is not None:
             return _collect(arguments.diagnostics, folders, chosen)
         if arguments.gpu_runtime:

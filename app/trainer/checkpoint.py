@@ -67,7 +67,7 @@ class CheckpointFolder:
 
         Raises `OSError`, and `NotFiniteError` for one that must not be kept.
         """
-        _refuse_what_is_not_finite(checkpoint)
+        _refuse_what_is_not_finite([checkpoint.model, checkpoint.optimizer])
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = self.path / "new.tmp"  # always the same name: a killed save leaves one file
         try:
@@ -98,10 +98,10 @@ class CheckpointFolder:
         Damaged ones on the way are set aside, under the suffix ``.damaged``. What was kept by
         `set_aside` comes last.
         """
-        for path in (*self._newest_first(), *self._newest_first(f"{_ASIDE}epoch-*.pt")):
+        for path in self.kept():
             try:
                 checkpoint = self._read(path)
-            except (*_UNREADABLE, _DamagedError, NotFiniteError) as error:
+            except (*_UNREADABLE, DamagedCheckpointError, NotFiniteError) as error:
                 log.warning("checkpoint %s is damaged and set aside: %s", path.name, error)
                 self._set_damaged_aside(path)
                 continue
@@ -109,6 +109,25 @@ class CheckpointFolder:
                 return checkpoint
             log.warning("checkpoint %s is of another model and is passed over", path)
         return None
+
+    def kept(self) -> list[Path]:
+        """The checkpoints of this run, in the order in which one is to be taken."""
+        return [*self._newest_first(), *self._newest_first(f"{_ASIDE}epoch-*.pt")]
+
+    def look_into(self, path: Path) -> Checkpoint | None:
+        """Read a checkpoint of this run beside the trainer, which may write meanwhile; None for
+        one of another model.
+
+        Changes nothing. Its tensors lie in the file until they are used, and only the model's are
+        held against damage. Raises `DamagedCheckpointError`, or `FileNotFoundError` once it was
+        deleted.
+        """
+        try:
+            return self._read(path, lazily=True)
+        except FileNotFoundError:
+            raise
+        except (*_UNREADABLE, NotFiniteError) as error:
+            raise DamagedCheckpointError(str(error)) from error
 
     def set_aside(self) -> None:
         """Keep the newest checkpoint apart, and only this one: another peer's state has taken the
@@ -120,15 +139,17 @@ class CheckpointFolder:
             old.unlink()
         newest.replace(newest.with_name(f"{_ASIDE}{newest.name}"))
 
-    def _read(self, path: Path) -> Checkpoint | None:
-        """None for a checkpoint of another model."""
+    def _read(self, path: Path, *, lazily: bool = False) -> Checkpoint | None:
+        """None for a checkpoint of another model. lazily: see `look_into`."""
         digest = _parts(path)["digest"]
         if digest is not None and _digest_of(path) != digest:
-            raise _DamagedError("its content has changed since it was written")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+            raise DamagedCheckpointError("its content has changed since it was written")
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
         found = content.pop("model_fingerprint", None)
         checkpoint = Checkpoint(**content)
-        _refuse_what_is_not_finite(checkpoint)
+        _refuse_what_is_not_finite(
+            [checkpoint.model] if lazily else [checkpoint.model, checkpoint.optimizer]
+        )
         return checkpoint if found == self._model else None
 
     def _set_damaged_aside(self, path: Path) -> None:
@@ -143,7 +164,7 @@ class CheckpointFolder:
         return sorted(ours, key=lambda path: int(_parts(path)["epoch"] or 0), reverse=True)
 
 
-class _DamagedError(Exception):
+class DamagedCheckpointError(Exception):
     """A file isn't what was written."""
 
 
@@ -185,8 +206,8 @@ def _parts(path: Path) -> dict[str, str | None]:
     return found.groupdict()
 
 
-def _refuse_what_is_not_finite(checkpoint: Checkpoint) -> None:
-    for tensor in _tensors_in([checkpoint.model, checkpoint.optimizer]):
+def _refuse_what_is_not_finite(content: list[Any]) -> None:
+    for tensor in _tensors_in(content):
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise NotFiniteError("it holds values that are not finite")
 

@@ -62,7 +62,7 @@ MOST = MOST_IN_LINES + 1000
 WIDEST = 1400
 """Pixels that a window needs at least."""
 
-TITLES = ("Overview", "Swarm", "Machines", "Devices", "Contributions", "Settings", "Log")
+TITLES = ("Overview", "Swarm", "Model", "Machines", "Devices", "Contributions", "Settings", "Log")
 
 
 def hostile_state(bench: Bench) -> None:
@@ -88,6 +88,7 @@ def hostile_state(bench: Bench) -> None:
         protocol.Devices(devices=(Device(id="cpu", name=HOSTILE, memory=2**30),), torch_version=""),
         DeviceChosen(device="cpu"),
         protocol.RoundEnded(epoch=1, peers=2, seconds=1.0, samples=1, failure=HOSTILE),
+        protocol.SampleGenerated(epoch=1, prompt=HOSTILE, text=HOSTILE, time=1.0),
         ProblemRaised(problem=Problem(message=HOSTILE, field=HOSTILE, remedy=HOSTILE)),
         ReleaseFound(release=Release(version=HOSTILE, url=HOSTILE)),
         ReportingChanged(reporting=reporting),

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.gui
 PROBLEM = ProblemRaised(problem=Problem(message="it broke.", field="device", remedy="Mend it."))
 
 
-@pytest.mark.parametrize("page", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("page", [0, 1, 2, 3, 4, 5])
 @pytest.mark.parametrize("events", [DEVICES, (*TRAINING, PROBLEM)])
 def test_every_control_is_reached_by_tab_and_has_a_name(
     bench: Bench, events: tuple[Event, ...], page: int
@@ -142,7 +142,7 @@ def test_the_language_is_kept_for_the_next_start(bench: Bench, qtbot: QtBot) -> 
 
 
 def test_pages_are_opened_by_keyboard_and_sidebar(bench: Bench, qtbot: QtBot) -> None:
-    assert find_action(bench, "Log").shortcut().toString() == "Ctrl+6"
+    assert find_action(bench, "Log").shortcut().toString() == "Ctrl+7"
     find_action(bench, "Log").trigger()
     assert bench.window.log.isVisible()
     qtbot.mouseClick(bench.window.sidebar._group.button(0), Qt.MouseButton.LeftButton)

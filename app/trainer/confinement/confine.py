@@ -2,14 +2,16 @@
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+from app.generation_messages import OpenModel
 from app.protocol import Start
 from app.spec import schema as specs
 from app.trainer.confinement.environment import redirect_caches
 from app.trainer.confinement.landlock import restrict
-from app.trainer.confinement.memory import be_killed_first
-from app.trainer.confinement.places import places_for
+from app.trainer.confinement.memory import OOM_SCORE_OF_READERS, be_killed_first
+from app.trainer.confinement.places import Places, places_for, places_to_read
 
 log = logging.getLogger(__name__)
 
@@ -22,17 +24,29 @@ def confine(order: Start) -> None:
     spec = specs.parse(order.spec)
     be_killed_first()
     _make_identity(Path(order.identity_file))
+    _hold_to(lambda: places_for(order, spec), who="the trainer")
+    redirect_caches(Path(order.cache_dir), hub_sign_in=order.hub_sign_in)
+
+
+def confine_reader(order: OpenModel) -> None:
+    """Confine a process that reads checkpoints, like `confine`. Raises `SpecError`."""
+    spec = specs.parse(order.spec)
+    be_killed_first(OOM_SCORE_OF_READERS)
+    _hold_to(lambda: places_to_read(order, spec), who="what writes texts")
+    redirect_caches(Path(order.cache_dir), hub_sign_in=False)
+
+
+def _hold_to(find: Callable[[], Places], *, who: str) -> None:
     try:
-        places = places_for(order, spec)
+        places = find()
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}"
     else:
         reason = restrict(places)
-    redirect_caches(Path(order.cache_dir), hub_sign_in=order.hub_sign_in)
     if reason:
-        log.warning("the trainer runs with all of your rights: %s", reason)
+        log.warning("%s runs with all of your rights: %s", who, reason)
     else:
-        log.info("Landlock holds the trainer: it writes in %s only", _names(places.outputs))
+        log.info("Landlock holds %s: it writes in %s only", who, _names(places.outputs))
 
 
 def _names(paths: tuple[Path, ...]) -> str:

@@ -17,6 +17,9 @@ OOM_SCORE = 800
 """Added to a process's share of the memory in thousandths: when the memory runs out, the kernel
 kills the process with the highest sum."""
 
+OOM_SCORE_OF_READERS = 950
+"""Of a process that only reads what trainers write: it goes before they do."""
+
 SHARE = 0.9
 """Of the memory that is free, the trainer may take so much."""
 
@@ -36,22 +39,24 @@ _NO_MEMORY = (
 """What torch, Python and the C library say when the kernel gives them no more memory."""
 
 
-def be_killed_first() -> None:
+def be_killed_first(score: int = OOM_SCORE) -> None:
     """When the machine's memory runs out, the kernel kills this process and its children first."""
     with contextlib.suppress(OSError):  # not Linux, or a container that forbids it
-        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE), encoding="ascii")
+        Path("/proc/self/oom_score_adj").write_text(str(score), encoding="ascii")
 
 
-def limit_memory(allowed: int) -> None:
+def limit_memory(allowed: int, *, mapped_files: int = 0) -> None:
     """Let this process, and each that it starts, map only so much more private memory than now.
 
-    allowed: bytes by the volunteer's terms, 0 for no such term. Only Linux has such a limit.
+    allowed: bytes by the volunteer's terms, 0 for no such term. mapped_files: bytes of files that
+    will be mapped to be read; the kernel counts them, although they take no memory. Only Linux has
+    such a limit.
     """
     if sys.platform != "linux":
         return
     room = int(SHARE * min(psutil.virtual_memory().available, *_container_limits()))
     room = min(room, allowed) if allowed else room
-    add_limit(room)
+    add_limit(room + mapped_files)
     log.info("each process of the trainer may take %.1f GiB more memory", room / 2**30)
 
 

@@ -10,6 +10,7 @@ from glob import glob
 from pathlib import Path
 
 from app.common.paths import RESOURCES, ROOT
+from app.generation_messages import OpenModel
 from app.protocol import Start
 from app.spec.schema import FileData, FileTokenizer, SwarmSpec
 from app.trainer.confinement.environment import hub_home
@@ -60,10 +61,30 @@ def places_for(order: Start, spec: SwarmSpec) -> Places:
 
     Raises `OSError` for a folder that can't be made.
     """
+    return _with_programs(
+        inputs=(Path(order.identity_file), *_rosters(order), *_data(spec)),
+        outputs=_outputs(order),
+    )
+
+
+def places_to_read(order: OpenModel, spec: SwarmSpec) -> Places:
+    """The places for a process that reads checkpoints; makes the cache's folder.
+
+    Raises `OSError` for a folder that can't be made.
+    """
+    cache = Path(order.cache_dir)
+    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return _with_programs(
+        inputs=(*map(Path, order.checkpoint_dirs), *_files_of(_tokenizer_paths(spec))),
+        outputs=(cache, *_temporary()),
+    )
+
+
+def _with_programs(*, inputs: Iterable[Path], outputs: Iterable[Path]) -> Places:
     return Places(
         programs=_existing((*map(Path, _SYSTEM), *filter(_spares_home, _programs()))),
-        inputs=_existing((Path(order.identity_file), *_rosters(order), *_data(spec))),
-        outputs=_existing(_outputs(order)),
+        inputs=_existing(inputs),
+        outputs=_existing(outputs),
         devices=tuple(Path(path) for pattern in _DEVICES for path in sorted(glob(pattern))),  # noqa: PTH207
     )
 
@@ -92,11 +113,16 @@ def _rosters(order: Start) -> Iterator[Path]:
 
 def _data(spec: SwarmSpec) -> Iterator[Path]:
     """The files that a spec names on this machine. What is no regular file is refused elsewhere."""
-    names: list[str] = []
-    if isinstance(spec.data, FileData):
-        names += spec.data.paths
-    if isinstance(spec.data.tokenizer, FileTokenizer):
-        names.append(spec.data.tokenizer.path)
+    paths = spec.data.paths if isinstance(spec.data, FileData) else ()
+    yield from _files_of((*paths, *_tokenizer_paths(spec)))
+
+
+def _tokenizer_paths(spec: SwarmSpec) -> tuple[str, ...]:
+    tokenizer = spec.data.tokenizer
+    return (tokenizer.path,) if isinstance(tokenizer, FileTokenizer) else ()
+
+
+def _files_of(names: Iterable[str]) -> Iterator[Path]:
     yield from (path for name in names if (path := Path(name).expanduser()).is_file())
 
 
@@ -110,8 +136,12 @@ def _outputs(order: Start) -> Iterator[Path]:
         yield tuning
     if order.hub_sign_in:
         yield hub_home()
+    yield from _temporary()
+
+
+def _temporary() -> tuple[Path, ...]:
     # hivemind's sockets lie in /tmp, whatever the folder for temporary files is
-    yield from (Path("/tmp"), Path(tempfile.gettempdir()), Path("/dev/shm"))  # noqa: S108
+    return Path("/tmp"), Path(tempfile.gettempdir()), Path("/dev/shm")  # noqa: S108
 
 
 def _existing(paths: Iterable[Path]) -> tuple[Path, ...]:

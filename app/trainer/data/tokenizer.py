@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from app.common.errors import DataError
 from app.common.i18n import _
 from app.spec.schema import BytesTokenizer, FileTokenizer
+from app.trainer.data.decoding import ByteDecoder, Decoder, TokenDecoder
 from app.trainer.data.documents import Piece
 from app.trainer.data.regular import open_regular
 
@@ -67,6 +68,9 @@ class Tokenizer(Protocol):
     def byte_count(self, tokens: TokenArray) -> int:
         """Bytes of UTF-8 that tokens stand for."""
 
+    def decoder(self, before: Sequence[int]) -> Decoder:
+        """Turns tokens that follow ``before`` into text, one by one."""
+
 
 def open_tokenizer(spec: BytesTokenizer | FileTokenizer) -> Tokenizer:
     """The tokenizer that a spec asks for. Raises `DataError`."""
@@ -120,6 +124,10 @@ class ByteTokens:
         """One for each."""
         return len(tokens)
 
+    def decoder(self, before: Sequence[int]) -> Decoder:
+        """Turns bytes into text, one by one."""
+        return ByteDecoder()
+
 
 class FileTokens:
     """A ``tokenizer.json``, as `tokenizers` writes it."""
@@ -157,6 +165,10 @@ class FileTokens:
         parts = (tokens[begin : begin + _PART] for begin in range(0, len(tokens), _PART))
         texts = (self._tokenizer.decode(part.tolist(), skip_special_tokens=True) for part in parts)
         return sum(len(text.encode("utf-8", "replace")) for text in texts)
+
+    def decoder(self, before: Sequence[int]) -> Decoder:
+        """Turns token ids that follow ``before`` into text, one by one."""
+        return TokenDecoder(self._tokenizer, before)
 
 
 def _read(path: Path) -> bytes:

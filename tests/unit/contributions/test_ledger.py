@@ -297,6 +297,7 @@ def test_totals_are_sums(ledger: Ledger) -> None:
     assert totals.compute_time == pytest.approx(3 * 41.125)
     assert (totals.energy, totals.score) == (30.0, 3 * contribution().score)
     assert totals.share == pytest.approx(0.1)
+    assert totals.began == contribution(1).started_at
     assert totals.counts[OutboxState.WAITING] == 2
     assert totals.counts[OutboxState.LOCAL] == 1
 

@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from app.spec import schema as specs
-from app.trainer.checkpoint import KEPT, Checkpoint, CheckpointFolder, NotFiniteError
+from app.trainer.checkpoint import (
+    KEPT,
+    Checkpoint,
+    CheckpointFolder,
+    DamagedCheckpointError,
+    NotFiniteError,
+)
 from tests.support.processes.apps import tiny_spec, training
 
 
@@ -148,3 +154,21 @@ def test_one_of_another_layout_is_passed_over(tmp_path: Path, content: Any) -> N
     newest = folder.load_newest()
     assert newest is not None
     assert newest.epoch == 1
+
+
+def test_looking_into_one_beside_the_trainer_changes_nothing(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "kept")
+    for epoch in (1, 2):
+        folder.save(checkpoint(epoch))
+    (tmp_path / "kept" / "epoch-000000003.pt").write_bytes(b"damaged")
+    before = set((tmp_path / "kept").iterdir())
+    damaged, newest, _older = folder.kept()
+    with pytest.raises(DamagedCheckpointError):
+        folder.look_into(damaged)
+    found = folder.look_into(newest)
+    assert found is not None
+    assert torch.equal(found.model["weight"], checkpoint(2).model["weight"])
+    assert set((tmp_path / "kept").iterdir()) == before
+    newest.unlink()
+    with pytest.raises(FileNotFoundError):
+        folder.look_into(newest)

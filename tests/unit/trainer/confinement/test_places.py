@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from app.generation_messages import OpenModel
 from app.spec import schema as specs
 from app.trainer.confinement import places as module
-from app.trainer.confinement.places import Places, places_for
+from app.trainer.confinement.places import Places, places_for, places_to_read
 from tests.support.processes.apps import tiny_spec
 from tests.support.training.orders import ORDER
 
@@ -50,3 +51,27 @@ def test_the_home_is_not_opened_because_python_looks_there(
     opened = (*found.programs, *found.inputs)
     assert not [path for path in opened if home.is_relative_to(path.absolute())]
     assert Path(sys.prefix) in found.programs
+
+
+def test_what_writes_texts_reads_checkpoints_and_tokenizer_alone(tmp_path: Path) -> None:
+    for name in ("a.txt", "tokenizer.json"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "checkpoints").mkdir()
+    spec = specs.parse(
+        tiny_spec(
+            dataset_info={
+                "source": "files",
+                "paths": [str(tmp_path / "a.txt")],
+                "tokenizer": {"kind": "file", "path": str(tmp_path / "tokenizer.json")},
+            }
+        )
+    )
+    order = OpenModel(
+        spec=spec.to_json(),
+        checkpoint_dirs=(str(tmp_path / "checkpoints"), str(tmp_path / "none")),
+        cache_dir=str(tmp_path / "cache"),
+    )
+    found = places_to_read(order, spec)
+    assert found.inputs == (tmp_path / "checkpoints", tmp_path / "tokenizer.json")
+    assert tmp_path / "checkpoints" not in found.outputs
+    assert tmp_path / "cache" in found.outputs
