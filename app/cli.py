@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from typing_extensions import override
-
 from app import __version__
+from app.commands.export import ExportCommand, add_export, export_of
+from app.commands.values import FilesBySlot, TermsByName
 from app.organiser.commands import OrganiserCommand, add_members, add_sign, command_of
 
 
@@ -57,6 +57,9 @@ class Arguments:
     organiser: OrganiserCommand | None = None
     """What the organiser of a swarm asks for; nothing else is done then."""
 
+    export: ExportCommand | None = None
+    """The model to take out; nothing else is done then."""
+
     accept_organiser: str = ""
     """The public key of an organiser to trust instead of the one known before; ``none`` for an
     invite without one."""
@@ -80,6 +83,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
     options = _parser(command).parse_args(arguments)
     verify = tuple(getattr(options, "verify", ()))
     organiser = command_of(options) if hasattr(options, "action") else None
+    export = export_of(options)
     overrides = {name: getattr(options, name) for name in _OVERRIDES}
     return Arguments(
         demo=options.demo,
@@ -88,7 +92,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         headless=options.headless
         or options.bootstrap
         or options.fetch_gpu_runtime
-        or bool(verify or organiser or options.diagnostics)
+        or bool(verify or organiser or export or options.diagnostics)
         or bool(options.sign_in or options.sign_out),
         train=options.train,
         serve=options.serve,
@@ -100,6 +104,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         data_dir=options.data_dir,
         verify=verify,
         organiser=organiser,
+        export=export,
         accept_organiser=options.accept_organiser,
         diagnostics=options.diagnostics,
         data=options.data or {},
@@ -108,7 +113,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
     )
 
 
-_COMMANDS = ("verify", "sign", "members")
+_COMMANDS = ("verify", "sign", "members", "export")
 
 _OVERRIDES = (
     "device",
@@ -156,7 +161,8 @@ def _parser(command: str) -> argparse.ArgumentParser:
         description="Give your GPU to a collaborative training run.",
         epilog="Settings can also be given in the settings file and the environment; see README."
         " 'verify FILE…' checks the signatures of exported contributions, 'sign INVITE' makes a"
-        " swarm yours, 'members list|add|remove' says who may take part in a closed one.",
+        " swarm yours, 'members list|add|remove' says who may take part in a closed one,"
+        " 'export' takes a model out.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     which = parser.add_mutually_exclusive_group()
@@ -184,6 +190,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         verify.add_argument("verify", type=Path, nargs="+", metavar="FILE", help="JSON export")
         add_sign(commands.add_parser("sign", help="sign a swarm's invite as its organiser"))
         add_members(commands.add_parser("members", help="who may take part in a closed swarm"))
+        add_export(commands.add_parser("export", help="take a model out as a folder"))
     return parser
 
 
@@ -206,7 +213,7 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--data",
-        action=_Files,
+        action=FilesBySlot,
         metavar="LABEL=PATH",
         help="the file or folder of this machine for a slot of the swarm; may be given several"
         " times, and is remembered",
@@ -289,7 +296,7 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
     group.add_argument(
         "--term",
         dest="terms",
-        action=_Terms,
+        action=TermsByName,
         metavar="NAME=VALUE",
         help="when this machine trains and how much of it, such as idle_minutes=10,"
         " max_temperature=80 or 'schedule=mon-fri 18:00-08:00'; may be given several times",
@@ -297,40 +304,6 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--update-url", metavar="URL", help="where the newest version is published")
     group.add_argument("--update-key", metavar="KEY", help="the publisher's public key")
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
-
-
-class _Files(argparse.Action):
-    """Collects the ``LABEL=PATH`` of each ``--data`` in a dictionary, the paths absolute."""
-
-    @override
-    def __call__(
-        self, parser: argparse.ArgumentParser, options: argparse.Namespace, *rest: Any
-    ) -> None:
-        label, _equals, path = str(rest[0]).partition("=")
-        if not label or not path:
-            parser.error(f"argument --data: {rest[0]!r} must be LABEL=PATH")
-        try:
-            absolute = Path(path).expanduser().absolute()
-        except RuntimeError as error:  # an unknown ~user
-            parser.error(f"argument --data: {path!r}: {error}")
-        if not absolute.exists():
-            parser.error(f"argument --data: there is no {str(absolute)!r}")
-        files = getattr(options, self.dest) or {}
-        setattr(options, self.dest, files | {label: str(absolute)})
-
-
-class _Terms(argparse.Action):
-    """Collects the ``NAME=VALUE`` of each ``--term`` in a dictionary."""
-
-    @override
-    def __call__(
-        self, parser: argparse.ArgumentParser, options: argparse.Namespace, *rest: Any
-    ) -> None:
-        name, equals, value = str(rest[0]).partition("=")
-        if not equals:
-            parser.error(f"argument --term: {rest[0]!r} must be NAME=VALUE")
-        terms = getattr(options, self.dest) or {}
-        setattr(options, self.dest, terms | {name.strip(): value})
 
 
 def _add_account(group: "argparse._MutuallyExclusiveGroup") -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from app.common.errors import ProtocolError
-from app.protocol import Command, Report
+from app.protocol import Command, Message, Report
 
 T = TypeVar("T")
 _encoder = msgspec.json.Encoder()
@@ -16,7 +16,7 @@ _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 _reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
 
 
-def encode(message: Command | Report) -> bytes:
+def encode(message: Message) -> bytes:
     """Encode a message as a line with its newline. NaN and infinity become null."""
     return _encoder.encode(message) + b"\n"
 

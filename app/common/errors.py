@@ -100,7 +100,8 @@ class LedgerError(UserFacingError):
 
 
 class ExportError(UserFacingError):
-    """An export of contributions can't be written, or its signatures are wrong."""
+    """An export of contributions or of a model can't be written or sent, or its signatures are
+    wrong."""
 
 
 class UpdateError(UserFacingError):

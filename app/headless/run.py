@@ -19,7 +19,7 @@ from app.common.i18n import _
 from app.common.paths import RESOURCES, Folders
 from app.demo import DemoSwarm
 from app.door.run import SwarmDoor
-from app.headless import organising
+from app.headless import exporting, organising
 from app.headless.display import Display, say
 from app.lifecycle import processes
 from app.machine import gpu_runtime as runtime
@@ -60,6 +60,8 @@ def run(arguments: Arguments) -> int:
     try:
         if arguments.organiser is not None:
             return organising.run(arguments.organiser, folders)
+        if arguments.export is not None:
+            return exporting.run(arguments.export, folders, chosen)
         if arguments.diagnostics is not None:
             return _collect(arguments.diagnostics, folders, chosen)
         if arguments.gpu_runtime:

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import pickle
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import IO, Any
 import torch
 
 from app.spec.schema import SwarmSpec
+from app.takeout import run_file
+from app.takeout.run_file import CHECKPOINT_NAME
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +26,6 @@ _UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, TypeErro
 
 _ASIDE = "before-"
 """Begins the name of a checkpoint that was set aside."""
-
-_NAME = re.compile(
-    r"(before-)?epoch-(?P<epoch>\d+)(-(?P<run>[0-9a-f]{12})-(?P<digest>[0-9a-f]{32}))?\.pt"
-)
-"""Of a checkpoint: its epoch, whose it is, and the digest of its content. Apps before 0.2 wrote the
-epoch alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +54,7 @@ class CheckpointFolder:
 
     def __init__(self, folder: Path, spec: SwarmSpec) -> None:
         self.path = folder
+        self._spec = spec
         self._model = _fingerprint(spec)
         self._run = _identity(spec)
 
@@ -67,8 +63,9 @@ class CheckpointFolder:
 
         Raises `OSError`, and `NotFiniteError` for one that must not be kept.
         """
-        _refuse_what_is_not_finite(checkpoint)
+        _refuse_what_is_not_finite([checkpoint.model, checkpoint.optimizer])
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        run_file.write(self.path, self._run, self._spec)
         temporary = self.path / "new.tmp"  # always the same name: a killed save leaves one file
         try:
             digest = self._write(checkpoint, temporary)
@@ -98,10 +95,10 @@ class CheckpointFolder:
         Damaged ones on the way are set aside, under the suffix ``.damaged``. What was kept by
         `set_aside` comes last.
         """
-        for path in (*self._newest_first(), *self._newest_first(f"{_ASIDE}epoch-*.pt")):
+        for path in self.kept():
             try:
                 checkpoint = self._read(path)
-            except (*_UNREADABLE, _DamagedError, NotFiniteError) as error:
+            except (*_UNREADABLE, DamagedError, NotFiniteError) as error:
                 log.warning("checkpoint %s is damaged and set aside: %s", path.name, error)
                 self._set_damaged_aside(path)
                 continue
@@ -109,6 +106,24 @@ class CheckpointFolder:
                 return checkpoint
             log.warning("checkpoint %s is of another model and is passed over", path)
         return None
+
+    def kept(self) -> list[Path]:
+        """The checkpoints of this run, in the order in which one is to be taken."""
+        return [*self._newest_first(), *self._newest_first(f"{_ASIDE}epoch-*.pt")]
+
+    def look_into(self, path: Path) -> Checkpoint | None:
+        """Read a checkpoint of this run beside the trainer, which may write meanwhile; None for
+        one of another model.
+
+        Changes nothing. Its tensors lie in the file until they are used, and only the model's are
+        held against damage. Raises `DamagedError`, or `FileNotFoundError` once it was deleted.
+        """
+        try:
+            return self._read(path, lazily=True)
+        except FileNotFoundError:
+            raise
+        except (*_UNREADABLE, NotFiniteError) as error:
+            raise DamagedError(str(error)) from error
 
     def set_aside(self) -> None:
         """Keep the newest checkpoint apart, and only this one: another peer's state has taken the
@@ -120,15 +135,17 @@ class CheckpointFolder:
             old.unlink()
         newest.replace(newest.with_name(f"{_ASIDE}{newest.name}"))
 
-    def _read(self, path: Path) -> Checkpoint | None:
-        """None for a checkpoint of another model."""
+    def _read(self, path: Path, *, lazily: bool = False) -> Checkpoint | None:
+        """None for a checkpoint of another model. lazily: see `look_into`."""
         digest = _parts(path)["digest"]
         if digest is not None and _digest_of(path) != digest:
-            raise _DamagedError("its content has changed since it was written")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+            raise DamagedError("its content has changed since it was written")
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
         found = content.pop("model_fingerprint", None)
         checkpoint = Checkpoint(**content)
-        _refuse_what_is_not_finite(checkpoint)
+        _refuse_what_is_not_finite(
+            [checkpoint.model] if lazily else [checkpoint.model, checkpoint.optimizer]
+        )
         return checkpoint if found == self._model else None
 
     def _set_damaged_aside(self, path: Path) -> None:
@@ -138,12 +155,12 @@ class CheckpointFolder:
 
     def _newest_first(self, names: str = "epoch-*.pt") -> list[Path]:
         """The checkpoints of this run, and those that an app before 0.2 wrote."""
-        found = [path for path in self.path.glob(names) if _NAME.fullmatch(path.name)]
+        found = [path for path in self.path.glob(names) if CHECKPOINT_NAME.fullmatch(path.name)]
         ours = [path for path in found if _parts(path)["run"] in (self._run, None)]
         return sorted(ours, key=lambda path: int(_parts(path)["epoch"] or 0), reverse=True)
 
 
-class _DamagedError(Exception):
+class DamagedError(Exception):
     """A file isn't what was written."""
 
 
@@ -180,13 +197,13 @@ def _digest_of(path: Path) -> str:
 
 
 def _parts(path: Path) -> dict[str, str | None]:
-    found = _NAME.fullmatch(path.name)
+    found = CHECKPOINT_NAME.fullmatch(path.name)
     assert found is not None
     return found.groupdict()
 
 
-def _refuse_what_is_not_finite(checkpoint: Checkpoint) -> None:
-    for tensor in _tensors_in([checkpoint.model, checkpoint.optimizer]):
+def _refuse_what_is_not_finite(content: list[Any]) -> None:
+    for tensor in _tensors_in(content):
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise NotFiniteError("it holds values that are not finite")
 

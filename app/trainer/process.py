@@ -7,7 +7,7 @@ import os
 import resource
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from app import pipe, protocol
@@ -19,8 +19,8 @@ from app.protocol import (
     Ended,
     EndReason,
     Hello,
+    Message,
     PhaseChanged,
-    Report,
     SendReport,
     TrainerPhase,
     TrainerProblem,
@@ -41,7 +41,8 @@ machine leaves a trainer no time."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run as the trainer; ``--devices`` only reports what torch can train on."""
+    """Run as the trainer; ``--devices`` only reports what torch can train on, ``--export`` takes a
+    model out."""
     reports, commands = _claim_stdio()
     send = _sender(reports)
     step_back()
@@ -57,6 +58,10 @@ def main(arguments: Sequence[str]) -> int:
 
         send(list_devices())
         return 0
+    if "--export" in arguments:
+        from app.trainer.export.serving import serve
+
+        return serve(commands, send)
     send(Hello(version=protocol.VERSION, pid=os.getpid()))
     reason = _obey(commands, send)
     send(Ended(reason=reason))
@@ -85,10 +90,10 @@ def _claim_stdio() -> tuple[int, int]:
     return reports, commands
 
 
-def _sender(descriptor: int) -> SendReport:
+def _sender(descriptor: int) -> Callable[[Message], None]:
     guard = threading.Lock()
 
-    def send(report: Report) -> None:
+    def send(report: Message) -> None:
         line = pipe.encode(report)
         with guard:
             while line:

@@ -37,6 +37,24 @@ def build_model(spec: SwarmSpec, *, vocabulary_size: int, room: Room) -> torch.n
     return model.to(room.device)
 
 
+def model_with(
+    weights: dict[str, torch.Tensor], spec: SwarmSpec, *, vocabulary_size: int
+) -> torch.nn.Module:
+    """The spec's model with these weights, in float32, in evaluation mode, in the machine's memory.
+
+    weights: its `state_dict`. Raises `SpecError`, or `DeviceError` where the model can't fit.
+    """
+    config = config_of(spec, vocabulary_size=vocabulary_size)
+    count = sum(parameter.numel() for parameter in _sketch(config).parameters())
+    needed, available = count * _FLOAT32, int(psutil.virtual_memory().available)
+    if needed > available:
+        raise _too_large(count, needed=needed, available=available)
+    with refusals():
+        model = _from_config(config)
+    model.load_state_dict(weights)
+    return model.eval()
+
+
 def parameter_count(spec: SwarmSpec, *, vocabulary_size: int) -> int:
     """How many parameters the spec's model has; shared ones count once. Allocates none.
 
@@ -81,15 +99,19 @@ def _check_host(count: int, *, room: Room) -> None:
     averages copies of weights and gradients there. Raises `DeviceError`."""
     needed, available = count * _FLOAT32 * 2, int(psutil.virtual_memory().available)
     if room.device.type == "cuda" and needed > available:
-        message = _(
-            "a model of {count:,} parameters takes {needed} of this machine's memory, but {free}"
-            " are free."
-        )
-        raise DeviceError(
-            message.format(count=count, needed=gib(needed), free=gib(available)),
-            field="model_config",
-            remedy=_("Close other programs, or join a swarm with a smaller model."),
-        )
+        raise _too_large(count, needed=needed, available=available)
+
+
+def _too_large(count: int, *, needed: int, available: int) -> DeviceError:
+    message = _(
+        "a model of {count:,} parameters takes {needed} of this machine's memory, but {free} are"
+        " free."
+    )
+    return DeviceError(
+        message.format(count=count, needed=gib(needed), free=gib(available)),
+        field="model_config",
+        remedy=_("Close other programs, or join a swarm with a smaller model."),
+    )
 
 
 def _sketch(config: Any) -> torch.nn.Module:

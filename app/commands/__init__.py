@@ -1,0 +1,1 @@
+"""The subcommands of the command line: their arguments, and what was asked for."""
