@@ -65,7 +65,6 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--upload",
         dest="repository",
-        default="",
         type=_repository,
         metavar="OWNER/NAME",
         help="then upload it to this repository of the Hugging Face hub, private unless --public;"
@@ -96,7 +95,7 @@ def export_of(options: argparse.Namespace) -> ExportCommand | None:
         swarm=options.of_run,
         checkpoint=options.checkpoint,
         overwrite=options.overwrite,
-        repository=options.repository,
+        repository=options.repository or "",
         public=options.public,
         upload_only=options.upload_only,
         as_json=options.as_json,

@@ -22,7 +22,7 @@ class ExportTarget:
 
     def __init__(self, folder: Path, *, overwrite: bool) -> None:
         self.folder = folder.expanduser().absolute().resolve()
-        self.part = self.folder.with_name(f".{self.folder.name}.part")
+        self.part = self.folder.parent / f".{self.folder.name}.part"
         """Where to write: always the same name, so that a killed export leaves one folder."""
         self._overwrite = overwrite
         self._lock = -1

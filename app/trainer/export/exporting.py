@@ -94,9 +94,11 @@ def _tokenizer_of(spec: SwarmSpec) -> Tokenizer:
 
 
 @torch.inference_mode()
-def _logits(model: torch.nn.Module) -> torch.Tensor:
-    """Of the first tokens, float32, shape [1, 8, vocabulary]."""
-    logits: torch.Tensor = model(input_ids=torch.arange(8).unsqueeze(0), use_cache=False).logits
+def _logits(model: Any) -> torch.Tensor:
+    """Of the first eight tokens, or fewer: float32, shape [1, tokens, vocabulary]."""
+    config = model.config
+    tokens = torch.arange(min(8, config.max_position_embeddings)) % config.vocab_size
+    logits: torch.Tensor = model(input_ids=tokens.unsqueeze(0), use_cache=False).logits
     return logits.float()
 
 

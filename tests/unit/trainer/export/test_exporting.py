@@ -162,10 +162,8 @@ def test_what_was_written_is_said(tmp_path: Path, take_out: Callable[..., Path])
 def test_a_full_disk_is_seen_before_it_is_filled(
     take_out: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        exporting.shutil, "disk_usage", lambda _folder: SimpleNamespace(free=2**20)
-    )
-    with pytest.raises(ExportError, match="the disk has 0.0 GiB free") as caught:
+    monkeypatch.setattr(exporting.shutil, "disk_usage", lambda _folder: SimpleNamespace(free=2**20))
+    with pytest.raises(ExportError, match=r"the disk has 0\.0 GiB free") as caught:
         take_out(spec_of())
     assert "Make room" in caught.value.remedy
     assert [*(tmp_path / "exported").iterdir()] == []
@@ -210,7 +208,7 @@ def test_a_model_that_was_not_written_as_it_is_is_not_kept(
         return real(model) + sum(calls)
 
     monkeypatch.setattr(exporting, "_logits", drifting)
-    with pytest.raises(ExportError, match="logits differ by 0.01"):
+    with pytest.raises(ExportError, match=r"logits differ by 0\.01"):
         take_out(spec_of())
 
 
