@@ -19,6 +19,7 @@ from app.common.plain import one_line
 from app.export.exporter import export, upload
 from app.export.kept_runs import KeptRun, KeptRuns
 from app.export.target import ExportTarget, check_is_export
+from app.export.words import percent_of, step_in_words
 from app.headless.display import MOST_SAID, say
 from app.settings.settings import Settings
 from app.takeout.messages import ExportFacts, ExportProgress, ExportStep, Upload
@@ -123,14 +124,14 @@ class _Export:
         self._tell(text.format(url=arrived.url), url=arrived.url, public=arrived.public)
 
     def _show(self, progress: ExportProgress) -> None:
-        percent = 100 * progress.done // progress.size if progress.size else 0
+        percent = percent_of(progress)
         if progress.step is self._step and percent < self._percent + 5:
             return
         self._step, self._percent = progress.step, percent
         if self._command.as_json:
             self._print(step=progress.step.value, done=progress.done, size=progress.size)
         else:
-            say(f"{progress.step.value} {percent} %" if progress.size else progress.step.value)
+            say(step_in_words(progress))
 
     def _tell(self, text: str, **fields: Any) -> None:
         if self._command.as_json:

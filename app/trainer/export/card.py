@@ -17,6 +17,7 @@ from app import __version__
 from app.common.plain import one_line
 from app.spec.schema import BuiltinData, BytesTokenizer, HttpsData, HubData, SwarmSpec
 from app.takeout.messages import ExportFacts
+from app.takeout.usage import lines_to_load
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$@-])")
 """Characters that Markdown or a model hub would read as more than themselves."""
@@ -75,13 +76,8 @@ def _sections(facts: CardFacts) -> Iterator[str]:
 
 
 def _usage(facts: CardFacts) -> str:
-    kind = "AutoTokenizer" if facts.exact_tokenizer else "PreTrainedTokenizerFast"
-    lines = (
-        f"from transformers import AutoModelForCausalLM, {kind}",
-        'model = AutoModelForCausalLM.from_pretrained("FOLDER")',
-        f'tokenizer = {kind}.from_pretrained("FOLDER")',
-    )
-    text = _block("\n".join(lines), "python")
+    lines = lines_to_load("FOLDER", exact_tokenizer=facts.exact_tokenizer)
+    text = _block(lines, "python")
     text += (
         f"\n\nIt was written with transformers {version('transformers')} and torch"
         f" {version('torch')}, in float32, and loaded once to check it."
