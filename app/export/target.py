@@ -107,12 +107,9 @@ class ExportTarget:
         """Delete an earlier export of ours; False for anything else."""
         if aside.is_symlink() or not aside.is_dir():
             return False
-        if any(aside.iterdir()):
-            if (files := files_of(aside)) is None:
-                return False
-            for file in files:
-                file.unlink(missing_ok=True)
-        aside.rmdir()
+        if any(aside.iterdir()) and files_of(aside) is None:
+            return False
+        shutil.rmtree(aside, ignore_errors=True)
         return True
 
     def discard(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,11 @@ def write_marker(folder: Path, *, run_id: str, epoch: int) -> int:
 
     epoch: that the weights are of. Raises `OSError`.
     """
-    sizes = {path.name: _synced(path) for path in sorted(folder.iterdir())}
+    sizes = {
+        str(path.relative_to(folder)): _synced(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
     content = {
         "format": _FORMAT,
         "app": __version__,
@@ -42,12 +47,14 @@ def files_of(folder: Path) -> list[Path] | None:
     """The files of an exported folder; None if something in it isn't what this app wrote."""
     try:
         content: Any = read_json(folder / MARKER, most=_MAX_BYTES)
-        found = {path.name: path.stat().st_size for path in folder.iterdir()}
+        found = {str(path.relative_to(folder)): path.lstat() for path in folder.rglob("*")}
     except (OSError, ValueError):
         return None
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         return None
-    found.pop(MARKER)
-    if content.get("files") != found:
+    files = {name: each.st_size for name, each in found.items() if stat.S_ISREG(each.st_mode)}
+    folders = {str(above) for name in files for above in Path(name).parents} - {"."}
+    del files[MARKER]
+    if content.get("files") != files or found.keys() != {MARKER, *files, *folders}:
         return None
-    return [folder / MARKER, *(folder / name for name in found)]
+    return [folder / MARKER, *(folder / name for name in files)]

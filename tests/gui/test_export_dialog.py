@@ -135,6 +135,7 @@ def test_an_upload_that_is_refused_can_be_repeated_alone(opened: Open, qtbot: Qt
     dialog.hub.repository.set_value("ada/tiny")
     exported(dialog, qtbot)
     assert "doesn't let this token" in dialog.error.text()
+    assert "Exported epoch 3" in dialog.status.text()
     dialog.hub.token.set_value("hf_right")
     dialog.again.click()
     qtbot.waitUntil(lambda: dialog.closes.text() == "Close")

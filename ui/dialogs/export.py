@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontDatabase, QGuiApplication
 from PySide6.QtWidgets import QCheckBox, QComboBox, QFileDialog, QHBoxLayout, QProgressBar, QWidget
 from shiboken6 import isValid
@@ -43,7 +44,8 @@ class ExportDialog(Dialog):
         self._runs: list[KeptRun] = []
         self._working: asyncio.Task[None] | None = None
         self._folder: Path | None = None
-        """The folder that was exported last."""
+        """The folder that was exported last, complete and loadable."""
+        self._result = ""
         self._lay_out()
         self._connect()
         self._begin(self._look_for_runs)
@@ -64,7 +66,7 @@ class ExportDialog(Dialog):
         self.go = button(_("Export"), "primary")
         place = QHBoxLayout()
         place.addWidget(self.folder, 1)
-        place.addWidget(self.choose)
+        place.addWidget(self.choose, 0, Qt.AlignmentFlag.AlignBottom)
         self.column.addWidget(label(_what_it_does(), "muted", wrap=True))
         self.column.addWidget(self.run)
         self.column.addLayout(place)
@@ -74,6 +76,7 @@ class ExportDialog(Dialog):
             self.column.addWidget(shown)
         self.column.addStretch()
         self.replace.hide()
+        self.go.setDefault(True)
         self.add_buttons(self.copy, self.show_it, self.again, self.go, self.closes)
 
     def _connect(self) -> None:
@@ -156,13 +159,13 @@ class ExportDialog(Dialog):
             return  # the dialog was closed meanwhile
         self._working = None
         if problem is not None:
-            self.status.setText("")
+            self.status.setText(self._result)
             show_error(self.error, problem.text)
             announce(self.error)
         self._show_what_can_be_done()
 
     async def _export(self) -> None:
-        run, self._folder = self._chosen(), None
+        run, self._folder, self._result = self._chosen(), None, ""
         self._show_what_can_be_done()
         target = ExportTarget(Path(self.folder.value), overwrite=self.replace.isChecked())
         try:
@@ -175,18 +178,18 @@ class ExportDialog(Dialog):
         self._forget_folder()
         self._folder = target.folder
         self.code.setText(lines_to_load(str(target.folder), exact_tokenizer=result.exact_tokenizer))
-        self._say(_result_in_words(target.folder, result, aside))
+        self._result = _result_in_words(target.folder, result, aside)
+        self._say(self._result)
         if self.to_hub.isChecked():
             await self._upload()
 
     async def _upload(self) -> None:
         assert self._folder is not None
-        before = self.status.text()
         arrived = await upload(self.hub.order(self._folder), on_progress=self._show_progress)
         text = _("Uploaded, private: {url}")
         if arrived.public:
             text = _("Uploaded, and visible to everybody: {url}")
-        self._say(f"{before}\n{text.format(url=arrived.url)}")
+        self._say(f"{self._result}\n{text.format(url=arrived.url)}")
 
     def _show_progress(self, progress: ExportProgress) -> None:
         self.status.setText(step_in_words(progress))

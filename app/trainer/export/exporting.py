@@ -21,6 +21,7 @@ from app.spec.schema import SlotTokenizer, SwarmSpec
 from app.takeout.marker import write_marker
 from app.takeout.messages import Export, Exported, ExportProgress, ExportStep
 from app.trainer.data.tokenizer import Tokenizer, open_tokenizer
+from app.trainer.export.adapters import without_adapters
 from app.trainer.export.card import CardFacts, card
 from app.trainer.export.newest import newest_of
 from app.trainer.model.build import model_with
@@ -114,7 +115,7 @@ def _write_model(
     send: Callable[[Message], None],
 ) -> None:
     """Weights, config and generation config."""
-    from transformers import GenerationConfig
+    from transformers import GenerationConfig, PreTrainedModel
 
     size = sum(parameter.nbytes for parameter in model.parameters())
     free = shutil.disk_usage(folder).free
@@ -126,6 +127,8 @@ def _write_model(
             field=str(folder.parent),
             remedy=_("Make room, or choose a folder on another disk."),
         )
+    if not isinstance(model, PreTrainedModel):
+        model = without_adapters(model, folder)
     end = int(tokenizer.separator[0]) if _ends_texts(tokenizer) else None
     model.config.use_cache = True
     model.generation_config = GenerationConfig(

@@ -74,7 +74,7 @@ def _upload(api: Any, order: Upload, paths: list[Path], send: Callable[[Message]
         additions = []
         for stream in streams:
             stream.meter = hashing
-            name = stream.path.name
+            name = stream.path.relative_to(order.folder).as_posix()
             additions.append(CommitOperationAdd(path_in_repo=name, path_or_fileobj=stream))
         for addition, stream in zip(additions, streams, strict=True):
             stream.meter = sending

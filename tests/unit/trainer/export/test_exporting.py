@@ -16,11 +16,10 @@ from app.protocol import Message
 from app.spec.schema import MODEL_TYPES, SwarmSpec
 from app.takeout.marker import files_of
 from app.takeout.messages import Export, Exported, ExportFacts, ExportProgress, ExportStep
-from app.trainer.checkpoint import Checkpoint, CheckpointFolder
 from app.trainer.export import exporting
 from app.trainer.export.exporting import export
 from app.trainer.model import build
-from tests.support.training.models import built, spec_of
+from tests.support.training.models import built, keep, spec_of
 
 TEXT = "Ünïcödé 漢字 🎉 e\u0301\t\n\0 Ā <|endoftext|>  don't "
 OTHERS_TOKENIZER = ("qwen2",)
@@ -48,13 +47,6 @@ def take_out(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
-
-
-def keep(folder: Path, spec: SwarmSpec, model: torch.nn.Module, *, epoch: int = 7) -> None:
-    weights = {name: value.clone() for name, value in model.state_dict().items()}
-    CheckpointFolder(folder, spec).save(
-        Checkpoint(epoch=epoch, position=0, model=weights, optimizer={})
-    )
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
