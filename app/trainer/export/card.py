@@ -10,8 +10,10 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from urllib.parse import urlsplit
+
+import torch
+import transformers
 
 from app import __version__
 from app.common.plain import one_line
@@ -79,8 +81,8 @@ def _usage(facts: CardFacts) -> str:
     lines = lines_to_load("FOLDER", exact_tokenizer=facts.exact_tokenizer)
     text = _block(lines, "python")
     text += (
-        f"\n\nIt was written with transformers {version('transformers')} and torch"
-        f" {version('torch')}, in float32, and loaded once to check it."
+        f"\n\nIt was written with transformers {transformers.__version__} and torch"
+        f" {torch.__version__}, in float32, and loaded once to check it."
     )
     if not facts.exact_tokenizer:
         text += (
