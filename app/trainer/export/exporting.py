@@ -38,6 +38,9 @@ _BESIDE = 16 * 2**20
 _CLOSE = 1e-4
 """How much logits may differ between the model that we have and the one that was written."""
 
+_TEMPERATURE = 0.8
+"""Of what it writes by itself: a little less wild than what it has learnt."""
+
 _PROBE = (
     "Once upon a time, 3 × 7 = 21.\n\n\tnaïve façade — “quotes” 漢字 🎉 e\u0301\0 <|endoftext|>"
     " </s> don't  {stop}  "
@@ -132,10 +135,16 @@ def _write_model(
     end = int(tokenizer.separator[0]) if _ends_texts(tokenizer) else None
     model.config.use_cache = True
     model.generation_config = GenerationConfig(
-        max_length=spec.training.sequence_length, eos_token_id=end, pad_token_id=end
+        max_length=spec.training.sequence_length,
+        eos_token_id=end,
+        pad_token_id=end,
+        do_sample=True,  # a young model that always takes the likeliest token repeats one for ever
+        temperature=_TEMPERATURE,
     )
     with _watched(folder, size, send):
         model.save_pretrained(folder, max_shard_size=_SHARD)
+    for weights in folder.rglob("*.safetensors"):
+        weights.chmod(0o644)  # as the others: the library makes it its owner's alone
 
 
 def _ends_texts(tokenizer: Tokenizer) -> bool:

@@ -96,6 +96,7 @@ def test_all_is_in_safetensors_and_no_code_is_named(take_out: Callable[..., Path
         *("model.safetensors", "tokenizer.json", "tokenizer_config.json"),
     }
     assert load_file(folder / "model.safetensors")
+    assert (folder / "model.safetensors").stat().st_mode & 0o777 == 0o644
     assert not any(b"auto_map" in path.read_bytes() for path in folder.glob("*.json"))
 
 
