@@ -12,9 +12,8 @@ from pathlib import Path
 
 from app.common.errors import SpecError
 from app.common.paths import read_json, write_atomically
-from app.spec import filling
 from app.spec.invite import read_own
-from app.spec.schema import FileData, SlotData, SwarmSpec
+from app.spec.schema import FileData, SwarmSpec
 
 CHECKPOINT_NAME = re.compile(
     r"(before-)?epoch-(?P<epoch>\d+)(-(?P<run>[0-9a-f]{12})-(?P<digest>[0-9a-f]{32}))?\.pt"
@@ -34,7 +33,7 @@ class RunFile:
     """What is known of the run besides its checkpoints."""
 
     spec: SwarmSpec
-    """With a slot instead of the paths of our data; the tokenizer's path is kept."""
+    """As the trainer has it, but with one path of our data at most."""
 
     since: float
     """When this machine wrote the run's first checkpoint, in seconds since the epoch."""
@@ -49,7 +48,7 @@ def write(folder: Path, run: str, spec: SwarmSpec) -> None:
     """Write the file of a run, unless it says the same already. Raises `OSError`."""
     path = path_of(folder, run)
     known = read(path)
-    spec = without_data_paths(spec)
+    spec = _shortened(spec)
     if known is not None and known.spec == spec:
         return
     since = time.time() if known is None else known.since
@@ -68,23 +67,20 @@ def read(path: Path) -> RunFile | None:
             0 <= since < FAR_FUTURE
         ):
             try:
-                spec = read_own(json.dumps(fields).encode(), name=path.name)
+                spec = read_own(json.dumps(fields, ensure_ascii=False).encode(), name=path.name)
             except (SpecError, ValueError):
                 return None
             return RunFile(spec=spec, since=float(since))
     return None
 
 
-def without_data_paths(spec: SwarmSpec) -> SwarmSpec:
-    """The spec with a slot instead of our data's paths, which may be thousands."""
+def _shortened(spec: SwarmSpec) -> SwarmSpec:
+    """The spec with one of our data's paths, which may be thousands.
+
+    Not with a slot instead: a spec with paths is known to be ours, whose organiser's signature is
+    of the one with slots.
+    """
     data = spec.data
     if not isinstance(data, FileData):
         return spec
-    slot = SlotData(
-        source="slot",
-        label=filling.DATA_LABEL,
-        format=data.format,
-        text_field=data.text_field,
-        tokenizer=data.tokenizer,
-    )
-    return spec.model_copy(update={"data": slot})
+    return spec.model_copy(update={"data": data.model_copy(update={"paths": data.paths[:1]})})

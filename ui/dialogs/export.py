@@ -150,19 +150,17 @@ class ExportDialog(Dialog):
         self._show_what_can_be_done()
 
     async def _work(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        problem: UserFacingError | None = None
         try:
             await work()
         except UserFacingError as error:
-            problem = error
-        if not isValid(self):
-            return  # the dialog was closed meanwhile
-        self._working = None
-        if problem is not None:
-            self.status.setText(self._result)
-            show_error(self.error, problem.text)
-            announce(self.error)
-        self._show_what_can_be_done()
+            if isValid(self):
+                self.status.setText(self._result)
+                show_error(self.error, error.text)
+                announce(self.error)
+        finally:
+            if isValid(self):  # else the dialog was closed meanwhile
+                self._working = None
+                self._show_what_can_be_done()
 
     async def _export(self) -> None:
         run, self._folder, self._result = self._chosen(), None, ""

@@ -67,8 +67,8 @@ def _sections(facts: CardFacts) -> Iterator[str]:
     spec = facts.spec
     yield f"# {plain(spec.name)}"
     yield (
-        f"A `{spec.model.model_type}` of {facts.parameters:,} parameters, trained from random"
-        f" weights by a swarm of volunteers with CoTrain Contributor {__version__}."
+        f"A `{spec.model.model_type}` of {facts.parameters:,} parameters, trained by a swarm of"
+        f" volunteers with CoTrain Contributor {__version__}."
     )
     yield _usage(facts)
     yield "## The run\n\n" + "\n".join(f"- {line}" for line in _run(facts))
@@ -102,6 +102,7 @@ def _run(facts: CardFacts) -> Iterator[str]:
     yield f"Run: `{spec.run_id}`"
     if spec.organiser is not None:
         yield f"Organised by {plain(spec.organiser.name)}, key `{spec.organiser.key}`"
+    yield f"Began from: random weights, seed {training.seed}"
     yield f"Epochs: {facts.epoch:,}, each an update with {training.target_batch_size:,} samples"
     yield (
         f"Tokens seen: about {tokens:,} (epochs × samples × {training.sequence_length:,} tokens;"
@@ -114,7 +115,7 @@ def _run(facts: CardFacts) -> Iterator[str]:
     optimizer = training.optimizer
     yield (
         f"Strategy: `{training.strategy}`; optimizer: `{optimizer.name}`, learning rate"
-        f" {optimizer.learning_rate:g}, schedule `{training.schedule.name}`; seed {training.seed}"
+        f" {optimizer.learning_rate:g}, schedule `{training.schedule.name}`"
     )
 
 

@@ -51,6 +51,7 @@ def upload(order: Upload, send: Callable[[Message], None]) -> None:
     try:
         _upload(HfApi(token=token), order, paths, send)
     except (OSError, HTTPError, RuntimeError, ValueError) as error:
+        log.info("the upload broke off", exc_info=error)
         # the library wraps what one file's upload raises
         cause = error.__cause__ if type(error) is RuntimeError else error
         if isinstance(cause, HfHubHTTPError):

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from app.spec import schema
+from app.spec import schema, signing
 from app.takeout import run_file
+from tests.support.organiser.organisers import organiser
 from tests.support.training.specs import PEER, SMALLEST
 
 RUN = "0123456789ab"
@@ -29,12 +30,21 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert written(tmp_path, spec).spec == spec
 
 
-def test_our_data_s_paths_stay_out_but_the_tokenizer_s_is_kept(tmp_path: Path) -> None:
+def test_of_thousands_of_paths_one_is_kept(tmp_path: Path) -> None:
     tokenizer = {"kind": "file", "path": "/home/ada/tokenizer.json"}
     data = {"source": "files", "paths": [f"/home/ada/{n}" for n in range(9000)]}
     known = written(tmp_path, spec_of(dataset_info=data | {"tokenizer": tokenizer}))
-    assert isinstance(known.spec.data, schema.SlotData)
+    assert isinstance(known.spec.data, schema.FileData)
+    assert known.spec.data.paths == ("/home/ada/0",)
     assert known.spec.data.tokenizer == schema.FileTokenizer.model_validate(tokenizer)
+
+
+def test_a_signed_swarm_with_a_filled_slot_is_read(tmp_path: Path) -> None:
+    data = {"source": "slot", "label": "texts"}
+    signed = signing.signed(spec_of(dataset_info=data), organiser(), name="Ada", closed=False)
+    filled = schema.FileData(source="files", paths=("/home/ada/a.txt",))
+    spec = signed.model_copy(update={"data": filled})
+    assert written(tmp_path, spec).spec == spec
 
 
 def test_a_changed_spec_takes_the_place_of_the_old_but_the_run_began_when_it_did(
