@@ -98,7 +98,7 @@ class CheckpointFolder:
         for path in self.kept():
             try:
                 checkpoint = self._read(path)
-            except (*_UNREADABLE, DamagedError, NotFiniteError) as error:
+            except (*_UNREADABLE, DamagedCheckpointError, NotFiniteError) as error:
                 log.warning("checkpoint %s is damaged and set aside: %s", path.name, error)
                 self._set_damaged_aside(path)
                 continue
@@ -116,14 +116,15 @@ class CheckpointFolder:
         one of another model.
 
         Changes nothing. Its tensors lie in the file until they are used, and only the model's are
-        held against damage. Raises `DamagedError`, or `FileNotFoundError` once it was deleted.
+        held against damage. Raises `DamagedCheckpointError`, or `FileNotFoundError` once it was
+        deleted.
         """
         try:
             return self._read(path, lazily=True)
         except FileNotFoundError:
             raise
         except (*_UNREADABLE, NotFiniteError) as error:
-            raise DamagedError(str(error)) from error
+            raise DamagedCheckpointError(str(error)) from error
 
     def set_aside(self) -> None:
         """Keep the newest checkpoint apart, and only this one: another peer's state has taken the
@@ -139,7 +140,7 @@ class CheckpointFolder:
         """None for a checkpoint of another model. lazily: see `look_into`."""
         digest = _parts(path)["digest"]
         if digest is not None and _digest_of(path) != digest:
-            raise DamagedError("its content has changed since it was written")
+            raise DamagedCheckpointError("its content has changed since it was written")
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
         found = content.pop("model_fingerprint", None)
         checkpoint = Checkpoint(**content)
@@ -160,7 +161,7 @@ class CheckpointFolder:
         return sorted(ours, key=lambda path: int(_parts(path)["epoch"] or 0), reverse=True)
 
 
-class DamagedError(Exception):
+class DamagedCheckpointError(Exception):
     """A file isn't what was written."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes.apps import PATIENCE, ROOT, StartApp, lone_spec, training
+from tests.support.processes.apps import PATIENCE, ROOT, StartApp, lone_spec
 
 pytestmark = pytest.mark.e2e
 
@@ -31,12 +31,11 @@ async def output_of(*command: str) -> str:
     return out.decode()
 
 
-async def test_a_trained_model_is_taken_out_and_writes(start_app: StartApp, tmp_path: Path) -> None:
-    stop = {"epochs": 2}
-    app = await start_app(
-        spec=lone_spec(training_params=training(target_batch_size=512, stop=stop))
-    )
-    assert await app.ends() == 0
+async def test_a_model_is_taken_out_while_it_trains_and_writes(
+    start_app: StartApp, tmp_path: Path
+) -> None:
+    app = await start_app(spec=lone_spec())
+    await app.trains(epoch=2)  # the first epoch was kept
     folder = tmp_path / "taken out"
     main = str(ROOT / "main.py")
     said = await output_of(
@@ -45,8 +44,10 @@ async def test_a_trained_model_is_taken_out_and_writes(start_app: StartApp, tmp_
     )
     result = json.loads(said.splitlines()[-1])
     assert (result["run_id"], result["folder"]) == ("tiny", str(folder))
-    assert result["epoch"] >= 2
+    assert result["epoch"] >= 1
     assert "# tiny" in (folder / "README.md").read_text()
+    assert app.process.returncode is None
+    assert await app.stop() == 0
     # -I: without this app, from another folder
     written = await output_of(sys.executable, "-I", "-c", USE, str(folder))
     assert written.startswith(("'The ", '"The '))

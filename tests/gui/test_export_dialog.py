@@ -15,7 +15,7 @@ from app.takeout import run_file
 from app.takeout.marker import MARKER
 from tests.support.gui.windows import Bench, clipped
 from tests.support.training.specs import SMALLEST
-from ui.dialogs.export import ExportDialog
+from ui.dialogs.export.dialog import ExportDialog
 
 pytestmark = pytest.mark.gui
 

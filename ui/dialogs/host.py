@@ -160,7 +160,7 @@ class Dialogs(QObject):
         """Let the user take a model out of its run."""
         if self._closed:
             return
-        from ui.dialogs.export import ExportDialog
+        from ui.dialogs.export.dialog import ExportDialog
 
         self._one_of("export", lambda: ExportDialog(self._model, self._window))
 

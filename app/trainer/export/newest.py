@@ -8,7 +8,7 @@ from app.common.errors import ExportError
 from app.common.i18n import _
 from app.spec.schema import SwarmSpec
 from app.takeout.run_file import CHECKPOINT_NAME
-from app.trainer.checkpoint import Checkpoint, CheckpointFolder, DamagedError
+from app.trainer.checkpoint import Checkpoint, CheckpointFolder, DamagedCheckpointError
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def _newest(
     for of, path in sorted(kept, key=lambda each: _order(each[1])):
         try:
             checkpoint = of.look_into(path)
-        except DamagedError as error:
+        except DamagedCheckpointError as error:
             log.warning("checkpoint %s is damaged and passed over: %s", path, error)
             damaged[path.name] = None
             continue

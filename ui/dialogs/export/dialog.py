@@ -19,7 +19,7 @@ from app.export.words import percent_of, step_in_words
 from app.takeout.messages import Exported, ExportFacts, ExportProgress
 from app.takeout.usage import lines_to_load
 from ui.dialogs.dialog import Dialog
-from ui.dialogs.hub_fields import HubFields
+from ui.dialogs.export.hub_fields import HubFields
 from ui.models.actions import open_folder
 from ui.models.session_model import SessionModel
 from ui.style.plain import control_text
