@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from app import __version__
 from app.commands.curves import CurvesCommand, add_curves, curves_of
 from app.commands.generate import GenerateCommand, add_generate, generate_of
+from app.commands.export import ExportCommand, add_export, export_of
 from app.commands.values import FilesBySlot, TermsByName
 from app.organiser.commands import OrganiserCommand, add_members, add_sign, command_of
 
@@ -62,6 +63,8 @@ class Arguments:
     """The charts' curves to write to a file; nothing else is done then."""
     generate: GenerateCommand | None = None
     """A text that a swarm's model is to write; nothing else is done then."""
+    export: ExportCommand | None = None
+    """The model to take out; nothing else is done then."""
 
     accept_organiser: str = ""
     """The public key of an organiser to trust instead of the one known before; ``none`` for an
@@ -88,6 +91,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
     organiser = command_of(options) if hasattr(options, "action") else None
     curves = curves_of(options)
     generate = generate_of(options)
+    export = export_of(options)
     overrides = {name: getattr(options, name) for name in _OVERRIDES}
     return Arguments(
         demo=options.demo,
@@ -96,7 +100,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         headless=options.headless
         or options.bootstrap
         or options.fetch_gpu_runtime
-        or bool(verify or organiser or curves or generate or options.diagnostics)
+        or bool(verify or organiser or curves or generate or export or options.diagnostics)
         or bool(options.sign_in or options.sign_out),
         train=options.train,
         serve=options.serve,
@@ -110,6 +114,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         organiser=organiser,
         curves=curves,
         generate=generate,
+        export=export,
         accept_organiser=options.accept_organiser,
         diagnostics=options.diagnostics,
         data=options.data or {},
@@ -118,7 +123,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
     )
 
 
-_COMMANDS = ("verify", "sign", "members", "curves", "generate")
+_COMMANDS = ("verify", "sign", "members", "curves", "generate", "export")
 
 _OVERRIDES = (
     "device",
@@ -170,7 +175,8 @@ def _parser(command: str) -> argparse.ArgumentParser:
         epilog="Settings can also be given in the settings file and the environment; see README."
         " 'verify FILE…' checks the signatures of exported contributions, 'sign INVITE' makes a"
         " swarm yours, 'members list|add|remove' says who may take part in a closed one,"
-        " 'curves' writes what the charts show to a file, 'generate' lets a swarm's model write.",
+        " 'curves' writes what the charts show to a file, 'generate' lets a swarm's model write,"
+        " 'export' takes it out.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     which = parser.add_mutually_exclusive_group()
@@ -201,6 +207,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         add_generate(commands.add_parser("generate", help="let a swarm's model write a text"))
         add_members(commands.add_parser("members", help="who may take part in a closed swarm"))
         add_curves(commands.add_parser("curves", help="write the charts' curves to a file"))
+        add_export(commands.add_parser("export", help="take a model out as a folder"))
     return parser
 
 

@@ -104,7 +104,8 @@ class DatabaseError(UserFacingError):
 
 
 class ExportError(UserFacingError):
-    """An export can't be written, or the signatures of one of contributions are wrong."""
+    """An export of contributions or of a model can't be written or sent, or its signatures are
+    wrong."""
 
 
 class UpdateError(UserFacingError):

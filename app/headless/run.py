@@ -21,7 +21,7 @@ from app.common.paths import RESOURCES, Folders
 from app.common.plain import one_line
 from app.demo import DemoSwarm
 from app.door.run import SwarmDoor
-from app.headless import generating, organising
+from app.headless import exporting, generating, organising
 from app.headless.display import Display, say
 from app.lifecycle import processes
 from app.machine import gpu_runtime as runtime
@@ -66,6 +66,8 @@ def run(arguments: Arguments) -> int:
             return _write_curves(arguments.curves, folders)
         if arguments.generate is not None:
             return generating.run(arguments.generate, folders, chosen, data=arguments.data)
+        if arguments.export is not None:
+            return exporting.run(arguments.export, folders, chosen)
         if arguments.diagnostics is not None:
             return _collect(arguments.diagnostics, folders, chosen)
         if arguments.gpu_runtime:

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import pickle
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import IO, Any
 import torch
 
 from app.spec.schema import SwarmSpec
+from app.takeout import run_file
+from app.takeout.run_file import CHECKPOINT_NAME
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +26,6 @@ _UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, TypeErro
 
 _ASIDE = "before-"
 """Begins the name of a checkpoint that was set aside."""
-
-_NAME = re.compile(
-    r"(before-)?epoch-(?P<epoch>\d+)(-(?P<run>[0-9a-f]{12})-(?P<digest>[0-9a-f]{32}))?\.pt"
-)
-"""Of a checkpoint: its epoch, whose it is, and the digest of its content. Apps before 0.2 wrote the
-epoch alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +54,7 @@ class CheckpointFolder:
 
     def __init__(self, folder: Path, spec: SwarmSpec) -> None:
         self.path = folder
+        self._spec = spec
         self._model = _fingerprint(spec)
         self._run = _identity(spec)
 
@@ -69,6 +65,7 @@ class CheckpointFolder:
         """
         _refuse_what_is_not_finite([checkpoint.model, checkpoint.optimizer])
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        run_file.write(self.path, self._run, self._spec)
         temporary = self.path / "new.tmp"  # always the same name: a killed save leaves one file
         try:
             digest = self._write(checkpoint, temporary)
@@ -159,7 +156,7 @@ class CheckpointFolder:
 
     def _newest_first(self, names: str = "epoch-*.pt") -> list[Path]:
         """The checkpoints of this run, and those that an app before 0.2 wrote."""
-        found = [path for path in self.path.glob(names) if _NAME.fullmatch(path.name)]
+        found = [path for path in self.path.glob(names) if CHECKPOINT_NAME.fullmatch(path.name)]
         ours = [path for path in found if _parts(path)["run"] in (self._run, None)]
         return sorted(ours, key=lambda path: int(_parts(path)["epoch"] or 0), reverse=True)
 
@@ -201,7 +198,7 @@ def _digest_of(path: Path) -> str:
 
 
 def _parts(path: Path) -> dict[str, str | None]:
-    found = _NAME.fullmatch(path.name)
+    found = CHECKPOINT_NAME.fullmatch(path.name)
     assert found is not None
     return found.groupdict()
 

@@ -42,7 +42,7 @@ machine leaves a trainer no time."""
 
 def main(arguments: Sequence[str]) -> int:
     """Run as the trainer; ``--devices`` only reports what torch can train on, ``--generate`` writes
-    texts with what a trainer has kept."""
+    texts with what a trainer has kept, ``--export`` takes a model out."""
     reports, commands = _claim_stdio()
     send = _sender(reports)
     step_back()
@@ -59,9 +59,13 @@ def main(arguments: Sequence[str]) -> int:
         send(list_devices())
         return 0
     if "--generate" in arguments:
-        from app.trainer.generation.serve import serve
+        from app.trainer.generation.serve import serve as generate
 
-        return serve(commands, send)
+        return generate(commands, send)
+    if "--export" in arguments:
+        from app.trainer.export.serving import serve as export
+
+        return export(commands, send)
     send(Hello(version=protocol.VERSION, pid=os.getpid()))
     reason = _obey(commands, send)
     send(Ended(reason=reason))

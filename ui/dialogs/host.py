@@ -54,6 +54,7 @@ class Dialogs(QObject):
         actions.account_wanted.connect(self.account)
         actions.about_wanted.connect(self.about)
         actions.diagnostics_wanted.connect(self.diagnostics)
+        actions.export_wanted.connect(self.export)
 
     # --- dialogs by kind
 
@@ -154,6 +155,14 @@ class Dialogs(QObject):
         from ui.dialogs.diagnostics import DiagnosticsDialog
 
         self._one_of("diagnostics", lambda: DiagnosticsDialog(self._window, self._model))
+
+    def export(self) -> None:
+        """Let the user take a model out of its run."""
+        if self._closed:
+            return
+        from ui.dialogs.export.dialog import ExportDialog
+
+        self._one_of("export", lambda: ExportDialog(self._model, self._window))
 
     def _one_of(self, kind: str, make: Callable[[], Kind]) -> Kind:
         """The open dialog of a kind, or a new one, in front of the others."""

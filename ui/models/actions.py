@@ -74,6 +74,9 @@ class Actions(QObject):
     diagnostics_wanted = Signal()
     """Open the dialog that collects diagnostics."""
 
+    export_wanted = Signal()
+    """Open the dialog that takes a model out of its run."""
+
     def __init__(self, model: SessionModel, *, demo: Demo, opened: "asyncio.Future[None]") -> None:
         super().__init__(model)
         self._model = model

@@ -60,6 +60,7 @@ class Menus(QObject):
         self.share.setShortcut(QKeySequence("Ctrl+I"))
         self.leave = self._add(menu, _("&Leave the swarm"), actions.leave)
         menu.addSeparator()
+        self._add(menu, _("&Export the model…"), actions.export_wanted.emit)
         self._add(menu, _("&Account…"), actions.account_wanted.emit)
         menu.addSeparator()
         ends = self._add(menu, _("&Quit"), quit_app)

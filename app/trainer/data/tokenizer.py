@@ -1,6 +1,8 @@
 """Turn text into tokens: one for each byte of UTF-8, or by a ``tokenizer.json``."""
 
 import hashlib
+import itertools
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -71,6 +73,9 @@ class Tokenizer(Protocol):
     def decoder(self, before: Sequence[int]) -> Decoder:
         """Turns tokens that follow ``before`` into text, one by one."""
 
+    def as_file(self) -> str:
+        """The JSON of a ``tokenizer.json`` that gives the same tokens by itself."""
+
 
 def open_tokenizer(spec: BytesTokenizer | FileTokenizer) -> Tokenizer:
     """The tokenizer that a spec asks for. Raises `DataError`."""
@@ -128,6 +133,16 @@ class ByteTokens:
         """Turns bytes into text, one by one."""
         return ByteDecoder()
 
+    def as_file(self) -> str:
+        """A vocabulary of the 256 bytes, in GPT-2's letters for them, and nothing to merge."""
+        from tokenizers import Tokenizer as Library
+        from tokenizers import decoders, models, pre_tokenizers
+
+        made = Library(models.BPE(vocab=_byte_letters(), merges=[]))
+        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+        made.decoder = decoders.ByteLevel()
+        return str(made.to_str(pretty=True))
+
 
 class FileTokens:
     """A ``tokenizer.json``, as `tokenizers` writes it."""
@@ -169,6 +184,19 @@ class FileTokens:
     def decoder(self, before: Sequence[int]) -> Decoder:
         """Turns token ids that follow ``before`` into text, one by one."""
         return TokenDecoder(self._tokenizer, before)
+
+    def as_file(self) -> str:
+        """The file without what it would add, cut off or fill up."""
+        content = json.loads(self._tokenizer.to_str())
+        return json.dumps(content | {"post_processor": None}, ensure_ascii=False)
+
+
+def _byte_letters() -> dict[str, int]:
+    """The letter of each byte in byte-level tokenizers: the byte as a character of Latin-1 if that
+    can be seen, else the next one from U+0100 on."""
+    seen = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    others = itertools.count(256)
+    return {chr(byte if byte in seen else next(others)): byte for byte in range(256)}
 
 
 def _read(path: Path) -> bytes:

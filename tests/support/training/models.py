@@ -1,11 +1,13 @@
 """Tiny models of each type, from specs."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from app.spec import schema as specs
 from app.spec.schema import SwarmSpec
+from app.trainer.checkpoint import Checkpoint, CheckpointFolder
 from app.trainer.model.build import build_model
 from app.trainer.room import Room
 
@@ -62,3 +64,10 @@ def built(spec: SwarmSpec, *, vocabulary_size: int = 256) -> torch.nn.Module:
 
 def tokens(samples: int = 2, *, length: int = 16) -> torch.Tensor:
     return torch.randint(256, (samples, length + 1), generator=torch.Generator().manual_seed(0))
+
+
+def keep(folder: Path, spec: SwarmSpec, model: torch.nn.Module, *, epoch: int = 7) -> None:
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    CheckpointFolder(folder, spec).save(
+        Checkpoint(epoch=epoch, position=0, model=weights, optimizer={})
+    )

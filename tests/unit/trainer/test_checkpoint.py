@@ -35,7 +35,7 @@ def test_the_newest_is_read_again(tmp_path: Path) -> None:
     assert newest is not None
     assert (newest.epoch, newest.position) == (KEPT + 2, 10 * (KEPT + 2))
     assert torch.equal(newest.model["weight"], torch.full((2, 3), float(KEPT + 2)))
-    assert len(list(tmp_path.glob("*.*"))) == KEPT
+    assert len(list(tmp_path.glob("*.pt"))) == KEPT
 
 
 def test_nothing_is_read_from_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,158 @@
+"""The process that exports and uploads, seen from the app."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from app import pipe, protocol
+from app.common import i18n
+from app.common.errors import ExportError
+from app.common.i18n import _
+from app.common.logs import log_child_line
+from app.export.kept_runs import KeptRun
+from app.export.target import ExportTarget
+from app.lifecycle.processes import command_line
+from app.spec.schema import SlotTokenizer
+from app.takeout.messages import (
+    Export,
+    Exported,
+    ExportFacts,
+    ExportOrder,
+    ExportProgress,
+    Upload,
+    Uploaded,
+    decode_report,
+)
+
+log = logging.getLogger(__name__)
+
+_MAX_LINE_BYTES = 2**20
+"""Of a report, or of a line of its log."""
+
+T = TypeVar("T")
+OnExportProgress = Callable[[ExportProgress], None]
+
+
+async def export(
+    run: KeptRun, target: ExportTarget, *, facts: ExportFacts, on_progress: OnExportProgress
+) -> tuple[Exported, Path | None]:
+    """Write a run's newest model to its target; a cancel leaves nothing behind.
+
+    Returns what was written, and where something else that lay there was set aside to. Raises
+    `ExportError`, or `BusyError` while another export goes to the same place.
+    """
+    spec = run.spec
+    if isinstance(slot := spec.data.tokenizer, SlotTokenizer):
+        raise ExportError(
+            _("the file of the tokenizer ({label}) isn't known.").format(label=slot.label),
+            field="dataset_info.tokenizer",
+            remedy=_("Join the swarm once with --data {label}=PATH.").format(label=slot.label),
+        )
+    order = Export(
+        spec=spec.to_json(),
+        checkpoint_dirs=tuple(map(str, run.folders)),
+        folder=str(target.part),
+        facts=facts,
+    )
+    try:
+        await _in_thread(target.claim)
+        result = await _obeyed(order, on_progress)
+        assert isinstance(result, Exported)
+        aside = await _in_thread(target.put_in_place)
+    finally:
+        target.discard()
+    return result, aside
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    """Like `asyncio.to_thread`, but a cancel waits for the call's end: what comes after it would
+    meet it halfway."""
+    running = asyncio.ensure_future(asyncio.to_thread(call))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise
+
+
+async def upload(order: Upload, *, on_progress: OnExportProgress) -> Uploaded:
+    """Send an exported folder to a repository; what has arrived already isn't sent again.
+
+    Raises `ExportError`.
+    """
+    result = await _obeyed(order, on_progress)
+    assert isinstance(result, Uploaded)
+    return result
+
+
+async def _obeyed(order: ExportOrder, on_progress: OnExportProgress) -> Exported | Uploaded:
+    """Start the process, give it the order, and wait for its result."""
+    async with _process() as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        logged = asyncio.create_task(_log(process.stderr))
+        with suppress(ConnectionError):  # its exit status says more
+            process.stdin.write(pipe.encode(order))
+            await process.stdin.drain()
+        result: Exported | Uploaded | None = None
+        async for line in process.stdout:
+            match report := decode_report(line):
+                case ExportProgress():
+                    on_progress(report)
+                case Exported() | Uploaded():
+                    result = report
+                case protocol.TrainerProblem(message=message, field=field, remedy=remedy):
+                    raise ExportError(message, field=field, remedy=remedy)
+                case protocol.Hello(version=version) if version != protocol.VERSION:
+                    raise ExportError(
+                        _("the app was updated while it ran."),
+                        remedy=_("Close the app and start it again."),
+                    )
+        await logged
+        status = await process.wait()
+    if result is None:
+        raise _ended(status)
+    return result
+
+
+@asynccontextmanager
+async def _process() -> AsyncIterator[asyncio.subprocess.Process]:
+    """The process, in a group of its own, which is killed at the end of the block."""
+    process = await asyncio.create_subprocess_exec(
+        *command_line("--trainer", "--export"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=_MAX_LINE_BYTES,
+        start_new_session=True,
+        env={**os.environ, i18n.VARIABLE: i18n.spoken()},
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await asyncio.shield(process.wait())
+
+
+async def _log(stream: asyncio.StreamReader) -> None:
+    async for line in stream:
+        log_child_line("export", line.decode(errors="replace").rstrip("\n"))
+
+
+def _ended(status: int) -> ExportError:
+    if status == -signal.SIGKILL:
+        return ExportError(
+            _("the system ended the export, most likely because the memory ran out."),
+            remedy=_("Close other programs, and try again."),
+        )
+    return ExportError(
+        _("the export stopped unexpectedly (exit status {status}).").format(status=status),
+        remedy=_("See the log for details."),
+    )

@@ -1,0 +1,86 @@
+"""The file beside the checkpoints of a run that says what they are of.
+
+A checkpoint holds tensors alone. The trainer writes this file with them, so that the model can be
+taken out later without the invite, also of a run that isn't among the recent ones, as the demo's.
+"""
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.common.errors import SpecError
+from app.common.paths import read_json, write_atomically
+from app.spec.invite import read_own
+from app.spec.schema import FileData, SwarmSpec
+
+CHECKPOINT_NAME = re.compile(
+    r"(before-)?epoch-(?P<epoch>\d+)(-(?P<run>[0-9a-f]{12})-(?P<digest>[0-9a-f]{32}))?\.pt"
+)
+"""Of a checkpoint: its epoch, whose it is, and the digest of its content. Apps before 0.2 wrote the
+epoch alone."""
+
+MAX_BYTES = 2**18
+"""Four times the largest spec; a larger file was not written by this app."""
+
+FAR_FUTURE = 2**33
+"""Seconds since the epoch; a later time is taken for damage."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFile:
+    """What is known of the run besides its checkpoints."""
+
+    spec: SwarmSpec
+    """As the trainer has it, but with one path of our data at most."""
+
+    since: float
+    """When this machine wrote the run's first checkpoint, in seconds since the epoch."""
+
+
+def path_of(folder: Path, run: str) -> Path:
+    """Where the file of a run lies. run: the hash in the names of its checkpoints."""
+    return folder / f"run-{run}.json"
+
+
+def write(folder: Path, run: str, spec: SwarmSpec) -> None:
+    """Write the file of a run, unless it says the same already. Raises `OSError`."""
+    path = path_of(folder, run)
+    known = read(path)
+    spec = _shortened(spec)
+    if known is not None and known.spec == spec:
+        return
+    since = time.time() if known is None else known.since
+    content = {"version": 1, "since": since, "spec": spec.to_json()}
+    write_atomically(path, json.dumps(content, ensure_ascii=False, indent=1).encode())
+
+
+def read(path: Path) -> RunFile | None:
+    """The file of a run; None where there is none, or a damaged one."""
+    try:
+        content = read_json(path, most=MAX_BYTES)
+    except (OSError, ValueError):
+        return None
+    match content:
+        case {"since": int() | float() as since, "spec": dict() as fields} if (
+            0 <= since < FAR_FUTURE
+        ):
+            try:
+                spec = read_own(json.dumps(fields, ensure_ascii=False).encode(), name=path.name)
+            except (SpecError, ValueError):
+                return None
+            return RunFile(spec=spec, since=float(since))
+    return None
+
+
+def _shortened(spec: SwarmSpec) -> SwarmSpec:
+    """The spec with one of our data's paths, which may be thousands.
+
+    Not with a slot instead: a spec with paths is known to be ours, whose organiser's signature is
+    of the one with slots.
+    """
+    data = spec.data
+    if not isinstance(data, FileData):
+        return spec
+    return spec.model_copy(update={"data": data.model_copy(update={"paths": data.paths[:1]})})

@@ -1,0 +1,17 @@
+"""Adapters (LoRA): out as a folder of their own, and merged into the weights beside it."""
+
+from pathlib import Path
+from typing import Any
+
+FOLDER = "adapter"
+"""In the exported folder: what `peft.PeftModel.from_pretrained` puts on the base weights."""
+
+
+def without_adapters(model: Any, folder: Path) -> Any:
+    """Write the adapters of a model of `peft`, and return its own model with them merged in.
+
+    Raises `OSError`.
+    """
+    model.save_pretrained(folder / FOLDER)
+    (folder / FOLDER / "README.md").unlink(missing_ok=True)  # peft's, with nothing filled in
+    return model.merge_and_unload()

@@ -1,0 +1,176 @@
+"""The model card: the run's facts, for whoever finds the model, and what isn't known.
+
+It is in English, as the cards of a model hub are. Titles, names and addresses come from whoever
+made the swarm or takes part in it: they stand as plain text. Paths of this machine and addresses of
+peers never stand in it.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import torch
+import transformers
+
+from app import __version__
+from app.common.plain import one_line
+from app.spec.schema import BuiltinData, BytesTokenizer, HttpsData, HubData, SwarmSpec
+from app.takeout.messages import ExportFacts
+from app.takeout.usage import lines_to_load
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$@-])")
+"""Characters that Markdown or a model hub would read as more than themselves."""
+
+_MOST_CONTRIBUTORS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardFacts:
+    """What stands in the card."""
+
+    spec: SwarmSpec
+
+    run: ExportFacts
+
+    epoch: int
+    """That the weights are of."""
+
+    parameters: int
+
+    exact_tokenizer: bool
+    """`AutoTokenizer` gives the tokens of the training for each text."""
+
+
+def card(facts: CardFacts) -> str:
+    """The README.md of an exported folder."""
+    return "\n\n".join((_metadata(facts), *_sections(facts))) + "\n"
+
+
+def _metadata(facts: CardFacts) -> str:
+    """What a model hub reads. YAML takes JSON's values."""
+    data = facts.spec.data
+    fields: dict[str, object] = {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["cotrain", "hivemind", facts.spec.model.model_type],
+    }
+    if isinstance(data, HubData):
+        fields["datasets"] = [data.name]
+    lines = [f"{name}: {json.dumps(value)}" for name, value in fields.items()]
+    return "\n".join(("---", *lines, "---"))
+
+
+def _sections(facts: CardFacts) -> Iterator[str]:
+    spec = facts.spec
+    yield f"# {plain(spec.name)}"
+    yield (
+        f"A `{spec.model.model_type}` of {facts.parameters:,} parameters, trained by a swarm of"
+        f" volunteers with CoTrain Contributor {__version__}."
+    )
+    yield _usage(facts)
+    yield "## The run\n\n" + "\n".join(f"- {line}" for line in _run(facts))
+    yield "## Who trained it\n\n" + _contributors(facts.run.contributors)
+    yield "## What isn't known\n\n" + "\n".join(f"- {line}" for line in _unknown(facts))
+    yield "## The model's config\n\n" + _block(json.dumps(spec.model.fields, indent=2), "json")
+
+
+def _usage(facts: CardFacts) -> str:
+    lines = lines_to_load("FOLDER", exact_tokenizer=facts.exact_tokenizer)
+    text = _block(lines, "python")
+    text += (
+        f"\n\nIt was written with transformers {transformers.__version__} and torch"
+        f" {torch.__version__}, in float32, and loaded once to check it."
+    )
+    if not facts.exact_tokenizer:
+        text += (
+            " `AutoTokenizer` takes a tokenizer of its own for this model type, which changes some"
+            " texts before it makes tokens of them: the one above doesn't."
+        )
+    if isinstance(facts.spec.data.tokenizer, BytesTokenizer):
+        text += (
+            " Each byte of the UTF-8 text is one token, whose id is the byte; byte 0 ends a text."
+        )
+    return text
+
+
+def _run(facts: CardFacts) -> Iterator[str]:
+    spec, training = facts.spec, facts.spec.training
+    tokens = facts.epoch * training.target_batch_size * training.sequence_length
+    yield f"Run: `{spec.run_id}`"
+    if spec.organiser is not None:
+        yield f"Organised by {plain(spec.organiser.name)}, key `{spec.organiser.key}`"
+    yield f"Began from: random weights, seed {training.seed}"
+    yield f"Epochs: {facts.epoch:,}, each an update with {training.target_batch_size:,} samples"
+    yield (
+        f"Tokens seen: about {tokens:,} (epochs × samples × {training.sequence_length:,} tokens;"
+        " an epoch may overshoot)"
+    )
+    if facts.run.since is not None:
+        yield f"Trained on the machine that exported it since {_day(facts.run.since)}"
+    yield f"Exported: {_day(time.time())}"
+    yield f"Data: {_data(spec)}"
+    optimizer = training.optimizer
+    yield (
+        f"Strategy: `{training.strategy}`; optimizer: `{optimizer.name}`, learning rate"
+        f" {optimizer.learning_rate:g}, schedule `{training.schedule.name}`"
+    )
+
+
+def _data(spec: SwarmSpec) -> str:
+    data = spec.data
+    match data:
+        case BuiltinData():
+            return "Python's own documentation (`pydoc_data.topics`)"
+        case HubData():
+            rest = "".join(f", {what} `{_code(name)}`" for what, name in _hub_parts(data))
+            return f"[{plain(data.name)}](https://huggingface.co/datasets/{data.name}){rest}"
+        case HttpsData():
+            parts = urlsplit(data.url)  # a user's name or a key may stand in the rest
+            return f"`{_code(f'{parts.hostname}{parts.path}')}`, SHA-256 `{data.sha256}`"
+        case _:
+            return "files on the machines of those who trained it"
+
+
+def _hub_parts(data: HubData) -> Iterator[tuple[str, str]]:
+    for what in ("config", "split", "revision"):
+        if name := getattr(data, what):
+            yield what, name
+
+
+def _contributors(aliases: tuple[str, ...]) -> str:
+    if not aliases:
+        return "Not known to the machine that exported it."
+    shown = [f"- {plain(alias)}" for alias in aliases[:_MOST_CONTRIBUTORS]]
+    if len(aliases) > len(shown):
+        shown.append(f"- and {len(aliases) - len(shown):,} more")
+    head = "Machines that took part, by the names that they gave themselves:"
+    return "\n".join((head, "", *shown))
+
+
+def _unknown(facts: CardFacts) -> Iterator[str]:
+    yield "Licence: the run states none for the weights; that of its data may matter."
+    yield "Evaluation: none is recorded with this checkpoint."
+    yield "What the data holds, and so what the model may say: it was not filtered or aligned."
+    if not facts.run.contributors:
+        yield "Who took part."
+
+
+def _day(moment: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(moment))
+
+
+def _block(text: str, language: str) -> str:
+    return f"```{language}\n{text.replace('```', '` ` `')}\n```"
+
+
+def _code(text: str) -> str:
+    """For a span of code."""
+    return one_line(text).replace("`", "'")
+
+
+def plain(text: str) -> str:
+    """A text of somebody else, so that Markdown shows it as it is."""
+    return _SPECIAL.sub(r"\\\1", one_line(text))

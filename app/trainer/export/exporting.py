@@ -1,0 +1,248 @@
+"""Write a folder that `transformers` loads by itself, and load it to see that it does."""
+
+import errno
+import gc
+import json
+import logging
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from app.common.errors import ExportError, ProtocolError
+from app.common.i18n import _
+from app.protocol import Message
+from app.spec import schema as specs
+from app.spec.schema import SlotTokenizer, SwarmSpec
+from app.takeout.marker import write_marker
+from app.takeout.messages import Export, Exported, ExportProgress, ExportStep
+from app.trainer.data.tokenizer import Tokenizer, open_tokenizer
+from app.trainer.export.adapters import without_adapters
+from app.trainer.export.card import CardFacts, card
+from app.trainer.export.newest import newest_of
+from app.trainer.model.build import model_with
+from app.trainer.room import gib
+
+log = logging.getLogger(__name__)
+
+_SHARD = "2GB"
+"""Of a file of weights: what an upload that broke off repeats at most."""
+
+_BESIDE = 16 * 2**20
+"""Bytes for all that lies beside the weights."""
+
+_CLOSE = 1e-4
+"""How much logits may differ between the model that we have and the one that was written."""
+
+_TEMPERATURE = 0.8
+"""Of what it writes by itself: a little less wild than what it has learnt."""
+
+_PROBE = (
+    "Once upon a time, 3 × 7 = 21.\n\n\tnaïve façade — “quotes” 漢字 🎉 e\u0301\0 <|endoftext|>"
+    " </s> don't  {stop}  "
+)
+"""A text whose tokens must be the same for the tokenizer that was written and for ours."""
+
+_POLL_SECONDS = 0.5
+
+
+def export(order: Export, send: Callable[[Message], None]) -> None:
+    """Write the newest sound checkpoint into the folder, and check what was written.
+
+    Raises `ExportError`, `SpecError`, `DataError` for its tokenizer, or `DeviceError` when the
+    memory is too small.
+    """
+    send(ExportProgress(step=ExportStep.LOADING))
+    spec, folder = specs.parse(order.spec), Path(order.folder)
+    tokenizer = _tokenizer_of(spec)
+    send(ExportProgress(step=ExportStep.READING))
+    checkpoint, passed_over = newest_of(tuple(map(Path, order.checkpoint_dirs)), spec)
+    epoch = checkpoint.epoch
+    model = model_with(checkpoint.model, spec, vocabulary_size=tokenizer.vocabulary_size)
+    del checkpoint  # its file is mapped
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    expected = _logits(model)
+    with _disk_errors(folder):
+        _write_model(model, folder, spec=spec, tokenizer=tokenizer, send=send)
+        del model
+        gc.collect()  # the model that is loaded next needs the memory
+        _write_tokenizer(tokenizer, folder)
+    send(ExportProgress(step=ExportStep.CHECKING))
+    _check_model(folder, expected)
+    exact = _is_exact(tokenizer, folder)
+    facts = CardFacts(
+        spec=spec, run=order.facts, epoch=epoch, parameters=parameters, exact_tokenizer=exact
+    )
+    with _disk_errors(folder):
+        (folder / "README.md").write_text(card(facts), encoding="utf-8")
+        size = write_marker(folder, run_id=spec.run_id, epoch=epoch)
+    send(
+        Exported(
+            epoch=epoch,
+            parameters=parameters,
+            size=size,
+            passed_over=passed_over,
+            exact_tokenizer=exact,
+        )
+    )
+
+
+def _tokenizer_of(spec: SwarmSpec) -> Tokenizer:
+    if isinstance(spec.data.tokenizer, SlotTokenizer):
+        raise ProtocolError("the app fills the slots of a spec before it exports its model")
+    return open_tokenizer(spec.data.tokenizer)
+
+
+@torch.inference_mode()
+def _logits(model: Any) -> torch.Tensor:
+    """Of the first eight tokens, or fewer: float32, shape [1, tokens, vocabulary]."""
+    config = model.config
+    tokens = torch.arange(min(8, config.max_position_embeddings)) % config.vocab_size
+    logits: torch.Tensor = model(input_ids=tokens.unsqueeze(0), use_cache=False).logits
+    return logits.float()
+
+
+# --- the files
+
+
+def _write_model(
+    model: Any,
+    folder: Path,
+    *,
+    spec: SwarmSpec,
+    tokenizer: Tokenizer,
+    send: Callable[[Message], None],
+) -> None:
+    """Weights, config and generation config."""
+    from transformers import GenerationConfig, PreTrainedModel
+
+    size = sum(parameter.nbytes for parameter in model.parameters())
+    free = shutil.disk_usage(folder).free
+    if size + _BESIDE > free:
+        raise ExportError(
+            _("the model takes {needed}, but the disk has {free} free.").format(
+                needed=gib(size + _BESIDE), free=gib(free)
+            ),
+            field=str(folder.parent),
+            remedy=_("Make room, or choose a folder on another disk."),
+        )
+    if not isinstance(model, PreTrainedModel):
+        model = without_adapters(model, folder)
+    end = int(tokenizer.separator[0]) if _ends_texts(tokenizer) else None
+    model.config.use_cache = True
+    model.generation_config = GenerationConfig(
+        max_length=spec.training.sequence_length,
+        eos_token_id=end,
+        pad_token_id=end,
+        do_sample=True,  # a young model that always takes the likeliest token repeats one for ever
+        temperature=_TEMPERATURE,
+    )
+    with _watched(folder, size, send):
+        model.save_pretrained(folder, max_shard_size=_SHARD)
+    for weights in folder.rglob("*.safetensors"):
+        weights.chmod(0o644)  # as the others: the library makes it its owner's alone
+
+
+def _ends_texts(tokenizer: Tokenizer) -> bool:
+    """Whether what follows each text in training stands there only, and isn't a line break."""
+    return len(tokenizer.separator) == 1 and tokenizer.encode(["\n"])[0].tolist() != [
+        *tokenizer.separator.tolist()
+    ]
+
+
+def _write_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    content = tokenizer.as_file()
+    (folder / "tokenizer.json").write_text(content, encoding="utf-8")
+    added = {token["id"]: token["content"] for token in json.loads(content)["added_tokens"]}
+    end = added.get(int(tokenizer.separator[0])) if _ends_texts(tokenizer) else None
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        # None is said aloud, since some model types have special tokens of their own
+        **dict.fromkeys(("bos_token", "unk_token", "pad_token")),
+        "eos_token": end,
+    }
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
+    )
+
+
+@contextmanager
+def _watched(folder: Path, size: int, send: Callable[[Message], None]) -> Iterator[None]:
+    """Report how many bytes lie in the folder, while the block writes there."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while True:
+            done = sum(path.stat().st_size for path in folder.glob("*"))
+            send(ExportProgress(step=ExportStep.WRITING, done=min(done, size), size=size))
+            if over.wait(_POLL_SECONDS):
+                return
+
+    watching = threading.Thread(target=watch, name="watching")
+    watching.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watching.join()
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """Raise `ExportError` for a file that can't be written."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        raise ExportError(
+            _("can't be written: {reason}.").format(reason=getattr(error, "strerror", 0) or error),
+            field=str(folder.parent),
+            remedy=_("Make room, or choose a folder on another disk.")
+            if full or isinstance(error, SafetensorError)
+            else _("Choose another folder."),
+        ) from error
+
+
+# --- what was written
+
+
+def _check_model(folder: Path, expected: torch.Tensor) -> None:
+    """Load the model as anybody would. Raises `ExportError` if it isn't ours."""
+    from transformers import AutoModelForCausalLM
+
+    loaded = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False).eval()
+    difference = float((_logits(loaded) - expected).abs().max())
+    log.info("logits of the folder differ by %g at most", difference)
+    if not difference <= _CLOSE:
+        raise ExportError(
+            _("the folder that was written isn't the model: logits differ by {difference}.").format(
+                difference=f"{difference:.3g}"
+            ),
+            remedy=_("Check the disk, and try another folder."),
+        )
+
+
+def _is_exact(tokenizer: Tokenizer, folder: Path) -> bool:
+    """Whether `AutoTokenizer` gives our tokens for each text.
+
+    For some model types (``qwen2``) it takes a class of its own in place of what the file says,
+    and that class changes texts. Raises `ExportError` if the file itself isn't ours.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    ours = tokenizer.encode([_PROBE])[0].tolist()
+    if PreTrainedTokenizerFast.from_pretrained(folder)(_PROBE)["input_ids"] != ours:
+        raise ExportError(
+            _("this tokenizer can't be exported: it gives other tokens."),
+            field="dataset_info.tokenizer",
+            remedy=_("Report this, with the tokenizer's file."),
+        )
+    loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return bool(loaded(_PROBE)["input_ids"] == ours)

@@ -1,0 +1,70 @@
+"""Find the checkpoint to take out, while a trainer may write the next one."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.common.errors import ExportError
+from app.common.i18n import _
+from app.spec.schema import SwarmSpec
+from app.takeout.run_file import CHECKPOINT_NAME
+from app.trainer.checkpoint import Checkpoint, CheckpointFolder, DamagedCheckpointError
+
+log = logging.getLogger(__name__)
+
+_MOST_LOOKS = 5
+"""A trainer deletes old checkpoints as it writes new ones; so often we look again for them."""
+
+
+def newest_of(folders: Sequence[Path], spec: SwarmSpec) -> tuple[Checkpoint, tuple[str, ...]]:
+    """The newest sound checkpoint of a run, and the names of damaged ones that were passed over.
+
+    folders: one for each trainer of this machine. Raises `ExportError` if there is none.
+    """
+    damaged: dict[str, None] = {}
+    for _look in range(_MOST_LOOKS):
+        try:
+            if (found := _newest(folders, spec, damaged)) is not None:
+                return found, tuple(damaged)
+            break
+        except FileNotFoundError as error:
+            log.info("%s was deleted meanwhile: looking again", error.filename)
+    if damaged:
+        message = _("all checkpoints of this run on this machine are damaged: {names}.").format(
+            names=", ".join(damaged)
+        )
+    else:
+        message = _("there is no checkpoint of this model.")
+    raise ExportError(
+        message,
+        field=", ".join(map(str, folders)),
+        remedy=_("Train until the next checkpoint, or take another run."),
+    )
+
+
+def _newest(
+    folders: Sequence[Path], spec: SwarmSpec, damaged: dict[str, None]
+) -> Checkpoint | None:
+    """damaged: gets the names of damaged ones. Raises `FileNotFoundError`."""
+    kept = [
+        (of, path)
+        for of in (CheckpointFolder(each, spec) for each in folders)
+        for path in of.kept()
+    ]
+    for of, path in sorted(kept, key=lambda each: _order(each[1])):
+        try:
+            checkpoint = of.look_into(path)
+        except DamagedCheckpointError as error:
+            log.warning("checkpoint %s is damaged and passed over: %s", path, error)
+            damaged[path.name] = None
+            continue
+        if checkpoint is not None:
+            return checkpoint
+    return None
+
+
+def _order(path: Path) -> tuple[bool, int]:
+    """The newest first, and last those that were set aside for another peer's state."""
+    found = CHECKPOINT_NAME.fullmatch(path.name)
+    assert found is not None
+    return path.name.startswith("before-"), -int(found["epoch"])

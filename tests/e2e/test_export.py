@@ -1,0 +1,54 @@
+"""A model that was trained here, taken out by the command line, and used without this app."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes.apps import PATIENCE, ROOT, StartApp, lone_spec
+
+pytestmark = pytest.mark.e2e
+
+USE = """
+import sys
+from transformers import AutoModelForCausalLM, AutoTokenizer
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1])
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+written = model.generate(**tokenizer("The ", return_tensors="pt"), eos_token_id=None)
+print(repr(tokenizer.decode(written[0])), len(written[0]))
+"""
+
+
+async def output_of(*command: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(PATIENCE):
+        out, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    return out.decode()
+
+
+async def test_a_model_is_taken_out_while_it_trains_and_writes(
+    start_app: StartApp, tmp_path: Path
+) -> None:
+    app = await start_app(spec=lone_spec())
+    await app.trains(epoch=2)  # the first epoch was kept
+    folder = tmp_path / "taken out"
+    main = str(ROOT / "main.py")
+    said = await output_of(
+        *(sys.executable, main, "export", "--data-dir", str(app.folder), "--to", str(folder)),
+        "--json",
+    )
+    result = json.loads(said.splitlines()[-1])
+    assert (result["run_id"], result["folder"]) == ("tiny", str(folder))
+    assert result["epoch"] >= 1
+    assert "# tiny" in (folder / "README.md").read_text()
+    assert app.process.returncode is None
+    assert await app.stop() == 0
+    # -I: without this app, from another folder
+    written = await output_of(sys.executable, "-I", "-c", USE, str(folder))
+    assert written.startswith(("'The ", '"The '))
+    assert written.split()[-1] == "32"

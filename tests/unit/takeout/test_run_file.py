@@ -1,0 +1,84 @@
+"""The file beside the checkpoints: what a run is, for who has its tensors alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.spec import schema, signing
+from app.takeout import run_file
+from tests.support.organiser.organisers import organiser
+from tests.support.training.specs import PEER, SMALLEST
+
+RUN = "0123456789ab"
+
+
+def spec_of(**changes: Any) -> schema.SwarmSpec:
+    return schema.parse(SMALLEST | changes)
+
+
+def written(folder: Path, spec: schema.SwarmSpec) -> run_file.RunFile:
+    run_file.write(folder, RUN, spec)
+    known = run_file.read(run_file.path_of(folder, RUN))
+    assert known is not None
+    return known
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    spec = spec_of(initial_peers=[PEER], title="Ünïcödé")
+    assert written(tmp_path, spec).spec == spec
+
+
+def test_of_thousands_of_paths_one_is_kept(tmp_path: Path) -> None:
+    tokenizer = {"kind": "file", "path": "/home/ada/tokenizer.json"}
+    data = {"source": "files", "paths": [f"/home/ada/{n}" for n in range(9000)]}
+    known = written(tmp_path, spec_of(dataset_info=data | {"tokenizer": tokenizer}))
+    assert isinstance(known.spec.data, schema.FileData)
+    assert known.spec.data.paths == ("/home/ada/0",)
+    assert known.spec.data.tokenizer == schema.FileTokenizer.model_validate(tokenizer)
+
+
+def test_a_signed_swarm_with_a_filled_slot_is_read(tmp_path: Path) -> None:
+    data = {"source": "slot", "label": "texts"}
+    signed = signing.signed(spec_of(dataset_info=data), organiser(), name="Ada", closed=False)
+    filled = schema.FileData(source="files", paths=("/home/ada/a.txt",))
+    spec = signed.model_copy(update={"data": filled})
+    assert written(tmp_path, spec).spec == spec
+
+
+def test_a_changed_spec_takes_the_place_of_the_old_but_the_run_began_when_it_did(
+    tmp_path: Path,
+) -> None:
+    before = written(tmp_path, spec_of())
+    file = run_file.path_of(tmp_path, RUN)
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"since": 1000.0}))
+    after = written(tmp_path, spec_of(title="new"))
+    assert (before.spec.title, after.spec.title, after.since) == ("", "new", 1000.0)
+
+
+def test_it_is_written_once(tmp_path: Path) -> None:
+    written(tmp_path, spec_of())
+    before = run_file.path_of(tmp_path, RUN).stat().st_ino
+    written(tmp_path, spec_of())
+    assert run_file.path_of(tmp_path, RUN).stat().st_ino == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        b"{" * 5000,
+        b'{"since": 1, "spec": {}}',
+        json.dumps({"since": "now", "spec": SMALLEST}).encode(),
+        json.dumps({"since": -1, "spec": SMALLEST}).encode(),
+        json.dumps({"since": 1, "spec": SMALLEST, "rest": "x" * run_file.MAX_BYTES}).encode(),
+    ],
+)
+def test_a_damaged_file_is_none(tmp_path: Path, content: bytes) -> None:
+    file = run_file.path_of(tmp_path, RUN)
+    file.write_bytes(content)
+    assert run_file.read(file) is None
+    assert written(tmp_path, spec_of()).spec == spec_of()

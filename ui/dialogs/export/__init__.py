@@ -1,0 +1,1 @@
+"""Taking a model out: the dialog, and its part for an upload."""
