@@ -11,6 +11,12 @@ from app.spec.part import SpecPart
 MOST_AUTO_CPU, MOST_AUTO_GPU = 32, 512
 """Largest micro-batch for ``auto``, in samples; a larger one isn't faster."""
 
+MOST_LOCAL = 65_536
+"""Samples of one inner step."""
+
+MOST_SAMPLES = 10**9
+"""Of an epoch."""
+
 
 class OptimizerSpec(SpecPart):
     """The optimizer that every peer runs on the averaged gradient."""
@@ -68,7 +74,7 @@ class AveragingSpec(SpecPart):
 class LocalStepsSpec(SpecPart):
     """What strategies share whose peers take steps of their own between two rounds."""
 
-    local_batch_size: int = Field(32, gt=0, le=65_536)
+    local_batch_size: int = Field(32, gt=0, le=MOST_LOCAL)
     """Samples of one inner step on one machine."""
 
     max_grad_norm: float = Field(1.0, gt=0, le=1e6, allow_inf_nan=False)
@@ -119,7 +125,7 @@ class TrainingSpec(SpecPart):
     sparseloco: SparseLocoSpec | None = None
     """With the strategy ``sparseloco`` only, and never None then."""
 
-    target_batch_size: int = Field(gt=0, le=10**9)
+    target_batch_size: int = Field(gt=0, le=MOST_SAMPLES)
     """Samples of all peers together in an epoch."""
 
     micro_batch_size: Annotated[int, Field(gt=0, le=65536)] | Literal["auto"] = "auto"
