@@ -13,7 +13,7 @@ import msgspec
 from app.p2p.network import Network
 from app.p2p.sightings import PartFault
 
-VERSION = 10
+VERSION = 11
 """Increased with every change of a message; the trainer sends its own in `Hello`."""
 
 LONG_PAUSE_SECONDS = 60.0
@@ -231,6 +231,13 @@ class Progress(Message, frozen=True):
     peers: int
     """Trainers in the run, this one included."""
 
+    own_steps: int | None = None
+    """Optimizer steps of this machine alone since it last sent what it learnt; None for a strategy
+    without such steps."""
+
+    exchanging: bool = False
+    """A round runs."""
+
 
 class Work(Message, frozen=True):
     """What this trainer did for the run, sent with each `Progress` and at the end.
@@ -271,6 +278,10 @@ class Work(Message, frozen=True):
     training_seconds: float = 0.0
     """Time without pauses."""
 
+    waiting_seconds: float = 0.0
+    """The part of `training_seconds` in which nothing was computed because of the swarm: a round
+    that blocks, an outer step, a download of the swarm's state."""
+
 
 class RoundEnded(Message, frozen=True):
     """The averaging round of one epoch has ended."""
@@ -287,6 +298,9 @@ class RoundEnded(Message, frozen=True):
 
     failure: str
     """Why the group failed; "" when it didn't."""
+
+    bytes_sent: int = 0
+    """In rounds since the round before; counted as in `Work`."""
 
 
 class StateDownload(Message, frozen=True):

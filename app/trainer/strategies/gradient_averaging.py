@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -138,7 +139,8 @@ class GradientAveraging:
 
     def progress(self) -> SwarmProgress:
         """The run as our progress tracker last saw it. Any thread may ask."""
-        return self._optimizer.tracker.seen(epoch=self.epoch)
+        seen = self._optimizer.tracker.seen(epoch=self.epoch)
+        return replace(seen, exchanging=self._optimizer.averaging_since is not None)
 
     def work(self) -> Work:
         """What this trainer did for the run. Any thread may ask, also after `close`."""
