@@ -125,17 +125,21 @@ def estimate(spec: SwarmSpec, *, device: DeviceKind, room: int | None = None) ->
         while found.memory.total > room and samples > 1:
             samples //= 2
             found = _estimate(spec, device=device, samples=samples)
+    if room is not None and found.memory.total > room:
+        return _estimate(spec, device=device, samples=1, recomputed=True)
     return found
 
 
-def _estimate(spec: SwarmSpec, *, device: DeviceKind, samples: int) -> Estimate:
+def _estimate(
+    spec: SwarmSpec, *, device: DeviceKind, samples: int, recomputed: bool = False
+) -> Estimate:
     vocabulary = _vocabulary(spec)
     fields = spec.model.fields
     sizes = architectures.sizes_of(spec.model.model_type, fields, vocabulary=vocabulary)
     count = architectures.parameter_count(spec.model.model_type, fields, sizes)
     training = (
         *_model(spec, count=count, device=device),
-        _activations(spec, sizes, device=device, samples=samples),
+        _activations(spec, sizes, device=device, samples=samples, recomputed=recomputed),
     )
     buffers, on_cpu = _buffers(spec, count), device == "cpu"
     return Estimate(
@@ -178,8 +182,8 @@ def _model(spec: SwarmSpec, *, count: int, device: DeviceKind) -> tuple[Estimate
 
 
 def _optimizer_states(training: TrainingSpec) -> int:
-    if training.optimizer.name == "adamw":
-        return 2
+    if training.optimizer.name != "sgd":
+        return 2  # Muon has one for a matrix
     return int(training.optimizer.momentum > 0)
 
 
@@ -191,33 +195,46 @@ def autocast(training: TrainingSpec, device: DeviceKind) -> bool:
 
 
 def _activations(
-    spec: SwarmSpec, sizes: Sizes, *, device: DeviceKind, samples: int
+    spec: SwarmSpec, sizes: Sizes, *, device: DeviceKind, samples: int, recomputed: bool
 ) -> EstimatePart:
     tokens = samples * spec.training.sequence_length
-    a_token = saved_bytes(spec.model, sizes, spec.training, device=device)
+    a_token = saved_bytes(spec.model, sizes, spec.training, device=device, recomputed=recomputed)
+    why = (
+        _("one sample of {length} tokens a step; each layer is computed twice, to keep less")
+        if recomputed
+        else _("{samples} samples × {length} tokens a step, kept for the backward pass")
+    )
     return EstimatePart(
         name=_("Activations"),
         size=tokens * a_token,
-        why=_("{samples} samples × {length} tokens a step, kept for the backward pass").format(
-            samples=samples, length=f"{spec.training.sequence_length:,}"
-        ),
+        why=why.format(samples=samples, length=f"{spec.training.sequence_length:,}"),
     )
 
 
 def saved_bytes(
-    model: ModelSpec, sizes: Sizes, training: TrainingSpec, *, device: DeviceKind
+    model: ModelSpec,
+    sizes: Sizes,
+    training: TrainingSpec,
+    *,
+    device: DeviceKind,
+    recomputed: bool = False,
 ) -> int:
     """Bytes that a step keeps for each of its tokens.
 
     Each block saves tensors for the backward pass; the logits and their gradient take three times
     the vocabulary in float32.
+
+    recomputed: each block saves its input only, and one at a time the rest.
     """
     family, half = FAMILIES[model.model_type], autocast(training, device)
     per_width, per_feed_forward = family.saved[2:] if half else family.saved[:2]
     width = max(sizes.width, sizes.heads * sizes.head_dim)
     block = per_width * width + per_feed_forward * sizes.feed_forward
     scores = _saved_scores(model, device=device) * sizes.heads * training.sequence_length
-    return sizes.layers * (block + scores) + 3 * FLOAT32 * sizes.vocabulary
+    blocks = sizes.layers * (block + scores)
+    if recomputed:
+        blocks = min(blocks, sizes.layers * FLOAT32 * sizes.width + block + scores)
+    return blocks + 3 * FLOAT32 * sizes.vocabulary
 
 
 def _saved_scores(model: ModelSpec, *, device: DeviceKind) -> int:

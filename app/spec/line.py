@@ -303,7 +303,11 @@ def _changed(spec: SwarmSpec, strategy: dict[str, Any], *, batch: int) -> SwarmS
             return count
         return max(least, round(count * old.target_batch_size / batch))
 
-    content = old.model_dump(exclude={"diloco", "sparseloco"}) | strategy
+    content = old.model_dump(exclude={"diloco", "sparseloco", "max_grad_norm"}) | strategy
+    options = old.local_steps
+    norm = old.max_grad_norm if options is None else options.max_grad_norm
+    if norm is not None:
+        (content.get(content["strategy"]) or content)["max_grad_norm"] = norm
     warmup = epochs(old.schedule.warmup_epochs) or 0
     content["schedule"] |= {
         "warmup_epochs": warmup,

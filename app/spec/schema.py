@@ -239,7 +239,11 @@ class SwarmSpec(SpecPart):
         """
         training = self.training
         unknown: dict[str, Any] = {
-            "training": {name for name in ("diloco", "sparseloco") if not getattr(training, name)}
+            "training": {
+                name
+                for name in ("diloco", "sparseloco", "max_grad_norm")
+                if not getattr(training, name)
+            }
         }
         if self.organiser is None:
             unknown["organiser"] = True

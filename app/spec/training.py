@@ -19,9 +19,11 @@ MOST_SAMPLES = 10**9
 
 
 class OptimizerSpec(SpecPart):
-    """The optimizer that every peer runs on the averaged gradient."""
+    """The optimizer that every peer runs: on the averaged gradient, or in its own steps."""
 
-    name: Literal["adamw", "sgd"] = "adamw"
+    name: Literal["adamw", "sgd", "muon"] = "adamw"
+    """``muon`` is for matrices; embeddings, norms and biases have AdamW beside it."""
+
     learning_rate: float = Field(1e-3, gt=0, le=10, allow_inf_nan=False)
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
         0.9,
@@ -30,6 +32,7 @@ class OptimizerSpec(SpecPart):
     eps: float = Field(1e-8, gt=0, le=1)
     weight_decay: float = Field(0.0, ge=0, le=1)
     momentum: float = Field(0.0, ge=0, lt=1)
+    """Of SGD and Muon; 0 is 0.95 for Muon."""
 
 
 class ScheduleSpec(SpecPart):
@@ -133,6 +136,9 @@ class TrainingSpec(SpecPart):
 
     sequence_length: int = Field(gt=0, le=1_048_576)
     optimizer: OptimizerSpec = OptimizerSpec()
+    max_grad_norm: float | None = Field(None, gt=0, le=1e6, allow_inf_nan=False)
+    """To which the averaged gradient is cut; None for not at all. Only with gradient averaging:
+    strategies with steps of their own have one for these."""
     schedule: ScheduleSpec = ScheduleSpec()
     averaging: AveragingSpec = AveragingSpec()
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -168,6 +174,9 @@ class TrainingSpec(SpecPart):
             if name != self.strategy and getattr(self, name) is not None:
                 text = _("{name} is for the strategy {name} only; remove it").format(name=name)
                 raise ValueError(text)
+        if self.local_steps is not None and self.max_grad_norm is not None:
+            text = _("max_grad_norm is for gradient averaging; put it into {name}")
+            raise ValueError(text.format(name=self.strategy))
         return self
 
     @property

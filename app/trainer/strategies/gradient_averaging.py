@@ -19,7 +19,7 @@ from app.trainer.averaging.guarded_allreduce import RoundGuard
 from app.trainer.averaging.offences import Offences
 from app.trainer.averaging.optimizer import CitizenOptimizer
 from app.trainer.averaging.seen import SwarmProgress
-from app.trainer.model.optimizers import optimizer_for, scheduler_for
+from app.trainer.model.optimizers import clip_before_steps, optimizer_for, scheduler_for
 from app.trainer.strategies.protocols import StrategyPlace
 
 
@@ -39,7 +39,8 @@ class GradientAveraging:
             work=work,
             dht=peer.dht,
             params=list(model.parameters()),
-            optimizer=optimizer_for(spec),
+            # hivemind's scaler was never tried with fused kernels, which look at the scale too
+            optimizer=optimizer_for(spec, model, fused=not place.needs_scaler),
             scheduler=scheduler_for(spec),
             gradient_guard=RoundGuard(bounds=_gradient_bounds(spec), offences=Offences()),
             state_guard=RoundGuard(bounds=_state_bounds(spec), offences=Offences()),
@@ -50,6 +51,8 @@ class GradientAveraging:
             **_options(spec, parameters=sum(each.numel() for each in model.parameters())),
         )
         self.torch_optimizer = self._optimizer.opt
+        if spec.training.max_grad_norm is not None:
+            clip_before_steps(self.torch_optimizer, spec.training.max_grad_norm)
 
     @property
     def epoch(self) -> int:

@@ -73,7 +73,7 @@ class LocalSteps:
         )
         self._inner = InnerSteps(
             parameters,
-            optimizer=optimizer_for(spec)(parameters),
+            optimizer=optimizer_for(spec, place.model)(parameters),
             schedule=scheduler_for(spec),
             batch_size=options.local_batch_size,
             max_norm=options.max_grad_norm,

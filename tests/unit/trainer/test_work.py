@@ -119,7 +119,11 @@ calls = st.lists(st.sampled_from(["computed", "discarded", "forgotten", "entered
 def test_no_counter_ever_falls_and_no_sample_counts_twice(calls: list[str]) -> None:
     meter, before = WorkMeter(), Work()
     for call in calls:
-        arguments: dict[str, tuple[Any, ...]] = {"discarded": (4,), "forgotten": (3,), "entered": (64,)}
+        arguments: dict[str, tuple[Any, ...]] = {
+            "discarded": (4,),
+            "forgotten": (3,),
+            "entered": (64,),
+        }
         if call == "computed":
             computed(meter)
         else:
