@@ -125,8 +125,8 @@ def estimate(spec: SwarmSpec, *, device: DeviceKind, room: int | None = None) ->
         while found.memory.total > room and samples > 1:
             samples //= 2
             found = _estimate(spec, device=device, samples=samples)
-    if room is not None and found.memory.total > room:
-        return _estimate(spec, device=device, samples=1, recomputed=True)
+        if found.memory.total > room:
+            return _estimate(spec, device=device, samples=1, recomputed=True)
     return found
 
 

@@ -167,6 +167,13 @@ def test_what_is_counted_in_epochs_keeps_its_samples() -> None:
     assert back.stop.epochs == pytest.approx(30_000, rel=0.01)
 
 
+def test_the_gradients_norm_goes_along() -> None:
+    there = asked(spec_of(max_grad_norm=0.5)).spec
+    assert there.training.local_steps is not None
+    assert there.training.local_steps.max_grad_norm == 0.5
+    assert asked(there, line=LAN).spec.training.max_grad_norm == 0.5
+
+
 @pytest.mark.parametrize("parameters", [1_000, SMALL, LARGE, HUGE, 70 * HUGE])
 @pytest.mark.parametrize("peers", [1, 2, 1000])
 @pytest.mark.parametrize("line", [1.0, HOME, LAN])
