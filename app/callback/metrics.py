@@ -191,8 +191,13 @@ def _of_training(state: ContributorState) -> list[Metric]:
             ("round_peers", "Peers in the last averaging round.", last.peers if last else None),
             (
                 "round_seconds",
-                "Seconds that the last averaging round blocked training.",
+                "Seconds that the last averaging round took.",
                 last.seconds if last else None,
+            ),
+            (
+                "round_sent_bytes",
+                "Bytes sent in averaging rounds since the round before the last one.",
+                last.bytes_sent if last else None,
             ),
             (
                 "round_failed",
@@ -204,6 +209,12 @@ def _of_training(state: ContributorState) -> list[Metric]:
                 "Averaging rounds that failed since the last one that succeeded.",
                 own.failed_rounds,
             ),
+            ("own_steps", "Steps of this machine alone since its last exchange.", own.own_steps),
+            (
+                "computing_ratio",
+                "Part of the time in which the swarm let this machine compute, 0 to 1.",
+                own.computing,
+            ),
         ),
         *_counters(
             ("samples", "Samples computed since the trainer started.", own.samples),
@@ -212,6 +223,22 @@ def _of_training(state: ContributorState) -> list[Metric]:
                 "compute_seconds",
                 "Seconds of computing since the trainer started.",
                 own.compute_seconds,
+            ),
+            ("sent_bytes", "Bytes sent to other peers since the trainer started.", own.bytes_sent),
+            (
+                "received_bytes",
+                "Bytes received from other peers since the trainer started.",
+                own.bytes_received,
+            ),
+            (
+                "training_seconds",
+                "Seconds of training since the trainer started, without pauses.",
+                own.training_seconds,
+            ),
+            (
+                "waiting_seconds",
+                "Seconds of training in which the swarm let this machine not compute.",
+                own.waiting_seconds,
             ),
         ),
     ]

@@ -118,7 +118,9 @@ def _training() -> dict[str, Field]:
         "training_params.micro_batch_size": _text(
             _("Micro-batch"), _("Samples of a step on one machine, or auto")
         ),
-        "training_params.optimizer.name": _choice(_("Optimizer"), {"adamw": "AdamW", "muon": _("Muon, with AdamW"), "sgd": "SGD"}),
+        "training_params.optimizer.name": _choice(
+            _("Optimizer"), {"adamw": "AdamW", "muon": _("Muon, with AdamW"), "sgd": "SGD"}
+        ),
         "training_params.optimizer.learning_rate": _text(_("Learning rate")),
         "training_params.optimizer.weight_decay": _text(_("Weight decay")),
         "training_params.precision": _choice(_("Precision"), precisions),
