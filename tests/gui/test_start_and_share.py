@@ -17,7 +17,7 @@ from tests.support.gui.windows import DEVICES, WATCHING, Bench
 from tests.support.training.specs import HASH, SMALLEST
 from ui.dialogs import qr
 from ui.dialogs.share import ShareDialog
-from ui.dialogs.start import StartDialog
+from ui.dialogs.start.dialog import StartDialog
 
 pytestmark = pytest.mark.gui
 
