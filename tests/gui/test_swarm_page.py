@@ -121,7 +121,7 @@ def test_rounds_newest_first(bench: Bench, qtbot: QtBot) -> None:
     qtbot.mouseClick(page.show_rounds, Qt.MouseButton.LeftButton)
     assert page.rounds_table.isVisible()
     assert not page.text.isVisible()
-    results = [page.rounds.index(row, 5).data() for row in range(3)]
+    results = [page.rounds.index(row, 6).data() for row in range(3)]
     assert results == ["all succeeded", "failed: no group was found", "all succeeded"]
     assert page.rounds.index(0, 1).data() == "13"
 

@@ -3,7 +3,9 @@
 import math
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeyEvent
+from typing_extensions import override
 
 from app.common.errors import SpecError, UserFacingError
 from app.common.i18n import _
@@ -18,6 +20,7 @@ from ui.widgets.labels import label
 if TYPE_CHECKING:
     from app.spec.schema import SwarmSpec
 
+GAP = 12
 MOST_UPLINK, MOST_PEERS = 100_000.0, 100_000
 
 
@@ -30,10 +33,12 @@ class LineCard(FactsCard):
     def __init__(self, model: SessionModel) -> None:
         super().__init__(_("On this line"), texts.rows())
         self._model = model
-        self.uplink = Field(_("Upload of each line"), line_edit())
+        self.uplink = Field(_("Upload of each line, Mbit/s"), line_edit())
         self.peers = Field(_("Machines"), line_edit(), _("That train at the same time"))
         self.note = label(role="muted", wrap=True)
         self.column.insertWidget(1, FieldGrid((self.uplink, self.peers)))
+        self.column.insertSpacing(2, GAP)
+        self.column.addSpacing(GAP // 2)
         self.column.addWidget(self.note)
         for field in (self.uplink, self.peers):
             field.edited.connect(self.changed)
@@ -47,6 +52,12 @@ class LineCard(FactsCard):
         self.uplink.set_value(f"{uplink:g}")
         self.uplink.set_hint(source)
         self.peers.set_value(str(texts.known_peers(spec, state)))
+
+    @override
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Return ends the input of a field, and doesn't join or start the swarm."""
+        if event.key() not in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            super().keyPressEvent(event)
 
     @property
     def assumed(self) -> tuple[float, int] | None:
@@ -74,12 +85,13 @@ class LineCard(FactsCard):
             self.note.setText("")
             return
         uplink, peers = assumed
+        parameters = costs.estimate_for(spec, costs.chosen_device(state)).parameters
         found = forecast(
             spec,
-            parameters=costs.estimate_for(spec, costs.chosen_device(state)).parameters,
+            parameters=parameters,
             peers=peers,
             line=texts.usable(uplink, state),
-            speed=texts.speed(state),
+            speed=texts.speed(state, parameters=parameters),
         )
         self.show_values(texts.facts(found))
         self.note.setText(texts.explanation(found, peers=peers))

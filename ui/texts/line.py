@@ -23,11 +23,11 @@ def known_uplink(settings: Settings, rounds: Rounds) -> tuple[float, str]:
     from app.spec.line import HOME_LINE
 
     if settings.uplink:
-        return settings.uplink, _("Mbit/s, as you have set it")
+        return settings.uplink, _("As you have set it")
     measured = rounds.upload / MBIT
     if measured > HOME_LINE:
-        return round(measured, 1), _("Mbit/s; rounds of this swarm have sent so much")
-    return HOME_LINE, _("Mbit/s; a usual line of a home, set what yours has")
+        return round(measured, 1), _("What rounds have sent from here")
+    return HOME_LINE, _("Usual at home; say what yours has")
 
 
 def known_peers(spec: "SwarmSpec | None", state: ContributorState) -> int:
@@ -43,12 +43,14 @@ def usable(uplink: float, state: ContributorState) -> float:
     return (min(uplink, limit) if limit else uplink) * MBIT
 
 
-def speed(state: ContributorState) -> float:
-    """FLOP/s of this machine's device: measured if it trains, else those of its kind."""
+def speed(state: ContributorState, *, parameters: int) -> float:
+    """FLOP/s of this machine's device: measured if it trains a model of about so many parameters,
+    since a much smaller one keeps no GPU busy; else those of its kind."""
     from app.spec.line import CPU_SPEED, GPU_SPEED, WORK
 
     own = state.training
-    if own is not None and own.tokens_per_second and own.parameters:
+    is_alike = own is not None and 0.5 < (own.parameters or 0) / parameters < 2.0
+    if is_alike and own is not None and own.parameters and own.tokens_per_second:
         return WORK * own.parameters * own.tokens_per_second
     kind = costs.device_kind(costs.chosen_device(state))
     return CPU_SPEED if kind == "cpu" else GPU_SPEED
@@ -57,9 +59,9 @@ def speed(state: ContributorState) -> float:
 def rows() -> dict[str, str]:
     """The labels of `facts`."""
     return {
-        "upload": _("It uploads"),
-        "computing": _("It computes"),
-        "rounds": _("Of what was learnt it sends"),
+        "upload": _("Uploads"),
+        "computing": _("Computes"),
+        "rounds": _("A round"),
     }
 
 
@@ -68,7 +70,7 @@ def facts(found: "LineForecast") -> dict[str, str]:
     return {
         "upload": _("{size} an hour").format(size=units.size(found.an_hour)),
         "computing": _("{percent} of the time").format(percent=units.percent(found.computing, 1)),
-        "rounds": _("{size} every {time}").format(
+        "rounds": _("{size} sent every {time}").format(
             size=units.size(found.upload.usual), time=units.duration(found.epoch_seconds)
         ),
     }
@@ -95,8 +97,6 @@ def explanation(found: "LineForecast", *, peers: int) -> str:
     if not found.ends_in_time:
         parts.append(_("That is longer than its time-out: it would fail with such lines."))
     if found.upload.most > found.upload.usual:
-        text = _(
-            "At worst, as the only machine that others can reach fast, it sends {size} each time."
-        )
+        text = _("At worst, if it alone can be reached fast, it sends {size} each time.")
         parts.append(text.format(size=units.size(found.upload.most)))
     return " ".join(parts)

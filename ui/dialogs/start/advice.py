@@ -22,15 +22,16 @@ if TYPE_CHECKING:
 class StrategyAdvice(QWidget):
     """A recommendation for the form as it is."""
 
-    taken = Signal(dict)
-    """The user wants it: the form's values, by their names in `app.spec.draft`."""
+    taken = Signal()
+    """The user wants it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.title = label(role="strong", wrap=True)
         self.why = label(role="muted", wrap=True)
         self.take = button(_("Use it"))
-        self._values: dict[str, str] = {}
+        self.values: dict[str, str] = {}
+        """What is recommended: the form's values, by their names in `app.spec.draft`."""
         row = QHBoxLayout()
         row.addWidget(self.title, 1)
         row.addWidget(self.take)
@@ -41,7 +42,7 @@ class StrategyAdvice(QWidget):
         column.addWidget(self.why)
         self.take.setAutoDefault(False)
         self.take.setAccessibleName(_("Use the recommended strategy"))
-        self.take.clicked.connect(lambda: self.taken.emit(self._values))
+        self.take.clicked.connect(self.taken)
 
     def show_spec(
         self, spec: "SwarmSpec | None", state: ContributorState, assumed: tuple[float, int] | None
@@ -53,15 +54,16 @@ class StrategyAdvice(QWidget):
         if spec is None or assumed is None:
             return
         uplink, peers = assumed
+        parameters = costs.estimate_for(spec, costs.chosen_device(state)).parameters
         found = recommend(
             spec,
-            parameters=costs.estimate_for(spec, costs.chosen_device(state)).parameters,
+            parameters=parameters,
             peers=peers,
             line=texts.usable(uplink, state),
-            speed=texts.speed(state),
+            speed=texts.speed(state, parameters=parameters),
         )
-        self._values = draft.strategy_values(found.spec)
-        is_there = self._values == draft.strategy_values(spec)
+        self.values = draft.strategy_values(found.spec)
+        is_there = self.values == draft.strategy_values(spec)
         self.title.setText(_title(found, is_there=is_there))
         self.why.setText(_why(found, is_there=is_there))
         self.take.setVisible(not is_there)

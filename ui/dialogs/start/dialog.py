@@ -155,9 +155,10 @@ class StartDialog(QDialog):
         for grid in self._grids:
             grid.arrange()
 
-    def _take(self, values: dict[str, str]) -> None:
-        """Fill in what is recommended."""
-        for name, value in values.items():
+    def _take(self) -> None:
+        """Fill in what is recommended for the form as it is now."""
+        spec, _wrong = self._check()
+        for name, value in self.advice.values.items() if spec is not None else ():
             self.fields[name].set_value(value)
         self._check()
 
