@@ -230,11 +230,8 @@ class Progress(Message, frozen=True):
 
     peers: int
     """Trainers in the run, this one included."""
-
     own_steps: int | None = None
-    """Optimizer steps of this machine alone since it last sent what it learnt; None for a strategy
-    without such steps."""
-
+    """Optimizer steps of our own since we last sent what we learnt; None without such steps."""
     exchanging: bool = False
     """A round runs."""
 
@@ -279,8 +276,7 @@ class Work(Message, frozen=True):
     """Time without pauses."""
 
     waiting_seconds: float = 0.0
-    """The part of `training_seconds` in which nothing was computed because of the swarm: a round
-    that blocks, an outer step, a download of the swarm's state."""
+    """The part of `training_seconds` that rounds, outer steps and downloads of state blocked."""
 
 
 class RoundEnded(Message, frozen=True):

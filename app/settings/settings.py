@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     """Multiaddrs of the only peers that may relay for us; () allows any."""
 
     uplink: float = Field(
-        0.0, validation_alias="COTRAIN_UPLINK", ge=0, le=100_000, allow_inf_nan=False
+        0, validation_alias="COTRAIN_UPLINK", ge=0, le=100_000, allow_inf_nan=False
     )
     """Mbit/s that this line can upload, for the figures before joining; 0: not known."""
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from app.common.i18n import _
-from app.protocol import MemberAtFault, RoundEnded, SampleDiscarded, Work
+from app.protocol import MemberAtFault, SampleDiscarded, Work
 from app.trainer.averaging.averagers import CountingStateAverager
 from app.trainer.averaging.seen import SwarmProgress
 from app.trainer.averaging.tracker import PacedTracker
@@ -180,7 +180,14 @@ class LocalSteps:
         self._work.sent_back()
         self._carried += sent.samples
         self._enter(sent.epoch + 1, offer=False)
-        self._say_ended(sent, peers=1, samples=0, failure=failure)
+        self._report(
+            sent.ended(
+                peers=1,
+                samples=0,
+                failure=failure,
+                bytes_sent=self._work.sent_since_the_last_round(self._exchange.bytes_sent),
+            )
+        )
 
     def _apply(self, sent: Sent, brought: Exchanged) -> None:
         """Make the outer step, and keep what the inner steps did since the weights were sent."""
@@ -194,16 +201,11 @@ class LocalSteps:
             self._work.sent_back()
             self._carried += sent.samples
         samples = sent.samples if brought.counts else 0
-        self._say_ended(sent, peers=brought.members, samples=samples, failure="")
-
-    def _say_ended(self, sent: Sent, *, peers: int, samples: int, failure: str) -> None:
         self._report(
-            RoundEnded(
-                epoch=sent.epoch,
-                peers=peers,
-                seconds=time.monotonic() - sent.began,
+            sent.ended(
+                peers=brought.members,
                 samples=samples,
-                failure=failure,
+                failure="",
                 bytes_sent=self._work.sent_since_the_last_round(self._exchange.bytes_sent),
             )
         )

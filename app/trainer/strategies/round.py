@@ -13,7 +13,7 @@ import torch
 from app.common.background import survived
 from app.common.i18n import _
 from app.p2p.sightings import PartFault
-from app.protocol import MemberAtFault
+from app.protocol import MemberAtFault, RoundEnded
 from app.spec import rounds
 from app.spec.schema import SwarmSpec
 from app.trainer.exchange.exchange import BlobExchange, Exchange, ExchangeError
@@ -58,6 +58,17 @@ class Sent:
 
     began: float
     """Monotonic time."""
+
+    def ended(self, *, peers: int, samples: int, failure: str, bytes_sent: int) -> RoundEnded:
+        """The report of the round's end, which is now."""
+        return RoundEnded(
+            epoch=self.epoch,
+            peers=peers,
+            seconds=time.monotonic() - self.began,
+            samples=samples,
+            failure=failure,
+            bytes_sent=bytes_sent,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
