@@ -115,7 +115,7 @@ def _name_mistake(name: str) -> dict[str, SpecError]:
 def strategy_values(spec: SwarmSpec) -> dict[str, str]:
     """The form's texts for a spec's strategy, and for what depends on the samples of an epoch."""
     training = spec.training
-    values = {
+    values: dict[str, str | float | None] = {
         "strategy": training.strategy,
         "target_batch_size": training.target_batch_size,
         "max_grad_norm": training.max_grad_norm,
@@ -127,14 +127,13 @@ def strategy_values(spec: SwarmSpec) -> dict[str, str]:
         for name, value in training.local_steps.model_dump().items():
             if f"training_params.{training.strategy}.{name}" in DEFAULTS:
                 values[f"{training.strategy}.{name}"] = value
-    return {
-        f"training_params.{name}": ""
-        if value is None
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-        for name, value in values.items()
-    }
+    return {f"training_params.{name}": _as_text(value) for name, value in values.items()}
+
+
+def _as_text(value: str | float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def suggested_run_id(title: str) -> str:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from app.spec.schema import SwarmSpec
 
 GAP = 12
-MOST_UPLINK, MOST_PEERS = 100_000.0, 100_000
+LEAST_UPLINK, MOST_UPLINK = 0.001, 100_000.0
+MOST_PEERS = 100_000
 
 
 class LineCard(FactsCard):
@@ -59,12 +60,14 @@ class LineCard(FactsCard):
         if event.key() not in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             super().keyPressEvent(event)
 
-    @property
     def assumed(self) -> tuple[float, int] | None:
-        """Mbit/s of each line, and how many machines there are; None while a field is wrong, which
-        is marked."""
+        """Mbit/s of each line, and how many machines there are; None where a field is wrong, which
+        gets marked."""
         uplink, peers = _number(self.uplink.value), _number(self.peers.value)
-        fits = 0 < uplink <= MOST_UPLINK, 1 <= peers <= MOST_PEERS and peers == int(peers)
+        fits = (
+            LEAST_UPLINK <= uplink <= MOST_UPLINK,
+            1 <= peers <= MOST_PEERS and peers == int(peers),
+        )
         self.uplink.show_problem(None if fits[0] else _wrong(_("Mbit/s, such as 20.")))
         self.peers.show_problem(None if fits[1] else _wrong(_("A whole number, such as 8.")))
         return (uplink, int(peers)) if all(fits) else None
@@ -72,14 +75,14 @@ class LineCard(FactsCard):
     def _remember(self) -> None:
         uplink, settings = _number(self.uplink.value), self._model.session.store.settings
         known, _source = texts.known_uplink(settings, self._model.session.history.rounds)
-        if 0 < uplink <= MOST_UPLINK and uplink != known:
+        if LEAST_UPLINK <= uplink <= MOST_UPLINK and uplink != known:
             self._model.run(self._model.session.change_settings({"uplink": uplink}))
 
     def show_spec(self, spec: "SwarmSpec | None", state: ContributorState) -> None:
         """Show what a swarm costs; None where there is no right one."""
         from app.spec.line import forecast
 
-        assumed = self.assumed
+        assumed = self.assumed()
         if spec is None or assumed is None:
             self.show_values(dict.fromkeys(texts.rows(), units.NONE))
             self.note.setText("")

@@ -79,9 +79,12 @@ def facts(found: "LineForecast") -> dict[str, str]:
 def explanation(found: "LineForecast", *, peers: int) -> str:
     """What the figures are of, and what may differ."""
     time = units.duration(found.round_seconds)
-    parts = [
-        _("For {count} machines, each with such a line and such a device.").format(count=peers)
-    ]
+    whose = ngettext(
+        "For {count} machine with such a line and such a device.",
+        "For {count} machines, each with such a line and such a device.",
+        peers,
+    )
+    parts = [whose.format(count=units.count(peers))]
     if found.own_steps is None:
         parts.append(_("A round of averaging stops computing for {time}.").format(time=time))
     else:

@@ -96,18 +96,16 @@ class MuonAndAdamW(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Change each parameter that has a gradient. closure: isn't called."""
-        parts: tuple[torch.optim.Optimizer, ...] = (self._adamw, self._muon)
-        for is_muons, part in enumerate(parts):
-            part.state = self.state  # anew: loading a state replaces it
-            part.param_groups = [
-                part.defaults
-                | {
-                    **group,
-                    "params": [p for p in group["params"] if self._is_matrix(p) == is_muons],
-                }
-                for group in self.param_groups
-            ]
-            part.step()
+        self._step(self._muon, matrices=True)
+        self._step(self._adamw, matrices=False)
+
+    def _step(self, part: torch.optim.Optimizer, *, matrices: bool) -> None:
+        part.state = self.state  # anew each time: loading a state replaces it
+        part.param_groups = []
+        for group in self.param_groups:
+            own = [each for each in group["params"] if self._is_matrix(each) == matrices]
+            part.param_groups.append(part.defaults | group | {"params": own})
+        part.step()
 
 
 def _embeddings(model: torch.nn.Module) -> list[torch.nn.Parameter]:

@@ -195,7 +195,7 @@ class StartDialog(QDialog):
         state = self._model.state
         try:
             self.line.show_spec(spec, state)
-            self.advice.show_spec(spec, state, self.line.assumed)
+            self.advice.show_spec(spec, state, self.line.assumed())
         except UserFacingError:  # the model's sizes make no sense, which the summary says
             self.line.show_spec(None, state)
             self.advice.show_spec(None, state, None)
