@@ -138,6 +138,7 @@ _OVERRIDES = (
     "reachability",
     "announce",
     "trusted_relays",
+    "uplink",
     "hub_sign_in",
     "tensorboard",
     "tracker",
@@ -289,6 +290,7 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--dht-port", type=int, metavar="PORT", help="TCP port of this peer")
     group.add_argument("--server-port", type=int, metavar="PORT", help="TCP port of the trainer")
     group.add_argument("--initial-peers", metavar="ADDRESSES", help="comma list of multiaddrs")
+    group.add_argument("--uplink", type=float, metavar="MBIT", help="upload of this line, Mbit/s")
     group.add_argument(
         "--report-interval",
         type=int,

@@ -221,6 +221,10 @@ class Progress(Message, frozen=True):
     """Seconds until the swarm has filled its target batch."""
     peers: int
     """Trainers in the run, this one included."""
+    own_steps: int | None = None
+    """Optimizer steps of our own since we last sent what we learnt; None without such steps."""
+    exchanging: bool = False
+    """A round runs."""
 
 
 class Work(Message, frozen=True):
@@ -253,6 +257,9 @@ class Work(Message, frozen=True):
     training_seconds: float = 0.0
     """Time without pauses."""
 
+    waiting_seconds: float = 0.0
+    """The part of `training_seconds` that rounds, outer steps and downloads of state blocked."""
+
 
 class RoundEnded(Message, frozen=True):
     """The averaging round of one epoch has ended."""
@@ -266,6 +273,9 @@ class RoundEnded(Message, frozen=True):
 
     arrived: float = 1.0
     """Share of the average's parts that came, 0 to 1; own values took the place of the others."""
+
+    bytes_sent: int = 0
+    """In rounds since the round before; counted as in `Work`."""
 
 
 class StateDownload(Message, frozen=True):

@@ -14,7 +14,7 @@ from app.common.plain import one_line
 from app.contributions.outbox import OutboxState
 from app.machine.hardware import Gpu, Reading
 from app.protocol import WarningTopic
-from app.state.state import ContributorState, Phase
+from app.state.state import ContributorState, OwnTraining, Phase
 from app.state.store import ReadableStore
 from app.tasks.tasks import Tasks
 
@@ -187,44 +187,21 @@ def _of_training(state: ContributorState) -> list[Metric]:
     own = state.training
     if own is None:
         return []
-    last = own.last_round
     return [
         *_gauges(
             ("step", "Micro-batches since the trainer started.", own.step),
             ("loss", "Own loss: cross-entropy per token (nats).", own.loss),
             ("samples_per_second", "Own samples per second.", own.samples_per_second),
             ("tokens_per_second", "Own tokens per second.", own.tokens_per_second),
-            ("round_peers", "Peers in the last averaging round.", last.peers if last else None),
+            ("own_steps", "Steps of this machine alone since its last exchange.", own.own_steps),
             (
-                "round_seconds",
-                "Seconds that the last averaging round blocked training.",
-                last.seconds if last else None,
-            ),
-            (
-                "round_failed",
-                "1 if the last averaging round failed.",
-                bool(last.failure) if last else None,
-            ),
-            (
-                "round_arrived",
-                "Share of the average's parts that arrived in the last averaging round.",
-                last.arrived if last else None,
-            ),
-            (
-                "rounds_failed_in_a_row",
-                "Averaging rounds that failed since the last one that succeeded.",
-                own.failed_rounds,
+                "computing_ratio",
+                "Part of the time in which the swarm let this machine compute, 0 to 1.",
+                own.computing,
             ),
         ),
-        *_counters(
-            ("samples", "Samples computed since the trainer started.", own.samples),
-            ("tokens", "Tokens computed since the trainer started.", own.tokens),
-            (
-                "compute_seconds",
-                "Seconds of computing since the trainer started.",
-                own.compute_seconds,
-            ),
-        ),
+        *_of_rounds(own),
+        *_totals(own),
     ]
 
 
@@ -246,6 +223,59 @@ def _of_evaluation(state: ContributorState) -> list[Metric]:
             "best_held_out_loss",
             "Lowest loss on held-out text so far (nats per token).",
             best.loss if best else None,
+        ),
+    )
+
+
+def _of_rounds(own: OwnTraining) -> list[Metric]:
+    last = own.last_round
+    return _gauges(
+        ("round_peers", "Peers in the last averaging round.", last.peers if last else None),
+        (
+            "round_seconds",
+            "Seconds that the last averaging round took.",
+            last.seconds if last else None,
+        ),
+        (
+            "round_sent_bytes",
+            "Bytes sent in averaging rounds since the round before the last one.",
+            last.bytes_sent if last else None,
+        ),
+        (
+            "round_failed",
+            "1 if the last averaging round failed.",
+            bool(last.failure) if last else None,
+        ),
+        (
+            "round_arrived",
+            "Share of the average's parts that arrived in the last averaging round.",
+            last.arrived if last else None,
+        ),
+        (
+            "rounds_failed_in_a_row",
+            "Averaging rounds that failed since the last one that succeeded.",
+            own.failed_rounds,
+        ),
+    )
+
+
+def _totals(own: OwnTraining) -> list[Metric]:
+    """Since the trainer started."""
+    return _counters(
+        ("samples", "Samples computed since the trainer started.", own.samples),
+        ("tokens", "Tokens computed since the trainer started.", own.tokens),
+        ("compute_seconds", "Seconds of computing since the trainer started.", own.compute_seconds),
+        ("sent_bytes", "Bytes sent to other peers since the trainer started.", own.bytes_sent),
+        (
+            "received_bytes",
+            "Bytes received from other peers since the trainer started.",
+            own.bytes_received,
+        ),
+        ("training_seconds", "Seconds of training, without pauses.", own.training_seconds),
+        (
+            "waiting_seconds",
+            "Seconds of training that rounds, outer steps and downloads of the state blocked.",
+            own.waiting_seconds,
         ),
     )
 

@@ -140,6 +140,11 @@ def as_json(state: ContributorState) -> str:
             "loss": own.loss if own else None,
             "samples_per_second": own.samples_per_second if own else None,
             "tokens_per_second": own.tokens_per_second if own else None,
+            "computing": own.computing if own else None,
+            "own_steps": own.own_steps if own else None,
+            "exchanging": own.exchanging if own else None,
+            "bytes_sent": own.bytes_sent if own else None,
+            "bytes_received": own.bytes_received if own else None,
             "peers": run.trainers if run else None,
             "connected": len(state.peers),
             "dht_nodes": state.dht_nodes,
@@ -170,6 +175,7 @@ def _round(last: Round) -> dict[str, object]:
         "epoch": last.epoch,
         "peers": last.peers,
         "seconds": round(last.seconds, 2),
+        "bytes_sent": last.bytes_sent,
         "failure": last.failure or None,
         "samples": last.samples,
         "arrived": round(last.arrived, 3),
@@ -238,5 +244,7 @@ def as_line(state: ContributorState) -> str:
     if own is not None and own.samples_per_second is not None:
         parts.append(f"{own.samples_per_second:.1f} samples/s")
     parts += _evaluated(state)
+    if own is not None and own.computing is not None:
+        parts.append(f"computing {own.computing:.0%} of the time")
     parts += [warning.message for warning in _warnings(state)]
     return one_line("  ".join(parts))

@@ -138,6 +138,12 @@ class MachineRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     last_error: str = ""
 
+    computing: float | None = None
+    """The part of the time in which the swarm let the machine compute, from 0 to 1."""
+
+    bytes_sent: int = 0
+    """To other peers, by the trainers that run now."""
+
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(MachineRecord)
@@ -251,6 +257,8 @@ _LIMITS: dict[str, float] = {
     "up_seconds": 1e10,
     "samples": 2**53,
     "rounds": 1e9,
+    "computing": 1,
+    "bytes_sent": 2**53,
 }
 """The highest value of each figure. The lowest is 0, and -60 for the temperature."""
 

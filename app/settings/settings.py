@@ -98,6 +98,11 @@ class Settings(BaseSettings):
     )
     """Multiaddrs of the only peers that may relay for us; () allows any."""
 
+    uplink: float = Field(
+        0, validation_alias="COTRAIN_UPLINK", ge=0, le=100_000, allow_inf_nan=False
+    )
+    """Mbit/s that this line can upload, for the figures before joining; 0: not known."""
+
     hub_sign_in: bool = Field(False, validation_alias="COTRAIN_HUB_SIGN_IN")
     """Read data sets of the Hugging Face hub with the user's own sign-in (``hf auth login`` or
     ``HF_TOKEN``), which lets an invite name the user's private ones."""

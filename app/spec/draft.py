@@ -70,9 +70,12 @@ DEFAULTS: Values = {
     "training_params.precision": "auto",
     "training_params.seed": "0",
     "training_params.strategy": "gradient-averaging",
+    "training_params.max_grad_norm": "",
     "training_params.diloco.local_batch_size": "32",
+    "training_params.diloco.max_grad_norm": "1",
     "training_params.diloco.bits": "4",
     "training_params.sparseloco.local_batch_size": "32",
+    "training_params.sparseloco.max_grad_norm": "1",
     "training_params.sparseloco.keep": "64",
     "training_params.averaging.compression": "float16",
     "training_params.averaging.matchmaking_seconds": "5",
@@ -109,6 +112,30 @@ def _name_mistake(name: str) -> dict[str, SpecError]:
     return {}
 
 
+def strategy_values(spec: SwarmSpec) -> dict[str, str]:
+    """The form's texts for a spec's strategy, and for what depends on the samples of an epoch."""
+    training = spec.training
+    values: dict[str, str | float | None] = {
+        "strategy": training.strategy,
+        "target_batch_size": training.target_batch_size,
+        "max_grad_norm": training.max_grad_norm,
+        "schedule.warmup_epochs": training.schedule.warmup_epochs,
+        "schedule.total_epochs": training.schedule.total_epochs,
+        "stop.epochs": training.stop.epochs,
+    }
+    if training.local_steps is not None:
+        for name, value in training.local_steps.model_dump().items():
+            if f"training_params.{training.strategy}.{name}" in DEFAULTS:
+                values[f"{training.strategy}.{name}"] = value
+    return {f"training_params.{name}": _as_text(value) for name, value in values.items()}
+
+
+def _as_text(value: str | float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def suggested_run_id(title: str) -> str:
     """A run id made of the title and random digits, which make it unique."""
     words = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40].strip("-")
@@ -142,6 +169,8 @@ def _value(name: str, text: str) -> Any:
 def _applies(name: str, values: Values, source: str) -> bool:
     """False for texts that belong to a source, tokenizer or strategy other than the chosen one."""
     part, _dot, rest = name.partition(".")
+    if rest == "max_grad_norm":
+        return values.get("training_params.strategy") not in STRATEGIES
     if part == "training_params" and (block := rest.partition(".")[0]) in STRATEGIES:
         return values.get("training_params.strategy") == block
     if name == "dataset_info.tokenizer.path":

@@ -11,7 +11,7 @@ from typing import Literal
 from app.common.i18n import _
 from app.spec import architectures
 from app.spec.architectures import FAMILIES, Sizes
-from app.spec.rounds import round_bytes
+from app.spec.line import CPU_SPEED, GPU_SPEED, HOUR, LineForecast, forecast, update_bytes
 from app.spec.schema import (
     BuiltinData,
     BytesTokenizer,
@@ -38,16 +38,11 @@ CUDA_CONTEXT = 500_000_000
 DOCUMENTATION = 480_000
 """Bytes of the text that ships with Python."""
 
-SLOW_SWARM = 1e11
-"""FLOP/s of the smallest useful swarm: the CPUs of two laptops."""
-
-FAST_SWARM = 5e14
-"""FLOP/s that some twenty consumer GPUs reach in training, below their nominal figures."""
+SLOW_PEERS, FAST_PEERS = 2, 20
+"""The smallest useful swarm, two laptops, and some consumer GPUs."""
 
 SLOW_LINE, FAST_LINE = 12.5e6, 125e6
 """Bytes/s of network lines of 100 Mbit/s and 1 Gbit/s, which limit a round of averaging."""
-
-HOUR = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,17 +125,21 @@ def estimate(spec: SwarmSpec, *, device: DeviceKind, room: int | None = None) ->
         while found.memory.total > room and samples > 1:
             samples //= 2
             found = _estimate(spec, device=device, samples=samples)
+        if found.memory.total > room:
+            return _estimate(spec, device=device, samples=1, recomputed=True)
     return found
 
 
-def _estimate(spec: SwarmSpec, *, device: DeviceKind, samples: int) -> Estimate:
+def _estimate(
+    spec: SwarmSpec, *, device: DeviceKind, samples: int, recomputed: bool = False
+) -> Estimate:
     vocabulary = _vocabulary(spec)
     fields = spec.model.fields
     sizes = architectures.sizes_of(spec.model.model_type, fields, vocabulary=vocabulary)
     count = architectures.parameter_count(spec.model.model_type, fields, sizes)
     training = (
         *_model(spec, count=count, device=device),
-        _activations(spec, sizes, device=device, samples=samples),
+        _activations(spec, sizes, device=device, samples=samples, recomputed=recomputed),
     )
     buffers, on_cpu = _buffers(spec, count), device == "cpu"
     return Estimate(
@@ -183,8 +182,8 @@ def _model(spec: SwarmSpec, *, count: int, device: DeviceKind) -> tuple[Estimate
 
 
 def _optimizer_states(training: TrainingSpec) -> int:
-    if training.optimizer.name == "adamw":
-        return 2
+    if training.optimizer.name != "sgd":
+        return 2  # Muon has one for a matrix
     return int(training.optimizer.momentum > 0)
 
 
@@ -196,33 +195,46 @@ def autocast(training: TrainingSpec, device: DeviceKind) -> bool:
 
 
 def _activations(
-    spec: SwarmSpec, sizes: Sizes, *, device: DeviceKind, samples: int
+    spec: SwarmSpec, sizes: Sizes, *, device: DeviceKind, samples: int, recomputed: bool
 ) -> EstimatePart:
     tokens = samples * spec.training.sequence_length
-    a_token = saved_bytes(spec.model, sizes, spec.training, device=device)
+    a_token = saved_bytes(spec.model, sizes, spec.training, device=device, recomputed=recomputed)
+    why = (
+        _("one sample of {length} tokens a step; each layer is computed twice, to keep less")
+        if recomputed
+        else _("{samples} samples × {length} tokens a step, kept for the backward pass")
+    )
     return EstimatePart(
         name=_("Activations"),
         size=tokens * a_token,
-        why=_("{samples} samples × {length} tokens a step, kept for the backward pass").format(
-            samples=samples, length=f"{spec.training.sequence_length:,}"
-        ),
+        why=why.format(samples=samples, length=f"{spec.training.sequence_length:,}"),
     )
 
 
 def saved_bytes(
-    model: ModelSpec, sizes: Sizes, training: TrainingSpec, *, device: DeviceKind
+    model: ModelSpec,
+    sizes: Sizes,
+    training: TrainingSpec,
+    *,
+    device: DeviceKind,
+    recomputed: bool = False,
 ) -> int:
     """Bytes that a step keeps for each of its tokens.
 
     Each block saves tensors for the backward pass; the logits and their gradient take three times
     the vocabulary in float32.
+
+    recomputed: each block saves its input only, and one at a time the rest.
     """
     family, half = FAMILIES[model.model_type], autocast(training, device)
     per_width, per_feed_forward = family.saved[2:] if half else family.saved[:2]
     width = max(sizes.width, sizes.heads * sizes.head_dim)
     block = per_width * width + per_feed_forward * sizes.feed_forward
     scores = _saved_scores(model, device=device) * sizes.heads * training.sequence_length
-    return sizes.layers * (block + scores) + 3 * FLOAT32 * sizes.vocabulary
+    blocks = sizes.layers * (block + scores)
+    if recomputed:
+        blocks = min(blocks, sizes.layers * FLOAT32 * sizes.width + block + scores)
+    return blocks + 3 * FLOAT32 * sizes.vocabulary
 
 
 def _saved_scores(model: ModelSpec, *, device: DeviceKind) -> int:
@@ -296,28 +308,18 @@ def _data(spec: SwarmSpec, sizes: Sizes) -> EstimatePart:
 
 
 def _traffic(spec: SwarmSpec, *, count: int) -> TrafficEstimate:
-    width = 2 if spec.training.averaging.compression == "float16" else FLOAT32
-    has_own_steps = spec.training.local_steps is not None
-    # weights and gradients, or what was learnt: each sent once
-    once = round_bytes(spec, parameters=count) // 2 if has_own_steps else 2 * width * count
-    slow, fast = _epochs(spec, count=count, once=once)
+    slow = forecast(spec, parameters=count, peers=SLOW_PEERS, line=SLOW_LINE, speed=CPU_SPEED)
+    fast = forecast(spec, parameters=count, peers=FAST_PEERS, line=FAST_LINE, speed=GPU_SPEED)
+    epochs = HOUR / slow.epoch_seconds, HOUR / fast.epoch_seconds
     state = FLOAT32 * count * (1 + _optimizer_states(spec.training))
     return TrafficEstimate(
-        low=round(slow * once),
-        high=round(fast * 2 * once),
-        epoch=2 * once,
-        epochs=(slow, fast),
+        low=slow.an_hour,
+        high=fast.an_hour,
+        epoch=fast.upload.usual,
+        epochs=epochs,
         why=(
-            _(
-                "In each epoch the peers exchange what they have learnt, {size} each; each passes"
-                " up to as much on."
-            ).format(size=_size_text(once))
-            if has_own_steps
-            else _(
-                "In each epoch the peers average gradients and weights, {bytes} bytes a number;"
-                " each sends up to twice that and receives as much."
-            ).format(bytes=width),
-            _epochs_text(spec, slow=slow, fast=fast),
+            _exchanged(spec, count=count, fast=fast),
+            _epochs_text(spec, slow=epochs[0], fast=epochs[1]),
             _("Whoever comes later first downloads the state of the run once, {size}.").format(
                 size=_size_text(state)
             ),
@@ -325,14 +327,20 @@ def _traffic(spec: SwarmSpec, *, count: int) -> TrafficEstimate:
     )
 
 
-def _epochs(spec: SwarmSpec, *, count: int, once: int) -> tuple[float, float]:
-    """Epochs an hour in the slow and in the fast swarm."""
-    tokens = spec.training.target_batch_size * spec.training.sequence_length
-    work = 6.0 * count * tokens  # forward and backward: 6 operations a parameter and token
-    shortest = spec.training.averaging.matchmaking_seconds
-    slow = max(work / SLOW_SWARM, shortest) + once / SLOW_LINE
-    fast = max(work / FAST_SWARM, shortest) + 2 * once / FAST_LINE
-    return HOUR / slow, HOUR / fast
+def _exchanged(spec: SwarmSpec, *, count: int, fast: LineForecast) -> str:
+    if spec.training.local_steps is None:
+        return _(
+            "In each epoch the peers average gradients and weights, {bytes} bytes a number;"
+            " each sends up to twice that and receives as much."
+        ).format(bytes=2 if spec.training.averaging.compression == "float16" else FLOAT32)
+    return _(
+        "In each epoch each peer tells all others what it has learnt, {size}. They pass it on to"
+        " each other: of {peers} peers each sends {sum} on average, of two {size}."
+    ).format(
+        size=_size_text(update_bytes(spec.training, parameters=count)),
+        peers=FAST_PEERS,
+        sum=_size_text(fast.upload.usual),
+    )
 
 
 def _epochs_text(spec: SwarmSpec, *, slow: float, fast: float) -> str:
@@ -353,5 +361,7 @@ def _rounded(value: float) -> str:
 
 
 def _size_text(size: int) -> str:
-    gib = size / 2**30
-    return f"{gib:,.1f} GiB" if gib >= 1 else f"{size / 2**20:,.0f} MiB"
+    gib, mib = size / 2**30, size / 2**20
+    if gib >= 1:
+        return f"{gib:,.1f} GiB"
+    return f"{mib:,.0f} MiB" if mib >= 10 else f"{mib:.2g} MiB"

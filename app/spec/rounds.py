@@ -24,10 +24,11 @@ SPARSE_BYTES = 14 / 8
 
 
 def round_bytes(spec: SwarmSpec, *, parameters: int) -> int:
-    """What one peer of a large swarm sends in a round.
+    """What a time-out counts on: the most that one peer with a slow line sends in a round.
 
     In gradient averaging: its own values to those who average them, and the averages that it makes.
-    Else: what it learnt once, and as much again of others', which it passes on.
+    Else: what it learnt once, and as much again of others', which it passes on; peers with faster
+    lines carry the rest. What a peer sends on average is in `app.spec.line`.
     """
     training = spec.training
     if training.diloco is not None:

@@ -259,7 +259,11 @@ class SwarmSpec(SpecPart):
 
 
 def _unused_by(training: TrainingSpec) -> dict[str, Any]:
-    unused = {name: True for name in ("diloco", "sparseloco") if not getattr(training, name)}
+    unused = {
+        name: True
+        for name in ("diloco", "sparseloco", "max_grad_norm")
+        if not getattr(training, name)
+    }
     if training.evaluation == EvaluationSpec():
         unused["evaluation"] = True
     stop = {"stop": {"unimproved_evaluations"}} if not training.stop.unimproved_evaluations else {}

@@ -12,11 +12,19 @@ from app.spec.part import SpecPart
 MOST_AUTO_CPU, MOST_AUTO_GPU = 32, 512
 """Largest micro-batch for ``auto``, in samples; a larger one isn't faster."""
 
+MOST_LOCAL = 65_536
+"""Samples of one inner step."""
+
+MOST_SAMPLES = 10**9
+"""Of an epoch."""
+
 
 class OptimizerSpec(SpecPart):
-    """The optimizer that every peer runs on the averaged gradient."""
+    """The optimizer that every peer runs: on the averaged gradient, or in its own steps."""
 
-    name: Literal["adamw", "sgd"] = "adamw"
+    name: Literal["adamw", "sgd", "muon"] = "adamw"
+    """``muon`` is for matrices; embeddings, norms and biases have AdamW beside it."""
+
     learning_rate: float = Field(1e-3, gt=0, le=10, allow_inf_nan=False)
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
         0.9,
@@ -25,6 +33,7 @@ class OptimizerSpec(SpecPart):
     eps: float = Field(1e-8, gt=0, le=1)
     weight_decay: float = Field(0.0, ge=0, le=1)
     momentum: float = Field(0.0, ge=0, lt=1)
+    """Of SGD and Muon; 0 is 0.95 for Muon."""
 
 
 class ScheduleSpec(SpecPart):
@@ -69,7 +78,7 @@ class AveragingSpec(SpecPart):
 class LocalStepsSpec(SpecPart):
     """What strategies share whose peers take steps of their own between two rounds."""
 
-    local_batch_size: int = Field(32, gt=0, le=65_536)
+    local_batch_size: int = Field(32, gt=0, le=MOST_LOCAL)
     """Samples of one inner step on one machine."""
 
     max_grad_norm: float = Field(1.0, gt=0, le=1e6, allow_inf_nan=False)
@@ -128,7 +137,7 @@ class TrainingSpec(SpecPart):
     sparseloco: SparseLocoSpec | None = None
     """With the strategy ``sparseloco`` only, and never None then."""
 
-    target_batch_size: int = Field(gt=0, le=10**9)
+    target_batch_size: int = Field(gt=0, le=MOST_SAMPLES)
     """Samples of all peers together in an epoch."""
 
     micro_batch_size: Annotated[int, Field(gt=0, le=65536)] | Literal["auto"] = "auto"
@@ -136,6 +145,9 @@ class TrainingSpec(SpecPart):
 
     sequence_length: int = Field(gt=0, le=1_048_576)
     optimizer: OptimizerSpec = OptimizerSpec()
+    max_grad_norm: float | None = Field(None, gt=0, le=1e6, allow_inf_nan=False)
+    """To which the averaged gradient is cut; None for not at all. Only with gradient averaging:
+    strategies with steps of their own have one for these."""
     schedule: ScheduleSpec = ScheduleSpec()
     averaging: AveragingSpec = AveragingSpec()
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -172,6 +184,9 @@ class TrainingSpec(SpecPart):
             if name != self.strategy and getattr(self, name) is not None:
                 text = _("{name} is for the strategy {name} only; remove it").format(name=name)
                 raise ValueError(text)
+        if self.local_steps is not None and self.max_grad_norm is not None:
+            text = _("max_grad_norm is for gradient averaging; put it into {name}")
+            raise ValueError(text.format(name=self.strategy))
         return self
 
     @property

@@ -28,6 +28,8 @@ class Swarm:
     dataset: str
     target_batch_size: int
     """Samples of an epoch, of all peers together."""
+    own_steps: bool = False
+    """Machines take steps of their own, and exchange what they learnt beside computing."""
     session_id: int | None = None
     """The backend's number of the session; None where the backend doesn't offer the swarm."""
     training_id: str | None = None

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
+from itertools import pairwise
 
 from app.p2p.sightings import PeerInfo, Run
 from app.protocol import Evaluated, Progress, RoundEnded
@@ -140,13 +141,15 @@ class FinishedRound:
     peers: int
     """Size of the group; 1 when nobody else took part."""
     seconds: float
-    """How long training was blocked by it."""
+    """How long it took."""
     samples: int
     """Our own samples that entered it."""
     failure: str
     """Empty when the round succeeded."""
     arrived: float
     """Share of the average's parts that came, 0 to 1."""
+    bytes_sent: int = 0
+    """In rounds since the one before."""
 
 
 @dataclass
@@ -170,10 +173,21 @@ class Rounds:
             samples=ended.samples,
             failure=ended.failure,
             arrived=ended.arrived,
+            bytes_sent=ended.bytes_sent,
         )
         self.last.append(entry)
         self.count += entry.samples > 0
         self.samples += entry.samples
+
+    @property
+    def upload(self) -> float:
+        """The most bytes/s that were sent from one to the next: what the line carries at least.
+        0.0 without two of them."""
+        rates = (
+            after.bytes_sent / max(1.0, after.time - before.time)
+            for before, after in pairwise(self.last)
+        )
+        return max(rates, default=0.0)
 
     def clear(self) -> None:
         """Drop all rounds, and set the sums to zero."""

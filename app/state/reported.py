@@ -161,9 +161,20 @@ def _round_ended(own: OwnTraining, event: protocol.RoundEnded) -> OwnTraining:
         failure=event.failure,
         samples=event.samples,
         arrived=event.arrived,
+        bytes_sent=event.bytes_sent,
     )
     failed = own.failed_rounds + 1 if event.failure else 0
     return replace(own, last_round=ended, failed_rounds=failed)
+
+
+def _worked(own: OwnTraining, event: protocol.Work) -> OwnTraining:
+    return replace(
+        own,
+        bytes_sent=event.bytes_sent,
+        bytes_received=event.bytes_received,
+        training_seconds=event.training_seconds,
+        waiting_seconds=event.waiting_seconds,
+    )
 
 
 def _checkpoint_saved(own: OwnTraining, event: protocol.CheckpointSaved) -> OwnTraining:
@@ -189,6 +200,8 @@ def _progress(state: ContributorState, event: protocol.Progress) -> ContributorS
         tokens=event.tokens,
         compute_seconds=event.compute_seconds,
         epoch_samples=event.epoch_samples,
+        own_steps=event.own_steps,
+        exchanging=event.exchanging,
     )
     run = replace(
         state.run or Run(),
@@ -215,6 +228,7 @@ REPORTED: dict[type, Transition] = {
     protocol.MicroBatchHalved: _in_training(_micro_batch_halved),
     PartsChanged: _in_training(_parts_changed),
     protocol.RoundEnded: _in_training(_round_ended),
+    protocol.Work: _in_training(_worked),  # counted by app.contributions.recorder
     protocol.CheckpointSaved: _in_training(_checkpoint_saved),
     protocol.TrainerWarning: _in_training(_warned),
 }

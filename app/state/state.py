@@ -46,6 +46,10 @@ _WITH_TRAINER = frozenset(
 )
 
 
+LEAST_SECONDS = 5.0
+"""Of training, before a part of the time means anything."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Round:
     """How an averaging round went."""
@@ -54,13 +58,15 @@ class Round:
     peers: int
     """Size of the group; 1 when nobody else took part."""
     seconds: float
-    """How long training was blocked by it."""
+    """How long it took; gradient averaging blocks training meanwhile."""
     failure: str
     """Empty when the round succeeded."""
     samples: int = 0
     """Our own samples that entered it."""
     arrived: float = 1.0
     """Share of the average's parts that came, 0 to 1."""
+    bytes_sent: int = 0
+    """In rounds since the one before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +103,18 @@ class OwnTraining:
     compute_seconds: float = 0.0
     epoch_samples: int = 0
     """Our own samples in the epoch under way."""
+    own_steps: int | None = None
+    """Optimizer steps of a machine alone since it last sent what it learnt; None in gradient
+    averaging."""
+    exchanging: bool = False
+    """A round runs."""
+    bytes_sent: int = 0
+    """To other peers since the trainers started, as is ``bytes_received``."""
+    bytes_received: int = 0
+    training_seconds: float = 0.0
+    """Since the trainers started, without pauses."""
+    waiting_seconds: float = 0.0
+    """The part of ``training_seconds`` in which nothing was computed because of the swarm."""
     last_round: Round | None = None
     failed_rounds: int = 0
     """How many rounds failed one after the other, up to the last one."""
@@ -106,6 +124,14 @@ class OwnTraining:
     """What is wrong although training goes on, the newest last."""
     parts: tuple[TrainerPart, ...] = ()
     """Each trainer, in the order of the devices."""
+
+    @property
+    def computing(self) -> float | None:
+        """The part of the time in which the swarm let us compute, 0 to 1; None in the first
+        seconds."""
+        if self.training_seconds < LEAST_SECONDS:
+            return None
+        return max(0.0, 1.0 - self.waiting_seconds / self.training_seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

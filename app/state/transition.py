@@ -233,7 +233,6 @@ _TRANSITIONS: dict[type, Transition] = {
     TrainerGone: _trainer_gone,
     RestartCancelled: _restart_cancelled,
     **REPORTED,
-    protocol.Work: _ignored,  # counted by app.contributions.recorder
     **dict.fromkeys(
         (protocol.Hello, protocol.Ack, protocol.SampleDiscarded, protocol.Ended), _ignored
     ),

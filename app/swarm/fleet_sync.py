@@ -280,6 +280,8 @@ def record_of(state: ContributorState, reading: Reading, **fields: Any) -> Machi
         "loss": own.loss if own else None,
         "samples_per_second": own.samples_per_second if works and own else None,
         "tokens_per_second": own.tokens_per_second if works and own else None,
+        "computing": own.computing if works and own else None,
+        "bytes_sent": own.bytes_sent if own else 0,
         "cpu_use": reading.cpu.use,
         "memory": reading.cpu.memory,
         "memory_used": reading.cpu.memory_used,

@@ -292,6 +292,7 @@ def _swarm_of(spec: "SwarmSpec") -> Swarm:
         model_type=spec.model.model_type,
         dataset=getattr(spec.data, "name", spec.data.source),
         target_batch_size=spec.training.target_batch_size,
+        own_steps=spec.training.local_steps is not None,
         session_id=spec.session_id,
         training_id=spec.training_id,
     )

@@ -67,6 +67,6 @@ class DeviceMemory:
         self._model.to(device)  # parameters and their gradients
         for state in self._optimizer.state.values():
             for name, value in state.items():
-                # AdamW keeps its counter of steps on the CPU, whatever its device
+                # AdamW's counter of steps, a single number, stays where it is
                 if isinstance(value, torch.Tensor) and value.dim() > 0:
                     state[name] = value.to(device)

@@ -139,6 +139,8 @@ class Reporter(threading.Thread):
             target_batch_size=swarm.target_batch_size,
             eta=swarm.eta,
             peers=swarm.peers,
+            own_steps=swarm.own_steps,
+            exchanging=swarm.exchanging,
         )
 
     def _publish(self) -> None:

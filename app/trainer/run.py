@@ -16,6 +16,7 @@ from app.trainer.devices import release_memory
 from app.trainer.evaluation.evaluator import Evaluator
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
+from app.trainer.model.activations import recompute_activations
 from app.trainer.strategies.protocols import Strategy
 from app.trainer.tuning import not_even_one
 
@@ -70,6 +71,9 @@ class TrainingRun:
     discarded: int = 0
     """Micro-batches in a row whose loss was not finite."""
 
+    recomputed: bool = False
+    """Activations are computed twice since a single sample did not fit."""
+
     def discard(self, samples: int) -> None:
         """Count and report a micro-batch whose loss is not finite.
 
@@ -89,11 +93,15 @@ class TrainingRun:
     def halve(self, samples: int) -> None:
         """Lower the micro-batch to half of ``samples``, which don't fit into the memory.
 
-        Raises `DeviceError` where that was a single sample.
+        Where that was a single sample, its activations are computed twice from now on. Raises
+        `DeviceError` where it doesn't fit even so.
         """
-        if samples == 1:
-            raise not_even_one()
         release_memory(self.device)
+        if samples == 1:
+            if self.recomputed or not recompute_activations(self.model):
+                raise not_even_one()
+            self.recomputed = True
+            return
         half = (samples + 1) // 2
         if half < self.micro_batch_size:
             self.micro_batch_size = half

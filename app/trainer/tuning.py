@@ -22,6 +22,7 @@ from app.spec.architectures import sizes_of
 from app.spec.estimate import saved_bytes
 from app.spec.schema import SwarmSpec
 from app.trainer.devices import release_memory, wait_for
+from app.trainer.model.activations import recompute_activations
 from app.trainer.model.loss import loss_of
 from app.trainer.model.precision import Precision
 from app.trainer.room import Room, gib
@@ -82,6 +83,9 @@ class Trial:
     vocabulary: int
     """Random tokens are below this."""
 
+    recomputed: bool = False
+    """The model computes its activations twice, to keep less of them."""
+
     @property
     def device(self) -> torch.device:
         """The device as torch knows it."""
@@ -100,6 +104,7 @@ class Trial:
             "sequence_length": training.sequence_length,
             "most": training.most_samples_a_step(self.device.type),
             "precision": self.precision.name,
+            **({"recomputed": True} if self.recomputed else {}),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -190,10 +195,28 @@ def tune(
 
     Nothing is tried if the spec says the size of a micro-batch.
 
+    Where not even one sample fits, the model's activations are computed twice from then on.
+
     file: of earlier results, "" for none. say: called with the phases.
 
-    Raises `DeviceError` where not even one sample fits.
+    Raises `DeviceError` where one doesn't fit even so.
     """
+    try:
+        return _tune(trial, model, file=file, say=say)
+    except DeviceError as error:
+        too_small = error
+    release_memory(trial.device)
+    if not recompute_activations(model):
+        raise too_small
+    try:
+        return _tune(replace(trial, recomputed=True), model, file=file, say=say)
+    except DeviceError:
+        raise too_small from None
+
+
+def _tune(
+    trial: Trial, model: torch.nn.Module, *, file: str, say: Callable[[TrainerPhase], None]
+) -> tuple[Tuned, torch.nn.Module]:
     most = trial.spec.training.most_samples_a_step(trial.device.type)
     if trial.device.type != "cuda":
         most = _bearable(trial, most=most)
@@ -250,7 +273,9 @@ def _bearable(trial: Trial, *, most: int) -> int:
     """
     spec = trial.spec
     sizes = sizes_of(spec.model.model_type, spec.model.fields, vocabulary=trial.vocabulary)
-    a_token = saved_bytes(spec.model, sizes, spec.training, device="cpu")
+    a_token = saved_bytes(
+        spec.model, sizes, spec.training, device="cpu", recomputed=trial.recomputed
+    )
     fitting = trial.room.available // (a_token * spec.training.sequence_length)
     if fitting < 1:
         raise DeviceError(
@@ -284,7 +309,7 @@ def _allowed(trial: Trial, model: torch.nn.Module, *, most: int) -> int:
     """
     if not trial.room.allowed or trial.device.type == "cuda":
         return most
-    states = 2 if trial.spec.training.optimizer.name == "adamw" else 1
+    states = 1 if trial.spec.training.optimizer.name == "sgd" else 2
     coming = (1 + states) * sum(weights.nbytes for weights in model.parameters())
     a_sample = trial.bytes_a_sample(model)
     free = trial.room.free  # a look at all our processes

@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +22,12 @@ class _Sum:
         self.samples += other.samples
         self.tokens += other.tokens
         self.seconds += other.seconds
+
+    def without(self, samples: int) -> "_Sum":
+        """The same without some of the samples, all of which are equally long."""
+        kept = max(0, self.samples - samples)
+        share = kept / self.samples if self.samples else 0.0
+        return _Sum(samples=kept, tokens=round(self.tokens * share), seconds=self.seconds * share)
 
 
 class WorkMeter:
@@ -40,6 +48,9 @@ class WorkMeter:
         self._training_seconds = 0.0
         self._resumed_at: float | None = None
         self._step_began = 0.0
+        self._waiting_seconds = 0.0
+        self._waiting_since: float | None = None
+        self._sent_before = 0
 
     def computed(self, *, samples: int, tokens: int, seconds: float) -> None:
         """Count samples after forward and backward. seconds: what both took."""
@@ -87,15 +98,56 @@ class WorkMeter:
         with self._guard:
             self._pending, self._sent = _Sum(), _Sum()
 
+    def forgotten(self, samples: int) -> None:
+        """Some of the pending samples were given up: they will enter no round."""
+        with self._guard:
+            self._pending = self._pending.without(samples)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Within it, the training thread computes nothing because of the swarm. Optimizer steps
+        within it count as computing."""
+        if self._waiting_since is not None:
+            yield
+            return
+        self._wait(begin=True)
+        try:
+            yield
+        finally:
+            self._wait(begin=False)
+
+    def _wait(self, *, begin: bool) -> None:
+        with self._guard:
+            self._waiting_seconds = self._waited()
+            is_training = self._resumed_at is not None
+            self._waiting_since = time.monotonic() if begin and is_training else None
+
+    def _waited(self) -> float:
+        since = 0.0 if self._waiting_since is None else time.monotonic() - self._waiting_since
+        return self._waiting_seconds + since
+
+    def sent_since_the_last_round(self, sent_in_rounds: int) -> int:
+        """Bytes sent since the last call. sent_in_rounds: all of them."""
+        sent, self._sent_before = sent_in_rounds - self._sent_before, sent_in_rounds
+        return sent
+
     def time_steps_of(self, optimizer: torch.optim.Optimizer) -> None:
         """Count the seconds of an optimizer's steps, whichever thread takes them."""
 
+        is_within = False
+
         def begin(*_: Any) -> None:
+            nonlocal is_within
+            is_within = self._waiting_since is not None
+            if is_within:
+                self._wait(begin=False)
             self._step_began = time.perf_counter()
 
         def end(*_: Any) -> None:
             with self._guard:
                 self._pending.seconds += time.perf_counter() - self._step_began
+            if is_within:
+                self._wait(begin=True)
 
         optimizer.register_step_pre_hook(begin)
         optimizer.register_step_post_hook(end)
@@ -129,4 +181,5 @@ class WorkMeter:
                 bytes_sent_in_rounds=bytes_sent_in_rounds,
                 bytes_received=bytes_received,
                 training_seconds=round(self._trained(), 3),
+                waiting_seconds=round(self._waited(), 3),
             )

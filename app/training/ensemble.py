@@ -124,7 +124,7 @@ _FURTHEST = (
     TrainerPhase.STOPPING,
 )
 
-_SHARED = frozenset({"epochs", "swarm_samples", "training_seconds"})
+_SHARED = frozenset({"epochs", "swarm_samples", "training_seconds", "waiting_seconds"})
 """Fields of `Work` that trainers running at the same time share; all others are summed."""
 
 
@@ -199,6 +199,10 @@ class Whole:
             samples_per_second=_sum_known(each.samples_per_second for each in all_),
             tokens_per_second=_sum_known(each.tokens_per_second for each in all_),
             compute_seconds=sum(each.compute_seconds for each in all_),
+            own_steps=max(
+                (each.own_steps for each in all_ if each.own_steps is not None), default=None
+            ),
+            exchanging=any(each.exchanging for each in all_),
             **{name: sum(getattr(each, name) for each in all_) for name in summed},
         )
 

@@ -10,6 +10,8 @@ import pytest
 from app import protocol
 from app.common import i18n
 from app.protocol import EndReason, TrainerPhase
+from app.spec import schema
+from app.spec.line import round_upload
 from tests.support.processes.apps import lone_spec, tiny_spec, training
 from tests.support.processes.workers import Worker
 
@@ -41,6 +43,11 @@ def sent_as_received(first: Worker, second: Worker, *, parameters: int) -> None:
     assert other.bytes_sent == pytest.approx(one.bytes_received, rel=0.05)
     # Of a gradient's 4 bytes a parameter, each sends one half to be averaged and one averaged.
     assert second.rounds_with(2) * parameters * 4 <= other.bytes_sent
+    foreseen = round_upload(
+        schema.parse(tiny_spec()).training, parameters=parameters, peers=2
+    ).usual  # the weights are averaged too, after the first round
+    sent = [each.bytes_sent for each in second.all(protocol.RoundEnded)]
+    assert any(each == pytest.approx(foreseen, rel=0.05) for each in sent)
 
 
 async def test_samples_are_computed_then_entered(hire: Callable[[], Worker]) -> None:

@@ -27,7 +27,7 @@ from ui.dialogs.account import AccountDialog
 from ui.dialogs.connection_check import ConnectionCheckDialog
 from ui.dialogs.join.dialog import RECENT, JoinDialog
 from ui.dialogs.share import ShareDialog
-from ui.dialogs.start import StartDialog
+from ui.dialogs.start.dialog import StartDialog
 
 pytestmark = pytest.mark.gui
 

@@ -17,11 +17,13 @@ from app.protocol import Devices
 from app.spec import invite
 from app.spec import schema as spec
 from app.spec.schema import SwarmSpec
-from app.state.events import DeviceChosen
+from app.state.events import DeviceChosen, TermsJudged
+from app.terms.terms import Terms, Verdict
 from tests.support.gui.windows import CPU, DEVICES, WATCHING, Bench
 from tests.support.training.specs import PEER, SMALLEST
 from ui.application import Application
 from ui.dialogs.join.dialog import INVITE, RECENT, JoinDialog
+from ui.dialogs.line import LineCard
 
 pytestmark = pytest.mark.gui
 
@@ -240,7 +242,6 @@ def test_preview_says_what_it_takes_and_what_leaves(dialog: JoinDialog) -> None:
     dialog.show_spec(POEMS)
     facts = dialog.preview.facts
     assert facts.value("memory").endswith("of 12 GiB, fits")
-    assert facts.value("traffic").endswith("an hour each way")
     words = texts_in(dialog.preview)
     for told in ("GPT-2", "parameters", "gradients", "network address", "Your files"):
         assert told in words
@@ -251,8 +252,73 @@ def test_preview_explains_its_figures(dialog: JoinDialog, qtbot: QtBot) -> None:
     assert not dialog.preview.explanation.isVisible()
     qtbot.mouseClick(dialog.preview.why, LEFT)
     words = texts_in(dialog.preview.explanation)
-    for told in ("Gradients", "Activations", "Checkpoints", "In each epoch"):
+    for told in ("Gradients", "Activations", "Checkpoints", "an hour each way", "In each epoch"):
         assert told in words
+
+
+# --- the line
+
+LARGE = {"model_type": "gpt2", "n_layer": 12, "n_embd": 768, "n_head": 12}
+
+
+def large(strategy: str = "gradient-averaging", run_id: str = "large") -> SwarmSpec:
+    training = {"strategy": strategy, "target_batch_size": 512, "sequence_length": 1024}
+    changes = {"run_id": run_id, "model_config": LARGE, "training_params": training}
+    return spec.parse(SMALLEST | changes)
+
+
+def percent(line: LineCard) -> int:
+    return int(line.value("computing").split()[0])
+
+
+def test_preview_says_what_the_line_carries(dialog: JoinDialog) -> None:
+    dialog.show_spec(large())
+    line = dialog.preview.line
+    assert (line.uplink.value, line.peers.value) == ("20", "8")
+    assert percent(line) < 10
+    assert "stops computing for" in line.note.text()
+    line.uplink.set_value("10000")
+    assert percent(line) > 90
+    line.uplink.set_value("20")
+    dialog.show_spec(large("sparseloco"))
+    assert percent(line) > 90
+    assert line.value("upload").endswith("an hour")
+    assert "beside computing" in line.note.text()
+
+
+def test_wrong_line_is_marked_and_shows_no_figures(dialog: JoinDialog) -> None:
+    dialog.show_spec(large())
+    line = dialog.preview.line
+    for field, wrong in ((line.uplink, "0"), (line.uplink, "nan"), (line.peers, "2.5")):
+        right = field.value
+        field.set_value(wrong)
+        assert field.error.isVisible()
+        assert line.value("computing") == line.value("upload") == "–"
+        field.set_value(right)
+        assert not field.error.isVisible()
+        assert line.value("computing") != "–"
+
+
+def test_entered_line_is_remembered(bench: Bench, dialog: JoinDialog, qtbot: QtBot) -> None:
+    dialog.show_spec(large())
+    control = dialog.preview.line.uplink.control
+    qtbot.keyClicks(control, "0")  # 200
+    QTest.keyClick(control, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: bench.session.store.settings.uplink == 200.0)
+    dialog.show_spec(POEMS)
+    assert dialog.preview.line.uplink.value == "200"
+    assert dialog.preview.line.uplink.hint.text() == "As you have set it"
+
+
+def test_terms_and_the_swarm_that_we_are_in_count(bench: Bench, dialog: JoinDialog) -> None:
+    bench.dispatch(*WATCHING)
+    dialog.show_spec(large(run_id="docs"))
+    assert dialog.preview.line.peers.value == "7"
+    free = dialog.preview.line.value("rounds")
+    limited = Terms(max_upload=1)
+    bench.dispatch(TermsJudged(terms=limited, verdict=Verdict()))
+    dialog.show_spec(large(run_id="docs"))
+    assert dialog.preview.line.value("rounds") != free
 
 
 def test_preview_follows_the_device(bench: Bench, dialog: JoinDialog) -> None:

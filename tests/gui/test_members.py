@@ -16,7 +16,7 @@ from tests.support.organiser.organisers import FIRST, PLAIN, SECOND, organiser
 from tests.support.training.specs import SMALLEST
 from ui.dialogs.join.dialog import JoinDialog
 from ui.dialogs.members import MembersDialog
-from ui.dialogs.start import StartDialog
+from ui.dialogs.start.dialog import StartDialog
 
 pytestmark = pytest.mark.gui
 

@@ -17,7 +17,7 @@ from tests.support.gui.windows import DEVICES, WATCHING, Bench
 from tests.support.training.specs import HASH, SMALLEST
 from ui.dialogs import qr
 from ui.dialogs.share import ShareDialog
-from ui.dialogs.start import StartDialog
+from ui.dialogs.start.dialog import StartDialog
 
 pytestmark = pytest.mark.gui
 
@@ -54,6 +54,62 @@ def test_form_has_every_text_and_begins_right(form: StartDialog) -> None:
         k: v for k, v in draft.DEFAULTS.items() if k != "run_id"
     }
     assert "parameters" in form.summary.text()
+
+
+# --- a strategy for model and line ---------------------------------------------------------------
+
+HUGE = {"layers": "24", "width": "2048", "heads": "16", "feed_forward": "8192"}
+
+
+def test_recommended_strategy_is_taken_over_with_a_click(
+    form: StartDialog, started: list[tuple[SwarmSpec, bool]], qtbot: QtBot
+) -> None:
+    for name, value in HUGE.items():
+        form.fields[f"model_config.{name}"].set_value(value)
+    form.fields["training_params.stop.epochs"].set_value("60000")
+    qtbot.waitUntil(lambda: "SparseLoCo" in form.advice.title.text())
+    assert "would compute only" in form.advice.why.text()
+    qtbot.mouseClick(form.advice.take, LEFT)
+    values = form.values
+    assert values["training_params.strategy"] == "sparseloco"
+    assert values["training_params.sparseloco.local_batch_size"] == "128"
+    batch = int(values["training_params.target_batch_size"])
+    assert batch % 1024 == 0
+    assert values["training_params.stop.epochs"] == str(round(60_000 * 1024 / batch))
+    assert form.advice.title.text().startswith("As recommended")
+    assert not form.advice.take.isVisible()
+    qtbot.mouseClick(form.start, LEFT)
+    assert started[0][0].training.sparseloco is not None
+
+
+def test_recommendation_follows_line_and_machines(form: StartDialog, qtbot: QtBot) -> None:
+    form.line.peers.set_value("1")
+    qtbot.waitUntil(lambda: "Average each gradient" in form.advice.title.text())
+    form.line.peers.set_value("many")
+    qtbot.waitUntil(lambda: not form.advice.isVisible())
+    form.line.peers.set_value("8")
+    qtbot.waitUntil(form.advice.isVisible)
+    form.line.uplink.set_value("0.01")
+    qtbot.waitUntil(lambda: "Recommended" in form.advice.title.text())
+
+
+def test_nothing_is_recommended_for_a_wrong_form(form: StartDialog, qtbot: QtBot) -> None:
+    form.fields["model_config.heads"].set_value("5")
+    qtbot.waitUntil(lambda: not form.advice.isVisible())
+    assert form.line.value("computing") == "–"
+
+
+def test_fields_are_those_of_the_strategy(form: StartDialog) -> None:
+    name = "training_params.max_grad_norm"
+    form.fields[name].set_value("0.5")
+    assert form._check()[0].training.max_grad_norm == 0.5  # type: ignore[union-attr]
+    form.fields["training_params.strategy"].set_value("diloco")
+    assert not form.fields[name].relevant
+    assert form.fields["training_params.diloco.max_grad_norm"].relevant
+    spec_found, wrong = form._check()
+    assert wrong == {}
+    assert spec_found is not None
+    assert spec_found.training.max_grad_norm is None
 
 
 def test_ways_to_the_form(bench: Bench, qtbot: QtBot) -> None:

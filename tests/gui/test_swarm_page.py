@@ -122,7 +122,7 @@ def test_rounds_newest_first(bench: Bench, qtbot: QtBot) -> None:
     qtbot.mouseClick(page.show_rounds, Qt.MouseButton.LeftButton)
     assert page.rounds_table.isVisible()
     assert not page.text.isVisible()
-    results = [page.rounds.index(row, 5).data() for row in range(3)]
+    results = [page.rounds.index(row, 6).data() for row in range(3)]
     assert results == [
         "50\u00a0% of the parts arrived",
         "failed: no group was found",

@@ -313,7 +313,7 @@ def test_checkpoint_goes_into_model_and_optimizer(folders: Folders, spec: SwarmS
     assert loss_of(model, tokens).item() == pytest.approx(LOSS, abs=1e-4)
     assert newest.position == 7628
     assert newest.optimizer["state"].pop("local_epoch") == newest.epoch  # hivemind's own
-    optimizer = optimizer_for(spec)(model.parameters())
+    optimizer = optimizer_for(spec, model)(model.parameters())
     optimizer.load_state_dict(newest.optimizer)
     steps = {state["step"].item() for state in optimizer.state.values()}
     assert steps == {newest.epoch + 1}  # hivemind begins with one without gradients

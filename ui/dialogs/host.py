@@ -16,7 +16,7 @@ from ui.style.theme import Theme
 
 if TYPE_CHECKING:
     from ui.dialogs.join.dialog import JoinDialog
-    from ui.dialogs.start import StartDialog
+    from ui.dialogs.start.dialog import StartDialog
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Dialogs(QObject):
             self._one_of("start", self._make_start)
 
     def _make_start(self) -> "StartDialog":
-        from ui.dialogs.start import StartDialog
+        from ui.dialogs.start.dialog import StartDialog
 
         made = StartDialog(self._model, self._window)
         made.accepted_spec.connect(

@@ -85,7 +85,6 @@ def facts(spec: "SwarmSpec", estimate: "Estimate", device: "Device | None") -> d
     return {
         "memory": memory(estimate, device),
         "disk": _known(estimate.disk),
-        "traffic": _traffic(estimate),
         "samples": _("{count} samples").format(count=units.count(spec.training.target_batch_size)),
     }
 
@@ -119,13 +118,6 @@ def _known(amount: "Amount") -> str:
     )
 
 
-def _traffic(estimate: "Estimate") -> str:
-    traffic = estimate.traffic
-    return _("{low} to {high} an hour each way").format(
-        low=units.size(traffic.low), high=units.size(traffic.high)
-    )
-
-
 def explanation(estimate: "Estimate", device: "Device | None") -> list[tuple[str, str]]:
     """How the figures are computed: pairs of a heading and its lines."""
     where = _("Memory of the GPU") if device_kind(device) == "gpu" else _("Memory")
@@ -133,11 +125,17 @@ def explanation(estimate: "Estimate", device: "Device | None") -> list[tuple[str
     if estimate.host.parts:
         blocks.append((_("Memory of the machine, in addition"), _lines(estimate.host)))
     blocks.append((_("Disk"), _lines(estimate.disk)))
-    blocks.append((_("Traffic"), "\n".join(estimate.traffic.why)))
+    blocks.append((_("Traffic"), "\n".join((_traffic(estimate), *estimate.traffic.why))))
     if not estimate.vocabulary_known:
         why = _("The tokenizer is a file, so its vocabulary is assumed to have a usual size.")
         blocks.append((_("Parameters"), why))
     return blocks
+
+
+def _traffic(estimate: "Estimate") -> str:
+    text = _("From {low} to {high} an hour each way, whatever the line.")
+    traffic = estimate.traffic
+    return text.format(low=units.size(traffic.low), high=units.size(traffic.high))
 
 
 def _lines(amount: "Amount") -> str:

@@ -8,7 +8,7 @@ from app.common.i18n import _, ngettext
 from app.common.plain import one_line
 from app.protocol import Device
 from app.state.facts import Access, LocalApi, Problem
-from app.state.state import ContributorState, Phase, Round
+from app.state.state import ContributorState, OwnTraining, Phase, Round
 from app.terms.terms import Terms
 from ui.texts import preparation, units
 from ui.texts import terms as terms_texts
@@ -242,16 +242,22 @@ def lost_swarm(state: ContributorState, now: float | None = None) -> str:
 
 
 def next_averaging(state: ContributorState) -> str:
-    """When the swarm averages next; "" if that isn't known."""
+    """When the swarm averages, or exchanges what was learnt, next; "" if that isn't known."""
+    has_own_steps = state.swarm is not None and state.swarm.own_steps
+    if has_own_steps and state.training is not None and state.training.exchanging:
+        return _("an exchange runs beside computing")
     if state.phase is Phase.AVERAGING:
         return _("averaging now")
     if state.run is None or state.run.eta is None:
         return ""
-    return _("next averaging in about {time}").format(time=units.duration(state.run.eta))
+    text = (
+        _("next exchange in about {time}") if has_own_steps else _("next averaging in about {time}")
+    )
+    return text.format(time=units.duration(state.run.eta))
 
 
 def last_round(entry: Round) -> str:
-    """How an averaging round went: its peers and duration, or its failure."""
+    """How a round went: its peers, duration and bytes, or its failure."""
     length = units.seconds(entry.seconds)
     if entry.failure:
         return _("last round failed after {time}: {reason}").format(
@@ -260,11 +266,28 @@ def last_round(entry: Round) -> str:
     if entry.peers <= 1:
         return _("last round: alone, {time}").format(time=length)
     peers = ngettext("{count} peer", "{count} peers", entry.peers).format(count=entry.peers)
-    if entry.arrived < 1.0:
-        return _("last round: {peers}, {time}, {result}").format(
-            peers=peers, time=length, result=parts_arrived(entry.arrived)
-        )
-    return _("last round: {peers}, {time}, all succeeded").format(peers=peers, time=length)
+    result = _("all succeeded") if entry.arrived >= 1.0 else parts_arrived(entry.arrived)
+    if entry.bytes_sent:
+        sent = _("{size} sent").format(size=units.size(entry.bytes_sent))
+        result = sent if entry.arrived >= 1.0 else f"{result}, {sent}"
+    return _("last round: {peers}, {time}, {result}").format(
+        peers=peers, time=length, result=result
+    )
+
+
+def own_steps(own: OwnTraining) -> str:
+    """The steps of this machine alone since it last sent what it learnt; "" without such steps."""
+    if own.own_steps is None:
+        return ""
+    text = ngettext("{count} step of its own", "{count} steps of its own", own.own_steps)
+    return text.format(count=units.count(own.own_steps))
+
+
+def computing(own: OwnTraining | None) -> str:
+    """The part of the time in which the swarm lets this machine compute."""
+    if own is None or own.computing is None:
+        return units.NONE
+    return units.percent(own.computing, 1)
 
 
 def parts_arrived(share: float) -> str:

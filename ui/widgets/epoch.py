@@ -112,11 +112,11 @@ class EpochCard(Card):
     def _show_own(self, own: OwnTraining | None, ours: int, target: int) -> None:
         self.own_swatch.setVisible(own is not None)
         self.own.setVisible(own is not None)
-        self.own.setText(
-            _("{count} by this machine ({percent})").format(
-                count=units.count(ours), percent=units.percent(ours, target)
-            )
+        text = _("{count} by this machine ({percent})").format(
+            count=units.count(ours), percent=units.percent(ours, target)
         )
+        steps = texts.own_steps(own) if own is not None else ""
+        self.own.setText(texts.DOT.join(filter(None, (text, steps))))
 
     def _show_evaluation(self, state: ContributorState) -> None:
         self.reading.setText(evaluation_texts.reading(state))

@@ -146,7 +146,8 @@ class CitizenOptimizer(hivemind.Optimizer):
         self._peers, self._failure = 1, ""
         self.averaging_since = time.monotonic()
         try:
-            super()._update_global_epoch(grad_scaler)
+            with self._work.waiting():
+                super()._update_global_epoch(grad_scaler)
         finally:
             seconds, self.averaging_since = time.monotonic() - self.averaging_since, None
         self._name_offenders(epoch)
@@ -163,6 +164,10 @@ class CitizenOptimizer(hivemind.Optimizer):
                 samples=samples,
                 failure=self._failure,
                 arrived=self.grad_averager.arrived if self._peers > 1 else 1.0,
+                bytes_sent=self._work.sent_since_the_last_round(
+                    self.grad_averager.traffic.sent_in_rounds
+                    + self.state_averager.traffic.sent_in_rounds
+                ),
             )
         )
 
@@ -281,7 +286,8 @@ class CitizenOptimizer(hivemind.Optimizer):
         self.grad_averager.reset_accumulated_grads_()
         self.tracker.report_local_progress(self.local_epoch, samples_accumulated=0)
         try:
-            epoch = asyncio.run(take_over(self._newcomer, self.dht, self.state_averager))
+            with self._work.waiting():
+                epoch = asyncio.run(take_over(self._newcomer, self.dht, self.state_averager))
         finally:
             self.loading_state = False
             self._work.lost()

@@ -24,3 +24,10 @@ class SwarmProgress:
 
     eta: float | None
     """Seconds until the epoch ends, None where not known."""
+
+    own_steps: int | None = None
+    """Optimizer steps of this peer alone since it last sent what it learnt; None for a strategy
+    without such steps."""
+
+    exchanging: bool = False
+    """A round runs."""

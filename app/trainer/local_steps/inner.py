@@ -29,6 +29,8 @@ class InnerSteps:
         self._scaler = torch.amp.GradScaler() if needs_scaler else None
         self._batch_size, self._max_norm = batch_size, max_norm
         self._gathered = 0  # samples in the gradient
+        self.taken = 0
+        """Steps so far."""
 
     def backward(self, loss: torch.Tensor, samples: int) -> None:
         """Add the gradient of a micro-batch. loss: scalar, mean over its samples.
@@ -56,6 +58,7 @@ class InnerSteps:
             self._scaler.update()
         elif is_finite:
             self.optimizer.step()
+        self.taken += is_finite
         gathered = self.forget()
         return 0 if is_finite else gathered
 

@@ -72,7 +72,7 @@ def _check_memory(sketch: torch.nn.Module, *, optimizer: OptimizerSpec, room: Ro
     Raises `DeviceError`.
     """
     count = sum(parameter.numel() for parameter in sketch.parameters())
-    state = 2 if optimizer.name == "adamw" else int(optimizer.momentum > 0)
+    state = 2 if optimizer.name != "sgd" else int(optimizer.momentum > 0)
     buffers = sum(buffer.nbytes for buffer in sketch.buffers())
     needed, available = count * _FLOAT32 * (2 + state) + buffers, room.available
     if needed > available:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from app.trainer.averaging.guarded_averager import RoundGuard
 from app.trainer.averaging.offences import Offences
 from app.trainer.averaging.optimizer import CitizenOptimizer
 from app.trainer.averaging.seen import SwarmProgress
-from app.trainer.model.optimizers import optimizer_for, scheduler_for
+from app.trainer.model.optimizers import clip_before_steps, optimizer_for, scheduler_for
 from app.trainer.strategies.protocols import StrategyPlace
 
 
@@ -38,7 +39,8 @@ class GradientAveraging:
             work=work,
             dht=peer.dht,
             params=list(model.parameters()),
-            optimizer=optimizer_for(spec),
+            # hivemind's scaler was never tried with fused kernels, which look at the scale too
+            optimizer=optimizer_for(spec, model, fused=not place.needs_scaler),
             scheduler=scheduler_for(spec),
             gradient_guard=RoundGuard(bounds=_gradient_bounds(spec), offences=Offences()),
             state_guard=RoundGuard(bounds=_state_bounds(spec), offences=Offences()),
@@ -49,6 +51,8 @@ class GradientAveraging:
             **_options(spec, parameters=sum(each.numel() for each in model.parameters())),
         )
         self.torch_optimizer = self._optimizer.opt
+        if spec.training.max_grad_norm is not None:
+            clip_before_steps(self.torch_optimizer, spec.training.max_grad_norm)
 
     @property
     def epoch(self) -> int:
@@ -138,7 +142,8 @@ class GradientAveraging:
 
     def progress(self) -> SwarmProgress:
         """The run as our progress tracker last saw it. Any thread may ask."""
-        return self._optimizer.tracker.seen(epoch=self.epoch)
+        seen = self._optimizer.tracker.seen(epoch=self.epoch)
+        return replace(seen, exchanging=self._optimizer.averaging_since is not None)
 
     def work(self) -> Work:
         """What this trainer did for the run. Any thread may ask, also after `close`."""

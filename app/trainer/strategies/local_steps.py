@@ -11,6 +11,7 @@ rounds.
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -72,7 +73,7 @@ class LocalSteps:
         )
         self._inner = InnerSteps(
             parameters,
-            optimizer=optimizer_for(spec)(parameters),
+            optimizer=optimizer_for(spec, place.model)(parameters),
             schedule=scheduler_for(spec),
             batch_size=options.local_batch_size,
             max_norm=options.max_grad_norm,
@@ -86,6 +87,7 @@ class LocalSteps:
         self._round: LocalRound | None = None
         self._own = 0  # samples of this epoch
         self._carried = 0  # samples that failed rounds have left
+        self._taken_before = 0  # inner steps, when a round began
         self.epoch = 0
         self.taken_over = 0
         self.loading_state = False
@@ -110,19 +112,22 @@ class LocalSteps:
         if lost := self._inner.count(samples):
             self.forget("our gradient was not finite", lost=lost)
         if self._round is not None and self._round.is_over:
-            self._end_round(self._round)
+            with self._work.waiting():
+                self._end_round(self._round)
         # while a round runs, we compute for the epoch after it
         epoch = self.epoch + (self._round is not None)
         self._tracker.report_local_progress(epoch, self._own)
         if self._tracker.global_epoch > epoch + MOST_AHEAD:
             self._take_over()
         elif self._round is None and self._tracker.ready_to_update_epoch:
-            self._begin_round()
+            with self._work.waiting():
+                self._begin_round()
 
     def forget(self, reason: str, *, lost: int = 0) -> None:
         """Give up the gradient of the inner step. lost: samples of one that is given up already."""
         samples = lost or self._inner.forget()
         self._own = max(0, self._own - samples)
+        self._work.forgotten(samples)
         self._report(SampleDiscarded(epoch=self.epoch, samples=samples, reason=reason))
 
     # --- a round
@@ -146,6 +151,7 @@ class LocalSteps:
             exchange=self._exchange,
         )
         self._own = self._carried = 0
+        self._taken_before = self._inner.taken
         self._work.send()
         with self._tracker.pause_updates():
             self._tracker.update_epoch(self.epoch + 1)
@@ -174,7 +180,14 @@ class LocalSteps:
         self._work.sent_back()
         self._carried += sent.samples
         self._enter(sent.epoch + 1, offer=False)
-        self._report(sent.ended(peers=1, samples=0, failure=failure))
+        self._report(
+            sent.ended(
+                peers=1,
+                samples=0,
+                failure=failure,
+                bytes_sent=self._work.sent_since_the_last_round(self._exchange.bytes_sent),
+            )
+        )
 
     def _apply(self, sent: Sent, brought: Exchanged) -> None:
         """Make the outer step, and keep what the inner steps did since the weights were sent."""
@@ -188,7 +201,14 @@ class LocalSteps:
             self._work.sent_back()
             self._carried += sent.samples
         samples = sent.samples if brought.counts else 0
-        self._report(sent.ended(peers=brought.members, samples=samples, failure=""))
+        self._report(
+            sent.ended(
+                peers=brought.members,
+                samples=samples,
+                failure="",
+                bytes_sent=self._work.sent_since_the_last_round(self._exchange.bytes_sent),
+            )
+        )
 
     def _enter(self, epoch: int, *, offer: bool) -> None:
         self.epoch = epoch
@@ -210,7 +230,8 @@ class LocalSteps:
         self._drop_round()
         self._tracker.report_local_progress(self.epoch, samples_accumulated=0)
         try:
-            epoch = self._outer.take_over()
+            with self._work.waiting():
+                epoch = self._outer.take_over()
         finally:
             self.loading_state = False
         if epoch is None:
@@ -261,7 +282,9 @@ class LocalSteps:
 
     def progress(self) -> SwarmProgress:
         """The run as our progress tracker last saw it. Any thread may ask."""
-        return self._tracker.seen(epoch=self.epoch)
+        seen = self._tracker.seen(epoch=self.epoch)
+        own_steps = max(0, self._inner.taken - self._taken_before)
+        return replace(seen, own_steps=own_steps, exchanging=self._round is not None)
 
     def work(self) -> Work:
         """What this trainer did for the run. Any thread may ask, also after `close`."""

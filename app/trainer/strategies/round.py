@@ -59,7 +59,7 @@ class Sent:
     began: float
     """Monotonic time."""
 
-    def ended(self, *, peers: int, samples: int, failure: str) -> RoundEnded:
+    def ended(self, *, peers: int, samples: int, failure: str, bytes_sent: int) -> RoundEnded:
         """The report of the round's end, which is now."""
         return RoundEnded(
             epoch=self.epoch,
@@ -67,6 +67,7 @@ class Sent:
             seconds=time.monotonic() - self.began,
             samples=samples,
             failure=failure,
+            bytes_sent=bytes_sent,
         )
 
 

@@ -73,6 +73,11 @@ def test_json_holds_all_that_is_known() -> None:
         "loss": 2.5,
         "samples_per_second": 10.25,
         "tokens_per_second": 320.0,
+        "computing": None,
+        "own_steps": None,
+        "exchanging": False,
+        "bytes_sent": 0,
+        "bytes_received": 0,
         "peers": 2,
         "connected": 0,
         "dht_nodes": 0,
@@ -151,7 +156,7 @@ def test_json_tells_the_whole_problem() -> None:
 
 def test_what_is_wrong_although_training_goes_on_is_told() -> None:
     full = TrainerWarning(topic="checkpoint", message="The disk is full.", remedy="Make room.")
-    last = Round(epoch=3, peers=1, seconds=60.0, failure="no group was found in time")
+    last = Round(epoch=3, peers=1, seconds=60.0, failure="no group was found in time", bytes_sent=7)
     assert TRAINING.training is not None
     own = replace(TRAINING.training, warnings=(full,), last_round=last, failed_rounds=2)
     found = facts(replace(TRAINING, training=own))
@@ -161,11 +166,28 @@ def test_what_is_wrong_although_training_goes_on_is_told() -> None:
         "epoch": 3,
         "peers": 1,
         "seconds": 60.0,
+        "bytes_sent": 7,
         "failure": "no group was found in time",
         "samples": 0,
         "arrived": 1.0,
     }
     assert "The disk is full." in as_line(replace(TRAINING, training=own))
+
+
+def test_time_computing_and_own_steps_are_told() -> None:
+    assert TRAINING.training is not None
+    own = replace(
+        TRAINING.training,
+        own_steps=23,
+        exchanging=True,
+        bytes_sent=10**9,
+        training_seconds=200.0,
+        waiting_seconds=10.0,
+    )
+    found = facts(replace(TRAINING, training=own))
+    told = [found[name] for name in ("computing", "own_steps", "exchanging", "bytes_sent")]
+    assert told == [0.95, 23, True, 10**9]
+    assert "computing 95% of the time" in as_line(replace(TRAINING, training=own))
 
 
 def test_json_names_members_at_fault() -> None:

@@ -84,7 +84,7 @@ def test_automatic_micro_batch_is_the_largest_that_fits() -> None:
     assert most // 4 < less <= most // 2
     assert estimate(free, device="gpu", room=most).memory.total == most
     least = estimate(free, device="gpu", room=0).memory
-    assert any("1 samples" in part.why for part in least.parts)
+    assert any("computed twice" in part.why for part in least.parts)
     needed = estimate(fixed, device="gpu").memory.total
     assert estimate(fixed, device="gpu", room=0).memory.total == needed
 
@@ -106,7 +106,7 @@ def test_traffic_is_a_range_with_reasons() -> None:
 
 def test_traffic_stays_below_the_lines_capacity() -> None:
     huge = {"model_type": "llama"}
-    assert estimate(swarm(model=huge), device="gpu").traffic.high < 125e6 * 3600
+    assert estimate(swarm(model=huge), device="gpu").traffic.high <= 125e6 * 3600
 
 
 @pytest.mark.parametrize(
@@ -148,6 +148,6 @@ def test_strategies_with_steps_of_their_own_send_less(strategy: str, least: floa
         training_params=training(averaging={"compression": "float16"}, strategy=strategy)
     )
     traffic, less = (
-        estimate(spec.parse(each), device="cpu").traffic.epoch for each in (plain, other)
+        estimate(spec.parse(each), device="cpu").traffic.low for each in (plain, other)
     )
     assert traffic > least * less

@@ -261,6 +261,7 @@ NUMBERS = [
     "training_params.optimizer.eps",
     "training_params.optimizer.weight_decay",
     "training_params.optimizer.momentum",
+    "training_params.max_grad_norm",
     "training_params.averaging.matchmaking_seconds",
     "training_params.averaging.timeout_seconds",
     "training_params.averaging.record_seconds",
@@ -388,3 +389,14 @@ def test_any_change_is_parsed_or_refused(data: st.DataObject, content: Any, valu
         spec.parse(replaced(content, path, value))
     except SpecError as error:
         assert error.field  # noqa: PT017  a change may be valid
+
+
+def test_a_norm_stands_where_its_gradient_is() -> None:
+    plain = spec.parse(with_change("training_params.max_grad_norm", 1.0))
+    assert plain.training.max_grad_norm == 1.0
+    assert spec.parse(plain.to_json()) == plain
+    assert "max_grad_norm" not in spec.parse(SMALLEST).to_json()["training_params"]
+    content = plain.to_json()
+    content["training_params"]["strategy"] = "diloco"
+    with pytest.raises(SpecError, match="max_grad_norm is for gradient averaging"):
+        spec.parse(content)

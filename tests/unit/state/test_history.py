@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -270,6 +271,14 @@ def test_rounds_are_kept_up_to_a_bound_and_all_are_counted() -> None:
     assert len(history.rounds.last) == ROUNDS
     assert (history.rounds.last[-1].epoch, history.rounds.last[-1].time) == (999, 999.0)
     assert (history.rounds.count, history.rounds.samples) == (ROUNDS + 5, 10 * (ROUNDS + 5))
+
+
+def test_the_line_carries_what_rounds_have_sent() -> None:
+    history = History()
+    assert history.rounds.upload == 0.0
+    for now, sent in ((10.0, 900), (20.0, 100), (22.0, 500), (32.0, 1000)):
+        history.record(msgspec.structs.replace(ended(1), bytes_sent=sent), now)
+    assert history.rounds.upload == 250.0
 
 
 def listed(now: float, *peer_ids: str) -> PeersListed:

@@ -445,6 +445,14 @@ def test_round_is_kept() -> None:
     assert own.last_round == Round(epoch=1, peers=2, seconds=0.5, samples=8, failure="timeout")
 
 
+def test_bytes_and_time_computing_are_kept() -> None:
+    own = training_after(
+        protocol.Work(bytes_sent=5, bytes_received=6, training_seconds=200.0, waiting_seconds=50.0)
+    )
+    assert (own.bytes_sent, own.bytes_received, own.computing) == (5, 6, 0.75)
+    assert training_after(protocol.Work(training_seconds=1.0)).computing is None
+
+
 def test_checkpoint_is_kept() -> None:
     assert training_after(protocol.CheckpointSaved(epoch=4, seconds=0.5)).checkpoint_epoch == 4
 

@@ -35,6 +35,9 @@ OWN = OwnTraining(
     loss=2.5,
     samples_per_second=80.0,
     tokens_per_second=900.0,
+    bytes_sent=5_000,
+    training_seconds=100.0,
+    waiting_seconds=25.0,
 )
 
 
@@ -46,6 +49,7 @@ def test_training_machine_tells_its_figures() -> None:
     assert (told.state, told.epoch, told.loss, told.samples_per_second) == ("training", 3, 2.5, 80)
     assert (told.gpu_use, told.temperature, told.power) == (0.9, 64.0, 200.0)
     assert (told.cpu_use, told.memory, told.memory_used) == (0.2, 64, 20)
+    assert (told.computing, told.bytes_sent) == (0.75, 5_000)
 
 
 def test_paused_machine_gives_nothing_now() -> None:

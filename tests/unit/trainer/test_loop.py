@@ -200,3 +200,17 @@ def test_a_single_sample_that_does_not_fit_ends_it(reports: list[Report]) -> Non
     with pytest.raises(DeviceError, match="even with one sample") as caught:
         step(run_of(reports, room=0))
     assert caught.value.field == "device"
+
+
+def test_a_single_sample_may_fit_when_its_activations_are_computed_twice(
+    reports: list[Report],
+) -> None:
+    run = run_of(reports, room=0, micro_batch=1)
+    model: Any = run.model
+    model.supports_gradient_checkpointing = True
+    model.activation_checkpointing_enable = lambda: setattr(model, "room", 1)
+    step(run)
+    assert run.model.learnt == [0]
+    model.room = 0
+    with pytest.raises(DeviceError, match="even with one sample"):
+        step(run)

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import torch
 from app.common.errors import DeviceError
 from app.protocol import Device, TrainerPhase
 from app.spec import schema as spec
+from app.spec.architectures import sizes_of
+from app.spec.estimate import saved_bytes
 from app.trainer import tuning
 from app.trainer.model.build import build_model
 from app.trainer.model.precision import FP32
@@ -297,3 +300,23 @@ def test_a_micro_batch_of_the_spec_that_fills_the_memory_is_lowered(model: torch
     wanted = trial(vocabulary=2**24, micro_batch_size=64)
     tuned, _network = tune(wanted, model, file="", say=lambda _phase: None)
     assert tuned.micro_batch_size == 6  # of 12 bytes × 2**24 × 16 tokens each
+
+
+def test_where_one_sample_does_not_fit_its_activations_are_computed_twice(
+    model: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = {"target_batch_size": 64, "sequence_length": 2**20, "micro_batch_size": 4}
+    deep = {"model_config": TINY | {"n_layer": 20}, "training_params": params}
+    wanted = replace(trial(), spec=spec.parse(SMALLEST | deep))
+    sizes = sizes_of("gpt2", wanted.spec.model.fields, vocabulary=wanted.vocabulary)
+    least, most = (
+        2**20
+        * saved_bytes(
+            wanted.spec.model, sizes, wanted.spec.training, device="cpu", recomputed=recomputed
+        )
+        for recomputed in (True, False)
+    )
+    monkeypatch.setattr(Room, "available", property(lambda _room: min(2 * least, most) - 1))
+    tuned, network = tune(wanted, model, file="", say=lambda _phase: None)
+    assert tuned.micro_batch_size == 1
+    assert any(getattr(each, "gradient_checkpointing", False) for each in network.modules())

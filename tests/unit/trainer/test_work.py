@@ -1,5 +1,6 @@
 """What of the work counts: pending until its round has ended, then entered or lost."""
 
+import time
 from typing import Any
 
 import torch
@@ -72,14 +73,57 @@ def test_time_of_training_leaves_pauses_out() -> None:
     assert read(meter).training_seconds >= rested
 
 
-calls = st.lists(st.sampled_from(["computed", "discarded", "entered", "lost"]))
+def test_given_up_samples_enter_no_round() -> None:
+    meter = WorkMeter()
+    computed(meter, 8, seconds=1.0)
+    meter.forgotten(2)
+    meter.entered(64)
+    found = read(meter)
+    assert (found.samples_computed, found.samples_entered, found.tokens_entered) == (8, 6, 192)
+    assert found.compute_seconds == 0.75
+    meter.forgotten(2)  # nothing is pending
+    assert read(meter) == found
+
+
+def test_waiting_for_the_swarm_is_no_computing_but_an_optimizer_step_is() -> None:
+    meter = WorkMeter()
+    weight = torch.nn.Parameter(torch.ones(1000))
+    optimizer = torch.optim.SGD([weight])
+    meter.time_steps_of(optimizer)
+    with meter.waiting():  # before training
+        time.sleep(0.01)
+    assert read(meter).waiting_seconds == 0.0
+    meter.resume()
+    with meter.waiting(), meter.waiting():
+        time.sleep(0.01)
+        running = read(meter).waiting_seconds
+        assert 0.01 <= running <= read(meter).training_seconds
+    waited = read(meter).waiting_seconds
+    time.sleep(0.01)
+    assert read(meter).waiting_seconds == waited >= running
+    with meter.waiting():
+        optimizer.register_step_pre_hook(lambda *_: time.sleep(0.2))
+        optimizer.step()
+    assert read(meter).waiting_seconds < waited + 0.2
+
+
+def test_bytes_of_a_round_are_those_since_the_one_before() -> None:
+    meter = WorkMeter()
+    assert [meter.sent_since_the_last_round(total) for total in (5, 5, 12)] == [5, 0, 7]
+
+
+calls = st.lists(st.sampled_from(["computed", "discarded", "forgotten", "entered", "lost"]))
 
 
 @given(calls=calls)
 def test_no_counter_ever_falls_and_no_sample_counts_twice(calls: list[str]) -> None:
     meter, before = WorkMeter(), Work()
     for call in calls:
-        arguments: dict[str, tuple[Any, ...]] = {"discarded": (4,), "entered": (64,)}
+        arguments: dict[str, tuple[Any, ...]] = {
+            "discarded": (4,),
+            "forgotten": (3,),
+            "entered": (64,),
+        }
         if call == "computed":
             computed(meter)
         else:

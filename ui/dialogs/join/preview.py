@@ -10,6 +10,7 @@ from app.organiser.known import Acquaintance, Standing
 from app.state.state import ContributorState
 from app.swarm.organisation import vouched
 from ui.dialogs.join.files import FilesCard
+from ui.dialogs.line import LineCard
 from ui.models.session_model import SessionModel
 from ui.style.theme import Theme
 from ui.texts import costs
@@ -33,7 +34,7 @@ class Preview(QScrollArea):
 
     def __init__(self, theme: Theme, model: SessionModel) -> None:
         super().__init__()
-        self._theme = theme
+        self._theme, self._model = theme, model
         self._spec: SwarmSpec | None = None
         self._shown: tuple[object, ...] = ()
         self._changed = False
@@ -45,6 +46,7 @@ class Preview(QScrollArea):
         self.cautions = QVBoxLayout()
         self.files = FilesCard(model)
         self.facts = FactsCard(_("What it takes"), _rows())
+        self.line = LineCard(model)
         self.why = button(_("How is this computed?"), "quiet")
         self.explanation = Card(_("How the figures are computed"))
         self._lay_out()
@@ -70,6 +72,7 @@ class Preview(QScrollArea):
         self.trust.toggled.connect(lambda _trusts: self.doubts_changed.emit())
         self.why.setCheckable(True)
         self.why.toggled.connect(self._open_explanation)
+        self.line.changed.connect(self._show_line)
         self.facts.header.addWidget(self.why)
         self.setWidget(page)
         self.setWidgetResizable(True)
@@ -89,6 +92,7 @@ class Preview(QScrollArea):
         cards = QVBoxLayout()
         cards.setSpacing(12)
         cards.addWidget(self.facts)
+        cards.addWidget(self.line)
         row = QHBoxLayout()
         row.setSpacing(12)
         row.addWidget(text_card(_("Leaves this machine"), costs.what_leaves()), 1)
@@ -107,6 +111,7 @@ class Preview(QScrollArea):
         self.why.setChecked(False)
         self.verticalScrollBar().setValue(0)
         self._spec = spec
+        self.line.begin(spec, state)
         self.reconsider(state)
         self.files.show_spec(spec)
 
@@ -143,8 +148,13 @@ class Preview(QScrollArea):
         self.title.set_full(self._spec.name)
         self.subtitle.setText(costs.subtitle(self._spec, estimated))
         self.facts.show_values(costs.facts(self._spec, estimated, device))
+        self.line.show_spec(self._spec, state)
         self._explain(estimated, state)
         _fill(self.cautions, [self._caution(each) for each in self._cautions(estimated, state)])
+
+    def _show_line(self) -> None:
+        if self._spec is not None:
+            self.line.show_spec(self._spec, self._model.state)
 
     def _cautions(self, estimated: "Estimate", state: ContributorState) -> tuple[Caution, ...]:
         assert self._spec is not None
@@ -172,7 +182,6 @@ def _rows() -> dict[str, str]:
     return {
         "memory": _("Memory"),
         "disk": _("Disk"),
-        "traffic": _("Traffic"),
         "samples": _("The swarm averages every"),
     }
 

@@ -132,6 +132,7 @@ def _rows() -> dict[str, str]:
         "gpu": _("GPU memory"),
         "cpu": _("CPU, memory"),
         "given": _("Given so far"),
+        "line": _("Computing, sent"),
         "version": _("App, key"),
         "error": _("Last error"),
     }
@@ -147,6 +148,7 @@ def _facts(machine: Machine, now: float) -> dict[str, str]:
         "gpu": fleet_texts.memory(record.gpu_memory_used, record.gpu_memory),
         "cpu": f"{fleet_texts.share(record.cpu_use)}, {memory}",
         "given": fleet_texts.contributions(record.samples, record.rounds),
+        "line": f"{fleet_texts.share(record.computing)}, {units.size(record.bytes_sent)}",
         "version": f"{record.app_version or units.NONE}, {key}",
         "error": record.last_error or _("none"),
     }

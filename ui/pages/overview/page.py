@@ -160,6 +160,7 @@ def _machine_rows() -> dict[str, str]:
         "tokens": _("Tokens/s"),
         "steps": _("Steps"),
         "samples": _("Samples computed"),
+        "computing": _("Time computing"),
     }
 
 
@@ -174,6 +175,7 @@ def _machine(state: ContributorState) -> dict[str, str]:
         "tokens": units.rate(None if resting else own.tokens_per_second),
         "steps": units.count(own.step),
         "samples": units.count(own.samples),
+        "computing": texts.computing(own),
     }
 
 
@@ -229,6 +231,7 @@ def _network_rows() -> dict[str, str]:
         "addresses": _("Listening on"),
         "round_peers": _("Last round with"),
         "round_time": _("Last round took"),
+        "round_size": _("Last round sent"),
         "checkpoint": _("Checkpoint of epoch"),
     }
 
@@ -242,5 +245,6 @@ def _network(state: ContributorState) -> dict[str, str]:
         "addresses": texts.address_count(state.addresses),
         "round_peers": units.count(last.peers) if last else units.NONE,
         "round_time": units.seconds(last.seconds) if last else units.NONE,
+        "round_size": units.size(last.bytes_sent) if last else units.NONE,
         "checkpoint": units.count(saved),
     }

@@ -61,7 +61,7 @@ class SwarmPage(QWidget):
         self.rounds = rounds_model(self)
         self.faults = faults_model(self)
         self.peers_table = table(self.peers, theme, name=_("Peers"), stretched=4)
-        self.rounds_table = table(self.rounds, theme, name=_("Averaging rounds"), stretched=5)
+        self.rounds_table = table(self.rounds, theme, name=_("Averaging rounds"), stretched=6)
         self.faults_table = table(self.faults, theme, name=_("Faults"), stretched=1)
         self.no_peers, self.no_rounds = EmptyState("swarm", theme), EmptyState("swarm", theme)
         self.no_faults = EmptyState("swarm", theme)
@@ -177,7 +177,8 @@ class SwarmPage(QWidget):
         self.rounds.show_rows(rounds)
         self.faults.show_rows(list(state.faults.last))
         _set_word(self.show_peers, _peers(len(self._history.peers.here)))
-        _set_word(self.show_rounds, _rounds(len(rounds)))
+        has_own_steps = state.swarm is not None and state.swarm.own_steps
+        _set_word(self.show_rounds, _rounds(len(rounds), has_own_steps=has_own_steps))
         _set_word(self.show_faults, _faults(len(state.faults.last)))
         for rows_there, shown, otherwise in (
             (bool(rows), self.peers_table, self.no_peers),
@@ -186,7 +187,8 @@ class SwarmPage(QWidget):
         ):
             shown.setVisible(rows_there)
             otherwise.setVisible(not rows_there)
-        self.no_rounds.say(_("No averaging round yet"), _no_rounds(state))
+        nothing = _("No exchange yet") if has_own_steps else _("No averaging round yet")
+        self.no_rounds.say(nothing, _no_rounds(state))
 
     def _filter(self) -> None:
         wanted, role = self.text.text().strip().casefold(), self.role.currentData()
@@ -222,8 +224,12 @@ def _peers(count: int) -> str:
     return text.format(count=units.count(count))
 
 
-def _rounds(count: int) -> str:
-    text = ngettext("{count} averaging round", "{count} averaging rounds", count)
+def _rounds(count: int, *, has_own_steps: bool) -> str:
+    text = (
+        ngettext("{count} exchange", "{count} exchanges", count)
+        if has_own_steps
+        else ngettext("{count} averaging round", "{count} averaging rounds", count)
+    )
     return text.format(count=units.count(count))
 
 
@@ -243,6 +249,11 @@ def _reach(state: ContributorState) -> str:
 def _no_rounds(state: ContributorState) -> str:
     if state.training is None:
         return _("This machine takes part in averaging rounds while it trains.")
+    if state.swarm is not None and state.swarm.own_steps:
+        return _(
+            "Each machine takes steps of its own. The first exchange of what was learnt comes when"
+            " the swarm has gathered its batch, and runs beside computing."
+        )
     return _("The first round comes when the swarm has gathered its batch.")
 
 

@@ -181,6 +181,13 @@ def rounds_model(parent: QWidget) -> RowsModel[FinishedRound]:
             right=True,
         ),
         Column(
+            title=_("Sent"),
+            text=lambda entry: units.size(entry.bytes_sent),
+            key=lambda entry: entry.bytes_sent,
+            sample="1023 MiB",
+            right=True,
+        ),
+        Column(
             title=_("Own samples"),
             text=lambda entry: units.count(entry.samples),
             key=lambda entry: entry.samples,

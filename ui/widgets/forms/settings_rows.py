@@ -234,6 +234,11 @@ def _network() -> tuple[SettingRow, ...]:
             _("Their addresses (multiaddrs), separated by commas."),
             _at_next_join(),
         ),
+        text_row(
+            "uplink",
+            _("Upload of this line"),
+            _("Mbit/s; 0: not known. For the figures before you join a swarm."),
+        ),
         switch_row(
             "hub_sign_in",
             _("Use my Hugging Face sign-in"),

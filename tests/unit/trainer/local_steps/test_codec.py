@@ -14,9 +14,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.spec import schema
+from app.spec.line import update_bytes
 from app.trainer.local_steps.codec import LARGEST, BlobError, Codec, counted
 from app.trainer.local_steps.dense import DenseCodec
 from app.trainer.local_steps.sparse import SparseCodec
+from tests.support.processes.apps import tiny_spec, training
 
 ROOT = Path(__file__).parents[4]
 SHAPES = [(96, 64), (7,), (), (1,), (130, 10), (3, 4, 5), (0, 3), (127,)]
@@ -43,6 +46,32 @@ def update(seed: int, shapes: Sequence[Sequence[int]] = SHAPES) -> list[torch.Te
 
 def same(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+# --- sizes
+
+LAYER = [(256, 256), (256, 512), (512,), (64,)]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options"),
+    [
+        *(("diloco", {"bits": bits}) for bits in (4, 8, 16)),
+        *(("sparseloco", {"keep": keep}) for keep in (1, 50, 64, 128, 1000, 4096)),
+    ],
+)
+def test_a_blob_is_as_large_as_foreseen(strategy: str, options: dict[str, int]) -> None:
+    values = training(strategy=strategy, **{strategy: options})
+    options_of = schema.parse(tiny_spec(training_params=values)).training
+    codec: Codec = (
+        DenseCodec(LAYER, bits=options_of.diloco.bits)
+        if options_of.diloco is not None
+        else SparseCodec(LAYER, keep=options["keep"])
+    )
+    parameters = sum(torch.Size(shape).numel() for shape in LAYER)
+    expected = update_bytes(options_of, parameters=parameters)
+    measured = len(codec.encode(update(1, LAYER)).blob)
+    assert measured == pytest.approx(expected, rel=0.02, abs=150)
 
 
 # --- round trips

@@ -28,7 +28,7 @@ def test_attention_is_torchs_own_where_the_model_has_it(model_type: str) -> None
 def test_a_model_learns_a_pattern() -> None:
     spec = spec_of(training={"optimizer": {"learning_rate": 1e-2}})
     model = built(spec)
-    optimizer = optimizer_for(spec)(model.parameters())
+    optimizer = optimizer_for(spec, model)(model.parameters())
     batch = torch.arange(17).repeat(4, 1)
     losses = []
     for _ in range(30):

@@ -16,7 +16,9 @@ from PySide6.QtWidgets import (
 from app.common.errors import SpecError, UserFacingError
 from app.common.i18n import _, ngettext
 from app.spec import draft
-from ui.dialogs.start_fields import SpecSection, sections
+from ui.dialogs.line import LineCard
+from ui.dialogs.start.advice import StrategyAdvice
+from ui.dialogs.start.fields import SpecSection, sections
 from ui.models.session_model import SessionModel
 from ui.texts import costs, units
 from ui.texts import states as texts
@@ -39,6 +41,9 @@ _CHOICES = (
 )
 """Fields that decide which other fields are shown."""
 
+_OF_AVERAGING = ("training_params.averaging.compression", "training_params.max_grad_norm")
+"""Fields of the strategy that averages each gradient."""
+
 
 class StartDialog(QDialog):
     """The form, a line with the estimated figures, and the choice to train at once."""
@@ -55,6 +60,7 @@ class StartDialog(QDialog):
         self._grids = [FieldGrid(tuple(each.fields.values())) for each in self.sections]
         self.fields = {name: field for each in self.sections for name, field in each.fields.items()}
         self.area = QScrollArea()
+        self.line, self.advice = LineCard(model), StrategyAdvice()
         self.summary = label(wrap=True)
         self.train = QCheckBox(_("Train on this machine at once"))
         self.cancel = button(_("Cancel"))
@@ -75,7 +81,10 @@ class StartDialog(QDialog):
         cards = QVBoxLayout(page)
         cards.setContentsMargins(0, 0, 8, 0)
         cards.setSpacing(12)
+        self.line.column.addWidget(self.advice)
         for section, grid in zip(self.sections, self._grids, strict=True):
+            if "training_params.strategy" in section.fields:
+                cards.addWidget(self.line)
             cards.addWidget(_card(section, grid))
         self.area.setWidget(page)
         self.area.setWidgetResizable(True)
@@ -108,6 +117,8 @@ class StartDialog(QDialog):
         self.fields["run_id"].edited.connect(self._on_run_id)
         for name in _CHOICES:
             self.fields[name].edited.connect(self._follow_choices)
+        self.line.changed.connect(self._checking.start)
+        self.advice.taken.connect(self._take)
         self._checking.timeout.connect(self._check)
         self.cancel.clicked.connect(self.reject)
         self.start.clicked.connect(self.try_to_start)
@@ -134,7 +145,7 @@ class StartDialog(QDialog):
             elif rest.partition(".")[0] in draft.STRATEGIES:
                 chosen = self.fields["training_params.strategy"].value
                 field.relevant = rest.partition(".")[0] == chosen
-            elif name == "training_params.averaging.compression":
+            elif name in _OF_AVERAGING:
                 chosen = self.fields["training_params.strategy"].value
                 field.relevant = chosen not in draft.STRATEGIES
             elif name == "dataset_info.tokenizer.path":
@@ -143,6 +154,13 @@ class StartDialog(QDialog):
                 field.relevant = rest in draft.SOURCE_FIELDS[source]
         for grid in self._grids:
             grid.arrange()
+
+    def _take(self) -> None:
+        """Fill in what is recommended for the form as it is now."""
+        spec, _wrong = self._check()
+        for name, value in self.advice.values.items() if spec is not None else ():
+            self.fields[name].set_value(value)
+        self._check()
 
     # --- checking
 
@@ -161,6 +179,7 @@ class StartDialog(QDialog):
         """Check all values. Mistakes are marked only after the user has tried to start."""
         self._checking.stop()
         spec, wrong = draft.check(self.values)
+        self._show_line(spec)
         if spec is not None:
             self._say(self._what_it_takes(spec))
         else:
@@ -171,6 +190,15 @@ class StartDialog(QDialog):
             for name, field in self.fields.items():
                 field.show_problem(wrong.get(name))
         return spec, wrong
+
+    def _show_line(self, spec: "SwarmSpec | None") -> None:
+        state = self._model.state
+        try:
+            self.line.show_spec(spec, state)
+            self.advice.show_spec(spec, state, self.line.assumed())
+        except UserFacingError:  # the model's sizes make no sense, which the summary says
+            self.line.show_spec(None, state)
+            self.advice.show_spec(None, state, None)
 
     def _what_it_takes(self, spec: "SwarmSpec") -> str:
         device = costs.chosen_device(self._model.state)
@@ -184,7 +212,7 @@ class StartDialog(QDialog):
         line = costs.about_line(spec, found, self._model.state)
         return "\n".join(
             (
-                texts.DOT.join((parameters, memory, facts["traffic"])),
+                texts.DOT.join((parameters, memory)),
                 *(each.text for each in line),
             )
         )

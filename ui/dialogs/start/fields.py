@@ -118,7 +118,9 @@ def _training() -> dict[str, Field]:
         "training_params.micro_batch_size": _text(
             _("Micro-batch"), _("Samples of a step on one machine, or auto")
         ),
-        "training_params.optimizer.name": _choice(_("Optimizer"), {"adamw": "AdamW", "sgd": "SGD"}),
+        "training_params.optimizer.name": _choice(
+            _("Optimizer"), {"adamw": "AdamW", "muon": _("Muon, with AdamW"), "sgd": "SGD"}
+        ),
         "training_params.optimizer.learning_rate": _text(_("Learning rate")),
         "training_params.optimizer.weight_decay": _text(_("Weight decay")),
         "training_params.precision": _choice(_("Precision"), precisions),
@@ -136,14 +138,12 @@ def _training() -> dict[str, Field]:
 def _averaging() -> dict[str, Field]:
     where = "training_params.averaging"
     compressions = {"float16": _("16 bits"), "none": _("None (32 bits)")}
-    strategies = {
-        "gradient-averaging": _("Average each gradient"),
-        "diloco": _("Steps of one's own, then average (DiLoCo)"),
-        "sparseloco": _("Steps of one's own, largest changes sent (SparseLoCo)"),
-    }
     return {
         "training_params.strategy": _choice(
-            _("Strategy"), strategies, _("The second and third are for lines of homes")
+            _("Strategy"), strategy_labels(), _("The second and third are for lines of homes")
+        ),
+        "training_params.max_grad_norm": _text(
+            _("Gradient norm"), _("The averaged gradient is cut to it; empty: never")
         ),
         **_local_steps("diloco"),
         "training_params.diloco.bits": _choice(
@@ -168,11 +168,23 @@ def _averaging() -> dict[str, Field]:
     }
 
 
+def strategy_labels() -> dict[str, str]:
+    """The strategies, with their labels."""
+    return {
+        "gradient-averaging": _("Average each gradient"),
+        "diloco": _("Steps of one's own, then average (DiLoCo)"),
+        "sparseloco": _("Steps of one's own, largest changes sent (SparseLoCo)"),
+    }
+
+
 def _local_steps(strategy: str) -> dict[str, Field]:
     return {
         f"training_params.{strategy}.local_batch_size": _text(
             _("Local batch"), _("Samples of one step on one machine")
-        )
+        ),
+        f"training_params.{strategy}.max_grad_norm": _text(
+            _("Gradient norm"), _("The gradient of a step is cut to it")
+        ),
     }
 
 
