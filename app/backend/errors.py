@@ -30,6 +30,10 @@ class UncertainError(BackendError):
     """The request was sent and its answer is lost. It may have had its effect, or have it later."""
 
 
+class DoubtfulRefusalError(UncertainError):
+    """The backend refused, maybe after it had counted: its answer doesn't rule that out."""
+
+
 class RateLimitedError(BackendError):
     """Too many requests, as the backend or our own `Budget` counts them."""
 

@@ -20,7 +20,7 @@ import engineio
 import socketio
 from socketio.exceptions import SocketIOError
 
-from app.backend.errors import UncertainError, UnreachableError, shown
+from app.backend.errors import DoubtfulRefusalError, UncertainError, UnreachableError, shown
 from app.backend.http import Http, give_up_early
 from app.backend.node import NodeSource
 from app.common.background import end
@@ -69,6 +69,8 @@ class LiveChannel:
     """
 
     def __init__(self, http: Http, *, node: NodeSource) -> None:
+        self.connections = 0
+        """How many connections were made."""
         self._http = http
         self._node = node
         self._connection: _Connection | None = None
@@ -94,7 +96,7 @@ class LiveChannel:
                 ) from error
             if said != "contribution_confirmed" or not _is_about(content, contribution):
                 await self._drop()
-                raise UncertainError(
+                raise DoubtfulRefusalError(
                     _("the backend couldn't take it: {reason}.").format(reason=_text(content))
                 )
 
@@ -115,6 +117,7 @@ class LiveChannel:
                     )
                     await self._connection.connect(self._http.url, seconds=self._http.timeout)
                     await self._register(self._connection, node_id)
+                    self.connections += 1
                 await _beat(self._connection)
         except _FAILURES as error:
             raise _unreachable(self._http.url, error) from error

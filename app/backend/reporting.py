@@ -69,6 +69,7 @@ class Reporting:
             self._ledger,
             backend=backend,
             ways=Ways(http, backend=backend, node=self._node),
+            store=self._store,
             state=replace(state, signed_in_as=account.email),
             on_change=self._show,
         )
@@ -117,6 +118,10 @@ class Reporting:
     async def retry(self) -> None:
         """Send now all that waits or was postponed or refused, because the user wants to."""
         await self._opened()[1].retry()
+
+    async def refill(self) -> None:
+        """Report again what the backend had confirmed and forgotten, because the user wants to."""
+        await self._opened()[1].refill()
 
     # --- what the backend tells
 

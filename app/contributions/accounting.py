@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 KILOBYTE = 1000
 
+LEAST_REPORTED = 0.005
+"""Seconds. A contribution with less compute time would be a report of 0.00 s: it isn't sent."""
+
 NOTHING = Work()
 
 ReportedNumbers = tuple[float, float, float, float]
@@ -203,6 +206,11 @@ class Contribution:
             self.data_transmitted,
             self.uptime_ratio,
         )
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether it is for a run that the backend knows, and anything of it entered a round."""
+        return self.session_id is not None and self.compute_time >= LEAST_REPORTED
 
     def report(self) -> dict[str, Any]:
         """The body of a report, in the backend's field names."""

@@ -6,10 +6,11 @@ A contribution is on the disk before it is sent. These are its states:
                 ^         |-> refused
                 '---------'---------'   (postponed, or tried again at the user's wish)
 
-A contribution to a run that the backend doesn't know goes from open to local. *Sending* is written
-before the request begins. If it is found after a crash, the answer isn't known, and the backend
-must be asked before the contribution is sent again. `synchronous = FULL` makes sure that not even a
-power cut loses this state.
+A contribution to a run that the backend doesn't know, or of which nothing entered a round, goes
+from open to local. One that the backend has confirmed and forgotten may go back to waiting
+(`app.contributions.recall`). *Sending* is written before the request begins. If it is found after a
+crash, the answer isn't known, and the backend must be asked before the contribution is sent again.
+`synchronous = FULL` makes sure that not even a power cut loses this state.
 """
 
 import asyncio
@@ -185,8 +186,8 @@ class Ledger:
 
     def add(self, contribution: Contribution) -> None:
         """Put a finished contribution into the outbox. A second call changes nothing."""
-        known = contribution.session_id is not None
-        self._write(contribution, OutboxState.WAITING if known else OutboxState.LOCAL)
+        reported = contribution.is_reported
+        self._write(contribution, OutboxState.WAITING if reported else OutboxState.LOCAL)
         self._added += 1
 
     def adopt(self, backend: str) -> None:

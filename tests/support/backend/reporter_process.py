@@ -23,13 +23,17 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 import app.backend.live  # noqa: F401
 from app.backend.account import Account
 from app.backend.client import Backend
-from app.backend.delivery import Delivery, DeliveryPace
+from app.backend.delivery import Delivery
 from app.backend.http import Http
 from app.backend.node import NodeData
+from app.backend.pace import DeliveryPace
 from app.backend.secret_store import SecretStore
 from app.backend.ways import Ways
 from app.contributions.ledger import Ledger, LedgerThread
+from app.settings.settings import Settings
 from app.state.facts import ReportingState
+from app.state.state import ContributorState
+from app.state.store import Store
 
 log = logging.getLogger("reporter")
 
@@ -53,6 +57,7 @@ async def report(folder: Path, url: str, pace: DeliveryPace) -> None:
         ledger,
         backend=backend,
         ways=Ways(http, backend=backend, node=UnknownNode(), http_again=0.2),
+        store=Store(settings=Settings(refill="always"), state=ContributorState()),
         state=ReportingState(backend_url=url, encrypted=True),
         on_change=lambda state: log.info("%s", state),
         pace=pace,

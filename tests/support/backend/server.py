@@ -85,6 +85,7 @@ class SmallBackend:
         self.row_strings = True
         self.users: dict[str, Json] = {}
         self.rows: list[Json] = []
+        self.past_lives: list[list[Json]] = []
         self.nodes: dict[str, Json] = {}
         self.sessions: list[Json] = [listed("run"), listed("docs")]
         self.faults: list[Fault] = []
@@ -124,6 +125,11 @@ class SmallBackend:
         """Come back after `stop`."""
         self._thread = threading.Thread(target=self._run, name="backend")
         self.start()
+
+    def forget(self) -> None:
+        """As the real one does when it restarts: it keeps contributions in memory."""
+        self.past_lives.append(self.rows)
+        self.rows = []
 
     def __enter__(self) -> "SmallBackend":
         return self.start()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.backend.budget import Budget
-from app.backend.delivery import DeliveryPace
+from app.backend.pace import DeliveryPace
 from app.common.signing import MachineKey
 from app.contributions.accounting import Contribution
 from app.contributions.ledger import Ledger
@@ -143,19 +143,23 @@ async def test_an_expired_sign_in_is_said_and_nothing_is_lost(
 # --- answers that say no -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [400, 404, 409, 422])
+@pytest.mark.parametrize("status", [400, 413, 422])
 async def test_a_refused_one_keeps_the_reason_and_lets_others_pass(
     server: SmallBackend, tmp_path: Path, status: int
 ) -> None:
     server.quirk = False
-    body = {"statusCode": status, "message": "no session 7"}
+    body = {"statusCode": status, "message": ["sessionId must be no 7"]}
     server.faults.append(Fault(route="submit", status=status, body=body))
     async with desk(server, tmp_path) as ours:
         await ours.add(bad := contribution(), good := contribution())
         await ours.until_empty()
         assert await ours.state_of(bad) is OutboxState.REFUSED
-        assert "no session 7" in await ours.remark_on(bad)
+        assert "sessionId must be no 7" in await ours.remark_on(bad)
     assert counted(server) == expected(good)
+
+
+WRAPPED = {"statusCode": 400, "message": "Failed to submit contribution: no gas is left"}
+"""What the real backend answers to whatever fails, also after it has counted."""
 
 
 def patience_with(fault: Fault) -> tuple[float, DeliveryPace]:
@@ -175,6 +179,9 @@ def patience_with(fault: Fault) -> tuple[float, DeliveryPace]:
         Fault(route="submit", status=400, html=True),
         Fault(route="submit", status=302, headers={"Location": "http://portal.example/"}),
         Fault(route="submit", status=429, headers={"Retry-After": "1"}),
+        Fault(route="submit", status=400, body=WRAPPED),
+        Fault(route="submit", status=400, body=WRAPPED, counted=True),
+        Fault(route="submit", status=404, body={"message": "no session 7"}, counted=True),
         Fault(route="submit", status=500),
         Fault(route="submit", status=502, html=True),
         Fault(route="submit", html=True),
@@ -458,8 +465,8 @@ async def test_a_long_reason_is_kept_short(
     server: SmallBackend, tmp_path: Path, message: str | list[str]
 ) -> None:
     server.quirk = False
-    refusal = {"statusCode": 400, "message": message}
-    server.faults.append(Fault(route="submit", status=400, body=refusal))
+    refusal = {"statusCode": 413, "message": message}
+    server.faults.append(Fault(route="submit", status=413, body=refusal))
     async with desk(server, tmp_path) as ours:
         await ours.add(one := contribution())
         await ours.until_empty()

@@ -71,7 +71,7 @@ async def test_from_the_first_sign_in_to_the_sign_out(server: SmallBackend, tmp_
 
 
 async def test_what_was_refused_is_tried_again(server: SmallBackend, tmp_path: Path) -> None:
-    refusal = {"statusCode": 400, "message": "no such session"}
+    refusal = {"statusCode": 400, "message": ["sessionId must be known"]}
     server.quirk = False
     server.faults.append(Fault(route="submit", status=400, body=refusal))
     async with reporting(server.url, tmp_path, []) as (ours, ledger):
@@ -82,7 +82,9 @@ async def test_what_was_refused_is_tried_again(server: SmallBackend, tmp_path: P
         await ours.register(EMAIL, password=PASSWORD)
         for _ in ("is being sent", "was refused"):
             await changes.acquire()
-        assert await ledger.run(Ledger.refusals) == {"the backend refused: no such session.": 1}
+        assert await ledger.run(Ledger.refusals) == {
+            "the backend refused: sessionId must be known.": 1
+        }
         await ours.retry()
         await until(lambda: len(server.rows) == 1)
 

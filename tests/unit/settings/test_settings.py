@@ -25,6 +25,7 @@ ENVIRONMENT = [
     ("report_interval", "COTRAIN_REPORT_INTERVAL", "30", 30),
     ("backend_url", "BACKEND_URL", "https://b.example:3001/api/v1/", "https://b.example:3001"),
     ("backend_plain_http", "COTRAIN_BACKEND_PLAIN_HTTP", "true", True),
+    ("refill", "COTRAIN_REFILL", "always", "always"),
     ("debug", "DEBUG", "true", True),
     ("debug", "DEBUG", "0", False),
     ("device", "COTRAIN_DEVICE", "cuda:0,cuda:1", "cuda:0,cuda:1"),
