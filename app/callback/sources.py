@@ -44,6 +44,8 @@ def entry_as_json(entry: LedgerEntry) -> dict[str, Any]:
         "state": entry.state.value,
         "attempts": entry.attempts,
         "remark": entry.remark,
+        "backend": entry.backend,
+        "forgotten": entry.forgotten_at is not None,
     }
 
 

@@ -46,12 +46,13 @@ MIGRATIONS: Migrations = (
         "ALTER TABLE contributions ADD COLUMN backend TEXT",
         # A backend's text was kept whole.
         "UPDATE contributions SET remark = substr(remark, 1, 500) WHERE length(remark) > 500",
-    ),    (
+    ),
+    (
         "ALTER TABLE contributions ADD COLUMN forgotten_at REAL",
         "ALTER TABLE contributions ADD COLUMN refills INTEGER NOT NULL DEFAULT 0",
-        "CREATE INDEX contributions_forgotten ON contributions (forgotten_at)"
-        " WHERE forgotten_at IS NOT NULL",
-        # Earlier versions reported also what nothing of had entered a round.
-        "UPDATE contributions SET state = 'local' WHERE state = 'waiting' AND compute_time < 0.005",
+        """
+        CREATE INDEX contributions_forgotten ON contributions (forgotten_at)
+        WHERE forgotten_at IS NOT NULL
+        """,
     ),
 )

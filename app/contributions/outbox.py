@@ -158,7 +158,7 @@ class Outbox:
 
     def take_back_refused(self, due_at: float) -> None:
         """All refused ones back to waiting, because the user wants to try again."""
-        self._take_back(OutboxState.REFUSED, due_at)
+        self._take_back(OutboxState.REFUSED, due_at, least=0.0)
 
     def keep_local(self, like: Contribution, at: float, reason: str) -> None:
         """Waiting to local, for all contributions to the same run as ``like``."""
@@ -171,13 +171,13 @@ class Outbox:
 
     def take_back_kept(self, due_at: float) -> None:
         """All that `keep_local` has kept back to waiting, as the backend may know the run now."""
-        self._take_back(OutboxState.LOCAL, due_at)
+        self._take_back(OutboxState.LOCAL, due_at, least=LEAST_REPORTED)
 
-    def _take_back(self, state: OutboxState, due_at: float) -> None:
+    def _take_back(self, state: OutboxState, due_at: float, *, least: float) -> None:
         done = self.connection.execute(
             "UPDATE contributions SET state = 'waiting', due_at = ?, settled_at = NULL"
             " WHERE state = ? AND backend = ? AND session_id IS NOT NULL AND compute_time >= ?",
-            (due_at, state, self.backend, LEAST_REPORTED),
+            (due_at, state, self.backend, least),
         )
         self.revision += done.rowcount
 

@@ -1,4 +1,4 @@
-"""Which confirmed contributions the backend no longer knows, and putting them into the outbox again.
+"""Which confirmed contributions the backend no longer knows, and their way back to the outbox.
 
 A backend that keeps contributions in memory forgets them when it restarts. The functions take an
 `Outbox`, so call them by `OutboxThread.run`.
