@@ -159,9 +159,7 @@ class Http:
         parts = {"headers": self._headers(token)}
         try:
             async with asyncio.timeout(seconds):
-                await self._send(
-                    f"GET {path}", answer, once=False, reserved=reserved, parts=parts
-                )
+                await self._send(f"GET {path}", answer, once=False, reserved=reserved, parts=parts)
                 await asyncio.to_thread(answer.end)
         except TimeoutError as error:
             raise _too_slow(seconds, once=False) from error

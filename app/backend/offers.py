@@ -154,6 +154,8 @@ def _spec_of(session: "TrainingSession") -> "tuple[SwarmSpec | None, UserFacingE
         "training_id": session.id,
         "session_id": session.number,
     }
+    if session.configuration.get("organiser"):
+        del facts["title"]  # it is signed
     said = {name: value for name, value in session.configuration.items() if value not in (None, "")}
     try:
         content = json.dumps({**session.configuration, **facts, **said}).encode()

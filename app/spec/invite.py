@@ -64,6 +64,8 @@ def as_link(spec: SwarmSpec) -> str:
 
 def _as_json(spec: SwarmSpec, **style: Any) -> str:
     content = spec.to_json()
+    if spec.organiser is not None:  # numbers that were filled later are not in what is signed
+        content = spec.organiser.as_signed(content) or content
     for name in _LEFT_OPEN:
         if content[name] in (None, ""):
             del content[name]

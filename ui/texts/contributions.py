@@ -191,9 +191,9 @@ def no_session(training_id: str | None) -> str:
 
 def is_reported(fate: SwarmFate, reporting: ReportingState) -> bool:
     """Whether contributions to a swarm are being reported to the current backend."""
-    elsewhere = fate.backend != reporting.backend_url
-    ends = (OutboxState.LOCAL, OutboxState.REFUSED)
-    return bool(reporting.signed_in_as) and not elsewhere and fate.state not in ends
+    kept = fate.session_id is None or fate.state in (OutboxState.LOCAL, OutboxState.REFUSED)
+    here = fate.backend == reporting.backend_url
+    return bool(reporting.signed_in_as) and here and not kept
 
 
 def reported_to(fate: SwarmFate, reporting: ReportingState) -> str:

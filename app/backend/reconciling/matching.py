@@ -98,9 +98,7 @@ class CountedRows:
         has_row = matching.add(numbers)
         return [each for each, found in zip(doubtful, has_row, strict=True) if found]
 
-    def known(
-        self, confirmed: Sequence[ReportedNumbers], *, session_id: int | None
-    ) -> list[bool]:
+    def known(self, confirmed: Sequence[ReportedNumbers], *, session_id: int | None) -> list[bool]:
         """For each of some confirmed contributions of this node and session: has it a row?
 
         Where several fit a row, the first gets it. At most as many have none as rows are missing:

@@ -562,6 +562,18 @@ async def test_an_invite_cannot_claim_a_session_that_is_not_listed_for_its_run(
     assert counted(server) == expected(*some)
 
 
+async def test_a_session_that_says_its_number_beside_its_spec_is_known(
+    server: SmallBackend, tmp_path: Path
+) -> None:
+    server.quirk = False
+    server.sessions = [listed("run", configuration={"run_id": "run", "session_id": None})]
+    server.sessions[0]["sessionId"] = 7
+    async with desk(server, tmp_path) as ours:
+        await ours.add(one := contribution())
+        await ours.until_empty()
+    assert counted(server) == expected(one)
+
+
 async def test_a_session_is_found_by_its_uuid_or_on_a_later_page(
     server: SmallBackend, tmp_path: Path
 ) -> None:

@@ -135,9 +135,7 @@ class ContributionsPage(QScrollArea):
         self.export.clicked.connect(self._choose_file)
         self.reports.account.clicked.connect(actions.account_wanted)
         self.reports.retry.clicked.connect(lambda: self._model.run(self._session.account.retry()))
-        self.reports.refill.clicked.connect(
-            lambda: self._model.run(self._session.account.refill())
-        )
+        self.reports.refill.clicked.connect(lambda: self._model.run(self._session.account.refill()))
 
     # --- only while the page is visible
 
