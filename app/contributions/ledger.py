@@ -34,7 +34,7 @@ from app.contributions.outbox import (
     contribution_of_row,
     entry_of_row,
 )
-from app.contributions.recovery import recover
+from app.contributions.recovery import Recovery, recover
 
 __all__ = [
     "Ledger",
@@ -128,15 +128,11 @@ _SUM_BY_SWARM = _SUMS.format(group="run_id", grouping="GROUP BY name ORDER BY ma
 class Ledger:
     """The open file. Call it on the thread that opened it only; `LedgerThread` sees to that."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, set_aside: Path | None, *, backend: str
-    ) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, backend: str) -> None:
         self.outbox = Outbox(connection, backend=backend)
         """Reads and changes how far reporting has come, over the same connection."""
-        self.set_aside = set_aside
-        """Where a damaged file was moved when this one was created; None if there was none."""
-        self.recovered = 0
-        """How many contributions of a damaged file could be read and are in this one."""
+        self.recovery: Recovery | None = None
+        """What was read from a damaged file when this one was created; None if there was none."""
         self._connection = connection
         self._backend = backend
         self._added = 0
@@ -150,9 +146,9 @@ class Ledger:
         Raises `LedgerError` when it can't be used.
         """
         connection, set_aside = open_database(path, migrations=MIGRATIONS)
-        ledger = cls(connection, set_aside, backend=backend)
+        ledger = cls(connection, backend=backend)
         if set_aside is not None:
-            ledger.recovered = recover(set_aside, into=connection, migrations=MIGRATIONS)
+            ledger.recovery = recover(set_aside, into=connection)
         return ledger
 
     def close(self) -> None:
@@ -302,15 +298,14 @@ class LedgerThread:
         """Whether `run` may be called."""
         return self._ledger is not None
 
-    async def open(self) -> tuple[Path | None, int]:
-        """Open the ledger; returns the path that a damaged one was moved to, or None, and how many
-        contributions of that one were recovered.
+    async def open(self) -> Recovery | None:
+        """Open the ledger; returns what was read from a damaged one, or None.
 
         Raises `LedgerError`.
         """
         self._ledger = await self._run(partial(Ledger.open, self._path, backend=self._backend))
         self._tell()
-        return self._ledger.set_aside, self._ledger.recovered
+        return self._ledger.recovery
 
     def subscribe(self, listener: Callable[[], None]) -> Subscription:
         """Call ``listener`` when the ledger was opened, and whenever a finished contribution was

@@ -29,6 +29,7 @@ from app.contributions.accounting import (
     contribution_of,
 )
 from app.contributions.ledger import Ledger, LedgerThread
+from app.contributions.recovery import Recovery
 from app.contributions.summary import Summary, summary_of
 from app.machine.energy import EnergyMeter
 from app.protocol import Ready, Work
@@ -170,13 +171,13 @@ class Recorder:
         Raises `LedgerError` or `MachineKeyError` when the ledger or this machine's key can't be
         used.
         """
-        aside, kept = await self.ledger.open()
+        recovery = await self.ledger.open()
         self._key = await asyncio.to_thread(_load_key, self._folders.machine_key_file)
         finished = await self.ledger.run(_finish_left_open, self._key)
         if finished:
             log.info("finished %d contributions that an earlier run left open", finished)
-        if aside is not None:
-            self._store.dispatch(ProblemRaised(problem=_damaged(aside, kept)))
+        if recovery is not None:
+            self._store.dispatch(ProblemRaised(problem=_damaged(recovery)))
         self._writing = asyncio.create_task(self._keep_writing())
 
     async def finish(self) -> None:
@@ -349,18 +350,25 @@ def _finish_left_open(ledger: Ledger, key: "MachineKey") -> int:
     return sum(bool(contribution.samples_computed) for contribution in left)
 
 
-def _damaged(aside: Path, kept: int) -> Problem:
+def _damaged(recovery: Recovery) -> Problem:
     message = _("the record of your contributions was damaged, and a new one was begun.")
-    if kept:
+    if recovery.recovered:
         message = ngettext(
             "the record of your contributions was damaged: {count} could still be read.",
             "the record of your contributions was damaged: {count} could still be read.",
-            kept,
-        ).format(count=kept)
+            recovery.recovered,
+        ).format(count=recovery.recovered)
+    if recovery.lost:
+        lost = ngettext(
+            "{count} could not be read, and isn't reported if it was not before.",
+            "{count} could not be read, and aren't reported if they were not before.",
+            recovery.lost,
+        ).format(count=recovery.lost)
+        message = f"{message} {lost}"
     return Problem(
         message=message,
         field="",
-        remedy=_("The damaged file was kept: {path}").format(path=aside),
+        remedy=_("The damaged file was kept: {path}").format(path=recovery.aside),
     )
 
 

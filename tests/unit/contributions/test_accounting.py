@@ -147,9 +147,7 @@ def test_the_rest_after_an_earlier_moment_holds_what_came_later() -> None:
     earlier = Interval().counted(Work(samples_computed=10, samples_entered=10, bytes_sent=5))
     more = Work(samples_computed=30, samples_pending=8, samples_entered=20, bytes_sent=7)
     later = earlier.counted(more)
-    later = later.trainer_gone().counted(
-        Work(samples_computed=6, samples_pending=6, bytes_sent=1)
-    )
+    later = later.trainer_gone().counted(Work(samples_computed=6, samples_pending=6, bytes_sent=1))
     rest = later.after(earlier)
     assert rest.so_far == Work(samples_computed=20, samples_entered=10, bytes_sent=3)
     settled = rest.counted(Work(samples_computed=6, samples_entered=6, bytes_sent=1))
