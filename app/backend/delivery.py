@@ -48,7 +48,7 @@ from app.backend.errors import (
     UnreachableError,
 )
 from app.backend.offers import Listing
-from app.backend.pace import Clock, DeliveryPace
+from app.backend.pace import SYSTEM, USUAL, Clock, DeliveryPace
 from app.backend.reconciling.doubts import Doubts
 from app.backend.reconciling.memory import BackendMemory
 from app.backend.ways import Ways
@@ -73,7 +73,8 @@ LAST_CALL_SECONDS = 1.0
 class Delivery:
     """Sends what the outbox holds, in one task from `start` to `close`.
 
-    store: for the setting ``refill``. state: the state to begin with. on_change: called with each new state, on the loop's thread.
+    store: for the setting ``refill``, and the state to begin with. on_change: called with each new
+    state, on the loop's thread.
     """
 
     def __init__(
@@ -83,12 +84,11 @@ class Delivery:
         backend: Backend,
         ways: Ways,
         store: ReadableStore,
-        state: ReportingState,
         on_change: Callable[[ReportingState], None],
-        pace: DeliveryPace = DeliveryPace(),
-        clock: Clock = Clock(),
+        pace: DeliveryPace = USUAL,
+        clock: Clock = SYSTEM,
     ) -> None:
-        self.state = state
+        self.state = store.state.reporting
         self._outbox = ledger.outbox
         self._backend = backend
         self._ways = ways

@@ -29,6 +29,9 @@ class DeliveryPace:
     """The same after the connection was lost."""
 
 
+USUAL = DeliveryPace()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clock:
     """Two clocks, in seconds."""
@@ -38,3 +41,6 @@ class Clock:
 
     steady: Callable[[], float] = time.monotonic
     """Monotonic, for waits."""
+
+
+SYSTEM = Clock()

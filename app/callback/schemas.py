@@ -212,6 +212,22 @@ class Items(_Success):
     data: list[dict[str, Any]]
 
 
+class RefusedCallRecord(BaseModel):
+    """A call that was refused or has failed; `task_id` is the caller's own, "" if unknown."""
+
+    time: AwareDatetime
+    call: str
+    status: int
+    reason: str
+    task_id: str
+
+
+class RefusedCalls(_Success):
+    """The refused calls, newest first."""
+
+    data: list[RefusedCallRecord]
+
+
 class Failure(BaseModel):
     """A refused or failed call: `detail` says why, `errors` lists each wrong field of the body."""
 

@@ -44,7 +44,7 @@ class Pages:
             if page[_begin(page)] == TABLE_LEAF:
                 yield from self._cells(page, self._row)
 
-    def keys(self) -> Iterator[Record]:
+    def entries(self) -> Iterator[Record]:
         """The entries of all indexes."""
         for page in self._all():
             if page[_begin(page)] in (INDEX_LEAF, INDEX_INTERIOR):

@@ -87,9 +87,7 @@ class _Running:
     """None while no round has ended in the interval."""
 
     @classmethod
-    def begun(
-        cls, swarm: Swarm, *, participant: str, interval: Interval = Interval()
-    ) -> "_Running":
+    def begun(cls, swarm: Swarm, *, participant: str, interval: Interval) -> "_Running":
         """An interval that begins now."""
         return cls(
             swarm=swarm,
@@ -239,7 +237,9 @@ class Recorder:
         """Take note of an event. state: the app's state after it."""
         match event:
             case Joined(peer_id=peer_id) if self._running is None and state.swarm is not None:
-                self._running = _Running.begun(state.swarm, participant=peer_id)
+                self._running = _Running.begun(
+                    state.swarm, participant=peer_id, interval=Interval()
+                )
             case Ready():
                 self._device = (event.device, event.device_name)
             case Work():

@@ -58,7 +58,7 @@ def recover(damaged: Path, *, into: sqlite3.Connection) -> Recovery:
         kept = [row for row in sorted(found.values(), key=_number) if _write(into, row)]
     # of an index's entry, the id or the number may be what is damaged
     ids, numbers = {row["id"] for row in kept}, {row["number"] for row in kept}
-    broken |= {key[1] for key in pages.keys() if _is_id(key) and key[0] not in ids}
+    broken |= {key[1] for key in pages.entries() if _is_id(key) and key[0] not in ids}
     lost = len(broken - numbers)
     log.warning("recovered %d contributions from %s, %d are lost", len(kept), damaged, lost)
     return Recovery(aside=damaged, recovered=len(kept), lost=lost)

@@ -2,8 +2,9 @@
 
 It covers the whole spec as canonical JSON (RFC 8785) but ``initial_peers``, which whoever shares an
 invite refreshes, and the signature itself. Where the organiser left the backend's numbers open, the
-backend's session may have filled them: nothing is reported that the backend doesn't list. A field that a later version adds must be left out of a
-spec's JSON while it has its default, or older signatures would no longer hold.
+backend's session may have filled them: nothing is reported that the backend doesn't list. A field
+that a later version adds must be left out of a spec's JSON while it has its default, or older
+signatures would no longer hold.
 """
 
 from typing import Any

@@ -57,8 +57,10 @@ async def report(folder: Path, url: str, pace: DeliveryPace) -> None:
         ledger,
         backend=backend,
         ways=Ways(http, backend=backend, node=UnknownNode(), http_again=0.2),
-        store=Store(settings=Settings(refill="always"), state=ContributorState()),
-        state=ReportingState(backend_url=url, encrypted=True),
+        store=Store(
+            settings=Settings(refill="always"),
+            state=ContributorState(reporting=ReportingState(backend_url=url, encrypted=True)),
+        ),
         on_change=lambda state: log.info("%s", state),
         pace=pace,
     )

@@ -151,12 +151,12 @@ async def desk(
     ledger = LedgerThread(folder / "ledger.sqlite", backend=server.url)
     await ledger.open()
     states: list[ReportingState] = []
+    state = ContributorState(reporting=ReportingState(backend_url=server.url, encrypted=True))
     reporter = Delivery(
         ledger,
         backend=backend,
         ways=ways,
-        store=Store(settings=Settings(refill=refill), state=ContributorState()),
-        state=ReportingState(backend_url=server.url, encrypted=True),
+        store=Store(settings=Settings(refill=refill), state=state),
         on_change=states.append,
         pace=pace,
         clock=clock,

@@ -44,7 +44,7 @@ def test_all_rows_and_keys_are_found(file: Path) -> None:
     rows = {row[1]: row[0] for row in pages.rows() if len(row[1]) == 2}
     assert {f"id-{number}" for number in range(3000)} <= {record[0] for record in rows}
     assert ("late", 1) in rows
-    keys = {key[0]: key[1] for key in pages.keys()}
+    keys = {key[0]: key[1] for key in pages.entries()}
     assert len(keys) == 3001
     assert keys["id-2999"] == rows["id-2999", 2999]
 
@@ -71,7 +71,7 @@ def test_anything_else_gives_nothing_false(
     made.with_name("any.sqlite-wal").write_bytes(log)
     pages = Pages(made)
     assert all(isinstance(record, tuple) for _number, record in pages.rows())
-    assert all(isinstance(record, tuple) for record in pages.keys())
+    assert all(isinstance(record, tuple) for record in pages.entries())
 
 
 def test_a_chain_of_pages_that_leads_in_a_circle_ends(file: Path) -> None:

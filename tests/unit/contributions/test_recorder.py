@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -289,7 +290,7 @@ def test_quality_over_a_day_is_its_definition(day: Day, seed: int) -> None:
     assert min(each.compute_time for each in reported) >= 0.1
     assert all(each.samples == 0 for each in day.made if not each.is_reported)
     ends = [(each.started_at, each.ended_at) for each in day.made]
-    assert all(before[1] <= after[0] + 0.001 for before, after in zip(ends, ends[1:], strict=False))
+    assert all(before[1] <= after[0] + 0.001 for before, after in pairwise(ends))
 
 
 def test_quality_is_not_worse_because_one_was_killed(day: Day) -> None:
