@@ -140,11 +140,13 @@ class Node:
         direct = [each for each in state.addresses if "/p2p-circuit" not in each]
         host = self._best(direct).partition("/tcp/")[0] or "/ip4/0.0.0.0"
         port = 0 if spec is not None and spec.local else self._store.settings.server_port
-        peer_id = await asyncio.to_thread(self._trainer_id) if state.addresses else ""
+        peer_id = await asyncio.to_thread(self._trainer_id)
         return with_peer_id(f"{host}/tcp/{port}", peer_id)
 
     def _trainer_id(self) -> str:
-        """The peer id of the first trainer, which stays the same."""
+        """The peer id of the first trainer, which stays the same; "" before it first ran."""
+        if not self._identity_file.exists():
+            return ""
         from app.p2p.run_records import load_identity
 
         return load_identity(self._identity_file).peer_id

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import AwareDatetime
 
 from app.callback.access import caller_of
 from app.callback.audited import Refusals, note_task
@@ -22,6 +21,7 @@ from app.callback.schemas import (
     Failure,
     Health,
     Items,
+    Moment,
     Peers,
     RefusedCalls,
     Started,
@@ -194,7 +194,7 @@ def _add_errors(router: APIRouter, refusals: Refusals) -> None:
     @router.get(f"{PREFIX}/errors", response_model=RefusedCalls, responses=_answers(422))
     async def errors(
         task_id: Annotated[str | None, Query(max_length=200)] = None,
-        since: AwareDatetime | None = None,
+        since: Moment | None = None,
     ) -> dict[str, Any]:
         """The calls that were refused or have failed, newest first, by the caller's id of the
         task or since a time."""

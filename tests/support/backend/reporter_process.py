@@ -38,6 +38,10 @@ from app.state.store import Store
 log = logging.getLogger("reporter")
 
 
+LOOKS_AGAIN = 10.0
+"""Seconds. If the next look at what the backend knows is as near, the last one left a doubt."""
+
+
 class UnknownNode:
     """A machine of which nothing is known."""
 
@@ -46,12 +50,12 @@ class UnknownNode:
 
 
 async def report(folder: Path, url: str, pace: DeliveryPace) -> None:
-    """Work until nothing waits and nothing is in doubt."""
+    """Work until nothing waits, nothing is in doubt and the backend knows all."""
     http = Http(url, timeout=0.4)
     account = Account(http, store=SecretStore(folder / "account.json"))
     await account.restore()
     backend = Backend(http, account=account)
-    ledger = LedgerThread(folder / "ledger.sqlite")
+    ledger = LedgerThread(folder / "ledger.sqlite", backend=url)
     await ledger.open()
     reporter = Delivery(
         ledger,
@@ -65,7 +69,8 @@ async def report(folder: Path, url: str, pace: DeliveryPace) -> None:
         pace=pace,
     )
     reporter.start()
-    while await ledger.run(has_work):  # noqa: ASYNC110  the reporter knows no end
+    # the reporter knows no end
+    while await ledger.run(has_work) or reporter._memory.wait < LOOKS_AGAIN:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     await reporter.close()
     await http.close()

@@ -126,10 +126,23 @@ class SmallBackend:
         self._thread = threading.Thread(target=self._run, name="backend")
         self.start()
 
-    def forget(self) -> None:
-        """As the real one does when it restarts: it keeps contributions in memory."""
-        self.past_lives.append(self.rows)
-        self.rows = []
+    def forget(self, node: str = "") -> None:
+        """As the real one does when it restarts: it keeps contributions in memory.
+
+        node: forget those of this node alone.
+        """
+        forgotten = threading.Event()
+
+        def clear() -> None:
+            self.past_lives.append([row for row in self.rows if node in ("", row["nodeId"])])
+            self.rows = [row for row in self.rows if node not in ("", row["nodeId"])]
+            forgotten.set()
+
+        if self._thread.is_alive() and self._loop is not None:
+            self._loop.call_soon_threadsafe(clear)  # it may be counting just now
+            forgotten.wait()
+        else:
+            clear()
 
     def __enter__(self) -> "SmallBackend":
         return self.start()

@@ -45,7 +45,7 @@ async def test_start_enters_the_network_and_says_where_we_are(served: Served) ->
         "message": "Hivemind node started",
         "data": {
             "dht_address": f"/ip4/127.0.0.1/tcp/0/p2p/{PEER_ID}",
-            "server_address": "/ip4/0.0.0.0/tcp/0",
+            "server_address": "/ip4/127.0.0.1/tcp/0",
             "peer_id": PEER_ID,
         },
     }
@@ -90,7 +90,8 @@ async def test_stop_leaves_and_start_enters_the_same_swarm_again(served: Served)
     served.session.trainer_reports(epoch=4)
     served.session.trainer_ends(completed=True)
     stopped = await served.post(f"{BASE}/stop")
-    assert stopped.json() == {"status": "success", "message": "Hivemind node stopped"}
+    message = "Hivemind node stopped: the swarm Task 42"
+    assert stopped.json() == {"status": "success", "message": message}
     assert served.session.store.state.phase is Phase.DISCONNECTED
     await served.post(f"{BASE}/start")
     first, second = (run_id for run_id, _ in served.session.peer.entered if run_id)
@@ -261,7 +262,7 @@ async def test_unknown_task(served: Served, task_id: str) -> None:
         ({"model_config": {"model_type": "resnet"}}, "model_config.model_type"),
         ({"model_config": {"model_type": "gpt2", "auto_map": {}}}, "model_config"),
         ({"training_params": {"target_batch_size": -1}}, "training_params.target_batch_size"),
-        ({"training_params": {"epochs": 3}}, "training_params.epochs"),
+        ({"training_params": {"epochs": 3, "stop": {"epochs": 2}}}, "training_params.epochs"),
         ({"dataset_info": {}}, "dataset_info"),
         ({"dataset_info": {"source": "https", "url": "http://a"}}, "dataset_info.url"),
         ({"model_config": []}, "model_config"),
@@ -283,6 +284,19 @@ async def test_wrong_task_names_the_field_and_why(
     assert found["errors"][0]["field"].startswith(field.split(".", maxsplit=1)[0])
     assert found["errors"][0]["message"]
     assert served.tasks.active is None
+
+
+async def test_every_wrong_field_of_a_task_is_named(served: Served) -> None:
+    wrong = {"target_batch_size": -1, "sequence_length": 0, "colour": "red", "seed": "x"}
+    reply = await served.post(f"{BASE}/train", train_body(training_params=wrong))
+    assert reply.status_code == 422
+    found = reply.json()
+    assert {each["field"] for each in found["errors"]} == {f"training_params.{n}" for n in wrong}
+    assert all(f"training_params.{name}" in found["detail"] for name in wrong)
+    assert "more" not in found["detail"]
+    names = [f"field_{number}" for number in range(8)]
+    reply = await served.post(f"{BASE}/train", train_body() | dict.fromkeys(names, 1))
+    assert all(name in reply.json()["detail"] for name in names)
 
 
 @pytest.mark.parametrize("name", train_body())
@@ -324,7 +338,10 @@ async def test_task_that_nobody_would_agree_to_is_refused(
 async def test_stop_ends_the_task(served: Served) -> None:
     task_id = await accepted(served)
     served.session.trainer_reports(epoch=1)
-    await served.post(f"{BASE}/stop")
+    stopped = await served.post(f"{BASE}/stop")
+    assert stopped.json()["message"] == (
+        f"Hivemind node stopped: the task 42 ({task_id}), training, the swarm Task 42"
+    )
     record = await served.task(task_id)
     assert record["status"] == "failed"
     assert record["progress"] == 25
