@@ -7,12 +7,13 @@ one counted exactly once:
    before its request begins. So the ledger tells at any moment, even after a kill, which
    contributions were certainly not sent and which ones may have been.
 2. A contribution becomes *confirmed* only when the backend confirms it. It goes back to *waiting*
-   only after an answer that rules out that it was counted: a refusal, a 429, a connection that was
-   never made.
-3. After anything else it is *in doubt*: a lost answer, a time-out, a 5xx, a kill. Then we wait
-   until the request must have ended (`DeliveryPace.settle`), read back what the backend has counted
-   for this node, and match these rows with the contributions that are confirmed and in doubt
-   (`app.backend.reconciling`). One that gets a row is confirmed, one that gets none is sent again.
+   only after an answer that rules out that it was counted: a refusal by the validation, a 429, a
+   connection that was never made.
+3. After anything else it is *in doubt*: a lost answer, a time-out, a 5xx, a 400 with which the
+   backend wraps an error of its own, a kill. Then we wait until the request must have ended
+   (`DeliveryPace.settle`), read back what the backend has counted for this node, and match these
+   rows with the contributions that are confirmed and in doubt (`app.backend.reconciling`). One that
+   gets a row is confirmed, one that gets none is sent again.
 4. What the backend has confirmed and forgotten, because it keeps contributions in memory, is put
    back into the outbox if the volunteer wants it: each once for each time that it was forgotten.
 
@@ -41,7 +42,6 @@ from app.backend.budget import MAX_PAUSE_SECONDS
 from app.backend.client import Backend
 from app.backend.errors import (
     BackendError,
-    DoubtfulRefusalError,
     RateLimitedError,
     RefusedError,
     UncertainError,
@@ -229,8 +229,7 @@ class Delivery:
         try:
             way = await self._ways.submit(report)
         except UncertainError as error:
-            refused = isinstance(error, DoubtfulRefusalError)
-            self._doubts.add(report.id, refusal=error.text if refused else "")
+            self._doubts.add(report.id, reason=error.text)
             self._trouble(error, wait=self._sending.fail())
         except BackendError as error:
             await self._not_counted(report, error)
@@ -283,7 +282,7 @@ class Delivery:
 
     async def _recall(self) -> None:
         """Look whether the backend has forgotten anything, and report that again if wanted."""
-        if not self._doubts and self._sending.remaining == 0:
+        if not self._doubts and self._sending.remaining == 0 and not self._closing:
             await self._memory.look()
         await self._memory.refill()
 

@@ -27,11 +27,8 @@ class UnreachableError(BackendError):
 
 
 class UncertainError(BackendError):
-    """The request was sent and its answer is lost. It may have had its effect, or have it later."""
-
-
-class DoubtfulRefusalError(UncertainError):
-    """The backend refused, maybe after it had counted: its answer doesn't rule that out."""
+    """The request was sent, and its answer is lost or doesn't tell. It may have had its effect, or
+    have it later."""
 
 
 class RateLimitedError(BackendError):

@@ -14,7 +14,6 @@ import msgspec
 from app.backend.budget import MAX_PAUSE_SECONDS, WINDOW_SECONDS
 from app.backend.errors import (
     BackendError,
-    DoubtfulRefusalError,
     NotSignedInError,
     RateLimitedError,
     RefusedError,
@@ -50,7 +49,7 @@ def problem_of(response: httpx2.Response, content: bytes, *, once: bool) -> Back
     if response.has_redirect_location:
         return _redirect(response)
     if once and not _rules_out_counting(status, texts, content):
-        return DoubtfulRefusalError(
+        return UncertainError(
             _("the backend refused, and maybe counted it all the same: {said}.").format(said=said)
         )
     if not texts or _has_no_route(status, texts):

@@ -20,7 +20,7 @@ import engineio
 import socketio
 from socketio.exceptions import SocketIOError
 
-from app.backend.errors import DoubtfulRefusalError, UncertainError, UnreachableError, shown
+from app.backend.errors import UncertainError, UnreachableError, shown
 from app.backend.http import Http, give_up_early
 from app.backend.node import NodeSource
 from app.common.background import end
@@ -96,7 +96,7 @@ class LiveChannel:
                 ) from error
             if said != "contribution_confirmed" or not _is_about(content, contribution):
                 await self._drop()
-                raise DoubtfulRefusalError(
+                raise UncertainError(
                     _("the backend couldn't take it: {reason}.").format(reason=_text(content))
                 )
 

@@ -262,8 +262,9 @@ class Ledger:
     def newest_of_a_session(self) -> Contribution | None:
         """The newest contribution to a run that the backend knows; None when there is none."""
         row = self._connection.execute(
-            "SELECT * FROM contributions WHERE state != 'open' AND session_id IS NOT NULL"
-            " ORDER BY number DESC LIMIT 1"
+            "SELECT * FROM contributions WHERE state NOT IN ('open', 'local')"
+            " AND session_id IS NOT NULL AND backend = ? ORDER BY number DESC LIMIT 1",
+            (self._backend,),
         ).fetchone()
         return None if row is None else contribution_of_row(row)
 

@@ -51,8 +51,8 @@ class Pages:
                 yield from self._cells(page, self._key)
 
     def _all(self) -> Iterator[bytes]:
-        last = max([len(self._content) // self.size + 1, *self._newer])
-        return (page for number in range(1, last + 1) if len(page := self._page(number)) > 107)
+        numbers = {*range(1, len(self._content) // self.size + 2), *self._newer}
+        return (page for number in sorted(numbers) if (page := self._page(number)))
 
     def _page(self, number: int) -> bytes:
         if number in self._newer:
@@ -123,8 +123,7 @@ def _logged(content: bytes, size: int) -> dict[int, bytes]:
         number, pages_after = struct.unpack(">II", content[at : at + 8])
         if content[at + 8 : at + 16] != salt:
             break  # left from before
-        if 0 < number <= len(content):
-            pending[number] = content[at + _FRAME_HEADER : at + _FRAME_HEADER + size]
+        pending[number] = content[at + _FRAME_HEADER : at + _FRAME_HEADER + size]
         if pages_after:
             found |= pending
             pending = {}

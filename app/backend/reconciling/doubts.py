@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Iterator
 
 from app.backend.client import Backend
@@ -15,10 +14,6 @@ from app.contributions.ledger import OutboxThread
 from app.contributions.outbox import Outbox
 
 log = logging.getLogger(__name__)
-
-MOST_REFUSALS = 5
-"""How often the backend may refuse a report that it turns out not to have counted, before the
-refusal is taken for its last word."""
 
 
 class Doubts:
@@ -42,19 +37,16 @@ class Doubts:
         self._settle = settle
         self._sending = sending
         self._since: dict[str, float] = {}  # by id, on the steady clock
-        self._refusals: Counter[str] = Counter()
         self._reasons: dict[str, str] = {}
 
     def __bool__(self) -> bool:
         """Whether any contribution is in doubt."""
         return bool(self._since)
 
-    def add(self, id: str, *, refusal: str = "") -> None:
-        """A report has ended in doubt. refusal: the backend's answer, if it was one."""
+    def add(self, id: str, *, reason: str) -> None:
+        """A report has ended in doubt. reason: what went wrong."""
         self._since[id] = self._clock.steady()
-        if refusal:
-            self._refusals[id] += 1
-            self._reasons[id] = refusal
+        self._reasons[id] = reason
 
     def waits(self) -> Iterator[float]:
         """For each in doubt, the seconds until its request must have ended."""
@@ -102,19 +94,15 @@ class Doubts:
         for report in ripe:
             del self._since[report.id]
             if report in counted:
+                self._reasons.pop(report.id, "")
                 await self._outbox.run(Outbox.confirm, report.id, self._clock.wall(), "read back")
             else:
-                await self._not_counted(report)
+                await self._send_again(report)
 
-    async def _not_counted(self, report: Contribution) -> None:
-        refused = self._reasons.pop(report.id, "")
-        if self._refusals[report.id] >= MOST_REFUSALS:
-            del self._refusals[report.id]
-            log.warning("a contribution was refused: %s", refused)
-            await self._outbox.run(Outbox.refuse, report.id, self._clock.wall(), refused)
-            return
+    async def _send_again(self, report: Contribution) -> None:
         log.info("a report was not counted, and is sent again")
         entry = await self._outbox.run(Outbox.entry, report.id)
         wait = self._sending.jitter(entry.attempts if entry else 1)
-        reason = refused or _("the answer was lost, and the backend had not counted it")
+        lost = _("the answer was lost, and the backend had not counted it")
+        reason = self._reasons.pop(report.id, lost)
         await self._outbox.run(Outbox.postpone, report.id, self._clock.wall() + wait, reason)

@@ -18,7 +18,6 @@ import pytest
 from app.backend.budget import Budget
 from app.backend.errors import (
     BackendError,
-    DoubtfulRefusalError,
     NotSignedInError,
     RateLimitedError,
     RefusedError,
@@ -97,22 +96,22 @@ FAILURES: list[tuple[dict[str, Any], type[BackendError], type[BackendError], str
     (
         {"status": 400, "body": {"message": "Failed to submit contribution: no gas"}},
         RefusedError,
-        DoubtfulRefusalError,
+        UncertainError,
         "no gas",
     ),
-    ({"status": 400, "body": {"message": ["a", "b"]}}, RefusedError, DoubtfulRefusalError, "a; b"),
+    ({"status": 400, "body": {"message": ["a", "b"]}}, RefusedError, UncertainError, "a; b"),
     (
         {"status": 400, "body": {"message": "sessionId must be a number"}},
         RefusedError,
-        DoubtfulRefusalError,
+        UncertainError,
         "be a number",
     ),
-    ({"status": 400, "html": True}, WrongAnswerError, DoubtfulRefusalError, "400 Bad Request"),
+    ({"status": 400, "html": True}, WrongAnswerError, UncertainError, "400 Bad Request"),
     ({"status": 403, "body": {"message": "no"}}, RefusedError, RefusedError, "no"),
-    ({"status": 404, "body": {"message": "x"}}, RefusedError, DoubtfulRefusalError, "x"),
+    ({"status": 404, "body": {"message": "x"}}, RefusedError, UncertainError, "x"),
     ({"status": 404, "html": True}, WrongAnswerError, WrongAnswerError, "404 Not Found"),
     ({"status": 413, "body": {"message": "large"}}, RefusedError, RefusedError, "large"),
-    ({"status": 418, "body": {"message": "tea"}}, RefusedError, DoubtfulRefusalError, "tea"),
+    ({"status": 418, "body": {"message": "tea"}}, RefusedError, UncertainError, "tea"),
     (
         {"status": 404, "body": {"message": "Cannot GET /a"}},
         WrongAnswerError,
