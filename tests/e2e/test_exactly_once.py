@@ -45,7 +45,6 @@ PACE = {"first": 0.05, "longest": 0.2, "settle": 1.2, "poll": 0.2, "recall_again
 SLOW = 0.2  # seconds that the backend may take
 LATE = 0.6  # seconds after a kill at which it may still count; much less than PACE["settle"]
 PATIENCE = 60.0
-TROUBLED = 5  # reporters, before the others are left in peace
 WRAPPED = {"statusCode": 400, "message": "Failed to submit contribution: no gas is left"}
 
 pytestmark = pytest.mark.e2e
@@ -113,6 +112,7 @@ class Run:
     """One seed: what is reported, what goes wrong. servers: those that contributions are for."""
 
     forgets = damages = alike = False
+    troubled = 3  # reporters, before the others are left in peace
 
     def __init__(
         self, seed: int, *, servers: list[SmallBackend], folder: Path, key: MachineKey
@@ -188,9 +188,8 @@ class Run:
             setattr(fault, name, value)
 
     async def go(self, zygote: Zygote) -> None:
-        """Reporter after reporter; from the sixth on they are left in peace, one for each server
-        to finish."""
-        while self.starts < TROUBLED:
+        """Reporter after reporter; the last ones, one for each server, are left in peace."""
+        while self.starts < self.troubled:
             self.server = self.draw.choice(self.servers)
             if await self._report(zygote) and not self._comes_back:
                 return
@@ -212,7 +211,7 @@ class Run:
         token = self.server.token(EMAIL, "refresh", 3600.0)
         await store.keep(Secrets(refresh_token=token), url=self.server.url, email=EMAIL)
         self.pid, ended = await zygote.start(self.folder, self.server.url)
-        if self.starts <= TROUBLED and self.draw.random() < 0.6:
+        if self.starts <= self.troubled and self.draw.random() < 0.6:
             await asyncio.wait({ended}, timeout=self.draw.expovariate(1 / 0.15))
             if self.forgets:
                 await asyncio.to_thread(self._trouble)
@@ -260,6 +259,7 @@ class Run:
 
 class PlainRun(Run):
     alike = True
+    troubled = 5
 
 
 class ForgettingRun(Run):

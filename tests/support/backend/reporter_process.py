@@ -29,6 +29,7 @@ from app.backend.node import NodeData
 from app.backend.pace import DeliveryPace
 from app.backend.secret_store import SecretStore
 from app.backend.ways import Ways
+from app.contributions import recall
 from app.contributions.ledger import Ledger, LedgerThread
 from app.settings.settings import Settings
 from app.state.facts import ReportingState
@@ -70,7 +71,7 @@ async def report(folder: Path, url: str, pace: DeliveryPace) -> None:
     )
     reporter.start()
     # the reporter knows no end
-    while await ledger.run(has_work) or reporter._memory.wait < LOOKS_AGAIN:  # noqa: ASYNC110
+    while reporter._memory.wait < LOOKS_AGAIN or await ledger.run(has_work):  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     await reporter.close()
     await http.close()
@@ -78,8 +79,11 @@ async def report(folder: Path, url: str, pace: DeliveryPace) -> None:
 
 
 def has_work(ledger: Ledger) -> bool:
-    """Something waits or is in doubt. Both are looked at at once: one may become the other."""
-    return ledger.outbox.next_due() is not None or bool(ledger.outbox.uncertain())
+    """Something waits, is in doubt or forgotten. All are looked at at once: one may become the
+    other."""
+    outbox = ledger.outbox
+    waits = outbox.next_due() is not None or recall.forgotten_count(outbox) > 0
+    return waits or bool(outbox.uncertain())
 
 
 def child(order: dict[str, Any]) -> int:
