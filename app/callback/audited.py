@@ -22,8 +22,9 @@ from app.common.rate_limit import RateLimit
 
 log = logging.getLogger(__name__)
 
-MOST_KEPT = 200
-"""Refused calls that are kept; the oldest are dropped."""
+MOST_KEPT, MOST_READS_KEPT = 200, 50
+"""Refused changes and reads that are kept; the oldest are dropped. A page that asks again and again
+must not push the changes out."""
 
 MOST_REASON_BYTES = 16 * 1024
 """How much of a refusal's body is read for its reason."""
@@ -57,19 +58,23 @@ class Refusals:
     """The last refused calls of this run of the app."""
 
     def __init__(self) -> None:
-        self._calls: deque[RefusedCall] = deque(maxlen=MOST_KEPT)
+        self._changes: deque[RefusedCall] = deque(maxlen=MOST_KEPT)
+        self._reads: deque[RefusedCall] = deque(maxlen=MOST_READS_KEPT)
 
-    def add(self, call: RefusedCall) -> None:
-        """Keep one more."""
-        self._calls.append(call)
+    def add(self, call: RefusedCall, *, reads: bool = False) -> None:
+        """Keep one more. reads: the call would have changed nothing."""
+        (self._reads if reads else self._changes).append(call)
 
     def find(
         self, *, task_id: str | None = None, since: datetime | None = None
     ) -> list[RefusedCall]:
         """The kept ones, the newest first: of a task, or since a time, or all."""
+        newest_first = sorted(
+            (*self._changes, *self._reads), key=lambda call: call.time, reverse=True
+        )
         return [
             each
-            for each in reversed(self._calls)
+            for each in newest_first
             if task_id in (None, each.task_id) and (since is None or each.time >= since)
         ]
 
@@ -93,7 +98,7 @@ class Audited:
         self._app = app
         self._audit = audit
         self._kept = refusals
-        self._limit = RateLimit(rate=5, burst=50)
+        self._limits = {False: RateLimit(rate=5, burst=50), True: RateLimit(rate=1, burst=20)}
         self._unwritten = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,12 +121,12 @@ class Audited:
             await self._app(scope, receive, listen)
         finally:
             if status >= 400:
-                self._refused(scope, status, _reason(bytes(said)))
+                self._refused(scope, status, _reason(bytes(said)), reads=reads)
             elif not reads:
                 self._write(scope, status)
 
-    def _refused(self, scope: Scope, status: int, reason: str) -> None:
-        if self._limit.take("anybody") > 0:
+    def _refused(self, scope: Scope, status: int, reason: str, *, reads: bool) -> None:
+        if self._limits[reads].take("anybody") > 0:
             self._unwritten += 1
             return
         call, task_id = _call(scope), scope.get(_TASK, "")
@@ -130,7 +135,8 @@ class Audited:
         self._kept.add(
             RefusedCall(
                 time=datetime.now(UTC), call=call, status=status, reason=reason, task_id=task_id
-            )
+            ),
+            reads=reads,
         )
 
     def _write(self, scope: Scope, status: int, **more: str) -> None:

@@ -113,7 +113,8 @@ def _number(values: dict[str, Any]) -> int:
 
 def _is_id(key: Record) -> bool:
     """Whether an index's entry is of the index of ids: a uuid and a row's number."""
-    return len(key) == 2 and isinstance(key[0], str) and len(key[0]) == ID_CHARACTERS
+    kinds = [type(value) for value in key]
+    return kinds == [str, int] and len(key[0]) == ID_CHARACTERS
 
 
 def _is_sound(values: dict[str, Any]) -> bool:

@@ -1,11 +1,12 @@
 """What is refused can be found again, with its reason: by the caller, and in the logs."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from app.callback.audited import MOST_KEPT, Refusals, RefusedCall, note_task
+from app.callback.audited import MOST_KEPT, MOST_READS_KEPT, Refusals, RefusedCall, note_task
 from app.callback.tokens import Role
 from tests.support.callback.callbacks import BASE, Served
 from tests.support.processes.sessions import train_body
@@ -68,7 +69,9 @@ def test_only_the_last_are_kept() -> None:
     for number in range(MOST_KEPT + 3):
         time = datetime.fromtimestamp(number, UTC)
         kept.add(RefusedCall(time=time, call="", status=400, reason="", task_id=str(number)))
-    assert len(kept.find()) == MOST_KEPT
+    for _ in range(2 * MOST_KEPT):
+        kept.add(replace(kept.find()[-1], status=404, task_id="read"), reads=True)
+    assert len(kept.find()) == MOST_KEPT + MOST_READS_KEPT
     assert kept.find(task_id="0") == []
     assert [each.task_id for each in kept.find(since=datetime.fromtimestamp(201, UTC))] == [
         "202",
