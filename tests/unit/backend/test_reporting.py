@@ -154,6 +154,17 @@ def test_what_the_backend_is_told_of_this_machine() -> None:
     }
 
 
+def test_the_backend_is_told_an_address_that_others_can_dial() -> None:
+    state = ContributorState(
+        peer_id="Qm",
+        addresses=("/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.7/tcp/1", "/ip4/8.8.8.8/tcp/1"),
+    )
+    told = node_of(state, current=None, public_key="a key")
+    assert told.address == "/ip4/8.8.8.8/tcp/1/p2p/Qm"
+    told = node_of(state, current=None, public_key="a key", announced=["10.0.0.7"])
+    assert told.address == "/ip4/10.0.0.7/tcp/1/p2p/Qm"
+
+
 def test_a_machine_that_rests_tells_no_more_than_it_knows() -> None:
     told = node_of(ContributorState(), current=None, public_key="a key")
     assert told == NodeData(public_key="a key")

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.callback.host import Sources
 from app.common.errors import JoinError, SettingsError
+from app.p2p.run_records import load_identity
 from app.state.events import Joined
 from app.state.state import Phase
 from tests.support.callback.callbacks import BASE, Served, serving
@@ -52,6 +53,13 @@ async def test_start_enters_the_network_and_says_where_we_are(served: Served) ->
     assert served.session.store.state.phase is Phase.WATCHING
     status = (await served.get(f"{BASE}/status")).json()["data"]
     assert (status["status"], status["peer_id"]) == ("running", PEER_ID)
+
+
+async def test_trainer_that_has_run_before_keeps_its_peer_id(served: Served) -> None:
+    file = served.session.folders.identity_file("trainer")
+    known = await asyncio.to_thread(load_identity, file)
+    data = (await served.post(f"{BASE}/start")).json()["data"]
+    assert data["server_address"] == f"/ip4/127.0.0.1/tcp/0/p2p/{known.peer_id}"
 
 
 async def test_start_again_is_still_a_success(served: Served) -> None:
