@@ -178,7 +178,7 @@ class Delivery:
             try:
                 report = await self._next()
             except BackendError as error:
-                self._trouble(error, wait=self._sending.fail(at_least=_at_least(error)))
+                self._trouble(error, wait=self._sending.fail(at_least=error.seconds))
                 break
             if report is None:
                 break
@@ -251,7 +251,7 @@ class Delivery:
             log.warning("a contribution was refused: %s", error.text)
             await self._outbox.run(Outbox.refuse, report.id, self._clock.wall(), error.text)
             return
-        wait = self._sending.fail(at_least=_at_least(error))
+        wait = self._sending.fail(at_least=error.seconds)
         until = self._clock.wall() + wait
         await self._outbox.run(Outbox.postpone, report.id, until, error.text)
         self._trouble(error, wait=wait)
@@ -278,7 +278,7 @@ class Delivery:
             if await self._doubts.reconcile():
                 self._reading.clear()
         except BackendError as error:
-            self._trouble(error, wait=self._reading.fail(at_least=_at_least(error)))
+            self._trouble(error, wait=self._reading.fail(at_least=error.seconds))
 
     async def _recall(self) -> None:
         """Look whether the backend has forgotten anything, and report that again if wanted."""
@@ -333,11 +333,6 @@ class Delivery:
         )
         if self.state != before:
             self._on_change(self.state)
-
-
-def _at_least(error: BackendError) -> float:
-    """Seconds that the backend wants us to wait."""
-    return error.seconds if isinstance(error, RateLimitedError) else 0.0
 
 
 def _not_listed(report: Contribution) -> str:

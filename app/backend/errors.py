@@ -21,6 +21,9 @@ def shown(text: object) -> str:
 class BackendError(UserFacingError):
     """Any failure of a request to the backend."""
 
+    seconds = 0.0
+    """How long to send nothing."""
+
 
 class UnreachableError(BackendError):
     """The backend can't be reached or has failed. The request had no effect; try again later."""
@@ -37,7 +40,6 @@ class RateLimitedError(BackendError):
     def __init__(self, message: str, *, seconds: float, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.seconds = seconds
-        """How long to send nothing."""
 
 
 class NotSignedInError(BackendError):

@@ -77,7 +77,7 @@ class BackendMemory:
         try:
             missing = await self._compare()
         except BackendError as error:
-            self._failures.fail()
+            self._failures.fail(at_least=error.seconds)
             log.info("can't compare what the backend knows: %s", error.text)
             return
         self._failures.clear()

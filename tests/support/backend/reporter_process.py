@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 
 import app.backend.live  # noqa: F401
 from app.backend.account import Account
+from app.backend.budget import Budget
 from app.backend.client import Backend
 from app.backend.delivery import Delivery
 from app.backend.http import Http
@@ -52,7 +53,7 @@ class UnknownNode:
 
 async def report(folder: Path, url: str, pace: DeliveryPace) -> None:
     """Work until nothing waits, nothing is in doubt and the backend knows all."""
-    http = Http(url, timeout=0.4)
+    http = Http(url, timeout=0.4, budget=Budget(requests=10_000))
     account = Account(http, store=SecretStore(folder / "account.json"))
     await account.restore()
     backend = Backend(http, account=account)
