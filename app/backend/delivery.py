@@ -108,7 +108,6 @@ class Delivery:
         self._memory = BackendMemory(
             ledger.outbox, backend=backend, store=store, clock=clock, pace=pace
         )
-        self._connections = 0
         self._resumed = False
         self._impatient = False
         self._closing = False
@@ -236,14 +235,8 @@ class Delivery:
         else:
             self._sending.clear()
             await self._outbox.run(Outbox.confirm, report.id, self._clock.wall(), way)
-            self._note_connection()
+            self._memory.reported_over(self._ways.connections)
             self._show(ReportingStatus.ON, way=way)
-
-    def _note_connection(self) -> None:
-        """A Socket.IO connection other than the last one tells that this one was lost."""
-        if self._ways.connections != self._connections:
-            self._connections = self._ways.connections
-            self._memory.lost()
 
     async def _not_counted(self, report: Contribution, error: BackendError) -> None:
         """Refuse or postpone a report that is known not to be counted."""

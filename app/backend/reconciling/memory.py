@@ -55,7 +55,15 @@ class BackendMemory:
         self._failures = Backoff(first=pace.first, longest=pace.longest, clock=clock.steady)
         self._looked_at = -pace.recall
         self._pause = 0.0
+        self._connection = 0
         self._missing: set[str] = set()
+
+    def reported_over(self, connection: int) -> None:
+        """A report has got through. connection: the number of the Socket.IO connection; another one
+        than before tells that the last one was lost."""
+        if connection != self._connection:
+            self._connection = connection
+            self.lost()
 
     def lost(self) -> None:
         """The connection was lost, so the backend may have begun a new life."""
