@@ -4,12 +4,13 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app.common.database import transaction
-from app.common.signing import MachineKey
+from app.common.signing import MachineKey, as_text, from_text
 from app.contributions.ledger import Ledger, OutboxState
 from app.contributions.pages import DEFAULT_PAGE_BYTES as PAGE_BYTES
 from tests.support.training.works import contribution
@@ -71,7 +72,9 @@ def rest_of(path: Path, damage: Damage, key: MachineKey) -> int:
         for entry in entries:
             number = int(entry.contribution.id[-12:])
             session_id = None if number % 5 == 4 else 7
-            assert entry.contribution == contribution(number, session_id=session_id).signed(key)
+            expected = contribution(number, session_id=session_id).signed(key)
+            signature = from_text(entry.contribution.signature)  # base64 has bits without meaning
+            assert replace(entry.contribution, signature=as_text(signature)) == expected
             assert entry.state is STATES[number % 5]
         numbers = [int(entry.contribution.id[-12:]) for entry in entries]
         assert numbers == sorted(set(numbers), reverse=True)
