@@ -146,6 +146,7 @@ _OVERRIDES = (
     "report_interval",
     "backend_url",
     "backend_plain_http",
+    "refill",
     "debug",
     "update_url",
     "update_key",
@@ -303,6 +304,11 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
         action=argparse.BooleanOptionalAction,
         default=None,
         help="send the sign-in to the backend also where others on the network can read it",
+    )
+    group.add_argument(
+        "--refill",
+        metavar="WHETHER",
+        help="report again what the backend has forgotten: ask, always or never",
     )
     group.add_argument("--alias", metavar="NAME", help="name of this machine in the swarm")
     group.add_argument("--lab", metavar="NAME", help="lab of this machine, shown to the swarm")

@@ -55,13 +55,17 @@ class Backend:
             )
         )
 
-    async def read_back(self, node_id: str, *, take: Callable[[list[Counted]], None]) -> None:
+    async def read_back(
+        self, node_id: str, *, take: Callable[[list[Counted]], None], reserved: bool = True
+    ) -> None:
         """Get all contributions that the backend has counted for a node.
 
-        take: see `Http.read_rows`.
+        take: see `Http.read_rows`. reserved: see `Budget.take`.
         """
         path = f"/hivemind/contributions/node/{quote(node_id, safe='')}"
-        await self.account.call(lambda token: self._http.read_rows(path, token=token, take=take))
+        await self.account.call(
+            lambda token: self._http.read_rows(path, token=token, take=take, reserved=reserved)
+        )
 
     async def projected_reward(
         self, node_id: str, *, session_id: int, total: float

@@ -7,21 +7,24 @@ one counted exactly once:
    before its request begins. So the ledger tells at any moment, even after a kill, which
    contributions were certainly not sent and which ones may have been.
 2. A contribution becomes *confirmed* only when the backend confirms it. It goes back to *waiting*
-   only after an answer that rules out that it was counted: a refusal, a 429, a connection that was
-   never made.
-3. After anything else it is *in doubt*: a lost answer, a time-out, a 5xx, a kill. Then we wait
-   until the request must have ended (`DeliveryPace.settle`), read back what the backend has counted
-   for this node, and match these rows with the contributions that are confirmed and in doubt
-   (`app.backend.matching`). One that gets a row is confirmed, one that gets none is sent again.
+   only after an answer that rules out that it was counted: a refusal by the validation, a 429, a
+   connection that was never made.
+3. After anything else it is *in doubt*: a lost answer, a time-out, a 5xx, a 400 with which the
+   backend wraps an error of its own, a kill. Then we wait until the request must have ended
+   (`DeliveryPace.settle`), read back what the backend has counted for this node, and match these
+   rows with the contributions that are confirmed and in doubt (`app.backend.reconciling`). One that
+   gets a row is confirmed, one that gets none is sent again.
+4. What the backend has confirmed and forgotten, because it keeps contributions in memory, is put
+   back into the outbox if the volunteer wants it: each once for each time that it was forgotten.
 
 This can't hold in the following cases:
 
 - The backend counts a request later than `DeliveryPace.settle` after its connection broke: the
   contribution is counted twice. Without ids no client can tell; the wait makes it unlikely.
-- The backend loses a row that it had confirmed: the contribution is missing there and confirmed
-  here.
-- The backend loses or changes a row whose answer was lost: the contribution is sent again, so the
-  backend has it once or, if the row was changed by more than rounding, twice.
+- The backend hides rows for longer than `DeliveryPace.settle` and shows them again, as several
+  servers with a memory each would: what was reported again is counted twice.
+- The backend changes a row whose answer was lost by more than rounding: the contribution is sent
+  again.
 - The ledger was lost, and the backend has rows from before: a contribution in doubt may be taken
   for one of these rows, and is not sent again.
 - The data folder is restored from a backup: what was sent since the backup is not known to be sent,
@@ -32,15 +35,22 @@ import asyncio
 import contextlib
 import logging
 import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from app.backend.budget import MAX_PAUSE_SECONDS
 from app.backend.client import Backend
-from app.backend.errors import BackendError, RateLimitedError, RefusedError, UncertainError
-from app.backend.matching import CountedRows
+from app.backend.errors import (
+    BackendError,
+    RateLimitedError,
+    RefusedError,
+    UncertainError,
+    UnreachableError,
+)
 from app.backend.offers import Listing
+from app.backend.pace import SYSTEM, USUAL, Clock, DeliveryPace
+from app.backend.reconciling.doubts import Doubts
+from app.backend.reconciling.memory import BackendMemory
 from app.backend.ways import Ways
 from app.common.background import survived
 from app.common.backoff import Backoff
@@ -49,6 +59,7 @@ from app.contributions.accounting import Contribution
 from app.contributions.ledger import LedgerThread
 from app.contributions.outbox import Outbox, OutboxState
 from app.state.facts import ReportingState, ReportingStatus
+from app.state.store import ReadableStore
 
 log = logging.getLogger(__name__)
 
@@ -59,39 +70,11 @@ LAST_CALL_SECONDS = 1.0
 """How long new reports are begun when the app ends, for the contribution of the last interval."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeliveryPace:
-    """Times in seconds."""
-
-    first: float = 15.0
-    """First pause of the back-off."""
-
-    longest: float = 3600.0
-    """Longest pause of the back-off."""
-
-    settle: float = 90.0
-    """How long after a lost answer the backend may still be counting the report. More than
-    `UNACKNOWLEDGED_SECONDS`, during which the kernel may still be sending it."""
-
-    poll: float = 60.0
-    """Longest pause between two looks at the outbox."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Clock:
-    """Two clocks, in seconds."""
-
-    wall: Callable[[], float] = time.time
-    """Since the epoch, for times that are kept. It may jump."""
-
-    steady: Callable[[], float] = time.monotonic
-    """Monotonic, for waits."""
-
-
 class Delivery:
     """Sends what the outbox holds, in one task from `start` to `close`.
 
-    state: the state to begin with. on_change: called with each new state, on the loop's thread.
+    store: for the setting ``refill``, and the state to begin with. on_change: called with each new
+    state, on the loop's thread.
     """
 
     def __init__(
@@ -100,12 +83,12 @@ class Delivery:
         *,
         backend: Backend,
         ways: Ways,
-        state: ReportingState,
+        store: ReadableStore,
         on_change: Callable[[ReportingState], None],
-        pace: DeliveryPace = DeliveryPace(),
-        clock: Clock = Clock(),
+        pace: DeliveryPace = USUAL,
+        clock: Clock = SYSTEM,
     ) -> None:
-        self.state = state
+        self.state = store.state.reporting
         self._outbox = ledger.outbox
         self._backend = backend
         self._ways = ways
@@ -115,7 +98,16 @@ class Delivery:
         self._clock = clock
         self._sending = Backoff(first=pace.first, longest=pace.longest, clock=clock.steady)
         self._reading = Backoff(first=pace.first, longest=pace.longest, clock=clock.steady)
-        self._doubted: dict[str, float] = {}  # id -> in doubt since, by the steady clock
+        self._doubts = Doubts(
+            ledger.outbox,
+            backend=backend,
+            clock=clock,
+            settle=pace.settle,
+            sending=self._sending,
+        )
+        self._memory = BackendMemory(
+            ledger.outbox, backend=backend, store=store, clock=clock, pace=pace
+        )
         self._resumed = False
         self._impatient = False
         self._closing = False
@@ -142,6 +134,11 @@ class Delivery:
         await self._outbox.run(Outbox.take_back_refused, self._clock.wall())
         await self._outbox.run(Outbox.take_back_kept, self._clock.wall())
         self.wake(impatient=True)
+
+    async def refill(self) -> None:
+        """Report again what the backend has forgotten, because the user wants to."""
+        await self._memory.refill_now()
+        self.wake()
 
     async def close(self) -> None:
         """Send what can be sent in a few seconds, and stop. May be called twice."""
@@ -175,18 +172,19 @@ class Delivery:
             return self._pace.poll
         await self._resume()
         await self._reconcile()
+        await self._recall()
         while self._may_send():
             try:
                 report = await self._next()
             except BackendError as error:
-                self._trouble(error, wait=self._sending.fail(at_least=_at_least(error)))
+                self._trouble(error, wait=self._sending.fail(at_least=error.seconds))
                 break
             if report is None:
                 break
             await self._send(report)
-        due_at = await self._outbox.run(Outbox.next_due)
-        self._show_rest(left=due_at is not None)
-        return self._pause(due_at)
+        self._show_rest(left=await self._outbox.run(Outbox.next_due) is not None)
+        may_refill = self._memory.refills.wait == 0
+        return self._pause(await self._outbox.run(Outbox.next_due, refills=may_refill))
 
     def _may_send(self) -> bool:
         open_for_all = self._sending.remaining == 0 and self._ways.wait == 0
@@ -198,9 +196,9 @@ class Delivery:
         if due_at is not None:
             gates = (self._sending.remaining, self._ways.wait)
             pauses.append(max(due_at - self._clock.wall(), *gates))
-        for since in self._doubted.values():
-            settled_in = since + self._pace.settle - self._clock.steady()
-            pauses.append(max(settled_in, self._reading.remaining))
+        pauses += [max(wait, self._reading.remaining) for wait in self._doubts.waits()]
+        if not self._doubts:
+            pauses.append(max(self._memory.wait, self._sending.remaining))
         return max(0.01, min(pauses))
 
     # --- sending
@@ -211,7 +209,9 @@ class Delivery:
         Raises `BackendError` when the backend doesn't say what it lists.
         """
         due = math.inf if self._impatient else self._clock.wall()
-        while (report := await self._outbox.run(Outbox.next_waiting, due)) is not None:
+        while report := await self._outbox.run(
+            Outbox.next_waiting, due, refills=self._memory.refills.wait == 0
+        ):
             if await self._listing.has(report):
                 return report
             reason = _not_listed(report)
@@ -221,17 +221,21 @@ class Delivery:
         return None
 
     async def _send(self, report: Contribution) -> None:
+        entry = await self._outbox.run(Outbox.entry, report.id)
+        if entry is not None and entry.refills:
+            self._memory.refills.take(reserved=True)
         await self._outbox.run(Outbox.begin_sending, report.id, self._clock.wall())
         try:
             way = await self._ways.submit(report)
         except UncertainError as error:
-            self._doubted[report.id] = self._clock.steady()
+            self._doubts.add(report.id, reason=error.text)
             self._trouble(error, wait=self._sending.fail())
         except BackendError as error:
             await self._not_counted(report, error)
         else:
             self._sending.clear()
             await self._outbox.run(Outbox.confirm, report.id, self._clock.wall(), way)
+            self._memory.reported_over(self._ways.connections)
             self._show(ReportingStatus.ON, way=way)
 
     async def _not_counted(self, report: Contribution, error: BackendError) -> None:
@@ -240,7 +244,7 @@ class Delivery:
             log.warning("a contribution was refused: %s", error.text)
             await self._outbox.run(Outbox.refuse, report.id, self._clock.wall(), error.text)
             return
-        wait = self._sending.fail(at_least=_at_least(error))
+        wait = self._sending.fail(at_least=error.seconds)
         until = self._clock.wall() + wait
         await self._outbox.run(Outbox.postpone, report.id, until, error.text)
         self._trouble(error, wait=wait)
@@ -261,63 +265,26 @@ class Delivery:
 
     async def _reconcile(self) -> None:
         """Find out whether those in doubt were counted, once their requests must have ended."""
-        now = self._clock.steady()
-        doubtful = await self._outbox.run(Outbox.uncertain)
-        self._doubted = {each.id: self._doubted.get(each.id, now) for each in doubtful}
-        ripe = [each for each in doubtful if now - self._doubted[each.id] >= self._pace.settle]
-        if not ripe or self._reading.remaining > 0:
+        if self._reading.remaining > 0:
             return
         try:
-            for node_id in dict.fromkeys(each.participant for each in ripe):
-                ours = [each for each in ripe if each.participant == node_id]
-                rows = CountedRows(each.session_id for each in ours)
-                await self._backend.read_back(node_id, take=rows.add)
-                for session_id in dict.fromkeys(each.session_id for each in ours):
-                    of_session = [each for each in ours if each.session_id == session_id]
-                    await self._judge(of_session, rows, doubtful=doubtful)
+            if await self._doubts.reconcile():
+                self._reading.clear()
         except BackendError as error:
-            self._trouble(error, wait=self._reading.fail(at_least=_at_least(error)))
-        else:
-            self._reading.clear()
+            self._trouble(error, wait=self._reading.fail(at_least=error.seconds))
 
-    async def _judge(
-        self, ripe: list[Contribution], rows: CountedRows, *, doubtful: list[Contribution]
-    ) -> None:
-        """Confirm or send again some contributions in doubt, all of one node and session.
-
-        doubtful: all in doubt, also those that may still be counted. The rows that these fit best
-        are left to them.
-        """
-        session_id, node_id = ripe[0].session_id, ripe[0].participant
-        others = [
-            each
-            for each in doubtful
-            if (each.session_id, each.participant) == (session_id, node_id) and each not in ripe
-        ]
-        confirmed = await self._outbox.run(
-            Outbox.confirmed_numbers, session_id=session_id, participant=node_id
-        )
-        counted = await asyncio.to_thread(
-            rows.find, [*ripe, *others], session_id=session_id, confirmed=confirmed
-        )
-        for report in ripe:
-            del self._doubted[report.id]
-            if report in counted:
-                await self._outbox.run(Outbox.confirm, report.id, self._clock.wall(), "read back")
-            else:
-                await self._send_again(report)
-
-    async def _send_again(self, report: Contribution) -> None:
-        log.info("the answer to a report was lost; it was not counted and is sent again")
-        entry = await self._outbox.run(Outbox.entry, report.id)
-        wait = self._sending.jitter(entry.attempts if entry else 1)
-        reason = _("the answer was lost, and the backend had not counted it")
-        await self._outbox.run(Outbox.postpone, report.id, self._clock.wall() + wait, reason)
+    async def _recall(self) -> None:
+        """Look whether the backend has forgotten anything, and report that again if wanted."""
+        if not self._doubts and self._sending.remaining == 0 and not self._closing:
+            await self._memory.look()
+        await self._memory.refill()
 
     # --- what is shown
 
     def _trouble(self, error: BackendError, *, wait: float) -> None:
         log.warning("reporting: %s (again in %.0f s)", error.text, wait)
+        if isinstance(error, UnreachableError | UncertainError):
+            self._memory.lost()
         mild = isinstance(error, RateLimitedError | UncertainError)
         self._show(
             ReportingStatus.WAITING if mild else ReportingStatus.FAILING,
@@ -328,7 +295,7 @@ class Delivery:
 
     def _show_rest(self, *, left: bool) -> None:
         """Show the state after a step. left: whether some still wait to be sent."""
-        if not left and not self._doubted:
+        if not left and not self._doubts:
             self._show(ReportingStatus.ON)
         elif self._ways.wait > 0 and self._sending.remaining == 0:
             self._show(
@@ -359,11 +326,6 @@ class Delivery:
         )
         if self.state != before:
             self._on_change(self.state)
-
-
-def _at_least(error: BackendError) -> float:
-    """Seconds that the backend wants us to wait."""
-    return error.seconds if isinstance(error, RateLimitedError) else 0.0
 
 
 def _not_listed(report: Contribution) -> str:

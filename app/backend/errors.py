@@ -21,13 +21,17 @@ def shown(text: object) -> str:
 class BackendError(UserFacingError):
     """Any failure of a request to the backend."""
 
+    seconds = 0.0
+    """How long to send nothing."""
+
 
 class UnreachableError(BackendError):
     """The backend can't be reached or has failed. The request had no effect; try again later."""
 
 
 class UncertainError(BackendError):
-    """The request was sent and its answer is lost. It may have had its effect, or have it later."""
+    """The request was sent, and its answer is lost or doesn't tell. It may have had its effect, or
+    have it later."""
 
 
 class RateLimitedError(BackendError):
@@ -36,7 +40,6 @@ class RateLimitedError(BackendError):
     def __init__(self, message: str, *, seconds: float, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.seconds = seconds
-        """How long to send nothing."""
 
 
 class NotSignedInError(BackendError):

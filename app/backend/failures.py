@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 import ssl
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -26,6 +27,12 @@ from app.common.i18n import _
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 """Failures before the request was sent: the backend can't have seen it."""
 
+_VALIDATION = re.compile(r"(?:property |each value in )?[\w.]+ (?:must|should) .+", re.DOTALL)
+"""What NestJS's validation says of a field, before anything is done with the body."""
+
+_BEFORE_COUNTING = frozenset({401, 403, 405, 411, 413, 414, 415, 431})
+"""Statuses that a server's guards and limits give, before a report reaches what counts it."""
+
 
 # --- an answer that is no success ----------------------------------------------------------------
 
@@ -41,6 +48,10 @@ def problem_of(response: httpx2.Response, content: bytes, *, once: bool) -> Back
         return kind(_("the backend is in trouble: {said}.").format(said=said))
     if response.has_redirect_location:
         return _redirect(response)
+    if once and not _rules_out_counting(status, texts, content):
+        return UncertainError(
+            _("the backend refused, and maybe counted it all the same: {said}.").format(said=said)
+        )
     if not texts or _has_no_route(status, texts):
         return WrongAnswerError(
             _("what answers there isn't the backend: {said}.").format(said=said),
@@ -55,6 +66,20 @@ def problem_of(response: httpx2.Response, content: bytes, *, once: bool) -> Back
     return RefusedError(
         _("the backend refused: {said}.").format(said=said), status=status, texts=texts
     )
+
+
+def _rules_out_counting(status: int, texts: list[str], content: bytes) -> bool:
+    """Whether a refusal proves that the report wasn't counted.
+
+    The real backend answers 400 "Failed to submit contribution: …" to whatever fails, also after it
+    has counted.
+    """
+    if status in _BEFORE_COUNTING:
+        return True
+    if status == httpx2.codes.NOT_FOUND:
+        return not texts or _has_no_route(status, texts)
+    validated = bool(texts) and all(map(_VALIDATION.fullmatch, texts))
+    return status in (400, 422) and validated and isinstance(_message(content), list)
 
 
 def _limited(seconds: float) -> RateLimitedError:
@@ -80,13 +105,17 @@ def _has_no_route(status: int, texts: list[str]) -> bool:
 
 def _texts(content: bytes) -> list[str]:
     """The texts in an error reply's ``message``; empty if the reply isn't the backend's."""
+    said = _message(content)
+    texts = said if isinstance(said, list) else [said]
+    return [text for text in texts if isinstance(text, str) and text]
+
+
+def _message(content: bytes) -> object:
     try:
         reply = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return []
-    said = reply.get("message") if isinstance(reply, dict) else None
-    texts = said if isinstance(said, list) else [said]
-    return [text for text in texts if isinstance(text, str) and text]
+        return None
+    return reply.get("message") if isinstance(reply, dict) else None
 
 
 # --- how long to pause ---------------------------------------------------------------------------

@@ -139,13 +139,18 @@ class Http:
         return await _decoded(bytes(answer.content), shape, once=once)
 
     async def read_rows(
-        self, path: str, *, token: str, take: Callable[[list[Counted]], None]
+        self,
+        path: str,
+        *,
+        token: str,
+        take: Callable[[list[Counted]], None],
+        reserved: bool = True,
     ) -> None:
         """Get a JSON array of contributions that the backend has counted, and parse it piece by
         piece: it may be larger than an answer that is kept whole.
 
         take: called in a thread with the next rows, again and again. What it was given counts only
-        if this call returns.
+        if this call returns. reserved: see `Budget.take`.
 
         Raises `BackendError`.
         """
@@ -154,7 +159,7 @@ class Http:
         parts = {"headers": self._headers(token)}
         try:
             async with asyncio.timeout(seconds):
-                await self._send(f"GET {path}", answer, once=False, reserved=True, parts=parts)
+                await self._send(f"GET {path}", answer, once=False, reserved=reserved, parts=parts)
                 await asyncio.to_thread(answer.end)
         except TimeoutError as error:
             raise _too_slow(seconds, once=False) from error

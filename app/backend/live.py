@@ -69,6 +69,8 @@ class LiveChannel:
     """
 
     def __init__(self, http: Http, *, node: NodeSource) -> None:
+        self.connections = 0
+        """How many connections were made."""
         self._http = http
         self._node = node
         self._connection: _Connection | None = None
@@ -115,6 +117,7 @@ class LiveChannel:
                     )
                     await self._connection.connect(self._http.url, seconds=self._http.timeout)
                     await self._register(self._connection, node_id)
+                    self.connections += 1
                 await _beat(self._connection)
         except _FAILURES as error:
             raise _unreachable(self._http.url, error) from error

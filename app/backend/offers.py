@@ -124,9 +124,8 @@ class Listing:
 
 
 def _is_of(contribution: Contribution, session: "TrainingSession") -> bool:
-    found = session.configuration or {}
-    known = (found.get("session_id"), found.get("run_id"))
-    return known == (contribution.session_id, contribution.run_id)
+    run_id = (session.configuration or {}).get("run_id")
+    return (session.number, run_id) == (contribution.session_id, contribution.run_id)
 
 
 def offer_of(session: "TrainingSession") -> Offer:
@@ -150,9 +149,16 @@ def _spec_of(session: "TrainingSession") -> "tuple[SwarmSpec | None, UserFacingE
         return None, UserFacingError(_("it is over."))
     if not session.configuration:
         return None, UserFacingError(_("it doesn't say yet what it trains."))
-    known = {"title": _line(session.title), "training_id": session.id}
+    facts = {
+        "title": _line(session.title),
+        "training_id": session.id,
+        "session_id": session.number,
+    }
+    if session.configuration.get("organiser"):
+        del facts["title"]  # it is signed
+    said = {name: value for name, value in session.configuration.items() if value not in (None, "")}
     try:
-        content = json.dumps({**known, **session.configuration}).encode()
+        content = json.dumps({**session.configuration, **facts, **said}).encode()
         return invite.read(content, name="configuration"), None
     except InviteError as error:
         return None, error

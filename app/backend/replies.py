@@ -75,7 +75,19 @@ class TrainingSession(_Reply, frozen=True, kw_only=True):
     configuration: dict[str, Any] | None = None
     """The spec of the session's swarm; not validated yet."""
 
+    session_id: Any = None
+    """The number by which contributions are reported, if the backend says it here."""
+
     participants: Any = None
+
+    @property
+    def number(self) -> int | None:
+        """The number by which contributions are reported: the configuration's or, where that
+        leaves it open, the session's own. None if neither says it."""
+        for said in ((self.configuration or {}).get("session_id"), self.session_id):
+            if said is not None:
+                return said if type(said) is int else None
+        return None
 
 
 class SessionPage(_Reply, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """The entrance to this package: the account, the delivery of reports, and what can be asked."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from app.common.subscription import Subscription
 from app.contributions.accounting import Contribution
 from app.contributions.ledger import Ledger
 from app.contributions.recorder import Recorder
+from app.p2p.network import best_first, with_peer_id
 from app.settings.settings import Settings
 from app.state.events import ReportingChanged
 from app.state.facts import ReportingState
@@ -65,11 +67,12 @@ class Reporting:
         await self._ledger.run(Ledger.adopt, kept_for or http.url)
         backend = Backend(http, account=account)
         self._http, self._account, self._backend = http, account, backend
+        self._show(replace(state, signed_in_as=account.email))
         self._delivery = Delivery(
             self._ledger,
             backend=backend,
             ways=Ways(http, backend=backend, node=self._node),
-            state=replace(state, signed_in_as=account.email),
+            store=self._store,
             on_change=self._show,
         )
         self._delivery.start()
@@ -118,6 +121,10 @@ class Reporting:
         """Send now all that waits or was postponed or refused, because the user wants to."""
         await self._opened()[1].retry()
 
+    async def refill(self) -> None:
+        """Report again what the backend had confirmed and forgotten, because the user wants to."""
+        await self._opened()[1].refill()
+
     # --- what the backend tells
 
     async def sessions(self, *, page: int, limit: int, search: str) -> "SessionPage":
@@ -152,6 +159,7 @@ class OwnNode:
             self._store.state,
             current=self._contributions.current,
             public_key=self._contributions.public_key,
+            announced=self._store.settings.announce,
         )
 
 
@@ -164,14 +172,21 @@ def reporting_at_start(settings: Settings) -> ReportingState:
     )
 
 
-def node_of(state: ContributorState, *, current: Contribution | None, public_key: str) -> NodeData:
+def node_of(
+    state: ContributorState,
+    *,
+    current: Contribution | None,
+    public_key: str,
+    announced: Iterable[str] = (),
+) -> NodeData:
     """This machine's data for the backend: its address and its current speed.
 
-    current: the contribution that the current interval would become now.
+    current: the contribution that the current interval would become now. announced: the setting
+    ``announce``.
     """
-    own = state.training
+    own, addresses = state.training, best_first(state.addresses, announced=announced)
     return NodeData(
-        address=state.addresses[0] if state.addresses else "",
+        address=with_peer_id(next(iter(addresses), ""), state.peer_id),
         public_key=public_key,
         compute_capacity=(own.samples_per_second or 0.0) if own is not None else 0.0,
         bandwidth=_kilobytes_per_second(current),

@@ -54,6 +54,11 @@ class Ways:
         return 0.0 if self._goes_live else self._http.budget.wait
 
     @property
+    def connections(self) -> int:
+        """How many Socket.IO connections were made; a new one tells that the last one was lost."""
+        return 0 if self._live is None else self._live.connections
+
+    @property
     def _goes_live(self) -> bool:
         refused_at = self._refused_at
         return refused_at is not None and self._clock() - refused_at < self._http_again

@@ -15,11 +15,10 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.callback.tokens import ApiTokens, Role
 from app.common.addresses import is_loopback
-from app.common.logs import AuditLog
 from app.common.rate_limit import RateLimit
 from app.settings.settings import Settings
 
@@ -41,7 +40,7 @@ READS = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_PATHS = frozenset({"/health"})
 """Paths that anybody may read: they only say that the app runs, as monitoring asks."""
 
-_ROLE = "cotrain.role"
+ROLE = "cotrain.role"
 """Key in the ASGI scope at which `Guard` leaves the caller's role for `Audited`."""
 
 
@@ -66,55 +65,6 @@ class Refusal:
 def caller_of(scope: Scope) -> str:
     """The caller's IP address, as the socket tells it; no header can change it."""
     return str(scope["client"][0]) if scope.get("client") else "127.0.0.1"
-
-
-class Audited:
-    """Writes each call that changes something, or tries to, to the audit log with its outcome.
-
-    Of refused calls, only a few a second are written and the others counted, so that nobody can
-    push the other lines out of the file.
-    """
-
-    def __init__(self, app: ASGIApp, *, audit: AuditLog) -> None:
-        self._app = app
-        self._audit = audit
-        self._refusals = RateLimit(rate=5, burst=50)
-        self._unwritten = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and write down its status."""
-        if scope["type"] != "http" or scope["method"] in READS:
-            await self._app(scope, receive, send)
-            return
-        status = 500  # if nobody answers
-
-        async def note_status(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, note_status)
-        finally:
-            self._write(scope, status)
-
-    def _write(self, scope: Scope, status: int) -> None:
-        if status >= 400 and self._refusals.take("anybody") > 0:
-            self._unwritten += 1
-            return
-        headers = Headers(scope=scope)
-        self._audit.write(
-            f"{scope['method']} {scope['path'][:200]}",
-            caller=caller_of(scope),
-            role=scope.get(_ROLE, Role.ANYBODY).value,
-            host=headers.get("host", "")[:200],
-            origin=headers.get("origin", "")[:200],
-            status=status,
-            outcome="allowed" if status < 400 else "refused",
-            unwritten_before=self._unwritten,
-        )
-        self._unwritten = 0
 
 
 class Gate:
@@ -241,7 +191,7 @@ class Guard:
         role = role_in(headers, self._tokens)
         if role is None:
             return _unknown("This token is not, or no longer, valid.")
-        scope[_ROLE] = role
+        scope[ROLE] = role
         changes = scope["method"] not in READS
         open_to_all = self._reads_are_open or scope["path"] in OPEN_PATHS
         if role is Role.ANYBODY and (changes or not open_to_all):

@@ -13,7 +13,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 
 from app import __version__
-from app.callback.access import MAX_BODY_BYTES, Audited, Gate, Guard
+from app.callback.access import MAX_BODY_BYTES, Gate, Guard
+from app.callback.audited import Audited, Refusals, note_task
 from app.callback.docs import page_of
 from app.callback.events import Events
 from app.callback.host import Host, Sources
@@ -50,13 +51,22 @@ def build(
     closing: asyncio.Event,
 ) -> FastAPI:
     """The application that answers the callers of one session."""
-    node = Node(host.store, swarm=host.swarm, recents=host.recents, tasks=tasks, closing=closing)
+    node = Node(
+        host.store,
+        swarm=host.swarm,
+        recents=host.recents,
+        tasks=tasks,
+        identity_file=host.folders.identity_file("trainer"),
+        closing=closing,
+    )
+    refusals = Refusals()
     parts = Parts(
         node=node,
         tasks=tasks,
         events=Events(host.store, node=node, tasks=tasks, closing=closing),
         metrics=Metrics(host.store, tasks=tasks, figures=sources.figures),
         sources=sources,
+        refusals=refusals,
     )
     api = FastAPI(
         title="CoTrain Contributor",
@@ -65,7 +75,7 @@ def build(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=_middleware(host.store.settings, tokens=tokens, audit=audit),
+        middleware=_middleware(host.store.settings, tokens=tokens, audit=audit, refusals=refusals),
     )
     api.include_router(router_of(parts))
     _say_errors(api)
@@ -73,10 +83,12 @@ def build(
     return api
 
 
-def _middleware(settings: Settings, *, tokens: ApiTokens, audit: AuditLog) -> list[Middleware]:
+def _middleware(
+    settings: Settings, *, tokens: ApiTokens, audit: AuditLog, refusals: Refusals
+) -> list[Middleware]:
     """The middleware, the outermost first."""
     return [
-        Middleware(Audited, audit=audit),
+        Middleware(Audited, audit=audit, refusals=refusals),
         Middleware(Gate, settings=settings, tokens=tokens),
         Middleware(
             CORSMiddleware,
@@ -109,7 +121,7 @@ async def _on_http_error(_request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
 
 
-async def _on_wrong_body(_request: Request, error: Exception) -> JSONResponse:
+async def _on_wrong_body(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     found = error.errors()
     if any(each["type"] == "json_invalid" for each in found):
@@ -118,7 +130,8 @@ async def _on_wrong_body(_request: Request, error: Exception) -> JSONResponse:
         {"field": _field(each["loc"]), "message": each["msg"].removeprefix("Value error, ")}
         for each in found
     ]
-    detail = "; ".join(f"{each['field']}: {each['message']}" for each in errors[:5])
+    detail = "; ".join(f"{each['field']}: {each['message']}" for each in errors)
+    note_task(request.scope, error.body)
     return _failure(422, detail, errors)
 
 
@@ -131,8 +144,12 @@ async def _on_user_error(_request: Request, error: Exception) -> JSONResponse:
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
     if isinstance(error, ConnectError) and error.field:  # the request is wrong, not the peer
         status = 422
-    named = {"field": error.field, "message": error.message, "remedy": error.remedy}
-    return _failure(status, error.text, [named] if status == 422 else None)
+    found = (getattr(error, "all", ()) or (error,)) if status == 422 else (error,)
+    named = [
+        {"field": each.field, "message": each.message, "remedy": each.remedy} for each in found
+    ]
+    detail = " ".join(each.text for each in found)
+    return _failure(status, detail, named if status == 422 else None)
 
 
 async def _on_defect(_request: Request, _error: Exception) -> JSONResponse:

@@ -1,14 +1,16 @@
 """The node, as the CoTrain backend calls this machine's peer: start, stop, connect, status."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.callback.host import KnownSwarms, SwarmAccess
 from app.common.background import end
 from app.common.errors import BusyError
 from app.common.i18n import _
+from app.p2p.network import best_first, with_peer_id
 from app.state.state import ContributorState, Phase
 from app.state.store import ReadableStore
 from app.tasks.tasks import Tasks
@@ -23,7 +25,8 @@ SHOWN_SAMPLES = 40
 class Node:
     """What callers may do with this machine's peer, and what they are told of it.
 
-    closing: set when the app ends; a call that waits then fails with `BusyError`.
+    identity_file: of the first trainer's peer. closing: set when the app ends; a call that waits
+    then fails with `BusyError`.
     """
 
     def __init__(
@@ -33,12 +36,14 @@ class Node:
         swarm: SwarmAccess,
         recents: KnownSwarms,
         tasks: Tasks,
+        identity_file: Path,
         closing: asyncio.Event,
     ) -> None:
         self._store = store
         self._swarm = swarm
         self._recents = recents
         self._tasks = tasks
+        self._identity_file = identity_file
         self._closing = closing
         self._one_at_a_time = asyncio.Lock()
 
@@ -94,12 +99,21 @@ class Node:
             await end(working, closing)
 
     async def stop(self) -> str:
-        """End the task and training, and leave the swarm. Returns a message for the caller."""
-        await self._tasks.stop()
-        if self._store.state.phase is Phase.DISCONNECTED:
+        """End the task and training, and leave the swarm. Returns a message for the caller, which
+        says what was stopped."""
+        state = self._store.state
+        stopped = ["training"] if state.trains_or_will else []
+        if state.swarm is not None:
+            stopped.append(f"the swarm {state.swarm.title}")
+        task = await self._tasks.stop()
+        if task is not None:
+            stopped.insert(0, f"the task {task.order.task_id} ({task.id})")
+        if task is None and self._store.state.phase is Phase.DISCONNECTED:
             return "Hivemind node is not running"
         await self._swarm.leave()
-        return "Hivemind node stopped"
+        return (
+            f"Hivemind node stopped: {', '.join(stopped)}" if stopped else "Hivemind node stopped"
+        )
 
     async def connect(self, peer_id: str, *, address: str, port: int) -> str:
         """Connect to one more peer; returns its multiaddr. Raises `ConnectError`."""
@@ -107,23 +121,38 @@ class Node:
 
     # --- status
 
-    def identity(self) -> dict[str, Any]:
-        """The addresses of the app's and the trainer's peer, and the app's peer id."""
+    async def identity(self) -> dict[str, Any]:
+        """The addresses of the app's and the trainer's peer that most others can dial, and the
+        app's peer id."""
         state = self._store.state
         return {
-            "dht_address": state.addresses[0] if state.addresses else "",
-            "server_address": self._server_address(state),
+            "dht_address": with_peer_id(self._best(state.addresses), state.peer_id),
+            "server_address": await self._server_address(state),
             "peer_id": state.peer_id,
         }
 
-    def _server_address(self, state: ContributorState) -> str:
-        """The trainer's multiaddr; while there is no trainer, the one it will listen on."""
-        if state.training is not None and state.training.addresses:
-            return state.training.addresses[0]
-        spec = self._swarm.spec
-        local = spec is not None and spec.local
-        port = 0 if local else self._store.settings.server_port
-        return f"/ip4/{'127.0.0.1' if local else '0.0.0.0'}/tcp/{port}"
+    def _best(self, addresses: Iterable[str]) -> str:
+        announced = self._store.settings.announce
+        return next(iter(best_first(addresses, announced=announced)), "")
+
+    async def _server_address(self, state: ContributorState) -> str:
+        """The trainer's multiaddr; while there is no trainer, the one that it will have."""
+        own, spec = state.training, self._swarm.spec
+        if own is not None and own.addresses:
+            return with_peer_id(self._best(own.addresses), own.peer_id)
+        direct = [each for each in state.addresses if "/p2p-circuit" not in each]
+        host = self._best(direct).partition("/tcp/")[0] or "/ip4/0.0.0.0"
+        port = 0 if spec is not None and spec.local else self._store.settings.server_port
+        peer_id = await asyncio.to_thread(self._trainer_id)
+        return with_peer_id(f"{host}/tcp/{port}", peer_id)
+
+    def _trainer_id(self) -> str:
+        """The peer id of the first trainer, which stays the same; "" before it first ran."""
+        if not self._identity_file.exists():
+            return ""
+        from app.p2p.run_records import load_identity
+
+        return load_identity(self._identity_file).peer_id
 
     def status(self) -> dict[str, Any]:
         """Whether the node runs, and with how many other peers it is connected."""

@@ -1,7 +1,7 @@
 """The routes. Each docstring of a route is its description in OpenAPI and on ``/docs``."""
 
 from collections.abc import AsyncIterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
@@ -9,6 +9,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.callback.access import caller_of
+from app.callback.audited import Refusals, note_task
 from app.callback.events import Events
 from app.callback.host import ContributionSource, MachineSource, Sources
 from app.callback.metrics import Metrics
@@ -21,7 +22,9 @@ from app.callback.schemas import (
     Failure,
     Health,
     Items,
+    Moment,
     Peers,
+    RefusedCalls,
     Started,
     StatusReply,
     Stopped,
@@ -68,6 +71,7 @@ class Parts:
     events: Events
     metrics: Metrics
     sources: Sources
+    refusals: Refusals
 
 
 def router_of(parts: Parts) -> APIRouter:
@@ -77,6 +81,7 @@ def router_of(parts: Parts) -> APIRouter:
     _add_node(router, parts)
     _add_tasks(router, parts)
     _add_events(router, parts)
+    _add_errors(router, parts.refusals)
     if parts.sources.contributions is not None:
         _add_contributions(router, parts.sources.contributions)
     if parts.sources.machines is not None:
@@ -106,11 +111,11 @@ def _add_node(router: APIRouter, parts: Parts) -> None:
     @router.post(f"{PREFIX}/start", response_model=Started, responses=_answers(409))
     async def start() -> dict[str, Any]:
         """Join the swarm that this machine was in last, or the network of its initial peers."""
-        return {"message": await node.start(), "data": node.identity()}
+        return {"message": await node.start(), "data": await node.identity()}
 
     @router.post(f"{PREFIX}/stop", response_model=Stopped, responses=_answers())
     async def stop() -> dict[str, Any]:
-        """Stop training and leave the swarm."""
+        """Stop the task and training, and leave the swarm. The message says what was stopped."""
         return {"message": await node.stop()}
 
     @router.get(
@@ -148,6 +153,7 @@ def _add_tasks(router: APIRouter, parts: Parts) -> None:
     @router.post(f"{PREFIX}/train", response_model=Accepted, responses=_answers(400, 409, 422))
     async def train(body: TrainBody, request: Request) -> dict[str, Any]:
         """Submit a task. Training begins once the volunteer agrees."""
+        note_task(request.scope, {"task_id": body.task_id})
         order = Order(
             model_config=body.model,
             training_params=body.training_params,
@@ -188,6 +194,18 @@ def _add_events(router: APIRouter, parts: Parts) -> None:
         """Each change of the state, as it happens."""
         async for event in parts.events.stream():
             yield event
+
+
+def _add_errors(router: APIRouter, refusals: Refusals) -> None:
+    @router.get(f"{PREFIX}/errors", response_model=RefusedCalls, responses=_answers(422))
+    async def errors(
+        task_id: Annotated[str | None, Query(max_length=200)] = None,
+        since: Moment | None = None,
+    ) -> dict[str, Any]:
+        """The calls that were refused or have failed, newest first, by the caller's id of the
+        task or since a time."""
+        found = refusals.find(task_id=task_id, since=since)
+        return {"data": [asdict(each) for each in found]}
 
 
 def _add_contributions(router: APIRouter, source: ContributionSource) -> None:

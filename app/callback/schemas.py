@@ -1,15 +1,34 @@
 """The bodies of requests and answers. Docstrings of models are their descriptions in OpenAPI."""
 
 import json
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+)
 
 from app.tasks.task import Task, TaskStatus
 
 MOST_LEVELS = 20
 """How deep the parts of a task may be nested."""
+
+
+def _dated(value: Any) -> Any:
+    """Refuse a number, which pydantic would take for seconds since the epoch."""
+    if isinstance(value, str) and re.match(r"\d{4}-", value):
+        return value
+    raise ValueError("should be a time in ISO 8601 with its zone, such as 2026-11-26T17:00:00Z")
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_dated)]
 
 Text = Annotated[str, Field(max_length=200)]
 
@@ -246,6 +265,22 @@ class Items(_Success):
     """A list of JSON objects."""
 
     data: list[dict[str, Any]]
+
+
+class RefusedCallRecord(BaseModel):
+    """A call that was refused or has failed; `task_id` is the caller's own, "" if unknown."""
+
+    time: AwareDatetime
+    call: str
+    status: int
+    reason: str
+    task_id: str
+
+
+class RefusedCalls(_Success):
+    """The refused calls, newest first."""
+
+    data: list[RefusedCallRecord]
 
 
 class Failure(BaseModel):

@@ -14,6 +14,9 @@ from app.machine.hardware import Reading
 from app.swarm.fleet import Machine
 from app.swarm.fleet_sync import FleetSync
 
+FORGOTTEN = "the backend had confirmed it, and no longer knows it"
+"""The remark on a contribution that the backend has forgotten."""
+
 
 def sources_of(ledger: LedgerThread, machines: FleetSync) -> Sources:
     """All sources: what this machine gave, the swarm's machines, and this machine's figures."""
@@ -43,7 +46,7 @@ def entry_as_json(entry: LedgerEntry) -> dict[str, Any]:
         "score": contribution.score,
         "state": entry.state.value,
         "attempts": entry.attempts,
-        "remark": entry.remark,
+        "remark": entry.remark if entry.forgotten_at is None else FORGOTTEN,
     }
 
 

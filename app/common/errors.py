@@ -5,6 +5,8 @@ the app and is logged with a traceback. The end of a child process is not an exc
 (see `app.training.supervisor`).
 """
 
+from collections.abc import Sequence
+
 
 class CoTrainError(Exception):
     """Root of the errors that this app raises on purpose."""
@@ -32,7 +34,21 @@ class UserFacingError(CoTrainError):
 
 
 class SpecError(UserFacingError):
-    """A swarm's spec is invalid."""
+    """A swarm's spec is invalid.
+
+    all: an error for each wrong field, the one shown included; () if only one is known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str = "",
+        remedy: str = "",
+        all: Sequence["SpecError"] = (),
+    ) -> None:
+        super().__init__(message, field=field, remedy=remedy)
+        self.all = tuple(all)
 
 
 class InviteError(SpecError):

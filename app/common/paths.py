@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import re
 import sys
 import time
 from dataclasses import dataclass
@@ -224,3 +225,11 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def without_home(text: str) -> str:
+    """The text with ``~`` in place of the path of the user's home folder."""
+    home = Path.home()
+    for path in {str(home), str(home.resolve())} - {"/"}:
+        text = re.sub(rf"{re.escape(path)}(?![\w.-])", "~", text)
+    return text

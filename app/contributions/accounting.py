@@ -9,9 +9,10 @@ Pure functions and values. The reported numbers are:
                       others downloaded, for they would raise the number by asking again
     uptimeRatio       100 × time training ÷ time in the swarm
 
-A sample counts as computed in the interval in which it is decided whether it enters a round. In a
-long epoch a sample waits for the round, maybe until after the end of its interval. If it counted
-when it was computed, that interval would look worse than it was and the next better than possible.
+A sample counts as computed when it is decided whether it enters a round, and intervals end when a
+round has ended. So a sample counts in the interval that computed it, also if it is lost: what still
+waits for a round at that moment was computed after it. Of samples whose trainer was killed nobody
+knows whether they entered; they count in neither number.
 """
 
 import math
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from app.common.signing import MachineKey
 
 KILOBYTE = 1000
+
+LEAST_REPORTED = 0.005
+"""Seconds. A contribution with less compute time would be a report of 0.00 s: it isn't sent."""
 
 NOTHING = Work()
 
@@ -58,11 +62,14 @@ class Interval:
         """
         if _is_later(work, self.last):
             return replace(self, last=work)
-        return replace(self.trainer_gone(), last=work)
+        return replace(self.trainer_gone(killed=True), last=work)
 
-    def trainer_gone(self) -> "Interval":
-        """The interval after the trainer has ended: its pending samples never enter a round."""
-        return Interval(gone=self.if_ended)
+    def trainer_gone(self, *, killed: bool = False) -> "Interval":
+        """The interval after the trainer has ended: its pending samples never enter a round.
+
+        killed: it ended unexpectedly, so it isn't known whether they have entered.
+        """
+        return Interval(gone=self.so_far if killed else self.if_ended)
 
     @property
     def so_far(self) -> Work:
@@ -71,7 +78,7 @@ class Interval:
 
     @property
     def if_ended(self) -> Work:
-        """The work of the interval if the trainer ended now."""
+        """The work of the interval if the trainer ended now, because somebody wants it to."""
         return _plus(self.gone, _minus(_lost(self.last), _settled(self.first)))
 
     @property
@@ -79,9 +86,10 @@ class Interval:
         """No counter has risen in this interval."""
         return self.if_ended == NOTHING
 
-    def next(self) -> "Interval":
-        """The interval that follows this one once a contribution was made of its `so_far`."""
-        return Interval(first=self.last, last=self.last)
+    def after(self, earlier: "Interval") -> "Interval":
+        """The rest of this interval once a contribution was made of what it was ``earlier``."""
+        rest = _minus(self.so_far, earlier.so_far)
+        return Interval(gone=rest, first=self.last, last=self.last)
 
 
 def _settled(work: Work) -> Work:
@@ -203,6 +211,11 @@ class Contribution:
             self.data_transmitted,
             self.uptime_ratio,
         )
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether it is for a run that the backend knows, and anything of it entered a round."""
+        return self.session_id is not None and self.compute_time >= LEAST_REPORTED
 
     def report(self) -> dict[str, Any]:
         """The body of a report, in the backend's field names."""

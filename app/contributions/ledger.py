@@ -6,10 +6,11 @@ A contribution is on the disk before it is sent. These are its states:
                 ^         |-> refused
                 '---------'---------'   (postponed, or tried again at the user's wish)
 
-A contribution to a run that the backend doesn't know goes from open to local. *Sending* is written
-before the request begins. If it is found after a crash, the answer isn't known, and the backend
-must be asked before the contribution is sent again. `synchronous = FULL` makes sure that not even a
-power cut loses this state.
+A contribution to a run that the backend doesn't know, or of which nothing entered a round, goes
+from open to local. One that the backend has confirmed and forgotten may go back to waiting
+(`app.contributions.recall`). *Sending* is written before the request begins. If it is found after a
+crash, the answer isn't known, and the backend must be asked before the contribution is sent again.
+`synchronous = FULL` makes sure that not even a power cut loses this state.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ from app.contributions.outbox import (
     contribution_of_row,
     entry_of_row,
 )
-from app.contributions.recovery import recover
+from app.contributions.recovery import Recovery, recover
 
 __all__ = [
     "Ledger",
@@ -131,15 +132,11 @@ _SUM_BY_SWARM = _SUMS.format(group="run_id", grouping="GROUP BY name ORDER BY ma
 class Ledger:
     """The open file. Call it on the thread that opened it only; `LedgerThread` sees to that."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, set_aside: Path | None, *, backend: str
-    ) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, backend: str) -> None:
         self.outbox = Outbox(connection, backend=backend)
         """Reads and changes how far reporting has come, over the same connection."""
-        self.set_aside = set_aside
-        """Where a damaged file was moved when this one was created; None if there was none."""
-        self.recovered = 0
-        """How many contributions of a damaged file could be read and are in this one."""
+        self.recovery: Recovery | None = None
+        """What was read from a damaged file when this one was created; None if there was none."""
         self._connection = connection
         self._backend = backend
         self._added = 0
@@ -153,9 +150,9 @@ class Ledger:
         Raises `DatabaseError` when it can't be used.
         """
         connection, set_aside = open_database(path, migrations=MIGRATIONS)
-        ledger = cls(connection, set_aside, backend=backend)
+        ledger = cls(connection, backend=backend)
         if set_aside is not None:
-            ledger.recovered = recover(set_aside, into=connection, migrations=MIGRATIONS)
+            ledger.recovery = recover(set_aside, into=connection)
         return ledger
 
     def close(self) -> None:
@@ -189,8 +186,8 @@ class Ledger:
 
     def add(self, contribution: Contribution) -> None:
         """Put a finished contribution into the outbox. A second call changes nothing."""
-        known = contribution.session_id is not None
-        self._write(contribution, OutboxState.WAITING if known else OutboxState.LOCAL)
+        reported = contribution.is_reported
+        self._write(contribution, OutboxState.WAITING if reported else OutboxState.LOCAL)
         self._added += 1
 
     def adopt(self, backend: str) -> None:
@@ -269,8 +266,9 @@ class Ledger:
     def newest_of_a_session(self) -> Contribution | None:
         """The newest contribution to a run that the backend knows; None when there is none."""
         row = self._connection.execute(
-            "SELECT * FROM contributions WHERE state != 'open' AND session_id IS NOT NULL"
-            " ORDER BY number DESC LIMIT 1"
+            "SELECT * FROM contributions WHERE state NOT IN ('open', 'local')"
+            " AND session_id IS NOT NULL AND backend = ? ORDER BY number DESC LIMIT 1",
+            (self._backend,),
         ).fetchone()
         return None if row is None else contribution_of_row(row)
 
@@ -305,15 +303,14 @@ class LedgerThread:
         """Whether `run` may be called."""
         return self._ledger is not None
 
-    async def open(self) -> tuple[Path | None, int]:
-        """Open the ledger; returns the path that a damaged one was moved to, or None, and how many
-        contributions of that one were recovered.
+    async def open(self) -> Recovery | None:
+        """Open the ledger; returns what was read from a damaged one, or None.
 
         Raises `DatabaseError`.
         """
         self._ledger = await self._run(partial(Ledger.open, self._path, backend=self._backend))
         self._tell()
-        return self._ledger.set_aside, self._ledger.recovered
+        return self._ledger.recovery
 
     def subscribe(self, listener: Callable[[], None]) -> Subscription:
         """Call ``listener`` when the ledger was opened, and whenever a finished contribution was

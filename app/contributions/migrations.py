@@ -47,4 +47,12 @@ MIGRATIONS: Migrations = (
         # A backend's text was kept whole.
         "UPDATE contributions SET remark = substr(remark, 1, 500) WHERE length(remark) > 500",
     ),
+    (
+        "ALTER TABLE contributions ADD COLUMN forgotten_at REAL",
+        "ALTER TABLE contributions ADD COLUMN refills INTEGER NOT NULL DEFAULT 0",
+        """
+        CREATE INDEX contributions_forgotten ON contributions (forgotten_at)
+        WHERE forgotten_at IS NOT NULL
+        """,
+    ),
 )

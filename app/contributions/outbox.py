@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.common.errors import CoTrainError
-from app.contributions.accounting import Contribution, ReportedNumbers
+from app.contributions.accounting import LEAST_REPORTED, Contribution, ReportedNumbers
 
 LONGEST_WAIT = 3 * 24 * 3600.0
 """Seconds. No contribution is postponed for longer."""
@@ -28,7 +28,7 @@ class OutboxState(StrEnum):
     """Its request has begun, and the answer isn't known."""
 
     CONFIRMED = "confirmed"
-    """The backend has counted it."""
+    """The backend has counted it; it may have forgotten it since (`LedgerEntry.forgotten_at`)."""
 
     REFUSED = "refused"
     """The backend doesn't take it."""
@@ -69,6 +69,13 @@ class LedgerEntry:
     backend: str | None
     """URL of the backend that it is for; None if an earlier version has recorded it."""
 
+    forgotten_at: float | None
+    """When the backend was seen not to know it any more, although it had confirmed it; None if it
+    knows it, as far as we know."""
+
+    refills: int
+    """How often it was put back into the outbox because the backend had forgotten it."""
+
 
 class Outbox:
     """How far reporting has come; the delivery of reports works on it.
@@ -80,20 +87,24 @@ class Outbox:
     """
 
     def __init__(self, connection: sqlite3.Connection, *, backend: str) -> None:
-        self._connection = connection
-        self._backend = backend
+        self.connection = connection
+        """For `app.contributions.recall`."""
+        self.backend = backend
         self.revision = 0
         """Rises with each change of a contribution's state."""
 
-    def next_waiting(self, now: float) -> Contribution | None:
+    def next_waiting(self, now: float, *, refills: bool = True) -> Contribution | None:
         """The oldest contribution that is due; None when there is none.
 
         One whose due time is more than `LONGEST_WAIT` ahead counts as due: a wrong clock set it.
+
+        refills: also those that the backend had forgotten.
         """
-        row = self._connection.execute(
+        row = self.connection.execute(
             "SELECT * FROM contributions WHERE state = 'waiting' AND backend = :backend"
-            " AND (due_at <= :now OR due_at > :now + :longest) ORDER BY number LIMIT 1",
-            {"now": now, "longest": LONGEST_WAIT, "backend": self._backend},
+            " AND (due_at <= :now OR due_at > :now + :longest) AND (:refills OR refills = 0)"
+            " ORDER BY number LIMIT 1",
+            {"now": now, "longest": LONGEST_WAIT, "backend": self.backend, "refills": refills},
         ).fetchone()
         return None if row is None else contribution_of_row(row)
 
@@ -107,9 +118,9 @@ class Outbox:
 
     def uncertain(self) -> list[Contribution]:
         """The contributions that were sent and whose answer isn't known, oldest first."""
-        found = self._connection.execute(
+        found = self.connection.execute(
             "SELECT * FROM contributions WHERE state = 'sending' AND backend = ? ORDER BY number",
-            (self._backend,),
+            (self.backend,),
         )
         return [contribution_of_row(row) for row in found]
 
@@ -141,38 +152,38 @@ class Outbox:
         )
 
     def _move(self, statement: str, values: tuple[float | str, ...]) -> None:
-        if self._connection.execute(statement, values).rowcount != 1:
+        if self.connection.execute(statement, values).rowcount != 1:
             raise WrongStateError(f"no such contribution in that state: {values[-1]}")
         self.revision += 1
 
     def take_back_refused(self, due_at: float) -> None:
         """All refused ones back to waiting, because the user wants to try again."""
-        self._take_back(OutboxState.REFUSED, due_at)
+        self._take_back(OutboxState.REFUSED, due_at, least=0.0)
 
     def keep_local(self, like: Contribution, at: float, reason: str) -> None:
         """Waiting to local, for all contributions to the same run as ``like``."""
-        self._connection.execute(
+        self.connection.execute(
             "UPDATE contributions SET state = 'local', settled_at = ?, remark = ?"
             " WHERE state = 'waiting' AND backend = ? AND run_id = ? AND session_id = ?",
-            (at, reason, self._backend, like.run_id, like.session_id),
+            (at, reason, self.backend, like.run_id, like.session_id),
         )
         self.revision += 1
 
     def take_back_kept(self, due_at: float) -> None:
         """All that `keep_local` has kept back to waiting, as the backend may know the run now."""
-        self._take_back(OutboxState.LOCAL, due_at)
+        self._take_back(OutboxState.LOCAL, due_at, least=LEAST_REPORTED)
 
-    def _take_back(self, state: OutboxState, due_at: float) -> None:
-        done = self._connection.execute(
+    def _take_back(self, state: OutboxState, due_at: float, *, least: float) -> None:
+        done = self.connection.execute(
             "UPDATE contributions SET state = 'waiting', due_at = ?, settled_at = NULL"
-            " WHERE state = ? AND backend = ? AND session_id IS NOT NULL",
-            (due_at, state, self._backend),
+            " WHERE state = ? AND backend = ? AND session_id IS NOT NULL AND compute_time >= ?",
+            (due_at, state, self.backend, least),
         )
         self.revision += done.rowcount
 
     def entry(self, id: str) -> LedgerEntry | None:
         """The contribution with this id; None when there is none."""
-        found = self._connection.execute("SELECT * FROM contributions WHERE id = ?", (id,))
+        found = self.connection.execute("SELECT * FROM contributions WHERE id = ?", (id,))
         row = found.fetchone()
         return None if row is None else entry_of_row(row)
 
@@ -180,31 +191,33 @@ class Outbox:
 
     def last_attempt(self) -> LedgerEntry | None:
         """The contribution that was sent last; None when none was sent yet."""
-        row = self._connection.execute(
+        row = self.connection.execute(
             "SELECT * FROM contributions WHERE attempted_at IS NOT NULL AND backend = ?"
             " ORDER BY attempted_at DESC LIMIT 1",
-            (self._backend,),
+            (self.backend,),
         ).fetchone()
         return None if row is None else entry_of_row(row)
 
-    def next_due(self) -> float | None:
-        """The earliest due time of those that wait; None when none waits."""
-        row = self._connection.execute(
+    def next_due(self, *, refills: bool = True) -> float | None:
+        """The earliest due time of those that wait; None when none waits. refills: as above."""
+        row = self.connection.execute(
             "SELECT due_at FROM contributions WHERE state = 'waiting' AND backend = ?"
-            " ORDER BY due_at LIMIT 1",
-            (self._backend,),
+            " AND (? OR refills = 0) ORDER BY due_at LIMIT 1",
+            (self.backend, refills),
         ).fetchone()
         return None if row is None else float(row["due_at"])
 
     def confirmed_numbers(
         self, *, session_id: int | None, participant: str
     ) -> list[ReportedNumbers]:
-        """The reported numbers of all confirmed contributions of a session and a participant."""
-        found = self._connection.execute(
+        """The reported numbers of a session's and a participant's contributions that the backend
+        has confirmed and not forgotten, in the order of the confirmations."""
+        found = self.connection.execute(
             "SELECT compute_time, gradient_quality, data_transmitted, uptime_ratio"
             " FROM contributions WHERE state = 'confirmed'"
-            " AND session_id = ? AND participant = ? AND backend = ? ORDER BY number",
-            (session_id, participant, self._backend),
+            " AND session_id = ? AND participant = ? AND backend = ? AND forgotten_at IS NULL"
+            " ORDER BY settled_at, number",
+            (session_id, participant, self.backend),
         )
         return [tuple(row) for row in found]
 
@@ -232,4 +245,6 @@ def entry_of_row(row: Row) -> LedgerEntry:
         settled_at=row["settled_at"],
         remark=row["remark"],
         backend=row["backend"],
+        forgotten_at=row["forgotten_at"],
+        refills=row["refills"],
     )

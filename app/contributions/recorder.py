@@ -2,8 +2,9 @@
 
 Time in a swarm is cut into intervals. An interval ends when the time of the setting
 ``report_interval`` is over, when a trainer ends, and when the app leaves the swarm. It then becomes
-a contribution, unless no sample has entered a round or missed one; in that case the interval goes
-on. An interval that hasn't ended is saved every few seconds, so a crash loses only these seconds.
+a contribution. In the first case it ends with the last round in it, and goes on while no sample has
+entered a round. An interval that hasn't ended is saved every few seconds, so a crash loses only
+these seconds.
 """
 
 import asyncio
@@ -21,8 +22,14 @@ from app.common.background import survived
 from app.common.errors import DatabaseError
 from app.common.i18n import _, ngettext
 from app.common.paths import Folders
-from app.contributions.accounting import Contribution, Interval, contribution_of
+from app.contributions.accounting import (
+    LEAST_REPORTED,
+    Contribution,
+    Interval,
+    contribution_of,
+)
 from app.contributions.ledger import Ledger, LedgerThread
+from app.contributions.recovery import Recovery
 from app.contributions.summary import Summary, summary_of
 from app.machine.energy import EnergyMeter
 from app.protocol import Ready, Work
@@ -41,6 +48,19 @@ HEARTBEAT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Mark:
+    """The current interval as it was when the last round in it ended."""
+
+    interval: Interval
+
+    at: float
+    """By the monotonic clock, in seconds."""
+
+    energy: float | None
+    """Joules used until then; None while not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Running:
     """The current interval, with what identifies its contribution."""
 
@@ -49,35 +69,72 @@ class _Running:
     participant: str
     """Peer id of the app's peer."""
 
-    interval: Interval = field(default_factory=Interval)
+    interval: Interval
+
+    started_at: float
+    """Seconds since the epoch."""
+
+    since: float
+    """The same moment by the monotonic clock."""
 
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     """Id of the contribution that the interval becomes."""
 
-    started_at: float = field(default_factory=time.time)
-    """Seconds since the epoch."""
-
-    since: float = field(default_factory=time.monotonic)
-    """The same moment by the monotonic clock."""
-
     energy: float | None = None
     """Joules used so far; None while not known."""
 
+    mark: _Mark | None = None
+    """None while no round has ended in the interval."""
+
+    @classmethod
+    def begun(cls, swarm: Swarm, *, participant: str, interval: Interval) -> "_Running":
+        """An interval that begins now."""
+        return cls(
+            swarm=swarm,
+            participant=participant,
+            interval=interval,
+            started_at=time.time(),
+            since=time.monotonic(),
+        )
+
+    def changed(self, interval: Interval) -> "_Running":
+        """The same with other counters; marks the end of a round."""
+        if interval.so_far.samples_computed == self.interval.so_far.samples_computed:
+            return replace(self, interval=interval)
+        mark = _Mark(interval=interval, at=time.monotonic(), energy=self.energy)
+        return replace(self, interval=interval, mark=mark)
+
     def next(self) -> "_Running":
+        """The interval that follows this one."""
+        return _Running.begun(
+            self.swarm,
+            participant=self.participant,
+            interval=self.interval.after(self.interval),
+        )
+
+    def after(self, mark: _Mark) -> "_Running":
+        """The interval that follows this one if this one has ended at a mark."""
+        used = None if self.energy is None else self.energy - (mark.energy or 0.0)
         return _Running(
-            swarm=self.swarm, participant=self.participant, interval=self.interval.next()
+            swarm=self.swarm,
+            participant=self.participant,
+            interval=self.interval.after(mark.interval),
+            started_at=self.started_at + mark.at - self.since,
+            since=mark.at,
+            energy=used,
         )
 
     def using(self, energy: float | None) -> "_Running":
         """The same with ``energy`` more joules; None if they aren't known."""
         return self if energy is None else replace(self, energy=(self.energy or 0.0) + energy)
 
-    def contribution(self, work: Work) -> Contribution:
+    def contribution(self, work: Work, *, mark: _Mark | None = None) -> Contribution:
+        """What the interval becomes if it ends at a mark, or now."""
         return contribution_of(
             work,
-            seconds=time.monotonic() - self.since,
+            seconds=(time.monotonic() if mark is None else mark.at) - self.since,
             started_at=self.started_at,
-            energy=self.energy,
+            energy=self.energy if mark is None else mark.energy,
             id=self.id,
             run_id=self.swarm.run_id,
             session_id=self.swarm.session_id,
@@ -112,13 +169,13 @@ class Recorder:
         Raises `DatabaseError` or `MachineKeyError` when the ledger or this machine's key can't be
         used.
         """
-        aside, kept = await self.ledger.open()
+        recovery = await self.ledger.open()
         self._key = await asyncio.to_thread(_load_key, self._folders.machine_key_file)
         finished = await self.ledger.run(_finish_left_open, self._key)
         if finished:
             log.info("finished %d contributions that an earlier run left open", finished)
-        if aside is not None:
-            self._store.dispatch(ProblemRaised(problem=_damaged(aside, kept)))
+        if recovery is not None:
+            self._store.dispatch(ProblemRaised(problem=_damaged(recovery)))
         self._writing = asyncio.create_task(self._keep_writing())
 
     async def finish(self) -> None:
@@ -180,23 +237,26 @@ class Recorder:
         """Take note of an event. state: the app's state after it."""
         match event:
             case Joined(peer_id=peer_id) if self._running is None and state.swarm is not None:
-                self._running = _Running(swarm=state.swarm, participant=peer_id)
+                self._running = _Running.begun(
+                    state.swarm, participant=peer_id, interval=Interval()
+                )
             case Ready():
                 self._device = (event.device, event.device_name)
             case Work():
                 self._change(lambda interval: interval.counted(event))
-            case TrainerGone():
-                self._change(Interval.trainer_gone)
+            case TrainerGone(problem=problem):
+                killed = problem is not None
+                self._change(lambda interval: interval.trainer_gone(killed=killed))
                 self._finish()
             case Left():
                 self._leave()
 
     def _change(self, how: Callable[[Interval], Interval]) -> None:
         if self._running is not None:
-            self._running = replace(self._running, interval=how(self._running.interval))
+            self._running = self._running.changed(how(self._running.interval))
 
     def _finish(self) -> None:
-        """End the current interval and begin the next, if any sample has entered or missed a
+        """End the current interval now and begin the next, if any sample has entered or missed a
         round."""
         running = self._running
         if running is not None and running.interval.so_far.samples_computed:
@@ -213,8 +273,11 @@ class Recorder:
         running = self._running
         if running is None or time.monotonic() - running.since < self._seconds:
             return
-        self._finish()
-        if running is self._running and running.interval.is_untouched:
+        mark = running.mark
+        if mark is not None and mark.interval.so_far.compute_seconds >= LEAST_REPORTED:
+            self._finished.append(running.contribution(mark.interval.so_far, mark=mark))
+            self._running = running.after(mark)
+        elif running.interval.is_untouched:
             self._running = running.next()  # no work was done, so its time isn't reported
 
     # --- writing
@@ -254,8 +317,8 @@ class Recorder:
             self._complained = False
         running = self._running
         if running is not None and not running.interval.is_untouched:
-            # Saved as if the trainer ended now: if the app is killed, the trainer ends with it.
-            await self.ledger.run(Ledger.save_open, running.contribution(running.interval.if_ended))
+            # If the app is killed, the trainer ends with it: what waits for a round isn't decided.
+            await self.ledger.run(Ledger.save_open, running.contribution(running.interval.so_far))
 
     def _complain(self, error: sqlite3.Error) -> None:
         log.warning("contributions could not be written down: %s", error)
@@ -287,18 +350,25 @@ def _finish_left_open(ledger: Ledger, key: "MachineKey") -> int:
     return sum(bool(contribution.samples_computed) for contribution in left)
 
 
-def _damaged(aside: Path, kept: int) -> Problem:
+def _damaged(recovery: Recovery) -> Problem:
     message = _("the record of your contributions was damaged, and a new one was begun.")
-    if kept:
+    if recovery.recovered:
         message = ngettext(
             "the record of your contributions was damaged: {count} could still be read.",
             "the record of your contributions was damaged: {count} could still be read.",
-            kept,
-        ).format(count=kept)
+            recovery.recovered,
+        ).format(count=recovery.recovered)
+    if recovery.lost:
+        lost = ngettext(
+            "{count} could not be read, and isn't reported if it was not before.",
+            "{count} could not be read, and aren't reported if they were not before.",
+            recovery.lost,
+        ).format(count=recovery.lost)
+        message = f"{message} {lost}"
     return Problem(
         message=message,
         field="",
-        remedy=_("The damaged file was kept: {path}").format(path=aside),
+        remedy=_("The damaged file was kept: {path}").format(path=recovery.aside),
     )
 
 

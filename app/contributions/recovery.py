@@ -2,125 +2,119 @@
 
 A row counts only if its signature fits, so nothing half overwritten is taken. What waited is in
 doubt afterwards, since the damage may have lost that it was sent: the delivery asks the backend
-before it sends it again.
+before it sends it again. Rows that are only known from an index are counted as lost.
 """
 
-import contextlib
 import logging
-import shutil
 import sqlite3
-import tempfile
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from app.common.database import Migrations, open_database, transaction
+from app.common.database import transaction
 from app.common.signing import canonical, from_text, verify
 from app.contributions.outbox import OutboxState, entry_of_row
+from app.contributions.pages import Pages, Record
 
 log = logging.getLogger(__name__)
 
-PAGE_BYTES = 4096
-"""SQLite's default, which our files have."""
+ID_CHARACTERS = 36
+"""Of a uuid."""
 
-LEAST_ROW_BYTES = 200
-"""No row is smaller; for a bound on how many there can be."""
+LEAST_COLUMNS = 29
+"""Of the table's first version."""
+
+_PROGRESS = {state: place for place, state in enumerate(OutboxState)}
+"""By which the newest of several versions of a row is told, which pages out of use may hold."""
 
 
-def recover(damaged: Path, *, into: sqlite3.Connection, migrations: Migrations) -> int:
-    """Copy all rows that can be read from a damaged file into a new one; returns how many.
+@dataclass(frozen=True, kw_only=True)
+class Recovery:
+    """What became of a damaged ledger."""
+
+    aside: Path
+    """Where the damaged file is kept."""
+
+    recovered: int
+    """Contributions that could be read."""
+
+    lost: int
+    """Contributions that are known to have been in it, and could not be read."""
+
+
+def recover(damaged: Path, *, into: sqlite3.Connection) -> Recovery:
+    """Copy all rows that can be read from a damaged file into a new one.
 
     The damaged file stays as it is. Takes up to some seconds.
     """
     try:
-        with tempfile.TemporaryDirectory(dir=damaged.parent, prefix="recovery-") as folder:
-            copy = Path(folder) / "ledger.sqlite"
-            _copy(damaged, copy)
-            rows = list(_readable(copy))
-            if not rows:  # the first page is damaged: all that is in it is the same in each ledger
-                _copy(damaged, copy)
-                _replace_first_page(copy, migrations)
-                rows = list(_readable(copy))
+        pages = Pages(damaged)
     except OSError as error:
         log.warning("%s can't be recovered: %s", damaged, error)
-        return 0
+        return Recovery(aside=damaged, recovered=0, lost=0)
+    found, broken = _sound_rows(pages.rows(), columns=_columns(into))
     with transaction(into):
-        written = sum(_write(into, row) for row in rows)
-    log.warning("recovered %d contributions from %s", written, damaged)
-    return written
-
-
-def _copy(damaged: Path, copy: Path) -> None:
-    for ending in ("", "-wal"):
-        source, target = (path.with_name(path.name + ending) for path in (damaged, copy))
-        target.unlink(missing_ok=True)
-        if source.exists():
-            shutil.copyfile(source, target)
-    copy.with_name(copy.name + "-shm").unlink(missing_ok=True)
-
-
-def _replace_first_page(copy: Path, migrations: Migrations) -> None:
-    """Write the first page of an empty ledger: the header, and where the table begins."""
-    empty = copy.with_name("empty.sqlite")
-    connection, _aside = open_database(empty, migrations=migrations)
-    connection.close()
-    content = bytearray(copy.read_bytes())
-    first = bytearray(empty.read_bytes()[:PAGE_BYTES])
-    first[28:32] = (len(content) // PAGE_BYTES).to_bytes(4, "big")  # number of pages
-    content[:PAGE_BYTES] = first
-    copy.write_bytes(content)
+        kept = [row for row in sorted(found.values(), key=_number) if _write(into, row)]
+    # of an index's entry, the id or the number may be what is damaged
+    ids, numbers = {row["id"] for row in kept}, {row["number"] for row in kept}
+    broken |= {key[1] for key in pages.entries() if _is_id(key) and key[0] not in ids}
+    lost = len(broken - numbers)
+    log.warning("recovered %d contributions from %s, %d are lost", len(kept), damaged, lost)
+    return Recovery(aside=damaged, recovered=len(kept), lost=lost)
 
 
 # --- reading -------------------------------------------------------------------------------------
 
 
-def _readable(file: Path) -> Iterator[dict[str, Any]]:
-    """The sound rows of a damaged file, by the names of their columns."""
-    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        connection.row_factory = sqlite3.Row
-        try:
-            connection.execute("PRAGMA writable_schema = ON")  # reads files that were cut off
-            most = file.stat().st_size // LEAST_ROW_BYTES
-            for row in _rows(connection, most=most):
-                values = {"backend": None, **dict(row)}
-                if _is_sound(values):
-                    yield values
-        except sqlite3.Error as error:
-            log.info("no further rows can be read: %s", error)
+def _columns(connection: sqlite3.Connection) -> dict[str, tuple[str, Any]]:
+    """The table's columns in their order, each with its type and its default."""
+    found = connection.execute("PRAGMA table_info(contributions)")
+    return {row["name"]: (row["type"], _default(row["dflt_value"])) for row in found}
 
 
-def _rows(connection: sqlite3.Connection, *, most: int) -> Iterator[sqlite3.Row]:
-    """All rows in pages that can be read. most: how far to look behind the last of them."""
-    start, beyond = 1, most
-    while start <= beyond:
-        with contextlib.suppress(sqlite3.DatabaseError, UnicodeDecodeError):
-            found = connection.execute(
-                "SELECT * FROM contributions NOT INDEXED WHERE number >= ? ORDER BY number",
-                (start,),
-            )
-            for row in found:
-                if row["number"] < start:  # the pages lead back to where we were
-                    break
-                start = row["number"] + 1
-                beyond = start + most
-                yield row
-            else:
-                return
-        start = _next_readable(connection, start, beyond)
+def _default(text: str | None) -> Any:
+    return None if text is None else "" if text == "''" else int(text)
 
 
-def _next_readable(connection: sqlite3.Connection, start: int, beyond: int) -> int:
-    """The first number after ``start`` whose page can be read."""
-    for number in range(start + 1, beyond + 1):
-        try:
-            connection.execute(
-                "SELECT * FROM contributions NOT INDEXED WHERE number = ?", (number,)
-            ).fetchone()
-        except (sqlite3.DatabaseError, UnicodeDecodeError):
-            continue
-        return number
-    return beyond + 1
+def _sound_rows(
+    rows: Iterable[tuple[int, Record]], *, columns: dict[str, tuple[str, Any]]
+) -> tuple[dict[str, dict[str, Any]], set[int]]:
+    """The sound rows by their ids, and the numbers of those that aren't."""
+    found: dict[str, dict[str, Any]] = {}
+    broken: set[int] = set()
+    for number, record in rows:
+        if not LEAST_COLUMNS <= len(record) <= len(columns):
+            continue  # of another table
+        values = _values(number, record, columns)
+        id = values["id"]
+        if not _is_sound(values):
+            broken.add(number)
+        elif id not in found or _progress(values) > _progress(found[id]):
+            found[id] = values
+    return found, broken
+
+
+def _values(number: int, record: Record, columns: dict[str, tuple[str, Any]]) -> dict[str, Any]:
+    """A row by the names of its columns; earlier versions of the table had fewer."""
+    values = {name: default for name, (_type, default) in columns.items()}
+    for (name, (kind, _default_of)), value in zip(columns.items(), record, strict=False):
+        values[name] = float(value) if kind == "REAL" and isinstance(value, int) else value
+    return values | {"number": number}
+
+
+def _progress(values: dict[str, Any]) -> int:
+    return _PROGRESS[OutboxState(values["state"])]
+
+
+def _number(values: dict[str, Any]) -> int:
+    return int(values["number"])
+
+
+def _is_id(key: Record) -> bool:
+    """Whether an index's entry is of the index of ids: a uuid and a row's number."""
+    kinds = [type(value) for value in key]
+    return kinds == [str, int] and len(key[0]) == ID_CHARACTERS
 
 
 def _is_sound(values: dict[str, Any]) -> bool:
@@ -153,6 +147,8 @@ def _write(connection: sqlite3.Connection, values: dict[str, Any]) -> bool:
         "settled_at": entry.settled_at,
         "remark": entry.remark,
         "backend": entry.backend,
+        "forgotten_at": entry.forgotten_at,
+        "refills": entry.refills,
     }
     names = ", ".join(row)
     places = ", ".join(f":{name}" for name in row)

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.contributions.accounting import Contribution
+from app.contributions.fates import SwarmFate, fates_of
 from app.contributions.ledger import Ledger, LedgerTotals
 from app.contributions.outbox import OutboxState
+from app.contributions.recall import forgotten_count
 
 DAYS = 30
 """How many of the last days are shown one by one."""
@@ -38,6 +40,12 @@ class Summary:
     elsewhere: dict[str, int]
     """How many wait to be reported to another backend than the current one, by its URL."""
 
+    fates: dict[str, SwarmFate]
+    """Where the contributions to each swarm are reported, or why not, by run id."""
+
+    forgotten: int
+    """How many the backend has confirmed and no longer knows."""
+
     newest: Contribution | None
     """The newest contribution to a run that the backend knows."""
 
@@ -69,5 +77,7 @@ def summary_of(ledger: Ledger, now: float) -> Summary:
         refusals=ledger.refusals(),
         kept=ledger.kept(),
         elsewhere=ledger.elsewhere(),
+        fates=fates_of(ledger.outbox),
+        forgotten=forgotten_count(ledger.outbox),
         newest=ledger.newest_of_a_session(),
     )

@@ -1,8 +1,10 @@
 """The organiser's signature in an invite.
 
 It covers the whole spec as canonical JSON (RFC 8785) but ``initial_peers``, which whoever shares an
-invite refreshes, and the signature itself. A field that a later version adds must be left out of a
-spec's JSON while it has its default, or older signatures would no longer hold.
+invite refreshes, and the signature itself. Where the organiser left the backend's numbers open, the
+backend's session may have filled them: nothing is reported that the backend doesn't list. A field
+that a later version adds must be left out of a spec's JSON while it has its default, or older
+signatures would no longer hold.
 """
 
 from typing import Any
@@ -15,6 +17,9 @@ NAME_CHARACTERS = 60
 KEY_PATTERN = r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$"
 """32 bytes in base64. Their last letter has two unused bits, which must be 0: otherwise one key
 could be written in four ways."""
+
+NO_NUMBERS = {"session_id": None, "training_id": None}
+"""The backend's numbers of a spec that leaves them open."""
 
 _SIGNATURE_PATTERN = r"^[A-Za-z0-9+/]{85}[AQgw]==$"
 _SHORT_CHARACTERS = 12
@@ -42,8 +47,15 @@ class OrganiserSpec(BaseModel):
             raise ValueError(_("a name is one line of printable text"))
         return value
 
-    def signs(self, fields: dict[str, Any]) -> bool:
-        """Whether the signature is the key's over a spec, given as JSON values."""
+    def as_signed(self, fields: dict[str, Any]) -> dict[str, Any] | None:
+        """A spec, given as JSON values, as the organiser signed it; None if he didn't.
+
+        It has no numbers of the backend's if they were filled later.
+        """
+        forms = (fields, fields | NO_NUMBERS)
+        return next((form for form in forms if self._signs(form)), None)
+
+    def _signs(self, fields: dict[str, Any]) -> bool:
         from app.common import signing
 
         try:

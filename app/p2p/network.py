@@ -139,6 +139,27 @@ def reach(multiaddr: str) -> Reach:
     return Reach.WORLD if address.is_global else Reach.NETWORK
 
 
+def best_first(addresses: Iterable[str], *, announced: Iterable[str] = ()) -> tuple[str, ...]:
+    """A peer's multiaddrs, the ones that most others can dial first.
+
+    These are the announced ones, then those on the internet, there through a relay, in the local
+    network, and on this machine. announced: as the setting ``announce``.
+    """
+    chosen = tuple(one if one.startswith("/") else f"{host_part(one)}/" for one in announced)
+
+    def rank(address: str) -> tuple[bool, int, bool]:
+        ours = bool(chosen) and address.startswith(chosen)
+        return not ours, -reach(address), "/p2p-circuit" in address
+
+    return tuple(sorted(addresses, key=rank))
+
+
+def with_peer_id(address: str, peer_id: str) -> str:
+    """A peer's multiaddr with its id at the end; "" stays as it is."""
+    end = f"/p2p/{peer_id}"
+    return address if not address or not peer_id or address.endswith(end) else f"{address}{end}"
+
+
 def free_port(wanted: int, host: str = "") -> int:
     """``wanted`` when nobody listens on that port, else 0, which means any free port.
 

@@ -21,7 +21,7 @@ from app.p2p.board import RunBoard
 from app.p2p.calls import CallError, PeerConnection
 from app.p2p.latency import Latencies
 from app.p2p.meeting import meet
-from app.p2p.network import Network, host_part
+from app.p2p.network import Network, call, host_part
 from app.p2p.plausible import PLAIN_TIMES, RunTimes
 from app.p2p.sightings import PeerInfo, Run
 
@@ -177,16 +177,22 @@ class EmbeddedPeer:
     async def connect(self, peer_id: str, *, host: str, port: int) -> str:
         """Connect to a peer at a host's name or address; returns its multiaddr.
 
+        libp2p dials no address of a peer that it is connected to. So it is dialed here first: what
+        is returned has answered.
+
         Raises `ConnectError`; its field names the argument that makes no sense, if one does.
         """
         check_peer_id(peer_id)
         address = f"{_network_address(host)}/tcp/{port}"
         node = self._node
         try:
+            await call(host, port)
+        except OSError as error:
+            raise _unreachable(address, error.strerror or _("no answer")) from error
+        try:
             await calls.connect(node.p2p, peer_id, [address], seconds=CONNECT_SECONDS)
         except CallError as error:
-            message = _("the peer at {address} can't be reached: {reason}.")
-            raise ConnectError(message.format(address=address, reason=error.reason)) from error
+            raise _unreachable(address, error.reason) from error
         await calls.ping(node, peer_id)  # a peer of the DHT enters our routing table
         return f"{address}/p2p/{peer_id}"
 
@@ -245,6 +251,11 @@ def check_peer_id(text: str) -> None:
             field="peer_id",
             remedy=_("It looks like Qm… or 12D3KooW…"),
         )
+
+
+def _unreachable(address: str, reason: str) -> ConnectError:
+    message = _("the peer at {address} can't be reached: {reason}.")
+    return ConnectError(message.format(address=address, reason=reason))
 
 
 def _network_address(host: str) -> str:

@@ -127,6 +127,10 @@ class Settings(BaseSettings):
     """Send passwords and sign-ins also to a `backend_url` that isn't https, beyond loopback, where
     others on the network can read them."""
 
+    refill: Literal["ask", "always", "never"] = Field("ask", validation_alias="COTRAIN_REFILL")
+    """Whether contributions that the backend has confirmed and then forgotten, as it does when it
+    restarts, are reported to it again."""
+
     debug: bool = Field(False, validation_alias="DEBUG")
     """Log in detail, and measure how long the event loop is blocked."""
 

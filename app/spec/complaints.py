@@ -9,12 +9,13 @@ from app.common.validation import complaint, complaint_with_value, shortened
 
 
 def first_of(error: ValidationError) -> SpecError:
-    """The error that names the first wrong field."""
-    first, *others = by_field(error).values()
+    """The error that names the first wrong field, and holds all of them."""
+    first, *others = found = list(by_field(error).values())
     if not others:
         return first
     more = _("({count} more after it)").format(count=len(others))
-    return SpecError(first.message, field=first.field, remedy=f"{first.remedy} {more}".strip())
+    remedy = f"{first.remedy} {more}".strip()
+    return SpecError(first.message, field=first.field, remedy=remedy, all=found)
 
 
 def by_field(error: ValidationError) -> dict[str, SpecError]:

@@ -37,6 +37,11 @@ MAX_LINK = 32 * 1024
 """Characters in a link; a longer one isn't decoded. Links of this app are much shorter."""
 
 MAX_PEERS = 64
+
+_LEFT_OPEN = ("session_id", "training_id", "title")
+"""Fields that are left out where they aren't known: a session of the backend that has the invite as
+its configuration fills them."""
+
 _LINK = re.compile(r"cotrain:(?://)?join/?\?(?P<query>[^#]*)(#.*)?", re.IGNORECASE)
 _WRAPPERS = "<>\"'"
 
@@ -58,7 +63,13 @@ def as_link(spec: SwarmSpec) -> str:
 
 
 def _as_json(spec: SwarmSpec, **style: Any) -> str:
-    return json.dumps(spec.to_json(), ensure_ascii=False, allow_nan=False, **style)
+    content = spec.to_json()
+    if spec.organiser is not None:  # numbers that were filled later are not in what is signed
+        content = spec.organiser.as_signed(content) or content
+    for name in _LEFT_OPEN:
+        if content[name] in (None, ""):
+            del content[name]
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, **style)
 
 
 def save(spec: SwarmSpec, path: Path) -> None:

@@ -235,7 +235,7 @@ class SwarmSpec(SpecPart):
         # Signed is what others get, with slots. Paths come from nowhere but this machine.
         is_ours = isinstance(self.data, FileData) or isinstance(self.data.tokenizer, FileTokenizer)
         signed = self.organiser
-        if signed is not None and not is_ours and not signed.signs(self.to_json()):
+        if signed is not None and not is_ours and signed.as_signed(self.to_json()) is None:
             raise PydanticCustomError("wrong_signature", "wrong signature")
         return self
 

@@ -17,6 +17,13 @@ from app.spec import filling
 from app.spec import schema as specs
 from app.spec.schema import SwarmSpec
 
+OTHER_NAMES = {
+    "epochs": "stop.epochs",
+    "batch_size": "micro_batch_size",
+    "learning_rate": "optimizer.learning_rate",
+}
+"""Parameters as the CoTrain web page names them, and where a spec has them."""
+
 TARGET_BATCH_SIZE = 256
 SEQUENCE_LENGTH = 128
 _CONTEXT_FIELDS = ("n_positions", "max_position_embeddings")
@@ -92,18 +99,36 @@ def interpret(
 def _completed(order: Order) -> tuple[dict[str, Any], tuple[str, ...]]:
     contexts = [order.model_config.get(name) for name in _CONTEXT_FIELDS]
     longest = [length for length in contexts if isinstance(length, int) and length > 0]
+    given, said = _renamed(order.training_params)
     defaults = {
         "target_batch_size": TARGET_BATCH_SIZE,
         "sequence_length": min([SEQUENCE_LENGTH, *longest]),
     }
-    missing = {name: value for name, value in defaults.items() if name not in order.training_params}
-    said = [f"training_params.{name} is not given: using {missing[name]}" for name in missing]
-    if not order.training_params.get("stop"):
+    missing = {name: value for name, value in defaults.items() if name not in given}
+    said += [f"training_params.{name} is not given: using {missing[name]}" for name in missing]
+    if not given.get("stop"):
         said.append(
             "training_params.stop is not given: training goes on until it is stopped,"
             " and its progress can't be told"
         )
-    return missing | order.training_params, tuple(said)
+    return missing | given, tuple(said)
+
+
+def _renamed(params: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The parameters by the names of a spec, and what was renamed.
+
+    A name stays as it is, to be refused, where the spec's own name is given too.
+    """
+    given, said = dict(params), []
+    for name, path in OTHER_NAMES.items():
+        part, _dot, key = path.partition(".")
+        own = given.get(part, {})
+        taken = (not isinstance(own, dict) or key in own) if key else part in given
+        if name in given and not taken:
+            value = given.pop(name)
+            given[part] = {**own, key: value} if key else value
+            said.append(f"training_params.{name} is taken as training_params.{path}")
+    return given, said
 
 
 def _run_id(order: Order) -> str:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from app.common.logs import redact
+from app.common.paths import without_home
 from app.state.state import ContributorState, Phase
 from app.tasks.order import Interpretation, Order
 
@@ -88,7 +89,7 @@ class Task:
     def note(self, text: str) -> None:
         """Add a line to the log."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._logs.append(f"{now} {redact(' '.join(text.splitlines()))}")
+        self._logs.append(f"{now} {_for_callers(' '.join(text.splitlines()))}")
 
     # --- from begin to end
 
@@ -105,7 +106,7 @@ class Task:
 
     def fail(self, error: str) -> None:
         """End it as failed. error: why, for the caller."""
-        self.error = error
+        self.error = _for_callers(error)
         self._end(TaskStatus.FAILED)
 
     def _end(self, status: TaskStatus) -> None:
@@ -154,6 +155,11 @@ class Task:
         if stop.minutes is not None and self._trains_since is not None:
             shares.append((time.monotonic() - self._trains_since) / 60 / stop.minutes)
         return min(round(100 * max(shares), 1), ALMOST)
+
+
+def _for_callers(text: str) -> str:
+    """A text without what callers needn't know: secrets, and the user's name in paths."""
+    return redact(without_home(text))
 
 
 class _ToTask(logging.Handler):

@@ -275,18 +275,19 @@ class Tasks:
 
     # --- stopping it
 
-    async def stop(self) -> None:
-        """Withdraw the task that waits, or end the one that trains.
+    async def stop(self) -> Task | None:
+        """Withdraw the task that waits, or end the one that trains; returns it.
 
         It has failed then, unless it is endless. Nothing happens when there is none.
         """
         task, working = self._active, self._working
         if task is None or working is None:
-            return
+            return None
         if task.status is TaskStatus.RUNNING:
             await self._swarm.leave()
             await asyncio.wait({working}, timeout=1.0)
         await self.close()
+        return task
 
     async def close(self) -> None:
         """Stop asking and following; the session ends the training. May be called twice."""

@@ -3,7 +3,12 @@
 A run is a ledger with some contributions, some of them alike, and real reporter processes on it,
 one after the other. They are killed (-9) at random moments, and at chosen ones: when the backend
 has a request, long before, before or after it counts. Replies are lost, errors answered, pages of
-HTML sent, tokens refused, read-backs spoilt. At last one is left in peace to finish.
+HTML sent, tokens refused, read-backs spoilt, reports refused after they were counted. At last one
+is left in peace to finish.
+
+In a quarter of the runs each, the backend forgets all that it knows now and then; the contributions
+are for two backends, and the address changes from one reporter to the next; the ledger is cut off
+somewhere. In each life of the backend a contribution is counted once.
 
 ``FAULT_SEEDS=17,18`` runs those alone, ``FAULT_RUNS=3000`` more of them. A failure names its
 seed and keeps the reporters' log. What is drawn is the same for a seed; what the scheduler makes of
@@ -22,10 +27,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.backend.secret_store import Secrets, SecretStore
+from app.common.signing import MachineKey
 from app.contributions.accounting import Contribution
 from app.contributions.ledger import Ledger
 from tests.support.backend.reporting import EMAIL, PASSWORD, contribution
@@ -34,10 +41,11 @@ from tests.support.backend.server import Fault, SmallBackend
 RUNS = int(os.environ.get("FAULT_RUNS", "300"))
 SEEDS = [int(seed) for seed in os.environ.get("FAULT_SEEDS", "").split(",") if seed]
 AT_ONCE = 32
-PACE = {"first": 0.05, "longest": 0.2, "settle": 1.2, "poll": 0.2}
+PACE = {"first": 0.05, "longest": 0.2, "settle": 1.2, "poll": 0.2, "recall_again": 0.1}
 SLOW = 0.2  # seconds that the backend may take
 LATE = 0.6  # seconds after a kill at which it may still count; much less than PACE["settle"]
 PATIENCE = 60.0
+WRAPPED = {"statusCode": 400, "message": "Failed to submit contribution: no gas is left"}
 
 pytestmark = pytest.mark.e2e
 
@@ -101,44 +109,56 @@ def kill(pid: int) -> None:
 
 
 class Run:
-    """One seed: what is reported, what goes wrong."""
+    """One seed: what is reported, what goes wrong. servers: those that contributions are for."""
 
-    def __init__(self, seed: int, server: SmallBackend, folder: Path) -> None:
+    forgets = damages = alike = False
+    troubled = 3  # reporters, before the others are left in peace
+
+    def __init__(
+        self, seed: int, *, servers: list[SmallBackend], folder: Path, key: MachineKey
+    ) -> None:
         self.node = f"node-{seed}"
         self.draw = random.Random(seed)
-        self.server = server
+        self.servers = servers
+        self.server = servers[0]
         self.folder = folder
+        self.key = key
         self.pid = 0
         self.starts = 0
         self.takes_http = self.draw.random() < 0.5
         self.contributions = self._contributions()
+        self.targets = {each.id: self.draw.choice(servers) for each in self.contributions}
 
     def _contributions(self) -> list[Contribution]:
         some: list[Contribution] = []
-        for _ in range(self.draw.randint(2, 5)):
-            if some and self.draw.random() < 0.4:  # alike, but another one
+        for number in range(self.draw.randint(2, 5)):
+            if self.alike and some and self.draw.random() < 0.4:  # alike, but another one
                 some.append(replace(self.draw.choice(some), id=contribution().id))
             else:
-                seconds = self.draw.randrange(60_000) / 1000
+                seconds = self.draw.randrange(100, 60_000) / 1000 + 100 * number
                 some.append(contribution(participant=self.node, compute_time=seconds))
-        return some
+        return [each.signed(self.key) for each in some]
 
     async def prepare(self) -> None:
-        """The ledger, the sign-in and the faults to come."""
+        """The ledger and the faults to come."""
         self.folder.mkdir()
-        token = self.server.token(EMAIL, "refresh", 3600.0)
-        store = SecretStore(self.folder / "account.json")
-        await store.keep(Secrets(refresh_token=token), url=self.server.url, email=EMAIL)
         await asyncio.to_thread(self._fill)
-        if self.takes_http:
-            self.server.taking.add(self.node)
-        self.server.faults += [self._fault() for _ in range(self.draw.randint(0, 5))]
+        for server in self.servers:
+            if self.takes_http:
+                server.taking.add(self.node)
+            server.faults += [self._fault() for _ in range(self.draw.randint(0, 5))]
 
     def _fill(self) -> None:
-        ledger = Ledger.open(self.folder / "ledger.sqlite")
-        for each in self.contributions:
-            ledger.add(each)
-        ledger.close()
+        for server in self.servers:
+            ledger = Ledger.open(self.file, backend=server.url)
+            for each in self.contributions:
+                if self.targets[each.id] is server:
+                    ledger.add(each)
+            ledger.close()
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "ledger.sqlite"
 
     def _fault(self) -> Fault:
         draw = self.draw
@@ -160,6 +180,7 @@ class Run:
             answers += [{"error": True}]
         else:
             answers += [{"status": 500}, {"html": True}, {"status": 502, "html": True}]
+            answers += [{"status": 400, "body": WRAPPED}, {"status": 404, "body": WRAPPED}]
             if not fault.counted:  # these say that it wasn't
                 answers += [{"status": status} for status in (401, 403, 429)]
                 fault.headers = {"Retry-After": "1"}
@@ -167,34 +188,94 @@ class Run:
             setattr(fault, name, value)
 
     async def go(self, zygote: Zygote) -> None:
-        """Reporter after reporter; from the sixth on they are left in peace."""
-        while True:
-            self.starts += 1
-            self.pid, ended = await zygote.start(self.folder, self.server.url)
-            if self.starts <= 5 and self.draw.random() < 0.6:
-                await asyncio.wait({ended}, timeout=self.draw.expovariate(1 / 0.15))
-                kill(self.pid)
-            if self.starts > 5:
-                self._calm_down()
-            status = await asyncio.wait_for(ended, PATIENCE)
-            if status == 0:
+        """Reporter after reporter; the last ones, one for each server, are left in peace."""
+        while self.starts < self.troubled:
+            self.server = self.draw.choice(self.servers)
+            if await self._report(zygote) and not self._comes_back:
                 return
-            assert status == -signal.SIGKILL, f"the reporter failed with {status}"
+            await asyncio.to_thread(self._trouble)
+        self._calm_down()
+        for server in self.servers:
+            self.server = server
+            assert await self._report(zygote)
+
+    @property
+    def _comes_back(self) -> bool:
+        """Whether more happens after a reporter had nothing left to do."""
+        return self.forgets or self.damages or len(self.servers) > 1
+
+    async def _report(self, zygote: Zygote) -> bool:
+        """Let a reporter work; returns whether it has ended by itself."""
+        self.starts += 1
+        store = SecretStore(self.folder / "account.json")
+        token = self.server.token(EMAIL, "refresh", 3600.0)
+        await store.keep(Secrets(refresh_token=token), url=self.server.url, email=EMAIL)
+        self.pid, ended = await zygote.start(self.folder, self.server.url)
+        if self.starts <= self.troubled and self.draw.random() < 0.6:
+            await asyncio.wait({ended}, timeout=self.draw.expovariate(1 / 0.15))
+            if self.forgets:
+                await asyncio.to_thread(self._trouble)
+            kill(self.pid)
+        status = await asyncio.wait_for(ended, PATIENCE)
+        assert status in (0, -signal.SIGKILL), f"the reporter failed with {status}"
+        return status == 0
+
+    def _trouble(self) -> None:
+        if self.forgets and self.draw.random() < 0.5:
+            self.server.forget(self.node)
+        if self.damages and self.draw.random() < 0.3:
+            size = self.file.stat().st_size
+            os.truncate(self.file, self.draw.randrange(4096, max(size, 4097)))
 
     def _calm_down(self) -> None:
-        for fault in [each for each in self.server.faults if each.node == self.node]:
-            with suppress(ValueError):  # just taken
-                self.server.faults.remove(fault)
+        for server in self.servers:
+            for fault in [each for each in server.faults if each.node == self.node]:
+                with suppress(ValueError):  # just taken
+                    server.faults.remove(fault)
 
     def check(self) -> None:
-        """Each is counted once, and confirmed here."""
-        rows = [row for row in self.server.rows if row["nodeId"] == self.node]
-        counted = Counter(row["computeTime"] for row in rows)
-        assert counted == Counter(each.compute_time for each in self.contributions)
-        connection = sqlite3.connect(self.folder / "ledger.sqlite")
-        states = [state for (state,) in connection.execute("SELECT state FROM contributions")]
+        """Each is counted once by the backend that it is for, and confirmed here."""
+        states = self._states()
+        assert set(states.values()) <= {"confirmed"}
+        for server in self.servers:
+            meant = [each for each in self.contributions if self.targets[each.id] is server]
+            left = [each for each in meant if each.id in states]
+            counted = self._counted(server.rows)
+            assert counted <= times(meant)
+            assert counted >= times(left)
+            assert self.damages or len(left) == len(meant)
+            for life in server.past_lives:
+                assert self._counted(life) <= times(meant)
+
+    def _states(self) -> dict[str, str]:
+        connection = sqlite3.connect(self.file)
+        found = dict(connection.execute("SELECT id, state FROM contributions").fetchall())
         connection.close()
-        assert states == ["confirmed"] * len(self.contributions)
+        return found
+
+    def _counted(self, rows: list[dict[str, Any]]) -> Counter[float]:
+        return Counter(row["computeTime"] for row in rows if row["nodeId"] == self.node)
+
+
+class PlainRun(Run):
+    alike = True
+    troubled = 5
+
+
+class ForgettingRun(Run):
+    forgets = alike = True
+
+
+class DamagedRun(Run):
+    damages = True
+
+
+KINDS: tuple[type[Run], ...] = (PlainRun, ForgettingRun, Run, DamagedRun)
+"""By the seed; `Run` itself has two backends."""
+
+
+def times(some: list[Contribution]) -> Counter[float]:
+    return Counter(each.compute_time for each in some)
 
 
 @pytest.fixture
@@ -210,10 +291,13 @@ def servers() -> Iterator[list[SmallBackend]]:
 
 
 async def run_seed(
-    seed: int, zygote: Zygote, servers: list[SmallBackend], folder: Path
+    seed: int, zygote: Zygote, servers: list[SmallBackend], *, folder: Path, key: MachineKey
 ) -> str | None:
     """What went wrong, if anything did."""
-    run = Run(seed, servers[seed % len(servers)], folder / str(seed))
+    kind = KINDS[seed % len(KINDS)]
+    one = [servers[seed // len(KINDS) % len(servers)]]
+    chosen = servers if kind is Run else one
+    run = kind(seed, servers=chosen, folder=folder / str(seed), key=key)
     try:
         await run.prepare()
         await run.go(zygote)
@@ -227,12 +311,13 @@ async def run_seed(
 @pytest.mark.timeout(600)
 async def test_each_is_counted_exactly_once(servers: list[SmallBackend], tmp_path: Path) -> None:
     seats = asyncio.Semaphore(AT_ONCE)
+    key = await asyncio.to_thread(MachineKey.load_or_create, tmp_path / "machine.pem")
 
     async with zygote() as starter:
 
         async def one(seed: int) -> str | None:
             async with seats:
-                return await run_seed(seed, starter, servers, tmp_path)
+                return await run_seed(seed, starter, servers, folder=tmp_path, key=key)
 
         results = await asyncio.gather(*(one(seed) for seed in SEEDS or range(RUNS)))
     wrong = [result for result in results if result is not None]

@@ -12,13 +12,16 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from pytestqt.qtbot import QtBot
 
+from app.contributions import recall
+from app.contributions.fates import SwarmFate
 from app.contributions.ledger import Ledger
-from app.contributions.outbox import Outbox
+from app.contributions.outbox import Outbox, OutboxState
 from app.contributions.summary import DAYS
+from app.settings.settings import changed
 from app.spec.schema import parse
-from app.state.events import ReportingChanged
-from app.state.facts import ReportingStatus
-from tests.support.gui.windows import TRAINING, WATCHING, Bench, clipped
+from app.state.events import JoinBegan, ReportingChanged
+from app.state.facts import ReportingState, ReportingStatus
+from tests.support.gui.windows import SWARM, TRAINING, WATCHING, Bench, clipped
 from tests.support.training.specs import SMALLEST
 from tests.support.training.works import contribution
 from ui.pages.contributions.page import ContributionsPage
@@ -116,11 +119,11 @@ def test_each_swarm_has_its_row_by_its_title(
     bench: Bench, filled: ContributionsPage, until_done: Run, qtbot: QtBot
 ) -> None:
     model = filled.rows
-    rows = [[model.index(row, place).data() for place in range(10)] for row in range(2)]
+    rows = [[model.index(row, place).data() for place in range(11)] for row in range(2)]
     assert [row[0] for row in rows] == ["docs", "poems"]
-    assert rows[0][2:4] == ["3,160", "10\u00a0%"]
-    assert rows[0][7:] == ["1", "1", "2"]
-    assert rows[1][7:] == ["0", "0", "0"]
+    assert rows[0][3:5] == ["3,160", "10\u00a0%"]
+    assert rows[0][8:] == ["1", "1", "2"]
+    assert rows[1][8:] == ["0", "0", "0"]
     bench.dispatch(*WATCHING)
     filled.refresh()
     assert model.index(0, 0).data() == "Python's documentation"
@@ -247,6 +250,77 @@ def test_every_status_has_its_words(bench: Bench) -> None:
         assert contribution_texts.status(state)
         assert contribution_texts.explanation(state, None)
         assert contribution_texts.TONES[status]
+
+
+def test_each_swarm_says_whether_it_is_reported(bench: Bench, filled: ContributionsPage) -> None:
+    signed_in(bench)
+    filled.refresh()
+    model = filled.rows
+    assert [model.index(row, 1).data() for row in range(2)] == ["Refused", "Not reported"]
+    refused, poems = filled.unreported.text().splitlines()
+    assert refused.startswith("docs: http://backend:3001 has refused")
+    assert poems.startswith("poems: Contributions to this swarm are kept here: its session at")
+    assert "must put a session_id into" in poems
+
+
+def fate(**changes: Any) -> SwarmFate:
+    values: dict[str, Any] = {
+        "session_id": 7,
+        "training_id": "uuid",
+        "backend": "http://backend:3001",
+        "state": OutboxState.CONFIRMED,
+        "remark": "",
+    }
+    return SwarmFate(**values | changes)
+
+
+FATES: list[tuple[dict[str, Any], str, str, str]] = [
+    # the fate, who is signed in, in few words, in full
+    ({}, "you@a.b", "backend:3001", "reported to http://backend:3001 as you@a.b"),
+    ({}, "", "After sign-in", "once you sign in"),
+    ({"state": OutboxState.SENDING}, "you@a.b", "backend:3001", "are reported to"),
+    ({"session_id": None}, "you@a.b", "Not reported", "must put a session_id into"),
+    ({"session_id": None, "training_id": None}, "", "Not reported", "names no session"),
+    ({"backend": "https://x.y"}, "you@a.b", "Waits for x.y", "are for https://x.y"),
+    ({"state": OutboxState.LOCAL, "remark": "no 7"}, "you@a.b", "Not reported", "here: no 7."),
+    ({"state": OutboxState.REFUSED, "remark": "bad."}, "you@a.b", "Refused", "contribution"),
+]
+
+
+@pytest.mark.parametrize(("changes", "email", "short", "full"), FATES)
+def test_a_swarms_fate_in_words(changes: dict[str, Any], email: str, short: str, full: str) -> None:
+    reporting = ReportingState(backend_url="http://backend:3001", signed_in_as=email)
+    assert contribution_texts.reported_to(fate(**changes), reporting) == short
+    assert full in contribution_texts.fate(fate(**changes), reporting)
+    reported = contribution_texts.is_reported(fate(**changes), reporting)
+    assert reported is (short == "backend:3001")
+
+
+def test_in_a_swarm_without_a_session_it_promises_nothing(
+    bench: Bench, filled: ContributionsPage
+) -> None:
+    signed_in(bench)
+    assert "reported as soon as it is complete" in filled.reports.why.text()
+    bench.dispatch(JoinBegan(swarm=replace(SWARM, session_id=None, training_id=None)))
+    filled.refresh()
+    assert "names no session of a CoTrain backend" in filled.reports.why.text()
+
+
+def test_what_the_backend_has_forgotten_is_shown_and_reported_again_by_choice(
+    bench: Bench, filled: ContributionsPage, until_done: Run, qtbot: QtBot
+) -> None:
+    signed_in(bench)
+    assert not filled.reports.refill.isVisible()
+    outbox = bench.session.contributions.ledger.outbox
+    until_done(outbox.run(recall.mark_forgotten, [given(1).id], 1.0))
+    qtbot.waitUntil(filled.reports.refill.isVisible)
+    assert filled.reports.forgotten.text().startswith("The backend no longer knows 1 contribution")
+    for refill, visible in (("never", False), ("ask", True)):
+        settings = changed(bench.session.store.settings, {"refill": refill})
+        bench.session.store.replace_settings(settings)
+        filled.refresh()
+        assert filled.reports.refill.isVisible() is visible
+    assert "Report again" in filled.reports.forgotten.text()
 
 
 # --- export --------------------------------------------------------------------------------------

@@ -125,6 +125,7 @@ OVERRIDES = [
     (["--backend-url", "https://b.example"], {"backend_url": "https://b.example"}),
     (["--backend-plain-http"], {"backend_plain_http": True}),
     (["--no-backend-plain-http"], {"backend_plain_http": False}),
+    (["--refill", "always"], {"refill": "always"}),
     (["--debug"], {"debug": True}),
     (["--update-url", "https://a.example/n"], {"update_url": "https://a.example/n"}),
     (["--update-key", "a"], {"update_key": "a"}),

@@ -152,7 +152,7 @@ def test_ledger_has_the_same_contributions(ledger: Ledger) -> None:
     """As the same version exported them."""
     exported = check(EXPORTED.read_bytes())["contributions"]
     entries = oldest_first(ledger)
-    assert ledger.set_aside is None
+    assert ledger.recovery is None
     assert ledger.left_open() == []
     assert [entry.state for entry in entries] == STATES
     assert exported == [

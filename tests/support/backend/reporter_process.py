@@ -22,16 +22,26 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 
 import app.backend.live  # noqa: F401
 from app.backend.account import Account
+from app.backend.budget import Budget
 from app.backend.client import Backend
-from app.backend.delivery import Delivery, DeliveryPace
+from app.backend.delivery import Delivery
 from app.backend.http import Http
 from app.backend.node import NodeData
+from app.backend.pace import DeliveryPace
 from app.backend.secret_store import SecretStore
 from app.backend.ways import Ways
+from app.contributions import recall
 from app.contributions.ledger import Ledger, LedgerThread
+from app.settings.settings import Settings
 from app.state.facts import ReportingState
+from app.state.state import ContributorState
+from app.state.store import Store
 
 log = logging.getLogger("reporter")
+
+
+LOOKS_AGAIN = 10.0
+"""Seconds. If the next look at what the backend knows is as near, the last one left a doubt."""
 
 
 class UnknownNode:
@@ -42,23 +52,27 @@ class UnknownNode:
 
 
 async def report(folder: Path, url: str, pace: DeliveryPace) -> None:
-    """Work until nothing waits and nothing is in doubt."""
-    http = Http(url, timeout=0.4)
+    """Work until nothing waits, nothing is in doubt and the backend knows all."""
+    http = Http(url, timeout=0.4, budget=Budget(requests=10_000))
     account = Account(http, store=SecretStore(folder / "account.json"))
     await account.restore()
     backend = Backend(http, account=account)
-    ledger = LedgerThread(folder / "ledger.sqlite")
+    ledger = LedgerThread(folder / "ledger.sqlite", backend=url)
     await ledger.open()
     reporter = Delivery(
         ledger,
         backend=backend,
         ways=Ways(http, backend=backend, node=UnknownNode(), http_again=0.2),
-        state=ReportingState(backend_url=url, encrypted=True),
+        store=Store(
+            settings=Settings(refill="always"),
+            state=ContributorState(reporting=ReportingState(backend_url=url, encrypted=True)),
+        ),
         on_change=lambda state: log.info("%s", state),
         pace=pace,
     )
     reporter.start()
-    while await ledger.run(has_work):  # noqa: ASYNC110  the reporter knows no end
+    # the reporter knows no end
+    while reporter._memory.wait < LOOKS_AGAIN or await ledger.run(has_work):  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     await reporter.close()
     await http.close()
@@ -66,8 +80,11 @@ async def report(folder: Path, url: str, pace: DeliveryPace) -> None:
 
 
 def has_work(ledger: Ledger) -> bool:
-    """Something waits or is in doubt. Both are looked at at once: one may become the other."""
-    return ledger.outbox.next_due() is not None or bool(ledger.outbox.uncertain())
+    """Something waits, is in doubt or forgotten. All are looked at at once: one may become the
+    other."""
+    outbox = ledger.outbox
+    waits = outbox.next_due() is not None or recall.forgotten_count(outbox) > 0
+    return waits or bool(outbox.uncertain())
 
 
 def child(order: dict[str, Any]) -> int:

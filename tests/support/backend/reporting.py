@@ -11,16 +11,20 @@ from typing import Any
 from app.backend.account import Account
 from app.backend.budget import Budget
 from app.backend.client import Backend
-from app.backend.delivery import Clock, Delivery, DeliveryPace
+from app.backend.delivery import Delivery
 from app.backend.http import Http
 from app.backend.node import NodeData
+from app.backend.pace import Clock, DeliveryPace
 from app.backend.replies import Counted
 from app.backend.secret_store import SecretStore
 from app.backend.ways import Ways
 from app.contributions.accounting import Contribution
 from app.contributions.ledger import Ledger, LedgerThread
 from app.contributions.outbox import Outbox, OutboxState
+from app.settings.settings import Settings
 from app.state.facts import ReportingState
+from app.state.state import ContributorState
+from app.state.store import Store
 from tests.support.backend.server import SmallBackend
 
 EMAIL, PASSWORD = "volunteer@example.org", "a good password"
@@ -134,6 +138,7 @@ async def desk(
     patience: float = 5.0,
     sign_in: bool = True,
     http_again: float = 6 * 3600.0,
+    refill: str = "ask",
 ) -> AsyncIterator[Desk]:
     """A desk on a data folder; its ledger and its sign-in are there the next time."""
     clock = clock or Clock()
@@ -146,11 +151,12 @@ async def desk(
     ledger = LedgerThread(folder / "ledger.sqlite", backend=server.url)
     await ledger.open()
     states: list[ReportingState] = []
+    state = ContributorState(reporting=ReportingState(backend_url=server.url, encrypted=True))
     reporter = Delivery(
         ledger,
         backend=backend,
         ways=ways,
-        state=ReportingState(backend_url=server.url, encrypted=True),
+        store=Store(settings=Settings(refill=refill), state=state),
         on_change=states.append,
         pace=pace,
         clock=clock,

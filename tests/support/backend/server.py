@@ -85,6 +85,7 @@ class SmallBackend:
         self.row_strings = True
         self.users: dict[str, Json] = {}
         self.rows: list[Json] = []
+        self.past_lives: list[list[Json]] = []
         self.nodes: dict[str, Json] = {}
         self.sessions: list[Json] = [listed("run"), listed("docs")]
         self.faults: list[Fault] = []
@@ -124,6 +125,24 @@ class SmallBackend:
         """Come back after `stop`."""
         self._thread = threading.Thread(target=self._run, name="backend")
         self.start()
+
+    def forget(self, node: str = "") -> None:
+        """As the real one does when it restarts: it keeps contributions in memory.
+
+        node: forget those of this node alone.
+        """
+        forgotten = threading.Event()
+
+        def clear() -> None:
+            self.past_lives.append([row for row in self.rows if node in ("", row["nodeId"])])
+            self.rows = [row for row in self.rows if node not in ("", row["nodeId"])]
+            forgotten.set()
+
+        if self._thread.is_alive() and self._loop is not None:
+            self._loop.call_soon_threadsafe(clear)  # it may be counting just now
+            forgotten.wait()
+        else:
+            clear()
 
     def __enter__(self) -> "SmallBackend":
         return self.start()

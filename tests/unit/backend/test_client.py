@@ -87,9 +87,31 @@ async def test_what_was_counted_is_read_back(
 NO_ROUTE = {"message": "Cannot GET /a"}
 FAILURES: list[tuple[dict[str, Any], type[BackendError], type[BackendError], str]] = [
     # the fault, the error of a read, the error of a report, what it says
-    ({"status": 400, "body": {"message": ["a", "b"]}}, RefusedError, RefusedError, "a; b"),
+    (
+        {"status": 400, "body": {"message": ["sessionId must be a number", "b should not exist"]}},
+        RefusedError,
+        RefusedError,
+        "number; b should",
+    ),
+    (
+        {"status": 400, "body": {"message": "Failed to submit contribution: no gas"}},
+        RefusedError,
+        UncertainError,
+        "no gas",
+    ),
+    ({"status": 400, "body": {"message": ["a", "b"]}}, RefusedError, UncertainError, "a; b"),
+    (
+        {"status": 400, "body": {"message": "sessionId must be a number"}},
+        RefusedError,
+        UncertainError,
+        "be a number",
+    ),
+    ({"status": 400, "html": True}, WrongAnswerError, UncertainError, "400 Bad Request"),
     ({"status": 403, "body": {"message": "no"}}, RefusedError, RefusedError, "no"),
-    ({"status": 404, "body": {"message": "x"}}, RefusedError, RefusedError, "x"),
+    ({"status": 404, "body": {"message": "x"}}, RefusedError, UncertainError, "x"),
+    ({"status": 404, "html": True}, WrongAnswerError, WrongAnswerError, "404 Not Found"),
+    ({"status": 413, "body": {"message": "large"}}, RefusedError, RefusedError, "large"),
+    ({"status": 418, "body": {"message": "tea"}}, RefusedError, UncertainError, "tea"),
     (
         {"status": 404, "body": {"message": "Cannot GET /a"}},
         WrongAnswerError,

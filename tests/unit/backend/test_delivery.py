@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.backend.budget import Budget
-from app.backend.delivery import DeliveryPace
+from app.backend.pace import DeliveryPace
 from app.common.signing import MachineKey
 from app.contributions.accounting import Contribution
 from app.contributions.ledger import Ledger
@@ -143,19 +143,23 @@ async def test_an_expired_sign_in_is_said_and_nothing_is_lost(
 # --- answers that say no -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [400, 404, 409, 422])
+@pytest.mark.parametrize("status", [400, 413, 422])
 async def test_a_refused_one_keeps_the_reason_and_lets_others_pass(
     server: SmallBackend, tmp_path: Path, status: int
 ) -> None:
     server.quirk = False
-    body = {"statusCode": status, "message": "no session 7"}
+    body = {"statusCode": status, "message": ["sessionId must be no 7"]}
     server.faults.append(Fault(route="submit", status=status, body=body))
     async with desk(server, tmp_path) as ours:
         await ours.add(bad := contribution(), good := contribution())
         await ours.until_empty()
         assert await ours.state_of(bad) is OutboxState.REFUSED
-        assert "no session 7" in await ours.remark_on(bad)
+        assert "sessionId must be no 7" in await ours.remark_on(bad)
     assert counted(server) == expected(good)
+
+
+WRAPPED = {"statusCode": 400, "message": "Failed to submit contribution: no gas is left"}
+"""What the real backend answers to whatever fails, also after it has counted."""
 
 
 def patience_with(fault: Fault) -> tuple[float, DeliveryPace]:
@@ -175,6 +179,9 @@ def patience_with(fault: Fault) -> tuple[float, DeliveryPace]:
         Fault(route="submit", status=400, html=True),
         Fault(route="submit", status=302, headers={"Location": "http://portal.example/"}),
         Fault(route="submit", status=429, headers={"Retry-After": "1"}),
+        Fault(route="submit", status=400, body=WRAPPED),
+        Fault(route="submit", status=400, body=WRAPPED, counted=True),
+        Fault(route="submit", status=404, body={"message": "no session 7"}, counted=True),
         Fault(route="submit", status=500),
         Fault(route="submit", status=502, html=True),
         Fault(route="submit", html=True),
@@ -260,7 +267,7 @@ async def test_alike_ones_are_told_apart_by_counting(
 ) -> None:
     """All contents are the same. Every second answer is lost, half of these after counting."""
     server.quirk, server.places, server.row_strings = False, places, as_strings
-    same = [contribution(compute_time=0.0, gradient_quality=0.0) for _ in range(8)]
+    same = [contribution(compute_time=1.0, gradient_quality=0.0) for _ in range(8)]
     for number in range(1, 5):
         server.faults.append(Fault(route="submit", counted=bool(number % 2), cut=True))
         server.faults.append(Fault(route="submit", counted=True))
@@ -424,7 +431,7 @@ async def test_one_in_doubt_is_settled_after_a_restart(
     async with desk(server, tmp_path) as ours:
         await ours.until_empty()
     assert counted(server) == expected(*some)
-    assert read_backs(server) == 1
+    assert read_backs(server) == 2  # one for both, and one to see what is known
 
 
 async def test_a_failing_read_back_holds_nobody_up(server: SmallBackend, tmp_path: Path) -> None:
@@ -458,8 +465,8 @@ async def test_a_long_reason_is_kept_short(
     server: SmallBackend, tmp_path: Path, message: str | list[str]
 ) -> None:
     server.quirk = False
-    refusal = {"statusCode": 400, "message": message}
-    server.faults.append(Fault(route="submit", status=400, body=refusal))
+    refusal = {"statusCode": 413, "message": message}
+    server.faults.append(Fault(route="submit", status=413, body=refusal))
     async with desk(server, tmp_path) as ours:
         await ours.add(one := contribution())
         await ours.until_empty()
@@ -553,6 +560,18 @@ async def test_an_invite_cannot_claim_a_session_that_is_not_listed_for_its_run(
         await ours.reporter.retry()
         await ours.until_empty()
     assert counted(server) == expected(*some)
+
+
+async def test_a_session_that_says_its_number_beside_its_spec_is_known(
+    server: SmallBackend, tmp_path: Path
+) -> None:
+    server.quirk = False
+    server.sessions = [listed("run", configuration={"run_id": "run", "session_id": None})]
+    server.sessions[0]["sessionId"] = 7
+    async with desk(server, tmp_path) as ours:
+        await ours.add(one := contribution())
+        await ours.until_empty()
+    assert counted(server) == expected(one)
 
 
 async def test_a_session_is_found_by_its_uuid_or_on_a_later_page(

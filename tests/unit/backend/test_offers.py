@@ -1,5 +1,6 @@
 """What the backend offers, over real HTTP."""
 
+import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -20,7 +21,11 @@ from app.backend.http import Http
 from app.backend.offers import PAGE, Offers, offer_of
 from app.backend.replies import TrainingSession
 from app.backend.secret_store import SecretStore
+from app.spec.invite import as_file
+from app.spec.schema import parse
+from app.spec.signing import signed
 from tests.support.backend.server import Fault, SmallBackend
+from tests.support.organiser.organisers import organiser
 from tests.support.training.specs import PEER, SMALLEST
 
 
@@ -81,6 +86,51 @@ async def test_offer_carries_its_spec(backend: SmallBackend, offers: Offers) -> 
     assert (offer.spec.title, offer.spec.initial_peers) == ("Run 7", (PEER,))
     assert offer.spec.training_id == session(7)["id"]
     assert offer.wants == {"minGPU": "8 GB", "minRAM": "16"}
+
+
+def our_invite(**changes: Any) -> dict[str, Any]:
+    """What an earlier version of this app has exported, with all that it doesn't know."""
+    unknown = {"session_id": None, "training_id": None, "title": ""}
+    return {**SMALLEST, "initial_peers": [PEER], **unknown} | changes
+
+
+async def test_the_session_fills_what_its_spec_leaves_open(
+    backend: SmallBackend, offers: Offers
+) -> None:
+    backend.sessions = [session(7, configuration=our_invite(), sessionId=12)]
+    (offer,) = (await offers.page()).offers
+    assert offer.spec is not None
+    assert (offer.spec.title, offer.spec.session_id) == ("Run 7", 12)
+    assert offer.spec.training_id == session(7)["id"]
+
+
+async def test_a_signed_spec_gets_numbers_and_no_title(
+    backend: SmallBackend, offers: Offers
+) -> None:
+    ours = signed(parse(our_invite()), organiser(), name="Ada", closed=False)
+    backend.sessions = [session(7, configuration=json.loads(as_file(ours)), sessionId=12)]
+    (offer,) = (await offers.page()).offers
+    assert offer.spec is not None
+    assert (offer.spec.title, offer.spec.session_id) == ("", 12)
+    assert parse(offer.spec.to_json()) == offer.spec  # as it is remembered
+
+
+async def test_what_the_spec_says_stands(backend: SmallBackend, offers: Offers) -> None:
+    said = our_invite(session_id=3, title="Ours")
+    backend.sessions = [session(7, configuration=said, sessionId=12)]
+    (offer,) = (await offers.page()).offers
+    assert offer.spec is not None
+    assert (offer.spec.title, offer.spec.session_id) == ("Ours", 3)
+
+
+@pytest.mark.parametrize("odd", ["7", 7.0, True, [7], {"a": 1}])
+async def test_a_number_of_another_kind_is_none(
+    backend: SmallBackend, offers: Offers, odd: Any
+) -> None:
+    backend.sessions = [session(7, configuration=our_invite(), sessionId=odd)]
+    (offer,) = (await offers.page()).offers
+    assert offer.spec is not None
+    assert offer.spec.session_id is None
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ async def test_from_the_first_sign_in_to_the_sign_out(server: SmallBackend, tmp_
 
 
 async def test_what_was_refused_is_tried_again(server: SmallBackend, tmp_path: Path) -> None:
-    refusal = {"statusCode": 400, "message": "no such session"}
+    refusal = {"statusCode": 400, "message": ["sessionId must be known"]}
     server.quirk = False
     server.faults.append(Fault(route="submit", status=400, body=refusal))
     async with reporting(server.url, tmp_path, []) as (ours, ledger):
@@ -82,7 +82,9 @@ async def test_what_was_refused_is_tried_again(server: SmallBackend, tmp_path: P
         await ours.register(EMAIL, password=PASSWORD)
         for _ in ("is being sent", "was refused"):
             await changes.acquire()
-        assert await ledger.run(Ledger.refusals) == {"the backend refused: no such session.": 1}
+        assert await ledger.run(Ledger.refusals) == {
+            "the backend refused: sessionId must be known.": 1
+        }
         await ours.retry()
         await until(lambda: len(server.rows) == 1)
 
@@ -150,6 +152,17 @@ def test_what_the_backend_is_told_of_this_machine() -> None:
         "computeCapacity": 81.5,
         "bandwidth": 25.0,
     }
+
+
+def test_the_backend_is_told_an_address_that_others_can_dial() -> None:
+    state = ContributorState(
+        peer_id="Qm",
+        addresses=("/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.7/tcp/1", "/ip4/8.8.8.8/tcp/1"),
+    )
+    told = node_of(state, current=None, public_key="a key")
+    assert told.address == "/ip4/8.8.8.8/tcp/1/p2p/Qm"
+    told = node_of(state, current=None, public_key="a key", announced=["10.0.0.7"])
+    assert told.address == "/ip4/10.0.0.7/tcp/1/p2p/Qm"
 
 
 def test_a_machine_that_rests_tells_no_more_than_it_knows() -> None:

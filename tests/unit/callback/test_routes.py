@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app import protocol
 from app.callback.host import Sources
 from app.common.errors import JoinError, SettingsError
+from app.p2p.run_records import load_identity
 from app.state.events import Joined
 from app.state.state import Phase
 from tests.support.callback.callbacks import BASE, Served, serving
@@ -46,13 +47,20 @@ async def test_start_enters_the_network_and_says_where_we_are(served: Served) ->
         "message": "Hivemind node started",
         "data": {
             "dht_address": f"/ip4/127.0.0.1/tcp/0/p2p/{PEER_ID}",
-            "server_address": "/ip4/0.0.0.0/tcp/0",
+            "server_address": "/ip4/127.0.0.1/tcp/0",
             "peer_id": PEER_ID,
         },
     }
     assert served.session.store.state.phase is Phase.WATCHING
     status = (await served.get(f"{BASE}/status")).json()["data"]
     assert (status["status"], status["peer_id"]) == ("running", PEER_ID)
+
+
+async def test_trainer_that_has_run_before_keeps_its_peer_id(served: Served) -> None:
+    file = served.session.folders.identity_file("trainer")
+    known = await asyncio.to_thread(load_identity, file)
+    data = (await served.post(f"{BASE}/start")).json()["data"]
+    assert data["server_address"] == f"/ip4/127.0.0.1/tcp/0/p2p/{known.peer_id}"
 
 
 async def test_start_again_is_still_a_success(served: Served) -> None:
@@ -91,7 +99,8 @@ async def test_stop_leaves_and_start_enters_the_same_swarm_again(served: Served)
     served.session.trainer_reports(epoch=4)
     served.session.trainer_ends(completed=True)
     stopped = await served.post(f"{BASE}/stop")
-    assert stopped.json() == {"status": "success", "message": "Hivemind node stopped"}
+    message = "Hivemind node stopped: the swarm Task 42"
+    assert stopped.json() == {"status": "success", "message": message}
     assert served.session.store.state.phase is Phase.DISCONNECTED
     await served.post(f"{BASE}/start")
     first, second = (run_id for run_id, _ in served.session.peer.entered if run_id)
@@ -262,7 +271,7 @@ async def test_unknown_task(served: Served, task_id: str) -> None:
         ({"model_config": {"model_type": "resnet"}}, "model_config.model_type"),
         ({"model_config": {"model_type": "gpt2", "auto_map": {}}}, "model_config"),
         ({"training_params": {"target_batch_size": -1}}, "training_params.target_batch_size"),
-        ({"training_params": {"epochs": 3}}, "training_params.epochs"),
+        ({"training_params": {"epochs": 3, "stop": {"epochs": 2}}}, "training_params.epochs"),
         ({"dataset_info": {}}, "dataset_info"),
         ({"dataset_info": {"source": "https", "url": "http://a"}}, "dataset_info.url"),
         ({"model_config": []}, "model_config"),
@@ -284,6 +293,19 @@ async def test_wrong_task_names_the_field_and_why(
     assert found["errors"][0]["field"].startswith(field.split(".", maxsplit=1)[0])
     assert found["errors"][0]["message"]
     assert served.tasks.active is None
+
+
+async def test_every_wrong_field_of_a_task_is_named(served: Served) -> None:
+    wrong = {"target_batch_size": -1, "sequence_length": 0, "colour": "red", "seed": "x"}
+    reply = await served.post(f"{BASE}/train", train_body(training_params=wrong))
+    assert reply.status_code == 422
+    found = reply.json()
+    assert {each["field"] for each in found["errors"]} == {f"training_params.{n}" for n in wrong}
+    assert all(f"training_params.{name}" in found["detail"] for name in wrong)
+    assert "more" not in found["detail"]
+    names = [f"field_{number}" for number in range(8)]
+    reply = await served.post(f"{BASE}/train", train_body() | dict.fromkeys(names, 1))
+    assert all(name in reply.json()["detail"] for name in names)
 
 
 @pytest.mark.parametrize("name", train_body())
@@ -325,7 +347,10 @@ async def test_task_that_nobody_would_agree_to_is_refused(
 async def test_stop_ends_the_task(served: Served) -> None:
     task_id = await accepted(served)
     served.session.trainer_reports(epoch=1)
-    await served.post(f"{BASE}/stop")
+    stopped = await served.post(f"{BASE}/stop")
+    assert stopped.json()["message"] == (
+        f"Hivemind node stopped: the task 42 ({task_id}), training, the swarm Task 42"
+    )
     record = await served.task(task_id)
     assert record["status"] == "failed"
     assert record["progress"] == 25

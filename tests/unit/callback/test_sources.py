@@ -13,8 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app import protocol
 from app.callback.metrics import Metrics
-from app.callback.sources import OwnFigures, sources_of
+from app.callback.sources import FORGOTTEN, OwnFigures, sources_of
 from app.common.signing import MachineKey, canonical, from_text, verify
+from app.contributions import recall
 from app.contributions.ledger import Ledger
 from app.contributions.outbox import Outbox
 from app.machine.hardware import Cpu, Gpu, Reading
@@ -124,6 +125,9 @@ async def test_contributions_can_be_checked_by_who_reads_them(tmp_path: Path) ->
     await ledger.outbox.run(Outbox.refuse, contribution(3).id, NOON, "no such session")
     source = sources_of(session.contributions.ledger, session.machines).contributions
     assert source is not None
+    await ledger.outbox.run(Outbox.begin_sending, contribution(2).id, NOON)
+    await ledger.outbox.run(Outbox.confirm, contribution(2).id, NOON, "http")
+    await ledger.outbox.run(recall.mark_forgotten, [contribution(2).id], NOON)
     newest, second = await source.contributions(limit=2)
     await session.close()
     shown = json.loads(json.dumps(newest))
@@ -135,6 +139,7 @@ async def test_contributions_can_be_checked_by_who_reads_them(tmp_path: Path) ->
         "score": contribution(3).score,
     }
     assert second["id"] == contribution(2).id
+    assert (second["state"], second["remark"]) == ("confirmed", FORGOTTEN)
     signature = from_text(shown.pop("signature"))
     assert shown["computeTime"] == contribution(3).compute_time
     assert await asyncio.to_thread(verify, shown["publicKey"], canonical(shown), signature)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.common.errors import FolderError
-from app.common.paths import Folders, read_json, role_of, write_atomically
+from app.common.paths import Folders, read_json, role_of, without_home, write_atomically
 
 
 def mode_of(path: Path) -> int:
@@ -135,3 +135,13 @@ def test_deep_nesting_is_damage_too(tmp_path: Path) -> None:
 
 def test_roles() -> None:
     assert [role_of(place) for place in range(3)] == ["trainer", "trainer-1", "trainer-2"]
+
+
+def test_home_folder_is_not_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    home = tmp_path / "al"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    text = f"{home}/.cache/x, {home}: gone, {home}ice/y, '{home}'"
+    assert without_home(text) == f"~/.cache/x, ~: gone, {home}ice/y, '~'"
+    monkeypatch.setenv("HOME", "/")
+    assert without_home("/etc/x") == "/etc/x"

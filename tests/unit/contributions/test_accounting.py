@@ -90,7 +90,7 @@ class Account:
                 self.interval = self.interval.counted(said)
             elif action == "close":
                 self.closed.append(self.interval.so_far)
-                self.interval = self.interval.next()
+                self.interval = self.interval.after(self.interval)
         self.interval = self.interval.trainer_gone()
         self.said.append(said)
 
@@ -123,7 +123,7 @@ def test_nothing_in_an_interval_is_negative_or_more_than_all(
 def test_what_waits_for_its_round_belongs_to_the_next_interval() -> None:
     first = Interval().counted(Work(samples_computed=100, samples_pending=60, samples_entered=40))
     assert (first.so_far.samples_computed, first.so_far.samples_entered) == (40, 40)
-    second = first.next().counted(Work(samples_computed=110, samples_entered=110))
+    second = first.after(first).counted(Work(samples_computed=110, samples_entered=110))
     assert (second.so_far.samples_computed, second.so_far.samples_entered) == (70, 70)
 
 
@@ -135,6 +135,25 @@ def test_what_waits_when_the_trainer_ends_never_entered() -> None:
     assert interval.trainer_gone().so_far == interval.if_ended
 
 
+def test_what_waits_when_the_trainer_is_killed_counts_in_no_number() -> None:
+    interval = Interval().counted(
+        Work(samples_computed=100, samples_pending=60, samples_entered=40)
+    )
+    assert interval.trainer_gone(killed=True).so_far == interval.so_far
+    assert interval.so_far.samples_computed == 40
+
+
+def test_the_rest_after_an_earlier_moment_holds_what_came_later() -> None:
+    earlier = Interval().counted(Work(samples_computed=10, samples_entered=10, bytes_sent=5))
+    more = Work(samples_computed=30, samples_pending=8, samples_entered=20, bytes_sent=7)
+    later = earlier.counted(more)
+    later = later.trainer_gone().counted(Work(samples_computed=6, samples_pending=6, bytes_sent=1))
+    rest = later.after(earlier)
+    assert rest.so_far == Work(samples_computed=20, samples_entered=10, bytes_sent=3)
+    settled = rest.counted(Work(samples_computed=6, samples_entered=6, bytes_sent=1))
+    assert settled.so_far.samples_entered == 16
+
+
 def test_counters_that_fall_are_of_another_trainer() -> None:
     interval = Interval().counted(Work(samples_computed=100, samples_entered=90, bytes_sent=10))
     interval = interval.counted(Work(samples_computed=8, samples_entered=8, bytes_sent=20))
@@ -142,15 +161,16 @@ def test_counters_that_fall_are_of_another_trainer() -> None:
 
 
 def test_a_trainer_that_comes_back_from_nothing_loses_and_doubles_nothing() -> None:
-    interval = Interval().counted(Work(samples_computed=100, samples_entered=90)).next()
-    interval = interval.counted(Work(samples_computed=104, samples_entered=94))
+    first = Interval().counted(Work(samples_computed=100, samples_entered=90))
+    interval = first.after(first).counted(Work(samples_computed=104, samples_entered=94))
     interval = interval.trainer_gone().counted(Work(samples_computed=200, samples_entered=200))
     assert interval.so_far == Work(samples_computed=204, samples_entered=204)
 
 
 def test_interval_is_untouched_until_something_is_counted() -> None:
     assert Interval().is_untouched
-    assert Interval().counted(Work(samples_computed=1)).next().is_untouched
+    first = Interval().counted(Work(samples_computed=1))
+    assert first.after(first).is_untouched
     assert not Interval().counted(Work(samples_computed=1, samples_pending=1)).is_untouched
     assert not Interval().counted(Work(bytes_received=1)).is_untouched
 

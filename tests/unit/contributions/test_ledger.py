@@ -363,7 +363,7 @@ async def test_ledger_tells_of_what_is_new(path: Path) -> None:
 
 async def test_ledger_lives_on_one_thread_of_its_own(path: Path) -> None:
     ledger = LedgerThread(path)
-    assert await ledger.open() == (None, 0)
+    assert await ledger.open() is None
     threads = {await ledger.run(lambda _ledger: threading.get_ident()) for _ in range(5)}
     await asyncio.gather(*(ledger.run(Ledger.add, contribution(number)) for number in range(5)))
     assert (await ledger.run(Ledger.totals)).contributions == 5
@@ -427,7 +427,7 @@ def test_killed_writer_loses_nothing_that_it_had_added(path: Path, lines: int) -
     ledger = Ledger.open(path)
     added = {entry.contribution.samples for entry in ledger.all(limit=-1)}
     assert set(range(1, said + 1, 2)) <= added
-    assert ledger.set_aside is None
+    assert ledger.recovery is None
     # at most the write that was under way is not known to us
     assert {each.samples for each in ledger.left_open()} >= set(range(2, said, 2))
     ledger.close()
@@ -453,9 +453,9 @@ def test_damaged_file_is_set_aside_and_a_new_one_begun(path: Path, damage: Any) 
     damaged = damage(path.read_bytes())
     path.write_bytes(damaged)
     again = Ledger.open(path)
-    assert again.set_aside is not None
-    assert again.set_aside.read_bytes() == damaged
-    assert "damaged" in again.set_aside.name
+    assert again.recovery is not None
+    assert again.recovery.aside.read_bytes() == damaged
+    assert "damaged" in again.recovery.aside.name
     again.add(contribution())
     assert again.totals().contributions == 1
     again.close()
@@ -490,7 +490,7 @@ def test_ledger_of_version_1_is_still_read(path: Path) -> None:
     connection.executescript(VERSION_1.read_text(encoding="utf-8"))
     connection.close()
     ledger = Ledger.open(path)
-    assert ledger.set_aside is None
+    assert ledger.recovery is None
     found = {entry.contribution.id: entry for entry in ledger.all()}
     assert found[contribution(1).id].contribution == contribution(1, energy=None)
     assert found[contribution(1).id].state is OutboxState.CONFIRMED

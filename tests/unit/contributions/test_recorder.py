@@ -1,9 +1,12 @@
 """From events to the ledger: intervals begin, end, go on and are finished after a crash."""
 
 import asyncio
+import random
 import sqlite3
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +175,158 @@ async def test_what_waited_for_a_round_is_lost_with_its_trainer(world: World) ->
     (entry,) = await world.entries()
     made = entry.contribution
     assert (made.samples_computed, made.samples, made.gradient_quality) == (8, 0, 0.0)
+    assert entry.state is OutboxState.LOCAL  # a report of 0.00 s would be none
+
+
+async def test_what_waited_for_a_round_of_a_killed_trainer_is_not_counted(world: World) -> None:
+    world.join()
+    world.dispatch(Work(samples_computed=8, samples_pending=8, training_seconds=1.0))
+    world.dispatch(TrainerGone(problem=Problem(message="killed")))
+    assert await world.entries() == []
+
+
+class Clock:
+    """In place of the module `time`."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def time(self) -> float:
+        return self.now
+
+    monotonic = time
+
+
+@dataclass
+class SimulatedTrainer:
+    """Counts as a trainer does."""
+
+    computed: int = 0
+    pending: int = 0
+    entered: int = 0
+
+    def compute(self, samples: int) -> None:
+        self.computed += samples
+        self.pending += samples
+
+    def end_round(self, *, lost: bool) -> None:
+        self.entered += 0 if lost else self.pending
+        self.pending = 0
+
+    @property
+    def work(self) -> Work:
+        return Work(
+            samples_computed=self.computed,
+            samples_pending=self.pending,
+            samples_entered=self.entered,
+            compute_seconds=self.entered / 10,
+        )
+
+
+@dataclass
+class Day:
+    """A recorder whose clock the test moves, and what really happened."""
+
+    world: World
+    clock: Clock
+    trainer: SimulatedTrainer = field(default_factory=SimulatedTrainer)
+    computed: int = 0
+    entered: int = 0
+
+    def train(self, samples: int, *, seconds: float = 20.0) -> None:
+        self.clock.now += seconds
+        self.trainer.compute(samples)
+        self._tell()
+
+    def end_round(self, *, lost: bool = False) -> None:
+        self.trainer.end_round(lost=lost)
+        self._tell()
+
+    def _tell(self) -> None:
+        self.world.dispatch(self.trainer.work)
+        self.world.contributions._finish_if_due()
+
+    def end_trainer(self, *, killed: bool) -> None:
+        self.computed += self.trainer.computed - (self.trainer.pending if killed else 0)
+        self.entered += self.trainer.entered
+        self.trainer = SimulatedTrainer()
+        self.world.dispatch(TrainerGone(problem=Problem(message="killed") if killed else None))
+
+    @property
+    def made(self) -> list[Contribution]:
+        return self.world.contributions._finished
+
+
+@pytest.fixture
+def day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Day:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    world = World(tmp_path / "data")
+    world.join()
+    return Day(world, clock)
+
+
+def quality_of(some: list[Contribution]) -> float:
+    """Of all of them together, each weighted by its samples."""
+    weights = [each.samples_computed for each in some]
+    products = [each.gradient_quality * each.samples_computed for each in some]
+    return sum(products) / sum(weights)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_quality_over_a_day_is_its_definition(day: Day, seed: int) -> None:
+    chance = random.Random(seed)
+    while day.clock.now < 1_700_000_000.0 + 86_400.0:
+        day.train(8)
+        if chance.random() < 0.25:
+            day.end_round(lost=chance.random() < 0.1)
+        if chance.random() < 0.02:
+            day.end_trainer(killed=chance.random() < 0.5)
+    day.end_trainer(killed=False)
+    assert sum(each.samples for each in day.made) == day.entered
+    assert sum(each.samples_computed for each in day.made) == day.computed
+    assert quality_of(day.made) == pytest.approx(100 * day.entered / day.computed, abs=0.01)
+    reported = [each for each in day.made if each.is_reported]
+    assert min(each.compute_time for each in reported) >= 0.1
+    assert all(each.samples == 0 for each in day.made if not each.is_reported)
+    ends = [(each.started_at, each.ended_at) for each in day.made]
+    assert all(before[1] <= after[0] + 0.001 for before, after in pairwise(ends))
+
+
+def test_quality_is_not_worse_because_one_was_killed(day: Day) -> None:
+    for _ in range(200):
+        day.train(8)
+        day.end_round()
+        day.train(8)
+        day.end_trainer(killed=True)
+    assert {each.gradient_quality for each in day.made} == {100.0}
+
+
+def test_lost_samples_belong_to_the_interval_that_computed_them(day: Day) -> None:
+    day.train(30, seconds=50.0)
+    day.end_round()
+    day.train(20, seconds=20.0)  # by now the interval is due
+    day.end_round(lost=True)
+    day.train(10, seconds=30.0)
+    day.end_round()
+    day.train(1, seconds=60.0)
+    first, second = day.made
+    assert (first.samples_computed, first.gradient_quality) == (30, 100.0)
+    assert first.ended_at - first.started_at == pytest.approx(50.0)
+    assert (second.samples_computed, second.samples) == (30, 10)
+    assert second.started_at == pytest.approx(first.ended_at)
+    assert second.ended_at - second.started_at == pytest.approx(50.0)
+
+
+def test_rounds_that_only_lose_make_no_report(day: Day) -> None:
+    for _ in range(30):
+        day.train(8)
+        day.end_round(lost=True)
+    assert day.made == []
+    day.train(8)
+    day.end_round()
+    (made,) = day.made
+    assert (made.samples_computed, made.samples) == (248, 8)
 
 
 async def test_leaving_closes_what_is_under_way(world: World) -> None:
@@ -225,7 +380,7 @@ async def test_long_epoch_goes_on_over_the_interval(
     await world.contributions.open()
     world.join()
     world.dispatch(Work(samples_computed=8, samples_pending=8, bytes_sent=1))
-    await saved(world, samples_computed=8)
+    await saved(world, samples_computed=0)
     world.dispatch(ENTERED)
     await added(world)
     assert [entry.contribution.samples for entry in await world.entries()] == [16]

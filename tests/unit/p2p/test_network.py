@@ -147,3 +147,31 @@ async def test_anybody_at() -> None:
 
 def test_the_loopback_is_up() -> None:
     assert any(name.startswith("lo") for name in network.links_up())
+
+
+def test_addresses_that_most_can_dial_come_first() -> None:
+    loopback, lan, world = (
+        f"/ip4/{host}/tcp/8080" for host in ("127.0.0.1", "10.0.0.7", "8.8.8.8")
+    )
+    relayed = "/ip4/1.1.1.1/tcp/1/p2p/QmRelay/p2p-circuit"
+    named = "/dns/lab.example/tcp/8080"
+    mixed = (loopback, lan, relayed, world, named)
+    assert network.best_first(mixed) == (world, named, relayed, lan, loopback)
+    assert network.best_first(mixed, announced=["lab.example"])[0] == named
+    assert network.best_first(mixed, announced=["10.0.0.7"])[0] == lan
+    assert network.best_first(mixed, announced=[lan])[0] == lan
+    assert network.best_first((loopback,)) == (loopback,)
+    assert network.best_first(()) == ()
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("/ip4/8.8.8.8/tcp/1", "/ip4/8.8.8.8/tcp/1/p2p/Qm"),
+        ("/ip4/8.8.8.8/tcp/1/p2p/Qm", "/ip4/8.8.8.8/tcp/1/p2p/Qm"),
+        ("/ip4/8.8.8.8/tcp/1/p2p/R/p2p-circuit", "/ip4/8.8.8.8/tcp/1/p2p/R/p2p-circuit/p2p/Qm"),
+        ("", ""),
+    ],
+)
+def test_address_ends_with_its_peers_id(address: str, expected: str) -> None:
+    assert network.with_peer_id(address, "Qm") == expected

@@ -29,6 +29,7 @@ ENVIRONMENT = [
     ("uplink", "COTRAIN_UPLINK", "12.5", 12.5),
     ("backend_url", "BACKEND_URL", "https://b.example:3001/api/v1/", "https://b.example:3001"),
     ("backend_plain_http", "COTRAIN_BACKEND_PLAIN_HTTP", "true", True),
+    ("refill", "COTRAIN_REFILL", "always", "always"),
     ("debug", "DEBUG", "true", True),
     ("debug", "DEBUG", "0", False),
     ("device", "COTRAIN_DEVICE", "cuda:0,cuda:1", "cuda:0,cuda:1"),

@@ -306,3 +306,8 @@ def test_any_invite_is_estimated_or_refused_by_field(content: dict[str, Any]) ->
         assert error.field.startswith("model_config.")  # noqa: PT017
         return
     assert found.memory.total > 0
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    assert not {"session_id", "training_id", "title"} & set(json.loads(invite.as_file(FOUND)))
+    assert invite.read_link(invite.as_link(FOUND)) == FOUND

@@ -56,7 +56,6 @@ def test_whoever_shares_it_may_refresh_the_addresses() -> None:
         (("run_id",), "another"),
         (("title",), "another"),
         (("local",), True),
-        (("session_id",), 7),
         (("training_params", "optimizer", "learning_rate"), 1.0),
         (("training_params", "seed"), 2**60),
         (("model_config",), {"model_type": "gpt2", "n_layer": 3}),
@@ -69,7 +68,7 @@ def test_whoever_shares_it_may_refresh_the_addresses() -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_a_changed_invite_is_refused(path: tuple[str, ...], value: object) -> None:
-    content = replaced(json.loads(invite.as_file(made())), path, value)
+    content = replaced(json.loads(invite.as_file(made(title="Docs"))), path, value)
     with pytest.raises(InviteError) as caught:
         invite.read(json.dumps(content).encode(), name="file")
     assert caught.value.field == "organiser.signature"
@@ -105,3 +104,22 @@ def test_what_can_not_be_signed_is_said() -> None:
     training = {**SMALLEST["training_params"], "seed": 2**60}
     with pytest.raises(SpecError, match="can't be signed"):
         made(training_params=training)
+
+
+def test_numbers_of_the_backend_may_fill_what_was_left_open() -> None:
+    content = json.loads(invite.as_file(made())) | {"session_id": 7, "training_id": "uuid"}
+    found = invite.read(json.dumps(content).encode(), name="file")
+    assert (found.session_id, found.training_id) == (7, "uuid")
+    shared = json.loads(invite.as_file(found))
+    assert "session_id" not in shared  # as it was signed
+    assert invite.read(json.dumps(shared).encode(), name="file").organiser == found.organiser
+
+
+def test_numbers_that_were_signed_stay() -> None:
+    numbered = made().model_copy(update={"session_id": 7, "organiser": None})
+    ours = signed(numbered, organiser(), name="Ada", closed=False)
+    content = json.loads(invite.as_file(ours))
+    assert content["session_id"] == 7
+    for number in (8, None):
+        with pytest.raises(InviteError):
+            invite.read(json.dumps(content | {"session_id": number}).encode(), name="file")

@@ -33,6 +33,35 @@ def test_what_is_assumed_is_said() -> None:
     assert "training_params.stop is not given" in meaning.assumed[2]
 
 
+def test_names_of_the_web_page_are_understood_and_said() -> None:
+    params = {"epochs": 3, "batch_size": 8, "learning_rate": 0.01, "optimizer": {"name": "sgd"}}
+    meaning = interpret(order(training_params=params))
+    training = meaning.spec.training
+    assert (training.stop.epochs, training.micro_batch_size) == (3, 8)
+    assert (training.optimizer.name, training.optimizer.learning_rate) == ("sgd", 0.01)
+    assert "training_params.epochs is taken as training_params.stop.epochs" in meaning.assumed
+    assert sum("is taken as" in line for line in meaning.assumed) == 3
+    assert not any("stop is not given" in line for line in meaning.assumed)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"epochs": 3, "stop": {"epochs": 2}},
+        {"epochs": 3, "stop": "never"},
+        {"batch_size": 3, "micro_batch_size": 2},
+        {"learning_rate": 1e-3, "optimizer": {"learning_rate": 1e-4}},
+        {"epochs": -1},
+        {"learning_rate": "much"},
+    ],
+)
+def test_a_name_of_the_web_page_beside_our_own_or_a_wrong_value_is_refused(
+    params: dict[str, Any],
+) -> None:
+    with pytest.raises(SpecError):
+        interpret(order(training_params=params))
+
+
 @pytest.mark.parametrize("name", ["n_positions", "max_position_embeddings"])
 def test_sequences_fit_the_model(name: str) -> None:
     meaning = interpret(order(model_config={"model_type": "gpt2", name: 32}, training_params={}))

@@ -45,6 +45,10 @@ GAP = 16
 ROWS_IN_FULL = 8
 """Height of the table in rows; it scrolls beyond."""
 
+MOST_UNREPORTED = 3
+"""Swarms below the table of which it is said why they are not reported; the others say it in the
+tool tip of their row."""
+
 REWARD_SECONDS = 600.0
 """Time between two requests for the reward: the backend limits requests."""
 
@@ -59,6 +63,12 @@ class SwarmRow:
     """The swarm's title, or its run id if the title isn't known."""
 
     totals: LedgerTotals
+
+    reported_to: str
+    """The backend's host, or a few words on why they are not reported."""
+
+    fate: str
+    """The same in full, with what to do."""
 
     place: int
     """Position by the time of the last contribution; 0 is the latest."""
@@ -91,6 +101,7 @@ class ContributionsPage(QScrollArea):
         self.table = table(self.rows, theme, name=_("By swarm"), stretched=0)
         self.empty = EmptyState("contributions", theme)
         self.epoch, self.note = label(role="muted"), label(role="small", wrap=True)
+        self.unreported = label(role="small", wrap=True)
         self._lay_out()
         self._connect(actions)
 
@@ -110,6 +121,7 @@ class ContributionsPage(QScrollArea):
         column.addWidget(CardRow((self.totals, self.reports), least=62, columns=1))
         column.addWidget(self.days)
         column.addWidget(self.table)
+        column.addWidget(self.unreported)
         column.addWidget(self.note)
         column.addStretch()
         self.note.hide()
@@ -123,6 +135,7 @@ class ContributionsPage(QScrollArea):
         self.export.clicked.connect(self._choose_file)
         self.reports.account.clicked.connect(actions.account_wanted)
         self.reports.retry.clicked.connect(lambda: self._model.run(self._session.account.retry()))
+        self.reports.refill.clicked.connect(lambda: self._model.run(self._session.account.refill()))
 
     # --- only while the page is visible
 
@@ -155,16 +168,19 @@ class ContributionsPage(QScrollArea):
         summary = self._summary_model.summary
         if summary is not None:
             self.totals.show_summary(summary)
-            self.reports.show_summary(summary)
+            refill = self._session.store.settings.refill
+            self.reports.show_summary(summary, refill=refill)
             self.days.show_days(summary.days)
-            self.rows.show_rows(self._rows_of(summary))
+            rows = self._rows_of(summary)
+            self.rows.show_rows(rows)
+            self._say_unreported(rows, summary)
             self.table.setFixedHeight(_height_of(self.table, rows=len(summary.swarms)))
             self._ask_for_reward(summary)
         self._show_empty(summary)
         self._show_state(self._model.state)
 
     def _show_state(self, state: ContributorState) -> None:
-        self.reports.show_reporting(state.reporting, self._summary_model.summary)
+        self.reports.show_reporting(state, self._summary_model.summary)
         self.epoch.setText(contribution_texts.epoch_share(state))
 
     def _show_empty(self, summary: Summary | None) -> None:
@@ -197,10 +213,30 @@ class ContributionsPage(QScrollArea):
     def _rows_of(self, summary: Summary) -> list[SwarmRow]:
         swarm = self._model.state.swarm
         titles = self._titles | ({swarm.run_id: swarm.title} if swarm is not None else {})
+        reporting = self._model.state.reporting
         return [
-            SwarmRow(run_id=run_id, title=titles.get(run_id, run_id), totals=totals, place=place)
+            SwarmRow(
+                run_id=run_id,
+                title=titles.get(run_id, run_id),
+                totals=totals,
+                reported_to=contribution_texts.reported_to(fate, reporting) if fate else "",
+                fate=contribution_texts.fate(fate, reporting) if fate else "",
+                place=place,
+            )
             for place, (run_id, totals) in enumerate(summary.swarms.items())
+            for fate in [summary.fates.get(run_id)]
         ]
+
+    def _say_unreported(self, rows: list[SwarmRow], summary: Summary) -> None:
+        """Say of the latest swarms that aren't reported why, and what to do."""
+        reporting = self._model.state.reporting
+        lines = [
+            f"{row.title}: {row.fate}"
+            for row in rows
+            if row.fate and not contribution_texts.is_reported(summary.fates[row.run_id], reporting)
+        ]
+        self.unreported.setText("\n".join(lines[:MOST_UNREPORTED]))
+        self.unreported.setVisible(bool(lines))
 
     # --- the projected reward, from the backend
 
@@ -272,6 +308,13 @@ def _columns() -> tuple[Column[SwarmRow], ...]:
             key=lambda row: row.place,
             sample="a swarm's title",
             tip=lambda row: f"{row.title} ({row.run_id})",
+        ),
+        Column(
+            title=_("Reported to"),
+            text=lambda row: row.reported_to,
+            key=lambda row: row.reported_to,
+            sample="backend.example:3001",
+            tip=lambda row: row.fate,
         ),
         _sum(_("Compute time"), "time", lambda totals: totals.compute_time, "20 h 40 min"),
         _sum(_("Samples"), "samples", lambda totals: totals.samples, "1,234,567"),

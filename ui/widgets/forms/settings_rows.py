@@ -263,6 +263,16 @@ def _backend() -> tuple[SettingRow, ...]:
             _("Seconds of training that one contribution covers."),
             _at_next_start(),
         ),
+        choice_row(
+            "refill",
+            _("Report again what it has forgotten"),
+            {
+                "ask": _("When I say so"),
+                "always": _("Always"),
+                "never": _("Never"),
+            },
+            _("The backend may forget contributions when it restarts."),
+        ),
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.backend.matching import CountedRows
+from app.backend.reconciling.matching import CountedRows
 from app.backend.replies import Counted
 from app.contributions.accounting import Contribution
 from tests.support.backend.reporting import contribution
