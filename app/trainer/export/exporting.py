@@ -7,7 +7,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ def _write_model(
         )
     if not isinstance(model, PreTrainedModel):
         model = without_adapters(model, folder)
-    end = int(tokenizer.separator[0]) if _ends_texts(tokenizer) else None
+    end = _end_of_text(tokenizer)
     model.config.use_cache = True
     model.generation_config = GenerationConfig(
         max_length=spec.training.sequence_length,
@@ -147,24 +147,26 @@ def _write_model(
         weights.chmod(0o644)  # as the others: the library makes it its owner's alone
 
 
-def _ends_texts(tokenizer: Tokenizer) -> bool:
-    """Whether what follows each text in training stands there only, and isn't a line break."""
-    return len(tokenizer.separator) == 1 and tokenizer.encode(["\n"])[0].tolist() != [
-        *tokenizer.separator.tolist()
-    ]
+def _end_of_text(tokenizer: Tokenizer) -> int | None:
+    """The token that follows each text in training; None where that is a line break, which stands
+    within texts as well, or several tokens."""
+    separator: list[int] = tokenizer.separator.tolist()
+    if len(separator) != 1 or tokenizer.encode(["\n"])[0].tolist() == separator:
+        return None
+    return separator[0]
 
 
 def _write_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     content = tokenizer.as_file()
     (folder / "tokenizer.json").write_text(content, encoding="utf-8")
-    added = {token["id"]: token["content"] for token in json.loads(content)["added_tokens"]}
-    end = added.get(int(tokenizer.separator[0])) if _ends_texts(tokenizer) else None
+    special = {token["id"]: token["content"] for token in json.loads(content)["added_tokens"]}
+    end = _end_of_text(tokenizer)
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
         # None is said aloud, since some model types have special tokens of their own
         **dict.fromkeys(("bos_token", "unk_token", "pad_token")),
-        "eos_token": end,
+        "eos_token": None if end is None else special.get(end),
     }
     (folder / "tokenizer_config.json").write_text(
         json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
@@ -178,8 +180,8 @@ def _watched(folder: Path, size: int, send: Callable[[Message], None]) -> Iterat
 
     def watch() -> None:
         while True:
-            done = sum(path.stat().st_size for path in folder.glob("*"))
-            send(ExportProgress(step=ExportStep.WRITING, done=min(done, size), size=size))
+            done = min(_bytes_in(folder), size)
+            send(ExportProgress(step=ExportStep.WRITING, done=done, size=size))
             if over.wait(_POLL_SECONDS):
                 return
 
@@ -190,6 +192,14 @@ def _watched(folder: Path, size: int, send: Callable[[Message], None]) -> Iterat
     finally:
         over.set()
         watching.join()
+
+
+def _bytes_in(folder: Path) -> int:
+    size = 0
+    for path in folder.glob("*"):
+        with suppress(FileNotFoundError):  # it had a name for a while only
+            size += path.stat().st_size
+    return size
 
 
 @contextmanager
