@@ -11,8 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 from app import __version__
 from app.commands.curves import CurvesCommand, add_curves, curves_of
-from app.commands.generate import GenerateCommand, add_generate, generate_of
 from app.commands.export import ExportCommand, add_export, export_of
+from app.commands.generate import GenerateCommand, add_generate, generate_of
 from app.commands.values import FilesBySlot, TermsByName
 from app.organiser.commands import OrganiserCommand, add_members, add_sign, command_of
 

@@ -9,8 +9,7 @@ import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import takewhile
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from app.p2p.sightings import PeerInfo, Run
 from app.protocol import Evaluated, Progress, RoundEnded
