@@ -1,7 +1,7 @@
-"""The model types that a spec may ask for: sizes, parameter counts and memory for activations.
+"""Sizes and parameter counts of the models that a spec may ask for.
 
-A short summary of the model classes of `transformers`, so that a preview needs neither that library
-nor torch. Tests compare every number here with the library's own models.
+So that a preview needs neither `transformers` nor torch. Tests compare every number with the
+library's own models.
 """
 
 from collections.abc import Mapping
@@ -10,163 +10,11 @@ from typing import Any
 
 from app.common.errors import SpecError
 from app.common.i18n import _
+from app.spec.families import FAMILIES, Family
 
 BYTES_VOCABULARY = 256
 """Vocabulary of the tokenizer whose tokens are bytes."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Family:
-    """How models of one type are built.
-
-    The first five fields are the type's names of its config fields. A spec may use the common name
-    instead, which all types accept (``hidden_size`` for ``n_embd``).
-    """
-
-    layers: str = "num_hidden_layers"
-    width: str = "hidden_size"
-    heads: str = "num_attention_heads"
-    feed_forward: str = "intermediate_size"
-    positions: str = "max_position_embeddings"
-    defaults: tuple[int, int, int, int, int, int]
-    """The library's defaults of these five, then of the vocabulary. A feed_forward of 0 means
-    4 × width."""
-
-    learned_positions: int | None = None
-    """Rows of the position table beyond ``positions``; None for rotary positions."""
-
-    norm: int = 1
-    """Vectors of ``width`` parameters in one normalisation: weight, or weight and bias."""
-
-    norms: tuple[int, int] = (2, 1)
-    """Normalisations in a block, and after the last block."""
-
-    qkv_bias: bool | str = True
-    """The query, key and value projections have biases: True, False, or the config field to ask."""
-
-    output_bias: bool | str = True
-    """The attention's output projection has a bias: True, False, or the config field to ask."""
-
-    biased: bool = False
-    """Default of the config fields that ``qkv_bias`` and ``output_bias`` name."""
-
-    query_norm: str = ""
-    """Normalisation of queries and keys: over each ``head``, over the whole ``width``, or none."""
-
-    gated: bool = True
-    """The feed-forward part has three matrices without biases, instead of two with biases."""
-
-    tied: bool = False
-    """The output head shares the embedding's matrix, unless ``tie_word_embeddings`` says no."""
-
-    head_bias: bool = False
-    """The output head has a bias."""
-
-    head_dim: int = 0
-    """Default width of an attention head; 0 for width / heads."""
-
-    key_heads: int = 0
-    """Default number of key and value heads; 0 for as many as query heads."""
-
-    saved: tuple[int, int, int, int]
-    """Bytes that a block saves for the backward pass for each token: per unit of width and per unit
-    of feed_forward in float32, then both under autocast."""
-
-    saved_scores: int = 0
-    """Bytes saved for each pair of tokens and each head, if attention saves its score matrix."""
-
-
-FAMILIES: dict[str, Family] = {
-    "gpt2": Family(
-        layers="n_layer",
-        width="n_embd",
-        heads="n_head",
-        feed_forward="n_inner",
-        positions="n_positions",
-        defaults=(12, 768, 12, 0, 1024, 50257),
-        learned_positions=0,
-        norm=2,
-        gated=False,
-        tied=True,
-        saved=(40, 20, 30, 10),
-    ),
-    "gpt_neo": Family(
-        layers="num_layers",
-        heads="num_heads",
-        defaults=(24, 2048, 16, 0, 2048, 50257),
-        learned_positions=0,
-        norm=2,
-        qkv_bias=False,
-        gated=False,
-        tied=True,
-        saved=(32, 20, 24, 10),
-        saved_scores=6,
-    ),
-    "gpt_neox": Family(
-        defaults=(44, 6144, 64, 24576, 2048, 50432),
-        norm=2,
-        qkv_bias="attention_bias",
-        output_bias="attention_bias",
-        biased=True,
-        gated=False,
-        saved=(40, 8, 22, 4),
-    ),
-    "llama": Family(
-        defaults=(32, 4096, 32, 11008, 2048, 32000),
-        qkv_bias="attention_bias",
-        output_bias="attention_bias",
-        saved=(40, 16, 34, 8),
-    ),
-    "mistral": Family(
-        defaults=(32, 4096, 32, 14336, 131_072, 32000),
-        qkv_bias=False,
-        output_bias=False,
-        key_heads=8,
-        saved=(40, 16, 34, 8),
-    ),
-    "olmo2": Family(
-        defaults=(32, 4096, 32, 11008, 2048, 50304),
-        qkv_bias="attention_bias",
-        output_bias="attention_bias",
-        query_norm="width",
-        saved=(56, 16, 50, 8),
-    ),
-    "opt": Family(
-        feed_forward="ffn_dim",
-        defaults=(12, 768, 12, 3072, 2048, 50272),
-        learned_positions=2,
-        norm=2,
-        qkv_bias="enable_bias",
-        output_bias="enable_bias",
-        biased=True,
-        gated=False,
-        tied=True,
-        saved=(40, 4, 28, 2),
-    ),
-    "phi": Family(
-        defaults=(24, 2048, 32, 8192, 2048, 51200),
-        norm=2,
-        norms=(1, 1),
-        gated=False,
-        head_bias=True,
-        saved=(28, 20, 22, 10),
-    ),
-    "qwen2": Family(
-        defaults=(32, 4096, 32, 22016, 32768, 151_936),
-        output_bias=False,
-        key_heads=32,
-        saved=(40, 16, 34, 8),
-    ),
-    "qwen3": Family(
-        defaults=(32, 4096, 32, 22016, 32768, 151_936),
-        qkv_bias="attention_bias",
-        output_bias="attention_bias",
-        query_norm="head",
-        key_heads=32,
-        head_dim=128,
-        saved=(56, 16, 46, 8),
-    ),
-}
 
 _ALIASES = {
     "layers": "num_hidden_layers",
@@ -219,6 +67,19 @@ def sizes_of(model_type: str, fields: Mapping[str, Any], *, vocabulary: int | No
     shared = _number("num_key_value_heads", fields, family.key_heads) or heads
     dim = _number("head_dim", fields, family.head_dim) or found["width"] // heads
     return Sizes(**found, key_heads=shared, head_dim=dim)
+
+
+def unsaid(model_type: str, fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the config fields that say a model's size, but aren't among these."""
+    family = FAMILIES[model_type]
+    # a feed-forward part without a default is as wide as the rest of the model says
+    sizes = _SIZES[:4] if family.defaults[3] else _SIZES[:3]
+    names = [
+        getattr(family, size)
+        for size in sizes
+        if not {getattr(family, size), _ALIASES[size]} & fields.keys()
+    ]
+    return (*names, *(() if "vocab_size" in fields else ("vocab_size",)))
 
 
 def _size(family: Family, name: str, fields: Mapping[str, Any], default: int) -> int:

@@ -30,6 +30,7 @@ def by_field(error: ValidationError) -> dict[str, SpecError]:
 _BRANCHES = {
     "dataset_info": {"builtin", "files", "https", "hub", "slot"},
     "tokenizer": {"bytes", "file", "slot"},
+    "pretrained": {"hub", "https"},
     "micro_batch_size": {"constrained-int", "literal['auto']"},
     "timeout_seconds": {"constrained-float", "literal['auto']"},
 }
@@ -88,6 +89,7 @@ def _pattern_messages() -> dict[str, str]:
         "sha256": _("{value} is not 64 digits of 0-9 and a-f."),
         "name": _("{value} is not a name such as owner/data-set."),
         "label": _("{value} is not a label of letters, digits, '-' and '_', 64 at most."),
+        "revision": _("{value} is not a commit of 40 digits of 0-9 and a-f."),
         "key": _("{value} is not a public key of 44 characters."),
         "signature": _("{value} is not a signature of 88 characters."),
     }

@@ -10,17 +10,11 @@ from typing import Literal
 
 from app.common.i18n import _
 from app.spec import architectures
-from app.spec.architectures import FAMILIES, Sizes
+from app.spec.architectures import Sizes
+from app.spec.families import FAMILIES
 from app.spec.rounds import round_bytes
-from app.spec.schema import (
-    BuiltinData,
-    BytesTokenizer,
-    FileData,
-    HttpsData,
-    ModelSpec,
-    SlotData,
-    SwarmSpec,
-)
+from app.spec.schema import ModelSpec, SwarmSpec
+from app.spec.sources.data import BuiltinData, BytesTokenizer, FileData, HttpsData, SlotData
 from app.spec.training import TrainingSpec
 
 DeviceKind = Literal["cpu", "gpu"]

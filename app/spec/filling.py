@@ -16,8 +16,9 @@ from typing import NoReturn
 
 from app.common.errors import DataError, InviteError, SpecError
 from app.common.i18n import _
-from app.spec.schema import FileData, FileTokenizer, SlotData, SlotTokenizer, SwarmSpec
+from app.spec.schema import SwarmSpec
 from app.spec.slots import Slot
+from app.spec.sources.data import FileData, FileTokenizer, SlotData, SlotTokenizer
 
 MOST_FILES = 10_000
 """Files in a folder that fills a slot; as many as a spec may name."""

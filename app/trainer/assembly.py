@@ -35,6 +35,7 @@ from app.trainer.meter import Meter
 from app.trainer.model.build import build_model
 from app.trainer.model.loss import loss_of, mean_loss
 from app.trainer.model.precision import Precision, precision_for
+from app.trainer.model.pretrained import digest_of_weights, fetch_pretrained
 from app.trainer.peer.bandwidth import keep_to
 from app.trainer.peer.peer import TrainerPeer
 from app.trainer.reporter import Reporter
@@ -80,10 +81,10 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
     batches = _open_batches(order, spec, identity=identity, start=start, device=room.device)
     say(TrainerPhase.PREPARING_MODEL)
     size = batches.vocabulary_size
-    model = _build(spec, vocabulary_size=size, checkpoint=checkpoint, room=room)
+    model, base = _build(order, spec, vocabulary_size=size, checkpoint=checkpoint, room=room)
     say(TrainerPhase.JOINING)
     meter = Meter()
-    enter = partial(TrainerPeer, order, spec=spec, identity=identity, report=send)
+    enter = partial(TrainerPeer, order, spec=spec, identity=identity, report=send, base=base)
     judge = partial(mean_loss, model, batches.next(JUDGED_SAMPLES), context=precision.context)
     joining = partial(_in_swarm, enter, spec, meter=meter, send=send, precision=precision)
     keeper = partial(Keeper, folder, send=send, interval=order.checkpoint_interval)
@@ -97,6 +98,7 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
         trial = Trial(spec=spec, chosen=chosen, room=room, precision=precision, vocabulary=size)
         tuned, network = _tune(trial, model, strategy=strategy, file=order.tuning_file, say=say)
         say(TrainerPhase.SYNCHRONIZING)
+        peer.check_base()
         strategy.synchronize()
         ready = partial(_ready, peer, model=model, device=chosen, precision=precision)
         send(ready(tuned=tuned, checkpoint=checkpoint))
@@ -143,14 +145,23 @@ def _open_batches(
 
 
 def _build(
-    spec: SwarmSpec, *, vocabulary_size: int, checkpoint: Checkpoint | None, room: Room
-) -> torch.nn.Module:
+    order: Start,
+    spec: SwarmSpec,
+    *,
+    vocabulary_size: int,
+    checkpoint: Checkpoint | None,
+    room: Room,
+) -> tuple[torch.nn.Module, str]:
+    """The model, and the digest of the weights that all peers begin with, "" without any."""
     room.enforce()
-    model = build_model(spec, vocabulary_size=vocabulary_size, room=room)
+    cache = Path(order.cache_dir)
+    pretrained = fetch_pretrained(spec, cache=cache, sign_in=order.hub_sign_in)
+    model = build_model(spec, vocabulary_size=vocabulary_size, room=room, pretrained=pretrained)
+    base = "" if pretrained is None else digest_of_weights(model)
     torch.seed()  # weights are the same on all peers, but dropout must not be
     if checkpoint is not None:
         model.load_state_dict(checkpoint.model)
-    return model
+    return model, base
 
 
 # --- in the swarm

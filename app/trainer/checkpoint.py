@@ -206,6 +206,8 @@ def _fingerprint(spec: SwarmSpec) -> str:
         "tokenizer": spec.data.tokenizer.model_dump(mode="json"),
         "optimizer": spec.training.optimizer.name,
     }
+    if spec.pretrained is not None:
+        parts["pretrained"] = spec.pretrained.model_dump(mode="json", exclude={"bytes"})
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

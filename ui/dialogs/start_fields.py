@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from PySide6.QtWidgets import QCheckBox
 
 from app.common.i18n import _
-from app.spec import architectures, draft
+from app.spec import draft
+from app.spec.families import FAMILIES
 from ui.texts import states as texts
 from ui.widgets.forms.fields import Control, Field, combo_box, line_edit, text_area
 
@@ -60,7 +61,7 @@ def _swarm() -> dict[str, Field]:
 
 
 def _model() -> dict[str, Field]:
-    types = {name: texts.model_name(name) for name in architectures.FAMILIES}
+    types = {name: texts.model_name(name) for name in FAMILIES}
     return {
         "model_config.model_type": _choice(_("Type"), types),
         "model_config.layers": _text(_("Layers")),

@@ -14,7 +14,8 @@ from ui.texts import preparation, units
 from ui.texts import terms as terms_texts
 
 if TYPE_CHECKING:
-    from app.spec.schema import DataSpec, ModelSpec
+    from app.spec.schema import ModelSpec
+    from app.spec.sources.data import DataSpec
     from app.spec.training import StopSpec
 
 PRODUCT = "CoTrain"

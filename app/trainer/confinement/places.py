@@ -11,7 +11,8 @@ from pathlib import Path
 
 from app.common.paths import RESOURCES, ROOT
 from app.protocol import Start
-from app.spec.schema import FileData, FileTokenizer, SwarmSpec
+from app.spec.schema import SwarmSpec
+from app.spec.sources.data import FileData, FileTokenizer
 from app.trainer.confinement.environment import hub_home
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.common.errors import DataError
 from app.common.i18n import _
-from app.spec.schema import HubData
+from app.spec.sources.data import HubData
 from app.trainer.data.documents import pieces_of, text_of
 from app.trainer.data.tokenizer import TokenArray, Tokenizer, tokens_of
 

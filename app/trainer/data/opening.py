@@ -6,22 +6,15 @@ from pathlib import Path
 
 from app.common.errors import DataError, ProtocolError
 from app.common.i18n import _
-from app.spec.schema import (
-    BuiltinData,
-    FileData,
-    HttpsData,
-    HubData,
-    SlotData,
-    SlotTokenizer,
-    SwarmSpec,
-)
+from app.spec.schema import SwarmSpec
+from app.spec.sources.data import BuiltinData, FileData, HttpsData, HubData, SlotData, SlotTokenizer
 from app.trainer.data.batches import Batches, StreamBatches, WindowBatches, order_key
 from app.trainer.data.corpus import Source, tokenized
 from app.trainer.data.documents import PythonDocs, TextFiles
-from app.trainer.data.download import fetch
 from app.trainer.data.hub import HUB_MEMORY, hub_tokens
 from app.trainer.data.reader import read_apart
 from app.trainer.data.tokenizer import open_tokenizer, token_type
+from app.trainer.pinned.https import fetch
 
 
 def open_data(
@@ -86,8 +79,12 @@ def _finite(
     if isinstance(data, FileData):
         paths, field = tuple(Path(path).expanduser() for path in data.paths), "dataset_info.paths"
     else:
-        paths, field = (fetch(data, cache=cache, context=context),), "dataset_info.url"
+        paths, field = (_fetched(data, cache=cache, context=context),), "dataset_info.url"
     return TextFiles(paths=paths, format=data.format, text_field=data.text_field, field=field)
+
+
+def _fetched(data: HttpsData, *, cache: Path, context: ssl.SSLContext | None) -> Path:
+    return fetch(data.url, sha256=data.sha256, field="dataset_info", cache=cache, context=context)
 
 
 def _too_short(tokens: int, *, length: int) -> DataError:

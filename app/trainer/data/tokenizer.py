@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from app.common.errors import DataError
 from app.common.i18n import _
-from app.spec.schema import BytesTokenizer, FileTokenizer
+from app.spec.sources.data import BytesTokenizer, FileTokenizer
 from app.trainer.data.documents import Piece
 from app.trainer.data.regular import open_regular
 

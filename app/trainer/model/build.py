@@ -11,28 +11,36 @@ from app.spec.schema import SwarmSpec
 from app.spec.training import OptimizerSpec
 from app.trainer.model.config import config_of, refusals
 from app.trainer.model.loss import loss_of
+from app.trainer.model.pretrained import Pretrained, check_size, load_pretrained
 from app.trainer.room import Room, gib
 
 _FLOAT32 = 4
 """Bytes."""
 
 
-def build_model(spec: SwarmSpec, *, vocabulary_size: int, room: Room) -> torch.nn.Module:
+def build_model(
+    spec: SwarmSpec, *, vocabulary_size: int, room: Room, pretrained: Pretrained | None = None
+) -> torch.nn.Module:
     """The spec's model, in float32, in training mode, in the memory of the room's device.
 
-    The weights are drawn from the spec's seed on the CPU, whatever the device, so that all peers
-    start from the same weights. torch's random state stays as it was.
+    Weights that aren't pretrained are drawn from the spec's seed on the CPU, whatever the device,
+    so that all peers start from the same weights. torch's random state stays as it was.
 
-    vocabulary_size: of the tokenizer.
+    vocabulary_size: of the tokenizer. pretrained: the weights of a spec that begins with some.
 
-    Raises `SpecError`, or `DeviceError` where the model can't fit.
+    Raises `SpecError`, `DataError` for weights that don't fit, or `DeviceError` where the model
+    can't fit.
     """
-    config = config_of(spec, vocabulary_size=vocabulary_size)
-    _check_memory(_sketch(config), optimizer=spec.training.optimizer, room=room)
+    published = None if pretrained is None else pretrained.config
+    config = config_of(spec, vocabulary_size=vocabulary_size, published=published)
+    sketch = _sketch(config)
+    if pretrained is not None:
+        check_size(sketch, spec)
+    _check_memory(sketch, optimizer=spec.training.optimizer, room=room)
     with refusals(), torch.random.fork_rng(devices=[]):
         # torch.manual_seed would set the seed of every CUDA device too.
         torch.default_generator.manual_seed(spec.training.seed)
-        model = _from_config(config)
+        model = _from_config(config) if pretrained is None else load_pretrained(config, pretrained)
         _rehearse(model)
     return model.to(room.device)
 

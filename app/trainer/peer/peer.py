@@ -14,6 +14,7 @@ from app.p2p.plausible import RunTimes
 from app.protocol import Start, Waiting
 from app.spec.admission import admission_to
 from app.spec.schema import SwarmSpec
+from app.trainer.peer.base import BaseRecord
 from app.trainer.peer.dht import open_dht
 from app.trainer.peer.others import see_others
 
@@ -34,10 +35,12 @@ class TrainerPeer:
         spec: SwarmSpec,
         identity: run_records.Identity,
         report: Callable[[Waiting], None],
+        base: str = "",
     ) -> None:
         """Enter the swarm, and wait until its doors and a trainer answer.
 
-        report: called with whom we wait for. Raises `JoinError`.
+        report: called with whom we wait for. base: the digest of the weights that we begin with,
+        in a run in which all begin with the same. Raises `JoinError`.
         """
         self._run_id = spec.run_id
         self._identity = identity
@@ -53,6 +56,11 @@ class TrainerPeer:
         )
         self._daemon = _daemon_of(self.dht)
         see_others(self.dht, doors=spec.initial_peers, run_id=spec.run_id, report=report)
+        self._base: BaseRecord | None = None
+        if base:
+            key = self._public_key
+            self._base = BaseRecord(self.dht, run_id=spec.run_id, subkey=key, digest=base)
+            self._base.publish(wait=True)
 
     @property
     def peer_id(self) -> str:
@@ -66,8 +74,15 @@ class TrainerPeer:
             return ()
         return tuple(str(address) for address in self.dht.get_visible_maddrs())
 
+    def check_base(self) -> None:
+        """Before the first step. Raises `JoinError` where most others began with other weights."""
+        if self._base is not None:
+            self._base.check()
+
     def publish(self, metrics: run_records.LocalMetrics) -> None:
-        """Store our entry of the run's metrics record. Returns before it is stored."""
+        """Store our entries of the run's records. Returns before they are stored."""
+        if self._base is not None:
+            self._base.publish()
         self.dht.store(
             run_records.metrics_key(self._run_id),
             subkey=self._public_key,

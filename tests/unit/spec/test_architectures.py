@@ -8,7 +8,8 @@ import torch
 
 from app.spec import architectures, estimate
 from app.spec import schema as spec
-from app.spec.architectures import FAMILIES, fields_for
+from app.spec.architectures import fields_for
+from app.spec.families import FAMILIES
 from app.spec.schema import MODEL_TYPES, SwarmSpec
 from app.trainer import checkpoint
 from app.trainer.data.tokenizer import ByteTokens

@@ -4,7 +4,7 @@ import pytest
 
 from app.spec import draft
 from app.spec.draft import DEFAULTS
-from app.spec.schema import FileData, HttpsData, HubData
+from app.spec.sources.data import FileData, HttpsData, HubData
 
 FILLED = {**DEFAULTS, "run_id": "my-run"}
 

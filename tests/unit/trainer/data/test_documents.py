@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers
 
 from app.common.errors import DataError
-from app.spec.schema import BytesTokenizer, FileTokenizer
+from app.spec.sources.data import BytesTokenizer, FileTokenizer
 from app.trainer.data import documents
 from app.trainer.data.corpus import tokenized
 from app.trainer.data.documents import Piece, PythonDocs, TextFiles

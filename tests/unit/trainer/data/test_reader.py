@@ -20,7 +20,7 @@ import tokenizers
 from tokenizers import models, normalizers
 
 from app.common.errors import DataError
-from app.spec.schema import FileTokenizer
+from app.spec.sources.data import FileTokenizer
 from app.trainer.data.corpus import tokenized
 from app.trainer.data.documents import Piece, TextFiles
 from app.trainer.data.reader import read_apart

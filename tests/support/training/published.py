@@ -1,0 +1,63 @@
+"""Models as they are published: a config and safetensors files, as bytes."""
+
+import json
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from app.spec import schema as specs
+from app.spec.schema import SwarmSpec
+from tests.support.network.model_hub import COMMIT, sha256
+from tests.support.training.models import built, spec_of
+
+SIZES = {"vocab_size": 256}
+"""That a spec with weights must say as well."""
+
+
+def published(model_type: str = "llama", *, seed: int = 7, **fields: Any) -> dict[str, bytes]:
+    """The files of a tiny model of a type."""
+    spec = spec_of(model_type, training={"seed": seed}, **{**SIZES, **fields})
+    model = built(spec)
+    config: Any = model.config
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    return {
+        "config.json": config.to_json_string().encode(),
+        "model.safetensors": save(_untied(tensors)),
+    }
+
+
+def _untied(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Without tensors that share their memory with an earlier one, as files are published."""
+    seen: dict[int, str] = {}
+    for name, tensor in tensors.items():
+        seen.setdefault(tensor.data_ptr(), name)
+    return {name: tensor for name, tensor in tensors.items() if seen[tensor.data_ptr()] == name}
+
+
+def changed_config(files: dict[str, bytes], **changes: Any) -> dict[str, bytes]:
+    config = json.loads(files["config.json"]) | changes
+    return files | {"config.json": json.dumps(config).encode()}
+
+
+def with_weights(
+    pretrained: dict[str, Any],
+    model_type: str = "llama",
+    *,
+    training: dict[str, Any] | None = None,
+    **fields: Any,
+) -> SwarmSpec:
+    """A spec that begins with weights."""
+    plain = spec_of(model_type, training=training, **{**SIZES, **fields}).to_json()
+    return specs.parse(plain | {"pretrained": pretrained})
+
+
+def on_hub(name: str = "us/model") -> dict[str, Any]:
+    return {"source": "hub", "name": name, "revision": COMMIT}
+
+
+def behind(url: str, files: dict[str, bytes]) -> dict[str, Any]:
+    listed = [
+        {"url": f"{url}/{name}", "sha256": sha256(content)} for name, content in files.items()
+    ]
+    return {"source": "https", "files": listed}
