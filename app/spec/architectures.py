@@ -11,6 +11,7 @@ from typing import Any
 from app.common.errors import SpecError
 from app.common.i18n import _
 from app.spec.families import FAMILIES, Family
+from app.spec.training import AdapterSpec
 
 BYTES_VOCABULARY = 256
 """Vocabulary of the tokenizer whose tokens are bytes."""
@@ -117,6 +118,22 @@ def parameter_count(model_type: str, fields: Mapping[str, Any], sizes: Sizes) ->
         + heads
         + (sizes.vocabulary if family.head_bias else 0)
     )
+
+
+def adapter_count(model_type: str, sizes: Sizes, adapters: AdapterSpec) -> int:
+    """The number of parameters of a model's adapters."""
+    queries, keys = sizes.heads * sizes.head_dim, sizes.key_heads * sizes.head_dim
+    length = {
+        "width": sizes.width,
+        "feed_forward": sizes.feed_forward,
+        "two_feed_forwards": 2 * sizes.feed_forward,
+        "queries": queries,
+        "keys": keys,
+        "queries_keys_values": queries + 2 * keys,
+    }
+    matrices = FAMILIES[model_type].matrices
+    pairs = [pair for name in adapters.targets or matrices for pair in matrices[name]]
+    return sizes.layers * adapters.rank * sum(length[inputs] + length[out] for inputs, out in pairs)
 
 
 def _flag(name: bool | str, fields: Mapping[str, Any], default: bool) -> bool:

@@ -41,6 +41,17 @@ _OF_TWO_FIELDS = ("target_batch_size", "micro_batch_size")
 """Our own types of errors that concern two fields: each is called after the field to name."""
 
 
+_OUR_OWN = {"value_error", "unsaid_sizes", "wrong_adapters", *_OF_TWO_FIELDS}
+"""Types of errors whose message is ours."""
+
+_OF_THE_SPEC = {
+    "wrong_signature": "organiser signature",
+    "unsaid_sizes": "model_config",
+    "wrong_adapters": "training_params adapters",
+}
+"""Our own types of errors that concern the whole spec, and the field to name."""
+
+
 def _field_name(detail: ErrorDetails) -> str:
     parts: list[str] = []
     behind = ""
@@ -52,8 +63,7 @@ def _field_name(detail: ErrorDetails) -> str:
             behind = ""
     if detail["type"] in _OF_TWO_FIELDS:  # pydantic names their parent
         parts.append(detail["type"])
-    if detail["type"] == "wrong_signature":  # of the whole spec
-        parts += ["organiser", "signature"]
+    parts += _OF_THE_SPEC.get(detail["type"], "").split()
     return ".".join(parts) or "spec"
 
 
@@ -77,7 +87,7 @@ def _message_and_remedy(detail: ErrorDetails, field: str) -> tuple[str, str]:
                 _("isn't the organiser's over this spec: the invite was changed, or is forged."),
                 _("Ask the organiser for the invite again."),
             )
-        case "value_error" | "target_batch_size" | "micro_batch_size":
+        case kind if kind in _OUR_OWN:
             return _("{complaint}.").format(complaint=complaint(detail)), ""
     return complaint_with_value(detail), _("Correct the value.")
 

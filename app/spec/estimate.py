@@ -100,6 +100,11 @@ class Estimate:
     """What training in a swarm takes of a machine with one kind of device."""
 
     parameters: int
+    """Of the whole model, adapters included."""
+
+    learning: int
+    """Those that are trained, averaged and kept: all, or the adapters'."""
+
     memory: Amount
     """Of the device that computes: a GPU's own memory, or the machine's."""
 
@@ -131,17 +136,22 @@ def _estimate(spec: SwarmSpec, *, device: DeviceKind, samples: int) -> Estimate:
     vocabulary = _vocabulary(spec)
     fields = spec.model.fields
     sizes = architectures.sizes_of(spec.model.model_type, fields, vocabulary=vocabulary)
-    count = architectures.parameter_count(spec.model.model_type, fields, sizes)
+    base = architectures.parameter_count(spec.model.model_type, fields, sizes)
+    adapters, count = spec.training.adapters, base
+    if adapters is not None:
+        count = architectures.adapter_count(spec.model.model_type, sizes, adapters)
+    whole = base if adapters is None else base + count
     training = (
-        *_model(spec, count=count, device=device),
+        *_model(spec, whole=whole, count=count, device=device),
         _activations(spec, sizes, device=device, samples=samples),
     )
     buffers, on_cpu = _buffers(spec, count), device == "cpu"
     return Estimate(
-        parameters=count,
+        parameters=whole,
+        learning=count,
         memory=Amount(parts=(*training, *(buffers if on_cpu else (_cuda(),)))),
         host=Amount(parts=() if on_cpu else buffers),
-        disk=_disk(spec, sizes, count=count),
+        disk=_disk(spec, sizes, base=base, count=count),
         traffic=_traffic(spec, count=count),
         vocabulary_known=vocabulary is not None or "vocab_size" in fields,
     )
@@ -155,13 +165,21 @@ def _vocabulary(spec: SwarmSpec) -> int | None:
 # --- memory
 
 
-def _model(spec: SwarmSpec, *, count: int, device: DeviceKind) -> tuple[EstimatePart, ...]:
+def _model(
+    spec: SwarmSpec, *, whole: int, count: int, device: DeviceKind
+) -> tuple[EstimatePart, ...]:
+    """whole: all parameters. count: those that are trained."""
     states = _optimizer_states(spec.training)
+    a_parameter = (
+        _("4 bytes a parameter")
+        if whole == count
+        else _("4 bytes a parameter of the adapters alone")
+    )
     parts = [
         EstimatePart(
-            name=_("Weights"), size=FLOAT32 * count, why=_("4 bytes a parameter (float32)")
+            name=_("Weights"), size=FLOAT32 * whole, why=_("4 bytes a parameter (float32)")
         ),
-        EstimatePart(name=_("Gradients"), size=FLOAT32 * count, why=_("4 bytes a parameter")),
+        EstimatePart(name=_("Gradients"), size=FLOAT32 * count, why=a_parameter),
         EstimatePart(
             name=_("Optimizer"),
             size=FLOAT32 * states * count,
@@ -172,7 +190,7 @@ def _model(spec: SwarmSpec, *, count: int, device: DeviceKind) -> tuple[Estimate
     ]
     if autocast(spec.training, device):
         why = _("the weights once more in 16 bits while a step computes")
-        parts.append(EstimatePart(name=_("Half precision"), size=2 * count, why=why))
+        parts.append(EstimatePart(name=_("Half precision"), size=2 * whole, why=why))
     return tuple(parts)
 
 
@@ -255,7 +273,7 @@ def _cuda() -> EstimatePart:
 # --- disk
 
 
-def _disk(spec: SwarmSpec, sizes: Sizes, *, count: int) -> Amount:
+def _disk(spec: SwarmSpec, sizes: Sizes, *, base: int, count: int) -> Amount:
     size = FLOAT32 * count * (1 + _optimizer_states(spec.training))
     checkpoints = EstimatePart(
         name=_("Checkpoints"),
@@ -264,7 +282,20 @@ def _disk(spec: SwarmSpec, sizes: Sizes, *, count: int) -> Amount:
             count=KEPT_CHECKPOINTS
         ),
     )
-    return Amount(parts=(checkpoints, _data(spec, sizes)))
+    return Amount(parts=(checkpoints, *_weights(spec, base), _data(spec, sizes)))
+
+
+def _weights(spec: SwarmSpec, base: int) -> tuple[EstimatePart, ...]:
+    """base: parameters without the adapters."""
+    if spec.pretrained is None:
+        return ()
+    known = spec.pretrained.bytes
+    why = (
+        _("downloaded once")
+        if known
+        else _("downloaded once; up to 4 bytes a parameter, often half as many")
+    )
+    return (EstimatePart(name=_("Pretrained weights"), size=known or FLOAT32 * base, why=why),)
 
 
 def _data(spec: SwarmSpec, sizes: Sizes) -> EstimatePart:

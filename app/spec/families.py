@@ -4,7 +4,11 @@ A short summary of the model classes of `transformers`. Tests compare it with th
 models.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+Matrices = dict[str, tuple[tuple[str, str], ...]]
+"""Of a block, by the name of their module: inputs and outputs of each matrix of that name, as names
+of sizes (`app.spec.architectures.adapter_count`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,9 @@ class Family:
     key_heads: int = 0
     """Default number of key and value heads; 0 for as many as query heads."""
 
+    matrices: Matrices = field(default_factory=lambda: {**_ATTENTION, **_GATED})
+    """Those that may get adapters."""
+
     saved: tuple[int, int, int, int]
     """Bytes that a block saves for the backward pass for each token: per unit of width and per unit
     of feed_forward in float32, then both under autocast."""
@@ -67,6 +74,22 @@ class Family:
     saved_scores: int = 0
     """Bytes saved for each pair of tokens and each head, if attention saves its score matrix."""
 
+
+_GATED: Matrices = {
+    "gate_proj": (("width", "feed_forward"),),
+    "up_proj": (("width", "feed_forward"),),
+    "down_proj": (("feed_forward", "width"),),
+}
+_QUERIES_KEYS_VALUES: Matrices = {
+    "q_proj": (("width", "queries"),),
+    "k_proj": (("width", "keys"),),
+    "v_proj": (("width", "keys"),),
+}
+_ATTENTION: Matrices = {**_QUERIES_KEYS_VALUES, "o_proj": (("queries", "width"),)}
+_TWO_LAYERS: Matrices = {
+    "fc1": (("width", "feed_forward"),),
+    "fc2": (("feed_forward", "width"),),
+}
 
 FAMILIES: dict[str, Family] = {
     "gpt2": Family(
@@ -80,6 +103,11 @@ FAMILIES: dict[str, Family] = {
         norm=2,
         gated=False,
         tied=True,
+        matrices={
+            "c_attn": (("width", "queries_keys_values"),),
+            "c_proj": (("width", "width"), ("feed_forward", "width")),
+            "c_fc": (("width", "feed_forward"),),
+        },
         saved=(40, 20, 30, 10),
     ),
     "gpt_neo": Family(
@@ -91,6 +119,12 @@ FAMILIES: dict[str, Family] = {
         qkv_bias=False,
         gated=False,
         tied=True,
+        matrices={
+            **_QUERIES_KEYS_VALUES,
+            "out_proj": (("width", "width"),),
+            "c_fc": (("width", "feed_forward"),),
+            "c_proj": (("feed_forward", "width"),),
+        },
         saved=(32, 20, 24, 10),
         saved_scores=6,
     ),
@@ -101,6 +135,12 @@ FAMILIES: dict[str, Family] = {
         output_bias="attention_bias",
         biased=True,
         gated=False,
+        matrices={
+            "query_key_value": (("width", "queries_keys_values"),),
+            "dense": (("width", "width"),),
+            "dense_h_to_4h": (("width", "feed_forward"),),
+            "dense_4h_to_h": (("feed_forward", "width"),),
+        },
         saved=(40, 8, 22, 4),
     ),
     "llama": Family(
@@ -133,6 +173,7 @@ FAMILIES: dict[str, Family] = {
         biased=True,
         gated=False,
         tied=True,
+        matrices={**_QUERIES_KEYS_VALUES, "out_proj": (("width", "width"),), **_TWO_LAYERS},
         saved=(40, 4, 28, 2),
     ),
     "phi": Family(
@@ -141,6 +182,7 @@ FAMILIES: dict[str, Family] = {
         norms=(1, 1),
         gated=False,
         head_bias=True,
+        matrices={**_QUERIES_KEYS_VALUES, "dense": (("queries", "width"),), **_TWO_LAYERS},
         saved=(28, 20, 22, 10),
     ),
     "qwen2": Family(

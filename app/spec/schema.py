@@ -127,8 +127,24 @@ class SwarmSpec(SpecPart):
         # so that a preview is right before anything is downloaded
         lacks = unsaid(self.model.model_type, self.model.fields) if self.pretrained else ()
         if lacks:
-            text = _("weights to begin with need {names} in model_config, as their config.json has")
-            raise ValueError(text.format(names=", ".join(lacks)))
+            text = _("weights to begin with need {names}, as their config.json has it")
+            raise PydanticCustomError("unsaid_sizes", text, {"names": ", ".join(lacks)})
+        return self
+
+    @model_validator(mode="after")
+    def _has_what_its_adapters_need(self) -> "SwarmSpec":
+        adapters = self.training.adapters
+        if adapters is None:
+            return self
+        if self.pretrained is None:
+            text = _("adapters need pretrained weights, beside which they are trained")
+            raise PydanticCustomError("wrong_adapters", text)
+        known = FAMILIES[self.model.model_type].matrices
+        for name in adapters.targets:
+            if name not in known:
+                text = _("{name} is no matrix of this model type, which has: {names}")
+                words = {"name": name, "names": ", ".join(known)}
+                raise PydanticCustomError("wrong_adapters", text, words)
         return self
 
     @model_validator(mode="after")
@@ -150,9 +166,9 @@ class SwarmSpec(SpecPart):
 
         What apps before 0.2 don't know is left out where it isn't used.
         """
-        training = self.training
+        training, late = self.training, ("diloco", "sparseloco", "adapters")
         unknown: dict[str, Any] = {
-            "training": {name for name in ("diloco", "sparseloco") if not getattr(training, name)}
+            "training": {name for name in late if getattr(training, name) is None}
         }
         for name in ("organiser", "pretrained"):
             if getattr(self, name) is None:

@@ -32,6 +32,7 @@ from app.trainer.data.opening import open_data
 from app.trainer.keeper import Keeper
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
+from app.trainer.model.adapters import load_state
 from app.trainer.model.build import build_model
 from app.trainer.model.loss import loss_of, mean_loss
 from app.trainer.model.precision import Precision, precision_for
@@ -160,7 +161,7 @@ def _build(
     base = "" if pretrained is None else digest_of_weights(model)
     torch.seed()  # weights are the same on all peers, but dropout must not be
     if checkpoint is not None:
-        model.load_state_dict(checkpoint.model)
+        load_state(model, checkpoint.model)
     return model, base
 
 

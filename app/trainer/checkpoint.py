@@ -208,6 +208,8 @@ def _fingerprint(spec: SwarmSpec) -> str:
     }
     if spec.pretrained is not None:
         parts["pretrained"] = spec.pretrained.model_dump(mode="json", exclude={"bytes"})
+    if spec.training.adapters is not None:
+        parts["adapters"] = spec.training.adapters.model_dump(mode="json", exclude={"dropout"})
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -22,6 +22,7 @@ from app.spec.architectures import sizes_of
 from app.spec.estimate import saved_bytes
 from app.spec.schema import SwarmSpec
 from app.trainer.devices import release_memory, wait_for
+from app.trainer.model.adapters import trained
 from app.trainer.model.loss import loss_of
 from app.trainer.model.precision import Precision
 from app.trainer.room import Room, gib
@@ -100,6 +101,7 @@ class Trial:
             "sequence_length": training.sequence_length,
             "most": training.most_samples_a_step(self.device.type),
             "precision": self.precision.name,
+            "adapters": training.adapters and training.adapters.model_dump(mode="json"),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -285,7 +287,7 @@ def _allowed(trial: Trial, model: torch.nn.Module, *, most: int) -> int:
     if not trial.room.allowed or trial.device.type == "cuda":
         return most
     states = 2 if trial.spec.training.optimizer.name == "adamw" else 1
-    coming = (1 + states) * sum(weights.nbytes for weights in model.parameters())
+    coming = (1 + states) * sum(weights.nbytes for weights in trained(model))
     a_sample = trial.bytes_a_sample(model)
     free = trial.room.free  # a look at all our processes
     if coming + a_sample > free:

@@ -218,7 +218,7 @@ def about_line(
     """Whether lines of homes, and this one as far as its limit is set, carry a round in time."""
     from app.spec.rounds import SLOWEST_LINE, round_bytes, round_seconds, slowest_line
 
-    parameters = estimate.parameters
+    parameters = estimate.learning
     needed, limit = slowest_line(spec, parameters=parameters), state.terms.max_upload * MBIT
     is_too_slow = 0 < limit < needed
     if not is_too_slow and needed <= SLOWEST_LINE:

@@ -7,8 +7,9 @@ import torch
 
 from app.common.errors import DeviceError
 from app.common.i18n import _
+from app.spec.architectures import adapter_count, sizes_of
 from app.spec.schema import SwarmSpec
-from app.spec.training import OptimizerSpec
+from app.trainer.model.adapters import with_adapters
 from app.trainer.model.config import config_of, refusals
 from app.trainer.model.loss import loss_of
 from app.trainer.model.pretrained import Pretrained, check_size, load_pretrained
@@ -21,7 +22,7 @@ _FLOAT32 = 4
 def build_model(
     spec: SwarmSpec, *, vocabulary_size: int, room: Room, pretrained: Pretrained | None = None
 ) -> torch.nn.Module:
-    """The spec's model, in float32, in training mode, in the memory of the room's device.
+    """The spec's model with its adapters, in float32, in training mode, on the room's device.
 
     Weights that aren't pretrained are drawn from the spec's seed on the CPU, whatever the device,
     so that all peers start from the same weights. torch's random state stays as it was.
@@ -36,12 +37,14 @@ def build_model(
     sketch = _sketch(config)
     if pretrained is not None:
         check_size(sketch, spec)
-    _check_memory(sketch, optimizer=spec.training.optimizer, room=room)
+    _check_memory(sketch, spec, room=room)
     with refusals(), torch.random.fork_rng(devices=[]):
         # torch.manual_seed would set the seed of every CUDA device too.
         torch.default_generator.manual_seed(spec.training.seed)
         model = _from_config(config) if pretrained is None else load_pretrained(config, pretrained)
         _rehearse(model)
+        torch.default_generator.manual_seed(spec.training.seed)
+        model = with_adapters(model, spec)
     return model.to(room.device)
 
 
@@ -54,17 +57,20 @@ def parameter_count(spec: SwarmSpec, *, vocabulary_size: int) -> int:
     return sum(parameter.numel() for parameter in sketch.parameters())
 
 
-def _check_memory(sketch: torch.nn.Module, *, optimizer: OptimizerSpec, room: Room) -> None:
+def _check_memory(sketch: torch.nn.Module, spec: SwarmSpec, *, room: Room) -> None:
     """Refuse a model that can't fit, before the machine swaps until it hangs.
 
     Counts weights, gradients and optimizer state; training needs activations on top of them.
 
-    Raises `DeviceError`.
+    sketch: without the adapters. Raises `DeviceError`.
     """
+    optimizer = spec.training.optimizer
     count = sum(parameter.numel() for parameter in sketch.parameters())
+    learns, frozen = _learning(spec, count)
     state = 2 if optimizer.name == "adamw" else int(optimizer.momentum > 0)
     buffers = sum(buffer.nbytes for buffer in sketch.buffers())
-    needed, available = count * _FLOAT32 * (2 + state) + buffers, room.available
+    needed = _FLOAT32 * (frozen + learns * (2 + state)) + buffers
+    available = room.available
     if needed > available:
         message = _(
             "a model of {count:,} parameters takes {needed} to train, but {device} has {free} free."
@@ -79,15 +85,26 @@ def _check_memory(sketch: torch.nn.Module, *, optimizer: OptimizerSpec, room: Ro
                 " smaller model."
             ),
         )
-    _check_host(count, room=room)
+    _check_host(count, learns=learns, room=room)
     if needed > room.free:
         raise room.not_allowed(needed)
 
 
-def _check_host(count: int, *, room: Room) -> None:
+def _learning(spec: SwarmSpec, count: int) -> tuple[int, int]:
+    """How many parameters are trained, and how many are frozen beside them. count: without the
+    adapters."""
+    adapters, kind = spec.training.adapters, spec.model.model_type
+    if adapters is None:
+        return count, 0
+    sizes = sizes_of(kind, spec.model.fields, vocabulary=None)
+    return adapter_count(kind, sizes, adapters), count
+
+
+def _check_host(count: int, *, learns: int, room: Room) -> None:
     """Refuse a model that fits a GPU but not the machine: it is built on the CPU, and hivemind
     averages copies of weights and gradients there. Raises `DeviceError`."""
-    needed, available = count * _FLOAT32 * 2, int(psutil.virtual_memory().available)
+    needed = _FLOAT32 * max(count, 2 * learns)
+    available = int(psutil.virtual_memory().available)
     if room.device.type == "cuda" and needed > available:
         message = _(
             "a model of {count:,} parameters takes {needed} of this machine's memory, but {free}"

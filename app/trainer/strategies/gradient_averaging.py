@@ -28,7 +28,7 @@ class GradientAveraging:
 
     def __init__(self, place: StrategyPlace) -> None:
         """Start the averagers and publish our progress."""
-        spec, peer, model, work = place.spec, place.peer, place.model, place.work
+        spec, peer, work, parameters = place.spec, place.peer, place.work, place.parameters
         # hivemind's own, for gradients that are summed over several calls of `step`.
         self._scaler = hivemind.GradScaler() if place.needs_scaler else None
         self._client_mode = peer.dht.client_mode
@@ -37,7 +37,7 @@ class GradientAveraging:
             report=place.report,
             work=work,
             dht=peer.dht,
-            params=list(model.parameters()),
+            params=parameters,
             optimizer=optimizer_for(spec),
             scheduler=scheduler_for(spec),
             gradient_guard=RoundGuard(bounds=_gradient_bounds(spec), offences=Offences()),
@@ -46,7 +46,7 @@ class GradientAveraging:
             step_size=spec.training.optimizer.learning_rate,
             admission=peer.admission,
             client_mode=self._client_mode,  # WORKAROUND (hivemind 1.1.12): None is mistaken
-            **_options(spec, parameters=sum(each.numel() for each in model.parameters())),
+            **_options(spec, parameters=sum(each.numel() for each in parameters)),
         )
         self.torch_optimizer = self._optimizer.opt
 

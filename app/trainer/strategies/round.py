@@ -168,7 +168,7 @@ def most_weight(spec: SwarmSpec) -> float:
 def blob_exchange(place: StrategyPlace) -> Callable[[Codec], Exchange]:
     """What makes the exchange of a run's blobs from what reads them."""
     spec = place.spec
-    parameters = sum(each.numel() for each in place.model.parameters())
+    parameters = sum(each.numel() for each in place.parameters)
 
     def named(epoch: int, peer_id: str, fault: PartFault) -> None:
         place.report(MemberAtFault(peer_id=peer_id, fault=fault, epoch=epoch, time=time.time()))

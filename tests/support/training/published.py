@@ -48,8 +48,9 @@ def with_weights(
     **fields: Any,
 ) -> SwarmSpec:
     """A spec that begins with weights."""
-    plain = spec_of(model_type, training=training, **{**SIZES, **fields}).to_json()
-    return specs.parse(plain | {"pretrained": pretrained})
+    plain = spec_of(model_type, **{**SIZES, **fields}).to_json()
+    params = plain["training_params"] | (training or {})
+    return specs.parse(plain | {"pretrained": pretrained, "training_params": params})
 
 
 def on_hub(name: str = "us/model") -> dict[str, Any]:

@@ -65,7 +65,7 @@ def test_what_may_not_be_named_is_refused(pretrained: Any, field: str | None) ->
 def test_the_sizes_must_be_said_for_the_preview(name: str) -> None:
     found = content(HUB)
     del found["model_config"][name]
-    with pytest.raises(SpecError, match=f"weights to begin with need {name} in model_config"):
+    with pytest.raises(SpecError, match=f"weights to begin with need {name}, as"):
         schema.parse(found)
 
 

@@ -210,7 +210,7 @@ def test_a_size_that_the_spec_leaves_out_must_not_make_the_preview_wrong(tmp_pat
     del model["num_key_value_heads"]
     bare = SwarmSpec.model_validate(spec.to_json() | {"model_config": model})
     found = from_files(published(), tmp_path)
-    with pytest.raises(SpecError, match="says a model of .* parameters, but the weights have"):
+    with pytest.raises(SpecError, match=r"says a model of .* parameters, but the weights have"):
         build_model(bare, vocabulary_size=256, room=ROOM, pretrained=found)
 
 
