@@ -28,8 +28,9 @@ def by_field(error: ValidationError) -> dict[str, SpecError]:
 
 
 _BRANCHES = {
-    "dataset_info": {"builtin", "files", "https", "hub", "slot"},
-    "tokenizer": {"bytes", "file", "slot"},
+    "dataset_info": {"builtin", "files", "https", "hub", "mixture", "slot"},
+    "data": {"builtin", "files", "https", "hub", "slot"},
+    "tokenizer": {"bytes", "file", "slot", "hub", "https"},
     "pretrained": {"hub", "https"},
     "micro_batch_size": {"constrained-int", "literal['auto']"},
     "timeout_seconds": {"constrained-float", "literal['auto']"},

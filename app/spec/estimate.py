@@ -11,26 +11,21 @@ from typing import Literal
 from app.common.i18n import _
 from app.spec import architectures
 from app.spec.architectures import Sizes
+from app.spec.costs.disk import disk_of
+from app.spec.costs.figures import FLOAT32, Amount, EstimatePart, optimizer_states
 from app.spec.families import FAMILIES
 from app.spec.rounds import round_bytes
 from app.spec.schema import ModelSpec, SwarmSpec
-from app.spec.sources.data import BuiltinData, BytesTokenizer, FileData, HttpsData, SlotData
+from app.spec.sources.data import BytesTokenizer
 from app.spec.training import TrainingSpec
 
 DeviceKind = Literal["cpu", "gpu"]
-
-FLOAT32 = 4
-KEPT_CHECKPOINTS = 2
-"""How many the trainer keeps; there is one more while it is being written."""
 
 LIBRARIES = 700_000_000
 """Bytes of memory of the trainer's processes with a tiny model, measured on Linux."""
 
 CUDA_CONTEXT = 500_000_000
 """Bytes of GPU memory that CUDA and its kernels take before the first tensor."""
-
-DOCUMENTATION = 480_000
-"""Bytes of the text that ships with Python."""
 
 SLOW_SWARM = 1e11
 """FLOP/s of the smallest useful swarm: the CPUs of two laptops."""
@@ -42,37 +37,6 @@ SLOW_LINE, FAST_LINE = 12.5e6, 125e6
 """Bytes/s of network lines of 100 Mbit/s and 1 Gbit/s, which limit a round of averaging."""
 
 HOUR = 3600.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class EstimatePart:
-    """One part of a figure."""
-
-    name: str
-    """For the user, such as "Weights"."""
-
-    size: int | None
-    """Bytes; None when it can't be known beforehand."""
-
-    why: str
-    """A phrase for the user that explains the size."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Amount:
-    """A figure as the sum of its parts."""
-
-    parts: tuple[EstimatePart, ...]
-
-    @property
-    def total(self) -> int:
-        """The sum of the known parts, in bytes."""
-        return sum(part.size or 0 for part in self.parts)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every part is known."""
-        return all(part.size is not None for part in self.parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +115,7 @@ def _estimate(spec: SwarmSpec, *, device: DeviceKind, samples: int) -> Estimate:
         learning=count,
         memory=Amount(parts=(*training, *(buffers if on_cpu else (_cuda(),)))),
         host=Amount(parts=() if on_cpu else buffers),
-        disk=_disk(spec, sizes, base=base, count=count),
+        disk=disk_of(spec, sizes, base=base, count=count),
         traffic=_traffic(spec, count=count),
         vocabulary_known=vocabulary is not None or "vocab_size" in fields,
     )
@@ -169,7 +133,7 @@ def _model(
     spec: SwarmSpec, *, whole: int, count: int, device: DeviceKind
 ) -> tuple[EstimatePart, ...]:
     """whole: all parameters. count: those that are trained."""
-    states = _optimizer_states(spec.training)
+    states = optimizer_states(spec.training)
     a_parameter = (
         _("4 bytes a parameter")
         if whole == count
@@ -192,12 +156,6 @@ def _model(
         why = _("the weights once more in 16 bits while a step computes")
         parts.append(EstimatePart(name=_("Half precision"), size=2 * whole, why=why))
     return tuple(parts)
-
-
-def _optimizer_states(training: TrainingSpec) -> int:
-    if training.optimizer.name == "adamw":
-        return 2
-    return int(training.optimizer.momentum > 0)
 
 
 def autocast(training: TrainingSpec, device: DeviceKind) -> bool:
@@ -270,53 +228,6 @@ def _cuda() -> EstimatePart:
     return EstimatePart(name=_("CUDA"), size=CUDA_CONTEXT, why=_("the driver and its kernels"))
 
 
-# --- disk
-
-
-def _disk(spec: SwarmSpec, sizes: Sizes, *, base: int, count: int) -> Amount:
-    size = FLOAT32 * count * (1 + _optimizer_states(spec.training))
-    checkpoints = EstimatePart(
-        name=_("Checkpoints"),
-        size=(KEPT_CHECKPOINTS + 1) * size,
-        why=_("weights and optimizer, the newest {count} and one that is being written").format(
-            count=KEPT_CHECKPOINTS
-        ),
-    )
-    return Amount(parts=(checkpoints, *_weights(spec, base), _data(spec, sizes)))
-
-
-def _weights(spec: SwarmSpec, base: int) -> tuple[EstimatePart, ...]:
-    """base: parameters without the adapters."""
-    if spec.pretrained is None:
-        return ()
-    known = spec.pretrained.bytes
-    why = (
-        _("downloaded once")
-        if known
-        else _("downloaded once; up to 4 bytes a parameter, often half as many")
-    )
-    return (EstimatePart(name=_("Pretrained weights"), size=known or FLOAT32 * base, why=why),)
-
-
-def _data(spec: SwarmSpec, sizes: Sizes) -> EstimatePart:
-    width = 1 if sizes.vocabulary <= 2**8 else 2 if sizes.vocabulary <= 2**16 else FLOAT32
-    name = _("Training data")
-    match spec.data:
-        case BuiltinData():
-            why = _("Python's documentation as tokens")
-            return EstimatePart(name=name, size=DOCUMENTATION * width, why=why)
-        case FileData() | SlotData():
-            why = _("the files once more as tokens, up to {count} bytes for each byte of text")
-            return EstimatePart(name=name, size=None, why=why.format(count=width))
-        case HttpsData():
-            why = _(
-                "the download, and once more as tokens, up to {count} bytes for each byte of text"
-            )
-            return EstimatePart(name=name, size=None, why=why.format(count=width))
-        case _:
-            return EstimatePart(name=name, size=0, why=_("streamed, not kept"))
-
-
 # --- traffic
 
 
@@ -326,7 +237,7 @@ def _traffic(spec: SwarmSpec, *, count: int) -> TrafficEstimate:
     # weights and gradients, or what was learnt: each sent once
     once = round_bytes(spec, parameters=count) // 2 if has_own_steps else 2 * width * count
     slow, fast = _epochs(spec, count=count, once=once)
-    state = FLOAT32 * count * (1 + _optimizer_states(spec.training))
+    state = FLOAT32 * count * (1 + optimizer_states(spec.training))
     return TrafficEstimate(
         low=round(slow * once),
         high=round(fast * 2 * once),

@@ -25,7 +25,7 @@ from app.spec.complaints import by_field, first_of
 from app.spec.families import FAMILIES
 from app.spec.part import SpecPart
 from app.spec.slots import UNPRINTABLE
-from app.spec.sources.data import DataSpec, FileData, FileTokenizer
+from app.spec.sources.data import DataSpec, MixtureData, names_files
 from app.spec.sources.pretrained import PretrainedSpec
 from app.spec.training import TrainingSpec
 
@@ -150,7 +150,7 @@ class SwarmSpec(SpecPart):
     @model_validator(mode="after")
     def _is_signed_by_its_organiser(self) -> "SwarmSpec":
         # Signed is what others get, with slots. Paths come from nowhere but this machine.
-        is_ours = isinstance(self.data, FileData) or isinstance(self.data.tokenizer, FileTokenizer)
+        is_ours = names_files(self.data)
         signed = self.organiser
         if signed is not None and not is_ours and not signed.signs(self.to_json()):
             raise PydanticCustomError("wrong_signature", "wrong signature")
@@ -170,6 +170,8 @@ class SwarmSpec(SpecPart):
         unknown: dict[str, Any] = {
             "training": {name for name in late if getattr(training, name) is None}
         }
+        if isinstance(self.data, MixtureData):
+            unknown["data"] = {"parts": {"__all__": {"data": {"tokenizer"}}}}
         for name in ("organiser", "pretrained"):
             if getattr(self, name) is None:
                 unknown[name] = True

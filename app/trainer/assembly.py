@@ -39,6 +39,7 @@ from app.trainer.model.precision import Precision, precision_for
 from app.trainer.model.pretrained import digest_of_weights, fetch_pretrained
 from app.trainer.peer.bandwidth import keep_to
 from app.trainer.peer.peer import TrainerPeer
+from app.trainer.pinned.downloads import Downloads
 from app.trainer.reporter import Reporter
 from app.trainer.room import Room
 from app.trainer.run import TrainingRun
@@ -155,8 +156,8 @@ def _build(
 ) -> tuple[torch.nn.Module, str]:
     """The model, and the digest of the weights that all peers begin with, "" without any."""
     room.enforce()
-    cache = Path(order.cache_dir)
-    pretrained = fetch_pretrained(spec, cache=cache, sign_in=order.hub_sign_in)
+    downloads = Downloads(cache=Path(order.cache_dir), sign_in=order.hub_sign_in)
+    pretrained = fetch_pretrained(spec, downloads)
     model = build_model(spec, vocabulary_size=vocabulary_size, room=room, pretrained=pretrained)
     base = "" if pretrained is None else digest_of_weights(model)
     torch.seed()  # weights are the same on all peers, but dropout must not be

@@ -213,15 +213,22 @@ def _fingerprint(spec: SwarmSpec) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def _identity_of(source: dict[str, Any]) -> Any:
+    """Files differ from peer to peer, and slots are filled by the time that a trainer sees them."""
+    return "own" if source["source"] in ("files", "slot") else source
+
+
 def _identity(spec: SwarmSpec) -> str:
     """A hash of what makes a run this one and no other, whatever its settings: an invite of
     strangers with a known run id must neither resume nor delete what another swarm has learnt."""
     content = spec.to_json()
     data = content["dataset_info"]
+    for part in data.get("parts", ()):
+        part["data"] = _identity_of(part["data"])
     parts = {
         "run": spec.run_id,
         "model": _fingerprint(spec),
-        "data": "own" if data["source"] in ("files", "slot") else data,
+        "data": _identity_of(data),
         "organiser": (content.get("organiser") or {}).get("key"),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

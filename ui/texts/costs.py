@@ -11,7 +11,8 @@ from ui.texts import units
 
 if TYPE_CHECKING:
     from app.protocol import Device
-    from app.spec.estimate import Amount, DeviceKind, Estimate
+    from app.spec.costs.figures import Amount
+    from app.spec.estimate import DeviceKind, Estimate
     from app.spec.schema import SwarmSpec
 
 
@@ -69,6 +70,8 @@ def data_line(spec: "SwarmSpec") -> str:
             return source.url
         case "slot":
             return _("files that you choose")
+        case "mixture":
+            return _("a mixture of {count} sources").format(count=len(source.parts))
         case _:
             return _("{name} from the Hugging Face hub").format(name=source.name)
 

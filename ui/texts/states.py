@@ -349,6 +349,8 @@ def data_description(spec: "DataSpec") -> str:
             return _("Hugging Face data set {name}").format(name=spec.name)
         case "slot":
             return _("Files of yours for the slot {label}").format(label=spec.label)
+        case "mixture":
+            return "\n".join(data_description(part.data) for part in spec.parts)
         case _:
             return _("Built in: {name}").format(name=spec.name)
 

@@ -1,5 +1,6 @@
 """The training data of a spec, and the tokenizer that turns it into tokens."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -7,7 +8,7 @@ from pydantic import Field, model_validator
 from app.common.i18n import _
 from app.spec.part import SpecPart
 from app.spec.slots import Slot
-from app.spec.sources.pinned import HttpsUrl, Sha256
+from app.spec.sources.pinned import HttpsUrl, PinnedFile, PinnedRepository, Sha256
 
 
 class BytesTokenizer(SpecPart):
@@ -32,11 +33,26 @@ class SlotTokenizer(Slot):
     kind: Literal["slot"]
 
 
-_Tokenizer = Annotated[BytesTokenizer | FileTokenizer | SlotTokenizer, Field(discriminator="kind")]
+class HubTokenizer(PinnedRepository):
+    """The ``tokenizer.json`` of a repository of the Hugging Face hub."""
+
+    kind: Literal["hub"]
+
+
+class HttpsTokenizer(PinnedFile):
+    """A ``tokenizer.json`` at an https address."""
+
+    kind: Literal["https"]
+
+
+TokenizerSpec = Annotated[
+    BytesTokenizer | FileTokenizer | SlotTokenizer | HubTokenizer | HttpsTokenizer,
+    Field(discriminator="kind"),
+]
 
 
 class _Source(SpecPart):
-    tokenizer: _Tokenizer = BytesTokenizer()
+    tokenizer: TokenizerSpec = BytesTokenizer()
 
 
 class BuiltinData(_Source):
@@ -97,6 +113,69 @@ class SlotData(Slot, _Source):
         return self
 
 
-DataSpec = Annotated[
+PlainData = Annotated[
     BuiltinData | FileData | HttpsData | HubData | SlotData, Field(discriminator="source")
 ]
+"""One source."""
+
+
+class MixturePart(SpecPart):
+    """A source of a mixture."""
+
+    weight: float = Field(gt=0, le=1e6, allow_inf_nan=False)
+    """How often a sample is drawn from it, in proportion to the other parts' weights."""
+
+    data: PlainData
+
+    @model_validator(mode="after")
+    def _has_no_tokenizer(self) -> "MixturePart":
+        if self.data.tokenizer.kind != "bytes":
+            raise ValueError(_("all parts of a mixture have its tokenizer; name it there"))
+        return self
+
+
+class MixtureData(_Source):
+    """Several sources, of which each sample is drawn from one by chance."""
+
+    source: Literal["mixture"]
+    parts: tuple[MixturePart, ...] = Field(min_length=2, max_length=32)
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> "MixtureData":
+        slots = [part.data for part in self.parts if isinstance(part.data, SlotData)]
+        labels = [slot.label for slot in slots]
+        if isinstance(self.tokenizer, SlotTokenizer):
+            labels.append(self.tokenizer.label)
+        if len(set(labels)) < len(labels):
+            raise ValueError(_("two slots of a spec need two labels"))
+        return self
+
+
+DataSpec = Annotated[
+    BuiltinData | FileData | HttpsData | HubData | SlotData | MixtureData,
+    Field(discriminator="source"),
+]
+
+
+def sources_of(data: DataSpec) -> dict[str, PlainData]:
+    """The sources of a spec's data, by the field in which each stands."""
+    if isinstance(data, MixtureData):
+        return {f"dataset_info.parts.{n}.data": each.data for n, each in enumerate(data.parts)}
+    return {"dataset_info": data}
+
+
+def with_sources(data: DataSpec, sources: Mapping[str, PlainData]) -> DataSpec:
+    """The data with other sources in the places of some. sources: as `sources_of` has them."""
+    if not isinstance(data, MixtureData):
+        return sources.get("dataset_info", data)
+    parts = tuple(
+        part.model_copy(update={"data": sources.get(field, part.data)})
+        for part, field in zip(data.parts, sources_of(data), strict=True)
+    )
+    return data.model_copy(update={"parts": parts})
+
+
+def names_files(data: DataSpec) -> bool:
+    """Whether it has paths of this machine, as only specs that were written here may."""
+    own = isinstance(data.tokenizer, FileTokenizer)
+    return own or any(isinstance(each, FileData) for each in sources_of(data).values())

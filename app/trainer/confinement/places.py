@@ -12,7 +12,7 @@ from pathlib import Path
 from app.common.paths import RESOURCES, ROOT
 from app.protocol import Start
 from app.spec.schema import SwarmSpec
-from app.spec.sources.data import FileData, FileTokenizer
+from app.spec.sources.data import FileData, FileTokenizer, sources_of
 from app.trainer.confinement.environment import hub_home
 
 log = logging.getLogger(__name__)
@@ -94,8 +94,9 @@ def _rosters(order: Start) -> Iterator[Path]:
 def _data(spec: SwarmSpec) -> Iterator[Path]:
     """The files that a spec names on this machine. What is no regular file is refused elsewhere."""
     names: list[str] = []
-    if isinstance(spec.data, FileData):
-        names += spec.data.paths
+    for source in sources_of(spec.data).values():
+        if isinstance(source, FileData):
+            names += source.paths
     if isinstance(spec.data.tokenizer, FileTokenizer):
         names.append(spec.data.tokenizer.path)
     yield from (path for name in names if (path := Path(name).expanduser()).is_file())

@@ -1,19 +1,33 @@
 """Open the data of a spec, whatever its source."""
 
+import contextlib
 import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from app.common.errors import DataError, ProtocolError
 from app.common.i18n import _
 from app.spec.schema import SwarmSpec
-from app.spec.sources.data import BuiltinData, FileData, HttpsData, HubData, SlotData, SlotTokenizer
+from app.spec.sources.data import (
+    BuiltinData,
+    FileData,
+    HttpsData,
+    HubData,
+    MixtureData,
+    PlainData,
+    SlotData,
+    sources_of,
+)
 from app.trainer.data.batches import Batches, StreamBatches, WindowBatches, order_key
 from app.trainer.data.corpus import Source, tokenized
 from app.trainer.data.documents import PythonDocs, TextFiles
 from app.trainer.data.hub import HUB_MEMORY, hub_tokens
+from app.trainer.data.mixture import Mixing, MixtureBatches
 from app.trainer.data.reader import read_apart
-from app.trainer.data.tokenizer import open_tokenizer, token_type
+from app.trainer.data.tokenizer import Tokenizer, open_tokenizer, token_type
+from app.trainer.pinned.downloads import Downloads
 from app.trainer.pinned.https import fetch
 
 
@@ -40,51 +54,110 @@ def open_data(
 
     Raises `DataError`, which names the field of the spec.
     """
-    data, length = spec.data, spec.training.sequence_length
-    if isinstance(data, SlotData) or isinstance(data.tokenizer, SlotTokenizer):
-        raise ProtocolError("the app fills the slots of a spec before it starts a trainer")
-    tokenizer = open_tokenizer(data.tokenizer)
-    if isinstance(data, HubData):
-        order = order_key(spec.training.seed, identity=identity, start=start)
-        stream = partial(
-            hub_tokens, data, tokenizer=tokenizer, order=order, cache=cache, sign_in=hub_sign_in
-        )
-        return StreamBatches(
-            read_apart(stream, dtype=token_type(tokenizer.vocabulary_size), memory=HUB_MEMORY),
-            sequence_length=length,
-            vocabulary_size=tokenizer.vocabulary_size,
-            start=start,
-            pin=pin,
-        )
-    source = _finite(data, cache=cache / "downloads", context=context)
-    tokens = tokenized(source, tokenizer=tokenizer, cache=cache / "tokens")
-    if len(tokens) <= length:
-        raise _too_short(len(tokens), length=length)
-    return WindowBatches(
-        tokens,
-        sequence_length=length,
-        vocabulary_size=tokenizer.vocabulary_size,
-        seed=spec.training.seed,
-        identity=identity,
-        start=start,
-        pin=pin,
+    downloads = Downloads(cache=cache, sign_in=hub_sign_in, context=context)
+    tokenizer = open_tokenizer(spec.data.tokenizer, downloads)
+    opening = _Opening(spec=spec, tokenizer=tokenizer, downloads=downloads, pin=pin)
+    if not isinstance(spec.data, MixtureData):
+        return opening.open(spec.data, identity=identity, start=start)
+    mixing = Mixing(
+        [part.weight for part in spec.data.parts],
+        key=order_key(spec.training.seed, identity=identity + b"mixture"),
     )
+    starts = zip(sources_of(spec.data).items(), mixing.counts(start), strict=True)
+    with contextlib.ExitStack() as unless_all_open:
+        opened: list[Batches] = []
+        for (field, source), first in starts:
+            with _named(field):
+                batches = opening.open(source, identity=identity + field.encode(), start=first)
+            unless_all_open.callback(batches.close)
+            opened.append(batches)
+        unless_all_open.pop_all()
+    return MixtureBatches(opened, mixing, start=start, pin=pin)
 
 
-def _finite(
-    data: BuiltinData | FileData | HttpsData, *, cache: Path, context: ssl.SSLContext | None
-) -> Source:
-    if isinstance(data, BuiltinData):
-        return PythonDocs()
-    if isinstance(data, FileData):
-        paths, field = tuple(Path(path).expanduser() for path in data.paths), "dataset_info.paths"
-    else:
-        paths, field = (_fetched(data, cache=cache, context=context),), "dataset_info.url"
+@contextlib.contextmanager
+def _named(field: str) -> Iterator[None]:
+    """Let errors of a part of a mixture name its own field."""
+    try:
+        yield
+    except DataError as error:
+        own = error.field.replace("dataset_info", field, 1)
+        raise DataError(error.message, field=own, remedy=error.remedy) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Opening:
+    """What all sources of a spec have in common."""
+
+    spec: SwarmSpec
+    tokenizer: Tokenizer
+    downloads: Downloads
+    pin: bool
+
+    def open(self, data: PlainData, *, identity: bytes, start: int) -> Batches:
+        """Of one source. start: samples of this source that were drawn before."""
+        if isinstance(data, SlotData):
+            raise ProtocolError("the app fills the slots of a spec before it starts a trainer")
+        return (
+            self._stream(data, identity=identity, start=start)
+            if isinstance(data, HubData)
+            else self._windows(data, identity=identity, start=start)
+        )
+
+    def _stream(self, data: HubData, *, identity: bytes, start: int) -> Batches:
+        stream = partial(
+            hub_tokens,
+            data,
+            tokenizer=self.tokenizer,
+            order=order_key(self.spec.training.seed, identity=identity, start=start),
+            cache=self.downloads.cache,
+            sign_in=self.downloads.sign_in,
+        )
+        kind = token_type(self.tokenizer.vocabulary_size)
+        return StreamBatches(
+            read_apart(stream, dtype=kind, memory=HUB_MEMORY),
+            sequence_length=self.spec.training.sequence_length,
+            vocabulary_size=self.tokenizer.vocabulary_size,
+            start=start,
+            pin=self.pin,
+        )
+
+    def _windows(
+        self, data: BuiltinData | FileData | HttpsData, *, identity: bytes, start: int
+    ) -> Batches:
+        source, length = _finite(data, self.downloads), self.spec.training.sequence_length
+        cache = self.downloads.cache / "tokens"
+        tokens = tokenized(source, tokenizer=self.tokenizer, cache=cache)
+        if len(tokens) <= length:
+            raise _too_short(len(tokens), length=length)
+        return WindowBatches(
+            tokens,
+            sequence_length=length,
+            vocabulary_size=self.tokenizer.vocabulary_size,
+            seed=self.spec.training.seed,
+            identity=identity,
+            start=start,
+            pin=self.pin,
+        )
+
+
+def _finite(data: BuiltinData | FileData | HttpsData, downloads: Downloads) -> Source:
+    match data:
+        case BuiltinData():
+            return PythonDocs()
+        case FileData():
+            paths = tuple(Path(path).expanduser() for path in data.paths)
+            field = "dataset_info.paths"
+        case HttpsData():
+            path = fetch(
+                data.url,
+                sha256=data.sha256,
+                field="dataset_info",
+                cache=downloads.files,
+                context=downloads.context,
+            )
+            paths, field = (path,), "dataset_info.url"
     return TextFiles(paths=paths, format=data.format, text_field=data.text_field, field=field)
-
-
-def _fetched(data: HttpsData, *, cache: Path, context: ssl.SSLContext | None) -> Path:
-    return fetch(data.url, sha256=data.sha256, field="dataset_info", cache=cache, context=context)
 
 
 def _too_short(tokens: int, *, length: int) -> DataError:

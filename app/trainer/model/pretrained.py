@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import re
-import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from app.spec.architectures import parameter_count, sizes_of
 from app.spec.schema import SwarmSpec
 from app.spec.sources.pretrained import CONFIG_FILE, HttpsWeights, HubWeights, file_name
 from app.trainer.model.config import refusals
+from app.trainer.pinned.downloads import Downloads
 from app.trainer.pinned.https import fetch
 from app.trainer.pinned.repository import ListedFile, fetch_files
 
@@ -51,13 +51,8 @@ class Pretrained:
     """Of safetensors."""
 
 
-def fetch_pretrained(
-    spec: SwarmSpec, *, cache: Path, sign_in: bool, context: ssl.SSLContext | None = None
-) -> Pretrained | None:
+def fetch_pretrained(spec: SwarmSpec, downloads: Downloads) -> Pretrained | None:
     """Download what the spec begins with, unless it is there; None for a spec without weights.
-
-    sign_in: at the hub, with the user's own sign-in. context: the TLS context for https; None for
-    the public certificate authorities.
 
     Raises `DataError` and `SpecError`.
     """
@@ -69,12 +64,12 @@ def fetch_pretrained(
             spec.pretrained,
             _needed,
             field=f"{FIELD}.name",
-            cache=cache / "repositories",
+            cache=downloads.repositories,
             limit=limit,
-            sign_in=sign_in,
+            sign_in=downloads.sign_in,
         )
     else:
-        found = _downloaded(spec.pretrained, cache=cache / "weights", limit=limit, context=context)
+        found = _downloaded(spec.pretrained, downloads, limit=limit)
     config = found.pop(CONFIG_FILE)
     return Pretrained(config=_read_config(config), files=tuple(found.values()))
 
@@ -101,9 +96,7 @@ def _needed(files: Iterable[ListedFile]) -> list[ListedFile]:
     return [by_name[CONFIG_FILE], *weights]
 
 
-def _downloaded(
-    weights: HttpsWeights, *, cache: Path, limit: int, context: ssl.SSLContext | None
-) -> dict[str, Path]:
+def _downloaded(weights: HttpsWeights, downloads: Downloads, *, limit: int) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for number, file in enumerate(weights.files):
         name = file_name(file.url)
@@ -111,8 +104,8 @@ def _downloaded(
             file.url,
             sha256=file.sha256,
             field=f"{FIELD}.files.{number}",
-            cache=cache,
-            context=context,
+            cache=downloads.files,
+            context=downloads.context,
             limit=MOST_CONFIG_BYTES if name == CONFIG_FILE else min(file.bytes or limit, limit),
         )
         limit -= found[name].stat().st_size

@@ -1,6 +1,7 @@
 """Models as they are published: a config and safetensors files, as bytes."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,8 +9,12 @@ from safetensors.torch import save
 
 from app.spec import schema as specs
 from app.spec.schema import SwarmSpec
+from app.trainer.pinned.downloads import Downloads
 from tests.support.network.model_hub import COMMIT, sha256
 from tests.support.training.models import built, spec_of
+
+NO_DOWNLOADS = Downloads(cache=Path("/nowhere"))
+"""For what needs none."""
 
 SIZES = {"vocab_size": 256}
 """That a spec with weights must say as well."""

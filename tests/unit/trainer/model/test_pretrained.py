@@ -12,6 +12,7 @@ from app.common.errors import DataError, SpecError, UserFacingError
 from app.spec.schema import MODEL_TYPES, SwarmSpec
 from app.trainer.model.build import build_model
 from app.trainer.model.pretrained import Pretrained, digest_of_weights, fetch_pretrained
+from app.trainer.pinned.downloads import Downloads
 from app.trainer.room import Room
 from tests.support.network.model_hub import ModelHub, ask, https_files, running_hub
 from tests.support.training.models import CPU, built, spec_of
@@ -37,7 +38,7 @@ def from_files(files: dict[str, bytes], folder: Path) -> Pretrained:
     """As fetched, with its checks of the config."""
     with https_files(files) as (url, context):
         spec = with_weights(behind(url, files))
-        found = fetch_pretrained(spec, cache=folder, sign_in=False, context=context)
+        found = fetch_pretrained(spec, Downloads(cache=folder, context=context))
     assert found is not None
     return found
 
@@ -81,7 +82,7 @@ def test_from_the_hub_only_config_and_weights_are_fetched(hub: ModelHub, tmp_pat
         "consolidated.safetensors": b"the same once more",
     }
     spec = with_weights(on_hub())
-    found = fetch_pretrained(spec, cache=tmp_path, sign_in=False)
+    found = fetch_pretrained(spec, Downloads(cache=tmp_path))
     model = build_model(spec, vocabulary_size=256, room=ROOM, pretrained=found)
     fetched = {path.rpartition("/")[2] for path in hub.asked if "/resolve/" in path}
     assert fetched == {"config.json", "model.safetensors"}
@@ -101,7 +102,7 @@ def test_weights_in_several_files_are_put_together(hub: ModelHub, tmp_path: Path
         "model.safetensors.index.json": b"{}",
     }
     spec = with_weights(on_hub())
-    found = fetch_pretrained(spec, cache=tmp_path, sign_in=False)
+    found = fetch_pretrained(spec, Downloads(cache=tmp_path))
     model = build_model(spec, vocabulary_size=256, room=ROOM, pretrained=found)
     whole = loaded(files, tmp_path)
     assert digest_of_weights(model) == digest_of_weights(whole)
@@ -132,7 +133,7 @@ def test_what_the_config_says_beyond_the_spec_counts(tmp_path: Path) -> None:
 
 
 def test_a_spec_without_weights_fetches_nothing(tmp_path: Path) -> None:
-    assert fetch_pretrained(spec_of(), cache=tmp_path, sign_in=False) is None
+    assert fetch_pretrained(spec_of(), Downloads(cache=tmp_path)) is None
 
 
 # --- what is refused
@@ -217,7 +218,7 @@ def test_a_size_that_the_spec_leaves_out_must_not_make_the_preview_wrong(tmp_pat
 def test_a_download_much_larger_than_the_model_is_refused(hub: ModelHub, tmp_path: Path) -> None:
     hub.repositories["us/model"] = published() | {"model.safetensors": bytes(2**26 + 2**20)}
     with pytest.raises(DataError, match="bytes to download; at most"):
-        fetch_pretrained(with_weights(on_hub()), cache=tmp_path, sign_in=False)
+        fetch_pretrained(with_weights(on_hub()), Downloads(cache=tmp_path))
 
 
 @pytest.mark.parametrize("lacks", ["config.json", "model.safetensors"])
@@ -227,7 +228,7 @@ def test_a_repository_without_safetensors_is_refused(
     hub.repositories["us/model"] = published() | {"pytorch_model.bin": b"pickle"}
     del hub.repositories["us/model"][lacks]
     with pytest.raises(DataError, match=r"has no config\.json or no model\.safetensors") as caught:
-        fetch_pretrained(with_weights(on_hub()), cache=tmp_path, sign_in=False)
+        fetch_pretrained(with_weights(on_hub()), Downloads(cache=tmp_path))
     assert caught.value.field == "pretrained.name"
 
 
