@@ -30,7 +30,7 @@ from typing import Any, NamedTuple, TypeVar
 import sandbox
 from sandbox import HOME, Sandbox
 
-from app.spec.architectures import FAMILIES
+from app.spec.families import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "cotrain-contributor"

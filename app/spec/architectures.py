@@ -10,7 +10,7 @@ from typing import Any
 
 from app.common.errors import SpecError
 from app.common.i18n import _
-from app.spec.families import FAMILIES, Family
+from app.spec.families import FAMILIES, Experts, Family
 from app.spec.training import AdapterSpec
 
 BYTES_VOCABULARY = 256
@@ -43,6 +43,9 @@ class Sizes:
     feed_forward: int
     """Inner width of the feed-forward part."""
 
+    experts: Experts | None
+    """Instead of the feed-forward part in some layers or all."""
+
     positions: int
     """Longest sequence, in tokens."""
 
@@ -67,7 +70,19 @@ def sizes_of(model_type: str, fields: Mapping[str, Any], *, vocabulary: int | No
     heads = found["heads"]
     shared = _number("num_key_value_heads", fields, family.key_heads) or heads
     dim = _number("head_dim", fields, family.head_dim) or found["width"] // heads
-    return Sizes(**found, key_heads=shared, head_dim=dim)
+    experts = _experts(family, fields) if family.experts is not None else None
+    return Sizes(**found, key_heads=shared, head_dim=dim, experts=experts)
+
+
+def _experts(family: Family, fields: Mapping[str, Any]) -> Experts:
+    default = family.experts
+    assert default is not None
+    alias = fields.get("num_local_experts", default.count)
+    return Experts(
+        count=_number("num_experts", fields, alias),
+        width=_number("moe_intermediate_size", fields, default.width),
+        chosen=_number("num_experts_per_tok", fields, default.chosen),
+    )
 
 
 def unsaid(model_type: str, fields: Mapping[str, Any]) -> tuple[str, ...]:
@@ -81,6 +96,27 @@ def unsaid(model_type: str, fields: Mapping[str, Any]) -> tuple[str, ...]:
         if not {getattr(family, size), _ALIASES[size]} & fields.keys()
     ]
     return (*names, *(() if "vocab_size" in fields else ("vocab_size",)))
+
+
+_OTHER_SIZES = (
+    *("vocab_size", "num_key_value_heads", "head_dim", "tie_word_embeddings"),
+    *("attention_bias", "mlp_bias", "enable_bias", "qk_layernorm"),
+    *("word_embed_proj_dim", "do_layer_norm_before", "layer_norm_elementwise_affine"),
+    *("num_experts", "num_local_experts", "num_experts_per_tok", "moe_intermediate_size"),
+    *("mlp_only_layers", "decoder_sparse_step"),
+)
+"""Config fields on which the number of parameters depends, beside a type's own names of sizes."""
+
+
+def said_sizes(model_type: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of all fields of a config, those that say how large its model is."""
+    family = FAMILIES[model_type]
+    own = [getattr(family, size) for size in _SIZES[:5]]
+    return {
+        name: config[name]
+        for name in (*own, *_ALIASES.values(), *_OTHER_SIZES)
+        if config.get(name) is not None
+    }
 
 
 def _size(family: Family, name: str, fields: Mapping[str, Any], default: int) -> int:
@@ -114,6 +150,7 @@ def parameter_count(model_type: str, fields: Mapping[str, Any], sizes: Sizes) ->
         + (2 * sizes.width * embedding if embedding != sizes.width else 0)
         + _positions(family, sizes)
         + sizes.layers * _block(family, fields, sizes)
+        + _expert_layers(fields, sizes) * _experts_more(family, fields, sizes)
         + _last_norm(family, fields, sizes)
         + heads
         + (sizes.vocabulary if family.head_bias else 0)
@@ -189,6 +226,25 @@ def _query_norms(family: Family, fields: Mapping[str, Any], sizes: Sizes) -> int
     return 2 * family.norm * sizes.head_dim if fields.get("qk_layernorm") else 0
 
 
+def _expert_layers(fields: Mapping[str, Any], sizes: Sizes) -> int:
+    """How many layers have experts."""
+    if sizes.experts is None:
+        return 0
+    without, step = fields.get("mlp_only_layers") or (), fields.get("decoder_sparse_step", 1)
+    if not isinstance(without, list | tuple) or not isinstance(step, int) or step < 1:
+        return sizes.layers  # the library refuses it
+    return sum(n not in without and (n + 1) % step == 0 for n in range(min(sizes.layers, 10**4)))
+
+
+def _experts_more(family: Family, fields: Mapping[str, Any], sizes: Sizes) -> int:
+    """By how much a layer with experts is larger than one without."""
+    experts = sizes.experts
+    if experts is None:
+        return 0
+    each = 3 * sizes.width * experts.width
+    return experts.count * (each + sizes.width) - _feed_forward(family, fields, sizes)
+
+
 def _feed_forward(family: Family, fields: Mapping[str, Any], sizes: Sizes) -> int:
     matrix = sizes.width * sizes.feed_forward
     if family.gated:
@@ -219,7 +275,8 @@ def fields_for(
         )
     values = (layers, width, heads, feed_forward, positions)
     named = {getattr(family, size): value for size, value in zip(_SIZES, values, strict=False)}
-    return named | _dependent_fields(model_type, family, layers=layers, width=width, heads=heads)
+    rest = _dependent_fields(model_type, family, layers=layers, width=width, heads=heads)
+    return named | rest | _experts_of(family, feed_forward)
 
 
 def _dependent_fields(
@@ -233,6 +290,25 @@ def _dependent_fields(
             return {"attention_types": [[["global"], layers]]}
         case "opt":
             return {"word_embed_proj_dim": width, "dropout": 0.0}
+        case "granite":  # as other types scale attention
+            return {"attention_multiplier": (width // heads) ** -0.5}
         case _:
-            rest = {"num_key_value_heads": heads} if family.key_heads else {}
-            return rest | ({"head_dim": width // heads} if family.head_dim else {})
+            return _heads(family, width=width, heads=heads)
+
+
+def _heads(family: Family, *, width: int, heads: int) -> dict[str, Any]:
+    """As many heads of keys as of queries, and no wider than the model."""
+    found: dict[str, Any] = {"num_key_value_heads": heads} if family.key_heads else {}
+    if family.head_dim:
+        found["head_dim"] = width // heads
+    if family.scaled_queries:
+        found["query_pre_attn_scalar"] = width // heads
+    return found
+
+
+def _experts_of(family: Family, feed_forward: int) -> dict[str, Any]:
+    """A few experts, of which a token takes two that are as wide as the feed-forward part."""
+    if family.experts is None:
+        return {}
+    width = max(1, feed_forward // 2)
+    return {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": width}

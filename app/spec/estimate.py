@@ -190,7 +190,10 @@ def saved_bytes(
     family, half = FAMILIES[model.model_type], autocast(training, device)
     per_width, per_feed_forward = family.saved[2:] if half else family.saved[:2]
     width = max(sizes.width, sizes.heads * sizes.head_dim)
-    block = per_width * width + per_feed_forward * sizes.feed_forward
+    inner = sizes.feed_forward
+    if sizes.experts is not None:
+        inner = sizes.experts.chosen * sizes.experts.width
+    block = per_width * width + per_feed_forward * inner
     scores = _saved_scores(model, device=device) * sizes.heads * training.sequence_length
     return sizes.layers * (block + scores) + 3 * FLOAT32 * sizes.vocabulary
 

@@ -12,6 +12,18 @@ of sizes (`app.spec.architectures.adapter_count`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class Experts:
+    """A feed-forward part of which each token takes a few of many."""
+
+    count: int
+    width: int
+    """Inner width of each."""
+
+    chosen: int
+    """That a token takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Family:
     """How models of one type are built.
 
@@ -61,8 +73,14 @@ class Family:
     head_dim: int = 0
     """Default width of an attention head; 0 for width / heads."""
 
+    scaled_queries: bool = False
+    """Attention is scaled by a config field instead of by ``head_dim``."""
+
     key_heads: int = 0
     """Default number of key and value heads; 0 for as many as query heads."""
+
+    experts: Experts | None = None
+    """The defaults, for a type that has them."""
 
     matrices: Matrices = field(default_factory=lambda: {**_ATTENTION, **_GATED})
     """Those that may get adapters."""
@@ -92,6 +110,30 @@ _TWO_LAYERS: Matrices = {
 }
 
 FAMILIES: dict[str, Family] = {
+    "gemma2": Family(
+        defaults=(26, 2304, 8, 9216, 8192, 256_000),
+        norms=(4, 1),
+        qkv_bias="attention_bias",
+        output_bias="attention_bias",
+        tied=True,
+        key_heads=4,
+        head_dim=256,
+        scaled_queries=True,
+        saved=(62, 16, 52, 8),
+        saved_scores=8,
+    ),
+    "gemma3_text": Family(
+        defaults=(26, 2304, 8, 9216, 131_072, 262_208),
+        norms=(4, 1),
+        qkv_bias="attention_bias",
+        output_bias="attention_bias",
+        query_norm="head",
+        tied=True,
+        key_heads=4,
+        head_dim=256,
+        scaled_queries=True,
+        saved=(76, 16, 68, 8),
+    ),
     "gpt2": Family(
         layers="n_layer",
         width="n_embd",
@@ -143,6 +185,12 @@ FAMILIES: dict[str, Family] = {
         },
         saved=(40, 8, 22, 4),
     ),
+    "granite": Family(
+        defaults=(32, 4096, 32, 11008, 2048, 32000),
+        qkv_bias="attention_bias",
+        output_bias="attention_bias",
+        saved=(40, 16, 34, 8),
+    ),
     "llama": Family(
         defaults=(32, 4096, 32, 11008, 2048, 32000),
         qkv_bias="attention_bias",
@@ -157,6 +205,13 @@ FAMILIES: dict[str, Family] = {
         saved=(40, 16, 34, 8),
     ),
     "olmo2": Family(
+        defaults=(32, 4096, 32, 11008, 2048, 50304),
+        qkv_bias="attention_bias",
+        output_bias="attention_bias",
+        query_norm="width",
+        saved=(56, 16, 50, 8),
+    ),
+    "olmo3": Family(
         defaults=(32, 4096, 32, 11008, 2048, 50304),
         qkv_bias="attention_bias",
         output_bias="attention_bias",
@@ -185,6 +240,18 @@ FAMILIES: dict[str, Family] = {
         matrices={**_QUERIES_KEYS_VALUES, "dense": (("queries", "width"),), **_TWO_LAYERS},
         saved=(28, 20, 22, 10),
     ),
+    "phi3": Family(
+        defaults=(32, 3072, 32, 8192, 4096, 32064),
+        qkv_bias=False,
+        output_bias=False,
+        matrices={
+            "qkv_proj": (("width", "queries_keys_values"),),
+            "o_proj": (("queries", "width"),),
+            "gate_up_proj": (("width", "two_feed_forwards"),),
+            "down_proj": (("feed_forward", "width"),),
+        },
+        saved=(52, 16, 36, 8),
+    ),
     "qwen2": Family(
         defaults=(32, 4096, 32, 22016, 32768, 151_936),
         output_bias=False,
@@ -199,5 +266,23 @@ FAMILIES: dict[str, Family] = {
         key_heads=32,
         head_dim=128,
         saved=(56, 16, 46, 8),
+    ),
+    "qwen3_moe": Family(
+        defaults=(24, 2048, 32, 6144, 32768, 151_936),
+        qkv_bias="attention_bias",
+        output_bias="attention_bias",
+        query_norm="head",
+        key_heads=4,
+        experts=Experts(count=128, width=768, chosen=8),
+        matrices=_ATTENTION,
+        saved=(70, 16, 50, 8),
+    ),
+    "smollm3": Family(
+        defaults=(36, 2048, 16, 11008, 32768, 128_256),
+        qkv_bias="attention_bias",
+        output_bias="attention_bias",
+        tied=True,
+        key_heads=4,
+        saved=(40, 16, 34, 8),
     ),
 }

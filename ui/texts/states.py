@@ -90,16 +90,23 @@ def model_name(model_type: str) -> str:
 
 
 _MODEL_NAMES = {
+    "gemma2": "Gemma 2",
+    "gemma3_text": "Gemma 3",
     "gpt2": "GPT-2",
     "gpt_neo": "GPT-Neo",
     "gpt_neox": "GPT-NeoX",
+    "granite": "Granite",
     "llama": "Llama",
     "mistral": "Mistral",
     "olmo2": "OLMo 2",
+    "olmo3": "OLMo 3",
     "opt": "OPT",
     "phi": "Phi",
+    "phi3": "Phi-3",
     "qwen2": "Qwen2",
     "qwen3": "Qwen3",
+    "qwen3_moe": "Qwen3 MoE",
+    "smollm3": "SmolLM3",
 }
 
 

@@ -20,6 +20,9 @@ them."""
 
 _LAYERS = ("num_hidden_layers", "num_layers", "n_layer")
 _SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+_UNDECLARED = {"qwen3_moe": ("head_dim",)}
+"""Fields that models read, but their config classes don't declare."""
+
 _ROPE = ("rope_theta", "rope_scaling", "partial_rotary_factor")
 """No fields of config classes any more, but those with ``rope_parameters`` still accept them."""
 
@@ -116,7 +119,7 @@ def _names_of(kind: Any) -> list[str]:
     common = {field.name for field in dataclasses.fields(PretrainedConfig)} | {"use_cache"}
     own = {field.name for field in dataclasses.fields(kind)} - common
     rope = _ROPE if "rope_parameters" in own else ()
-    return sorted(own.union(kind.attribute_map, rope))
+    return sorted(own.union(kind.attribute_map, rope, _UNDECLARED.get(kind.model_type, ())))
 
 
 def _check_numbers(value: Any, *, where: str) -> None:

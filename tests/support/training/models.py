@@ -34,6 +34,16 @@ TINY: dict[str, dict[str, Any]] = {
     "llama": COMMON | {"num_key_value_heads": 2},
     "mistral": COMMON | {"num_key_value_heads": 2},
     "qwen2": COMMON | {"num_key_value_heads": 2},
+    "gemma2": COMMON | {"num_key_value_heads": 2, "head_dim": 8, "query_pre_attn_scalar": 8},
+    "gemma3_text": COMMON | {"num_key_value_heads": 2, "head_dim": 8, "query_pre_attn_scalar": 8},
+    "qwen3_moe": COMMON
+    | {
+        "num_key_value_heads": 2,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+    },
+    "smollm3": COMMON | {"num_key_value_heads": 2},
     "qwen3": COMMON | {"num_key_value_heads": 2, "head_dim": 8},
 }
 

@@ -1,11 +1,9 @@
 """Models as they are published: a config and safetensors files, as bytes."""
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
-
-import torch
-from safetensors.torch import save
 
 from app.spec import schema as specs
 from app.spec.schema import SwarmSpec
@@ -21,23 +19,13 @@ SIZES = {"vocab_size": 256}
 
 
 def published(model_type: str = "llama", *, seed: int = 7, **fields: Any) -> dict[str, bytes]:
-    """The files of a tiny model of a type."""
+    """The files of a tiny model of a type, as the library writes them."""
     spec = spec_of(model_type, training={"seed": seed}, **{**SIZES, **fields})
-    model = built(spec)
-    config: Any = model.config
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    return {
-        "config.json": config.to_json_string().encode(),
-        "model.safetensors": save(_untied(tensors)),
-    }
-
-
-def _untied(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Without tensors that share their memory with an earlier one, as files are published."""
-    seen: dict[int, str] = {}
-    for name, tensor in tensors.items():
-        seen.setdefault(tensor.data_ptr(), name)
-    return {name: tensor for name, tensor in tensors.items() if seen[tensor.data_ptr()] == name}
+    model: Any = built(spec)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        names = ("config.json", "model.safetensors")
+        return {name: Path(folder, name).read_bytes() for name in names}
 
 
 def changed_config(files: dict[str, bytes], **changes: Any) -> dict[str, bytes]:
