@@ -42,13 +42,14 @@ _OF_TWO_FIELDS = ("target_batch_size", "micro_batch_size")
 """Our own types of errors that concern two fields: each is called after the field to name."""
 
 
-_OUR_OWN = {"value_error", "unsaid_sizes", "wrong_adapters", *_OF_TWO_FIELDS}
+_OUR_OWN = {"value_error", "unsaid_sizes", "wrong_adapters", "wrong_targets", *_OF_TWO_FIELDS}
 """Types of errors whose message is ours."""
 
 _OF_THE_SPEC = {
     "wrong_signature": "organiser signature",
     "unsaid_sizes": "model_config",
     "wrong_adapters": "training_params adapters",
+    "wrong_targets": "training_params adapters targets",
 }
 """Our own types of errors that concern the whole spec, and the field to name."""
 

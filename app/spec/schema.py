@@ -144,7 +144,7 @@ class SwarmSpec(SpecPart):
             if name not in known:
                 text = _("{name} is no matrix of this model type, which has: {names}")
                 words = {"name": name, "names": ", ".join(known)}
-                raise PydanticCustomError("wrong_adapters", text, words)
+                raise PydanticCustomError("wrong_targets", text, words)
         return self
 
     @model_validator(mode="after")

@@ -50,9 +50,17 @@ def subtitle(spec: "SwarmSpec", estimate: "Estimate") -> str:
     parts = (
         texts.model_name(spec.model.model_type),
         _("{number} parameters").format(number=units.short(estimate.parameters)),
+        *_learning(estimate),
         data_line(spec),
     )
     return texts.DOT.join(parts)
+
+
+def _learning(estimate: "Estimate") -> tuple[str, ...]:
+    if estimate.learning == estimate.parameters:
+        return ()
+    text = _("{number} of them trained, as adapters")
+    return (text.format(number=units.short(estimate.learning)),)
 
 
 def data_line(spec: "SwarmSpec") -> str:
@@ -174,6 +182,7 @@ def cautions(
     """All warnings for this swarm on this machine, the serious ones first."""
     found = (
         *_about_data(spec),
+        *_about_downloads(spec, estimate),
         *_about_memory(estimate, state),
         *about_line(spec, estimate, state),
         *_about_peers(spec, state),
@@ -182,26 +191,42 @@ def cautions(
 
 
 def _about_data(spec: "SwarmSpec") -> tuple[Caution, ...]:
+    from app.spec.sources.data import sources_of
+
     found = []
-    source = spec.data
-    if source.source == "files":
+    kinds = {each.source for each in sources_of(spec.data).values()}
+    if "files" in kinds:
         text = _(
             "It trains on files of this machine, and what is learnt from them goes to the others."
             " Join only if these are meant for it."
         )
         found.append(Caution(text=text, serious=True))
-    if source.source == "slot":
+    if "slot" in kinds:
         text = _(
             "It trains on files that you choose, and what is learnt from them goes to the others."
             " Choose only what is meant for it."
         )
         found.append(Caution(text=text, serious=True))
-    if source.tokenizer.kind == "file":
-        text = _("It needs the tokenizer {path} on this machine.").format(
-            path=source.tokenizer.path
-        )
+    tokenizer = spec.data.tokenizer
+    if tokenizer.kind == "file":
+        text = _("It needs the tokenizer {path} on this machine.").format(path=tokenizer.path)
         found.append(Caution(text=text))
     return tuple(found)
+
+
+def _about_downloads(spec: "SwarmSpec", estimate: "Estimate") -> tuple[Caution, ...]:
+    """What is fetched before training begins, with its size."""
+    sizes = {part.name: part.size or 0 for part in estimate.disk.parts}
+    found = {
+        _("Pretrained weights"): texts.weights_description(spec),
+        _("Tokenizer"): texts.tokenizer_description(spec.data.tokenizer),
+    }
+    text = _("It downloads {what}: {size} at most.")
+    return tuple(
+        Caution(text=text.format(what=what, size=units.size(sizes[name])))
+        for name, what in found.items()
+        if what
+    )
 
 
 def _about_memory(estimate: "Estimate", state: ContributorState) -> tuple[Caution, ...]:

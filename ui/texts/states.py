@@ -14,8 +14,8 @@ from ui.texts import preparation, units
 from ui.texts import terms as terms_texts
 
 if TYPE_CHECKING:
-    from app.spec.schema import ModelSpec
-    from app.spec.sources.data import DataSpec
+    from app.spec.schema import ModelSpec, SwarmSpec
+    from app.spec.sources.data import DataSpec, TokenizerSpec
     from app.spec.training import StopSpec
 
 PRODUCT = "CoTrain"
@@ -341,6 +341,27 @@ def model_description(spec: "ModelSpec") -> str:
     fields = ", ".join(f"{name} {value}" for name, value in list(spec.fields.items())[:6])
     kind = _MODEL_NAMES.get(spec.model_type, spec.model_type)
     return f"{kind} ({fields})" if fields else kind
+
+
+def weights_description(spec: "SwarmSpec") -> str:
+    """Where the weights come from that a swarm's model begins with; "" for a model by chance."""
+    weights = spec.pretrained
+    if weights is None:
+        return ""
+    if weights.source == "hub":
+        return _("the weights of {name} from the Hugging Face hub").format(name=weights.name)
+    return _("the weights at {url}").format(url=weights.files[0].url)
+
+
+def tokenizer_description(spec: "TokenizerSpec") -> str:
+    """Where a downloaded tokenizer comes from; "" for one that isn't downloaded."""
+    match spec.kind:
+        case "hub":
+            return _("the tokenizer of {name} from the Hugging Face hub").format(name=spec.name)
+        case "https":
+            return _("the tokenizer at {url}").format(url=spec.url)
+        case _:
+            return ""
 
 
 def data_description(spec: "DataSpec") -> str:

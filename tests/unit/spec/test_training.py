@@ -54,7 +54,7 @@ def test_diloco_has_other_defaults_with_adapters(
 @pytest.mark.parametrize(
     ("adapters", "field", "part"),
     [
-        ({"targets": ["c_attn"]}, "training_params.adapters", "which has: q_proj, k_proj"),
+        ({"targets": ["c_attn"]}, "training_params.adapters.targets", "which has: q_proj, k_proj"),
         ({"targets": ["../x"]}, "training_params.adapters.targets.0", "../x"),
         ({"rank": 0}, "training_params.adapters.rank", "0"),
         ({"dropout": 1}, "training_params.adapters.dropout", "1"),
