@@ -100,7 +100,6 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
         trial = Trial(spec=spec, chosen=chosen, room=room, precision=precision, vocabulary=size)
         tuned, network = _tune(trial, model, strategy=strategy, file=order.tuning_file, say=say)
         say(TrainerPhase.SYNCHRONIZING)
-        peer.check_base()
         strategy.synchronize()
         ready = partial(_ready, peer, model=model, device=chosen, precision=precision)
         send(ready(tuned=tuned, checkpoint=checkpoint))

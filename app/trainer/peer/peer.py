@@ -8,6 +8,7 @@ import psutil
 from hivemind.dht.crypto import RSASignatureValidator
 from hivemind.utils.timed_storage import get_dht_time
 
+from app.common.errors import JoinError
 from app.organiser.admission import Admission
 from app.p2p import run_records
 from app.p2p.plausible import RunTimes
@@ -40,7 +41,8 @@ class TrainerPeer:
         """Enter the swarm, and wait until its doors and a trainer answer.
 
         report: called with whom we wait for. base: the digest of the weights that we begin with,
-        in a run in which all begin with the same. Raises `JoinError`.
+        in a run in which all begin with the same. Raises `JoinError`, also where most of the others
+        began with other weights.
         """
         self._run_id = spec.run_id
         self._identity = identity
@@ -61,6 +63,11 @@ class TrainerPeer:
             key = self._public_key
             self._base = BaseRecord(self.dht, run_id=spec.run_id, subkey=key, digest=base)
             self._base.publish(wait=True)
+            try:
+                self._base.check()
+            except JoinError:
+                self.close()
+                raise
 
     @property
     def peer_id(self) -> str:
@@ -73,11 +80,6 @@ class TrainerPeer:
         if self.dht.client_mode:
             return ()
         return tuple(str(address) for address in self.dht.get_visible_maddrs())
-
-    def check_base(self) -> None:
-        """Before the first step. Raises `JoinError` where most others began with other weights."""
-        if self._base is not None:
-            self._base.check()
 
     def publish(self, metrics: run_records.LocalMetrics) -> None:
         """Store our entries of the run's records. Returns before they are stored."""

@@ -82,17 +82,17 @@ def fetch_files(
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with filelock.FileLock(cache / f"{name}.lock"):
-            download = _Download(repository, folder, field=field, sign_in=sign_in)
-            wanted = choose(download.listing())
+            commit = _Commit(repository, folder, field=field, sign_in=sign_in)
+            wanted = choose(commit.listing())
             if (size := sum(each.size for each in wanted)) > limit:
                 raise _too_large(repository.name, size, limit, field=field)
-            return {each.name: download.complete(each) for each in wanted}
+            return {each.name: commit.complete(each) for each in wanted}
     except OSError as error:
         raise unkept(cache, error, field=field) from error
 
 
-class _Download:
-    """Of one commit into a folder."""
+class _Commit:
+    """A commit, and the folder that its files are downloaded into."""
 
     def __init__(
         self, repository: PinnedRepository, folder: Path, *, field: str, sign_in: bool
