@@ -221,12 +221,16 @@ def _about_downloads(spec: "SwarmSpec", estimate: "Estimate") -> tuple[Caution, 
         _("Pretrained weights"): texts.weights_description(spec),
         _("Tokenizer"): texts.tokenizer_description(spec.data.tokenizer),
     }
-    text = _("It downloads {what}: {size} at most.")
-    return tuple(
+    text = _("It downloads {what}, about {size}.")
+    said = [
         Caution(text=text.format(what=what, size=units.size(sizes[name])))
         for name, what in found.items()
         if what
-    )
+    ]
+    if spec.pretrained is not None and spec.data.tokenizer.kind == "bytes":
+        strange = _("Its tokens are bytes, which those who made the weights hardly used.")
+        said.append(Caution(text=strange))
+    return tuple(said)
 
 
 def _about_memory(estimate: "Estimate", state: ContributorState) -> tuple[Caution, ...]:

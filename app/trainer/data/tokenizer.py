@@ -87,11 +87,16 @@ def open_tokenizer(spec: TokenizerSpec, downloads: Downloads) -> Tokenizer:
                 field=_FIELD,
                 cache=downloads.files,
                 context=downloads.context,
-                limit=MOST_BYTES,
+                limit=_limit(spec),
             )
             return FileTokens(path, field=f"{_FIELD}.url")
         case SlotTokenizer():
             raise ProtocolError("the app fills the slots of a spec before it starts a trainer")
+
+
+def _limit(spec: HubTokenizer | HttpsTokenizer) -> int:
+    """Bytes: no more than the preview has shown."""
+    return min(MOST_BYTES, spec.bytes or MOST_BYTES)
 
 
 def _from_hub(spec: HubTokenizer, downloads: Downloads) -> Path:
@@ -100,7 +105,7 @@ def _from_hub(spec: HubTokenizer, downloads: Downloads) -> Path:
         _needed,
         field=f"{_FIELD}.name",
         cache=downloads.repositories,
-        limit=MOST_BYTES,
+        limit=_limit(spec),
         sign_in=downloads.sign_in,
     )
     return found[TOKENIZER_FILE]

@@ -59,6 +59,7 @@ def fetch_pretrained(spec: SwarmSpec, downloads: Downloads) -> Pretrained | None
     if spec.pretrained is None:
         return None
     limit = BYTES_A_PARAMETER * _parameters(spec) + SPARE_BYTES
+    limit = min(limit, spec.pretrained.bytes or limit)
     if isinstance(spec.pretrained, HubWeights):
         found = fetch_files(
             spec.pretrained,
