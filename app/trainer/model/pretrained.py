@@ -9,7 +9,8 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,11 +139,9 @@ def load_pretrained(config: Any, pretrained: Pretrained) -> torch.nn.Module:
     Raises `DataError` where the weights aren't those of such a model.
     """
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
-    from transformers.utils import logging as their_log
 
-    their_log.disable_progress_bar()
     kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    with refusals(FIELD):
+    with refusals(FIELD), _quietly():
         model, told = kind.from_pretrained(
             None,
             config=config,
@@ -157,12 +156,28 @@ def load_pretrained(config: Any, pretrained: Pretrained) -> torch.nn.Module:
         name = min(map(str, wrong), default=_("(unknown)"))
         raise _unusable(text.format(count=len(wrong) or len(told["error_msgs"]), name=name[:200]))
     if extra := told["unexpected_keys"]:
-        log.warning("%d tensors of the weights belong to no such model: %s", len(extra), min(extra))
+        name = min(map(str, extra))[:200]
+        log.warning("%d tensors of the weights belong to no such model: %s", len(extra), name)
     for name, parameter in model.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
             raise _unusable(_("{name} holds values that are not finite").format(name=name))
     loaded: torch.nn.Module = model.train()
     return loaded
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the library's progress bar, and its table of names from the files, which may be of
+    any length."""
+    from transformers.utils import logging as their_log
+
+    before = their_log.get_verbosity()
+    their_log.disable_progress_bar()
+    their_log.set_verbosity_error()
+    try:
+        yield
+    finally:
+        their_log.set_verbosity(before)
 
 
 def _tensors(files: Iterable[Path]) -> dict[str, Any]:
