@@ -86,8 +86,8 @@ class DilocoSpec(LocalStepsSpec):
     """Of a value on the network."""
 
 
-FOR_ADAPTERS = {"outer_learning_rate": 0.3, "outer_momentum": 0.0}
-"""DiLoCo's defaults where adapters are trained: momentum makes them worse."""
+FOR_ADAPTERS = {"outer_momentum": 0.0}
+"""DiLoCo's other defaults where adapters are trained (docs/decisions/adapters.md)."""
 
 
 class SparseLocoSpec(LocalStepsSpec):

@@ -34,9 +34,9 @@ def test_they_survive_an_invite() -> None:
 @pytest.mark.parametrize(
     ("options", "rate", "momentum"),
     [
-        ({}, 0.3, 0.0),
-        ({"diloco": {"bits": 8}}, 0.3, 0.0),
-        ({"diloco": {"outer_learning_rate": 0.7, "outer_momentum": 0.9}}, 0.7, 0.9),
+        ({}, 0.7, 0.0),
+        ({"diloco": {"bits": 8}}, 0.7, 0.0),
+        ({"diloco": {"outer_learning_rate": 0.3, "outer_momentum": 0.9}}, 0.3, 0.9),
     ],
 )
 def test_diloco_has_other_defaults_with_adapters(
