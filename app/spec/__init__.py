@@ -1,8 +1,8 @@
 """What a swarm trains and how: its spec, the invite that carries it, and what it will cost.
 
 `schema` defines and checks the spec; `invite` reads and writes it as a file or link; `draft` builds
-it from a form; `estimate` predicts memory, disk and traffic; `families` knows how the types of models
-are built, and `architectures` their sizes; `sources` is what a spec takes from elsewhere. The window,
-`app.swarm`, `app.tasks`, the backend's client and the trainer use it. It runs without torch and
-transformers, and knows nothing of running swarms or of the settings.
+it from a form; `estimate` predicts memory, disk and traffic; `families` knows how the types of
+models are built, and `architectures` their sizes; `sources` is what a spec takes from elsewhere.
+The window, `app.swarm`, `app.tasks`, the backend's client and the trainer use it. It runs without
+torch and transformers, and knows nothing of running swarms or of the settings.
 """
