@@ -375,7 +375,7 @@ def _add_network(group: "argparse._ArgumentGroup") -> None:
         "--hub-sign-in",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="read data sets of the Hugging Face hub with your own sign-in, or without",
+        help="read the Hugging Face hub with your own sign-in, or without",
     )
 
 

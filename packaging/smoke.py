@@ -30,7 +30,8 @@ from typing import Any, NamedTuple, TypeVar
 import sandbox
 from sandbox import HOME, Sandbox
 
-from app.spec.architectures import FAMILIES
+from app.spec.architectures import fields_for
+from app.spec.families import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "cotrain-contributor"
@@ -229,38 +230,11 @@ DATA: tuple[dict[str, Any], ...] = (
     {"source": "files", "paths": [str(HOME / "specs/rows.parquet")]},
     {"source": "files", "paths": [str(HOME / "specs/rows.jsonl")]},
 )
-TINY = {
-    "num_hidden_layers": 1,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_attention_heads": 2,
-    "max_position_embeddings": 64,
-}
-TINY_FIELDS: dict[str, dict[str, Any]] = {
-    "gpt2": {"n_layer": 1, "n_embd": 32, "n_head": 2, "n_positions": 64},
-    "gpt_neo": {
-        "num_layers": 1,
-        "hidden_size": 32,
-        "num_heads": 2,
-        "max_position_embeddings": 64,
-        "attention_types": [[["global"], 1]],
-    },
-    "opt": {
-        "num_hidden_layers": 1,
-        "hidden_size": 32,
-        "ffn_dim": 64,
-        "word_embed_proj_dim": 32,
-        "num_attention_heads": 2,
-        "max_position_embeddings": 64,
-    },
-}
 
 
 def tiny(model: str, *, data: dict[str, Any]) -> dict[str, Any]:
     """The spec of a run of one epoch. Files come with a tokenizer of their own."""
-    fields = TINY_FIELDS.get(model, TINY)
-    if model in ("llama", "mistral", "qwen2", "qwen3"):
-        fields = {**fields, "num_key_value_heads": 2}
+    fields = fields_for(model, layers=1, width=32, heads=2, feed_forward=64, positions=64)
     if data["source"] == "files":
         data = {**data, "tokenizer": {"kind": "file", "path": str(HOME / "specs/tokenizer.json")}}
     return {

@@ -17,7 +17,7 @@ from app.common.logs import log_child_line
 from app.export.kept_runs import KeptRun
 from app.export.target import ExportTarget
 from app.lifecycle.processes import command_line
-from app.spec.schema import SlotTokenizer
+from app.spec.sources.data import SlotTokenizer
 from app.takeout.messages import (
     Export,
     Exported,
@@ -39,9 +39,16 @@ OnExportProgress = Callable[[ExportProgress], None]
 
 
 async def export(
-    run: KeptRun, target: ExportTarget, *, facts: ExportFacts, on_progress: OnExportProgress
+    run: KeptRun,
+    target: ExportTarget,
+    *,
+    cache: Path,
+    facts: ExportFacts,
+    on_progress: OnExportProgress,
 ) -> tuple[Exported, Path | None]:
     """Write a run's newest model to its target; a cancel leaves nothing behind.
+
+    cache: this machine's, with what its trainers have downloaded.
 
     Returns what was written, and where something else that lay there was set aside to. Raises
     `ExportError`, or `BusyError` while another export goes to the same place.
@@ -56,6 +63,7 @@ async def export(
     order = Export(
         spec=spec.to_json(),
         checkpoint_dirs=tuple(map(str, run.folders)),
+        cache_dir=str(cache / "data"),
         folder=str(target.part),
         facts=facts,
     )

@@ -8,7 +8,8 @@ from pathlib import Path
 from app.common.errors import ExportError
 from app.common.i18n import _
 from app.common.paths import Folders
-from app.spec.schema import FileTokenizer, SlotTokenizer, SwarmSpec
+from app.spec.schema import SwarmSpec
+from app.spec.sources.data import FileTokenizer, SlotTokenizer
 from app.swarm.bindings import Bindings
 from app.swarm.recents import Recents
 from app.takeout import run_file

@@ -106,7 +106,7 @@ class Generation:
             yield report
 
     async def _order(self, spec: "SwarmSpec") -> OpenModel:
-        from app.spec.schema import SlotTokenizer
+        from app.spec.sources.data import SlotTokenizer
 
         if isinstance(spec.data.tokenizer, SlotTokenizer):
             spec = await self._bindings.filled(spec)

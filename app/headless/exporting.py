@@ -89,7 +89,9 @@ class _Export:
         chosen = await asyncio.to_thread(_chosen, kept, self._command)
         alias = self._settings.alias if self._settings.publish_machine else ""
         facts = ExportFacts(since=chosen.since, contributors=(alias,) if alias else ())
-        written, aside = await export(chosen, target, facts=facts, on_progress=self._show)
+        written, aside = await export(
+            chosen, target, cache=self._folders.cache, facts=facts, on_progress=self._show
+        )
         for name in written.passed_over:
             say(_("{file} is damaged: an older checkpoint was taken.").format(file=name))
         if aside is not None:

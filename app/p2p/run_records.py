@@ -4,7 +4,8 @@ Importing this module imports hivemind and torch, which takes seconds: import it
 thread. The embedded peer and the trainer both use it and must agree on all of it.
 
 ``{run_id}_progress`` is written by `hivemind.Optimizer`; ``{run_id}_metrics`` follows the
-convention of hivemind's ALBERT example; the machine records are described in
+convention of hivemind's ALBERT example; ``{run_id}_base`` holds a digest for each trainer of a run
+that begins with pretrained weights; the machine records are described in
 `app.p2p.machine_records`.
 """
 
@@ -320,6 +321,11 @@ def metrics_key(run_id: str) -> str:
 def evaluations_key(run_id: str) -> str:
     """The key of the DHT under which a run's trainers store their evaluations."""
     return f"{run_id}_evaluations"
+
+
+def base_key(run_id: str) -> str:
+    """The key of the DHT under which a run's trainers say which weights they began with."""
+    return f"{run_id}_base"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 `schema` defines and checks the spec; `invite` reads and writes it as a file or link; `draft` builds
 it from a form; `estimate` predicts memory, disk and traffic; `line` says what a strategy asks of a
-line, and which one to choose; `architectures` knows the sizes of the model types. The window,
-`app.swarm`, `app.tasks`, the backend's client and the trainer use it. It runs without torch and
-transformers, and knows nothing of running swarms or of the settings.
+line, and which one to choose; `families` knows how the types of models are built, and
+`architectures` their sizes; `sources` is what a spec takes from elsewhere. The window, `app.swarm`,
+`app.tasks`, the backend's client and the trainer use it. It runs without torch and transformers,
+and knows nothing of running swarms or of the settings.
 """

@@ -1,7 +1,7 @@
-"""The model types that a spec may ask for: sizes, parameter counts and memory for activations.
+"""Sizes and parameter counts of the models that a spec may ask for.
 
-A short summary of the model classes of `transformers`, so that a preview needs neither that library
-nor torch. Tests compare every number here with the library's own models.
+So that a preview needs neither `transformers` nor torch. Tests compare every number with the
+library's own models.
 """
 
 from collections.abc import Mapping
@@ -10,163 +10,12 @@ from typing import Any
 
 from app.common.errors import SpecError
 from app.common.i18n import _
+from app.spec.families import FAMILIES, Experts, Family
+from app.spec.training import AdapterSpec
 
 BYTES_VOCABULARY = 256
 """Vocabulary of the tokenizer whose tokens are bytes."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Family:
-    """How models of one type are built.
-
-    The first five fields are the type's names of its config fields. A spec may use the common name
-    instead, which all types accept (``hidden_size`` for ``n_embd``).
-    """
-
-    layers: str = "num_hidden_layers"
-    width: str = "hidden_size"
-    heads: str = "num_attention_heads"
-    feed_forward: str = "intermediate_size"
-    positions: str = "max_position_embeddings"
-    defaults: tuple[int, int, int, int, int, int]
-    """The library's defaults of these five, then of the vocabulary. A feed_forward of 0 means
-    4 × width."""
-
-    learned_positions: int | None = None
-    """Rows of the position table beyond ``positions``; None for rotary positions."""
-
-    norm: int = 1
-    """Vectors of ``width`` parameters in one normalisation: weight, or weight and bias."""
-
-    norms: tuple[int, int] = (2, 1)
-    """Normalisations in a block, and after the last block."""
-
-    qkv_bias: bool | str = True
-    """The query, key and value projections have biases: True, False, or the config field to ask."""
-
-    output_bias: bool | str = True
-    """The attention's output projection has a bias: True, False, or the config field to ask."""
-
-    biased: bool = False
-    """Default of the config fields that ``qkv_bias`` and ``output_bias`` name."""
-
-    query_norm: str = ""
-    """Normalisation of queries and keys: over each ``head``, over the whole ``width``, or none."""
-
-    gated: bool = True
-    """The feed-forward part has three matrices without biases, instead of two with biases."""
-
-    tied: bool = False
-    """The output head shares the embedding's matrix, unless ``tie_word_embeddings`` says no."""
-
-    head_bias: bool = False
-    """The output head has a bias."""
-
-    head_dim: int = 0
-    """Default width of an attention head; 0 for width / heads."""
-
-    key_heads: int = 0
-    """Default number of key and value heads; 0 for as many as query heads."""
-
-    saved: tuple[int, int, int, int]
-    """Bytes that a block saves for the backward pass for each token: per unit of width and per unit
-    of feed_forward in float32, then both under autocast."""
-
-    saved_scores: int = 0
-    """Bytes saved for each pair of tokens and each head, if attention saves its score matrix."""
-
-
-FAMILIES: dict[str, Family] = {
-    "gpt2": Family(
-        layers="n_layer",
-        width="n_embd",
-        heads="n_head",
-        feed_forward="n_inner",
-        positions="n_positions",
-        defaults=(12, 768, 12, 0, 1024, 50257),
-        learned_positions=0,
-        norm=2,
-        gated=False,
-        tied=True,
-        saved=(40, 20, 30, 10),
-    ),
-    "gpt_neo": Family(
-        layers="num_layers",
-        heads="num_heads",
-        defaults=(24, 2048, 16, 0, 2048, 50257),
-        learned_positions=0,
-        norm=2,
-        qkv_bias=False,
-        gated=False,
-        tied=True,
-        saved=(32, 20, 24, 10),
-        saved_scores=6,
-    ),
-    "gpt_neox": Family(
-        defaults=(44, 6144, 64, 24576, 2048, 50432),
-        norm=2,
-        qkv_bias="attention_bias",
-        output_bias="attention_bias",
-        biased=True,
-        gated=False,
-        saved=(40, 8, 22, 4),
-    ),
-    "llama": Family(
-        defaults=(32, 4096, 32, 11008, 2048, 32000),
-        qkv_bias="attention_bias",
-        output_bias="attention_bias",
-        saved=(40, 16, 34, 8),
-    ),
-    "mistral": Family(
-        defaults=(32, 4096, 32, 14336, 131_072, 32000),
-        qkv_bias=False,
-        output_bias=False,
-        key_heads=8,
-        saved=(40, 16, 34, 8),
-    ),
-    "olmo2": Family(
-        defaults=(32, 4096, 32, 11008, 2048, 50304),
-        qkv_bias="attention_bias",
-        output_bias="attention_bias",
-        query_norm="width",
-        saved=(56, 16, 50, 8),
-    ),
-    "opt": Family(
-        feed_forward="ffn_dim",
-        defaults=(12, 768, 12, 3072, 2048, 50272),
-        learned_positions=2,
-        norm=2,
-        qkv_bias="enable_bias",
-        output_bias="enable_bias",
-        biased=True,
-        gated=False,
-        tied=True,
-        saved=(40, 4, 28, 2),
-    ),
-    "phi": Family(
-        defaults=(24, 2048, 32, 8192, 2048, 51200),
-        norm=2,
-        norms=(1, 1),
-        gated=False,
-        head_bias=True,
-        saved=(28, 20, 22, 10),
-    ),
-    "qwen2": Family(
-        defaults=(32, 4096, 32, 22016, 32768, 151_936),
-        output_bias=False,
-        key_heads=32,
-        saved=(40, 16, 34, 8),
-    ),
-    "qwen3": Family(
-        defaults=(32, 4096, 32, 22016, 32768, 151_936),
-        qkv_bias="attention_bias",
-        output_bias="attention_bias",
-        query_norm="head",
-        key_heads=32,
-        head_dim=128,
-        saved=(56, 16, 46, 8),
-    ),
-}
 
 _ALIASES = {
     "layers": "num_hidden_layers",
@@ -194,6 +43,9 @@ class Sizes:
     feed_forward: int
     """Inner width of the feed-forward part."""
 
+    experts: Experts | None
+    """Instead of the feed-forward part in some layers or all."""
+
     positions: int
     """Longest sequence, in tokens."""
 
@@ -218,7 +70,53 @@ def sizes_of(model_type: str, fields: Mapping[str, Any], *, vocabulary: int | No
     heads = found["heads"]
     shared = _number("num_key_value_heads", fields, family.key_heads) or heads
     dim = _number("head_dim", fields, family.head_dim) or found["width"] // heads
-    return Sizes(**found, key_heads=shared, head_dim=dim)
+    experts = _experts(family, fields) if family.experts is not None else None
+    return Sizes(**found, key_heads=shared, head_dim=dim, experts=experts)
+
+
+def _experts(family: Family, fields: Mapping[str, Any]) -> Experts:
+    default = family.experts
+    assert default is not None
+    alias = fields.get("num_local_experts", default.count)
+    return Experts(
+        count=_number("num_experts", fields, alias),
+        width=_number("moe_intermediate_size", fields, default.width),
+        chosen=_number("num_experts_per_tok", fields, default.chosen),
+    )
+
+
+def unsaid(model_type: str, fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the config fields that say a model's size, but aren't among these."""
+    family = FAMILIES[model_type]
+    # a feed-forward part without a default is as wide as the rest of the model says
+    sizes = _SIZES[:4] if family.defaults[3] else _SIZES[:3]
+    names = [
+        getattr(family, size)
+        for size in sizes
+        if not {getattr(family, size), _ALIASES[size]} & fields.keys()
+    ]
+    return (*names, *(() if "vocab_size" in fields else ("vocab_size",)))
+
+
+_OTHER_SIZES = (
+    *("vocab_size", "num_key_value_heads", "head_dim", "tie_word_embeddings"),
+    *("attention_bias", "mlp_bias", "enable_bias", "qk_layernorm"),
+    *("word_embed_proj_dim", "do_layer_norm_before", "layer_norm_elementwise_affine"),
+    *("num_experts", "num_local_experts", "num_experts_per_tok", "moe_intermediate_size"),
+    *("mlp_only_layers", "decoder_sparse_step"),
+)
+"""Config fields on which the number of parameters depends, beside a type's own names of sizes."""
+
+
+def said_sizes(model_type: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of all fields of a config, those that say how large its model is."""
+    family = FAMILIES[model_type]
+    own = [getattr(family, size) for size in _SIZES[:5]]
+    return {
+        name: config[name]
+        for name in (*own, *_ALIASES.values(), *_OTHER_SIZES)
+        if config.get(name) is not None
+    }
 
 
 def _size(family: Family, name: str, fields: Mapping[str, Any], default: int) -> int:
@@ -252,10 +150,27 @@ def parameter_count(model_type: str, fields: Mapping[str, Any], sizes: Sizes) ->
         + (2 * sizes.width * embedding if embedding != sizes.width else 0)
         + _positions(family, sizes)
         + sizes.layers * _block(family, fields, sizes)
+        + _expert_layers(fields, sizes) * _experts_more(family, fields, sizes)
         + _last_norm(family, fields, sizes)
         + heads
         + (sizes.vocabulary if family.head_bias else 0)
     )
+
+
+def adapter_count(model_type: str, sizes: Sizes, adapters: AdapterSpec) -> int:
+    """The number of parameters of a model's adapters."""
+    queries, keys = sizes.heads * sizes.head_dim, sizes.key_heads * sizes.head_dim
+    length = {
+        "width": sizes.width,
+        "feed_forward": sizes.feed_forward,
+        "two_feed_forwards": 2 * sizes.feed_forward,
+        "queries": queries,
+        "keys": keys,
+        "queries_keys_values": queries + 2 * keys,
+    }
+    matrices = FAMILIES[model_type].matrices
+    pairs = [pair for name in adapters.targets or matrices for pair in matrices[name]]
+    return sizes.layers * adapters.rank * sum(length[inputs] + length[out] for inputs, out in pairs)
 
 
 def _flag(name: bool | str, fields: Mapping[str, Any], default: bool) -> bool:
@@ -311,6 +226,25 @@ def _query_norms(family: Family, fields: Mapping[str, Any], sizes: Sizes) -> int
     return 2 * family.norm * sizes.head_dim if fields.get("qk_layernorm") else 0
 
 
+def _expert_layers(fields: Mapping[str, Any], sizes: Sizes) -> int:
+    """How many layers have experts."""
+    if sizes.experts is None:
+        return 0
+    without, step = fields.get("mlp_only_layers") or (), fields.get("decoder_sparse_step", 1)
+    if not isinstance(without, list | tuple) or not isinstance(step, int) or step < 1:
+        return sizes.layers  # the library refuses it
+    return sum(n not in without and (n + 1) % step == 0 for n in range(min(sizes.layers, 10**4)))
+
+
+def _experts_more(family: Family, fields: Mapping[str, Any], sizes: Sizes) -> int:
+    """By how much a layer with experts is larger than one without."""
+    experts = sizes.experts
+    if experts is None:
+        return 0
+    each = 3 * sizes.width * experts.width
+    return experts.count * (each + sizes.width) - _feed_forward(family, fields, sizes)
+
+
 def _feed_forward(family: Family, fields: Mapping[str, Any], sizes: Sizes) -> int:
     matrix = sizes.width * sizes.feed_forward
     if family.gated:
@@ -341,7 +275,8 @@ def fields_for(
         )
     values = (layers, width, heads, feed_forward, positions)
     named = {getattr(family, size): value for size, value in zip(_SIZES, values, strict=False)}
-    return named | _dependent_fields(model_type, family, layers=layers, width=width, heads=heads)
+    rest = _dependent_fields(model_type, family, layers=layers, width=width, heads=heads)
+    return named | rest | _experts_of(family, feed_forward)
 
 
 def _dependent_fields(
@@ -355,6 +290,25 @@ def _dependent_fields(
             return {"attention_types": [[["global"], layers]]}
         case "opt":
             return {"word_embed_proj_dim": width, "dropout": 0.0}
+        case "granite":  # as other types scale attention
+            return {"attention_multiplier": (width // heads) ** -0.5}
         case _:
-            rest = {"num_key_value_heads": heads} if family.key_heads else {}
-            return rest | ({"head_dim": width // heads} if family.head_dim else {})
+            return _heads(family, width=width, heads=heads)
+
+
+def _heads(family: Family, *, width: int, heads: int) -> dict[str, Any]:
+    """As many heads of keys as of queries, and no wider than the model."""
+    found: dict[str, Any] = {"num_key_value_heads": heads} if family.key_heads else {}
+    if family.head_dim:
+        found["head_dim"] = width // heads
+    if family.scaled_queries:
+        found["query_pre_attn_scalar"] = width // heads
+    return found
+
+
+def _experts_of(family: Family, feed_forward: int) -> dict[str, Any]:
+    """A few experts, of which a token takes two that are as wide as the feed-forward part."""
+    if family.experts is None:
+        return {}
+    width = max(1, feed_forward // 2)
+    return {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": width}

@@ -29,9 +29,11 @@ def by_field(error: ValidationError) -> dict[str, SpecError]:
 
 
 _BRANCHES = {
-    "dataset_info": {"builtin", "files", "https", "hub", "slot"},
+    "dataset_info": {"builtin", "files", "https", "hub", "mixture", "slot"},
+    "data": {"builtin", "files", "https", "hub", "slot"},
     "held_out": {"https", "hub"},
-    "tokenizer": {"bytes", "file", "slot"},
+    "tokenizer": {"bytes", "file", "slot", "hub", "https"},
+    "pretrained": {"hub", "https"},
     "micro_batch_size": {"constrained-int", "literal['auto']"},
     "timeout_seconds": {"constrained-float", "literal['auto']"},
 }
@@ -40,6 +42,18 @@ _BRANCHES = {
 
 _OF_TWO_FIELDS = ("target_batch_size", "micro_batch_size")
 """Our own types of errors that concern two fields: each is called after the field to name."""
+
+
+_OUR_OWN = {"value_error", "unsaid_sizes", "wrong_adapters", "wrong_targets", *_OF_TWO_FIELDS}
+"""Types of errors whose message is ours."""
+
+_OF_THE_SPEC = {
+    "wrong_signature": "organiser signature",
+    "unsaid_sizes": "model_config",
+    "wrong_adapters": "training_params adapters",
+    "wrong_targets": "training_params adapters targets",
+}
+"""Our own types of errors that concern the whole spec, and the field to name."""
 
 
 def _field_name(detail: ErrorDetails) -> str:
@@ -53,8 +67,7 @@ def _field_name(detail: ErrorDetails) -> str:
             behind = ""
     if detail["type"] in _OF_TWO_FIELDS:  # pydantic names their parent
         parts.append(detail["type"])
-    if detail["type"] == "wrong_signature":  # of the whole spec
-        parts += ["organiser", "signature"]
+    parts += _OF_THE_SPEC.get(detail["type"], "").split()
     return ".".join(parts) or "spec"
 
 
@@ -80,7 +93,7 @@ def _message_and_remedy(detail: ErrorDetails, field: str) -> tuple[str, str]:
                 _("isn't the organiser's over this spec: the invite was changed, or is forged."),
                 _("Ask the organiser for the invite again."),
             )
-        case "value_error" | "target_batch_size" | "micro_batch_size":
+        case kind if kind in _OUR_OWN:
             return _("{complaint}.").format(complaint=complaint(detail)), ""
     return complaint_with_value(detail), _("Correct the value.")
 
@@ -92,6 +105,7 @@ def _pattern_messages() -> dict[str, str]:
         "sha256": _("{value} is not 64 digits of 0-9 and a-f."),
         "name": _("{value} is not a name such as owner/data-set."),
         "label": _("{value} is not a label of letters, digits, '-' and '_', 64 at most."),
+        "revision": _("{value} is not a commit of 40 digits of 0-9 and a-f."),
         "key": _("{value} is not a public key of 44 characters."),
         "signature": _("{value} is not a signature of 88 characters."),
     }

@@ -1,11 +1,14 @@
 """Build a swarm's spec from a form: a mapping from dotted field names to the texts in the form.
 
 Most names are those of the spec's fields. Exceptions: the model's sizes have common names, since
-each model type names them differently, ``dataset_info.paths`` holds one file per line, and
-``organiser`` says how the finished spec is to be signed (``app.spec.signing``): ``access`` is
-``open`` for no signature, ``signed`` or ``closed``.
+each model type names them differently; ``dataset_info.paths`` and ``pretrained.files`` hold one
+file per line, ``pretrained.config`` the text of a ``config.json``;
+``training_params.adapters.train`` is ``all`` or ``adapters``; and ``organiser`` says how the
+finished spec is to be signed (``app.spec.signing``): ``access`` is ``open`` for no signature,
+``signed`` or ``closed``.
 """
 
+import json
 import re
 import secrets
 from collections.abc import Mapping
@@ -15,10 +18,14 @@ from app.common.errors import SpecError
 from app.common.i18n import _
 from app.organiser.invites import NAME_CHARACTERS
 from app.spec import architectures
+from app.spec.families import FAMILIES
 from app.spec.schema import SwarmSpec, mistakes, parse
 
 Values = Mapping[str, str]
 """The form's texts by dotted field name, such as ``training_params.seed``."""
+
+MOST_CONFIG_CHARACTERS = 2**20
+"""Of a ``config.json`` that is pasted."""
 
 SIZES = ("layers", "width", "heads", "feed_forward")
 """The model's sizes in the form. Its positions are the spec's sequence length."""
@@ -34,6 +41,21 @@ SOURCE_FIELDS = {
 }
 """The form's data fields that apply to each data source."""
 
+TOKENIZER_FIELDS = {
+    "bytes": (),
+    "file": ("path",),
+    "hub": ("name", "revision"),
+    "https": ("url", "sha256"),
+}
+"""Those that apply to each kind of tokenizer."""
+
+PRETRAINED_FIELDS = {
+    "": (),
+    "hub": ("name", "revision", "config"),
+    "https": ("files", "config"),
+}
+"""Those that apply to each source of weights to begin with, "" for none."""
+
 DEFAULTS: Values = {
     "title": "",
     "run_id": "",
@@ -45,6 +67,11 @@ DEFAULTS: Values = {
     "model_config.width": "384",
     "model_config.heads": "6",
     "model_config.feed_forward": "1024",
+    "pretrained.source": "",
+    "pretrained.name": "",
+    "pretrained.revision": "",
+    "pretrained.files": "",
+    "pretrained.config": "",
     "dataset_info.source": "builtin",
     "dataset_info.format": "auto",
     "dataset_info.text_field": "text",
@@ -56,6 +83,10 @@ DEFAULTS: Values = {
     "dataset_info.split": "train",
     "dataset_info.tokenizer.kind": "bytes",
     "dataset_info.tokenizer.path": "",
+    "dataset_info.tokenizer.name": "",
+    "dataset_info.tokenizer.revision": "",
+    "dataset_info.tokenizer.url": "",
+    "dataset_info.tokenizer.sha256": "",
     "training_params.sequence_length": "256",
     "training_params.target_batch_size": "1024",
     "training_params.micro_batch_size": "auto",
@@ -77,6 +108,11 @@ DEFAULTS: Values = {
     "training_params.sparseloco.local_batch_size": "32",
     "training_params.sparseloco.max_grad_norm": "1",
     "training_params.sparseloco.keep": "64",
+    "training_params.adapters.train": "all",
+    "training_params.adapters.rank": "16",
+    "training_params.adapters.alpha": "32",
+    "training_params.adapters.dropout": "0",
+    "training_params.adapters.targets": "",
     "training_params.averaging.compression": "float16",
     "training_params.averaging.matchmaking_seconds": "5",
     "training_params.averaging.timeout_seconds": "auto",
@@ -89,11 +125,11 @@ epoch takes some seconds on two GPUs, and every machine has room for it."""
 def check(values: Values) -> tuple[SwarmSpec | None, dict[str, SpecError]]:
     """Build and check the spec; returns it, or None and the errors by the form's field name."""
     content, wrong = _content(values)
-    wrong |= {
+    wrong = {
         _form_field(field, error, values): _reworded(error)
         for field, error in mistakes(content).items()
-        if not field.startswith("model_config")
-    }
+        if begins_with_weights(values) or not field.startswith("model_config")
+    } | wrong
     if values.get("organiser.access", "open") != "open":
         wrong |= _name_mistake(values.get("organiser.name", "").strip())
     if wrong:
@@ -145,39 +181,70 @@ def suggested_run_id(title: str) -> str:
 def _content(values: Values) -> tuple[dict[str, Any], dict[str, SpecError]]:
     model, wrong = _model(values)
     content: dict[str, Any] = {"model_config": model, "training_params": {}, "dataset_info": {}}
-    source = values.get("dataset_info.source", "")
     for name, text in values.items():
-        part, _dot, rest = name.partition(".")
-        if (
-            not text.strip()
-            or part in ("model_config", "organiser")
-            or not _applies(name, values, source)
-        ):
-            continue
-        _set_nested(content, name, _value(rest, text))
+        part = name.partition(".")[0]
+        is_ours = part in ("model_config", "organiser") or name in _FORM_ONLY
+        if text.strip() and not is_ours and relevant(name, values):
+            _set_nested(content, name, _value(name, text))
     return content, wrong
 
 
+_FORM_ONLY = frozenset({"pretrained.config", "training_params.adapters.train"})
+"""Not fields of a spec, but what decides about some."""
+
+
 def _value(name: str, text: str) -> Any:
-    if name == "paths":
-        return _lines(text)
-    # one of a few numbers, which pydantic takes for no text
-    is_choice = name == "diloco.bits" and text.strip().isdigit()
-    return int(text) if is_choice else text.strip()
+    match name.partition(".")[2]:
+        case "paths":
+            return _lines(text)
+        case "files":
+            return [_pinned(line) for line in _lines(text)]
+        case "adapters.targets":
+            return text.replace(",", " ").split()
+        case "diloco.bits" if text.strip().isdigit():
+            return int(text)  # one of a few numbers, which pydantic takes for no text
+    return text.strip()
 
 
-def _applies(name: str, values: Values, source: str) -> bool:
-    """False for texts that belong to a source, tokenizer or strategy other than the chosen one."""
+def _pinned(line: str) -> dict[str, str]:
+    """A line with an address and a hash."""
+    url, _space, digest = line.partition(" ")
+    return {"url": url, "sha256": digest.strip()}
+
+
+def begins_with_weights(values: Values) -> bool:
+    """The form's model begins with pretrained weights, whose config says its sizes."""
+    return bool(values.get("pretrained.source", ""))
+
+
+def relevant(name: str, values: Values) -> bool:
+    """False for a field that belongs to another choice than the form's: of the source, the
+    tokenizer, the strategy, what the model begins with, or who may take part."""
     part, _dot, rest = name.partition(".")
-    if rest == "max_grad_norm":
-        return values.get("training_params.strategy") not in STRATEGIES
-    if part == "training_params" and (block := rest.partition(".")[0]) in STRATEGIES:
-        return values.get("training_params.strategy") == block
-    if name == "dataset_info.tokenizer.path":
-        return values.get("dataset_info.tokenizer.kind") == "file"
-    if part != "dataset_info" or rest == "source" or rest.startswith("tokenizer"):
-        return True
-    return rest in SOURCE_FIELDS.get(source, ())
+    block, _dot, option = rest.rpartition(".")
+    strategy = values.get("training_params.strategy", "")
+    match part:
+        case "organiser":
+            return rest == "access" or values.get("organiser.access", "open") != "open"
+        case "model_config":
+            return not begins_with_weights(values)
+        case "pretrained":
+            chosen = values.get("pretrained.source", "")
+            return rest == "source" or rest in PRETRAINED_FIELDS.get(chosen, ())
+        case "training_params" if block in STRATEGIES:
+            return strategy == block
+        case "training_params" if block == "adapters":
+            is_chosen = values.get(f"{part}.adapters.train") == "adapters"
+            return begins_with_weights(values) and (option == "train" or is_chosen)
+        case "training_params" if rest in ("averaging.compression", "max_grad_norm"):
+            return strategy not in STRATEGIES
+        case "dataset_info" if block == "tokenizer":
+            kind = values.get("dataset_info.tokenizer.kind", "bytes")
+            return option == "kind" or option in TOKENIZER_FIELDS.get(kind, ())
+        case "dataset_info":
+            source = values.get("dataset_info.source", "")
+            return rest == "source" or rest in SOURCE_FIELDS.get(source, ())
+    return True
 
 
 def _set_nested(content: dict[str, Any], name: str, value: Any) -> None:
@@ -195,6 +262,8 @@ def _lines(text: str) -> list[str]:
 
 
 def _model(values: Values) -> tuple[dict[str, Any], dict[str, SpecError]]:
+    if begins_with_weights(values):
+        return _published(values.get("pretrained.config", ""))
     model_type = values["model_config.model_type"]
     wrong: dict[str, SpecError] = {}
     sizes = {size: _positive(f"model_config.{size}", values, wrong) for size in SIZES}
@@ -206,6 +275,27 @@ def _model(values: Values) -> tuple[dict[str, Any], dict[str, SpecError]]:
         except SpecError as error:
             wrong[error.field] = error
     return {"model_type": model_type, **fields}, wrong
+
+
+def _published(text: str) -> tuple[dict[str, Any], dict[str, SpecError]]:
+    """The model of a ``config.json``: of its many fields those that say how large it is. The
+    trainer reads the others from the file itself."""
+    field = "pretrained.config"
+    try:
+        config = json.loads(text[:MOST_CONFIG_CHARACTERS])
+    except (ValueError, RecursionError):
+        config = None
+    model_type = config.get("model_type") if isinstance(config, dict) else None
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
+        error = SpecError(
+            _("this is no config.json of a model type that this app trains."),
+            field=field,
+            remedy=_("Paste the whole file. The types are: {names}.").format(
+                names=", ".join(FAMILIES)
+            ),
+        )
+        return {"model_type": "llama"}, {field: error}
+    return {"model_type": model_type, **architectures.said_sizes(model_type, config)}, {}
 
 
 def _positive(name: str, values: Values, wrong: dict[str, SpecError]) -> int:
@@ -234,8 +324,13 @@ def _form_field(field: str, error: SpecError, values: Values) -> str:
     For an error about a whole part of the spec, that is the first of its fields that the message
     names, or else its first field.
     """
-    if field in values:
-        return field
+    if field.startswith("model_config") and begins_with_weights(values):
+        return "pretrained.config"
+    parts = field.split(".")
+    while parts:
+        if (name := ".".join(parts)) in values:
+            return name
+        parts.pop()
     below = [name for name in values if name.startswith(f"{field}.")]
     places = {name: error.message.find(name.rpartition(".")[2]) for name in below}
     named = sorted((name for name in below if places[name] >= 0), key=lambda name: places[name])

@@ -6,28 +6,21 @@ isn't imported, since a preview must not wait for that.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from app.common.i18n import _
 from app.spec import architectures
-from app.spec.architectures import FAMILIES, Sizes
+from app.spec.architectures import Sizes
+from app.spec.costs.disk import disk_of
+from app.spec.costs.figures import FLOAT32, Amount, EstimatePart, optimizer_states
+from app.spec.families import FAMILIES
 from app.spec.line import CPU_SPEED, GPU_SPEED, HOUR, LineForecast, forecast, update_bytes
-from app.spec.schema import (
-    BuiltinData,
-    BytesTokenizer,
-    FileData,
-    HttpsData,
-    ModelSpec,
-    SlotData,
-    SwarmSpec,
-)
+from app.spec.schema import ModelSpec, SwarmSpec
+from app.spec.sources.data import BytesTokenizer
 from app.spec.training import TrainingSpec
 
 DeviceKind = Literal["cpu", "gpu"]
-
-FLOAT32 = 4
-KEPT_CHECKPOINTS = 2
-"""How many the trainer keeps; there is one more while it is being written."""
 
 LIBRARIES = 700_000_000
 """Bytes of memory of the trainer's processes with a tiny model, measured on Linux."""
@@ -35,45 +28,11 @@ LIBRARIES = 700_000_000
 CUDA_CONTEXT = 500_000_000
 """Bytes of GPU memory that CUDA and its kernels take before the first tensor."""
 
-DOCUMENTATION = 480_000
-"""Bytes of the text that ships with Python."""
-
 SLOW_PEERS, FAST_PEERS = 2, 20
 """The smallest useful swarm, two laptops, and some consumer GPUs."""
 
 SLOW_LINE, FAST_LINE = 12.5e6, 125e6
 """Bytes/s of network lines of 100 Mbit/s and 1 Gbit/s, which limit a round of averaging."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EstimatePart:
-    """One part of a figure."""
-
-    name: str
-    """For the user, such as "Weights"."""
-
-    size: int | None
-    """Bytes; None when it can't be known beforehand."""
-
-    why: str
-    """A phrase for the user that explains the size."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Amount:
-    """A figure as the sum of its parts."""
-
-    parts: tuple[EstimatePart, ...]
-
-    @property
-    def total(self) -> int:
-        """The sum of the known parts, in bytes."""
-        return sum(part.size or 0 for part in self.parts)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every part is known."""
-        return all(part.size is not None for part in self.parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +60,11 @@ class Estimate:
     """What training in a swarm takes of a machine with one kind of device."""
 
     parameters: int
+    """Of the whole model, adapters included."""
+
+    learning: int
+    """Those that are trained, averaged and kept: all, or the adapters'."""
+
     memory: Amount
     """Of the device that computes: a GPU's own memory, or the machine's."""
 
@@ -136,18 +100,23 @@ def _estimate(
     vocabulary = _vocabulary(spec)
     fields = spec.model.fields
     sizes = architectures.sizes_of(spec.model.model_type, fields, vocabulary=vocabulary)
-    count = architectures.parameter_count(spec.model.model_type, fields, sizes)
+    base = architectures.parameter_count(spec.model.model_type, fields, sizes)
+    adapters, count = spec.training.adapters, base
+    if adapters is not None:
+        count = architectures.adapter_count(spec.model.model_type, sizes, adapters)
+    whole = base if adapters is None else base + count
     training = (
-        *_model(spec, count=count, device=device),
+        *_model(spec, whole=whole, count=count, device=device),
         _activations(spec, sizes, device=device, samples=samples, recomputed=recomputed),
     )
     buffers, on_cpu = _buffers(spec, count), device == "cpu"
     return Estimate(
-        parameters=count,
+        parameters=whole,
+        learning=count,
         memory=Amount(parts=(*training, *(buffers if on_cpu else (_cuda(),)))),
         host=Amount(parts=() if on_cpu else buffers),
-        disk=_disk(spec, sizes, count=count),
-        traffic=_traffic(spec, count=count),
+        disk=disk_of(spec, sizes, base=base, count=count),
+        traffic=_traffic(spec, whole=whole, count=count),
         vocabulary_known=vocabulary is not None or "vocab_size" in fields,
     )
 
@@ -160,13 +129,21 @@ def _vocabulary(spec: SwarmSpec) -> int | None:
 # --- memory
 
 
-def _model(spec: SwarmSpec, *, count: int, device: DeviceKind) -> tuple[EstimatePart, ...]:
-    states = _optimizer_states(spec.training)
+def _model(
+    spec: SwarmSpec, *, whole: int, count: int, device: DeviceKind
+) -> tuple[EstimatePart, ...]:
+    """whole: all parameters. count: those that are trained."""
+    states = optimizer_states(spec.training)
+    a_parameter = (
+        _("4 bytes a parameter")
+        if whole == count
+        else _("4 bytes a parameter of the adapters alone")
+    )
     parts = [
         EstimatePart(
-            name=_("Weights"), size=FLOAT32 * count, why=_("4 bytes a parameter (float32)")
+            name=_("Weights"), size=FLOAT32 * whole, why=_("4 bytes a parameter (float32)")
         ),
-        EstimatePart(name=_("Gradients"), size=FLOAT32 * count, why=_("4 bytes a parameter")),
+        EstimatePart(name=_("Gradients"), size=FLOAT32 * count, why=a_parameter),
         EstimatePart(
             name=_("Optimizer"),
             size=FLOAT32 * states * count,
@@ -177,14 +154,8 @@ def _model(spec: SwarmSpec, *, count: int, device: DeviceKind) -> tuple[Estimate
     ]
     if autocast(spec.training, device):
         why = _("the weights once more in 16 bits while a step computes")
-        parts.append(EstimatePart(name=_("Half precision"), size=2 * count, why=why))
+        parts.append(EstimatePart(name=_("Half precision"), size=2 * whole, why=why))
     return tuple(parts)
-
-
-def _optimizer_states(training: TrainingSpec) -> int:
-    if training.optimizer.name != "sgd":
-        return 2  # Muon has one for a matrix
-    return int(training.optimizer.momentum > 0)
 
 
 def autocast(training: TrainingSpec, device: DeviceKind) -> bool:
@@ -229,7 +200,10 @@ def saved_bytes(
     family, half = FAMILIES[model.model_type], autocast(training, device)
     per_width, per_feed_forward = family.saved[2:] if half else family.saved[:2]
     width = max(sizes.width, sizes.heads * sizes.head_dim)
-    block = per_width * width + per_feed_forward * sizes.feed_forward
+    inner = sizes.feed_forward
+    if sizes.experts is not None:
+        inner = sizes.experts.chosen * sizes.experts.width
+    block = per_width * width + per_feed_forward * inner
     scores = _saved_scores(model, device=device) * sizes.heads * training.sequence_length
     blocks = sizes.layers * (block + scores)
     if recomputed:
@@ -270,48 +244,15 @@ def _cuda() -> EstimatePart:
     return EstimatePart(name=_("CUDA"), size=CUDA_CONTEXT, why=_("the driver and its kernels"))
 
 
-# --- disk
-
-
-def _disk(spec: SwarmSpec, sizes: Sizes, *, count: int) -> Amount:
-    size = FLOAT32 * count * (1 + _optimizer_states(spec.training))
-    checkpoints = EstimatePart(
-        name=_("Checkpoints"),
-        size=(KEPT_CHECKPOINTS + 1) * size,
-        why=_("weights and optimizer, the newest {count} and one that is being written").format(
-            count=KEPT_CHECKPOINTS
-        ),
-    )
-    return Amount(parts=(checkpoints, _data(spec, sizes)))
-
-
-def _data(spec: SwarmSpec, sizes: Sizes) -> EstimatePart:
-    width = 1 if sizes.vocabulary <= 2**8 else 2 if sizes.vocabulary <= 2**16 else FLOAT32
-    name = _("Training data")
-    match spec.data:
-        case BuiltinData():
-            why = _("Python's documentation as tokens")
-            return EstimatePart(name=name, size=DOCUMENTATION * width, why=why)
-        case FileData() | SlotData():
-            why = _("the files once more as tokens, up to {count} bytes for each byte of text")
-            return EstimatePart(name=name, size=None, why=why.format(count=width))
-        case HttpsData():
-            why = _(
-                "the download, and once more as tokens, up to {count} bytes for each byte of text"
-            )
-            return EstimatePart(name=name, size=None, why=why.format(count=width))
-        case _:
-            return EstimatePart(name=name, size=0, why=_("streamed, not kept"))
-
-
 # --- traffic
 
 
-def _traffic(spec: SwarmSpec, *, count: int) -> TrafficEstimate:
-    slow = forecast(spec, parameters=count, peers=SLOW_PEERS, line=SLOW_LINE, speed=CPU_SPEED)
-    fast = forecast(spec, parameters=count, peers=FAST_PEERS, line=FAST_LINE, speed=GPU_SPEED)
+def _traffic(spec: SwarmSpec, *, whole: int, count: int) -> TrafficEstimate:
+    in_swarm = partial(forecast, spec, parameters=count, whole=whole)
+    slow = in_swarm(peers=SLOW_PEERS, line=SLOW_LINE, speed=CPU_SPEED)
+    fast = in_swarm(peers=FAST_PEERS, line=FAST_LINE, speed=GPU_SPEED)
     epochs = HOUR / slow.epoch_seconds, HOUR / fast.epoch_seconds
-    state = FLOAT32 * count * (1 + _optimizer_states(spec.training))
+    state = FLOAT32 * count * (1 + optimizer_states(spec.training))
     return TrafficEstimate(
         low=slow.an_hour,
         high=fast.an_hour,

@@ -9,15 +9,24 @@ import functools
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from app.common.errors import DataError, InviteError, SpecError
 from app.common.i18n import _
-from app.spec.schema import FileData, FileTokenizer, SlotData, SlotTokenizer, SwarmSpec
+from app.spec.schema import SwarmSpec
 from app.spec.slots import Slot
+from app.spec.sources.data import (
+    DataSpec,
+    FileData,
+    FileTokenizer,
+    SlotData,
+    SlotTokenizer,
+    sources_of,
+    with_sources,
+)
 
 MOST_FILES = 10_000
 """Files in a folder that fills a slot; as many as a spec may name."""
@@ -45,16 +54,16 @@ class SlotPlace:
 
 def places(spec: SwarmSpec) -> tuple[SlotPlace, ...]:
     """All slots of a spec, the data's first."""
-    data, tokenizer = spec.data, spec.data.tokenizer
-    found = (
-        SlotPlace(field="dataset_info.label", slot=data, one_file=data.sha256 is not None)
-        if isinstance(data, SlotData)
-        else None,
-        SlotPlace(field="dataset_info.tokenizer.label", slot=tokenizer, one_file=True)
-        if isinstance(tokenizer, SlotTokenizer)
-        else None,
-    )
-    return tuple(place for place in found if place is not None)
+    tokenizer = spec.data.tokenizer
+    found = [
+        SlotPlace(field=f"{field}.label", slot=source, one_file=source.sha256 is not None)
+        for field, source in sources_of(spec.data).items()
+        if isinstance(source, SlotData)
+    ]
+    if isinstance(tokenizer, SlotTokenizer):
+        field = "dataset_info.tokenizer.label"
+        found.append(SlotPlace(field=field, slot=tokenizer, one_file=True))
+    return tuple(found)
 
 
 # --- paths
@@ -62,9 +71,11 @@ def places(spec: SwarmSpec) -> tuple[SlotPlace, ...]:
 
 def paths(spec: SwarmSpec) -> dict[str, tuple[str, ...]]:
     """The paths that a spec names, by the field that names them."""
-    found: dict[str, tuple[str, ...]] = {}
-    if isinstance(spec.data, FileData):
-        found["dataset_info.paths"] = spec.data.paths
+    found = {
+        f"{field}.paths": source.paths
+        for field, source in sources_of(spec.data).items()
+        if isinstance(source, FileData)
+    }
     if isinstance(spec.data.tokenizer, FileTokenizer):
         found["dataset_info.tokenizer.path"] = (spec.data.tokenizer.path,)
     return found
@@ -96,16 +107,29 @@ def emptied(spec: SwarmSpec) -> SwarmSpec:
     tokenizer = data.tokenizer
     if isinstance(tokenizer, FileTokenizer):
         data = data.model_copy(update={"tokenizer": _slot_for(tokenizer)})
-    if isinstance(data, FileData):
-        data = SlotData(
+    labels = _new_labels(data)
+    slots = {
+        field: SlotData(
             source="slot",
-            label=DATA_LABEL,
-            format=data.format,
-            text_field=data.text_field,
-            tokenizer=data.tokenizer,
-            held_out=data.held_out,
+            label=next(labels),
+            format=source.format,
+            text_field=source.text_field,
+            tokenizer=source.tokenizer,
+            held_out=source.held_out,
         )
+        for field, source in sources_of(data).items()
+        if isinstance(source, FileData)
+    }
+    data = with_sources(data, slots) if slots else data
     return spec if data is spec.data else spec.model_copy(update={"data": data})
+
+
+def _new_labels(data: DataSpec) -> Iterator[str]:
+    """Labels for the slots that replace our paths: ``data``, ``data-2``, but none that is taken."""
+    slots = (*sources_of(data).values(), data.tokenizer)
+    taken = {each.label for each in slots if isinstance(each, Slot)}
+    names = (DATA_LABEL, *(f"{DATA_LABEL}-{number}" for number in range(2, 100)))
+    return (name for name in names if name not in taken)
 
 
 def _slot_for(tokenizer: FileTokenizer) -> SlotTokenizer:
@@ -161,15 +185,19 @@ def filled(spec: SwarmSpec, files: Mapping[str, Path]) -> SwarmSpec:
         (path,) = listed(tokenizer, files[tokenizer.label], one_file=True)
         file = FileTokenizer(kind="file", path=str(path))
         data = data.model_copy(update={"tokenizer": file})
-    if isinstance(data, SlotData):
-        data = FileData(
+    read = {
+        field: FileData(
             source="files",
-            paths=tuple(map(str, listed(data, files[data.label]))),
-            format=data.format,
-            text_field=data.text_field,
-            tokenizer=data.tokenizer,
-            held_out=data.held_out,
+            paths=tuple(map(str, listed(source, files[source.label]))),
+            format=source.format,
+            text_field=source.text_field,
+            tokenizer=source.tokenizer,
+            held_out=source.held_out,
         )
+        for field, source in sources_of(data).items()
+        if isinstance(source, SlotData)
+    }
+    data = with_sources(data, read) if read else data
     return spec if data is spec.data else spec.model_copy(update={"data": data})
 
 

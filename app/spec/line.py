@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.common.i18n import _, ngettext
-from app.spec.rounds import round_seconds
+from app.spec.costs.rounds import round_seconds
 from app.spec.schema import SwarmSpec
 from app.spec.training import MOST_LOCAL, MOST_SAMPLES, TrainingSpec
 
@@ -118,13 +118,22 @@ def round_upload(training: TrainingSpec, *, parameters: int, peers: int) -> Roun
 
 
 def forecast(
-    spec: SwarmSpec, *, parameters: int, peers: int, line: float, speed: float
+    spec: SwarmSpec,
+    *,
+    parameters: int,
+    whole: int | None = None,
+    peers: int,
+    line: float,
+    speed: float,
 ) -> LineForecast:
-    """How a swarm of so many such peers would do. line: of each. speed: of each device."""
+    """How a swarm of so many such peers would do. line: of each. speed: of each device.
+
+    parameters: those that are trained. whole: all of the model's, if there are others.
+    """
     training = spec.training
     upload = round_upload(training, parameters=parameters, peers=peers)
     tokens = training.target_batch_size * training.sequence_length
-    work = WORK * parameters * tokens / (peers * speed)
+    work = WORK * (whole or parameters) * tokens / (peers * speed)
     work = max(work, training.averaging.matchmaking_seconds)
     if training.local_steps is None:
         # The gradient's half stops computing. The weights' goes on beside it, and may still be on
@@ -197,7 +206,13 @@ class Recommendation:
 
 
 def recommend(
-    spec: SwarmSpec, *, parameters: int, peers: int, line: float, speed: float
+    spec: SwarmSpec,
+    *,
+    parameters: int,
+    whole: int | None = None,
+    peers: int,
+    line: float,
+    speed: float,
 ) -> Recommendation:
     """The strategy with the least loss that such a line carries. Arguments as in `forecast`.
 
@@ -206,7 +221,9 @@ def recommend(
     """
 
     def made(one: SwarmSpec, why: str) -> Recommendation:
-        found = forecast(one, parameters=parameters, peers=peers, line=line, speed=speed)
+        found = forecast(
+            one, parameters=parameters, whole=whole, peers=peers, line=line, speed=speed
+        )
         return Recommendation(spec=one, forecast=found, why=why)
 
     averaging = made(_averaging(spec, peers=peers), "")
@@ -216,7 +233,7 @@ def recommend(
         return replace(averaging, why=why.format(percent=share))
     why = _("Averaging each gradient would compute only {percent} of the time on such a line.")
     why = why.format(percent=share)
-    plain, step = averaging.spec, _step_seconds(averaging.spec, parameters, peers * speed)
+    plain, step = averaging.spec, _step_seconds(averaging.spec, whole or parameters, peers * speed)
     length = _steps_of_the_run(plain, step)
     dense = made(_dense(plain, DENSE_STEPS[1], peers=peers), why)
     needed = dense.forecast.round_seconds / step

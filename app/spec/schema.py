@@ -5,7 +5,7 @@ anything starts, and errors name the wrong field.
 """
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import (
     ConfigDict,
@@ -20,27 +20,20 @@ from pydantic_core import PydanticCustomError
 from app.common.errors import SpecError
 from app.common.i18n import _
 from app.organiser.invites import OrganiserSpec
+from app.spec.architectures import unsaid
 from app.spec.complaints import by_field, first_of
 from app.spec.evaluation import EvaluationSpec
+from app.spec.families import FAMILIES
 from app.spec.part import SpecPart
-from app.spec.slots import UNPRINTABLE, Slot
+from app.spec.slots import UNPRINTABLE
+from app.spec.sources.data import DataSpec, MixtureData, names_files
+from app.spec.sources.pretrained import PretrainedSpec
 from app.spec.training import TrainingSpec
 
 MAX_SPEC_BYTES = 64 * 1024
 """Largest JSON of a spec; anything larger is refused unread."""
 
-MODEL_TYPES = (
-    "gpt2",
-    "gpt_neo",
-    "gpt_neox",
-    "llama",
-    "mistral",
-    "olmo2",
-    "opt",
-    "phi",
-    "qwen2",
-    "qwen3",
-)
+MODEL_TYPES = tuple(FAMILIES)
 """The causal language models of ``transformers`` that a spec may ask for. All are built from their
 config alone, by code that ships with the library."""
 
@@ -79,109 +72,6 @@ class ModelSpec(SpecPart):
         return self
 
 
-class BytesTokenizer(SpecPart):
-    """Each byte of the UTF-8 text is a token: a vocabulary of 256, nothing to load."""
-
-    kind: Literal["bytes"] = "bytes"
-
-
-class FileTokenizer(SpecPart):
-    """A ``tokenizer.json`` of the ``tokenizers`` library on this machine.
-
-    Only in a spec that was written here, as `FileData`.
-    """
-
-    kind: Literal["file"]
-    path: str = Field(min_length=1, max_length=4096)
-
-
-class SlotTokenizer(Slot):
-    """A ``tokenizer.json`` that each volunteer chooses on his machine."""
-
-    kind: Literal["slot"]
-
-
-_Tokenizer = Annotated[BytesTokenizer | FileTokenizer | SlotTokenizer, Field(discriminator="kind")]
-
-
-class HttpsFile(SpecPart):
-    """One file from an https URL, verified by its hash and kept in the cache."""
-
-    source: Literal["https"]
-    url: str = Field(pattern=r"^https://[^\s]+$", max_length=2048)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    format: Literal["auto", "text", "jsonl", "parquet"] = "auto"
-    text_field: str = "text"
-
-
-class HubDataset(SpecPart):
-    """A data set of the Hugging Face hub, streamed. One that needs its own code is refused."""
-
-    source: Literal["hub"]
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?$", max_length=200)
-    config: str | None = Field(None, max_length=200)
-    split: str = Field("train", max_length=200)
-    revision: str | None = Field(None, max_length=100)
-    text_field: str = "text"
-
-
-class _Source(SpecPart):
-    tokenizer: _Tokenizer = BytesTokenizer()
-
-    held_out: Annotated[HttpsFile | HubDataset, Field(discriminator="source")] | None = None
-    """Text for evaluations that isn't part of the data; None: a share of the data is held out."""
-
-
-class BuiltinData(_Source):
-    """The text that ships with Python: ``pydoc_data.topics``, about 470 KB of English."""
-
-    source: Literal["builtin"]
-    name: Literal["python-docs"] = "python-docs"
-
-
-class FileData(_Source):
-    """Files on this machine. With the format ``auto``, a file's suffix decides.
-
-    Only in a spec that was written here: an invite has slots instead (see `app.spec.filling`).
-
-    text_field: the key or column that holds the text in JSON lines and parquet.
-    """
-
-    source: Literal["files"]
-    paths: tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...] = Field(
-        min_length=1, max_length=10_000
-    )
-    format: Literal["auto", "text", "jsonl", "parquet"] = "auto"
-    text_field: str = "text"
-
-
-class HttpsData(HttpsFile, _Source):
-    """A file from an https URL, and its tokenizer."""
-
-
-class HubData(HubDataset, _Source):
-    """A data set of the hub, and its tokenizer."""
-
-
-class SlotData(Slot, _Source):
-    """Text that each volunteer chooses on his machine: one file, or all files of a folder."""
-
-    source: Literal["slot"]
-    format: Literal["auto", "text", "jsonl", "parquet"] = "auto"
-    text_field: str = "text"
-
-    @model_validator(mode="after")
-    def _labels_differ(self) -> "SlotData":
-        if isinstance(self.tokenizer, SlotTokenizer) and self.tokenizer.label == self.label:
-            raise ValueError(_("data and tokenizer need two labels"))
-        return self
-
-
-DataSpec = Annotated[
-    BuiltinData | FileData | HttpsData | HubData | SlotData, Field(discriminator="source")
-]
-
-
 class SwarmSpec(SpecPart):
     """A swarm: how to find it, its model, its training and its data."""
 
@@ -204,6 +94,9 @@ class SwarmSpec(SpecPart):
     model: ModelSpec = Field(alias="model_config")
     training: TrainingSpec = Field(alias="training_params")
     data: DataSpec = Field(alias="dataset_info")
+    pretrained: PretrainedSpec | None = None
+    """Weights to begin with; None for those that the seed draws."""
+
     organiser: OrganiserSpec | None = None
     """Whose swarm it is, if its organiser signed the spec."""
 
@@ -231,9 +124,34 @@ class SwarmSpec(SpecPart):
         return value
 
     @model_validator(mode="after")
+    def _says_how_large_its_weights_are(self) -> "SwarmSpec":
+        # so that a preview is right before anything is downloaded
+        lacks = unsaid(self.model.model_type, self.model.fields) if self.pretrained else ()
+        if lacks:
+            text = _("weights to begin with need {names}, as their config.json has it")
+            raise PydanticCustomError("unsaid_sizes", text, {"names": ", ".join(lacks)})
+        return self
+
+    @model_validator(mode="after")
+    def _has_what_its_adapters_need(self) -> "SwarmSpec":
+        adapters = self.training.adapters
+        if adapters is None:
+            return self
+        if self.pretrained is None:
+            text = _("adapters need pretrained weights, beside which they are trained")
+            raise PydanticCustomError("wrong_adapters", text)
+        known = FAMILIES[self.model.model_type].matrices
+        for name in adapters.targets:
+            if name not in known:
+                text = _("{name} is no matrix of this model type, which has: {names}")
+                words = {"name": name, "names": ", ".join(known)}
+                raise PydanticCustomError("wrong_targets", text, words)
+        return self
+
+    @model_validator(mode="after")
     def _is_signed_by_its_organiser(self) -> "SwarmSpec":
         # Signed is what others get, with slots. Paths come from nowhere but this machine.
-        is_ours = isinstance(self.data, FileData) or isinstance(self.data.tokenizer, FileTokenizer)
+        is_ours = names_files(self.data)
         signed = self.organiser
         if signed is not None and not is_ours and signed.as_signed(self.to_json()) is None:
             raise PydanticCustomError("wrong_signature", "wrong signature")
@@ -249,19 +167,20 @@ class SwarmSpec(SpecPart):
 
         What apps before 0.2 don't know is left out where it isn't used.
         """
-        training = self.training
-        unknown: dict[str, Any] = {"training": _unused_by(training)}
-        if self.data.held_out is None:
-            unknown["data"] = {"held_out"}
-        if self.organiser is None:
-            unknown["organiser"] = True
+        data: dict[str, Any] = {} if self.data.held_out else {"held_out": True}
+        unknown: dict[str, Any] = {"training": _unused_by(self.training), "data": data}
+        if isinstance(self.data, MixtureData):
+            data["parts"] = {"__all__": {"data": {"tokenizer", "held_out"}}}
+        for name in ("organiser", "pretrained"):
+            if getattr(self, name) is None:
+                unknown[name] = True
         return self.model_dump(mode="json", by_alias=True, exclude=unknown)
 
 
 def _unused_by(training: TrainingSpec) -> dict[str, Any]:
     unused = {
         name: True
-        for name in ("diloco", "sparseloco", "max_grad_norm")
+        for name in ("diloco", "sparseloco", "adapters", "max_grad_norm")
         if not getattr(training, name)
     }
     if training.evaluation == EvaluationSpec():

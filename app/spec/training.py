@@ -62,7 +62,7 @@ class AveragingSpec(SpecPart):
     """How long a group forms; no epoch is shorter."""
 
     timeout_seconds: Annotated[float, Field(ge=2, le=86_400)] | Literal["auto"] = "auto"
-    """Longest round; with ``auto`` it follows from the model's size (`app.spec.rounds`)."""
+    """Longest round; with ``auto`` it follows from the model's size (`app.spec.costs.rounds`)."""
 
     record_seconds: float = Field(45.0, ge=5, le=3600)
     """How long a peer counts as present after its last record in the DHT."""
@@ -96,6 +96,10 @@ class DilocoSpec(LocalStepsSpec):
     """Of a value on the network."""
 
 
+FOR_ADAPTERS = {"outer_momentum": 0.0}
+"""DiLoCo's other defaults where adapters are trained (docs/decisions/adapters.md)."""
+
+
 class SparseLocoSpec(LocalStepsSpec):
     """SparseLoCo (arXiv:2508.15706): only the largest changes travel; the rest waits its turn."""
 
@@ -106,6 +110,24 @@ class SparseLocoSpec(LocalStepsSpec):
 
     decay: float = Field(0.95, ge=0, le=1)
     """What is kept, a round, of changes that were not sent yet."""
+
+
+class AdapterSpec(SpecPart):
+    """Small matrices beside frozen ones (LoRA, arXiv:2106.09685): these alone are trained."""
+
+    rank: int = Field(16, ge=1, le=1024)
+    """The inner size of each pair of matrices: what is learnt grows with it, and what travels."""
+
+    alpha: float = Field(32.0, gt=0, le=1e6, allow_inf_nan=False)
+    """What they add is multiplied by ``alpha / rank``."""
+
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Of their inputs, while training."""
+
+    targets: tuple[Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")], ...] = Field(
+        (), max_length=32
+    )
+    """Names of the matrices that get adapters, such as ``q_proj``; () for all of a block."""
 
 
 class StopSpec(SpecPart):
@@ -136,6 +158,9 @@ class TrainingSpec(SpecPart):
 
     sparseloco: SparseLocoSpec | None = None
     """With the strategy ``sparseloco`` only, and never None then."""
+
+    adapters: AdapterSpec | None = None
+    """Train these instead of all weights; None to train all."""
 
     target_batch_size: int = Field(gt=0, le=MOST_SAMPLES)
     """Samples of all peers together in an epoch."""
@@ -174,9 +199,13 @@ class TrainingSpec(SpecPart):
     @classmethod
     def _has_options_of_its_strategy(cls, content: Any) -> Any:
         strategy = content.get("strategy") if isinstance(content, dict) else None
-        if strategy in ("diloco", "sparseloco") and content.get(strategy) is None:
-            return content | {strategy: {}}
-        return content
+        if strategy not in ("diloco", "sparseloco"):
+            return content
+        options = content.get(strategy) or {}
+        has_adapters = content.get("adapters") is not None
+        if strategy == "diloco" and has_adapters and isinstance(options, dict):
+            options = FOR_ADAPTERS | options
+        return content | {strategy: options}
 
     @model_validator(mode="after")
     def _has_no_other_options(self) -> "TrainingSpec":

@@ -44,6 +44,9 @@ class Export(Message, frozen=True):
     checkpoint_dirs: tuple[str, ...]
     """Folders with checkpoints of this run, one for each of this machine's trainers."""
 
+    cache_dir: str
+    """Where a trainer keeps its downloads: pretrained weights, a tokenizer."""
+
     folder: str
     """The folder to write into, which exists and is empty."""
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from app.common.errors import SpecError
 from app.common.paths import read_json, write_atomically
 from app.spec.invite import read_own
-from app.spec.schema import FileData, SwarmSpec
+from app.spec.schema import SwarmSpec
+from app.spec.sources.data import FileData, sources_of, with_sources
 
 CHECKPOINT_NAME = re.compile(
     r"(before-)?epoch-(?P<epoch>\d+)(-(?P<run>[0-9a-f]{12})-(?P<digest>[0-9a-f]{32}))?\.pt"
@@ -33,7 +34,7 @@ class RunFile:
     """What is known of the run besides its checkpoints."""
 
     spec: SwarmSpec
-    """As the trainer has it, but with one path of our data at most."""
+    """As the trainer has it, but with one path of each of our sources at most."""
 
     since: float
     """When this machine wrote the run's first checkpoint, in seconds since the epoch."""
@@ -75,12 +76,14 @@ def read(path: Path) -> RunFile | None:
 
 
 def _shortened(spec: SwarmSpec) -> SwarmSpec:
-    """The spec with one of our data's paths, which may be thousands.
+    """The spec with one path of each source of our data, which may have thousands.
 
     Not with a slot instead: a spec with paths is known to be ours, whose organiser's signature is
     of the one with slots.
     """
-    data = spec.data
-    if not isinstance(data, FileData):
-        return spec
-    return spec.model_copy(update={"data": data.model_copy(update={"paths": data.paths[:1]})})
+    shorter = {
+        field: source.model_copy(update={"paths": source.paths[:1]})
+        for field, source in sources_of(spec.data).items()
+        if isinstance(source, FileData)
+    }
+    return spec.model_copy(update={"data": with_sources(spec.data, shorter)})

@@ -35,11 +35,14 @@ from app.trainer.evaluation.evaluator import Evaluator
 from app.trainer.keeper import Keeper
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
+from app.trainer.model.adapters import load_state
 from app.trainer.model.build import build_model
 from app.trainer.model.loss import loss_of, mean_loss
 from app.trainer.model.precision import Precision, precision_for
+from app.trainer.model.pretrained import digest_of_weights, fetch_pretrained
 from app.trainer.peer.bandwidth import keep_to
 from app.trainer.peer.peer import TrainerPeer
+from app.trainer.pinned.downloads import Downloads
 from app.trainer.reporter import Reporter
 from app.trainer.room import Room
 from app.trainer.run import TrainingRun
@@ -80,10 +83,10 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
     held_out = _open_held_out(order, spec)
     say(TrainerPhase.PREPARING_MODEL)
     size = batches.vocabulary_size
-    model = _build(spec, vocabulary_size=size, checkpoint=checkpoint, room=room)
+    model, base = _build(order, spec, vocabulary_size=size, checkpoint=checkpoint, room=room)
     say(TrainerPhase.JOINING)
     meter = Meter()
-    enter = partial(TrainerPeer, order, spec=spec, identity=identity, report=send)
+    enter = partial(TrainerPeer, order, spec=spec, identity=identity, report=send, base=base)
     judge = partial(mean_loss, model, batches.next(JUDGED_SAMPLES), context=precision.context)
     joining = partial(_in_swarm, enter, spec, meter=meter, send=send, precision=precision)
     keeper = partial(Keeper, folder, send=send, interval=order.checkpoint_interval)
@@ -166,14 +169,23 @@ def _open_held_out(order: Start, spec: SwarmSpec) -> HeldOut | None:
 
 
 def _build(
-    spec: SwarmSpec, *, vocabulary_size: int, checkpoint: Checkpoint | None, room: Room
-) -> torch.nn.Module:
+    order: Start,
+    spec: SwarmSpec,
+    *,
+    vocabulary_size: int,
+    checkpoint: Checkpoint | None,
+    room: Room,
+) -> tuple[torch.nn.Module, str]:
+    """The model, and the digest of the weights that all peers begin with, "" without any."""
     room.enforce()
-    model = build_model(spec, vocabulary_size=vocabulary_size, room=room)
+    downloads = Downloads(cache=Path(order.cache_dir), sign_in=order.hub_sign_in)
+    pretrained = fetch_pretrained(spec, downloads)
+    model = build_model(spec, vocabulary_size=vocabulary_size, room=room, pretrained=pretrained)
+    base = "" if pretrained is None else digest_of_weights(model)
     torch.seed()  # weights are the same on all peers, but dropout must not be
     if checkpoint is not None:
-        model.load_state_dict(checkpoint.model)
-    return model
+        load_state(model, checkpoint.model)
+    return model, base
 
 
 # --- in the swarm

@@ -224,7 +224,16 @@ def _fingerprint(spec: SwarmSpec) -> str:
         "tokenizer": spec.data.tokenizer.model_dump(mode="json"),
         "optimizer": spec.training.optimizer.name,
     }
+    if spec.pretrained is not None:
+        parts["pretrained"] = spec.pretrained.model_dump(mode="json", exclude={"bytes"})
+    if spec.training.adapters is not None:
+        parts["adapters"] = spec.training.adapters.model_dump(mode="json", exclude={"dropout"})
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _identity_of(source: dict[str, Any]) -> Any:
+    """Files differ from peer to peer, and slots are filled by the time that a trainer sees them."""
+    return "own" if source["source"] in ("files", "slot") else source
 
 
 def _identity(spec: SwarmSpec) -> str:
@@ -232,10 +241,12 @@ def _identity(spec: SwarmSpec) -> str:
     strangers with a known run id must neither resume nor delete what another swarm has learnt."""
     content = spec.to_json()
     data = content["dataset_info"]
+    for part in data.get("parts", ()):
+        part["data"] = _identity_of(part["data"])
     parts = {
         "run": spec.run_id,
         "model": _fingerprint(spec),
-        "data": "own" if data["source"] in ("files", "slot") else data,
+        "data": _identity_of(data),
         "organiser": (content.get("organiser") or {}).get("key"),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -16,6 +16,7 @@ from app.common.i18n import _
 from app.protocol import CheckpointSaved, Report, TrainerWarning, WarningTopic
 from app.trainer.checkpoint import Checkpoint, CheckpointFolder, NotFiniteError
 from app.trainer.data.batches import Batches
+from app.trainer.model.adapters import load_state, state_of
 from app.trainer.strategies.protocols import SwarmMember
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class Keeper:
         checkpoint = Checkpoint(
             epoch=self._saved_epoch,
             position=self._batches.position,
-            model=self._model.state_dict(),
+            model=state_of(self._model),
             optimizer=self._strategy.state_dict(),
         )
         try:
@@ -152,4 +153,4 @@ class Keeper:
                 remedy=_("Someone may have sent harmful data, or the learning rate is too high."),
             )
         )
-        self._strategy.undo(good.optimizer, lambda: self._model.load_state_dict(good.model))
+        self._strategy.undo(good.optimizer, lambda: load_state(self._model, good.model))

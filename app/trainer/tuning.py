@@ -23,6 +23,7 @@ from app.spec.estimate import saved_bytes
 from app.spec.schema import SwarmSpec
 from app.trainer.devices import release_memory, wait_for
 from app.trainer.model.activations import recompute_activations
+from app.trainer.model.adapters import trained
 from app.trainer.model.loss import loss_of
 from app.trainer.model.precision import Precision
 from app.trainer.room import Room, gib
@@ -104,6 +105,7 @@ class Trial:
             "sequence_length": training.sequence_length,
             "most": training.most_samples_a_step(self.device.type),
             "precision": self.precision.name,
+            "adapters": training.adapters and training.adapters.model_dump(mode="json"),
             **({"recomputed": True} if self.recomputed else {}),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -310,7 +312,7 @@ def _allowed(trial: Trial, model: torch.nn.Module, *, most: int) -> int:
     if not trial.room.allowed or trial.device.type == "cuda":
         return most
     states = 1 if trial.spec.training.optimizer.name == "sgd" else 2
-    coming = (1 + states) * sum(weights.nbytes for weights in model.parameters())
+    coming = (1 + states) * sum(weights.nbytes for weights in trained(model))
     a_sample = trial.bytes_a_sample(model)
     free = trial.room.free  # a look at all our processes
     if coming + a_sample > free:

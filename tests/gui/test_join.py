@@ -18,12 +18,14 @@ from app.spec import invite
 from app.spec import schema as spec
 from app.spec.schema import SwarmSpec
 from app.state.events import DeviceChosen, TermsJudged
+from app.state.state import ContributorState
 from app.terms.terms import Terms, Verdict
 from tests.support.gui.windows import CPU, DEVICES, WATCHING, Bench
 from tests.support.training.specs import PEER, SMALLEST
 from ui.application import Application
 from ui.dialogs.join.dialog import INVITE, RECENT, JoinDialog
 from ui.dialogs.line import LineCard
+from ui.texts import costs
 
 pytestmark = pytest.mark.gui
 
@@ -509,3 +511,25 @@ def test_preview_drops_what_it_showed(dialog: JoinDialog, qtbot: QtBot) -> None:
     dialog.show_spec(POEMS)
     QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     assert len(dialog.preview.findChildren(QLabel)) == counts
+
+
+def test_downloads_are_said_with_their_size() -> None:
+    commit = {"name": "us/model", "revision": "a" * 40}
+    begins = {
+        **SMALLEST,
+        "model_config": {"model_type": "gpt2", "n_layer": 2, "n_embd": 32, "n_head": 4}
+        | {"vocab_size": 256},
+        "training_params": SMALLEST["training_params"] | {"adapters": {}},
+        "pretrained": commit | {"source": "hub", "bytes": 2**20},
+    }
+    tokenizer = commit | {"kind": "hub", "name": "us/words", "bytes": 2**21}
+    found = spec.parse(begins | {"dataset_info": {"source": "builtin", "tokenizer": tokenizer}})
+    estimated = costs.estimate_for(found, None)
+    said = [each.text for each in costs.cautions(found, estimated, ContributorState())]
+    assert "It downloads the weights of us/model from the Hugging Face hub, about 1 MiB." in said
+    words = "the tokenizer of us/words from the Hugging Face hub"
+    assert f"It downloads {words}, about 2 MiB." in said
+    assert "trained, as adapters" in costs.subtitle(found, estimated)
+    with_bytes = spec.parse(begins)
+    texts = [each.text for each in costs.cautions(with_bytes, estimated, ContributorState())]
+    assert any(text.startswith("Its tokens are bytes") for text in texts)

@@ -193,6 +193,19 @@ def test_fields_are_those_of_the_source(form: StartDialog, source: str) -> None:
     assert shown == {"source", "tokenizer.kind", *draft.SOURCE_FIELDS[source]}
 
 
+@pytest.mark.parametrize("source", draft.PRETRAINED_FIELDS)
+def test_fields_of_the_model_are_those_of_what_it_begins_with(
+    form: StartDialog, source: str
+) -> None:
+    form.fields["pretrained.source"].set_value(source)
+    form.fields["training_params.adapters.train"].set_value("adapters")
+    shown = {name for name, field in form.fields.items() if field.relevant}
+    expected = {f"pretrained.{name}" for name in ("source", *draft.PRETRAINED_FIELDS[source])}
+    assert {name for name in shown if name.startswith("pretrained.")} == expected
+    assert ("model_config.layers" in shown) == (source == "")
+    assert ("training_params.adapters.rank" in shown) == (source != "")
+
+
 def test_form_is_reached_by_keyboard_in_order(form: StartDialog) -> None:
     reached: list[QWidget] = []
     widget = form.fields["title"].control.nextInFocusChain()

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from app.cli import _OVERRIDES
 from app.settings.settings import Settings
 from app.spec import evaluation, schema, training
+from app.spec.sources import data, pinned, pretrained
 from app.terms.terms import Terms
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -219,12 +220,15 @@ SPEC_PARTS: tuple[type[BaseModel], ...] = (
     training.SparseLocoSpec,
     training.StopSpec,
     evaluation.EvaluationSpec,
-    schema.BuiltinData,
-    schema.FileData,
-    schema.HttpsData,
-    schema.HubData,
-    schema.SlotData,
-    schema.SlotTokenizer,
+    data.BuiltinData,
+    data.FileData,
+    data.HttpsData,
+    data.HubData,
+    data.SlotData,
+    data.SlotTokenizer,
+    pretrained.HubWeights,
+    pretrained.HttpsWeights,
+    pinned.PinnedFile,
 )
 
 

@@ -49,6 +49,7 @@ from tests.support.processes.old_folder import (
     names_in,
     old_folder,
 )
+from tests.support.training.published import NO_DOWNLOADS
 
 BACKEND = "http://127.0.0.1:3999"
 CHANGED: dict[str, Any] = {
@@ -305,7 +306,7 @@ def test_checkpoint_goes_into_model_and_optimizer(folders: Folders, spec: SwarmS
     assert newest is not None
     model = build_model(
         spec,
-        vocabulary_size=open_tokenizer(spec.data.tokenizer).vocabulary_size,
+        vocabulary_size=open_tokenizer(spec.data.tokenizer, NO_DOWNLOADS).vocabulary_size,
         room=Room(device=torch.device("cpu")),
     )
     model.load_state_dict(newest.model)

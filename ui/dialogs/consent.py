@@ -6,6 +6,7 @@ from PySide6.QtWidgets import QApplication, QCheckBox, QDialog, QWidget
 
 from app.common.i18n import _, ngettext
 from app.session import Session
+from app.spec.schema import SwarmSpec
 from app.state.state import ContributorState
 from app.tasks.task import Task
 from app.tasks.tasks import Consent
@@ -103,6 +104,7 @@ def _rows() -> dict[str, str]:
     return {
         "title": _("Title"),
         "model": _("Model"),
+        "weights": _("Begins with"),
         "data": _("Data"),
         "batch": _("Batch of the swarm"),
         "device": _("Device"),
@@ -118,6 +120,7 @@ def _values(task: Task, state: ContributorState) -> dict[str, str]:
     return {
         "title": spec.name,
         "model": texts.model_description(spec.model),
+        "weights": _beginning(spec),
         "data": texts.data_description(spec.data),
         "batch": _("{samples} samples of {tokens} tokens").format(
             samples=units.count(training.target_batch_size),
@@ -127,6 +130,16 @@ def _values(task: Task, state: ContributorState) -> dict[str, str]:
         "end": texts.stop_condition(training.stop),
         "peers": _entrance(count, state),
     }
+
+
+def _beginning(spec: SwarmSpec) -> str:
+    weights, adapters = texts.weights_description(spec), spec.training.adapters
+    if not weights:
+        return _("chance: a new model")
+    if adapters is None:
+        return weights
+    rank = _("only adapters of rank {rank} are trained").format(rank=adapters.rank)
+    return texts.DOT.join((weights, rank))
 
 
 def _entrance(addresses: int, state: ContributorState) -> str:

@@ -88,13 +88,14 @@ class LineCard(FactsCard):
             self.note.setText("")
             return
         uplink, peers = assumed
-        parameters = costs.estimate_for(spec, costs.chosen_device(state)).parameters
+        estimate = costs.estimate_for(spec, costs.chosen_device(state))
         found = forecast(
             spec,
-            parameters=parameters,
+            parameters=estimate.learning,
+            whole=estimate.parameters,
             peers=peers,
             line=texts.usable(uplink, state),
-            speed=texts.speed(state, parameters=parameters),
+            speed=texts.speed(state, parameters=estimate.parameters),
         )
         self.show_values(texts.facts(found))
         self.note.setText(texts.explanation(found, peers=peers))

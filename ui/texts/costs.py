@@ -11,7 +11,8 @@ from ui.texts import units
 
 if TYPE_CHECKING:
     from app.protocol import Device
-    from app.spec.estimate import Amount, DeviceKind, Estimate
+    from app.spec.costs.figures import Amount
+    from app.spec.estimate import DeviceKind, Estimate
     from app.spec.schema import SwarmSpec
 
 
@@ -49,9 +50,17 @@ def subtitle(spec: "SwarmSpec", estimate: "Estimate") -> str:
     parts = (
         texts.model_name(spec.model.model_type),
         _("{number} parameters").format(number=units.short(estimate.parameters)),
+        *_learning(estimate),
         data_line(spec),
     )
     return texts.DOT.join(parts)
+
+
+def _learning(estimate: "Estimate") -> tuple[str, ...]:
+    if estimate.learning == estimate.parameters:
+        return ()
+    text = _("{number} of them trained, as adapters")
+    return (text.format(number=units.short(estimate.learning)),)
 
 
 def data_line(spec: "SwarmSpec") -> str:
@@ -73,6 +82,8 @@ def _source_line(spec: "SwarmSpec") -> str:
             return source.url
         case "slot":
             return _("files that you choose")
+        case "mixture":
+            return _("a mixture of {count} sources").format(count=len(source.parts))
         case _:
             return _("{name} from the Hugging Face hub").format(name=source.name)
 
@@ -173,6 +184,7 @@ def cautions(
     """All warnings for this swarm on this machine, the serious ones first."""
     found = (
         *_about_data(spec),
+        *_about_downloads(spec, estimate),
         *_about_memory(estimate, state),
         *about_line(spec, estimate, state),
         *_about_peers(spec, state),
@@ -181,26 +193,46 @@ def cautions(
 
 
 def _about_data(spec: "SwarmSpec") -> tuple[Caution, ...]:
+    from app.spec.sources.data import sources_of
+
     found = []
-    source = spec.data
-    if source.source == "files":
+    kinds = {each.source for each in sources_of(spec.data).values()}
+    if "files" in kinds:
         text = _(
             "It trains on files of this machine, and what is learnt from them goes to the others."
             " Join only if these are meant for it."
         )
         found.append(Caution(text=text, serious=True))
-    if source.source == "slot":
+    if "slot" in kinds:
         text = _(
             "It trains on files that you choose, and what is learnt from them goes to the others."
             " Choose only what is meant for it."
         )
         found.append(Caution(text=text, serious=True))
-    if source.tokenizer.kind == "file":
-        text = _("It needs the tokenizer {path} on this machine.").format(
-            path=source.tokenizer.path
-        )
+    tokenizer = spec.data.tokenizer
+    if tokenizer.kind == "file":
+        text = _("It needs the tokenizer {path} on this machine.").format(path=tokenizer.path)
         found.append(Caution(text=text))
     return tuple(found)
+
+
+def _about_downloads(spec: "SwarmSpec", estimate: "Estimate") -> tuple[Caution, ...]:
+    """What is fetched before training begins, with its size."""
+    sizes = {part.name: part.size or 0 for part in estimate.disk.parts}
+    found = {
+        _("Pretrained weights"): texts.weights_description(spec),
+        _("Tokenizer"): texts.tokenizer_description(spec.data.tokenizer),
+    }
+    text = _("It downloads {what}, about {size}.")
+    said = [
+        Caution(text=text.format(what=what, size=units.size(sizes[name])))
+        for name, what in found.items()
+        if what
+    ]
+    if spec.pretrained is not None and spec.data.tokenizer.kind == "bytes":
+        strange = _("Its tokens are bytes, which those who made the weights hardly used.")
+        said.append(Caution(text=strange))
+    return tuple(said)
 
 
 def _about_memory(estimate: "Estimate", state: ContributorState) -> tuple[Caution, ...]:
@@ -218,9 +250,9 @@ def about_line(
     spec: "SwarmSpec", estimate: "Estimate", state: ContributorState
 ) -> tuple[Caution, ...]:
     """Whether lines of homes, and this one as far as its limit is set, carry a round in time."""
-    from app.spec.rounds import SLOWEST_LINE, round_bytes, round_seconds, slowest_line
+    from app.spec.costs.rounds import SLOWEST_LINE, round_bytes, round_seconds, slowest_line
 
-    parameters = estimate.parameters
+    parameters = estimate.learning
     needed, limit = slowest_line(spec, parameters=parameters), state.terms.max_upload * MBIT
     is_too_slow = 0 < limit < needed
     if not is_too_slow and needed <= SLOWEST_LINE:

@@ -14,7 +14,8 @@ from ui.texts import preparation, units
 from ui.texts import terms as terms_texts
 
 if TYPE_CHECKING:
-    from app.spec.schema import DataSpec, ModelSpec
+    from app.spec.schema import ModelSpec, SwarmSpec
+    from app.spec.sources.data import DataSpec, TokenizerSpec
     from app.spec.training import StopSpec
 
 PRODUCT = "CoTrain"
@@ -89,16 +90,23 @@ def model_name(model_type: str) -> str:
 
 
 _MODEL_NAMES = {
+    "gemma2": "Gemma 2",
+    "gemma3_text": "Gemma 3",
     "gpt2": "GPT-2",
     "gpt_neo": "GPT-Neo",
     "gpt_neox": "GPT-NeoX",
+    "granite": "Granite",
     "llama": "Llama",
     "mistral": "Mistral",
     "olmo2": "OLMo 2",
+    "olmo3": "OLMo 3",
     "opt": "OPT",
     "phi": "Phi",
+    "phi3": "Phi-3",
     "qwen2": "Qwen2",
     "qwen3": "Qwen3",
+    "qwen3_moe": "Qwen3 MoE",
+    "smollm3": "SmolLM3",
 }
 
 
@@ -374,6 +382,27 @@ def model_description(spec: "ModelSpec") -> str:
     return f"{kind} ({fields})" if fields else kind
 
 
+def weights_description(spec: "SwarmSpec") -> str:
+    """Where the weights come from that a swarm's model begins with; "" for a model by chance."""
+    weights = spec.pretrained
+    if weights is None:
+        return ""
+    if weights.source == "hub":
+        return _("the weights of {name} from the Hugging Face hub").format(name=weights.name)
+    return _("the weights at {url}").format(url=weights.files[0].url)
+
+
+def tokenizer_description(spec: "TokenizerSpec") -> str:
+    """Where a downloaded tokenizer comes from; "" for one that isn't downloaded."""
+    match spec.kind:
+        case "hub":
+            return _("the tokenizer of {name} from the Hugging Face hub").format(name=spec.name)
+        case "https":
+            return _("the tokenizer at {url}").format(url=spec.url)
+        case _:
+            return ""
+
+
 def data_description(spec: "DataSpec") -> str:
     """Where the training data comes from, in full, and where text for evaluations alone does."""
     return with_held_out(_source(spec), spec)
@@ -399,6 +428,8 @@ def _source(spec: "DataSpec") -> str:
             return _("Hugging Face data set {name}").format(name=spec.name)
         case "slot":
             return _("Files of yours for the slot {label}").format(label=spec.label)
+        case "mixture":
+            return "\n".join(data_description(part.data) for part in spec.parts)
         case _:
             return _("Built in: {name}").format(name=spec.name)
 

@@ -14,6 +14,7 @@ Imports hivemind: import this module late and off the loop's thread.
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -143,6 +144,11 @@ def is_evaluation(value: Any) -> bool:
     )
 
 
+def is_digest(value: Any) -> bool:
+    """A SHA-256 in hexadecimal."""
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
+
+
 def is_priority(value: Any) -> bool:
     """None (offers the state no more), or the epoch of the state that is offered."""
     return value is None or is_count(value, MOST_EPOCHS) or is_amount(value, MOST_EPOCHS)
@@ -175,6 +181,7 @@ def bounds_of(run_id: str, times: RunTimes) -> dict[bytes, KeyBounds]:
         f"{run_id}_progress": _signed(progress_life, is_progress),
         f"{run_id}_metrics": _signed(3 * times.metrics_seconds, is_metrics),
         f"{run_id}_evaluations": _signed(3 * times.metrics_seconds, is_evaluation),
+        f"{run_id}_base": _signed(3 * times.metrics_seconds, is_digest),
     }
     for averager in ("grad_averager", "state_averager"):
         donors = _unsigned(3 * times.donor_seconds, is_priority)
@@ -279,8 +286,9 @@ class MembersGuard(RecordValidatorBase):
     def __init__(self, run_id: str, admission: Admission) -> None:
         self._may_join = admission.may_join
         self._progress = DHTID.generate(f"{run_id}_progress").to_bytes()
-        self._signed = frozenset(
-            DHTID.generate(f"{run_id}_{kind}").to_bytes() for kind in ("metrics", "evaluations")
+        self._by_owner = frozenset(
+            DHTID.generate(f"{run_id}_{kind}").to_bytes()
+            for kind in ("metrics", "evaluations", "base")
         )
         self._by_peer_id = frozenset(
             DHTID.generate(f"{run_id}_{averager}{ending}").to_bytes()
@@ -293,7 +301,7 @@ class MembersGuard(RecordValidatorBase):
         if record.key == self._progress:
             said = _unpacked(record.value)
             return said is None or self._may_join(said["peer_id"])
-        if record.key in self._signed:
+        if record.key in self._by_owner:
             owner = owner_peer_id(_unpacked(record.subkey))
             return owner is not None and self._may_join(owner)
         if record.key in self._by_peer_id:

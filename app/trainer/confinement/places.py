@@ -12,7 +12,8 @@ from pathlib import Path
 from app.common.paths import RESOURCES, ROOT
 from app.generation_messages import OpenModel
 from app.protocol import Start
-from app.spec.schema import FileData, FileTokenizer, SwarmSpec
+from app.spec.schema import SwarmSpec
+from app.spec.sources.data import FileData, FileTokenizer, sources_of
 from app.trainer.confinement.environment import hub_home
 
 log = logging.getLogger(__name__)
@@ -113,8 +114,11 @@ def _rosters(order: Start) -> Iterator[Path]:
 
 def _data(spec: SwarmSpec) -> Iterator[Path]:
     """The files that a spec names on this machine. What is no regular file is refused elsewhere."""
-    paths = spec.data.paths if isinstance(spec.data, FileData) else ()
-    yield from _files_of((*paths, *_tokenizer_paths(spec)))
+    names: list[str] = []
+    for source in sources_of(spec.data).values():
+        if isinstance(source, FileData):
+            names += source.paths
+    yield from _files_of((*names, *_tokenizer_paths(spec)))
 
 
 def _tokenizer_paths(spec: SwarmSpec) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ class WindowBatches:
 
     def next(self, count: int) -> torch.Tensor:
         """``count`` samples: int64, shape [count, sequence_length + 1]."""
-        picked = _draws(self._key, start=self.position, count=count) % len(self._windows)
+        picked = draws(self._key, start=self.position, count=count) % len(self._windows)
         self.position += count
         return _tensor(self._windows[picked], pin=self._pin)
 
@@ -120,7 +120,7 @@ def order_key(seed: int, *, identity: bytes, start: int = 0) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=16).digest(), "big")
 
 
-def _draws(key: int, *, start: int, count: int) -> NDArray[np.uint64]:
+def draws(key: int, *, start: int, count: int) -> NDArray[np.uint64]:
     """The numbers from ``start`` to ``start + count`` of a key's random sequence, shape [count]."""
     generator = np.random.Philox(key=key)
     # Philox computes its n-th block of four numbers from n, so any position is reached at once.

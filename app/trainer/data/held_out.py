@@ -177,3 +177,34 @@ class HeldOutPart:
         is_part = self.share < 1 and self.most_looked_at is None
         split = Split(self.share, keep_first=is_part)
         yield from held_out(self.source.pieces(), split, most_looked_at=self.most_looked_at)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutParts:
+    """Of a mixture: what is held out of each source, in the proportions of its samples."""
+
+    parts: tuple[HeldOutPart, ...]
+
+    weights: tuple[float, ...]
+    """Of the parts, above 0."""
+
+    def fingerprint(self) -> str:
+        """Differs with the sources, their weights, and the share."""
+        each = zip(self.weights, self.parts, strict=True)
+        return "\n".join(f"{weight} {part.fingerprint()}" for weight, part in each)
+
+    def pieces(self) -> Iterator[Piece]:
+        """All documents, about `MOST_HELD_OUT` characters; the first ones are a random sample,
+        until a source has no more."""
+        placed: list[tuple[float, Piece]] = []
+        for weight, part in zip(self.weights, self.parts, strict=True):
+            before = 0
+            for piece in part.pieces():
+                placed.append((before / weight, piece))
+                before += len(piece.text)
+        size = 0
+        for _place, piece in sorted(placed, key=lambda each: each[0]):
+            if size >= MOST_HELD_OUT:
+                return
+            size += len(piece.text)
+            yield piece

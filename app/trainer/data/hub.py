@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from app.common.errors import DataError
 from app.common.i18n import _
-from app.spec.schema import HubDataset
+from app.spec.sources.data import HubDataset
 from app.trainer.data.documents import Piece, pieces_of, text_of
 from app.trainer.data.held_out import Split, trained_on
 from app.trainer.data.tokenizer import TokenArray, Tokenizer, tokens_of

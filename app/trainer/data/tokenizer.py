@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from app.common.errors import DataError
+from app.common.errors import DataError, ProtocolError
 from app.common.i18n import _
-from app.spec.schema import BytesTokenizer, FileTokenizer
+from app.spec.sources.data import (
+    BytesTokenizer,
+    FileTokenizer,
+    HttpsTokenizer,
+    HubTokenizer,
+    SlotTokenizer,
+    TokenizerSpec,
+)
 from app.trainer.data.decoding import ByteDecoder, Decoder, TokenDecoder
 from app.trainer.data.documents import Piece
 from app.trainer.data.regular import open_regular
+from app.trainer.pinned.downloads import Downloads
+from app.trainer.pinned.https import fetch
+from app.trainer.pinned.repository import ListedFile, fetch_files
 
 if TYPE_CHECKING:
     import tokenizers
@@ -23,7 +33,7 @@ if TYPE_CHECKING:
 TokenArray = NDArray[np.unsignedinteger]
 """Token ids, shape [n], in the smallest type that holds the vocabulary."""
 
-_MOST_BYTES = 64 * 2**20
+MOST_BYTES = 64 * 2**20
 """Of a ``tokenizer.json``; the largest in use have about half as many."""
 
 _MOST_TOKENS = 2**24
@@ -35,7 +45,9 @@ _PIECES, _CHARACTERS = 128, 16 * 2**20
 _PART = 2000
 """Tokens that become text together."""
 
-_FIELD = "dataset_info.tokenizer.path"
+TOKENIZER_FILE = "tokenizer.json"
+
+_FIELD = "dataset_info.tokenizer"
 _SEPARATORS = (
     "<|endoftext|>",  # GPT-2, GPT-NeoX, OLMo, Qwen, phi
     "<|end_of_text|>",  # Llama 3
@@ -77,11 +89,55 @@ class Tokenizer(Protocol):
         """The JSON of a ``tokenizer.json`` that gives the same tokens by itself."""
 
 
-def open_tokenizer(spec: BytesTokenizer | FileTokenizer) -> Tokenizer:
-    """The tokenizer that a spec asks for. Raises `DataError`."""
-    if isinstance(spec, BytesTokenizer):
-        return ByteTokens()
-    return FileTokens(Path(spec.path).expanduser())
+def open_tokenizer(spec: TokenizerSpec, downloads: Downloads) -> Tokenizer:
+    """The tokenizer that a spec asks for, downloaded unless it is there. Raises `DataError`."""
+    match spec:
+        case BytesTokenizer():
+            return ByteTokens()
+        case FileTokenizer():
+            return FileTokens(Path(spec.path).expanduser(), field=f"{_FIELD}.path")
+        case HubTokenizer():
+            return FileTokens(_from_hub(spec, downloads), field=f"{_FIELD}.name")
+        case HttpsTokenizer():
+            path = fetch(
+                spec.url,
+                sha256=spec.sha256,
+                field=_FIELD,
+                cache=downloads.files,
+                context=downloads.context,
+                limit=_limit(spec),
+            )
+            return FileTokens(path, field=f"{_FIELD}.url")
+        case SlotTokenizer():
+            raise ProtocolError("the app fills the slots of a spec before it starts a trainer")
+
+
+def _limit(spec: HubTokenizer | HttpsTokenizer) -> int:
+    """Bytes: no more than the preview has shown."""
+    return min(MOST_BYTES, spec.bytes or MOST_BYTES)
+
+
+def _from_hub(spec: HubTokenizer, downloads: Downloads) -> Path:
+    found = fetch_files(
+        spec,
+        _needed,
+        field=f"{_FIELD}.name",
+        cache=downloads.repositories,
+        limit=_limit(spec),
+        sign_in=downloads.sign_in,
+    )
+    return found[TOKENIZER_FILE]
+
+
+def _needed(files: Iterable[ListedFile]) -> list[ListedFile]:
+    found = [each for each in files if each.name == TOKENIZER_FILE]
+    if not found:
+        raise DataError(
+            _("the repository has no {file}.").format(file=TOKENIZER_FILE),
+            field=f"{_FIELD}.name",
+            remedy=_("Choose a repository that has the tokenizer in this form."),
+        )
+    return found
 
 
 def tokens_of(pieces: Iterable[Piece], *, tokenizer: Tokenizer) -> Iterator[TokenArray]:
@@ -147,18 +203,20 @@ class ByteTokens:
 class FileTokens:
     """A ``tokenizer.json``, as `tokenizers` writes it."""
 
-    def __init__(self, path: Path) -> None:
-        content = _read(path)
+    def __init__(self, path: Path, *, field: str) -> None:
+        """field: of the spec, which names the file. Raises `DataError`."""
+        content = _read(path, field=field)
         self.fingerprint = hashlib.sha256(content).hexdigest()
-        self._tokenizer = _parsed(content, path=path)
+        self._tokenizer = _parsed(content, path=path, field=field)
         ids = self._tokenizer.get_vocab(with_added_tokens=True)
         if not ids:
-            raise _broken(path, _("its vocabulary is empty"))
+            raise _broken(path, _("its vocabulary is empty"), field=field)
         # Not get_vocab_size(): ids may have gaps, and the model needs a row for the largest id.
         self.vocabulary_size = max(ids.values()) + 1
         if self.vocabulary_size > _MOST_TOKENS:
             largest = self.vocabulary_size - 1
-            raise _broken(path, _("its largest token id is {number:,}").format(number=largest))
+            reason = _("its largest token id is {number:,}").format(number=largest)
+            raise _broken(path, reason, field=field)
         self._type = token_type(self.vocabulary_size)
         ends = [ids[name] for name in _SEPARATORS if name in ids]
         self.separator: TokenArray = (
@@ -199,22 +257,23 @@ def _byte_letters() -> dict[str, int]:
     return {chr(byte if byte in seen else next(others)): byte for byte in range(256)}
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, *, field: str) -> bytes:
     try:
         with open_regular(path) as stream:
-            content = stream.read(_MOST_BYTES + 1)
+            content = stream.read(MOST_BYTES + 1)
     except OSError as error:
         raise DataError(
             _("{path} can't be read: {reason}.").format(path=path, reason=error.strerror),
-            field=_FIELD,
+            field=field,
             remedy=_("Put the tokenizer.json there, or name the file where it is."),
         ) from error
-    if len(content) > _MOST_BYTES:
-        raise _broken(path, _("it has more than {size} MiB").format(size=_MOST_BYTES // 2**20))
+    if len(content) > MOST_BYTES:
+        reason = _("it has more than {size} MiB").format(size=MOST_BYTES // 2**20)
+        raise _broken(path, reason, field=field)
     return content
 
 
-def _parsed(content: bytes, *, path: Path) -> "tokenizers.Tokenizer":
+def _parsed(content: bytes, *, path: Path, field: str) -> "tokenizers.Tokenizer":
     import tokenizers
 
     try:
@@ -222,16 +281,16 @@ def _parsed(content: bytes, *, path: Path) -> "tokenizers.Tokenizer":
         tokenizer = tokenizers.Tokenizer.from_buffer(content)
     except ValueError as error:  # `from_str` would raise a bare Exception
         reason = str(error).removeprefix("Cannot instantiate Tokenizer from buffer: ")
-        raise _broken(path, " ".join(reason.split())) from error
+        raise _broken(path, " ".join(reason.split()), field=field) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
 
 
-def _broken(path: Path, reason: str) -> DataError:
+def _broken(path: Path, reason: str, *, field: str) -> DataError:
     message = _("{path} is no tokenizer.json of the tokenizers library: {reason}.")
     return DataError(
         message.format(path=path, reason=reason),
-        field=_FIELD,
+        field=field,
         remedy=_("Get the file again from where the swarm's model comes from."),
     )

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 
 from app.trainer.data.tokenizer import Tokenizer
+from app.trainer.model.adapters import inside
 
 TEMPERATURE = 0.8
 """Of the samples, the same at all epochs, so that they compare."""
@@ -34,6 +35,7 @@ def generated(
 
     Ends early when the model's figures aren't finite.
     """
+    model = inside(model)
     device = next(model.parameters()).device
     given = list(tokens)[1 - most_context :]
     new, seen = torch.tensor([given], device=device), _seen(model)

@@ -12,6 +12,14 @@ def without_adapters(model: Any, folder: Path) -> Any:
 
     Raises `OSError`.
     """
-    model.save_pretrained(folder / FOLDER)
+    # only the adapters: peft would ask the hub whether the embeddings have changed
+    model.save_pretrained(folder / FOLDER, save_embedding_layers=False)
     (folder / FOLDER / "README.md").unlink(missing_ok=True)  # peft's, with nothing filled in
     return model.merge_and_unload()
+
+
+def size_without_adapters(model: Any) -> int:
+    """How many parameters a model has once its adapters are merged into them."""
+    parameters = list(model.parameters())
+    frozen = [each for each in parameters if not each.requires_grad]
+    return sum(each.numel() for each in frozen or parameters)

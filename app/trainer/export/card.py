@@ -17,7 +17,18 @@ import transformers
 
 from app import __version__
 from app.common.plain import one_line
-from app.spec.schema import BuiltinData, BytesTokenizer, HttpsData, HubData, SwarmSpec
+from app.spec.schema import SwarmSpec
+from app.spec.sources.data import (
+    BuiltinData,
+    BytesTokenizer,
+    HttpsData,
+    HubData,
+    MixtureData,
+    PlainData,
+    sources_of,
+)
+from app.spec.sources.pinned import PinnedFile
+from app.spec.sources.pretrained import HubWeights
 from app.takeout.messages import ExportFacts
 from app.takeout.usage import lines_to_load
 
@@ -51,14 +62,17 @@ def card(facts: CardFacts) -> str:
 
 def _metadata(facts: CardFacts) -> str:
     """What a model hub reads. YAML takes JSON's values."""
-    data = facts.spec.data
+    spec = facts.spec
+    sources = sources_of(spec.data).values()
     fields: dict[str, object] = {
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
-        "tags": ["cotrain", "hivemind", facts.spec.model.model_type],
+        "tags": ["cotrain", "hivemind", spec.model.model_type],
     }
-    if isinstance(data, HubData):
-        fields["datasets"] = [data.name]
+    if names := list(dict.fromkeys(each.name for each in sources if isinstance(each, HubData))):
+        fields["datasets"] = names
+    if isinstance(spec.pretrained, HubWeights):
+        fields["base_model"] = [spec.pretrained.name]
     lines = [f"{name}: {json.dumps(value)}" for name, value in fields.items()]
     return "\n".join(("---", *lines, "---"))
 
@@ -102,7 +116,12 @@ def _run(facts: CardFacts) -> Iterator[str]:
     yield f"Run: `{spec.run_id}`"
     if spec.organiser is not None:
         yield f"Organised by {plain(spec.organiser.name)}, key `{spec.organiser.key}`"
-    yield f"Began from: random weights, seed {training.seed}"
+    yield f"Began from: {_beginning(spec)}"
+    if (adapters := training.adapters) is not None:
+        yield (
+            f"Trained: adapters (LoRA) of rank {adapters.rank}, alpha {adapters.alpha:g}, beside"
+            " frozen weights; they are merged into these weights, and lie in `adapter/` as well"
+        )
     yield f"Epochs: {facts.epoch:,}, each an update with {training.target_batch_size:,} samples"
     yield (
         f"Tokens seen: about {tokens:,} (epochs × samples × {training.sequence_length:,} tokens;"
@@ -111,7 +130,7 @@ def _run(facts: CardFacts) -> Iterator[str]:
     if facts.run.since is not None:
         yield f"Trained on the machine that exported it since {_day(facts.run.since)}"
     yield f"Exported: {_day(time.time())}"
-    yield f"Data: {_data(spec)}"
+    yield from _data_lines(spec)
     optimizer = training.optimizer
     yield (
         f"Strategy: `{training.strategy}`; optimizer: `{optimizer.name}`, learning rate"
@@ -119,8 +138,32 @@ def _run(facts: CardFacts) -> Iterator[str]:
     )
 
 
-def _data(spec: SwarmSpec) -> str:
+def _beginning(spec: SwarmSpec) -> str:
+    published = spec.pretrained
+    if published is None:
+        return f"random weights, seed {spec.training.seed}"
+    if isinstance(published, HubWeights):
+        link = f"[{plain(published.name)}](https://huggingface.co/{published.name})"
+        return f"the weights of {link}, commit `{published.revision}`"
+    return "the weights in " + ", ".join(map(_file, published.files))
+
+
+def _file(file: HttpsData | PinnedFile) -> str:
+    parts = urlsplit(file.url)  # a user's name or a key may stand in the rest
+    return f"`{_code(f'{parts.hostname}{parts.path}')}`, SHA-256 `{file.sha256}`"
+
+
+def _data_lines(spec: SwarmSpec) -> Iterator[str]:
     data = spec.data
+    if not isinstance(data, MixtureData):
+        yield f"Data: {_source(data)}"
+        return
+    whole = sum(part.weight for part in data.parts)
+    for part in data.parts:
+        yield f"Data, {part.weight / whole:.1%} of the samples: {_source(part.data)}"
+
+
+def _source(data: PlainData) -> str:
     match data:
         case BuiltinData():
             return "Python's own documentation (`pydoc_data.topics`)"
@@ -128,8 +171,7 @@ def _data(spec: SwarmSpec) -> str:
             rest = "".join(f", {what} `{_code(name)}`" for what, name in _hub_parts(data))
             return f"[{plain(data.name)}](https://huggingface.co/datasets/{data.name}){rest}"
         case HttpsData():
-            parts = urlsplit(data.url)  # a user's name or a key may stand in the rest
-            return f"`{_code(f'{parts.hostname}{parts.path}')}`, SHA-256 `{data.sha256}`"
+            return _file(data)
         case _:
             return "files on the machines of those who trained it"
 

@@ -13,18 +13,20 @@ from typing import Any
 
 import torch
 
-from app.common.errors import ExportError, ProtocolError
+from app.common.errors import ExportError
 from app.common.i18n import _
 from app.protocol import Message
 from app.spec import schema as specs
-from app.spec.schema import SlotTokenizer, SwarmSpec
+from app.spec.schema import SwarmSpec
 from app.takeout.marker import write_marker
 from app.takeout.messages import Export, Exported, ExportProgress, ExportStep
 from app.trainer.data.tokenizer import Tokenizer, open_tokenizer
-from app.trainer.export.adapters import without_adapters
+from app.trainer.export.adapters import size_without_adapters, without_adapters
 from app.trainer.export.card import CardFacts, card
 from app.trainer.export.newest import newest_of
 from app.trainer.model.build import model_with
+from app.trainer.model.pretrained import fetch_pretrained
+from app.trainer.pinned.downloads import Downloads
 from app.trainer.room import gib
 
 log = logging.getLogger(__name__)
@@ -58,13 +60,16 @@ def export(order: Export, send: Callable[[Message], None]) -> None:
     """
     send(ExportProgress(step=ExportStep.LOADING))
     spec, folder = specs.parse(order.spec), Path(order.folder)
-    tokenizer = _tokenizer_of(spec)
+    downloads = Downloads(cache=Path(order.cache_dir))
+    tokenizer = open_tokenizer(spec.data.tokenizer, downloads)
+    pretrained = fetch_pretrained(spec, downloads)
     send(ExportProgress(step=ExportStep.READING))
     checkpoint, passed_over = newest_of(tuple(map(Path, order.checkpoint_dirs)), spec)
     epoch = checkpoint.epoch
-    model = model_with(checkpoint.model, spec, vocabulary_size=tokenizer.vocabulary_size)
+    size = tokenizer.vocabulary_size
+    model = model_with(checkpoint.model, spec, vocabulary_size=size, pretrained=pretrained)
     del checkpoint  # its file is mapped
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    parameters = size_without_adapters(model)
     expected = _logits(model)
     with _disk_errors(folder):
         _write_model(model, folder, spec=spec, tokenizer=tokenizer, send=send)
@@ -79,22 +84,16 @@ def export(order: Export, send: Callable[[Message], None]) -> None:
     )
     with _disk_errors(folder):
         (folder / "README.md").write_text(card(facts), encoding="utf-8")
-        size = write_marker(folder, run_id=spec.run_id, epoch=epoch)
+        written = write_marker(folder, run_id=spec.run_id, epoch=epoch)
     send(
         Exported(
             epoch=epoch,
             parameters=parameters,
-            size=size,
+            size=written,
             passed_over=passed_over,
             exact_tokenizer=exact,
         )
     )
-
-
-def _tokenizer_of(spec: SwarmSpec) -> Tokenizer:
-    if isinstance(spec.data.tokenizer, SlotTokenizer):
-        raise ProtocolError("the app fills the slots of a spec before it exports its model")
-    return open_tokenizer(spec.data.tokenizer)
 
 
 @torch.inference_mode()

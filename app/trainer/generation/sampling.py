@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
+from app.trainer.model.adapters import inside
+
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
@@ -21,7 +23,7 @@ def continuation(
 ) -> Iterator[int]:
     """The tokens that follow ``tokens``, without an end.
 
-    model: one of ``transformers``, in evaluation mode, on the CPU.
+    model: one of ``transformers``, with or without adapters, in evaluation mode, on the CPU.
     tokens: at least one.
     window: tokens that the model sees at most. When they are full, it goes on with the last half of
     them, so that each token doesn't cost a whole window.
@@ -30,6 +32,7 @@ def continuation(
     """
     from transformers import DynamicCache
 
+    model = inside(model)
     name, config = _name_of_cache(model), cast("PretrainedConfig", model.config)
     seen = list(tokens)
     fresh, cache, held = seen[-window:], DynamicCache(config=config), 0

@@ -6,17 +6,20 @@ from pathlib import Path
 
 import torch
 
-from app.common.errors import GenerationError, ProtocolError
+from app.common.errors import GenerationError
 from app.common.i18n import _
 from app.generation_messages import OpenModel
 from app.spec import schema as specs
-from app.spec.schema import SlotTokenizer, SwarmSpec
+from app.spec.schema import SwarmSpec
 from app.trainer.checkpoint import Checkpoint, CheckpointFolder, DamagedCheckpointError
 from app.trainer.confinement.memory import limit_memory
 from app.trainer.data.decoding import Decoder
 from app.trainer.data.tokenizer import open_tokenizer
 from app.trainer.generation.sampling import continuation
+from app.trainer.model.adapters import load_state
 from app.trainer.model.build import model_with
+from app.trainer.model.pretrained import fetch_pretrained
+from app.trainer.pinned.downloads import Downloads
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +31,16 @@ values take memory."""
 def keep_small(order: OpenModel) -> None:
     """Bound what this process takes: one thread of the CPU, and so much memory."""
     torch.set_num_threads(1)
-    sizes = [path.stat().st_size for _folder, path in _kept(order, specs.parse(order.spec))[:1]]
-    limit_memory(order.max_memory, mapped_files=sum(sizes))
+    spec = specs.parse(order.spec)
+    files = [path for _folder, path in _kept(order, spec)[:1]]
+    if (pretrained := fetch_pretrained(spec, _downloads(order))) is not None:
+        files += pretrained.files
+    limit_memory(order.max_memory, mapped_files=sum(path.stat().st_size for path in files))
+
+
+def _downloads(order: OpenModel) -> Downloads:
+    """What a trainer has fetched; this process is offline."""
+    return Downloads(cache=Path(order.cache_dir))
 
 
 def _kept(order: OpenModel, spec: SwarmSpec) -> list[tuple[CheckpointFolder, Path]]:
@@ -48,9 +59,7 @@ class Writer:
     def __init__(self, order: OpenModel) -> None:
         self._order = order
         self._spec = specs.parse(order.spec)
-        if isinstance(self._spec.data.tokenizer, SlotTokenizer):
-            raise ProtocolError("the app fills the tokenizer's slot")
-        self._tokenizer = open_tokenizer(self._spec.data.tokenizer)
+        self._tokenizer = open_tokenizer(self._spec.data.tokenizer, _downloads(order))
         self._window = min(self._spec.training.sequence_length, MOST_WINDOW)
         self._chance = torch.Generator()
         self._chance.seed()
@@ -79,9 +88,12 @@ class Writer:
     def _take(self, checkpoint: Checkpoint) -> None:
         if self._model is None:
             size = self._tokenizer.vocabulary_size
-            self._model = model_with(checkpoint.model, self._spec, vocabulary_size=size)
+            pretrained = fetch_pretrained(self._spec, _downloads(self._order))
+            self._model = model_with(
+                checkpoint.model, self._spec, vocabulary_size=size, pretrained=pretrained
+            )
         else:
-            self._model.load_state_dict(checkpoint.model)
+            load_state(self._model, checkpoint.model)
         self._epoch = checkpoint.epoch
         log.info("loaded the weights of epoch %d", checkpoint.epoch)
 

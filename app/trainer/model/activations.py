@@ -4,6 +4,8 @@ import logging
 
 import torch
 
+from app.trainer.model.adapters import inside
+
 log = logging.getLogger(__name__)
 
 
@@ -13,6 +15,7 @@ def recompute_activations(model: torch.nn.Module) -> bool:
     The loss and the gradients stay the same to the bit, so it is a machine's own choice. A step
     takes about a quarter longer, since it runs forward twice.
     """
+    model = inside(model)
     # transformers 5.24 calls it so; before, it was `gradient_checkpointing_enable`
     enable = getattr(model, "activation_checkpointing_enable", None)
     enable = enable or getattr(model, "gradient_checkpointing_enable", None)

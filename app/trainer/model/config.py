@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,12 +20,22 @@ them."""
 
 _LAYERS = ("num_hidden_layers", "num_layers", "n_layer")
 _SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+_UNDECLARED = {"qwen3_moe": ("head_dim",)}
+"""Fields that models read, but their config classes don't declare."""
+
 _ROPE = ("rope_theta", "rope_scaling", "partial_rotary_factor")
 """No fields of config classes any more, but those with ``rope_parameters`` still accept them."""
 
 
-def config_of(spec: SwarmSpec, *, vocabulary_size: int) -> Any:
-    """The config of transformers for a spec's model. Raises `SpecError`."""
+def config_of(
+    spec: SwarmSpec, *, vocabulary_size: int, published: Mapping[str, Any] | None = None
+) -> Any:
+    """The config of transformers for a spec's model.
+
+    published: the ``config.json`` of the weights to begin with; None without any.
+
+    Raises `SpecError`.
+    """
     from transformers import CONFIG_MAPPING
 
     kind: Any = CONFIG_MAPPING[spec.model.model_type]
@@ -33,6 +43,8 @@ def config_of(spec: SwarmSpec, *, vocabulary_size: int) -> Any:
     _check_names(fields, kind=kind)
     _check_numbers(fields, where="model_config")
     _check_attention_types(fields)
+    if published is not None:
+        fields = _agreed(fields, published, kind=kind)
     # The default special tokens are those of published checkpoints and mean nothing in our
     # vocabulary, and the embedding of a padding token never learns. So there are none unless the
     # spec names them.
@@ -42,6 +54,47 @@ def config_of(spec: SwarmSpec, *, vocabulary_size: int) -> Any:
     _check_vocabulary(config, vocabulary_size=vocabulary_size)
     _check_positions(config, sequence_length=spec.training.sequence_length)
     return config
+
+
+def _agreed(fields: dict[str, Any], published: Mapping[str, Any], *, kind: Any) -> dict[str, Any]:
+    """The fields of published weights, which the spec may repeat but not contradict: another
+    number of heads would make nonsense of the same weights. Dropout is training's own.
+
+    The token that fills up samples is left out: its embedding would not learn.
+    """
+    if published.get("model_type") != kind.model_type:
+        raise SpecError(
+            _("is {said}, but the weights are of the type {found}.").format(
+                said=kind.model_type, found=repr(published.get("model_type"))[:80]
+            ),
+            field="model_config.model_type",
+            remedy=_("Name the model type that their config.json has."),
+        )
+    names = set(_names_of(kind)) - {"pad_token_id", "use_cache"}
+    known = {name: value for name, value in published.items() if name in names}
+    _check_numbers(known, where="pretrained")
+    _check_attention_types(known)
+    merged = known | _renamed(fields, kind=kind)
+    with refusals("pretrained"):
+        theirs = kind(**known)
+    with refusals():
+        both = kind(**merged)
+    for name in sorted(names - set(kind.attribute_map) - set(_ROPE)):
+        said, found = getattr(both, name, None), getattr(theirs, name, None)
+        if said != found and "drop" not in name:
+            raise SpecError(
+                _("is {said}, but the weights have {found}.").format(
+                    said=repr(said)[:80], found=repr(found)[:80]
+                ),
+                field=f"model_config.{name}",
+                remedy=_("Leave it out, or copy it from the config.json of the weights."),
+            )
+    return merged
+
+
+def _renamed(fields: dict[str, Any], *, kind: Any) -> dict[str, Any]:
+    """Under the model type's own names."""
+    return {kind.attribute_map.get(name, name): value for name, value in fields.items()}
 
 
 def _check_names(fields: dict[str, Any], *, kind: Any) -> None:
@@ -66,7 +119,7 @@ def _names_of(kind: Any) -> list[str]:
     common = {field.name for field in dataclasses.fields(PretrainedConfig)} | {"use_cache"}
     own = {field.name for field in dataclasses.fields(kind)} - common
     rope = _ROPE if "rope_parameters" in own else ()
-    return sorted(own.union(kind.attribute_map, rope))
+    return sorted(own.union(kind.attribute_map, rope, _UNDECLARED.get(kind.model_type, ())))
 
 
 def _check_numbers(value: Any, *, where: str) -> None:
@@ -137,8 +190,10 @@ def _check_positions(config: Any, *, sequence_length: int) -> None:
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
+def refusals(field: str = "model_config") -> Iterator[None]:
     """Raise `SpecError` in place of what the library raises for a wrong config.
+
+    field: the part of the spec that is wrong.
 
     It has no error class of its own: a wrong value fails in a validator, a division or a look-up.
     """
@@ -160,7 +215,7 @@ def refusals() -> Iterator[None]:
         message = _("the library refuses it: {reason}")
         raise SpecError(
             message.format(reason=f"{type(error).__name__}: {reason[:400]}"),
-            field="model_config",
+            field=field,
             remedy=_(
                 "(Sizes and numbers of heads must fit each other; what the spec leaves out has this"
                 " model type's default.)"

@@ -9,12 +9,14 @@ import psutil
 from hivemind.dht.crypto import RSASignatureValidator
 from hivemind.utils.timed_storage import get_dht_time
 
+from app.common.errors import JoinError
 from app.organiser.admission import Admission
 from app.p2p import run_records
 from app.p2p.plausible import RunTimes
 from app.protocol import Start, Waiting
 from app.spec.admission import admission_to
 from app.spec.schema import SwarmSpec
+from app.trainer.peer.base import BaseRecord
 from app.trainer.peer.dht import open_dht
 from app.trainer.peer.others import see_others
 
@@ -35,10 +37,13 @@ class TrainerPeer:
         spec: SwarmSpec,
         identity: run_records.Identity,
         report: Callable[[Waiting], None],
+        base: str = "",
     ) -> None:
         """Enter the swarm, and wait until its doors and a trainer answer.
 
-        report: called with whom we wait for. Raises `JoinError`.
+        report: called with whom we wait for. base: the digest of the weights that we begin with,
+        in a run in which all begin with the same. Raises `JoinError`, also where most of the others
+        began with other weights.
         """
         self._run_id = spec.run_id
         self._identity = identity
@@ -54,6 +59,16 @@ class TrainerPeer:
         )
         self._daemon = _daemon_of(self.dht)
         see_others(self.dht, doors=spec.initial_peers, run_id=spec.run_id, report=report)
+        self._base: BaseRecord | None = None
+        if base:
+            key = self._public_key
+            self._base = BaseRecord(self.dht, run_id=spec.run_id, subkey=key, digest=base)
+            self._base.publish(wait=True)
+            try:
+                self._base.check()
+            except JoinError:
+                self.close()
+                raise
 
     @property
     def peer_id(self) -> str:
@@ -68,7 +83,9 @@ class TrainerPeer:
         return tuple(str(address) for address in self.dht.get_visible_maddrs())
 
     def publish(self, metrics: run_records.LocalMetrics) -> None:
-        """Store our entry of the run's metrics record. Returns before it is stored."""
+        """Store our entries of the run's records. Returns before they are stored."""
+        if self._base is not None:
+            self._base.publish()
         self._store(run_records.metrics_key(self._run_id), metrics.dict())
 
     def publish_evaluation(self, evaluation: run_records.LocalEvaluation) -> None:

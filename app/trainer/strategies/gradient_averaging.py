@@ -11,7 +11,7 @@ import torch
 from hivemind.compression import Float16Compression, NoCompression
 
 from app.protocol import Work
-from app.spec import rounds
+from app.spec.costs import rounds
 from app.spec.schema import SwarmSpec
 from app.trainer.averaging.averagers import CountingStateAverager, KeepingGradientAverager
 from app.trainer.averaging.guard import GradientBounds, StateBounds
@@ -29,7 +29,7 @@ class GradientAveraging:
 
     def __init__(self, place: StrategyPlace) -> None:
         """Start the averagers and publish our progress."""
-        spec, peer, model, work = place.spec, place.peer, place.model, place.work
+        spec, peer, work, parameters = place.spec, place.peer, place.work, place.parameters
         # hivemind's own, for gradients that are summed over several calls of `step`.
         self._scaler = hivemind.GradScaler() if place.needs_scaler else None
         self._client_mode = peer.dht.client_mode
@@ -38,9 +38,9 @@ class GradientAveraging:
             report=place.report,
             work=work,
             dht=peer.dht,
-            params=list(model.parameters()),
+            params=parameters,
             # hivemind's scaler was never tried with fused kernels, which look at the scale too
-            optimizer=optimizer_for(spec, model, fused=not place.needs_scaler),
+            optimizer=optimizer_for(spec, place.model, fused=not place.needs_scaler),
             scheduler=scheduler_for(spec),
             gradient_guard=RoundGuard(bounds=_gradient_bounds(spec), offences=Offences()),
             state_guard=RoundGuard(bounds=_state_bounds(spec), offences=Offences()),
@@ -48,7 +48,7 @@ class GradientAveraging:
             step_size=spec.training.optimizer.learning_rate,
             admission=peer.admission,
             client_mode=self._client_mode,  # WORKAROUND (hivemind 1.1.12): None is mistaken
-            **_options(spec, parameters=sum(each.numel() for each in model.parameters())),
+            **_options(spec, parameters=sum(each.numel() for each in parameters)),
         )
         self.torch_optimizer = self._optimizer.opt
         if spec.training.max_grad_norm is not None:

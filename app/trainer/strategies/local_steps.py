@@ -51,7 +51,7 @@ class LocalSteps:
 
         recipe: called with the shapes of the parameters. exchange: called with what reads blobs.
         """
-        spec, parameters = place.spec, list(place.model.parameters())
+        spec, parameters = place.spec, place.parameters
         options = spec.training.local_steps
         assert options is not None
         self._report, self._work, self._peer_id = place.report, place.work, place.peer.peer_id

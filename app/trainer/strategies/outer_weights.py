@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from hivemind.compression import NoCompression
 
-from app.spec import rounds
+from app.spec.costs import rounds
 from app.spec.schema import SwarmSpec
 from app.trainer.averaging.averagers import CountingStateAverager
 from app.trainer.averaging.guard import StateBounds
@@ -35,7 +35,7 @@ class OuterWeights:
         self, place: StrategyPlace, *, tracker: PacedTracker, rate: float, momentum: float
     ) -> None:
         """Begin with the model's. rate, momentum: of the outer optimizer."""
-        self._parameters = list(place.model.parameters())
+        self._parameters = place.parameters
         self.tensors = [torch.nn.Parameter(copied(each)) for each in self._parameters]
         made = partial(outer_optimizer, rate=rate, momentum=momentum)
         self._averager = _donor(place.spec, place.peer, self.tensors, made)

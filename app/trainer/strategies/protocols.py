@@ -15,6 +15,7 @@ import torch
 from app.protocol import Report, Work
 from app.spec.schema import SwarmSpec
 from app.trainer.averaging.seen import SwarmProgress
+from app.trainer.model.adapters import trained
 from app.trainer.peer.peer import TrainerPeer
 from app.trainer.work import WorkMeter
 
@@ -39,6 +40,11 @@ class StrategyPlace:
 
     work: WorkMeter
     """Counts samples; told what became of them."""
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """The model's that training changes: the peers agree on these."""
+        return trained(self.model)
 
 
 class Strategy(Protocol):

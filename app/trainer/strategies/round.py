@@ -14,7 +14,7 @@ from app.common.background import survived
 from app.common.i18n import _
 from app.p2p.sightings import PartFault
 from app.protocol import MemberAtFault, RoundEnded
-from app.spec import rounds
+from app.spec.costs import rounds
 from app.spec.schema import SwarmSpec
 from app.trainer.exchange.exchange import BlobExchange, Exchange, ExchangeError
 from app.trainer.local_steps.believing import BASE_BYTES, believed
@@ -169,7 +169,7 @@ def most_weight(spec: SwarmSpec) -> float:
 def blob_exchange(place: StrategyPlace) -> Callable[[Codec], Exchange]:
     """What makes the exchange of a run's blobs from what reads them."""
     spec = place.spec
-    parameters = sum(each.numel() for each in place.model.parameters())
+    parameters = sum(each.numel() for each in place.parameters)
 
     def named(epoch: int, peer_id: str, fault: PartFault) -> None:
         place.report(MemberAtFault(peer_id=peer_id, fault=fault, epoch=epoch, time=time.time()))

@@ -8,6 +8,7 @@ import torch
 from app.spec import schema as specs
 from app.spec.schema import SwarmSpec
 from app.trainer.checkpoint import Checkpoint, CheckpointFolder
+from app.trainer.model.adapters import state_of
 from app.trainer.model.build import build_model
 from app.trainer.room import Room
 
@@ -36,6 +37,16 @@ TINY: dict[str, dict[str, Any]] = {
     "llama": COMMON | {"num_key_value_heads": 2},
     "mistral": COMMON | {"num_key_value_heads": 2},
     "qwen2": COMMON | {"num_key_value_heads": 2},
+    "gemma2": COMMON | {"num_key_value_heads": 2, "head_dim": 8, "query_pre_attn_scalar": 8},
+    "gemma3_text": COMMON | {"num_key_value_heads": 2, "head_dim": 8, "query_pre_attn_scalar": 8},
+    "qwen3_moe": COMMON
+    | {
+        "num_key_value_heads": 2,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+    },
+    "smollm3": COMMON | {"num_key_value_heads": 2},
     "qwen3": COMMON | {"num_key_value_heads": 2, "head_dim": 8},
 }
 
@@ -67,7 +78,7 @@ def tokens(samples: int = 2, *, length: int = 16) -> torch.Tensor:
 
 
 def keep(folder: Path, spec: SwarmSpec, model: torch.nn.Module, *, epoch: int = 7) -> None:
-    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    weights = {name: value.clone() for name, value in state_of(model).items()}
     CheckpointFolder(folder, spec).save(
         Checkpoint(epoch=epoch, position=0, model=weights, optimizer={})
     )

@@ -75,6 +75,33 @@ TOKENIZERS = st.one_of(
     st.just({"kind": "bytes"}),
     mapping({"kind": st.just("file"), "path": st.text(min_size=1)}),
     mapping({"kind": st.just("slot"), "label": st.just("words")}, sha256=st.just(HASH)),
+    mapping({"kind": st.just("hub"), "name": st.just("us/words"), "revision": st.just("a" * 40)}),
+    mapping(
+        {
+            "kind": st.just("https"),
+            "url": st.just("https://example.org/tokenizer.json"),
+            "sha256": st.just(HASH),
+        },
+        bytes=st.integers(1, 2**50),
+    ),
+)
+MIXTURES = mapping(
+    {
+        "source": st.just("mixture"),
+        "parts": st.lists(
+            mapping(
+                {
+                    "weight": numbers(1e-9, 1e6),
+                    "data": st.sampled_from(
+                        [{"source": "builtin"}, {"source": "hub", "name": "owner/name"}]
+                    ),
+                }
+            ),
+            min_size=2,
+            max_size=4,
+        ),
+    },
+    tokenizer=TOKENIZERS,
 )
 HELD_OUT = st.none() | st.one_of(
     mapping({"source": st.just("hub"), "name": st.just("owner/name")}, split=st.just("test")),
@@ -87,6 +114,7 @@ HELD_OUT = st.none() | st.one_of(
     ),
 )
 DATA = st.one_of(
+    MIXTURES,
     mapping({"source": st.just("builtin")}, tokenizer=TOKENIZERS),
     mapping(
         {

@@ -75,7 +75,9 @@ class Exporting:
 
     async def run(self, run: KeptRun = RUN) -> tuple[Exported, Path | None]:
         facts = ExportFacts()
-        return await exporter.export(run, self.target, facts=facts, on_progress=self.listen)
+        return await exporter.export(
+            run, self.target, cache=Path("/d"), facts=facts, on_progress=self.listen
+        )
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from app.common.errors import ExportError
 from app.common.paths import Folders
 from app.export.kept_runs import KeptRuns
 from app.spec import schema
-from app.spec.schema import FileTokenizer
+from app.spec.sources.data import FileTokenizer
 from app.swarm.bindings import Bindings
 from app.takeout import run_file
 from tests.support.training.specs import SMALLEST

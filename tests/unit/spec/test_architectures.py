@@ -8,9 +8,12 @@ import torch
 
 from app.spec import architectures, estimate
 from app.spec import schema as spec
-from app.spec.architectures import FAMILIES, fields_for
+from app.spec.architectures import fields_for
+from app.spec.costs import disk
+from app.spec.families import FAMILIES
 from app.spec.schema import MODEL_TYPES, SwarmSpec
 from app.trainer import checkpoint
+from app.trainer.data import tokenizer
 from app.trainer.data.tokenizer import ByteTokens
 from app.trainer.model import build
 from app.trainer.model.loss import loss_of
@@ -113,5 +116,6 @@ def test_activations_are_about_right(model_type: str, precision: str) -> None:
 
 
 def test_constants_equal_the_trainers() -> None:
-    assert estimate.KEPT_CHECKPOINTS == checkpoint.KEPT
+    assert disk.KEPT_CHECKPOINTS == checkpoint.KEPT
+    assert tokenizer.MOST_BYTES == disk.MOST_TOKENIZER_BYTES
     assert ByteTokens.vocabulary_size == architectures.BYTES_VOCABULARY

@@ -10,7 +10,8 @@ import pytest
 from app.common.errors import DataError, InviteError, SpecError
 from app.spec import filling, invite
 from app.spec import schema as spec
-from app.spec.schema import FileData, FileTokenizer, SlotData, SlotTokenizer, SwarmSpec
+from app.spec.schema import SwarmSpec
+from app.spec.sources.data import FileData, FileTokenizer, SlotData, SlotTokenizer
 from tests.support.training.specs import SMALLEST
 
 TEXT = b"Some text for a slot."

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from app.spec import schema
+from app.spec.costs.rounds import round_bytes
 from app.spec.line import (
     CPU_SPEED,
     DENSE_STEPS,
@@ -18,7 +19,6 @@ from app.spec.line import (
     round_upload,
     update_bytes,
 )
-from app.spec.rounds import round_bytes
 from app.spec.schema import SwarmSpec
 from tests.support.processes.apps import tiny_spec, training
 

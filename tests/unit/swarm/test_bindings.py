@@ -8,7 +8,7 @@ import pytest
 
 from app.common.errors import SpecError
 from app.spec import schema as spec
-from app.spec.schema import FileData
+from app.spec.sources.data import FileData
 from app.swarm import bindings
 from app.swarm.bindings import Bindings
 from tests.support.training.specs import SMALLEST

@@ -13,6 +13,7 @@ ORDERS: tuple[ExportOrder, ...] = (
     Export(
         spec={"run_id": "öde"},
         checkpoint_dirs=("/a", "/b"),
+        cache_dir="/d",
         folder="/c",
         facts=ExportFacts(since=1.5, contributors=("Ada", "漢字")),
     ),

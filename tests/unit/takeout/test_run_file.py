@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.spec import schema, signing
+from app.spec import filling, schema, signing
+from app.spec.sources.data import FileData, FileTokenizer
 from app.takeout import run_file
 from tests.support.organiser.organisers import organiser
 from tests.support.training.specs import PEER, SMALLEST
@@ -34,15 +35,27 @@ def test_of_thousands_of_paths_one_is_kept(tmp_path: Path) -> None:
     tokenizer = {"kind": "file", "path": "/home/ada/tokenizer.json"}
     data = {"source": "files", "paths": [f"/home/ada/{n}" for n in range(9000)]}
     known = written(tmp_path, spec_of(dataset_info=data | {"tokenizer": tokenizer}))
-    assert isinstance(known.spec.data, schema.FileData)
+    assert isinstance(known.spec.data, FileData)
     assert known.spec.data.paths == ("/home/ada/0",)
-    assert known.spec.data.tokenizer == schema.FileTokenizer.model_validate(tokenizer)
+    assert known.spec.data.tokenizer == FileTokenizer.model_validate(tokenizer)
+
+
+def test_of_each_part_of_a_mixture_one_path_is_kept(tmp_path: Path) -> None:
+    parts = [
+        {"weight": 1, "data": {"source": "files", "paths": [f"/home/{who}/{n}" for n in range(9)]}}
+        for who in ("ada", "bob")
+    ]
+    known = written(tmp_path, spec_of(dataset_info={"source": "mixture", "parts": parts}))
+    assert filling.paths(known.spec) == {
+        "dataset_info.parts.0.data.paths": ("/home/ada/0",),
+        "dataset_info.parts.1.data.paths": ("/home/bob/0",),
+    }
 
 
 def test_a_signed_swarm_with_a_filled_slot_is_read(tmp_path: Path) -> None:
     data = {"source": "slot", "label": "texts"}
     signed = signing.signed(spec_of(dataset_info=data), organiser(), name="Ada", closed=False)
-    filled = schema.FileData(source="files", paths=("/home/ada/a.txt",))
+    filled = FileData(source="files", paths=("/home/ada/a.txt",))
     spec = signed.model_copy(update={"data": filled})
     assert written(tmp_path, spec).spec == spec
 

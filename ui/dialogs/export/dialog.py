@@ -171,8 +171,10 @@ class ExportDialog(Dialog):
         except ExportError:
             self.replace.show()
             raise
-        facts = await _facts(self._model.session, run)
-        result, aside = await export(run, target, facts=facts, on_progress=self._show_progress)
+        facts, cache = await _facts(self._model.session, run), self._model.session.folders.cache
+        result, aside = await export(
+            run, target, cache=cache, facts=facts, on_progress=self._show_progress
+        )
         self._forget_folder()
         self._folder = target.folder
         self.code.setText(lines_to_load(str(target.folder), exact_tokenizer=result.exact_tokenizer))

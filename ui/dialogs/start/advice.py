@@ -54,13 +54,14 @@ class StrategyAdvice(QWidget):
         if spec is None or assumed is None:
             return
         uplink, peers = assumed
-        parameters = costs.estimate_for(spec, costs.chosen_device(state)).parameters
+        estimate = costs.estimate_for(spec, costs.chosen_device(state))
         found = recommend(
             spec,
-            parameters=parameters,
+            parameters=estimate.learning,
+            whole=estimate.parameters,
             peers=peers,
             line=texts.usable(uplink, state),
-            speed=texts.speed(state, parameters=parameters),
+            speed=texts.speed(state, parameters=estimate.parameters),
         )
         self.values = draft.strategy_values(found.spec)
         is_there = self.values == draft.strategy_values(spec)

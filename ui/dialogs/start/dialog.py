@@ -37,12 +37,11 @@ _CHOICES = (
     "dataset_info.source",
     "dataset_info.tokenizer.kind",
     "organiser.access",
+    "pretrained.source",
+    "training_params.adapters.train",
     "training_params.strategy",
 )
 """Fields that decide which other fields are shown."""
-
-_OF_AVERAGING = ("training_params.averaging.compression", "training_params.max_grad_norm")
-"""Fields of the strategy that averages each gradient."""
 
 
 class StartDialog(QDialog):
@@ -136,22 +135,9 @@ class StartDialog(QDialog):
         self._own_run_id = bool(self.fields["run_id"].value.strip())
 
     def _follow_choices(self) -> None:
-        source = self.fields["dataset_info.source"].value
-        with_tokenizer = self.fields["dataset_info.tokenizer.kind"].value == "file"
+        values = self.values
         for name, field in self.fields.items():
-            part, _dot, rest = name.partition(".")
-            if name == "organiser.name":
-                field.relevant = self.fields["organiser.access"].value != "open"
-            elif rest.partition(".")[0] in draft.STRATEGIES:
-                chosen = self.fields["training_params.strategy"].value
-                field.relevant = rest.partition(".")[0] == chosen
-            elif name in _OF_AVERAGING:
-                chosen = self.fields["training_params.strategy"].value
-                field.relevant = chosen not in draft.STRATEGIES
-            elif name == "dataset_info.tokenizer.path":
-                field.relevant = with_tokenizer
-            elif part == "dataset_info" and rest not in ("source", "tokenizer.kind"):
-                field.relevant = rest in draft.SOURCE_FIELDS[source]
+            field.relevant = draft.relevant(name, values)
         for grid in self._grids:
             grid.arrange()
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from PySide6.QtWidgets import QCheckBox
 
 from app.common.i18n import _
-from app.spec import architectures, draft
+from app.spec import draft
+from app.spec.families import FAMILIES
 from ui.texts import states as texts
 from ui.widgets.forms.fields import Control, Field, combo_box, line_edit, text_area
 
@@ -60,8 +61,9 @@ def _swarm() -> dict[str, Field]:
 
 
 def _model() -> dict[str, Field]:
-    types = {name: texts.model_name(name) for name in architectures.FAMILIES}
+    types = {name: texts.model_name(name) for name in FAMILIES}
     return {
+        **_pretrained(),
         "model_config.model_type": _choice(_("Type"), types),
         "model_config.layers": _text(_("Layers")),
         "model_config.width": _text(_("Width"), _("Size of the hidden states")),
@@ -69,6 +71,33 @@ def _model() -> dict[str, Field]:
         "model_config.feed_forward": _text(_("Feed-forward size"), _("2 to 4 times the width")),
         "training_params.sequence_length": _text(
             _("Sequence length"), _("Tokens in a sample, and the model's positions")
+        ),
+    }
+
+
+def _pretrained() -> dict[str, Field]:
+    begins = {
+        "": _("Chance: a new model"),
+        "hub": _("Weights from the Hugging Face hub"),
+        "https": _("Weights at https addresses"),
+    }
+    return {
+        "pretrained.source": _choice(
+            _("Begins with"), begins, _("Safetensors only; the same for all peers")
+        ),
+        "pretrained.name": _text(_("Model"), _("Such as HuggingFaceTB/SmolLM2-135M")),
+        "pretrained.revision": _text(
+            _("Commit"), _("40 digits, from the page of the model's files: History")
+        ),
+        "pretrained.files": Field(
+            _("Files"),
+            text_area("https://example.org/config.json 3b0c…"),
+            _("An address and its SHA-256 a line: config.json, and the safetensors files"),
+        ),
+        "pretrained.config": Field(
+            _("config.json"),
+            text_area('{"model_type": "llama", …}'),
+            _("Paste the model's: its sizes are shown to whoever joins"),
         ),
     }
 
@@ -86,7 +115,12 @@ def _data() -> dict[str, Field]:
         "jsonl": _("JSON lines"),
         "parquet": _("Parquet"),
     }
-    tokenizers = {"bytes": _("Bytes"), "file": _("A tokenizer.json on this machine")}
+    tokenizers = {
+        "bytes": _("Bytes"),
+        "hub": _("From the Hugging Face hub"),
+        "https": _("A tokenizer.json at an https address"),
+        "file": _("A tokenizer.json on this machine"),
+    }
     return {
         "dataset_info.source": _choice(_("Source"), sources),
         "dataset_info.name": _text(_("Data set"), _("Such as wikimedia/wikipedia")),
@@ -105,6 +139,14 @@ def _data() -> dict[str, Field]:
         "dataset_info.text_field": _text(_("Text column"), _("In JSON lines, parquet and the hub")),
         "dataset_info.tokenizer.kind": _choice(_("Tokenizer"), tokenizers),
         "dataset_info.tokenizer.path": _text(_("Path of the tokenizer.json")),
+        "dataset_info.tokenizer.name": _text(
+            _("Repository"), _("Usually the model's, such as HuggingFaceTB/SmolLM2-135M")
+        ),
+        "dataset_info.tokenizer.revision": _text(_("Commit"), _("40 digits")),
+        "dataset_info.tokenizer.url": _text(_("Address"), _("Begins with https://")),
+        "dataset_info.tokenizer.sha256": _text(
+            _("SHA-256"), _("The file's checksum; any other file is refused")
+        ),
     }
 
 
@@ -112,6 +154,7 @@ def _training() -> dict[str, Field]:
     precisions = {"auto": _("Best of each device"), "fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}
     schedules = {"constant": _("Constant"), "linear": _("Linear decay"), "cosine": _("Cosine")}
     return {
+        **_adapters(),
         "training_params.target_batch_size": _text(
             _("Target batch"), _("Samples of all peers together before they average")
         ),
@@ -131,6 +174,22 @@ def _training() -> dict[str, Field]:
         ),
         "training_params.seed": _text(
             _("Seed"), _("Sets the first weights, the same for all peers")
+        ),
+    }
+
+
+def _adapters() -> dict[str, Field]:
+    kinds = {"all": _("All weights"), "adapters": _("Adapters beside them (LoRA)")}
+    where = "training_params.adapters"
+    return {
+        f"{where}.train": _choice(
+            _("Trains"), kinds, _("Adapters are small: a round moves megabytes")
+        ),
+        f"{where}.rank": _text(_("Rank"), _("8 to 64 are usual")),
+        f"{where}.alpha": _text(_("Alpha"), _("Often twice the rank")),
+        f"{where}.dropout": _text(_("Dropout"), _("0 to 0.1 are usual")),
+        f"{where}.targets": _text(
+            _("Matrices"), _("Such as q_proj, v_proj; empty for all of a block")
         ),
     }
 

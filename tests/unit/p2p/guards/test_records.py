@@ -56,6 +56,7 @@ def test_progress_of_a_plain_peer_passes(value: Any) -> None:
 
 def test_metrics_pass() -> None:
     assert accepts("run_metrics", OWNER, METRICS, life=60.0)
+    assert accepts("run_base", OWNER, "a1" * 32, life=60.0)
 
 
 EVALUATION = {"epoch": 7, "loss": 2.5, "bits_per_byte": 3.6, "tokens": 4096}
@@ -147,6 +148,11 @@ def test_implausible_loss_is_refused(loss: Any) -> None:
     assert not accepts("run_metrics", OWNER, METRICS | {"loss": loss})
 
 
+@pytest.mark.parametrize("digest", ["", "a" * 63, "A" * 64, "a" * 65, "a" * 64 + "\n", 5, None])
+def test_digest_that_is_none_is_refused(digest: Any) -> None:
+    assert not accepts("run_base", OWNER, digest)
+
+
 @pytest.mark.parametrize("value", [-1, 2**53 * 1e3, math.nan, math.inf, "first", True])
 def test_implausible_offer_of_the_state_is_refused(value: Any) -> None:
     assert not accepts("run_state_averager.all_averagers", PEER, value)
@@ -216,6 +222,7 @@ def test_records_of_members_pass(closed: Admission, tmp_path: Path) -> None:
     assert accepts("run_progress", OWNER, progress(peer_id=MEMBER))  # a plain peer
     assert accepts("run_progress", owner(identity.key), None)
     assert accepts("run_metrics", owner(identity.key), METRICS)
+    assert accepts("run_base", owner(identity.key), "a1" * 32)
     assert accepts("run_grad_averager.0b", MEMBER, True)
     assert accepts("run_state_averager.all_averagers", MEMBER, 7)
     assert accepts("another", "any", 1)
@@ -225,6 +232,7 @@ def test_records_of_members_pass(closed: Admission, tmp_path: Path) -> None:
 def test_records_of_strangers_are_refused() -> None:
     assert not accepts("run_progress", OWNER, progress(peer_id=STRANGER))
     assert not accepts("run_metrics", OWNER, METRICS)
+    assert not accepts("run_base", OWNER, "a1" * 32)
     assert not accepts("run_grad_averager.0b", STRANGER, True)
     assert not accepts("run_state_averager.all_averagers", STRANGER, 7)
 

@@ -87,6 +87,6 @@ def test_tokens_of_a_file_are_decoded(tmp_path: Path) -> None:
 
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps(json.loads(byte_level().to_str())))
-    tokens = FileTokens(path)
+    tokens = FileTokens(path, field="dataset_info.tokenizer.path")
     (encoded,) = tokens.encode(["ä€"])
     assert "".join(pieces(tokens.decoder([]), encoded.tolist())) == "ä€"

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers
 
 from app.common.errors import DataError
-from app.spec.schema import BytesTokenizer, FileTokenizer
+from app.spec.sources.data import BytesTokenizer, FileTokenizer
 from app.trainer.data import documents
 from app.trainer.data.corpus import tokenized
 from app.trainer.data.documents import Piece, PythonDocs, TextFiles
 from app.trainer.data.tokenizer import ByteTokens, open_tokenizer, token_type
+from tests.support.training.published import NO_DOWNLOADS
 
 
 def files(*paths: Path, **options: Any) -> TextFiles:
@@ -246,7 +247,7 @@ def make_tokenizer(path: Path, *, special: str | None = None) -> Path:
 )
 def test_a_tokenizer_file_is_used(tmp_path: Path, special: str | None, end: int) -> None:
     path = make_tokenizer(tmp_path / "tokenizer.json", special=special)
-    tokenizer = open_tokenizer(FileTokenizer(kind="file", path=str(path)))
+    tokenizer = open_tokenizer(FileTokenizer(kind="file", path=str(path)), NO_DOWNLOADS)
     assert [each.tolist() for each in tokenizer.encode(["a b c a", ""])] == [[1, 2, 0, 1], []]
     assert tokenizer.separator.tolist() == [end]
     assert tokenizer.vocabulary_size == (5 if special else 4)
@@ -257,7 +258,7 @@ def test_a_gap_in_the_ids_counts_as_vocabulary(tmp_path: Path) -> None:
     tokenizers.Tokenizer(models.WordLevel({"[UNK]": 0, "a": 70_000}, unk_token="[UNK]")).save(
         str(path)
     )
-    tokenizer = open_tokenizer(FileTokenizer(kind="file", path=str(path)))
+    tokenizer = open_tokenizer(FileTokenizer(kind="file", path=str(path)), NO_DOWNLOADS)
     assert tokenizer.vocabulary_size == 70_001
     assert tokenizer.encode(["a"])[0].tolist() == [70_000]
 
@@ -266,9 +267,13 @@ def test_another_tokenizer_makes_another_corpus(tmp_path: Path) -> None:
     plain = make_tokenizer(tmp_path / "plain.json")
     other = make_tokenizer(tmp_path / "other.json", special="</s>")
     for path in (plain, other):
-        tokenizer = open_tokenizer(FileTokenizer(kind="file", path=str(path)))
+        tokenizer = open_tokenizer(FileTokenizer(kind="file", path=str(path)), NO_DOWNLOADS)
         tokenized(Three(), tokenizer=tokenizer, cache=tmp_path / "cache")
-    tokenized(Three(), tokenizer=open_tokenizer(BytesTokenizer()), cache=tmp_path / "cache")
+    tokenized(
+        Three(),
+        tokenizer=open_tokenizer(BytesTokenizer(), NO_DOWNLOADS),
+        cache=tmp_path / "cache",
+    )
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
@@ -289,7 +294,7 @@ def test_a_tokenizer_that_cannot_be_had_is_named(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError, match=reason) as caught:
-        open_tokenizer(FileTokenizer(kind="file", path=str(path)))
+        open_tokenizer(FileTokenizer(kind="file", path=str(path)), NO_DOWNLOADS)
     assert caught.value.field == "dataset_info.tokenizer.path"
     assert str(path) in caught.value.message
     assert caught.value.remedy

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.common.errors import SpecError
 from app.spec import schema as specs
 from app.trainer.data import held_out as module
 from app.trainer.data.documents import Piece, PythonDocs, TextFiles
@@ -153,6 +154,48 @@ def test_training_draws_nothing_that_is_evaluated(tmp_path: Path) -> None:
     seen = {line[5:14] for line in lines if line[5:].split()[0].isdigit()}
     assert not seen & {row for row in learnt if row[:4].isdigit()}
     assert apart.tokenizer.byte_count(apart.tokens) == len(kept)
+
+
+def test_each_part_of_a_mixture_is_held_out_of_in_proportion(tmp_path: Path) -> None:
+    parts = []
+    for name, weight in (("one", 3), ("other", 1)):
+        path = tmp_path / f"{name}.txt"
+        path.write_text("".join(f"{name} {number} of some text\n" for number in range(9000)))
+        data = {"source": "files", "paths": [str(path)]}
+        parts.append({"weight": weight, "data": data})
+    content = spec_of(tmp_path, share=0.2).to_json()
+    mixture = {"source": "mixture", "parts": parts}
+    spec = specs.parse(content | {"dataset_info": mixture})
+    kept = bytes(open_held_out(spec, cache=tmp_path / "cache").tokens).decode()
+    held = {line for line in kept.split("\n") if line.endswith(" text")}
+    first = kept[: len(kept) // 3]
+    assert 2 < first.count("one ") / first.count("other ") < 4.5
+    open_data(spec, identity=b"me", cache=tmp_path / "cache")
+    corpora = [file.read_text() for file in (tmp_path / "cache" / "tokens").glob("*.bin")]
+    learnt = [corpus.split("\n") for corpus in corpora if corpus != kept]
+    assert len(learnt) == 2
+    assert not held & {line for lines in learnt for line in lines}
+
+
+def test_a_part_of_a_mixture_names_no_text_of_its_own(tmp_path: Path) -> None:
+    apart = {"source": "hub", "name": "us/words"}
+    part = {"weight": 1, "data": {"source": "builtin", "held_out": apart}}
+    content = spec_of(tmp_path).to_json()
+    mixture = {"source": "mixture", "parts": [part, part]}
+    with pytest.raises(SpecError, match="for all its parts"):
+        specs.parse(content | {"dataset_info": mixture})
+    named = specs.parse(
+        content
+        | {
+            "dataset_info": {
+                "source": "mixture",
+                "parts": [{"weight": 1, "data": {"source": "builtin"}}] * 2,
+                "held_out": apart,
+            }
+        }
+    )
+    assert specs.parse(named.to_json()) == named
+    assert named.data.held_out is not None
 
 
 def test_without_evaluations_all_is_trained_on(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from app.common.errors import DataError
-from app.spec.schema import HubData
+from app.spec.sources.data import HubData
 from app.trainer.data.batches import StreamBatches
 from app.trainer.data.documents import Piece
 from app.trainer.data.hub import check_harmless, documents_of, hub_tokens

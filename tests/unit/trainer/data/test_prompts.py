@@ -23,7 +23,7 @@ def made(path: Path, *, decoder: decoders.Decoder | None = None, grow: str = "")
     if grow:
         tokenizer.normalizer = normalizers.Replace("x", grow)
     tokenizer.save(str(path / "tokenizer.json"))
-    return FileTokens(path / "tokenizer.json")
+    return FileTokens(path / "tokenizer.json", field="dataset_info.tokenizer.path")
 
 
 def test_bytes_of_prompts_are_their_tokens() -> None:

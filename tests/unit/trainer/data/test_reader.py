@@ -20,11 +20,12 @@ import tokenizers
 from tokenizers import models, normalizers
 
 from app.common.errors import DataError
-from app.spec.schema import FileTokenizer
+from app.spec.sources.data import FileTokenizer
 from app.trainer.data.corpus import tokenized
 from app.trainer.data.documents import Piece, TextFiles
 from app.trainer.data.reader import read_apart
 from app.trainer.data.tokenizer import ByteTokens, TokenArray, open_tokenizer, tokens_of
+from tests.support.training.published import NO_DOWNLOADS
 
 MIB = 2**20
 BYTES = np.dtype("u1")
@@ -171,7 +172,7 @@ def test_a_tokenizer_that_makes_a_long_text_of_each_character(tmp_path: Path) ->
     chosen = FileTokenizer(kind="file", path=str(tmp_path / "tokenizer.json"))
     pieces = [Piece("a" * 1000, last=True)]
     with pytest.raises(DataError, match=r"more than 0\.25 GiB of memory"):
-        read(partial(tokens_of, pieces, tokenizer=open_tokenizer(chosen)))
+        read(partial(tokens_of, pieces, tokenizer=open_tokenizer(chosen, NO_DOWNLOADS)))
 
 
 def test_a_long_document_is_cut_and_none_of_it_lost(tmp_path: Path) -> None:
@@ -212,7 +213,7 @@ def test_what_is_no_regular_file_is_named(
     with pytest.raises(DataError, match="can't be read: it is no regular file"):
         list(files(special[which]).pieces())
     with pytest.raises(DataError, match="can't be read: it is no regular file") as caught:
-        open_tokenizer(FileTokenizer(kind="file", path=str(special[which])))
+        open_tokenizer(FileTokenizer(kind="file", path=str(special[which])), NO_DOWNLOADS)
     assert caught.value.field == "dataset_info.tokenizer.path"
 
 
@@ -221,7 +222,7 @@ def test_a_huge_tokenizer_is_not_read_whole(tmp_path: Path) -> None:
     with path.open("wb") as stream:
         stream.truncate(2**40)
     with pytest.raises(DataError, match="it has more than 64 MiB") as caught:
-        open_tokenizer(FileTokenizer(kind="file", path=str(path)))
+        open_tokenizer(FileTokenizer(kind="file", path=str(path)), NO_DOWNLOADS)
     assert caught.value.field == "dataset_info.tokenizer.path"
 
 
@@ -230,4 +231,4 @@ def test_a_vocabulary_of_billions_is_refused(tmp_path: Path) -> None:
     model = {"type": "WordLevel", "vocab": {"[UNK]": 4_000_000_000}, "unk_token": "[UNK]"}
     path.write_text(json.dumps({"model": model}))
     with pytest.raises(DataError, match="its largest token id is 4,000,000,000"):
-        open_tokenizer(FileTokenizer(kind="file", path=str(path)))
+        open_tokenizer(FileTokenizer(kind="file", path=str(path)), NO_DOWNLOADS)

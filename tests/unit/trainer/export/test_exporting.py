@@ -38,6 +38,7 @@ def take_out(tmp_path: Path) -> Callable[..., Path]:
         order = Export(
             spec=spec.to_json(),
             checkpoint_dirs=(str(tmp_path / "checkpoints"),),
+            cache_dir=str(tmp_path / "cache"),
             folder=str(folder),
             facts=ExportFacts(**facts),
         )
@@ -183,6 +184,7 @@ def test_too_little_memory_is_said(
     order = Export(
         spec=spec_of().to_json(),
         checkpoint_dirs=(str(tmp_path / "checkpoints"),),
+        cache_dir=str(tmp_path / "cache"),
         folder=str(tmp_path),
         facts=ExportFacts(),
     )
@@ -212,6 +214,7 @@ def test_progress_is_told_step_by_step(tmp_path: Path) -> None:
     order = Export(
         spec=spec.to_json(),
         checkpoint_dirs=(str(tmp_path / "kept"),),
+        cache_dir=str(tmp_path / "cache"),
         folder=str(tmp_path / "out"),
         facts=ExportFacts(),
     )

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from app.spec.architectures import FAMILIES, sizes_of
+from app.spec.architectures import sizes_of
 from app.spec.estimate import saved_bytes
+from app.spec.families import FAMILIES
 from app.trainer.model.activations import recompute_activations
 from app.trainer.model.loss import loss_of
 from tests.support.training.models import built, spec_of, tokens

@@ -21,7 +21,7 @@ def test_the_loss_is_the_one_of_the_library() -> None:
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_attention_is_torchs_own_where_the_model_has_it(model_type: str) -> None:
     config: Any = built(spec_of(model_type)).config
-    expected = "eager" if model_type == "gpt_neo" else "sdpa"
+    expected = "eager" if model_type in ("gpt_neo", "gemma2") else "sdpa"
     assert config._attn_implementation == expected
 
 

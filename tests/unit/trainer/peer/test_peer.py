@@ -1,5 +1,6 @@
 """The trainer's peer, around a DHT process that is none."""
 
+from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from hivemind.utils.crypto import RSAPrivateKey
 from hivemind.utils.timed_storage import get_dht_time
 
+from app.common.errors import JoinError
 from app.p2p import run_records
 from app.p2p.run_records import LocalMetrics, load_identity
 from app.protocol import Report
@@ -30,6 +32,7 @@ class Dht:
         self.alive = True
         self.client_mode = False
         self.stored: list[tuple[str, dict[str, Any]]] = []
+        self.told: dict[str, dict[bytes, Any]] = {}
 
     def is_alive(self) -> bool:
         return self.alive
@@ -37,11 +40,21 @@ class Dht:
     def get_visible_maddrs(self) -> list[str]:
         return ["/ip4/10.0.0.1/tcp/8080/p2p/Qm"]
 
-    def store(self, key: str, **options: Any) -> None:
+    def store(self, key: str, **options: Any) -> Future[bool]:
         self.stored.append((key, options))
+        return _done(True)
+
+    def get(self, key: str, **_options: Any) -> Future[Any]:
+        return _done(SimpleNamespace(value=self.told[key]) if key in self.told else None)
 
     def shutdown(self) -> None:
         self.alive = False
+
+
+def _done(value: Any) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_result(value)
+    return future
 
 
 @pytest.fixture
@@ -119,3 +132,33 @@ def test_dead_daemon_is_seen(peer: TrainerPeer, daemon: SimpleNamespace, gone: b
 
     daemon.status = status
     assert peer.failure() == "the peer-to-peer daemon ended"
+
+
+@pytest.mark.parametrize("others", ["", "a" * 64, "b" * 64])
+def test_one_that_begins_with_other_weights_leaves_again(
+    dht: Dht,
+    daemon: SimpleNamespace,
+    waits: list[dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    others: str,
+) -> None:
+    monkeypatch.setattr(RSAPrivateKey, "_process_wide_key", None)
+    monkeypatch.setattr(peers, "open_dht", lambda _order, **_options: dht)
+    monkeypatch.setattr(peers, "_daemon_of", lambda _dht: daemon)
+    if others:
+        dht.told[run_records.base_key("run")] = {b"other": SimpleNamespace(value=others)}
+
+    def enter() -> TrainerPeer:
+        identity = load_identity(tmp_path / "trainer.pem")
+        spec = specs.parse(SMALLEST)
+        return TrainerPeer(ORDER, spec=spec, identity=identity, report=print, base="a" * 64)
+
+    if others.startswith("b"):
+        with pytest.raises(JoinError, match="begins with other weights"):
+            enter()
+        assert not dht.alive
+        return
+    enter().publish(METRICS)
+    keys = [key for key, _options in dht.stored]
+    assert keys == [run_records.base_key("run"), run_records.base_key("run"), "run_metrics"]

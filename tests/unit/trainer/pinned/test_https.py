@@ -8,7 +8,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from cryptography import x509
@@ -18,9 +18,8 @@ from cryptography.x509.oid import NameOID
 
 from app.common.errors import DataError
 from app.spec import schema as specs
-from app.spec.schema import HttpsData
-from app.trainer.data.download import fetch
 from app.trainer.data.opening import open_data, open_held_out
+from app.trainer.pinned.https import fetch
 
 CONTENT = b"The quick brown fox jumps over the lazy dog. " * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -137,16 +136,15 @@ def server(certificate: tuple[Path, Path]) -> Iterator[str]:
     running.server_close()
 
 
-def data_at(url: str, *, sha256: str = SHA256) -> HttpsData:
-    return HttpsData(source="https", url=url, sha256=sha256)
+def fetched(url: str, cache: Path, *, sha256: str = SHA256, **options: Any) -> Path:
+    return fetch(url, sha256=sha256, field="dataset_info", cache=cache, **options)
 
 
 def test_a_file_is_fetched_once(server: str, context: ssl.SSLContext, tmp_path: Path) -> None:
-    data = data_at(f"{server}/data.txt")
-    path = fetch(data, cache=tmp_path, context=context)
+    path = fetched(f"{server}/data.txt", tmp_path, context=context)
     assert path.read_bytes() == CONTENT
     assert path.name == f"{SHA256}.txt"
-    assert fetch(data, cache=tmp_path, context=context) == path
+    assert fetched(f"{server}/data.txt", tmp_path, context=context) == path
     assert Handler.asked == ["/data.txt"]
     assert not list(tmp_path.glob("*.part"))
 
@@ -188,7 +186,7 @@ def test_a_broken_connection_is_taken_up_again(
     server: str, context: ssl.SSLContext, tmp_path: Path
 ) -> None:
     Handler.breaks[:] = [1000, 500]
-    path = fetch(data_at(f"{server}/data.txt"), cache=tmp_path, context=context)
+    path = fetched(f"{server}/data.txt", tmp_path, context=context)
     assert path.read_bytes() == CONTENT
     assert Handler.asked == ["/data.txt", "/data.txt bytes=1000-", "/data.txt bytes=1500-"]
 
@@ -198,8 +196,8 @@ def test_a_connection_that_brings_nothing_is_an_error(
 ) -> None:
     Handler.breaks[:] = [1000, 0]
     with pytest.raises(DataError, match="can't be fetched"):
-        fetch(data_at(f"{server}/data.txt"), cache=tmp_path, context=context)
-    assert fetch(data_at(f"{server}/data.txt"), cache=tmp_path, context=context).exists()
+        fetched(f"{server}/data.txt", tmp_path, context=context)
+    assert fetched(f"{server}/data.txt", tmp_path, context=context).exists()
     assert Handler.asked[-1] == "/data.txt bytes=1000-"
 
 
@@ -208,7 +206,7 @@ def test_what_an_earlier_process_left_is_continued(
     server: str, context: ssl.SSLContext, tmp_path: Path, size: int
 ) -> None:
     (tmp_path / f"{SHA256}.txt.part").write_bytes(CONTENT[:size])
-    path = fetch(data_at(f"{server}/data.txt"), cache=tmp_path, context=context)
+    path = fetched(f"{server}/data.txt", tmp_path, context=context)
     assert path.read_bytes() == CONTENT
     assert Handler.asked == [f"/data.txt bytes={size}-"]
 
@@ -217,7 +215,7 @@ def test_the_beginning_of_another_version_is_thrown_away(
     server: str, context: ssl.SSLContext, tmp_path: Path
 ) -> None:
     (tmp_path / f"{SHA256}.txt.part").write_bytes(b"another version")
-    path = fetch(data_at(f"{server}/data.txt"), cache=tmp_path, context=context)
+    path = fetched(f"{server}/data.txt", tmp_path, context=context)
     assert path.read_bytes() == CONTENT
     assert Handler.asked == ["/data.txt bytes=15-", "/data.txt"]
 
@@ -226,16 +224,16 @@ def test_a_server_without_ranges_starts_again(
     server: str, context: ssl.SSLContext, tmp_path: Path
 ) -> None:
     (tmp_path / f"{SHA256}.txt.part").write_bytes(CONTENT[:10])
-    path = fetch(data_at(f"{server}/stubborn.txt"), cache=tmp_path, context=context)
+    path = fetched(f"{server}/stubborn.txt", tmp_path, context=context)
     assert path.read_bytes() == CONTENT
 
 
 def test_another_hash_is_refused_and_nothing_kept(
     server: str, context: ssl.SSLContext, tmp_path: Path
 ) -> None:
-    data = data_at(f"{server}/data.txt", sha256="0" * 64)
+    url = f"{server}/data.txt"
     with pytest.raises(DataError) as caught:
-        fetch(data, cache=tmp_path / "cache", context=context)
+        fetched(url, tmp_path / "cache", sha256="0" * 64, context=context)
     assert caught.value.field == "dataset_info.sha256"
     assert SHA256 in caught.value.message
     assert {path.suffix for path in (tmp_path / "cache").iterdir()} <= {".lock"}
@@ -245,13 +243,13 @@ def test_too_large_a_file_is_refused_and_nothing_kept(
     server: str, context: ssl.SSLContext, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match="at most 1,000 are downloaded") as caught:
-        fetch(data_at(f"{server}/data.txt"), cache=tmp_path, context=context, limit=1000)
+        fetched(f"{server}/data.txt", tmp_path, context=context, limit=1000)
     assert caught.value.field == "dataset_info.url"
     assert not list(tmp_path.glob("*.part"))
 
 
 def test_a_redirect_is_followed(server: str, context: ssl.SSLContext, tmp_path: Path) -> None:
-    path = fetch(data_at(f"{server}/moved.txt"), cache=tmp_path, context=context)
+    path = fetched(f"{server}/moved.txt", tmp_path, context=context)
     assert path.read_bytes() == CONTENT
 
 
@@ -267,16 +265,16 @@ def test_what_leads_nowhere_is_said(
     server: str, context: ssl.SSLContext, tmp_path: Path, path: str, reason: str
 ) -> None:
     with pytest.raises(DataError, match=reason) as caught:
-        fetch(data_at(server + path), cache=tmp_path, context=context)
+        fetched(server + path, tmp_path, context=context)
     assert caught.value.field == "dataset_info.url"
     assert caught.value.remedy
 
 
 def test_an_unknown_certificate_is_refused(server: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="CERTIFICATE_VERIFY_FAILED"):
-        fetch(data_at(f"{server}/data.txt"), cache=tmp_path)
+        fetched(f"{server}/data.txt", tmp_path)
 
 
 def test_a_server_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="can't be fetched"):
-        fetch(data_at("https://127.0.0.1:9/data.txt"), cache=tmp_path)
+        fetched("https://127.0.0.1:9/data.txt", tmp_path)

@@ -10,15 +10,16 @@ import filelock
 from app.common.download import DownloadError, Fault, download
 from app.common.errors import DataError
 from app.common.i18n import _
-from app.spec.schema import HttpsFile
 
 MAX_BYTES = 8 * 2**30
-"""The largest file that a spec may make a volunteer download."""
+"""The largest file of data that a spec may make a volunteer download."""
 
 
 def fetch(
-    data: HttpsFile,
+    url: str,
     *,
+    sha256: str,
+    field: str,
     cache: Path,
     context: ssl.SSLContext | None = None,
     limit: int = MAX_BYTES,
@@ -27,11 +28,12 @@ def fetch(
 
     Continues a download that was interrupted.
 
-    limit: bytes. context: the TLS context; None for the public certificate authorities.
+    field: the part of the spec that names the file, for errors. limit: bytes. context: the TLS
+    context; None for the public certificate authorities.
 
     Raises `DataError`: no answer, more than ``limit`` bytes, another hash, no room on the disk.
     """
-    target = cache / f"{data.sha256}{_ending(data.url)}"
+    target = cache / f"{sha256}{_ending(url)}"
     if target.exists():  # only a verified file gets this name
         return target
     part = target.with_name(f"{target.name}.part")
@@ -39,32 +41,38 @@ def fetch(
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         with filelock.FileLock(f"{part}.lock"):
             if not target.exists():  # another trainer may have downloaded it meanwhile
-                download(data.url, sha256=data.sha256, part=part, limit=limit, context=context)
+                download(url, sha256=sha256, part=part, limit=limit, context=context)
                 part.replace(target)
     except DownloadError as error:
-        raise _explained(error) from error
+        raise _explained(error, field) from error
     except OSError as error:
-        message = _("can't be kept in {cache}: {reason}.")
-        raise DataError(
-            message.format(cache=cache, reason=error.strerror or error),
-            field="dataset_info.url",
-            remedy=_("Make room on the disk, or choose another folder for the cache."),
-        ) from error
+        raise unkept(cache, error, field=f"{field}.url") from error
     return target
 
 
-def _explained(error: DownloadError) -> DataError:
+def unkept(cache: Path, error: OSError, *, field: str) -> DataError:
+    """The error for a download that can't be written."""
+    return DataError(
+        _("can't be kept in {cache}: {reason}.").format(
+            cache=cache, reason=error.strerror or error
+        ),
+        field=field,
+        remedy=_("Make room on the disk, or choose another folder for the cache."),
+    )
+
+
+def _explained(error: DownloadError, part: str) -> DataError:
     field, remedy = {
-        Fault.NETWORK: ("dataset_info.url", _("Check the address and your network.")),
-        Fault.SIZE: ("dataset_info.url", _("Use a smaller file, or stream the data from the hub.")),
+        Fault.NETWORK: ("url", _("Check the address and your network.")),
+        Fault.SIZE: ("url", _("Use a smaller file; data can be streamed from the hub as well.")),
         Fault.HASH: (
-            "dataset_info.sha256",
+            "sha256",
             _("Don't use it. Ask whoever made the swarm for the right address and hash."),
         ),
     }[error.fault]
-    return DataError(str(error), field=field, remedy=remedy)
+    return DataError(str(error), field=f"{part}.{field}", remedy=remedy)
 
 
 def _ending(url: str) -> str:
     suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
-    return suffix if re.fullmatch(r"\.[a-z0-9]{1,10}", suffix) else ""
+    return suffix if re.fullmatch(r"\.[a-z0-9]{1,20}", suffix) else ""

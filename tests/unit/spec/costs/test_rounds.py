@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.spec import schema
-from app.spec.rounds import (
+from app.spec.costs.rounds import (
     LEAST_SECONDS,
     SLOWEST_LINE,
     chunk_seconds,
