@@ -15,7 +15,7 @@ import torch
 
 from app.common.errors import ExportError, ProtocolError
 from app.common.i18n import _
-from app.protocol import Message
+from app.message import Message
 from app.spec import schema as specs
 from app.spec.schema import SlotTokenizer, SwarmSpec
 from app.takeout.marker import write_marker
