@@ -65,7 +65,7 @@ class Clock:
         variables = (
             f"LD_PRELOAD={FAKETIME}",
             f"FAKETIME_TIMESTAMP_FILE={file}",
-            "FAKETIME_NO_CACHE=1",
+            "FAKETIME_CACHE_DURATION=1",
             "DONT_FAKE_MONOTONIC=1",
             "NO_FAKE_STAT=1",
         )
