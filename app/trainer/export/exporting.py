@@ -25,7 +25,6 @@ from app.trainer.export.adapters import without_adapters
 from app.trainer.export.card import CardFacts, card
 from app.trainer.export.newest import newest_of
 from app.trainer.model.build import model_with
-from app.trainer.room import gib
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +124,7 @@ def _write_model(
     if size + _BESIDE > free:
         raise ExportError(
             _("the model takes {needed}, but the disk has {free} free.").format(
-                needed=gib(size + _BESIDE), free=gib(free)
+                needed=_mib(size + _BESIDE), free=_mib(free)
             ),
             field=str(folder.parent),
             remedy=_("Make room, or choose a folder on another disk."),
@@ -145,6 +144,10 @@ def _write_model(
         model.save_pretrained(folder, max_shard_size=_SHARD)
     for weights in folder.rglob("*.safetensors"):
         weights.chmod(0o644)  # as the others: the library makes it its owner's alone
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
 
 
 def _end_of_text(tokenizer: Tokenizer) -> int | None:
