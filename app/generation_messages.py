@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from app.common.errors import ProtocolError
-from app.protocol import Hello, Message, TrainerProblem
+from app.message import Message
+from app.protocol import Hello, TrainerProblem
 
 MOST_PROMPT = 4000
 """Characters of a prompt."""

@@ -8,7 +8,8 @@ from typing import TypeVar
 import msgspec
 
 from app.common.errors import ProtocolError
-from app.protocol import Command, Message, Report
+from app.message import Message
+from app.protocol import Command, Report
 
 T = TypeVar("T")
 _encoder = msgspec.json.Encoder()

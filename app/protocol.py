@@ -4,13 +4,12 @@ Both ends come from the same installation, so an unknown message, an unknown fie
 wrong type is an error. `app.pipe` has how they travel.
 """
 
-import math
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import msgspec
-
+from app.evaluation_messages import Evaluated, SampleGenerated
+from app.message import Message
 from app.p2p.network import Network
 from app.p2p.sightings import PartFault
 
@@ -19,10 +18,6 @@ VERSION = 11
 
 LONG_PAUSE_SECONDS = 60.0
 """After a pause of this length, a trainer frees the device's memory for other programs."""
-
-MOST_PROMPT_CHARACTERS = 200
-MOST_SAMPLE_CHARACTERS = 2000
-"""Of a text that the model has written."""
 
 
 class TrainerPhase(StrEnum):
@@ -39,10 +34,6 @@ class TrainerPhase(StrEnum):
     AVERAGING = "averaging"
     PAUSED = "paused"
     STOPPING = "stopping"
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
-    """Base of all messages. In JSON, the field ``type`` holds the class name."""
 
 
 # --- commands: app -> trainer
@@ -304,54 +295,6 @@ class MemberAtFault(Message, frozen=True):
     time: float  # in seconds since the epoch
     evicted_until: float | None = None
     """Until when it shares no group with us, in seconds since the epoch; None: it may."""
-
-
-def perplexity_of(loss: float) -> float:
-    """Among how many equally likely tokens a model with this loss (nats per token) has to choose;
-    infinite past 700 nats, where floats end."""
-    return math.exp(loss) if loss < 700 else math.inf
-
-
-class Evaluated(Message, frozen=True):
-    """What the swarm's weights make of text that no trainer trains on."""
-
-    epoch: int
-    """That the weights are of."""
-
-    loss: float
-    """Mean cross-entropy per token, in nats."""
-
-    bits_per_byte: float
-    """The same for each byte of the text, in bits, so that tokenizers compare."""
-
-    tokens: int
-    """How many were predicted."""
-
-    seconds: float
-    """How long it took."""
-
-    time: float
-    """When it ended, in seconds since the epoch."""
-
-    @property
-    def perplexity(self) -> float:
-        """See `perplexity_of`."""
-        return perplexity_of(self.loss)
-
-
-class SampleGenerated(Message, frozen=True):
-    """What the swarm's weights write after one of the run's prompts."""
-
-    epoch: int
-    """That the weights are of."""
-
-    prompt: Annotated[str, msgspec.Meta(max_length=MOST_PROMPT_CHARACTERS)]
-
-    text: Annotated[str, msgspec.Meta(max_length=MOST_SAMPLE_CHARACTERS)]
-    """What follows the prompt, without it."""
-
-    time: float
-    """When it was written, in seconds since the epoch."""
 
 
 class CheckpointSaved(Message, frozen=True):

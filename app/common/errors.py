@@ -5,7 +5,10 @@ the app and is logged with a traceback. The end of a child process is not an exc
 (see `app.training.supervisor`).
 """
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class CoTrainError(Exception):
@@ -45,7 +48,7 @@ class SpecError(UserFacingError):
         *,
         field: str = "",
         remedy: str = "",
-        all: Sequence["SpecError"] = (),
+        all: "Sequence[SpecError]" = (),
     ) -> None:
         super().__init__(message, field=field, remedy=remedy)
         self.all = tuple(all)

@@ -38,9 +38,9 @@ MAX_LINK = 32 * 1024
 
 MAX_PEERS = 64
 
-_LEFT_OPEN = ("session_id", "training_id", "title")
-"""Fields that are left out where they aren't known: a session of the backend that has the invite as
-its configuration fills them."""
+_LEFT_OPEN = {"session_id": None, "training_id": None, "title": ""}
+"""Fields that are left out where they have these values, that is, where they aren't known: a
+session of the backend that has the invite as its configuration fills them."""
 
 _LINK = re.compile(r"cotrain:(?://)?join/?\?(?P<query>[^#]*)(#.*)?", re.IGNORECASE)
 _WRAPPERS = "<>\"'"
@@ -66,10 +66,8 @@ def _as_json(spec: SwarmSpec, **style: Any) -> str:
     content = spec.to_json()
     if spec.organiser is not None:  # numbers that were filled later are not in what is signed
         content = spec.organiser.as_signed(content) or content
-    for name in _LEFT_OPEN:
-        if content[name] in (None, ""):
-            del content[name]
-    return json.dumps(content, ensure_ascii=False, allow_nan=False, **style)
+    known = {name: value for name, value in content.items() if _LEFT_OPEN.get(name, ...) != value}
+    return json.dumps(known, ensure_ascii=False, allow_nan=False, **style)
 
 
 def save(spec: SwarmSpec, path: Path) -> None:

@@ -4,9 +4,9 @@ import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
+from app.evaluation_messages import perplexity_of
 from app.organiser.roster import Member
 from app.p2p.sightings import PartFault
-from app.protocol import perplexity_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from app.common.errors import ProtocolError
-from app.protocol import Hello, Message, TrainerProblem
+from app.message import Message
+from app.protocol import Hello, TrainerProblem
 
 
 class ExportStep(StrEnum):

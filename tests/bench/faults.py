@@ -83,7 +83,7 @@ async def run(name: str, number: int) -> Outcome:
             with contextlib.suppress(TimeoutError, AssertionError):  # it counts as not held
                 seconds = await _run(swarm, fault)
         finally:
-            for app in reversed(swarm.apps):
+            for app in (*swarm.guests, *reversed(swarm.apps)):
                 await app.stop()
         return outcome_of(swarm, fault=name, seconds=seconds)
 

@@ -108,7 +108,6 @@ async def test_killed_trainer_is_named_resumes_and_has_contributed(start_app: St
     assert failed["peers"] is not None
     assert group
     assert await asyncio.to_thread(gone_within, 5.0, group)
-    before = steps(app)
     again = await app.wait_for(
         lambda line: line["phase"] == "training" and line["step"] and line["loss"] is not None,
         after=app.lines.index(failed),
@@ -119,9 +118,8 @@ async def test_killed_trainer_is_named_resumes_and_has_contributed(start_app: St
     made = first.contribution
     assert first.state is OutboxState.WAITING
     assert (made.session_id, made.training_id) == (7, OFFERED["training_id"])
-    assert made.samples_computed >= 4 * before
     assert made.epochs >= 1
-    assert made.samples > 0
+    assert 0 < made.samples <= made.samples_computed  # what waited at the kill is in neither
 
 
 async def test_killed_app_leaves_nothing_behind_and_has_contributed(start_app: StartApp) -> None:

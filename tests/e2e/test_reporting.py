@@ -52,7 +52,9 @@ async def test_contributions_arrive_once_over_a_restart_of_the_backend(
         assert app.last["reporting"] == "on"
         shown = await caller.get("contributions?limit=1000")
         assert await app.stop() == 0
-    entries = await asyncio.to_thread(read, app.folder)
+    # samples that waited for a round at the end stay here: they entered none
+    everything = await asyncio.to_thread(read, app.folder)
+    entries = [entry for entry in everything if entry.contribution.is_reported]
     assert {entry.state for entry in entries} == {OutboxState.CONFIRMED}
     assert {entry.remark for entry in entries} == {"socket.io"}  # as HTTP refuses every report
     reports = [entry.contribution.report() for entry in entries]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from app.common.errors import BusyError
 from app.protocol import TrainerPhase
 from app.state.events import (
     Event,
+    JoinBegan,
     PauseChosen,
     PauseEnded,
     ProblemRaised,
@@ -287,6 +289,30 @@ def test_round_that_got_only_a_part_says_so(bench: Bench) -> None:
     bench.dispatch(*TRAINING, ended)
     text = bench.window.overview.epoch.health.full
     assert "last round: 6 peers, 2.0 s, 83\u00a0% of the parts arrived" in text
+
+
+def test_own_steps_and_exchanges_are_shown_as_such(bench: Bench) -> None:
+    swarm = replace(SWARM, own_steps=True)
+    bench.dispatch(*(JoinBegan(swarm=swarm) if isinstance(e, JoinBegan) else e for e in TRAINING))
+    bench.dispatch(
+        progress(own_steps=23),
+        protocol.RoundEnded(
+            epoch=12, peers=7, seconds=60.0, samples=9, failure="", bytes_sent=57 * 2**20
+        ),
+        protocol.Work(bytes_sent=1, training_seconds=100.0, waiting_seconds=3.0),
+    )
+    page = bench.window.overview
+    assert page.epoch.own.text() == "484 by this machine (12\u00a0%) · 23 steps of its own"
+    assert page.epoch.health.full == (
+        "next exchange in about 6 s · last round: 7 peers, 60.0 s, 57 MiB sent"
+    )
+    assert page.machine.value("computing") == "97\u00a0%"
+    assert page.network.value("round_size") == "57 MiB"
+    bench.dispatch(progress(own_steps=0, exchanging=True))
+    assert page.epoch.health.full.startswith("an exchange runs beside computing")
+    bench.open("Swarm")
+    bench.window.swarm.widget.refresh()
+    assert bench.window.swarm.widget.show_rounds.text() == "2 exchanges"
 
 
 def test_cards_show_what_is_known(bench: Bench) -> None:

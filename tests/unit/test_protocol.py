@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app import pipe, protocol
 from app.common.errors import ProtocolError
+from app.evaluation_messages import MOST_PROMPT_CHARACTERS, MOST_SAMPLE_CHARACTERS
 from app.p2p.network import Network
 from app.p2p.sightings import PartFault
 from app.protocol import Command, EndReason, Message, Report, TrainerPhase
@@ -196,7 +197,7 @@ def test_wrong_report_is_refused(wire: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("name", "most"),
-    [("prompt", protocol.MOST_PROMPT_CHARACTERS), ("text", protocol.MOST_SAMPLE_CHARACTERS)],
+    [("prompt", MOST_PROMPT_CHARACTERS), ("text", MOST_SAMPLE_CHARACTERS)],
 )
 def test_a_sample_is_bounded(name: str, most: int) -> None:
     content = {"type": "SampleGenerated", "epoch": 1, "prompt": "", "text": "", "time": 1.0}

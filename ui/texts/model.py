@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from app.common.i18n import _, ngettext
+from app.evaluation_messages import perplexity_of
 from app.generation_messages import GenerationEnded
-from app.protocol import perplexity_of
 from app.state.facts import Evaluation
 from app.state.state import ContributorState
 from app.swarm.fleet import Machine

@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from app.protocol import MOST_SAMPLE_CHARACTERS, Evaluated, Report, SampleGenerated
+from app.evaluation_messages import MOST_SAMPLE_CHARACTERS, Evaluated, SampleGenerated
+from app.protocol import Report
 from app.spec.training import TrainingSpec
 from app.trainer.data.held_out import HeldOut
 from app.trainer.devices import release_memory

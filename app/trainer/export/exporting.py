@@ -15,7 +15,7 @@ import torch
 
 from app.common.errors import ExportError
 from app.common.i18n import _
-from app.protocol import Message
+from app.message import Message
 from app.spec import schema as specs
 from app.spec.schema import SwarmSpec
 from app.takeout.marker import write_marker
@@ -124,7 +124,7 @@ def _write_model(
     if size + _BESIDE > free:
         raise ExportError(
             _("the model takes {needed}, but the disk has {free} free.").format(
-                needed=gib(size + _BESIDE), free=gib(free)
+                needed=_mib(size + _BESIDE), free=_mib(free)
             ),
             field=str(folder.parent),
             remedy=_("Make room, or choose a folder on another disk."),
@@ -144,6 +144,10 @@ def _write_model(
         model.save_pretrained(folder, max_shard_size=_SHARD)
     for weights in folder.rglob("*.safetensors"):
         weights.chmod(0o644)  # as the others: the library makes it its owner's alone
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
 
 
 def _end_of_text(tokenizer: Tokenizer) -> int | None:

@@ -9,7 +9,8 @@ from app import protocol
 from app.common.background import survived
 from app.common.errors import UserFacingError
 from app.common.i18n import _
-from app.protocol import Message, TrainerProblem
+from app.message import Message
+from app.protocol import TrainerProblem
 from app.takeout.messages import Export, ExportOrder, decode_order
 from app.trainer.confinement.memory import be_killed_first, memory_ran_out
 from app.trainer.control import read_line

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from app.common.errors import ExportError
 from app.common.i18n import _
-from app.protocol import Message
+from app.message import Message
 from app.takeout.marker import MARKER, files_of
 from app.takeout.messages import ExportProgress, ExportStep, Upload, Uploaded
 

@@ -23,7 +23,8 @@ from app.generation_messages import (
     WeightsLoaded,
     decode_command,
 )
-from app.protocol import Message, TrainerProblem
+from app.message import Message
+from app.protocol import TrainerProblem
 from app.trainer.confinement.confine import confine_reader
 from app.trainer.confinement.memory import memory_ran_out
 from app.trainer.control import read_line

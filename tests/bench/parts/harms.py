@@ -163,9 +163,7 @@ async def busy(_swarm: Swarm) -> None:
 
 async def crowd(swarm: Swarm) -> None:
     """Ten more start within a second; five of them are killed as soon as they train."""
-    victim = swarm.apps.pop()
-    more = await asyncio.gather(*(swarm.join(f"crowd-{number}") for number in range(10)))
-    swarm.apps = [swarm.apps[0], victim]
+    more = await asyncio.gather(*(swarm.visit(f"crowd-{number}") for number in range(10)))
     staying, leaving = more[::2], more[1::2]
 
     async def leave(app: App) -> None:

@@ -65,7 +65,7 @@ class Clock:
         variables = (
             f"LD_PRELOAD={FAKETIME}",
             f"FAKETIME_TIMESTAMP_FILE={file}",
-            "FAKETIME_NO_CACHE=1",
+            "FAKETIME_CACHE_DURATION=1",
             "DONT_FAKE_MONOTONIC=1",
             "NO_FAKE_STAT=1",
         )
@@ -96,6 +96,9 @@ class Swarm:
     apps: list[App] = field(default_factory=list)
     ended: list[App] = field(default_factory=list)
     """Former lives of the victim."""
+
+    guests: list[App] = field(default_factory=list)
+    """Apps that only come and go."""
 
     told: list[str] = field(default_factory=list)
     hosts: dict[str, Host] = field(default_factory=dict)
@@ -131,6 +134,11 @@ class Swarm:
         """Start one more app, which becomes the victim."""
         self.apps.append(await self._start(name, self.invite))
         return self.victim
+
+    async def visit(self, name: str) -> App:
+        """Start one more app, a guest."""
+        self.guests.append(await self._start(name, self.invite))
+        return self.guests[-1]
 
     async def _start(self, name: str, file: Path) -> App:
         return await start_app(self.folder / name, "--swarm", str(file), host=self._host(name))
@@ -202,7 +210,7 @@ class Outcome:
 
 def outcome_of(swarm: Swarm, *, fault: str, seconds: tuple[float | None, float | None]) -> Outcome:
     """Of apps that have all ended."""
-    apps = (*swarm.ended, *swarm.apps)
+    apps = (*swarm.ended, *swarm.guests, *swarm.apps)
     folders = {app.folder for app in apps}
     told = swarm.told + told_by(swarm.victim)
     victims = [app for app in apps if app.folder == swarm.victim.folder]

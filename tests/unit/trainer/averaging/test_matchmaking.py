@@ -178,7 +178,7 @@ class Swarm:
             target_group_size=None,
             min_group_size=2,
             min_matchmaking_time=matchmaking_seconds,
-            request_timeout=0.5,
+            request_timeout=min(5.0, matchmaking_seconds / 2),
             client_mode=False,
             **options,
         )
@@ -281,9 +281,9 @@ async def test_complete_group_is_closed_at_once(swarm: Swarm) -> None:
 
 
 async def test_leader_goes_on_without_a_peer_that_does_not_come(swarm: Swarm) -> None:
-    leader, follower, absent = [await swarm.add() for _ in range(3)]
+    leader, follower, absent = [await swarm.add(matchmaking_seconds=2.0) for _ in range(3)]
     leader.awaits(follower, absent)
-    found = await asyncio.gather(leader.look(), follower.look(later=0.5))
+    found = await asyncio.gather(leader.look(within=20.0), follower.look(later=0.5, within=20.0))
     assert found == [[follower.p2p.peer_id], [leader.p2p.peer_id]]
 
 
@@ -319,7 +319,7 @@ async def test_leader_takes_nobody_of_another_epoch(swarm: Swarm, said: bytes, c
 async def test_leader_that_does_not_answer_is_asked_again(swarm: Swarm) -> None:
     leader, follower = await swarm.add(DeafLeader), await swarm.add()
     leader.awaits(follower)
-    found = await asyncio.gather(leader.look(), follower.look(later=0.5))
+    found = await asyncio.gather(leader.look(within=20.0), follower.look(later=0.5, within=20.0))
     assert found == [[follower.p2p.peer_id], [leader.p2p.peer_id]]
 
 

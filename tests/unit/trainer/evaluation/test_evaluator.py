@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from app import protocol
-from app.protocol import Evaluated, Report, SampleGenerated
+from app.evaluation_messages import MOST_PROMPT_CHARACTERS, Evaluated, SampleGenerated
+from app.protocol import Report
 from app.spec.evaluation import MOST_PROMPTS, EvaluationSpec
 from app.state.reported import MOST_SAMPLES
 from app.trainer.data.held_out import HeldOut
@@ -139,6 +139,6 @@ def test_memory_that_runs_out_costs_an_evaluation_and_no_training(
 
 
 def test_the_bounds_of_spec_and_protocol_agree() -> None:
-    longest = "x" * protocol.MOST_PROMPT_CHARACTERS
+    longest = "x" * MOST_PROMPT_CHARACTERS
     assert EvaluationSpec(prompts=(longest,) * MOST_PROMPTS).prompts[0] == longest
     assert MOST_SAMPLES >= 50 * MOST_PROMPTS
