@@ -27,7 +27,6 @@ from app.trainer.export.newest import newest_of
 from app.trainer.model.build import model_with
 from app.trainer.model.pretrained import fetch_pretrained
 from app.trainer.pinned.downloads import Downloads
-from app.trainer.room import gib
 
 log = logging.getLogger(__name__)
 
