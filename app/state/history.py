@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise, takewhile
 
+from app.evaluation_messages import Evaluated
 from app.p2p.sightings import PeerInfo, Run
-from app.protocol import Evaluated, Progress, RoundEnded
+from app.protocol import Progress, RoundEnded
 from app.state.events import Event, JoinBegan, PeersListed, RunObserved
 
 BUCKETS = 720

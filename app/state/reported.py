@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from app import protocol
+from app.evaluation_messages import Evaluated, SampleGenerated
 from app.p2p.sightings import Run
 from app.protocol import TrainerPhase
 from app.state.events import PartsChanged
@@ -103,7 +104,7 @@ def _member_at_fault(state: ContributorState, event: protocol.MemberAtFault) -> 
     return replace(state, faults=faults)
 
 
-def _evaluated(state: ContributorState, event: protocol.Evaluated) -> ContributorState:
+def _evaluated(state: ContributorState, event: Evaluated) -> ContributorState:
     newest = Evaluation(
         epoch=event.epoch,
         loss=event.loss,
@@ -119,7 +120,7 @@ MOST_SAMPLES = 400
 """Generated samples that are kept: of 50 epochs or more, since a run has 8 prompts at most."""
 
 
-def _sample_generated(state: ContributorState, event: protocol.SampleGenerated) -> ContributorState:
+def _sample_generated(state: ContributorState, event: SampleGenerated) -> ContributorState:
     """A later sample takes the place of one of the same epoch and prompt: after a restart from a
     checkpoint, an epoch is evaluated again."""
     sample = GeneratedSample(
@@ -221,8 +222,8 @@ REPORTED: dict[type, Transition] = {
     protocol.StateDownload: _by_trainer(_downloads_state),
     protocol.TrainerProblem: _by_trainer(_trainer_problem),
     protocol.MemberAtFault: _by_trainer(_member_at_fault),
-    protocol.Evaluated: _by_trainer(_evaluated),
-    protocol.SampleGenerated: _by_trainer(_sample_generated),
+    Evaluated: _by_trainer(_evaluated),
+    SampleGenerated: _by_trainer(_sample_generated),
     protocol.Progress: _by_trainer(_progress),
     protocol.Ready: _in_training(_ready),
     protocol.MicroBatchHalved: _in_training(_micro_batch_halved),

@@ -15,11 +15,11 @@ from app.common import i18n, logs
 from app.common.errors import UserFacingError
 from app.common.paths import RESOURCES
 from app.machine import gpu_runtime as runtime
+from app.message import Message
 from app.protocol import (
     Ended,
     EndReason,
     Hello,
-    Message,
     PhaseChanged,
     SendReport,
     TrainerPhase,

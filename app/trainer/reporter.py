@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from app.common.i18n import _
+from app.evaluation_messages import Evaluated
 from app.p2p.run_records import LocalEvaluation, LocalMetrics
-from app.protocol import Evaluated, PhaseChanged, Progress, Report, TrainerPhase, TrainerProblem
+from app.protocol import PhaseChanged, Progress, Report, TrainerPhase, TrainerProblem
 from app.trainer.control import Control
 from app.trainer.meter import Meter
 from app.trainer.peer.bandwidth import keep_to
