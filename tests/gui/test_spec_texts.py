@@ -6,6 +6,7 @@ from app.spec import schema as specs
 from app.spec.training import StopSpec
 from tests.support.training.specs import HASH, SMALLEST
 from ui.texts import costs, states
+from ui.texts import specs as spec_texts
 
 pytestmark = pytest.mark.gui
 
@@ -16,7 +17,7 @@ def test_text_for_evaluations_alone_is_named_where_the_data_is() -> None:
     held_out = {"source": "https", "url": URL, "sha256": HASH}
     spec = specs.parse(SMALLEST | {"dataset_info": {"source": "builtin", "held_out": held_out}})
     assert costs.data_line(spec) == f"Python's documentation; evaluated on {URL}"
-    assert states.data_description(spec.data) == f"Built in: python-docs; evaluated on {URL}"
+    assert spec_texts.data_description(spec.data) == f"Built in: python-docs; evaluated on {URL}"
 
 
 @pytest.mark.parametrize(

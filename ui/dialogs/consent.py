@@ -13,6 +13,7 @@ from app.tasks.tasks import Consent
 from ui.desktop.notifier import Notifier
 from ui.dialogs.dialog import Dialog
 from ui.style.plain import control_text
+from ui.texts import specs as spec_texts
 from ui.texts import states as texts
 from ui.texts import units
 from ui.widgets.buttons import button
@@ -119,9 +120,9 @@ def _values(task: Task, state: ContributorState) -> dict[str, str]:
     count = len(spec.initial_peers)
     return {
         "title": spec.name,
-        "model": texts.model_description(spec.model),
+        "model": spec_texts.model_description(spec.model),
         "weights": _beginning(spec),
-        "data": texts.data_description(spec.data),
+        "data": spec_texts.data_description(spec.data),
         "batch": _("{samples} samples of {tokens} tokens").format(
             samples=units.count(training.target_batch_size),
             tokens=units.count(training.sequence_length),
@@ -133,7 +134,7 @@ def _values(task: Task, state: ContributorState) -> dict[str, str]:
 
 
 def _beginning(spec: SwarmSpec) -> str:
-    weights, adapters = texts.weights_description(spec), spec.training.adapters
+    weights, adapters = spec_texts.weights_description(spec), spec.training.adapters
     if not weights:
         return _("chance: a new model")
     if adapters is None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from app.common.i18n import _, ngettext
 from app.state.state import ContributorState
 from app.terms.terms import MBIT
+from ui.texts import specs as spec_texts
 from ui.texts import states as texts
 from ui.texts import units
 
@@ -48,7 +49,7 @@ def estimate_for(spec: "SwarmSpec", device: "Device | None") -> "Estimate":
 def subtitle(spec: "SwarmSpec", estimate: "Estimate") -> str:
     """The model, its parameters and its data, in one line."""
     parts = (
-        texts.model_name(spec.model.model_type),
+        spec_texts.model_name(spec.model.model_type),
         _("{number} parameters").format(number=units.short(estimate.parameters)),
         *_learning(estimate),
         data_line(spec),
@@ -65,7 +66,7 @@ def _learning(estimate: "Estimate") -> tuple[str, ...]:
 
 def data_line(spec: "SwarmSpec") -> str:
     """The training data in a few words, and the text for evaluations if that is apart."""
-    return texts.with_held_out(_source_line(spec), spec.data)
+    return spec_texts.with_held_out(_source_line(spec), spec.data)
 
 
 def _source_line(spec: "SwarmSpec") -> str:
@@ -220,8 +221,8 @@ def _about_downloads(spec: "SwarmSpec", estimate: "Estimate") -> tuple[Caution, 
     """What is fetched before training begins, with its size."""
     sizes = {part.name: part.size or 0 for part in estimate.disk.parts}
     found = {
-        _("Pretrained weights"): texts.weights_description(spec),
-        _("Tokenizer"): texts.tokenizer_description(spec.data.tokenizer),
+        _("Pretrained weights"): spec_texts.weights_description(spec),
+        _("Tokenizer"): spec_texts.tokenizer_description(spec.data.tokenizer),
     }
     text = _("It downloads {what}, about {size}.")
     said = [

@@ -10,7 +10,7 @@ from app.state.facts import Evaluation
 from app.state.state import ContributorState
 from app.swarm.fleet import Machine
 from ui.texts import costs, units
-from ui.texts import states as texts
+from ui.texts import specs as spec_texts
 
 if TYPE_CHECKING:
     from app.spec.schema import SwarmSpec
@@ -44,7 +44,7 @@ def facts(
         return dict.fromkeys(fact_labels(), units.NONE)
     own = state.training.parameters if state.training is not None else None
     return {
-        "type": texts.model_name(state.swarm.model_type),
+        "type": spec_texts.model_name(state.swarm.model_type),
         "parameters": units.short(own or parameters),
         "text": costs.data_line(spec) if spec is not None else units.NONE,
         "epochs": units.count(state.run.epoch if state.run is not None else None),

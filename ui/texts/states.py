@@ -10,12 +10,10 @@ from app.protocol import Device
 from app.state.facts import Access, LocalApi, Problem
 from app.state.state import ContributorState, OwnTraining, Phase, Round
 from app.terms.terms import Terms
-from ui.texts import preparation, units
+from ui.texts import preparation, specs, units
 from ui.texts import terms as terms_texts
 
 if TYPE_CHECKING:
-    from app.spec.schema import ModelSpec, SwarmSpec
-    from app.spec.sources.data import DataSpec, TokenizerSpec
     from app.spec.training import StopSpec
 
 PRODUCT = "CoTrain"
@@ -76,38 +74,12 @@ def model_line(state: ContributorState) -> str:
     """The model's type and, once it is built, the number of its parameters."""
     if state.swarm is None:
         return ""
-    kind = model_name(state.swarm.model_type)
+    kind = specs.model_name(state.swarm.model_type)
     if state.training is None or state.training.parameters is None:
         return kind
     return _("{kind}, {number} parameters").format(
         kind=kind, number=units.short(state.training.parameters)
     )
-
-
-def model_name(model_type: str) -> str:
-    """A model type as people write it, such as ``GPT-2`` for ``gpt2``."""
-    return _MODEL_NAMES.get(model_type, model_type)
-
-
-_MODEL_NAMES = {
-    "gemma2": "Gemma 2",
-    "gemma3_text": "Gemma 3",
-    "gpt2": "GPT-2",
-    "gpt_neo": "GPT-Neo",
-    "gpt_neox": "GPT-NeoX",
-    "granite": "Granite",
-    "llama": "Llama",
-    "mistral": "Mistral",
-    "olmo2": "OLMo 2",
-    "olmo3": "OLMo 3",
-    "opt": "OPT",
-    "phi": "Phi",
-    "phi3": "Phi-3",
-    "qwen2": "Qwen2",
-    "qwen3": "Qwen3",
-    "qwen3_moe": "Qwen3 MoE",
-    "smollm3": "SmolLM3",
-}
 
 
 def device_name(state: ContributorState) -> str:
@@ -373,65 +345,6 @@ def stop_condition(stop: "StopSpec") -> str:
         )
         parts.append(evaluations.format(count=units.count(stop.unimproved_evaluations)))
     return _(" or ").join(parts) or _("when you stop it")
-
-
-def model_description(spec: "ModelSpec") -> str:
-    """A model's type and the first six fields of its configuration."""
-    fields = ", ".join(f"{name} {value}" for name, value in list(spec.fields.items())[:6])
-    kind = _MODEL_NAMES.get(spec.model_type, spec.model_type)
-    return f"{kind} ({fields})" if fields else kind
-
-
-def weights_description(spec: "SwarmSpec") -> str:
-    """Where the weights come from that a swarm's model begins with; "" for a model by chance."""
-    weights = spec.pretrained
-    if weights is None:
-        return ""
-    if weights.source == "hub":
-        return _("the weights of {name} from the Hugging Face hub").format(name=weights.name)
-    return _("the weights at {url}").format(url=weights.files[0].url)
-
-
-def tokenizer_description(spec: "TokenizerSpec") -> str:
-    """Where a downloaded tokenizer comes from; "" for one that isn't downloaded."""
-    match spec.kind:
-        case "hub":
-            return _("the tokenizer of {name} from the Hugging Face hub").format(name=spec.name)
-        case "https":
-            return _("the tokenizer at {url}").format(url=spec.url)
-        case _:
-            return ""
-
-
-def data_description(spec: "DataSpec") -> str:
-    """Where the training data comes from, in full, and where text for evaluations alone does."""
-    return with_held_out(_source(spec), spec)
-
-
-def with_held_out(data: str, spec: "DataSpec") -> str:
-    """Words for the training data, and for the source of text for evaluations, if there is one."""
-    if spec.held_out is None:
-        return data
-    where = spec.held_out.url if spec.held_out.source == "https" else spec.held_out.name
-    return _("{data}; evaluated on {where}").format(data=data, where=where)
-
-
-def _source(spec: "DataSpec") -> str:
-    match spec.source:
-        case "files":
-            count = len(spec.paths)
-            text = ngettext("{count} file of yours", "{count} files of yours", count)
-            return text.format(count=units.count(count))
-        case "https":
-            return _("Downloaded from {url}").format(url=spec.url)
-        case "hub":
-            return _("Hugging Face data set {name}").format(name=spec.name)
-        case "slot":
-            return _("Files of yours for the slot {label}").format(label=spec.label)
-        case "mixture":
-            return "\n".join(data_description(part.data) for part in spec.parts)
-        case _:
-            return _("Built in: {name}").format(name=spec.name)
 
 
 def address_count(multiaddrs: tuple[str, ...]) -> str:

@@ -12,6 +12,7 @@ from app.common.errors import UserFacingError
 from app.common.i18n import _, ngettext
 from app.common.plain import one_line
 from ui.models.session_model import SessionModel
+from ui.texts import specs as spec_texts
 from ui.texts import states as texts
 from ui.texts import units
 from ui.widgets.buttons import button
@@ -193,7 +194,7 @@ def _size(offer: "Offer") -> str:
         return ""
     from app.spec.estimate import estimate
 
-    kind = texts.model_name(offer.spec.model.model_type)
+    kind = spec_texts.model_name(offer.spec.model.model_type)
     try:
         count = estimate(offer.spec, device="cpu").parameters
     except UserFacingError:

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QListWidget, QListWidgetItem, QVBoxLa
 from app.common.i18n import _
 from app.common.plain import one_line
 from ui.style.plain import set_tool_tip
+from ui.texts import specs as spec_texts
 from ui.texts import states as texts
 from ui.texts import units
 from ui.widgets.buttons import button
@@ -103,7 +104,7 @@ def _words(recent: "Recent") -> str:
     title = one_line(recent.spec.name)
     details = texts.DOT.join(
         (
-            texts.model_name(recent.spec.model.model_type),
+            spec_texts.model_name(recent.spec.model.model_type),
             recent.spec.run_id,
             _("joined {date}").format(date=units.date(recent.joined_at)),
         )

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QCheckBox
 from app.common.i18n import _
 from app.spec import draft
 from app.spec.families import FAMILIES
-from ui.texts import states as texts
+from ui.texts import specs as spec_texts
 from ui.widgets.forms.fields import Control, Field, combo_box, line_edit, text_area
 
 
@@ -61,7 +61,7 @@ def _swarm() -> dict[str, Field]:
 
 
 def _model() -> dict[str, Field]:
-    types = {name: texts.model_name(name) for name in FAMILIES}
+    types = {name: spec_texts.model_name(name) for name in FAMILIES}
     return {
         **_pretrained(),
         "model_config.model_type": _choice(_("Type"), types),

@@ -13,7 +13,7 @@ from app.trainer.strategies.protocols import Strategy, SwarmMember
 TRAINER = Path(__file__).resolve().parents[4] / "app" / "trainer"
 HOLDERS: dict[type, tuple[str, ...]] = {
     Strategy: ("loop.py", "run.py"),
-    SwarmMember: ("assembly.py", "keeper.py", "reporter.py"),
+    SwarmMember: ("assembly.py", "evaluation/evaluator.py", "keeper.py", "reporter.py"),
 }
 each_protocol = pytest.mark.parametrize("protocol", HOLDERS, ids=lambda each: each.__name__)
 
