@@ -41,8 +41,8 @@ attacks: $(DEV_READY)
 # What fails out there, on purpose: tests of minutes, then a table. ARGS="--runs 3 --only 'disk full'"
 # chooses.
 faults: $(DEV_READY) translations
-	QT_QPA_PLATFORM=offscreen PYTEST_QT_API=pyside6 $(PY) -m pytest tests/e2e/test_networks.py \
-	  tests/e2e/test_strategies.py
+	QT_QPA_PLATFORM=offscreen PYTEST_QT_API=pyside6 FAULT_RUNS=300 $(PY) -m pytest \
+	  tests/e2e/test_networks.py tests/e2e/test_strategies.py tests/e2e/test_exactly_once.py
 	$(PY) tests/bench/faults.py $(ARGS)
 
 # Two hours of the demo, while others come and go: a report and a picture in long-run/.

@@ -37,7 +37,8 @@ async def two_honest(hire: Callable[[], Worker]) -> tuple[Worker, Worker]:
     return first, second
 
 
-@pytest.mark.parametrize("attack", ["nan", pytest.param("weight", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", ["nan", "weight"])
 async def test_hostile_member_of_a_round_gains_nothing(
     hire: Callable[[], Worker], tmp_path: Path, caplog: pytest.LogCaptureFixture, attack: str
 ) -> None:
