@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from app import __version__
 from app.commands.curves import CurvesCommand, add_curves, curves_of
 from app.commands.export import ExportCommand, add_export, export_of
 from app.commands.generate import GenerateCommand, add_generate, generate_of
-from app.commands.values import FilesBySlot, TermsByName
+from app.commands.values import FilesBySlot, TermsByName, invite_argument
 from app.organiser.commands import OrganiserCommand, add_members, add_sign, command_of
 
 
@@ -191,7 +190,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
             "invite",
             nargs="?",
             default="",
-            type=_invite,
+            type=invite_argument,
             metavar="INVITE",
             help="a *.cotrain file or a cotrain:// link: show what joining means, then ask",
         )
@@ -260,18 +259,6 @@ def _add_one_time_actions(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="packaged app: download PyTorch for NVIDIA's GPUs, some gigabytes, and exit",
     )
-
-
-def _invite(text: str) -> str:
-    """The argument as a link or path; a ``file:`` URL, which desktops pass, becomes a path.
-
-    Raises `argparse.ArgumentTypeError` for a word that is neither, such as a mistyped command.
-    """
-    if text.lower().startswith("file:"):
-        return unquote(urlsplit(text).path)
-    if not text or text.lower().startswith("cotrain:") or Path(text).suffix or Path(text).exists():
-        return text
-    raise argparse.ArgumentTypeError(f"{text!r} is no file, link or command")
 
 
 def _add_settings(group: "argparse._ArgumentGroup") -> None:

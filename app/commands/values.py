@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from typing_extensions import override
 
@@ -39,3 +40,15 @@ class TermsByName(argparse.Action):
             parser.error(f"argument --term: {rest[0]!r} must be NAME=VALUE")
         terms = getattr(options, self.dest) or {}
         setattr(options, self.dest, terms | {name.strip(): value})
+
+
+def invite_argument(text: str) -> str:
+    """The argument as a link or path; a ``file:`` URL, which desktops pass, becomes a path.
+
+    Raises `argparse.ArgumentTypeError` for a word that is neither, such as a mistyped command.
+    """
+    if text.lower().startswith("file:"):
+        return unquote(urlsplit(text).path)
+    if not text or text.lower().startswith("cotrain:") or Path(text).suffix or Path(text).exists():
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no file, link or command")
