@@ -1,63 +1,18 @@
-"""Let a model go on with a text, token by token."""
+"""Let a model write after some prompts, with the same luck at each epoch."""
 
-import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
 
 import torch
 
 from app.trainer.data.tokenizer import Tokenizer
-from app.trainer.model.adapters import inside
+from app.trainer.model.sampling import continuation
 
 TEMPERATURE = 0.8
 """Of the samples, the same at all epochs, so that they compare."""
 
 MOST_TOKENS = 120
 """Of a sample."""
-
-
-def generated(
-    model: torch.nn.Module,
-    tokens: Sequence[int],
-    *,
-    vocabulary_size: int,
-    most_context: int,
-    temperature: float,
-    generator: torch.Generator,
-) -> Iterator[int]:
-    """The tokens that follow, each drawn by its probability, until the context is full.
-
-    model: in evaluation mode. tokens: at least one; only the last ``most_context`` - 1 count.
-    vocabulary_size: of the tokenizer; the model may have rows beyond it.
-    most_context: tokens that the model was trained to read at once, two at least.
-    temperature: above 0. generator: on the CPU.
-
-    Ends early when the model's figures aren't finite.
-    """
-    model = inside(model)
-    device = next(model.parameters()).device
-    given = list(tokens)[1 - most_context :]
-    new, seen = torch.tensor([given], device=device), _seen(model)
-    for _ in range(most_context - len(given)):
-        with torch.no_grad():
-            out = model(input_ids=new, use_cache=True, **seen)
-        logits = out.logits[0, -1, :vocabulary_size].float().cpu()
-        if not bool(torch.isfinite(logits).all()):
-            return
-        chances = torch.softmax(logits / temperature, dim=-1)
-        token = int(torch.multinomial(chances, 1, generator=generator))
-        yield token
-        new = torch.tensor([[token]], device=device)
-
-
-def _seen(model: torch.nn.Module) -> dict[str, Any]:
-    """The argument that keeps what a model has seen, so that it reads each token once."""
-    from transformers import DynamicCache
-
-    named, config = inspect.signature(model.forward).parameters, cast("Any", model.config)
-    # transformers renamed it within its version 5
-    return {"cache" if "cache" in named else "past_key_values": DynamicCache(config=config)}
 
 
 class SampleWriter:
@@ -98,13 +53,13 @@ class SampleWriter:
 
     def _text(self, model: torch.nn.Module, given: list[int], *, until: float) -> str:
         tokenizer, written = self._tokenizer, list[int]()
-        for token in generated(
+        for token in continuation(
             model,
             given,
+            window=self._most_context,
             vocabulary_size=tokenizer.vocabulary_size,
-            most_context=self._most_context,
             temperature=TEMPERATURE,
-            generator=torch.Generator().manual_seed(0),
+            chance=torch.Generator().manual_seed(0),
         ):
             if [token] == self._end:
                 break

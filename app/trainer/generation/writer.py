@@ -15,10 +15,10 @@ from app.trainer.checkpoint import Checkpoint, CheckpointFolder, DamagedCheckpoi
 from app.trainer.confinement.memory import limit_memory
 from app.trainer.data.decoding import Decoder
 from app.trainer.data.tokenizer import open_tokenizer
-from app.trainer.generation.sampling import continuation
 from app.trainer.model.adapters import load_state
 from app.trainer.model.build import model_with
 from app.trainer.model.pretrained import fetch_pretrained
+from app.trainer.model.sampling import continuation
 from app.trainer.pinned.downloads import Downloads
 
 log = logging.getLogger(__name__)

@@ -1,5 +1,6 @@
 """Adapters beside frozen weights: what learns, what is kept, and that all begin alike."""
 
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -8,7 +9,6 @@ import torch
 from app.common.errors import DeviceError
 from app.spec import architectures
 from app.spec.schema import MODEL_TYPES, SwarmSpec
-from app.trainer.evaluation.generation import generated
 from app.trainer.model import adapters as module
 from app.trainer.model.activations import recompute_activations
 from app.trainer.model.adapters import load_state, state_of, trained, with_adapters
@@ -16,6 +16,7 @@ from app.trainer.model.build import build_model
 from app.trainer.model.loss import loss_of
 from app.trainer.model.optimizers import optimizer_for
 from app.trainer.model.pretrained import Pretrained, digest_of_weights
+from app.trainer.model.sampling import continuation
 from app.trainer.room import Room
 from tests.support.training.models import CPU, built, spec_of, tokens
 from tests.support.training.published import on_hub, published, with_weights
@@ -165,12 +166,12 @@ def test_each_optimizer_trains_adapters(name: str) -> None:
 
 def test_samples_are_written_with_adapters() -> None:
     model = adapted(spec_with()).eval()
-    written = generated(
+    written = continuation(
         model,
         [1, 2],
+        window=8,
         vocabulary_size=256,
-        most_context=8,
         temperature=0.8,
-        generator=torch.Generator().manual_seed(0),
+        chance=torch.Generator().manual_seed(0),
     )
-    assert len(list(written)) == 6
+    assert len(list(islice(written, 6))) == 6

@@ -21,30 +21,38 @@ def continuation(
     temperature: float,
     chance: torch.Generator,
 ) -> Iterator[int]:
-    """The tokens that follow ``tokens``, without an end.
+    """The tokens that follow ``tokens``, until the model's figures aren't finite.
 
-    model: one of ``transformers``, with or without adapters, in evaluation mode, on the CPU.
+    model: one of ``transformers``, with or without adapters, in evaluation mode.
     tokens: at least one.
     window: tokens that the model sees at most. When they are full, it goes on with the last half of
     them, so that each token doesn't cost a whole window.
     vocabulary_size: of the tokenizer; the model's may be larger.
     temperature: by which the scores are divided; 0 takes the likeliest token each time.
+    chance: on the CPU, where the tokens are drawn, so that all devices draw the same.
     """
     from transformers import DynamicCache
 
     model = inside(model)
     name, config = _name_of_cache(model), cast("PretrainedConfig", model.config)
+    device = next(model.parameters()).device
     seen = list(tokens)
     fresh, cache, held = seen[-window:], DynamicCache(config=config), 0
     while True:
         if held + len(fresh) > window:
             fresh, cache, held = seen[-max(1, window // 2) :], DynamicCache(config=config), 0
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference_mode: the model may be trained further
             output: Any = model(
-                input_ids=torch.tensor([fresh]), use_cache=True, logits_to_keep=1, **{name: cache}
+                input_ids=torch.tensor([fresh], device=device),
+                use_cache=True,
+                logits_to_keep=1,
+                **{name: cache},
             )
         held += len(fresh)
-        token = _drawn(output.logits[0, -1, :vocabulary_size], temperature, chance=chance)
+        scores = output.logits[0, -1, :vocabulary_size].float().cpu()
+        if not bool(torch.isfinite(scores).all()):
+            return
+        token = _drawn(scores, temperature, chance=chance)
         seen.append(token)
         fresh = [token]
         yield token
@@ -56,8 +64,7 @@ def _name_of_cache(model: torch.nn.Module) -> str:
 
 
 def _drawn(scores: torch.Tensor, temperature: float, *, chance: torch.Generator) -> int:
-    """A token by its scores, of shape [vocabulary]."""
-    scores = torch.nan_to_num(scores.float())
+    """A token by its scores: float32, finite, on the CPU, of shape [vocabulary]."""
     if temperature == 0:
         return int(scores.argmax())
     shares = torch.softmax((scores - scores.max()) / temperature, dim=0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from app.spec.schema import MODEL_TYPES
-from app.trainer.generation.sampling import _drawn, continuation
+from app.trainer.model.sampling import _drawn, continuation
 from tests.support.training.models import built, spec_of
 
 PROMPT = [1, 2, 3, 4, 5]
@@ -57,9 +57,10 @@ def test_temperature_spreads_the_choice() -> None:
     assert drawn(scores, 2) == {0, 1, 2}
 
 
-@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
-def test_scores_that_are_not_finite_end_nothing(wrong: float) -> None:
-    assert drawn(torch.tensor([wrong, 1.0, 2.0]), 1) <= {0, 1, 2}
+def test_figures_that_are_not_finite_end_it() -> None:
+    model = built(spec_of()).eval()
+    torch.nn.init.constant_(model.get_parameter("transformer.wte.weight"), float("nan"))
+    assert written(model, 8) == []
 
 
 def test_tokens_that_the_tokenizer_lacks_are_never_written() -> None:
