@@ -59,4 +59,4 @@ def test_order_is_obeyed(identity: Identity, monkeypatch: pytest.MonkeyPatch) ->
     assert options["initial_peers"] == list(ORDER.initial_peers)
     assert options["identity_path"] == ORDER.identity_file
     assert options["host_maddrs"] == ["/ip4/127.0.0.1/tcp/0"]
-    assert len(options["record_validators"]) == 6
+    assert len(options["record_validators"]) == 7
