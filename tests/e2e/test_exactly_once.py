@@ -217,7 +217,8 @@ class Run:
             if self.forgets:
                 await asyncio.to_thread(self._trouble)
             kill(self.pid)
-        status = await asyncio.wait_for(ended, PATIENCE)
+        # shielded, since the zygote tells of its end whenever that comes
+        status = await asyncio.wait_for(asyncio.shield(ended), PATIENCE)
         assert status in (0, -signal.SIGKILL), f"the reporter failed with {status}"
         return status == 0
 
