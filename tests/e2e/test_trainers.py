@@ -83,7 +83,7 @@ async def test_a_late_joiner_takes_over_the_swarms_state(
 async def test_a_stop_does_not_wait_for_a_group_that_never_comes(
     hire: Callable[[], Worker],
 ) -> None:
-    slow = {"matchmaking_seconds": 120.0, "timeout_seconds": 600.0}
+    slow = {"matchmaking_seconds": 120.0, "timeout_seconds": 600.0, "record_seconds": 300.0}
     spec = tiny_spec(training_params=training(target_batch_size=4096, averaging=slow))
     first, second = hire(), hire()
     await first.start(spec=spec)
@@ -93,6 +93,8 @@ async def test_a_stop_does_not_wait_for_a_group_that_never_comes(
     def averages() -> bool:
         return first.all(protocol.PhaseChanged)[-1].phase is TrainerPhase.AVERAGING
 
+    await first.until(lambda: any(each.peers == 2 for each in first.all(protocol.Progress)))
+    second.trainer.kill()  # its records stay, so the first one waits for it
     await first.until(averages)
     outcome = await first.trainer.stop(grace=90)  # less than the group would gather
     assert outcome.reason is EndReason.STOPPED
