@@ -43,14 +43,8 @@ def spec_of(strategy: str) -> dict[str, Any]:
     return tiny_spec(training_params=params) | {"model_config": SIZES, "pretrained": on_hub()}
 
 
-@pytest.mark.parametrize(
-    "strategy",
-    [
-        "gradient-averaging",
-        pytest.param("diloco", marks=pytest.mark.slow),
-        pytest.param("sparseloco", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["gradient-averaging", "diloco", "sparseloco"])
 async def test_peers_average_adapters_alone_and_one_with_other_weights_stays_out(
     hub: ModelHub, hire: Callable[[], Worker], strategy: str
 ) -> None:
