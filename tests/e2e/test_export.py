@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.processes.apps import PATIENCE, ROOT, StartApp, lone_spec
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 USE = """
 import sys

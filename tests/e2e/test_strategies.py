@@ -23,7 +23,8 @@ def local_spec(strategy: str) -> dict[str, Any]:
     return tiny_spec(training_params=params | {strategy: {"local_batch_size": 48}})
 
 
-@pytest.mark.parametrize("strategy", ["diloco", pytest.param("sparseloco", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", STRATEGIES)
 async def test_two_peers_learn_together_and_hold_the_same_to_the_bit(
     hire: Callable[[], Worker], strategy: str
 ) -> None:

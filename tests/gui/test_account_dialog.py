@@ -174,7 +174,8 @@ def test_refused_ones_are_tried_again_when_asked(
     bench: Bench, backend: SmallBackend, qtbot: QtBot, until_done: Callable[..., Any]
 ) -> None:
     backend.quirk = False
-    backend.faults.append(Fault(route="submit", status=422))
+    refusal = {"statusCode": 422, "message": ["computeTime must be a planned fault"]}
+    backend.faults.append(Fault(route="submit", status=422, body=refusal))
     until_done(bench.session.account.sign_in(EMAIL, password=PASSWORD))
     bench.open("Contributions")
     until_done(bench.session.contributions.ledger.run(Ledger.add, contribution()))

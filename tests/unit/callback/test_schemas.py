@@ -42,4 +42,4 @@ async def test_no_answer_is_a_defects(tmp_path: Path, monkeypatch: pytest.Monkey
         output, _ = await process.communicate()
     await shown.close()
     assert process.returncode == 0, output.decode()
-    assert b"Tested: 12" in output, output.decode()
+    assert b"Tested: 13" in output, output.decode()
