@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -159,6 +159,18 @@ class CheckpointFolder:
         found = [path for path in self.path.glob(names) if CHECKPOINT_NAME.fullmatch(path.name)]
         ours = [path for path in found if _parts(path)["run"] in (self._run, None)]
         return sorted(ours, key=lambda path: int(_parts(path)["epoch"] or 0), reverse=True)
+
+
+def kept_in_order(folders: Sequence[Path], spec: SwarmSpec) -> list[tuple[CheckpointFolder, Path]]:
+    """The checkpoints of a run in several trainers' folders, in the order in which one is to be
+    taken: the newest first, and last those that were set aside for another peer's state."""
+    opened = [CheckpointFolder(each, spec) for each in folders]
+    kept = [(folder, path) for folder in opened for path in folder.kept()]
+    return sorted(kept, key=lambda each: _order(each[1]))
+
+
+def _order(path: Path) -> tuple[bool, int]:
+    return path.name.startswith(_ASIDE), -int(_parts(path)["epoch"] or 0)
 
 
 class DamagedCheckpointError(Exception):

@@ -7,8 +7,7 @@ from pathlib import Path
 from app.common.errors import ExportError
 from app.common.i18n import _
 from app.spec.schema import SwarmSpec
-from app.takeout.run_file import CHECKPOINT_NAME
-from app.trainer.checkpoint import Checkpoint, CheckpointFolder, DamagedCheckpointError
+from app.trainer.checkpoint import Checkpoint, DamagedCheckpointError, kept_in_order
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +45,7 @@ def _newest(
     folders: Sequence[Path], spec: SwarmSpec, damaged: dict[str, None]
 ) -> Checkpoint | None:
     """damaged: gets the names of damaged ones. Raises `FileNotFoundError`."""
-    kept = [
-        (of, path)
-        for of in (CheckpointFolder(each, spec) for each in folders)
-        for path in of.kept()
-    ]
-    for of, path in sorted(kept, key=lambda each: _order(each[1])):
+    for of, path in kept_in_order(folders, spec):
         try:
             checkpoint = of.look_into(path)
         except DamagedCheckpointError as error:
@@ -61,10 +55,3 @@ def _newest(
         if checkpoint is not None:
             return checkpoint
     return None
-
-
-def _order(path: Path) -> tuple[bool, int]:
-    """The newest first, and last those that were set aside for another peer's state."""
-    found = CHECKPOINT_NAME.fullmatch(path.name)
-    assert found is not None
-    return path.name.startswith("before-"), -int(found["epoch"])

@@ -11,7 +11,12 @@ from app.common.i18n import _
 from app.generation_messages import OpenModel
 from app.spec import schema as specs
 from app.spec.schema import SwarmSpec
-from app.trainer.checkpoint import Checkpoint, CheckpointFolder, DamagedCheckpointError
+from app.trainer.checkpoint import (
+    Checkpoint,
+    CheckpointFolder,
+    DamagedCheckpointError,
+    kept_in_order,
+)
 from app.trainer.confinement.memory import limit_memory
 from app.trainer.data.decoding import Decoder
 from app.trainer.data.tokenizer import open_tokenizer
@@ -44,10 +49,7 @@ def _downloads(order: OpenModel) -> Downloads:
 
 
 def _kept(order: OpenModel, spec: SwarmSpec) -> list[tuple[CheckpointFolder, Path]]:
-    """The checkpoints of all trainers, the newest first, those that were set aside last."""
-    folders = [CheckpointFolder(Path(each), spec) for each in order.checkpoint_dirs]
-    kept = [(folder, path) for folder in folders for path in folder.kept()]
-    return sorted(kept, key=lambda each: each[1].name, reverse=True)  # "epoch-…", then "before-…"
+    return kept_in_order([Path(each) for each in order.checkpoint_dirs], spec)
 
 
 class Writer:
