@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from app import __version__
-from app.commands.curves import CurvesCommand, add_curves, curves_of
-from app.commands.export import ExportCommand, add_export, export_of
-from app.commands.generate import GenerateCommand, add_generate, generate_of
+from app.commands.curves import CurvesCommand, add_curves
+from app.commands.export import ExportCommand, add_export
+from app.commands.generate import GenerateCommand, add_generate
+from app.commands.organiser import OrganiserCommand, add_members, add_sign
 from app.commands.values import FilesBySlot, TermsByName, invite_argument
-from app.organiser.commands import OrganiserCommand, add_members, add_sign, command_of
+
+Subcommand = OrganiserCommand | CurvesCommand | GenerateCommand | ExportCommand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,15 +57,8 @@ class Arguments:
     verify: tuple[Path, ...] = ()
     """Exported contributions whose signatures to check; nothing else is done then."""
 
-    organiser: OrganiserCommand | None = None
-    """What the organiser of a swarm asks for; nothing else is done then."""
-
-    curves: CurvesCommand | None = None
-    """The charts' curves to write to a file; nothing else is done then."""
-    generate: GenerateCommand | None = None
-    """A text that a swarm's model is to write; nothing else is done then."""
-    export: ExportCommand | None = None
-    """The model to take out; nothing else is done then."""
+    command: Subcommand | None = None
+    """A subcommand; nothing else is done then."""
 
     accept_organiser: str = ""
     """The public key of an organiser to trust instead of the one known before; ``none`` for an
@@ -87,10 +82,8 @@ def parse(arguments: Sequence[str]) -> Arguments:
     command = next((word for word in arguments if word in _COMMANDS), "")
     options = _parser(command).parse_args(arguments)
     verify = tuple(getattr(options, "verify", ()))
-    organiser = command_of(options) if hasattr(options, "action") else None
-    curves = curves_of(options)
-    generate = generate_of(options)
-    export = export_of(options)
+    command_of = getattr(options, "command_of", None)
+    asked: Subcommand | None = command_of(options) if command_of is not None else None
     overrides = {name: getattr(options, name) for name in _OVERRIDES}
     return Arguments(
         demo=options.demo,
@@ -99,7 +92,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         headless=options.headless
         or options.bootstrap
         or options.fetch_gpu_runtime
-        or bool(verify or organiser or curves or generate or export or options.diagnostics)
+        or bool(verify or asked or options.diagnostics)
         or bool(options.sign_in or options.sign_out),
         train=options.train,
         serve=options.serve,
@@ -110,10 +103,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         safe=options.safe,
         data_dir=options.data_dir,
         verify=verify,
-        organiser=organiser,
-        curves=curves,
-        generate=generate,
-        export=export,
+        command=asked,
         accept_organiser=options.accept_organiser,
         diagnostics=options.diagnostics,
         data=options.data or {},

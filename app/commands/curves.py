@@ -4,6 +4,8 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.commands.values import add_data_dir
+
 
 @dataclass(frozen=True, kw_only=True)
 class CurvesCommand:
@@ -18,7 +20,7 @@ class CurvesCommand:
 
 def add_curves(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``curves``."""
-    parser.set_defaults(curves=True)
+    parser.set_defaults(command_of=curves_of)
     parser.add_argument(
         "--run",
         dest="curves_of",
@@ -33,17 +35,9 @@ def add_curves(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the file to write, *.csv or *.json; without it, the runs are listed",
     )
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        default=argparse.SUPPRESS,  # else it would hide the one that stands before the command
-        metavar="DIR",
-        help="the data folder of the app that was in the swarm",
-    )
+    add_data_dir(parser, what="the data folder of the app that was in the swarm")
 
 
-def curves_of(options: argparse.Namespace) -> CurvesCommand | None:
-    """What was asked for, from the parsed command line; None for another command."""
-    if not hasattr(options, "curves"):
-        return None
+def curves_of(options: argparse.Namespace) -> CurvesCommand:
+    """What was asked for, from the parsed command line."""
     return CurvesCommand(run_id=options.curves_of, to=options.curves_to)

@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.commands.values import add_data_dir
+
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 """``OWNER/NAME`` of a model hub."""
 
@@ -40,6 +42,7 @@ class ExportCommand:
 
 def add_export(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``export``."""
+    parser.set_defaults(command_of=export_of)
     parser.add_argument(
         "--swarm",
         dest="of_run",
@@ -77,19 +80,11 @@ def add_export(parser: argparse.ArgumentParser) -> None:
         help="upload the folder as it is, after an upload that broke off",
     )
     parser.add_argument("--json", dest="as_json", action="store_true", help="print lines of JSON")
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        default=argparse.SUPPRESS,  # else it would hide the one that stands before the command
-        metavar="DIR",
-        help="the data folder of the app that trained",
-    )
+    add_data_dir(parser, what="the data folder of the app that trained")
 
 
-def export_of(options: argparse.Namespace) -> ExportCommand | None:
-    """What was asked for, from the parsed command line; None for another command."""
-    if not hasattr(options, "export_to"):
-        return None
+def export_of(options: argparse.Namespace) -> ExportCommand:
+    """What was asked for, from the parsed command line."""
     return ExportCommand(
         to=options.export_to,
         swarm=options.of_run,

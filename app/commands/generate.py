@@ -3,7 +3,8 @@
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+
+from app.commands.values import add_data_dir
 
 MOST_TEMPERATURE, MOST_TOKENS = 2.0, 1000
 """As in `app.generation_messages`."""
@@ -26,6 +27,7 @@ class GenerateCommand:
 
 def add_generate(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``generate``."""
+    parser.set_defaults(command_of=generate_of)
     parser.add_argument(
         "--swarm", dest="of_model", required=True, metavar="INVITE", help="the model's swarm"
     )
@@ -44,19 +46,11 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
         metavar="NUMBER",
         help=f"how many to write at most, up to {MOST_TOKENS}",
     )
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        default=argparse.SUPPRESS,  # else it would hide the one that stands before the command
-        metavar="DIR",
-        help="the data folder of the app that trained",
-    )
+    add_data_dir(parser, what="the data folder of the app that trained")
 
 
-def generate_of(options: argparse.Namespace) -> GenerateCommand | None:
-    """What was asked for, from the parsed command line; None for another command."""
-    if not hasattr(options, "of_model"):
-        return None
+def generate_of(options: argparse.Namespace) -> GenerateCommand:
+    """What was asked for, from the parsed command line."""
     return GenerateCommand(
         swarm=options.of_model,
         prompt=options.prompt,

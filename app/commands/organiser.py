@@ -4,6 +4,10 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.commands.values import add_data_dir
+
+_DATA_DIR = "keep everything in DIR"
+
 
 @dataclass(frozen=True, kw_only=True)
 class OrganiserCommand:
@@ -33,16 +37,17 @@ class OrganiserCommand:
 
 def add_sign(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``sign``."""
-    parser.set_defaults(action="sign")
+    parser.set_defaults(action="sign", command_of=organiser_of)
     parser.add_argument("of_swarm", metavar="INVITE", help="a *.cotrain file or a cotrain:// link")
     parser.add_argument("--organiser", required=True, metavar="NAME", help="shown with your key")
     parser.add_argument("--closed", action="store_true", help="only members may take part")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="signed invite")
-    _add_data_dir(parser)
+    add_data_dir(parser, what=_DATA_DIR)
 
 
 def add_members(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``members``."""
+    parser.set_defaults(command_of=organiser_of)
     actions = parser.add_subparsers(required=True, dest="action", metavar="list|add|remove")
     for action in ("list", "add", "remove"):
         made = actions.add_parser(action)
@@ -57,10 +62,10 @@ def add_members(parser: argparse.ArgumentParser) -> None:
             metavar="SWARM",
             help="run id or invite; may be left away if you organise one closed swarm",
         )
-        _add_data_dir(made)
+        add_data_dir(made, what=_DATA_DIR)
 
 
-def command_of(options: argparse.Namespace) -> OrganiserCommand:
+def organiser_of(options: argparse.Namespace) -> OrganiserCommand:
     """What was asked for, from the parsed command line."""
     return OrganiserCommand(
         action=options.action,
@@ -70,14 +75,4 @@ def command_of(options: argparse.Namespace) -> OrganiserCommand:
         name=getattr(options, "organiser", ""),
         closed=getattr(options, "closed", False),
         out=getattr(options, "out", None),
-    )
-
-
-def _add_data_dir(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        default=argparse.SUPPRESS,  # else it would hide the one that stands before the command
-        metavar="DIR",
-        help="keep everything in DIR",
     )

@@ -42,6 +42,17 @@ class TermsByName(argparse.Action):
         setattr(options, self.dest, terms | {name.strip(): value})
 
 
+def add_data_dir(parser: argparse.ArgumentParser, *, what: str) -> None:
+    """A subcommand's ``--data-dir``. what: the folder's help."""
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=argparse.SUPPRESS,  # else it would hide the one that stands before the command
+        metavar="DIR",
+        help=what,
+    )
+
+
 def invite_argument(text: str) -> str:
     """The argument as a link or path; a ``file:`` URL, which desktops pass, becomes a path.
 

@@ -7,12 +7,12 @@ the change and passes it on; else the next one to start there.
 import asyncio
 import sys
 
+from app.commands.organiser import OrganiserCommand
 from app.common.errors import RosterError, UserFacingError
 from app.common.i18n import _
 from app.common.paths import Folders
 from app.common.signing import MachineKey
 from app.headless.display import say
-from app.organiser.commands import OrganiserCommand
 from app.organiser.files import OrganiserFiles
 from app.organiser.invites import shortened
 from app.organiser.members import Members, runs_of

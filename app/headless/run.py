@@ -11,8 +11,11 @@ from typing import NoReturn
 
 from app.callback.server import Callback
 from app.callback.sources import sources_of
-from app.cli import Arguments, has_display
+from app.cli import Arguments, Subcommand, has_display
 from app.commands.curves import CurvesCommand
+from app.commands.export import ExportCommand
+from app.commands.generate import GenerateCommand
+from app.commands.organiser import OrganiserCommand
 from app.common import i18n, logs
 from app.common.background import end
 from app.common.errors import UserFacingError
@@ -60,14 +63,8 @@ def run(arguments: Arguments) -> int:
     if damaged is not None:
         say(damaged.text)
     try:
-        if arguments.organiser is not None:
-            return organising.run(arguments.organiser, folders)
-        if arguments.curves is not None:
-            return _write_curves(arguments.curves, folders)
-        if arguments.generate is not None:
-            return generating.run(arguments.generate, folders, chosen, data=arguments.data)
-        if arguments.export is not None:
-            return exporting.run(arguments.export, folders, chosen)
+        if arguments.command is not None:
+            return _obey(arguments.command, folders, chosen, data=arguments.data)
         if arguments.diagnostics is not None:
             return _collect(arguments.diagnostics, folders, chosen)
         if arguments.gpu_runtime:
@@ -120,6 +117,21 @@ def _collect(file: Path, folders: Folders, chosen: settings.Settings) -> int:
         return 1
     say(_("Saved as {file}").format(file=file))
     return 0
+
+
+def _obey(
+    command: Subcommand, folders: Folders, chosen: settings.Settings, *, data: dict[str, str]
+) -> int:
+    """Do what a subcommand asks for; returns the exit status."""
+    match command:
+        case OrganiserCommand():
+            return organising.run(command, folders)
+        case CurvesCommand():
+            return _write_curves(command, folders)
+        case GenerateCommand():
+            return generating.run(command, folders, chosen, data=data)
+        case ExportCommand():
+            return exporting.run(command, folders, chosen)
 
 
 def _write_curves(command: CurvesCommand, folders: Folders) -> int:

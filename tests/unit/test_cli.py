@@ -9,7 +9,7 @@ import pytest
 from app import __version__, cli
 from app.cli import Arguments
 from app.commands.curves import CurvesCommand
-from app.organiser.commands import OrganiserCommand
+from app.commands.organiser import OrganiserCommand
 from app.settings.settings import Settings
 
 
@@ -41,18 +41,18 @@ def test_without_arguments_nothing_is_overridden() -> None:
             ["sign", "a.cotrain", "--organiser", "Ada", "--closed", "--out", "b.cotrain"],
             Arguments(
                 headless=True,
-                organiser=OrganiserCommand(
+                command=OrganiserCommand(
                     action="sign", swarm="a.cotrain", name="Ada", closed=True, out=Path("b.cotrain")
                 ),
             ),
         ),
-        (["curves"], Arguments(headless=True, curves=CurvesCommand())),
+        (["curves"], Arguments(headless=True, command=CurvesCommand())),
         (
             ["curves", "--run", "docs", "--to", "a.csv", "--data-dir", "/there"],
             Arguments(
                 headless=True,
                 data_dir=Path("/there"),
-                curves=CurvesCommand(run_id="docs", to=Path("a.csv")),
+                command=CurvesCommand(run_id="docs", to=Path("a.csv")),
             ),
         ),
         (
@@ -60,7 +60,7 @@ def test_without_arguments_nothing_is_overridden() -> None:
             Arguments(
                 headless=True,
                 data_dir=Path("/there"),
-                organiser=OrganiserCommand(action="list"),
+                command=OrganiserCommand(action="list"),
             ),
         ),
         (
@@ -68,14 +68,14 @@ def test_without_arguments_nothing_is_overridden() -> None:
             Arguments(
                 headless=True,
                 data_dir=Path("/there"),
-                organiser=OrganiserCommand(action="add", code="Qm1 Qm2", label="Bob"),
+                command=OrganiserCommand(action="add", code="Qm1 Qm2", label="Bob"),
             ),
         ),
         (
             ["members", "remove", "Qm1", "--swarm", "run"],
             Arguments(
                 headless=True,
-                organiser=OrganiserCommand(action="remove", code="Qm1", swarm="run"),
+                command=OrganiserCommand(action="remove", code="Qm1", swarm="run"),
             ),
         ),
         (["verify", "a", "b"], Arguments(headless=True, verify=(Path("a"), Path("b")))),

@@ -15,7 +15,7 @@ def test_all_that_can_be_asked_for() -> None:
             *("--to", "out", "--overwrite", "--upload", "ada/tiny", "--public", "--json"),
         ]
     )
-    assert parsed.export == ExportCommand(
+    assert parsed.command == ExportCommand(
         to=Path("out"),
         swarm="a.cotrain",
         checkpoint=Path("c"),
@@ -28,8 +28,8 @@ def test_all_that_can_be_asked_for() -> None:
 
 
 def test_the_shortest_form() -> None:
-    assert cli.parse(["export", "--to", "out"]).export == ExportCommand(to=Path("out"))
-    assert cli.parse(["--headless", "--demo"]).export is None
+    assert cli.parse(["export", "--to", "out"]).command == ExportCommand(to=Path("out"))
+    assert cli.parse(["--headless", "--demo"]).command is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from app.commands.generate import GenerateCommand
 
 
 def parsed(*arguments: str) -> GenerateCommand | None:
-    return cli.parse(("generate", "--swarm", "run.cotrain", *arguments)).generate
+    return cli.parse(("generate", "--swarm", "run.cotrain", *arguments)).command
 
 
 def test_what_is_left_away_is_usual() -> None:

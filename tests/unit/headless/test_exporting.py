@@ -66,7 +66,7 @@ def run(
     folders.create()
 
     def ran(*arguments: str, **settings: Any) -> tuple[int, list[str], str]:
-        parsed = cli.parse(["export", "--to", str(tmp_path / "out"), *arguments]).export
+        parsed = cli.parse(["export", "--to", str(tmp_path / "out"), *arguments]).command
         assert parsed is not None
         status = exporting.run(parsed, folders, Settings.model_construct(**settings))
         said = capsys.readouterr()

@@ -14,11 +14,11 @@ from tests.support.training.specs import SMALLEST
 
 def run(folder: Path, *arguments: str) -> int:
     parsed = cli.parse(("generate", *arguments))
-    assert parsed.generate is not None
+    assert parsed.command is not None
     assert parsed.headless
     folders = Folders.under(folder)
     folders.create()
-    return generating.run(parsed.generate, folders, Settings(), data=parsed.data)
+    return generating.run(parsed.command, folders, Settings(), data=parsed.data)
 
 
 def test_without_weights_it_says_where_they_come_from(

@@ -29,7 +29,7 @@ def plain(tmp_path: Path) -> Path:
 
 
 def run(folders: Folders, *arguments: str) -> int:
-    command = cli.parse(arguments).organiser
+    command = cli.parse(arguments).command
     assert command is not None
     return organising.run(command, folders)
 
