@@ -329,8 +329,11 @@ def owner_peer_id(subkey: bytes) -> bytes | None:
         key = load_ssh_public_key(subkey.removeprefix(b"[owner:").removesuffix(b"]"))
     except (ValueError, UnsupportedAlgorithm):
         return None
-    if not isinstance(key, RSAPublicKey):
-        return None
+    return peer_id_of(key) if isinstance(key, RSAPublicKey) else None
+
+
+def peer_id_of(key: RSAPublicKey) -> bytes:
+    """The id of the peer with this key, as libp2p makes it."""
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     key_message = PublicKey(key_type=RSA, data=der).SerializeToString()
     return b"\x12\x20" + hashlib.sha256(key_message).digest()

@@ -57,21 +57,22 @@ class Swarm:
     addresses: list[Any] = field(default_factory=list)
     """Of the first one."""
 
+    files: dict[str, Path] = field(default_factory=dict)
+    """The key of each, by peer id."""
+
     def identity(self) -> Identity:
         self.folder.mkdir(exist_ok=True)
-        return load_identity(self.folder / f"{len(list(self.folder.iterdir()))}.key")
+        file = self.folder / f"{len(self.files)}.key"
+        made = load_identity(file)
+        self.files[made.peer_id] = file
+        return made
 
     async def daemon(self, identity: Identity, *, client_mode: bool = False) -> P2P:
         """A p2pd that knows the others."""
-        file = next(
-            each
-            for each in self.folder.iterdir()
-            if load_identity(each).peer_id == identity.peer_id
-        )
         options: dict[str, Any] = {"no_listen": True, "dht_mode": "client"} if client_mode else {}
         p2p = await P2P.create(
             initial_peers=self.addresses,
-            identity_path=str(file),
+            identity_path=str(self.files[identity.peer_id]),
             check_if_identity_free=False,
             auto_nat=False,
             nat_port_map=False,

@@ -190,19 +190,18 @@ def digest_of_means() -> str:
     return digest.hexdigest()
 
 
-@pytest.mark.parametrize(
-    ("capability", "threads"), [("default", 1), ("default", 3), ("avx2", 1), ("avx2", 3)]
-)
-def test_means_have_the_same_bits_in_any_process(capability: str, threads: int) -> None:
+@pytest.mark.parametrize("capability", ["default", "avx2"])
+def test_means_have_the_same_bits_in_any_process(capability: str) -> None:
     """PyTorch chooses other instructions on other processors; here it is told which to choose."""
     program = (
         "import sys; sys.path.insert(0, '.')\n"
         "import importlib.util, torch\n"
-        f"torch.set_num_threads({threads})\n"
         f"spec = importlib.util.spec_from_file_location('means', {__file__!r})\n"
         "module = importlib.util.module_from_spec(spec)\n"
         "spec.loader.exec_module(module)\n"
-        "print(module.digest_of_means())\n"
+        "for threads in (1, 3):\n"
+        "    torch.set_num_threads(threads)\n"
+        "    print(module.digest_of_means())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -212,7 +211,7 @@ def test_means_have_the_same_bits_in_any_process(capability: str, threads: int) 
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == digest_of_means()
+    assert done.stdout.split() == [digest_of_means()] * 2
 
 
 # --- hostile blobs
