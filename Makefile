@@ -12,6 +12,10 @@ PYTHON ?=
 TORCH_INDEX ?=
 export PYTHON TORCH_INDEX
 
+# Tests start Python some hundred times. Where the environment forbids compiled files, as many
+# containers do, each of them would compile the app anew.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: run test lint bench attacks faults long-run package gpu-runtime smoke translations messages clean
 .DELETE_ON_ERROR:
 

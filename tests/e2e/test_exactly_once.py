@@ -39,7 +39,7 @@ from app.contributions.ledger import Ledger
 from tests.support.backend.reporting import EMAIL, PASSWORD, contribution
 from tests.support.backend.server import Fault, SmallBackend
 
-RUNS = int(os.environ.get("FAULT_RUNS", "100"))
+RUNS = int(os.environ.get("FAULT_RUNS", "50"))
 SEEDS = [int(seed) for seed in os.environ.get("FAULT_SEEDS", "").split(",") if seed]
 AT_ONCE = 32
 PACE = {"first": 0.05, "longest": 0.2, "settle": 1.2, "poll": 0.2, "recall_again": 0.1}

@@ -84,7 +84,7 @@ async def test_a_stop_does_not_wait_for_a_group_that_never_comes(
     hire: Callable[[], Worker],
 ) -> None:
     slow = {"matchmaking_seconds": 120.0, "timeout_seconds": 600.0, "record_seconds": 300.0}
-    spec = tiny_spec(training_params=training(target_batch_size=4096, averaging=slow))
+    spec = tiny_spec(training_params=training(target_batch_size=1024, averaging=slow))
     first, second = hire(), hire()
     await first.start(spec=spec)
     (ready,) = first.all(protocol.Ready)
