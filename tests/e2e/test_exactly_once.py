@@ -1,4 +1,4 @@
-"""Each contribution is counted exactly once, whatever happens: 100 seeded runs, or more.
+"""Each contribution is counted exactly once, whatever happens: 50 seeded runs, or more.
 
 A run is a ledger with some contributions, some of them alike, and real reporter processes on it,
 one after the other. They are killed (-9) at random moments, and at chosen ones: when the backend
