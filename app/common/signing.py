@@ -12,6 +12,7 @@ from typing import Any
 
 import rfc8785
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -115,3 +116,15 @@ def _damaged(path: Path) -> MachineKeyError:
             "signed with the old one stays valid."
         ),
     )
+
+
+def fits_together(key: rsa.RSAPrivateKey) -> bool:
+    """Whether no number of a key has changed since it was made. Nothing else reveals it in a key
+    that was read without validation."""
+    own = key.private_numbers()
+    e, n = own.public_numbers.e, own.public_numbers.n
+    exponents = all(
+        own.d % (factor - 1) == exponent and e * exponent % (factor - 1) == 1
+        for factor, exponent in ((own.p, own.dmp1), (own.q, own.dmq1))
+    )
+    return exponents and own.p * own.q == n and own.q * own.iqmp % own.p == 1

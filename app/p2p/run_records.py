@@ -37,6 +37,7 @@ from typing_extensions import override
 from app.common.errors import FolderError
 from app.common.i18n import _
 from app.common.paths import set_aside
+from app.common.signing import fits_together
 from app.organiser.admission import OPEN, Admission
 from app.p2p import calls
 from app.p2p import machine_records as records
@@ -224,27 +225,13 @@ def _private_key_of(identity: bytes) -> rsa.RSAPrivateKey:
         with calls.hivemind_errors():
             message = wire.PrivateKey.FromString(identity)
             # Whether the factors are primes takes 40 ms in which no other thread runs.
-            key = load_der_private_key(
-                message.data, password=None, unsafe_skip_rsa_key_validation=True
-            )
+            key = load_der_private_key(message.data, None, unsafe_skip_rsa_key_validation=True)
     except calls.CallError as error:
         raise _DamagedKeyError(error.reason) from error
     is_whole = message.SerializeToString() == identity and message.key_type == wire.RSA
-    if not (is_whole and isinstance(key, rsa.RSAPrivateKey) and _fits_together(key)):
+    if not (is_whole and isinstance(key, rsa.RSAPrivateKey) and fits_together(key)):
         raise _DamagedKeyError("it isn't a key of ours")
     return key
-
-
-def _fits_together(key: rsa.RSAPrivateKey) -> bool:
-    """Whether no number of the key has changed since it was made."""
-    own = key.private_numbers()
-    public = own.public_numbers
-    inverse = own.q * own.iqmp % own.p == 1
-    exponents = all(
-        public.e * own.d % (factor - 1) == 1 and own.d % (factor - 1) == exponent
-        for factor, exponent in ((own.p, own.dmp1), (own.q, own.dmq1))
-    )
-    return own.p * own.q == public.n and inverse and exponents
 
 
 def _generate(path: Path) -> None:

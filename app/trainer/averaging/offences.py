@@ -5,6 +5,7 @@ can accuse another peer.
 """
 
 import contextlib
+import logging
 import multiprocessing
 import queue
 import time
@@ -13,7 +14,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from app.common.rate_limit import RateLimit
 from app.p2p.sightings import PartFault
+from app.protocol import MemberAtFault
+
+log = logging.getLogger(__name__)
+
+NAMED_EVERY_SECONDS = 60.0
+"""The log names a peer once in so many seconds for the same fault."""
 
 EVICTING = frozenset(
     {
@@ -86,7 +94,7 @@ class Offences:
 
 
 def sentence(offence: Offence, *, what: str, epoch: int) -> str:
-    """An offence for the log. what: ``gradients`` or ``parameters``."""
+    """An offence for the log. what: ``gradients``, ``parameters`` or ``updates``."""
     said = f"the peer {offence.peer_id} {offence.fault.text}"
     said += f" when {what} were averaged, in epoch {epoch}"
     if offence.fault is PartFault.SILENT:
@@ -97,14 +105,40 @@ def sentence(offence: Offence, *, what: str, epoch: int) -> str:
     return f"{said}: it shares no group with us until {until}"
 
 
+class Naming:
+    """Tells the app of each offence, and the log of the same one only now and then."""
+
+    def __init__(self, report: Callable[[MemberAtFault], None]) -> None:
+        self._report = report
+        self._often = RateLimit(rate=1 / NAMED_EVERY_SECONDS, burst=1)
+
+    def name(self, offence: Offence, *, what: str, epoch: int) -> None:
+        """what: as `sentence` has it."""
+        self._report(
+            MemberAtFault(
+                peer_id=offence.peer_id,
+                fault=offence.fault,
+                epoch=epoch,
+                time=offence.time,
+                evicted_until=offence.evicted_until,
+            )
+        )
+        is_evicted = offence.evicted_until is not None
+        if self._often.take(f"{offence.peer_id} {offence.fault} {is_evicted}") == 0.0:
+            log.warning("%s", sentence(offence, what=what, epoch=epoch))
+
+
 class Evictions:
     """The peers that share no group with us for a while. One averager's, in its process.
 
-    clock: monotonic seconds.
+    clock: monotonic seconds. seconds: of an eviction.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, seconds: float = EVICTION_SECONDS
+    ) -> None:
         self._clock = clock
+        self._seconds = seconds
         self._strikes: OrderedDict[str, dict[bytes, float]] = OrderedDict()
         self._against: OrderedDict[str, set[bytes]] = OrderedDict()
         self._until: dict[str, float] = {}
@@ -122,7 +156,7 @@ class Evictions:
             self._strikes[peer_id] = rounds
             self._bound()
         else:
-            self._until[peer_id] = now + EVICTION_SECONDS
+            self._until[peer_id] = now + self._seconds
 
     def _note_against(self, peer_id: str, group_id: bytes) -> None:
         rounds = self._against.pop(peer_id, set()) | {group_id}
@@ -130,7 +164,7 @@ class Evictions:
             self._against[peer_id] = rounds
             self._bound()
         else:
-            self._until[peer_id] = self._clock() + EVICTION_SECONDS
+            self._until[peer_id] = self._clock() + self._seconds
 
     def end_round(self, group_id: bytes, members: Iterable[str]) -> None:
         """A round has ended: whoever didn't point against us in it has a clean sheet. members:

@@ -13,13 +13,12 @@ from typing import Any
 import hivemind
 from hivemind.averaging.control import AveragingStage, StepControl
 
-from app.common.rate_limit import RateLimit
 from app.organiser.admission import Admission
-from app.protocol import MemberAtFault, Report, RoundEnded, SampleDiscarded
+from app.protocol import Report, RoundEnded, SampleDiscarded
 from app.trainer.averaging.averagers import CountingStateAverager, KeepingGradientAverager
 from app.trainer.averaging.gathering import Mates, gave_up, searches
 from app.trainer.averaging.guarded_averager import RoundGuard
-from app.trainer.averaging.offences import sentence
+from app.trainer.averaging.offences import Naming
 from app.trainer.averaging.searches import keep_searches
 from app.trainer.averaging.takeover import OptimizerState, OptimizerSwarm, take_over
 from app.trainer.averaging.tracker import PacedTracker
@@ -31,9 +30,6 @@ log = logging.getLogger(__name__)
 GOODBYE_SECONDS = 3.0
 """How long the last round of averaging the state may take when we leave: its other members may
 have left as well."""
-
-NAMED_EVERY_SECONDS = 60.0
-"""The log names a peer once in so many seconds for the same fault."""
 
 NOTHING_ARRIVED = "none of the others' parts arrived"
 
@@ -94,7 +90,7 @@ class CitizenOptimizer(hivemind.Optimizer):
         self.taken_over = 0
         self._guards = {"gradients": gradient_guard, "parameters": state_guard}
         self._admission = admission
-        self._names = RateLimit(rate=1 / NAMED_EVERY_SECONDS, burst=1)
+        self._naming = Naming(report)
         keep_searches()
         super().__init__(**options)
         work.time_steps_of(self.opt)
@@ -184,18 +180,7 @@ class CitizenOptimizer(hivemind.Optimizer):
                 # the averager of the parameters evicts for itself, and has no samples
                 if offence.evicted_until is not None and what == "gradients":
                     self.tracker.leave_out(offence.peer_id, until=offence.evicted_until)
-                self._report(
-                    MemberAtFault(
-                        peer_id=offence.peer_id,
-                        fault=offence.fault,
-                        epoch=epoch,
-                        time=offence.time,
-                        evicted_until=offence.evicted_until,
-                    )
-                )
-                is_evicted = offence.evicted_until is not None
-                if self._names.take(f"{offence.peer_id} {offence.fault} {is_evicted}") == 0.0:
-                    log.warning("%s", sentence(offence, what=what, epoch=epoch))
+                self._naming.name(offence, what=what, epoch=epoch)
 
     def _begin_averaging_gradients(self, grad_scaler: Any) -> bool:
         if not self.grad_averager.is_finite:

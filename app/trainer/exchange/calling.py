@@ -7,8 +7,9 @@ from hivemind.p2p import P2P
 
 from app.p2p.sightings import PartFault
 from app.trainer.exchange.election import NoAnswerError
+from app.trainer.exchange.faults import Faults
 from app.trainer.exchange.follower import asked_leader
-from app.trainer.exchange.rules import ExchangeRules, Faults
+from app.trainer.exchange.rules import ExchangeRules
 from app.trainer.exchange.streams import Line, LostError, NonsenseError, Stream, opened
 from app.trainer.exchange.wire import AskLeader
 

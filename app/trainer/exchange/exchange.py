@@ -4,7 +4,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -17,9 +17,11 @@ from app.common.i18n import _
 from app.organiser.admission import Admission
 from app.p2p.calls import quiet_lost_connections, within
 from app.p2p.sightings import PartFault
+from app.trainer.averaging.offences import Offence
+from app.trainer.exchange.faults import Faults
 from app.trainer.exchange.member import LINGER_SECONDS, ExchangeError, ExchangeMember
 from app.trainer.exchange.offers import OwnKey
-from app.trainer.exchange.rules import ExchangeRules, Faults, Waits
+from app.trainer.exchange.rules import ExchangeRules, Waits
 
 __all__ = ["BlobExchange", "Exchange", "ExchangeDaemon", "ExchangeError", "PeerBlob", "Swap"]
 
@@ -49,6 +51,8 @@ class Swap:
     contributions: tuple[PeerBlob, ...]
     """In the order of the peer ids as text; ours among them if it counts."""
 
+    epoch: int
+
     included: bool
     """Ours counts."""
 
@@ -62,6 +66,12 @@ class Exchange(Protocol):
         Called in a background thread, once for an epoch, with ascending epochs. expected: the peer
         ids of the run's other trainers; without any, our own blob comes back at once. Raises
         `ExchangeError`: then nothing of the round may be used.
+        """
+
+    def judge(self, swap: Swap, faults: Mapping[str, PartFault]) -> None:
+        """After a swap: why what some of its members brought did not count, or only in part.
+
+        faults: by peer id. Whoever goes on like this is evicted. In any thread.
         """
 
     def interrupt(self) -> None:
@@ -121,14 +131,14 @@ class BlobExchange:
         check: Callable[[bytes], None],
         most_bytes: int,
         most_weight: float,
-        on_fault: Callable[[int, str, PartFault], None],
+        on_fault: Callable[[int, Offence], None],
         gather_seconds: float,
         round_seconds: float,
         waits: Waits = Waits(),  # noqa: B008  it is frozen
     ) -> None:
         """check: raises `ValueError` for a blob that can't be read; called in a thread.
-        most_bytes: of a blob. most_weight: of a peer. on_fault: called in the exchange's thread
-        with the epoch and a peer that broke the rules. gather_seconds: how long a leader waits for
+        most_bytes: of a blob. most_weight: of a peer. on_fault: called in any thread with the epoch
+        and what a peer did. gather_seconds: how long a leader waits for
         offers. round_seconds: the longest time of a round. Raises `CallError`.
         """
         daemon = dht if isinstance(dht, ExchangeDaemon) else ExchangeDaemon.of(dht)
@@ -175,7 +185,12 @@ class BlobExchange:
         except concurrent.futures.CancelledError:
             raise ExchangeError(_("the round was interrupted")) from None
         blobs = (PeerBlob(peer_id=each, weight=w, blob=content) for each, w, content in parts)
-        return Swap(contributions=tuple(blobs), included=included)
+        return Swap(contributions=tuple(blobs), epoch=epoch, included=included)
+
+    def judge(self, swap: Swap, faults: Mapping[str, PartFault]) -> None:
+        """As `Exchange.judge`."""
+        members = [each.peer_id for each in swap.contributions]
+        self._faults.judge(swap.epoch, members, faults)
 
     def _call(self, call: Coroutine[Any, Any, Result]) -> Result:
         if self._is_closed:

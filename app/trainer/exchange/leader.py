@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.p2p.sightings import PartFault
+from app.trainer.exchange.faults import Faults
 from app.trainer.exchange.holding import Holding
 from app.trainer.exchange.offers import OfferError, check_offer
-from app.trainer.exchange.rules import ExchangeRules, Faults
+from app.trainer.exchange.rules import ExchangeRules
 from app.trainer.exchange.streams import NonsenseError, Stream
 from app.trainer.exchange.wire import (
     MOST_MEMBERS,

@@ -15,12 +15,13 @@ from app.common.i18n import _
 from app.p2p.sightings import PartFault
 from app.trainer.exchange.calling import FETCH, OFFER, MemberCalls, handler_name
 from app.trainer.exchange.election import CutOffError
+from app.trainer.exchange.faults import Faults
 from app.trainer.exchange.fetching import STREAMS_A_SOURCE, FetchError, Fetching, serve_pieces
 from app.trainer.exchange.follower import RefusedOfferError, follow
 from app.trainer.exchange.holding import Holding
 from app.trainer.exchange.offers import OfferError, OwnKey, check_list, check_offer
 from app.trainer.exchange.rounds import EpochRound, RoundTable
-from app.trainer.exchange.rules import ExchangeRules, Faults
+from app.trainer.exchange.rules import ExchangeRules
 from app.trainer.exchange.streams import LostError, NonsenseError, Stream
 from app.trainer.exchange.wire import (
     MOST_MEMBERS,
@@ -107,7 +108,8 @@ class MemberAnswers:
         stream = Stream(reader, writer, peer_id=caller, line=self._calls.line, silence=silence)
         most = MOST_STREAMS if self._rounds.expects(caller) else MOST_STREAMS // 2
         is_full = self._streams.total() >= most or self._streams[place] >= STREAMS_A_PEER
-        if is_full or not self._rules.admission.may_join(caller):
+        is_out = self._faults.is_evicted(caller) or not self._rules.admission.may_join(caller)
+        if is_full or is_out:
             stream.close()
             return
         self._streams[place] += 1

@@ -8,9 +8,10 @@ from typing import Any
 
 from app.trainer.exchange.calling import MemberCalls
 from app.trainer.exchange.election import find_leader, order, rank
+from app.trainer.exchange.faults import Faults
 from app.trainer.exchange.holding import Holding
 from app.trainer.exchange.leader import LedRound
-from app.trainer.exchange.rules import ExchangeRules, Faults
+from app.trainer.exchange.rules import ExchangeRules
 from app.trainer.exchange.wire import MOST_MEMBERS, AskLeader
 
 MOST_EARLY = 2
@@ -107,7 +108,11 @@ class RoundTable:
     def decide(self, this: EpochRound, skipped: Collection[str] = ()) -> None:
         """Begin to find the leader. skipped: those that a caller couldn't reach."""
         known = {*self._others, *list(skipped)[:MOST_SKIPPED]} - {self._calls.own_id}
-        may = {each for each in known if self._rules.admission.may_join(each)}
+        may = {
+            each
+            for each in known
+            if self._rules.admission.may_join(each) and not self._faults.is_evicted(each)
+        }
         candidates = order(self._rules.run_id, this.epoch, may)[:MOST_MEMBERS]
         this.deciding = asyncio.create_task(self._find_leader(this, candidates))
         this.tasks.add(this.deciding)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.organiser.admission import Admission
-from app.p2p.sightings import PartFault
 from app.trainer.exchange.wire import HASH_BYTES, MOST_MEMBERS, MOST_MESSAGE_BYTES, PIECE_BYTES
 
 
@@ -68,21 +67,3 @@ class ExchangeRules:
     def most_having_bytes(self) -> int:
         """Of the message that says which pieces a member has."""
         return MOST_MESSAGE_BYTES + MOST_MEMBERS * self.most_pieces // 8
-
-
-class Faults:
-    """Names who broke the rules, once a round and fault."""
-
-    def __init__(self, on_fault: Callable[[int, str, PartFault], None]) -> None:
-        self._on_fault = on_fault
-        self._named: set[tuple[int, str, PartFault]] = set()
-
-    def name(self, epoch: int, peer_id: str, fault: PartFault) -> None:
-        """A peer did something in the round of an epoch."""
-        if (epoch, peer_id, fault) not in self._named:
-            self._named.add((epoch, peer_id, fault))
-            self._on_fault(epoch, peer_id, fault)
-
-    def forget_before(self, epoch: int) -> None:
-        """Rounds before an epoch are over."""
-        self._named = {each for each in self._named if each[0] >= epoch}

@@ -2,7 +2,7 @@
 
 Each member judges by the contributions alone, never by its own weights or data, so that all come
 to the same mean. What is judged: that a contribution starts from the same outer weights as most
-others, its size, and its direction.
+others, that it is no copy of another one, its size, and its direction.
 """
 
 import math
@@ -46,6 +46,7 @@ def believed(contributions: Sequence[PeerBlob], *, codec: Codec, base: bytes) ->
     """Judge contributions, which the codec can read. base: the digest of our outer weights."""
     most = _most_common_base(contributions)
     faults = {each.peer_id: PartFault.FAR for each in contributions if _base_of(each) != most}
+    faults |= {each.peer_id: PartFault.COPY for each in _copies(contributions)}
     kept = [each for each in contributions if each.peer_id not in faults]
     norms, against = _judged([each.blob[BASE_BYTES:] for each in kept], codec)
     most_size = MOST_TIMES_TYPICAL * lower_median(norms)
@@ -68,6 +69,14 @@ def _most_common_base(contributions: Sequence[PeerBlob]) -> bytes:
     """Of the outer weights that most have; among equals, those of the smallest peer id."""
     bases = [_base_of(each) for each in contributions]
     return max(bases, key=lambda each: (bases.count(each), -bases.index(each)))
+
+
+def _copies(contributions: Sequence[PeerBlob]) -> list[PeerBlob]:
+    """Those that say what another one says, which counts instead. Who copied whom can't be told,
+    so the one with the least weight counts."""
+    by_weight = sorted(contributions, key=lambda each: (each.weight, each.peer_id))
+    first: dict[bytes, PeerBlob] = {}
+    return [each for each in by_weight if first.setdefault(each.blob, each) is not each]
 
 
 def _judged(blobs: Sequence[bytes], codec: Codec) -> tuple[list[float], set[int]]:

@@ -17,17 +17,23 @@ from typing import Any
 import torch
 
 from app.common.i18n import _
-from app.protocol import MemberAtFault, SampleDiscarded, Work
+from app.protocol import SampleDiscarded, Work
 from app.trainer.averaging.averagers import CountingStateAverager
 from app.trainer.averaging.seen import SwarmProgress
 from app.trainer.averaging.tracker import PacedTracker
-from app.trainer.exchange.exchange import Exchange, ExchangeError
-from app.trainer.local_steps.codec import Codec
+from app.trainer.exchange.exchange import ExchangeError
 from app.trainer.local_steps.inner import InnerSteps
 from app.trainer.model.optimizers import optimizer_for, scheduler_for
 from app.trainer.strategies.outer_weights import OuterWeights
 from app.trainer.strategies.protocols import StrategyPlace
-from app.trainer.strategies.round import Exchanged, LocalRound, Recipe, Sent, most_weight
+from app.trainer.strategies.round import (
+    Exchanged,
+    LocalRound,
+    MakeExchange,
+    Recipe,
+    Sent,
+    most_weight,
+)
 
 MOST_AHEAD = 1
 """Epochs that the others may be ahead before their state is downloaded. One is the time in which
@@ -45,11 +51,11 @@ class LocalSteps:
         place: StrategyPlace,
         *,
         recipe: Callable[[Sequence[torch.Size]], Recipe],
-        exchange: Callable[[Codec], Exchange],
+        exchange: MakeExchange,
     ) -> None:
         """Start what gives our state to newcomers, and publish our progress.
 
-        recipe: called with the shapes of the parameters. exchange: called with what reads blobs.
+        recipe: called with the shapes of the parameters.
         """
         spec, parameters = place.spec, place.parameters
         options = spec.training.local_steps
@@ -81,7 +87,7 @@ class LocalSteps:
         )
         self.torch_optimizer = self._inner.optimizer
         place.work.time_steps_of(self.torch_optimizer)
-        self._exchange = exchange(self._recipe.codec)
+        self._exchange = exchange(self._recipe.codec, self._tracker)
         self.swarm_weights = self._outer.shown
         self.rest, self.interrupt = self._tracker.rest, self._exchange.interrupt
         self._round: LocalRound | None = None
@@ -164,11 +170,6 @@ class LocalSteps:
         except ExchangeError as error:
             self._give_back(sent, str(error))
             return
-        for peer_id, fault in brought.faults.items():
-            if peer_id != self._peer_id:
-                self._report(
-                    MemberAtFault(peer_id=peer_id, fault=fault, epoch=sent.epoch, time=time.time())
-                )
         if brought.agrees:
             self._apply(sent, brought)
         else:

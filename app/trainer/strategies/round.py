@@ -12,10 +12,11 @@ import torch
 
 from app.common.background import survived
 from app.common.i18n import _
-from app.p2p.sightings import PartFault
-from app.protocol import MemberAtFault, RoundEnded
+from app.protocol import RoundEnded
 from app.spec.costs import rounds
 from app.spec.schema import SwarmSpec
+from app.trainer.averaging.offences import Naming, Offence
+from app.trainer.averaging.tracker import PacedTracker
 from app.trainer.exchange.exchange import BlobExchange, Exchange, ExchangeError
 from app.trainer.local_steps.believing import BASE_BYTES, believed
 from app.trainer.local_steps.codec import Codec
@@ -87,9 +88,6 @@ class Exchanged:
     agrees: bool
     """Our outer weights are those of most members."""
 
-    faults: dict[str, PartFault]
-    """By peer id: why a member's part did not count."""
-
 
 class LocalRound(threading.Thread):
     """Runs from `start` until `is_over`. The outer weights must not change meanwhile."""
@@ -147,6 +145,9 @@ class LocalRound(threading.Thread):
                 expected=sent.expected,
             )
             found = believed(swap.contributions, codec=codec, base=base)
+            self._exchange.judge(
+                swap, {each: why for each, why in found.faults.items() if each != self._peer_id}
+            )
             if found.agrees:
                 unless_it_succeeds.pop_all()
         counts = swap.included and self._peer_id not in found.faults
@@ -157,7 +158,6 @@ class LocalRound(threading.Thread):
             members=len(swap.contributions),
             counts=counts,
             agrees=found.agrees,
-            faults=found.faults,
         )
 
 
@@ -166,15 +166,23 @@ def most_weight(spec: SwarmSpec) -> float:
     return 2.0 * spec.training.target_batch_size
 
 
-def blob_exchange(place: StrategyPlace) -> Callable[[Codec], Exchange]:
-    """What makes the exchange of a run's blobs from what reads them."""
+MakeExchange = Callable[[Codec, PacedTracker], Exchange]
+"""From what reads the blobs, and what counts the samples of their peers."""
+
+
+def blob_exchange(place: StrategyPlace) -> MakeExchange:
+    """What makes the exchange of a run's blobs."""
     spec = place.spec
     parameters = sum(each.numel() for each in place.parameters)
 
-    def named(epoch: int, peer_id: str, fault: PartFault) -> None:
-        place.report(MemberAtFault(peer_id=peer_id, fault=fault, epoch=epoch, time=time.time()))
+    naming = Naming(place.report)
 
-    def made(codec: Codec) -> Exchange:
+    def made(codec: Codec, tracker: PacedTracker) -> Exchange:
+        def named(epoch: int, offence: Offence) -> None:
+            naming.name(offence, what="updates", epoch=epoch)
+            if offence.evicted_until is not None:
+                tracker.leave_out(offence.peer_id, until=offence.evicted_until)
+
         return BlobExchange(
             dht=place.peer.dht,
             run_id=spec.run_id,

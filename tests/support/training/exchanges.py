@@ -113,7 +113,7 @@ class Swarm:
             check=check,
             most_bytes=MOST_BYTES,
             most_weight=1000.0,
-            on_fault=lambda _epoch, peer_id, fault: faults.append((peer_id, fault)),
+            on_fault=lambda _epoch, offence: faults.append((offence.peer_id, offence.fault)),
             gather_seconds=gather_seconds,
             round_seconds=round_seconds,
             waits=waits,

@@ -1,9 +1,10 @@
 """An `Exchange` among members in one process, for tests of strategies: no network, no hashes."""
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from app.p2p.sightings import PartFault
 from app.trainer.exchange.exchange import ExchangeError, PeerBlob, Swap
 
 
@@ -28,6 +29,7 @@ class MemoryExchange:
         self._peer_id = peer_id
         self._interruptions = 0
         self.bytes_sent = self.bytes_received = 0
+        self.faults: dict[str, PartFault] = {}
 
     def swap(self, *, epoch: int, blob: bytes, weight: float, expected: Collection[str]) -> Swap:
         """As `Exchange.swap`; a round is over when all who are expected are there."""
@@ -53,7 +55,11 @@ class MemoryExchange:
         self.bytes_received += others
         self.bytes_sent += len(blob) if len(everybody) > 1 else 0
         included = any(each.peer_id == self._peer_id for each in counted)
-        return Swap(contributions=counted, included=included)
+        return Swap(contributions=counted, epoch=epoch, included=included)
+
+    def judge(self, swap: Swap, faults: Mapping[str, PartFault]) -> None:
+        """As `Exchange.judge`."""
+        self.faults |= faults
 
     def interrupt(self) -> None:
         """As `Exchange.interrupt`."""

@@ -12,9 +12,10 @@ from hivemind.utils.crypto import RSAPrivateKey
 from app.organiser.admission import OPEN
 from app.p2p.sightings import PartFault
 from app.trainer.exchange import leader as module
+from app.trainer.exchange.faults import Faults
 from app.trainer.exchange.leader import LedRound
 from app.trainer.exchange.offers import OwnKey
-from app.trainer.exchange.rules import ExchangeRules, Faults, Waits
+from app.trainer.exchange.rules import ExchangeRules, Waits
 from app.trainer.exchange.streams import Stream
 from app.trainer.exchange.wire import PIECE_BYTES, Refused, SendFrom, SignedOffer
 from tests.support.training.exchanges import served
@@ -42,7 +43,7 @@ class Led:
             round_seconds=60.0,
             waits=Waits(silence=silence),
         )
-        faults = Faults(lambda _epoch, peer_id, fault: self.faults.append((peer_id, fault)))
+        faults = Faults(lambda _epoch, each: self.faults.append((each.peer_id, each.fault)))
         ids = frozenset(key.peer_id for key in known)
         self.round = LedRound(EPOCH, own_id=OURS.peer_id, known=ids, rules=rules, faults=faults)
         self.running = asyncio.create_task(self.round.run())

@@ -15,6 +15,7 @@ from app.organiser.admission import Admission
 from app.p2p.calls import quiet_lost_connections
 from app.p2p.run_records import Identity
 from app.p2p.sightings import PartFault
+from app.trainer.averaging.offences import STRIKES
 from app.trainer.exchange.calling import FETCH, OFFER, handler_name
 from app.trainer.exchange.exchange import ExchangeError, Swap
 from app.trainer.exchange.member import STREAMS_A_PEER
@@ -279,6 +280,17 @@ async def test_a_flood_of_calls_leaves_room_for_others(
     assert len((await swaps[0]).contributions) == len((await swaps[1]).contributions) == 2
     for each in flood:
         await each.__aexit__(None, None, None)
+
+
+async def test_who_is_evicted_is_not_answered(
+    swarm: Swarm, member: Peer, hostile: Hostile, epoch: int
+) -> None:
+    for earlier in range(STRIKES):
+        swap = Swap(contributions=(), epoch=epoch - 1 - earlier, included=True)
+        member.exchange.judge(swap, {hostile.peer_id: PartFault.SHAPE})
+    async with hostile.call(member) as stream:
+        with pytest.raises(LostError):
+            await accepted(stream, hostile.offer(epoch))
 
 
 async def test_rounds_that_are_not_now_are_refused(

@@ -1,6 +1,7 @@
 """Which contributions count: the same at each member, whoever it is."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -68,6 +69,16 @@ def test_reversed_contribution_is_left_out_and_named(codec: Codec) -> None:
 def test_of_two_nobody_can_be_called_the_liar(codec: Codec) -> None:
     two = [from_peer(codec, 0), from_peer(codec, 1, change=torch.neg)]
     assert not believed(two, codec=codec, base=OURS).faults
+
+
+@each_codec
+def test_a_copy_counts_once_however_much_it_claims(codec: Codec) -> None:
+    honest = [from_peer(codec, n) for n in range(3)]
+    copy = replace(honest[0], peer_id="Qm3", weight=200.0)
+    found = believed([*honest, copy], codec=codec, base=OURS)
+    assert found.faults == {"Qm3": PartFault.COPY}
+    without = believed(honest, codec=codec, base=OURS).mean
+    assert all(torch.equal(a, b) for a, b in zip(found.mean, without, strict=True))
 
 
 @each_codec
