@@ -90,6 +90,8 @@ class OwnTraining:
     """The micro-batch had to be made smaller, because the device ran out of memory."""
     resumed_epoch: int | None = None
     """Epoch of the checkpoint that training resumed from; None where it began anew."""
+    snapshot_epoch: int | None = None
+    """Epoch of the door's snapshot that training began with; None where it began otherwise."""
     step: int = 0
     epoch: int = 0
     loss: float | None = None

@@ -24,6 +24,7 @@ from app.trainer.averaging.searches import keep_searches
 from app.trainer.averaging.takeover import OptimizerState, OptimizerSwarm, take_over
 from app.trainer.averaging.tracker import PacedTracker
 from app.trainer.joining.newcomer import Newcomer
+from app.trainer.peer.doors import Doors
 from app.trainer.work import WorkMeter
 
 log = logging.getLogger(__name__)
@@ -271,12 +272,24 @@ class CitizenOptimizer(hivemind.Optimizer):
             self._failure = "the swarm's average was not finite"
             self.grad_averager.zero_()
 
+    def synchronize(self, doors: Doors) -> int | None:
+        """Before the first step: load the state of a swarm that is ahead of us, or a snapshot of
+        its doors where nobody else can give one; returns the epoch of such a snapshot."""
+        self.tracker.fetched_global_progress_this_epoch.wait(timeout=10.0)
+        behind = self.tracker.global_epoch > self.local_epoch
+        if behind or (doors.peers and self._newcomer.swarm.begins):
+            self._load_state(doors=doors, behind=behind)
+        return self._newcomer.snapshot_epoch
+
     def load_state_from_peers(self, **_options: Any) -> None:
         """Download parameters and optimizer statistics from a peer that can be believed.
 
         Goes on until there is one, or no other peer any more: nobody trains beside his swarm. The
         samples of this epoch are lost.
         """
+        self._load_state(doors=None, behind=True)
+
+    def _load_state(self, *, doors: Doors | None, behind: bool) -> None:
         self.loading_state = True
         if self.scheduled_grads is not None and not self.scheduled_grads.done():
             # Others may wait for our part already: to cancel it would stall all of them.
@@ -287,7 +300,10 @@ class CitizenOptimizer(hivemind.Optimizer):
         self.tracker.report_local_progress(self.local_epoch, samples_accumulated=0)
         try:
             with self._work.waiting():
-                epoch = asyncio.run(take_over(self._newcomer, self.dht, self.state_averager))
+                taking = take_over(
+                    self._newcomer, self.dht, self.state_averager, doors=doors, behind=behind
+                )
+                epoch = asyncio.run(taking)
         finally:
             self.loading_state = False
             self._work.lost()

@@ -39,7 +39,7 @@ class OuterWeights:
         self.tensors = [torch.nn.Parameter(copied(each)) for each in self._parameters]
         made = partial(outer_optimizer, rate=rate, momentum=momentum)
         self._averager = _donor(place.spec, place.peer, self.tensors, made)
-        self._dht = place.peer.dht
+        self._dht, self._doors = place.peer.dht, place.peer.doors
         self._judge = place.judge
         self._newcomer = Newcomer(
             state=OptimizerState(
@@ -100,9 +100,25 @@ class OuterWeights:
         if offer and not self._averager.client_mode:
             self._averager.state_sharing_priority = epoch
 
-    def take_over(self) -> int | None:
-        """Load the state of a peer that can be believed; its epoch, or None without anybody."""
-        epoch = asyncio.run(take_over(self._newcomer, self._dht, self._averager))
+    @property
+    def snapshot_epoch(self) -> int | None:
+        """See `Newcomer`."""
+        return self._newcomer.snapshot_epoch
+
+    @property
+    def doors_may_have_more(self) -> bool:
+        """There are doors, and nobody else has got anywhere."""
+        return bool(self._doors.peers) and self._newcomer.swarm.begins
+
+    def take_over(self, *, first: bool = False, behind: bool = True) -> int | None:
+        """Load the state of a peer that can be believed; its epoch, or None without anybody.
+
+        first: before the first step, when a door's snapshot may take its place. behind: others are
+        ahead of us.
+        """
+        doors = self._doors if first else None
+        taking = take_over(self._newcomer, self._dht, self._averager, doors=doors, behind=behind)
+        epoch = asyncio.run(taking)
         if epoch is not None:
             self.begin()
         return epoch

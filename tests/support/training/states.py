@@ -8,8 +8,8 @@ import torch
 from hivemind.p2p import PeerID
 from hivemind.utils.nested import nested_flatten
 
+from app.p2p.states.wire import Header, StateRefusal, Wanted
 from app.trainer.joining.layout import StateLayout
-from app.trainer.joining.wire import Header, StateRefusal, Wanted
 
 EPOCH = 400
 
@@ -76,6 +76,8 @@ class Donor:
     breaks_after: int | None = None
     """Bytes after which it is gone, once."""
     refusal: StateRefusal | None = None
+    snapshot: Header | None = None
+    """Of a door, what it says of its snapshot."""
     extra: int = 0
     """Bytes that it sends beyond those that were asked for."""
     asked: list[Wanted] = field(default_factory=list)
@@ -91,7 +93,7 @@ class Donor:
             yield self.refusal.pack()
             return
         size = len(self.content) if self.size is None else self.size
-        yield Header(epoch=self.epoch, size=size).pack()
+        yield (self.snapshot or Header(epoch=self.epoch, size=size)).pack()
         for begin, end in wanted.ranges:
             sent = self.content[begin:end]
             if self.breaks_after is not None:
@@ -114,6 +116,7 @@ class SmallSwarm:
     by_peer: dict[PeerID, Any]
     epoch: int = EPOCH
     others: int = 1
+    begins: bool = False
 
     @classmethod
     def of(cls, *donors: Any) -> "SmallSwarm":

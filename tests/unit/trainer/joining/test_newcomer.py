@@ -1,15 +1,16 @@
 """A newcomer takes the state of a donor that can be believed, and no other."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
 import torch
 
+from app.p2p.states.download import DonorCalls
+from app.p2p.states.wire import StateRefusal
 from app.protocol import StateDownload
 from app.trainer.joining import newcomer as module
-from app.trainer.joining.download import DonorCalls
 from app.trainer.joining.newcomer import Newcomer
-from app.trainer.joining.wire import StateRefusal
 from app.trainer.peer.traffic import Traffic
 from tests.support.training.states import EPOCH, Donor, SmallState, SmallSwarm
 
@@ -36,13 +37,20 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.asyncio, "sleep", sleep)
 
 
+def counted(traffic: Traffic) -> Callable[[int], Awaitable[None]]:
+    async def arrived(size: int) -> None:
+        traffic.count_received(size)
+
+    return arrived
+
+
 async def join(*donors: Donor, steps: int = 0, others: int = 1) -> Trial:
     state, swarm, reports = SmallState(steps=steps), SmallSwarm.of(*donors), []
     swarm.others = others
     traffic = Traffic()
     peer = Newcomer(state=state, swarm=swarm, report=reports.append)
     try:
-        epoch = await peer.take_over(DonorCalls(stub=swarm.stub, traffic=traffic))
+        epoch = await peer.take_over(DonorCalls(stub=swarm.stub, arrived=counted(traffic)))
     except WaitsError:
         epoch = -1
     return Trial(epoch=epoch, state=state, reports=reports, traffic=traffic)
