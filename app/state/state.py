@@ -8,6 +8,7 @@ from app.p2p.sightings import PeerInfo, Run
 from app.protocol import Device, StateDownload, TrainerPhase, TrainerWarning, Waiting
 from app.state.facts import (
     Access,
+    DoorSnapshot,
     Evaluation,
     GeneratedSample,
     LocalApi,
@@ -168,6 +169,8 @@ class ContributorState:
     """Nodes in the embedded peer's routing table, connected or not."""
     run: Run | None = None
     """The run's progress; None until something is known of it."""
+    snapshot: DoorSnapshot | None = None
+    """None where this machine is no door that makes snapshots."""
     training: OwnTraining | None = None
     """None while there is no trainer."""
     faults: MemberFaults = field(default_factory=MemberFaults)

@@ -21,6 +21,9 @@ APART = 0.1
 
 STEPS_APART = 10
 
+STEPS_AN_EPOCH = 100
+"""Optimizer steps between two rounds, at most, where peers take steps of their own."""
+
 PIECES = 32
 """That a second donor is asked for, at random places of the parameters."""
 
@@ -73,6 +76,9 @@ async def opinions(
             its_epoch, theirs = await calls.sample(peer, layout, ranges)
         except (DonorError, CallError) as error:
             log.info("%s doesn't show its state: %s", peer, error)
+            continue
+        if not np.isfinite(np.frombuffer(theirs, dtype="<f4")).all():
+            log.info("%s holds values that are not finite", peer)
             continue
         apart = abs(its_epoch - epoch)
         is_same = are_near(ours, theirs, epochs=apart, step_size=step_size)

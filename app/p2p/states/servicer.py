@@ -18,8 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class SnapshotServicer(ServicerBase):
-    """Sends `snapshot` to members, in the way in which a donor sends its state. Its namespace is the
-    run id."""
+    """Sends `snapshot` to members, as a donor sends its state. Its namespace is the run id."""
 
     def __init__(self, admission: Admission) -> None:
         """admission: who may download."""

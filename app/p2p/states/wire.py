@@ -63,7 +63,7 @@ class Header(_Message, frozen=True):
     """Bytes of the parameters, which come first, as float32."""
 
     digest: _Name = ""
-    """Of a door's snapshot: the SHA-256 of its bytes (hex). A donor's state changes as it is sent."""
+    """Of a door's snapshot: the SHA-256 of its bytes (hex); "" from a donor."""
 
     signature: _Signature = ""
     """Of a door's snapshot in a swarm with an organiser: of `to_sign`, in base64."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from hivemind.compression import NoCompression
 
+from app.p2p.states.comparing import STEPS_AN_EPOCH
 from app.spec.costs import rounds
 from app.spec.schema import SwarmSpec
 from app.trainer.averaging.averagers import CountingStateAverager
@@ -23,9 +24,6 @@ from app.trainer.local_steps.believing import BASE_BYTES
 from app.trainer.local_steps.outer import outer_optimizer, set_model, step
 from app.trainer.peer.peer import TrainerPeer
 from app.trainer.strategies.protocols import StrategyPlace
-
-STEPS_AN_EPOCH = 100
-"""Inner steps between two rounds, at most, when a foreign state is held against ours."""
 
 
 class OuterWeights:

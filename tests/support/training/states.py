@@ -78,6 +78,8 @@ class Donor:
     refusal: StateRefusal | None = None
     snapshot: Header | None = None
     """Of a door, what it says of its snapshot."""
+    refuses_ranges: StateRefusal | None = None
+    """Why it sends no bytes, though it shows what it has."""
     extra: int = 0
     """Bytes that it sends beyond those that were asked for."""
     asked: list[Wanted] = field(default_factory=list)
@@ -89,8 +91,9 @@ class Donor:
         return self._replies(wanted)
 
     async def _replies(self, wanted: Wanted) -> AsyncIterator[Any]:
-        if self.refusal is not None:
-            yield self.refusal.pack()
+        refusal = self.refusal or (self.refuses_ranges if wanted.ranges else None)
+        if refusal is not None:
+            yield refusal.pack()
             return
         size = len(self.content) if self.size is None else self.size
         yield (self.snapshot or Header(epoch=self.epoch, size=size)).pack()
@@ -101,7 +104,8 @@ class Donor:
                 self.breaks_after = None
                 raise ConnectionResetError("the donor is gone")
             yield _Reply(bytes(sent))
-        yield _Reply(bytes(self.extra))
+        if wanted.ranges:
+            yield _Reply(bytes(self.extra))
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,23 @@
 """A newcomer takes the state of a donor that can be believed, and no other."""
 
+import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 import torch
 
+from app.common import signing
+from app.common.signing import MachineKey
 from app.p2p.states.download import DonorCalls
-from app.p2p.states.wire import StateRefusal
+from app.p2p.states.wire import Header, StateRefusal
 from app.protocol import StateDownload
 from app.trainer.joining import newcomer as module
 from app.trainer.joining.newcomer import Newcomer
+from app.trainer.peer.doors import Doors
 from app.trainer.peer.traffic import Traffic
+from tests.support.organiser.organisers import organiser
 from tests.support.training.states import EPOCH, Donor, SmallState, SmallSwarm
 
 
@@ -23,6 +29,9 @@ class Trial:
     state: SmallState
     reports: list[StateDownload]
     traffic: Traffic
+
+
+KEY, OTHER_KEY = organiser(), organiser()
 
 
 class WaitsError(Exception):
@@ -162,3 +171,96 @@ async def test_asks_again_when_the_swarm_got_far_ahead() -> None:
     assert (
         len([each for each in old.asked if len(each.ranges) == 1]) == module.MOST_DOWNLOADS_IN_A_ROW
     )
+
+
+# --- a door's snapshot
+
+
+def snapshot(epoch: int = EPOCH, *, key: MachineKey | None = None, steps: int = 40) -> Donor:
+    state = SmallState(steps=steps)
+    content, layout = bytes(state.content()), state.layout
+    header = Header(
+        epoch=epoch,
+        size=len(content),
+        layout=layout.digest,
+        parameters_end=layout.parameters_end,
+        digest=hashlib.sha256(content).hexdigest(),
+    )
+    if key is not None:
+        signature = signing.as_text(key.sign(header.to_sign("run")))
+        header = msgspec.structs.replace(header, signature=signature)
+    return Donor(content=content, epoch=epoch, snapshot=header)
+
+
+async def begin(
+    *doors: Donor, swarm_epoch: int = 0, begins: bool = True, key: str = ""
+) -> tuple[int | None, Newcomer]:
+    swarm = SmallSwarm.of(*doors)
+    swarm.begins, swarm.epoch, swarm.others = begins, swarm_epoch, 0
+    peer = Newcomer(state=SmallState(), swarm=swarm, report=lambda _report: None)
+    asked = Doors(run_id="run", peers=tuple(swarm.by_peer), organiser_key=key)
+    calls = DonorCalls(stub=swarm.stub, arrived=counted(Traffic()))
+    return await peer.take_snapshot(calls, asked), peer
+
+
+async def test_begins_with_the_newest_snapshot_of_the_doors() -> None:
+    older, newer = snapshot(70), snapshot(80, steps=60)
+    epoch, peer = await begin(older, newer)
+    assert (epoch, peer.snapshot_epoch) == (80, 80)
+    assert peer.state.layout.pack(peer.state.tensors) == newer.content
+
+
+async def test_an_older_snapshot_than_the_swarms_epoch_is_not_used() -> None:
+    for swarm_epoch in (80, 81):
+        epoch, peer = await begin(snapshot(80), swarm_epoch=swarm_epoch)
+        assert (epoch, peer.snapshot_epoch) == (None, None)
+
+
+async def test_no_door_is_asked_where_others_have_got_somewhere() -> None:
+    door = snapshot()
+    epoch, _peer = await begin(door, begins=False)
+    assert (epoch, door.asked) == (None, [])
+
+
+async def test_another_door_is_asked_when_one_is_wrong() -> None:
+    changed = snapshot(90)
+    changed.content = changed.content[:-1] + b"\x7f"
+    broken = snapshot(85)
+    broken.breaks_after = 20
+    unwilling = snapshot(85)
+    unwilling.refusal = StateRefusal.UNWILLING
+    epoch, _peer = await begin(changed, broken, unwilling, snapshot(80))
+    assert epoch == 80
+
+
+@pytest.mark.parametrize("change", ["garbage", "nan", "moments", "negative", "steps"])
+async def test_hostile_snapshot_is_refused_and_ours_stays(change: str) -> None:
+    bad = hostile(change)
+    header = snapshot().snapshot
+    assert header is not None
+    digest = hashlib.sha256(bad.content).hexdigest()
+    bad.snapshot = msgspec.structs.replace(header, digest=digest)
+    epoch, peer = await begin(bad)
+    assert (epoch, peer.snapshot_epoch) == (None, None)
+    assert peer.state.layout.pack(peer.state.tensors) == SmallState().content()
+
+
+async def test_an_epoch_that_its_steps_cannot_have_reached_is_refused() -> None:
+    assert (await begin(snapshot(10**9)))[0] is None
+
+
+async def test_where_there_is_an_organiser_only_a_signed_snapshot_counts() -> None:
+    for wrong in (snapshot(80), snapshot(80, key=OTHER_KEY)):
+        assert (await begin(wrong, key=KEY.public_key))[0] is None
+    good = snapshot(80, key=KEY)
+    assert (await begin(good, key=KEY.public_key))[0] == 80
+    assert good.snapshot is not None
+    good.snapshot = msgspec.structs.replace(good.snapshot, epoch=81)
+    assert (await begin(good, key=KEY.public_key))[0] is None
+
+
+async def test_waits_for_a_door_that_has_no_place_now() -> None:
+    busy = snapshot()
+    busy.refuses_ranges = StateRefusal.BUSY
+    with pytest.raises(WaitsError):
+        await begin(busy)
