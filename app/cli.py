@@ -269,12 +269,6 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--dht-port", type=int, metavar="PORT", help="TCP port of this peer")
     group.add_argument("--server-port", type=int, metavar="PORT", help="TCP port of the trainer")
     group.add_argument("--initial-peers", metavar="ADDRESSES", help="comma list of multiaddrs")
-    group.add_argument(
-        "--snapshot-every",
-        type=int,
-        metavar="N",
-        help="a door keeps the run's state every N epochs, for who joins when nobody trains",
-    )
     group.add_argument("--uplink", type=float, metavar="MBIT", help="upload of this line, Mbit/s")
     group.add_argument(
         "--report-interval",
@@ -353,6 +347,12 @@ def _add_network(group: "argparse._ArgumentGroup") -> None:
         "--announce",
         metavar="HOSTS",
         help="host names or addresses at which others reach this machine",
+    )
+    group.add_argument(
+        "--snapshot-every",
+        type=int,
+        metavar="N",
+        help="a door keeps the run's state every N epochs, for who joins when nobody trains",
     )
     group.add_argument("--trusted-relays", metavar="ADDRESSES", help="comma list of multiaddrs")
     group.add_argument(

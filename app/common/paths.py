@@ -134,10 +134,6 @@ class Folders:
         """The folder with the checkpoints of one run."""
         return self.data / "checkpoints" / run_id
 
-    def snapshots(self, run_id: str) -> Path:
-        """The folder in which a door keeps snapshots of one run."""
-        return self.data / "snapshots" / run_id
-
     def first_time(self, what: str) -> bool:
         """Whether this is the first call with this name; a marker file remembers it.
 

@@ -22,7 +22,7 @@ from app.common.i18n import _
 from app.p2p import calls
 from app.p2p.calls import CallError
 from app.p2p.states.comparing import STEPS_AN_EPOCH, opinions
-from app.p2p.states.donors import DonorStub, donors_of, namespace_of
+from app.p2p.states.donors import DonorId, DonorStub, donors_of, namespace_of
 from app.p2p.states.download import DonorCalls, DonorError, Download
 from app.p2p.states.folder import KeptSnapshotFile, NewSnapshot, SnapshotFolder
 from app.p2p.states.servicer import SnapshotServicer
@@ -35,8 +35,6 @@ from app.state.facts import DoorSnapshot
 from app.takeout.identity import identity_of
 
 if TYPE_CHECKING:
-    from hivemind.p2p import PeerID
-
     from app.common.signing import MachineKey
 
 log = logging.getLogger(__name__)
@@ -45,7 +43,8 @@ LOOK_SECONDS = 2.0
 """Between two looks whether a snapshot is due."""
 
 RETRY_SECONDS = 30.0
-"""Until the next try, after all donors were asked in vain."""
+"""Until the next try, after all donors were asked in vain. A donor sends the same copy of its state
+for a minute, which may be older than the epoch that it is asked in."""
 
 MOST_AHEAD = 10
 """Epochs that a donor may be ahead of what the run's records said last."""
@@ -75,7 +74,7 @@ class Snapshots:
         self._store, self._swarm = session.store, session.swarm
         self._organisation = session.organisation
         self._spec, self._key = spec, key
-        folder = session.folders.snapshots(spec.run_id) / identity_of(spec)
+        folder = session.folders.data / "snapshots" / spec.run_id / identity_of(spec)
         self._folder = SnapshotFolder(folder)
         self._most_bytes = _most_bytes(spec)
         steps = STEPS_AN_EPOCH if spec.training.local_steps is not None else 1
@@ -115,15 +114,17 @@ class Snapshots:
         assert run is not None
         problem = ""
         try:
-            await self._take(node, epoch=run.epoch)
+            if await self._take(node, epoch=run.epoch):
+                self._tell()
+                return
         except (DonorError, CallError) as error:
             problem = str(error)
         except OSError as error:
             problem = _problem_of(error)
+        self._not_before = time.monotonic() + RETRY_SECONDS
         if problem:
             log.warning("no snapshot of epoch %d: %s", run.epoch, problem)
-            self._not_before = time.monotonic() + RETRY_SECONDS
-        self._tell(problem)
+            self._tell(problem)
 
     async def _serve(self, node: Any) -> None:
         servicer = SnapshotServicer(self._organisation.admission)
@@ -143,39 +144,49 @@ class Snapshots:
 
     # --- taking one
 
-    async def _take(self, node: Any, *, epoch: int) -> None:
-        """Take a snapshot of the first donor that gives a sound one.
+    async def _take(self, node: Any, *, epoch: int) -> bool:
+        """Take a snapshot of the first donor that gives a sound one; False where what they send is
+        no newer than the last one.
 
         epoch: of the run. Raises `DonorError`, `CallError` or `OSError`.
         """
         stub = partial(DonorStub.get_stub, node.p2p, namespace=namespace_of(self._spec.run_id))
         donor_calls = DonorCalls(stub=stub, arrived=_at_full_speed)
         donors = await donors_of(node, self._spec.run_id, epoch=epoch)
-        failure: DonorError | CallError = DonorError(_("nobody offers the swarm's state"))
+        own = self._store.state.peer_id
+        if not self._organisation.admission.may_join(own):
+            text = _("the swarm is closed: add this door's peer id {code} to its members")
+            raise DonorError(text.format(code=own))
+        if not donors:
+            raise DonorError(_("nobody offers the swarm's state"))
+        failure: DonorError | CallError | None = None
         for donor in donors:
             others = [each for each in donors if each != donor]
             try:
-                await self._take_from(donor, others, donor_calls, epoch=epoch)
+                if await self._take_from(donor, others, donor_calls, epoch=epoch):
+                    return True
             except (DonorError, CallError) as error:
                 log.info("no snapshot from %s: %s", donor, error)
                 failure = error
-            else:
-                return
-        raise failure
+        if failure is not None:
+            raise failure
+        return False
 
     async def _take_from(
-        self, donor: "PeerID", others: "list[PeerID]", donor_calls: DonorCalls, *, epoch: int
-    ) -> None:
+        self, donor: DonorId, others: list[DonorId], donor_calls: DonorCalls, *, epoch: int
+    ) -> bool:
         header = await donor_calls.header(donor)
         self._check(header)
+        last = self._kept.header.epoch if self._kept is not None else -1
+        if header.epoch <= last:
+            return False
         layout = _Layout(
             digest=header.layout, size=header.size, parameters_end=header.parameters_end
         )
         with self._folder.receiving(header.size) as new:
             download = Download(layout=layout, content=new.content)
             await donor_calls.fetch(donor, download, lambda: None)
-            last = self._kept.header.epoch if self._kept is not None else -1
-            if not last < download.epoch <= epoch + MOST_AHEAD:
+            if download.epoch > epoch + MOST_AHEAD:
                 raise DonorError(_("it is in another epoch than the swarm"))
             if not await asyncio.to_thread(_is_finite, new, header.parameters_end):
                 raise DonorError(_("its state holds values that are not finite"))
@@ -200,6 +211,7 @@ class Snapshots:
         log.info("keeping the snapshot of epoch %d (%d bytes)", made.epoch, made.size)
         assert self._servicer is not None
         self._servicer.snapshot = self._kept
+        return True
 
     def _check(self, header: Header) -> None:
         is_ours = 0 < header.parameters_end <= header.size <= self._most_bytes

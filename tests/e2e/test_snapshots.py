@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.processes.apps import Line, StartApp, tiny_spec
+from tests.support.processes.apps import Line, StartApp, tiny_spec, training
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -16,12 +16,14 @@ def kept_epoch(line: Line) -> int:
 async def test_who_joins_when_nobody_trains_begins_with_the_doors_snapshot(
     start_app: StartApp,
 ) -> None:
-    door = await start_app("--bootstrap", "--snapshot-every", "2", spec=tiny_spec())
+    parts = training(optimizer={"name": "adamw", "learning_rate": 0.01})
+    spec = tiny_spec(training_params=parts)
+    door = await start_app("--bootstrap", "--snapshot-every", "2", spec=spec)
     line = await door.wait_for(lambda line: line["url"] is not None)
-    spec = tiny_spec(initial_peers=line["addresses"])
+    spec["initial_peers"] = line["addresses"]
     first = await start_app(spec=spec)
     began = await first.trains()
-    await door.wait_for(lambda line: kept_epoch(line) >= 4)
+    await door.wait_for(lambda line: kept_epoch(line) >= 2)
     assert await first.stop() == 0
     epoch = kept_epoch(door.last)
     second = await start_app(spec=spec)
@@ -29,5 +31,6 @@ async def test_who_joins_when_nobody_trains_begins_with_the_doors_snapshot(
     assert line["epoch"] >= line["snapshot_epoch"] >= epoch
     assert line["loss"] < began["loss"] - 0.1
     assert "took the snapshot of epoch" in second.errors
+    assert "out of sync" not in second.log()
     assert await second.stop() == 0
     assert await door.stop() == 0

@@ -12,6 +12,9 @@ from app.p2p import calls
 
 MOST_DONORS = 50
 
+DonorId = PeerID
+"""By which a donor is called, for those who know nothing else of hivemind."""
+
 
 def namespace_of(run_id: str) -> str:
     """hivemind's name for the averagers of a run's state."""

@@ -59,6 +59,9 @@ class CitizenOptimizer(hivemind.Optimizer):
     loading_state: bool
     """The training thread downloads the swarm's state."""
 
+    newcomer: Newcomer
+    """Takes the swarm's state over."""
+
     taken_over: int
     """How often another peer's state has taken the place of ours."""
 
@@ -99,7 +102,7 @@ class CitizenOptimizer(hivemind.Optimizer):
         keep_searches()
         super().__init__(**options)
         work.time_steps_of(self.opt)
-        self._newcomer = Newcomer(
+        self.newcomer = Newcomer(
             state=OptimizerState(self.opt, judge=judge, step_size=step_size),
             swarm=OptimizerSwarm(self.dht, averager=self.state_averager, tracker=self.tracker),
             report=report,
@@ -272,24 +275,14 @@ class CitizenOptimizer(hivemind.Optimizer):
             self._failure = "the swarm's average was not finite"
             self.grad_averager.zero_()
 
-    def synchronize(self, doors: Doors) -> int | None:
-        """Before the first step: load the state of a swarm that is ahead of us, or a snapshot of
-        its doors where nobody else can give one; returns the epoch of such a snapshot."""
-        self.tracker.fetched_global_progress_this_epoch.wait(timeout=10.0)
-        behind = self.tracker.global_epoch > self.local_epoch
-        if behind or (doors.peers and self._newcomer.swarm.begins):
-            self._load_state(doors=doors, behind=behind)
-        return self._newcomer.snapshot_epoch
-
-    def load_state_from_peers(self, **_options: Any) -> None:
+    def load_state_from_peers(
+        self, *, doors: Doors | None = None, behind: bool = True, **_options: Any
+    ) -> None:
         """Download parameters and optimizer statistics from a peer that can be believed.
 
         Goes on until there is one, or no other peer any more: nobody trains beside his swarm. The
-        samples of this epoch are lost.
+        samples of this epoch are lost. doors, behind: see `take_over`.
         """
-        self._load_state(doors=None, behind=True)
-
-    def _load_state(self, *, doors: Doors | None, behind: bool) -> None:
         self.loading_state = True
         if self.scheduled_grads is not None and not self.scheduled_grads.done():
             # Others may wait for our part already: to cancel it would stall all of them.
@@ -301,7 +294,7 @@ class CitizenOptimizer(hivemind.Optimizer):
         try:
             with self._work.waiting():
                 taking = take_over(
-                    self._newcomer, self.dht, self.state_averager, doors=doors, behind=behind
+                    self.newcomer, self.dht, self.state_averager, doors=doors, behind=behind
                 )
                 epoch = asyncio.run(taking)
         finally:
@@ -316,6 +309,8 @@ class CitizenOptimizer(hivemind.Optimizer):
             self.state_averager._load_local_tensors_into_averager_()
             self.grad_averager.reset_accumulated_grads_()
             self.tracker.report_local_progress(epoch, samples_accumulated=0)
+            if epoch > self.tracker.global_epoch:  # a door's: else we would take us for astray
+                self.tracker.update_epoch(epoch)
             if not self.client_mode:
                 self.state_averager.state_sharing_priority = epoch
 

@@ -114,7 +114,12 @@ class GradientAveraging:
 
     def synchronize(self) -> None:
         """Before the first step: load the state of a swarm that is ahead of us, or of a door."""
-        self.snapshot_epoch = self._optimizer.synchronize(self._doors)
+        optimizer, tracker = self._optimizer, self._optimizer.tracker
+        tracker.fetched_global_progress_this_epoch.wait(timeout=10.0)
+        behind = tracker.global_epoch > self.epoch
+        if behind or (self._doors.peers and optimizer.newcomer.swarm.begins):
+            optimizer.load_state_from_peers(doors=self._doors, behind=behind)
+        self.snapshot_epoch = optimizer.newcomer.snapshot_epoch
 
     def state_dict(self) -> dict[str, Any]:
         """The optimizer's state and the epoch."""

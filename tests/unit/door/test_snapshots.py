@@ -96,6 +96,18 @@ async def test_it_takes_one_every_so_many_epochs(made: Callable[..., Door]) -> N
     assert (await door.looks(25)).epoch == 25
 
 
+async def test_a_copy_that_is_no_newer_is_no_problem_and_is_asked_for_again(
+    made: Callable[..., Door],
+) -> None:
+    giver = donor(epoch=20)
+    door = made(giver)
+    await door.looks(20)
+    found = await door.looks(30)
+    assert (found.epoch, found.problem) == (20, "")
+    giver.snapshot = donor(epoch=30).snapshot
+    assert (await door.looks(30)).epoch == 30
+
+
 async def test_it_serves_it_by_each_daemon_that_it_has(made: Callable[..., Door]) -> None:
     door = made(donor())
     await door.looks(20)
@@ -160,12 +172,13 @@ async def test_a_full_disk_is_said_and_it_goes_on(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         yield
 
+    next(iter(door.swarm.by_peer.values())).snapshot = donor(epoch=30).snapshot
     with monkeypatch.context() as patch:
         patch.setattr(door.snapshots._folder, "receiving", full)
         found = await door.looks(30)
         assert (found.epoch, found.problem) == (20, "the disk of the data folder is full")
-    next(iter(door.swarm.by_peer.values())).snapshot = donor(epoch=30).snapshot
-    assert (await door.looks(30)).problem == ""
+    found = await door.looks(30)
+    assert (found.epoch, found.problem) == (30, "")
 
 
 async def test_it_signs_with_the_organisers_key(tmp_path: Path, made: Callable[..., Door]) -> None:
@@ -184,6 +197,18 @@ async def test_it_signs_with_the_organisers_key(tmp_path: Path, made: Callable[.
     OrganiserFiles(tmp_path).key.unlink()
     with pytest.raises(OrganiserError):
         await organisation.key_for(spec)
+
+
+async def test_in_a_closed_swarm_it_says_that_it_is_no_member(
+    tmp_path: Path, made: Callable[..., Door]
+) -> None:
+    door = made(donor())
+    key = signing.MachineKey.load_or_create(OrganiserFiles(tmp_path).key)
+    spec = signed(SPEC, key, name="Ours", closed=True)
+    await door.session.organisation.enter(spec)
+    door.snapshots = Snapshots(door.session, spec, key)
+    found = await door.looks(20)
+    assert (found.epoch, "closed" in found.problem) == (None, True)
 
 
 async def test_it_looks_again_and_again(made: Callable[..., Door]) -> None:
