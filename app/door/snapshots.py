@@ -9,7 +9,6 @@ import asyncio
 import errno
 import logging
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from app.p2p import calls
 from app.p2p.calls import CallError
 from app.p2p.states.comparing import STEPS_AN_EPOCH, opinions
 from app.p2p.states.donors import DonorId, DonorStub, donors_of, namespace_of
-from app.p2p.states.download import DonorCalls, DonorError, Download
+from app.p2p.states.download import DonorCalls, DonorError, Download, SaidLayout
 from app.p2p.states.folder import KeptSnapshotFile, NewSnapshot, SnapshotFolder
 from app.p2p.states.servicer import SnapshotServicer
 from app.p2p.states.wire import Header
@@ -53,15 +52,6 @@ MOST_BYTES = 16
 """Of a state, for each parameter that is trained: twice as much as Adam needs."""
 
 _CHECKED_BYTES = 2**20
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Layout:
-    """What a donor says of the state that it has."""
-
-    digest: str
-    size: int
-    parameters_end: int
 
 
 class Snapshots:
@@ -180,9 +170,7 @@ class Snapshots:
         last = self._kept.header.epoch if self._kept is not None else -1
         if header.epoch <= last:
             return False
-        layout = _Layout(
-            digest=header.layout, size=header.size, parameters_end=header.parameters_end
-        )
+        layout = SaidLayout.of(header)
         with self._folder.receiving(header.size) as new:
             download = Download(layout=layout, content=new.content)
             await donor_calls.fetch(donor, download, lambda: None)

@@ -24,8 +24,10 @@ from app.takeout.messages import (
     ExportFacts,
     ExportOrder,
     ExportProgress,
+    FetchWeights,
     Upload,
     Uploaded,
+    WeightsFetched,
     decode_report,
 )
 
@@ -98,7 +100,17 @@ async def upload(order: Upload, *, on_progress: OnExportProgress) -> Uploaded:
     return result
 
 
-async def _obeyed(order: ExportOrder, on_progress: OnExportProgress) -> Exported | Uploaded:
+async def fetch(order: FetchWeights, *, on_progress: OnExportProgress) -> WeightsFetched:
+    """Fetch a swarm's weights; a cancel ends it, and leaves no checkpoint. Raises `ExportError`."""
+    result = await _obeyed(order, on_progress)
+    assert isinstance(result, WeightsFetched)
+    return result
+
+
+_Result = Exported | Uploaded | WeightsFetched
+
+
+async def _obeyed(order: ExportOrder, on_progress: OnExportProgress) -> _Result:
     """Start the process, give it the order, and wait for its result."""
     async with _process() as process:
         assert process.stdin is not None
@@ -108,12 +120,12 @@ async def _obeyed(order: ExportOrder, on_progress: OnExportProgress) -> Exported
         with suppress(ConnectionError):  # its exit status says more
             process.stdin.write(pipe.encode(order))
             await process.stdin.drain()
-        result: Exported | Uploaded | None = None
+        result: _Result | None = None
         async for line in process.stdout:
             match report := decode_report(line):
                 case ExportProgress():
                     on_progress(report)
-                case Exported() | Uploaded():
+                case Exported() | Uploaded() | WeightsFetched():
                     result = report
                 case protocol.TrainerProblem(message=message, field=field, remedy=remedy):
                     raise ExportError(message, field=field, remedy=remedy)

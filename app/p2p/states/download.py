@@ -60,14 +60,28 @@ class WireLayout(Protocol):
         """Bytes of the parameters, which come first, as float32."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class SaidLayout:
+    """A `WireLayout`, as a peer says it of what it has."""
+
+    digest: str
+    size: int
+    parameters_end: int
+
+    @classmethod
+    def of(cls, header: Header) -> "SaidLayout":
+        """Of a donor or a door."""
+        return cls(digest=header.layout, size=header.size, parameters_end=header.parameters_end)
+
+
 @dataclass(kw_only=True)
 class Download:
-    """A state as far as it has arrived."""
+    """A state, or its beginning, as far as it has arrived."""
 
     layout: WireLayout
 
     content: bytearray | memoryview
-    """Of the layout's size."""
+    """As long as what is wanted; of the layout's size, or shorter."""
 
     received: int = 0
     """Bytes from the beginning that are there."""
@@ -83,8 +97,8 @@ class Download:
 
     @property
     def is_complete(self) -> bool:
-        """All bytes are there."""
-        return self.received >= self.layout.size
+        """All bytes that are wanted are there."""
+        return self.received >= len(self.content)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +123,7 @@ class DonorCalls:
         then stays.
         """
         wanted = Wanted(
-            layout=download.layout.digest, ranges=((download.received, download.layout.size),)
+            layout=download.layout.digest, ranges=((download.received, len(download.content)),)
         )
         pace = _Pace()
         async with aclosing(self._replies(peer, wanted)) as replies:
@@ -117,7 +131,7 @@ class DonorCalls:
             download.epoch = max(download.epoch, _checked(header, download.layout))
             async for part in replies:
                 end = download.received + len(part)
-                if end > download.layout.size:
+                if end > len(download.content):
                     raise DonorError(_("it sends more than was asked for"))
                 download.content[download.received : end] = part
                 download.received = end
