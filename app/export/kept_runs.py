@@ -83,6 +83,10 @@ class KeptRuns:
             remedy=_("Train first, or name another data folder with --data-dir."),
         )
 
+    def has(self, spec: SwarmSpec) -> bool:
+        """Whether there is a checkpoint of a swarm's run."""
+        return any(map(_found_in, _folders_in(self._root / spec.run_id)))
+
     def of_swarm(self, spec: SwarmSpec) -> KeptRun:
         """The run of a swarm. Raises `ExportError` without a checkpoint of it."""
         folder = self._root / spec.run_id

@@ -176,7 +176,7 @@ class _Fetching:
             raise OtherModelError(_("it trains another model, or with another optimizer"))
         layout = SaidLayout.of(header)
         download = Download(layout=layout, content=bytearray(self._size))
-        await calls.fetch(donor, download, lambda: self._say(download))
+        await calls.fetch(donor, download, partial(self._say, download))
         training = self._spec.training
         steps = STEPS_AN_EPOCH if training.local_steps is not None else 1
         agree, differ = await opinions(
@@ -205,7 +205,7 @@ class _Fetching:
                     continue
                 # all of it: the digest is that of the whole
                 download = Download(layout=SaidLayout.of(header), content=bytearray(header.size))
-                await calls.fetch(door, download, lambda each=download: self._say(each))
+                await calls.fetch(door, download, partial(self._say, download))
             except (DonorError, CallError, TimeoutError) as error:
                 log.info("no weights from the door %s: %s", door, error)
                 continue
