@@ -20,7 +20,7 @@ from app.common.background import Background, survived
 from app.common.i18n import _
 from app.p2p import calls
 from app.p2p.calls import CallError
-from app.p2p.states.comparing import STEPS_AN_EPOCH, opinions
+from app.p2p.states.comparing import MOST_AHEAD, STEPS_AN_EPOCH, opinions
 from app.p2p.states.donors import DonorId, DonorStub, donors_of, namespace_of
 from app.p2p.states.download import DonorCalls, DonorError, Download, SaidLayout
 from app.p2p.states.folder import KeptSnapshotFile, NewSnapshot, SnapshotFolder
@@ -44,9 +44,6 @@ LOOK_SECONDS = 2.0
 RETRY_SECONDS = 30.0
 """Until the next try, after all donors were asked in vain. A donor sends the same copy of its state
 for a minute, which may be older than the epoch that it is asked in."""
-
-MOST_AHEAD = 10
-"""Epochs that a donor may be ahead of what the run's records said last."""
 
 MOST_BYTES = 16
 """Of a state, for each parameter that is trained: twice as much as Adam needs."""

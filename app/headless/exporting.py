@@ -93,7 +93,8 @@ class _Export:
         kept = await KeptRuns.of(self._folders)
         await self._fetch_what_is_not_kept(kept)
         chosen = await asyncio.to_thread(_chosen, kept, self._command)
-        alias = self._settings.alias if self._settings.publish_machine else ""
+        shown = self._settings.publish_machine and chosen.is_own
+        alias = self._settings.alias if shown else ""
         facts = ExportFacts(since=chosen.since, contributors=(alias,) if alias else ())
         written, aside = await export(
             chosen, target, cache=self._folders.cache, facts=facts, on_progress=self._show

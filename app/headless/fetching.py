@@ -64,6 +64,7 @@ class _Progress:
     def show(self, progress: ExportProgress) -> None:
         """Say it, if it is time."""
         step, percent = progress.step.value, percent_of(progress)
-        if step != self._said[0] or percent >= self._said[1] + STEP_PERCENT:
+        is_due = percent >= min(100, self._said[1] + STEP_PERCENT) and percent > self._said[1]
+        if step != self._said[0] or is_due:
             self._said = step, percent
             say(step_in_words(progress))

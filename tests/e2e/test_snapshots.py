@@ -13,10 +13,17 @@ def kept_epoch(line: Line) -> int:
     return -1 if snapshot["epoch"] is None else int(snapshot["epoch"])
 
 
+STRATEGIES: dict[str, Line] = {
+    "gradient-averaging": {},
+    "diloco": {"strategy": "diloco", "diloco": {"local_batch_size": 48}},
+}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
 async def test_who_joins_when_nobody_trains_begins_with_the_doors_snapshot(
-    start_app: StartApp,
+    start_app: StartApp, strategy: str
 ) -> None:
-    parts = training(optimizer={"name": "adamw", "learning_rate": 0.01})
+    parts = training(optimizer={"name": "adamw", "learning_rate": 0.01}, **STRATEGIES[strategy])
     spec = tiny_spec(training_params=parts)
     door = await start_app("--bootstrap", "--snapshot-every", "2", spec=spec)
     line = await door.wait_for(lambda line: line["url"] is not None)

@@ -24,6 +24,9 @@ STEPS_APART = 10
 STEPS_AN_EPOCH = 100
 """Optimizer steps between two rounds, at most, where peers take steps of their own."""
 
+MOST_AHEAD = 10
+"""Epochs that a donor may be ahead of what the run's records said last."""
+
 PIECES = 32
 """That a second donor is asked for, at random places of the parameters."""
 

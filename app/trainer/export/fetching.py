@@ -7,6 +7,7 @@ loss. So it is held against what other trainers have, and must be finite.
 import asyncio
 import hashlib
 import logging
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -24,7 +25,7 @@ from app.p2p.calls import CallError
 from app.p2p.network import Network, listening
 from app.p2p.peer import EmbeddedPeer
 from app.p2p.plausible import RunTimes
-from app.p2p.states.comparing import STEPS_AN_EPOCH, opinions
+from app.p2p.states.comparing import MOST_AHEAD, STEPS_AN_EPOCH, opinions
 from app.p2p.states.donors import DonorId, DonorStub, donors_of, namespace_of
 from app.p2p.states.download import DonorCalls, DonorError, Download, OtherModelError, SaidLayout
 from app.spec import schema as specs
@@ -51,7 +52,11 @@ _DOOR_SECONDS = 10.0
 
 _REPORT_SECONDS = 0.5
 
-_ANY_EPOCH = 2**62
+_UNFINISHED = "new-"
+"""Begins the name of a folder whose checkpoint isn't complete yet."""
+
+MOST_EPOCH = 10**12
+"""That a door's snapshot may be of; nobody is there who could say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,19 +83,37 @@ def fetch(order: FetchWeights, send: Callable[[Message], None]) -> None:
     needed = _FLOAT32 * sum(each.numel() for each in trained(model))
     found = asyncio.run(_Fetching(order, spec, needed, send).run())
     _fill(trained(model), found.content)
+    _keep(
+        Checkpoint(epoch=found.epoch, position=0, model=state_of(model), optimizer={}),
+        Path(order.folder),
+        spec,
+    )
+    send(WeightsFetched(epoch=found.epoch, from_door=found.from_door))
+
+
+def _keep(checkpoint: Checkpoint, folder: Path, spec: SwarmSpec) -> None:
+    """Put it in place of what was fetched before, whatever epoch that claimed to be of.
+
+    Raises `ExportError`.
+    """
     try:
-        CheckpointFolder(Path(order.folder), spec).save(
-            Checkpoint(epoch=found.epoch, position=0, model=state_of(model), optimizer={})
-        )
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for unfinished in folder.glob(f"{_UNFINISHED}*"):  # of a process that was killed
+            shutil.rmtree(unfinished)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=_UNFINISHED) as place:
+            CheckpointFolder(Path(place), spec).save(checkpoint)
+            for old in folder.glob("*.pt"):
+                old.unlink(missing_ok=True)
+            for new in Path(place).iterdir():
+                new.replace(folder / new.name)
     except NotFiniteError as error:
         raise ExportError(_("the weights that arrived hold values that are not finite.")) from error
     except OSError as error:
         raise ExportError(
             _("can't be written: {reason}.").format(reason=error.strerror or error),
-            field=order.folder,
+            field=str(folder),
             remedy=_("Make room, or choose another data folder with --data-dir."),
         ) from error
-    send(WeightsFetched(epoch=found.epoch, from_door=found.from_door))
 
 
 @torch.no_grad()
@@ -132,19 +155,20 @@ class _Fetching:
                 admission=admission,
             )
             try:
-                return await self._from_anybody(peer.node)
+                return await self._from_anybody(peer)
             finally:
                 await peer.leave()
 
-    async def _from_anybody(self, node: Any) -> _Found:
+    async def _from_anybody(self, peer: EmbeddedPeer) -> _Found:
         reason = _("nobody offers the swarm's state")
         for _look in range(_LOOKS):
             try:
-                return await self._from_trainers(node)
+                run = await peer.observe()
+                return await self._from_trainers(peer.node, epoch=0 if run is None else run.epoch)
             except (DonorError, CallError) as error:
                 reason = str(error)
                 log.info("no weights from a trainer: %s", reason)
-            if (found := await self._from_doors(node)) is not None:
+            if (found := await self._from_doors(peer.node)) is not None:
                 return found
             await asyncio.sleep(_LOOK_SECONDS)
         raise ExportError(
@@ -152,24 +176,24 @@ class _Fetching:
             remedy=_("Try again when others train, or train here."),
         )
 
-    async def _from_trainers(self, node: Any) -> _Found:
-        """Raises `DonorError` or `CallError`."""
+    async def _from_trainers(self, node: Any, *, epoch: int) -> _Found:
+        """epoch: of the run, as its records say. Raises `DonorError` or `CallError`."""
         run_id = self._spec.run_id
         stub = partial(DonorStub.get_stub, node.p2p, namespace=namespace_of(run_id))
         calls = DonorCalls(stub=stub, arrived=_at_full_speed)
-        donors = await donors_of(node, run_id, epoch=_ANY_EPOCH)
+        donors = await donors_of(node, run_id, epoch=epoch)
         failure: DonorError | CallError = DonorError(_("nobody offers the swarm's state"))
         for donor in donors:
             others = [each for each in donors if each != donor]
             try:
-                return await self._from_trainer(calls, donor, others)
+                return await self._from_trainer(calls, donor, others, epoch=epoch)
             except (DonorError, CallError) as error:
                 log.info("no weights from %s: %s", donor, error)
                 failure = error
         raise failure
 
     async def _from_trainer(
-        self, calls: DonorCalls, donor: DonorId, others: list[DonorId]
+        self, calls: DonorCalls, donor: DonorId, others: list[DonorId], *, epoch: int
     ) -> _Found:
         header = await calls.header(donor)
         if header.parameters_end != self._size or header.size < self._size:
@@ -187,6 +211,8 @@ class _Fetching:
             epoch=download.epoch,
             step_size=steps * training.optimizer.learning_rate,
         )
+        if download.epoch > epoch + MOST_AHEAD:
+            raise DonorError(_("it is in another epoch than the swarm"))
         if differ > agree:
             raise DonorError(_("most other peers hold another state"))
         return _found(download, from_door=False)
@@ -200,7 +226,7 @@ class _Fetching:
                 async with asyncio.timeout(_DOOR_SECONDS):
                     header = await calls.header(door)
                 is_ours = header.parameters_end == self._size <= header.size <= 8 * self._size
-                if not is_ours or not doors.vouched(header):
+                if not is_ours or header.epoch > MOST_EPOCH or not doors.vouched(header):
                     log.warning("the snapshot of the door %s is of another run", door)
                     continue
                 # all of it: the digest is that of the whole

@@ -8,7 +8,7 @@ import torch
 from hivemind.p2p import PeerID
 from hivemind.utils.nested import nested_flatten
 
-from app.p2p.states.wire import Header, StateRefusal, Wanted
+from app.p2p.states.wire import CHUNK_BYTES, Header, StateRefusal, Wanted
 from app.trainer.joining.layout import StateLayout
 
 EPOCH = 400
@@ -103,7 +103,8 @@ class Donor:
                 yield _Reply(bytes(sent[: self.breaks_after]))
                 self.breaks_after = None
                 raise ConnectionResetError("the donor is gone")
-            yield _Reply(bytes(sent))
+            for offset in range(0, len(sent), CHUNK_BYTES):
+                yield _Reply(bytes(sent[offset : offset + CHUNK_BYTES]))
         if wanted.ranges:
             yield _Reply(bytes(self.extra))
 

@@ -17,6 +17,7 @@ from app.door import snapshots as module
 from app.door.snapshots import Snapshots
 from app.organiser.files import OrganiserFiles
 from app.p2p.sightings import Run
+from app.p2p.states.comparing import MOST_AHEAD
 from app.p2p.states.wire import Header, StateRefusal
 from app.spec import schema
 from app.spec.signing import signed
@@ -135,7 +136,7 @@ async def test_what_is_kept_is_served_after_a_start(made: Callable[..., Door]) -
     "hostile",
     [
         donor(spoil=lambda weight: weight.fill_(float("nan"))),
-        donor(epoch=20 + module.MOST_AHEAD + 1),
+        donor(epoch=20 + MOST_AHEAD + 1),
         Donor(content=b"", snapshot=Header(epoch=20, size=2**50, layout="x", parameters_end=8)),
         Donor(content=b"", snapshot=Header(epoch=20, size=8, layout="x", parameters_end=800)),
         Donor(content=bytes(8), snapshot=Header(epoch=20, size=800, layout="x", parameters_end=8)),
