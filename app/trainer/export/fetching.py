@@ -60,7 +60,7 @@ MOST_EPOCH = 10**12
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Found:
+class _SwarmWeights:
     """The weights of a swarm."""
 
     epoch: int
@@ -134,7 +134,7 @@ class _Fetching:
         self._order, self._spec, self._size, self._send = order, spec, size, send
         self._reported_at = 0.0
 
-    async def run(self) -> _Found:
+    async def run(self) -> _SwarmWeights:
         """Raises `ExportError` or `JoinError`."""
         spec, order = self._spec, self._order
         admission = admission_to(spec, Path(order.roster_file))
@@ -159,7 +159,7 @@ class _Fetching:
             finally:
                 await peer.leave()
 
-    async def _from_anybody(self, peer: EmbeddedPeer) -> _Found:
+    async def _from_anybody(self, peer: EmbeddedPeer) -> _SwarmWeights:
         reason = _("nobody offers the swarm's state")
         for _look in range(_LOOKS):
             try:
@@ -176,7 +176,7 @@ class _Fetching:
             remedy=_("Try again when others train, or train here."),
         )
 
-    async def _from_trainers(self, node: Any, *, epoch: int) -> _Found:
+    async def _from_trainers(self, node: Any, *, epoch: int) -> _SwarmWeights:
         """epoch: of the run, as its records say. Raises `DonorError` or `CallError`."""
         run_id = self._spec.run_id
         stub = partial(DonorStub.get_stub, node.p2p, namespace=namespace_of(run_id))
@@ -194,7 +194,7 @@ class _Fetching:
 
     async def _from_trainer(
         self, calls: DonorCalls, donor: DonorId, others: list[DonorId], *, epoch: int
-    ) -> _Found:
+    ) -> _SwarmWeights:
         header = await calls.header(donor)
         if header.parameters_end != self._size or header.size < self._size:
             raise OtherModelError(_("it trains another model, or with another optimizer"))
@@ -217,7 +217,7 @@ class _Fetching:
             raise DonorError(_("most other peers hold another state"))
         return _found(download, from_door=False)
 
-    async def _from_doors(self, node: Any) -> _Found | None:
+    async def _from_doors(self, node: Any) -> _SwarmWeights | None:
         own = node.peer_id.to_base58()
         doors = Doors.of(self._spec, self._order.initial_peers, besides=own)
         calls = DonorCalls(stub=partial(doors.stub, node.p2p), arrived=_at_full_speed)
@@ -256,9 +256,9 @@ class _Fetching:
         )
 
 
-def _found(download: Download, *, from_door: bool) -> _Found:
+def _found(download: Download, *, from_door: bool) -> _SwarmWeights:
     assert isinstance(download.content, bytearray)
-    return _Found(epoch=download.epoch, content=download.content, from_door=from_door)
+    return _SwarmWeights(epoch=download.epoch, content=download.content, from_door=from_door)
 
 
 async def _at_full_speed(_size: int) -> None:
