@@ -73,7 +73,7 @@ class SwarmDoor:
             from app.door.snapshots import Snapshots
 
             self._snapshots = Snapshots(self._session, self._spec, key)
-            await self._snapshots.open()
+            self._snapshots.open()
         api = await self._web.start(self._make, or_next_port=False)
         log.info("the door answers at %s", api.url)
         self._store.dispatch(LocalApiChanged(local_api=api))

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from app.common import signing
-from app.common.background import Background, survived
+from app.common.background import Background, in_thread, survived
 from app.common.i18n import _
 from app.p2p import calls
 from app.p2p.calls import CallError
@@ -72,10 +72,8 @@ class Snapshots:
         self._not_before = 0.0
         self._background = Background()
 
-    async def open(self) -> None:
-        """Serve what is kept, and begin to keep more. Raises `OSError`."""
-        self._kept = await asyncio.to_thread(self._folder.newest)
-        self._tell()
+    def open(self) -> None:
+        """Begin to serve what is kept, and to keep more."""
         self._keeping = self._background.start(self._keep())
 
     async def close(self) -> None:
@@ -83,6 +81,12 @@ class Snapshots:
         await self._background.close()
 
     async def _keep(self) -> None:
+        problem = ""
+        try:
+            self._kept = await asyncio.to_thread(self._folder.newest)  # reads all of it
+        except OSError as error:
+            problem = _problem_of(error)
+        self._tell(problem)
         while True:
             with survived(log, "looking whether a snapshot is due failed"):
                 await self._look()
@@ -173,7 +177,7 @@ class Snapshots:
             await donor_calls.fetch(donor, download, lambda: None)
             if download.epoch > epoch + MOST_AHEAD:
                 raise DonorError(_("it is in another epoch than the swarm"))
-            if not await asyncio.to_thread(_is_finite, new, header.parameters_end):
+            if not await in_thread(partial(_is_finite, new, header.parameters_end)):
                 raise DonorError(_("its state holds values that are not finite"))
             agree, differ = await opinions(
                 donor_calls,
@@ -190,9 +194,9 @@ class Snapshots:
                 size=header.size,
                 layout=header.layout,
                 parameters_end=header.parameters_end,
-                digest=await asyncio.to_thread(new.digest),
+                digest=await in_thread(new.digest),
             )
-            self._kept = await asyncio.to_thread(new.keep, self._signed(made))
+            self._kept = await in_thread(partial(new.keep, self._signed(made)))
         log.info("keeping the snapshot of epoch %d (%d bytes)", made.epoch, made.size)
         assert self._servicer is not None
         self._servicer.snapshot = self._kept

@@ -7,10 +7,10 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
 from app import pipe, protocol
 from app.common import i18n
+from app.common.background import in_thread
 from app.common.errors import ExportError
 from app.common.i18n import _
 from app.common.logs import log_child_line
@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 _MAX_LINE_BYTES = 2**20
 """Of a report, or of a line of its log."""
 
-T = TypeVar("T")
 OnExportProgress = Callable[[ExportProgress], None]
 
 
@@ -70,24 +69,13 @@ async def export(
         facts=facts,
     )
     try:
-        await _in_thread(target.claim)
+        await in_thread(target.claim)
         result = await _obeyed(order, on_progress)
         assert isinstance(result, Exported)
-        aside = await _in_thread(target.put_in_place)
+        aside = await in_thread(target.put_in_place)
     finally:
         target.discard()
     return result, aside
-
-
-async def _in_thread(call: Callable[[], T]) -> T:
-    """Like `asyncio.to_thread`, but a cancel waits for the call's end: what comes after it would
-    meet it halfway."""
-    running = asyncio.ensure_future(asyncio.to_thread(call))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait({running})
-        raise
 
 
 async def upload(order: Upload, *, on_progress: OnExportProgress) -> Uploaded:

@@ -40,10 +40,6 @@ class OtherModelError(DonorError):
     """A donor holds a state of another layout."""
 
 
-class BusyDonorError(DonorError):
-    """A donor has no place for another download now."""
-
-
 class WireLayout(Protocol):
     """What must be known of a layout to fetch a state."""
 
@@ -215,9 +211,7 @@ def _parsed(packed: bytes) -> Header:
     if header.refusal == StateRefusal.OTHER_MODEL:
         raise _other_model()
     if header.refusal:
-        text = _("it sends nothing now: {reason}").format(reason=repr(header.refusal))
-        busy = header.refusal == StateRefusal.BUSY
-        raise BusyDonorError(text) if busy else DonorError(text)
+        raise DonorError(_("it sends nothing now: {reason}").format(reason=repr(header.refusal)))
     return header
 
 

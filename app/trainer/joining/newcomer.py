@@ -19,7 +19,6 @@ from app.common.i18n import _
 from app.p2p.calls import CallError
 from app.p2p.states.comparing import opinions
 from app.p2p.states.download import (
-    BusyDonorError,
     DonorCalls,
     DonorError,
     Download,
@@ -50,6 +49,9 @@ MOST_DISPUTED = 3
 
 DOOR_SECONDS = 10.0
 """How long the doors may take to say which snapshot they have."""
+
+DOOR_PATIENCE_SECONDS = 300.0
+"""Without a byte of a snapshot that is shown, after which training begins without it."""
 
 REFUSED_SECONDS = 600.0
 """How long a donor isn't asked again after its state was refused."""
@@ -145,21 +147,29 @@ class Newcomer:
     async def take_snapshot(self, calls: DonorCalls, doors: Doors) -> int | None:
         """Load the newest snapshot of the doors, if the swarm hasn't got as far without it; the
         epoch to go on with, or None where there is none that can be believed."""
-        while self.swarm.begins:
+        download, of = self._nothing(), ("", "")
+        give_up_at = time.monotonic() + DOOR_PATIENCE_SECONDS
+        while self.swarm.begins and time.monotonic() < give_up_at:
             reason = ""
             for door, header in await self._shown(calls, doors):
+                if of != (str(door), header.digest):  # else one that broke off goes on
+                    download, of = self._nothing(), (str(door), header.digest)
+                before = download.received
                 try:
-                    epoch = await self._from_door(calls, door, header)
-                except BusyDonorError as error:
-                    reason = str(error)
+                    epoch = await self._from_door(calls, door, header, download)
+                except OtherModelError as error:
+                    log.warning("the snapshot of the door %s is of no use: %s", door, error)
                 except (DonorError, CallError) as error:
-                    log.warning("the door %s doesn't give its snapshot: %s", door, error)
+                    reason = str(error)
+                    log.warning("the door %s doesn't give its snapshot: %s", door, reason)
                 else:
                     if epoch is not None:
                         return epoch
+                if download.received > before:
+                    give_up_at = time.monotonic() + DOOR_PATIENCE_SECONDS
             if not reason:
                 break
-            self._say(self._nothing(), problem=reason)
+            self._say(download, problem=reason)
             await asyncio.sleep(WAIT_SECONDS)
         return None
 
@@ -182,13 +192,15 @@ class Newcomer:
         believed = [each for each in newer if doors.vouched(each[1])]
         return sorted(believed, key=lambda each: each[1].epoch, reverse=True)
 
-    async def _from_door(self, calls: DonorCalls, door: PeerID, header: Header) -> int | None:
+    async def _from_door(
+        self, calls: DonorCalls, door: PeerID, header: Header, download: Download
+    ) -> int | None:
         """Load a snapshot; its epoch, or None where it isn't kept."""
         log.info("downloading the snapshot of epoch %d from the door %s", header.epoch, door)
-        download = self._nothing()
         await calls.fetch(door, download, lambda: self._say(download))
         if hashlib.sha256(download.content).hexdigest() != header.digest:
-            raise DonorError(_("its bytes aren't those that it has announced"))
+            log.warning("the door %s doesn't send the snapshot that it shows", door)
+            return None
         offer = self._offered(download)
         fits = fits_its_epoch(offer, parameters=self.state.layout.parameters)
         if not fits or judge(self.state, [offer], epoch=offer.epoch).best is None:

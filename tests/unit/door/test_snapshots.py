@@ -21,7 +21,8 @@ from app.p2p.states.comparing import MOST_AHEAD
 from app.p2p.states.wire import Header, StateRefusal
 from app.spec import schema
 from app.spec.signing import signed
-from app.state.events import RunObserved
+from app.state.events import RunObserved, SnapshotChanged
+from app.state.facts import DoorSnapshot
 from tests.support.processes.apps import tiny_spec
 from tests.support.processes.sessions import OfflineSession
 from tests.support.training.states import Donor, SmallState, SmallSwarm
@@ -125,11 +126,18 @@ async def test_it_serves_it_by_each_daemon_that_it_has(made: Callable[..., Door]
 async def test_what_is_kept_is_served_after_a_start(made: Callable[..., Door]) -> None:
     door = made(donor())
     await door.looks(20)
+    door.session.store.dispatch(SnapshotChanged(snapshot=DoorSnapshot()))
+    told = asyncio.Event()
+    watching = door.session.store.subscribe(
+        lambda state: told.set() if state.snapshot and state.snapshot.epoch == 20 else None
+    )
     again = Snapshots(door.session, SPEC, None)
-    await again.open()
+    again.open()
+    async with asyncio.timeout(20):
+        await told.wait()
+    watching.close()
     await again.close()
     await again.close()  # may be called twice
-    assert door.session.store.state.snapshot.epoch == 20  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -219,7 +227,7 @@ async def test_it_looks_again_and_again(made: Callable[..., Door]) -> None:
         lambda state: told.set() if state.snapshot and state.snapshot.epoch else None
     )
     door.session.store.dispatch(RunObserved(run=Run(epoch=20, samples=0, trainers=1)))
-    await door.snapshots.open()
+    door.snapshots.open()
     async with asyncio.timeout(20):
         await told.wait()
     watching.close()

@@ -225,11 +225,9 @@ async def test_no_door_is_asked_where_others_have_got_somewhere() -> None:
 async def test_another_door_is_asked_when_one_is_wrong() -> None:
     changed = snapshot(90)
     changed.content = changed.content[:-1] + b"\x7f"
-    broken = snapshot(85)
-    broken.breaks_after = 20
     unwilling = snapshot(85)
     unwilling.refusal = StateRefusal.UNWILLING
-    epoch, _peer = await begin(changed, broken, unwilling, snapshot(80))
+    epoch, _peer = await begin(changed, unwilling, snapshot(80))
     assert epoch == 80
 
 
@@ -257,6 +255,24 @@ async def test_where_there_is_an_organiser_only_a_signed_snapshot_counts() -> No
     assert good.snapshot is not None
     good.snapshot = msgspec.structs.replace(good.snapshot, epoch=81)
     assert (await begin(good, key=KEY.public_key))[0] is None
+
+
+async def test_a_download_that_broke_off_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def at_once(_seconds: float) -> None:
+        """Looks again."""
+
+    monkeypatch.setattr(module.asyncio, "sleep", at_once)
+    door = snapshot(80)
+    door.breaks_after = 20
+    assert (await begin(door))[0] == 80
+    assert [each.ranges[0][0] for each in door.asked if each.ranges] == [0, 20]
+
+
+async def test_a_door_that_never_sends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DOOR_PATIENCE_SECONDS", 0.0)
+    busy = snapshot()
+    busy.refuses_ranges = StateRefusal.BUSY
+    assert (await begin(busy))[0] is None
 
 
 async def test_waits_for_a_door_that_has_no_place_now() -> None:
