@@ -93,7 +93,7 @@ class Display:
         """That a door keeps another snapshot or can't, and that we have begun with one."""
         now, before = state.snapshot or DoorSnapshot(), self._snapshot
         self._snapshot = now
-        if now.epoch != before.epoch:
+        if now.epoch not in (None, before.epoch):
             text = _("the snapshot of epoch {epoch} is kept ({size:.1f} MB).")
             self._tell(text.format(epoch=now.epoch, size=now.size / 1e6))
         if now.problem and now.problem != before.problem:

@@ -1,7 +1,16 @@
 """A door keeps the run's state, and a swarm that everybody has left goes on where it was."""
 
+from pathlib import Path
+
 import pytest
 
+from app.common.paths import ROLE
+from app.common.signing import MachineKey
+from app.organiser.files import OrganiserFiles
+from app.organiser.members import Members
+from app.p2p.run_records import load_identity
+from app.spec import schema
+from app.spec.signing import signed
 from tests.support.processes.apps import Line, StartApp, tiny_spec, training
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -41,3 +50,26 @@ async def test_who_joins_when_nobody_trains_begins_with_the_doors_snapshot(
     assert "out of sync" not in second.log()
     assert await second.stop() == 0
     assert await door.stop() == 0
+
+
+async def test_a_door_of_a_closed_swarm_signs_what_it_keeps_once_it_is_a_member(
+    start_app: StartApp, tmp_path: Path
+) -> None:
+    files = OrganiserFiles(tmp_path / "door")
+    key = MachineKey.load_or_create(files.key)
+    members = Members(key, run_id="tiny", file=files.roster("tiny"))
+    for name in ("first", "second"):
+        identity = tmp_path / name / "identities" / f"{ROLE}.pem"
+        identity.parent.mkdir(parents=True)
+        members.add(load_identity(identity).peer_id, name)
+    closed = signed(schema.parse(tiny_spec()), key, name="Ada", closed=True).to_json()
+    door = await start_app("--bootstrap", "--snapshot-every", "1", spec=closed, name="door")
+    line = await door.wait_for(lambda line: line["url"] is not None)
+    closed["initial_peers"] = line["addresses"]
+    first = await start_app(spec=closed, name="first")
+    await door.wait_for(lambda line: "closed" in str(line["snapshot"]))
+    members.add(line["addresses"][0].rpartition("/")[2], "door")
+    await door.wait_for(lambda line: kept_epoch(line) >= 0)
+    assert await first.stop() == 0
+    second = await start_app(spec=closed, name="second")
+    assert (await second.trains())["snapshot_epoch"] == kept_epoch(door.last)

@@ -129,7 +129,8 @@ async def take_over(
             epoch = await newcomer.take_over(DonorCalls(stub=donor, arrived=arrived))
         if epoch is None and doors is not None:
             calls = DonorCalls(stub=partial(doors.stub, p2p), arrived=arrived)
-            epoch = await newcomer.take_snapshot(calls, doors)
+            own = int(averager.local_epoch)
+            epoch = await newcomer.take_snapshot(calls, doors, own_epoch=own)
         return epoch
     finally:
         await p2p.shutdown()

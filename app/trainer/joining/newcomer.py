@@ -144,14 +144,14 @@ class Newcomer:
 
     # --- a door's snapshot
 
-    async def take_snapshot(self, calls: DonorCalls, doors: Doors) -> int | None:
-        """Load the newest snapshot of the doors, if the swarm hasn't got as far without it; the
-        epoch to go on with, or None where there is none that can be believed."""
+    async def take_snapshot(self, calls: DonorCalls, doors: Doors, *, own_epoch: int) -> int | None:
+        """Load the newest snapshot of the doors, if neither the swarm nor we have got as far
+        without it; the epoch to go on with, or None where there is none that can be believed."""
         download, of = self._nothing(), ("", "")
         give_up_at = time.monotonic() + DOOR_PATIENCE_SECONDS
         while self.swarm.begins and time.monotonic() < give_up_at:
             reason = ""
-            for door, header in await self._shown(calls, doors):
+            for door, header in await self._shown(calls, doors, own_epoch):
                 if of != (str(door), header.digest):  # else one that broke off goes on
                     download, of = self._nothing(), (str(door), header.digest)
                 before = download.received
@@ -173,8 +173,10 @@ class Newcomer:
             await asyncio.sleep(WAIT_SECONDS)
         return None
 
-    async def _shown(self, calls: DonorCalls, doors: Doors) -> list[tuple[PeerID, Header]]:
-        """The doors' snapshots that are newer than what the swarm has, the newest first."""
+    async def _shown(
+        self, calls: DonorCalls, doors: Doors, own_epoch: int
+    ) -> list[tuple[PeerID, Header]]:
+        """The doors' snapshots that are newer than what the swarm and we have, the newest first."""
 
         async def look(door: PeerID) -> Header | None:
             try:
@@ -186,7 +188,8 @@ class Newcomer:
 
         headers = await asyncio.gather(*map(look, doors.peers))
         shown = [(door, each) for door, each in zip(doors.peers, headers, strict=True) if each]
-        newer = [(door, each) for door, each in shown if each.epoch > self.swarm.epoch]
+        most = max(self.swarm.epoch, own_epoch)
+        newer = [(door, each) for door, each in shown if each.epoch > most]
         for door, _header in (each for each in newer if not doors.vouched(each[1])):
             log.warning("the organiser hasn't signed the snapshot of the door %s", door)
         believed = [each for each in newer if doors.vouched(each[1])]

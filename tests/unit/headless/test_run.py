@@ -346,7 +346,8 @@ def test_a_doors_snapshots_are_said_and_who_begins_with_one(
 ) -> None:
     display = Display(io.StringIO())
     kept = DoorSnapshot(epoch=40, size=2_500_000)
-    for snapshot in (DoorSnapshot(), kept, kept, replace(kept, problem="the disk is full")):
+    full = replace(kept, problem="the disk is full")
+    for snapshot in (DoorSnapshot(), kept, kept, full, None):
         display.show(ContributorState(snapshot=snapshot))
     first, second = capsys.readouterr().err.splitlines()
     assert first.endswith("the snapshot of epoch 40 is kept (2.5 MB).")

@@ -193,14 +193,14 @@ def snapshot(epoch: int = EPOCH, *, key: MachineKey | None = None, steps: int = 
 
 
 async def begin(
-    *doors: Donor, swarm_epoch: int = 0, begins: bool = True, key: str = ""
+    *doors: Donor, swarm_epoch: int = 0, own: int = 0, begins: bool = True, key: str = ""
 ) -> tuple[int | None, Newcomer]:
     swarm = SmallSwarm.of(*doors)
     swarm.begins, swarm.epoch, swarm.others = begins, swarm_epoch, 0
     peer = Newcomer(state=SmallState(), swarm=swarm, report=lambda _report: None)
     asked = Doors(run_id="run", peers=tuple(swarm.by_peer), organiser_key=key)
     calls = DonorCalls(stub=swarm.stub, arrived=counted(Traffic()))
-    return await peer.take_snapshot(calls, asked), peer
+    return await peer.take_snapshot(calls, asked, own_epoch=own), peer
 
 
 async def test_begins_with_the_newest_snapshot_of_the_doors() -> None:
@@ -210,9 +210,9 @@ async def test_begins_with_the_newest_snapshot_of_the_doors() -> None:
     assert peer.state.layout.pack(peer.state.tensors) == newer.content
 
 
-async def test_an_older_snapshot_than_the_swarms_epoch_is_not_used() -> None:
-    for swarm_epoch in (80, 81):
-        epoch, peer = await begin(snapshot(80), swarm_epoch=swarm_epoch)
+async def test_an_older_snapshot_than_what_the_swarm_or_we_have_is_not_used() -> None:
+    for swarm_epoch, own in ((80, 0), (81, 0), (0, 80), (0, 81)):
+        epoch, peer = await begin(snapshot(80), swarm_epoch=swarm_epoch, own=own)
         assert (epoch, peer.snapshot_epoch) == (None, None)
 
 
