@@ -45,6 +45,9 @@ RETRY_SECONDS = 30.0
 """Until the next try, after all donors were asked in vain. A donor sends the same copy of its state
 for a minute, which may be older than the epoch that it is asked in."""
 
+MOST_SECONDS = 3600.0
+"""That a donor may take: one that dribbles would keep us from asking the others."""
+
 MOST_BYTES = 16
 """Of a state, for each parameter that is trained: twice as much as Adam needs."""
 
@@ -174,7 +177,11 @@ class Snapshots:
         layout = SaidLayout.of(header)
         with self._folder.receiving(header.size) as new:
             download = Download(layout=layout, content=new.content)
-            await donor_calls.fetch(donor, download, lambda: None)
+            try:
+                async with asyncio.timeout(MOST_SECONDS):
+                    await donor_calls.fetch(donor, download, lambda: None)
+            except TimeoutError:
+                raise DonorError(_("it is slower than any line")) from None
             if download.epoch > epoch + MOST_AHEAD:
                 raise DonorError(_("it is in another epoch than the swarm"))
             if not await in_thread(partial(_is_finite, new, header.parameters_end)):

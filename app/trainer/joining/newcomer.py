@@ -146,13 +146,18 @@ class Newcomer:
 
     async def take_snapshot(self, calls: DonorCalls, doors: Doors, *, own_epoch: int) -> int | None:
         """Load the newest snapshot of the doors, if neither the swarm nor we have got as far
-        without it; the epoch to go on with, or None where there is none that can be believed."""
-        download, of = self._nothing(), ("", "")
+        without it; the epoch to go on with, or None where there is none that can be believed.
+
+        A download that broke off goes on where it was, from the same door.
+        """
+        download: Download | None = None
+        of = "", ""
         give_up_at = time.monotonic() + DOOR_PATIENCE_SECONDS
         while self.swarm.begins and time.monotonic() < give_up_at:
             reason = ""
             for door, header in await self._shown(calls, doors, own_epoch):
-                if of != (str(door), header.digest):  # else one that broke off goes on
+                if download is None or of != (str(door), header.digest):
+                    download = None  # before the next one takes its memory
                     download, of = self._nothing(), (str(door), header.digest)
                 before = download.received
                 try:
@@ -167,7 +172,7 @@ class Newcomer:
                         return epoch
                 if download.received > before:
                     give_up_at = time.monotonic() + DOOR_PATIENCE_SECONDS
-            if not reason:
+            if download is None or not reason:
                 break
             self._say(download, problem=reason)
             await asyncio.sleep(WAIT_SECONDS)

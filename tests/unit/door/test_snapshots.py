@@ -160,6 +160,14 @@ async def test_what_is_no_state_is_not_kept(made: Callable[..., Door], hostile: 
     assert (await made(hostile, donor()).looks(20)).epoch == 20
 
 
+async def test_a_trainer_that_takes_too_long_is_left_for_another(
+    made: Callable[..., Door], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_SECONDS", 0.0)
+    found = await made(donor()).looks(20)
+    assert (found.epoch, found.problem) == (None, "it is slower than any line")
+
+
 async def test_of_three_the_two_that_agree_are_believed(made: Callable[..., Door]) -> None:
     garbage = donor(spoil=lambda weight: weight.mul_(-100.0))
     honest = donor()
