@@ -18,7 +18,7 @@ from app.door.snapshots import Snapshots
 from app.organiser.files import OrganiserFiles
 from app.p2p.sightings import Run
 from app.p2p.states.comparing import MOST_AHEAD
-from app.p2p.states.wire import Header, StateRefusal
+from app.p2p.states.wire import Header, StateRefusal, Wanted
 from app.spec import schema
 from app.spec.signing import signed
 from app.state.events import RunObserved, SnapshotChanged
@@ -164,7 +164,16 @@ async def test_a_trainer_that_takes_too_long_is_left_for_another(
     made: Callable[..., Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST_SECONDS", 0.0)
-    found = await made(donor()).looks(20)
+    slow = donor()
+
+    async def waits(_request: Any) -> Any:
+        await asyncio.Event().wait()
+
+    asked = slow.rpc_send_state
+    slow.rpc_send_state = lambda request: (  # type: ignore[method-assign]
+        waits(request) if Wanted.parse(request.metadata).ranges else asked(request)
+    )
+    found = await made(slow).looks(20)
     assert (found.epoch, found.problem) == (None, "it is slower than any line")
 
 
