@@ -128,6 +128,7 @@ _OVERRIDES = (
     "announce",
     "trusted_relays",
     "uplink",
+    "snapshot_every",
     "hub_sign_in",
     "tensorboard",
     "tracker",
@@ -346,6 +347,12 @@ def _add_network(group: "argparse._ArgumentGroup") -> None:
         "--announce",
         metavar="HOSTS",
         help="host names or addresses at which others reach this machine",
+    )
+    group.add_argument(
+        "--snapshot-every",
+        type=int,
+        metavar="N",
+        help="a door keeps the run's state every N epochs, for who joins when nobody trains",
     )
     group.add_argument("--trusted-relays", metavar="ADDRESSES", help="comma list of multiaddrs")
     group.add_argument(

@@ -13,7 +13,7 @@ from app.message import Message
 from app.p2p.network import Network
 from app.p2p.sightings import PartFault
 
-VERSION = 11
+VERSION = 12
 """Increased with every change of a message; the trainer sends its own in `Hello`."""
 
 LONG_PAUSE_SECONDS = 60.0
@@ -178,6 +178,8 @@ class Ready(Message, frozen=True):
     resumed_epoch: int | None
     """The epoch of the checkpoint that it resumed from; None without one."""
     compiled: bool = False  # by ``torch.compile``
+    snapshot_epoch: int | None = None
+    """The epoch of the door's snapshot that it began with, since nobody else trained."""
 
 
 class MicroBatchHalved(Message, frozen=True):

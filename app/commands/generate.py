@@ -24,6 +24,9 @@ class GenerateCommand:
     tokens: int = 200
     """How many to write at most."""
 
+    fetch: bool = False
+    """Fetch the swarm's newest weights first, though this machine has some."""
+
 
 def add_generate(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``generate``."""
@@ -46,6 +49,11 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
         metavar="NUMBER",
         help=f"how many to write at most, up to {MOST_TOKENS}",
     )
+    parser.add_argument(
+        "--fetch",
+        action="store_true",
+        help="fetch the swarm's newest weights first; where there are none yet, it does so anyway",
+    )
     add_data_dir(parser, what="the data folder of the app that trained")
 
 
@@ -56,6 +64,7 @@ def generate_of(options: argparse.Namespace) -> GenerateCommand:
         prompt=options.prompt,
         temperature=options.temperature,
         tokens=options.tokens,
+        fetch=options.fetch,
     )
 
 

@@ -70,6 +70,17 @@ def survived(logger: logging.Logger, message: str, *arguments: object) -> Iterat
         logger.exception(message, *arguments)
 
 
+async def in_thread(call: Callable[[], T]) -> T:
+    """Like `asyncio.to_thread`, but a cancel waits for the call's end: what comes after it would
+    meet it halfway."""
+    running = asyncio.ensure_future(asyncio.to_thread(call))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise
+
+
 def run_in_thread(call: Callable[[], T], *, name: str) -> "asyncio.Future[T]":
     """Call a system's library in a new daemon thread; the future gets the result.
 

@@ -32,6 +32,9 @@ START_BYTES = 256 * 1024
 
 ROLE = "trainer"
 
+WATCHED = "watched"
+"""The checkpoint folder of a machine that doesn't train, beside those of trainers."""
+
 
 def role_of(place: int) -> str:
     """Name of a trainer's identity file, checkpoint folder and log lines. place: its index."""

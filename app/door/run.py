@@ -27,6 +27,8 @@ from app.state.state import ContributorState
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from app.door.snapshots import Snapshots
+
 log = logging.getLogger(__name__)
 
 ROUND_SECONDS = 15.0
@@ -41,14 +43,16 @@ class SwarmDoor:
     """
 
     def __init__(self, session: Session, spec: SwarmSpec) -> None:
+        self._session = session
         self._store = store = session.store
-        self._swarm = session.swarm
+        self._swarm, self._organisation = session.swarm, session.organisation
         self._spec = spec
         self._others = meeting.by_peer((*spec.initial_peers, *store.settings.initial_peers))
         # entering through the other doors would need one of them online; we call them afterwards
         store.replace_settings(changed(store.settings, {"initial_peers": ()}))
         self._prober = Prober(self._entries)
         self._web = WebServer(store.settings, ended=self._web_ended)
+        self._snapshots: Snapshots | None = None
         self._background = Background()
         self._noting = store.subscribe(self._note_who_is_there)
         self._there: frozenset[str] = frozenset()
@@ -56,12 +60,20 @@ class SwarmDoor:
     async def open(self) -> None:
         """Enter the swarm, or begin it, and serve.
 
-        Raises `UserFacingError` when the port is taken: invites name the door's port.
+        Raises `UserFacingError` when the port is taken: invites name the door's port; and when it
+        is to make snapshots, but hasn't got the organiser's key to sign them.
         """
         await asyncio.to_thread(self._check_port)
+        wants_snapshots = self._store.settings.snapshot_every > 0
+        key = await self._organisation.key_for(self._spec) if wants_snapshots else None
         alone = self._spec.model_copy(update={"initial_peers": ()})
         await self._swarm.join(alone, remember=False)
         self._keeping = self._background.start(self._keep())
+        if wants_snapshots:
+            from app.door.snapshots import Snapshots
+
+            self._snapshots = Snapshots(self._session, self._spec, key)
+            self._snapshots.open()
         api = await self._web.start(self._make, or_next_port=False)
         log.info("the door answers at %s", api.url)
         self._store.dispatch(LocalApiChanged(local_api=api))
@@ -134,6 +146,8 @@ class SwarmDoor:
 
     async def close(self) -> None:
         """End everything that was started, but not the session. May be called twice."""
+        if self._snapshots is not None:
+            await self._snapshots.close()
         await self._web.close()
         await self._background.close()
         await self._prober.close()

@@ -7,10 +7,10 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
 from app import pipe, protocol
 from app.common import i18n
+from app.common.background import in_thread
 from app.common.errors import ExportError
 from app.common.i18n import _
 from app.common.logs import log_child_line
@@ -24,8 +24,10 @@ from app.takeout.messages import (
     ExportFacts,
     ExportOrder,
     ExportProgress,
+    FetchWeights,
     Upload,
     Uploaded,
+    WeightsFetched,
     decode_report,
 )
 
@@ -34,7 +36,6 @@ log = logging.getLogger(__name__)
 _MAX_LINE_BYTES = 2**20
 """Of a report, or of a line of its log."""
 
-T = TypeVar("T")
 OnExportProgress = Callable[[ExportProgress], None]
 
 
@@ -68,24 +69,13 @@ async def export(
         facts=facts,
     )
     try:
-        await _in_thread(target.claim)
+        await in_thread(target.claim)
         result = await _obeyed(order, on_progress)
         assert isinstance(result, Exported)
-        aside = await _in_thread(target.put_in_place)
+        aside = await in_thread(target.put_in_place)
     finally:
         target.discard()
     return result, aside
-
-
-async def _in_thread(call: Callable[[], T]) -> T:
-    """Like `asyncio.to_thread`, but a cancel waits for the call's end: what comes after it would
-    meet it halfway."""
-    running = asyncio.ensure_future(asyncio.to_thread(call))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait({running})
-        raise
 
 
 async def upload(order: Upload, *, on_progress: OnExportProgress) -> Uploaded:
@@ -98,7 +88,17 @@ async def upload(order: Upload, *, on_progress: OnExportProgress) -> Uploaded:
     return result
 
 
-async def _obeyed(order: ExportOrder, on_progress: OnExportProgress) -> Exported | Uploaded:
+async def fetch(order: FetchWeights, *, on_progress: OnExportProgress) -> WeightsFetched:
+    """Fetch a swarm's weights; a cancel ends it, and leaves no checkpoint. Raises `ExportError`."""
+    result = await _obeyed(order, on_progress)
+    assert isinstance(result, WeightsFetched)
+    return result
+
+
+_Result = Exported | Uploaded | WeightsFetched
+
+
+async def _obeyed(order: ExportOrder, on_progress: OnExportProgress) -> _Result:
     """Start the process, give it the order, and wait for its result."""
     async with _process() as process:
         assert process.stdin is not None
@@ -108,12 +108,12 @@ async def _obeyed(order: ExportOrder, on_progress: OnExportProgress) -> Exported
         with suppress(ConnectionError):  # its exit status says more
             process.stdin.write(pipe.encode(order))
             await process.stdin.drain()
-        result: Exported | Uploaded | None = None
+        result: _Result | None = None
         async for line in process.stdout:
             match report := decode_report(line):
                 case ExportProgress():
                     on_progress(report)
-                case Exported() | Uploaded():
+                case Exported() | Uploaded() | WeightsFetched():
                     result = report
                 case protocol.TrainerProblem(message=message, field=field, remedy=remedy):
                     raise ExportError(message, field=field, remedy=remedy)

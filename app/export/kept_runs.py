@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.common.errors import ExportError
 from app.common.i18n import _
-from app.common.paths import Folders
+from app.common.paths import WATCHED, Folders
 from app.spec.schema import SwarmSpec
 from app.spec.sources.data import FileTokenizer, SlotTokenizer
 from app.swarm.bindings import Bindings
@@ -33,6 +33,11 @@ class KeptRun:
 
     since: float | None = None
     """When the first one was, if that is known."""
+
+    @property
+    def is_own(self) -> bool:
+        """This machine has trained it, and not fetched it alone."""
+        return any(folder.name != WATCHED for folder in self.folders)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +87,10 @@ class KeptRuns:
             field=str(self._root),
             remedy=_("Train first, or name another data folder with --data-dir."),
         )
+
+    def has(self, spec: SwarmSpec) -> bool:
+        """Whether there is a checkpoint of a swarm's run."""
+        return any(map(_found_in, _folders_in(self._root / spec.run_id)))
 
     def of_swarm(self, spec: SwarmSpec) -> KeptRun:
         """The run of a swarm. Raises `ExportError` without a checkpoint of it."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from app.common.background import Background
 from app.common.errors import BusyError, GenerationError
 from app.common.i18n import _
-from app.common.paths import ROLE, Folders
+from app.common.paths import ROLE, WATCHED, Folders
 from app.generation.process import WantedText, WritingProcess, Written
 from app.generation_messages import GenerationEnded, OpenModel
 from app.state.store import ReadableStore
@@ -54,9 +54,14 @@ class Generation:
         """The epoch of the newest checkpoint of a run on this machine; None without one."""
         files: list[Path] = []
         with contextlib.suppress(OSError):  # a folder that can't be read has none for us
-            files = list(self._folders.checkpoints(run_id).glob(f"{ROLE}*/*.pt"))
+            files = [path for folder in self._places(run_id) for path in folder.glob("*.pt")]
         found = (_EPOCH.match(path.name) for path in files)
         return max((int(each["epoch"]) for each in found if each is not None), default=None)
+
+    def _places(self, run_id: str) -> list[Path]:
+        """The folders with checkpoints of this machine's trainers, and with fetched ones."""
+        folder = self._folders.checkpoints(run_id)
+        return [*sorted(folder.glob(f"{ROLE}*")), *folder.glob(WATCHED)]
 
     def refusal(self, run_id: str) -> GenerationError | None:
         """Why nothing can be written with the model of a run; None where it can be tried."""
@@ -65,8 +70,8 @@ class Generation:
         return GenerationError(
             _("this machine has no weights of this model yet."),
             remedy=_(
-                "Train here until the end of an epoch: the trainer fetches the swarm's weights, and"
-                " keeps them on this machine. A machine that only watches gets none."
+                "Fetch the swarm's weights, or train here until the end of an epoch, when they are"
+                " kept on this machine."
             ),
         )
 
@@ -110,10 +115,9 @@ class Generation:
 
         if isinstance(spec.data.tokenizer, SlotTokenizer):
             spec = await self._bindings.filled(spec)
-        folders = sorted(self._folders.checkpoints(spec.run_id).glob(f"{ROLE}*"))
         return OpenModel(
             spec=spec.to_json(),
-            checkpoint_dirs=tuple(map(str, folders)),
+            checkpoint_dirs=tuple(map(str, self._places(spec.run_id))),
             cache_dir=str(self._folders.cache / "data"),
             max_memory=self._store.settings.terms.max_memory * GB,
         )

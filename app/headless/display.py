@@ -12,7 +12,7 @@ from typing import TextIO
 from app.common.i18n import _
 from app.common.plain import one_line
 from app.protocol import StateDownload, TrainerWarning, Waiting
-from app.state.facts import MemberFault
+from app.state.facts import DoorSnapshot, MemberFault
 from app.state.state import ContributorState, Phase, Round
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,8 @@ class Display:
         self._problem = ""
         self._lost = False
         self._barred = ""
+        self._snapshot = DoorSnapshot()
+        self._began_with: int | None = None
         self._terminal = stream.isatty()
 
     def show(self, state: ContributorState) -> None:
@@ -52,6 +54,7 @@ class Display:
         self._say_problem(state)
         self._say_connection(state)
         self._say_access(state)
+        self._say_snapshot(state)
         shown = (state.phase, state.waiting, state.local_api)
         if shown == self._shown and time.monotonic() - self._shown_at < REPORT_SECONDS:
             return
@@ -85,6 +88,21 @@ class Display:
         elif self._barred and state.access.admitted and state.access.closed:
             self._tell(_("the organiser has added this machine to the swarm."))
         self._barred = barred
+
+    def _say_snapshot(self, state: ContributorState) -> None:
+        """That a door keeps another snapshot or can't, and that we have begun with one."""
+        now, before = state.snapshot or DoorSnapshot(), self._snapshot
+        self._snapshot = now
+        if now.epoch not in (None, before.epoch):
+            text = _("the snapshot of epoch {epoch} is kept ({size:.1f} MB).")
+            self._tell(text.format(epoch=now.epoch, size=now.size / 1e6))
+        if now.problem and now.problem != before.problem:
+            self._tell(_("no newer snapshot: {reason}.").format(reason=now.problem))
+        began_with = state.training.snapshot_epoch if state.training is not None else None
+        if began_with is not None and began_with != self._began_with:
+            text = _("nobody trained: took the snapshot of epoch {epoch} from the door.")
+            self._tell(text.format(epoch=began_with))
+        self._began_with = began_with
 
     def say(self, problem: str) -> None:
         """Print a problem on stderr, once for each new text."""
@@ -160,6 +178,8 @@ def as_json(state: ContributorState) -> str:
             "last_round": _round(own.last_round) if own and own.last_round else None,
             "failed_rounds": own.failed_rounds if own else None,
             "faults": [_fault(each) for each in state.faults.last[-MOST_FAULTS:]],
+            "snapshot_epoch": own.snapshot_epoch if own else None,
+            "snapshot": _snapshot(state.snapshot) if state.snapshot else None,
             "addresses": state.addresses,
             "reconnect_at": state.reconnect_at,
             "url": state.local_api.url if state.local_api else None,
@@ -179,6 +199,14 @@ def _round(last: Round) -> dict[str, object]:
         "failure": last.failure or None,
         "samples": last.samples,
         "arrived": round(last.arrived, 3),
+    }
+
+
+def _snapshot(snapshot: DoorSnapshot) -> dict[str, object]:
+    return {
+        "epoch": snapshot.epoch,
+        "size": snapshot.size,
+        "problem": snapshot.problem or None,
     }
 
 
@@ -243,6 +271,8 @@ def as_line(state: ContributorState) -> str:
         parts.append(f"step {own.step}  loss {own.loss:.3f}")
     if own is not None and own.samples_per_second is not None:
         parts.append(f"{own.samples_per_second:.1f} samples/s")
+    if state.snapshot is not None and state.snapshot.epoch is not None:
+        parts.append(f"snapshot of epoch {state.snapshot.epoch}")
     parts += _evaluated(state)
     if own is not None and own.computing is not None:
         parts.append(f"computing {own.computing:.0%} of the time")

@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.commands.export import ExportCommand
 from app.common.errors import UserFacingError
@@ -21,8 +21,13 @@ from app.export.kept_runs import KeptRun, KeptRuns
 from app.export.target import ExportTarget, check_is_export
 from app.export.words import percent_of, step_in_words
 from app.headless.display import MOST_SAID, say
+from app.headless.fetching import fetch
 from app.settings.settings import Settings
+from app.swarm.bindings import Bindings
 from app.takeout.messages import ExportFacts, ExportProgress, ExportStep, Upload
+
+if TYPE_CHECKING:
+    from app.spec.schema import SwarmSpec
 
 DONE, FAILED, USAGE, NOT_UPLOADED = 0, 1, 2, 3
 """Exit statuses; the last one: the folder is complete, the upload failed."""
@@ -86,8 +91,10 @@ class _Export:
         target = ExportTarget(self._command.to, overwrite=self._command.overwrite)
         await asyncio.to_thread(target.check)  # before anything that takes long
         kept = await KeptRuns.of(self._folders)
+        await self._fetch_what_is_not_kept(kept)
         chosen = await asyncio.to_thread(_chosen, kept, self._command)
-        alias = self._settings.alias if self._settings.publish_machine else ""
+        shown = self._settings.publish_machine and chosen.is_own
+        alias = self._settings.alias if shown else ""
         facts = ExportFacts(since=chosen.since, contributors=(alias,) if alias else ())
         written, aside = await export(
             chosen, target, cache=self._folders.cache, facts=facts, on_progress=self._show
@@ -109,6 +116,18 @@ class _Export:
             damaged=list(written.passed_over),
             set_aside=None if aside is None else str(aside),
         )
+
+    async def _fetch_what_is_not_kept(self, kept: KeptRuns) -> None:
+        """Of a swarm that is named, and of which this machine has no checkpoint."""
+        command = self._command
+        if not command.swarm or command.checkpoint is not None:
+            return
+        spec = await asyncio.to_thread(_spec_of, kept, command)
+        if await asyncio.to_thread(kept.has, spec):
+            return
+        bindings = Bindings(self._folders.slots_file)
+        await bindings.open()
+        await fetch(spec, folders=self._folders, settings=self._settings, bindings=bindings)
 
     async def _upload(self) -> None:
         command = self._command
@@ -153,10 +172,14 @@ class _Export:
         sys.stdout.flush()
 
 
-def _chosen(kept: KeptRuns, command: ExportCommand) -> KeptRun:
+def _spec_of(kept: KeptRuns, command: ExportCommand) -> "SwarmSpec":
     from app.spec import invite
 
-    spec = invite.load(command.swarm, own=kept.recents) if command.swarm else None
+    return invite.load(command.swarm, own=kept.recents)
+
+
+def _chosen(kept: KeptRuns, command: ExportCommand) -> KeptRun:
+    spec = _spec_of(kept, command) if command.swarm else None
     if command.checkpoint is not None:
         return kept.in_folder(command.checkpoint, spec)
     return kept.newest() if spec is None else kept.of_swarm(spec)

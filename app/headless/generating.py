@@ -1,12 +1,15 @@
 """``generate`` on the command line: the text on stdout, all else on stderr.
 
-Needs no session: the app may run and train with the same data folder meanwhile.
+Needs no session: the app may run and train with the same data folder meanwhile. Only to fetch
+weights, where this machine has none, the data folder must be free.
 """
 
 import asyncio
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
 
 from app.commands.generate import GenerateCommand
 from app.common.errors import UserFacingError
@@ -17,11 +20,15 @@ from app.generation.generation import Generation
 from app.generation.process import WantedText, Written
 from app.generation_messages import GenerationEnded, TextGenerated, WeightsLoaded
 from app.headless.display import say
+from app.headless.fetching import fetch
 from app.settings.settings import Settings
 from app.state.state import ContributorState
 from app.state.store import Store
 from app.swarm.bindings import Bindings
 from app.swarm.recents import Recents
+
+if TYPE_CHECKING:
+    from app.spec.schema import SwarmSpec
 
 INTERRUPTED = 130
 """As shells have it after Ctrl-C."""
@@ -46,7 +53,8 @@ async def _run(
     bindings.give(data)
     store = Store(settings=settings, state=ContributorState())
     generation = Generation(store, folders=folders, bindings=bindings)
-    writing = asyncio.create_task(_write(command, folders, generation))
+    fetching = partial(fetch, folders=folders, settings=settings, bindings=bindings)
+    writing = asyncio.create_task(_write(command, folders, generation, fetching))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, writing.cancel)
     try:
@@ -60,8 +68,15 @@ async def _run(
     return 0
 
 
-async def _write(command: GenerateCommand, folders: Folders, generation: Generation) -> None:
+async def _write(
+    command: GenerateCommand,
+    folders: Folders,
+    generation: Generation,
+    fetching: "Callable[[SwarmSpec], Awaitable[None]]",
+) -> None:
     spec = await Recents(folders.recents_file).read_invite(command.swarm)
+    if command.fetch or generation.refusal(spec.run_id) is not None:
+        await fetching(spec)
     wanted = WantedText(
         prompt=command.prompt, temperature=command.temperature, tokens=command.tokens
     )

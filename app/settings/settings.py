@@ -98,6 +98,9 @@ class Settings(BaseSettings):
     )
     """Multiaddrs of the only peers that may relay for us; () allows any."""
 
+    snapshot_every: int = Field(0, validation_alias="COTRAIN_SNAPSHOT_EVERY", ge=0, le=1_000_000)
+    """A door keeps the run's state each time after so many epochs; 0: never."""
+
     uplink: float = Field(
         0, validation_alias="COTRAIN_UPLINK", ge=0, le=100_000, allow_inf_nan=False
     )

@@ -4,7 +4,16 @@ from dataclasses import dataclass
 
 from app import protocol
 from app.p2p.sightings import PeerInfo, Run
-from app.state.facts import Access, LocalApi, Problem, Release, ReportingState, Swarm, TrainerPart
+from app.state.facts import (
+    Access,
+    DoorSnapshot,
+    LocalApi,
+    Problem,
+    Release,
+    ReportingState,
+    Swarm,
+    TrainerPart,
+)
 from app.terms.terms import Terms, Verdict
 
 
@@ -67,6 +76,13 @@ class RunObserved:
 
     run: Run | None
     """None when there are no records."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapshotChanged:
+    """A door keeps another snapshot of the run, or can't make one."""
+
+    snapshot: DoorSnapshot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +203,7 @@ Event = (
     | ConnectionChanged
     | PeersListed
     | RunObserved
+    | SnapshotChanged
     | DeviceChosen
     | TrainingRequested
     | TrainingAwaited

@@ -53,6 +53,18 @@ class Access:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DoorSnapshot:
+    """The run's state that this machine, as a door, keeps for who joins when nobody trains."""
+
+    epoch: int | None = None
+    """That it is of; None until there is one."""
+    size: int = 0
+    """Bytes."""
+    problem: str = ""
+    """Why there is no newer one; "" otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainerPart:
     """One of our trainers."""
 

@@ -143,6 +143,7 @@ def _ready(own: OwnTraining, event: protocol.Ready) -> OwnTraining:
         micro_batch_size=event.micro_batch_size,
         compiled=event.compiled,
         resumed_epoch=event.resumed_epoch,
+        snapshot_epoch=event.snapshot_epoch,
     )
 
 

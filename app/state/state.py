@@ -8,6 +8,7 @@ from app.p2p.sightings import PeerInfo, Run
 from app.protocol import Device, StateDownload, TrainerPhase, TrainerWarning, Waiting
 from app.state.facts import (
     Access,
+    DoorSnapshot,
     Evaluation,
     GeneratedSample,
     LocalApi,
@@ -90,6 +91,8 @@ class OwnTraining:
     """The micro-batch had to be made smaller, because the device ran out of memory."""
     resumed_epoch: int | None = None
     """Epoch of the checkpoint that training resumed from; None where it began anew."""
+    snapshot_epoch: int | None = None
+    """Epoch of the door's snapshot that training began with; None where it began otherwise."""
     step: int = 0
     epoch: int = 0
     loss: float | None = None
@@ -166,6 +169,8 @@ class ContributorState:
     """Nodes in the embedded peer's routing table, connected or not."""
     run: Run | None = None
     """The run's progress; None until something is known of it."""
+    snapshot: DoorSnapshot | None = None
+    """None where this machine is no door that makes snapshots."""
     training: OwnTraining | None = None
     """None while there is no trainer."""
     faults: MemberFaults = field(default_factory=MemberFaults)

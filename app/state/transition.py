@@ -27,6 +27,7 @@ from app.state.events import (
     ReportingChanged,
     RestartCancelled,
     RunObserved,
+    SnapshotChanged,
     StopRequested,
     TermsJudged,
     TrainerGone,
@@ -119,6 +120,10 @@ def _eta(run: Run, swarm: Swarm | None) -> float | None:
 
 def _devices_probed(state: ContributorState, event: protocol.Devices) -> ContributorState:
     return replace(state, probed=event)
+
+
+def _snapshot_changed(state: ContributorState, event: SnapshotChanged) -> ContributorState:
+    return replace(state, snapshot=event.snapshot)
 
 
 def _device_chosen(state: ContributorState, event: DeviceChosen) -> ContributorState:
@@ -217,6 +222,7 @@ _TRANSITIONS: dict[type, Transition] = {
     ConnectionChanged: _connection_changed,
     PeersListed: _peers_listed,
     RunObserved: _run_observed,
+    SnapshotChanged: _snapshot_changed,
     protocol.Devices: _devices_probed,
     DeviceChosen: _device_chosen,
     LocalApiChanged: _local_api_changed,

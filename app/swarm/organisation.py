@@ -91,6 +91,27 @@ class Organisation:
             await self._tell()
         return self._admission
 
+    @property
+    def admission(self) -> Admission:
+        """Who may take part in the run that we have entered."""
+        return self._admission
+
+    async def key_for(self, spec: "SwarmSpec") -> "MachineKey | None":
+        """The key with which we organise a swarm; None where it has no organiser.
+
+        Raises `OrganiserError` where its organiser is somebody else.
+        """
+        if spec.organiser is None:
+            return None
+        key = await asyncio.to_thread(self._own_key)
+        if key is None or key.public_key != spec.organiser.key:
+            raise OrganiserError(
+                _("this machine doesn't have the organiser's key of this swarm."),
+                field=str(self._files.key),
+                remedy=_("Copy the file from the machine on which the invite was signed."),
+            )
+        return key
+
     async def look(self, node: Any) -> None:
         """Exchange rosters with the swarm, and tell whether we are a member.
 

@@ -18,6 +18,7 @@ from app.protocol import Hello, TrainerProblem
 class ExportStep(StrEnum):
     """What that process is doing."""
 
+    FETCHING = "fetching"  # the swarm's weights, from a trainer or a door
     LOADING = "loading"  # importing torch and transformers
     READING = "reading"  # the checkpoint
     WRITING = "writing"
@@ -72,7 +73,33 @@ class Upload(Message, frozen=True):
     """Of the user, "" for the one that `huggingface_hub` finds. It travels by the pipe alone."""
 
 
-ExportOrder = Export | Upload
+class FetchWeights(Message, frozen=True):
+    """Fetch the swarm's newest weights to a machine that doesn't train, and keep them as a
+    checkpoint."""
+
+    spec: dict[str, Any]
+    """A `SwarmSpec` as JSON; its tokenizer is no slot."""
+
+    initial_peers: tuple[str, ...]
+    """Multiaddrs to enter by."""
+
+    identity_file: str
+    """Of the peer that asks; "" for a made-up one, which a closed swarm doesn't serve."""
+
+    roster_file: str
+    """Where the app keeps the newest roster of a closed swarm."""
+
+    cache_dir: str
+    """Where a trainer keeps its downloads; what is missing is downloaded."""
+
+    folder: str
+    """For the checkpoint."""
+
+    hub_sign_in: bool = False
+    """Read the Hugging Face hub with the user's own sign-in."""
+
+
+ExportOrder = Export | Upload | FetchWeights
 
 
 class ExportProgress(Message, frozen=True):
@@ -85,6 +112,9 @@ class ExportProgress(Message, frozen=True):
 
     size: int = 0
     """Bytes of this step in all; 0 where they aren't known."""
+
+    seconds_left: float | None = None
+    """Of a download; None where it isn't known."""
 
 
 class Exported(Message, frozen=True):
@@ -115,7 +145,17 @@ class Uploaded(Message, frozen=True):
     """Whether everybody may see it."""
 
 
-ExportReport = Hello | ExportProgress | Exported | Uploaded | TrainerProblem
+class WeightsFetched(Message, frozen=True):
+    """The checkpoint is there."""
+
+    epoch: int
+    """That the weights are of."""
+
+    from_door: bool
+    """They are a door's snapshot, since no trainer gave them."""
+
+
+ExportReport = Hello | ExportProgress | Exported | Uploaded | WeightsFetched | TrainerProblem
 
 _orders: msgspec.json.Decoder[ExportOrder] = msgspec.json.Decoder(ExportOrder)
 _reports: msgspec.json.Decoder[ExportReport] = msgspec.json.Decoder(ExportReport)

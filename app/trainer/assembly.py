@@ -102,7 +102,7 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
         say(TrainerPhase.SYNCHRONIZING)
         strategy.synchronize()
         ready = partial(_ready, peer, model=model, device=chosen, precision=precision)
-        send(ready(tuned=tuned, checkpoint=checkpoint))
+        send(ready(tuned=tuned, checkpoint=checkpoint, snapshot_epoch=strategy.snapshot_epoch))
         evaluating = partial(_evaluator, held_out, precision=precision, control=control, send=send)
         evaluator = evaluating(spec=spec.training, model=model, strategy=strategy)
         reporting = partial(_reporting, order, meter=meter, control=control, send=send)
@@ -347,6 +347,7 @@ def _ready(
     precision: Precision,
     tuned: Tuned,
     checkpoint: Checkpoint | None,
+    snapshot_epoch: int | None,
 ) -> Ready:
     return Ready(
         peer_id=peer.peer_id,
@@ -358,4 +359,5 @@ def _ready(
         micro_batch_size=tuned.micro_batch_size,
         compiled=tuned.compiled,
         resumed_epoch=checkpoint.epoch if checkpoint else None,
+        snapshot_epoch=snapshot_epoch,
     )

@@ -1,7 +1,6 @@
 """Checkpoints on this machine: written atomically, read without running pickled code."""
 
 import hashlib
-import json
 import logging
 import os
 import pickle
@@ -14,6 +13,7 @@ import torch
 
 from app.spec.schema import SwarmSpec
 from app.takeout import run_file
+from app.takeout.identity import fingerprint_of, identity_of
 from app.takeout.run_file import CHECKPOINT_NAME
 
 log = logging.getLogger(__name__)
@@ -55,8 +55,8 @@ class CheckpointFolder:
     def __init__(self, folder: Path, spec: SwarmSpec) -> None:
         self.path = folder
         self._spec = spec
-        self._model = _fingerprint(spec)
-        self._run = _identity(spec)
+        self._model = fingerprint_of(spec)
+        self._run = identity_of(spec)
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, then delete all but the newest `KEPT`.
@@ -227,38 +227,3 @@ def _tensors_in(content: Any) -> Iterator[torch.Tensor]:
     elif isinstance(content, dict | list | tuple):
         for each in content.values() if isinstance(content, dict) else content:
             yield from _tensors_in(each)
-
-
-def _fingerprint(spec: SwarmSpec) -> str:
-    """A hash of all that decides which tensors a checkpoint has, and what they mean."""
-    parts = {
-        "model": spec.model.model_dump(mode="json"),
-        "tokenizer": spec.data.tokenizer.model_dump(mode="json"),
-        "optimizer": spec.training.optimizer.name,
-    }
-    if spec.pretrained is not None:
-        parts["pretrained"] = spec.pretrained.model_dump(mode="json", exclude={"bytes"})
-    if spec.training.adapters is not None:
-        parts["adapters"] = spec.training.adapters.model_dump(mode="json", exclude={"dropout"})
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _identity_of(source: dict[str, Any]) -> Any:
-    """Files differ from peer to peer, and slots are filled by the time that a trainer sees them."""
-    return "own" if source["source"] in ("files", "slot") else source
-
-
-def _identity(spec: SwarmSpec) -> str:
-    """A hash of what makes a run this one and no other, whatever its settings: an invite of
-    strangers with a known run id must neither resume nor delete what another swarm has learnt."""
-    content = spec.to_json()
-    data = content["dataset_info"]
-    for part in data.get("parts", ()):
-        part["data"] = _identity_of(part["data"])
-    parts = {
-        "run": spec.run_id,
-        "model": _fingerprint(spec),
-        "data": _identity_of(data),
-        "organiser": (content.get("organiser") or {}).get("key"),
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from app import protocol
-from app.common.errors import GenerationError
+from app.common.errors import ExportError, GenerationError
 from app.generation.generation import Generation
 from app.generation.process import WantedText, Written
 from app.generation_messages import GenerationEnded, TextGenerated, WeightsLoaded
@@ -19,10 +19,13 @@ from app.p2p.sightings import Run
 from app.spec.schema import SwarmSpec
 from app.state.events import JoinBegan, Left, RunObserved
 from app.state.facts import Swarm
+from app.takeout.messages import ExportProgress, ExportStep, WeightsFetched
 from tests.support.gui.windows import SWARM, TRAINING, WATCHING, Bench, clipped
 from tests.support.machine.machines import record
 from tests.support.training.specs import SMALLEST
 from tests.support.training.works import contribution
+from ui.pages.model import fetching
+from ui.pages.model.fetching import FetchingRow
 from ui.pages.model.page import ModelPage
 from ui.texts import units
 
@@ -56,8 +59,8 @@ class ScriptedGeneration(Generation):
         self.script.put_nowait(GenerationEnded(reason="stopped", tokens=2, seconds=0.5))
 
 
-def keep_weights(folder: Path, *, epoch: int = 12) -> None:
-    place = folder / "checkpoints" / SWARM.run_id / "trainer"
+def keep_weights(folder: Path, *, epoch: int = 12, role: str = "trainer") -> None:
+    place = folder / "checkpoints" / SWARM.run_id / role
     place.mkdir(parents=True)
     (place / f"epoch-{epoch:09d}-0-0.pt").touch()
 
@@ -172,13 +175,99 @@ def test_who_only_watches_is_told_why_nothing_can_be_written(bench: Bench) -> No
     bench.open("Model")
     writing = bench.window.model.widget.writing
     assert "no weights of this model yet" in writing.why_not.text()
-    assert "Train here" in writing.why_not.text()
+    assert "train here" in writing.why_not.text()
+    assert writing.fetching.button.isVisible()
     assert not writing.prompt.isVisible()
     assert not writing.write.isVisible()
     keep_weights(bench.session.folders.data)
     bench.dispatch(*TRAINING)
     assert not writing.why_not.isVisible()
     assert writing.prompt.isVisible()
+    assert not writing.fetching.isVisible()  # our trainer fetches them
+
+
+class ScriptedFetch:
+    """Stands for what fetches weights, in a process of its own; a test says when it ends."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ends: asyncio.Future[WeightsFetched] = asyncio.Future()
+        self.stopped = False
+        self.tell: Callable[[ExportProgress], None] | None = None
+        monkeypatch.setattr(fetching, "fetch_weights", self.fetch)
+
+    async def fetch(
+        self, _spec: SwarmSpec, *, on_progress: Callable[[ExportProgress], None], **_rest: object
+    ) -> WeightsFetched:
+        self.tell = on_progress
+        try:
+            return await self.ends
+        except asyncio.CancelledError:
+            self.stopped = True
+            raise
+
+
+def watch_with(bench: Bench, *, epoch: int) -> FetchingRow:
+    bench.session.swarm.spec = SwarmSpec.model_validate(DOCS)
+    bench.dispatch(*WATCHING, RunObserved(run=Run(epoch=epoch, samples=0, trainers=2)))
+    bench.open("Model")
+    row = bench.window.model.widget.writing.fetching
+    assert isinstance(row, FetchingRow)
+    return row
+
+
+def test_who_only_watches_fetches_the_weights(
+    bench: Bench, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, fetch = watch_with(bench, epoch=30), ScriptedFetch(monkeypatch)
+    assert row.button.text() == "Fetch the weights"
+    qtbot.mouseClick(row.button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: fetch.tell is not None)
+    assert row.button.text() == "Stop"
+    assert fetch.tell is not None
+    step = ExportStep.FETCHING
+    fetch.tell(ExportProgress(step=step, done=5 * 10**6, size=10**7, seconds_left=3.2))
+    assert row.status.text().endswith("5.0 of 10.0 MB, 50 %, 3 s left")
+    keep_weights(bench.session.folders.data, epoch=30, role="watched")
+    fetch.ends.set_result(WeightsFetched(epoch=30, from_door=True))
+    qtbot.waitUntil(bench.window.model.widget.writing.prompt.isVisible)
+    assert "snapshot of epoch 30 from the door" in row.status.text()
+    assert not row.button.isVisible()
+    bench.dispatch(RunObserved(run=Run(epoch=31, samples=0, trainers=2)))
+    qtbot.waitUntil(row.button.isVisible)
+    assert row.button.text() == "Fetch epoch 31"
+
+
+@pytest.mark.parametrize("way", ["button", "training", "another swarm"])
+def test_fetching_is_stopped(
+    bench: Bench, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    row, fetch = watch_with(bench, epoch=30), ScriptedFetch(monkeypatch)
+    qtbot.mouseClick(row.button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: fetch.tell is not None)
+    match way:
+        case "button":
+            qtbot.mouseClick(row.button, Qt.MouseButton.LeftButton)
+        case "training":
+            bench.dispatch(*TRAINING)
+        case _:
+            other = Swarm(
+                run_id="b", title="B", model_type="gpt2", dataset="d", target_batch_size=4
+            )
+            bench.dispatch(Left(), JoinBegan(swarm=other))
+    qtbot.waitUntil(lambda: fetch.stopped and not row.is_fetching)
+    assert bench.session.store.state.problem is None
+
+
+def test_what_keeps_weights_from_being_fetched_is_said(
+    bench: Bench, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, fetch = watch_with(bench, epoch=30), ScriptedFetch(monkeypatch)
+    qtbot.mouseClick(row.button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: fetch.tell is not None)
+    fetch.ends.set_exception(ExportError(MARK, remedy="Try again."))
+    qtbot.waitUntil(lambda: not row.is_fetching)
+    assert row.status.text() == f"{MARK} Try again."
+    assert row.button.text() == "Fetch the weights"
 
 
 def test_a_text_appears_as_it_is_written(page: ModelPage, bench: Bench, qtbot: QtBot) -> None:

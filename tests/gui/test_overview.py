@@ -336,6 +336,13 @@ def test_short_memory_is_said(bench: Bench) -> None:
     )
 
 
+def test_who_begins_with_a_doors_snapshot_is_told(bench: Bench) -> None:
+    ready = next(event for event in TRAINING if isinstance(event, protocol.Ready))
+    bench.dispatch(*TRAINING, msgspec.structs.replace(ready, snapshot_epoch=1234))
+    explanation = bench.window.overview.headline.explanation.text()
+    assert "took the snapshot of epoch 1,234 from the swarm's door" in explanation
+
+
 def test_compiled_model_is_said(bench: Bench) -> None:
     *before, ready, _phase, _progress, _round, _saved = TRAINING
     bench.dispatch(*before, msgspec.structs.replace(ready, compiled=True))

@@ -114,6 +114,7 @@ OVERRIDES = [
     (["--reachability", "relay"], {"reachability": "relay"}),
     (["--announce", "a.example"], {"announce": "a.example"}),
     (["--trusted-relays", "/a/b"], {"trusted_relays": "/a/b"}),
+    (["--snapshot-every", "20"], {"snapshot_every": 20}),
     (["--uplink", "12.5"], {"uplink": 12.5}),
     (["--hub-sign-in"], {"hub_sign_in": True}),
     (["--no-hub-sign-in"], {"hub_sign_in": False}),

@@ -19,6 +19,25 @@ NAMES_SHOWN = 5
 """Machines that are named; the others are counted."""
 
 
+# --- its weights on a machine that doesn't train
+
+
+def what_can_be_fetched(state: ContributorState, kept: int | None) -> str:
+    """What the button says; "" where nothing newer is known. kept: the epoch of what is here."""
+    if kept is None:
+        return _("Fetch the weights")
+    epoch = state.run.epoch if state.run is not None else 0
+    return _("Fetch epoch {epoch}").format(epoch=units.count(epoch)) if epoch > kept else ""
+
+
+def what_was_fetched(epoch: int, *, from_door: bool) -> str:
+    """Of which epoch the weights are, and from whom."""
+    text = _("Fetched the weights of epoch {epoch} from a trainer.")
+    if from_door:
+        text = _("Nobody trains: took the snapshot of epoch {epoch} from the door.")
+    return text.format(epoch=units.count(epoch))
+
+
 # --- what it is
 
 

@@ -151,6 +151,11 @@ def _training(state: ContributorState, now: float) -> str:
     own = state.training
     if state.terms != Terms():
         text = terms_texts.why_it_runs(state.terms, state.verdict, now)
+    elif own is not None and own.snapshot_epoch is not None:
+        text = _(
+            "Nobody trained: took the snapshot of epoch {epoch} from the swarm's door."
+            " Runs until you stop it; checkpoints stay on this machine."
+        ).format(epoch=units.count(own.snapshot_epoch))
     elif own is None or own.resumed_epoch is None:
         text = _("Runs until you stop it; checkpoints stay on this machine.")
     else:

@@ -25,8 +25,8 @@ from hivemind.proto.averaging_pb2 import (  # type: ignore[attr-defined]
 from hivemind.proto.runtime_pb2 import ExpertRequest, ExpertResponse  # type: ignore[attr-defined]
 
 from app.organiser.admission import Admission
+from app.p2p.states.wire import StateRefusal
 from app.trainer.joining.donor import StateDonor
-from app.trainer.joining.wire import StateRefusal
 
 
 class MembersOnly(DecentralizedAverager):

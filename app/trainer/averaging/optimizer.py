@@ -23,6 +23,7 @@ from app.trainer.averaging.searches import keep_searches
 from app.trainer.averaging.takeover import OptimizerState, OptimizerSwarm, take_over
 from app.trainer.averaging.tracker import PacedTracker
 from app.trainer.joining.newcomer import Newcomer
+from app.trainer.peer.doors import Doors
 from app.trainer.work import WorkMeter
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,9 @@ class CitizenOptimizer(hivemind.Optimizer):
 
     loading_state: bool
     """The training thread downloads the swarm's state."""
+
+    newcomer: Newcomer
+    """Takes the swarm's state over."""
 
     taken_over: int
     """How often another peer's state has taken the place of ours."""
@@ -94,7 +98,7 @@ class CitizenOptimizer(hivemind.Optimizer):
         keep_searches()
         super().__init__(**options)
         work.time_steps_of(self.opt)
-        self._newcomer = Newcomer(
+        self.newcomer = Newcomer(
             state=OptimizerState(self.opt, judge=judge, step_size=step_size),
             swarm=OptimizerSwarm(self.dht, averager=self.state_averager, tracker=self.tracker),
             report=report,
@@ -256,11 +260,13 @@ class CitizenOptimizer(hivemind.Optimizer):
             self._failure = "the swarm's average was not finite"
             self.grad_averager.zero_()
 
-    def load_state_from_peers(self, **_options: Any) -> None:
+    def load_state_from_peers(
+        self, *, doors: Doors | None = None, behind: bool = True, **_options: Any
+    ) -> None:
         """Download parameters and optimizer statistics from a peer that can be believed.
 
         Goes on until there is one, or no other peer any more: nobody trains beside his swarm. The
-        samples of this epoch are lost.
+        samples of this epoch are lost. doors, behind: see `take_over`.
         """
         self.loading_state = True
         if self.scheduled_grads is not None and not self.scheduled_grads.done():
@@ -272,7 +278,10 @@ class CitizenOptimizer(hivemind.Optimizer):
         self.tracker.report_local_progress(self.local_epoch, samples_accumulated=0)
         try:
             with self._work.waiting():
-                epoch = asyncio.run(take_over(self._newcomer, self.dht, self.state_averager))
+                taking = take_over(
+                    self.newcomer, self.dht, self.state_averager, doors=doors, behind=behind
+                )
+                epoch = asyncio.run(taking)
         finally:
             self.loading_state = False
             self._work.lost()
@@ -285,6 +294,8 @@ class CitizenOptimizer(hivemind.Optimizer):
             self.state_averager._load_local_tensors_into_averager_()
             self.grad_averager.reset_accumulated_grads_()
             self.tracker.report_local_progress(epoch, samples_accumulated=0)
+            if epoch > self.tracker.global_epoch:  # a door's: else we would take us for astray
+                self.tracker.update_epoch(epoch)
             if not self.client_mode:
                 self.state_averager.state_sharing_priority = epoch
 

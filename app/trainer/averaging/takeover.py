@@ -5,9 +5,8 @@ donor could set the learning rate of all who join.
 """
 
 import asyncio
-import random
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -17,16 +16,17 @@ from hivemind.p2p import P2P, PeerID
 from hivemind.utils.nested import nested_flatten
 
 from app.p2p.calls import CallError, hivemind_errors
+from app.p2p.states.donors import ranked
+from app.p2p.states.download import DonorCalls
 from app.trainer.averaging.averagers import CountingStateAverager
 from app.trainer.averaging.tracker import PacedTracker
-from app.trainer.joining.download import DonorCalls
 from app.trainer.joining.layout import StateLayout
 from app.trainer.joining.newcomer import Newcomer
+from app.trainer.peer.bandwidth import DOWNLOAD
+from app.trainer.peer.doors import Doors
 
 LOOK_SECONDS = 15.0
 """How long the DHT process, whose reply may get lost, is waited for."""
-
-MOST_DONORS = 50
 
 
 class OptimizerState:
@@ -83,6 +83,11 @@ class OptimizerSwarm:
         """Trainers beside us."""
         return max(0, self._tracker.global_progress.num_peers - 1)
 
+    @property
+    def begins(self) -> bool:
+        """Nobody trains beside us, or nobody has got anywhere yet: a door may have more than we."""
+        return self.others == 0 or self.epoch == 0
+
     async def donors(self) -> list[PeerID]:
         """Those that claim the swarm's epoch, in random order, then those behind it."""
         key = f"{self._averager.prefix}.all_averagers"
@@ -92,29 +97,40 @@ class OptimizerSwarm:
                 found = await asyncio.to_thread(asked.result, LOOK_SECONDS)
         except CallError:
             return []
-        offered = found.value if found is not None else {}
-        return self._ranked(offered if isinstance(offered, dict) else {})
-
-    def _ranked(self, offered: dict[Any, Any]) -> list[PeerID]:
-        # A donor gains nothing by claiming more than the swarm's epoch.
-        ranks = {
-            PeerID(peer): (min(float(entry.value), self.epoch), random.random())
-            for peer, entry in offered.items()
-            if isinstance(entry.value, int | float)
-        }
-        ranks.pop(self._dht.peer_id, None)
-        return sorted(ranks, key=lambda peer: ranks[peer], reverse=True)[:MOST_DONORS]
+        return ranked(found and found.value, own=self._dht.peer_id, epoch=self.epoch)
 
 
-async def take_over(newcomer: Newcomer, dht: DHT, averager: CountingStateAverager) -> int | None:
-    """Load the swarm's state, as `Newcomer.take_over` does."""
+async def take_over(
+    newcomer: Newcomer,
+    dht: DHT,
+    averager: CountingStateAverager,
+    *,
+    doors: Doors | None = None,
+    behind: bool = True,
+) -> int | None:
+    """Load the swarm's state, as `Newcomer.take_over` does; where nobody can give one, a snapshot
+    of the doors.
+
+    behind: others are ahead of us, so that they are asked first.
+    """
     maddr: Any = dht.run_coroutine(DHT._get_p2p_daemon_listen_maddr)  # noqa: SLF001
     p2p = await P2P.replicate(maddr)
+
+    async def arrived(size: int) -> None:
+        averager.traffic.count_received(size)
+        await DOWNLOAD.wait(size)
+
+    def donor(peer: PeerID) -> Any:
+        return averager.get_stub(p2p, peer, namespace=averager.prefix)
+
     try:
-        calls = DonorCalls(
-            stub=lambda peer: averager.get_stub(p2p, peer, namespace=averager.prefix),
-            traffic=averager.traffic,
-        )
-        return await newcomer.take_over(calls)
+        epoch: int | None = None
+        if behind:
+            epoch = await newcomer.take_over(DonorCalls(stub=donor, arrived=arrived))
+        if epoch is None and doors is not None:
+            calls = DonorCalls(stub=partial(doors.stub, p2p), arrived=arrived)
+            own = int(averager.local_epoch)
+            epoch = await newcomer.take_snapshot(calls, doors, own_epoch=own)
+        return epoch
     finally:
         await p2p.shutdown()

@@ -1,9 +1,10 @@
-"""The process that exports or uploads: one order in, reports out."""
+"""The process that exports, uploads or fetches weights: one order in, reports out."""
 
 import logging
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from app import protocol
 from app.common.background import survived
@@ -11,7 +12,8 @@ from app.common.errors import UserFacingError
 from app.common.i18n import _
 from app.message import Message
 from app.protocol import TrainerProblem
-from app.takeout.messages import Export, ExportOrder, decode_order
+from app.takeout.messages import Export, ExportOrder, FetchWeights, decode_order
+from app.trainer.confinement.environment import redirect_caches
 from app.trainer.confinement.memory import be_killed_first, memory_ran_out
 from app.trainer.control import read_line
 
@@ -46,6 +48,11 @@ def _obey(order: ExportOrder, send: Callable[[Message], None]) -> TrainerProblem
             from app.trainer.export.exporting import export
 
             export(order, send)
+        elif isinstance(order, FetchWeights):
+            redirect_caches(Path(order.cache_dir), hub_sign_in=order.hub_sign_in)
+            from app.trainer.export.fetching import fetch
+
+            fetch(order, send)
         else:
             # The hub's other way, Xet, tells no progress by file, and can't be tried against a
             # server of ours; each hub takes this one as well.

@@ -1,8 +1,7 @@
 """Sends our state to newcomers, from the averager's process.
 
-The call: a request with the digest of the layout and the ranges of bytes that are wanted; replies
-of which the first says the epoch, and the others carry the bytes of the ranges, one after the
-other. They are of a snapshot, and so of one moment, which newcomers of the next minute share.
+What is sent is of a snapshot, and so of one moment, which newcomers of the next minute share.
+`app.p2p.states.wire` has the messages.
 """
 
 import asyncio
@@ -12,13 +11,14 @@ from typing import Any, AsyncIterator, ClassVar  # noqa: UP035  hivemind knows t
 
 from hivemind.averaging.averager import DecentralizedAverager
 from hivemind.compression.base import TensorRole
-from hivemind.p2p import P2PContext, PeerID
+from hivemind.p2p import P2PContext
 
 # hivemind takes the messages of a call from its annotations, so they stand there.
 from hivemind.proto.runtime_pb2 import ExpertRequest, ExpertResponse  # type: ignore[attr-defined]
 
+from app.p2p.states.places import DownloadPlaces
+from app.p2p.states.wire import CHUNK_BYTES, Header, StateRefusal, Wanted
 from app.trainer.joining.layout import StateLayout
-from app.trainer.joining.wire import CHUNK_BYTES, Header, StateRefusal, Wanted
 from app.trainer.peer.bandwidth import UPLOAD
 from app.trainer.peer.traffic import Traffic
 
@@ -28,12 +28,6 @@ its memory is freed."""
 
 OLDEST_SECONDS = 1800.0
 """A snapshot that is older is replaced, even while somebody downloads it."""
-
-MOST_DOWNLOADS = 8
-"""At the same time, by different peers."""
-
-IDLE_SECONDS = 60.0
-"""A peer that takes nothing for as long loses its place when another wants it."""
 
 
 @dataclass(kw_only=True)
@@ -45,14 +39,6 @@ class _Snapshot:
     content: memoryview
     taken_at: float
     """Monotonic time."""
-
-
-@dataclass(kw_only=True, eq=False)
-class _Download:
-    """A place among `MOST_DOWNLOADS`."""
-
-    active_at: float
-    """When the peer took something last (monotonic time)."""
 
 
 class StateDonor(DecentralizedAverager):
@@ -67,7 +53,7 @@ class StateDonor(DecentralizedAverager):
 
     _snapshot: _Snapshot | None = None
     _taking: asyncio.Lock | None = None
-    _downloads: dict[PeerID, _Download] | None = None
+    _downloads: DownloadPlaces | None = None
 
     async def rpc_send_state(
         self, request: ExpertRequest, context: P2PContext
@@ -81,28 +67,32 @@ class StateDonor(DecentralizedAverager):
         if not self.allow_state_sharing:
             yield StateRefusal.UNWILLING.pack()
             return
-        download = self._take_place(context.remote_id)
-        if download is None:
+        place = self._places.take(context.remote_id)
+        if place is None:
             yield StateRefusal.BUSY.pack()
             return
         try:
             async for reply in self._replies(wanted):
-                if not self._has_place(context.remote_id, download):
+                if not self._places.is_kept(context.remote_id, place):
                     return  # another peer has got it
-                download.active_at = time.monotonic()
                 yield reply
         finally:
-            if self._has_place(context.remote_id, download):
-                del self._places[context.remote_id]
+            if self._places.give_back(context.remote_id, place):
                 asyncio.get_running_loop().call_later(FRESH_SECONDS, self._forget_snapshot)
 
     async def _replies(self, wanted: Wanted) -> AsyncIterator[ExpertResponse]:
         snapshot = await self._current_snapshot()
-        if wanted.layout != snapshot.layout.digest:
+        layout = snapshot.layout
+        if wanted.layout not in ("", layout.digest):
             yield StateRefusal.OTHER_MODEL.pack()
             return
-        size = snapshot.layout.size
-        yield Header(epoch=snapshot.epoch, size=size).pack()
+        size = layout.size
+        yield Header(
+            epoch=snapshot.epoch,
+            size=size,
+            layout=layout.digest,
+            parameters_end=layout.parameters_end,
+        ).pack()
         for begin, end in wanted.ranges:
             for offset in range(begin, min(end, size), CHUNK_BYTES):
                 part = snapshot.content[offset : min(offset + CHUNK_BYTES, end, size)]
@@ -111,25 +101,10 @@ class StateDonor(DecentralizedAverager):
                 self.traffic.count_sent(len(part))
 
     @property
-    def _places(self) -> dict[PeerID, _Download]:
+    def _places(self) -> DownloadPlaces:
         if self._downloads is None:
-            self._downloads = {}
+            self._downloads = DownloadPlaces()
         return self._downloads
-
-    def _has_place(self, peer: PeerID, download: _Download) -> bool:
-        return self._places.get(peer) is download
-
-    def _take_place(self, peer: PeerID) -> _Download | None:
-        """A place for a peer; None when there is none left, or when it has one."""
-        now, places = time.monotonic(), self._places
-        if len(places) >= MOST_DOWNLOADS:
-            longest = min(places, key=lambda each: places[each].active_at)
-            if now - places[longest].active_at >= IDLE_SECONDS:
-                del places[longest]
-        if peer in places or len(places) >= MOST_DOWNLOADS:
-            return None
-        places[peer] = _Download(active_at=now)
-        return places[peer]
 
     async def _current_snapshot(self) -> _Snapshot:
         if self._taking is None:
@@ -147,7 +122,7 @@ class StateDonor(DecentralizedAverager):
             return self._snapshot
 
     def _forget_snapshot(self) -> None:
-        if not self._places:
+        if not len(self._places):
             self._snapshot = None
 
     async def _take_snapshot(self) -> _Snapshot:

@@ -7,7 +7,6 @@ comes and after a step with a gradient of zero.
 """
 
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +14,7 @@ from typing import Protocol
 import torch
 from hivemind.p2p import PeerID
 
+from app.p2p.states.comparing import APART, STEPS_APART
 from app.trainer.joining.layout import StateLayout
 
 WORSE = 1.1
@@ -22,19 +22,11 @@ WORSE = 1.1
 
 WORSE_NATS = 0.1
 
-APART = 0.1
-"""The same parameters of two honest peers may differ by this part of their norm, and by what
-`STEPS_APART` steps of the optimizer move."""
-
-STEPS_APART = 10
-
 MOST_STEPS_AHEAD = 20
 """An optimizer's count of steps may be this much above the swarm's epoch."""
 
-PIECES = 32
-"""That a second donor is asked for, at random places of the parameters."""
-
-PIECE_BYTES = 8192
+STEPS_UNCOUNTED = 100
+"""Epochs that a state may be ahead of twice its count of steps."""
 
 
 class LocalState(Protocol):
@@ -112,7 +104,7 @@ def _loss_of(offer: StateOffer, state: LocalState, *, epoch: int) -> float:
     before = [parameter.clone() for parameter in parameters]
     state.trial_step()
     for old, new in zip(before, parameters, strict=True):
-        if not _are_near(old, new, steps=STEPS_APART, step_size=state.step_size):
+        if not _are_near(old, new, step_size=state.step_size):
             return math.inf
     worse = max(as_it_comes, state.loss())
     return worse if math.isfinite(worse) else math.inf
@@ -125,27 +117,22 @@ def _is_plausible(offer: StateOffer, parameters: int, epoch: int) -> bool:
     return all(0.0 <= step <= epoch + MOST_STEPS_AHEAD for step in steps)
 
 
+def fits_its_epoch(offer: StateOffer, *, parameters: int) -> bool:
+    """Whether a state can be as far as it says, as far as its optimizer counts steps (as Adam does
+    for each parameter): there is one in an epoch, and few that a peer has not taken itself.
+
+    parameters: how many of its tensors are.
+    """
+    steps = [float(each) for each in offer.tensors[parameters:] if each.dim() == 0]
+    return len(steps) < parameters or offer.epoch <= 2 * max(steps) + STEPS_UNCOUNTED
+
+
 def _load(tensors: Sequence[torch.Tensor], *, into: Sequence[torch.Tensor]) -> None:
     for mine, given in zip(into, tensors, strict=True):
         mine.copy_(given)
 
 
-def random_pieces(layout: StateLayout) -> list[tuple[int, int]]:
-    """Ranges of bytes of the parameters that a donor can't foresee."""
-    values = layout.parameters_end // 4
-    each = min(values, PIECE_BYTES // 4)
-    choose = random.SystemRandom().randint
-    begins = (4 * choose(0, values - each) for _ in range(PIECES))
-    return [(begin, begin + 4 * each) for begin in begins]
-
-
-def are_near(ours: bytes, theirs: bytes, *, epochs: int, step_size: float) -> bool:
-    """Whether two donors' pieces can be of one run. epochs: how many lie between them."""
-    one, other = (torch.frombuffer(bytearray(each), dtype=torch.float32) for each in (ours, theirs))
-    return _are_near(one, other, steps=epochs + STEPS_APART, step_size=step_size)
-
-
-def _are_near(one: torch.Tensor, other: torch.Tensor, *, steps: int, step_size: float) -> bool:
+def _are_near(one: torch.Tensor, other: torch.Tensor, *, step_size: float) -> bool:
     norms = float(one.norm()), float(other.norm())
-    most = APART * min(norms) + steps * step_size * one.numel() ** 0.5
+    most = APART * min(norms) + STEPS_APART * step_size * one.numel() ** 0.5
     return bool((one - other).norm() <= most)  # False for values that aren't finite

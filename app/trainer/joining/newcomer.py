@@ -6,6 +6,7 @@ before, neither as it comes nor after a step that only the optimizer's statistic
 """
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -16,16 +17,19 @@ from hivemind.p2p import PeerID
 
 from app.common.i18n import _
 from app.p2p.calls import CallError
-from app.protocol import StateDownload
-from app.trainer.joining.download import (
+from app.p2p.states.comparing import opinions
+from app.p2p.states.download import (
     DonorCalls,
     DonorError,
     Download,
     OtherModelError,
     is_unknown_call,
 )
-from app.trainer.joining.judge import LocalState, StateOffer, are_near, judge, random_pieces
+from app.p2p.states.wire import Header
+from app.protocol import StateDownload
+from app.trainer.joining.judge import LocalState, StateOffer, fits_its_epoch, judge
 from app.trainer.joining.plain import fetch_plain
+from app.trainer.peer.doors import Doors
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +46,12 @@ MOST_DOWNLOADS_IN_A_ROW = 3
 
 MOST_DISPUTED = 3
 """States that are held against each other where donors disagree: each takes memory."""
+
+DOOR_SECONDS = 10.0
+"""How long the doors may take to say which snapshot they have."""
+
+DOOR_PATIENCE_SECONDS = 300.0
+"""Without a byte of a snapshot that is shown, after which training begins without it."""
 
 REFUSED_SECONDS = 600.0
 """How long a donor isn't asked again after its state was refused."""
@@ -61,6 +71,10 @@ class SwarmView(Protocol):
     def others(self) -> int:
         """Trainers in it beside us."""
 
+    @property
+    def begins(self) -> bool:
+        """Nobody trains beside us, or nobody has got anywhere yet: a door may have more than we."""
+
 
 @dataclass(kw_only=True)
 class Newcomer:
@@ -69,6 +83,9 @@ class Newcomer:
     state: LocalState
     swarm: SwarmView
     report: Callable[[StateDownload], None]
+    snapshot_epoch: int | None = None
+    """Of the door's snapshot with which we began; None where we began otherwise."""
+
     _refused: dict[PeerID, tuple[float, str]] = field(default_factory=dict)
     """Donors whose state was refused: until when they aren't asked (monotonic time), and why."""
 
@@ -100,7 +117,7 @@ class Newcomer:
     async def _offers(self, calls: DonorCalls) -> list[StateOffer]:
         """One that most donors confirm, or all that are disputed; none when nobody is there."""
         disputed: list[StateOffer] = []
-        download = Download(layout=self.state.layout)
+        download = self._nothing()
         while len(disputed) < MOST_DISPUTED:
             offer, reason = await self._offer(calls, download, besides=disputed)
             if offer is not None:
@@ -108,7 +125,7 @@ class Newcomer:
                     self._refuse(_givers(disputed), _("most other peers hold another state"))
                     return [offer]
                 disputed.append(offer)
-                download = Download(layout=self.state.layout)
+                download = self._nothing()
             elif disputed:
                 break
             elif await self._is_alone():
@@ -118,8 +135,88 @@ class Newcomer:
                 await asyncio.sleep(WAIT_SECONDS)
         return disputed
 
+    def _nothing(self) -> Download:
+        layout = self.state.layout
+        return Download(layout=layout, content=bytearray(layout.size))
+
     async def _is_alone(self) -> bool:
         return self.swarm.others == 0 and not await self.swarm.donors()
+
+    # --- a door's snapshot
+
+    async def take_snapshot(self, calls: DonorCalls, doors: Doors, *, own_epoch: int) -> int | None:
+        """Load the newest snapshot of the doors, if neither the swarm nor we have got as far
+        without it; the epoch to go on with, or None where there is none that can be believed.
+
+        A download that broke off goes on where it was, from the same door.
+        """
+        download: Download | None = None
+        of = "", ""
+        give_up_at = time.monotonic() + DOOR_PATIENCE_SECONDS
+        while self.swarm.begins and time.monotonic() < give_up_at:
+            reason = ""
+            for door, header in await self._shown(calls, doors, own_epoch):
+                if download is None or of != (str(door), header.digest):
+                    download = None  # before the next one takes its memory
+                    download, of = self._nothing(), (str(door), header.digest)
+                before = download.received
+                try:
+                    epoch = await self._from_door(calls, door, header, download)
+                except OtherModelError as error:
+                    log.warning("the snapshot of the door %s is of no use: %s", door, error)
+                except (DonorError, CallError) as error:
+                    reason = str(error)
+                    log.warning("the door %s doesn't give its snapshot: %s", door, reason)
+                else:
+                    if epoch is not None:
+                        return epoch
+                if download.received > before:
+                    give_up_at = time.monotonic() + DOOR_PATIENCE_SECONDS
+            if download is None or not reason:
+                break
+            self._say(download, problem=reason)
+            await asyncio.sleep(WAIT_SECONDS)
+        return None
+
+    async def _shown(
+        self, calls: DonorCalls, doors: Doors, own_epoch: int
+    ) -> list[tuple[PeerID, Header]]:
+        """The doors' snapshots that are newer than what the swarm and we have, the newest first."""
+
+        async def look(door: PeerID) -> Header | None:
+            try:
+                async with asyncio.timeout(DOOR_SECONDS):
+                    return await calls.header(door)
+            except (DonorError, CallError, TimeoutError) as error:
+                log.info("the door %s shows no snapshot: %s", door, error)
+                return None
+
+        headers = await asyncio.gather(*map(look, doors.peers))
+        shown = [(door, each) for door, each in zip(doors.peers, headers, strict=True) if each]
+        most = max(self.swarm.epoch, own_epoch)
+        newer = [(door, each) for door, each in shown if each.epoch > most]
+        for door, _header in (each for each in newer if not doors.vouched(each[1])):
+            log.warning("the organiser hasn't signed the snapshot of the door %s", door)
+        believed = [each for each in newer if doors.vouched(each[1])]
+        return sorted(believed, key=lambda each: each[1].epoch, reverse=True)
+
+    async def _from_door(
+        self, calls: DonorCalls, door: PeerID, header: Header, download: Download
+    ) -> int | None:
+        """Load a snapshot; its epoch, or None where it isn't kept."""
+        log.info("downloading the snapshot of epoch %d from the door %s", header.epoch, door)
+        await calls.fetch(door, download, lambda: self._say(download))
+        if hashlib.sha256(download.content).hexdigest() != header.digest:
+            log.warning("the door %s doesn't send the snapshot that it shows", door)
+            return None
+        offer = self._offered(download)
+        fits = fits_its_epoch(offer, parameters=self.state.layout.parameters)
+        if not fits or judge(self.state, [offer], epoch=offer.epoch).best is None:
+            log.warning("the snapshot of the door %s is refused", door)
+            return None
+        self.snapshot_epoch = offer.epoch
+        log.info("took the snapshot of epoch %d from the door %s", offer.epoch, door)
+        return offer.epoch
 
     # --- downloading
 
@@ -155,10 +252,14 @@ class Newcomer:
                 raise
             epoch, tensors = await fetch_plain(calls, peer, self.state.layout)
             return StateOffer(givers={peer}, epoch=epoch, tensors=tensors, content=b"")
+        return self._offered(download)
+
+    def _offered(self, download: Download) -> StateOffer:
+        assert isinstance(download.content, bytearray)
         return StateOffer(
             givers=download.givers,
             epoch=download.epoch,
-            tensors=download.tensors(),
+            tensors=self.state.layout.unpack(download.content),
             content=download.content,
         )
 
@@ -184,24 +285,19 @@ class Newcomer:
         giver included."""
         if not offer.content:
             return False  # it came in hivemind's way, which has no ranges
-        ranges = random_pieces(self.state.layout)
-        ours = b"".join(bytes(offer.content[begin:end]) for begin, end in ranges)
-        agree = differ = 0
-        for peer in await self.swarm.donors():
-            if peer in offer.givers or self._refusal_of(peer):
-                continue
-            try:
-                epoch, theirs = await calls.sample(peer, self.state.layout, ranges)
-            except (DonorError, CallError) as error:
-                log.info("%s doesn't show its state: %s", peer, error)
-                continue
-            apart = abs(epoch - offer.epoch)
-            is_same = are_near(ours, theirs, epochs=apart, step_size=self.state.step_size)
-            agree, differ = agree + is_same, differ + (not is_same)
-            if agree > differ:
-                break
-        if differ:
-            log.warning("of other donors, %d hold the same state and %d another", agree, differ)
+        others = [
+            peer
+            for peer in await self.swarm.donors()
+            if peer not in offer.givers and not self._refusal_of(peer)
+        ]
+        agree, differ = await opinions(
+            calls,
+            others,
+            layout=self.state.layout,
+            content=offer.content,
+            epoch=offer.epoch,
+            step_size=self.state.step_size,
+        )
         return differ > agree
 
     def _settled(self, offers: list[StateOffer]) -> StateOffer | None:

@@ -15,7 +15,7 @@ from hivemind.utils.streaming import combine_from_streaming
 
 from app.common.i18n import _
 from app.p2p.calls import hivemind_errors, unpacked
-from app.trainer.joining.download import SILENCE_SECONDS, DonorCalls, DonorError, OtherModelError
+from app.p2p.states.download import SILENCE_SECONDS, DonorCalls, DonorError, OtherModelError
 from app.trainer.joining.layout import StateLayout
 
 MOST_BYTES_A_VALUE = 8

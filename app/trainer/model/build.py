@@ -55,11 +55,23 @@ def model_with(
     vocabulary_size: int,
     pretrained: Pretrained | None = None,
 ) -> torch.nn.Module:
-    """The spec's model with its adapters and what a checkpoint keeps of it, in float32, in
-    evaluation mode, in the machine's memory.
+    """What `model_to_fill` gives, with what a checkpoint keeps of it.
 
-    state: see `state_of`. pretrained: the weights of a spec that begins with some. Raises
-    `SpecError`, `DataError` for weights that don't fit, or `DeviceError` where the model can't fit.
+    state: see `state_of`. Raises likewise.
+    """
+    model = model_to_fill(spec, vocabulary_size=vocabulary_size, pretrained=pretrained)
+    load_state(model, state)
+    return model
+
+
+def model_to_fill(
+    spec: SwarmSpec, *, vocabulary_size: int, pretrained: Pretrained | None = None
+) -> torch.nn.Module:
+    """The spec's model with its adapters, in float32, in evaluation mode, in the machine's memory;
+    whatever training changes has made-up values.
+
+    pretrained: the weights of a spec that begins with some. Raises `SpecError`, `DataError` for
+    weights that don't fit, or `DeviceError` where the model can't fit.
     """
     published = None if pretrained is None else pretrained.config
     config = config_of(spec, vocabulary_size=vocabulary_size, published=published)
@@ -72,7 +84,6 @@ def model_with(
             model = _from_config(config)  # the state has all weights
         else:
             model = with_adapters(load_pretrained(config, pretrained), spec)
-    load_state(model, state)
     return model.eval()
 
 

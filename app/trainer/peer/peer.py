@@ -18,6 +18,7 @@ from app.spec.admission import admission_to
 from app.spec.schema import SwarmSpec
 from app.trainer.peer.base import BaseRecord
 from app.trainer.peer.dht import open_dht
+from app.trainer.peer.doors import Doors
 from app.trainer.peer.others import see_others
 
 
@@ -29,6 +30,9 @@ class TrainerPeer:
 
     admission: Admission
     """Who may take part in the run; asked in each process that lets peers in."""
+
+    doors: Doors
+    """Who may have a snapshot of the run's state."""
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class TrainerPeer:
         self._identity = identity
         self._public_key = RSASignatureValidator(identity.key).local_public_key
         self.admission = admission_to(spec, Path(order.roster_file))
+        self.doors = Doors.of(spec, order.initial_peers, besides=identity.peer_id)
         run_records.sign_everything_with(identity)
         self.dht = open_dht(
             order,

@@ -33,6 +33,8 @@ class GradientAveraging:
         # hivemind's own, for gradients that are summed over several calls of `step`.
         self._scaler = hivemind.GradScaler() if place.needs_scaler else None
         self._client_mode = peer.dht.client_mode
+        self._doors = peer.doors
+        self.snapshot_epoch: int | None = None
         self._work = work
         self._optimizer = CitizenOptimizer(
             report=place.report,
@@ -111,11 +113,13 @@ class GradientAveraging:
         self._scaler.update()
 
     def synchronize(self) -> None:
-        """Before the first step: load the state of a swarm that is ahead of us."""
-        tracker = self._optimizer.tracker
+        """Before the first step: load the state of a swarm that is ahead of us, or of a door."""
+        optimizer, tracker = self._optimizer, self._optimizer.tracker
         tracker.fetched_global_progress_this_epoch.wait(timeout=10.0)
-        if tracker.global_epoch > self.epoch:
-            self._optimizer.load_state_from_peers()
+        behind = tracker.global_epoch > self.epoch
+        if behind or (self._doors.peers and optimizer.newcomer.swarm.begins):
+            optimizer.load_state_from_peers(doors=self._doors, behind=behind)
+        self.snapshot_epoch = optimizer.newcomer.snapshot_epoch
 
     def state_dict(self) -> dict[str, Any]:
         """The optimizer's state and the epoch."""

@@ -96,6 +96,7 @@ class LocalSteps:
         self._taken_before = 0  # inner steps, when a round began
         self.epoch = 0
         self.taken_over = 0
+        self.snapshot_epoch: int | None = None
         self.loading_state = False
 
     # --- computing
@@ -219,20 +220,22 @@ class LocalSteps:
     # --- the swarm's state
 
     def synchronize(self) -> None:
-        """Before the first step: load the state of a swarm that is ahead of us."""
+        """Before the first step: load the state of a swarm that is ahead of us, or of a door."""
         self._tracker.fetched_global_progress_this_epoch.wait(timeout=10.0)
-        if self._tracker.global_epoch > self.epoch:
-            self._take_over()
+        behind = self._tracker.global_epoch > self.epoch
+        if behind or self._outer.doors_may_have_more:
+            self._take_over(first=True, behind=behind)
+        self.snapshot_epoch = self._outer.snapshot_epoch
 
-    def _take_over(self) -> None:
+    def _take_over(self, *, first: bool = False, behind: bool = True) -> None:
         """Go on from the outer weights of a peer that can be believed. What we learnt since the
-        last round is lost."""
+        last round is lost. first, behind: as `OuterWeights.take_over` has them."""
         self.loading_state = True
         self._drop_round()
         self._tracker.report_local_progress(self.epoch, samples_accumulated=0)
         try:
             with self._work.waiting():
-                epoch = self._outer.take_over()
+                epoch = self._outer.take_over(first=first, behind=behind)
         finally:
             self.loading_state = False
         if epoch is None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from hivemind.compression import NoCompression
 
+from app.p2p.states.comparing import STEPS_AN_EPOCH
 from app.spec.costs import rounds
 from app.spec.schema import SwarmSpec
 from app.trainer.averaging.averagers import CountingStateAverager
@@ -24,9 +25,6 @@ from app.trainer.local_steps.outer import outer_optimizer, set_model, step
 from app.trainer.peer.peer import TrainerPeer
 from app.trainer.strategies.protocols import StrategyPlace
 
-STEPS_AN_EPOCH = 100
-"""Inner steps between two rounds, at most, when a foreign state is held against ours."""
-
 
 class OuterWeights:
     """Lie on the CPU as float32, whatever the model's device. The training thread changes them."""
@@ -39,7 +37,7 @@ class OuterWeights:
         self.tensors = [torch.nn.Parameter(copied(each)) for each in self._parameters]
         made = partial(outer_optimizer, rate=rate, momentum=momentum)
         self._averager = _donor(place.spec, place.peer, self.tensors, made)
-        self._dht = place.peer.dht
+        self._dht, self._doors = place.peer.dht, place.peer.doors
         self._judge = place.judge
         self._newcomer = Newcomer(
             state=OptimizerState(
@@ -100,9 +98,25 @@ class OuterWeights:
         if offer and not self._averager.client_mode:
             self._averager.state_sharing_priority = epoch
 
-    def take_over(self) -> int | None:
-        """Load the state of a peer that can be believed; its epoch, or None without anybody."""
-        epoch = asyncio.run(take_over(self._newcomer, self._dht, self._averager))
+    @property
+    def snapshot_epoch(self) -> int | None:
+        """See `Newcomer`."""
+        return self._newcomer.snapshot_epoch
+
+    @property
+    def doors_may_have_more(self) -> bool:
+        """There are doors, and nobody else has got anywhere."""
+        return bool(self._doors.peers) and self._newcomer.swarm.begins
+
+    def take_over(self, *, first: bool = False, behind: bool = True) -> int | None:
+        """Load the state of a peer that can be believed; its epoch, or None without anybody.
+
+        first: before the first step, when a door's snapshot may take its place. behind: others are
+        ahead of us.
+        """
+        doors = self._doors if first else None
+        taking = take_over(self._newcomer, self._dht, self._averager, doors=doors, behind=behind)
+        epoch = asyncio.run(taking)
         if epoch is not None:
             self.begin()
         return epoch

@@ -98,6 +98,10 @@ class SwarmMember(Protocol):
         which we resumed."""
 
     @property
+    def snapshot_epoch(self) -> int | None:
+        """Of the door's snapshot with which we began; None where we began otherwise."""
+
+    @property
     def torch_optimizer(self) -> torch.optim.Optimizer:
         """The optimizer whose state lies in the memory of the device."""
 
@@ -130,7 +134,7 @@ class SwarmMember(Protocol):
         """Give up the gradient of the epoch that runs. reason: for the report."""
 
     def synchronize(self) -> None:
-        """Before the first step: load the state of a swarm that is ahead of us."""
+        """Before the first step: load the state of a swarm that is ahead of us, or of a door."""
 
     def interrupt(self) -> None:
         """From another thread, when we leave: end a wait for other peers."""

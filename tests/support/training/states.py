@@ -8,8 +8,8 @@ import torch
 from hivemind.p2p import PeerID
 from hivemind.utils.nested import nested_flatten
 
+from app.p2p.states.wire import CHUNK_BYTES, Header, StateRefusal, Wanted
 from app.trainer.joining.layout import StateLayout
-from app.trainer.joining.wire import Header, StateRefusal, Wanted
 
 EPOCH = 400
 
@@ -76,6 +76,10 @@ class Donor:
     breaks_after: int | None = None
     """Bytes after which it is gone, once."""
     refusal: StateRefusal | None = None
+    snapshot: Header | None = None
+    """Of a door, what it says of its snapshot."""
+    refuses_ranges: StateRefusal | None = None
+    """Why it sends no bytes, though it shows what it has."""
     extra: int = 0
     """Bytes that it sends beyond those that were asked for."""
     asked: list[Wanted] = field(default_factory=list)
@@ -87,19 +91,22 @@ class Donor:
         return self._replies(wanted)
 
     async def _replies(self, wanted: Wanted) -> AsyncIterator[Any]:
-        if self.refusal is not None:
-            yield self.refusal.pack()
+        refusal = self.refusal or (self.refuses_ranges if wanted.ranges else None)
+        if refusal is not None:
+            yield refusal.pack()
             return
         size = len(self.content) if self.size is None else self.size
-        yield Header(epoch=self.epoch, size=size).pack()
+        yield (self.snapshot or Header(epoch=self.epoch, size=size)).pack()
         for begin, end in wanted.ranges:
             sent = self.content[begin:end]
             if self.breaks_after is not None:
                 yield _Reply(bytes(sent[: self.breaks_after]))
                 self.breaks_after = None
                 raise ConnectionResetError("the donor is gone")
-            yield _Reply(bytes(sent))
-        yield _Reply(bytes(self.extra))
+            for offset in range(0, len(sent), CHUNK_BYTES):
+                yield _Reply(bytes(sent[offset : offset + CHUNK_BYTES]))
+        if wanted.ranges:
+            yield _Reply(bytes(self.extra))
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,7 @@ class SmallSwarm:
     by_peer: dict[PeerID, Any]
     epoch: int = EPOCH
     others: int = 1
+    begins: bool = False
 
     @classmethod
     def of(cls, *donors: Any) -> "SmallSwarm":

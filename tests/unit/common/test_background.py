@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from app.common import background
-from app.common.background import Background, end, run_in_thread, survived
+from app.common.background import Background, end, in_thread, run_in_thread, survived
 from app.common.errors import LibraryError
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,25 @@ async def test_end_waits_for_tasks_that_return_fail_or_are_cancelled() -> None:
     await end(*tasks)
     assert [task.cancelled() for task in tasks] == [False, True, True]
     await end()
+
+
+async def test_a_cancel_waits_for_the_thread() -> None:
+    began, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def call() -> None:
+        began.set()
+        may_end.wait()
+        ended.set()
+
+    task = asyncio.create_task(in_thread(call))
+    await asyncio.to_thread(began.wait)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()
 
 
 async def test_swallowed_cancel_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:

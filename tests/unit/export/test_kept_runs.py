@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.common.errors import ExportError
-from app.common.paths import Folders
+from app.common.paths import WATCHED, Folders
 from app.export.kept_runs import KeptRuns
 from app.spec import schema
 from app.spec.sources.data import FileTokenizer
@@ -84,6 +84,18 @@ def test_a_swarm_is_found_by_its_invite(folders: Folders) -> None:
     keep(folders, spec_of(run_id="other"), at=9000)
     mine = keep(folders, spec_of())
     assert kept(folders).of_swarm(spec_of()).folders == (mine,)
+
+
+def test_weights_that_were_only_fetched_are_not_our_own_work(folders: Folders) -> None:
+    bindings = Bindings(folders.slots_file)
+    kept = KeptRuns(folders, recents=(), bindings=bindings)
+    spec = spec_of()
+    assert not kept.has(spec)
+    keep(folders, spec, epoch=7, role=WATCHED)
+    assert kept.has(spec)
+    assert (kept.of_swarm(spec).epoch, kept.of_swarm(spec).is_own) == (7, False)
+    keep(folders, spec, epoch=3)
+    assert kept.of_swarm(spec).is_own
 
 
 def test_another_swarm_under_the_same_run_id_is_another(folders: Folders) -> None:

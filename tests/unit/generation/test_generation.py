@@ -34,16 +34,19 @@ def test_the_newest_weights_of_all_trainers_count(generation: Generation, tmp_pa
     keep(run / "trainer", "epoch-000000009-a-b.pt", "epoch-000000010-a-b.pt")
     keep(run / "trainer-1", "before-epoch-000000012-a-b.pt", "epoch-000000011.damaged")
     keep(run / "partner", "epoch-000000099-a-b.pt")
+    keep(run / "watched", "epoch-000000004-a-b.pt")
+    keep(tmp_path / "checkpoints" / "seen" / "watched", "epoch-000000004-a-b.pt")
     keep(tmp_path / "checkpoints" / "other" / "trainer", "epoch-000000050-a-b.pt")
     assert generation.kept_epoch("run") == 12
     assert generation.refusal("run") is None
+    assert generation.kept_epoch("seen") == 4
 
 
 def test_without_weights_it_says_what_to_do(generation: Generation, tmp_path: Path) -> None:
     keep(tmp_path / "checkpoints" / "run" / "trainer", "new.tmp", "epoch-.pt")
     refusal = generation.refusal("run")
     assert refusal is not None
-    assert "Train here" in refusal.remedy
+    assert "train here" in refusal.remedy
 
 
 async def test_without_weights_no_process_is_started(generation: Generation) -> None:

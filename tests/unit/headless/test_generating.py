@@ -28,7 +28,7 @@ def test_without_weights_it_says_where_they_come_from(
     invite.write_text(json.dumps(SMALLEST))
     assert run(tmp_path / "data", "--swarm", str(invite), "--prompt", "Once") == 1
     said = capsys.readouterr()
-    assert "no weights of this model yet" in said.err
+    assert "names nobody from whom the weights can be fetched" in said.err
     assert said.out == ""
 
 

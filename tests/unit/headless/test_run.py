@@ -22,6 +22,7 @@ from app.headless.display import Display, as_json, as_line
 from app.p2p.sightings import PartFault, Run
 from app.protocol import TrainerPhase, TrainerWarning, Waiting
 from app.state.facts import (
+    DoorSnapshot,
     Evaluation,
     GeneratedSample,
     MemberFault,
@@ -94,6 +95,8 @@ def test_json_holds_all_that_is_known() -> None:
         "failed_rounds": 0,
         "warnings": [],
         "faults": [],
+        "snapshot_epoch": None,
+        "snapshot": None,
         "addresses": ["/ip4/127.0.0.1/tcp/1/p2p/Qm"],
         "reconnect_at": None,
         "url": None,
@@ -336,6 +339,27 @@ def test_a_swarm_that_is_left_is_not_back(capsys: pytest.CaptureFixture[str]) ->
     display.show(replace(TRAINING, reconnect_at=9.0))
     display.show(ContributorState())
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_doors_snapshots_are_said_and_who_begins_with_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    display = Display(io.StringIO())
+    kept = DoorSnapshot(epoch=40, size=2_500_000)
+    full = replace(kept, problem="the disk is full")
+    for snapshot in (DoorSnapshot(), kept, kept, full, None):
+        display.show(ContributorState(snapshot=snapshot))
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith("the snapshot of epoch 40 is kept (2.5 MB).")
+    assert second.endswith("no newer snapshot: the disk is full.")
+    began = ContributorState(training=OwnTraining(device="cpu", snapshot_epoch=40))
+    display.show(began)
+    display.show(began)
+    assert capsys.readouterr().err.count("took the snapshot of epoch 40 from the door") == 1
+    assert facts(began)["snapshot_epoch"] == 40
+    told = facts(ContributorState(snapshot=kept))["snapshot"]
+    assert told == {"epoch": 40, "size": 2_500_000, "problem": None}
+    assert "snapshot of epoch 40" in as_line(ContributorState(snapshot=kept))
 
 
 def test_problem_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,7 @@ from app.state.events import (
     ReportingChanged,
     RestartCancelled,
     RunObserved,
+    SnapshotChanged,
     StopRequested,
     TermsJudged,
     TrainerGone,
@@ -39,6 +40,7 @@ from app.state.events import (
 )
 from app.state.facts import (
     Access,
+    DoorSnapshot,
     Evaluation,
     LocalApi,
     Problem,
@@ -129,6 +131,7 @@ EVENTS: tuple[Event, ...] = (
     PeersListed(peers=(PeerInfo(peer_id="Qm", address="/ip4/127.0.0.1"),)),
     RunObserved(run=Run(epoch=1, samples=2, trainers=3, loss=4.0)),
     RunObserved(run=None),
+    SnapshotChanged(snapshot=DoorSnapshot(epoch=40, size=2**20)),
     DeviceChosen(device="cuda:0", others=("cuda:1",)),
     TrainingRequested(device="cpu"),
     TrainingAwaited(),

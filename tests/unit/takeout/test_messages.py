@@ -7,7 +7,15 @@ import pytest
 from app import pipe, protocol
 from app.common.errors import ProtocolError
 from app.takeout import messages
-from app.takeout.messages import Export, ExportFacts, ExportOrder, ExportReport, ExportStep, Upload
+from app.takeout.messages import (
+    Export,
+    ExportFacts,
+    ExportOrder,
+    ExportReport,
+    ExportStep,
+    FetchWeights,
+    Upload,
+)
 
 ORDERS: tuple[ExportOrder, ...] = (
     Export(
@@ -18,11 +26,22 @@ ORDERS: tuple[ExportOrder, ...] = (
         facts=ExportFacts(since=1.5, contributors=("Ada", "漢字")),
     ),
     Upload(folder="/c", repository="ada/tiny", public=False, overwrite=True, token="hf_secret"),
+    FetchWeights(
+        spec={"run_id": "öde"},
+        initial_peers=("/ip4/127.0.0.1/tcp/1/p2p/Qm",),
+        identity_file="/e",
+        roster_file="/f",
+        cache_dir="/d",
+        folder="/c",
+        hub_sign_in=True,
+    ),
 )
 REPORTS: tuple[ExportReport, ...] = (
     protocol.Hello(version=1, pid=2),
     messages.ExportProgress(step=ExportStep.WRITING, done=1, size=2),
     messages.Exported(epoch=1, parameters=2, size=3, passed_over=("a",), exact_tokenizer=False),
+    messages.ExportProgress(step=ExportStep.FETCHING, done=1, size=2, seconds_left=3.5),
+    messages.WeightsFetched(epoch=1, from_door=True),
     messages.Uploaded(url="https://hub.example/ada/tiny", public=True),
     protocol.TrainerProblem(message="no", field="f", remedy="r"),
 )

@@ -243,7 +243,8 @@ def _result_in_words(folder: Path, result: Exported, aside: Path | None) -> str:
 
 async def _facts(session: "Session", run: KeptRun) -> ExportFacts:
     """What this machine knows of the run, now."""
-    names = {session.machines.alias} if session.machines.publishing else set[str]()
+    shown = session.machines.publishing and run.is_own
+    names = {session.machines.alias} if shown else set[str]()
     swarm = session.store.state.swarm
     if swarm is not None and swarm.run_id == run.spec.run_id:
         machines = await session.machines.read()

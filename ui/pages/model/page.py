@@ -42,6 +42,7 @@ class ModelPage(QScrollArea):
         self._session = model.session
         self._run_id = ""
         self._looked: tuple[object, ...] = ()
+        self._kept: int | None = None
         self._parameters: int | None = None
         self._estimated: SwarmSpec | None = None
         self._watching, self._learning = Subscription(), Subscription()
@@ -59,6 +60,7 @@ class ModelPage(QScrollArea):
         self._model.changed.connect(self._on_state)
         self._summary_model.changed.connect(self._show_trainers)
         self._timer.timeout.connect(self._show_trainers)
+        self.writing.fetching.fetched.connect(self._on_fetched)
 
     def _lay_out(self) -> None:
         self.head.setSpacing(8)
@@ -133,13 +135,18 @@ class ModelPage(QScrollArea):
         now = (self._run_id, state.phase, saved)
         if now != self._looked:
             self._looked = now
+            self._kept = self._session.generation.kept_epoch(self._run_id)
             self.writing.show_refusal(self._session.generation.refusal(self._run_id))
             self._show_trainers()
+        self.writing.fetching.offer(state, self._kept)
+
+    def _on_fetched(self) -> None:
+        self._looked = ()
+        self._on_state(self._model.state)
 
     def _show_trainers(self) -> None:
         machines = self._session.machines.fleet.machines(time.time())
-        kept = self._session.generation.kept_epoch(self._run_id)
-        values = model_texts.trainers(self._model.state, machines, self._began(), kept)
+        values = model_texts.trainers(self._model.state, machines, self._began(), self._kept)
         self.trainers.show_values(values)
 
     def _began(self) -> float | None:

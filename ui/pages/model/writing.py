@@ -18,6 +18,7 @@ from app.generation_messages import (
     WeightsLoaded,
 )
 from ui.models.session_model import SessionModel
+from ui.pages.model.fetching import FetchingRow
 from ui.texts import model as model_texts
 from ui.texts import units
 from ui.widgets.banner import announce
@@ -43,6 +44,7 @@ class WritingCard(Card):
         self._task: asyncio.Task[None] | None = None
         self._epoch: int | None = None
         self.why_not = body_text("")
+        self.fetching = FetchingRow(model)
         self.prompt = text_area(_("How the text begins; leave it empty to let the model begin"))
         self.temperature = combo_box(model_texts.temperatures())
         self.length = combo_box(model_texts.lengths())
@@ -78,6 +80,7 @@ class WritingCard(Card):
         for part in (
             label(_("Try it"), "strong"),
             self.why_not,
+            self.fetching,
             self.prompt,
             self._controls,
             self.status,
@@ -112,6 +115,7 @@ class WritingCard(Card):
     def forget(self) -> None:
         """Drop a text of another swarm."""
         self.output.clear()
+        self.fetching.forget()
         for part in (self.status, self.output):
             part.hide()
 

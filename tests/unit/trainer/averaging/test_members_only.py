@@ -13,10 +13,10 @@ from hivemind.p2p import PeerID
 from hivemind.proto import averaging_pb2
 
 from app.organiser.admission import OPEN, Admission
+from app.p2p.states.wire import Header, StateRefusal
 from app.trainer.averaging.averagers import CountingStateAverager, KeepingGradientAverager
 from app.trainer.averaging.members_only import MembersOnly, MembersOnlyDonor
 from app.trainer.joining.donor import StateDonor
-from app.trainer.joining.wire import Header, StateRefusal
 from tests.support.organiser.organisers import FIRST, SECOND, admission_by, organiser, sealed
 
 KEY = organiser()

@@ -9,9 +9,11 @@ from hivemind.compression.base import CompressionInfo, TensorRole
 from hivemind.p2p import P2PContext, PeerID
 from hivemind.utils.serializer import MSGPackSerializer
 
+from app.p2p.states import places
+from app.p2p.states.places import MOST_DOWNLOADS
+from app.p2p.states.wire import Header, StateRefusal, Wanted
 from app.trainer.joining import donor as module
-from app.trainer.joining.donor import MOST_DOWNLOADS, StateDonor
-from app.trainer.joining.wire import Header, StateRefusal, Wanted
+from app.trainer.joining.donor import StateDonor
 from app.trainer.peer.traffic import Traffic
 from tests.support.training.states import EPOCH, SmallState
 
@@ -108,7 +110,7 @@ async def test_places_are_for_different_peers() -> None:
 
 
 async def test_who_takes_nothing_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(places, "IDLE_SECONDS", 0.0)
     donor = Donor()
     readings = [donor.ask((0, 8), peer=number) for number in range(MOST_DOWNLOADS)]
     for reading in readings:

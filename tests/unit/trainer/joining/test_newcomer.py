@@ -1,16 +1,23 @@
 """A newcomer takes the state of a donor that can be believed, and no other."""
 
+import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 import torch
 
+from app.common import signing
+from app.common.signing import MachineKey
+from app.p2p.states.download import DonorCalls
+from app.p2p.states.wire import Header, StateRefusal
 from app.protocol import StateDownload
 from app.trainer.joining import newcomer as module
-from app.trainer.joining.download import DonorCalls
 from app.trainer.joining.newcomer import Newcomer
-from app.trainer.joining.wire import StateRefusal
+from app.trainer.peer.doors import Doors
 from app.trainer.peer.traffic import Traffic
+from tests.support.organiser.organisers import organiser
 from tests.support.training.states import EPOCH, Donor, SmallState, SmallSwarm
 
 
@@ -22,6 +29,9 @@ class Trial:
     state: SmallState
     reports: list[StateDownload]
     traffic: Traffic
+
+
+KEY, OTHER_KEY = organiser(), organiser()
 
 
 class WaitsError(Exception):
@@ -36,13 +46,20 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.asyncio, "sleep", sleep)
 
 
+def counted(traffic: Traffic) -> Callable[[int], Awaitable[None]]:
+    async def arrived(size: int) -> None:
+        traffic.count_received(size)
+
+    return arrived
+
+
 async def join(*donors: Donor, steps: int = 0, others: int = 1) -> Trial:
     state, swarm, reports = SmallState(steps=steps), SmallSwarm.of(*donors), []
     swarm.others = others
     traffic = Traffic()
     peer = Newcomer(state=state, swarm=swarm, report=reports.append)
     try:
-        epoch = await peer.take_over(DonorCalls(stub=swarm.stub, traffic=traffic))
+        epoch = await peer.take_over(DonorCalls(stub=swarm.stub, arrived=counted(traffic)))
     except WaitsError:
         epoch = -1
     return Trial(epoch=epoch, state=state, reports=reports, traffic=traffic)
@@ -154,3 +171,112 @@ async def test_asks_again_when_the_swarm_got_far_ahead() -> None:
     assert (
         len([each for each in old.asked if len(each.ranges) == 1]) == module.MOST_DOWNLOADS_IN_A_ROW
     )
+
+
+# --- a door's snapshot
+
+
+def snapshot(epoch: int = EPOCH, *, key: MachineKey | None = None, steps: int = 40) -> Donor:
+    state = SmallState(steps=steps)
+    content, layout = bytes(state.content()), state.layout
+    header = Header(
+        epoch=epoch,
+        size=len(content),
+        layout=layout.digest,
+        parameters_end=layout.parameters_end,
+        digest=hashlib.sha256(content).hexdigest(),
+    )
+    if key is not None:
+        signature = signing.as_text(key.sign(header.to_sign("run")))
+        header = msgspec.structs.replace(header, signature=signature)
+    return Donor(content=content, epoch=epoch, snapshot=header)
+
+
+async def begin(
+    *doors: Donor, swarm_epoch: int = 0, own: int = 0, begins: bool = True, key: str = ""
+) -> tuple[int | None, Newcomer]:
+    swarm = SmallSwarm.of(*doors)
+    swarm.begins, swarm.epoch, swarm.others = begins, swarm_epoch, 0
+    peer = Newcomer(state=SmallState(), swarm=swarm, report=lambda _report: None)
+    asked = Doors(run_id="run", peers=tuple(swarm.by_peer), organiser_key=key)
+    calls = DonorCalls(stub=swarm.stub, arrived=counted(Traffic()))
+    return await peer.take_snapshot(calls, asked, own_epoch=own), peer
+
+
+async def test_begins_with_the_newest_snapshot_of_the_doors() -> None:
+    older, newer = snapshot(70), snapshot(80, steps=60)
+    epoch, peer = await begin(older, newer)
+    assert (epoch, peer.snapshot_epoch) == (80, 80)
+    assert peer.state.layout.pack(peer.state.tensors) == newer.content
+
+
+async def test_an_older_snapshot_than_what_the_swarm_or_we_have_is_not_used() -> None:
+    for swarm_epoch, own in ((80, 0), (81, 0), (0, 80), (0, 81)):
+        epoch, peer = await begin(snapshot(80), swarm_epoch=swarm_epoch, own=own)
+        assert (epoch, peer.snapshot_epoch) == (None, None)
+
+
+async def test_no_door_is_asked_where_others_have_got_somewhere() -> None:
+    door = snapshot()
+    epoch, _peer = await begin(door, begins=False)
+    assert (epoch, door.asked) == (None, [])
+
+
+async def test_another_door_is_asked_when_one_is_wrong() -> None:
+    changed = snapshot(90)
+    changed.content = changed.content[:-1] + b"\x7f"
+    unwilling = snapshot(85)
+    unwilling.refusal = StateRefusal.UNWILLING
+    epoch, _peer = await begin(changed, unwilling, snapshot(80))
+    assert epoch == 80
+
+
+@pytest.mark.parametrize("change", ["garbage", "nan", "moments", "negative", "steps"])
+async def test_hostile_snapshot_is_refused_and_ours_stays(change: str) -> None:
+    bad = hostile(change)
+    header = snapshot().snapshot
+    assert header is not None
+    digest = hashlib.sha256(bad.content).hexdigest()
+    bad.snapshot = msgspec.structs.replace(header, digest=digest)
+    epoch, peer = await begin(bad)
+    assert (epoch, peer.snapshot_epoch) == (None, None)
+    assert peer.state.layout.pack(peer.state.tensors) == SmallState().content()
+
+
+async def test_an_epoch_that_its_steps_cannot_have_reached_is_refused() -> None:
+    assert (await begin(snapshot(10**9)))[0] is None
+
+
+async def test_where_there_is_an_organiser_only_a_signed_snapshot_counts() -> None:
+    for wrong in (snapshot(80), snapshot(80, key=OTHER_KEY)):
+        assert (await begin(wrong, key=KEY.public_key))[0] is None
+    good = snapshot(80, key=KEY)
+    assert (await begin(good, key=KEY.public_key))[0] == 80
+    assert good.snapshot is not None
+    good.snapshot = msgspec.structs.replace(good.snapshot, epoch=81)
+    assert (await begin(good, key=KEY.public_key))[0] is None
+
+
+async def test_a_download_that_broke_off_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def at_once(_seconds: float) -> None:
+        """Looks again."""
+
+    monkeypatch.setattr(module.asyncio, "sleep", at_once)
+    door = snapshot(80)
+    door.breaks_after = 20
+    assert (await begin(door))[0] == 80
+    assert [each.ranges[0][0] for each in door.asked if each.ranges] == [0, 20]
+
+
+async def test_a_door_that_never_sends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DOOR_PATIENCE_SECONDS", 0.0)
+    busy = snapshot()
+    busy.refuses_ranges = StateRefusal.BUSY
+    assert (await begin(busy))[0] is None
+
+
+async def test_waits_for_a_door_that_has_no_place_now() -> None:
+    busy = snapshot()
+    busy.refuses_ranges = StateRefusal.BUSY
+    with pytest.raises(WaitsError):
+        await begin(busy)

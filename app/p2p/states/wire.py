@@ -1,4 +1,8 @@
-"""The messages between a newcomer and a donor, as msgpack within hivemind's protobufs."""
+"""The messages between who wants a state and who has it, as msgpack within hivemind's protobufs.
+
+The call: a request with the digest of the layout and the ranges of bytes that are wanted; replies
+of which the first is a `Header`, and the others carry the bytes of the ranges, one after the other.
+"""
 
 from enum import StrEnum
 from typing import Annotated, Self
@@ -15,6 +19,7 @@ MOST_HEADER_BYTES = 4096
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 _Name = Annotated[str, msgspec.Meta(max_length=64)]
+_Signature = Annotated[str, msgspec.Meta(max_length=128)]
 
 
 class _Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
@@ -30,7 +35,7 @@ class Wanted(_Message, frozen=True):
     """What a newcomer asks for."""
 
     layout: _Name
-    """The digest of its layout."""
+    """The digest of its layout; "" for whichever the donor has."""
 
     ranges: Annotated[tuple[tuple[_Count, _Count], ...], msgspec.Meta(max_length=MOST_RANGES)]
     """From the first byte to the one after the last."""
@@ -51,9 +56,27 @@ class Header(_Message, frozen=True):
     refusal: _Name = ""
     """Why nothing follows, one of `StateRefusal`; "" otherwise."""
 
+    layout: _Name = ""
+    """The digest of its layout."""
+
+    parameters_end: _Count = 0
+    """Bytes of the parameters, which come first, as float32."""
+
+    digest: _Name = ""
+    """Of a door's snapshot: the SHA-256 of its bytes (hex); "" from a donor."""
+
+    signature: _Signature = ""
+    """Of a door's snapshot in a swarm with an organiser: of `to_sign`, in base64."""
+
     def pack(self) -> ExpertResponse:
         """As hivemind's message."""
         return ExpertResponse(metadata=msgspec.msgpack.encode(self))
+
+    def to_sign(self, run_id: str) -> bytes:
+        """What the organiser's key signs of a snapshot."""
+        said = (self.epoch, self.size, self.layout, self.parameters_end, self.digest)
+        body = msgspec.msgpack.encode(said)
+        return b"\0".join((b"cotrain snapshot", run_id.encode(), body))
 
 
 class StateRefusal(StrEnum):

@@ -5,21 +5,17 @@ A download that broke off goes on where it was, from another donor if need be.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-import torch
 from hivemind.p2p import PeerID
 
 from app.common.errors import CoTrainError
 from app.common.i18n import _
 from app.p2p.calls import CallError, hivemind_errors
-from app.trainer.joining.layout import StateLayout
-from app.trainer.joining.wire import CHUNK_BYTES, Header, StateRefusal, Wanted
-from app.trainer.peer.bandwidth import DOWNLOAD
-from app.trainer.peer.traffic import Traffic
+from app.p2p.states.wire import CHUNK_BYTES, Header, StateRefusal, Wanted
 
 ANSWER_SECONDS = 60.0
 """Until a donor's first reply: it may have to copy its state before."""
@@ -44,13 +40,44 @@ class OtherModelError(DonorError):
     """A donor holds a state of another layout."""
 
 
+class WireLayout(Protocol):
+    """What must be known of a layout to fetch a state."""
+
+    @property
+    def digest(self) -> str:
+        """Two peers that have the same may exchange states."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of a state."""
+
+    @property
+    def parameters_end(self) -> int:
+        """Bytes of the parameters, which come first, as float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaidLayout:
+    """A `WireLayout`, as a peer says it of what it has."""
+
+    digest: str
+    size: int
+    parameters_end: int
+
+    @classmethod
+    def of(cls, header: Header) -> "SaidLayout":
+        """Of a donor or a door."""
+        return cls(digest=header.layout, size=header.size, parameters_end=header.parameters_end)
+
+
 @dataclass(kw_only=True)
 class Download:
-    """A state as far as it has arrived."""
+    """A state, or its beginning, as far as it has arrived."""
 
-    layout: StateLayout
+    layout: WireLayout
 
-    content: bytearray = field(init=False)
+    content: bytearray | memoryview
+    """As long as what is wanted; of the layout's size, or shorter."""
 
     received: int = 0
     """Bytes from the beginning that are there."""
@@ -64,17 +91,10 @@ class Download:
     rate: float | None = None
     """Bytes a second, over the last `RATE_SECONDS`; None at first."""
 
-    def __post_init__(self) -> None:
-        self.content = bytearray(self.layout.size)
-
     @property
     def is_complete(self) -> bool:
-        """All bytes are there."""
-        return self.received >= self.layout.size
-
-    def tensors(self) -> list[torch.Tensor]:
-        """What has arrived, without a copy."""
-        return self.layout.unpack(self.content)
+        """All bytes that are wanted are there."""
+        return self.received >= len(self.content)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +104,13 @@ class DonorCalls:
     stub: Callable[[PeerID], Any]
     """From a peer to what calls it."""
 
-    traffic: Traffic
-    """Counts what arrives."""
+    arrived: Callable[[int], Awaitable[None]]
+    """Told how many bytes have arrived; may wait, to keep to a rate."""
+
+    async def header(self, peer: PeerID) -> Header:
+        """What a donor or a door has, of any layout. Raises `DonorError` or `CallError`."""
+        async with aclosing(self._replies(peer, Wanted(layout="", ranges=()))) as replies:
+            return _parsed(await anext(replies))
 
     async def fetch(self, peer: PeerID, download: Download, changed: Callable[[], None]) -> None:
         """Fetch what is missing of a download.
@@ -94,7 +119,7 @@ class DonorCalls:
         then stays.
         """
         wanted = Wanted(
-            layout=download.layout.digest, ranges=((download.received, download.layout.size),)
+            layout=download.layout.digest, ranges=((download.received, len(download.content)),)
         )
         pace = _Pace()
         async with aclosing(self._replies(peer, wanted)) as replies:
@@ -102,7 +127,7 @@ class DonorCalls:
             download.epoch = max(download.epoch, _checked(header, download.layout))
             async for part in replies:
                 end = download.received + len(part)
-                if end > download.layout.size:
+                if end > len(download.content):
                     raise DonorError(_("it sends more than was asked for"))
                 download.content[download.received : end] = part
                 download.received = end
@@ -113,7 +138,7 @@ class DonorCalls:
             raise DonorError(_("it stopped halfway"))
 
     async def sample(
-        self, peer: PeerID, layout: StateLayout, ranges: Sequence[tuple[int, int]]
+        self, peer: PeerID, layout: WireLayout, ranges: Sequence[tuple[int, int]]
     ) -> tuple[int, bytes]:
         """A donor's epoch, and some of the bytes of its state. Raises `DonorError`, `CallError`."""
         size = sum(end - begin for begin, end in ranges)
@@ -149,8 +174,7 @@ class DonorCalls:
                 part = reply.metadata
                 if len(part) > CHUNK_BYTES:
                     raise DonorError(_("it sends more than was asked for"))
-                self.traffic.count_received(len(part))
-                await DOWNLOAD.wait(len(part))
+                await self.arrived(len(part))
                 yield part
 
 
@@ -178,18 +202,29 @@ class _Pace:
         return (self._total - before) / (now - since) if now - since > 1.0 else None
 
 
-def _checked(packed: bytes, layout: StateLayout) -> int:
-    """The epoch in a donor's header. Raises `DonorError`."""
+def _parsed(packed: bytes) -> Header:
+    """A donor's header. Raises `DonorError` for one that sends nothing."""
     try:
         header = Header.parse(packed)
     except ValueError as error:
         raise DonorError(_("its answer can't be read")) from error
-    is_other_size = not header.refusal and header.size != layout.size
-    if is_other_size or header.refusal == StateRefusal.OTHER_MODEL:
-        raise OtherModelError(_("it trains another model, or with another optimizer"))
+    if header.refusal == StateRefusal.OTHER_MODEL:
+        raise _other_model()
     if header.refusal:
         raise DonorError(_("it sends nothing now: {reason}").format(reason=repr(header.refusal)))
+    return header
+
+
+def _checked(packed: bytes, layout: WireLayout) -> int:
+    """The epoch in a donor's header. Raises `DonorError`."""
+    header = _parsed(packed)
+    if header.size != layout.size:
+        raise _other_model()
     return header.epoch
+
+
+def _other_model() -> OtherModelError:
+    return OtherModelError(_("it trains another model, or with another optimizer"))
 
 
 def is_unknown_call(error: CallError) -> bool:

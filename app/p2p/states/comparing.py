@@ -1,0 +1,93 @@
+"""Holds the state that one donor sends against that of others, piece by piece.
+
+Two honest peers of a run have the same parameters up to rounding and some steps of the optimizer.
+"""
+
+import logging
+import random
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from hivemind.p2p import PeerID
+
+from app.p2p.calls import CallError
+from app.p2p.states.download import DonorCalls, DonorError, WireLayout
+
+log = logging.getLogger(__name__)
+
+APART = 0.1
+"""The same parameters of two honest peers may differ by this part of their norm, and by what
+`STEPS_APART` steps of the optimizer move."""
+
+STEPS_APART = 10
+
+STEPS_AN_EPOCH = 100
+"""Optimizer steps between two rounds, at most, where peers take steps of their own."""
+
+MOST_AHEAD = 10
+"""Epochs that a donor may be ahead of what the run's records said last."""
+
+PIECES = 32
+"""That a second donor is asked for, at random places of the parameters."""
+
+PIECE_BYTES = 8192
+
+
+def random_pieces(parameters_end: int) -> list[tuple[int, int]]:
+    """Ranges of bytes of the parameters that a donor can't foresee.
+
+    parameters_end: offset after the last byte of the parameters, which are float32.
+    """
+    values = parameters_end // 4
+    each = min(values, PIECE_BYTES // 4)
+    choose = random.SystemRandom().randint
+    begins = (4 * choose(0, values - each) for _ in range(PIECES))
+    return [(begin, begin + 4 * each) for begin in begins]
+
+
+def are_near(ours: bytes, theirs: bytes, *, epochs: int, step_size: float) -> bool:
+    """Whether two donors' pieces can be of one run.
+
+    epochs: how many lie between them. step_size: how far a step of the optimizer may move a
+    parameter (root mean square).
+    """
+    one, other = (np.frombuffer(each, dtype="<f4").astype(np.float64) for each in (ours, theirs))
+    norms = float(np.linalg.norm(one)), float(np.linalg.norm(other))
+    most = APART * min(norms) + (epochs + STEPS_APART) * step_size * len(one) ** 0.5
+    return bool(np.linalg.norm(one - other) <= most)  # False for values that aren't finite
+
+
+async def opinions(
+    calls: DonorCalls,
+    peers: Iterable[PeerID],
+    *,
+    layout: WireLayout,
+    content: Sequence[int],
+    epoch: int,
+    step_size: float,
+) -> tuple[int, int]:
+    """How many other donors hold the same state as this one, and how many another, until more
+    agree than not.
+
+    content: the bytes of the state. epoch: that it is of.
+    """
+    ranges = random_pieces(layout.parameters_end)
+    ours = b"".join(bytes(content[begin:end]) for begin, end in ranges)
+    agree = differ = 0
+    for peer in peers:
+        try:
+            its_epoch, theirs = await calls.sample(peer, layout, ranges)
+        except (DonorError, CallError) as error:
+            log.info("%s doesn't show its state: %s", peer, error)
+            continue
+        if not np.isfinite(np.frombuffer(theirs, dtype="<f4")).all():
+            log.info("%s holds values that are not finite", peer)
+            continue
+        apart = abs(its_epoch - epoch)
+        is_same = are_near(ours, theirs, epochs=apart, step_size=step_size)
+        agree, differ = agree + is_same, differ + (not is_same)
+        if agree > differ:
+            break
+    if differ:
+        log.warning("of other donors, %d hold the same state and %d another", agree, differ)
+    return agree, differ
