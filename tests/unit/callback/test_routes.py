@@ -42,12 +42,15 @@ async def test_status_before_the_start(served: Served) -> None:
 async def test_start_enters_the_network_and_says_where_we_are(served: Served) -> None:
     reply = await served.post(f"{BASE}/start")
     assert reply.status_code == 200
+    trainer = await asyncio.to_thread(
+        load_identity, served.session.folders.identity_file("trainer")
+    )
     assert reply.json() == {
         "status": "success",
         "message": "Hivemind node started",
         "data": {
             "dht_address": f"/ip4/127.0.0.1/tcp/0/p2p/{PEER_ID}",
-            "server_address": "/ip4/127.0.0.1/tcp/0",
+            "server_address": f"/ip4/127.0.0.1/tcp/0/p2p/{trainer.peer_id}",
             "peer_id": PEER_ID,
         },
     }
