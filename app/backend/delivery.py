@@ -37,6 +37,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from app.backend.budget import MAX_PAUSE_SECONDS
 from app.backend.client import Backend
@@ -58,6 +59,7 @@ from app.common.i18n import _
 from app.contributions.accounting import Contribution
 from app.contributions.ledger import LedgerThread
 from app.contributions.outbox import Outbox, OutboxState
+from app.contributions.recall import forgotten_count
 from app.state.facts import ReportingState, ReportingStatus
 from app.state.store import ReadableStore
 
@@ -92,7 +94,8 @@ class Delivery:
         self._outbox = ledger.outbox
         self._backend = backend
         self._ways = ways
-        self._listing = Listing(backend)
+        self._listing = Listing(backend, clock=clock.steady)
+        self._kept: dict[str, str] = {}  # by run id, why
         self._on_change = on_change
         self._pace = pace
         self._clock = clock
@@ -131,6 +134,7 @@ class Delivery:
 
     async def retry(self) -> None:
         """Send now all that waits, also what was postponed or refused."""
+        self._listing.ask_again()
         await self._outbox.run(Outbox.take_back_refused, self._clock.wall())
         await self._outbox.run(Outbox.take_back_kept, self._clock.wall())
         self.wake(impatient=True)
@@ -167,6 +171,12 @@ class Delivery:
 
     async def step(self) -> float:
         """Do all that can be done now; returns the seconds until the next step."""
+        pause = await self._step()
+        forgotten = await self._outbox.run(forgotten_count)
+        self._change(kept=tuple(self._kept.items()), forgotten=forgotten)
+        return pause
+
+    async def _step(self) -> float:
         if not self._backend.account.email:
             self._show(ReportingStatus.OFF)
             return self._pace.poll
@@ -213,9 +223,14 @@ class Delivery:
             Outbox.next_waiting, due, refills=self._memory.refills.wait == 0
         ):
             if await self._listing.has(report):
+                if self._kept.pop(report.run_id, ""):  # the others may be listed by now as well
+                    await self._outbox.run(Outbox.take_back_kept, self._clock.wall())
+                    continue
                 return report
             reason = _not_listed(report)
-            log.warning("contributions are kept here: %s", reason)
+            if self._kept.get(report.run_id) != reason:
+                log.warning("contributions are kept here: %s", reason)
+            self._kept[report.run_id] = reason
             await self._outbox.run(Outbox.keep_local, report, self._clock.wall(), reason)
         self._impatient = False
         return None
@@ -314,8 +329,7 @@ class Delivery:
         way: str = "",
     ) -> None:
         before = self.state
-        self.state = replace(
-            before,
+        self._change(
             status=status,
             since=before.since if status is before.status else self._clock.wall(),
             signed_in_as=self._backend.account.email,
@@ -324,6 +338,9 @@ class Delivery:
             next_try=next_try,
             way=way or before.way,
         )
+
+    def _change(self, **changes: Any) -> None:
+        before, self.state = self.state, replace(self.state, **changes)
         if self.state != before:
             self._on_change(self.state)
 

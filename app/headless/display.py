@@ -11,6 +11,7 @@ from typing import TextIO
 
 from app.common.i18n import _
 from app.common.plain import one_line
+from app.contributions.fates import forgotten_text, unreported
 from app.protocol import StateDownload, TrainerWarning, Waiting
 from app.state.facts import MemberFault
 from app.state.state import ContributorState, Phase, Round
@@ -45,6 +46,7 @@ class Display:
         self._problem = ""
         self._lost = False
         self._barred = ""
+        self._reporting: tuple[str, int] = ("", 0)
         self._terminal = stream.isatty()
 
     def show(self, state: ContributorState) -> None:
@@ -52,6 +54,7 @@ class Display:
         self._say_problem(state)
         self._say_connection(state)
         self._say_access(state)
+        self._say_reporting(state)
         shown = (state.phase, state.waiting, state.local_api)
         if shown == self._shown and time.monotonic() - self._shown_at < REPORT_SECONDS:
             return
@@ -85,6 +88,18 @@ class Display:
         elif self._barred and state.access.admitted and state.access.closed:
             self._tell(_("the organiser has added this machine to the swarm."))
         self._barred = barred
+
+    def _say_reporting(self, state: ContributorState) -> None:
+        """Once each time, to whoever expects reports, that they aren't sent or are forgotten."""
+        expected = state.reporting.signed_in_as
+        text, forgotten = unreported(state) if expected else "", state.reporting.forgotten
+        said_text, said_forgotten = self._reporting
+        self._reporting = text, forgotten
+        if text and text != said_text:
+            self._tell(text)
+        if forgotten > said_forgotten:
+            remedy = _("With --refill always they are reported again.")
+            self._tell(f"{forgotten_text(forgotten)} {remedy}")
 
     def say(self, problem: str) -> None:
         """Print a problem on stderr, once for each new text."""
@@ -166,6 +181,8 @@ def as_json(state: ContributorState) -> str:
             "problem": _problem_text(state) if state.problem else None,
             "warnings": [each.text for each in _warnings(state)],
             "reporting": state.reporting.status.value,
+            "not_reported": unreported(state) or None,
+            "forgotten": state.reporting.forgotten,
         }
     )
 
@@ -247,4 +264,6 @@ def as_line(state: ContributorState) -> str:
     if own is not None and own.computing is not None:
         parts.append(f"computing {own.computing:.0%} of the time")
     parts += [warning.message for warning in _warnings(state)]
+    if state.reporting.forgotten:
+        parts.append(f"{state.reporting.forgotten} contributions forgotten by the backend")
     return one_line("  ".join(parts))

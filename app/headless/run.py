@@ -232,7 +232,11 @@ class _Contribution:
         self._callback = Callback(
             session,
             tasks=Tasks(session),
-            sources=sources_of(session.contributions.ledger, session.machines),
+            sources=sources_of(
+                session.store,
+                ledger=session.contributions.ledger,
+                machines=session.machines,
+            ),
         )
 
     async def run(self) -> int:

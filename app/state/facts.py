@@ -186,3 +186,8 @@ class ReportingState:
     """What the user can do about it."""
     way: str = ""
     """The transport of the last report, ``http`` or ``socket.io``; empty before the first one."""
+    kept: tuple[tuple[str, str], ...] = ()
+    """Runs whose contributions are kept here, since the backend lists no such session, each with
+    the reason."""
+    forgotten: int = 0
+    """Contributions that the backend had confirmed and no longer knows."""

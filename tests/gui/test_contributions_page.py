@@ -13,7 +13,7 @@ from PySide6.QtGui import QGuiApplication
 from pytestqt.qtbot import QtBot
 
 from app.contributions import recall
-from app.contributions.fates import SwarmFate
+from app.contributions.fates import SwarmFate, is_reported
 from app.contributions.ledger import Ledger
 from app.contributions.outbox import Outbox, OutboxState
 from app.contributions.summary import DAYS
@@ -282,7 +282,12 @@ FATES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"session_id": None}, "you@a.b", "Not reported", "must put a session_id into"),
     ({"session_id": None, "training_id": None}, "", "Not reported", "names no session"),
     ({"backend": "https://x.y"}, "you@a.b", "Waits for x.y", "are for https://x.y"),
-    ({"state": OutboxState.LOCAL, "remark": "no 7"}, "you@a.b", "Not reported", "here: no 7."),
+    (
+        {"state": OutboxState.LOCAL, "remark": "no 7"},
+        "you@a.b",
+        "Not reported",
+        "here: no 7. Then press Retry now.",
+    ),
     ({"state": OutboxState.REFUSED, "remark": "bad."}, "you@a.b", "Refused", "contribution"),
 ]
 
@@ -292,7 +297,7 @@ def test_a_swarms_fate_in_words(changes: dict[str, Any], email: str, short: str,
     reporting = ReportingState(backend_url="http://backend:3001", signed_in_as=email)
     assert contribution_texts.reported_to(fate(**changes), reporting) == short
     assert full in contribution_texts.fate(fate(**changes), reporting)
-    reported = contribution_texts.is_reported(fate(**changes), reporting)
+    reported = is_reported(fate(**changes), reporting)
     assert reported is (short == "backend:3001")
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from app.common.i18n import _, ngettext
-from app.contributions.fates import SwarmFate
+from app.contributions.fates import SwarmFate, explained, forgotten_text, no_session
 from app.contributions.ledger import LedgerTotals
 from app.contributions.outbox import OutboxState
 from app.contributions.summary import Summary
@@ -172,30 +172,6 @@ def not_reported(summary: Summary) -> str:
 # --- what becomes of the contributions to a swarm
 
 
-def no_session(training_id: str | None) -> str:
-    """Why contributions to a swarm without a session's number are not reported, and what to do.
-
-    training_id: the backend's uuid of the run, None if it is not from the backend's list.
-    """
-    if training_id is not None:
-        return _(
-            "Contributions to this swarm are kept here: its session at the backend has no number."
-            " Its organiser must put a session_id into the session's configuration; then join it"
-            " again from the backend's list."
-        )
-    return _(
-        "Contributions to this swarm are kept here: its invite names no session of a CoTrain"
-        " backend. If the backend offers this swarm, join it from the backend's list."
-    )
-
-
-def is_reported(fate: SwarmFate, reporting: ReportingState) -> bool:
-    """Whether contributions to a swarm are being reported to the current backend."""
-    kept = fate.session_id is None or fate.state in (OutboxState.LOCAL, OutboxState.REFUSED)
-    here = fate.backend == reporting.backend_url
-    return bool(reporting.signed_in_as) and here and not kept
-
-
 def reported_to(fate: SwarmFate, reporting: ReportingState) -> str:
     """The host that contributions to a swarm are reported to, or a few words on why not."""
     host = urlsplit(fate.backend).netloc
@@ -209,26 +185,13 @@ def reported_to(fate: SwarmFate, reporting: ReportingState) -> str:
 
 
 def fate(fate: SwarmFate, reporting: ReportingState) -> str:
-    """Whether contributions to a swarm are reported, to whom, and else why not and what to do."""
-    if fate.session_id is None:
-        return no_session(fate.training_id)
-    if fate.state is OutboxState.LOCAL:
-        text = _("Contributions to this swarm are kept here: {reason}. Then press Retry now.")
-        return text.format(reason=fate.remark)
-    if fate.backend != reporting.backend_url:
-        text = _(
-            "Contributions to this swarm are for {url}, and wait until that is the backend's"
-            " address in the settings again."
-        )
-        return text.format(url=fate.backend)
-    if fate.state is OutboxState.REFUSED:
-        text = _("{url} has refused a contribution to this swarm: {reason} Retry now tries again.")
-        return text.format(url=fate.backend, reason=fate.remark)
-    if not reporting.signed_in_as:
-        text = _("Contributions to this swarm are reported to {url} once you sign in.")
-        return text.format(url=fate.backend)
-    text = _("Contributions to this swarm are reported to {url} as {email}.")
-    return text.format(url=fate.backend, email=reporting.signed_in_as)
+    """As `app.contributions.fates.explained`, with the button to press."""
+    text = explained(fate, reporting)
+    if fate.session_id is not None and fate.state is OutboxState.LOCAL:
+        return f"{text} {_('Then press Retry now.')}"
+    if fate.backend == reporting.backend_url and fate.state is OutboxState.REFUSED:
+        return f"{text} {_('Retry now tries again.')}"
+    return text
 
 
 def forgotten(summary: Summary, refill: str) -> str:
@@ -238,17 +201,12 @@ def forgotten(summary: Summary, refill: str) -> str:
     """
     if not summary.forgotten:
         return ""
-    head = ngettext(
-        "The backend no longer knows {count} contribution that it had confirmed.",
-        "The backend no longer knows {count} contributions that it had confirmed.",
-        summary.forgotten,
-    ).format(count=units.count(summary.forgotten))
     then = {
         "ask": _("Report again sends each of them once more."),
         "always": _("They are reported again, some every few minutes."),
         "never": _("They are not reported again, as the settings say."),
     }
-    return f"{head} {then[refill]}"
+    return f"{forgotten_text(summary.forgotten)} {then[refill]}"
 
 
 def reward(projected: "ProjectedReward") -> str:

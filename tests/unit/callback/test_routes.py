@@ -506,11 +506,27 @@ async def test_routes_without_a_source_do_not_exist(served: Served) -> None:
         assert (await served.get(f"{BASE}/{name}")).status_code == 404
 
 
+REPORTING = {
+    "status": "on",
+    "backend_url": "https://b.example",
+    "reason": "",
+    "remedy": "",
+    "next_try": None,
+    "forgotten": 749,
+    "swarms": {
+        "run": {"session_id": None, "training_id": "u", "reported_to": None, "why_not": "no number"}
+    },
+}
+
+
 class Lists:
     """The ledger and the machines, as the API sees them."""
 
     async def contributions(self, *, limit: int) -> Sequence[Mapping[str, Any]]:
         return [{"score": 7}] * min(limit, 2)
+
+    async def reporting(self) -> Mapping[str, Any]:
+        return REPORTING
 
     async def machines(self) -> bytes:
         return json.dumps([{"peer_id": PEER_ID}]).encode()
@@ -520,7 +536,11 @@ async def test_sources_are_shown(tmp_path: Path) -> None:
     sources = Sources(contributions=Lists(), machines=Lists())
     async with serving(tmp_path / "data", sources=sources) as served:
         found = await served.get(f"{BASE}/contributions")
-        assert found.json() == {"status": "success", "data": [{"score": 7}] * 2}
+        assert found.json() == {
+            "status": "success",
+            "data": [{"score": 7}] * 2,
+            "reporting": REPORTING,
+        }
         few = await served.get(f"{BASE}/contributions?limit=1")
         assert len(few.json()["data"]) == 1
         assert (await served.get(f"{BASE}/contributions?limit=0")).status_code == 422
