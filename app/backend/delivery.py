@@ -171,19 +171,28 @@ class Delivery:
 
     async def step(self) -> float:
         """Do all that can be done now; returns the seconds until the next step."""
-        pause = await self._step()
+        pause = self._pace.poll
+        if self._backend.account.email:
+            await self._resume()
+            await self._reconcile()
+            if not self._doubts and self._sending.remaining == 0 and not self._closing:
+                await self._memory.look()
+            await self._memory.refill()
+            await self._send_all()
+            self._show_rest(left=await self._outbox.run(Outbox.next_due) is not None)
+            may_refill = self._memory.refills.wait == 0
+            pause = self._pause(await self._outbox.run(Outbox.next_due, refills=may_refill))
+        else:
+            self._show(ReportingStatus.OFF)
         forgotten = await self._outbox.run(forgotten_count)
         self._change(kept=tuple(self._kept.items()), forgotten=forgotten)
         return pause
 
-    async def _step(self) -> float:
-        if not self._backend.account.email:
-            self._show(ReportingStatus.OFF)
-            return self._pace.poll
-        await self._resume()
-        await self._reconcile()
-        await self._recall()
-        while self._may_send():
+    async def _send_all(self) -> None:
+        """Send what waits, while the backend takes it."""
+        while self._sending.remaining == 0 == self._ways.wait:
+            if self._clock.steady() >= self._last_call:
+                break
             try:
                 report = await self._next()
             except BackendError as error:
@@ -192,13 +201,6 @@ class Delivery:
             if report is None:
                 break
             await self._send(report)
-        self._show_rest(left=await self._outbox.run(Outbox.next_due) is not None)
-        may_refill = self._memory.refills.wait == 0
-        return self._pause(await self._outbox.run(Outbox.next_due, refills=may_refill))
-
-    def _may_send(self) -> bool:
-        open_for_all = self._sending.remaining == 0 and self._ways.wait == 0
-        return open_for_all and self._clock.steady() < self._last_call
 
     def _pause(self, due_at: float | None) -> float:
         """Seconds until there is something to do. due_at: earliest due time of those that wait."""
@@ -287,12 +289,6 @@ class Delivery:
                 self._reading.clear()
         except BackendError as error:
             self._trouble(error, wait=self._reading.fail(at_least=error.seconds))
-
-    async def _recall(self) -> None:
-        """Look whether the backend has forgotten anything, and report that again if wanted."""
-        if not self._doubts and self._sending.remaining == 0 and not self._closing:
-            await self._memory.look()
-        await self._memory.refill()
 
     # --- what is shown
 

@@ -94,8 +94,8 @@ def interpret(
         raise _as_called(error, order.training_params) from None
     filling.refuse_paths(spec)
     files = files_of(spec.run_id)
-    if (error := filling.unfilled(spec, files)) is not None:
-        raise error
+    if (unfilled := filling.unfilled(spec, files)) is not None:
+        raise unfilled
     used = tuple(str(files[place.slot.label]) for place in filling.places(spec))
     return Interpretation(spec=spec, assumed=assumed, files=used)
 

@@ -186,12 +186,12 @@ def reported_to(fate: SwarmFate, reporting: ReportingState) -> str:
 
 def fate(fate: SwarmFate, reporting: ReportingState) -> str:
     """As `app.contributions.fates.explained`, with the button to press."""
-    text = explained(fate, reporting)
+    text, retry = explained(fate, reporting), ""
     if fate.session_id is not None and fate.state is OutboxState.LOCAL:
-        return f"{text} {_('Then press Retry now.')}"
-    if fate.backend == reporting.backend_url and fate.state is OutboxState.REFUSED:
-        return f"{text} {_('Retry now tries again.')}"
-    return text
+        retry = _("Then press Retry now.")
+    elif fate.backend == reporting.backend_url and fate.state is OutboxState.REFUSED:
+        retry = _("Retry now tries again.")
+    return f"{text} {retry}".rstrip()
 
 
 def forgotten(summary: Summary, refill: str) -> str:
