@@ -86,6 +86,12 @@ def explained(fate: SwarmFate, reporting: ReportingState) -> str:
     if fate.state is OutboxState.LOCAL:
         text = _("Contributions to this swarm are kept here: {reason}.")
         return text.format(reason=fate.remark)
+    if fate.backend != reporting.backend_url and fate.state is OutboxState.CONFIRMED:
+        text = _(
+            "Contributions to this swarm were reported to {url}, which is no longer the backend's"
+            " address in the settings."
+        )
+        return text.format(url=fate.backend)
     if fate.backend != reporting.backend_url:
         text = _(
             "Contributions to this swarm are for {url}, and wait until that is the backend's"

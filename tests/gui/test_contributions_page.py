@@ -281,7 +281,13 @@ FATES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"state": OutboxState.SENDING}, "you@a.b", "backend:3001", "are reported to"),
     ({"session_id": None}, "you@a.b", "Not reported", "must put a session_id into"),
     ({"session_id": None, "training_id": None}, "", "Not reported", "names no session"),
-    ({"backend": "https://x.y"}, "you@a.b", "Waits for x.y", "are for https://x.y"),
+    ({"backend": "https://x.y"}, "you@a.b", "x.y", "were reported to https://x.y, which is no"),
+    (
+        {"backend": "https://x.y", "state": OutboxState.WAITING},
+        "you@a.b",
+        "Waits for x.y",
+        "are for https://x.y, and wait",
+    ),
     (
         {"state": OutboxState.LOCAL, "remark": "no 7"},
         "you@a.b",

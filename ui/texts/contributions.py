@@ -178,7 +178,8 @@ def reported_to(fate: SwarmFate, reporting: ReportingState) -> str:
     if fate.session_id is None or fate.state is OutboxState.LOCAL:
         return _("Not reported")
     if fate.backend != reporting.backend_url:
-        return _("Waits for {host}").format(host=host)
+        reported = fate.state is OutboxState.CONFIRMED
+        return host if reported else _("Waits for {host}").format(host=host)
     if fate.state is OutboxState.REFUSED:
         return _("Refused")
     return host if reporting.signed_in_as else _("After sign-in")
