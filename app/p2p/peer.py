@@ -182,11 +182,11 @@ class EmbeddedPeer:
 
         Raises `ConnectError`; its field names the argument that makes no sense, if one does.
         """
+        from app.p2p.guards.handshake import check_at
+
         check_peer_id(peer_id)
         address = f"{_network_address(host)}/tcp/{port}"
         node = self._node
-        from app.p2p.guards.handshake import check_at
-
         try:
             await check_at(host, port, peer_id=peer_id)
             await calls.connect(node.p2p, peer_id, [address], seconds=CONNECT_SECONDS)

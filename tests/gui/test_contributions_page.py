@@ -246,8 +246,8 @@ def test_what_waits_is_sent_once_somebody_signs_in(bench: Bench, filled: Contrib
 def test_every_status_has_its_words(bench: Bench) -> None:
     for status in ReportingStatus:
         signed_in(bench, status=status)
-        state = bench.session.store.state.reporting
-        assert contribution_texts.status(state)
+        state = bench.session.store.state
+        assert contribution_texts.status(state.reporting)
         assert contribution_texts.explanation(state, None)
         assert contribution_texts.TONES[status]
 
@@ -315,6 +315,10 @@ def test_in_a_swarm_without_a_session_it_promises_nothing(
     bench.dispatch(JoinBegan(swarm=replace(SWARM, session_id=None, training_id=None)))
     filled.refresh()
     assert "names no session of a CoTrain backend" in filled.reports.why.text()
+    bench.dispatch(JoinBegan(swarm=replace(SWARM, session_id=7)))
+    signed_in(bench, kept=((SWARM.run_id, "the backend lists no session 7"),))
+    why = filled.reports.why.text()
+    assert why.endswith("are kept here: the backend lists no session 7. Then press Retry now.")
 
 
 def test_what_the_backend_has_forgotten_is_shown_and_reported_again_by_choice(

@@ -5,11 +5,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from app.common.i18n import _, ngettext
-from app.contributions.fates import SwarmFate, explained, forgotten_text, no_session
+from app.contributions.fates import (
+    SwarmFate,
+    explained,
+    fate_here,
+    forgotten_text,
+    is_reported,
+)
 from app.contributions.ledger import LedgerTotals
 from app.contributions.outbox import OutboxState
 from app.contributions.summary import Summary
-from app.state.facts import ReportingState, ReportingStatus, Swarm
+from app.state.facts import ReportingState, ReportingStatus
 from app.state.state import ContributorState
 from ui.texts import units
 
@@ -105,15 +111,14 @@ TONES: Mapping[ReportingStatus, str] = {
 """The ``tone`` of the dot beside the status in the style sheet."""
 
 
-def explanation(
-    reporting: ReportingState, summary: Summary | None, swarm: Swarm | None = None
-) -> str:
-    """Why reports are sent or not, and what comes next. swarm: the one that we are in."""
+def explanation(state: ContributorState, summary: Summary | None) -> str:
+    """Why reports are sent or not, and what comes next."""
+    reporting, here = state.reporting, fate_here(state)
     match reporting.status:
         case ReportingStatus.OFF:
             return _off(summary)
-        case ReportingStatus.ON if swarm is not None and swarm.session_id is None:
-            return no_session(swarm.training_id)
+        case ReportingStatus.ON if here is not None and not is_reported(here, reporting):
+            return fate(here, reporting)
         case ReportingStatus.ON:
             return _on(reporting)
         case _:
