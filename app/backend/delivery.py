@@ -95,7 +95,7 @@ class Delivery:
         self._backend = backend
         self._ways = ways
         self._listing = Listing(backend, clock=clock.steady)
-        self._kept: dict[str, str] = {}  # by run id, why
+        self._kept: dict[tuple[str, int | None], str] = {}  # by run and session, why
         self._on_change = on_change
         self._pace = pace
         self._clock = clock
@@ -224,15 +224,16 @@ class Delivery:
         while report := await self._outbox.run(
             Outbox.next_waiting, due, refills=self._memory.refills.wait == 0
         ):
+            claim = (report.run_id, report.session_id)
             if await self._listing.has(report):
-                if self._kept.pop(report.run_id, ""):  # the others may be listed by now as well
+                if self._kept.pop(claim, ""):  # the others may be listed by now as well
                     await self._outbox.run(Outbox.take_back_kept, self._clock.wall())
                     continue
                 return report
             reason = _not_listed(report)
-            if self._kept.get(report.run_id) != reason:
+            if claim not in self._kept:
                 log.warning("contributions are kept here: %s", reason)
-            self._kept[report.run_id] = reason
+            self._kept[claim] = reason
             await self._outbox.run(Outbox.keep_local, report, self._clock.wall(), reason)
         self._impatient = False
         return None

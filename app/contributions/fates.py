@@ -53,7 +53,7 @@ def fate_here(state: ContributorState) -> SwarmFate | None:
     swarm, reporting = state.swarm, state.reporting
     if swarm is None:
         return None
-    kept = dict(reporting.kept).get(swarm.run_id, "")
+    kept = dict(reporting.kept).get((swarm.run_id, swarm.session_id), "")
     return SwarmFate(
         session_id=swarm.session_id,
         training_id=swarm.training_id,

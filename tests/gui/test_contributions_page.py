@@ -316,7 +316,7 @@ def test_in_a_swarm_without_a_session_it_promises_nothing(
     filled.refresh()
     assert "names no session of a CoTrain backend" in filled.reports.why.text()
     bench.dispatch(JoinBegan(swarm=replace(SWARM, session_id=7)))
-    signed_in(bench, kept=((SWARM.run_id, "the backend lists no session 7"),))
+    signed_in(bench, kept=(((SWARM.run_id, 7), "the backend lists no session 7"),))
     why = filled.reports.why.text()
     assert why.endswith("are kept here: the backend lists no session 7. Then press Retry now.")
 

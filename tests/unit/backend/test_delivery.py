@@ -576,14 +576,28 @@ async def test_a_session_that_is_not_listed_is_asked_for_once_an_hour(
             assert await ours.state_of(each) is OutboxState.LOCAL
             clocks.move(60.0)
         assert server.requests.count(("GET", "/api/v1/training")) == 1
-        ((run_id, reason),) = ours.reporter.state.kept
-        assert (run_id, "no session 7" in reason) == ("run", True)
+        ((claim, reason),) = ours.reporter.state.kept
+        assert (claim, "no session 7" in reason) == (("run", 7), True)
         server.sessions = [listed("run", 7)]
         clocks.move(LISTED_AGAIN_SECONDS)
         await ours.add(some[3])
         await ours.reporter.step()
         assert ours.reporter.state.kept == ()
     assert counted(server) == expected(*some)  # those that were kept as well
+
+
+async def test_of_two_sessions_of_a_run_the_listed_one_is_reported(
+    server: SmallBackend, tmp_path: Path
+) -> None:
+    server.quirk, server.sessions = False, [listed("run", 7)]
+    async with desk(server, tmp_path) as ours:
+        kept, reported = contribution(session_id=8), contribution()
+        await ours.add(kept, reported, again := contribution(session_id=8))
+        await ours.until_empty()
+        await ours.reporter.retry()
+        await ours.until_empty()
+        assert [await ours.state_of(each) for each in (kept, again)] == [OutboxState.LOCAL] * 2
+    assert counted(server) == expected(reported)
 
 
 @pytest.mark.parametrize("number", [-1, 2**63, True, "7", 7.0])

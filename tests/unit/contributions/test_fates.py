@@ -40,9 +40,14 @@ def test_what_is_not_reported_of_the_swarm_that_we_are_in_says_why() -> None:
         known = ReportingState(**{"backend_url": URL, "signed_in_as": "you@a.b"} | reporting)
         return unreported(ContributorState(swarm=swarm, reporting=known))
 
-    assert why(None) == why(SWARM) == why(SWARM, kept=(("another", "no 7"),)) == ""
+    assert (
+        why(None)
+        == why(SWARM)
+        == why(SWARM, kept=((("another", 7), "no 7"), (("run", 8), "no 8")))
+        == ""
+    )
     assert "to https://b.example once you sign in" in why(SWARM, signed_in_as="")
-    assert "are kept here: no 7." in why(SWARM, kept=(("run", "no 7"),))
+    assert "are kept here: no 7." in why(SWARM, kept=((("run", 7), "no 7"),))
     plain = replace(SWARM, session_id=None)
     assert "names no session" in why(plain)
     assert "session at the backend has no number" in why(replace(plain, training_id="uuid"))
