@@ -152,6 +152,15 @@ class Session:
         self._trackers.open()
         self._updates.open()
 
+    async def open_account(self) -> None:
+        """Open no more than signing in or out at the backend needs: hivemind isn't loaded.
+
+        Raises as `open` does.
+        """
+        await self._instance.take(None)
+        await self.contributions.open()
+        await self.account.open()
+
     async def close(self) -> None:
         """End everything that was started, in order. May be called twice."""
         await self._instance.close_listener()  # a hand-over that came now would be lost

@@ -195,7 +195,9 @@ class LazyCallback:
         session = self._model.session
         volunteer = VolunteerAtWindow(self._window, session, self._notifier)
         tasks = Tasks(session, volunteer=volunteer)
-        sources = sources_of(session.contributions.ledger, session.machines)
+        sources = sources_of(
+            session.store, ledger=session.contributions.ledger, machines=session.machines
+        )
         self._callback = Callback(session, tasks=tasks, sources=sources)
         await self._callback.start()
 

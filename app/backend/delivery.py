@@ -37,6 +37,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from app.backend.budget import MAX_PAUSE_SECONDS
 from app.backend.client import Backend
@@ -58,6 +59,7 @@ from app.common.i18n import _
 from app.contributions.accounting import Contribution
 from app.contributions.ledger import LedgerThread
 from app.contributions.outbox import Outbox, OutboxState
+from app.contributions.recall import forgotten_count
 from app.state.facts import ReportingState, ReportingStatus
 from app.state.store import ReadableStore
 
@@ -92,7 +94,8 @@ class Delivery:
         self._outbox = ledger.outbox
         self._backend = backend
         self._ways = ways
-        self._listing = Listing(backend)
+        self._listing = Listing(backend, clock=clock.steady)
+        self._kept: dict[tuple[str, int | None], str] = {}  # by run and session, why
         self._on_change = on_change
         self._pace = pace
         self._clock = clock
@@ -131,6 +134,7 @@ class Delivery:
 
     async def retry(self) -> None:
         """Send now all that waits, also what was postponed or refused."""
+        self._listing.ask_again()
         await self._outbox.run(Outbox.take_back_refused, self._clock.wall())
         await self._outbox.run(Outbox.take_back_kept, self._clock.wall())
         self.wake(impatient=True)
@@ -167,13 +171,28 @@ class Delivery:
 
     async def step(self) -> float:
         """Do all that can be done now; returns the seconds until the next step."""
-        if not self._backend.account.email:
+        pause = self._pace.poll
+        if self._backend.account.email:
+            await self._resume()
+            await self._reconcile()
+            if not self._doubts and self._sending.remaining == 0 and not self._closing:
+                await self._memory.look()
+            await self._memory.refill()
+            await self._send_all()
+            self._show_rest(left=await self._outbox.run(Outbox.next_due) is not None)
+            may_refill = self._memory.refills.wait == 0
+            pause = self._pause(await self._outbox.run(Outbox.next_due, refills=may_refill))
+        else:
             self._show(ReportingStatus.OFF)
-            return self._pace.poll
-        await self._resume()
-        await self._reconcile()
-        await self._recall()
-        while self._may_send():
+        forgotten = await self._outbox.run(forgotten_count)
+        self._change(kept=tuple(self._kept.items()), forgotten=forgotten)
+        return pause
+
+    async def _send_all(self) -> None:
+        """Send what waits, while the backend takes it."""
+        while self._sending.remaining == 0 == self._ways.wait:
+            if self._clock.steady() >= self._last_call:
+                break
             try:
                 report = await self._next()
             except BackendError as error:
@@ -182,13 +201,6 @@ class Delivery:
             if report is None:
                 break
             await self._send(report)
-        self._show_rest(left=await self._outbox.run(Outbox.next_due) is not None)
-        may_refill = self._memory.refills.wait == 0
-        return self._pause(await self._outbox.run(Outbox.next_due, refills=may_refill))
-
-    def _may_send(self) -> bool:
-        open_for_all = self._sending.remaining == 0 and self._ways.wait == 0
-        return open_for_all and self._clock.steady() < self._last_call
 
     def _pause(self, due_at: float | None) -> float:
         """Seconds until there is something to do. due_at: earliest due time of those that wait."""
@@ -212,10 +224,16 @@ class Delivery:
         while report := await self._outbox.run(
             Outbox.next_waiting, due, refills=self._memory.refills.wait == 0
         ):
+            claim = (report.run_id, report.session_id)
             if await self._listing.has(report):
+                if self._kept.pop(claim, ""):  # the others may be listed by now as well
+                    await self._outbox.run(Outbox.take_back_kept, self._clock.wall())
+                    continue
                 return report
             reason = _not_listed(report)
-            log.warning("contributions are kept here: %s", reason)
+            if claim not in self._kept:
+                log.warning("contributions are kept here: %s", reason)
+            self._kept[claim] = reason
             await self._outbox.run(Outbox.keep_local, report, self._clock.wall(), reason)
         self._impatient = False
         return None
@@ -273,12 +291,6 @@ class Delivery:
         except BackendError as error:
             self._trouble(error, wait=self._reading.fail(at_least=error.seconds))
 
-    async def _recall(self) -> None:
-        """Look whether the backend has forgotten anything, and report that again if wanted."""
-        if not self._doubts and self._sending.remaining == 0 and not self._closing:
-            await self._memory.look()
-        await self._memory.refill()
-
     # --- what is shown
 
     def _trouble(self, error: BackendError, *, wait: float) -> None:
@@ -314,8 +326,7 @@ class Delivery:
         way: str = "",
     ) -> None:
         before = self.state
-        self.state = replace(
-            before,
+        self._change(
             status=status,
             since=before.since if status is before.status else self._clock.wall(),
             signed_in_as=self._backend.account.email,
@@ -324,6 +335,9 @@ class Delivery:
             next_try=next_try,
             way=way or before.way,
         )
+
+    def _change(self, **changes: Any) -> None:
+        before, self.state = self.state, replace(self.state, **changes)
         if self.state != before:
             self._on_change(self.state)
 

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ PAGE = 10
 
 MOST_WANTS = 20
 """Requirements of an offer that are shown."""
+
+LISTED_AGAIN_SECONDS = 3600.0
+"""How long a session that isn't listed isn't asked for again: each look takes several requests."""
 
 LISTED_PAGE, MOST_LISTED_PAGES = 50, 10
 """Sessions on a page, and pages, that are looked through for a session."""
@@ -91,19 +95,34 @@ class Listing:
     """Tells whether the backend lists a session for a run.
 
     An invite may say that its run is any session; whoever wrote it would have what volunteers
-    compute for his run counted for somebody else's session.
+    compute for his run counted for somebody else's session. clock: monotonic seconds.
     """
 
-    def __init__(self, backend: "Backend") -> None:
+    def __init__(self, backend: "Backend", *, clock: Callable[[], float]) -> None:
         self._backend = backend
+        self._clock = clock
         self._listed: set[tuple[int | None, str]] = set()
+        self._missed_at: dict[tuple[int | None, str], float] = {}
 
     async def has(self, contribution: Contribution) -> bool:
-        """Whether the contribution's session is listed for its run. Raises `BackendError`."""
-        claim = (contribution.session_id, contribution.run_id)
-        if claim not in self._listed and await self._finds(contribution):
+        """Whether the contribution's session is listed for its run. Raises `BackendError`.
+
+        A no is remembered for `LISTED_AGAIN_SECONDS`.
+        """
+        claim, now = (contribution.session_id, contribution.run_id), self._clock()
+        if claim in self._listed:
+            return True
+        if now - self._missed_at.get(claim, -math.inf) < LISTED_AGAIN_SECONDS:
+            return False
+        if await self._finds(contribution):
             self._listed.add(claim)
+        else:
+            self._missed_at[claim] = now
         return claim in self._listed
+
+    def ask_again(self) -> None:
+        """Remember no longer which sessions were not listed."""
+        self._missed_at.clear()
 
     async def _finds(self, contribution: Contribution) -> bool:
         if contribution.training_id:

@@ -86,7 +86,7 @@ class TrainingSession(_Reply, frozen=True, kw_only=True):
         leaves it open, the session's own. None if neither says it."""
         for said in ((self.configuration or {}).get("session_id"), self.session_id):
             if said is not None:
-                return said if type(said) is int else None
+                return said if type(said) is int and 0 <= said < 2**63 else None
         return None
 
 

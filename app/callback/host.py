@@ -79,6 +79,9 @@ class ContributionSource(Protocol):
     async def contributions(self, *, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest contributions, newest first, as JSON objects."""
 
+    async def reporting(self) -> Mapping[str, Any]:
+        """How reporting them goes, and where those to each swarm go."""
+
 
 class MachineSource(Protocol):
     """Something that lists the swarm's machines: their records in the DHT."""
@@ -95,6 +98,9 @@ class FigureSource(Protocol):
 
     async def outbox(self) -> Mapping[OutboxState, int]:
         """How many of this machine's contributions are in each state."""
+
+    async def forgotten(self) -> int:
+        """How many of them the backend had confirmed and no longer knows."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,13 @@ class Metrics:
         if self._figures is not None:
             found += _of_hardware(await self._figures.reading())
             found.append(_of_outbox(await self._figures.outbox()))
+            found += _gauges(
+                (
+                    "contributions_forgotten",
+                    "Contributions that the backend had confirmed and no longer knows.",
+                    await self._figures.forgotten(),
+                )
+            )
         # A registry of our own: two sessions in a process would share the library's global one.
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Gathered(found))

@@ -148,9 +148,8 @@ class Node:
         return with_peer_id(f"{host}/tcp/{port}", peer_id)
 
     def _trainer_id(self) -> str:
-        """The peer id of the first trainer, which stays the same; "" before it first ran."""
-        if not self._identity_file.exists():
-            return ""
+        """The peer id of the first trainer, which stays the same. Its key is made if there is none
+        yet."""
         from app.p2p.run_records import load_identity
 
         return load_identity(self._identity_file).peer_id

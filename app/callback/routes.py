@@ -18,6 +18,7 @@ from app.callback.schemas import (
     Accepted,
     ConnectBody,
     Connected,
+    Contributions,
     EvaluationReply,
     Failure,
     Health,
@@ -209,12 +210,13 @@ def _add_errors(router: APIRouter, refusals: Refusals) -> None:
 
 
 def _add_contributions(router: APIRouter, source: ContributionSource) -> None:
-    @router.get(f"{PREFIX}/contributions", response_model=Items, responses=_answers(422))
+    @router.get(f"{PREFIX}/contributions", response_model=Contributions, responses=_answers(422))
     async def contributions(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> dict[str, Any]:
-        """This machine's contributions, newest first."""
-        return {"data": await source.contributions(limit=limit)}
+        """This machine's contributions, newest first, and how reporting them goes."""
+        found = await source.contributions(limit=limit)
+        return {"data": found, "reporting": await source.reporting()}
 
 
 def _add_machines(router: APIRouter, source: MachineSource) -> None:

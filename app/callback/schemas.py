@@ -267,6 +267,34 @@ class Items(_Success):
     data: list[dict[str, Any]]
 
 
+class SwarmReporting(BaseModel):
+    """Where contributions to a swarm go: the backend's URL, or why they aren't reported."""
+
+    session_id: int | None
+    training_id: str | None
+    reported_to: str | None
+    why_not: str | None
+
+
+class ReportingRecord(BaseModel):
+    """How reporting goes: `off`, `on`, `waiting` or `failing`, and why; how many contributions the
+    backend had confirmed and no longer knows; the swarms by their `run_id`."""
+
+    status: str
+    backend_url: str
+    reason: str
+    remedy: str
+    next_try: AwareDatetime | None
+    forgotten: int
+    swarms: dict[str, SwarmReporting]
+
+
+class Contributions(Items):
+    """Contributions, and how reporting them goes."""
+
+    reporting: ReportingRecord
+
+
 class RefusedCallRecord(BaseModel):
     """A call that was refused or has failed; `task_id` is the caller's own, "" if unknown."""
 

@@ -8,9 +8,13 @@ from typing import Any
 import msgspec
 
 from app.callback.host import Sources
+from app.contributions.fates import SwarmFate, explained, fates_of, is_reported
 from app.contributions.ledger import Ledger, LedgerEntry, LedgerThread
 from app.contributions.outbox import OutboxState
+from app.contributions.recall import forgotten_count
 from app.machine.hardware import Reading
+from app.state.facts import ReportingState
+from app.state.store import ReadableStore
 from app.swarm.fleet import Machine
 from app.swarm.fleet_sync import FleetSync
 
@@ -18,10 +22,10 @@ FORGOTTEN = "the backend had confirmed it, and no longer knows it"
 """The remark on a contribution that the backend has forgotten."""
 
 
-def sources_of(ledger: LedgerThread, machines: FleetSync) -> Sources:
+def sources_of(store: ReadableStore, *, ledger: LedgerThread, machines: FleetSync) -> Sources:
     """All sources: what this machine gave, the swarm's machines, and this machine's figures."""
     return Sources(
-        contributions=LedgerSource(ledger),
+        contributions=LedgerSource(store, ledger),
         machines=FleetSource(machines),
         figures=OwnFigures(ledger, machines),
     )
@@ -30,12 +34,38 @@ def sources_of(ledger: LedgerThread, machines: FleetSync) -> Sources:
 class LedgerSource:
     """This machine's contributions."""
 
-    def __init__(self, ledger: LedgerThread) -> None:
+    def __init__(self, store: ReadableStore, ledger: LedgerThread) -> None:
+        self._store = store
         self._ledger = ledger
 
     async def contributions(self, *, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest contributions, newest first, as signed and with the state of reporting."""
         return [entry_as_json(entry) for entry in await self._ledger.run(Ledger.all, limit=limit)]
+
+    async def reporting(self) -> Mapping[str, Any]:
+        """How reporting them goes, and where those to each swarm go."""
+        fates = await self._ledger.outbox.run(fates_of)
+        forgotten = await self._ledger.outbox.run(forgotten_count)
+        state = self._store.state.reporting
+        return {
+            "status": state.status.value,
+            "backend_url": state.backend_url,
+            "reason": state.reason,
+            "remedy": state.remedy,
+            "next_try": state.next_try and datetime.fromtimestamp(state.next_try, UTC),
+            "forgotten": forgotten,
+            "swarms": {run_id: _fate_as_json(fate, state) for run_id, fate in fates.items()},
+        }
+
+
+def _fate_as_json(fate: SwarmFate, state: ReportingState) -> dict[str, Any]:
+    reported = is_reported(fate, state)
+    return {
+        "session_id": fate.session_id,
+        "training_id": fate.training_id,
+        "reported_to": fate.backend if reported else None,
+        "why_not": None if reported else explained(fate, state),
+    }
 
 
 def entry_as_json(entry: LedgerEntry) -> dict[str, Any]:
@@ -47,6 +77,8 @@ def entry_as_json(entry: LedgerEntry) -> dict[str, Any]:
         "state": entry.state.value,
         "attempts": entry.attempts,
         "remark": entry.remark if entry.forgotten_at is None else FORGOTTEN,
+        "backend": entry.backend,
+        "forgotten": entry.forgotten_at is not None,
     }
 
 
@@ -94,3 +126,7 @@ class OwnFigures:
         """How many of this machine's contributions are in each state."""
         totals = await self._ledger.run(Ledger.totals)
         return totals.counts
+
+    async def forgotten(self) -> int:
+        """How many of them the backend had confirmed and no longer knows."""
+        return await self._ledger.outbox.run(forgotten_count)

@@ -28,6 +28,7 @@ from app.contributions.accounting import (
     Interval,
     contribution_of,
 )
+from app.contributions.fates import unreported
 from app.contributions.ledger import Ledger, LedgerThread
 from app.contributions.recovery import Recovery
 from app.contributions.summary import Summary, summary_of
@@ -237,6 +238,8 @@ class Recorder:
         """Take note of an event. state: the app's state after it."""
         match event:
             case Joined(peer_id=peer_id) if self._running is None and state.swarm is not None:
+                if text := unreported(state):
+                    log.info("%s", text)
                 self._running = _Running.begun(
                     state.swarm, participant=peer_id, interval=Interval()
                 )

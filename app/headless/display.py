@@ -11,6 +11,7 @@ from typing import TextIO
 
 from app.common.i18n import _
 from app.common.plain import one_line
+from app.contributions.fates import forgotten_text, unreported
 from app.protocol import StateDownload, TrainerWarning, Waiting
 from app.state.facts import DoorSnapshot, MemberFault
 from app.state.state import ContributorState, Phase, Round
@@ -47,6 +48,7 @@ class Display:
         self._barred = ""
         self._snapshot = DoorSnapshot()
         self._began_with: int | None = None
+        self._reporting: tuple[str, int] = ("", 0)
         self._terminal = stream.isatty()
 
     def show(self, state: ContributorState) -> None:
@@ -55,6 +57,7 @@ class Display:
         self._say_connection(state)
         self._say_access(state)
         self._say_snapshot(state)
+        self._say_reporting(state)
         shown = (state.phase, state.waiting, state.local_api)
         if shown == self._shown and time.monotonic() - self._shown_at < REPORT_SECONDS:
             return
@@ -103,6 +106,18 @@ class Display:
             text = _("nobody trained: took the snapshot of epoch {epoch} from the door.")
             self._tell(text.format(epoch=began_with))
         self._began_with = began_with
+
+    def _say_reporting(self, state: ContributorState) -> None:
+        """Once each time, to whoever expects reports, that they aren't sent or are forgotten."""
+        expected = state.reporting.signed_in_as
+        text, forgotten = unreported(state) if expected else "", state.reporting.forgotten
+        said_text, said_forgotten = self._reporting
+        self._reporting = text, forgotten
+        if text and text != said_text:
+            self._tell(text)
+        if forgotten > said_forgotten:
+            remedy = _("With --refill always they are reported again.")
+            self._tell(f"{forgotten_text(forgotten)} {remedy}")
 
     def say(self, problem: str) -> None:
         """Print a problem on stderr, once for each new text."""
@@ -186,6 +201,8 @@ def as_json(state: ContributorState) -> str:
             "problem": _problem_text(state) if state.problem else None,
             "warnings": [each.text for each in _warnings(state)],
             "reporting": state.reporting.status.value,
+            "not_reported": unreported(state) or None,
+            "forgotten": state.reporting.forgotten,
         }
     )
 
@@ -249,6 +266,16 @@ def _evaluated(state: ContributorState) -> list[str]:
     return [f"{text} (best {best.bits_per_byte:.3f} in {best.epoch})"]
 
 
+def _kept(state: ContributorState) -> list[str]:
+    """What a door keeps, and what a backend hasn't kept."""
+    parts = []
+    if state.snapshot is not None and state.snapshot.epoch is not None:
+        parts.append(f"snapshot of epoch {state.snapshot.epoch}")
+    if state.reporting.forgotten:
+        parts.append(f"{state.reporting.forgotten} contributions forgotten by the backend")
+    return parts
+
+
 def as_line(state: ContributorState) -> str:
     """A summary that fits on a line of a terminal."""
     own, run = state.training, state.run
@@ -271,10 +298,9 @@ def as_line(state: ContributorState) -> str:
         parts.append(f"step {own.step}  loss {own.loss:.3f}")
     if own is not None and own.samples_per_second is not None:
         parts.append(f"{own.samples_per_second:.1f} samples/s")
-    if state.snapshot is not None and state.snapshot.epoch is not None:
-        parts.append(f"snapshot of epoch {state.snapshot.epoch}")
     parts += _evaluated(state)
     if own is not None and own.computing is not None:
         parts.append(f"computing {own.computing:.0%} of the time")
+    parts += _kept(state)
     parts += [warning.message for warning in _warnings(state)]
     return one_line("  ".join(parts))

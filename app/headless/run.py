@@ -232,17 +232,23 @@ class _Contribution:
         self._callback = Callback(
             session,
             tasks=Tasks(session),
-            sources=sources_of(session.contributions.ledger, session.machines),
+            sources=sources_of(
+                session.store,
+                ledger=session.contributions.ledger,
+                machines=session.machines,
+            ),
         )
 
     async def run(self) -> int:
         """Join, train, and wait until training ends; returns the exit status."""
         arguments, session = self._arguments, self._session
         swarm = await _swarm_spec(arguments, session)
+        if swarm is None and not arguments.demo and not arguments.serve:
+            await session.open_account()
+            await _see_to_account(arguments, session, self._password)
+            return 0
         await session.open(look_for_devices=False)
         await _see_to_account(arguments, session, self._password)
-        if swarm is None and not arguments.demo and not arguments.serve:
-            return 0
         await self._callback.start()
         if arguments.serve:
             _say_how_to_call(session)

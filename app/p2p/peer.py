@@ -21,7 +21,7 @@ from app.p2p.board import RunBoard
 from app.p2p.calls import CallError, PeerConnection
 from app.p2p.latency import Latencies
 from app.p2p.meeting import meet
-from app.p2p.network import Network, call, host_part
+from app.p2p.network import Network, host_part
 from app.p2p.plausible import PLAIN_TIMES, RunTimes
 from app.p2p.sightings import PeerInfo, Run
 
@@ -177,19 +177,18 @@ class EmbeddedPeer:
     async def connect(self, peer_id: str, *, host: str, port: int) -> str:
         """Connect to a peer at a host's name or address; returns its multiaddr.
 
-        libp2p dials no address of a peer that it is connected to. So it is dialed here first: what
-        is returned has answered.
+        libp2p dials no address of a peer that it is connected to. So who answers there is asked
+        here first.
 
         Raises `ConnectError`; its field names the argument that makes no sense, if one does.
         """
+        from app.p2p.guards.handshake import check_at
+
         check_peer_id(peer_id)
         address = f"{_network_address(host)}/tcp/{port}"
         node = self._node
         try:
-            await call(host, port)
-        except OSError as error:
-            raise _unreachable(address, error.strerror or _("no answer")) from error
-        try:
+            await check_at(host, port, peer_id=peer_id)
             await calls.connect(node.p2p, peer_id, [address], seconds=CONNECT_SECONDS)
         except CallError as error:
             raise _unreachable(address, error.reason) from error

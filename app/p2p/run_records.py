@@ -9,9 +9,11 @@ that begins with pretrained weights; the machine records are described in
 `app.p2p.machine_records`.
 """
 
+import contextlib
 import logging
 import math
 import os
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -211,8 +213,7 @@ class _DamagedKeyError(Exception):
 
 def _read(path: Path) -> Identity:
     with path.open("rb") as stream:
-        raw = stream.read(MOST_KEY_BYTES)
-    private = _private_key_of(raw)
+        private = _private_key_of(stream.read(MOST_KEY_BYTES))
     key = RSAPrivateKey.__new__(RSAPrivateKey)
     key._private_key = private  # noqa: SLF001
     return Identity(peer_id=PeerID(peer_id_of(private.public_key())).to_base58(), key=key)
@@ -235,11 +236,15 @@ def _private_key_of(identity: bytes) -> rsa.RSAPrivateKey:
 
 
 def _generate(path: Path) -> None:
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    os.close(descriptor)  # hivemind restricts the mode only after it has written
-    P2P.generate_identity(str(temporary))
-    temporary.replace(path)
+    # hivemind restricts the mode only after it has written
+    descriptor, made = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    os.close(descriptor)
+    P2P.generate_identity(made)
+    with contextlib.suppress(OSError):  # the first stays, if another was made meanwhile
+        path.hardlink_to(made)
+    if not path.exists():  # a file system without hard links
+        Path(made).replace(path)
+    Path(made).unlink(missing_ok=True)
 
 
 def sign_everything_with(identity: Identity) -> None:

@@ -198,3 +198,8 @@ class ReportingState:
     """What the user can do about it."""
     way: str = ""
     """The transport of the last report, ``http`` or ``socket.io``; empty before the first one."""
+    kept: tuple[tuple[tuple[str, int | None], str], ...] = ()
+    """Runs and their sessions that the backend doesn't list, so that contributions to them are kept
+    here, each with the reason."""
+    forgotten: int = 0
+    """Contributions that the backend had confirmed and no longer knows."""

@@ -7,7 +7,7 @@ has its part for what a trainer reports.
 from dataclasses import replace
 
 from app import protocol
-from app.p2p.sightings import Run
+from app.p2p.sightings import PeerInfo, Run
 from app.state.events import (
     AccessChanged,
     ConnectionChanged,
@@ -198,13 +198,24 @@ def _stop_requested(state: ContributorState, _event: StopRequested) -> Contribut
 
 
 def _trainer_gone(state: ContributorState, event: TrainerGone) -> ContributorState:
-    rest = replace(prepared(state), training=None, completed=event.completed)
+    rest = replace(
+        prepared(state),
+        training=None,
+        completed=event.completed,
+        peers=_without_trainers(state.peers, state.training),
+    )
     if not state.phase.has_trainer:
         return rest
     if event.problem is None:
         return _without_pause(replace(rest, phase=Phase.WATCHING))
     failed = replace(rest, phase=Phase.FAILED, problem=event.problem, restart_at=event.restart_at)
     return failed if failed.trains_or_will else _without_pause(failed)
+
+
+def _without_trainers(peers: tuple[PeerInfo, ...], own: OwnTraining | None) -> tuple[PeerInfo, ...]:
+    """Those that are not our own trainers: nobody can be reached by one that is gone."""
+    ours = set() if own is None else {own.peer_id, *(part.peer_id for part in own.parts)}
+    return tuple(peer for peer in peers if peer.peer_id not in ours)
 
 
 def _restart_cancelled(state: ContributorState, _event: RestartCancelled) -> ContributorState:

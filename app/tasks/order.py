@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.common.errors import SpecError
 from app.spec import filling
 from app.spec import schema as specs
 from app.spec.schema import SwarmSpec
@@ -75,8 +76,8 @@ def interpret(
 
     files_of: from a run id to what the volunteer has chosen for its slots, by label.
 
-    Raises `SpecError`, which names the first wrong field; also for paths, and for a slot that the
-    volunteer hasn't filled.
+    Raises `SpecError`, which holds each wrong field by the caller's name of it; also for paths, and
+    for a slot that the volunteer hasn't filled.
     """
     params, assumed = _completed(order)
     content = {
@@ -87,13 +88,33 @@ def interpret(
         "training_params": params,
         "dataset_info": order.dataset_info,
     }
-    spec = specs.parse(content)
+    try:
+        spec = specs.parse(content)
+    except SpecError as error:
+        raise _as_called(error, order.training_params) from None
     filling.refuse_paths(spec)
     files = files_of(spec.run_id)
-    if (error := filling.unfilled(spec, files)) is not None:
-        raise error
+    if (unfilled := filling.unfilled(spec, files)) is not None:
+        raise unfilled
     used = tuple(str(files[place.slot.label]) for place in filling.places(spec))
     return Interpretation(spec=spec, assumed=assumed, files=used)
+
+
+def _as_called(error: SpecError, params: dict[str, Any]) -> SpecError:
+    """An error that names what is wrong as the caller has called it."""
+    given, _said = _renamed(params)
+    names = {
+        f"training_params.{path}": f"training_params.{name}"
+        for name, path in OTHER_NAMES.items()
+        if name in params and name not in given
+    }
+
+    def named(one: SpecError) -> SpecError:
+        return SpecError(one.message, field=names.get(one.field, one.field), remedy=one.remedy)
+
+    found = named(error)
+    found.all = tuple(map(named, error.all))
+    return found
 
 
 def _completed(order: Order) -> tuple[dict[str, Any], tuple[str, ...]]:

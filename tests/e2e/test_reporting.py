@@ -68,7 +68,7 @@ async def test_contributions_arrive_once_over_a_restart_of_the_backend(
     assert PASSWORD not in app.log() + app.errors
 
 
-async def test_signing_in_is_all_that_is_wanted(start_app: StartApp, tmp_path: Path) -> None:
+async def test_signing_in_is_all_that_is_wanted(tmp_path: Path) -> None:
     with SmallBackend() as backend:
         backend.add_user(EMAIL, PASSWORD)
         process = await asyncio.create_subprocess_exec(
@@ -81,5 +81,7 @@ async def test_signing_in_is_all_that_is_wanted(start_app: StartApp, tmp_path: P
         said = await asyncio.wait_for(process.communicate(PASSWORD.encode() + b"\n"), PATIENCE)
     assert process.returncode == 0
     assert f"Signed in to {backend.url} as {EMAIL}." in said[1].decode()
+    log = (tmp_path / "data" / "logs" / "contributor.log").read_text()
+    assert "hivemind" not in log  # which takes seconds to load
     kept = tmp_path / "data" / "account.json"
     assert kept.stat().st_mode & 0o777 == 0o600

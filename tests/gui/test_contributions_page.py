@@ -13,7 +13,7 @@ from PySide6.QtGui import QGuiApplication
 from pytestqt.qtbot import QtBot
 
 from app.contributions import recall
-from app.contributions.fates import SwarmFate
+from app.contributions.fates import SwarmFate, is_reported
 from app.contributions.ledger import Ledger
 from app.contributions.outbox import Outbox, OutboxState
 from app.contributions.summary import DAYS
@@ -246,8 +246,8 @@ def test_what_waits_is_sent_once_somebody_signs_in(bench: Bench, filled: Contrib
 def test_every_status_has_its_words(bench: Bench) -> None:
     for status in ReportingStatus:
         signed_in(bench, status=status)
-        state = bench.session.store.state.reporting
-        assert contribution_texts.status(state)
+        state = bench.session.store.state
+        assert contribution_texts.status(state.reporting)
         assert contribution_texts.explanation(state, None)
         assert contribution_texts.TONES[status]
 
@@ -281,8 +281,19 @@ FATES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"state": OutboxState.SENDING}, "you@a.b", "backend:3001", "are reported to"),
     ({"session_id": None}, "you@a.b", "Not reported", "must put a session_id into"),
     ({"session_id": None, "training_id": None}, "", "Not reported", "names no session"),
-    ({"backend": "https://x.y"}, "you@a.b", "Waits for x.y", "are for https://x.y"),
-    ({"state": OutboxState.LOCAL, "remark": "no 7"}, "you@a.b", "Not reported", "here: no 7."),
+    ({"backend": "https://x.y"}, "you@a.b", "x.y", "were reported to https://x.y, which is no"),
+    (
+        {"backend": "https://x.y", "state": OutboxState.WAITING},
+        "you@a.b",
+        "Waits for x.y",
+        "are for https://x.y, and wait",
+    ),
+    (
+        {"state": OutboxState.LOCAL, "remark": "no 7"},
+        "you@a.b",
+        "Not reported",
+        "here: no 7. Then press Retry now.",
+    ),
     ({"state": OutboxState.REFUSED, "remark": "bad."}, "you@a.b", "Refused", "contribution"),
 ]
 
@@ -292,7 +303,7 @@ def test_a_swarms_fate_in_words(changes: dict[str, Any], email: str, short: str,
     reporting = ReportingState(backend_url="http://backend:3001", signed_in_as=email)
     assert contribution_texts.reported_to(fate(**changes), reporting) == short
     assert full in contribution_texts.fate(fate(**changes), reporting)
-    reported = contribution_texts.is_reported(fate(**changes), reporting)
+    reported = is_reported(fate(**changes), reporting)
     assert reported is (short == "backend:3001")
 
 
@@ -304,6 +315,10 @@ def test_in_a_swarm_without_a_session_it_promises_nothing(
     bench.dispatch(JoinBegan(swarm=replace(SWARM, session_id=None, training_id=None)))
     filled.refresh()
     assert "names no session of a CoTrain backend" in filled.reports.why.text()
+    bench.dispatch(JoinBegan(swarm=replace(SWARM, session_id=7)))
+    signed_in(bench, kept=(((SWARM.run_id, 7), "the backend lists no session 7"),))
+    why = filled.reports.why.text()
+    assert why.endswith("are kept here: the backend lists no session 7. Then press Retry now.")
 
 
 def test_what_the_backend_has_forgotten_is_shown_and_reported_again_by_choice(

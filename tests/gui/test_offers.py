@@ -25,7 +25,7 @@ def session(number: int, **changes: Any) -> dict[str, Any]:
         "title": f"Run {number}",
         "status": "running",
         "requirements": {"minGPU": "8 GB"},
-        "configuration": {**SMALLEST, "run_id": f"run{number}"},
+        "configuration": {**SMALLEST, "run_id": f"run{number}", "session_id": number},
     } | changes
 
 
@@ -68,6 +68,15 @@ def test_backend_is_asked_only_when_it_is_looked_at(
     for told in ("Run 0", "Running", "GPT-2", "parameters", "GPU: 8 GB"):
         assert told in text
     assert "12 swarms · page 1 of 2" in offered.words.text()
+
+
+def test_a_session_without_a_number_says_that_nothing_is_reported(
+    backend: SmallBackend, dialog: JoinDialog, qtbot: QtBot
+) -> None:
+    backend.sessions[1]["configuration"]["session_id"] = None
+    offered = opened(dialog, qtbot)
+    texts = [offered.list.item(place).text() for place in range(2)]
+    assert ["not reported" in text for text in texts] == [False, True]
 
 
 def test_pages_are_turned(dialog: JoinDialog, qtbot: QtBot) -> None:

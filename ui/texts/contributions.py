@@ -5,11 +5,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from app.common.i18n import _, ngettext
-from app.contributions.fates import SwarmFate
+from app.contributions.fates import (
+    SwarmFate,
+    explained,
+    fate_here,
+    forgotten_text,
+    is_reported,
+)
 from app.contributions.ledger import LedgerTotals
 from app.contributions.outbox import OutboxState
 from app.contributions.summary import Summary
-from app.state.facts import ReportingState, ReportingStatus, Swarm
+from app.state.facts import ReportingState, ReportingStatus
 from app.state.state import ContributorState
 from ui.texts import units
 
@@ -105,15 +111,14 @@ TONES: Mapping[ReportingStatus, str] = {
 """The ``tone`` of the dot beside the status in the style sheet."""
 
 
-def explanation(
-    reporting: ReportingState, summary: Summary | None, swarm: Swarm | None = None
-) -> str:
-    """Why reports are sent or not, and what comes next. swarm: the one that we are in."""
+def explanation(state: ContributorState, summary: Summary | None) -> str:
+    """Why reports are sent or not, and what comes next."""
+    reporting, here = state.reporting, fate_here(state)
     match reporting.status:
         case ReportingStatus.OFF:
             return _off(summary)
-        case ReportingStatus.ON if swarm is not None and swarm.session_id is None:
-            return no_session(swarm.training_id)
+        case ReportingStatus.ON if here is not None and not is_reported(here, reporting):
+            return fate(here, reporting)
         case ReportingStatus.ON:
             return _on(reporting)
         case _:
@@ -172,63 +177,27 @@ def not_reported(summary: Summary) -> str:
 # --- what becomes of the contributions to a swarm
 
 
-def no_session(training_id: str | None) -> str:
-    """Why contributions to a swarm without a session's number are not reported, and what to do.
-
-    training_id: the backend's uuid of the run, None if it is not from the backend's list.
-    """
-    if training_id is not None:
-        return _(
-            "Contributions to this swarm are kept here: its session at the backend has no number."
-            " Its organiser must put a session_id into the session's configuration; then join it"
-            " again from the backend's list."
-        )
-    return _(
-        "Contributions to this swarm are kept here: its invite names no session of a CoTrain"
-        " backend. If the backend offers this swarm, join it from the backend's list."
-    )
-
-
-def is_reported(fate: SwarmFate, reporting: ReportingState) -> bool:
-    """Whether contributions to a swarm are being reported to the current backend."""
-    kept = fate.session_id is None or fate.state in (OutboxState.LOCAL, OutboxState.REFUSED)
-    here = fate.backend == reporting.backend_url
-    return bool(reporting.signed_in_as) and here and not kept
-
-
 def reported_to(fate: SwarmFate, reporting: ReportingState) -> str:
     """The host that contributions to a swarm are reported to, or a few words on why not."""
     host = urlsplit(fate.backend).netloc
     if fate.session_id is None or fate.state is OutboxState.LOCAL:
         return _("Not reported")
     if fate.backend != reporting.backend_url:
-        return _("Waits for {host}").format(host=host)
+        reported = fate.state is OutboxState.CONFIRMED
+        return host if reported else _("Waits for {host}").format(host=host)
     if fate.state is OutboxState.REFUSED:
         return _("Refused")
     return host if reporting.signed_in_as else _("After sign-in")
 
 
 def fate(fate: SwarmFate, reporting: ReportingState) -> str:
-    """Whether contributions to a swarm are reported, to whom, and else why not and what to do."""
-    if fate.session_id is None:
-        return no_session(fate.training_id)
-    if fate.state is OutboxState.LOCAL:
-        text = _("Contributions to this swarm are kept here: {reason}. Then press Retry now.")
-        return text.format(reason=fate.remark)
-    if fate.backend != reporting.backend_url:
-        text = _(
-            "Contributions to this swarm are for {url}, and wait until that is the backend's"
-            " address in the settings again."
-        )
-        return text.format(url=fate.backend)
-    if fate.state is OutboxState.REFUSED:
-        text = _("{url} has refused a contribution to this swarm: {reason} Retry now tries again.")
-        return text.format(url=fate.backend, reason=fate.remark)
-    if not reporting.signed_in_as:
-        text = _("Contributions to this swarm are reported to {url} once you sign in.")
-        return text.format(url=fate.backend)
-    text = _("Contributions to this swarm are reported to {url} as {email}.")
-    return text.format(url=fate.backend, email=reporting.signed_in_as)
+    """As `app.contributions.fates.explained`, with the button to press."""
+    text, retry = explained(fate, reporting), ""
+    if fate.session_id is not None and fate.state is OutboxState.LOCAL:
+        retry = _("Then press Retry now.")
+    elif fate.backend == reporting.backend_url and fate.state is OutboxState.REFUSED:
+        retry = _("Retry now tries again.")
+    return f"{text} {retry}".rstrip()
 
 
 def forgotten(summary: Summary, refill: str) -> str:
@@ -238,17 +207,12 @@ def forgotten(summary: Summary, refill: str) -> str:
     """
     if not summary.forgotten:
         return ""
-    head = ngettext(
-        "The backend no longer knows {count} contribution that it had confirmed.",
-        "The backend no longer knows {count} contributions that it had confirmed.",
-        summary.forgotten,
-    ).format(count=units.count(summary.forgotten))
     then = {
         "ask": _("Report again sends each of them once more."),
         "always": _("They are reported again, some every few minutes."),
         "never": _("They are not reported again, as the settings say."),
     }
-    return f"{head} {then[refill]}"
+    return f"{forgotten_text(summary.forgotten)} {then[refill]}"
 
 
 def reward(projected: "ProjectedReward") -> str:

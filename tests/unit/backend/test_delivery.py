@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.backend.budget import Budget
+from app.backend.offers import LISTED_AGAIN_SECONDS
 from app.backend.pace import DeliveryPace
 from app.common.signing import MachineKey
 from app.contributions.accounting import Contribution
@@ -560,6 +561,54 @@ async def test_an_invite_cannot_claim_a_session_that_is_not_listed_for_its_run(
         await ours.reporter.retry()
         await ours.until_empty()
     assert counted(server) == expected(*some)
+
+
+async def test_a_session_that_is_not_listed_is_asked_for_once_an_hour(
+    server: SmallBackend, tmp_path: Path
+) -> None:
+    server.quirk, server.sessions = False, []
+    clocks = Clocks()
+    async with desk(server, tmp_path, clock=clocks.clock()) as ours:
+        some = [contribution() for _ in range(4)]
+        for each in some[:3]:
+            await ours.add(each)
+            await ours.reporter.step()
+            assert await ours.state_of(each) is OutboxState.LOCAL
+            clocks.move(60.0)
+        assert server.requests.count(("GET", "/api/v1/training")) == 1
+        ((claim, reason),) = ours.reporter.state.kept
+        assert (claim, "no session 7" in reason) == (("run", 7), True)
+        server.sessions = [listed("run", 7)]
+        clocks.move(LISTED_AGAIN_SECONDS)
+        await ours.add(some[3])
+        await ours.reporter.step()
+        assert ours.reporter.state.kept == ()
+    assert counted(server) == expected(*some)  # those that were kept as well
+
+
+async def test_of_two_sessions_of_a_run_the_listed_one_is_reported(
+    server: SmallBackend, tmp_path: Path
+) -> None:
+    server.quirk, server.sessions = False, [listed("run", 7)]
+    async with desk(server, tmp_path) as ours:
+        kept, reported = contribution(session_id=8), contribution()
+        await ours.add(kept, reported, again := contribution(session_id=8))
+        await ours.until_empty()
+        await ours.reporter.retry()
+        await ours.until_empty()
+        assert [await ours.state_of(each) for each in (kept, again)] == [OutboxState.LOCAL] * 2
+    assert counted(server) == expected(reported)
+
+
+@pytest.mark.parametrize("number", [-1, 2**63, True, "7", 7.0])
+async def test_a_session_with_an_odd_number_has_none(
+    server: SmallBackend, tmp_path: Path, number: Any
+) -> None:
+    server.sessions = [listed("run", configuration={"run_id": "run", "session_id": None})]
+    server.sessions[0]["sessionId"] = number
+    async with desk(server, tmp_path) as ours:
+        (session,) = (await ours.backend.sessions(page=1, limit=10)).data
+        assert session.number is None
 
 
 async def test_a_session_that_says_its_number_beside_its_spec_is_known(

@@ -42,12 +42,15 @@ async def test_status_before_the_start(served: Served) -> None:
 async def test_start_enters_the_network_and_says_where_we_are(served: Served) -> None:
     reply = await served.post(f"{BASE}/start")
     assert reply.status_code == 200
+    trainer = await asyncio.to_thread(
+        load_identity, served.session.folders.identity_file("trainer")
+    )
     assert reply.json() == {
         "status": "success",
         "message": "Hivemind node started",
         "data": {
             "dht_address": f"/ip4/127.0.0.1/tcp/0/p2p/{PEER_ID}",
-            "server_address": "/ip4/127.0.0.1/tcp/0",
+            "server_address": f"/ip4/127.0.0.1/tcp/0/p2p/{trainer.peer_id}",
             "peer_id": PEER_ID,
         },
     }
@@ -503,11 +506,27 @@ async def test_routes_without_a_source_do_not_exist(served: Served) -> None:
         assert (await served.get(f"{BASE}/{name}")).status_code == 404
 
 
+REPORTING = {
+    "status": "on",
+    "backend_url": "https://b.example",
+    "reason": "",
+    "remedy": "",
+    "next_try": None,
+    "forgotten": 749,
+    "swarms": {
+        "run": {"session_id": None, "training_id": "u", "reported_to": None, "why_not": "no number"}
+    },
+}
+
+
 class Lists:
     """The ledger and the machines, as the API sees them."""
 
     async def contributions(self, *, limit: int) -> Sequence[Mapping[str, Any]]:
         return [{"score": 7}] * min(limit, 2)
+
+    async def reporting(self) -> Mapping[str, Any]:
+        return REPORTING
 
     async def machines(self) -> bytes:
         return json.dumps([{"peer_id": PEER_ID}]).encode()
@@ -517,7 +536,11 @@ async def test_sources_are_shown(tmp_path: Path) -> None:
     sources = Sources(contributions=Lists(), machines=Lists())
     async with serving(tmp_path / "data", sources=sources) as served:
         found = await served.get(f"{BASE}/contributions")
-        assert found.json() == {"status": "success", "data": [{"score": 7}] * 2}
+        assert found.json() == {
+            "status": "success",
+            "data": [{"score": 7}] * 2,
+            "reporting": REPORTING,
+        }
         few = await served.get(f"{BASE}/contributions?limit=1")
         assert len(few.json()["data"]) == 1
         assert (await served.get(f"{BASE}/contributions?limit=0")).status_code == 422

@@ -26,7 +26,8 @@ async def test_no_answer_is_a_defects(tmp_path: Path, monkeypatch: pytest.Monkey
     shown = OfflineSession(tmp_path / "shown")
     await shown.contributions.open()
     async with serving(
-        tmp_path / "data", sources=sources_of(shown.contributions.ledger, shown.machines)
+        tmp_path / "data",
+        sources=sources_of(shown.store, ledger=shown.contributions.ledger, machines=shown.machines),
     ) as served:
         command = [sys.executable, "-m", "schemathesis.cli", "run", f"{served.url}/openapi.json"]
         options = ["--no-color", "--generation-deterministic", "--max-examples", "15"]

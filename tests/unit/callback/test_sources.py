@@ -106,7 +106,9 @@ async def test_dashboard_asks_for_nothing_that_is_not_told(session: OfflineSessi
 
 async def test_machines_of_the_swarm_as_json(session: OfflineSession) -> None:
     session.machines.fleet.take({"key": record(time=time.time(), temperature=91.0)}, time.time())
-    source = sources_of(session.contributions.ledger, session.machines).machines
+    source = sources_of(
+        session.store, ledger=session.contributions.ledger, machines=session.machines
+    ).machines
     assert source is not None
     (told,) = json.loads(await source.machines())
     assert (told["public_key"], told["alias"], told["lab"]) == ("key", "lab-01", "vision-lab")
@@ -123,23 +125,35 @@ async def test_contributions_can_be_checked_by_who_reads_them(tmp_path: Path) ->
     for number in (1, 2, 3):
         await ledger.run(Ledger.add, contribution(number).signed(key))
     await ledger.outbox.run(Outbox.refuse, contribution(3).id, NOON, "no such session")
-    source = sources_of(session.contributions.ledger, session.machines).contributions
+    source = sources_of(
+        session.store, ledger=session.contributions.ledger, machines=session.machines
+    ).contributions
     assert source is not None
     await ledger.outbox.run(Outbox.begin_sending, contribution(2).id, NOON)
     await ledger.outbox.run(Outbox.confirm, contribution(2).id, NOON, "http")
     await ledger.outbox.run(recall.mark_forgotten, [contribution(2).id], NOON)
     newest, second = await source.contributions(limit=2)
+    reporting = await source.reporting()
+    told = await exposed(session)
     await session.close()
+    assert (reporting["status"], reporting["forgotten"]) == ("off", 1)
+    assert told["cotrain_contributions_forgotten"] == {"": 1}
+    (fate,) = reporting["swarms"].values()
+    assert (fate["session_id"], fate["reported_to"]) == (contribution(3).session_id, None)
+    assert "has refused a contribution to this swarm: no such session" in fate["why_not"]
     shown = json.loads(json.dumps(newest))
-    fate = {name: shown.pop(name) for name in ("state", "remark", "attempts", "score")}
-    assert fate == {
+    names = ("state", "remark", "attempts", "score", "backend", "forgotten")
+    assert {name: shown.pop(name) for name in names} == {
         "state": "refused",
         "remark": "no such session",
         "attempts": 0,
         "score": contribution(3).score,
+        "backend": "http://backend:3001",
+        "forgotten": False,
     }
     assert second["id"] == contribution(2).id
     assert (second["state"], second["remark"]) == ("confirmed", FORGOTTEN)
+    assert second["forgotten"]
     signature = from_text(shown.pop("signature"))
     assert shown["computeTime"] == contribution(3).compute_time
     assert await asyncio.to_thread(verify, shown["publicKey"], canonical(shown), signature)

@@ -17,6 +17,7 @@ import pytest
 from app.backend.errors import NotSignedInError, UnencryptedError, UnreachableError
 from app.cli import Arguments
 from app.common import i18n, logs
+from app.contributions.fates import no_session
 from app.headless import run as headless
 from app.headless.display import Display, as_json, as_line
 from app.p2p.sightings import PartFault, Run
@@ -28,6 +29,7 @@ from app.state.facts import (
     MemberFault,
     MemberFaults,
     Problem,
+    ReportingState,
     Swarm,
 )
 from app.state.state import ContributorState, OwnTraining, Phase, Round
@@ -102,6 +104,8 @@ def test_json_holds_all_that_is_known() -> None:
         "url": None,
         "problem": None,
         "reporting": "off",
+        "not_reported": no_session(None),
+        "forgotten": 0,
     }
 
 
@@ -117,6 +121,7 @@ def test_json_is_null_where_nothing_is_known() -> None:
         "connected": 0,
         "dht_nodes": 0,
         "reporting": "off",
+        "forgotten": 0,
     }
 
 
@@ -254,6 +259,27 @@ def test_json_is_one_line() -> None:
 )
 def test_line_tells_what_is_known(state: ContributorState, line: str) -> None:
     assert as_line(state) == line
+
+
+def test_what_the_backend_has_forgotten_or_will_not_get_is_said_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    display = Display(io.StringIO())
+    swarm = replace(SWARM, session_id=None, training_id="uuid")
+    reporting = ReportingState(signed_in_as="you@a.b", forgotten=760)
+    state = ContributorState(phase=Phase.WATCHING, swarm=swarm, reporting=reporting)
+    display.show(state)
+    display.show(state)
+    unreported, forgotten = capsys.readouterr().err.splitlines()
+    assert "its session at the backend has no number" in unreported
+    assert "no longer knows 760 contributions" in forgotten
+    assert "--refill always" in forgotten
+    told = json.loads(as_json(state))
+    assert told["forgotten"] == 760
+    assert "must put a session_id into" in told["not_reported"]
+    assert "760 contributions forgotten by the backend" in as_line(state)
+    display.show(replace(state, reporting=replace(reporting, signed_in_as="", forgotten=0)))
+    assert not capsys.readouterr().err  # who isn't signed in expects no reports
 
 
 HOSTILE = "<b>\x1b[31m\x1b]0;owned\x07\x9b2J\u202e\n\r" + "x" * 10_000

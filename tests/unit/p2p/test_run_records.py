@@ -1,5 +1,6 @@
 """What hivemind is told of a node: its place in the network, and its key."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,14 @@ def test_every_damaged_key_is_set_aside_for_a_new_one(tmp_path: Path) -> None:
         else:
             kept += 1
     assert kept == 0
+
+
+async def test_of_keys_made_at_once_the_first_stays(tmp_path: Path) -> None:
+    file = tmp_path / "trainer.pem"  # by the app and the trainer, which both want to know its id
+    found = await asyncio.gather(*(asyncio.to_thread(load_identity, file) for _ in range(4)))
+    assert len({each.peer_id for each in found}) == 1
+    assert not list(tmp_path.glob("*.tmp"))
+    assert file.stat().st_mode & 0o777 == 0o400
 
 
 def test_folder_in_the_place_of_a_key_is_set_aside(tmp_path: Path) -> None:

@@ -343,6 +343,17 @@ def test_state_arrives_until_the_trainer_does_something_else() -> None:
         assert after(loading, event).download is None
 
 
+def test_a_trainer_that_is_gone_is_no_peer_to_enter_by() -> None:
+    def peer(peer_id: str) -> PeerInfo:
+        return PeerInfo(peer_id=peer_id, address="", last_seen=1.0)
+
+    part = TrainerPart(device="cuda:1", peer_id="QmSecond")
+    found = PeersListed(peers=tuple(map(peer, ("QmTrainer", "QmOther", "QmSecond"))))
+    now = follow(READY, PartsChanged(parts=(part,)), found, start=TRAINING)
+    assert len(now.peers) == 3
+    assert [each.peer_id for each in after(now, TrainerGone()).peers] == ["QmOther"]
+
+
 def test_completed_run_is_watched_on() -> None:
     now = follow(TrainerGone(completed=True), start=TRAINING)
     assert (now.phase, now.completed) == (Phase.WATCHING, True)

@@ -62,6 +62,23 @@ def test_a_name_of_the_web_page_beside_our_own_or_a_wrong_value_is_refused(
         interpret(order(training_params=params))
 
 
+def test_a_wrong_value_is_named_as_the_caller_has_called_it() -> None:
+    params = {"epochs": -1, "batch_size": 0, "optimizer": {"learning_rate": "much"}}
+    with pytest.raises(SpecError) as caught:
+        interpret(order(training_params=params))
+    assert {each.field for each in caught.value.all} == {
+        "training_params.epochs",
+        "training_params.batch_size",
+        "training_params.optimizer.learning_rate",
+    }
+    with pytest.raises(SpecError) as caught:
+        interpret(order(training_params={"batch_size": 3, "micro_batch_size": 0}))
+    assert {each.field for each in caught.value.all} == {
+        "training_params.batch_size",
+        "training_params.micro_batch_size",
+    }
+
+
 @pytest.mark.parametrize("name", ["n_positions", "max_position_embeddings"])
 def test_sequences_fit_the_model(name: str) -> None:
     meaning = interpret(order(model_config={"model_type": "gpt2", name: 32}, training_params={}))

@@ -181,6 +181,8 @@ def _lines(offer: "Offer") -> tuple[str, ...]:
     problem = ""
     if offer.problem is not None:
         problem = _("Can't be joined: {reason}").format(reason=offer.problem.text)
+    elif offer.spec is not None and offer.spec.session_id is None:
+        problem = _("What you contribute is not reported: the session has no number.")
     return (
         offer.title,
         offer.description,

@@ -21,6 +21,7 @@ from typing_extensions import override
 from app.common.errors import UserFacingError
 from app.common.i18n import _, ngettext
 from app.common.subscription import Subscription
+from app.contributions.fates import is_reported
 from app.contributions.ledger import LedgerTotals
 from app.contributions.outbox import OutboxState
 from app.contributions.summary import Summary
@@ -233,7 +234,7 @@ class ContributionsPage(QScrollArea):
         lines = [
             f"{row.title}: {row.fate}"
             for row in rows
-            if row.fate and not contribution_texts.is_reported(summary.fates[row.run_id], reporting)
+            if row.fate and not is_reported(summary.fates[row.run_id], reporting)
         ]
         self.unreported.setText("\n".join(lines[:MOST_UNREPORTED]))
         self.unreported.setVisible(bool(lines))

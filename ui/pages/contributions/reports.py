@@ -36,7 +36,7 @@ class ReportsCard(FactsCard):
         reporting = state.reporting
         restyle(self.dot, "tone", contribution_texts.TONES[reporting.status])
         self.status.setText(contribution_texts.status(reporting))
-        self.why.setText(contribution_texts.explanation(reporting, summary, state.swarm))
+        self.why.setText(contribution_texts.explanation(state, summary))
         signed_in = bool(reporting.signed_in_as)
         self.account.setText(_("Account…") if signed_in else _("Sign in…"))
         refused = summary is not None and bool(summary.refusals or summary.kept)

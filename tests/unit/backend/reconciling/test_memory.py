@@ -81,12 +81,12 @@ async def test_forgotten_ones_are_noticed_after_a_restart_and_wait_for_the_volun
         server.start_again()
         new = await ours.report(2)  # over another connection
         await ours.work(PACE.recall_again + 2 * PACE.settle)
-        assert await ours.forgotten() == 5
+        assert await ours.forgotten() == ours.desk.reporter.state.forgotten == 5
         assert ours.known == times(new)
         await ours.desk.reporter.refill()
         await ours.desk.reporter.refill()
         await ours.work(MINUTE)
-        assert await ours.forgotten() == 0
+        assert await ours.forgotten() == ours.desk.reporter.state.forgotten == 0
         assert ours.known == times(new) + times(old)  # the oldest first, each once
 
 
