@@ -6,7 +6,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from app.common.i18n import _
-from app.spec import draft
+from app.spec.form import draft
 from app.state.state import ContributorState
 from ui.dialogs.start.fields import strategy_labels
 from ui.texts import costs, units
@@ -31,7 +31,7 @@ class StrategyAdvice(QWidget):
         self.why = label(role="muted", wrap=True)
         self.take = button(_("Use it"))
         self.values: dict[str, str] = {}
-        """What is recommended: the form's values, by their names in `app.spec.draft`."""
+        """What is recommended: the form's values, by their names in `app.spec.form.names`."""
         row = QHBoxLayout()
         row.addWidget(self.title, 1)
         row.addWidget(self.take)
