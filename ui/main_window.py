@@ -67,7 +67,7 @@ class MainWindow(QMainWindow):
         self.overview = Overview(model, actions, theme, self.summary_model)
         self.log = Lazy(lambda: _log_page(ring, actions, theme))
         self.swarm = Lazy(lambda: _swarm_page(model, actions, theme))
-        self.model = Lazy(lambda: _model_page(model, theme, self.summary_model))
+        self.model = Lazy(lambda: _model_page(model, actions, theme, self.summary_model))
         self.devices = Lazy(lambda: _devices_page(model, actions, theme))
         self.contributions = Lazy(
             lambda: _contributions_page(model, actions, theme, self.summary_model)
@@ -207,10 +207,12 @@ def _swarm_page(model: SessionModel, actions: Actions, theme: Theme) -> "SwarmPa
     return SwarmPage(model, actions, theme)
 
 
-def _model_page(model: SessionModel, theme: Theme, summary_model: SummaryModel) -> "ModelPage":
+def _model_page(
+    model: SessionModel, actions: Actions, theme: Theme, summary_model: SummaryModel
+) -> "ModelPage":
     from ui.pages.model.page import ModelPage
 
-    return ModelPage(model, theme, summary_model)
+    return ModelPage(model, actions, theme, summary_model)
 
 
 def _contributions_page(

@@ -116,8 +116,15 @@ class ExportDialog(Dialog):
         assert isinstance(box, QComboBox)
         for number, run in enumerate(runs):
             box.addItem(control_text(_run_in_words(run)), number)
+        box.setCurrentIndex(self._place_of_our_swarm())
         if not runs:
             self._say(_("There is no checkpoint on this machine yet: train first."))
+
+    def _place_of_our_swarm(self) -> int:
+        """Of its newest run; the first place for no swarm, or none that trained here."""
+        swarm = self._model.state.swarm
+        run_ids = [run.spec.run_id for run in self._runs]
+        return run_ids.index(swarm.run_id) if swarm and swarm.run_id in run_ids else 0
 
     def _chosen(self) -> KeptRun:
         return self._runs[int(self.run.value)]

@@ -4,14 +4,13 @@ import math
 from collections.abc import Mapping
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from app.common.i18n import _
 from app.spec.form.names import LEAST_PARTS, MOST_PARTS, PART_DEFAULTS, part_name
 from ui.dialogs.start.sources import choice, paths, plain_sources, source_options, text
-from ui.style.plain import set_tool_tip
 from ui.texts import units
-from ui.widgets.buttons import button
+from ui.widgets.buttons import allow, button
 from ui.widgets.forms.fields import Field, FieldGrid
 from ui.widgets.labels import label, line
 
@@ -144,11 +143,6 @@ class MixtureRows(QWidget):
             row.show_place(number, row.weight / whole)
         least = _("A mixture has {count} sources at least").format(count=LEAST_PARTS)
         for row in self.rows:
-            _enable(row.remove, len(self.rows) > LEAST_PARTS, why_not=least)
+            allow(row.remove, why_not=least if len(self.rows) <= LEAST_PARTS else "")
         most = _("A mixture has {count} sources at most").format(count=MOST_PARTS)
-        _enable(self.add, len(self.rows) < MOST_PARTS, why_not=most)
-
-
-def _enable(control: QPushButton, wanted: bool, *, why_not: str) -> None:
-    control.setEnabled(wanted)
-    set_tool_tip(control, "" if wanted else why_not)
+        allow(self.add, why_not=most if len(self.rows) >= MOST_PARTS else "")

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.common.errors import UserFacingError
+from ui.texts.states import sentences
 from ui.widgets.labels import label, restyle
 
 Control = QLineEdit | QComboBox | QCheckBox | QPlainTextEdit
@@ -110,7 +111,7 @@ class Field(QWidget):
 
     def show_problem(self, error: UserFacingError | None) -> None:
         """Show what is wrong with the value instead of the hint; None shows the hint again."""
-        text = "" if error is None else _sentence(error)
+        text = "" if error is None else sentences(error)
         show_error(self.error, text)
         self.hint.setVisible(bool(self.hint.text()) and not text)
         restyle(self.control, "wrong", "true" if text else "false")
@@ -142,11 +143,6 @@ class FieldGrid(QWidget):
         shown = [field for field in self._fields if field.relevant]
         for index, field in enumerate(shown):
             self._grid.addWidget(field, index // self._columns, index % self._columns)
-
-
-def _sentence(error: UserFacingError) -> str:
-    text = f"{error.message} {error.remedy}".rstrip()
-    return text[:1].upper() + text[1:]
 
 
 def line_edit(name: str = "") -> QLineEdit:
