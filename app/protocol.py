@@ -13,7 +13,7 @@ from app.message import Message
 from app.p2p.network import Network
 from app.p2p.sightings import PartFault
 
-VERSION = 11
+VERSION = 12
 """Increased with every change of a message; the trainer sends its own in `Hello`."""
 
 LONG_PAUSE_SECONDS = 60.0
@@ -278,6 +278,15 @@ class StateDownload(Message, frozen=True):
     problem: str  # why nothing arrives; "" otherwise
 
 
+class FileDownload(Message, frozen=True):
+    """How many bytes of what the spec names have arrived, sent while the trainer downloads it."""
+
+    what: Literal["weights", "tokenizer", "data"]
+    received: int
+    size: int | None  # None when it isn't known
+    seconds_left: float | None  # likewise
+
+
 class SampleDiscarded(Message, frozen=True):
     """Own samples of this epoch were dropped, since a loss or gradient was not finite."""
 
@@ -358,6 +367,7 @@ Report = (
     | RoundEnded
     | SampleDiscarded
     | StateDownload
+    | FileDownload
     | MemberAtFault
     | Evaluated
     | SampleGenerated

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from app.common.i18n import _
 from app.common.plain import one_line
-from app.protocol import StateDownload, TrainerWarning, Waiting
+from app.protocol import FileDownload, StateDownload, TrainerWarning, Waiting
 from app.state.facts import MemberFault
 from app.state.state import ContributorState, Phase, Round
 
@@ -133,7 +133,8 @@ def as_json(state: ContributorState) -> str:
             "time": time.time(),
             "phase": state.phase.value,
             "waiting_for": _seen(state.waiting) if state.waiting else None,
-            "state_download": _downloaded(state.download) if state.download else None,
+            "state_download": _downloaded(state.download),
+            "file_download": _fetched(state.download),
             "paused_by": state.paused_by,
             "epoch": own.epoch if own and own.step else (run.epoch if run else None),
             "step": own.step if own else None,
@@ -197,19 +198,37 @@ def _seen(waiting: Waiting) -> str:
     return f"{waiting.seen} of {waiting.known} {waiting.whom}"
 
 
-def _arrived(download: StateDownload) -> str:
-    if download.problem:
+def _arrived(download: StateDownload | FileDownload) -> str:
+    is_file = isinstance(download, FileDownload)
+    what = f"downloading the {download.what}: " if is_file else ""
+    if not is_file and download.problem:
         return f"no state yet: {download.problem}"
+    arrived = f"{download.received / 1e6:.1f}"
+    if download.size is not None:
+        arrived += f" of {download.size / 1e6:.1f}"
     left = f", {download.seconds_left:.0f} s left" if download.seconds_left is not None else ""
-    return f"{download.received / 1e6:.1f} of {download.size / 1e6:.1f} MB{left}"
+    return f"{what}{arrived} MB{left}"
 
 
-def _downloaded(download: StateDownload) -> dict[str, object]:
+def _downloaded(download: StateDownload | FileDownload | None) -> dict[str, object] | None:
+    if not isinstance(download, StateDownload):
+        return None
     return {
         "received": download.received,
         "size": download.size,
         "seconds_left": download.seconds_left,
         "problem": download.problem or None,
+    }
+
+
+def _fetched(download: StateDownload | FileDownload | None) -> dict[str, object] | None:
+    if not isinstance(download, FileDownload):
+        return None
+    return {
+        "what": download.what,
+        "received": download.received,
+        "size": download.size,
+        "seconds_left": download.seconds_left,
     }
 
 

@@ -12,7 +12,7 @@ import torch
 
 from app.common.errors import DeviceError
 from app.common.i18n import _
-from app.p2p.run_records import Identity, load_identity
+from app.p2p.run_records import load_identity
 from app.protocol import (
     Device,
     PhaseChanged,
@@ -28,7 +28,6 @@ from app.trainer import devices
 from app.trainer.checkpoint import Checkpoint, CheckpointFolder
 from app.trainer.confinement.memory import limit_memory
 from app.trainer.control import Control
-from app.trainer.data.batches import Batches
 from app.trainer.data.held_out import HeldOut
 from app.trainer.data.opening import open_data, open_held_out
 from app.trainer.evaluation.evaluator import Evaluator
@@ -79,11 +78,20 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
     say = partial(_say, send)
     say(TrainerPhase.PREPARING_DATA)
     identity = load_identity(Path(order.identity_file))
-    batches = _open_batches(order, spec, identity=identity, checkpoint=checkpoint, room=room)
-    held_out = _open_held_out(order, spec)
+    cache = Path(order.cache_dir)
+    downloads = Downloads(cache=cache, sign_in=order.hub_sign_in, report=send)
+    batches = open_data(
+        spec,
+        identity=identity.raw,
+        downloads=downloads,
+        start=checkpoint.position if checkpoint else 0,
+        pin=room.device.type == "cuda",
+    )
+    held_out = _open_held_out(order, spec, downloads)
     say(TrainerPhase.PREPARING_MODEL)
     size = batches.vocabulary_size
-    model, base = _build(order, spec, vocabulary_size=size, checkpoint=checkpoint, room=room)
+    building = partial(_build, spec, downloads, vocabulary_size=size)
+    model, base = building(checkpoint=checkpoint, room=room)
     say(TrainerPhase.JOINING)
     meter = Meter()
     enter = partial(TrainerPeer, order, spec=spec, identity=identity, report=send, base=base)
@@ -139,29 +147,11 @@ def _say(send: SendReport, phase: TrainerPhase) -> None:
     send(PhaseChanged(phase=phase))
 
 
-def _open_batches(
-    order: Start,
-    spec: SwarmSpec,
-    *,
-    identity: Identity,
-    checkpoint: Checkpoint | None,
-    room: Room,
-) -> Batches:
-    return open_data(
-        spec,
-        identity=identity.raw,
-        cache=Path(order.cache_dir),
-        start=checkpoint.position if checkpoint else 0,
-        hub_sign_in=order.hub_sign_in,
-        pin=room.device.type == "cuda",
-    )
-
-
-def _open_held_out(order: Start, spec: SwarmSpec) -> HeldOut | None:
+def _open_held_out(order: Start, spec: SwarmSpec, downloads: Downloads) -> HeldOut | None:
     """The text for evaluations, if this trainer evaluates and there is any."""
     if not (order.evaluates and spec.training.evaluation.is_on):
         return None
-    held_out = open_held_out(spec, cache=Path(order.cache_dir), hub_sign_in=order.hub_sign_in)
+    held_out = open_held_out(spec, downloads=downloads)
     if len(held_out.tokens) < 2:
         log.warning("the data is too short to hold text out: nothing is evaluated")
         return None
@@ -169,8 +159,8 @@ def _open_held_out(order: Start, spec: SwarmSpec) -> HeldOut | None:
 
 
 def _build(
-    order: Start,
     spec: SwarmSpec,
+    downloads: Downloads,
     *,
     vocabulary_size: int,
     checkpoint: Checkpoint | None,
@@ -178,7 +168,6 @@ def _build(
 ) -> tuple[torch.nn.Module, str]:
     """The model, and the digest of the weights that all peers begin with, "" without any."""
     room.enforce()
-    downloads = Downloads(cache=Path(order.cache_dir), sign_in=order.hub_sign_in)
     pretrained = fetch_pretrained(spec, downloads)
     model = build_model(spec, vocabulary_size=vocabulary_size, room=room, pretrained=pretrained)
     base = "" if pretrained is None else digest_of_weights(model)
