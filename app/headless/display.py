@@ -199,9 +199,8 @@ def _seen(waiting: Waiting) -> str:
 
 
 def _arrived(download: StateDownload | FileDownload) -> str:
-    is_file = isinstance(download, FileDownload)
-    what = f"downloading the {download.what}: " if is_file else ""
-    if not is_file and download.problem:
+    what = f"downloading the {download.what}: " if isinstance(download, FileDownload) else ""
+    if isinstance(download, StateDownload) and download.problem:
         return f"no state yet: {download.problem}"
     arrived = f"{download.received / 1e6:.1f}"
     if download.size is not None:

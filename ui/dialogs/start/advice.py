@@ -9,8 +9,8 @@ from app.common.i18n import _
 from app.spec.form import draft
 from app.state.state import ContributorState
 from ui.dialogs.start.fields import strategy_labels
-from ui.texts import costs, units
 from ui.texts import line as texts
+from ui.texts import units
 from ui.widgets.buttons import button
 from ui.widgets.labels import label
 
@@ -54,15 +54,8 @@ class StrategyAdvice(QWidget):
         if spec is None or assumed is None:
             return
         uplink, peers = assumed
-        estimate = costs.estimate_for(spec, costs.chosen_device(state))
-        found = recommend(
-            spec,
-            parameters=estimate.learning,
-            whole=estimate.parameters,
-            peers=peers,
-            line=texts.usable(uplink, state),
-            speed=texts.speed(state, parameters=estimate.parameters),
-        )
+        swarm = texts.swarm_on_lines(spec, state, uplink=uplink, peers=peers)
+        found = recommend(spec, swarm)
         self.values = draft.strategy_values(found.spec)
         is_there = self.values == draft.strategy_values(spec)
         self.title.setText(_title(found, is_there=is_there))

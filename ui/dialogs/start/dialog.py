@@ -147,8 +147,9 @@ class StartDialog(QDialog):
         values = self.values
         for name, field in self._all_fields.items():
             field.relevant = relevant(name, values)
-        for part in (*self.cards, *(row.grid for row in self.mixture.rows)):
-            part.arrange()
+        for card in self.cards:
+            card.arrange()
+        self.mixture.arrange()
         self.mixture.setVisible(self._is_mixed)
 
     def _take(self) -> None:

@@ -96,6 +96,11 @@ class MixtureRows(QWidget):
             for name, field in row.fields.items()
         }
 
+    def arrange(self) -> None:
+        """Show the fields that are relevant, and hide the others."""
+        for row in self.rows:
+            row.grid.arrange()
+
     def _add_by_hand(self) -> None:
         row = self._insert({})
         self.changed.emit()
