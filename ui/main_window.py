@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import QSize, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QWidget
 from typing_extensions import override
@@ -109,8 +109,9 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(f"{texts.PRODUCT} {texts.PRODUCT_KIND}")
         self.setWindowIcon(app_icon())
         self.setAcceptDrops(True)
-        self.resize(1280, 800)
-        self.setMinimumSize(960, 600)
+        room = self.screen().availableSize()  # little at a scale of 200 %
+        self.setMinimumSize(QSize(960, 600).boundedTo(room))
+        self.resize(QSize(1280, 800).boundedTo(room))
         middle = QWidget()
         row = QHBoxLayout(middle)
         row.setContentsMargins(0, 0, 0, 0)

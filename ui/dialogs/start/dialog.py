@@ -17,6 +17,7 @@ from app.common.errors import SpecError, UserFacingError
 from app.common.i18n import _, ngettext
 from app.spec.form import draft
 from app.spec.form.names import relevant
+from ui.dialogs.dialog import resize_on_screen
 from ui.dialogs.line import LineCard
 from ui.dialogs.start.advice import StrategyAdvice
 from ui.dialogs.start.fields import sections
@@ -78,7 +79,7 @@ class StartDialog(QDialog):
 
     def _lay_out(self) -> None:
         self.setWindowTitle(_("Start a swarm"))
-        self.resize(760, 640)
+        resize_on_screen(self, 760, 640)
         self.train.setChecked(True)
         page = QWidget()
         page.setObjectName("page")

@@ -35,7 +35,7 @@ def sections() -> tuple[SpecSection, ...]:
         SpecSection(_("Training data"), data(), {}),
         SpecSection(_("Training"), _training(), _more_of_training()),
         SpecSection(_("Averaging"), _averaging(), _more_of_averaging()),
-        SpecSection(_("Evaluation"), _evaluation(), _more_of_evaluation()),
+        SpecSection(_("Evaluation"), _evaluation(), {}),
         SpecSection(_("End"), _end(), {}),
         SpecSection(_("Who may take part"), _organiser(), {}),
     )
@@ -211,9 +211,9 @@ def _local_norm(strategy: str) -> dict[str, Field]:
 def _evaluation() -> dict[str, Field]:
     measured = {
         "share": _("A share of the data, held out"),
-        "hub": _("A data set of the Hugging Face hub"),
+        "hub": _("A Hugging Face data set"),
         "https": _("A file at an https address"),
-        "never": _("Nothing: the model isn't evaluated"),
+        "never": _("Nothing: no evaluation"),
     }
     where = "training_params.evaluation"
     prompts = _("One a line, {count} at most. The model goes on from each; empty: no samples.")
@@ -231,14 +231,9 @@ def _evaluation() -> dict[str, Field]:
             text_area("Once upon a time"),
             prompts.format(count=MOST_PROMPTS),
         ),
-    }
-
-
-def _more_of_evaluation() -> dict[str, Field]:
-    return {
-        "training_params.evaluation.seconds": text(
+        f"{where}.seconds": text(
             _("Time for one evaluation"), _("Seconds on each machine, 60 at most")
-        )
+        ),
     }
 
 

@@ -23,7 +23,7 @@ class MixtureRow(QWidget):
         options = source_options() | {"paths": paths()}
         self.fields: dict[str, Field] = {
             "data.source": choice(_("Source"), plain_sources()),
-            "weight": text(_("Weight"), _("How often a sample comes from here, beside the others")),
+            "weight": text(_("Weight"), _("In proportion to those of the others")),
             **{f"data.{name}": field for name, field in options.items()},
         }
         """By their names in `PART_DEFAULTS`."""

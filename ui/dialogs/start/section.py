@@ -15,6 +15,7 @@ class SectionCard(Card):
 
     def __init__(self, section: SpecSection) -> None:
         super().__init__(section.title)
+        self.column.setSpacing(12)
         self.fields = {**section.fields, **section.more}
         """By their names in `app.spec.form.names`."""
         self._more_fields = tuple(section.more.values())
