@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
+from shiboken6 import isValid
 
 from ui.widgets.save_dialog import ask_where_to_save
 
@@ -21,5 +22,5 @@ def test_suffix_is_that_of_the_chosen_kind(qtbot: QtBot, tmp_path: Path) -> None
     assert dialog.defaultSuffix() == "json"
     dialog.fileSelected.emit(str(tmp_path / "b.json"))
     assert saved == [tmp_path / "b.json"]
-    with qtbot.waitSignal(dialog.destroyed):
-        dialog.reject()
+    dialog.reject()
+    qtbot.waitUntil(lambda: not isValid(dialog))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from app.common.errors import DataError, ProtocolError
 from app.common.i18n import _
+from app.common.paths import open_regular
 from app.spec.sources.data import (
     BytesTokenizer,
     FileTokenizer,
@@ -22,7 +23,6 @@ from app.spec.sources.data import (
 )
 from app.trainer.data.decoding import ByteDecoder, Decoder, TokenDecoder
 from app.trainer.data.documents import Piece
-from app.trainer.data.regular import open_regular
 from app.trainer.pinned.downloads import Downloads
 from app.trainer.pinned.https import fetch
 from app.trainer.pinned.repository import ListedFile, fetch_files
