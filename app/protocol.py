@@ -286,6 +286,11 @@ class FileDownload(Message, frozen=True):
     size: int | None  # None when it isn't known
     seconds_left: float | None  # likewise
 
+    @property
+    def is_complete(self) -> bool:
+        """All of it is there, and is worked on."""
+        return self.received == self.size
+
 
 class SampleDiscarded(Message, frozen=True):
     """Own samples of this epoch were dropped, since a loss or gradient was not finite."""

@@ -249,8 +249,9 @@ def as_line(state: ContributorState) -> str:
         parts.append(state.step_of_preparation.value)
     if state.waiting is not None:
         parts.append(f"waiting for the others ({_seen(state.waiting)})")
-    if state.download is not None:
-        parts.append(_arrived(state.download))
+    download = state.download
+    if isinstance(download, StateDownload) or (download and not download.is_complete):
+        parts.append(_arrived(download))
     if state.paused_by:
         parts.append(" ".join(reason.text for reason in state.verdict.reasons))
     if "roster" in state.paused_by:

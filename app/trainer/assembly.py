@@ -78,20 +78,11 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
     say = partial(_say, send)
     say(TrainerPhase.PREPARING_DATA)
     identity = load_identity(Path(order.identity_file))
-    cache = Path(order.cache_dir)
-    downloads = Downloads(cache=cache, sign_in=order.hub_sign_in, report=send)
-    batches = open_data(
-        spec,
-        identity=identity.raw,
-        downloads=downloads,
-        start=checkpoint.position if checkpoint else 0,
-        pin=room.device.type == "cuda",
-    )
-    held_out = _open_held_out(order, spec, downloads)
+    batches = _open_batches(order, spec, send, identity=identity, checkpoint=checkpoint, room=room)
+    held_out = _open_held_out(order, spec, send)
     say(TrainerPhase.PREPARING_MODEL)
     size = batches.vocabulary_size
-    building = partial(_build, spec, downloads, vocabulary_size=size)
-    model, base = building(checkpoint=checkpoint, room=room)
+    model, base = _build(order, spec, send, vocabulary_size=size, checkpoint=checkpoint, room=room)
     say(TrainerPhase.JOINING)
     meter = Meter()
     enter = partial(TrainerPeer, order, spec=spec, identity=identity, report=send, base=base)
@@ -147,11 +138,33 @@ def _say(send: SendReport, phase: TrainerPhase) -> None:
     send(PhaseChanged(phase=phase))
 
 
-def _open_held_out(order: Start, spec: SwarmSpec, downloads: Downloads) -> HeldOut | None:
+def _downloads(order: Start, send: SendReport) -> Downloads:
+    return Downloads(cache=Path(order.cache_dir), sign_in=order.hub_sign_in, report=send)
+
+
+def _open_batches(
+    order: Start,
+    spec: SwarmSpec,
+    send: SendReport,
+    *,
+    identity: Identity,
+    checkpoint: Checkpoint | None,
+    room: Room,
+) -> Batches:
+    return open_data(
+        spec,
+        identity=identity.raw,
+        downloads=_downloads(order, send),
+        start=checkpoint.position if checkpoint else 0,
+        pin=room.device.type == "cuda",
+    )
+
+
+def _open_held_out(order: Start, spec: SwarmSpec, send: SendReport) -> HeldOut | None:
     """The text for evaluations, if this trainer evaluates and there is any."""
     if not (order.evaluates and spec.training.evaluation.is_on):
         return None
-    held_out = open_held_out(spec, downloads=downloads)
+    held_out = open_held_out(spec, downloads=_downloads(order, send))
     if len(held_out.tokens) < 2:
         log.warning("the data is too short to hold text out: nothing is evaluated")
         return None
@@ -159,8 +172,9 @@ def _open_held_out(order: Start, spec: SwarmSpec, downloads: Downloads) -> HeldO
 
 
 def _build(
+    order: Start,
     spec: SwarmSpec,
-    downloads: Downloads,
+    send: SendReport,
     *,
     vocabulary_size: int,
     checkpoint: Checkpoint | None,
@@ -168,7 +182,7 @@ def _build(
 ) -> tuple[torch.nn.Module, str]:
     """The model, and the digest of the weights that all peers begin with, "" without any."""
     room.enforce()
-    pretrained = fetch_pretrained(spec, downloads)
+    pretrained = fetch_pretrained(spec, _downloads(order, send))
     model = build_model(spec, vocabulary_size=vocabulary_size, room=room, pretrained=pretrained)
     base = "" if pretrained is None else digest_of_weights(model)
     torch.seed()  # weights are the same on all peers, but dropout must not be

@@ -16,7 +16,7 @@ def sentence(
     match download:
         case StateDownload():
             return _downloading(download)
-        case FileDownload() if download.received != download.size:  # else it is worked on
+        case FileDownload() if not download.is_complete:
             return _fetching(download)
     match step:
         case TrainerPhase.PREPARING_DATA:

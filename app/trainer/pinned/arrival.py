@@ -53,7 +53,9 @@ class Arrival:
         rate, now = self._rate.after(received), time.monotonic()
         if self._told_at is None or now - self._told_at >= REPORT_SECONDS:
             self._told_at = now
-            left = None if size is None or not rate else max(0, size - received) / rate
+            left = None
+            if size is not None and rate is not None and rate > 0:  # below 0: it begins anew
+                left = max(0, size - received) / rate
             self._tell(received, size, left)
 
     def end_file(self, size: int) -> None:

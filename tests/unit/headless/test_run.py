@@ -143,6 +143,9 @@ def test_what_is_downloaded_is_told(size: int | None, left: float | None, line: 
     }
     assert facts(found)["state_download"] is None
     assert line in as_line(found).split("  ")
+    there = FileDownload(what="weights", received=5, size=5, seconds_left=0.0)
+    done = replace(found, download=there)
+    assert "downloading" not in as_line(done)
 
 
 def test_what_the_model_has_learnt_is_told() -> None:

@@ -70,6 +70,15 @@ def test_a_larger_file_than_announced_has_no_time_below_zero(clock: list[float])
     assert told[-1].seconds_left == 0.0
 
 
+def test_a_download_that_begins_anew_has_no_time_below_zero(clock: list[float]) -> None:
+    told: list[FileDownload] = []
+    arrival = Arrival("data", told.append, size=1000)
+    arrival.arrived(900)
+    clock[0] += 2
+    arrival.arrived(10)
+    assert told[-1].seconds_left is None
+
+
 def test_nobody_listens() -> None:
     arrival = Arrival("data")
     arrival.arrived(1)
