@@ -12,7 +12,7 @@ import torch
 
 from app.common.errors import DeviceError
 from app.common.i18n import _
-from app.p2p.run_records import load_identity
+from app.p2p.run_records import Identity, load_identity
 from app.protocol import (
     Device,
     PhaseChanged,
@@ -28,6 +28,7 @@ from app.trainer import devices
 from app.trainer.checkpoint import Checkpoint, CheckpointFolder
 from app.trainer.confinement.memory import limit_memory
 from app.trainer.control import Control
+from app.trainer.data.batches import Batches
 from app.trainer.data.held_out import HeldOut
 from app.trainer.data.opening import open_data, open_held_out
 from app.trainer.evaluation.evaluator import Evaluator
