@@ -109,9 +109,9 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(f"{texts.PRODUCT} {texts.PRODUCT_KIND}")
         self.setWindowIcon(app_icon())
         self.setAcceptDrops(True)
+        self.resize(1280, 800)
         room = self.screen().availableSize()  # little at a scale of 200 %
         self.setMinimumSize(QSize(960, 600).boundedTo(room))
-        self.resize(QSize(1280, 800).boundedTo(room))
         middle = QWidget()
         row = QHBoxLayout(middle)
         row.setContentsMargins(0, 0, 0, 0)
