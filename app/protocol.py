@@ -280,6 +280,20 @@ class StateDownload(Message, frozen=True):
     problem: str  # why nothing arrives; "" otherwise
 
 
+class FileDownload(Message, frozen=True):
+    """How many bytes of what the spec names have arrived, sent while the trainer downloads it."""
+
+    what: Literal["weights", "tokenizer", "data"]
+    received: int
+    size: int | None  # None when it isn't known
+    seconds_left: float | None  # likewise
+
+    @property
+    def is_complete(self) -> bool:
+        """All of it is there, and is worked on."""
+        return self.received == self.size
+
+
 class SampleDiscarded(Message, frozen=True):
     """Own samples of this epoch were dropped, since a loss or gradient was not finite."""
 
@@ -360,6 +374,7 @@ Report = (
     | RoundEnded
     | SampleDiscarded
     | StateDownload
+    | FileDownload
     | MemberAtFault
     | Evaluated
     | SampleGenerated

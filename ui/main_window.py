@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import QSize, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QWidget
 from typing_extensions import override
@@ -67,7 +67,7 @@ class MainWindow(QMainWindow):
         self.overview = Overview(model, actions, theme, self.summary_model)
         self.log = Lazy(lambda: _log_page(ring, actions, theme))
         self.swarm = Lazy(lambda: _swarm_page(model, actions, theme))
-        self.model = Lazy(lambda: _model_page(model, theme, self.summary_model))
+        self.model = Lazy(lambda: _model_page(model, actions, theme, self.summary_model))
         self.devices = Lazy(lambda: _devices_page(model, actions, theme))
         self.contributions = Lazy(
             lambda: _contributions_page(model, actions, theme, self.summary_model)
@@ -110,7 +110,8 @@ class MainWindow(QMainWindow):
         self.setWindowIcon(app_icon())
         self.setAcceptDrops(True)
         self.resize(1280, 800)
-        self.setMinimumSize(960, 600)
+        room = self.screen().availableSize()  # little at a scale of 200 %
+        self.setMinimumSize(QSize(960, 600).boundedTo(room))
         middle = QWidget()
         row = QHBoxLayout(middle)
         row.setContentsMargins(0, 0, 0, 0)
@@ -207,10 +208,12 @@ def _swarm_page(model: SessionModel, actions: Actions, theme: Theme) -> "SwarmPa
     return SwarmPage(model, actions, theme)
 
 
-def _model_page(model: SessionModel, theme: Theme, summary_model: SummaryModel) -> "ModelPage":
+def _model_page(
+    model: SessionModel, actions: Actions, theme: Theme, summary_model: SummaryModel
+) -> "ModelPage":
     from ui.pages.model.page import ModelPage
 
-    return ModelPage(model, theme, summary_model)
+    return ModelPage(model, actions, theme, summary_model)
 
 
 def _contributions_page(

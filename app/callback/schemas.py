@@ -103,10 +103,21 @@ class TrainBody(_Body):
     local: bool | None = None
     session_id: int | None = Field(None, ge=0, lt=2**63)
     training_id: str | None = Field(None, max_length=64)
+    pretrained: JsonObject | None = Field(
+        None, description="Weights to begin with; may also stand in `model_config`."
+    )
 
     def extra(self) -> dict[str, Any]:
         """The optional fields that were given."""
-        names = ("run_id", "title", "initial_peers", "local", "session_id", "training_id")
+        names = (
+            "run_id",
+            "title",
+            "initial_peers",
+            "local",
+            "session_id",
+            "training_id",
+            "pretrained",
+        )
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 

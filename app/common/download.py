@@ -18,8 +18,9 @@ log = logging.getLogger(__name__)
 _TIMEOUT = 30.0  # seconds without a byte
 _REDIRECTS = 5
 
-OnProgress = Callable[[int], None]
-"""Called with the number of bytes on disk so far; an exception that it raises ends the download."""
+OnProgress = Callable[[int, int | None], None]
+"""Called with the number of bytes on disk so far, and how many the server says that the file has,
+None if it doesn't say; an exception that it raises ends the download."""
 
 
 class Fault(Enum):
@@ -77,7 +78,7 @@ def download(
         )
 
 
-def _ignore(_size: int) -> None:
+def _ignore(_size: int, _whole: int | None) -> None:
     """Stand in for a progress callback that wasn't given."""
 
 
@@ -137,12 +138,14 @@ class _Fetcher:
             resumed = response.status_code == httpx2.codes.PARTIAL_CONTENT
             with self._part.open("ab" if resumed else "wb") as stream:
                 size = stream.tell()
-                self._check(size + int(response.headers.get("Content-Length", 0)))
+                more = response.headers.get("Content-Length")
+                whole = None if more is None else size + int(more)
+                self._check(whole or size)
                 for block in response.iter_raw():  # written at once, so a broken download is kept
                     size += len(block)
                     self._check(size)
                     stream.write(block)
-                    self._progress(size)
+                    self._progress(size, whole)
                 stream.flush()
                 os.fsync(stream.fileno())
 

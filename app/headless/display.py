@@ -12,7 +12,7 @@ from typing import TextIO
 from app.common.i18n import _
 from app.common.plain import one_line
 from app.contributions.fates import forgotten_text, unreported
-from app.protocol import StateDownload, TrainerWarning, Waiting
+from app.protocol import FileDownload, StateDownload, TrainerWarning, Waiting
 from app.state.facts import DoorSnapshot, MemberFault
 from app.state.state import ContributorState, Phase, Round
 
@@ -166,7 +166,8 @@ def as_json(state: ContributorState) -> str:
             "time": time.time(),
             "phase": state.phase.value,
             "waiting_for": _seen(state.waiting) if state.waiting else None,
-            "state_download": _downloaded(state.download) if state.download else None,
+            "state_download": _downloaded(state.download),
+            "file_download": _fetched(state.download),
             "paused_by": state.paused_by,
             "epoch": own.epoch if own and own.step else (run.epoch if run else None),
             "step": own.step if own else None,
@@ -242,19 +243,36 @@ def _seen(waiting: Waiting) -> str:
     return f"{waiting.seen} of {waiting.known} {waiting.whom}"
 
 
-def _arrived(download: StateDownload) -> str:
-    if download.problem:
+def _arrived(download: StateDownload | FileDownload) -> str:
+    what = f"downloading the {download.what}: " if isinstance(download, FileDownload) else ""
+    if isinstance(download, StateDownload) and download.problem:
         return f"no state yet: {download.problem}"
+    arrived = f"{download.received / 1e6:.1f}"
+    if download.size is not None:
+        arrived += f" of {download.size / 1e6:.1f}"
     left = f", {download.seconds_left:.0f} s left" if download.seconds_left is not None else ""
-    return f"{download.received / 1e6:.1f} of {download.size / 1e6:.1f} MB{left}"
+    return f"{what}{arrived} MB{left}"
 
 
-def _downloaded(download: StateDownload) -> dict[str, object]:
+def _downloaded(download: StateDownload | FileDownload | None) -> dict[str, object] | None:
+    if not isinstance(download, StateDownload):
+        return None
     return {
         "received": download.received,
         "size": download.size,
         "seconds_left": download.seconds_left,
         "problem": download.problem or None,
+    }
+
+
+def _fetched(download: StateDownload | FileDownload | None) -> dict[str, object] | None:
+    if not isinstance(download, FileDownload):
+        return None
+    return {
+        "what": download.what,
+        "received": download.received,
+        "size": download.size,
+        "seconds_left": download.seconds_left,
     }
 
 
@@ -286,8 +304,9 @@ def as_line(state: ContributorState) -> str:
         parts.append(state.step_of_preparation.value)
     if state.waiting is not None:
         parts.append(f"waiting for the others ({_seen(state.waiting)})")
-    if state.download is not None:
-        parts.append(_arrived(state.download))
+    download = state.download
+    if isinstance(download, StateDownload) or (download and not download.is_complete):
+        parts.append(_arrived(download))
     if state.paused_by:
         parts.append(" ".join(reason.text for reason in state.verdict.reasons))
     if "roster" in state.paused_by:

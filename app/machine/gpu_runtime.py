@@ -224,7 +224,7 @@ def _download(
         progress(before)
 
 
-def _add(before: int, progress: OnFetched, size: int) -> None:
+def _add(before: int, progress: OnFetched, size: int, _whole: int | None) -> None:
     progress(before + size)
 
 

@@ -1,5 +1,7 @@
 """What is wrong with a spec, by field, in words: from pydantic's errors to `SpecError`."""
 
+from collections.abc import Sequence
+
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -21,11 +23,20 @@ def first_of(error: ValidationError) -> SpecError:
 def by_field(error: ValidationError) -> dict[str, SpecError]:
     """The first error of each wrong field, by the field's dotted name."""
     found: dict[str, SpecError] = {}
-    for detail in error.errors():
+    details = error.errors()
+    for detail in details:
+        if detail["type"] == "too_short" and _is_blamed_below(detail, details):
+            continue  # pydantic doesn't count the items that are wrong themselves
         field = _field_name(detail)
         message, remedy = _message_and_remedy(detail, field)
         found.setdefault(field, SpecError(message, field=field, remedy=remedy))
     return found
+
+
+def _is_blamed_below(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
+    """Whether there are errors of the items, too, of what an error is about."""
+    where = detail["loc"]
+    return any(each["loc"][: len(where)] == where for each in details if each is not detail)
 
 
 _BRANCHES = {

@@ -15,7 +15,15 @@ from app.spec.architectures import Sizes
 from app.spec.costs.disk import disk_of
 from app.spec.costs.figures import FLOAT32, Amount, EstimatePart, optimizer_states
 from app.spec.families import FAMILIES
-from app.spec.line import CPU_SPEED, GPU_SPEED, HOUR, LineForecast, forecast, update_bytes
+from app.spec.line import (
+    CPU_SPEED,
+    GPU_SPEED,
+    HOUR,
+    LineForecast,
+    SwarmOnLines,
+    forecast,
+    update_bytes,
+)
 from app.spec.schema import ModelSpec, SwarmSpec
 from app.spec.sources.data import BytesTokenizer
 from app.spec.training import TrainingSpec
@@ -248,9 +256,9 @@ def _cuda() -> EstimatePart:
 
 
 def _traffic(spec: SwarmSpec, *, whole: int, count: int) -> TrafficEstimate:
-    in_swarm = partial(forecast, spec, parameters=count, whole=whole)
-    slow = in_swarm(peers=SLOW_PEERS, line=SLOW_LINE, speed=CPU_SPEED)
-    fast = in_swarm(peers=FAST_PEERS, line=FAST_LINE, speed=GPU_SPEED)
+    swarm = partial(SwarmOnLines, parameters=count, whole=whole)
+    slow = forecast(spec, swarm(peers=SLOW_PEERS, line=SLOW_LINE, speed=CPU_SPEED))
+    fast = forecast(spec, swarm(peers=FAST_PEERS, line=FAST_LINE, speed=GPU_SPEED))
     epochs = HOUR / slow.epoch_seconds, HOUR / fast.epoch_seconds
     state = FLOAT32 * count * (1 + optimizer_states(spec.training))
     return TrafficEstimate(

@@ -8,7 +8,6 @@ the trainer is given the filled spec.
 import functools
 import hashlib
 import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import NoReturn
 
 from app.common.errors import DataError, InviteError, SpecError
 from app.common.i18n import _
+from app.common.paths import status_of_regular
 from app.spec.schema import SwarmSpec
 from app.spec.slots import Slot
 from app.spec.sources.data import (
@@ -134,11 +134,11 @@ def _new_labels(data: DataSpec) -> Iterator[str]:
 
 def _slot_for(tokenizer: FileTokenizer) -> SlotTokenizer:
     """With the file's hash if it can be read: peers with two tokenizers would train two models."""
-    path = Path(tokenizer.path)
     try:
-        found = path.expanduser().stat()
-        known = stat.S_ISREG(found.st_mode) and found.st_size <= _MOST_HASHED
-        digest = _hash_of(path.expanduser(), found.st_size, found.st_mtime_ns) if known else None
+        path = Path(tokenizer.path).expanduser()
+        found = status_of_regular(path)
+        known = found.st_size <= _MOST_HASHED
+        digest = _hash_of(path, found.st_size, found.st_mtime_ns) if known else None
     except (OSError, ValueError, RuntimeError):  # a NUL in the path, an unknown ~user
         return SlotTokenizer(kind="slot", label=TOKENIZER_LABEL)
     size = found.st_size if known else None
@@ -235,11 +235,9 @@ def total_size(files: Iterable[Path]) -> int:
 
 def _files_below(path: Path, slot: Slot) -> tuple[Path, ...]:
     """The path itself, or the ordinary files of a folder; hidden ones are no data."""
-    mode = path.stat().st_mode
-    if stat.S_ISREG(mode):
+    if not path.is_dir():
+        status_of_regular(path)  # reading a device or a pipe could last for ever
         return (path,)
-    if not stat.S_ISDIR(mode):  # reading a device or a pipe could last for ever
-        _refuse(slot, _("{path} is neither a file nor a folder.").format(path=path))
     found: list[Path] = []
     for count, (folder, folders, names) in enumerate(os.walk(path)):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

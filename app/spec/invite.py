@@ -15,7 +15,6 @@ import binascii
 import json
 import math
 import re
-import stat
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from urllib.parse import parse_qsl
 
 from app.common.errors import InviteError, SpecError
 from app.common.i18n import _
-from app.common.paths import write_atomically
+from app.common.paths import open_regular, write_atomically
 from app.p2p import network
 from app.spec import filling
 from app.spec.schema import MAX_SPEC_BYTES, SwarmSpec, parse
@@ -110,12 +109,7 @@ def load(source: str, *, own: Sequence[SwarmSpec] = ()) -> SwarmSpec:
 def load_file(path: Path, *, own: Sequence[SwarmSpec] = ()) -> SwarmSpec:
     """Read an invite file. Raises `InviteError`."""
     try:
-        path = path.expanduser()
-        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe could block for ever
-            raise InviteError(
-                _("is no ordinary file."), field=str(path), remedy=_("Choose an invite file.")
-            )
-        with path.open("rb") as stream:
+        with open_regular(path.expanduser()) as stream:  # reading a pipe could block for ever
             content = stream.read(MAX_SPEC_BYTES + 1)
     except (
         OSError,

@@ -40,6 +40,30 @@ HOUR = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class SwarmOnLines:
+    """A swarm of machines that are all alike."""
+
+    parameters: int
+    """Those that are trained."""
+
+    whole: int | None = None
+    """All of the model's, if there are others."""
+
+    peers: int
+
+    line: float
+    """Bytes/s of each line."""
+
+    speed: float
+    """FLOP/s of each device."""
+
+    @property
+    def computed(self) -> int:
+        """The parameters that each sample goes through."""
+        return self.whole or self.parameters
+
+
+@dataclass(frozen=True, kw_only=True)
 class RoundUpload:
     """What one peer sends in a round."""
 
@@ -117,23 +141,12 @@ def round_upload(training: TrainingSpec, *, parameters: int, peers: int) -> Roun
     return RoundUpload(usual=usual, least=usual, most=2 * others * update)
 
 
-def forecast(
-    spec: SwarmSpec,
-    *,
-    parameters: int,
-    whole: int | None = None,
-    peers: int,
-    line: float,
-    speed: float,
-) -> LineForecast:
-    """How a swarm of so many such peers would do. line: of each. speed: of each device.
-
-    parameters: those that are trained. whole: all of the model's, if there are others.
-    """
-    training = spec.training
+def forecast(spec: SwarmSpec, swarm: SwarmOnLines) -> LineForecast:
+    """How such a swarm would do."""
+    training, parameters, peers, line = spec.training, swarm.parameters, swarm.peers, swarm.line
     upload = round_upload(training, parameters=parameters, peers=peers)
     tokens = training.target_batch_size * training.sequence_length
-    work = WORK * (whole or parameters) * tokens / (peers * speed)
+    work = WORK * swarm.computed * tokens / (peers * swarm.speed)
     work = max(work, training.averaging.matchmaking_seconds)
     if training.local_steps is None:
         # The gradient's half stops computing. The weights' goes on beside it, and may still be on
@@ -205,26 +218,16 @@ class Recommendation:
     """Sentences for the user."""
 
 
-def recommend(
-    spec: SwarmSpec,
-    *,
-    parameters: int,
-    whole: int | None = None,
-    peers: int,
-    line: float,
-    speed: float,
-) -> Recommendation:
-    """The strategy with the least loss that such a line carries. Arguments as in `forecast`.
+def recommend(spec: SwarmSpec, swarm: SwarmOnLines) -> Recommendation:
+    """The strategy with the least loss that the lines carry.
 
     An optimizer step keeps its samples: the epoch of gradient averaging is a step of all machines
     with the other strategies, whose epochs have as many samples as several steps.
     """
+    peers = swarm.peers
 
     def made(one: SwarmSpec, why: str) -> Recommendation:
-        found = forecast(
-            one, parameters=parameters, whole=whole, peers=peers, line=line, speed=speed
-        )
-        return Recommendation(spec=one, forecast=found, why=why)
+        return Recommendation(spec=one, forecast=forecast(one, swarm), why=why)
 
     averaging = made(_averaging(spec, peers=peers), "")
     share = _percent(averaging.forecast.computing)
@@ -233,7 +236,7 @@ def recommend(
         return replace(averaging, why=why.format(percent=share))
     why = _("Averaging each gradient would compute only {percent} of the time on such a line.")
     why = why.format(percent=share)
-    plain, step = averaging.spec, _step_seconds(averaging.spec, whole or parameters, peers * speed)
+    plain, step = averaging.spec, _step_seconds(averaging.spec, swarm)
     length = _steps_of_the_run(plain, step)
     dense = made(_dense(plain, DENSE_STEPS[1], peers=peers), why)
     needed = dense.forecast.round_seconds / step
@@ -249,10 +252,10 @@ def recommend(
     return made(_sparse(plain, steps, keep=keep, peers=peers), why)
 
 
-def _step_seconds(plain: SwarmSpec, parameters: int, speed: float) -> float:
-    """Of a step of all machines together. speed: of all."""
-    training = plain.training
-    return WORK * parameters * training.target_batch_size * training.sequence_length / speed
+def _step_seconds(plain: SwarmSpec, swarm: SwarmOnLines) -> float:
+    """Of a step of all machines together."""
+    tokens = plain.training.target_batch_size * plain.training.sequence_length
+    return WORK * swarm.computed * tokens / (swarm.peers * swarm.speed)
 
 
 def _steps_of_the_run(plain: SwarmSpec, step: float) -> float:

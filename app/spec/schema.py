@@ -62,6 +62,8 @@ class ModelSpec(SpecPart):
         for key in self.fields:
             if key in _CODE_KEYS:
                 text = _("'{key}' names code, which a spec may not; remove it")
+            elif key == "pretrained":
+                text = _("'{key}' stands beside model_config, not in it; move it")
             elif key in _OUR_KEYS:
                 text = _("'{key}' is chosen by each machine; remove it")
             elif not _CONFIG_KEY.fullmatch(key):

@@ -71,7 +71,9 @@ def _waits_for_others(state: ContributorState, event: protocol.Waiting) -> Contr
     return replace(state, waiting=event) if state.phase is Phase.PREPARING else state
 
 
-def _downloads_state(state: ContributorState, event: protocol.StateDownload) -> ContributorState:
+def _downloads(
+    state: ContributorState, event: protocol.StateDownload | protocol.FileDownload
+) -> ContributorState:
     return replace(state, download=event) if state.phase is Phase.PREPARING else state
 
 
@@ -220,7 +222,8 @@ def _progress(state: ContributorState, event: protocol.Progress) -> ContributorS
 REPORTED: dict[type, Transition] = {
     protocol.PhaseChanged: _by_trainer(_phase_changed),
     protocol.Waiting: _by_trainer(_waits_for_others),
-    protocol.StateDownload: _by_trainer(_downloads_state),
+    protocol.StateDownload: _by_trainer(_downloads),
+    protocol.FileDownload: _by_trainer(_downloads),
     protocol.TrainerProblem: _by_trainer(_trainer_problem),
     protocol.MemberAtFault: _by_trainer(_member_at_fault),
     Evaluated: _by_trainer(_evaluated),

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from app import protocol
 from app.p2p.sightings import PeerInfo, Run
-from app.protocol import Device, StateDownload, TrainerPhase, TrainerWarning, Waiting
+from app.protocol import Device, FileDownload, StateDownload, TrainerPhase, TrainerWarning, Waiting
 from app.state.facts import (
     Access,
     DoorSnapshot,
@@ -151,8 +151,9 @@ class ContributorState:
     """What the trainer does while the phase is PREPARING."""
     waiting: Waiting | None = None
     """Whom the trainer waits for before its first step."""
-    download: StateDownload | None = None
-    """How far the swarm's state has arrived, while the trainer downloads it."""
+    download: StateDownload | FileDownload | None = None
+    """How far the swarm's state or a file of the spec has arrived, while the trainer downloads
+    it."""
     swarm: Swarm | None = None
     """None outside of a swarm, and where we are a node of the network without a run."""
     access: Access = field(default_factory=Access)

@@ -80,11 +80,15 @@ def interpret(
     for a slot that the volunteer hasn't filled.
     """
     params, assumed = _completed(order)
+    model, extra = dict(order.model_config), dict(order.extra)
+    if "pretrained" in model and "pretrained" not in extra:  # the backend passes three dicts on
+        extra["pretrained"] = model.pop("pretrained")
+        assumed = ("model_config.pretrained is taken as pretrained", *assumed)
     content = {
         "run_id": _run_id(order),
         "title": f"Task {order.task_id}"[:200],
-        **order.extra,
-        "model_config": order.model_config,
+        **extra,
+        "model_config": model,
         "training_params": params,
         "dataset_info": order.dataset_info,
     }
@@ -155,5 +159,7 @@ def _renamed(params: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 def _run_id(order: Order) -> str:
     """A hash of the task: machines with the same task meet in one run, and a restart resumes it."""
     parts = [order.task_id, order.model_config, order.training_params, order.dataset_info]
+    if "pretrained" in order.extra:
+        parts.append(order.extra["pretrained"])
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return f"task-{hashlib.sha256(canonical.encode()).hexdigest()[:20]}"

@@ -79,11 +79,11 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
     say = partial(_say, send)
     say(TrainerPhase.PREPARING_DATA)
     identity = load_identity(Path(order.identity_file))
-    batches = _open_batches(order, spec, identity=identity, checkpoint=checkpoint, room=room)
-    held_out = _open_held_out(order, spec)
+    batches = _open_batches(order, spec, send, identity=identity, checkpoint=checkpoint, room=room)
+    held_out = _open_held_out(order, spec, send)
     say(TrainerPhase.PREPARING_MODEL)
     size = batches.vocabulary_size
-    model, base = _build(order, spec, vocabulary_size=size, checkpoint=checkpoint, room=room)
+    model, base = _build(order, spec, send, vocabulary_size=size, checkpoint=checkpoint, room=room)
     say(TrainerPhase.JOINING)
     meter = Meter()
     enter = partial(TrainerPeer, order, spec=spec, identity=identity, report=send, base=base)
@@ -139,9 +139,14 @@ def _say(send: SendReport, phase: TrainerPhase) -> None:
     send(PhaseChanged(phase=phase))
 
 
+def _downloads(order: Start, send: SendReport) -> Downloads:
+    return Downloads(cache=Path(order.cache_dir), sign_in=order.hub_sign_in, report=send)
+
+
 def _open_batches(
     order: Start,
     spec: SwarmSpec,
+    send: SendReport,
     *,
     identity: Identity,
     checkpoint: Checkpoint | None,
@@ -150,18 +155,17 @@ def _open_batches(
     return open_data(
         spec,
         identity=identity.raw,
-        cache=Path(order.cache_dir),
+        downloads=_downloads(order, send),
         start=checkpoint.position if checkpoint else 0,
-        hub_sign_in=order.hub_sign_in,
         pin=room.device.type == "cuda",
     )
 
 
-def _open_held_out(order: Start, spec: SwarmSpec) -> HeldOut | None:
+def _open_held_out(order: Start, spec: SwarmSpec, send: SendReport) -> HeldOut | None:
     """The text for evaluations, if this trainer evaluates and there is any."""
     if not (order.evaluates and spec.training.evaluation.is_on):
         return None
-    held_out = open_held_out(spec, cache=Path(order.cache_dir), hub_sign_in=order.hub_sign_in)
+    held_out = open_held_out(spec, downloads=_downloads(order, send))
     if len(held_out.tokens) < 2:
         log.warning("the data is too short to hold text out: nothing is evaluated")
         return None
@@ -171,6 +175,7 @@ def _open_held_out(order: Start, spec: SwarmSpec) -> HeldOut | None:
 def _build(
     order: Start,
     spec: SwarmSpec,
+    send: SendReport,
     *,
     vocabulary_size: int,
     checkpoint: Checkpoint | None,
@@ -178,8 +183,7 @@ def _build(
 ) -> tuple[torch.nn.Module, str]:
     """The model, and the digest of the weights that all peers begin with, "" without any."""
     room.enforce()
-    downloads = Downloads(cache=Path(order.cache_dir), sign_in=order.hub_sign_in)
-    pretrained = fetch_pretrained(spec, downloads)
+    pretrained = fetch_pretrained(spec, _downloads(order, send))
     model = build_model(spec, vocabulary_size=vocabulary_size, room=room, pretrained=pretrained)
     base = "" if pretrained is None else digest_of_weights(model)
     torch.seed()  # weights are the same on all peers, but dropout must not be

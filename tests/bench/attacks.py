@@ -37,6 +37,7 @@ from app.trainer.checkpoint import CheckpointFolder  # noqa: E402
 from app.trainer.data.opening import open_data  # noqa: E402
 from app.trainer.model.build import build_model  # noqa: E402
 from app.trainer.model.loss import loss_of  # noqa: E402
+from app.trainer.pinned.downloads import Downloads  # noqa: E402
 from app.trainer.room import Room  # noqa: E402
 from tests.support.processes.apps import tiny_spec, training  # noqa: E402
 from tests.support.processes.attackers import hostile  # noqa: E402
@@ -147,7 +148,7 @@ def held_out_loss(spec: dict[str, Any], folder: Path) -> float:
     room = Room(device=torch.device("cpu"), allowed=0)
     model = build_model(parsed, vocabulary_size=256, room=room)
     model.load_state_dict(checkpoint.model)
-    batches = open_data(parsed, identity=b"held out", cache=folder / "cache")
+    batches = open_data(parsed, identity=b"held out", downloads=Downloads(cache=folder / "cache"))
     try:
         return float(loss_of(model.eval(), batches.next(SAMPLES)))
     finally:

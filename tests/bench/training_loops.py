@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from app import protocol
 from app.demo import demo_spec
 from app.p2p.network import Network, listening
+from app.trainer.pinned.downloads import Downloads
 from app.trainer.process import step_back
 from app.trainer.room import Room
 
@@ -54,7 +55,7 @@ def model_and_data(folder: str):  # noqa: ANN201  (torch is imported late)
     from app.trainer.model.loss import loss_of
 
     torch.set_num_threads(1)
-    batches = open_data(SPEC, identity=b"bench", cache=Path(folder))
+    batches = open_data(SPEC, identity=b"bench", downloads=Downloads(cache=Path(folder)))
     device = torch.device("cpu")
     model = build_model(
         SPEC, vocabulary_size=batches.vocabulary_size, room=Room(device=device)

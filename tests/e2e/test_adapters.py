@@ -1,6 +1,7 @@
 """Trainer processes that train adapters beside weights of a hub, on the loopback."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -68,3 +69,19 @@ async def test_peers_average_adapters_alone_and_one_with_other_weights_stays_out
     learnt = torch.load(max(first.checkpoints().values()), weights_only=True)["model"]
     assert all("lora_" in name for name in learnt)
     assert sum(each.numel() for each in learnt.values()) == OF_ADAPTERS
+
+
+async def test_a_download_is_told_and_a_stop_ends_it_at_once(
+    hub: ModelHub, hire: Callable[[], Worker]
+) -> None:
+    held = hub.held["model.safetensors"] = threading.Event()
+    worker = hire()
+    starting = asyncio.create_task(worker.start(spec=spec_of("gradient-averaging")))
+    await worker.until(lambda: bool(worker.all(protocol.FileDownload)))
+    told = worker.all(protocol.FileDownload)[-1]
+    assert (told.what, told.size) == ("weights", sum(map(len, published().values())))
+    outcome = await worker.trainer.stop()
+    assert outcome.reason is protocol.EndReason.STOPPED
+    assert not held.is_set()
+    held.set()
+    await starting

@@ -13,7 +13,7 @@ from app.export import exporter
 from app.spec import schema
 from app.takeout import run_file
 from app.takeout.marker import MARKER
-from tests.support.gui.windows import Bench, clipped
+from tests.support.gui.windows import SWARM, WATCHING, Bench, clipped
 from tests.support.training.specs import SMALLEST
 from ui.dialogs.export.dialog import ExportDialog
 
@@ -105,6 +105,12 @@ def test_a_run_becomes_a_folder_and_three_lines_that_load_it(
     assert len(copied) == 3
     assert copied[1] == f'model = AutoModelForCausalLM.from_pretrained("{folder}")'
     assert dialog.show_it.isVisible()
+
+
+def test_it_begins_with_the_run_of_our_swarm(opened: Open, bench: Bench) -> None:
+    bench.dispatch(*WATCHING)
+    dialog = opened("later", SWARM.run_id, "latest")
+    assert dialog.folder.value.endswith(SWARM.run_id)
 
 
 def test_what_lies_there_is_set_aside_only_if_the_user_says_so(

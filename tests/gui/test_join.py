@@ -249,6 +249,13 @@ def test_preview_says_what_it_takes_and_what_leaves(dialog: JoinDialog) -> None:
         assert told in words
 
 
+def test_preview_names_all_sources_of_a_mixture(dialog: JoinDialog) -> None:
+    parts = [{"weight": n, "data": {"source": "hub", "name": f"us/{n}"}} for n in (1, 3)]
+    data = {"source": "mixture", "parts": parts}
+    dialog.show_spec(spec.parse(SMALLEST | {"dataset_info": data}))
+    assert "75\u00a0%: Hugging Face data set us/3" in dialog.preview.subtitle.text()
+
+
 def test_preview_explains_its_figures(dialog: JoinDialog, qtbot: QtBot) -> None:
     dialog.show_spec(POEMS)
     assert not dialog.preview.explanation.isVisible()

@@ -102,6 +102,33 @@ def test_outside_of_a_swarm_it_says_where_models_are(bench: Bench) -> None:
         assert not part.isVisible()
 
 
+def test_it_exports_where_there_are_weights(page: ModelPage, bench: Bench) -> None:
+    asked: list[bool] = []
+    bench.actions.export_wanted.disconnect()
+    bench.actions.export_wanted.connect(lambda: asked.append(True))
+    page.export.click()
+    assert asked == [True]
+    assert page.export.toolTip() == ""
+
+
+@pytest.mark.parametrize(
+    ("inside", "told"), [(True, "no weights of this model"), (False, "Join a swarm first")]
+)
+def test_without_weights_it_says_why_there_is_no_export(
+    bench: Bench, inside: bool, told: str
+) -> None:
+    bench.session.swarm.spec = SwarmSpec.model_validate(DOCS)
+    bench.dispatch(*(WATCHING if inside else ()))
+    bench.open("Model")
+    page = bench.window.model.widget
+    assert not page.export.isEnabled()
+    assert told in page.export.toolTip()
+    assert page.export.accessibleDescription() == page.export.toolTip()
+    keep_weights(bench.session.folders.data)
+    bench.dispatch(*TRAINING)
+    assert page.export.isEnabled()
+
+
 def test_facts_come_from_state_and_spec(page: ModelPage, bench: Bench) -> None:
     now = time.time()
     machine = record(time=now, alias=MARK, state="training")

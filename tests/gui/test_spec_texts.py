@@ -33,3 +33,15 @@ def test_text_for_evaluations_alone_is_named_where_the_data_is() -> None:
 )
 def test_when_a_run_ends(stop: StopSpec, words: str) -> None:
     assert states.stop_condition(stop) == words
+
+
+def test_a_mixture_says_how_much_comes_from_where() -> None:
+    parts = [
+        {"weight": 3, "data": {"source": "hub", "name": "us/words"}},
+        {"weight": 1, "data": {"source": "slot", "label": "poems"}},
+    ]
+    spec = specs.parse(SMALLEST | {"dataset_info": {"source": "mixture", "parts": parts}})
+    assert spec_texts.data_description(spec.data).splitlines() == [
+        "75\u00a0%: Hugging Face data set us/words",
+        "25\u00a0%: Files of yours for the slot poems",
+    ]

@@ -9,11 +9,12 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
-from app.spec import draft, invite
+from app.spec import invite
 from app.spec import schema as spec
+from app.spec.form import names
 from app.spec.schema import SwarmSpec
 from app.state.events import Joined, Left
-from tests.support.gui.windows import DEVICES, WATCHING, Bench
+from tests.support.gui.windows import DEVICES, WATCHING, Bench, in_tab_order, name_of
 from tests.support.training.specs import HASH, SMALLEST
 from ui.dialogs import qr
 from ui.dialogs.share import ShareDialog
@@ -49,9 +50,9 @@ def started(form: StartDialog) -> list[tuple[SwarmSpec, bool]]:
 
 
 def test_form_has_every_text_and_begins_right(form: StartDialog) -> None:
-    assert set(form.values) == set(draft.DEFAULTS)
+    assert set(form.values) == set(names.DEFAULTS)
     assert {k: v for k, v in form.values.items() if k != "run_id"} == {
-        k: v for k, v in draft.DEFAULTS.items() if k != "run_id"
+        k: v for k, v in names.DEFAULTS.items() if k != "run_id"
     }
     assert "parameters" in form.summary.text()
 
@@ -190,17 +191,17 @@ def test_fields_are_those_of_the_source(form: StartDialog, source: str) -> None:
         for name, field in form.fields.items()
         if name.startswith("dataset_info.") and field.isVisibleTo(form)
     }
-    assert shown == {"source", "tokenizer.kind", *draft.SOURCE_FIELDS[source]}
+    assert shown == {"source", "tokenizer.kind", *names.SOURCE_FIELDS[source]}
 
 
-@pytest.mark.parametrize("source", draft.PRETRAINED_FIELDS)
+@pytest.mark.parametrize("source", names.PRETRAINED_FIELDS)
 def test_fields_of_the_model_are_those_of_what_it_begins_with(
     form: StartDialog, source: str
 ) -> None:
     form.fields["pretrained.source"].set_value(source)
     form.fields["training_params.adapters.train"].set_value("adapters")
     shown = {name for name, field in form.fields.items() if field.relevant}
-    expected = {f"pretrained.{name}" for name in ("source", *draft.PRETRAINED_FIELDS[source])}
+    expected = {f"pretrained.{name}" for name in ("source", *names.PRETRAINED_FIELDS[source])}
     assert {name for name in shown if name.startswith("pretrained.")} == expected
     assert ("model_config.layers" in shown) == (source == "")
     assert ("training_params.adapters.rank" in shown) == (source != "")
@@ -216,6 +217,103 @@ def test_form_is_reached_by_keyboard_in_order(form: StartDialog) -> None:
     controls = [each.control for each in form.fields.values() if each.isVisibleTo(form)]
     assert [each for each in reached if each in controls] == controls[1:]
     assert form.start in reached
+
+
+# --- evaluation, several sources, rare fields
+
+
+@pytest.mark.parametrize("text", names.HELD_OUT_FIELDS)
+def test_fields_are_those_of_what_is_evaluated(form: StartDialog, text: str) -> None:
+    form.fields["evaluation.text"].set_value(text)
+    shown = {
+        name.rpartition(".")[2]
+        for name, field in form.fields.items()
+        if "held_out" in name and field.isVisibleTo(form)
+    }
+    assert shown == set(names.HELD_OUT_FIELDS[text])
+    where = "training_params.evaluation"
+    assert form.fields[f"{where}.share"].isVisibleTo(form) == (text == "share")
+    for name in (f"{where}.prompts", "training_params.stop.unimproved_evaluations"):
+        assert form.fields[name].isVisibleTo(form) == (text != "never")
+
+
+def test_rare_fields_are_folded_until_one_is_wrong(form: StartDialog, qtbot: QtBot) -> None:
+    seed = form.fields["training_params.seed"]
+    assert not seed.isVisibleTo(form)
+    assert form.values["training_params.seed"] == "0"
+    seed.set_value("many")
+    qtbot.mouseClick(form.start, LEFT)
+    assert seed.isVisibleTo(form)
+    assert form.focusWidget() is seed.control
+
+
+def mixed(form: StartDialog) -> None:
+    form.fields["dataset_info.source"].set_value("mixture")
+
+
+def test_a_mixture_is_started_as_the_form_says(
+    form: StartDialog, started: list[tuple[SwarmSpec, bool]], qtbot: QtBot
+) -> None:
+    mixed(form)
+    assert form.mixture.isVisibleTo(form)
+    rows = form.mixture.rows
+    rows[1].fields["data.name"].set_value("us/words")
+    rows[1].fields["weight"].set_value("3")
+    titles = [row.title.text() for row in rows]
+    assert titles == [f"Source {n}: {p}\u00a0% of the samples" for n, p in ((1, 25), (2, 75))]
+    qtbot.mouseClick(form.start, LEFT)
+    ((swarm, _train),) = started
+    assert swarm.data.source == "mixture"
+    assert [part.weight for part in swarm.data.parts] == [1, 3]
+    assert [part.data.source for part in swarm.data.parts] == ["builtin", "hub"]
+
+
+def test_rows_of_a_mixture_come_and_go(form: StartDialog, qtbot: QtBot) -> None:
+    mixed(form)
+    mixture = form.mixture
+    assert not any(row.remove.isEnabled() for row in mixture.rows)
+    assert "at least" in mixture.rows[0].remove.toolTip()
+    mixture.add.setFocus()
+    QTest.keyClick(mixture.add, Qt.Key.Key_Space)
+    assert form.focusWidget() is mixture.rows[2].fields["data.source"].control
+    mixture.rows[2].fields["data.source"].set_value("files")
+    assert mixture.rows[2].fields["data.paths"].isVisibleTo(form)
+    assert not mixture.rows[2].fields["data.name"].isVisibleTo(form)
+    gone = mixture.rows[1]
+    qtbot.mouseClick(gone.remove, LEFT)
+    assert [row.fields["data.source"].value for row in mixture.rows] == ["builtin", "files"]
+    assert mixture.rows[1].title.text().startswith("Source 2")
+    assert form.focusWidget() is mixture.add
+    assert "dataset_info.parts.2.weight" not in form.values
+    while mixture.add.isEnabled():
+        mixture.add.click()
+    assert len(mixture.rows) == 32
+    assert "at most" in mixture.add.toolTip()
+
+
+def test_a_mixtures_mistakes_are_shown_in_its_rows(form: StartDialog, qtbot: QtBot) -> None:
+    mixed(form)
+    weight = form.mixture.rows[0].fields["weight"]
+    weight.set_value("much")
+    assert form.mixture.rows[0].title.text() == "Source 1"
+    qtbot.mouseClick(form.start, LEFT)
+    assert weight.error.text()
+    assert form.mixture.rows[1].fields["data.name"].error.text()
+    assert form.focusWidget() is weight.control
+    form.fields["dataset_info.source"].set_value("builtin")
+    qtbot.waitUntil(lambda: "parameters" in form.summary.text())
+
+
+def test_rows_of_a_mixture_are_reached_by_keyboard_in_order(form: StartDialog) -> None:
+    mixed(form)
+    form.mixture.add.click()
+    reached = [each for each in in_tab_order(form) if form.mixture.isAncestorOf(each)]
+    expected: list[QWidget] = []
+    for row in form.mixture.rows:
+        shown = [each.control for each in row.fields.values() if each.relevant]
+        expected += [*shown, row.remove]
+    assert reached == [*expected, form.mixture.add]
+    assert all(name_of(each) for each in reached)
 
 
 def test_each_type_of_model_can_be_started(form: StartDialog) -> None:

@@ -100,6 +100,7 @@ REPORTS: tuple[Report, ...] = (
     protocol.CheckpointSaved(epoch=2, seconds=0.5),
     protocol.TrainerWarning(topic="checkpoint", message="The disk is full.", remedy="Make room."),
     protocol.StateDownload(received=2**33, size=2**34, seconds_left=12.5, problem=""),
+    protocol.FileDownload(what="weights", received=2**33, size=None, seconds_left=None),
     protocol.TrainerProblem(message="is wrong.", field="seed", remedy="Mend it.", expected=False),
     protocol.Devices(
         devices=(protocol.Device(id="cpu", name="Prozessor", memory=2**40),),

@@ -5,6 +5,12 @@ from PySide6.QtWidgets import QDialog, QHBoxLayout, QPushButton, QVBoxLayout, QW
 from typing_extensions import override
 
 
+def resize_on_screen(window: QWidget, width: int, height: int) -> None:
+    """Resize a window whose content scrolls, to no more than its screen has room for."""
+    room = window.screen().availableSize()
+    window.resize(min(width, room.width()), min(height, room.height()))
+
+
 class Dialog(QDialog):
     """A dialog with one column of widgets.
 

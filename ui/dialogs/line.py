@@ -11,8 +11,8 @@ from app.common.errors import SpecError, UserFacingError
 from app.common.i18n import _
 from app.state.state import ContributorState
 from ui.models.session_model import SessionModel
-from ui.texts import costs, units
 from ui.texts import line as texts
+from ui.texts import units
 from ui.widgets.card import FactsCard
 from ui.widgets.forms.fields import Field, FieldGrid, line_edit
 from ui.widgets.labels import label
@@ -88,15 +88,8 @@ class LineCard(FactsCard):
             self.note.setText("")
             return
         uplink, peers = assumed
-        estimate = costs.estimate_for(spec, costs.chosen_device(state))
-        found = forecast(
-            spec,
-            parameters=estimate.learning,
-            whole=estimate.parameters,
-            peers=peers,
-            line=texts.usable(uplink, state),
-            speed=texts.speed(state, parameters=estimate.parameters),
-        )
+        swarm = texts.swarm_on_lines(spec, state, uplink=uplink, peers=peers)
+        found = forecast(spec, swarm)
         self.show_values(texts.facts(found))
         self.note.setText(texts.explanation(found, peers=peers))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QDialog, QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
 from shiboken6 import isValid
 
 from app.common.i18n import _
@@ -18,6 +18,7 @@ from ui.models.session_model import SessionModel
 from ui.widgets.buttons import button
 from ui.widgets.forms.fields import line_edit
 from ui.widgets.labels import ElidedLabel, label, restyle
+from ui.widgets.save_dialog import ask_where_to_save
 
 if TYPE_CHECKING:
     from app.spec.schema import SwarmSpec
@@ -120,14 +121,13 @@ class ShareDialog(QDialog):
 
     def _choose_file(self) -> None:
         assert self.spec is not None
-        dialog = QFileDialog(self, _("Save the invite"))
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setNameFilter(_("Invites (*.cotrain)"))
-        dialog.setDefaultSuffix("cotrain")
-        dialog.selectFile(f"{self.spec.run_id}.cotrain")
-        dialog.fileSelected.connect(lambda path: self._model.run(self.save_as(Path(path))))
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+        ask_where_to_save(
+            self,
+            _("Save the invite"),
+            name=f"{self.spec.run_id}.cotrain",
+            kinds={"cotrain": _("Invites (*.cotrain)")},
+            save=lambda path: self._model.run(self.save_as(path)),
+        )
 
     async def save_as(self, path: Path) -> None:
         """Write the invite to a file."""

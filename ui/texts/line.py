@@ -10,7 +10,7 @@ from app.terms.terms import MBIT
 from ui.texts import costs, units
 
 if TYPE_CHECKING:
-    from app.spec.line import LineForecast
+    from app.spec.line import LineForecast, SwarmOnLines
     from app.spec.schema import SwarmSpec
 
 PEERS = 8
@@ -37,13 +37,13 @@ def known_peers(spec: "SwarmSpec | None", state: ContributorState) -> int:
     return max(2, trains) if trains else PEERS
 
 
-def usable(uplink: float, state: ContributorState) -> float:
+def _usable(uplink: float, state: ContributorState) -> float:
     """Bytes/s of a line of so many Mbit/s that the terms allow."""
     limit = state.terms.max_upload
     return (min(uplink, limit) if limit else uplink) * MBIT
 
 
-def speed(state: ContributorState, *, parameters: int) -> float:
+def _speed(state: ContributorState, *, parameters: int) -> float:
     """FLOP/s of this machine's device: measured if it trains a model of about so many parameters,
     since a much smaller one keeps no GPU busy; else those of its kind."""
     from app.spec.line import CPU_SPEED, GPU_SPEED, WORK
@@ -54,6 +54,22 @@ def speed(state: ContributorState, *, parameters: int) -> float:
         return WORK * own.parameters * own.tokens_per_second
     kind = costs.device_kind(costs.chosen_device(state))
     return CPU_SPEED if kind == "cpu" else GPU_SPEED
+
+
+def swarm_on_lines(
+    spec: "SwarmSpec", state: ContributorState, *, uplink: float, peers: int
+) -> "SwarmOnLines":
+    """A swarm of so many machines as this one. uplink: Mbit/s of each line."""
+    from app.spec.line import SwarmOnLines
+
+    estimate = costs.estimate_for(spec, costs.chosen_device(state))
+    return SwarmOnLines(
+        parameters=estimate.learning,
+        whole=estimate.parameters,
+        peers=peers,
+        line=_usable(uplink, state),
+        speed=_speed(state, parameters=estimate.parameters),
+    )
 
 
 def rows() -> dict[str, str]:

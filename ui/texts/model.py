@@ -80,6 +80,13 @@ def _seen(state: ContributorState, spec: "SwarmSpec | None") -> str:
     return _("about {count} tokens").format(count=units.short(tokens))
 
 
+def nothing_to_export() -> str:
+    """Why the model page has nothing to export outside of a swarm."""
+    return _(
+        "Join a swarm first. Models that this machine has trained before: Swarm → Export the model."
+    )
+
+
 # --- how good it is
 
 

@@ -1,20 +1,23 @@
 """What a trainer does before its first step, and whom it waits for, in words."""
 
 from app.common.i18n import _, ngettext
-from app.protocol import StateDownload, TrainerPhase, Waiting
+from app.protocol import FileDownload, StateDownload, TrainerPhase, Waiting
 from ui.texts import units
 
 
 def sentence(
     step: TrainerPhase | None,
     waiting: Waiting | None = None,
-    download: StateDownload | None = None,
+    download: StateDownload | FileDownload | None = None,
 ) -> str:
     """What the trainer is preparing, or which peers it waits for."""
     if waiting is not None:
         return _waiting(waiting)
-    if download is not None:
-        return _downloading(download)
+    match download:
+        case StateDownload():
+            return _downloading(download)
+        case FileDownload() if not download.is_complete:
+            return _fetching(download)
     match step:
         case TrainerPhase.PREPARING_DATA:
             return _("Preparing the training data…")
@@ -62,3 +65,21 @@ def _downloading(download: StateDownload) -> str:
         return _("Downloading the model's state: {arrived}…").format(arrived=arrived)
     text = _("Downloading the model's state: {arrived}, about {duration} left…")
     return text.format(arrived=arrived, duration=units.duration(download.seconds_left))
+
+
+def _fetching(download: FileDownload) -> str:
+    what = {
+        "weights": _("the weights to begin with"),
+        "tokenizer": _("the tokenizer"),
+        "data": _("the training data"),
+    }[download.what]
+    if download.size is None:
+        arrived = _("{size} so far").format(size=units.size(download.received))
+    else:
+        percent = units.percent(download.received, download.size)
+        arrived = f"{units.part_of_size(download.received, download.size)} ({percent})"
+    if download.seconds_left is None:
+        return _("Downloading {what}: {arrived}…").format(what=what, arrived=arrived)
+    text = _("Downloading {what}: {arrived}, about {duration} left…")
+    left = units.duration(download.seconds_left)
+    return text.format(what=what, arrived=arrived, duration=left)

@@ -7,7 +7,7 @@ from ui.texts import units
 
 if TYPE_CHECKING:
     from app.spec.schema import ModelSpec, SwarmSpec
-    from app.spec.sources.data import DataSpec, TokenizerSpec
+    from app.spec.sources.data import DataSpec, MixtureData, TokenizerSpec
 
 
 def model_name(model_type: str) -> str:
@@ -77,6 +77,17 @@ def with_held_out(data: str, spec: "DataSpec") -> str:
     return _("{data}; evaluated on {where}").format(data=data, where=where)
 
 
+def shares(spec: "MixtureData") -> str:
+    """The sources of a mixture, one a line, each with its share of the samples."""
+    whole = sum(part.weight for part in spec.parts)
+    return "\n".join(
+        _("{percent}: {source}").format(
+            percent=units.percent(part.weight, whole), source=data_description(part.data)
+        )
+        for part in spec.parts
+    )
+
+
 def _source(spec: "DataSpec") -> str:
     match spec.source:
         case "files":
@@ -90,6 +101,6 @@ def _source(spec: "DataSpec") -> str:
         case "slot":
             return _("Files of yours for the slot {label}").format(label=spec.label)
         case "mixture":
-            return "\n".join(data_description(part.data) for part in spec.parts)
+            return shares(spec)
         case _:
             return _("Built in: {name}").format(name=spec.name)

@@ -4,6 +4,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from app.common.errors import UserFacingError
 from app.common.i18n import _, ngettext
 from app.common.plain import one_line
 from app.protocol import Device
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 PRODUCT = "CoTrain"
 PRODUCT_KIND = "Contributor"
 DOT = " · "
+
+
+def sentences(error: UserFacingError) -> str:
+    """What is wrong, and what the user can do, for a place that shows which value is meant."""
+    text = f"{error.message} {error.remedy}".rstrip()
+    return text[:1].upper() + text[1:]
 
 
 def headline(state: ContributorState) -> str:

@@ -43,6 +43,13 @@ def icon_button(icon: str, name: str, theme: Theme) -> QToolButton:
     return made
 
 
+def allow(control: QPushButton, *, why_not: str) -> None:
+    """Enable a button, or say why it is disabled. why_not: "" to enable it."""
+    control.setEnabled(not why_not)
+    set_tool_tip(control, why_not)
+    control.setAccessibleDescription(why_not)
+
+
 class SteadyButton(QPushButton):
     """A button whose action changes with the state; it ignores the second click of a double click.
 

@@ -14,6 +14,7 @@ from hivemind.p2p import PeerID
 
 from app.common.errors import CoTrainError
 from app.common.i18n import _
+from app.common.rate import Rate
 from app.p2p.calls import CallError, hivemind_errors
 from app.p2p.states.wire import CHUNK_BYTES, Header, StateRefusal, Wanted
 
@@ -27,9 +28,6 @@ SLOWEST = 2048.0
 """Bytes a second. A donor below it, over `SLOWEST_SECONDS`, is left for another one."""
 
 SLOWEST_SECONDS = 60.0
-
-RATE_SECONDS = 10.0
-"""The time over which the rate of a download is measured."""
 
 
 class DonorError(CoTrainError):
@@ -89,7 +87,7 @@ class Download:
     """Of the newest snapshot that a part is from; -1 for none."""
 
     rate: float | None = None
-    """Bytes a second, over the last `RATE_SECONDS`; None at first."""
+    """Bytes a second, of late; None at first."""
 
     @property
     def is_complete(self) -> bool:
@@ -182,24 +180,20 @@ class _Pace:
     """The rate of a download, from the times at which its parts arrive."""
 
     def __init__(self) -> None:
-        self._arrived: list[tuple[float, int]] = []
+        self._rate = Rate()
         self._began = time.monotonic()
         self._total = 0
 
     def after(self, size: int) -> float | None:
-        """Bytes a second over the last `RATE_SECONDS`; None when it is too early to say.
+        """Bytes a second, of late; None when it is too early to say.
 
         Raises `DonorError` when the donor is slower than any line.
         """
-        now = time.monotonic()
+        elapsed = time.monotonic() - self._began
         self._total += size
-        self._arrived.append((now, self._total))
-        if now - self._began > SLOWEST_SECONDS and self._total < SLOWEST * (now - self._began):
+        if elapsed > SLOWEST_SECONDS and self._total < SLOWEST * elapsed:
             raise DonorError(_("it is slower than any line"))
-        while self._arrived[0][0] < now - RATE_SECONDS:
-            del self._arrived[0]
-        since, before = self._arrived[0]
-        return (self._total - before) / (now - since) if now - since > 1.0 else None
+        return self._rate.after(self._total)
 
 
 def _parsed(packed: bytes) -> Header:

@@ -12,7 +12,7 @@ import msgspec
 
 from app.common.errors import DataError
 from app.common.i18n import _
-from app.trainer.data.regular import open_regular, status_of_regular
+from app.common.paths import open_regular, status_of_regular
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq

@@ -1,7 +1,6 @@
 """Open the data of a spec, whatever its source."""
 
 import contextlib
-import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -45,26 +44,21 @@ def open_data(
     spec: SwarmSpec,
     *,
     identity: bytes,
-    cache: Path,
+    downloads: Downloads,
     start: int = 0,
     pin: bool = False,
-    hub_sign_in: bool = False,
-    context: ssl.SSLContext | None = None,
 ) -> Batches:
     """Prepare the spec's data; the first batch begins at sample number ``start``.
 
-    May take minutes, for a download and for tokenizing. Prepared data is kept below ``cache`` and
-    reused.
+    May take minutes, for a download and for tokenizing. Prepared data is kept in the cache of the
+    downloads and reused.
 
     identity: this peer's id as bytes. Each peer of a swarm draws its own samples in its own order,
     the same ones at each start.
     pin: put batches into page-locked memory, from which a CUDA device copies faster.
-    hub_sign_in: read the hub with the user's own sign-in.
-    context: the TLS context for downloads; None for the public certificate authorities.
 
     Raises `DataError`, which names the field of the spec.
     """
-    downloads = Downloads(cache=cache, sign_in=hub_sign_in, context=context)
     tokenizer = open_tokenizer(spec.data.tokenizer, downloads)
     opening = _Opening(spec=spec, tokenizer=tokenizer, downloads=downloads, pin=pin)
     if not isinstance(spec.data, MixtureData):
@@ -88,16 +82,13 @@ def open_data(
 def open_held_out(
     spec: SwarmSpec,
     *,
-    cache: Path,
-    hub_sign_in: bool = False,
-    context: ssl.SSLContext | None = None,
+    downloads: Downloads,
 ) -> HeldOut:
     """Prepare the text for the spec's evaluations: all that `open_data` leaves out, or the source
     that the spec names for it; `MOST_HELD_OUT` characters of it at most. Takes as long.
 
     Arguments as of `open_data`. Raises `DataError`.
     """
-    downloads = Downloads(cache=cache, sign_in=hub_sign_in, context=context)
     tokenizer, data = open_tokenizer(spec.data.tokenizer, downloads), spec.data
     sources: dict[str, PlainData | HttpsFile | HubDataset] = dict(sources_of(data))
     weights = [part.weight for part in data.parts] if isinstance(data, MixtureData) else [1.0]
@@ -108,7 +99,7 @@ def open_held_out(
     tokens = tokenized(
         HeldOutParts(parts=tuple(parts), weights=tuple(weights)) if len(parts) > 1 else parts[0],
         tokenizer=tokenizer,
-        cache=cache / "tokens",
+        cache=downloads.cache / "tokens",
         memory=HUB_MEMORY if is_streamed else MEMORY,
     )
     prompts = encoded_prompts(spec.training.evaluation.prompts, tokenizer=tokenizer)
@@ -221,13 +212,15 @@ def _finite(data: BuiltinData | FileData | HttpsFile | SlotData, downloads: Down
         case SlotData():
             raise ProtocolError("the app fills the slots of a spec before it starts a trainer")
         case HttpsFile():
-            path = fetch(
-                data.url,
-                sha256=data.sha256,
-                field="dataset_info",
-                cache=downloads.files,
-                context=downloads.context,
-            )
+            with downloads.arriving("data") as arrival:
+                path = fetch(
+                    data.url,
+                    sha256=data.sha256,
+                    field="dataset_info",
+                    cache=downloads.files,
+                    arrival=arrival,
+                    context=downloads.context,
+                )
             paths, field = (path,), "dataset_info.url"
     return TextFiles(paths=paths, format=data.format, text_field=data.text_field, field=field)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from app.common.errors import DataError, ProtocolError
 from app.common.i18n import _
+from app.common.paths import open_regular
 from app.spec.sources.data import (
     BytesTokenizer,
     FileTokenizer,
@@ -22,7 +23,6 @@ from app.spec.sources.data import (
 )
 from app.trainer.data.decoding import ByteDecoder, Decoder, TokenDecoder
 from app.trainer.data.documents import Piece
-from app.trainer.data.regular import open_regular
 from app.trainer.pinned.downloads import Downloads
 from app.trainer.pinned.https import fetch
 from app.trainer.pinned.repository import ListedFile, fetch_files
@@ -99,14 +99,16 @@ def open_tokenizer(spec: TokenizerSpec, downloads: Downloads) -> Tokenizer:
         case HubTokenizer():
             return FileTokens(_from_hub(spec, downloads), field=f"{_FIELD}.name")
         case HttpsTokenizer():
-            path = fetch(
-                spec.url,
-                sha256=spec.sha256,
-                field=_FIELD,
-                cache=downloads.files,
-                context=downloads.context,
-                limit=_limit(spec),
-            )
+            with downloads.arriving("tokenizer", size=spec.bytes) as arrival:
+                path = fetch(
+                    spec.url,
+                    sha256=spec.sha256,
+                    field=_FIELD,
+                    cache=downloads.files,
+                    arrival=arrival,
+                    context=downloads.context,
+                    limit=_limit(spec),
+                )
             return FileTokens(path, field=f"{_FIELD}.url")
         case SlotTokenizer():
             raise ProtocolError("the app fills the slots of a spec before it starts a trainer")
@@ -118,14 +120,16 @@ def _limit(spec: HubTokenizer | HttpsTokenizer) -> int:
 
 
 def _from_hub(spec: HubTokenizer, downloads: Downloads) -> Path:
-    found = fetch_files(
-        spec,
-        _needed,
-        field=f"{_FIELD}.name",
-        cache=downloads.repositories,
-        limit=_limit(spec),
-        sign_in=downloads.sign_in,
-    )
+    with downloads.arriving("tokenizer") as arrival:
+        found = fetch_files(
+            spec,
+            _needed,
+            field=f"{_FIELD}.name",
+            cache=downloads.repositories,
+            limit=_limit(spec),
+            sign_in=downloads.sign_in,
+            arrival=arrival,
+        )
     return found[TOKENIZER_FILE]
 
 

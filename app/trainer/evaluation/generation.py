@@ -52,20 +52,20 @@ class SampleWriter:
             yield prompt, self._text(model, list(tokens), until=now + part)
 
     def _text(self, model: torch.nn.Module, given: list[int], *, until: float) -> str:
-        tokenizer, written = self._tokenizer, list[int]()
-        for token in continuation(
+        tokenizer = self._tokenizer
+        decoder, text = tokenizer.decoder(given), list[str]()
+        tokens = continuation(
             model,
             given,
             window=self._most_context,
             vocabulary_size=tokenizer.vocabulary_size,
             temperature=TEMPERATURE,
             chance=torch.Generator().manual_seed(0),
-        ):
+        )
+        for count, token in enumerate(tokens, 1):
             if [token] == self._end:
                 break
-            written.append(token)
-            if len(written) >= MOST_TOKENS or time.monotonic() > until or self._stopping():
+            text.append(decoder.add(token))
+            if count >= MOST_TOKENS or time.monotonic() > until or self._stopping():
                 break
-        # not the new tokens alone: many tokenizers leave out the space before a first word
-        before = tokenizer.decode(given)
-        return tokenizer.decode(given + written)[len(before) :]
+        return "".join((*text, decoder.end()))

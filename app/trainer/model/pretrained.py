@@ -62,14 +62,16 @@ def fetch_pretrained(spec: SwarmSpec, downloads: Downloads) -> Pretrained | None
     limit = BYTES_A_PARAMETER * _parameters(spec) + SPARE_BYTES
     limit = min(limit, spec.pretrained.bytes or limit)
     if isinstance(spec.pretrained, HubWeights):
-        found = fetch_files(
-            spec.pretrained,
-            _needed,
-            field=f"{FIELD}.name",
-            cache=downloads.repositories,
-            limit=limit,
-            sign_in=downloads.sign_in,
-        )
+        with downloads.arriving("weights") as arrival:
+            found = fetch_files(
+                spec.pretrained,
+                _needed,
+                field=f"{FIELD}.name",
+                cache=downloads.repositories,
+                limit=limit,
+                sign_in=downloads.sign_in,
+                arrival=arrival,
+            )
     else:
         found = _downloaded(spec.pretrained, downloads, limit=limit)
     config = found.pop(CONFIG_FILE)
@@ -100,17 +102,19 @@ def _needed(files: Iterable[ListedFile]) -> list[ListedFile]:
 
 def _downloaded(weights: HttpsWeights, downloads: Downloads, *, limit: int) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for number, file in enumerate(weights.files):
-        name = file_name(file.url)
-        found[name] = fetch(
-            file.url,
-            sha256=file.sha256,
-            field=f"{FIELD}.files.{number}",
-            cache=downloads.files,
-            context=downloads.context,
-            limit=MOST_CONFIG_BYTES if name == CONFIG_FILE else min(file.bytes or limit, limit),
-        )
-        limit -= found[name].stat().st_size
+    with downloads.arriving("weights", files=len(weights.files), size=weights.bytes) as arrival:
+        for number, file in enumerate(weights.files):
+            name = file_name(file.url)
+            found[name] = fetch(
+                file.url,
+                sha256=file.sha256,
+                field=f"{FIELD}.files.{number}",
+                cache=downloads.files,
+                arrival=arrival,
+                context=downloads.context,
+                limit=MOST_CONFIG_BYTES if name == CONFIG_FILE else min(file.bytes or limit, limit),
+            )
+            limit -= found[name].stat().st_size
     return found
 
 

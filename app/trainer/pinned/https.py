@@ -10,6 +10,7 @@ import filelock
 from app.common.download import DownloadError, Fault, download
 from app.common.errors import DataError
 from app.common.i18n import _
+from app.trainer.pinned.arrival import Arrival
 
 MAX_BYTES = 8 * 2**30
 """The largest file of data that a spec may make a volunteer download."""
@@ -21,6 +22,7 @@ def fetch(
     sha256: str,
     field: str,
     cache: Path,
+    arrival: Arrival,
     context: ssl.SSLContext | None = None,
     limit: int = MAX_BYTES,
 ) -> Path:
@@ -28,21 +30,25 @@ def fetch(
 
     Continues a download that was interrupted.
 
-    field: the part of the spec that names the file, for errors. limit: bytes. context: the TLS
-    context; None for the public certificate authorities.
+    field: the part of the spec that names the file, for errors. arrival: is told how far the
+    download is. limit: bytes. context: the TLS context; None for the public certificate
+    authorities.
 
     Raises `DataError`: no answer, more than ``limit`` bytes, another hash, no room on the disk.
     """
     target = cache / f"{sha256}{_ending(url)}"
-    if target.exists():  # only a verified file gets this name
-        return target
     part = target.with_name(f"{target.name}.part")
+    told = arrival.arrived
     try:
-        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with filelock.FileLock(f"{part}.lock"):
-            if not target.exists():  # another trainer may have downloaded it meanwhile
-                download(url, sha256=sha256, part=part, limit=limit, context=context)
-                part.replace(target)
+        if not target.exists():  # only a verified file gets this name
+            cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with filelock.FileLock(f"{part}.lock"):
+                if not target.exists():  # another trainer may have downloaded it meanwhile
+                    download(
+                        url, sha256=sha256, part=part, limit=limit, context=context, progress=told
+                    )
+                    part.replace(target)
+        arrival.end_file(target.stat().st_size)
     except DownloadError as error:
         raise _explained(error, field) from error
     except OSError as error:

@@ -4,6 +4,7 @@ A commit names its files by their hashes, so the hub's own listing of it says wh
 must be. What is verified lies in the cache under the commit, and no network is asked for it again.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -18,6 +19,7 @@ from app.common.errors import DataError
 from app.common.i18n import _
 from app.common.paths import read_json, write_atomically
 from app.spec.sources.pinned import PinnedRepository
+from app.trainer.pinned.arrival import Arrival
 from app.trainer.pinned.https import unkept
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ _MOST_LISTED = 10_000
 """Files of a repository."""
 
 _MOST_LISTING_BYTES = 2**23
+
+_CHUNK_BYTES = 2**18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,14 @@ class ListedFile:
 
     blob: str
     """Git's own hash of a file that it holds itself."""
+
+    def arrived_in(self, folder: Path) -> int:
+        """Bytes of it that huggingface_hub has put into its own folder below this one."""
+        with contextlib.suppress(OSError):  # it is moved when it is complete
+            for path in folder.rglob("*.incomplete"):
+                if any(digest and digest in path.name for digest in (self.sha256, self.blob)):
+                    return path.stat().st_size
+        return 0
 
     def is_at(self, path: Path) -> bool:
         """Whether a file has this content."""
@@ -67,12 +79,13 @@ def fetch_files(
     cache: Path,
     limit: int,
     sign_in: bool,
+    arrival: Arrival,
 ) -> dict[str, Path]:
     """The paths of verified files, by their names in the repository.
 
     choose: picks the files that are needed from all that the commit has. field: the part of the
     spec that names the repository, for errors. limit: bytes of the files together. sign_in: with
-    the user's own sign-in at the hub.
+    the user's own sign-in at the hub. arrival: is told how far the download is.
 
     Raises `DataError`: no answer, a file that isn't what the commit says, too many bytes, no room
     on the disk; and whatever ``choose`` raises.
@@ -86,7 +99,8 @@ def fetch_files(
             wanted = choose(commit.listing())
             if (size := sum(each.size for each in wanted)) > limit:
                 raise _too_large(repository.name, size, limit, field=field)
-            return {each.name: commit.complete(each) for each in wanted}
+            arrival.size = size
+            return {each.name: commit.complete(each, arrival) for each in wanted}
     except OSError as error:
         raise unkept(cache, error, field=field) from error
 
@@ -140,13 +154,18 @@ class _Commit:
             raise self._unreachable(ValueError(_("its listing is of another commit, or too long")))
         return files
 
-    def complete(self, file: ListedFile) -> Path:
+    def complete(self, file: ListedFile, arrival: Arrival) -> Path:
         """The path of a file, downloaded if it isn't there. Raises `DataError`."""
         target = self._folder / file.name
-        if target.exists():  # only a verified file gets this name
-            return target
+        if not target.exists():  # only a verified file gets this name
+            self._download(file, target, arrival)
+        arrival.end_file(file.size)
+        return target
+
+    def _download(self, file: ListedFile, target: Path, arrival: Arrival) -> None:
         arriving = self._folder / ".arriving"
-        path = self._arrived(file, arriving)
+        with arrival.watching(lambda: file.arrived_in(arriving)):
+            path = self._arrived(file, arriving)
         if not file.is_at(path):
             path.unlink()
             raise DataError(
@@ -160,11 +179,12 @@ class _Commit:
             )
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.replace(target)
-        return target
 
     def _arrived(self, file: ListedFile, folder: Path) -> Path:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import constants, hf_hub_download
 
+        # WORKAROUND (huggingface_hub 2.4): it writes, and so counts, in steps of 10 MB.
+        constants.DOWNLOAD_CHUNK_SIZE = _CHUNK_BYTES
         try:
             path = hf_hub_download(
                 self._repository.name,

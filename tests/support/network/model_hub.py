@@ -1,4 +1,5 @@
-"""A hub of models on the loopback, and files behind https: as much of both as downloads need."""
+"""A hub on the loopback, of models and data sets, and files behind https: as much of them as
+downloads need."""
 
 import contextlib
 import hashlib
@@ -30,11 +31,35 @@ class ModelHub:
 
     def __init__(self) -> None:
         self.repositories: dict[str, dict[str, bytes]] = {}
+        """Models; the content of each file by its name."""
+        self.data_sets: dict[str, dict[str, bytes]] = {}
         self.changed: dict[str, bytes] = {}
         """Files that it gives out instead of those that it lists."""
+        self.held: dict[str, threading.Event] = {}
+        """Of files, by their names, half is kept back until the event is set."""
         self.asked: list[str] = []
         self.tokens: set[str | None] = set()
         self.url = ""
+
+    def entries(self, name: str, folder: str) -> list[dict[str, Any]]:
+        """What a folder of a data set holds."""
+        inside = {
+            path.removeprefix(f"{folder}/"): content
+            for path, content in self.data_sets[name].items()
+            if not folder or path.startswith(f"{folder}/")
+        }
+        files = [
+            {
+                "type": "file",
+                "path": f"{folder}/{path}".strip("/"),
+                "size": len(content),
+                "oid": blob_of(content),
+            }
+            for path, content in inside.items()
+            if "/" not in path
+        ]
+        folders = {path.partition("/")[0] for path in inside if "/" in path}
+        return files + [{"type": "directory", "path": each, "oid": COMMIT} for each in folders]
 
     def listing(self, name: str) -> dict[str, Any]:
         files = self.repositories[name]
@@ -60,26 +85,43 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         parts = path.strip("/").split("/")
         match parts:
             case ["api", "models", owner, name, "revision", revision]:
-                self.list(f"{owner}/{name}", revision)
+                self.give_listing(f"{owner}/{name}", revision)
+            case ["api", "datasets", owner, name, *rest] if self.has(owner, name):
+                self.describe(f"{owner}/{name}", rest)
+            case ["datasets", owner, name, "resolve", _revision, *rest] if self.has(owner, name):
+                self.give_file(self.hub.data_sets[f"{owner}/{name}"], "/".join(rest))
             case [owner, name, "resolve", _revision, *rest]:
-                self.give_file(f"{owner}/{name}", "/".join(rest))
+                self.give_file(self.hub.repositories.get(f"{owner}/{name}", {}), "/".join(rest))
             case _:
                 self.give(404, b"{}", {"X-Error-Code": "RepoNotFound"})
 
     def do_HEAD(self) -> None:
         self.do_GET()
 
-    def list(self, name: str, revision: str) -> None:
+    def has(self, owner: str, name: str) -> bool:
+        return f"{owner}/{name}" in self.hub.data_sets
+
+    def give_listing(self, name: str, revision: str) -> None:
         if name not in self.hub.repositories:
             self.give(404, b"{}", {"X-Error-Code": "RepoNotFound"})
         elif revision not in (COMMIT, "main"):
             self.give(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
         else:
-            content = json.dumps(self.hub.listing(name)).encode()
-            self.give(200, content, {"Content-Type": "application/json"})
+            self.give_json(self.hub.listing(name))
 
-    def give_file(self, repository: str, name: str) -> None:
-        content = self.hub.repositories.get(repository, {}).get(name)
+    def describe(self, name: str, rest: list[str]) -> None:
+        """A data set as a whole, or the content of one of its folders."""
+        match rest:
+            case ["tree", _revision, *folders]:
+                self.give_json(self.hub.entries(name, "/".join(folders)))
+            case _:
+                self.give_json({"id": name, "sha": COMMIT, "siblings": [], "tags": []})
+
+    def give_json(self, content: object) -> None:
+        self.give(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
+
+    def give_file(self, files: Mapping[str, bytes], name: str) -> None:
+        content = files.get(name)
         if content is None:
             self.give(404, b"{}", {"X-Repo-Commit": COMMIT, "X-Error-Code": "EntryNotFound"})
             return
@@ -93,7 +135,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(body)
+            half = len(body) // 2
+            with contextlib.suppress(ConnectionError):  # whoever asked is gone
+                self.wfile.write(body[:half])
+                if held := self.hub.held.get(self.path.rpartition("/")[2]):
+                    held.wait(60)
+                self.wfile.write(body[half:])
 
     def log_message(self, *arguments: object) -> None:
         """Not onto stderr."""

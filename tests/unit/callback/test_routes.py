@@ -267,9 +267,61 @@ async def test_unknown_task(served: Served, task_id: str) -> None:
     assert (reply.status_code, reply.json()) == (404, {"detail": "Task not found"})
 
 
+BEGINS = {"source": "hub", "name": "us/model", "revision": "a" * 40}
+ADAPTERS = train_body()["training_params"] | {"adapters": {"rank": 4, "targets": ["q_proj"]}}
+PARTS = [
+    {"weight": 3, "data": {"source": "builtin"}},
+    {"weight": 1, "data": {"source": "hub", "name": "us/rows"}},
+]
+MIXTURE = {"source": "mixture", "parts": PARTS}
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 64,
+    "vocab_size": 256,
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model_config": LLAMA, "pretrained": BEGINS, "training_params": ADAPTERS},
+        {"model_config": LLAMA | {"pretrained": BEGINS}, "training_params": ADAPTERS},
+        {"dataset_info": MIXTURE},
+    ],
+    ids=["weights beside", "weights inside", "mixture"],
+)
+async def test_weights_adapters_and_mixtures_can_be_asked_for(
+    served: Served, changes: dict[str, Any]
+) -> None:
+    record = await served.task(await accepted(served, **changes))
+    assert record["status"] == "running"
+    spec = served.session.swarm.spec
+    assert spec is not None
+    assert (spec.pretrained is not None) == (changes.get("dataset_info") is None)
+    assert (spec.data.source == "mixture") == ("dataset_info" in changes)
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
+        ({"training_params": ADAPTERS}, "training_params.adapters"),
+        (
+            {"model_config": {"model_type": "llama"}, "pretrained": BEGINS},
+            "model_config",
+        ),
+        (
+            {"model_config": LLAMA, "pretrained": BEGINS | {"revision": "main"}},
+            "pretrained.revision",
+        ),
+        (
+            {"dataset_info": {"source": "mixture", "parts": [*PARTS, {"weight": 0, "data": {}}]}},
+            "dataset_info.parts.2",
+        ),
+        ({"dataset_info": {"source": "mixture", "parts": PARTS[:1]}}, "dataset_info.parts"),
         ({"model_config": {}}, "model_config.model_type"),
         ({"model_config": {"model_type": "resnet"}}, "model_config.model_type"),
         ({"model_config": {"model_type": "gpt2", "auto_map": {}}}, "model_config"),

@@ -21,7 +21,7 @@ from app.contributions.fates import no_session
 from app.headless import run as headless
 from app.headless.display import Display, as_json, as_line
 from app.p2p.sightings import PartFault, Run
-from app.protocol import TrainerPhase, TrainerWarning, Waiting
+from app.protocol import FileDownload, TrainerPhase, TrainerWarning, Waiting
 from app.state.facts import (
     DoorSnapshot,
     Evaluation,
@@ -70,6 +70,7 @@ def test_json_holds_all_that_is_known() -> None:
         "phase": "training",
         "waiting_for": None,
         "state_download": None,
+        "file_download": None,
         "paused_by": [],
         "epoch": 4,
         "step": 5,
@@ -130,6 +131,29 @@ def test_what_holds_training_back_is_named_and_said() -> None:
     held = replace(TRAINING, phase=Phase.PAUSED, verdict=Verdict(reasons=(reason,)))
     assert facts(replace(held, paused_by_user=True))["paused_by"] == ["user", "idle_minutes"]
     assert "paused  The computer is in use." in as_line(held)
+
+
+@pytest.mark.parametrize(
+    ("size", "left", "line"),
+    [
+        (4 * 10**8, 30.4, "downloading the weights: 120.0 of 400.0 MB, 30 s left"),
+        (None, None, "downloading the weights: 120.0 MB"),
+    ],
+)
+def test_what_is_downloaded_is_told(size: int | None, left: float | None, line: str) -> None:
+    download = FileDownload(what="weights", received=12 * 10**7, size=size, seconds_left=left)
+    found = replace(TRAINING, phase=Phase.PREPARING, download=download)
+    assert facts(found)["file_download"] == {
+        "what": "weights",
+        "received": 12 * 10**7,
+        "size": size,
+        "seconds_left": left,
+    }
+    assert facts(found)["state_download"] is None
+    assert line in as_line(found).split("  ")
+    there = FileDownload(what="weights", received=5, size=5, seconds_left=0.0)
+    done = replace(found, download=there)
+    assert "downloading" not in as_line(done)
 
 
 def test_what_the_model_has_learnt_is_told() -> None:

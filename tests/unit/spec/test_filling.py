@@ -160,7 +160,7 @@ def test_file_with_the_right_hash_and_size_fits(file: Path) -> None:
     ("slot", "path", "told"),
     [
         ({}, "nothing.txt", "can't be read"),
-        ({}, "/dev/zero", "neither a file nor a folder"),
+        ({}, "/dev/zero", "it is no regular file"),
         ({}, "texts/empty", "holds no file"),
         ({"bytes": 7}, "texts/a.txt", "has 21 bytes instead of 7"),
         ({"sha256": "0" * 64}, "texts/a.txt", "is not the file that all peers have"),

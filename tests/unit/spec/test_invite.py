@@ -82,7 +82,7 @@ def test_file_that_is_no_spec_is_named(file: Path, content: bytes, told: str) ->
 
 @pytest.mark.parametrize(
     ("source", "told"),
-    [("no.cotrain", "No such file"), ("a\0b", "null"), ("", "ordinary"), (".", "ordinary")],
+    [("no.cotrain", "No such file"), ("a\0b", "null"), ("", "folder"), (".", "folder")],
 )
 def test_missing_file_is_named(source: str, told: str) -> None:
     with pytest.raises(InviteError, match=told) as caught:
@@ -92,7 +92,7 @@ def test_missing_file_is_named(source: str, told: str) -> None:
 
 def test_pipe_is_refused_without_reading(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InviteError, match="no ordinary file"):
+    with pytest.raises(InviteError, match="no regular file"):
         invite.load(str(tmp_path / "pipe"))
 
 

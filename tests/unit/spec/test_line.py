@@ -14,6 +14,7 @@ from app.spec.line import (
     TURNS,
     LineForecast,
     Recommendation,
+    SwarmOnLines,
     forecast,
     recommend,
     round_upload,
@@ -35,14 +36,20 @@ def spec_of(strategy: str = "gradient-averaging", **options: Any) -> SwarmSpec:
     return schema.parse(tiny_spec(training_params=training(strategy=strategy, **values | options)))
 
 
+def machines(
+    parameters: int, peers: int, line: float = HOME, speed: float = GPU_SPEED
+) -> SwarmOnLines:
+    return SwarmOnLines(parameters=parameters, peers=peers, line=line, speed=speed)
+
+
 def at_home(spec: SwarmSpec, parameters: int = LARGE, peers: int = 8) -> LineForecast:
-    return forecast(spec, parameters=parameters, peers=peers, line=HOME, speed=GPU_SPEED)
+    return forecast(spec, machines(parameters, peers))
 
 
 def asked(
     spec: SwarmSpec, *, parameters: int = LARGE, peers: int = 8, line: float = HOME
 ) -> Recommendation:
-    return recommend(spec, parameters=parameters, peers=peers, line=line, speed=GPU_SPEED)
+    return recommend(spec, machines(parameters, peers, line))
 
 
 # --- bytes
@@ -97,7 +104,7 @@ def test_steps_of_ones_own_go_on_beside_an_exchange(strategy: str) -> None:
 def test_a_slow_line_means_more_steps_between_exchanges() -> None:
     spec = spec_of("diloco")
     slow = at_home(spec)
-    fast = forecast(spec, parameters=LARGE, peers=8, line=LAN, speed=GPU_SPEED)
+    fast = forecast(spec, machines(LARGE, 8, LAN))
     assert slow.own_steps is not None
     assert fast.own_steps is not None
     assert slow.own_steps > fast.own_steps > 0
@@ -179,7 +186,7 @@ def test_the_gradients_norm_goes_along() -> None:
 @pytest.mark.parametrize("line", [1.0, HOME, LAN])
 def test_every_case_has_an_answer(parameters: int, peers: int, line: float) -> None:
     spec = spec_of(stop={"minutes": 0.01})
-    found = recommend(spec, parameters=parameters, peers=peers, line=line, speed=CPU_SPEED)
+    found = recommend(spec, machines(parameters, peers, line, CPU_SPEED))
     assert found.why
     assert 0 <= found.forecast.computing <= 1
     schema.parse(found.spec.model_dump(mode="json", by_alias=True))

@@ -92,6 +92,7 @@ def progress(**changes: Any) -> protocol.Progress:
 
 
 ONE_OF_TWO_DOORS = protocol.Waiting(whom="doors", seen=1, known=2)
+A_PART_OF_A_FILE = protocol.FileDownload(what="weights", received=50, size=100, seconds_left=2.0)
 HALF_OF_THE_STATE = protocol.StateDownload(received=50, size=100, seconds_left=2.0, problem="")
 
 
@@ -154,6 +155,7 @@ EVENTS: tuple[Event, ...] = (
     *(says(phase) for phase in TrainerPhase),
     ONE_OF_TWO_DOORS,
     HALF_OF_THE_STATE,
+    A_PART_OF_A_FILE,
     READY,
     PartsChanged(parts=(TrainerPart(device="cuda:0"), TrainerPart(device="cuda:1"))),
     protocol.MicroBatchHalved(micro_batch_size=4),
@@ -336,9 +338,12 @@ def test_it_waits_for_others_until_the_trainer_does_something_else() -> None:
     assert after(waiting, TrainerGone()).waiting is None
 
 
-def test_state_arrives_until_the_trainer_does_something_else() -> None:
-    loading = follow(says(TrainerPhase.SYNCHRONIZING), HALF_OF_THE_STATE, start=PREPARING)
-    assert loading.download == HALF_OF_THE_STATE
+@pytest.mark.parametrize("arrives", [HALF_OF_THE_STATE, A_PART_OF_A_FILE])
+def test_something_arrives_until_the_trainer_does_something_else(
+    arrives: protocol.StateDownload | protocol.FileDownload,
+) -> None:
+    loading = follow(says(TrainerPhase.SYNCHRONIZING), arrives, start=PREPARING)
+    assert loading.download == arrives
     for event in (says(TrainerPhase.TRAINING), StopRequested(), TrainerGone()):
         assert after(loading, event).download is None
 

@@ -44,6 +44,44 @@ def test_names_of_the_web_page_are_understood_and_said() -> None:
     assert not any("stop is not given" in line for line in meaning.assumed)
 
 
+BEGINS = {"source": "hub", "name": "us/model", "revision": "a" * 40}
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 64,
+    "vocab_size": 256,
+}
+
+
+def test_weights_to_begin_with_may_stand_in_the_models_part() -> None:
+    inside = interpret(order(model_config=LLAMA | {"pretrained": BEGINS}))
+    beside = interpret(order(model_config=LLAMA, extra={"pretrained": BEGINS}))
+    assert inside.spec.pretrained == beside.spec.pretrained
+    assert inside.spec.pretrained is not None
+    assert inside.spec.model == beside.spec.model
+    assert inside.assumed == ("model_config.pretrained is taken as pretrained",)
+    assert beside.assumed == ()
+
+
+def test_tasks_with_other_weights_meet_in_other_runs() -> None:
+    other = BEGINS | {"revision": "b" * 40}
+    orders = [
+        order(model_config=LLAMA),
+        order(model_config=LLAMA, extra={"pretrained": BEGINS}),
+        order(model_config=LLAMA, extra={"pretrained": other}),
+    ]
+    assert len({interpret(each).spec.run_id for each in orders}) == 3
+
+
+def test_weights_are_not_named_twice() -> None:
+    twice = order(model_config=LLAMA | {"pretrained": BEGINS}, extra={"pretrained": BEGINS})
+    with pytest.raises(SpecError, match="'pretrained' stands beside model_config"):
+        interpret(twice)
+
+
 @pytest.mark.parametrize(
     "params",
     [

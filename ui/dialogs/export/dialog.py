@@ -16,6 +16,7 @@ from app.export.exporter import export, upload
 from app.export.kept_runs import KeptRun, KeptRuns
 from app.export.target import ExportTarget
 from app.export.words import percent_of, step_in_words
+from app.state.facts import Swarm
 from app.takeout.messages import Exported, ExportFacts, ExportProgress
 from app.takeout.usage import lines_to_load
 from ui.dialogs.dialog import Dialog
@@ -116,6 +117,7 @@ class ExportDialog(Dialog):
         assert isinstance(box, QComboBox)
         for number, run in enumerate(runs):
             box.addItem(control_text(_run_in_words(run)), number)
+        box.setCurrentIndex(_place_of(self._model.state.swarm, runs))
         if not runs:
             self._say(_("There is no checkpoint on this machine yet: train first."))
 
@@ -220,6 +222,12 @@ def _what_it_does() -> str:
         "Writes the newest checkpoint of a run on this machine as a folder that the library"
         " transformers loads by itself, with tokenizer and model card. Training goes on meanwhile."
     )
+
+
+def _place_of(swarm: Swarm | None, runs: list[KeptRun]) -> int:
+    """Of the swarm's newest run; the first place for no swarm, or one that didn't train here."""
+    run_ids = [run.spec.run_id for run in runs]
+    return run_ids.index(swarm.run_id) if swarm and swarm.run_id in run_ids else 0
 
 
 def _run_in_words(run: KeptRun) -> str:

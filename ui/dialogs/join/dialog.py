@@ -18,6 +18,7 @@ from shiboken6 import isValid
 from app.common.errors import UserFacingError
 from app.common.i18n import _
 from app.state.state import ContributorState
+from ui.dialogs.dialog import resize_on_screen
 from ui.dialogs.join.invite_input import InviteInput
 from ui.dialogs.join.offers import OfferedSwarms
 from ui.dialogs.join.preview import Preview
@@ -63,7 +64,7 @@ class JoinDialog(QDialog):
 
     def _lay_out(self) -> None:
         self.setWindowTitle(_("Join a swarm"))
-        self.resize(760, 640)
+        resize_on_screen(self, 760, 640)
         self.steps.addWidget(self._choosing())
         self.steps.addWidget(self._previewing())
         column = QVBoxLayout(self)

@@ -14,6 +14,7 @@ from ui.dialogs.line import LineCard
 from ui.models.session_model import SessionModel
 from ui.style.theme import Theme
 from ui.texts import costs
+from ui.texts import specs as spec_texts
 from ui.texts import states as texts
 from ui.texts.costs import Caution
 from ui.widgets.buttons import button
@@ -146,7 +147,10 @@ class Preview(QScrollArea):
         self._shown = now
         estimated = costs.estimate_for(self._spec, device)
         self.title.set_full(self._spec.name)
-        self.subtitle.setText(costs.subtitle(self._spec, estimated))
+        parts = [costs.subtitle(self._spec, estimated)]
+        if self._spec.data.source == "mixture":
+            parts.append(spec_texts.shares(self._spec.data))
+        self.subtitle.setText("\n".join(parts))
         self.facts.show_values(costs.facts(self._spec, estimated, device))
         self.line.show_spec(self._spec, state)
         self._explain(estimated, state)

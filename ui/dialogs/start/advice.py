@@ -6,11 +6,11 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from app.common.i18n import _
-from app.spec import draft
+from app.spec.form import draft
 from app.state.state import ContributorState
 from ui.dialogs.start.fields import strategy_labels
-from ui.texts import costs, units
 from ui.texts import line as texts
+from ui.texts import units
 from ui.widgets.buttons import button
 from ui.widgets.labels import label
 
@@ -31,7 +31,7 @@ class StrategyAdvice(QWidget):
         self.why = label(role="muted", wrap=True)
         self.take = button(_("Use it"))
         self.values: dict[str, str] = {}
-        """What is recommended: the form's values, by their names in `app.spec.draft`."""
+        """What is recommended: the form's values, by their names in `app.spec.form.names`."""
         row = QHBoxLayout()
         row.addWidget(self.title, 1)
         row.addWidget(self.take)
@@ -54,15 +54,8 @@ class StrategyAdvice(QWidget):
         if spec is None or assumed is None:
             return
         uplink, peers = assumed
-        estimate = costs.estimate_for(spec, costs.chosen_device(state))
-        found = recommend(
-            spec,
-            parameters=estimate.learning,
-            whole=estimate.parameters,
-            peers=peers,
-            line=texts.usable(uplink, state),
-            speed=texts.speed(state, parameters=estimate.parameters),
-        )
+        swarm = texts.swarm_on_lines(spec, state, uplink=uplink, peers=peers)
+        found = recommend(spec, swarm)
         self.values = draft.strategy_values(found.spec)
         is_there = self.values == draft.strategy_values(spec)
         self.title.setText(_title(found, is_there=is_there))

@@ -15,16 +15,19 @@ from PySide6.QtWidgets import (
 
 from app.common.errors import SpecError, UserFacingError
 from app.common.i18n import _, ngettext
-from app.spec import draft
+from app.spec.form import draft
+from app.spec.form.names import relevant
+from ui.dialogs.dialog import resize_on_screen
 from ui.dialogs.line import LineCard
 from ui.dialogs.start.advice import StrategyAdvice
-from ui.dialogs.start.fields import SpecSection, sections
+from ui.dialogs.start.fields import sections
+from ui.dialogs.start.mixture import MixtureRows
+from ui.dialogs.start.section import SectionCard
 from ui.models.session_model import SessionModel
 from ui.texts import costs, units
 from ui.texts import states as texts
 from ui.widgets.buttons import button
-from ui.widgets.card import Card
-from ui.widgets.forms.fields import Field, FieldGrid
+from ui.widgets.forms.fields import Field
 from ui.widgets.labels import label, restyle
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ CHECK_MS = 200
 _CHOICES = (
     "dataset_info.source",
     "dataset_info.tokenizer.kind",
+    "evaluation.text",
     "organiser.access",
     "pretrained.source",
     "training_params.adapters.train",
@@ -55,9 +59,11 @@ class StartDialog(QDialog):
         self._model = model
         self._own_run_id = False  # the user typed the run id; it no longer follows the title
         self._tried = False
-        self.sections = sections()
-        self._grids = [FieldGrid(tuple(each.fields.values())) for each in self.sections]
-        self.fields = {name: field for each in self.sections for name, field in each.fields.items()}
+        self.mixture = MixtureRows()
+        self.cards = [SectionCard(section) for section in sections()]
+        self.fields = {name: field for card in self.cards for name, field in card.fields.items()}
+        """By their names in `app.spec.form.names`, but for those of a mixture's parts."""
+        self._data = next(card for card in self.cards if "dataset_info.source" in card.fields)
         self.area = QScrollArea()
         self.line, self.advice = LineCard(model), StrategyAdvice()
         self.summary = label(wrap=True)
@@ -73,7 +79,7 @@ class StartDialog(QDialog):
 
     def _lay_out(self) -> None:
         self.setWindowTitle(_("Start a swarm"))
-        self.resize(760, 640)
+        resize_on_screen(self, 760, 640)
         self.train.setChecked(True)
         page = QWidget()
         page.setObjectName("page")
@@ -81,10 +87,11 @@ class StartDialog(QDialog):
         cards.setContentsMargins(0, 0, 8, 0)
         cards.setSpacing(12)
         self.line.column.addWidget(self.advice)
-        for section, grid in zip(self.sections, self._grids, strict=True):
-            if "training_params.strategy" in section.fields:
+        for card in self.cards:
+            if "training_params.strategy" in card.fields:
                 cards.addWidget(self.line)
-            cards.addWidget(_card(section, grid))
+            cards.addWidget(card)
+        self._data.column.addWidget(self.mixture)
         self.area.setWidget(page)
         self.area.setWidgetResizable(True)
         self.area.setFrameShape(QFrame.Shape.NoFrame)
@@ -112,6 +119,9 @@ class StartDialog(QDialog):
     def _connect(self) -> None:
         for field in self.fields.values():
             field.edited.connect(self._checking.start)
+        self.mixture.edited.connect(self._checking.start)
+        self.mixture.changed.connect(self._follow_choices)
+        self.mixture.changed.connect(self._checking.start)
         self.fields["title"].edited.connect(lambda: self._follow_title(self.fields["title"].value))
         self.fields["run_id"].edited.connect(self._on_run_id)
         for name in _CHOICES:
@@ -136,10 +146,12 @@ class StartDialog(QDialog):
 
     def _follow_choices(self) -> None:
         values = self.values
-        for name, field in self.fields.items():
-            field.relevant = draft.relevant(name, values)
-        for grid in self._grids:
-            grid.arrange()
+        for name, field in self._all_fields.items():
+            field.relevant = relevant(name, values)
+        for card in self.cards:
+            card.arrange()
+        self.mixture.arrange()
+        self.mixture.setVisible(self._is_mixed)
 
     def _take(self) -> None:
         """Fill in what is recommended for the form as it is now."""
@@ -151,9 +163,23 @@ class StartDialog(QDialog):
     # --- checking
 
     @property
+    def _is_mixed(self) -> bool:
+        return self.fields["dataset_info.source"].value == "mixture"
+
+    @property
+    def _all_fields(self) -> dict[str, Field]:
+        """From top to bottom, with those of a mixture's parts if there is one."""
+        found: dict[str, Field] = {}
+        for card in self.cards:
+            found |= card.fields
+            if card is self._data and self._is_mixed:
+                found |= self.mixture.fields
+        return found
+
+    @property
     def values(self) -> dict[str, str]:
-        """The form's values as text, by the fields' names in `app.spec.draft`."""
-        return {name: field.value for name, field in self.fields.items()}
+        """The form's values as text, by the fields' names in `app.spec.form.names`."""
+        return {name: field.value for name, field in self._all_fields.items()}
 
     @property
     def organiser(self) -> tuple[str, bool] | None:
@@ -173,7 +199,7 @@ class StartDialog(QDialog):
             text = ngettext("{count} value is wrong.", "{count} values are wrong.", count)
             self._say(text.format(count=count), wrong=True)
         if self._tried:
-            for name, field in self.fields.items():
+            for name, field in self._all_fields.items():
                 field.show_problem(wrong.get(name))
         return spec, wrong
 
@@ -215,15 +241,10 @@ class StartDialog(QDialog):
             self.accepted_spec.emit(spec, self.train.isChecked())
             self.accept()
             return
-        self._go_to(next(field for name, field in self.fields.items() if name in wrong))
+        self._go_to(next(field for name, field in self._all_fields.items() if name in wrong))
 
     def _go_to(self, field: Field) -> None:
+        for card in self.cards:
+            card.open_for(field)
         field.control.setFocus(Qt.FocusReason.OtherFocusReason)
         QTimer.singleShot(0, field, lambda: self.area.ensureWidgetVisible(field))
-
-
-def _card(section: SpecSection, grid: FieldGrid) -> Card:
-    card = Card(section.title)
-    card.column.addWidget(label(section.title, "strong"))
-    card.column.addWidget(grid)
-    return card

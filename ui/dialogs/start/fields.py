@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from PySide6.QtWidgets import QCheckBox
 
 from app.common.i18n import _
-from app.spec import draft
+from app.spec.evaluation import MOST_PROMPTS
 from app.spec.families import FAMILIES
+from app.spec.form.names import DEFAULTS
+from ui.dialogs.start.sources import choice, data, source_options, text
 from ui.texts import specs as spec_texts
-from ui.widgets.forms.fields import Control, Field, combo_box, line_edit, text_area
+from ui.widgets.forms.fields import Control, Field, text_area
 
 
 @dataclass(frozen=True)
@@ -19,39 +21,35 @@ class SpecSection:
     """Translated."""
 
     fields: dict[str, Field]
-    """By their names in `app.spec.draft`."""
+    """By their names in `app.spec.form.names`."""
+
+    more: dict[str, Field]
+    """Likewise, those that hardly anybody changes: shown when they are asked for."""
 
 
 def sections() -> tuple[SpecSection, ...]:
     """All sections, filled in with values that suit a first swarm."""
     made = (
-        SpecSection(_("Swarm"), _swarm()),
-        SpecSection(_("Model"), _model()),
-        SpecSection(_("Training data"), _data()),
-        SpecSection(_("Training"), _training()),
-        SpecSection(_("Averaging"), _averaging()),
-        SpecSection(_("End"), _end()),
-        SpecSection(_("Who may take part"), _organiser()),
+        SpecSection(_("Swarm"), _swarm(), {}),
+        SpecSection(_("Model"), _model(), {}),
+        SpecSection(_("Training data"), data(), {}),
+        SpecSection(_("Training"), _training(), _more_of_training()),
+        SpecSection(_("Averaging"), _averaging(), _more_of_averaging()),
+        SpecSection(_("Evaluation"), _evaluation(), {}),
+        SpecSection(_("End"), _end(), {}),
+        SpecSection(_("Who may take part"), _organiser(), {}),
     )
     for section in made:
-        for name, field in section.fields.items():
-            field.set_value(draft.DEFAULTS[name])
+        for name, field in {**section.fields, **section.more}.items():
+            field.set_value(DEFAULTS[name])
     return made
-
-
-def _text(caption: str, hint: str = "") -> Field:
-    return Field(caption, line_edit(), hint)
-
-
-def _choice(caption: str, words: dict[str, str], hint: str = "") -> Field:
-    return Field(caption, combo_box(words), hint)
 
 
 def _swarm() -> dict[str, Field]:
     local: Control = QCheckBox(_("On this machine only"))
     return {
-        "title": _text(_("Title"), _("What people will see")),
-        "run_id": _text(
+        "title": text(_("Title"), _("What people will see")),
+        "run_id": text(
             _("Run id"), _("Names the run in the network; no other run may have the same")
         ),
         "local": Field(
@@ -64,12 +62,12 @@ def _model() -> dict[str, Field]:
     types = {name: spec_texts.model_name(name) for name in FAMILIES}
     return {
         **_pretrained(),
-        "model_config.model_type": _choice(_("Type"), types),
-        "model_config.layers": _text(_("Layers")),
-        "model_config.width": _text(_("Width"), _("Size of the hidden states")),
-        "model_config.heads": _text(_("Attention heads"), _("A divisor of the width")),
-        "model_config.feed_forward": _text(_("Feed-forward size"), _("2 to 4 times the width")),
-        "training_params.sequence_length": _text(
+        "model_config.model_type": choice(_("Type"), types),
+        "model_config.layers": text(_("Layers")),
+        "model_config.width": text(_("Width"), _("Size of the hidden states")),
+        "model_config.heads": text(_("Attention heads"), _("A divisor of the width")),
+        "model_config.feed_forward": text(_("Feed-forward size"), _("2 to 4 times the width")),
+        "training_params.sequence_length": text(
             _("Sequence length"), _("Tokens in a sample, and the model's positions")
         ),
     }
@@ -82,11 +80,11 @@ def _pretrained() -> dict[str, Field]:
         "https": _("Weights at https addresses"),
     }
     return {
-        "pretrained.source": _choice(
+        "pretrained.source": choice(
             _("Begins with"), begins, _("Safetensors only; the same for all peers")
         ),
-        "pretrained.name": _text(_("Model"), _("Such as HuggingFaceTB/SmolLM2-135M")),
-        "pretrained.revision": _text(
+        "pretrained.name": text(_("Model"), _("Such as HuggingFaceTB/SmolLM2-135M")),
+        "pretrained.revision": text(
             _("Commit"), _("40 digits, from the page of the model's files: History")
         ),
         "pretrained.files": Field(
@@ -102,77 +100,34 @@ def _pretrained() -> dict[str, Field]:
     }
 
 
-def _data() -> dict[str, Field]:
-    sources = {
-        "builtin": _("Python's documentation (built in)"),
-        "hub": _("Hugging Face hub, streamed"),
-        "https": _("A file at an https address"),
-        "files": _("Files on this machine"),
-    }
-    formats = {
-        "auto": _("By the file's ending"),
-        "text": _("Text"),
-        "jsonl": _("JSON lines"),
-        "parquet": _("Parquet"),
-    }
-    tokenizers = {
-        "bytes": _("Bytes"),
-        "hub": _("From the Hugging Face hub"),
-        "https": _("A tokenizer.json at an https address"),
-        "file": _("A tokenizer.json on this machine"),
-    }
-    return {
-        "dataset_info.source": _choice(_("Source"), sources),
-        "dataset_info.name": _text(_("Data set"), _("Such as wikimedia/wikipedia")),
-        "dataset_info.config": _text(_("Configuration"), _("Such as 20231101.en; often none")),
-        "dataset_info.split": _text(_("Split")),
-        "dataset_info.url": _text(_("Address"), _("Begins with https://")),
-        "dataset_info.sha256": _text(
-            _("SHA-256"), _("The file's checksum; any other file is refused")
-        ),
-        "dataset_info.paths": Field(
-            _("Files"),
-            text_area("~/texts/part-1.txt"),
-            _("One file a line. Others choose files of their own, and don't see these paths."),
-        ),
-        "dataset_info.format": _choice(_("Format"), formats),
-        "dataset_info.text_field": _text(_("Text column"), _("In JSON lines, parquet and the hub")),
-        "dataset_info.tokenizer.kind": _choice(_("Tokenizer"), tokenizers),
-        "dataset_info.tokenizer.path": _text(_("Path of the tokenizer.json")),
-        "dataset_info.tokenizer.name": _text(
-            _("Repository"), _("Usually the model's, such as HuggingFaceTB/SmolLM2-135M")
-        ),
-        "dataset_info.tokenizer.revision": _text(_("Commit"), _("40 digits")),
-        "dataset_info.tokenizer.url": _text(_("Address"), _("Begins with https://")),
-        "dataset_info.tokenizer.sha256": _text(
-            _("SHA-256"), _("The file's checksum; any other file is refused")
-        ),
-    }
-
-
 def _training() -> dict[str, Field]:
+    return {
+        **_adapters(),
+        "training_params.target_batch_size": text(
+            _("Target batch"), _("Samples of all peers together before they average")
+        ),
+        "training_params.optimizer.name": choice(
+            _("Optimizer"), {"adamw": "AdamW", "muon": _("Muon, with AdamW"), "sgd": "SGD"}
+        ),
+        "training_params.optimizer.learning_rate": text(_("Learning rate")),
+    }
+
+
+def _more_of_training() -> dict[str, Field]:
     precisions = {"auto": _("Best of each device"), "fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}
     schedules = {"constant": _("Constant"), "linear": _("Linear decay"), "cosine": _("Cosine")}
     return {
-        **_adapters(),
-        "training_params.target_batch_size": _text(
-            _("Target batch"), _("Samples of all peers together before they average")
-        ),
-        "training_params.micro_batch_size": _text(
+        "training_params.micro_batch_size": text(
             _("Micro-batch"), _("Samples of a step on one machine, or auto")
         ),
-        "training_params.optimizer.name": _choice(
-            _("Optimizer"), {"adamw": "AdamW", "muon": _("Muon, with AdamW"), "sgd": "SGD"}
-        ),
-        "training_params.optimizer.learning_rate": _text(_("Learning rate")),
-        "training_params.optimizer.weight_decay": _text(_("Weight decay")),
-        "training_params.precision": _choice(_("Precision"), precisions),
-        "training_params.schedule.name": _choice(_("Schedule"), schedules),
-        "training_params.schedule.warmup_epochs": _text(_("Warm-up"), _("Epochs")),
-        "training_params.schedule.total_epochs": _text(
+        "training_params.optimizer.weight_decay": text(_("Weight decay")),
+        "training_params.precision": choice(_("Precision"), precisions),
+        "training_params.schedule.name": choice(_("Schedule"), schedules),
+        "training_params.schedule.warmup_epochs": text(_("Warm-up"), _("Epochs")),
+        "training_params.schedule.total_epochs": text(
             _("Decay until"), _("Epoch; needed unless constant")
         ),
-        "training_params.seed": _text(
+        "training_params.seed": text(
             _("Seed"), _("Sets the first weights, the same for all peers")
         ),
     }
@@ -182,46 +137,53 @@ def _adapters() -> dict[str, Field]:
     kinds = {"all": _("All weights"), "adapters": _("Adapters beside them (LoRA)")}
     where = "training_params.adapters"
     return {
-        f"{where}.train": _choice(
+        f"{where}.train": choice(
             _("Trains"), kinds, _("Adapters are small: a round moves megabytes")
         ),
-        f"{where}.rank": _text(_("Rank"), _("8 to 64 are usual")),
-        f"{where}.alpha": _text(_("Alpha"), _("Often twice the rank")),
-        f"{where}.dropout": _text(_("Dropout"), _("0 to 0.1 are usual")),
-        f"{where}.targets": _text(
+        f"{where}.rank": text(_("Rank"), _("8 to 64 are usual")),
+        f"{where}.alpha": text(_("Alpha"), _("Often twice the rank")),
+        f"{where}.dropout": text(_("Dropout"), _("0 to 0.1 are usual")),
+        f"{where}.targets": text(
             _("Matrices"), _("Such as q_proj, v_proj; empty for all of a block")
         ),
     }
 
 
 def _averaging() -> dict[str, Field]:
+    return {
+        "training_params.strategy": choice(
+            _("Strategy"), strategy_labels(), _("The second and third are for lines of homes")
+        ),
+        **_local_batch("diloco"),
+        **_local_batch("sparseloco"),
+    }
+
+
+def _more_of_averaging() -> dict[str, Field]:
     where = "training_params.averaging"
     compressions = {"float16": _("16 bits"), "none": _("None (32 bits)")}
     return {
-        "training_params.strategy": _choice(
-            _("Strategy"), strategy_labels(), _("The second and third are for lines of homes")
-        ),
-        "training_params.max_grad_norm": _text(
+        "training_params.max_grad_norm": text(
             _("Gradient norm"), _("The averaged gradient is cut to it; empty: never")
         ),
-        **_local_steps("diloco"),
-        "training_params.diloco.bits": _choice(
+        **_local_norm("diloco"),
+        "training_params.diloco.bits": choice(
             _("Bits a value"), {each: each for each in ("4", "8", "16")}
         ),
-        **_local_steps("sparseloco"),
-        "training_params.sparseloco.keep": _text(
+        **_local_norm("sparseloco"),
+        "training_params.sparseloco.keep": text(
             _("Values sent"), _("Of each 4096; 64 to 128 are usual")
         ),
-        f"{where}.compression": _choice(
+        f"{where}.compression": choice(
             _("Compression"), compressions, _("16 bits halve the traffic")
         ),
-        f"{where}.matchmaking_seconds": _text(
+        f"{where}.matchmaking_seconds": text(
             _("Matchmaking"), _("Seconds for a group to form; no epoch is shorter")
         ),
-        f"{where}.timeout_seconds": _text(
+        f"{where}.timeout_seconds": text(
             _("Time-out"), _("Seconds that a round may take, or auto: by the model's size")
         ),
-        f"{where}.record_seconds": _text(
+        f"{where}.record_seconds": text(
             _("Presence"), _("Seconds that a silent peer still counts")
         ),
     }
@@ -236,22 +198,54 @@ def strategy_labels() -> dict[str, str]:
     }
 
 
-def _local_steps(strategy: str) -> dict[str, Field]:
+def _local_batch(strategy: str) -> dict[str, Field]:
+    field = text(_("Local batch"), _("Samples of one step on one machine"))
+    return {f"training_params.{strategy}.local_batch_size": field}
+
+
+def _local_norm(strategy: str) -> dict[str, Field]:
+    field = text(_("Gradient norm"), _("The gradient of a step is cut to it"))
+    return {f"training_params.{strategy}.max_grad_norm": field}
+
+
+def _evaluation() -> dict[str, Field]:
+    measured = {
+        "share": _("A share of the data, held out"),
+        "hub": _("A Hugging Face data set"),
+        "https": _("A file at an https address"),
+        "never": _("Nothing: no evaluation"),
+    }
+    where = "training_params.evaluation"
+    prompts = _("One a line, {count} at most. The model goes on from each; empty: no samples.")
     return {
-        f"training_params.{strategy}.local_batch_size": _text(
-            _("Local batch"), _("Samples of one step on one machine")
+        "evaluation.text": choice(
+            _("Measured on"), measured, _("Text that nobody trains on: what it has really learnt")
         ),
-        f"training_params.{strategy}.max_grad_norm": _text(
-            _("Gradient norm"), _("The gradient of a step is cut to it")
+        f"{where}.every_epochs": text(
+            _("Evaluate every"), _("Epochs; evaluations take 2 % of the time at most")
+        ),
+        f"{where}.share": text(_("Share held out"), _("0.02 is 2 % of the text; 0.5 at most")),
+        **{f"dataset_info.held_out.{name}": each for name, each in source_options().items()},
+        f"{where}.prompts": Field(
+            _("Prompts for samples"),
+            text_area("Once upon a time"),
+            prompts.format(count=MOST_PROMPTS),
+        ),
+        f"{where}.seconds": text(
+            _("Time for one evaluation"), _("Seconds on each machine, 60 at most")
         ),
     }
 
 
 def _end() -> dict[str, Field]:
     return {
-        "training_params.stop.epochs": _text(_("After epochs"), _("Empty: never")),
-        "training_params.stop.minutes": _text(
+        "training_params.stop.epochs": text(_("After epochs"), _("Empty: never")),
+        "training_params.stop.minutes": text(
             _("After minutes of training"), _("Empty: never; counted on each machine")
+        ),
+        "training_params.stop.unimproved_evaluations": text(
+            _("When it no longer improves"),
+            _("After so many evaluations without a better one; empty: never. 5 to 20 are usual."),
         ),
     }
 
@@ -263,8 +257,8 @@ def _organiser() -> dict[str, Field]:
         "closed": _("Only members whom you add"),
     }
     return {
-        "organiser.access": _choice(
+        "organiser.access": choice(
             _("Access"), kinds, _("A signed invite shows that it comes from you, unchanged")
         ),
-        "organiser.name": _text(_("Your name"), _("Shown with the invite")),
+        "organiser.name": text(_("Your name"), _("Shown with the invite")),
     }

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import (
-    QFileDialog,
     QFrame,
     QHBoxLayout,
     QScrollArea,
@@ -40,6 +39,7 @@ from ui.widgets.buttons import button
 from ui.widgets.card_row import CardRow
 from ui.widgets.empty_state import EmptyState
 from ui.widgets.labels import label
+from ui.widgets.save_dialog import ask_where_to_save
 from ui.widgets.table import table
 
 GAP = 16
@@ -266,18 +266,13 @@ class ContributionsPage(QScrollArea):
     # --- export
 
     def _choose_file(self) -> None:
-        dialog = QFileDialog(self, _("Export all contributions"))
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        signed, csv = _("Signed documents (*.json)"), _("Tables (*.csv)")
-        dialog.setNameFilters([signed, csv])
-        dialog.setDefaultSuffix("json")
-        dialog.selectFile("contributions.json")
-        dialog.filterSelected.connect(
-            lambda chosen: dialog.setDefaultSuffix("csv" if chosen == csv else "json")
+        ask_where_to_save(
+            self,
+            _("Export all contributions"),
+            name="contributions.json",
+            kinds={"json": _("Signed documents (*.json)"), "csv": _("Tables (*.csv)")},
+            save=self.export_to,
         )
-        dialog.fileSelected.connect(lambda path: self.export_to(Path(path)))
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
 
     def export_to(self, path: Path) -> None:
         """Write all contributions to a file, as CSV or JSON by its suffix, and show the outcome."""

@@ -8,7 +8,6 @@ from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QFileDialog,
     QHBoxLayout,
     QLineEdit,
     QVBoxLayout,
@@ -34,6 +33,7 @@ from ui.widgets.card import Card
 from ui.widgets.empty_state import EmptyState
 from ui.widgets.labels import ElidedLabel, label
 from ui.widgets.lazy import Lazy
+from ui.widgets.save_dialog import ask_where_to_save
 from ui.widgets.table import table
 
 REFRESH_SECONDS = 1.0
@@ -219,14 +219,13 @@ class MachinesPage(QWidget):
         self._session_model.run(session.change_settings({"publish_machine": checked}))
 
     def _choose_file(self) -> None:
-        dialog = QFileDialog(self, _("Export the machines that are shown"))
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setNameFilters([_("Tables (*.csv)"), _("All files (*)")])
-        dialog.setDefaultSuffix("csv")
-        dialog.selectFile("machines.csv")
-        dialog.fileSelected.connect(lambda path: self.export_csv(Path(path)))
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+        ask_where_to_save(
+            self,
+            _("Export the machines that are shown"),
+            name="machines.csv",
+            kinds={"csv": _("Tables (*.csv)")},
+            save=self.export_csv,
+        )
 
     def export_csv(self, path: Path) -> None:
         """Write the shown machines to a CSV file, in the order of the table."""

@@ -12,6 +12,7 @@ from app.common.errors import UserFacingError
 from app.common.i18n import _
 from app.common.subscription import Subscription
 from app.state.state import ContributorState
+from ui.models.actions import Actions
 from ui.models.session_model import SessionModel
 from ui.models.summary_model import SummaryModel
 from ui.pages.model.samples import SamplesCard
@@ -19,6 +20,8 @@ from ui.pages.model.writing import WritingCard
 from ui.style.theme import Theme
 from ui.texts import costs
 from ui.texts import model as model_texts
+from ui.texts.states import sentences
+from ui.widgets.buttons import allow, button
 from ui.widgets.card import FactsCard
 from ui.widgets.card_row import CardRow
 from ui.widgets.empty_state import EmptyState
@@ -33,9 +36,11 @@ MACHINES_MS = 5000
 
 
 class ModelPage(QScrollArea):
-    """Shows the model of the swarm that we are in. ``head`` has room for what is done with it."""
+    """Shows the model of the swarm that we are in."""
 
-    def __init__(self, model: SessionModel, theme: Theme, summary_model: SummaryModel) -> None:
+    def __init__(
+        self, model: SessionModel, actions: Actions, theme: Theme, summary_model: SummaryModel
+    ) -> None:
         super().__init__()
         self._model = model
         self._summary_model = summary_model
@@ -46,7 +51,7 @@ class ModelPage(QScrollArea):
         self._parameters: int | None = None
         self._estimated: SwarmSpec | None = None
         self._watching, self._learning = Subscription(), Subscription()
-        self.head = QHBoxLayout()
+        self.export = button(_("Export…"))
         self.empty = EmptyState("model", theme)
         self.facts = FactsCard(_("What it is"), model_texts.fact_labels())
         self.quality = FactsCard(_("How good it is"), model_texts.quality_labels())
@@ -61,17 +66,19 @@ class ModelPage(QScrollArea):
         self._summary_model.changed.connect(self._show_trainers)
         self._timer.timeout.connect(self._show_trainers)
         self.writing.fetching.fetched.connect(self._on_fetched)
+        self.export.clicked.connect(lambda _checked: actions.export_wanted.emit())
 
     def _lay_out(self) -> None:
-        self.head.setSpacing(8)
-        self.head.addWidget(label(_("Model"), "page"))
-        self.head.addStretch()
+        head = QHBoxLayout()
+        head.addWidget(label(_("Model"), "page"))
+        head.addStretch()
+        head.addWidget(self.export)
         page = QWidget()
         page.setObjectName("page")
         column = QVBoxLayout(page)
         column.setContentsMargins(24, 20, 24, 24)
         column.setSpacing(GAP)
-        column.addLayout(self.head)
+        column.addLayout(head)
         column.addWidget(self.empty, 1)
         for part in (self.cards, self.meaning, self.writing, self.samples):
             column.addWidget(part, 0, Qt.AlignmentFlag.AlignTop)
@@ -79,7 +86,6 @@ class ModelPage(QScrollArea):
         self.setWidget(page)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setAccessibleName(_("Model"))
         self.empty.say(
             _("No model yet"),
@@ -118,6 +124,7 @@ class ModelPage(QScrollArea):
         for part in (self.cards, self.meaning, self.writing, self.samples):
             part.setVisible(inside)
         if state.swarm is None:
+            allow(self.export, why_not=model_texts.nothing_to_export())
             return
         if state.swarm.run_id != self._run_id:
             self._run_id = state.swarm.run_id
@@ -136,7 +143,9 @@ class ModelPage(QScrollArea):
         if now != self._looked:
             self._looked = now
             self._kept = self._session.generation.kept_epoch(self._run_id)
-            self.writing.show_refusal(self._session.generation.refusal(self._run_id))
+            refusal = self._session.generation.refusal(self._run_id)
+            self.writing.show_refusal(refusal)
+            allow(self.export, why_not="" if refusal is None else sentences(refusal))
             self._show_trainers()
         self.writing.fetching.offer(state, self._kept)
 

@@ -21,6 +21,7 @@ from ui.models.session_model import SessionModel
 from ui.pages.model.fetching import FetchingRow
 from ui.texts import model as model_texts
 from ui.texts import units
+from ui.texts.states import sentences
 from ui.widgets.banner import announce
 from ui.widgets.buttons import SteadyButton
 from ui.widgets.card import Card, body_text
@@ -107,8 +108,7 @@ class WritingCard(Card):
         may_write = refusal is None or self.is_writing
         self.why_not.setVisible(not may_write)
         if refusal is not None:
-            message = refusal.message[:1].upper() + refusal.message[1:]
-            self.why_not.setText(f"{message} {refusal.remedy}")
+            self.why_not.setText(sentences(refusal))
         for part in (self.prompt, self._controls):
             part.setVisible(may_write)
 

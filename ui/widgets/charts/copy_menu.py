@@ -5,13 +5,14 @@ from pathlib import Path
 
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox, QToolButton, QWidget
+from PySide6.QtWidgets import QMenu, QMessageBox, QToolButton, QWidget
 
 from app.common.i18n import _
 from ui.style.plain import message_box
 from ui.style.theme import Theme
 from ui.widgets.buttons import icon_button
 from ui.widgets.charts.value_table import ValueTable
+from ui.widgets.save_dialog import ask_where_to_save
 
 
 class CopyMenu(QMenu):
@@ -48,18 +49,13 @@ class CopyMenu(QMenu):
         QGuiApplication.clipboard().setText(self._values().as_csv())
 
     def _choose_file(self) -> None:
-        dialog = QFileDialog(self._chart, _("Save the values of this chart"))
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        csv, json = _("Tables (*.csv)"), _("JSON (*.json)")
-        dialog.setNameFilters([csv, json])
-        dialog.setDefaultSuffix("csv")
-        dialog.selectFile("chart.csv")
-        dialog.filterSelected.connect(
-            lambda chosen: dialog.setDefaultSuffix("json" if chosen == json else "csv")
+        ask_where_to_save(
+            self._chart,
+            _("Save the values of this chart"),
+            name="chart.csv",
+            kinds={"csv": _("Tables (*.csv)"), "json": _("JSON (*.json)")},
+            save=self.save,
         )
-        dialog.fileSelected.connect(lambda path: self.save(Path(path)))
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
 
     def save(self, path: Path) -> None:
         """Write the shown values to a file, as JSON or CSV by its suffix; say why if it fails."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import Signal, SignalInstance
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -13,14 +14,23 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from typing_extensions import override
 
 from app.common.errors import UserFacingError
+from ui.texts.states import sentences
 from ui.widgets.labels import label, restyle
 
 Control = QLineEdit | QComboBox | QCheckBox | QPlainTextEdit
 
 COLUMNS = 2
+
+NARROW = 560
+"""Pixels. A form that has less is in one column."""
+
 LINES_HEIGHT = 76
+COMBO_WIDTH = 120
+"""Pixels that a combo box takes at least, however long its entries are: a screen may be narrow."""
+
 CHECK_INDENT = 32
 """Pixels from a check box's edge to its text; the hint below is indented as far."""
 
@@ -52,6 +62,8 @@ class Field(QWidget):
             for below in (self.error, self.hint):
                 below.setIndent(CHECK_INDENT)
         else:
+            if isinstance(self.control, QComboBox):
+                self.control.setMinimumWidth(COMBO_WIDTH)
             self.caption.setBuddy(self.control)
             column.addWidget(self.caption)
         column.addWidget(self.control)
@@ -110,7 +122,7 @@ class Field(QWidget):
 
     def show_problem(self, error: UserFacingError | None) -> None:
         """Show what is wrong with the value instead of the hint; None shows the hint again."""
-        text = "" if error is None else _sentence(error)
+        text = "" if error is None else sentences(error)
         show_error(self.error, text)
         self.hint.setVisible(bool(self.hint.text()) and not text)
         restyle(self.control, "wrong", "true" if text else "false")
@@ -118,35 +130,39 @@ class Field(QWidget):
 
 
 class FieldGrid(QWidget):
-    """Fields in columns; irrelevant fields are hidden and leave no gaps."""
+    """Fields in columns, or in one where there is little room; irrelevant fields are hidden and
+    leave no gaps."""
 
     def __init__(self, fields: Sequence[Field], *, columns: int = COLUMNS) -> None:
         super().__init__()
         self._fields = fields
-        self._columns = columns
+        self._most_columns = self._columns = columns
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(16)
         self._grid.setVerticalSpacing(12)
-        for column in range(columns):
-            self._grid.setColumnStretch(column, 1)
         for field in fields:
             field.setParent(self)
         self.arrange()
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        columns = 1 if self.width() < NARROW else self._most_columns
+        if columns != self._columns:
+            self._columns = columns
+            self.arrange()
 
     def arrange(self) -> None:
         """Place the relevant fields, and hide the others."""
         for field in self._fields:
             self._grid.removeWidget(field)
             field.setVisible(field.relevant)
+        for column in range(self._most_columns):
+            self._grid.setColumnStretch(column, int(column < self._columns))
         shown = [field for field in self._fields if field.relevant]
         for index, field in enumerate(shown):
             self._grid.addWidget(field, index // self._columns, index % self._columns)
-
-
-def _sentence(error: UserFacingError) -> str:
-    text = f"{error.message} {error.remedy}".rstrip()
-    return text[:1].upper() + text[1:]
 
 
 def line_edit(name: str = "") -> QLineEdit:

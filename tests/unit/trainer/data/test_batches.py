@@ -18,6 +18,7 @@ from app.trainer.data.documents import Piece
 from app.trainer.data.opening import open_data
 from app.trainer.data.reader import read_apart
 from app.trainer.data.tokenizer import ByteTokens, tokens_of
+from app.trainer.pinned.downloads import Downloads
 
 TOKENS = np.arange(200, dtype=np.uint8)
 SMALL = st.integers(0, 50)
@@ -36,6 +37,10 @@ def spec_of(data: dict[str, Any], *, length: int = 8, seed: int = 1) -> specs.Sw
             "dataset_info": data,
         }
     )
+
+
+def in_folder(cache: Path) -> Downloads:
+    return Downloads(cache=cache)
 
 
 def windows(*, identity: bytes = b"me", seed: int = 1, start: int = 0) -> WindowBatches:
@@ -139,7 +144,7 @@ def test_a_closed_stream_gives_nothing_more() -> None:
 
 def test_the_built_in_text_needs_nothing(tmp_path: Path) -> None:
     spec = spec_of({"source": "builtin"}, length=64)
-    batches = open_data(spec, identity=b"me", cache=tmp_path)
+    batches = open_data(spec, identity=b"me", downloads=in_folder(tmp_path))
     batch = batches.next(4)
     assert batches.vocabulary_size == 256
     assert batch.shape == (4, 65)
@@ -149,10 +154,10 @@ def test_the_built_in_text_needs_nothing(tmp_path: Path) -> None:
 
 def test_a_corpus_is_tokenised_once(tmp_path: Path) -> None:
     spec = spec_of({"source": "builtin"})
-    first = open_data(spec, identity=b"me", cache=tmp_path).next(4)
+    first = open_data(spec, identity=b"me", downloads=in_folder(tmp_path)).next(4)
     (kept,) = (tmp_path / "tokens").iterdir()
     written = kept.stat().st_mtime_ns
-    again = open_data(spec, identity=b"me", cache=tmp_path).next(4)
+    again = open_data(spec, identity=b"me", downloads=in_folder(tmp_path)).next(4)
     assert torch.equal(first, again)
     assert kept.stat().st_mtime_ns == written
 
@@ -161,18 +166,23 @@ def test_a_changed_file_is_tokenised_anew(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     spec = spec_of({"source": "files", "paths": [str(path)]})
     path.write_text("a" * 100)
-    assert set(open_data(spec, identity=b"me", cache=tmp_path).next(9).flatten().tolist()) <= {
+    assert set(
+        open_data(spec, identity=b"me", downloads=in_folder(tmp_path)).next(9).flatten().tolist()
+    ) <= {
         97,
         0,
     }
     path.write_text("b" * 101)
-    assert 98 in open_data(spec, identity=b"me", cache=tmp_path).next(9)
+    assert 98 in open_data(spec, identity=b"me", downloads=in_folder(tmp_path)).next(9)
 
 
 def test_a_home_folder_is_understood(home: Path, tmp_path: Path) -> None:
     (home / "a.txt").write_text("a" * 100)
     spec = spec_of({"source": "files", "paths": ["~/a.txt"]})
-    assert open_data(spec, identity=b"me", cache=tmp_path).next(1).shape == (1, 9)
+    assert open_data(spec, identity=b"me", downloads=in_folder(tmp_path)).next(1).shape == (
+        1,
+        9,
+    )
 
 
 @pytest.mark.parametrize("text", ["", "1234567"])
@@ -181,7 +191,9 @@ def test_too_short_a_text_is_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(DataError) as caught:
         open_data(
-            spec_of({"source": "files", "paths": [str(path)]}), identity=b"me", cache=tmp_path
+            spec_of({"source": "files", "paths": [str(path)]}),
+            identity=b"me",
+            downloads=in_folder(tmp_path),
         )
     assert caught.value.field == "dataset_info"
     assert f"holds {len(text) + 1} tokens" in caught.value.message
@@ -192,14 +204,18 @@ def test_the_shortest_text_is_one_window(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("12345678")
     spec = spec_of({"source": "files", "paths": [str(path)]})
-    batch = open_data(spec, identity=b"me", cache=tmp_path).next(3)
+    batch = open_data(spec, identity=b"me", downloads=in_folder(tmp_path)).next(3)
     assert bytes(batch[2].tolist()) == b"12345678\0"
 
 
 def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where a folder should be")
     with pytest.raises(DataError, match=r"can't be kept in .*cache/tokens"):
-        open_data(spec_of({"source": "builtin"}), identity=b"me", cache=tmp_path / "cache")
+        open_data(
+            spec_of({"source": "builtin"}),
+            identity=b"me",
+            downloads=in_folder(tmp_path / "cache"),
+        )
 
 
 def test_nothing_half_written_stays(tmp_path: Path) -> None:
@@ -207,6 +223,8 @@ def test_nothing_half_written_stays(tmp_path: Path) -> None:
     path.write_text(json.dumps({"text": "fine" * 100}) + "\nbroken\n")
     with pytest.raises(DataError):
         open_data(
-            spec_of({"source": "files", "paths": [str(path)]}), identity=b"me", cache=tmp_path
+            spec_of({"source": "files", "paths": [str(path)]}),
+            identity=b"me",
+            downloads=in_folder(tmp_path),
         )
     assert list((tmp_path / "tokens").iterdir()) == []

@@ -22,9 +22,14 @@ from app.trainer.data.held_out import (
     trained_on,
 )
 from app.trainer.data.opening import open_data, open_held_out
+from app.trainer.pinned.downloads import Downloads
 
 DOCS = PythonDocs()
 PIECES = st.lists(st.builds(Piece, st.text(alphabet="ab \n", max_size=40), last=st.booleans()))
+
+
+def in_cache(folder: Path) -> Downloads:
+    return Downloads(cache=folder / "cache")
 
 
 def documents(pieces: Iterable[Piece]) -> list[str]:
@@ -144,8 +149,8 @@ def test_training_draws_nothing_that_is_evaluated(tmp_path: Path) -> None:
     path = tmp_path / "data.txt"
     path.write_text(words(3000))
     spec = spec_of(path, share=0.2)
-    apart = open_held_out(spec, cache=tmp_path / "cache")
-    windows = open_data(spec, identity=b"me", cache=tmp_path / "cache").next(20_000)
+    apart = open_held_out(spec, downloads=in_cache(tmp_path))
+    windows = open_data(spec, identity=b"me", downloads=in_cache(tmp_path)).next(20_000)
     learnt = {bytes(row) for row in windows.tolist()}
     kept = bytes(apart.tokens)
     assert len(kept) > 1000
@@ -166,11 +171,11 @@ def test_each_part_of_a_mixture_is_held_out_of_in_proportion(tmp_path: Path) -> 
     content = spec_of(tmp_path, share=0.2).to_json()
     mixture = {"source": "mixture", "parts": parts}
     spec = specs.parse(content | {"dataset_info": mixture})
-    kept = bytes(open_held_out(spec, cache=tmp_path / "cache").tokens).decode()
+    kept = bytes(open_held_out(spec, downloads=in_cache(tmp_path)).tokens).decode()
     held = {line for line in kept.split("\n") if line.endswith(" text")}
     first = kept[: len(kept) // 3]
     assert 2 < first.count("one ") / first.count("other ") < 4.5
-    open_data(spec, identity=b"me", cache=tmp_path / "cache")
+    open_data(spec, identity=b"me", downloads=in_cache(tmp_path))
     corpora = [file.read_text() for file in (tmp_path / "cache" / "tokens").glob("*.bin")]
     learnt = [corpus.split("\n") for corpus in corpora if corpus != kept]
     assert len(learnt) == 2
@@ -201,7 +206,7 @@ def test_a_part_of_a_mixture_names_no_text_of_its_own(tmp_path: Path) -> None:
 def test_without_evaluations_all_is_trained_on(tmp_path: Path) -> None:
     path = tmp_path / "data.txt"
     path.write_text(words(300))
-    open_data(spec_of(path, every_epochs=0), identity=b"me", cache=tmp_path / "cache")
+    open_data(spec_of(path, every_epochs=0), identity=b"me", downloads=in_cache(tmp_path))
     (corpus,) = (tmp_path / "cache" / "tokens").glob("*.bin")
     assert corpus.read_bytes() == words(300).encode() + b"\0"
 

@@ -13,6 +13,7 @@ from app.trainer.data import mixture
 from app.trainer.data.batches import Batches
 from app.trainer.data.mixture import Mixing
 from app.trainer.data.opening import open_data
+from app.trainer.pinned.downloads import Downloads
 
 
 def mixed(tmp_path: Path, *, weights: tuple[float, ...] = (3, 1), **options: Any) -> Batches:
@@ -34,7 +35,9 @@ def opened(data: dict[str, Any], folder: Path, **options: Any) -> Batches:
             "dataset_info": data,
         }
     )
-    return open_data(spec, cache=folder / "cache", **{"identity": b"me", **options})
+    return open_data(
+        spec, downloads=Downloads(cache=folder / "cache"), **{"identity": b"me", **options}
+    )
 
 
 def letters(samples: torch.Tensor) -> str:

@@ -17,8 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from app.common.errors import DataError
+from app.protocol import FileDownload
 from app.spec import schema as specs
 from app.trainer.data.opening import open_data, open_held_out
+from app.trainer.pinned.arrival import Arrival
+from app.trainer.pinned.downloads import Downloads
 from app.trainer.pinned.https import fetch
 
 CONTENT = b"The quick brown fox jumps over the lazy dog. " * 5000
@@ -137,7 +140,8 @@ def server(certificate: tuple[Path, Path]) -> Iterator[str]:
 
 
 def fetched(url: str, cache: Path, *, sha256: str = SHA256, **options: Any) -> Path:
-    return fetch(url, sha256=sha256, field="dataset_info", cache=cache, **options)
+    arrival = options.pop("arrival", Arrival("data"))
+    return fetch(url, sha256=sha256, field="dataset_info", cache=cache, arrival=arrival, **options)
 
 
 def test_a_file_is_fetched_once(server: str, context: ssl.SSLContext, tmp_path: Path) -> None:
@@ -149,6 +153,18 @@ def test_a_file_is_fetched_once(server: str, context: ssl.SSLContext, tmp_path: 
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_it_tells_how_much_has_arrived(
+    server: str, context: ssl.SSLContext, tmp_path: Path
+) -> None:
+    told: list[FileDownload] = []
+    arrival = Arrival("data", told.append)
+    fetched(f"{server}/data.txt", tmp_path, context=context, arrival=arrival)
+    arrival.end()
+    assert 0 < told[0].received <= len(CONTENT)
+    assert {(each.what, each.size) for each in told} == {("data", len(CONTENT))}
+    assert told[-1].received == len(CONTENT)
+
+
 def test_it_becomes_batches(server: str, context: ssl.SSLContext, tmp_path: Path) -> None:
     spec = specs.parse(
         {
@@ -158,7 +174,8 @@ def test_it_becomes_batches(server: str, context: ssl.SSLContext, tmp_path: Path
             "dataset_info": {"source": "https", "url": f"{server}/data.txt", "sha256": SHA256},
         }
     )
-    batches = open_data(spec, identity=b"me", cache=tmp_path, context=context)
+    downloads = Downloads(cache=tmp_path, context=context)
+    batches = open_data(spec, identity=b"me", downloads=downloads)
     assert bytes(batches.next(1)[0].tolist()) in CONTENT + b"\0"
 
 
@@ -176,7 +193,8 @@ def test_it_is_measured_on_where_the_spec_says_so(
             },
         }
     )
-    apart = open_held_out(spec, cache=tmp_path, context=context)
+    downloads = Downloads(cache=tmp_path, context=context)
+    apart = open_held_out(spec, downloads=downloads)
     pieces = bytes(apart.tokens).split(b"\0")
     assert all(piece in CONTENT for piece in pieces)
     assert len(apart.tokens) > 1000

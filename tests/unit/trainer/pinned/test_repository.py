@@ -1,5 +1,6 @@
 """Files of a hub's commit, from a hub of our own on the loopback."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,10 @@ import pytest
 from huggingface_hub import constants
 
 from app.common.errors import DataError
+from app.protocol import FileDownload
 from app.spec.sources.pinned import PinnedRepository
+from app.trainer.pinned.arrival import Arrival
+from app.trainer.pinned.downloads import Downloads
 from app.trainer.pinned.repository import fetch_files
 from tests.support.network.model_hub import COMMIT, ModelHub, ask, running_hub
 
@@ -37,7 +41,7 @@ def fetched(cache: Path, *names: str, **options: Any) -> dict[str, Path]:
         lambda files: [each for each in files if each.name in wanted],
         field="pretrained.name",
         cache=cache,
-        **{"limit": 10**6, "sign_in": False, **options},
+        **{"limit": 10**6, "sign_in": False, "arrival": Arrival("weights"), **options},
     )
 
 
@@ -49,6 +53,29 @@ def test_only_what_is_needed_is_fetched_and_once(hub: ModelHub, tmp_path: Path) 
     hub.asked.clear()
     assert fetched(tmp_path) == found
     assert hub.asked == []
+
+
+def test_it_tells_how_much_of_all_files_has_arrived(hub: ModelHub, tmp_path: Path) -> None:
+    hub.repositories["us/model"]["model.safetensors"] = LARGE * 40  # more than one chunk
+    enough = hub.held["model.safetensors"] = threading.Event()
+    told: list[FileDownload] = []
+
+    def tell(report: FileDownload) -> None:
+        told.append(report)
+        if report.received > len(SMALL):
+            enough.set()
+
+    downloads = Downloads(cache=tmp_path, report=tell)
+    with downloads.arriving("weights") as arrival:
+        fetched(tmp_path, arrival=arrival, limit=10**7)
+    whole = len(SMALL) + len(LARGE) * 40
+    assert any(len(SMALL) < each.received < whole for each in told)
+    assert {each.size for each in told} == {whole}
+    assert told[-1].received == whole
+    told.clear()
+    with downloads.arriving("weights") as arrival:
+        fetched(tmp_path, arrival=arrival, limit=10**7)
+    assert told == []
 
 
 @pytest.mark.parametrize(

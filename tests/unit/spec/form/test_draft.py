@@ -4,10 +4,21 @@ import json
 
 import pytest
 
-from app.spec import draft
-from app.spec.draft import DEFAULTS
+from app.spec import filling, invite
 from app.spec.estimate import estimate
-from app.spec.sources.data import FileData, HttpsData, HubData
+from app.spec.evaluation import EvaluationSpec
+from app.spec.form import draft
+from app.spec.form.names import DEFAULTS, PART_DEFAULTS, part_name
+from app.spec.schema import SwarmSpec
+from app.spec.sources.data import (
+    FileData,
+    HttpsData,
+    HttpsFile,
+    HubData,
+    HubDataset,
+    MixtureData,
+    SlotData,
+)
 from app.spec.sources.pretrained import HttpsWeights, HubWeights
 
 FILLED = {**DEFAULTS, "run_id": "my-run"}
@@ -216,3 +227,168 @@ def test_a_tokenizer_is_fetched_if_the_form_says_so(kind: str) -> None:
     assert wrong == {}
     assert found is not None
     assert found.data.tokenizer.kind == kind
+
+
+# --- what is evaluated
+
+
+def made(values: dict[str, str]) -> SwarmSpec:
+    """The spec, which must survive its way to another machine."""
+    found, wrong = draft.check(values)
+    assert wrong == {}
+    assert found is not None
+    shared = invite.shared(found, ())
+    assert invite.read_text(invite.as_link(shared)) == shared
+    return found
+
+
+def test_evaluations_are_those_of_the_spec_unless_they_are_changed() -> None:
+    found = made(FILLED)
+    assert found.training.evaluation == EvaluationSpec()
+    assert "evaluation" not in found.to_json()["training_params"]
+    assert found.data.held_out is None
+
+
+def test_prompts_are_lines_and_keep_their_spaces() -> None:
+    prompts = "training_params.evaluation.prompts"
+    found = made(FILLED | {prompts: "def \n\n  Once\n"})
+    assert found.training.evaluation.prompts == ("def ", "  Once")
+    assert made(FILLED | {prompts: " \n"}).training.evaluation.prompts == ()
+
+
+def test_a_swarm_that_is_not_evaluated_holds_nothing_out() -> None:
+    texts = {"evaluation.text": "never", "training_params.evaluation.share": "wrong"}
+    found = made(FILLED | texts | {"training_params.stop.unimproved_evaluations": "5"})
+    assert not found.training.evaluation.is_on
+    assert found.training.stop.is_never
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "options"),
+    [
+        ("hub", HubDataset, {"name": "us/words"}),
+        ("https", HttpsFile, {"url": "https://example.org/a.txt", "sha256": "0" * 64}),
+    ],
+)
+@pytest.mark.parametrize("source", ["builtin", "files", "mixture"])
+def test_text_for_evaluations_can_come_from_elsewhere(
+    text: str, kind: type, options: dict[str, str], source: str
+) -> None:
+    values = MIXED | {"dataset_info.source": source, "dataset_info.paths": "a.txt"}
+    held_out = {f"dataset_info.held_out.{name}": value for name, value in options.items()}
+    found = made(values | {"evaluation.text": text} | held_out)
+    assert isinstance(found.data.held_out, kind)
+    assert found.data.source == source
+
+
+def test_a_run_ends_when_it_no_longer_improves() -> None:
+    texts = {
+        "training_params.stop.unimproved_evaluations": "7",
+        "training_params.evaluation.every_epochs": "10",
+    }
+    training = made(FILLED | texts).training
+    assert training.stop.unimproved_evaluations == 7
+    assert training.evaluation.every_epochs == 10
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"training_params.evaluation.share": "2"}, "training_params.evaluation.share"),
+        ({"training_params.evaluation.seconds": "0"}, "training_params.evaluation.seconds"),
+        (
+            {"training_params.evaluation.every_epochs": "x"},
+            "training_params.evaluation.every_epochs",
+        ),
+        ({"training_params.evaluation.prompts": "x" * 201}, "training_params.evaluation.prompts"),
+        ({"training_params.evaluation.prompts": "x\n" * 9}, "training_params.evaluation.prompts"),
+        ({"evaluation.text": "hub"}, "dataset_info.held_out.name"),
+        ({"evaluation.text": "https"}, "dataset_info.held_out.url"),
+        (
+            {
+                "training_params.stop.unimproved_evaluations": "5",
+                "training_params.evaluation.every_epochs": "0",
+            },
+            "training_params.stop.unimproved_evaluations",
+        ),
+    ],
+)
+def test_mistakes_about_evaluations_are_shown_at_their_fields(
+    change: dict[str, str], field: str
+) -> None:
+    found, wrong = draft.check(FILLED | change)
+    assert found is None
+    assert next(iter(wrong)) == field
+    assert wrong.keys() <= DEFAULTS.keys()
+
+
+# --- mixtures
+
+
+def part(number: int, **changes: str) -> dict[str, str]:
+    """The texts of a part of a mixture."""
+    values = dict(PART_DEFAULTS) | {k.replace("__", "."): v for k, v in changes.items()}
+    return {part_name(number, name): text for name, text in values.items()}
+
+
+MIXED = (
+    FILLED
+    | {"dataset_info.source": "mixture"}
+    | part(0, data__source="builtin", data__url="http://ignored")
+    | part(1, data__name="us/words", weight="2.5")
+    | part(2, data__source="files", data__paths="a.txt\nb.txt")
+)
+
+
+def test_a_mixture_has_the_parts_of_the_form_in_their_order() -> None:
+    found = made({name: MIXED[name] for name in reversed(MIXED)}).data
+    assert isinstance(found, MixtureData)
+    assert [each.weight for each in found.parts] == [1, 2.5, 1]
+    assert [each.data.source for each in found.parts] == ["builtin", "hub", "files"]
+    files = found.parts[2].data
+    assert isinstance(files, FileData)
+    assert files.paths == ("a.txt", "b.txt")
+
+
+def test_files_of_a_mixture_are_slots_for_others() -> None:
+    both = MIXED | part(0, data__source="files", data__paths="c.txt")
+    shared = filling.emptied(made(both)).data
+    assert isinstance(shared, MixtureData)
+    slots = [each.data for each in shared.parts if isinstance(each.data, SlotData)]
+    assert [each.label for each in slots] == ["data", "data-2"]
+
+
+def test_more_than_ten_parts_stay_in_order() -> None:
+    values = MIXED
+    for number in range(12):
+        values = values | part(number, data__name=f"us/{number}")
+    found = made(values).data
+    assert isinstance(found, MixtureData)
+    names = [each.data.name for each in found.parts if isinstance(each.data, HubData)]
+    assert names == [f"us/{number}" for number in range(12)]
+
+
+def test_parts_are_ignored_where_there_is_one_source() -> None:
+    found = made(MIXED | {"dataset_info.source": "builtin"})
+    assert found.data.source == "builtin"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"weight": "0"}, "weight"),
+        ({"weight": "nan"}, "weight"),
+        ({"weight": ""}, "weight"),
+        ({"weight": "1,5"}, "weight"),
+        ({"data__name": ""}, "data.name"),
+        ({"data__name": "../../etc"}, "data.name"),
+        ({"data__source": "files"}, "data.paths"),
+        ({"data__source": "https", "data__url": "http://a.org"}, "data.url"),
+    ],
+)
+def test_mistakes_of_a_part_are_shown_at_its_field(change: dict[str, str], field: str) -> None:
+    found, wrong = draft.check(MIXED | part(1, **{"data__name": "us/words"} | change))
+    assert found is None
+    assert part_name(1, field) in wrong
+    assert all(name.startswith("dataset_info.parts.1.") for name in wrong)  # and not of all parts
+    assert all(error.message and error.remedy for error in wrong.values())

@@ -1,17 +1,8 @@
-"""Build a swarm's spec from a form: a mapping from dotted field names to the texts in the form.
-
-Most names are those of the spec's fields. Exceptions: the model's sizes have common names, since
-each model type names them differently; ``dataset_info.paths`` and ``pretrained.files`` hold one
-file per line, ``pretrained.config`` the text of a ``config.json``;
-``training_params.adapters.train`` is ``all`` or ``adapters``; and ``organiser`` says how the
-finished spec is to be signed (``app.spec.signing``): ``access`` is ``open`` for no signature,
-``signed`` or ``closed``.
-"""
+"""Build a swarm's spec from a form: a mapping from the fields' names to the texts in the form."""
 
 import json
 import re
 import secrets
-from collections.abc import Mapping
 from typing import Any
 
 from app.common.errors import SpecError
@@ -19,107 +10,18 @@ from app.common.i18n import _
 from app.organiser.invites import NAME_CHARACTERS
 from app.spec import architectures
 from app.spec.families import FAMILIES
+from app.spec.form.names import (
+    DEFAULTS,
+    HELD_OUT_FIELDS,
+    SIZES,
+    Values,
+    begins_with_weights,
+    relevant,
+)
 from app.spec.schema import SwarmSpec, mistakes, parse
-
-Values = Mapping[str, str]
-"""The form's texts by dotted field name, such as ``training_params.seed``."""
 
 MOST_CONFIG_CHARACTERS = 2**20
 """Of a ``config.json`` that is pasted."""
-
-SIZES = ("layers", "width", "heads", "feed_forward")
-"""The model's sizes in the form. Its positions are the spec's sequence length."""
-
-STRATEGIES = ("diloco", "sparseloco")
-"""Those with options in the form, under the strategy's name."""
-
-SOURCE_FIELDS = {
-    "builtin": (),
-    "files": ("paths", "format", "text_field"),
-    "https": ("url", "sha256", "format", "text_field"),
-    "hub": ("name", "config", "split", "text_field"),
-}
-"""The form's data fields that apply to each data source."""
-
-TOKENIZER_FIELDS = {
-    "bytes": (),
-    "file": ("path",),
-    "hub": ("name", "revision"),
-    "https": ("url", "sha256"),
-}
-"""Those that apply to each kind of tokenizer."""
-
-PRETRAINED_FIELDS = {
-    "": (),
-    "hub": ("name", "revision", "config"),
-    "https": ("files", "config"),
-}
-"""Those that apply to each source of weights to begin with, "" for none."""
-
-DEFAULTS: Values = {
-    "title": "",
-    "run_id": "",
-    "local": "",
-    "organiser.access": "open",
-    "organiser.name": "",
-    "model_config.model_type": "llama",
-    "model_config.layers": "6",
-    "model_config.width": "384",
-    "model_config.heads": "6",
-    "model_config.feed_forward": "1024",
-    "pretrained.source": "",
-    "pretrained.name": "",
-    "pretrained.revision": "",
-    "pretrained.files": "",
-    "pretrained.config": "",
-    "dataset_info.source": "builtin",
-    "dataset_info.format": "auto",
-    "dataset_info.text_field": "text",
-    "dataset_info.paths": "",
-    "dataset_info.url": "",
-    "dataset_info.sha256": "",
-    "dataset_info.name": "",
-    "dataset_info.config": "",
-    "dataset_info.split": "train",
-    "dataset_info.tokenizer.kind": "bytes",
-    "dataset_info.tokenizer.path": "",
-    "dataset_info.tokenizer.name": "",
-    "dataset_info.tokenizer.revision": "",
-    "dataset_info.tokenizer.url": "",
-    "dataset_info.tokenizer.sha256": "",
-    "training_params.sequence_length": "256",
-    "training_params.target_batch_size": "1024",
-    "training_params.micro_batch_size": "auto",
-    "training_params.optimizer.name": "adamw",
-    "training_params.optimizer.learning_rate": "0.001",
-    "training_params.optimizer.weight_decay": "0.1",
-    "training_params.schedule.name": "constant",
-    "training_params.schedule.warmup_epochs": "20",
-    "training_params.schedule.total_epochs": "",
-    "training_params.stop.epochs": "",
-    "training_params.stop.minutes": "",
-    "training_params.precision": "auto",
-    "training_params.seed": "0",
-    "training_params.strategy": "gradient-averaging",
-    "training_params.max_grad_norm": "",
-    "training_params.diloco.local_batch_size": "32",
-    "training_params.diloco.max_grad_norm": "1",
-    "training_params.diloco.bits": "4",
-    "training_params.sparseloco.local_batch_size": "32",
-    "training_params.sparseloco.max_grad_norm": "1",
-    "training_params.sparseloco.keep": "64",
-    "training_params.adapters.train": "all",
-    "training_params.adapters.rank": "16",
-    "training_params.adapters.alpha": "32",
-    "training_params.adapters.dropout": "0",
-    "training_params.adapters.targets": "",
-    "training_params.averaging.compression": "float16",
-    "training_params.averaging.matchmaking_seconds": "5",
-    "training_params.averaging.timeout_seconds": "auto",
-    "training_params.averaging.record_seconds": "45",
-}
-"""The form's initial texts: a Llama of 11 million parameters, trained on Python's documentation. An
-epoch takes some seconds on two GPUs, and every machine has room for it."""
 
 
 def check(values: Values) -> tuple[SwarmSpec | None, dict[str, SpecError]]:
@@ -184,21 +86,34 @@ def _content(values: Values) -> tuple[dict[str, Any], dict[str, SpecError]]:
     for name, text in values.items():
         part = name.partition(".")[0]
         is_ours = part in ("model_config", "organiser") or name in _FORM_ONLY
-        if text.strip() and not is_ours and relevant(name, values):
+        if (text.strip() or name == _PROMPTS) and not is_ours and relevant(name, values):
             _set_nested(content, name, _value(name, text))
+    data = content["dataset_info"]
+    if (parts := data.get("parts")) is not None:  # numbered by their names
+        data["parts"] = [parts[number] for number in sorted(parts, key=int)]
+    match values.get("evaluation.text", "share"):
+        case "never":
+            _set_nested(content, "training_params.evaluation.every_epochs", 0)
+        case source if HELD_OUT_FIELDS[source]:
+            _set_nested(content, "dataset_info.held_out.source", source)
     return content, wrong
 
 
-_FORM_ONLY = frozenset({"pretrained.config", "training_params.adapters.train"})
+_FORM_ONLY = frozenset({"evaluation.text", "pretrained.config", "training_params.adapters.train"})
 """Not fields of a spec, but what decides about some."""
+
+_PROMPTS = "training_params.evaluation.prompts"
+"""Without any, no samples are wanted."""
 
 
 def _value(name: str, text: str) -> Any:
+    if name.endswith(".paths"):
+        return _lines(text)
     match name.partition(".")[2]:
-        case "paths":
-            return _lines(text)
         case "files":
             return [_pinned(line) for line in _lines(text)]
+        case "evaluation.prompts":  # a space at the end of one means something
+            return [line for line in text.splitlines() if line.strip()]
         case "adapters.targets":
             return text.replace(",", " ").split()
         case "diloco.bits" if text.strip().isdigit():
@@ -210,41 +125,6 @@ def _pinned(line: str) -> dict[str, str]:
     """A line with an address and a hash."""
     url, _space, digest = line.partition(" ")
     return {"url": url, "sha256": digest.strip()}
-
-
-def begins_with_weights(values: Values) -> bool:
-    """The form's model begins with pretrained weights, whose config says its sizes."""
-    return bool(values.get("pretrained.source", ""))
-
-
-def relevant(name: str, values: Values) -> bool:
-    """False for a field that belongs to another choice than the form's: of the source, the
-    tokenizer, the strategy, what the model begins with, or who may take part."""
-    part, _dot, rest = name.partition(".")
-    block, _dot, option = rest.rpartition(".")
-    strategy = values.get("training_params.strategy", "")
-    match part:
-        case "organiser":
-            return rest == "access" or values.get("organiser.access", "open") != "open"
-        case "model_config":
-            return not begins_with_weights(values)
-        case "pretrained":
-            chosen = values.get("pretrained.source", "")
-            return rest == "source" or rest in PRETRAINED_FIELDS.get(chosen, ())
-        case "training_params" if block in STRATEGIES:
-            return strategy == block
-        case "training_params" if block == "adapters":
-            is_chosen = values.get(f"{part}.adapters.train") == "adapters"
-            return begins_with_weights(values) and (option == "train" or is_chosen)
-        case "training_params" if rest in ("averaging.compression", "max_grad_norm"):
-            return strategy not in STRATEGIES
-        case "dataset_info" if block == "tokenizer":
-            kind = values.get("dataset_info.tokenizer.kind", "bytes")
-            return option == "kind" or option in TOKENIZER_FIELDS.get(kind, ())
-        case "dataset_info":
-            source = values.get("dataset_info.source", "")
-            return rest == "source" or rest in SOURCE_FIELDS.get(source, ())
-    return True
 
 
 def _set_nested(content: dict[str, Any], name: str, value: Any) -> None:
