@@ -91,6 +91,13 @@ def script(bench: Bench, *written: Written | Exception) -> None:
         bench.session.generation.script.put_nowait(each)
 
 
+def test_it_needs_no_sideways_scrolling(page: ModelPage, bench: Bench, qtbot: QtBot) -> None:
+    bench.dispatch(EVALUATED, sample(12, "upon a time"))
+    bench.window.resize(640, 400)  # a screen of 1280 × 800 at 200 %
+    qtbot.waitUntil(lambda: page.viewport().width() < 500)
+    assert page.horizontalScrollBar().maximum() == 0
+
+
 # --- what it is
 
 

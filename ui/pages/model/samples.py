@@ -13,6 +13,7 @@ from ui.style.theme import Theme
 from ui.texts import model as model_texts
 from ui.texts import units
 from ui.widgets.card import Card, body_text
+from ui.widgets.forms.fields import COMBO_WIDTH
 from ui.widgets.labels import label
 from ui.widgets.table import table
 
@@ -48,6 +49,7 @@ class SamplesCard(Card):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.prompt.setMinimumContentsLength(24)
+        self.prompt.setMinimumWidth(COMBO_WIDTH)
         self.table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
         header = self.table.horizontalHeader().sizeHint().height()
         rows = ROWS_SHOWN * self.table.verticalHeader().defaultSectionSize()
@@ -56,10 +58,10 @@ class SamplesCard(Card):
         self.caption.setBuddy(self.prompt)
         head = QHBoxLayout()
         head.setSpacing(8)
-        head.addWidget(label(_("How it learns to write"), "strong"))
-        head.addStretch()
         head.addWidget(self.caption)
         head.addWidget(self.prompt)
+        head.addStretch()
+        self.column.addWidget(label(_("How it learns to write"), "strong"))
         self.column.addLayout(head)
         for part in (self.empty, self.table, self.text):
             self.column.addWidget(part)

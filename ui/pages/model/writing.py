@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeySequence, QShortcut, QTextCursor
-from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import QGridLayout, QPlainTextEdit, QWidget
 
 from app.common.errors import UserFacingError
 from app.common.i18n import _
@@ -25,7 +25,7 @@ from ui.texts.states import sentences
 from ui.widgets.banner import announce
 from ui.widgets.buttons import SteadyButton
 from ui.widgets.card import Card, body_text
-from ui.widgets.forms.fields import combo_box, text_area
+from ui.widgets.forms.fields import COMBO_WIDTH, combo_box, text_area
 from ui.widgets.labels import label, restyle
 
 if TYPE_CHECKING:
@@ -64,20 +64,22 @@ class WritingCard(Card):
         self.temperature.setCurrentIndex(self.temperature.findData(USUAL_TEMPERATURE))
         self.length.setAccessibleName(_("Length at most"))
         self.length.setCurrentIndex(self.length.findData(USUAL_LENGTH))
-        row = QHBoxLayout(self._controls)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(8)
-        for text, control in (
-            (_("Temperature"), self.temperature),
-            (_("Length at most"), self.length),
+        grid = QGridLayout(self._controls)  # beside each other, they are wider than a small screen
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(8)
+        for row, (text, control) in enumerate(
+            (
+                (_("Temperature"), self.temperature),
+                (_("Length at most"), self.length),
+            )
         ):
             caption = label(text, "muted")
             caption.setBuddy(control)
-            row.addWidget(caption)
-            row.addWidget(control)
-            row.addSpacing(8)
-        row.addStretch()
-        row.addWidget(self.write)
+            control.setMinimumWidth(COMBO_WIDTH)
+            grid.addWidget(caption, row, 0)
+            grid.addWidget(control, row, 1)
+        grid.setColumnStretch(2, 1)
+        grid.addWidget(self.write, 1, 3)
         for part in (
             label(_("Try it"), "strong"),
             self.why_not,
