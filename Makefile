@@ -45,10 +45,9 @@ attacks: $(DEV_READY)
 # What fails out there, on purpose: tests of minutes, then a table. ARGS="--runs 3 --only 'disk full'"
 # chooses.
 faults: $(DEV_READY) translations
-	QT_QPA_PLATFORM=offscreen PYTEST_QT_API=pyside6 FAULT_RUNS=300 $(PY) -m pytest \
-	  tests/e2e/test_networks.py tests/e2e/test_strategies.py tests/e2e/test_adapters.py \
-	  tests/e2e/test_exactly_once.py tests/e2e/test_export.py \
-	  tests/e2e/test_snapshots.py tests/e2e/test_fetching.py
+	FAULT_RUNS=300 $(PY) -m pytest tests/e2e/test_exactly_once.py
+	QT_QPA_PLATFORM=offscreen PYTEST_QT_API=pyside6 $(PY) -m pytest -m slow \
+	  --ignore=tests/e2e/test_attacks.py --ignore=tests/e2e/test_closed_swarm.py
 	$(PY) tests/bench/faults.py $(ARGS)
 
 # Two hours of the demo, while others come and go: a report and a picture in long-run/.

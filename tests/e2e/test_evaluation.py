@@ -7,6 +7,7 @@ from tests.support.processes.apps import StartApp, lone_spec, training
 pytestmark = [pytest.mark.e2e]
 
 
+@pytest.mark.slow
 async def test_evaluations_are_told_and_end_a_run_that_learns_nothing(start_app: StartApp) -> None:
     params = training(
         target_batch_size=512,

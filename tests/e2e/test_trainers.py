@@ -80,6 +80,7 @@ async def test_a_late_joiner_takes_over_the_swarms_state(
     assert 0 < last.received == last.size
 
 
+@pytest.mark.slow
 async def test_a_stop_does_not_wait_for_a_group_that_never_comes(
     hire: Callable[[], Worker],
 ) -> None:

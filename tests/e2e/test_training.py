@@ -79,6 +79,7 @@ async def test_a_plain_hivemind_script_is_a_peer_like_any_other(
     await app.wait_for(lambda line: line["peers"] == 2)
 
 
+@pytest.mark.slow
 async def test_two_devices_have_a_trainer_each(start_app: StartApp, tmp_path: Path) -> None:
     app = await start_app("--device", "cpu,cpu", spec=tiny_spec())
     line = await app.trains(epoch=2, peers=2)
