@@ -4,7 +4,8 @@
 
 sign, thousand: what it learnt, reversed or times 1,000. garbage: a blob of random bytes. nan: a
 blob whose numbers are no numbers. base: a blob from other outer weights than it says. weight: it
-claims 10^30 samples. silent: as a leader, and when asked for pieces, it says nothing.
+claims 10^30 samples. noise: noise four times as large as what it learnt, with the largest weight
+that is believed. silent: as a leader, and when asked for pieces, it says nothing.
 """
 
 import asyncio
@@ -36,23 +37,22 @@ def not_numbers(blob: bytes) -> bytes:
 BLOBS: dict[str, Callable[[bytes], bytes]] = {"garbage": garbage, "nan": not_numbers}
 
 
-def spoil(attack: str) -> None:
-    """Change what this trainer sends, or answers."""
+def spoil(attack: str, most_weight: float) -> None:
+    """Change what this trainer sends, or answers. most_weight: that the others believe."""
     from app.trainer.exchange import member
-    from app.trainer.exchange.offers import OwnKey
     from app.trainer.local_steps.dense import DenseCodec
     from app.trainer.local_steps.sparse import SparseCodec
     from app.trainer.strategies import round as rounds
 
-    if attack in FACTORS or attack in BLOBS:
+    if attack in FACTORS or attack in BLOBS or attack == "noise":
         spoil_blobs_of(DenseCodec, attack)
         spoil_blobs_of(SparseCodec, attack)
+        if attack == "noise":
+            claim(most_weight)
     elif attack == "base":
         rounds.digest_of = lambda _tensors: os.urandom(16)
     elif attack == "weight":
-        offer: Any = OwnKey.offer
-        claimed: Any = lambda self, blob, **said: offer(self, blob, **(said | {"weight": 1e30}))  # noqa: E731
-        OwnKey.offer = claimed  # type: ignore[method-assign]
+        claim(1e30)
         member.check_offer = lambda *_arguments, **_options: ""
     elif attack == "silent":
         for name in ANSWERS:
@@ -61,13 +61,28 @@ def spoil(attack: str) -> None:
         raise SystemExit(f"no attack {attack!r}")
 
 
+def claim(weight: float) -> None:
+    from app.trainer.exchange.offers import OwnKey
+
+    offer: Any = OwnKey.offer
+    claimed: Any = lambda self, blob, **said: offer(self, blob, **(said | {"weight": weight}))  # noqa: E731
+    OwnKey.offer = claimed  # type: ignore[method-assign]
+
+
+def noise(learnt: Sequence[Any]) -> list[Any]:
+    import torch
+
+    return [torch.randn_like(each) * 4 * each.norm() / each.numel() ** 0.5 for each in learnt]
+
+
 def spoil_blobs_of(codec: Any, attack: str) -> None:
     from app.trainer.local_steps.codec import Encoded
 
     encode = codec.encode
 
     def encode_falsely(self: Any, tensors: Sequence[Any]) -> Encoded:
-        honest: Encoded = encode(self, [FACTORS.get(attack, 1.0) * each for each in tensors])
+        said = noise(tensors) if attack == "noise" else tensors
+        honest: Encoded = encode(self, [FACTORS.get(attack, 1.0) * each for each in said])
         change = BLOBS.get(attack)
         return Encoded(change(honest.blob), honest.decoded) if change else honest
 
@@ -84,7 +99,10 @@ def main() -> int:
 
     def prepare_and_spoil(order: Start) -> None:
         prepare(order)
-        spoil(attack)
+        from app.spec import schema
+        from app.trainer.strategies.round import most_weight
+
+        spoil(attack, most_weight(schema.parse(order.spec)))
 
     process._prepare_process = prepare_and_spoil
     return process.main(())
