@@ -272,7 +272,7 @@ def test_who_only_watches_fetches_the_weights(
     assert row.button.text() == "Fetch epoch 31"
 
 
-@pytest.mark.parametrize("way", ["button", "training", "another swarm"])
+@pytest.mark.parametrize("way", ["button", "training", "unseen", "another swarm"])
 def test_fetching_is_stopped(
     bench: Bench, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
@@ -284,12 +284,16 @@ def test_fetching_is_stopped(
             qtbot.mouseClick(row.button, Qt.MouseButton.LeftButton)
         case "training":
             bench.dispatch(*TRAINING)
+        case "unseen":
+            bench.open("Overview")
+            bench.dispatch(*TRAINING)
         case _:
             other = Swarm(
                 run_id="b", title="B", model_type="gpt2", dataset="d", target_batch_size=4
             )
             bench.dispatch(Left(), JoinBegan(swarm=other))
     qtbot.waitUntil(lambda: fetch.stopped and not row.is_fetching)
+    assert row.status.text() == ("Stopped." if way == "button" else "")
     assert bench.session.store.state.problem is None
 
 

@@ -37,6 +37,7 @@ class FetchingRow(QWidget):
         row.addWidget(self.status, 1)
         row.addWidget(self.button)
         self.button.clicked.connect(self.toggle)
+        model.changed.connect(self._on_state)  # the page may not be shown
         self.hide()
 
     @property
@@ -53,16 +54,21 @@ class FetchingRow(QWidget):
             self._offer = model_texts.what_can_be_fetched(state, kept)
         self._show()
 
+    def _on_state(self, state: ContributorState) -> None:
+        if self.is_fetching and (state.phase.has_trainer or state.swarm is None):
+            self.forget()
+
     def forget(self) -> None:
         """Stop it, and drop what was said of another swarm."""
         if self._task is not None:
             self._task.cancel()
-        self.status.clear()
+        self._say("")
 
     def toggle(self) -> None:
         """Begin to fetch, or stop that."""
         if self._task is not None:
             self._task.cancel()
+            self._say(_("Stopped."))
             return
         self._say(_("Looking for somebody who has the weights…"))
         self._task = self._model.start(self._fetch())
@@ -84,9 +90,6 @@ class FetchingRow(QWidget):
                 self._say(model_texts.what_was_fetched(found.epoch, from_door=found.from_door))
         except UserFacingError as error:
             self._say(error.text, role="error")
-        except asyncio.CancelledError:
-            self._say(_("Stopped."))
-            raise
         finally:
             self._task = None
             self.fetched.emit()
