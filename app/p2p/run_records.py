@@ -239,12 +239,14 @@ def _generate(path: Path) -> None:
     # hivemind restricts the mode only after it has written
     descriptor, made = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     os.close(descriptor)
-    P2P.generate_identity(made)
-    with contextlib.suppress(OSError):  # the first stays, if another was made meanwhile
-        path.hardlink_to(made)
-    if not path.exists():  # a file system without hard links
-        Path(made).replace(path)
-    Path(made).unlink(missing_ok=True)
+    try:
+        P2P.generate_identity(made)
+        with contextlib.suppress(OSError):  # the first stays, if another was made meanwhile
+            path.hardlink_to(made)
+        if not path.exists():  # a file system without hard links
+            Path(made).replace(path)
+    finally:
+        Path(made).unlink(missing_ok=True)
 
 
 def sign_everything_with(identity: Identity) -> None:
