@@ -108,7 +108,7 @@ class DonorCalls:
     async def header(self, peer: PeerID) -> Header:
         """What a donor or a door has, of any layout. Raises `DonorError` or `CallError`."""
         async with aclosing(self._replies(peer, Wanted(layout="", ranges=()))) as replies:
-            return _parsed(await anext(replies))
+            return _parsed(await anext(replies, b""))
 
     async def fetch(self, peer: PeerID, download: Download, changed: Callable[[], None]) -> None:
         """Fetch what is missing of a download.
@@ -121,7 +121,7 @@ class DonorCalls:
         )
         pace = _Pace()
         async with aclosing(self._replies(peer, wanted)) as replies:
-            header = await anext(replies)
+            header = await anext(replies, b"")
             download.epoch = max(download.epoch, _checked(header, download.layout))
             async for part in replies:
                 end = download.received + len(part)
@@ -142,20 +142,22 @@ class DonorCalls:
         size = sum(end - begin for begin, end in ranges)
         content = bytearray()
         wanted = Wanted(layout=layout.digest, ranges=tuple(ranges))
+        pace = _Pace()
         async with aclosing(self._replies(peer, wanted)) as replies:
-            epoch = _checked(await anext(replies), layout)
+            epoch = _checked(await anext(replies, b""), layout)
             async for part in replies:
                 content += part
                 if len(content) > size:
                     raise DonorError(_("it sends more than was asked for"))
+                pace.after(len(part))  # nobody may keep us waiting with nothing
         if len(content) != size:
             raise DonorError(_("it stopped halfway"))
         return epoch, bytes(content)
 
     async def _replies(self, peer: PeerID, wanted: Wanted) -> AsyncGenerator[Any, None]:
         """The bytes of a donor's replies, the header first."""
-        with hivemind_errors(peer_id=peer.to_base58()):
-            seconds = ANSWER_SECONDS
+        seconds = ANSWER_SECONDS
+        with hivemind_errors(peer_id=peer.to_base58(), seconds=seconds):
             async with asyncio.timeout(seconds):
                 stream = await self.stub(peer).rpc_send_state(wanted.pack())
             while True:
@@ -197,7 +199,10 @@ class _Pace:
 
 
 def _parsed(packed: bytes) -> Header:
-    """A donor's header. Raises `DonorError` for one that sends nothing."""
+    """A donor's header. packed: b"" of one that ended without a word.
+
+    Raises `DonorError` for one that sends nothing.
+    """
     try:
         header = Header.parse(packed)
     except ValueError as error:

@@ -152,25 +152,31 @@ class Newcomer:
         """
         download: Download | None = None
         of = "", ""
+        refused: set[PeerID] = set()
+        most = 0  # bytes that have ever arrived of a snapshot
         give_up_at = time.monotonic() + DOOR_PATIENCE_SECONDS
         while self.swarm.begins and time.monotonic() < give_up_at:
             reason = ""
             for door, header in await self._shown(calls, doors, own_epoch):
+                if door in refused:
+                    continue
                 if download is None or of != (str(door), header.digest):
                     download = None  # before the next one takes its memory
                     download, of = self._nothing(), (str(door), header.digest)
-                before = download.received
                 try:
                     epoch = await self._from_door(calls, door, header, download)
                 except OtherModelError as error:
                     log.warning("the snapshot of the door %s is of no use: %s", door, error)
+                    refused.add(door)
                 except (DonorError, CallError) as error:
                     reason = str(error)
                     log.warning("the door %s doesn't give its snapshot: %s", door, reason)
                 else:
                     if epoch is not None:
                         return epoch
-                if download.received > before:
+                    refused.add(door)
+                if download.received > most:
+                    most = download.received
                     give_up_at = time.monotonic() + DOOR_PATIENCE_SECONDS
             if download is None or not reason:
                 break
@@ -209,6 +215,7 @@ class Newcomer:
         if hashlib.sha256(download.content).hexdigest() != header.digest:
             log.warning("the door %s doesn't send the snapshot that it shows", door)
             return None
+        download.epoch = header.epoch  # what is vouched for, whatever came with the bytes
         offer = self._offered(download)
         fits = fits_its_epoch(offer, parameters=self.state.layout.parameters)
         if not fits or judge(self.state, [offer], epoch=offer.epoch).best is None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import torch
 from hivemind.p2p import PeerID
 from hivemind.utils.nested import nested_flatten
@@ -80,6 +81,10 @@ class Donor:
     """Of a door, what it says of its snapshot."""
     refuses_ranges: StateRefusal | None = None
     """Why it sends no bytes, though it shows what it has."""
+    epoch_with_bytes: int | None = None
+    """That it claims when it sends bytes; None for the same as otherwise."""
+    is_mute: bool = False
+    """It ends each call without a word."""
     extra: int = 0
     """Bytes that it sends beyond those that were asked for."""
     asked: list[Wanted] = field(default_factory=list)
@@ -91,12 +96,20 @@ class Donor:
         return self._replies(wanted)
 
     async def _replies(self, wanted: Wanted) -> AsyncIterator[Any]:
+        if self.is_mute:
+            return
         refusal = self.refusal or (self.refuses_ranges if wanted.ranges else None)
         if refusal is not None:
             yield refusal.pack()
             return
         size = len(self.content) if self.size is None else self.size
-        yield (self.snapshot or Header(epoch=self.epoch, size=size)).pack()
+        shown = self.snapshot or Header(epoch=self.epoch, size=size)
+        if wanted.layout and shown.layout and wanted.layout != shown.layout:
+            yield StateRefusal.OTHER_MODEL.pack()
+            return
+        if wanted.ranges and self.epoch_with_bytes is not None:
+            shown = msgspec.structs.replace(shown, epoch=self.epoch_with_bytes)
+        yield shown.pack()
         for begin, end in wanted.ranges:
             sent = self.content[begin:end]
             if self.breaks_after is not None:

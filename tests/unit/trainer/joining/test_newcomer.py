@@ -137,6 +137,12 @@ async def test_another_donor_is_asked_after_a_refusal(refusal: StateRefusal) -> 
     assert trial.epoch == EPOCH
 
 
+async def test_another_donor_is_asked_when_one_ends_without_a_word() -> None:
+    mute = honest()
+    mute.is_mute = True
+    assert (await join(mute, honest())).epoch == EPOCH
+
+
 async def test_more_than_was_asked_for_is_not_taken() -> None:
     endless, good = honest(), honest()
     endless.extra = 1
@@ -253,6 +259,8 @@ async def test_where_there_is_an_organiser_only_a_signed_snapshot_counts() -> No
     good = snapshot(80, key=KEY)
     assert (await begin(good, key=KEY.public_key))[0] == 80
     assert good.snapshot is not None
+    good.epoch_with_bytes = 100  # which nobody has signed
+    assert (await begin(good, key=KEY.public_key))[0] == 80
     good.snapshot = msgspec.structs.replace(good.snapshot, epoch=81)
     assert (await begin(good, key=KEY.public_key))[0] is None
 
@@ -273,6 +281,21 @@ async def test_a_door_that_never_sends_is_given_up(monkeypatch: pytest.MonkeyPat
     busy = snapshot()
     busy.refuses_ranges = StateRefusal.BUSY
     assert (await begin(busy))[0] is None
+
+
+async def test_a_door_whose_snapshot_was_refused_is_not_asked_for_it_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wrong, busy = snapshot(90), snapshot(80)
+    wrong.content = wrong.content[:-1] + b"\x7f"
+    busy.refuses_ranges = StateRefusal.BUSY
+
+    async def gets_a_place(_seconds: float) -> None:
+        busy.refuses_ranges = None
+
+    monkeypatch.setattr(module.asyncio, "sleep", gets_a_place)
+    assert (await begin(wrong, busy))[0] == 80
+    assert len([each for each in wrong.asked if each.ranges]) == 1
 
 
 async def test_waits_for_a_door_that_has_no_place_now() -> None:
