@@ -9,21 +9,21 @@ import asyncio
 import errno
 import logging
 import time
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 
 from app.common import signing
 from app.common.background import Background, in_thread, survived
 from app.common.i18n import _
 from app.p2p import calls
 from app.p2p.calls import CallError
-from app.p2p.states.comparing import MOST_AHEAD, STEPS_AN_EPOCH, opinions
+from app.p2p.states.comparing import MOST_AHEAD, STEPS_AN_EPOCH, are_finite, opinions
 from app.p2p.states.donors import DonorId, DonorStub, donors_of, namespace_of
 from app.p2p.states.download import DonorCalls, DonorError, Download, SaidLayout
-from app.p2p.states.folder import KeptSnapshotFile, NewSnapshot, SnapshotFolder
+from app.p2p.states.folder import KeptSnapshotFile, SnapshotFolder
 from app.p2p.states.servicer import SnapshotServicer
 from app.p2p.states.wire import Header
 from app.session import Session
@@ -50,8 +50,6 @@ MOST_SECONDS = 3600.0
 
 MOST_BYTES = 16
 """Of a state, for each parameter that is trained: twice as much as Adam needs."""
-
-_CHECKED_BYTES = 2**20
 
 
 class Snapshots:
@@ -175,16 +173,18 @@ class Snapshots:
         if header.epoch <= last:
             return False
         layout = SaidLayout.of(header)
-        with self._folder.receiving(header.size) as new:
+        with ExitStack() as room:
+            receiving = self._folder.receiving(header.size)
+            new = await in_thread(lambda: room.enter_context(receiving))
             download = Download(layout=layout, content=new.content)
             try:
                 async with asyncio.timeout(MOST_SECONDS):
                     await donor_calls.fetch(donor, download, lambda: None)
             except TimeoutError:
                 raise DonorError(_("it is slower than any line")) from None
-            if download.epoch > epoch + MOST_AHEAD:
+            if not last < download.epoch <= epoch + MOST_AHEAD:
                 raise DonorError(_("it is in another epoch than the swarm"))
-            if not await in_thread(partial(_is_finite, new, header.parameters_end)):
+            if not await in_thread(partial(are_finite, new.content, header.parameters_end)):
                 raise DonorError(_("its state holds values that are not finite"))
             agree, differ = await opinions(
                 donor_calls,
@@ -229,15 +229,6 @@ def _most_bytes(spec: SwarmSpec) -> int:
     """Of a state of this run; without a known vocabulary, what any disk holds."""
     found = estimate.estimate(spec, device="cpu")
     return MOST_BYTES * found.learning + 2**20 if found.vocabulary_known else 2**44
-
-
-def _is_finite(new: NewSnapshot, parameters_end: int) -> bool:
-    """Whether all parameters are, which are float32."""
-    for begin in range(0, parameters_end, _CHECKED_BYTES):
-        end = min(begin + _CHECKED_BYTES, parameters_end)
-        if not np.isfinite(np.frombuffer(bytes(new.content[begin:end]), dtype="<f4")).all():
-            return False
-    return True
 
 
 def _problem_of(error: OSError) -> str:

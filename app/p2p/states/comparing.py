@@ -11,7 +11,7 @@ import numpy as np
 from hivemind.p2p import PeerID
 
 from app.p2p.calls import CallError
-from app.p2p.states.download import DonorCalls, DonorError, WireLayout
+from app.p2p.states.download import DonorCalls, DonorError, OtherModelError, WireLayout
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ PIECES = 32
 
 PIECE_BYTES = 8192
 
+_CHECKED_BYTES = 2**20
+
 
 def random_pieces(parameters_end: int) -> list[tuple[int, int]]:
     """Ranges of bytes of the parameters that a donor can't foresee.
@@ -43,6 +45,15 @@ def random_pieces(parameters_end: int) -> list[tuple[int, int]]:
     choose = random.SystemRandom().randint
     begins = (4 * choose(0, values - each) for _ in range(PIECES))
     return [(begin, begin + 4 * each) for begin in begins]
+
+
+def are_finite(content: Sequence[int], parameters_end: int) -> bool:
+    """Whether all parameters of a state are. content: its bytes."""
+    for begin in range(0, parameters_end, _CHECKED_BYTES):
+        end = min(begin + _CHECKED_BYTES, parameters_end)
+        if not np.isfinite(np.frombuffer(bytes(content[begin:end]), dtype="<f4")).all():
+            return False
+    return True
 
 
 def are_near(ours: bytes, theirs: bytes, *, epochs: int, step_size: float) -> bool:
@@ -77,6 +88,10 @@ async def opinions(
     for peer in peers:
         try:
             its_epoch, theirs = await calls.sample(peer, layout, ranges)
+        except OtherModelError as error:  # or else a layout that nobody has would meet no other
+            log.info("%s holds another state: %s", peer, error)
+            differ += 1
+            continue
         except (DonorError, CallError) as error:
             log.info("%s doesn't show its state: %s", peer, error)
             continue

@@ -25,7 +25,7 @@ from app.p2p.calls import CallError
 from app.p2p.network import Network, listening
 from app.p2p.peer import EmbeddedPeer
 from app.p2p.plausible import RunTimes
-from app.p2p.states.comparing import MOST_AHEAD, STEPS_AN_EPOCH, opinions
+from app.p2p.states.comparing import MOST_AHEAD, STEPS_AN_EPOCH, are_finite, opinions
 from app.p2p.states.donors import DonorId, DonorStub, donors_of, namespace_of
 from app.p2p.states.download import DonorCalls, DonorError, Download, OtherModelError, SaidLayout
 from app.spec import schema as specs
@@ -201,6 +201,8 @@ class _Fetching:
         layout = SaidLayout.of(header)
         download = Download(layout=layout, content=bytearray(self._size))
         await calls.fetch(donor, download, partial(self._say, download))
+        if not are_finite(download.content, self._size):
+            raise DonorError(_("its state holds values that are not finite"))
         training = self._spec.training
         steps = STEPS_AN_EPOCH if training.local_steps is not None else 1
         agree, differ = await opinions(
@@ -235,7 +237,9 @@ class _Fetching:
             except (DonorError, CallError, TimeoutError) as error:
                 log.info("no weights from the door %s: %s", door, error)
                 continue
-            if hashlib.sha256(download.content).hexdigest() == header.digest:
+            download.epoch = header.epoch  # what is vouched for, whatever came with the bytes
+            is_announced = hashlib.sha256(download.content).hexdigest() == header.digest
+            if is_announced and are_finite(download.content, self._size):
                 return _found(download, from_door=True)
             log.warning("the snapshot of the door %s isn't what it has announced", door)
         return None

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hivemind.p2p import PeerID
 
@@ -150,14 +151,15 @@ async def test_what_is_kept_is_served_after_a_start(made: Callable[..., Door]) -
         Donor(content=bytes(8), snapshot=Header(epoch=20, size=800, layout="x", parameters_end=8)),
         Donor(content=b"", refusal=StateRefusal.STRANGER),
         Donor(content=b"", snapshot=Header(epoch=20, size=8)),
+        Donor(content=b"", is_mute=True),
     ],
-    ids=["nan", "ahead", "huge", "odd", "short", "unwilling", "no layout"],
+    ids=["nan", "ahead", "huge", "odd", "short", "unwilling", "no layout", "mute"],
 )
 async def test_what_is_no_state_is_not_kept(made: Callable[..., Door], hostile: Donor) -> None:
     found = await made(hostile).looks(20)
     assert found.epoch is None
     assert found.problem
-    assert (await made(hostile, donor()).looks(20)).epoch == 20
+    assert (await made(hostile, donor(), donor()).looks(20)).epoch == 20
 
 
 async def test_a_trainer_that_takes_too_long_is_left_for_another(
@@ -185,6 +187,32 @@ async def test_of_three_the_two_that_agree_are_believed(made: Callable[..., Door
     kept = door.snapshots._kept
     assert kept is not None
     assert kept.read(0, 2**20) == honest.content
+
+
+async def test_a_state_of_a_layout_that_nobody_else_has_is_not_kept(
+    made: Callable[..., Door],
+) -> None:
+    odd, honest = donor(), donor()
+    assert odd.snapshot is not None
+    odd.content = bytes(len(odd.content))
+    odd.snapshot = msgspec.structs.replace(odd.snapshot, layout="x")
+    door = made(odd, honest, donor(steps=41))
+    await door.looks(20)
+    kept = door.snapshots._kept
+    assert kept is not None
+    assert kept.read(0, 2**20) == honest.content
+
+
+async def test_a_trainer_that_falls_back_behind_what_is_kept_is_not_believed(
+    made: Callable[..., Door],
+) -> None:
+    giver = donor(epoch=20)
+    door = made(giver)
+    await door.looks(20)
+    giver.snapshot, giver.epoch_with_bytes = donor(epoch=30).snapshot, 3
+    found = await door.looks(30)
+    assert found.epoch == 20
+    assert "another epoch" in found.problem
 
 
 async def test_a_full_disk_is_said_and_it_goes_on(

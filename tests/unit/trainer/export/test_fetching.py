@@ -129,13 +129,25 @@ async def test_of_three_the_two_that_agree_are_believed(swarm: Callable[..., Swa
         donor(epoch=EPOCH + MOST_AHEAD + 1),
         Donor(content=b"", refusal=StateRefusal.STRANGER),
         Donor(content=bytes(8), snapshot=Header(epoch=EPOCH, size=8, layout="x", parameters_end=8)),
+        donor(spoil=float("nan")),
+        Donor(content=b"", is_mute=True),
     ],
-    ids=["ahead", "stranger", "other model"],
+    ids=["ahead", "stranger", "other model", "nan", "mute"],
 )
 async def test_another_trainer_is_asked(swarm: Callable[..., Swarm], wrong: Donor) -> None:
     with pytest.raises(DonorError):
         await swarm(wrong).from_trainers()
-    assert (await swarm(wrong, donor()).from_trainers()).epoch == EPOCH
+    honest = donor()
+    found = await swarm(wrong, honest, donor()).from_trainers()
+    assert (found.epoch, found.content) == (EPOCH, honest.content[: size_of(SPEC)])
+
+
+async def test_a_layout_that_nobody_else_has_hides_nothing(swarm: Callable[..., Swarm]) -> None:
+    odd, honest = donor(seed=1), donor()
+    assert odd.snapshot is not None
+    odd.snapshot = msgspec.structs.replace(odd.snapshot, layout="x")
+    found = await swarm(odd, honest, donor()).from_trainers()
+    assert found.content == honest.content[: size_of(SPEC)]
 
 
 async def test_a_door_is_believed_if_its_bytes_are_what_it_says(
@@ -146,8 +158,11 @@ async def test_a_door_is_believed_if_its_bytes_are_what_it_says(
     found = await made.from_door(giver)
     assert (found.epoch, found.from_door) == (7, True)
     assert found.content[: size_of(SPEC)] == giver.content[: size_of(SPEC)]
+    giver.epoch_with_bytes = 9
+    assert (await made.from_door(giver)).epoch == 7
     giver.content = giver.content[:-1] + b"\x7f"
     assert await made.from_door(giver) is None
+    assert await made.from_door(donor(spoil=float("nan"))) is None
     assert await made.from_door(donor(epoch=2 * module.MOST_EPOCH)) is None
     assert await made.from_door(Donor(content=b"", refusal=StateRefusal.UNWILLING)) is None
 
