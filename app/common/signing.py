@@ -123,6 +123,8 @@ def fits_together(key: rsa.RSAPrivateKey) -> bool:
     that was read without validation."""
     own = key.private_numbers()
     e, n = own.public_numbers.e, own.public_numbers.n
+    if min(own.p, own.q) < 2:
+        return False
     exponents = all(
         own.d % (factor - 1) == exponent and e * exponent % (factor - 1) == 1
         for factor, exponent in ((own.p, own.dmp1), (own.q, own.dmq1))

@@ -9,13 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.common.errors import MachineKeyError
-from app.common.signing import MachineKey, as_text, canonical, from_text, verify
+from app.common.signing import MachineKey, as_text, canonical, fits_together, from_text, verify
 
 
 @pytest.fixture
@@ -163,3 +169,25 @@ json_values = st.recursive(
 @given(content=json_values)
 def test_canonical_form_survives_parsing(content: Any) -> None:
     assert canonical(json.loads(canonical(content))) == canonical(content)
+
+
+def test_numbers_of_a_key_fit_together() -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    own = key.private_numbers()
+    n, rest = own.public_numbers.n, (own.dmp1, own.dmq1, own.iqmp)
+    assert fits_together(key)
+    for p, q in ((1, n), (n, 1)):
+        numbers = b"".join(_der(2, _whole(each)) for each in (0, n, 65537, own.d, p, q, *rest))
+        odd = load_der_private_key(_der(0x30, numbers), None, unsafe_skip_rsa_key_validation=True)
+        assert isinstance(odd, rsa.RSAPrivateKey)
+        assert not fits_together(odd)
+
+
+def _whole(number: int) -> bytes:
+    return number.to_bytes(number.bit_length() // 8 + 1, "big")
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    size = _whole(len(content)).lstrip(b"\0")
+    head = size if len(content) < 0x80 else bytes((0x80 + len(size),)) + size
+    return bytes((tag,)) + head + content
