@@ -217,26 +217,28 @@ def models(box: Sandbox, program: str) -> None:
     before = sandbox.processes()
     for number, model in enumerate(FAMILIES):
         spec = HOME / "specs" / f"{model}.cotrain"
-        (folder / spec.name).write_text(json.dumps(tiny(model, data=DATA[number % len(DATA)])))
+        rows = ROWS[number % len(ROWS)]
+        (folder / spec.name).write_text(json.dumps(tiny(model, from_files=bool(rows))))
+        files = {"rows": rows, "tokenizer": "tokenizer.json"} if rows else {}
+        chosen = [f"--data={label}={HOME / 'specs' / name}" for label, name in files.items()]
         place = str(HOME / "runs" / model)
-        app = box.start(program, "--headless", "--swarm", str(spec), "--data-dir", place)
+        app = box.start(program, "--headless", "--swarm", str(spec), "--data-dir", place, *chosen)
         status = app.wait(timeout=180)
         check(f"an epoch with {model}", status == 0, f"status {status}")
     check_gone(before)
 
 
-DATA: tuple[dict[str, Any], ...] = (
-    {"source": "builtin"},
-    {"source": "files", "paths": [str(HOME / "specs/rows.parquet")]},
-    {"source": "files", "paths": [str(HOME / "specs/rows.jsonl")]},
-)
+ROWS = ("", "rows.parquet", "rows.jsonl")
+"""The built-in text, and files in the slots of a spec."""
 
 
-def tiny(model: str, *, data: dict[str, Any]) -> dict[str, Any]:
+def tiny(model: str, *, from_files: bool) -> dict[str, Any]:
     """The spec of a run of one epoch. Files come with a tokenizer of their own."""
     fields = fields_for(model, layers=1, width=32, heads=2, feed_forward=64, positions=64)
-    if data["source"] == "files":
-        data = {**data, "tokenizer": {"kind": "file", "path": str(HOME / "specs/tokenizer.json")}}
+    data: dict[str, Any] = {"source": "builtin"}
+    if from_files:
+        tokenizer = {"kind": "slot", "label": "tokenizer"}
+        data = {"source": "slot", "label": "rows", "tokenizer": tokenizer}
     return {
         "run_id": f"smoke-{model}",
         "local": True,

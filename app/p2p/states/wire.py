@@ -17,7 +17,12 @@ MOST_RANGES = 64
 
 MOST_HEADER_BYTES = 4096
 
+MOST_EPOCH = 10**7
+"""Seven months of epochs of two seconds. Whoever goes on from an epoch takes a step of the schedule
+for each before it."""
+
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+_Epoch = Annotated[int, msgspec.Meta(ge=0, le=MOST_EPOCH)]
 _Name = Annotated[str, msgspec.Meta(max_length=64)]
 _Signature = Annotated[str, msgspec.Meta(max_length=128)]
 
@@ -48,7 +53,7 @@ class Wanted(_Message, frozen=True):
 class Header(_Message, frozen=True):
     """A donor's first reply."""
 
-    epoch: _Count
+    epoch: _Epoch
 
     size: _Count
     """Bytes of the whole state."""

@@ -15,7 +15,8 @@ class Faults:
     """Names who broke the rules, once a round and fault. Any thread may call it."""
 
     def __init__(self, on_fault: Callable[[int, Offence], None]) -> None:
-        """on_fault: called with the epoch of the round, in the thread that names the fault."""
+        """on_fault: called with the epoch of the round, in the thread that names the fault, one at
+        a time."""
         self._on_fault = on_fault
         self._lock = threading.Lock()
         self._named: set[tuple[int, str, PartFault]] = set()
@@ -28,11 +29,11 @@ class Faults:
                 return
             self._named.add((epoch, peer_id, fault))
             self._evictions.note(peer_id, fault, group_id=_group(epoch))
-            left = self._evictions.seconds_left(peer_id)
-        now = time.time()
-        until = now + left if left else None
-        offence = Offence(peer_id=peer_id, fault=fault, time=now, evicted_until=until)
-        self._on_fault(epoch, offence)
+            left, now = self._evictions.seconds_left(peer_id), time.time()
+            until = now + left if left else None
+            self._on_fault(
+                epoch, Offence(peer_id=peer_id, fault=fault, time=now, evicted_until=until)
+            )
 
     def judge(self, epoch: int, members: Collection[str], faults: Mapping[str, PartFault]) -> None:
         """What the members of a round brought to it has been judged. faults: by peer id."""

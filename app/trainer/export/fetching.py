@@ -55,9 +55,6 @@ _REPORT_SECONDS = 0.5
 _UNFINISHED = "new-"
 """Begins the name of a folder whose checkpoint isn't complete yet."""
 
-MOST_EPOCH = 10**12
-"""That a door's snapshot may be of; nobody is there who could say."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class _SwarmWeights:
@@ -228,7 +225,7 @@ class _Fetching:
                 async with asyncio.timeout(_DOOR_SECONDS):
                     header = await calls.header(door)
                 is_ours = header.parameters_end == self._size <= header.size <= 8 * self._size
-                if not is_ours or header.epoch > MOST_EPOCH or not doors.vouched(header):
+                if not is_ours or not doors.vouched(header):
                     log.warning("the snapshot of the door %s is of another run", door)
                     continue
                 # all of it: the digest is that of the whole

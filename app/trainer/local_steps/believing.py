@@ -73,7 +73,8 @@ def _most_common_base(contributions: Sequence[PeerBlob]) -> bytes:
 
 def _copies(contributions: Sequence[PeerBlob]) -> list[PeerBlob]:
     """Those that say what another one says, which counts instead. Who copied whom can't be told,
-    so the one with the least weight counts."""
+    so the one with the least weight counts. Only the round's leader sees a blob in time to copy it,
+    and a leader can leave out whom it wants anyway."""
     by_weight = sorted(contributions, key=lambda each: (each.weight, each.peer_id))
     first: dict[bytes, PeerBlob] = {}
     return [each for each in by_weight if first.setdefault(each.blob, each) is not each]
