@@ -116,7 +116,7 @@ class Snapshots:
         self._not_before = time.monotonic() + RETRY_SECONDS
         if problem:
             log.warning("no snapshot of epoch %d: %s", run.epoch, problem)
-            self._tell(problem)
+        self._tell(problem)
 
     async def _serve(self, node: Any) -> None:
         servicer = SnapshotServicer(self._organisation.admission)

@@ -157,10 +157,10 @@ async def _log(stream: asyncio.StreamReader) -> None:
 def _ended(status: int) -> ExportError:
     if status == -signal.SIGKILL:
         return ExportError(
-            _("the system ended the export, most likely because the memory ran out."),
+            _("the system ended the process, most likely because the memory ran out."),
             remedy=_("Close other programs, and try again."),
         )
     return ExportError(
-        _("the export stopped unexpectedly (exit status {status}).").format(status=status),
+        _("the process stopped unexpectedly (exit status {status}).").format(status=status),
         remedy=_("See the log for details."),
     )
