@@ -12,7 +12,6 @@ that begins with pretrained weights; the machine records are described in
 import contextlib
 import logging
 import math
-import os
 import tempfile
 import time
 from collections.abc import Mapping
@@ -236,17 +235,14 @@ def _private_key_of(identity: bytes) -> rsa.RSAPrivateKey:
 
 
 def _generate(path: Path) -> None:
-    # hivemind restricts the mode only after it has written
-    descriptor, made = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    os.close(descriptor)
-    try:
-        P2P.generate_identity(made)
+    # hivemind restricts the file's mode only after it has written, so the folder is private
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder, "key")
+        P2P.generate_identity(str(made))
         with contextlib.suppress(OSError):  # the first stays, if another was made meanwhile
             path.hardlink_to(made)
         if not path.exists():  # a file system without hard links
-            Path(made).replace(path)
-    finally:
-        Path(made).unlink(missing_ok=True)
+            made.replace(path)
 
 
 def sign_everything_with(identity: Identity) -> None:

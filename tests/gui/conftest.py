@@ -86,17 +86,9 @@ def qtbot(qapp: QApplication, request: pytest.FixtureRequest) -> QtBot:
     return PatientBot(request)
 
 
-@pytest.fixture(scope="session")
-def dark_theme(qapp: QApplication) -> Theme:
-    return Theme(qapp, "dark")
-
-
 @pytest.fixture
-def theme(dark_theme: Theme) -> Theme:
-    """One for all tests: to apply one takes as long as to make a window."""
-    if dark_theme.choice != "dark":  # the last test chose another one
-        dark_theme.choose("dark")
-    return dark_theme
+def theme(qapp: QApplication) -> Theme:
+    return Theme(qapp, "dark")
 
 
 @pytest.fixture
