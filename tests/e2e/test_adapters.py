@@ -14,18 +14,10 @@ from tests.support.network.model_hub import ModelHub, running_hub
 from tests.support.processes.apps import tiny_spec, training
 from tests.support.processes.workers import Worker
 from tests.support.training.published import on_hub, published
+from tests.support.training.specs import LLAMA
 
 pytestmark = [pytest.mark.e2e]
 
-SIZES = {
-    "model_type": "llama",
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "intermediate_size": 64,
-    "vocab_size": 256,
-}
 OF_ALL, OF_ADAPTERS = 34_976, 4096
 """Parameters."""
 
@@ -41,7 +33,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelHub]:
 def spec_of(strategy: str) -> dict[str, Any]:
     options = {"strategy": strategy, "adapters": {"rank": 4}}
     params = training(**options, target_batch_size=2048)
-    return tiny_spec(training_params=params) | {"model_config": SIZES, "pretrained": on_hub()}
+    return tiny_spec(training_params=params) | {"model_config": LLAMA, "pretrained": on_hub()}
 
 
 @pytest.mark.slow

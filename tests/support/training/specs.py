@@ -18,6 +18,20 @@ SMALLEST: dict[str, Any] = {
     "dataset_info": {"source": "builtin"},
 }
 
+LLAMA: dict[str, Any] = {
+    "model_type": "llama",
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 64,
+    "vocab_size": 256,
+}
+"""A ``model_config`` of 34,976 parameters."""
+
+BEGINS = {"source": "hub", "name": "us/model", "revision": "a" * 40}
+"""Weights to begin with, as a spec names them."""
+
 
 def mapping(required: dict[str, Any], **optional: Any) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(required, optional=optional)

@@ -21,6 +21,7 @@ from app.state.events import Joined
 from app.state.state import Phase
 from tests.support.callback.callbacks import BASE, Served, serving
 from tests.support.processes.sessions import OTHER_ID, PEER_ID, train_body
+from tests.support.training.specs import BEGINS, LLAMA
 
 # --- the node ------------------------------------------------------------------------------------
 
@@ -267,22 +268,12 @@ async def test_unknown_task(served: Served, task_id: str) -> None:
     assert (reply.status_code, reply.json()) == (404, {"detail": "Task not found"})
 
 
-BEGINS = {"source": "hub", "name": "us/model", "revision": "a" * 40}
 ADAPTERS = train_body()["training_params"] | {"adapters": {"rank": 4, "targets": ["q_proj"]}}
 PARTS = [
     {"weight": 3, "data": {"source": "builtin"}},
     {"weight": 1, "data": {"source": "hub", "name": "us/rows"}},
 ]
 MIXTURE = {"source": "mixture", "parts": PARTS}
-LLAMA = {
-    "model_type": "llama",
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "intermediate_size": 64,
-    "vocab_size": 256,
-}
 
 
 @pytest.mark.parametrize(

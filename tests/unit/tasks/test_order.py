@@ -8,6 +8,7 @@ import pytest
 from app.common.errors import SpecError
 from app.tasks.order import Order, interpret
 from tests.support.processes.sessions import train_body
+from tests.support.training.specs import BEGINS, LLAMA
 
 
 def order(*, caller: str = "127.0.0.1", extra: dict[str, Any] | None = None, **parts: Any) -> Order:
@@ -42,18 +43,6 @@ def test_names_of_the_web_page_are_understood_and_said() -> None:
     assert "training_params.epochs is taken as training_params.stop.epochs" in meaning.assumed
     assert sum("is taken as" in line for line in meaning.assumed) == 3
     assert not any("stop is not given" in line for line in meaning.assumed)
-
-
-BEGINS = {"source": "hub", "name": "us/model", "revision": "a" * 40}
-LLAMA = {
-    "model_type": "llama",
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "intermediate_size": 64,
-    "vocab_size": 256,
-}
 
 
 def test_weights_to_begin_with_may_stand_in_the_models_part() -> None:
