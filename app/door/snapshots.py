@@ -143,7 +143,7 @@ class Snapshots:
         epoch: of the run. Raises `DonorError`, `CallError` or `OSError`.
         """
         stub = partial(DonorStub.get_stub, node.p2p, namespace=namespace_of(self._spec.run_id))
-        donor_calls = DonorCalls(stub=stub, arrived=_at_full_speed)
+        donor_calls = DonorCalls(stub=stub)  # a door has no limit of its own
         donors = await donors_of(node, self._spec.run_id, epoch=epoch)
         own = self._store.state.peer_id
         if not self._organisation.admission.may_join(own):
@@ -219,10 +219,6 @@ class Snapshots:
             return header
         signature = self._key.sign(header.to_sign(self._spec.run_id))
         return msgspec.structs.replace(header, signature=signing.as_text(signature))
-
-
-async def _at_full_speed(_size: int) -> None:
-    """A door has no limit of its own."""
 
 
 def _most_bytes(spec: SwarmSpec) -> int:

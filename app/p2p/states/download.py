@@ -95,6 +95,10 @@ class Download:
         return self.received >= len(self.content)
 
 
+async def at_full_speed(_size: int) -> None:
+    """Keeps to no rate."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DonorCalls:
     """How other peers are called."""
@@ -102,7 +106,7 @@ class DonorCalls:
     stub: Callable[[PeerID], Any]
     """From a peer to what calls it."""
 
-    arrived: Callable[[int], Awaitable[None]]
+    arrived: Callable[[int], Awaitable[None]] = at_full_speed
     """Told how many bytes have arrived; may wait, to keep to a rate."""
 
     async def header(self, peer: PeerID) -> Header:

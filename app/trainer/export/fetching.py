@@ -177,7 +177,7 @@ class _Fetching:
         """epoch: of the run, as its records say. Raises `DonorError` or `CallError`."""
         run_id = self._spec.run_id
         stub = partial(DonorStub.get_stub, node.p2p, namespace=namespace_of(run_id))
-        calls = DonorCalls(stub=stub, arrived=_at_full_speed)
+        calls = DonorCalls(stub=stub)  # at full speed: nobody trains here meanwhile
         donors = await donors_of(node, run_id, epoch=epoch)
         failure: DonorError | CallError = DonorError(_("nobody offers the swarm's state"))
         for donor in donors:
@@ -219,7 +219,7 @@ class _Fetching:
     async def _from_doors(self, node: Any) -> _SwarmWeights | None:
         own = node.peer_id.to_base58()
         doors = Doors.of(self._spec, self._order.initial_peers, besides=own)
-        calls = DonorCalls(stub=partial(doors.stub, node.p2p), arrived=_at_full_speed)
+        calls = DonorCalls(stub=partial(doors.stub, node.p2p))
         for door in doors.peers:
             try:
                 async with asyncio.timeout(_DOOR_SECONDS):
@@ -260,7 +260,3 @@ class _Fetching:
 def _found(download: Download, *, from_door: bool) -> _SwarmWeights:
     assert isinstance(download.content, bytearray)
     return _SwarmWeights(epoch=download.epoch, content=download.content, from_door=from_door)
-
-
-async def _at_full_speed(_size: int) -> None:
-    """Nobody trains here meanwhile."""
