@@ -24,7 +24,7 @@ run: $(RUN_READY) translations
 
 test: $(DEV_READY) translations
 	QT_QPA_PLATFORM=offscreen PYTEST_QT_API=pyside6 \
-	  $(PY) -m pytest -m "not bench and not slow" -n 2 --maxschedchunk 1 $(ARGS)
+	  $(PY) -m pytest -m "not bench and not slow" -n 3 --maxschedchunk 1 $(ARGS)
 
 lint: $(DEV_READY)
 	$(VENV)/bin/ruff check .

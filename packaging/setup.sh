@@ -15,6 +15,8 @@ QT_LIBRARIES=(
   libxcb-xinerama0 fonts-dejavu-core
 )
 
+HARDLY_USED='/(tests?|testing|transformers/models)/'  # compiled when it is first imported
+
 NETWORK_TOOLS=(iproute2 nftables)  # for tests on networks of their own
 
 PACKAGE_TOOLS=(binutils gcc icu-devtools)  # make the package smaller
@@ -99,9 +101,11 @@ venv() {
   say "installing the dependencies (PyTorch and Qt are large: this takes minutes the first time)"
   "$VENV/bin/python" -m pip install --quiet --upgrade "pip>=24"
   if [ -n "${TORCH_INDEX:-}" ]; then
-    "$VENV/bin/python" -m pip install --quiet --index-url "$TORCH_INDEX" "torch>=2.6,<3"
+    "$VENV/bin/python" -m pip install --quiet --no-compile --index-url "$TORCH_INDEX" "torch>=2.6,<3"
   fi
-  "$VENV/bin/python" -m pip install --quiet -e ".[$1]"
+  "$VENV/bin/python" -m pip install --quiet --no-compile -e ".[$1]"
+  # pip compiles on one core
+  "$VENV/bin/python" -m compileall -qq -j 0 -x "$HARDLY_USED" "$VENV"/lib/python*/site-packages || true
   touch "$VENV/.ready-run"
   local extra
   for extra in dev package; do

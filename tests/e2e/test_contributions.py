@@ -96,6 +96,7 @@ def agrees(made: list[Contribution], app: App) -> None:
         assert each.samples <= each.swarm_samples
 
 
+@pytest.mark.slow
 async def test_what_was_given_is_kept_when_trainer_and_app_are_killed(start_app: StartApp) -> None:
     app = await start_app(spec=OFFERED, name="same")
     await app.trains(epoch=2)  # the first epoch was kept at once

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.processes.apps import PATIENCE, ROOT
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.mark.parametrize(

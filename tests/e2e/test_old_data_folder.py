@@ -20,7 +20,7 @@ from tests.support.processes.old_folder import (
     old_folder,
 )
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def kept_spec() -> dict[str, Any]:

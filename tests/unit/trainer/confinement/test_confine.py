@@ -182,6 +182,7 @@ def test_it_is_killed_first_when_memory_runs_out(home_of_its_own: Path) -> None:
     assert tried(home_of_its_own, act) == {act: "800"}
 
 
+@pytest.mark.slow
 async def test_a_confined_trainer_trains_and_resumes(home_of_its_own: Path) -> None:
     """Its DHT process, p2pd and averagers, the cache, the checkpoints: all within its places."""
     named = home_of_its_own / "texts" / "named.txt"
