@@ -26,8 +26,6 @@ from ui.style.theme import Theme
 
 PATIENCE_MS = 60_000
 
-PATIENCE_MS = 60_000
-
 
 @pytest.fixture(scope="session")
 def qapp_cls() -> type[Application]:

@@ -2,7 +2,7 @@
 
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices, QGuiApplication
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from app.callback.tokens import ApiTokens, Role
 from app.common.i18n import _
@@ -13,6 +13,7 @@ from ui.models.session_model import SessionModel
 from ui.style.plain import set_tool_tip
 from ui.widgets.buttons import button
 from ui.widgets.card import Card
+from ui.widgets.choice import Choice
 from ui.widgets.labels import ElidedLabel, label
 
 WIDTH = 620
@@ -65,7 +66,7 @@ class LocalApiDialog(Dialog):
 
     def _show_consent(self, consent: Consent) -> None:
         card = self._card(_("Tasks from outside"))
-        self.modes = QComboBox()
+        self.modes = Choice()
         for mode, words in _modes(consent).items():
             self.modes.addItem(words, mode)
         self.modes.setCurrentIndex(self.modes.findData(consent.mode))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontDatabase, QGuiApplication
-from PySide6.QtWidgets import QCheckBox, QComboBox, QFileDialog, QHBoxLayout, QProgressBar, QWidget
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QProgressBar, QWidget
 from shiboken6 import isValid
 
 from app.common.errors import ExportError, UserFacingError
@@ -27,6 +27,7 @@ from ui.style.plain import control_text
 from ui.texts import units
 from ui.widgets.banner import announce
 from ui.widgets.buttons import button
+from ui.widgets.choice import Choice
 from ui.widgets.forms.fields import Field, error_label, line_edit, show_error
 from ui.widgets.labels import label
 
@@ -52,7 +53,7 @@ class ExportDialog(Dialog):
         self._begin(self._look_for_runs)
 
     def _lay_out(self) -> None:
-        self.run, self.folder = Field(_("Run"), QComboBox()), Field(_("Folder"), line_edit())
+        self.run, self.folder = Field(_("Run"), Choice()), Field(_("Folder"), line_edit())
         self.choose = button(_("Choose…"))
         self.replace = QCheckBox(_("Set aside what lies there now"))
         self.to_hub = QCheckBox(_("Upload it to the Hugging Face hub as well"))
@@ -114,7 +115,7 @@ class ExportDialog(Dialog):
         if not isValid(self):
             return
         self._runs, box = runs, self.run.control
-        assert isinstance(box, QComboBox)
+        assert isinstance(box, Choice)
         for number, run in enumerate(runs):
             box.addItem(control_text(_run_in_words(run)), number)
         box.setCurrentIndex(_place_of(self._model.state.swarm, runs))

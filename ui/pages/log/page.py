@@ -7,7 +7,6 @@ from PySide6.QtGui import QAction, QGuiApplication, QHideEvent, QKeySequence, QS
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
-    QComboBox,
     QHBoxLayout,
     QHeaderView,
     QLineEdit,
@@ -27,6 +26,7 @@ from ui.style.plain import set_tool_tip
 from ui.style.theme import Theme
 from ui.texts import states as texts
 from ui.widgets.buttons import button
+from ui.widgets.choice import Choice
 from ui.widgets.labels import label
 
 REFRESH_MS = 250
@@ -168,8 +168,8 @@ def _text_filter() -> QLineEdit:
     return made
 
 
-def _level_filter() -> QComboBox:
-    made = QComboBox()
+def _level_filter() -> Choice:
+    made = Choice()
     made.setAccessibleName(_("Lowest level shown"))
     for level in LEVELS:
         text = _("{level} and above").format(level=texts.level_name(level))
@@ -177,8 +177,8 @@ def _level_filter() -> QComboBox:
     return made
 
 
-def _source_filter() -> QComboBox:
-    made = QComboBox()
+def _source_filter() -> Choice:
+    made = Choice()
     made.setAccessibleName(_("Source shown"))
     made.addItem(_("All sources"), "")
     for source in SOURCES:

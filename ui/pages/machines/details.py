@@ -4,7 +4,7 @@ import math
 import time
 
 import numpy as np
-from PySide6.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from app.common.i18n import _
 from app.swarm.fleet import DAY, HOUR, Fleet, Machine
@@ -14,6 +14,7 @@ from ui.texts import units
 from ui.widgets.buttons import icon_button
 from ui.widgets.card import Card
 from ui.widgets.charts.plot import Curve, CurveReading, TimePlot
+from ui.widgets.choice import Choice
 from ui.widgets.labels import ElidedLabel, label
 
 
@@ -113,15 +114,15 @@ class MachineDetails(Card):
         self.reading.setText(f"{units.clock(reading.moment)}  {units.rate(reading.own)}")
 
 
-def _choice(name: str, entries: tuple[tuple[object, str], ...]) -> QComboBox:
-    made = QComboBox()
+def _choice(name: str, entries: tuple[tuple[object, str], ...]) -> Choice:
+    made = Choice()
     made.setAccessibleName(name)
     for key, text in entries:
         made.addItem(text, key)
     return made
 
 
-def _windows() -> QComboBox:
+def _windows() -> Choice:
     return _choice(_("Time shown"), ((HOUR, _("1 h")), (DAY, _("1 day"))))
 
 

@@ -7,7 +7,6 @@ from PySide6.QtCore import QTimer
 from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QHBoxLayout,
     QLineEdit,
     QVBoxLayout,
@@ -30,6 +29,7 @@ from ui.texts import fleet as fleet_texts
 from ui.texts import units
 from ui.widgets.buttons import button
 from ui.widgets.card import Card
+from ui.widgets.choice import Choice
 from ui.widgets.empty_state import EmptyState
 from ui.widgets.labels import ElidedLabel, label
 from ui.widgets.lazy import Lazy
@@ -294,9 +294,9 @@ def _text_filter() -> QLineEdit:
     return made
 
 
-def _lab_filter() -> QComboBox:
-    made = QComboBox()
+def _lab_filter() -> Choice:
+    made = Choice()
     made.setAccessibleName(_("Lab shown"))
     made.addItem(_("All labs"), "")
-    made.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+    made.setSizeAdjustPolicy(Choice.SizeAdjustPolicy.AdjustToContents)
     return made

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPlainTextEdit
+from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit
 
 from app.common.i18n import _
 from app.common.plain import one_line, several_lines
@@ -13,6 +13,7 @@ from ui.style.theme import Theme
 from ui.texts import model as model_texts
 from ui.texts import units
 from ui.widgets.card import Card, body_text
+from ui.widgets.choice import Choice
 from ui.widgets.forms.fields import COMBO_WIDTH
 from ui.widgets.labels import label
 from ui.widgets.table import table
@@ -29,7 +30,7 @@ class SamplesCard(Card):
     def __init__(self, theme: Theme) -> None:
         super().__init__(_("How it learns to write"))
         self._samples: Sequence[GeneratedSample] = ()
-        self.prompt = QComboBox()
+        self.prompt = Choice()
         self.rows: RowsModel[GeneratedSample] = RowsModel(
             _columns(), identity=lambda sample: sample.epoch, parent=self
         )
@@ -46,7 +47,7 @@ class SamplesCard(Card):
         self.column.setSpacing(12)
         self.prompt.setAccessibleName(_("The prompt that the model goes on from"))
         self.prompt.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            Choice.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.prompt.setMinimumContentsLength(24)
         self.prompt.setMinimumWidth(COMBO_WIDTH)

@@ -4,7 +4,6 @@ from PySide6.QtCore import QTimer
 from PySide6.QtGui import QFont, QFontMetrics, QHideEvent, QShowEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
-    QComboBox,
     QHBoxLayout,
     QLineEdit,
     QPushButton,
@@ -33,6 +32,7 @@ from ui.style.theme import Theme
 from ui.texts import units
 from ui.widgets.buttons import button
 from ui.widgets.charts.training_charts import TrainingCharts
+from ui.widgets.choice import Choice
 from ui.widgets.empty_state import EmptyState
 from ui.widgets.epoch import EpochCard
 from ui.widgets.labels import ElidedLabel, label
@@ -266,8 +266,8 @@ def _text_filter() -> QLineEdit:
     return made
 
 
-def _role_filter() -> QComboBox:
-    made = QComboBox()
+def _role_filter() -> Choice:
+    made = Choice()
     made.setAccessibleName(_("Roles shown"))
     made.addItem(_("All roles"), "")
     for role, words in role_labels().items():

@@ -1,18 +1,18 @@
 """A combo box to choose the device to train on."""
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox
 
 from app.common.i18n import _
 from app.state.state import ContributorState
 from ui.style.plain import set_tool_tip
 from ui.texts import states as texts
+from ui.widgets.choice import Choice
 
 Entries = list[tuple[str, str]]
 """For each entry the text and the device id; the id is "" if several devices are chosen."""
 
 
-class DeviceBox(QComboBox):
+class DeviceBox(Choice):
     """Lists the CPU and every GPU. Several devices can be chosen on the devices page only."""
 
     chosen = Signal(str)
@@ -22,7 +22,7 @@ class DeviceBox(QComboBox):
         super().__init__()
         self._entries: Entries = []
         self.setAccessibleName(_("Device to train on"))
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.setSizeAdjustPolicy(Choice.SizeAdjustPolicy.AdjustToContents)
         self.setMaximumWidth(320)
         self.activated.connect(self._tell)
 

@@ -6,7 +6,6 @@ from PySide6.QtCore import Signal, SignalInstance
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QGridLayout,
     QLabel,
     QLineEdit,
@@ -18,9 +17,10 @@ from typing_extensions import override
 
 from app.common.errors import UserFacingError
 from ui.texts.states import sentences
+from ui.widgets.choice import Choice
 from ui.widgets.labels import label, restyle
 
-Control = QLineEdit | QComboBox | QCheckBox | QPlainTextEdit
+Control = QLineEdit | Choice | QCheckBox | QPlainTextEdit
 
 COLUMNS = 2
 
@@ -62,7 +62,7 @@ class Field(QWidget):
             for below in (self.error, self.hint):
                 below.setIndent(CHECK_INDENT)
         else:
-            if isinstance(self.control, QComboBox):
+            if isinstance(self.control, Choice):
                 self.control.setMinimumWidth(COMBO_WIDTH)
             self.caption.setBuddy(self.control)
             column.addWidget(self.caption)
@@ -75,7 +75,7 @@ class Field(QWidget):
         match self.control:
             case QLineEdit():
                 self.control.textChanged.connect(self.edited)
-            case QComboBox():
+            case Choice():
                 self.control.currentIndexChanged.connect(self.edited)
             case QCheckBox():
                 self.control.toggled.connect(self.edited)
@@ -88,7 +88,7 @@ class Field(QWidget):
         match self.control:
             case QLineEdit():
                 return self.control.text()
-            case QComboBox():
+            case Choice():
                 return str(self.control.currentData())
             case QCheckBox():
                 return "true" if self.control.isChecked() else ""
@@ -113,7 +113,7 @@ class Field(QWidget):
         match self.control:
             case QLineEdit():
                 self.control.setText(value)
-            case QComboBox():
+            case Choice():
                 self.control.setCurrentIndex(self.control.findData(value))
             case QCheckBox():
                 self.control.setChecked(value == "true")
@@ -172,9 +172,9 @@ def line_edit(name: str = "") -> QLineEdit:
     return made
 
 
-def combo_box(words: Mapping[str, str]) -> QComboBox:
+def combo_box(words: Mapping[str, str]) -> Choice:
     """A combo box. words: the text of each entry, by its key."""
-    made = QComboBox()
+    made = Choice()
     for key, text in words.items():
         made.addItem(text, key)
     return made
