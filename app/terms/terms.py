@@ -157,6 +157,9 @@ class Reason:
     until: float | None = None
     """When the reason may end by itself, in seconds since the epoch; None when unknown."""
 
+    unmeasured: bool = False
+    """This machine couldn't measure what the term is about, and perhaps never can."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
@@ -240,18 +243,21 @@ def _reasons(terms: Terms, conditions: Conditions, before: Verdict, now: float) 
     if terms.max_temperature:
         yield from _heat(terms.max_temperature, conditions.temperature, before, now)
     if terms.max_power and conditions.power is None:
-        yield Reason(term="max_power", text=_("The power that the device draws can't be read."))
+        yield _unmeasured("max_power", _("The power that the device draws can't be read."))
     if terms.max_monthly:
         yield from _transferred(terms.max_monthly, conditions.month_bytes, conditions.now)
     if terms.max_disk:
         yield from _on_disk(terms.max_disk, conditions.disk)
 
 
+def _unmeasured(term: str, text: str) -> Reason:
+    return Reason(term=term, text=text, unmeasured=True)
+
+
 def _in_use(minutes: int, idle: float | None, now: float) -> Iterator[Reason]:
     wanted = minutes * 60
     if idle is None:
-        text = _("It can't be told whether the computer is in use.")
-        yield Reason(term="idle_minutes", text=text)
+        yield _unmeasured("idle_minutes", _("It can't be told whether the computer is in use."))
     elif idle < wanted:
         text = _("The computer is in use; it must be idle for {minutes} min.")
         # in whole minutes: it moves with every input
@@ -262,14 +268,14 @@ def _in_use(minutes: int, idle: float | None, now: float) -> Iterator[Reason]:
 def _on_battery(on_mains: bool | None) -> Iterator[Reason]:
     if on_mains is None:
         text = _("It can't be told whether the computer runs on mains power.")
-        yield Reason(term="mains_only", text=text)
+        yield _unmeasured("mains_only", text)
     elif not on_mains:
         yield Reason(term="mains_only", text=_("The computer runs on battery."))
 
 
 def _programs(running: frozenset[str] | None) -> Iterator[Reason]:
     if running is None:
-        yield Reason(term="programs", text=_("It can't be told which programs run."))
+        yield _unmeasured("programs", _("It can't be told which programs run."))
     elif running:
         text = _("In use: {programs}.").format(programs=", ".join(sorted(running)))
         yield Reason(term="programs", text=text)
@@ -280,7 +286,7 @@ def _others(percent: int, use: float | None, before: Verdict, now: float) -> Ite
     last = before.reason("max_others_use")
     if use is None:
         text = _("It can't be told how much of the GPU other programs use.")
-        yield Reason(term="max_others_use", text=text)
+        yield _unmeasured("max_others_use", text)
     elif use * 100 >= percent:
         text = _("Other programs use {percent} % of the GPU.").format(percent=round(use * 100))
         yield Reason(term="max_others_use", text=text, until=now + QUIET_SECONDS)
@@ -291,8 +297,7 @@ def _others(percent: int, use: float | None, before: Verdict, now: float) -> Ite
 
 def _heat(limit: int, heat: float | None, before: Verdict, now: float) -> Iterator[Reason]:
     if heat is None:
-        text = _("The temperature of the device can't be read.")
-        yield Reason(term="max_temperature", text=text)
+        yield _unmeasured("max_temperature", _("The temperature of the device can't be read."))
     elif heat >= _limit_now(limit, before, now):
         text = _("The device is at {heat} °C; training goes on below {limit} °C.").format(
             heat=round(heat), limit=round(limit - COOLER_BY)
@@ -310,7 +315,7 @@ def _limit_now(limit: int, before: Verdict, now: float) -> float:
 def _transferred(limit: int, used: int | None, now: datetime) -> Iterator[Reason]:
     if used is None:
         text = _("It can't be told how much was transferred in this month.")
-        yield Reason(term="max_monthly", text=text)
+        yield _unmeasured("max_monthly", text)
     elif used >= limit * GB:
         text = _("This month's {limit} GB are used up.").format(limit=limit)
         yield Reason(term="max_monthly", text=text, until=_next_month(now).timestamp())
@@ -324,7 +329,7 @@ def _next_month(now: datetime) -> datetime:
 def _on_disk(limit: int, used: int | None) -> Iterator[Reason]:
     if used is None:
         text = _("It can't be told how much of the disk the app uses.")
-        yield Reason(term="max_disk", text=text)
+        yield _unmeasured("max_disk", text)
     elif used >= limit * GB:
         text = _("Checkpoints and data take {used} GB of the disk; you allow {limit} GB.")
         used_gb = f"{used / GB:.1f}"

@@ -190,6 +190,19 @@ def test_they_are_opened_again_from_the_menu(bench: Bench) -> None:
     assert "first steps" in bench.window.dialogs._shown
 
 
+def test_the_keyboard_alone_leads_through(bench: Bench, dialog: FirstSteps, qtbot: QtBot) -> None:
+    place = dialog.back.mapTo(dialog, dialog.back.rect().topLeft())
+    for _step in range(2):
+        qtbot.keyClick(dialog.focusWidget(), Qt.Key.Key_Return)
+    assert dialog.pages.currentIndex() == 2
+    assert dialog.back.mapTo(dialog, dialog.back.rect().topLeft()) == place
+    qtbot.keyClick(dialog.focusWidget(), Qt.Key.Key_Tab)
+    qtbot.keyClick(dialog.focusWidget(), Qt.Key.Key_Tab)
+    assert dialog.focusWidget() is dialog.demo
+    qtbot.keyClick(dialog.demo, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: "first steps" not in bench.window.dialogs._shown)
+
+
 def test_back_and_not_now(bench: Bench, dialog: FirstSteps, mouse: Mouse) -> None:
     assert not dialog.back.isEnabled()
     last_page(dialog, mouse)

@@ -16,6 +16,7 @@ from app.terms.terms import Reason, Terms, Verdict
 from tests.support.gui.windows import TRAINING, Bench, clipped, in_tab_order, name_of
 from ui.pages.settings.terms import TermsSection
 from ui.texts import terms as terms_texts
+from ui.widgets.forms.fields import Field
 
 pytestmark = pytest.mark.gui
 
@@ -180,6 +181,27 @@ def test_the_sentence_follows_the_verdict(bench: Bench) -> None:
     assert shown.status.text() == (
         "Your terms pause training now: The computer is in use. Training goes on by itself."
     )
+
+
+def test_a_term_that_cannot_be_measured_says_so_at_its_field(bench: Bench, qtbot: QtBot) -> None:
+    write(qtbot, control := line(bench, "max_power"), "200")
+    qtbot.waitUntil(lambda: kept(bench) == {"max_power": 200})
+    text = "The power that the device draws can't be read."
+    blind = Verdict(reasons=(Reason(term="max_power", text=text, unmeasured=True),))
+    bench.dispatch(*TRAINING, TermsJudged(terms=Terms(max_power=200), verdict=blind))
+    field = control.parentWidget()
+    assert isinstance(field, Field)
+    said = f"{text} As long as that is so, this term keeps the machine from training at all."
+    assert field.error.text() == said
+    assert "by itself" not in section(bench).status.text()
+    write(qtbot, control, "-1")
+    qtbot.waitUntil(lambda: said != field.error.text() != "")
+    bench.dispatch(TermsJudged(terms=Terms(max_power=200), verdict=blind))
+    assert field.error.text() != said  # what the user typed is wrong, and stays said
+    write(qtbot, control, "200")
+    assert field.error.text() == said
+    bench.dispatch(TermsJudged(terms=Terms(), verdict=Verdict()))
+    assert field.error.text() == ""
 
 
 def test_all_is_reached_named_and_whole(bench: Bench, qtbot: QtBot) -> None:

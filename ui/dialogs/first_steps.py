@@ -8,7 +8,6 @@ from collections.abc import Callable
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QHBoxLayout,
-    QPushButton,
     QStackedWidget,
     QSystemTrayIcon,
     QVBoxLayout,
@@ -23,6 +22,7 @@ from ui.models.preferences import Preferences
 from ui.models.session_model import SessionModel
 from ui.style.theme import Theme
 from ui.texts import costs
+from ui.texts import terms as terms_texts
 from ui.widgets.buttons import button
 from ui.widgets.card import text_card
 from ui.widgets.forms.device_box import DeviceBox
@@ -129,8 +129,9 @@ class FirstSteps(Dialog):
         buttons.addWidget(self.next)
         self.column.addWidget(self.pages, 1)
         self.column.addLayout(buttons)
-        for one in self.findChildren(QPushButton):
-            one.setAutoDefault(False)
+        stays = self.next.sizePolicy()
+        stays.setRetainSizeWhenHidden(True)  # else "Back" moves to where "Next" was clicked
+        self.next.setSizePolicy(stays)
         self.next.setDefault(True)
 
     def _connect(self, model: SessionModel) -> None:
@@ -145,11 +146,12 @@ class FirstSteps(Dialog):
             lambda: self._leave_to(lambda: self._actions.try_demo(train=True))
         )
         self.device.chosen.connect(self._actions.choose_device)
-        model.changed.connect(self._on_state)
-        self.device.show_state(model.state)
+        model.changed.connect(self._show_state)
+        self._show_state(model.state)
 
-    def _on_state(self, state: ContributorState) -> None:
+    def _show_state(self, state: ContributorState) -> None:
         self.device.show_state(state)
+        self.terms.warn(terms_texts.unmeasured(state.verdict))
 
     def open_page(self, index: int) -> None:
         """Show one of the three pages, counted from 0."""

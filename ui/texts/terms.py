@@ -51,12 +51,21 @@ def why_it_rests(state: ContributorState, now: float) -> str:
 def reasons(verdict: Verdict, now: float) -> str:
     """Everything that forbids training now, and when it may go on."""
     texts = [reason.text for reason in verdict.reasons]
-    if verdict.until is None:
+    if any(reason.unmeasured for reason in verdict.reasons):
+        texts.append(_("Until it can be, or you change the term, nothing is trained."))
+    elif verdict.until is None:
         texts.append(_("Training goes on by itself."))
     else:
         when = upcoming_time(verdict.until, now)
         texts.append(_("Training goes on by itself, {time} at the earliest.").format(time=when))
     return " ".join(texts)
+
+
+def unmeasured(verdict: Verdict) -> dict[str, str]:
+    """What to say beside each term that this machine can't measure, by the name of its setting."""
+    after = _("As long as that is so, this term keeps the machine from training at all.")
+    found = (reason for reason in verdict.reasons if reason.unmeasured)
+    return {f"terms.{reason.term}": f"{reason.text} {after}" for reason in found}
 
 
 def upcoming_time(then: float, now: float) -> str:

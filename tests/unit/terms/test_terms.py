@@ -130,7 +130,10 @@ def test_all_reasons_are_listed() -> None:
 def test_unknown_conditions_forbid_training_except_an_unknown_connection() -> None:
     found = verdict(Terms.model_validate(SET | {"schedule": ""}), at(), FIRST)
     assert names(found) == [name for name in SET if name not in ("schedule", "unmetered_only")]
-    assert all("can't be" in reason.text for reason in found.reasons)
+    assert all("can't be" in reason.text and reason.unmeasured for reason in found.reasons)
+    assert not any(
+        each.unmeasured for each in verdict(Terms.model_validate(SET), at(**BAD), FIRST).reasons
+    )
 
 
 # --- when the verdict changes

@@ -66,6 +66,8 @@ class TermsSection(QWidget):
     def show_state(self, state: ContributorState) -> None:
         """Say whether the terms let training run now."""
         self.status.setText(terms_texts.status(state.terms, state.verdict, time.time()))
+        for form in (self.when, self.amounts):
+            form.warn(terms_texts.unmeasured(state.verdict))
 
     def _take_schedule(self) -> None:
         chosen = self.schedule.schedule

@@ -122,7 +122,10 @@ class Field(QWidget):
 
     def show_problem(self, error: UserFacingError | None) -> None:
         """Show what is wrong with the value instead of the hint; None shows the hint again."""
-        text = "" if error is None else sentences(error)
+        self.show_wrong("" if error is None else sentences(error))
+
+    def show_wrong(self, text: str) -> None:
+        """As `show_problem`, in words; "" shows the hint again."""
         show_error(self.error, text)
         self.hint.setVisible(bool(self.hint.text()) and not text)
         restyle(self.control, "wrong", "true" if text else "false")

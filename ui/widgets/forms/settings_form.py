@@ -1,6 +1,6 @@
 """A form of settings; each is saved as soon as it is changed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from PySide6.QtGui import QShowEvent
@@ -26,6 +26,7 @@ class SettingsForm(FieldGrid):
         super().__init__([row.field for row in rows], columns=columns)
         self.rows = rows
         self._preferences = preferences
+        self._warnings: Mapping[str, str] = {}
         for row in rows:
             _say_origin(row, preferences.origin(row.name))
             self._show(row)
@@ -41,14 +42,22 @@ class SettingsForm(FieldGrid):
 
     def _show(self, row: SettingRow) -> None:
         row.field.set_value(row.to_text(self._preferences.value(row.name)))
-        row.field.show_problem(None)
+        row.field.show_wrong(self._warnings.get(row.name, ""))
+
+    def warn(self, warnings: Mapping[str, str]) -> None:
+        """Say what a value that is in force does to this machine, by the setting's name."""
+        before, self._warnings = self._warnings, warnings
+        for row in self.rows:
+            text, old = warnings.get(row.name, ""), before.get(row.name, "")
+            if text != old and row.field.error.text() in ("", old):  # else a value was refused
+                row.field.show_wrong(text)
 
     def _take(self, row: SettingRow) -> None:
         old = self._preferences.value(row.name)
         if row.field.value != row.to_text(old):
             self._preferences.change(row.name, row.to_value(row.field.value, old))
         elif row.field.error.text():  # the user undid a refused change
-            row.field.show_problem(None)
+            row.field.show_wrong(self._warnings.get(row.name, ""))
 
     def _on_changed(self, name: str) -> None:
         for row in self.rows:
