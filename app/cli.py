@@ -120,6 +120,7 @@ _OVERRIDES = (
     "theme",
     "language",
     "close_to_tray",
+    "go_back",
     "notifications",
     "dht_port",
     "server_port",
@@ -257,12 +258,7 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads of the trainer")
     group.add_argument("--theme", choices=("system", "light", "dark"))
     group.add_argument("--language", choices=("system", "en", "zh_CN"))
-    group.add_argument(
-        "--close-to-tray",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="closing the window hides it in the tray, or ends the app",
-    )
+    _add_desktop(group)
     group.add_argument(
         "--notifications", metavar="KINDS", help="list of training, paused, attention, milestones"
     )
@@ -271,10 +267,7 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--initial-peers", metavar="ADDRESSES", help="comma list of multiaddrs")
     group.add_argument("--uplink", type=float, metavar="MBIT", help="upload of this line, Mbit/s")
     group.add_argument(
-        "--report-interval",
-        type=int,
-        metavar="SECONDS",
-        help="length of one contribution",
+        "--report-interval", type=int, metavar="SECONDS", help="length of one contribution"
     )
     group.add_argument("--backend-url", metavar="URL", help="the CoTrain backend to report to")
     group.add_argument(
@@ -307,6 +300,21 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--update-url", metavar="URL", help="where the newest version is published")
     group.add_argument("--update-key", metavar="KEY", help="the publisher's public key")
     group.add_argument("--debug", action="store_true", default=None, help="log in detail")
+
+
+def _add_desktop(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--close-to-tray",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="closing the window hides it in the tray, or ends the app",
+    )
+    group.add_argument(
+        "--go-back",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="without --swarm and the like, go on in the swarm of the last run, or don't",
+    )
 
 
 def _add_trackers(group: "argparse._ArgumentGroup") -> None:

@@ -43,6 +43,8 @@ from app.swarm.fleet_sync import FleetSync
 from app.swarm.membership import Membership
 from app.swarm.organisation import Organisation
 from app.swarm.recents import Recents
+from app.swarm.way_back import FILE_NAME as WAY_BACK
+from app.swarm.way_back import WayBack
 from app.terms.sensors.sensors import Sensors
 from app.trackers.trackers import Trackers
 from app.training.governor import Governor
@@ -66,7 +68,7 @@ class Session:
     reporting to it. offers: the swarms that the backend has. swarm: joining and leaving a swarm.
     organisation: whom the swarm belongs to, and who may take part.
     machines: the swarm's machines. training: starts, pauses and stops the trainers.
-    generation: writes texts with the swarm's model.
+    generation: writes texts with the swarm's model. way_back: to the swarm of the last run.
     """
 
     def __init__(self, *, settings: Settings, folders: Folders, probe: Probe | None = None) -> None:
@@ -110,6 +112,13 @@ class Session:
             governor=self._governor,
             bindings=self.bindings,
         )
+        self.way_back = WayBack(
+            store,
+            file=folders.data / WAY_BACK,
+            recents=self.recents,
+            membership=self.swarm,
+            train=self.training.start,
+        )
         self._trackers = Trackers(store, history=self.history, folders=folders)
         self.generation = Generation(store, folders=folders, bindings=self.bindings)
         self._updates = Updates(store)
@@ -120,6 +129,7 @@ class Session:
         store.subscribe_to_events(self.curves.note)
         store.subscribe_to_events(self._trackers.note)
         store.subscribe_to_events(self.contributions.note)
+        store.subscribe_to_events(self.way_back.note)
 
     def _record(self, event: Event, _state: ContributorState) -> None:
         self.history.record(event, time.time())
@@ -164,6 +174,7 @@ class Session:
     async def close(self) -> None:
         """End everything that was started, in order. May be called twice."""
         await self._instance.close_listener()  # a hand-over that came now would be lost
+        await self.way_back.close()
         await self._governor.close()
         await self.generation.close()
         await self.swarm.look_away()

@@ -342,7 +342,7 @@ def _import_heavy_modules() -> None:
 
 
 def _begin(arguments: Arguments, actions: Actions, folders: Folders) -> None:
-    """Do what the command line asks for. Without arguments, show the first steps once."""
+    """Do what the command line asks for; else show the first steps once, or go on as before."""
     if arguments.demo:
         actions.try_demo(train=arguments.train)
     elif arguments.swarm:
@@ -351,6 +351,8 @@ def _begin(arguments: Arguments, actions: Actions, folders: Folders) -> None:
         actions.join_wanted.emit(arguments.invite)
     elif not arguments.minimized and folders.first_time("first-steps"):
         actions.first_steps_wanted.emit()
+    elif not arguments.safe:
+        actions.go_back()
 
 
 async def _close(

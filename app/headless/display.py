@@ -13,7 +13,7 @@ from app.common.i18n import _
 from app.common.plain import one_line
 from app.contributions.fates import forgotten_text, unreported
 from app.protocol import FileDownload, StateDownload, TrainerWarning, Waiting
-from app.state.facts import DoorSnapshot, MemberFault
+from app.state.facts import DoorSnapshot, MemberFault, Returning
 from app.state.state import ContributorState, Phase, Round
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ class Display:
         self._shown: tuple[object, ...] = ()
         self._problem = ""
         self._lost = False
+        self._returning: Returning | None = None
         self._barred = ""
         self._snapshot = DoorSnapshot()
         self._began_with: int | None = None
@@ -55,6 +56,7 @@ class Display:
         """Print a state, unless one was printed within the last second and only figures differ."""
         self._say_problem(state)
         self._say_connection(state)
+        self._say_return(state)
         self._say_access(state)
         self._say_snapshot(state)
         self._say_reporting(state)
@@ -78,6 +80,19 @@ class Display:
             self._tell(_("nobody of the swarm can be reached; trying again until somebody can."))
         elif was_lost and not lost and state.phase is not Phase.DISCONNECTED:
             self._tell(_("the swarm can be reached again."))
+
+    def _say_return(self, state: ContributorState) -> None:
+        """That we go back to the swarm of the last run, and each time that it can't be reached."""
+        now, before = state.returning, self._returning
+        self._returning = now
+        if now is None or now == before:
+            return
+        if now.retry_at is None:
+            self._tell(_("going back to {swarm}.").format(swarm=now.title))
+        else:
+            text = _("{swarm} can't be entered yet: {reason} Trying again in {seconds} s.")
+            wait = max(0, round(now.retry_at - time.time()))
+            self._tell(text.format(swarm=now.title, reason=now.reason, seconds=wait))
 
     def _say_access(self, state: ContributorState) -> None:
         """Once each time, that we wait for the organiser, and that we do no more."""
@@ -198,6 +213,7 @@ def as_json(state: ContributorState) -> str:
             "snapshot": _snapshot(state.snapshot) if state.snapshot else None,
             "addresses": state.addresses,
             "reconnect_at": state.reconnect_at,
+            "returning": asdict(state.returning) if state.returning else None,
             "url": state.local_api.url if state.local_api else None,
             "problem": _problem_text(state) if state.problem else None,
             "warnings": [each.text for each in _warnings(state)],

@@ -243,7 +243,8 @@ class _Contribution:
         """Join, train, and wait until training ends; returns the exit status."""
         arguments, session = self._arguments, self._session
         swarm = await _swarm_spec(arguments, session)
-        if swarm is None and not arguments.demo and not arguments.serve:
+        has_work = swarm is not None or arguments.demo or arguments.serve
+        if not has_work and (arguments.sign_in or arguments.sign_out):
             await session.open_account()
             await _see_to_account(arguments, session, self._password)
             return 0
@@ -258,7 +259,9 @@ class _Contribution:
             session.bindings.check(swarm)  # before anybody sees us
             await _see_to_organiser(arguments, session, swarm)
             await session.swarm.join(swarm)
-        if session.swarm.joined:
+        elif not has_work:
+            await session.way_back.go_back()  # and train, as planned
+        if session.swarm.joined and has_work:
             await session.training.start()
         if arguments.serve:
             await _for_ever()
@@ -348,14 +351,26 @@ async def _swarm_spec(arguments: Arguments, session: Session) -> spec.SwarmSpec 
         return await session.recents.read_invite(source)
     account = arguments.sign_in or arguments.sign_out
     if not arguments.demo and not arguments.serve and not account:
-        raise UserFacingError(
-            _("there is nothing to do."),
-            remedy=_(
-                "Give --swarm and an invite, a file or a link, or --demo, or --serve to be told by"
-                " the local API."
-            ),
-        )
+        await _check_way_back(session)
     return None
+
+
+async def _check_way_back(session: Session) -> None:
+    """Without anything on the command line, we go on with what we did last."""
+    planned = await session.way_back.planned()
+    if planned is not None and planned[1]:
+        return
+    text = _("there is nothing to do.")
+    if planned is not None:
+        stopped = _("training in {swarm} was stopped, so it doesn't start by itself.")
+        text = stopped.format(swarm=planned[0].name)
+    raise UserFacingError(
+        text,
+        remedy=_(
+            "Give --swarm and an invite, a file or a link, or --demo, or --serve to be told by"
+            " the local API."
+        ),
+    )
 
 
 async def _swarm_of_door(arguments: Arguments, session: Session) -> spec.SwarmSpec:

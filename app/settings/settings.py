@@ -3,14 +3,11 @@
 The command line wins over the environment, and the environment over the file.
 """
 
-import ipaddress
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
-from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -23,14 +20,12 @@ from pydantic_settings import SettingsError as SourceError
 from app.common.errors import DamagedSettingsError, SettingsError
 from app.common.i18n import _
 from app.common.validation import complaint_with_value
-from app.p2p.network import ReachabilityMode, is_host
+from app.p2p.network import ReachabilityMode
+from app.settings import checks
 from app.settings import file as settings_file
 from app.terms.terms import Terms
 
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _KEY = r"^([A-Za-z0-9+/]{43}=)?$"  # 32 bytes in base64, or nothing
-_MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/[^/\s,]+/tcp/[1-9]\d{0,4}(/p2p/\w+)?")
-_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,260}")
 
 
 NewsKind = Literal["training", "paused", "attention", "milestones"]
@@ -70,6 +65,10 @@ class Settings(BaseSettings):
     )
     close_to_tray: bool = Field(False, validation_alias="COTRAIN_CLOSE_TO_TRAY")
     """Closing the window hides it, if the desktop has a tray."""
+    go_back: bool = Field(True, validation_alias="COTRAIN_GO_BACK")
+    """At its start, the app enters the swarm again that it was in when it ended, and trains if it
+    did."""
+
     notifications: Annotated[tuple[NewsKind, ...], NoDecode] = Field(
         get_args(NewsKind), validation_alias="COTRAIN_NOTIFICATIONS"
     )
@@ -90,10 +89,12 @@ class Settings(BaseSettings):
     directly, and we relay for others; ``relay``: only through a relay; ``client``: not at all, we
     only open connections."""
 
-    announce: Annotated[tuple[str, ...], NoDecode] = Field((), validation_alias="COTRAIN_ANNOUNCE")
+    announce: Annotated[tuple[str, ...], NoDecode, AfterValidator(checks.hosts_or_multiaddrs)] = (
+        Field((), validation_alias="COTRAIN_ANNOUNCE")
+    )
     """Addresses to publish instead of those found: host names or IP addresses, each with our peers'
     own ports, or whole multiaddrs of the embedded peer."""
-    trusted_relays: Annotated[tuple[str, ...], NoDecode] = Field(
+    trusted_relays: Annotated[tuple[str, ...], NoDecode, AfterValidator(checks.relays)] = Field(
         (), validation_alias="COTRAIN_TRUSTED_RELAYS"
     )
     """Multiaddrs of the only peers that may relay for us; () allows any."""
@@ -123,7 +124,9 @@ class Settings(BaseSettings):
     """The Python in which it is installed; "" for the one that runs this app, or in a packaged app
     for ``python3``."""
 
-    backend_url: str = Field("http://backend:3001", validation_alias="BACKEND_URL")
+    backend_url: Annotated[str, AfterValidator(checks.base_url)] = Field(
+        "http://backend:3001", validation_alias="BACKEND_URL"
+    )
     """The CoTrain backend, without ``/api/v1``. Nothing is sent there before the user signs in."""
 
     backend_plain_http: bool = Field(False, validation_alias="COTRAIN_BACKEND_PLAIN_HTTP")
@@ -137,7 +140,9 @@ class Settings(BaseSettings):
     debug: bool = Field(False, validation_alias="DEBUG")
     """Log in detail, and measure how long the event loop is blocked."""
 
-    update_url: str = Field("", validation_alias="COTRAIN_UPDATE_URL")
+    update_url: Annotated[str, AfterValidator(checks.web_address)] = Field(
+        "", validation_alias="COTRAIN_UPDATE_URL"
+    )
     """Where the newest version is published; "" for no check."""
 
     update_key: str = Field("", validation_alias="COTRAIN_UPDATE_KEY", pattern=_KEY)
@@ -155,18 +160,20 @@ class Settings(BaseSettings):
     callback: bool = Field(True, validation_alias="COTRAIN_CALLBACK")
     """Serve the local HTTP API."""
 
-    callback_host: str = Field("127.0.0.1", validation_alias="COTRAIN_CALLBACK_HOST")
+    callback_host: Annotated[str, AfterValidator(checks.ip_address)] = Field(
+        "127.0.0.1", validation_alias="COTRAIN_CALLBACK_HOST"
+    )
     """IP address that the local API listens on."""
 
     callback_port: int = Field(8000, validation_alias="PORT", ge=0, le=65535)
     """Its TCP port; 0 for any. If it is taken, the next free one is used."""
-    callback_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), validation_alias="COTRAIN_CALLBACK_ALLOWED_HOSTS"
-    )
+    callback_allowed_hosts: Annotated[
+        tuple[str, ...], NoDecode, AfterValidator(checks.host_names)
+    ] = Field((), validation_alias="COTRAIN_CALLBACK_ALLOWED_HOSTS")
     """Names that a request's ``Host`` header may have, besides loopback's."""
-    callback_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), validation_alias="COTRAIN_CALLBACK_ORIGINS"
-    )
+    callback_origins: Annotated[
+        tuple[str, ...], NoDecode, AfterValidator(checks.origins_of_pages)
+    ] = Field((), validation_alias="COTRAIN_CALLBACK_ORIGINS")
     """Origins of the web pages that may call the local API."""
 
     callback_certificate: str = Field("", validation_alias="COTRAIN_CALLBACK_CERTIFICATE")
@@ -176,8 +183,8 @@ class Settings(BaseSettings):
     consent: Literal["ask", "always", "never"] = Field("ask", validation_alias="COTRAIN_CONSENT")
     """Whether a task from outside may train here. ``always`` accepts tasks from
     `consent_backends` and asks the volunteer about others."""
-    consent_backends: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("127.0.0.0/8", "::1"), validation_alias="COTRAIN_CONSENT_BACKENDS"
+    consent_backends: Annotated[tuple[str, ...], NoDecode, AfterValidator(checks.ip_networks)] = (
+        Field(("127.0.0.0/8", "::1"), validation_alias="COTRAIN_CONSENT_BACKENDS")
     )
     """IP addresses and networks."""
 
@@ -199,89 +206,6 @@ class Settings(BaseSettings):
     def _split_at_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator("announce")
-    @classmethod
-    def _are_hosts_or_multiaddrs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for one in value:
-            if not (_MULTIADDR.fullmatch(one) or is_host(one)):
-                message = _(
-                    "{place!r} must be a host's name, an IP address or a multiaddr, such as"
-                    " /ip4/203.0.113.7/tcp/8080"
-                )
-                raise ValueError(message.format(place=one))
-        return value
-
-    @field_validator("trusted_relays")
-    @classmethod
-    def _are_multiaddrs_with_peer_id(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for one in value:
-            if not (_MULTIADDR.fullmatch(one) and "/p2p/" in one):
-                message = _(
-                    "{relay!r} must be a multiaddr that ends with the relay's peer id, such as"
-                    " /ip4/203.0.113.7/tcp/8080/p2p/QmNb…"
-                )
-                raise ValueError(message.format(relay=one))
-        return value
-
-    @field_validator("backend_url")
-    @classmethod
-    def _is_base_url(cls, value: str) -> str:
-        url = value.strip().rstrip("/").removesuffix("/api/v1")
-        try:
-            parts = urlsplit(url)
-            host, _port = parts.hostname, parts.port
-        except ValueError:  # the port is not a number
-            host = None
-        if not host or parts.scheme not in ("http", "https"):
-            raise ValueError(_("must be a web address such as https://cotrain.example:3001"))
-        if parts.username is not None or parts.query or parts.fragment:
-            raise ValueError(_("must have no user name, query or fragment"))
-        return url
-
-    @field_validator("update_url")
-    @classmethod
-    def _is_web_address(cls, value: str) -> str:
-        if value and not urlsplit(value).hostname:
-            raise ValueError(_("must be a web address such as https://cotrain.example/newest.json"))
-        return value
-
-    @field_validator("callback_host")
-    @classmethod
-    def _is_ip_address(cls, value: str) -> str:
-        try:
-            return str(ipaddress.ip_address(value))
-        except ValueError:
-            raise ValueError(_("must be an IP address, such as 127.0.0.1 or 0.0.0.0")) from None
-
-    @field_validator("callback_allowed_hosts")
-    @classmethod
-    def _are_host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            if not _HOST.fullmatch(name):
-                text = _("{name!r} must be a host's name without a port")
-                raise ValueError(text.format(name=name))
-        return tuple(name.lower() for name in value)
-
-    @field_validator("callback_origins")
-    @classmethod
-    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
-            if not _ORIGIN.fullmatch(origin):
-                text = _("{origin!r} must be an origin, such as https://cotrain.example")
-                raise ValueError(text.format(origin=origin))
-        return tuple(origin.lower() for origin in value)
-
-    @field_validator("consent_backends")
-    @classmethod
-    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
-            try:
-                ipaddress.ip_network(network)
-            except ValueError:
-                text = _("{network!r} must be an IP address or a network, such as 10.0.0.0/8")
-                raise ValueError(text.format(network=network)) from None
         return value
 
     @classmethod

@@ -11,6 +11,7 @@ from app.state.facts import (
     Problem,
     Release,
     ReportingState,
+    Returning,
     Swarm,
     TrainerPart,
 )
@@ -51,6 +52,13 @@ class AccessChanged:
 @dataclass(frozen=True, kw_only=True)
 class Left:
     """The embedded peer left the swarm."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReturnChanged:
+    """The app goes back to the swarm of its last run, waits to try again, or is done with it."""
+
+    returning: Returning | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +208,7 @@ Event = (
     | JoinFailed
     | AccessChanged
     | Left
+    | ReturnChanged
     | ConnectionChanged
     | PeersListed
     | RunObserved

@@ -34,6 +34,19 @@ class Swarm:
     """The backend's number of the session; None where the backend doesn't offer the swarm."""
     training_id: str | None = None
     """The backend's id of the training; None where the backend doesn't offer the swarm."""
+    returns: bool = False
+    """The app comes back to it by itself at its next start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Returning:
+    """The app goes back to the swarm that it was in before it ended."""
+
+    title: str
+    retry_at: float | None = None
+    """When it tries to join again, in seconds since the epoch; None while it tries."""
+    reason: str = ""
+    """Why the last attempt failed."""
 
 
 @dataclass(frozen=True, kw_only=True)

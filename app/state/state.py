@@ -16,6 +16,7 @@ from app.state.facts import (
     Problem,
     Release,
     ReportingState,
+    Returning,
     Swarm,
     TrainerPart,
 )
@@ -156,6 +157,8 @@ class ContributorState:
     it."""
     swarm: Swarm | None = None
     """None outside of a swarm, and where we are a node of the network without a run."""
+    returning: Returning | None = None
+    """None unless the app goes back to the swarm of its last run."""
     access: Access = field(default_factory=Access)
     """Whether we may train in the swarm."""
     peer_id: str = ""

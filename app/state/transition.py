@@ -26,6 +26,7 @@ from app.state.events import (
     ReleaseFound,
     ReportingChanged,
     RestartCancelled,
+    ReturnChanged,
     RunObserved,
     SnapshotChanged,
     StopRequested,
@@ -65,7 +66,10 @@ def _access_changed(state: ContributorState, event: AccessChanged) -> Contributo
 
 
 def _join_failed(state: ContributorState, event: JoinFailed) -> ContributorState:
-    return replace(state, phase=Phase.DISCONNECTED, problem=event.problem)
+    """We are in no swarm, so nothing of one is shown."""
+    return replace(
+        state, phase=Phase.DISCONNECTED, swarm=None, access=Access(), problem=event.problem
+    )
 
 
 def _left(state: ContributorState, _event: Left) -> ContributorState:
@@ -79,7 +83,12 @@ def _left(state: ContributorState, _event: Left) -> ContributorState:
         verdict=state.verdict,
         release=state.release,
         reporting=state.reporting,
+        returning=state.returning,
     )
+
+
+def _return_changed(state: ContributorState, event: ReturnChanged) -> ContributorState:
+    return replace(state, returning=event.returning)
 
 
 def _connection_changed(state: ContributorState, event: ConnectionChanged) -> ContributorState:
@@ -230,6 +239,7 @@ _TRANSITIONS: dict[type, Transition] = {
     JoinFailed: _join_failed,
     AccessChanged: _access_changed,
     Left: _left,
+    ReturnChanged: _return_changed,
     ConnectionChanged: _connection_changed,
     PeersListed: _peers_listed,
     RunObserved: _run_observed,

@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from app.common.background import end, survived
-from app.common.errors import BusyError, UserFacingError
+from app.common.errors import BusyError, JoinError, UserFacingError
 from app.common.i18n import _
 from app.common.paths import Folders
 from app.p2p.calls import CallError
@@ -33,6 +34,7 @@ from app.swarm.connection_check import Subject
 from app.swarm.lifeline import Lifeline
 from app.swarm.organisation import Organisation
 from app.swarm.recents import Recents
+from app.swarm.seen_peers import SeenPeers
 
 if TYPE_CHECKING:
     from app.spec.schema import SwarmSpec
@@ -69,6 +71,7 @@ class Membership:
         self._inside = False
         self._store = store
         self._recents = recents
+        self._seen = SeenPeers(store, recents)
         self._organisation = organisation
         self._before_leaving = before_leaving
         self._newest_join = object()
@@ -105,11 +108,14 @@ class Membership:
             return None
         return invite.shared(self.spec, self._store.state.addresses)
 
-    async def join(self, spec: "SwarmSpec | None", *, remember: bool = True) -> bool:
+    async def join(
+        self, spec: "SwarmSpec | None", *, remember: bool = True, returns: bool = True
+    ) -> bool:
         """Leave the swarm that we are in, and enter another one.
 
         spec: None enters the network of the settings' initial peers alone, in no run.
-        remember: keep the swarm among the recent ones.
+        remember: keep the swarm among the recent ones. returns: and come back to it when the app
+        starts the next time.
 
         Returns False when `leave`, or another `join`, was called meanwhile. Raises `JoinError`,
         or `OrganiserError`, which the state shows as well.
@@ -118,19 +124,17 @@ class Membership:
         await self.leave()
         if mine is not self._newest_join:
             return False
-        joined = await self._join(spec)
+        joined = await self._join(spec, returns=remember and returns)
         if joined and remember and spec is not None:
             await self._recents.remember(spec)
         return joined
 
-    async def _join(self, spec: "SwarmSpec | None") -> bool:
+    async def _join(self, spec: "SwarmSpec | None", *, returns: bool) -> bool:
         self.spec, self._inside = spec, True
         self.tried_spec = spec or self.tried_spec
-        self._store.dispatch(JoinBegan(swarm=None if spec is None else _swarm_of(spec)))
-        entries = (*(spec.initial_peers if spec else ()), *self._store.settings.initial_peers)
-        self._entries = entries
-        self._lifeline = self._new_lifeline(entries)
-        self._entering = asyncio.create_task(self._enter(spec, entries))
+        swarm = None if spec is None else replace(_swarm_of(spec), returns=returns)
+        self._store.dispatch(JoinBegan(swarm=swarm))
+        self._entering = asyncio.create_task(self._enter_by_all(spec))
         try:
             await asyncio.wait({self._entering})
             if self._entering.cancelled():
@@ -143,6 +147,23 @@ class Membership:
         self._observing = asyncio.create_task(self._observe())
         self.last_spec = spec or self.last_spec
         return True
+
+    async def _enter_by_all(self, spec: "SwarmSpec | None") -> None:
+        """Enter by the spec's and the settings' peers, and by those that were seen there before.
+
+        Whoever founded the swarm knows no others: if none of them is there, it is opened again.
+        """
+        entries = (*(spec.initial_peers if spec else ()), *self._store.settings.initial_peers)
+        seen = await self._seen.enter("" if spec is None else spec.run_id)
+        self._entries = (*entries, *seen)
+        self._lifeline = self._new_lifeline(self._entries)
+        try:
+            await self._enter(spec, self._entries)
+        except JoinError:
+            if entries or not seen:
+                raise
+            log.info("nobody is there who was seen in the swarm before: it is opened again")
+            await self._enter(spec, ())
 
     async def _enter(self, spec: "SwarmSpec | None", entries: Sequence[str]) -> None:
         network = self.network("dht_port")
@@ -203,6 +224,7 @@ class Membership:
             await end(self._entering)
         self._entering = None
         await self.look_away()  # now: a join may just have succeeded
+        await self._seen.note(self._lifeline.contacts, at_once=self._peer.joined)
         await self._peer.leave()
         self.spec, self._inside, self._addresses, self._port = None, False, (), 0
         self._store.dispatch(Left())
@@ -237,7 +259,7 @@ class Membership:
     async def _observe(self) -> None:
         """Observe the swarm every other second, and reconnect when it is lost."""
         while True:
-            for step in (self._look, self._mend):
+            for step in (self._look, lambda: self._lifeline.mend(self._addresses)):
                 with survived(log, "can't look at the swarm"):
                     try:
                         await step()
@@ -259,12 +281,10 @@ class Membership:
         peers = await self._peer.peers()
         self._store.dispatch(PeersListed(peers=peers, dht_nodes=self._peer.dht_nodes))
         self._lifeline.look(peers, addresses)
+        await self._seen.note(self._lifeline.contacts)
         self._store.dispatch(RunObserved(run=await self._peer.observe()))
         await self._clock.look(self._peer.node, [peer.peer_id for peer in peers])
         await self._organisation.look(self._peer.node)
-
-    async def _mend(self) -> None:
-        await self._lifeline.mend(self._addresses)
 
     async def _start_again(self) -> None:
         log.warning("starting the peer-to-peer daemon again")

@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_RECENTS = 12
+MAX_SEEN = 32
+"""Addresses of a swarm's peers."""
+
 MAX_BYTES = 4 * 1024 * 1024
 """Far above the size of `MAX_RECENTS` specs: a larger file was not written by this app."""
+
+_MULTIADDR = re.compile(r"(/[A-Za-z0-9.:%_-]{1,260}){2,12}/p2p/[A-Za-z0-9]{20,80}")
 
 FAR_FUTURE = 2**33
 """Seconds since the epoch; a later ``joined_at`` is taken for damage."""
@@ -34,6 +40,9 @@ class Recent:
     spec: "SwarmSpec"
     joined_at: float
     """In seconds since the epoch."""
+
+    seen: tuple[str, ...] = ()
+    """Multiaddrs of peers that were seen in it, by which it may be entered again."""
 
 
 Entries = tuple[Recent, ...]
@@ -71,7 +80,26 @@ class Recents:
 
     async def remember(self, spec: "SwarmSpec") -> None:
         """Put a swarm first, instead of an earlier entry with the same run id."""
-        await self._change(lambda entries: (Recent(spec=spec, joined_at=time.time()), *entries))
+
+        def put_first(entries: Entries) -> Entries:
+            seen = _seen(entries, spec.run_id)
+            return (Recent(spec=spec, joined_at=time.time(), seen=seen), *entries)
+
+        await self._change(put_first)
+
+    async def seen(self, run_id: str) -> tuple[str, ...]:
+        """Where peers of a swarm were seen last."""
+        return _seen(await self.load(), run_id)
+
+    async def note_seen(self, run_id: str, addresses: Iterable[str]) -> None:
+        """Keep where peers of a swarm are seen now. Nothing happens if it isn't in the list."""
+        seen = tuple(addresses)[:MAX_SEEN]
+        await self._change(
+            lambda entries: tuple(
+                replace(entry, seen=seen) if entry.spec.run_id == run_id else entry
+                for entry in entries
+            )
+        )
 
     async def forget(self, run_id: str) -> None:
         """Remove a swarm from the list."""
@@ -80,7 +108,13 @@ class Recents:
     async def _change(self, change: Callable[[Entries], Entries]) -> None:
         async with self._lock:
             with _forgiven("written"):
-                await asyncio.to_thread(lambda: self._write(_unique(change(self._load()))))
+                await asyncio.to_thread(self._rewrite, change)
+
+    def _rewrite(self, change: Callable[[Entries], Entries]) -> None:
+        before = self._load()
+        entries = _unique(change(before))
+        if entries != before:
+            self._write(entries)
 
     def _load(self) -> Entries:
         try:
@@ -104,7 +138,10 @@ class Recents:
             shutil.copy2(self._file, damaged)
 
     def _write(self, entries: Entries) -> None:
-        content = [{"joined_at": e.joined_at, "spec": e.spec.to_json()} for e in entries]
+        content = [
+            {"joined_at": each.joined_at, "spec": each.spec.to_json(), "seen": each.seen}
+            for each in entries
+        ]
         write_atomically(self._file, json.dumps(content, ensure_ascii=False, indent=1).encode())
 
 
@@ -117,8 +154,21 @@ def _recent(entry: Any) -> Recent | None:
         ):
             with contextlib.suppress(InviteError, ValueError):
                 spec = invite.read_own(json.dumps(fields).encode(), name="spec")
-                return Recent(spec=spec, joined_at=float(moment))
+                return Recent(spec=spec, joined_at=float(moment), seen=_addresses(entry))
     return None
+
+
+def _addresses(entry: dict[str, Any]) -> tuple[str, ...]:
+    """Missing in what older versions wrote."""
+    kept = entry.get("seen")
+    if not isinstance(kept, list):
+        return ()
+    texts = (one for one in kept[:MAX_SEEN] if isinstance(one, str))
+    return tuple(one for one in texts if _MULTIADDR.fullmatch(one))
+
+
+def _seen(entries: Entries, run_id: str) -> tuple[str, ...]:
+    return next((entry.seen for entry in entries if entry.spec.run_id == run_id), ())
 
 
 @contextlib.contextmanager

@@ -35,8 +35,8 @@ MOST_KEPT = 200
 class TaskSwarm(Protocol):
     """Entering and leaving the swarm of a task (`app.swarm.membership`)."""
 
-    async def join(self, spec: "SwarmSpec") -> bool:
-        """Enter a swarm, leaving the one that we are in."""
+    async def join(self, spec: "SwarmSpec", *, returns: bool) -> bool:
+        """Enter a swarm, leaving the one that we are in. returns: as in `Membership.join`."""
 
     async def leave(self) -> None:
         """Stop training and leave the swarm."""
@@ -241,7 +241,7 @@ class Tasks:
             following.close()
 
     async def _join_and_train(self, task: Task) -> None:
-        if not await self._swarm.join(self._with_peers(task.spec)):
+        if not await self._swarm.join(self._with_peers(task.spec), returns=False):
             raise BusyError(_("the swarm was left before it was entered."))
         await self._training.start()
         error = await self._end(task)

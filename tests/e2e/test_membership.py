@@ -1,7 +1,7 @@
 """Entering and leaving a swarm with the embedded peer in this very process."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from unittest.mock import AsyncMock
 
@@ -50,6 +50,13 @@ class Member:
     def state(self) -> ContributorState:
         return self.store.state
 
+    async def until(self, condition: Callable[[ContributorState], bool]) -> None:
+        reached = asyncio.Event()
+        watching = self.store.subscribe(lambda state: reached.set() if condition(state) else None)
+        if not condition(self.state):
+            await asyncio.wait_for(reached.wait(), PATIENCE)
+        watching.close()
+
     def _note(self, event: Event, _state: ContributorState) -> None:
         if isinstance(event, JoinBegan):
             self.began.set()
@@ -63,6 +70,26 @@ async def member(tmp_path: Path) -> AsyncIterator[Member]:
     member = Member(tmp_path / "member")
     yield member
     await member.membership.leave()
+
+
+async def test_a_founder_returns_by_whom_it_saw(member: Member, tmp_path: Path) -> None:
+    """Its own spec names nobody, and the other one can't know its new address."""
+    founded = spec.parse(tiny_spec())
+    assert await member.membership.join(founded)
+    other = Member(tmp_path / "other")
+    entered = founded.model_copy(update={"initial_peers": member.state.addresses})
+    try:
+        assert await other.membership.join(entered)
+        await member.until(lambda state: bool(state.peers))
+        await member.membership.leave()
+        assert await member.membership.join(founded)
+        await member.until(lambda state: bool(state.peers))
+        assert other.state.peer_id in {peer.peer_id for peer in member.state.peers}
+    finally:
+        await other.membership.leave()
+    await member.membership.leave()
+    assert await member.membership.join(founded)  # with nobody there, it is founded again
+    assert member.state.phase is Phase.WATCHING
 
 
 def daemons() -> list[psutil.Process]:

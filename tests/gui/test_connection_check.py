@@ -8,8 +8,8 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QSignalSpy
 from pytestqt.qtbot import QtBot
 
-from app.state.events import ConnectionChanged, JoinFailed, Left
-from app.state.facts import Problem
+from app.state.events import ConnectionChanged, JoinFailed, Left, ReturnChanged
+from app.state.facts import Problem, Returning
 from tests.support.gui.windows import FINDINGS, TRAINING, WATCHING, Bench
 from ui.dialogs.connection_check import ConnectionCheckDialog, FindingRow
 from ui.texts import states as texts
@@ -89,6 +89,28 @@ def test_a_lost_swarm_is_said_until_it_is_back(bench: Bench, qtbot: QtBot) -> No
     qtbot.waitUntil(lambda: bench.session.calls == ["reconnect"])
     bench.dispatch(ConnectionChanged(reconnect_at=None))
     assert not notice.isVisible()
+
+
+def test_the_way_back_is_counted_down_and_can_be_given_up(bench: Bench, qtbot: QtBot) -> None:
+    notice, way_back = bench.window.overview.lost_swarm, bench.session.way_back
+    nobody = "none of the 2 peers to enter by can be reached."
+    waiting = Returning(title="Poems", retry_at=time.time() + 30, reason=nobody)
+    bench.dispatch(ReturnChanged(returning=Returning(title="Poems")))
+    assert not notice.isVisible()  # it joins, which the headline says
+    bench.dispatch(ReturnChanged(returning=waiting))
+    assert notice.isVisible()
+    assert "Poems" in notice.words.text()
+    assert nobody in notice.words.text()
+    assert "Trying again in" in notice.words.text()
+    assert bench.window.overview.welcome.isVisible()
+    qtbot.mouseClick(notice.retry, LEFT)
+    assert way_back._hurry.is_set()
+    qtbot.mouseClick(notice.give_up, LEFT)
+    assert bench.session.calls == []
+    bench.dispatch(ReturnChanged(returning=None))
+    assert not notice.isVisible()
+    bench.dispatch(*WATCHING, ConnectionChanged(reconnect_at=time.time() + 30))
+    assert not notice.give_up.isVisible()
 
 
 def test_how_a_lost_swarm_is_said(bench: Bench) -> None:

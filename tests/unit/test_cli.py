@@ -105,6 +105,7 @@ OVERRIDES = [
     (["--threads", "2"], {"threads": 2}),
     (["--theme", "dark"], {"theme": "dark"}),
     (["--language", "zh_CN"], {"language": "zh_CN"}),
+    (["--no-go-back"], {"go_back": False}),
     (["--close-to-tray"], {"close_to_tray": True}),
     (["--no-close-to-tray"], {"close_to_tray": False}),
     (["--notifications", "paused"], {"notifications": "paused"}),

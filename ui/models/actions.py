@@ -14,7 +14,7 @@ from ui.models.session_model import SessionModel
 if TYPE_CHECKING:
     from app.spec.schema import SwarmSpec
 
-Action = Callable[[], Coroutine[Any, Any, None]]
+Action = Callable[[], Coroutine[Any, Any, object]]
 
 
 class Demo(Protocol):
@@ -142,13 +142,18 @@ class Actions(QObject):
         if joined and train:
             await self._session.training.start()
 
+    def go_back(self) -> None:
+        """Enter the swarm of the app's last run, and train if this machine did."""
+        self._run(self._session.way_back.go_back)
+
     def leave(self) -> None:
         """Stop training and leave the swarm."""
-        self._run(self._leave)
 
-    async def _leave(self) -> None:
-        await self._session.swarm.leave()
-        await self._demo.close()
+        async def leave() -> None:
+            await self._session.swarm.leave()
+            await self._demo.close()
+
+        self._run(leave)
 
     # --- training
 

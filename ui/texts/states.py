@@ -217,13 +217,18 @@ def access(entry: Access) -> str:
 
 
 def lost_swarm(state: ContributorState, now: float | None = None) -> str:
-    """That no peer can be reached, and when we try again. now: seconds since the epoch.
+    """That the swarm can't be reached, and when we try again. now: seconds since the epoch.
 
-    ``state.reconnect_at`` must not be None.
+    ``state.reconnect_at``, or that of ``state.returning``, must not be None.
     """
-    assert state.reconnect_at is not None
-    wait = max(0.0, state.reconnect_at - (time.time() if now is None else now))
-    parts = [_("Nobody in the swarm can be reached.")]
+    returning = state.returning
+    if returning is not None:
+        again, text = returning.retry_at, _("You were in “{swarm}” when the app ended: {reason}")
+        parts = [text.format(swarm=returning.title, reason=returning.reason)]
+    else:
+        again, parts = state.reconnect_at, [_("Nobody in the swarm can be reached.")]
+    assert again is not None
+    wait = max(0.0, again - (time.time() if now is None else now))
     if state.phase in (Phase.TRAINING, Phase.AVERAGING):
         parts.append(_("Training goes on alone meanwhile."))
     if wait < 1:

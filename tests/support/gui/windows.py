@@ -85,7 +85,7 @@ class RecordingSwarm(Membership):
         )
         self._note = session.note
 
-    async def join(self, spec: SwarmSpec, *, remember: bool = True) -> bool:
+    async def join(self, spec: SwarmSpec, *, remember: bool = True, returns: bool = True) -> bool:
         self._note(f"join {spec.run_id}")
         return True
 

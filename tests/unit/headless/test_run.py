@@ -102,6 +102,7 @@ def test_json_holds_all_that_is_known() -> None:
         "snapshot": None,
         "addresses": ["/ip4/127.0.0.1/tcp/1/p2p/Qm"],
         "reconnect_at": None,
+        "returning": None,
         "url": None,
         "problem": None,
         "reporting": "off",

@@ -42,6 +42,7 @@ ENVIRONMENT = [
     ("reachability", "COTRAIN_REACHABILITY", "client", "client"),
     ("announce", "COTRAIN_ANNOUNCE", "a.example, 1.2.3.4", ("a.example", "1.2.3.4")),
     ("trusted_relays", "COTRAIN_TRUSTED_RELAYS", RELAY, (RELAY,)),
+    ("go_back", "COTRAIN_GO_BACK", "false", False),
     ("close_to_tray", "COTRAIN_CLOSE_TO_TRAY", "true", True),
     ("notifications", "COTRAIN_NOTIFICATIONS", "paused, attention", ("paused", "attention")),
     ("notifications", "COTRAIN_NOTIFICATIONS", "", ()),

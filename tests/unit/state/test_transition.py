@@ -30,6 +30,7 @@ from app.state.events import (
     ReleaseFound,
     ReportingChanged,
     RestartCancelled,
+    ReturnChanged,
     RunObserved,
     SnapshotChanged,
     StopRequested,
@@ -46,6 +47,7 @@ from app.state.facts import (
     Problem,
     Release,
     ReportingState,
+    Returning,
     Swarm,
     TrainerPart,
 )
@@ -57,6 +59,7 @@ from app.terms.terms import Reason, Terms, Verdict
 SWARM = Swarm(run_id="run", title="Run", model_type="gpt2", dataset="builtin", target_batch_size=64)
 PROBLEM = Problem(message="is wrong.", field="seed", remedy="Mend it.")
 BARRED = Access(closed=True, admitted=False, code="Qm")
+RETURNING = Returning(title="Poems", retry_at=9.0, reason="nobody is there.")
 DEVICES = (protocol.Device(id="cpu", name="CPU", memory=0),)
 PROBED = protocol.Devices(devices=DEVICES, torch_version="2")
 JOINED = Joined(peer_id="Qm", addresses=("/ip4/127.0.0.1/tcp/1/p2p/Qm",))
@@ -127,6 +130,7 @@ EVENTS: tuple[Event, ...] = (
     JoinFailed(problem=PROBLEM),
     AccessChanged(access=BARRED),
     Left(),
+    ReturnChanged(returning=RETURNING),
     ConnectionChanged(reconnect_at=9.0),
     ConnectionChanged(reconnect_at=None),
     PeersListed(peers=(PeerInfo(peer_id="Qm", address="/ip4/127.0.0.1"),)),
@@ -207,7 +211,14 @@ def test_joined_peer_watches() -> None:
 
 def test_failed_join_says_why() -> None:
     now = follow(JoinBegan(swarm=SWARM), JoinFailed(problem=PROBLEM))
-    assert (now.phase, now.problem) == (Phase.DISCONNECTED, PROBLEM)
+    assert (now.phase, now.problem, now.swarm) == (Phase.DISCONNECTED, PROBLEM, None)
+
+
+def test_the_way_back_is_kept_over_joins_that_fail() -> None:
+    way = ReturnChanged(returning=RETURNING)
+    now = follow(way, JoinBegan(swarm=SWARM), JoinFailed(problem=PROBLEM), Left())
+    assert now.returning == RETURNING
+    assert after(now, ReturnChanged(returning=None)).returning is None
 
 
 def test_a_closed_swarm_holds_training_back_until_it_admits_us() -> None:

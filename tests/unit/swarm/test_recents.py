@@ -111,3 +111,20 @@ async def test_disk_that_refuses_keeps_nobody_from_joining(
     await kept.remember(swarm("a"))
     assert await kept.load() == ()
     assert "can't be written" in caplog.text
+
+
+async def test_where_peers_were_seen_is_kept_with_the_swarm(kept: Recents, file: Path) -> None:
+    here = f"/ip4/192.0.2.7/tcp/8080/p2p/{'Qm' * 20}"
+    await kept.remember(swarm("a"))
+    await kept.note_seen("a", [here])
+    await kept.note_seen("unknown", [here])
+    await kept.remember(swarm("a", "newer"))
+    assert await Recents(file).seen("a") == (here,)
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content[0]["seen"] = ["nonsense", 3, here]
+    file.write_text(json.dumps(content), encoding="utf-8")
+    assert await Recents(file).seen("a") == (here,)
+    del content[0]["seen"]  # as an older version wrote it
+    file.write_text(json.dumps(content), encoding="utf-8")
+    assert await Recents(file).seen("a") == ()
+    assert await run_ids(kept) == ["a"]

@@ -144,18 +144,23 @@ def _general() -> tuple[SettingRow, ...]:
 
 
 def desktop(*, has_tray: bool) -> tuple[SettingRow, ...]:
-    """Start at login and, if the desktop has a tray, closing to the tray."""
+    """Start at login, going on as before and, if the desktop has a tray, closing to the tray."""
     start = switch_row(
         START_AT_LOGIN,
         _("Start when I log in"),
         _("In the tray, or minimised where there is none."),
+    )
+    again = switch_row(
+        "go_back",
+        _("Go on where I was"),
+        _("When the app starts: into the same swarm, and training if it was."),
     )
     close = switch_row(
         "close_to_tray",
         _("Keep running in the tray when I close the window"),
         _("To end the app, choose Quit in the menu."),
     )
-    return (start, close) if has_tray else (start,)
+    return (start, again, close) if has_tray else (start, again)
 
 
 def _notifications() -> tuple[SettingRow, ...]:
