@@ -34,7 +34,7 @@ from app.swarm.connection_check import Subject
 from app.swarm.lifeline import Lifeline
 from app.swarm.organisation import Organisation
 from app.swarm.recents import Recents
-from app.swarm.seen_peers import SeenPeers
+from app.swarm.reentry import ReentryPeers
 
 if TYPE_CHECKING:
     from app.spec.schema import SwarmSpec
@@ -71,7 +71,7 @@ class Membership:
         self._inside = False
         self._store = store
         self._recents = recents
-        self._seen = SeenPeers(store, recents)
+        self._seen = ReentryPeers(store, recents)
         self._organisation = organisation
         self._before_leaving = before_leaving
         self._newest_join = object()

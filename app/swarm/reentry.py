@@ -10,7 +10,7 @@ NOTE_SECONDS = 30.0
 """How often it is noted who is in the swarm, at most."""
 
 
-class SeenPeers:
+class ReentryPeers:
     """Of the swarm that we are in."""
 
     def __init__(self, store: Store, recents: Recents) -> None:
