@@ -131,8 +131,9 @@ class Session:
         store.subscribe_to_events(self.contributions.note)
         store.subscribe_to_events(self.way_back.note)
 
-    def _record(self, event: Event, _state: ContributorState) -> None:
-        self.history.record(event, time.time())
+    def _record(self, event: Event, state: ContributorState) -> None:
+        batch = state.swarm.target_batch_size if state.swarm is not None else 0
+        self.history.record(event, time.time(), batch=batch)
 
     # --- open and close
 

@@ -15,6 +15,7 @@ from app.evaluation_messages import Evaluated
 from app.p2p.sightings import PeerInfo, Run
 from app.protocol import Progress, RoundEnded
 from app.state.events import Event, JoinBegan, PeersListed, RunObserved
+from app.state.pace import Pace
 
 BUCKETS = 720
 """Buckets of a ring, and so the most points that a chart draws of a series."""
@@ -241,9 +242,11 @@ class History:
     swarm_held_out_loss: Series = field(default_factory=lambda: Series(gap=math.inf))
     """Mean over the swarm's trainers, in nats per token."""
     samples_per_second: Series = field(default_factory=Series)
-    """Our own."""
+    """Our own, of the clock's seconds: while we wait for others it falls to 0."""
     swarm_samples_per_second: Series = field(default_factory=Series)
-    """The swarm's."""
+    """The swarm's, of the clock's seconds, by what its trainers have published."""
+    pace: Pace = field(default_factory=Pace)
+    swarm_pace: Pace = field(default_factory=Pace)
     rounds: Rounds = field(default_factory=Rounds)
     peers: SeenPeers = field(default_factory=SeenPeers)
 
@@ -252,21 +255,29 @@ class History:
         """All curves, by the name of their field."""
         return {name: part for name, part in vars(self).items() if isinstance(part, Series)}
 
-    def record(self, event: Event, now: float) -> None:
-        """Record what an event tells. now: seconds since the epoch."""
+    def record(self, event: Event, now: float, *, batch: int = 0) -> None:
+        """Record what an event tells.
+
+        now: seconds since the epoch. batch: samples of an epoch of the swarm that we are in; 0
+        where that isn't known.
+        """
         match event:
             case JoinBegan():
                 for part in vars(self).values():
                     part.clear()
-            case Progress(loss=loss, samples_per_second=rate):
+            case Progress(loss=loss, samples_per_second=rate, samples=samples):
                 self.loss.add(now, loss)
-                self.samples_per_second.add(now, rate)
+                pace = self.pace.add(now, samples)
+                rests = rate is None  # a pause is a gap, not a rate of 0
+                self.samples_per_second.add(now, None if rests else pace)
             case Evaluated(loss=loss):
                 self.held_out_loss.add(now, loss)
-            case RunObserved(run=Run(loss=loss, samples_per_second=rate, held_out_loss=held_out)):
-                self.swarm_loss.add(now, loss)
-                self.swarm_held_out_loss.add(now, held_out)
-                self.swarm_samples_per_second.add(now, rate)
+            case RunObserved(run=Run() as run):
+                self.swarm_loss.add(now, run.loss)
+                self.swarm_held_out_loss.add(now, run.held_out_loss)
+                if batch:
+                    count = run.epoch * batch + min(run.samples, batch)
+                    self.swarm_samples_per_second.add(now, self.swarm_pace.add(now, count))
             case RoundEnded():
                 self.rounds.add(event, now)
             case PeersListed(peers=peers):

@@ -217,15 +217,27 @@ def progress(**changes: Any) -> protocol.Progress:
 def test_progress_is_our_curve() -> None:
     history = History()
     history.record(progress(), now=5.0)
-    assert points(history.loss) == [(5.5, 2.5)]
-    assert points(history.samples_per_second) == [(5.5, 10.0)]
+    history.record(progress(samples=28), now=9.0)
+    assert points(history.loss) == [(5.5, 2.5), (9.5, 2.5)]
+    assert points(history.samples_per_second) == [(9.5, 5.0)]  # of the clock's seconds
     assert len(history.swarm_loss) == 0
+
+
+def test_a_pause_is_a_gap_in_the_rate() -> None:
+    history = History()
+    for second in range(30):
+        paused = second > 10
+        rate = None if paused else 10.0
+        history.record(
+            progress(samples=10 * min(second, 10), samples_per_second=rate), now=float(second)
+        )
+    assert [time for time, _rate in points(history.samples_per_second)][-1] == 10.5
 
 
 def test_progress_without_a_loss_leaves_a_gap() -> None:
     history = History()
     history.record(progress(loss=None), now=5.0)
-    assert (len(history.loss), len(history.samples_per_second)) == (0, 1)
+    assert len(history.loss) == 0
 
 
 def test_observed_run_is_the_swarms_curve() -> None:
@@ -235,8 +247,16 @@ def test_observed_run_is_the_swarms_curve() -> None:
     )
     assert points(history.swarm_loss) == [(5.5, 3.0)]
     assert points(history.swarm_held_out_loss) == [(5.5, 3.5)]
-    assert points(history.swarm_samples_per_second) == [(5.5, 20.0)]
     assert len(history.loss) == 0
+
+
+def test_the_swarms_rate_goes_on_over_its_epochs() -> None:
+    history = History()
+    seen = ((0.0, 3, 40), (2.0, 3, 60), (4.0, 4, 16))  # an epoch has 64 samples
+    for now, epoch, samples in seen:
+        run = Run(epoch=epoch, samples=samples, samples_per_second=99.0)
+        history.record(RunObserved(run=run), now, batch=64)
+    assert points(history.swarm_samples_per_second) == [(2.5, 10.0), (4.5, 10.0)]
 
 
 def test_an_evaluation_is_our_held_out_curve() -> None:
