@@ -46,6 +46,9 @@ from app.swarm.recents import Recents
 from app.swarm.way_back import FILE_NAME as WAY_BACK
 from app.swarm.way_back import WayBack
 from app.terms.sensors.sensors import Sensors
+from app.timeline.keeper import FILE_NAME as TIMELINE
+from app.timeline.keeper import TimelineKeeper
+from app.timeline.timeline import Timeline
 from app.trackers.trackers import Trackers
 from app.training.governor import Governor
 from app.training.supervisor import probe_devices
@@ -62,6 +65,7 @@ class Session:
 
     store: settings and state; every part reads it, and changes the state by events.
     history: what the charts show. curves: keeps the charts' curves on the disk.
+    timeline: what happened, with times.
     recents: swarms joined before. devices: live hardware readings.
     bindings: the files that fill the slots of swarms.
     contributions: measures what this machine gives. account: the account at the backend, and the
@@ -77,6 +81,8 @@ class Session:
         self.store = store = Store(settings=settings, state=_state_at_start(settings))
         self.history = History()
         self.curves = CurveKeeper(self.history, file=folders.data / CURVES)
+        self.timeline = Timeline()
+        self._timeline_keeper = TimelineKeeper(self.timeline, file=folders.data / TIMELINE)
         self.recents = Recents(folders.recents_file)
         self.bindings = Bindings(folders.slots_file)
         self.devices = DeviceWatch()
@@ -127,6 +133,8 @@ class Session:
         self._background = Background()
         store.subscribe_to_events(self._record)  # first the history, then who keeps it
         store.subscribe_to_events(self.curves.note)
+        store.subscribe_to_events(self.timeline.note)
+        store.subscribe_to_events(self._timeline_keeper.note)
         store.subscribe_to_events(self._trackers.note)
         store.subscribe_to_events(self.contributions.note)
         store.subscribe_to_events(self.way_back.note)
@@ -149,6 +157,7 @@ class Session:
         await self._instance.take(receive)
         await self.contributions.open()
         await self.curves.open()
+        await self._timeline_keeper.open()
         await self.bindings.open()
         runtime.tell_trainers(self.folders)
         if look_for_devices:
@@ -183,6 +192,7 @@ class Session:
         await self._trackers.close()
         await self.swarm.leave()
         await self.curves.close()
+        await self._timeline_keeper.close()
         await self.contributions.finish()
         await self.account.close()
         await self.contributions.close()

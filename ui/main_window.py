@@ -170,6 +170,7 @@ class MainWindow(QMainWindow):
         """Import the other pages and build the charts, so that the first click doesn't wait."""
         await asyncio.to_thread(_import_pages)
         self.overview.charts.build()  # plots take the longest; they are shown once we join
+        self.overview.happened.build()
 
     def show_closing(self) -> None:
         """Say that the app is closing, and disable all controls."""

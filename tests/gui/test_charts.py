@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QApplication, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from app import protocol
+from app.timeline.timeline import HappeningKind
 from tests.support.gui.windows import TRAINING, WATCHING, Bench
 from ui.widgets.charts.axes import value_range, value_ticks
 from ui.widgets.charts.chart import table_of
@@ -139,6 +140,28 @@ def test_losses_on_unseen_text_are_drawn_beside_those_of_training(bench: Bench) 
     chart.menu.copy_csv()
     header = QGuiApplication.clipboard().text().splitlines()[0]
     assert header == "time,this_machine,swarm,this_machine_unseen,swarm_unseen"
+
+
+def test_what_explains_a_curve_is_marked_and_said(bench: Bench) -> None:
+    bench.dispatch(*TRAINING)
+    bench.fill_history(300)
+    timeline = bench.session.timeline
+    for ago, kind in ((200, HappeningKind.PAUSED), (100, HappeningKind.ROUND_FAILED)):
+        timeline._clock = lambda ago=ago: time.time() - ago
+        timeline.add(kind, "why")
+    timeline.add(HappeningKind.LOST)
+    charts = bench.window.overview.charts.widget
+    charts.redraw()
+    for chart in (charts.loss, charts.throughput):
+        paused, _heights = data(chart.plot._rest_marks)
+        assert paused == pytest.approx([0, 0, -200, -200], abs=2)  # it began just now
+        trouble, heights = data(chart.plot._trouble_marks)
+        assert trouble == pytest.approx([-100] * 4, abs=2)
+        assert heights[0] < heights[1]
+    move_mouse(charts.loss, -200.0)
+    assert charts.loss.moment.text().endswith("Training paused")
+    move_mouse(charts.loss, -250.0)
+    assert charts.loss.moment.text()[-3] == ":"  # the time alone
 
 
 def test_csv_leaves_empty_what_is_not_known() -> None:

@@ -37,6 +37,7 @@ from tests.support.gui.windows import (
     TRAINING,
     WATCHING,
     Bench,
+    clipped,
     progress,
 )
 
@@ -443,3 +444,19 @@ def test_closing_says_so_and_takes_no_clicks(bench: Bench, qtbot: QtBot) -> None
 def test_titles_of_swarms_are_never_markup(bench: Bench) -> None:
     assert bench.window.overview.headline.task.textFormat() is Qt.TextFormat.PlainText
     assert SWARM.title
+
+
+def test_what_happened_is_listed_the_newest_first(bench: Bench, qtbot: QtBot) -> None:
+    bench.dispatch(*TRAINING)
+    bench.dispatch(TrainerGone(problem=Problem(message="signal 9."), restart_at=time.time() + 9))
+    card = bench.window.overview.happened.widget
+    assert card.isVisible()
+    said = [card.model.index(row, 1).data() for row in range(card.model.rowCount())]
+    assert said == [
+        "The trainer ended unexpectedly: signal 9.",
+        "Training began: from its checkpoint of epoch 11",
+        f"In the swarm: {SWARM.title}",
+    ]
+    qtbot.keyClick(card.filter, Qt.Key.Key_Down)
+    assert [each.is_trouble for each in card.model.shown] == [True]
+    qtbot.waitUntil(lambda: clipped(card) == [])

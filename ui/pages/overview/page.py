@@ -31,6 +31,7 @@ from ui.widgets.epoch import EpochCard
 from ui.widgets.lazy import Lazy
 
 if TYPE_CHECKING:
+    from ui.pages.overview.timeline import TimelineCard
     from ui.widgets.charts.training_charts import TrainingCharts
 
 GAP = 16
@@ -59,6 +60,7 @@ class Overview(QScrollArea):
         self.swarm = FactsCard(_("Swarm"), _swarm_rows())
         self.given_today = FactsCard(_("Given today"), _given_rows())
         self.network = FactsCard(_("Network"), _network_rows())
+        self.happened = Lazy(lambda: _timeline(model, theme))
         self.share = button(_("Invite…"), "quiet")
         self.leave = button(_("Leave"), "quiet")
         self.copy = icon_button("copy", _("Copy the peer id"), theme)
@@ -77,6 +79,7 @@ class Overview(QScrollArea):
             column.addWidget(part, 0, Qt.AlignmentFlag.AlignTop)
         column.addWidget(self.charts, 1)
         column.addWidget(self._cards())
+        column.addWidget(self.happened)
         column.addStretch()
         self.setWidget(page)
         self.setWidgetResizable(True)
@@ -133,11 +136,17 @@ class Overview(QScrollArea):
         for part in (self.epoch, self.charts, self.cards):
             part.setVisible(in_swarm)
         self.epoch.show_state(state)
+        self._show_what_happened()
         self.machine.show_values(_machine(state))
         self.swarm.show_values(_swarm(state))
         self.network.show_values(_network(state))
         self.copy.setEnabled(bool(state.peer_id))
         self.share.setEnabled(bool(state.peer_id))
+
+    def _show_what_happened(self) -> None:
+        self.happened.setVisible(bool(self._model.session.timeline.last))
+        if (card := self.happened.built) is not None:
+            card.refresh()
 
     def show_closing(self) -> None:
         """Say that the app is closing, and disable all controls."""
@@ -150,7 +159,16 @@ class Overview(QScrollArea):
 def _charts(model: SessionModel, theme: Theme) -> "TrainingCharts":
     from ui.widgets.charts.training_charts import TrainingCharts
 
-    return TrainingCharts(model.session.history, theme, store=model.session.store)
+    session = model.session
+    return TrainingCharts(session.history, theme, store=session.store, timeline=session.timeline)
+
+
+def _timeline(model: SessionModel, theme: Theme) -> "TimelineCard":
+    from ui.pages.overview.timeline import TimelineCard
+
+    card = TimelineCard(model.session.timeline, theme)
+    card.refresh()
+    return card
 
 
 def _machine_rows() -> dict[str, str]:

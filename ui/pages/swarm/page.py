@@ -55,7 +55,10 @@ class SwarmPage(QWidget):
         self.check = button(_("Check connection…"), "quiet")
         self.check.clicked.connect(actions.check_wanted)
         self.epoch = EpochCard(theme)
-        self.charts = TrainingCharts(model.session.history, theme, store=model.session.store)
+        session = model.session
+        self.charts = TrainingCharts(
+            session.history, theme, store=session.store, timeline=session.timeline
+        )
         self.text, self.role = _text_filter(), _role_filter()
         self.peers = peers_model(self)
         self.rounds = rounds_model(self)

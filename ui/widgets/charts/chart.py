@@ -1,7 +1,7 @@
 """A chart: title, unit, a legend that shows the values at the crosshair, the plot, a copy menu."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout
@@ -11,7 +11,7 @@ from ui.style.theme import Theme
 from ui.texts import units
 from ui.widgets.card import Card
 from ui.widgets.charts.copy_menu import CopyMenu
-from ui.widgets.charts.plot import Curve, CurveReading, TimePlot, Unseen
+from ui.widgets.charts.plot import Curve, CurveReading, Mark, TimePlot, Unseen
 from ui.widgets.charts.value_table import ValueTable
 from ui.widgets.labels import ElidedLabel, label, swatch
 
@@ -70,7 +70,14 @@ class Chart(Card):
         return table_of(named)
 
     def draw(
-        self, own: Curve, swarm: Curve, start: float, now: float, *, unseen: Unseen | None = None
+        self,
+        own: Curve,
+        swarm: Curve,
+        start: float,
+        now: float,
+        *,
+        unseen: Unseen | None = None,
+        marks: Sequence[Mark] = (),
     ) -> None:
         """Draw the curves from ``start`` to ``now``, in seconds since the epoch."""
         self._curves, self._unseen = (own, swarm), unseen or Unseen()
@@ -78,7 +85,7 @@ class Chart(Card):
         self.unseen.setVisible(bool(has_unseen))
         if not self.plot.has_reading:
             self.moment.setText(self._hint())
-        self.plot.draw(own, swarm, start, now, unseen=unseen)
+        self.plot.draw(own, swarm, start, now, unseen=unseen, marks=marks)
 
     def _show_reading(self, reading: CurveReading | None) -> None:
         if reading is None:
@@ -87,7 +94,8 @@ class Chart(Card):
             self.swarm.setText(_("swarm"))
             self.unseen.setText(_("unseen text: dashed"))
             return
-        self.moment.setText(units.clock(reading.moment))
+        clock = units.clock(reading.moment)
+        self.moment.setText(f"{clock} {reading.mark}".rstrip())
         self.own.setText(self._format_value(reading.own))
         self.swarm.setText(self._format_value(reading.swarm))
         self.unseen.setText(

@@ -4,6 +4,7 @@ The x axis is in seconds, with now at 0: its labels say *−5 min*, the crosshai
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +56,20 @@ class Unseen:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A moment that is marked on the time axis, since it explains the curve."""
+
+    time: float
+    """In seconds since the epoch."""
+
+    words: str
+    """What happened."""
+
+    trouble: bool
+    """In the colour of what went wrong."""
+
+
+@dataclass(frozen=True)
 class CurveReading:
     """The values at the crosshair."""
 
@@ -70,6 +85,9 @@ class CurveReading:
     unseen: float = math.nan
     """The nearest loss on unseen text, this machine's or else the swarm's; NaN if there is none."""
 
+    mark: str = ""
+    """What happened at this moment; "" for nothing that is marked."""
+
 
 class TimePlot(QObject):
     """The plot; its ``widget`` is a `pyqtgraph.PlotWidget` to put into a layout."""
@@ -82,13 +100,16 @@ class TimePlot(QObject):
         self._theme = theme
         self._from_zero = from_zero
         self._own, self._swarm, self._unseen = Curve(), Curve(), Unseen()
+        self._marks: Sequence[Mark] = ()
         self._start, self._now = -_MIN_SPAN, 0.0
         self._cross: float | None = None
         self.widget: Any = pg.PlotWidget()
         self._item: Any = self.widget.getPlotItem()
         self._line: Any = pg.InfiniteLine(angle=90)
         self._set_up(name)
-        # the swarm's line first, so that ours is drawn above it
+        # the marks and the swarm's line first, so that ours is drawn above them
+        self._rest_marks: Any = self._item.plot(connect="pairs")
+        self._trouble_marks: Any = self._item.plot(connect="pairs")
         self._swarm_line: Any = self._item.plot(connect="finite")
         self._own_line: Any = self._item.plot(connect="finite")
         self._swarm_unseen_line: Any = self._item.plot(connect="finite")
@@ -126,6 +147,12 @@ class TimePlot(QObject):
         ):
             curve.opts["antialias"] = not fine
             curve.setPen(pg.mkPen(color, width=2 if fine else 1, style=style))
+        for marks, color in (
+            (self._rest_marks, colors.muted),
+            (self._trouble_marks, colors.caution),
+        ):
+            marks.opts["antialias"] = False
+            marks.setPen(pg.mkPen(color, width=1, style=Qt.PenStyle.DotLine))
         self._own_unseen_line.setSymbol("o")  # one evaluation alone is no line yet
         self._own_unseen_line.setSymbolSize(5)
         self._own_unseen_line.setSymbolPen(None)
@@ -134,10 +161,17 @@ class TimePlot(QObject):
         self._line.setPen(pg.mkPen(QColor(colors.muted), width=1, style=Qt.PenStyle.DashLine))
 
     def draw(
-        self, own: Curve, swarm: Curve, start: float, now: float, *, unseen: Unseen | None = None
+        self,
+        own: Curve,
+        swarm: Curve,
+        start: float,
+        now: float,
+        *,
+        unseen: Unseen | None = None,
+        marks: Sequence[Mark] = (),
     ) -> None:
         """Draw the curves from ``start`` to ``now``, in seconds since the epoch."""
-        self._own, self._swarm, self._now = own, swarm, now
+        self._own, self._swarm, self._now, self._marks = own, swarm, now, marks
         self._unseen = unseen or Unseen()
         self._start = min(start - now, -_MIN_SPAN)
         self._own_line.setData(own.times - now, own.values)
@@ -146,7 +180,16 @@ class TimePlot(QObject):
         self._item.setXRange(self._start, 0, padding=0)
         self._item.getAxis("bottom").setTicks([_time_ticks(self._start)])
         axes.show_values(self.widget, own.values, swarm.values, *beside, from_zero=self._from_zero)
+        self._draw_marks(now)
         self._tell()
+
+    def _draw_marks(self, now: float) -> None:
+        """From the bottom to the top of what is in sight."""
+        low, high = self._item.getViewBox().viewRange()[1]
+        for line, trouble in ((self._rest_marks, False), (self._trouble_marks, True)):
+            times = np.array([each.time - now for each in self._marks if each.trouble == trouble])
+            times = times[times >= self._start]
+            line.setData(np.repeat(times, 2), np.tile([low, high], times.size))
 
     def _draw_unseen(self, now: float) -> tuple[Floats, ...]:
         """Draw the losses on unseen text; returns the values that must be in sight."""
@@ -193,8 +236,14 @@ class TimePlot(QObject):
                 self._own.at(moment, near),
                 self._swarm.at(moment, near),
                 next((value for value in unseen if math.isfinite(value)), math.nan),
+                self._mark_at(moment),
             )
         )
+
+    def _mark_at(self, moment: float) -> str:
+        near = [each for each in self._marks if abs(each.time - moment) <= -self._start / 100]
+        near.sort(key=lambda each: abs(each.time - moment))
+        return near[0].words if near else ""
 
 
 def _time_ticks(start: float) -> list[tuple[float, str]]:

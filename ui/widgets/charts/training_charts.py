@@ -11,16 +11,26 @@ from typing_extensions import override
 from app.common.i18n import _
 from app.state.history import History, Series
 from app.state.store import ReadableStore
+from app.timeline.timeline import TROUBLE, Happening, HappeningKind, Timeline
 from ui.style.theme import Theme
-from ui.texts import units
+from ui.texts import happenings, units
 from ui.widgets.buttons import choice_button
 from ui.widgets.charts.chart import Chart
-from ui.widgets.charts.plot import Curve, Unseen
+from ui.widgets.charts.plot import Curve, Mark, Unseen
 from ui.widgets.labels import label
 
 REDRAW_MS = 500
 """The two charts are redrawn in turn: each once a second, the resolution of the history, and never
 both at once. Hidden charts aren't drawn."""
+
+MARKED = TROUBLE | {
+    HappeningKind.STARTED,
+    HappeningKind.PAUSED,
+    HappeningKind.RESUMED,
+    HappeningKind.STOPPED,
+    HappeningKind.COMPLETED,
+}
+"""What explains a gap or a fall in a curve."""
 
 ALL = 0.0
 """Stands for a span without limit."""
@@ -33,11 +43,14 @@ def _windows() -> tuple[tuple[float, str], ...]:
 class TrainingCharts(QWidget):
     """Two charts, and buttons to choose the span of time that they show."""
 
-    def __init__(self, history: History, theme: Theme, *, store: ReadableStore) -> None:
-        """store: its state knows the best evaluation."""
+    def __init__(
+        self, history: History, theme: Theme, *, store: ReadableStore, timeline: Timeline
+    ) -> None:
+        """store: its state knows the best evaluation. timeline: has what is marked."""
         super().__init__()
         self._history = history
         self._store = store
+        self._timeline = timeline
         self._window = _windows()[0][0]
         self.loss = Chart(
             theme, title=_("Loss"), unit=_("cross-entropy per token"), format_value=units.loss
@@ -122,11 +135,12 @@ class TrainingCharts(QWidget):
         losses = self._curves(history.loss, history.swarm_loss, now)
         rates = self._curves(history.samples_per_second, history.swarm_samples_per_second, now)
         start = _start((*losses, *rates), self._since(now), now)
+        marks = [_mark(each) for each in self._timeline.since(start) if each.kind in MARKED]
         for chart in charts:
             if chart is self.loss:
-                chart.draw(*losses, start, now, unseen=self._unseen(now))
+                chart.draw(*losses, start, now, unseen=self._unseen(now), marks=marks)
             else:
-                chart.draw(*rates, start, now)
+                chart.draw(*rates, start, now, marks=marks)
 
     def _unseen(self, now: float) -> Unseen:
         history, best = self._history, self._store.state.best_evaluation
@@ -145,6 +159,11 @@ class TrainingCharts(QWidget):
             since = series.first  # gives a short series finer buckets
         times, values = series.since(since, now)
         return Curve(np.array(times, dtype=np.float64), np.array(values, dtype=np.float64))
+
+
+def _mark(happening: Happening) -> Mark:
+    words = happenings.titles()[happening.kind]
+    return Mark(time=happening.time, words=words, trouble=happening.is_trouble)
 
 
 def _start(curves: tuple[Curve, ...], since: float, now: float) -> float:
