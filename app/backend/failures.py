@@ -3,9 +3,11 @@
 import contextlib
 import math
 import re
+import socket
 import ssl
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -23,6 +25,11 @@ from app.backend.errors import (
     shown,
 )
 from app.common.i18n import _
+
+Cause = TypeVar("Cause", bound=BaseException)
+
+COMPOSE_HOST = "backend"
+"""The backend's name within its compose network: the default, which nobody has at home."""
 
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 """Failures before the request was sent: the backend can't have seen it."""
@@ -165,15 +172,33 @@ def failure_of(error: httpx2.RequestError, *, url: str, once: bool) -> BackendEr
     certificate = _cause(error, ssl.SSLCertVerificationError)
     if certificate is not None:
         return _untrusted(certificate, url=url)
-    reason = shown(error).rstrip(".") or type(error).__name__
+    reason = _reason(error)
     if once and not isinstance(error, _NOT_SENT):
         return UncertainError(_("the answer was lost: {reason}.").format(reason=reason))
     host = urlsplit(url).netloc
+    if _cause(error, socket.gaierror) is not None and urlsplit(url).hostname == COMPOSE_HOST:
+        return UnreachableError(
+            _("no CoTrain backend is set up here."),
+            field="backend_url",
+            remedy=_(
+                "If somebody gave you its address, enter it in the settings. Without it you can"
+                " open an invite, start a swarm of your own, or try the demo."
+            ),
+        )
     return UnreachableError(
         _("the backend at {host} can't be reached: {reason}.").format(host=host, reason=reason),
         field="backend_url",
         remedy=_("Check your network and the backend's address."),
     )
+
+
+def _reason(error: httpx2.RequestError) -> str:
+    """In words for what people meet most; else in the library's."""
+    if _cause(error, socket.gaierror) is not None:
+        return _("no computer of this name is known")
+    if _cause(error, ConnectionRefusedError) is not None:
+        return _("nothing answers there")
+    return shown(error).rstrip(".") or type(error).__name__
 
 
 def _untrusted(error: ssl.SSLCertVerificationError, *, url: str) -> UnreachableError:
@@ -186,9 +211,7 @@ def _untrusted(error: ssl.SSLCertVerificationError, *, url: str) -> UnreachableE
     )
 
 
-def _cause(
-    error: BaseException | None, kind: type[ssl.SSLCertVerificationError]
-) -> ssl.SSLCertVerificationError | None:
+def _cause(error: BaseException | None, kind: type[Cause]) -> Cause | None:
     while error is not None and not isinstance(error, kind):
         error = error.__cause__ or error.__context__
     return error

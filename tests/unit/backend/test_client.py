@@ -162,6 +162,23 @@ async def test_an_address_without_anybody(tmp_path: Path) -> None:
     assert raised.value.field == "backend_url"
 
 
+async def test_the_default_address_is_nobodys_at_home(tmp_path: Path) -> None:
+    server = SmallBackend()
+    server.url = "http://backend:3001"
+    async with desk(server, tmp_path, sign_in=False) as ours:
+        with pytest.raises(UnreachableError, match="no CoTrain backend is set up") as raised:
+            await ours.backend.sessions(page=1, limit=20)
+    assert "start a swarm of your own" in raised.value.remedy
+
+
+async def test_a_port_on_which_nobody_listens_is_said_in_words(tmp_path: Path) -> None:
+    server = SmallBackend()
+    server.url = "http://127.0.0.1:1"
+    async with desk(server, tmp_path, sign_in=False) as ours:
+        with pytest.raises(UnreachableError, match=r"be reached: nothing answers there\."):
+            await ours.backend.sessions(page=1, limit=20)
+
+
 async def test_a_redirect_is_never_followed(server: SmallBackend, tmp_path: Path) -> None:
     with SmallBackend() as thief:
         server.faults.append(

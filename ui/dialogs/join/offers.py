@@ -140,7 +140,7 @@ class OfferedSwarms(QWidget):
         self.list.clear()
         self.list.hide()
         self._say("")
-        show_error(self.error, error.text[:1].upper() + error.text[1:])
+        show_error(self.error, texts.sentences(error))
         self.again.show()
         self._enable()
 
