@@ -30,6 +30,9 @@ from app.spec.training import TrainingSpec
 
 DeviceKind = Literal["cpu", "gpu"]
 
+NEARLY = 1.05
+"""Two rates that differ by less are one in words."""
+
 LIBRARIES = 700_000_000
 """Bytes of memory of the trainer's processes with a tiny model, measured on Linux."""
 
@@ -293,6 +296,13 @@ def _exchanged(spec: SwarmSpec, *, count: int, fast: LineForecast) -> str:
 
 
 def _epochs_text(spec: SwarmSpec, *, slow: float, fast: float) -> str:
+    if fast < slow * NEARLY:
+        text = _(
+            "{count} epochs an hour, on any machines: no epoch is shorter than the {seconds} s in"
+            " which groups form."
+        )
+        seconds = f"{spec.training.averaging.matchmaking_seconds:g}"
+        return text.format(count=_rounded(fast), seconds=seconds)
     return _(
         "{slow} to {fast} epochs an hour: two CPUs on lines of 100 Mbit/s take that long for a"
         " batch of {batch} samples, twenty GPUs on lines of 1 Gbit/s are that fast; no epoch is"

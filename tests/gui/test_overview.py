@@ -10,6 +10,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QMessageBox
 from pytestqt.qtbot import QtBot
 
 from app import protocol
@@ -368,6 +369,23 @@ def test_the_peer_id_is_copied_whole(bench: Bench, qtbot: QtBot) -> None:
 def test_one_can_leave(bench: Bench, qtbot: QtBot) -> None:
     bench.dispatch(*WATCHING)
     qtbot.mouseClick(bench.window.overview.leave, LEFT)
+    qtbot.waitUntil(lambda: bench.session.calls == ["leave"])
+
+
+def test_whoever_trains_is_asked_before_leaving(bench: Bench, qtbot: QtBot) -> None:
+    bench.dispatch(*TRAINING)
+    qtbot.mouseClick(bench.window.overview.leave, LEFT)
+    box = bench.window.dialogs._shown["leave"]
+    assert isinstance(box, QMessageBox)
+    assert SWARM.title in box.text()
+    qtbot.keyClick(box, Qt.Key.Key_Escape)
+    assert bench.session.calls == []
+    qtbot.mouseClick(bench.window.overview.leave, LEFT)
+    box = bench.window.dialogs._shown["leave"]
+    assert isinstance(box, QMessageBox)
+    leave = box.defaultButton()
+    assert leave is not None
+    qtbot.mouseClick(leave, LEFT)
     qtbot.waitUntil(lambda: bench.session.calls == ["leave"])
 
 

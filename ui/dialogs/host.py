@@ -48,6 +48,7 @@ class Dialogs(QObject):
         actions.start_wanted.connect(self.start)
         actions.share_wanted.connect(self.share)
         actions.members_wanted.connect(self.members)
+        actions.leave_wanted.connect(self.leave)
         actions.check_wanted.connect(self.check)
         actions.offers_wanted.connect(self.offers)
         actions.first_steps_wanted.connect(self.first_steps)
@@ -110,6 +111,22 @@ class Dialogs(QObject):
         from ui.dialogs.members import MembersDialog
 
         self._one_of("members", lambda: MembersDialog(self._model, self._window))
+
+    def leave(self) -> None:
+        """Leave the swarm; where this machine trains, ask first."""
+        state = self._model.state
+        if self._closed or state.swarm is None or not state.trains_or_will:
+            self._actions.leave()
+            return
+        self._one_of("leave", self._make_leave)
+
+    def _make_leave(self) -> QDialog:
+        from ui.dialogs.leave import make_question
+
+        swarm = self._model.state.swarm
+        made = make_question(self._window, swarm.title if swarm is not None else "")
+        made.accepted.connect(self._actions.leave)
+        return made
 
     def check(self) -> None:
         """Check the connection."""

@@ -53,6 +53,9 @@ class Actions(QObject):
     members_wanted = Signal()
     """Open the dialog with the members of a closed swarm."""
 
+    leave_wanted = Signal()
+    """Leave the swarm, after asking where this machine trains."""
+
     check_wanted = Signal()
     """Open the connection check."""
 

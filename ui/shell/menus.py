@@ -58,7 +58,7 @@ class Menus(QObject):
         menu.addSeparator()
         self.share = self._add(menu, _("&Invite others…"), actions.share_wanted.emit)
         self.share.setShortcut(QKeySequence("Ctrl+I"))
-        self.leave = self._add(menu, _("&Leave the swarm"), actions.leave)
+        self.leave = self._add(menu, _("&Leave the swarm"), actions.leave_wanted.emit)
         menu.addSeparator()
         self._add(menu, _("&Export the model…"), actions.export_wanted.emit)
         self._add(menu, _("&Account…"), actions.account_wanted.emit)

@@ -130,7 +130,7 @@ def _of_the_swarm(run: Run | None, target: int) -> str:
     if run is None:
         return _("nobody trains in this swarm yet")
     return _("{count} of {target} samples by the swarm").format(
-        count=units.count(run.samples), target=units.count(target)
+        count=units.count(min(run.samples, target)), target=units.count(target)
     )
 
 

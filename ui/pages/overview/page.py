@@ -101,7 +101,7 @@ class Overview(QScrollArea):
         self.banner.dismiss.clicked.connect(self._actions.dismiss_problem)
         self.banner.check.clicked.connect(self._actions.check_wanted)
         self.share.clicked.connect(self._actions.share_wanted)
-        self.leave.clicked.connect(self._actions.leave)
+        self.leave.clicked.connect(self._actions.leave_wanted)
         self.copy.clicked.connect(self._copy_peer_id)
 
     def _copy_peer_id(self) -> None:
