@@ -19,6 +19,7 @@ from ui.models.session_model import SessionModel
 from ui.models.summary_model import SummaryModel
 from ui.pages.overview.page import Overview
 from ui.shell.menus import Menus
+from ui.shell.placement import FILE_NAME, Placement
 from ui.shell.sidebar import Page, Sidebar
 from ui.style.icons import app_icon
 from ui.style.theme import Theme
@@ -96,7 +97,11 @@ class MainWindow(QMainWindow):
             open_local_api=self.local_api_wanted.emit,
             quit_app=self.quit_wanted.emit,
         )
+        self._placement = Placement(
+            model.session.folders.data / FILE_NAME, [page.icon for page in self.pages]
+        )
         self._lay_out()
+        self._first_page = self._placement.restore(self)
         self.sidebar.chosen.connect(self.open_page)
         self.sidebar.local_api.clicked.connect(self.local_api_wanted)
         actions.terms_wanted.connect(lambda: self.open_page(self._index_of(self.settings)))
@@ -171,10 +176,13 @@ class MainWindow(QMainWindow):
         await asyncio.to_thread(_import_pages)
         self.overview.charts.build()  # plots take the longest; they are shown once we join
         self.overview.happened.build()
+        if self.stack.currentIndex() == 0:  # unless the user was faster
+            self.open_page(self._first_page)
 
     def show_closing(self) -> None:
         """Say that the app is closing, and disable all controls."""
         self._closing = True
+        self._placement.save(self, self.stack.currentIndex())
         self.dialogs.close()
         self.summary_model.close()
         self.open_page(0)

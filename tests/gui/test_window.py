@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
@@ -219,3 +221,31 @@ def test_the_first_paint_is_told_once(bench: Bench, qtbot: QtBot) -> None:
     qtbot.waitUntil(lambda: bool(told))
     QApplication.processEvents()
     assert told == [True]
+
+
+def test_the_window_comes_back_where_it_was(
+    bench: Bench, qtbot: QtBot, until_done: Callable[[Any], Any]
+) -> None:
+    bench.window.setGeometry(0, 20, 800, 640)
+    bench.open("Machines")
+    bench.window.show_closing()
+    assert bench.window.overview.isVisible()
+    again = QWidget()
+    qtbot.addWidget(again)
+    page = bench.window._placement.restore(again)
+    assert again.size().toTuple() == (800, 640)
+    assert bench.window.pages[page].title == "Machines"
+    bench.window._first_page = page  # as the next start reads it
+    until_done(bench.window.complete())
+    assert bench.window.machines.isVisible()
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"geometry": "nonsense", "page": "nowhere"}'])
+def test_a_damaged_note_of_its_place_changes_nothing(
+    make_bench: Callable[[], Bench], tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "window.json").write_text(content, encoding="utf-8")
+    window = make_bench().window
+    assert window._first_page == 0
+    assert window.width() >= 640
