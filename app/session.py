@@ -226,6 +226,10 @@ class Session:
         if "terms" in changes:
             await self._governor.look()
 
+    async def lift_terms(self, seconds: float) -> None:
+        """Train for some seconds although the volunteer's terms of convenience forbid it."""
+        await self._governor.lift(seconds)
+
     async def look_for_devices(self) -> None:
         """Ask torch which devices it can train on, once more."""
         try:

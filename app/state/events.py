@@ -133,6 +133,14 @@ class TermsJudged:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TermsLifted:
+    """The user lets this machine train although some terms forbid it, or this is over."""
+
+    until: float | None
+    """In seconds since the epoch; None: it is over."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PauseChosen:
     """The user pauses training."""
 
@@ -217,6 +225,7 @@ Event = (
     | TrainingRequested
     | TrainingAwaited
     | TermsJudged
+    | TermsLifted
     | PauseChosen
     | PauseEnded
     | PartsChanged

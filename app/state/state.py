@@ -205,6 +205,8 @@ class ContributorState:
     """The volunteer's terms at the time of the verdict."""
     verdict: Verdict = field(default_factory=Verdict)
     """Whether the terms allow training now, and at which share of the time."""
+    lifted_until: float | None = None
+    """Until when the user lets this machine train in spite of some terms; None: not at all."""
     paused_by_user: bool = False
     paused_until: float | None = None
     """When the user's pause ends by itself; None: when the user ends it."""

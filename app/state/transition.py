@@ -31,6 +31,7 @@ from app.state.events import (
     SnapshotChanged,
     StopRequested,
     TermsJudged,
+    TermsLifted,
     TrainerGone,
     TrainingAwaited,
     TrainingRequested,
@@ -166,6 +167,10 @@ def _terms_judged(state: ContributorState, event: TermsJudged) -> ContributorSta
     return replace(state, terms=event.terms, verdict=event.verdict)
 
 
+def _terms_lifted(state: ContributorState, event: TermsLifted) -> ContributorState:
+    return replace(state, lifted_until=event.until)
+
+
 def _pause_chosen(state: ContributorState, event: PauseChosen) -> ContributorState:
     if not state.trains_or_will:
         return state
@@ -252,6 +257,7 @@ _TRANSITIONS: dict[type, Transition] = {
     ProblemRaised: _problem_raised,
     ProblemDismissed: _problem_dismissed,
     TermsJudged: _terms_judged,
+    TermsLifted: _terms_lifted,
     PauseChosen: _pause_chosen,
     PauseEnded: _pause_ended,
     TrainingAwaited: _training_awaited,

@@ -6,7 +6,7 @@ to train now, for which reasons not, and for what share of the time to compute.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -17,6 +17,11 @@ from app.terms.schedule import Schedule
 
 COOLER_BY = 5.0
 """A device that was too hot trains again at this many °C below its limit (hysteresis)."""
+
+LIFTABLE = frozenset(
+    {"schedule", "idle_minutes", "mains_only", "unmetered_only", "programs", "max_others_use"}
+)
+"""The terms of convenience. Those against heat, and amounts, can't be lifted for a while."""
 
 MIN_RUN_SECONDS = 30.0
 TOLERATED = 3.0
@@ -187,6 +192,16 @@ class Verdict:
     def allows(self) -> bool:
         """Training may go on."""
         return not self.reasons
+
+    @property
+    def may_be_lifted(self) -> bool:
+        """Training is forbidden by terms of convenience alone, which the user may lift."""
+        return bool(self.reasons) and all(reason.term in LIFTABLE for reason in self.reasons)
+
+    def lifted(self, until: float) -> "Verdict":
+        """Without the terms that the user has lifted until then."""
+        reasons = tuple(reason for reason in self.reasons if reason.term not in LIFTABLE)
+        return replace(self, reasons=reasons, until=_until(reasons) if reasons else until)
 
     def reason(self, term: str) -> Reason | None:
         """The reason that comes from this term, if there is one."""

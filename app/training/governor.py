@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from app.common.background import Background, survived
 from app.common.subscription import Subscription, subscribed
-from app.state.events import TermsJudged
+from app.state.events import TermsJudged, TermsLifted
 from app.state.store import Store
 from app.terms.sensors.sensors import Sensors
 from app.terms.terms import verdict
@@ -52,9 +53,23 @@ class Governor:
             terms = self._store.settings.terms
             conditions = await self._sensors.look(terms, self._store.state.chosen_devices)
             judged = verdict(terms, conditions, self._store.state.verdict)
+            if (until := self._lifted_until()) is not None:
+                judged = judged.lifted(until)
             self._store.dispatch(TermsJudged(terms=terms, verdict=judged))
         for listener in tuple(self._listeners):
             listener()
+
+    async def lift(self, seconds: float) -> None:
+        """Let this machine train for some seconds in spite of the terms of convenience."""
+        self._store.dispatch(TermsLifted(until=time.time() + seconds))
+        await self.look()
+
+    def _lifted_until(self) -> float | None:
+        until = self._store.state.lifted_until
+        if until is not None and time.time() >= until:
+            self._store.dispatch(TermsLifted(until=None))
+            return None
+        return until
 
     async def close(self) -> None:
         """End judging. May be called twice."""

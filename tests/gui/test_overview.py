@@ -421,6 +421,24 @@ def test_the_countdown_runs_while_a_restart_is_due(bench: Bench) -> None:
     assert bench.session.store.state.phase is Phase.FAILED
 
 
+def test_training_in_spite_of_the_terms_is_one_click_away(bench: Bench, qtbot: QtBot) -> None:
+    headline = bench.window.overview.headline
+    bench.dispatch(*HELD_BACK)
+    assert headline.snooze.text() == "Train anyway for an hour"
+    qtbot.mouseClick(headline.snooze, LEFT)
+    qtbot.waitUntil(lambda: bench.session.store.state.lifted_until is not None)
+    bench.dispatch(phase(TrainerPhase.TRAINING))
+    assert headline.explanation.text().startswith("You let it train until")
+    assert headline.snooze.text() == "Pause for an hour"
+
+
+def test_heat_is_not_to_be_argued_with(bench: Bench) -> None:
+    hot = Verdict(reasons=(Reason(term="max_temperature", text="The device is at 90 °C."),))
+    bench.dispatch(*TRAINING, TermsJudged(terms=Terms(max_temperature=80), verdict=hot))
+    bench.dispatch(phase(TrainerPhase.PAUSED))
+    assert not bench.window.overview.headline.snooze.isVisible()
+
+
 @pytest.mark.parametrize("events", [WAITING, HELD_BACK])
 def test_what_holds_training_back_is_said(bench: Bench, events: tuple[Event, ...]) -> None:
     bench.dispatch(*events)

@@ -243,7 +243,7 @@ def test_closed_it_shows_and_tells_nothing_more(
 
 def test_a_pause_for_a_while_is_the_sessions(bench: Bench, qtbot: QtBot) -> None:
     bench.dispatch(*TRAINING)
-    bench.actions.pause_for(3600)
+    bench.actions.pause(3600)
     qtbot.waitUntil(lambda: bench.session.calls == ["pause 3600"])
 
 

@@ -168,13 +168,13 @@ class Actions(QObject):
         """Stop training, stay in the swarm."""
         self._run(self._session.training.stop)
 
-    def pause(self) -> None:
-        """Pause training until it is resumed."""
-        self._run(self._session.training.pause)
-
-    def pause_for(self, seconds: float) -> None:
-        """Pause training for some seconds, unless it is resumed or stopped earlier."""
+    def pause(self, seconds: float | None = None) -> None:
+        """Pause training until it is resumed, or for some seconds."""
         self._run(lambda: self._session.training.pause(seconds))
+
+    def train_anyway(self, seconds: float) -> None:
+        """Train for some seconds although terms that can be lifted forbid it."""
+        self._run(lambda: self._session.lift_terms(seconds))
 
     def resume(self) -> None:
         """Resume paused training."""

@@ -72,10 +72,13 @@ def secondary(state: ContributorState, actions: Actions) -> ButtonAction | None:
 
 
 def snooze(state: ContributorState, actions: Actions) -> ButtonAction | None:
-    """The pause that ends by itself after `SNOOZE_SECONDS`; None unless training runs."""
+    """What ends by itself after `SNOOZE_SECONDS`: a pause while training runs, and training while
+    the terms forbid it, where they can be lifted; else None."""
     if state.phase in (Phase.TRAINING, Phase.AVERAGING):
+        return ButtonAction(text=_("Pause for an hour"), run=lambda: actions.pause(SNOOZE_SECONDS))
+    if state.phase in (Phase.PAUSED, Phase.WAITING) and state.verdict.may_be_lifted:
         return ButtonAction(
-            text=_("Pause for an hour"), run=lambda: actions.pause_for(SNOOZE_SECONDS)
+            text=_("Train anyway for an hour"), run=lambda: actions.train_anyway(SNOOZE_SECONDS)
         )
     return None
 

@@ -156,7 +156,10 @@ def _watching(state: ContributorState) -> str:
 
 def _training(state: ContributorState, now: float) -> str:
     own = state.training
-    if state.terms != Terms():
+    if state.lifted_until is not None:
+        until = terms_texts.upcoming_time(state.lifted_until, now)
+        text = _("You let it train until {time}, whatever your terms say.").format(time=until)
+    elif state.terms != Terms():
         text = terms_texts.why_it_runs(state.terms, state.verdict, now)
     elif own is not None and own.snapshot_epoch is not None:
         text = _(

@@ -136,6 +136,21 @@ def test_unknown_conditions_forbid_training_except_an_unknown_connection() -> No
     )
 
 
+# --- lifted for a while
+
+
+def test_only_terms_of_convenience_are_lifted() -> None:
+    busy = verdict(Terms.model_validate(SET), at(**GOOD | {"idle": 1.0, "on_mains": False}), FIRST)
+    assert busy.may_be_lifted
+    lifted = busy.lifted(9e9)
+    assert (lifted.allows, lifted.until) == (True, 9e9)
+    open_now = Terms.model_validate(SET | {"schedule": ""})
+    hot = verdict(open_now, at(**GOOD | {"temperature": 99.0}), FIRST)
+    assert not hot.may_be_lifted
+    assert hot.lifted(9e9) == hot
+    assert not verdict(Terms(), at(), FIRST).may_be_lifted  # nothing forbids it
+
+
 # --- when the verdict changes
 
 

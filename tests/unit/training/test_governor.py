@@ -95,3 +95,24 @@ async def test_a_failure_of_ours_does_not_end_it(house: House) -> None:
     house.failure = None
     await house.looks(2)
     assert house.obeyed
+
+
+async def test_the_user_lifts_terms_of_convenience_for_a_while(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = Terms(idle_minutes=10, max_temperature=80)  # nothing tells here whether it is idle
+    house.store.replace_settings(house.store.settings.model_copy(update={"terms": away}))
+    await house.governor.look()
+    assert house.state.verdict.may_be_lifted
+    await house.governor.lift(3600)
+    assert house.state.verdict.allows
+    assert house.state.lifted_until is not None
+    house.celsius = 90.0
+    await house.governor.look()
+    assert [each.term for each in house.state.verdict.reasons] == ["max_temperature"]
+    house.celsius = 60.0
+    later = house.state.lifted_until + 1
+    monkeypatch.setattr(governor.time, "time", lambda: later)
+    await house.governor.look()
+    assert [each.term for each in house.state.verdict.reasons] == ["idle_minutes"]
+    assert house.state.lifted_until is None
