@@ -50,6 +50,20 @@ def saved(bench: Bench) -> dict[str, object]:
     return dict(settings_file.read(file)) if file.exists() else {}
 
 
+def test_what_is_typed_meanwhile_is_not_overwritten(bench: Bench, qtbot: QtBot) -> None:
+    control = row(bench, "alias").field.control
+    assert isinstance(control, QLineEdit)
+    control.setFocus()
+    qtbot.waitUntil(control.hasFocus)
+    with qtbot.waitSignal(bench.preferences.changed):
+        enter(bench, qtbot, "alias", "lab-01")
+        control.selectAll()
+        qtbot.keyClicks(control, "lab-02")  # before the change is saved
+    assert control.text() == "lab-02"
+    qtbot.keyClick(control, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: bench.session.store.settings.alias == "lab-02")
+
+
 @pytest.mark.parametrize(
     ("name", "typed", "value", "kept"),
     [

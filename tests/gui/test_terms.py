@@ -156,6 +156,24 @@ def test_days_are_ticked_and_their_times_written(bench: Bench, qtbot: QtBot) -> 
     qtbot.waitUntil(lambda: kept(bench) == {"schedule": ""})
 
 
+def test_what_many_want_is_one_click(bench: Bench, qtbot: QtBot) -> None:
+    shown = section(bench)
+    assert shown.hours.text() == "No day is ticked: at any time."
+    expected = {
+        "Every night": {"schedule": "mon-sun 22:00-07:00"},
+        "Weekday nights": {"schedule": "mon-fri 22:00-07:00"},
+        "Only when I'm away": {"idle_minutes": 10},
+        "Quiet: half of the time": {"compute_share": 50},
+    }
+    for preset in shown.presets:
+        qtbot.mouseClick(preset, Qt.MouseButton.LeftButton)
+        now = expected[preset.text()]
+        qtbot.waitUntil(lambda now=now: now.items() <= kept(bench).items())
+    assert shown.hours.text() == "Only Mon–Fri 22:00–07:00."
+    assert line(bench, "idle_minutes").text() == "10"
+    assert [each.isChecked() for each in shown.schedule.days] == [True] * 5 + [False] * 2
+
+
 def test_a_time_that_is_none_is_marked_and_not_kept(bench: Bench, qtbot: QtBot) -> None:
     editor = section(bench).schedule
     editor.days[0].click()

@@ -1,10 +1,11 @@
 """The volunteer's terms: when and how much this machine trains, and what they allow now."""
 
 import time
+from functools import partial
 from typing import Any
 
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from app.common.i18n import _
@@ -13,13 +14,30 @@ from ui.models.preferences import Preferences
 from ui.models.session_model import SessionModel
 from ui.pages.settings.schedule import ScheduleEditor
 from ui.texts import terms as terms_texts
+from ui.widgets.buttons import button
 from ui.widgets.card import titled_card
 from ui.widgets.forms.fields import Field, line_edit
 from ui.widgets.forms.settings_form import SettingsForm
-from ui.widgets.forms.settings_rows import SettingRow, list_row, mains_only, switch_row
+from ui.widgets.forms.settings_rows import (
+    IDLE_MINUTES,
+    SettingRow,
+    list_row,
+    mains_only,
+    switch_row,
+)
 from ui.widgets.labels import label
 
 SCHEDULE = "terms.schedule"
+
+
+def presets() -> dict[str, tuple[str, Any]]:
+    """What many volunteers want: a button's text, and the setting and value that it stands for."""
+    return {
+        _("Every night"): (SCHEDULE, "mon-sun 22:00-07:00"),
+        _("Weekday nights"): (SCHEDULE, "mon-fri 22:00-07:00"),
+        _("Only when I'm away"): ("terms.idle_minutes", IDLE_MINUTES),
+        _("Quiet: half of the time"): ("terms.compute_share", 50),
+    }
 
 
 class TermsSection(QWidget):
@@ -30,10 +48,14 @@ class TermsSection(QWidget):
         self._model = model
         self._preferences = preferences
         self.status = label(role="muted", wrap=True)
+        self.presets = [button(text, "quiet") for text in presets()]
+        self.hours = label(role="small", wrap=True)
         self.schedule = ScheduleEditor()
         self.when = SettingsForm(_when(), preferences)
         self.amounts = SettingsForm(_amounts(), preferences)
         self._lay_out()
+        for preset, (name, value) in zip(self.presets, presets().values(), strict=True):
+            preset.clicked.connect(partial(preferences.change, name, value))
         self.schedule.edited.connect(self._take_schedule)
         preferences.changed.connect(self._on_changed)
         model.changed.connect(self._on_state)
@@ -41,8 +63,14 @@ class TermsSection(QWidget):
     def _lay_out(self) -> None:
         first = titled_card(_("When this machine trains"))
         first.column.addWidget(self.status)
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        for preset in self.presets:
+            row.addWidget(preset)
+        row.addStretch()
+        first.column.addLayout(row)
         first.column.addWidget(label(_("Times of the week"), "strong"))
-        first.column.addWidget(label(_("No day ticked: at any time."), "small"))
+        first.column.addWidget(self.hours)
         first.column.addWidget(self.schedule)
         first.column.addWidget(self.when)
         second = titled_card(_("How much training may use"))
@@ -79,7 +107,12 @@ class TermsSection(QWidget):
             self._show_schedule()
 
     def _show_schedule(self) -> None:
-        self.schedule.show_schedule(self._preferences.value(SCHEDULE))
+        chosen = self._preferences.value(SCHEDULE)
+        self.schedule.show_schedule(chosen)
+        text = _("No day is ticked: at any time.")
+        if chosen:
+            text = _("Only {times}.").format(times=terms_texts.weekly(chosen))
+        self.hours.setText(text)
 
 
 def limit_row(

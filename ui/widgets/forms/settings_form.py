@@ -27,6 +27,7 @@ class SettingsForm(FieldGrid):
         self.rows = rows
         self._preferences = preferences
         self._warnings: Mapping[str, str] = {}
+        self._committed: dict[str, str] = {}  # what stood in a field when the user left it
         for row in rows:
             _say_origin(row, preferences.origin(row.name))
             self._show(row)
@@ -54,6 +55,7 @@ class SettingsForm(FieldGrid):
 
     def _take(self, row: SettingRow) -> None:
         old = self._preferences.value(row.name)
+        self._committed[row.field.caption.text()] = row.field.value
         if row.field.value != row.to_text(old):
             self._preferences.change(row.name, row.to_value(row.field.value, old))
         elif row.field.error.text():  # the user undid a refused change
@@ -61,7 +63,9 @@ class SettingsForm(FieldGrid):
 
     def _on_changed(self, name: str) -> None:
         for row in self.rows:
-            if row.name == name:
+            text = row.field.value
+            typed_since = self._committed.get(row.field.caption.text(), text) != text
+            if row.name == name and not (typed_since and row.field.control.hasFocus()):
                 self._show(row)
 
     def _on_refused(self, name: str, error: UserFacingError) -> None:
