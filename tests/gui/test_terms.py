@@ -169,6 +169,7 @@ def test_what_many_want_is_one_click(bench: Bench, qtbot: QtBot) -> None:
         qtbot.mouseClick(preset, Qt.MouseButton.LeftButton)
         now = expected[preset.text()]
         qtbot.waitUntil(lambda now=now: now.items() <= kept(bench).items())
+    qtbot.waitUntil(lambda: line(bench, "compute_share").text() == "50")
     assert shown.hours.text() == "Only Mon–Fri 22:00–07:00."
     assert line(bench, "idle_minutes").text() == "10"
     assert [each.isChecked() for each in shown.schedule.days] == [True] * 5 + [False] * 2
