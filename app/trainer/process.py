@@ -8,7 +8,6 @@ import resource
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from app import pipe, protocol
 from app.common import i18n, logs
@@ -33,7 +32,7 @@ from app.trainer.control import Control, read_line, start_in
 log = logging.getLogger(__name__)
 
 NICENESS = 19
-"""The lowest priority: the window and the volunteer's own programs come first."""
+"""The lowest priority: while it trains, the window and the volunteer's own programs come first."""
 
 NICENESS_VARIABLE = "COTRAIN_NICENESS"
 """An environment variable with another niceness, for tests: at the lowest priority, a busy
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     texts with what a trainer has kept, ``--export`` takes a model out."""
     reports, commands = _claim_stdio()
     send = _sender(reports)
-    step_back()
+    priority = Priority()
     logs.start_in_child(debug="--debug" in arguments)
     i18n.install(os.environ.get(i18n.VARIABLE, "en"), RESOURCES / "translations")
     # WORKAROUND (hivemind 1.1.12): its processes leave tasks behind whenever they end, and log
@@ -61,27 +60,48 @@ def main(arguments: Sequence[str]) -> int:
     if "--generate" in arguments:
         from app.trainer.generation.serve import serve as generate
 
+        priority.lower()
         return generate(commands, send)
     if "--export" in arguments:
         from app.trainer.export.serving import serve as export
 
+        priority.lower()
         return export(commands, send)
     send(Hello(version=protocol.VERSION, pid=os.getpid()))
-    reason = _obey(commands, send)
+    reason = _obey(commands, send, priority)
     send(Ended(reason=reason))
     sys.stderr.flush()
     # Not sys.exit: it waits for threads, and hivemind leaves some behind.
     os._exit(1 if reason is EndReason.FAILED else 0)
 
 
-def step_back() -> None:
-    """Lower the priority of this process and of those that it starts."""
-    niceness = int(os.environ.get(NICENESS_VARIABLE, NICENESS))
-    os.nice(niceness)
-    # Linux first shares the cores among sessions, and the trainer leads a session of its own.
-    # Niceness only counts within it, so the session gets a niceness too.
-    with contextlib.suppress(OSError):  # not Linux, or a kernel without autogroups
-        Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
+class Priority:
+    """Of this process and all that it starts: the ordinary one until `lower` is called.
+
+    A start is a few seconds of work that somebody waits for; on a busy machine, the lowest priority
+    would make minutes of them.
+    """
+
+    def __init__(self) -> None:
+        self._niceness = int(os.environ.get(NICENESS_VARIABLE, NICENESS))
+        self._session: int | None = None
+        # Linux first shares the cores among sessions, and the trainer leads a session of its own.
+        # Niceness only counts within it, so the session gets a niceness too. Opened now, since
+        # Landlock will forbid it.
+        with contextlib.suppress(OSError):  # not Linux, or a kernel without autogroups
+            self._session = os.open("/proc/self/autogroup", os.O_WRONLY)
+
+    def lower(self) -> None:
+        """Take the lowest priority, with all threads and processes of this process group."""
+        if os.getpgrp() == os.getpid():
+            os.setpriority(os.PRIO_PGRP, 0, os.nice(0) + self._niceness)
+        else:
+            os.nice(self._niceness)
+        session, self._session = self._session, None
+        if session is not None:
+            with contextlib.suppress(OSError):
+                os.write(session, str(self._niceness).encode())
+            os.close(session)
 
 
 def _claim_stdio() -> tuple[int, int]:
@@ -109,7 +129,7 @@ def _sender(descriptor: int) -> Callable[[Message], None]:
     return send
 
 
-def _obey(commands: int, send: SendReport) -> EndReason:
+def _obey(commands: int, send: SendReport, priority: Priority) -> EndReason:
     # Landlock holds only threads that start after it, so the first command is read without one.
     heard = read_line(commands)
     try:
@@ -122,7 +142,7 @@ def _obey(commands: int, send: SendReport) -> EndReason:
     if order is None:
         return EndReason.ABANDONED
     try:
-        return _run(order, control, send)
+        return _run(order, control, send, priority)
     except UserFacingError as error:
         return _failed(error, send)
     except Exception as error:  # the boundary of this process: the app is told all
@@ -143,7 +163,9 @@ def _failed(error: UserFacingError, send: SendReport) -> EndReason:
     return EndReason.FAILED
 
 
-def _run(order: protocol.Start, control: Control, send: SendReport) -> EndReason:
+def _run(
+    order: protocol.Start, control: Control, send: SendReport, priority: Priority
+) -> EndReason:
     send(PhaseChanged(phase=TrainerPhase.LOADING))
     _prepare_process(order)
     from app.trainer.assembly import open_run
@@ -151,6 +173,7 @@ def _run(order: protocol.Start, control: Control, send: SendReport) -> EndReason
     with open_run(order, control=control, send=send) as run:
         from app.trainer.loop import train
 
+        priority.lower()
         reason = train(run, control=control)
         send(PhaseChanged(phase=TrainerPhase.STOPPING))
         control.acknowledge()

@@ -19,7 +19,7 @@ from app import protocol
 from app.demo import demo_spec
 from app.p2p.network import Network, listening
 from app.trainer.pinned.downloads import Downloads
-from app.trainer.process import step_back
+from app.trainer.process import Priority
 from app.trainer.room import Room
 
 EPOCHS = 2
@@ -149,7 +149,7 @@ async def _app_trainer(folder: Path) -> float:
 
 
 if __name__ == "__main__":
-    step_back()  # as the app's trainer does, so that other work on the machine hits all alike
+    Priority().lower()  # as the app's trainer does: other work on the machine hits all alike
     with tempfile.TemporaryDirectory() as scratch:
         loops = {"torch": bare_torch, "hivemind": bare_hivemind, "trainer": app_trainer}
         print(loops[sys.argv[1]](scratch), flush=True)
