@@ -190,6 +190,7 @@ async def test_machine_shows_itself_and_says_goodbye(
 ) -> None:
     monkeypatch.setattr("app.swarm.fleet_sync.PUBLISH_SECONDS", 0.1)
     monkeypatch.setattr("app.swarm.fleet_sync.READ_SECONDS", 0.1)
+    monkeypatch.setattr("app.swarm.fleet_sync.IDLE_READ_SECONDS", 0.1)
     monkeypatch.setattr("app.swarm.fleet_sync.GOODBYE_SECONDS", PATIENCE)  # it is waited for here
     swarm = Swarm(run_id=RUN, title="", model_type="gpt2", dataset="", target_batch_size=1)
     state = ContributorState(
@@ -207,7 +208,7 @@ async def test_machine_shows_itself_and_says_goodbye(
         told = machine.record
         assert (told.alias, told.lab, told.state) == ("lab-01", "vision-lab", "training")
         assert (told.loss, told.temperature, told.power) == (2.5, 64.0, 200.0)
-        assert len(ours.fleet) == 0  # nobody looks there
+        await until(lambda: len(ours.fleet))  # where nobody looks as well
         await ours.set_publishing(False)
         await until(lambda: admin.fleet.machines(time.time())[0].record.state == records.LEFT)
         await ours.set_publishing(True)
