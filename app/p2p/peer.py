@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.common.errors import ConnectError, JoinError
-from app.common.i18n import _
+from app.common.i18n import _, ngettext
 from app.organiser.admission import OPEN, Admission
 from app.p2p import calls
 from app.p2p.board import RunBoard
@@ -276,9 +276,14 @@ def _explained(error: CallError, *, network: Network, initial_peers: Sequence[st
             remedy=_("Choose another port in the settings, or 0 for any free one."),
         )
     if "bootstrap" in text or "none of the initial_peers" in text:
-        message = _("none of the {count} peers to enter by can be reached.")
+        count = len(initial_peers)
+        message = ngettext(
+            "the peer to enter by can't be reached.",
+            "none of the {count} peers to enter by can be reached.",
+            count,
+        )
         return JoinError(
-            message.format(count=len(initial_peers)),
+            message.format(count=count),
             field="initial_peers",
             remedy=_("Check your network, or ask for a new invite: the peers may be off."),
         )

@@ -196,14 +196,21 @@ def read_own(content: bytes, *, name: str) -> SwarmSpec:
     return spec
 
 
+def _not_json(content: bytes, error: Exception) -> str:
+    """For whoever chose a wrong file, and for whoever made a mistake in a spec of their own."""
+    if isinstance(error, UnicodeDecodeError):
+        return _("is no invite: it holds no text.")
+    if not content.lstrip().startswith(b"{"):
+        return _("is no invite: it holds some other text.")
+    reason = str(error).splitlines()[0][:200]
+    return _("is not valid JSON: {reason}.").format(reason=reason)
+
+
 def _json_object(content: bytes, *, name: str) -> dict[str, Any]:
     try:
         fields = json.loads(content, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise InviteError(
-            _("is not valid JSON: {reason}.").format(reason=reason), field=name, remedy=_ask_again()
-        ) from error
+        raise InviteError(_not_json(content, error), field=name, remedy=_ask_again()) from error
     if not isinstance(fields, dict):
         raise InviteError(
             _("holds no JSON object, so it is no swarm's spec."), field=name, remedy=_ask_again()

@@ -32,6 +32,8 @@ GOODBYE_SECONDS = 3.0
 """How long the last round of averaging the state may take when we leave: its other members may
 have left as well."""
 
+NO_GROUP = "no group was found in time"
+
 NOTHING_ARRIVED = "none of the others' parts arrived"
 
 LEFT_BEHIND = "the others ended this epoch without us"
@@ -334,8 +336,10 @@ def _outcome(control: StepControl) -> tuple[int, str]:
     if control.cancelled():
         return 1, "the round was cancelled"
     if not control.done():
-        return 1, "no group was found in time"
+        return 1, NO_GROUP
     error = control.exception()
+    if error is not None and "could not find a group" in str(error):
+        return 1, NO_GROUP
     if error is not None:
         return 1, str(error) or type(error).__name__
     group = control.result()
