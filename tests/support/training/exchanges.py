@@ -23,6 +23,8 @@ from app.trainer.exchange.streams import Line, Stream
 RUN = "run"
 MOST_BYTES = 4 * 2**20
 SHORT = Waits(answer=2.0, silence=2.0, word=0.2, doubling=0.5)
+PATIENT = Waits(answer=30.0, silence=30.0, word=0.2, doubling=0.5)
+"""Where nobody is silent: a busy machine may be, for seconds."""
 """Seconds that are long enough for one machine."""
 
 BAD = b"bad"

@@ -12,7 +12,7 @@ from app.spec.line import round_upload, update_bytes
 from app.spec.training import TrainingSpec
 from app.trainer.exchange.exchange import Exchange, ExchangeError, Swap
 from app.trainer.peer.bandwidth import BandwidthLimit
-from tests.support.training.exchanges import Peer, Swarm, epoch_led_by
+from tests.support.training.exchanges import PATIENT, Peer, Swarm, epoch_led_by
 from tests.support.training.memory_exchange import MemoryExchange, MemoryHub
 
 
@@ -43,7 +43,7 @@ def lead_and_wait(swarm: Swarm, leader: Peer, epoch: int) -> "Future[Swap]":
 
 @pytest.mark.parametrize("count", [2, 5])
 def test_all_members_end_with_the_same_set_in_the_same_order(swarm: Swarm, count: int) -> None:
-    peers = [swarm.add() for _ in range(count)]
+    peers = [swarm.add(waits=PATIENT) for _ in range(count)]
     for epoch in (1, 2):
         swapping = [
             swarm.swap(peer, blob(10 * epoch + number), epoch=epoch, weight=number)
@@ -137,7 +137,7 @@ def test_a_member_that_nobody_can_call_takes_part(swarm: Swarm) -> None:
 
 
 def test_on_a_slow_line_a_blob_leaves_once(swarm: Swarm) -> None:
-    peers = [swarm.add() for _ in range(5)]
+    peers = [swarm.add(waits=PATIENT) for _ in range(5)]
     _leader, slow, *_rest = swarm.in_order(1, peers)
     slow.exchange._member.line.upload = limit = BandwidthLimit()
     limit.set(200_000)
@@ -152,7 +152,7 @@ def test_on_a_slow_line_a_blob_leaves_once(swarm: Swarm) -> None:
 
 
 def test_members_serve_each_other(swarm: Swarm) -> None:
-    peers = [swarm.add() for _ in range(5)]
+    peers = [swarm.add(waits=PATIENT) for _ in range(5)]
     size = 2_000_000
     for peer in peers:
         peer.exchange._member.line.upload = limit = BandwidthLimit()
