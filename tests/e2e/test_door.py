@@ -122,6 +122,7 @@ async def test_doors_that_meet_make_one_network(doors: tuple[Door, Door]) -> Non
     assert (await other.peer.node.get("key", latest=True)).value == "value"
 
 
+@pytest.mark.slow
 async def test_trainer_waits_for_both_doors_and_makes_them_one(
     doors: tuple[Door, Door], start_app: StartApp
 ) -> None:

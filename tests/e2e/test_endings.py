@@ -34,6 +34,7 @@ async def test_sigterm_ends_it_cleanly(start_app: StartApp) -> None:
     assert "Traceback" not in app.errors
 
 
+@pytest.mark.slow
 async def test_ctrl_c_in_a_terminal_reaches_the_whole_group(start_app: StartApp) -> None:
     app = await start_app(spec=lone_spec())
     await app.trains()

@@ -93,6 +93,7 @@ async def test_headless_beside_a_window_says_who_is_there(
     assert f"is open already (process {window.pid})" in errors.decode()
 
 
+@pytest.mark.slow
 async def test_headless_joins_by_link(start_app: StartApp) -> None:
     app = await start_app("--swarm", invite.as_link(TINY))
     line = await app.trains()

@@ -32,6 +32,7 @@ def numbers(report: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(report[name] for name in ("sessionId", *NUMBERS))
 
 
+@pytest.mark.slow
 async def test_contributions_arrive_once_over_a_restart_of_the_backend(
     start_app: StartApp, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
