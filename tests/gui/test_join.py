@@ -215,20 +215,21 @@ def test_mistake_is_said_at_the_field(
 ) -> None:
     dialog.invite.link.setText(text)
     qtbot.mouseClick(dialog.invite.view, LEFT)
-    qtbot.waitUntil(dialog.invite.error.isVisible)
-    assert told in dialog.invite.error.text()
+    qtbot.waitUntil(dialog.invite.link_error.isVisible)
+    assert told in dialog.invite.link_error.text()
     assert dialog.invite.link.hasFocus() or not dialog.isActiveWindow()
     assert not dialog.preview.isVisible()
     assert bench.session.store.state.problem is None
     dialog.invite.link.setText("cotrain:")
-    assert not dialog.invite.error.isVisible()
+    assert not dialog.invite.link_error.isVisible()
 
 
 def test_file_that_is_missing_is_said(bench: Bench, qtbot: QtBot, tmp_path: Path) -> None:
     bench.window.dialogs.receive(Request(show=True, invite=str(tmp_path / "no.cotrain")))
     dialog = dialog_of(bench, qtbot)
-    qtbot.waitUntil(dialog.invite.error.isVisible)
-    assert "no.cotrain" in dialog.invite.error.text()
+    qtbot.waitUntil(dialog.invite.file_error.isVisible)
+    assert dialog.invite.file_error.text().startswith("“no.cotrain” can't be read")
+    assert not dialog.invite.link_error.isVisible()
 
 
 def test_empty_field_offers_nothing(dialog: JoinDialog, qtbot: QtBot) -> None:

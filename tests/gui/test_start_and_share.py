@@ -408,6 +408,20 @@ def test_qr_code_is_sharp_and_has_its_quiet_zone(bench: Bench) -> None:
     assert modules.pixelColor(qr.QUIET, qr.QUIET).lightness() == 0
 
 
+def test_qr_code_is_enlarged_and_saved(bench: Bench, qtbot: QtBot, tmp_path: Path) -> None:
+    dialog = share(bench, NEAR)
+    qtbot.mouseClick(dialog.enlarge, LEFT)
+    assert dialog.large.isVisible()
+    assert dialog.large.code.pixmap().width() > dialog.qr.pixmap().width()
+    dialog.large.save_as(tmp_path / "poems.png")
+    saved = QImage(str(tmp_path / "poems.png"))
+    assert saved.width() == 12 * qr.image_of(dialog.link.text()).width()
+    dialog.large.save_as(tmp_path / "missing" / "poems.png")
+    assert "can't be written" in dialog.large.error.text()
+    qtbot.mouseClick(dialog.large.done_button, LEFT)
+    assert not dialog.large.isVisible()
+
+
 def test_link_that_is_too_long_for_a_qr_code_says_so(bench: Bench) -> None:
     unlike = "".join(f"{n * n * 104729:x}" for n in range(240))
     data = {"source": "https", "url": f"https://a.example/{unlike}", "sha256": HASH}

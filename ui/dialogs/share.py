@@ -13,7 +13,7 @@ from app.common.i18n import _
 from app.p2p import network
 from app.p2p.network import Reach
 from app.state.state import ContributorState
-from ui.dialogs.qr import QrCode
+from ui.dialogs.qr import LargeQrCode, QrCode
 from ui.models.session_model import SessionModel
 from ui.widgets.buttons import button
 from ui.widgets.forms.fields import line_edit
@@ -38,6 +38,7 @@ class ShareDialog(QDialog):
         self.copy = button(_("Copy link"), "primary")
         self.save = button(_("Save file…"))
         self.qr = QrCode()
+        self.enlarge = button(_("Enlarge…"), "quiet")
         self.too_long = label(
             _("The link is too long for a QR code. Give others the file or the link."),
             "muted",
@@ -57,7 +58,12 @@ class ShareDialog(QDialog):
         self.addresses.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         row = QHBoxLayout()
         row.setSpacing(24)
-        row.addWidget(self.qr, 0, Qt.AlignmentFlag.AlignTop)
+        code = QVBoxLayout()
+        code.setSpacing(8)
+        code.addWidget(self.qr)
+        code.addWidget(self.enlarge, 0, Qt.AlignmentFlag.AlignHCenter)
+        code.addStretch()
+        row.addLayout(code)
         row.addLayout(self._words(), 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(24, 20, 24, 20)
@@ -88,6 +94,7 @@ class ShareDialog(QDialog):
         self.copy.clicked.connect(self._copy)
         self.save.clicked.connect(self._choose_file)
         self.close_button.clicked.connect(self.accept)
+        self.enlarge.clicked.connect(self._enlarge)
         self._model.changed.connect(self._show)
 
     def _show(self, state: ContributorState) -> None:
@@ -107,6 +114,7 @@ class ShareDialog(QDialog):
         self.link.setCursorPosition(0)
         self.qr.show_text(link)
         self.too_long.setVisible(self.qr.isHidden())
+        self.enlarge.setVisible(not self.qr.isHidden())
         self._show_reach(spec)
 
     def _show_reach(self, spec: "SwarmSpec") -> None:
@@ -114,6 +122,11 @@ class ShareDialog(QDialog):
         self.reach.setText(_words_for(reach, local=spec.local))
         restyle(self.reach, "role", "muted" if reach is Reach.WORLD else "caution")
         self.addresses.setText("\n".join(spec.initial_peers[:4]))
+
+    def _enlarge(self) -> None:
+        if self.spec is not None:
+            self.large = LargeQrCode(self.link.text(), self.spec.run_id, self)
+            self.large.open()
 
     def _copy(self) -> None:
         QGuiApplication.clipboard().setText(self.link.text())

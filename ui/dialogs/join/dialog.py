@@ -171,15 +171,16 @@ class JoinDialog(QDialog):
             spec = await self._model.session.recents.read_invite(source, pasted=pasted)
         except UserFacingError as error:
             if isValid(self):
-                self._refuse(error)
+                is_link = pasted or source.lower().startswith("cotrain:")
+                self._refuse(error, file="" if is_link else source)
         else:
             if isValid(self):
                 self.show_spec(spec)
 
-    def _refuse(self, error: UserFacingError) -> None:
+    def _refuse(self, error: UserFacingError, *, file: str = "") -> None:
         self.choose()
         self.open_tab(INVITE)
-        self.invite.show_problem(error)
+        self.invite.show_problem(error, file=file)
 
     # --- previewing
 

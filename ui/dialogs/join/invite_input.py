@@ -1,6 +1,8 @@
 """The tab for an invite: a field to paste its link, and a button to open its file."""
 
-from PySide6.QtCore import Qt, Signal
+from pathlib import Path
+
+from PySide6.QtCore import QStandardPaths, Qt, Signal
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from app.common.errors import UserFacingError
@@ -25,7 +27,7 @@ class InviteInput(QWidget):
         self.link = line_edit(_("Invite link"))
         self.link.setPlaceholderText("cotrain://join?…")
         self.link.setMaxLength(64 * 1024)
-        self.error = error_label()
+        self.link_error, self.file_error = error_label(), error_label()
         self.view = button(_("View"), "primary")
         self.browse = button(_("Open an invite file…"))
         self._lay_out()
@@ -43,7 +45,7 @@ class InviteInput(QWidget):
         column.setSpacing(8)
         column.addWidget(caption)
         column.addLayout(row)
-        column.addWidget(self.error)
+        column.addWidget(self.link_error)
         column.addSpacing(16)
         column.addWidget(label(_("Or open the file (.cotrain)"), "strong"))
         column.addWidget(
@@ -54,6 +56,7 @@ class InviteInput(QWidget):
             )
         )
         column.addWidget(self.browse, 0, Qt.AlignmentFlag.AlignLeft)
+        column.addWidget(self.file_error)
         column.addStretch()
 
     def _connect(self) -> None:
@@ -64,7 +67,7 @@ class InviteInput(QWidget):
         self._on_text("")
 
     def _on_text(self, text: str) -> None:
-        show_error(self.error, "")
+        show_error(self.link_error, "")
         self.view.setEnabled(bool(text.strip()))
 
     def _paste(self) -> None:
@@ -75,13 +78,25 @@ class InviteInput(QWidget):
         dialog = QFileDialog(self, _("Open an invite file"))
         dialog.setNameFilters([_("Invites (*.cotrain *.json)"), _("All files (*)")])
         dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
+        # where browsers and mail programs put what one was sent
+        place = QStandardPaths.StandardLocation.DownloadLocation
+        dialog.setDirectory(QStandardPaths.writableLocation(place))
         dialog.fileSelected.connect(self.opened)
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
 
-    def show_problem(self, error: UserFacingError) -> None:
-        """Show what is wrong with the invite, below the field."""
-        show_error(self.error, error.text)
-        announce(self.error)
+    def show_problem(self, error: UserFacingError, *, file: str = "") -> None:
+        """Show what is wrong with the invite: below the field, or below the button that opens files
+        if it was a file. file: its path."""
+        text = error.text
+        if error.field in ("link", "invite", file):  # else it is about a field of the spec
+            subject = f"“{Path(file).name}”" if file else _("The link")
+            text = f"{subject} {error.message} {error.remedy}".rstrip()
+        show_error(self.file_error, text if file else "")
+        show_error(self.link_error, "" if file else text)
+        announce(self.file_error if file else self.link_error)
+        if file:
+            self.browse.setFocus()
+            return
         self.link.setFocus()
         self.link.selectAll()
