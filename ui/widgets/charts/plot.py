@@ -95,6 +95,9 @@ class TimePlot(QObject):
     reading_changed = Signal(object)
     """Carries the `CurveReading` at the crosshair, or None when the crosshair is gone."""
 
+    crosshair_moved = Signal(object)
+    """Carries where the user put the crosshair, in seconds from now, or None where it is gone."""
+
     def __init__(self, theme: Theme, *, name: str, from_zero: bool) -> None:
         super().__init__()
         self._theme = theme
@@ -214,6 +217,12 @@ class TimePlot(QObject):
         self._move(min(0.0, max(self._start, at - step * self._start / 100)))
 
     def _move(self, cross: float | None) -> None:
+        if cross != self._cross:
+            self.put_crosshair(cross)
+            self.crosshair_moved.emit(cross)
+
+    def put_crosshair(self, cross: float | None) -> None:
+        """Put it where another chart has it, in seconds from now; None hides it."""
         if cross == self._cross:
             return
         self._cross = cross

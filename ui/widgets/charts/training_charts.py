@@ -67,6 +67,8 @@ class TrainingCharts(QWidget):
         self._timer = QTimer(self, interval=REDRAW_MS)
         self._timer.timeout.connect(self._redraw_next)
         self._loss_is_next = True
+        for one, other in ((self.loss, self.throughput), (self.throughput, self.loss)):
+            one.plot.crosshair_moved.connect(other.plot.put_crosshair)
         self._lay_out()
 
     def _lay_out(self) -> None:
