@@ -30,6 +30,7 @@ def tray(monkeypatch: pytest.MonkeyPatch) -> None:
 def row(bench: Bench, name: str, caption: str = "") -> SettingRow:
     """Open the settings page, and return the row of a setting."""
     bench.open("Settings")
+    bench.window.settings.widget.advanced.setChecked(True)
     forms = bench.window.settings.widget.forms.values()
     found = [row for form in forms for row in form.rows if row.name == name]
     return next(row for row in found if caption in row.field.caption.text())
@@ -211,3 +212,40 @@ def test_nothing_is_clipped_in_a_small_window(
             each.field.show_problem(None)
     qtbot.waitUntil(lambda: clipped(bench.window) == [])
     assert page.horizontalScrollBar().maximum() == 0
+
+
+def shown_captions(bench: Bench) -> list[str]:
+    page = bench.window.settings.widget
+    forms = (page.terms.when, page.terms.amounts, *page.forms.values())
+    rows = [row for form in forms for row in form.rows]
+    return [row.field.caption.text() for row in rows if row.field.isVisible()]
+
+
+def test_what_hardly_anybody_needs_is_put_away(bench: Bench) -> None:
+    bench.open("Settings")
+    page = bench.window.settings.widget
+    simple = shown_captions(bench)
+    assert "Theme" in simple
+    assert "Highest temperature of the device (°C)" in simple
+    assert not any(" port" in caption.lower() for caption in simple)
+    page.advanced.setChecked(True)
+    assert len(shown_captions(bench)) > len(simple) + 10
+    page.advanced.setChecked(False)
+    assert shown_captions(bench) == simple
+
+
+def test_settings_are_found_by_their_words(bench: Bench, qtbot: QtBot) -> None:
+    bench.open("Settings")
+    page = bench.window.settings.widget
+    before = shown_captions(bench)
+    qtbot.keyClicks(page.search, "highest temp")
+    assert shown_captions(bench) == ["Highest temperature of the device (°C)"]
+    assert not page.terms.schedule.isVisible()
+    page.search.setText("NIGHT")
+    assert page.terms.schedule.isVisible()
+    page.search.setText("port dht")  # an advanced one is found as well
+    assert len(shown_captions(bench)) <= 1
+    page.search.setText("nonsense")
+    assert (shown_captions(bench), page.nothing.isVisible()) == ([], True)
+    page.search.clear()
+    assert (shown_captions(bench), page.nothing.isVisible()) == (before, False)

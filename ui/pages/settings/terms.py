@@ -1,6 +1,7 @@
 """The volunteer's terms: when and how much this machine trains, and what they allow now."""
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -61,25 +62,43 @@ class TermsSection(QWidget):
         model.changed.connect(self._on_state)
 
     def _lay_out(self) -> None:
-        first = titled_card(_("When this machine trains"))
-        first.column.addWidget(self.status)
+        self._first = titled_card(_("When this machine trains"))
+        self._times = self._times_of_the_week()
+        for part in (self.status, self._times, self.when):
+            self._first.column.addWidget(part)
+        self._second = titled_card(_("How much training may use"))
+        self._second.column.addWidget(self.amounts)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(16)
+        column.addWidget(self._first)
+        column.addWidget(self._second)
+
+    def _times_of_the_week(self) -> QWidget:
         row = QHBoxLayout()
         row.setSpacing(8)
         for preset in self.presets:
             row.addWidget(preset)
         row.addStretch()
-        first.column.addLayout(row)
-        first.column.addWidget(label(_("Times of the week"), "strong"))
-        first.column.addWidget(self.hours)
-        first.column.addWidget(self.schedule)
-        first.column.addWidget(self.when)
-        second = titled_card(_("How much training may use"))
-        second.column.addWidget(self.amounts)
-        column = QVBoxLayout(self)
+        made = QWidget()
+        column = QVBoxLayout(made)
         column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(16)
-        column.addWidget(first)
-        column.addWidget(second)
+        column.addLayout(row)
+        column.addWidget(label(_("Times of the week"), "strong"))
+        column.addWidget(self.hours)
+        column.addWidget(self.schedule)
+        return made
+
+    def look_for(self, words: Sequence[str]) -> bool:
+        """As `SettingsForm.look_for`, for both cards."""
+        texts = " ".join((_("Times of the week"), *presets())).casefold()
+        has_times = all(word in texts for word in words)
+        self._times.setVisible(has_times)
+        has_when = self.when.look_for(words, under=_("When this machine trains"))
+        has_amounts = self.amounts.look_for(words, under=_("How much training may use"))
+        self._first.setVisible(has_times or has_when)
+        self._second.setVisible(has_amounts)
+        return has_times or has_when or has_amounts
 
     @override
     def showEvent(self, event: QShowEvent) -> None:

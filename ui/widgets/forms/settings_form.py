@@ -45,6 +45,17 @@ class SettingsForm(FieldGrid):
         row.field.set_value(row.to_text(self._preferences.value(row.name)))
         row.field.show_wrong(self._warnings.get(row.name, ""))
 
+    def look_for(self, words: Sequence[str], *, under: str = "") -> bool:
+        """Show the rows that have all words in caption or hint; returns whether there are any.
+
+        words: in small letters; () shows all rows. under: the section's title, which counts too.
+        """
+        for row in self.rows:
+            text = f"{under} {row.field.caption.text()} {row.field.hint.text()}".casefold()
+            row.field.relevant = all(word in text for word in words)
+        self.arrange()
+        return any(row.field.relevant for row in self.rows)
+
     def warn(self, warnings: Mapping[str, str]) -> None:
         """Say what a value that is in force does to this machine, by the setting's name."""
         before, self._warnings = self._warnings, warnings

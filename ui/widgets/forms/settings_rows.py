@@ -52,6 +52,9 @@ class SettingsSection:
 
     rows: tuple[SettingRow, ...]
 
+    advanced: bool = False
+    """Whether most people never need it."""
+
 
 # --- kinds of rows
 
@@ -125,10 +128,10 @@ def sections(*, has_tray: bool) -> tuple[SettingsSection, ...]:
             title=_("Notify me while the window isn't in front"), rows=_notifications()
         ),
         SettingsSection(title=_("This machine in the swarm"), rows=_machine()),
-        SettingsSection(title=_("Trackers"), rows=_trackers()),
-        SettingsSection(title=_("Network"), rows=_network()),
+        SettingsSection(title=_("Trackers"), rows=_trackers(), advanced=True),
+        SettingsSection(title=_("Network"), rows=_network(), advanced=True),
         SettingsSection(title=_("CoTrain backend"), rows=_backend()),
-        SettingsSection(title=_("Local API"), rows=_local_api()),
+        SettingsSection(title=_("Local API"), rows=_local_api(), advanced=True),
     )
 
 
