@@ -16,7 +16,7 @@ export PYTHON TORCH_INDEX
 # containers do, each of them would compile the app anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: run test lint bench attacks faults long-run package gpu-runtime smoke translations messages clean
+.PHONY: run test lint bench attacks faults long-run pictures package gpu-runtime smoke translations messages clean
 .DELETE_ON_ERROR:
 
 run: $(RUN_READY) translations
@@ -53,6 +53,11 @@ faults: $(DEV_READY) translations
 # Two hours of the demo, while others come and go: a report and a picture in long-run/.
 long-run: $(DEV_READY) translations
 	$(PY) tests/bench/long_run.py $(ARGS)
+
+# A screenshot of every page and dialog, in build/pictures/. ARGS="--only dark" chooses.
+pictures: $(DEV_READY) translations
+	$(SETUP) xvfb
+	$(PY) tests/bench/pictures.py $(ARGS)
 
 # Everything that is downloaded, in dist/. ARTEFACTS="tarball deb" chooses.
 ARTEFACTS ?= tarball deb appimage

@@ -116,6 +116,7 @@ venv() {
 xvfb() {
   have Xvfb || need_packages xvfb || true
   have Xvfb || die "Xvfb is missing: install it (Debian, Ubuntu: apt install xvfb)"
+  have apt-get && { need_packages fonts-droid-fallback || say "no font for Chinese: pictures lack it"; }
 }
 
 appimage() {

@@ -114,8 +114,8 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(f"{texts.PRODUCT} {texts.PRODUCT_KIND}")
         self.setWindowIcon(app_icon())
         self.setAcceptDrops(True)
-        self.resize(1280, 800)
         room = self.screen().availableSize()  # little at a scale of 200 %
+        self.resize(QSize(1280, 800).boundedTo(room))
         self.setMinimumSize(QSize(960, 600).boundedTo(room))
         middle = QWidget()
         row = QHBoxLayout(middle)

@@ -15,11 +15,11 @@ LOG = Path("logs") / "contributor.log"
 
 
 @contextmanager
-def virtual_display() -> Iterator[dict[str, str]]:
+def virtual_display(screen: str = "1280x800") -> Iterator[dict[str, str]]:
     """An Xvfb of our own; yields the environment in which windows open on it."""
     reader, writer = os.pipe()
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writer), "-screen", "0", "1280x800x24", "-nolisten", "tcp"],
+        ["Xvfb", "-displayfd", str(writer), "-screen", "0", f"{screen}x24", "-nolisten", "tcp"],
         pass_fds=[writer],
         stderr=subprocess.DEVNULL,
     )

@@ -22,7 +22,8 @@ from ui.widgets.table import table
 
 WIDTH = 720
 ICON = 56
-TABLE_HEIGHT, TEXT_HEIGHT = 220, 200
+TABLE_HEIGHT, TEXT_HEIGHT = 120, 80
+"""Pixels at least; at twice the scale, a screen has few."""
 
 
 class AboutDialog(Dialog):

@@ -39,7 +39,9 @@ class Dialog(QDialog):
         self.fit()
 
     def fit(self) -> None:
-        """Grow to the height that the content needs. Call it again when the content has grown."""
+        """Grow to the height that the content needs, as far as the screen has it. Call it again
+        when the content has grown."""
         self.column.activate()
         width = max(self.width(), self.column.totalMinimumSize().width())
-        self.resize(width, max(self.height(), self.column.totalHeightForWidth(width)))
+        height = max(self.height(), self.column.totalHeightForWidth(width))
+        resize_on_screen(self, width, height)

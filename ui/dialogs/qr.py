@@ -82,6 +82,8 @@ class LargeQrCode(Dialog):
         self.column.addWidget(self.code, 0, Qt.AlignmentFlag.AlignHCenter)
         self.column.addWidget(self.error)
         self.column.addLayout(row)
+        self.done_button.setDefault(True)
+        self.done_button.setFocus()
         self.save.clicked.connect(self._choose_file)
         self.done_button.clicked.connect(self.accept)
 

@@ -106,11 +106,14 @@ def timestamp(moment: float) -> str:
     return datetime.fromtimestamp(moment).astimezone().isoformat(timespec="seconds")
 
 
-def shortened(identifier: str) -> str:
-    """Both ends of a peer id or key, enough to recognise it: ``12D3Ko…x7YzQp``."""
-    if len(identifier) <= 15:
+def shortened(identifier: str, *, ends: int = 6) -> str:
+    """Both ends of a peer id or key, enough to recognise it: ``12D3Ko…x7YzQp``.
+
+    ends: characters of each end.
+    """
+    if len(identifier) <= 2 * ends + 3:
         return identifier
-    return f"{identifier[:6]}…{identifier[-6:]}"
+    return f"{identifier[:ends]}…{identifier[-ends:]}"
 
 
 def _three_digits(value: float) -> str:

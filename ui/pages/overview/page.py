@@ -259,7 +259,7 @@ def _network(state: ContributorState) -> dict[str, str]:
     last = own.last_round if own is not None else None
     saved = own.checkpoint_epoch if own is not None else None
     return {
-        "peer_id": units.shortened(state.peer_id) or units.NONE,
+        "peer_id": units.shortened(state.peer_id, ends=4) or units.NONE,
         "addresses": texts.address_count(state.addresses),
         "round_peers": units.count(last.peers) if last else units.NONE,
         "round_time": units.seconds(last.seconds) if last else units.NONE,
