@@ -13,7 +13,8 @@ from app.commands.curves import CurvesCommand, add_curves
 from app.commands.export import ExportCommand, add_export
 from app.commands.generate import GenerateCommand, add_generate
 from app.commands.organiser import OrganiserCommand, add_members, add_sign
-from app.commands.values import FilesBySlot, TermsByName, invite_argument
+from app.commands.overrides import OVERRIDES, add_overrides
+from app.commands.values import FilesBySlot, invite_argument
 
 Subcommand = OrganiserCommand | CurvesCommand | GenerateCommand | ExportCommand
 
@@ -84,7 +85,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
     verify = tuple(getattr(options, "verify", ()))
     command_of = getattr(options, "command_of", None)
     asked: Subcommand | None = command_of(options) if command_of is not None else None
-    overrides = {name: getattr(options, name) for name in _OVERRIDES}
+    overrides = {name: getattr(options, name) for name in OVERRIDES}
     return Arguments(
         demo=options.demo,
         invite=getattr(options, "invite", ""),
@@ -113,48 +114,6 @@ def parse(arguments: Sequence[str]) -> Arguments:
 
 
 _COMMANDS = ("verify", "sign", "members", "curves", "generate", "export")
-
-_OVERRIDES = (
-    "device",
-    "threads",
-    "theme",
-    "language",
-    "close_to_tray",
-    "go_back",
-    "notifications",
-    "dht_port",
-    "server_port",
-    "initial_peers",
-    "reachability",
-    "announce",
-    "trusted_relays",
-    "uplink",
-    "snapshot_every",
-    "hub_sign_in",
-    "tensorboard",
-    "tracker",
-    "tracker_python",
-    "report_interval",
-    "backend_url",
-    "backend_plain_http",
-    "refill",
-    "debug",
-    "update_url",
-    "update_key",
-    "publish_machine",
-    "alias",
-    "lab",
-    "callback",
-    "callback_host",
-    "callback_port",
-    "callback_allowed_hosts",
-    "callback_origins",
-    "callback_certificate",
-    "callback_key",
-    "consent",
-    "consent_backends",
-    "terms",
-)
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
@@ -188,10 +147,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         )
     _add_modes(parser)
     _add_one_time_actions(parser)
-    _add_settings(parser.add_argument_group("settings, for this start only"))
-    _add_trackers(parser.add_argument_group("the charts' curves, for this start only"))
-    _add_network(parser.add_argument_group("the network, for this start only"))
-    _add_callback(parser.add_argument_group("the local API, for this start only"))
+    add_overrides(parser)
     if command:
         commands = parser.add_subparsers()
         verify = commands.add_parser("verify")
@@ -253,87 +209,6 @@ def _add_one_time_actions(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_settings(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument("--device", metavar="ID", help="auto, cpu, cuda:0, mps, or cuda:0,cuda:1")
-    group.add_argument("--threads", type=int, metavar="N", help="CPU threads of the trainer")
-    group.add_argument("--theme", choices=("system", "light", "dark"))
-    group.add_argument("--language", choices=("system", "en", "zh_CN"))
-    _add_desktop(group)
-    group.add_argument(
-        "--notifications", metavar="KINDS", help="list of training, paused, attention, milestones"
-    )
-    group.add_argument("--dht-port", type=int, metavar="PORT", help="TCP port of this peer")
-    group.add_argument("--server-port", type=int, metavar="PORT", help="TCP port of the trainer")
-    group.add_argument("--initial-peers", metavar="ADDRESSES", help="comma list of multiaddrs")
-    group.add_argument("--uplink", type=float, metavar="MBIT", help="upload of this line, Mbit/s")
-    group.add_argument(
-        "--report-interval", type=int, metavar="SECONDS", help="length of one contribution"
-    )
-    group.add_argument("--backend-url", metavar="URL", help="the CoTrain backend to report to")
-    group.add_argument(
-        "--backend-plain-http",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="send the sign-in to the backend also where others on the network can read it",
-    )
-    group.add_argument(
-        "--refill",
-        metavar="WHETHER",
-        help="report again what the backend has forgotten: ask, always or never",
-    )
-    group.add_argument("--alias", metavar="NAME", help="name of this machine in the swarm")
-    group.add_argument("--lab", metavar="NAME", help="lab of this machine, shown to the swarm")
-    group.add_argument(
-        "--publish-machine",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="show this machine's figures to the swarm, or don't",
-    )
-    group.add_argument(
-        "--term",
-        dest="terms",
-        action=TermsByName,
-        metavar="NAME=VALUE",
-        help="when this machine trains and how much of it, such as idle_minutes=10,"
-        " max_temperature=80 or 'schedule=mon-fri 18:00-08:00'; may be given several times",
-    )
-    group.add_argument("--update-url", metavar="URL", help="where the newest version is published")
-    group.add_argument("--update-key", metavar="KEY", help="the publisher's public key")
-    group.add_argument("--debug", action="store_true", default=None, help="log in detail")
-
-
-def _add_desktop(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument(
-        "--close-to-tray",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="closing the window hides it in the tray, or ends the app",
-    )
-    group.add_argument(
-        "--go-back",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="without --swarm and the like, go on in the swarm of the last run, or don't",
-    )
-
-
-def _add_trackers(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument(
-        "--tensorboard",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="write what the charts show into files for TensorBoard, or don't",
-    )
-    group.add_argument(
-        "--tracker",
-        choices=("none", "trackio", "wandb"),
-        help="send what the charts show to Trackio or Weights & Biases, as you have installed it",
-    )
-    group.add_argument(
-        "--tracker-python", metavar="FILE", help="the Python in which the tracker is installed"
-    )
-
-
 def _add_account(group: "argparse._MutuallyExclusiveGroup") -> None:
     group.add_argument(
         "--sign-in",
@@ -343,54 +218,6 @@ def _add_account(group: "argparse._MutuallyExclusiveGroup") -> None:
         " from COTRAIN_PASSWORD, or else from the standard input",
     )
     group.add_argument("--sign-out", action="store_true", help="headless: forget the sign-in")
-
-
-def _add_network(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument(
-        "--reachability",
-        choices=("auto", "public", "relay", "client"),
-        help="how others reach this machine (auto: find out)",
-    )
-    group.add_argument(
-        "--announce",
-        metavar="HOSTS",
-        help="host names or addresses at which others reach this machine",
-    )
-    group.add_argument(
-        "--snapshot-every",
-        type=int,
-        metavar="N",
-        help="a door keeps the run's state every N epochs, for who joins when nobody trains",
-    )
-    group.add_argument("--trusted-relays", metavar="ADDRESSES", help="comma list of multiaddrs")
-    group.add_argument(
-        "--hub-sign-in",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="read the Hugging Face hub with your own sign-in, or without",
-    )
-
-
-def _add_callback(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument(
-        "--no-callback", dest="callback", action="store_false", default=None, help="don't serve it"
-    )
-    group.add_argument("--callback-host", metavar="ADDRESS", help="IP address to listen on")
-    group.add_argument("--callback-port", type=int, metavar="PORT", help="TCP port, 0 for any")
-    group.add_argument(
-        "--callback-allowed-hosts", metavar="NAMES", help="further names in the Host header"
-    )
-    group.add_argument("--callback-origins", metavar="ORIGINS", help="web pages that may call")
-    group.add_argument("--callback-certificate", metavar="FILE", help="PEM file, for https")
-    group.add_argument("--callback-key", metavar="FILE", help="PEM file, for https")
-    group.add_argument(
-        "--consent",
-        choices=("ask", "always", "never"),
-        help="whether a task from outside may train here (always: from the listed backends)",
-    )
-    group.add_argument(
-        "--consent-backends", metavar="NETWORKS", help="comma list of addresses and networks"
-    )
 
 
 def has_display() -> bool:

@@ -107,6 +107,14 @@ class Settings(BaseSettings):
     )
     """Mbit/s that this line can upload, for the figures before joining; 0: not known."""
 
+    energy_price: float = Field(
+        0, validation_alias="COTRAIN_ENERGY_PRICE", ge=0, le=1000, allow_inf_nan=False
+    )
+    """Of a kWh, in `currency`, to say what training costs; 0: not known."""
+
+    currency: str = Field("€", validation_alias="COTRAIN_CURRENCY", min_length=1, max_length=8)
+    """Its sign or name."""
+
     hub_sign_in: bool = Field(False, validation_alias="COTRAIN_HUB_SIGN_IN")
     """Read data sets of the Hugging Face hub with the user's own sign-in (``hf auth login`` or
     ``HF_TOKEN``), which lets an invite name the user's private ones."""

@@ -120,6 +120,7 @@ def make_bench(
             model, theme, autostart=autostart.of_this_system(), origins=origins or {}
         )
         window = MainWindow(model, actions, theme, ring, preferences=preferences)
+        window.resize(1280, 800)  # the screen without a display is smaller
         qtbot.addWidget(window)
         made.append(Bench(session, model, actions, theme, ring, window, preferences))
         window.show()

@@ -103,6 +103,10 @@ def test_sums_of_today_this_week_and_all_time(filled: ContributionsPage) -> None
     assert filled.totals.value("time", 0) == "2 min 44 s"
     assert filled.totals.value("share", 0) == "10\u00a0%"
     assert filled.totals.value("energy", 0) == "2.68 Wh"
+    settings = filled._session.store.settings.model_copy(update={"energy_price": 400.0})
+    filled._session.store.replace_settings(settings)
+    filled.refresh()
+    assert filled.totals.value("energy", 0) == "2.68 Wh (1.07 €)"
     assert filled.totals.value("score", 0) == f"{4 * given(1).score:,}"
 
 
@@ -159,9 +163,10 @@ def test_ledger_that_cannot_be_read_is_said(
 
 
 def test_nothing_is_read_while_nobody_looks(
-    bench: Bench, filled: ContributionsPage, until_done: Run
+    bench: Bench, filled: ContributionsPage, until_done: Run, qtbot: QtBot
 ) -> None:
     bench.open("Log")
+    qtbot.waitUntil(lambda: not bench.window.summary_model._reading)  # what began before
     before = bench.window.summary_model.summary
     until_done(bench.session.contributions.ledger.run(Ledger.add, given(9)))
     assert bench.window.summary_model.summary is before

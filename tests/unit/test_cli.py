@@ -117,6 +117,8 @@ OVERRIDES = [
     (["--trusted-relays", "/a/b"], {"trusted_relays": "/a/b"}),
     (["--snapshot-every", "20"], {"snapshot_every": 20}),
     (["--uplink", "12.5"], {"uplink": 12.5}),
+    (["--energy-price", "0.35"], {"energy_price": 0.35}),
+    (["--currency", "CNY"], {"currency": "CNY"}),
     (["--hub-sign-in"], {"hub_sign_in": True}),
     (["--no-hub-sign-in"], {"hub_sign_in": False}),
     (["--tensorboard"], {"tensorboard": True}),

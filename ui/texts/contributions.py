@@ -1,6 +1,7 @@
 """Contributions, and their reports to the backend, in words."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from app.contributions.fates import (
 from app.contributions.ledger import LedgerTotals
 from app.contributions.outbox import OutboxState
 from app.contributions.summary import Summary
+from app.settings.settings import Settings
 from app.state.facts import ReportingState, ReportingStatus
 from app.state.state import ContributorState
 from ui.texts import units
@@ -26,14 +28,37 @@ WATT_HOUR = 3600.0
 """In joules."""
 
 
-def energy(joules: float | None) -> str:
-    """Joules as ``4.2 Wh`` or ``1.3 kWh``; a dash if not known."""
+@dataclass(frozen=True, kw_only=True)
+class EnergyPrice:
+    """What a kWh costs, by the settings."""
+
+    per_kwh: float = 0.0
+    """In ``currency``; 0: not known."""
+
+    currency: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "EnergyPrice":
+        """That of the settings in force."""
+        return cls(per_kwh=settings.energy_price, currency=settings.currency)
+
+
+UNKNOWN_PRICE = EnergyPrice()
+
+
+def energy(joules: float | None, price: EnergyPrice = UNKNOWN_PRICE) -> str:
+    """Joules as ``4.2 Wh`` or ``1.3 kWh (0.39 €)``; a dash if not known."""
     if joules is None:
         return units.NONE
     hours = joules / WATT_HOUR
-    if hours >= 1000:
-        return _("{number} kWh").format(number=units.rate(hours / 1000))
-    return _("{number} Wh").format(number=units.rate(hours))
+    text = (
+        _("{number} kWh").format(number=units.rate(hours / 1000))
+        if hours >= 1000
+        else _("{number} Wh").format(number=units.rate(hours))
+    )
+    if not price.per_kwh:
+        return text
+    return f"{text} ({hours / 1000 * price.per_kwh:,.2f} {price.currency})"
 
 
 def share(totals: LedgerTotals) -> str:
@@ -53,14 +78,14 @@ def total_labels() -> dict[str, str]:
     }
 
 
-def total_values(totals: LedgerTotals) -> dict[str, str]:
-    """The totals as text, by the names of `total_labels`."""
+def total_values(totals: LedgerTotals, price: EnergyPrice = UNKNOWN_PRICE) -> dict[str, str]:
+    """The totals as text, by the names of `total_labels`. price: says what the energy cost."""
     return {
         "time": units.duration(totals.compute_time),
         "samples": units.count(totals.samples),
         "share": share(totals),
         "sent": units.size(totals.bytes_sent),
-        "energy": energy(totals.energy),
+        "energy": energy(totals.energy, price),
         "score": units.count(totals.score),
     }
 

@@ -21,6 +21,8 @@ ENVIRONMENT = [
     ("server_port", "HIVEMIND_SERVER_PORT", "9002", 9002),
     ("initial_peers", "HIVEMIND_INITIAL_PEERS", "/a/b, /c/d", ("/a/b", "/c/d")),
     ("initial_peers", "HIVEMIND_INITIAL_PEERS", "", ()),
+    ("energy_price", "COTRAIN_ENERGY_PRICE", "0.35", 0.35),
+    ("currency", "COTRAIN_CURRENCY", "CNY", "CNY"),
     ("hub_sign_in", "COTRAIN_HUB_SIGN_IN", "true", True),
     ("tensorboard", "COTRAIN_TENSORBOARD", "true", True),
     ("tracker", "COTRAIN_TRACKER", "wandb", "wandb"),

@@ -35,6 +35,7 @@ from ui.pages.contributions.totals import ContributionTotalsCard
 from ui.style.theme import Theme
 from ui.texts import contributions as contribution_texts
 from ui.texts import units
+from ui.texts.contributions import EnergyPrice
 from ui.widgets.buttons import button
 from ui.widgets.card_row import CardRow
 from ui.widgets.empty_state import EmptyState
@@ -168,9 +169,9 @@ class ContributionsPage(QScrollArea):
         """Show the newest summary and state."""
         summary = self._summary_model.summary
         if summary is not None:
-            self.totals.show_summary(summary)
-            refill = self._session.store.settings.refill
-            self.reports.show_summary(summary, refill=refill)
+            settings = self._session.store.settings
+            self.totals.show_summary(summary, EnergyPrice.of(settings))
+            self.reports.show_summary(summary, refill=settings.refill)
             self.days.show_days(summary.days)
             rows = self._rows_of(summary)
             self.rows.show_rows(rows)

@@ -8,6 +8,7 @@ from app.common.i18n import _
 from app.contributions.ledger import LedgerTotals
 from app.contributions.summary import Summary
 from ui.texts import contributions as contribution_texts
+from ui.texts.contributions import EnergyPrice
 from ui.widgets.card import ROW_HEIGHT, Card
 from ui.widgets.labels import ElidedLabel, label, line
 
@@ -42,11 +43,11 @@ class ContributionTotalsCard(Card):
             self._grid.addWidget(value, 2 * row, place)
         self._columns.append(column)
 
-    def show_summary(self, summary: Summary) -> None:
-        """Show the totals of a summary."""
+    def show_summary(self, summary: Summary, price: EnergyPrice) -> None:
+        """Show the totals of a summary. price: of the energy."""
         times: tuple[LedgerTotals, ...] = (summary.today, summary.week, summary.all)
         for column, totals in zip(self._columns, times, strict=True):
-            for name, text in contribution_texts.total_values(totals).items():
+            for name, text in contribution_texts.total_values(totals, price).items():
                 column[name].set_full(text)
 
     def value(self, name: str, place: int) -> str:

@@ -140,6 +140,12 @@ def _general() -> tuple[SettingRow, ...]:
     return (
         choice_row("theme", _("Theme"), theme.theme_labels()),
         choice_row("language", _("Language"), languages, _at_next_start()),
+        text_row(
+            "energy_price",
+            _("Price of a kWh"),
+            _("0: not known. Contributions then say what the energy cost."),
+        ),
+        text_row("currency", _("Currency"), _("Its sign or name.")),
         switch_row(
             "debug", _("Write a detailed log"), _("Helps to find a fault."), _at_next_start()
         ),
