@@ -131,13 +131,20 @@ class Session:
         self._instance = Instance(folders)
         self._saving = asyncio.Lock()
         self._background = Background()
-        store.subscribe_to_events(self._record)  # first the history, then who keeps it
-        store.subscribe_to_events(self.curves.note)
-        store.subscribe_to_events(self.timeline.note)
-        store.subscribe_to_events(self._timeline_keeper.note)
-        store.subscribe_to_events(self._trackers.note)
-        store.subscribe_to_events(self.contributions.note)
-        store.subscribe_to_events(self.way_back.note)
+        self._listen()
+
+    def _listen(self) -> None:
+        """First who derives something from the events, then who keeps it."""
+        for note in (
+            self._record,
+            self.curves.note,
+            self.timeline.note,
+            self._timeline_keeper.note,
+            self._trackers.note,
+            self.contributions.note,
+            self.way_back.note,
+        ):
+            self.store.subscribe_to_events(note)
 
     def _record(self, event: Event, state: ContributorState) -> None:
         batch = state.swarm.target_batch_size if state.swarm is not None else 0

@@ -14,8 +14,8 @@ from itertools import pairwise, takewhile
 from app.evaluation_messages import Evaluated
 from app.p2p.sightings import PeerInfo, Run
 from app.protocol import Progress, RoundEnded
+from app.state.count_rate import CountRate
 from app.state.events import Event, JoinBegan, PeersListed, RunObserved
-from app.state.pace import Pace
 
 BUCKETS = 720
 """Buckets of a ring, and so the most points that a chart draws of a series."""
@@ -245,8 +245,8 @@ class History:
     """Our own, of the clock's seconds: while we wait for others it falls to 0."""
     swarm_samples_per_second: Series = field(default_factory=Series)
     """The swarm's, of the clock's seconds, by what its trainers have published."""
-    pace: Pace = field(default_factory=Pace)
-    swarm_pace: Pace = field(default_factory=Pace)
+    pace: CountRate = field(default_factory=CountRate)
+    swarm_pace: CountRate = field(default_factory=CountRate)
     rounds: Rounds = field(default_factory=Rounds)
     peers: SeenPeers = field(default_factory=SeenPeers)
 

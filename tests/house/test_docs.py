@@ -14,7 +14,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from app.cli import _OVERRIDES
+from app.commands.overrides import OVERRIDES
 from app.settings.settings import Settings
 from app.spec import evaluation, schema, training
 from app.spec.sources import data, pinned, pretrained
@@ -196,7 +196,7 @@ def test_each_setting_is_told(name: str) -> None:
     cells = [cell.strip(" `") for cell in row.split("|")]
     option = {"callback": "--no-callback", "terms": "--term"}.get(name)
     assert cells[3:4] == [option or f"--{name.replace('_', '-')}"]
-    assert name in _OVERRIDES
+    assert name in OVERRIDES
     if name != "terms":
         assert cells[2] == field.validation_alias
         assert cells[4] == in_words(field.default)

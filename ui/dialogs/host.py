@@ -118,15 +118,10 @@ class Dialogs(QObject):
         if self._closed or state.swarm is None or not state.trains_or_will:
             self._actions.leave()
             return
-        self._one_of("leave", self._make_leave)
-
-    def _make_leave(self) -> QDialog:
         from ui.dialogs.leave import make_question
 
-        swarm = self._model.state.swarm
-        made = make_question(self._window, swarm.title if swarm is not None else "")
-        made.accepted.connect(self._actions.leave)
-        return made
+        title = state.swarm.title
+        self._one_of("leave", lambda: make_question(self._window, title, self._actions.leave))
 
     def check(self) -> None:
         """Check the connection."""
@@ -189,16 +184,13 @@ class Dialogs(QObject):
             self._shown[FIRST_STEPS].reject()  # the user has gone further than the first steps
         if kind not in self._shown:
             made = make()
-            made.finished.connect(lambda _result: self._forget(kind))
+            made.finished.connect(lambda _result: self._shown.pop(kind).deleteLater())
             self._shown[kind] = made
             made.open()
         dialog = self._shown[kind]
         dialog.raise_()
         dialog.activateWindow()
         return dialog  # type: ignore[return-value]  # `make` of this kind made it
-
-    def _forget(self, kind: str) -> None:
-        self._shown.pop(kind).deleteLater()
 
     # --- requests from outside the window
 

@@ -1,5 +1,7 @@
 """The question whether to leave a swarm in which this machine trains."""
 
+from collections.abc import Callable
+
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from app.common.i18n import _
@@ -7,8 +9,8 @@ from ui.style.plain import message_box
 from ui.texts import states as texts
 
 
-def make_question(window: QWidget, title: str) -> QMessageBox:
-    """The question; accepted if the user leaves. title: of the swarm."""
+def make_question(window: QWidget, title: str, leave_swarm: Callable[[], None]) -> QMessageBox:
+    """The question. title: of the swarm. leave_swarm: called if the user wants to."""
     box = message_box(
         QMessageBox.Icon.Question,
         texts.PRODUCT,
@@ -25,4 +27,5 @@ def make_question(window: QWidget, title: str) -> QMessageBox:
     stay = box.addButton(_("Stay"), QMessageBox.ButtonRole.RejectRole)
     box.setDefaultButton(leave)
     box.setEscapeButton(stay)
+    box.accepted.connect(leave_swarm)
     return box

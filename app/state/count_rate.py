@@ -9,7 +9,7 @@ WINDOW_SECONDS, LONGEST_SECONDS = 10.0, 120.0
 """A rate is over the last 10 s; on a slow machine over its last two steps, 2 min at most."""
 
 
-class Pace:
+class CountRate:
     """The rate of one count. Times are seconds since the epoch."""
 
     def __init__(self) -> None:
