@@ -38,6 +38,8 @@ READ_SECONDS = 5.0
 IDLE_READ_SECONDS = 15.0
 """Between two readings while nobody watches: short enough that no machine seems silent (30 s), its
 curve has no gaps, and the aliases are known everywhere."""
+SECONDS_A_MACHINE = 0.06
+"""In a large swarm, readings are further apart: all read what all publish."""
 
 GOODBYE_SECONDS = 2.0
 
@@ -222,8 +224,9 @@ class FleetSync:
         while True:
             self._look.clear()
             await self._try_to_read()
-            is_in = self._board is not None
-            pause = READ_SECONDS if self._watchers or not is_in else IDLE_READ_SECONDS
+            hurries = self._watchers or self._board is None
+            idle = max(IDLE_READ_SECONDS, SECONDS_A_MACHINE * len(self.fleet))
+            pause = READ_SECONDS if hurries else idle
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._look.wait()
