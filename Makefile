@@ -56,7 +56,7 @@ long-run: $(DEV_READY) translations
 
 # A screenshot of every page and dialog, in build/pictures/. ARGS="--only dark" chooses.
 pictures: $(DEV_READY) translations
-	$(SETUP) xvfb
+	$(SETUP) pictures
 	$(PY) tests/bench/pictures.py $(ARGS)
 
 # Everything that is downloaded, in dist/. ARTEFACTS="tarball deb" chooses.

@@ -3,6 +3,7 @@
 #   packaging/setup.sh venv EXTRAS   the virtual environment .venv and, on Debian, Qt's libraries;
 #                                    TORCH_INDEX: where PyTorch comes from, if not from pip's own
 #   packaging/setup.sh xvfb          a virtual display, for measuring and screenshots
+#   packaging/setup.sh pictures      the same, and a font for Chinese
 #   packaging/setup.sh appimage      what the AppImage is made of, and with
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -116,7 +117,11 @@ venv() {
 xvfb() {
   have Xvfb || need_packages xvfb || true
   have Xvfb || die "Xvfb is missing: install it (Debian, Ubuntu: apt install xvfb)"
-  have apt-get && { need_packages fonts-droid-fallback || say "no font for Chinese: pictures lack it"; }
+}
+
+pictures() {
+  xvfb
+  need_packages fonts-droid-fallback || say "no font for Chinese: its pictures lack the letters"
 }
 
 appimage() {
@@ -128,6 +133,7 @@ appimage() {
 case "${1:-}" in
   venv) venv "${2:?which extras?}" ;;
   xvfb) xvfb ;;
+  pictures) pictures ;;
   appimage) appimage ;;
-  *) die "usage: packaging/setup.sh venv EXTRAS | xvfb | appimage" ;;
+  *) die "usage: packaging/setup.sh venv EXTRAS | xvfb | pictures | appimage" ;;
 esac

@@ -4,7 +4,7 @@
 
 A real window on a display of its own, light, dark, in Chinese, at 200 % on 1920×1080 and at 100 %
 on 1280×720; its state is that of the window's tests (`tests/support/gui/windows.py`), its curves
-and records are made up. Needs Xvfb and, for Chinese, a font (`packaging/setup.sh xvfb`).
+and records are made up. Needs Xvfb and, for Chinese, a font (`packaging/setup.sh pictures`).
 """
 
 import argparse
