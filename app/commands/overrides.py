@@ -79,11 +79,10 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
         "--report-interval", type=int, metavar="SECONDS", help="length of one contribution"
     )
     group.add_argument("--backend-url", metavar="URL", help="the CoTrain backend to report to")
-    group.add_argument(
+    _add_switch(
+        group,
         "--backend-plain-http",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="send the sign-in to the backend also where others on the network can read it",
+        "send the sign-in to the backend also where others on the network can read it",
     )
     group.add_argument(
         "--refill",
@@ -92,12 +91,7 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
     )
     group.add_argument("--alias", metavar="NAME", help="name of this machine in the swarm")
     group.add_argument("--lab", metavar="NAME", help="lab of this machine, shown to the swarm")
-    group.add_argument(
-        "--publish-machine",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="show this machine's figures to the swarm, or don't",
-    )
+    _add_switch(group, "--publish-machine", "show this machine's figures to the swarm, or don't")
     group.add_argument(
         "--term",
         dest="terms",
@@ -112,26 +106,19 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
 
 
 def _add_desktop(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument(
-        "--close-to-tray",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="closing the window hides it in the tray, or ends the app",
+    _add_switch(
+        group, "--close-to-tray", "closing the window hides it in the tray, or ends the app"
     )
-    group.add_argument(
+    _add_switch(
+        group,
         "--go-back",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="without --swarm and the like, go on in the swarm of the last run, or don't",
+        "without --swarm and the like, go on in the swarm of the last run, or don't",
     )
 
 
 def _add_trackers(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument(
-        "--tensorboard",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="write what the charts show into files for TensorBoard, or don't",
+    _add_switch(
+        group, "--tensorboard", "write what the charts show into files for TensorBoard, or don't"
     )
     group.add_argument(
         "--tracker",
@@ -161,11 +148,8 @@ def _add_network(group: "argparse._ArgumentGroup") -> None:
         help="a door keeps the run's state every N epochs, for who joins when nobody trains",
     )
     group.add_argument("--trusted-relays", metavar="ADDRESSES", help="comma list of multiaddrs")
-    group.add_argument(
-        "--hub-sign-in",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="read the Hugging Face hub with your own sign-in, or without",
+    _add_switch(
+        group, "--hub-sign-in", "read the Hugging Face hub with your own sign-in, or without"
     )
 
 
@@ -189,3 +173,8 @@ def _add_callback(group: "argparse._ArgumentGroup") -> None:
     group.add_argument(
         "--consent-backends", metavar="NETWORKS", help="comma list of addresses and networks"
     )
+
+
+def _add_switch(group: "argparse._ArgumentGroup", option: str, words: str) -> None:
+    """An option that has a ``--no-…`` beside it; without either, the setting stays."""
+    group.add_argument(option, action=argparse.BooleanOptionalAction, default=None, help=words)
