@@ -78,6 +78,9 @@ class Timeline:
         """Those that are kept, oldest first."""
         return tuple(self._last)
 
+    def __len__(self) -> int:
+        return len(self._last)
+
     def note(self, event: Event, state: ContributorState) -> None:
         """Take an event of the store into account. state: after it."""
         before, self._before = self._before, state

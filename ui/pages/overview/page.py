@@ -144,7 +144,7 @@ class Overview(QScrollArea):
         self.share.setEnabled(bool(state.peer_id))
 
     def _show_what_happened(self) -> None:
-        self.happened.setVisible(bool(self._model.session.timeline.last))
+        self.happened.setVisible(len(self._model.session.timeline) > 0)
         if (card := self.happened.built) is not None:
             card.refresh()
 
