@@ -20,6 +20,8 @@ AUDIT_NAME = "audit.log"
 RING_SIZE = 5000
 
 _SOURCES = {"hivemind": "peer", "trainer": "trainer", "partner": "partner"}
+_CHILDREN = ("trainer", "partner", "generator", "export")
+_OURS = ("app", "ui", "main", "__main__")
 _SECRETS = re.compile(
     r"(?i)(bearer\s+|token['\"]?\s*[=:]\s*['\"]?|password['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&}]+"
 )
@@ -45,6 +47,9 @@ class LogLine:
 
     text: str
 
+    library: bool = False
+    """A library wrote it, such as hivemind, for those who know its inside."""
+
 
 class RingBuffer(logging.Handler):
     """A log handler that keeps the newest lines in memory for the log page.
@@ -66,7 +71,8 @@ class RingBuffer(logging.Handler):
         except Exception:  # noqa: BLE001  a wrong format may raise anything, as in logging itself
             self.handleError(record)
             return
-        line = LogLine(record.created, record.levelno, source, text)
+        library = is_of_a_library(record.name)
+        line = LogLine(record.created, record.levelno, source, text, library)
         with self._guard:
             self._lines.append(line)
             subscribers = tuple(self._subscribers)
@@ -88,6 +94,14 @@ class RingBuffer(logging.Handler):
                 self._subscribers.remove(subscriber)
 
         return Subscription(end)
+
+
+def is_of_a_library(name: str) -> bool:
+    """Whether a logger isn't one of this app's own. name: such as ``trainer.hivemind.dht``."""
+    first, _dot, rest = name.partition(".")
+    if first in _CHILDREN:
+        first = rest.partition(".")[0]
+    return first not in _OURS
 
 
 def redact(text: str) -> str:

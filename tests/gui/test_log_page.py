@@ -25,7 +25,7 @@ def write(ring: RingBuffer, number: int, *, name: str = "app.x", level: int = 20
 def fill(ring: RingBuffer, count: int = RING_SIZE) -> None:
     for number in range(count):
         level = logging.ERROR if number % 100 == 0 else logging.INFO
-        name = ("app.x", "trainer.x", "hivemind.x", "partner")[number % 4]
+        name = ("app.x", "trainer.app.x", "hivemind.x", "partner.app")[number % 4]
         write(ring, number, name=name, level=level)
 
 
@@ -33,6 +33,7 @@ def test_filters_by_level_source_and_text(bench: Bench, qtbot: QtBot) -> None:
     fill(bench.ring)
     bench.open("Log")
     page = bench.window.log.widget
+    page.libraries.setChecked(True)
     assert page.model.rowCount() == 5000
     page.level.setCurrentIndex(3)
     assert page.model.rowCount() == 50
@@ -42,6 +43,16 @@ def test_filters_by_level_source_and_text(bench: Bench, qtbot: QtBot) -> None:
     qtbot.keyClicks(page.text, "LINE 49")
     assert {page.model.line(row).source for row in range(page.model.rowCount())} == {"trainer"}
     assert 0 < page.model.rowCount() < 100
+
+
+def test_the_libraries_lines_are_shown_on_demand(bench: Bench, qtbot: QtBot) -> None:
+    fill(bench.ring, 8)
+    bench.open("Log")
+    page = bench.window.log.widget
+    assert [page.model.line(row).source for row in range(page.model.rowCount())].count("peer") == 0
+    assert page.model.rowCount() == 6
+    qtbot.mouseClick(page.libraries, Qt.MouseButton.LeftButton)
+    assert page.model.rowCount() == 8
 
 
 def test_five_thousand_lines_are_quick(bench: Bench) -> None:
@@ -57,6 +68,7 @@ def test_new_lines_of_any_thread_come_in_and_the_newest_is_in_view(
 ) -> None:
     bench.open("Log")
     page = bench.window.log.widget
+    page.libraries.setChecked(True)
     thread = threading.Thread(target=fill, args=(bench.ring, 500))
     thread.start()
     qtbot.waitUntil(lambda: page.model.rowCount() == 500)
@@ -67,6 +79,7 @@ def test_new_lines_of_any_thread_come_in_and_the_newest_is_in_view(
 
 def test_a_hidden_page_reads_nothing(bench: Bench) -> None:
     fill(bench.ring, 10)
+    bench.window.log.widget.libraries.setChecked(True)
     assert not bench.window.log.widget._timer.isActive()
     assert bench.window.log.widget.model.rowCount() == 0
     bench.open("Log")

@@ -299,3 +299,18 @@ def test_line_logged_in_a_child_keeps_its_level_and_logger(
         logging.getLogger().handlers[:] = handlers
     logs.log_child_line("trainer", capsys.readouterr().err.rstrip("\n"))
     assert caplog.record_tuples == [("trainer.app.test", logging.WARNING, "100 % of it")]
+
+
+@pytest.mark.parametrize(
+    ("name", "library"),
+    [
+        *(("app.swarm.fleet", False), ("ui.application", False), ("__main__", False)),
+        *(("trainer.app.trainer.loop", False), ("partner.app.trainer.loop", False)),
+        *(("hivemind.dht", True), ("trainer.hivemind.dht", True), ("trainer", True)),
+        *(("py.warnings", True), ("root", True), ("application", True)),
+    ],
+)
+def test_tells_the_libraries_lines_from_ours(name: str, library: bool) -> None:
+    ring = RingBuffer()
+    ring.emit(logging.LogRecord(name, logging.INFO, "", 0, "said", None, None))
+    assert [line.library for line in ring.lines()] == [library]

@@ -36,10 +36,14 @@ class LogFilter:
     text: str = ""
     """A text that the lines contain, in upper or lower case; "" for all."""
 
+    libraries: bool = False
+    """Also what libraries wrote."""
+
     def matches(self, line: LogLine) -> bool:
         """Whether the line is to be shown."""
         return (
             line.level >= self.level
+            and (self.libraries or not line.library)
             and (not self.source or line.source == self.source)
             and (not self.text or self.text.lower() in line.text.lower())
         )

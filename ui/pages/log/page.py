@@ -47,7 +47,7 @@ class LogPage(QWidget):
         self._stale = True
         self.model = LogModel(theme, self)
         self.text, self.level, self.source = _text_filter(), _level_filter(), _source_filter()
-        self.follow = QCheckBox(_("Follow"))
+        self.libraries, self.follow = QCheckBox(_("Libraries")), QCheckBox(_("Follow"))
         self.copy, self.folder = button(_("Copy")), button(_("Open log folder"))
         self.table = _table(self.model)
         self.details = _details()
@@ -60,6 +60,10 @@ class LogPage(QWidget):
 
     def _lay_out(self) -> None:
         self.follow.setChecked(True)
+        set_tool_tip(
+            self.libraries,
+            _("Also what libraries write, such as hivemind: for those who know their inside"),
+        )
         set_tool_tip(self.follow, _("Keep the newest line in view"))
         set_tool_tip(self.copy, _("Copy the selected lines, or all that are shown"))
         head = QHBoxLayout()
@@ -71,7 +75,7 @@ class LogPage(QWidget):
         filters = QHBoxLayout()
         filters.setSpacing(8)
         filters.addWidget(self.text, 1)
-        for control in (self.level, self.source, self.follow):
+        for control in (self.level, self.source, self.libraries, self.follow):
             filters.addWidget(control)
         column = QVBoxLayout(self)
         column.setContentsMargins(24, 20, 24, 24)
@@ -85,6 +89,7 @@ class LogPage(QWidget):
         self.text.textChanged.connect(self._filter)
         self.level.currentIndexChanged.connect(self._filter)
         self.source.currentIndexChanged.connect(self._filter)
+        self.libraries.toggled.connect(self._filter)
         self.follow.toggled.connect(self._follow_now)
         self.copy.clicked.connect(self.copy_lines)
         self.folder.clicked.connect(actions.open_log_folder)
@@ -135,6 +140,7 @@ class LogPage(QWidget):
             level=self.level.currentData(),
             source=self.source.currentData(),
             text=self.text.text().strip(),
+            libraries=self.libraries.isChecked(),
         )
         self.model.set_filter(chosen)
         self.details.hide()
