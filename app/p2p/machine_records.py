@@ -144,6 +144,12 @@ class MachineRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     bytes_sent: int = 0
     """To other peers, by the trainers that run now."""
 
+    crashes: int = 0
+    """How often the machine's trainers ended unexpectedly since it joined."""
+
+    failed_rounds: int = 0
+    """The averaging rounds since then of which it got nothing."""
+
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(MachineRecord)
@@ -259,6 +265,8 @@ _LIMITS: dict[str, float] = {
     "rounds": 1e9,
     "computing": 1,
     "bytes_sent": 2**53,
+    "crashes": 1e9,
+    "failed_rounds": 1e9,
 }
 """The highest value of each figure. The lowest is 0, and -60 for the temperature."""
 

@@ -15,7 +15,8 @@ from app.evaluation_messages import Evaluated
 from app.p2p.sightings import PeerInfo, Run
 from app.protocol import Progress, RoundEnded
 from app.state.count_rate import CountRate
-from app.state.events import Event, JoinBegan, PeersListed, RunObserved
+from app.state.events import Event, JoinBegan, PeersListed, RunObserved, TrainerGone
+from app.state.facts import Problem
 
 BUCKETS = 720
 """Buckets of a ring, and so the most points that a chart draws of a series."""
@@ -199,6 +200,24 @@ class Rounds:
         return len(self.last)
 
 
+@dataclass
+class Mishaps:
+    """What went wrong, counted."""
+
+    crashes: int = 0
+    """How often our trainers ended although nobody asked for it."""
+
+    failed_rounds: int = 0
+    """Averaging rounds of which we got nothing."""
+
+    def clear(self) -> None:
+        """Count from zero."""
+        self.crashes = self.failed_rounds = 0
+
+    def __len__(self) -> int:
+        return self.crashes + self.failed_rounds
+
+
 GONE_PEERS = 1000
 GONE_SECONDS = 1800.0
 
@@ -248,6 +267,7 @@ class History:
     pace: CountRate = field(default_factory=CountRate)
     swarm_pace: CountRate = field(default_factory=CountRate)
     rounds: Rounds = field(default_factory=Rounds)
+    mishaps: Mishaps = field(default_factory=Mishaps)
     peers: SeenPeers = field(default_factory=SeenPeers)
 
     @property
@@ -278,7 +298,10 @@ class History:
                 if batch:
                     count = run.epoch * batch + min(run.samples, batch)
                     self.swarm_samples_per_second.add(now, self.swarm_pace.add(now, count))
-            case RoundEnded():
+            case RoundEnded(failure=failure):
                 self.rounds.add(event, now)
+                self.mishaps.failed_rounds += bool(failure)
+            case TrainerGone(problem=Problem()):
+                self.mishaps.crashes += 1
             case PeersListed(peers=peers):
                 self.peers.add(peers, now)

@@ -122,6 +122,11 @@ class FleetSync:
         """The setting, or a name made from the machine's key; empty before the key is loaded."""
         return self._store.settings.alias or self._made_up_name
 
+    @property
+    def public_key(self) -> str:
+        """Of this machine's key, by which the fleet has it; empty before the key is loaded."""
+        return self._key.public_key if self._key is not None else ""
+
     def watch(self) -> Subscription:
         """Read now and more often, until the subscription is closed."""
         self._watchers += 1
@@ -216,6 +221,8 @@ class FleetSync:
             up_seconds=time.monotonic() - self._began,
             samples=self._history.rounds.samples,
             rounds=self._history.rounds.count,
+            crashes=self._history.mishaps.crashes,
+            failed_rounds=self._history.mishaps.failed_rounds,
         )
 
     # --- in

@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from app.p2p.machine_records import LEFT, Flaw, MachineRecord
 from app.settings import file as settings_file
 from tests.support.gui.windows import TRAINING, WATCHING, Bench
-from tests.support.machine.machines import crowd, fill, record
+from tests.support.machine.machines import crowd, fill, new_key, record
 from ui.pages.machines import columns as machine_columns
 from ui.pages.machines.page import MachinesPage
 from ui.widgets.cells import polylines
@@ -70,8 +70,28 @@ def test_machine_in_a_row(page: MachinesPage) -> None:
     put(page, now(alias="lab-01", temperature=91.0, power=None))
     row = [page.model.index(0, place).data() for place in range(page.model.columnCount())]
     assert row[:5] == ["lab-01", "vision-lab", "hot, training", "NVIDIA GeForce RTX 4090", "102"]
-    assert row[6:] == ["2.400", "97\u00a0%", "91 °C", "–", "7 d"]
+    assert row[6:] == ["2.400", "20\u00a0%", "97\u00a0%", "91 °C", "–", "7 d"]
     assert page.totals.concerns.value.text() == "1"
+
+
+def test_the_machine_that_the_app_runs_on_is_marked(page: MachinesPage) -> None:
+    key = new_key()
+    page._machines._key = key
+    told = {key.public_key: now(alias="mine"), "other": now(alias="other")}
+    page._machines.fleet.take(told, time.time())
+    page.refresh()
+    assert column(page, NAME) == ["mine (this machine)", "other"]
+    page.table.selectRow(0)
+    assert page.details.name.full == "mine (this machine)"
+
+
+def test_crashes_and_failed_rounds_are_counted(page: MachinesPage) -> None:
+    put(page, now(), now(crashes=2), now(crashes=1, failed_rounds=3))
+    told = []
+    for row in range(3):
+        page.table.selectRow(row)
+        told.append(page.details.value("mishaps"))
+    assert told == ["none", "2", "1, and 3 failed rounds"]
 
 
 def test_states_in_words(page: MachinesPage) -> None:

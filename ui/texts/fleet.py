@@ -12,6 +12,12 @@ from app.swarm.fleet import Concern, Machine
 from ui.texts import units
 
 
+def machine_name(machine: Machine, *, own: bool) -> str:
+    """A machine's alias. own: it is the one that the app runs on, which is said."""
+    alias = machine.record.alias
+    return _("{alias} (this machine)").format(alias=alias) if own else alias
+
+
 def machine_state(machine: Machine, now: float) -> str:
     """What is wrong with a machine, if anything, and its phase."""
     if Concern.SILENT in machine.concerns:
@@ -94,6 +100,18 @@ def contributions(samples: int, rounds: int) -> str:
         "{samples} samples in {rounds} round", "{samples} samples in {rounds} rounds", rounds
     )
     return text.format(samples=units.count(samples), rounds=units.count(rounds))
+
+
+def mishaps(crashes: int, failed_rounds: int) -> str:
+    """What went wrong on a machine since it joined: ``none``, ``2, and 1 failed round``."""
+    if not failed_rounds:
+        return units.count(crashes) if crashes else _("none")
+    text = ngettext(
+        "{crashes}, and {rounds} failed round",
+        "{crashes}, and {rounds} failed rounds",
+        failed_rounds,
+    )
+    return text.format(crashes=units.count(crashes), rounds=units.count(failed_rounds))
 
 
 def dropped_records(counts: Counter[Flaw]) -> str:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from app import protocol
 from app.p2p.sightings import PeerInfo, Run
-from app.state.events import JoinBegan, Left, PeersListed, RunObserved
-from app.state.facts import Swarm
+from app.state.events import JoinBegan, Left, PeersListed, RunObserved, TrainerGone
+from app.state.facts import Problem, Swarm
 from app.state.history import BUCKETS, GONE_SECONDS, RESOLUTIONS, ROUNDS, History, Series
 
 
@@ -328,3 +328,18 @@ def test_another_swarm_begins_anew() -> None:
     history.record(JoinBegan(swarm=swarm), 2.0)
     assert not history.rounds.last
     assert (history.rounds.count, history.rounds.samples, history.peers.here) == (0, 0, {})
+
+
+def test_counts_crashes_and_failed_rounds_until_another_swarm_is_joined() -> None:
+    history = History()
+    failed = protocol.RoundEnded(epoch=1, peers=1, seconds=1.0, samples=0, failure="nobody came")
+    for event in (
+        ended(0),
+        failed,
+        TrainerGone(),
+        TrainerGone(problem=Problem(message="it crashed")),
+    ):
+        history.record(event, 1.0)
+    assert (history.mishaps.crashes, history.mishaps.failed_rounds) == (1, 1)
+    history.record(JoinBegan(swarm=None), 2.0)
+    assert len(history.mishaps) == 0

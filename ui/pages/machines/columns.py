@@ -19,14 +19,20 @@ MINUTES = 60
 """Points of a sparkline, one a minute."""
 
 
-def columns(fleet: Fleet, theme: Theme) -> Sequence[Column[Machine]]:
-    """The columns from left to right. fleet: holds the history for the sparklines."""
+def columns(
+    fleet: Fleet, theme: Theme, *, is_own: Callable[[Machine], bool]
+) -> Sequence[Column[Machine]]:
+    """The columns from left to right.
+
+    fleet: holds the history for the sparklines. is_own: whether the app runs on a machine.
+    """
     dots = Dots(theme)
     return (
         Column(
             title=_("Machine"),
-            text=lambda machine: machine.record.alias,
+            text=lambda machine: fleet_texts.machine_name(machine, own=is_own(machine)),
             key=lambda machine: machine.record.alias.casefold(),
+            tone=lambda machine: "accent_text" if is_own(machine) else "",
             sample="machine-0000",
             picture=dots.icon,
         ),
@@ -77,6 +83,13 @@ def _figures() -> tuple[Column[Machine], ...]:
             text=lambda machine: units.loss(machine.record.loss),
             key=lambda machine: machine.record.loss,
             sample="2.314",
+            right=True,
+        ),
+        Column(
+            title=_("CPU"),
+            text=lambda machine: fleet_texts.share(machine.record.cpu_use),
+            key=lambda machine: machine.record.cpu_use,
+            sample="100 %",
             right=True,
         ),
         Column(

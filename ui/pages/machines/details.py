@@ -81,10 +81,10 @@ class MachineDetails(Card):
         column.addStretch()
         return made
 
-    def show_machine(self, machine: Machine) -> None:
-        """Show a machine's newest record and its plot."""
+    def show_machine(self, machine: Machine, *, own: bool) -> None:
+        """Show a machine's newest record and its plot. own: it is the one that the app runs on."""
         self._public_key = machine.public_key
-        self.name.set_full(machine.record.alias)
+        self.name.set_full(fleet_texts.machine_name(machine, own=own))
         for name, text in _facts(machine, time.time()).items():
             self._values[name].set_full(text)
         self.draw()
@@ -134,6 +134,7 @@ def _rows() -> dict[str, str]:
         "cpu": _("CPU, memory"),
         "given": _("Given so far"),
         "line": _("Computing, sent"),
+        "mishaps": _("Crashes"),
         "version": _("App, key"),
         "error": _("Last error"),
     }
@@ -150,6 +151,7 @@ def _facts(machine: Machine, now: float) -> dict[str, str]:
         "cpu": f"{fleet_texts.share(record.cpu_use)}, {memory}",
         "given": fleet_texts.contributions(record.samples, record.rounds),
         "line": f"{fleet_texts.share(record.computing)}, {units.size(record.bytes_sent)}",
+        "mishaps": fleet_texts.mishaps(record.crashes, record.failed_rounds),
         "version": f"{record.app_version or units.NONE}, {key}",
         "error": record.last_error or _("none"),
     }

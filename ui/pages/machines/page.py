@@ -54,7 +54,7 @@ class MachinesPage(QWidget):
         self.export = button(_("Export CSV"))
         self.totals = FleetTotalCards()
         self.model: RowsModel[Machine] = RowsModel(
-            machine_columns.columns(fleet, theme),
+            machine_columns.columns(fleet, theme, is_own=self._is_own),
             identity=lambda machine: machine.public_key,
             parent=self,
         )
@@ -117,6 +117,9 @@ class MachinesPage(QWidget):
     def details(self) -> MachineDetails:
         """The selected machine's details; built when first needed, since plots take long."""
         return self._lazy_details.widget
+
+    def _is_own(self, machine: Machine) -> bool:
+        return machine.public_key == self._machines.public_key
 
     # --- only while the page is visible
 
@@ -210,7 +213,8 @@ class MachinesPage(QWidget):
         place = self.model.row_of(self._chosen) if self._chosen else None
         self._lazy_details.setVisible(place is not None)
         if place is not None:
-            self.details.show_machine(self.model.shown[place])
+            machine = self.model.shown[place]
+            self.details.show_machine(machine, own=self._is_own(machine))
 
     # --- what the user does
 
