@@ -15,14 +15,11 @@ from app.common.subscription import Subscription
 from app.session import Session
 from app.spec import schema as spec
 from app.spec.schema import SwarmSpec
+from app.state.facts import DEMO_RUNS
 from app.state.state import ContributorState
 from app.training.supervisor import Trainer
 
 log = logging.getLogger(__name__)
-
-PREFIX = "demo-"
-ANY = PREFIX + "[0-9a-f]" * 8
-"""The pattern of all demos' run ids."""
 
 PARTNER = "partner"
 
@@ -35,7 +32,7 @@ def demo_spec() -> SwarmSpec:
     """
     return spec.parse(
         {
-            "run_id": PREFIX + secrets.token_hex(4),
+            "run_id": "demo-" + secrets.token_hex(4),
             "title": _("Demo: Python's documentation"),
             "local": True,
             "model_config": {
@@ -106,10 +103,10 @@ class DemoSwarm:
             await partner.command(protocol.Start, **order)
 
     async def _forget_earlier_demos(self) -> None:
-        checkpoints = self._session.folders.checkpoints(PREFIX).parent
-        for folder in checkpoints.glob(ANY):
+        checkpoints = self._session.folders.checkpoints("demo").parent
+        for folder in checkpoints.glob(DEMO_RUNS):
             shutil.rmtree(folder, ignore_errors=True)
-        await self._session.curves.forget(ANY)
+        await self._session.curves.forget(DEMO_RUNS)
 
     async def close(self) -> None:
         """End the partner. May be called twice."""

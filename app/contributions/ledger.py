@@ -35,6 +35,7 @@ from app.contributions.outbox import (
     entry_of_row,
 )
 from app.contributions.recovery import Recovery, recover
+from app.state.facts import DEMO_RUNS
 
 __all__ = [
     "Ledger",
@@ -120,13 +121,15 @@ _SUMS = """
         ifnull(sum(state = 'waiting'), 0) AS waiting, ifnull(sum(state = 'sending'), 0) AS sending,
         ifnull(sum(state = 'confirmed'), 0) AS confirmed,
         ifnull(sum(state = 'refused'), 0) AS refused, ifnull(sum(state = 'local'), 0) AS local
-    FROM contributions WHERE state != 'open' AND ended_at >= ? {grouping}
+    FROM contributions WHERE state != 'open' AND ended_at >= ? {rest}
 """
-_SUM = _SUMS.format(group="''", grouping="")
+_NO_DEMO = f"AND run_id NOT GLOB '{DEMO_RUNS}'"
+_SUM = _SUMS.format(group="''", rest=_NO_DEMO)
 _SUM_BY_DAY = _SUMS.format(
-    group="date(ended_at, 'unixepoch', 'localtime')", grouping="GROUP BY name ORDER BY name"
+    group="date(ended_at, 'unixepoch', 'localtime')",
+    rest=f"{_NO_DEMO} GROUP BY name ORDER BY name",
 )
-_SUM_BY_SWARM = _SUMS.format(group="run_id", grouping="GROUP BY name ORDER BY max(ended_at) DESC")
+_SUM_BY_SWARM = _SUMS.format(group="run_id", rest="GROUP BY name ORDER BY max(ended_at) DESC")
 
 
 class Ledger:
@@ -225,7 +228,8 @@ class Ledger:
         return [entry_of_row(row) for row in found]
 
     def totals(self, since: float = 0.0) -> LedgerTotals:
-        """Sums over contributions that ended since a time, in seconds since the epoch."""
+        """Sums over contributions that ended since a time, in seconds since the epoch; without
+        those to demos."""
         return _totals(self._connection.execute(_SUM, (since,)).fetchone())
 
     def by_day(self, since: float = 0.0) -> dict[str, LedgerTotals]:
@@ -234,7 +238,7 @@ class Ledger:
         return {row["name"]: _totals(row) for row in found}
 
     def by_swarm(self, since: float = 0.0) -> dict[str, LedgerTotals]:
-        """The same sums by run id, the run with the latest contribution first."""
+        """The same sums by run id, demos included, the run with the latest contribution first."""
         found = self._connection.execute(_SUM_BY_SWARM, (since,))
         return {row["name"]: _totals(row) for row in found}
 

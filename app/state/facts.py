@@ -8,6 +8,9 @@ from app.evaluation_messages import perplexity_of
 from app.organiser.roster import Member
 from app.p2p.sightings import PartFault
 
+DEMO_RUNS = "demo-" + "[0-9a-f]" * 8
+"""The pattern of the run ids of demos: swarms on this machine alone, which count for nobody."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:

@@ -96,7 +96,7 @@ def score_note() -> str:
         "The score is an estimate, calculated as the backend does for"
         " each report: 0.40 × seconds computed + 0.35 × quality + 0.15 ×"
         " KB sent + 0.10 × uptime. The share is this machine's part of"
-        " all samples in the rounds that it took part in."
+        " all samples in the rounds that it took part in. Demos don't count."
     )
 
 

@@ -9,7 +9,6 @@ from app.common.i18n import _
 NONE = "–"
 """Shown instead of a value that isn't known."""
 
-_SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 _KIB = 1024
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
 _HALF_A_MINUTE_MATTERS = 600
@@ -24,10 +23,17 @@ def short(number: float | None) -> str:
     """A number of at most three digits and a scale: ``0.84 M``, ``124 M``, ``7.2 B``."""
     if number is None:
         return NONE
-    for size, letter in _SCALES:
-        if number >= size * 0.5 and number >= 10_000:
-            return f"{_three_digits(number / size)} {letter}"
+    for scale in _scales().split():
+        zeros, _equals, name = scale.partition("=")
+        if number >= 10 ** int(zeros) * 0.5 and number >= 10_000:
+            return f"{_three_digits(number / 10 ** int(zeros))} {name}"
     return f"{number:,.0f}"
+
+
+def _scales() -> str:
+    # Translators: the large numbers that your language counts in, largest first, each with its
+    # number of zeros. Chinese counts in 10,000s: "12=万亿 8=亿 4=万".
+    return _("12=T 9=B 6=M 3=k")
 
 
 def rate(value: float | None) -> str:

@@ -329,6 +329,14 @@ def test_days_are_the_users(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> 
     assert days == {"2026-11-24": 1, "2026-11-25": 1}
 
 
+def test_demos_are_listed_and_not_counted(ledger: Ledger) -> None:
+    for number, run_id in enumerate(("demo-0a1b2c3d", "demo-of-mine", "a")):
+        ledger.add(contribution(number, run_id=run_id))
+    assert ledger.totals().contributions == 2
+    assert sum(totals.contributions for totals in ledger.by_day().values()) == 2
+    assert set(ledger.by_swarm()) == {"demo-0a1b2c3d", "demo-of-mine", "a"}
+
+
 def test_swarms_are_summed_up_each(ledger: Ledger) -> None:
     for number, run_id in enumerate(("a", "b", "a")):
         ledger.add(contribution(number, run_id=run_id))
