@@ -200,7 +200,7 @@ def test_a_refused_action_becomes_a_problem(bench: Bench, qtbot: QtBot) -> None:
     bench.session.refusal = BusyError("not now.", field="device", remedy="Wait.")
     bench.actions.start()
     qtbot.waitUntil(bench.window.overview.banner.isVisible)
-    assert bench.window.overview.banner.message.text() == "device: not now."
+    assert bench.window.overview.banner.message.text() == "Not now."
 
 
 @pytest.mark.logs_error("an action of the window failed")

@@ -295,10 +295,21 @@ def parts_arrived(share: float) -> str:
     return _("{share} of the parts arrived").format(share=units.percent(share, 1.0))
 
 
+_SAID_ANYWAY = frozenset(
+    {
+        *("backend_url", "callback", "consent", "dataset_info", "device", "dht_port"),
+        *("initial_peers", "organiser", "peer_id", "swarm", "terms.max_memory"),
+        *("tracker", "update_url"),
+    }
+)
+"""Fields whose problems are whole sentences: their names say nothing more to a person."""
+
+
 def problem_sentence(entry: Problem) -> str:
-    """What is wrong, as a sentence, after the name of the setting if it concerns one."""
-    message = entry.message[:1].upper() + entry.message[1:]
-    return f"{entry.field}: {entry.message}" if entry.field else message
+    """What is wrong, as a sentence; after the name of a field that the sentence doesn't name."""
+    if entry.field and entry.field not in _SAID_ANYWAY:
+        return f"{entry.field}: {entry.message}"
+    return entry.message[:1].upper() + entry.message[1:]
 
 
 def level_name(number: int) -> str:
