@@ -74,7 +74,9 @@ class MainWindow(QMainWindow):
             lambda: _contributions_page(model, actions, theme, self.summary_model)
         )
         self.machines = Lazy(lambda: _machines_page(model, theme))
-        self.settings = Lazy(lambda: _settings_page(preferences, model, self.local_api_wanted.emit))
+        self.settings = Lazy(
+            lambda: _settings_page(preferences, model, theme, self.local_api_wanted.emit)
+        )
         self.pages = (
             Page(title=_("Overview"), icon="overview", widget=self.overview),
             Page(title=_("Swarm"), icon="swarm", widget=self.swarm),
@@ -246,7 +248,7 @@ def _log_page(ring: RingBuffer, actions: Actions, theme: Theme) -> "LogPage":
 
 
 def _settings_page(
-    preferences: Preferences, model: SessionModel, open_local_api: Callable[[], None]
+    preferences: Preferences, model: SessionModel, theme: Theme, open_local_api: Callable[[], None]
 ) -> "SettingsPage":
     from ui.pages.settings.page import SettingsPage
     from ui.pages.settings.terms import TermsSection
@@ -254,7 +256,7 @@ def _settings_page(
     return SettingsPage(
         preferences,
         model.session.folders,
-        terms=TermsSection(model, preferences),
+        terms=TermsSection(model, preferences, theme),
         open_local_api=open_local_api,
     )
 

@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT))
 from app.common import i18n  # noqa: E402
 from app.common.logs import RingBuffer  # noqa: E402
 from app.common.paths import RESOURCES  # noqa: E402
+from app.terms.schedule import Span  # noqa: E402
 from tests.bench.measuring import virtual_display  # noqa: E402
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ class Studio:
         yield "overview-end", self._scroll_down
         for index, page in enumerate(self._bench.window.pages[1:], 1):
             yield page.icon, lambda index=index: self._bench.window.open_page(index)
+        yield "settings-terms", self._show_terms
         yield "settings-end", self._scroll_settings
         for name, show in self._kinds().items():
             yield name, lambda show=show: self._alone(show)
@@ -175,12 +177,30 @@ class Studio:
         ):
             timeline._clock = lambda ago=ago: now - ago
             timeline.add(kind, why)
+        self._show_machines()
         self._bench.window.open_page(0)
         self._bench.window.overview.show_state(self._bench.session.store.state)
+
+    def _show_machines(self) -> None:
+        from tests.support.machine.machines import crowd, fill, new_key
+
+        machines, now = self._bench.session.machines, time.time()
+        own = machines._key = new_key()
+        records = crowd(12, now=now)
+        records[own.public_key] = records.pop("key-00003")
+        fill(machines.fleet, records, now=now)
 
     def _scroll_down(self) -> None:
         bar = self._bench.window.overview.verticalScrollBar()
         bar.setValue(bar.maximum())
+
+    def _show_terms(self) -> None:
+        page = self._bench.window.settings.widget
+        grid = page.terms.schedule.grid
+        weekend = Span(9 * 60, 24 * 60)
+        grid.dragged.emit(tuple(range(5)), Span(22 * 60, 7 * 60))
+        grid.dragged.emit((5, 6), weekend)
+        page.ensureWidgetVisible(page.terms.schedule, 0, 200)
 
     def _scroll_settings(self) -> None:
         page = self._bench.window.settings.widget

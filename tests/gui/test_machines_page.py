@@ -70,7 +70,7 @@ def test_machine_in_a_row(page: MachinesPage) -> None:
     put(page, now(alias="lab-01", temperature=91.0, power=None))
     row = [page.model.index(0, place).data() for place in range(page.model.columnCount())]
     assert row[:5] == ["lab-01", "vision-lab", "hot, training", "NVIDIA GeForce RTX 4090", "102"]
-    assert row[6:] == ["2.400", "20\u00a0%", "97\u00a0%", "91 °C", "–", "7 d"]
+    assert row[6:] == ["2.400", "20\u00a0%, 97\u00a0%", "91 °C", "–", "7 d"]
     assert page.totals.concerns.value.text() == "1"
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -15,6 +15,7 @@ from app.terms.schedule import Schedule
 from app.terms.terms import Reason, Terms, Verdict
 from tests.support.gui.windows import TRAINING, Bench, clipped, in_tab_order, name_of
 from ui.pages.settings.terms import TermsSection
+from ui.pages.settings.week_grid import WeekGrid
 from ui.texts import terms as terms_texts
 from ui.widgets.forms.fields import Field
 
@@ -154,6 +155,47 @@ def test_days_are_ticked_and_their_times_written(bench: Bench, qtbot: QtBot) -> 
     assert editor._notes[1].text() == ""
     editor.days[1].click()
     qtbot.waitUntil(lambda: kept(bench) == {"schedule": ""})
+
+
+def drag(qtbot: QtBot, grid: WeekGrid, begin: tuple[int, float], end: tuple[int, float]) -> None:
+    """Over the grid of the week: from a day and an hour to a day and an hour."""
+    first, last = (
+        QPoint(int(grid._x(int(hour * 60))), grid._top + day * grid._row_height + 5)
+        for day, hour in (begin, end)
+    )
+    qtbot.mousePress(grid, Qt.MouseButton.LeftButton, pos=first)
+    qtbot.mouseMove(grid, last)
+    qtbot.mouseRelease(grid, Qt.MouseButton.LeftButton, pos=last)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "expected"),
+    [
+        ((0, 22.2), (4, 30.7), "mon-fri 22:00-07:00"),
+        ((4, 30.7), (0, 22.2), "mon-fri 22:00-07:00"),
+        ((5, 0.2), (6, 23.7), "sat-sun 00:00-24:00"),
+        ((1, 2.2), (1, 35.7), "tue 02:00-02:00"),  # a day at most
+        ((6, 25.2), (6, 26.7), "mon 01:00-03:00"),  # the morning after Sunday
+    ],
+)
+def test_times_are_dragged_over_the_week(
+    bench: Bench,
+    qtbot: QtBot,
+    begin: tuple[int, float],
+    end: tuple[int, float],
+    expected: str,
+) -> None:
+    editor = section(bench).schedule
+    drag(qtbot, editor.grid, begin, end)
+    qtbot.waitUntil(lambda: kept(bench) == {"schedule": expected})
+    assert str(editor.schedule) == expected
+
+
+def test_a_click_on_a_day_s_time_clears_the_day(bench: Bench, qtbot: QtBot) -> None:
+    editor = section(bench).schedule
+    drag(qtbot, editor.grid, (0, 22.2), (2, 30.7))
+    drag(qtbot, editor.grid, (1, 25.2), (1, 25.2))
+    qtbot.waitUntil(lambda: kept(bench) == {"schedule": "mon 22:00-07:00, wed 22:00-07:00"})
 
 
 def test_what_many_want_is_one_click(bench: Bench, qtbot: QtBot) -> None:

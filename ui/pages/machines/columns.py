@@ -26,7 +26,7 @@ def columns(
 
     fleet: holds the history for the sparklines. is_own: whether the app runs on a machine.
     """
-    dots = Dots(theme)
+    dots = Dots(theme, is_own)
     return (
         Column(
             title=_("Machine"),
@@ -68,7 +68,7 @@ def columns(
             title=_("Last hour"),
             text=lambda _machine: "",
             key=_rate,
-            sample="mmmmmmm",
+            sample="mmmmm",
             figures=lambda machine: sparkline(fleet, machine.public_key),
             tip=lambda _machine: _("Samples/s over the last hour"),
         ),
@@ -86,17 +86,12 @@ def _figures() -> tuple[Column[Machine], ...]:
             right=True,
         ),
         Column(
-            title=_("CPU"),
-            text=lambda machine: fleet_texts.share(machine.record.cpu_use),
-            key=lambda machine: machine.record.cpu_use,
-            sample="100 %",
-            right=True,
-        ),
-        Column(
-            title=_("GPU"),
-            text=lambda machine: fleet_texts.share(machine.record.gpu_use),
-            key=lambda machine: machine.record.gpu_use,
-            sample="100 %",
+            title=_("CPU, GPU"),
+            text=lambda machine: ", ".join(map(fleet_texts.share, _use(machine))),
+            key=lambda machine: max(
+                (one for one in _use(machine) if one is not None), default=None
+            ),
+            sample="99 %, 99 %",
             right=True,
         ),
         Column(
@@ -123,6 +118,11 @@ def _figures() -> tuple[Column[Machine], ...]:
             tip=lambda machine: units.duration(machine.record.up_seconds),
         ),
     )
+
+
+def _use(machine: Machine) -> tuple[float | None, float | None]:
+    """How busy CPU and GPU are, from 0 to 1."""
+    return machine.record.cpu_use, machine.record.gpu_use
 
 
 def _rate(machine: Machine) -> float | None:
@@ -159,31 +159,33 @@ def _tone(machine: Machine) -> str:
 
 
 class Dots:
-    """The icons before the machines' names: a dot, or a ring for a machine with a concern."""
+    """The icons before the machines' names: a dot, a ring for one with a concern, and a square for
+    the machine that the app runs on."""
 
     SIZE = 12
     """In pixels."""
 
-    def __init__(self, theme: Theme) -> None:
+    def __init__(self, theme: Theme, is_own: Callable[[Machine], bool]) -> None:
         self._theme = theme
-        self._made: dict[tuple[str, bool], QIcon] = {}
+        self._is_own = is_own
+        self._made: dict[tuple[str, bool, bool], QIcon] = {}
 
     def icon(self, machine: Machine) -> QIcon:
         """A machine's icon."""
-        colors = self._theme.colors
+        colors, own = self._theme.colors, self._is_own(machine)
         if machine.concerns:
-            return self._dot(colors.caution, ring=True)
+            return self._dot(colors.caution, ring=True, own=own)
         gone = machine.record.state == LEFT
         color = colors.accent if machine.trains else colors.faint if gone else colors.swarm
-        return self._dot(color, ring=False)
+        return self._dot(color, ring=False, own=own)
 
-    def _dot(self, color: str, *, ring: bool) -> QIcon:
-        if (color, ring) not in self._made:
-            self._made[color, ring] = _circle(color, self.SIZE, ring=ring)
-        return self._made[color, ring]
+    def _dot(self, color: str, *, ring: bool, own: bool) -> QIcon:
+        if (color, ring, own) not in self._made:
+            self._made[color, ring, own] = _drawn(color, self.SIZE, ring=ring, square=own)
+        return self._made[color, ring, own]
 
 
-def _circle(color: str, size: int, *, ring: bool) -> QIcon:
+def _drawn(color: str, size: int, *, ring: bool, square: bool) -> QIcon:
     made = QIcon()
     for scale in (1, 2, 3):
         image = QPixmap(size * scale, size * scale)
@@ -196,7 +198,11 @@ def _circle(color: str, size: int, *, ring: bool) -> QIcon:
         pen.setWidthF(2.0 * scale if ring else 0.01)
         painter.setPen(pen)
         inset = 2.5 * scale
-        painter.drawEllipse(QRectF(image.rect()).adjusted(inset, inset, -inset, -inset))
+        place = QRectF(image.rect()).adjusted(inset, inset, -inset, -inset)
+        if square:
+            painter.drawRect(place)
+        else:
+            painter.drawEllipse(place)
         painter.end()
         image.setDevicePixelRatio(scale)
         made.addPixmap(image)

@@ -1,4 +1,4 @@
-"""An editor for the weekly schedule, a row for each day."""
+"""An editor for the weekly schedule: a grid to drag over, and fields for each day."""
 
 from functools import partial
 
@@ -8,6 +8,8 @@ from PySide6.QtWidgets import QCheckBox, QGridLayout, QLineEdit, QWidget
 
 from app.common.i18n import _
 from app.terms.schedule import DAYS, Schedule, Span, clock
+from ui.pages.settings.week_grid import WeekGrid
+from ui.style.theme import Theme
 from ui.texts.terms import day_names
 from ui.widgets.labels import label, restyle
 
@@ -22,13 +24,14 @@ ENDS = QRegularExpression("([01]?[0-9]|2[0-3]):[0-5][0-9]|24:00")
 
 
 class ScheduleEditor(QWidget):
-    """A check box and two times for each day."""
+    """The grid of the week; below it a check box and two times for each day."""
 
     edited = Signal()
     """The user changed the schedule, and it is valid."""
 
-    def __init__(self) -> None:
+    def __init__(self, theme: Theme) -> None:
         super().__init__()
+        self.grid = WeekGrid(theme)
         self.days = [QCheckBox(name) for name in day_names()]
         self.begins = [_time(BEGINS, _("{day}, from"), name) for name in day_names()]
         self.ends = [_time(ENDS, _("{day}, until"), name) for name in day_names()]
@@ -46,9 +49,11 @@ class ScheduleEditor(QWidget):
         for row in range(len(DAYS)):
             parts = (self.days[row], self.begins[row], label("–"), self.ends[row], self._notes[row])
             for column, widget in enumerate(parts):
-                grid.addWidget(widget, row, column)
+                grid.addWidget(widget, row + 1, column)
+        grid.addWidget(self.grid, 0, 0, 1, 5)
 
     def _connect(self) -> None:
+        self.grid.dragged.connect(self._take)
         for row in range(len(DAYS)):
             self.days[row].clicked.connect(self._on_edited)
             for edit in (self.begins[row], self.ends[row]):
@@ -76,7 +81,16 @@ class ScheduleEditor(QWidget):
             self.ends[row].setText(clock(shown.end))
         self._show_what_follows()
 
+    def _take(self, days: tuple[int, ...], span: Span | None) -> None:
+        for row in days:
+            self.days[row].setChecked(span is not None)
+            if span is not None:
+                self.begins[row].setText(clock(span.begin))
+                self.ends[row].setText(clock(span.end))
+        self._on_edited()
+
     def _show_what_follows(self) -> None:
+        self.grid.show_schedule(self.schedule or Schedule())
         for row, day in enumerate(self.days):
             span = self._span(row)
             self.begins[row].setEnabled(day.isChecked())

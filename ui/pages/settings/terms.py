@@ -14,6 +14,7 @@ from app.state.state import ContributorState
 from ui.models.preferences import Preferences
 from ui.models.session_model import SessionModel
 from ui.pages.settings.schedule import ScheduleEditor
+from ui.style.theme import Theme
 from ui.texts import terms as terms_texts
 from ui.widgets.buttons import button
 from ui.widgets.card import titled_card
@@ -44,14 +45,14 @@ def presets() -> dict[str, tuple[str, Any]]:
 class TermsSection(QWidget):
     """Two cards: when this machine trains, and how much of it training may use."""
 
-    def __init__(self, model: SessionModel, preferences: Preferences) -> None:
+    def __init__(self, model: SessionModel, preferences: Preferences, theme: Theme) -> None:
         super().__init__()
         self._model = model
         self._preferences = preferences
         self.status = label(role="muted", wrap=True)
         self.presets = [button(text, "quiet") for text in presets()]
         self.hours = label(role="small", wrap=True)
-        self.schedule = ScheduleEditor()
+        self.schedule = ScheduleEditor(theme)
         self.when = SettingsForm(_when(), preferences)
         self.amounts = SettingsForm(_amounts(), preferences)
         self._lay_out()
