@@ -1,17 +1,24 @@
 """Open a SQLite file: check it, migrate it to the current schema, set a damaged one aside."""
 
+import asyncio
 import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 from app.common.errors import DatabaseError
 from app.common.i18n import _
 from app.common.paths import name_aside
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 LOCK_SECONDS = 5.0
 """How long to wait for another program's lock on the file."""
@@ -123,3 +130,64 @@ def _unusable(path: Path, error: Exception) -> DatabaseError:
         field=str(path),
         remedy=_("Check that the disk isn't full and that you may write there."),
     )
+
+
+class DatabaseThread:
+    """A SQLite file for what the app can do without, on a thread of its own.
+
+    Nothing here may keep anybody from training: what fails is told in the log, once, and all that
+    was to be read or written then is left out.
+
+    name: what the file holds, for the log.
+    """
+
+    def __init__(self, path: Path, *, migrations: Migrations, name: str) -> None:
+        self._path, self._migrations, self._name = path, migrations, name
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=path.stem)
+        self._connection: sqlite3.Connection | None = None
+        self._complained = False
+
+    async def open(self) -> None:
+        """Open or create the file, if it can be used."""
+        opening = partial(open_database, self._path, migrations=self._migrations)
+        try:
+            self._connection, _aside = await self._run(opening)
+            # A power cut may cost the last writes, which aren't worth waiting for.
+            await self._run(partial(self._connection.execute, "PRAGMA synchronous = NORMAL"))
+        except (DatabaseError, sqlite3.Error) as error:
+            self._complain(error)
+
+    async def run(
+        self,
+        work: Callable[Concatenate[sqlite3.Connection, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T | None:
+        """Call a function with the connection on the thread, one call after the other.
+
+        Returns its result; None where the file isn't open, or the call failed.
+        """
+        if self._connection is None:
+            return None
+        try:
+            return await self._run(partial(work, self._connection, *args, **kwargs))
+        except sqlite3.Error as error:
+            self._complain(error)
+            return None
+
+    def _complain(self, error: BaseException) -> None:
+        if not self._complained:
+            log.warning("%s can't be kept: %s: %s", self._name, self._path, error)
+        self._complained = True
+
+    async def close(self) -> None:
+        """Close the file after all that was to be done, and end the thread. May be called twice,
+        and without `open`."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._run(connection.close)
+        self._thread.shutdown(wait=False)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
