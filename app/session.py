@@ -13,6 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from app import protocol
+from app.archive.keeper import ArchiveKeeper
+from app.archive.storage import FILE_NAME as MACHINES
 from app.backend.offers import Offers
 from app.backend.reporting import Reporting, reporting_at_start
 from app.common.background import Background
@@ -71,7 +73,8 @@ class Session:
     contributions: measures what this machine gives. account: the account at the backend, and the
     reporting to it. offers: the swarms that the backend has. swarm: joining and leaving a swarm.
     organisation: whom the swarm belongs to, and who may take part.
-    machines: the swarm's machines. training: starts, pauses and stops the trainers.
+    machines: the swarm's machines. archive: their figures over months.
+    training: starts, pauses and stops the trainers.
     generation: writes texts with the swarm's model. way_back: to the swarm of the last run.
     """
 
@@ -103,6 +106,7 @@ class Session:
             history=self.history,
             key_file=folders.machine_key_file,
         )
+        self.archive = ArchiveKeeper(self.machines, file=folders.data / MACHINES)
         self._governor = Governor(
             store,
             sensors=Sensors(
@@ -165,6 +169,7 @@ class Session:
         await self.contributions.open()
         await self.curves.open()
         await self._timeline_keeper.open()
+        await self.archive.open()
         await self.bindings.open()
         runtime.tell_trainers(self.folders)
         if look_for_devices:
@@ -200,6 +205,7 @@ class Session:
         await self.swarm.leave()
         await self.curves.close()
         await self._timeline_keeper.close()
+        await self.archive.close()
         await self.contributions.finish()
         await self.account.close()
         await self.contributions.close()
@@ -214,6 +220,7 @@ class Session:
         await self.generation.close()
         await self.training.stop()
         await self._trackers.end_run()
+        await self.archive.save()
         await self.machines.leave()
 
     # --- use cases of several parts

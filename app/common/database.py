@@ -151,9 +151,11 @@ class DatabaseThread:
         """Open or create the file, if it can be used."""
         opening = partial(open_database, self._path, migrations=self._migrations)
         try:
-            self._connection, _aside = await self._run(opening)
+            connection, _aside = await self._run(opening)
             # A power cut may cost the last writes, which aren't worth waiting for.
-            await self._run(partial(self._connection.execute, "PRAGMA synchronous = NORMAL"))
+            await self._run(partial(connection.execute, "PRAGMA synchronous = NORMAL"))
+            await self._run(partial(connection.execute, "PRAGMA foreign_keys = ON"))
+            self._connection = connection
         except (DatabaseError, sqlite3.Error) as error:
             self._complain(error)
 

@@ -4,8 +4,6 @@ No network and no clock of its own: the caller passes the time. Times are second
 by our clock, unless stated otherwise.
 """
 
-import csv
-import io
 import math
 from array import array
 from collections import Counter
@@ -13,7 +11,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.common import plain
 from app.p2p.machine_records import LEFT, Flaw, MachineRecord
 from app.state.state import Phase
 
@@ -41,8 +38,12 @@ MACHINES_OF_A_PEER = 2
 """How many machines may name the same peer as theirs and have it vouch for them: those that came
 first. A peer belongs to one machine, which may come back with a new key."""
 
-METRICS = ("samples_per_second", "loss", "temperature", "power", "gpu_use")
+METRICS = ("samples_per_second", "loss", "temperature", "power", "gpu_use", "cpu_use")
 """The fields of a record that are kept over time."""
+
+
+FINE_SECONDS, ROUGH_SECONDS = 10.0, 300.0
+"""Of a value in the figures of the last hour, and in those of the last day."""
 
 
 class Concern(StrEnum):
@@ -82,6 +83,16 @@ class Track:
         if index >= self._first:
             self._values[index - self._first] = math.nan if value is None else value
 
+    def restore(self, earlier: Iterable[tuple[float, float]]) -> None:
+        """Put times and values of an earlier time, oldest first, before those that are there."""
+        first, later = self._first, self._values
+        self._values = array("f")
+        for time, value in earlier:
+            if not later or time < first * self._step:
+                self.add(time, value)
+        for place, value in enumerate(later):
+            self.add((first + place + 0.5) * self._step, value)
+
     def since(self, time: float) -> tuple[list[float], list[float]]:
         """Times and values from ``time`` on."""
         skipped = max(0, math.floor(time / self._step) - self._first)
@@ -105,6 +116,8 @@ class Machine:
     last_seen: float
     """When its newest record reached us."""
     concerns: tuple[Concern, ...]
+    vouched: bool = False
+    """A peer of it was seen in the swarm."""
 
     @property
     def trains(self) -> bool:
@@ -117,7 +130,7 @@ class _Known:
     """What is kept of a machine."""
 
     __slots__ = (
-        *("_fine", "_rough", "first_seen", "last_seen"),
+        *("fine", "rough", "first_seen", "last_seen"),
         *("recent", "record", "trained", "usual", "vouched"),
     )
 
@@ -129,8 +142,8 @@ class _Known:
         self.last_seen = min(now, record.time)
         self.usual = self.recent = 0.0
         self.trained = 0.0
-        self._fine = {name: Track(step=10.0, length=360) for name in METRICS}
-        self._rough = {name: Track(step=300.0, length=288) for name in METRICS}
+        self.fine = {name: Track(step=FINE_SECONDS, length=360) for name in METRICS}
+        self.rough = {name: Track(step=ROUGH_SECONDS, length=288) for name in METRICS}
         self._note(record, self.last_seen)
 
     def take(self, record: MachineRecord, now: float) -> None:
@@ -143,8 +156,8 @@ class _Known:
     def _note(self, record: MachineRecord, now: float) -> None:
         for name in METRICS:
             value = getattr(record, name)
-            self._fine[name].add(now, value)
-            self._rough[name].add(now, value)
+            self.fine[name].add(now, value)
+            self.rough[name].add(now, value)
 
     def _learn(self, record: MachineRecord, passed: float) -> None:
         """Follow the rate: the usual one over half an hour, the recent one over half a minute."""
@@ -158,7 +171,7 @@ class _Known:
         self.recent += (rate - self.recent) * -math.expm1(-passed / 30.0)
 
     def track(self, name: str, seconds: float) -> Track:
-        return (self._fine if seconds <= HOUR else self._rough)[name]
+        return (self.fine if seconds <= HOUR else self.rough)[name]
 
     def concerns(self, now: float) -> Iterable[Concern]:
         record = self.record
@@ -281,6 +294,7 @@ class Fleet:
                 first_seen=known.first_seen,
                 last_seen=known.last_seen,
                 concerns=tuple(known.concerns(now)),
+                vouched=known.vouched,
             )
             for public_key, known in self._known.items()
         ]
@@ -296,6 +310,34 @@ class Fleet:
         if known is None:
             return [], []
         return known.track(metric, seconds).since(now - seconds)
+
+    def tracks(self, public_key: str, *, since: float, until: float) -> list[list[float]]:
+        """Times from ``since`` to ``until``, and the values of each of `METRICS` at them, in steps
+        of `FINE_SECONDS`; all are of one length, 0 for an unknown machine."""
+        known = self._known.get(public_key)
+        if known is None:
+            return [[] for _ in ("time", *METRICS)]
+        found = [known.fine[name].since(since) for name in METRICS]
+        times = [time for time in found[0][0] if time < until]
+        return [times, *(values[: len(times)] for _, values in found)]
+
+    def restore(
+        self,
+        public_key: str,
+        *,
+        fine: Sequence[tuple[float, ...]],
+        rough: Sequence[tuple[float, ...]],
+    ) -> None:
+        """Put earlier figures before those of a machine, by `FINE_SECONDS` and `ROUGH_SECONDS`.
+
+        Each row is a time and a value for each of `METRICS`. Nothing for an unknown machine.
+        """
+        known = self._known.get(public_key)
+        if known is None:
+            return
+        for rows, tracks in ((fine, known.fine), (rough, known.rough)):
+            for place, name in enumerate(METRICS, 1):
+                tracks[name].restore((row[0], row[place]) for row in rows)
 
     def aliases(self) -> dict[str, str]:
         """Each peer's machine by its alias, by peer id. A peer that two machines claim is left
@@ -333,37 +375,3 @@ def totals(machines: Iterable[Machine]) -> FleetTotals:
 def labs(machines: Iterable[Machine]) -> list[str]:
     """All lab tags, sorted."""
     return sorted({machine.record.lab for machine in machines} - {""}, key=str.casefold)
-
-
-# --- CSV
-
-_COLUMNS = (
-    *("machine", "lab", "state", "warnings", "device"),
-    *("samples_per_second", "tokens_per_second", "loss", "epoch", "gpu_use"),
-    *("gpu_memory_used", "gpu_memory", "cpu_use", "memory_used", "memory"),
-    *("temperature", "power", "up_seconds", "samples", "rounds", "computing", "bytes_sent"),
-    *("crashes", "failed_rounds"),
-    *("last_error", "app_version", "last_seen", "public_key"),
-)
-
-
-def as_csv(machines: Sequence[Machine]) -> str:
-    """A table for a spreadsheet: one machine a line, units as in `MachineRecord`, last_seen in
-    seconds since the epoch."""
-    stream = io.StringIO()
-    writer = csv.writer(stream)
-    writer.writerow(_COLUMNS)
-    writer.writerows([_cell(machine, name) for name in _COLUMNS] for machine in machines)
-    return stream.getvalue()
-
-
-def _cell(machine: Machine, name: str) -> object:
-    match name:
-        case "machine":
-            return plain.cell(machine.record.alias)
-        case "warnings":
-            return " ".join(machine.concerns)
-        case "public_key" | "last_seen":
-            return plain.cell(getattr(machine, name))
-        case _:
-            return plain.cell(getattr(machine.record, name))

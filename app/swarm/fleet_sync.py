@@ -7,6 +7,7 @@ import math
 import random
 import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import msgspec
 import app
 from app.common.background import Background, survived
 from app.common.errors import UserFacingError
-from app.common.subscription import Subscription
+from app.common.subscription import Subscription, subscribed
 from app.machine.hardware import Probe, Reading, SystemProbe
 from app.p2p import machine_records as records
 from app.p2p.board import Board
@@ -56,7 +57,9 @@ class FleetSync:
     Publishes the record of this machine, and reads all records.
 
     key_file: of the key that signs our record. probe: measures this machine.
-    fleet: the machines as they were read last. publishing: whether our record is published.
+    fleet: the machines as they were read last. run_id: of the swarm that they are in; "" before the
+    first one. public_key: of this machine, by which the fleet has it; "" before the key is loaded.
+    publishing: whether our record is published.
     """
 
     def __init__(
@@ -72,14 +75,13 @@ class FleetSync:
         self._store = store
         self._membership = membership
         self.publishing = store.settings.publish_machine
-        self._made_up_name = ""
+        self.public_key = self.run_id = self._made_up_name = ""
         self._key_file = key_file
         self._key: MachineKey | None = None
         self._history = history
         self._probe = probe or SystemProbe()
         self._board: Board | None = None
         self._inspector = Inspector("")
-        self._run_id = ""
         self._publishing, self._reading = asyncio.Lock(), asyncio.Lock()
         self._read_at = -math.inf
         self._shown_on: Any = None  # the node on which our record lies
@@ -89,6 +91,7 @@ class FleetSync:
         self._watchers = 0
         self._look = asyncio.Event()
         self._background = Background()
+        self._listeners: list[Callable[[], None]] = []
 
     # --- life
 
@@ -122,11 +125,6 @@ class FleetSync:
         """The setting, or a name made from the machine's key; empty before the key is loaded."""
         return self._store.settings.alias or self._made_up_name
 
-    @property
-    def public_key(self) -> str:
-        """Of this machine's key, by which the fleet has it; empty before the key is loaded."""
-        return self._key.public_key if self._key is not None else ""
-
     def watch(self) -> Subscription:
         """Read now and more often, until the subscription is closed."""
         self._watchers += 1
@@ -136,6 +134,10 @@ class FleetSync:
             self._watchers -= 1
 
         return Subscription(stop)
+
+    def subscribe(self, listener: Callable[[], None]) -> Subscription:
+        """Call ``listener`` whenever the machines have been read."""
+        return subscribed(self._listeners, listener)
 
     async def read(self) -> list[Machine]:
         """All machines, read anew if the last reading is older than a few seconds."""
@@ -160,8 +162,8 @@ class FleetSync:
         node, swarm = self._membership.node, self._store.state.swarm
         if node is None or swarm is None:
             return None
-        if self._run_id != swarm.run_id:  # its machines are others
-            self._run_id = swarm.run_id
+        if self.run_id != swarm.run_id:  # its machines are others
+            self.run_id = swarm.run_id
             self.fleet.clear()
             self._inspector = Inspector(swarm.run_id)
             self._board = None
@@ -205,7 +207,8 @@ class FleetSync:
             from app.common.signing import MachineKey
 
             self._key = await asyncio.to_thread(MachineKey.load_or_create, self._key_file)
-            self._made_up_name = _made_up_name(self._key.public_key)
+            self.public_key = self._key.public_key
+            self._made_up_name = _made_up_name(self.public_key)
         return self._key
 
     def _record(self, reading: Reading) -> MachineRecord:
@@ -255,16 +258,18 @@ class FleetSync:
         await board.read(self._inspector, self._take, replicas=replicas)
         self.fleet.tidy(time.time())
         self._inspector.tidy(time.time())
+        for listener in tuple(self._listeners):
+            listener()
 
     async def _take(self, findings: Inspection) -> None:
         """Add what was found, some machines at a time: others may have made up thousands."""
         self.fleet.dropped.update(findings.dropped)
-        state, seen, run_id = self._store.state, self._history.peers, self._run_id
+        state, seen, run_id = self._store.state, self._history.peers, self.run_id
         peers = {*seen.here, *seen.gone, *(state.run.trainer_ids if state.run else ())}
         found = list(findings.records.items())
         for start in range(0, len(found), MACHINES_A_SLICE):
             part = dict(found[start : start + MACHINES_A_SLICE])
-            if self._run_id == run_id:  # unless we went to another swarm meanwhile
+            if self.run_id == run_id:  # unless we went to another swarm meanwhile
                 self.fleet.take(part, time.time(), peers=peers)
             await asyncio.sleep(0)
 

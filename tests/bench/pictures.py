@@ -185,7 +185,8 @@ class Studio:
         from tests.support.machine.machines import crowd, fill, new_key
 
         machines, now = self._bench.session.machines, time.time()
-        own = machines._key = new_key()
+        own = new_key()
+        machines.public_key = own.public_key
         records = crowd(12, now=now)
         records[own.public_key] = records.pop("key-00003")
         fill(machines.fleet, records, now=now)

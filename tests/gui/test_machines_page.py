@@ -10,8 +10,10 @@ import pytest
 from PySide6.QtCore import QRectF, Qt
 from pytestqt.qtbot import QtBot
 
+from app.archive.storage import ArchivedMachine, rows_of, save
 from app.p2p.machine_records import LEFT, Flaw, MachineRecord
 from app.settings import file as settings_file
+from app.swarm.fleet import DAY, METRICS
 from tests.support.gui.windows import TRAINING, WATCHING, Bench
 from tests.support.machine.machines import crowd, fill, new_key, record
 from ui.pages.machines import columns as machine_columns
@@ -76,7 +78,7 @@ def test_machine_in_a_row(page: MachinesPage) -> None:
 
 def test_the_machine_that_the_app_runs_on_is_marked(page: MachinesPage) -> None:
     key = new_key()
-    page._machines._key = key
+    page._machines.public_key = key.public_key
     told = {key.public_key: now(alias="mine"), "other": now(alias="other")}
     page._machines.fleet.take(told, time.time())
     page.refresh()
@@ -170,6 +172,37 @@ def test_details_of_the_chosen_machine(page: MachinesPage, qtbot: QtBot) -> None
     assert set(page.details.plot._own.values) == {64.0}
     qtbot.mouseClick(page.details.close_button, Qt.MouseButton.LeftButton)
     assert not page.details.isVisible()
+
+
+def test_a_week_is_drawn_from_the_archive(bench: Bench, page: MachinesPage, qtbot: QtBot) -> None:
+    archive, moment = bench.session.archive, time.time() - 3 * DAY
+    rows = rows_of([moment, moment + DAY], *([2.5, 2.0] for _ in METRICS))
+    told = ArchivedMachine(
+        public_key="key0",
+        alias="a",
+        lab="",
+        device="",
+        first_seen=moment,
+        last_seen=moment,
+        vouched=True,
+        rows=rows,
+    )
+
+    async def fill_archive() -> None:
+        await archive._file.open()
+        await archive._file.run(save, page._machines.run_id, [told])
+        filled.append(True)
+
+    filled: list[bool] = []
+    bench.model.run(fill_archive())
+    qtbot.waitUntil(lambda: bool(filled))
+    put(page, now(alias="a"))
+    page.table.selectRow(0)
+    page.details.span.setCurrentIndex(2)
+    qtbot.waitUntil(lambda: page.details.plot._own.times.size == 2)
+    assert list(page.details.plot._own.values) == [2.5, 2.0]
+    bench.model.run(archive.close())
+    qtbot.waitUntil(lambda: archive._file._connection is None)
 
 
 def test_dropped_records_are_told(page: MachinesPage) -> None:

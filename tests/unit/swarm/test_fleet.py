@@ -1,6 +1,5 @@
 """The fleet: who is there, how they do, and which machines need a look."""
 
-import csv
 import math
 from typing import Any
 
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.p2p.machine_records import LEFT, Flaw, MachineRecord
 from app.swarm import fleet
-from app.swarm.fleet import HOUR, Concern, Fleet, Machine, Track, as_csv, labs, totals
+from app.swarm.fleet import HOUR, Concern, Fleet, Machine, Track, labs, totals
 from tests.support.machine.machines import crowd, record
 
 NOW = 10_000.0
@@ -195,24 +194,6 @@ def test_track_of_an_hour_and_of_a_day() -> None:
     assert made.track("nobody", "loss", seconds=HOUR, now=end) == ([], [])
 
 
-# --- CSV -----------------------------------------------------------------------------------------
-
-
-def test_csv_has_a_line_for_each_machine() -> None:
-    made = fleet_of(record(time=NOW, alias='one, "the" first'), record(time=NOW, loss=None))
-    rows = list(csv.DictReader(as_csv(made.machines(NOW)).splitlines()))
-    assert [row["machine"] for row in rows] == ['one, "the" first', "lab-01"]
-    assert (rows[0]["loss"], rows[1]["loss"]) == ("2.4", "")
-    assert (rows[0]["warnings"], rows[0]["public_key"]) == ("", "key0")
-
-
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", '@SUM("A1")'])
-def test_csv_holds_no_formulas(name: str) -> None:
-    made = fleet_of(record(time=NOW, alias=name))
-    (row,) = csv.DictReader(as_csv(made.machines(NOW)).splitlines())
-    assert row["machine"] == f"'{name}"
-
-
 def test_thousand_machines_are_taken_in() -> None:
     made = Fleet()
     made.take(crowd(1000, now=NOW), NOW)
@@ -272,3 +253,27 @@ def test_silent_stranger_is_forgotten_soon() -> None:
     made.take({"seen": record(time=NOW, peer_ids=("QmSeen",))}, NOW, peers=SEEN)
     made.tidy(NOW + 3600.0)
     assert [machine.public_key for machine in made.machines(NOW + 3600.0)] == ["seen"]
+
+
+def test_earlier_figures_come_before_those_that_are_there() -> None:
+    made = fleet_of(record(time=NOW, loss=2.0))
+    nan = math.nan
+    rows = [(NOW - 20.0, 80.0, 3.0, nan, nan, nan, nan), (NOW + 3, 1.0, 9.0, nan, nan, nan, nan)]
+    made.restore("key0", fine=rows, rough=[])
+    times, losses = made.track("key0", "loss", seconds=HOUR, now=NOW)
+    known = [each for each in zip(times, losses, strict=True) if not math.isnan(each[1])]
+    assert known == [
+        (NOW - 15.0, 3.0),
+        (NOW + 5.0, 2.0),
+    ]
+    made.restore("nobody", fine=rows, rough=rows)
+    assert len(made) == 1
+
+
+def test_all_figures_of_a_time() -> None:
+    made = fleet_of(record(time=NOW, loss=2.0))
+    made.take({"key0": record(time=NOW + 10, loss=1.9, sequence=2)}, NOW + 10)
+    times, *values = made.tracks("key0", since=NOW, until=NOW + 10)
+    assert times == [NOW + 5.0]
+    assert values[1] == [2.0]
+    assert made.tracks("nobody", since=0.0, until=NOW) == [[]] * 7

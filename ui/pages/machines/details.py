@@ -6,8 +6,10 @@ import time
 import numpy as np
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
+from app.archive.keeper import SAVE_SECONDS
 from app.common.i18n import _
-from app.swarm.fleet import DAY, HOUR, Fleet, Machine
+from app.swarm.fleet import DAY, HOUR, METRICS, Machine
+from ui.models.session_model import SessionModel
 from ui.style.theme import Theme
 from ui.texts import fleet as fleet_texts
 from ui.texts import units
@@ -17,6 +19,9 @@ from ui.widgets.charts.plot import Curve, CurveReading, TimePlot
 from ui.widgets.choice import Choice
 from ui.widgets.labels import ElidedLabel, label
 
+POINTS = 336
+"""Of a plot of the archive's figures."""
+
 
 def _metrics() -> tuple[tuple[str, str], ...]:
     return (
@@ -25,6 +30,7 @@ def _metrics() -> tuple[tuple[str, str], ...]:
         ("temperature", _("Temperature, °C")),
         ("power", _("Power, W")),
         ("gpu_use", _("GPU use, 0 to 1")),
+        ("cpu_use", _("CPU use, 0 to 1")),
     )
 
 
@@ -34,9 +40,12 @@ class MachineDetails(Card):
     The page connects ``close_button``, which clears the selection.
     """
 
-    def __init__(self, fleet: Fleet, theme: Theme) -> None:
+    def __init__(self, model: SessionModel, theme: Theme) -> None:
         super().__init__(_("The chosen machine"))
-        self._fleet = fleet
+        self._model = model
+        self._fleet = model.session.machines.fleet
+        self._asked: tuple[str, str, float] = ("", "", 0.0)  # key, figure, seconds
+        self._asked_at = -math.inf
         self._public_key = ""
         self.name = ElidedLabel(role="strong")
         self.reading = label(role="small")
@@ -99,8 +108,30 @@ class MachineDetails(Card):
             return
         now, seconds = time.time(), self.span.currentData()
         metric = self.figure.currentData()
+        if seconds > DAY:
+            self._ask((self._public_key, metric, seconds), now)
+            return
+        self._asked = ("", "", 0.0)
         times, values = self._fleet.track(self._public_key, metric, seconds=seconds, now=now)
-        curve = Curve(np.array(times), np.array(values))
+        self._plot(Curve(np.array(times), np.array(values)), seconds)
+
+    def _ask(self, chosen: tuple[str, str, float], now: float) -> None:
+        """Draw a time of which the archive alone knows: at once, and anew every minute."""
+        if chosen != self._asked or now - self._asked_at >= SAVE_SECONDS:
+            self._asked, self._asked_at = chosen, now
+            self._model.run(self._load(chosen))
+
+    async def _load(self, chosen: tuple[str, str, float]) -> None:
+        key, metric, seconds = chosen
+        archive = self._model.session.archive
+        rows = await archive.curve(key, seconds=seconds, step=seconds / POINTS)
+        if chosen == self._asked:
+            column = METRICS.index(metric) + 1
+            figures = np.array([(row[0], row[column]) for row in rows]).reshape(-1, 2)
+            self._plot(Curve(figures[:, 0], figures[:, 1]), seconds)
+
+    def _plot(self, curve: Curve, seconds: float) -> None:
+        now = time.time()
         known = curve.times[np.isfinite(curve.values)]
         start = float(known[0]) if known.size else now - seconds
         if not self.plot.has_reading:
@@ -123,7 +154,13 @@ def _choice(name: str, entries: tuple[tuple[object, str], ...]) -> Choice:
 
 
 def _windows() -> Choice:
-    return _choice(_("Time shown"), ((HOUR, _("1 h")), (DAY, _("1 day"))))
+    entries = (
+        (HOUR, _("1 h")),
+        (DAY, _("1 day")),
+        (7 * DAY, _("1 week")),
+        (90 * DAY, _("90 days")),
+    )
+    return _choice(_("Time shown"), entries)
 
 
 def _rows() -> dict[str, str]:

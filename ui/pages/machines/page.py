@@ -1,6 +1,7 @@
 """The machines page: totals, a table of all machines, and the selected machine in detail."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QTimer
@@ -18,7 +19,8 @@ from app.common.i18n import _
 from app.common.paths import write_atomically
 from app.common.plain import one_line
 from app.common.subscription import Subscription
-from app.swarm.fleet import FleetTotals, Machine, as_csv, labs, totals
+from app.swarm.fleet import FleetTotals, Machine, labs, totals
+from app.swarm.fleet_table import as_csv
 from ui.models.rows_model import RowsModel
 from ui.models.session_model import SessionModel
 from ui.pages.machines import columns as machine_columns
@@ -50,6 +52,9 @@ class MachinesPage(QWidget):
         self._session_model = model
         self._machines = model.session.machines
         fleet = self._machines.fleet
+        self._is_own: Callable[[Machine], bool] = lambda machine: (
+            machine.public_key == self._machines.public_key
+        )
         self.text, self.lab = _text_filter(), _lab_filter()
         self.export = button(_("Export CSV"))
         self.totals = FleetTotalCards()
@@ -109,7 +114,7 @@ class MachinesPage(QWidget):
         self._timer.timeout.connect(self._look)
 
     def _build_details(self, theme: Theme) -> MachineDetails:
-        made = MachineDetails(self._machines.fleet, theme)
+        made = MachineDetails(self._session_model, theme)
         made.close_button.clicked.connect(self.table.selectionModel().clear)
         return made
 
@@ -117,9 +122,6 @@ class MachinesPage(QWidget):
     def details(self) -> MachineDetails:
         """The selected machine's details; built when first needed, since plots take long."""
         return self._lazy_details.widget
-
-    def _is_own(self, machine: Machine) -> bool:
-        return machine.public_key == self._machines.public_key
 
     # --- only while the page is visible
 
