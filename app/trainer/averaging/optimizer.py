@@ -19,7 +19,7 @@ from app.trainer.averaging.averagers import CountingStateAverager, KeepingGradie
 from app.trainer.averaging.gathering import Mates, gave_up, searches
 from app.trainer.averaging.guarded_averager import RoundGuard
 from app.trainer.averaging.offences import Naming
-from app.trainer.averaging.searches import keep_searches
+from app.trainer.averaging.searches import cancel_in_order, keep_searches
 from app.trainer.averaging.takeover import OptimizerState, OptimizerSwarm, take_over
 from app.trainer.averaging.tracker import PacedTracker
 from app.trainer.joining.newcomer import Newcomer
@@ -98,6 +98,7 @@ class CitizenOptimizer(hivemind.Optimizer):
         self._admission = admission
         self._naming = Naming(report)
         keep_searches()
+        cancel_in_order()
         super().__init__(**options)
         work.time_steps_of(self.opt)
         self.newcomer = Newcomer(

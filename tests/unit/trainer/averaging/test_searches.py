@@ -1,4 +1,4 @@
-"""A search for a group that its round has dropped."""
+"""A search for a group that its round has dropped or cancelled."""
 
 import asyncio
 import gc
@@ -6,7 +6,9 @@ import weakref
 from typing import Any
 
 import pytest
+from hivemind.averaging.control import StepControl
 from hivemind.averaging.matchmaking import Matchmaking
+from hivemind.utils import MPFuture, get_dht_time
 
 from app.trainer.averaging import searches
 
@@ -45,3 +47,51 @@ async def test_ours_is_held_until_it_ends() -> None:
     with pytest.raises(asyncio.CancelledError):
         await held
     assert not searches._searches
+
+
+class Told(MPFuture):
+    """What the averager waits for; notes whether the round was marked when it was told."""
+
+    def __init__(self, control: StepControl) -> None:
+        super().__init__()
+        self._control = control
+        self.marked: list[bool] = []
+
+    def set_result(self, result: object) -> None:
+        self.marked.append(self._control.cancelled())
+        super().set_result(result)
+
+
+def cancelled() -> tuple[StepControl, Told]:
+    trigger = MPFuture()  # the first in a process must be a plain one
+    deadline = get_dht_time() + 60
+    control = StepControl(
+        scheduled_time=deadline - 30,
+        deadline=deadline,
+        allow_retries=False,
+        weight=1.0,
+        data_for_gather=b"",
+    )
+    told = Told(control)
+    control.attach(trigger, told)
+    control.cancel()
+    return control, told
+
+
+async def test_hivemind_tells_of_a_cancel_before_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    cancel = getattr(StepControl.cancel, "__wrapped__", StepControl.cancel)
+    monkeypatch.setattr(StepControl, "cancel", cancel)
+    control, told = cancelled()
+    assert control.cancelled()
+    assert told.marked == [False]
+
+
+async def test_ours_is_cancelled_when_the_averager_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StepControl, "cancel", StepControl.cancel)  # put back at the end
+    searches.cancel_in_order()
+    control, told = cancelled()
+    assert control.cancelled()
+    assert control.triggered
+    assert told.marked == [True]
+    assert control.cancel()
+    assert told.marked == [True]
