@@ -65,6 +65,9 @@ class Arguments:
     """The public key of an organiser to trust instead of the one known before; ``none`` for an
     invite without one."""
 
+    check_config: bool = False
+    """Say what is wrong with settings and invite; nothing else is done then."""
+
     diagnostics: Path | None = None
     """The diagnostics archive to write; nothing else is done then."""
 
@@ -93,7 +96,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         headless=options.headless
         or options.bootstrap
         or options.fetch_gpu_runtime
-        or bool(verify or asked or options.diagnostics)
+        or bool(verify or asked or options.diagnostics or options.check_config)
         or bool(options.sign_in or options.sign_out),
         train=options.train,
         serve=options.serve,
@@ -106,6 +109,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         verify=verify,
         command=asked,
         accept_organiser=options.accept_organiser,
+        check_config=options.check_config,
         diagnostics=options.diagnostics,
         data=options.data or {},
         gpu_runtime=options.fetch_gpu_runtime,
@@ -196,6 +200,12 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
 
 def _add_one_time_actions(parser: argparse.ArgumentParser) -> None:
     _add_account(parser.add_mutually_exclusive_group())
+    parser.add_argument(
+        "--check-config",
+        action="store_true",
+        help="say what is wrong with the settings and the invite, a line each, and exit: 0 if"
+        " nothing is, else 2",
+    )
     parser.add_argument(
         "--diagnostics",
         type=Path,

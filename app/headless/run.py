@@ -6,28 +6,22 @@ import logging
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import NoReturn
 
 from app.callback.server import Callback
 from app.callback.sources import sources_of
-from app.cli import Arguments, Subcommand, has_display
-from app.commands.curves import CurvesCommand
-from app.commands.export import ExportCommand
-from app.commands.generate import GenerateCommand
-from app.commands.organiser import OrganiserCommand
+from app.cli import Arguments, has_display
 from app.common import i18n, logs
 from app.common.background import end
 from app.common.errors import UserFacingError
-from app.common.i18n import _, ngettext
+from app.common.i18n import _
 from app.common.paths import RESOURCES, Folders
-from app.common.plain import one_line
 from app.demo import DemoSwarm
 from app.door.run import SwarmDoor
-from app.headless import exporting, generating, organising
+from app.headless import one_time
 from app.headless.display import Display, say
+from app.headless.service import ServiceManager, notify
 from app.lifecycle import processes
-from app.machine import gpu_runtime as runtime
 from app.organiser.known import Standing
 from app.session import Session
 from app.settings import settings
@@ -38,16 +32,17 @@ from app.tasks.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-USAGE_STATUS = 2
 PASSWORD_VARIABLE = "COTRAIN_PASSWORD"
 
 
 def run(arguments: Arguments) -> int:
     """Run until stopped, completed or failed; returns the exit status."""
-    if arguments.verify:
-        return _verify(arguments.verify)
-    folders = Folders.under(arguments.data_dir) if arguments.data_dir else Folders.default()
     i18n.install("system", RESOURCES / "translations")
+    if arguments.verify:
+        return one_time.verify(arguments.verify)
+    folders = Folders.under(arguments.data_dir) if arguments.data_dir else Folders.default()
+    if arguments.check_config:
+        return one_time.check_config(arguments, folders)
     if not arguments.headless and not has_display():
         say(_("No display found: running without a window."))
     try:
@@ -59,16 +54,12 @@ def run(arguments: Arguments) -> int:
         logging_ = logs.start(folders.logs, debug=chosen.debug)
     except UserFacingError as error:
         say(error.text)
-        return USAGE_STATUS
+        return one_time.USAGE_STATUS
     if damaged is not None:
         say(damaged.text)
     try:
-        if arguments.command is not None:
-            return _obey(arguments.command, folders, chosen, data=arguments.data)
-        if arguments.diagnostics is not None:
-            return _collect(arguments.diagnostics, folders, chosen)
-        if arguments.gpu_runtime:
-            return _fetch_gpu_runtime(folders)
+        if one_time.is_asked(arguments):
+            return one_time.run(arguments, folders, chosen)
         session = Session(settings=chosen, folders=folders)
         session.bindings.give(arguments.data)
         work = (
@@ -100,111 +91,14 @@ def _password(email: str) -> str:
     return given
 
 
-def _verify(files: tuple[Path, ...]) -> int:
-    from app.contributions.export import verify_files
-
-    i18n.install("system", RESOURCES / "translations")
-    return verify_files(files)
-
-
-def _collect(file: Path, folders: Folders, chosen: settings.Settings) -> int:
-    from app.desktop.diagnostics import collect
-
-    try:
-        collect(file, folders=folders, settings=chosen)
-    except UserFacingError as error:
-        say(error.text)
-        return 1
-    say(_("Saved as {file}").format(file=file))
-    return 0
-
-
-def _obey(
-    command: Subcommand, folders: Folders, chosen: settings.Settings, *, data: dict[str, str]
-) -> int:
-    """Do what a subcommand asks for; returns the exit status."""
-    match command:
-        case OrganiserCommand():
-            return organising.run(command, folders)
-        case CurvesCommand():
-            return _write_curves(command, folders)
-        case GenerateCommand():
-            return generating.run(command, folders, chosen, data=data)
-        case ExportCommand():
-            return exporting.run(command, folders, chosen)
-
-
-def _write_curves(command: CurvesCommand, folders: Folders) -> int:
-    from app.curves import export
-    from app.curves.storage import FILE_NAME
-
-    file = folders.data / FILE_NAME
-    try:
-        kept = export.runs(file)
-        run = next((each for each in kept if command.run_id in ("", each.run_id)), None)
-        if command.to is None:
-            for each in kept:
-                sys.stdout.write(one_line(f"{each.run_id}  {each.title}") + "\n")
-            return 0
-        if run is None:
-            say(_("no curves of this run are kept here."))
-            return 1
-        count = export.write(command.to, file=file, run=run)
-    except UserFacingError as error:
-        say(error.text)
-        return 1
-    done = ngettext(
-        "{count} point of the run {run} saved as {file}",
-        "{count} points of the run {run} saved as {file}",
-        count,
-    )
-    say(done.format(count=count, run=run.run_id, file=command.to))
-    return 0
-
-
-def _fetch_gpu_runtime(folders: Folders) -> int:
-    wanted = runtime.offered()
-    if wanted is None:
-        say(_("From source, PyTorch is what pip installed; see pytorch.org for the GPU's."))
-        return USAGE_STATUS
-    amount = _("{size:.1f} GB to download, {disk:.1f} GB on the disk").format(
-        size=wanted.size / 1e9, disk=wanted.unpacked / 1e9
-    )
-    say(
-        _("PyTorch {version} for NVIDIA's GPUs: {amount}").format(
-            version=wanted.torch, amount=amount
-        )
-    )
-    try:
-        runtime.check_driver(wanted, runtime.driver_cuda())
-        place = runtime.fetch(wanted, folders=folders, progress=_Percent(wanted.size).show)
-    except UserFacingError as error:
-        say(error.text)
-        return 1
-    say(_("Saved as {file}").format(file=place))
-    return 0
-
-
-class _Percent:
-    """Prints how much of a download is done, in steps of 5 %."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._said = 0
-
-    def show(self, size: int) -> None:
-        percent = 100 * size // self._total
-        if percent >= self._said + 5:
-            self._said = percent
-            say(f"{percent} %")
-
-
 async def _run(work: "_Contribution | _DoorWork", session: Session) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     display = Display(sys.stdout)
     showing = session.store.subscribe(display.show)
+    manager = ServiceManager(session.store)
+    manager.open()
     try:
         stopping = asyncio.create_task(stop.wait())
         working = asyncio.create_task(work.run())
@@ -214,6 +108,7 @@ async def _run(work: "_Contribution | _DoorWork", session: Session) -> int:
         display.say(error.text)
         return 1
     finally:
+        await manager.close()
         await end(working, stopping)
         await work.close()
         display.close(session.store.state)
@@ -251,6 +146,7 @@ class _Contribution:
         await session.open(look_for_devices=False)
         await _see_to_account(arguments, session, self._password)
         await self._callback.start()
+        notify("READY=1")
         if arguments.serve:
             _say_how_to_call(session)
         if arguments.demo:
@@ -289,6 +185,7 @@ class _DoorWork:
         await _see_to_organiser(self._arguments, self._session, swarm)
         self._door = SwarmDoor(self._session, swarm)
         await self._door.open()
+        notify("READY=1")
         return await _for_ever()
 
     async def close(self) -> None:

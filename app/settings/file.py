@@ -31,6 +31,26 @@ def read(file: Path) -> Content:
     Raises `DamagedSettingsError` for a file that isn't valid, after renaming it, and
     `SettingsError` for one that can't be read or that a later version of this app wrote.
     """
+    if (content := _read(file)) is None:
+        raise _damaged(file)
+    return content
+
+
+def check(file: Path) -> Content:
+    """As `read`, but a file that isn't valid stays where it is; raises `SettingsError` for it."""
+    if (content := _read(file)) is None:
+        raise SettingsError(
+            _("isn't a settings file."),
+            field=str(file),
+            remedy=_("It must hold an object in JSON, such as {example}.").format(
+                example='{"alias": "lab-07"}'
+            ),
+        )
+    return content
+
+
+def _read(file: Path) -> Content | None:
+    """None for a file that isn't valid."""
     try:
         content = json.loads(file.read_bytes())
     except FileNotFoundError:
@@ -44,7 +64,7 @@ def read(file: Path) -> Content:
         content = None
     version = content.pop(_VERSION_FIELD, 0) if isinstance(content, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 0:
-        raise _damaged(file)
+        return None
     return _migrated(content, version, file)
 
 

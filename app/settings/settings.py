@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -237,6 +238,33 @@ def load(file: Path | None, overrides: dict[str, Any] | None = None) -> Settings
     damaged file, after renaming it, so that the next call succeeds.
     """
     stored = {} if file is None else settings_file.read(file)
+    try:
+        return _validated(stored, overrides or {})
+    except ValidationError as error:
+        raise _as_settings_error(error.errors()[0], remedy=_correct_it(file)) from error
+
+
+def mistakes(file: Path | None, overrides: dict[str, Any]) -> list[SettingsError]:
+    """Everything that is wrong in the file, the environment and the command line; changes nothing.
+
+    file, overrides: as in `load`.
+    """
+    try:
+        _validated({} if file is None else settings_file.check(file), overrides)
+    except ValidationError as error:
+        return [_as_settings_error(each, remedy=_correct_it(file)) for each in error.errors()]
+    except SettingsError as error:
+        return [error]
+    return []
+
+
+def _correct_it(file: Path | None) -> str:
+    return _("Correct it in {file}, the environment or the command line.").format(file=file)
+
+
+def _validated(stored: dict[str, Any], overrides: dict[str, Any]) -> Settings:
+    """The settings from all sources. Raises `ValidationError`, and `SettingsError` for terms that
+    can't be read from the environment."""
 
     class WithFile(Settings):
         @classmethod
@@ -247,10 +275,7 @@ def load(file: Path | None, overrides: dict[str, Any] | None = None) -> Settings
             return (*first, InitSettingsSource(settings_cls, init_kwargs=stored))
 
     try:
-        return WithFile(**(overrides or {}))
-    except ValidationError as error:
-        remedy = _("Correct it in {file}, the environment or the command line.")
-        raise _as_settings_error(error, remedy=remedy.format(file=file)) from error
+        return WithFile(**overrides)
     except SourceError as error:
         raise SettingsError(
             _("must be an object in JSON."),
@@ -291,7 +316,7 @@ def changed(settings: Settings, changes: dict[str, Any]) -> Settings:
     try:
         return Settings(**_merged(settings.model_dump(), changes))
     except ValidationError as error:
-        raise _as_settings_error(error) from error
+        raise _as_settings_error(error.errors()[0]) from error
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -302,10 +327,9 @@ def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _as_settings_error(error: ValidationError, *, remedy: str = "") -> SettingsError:
-    first = error.errors()[0]
+def _as_settings_error(found: ErrorDetails, *, remedy: str = "") -> SettingsError:
     return SettingsError(
-        complaint_with_value(first), field=_field_name(first["loc"]), remedy=remedy
+        complaint_with_value(found), field=_field_name(found["loc"]), remedy=remedy
     )
 
 

@@ -191,7 +191,9 @@ def read_own(content: bytes, *, name: str) -> SwarmSpec:
     try:
         spec = parse(fields)
     except SpecError as error:
-        raise InviteError(error.message, field=error.field, remedy=error.remedy) from error
+        raise InviteError(
+            error.message, field=error.field, remedy=error.remedy, all=error.all
+        ) from error
     _check_encodable(spec, name=name)
     return spec
 
