@@ -68,6 +68,9 @@ class Arguments:
     check_config: bool = False
     """Say what is wrong with settings and invite; nothing else is done then."""
 
+    test_alert: bool = False
+    """Send a test to the services of the settings; nothing else is done then."""
+
     diagnostics: Path | None = None
     """The diagnostics archive to write; nothing else is done then."""
 
@@ -96,7 +99,8 @@ def parse(arguments: Sequence[str]) -> Arguments:
         headless=options.headless
         or options.bootstrap
         or options.fetch_gpu_runtime
-        or bool(verify or asked or options.diagnostics or options.check_config)
+        or bool(verify or asked or options.diagnostics)
+        or bool(options.check_config or options.test_alert)
         or bool(options.sign_in or options.sign_out),
         train=options.train,
         serve=options.serve,
@@ -110,6 +114,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         command=asked,
         accept_organiser=options.accept_organiser,
         check_config=options.check_config,
+        test_alert=options.test_alert,
         diagnostics=options.diagnostics,
         data=options.data or {},
         gpu_runtime=options.fetch_gpu_runtime,
@@ -205,6 +210,11 @@ def _add_one_time_actions(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="say what is wrong with the settings and the invite, a line each, and exit: 0 if"
         " nothing is, else 2",
+    )
+    parser.add_argument(
+        "--test-alert",
+        action="store_true",
+        help="send a test to the services of the setting alert_urls, and exit",
     )
     parser.add_argument(
         "--diagnostics",

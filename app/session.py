@@ -13,6 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from app import protocol
+from app.alerts.alerter import FILE_NAME as ALERTS
+from app.alerts.alerter import Alerter
 from app.archive.keeper import ArchiveKeeper
 from app.archive.storage import FILE_NAME as MACHINES
 from app.backend.offers import Offers
@@ -74,7 +76,7 @@ class Session:
     reporting to it. offers: the swarms that the backend has. swarm: joining and leaving a swarm.
     organisation: whom the swarm belongs to, and who may take part.
     machines: the swarm's machines. archive: their figures over months.
-    training: starts, pauses and stops the trainers.
+    alerts: tells what is wrong with them. training: starts, pauses and stops the trainers.
     generation: writes texts with the swarm's model. way_back: to the swarm of the last run.
     """
 
@@ -107,6 +109,7 @@ class Session:
             key_file=folders.machine_key_file,
         )
         self.archive = ArchiveKeeper(self.machines, file=folders.data / MACHINES)
+        self.alerts = Alerter(store, machines=self.machines, file=folders.data / ALERTS)
         self._governor = Governor(
             store,
             sensors=Sensors(
@@ -170,6 +173,7 @@ class Session:
         await self.curves.open()
         await self._timeline_keeper.open()
         await self.archive.open()
+        await self.alerts.open()
         await self.bindings.open()
         runtime.tell_trainers(self.folders)
         if look_for_devices:
@@ -206,6 +210,7 @@ class Session:
         await self.curves.close()
         await self._timeline_keeper.close()
         await self.archive.close()
+        await self.alerts.close()
         await self.contributions.finish()
         await self.account.close()
         await self.contributions.close()

@@ -40,7 +40,7 @@ class DesktopPresence(QObject):
         self._preferences = preferences
         self._before = model.state
         self._totals: LedgerTotals | None = None
-        self._ledger_changes = Subscription()
+        self._ledger_changes = self._alerts = Subscription()
         self.tray = tray
         self.notifier = notifier
         tray.open_wanted.connect(window.dialogs.come_to_front)
@@ -70,10 +70,14 @@ class DesktopPresence(QObject):
         self._ledger_changes = contributions.ledger.subscribe(
             lambda: self._model.run(self._look_for_milestone())
         )
+        self._alerts = self._model.session.alerts.subscribe(
+            lambda found: self._tell(News(kind="attention", title=found.title, text=found.text))
+        )
 
     async def close(self) -> None:
         """Remove the tray icon and send no more notifications. May be called twice."""
         self._ledger_changes.close()
+        self._alerts.close()
         QObject.disconnect(self._watching)
         self.tray.close()
         await self.notifier.close()

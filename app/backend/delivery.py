@@ -65,6 +65,9 @@ from app.state.store import ReadableStore
 
 log = logging.getLogger(__name__)
 
+REFUSALS_SECONDS = 7 * 24 * 3600.0
+"""How long a refused contribution is told of."""
+
 CLOSE_SECONDS = 3.0
 """How long a report that has begun may take when the app ends. After that it is in doubt."""
 
@@ -185,7 +188,9 @@ class Delivery:
         else:
             self._show(ReportingStatus.OFF)
         forgotten = await self._outbox.run(forgotten_count)
-        self._change(kept=tuple(self._kept.items()), forgotten=forgotten)
+        since = self._clock.wall() - REFUSALS_SECONDS
+        refused = await self._outbox.run(Outbox.refused_since, since)
+        self._change(kept=tuple(self._kept.items()), forgotten=forgotten, refused=refused)
         return pause
 
     async def _send_all(self) -> None:

@@ -12,6 +12,12 @@ OVERRIDES = (
     "close_to_tray",
     "go_back",
     "notifications",
+    "alerts",
+    "alert_lab",
+    "alert_urls",
+    "alert_quiet",
+    "alert_temperature",
+    "alert_disk",
     "dht_port",
     "server_port",
     "initial_peers",
@@ -53,6 +59,7 @@ OVERRIDES = (
 def add_overrides(parser: argparse.ArgumentParser) -> None:
     """Add all of them, in groups."""
     _add_settings(parser.add_argument_group("settings, for this start only"))
+    _add_alerts(parser.add_argument_group("alerts about machines, for this start only"))
     _add_trackers(parser.add_argument_group("the charts' curves, for this start only"))
     _add_network(parser.add_argument_group("the network, for this start only"))
     _add_callback(parser.add_argument_group("the local API, for this start only"))
@@ -114,6 +121,22 @@ def _add_desktop(group: "argparse._ArgumentGroup") -> None:
         "--go-back",
         "without --swarm and the like, go on in the swarm of the last run, or don't",
     )
+
+
+def _add_alerts(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--alerts", metavar="KINDS", help="list of silent, failing, hot, slow, refused, disk"
+    )
+    group.add_argument("--alert-lab", metavar="NAME", help="lab to watch; *: every machine")
+    group.add_argument(
+        "--alert-urls",
+        metavar="URLS",
+        help="where alerts go besides the desktop, as apprise writes it; others on this machine can"
+        " read a command line, so a password belongs into the file or COTRAIN_ALERT_URLS",
+    )
+    group.add_argument("--alert-quiet", metavar="HOURS", help="no alerts, such as 22:00-07:00")
+    group.add_argument("--alert-temperature", type=int, metavar="CELSIUS", help="hot from there")
+    group.add_argument("--alert-disk", type=float, metavar="GB", help="nearly full below that")
 
 
 def _add_trackers(group: "argparse._ArgumentGroup") -> None:

@@ -156,6 +156,15 @@ class Outbox:
             raise WrongStateError(f"no such contribution in that state: {values[-1]}")
         self.revision += 1
 
+    def refused_since(self, since: float) -> int:
+        """How many were refused from a time on, in seconds since the epoch."""
+        (count,) = self.connection.execute(
+            "SELECT count(*) FROM contributions WHERE state = 'refused' AND settled_at >= ?"
+            " AND backend = ?",
+            (since, self.backend),
+        ).fetchone()
+        return int(count)
+
     def take_back_refused(self, due_at: float) -> None:
         """All refused ones back to waiting, because the user wants to try again."""
         self._take_back(OutboxState.REFUSED, due_at, least=0.0)

@@ -34,7 +34,10 @@ MAX_LOG_BYTES = 5_000_000
 """Of each log file, at most its last so many bytes."""
 
 _PRIVATE_SETTINGS = frozenset(
-    {"alias", "lab", "backend_url", "callback_allowed_hosts", "callback_origins", "update_url"}
+    {
+        *("alert_lab", "alert_urls", "alias", "lab", "backend_url", "callback_allowed_hosts"),
+        *("callback_origins", "update_url"),
+    }
 )
 """Settings that name a person or a server; the archive only says whether they are set."""
 

@@ -23,7 +23,10 @@ USAGE_STATUS = 2
 def is_asked(arguments: Arguments) -> bool:
     """Whether the command line asks for something that `run` does."""
     return (
-        arguments.command is not None or arguments.diagnostics is not None or arguments.gpu_runtime
+        arguments.command is not None
+        or arguments.diagnostics is not None
+        or arguments.gpu_runtime
+        or arguments.test_alert
     )
 
 
@@ -33,6 +36,8 @@ def run(arguments: Arguments, folders: Folders, chosen: settings.Settings) -> in
         return _obey(arguments.command, folders, chosen, data=arguments.data)
     if arguments.diagnostics is not None:
         return _collect(arguments.diagnostics, folders, chosen)
+    if arguments.test_alert:
+        return _test_alert(chosen.alert_urls)
     return _fetch_gpu_runtime(folders)
 
 
@@ -84,6 +89,19 @@ def _collect(file: Path, folders: Folders, chosen: settings.Settings) -> int:
         return 1
     say(_("Saved as {file}").format(file=file))
     return 0
+
+
+def _test_alert(urls: tuple[str, ...]) -> int:
+    from app.alerts.alerter import send, service_of, trial_message
+
+    if not urls:
+        say(_("no services are set: give their addresses in the setting alert_urls."))
+        return USAGE_STATUS
+    failed = send(urls, trial_message())
+    for url in urls:
+        outcome = _("not sent by {service}") if url in failed else _("sent by {service}")
+        say(outcome.format(service=service_of(url)))
+    return 1 if failed else 0
 
 
 def _obey(

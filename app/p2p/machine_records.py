@@ -150,6 +150,12 @@ class MachineRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     failed_rounds: int = 0
     """The averaging rounds since then of which it got nothing."""
 
+    refused: int = 0
+    """Contributions of the last week that the backend has refused."""
+
+    disk_free: int | None = None
+    """Bytes that are free where the app keeps its data."""
+
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(MachineRecord)
@@ -267,6 +273,8 @@ _LIMITS: dict[str, float] = {
     "bytes_sent": 2**53,
     "crashes": 1e9,
     "failed_rounds": 1e9,
+    "refused": 1e9,
+    "disk_free": 2**60,
 }
 """The highest value of each figure. The lowest is 0, and -60 for the temperature."""
 

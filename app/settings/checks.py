@@ -96,3 +96,15 @@ def ip_networks(value: tuple[str, ...]) -> tuple[str, ...]:
             text = _("{network!r} must be an IP address or a network, such as 10.0.0.0/8")
             raise ValueError(text.format(network=network)) from None
     return value
+
+
+def services(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Addresses of services that take messages, ``scheme://…``. Which schemes there are is known
+    where they are sent."""
+    for url in value:
+        scheme, separator, rest = url.partition("://")
+        if not (separator and scheme.isalnum() and rest):
+            raise ValueError(
+                _("must be addresses as apprise has them, such as mailto://user:password@host")
+            )
+    return value

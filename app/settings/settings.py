@@ -4,6 +4,7 @@ The command line wins over the environment, and the environment over the file.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -20,7 +21,7 @@ from pydantic_settings import SettingsError as SourceError
 
 from app.common.errors import DamagedSettingsError, SettingsError
 from app.common.i18n import _
-from app.common.validation import complaint_with_value
+from app.common.validation import complaint, complaint_with_value
 from app.p2p.network import ReachabilityMode
 from app.settings import checks
 from app.settings import file as settings_file
@@ -32,6 +33,9 @@ _KEY = r"^([A-Za-z0-9+/]{43}=)?$"  # 32 bytes in base64, or nothing
 NewsKind = Literal["training", "paused", "attention", "milestones"]
 """What a notification is about; ``attention`` means that the volunteer has to do something."""
 
+
+AlertName = Literal["silent", "failing", "hot", "slow", "refused", "disk"]
+"""What an alert about a machine says: ``refused`` are contributions, ``disk`` is nearly full."""
 
 TrackerName = Literal["none", "trackio", "wandb"]
 
@@ -74,6 +78,35 @@ class Settings(BaseSettings):
         get_args(NewsKind), validation_alias="COTRAIN_NOTIFICATIONS"
     )
     """What the desktop notifies about while the window isn't in front."""
+
+    alerts: Annotated[tuple[AlertName, ...], NoDecode] = Field(
+        get_args(AlertName), validation_alias="COTRAIN_ALERTS"
+    )
+    """What is told of the machines of `alert_lab`, and of this one."""
+
+    alert_lab: str = Field("", validation_alias="COTRAIN_ALERT_LAB", max_length=40)
+    """The lab whose machines are watched; empty: that of this machine; ``*``: every machine."""
+
+    alert_urls: Annotated[tuple[str, ...], NoDecode, AfterValidator(checks.services)] = Field(
+        (), validation_alias="COTRAIN_ALERT_URLS"
+    )
+    """Where alerts are sent besides the desktop, in apprise's form, such as
+    ``mailto://user:password@example.org`` or ``ntfys://ntfy.example/lab``. They hold secrets."""
+
+    alert_quiet: str = Field(
+        "",
+        validation_alias="COTRAIN_ALERT_QUIET",
+        pattern=r"^(([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00))?$",
+    )
+    """No alerts in these hours, such as ``22:00-07:00``; what is wrong then is told after them."""
+
+    alert_temperature: int = Field(85, validation_alias="COTRAIN_ALERT_TEMPERATURE", ge=30, le=150)
+    """In °C: at it, a machine's device is hot."""
+
+    alert_disk: float = Field(
+        2, validation_alias="COTRAIN_ALERT_DISK", ge=0, le=100_000, allow_inf_nan=False
+    )
+    """In GB: below it, a machine's free disk is low."""
 
     dht_port: int = Field(8080, validation_alias="HIVEMIND_DHT_PORT", ge=0, le=65535)
     """TCP port of the embedded peer; 0 for any. If it is taken, a free one is used and reported."""
@@ -201,7 +234,16 @@ class Settings(BaseSettings):
     """When this machine trains, and how much of it. Each term has an environment variable of its
     own, such as ``COTRAIN_TERMS__IDLE_MINUTES``."""
 
+    @field_validator("alert_urls", mode="before")
+    @classmethod
+    def _split_at_addresses(cls, value: object) -> object:
+        """An address may hold commas itself."""
+        if isinstance(value, str):
+            return tuple(filter(None, re.split(r"[,\s]+(?=\w+://)", value.strip())))
+        return value
+
     @field_validator(
+        "alerts",
         "notifications",
         "initial_peers",
         "announce",
@@ -328,9 +370,10 @@ def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_settings_error(found: ErrorDetails, *, remedy: str = "") -> SettingsError:
-    return SettingsError(
-        complaint_with_value(found), field=_field_name(found["loc"]), remedy=remedy
-    )
+    field = _field_name(found["loc"])
+    is_secret = field.lower().endswith("alert_urls")
+    said = f"{complaint(found)}." if is_secret else complaint_with_value(found)
+    return SettingsError(said, field=field, remedy=remedy)
 
 
 def _field_name(location: tuple[int | str, ...]) -> str:

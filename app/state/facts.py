@@ -219,3 +219,5 @@ class ReportingState:
     here, each with the reason."""
     forgotten: int = 0
     """Contributions that the backend had confirmed and no longer knows."""
+    refused: int = 0
+    """Contributions that the backend has refused in the last week."""

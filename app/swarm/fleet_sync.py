@@ -6,6 +6,7 @@ import logging
 import math
 import random
 import re
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -193,7 +194,8 @@ class FleetSync:
         if board is None:
             return
         key = await self._load_key()
-        record = self._record(await self.reading())
+        free = await asyncio.to_thread(_disk_free, self._key_file.parent)
+        record = self._record(await self.reading(), free)
         if leaving:
             record = msgspec.structs.replace(record, state=LEFT)
         sealed = await asyncio.to_thread(records.seal, record, key, board.run_id)
@@ -211,7 +213,7 @@ class FleetSync:
             self._made_up_name = _made_up_name(self.public_key)
         return self._key
 
-    def _record(self, reading: Reading) -> MachineRecord:
+    def _record(self, reading: Reading, disk_free: int | None) -> MachineRecord:
         now = time.time()
         self._sequence = max(self._sequence + 1, int(now * 1000))
         return record_of(
@@ -226,6 +228,7 @@ class FleetSync:
             rounds=self._history.rounds.count,
             crashes=self._history.mishaps.crashes,
             failed_rounds=self._history.mishaps.failed_rounds,
+            disk_free=disk_free,
         )
 
     # --- in
@@ -274,6 +277,14 @@ class FleetSync:
             await asyncio.sleep(0)
 
 
+def _disk_free(folder: Path) -> int | None:
+    """In bytes; None where that can't be told."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
+
+
 def _made_up_name(public_key: str) -> str:
     """An alias for a machine without one: unique, and without any information about it."""
     return f"machine-{hashlib.sha256(public_key.encode()).hexdigest()[:4]}"
@@ -299,6 +310,7 @@ def record_of(state: ContributorState, reading: Reading, **fields: Any) -> Machi
         "cpu_use": reading.cpu.use,
         "memory": reading.cpu.memory,
         "memory_used": reading.cpu.memory_used,
+        "refused": state.reporting.refused,
         "last_error": _without_paths(state.problem.message) if state.problem else "",
     }
     if gpu is not None:

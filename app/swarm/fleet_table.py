@@ -12,7 +12,7 @@ _COLUMNS = (
     *("samples_per_second", "tokens_per_second", "loss", "epoch", "gpu_use"),
     *("gpu_memory_used", "gpu_memory", "cpu_use", "memory_used", "memory"),
     *("temperature", "power", "up_seconds", "samples", "rounds", "computing", "bytes_sent"),
-    *("crashes", "failed_rounds"),
+    *("crashes", "failed_rounds", "refused", "disk_free"),
     *("last_error", "app_version", "last_seen", "public_key"),
 )
 

@@ -101,6 +101,15 @@ def test_files_for_slots_must_be_there(given: str, capsys: pytest.CaptureFixture
 
 
 OVERRIDES = [
+    (["--alerts", "silent,hot", "--alert-lab", "*"], {"alerts": "silent,hot", "alert_lab": "*"}),
+    (
+        ["--alert-urls", "json://host", "--alert-quiet", "22:00-07:00"],
+        {"alert_urls": "json://host", "alert_quiet": "22:00-07:00"},
+    ),
+    (
+        ["--alert-temperature", "80", "--alert-disk", "0.5"],
+        {"alert_temperature": 80, "alert_disk": 0.5},
+    ),
     (["--device", "cuda:0"], {"device": "cuda:0"}),
     (["--threads", "2"], {"threads": 2}),
     (["--theme", "dark"], {"theme": "dark"}),

@@ -50,9 +50,10 @@ def cancel_in_order() -> None:
     @functools.wraps(cancel)
     def in_order(self: StepControl) -> bool:
         is_cancelled: bool = MPFuture.cancel(self)
-        if is_cancelled and not self._cancel.done():
-            self._cancel.set_result(None)
-            self._trigger.cancel()
+        told, trigger = self._cancel, self._trigger
+        if is_cancelled and told is not None and trigger is not None and not told.done():
+            told.set_result(None)
+            trigger.cancel()
         return is_cancelled
 
     setattr(StepControl, cancel.__name__, in_order)

@@ -48,6 +48,12 @@ ENVIRONMENT = [
     ("close_to_tray", "COTRAIN_CLOSE_TO_TRAY", "true", True),
     ("notifications", "COTRAIN_NOTIFICATIONS", "paused, attention", ("paused", "attention")),
     ("notifications", "COTRAIN_NOTIFICATIONS", "", ()),
+    ("alerts", "COTRAIN_ALERTS", "silent, hot", ("silent", "hot")),
+    ("alert_lab", "COTRAIN_ALERT_LAB", "*", "*"),
+    ("alert_urls", "COTRAIN_ALERT_URLS", "json://a/b,c xml://d", ("json://a/b,c", "xml://d")),
+    ("alert_quiet", "COTRAIN_ALERT_QUIET", "22:00-07:00", "22:00-07:00"),
+    ("alert_temperature", "COTRAIN_ALERT_TEMPERATURE", "80", 80),
+    ("alert_disk", "COTRAIN_ALERT_DISK", "0.5", 0.5),
     ("publish_machine", "COTRAIN_PUBLISH_MACHINE", "false", False),
     ("alias", "COTRAIN_ALIAS", "lab-01", "lab-01"),
     ("lab", "COTRAIN_LAB", "vision-lab", "vision-lab"),
@@ -394,3 +400,17 @@ def test_a_wrong_term_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(SettingsError, match="JSON") as raised:
         settings.load(file)
     assert raised.value.field == "COTRAIN_TERMS"
+
+
+def test_secrets_are_not_repeated_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COTRAIN_ALERT_URLS", "mailto-me:secret@host")
+    with pytest.raises(SettingsError) as raised:
+        settings.load(None)
+    assert "mailto://" in raised.value.text
+    assert "secret" not in raised.value.text
+
+
+@pytest.mark.parametrize("hours", ["22-7", "24:00-07:00", "22:00–07:00", "22:60-07:00"])
+def test_quiet_hours_have_one_form(hours: str) -> None:
+    with pytest.raises(SettingsError, match="alert_quiet"):
+        settings.load(None, {"alert_quiet": hours})

@@ -109,7 +109,7 @@ async def test_sequence_rises_even_if_the_clock_stands(
 ) -> None:
     ours = machines(tmp_path, RecordedProbe([READING]))
     monkeypatch.setattr("time.time", lambda: 5.0)
-    sequences = [ours._record(READING).sequence for _ in range(3)]
+    sequences = [ours._record(READING, None).sequence for _ in range(3)]
     assert sequences == [5000, 5001, 5002]
 
 

@@ -128,6 +128,7 @@ def sections(*, has_tray: bool) -> tuple[SettingsSection, ...]:
             title=_("Notify me while the window isn't in front"), rows=_notifications()
         ),
         SettingsSection(title=_("This machine in the swarm"), rows=_machine()),
+        SettingsSection(title=_("Alerts about machines"), rows=_alerts(), advanced=True),
         SettingsSection(title=_("Trackers"), rows=_trackers(), advanced=True),
         SettingsSection(title=_("Network"), rows=_network(), advanced=True),
         SettingsSection(title=_("CoTrain backend"), rows=_backend()),
@@ -212,6 +213,37 @@ def _machine() -> tuple[SettingRow, ...]:
         ),
         text_row("lab", _("Lab"), _("Helps its admin to find it; may be empty.")),
         publish(),
+    )
+
+
+def _alerts() -> tuple[SettingRow, ...]:
+    kinds = {
+        "silent": _("A machine fell silent"),
+        "failing": _("A machine has failed"),
+        "hot": _("A machine is hot"),
+        "slow": _("A machine is far slower than usual"),
+        "refused": _("Contributions were refused"),
+        "disk": _("A disk is nearly full"),
+    }
+    return (
+        *(member_row("alerts", key, caption) for key, caption in kinds.items()),
+        text_row(
+            "alert_lab",
+            _("Machines of this lab"),
+            _("Empty: of the lab above, and this one. *: every machine."),
+        ),
+        text_row("alert_temperature", _("Hot from (°C)")),
+        text_row("alert_disk", _("Nearly full below (GB free)")),
+        text_row(
+            "alert_quiet",
+            _("Quiet hours"),
+            _("Such as 22:00-07:00; what is wrong then is told after them."),
+        ),
+        list_row(
+            "alert_urls",
+            _("Send alerts to"),
+            _("E-mail, webhooks and chat services, as apprise writes them, separated by commas."),
+        ),
     )
 
 
