@@ -12,11 +12,12 @@ from app import __version__
 from app.commands.curves import CurvesCommand, add_curves
 from app.commands.export import ExportCommand, add_export
 from app.commands.generate import GenerateCommand, add_generate
+from app.commands.machines import MachinesCommand, add_machines
 from app.commands.organiser import OrganiserCommand, add_members, add_sign
 from app.commands.overrides import OVERRIDES, add_overrides
 from app.commands.values import FilesBySlot, invite_argument
 
-Subcommand = OrganiserCommand | CurvesCommand | GenerateCommand | ExportCommand
+Subcommand = OrganiserCommand | CurvesCommand | MachinesCommand | GenerateCommand | ExportCommand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +123,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
     )
 
 
-_COMMANDS = ("verify", "sign", "members", "curves", "generate", "export")
+_COMMANDS = ("verify", "sign", "members", "curves", "machines", "generate", "export")
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
@@ -136,7 +137,8 @@ def _parser(command: str) -> argparse.ArgumentParser:
         epilog="Settings can also be given in the settings file and the environment; see README."
         " 'verify FILE…' checks the signatures of exported contributions, 'sign INVITE' makes a"
         " swarm yours, 'members list|add|remove' says who may take part in a closed one,"
-        " 'curves' writes what the charts show to a file, 'generate' lets a swarm's model write,"
+        " 'curves' writes what the charts show to a file, 'machines' what a swarm's machines told,"
+        " 'generate' lets a swarm's model write,"
         " 'export' takes it out.",
     )
     parser.add_argument("--version", action="version", version=__version__)
@@ -165,6 +167,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         add_generate(commands.add_parser("generate", help="let a swarm's model write a text"))
         add_members(commands.add_parser("members", help="who may take part in a closed swarm"))
         add_curves(commands.add_parser("curves", help="write the charts' curves to a file"))
+        add_machines(commands.add_parser("machines", help="write the machines' figures to a file"))
         add_export(commands.add_parser("export", help="take a model out as a folder"))
     return parser
 

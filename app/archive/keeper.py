@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.archive.export import write
 from app.archive.storage import (
     MIGRATIONS,
     STEPS,
@@ -35,6 +36,7 @@ class ArchiveKeeper:
 
     def __init__(self, machines: FleetSync, *, file: Path) -> None:
         self._machines = machines
+        self._path = file
         self._file = DatabaseThread(file, migrations=MIGRATIONS, name="the machines' figures")
         self._background = Background()
         self._readings = Subscription()
@@ -61,6 +63,11 @@ class ArchiveKeeper:
         since = time.time() - seconds
         run_id = self._machines.run_id
         return await self._file.run(load, run_id, public_key, since=since, step=step) or []
+
+    async def export(self, path: Path) -> None:
+        """Write all figures of the swarm's machines to a file. Raises as `export.write` does."""
+        await self.save()
+        await asyncio.to_thread(write, path, file=self._path, run_id=self._machines.run_id)
 
     async def _keep(self) -> None:
         while True:

@@ -7,6 +7,7 @@ from app.cli import Arguments, Subcommand
 from app.commands.curves import CurvesCommand
 from app.commands.export import ExportCommand
 from app.commands.generate import GenerateCommand
+from app.commands.machines import MachinesCommand
 from app.commands.organiser import OrganiserCommand
 from app.common.errors import SpecError, UserFacingError
 from app.common.i18n import _, ngettext
@@ -113,6 +114,8 @@ def _obey(
             return organising.run(command, folders)
         case CurvesCommand():
             return _write_curves(command, folders)
+        case MachinesCommand():
+            return _write_machines(command, folders)
         case GenerateCommand():
             return generating.run(command, folders, chosen, data=data)
         case ExportCommand():
@@ -144,6 +147,35 @@ def _write_curves(command: CurvesCommand, folders: Folders) -> int:
         count,
     )
     say(done.format(count=count, run=run.run_id, file=command.to))
+    return 0
+
+
+def _write_machines(command: MachinesCommand, folders: Folders) -> int:
+    from app.archive import export
+    from app.archive.storage import FILE_NAME
+
+    file = folders.data / FILE_NAME
+    try:
+        kept = export.runs(file)
+        if command.to is None:
+            for run_id, machines in kept:
+                text = ngettext("{count} machine", "{count} machines", machines)
+                sys.stdout.write(one_line(f"{run_id}  {text.format(count=machines)}") + "\n")
+            return 0
+        run = next((name for name, _count in kept if command.run_id in ("", name)), None)
+        if run is None:
+            say(_("no machines of this run are kept here."))
+            return 1
+        count = export.write(command.to, file=file, run_id=run)
+    except UserFacingError as error:
+        say(error.text)
+        return 1
+    done = ngettext(
+        "{count} row of the run {run} saved as {file}",
+        "{count} rows of the run {run} saved as {file}",
+        count,
+    )
+    say(done.format(count=count, run=run, file=command.to))
     return 0
 
 

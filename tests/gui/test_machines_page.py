@@ -201,8 +201,13 @@ def test_a_week_is_drawn_from_the_archive(bench: Bench, page: MachinesPage, qtbo
     page.details.span.setCurrentIndex(2)
     qtbot.waitUntil(lambda: page.details.plot._own.times.size == 2)
     assert list(page.details.plot._own.values) == [2.5, 2.0]
-    bench.model.run(archive.close())
-    qtbot.waitUntil(lambda: archive._file._connection is None)
+
+    async def close_archive() -> None:
+        await archive.close()
+        filled.clear()
+
+    bench.model.run(close_archive())
+    qtbot.waitUntil(lambda: not filled)
 
 
 def test_dropped_records_are_told(page: MachinesPage) -> None:
@@ -221,7 +226,7 @@ def test_export_writes_what_is_shown_in_its_order(
     put(page, now(alias="b"), now(alias="a"), now(alias="other"))
     page.text.setText("a")  # the lab's name holds one as well
     file = tmp_path / "machines.csv"
-    page.export_csv(file)
+    page.export_to(file)
     qtbot.waitUntil(file.exists)
     with file.open(encoding="utf-8-sig", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -232,7 +237,7 @@ def test_export_that_fails_is_a_problem(
     bench: Bench, page: MachinesPage, tmp_path: Path, qtbot: QtBot
 ) -> None:
     put(page, now())
-    page.export_csv(tmp_path / "nowhere" / "machines.csv")
+    page.export_to(tmp_path / "nowhere" / "machines.csv")
     qtbot.waitUntil(lambda: bench.session.store.state.problem is not None)
     assert bench.session.store.state.problem is not None
     assert bench.session.store.state.problem.remedy == "Choose another folder."

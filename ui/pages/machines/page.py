@@ -56,7 +56,7 @@ class MachinesPage(QWidget):
             machine.public_key == self._machines.public_key
         )
         self.text, self.lab = _text_filter(), _lab_filter()
-        self.export = button(_("Export CSV"))
+        self.export = button(_("Export…"))
         self.totals = FleetTotalCards()
         self.model: RowsModel[Machine] = RowsModel(
             machine_columns.columns(fleet, theme, is_own=self._is_own),
@@ -227,15 +227,22 @@ class MachinesPage(QWidget):
     def _choose_file(self) -> None:
         ask_where_to_save(
             self,
-            _("Export the machines that are shown"),
+            _("Export the machines"),
             name="machines.csv",
-            kinds={"csv": _("Tables (*.csv)")},
-            save=self.export_csv,
+            kinds={
+                "csv": _("What is shown now (*.csv)"),
+                "parquet": _("Their figures over time (*.parquet)"),
+            },
+            save=self.export_to,
         )
 
-    def export_csv(self, path: Path) -> None:
-        """Write the shown machines to a CSV file, in the order of the table."""
-        self._session_model.run(_write(path, list(self.model.shown)))
+    def export_to(self, path: Path) -> None:
+        """Write the shown machines to a CSV file, in the order of the table; or to a Parquet file
+        what all have told over time."""
+        if path.suffix.lower() == ".parquet":
+            self._session_model.run(self._session_model.session.archive.export(path))
+        else:
+            self._session_model.run(_write(path, list(self.model.shown)))
 
 
 async def _write(path: Path, machines: list[Machine]) -> None:
