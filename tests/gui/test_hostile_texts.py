@@ -184,7 +184,7 @@ def test_page_shows_hostile_texts_as_they_are(
 def log_hostile_line(bench: Bench) -> None:
     import logging
 
-    bench.ring.emit(logging.LogRecord("trainer", logging.INFO, "", 0, "%s", (HOSTILE,), None))
+    bench.ring.emit(logging.LogRecord("trainer.app", logging.INFO, "", 0, "%s", (HOSTILE,), None))
 
 
 def test_tool_tip_is_shown_as_it_is_written(bench: Bench, qtbot: QtBot) -> None:

@@ -42,13 +42,15 @@ ALLOWED: dict[str, set[str]] = {
         "app/contributions/export.py",
         "app/headless/exporting.py",  # JSON, and texts on one line
         "app/headless/run.py",  # gives it to the display
+        "app/headless/one_time.py",  # names of runs, on one line
         "app/trainer/process.py",  # the pipe to the app
     },
     "sys.stderr": {"app/headless/display.py", "app/trainer/process.py"},
     "csv": {
         "app/contributions/export.py",
         "app/curves/export.py",  # numbers, and names of our own
-        "app/swarm/fleet.py",
+        "app/swarm/fleet_table.py",
+        "app/archive/export.py",
     },
 }
 """From a name to the files that may use it."""
