@@ -5,8 +5,8 @@ It is what an invite says, which anybody can write who isn't held to an organise
 """
 
 import contextlib
-import datetime
 import re
+from datetime import date, datetime
 from typing import Any
 
 from pydantic import Field, field_validator
@@ -27,7 +27,7 @@ class AboutSpec(SpecPart):
     organiser: str = Field("", max_length=100)
     """Who runs it. A signed spec says by its key whose it is, too."""
 
-    until: datetime.date | None = None
+    until: date | None = None
     """The last day on which it is meant to run. Nothing ends by it."""
 
     licence: str = Field("", max_length=100)
@@ -47,11 +47,11 @@ class AboutSpec(SpecPart):
     @classmethod
     def _is_a_day(cls, value: Any) -> Any:
         # pydantic would take a number for seconds, and a signature would not hold for what it makes
-        if value is None or isinstance(value, datetime.date):
+        if value is None or isinstance(value, date):
             return value
         with contextlib.suppress(ValueError):
             if isinstance(value, str) and _DAY.fullmatch(value):
-                return datetime.date.fromisoformat(value)
+                return date.fromisoformat(value)
         raise ValueError(_("a day is written as 2027-03-31"))
 
     @property
@@ -65,8 +65,8 @@ class AboutSpec(SpecPart):
         return {name: text for name, text in said.items() if text}
 
 
-def _today() -> datetime.date:
-    return datetime.datetime.now().astimezone().date()
+def _today() -> date:
+    return datetime.now().astimezone().date()
 
 
 def in_words(about: AboutSpec | None) -> dict[str, str]:

@@ -354,6 +354,7 @@ def shown_cautions(dialog: JoinDialog, found: SwarmSpec) -> str:
         ({"dataset_info": {"source": "slot", "label": "corpus"}}, "files that you choose"),
         ({"model_config": {"model_type": "llama"}}, "too little memory"),
         ({"initial_peers": []}, "you would be its first"),
+        ({"about": {"until": "2020-01-31"}}, "until 2020-01-31: it may have ended"),
         ({"local": True}, "Only apps on this machine"),
         (
             {"dataset_info": {"source": "builtin", "tokenizer": {"kind": "file", "path": "t"}}},
@@ -364,6 +365,32 @@ def shown_cautions(dialog: JoinDialog, found: SwarmSpec) -> str:
 def test_preview_warns(dialog: JoinDialog, change: dict[str, Any], told: str) -> None:
     assert told in shown_cautions(dialog, spec.parse(POEMS.to_json() | change))
     assert told not in shown_cautions(dialog, POEMS)
+
+
+ABOUT = {
+    "purpose": "Old letters",
+    "organiser": "The library",
+    "until": "9999-12-31",
+    "licence": "CC-BY-4.0",
+    "contact": "javascript:alert(1)",
+}
+
+
+def test_preview_says_what_it_is_for(dialog: JoinDialog) -> None:
+    dialog.show_spec(spec.parse(POEMS.to_json() | {"about": ABOUT}))
+    card = dialog.preview.about
+    words = texts_in(card)
+    for told in (*ABOUT.values(), "anybody can have written this"):
+        assert told in words
+    assert all(not each.openExternalLinks() for each in card.findChildren(QLabel))
+    assert "meant to run until" not in texts_in(dialog.preview)
+    dialog.show_spec(POEMS)
+    assert not card.isVisible()
+
+
+def test_what_is_over_may_be_joined_all_the_same(dialog: JoinDialog) -> None:
+    dialog.show_spec(spec.parse(POEMS.to_json() | {"about": {"until": "2020-01-31"}}))
+    assert dialog.join.isEnabled()
 
 
 def test_preview_says_that_another_swarm_is_left(bench: Bench, dialog: JoinDialog) -> None:

@@ -1,7 +1,7 @@
 """What an invite says a swarm is for: bounded, signed, and no part of what is trained."""
 
-import datetime
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -82,9 +82,9 @@ def test_an_organisers_signature_holds_for_it() -> None:
 
 
 def test_its_last_day_is_still_of_it() -> None:
-    today = datetime.datetime.now().astimezone().date()
-    yesterday = today - datetime.timedelta(days=1)
-    assert not AboutSpec(until=today + datetime.timedelta(days=1)).is_over
+    today = datetime.now().astimezone().date()
+    yesterday = today - timedelta(days=1)
+    assert not AboutSpec(until=today + timedelta(days=1)).is_over
     assert AboutSpec(until=yesterday).is_over
     assert not AboutSpec().is_over
     assert "past" in in_words(AboutSpec(until=yesterday))["Runs until"]

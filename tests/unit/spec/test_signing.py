@@ -60,7 +60,6 @@ def test_whoever_shares_it_may_refresh_the_addresses() -> None:
         (("training_params", "seed"), 2**60),
         (("model_config",), {"model_type": "gpt2", "n_layer": 3}),
         (("dataset_info",), {"source": "slot", "label": "other"}),
-        (("about",), {"purpose": "another"}),
         (("organiser", "name"), "Eve"),
         (("organiser", "closed"), False),
         (("organiser", "key"), organiser().public_key),

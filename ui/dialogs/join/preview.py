@@ -17,6 +17,7 @@ from ui.texts import costs
 from ui.texts import specs as spec_texts
 from ui.texts import states as texts
 from ui.texts.costs import Caution
+from ui.widgets.about_card import AboutCard
 from ui.widgets.buttons import button
 from ui.widgets.card import Card, FactsCard, text_card
 from ui.widgets.labels import ElidedLabel, label
@@ -44,6 +45,7 @@ class Preview(QScrollArea):
         self.signer = label(role="muted", wrap=True)
         self.forged = Notice(theme, serious=True)
         self.trust = QCheckBox(_("I have asked the organiser: this is the right one"))
+        self.about = AboutCard()
         self.cautions = QVBoxLayout()
         self.files = FilesCard(model)
         self.facts = FactsCard(_("What it takes"), _rows())
@@ -63,6 +65,7 @@ class Preview(QScrollArea):
         for widget in (self.signer, self.forged, self.trust):
             column.addWidget(widget)
             widget.hide()
+        column.addWidget(self.about)
         self.cautions.setSpacing(8)
         column.addLayout(self.cautions)
         column.addWidget(self.files)
@@ -112,6 +115,7 @@ class Preview(QScrollArea):
         self.why.setChecked(False)
         self.verticalScrollBar().setValue(0)
         self._spec = spec
+        self.about.show_about(spec.about, note=spec_texts.about_note(spec))
         self.line.begin(spec, state)
         self.reconsider(state)
         self.files.show_spec(spec)
