@@ -10,6 +10,7 @@ from app.organiser.known import Acquaintance, Standing
 from app.state.state import ContributorState
 from app.swarm.organisation import vouched
 from ui.dialogs.join.files import FilesCard
+from ui.dialogs.join.look_row import LookRow
 from ui.dialogs.line import LineCard
 from ui.models.session_model import SessionModel
 from ui.style.theme import Theme
@@ -45,6 +46,7 @@ class Preview(QScrollArea):
         self.signer = label(role="muted", wrap=True)
         self.forged = Notice(theme, serious=True)
         self.trust = QCheckBox(_("I have asked the organiser: this is the right one"))
+        self.look = LookRow(model)
         self.about = AboutCard()
         self.cautions = QVBoxLayout()
         self.files = FilesCard(model)
@@ -65,6 +67,7 @@ class Preview(QScrollArea):
         for widget in (self.signer, self.forged, self.trust):
             column.addWidget(widget)
             widget.hide()
+        column.addWidget(self.look)
         column.addWidget(self.about)
         self.cautions.setSpacing(8)
         column.addLayout(self.cautions)
@@ -104,8 +107,11 @@ class Preview(QScrollArea):
         cards.addLayout(row)
         return cards
 
-    def show_spec(self, spec: "SwarmSpec", state: ContributorState) -> None:
-        """Show a swarm, with the figures for the device that is chosen in this state."""
+    def show_spec(self, spec: "SwarmSpec", state: ContributorState, *, known: bool = False) -> None:
+        """Show a swarm, with the figures for the device that is chosen in this state.
+
+        known: it is one of the recent ones.
+        """
         self._shown = ()
         for widget in (self.signer, self.forged, self.trust):
             widget.hide()
@@ -116,6 +122,7 @@ class Preview(QScrollArea):
         self.verticalScrollBar().setValue(0)
         self._spec = spec
         self.about.show_about(spec.about, note=spec_texts.about_note(spec))
+        self.look.show_spec(spec, known=known)
         self.line.begin(spec, state)
         self.reconsider(state)
         self.files.show_spec(spec)
