@@ -76,7 +76,7 @@ def in_words(about: AboutSpec | None) -> dict[str, str]:
     over = _("{day}, which is past")
     day = "" if about.until is None else about.until.isoformat()
     said = {
-        _("What for"): about.purpose,
+        _("Purpose"): about.purpose,
         _("Run by"): about.organiser,
         _("Runs until"): over.format(day=day) if about.is_over else day,
         _("Licence of the model"): about.licence,

@@ -317,7 +317,7 @@ def test_what_a_swarm_is_for_is_said_once(capsys: pytest.CaptureFixture[str]) ->
     display.show(state)
     display.show(state)
     purpose, until = capsys.readouterr().err.splitlines()
-    assert purpose.endswith("What for: Old letters")
+    assert purpose.endswith("Purpose: Old letters")
     assert until.endswith("2020-01-31, which is past")
     told = json.loads(as_json(state))
     assert told["about"] == {"purpose": "Old letters", "until": "2020-01-31"}
