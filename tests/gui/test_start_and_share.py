@@ -145,15 +145,29 @@ def test_without_a_device_no_time_is_made_up(bench: Bench) -> None:
     assert "once this machine's devices are known" in dialog.size.note.text()
 
 
-def test_own_sizes_are_shown_and_led_to(questions: StartDialog, qtbot: QtBot) -> None:
-    own = questions.size.buttons[""]
-    qtbot.mouseClick(own, LEFT)
-    layers = questions.fields["model_config.layers"]
-    assert questions.focusWidget() is layers.control
-    assert questions.size.buttons["small"].isChecked()
+def test_own_sizes_are_shown_and_left_again(questions: StartDialog, qtbot: QtBot) -> None:
+    size, layers = questions.size, questions.fields["model_config.layers"]
+    assert not size.buttons[""].isEnabled()
     layers.set_value("7")
-    qtbot.waitUntil(own.isChecked)
-    assert "12.6 M parameters" in questions.size.words[""].text()
+    qtbot.waitUntil(size.buttons[""].isChecked)
+    assert "12.6 M parameters" in size.words[""].text()
+    size.buttons[""].setFocus()
+    QTest.keyClick(size.buttons[""], Qt.Key.Key_Up)
+    assert size.buttons["large"].isChecked()
+    assert layers.value == "24"
+    assert not size.buttons[""].isEnabled()
+
+
+def test_choosing_sizes_to_and_fro_keeps_the_length_of_the_run(
+    questions: StartDialog, qtbot: QtBot
+) -> None:
+    questions.fields["training_params.stop.epochs"].set_value("60000")
+    for key in ("gpt2", "large", "small", "gpt2"):
+        qtbot.mouseClick(questions.size.buttons[key], LEFT)
+    values = questions.values
+    batch = int(values["training_params.target_batch_size"])
+    samples = batch * int(values["training_params.stop.epochs"])
+    assert samples == pytest.approx(60_000 * 1024, rel=0.01)
 
 
 def test_what_it_is_for_goes_into_the_invite(

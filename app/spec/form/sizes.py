@@ -48,11 +48,35 @@ def size_of(values: Values) -> str:
     return next(same, "")
 
 
+_BATCH = "training_params.target_batch_size"
+_IN_EPOCHS = (
+    "training_params.stop.epochs",
+    "training_params.schedule.warmup_epochs",
+    "training_params.schedule.total_epochs",
+)
+
+
+def resized(values: Values, size: str) -> Values:
+    """What changes in a form with one of `MODEL_SIZES`: what the form counts in epochs keeps its
+    samples."""
+    new = MODEL_SIZES[size]
+    before = _number(values[_BATCH])
+    counts = {name: _number(values[name]) * before / int(new[_BATCH]) for name in _IN_EPOCHS}
+    kept = {name: str(max(1, round(count))) for name, count in counts.items() if count}
+    return {**new, **kept}
+
+
+def _number(text: str) -> int:
+    """0 for what is no number, or an absurd one."""
+    text = text.strip()
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
+
+
 def spec_of_size(values: Values, size: str) -> SwarmSpec:
     """The spec of a form with one of `MODEL_SIZES`. While other values of the form are wrong or
     missing, those that it began with take the places of all but its type of model."""
     kept = "model_config.model_type"
-    spec, _wrong = check({**values, **MODEL_SIZES[size]})
+    spec, _wrong = check({**values, **resized(values, size)})
     if spec is None:
         begun = {**DEFAULTS, "run_id": "estimate", kept: values[kept]}
         spec, _wrong = check({**begun, **MODEL_SIZES[size]})

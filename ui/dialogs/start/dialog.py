@@ -17,14 +17,14 @@ from app.common.errors import SpecError, UserFacingError
 from app.common.i18n import _, ngettext
 from app.spec.form import draft
 from app.spec.form.names import relevant
-from app.spec.form.sizes import MODEL_SIZES
+from app.spec.form.sizes import resized
 from ui.dialogs.dialog import resize_on_screen
 from ui.dialogs.line import LineCard
 from ui.dialogs.start.advice import StrategyAdvice
 from ui.dialogs.start.fields import questions, sections, title_field
 from ui.dialogs.start.mixture import MixtureRows
 from ui.dialogs.start.section import FoldedCards, SectionCard
-from ui.dialogs.start.size import OWN, SizeCard
+from ui.dialogs.start.size import SizeCard
 from ui.models.session_model import SessionModel
 from ui.texts import costs, units
 from ui.texts import states as texts
@@ -170,12 +170,8 @@ class StartDialog(QDialog):
         self.mixture.setVisible(self._is_mixed)
 
     def _resize_model(self, size: str) -> None:
-        """Fill in a size, with the strategy that is recommended for it; or show the fields."""
-        if size == OWN:
-            self._check()  # another button stays chosen until the fields differ
-            self._go_to(self.fields["model_config.layers"])
-            return
-        for name, value in MODEL_SIZES[size].items():
+        """Fill in a size, with the strategy that is recommended for it."""
+        for name, value in resized(self.values, size).items():
             self.fields[name].set_value(value)
         self._take()
 

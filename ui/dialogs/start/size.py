@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from app.spec.schema import SwarmSpec
 
 OWN = ""
-"""Sizes that are none of `MODEL_SIZES`."""
+"""Sizes that are none of `MODEL_SIZES`: not to be chosen, but what is shown then."""
 
 HOUR, DAY = 3600.0, 24 * 3600.0
 MOST_HOURS, MOST_DAYS = 72, 100
@@ -38,7 +38,7 @@ class SizeCard(Card):
     """Rows to choose from. asked: for which machines and lines. advice: which strategy suits."""
 
     picked = Signal(str)
-    """The user wants a size: a key of `MODEL_SIZES`, or `OWN`."""
+    """The user wants a size: a key of `MODEL_SIZES`."""
 
     outdated = Signal()
     """Another device was chosen than the one that the times are for, or it is known by now."""
@@ -84,6 +84,7 @@ class SizeCard(Card):
         """
         self._device = costs.chosen_device(state)
         chosen = size_of(values)
+        self.buttons[OWN].setEnabled(chosen == OWN)
         self.buttons[chosen].setChecked(True)
         for key, words in self.words.items():
             shown = spec if key == chosen else None

@@ -8,6 +8,7 @@ from app.spec.form.names import DEFAULTS, Values
 from app.spec.form.sizes import (
     MODEL_SIZES,
     TOKENS_A_PARAMETER,
+    resized,
     size_of,
     spec_of_size,
     training_seconds,
@@ -38,6 +39,19 @@ def test_a_size_is_found_again() -> None:
 
 def test_small_is_all_that_a_form_begins_with() -> None:
     assert {**DEFAULTS, **MODEL_SIZES["small"]} == DEFAULTS
+
+
+def test_what_is_counted_in_epochs_keeps_its_samples() -> None:
+    values = {**BEGUN, "training_params.stop.epochs": "1000"}
+    first = resized(values, "gpt2")
+    assert first["training_params.stop.epochs"] == "2000"  # of 512 samples instead of 1,024
+    assert first["training_params.schedule.warmup_epochs"] == "40"
+    assert "training_params.schedule.total_epochs" not in first
+    again = resized({**values, **first}, "small")
+    assert again["training_params.stop.epochs"] == "1000"
+    for wrong in ("many", "9" * 5000, "-3", ""):
+        values["training_params.stop.epochs"] = wrong
+        assert "training_params.stop.epochs" not in resized(values, "tiny")
 
 
 def test_each_is_larger_and_takes_longer_than_the_one_before() -> None:
