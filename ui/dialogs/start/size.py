@@ -107,7 +107,7 @@ def _names() -> dict[str, str]:
         "tiny": _("Tiny, to try out"),
         "small": _("Small"),
         "medium": _("Medium"),
-        "gpt2": _("As GPT-2 (124M)"),
+        "gpt2": _("As GPT-2's smallest"),
         "large": _("Large"),
     }
     assert names.keys() == MODEL_SIZES.keys()
