@@ -137,6 +137,15 @@ def test_times_follow_machines_and_device(
     assert "a usual CPU" in questions.size.note.text()
 
 
+def test_return_in_the_number_of_machines_starts_nothing(
+    questions: StartDialog, started: list[tuple[SwarmSpec, bool]]
+) -> None:
+    QTest.keyClick(questions.line.peers.control, Qt.Key.Key_Return)
+    assert started == []
+    QTest.keyClick(questions.title.control, Qt.Key.Key_Return)
+    assert len(started) == 1
+
+
 def test_without_a_device_no_time_is_made_up(bench: Bench) -> None:
     bench.window.dialogs.start()
     dialog = bench.window.dialogs._shown["start"]
