@@ -56,7 +56,7 @@ def _saying(spec: SwarmSpec, said: Mapping[str, str]) -> SwarmSpec:
     if not said:
         return spec
     before = spec.about.as_json() if spec.about is not None else {}
-    content = spec.to_json() | {"about": before | said, "organiser": None}  # to be signed anew
+    content = spec.to_json() | {"about": {**before, **said}, "organiser": None}  # to be signed anew
     return parse(content)
 
 

@@ -84,7 +84,9 @@ class Scout:
         except CallError:
             return Call(answer=CallOutcome.NO_NODE)
         took = time.monotonic() - began
-        await calls.ping(self._node, peer_id)  # enters the routing table, for `trainers`
+        await calls.ping(self._node, peer_id)
+        # hivemind enters it into the routing table, by which records are found, in another task
+        await asyncio.sleep(0)
         return Call(answer=CallOutcome.PEER, latency=took, clock=theirs - clock - took / 2)
 
     async def trainers(self) -> int:

@@ -83,7 +83,7 @@ def test_four_questions_are_asked_and_all_else_is_folded(questions: StartDialog)
 def test_questions_are_reached_by_keyboard_in_order(questions: StartDialog) -> None:
     reached = in_tab_order(questions)
     expected = [
-        *(questions.title.control, questions.size.buttons["small"]),
+        *(questions.title.control, questions.sizes.buttons["small"]),
         *(questions.line.uplink.control, questions.line.peers.control, questions.advice.take),
         *(questions.fields[name].control for name in ("dataset_info.source", "organiser.access")),
         *(questions.fields["about.purpose"].control, questions.folded.more, questions.start),
@@ -103,7 +103,7 @@ def test_a_mistake_behind_more_is_unfolded(questions: StartDialog, qtbot: QtBot)
 def test_a_size_is_chosen_with_the_strategy_that_suits(
     questions: StartDialog, started: list[tuple[SwarmSpec, bool]], qtbot: QtBot
 ) -> None:
-    size = questions.size
+    size = questions.sizes
     assert size.buttons["small"].isChecked()
     assert "10.8 M parameters · about 7 hours · as recommended below" in size.words["small"].text()
     for key, words in (("gpt2", "85.3 M parameters · about"), ("large", "309 M parameters")):
@@ -123,18 +123,18 @@ def test_a_size_is_chosen_with_the_strategy_that_suits(
 def test_times_follow_machines_and_device(
     bench: Bench, questions: StartDialog, qtbot: QtBot
 ) -> None:
-    large = questions.size.words["large"]
+    large = questions.sizes.words["large"]
     assert "about 16 hours" in large.text()
     questions.line.peers.set_value("16")
     qtbot.waitUntil(lambda: "about 8 hours" in large.text())
-    assert "for 16 machines" in questions.size.note.text()
+    assert "for 16 machines" in questions.sizes.note.text()
     questions.line.peers.set_value("many")
     qtbot.waitUntil(lambda: large.text() == "309 M parameters")
     questions.line.peers.set_value("8")
     qtbot.waitUntil(lambda: "about 16 hours" in large.text())
     bench.dispatch(Devices(devices=(CPU,), torch_version=""), DeviceChosen(device="cpu"))
     qtbot.waitUntil(lambda: "more than 100 days" in large.text())
-    assert "a usual CPU" in questions.size.note.text()
+    assert "a usual CPU" in questions.sizes.note.text()
 
 
 def test_return_in_the_number_of_machines_starts_nothing(
@@ -150,12 +150,12 @@ def test_without_a_device_no_time_is_made_up(bench: Bench) -> None:
     bench.window.dialogs.start()
     dialog = bench.window.dialogs._shown["start"]
     assert isinstance(dialog, StartDialog)
-    assert dialog.size.words["large"].text() == "309 M parameters"
-    assert "once this machine's devices are known" in dialog.size.note.text()
+    assert dialog.sizes.words["large"].text() == "309 M parameters"
+    assert "once this machine's devices are known" in dialog.sizes.note.text()
 
 
 def test_own_sizes_are_shown_and_left_again(questions: StartDialog, qtbot: QtBot) -> None:
-    size, layers = questions.size, questions.fields["model_config.layers"]
+    size, layers = questions.sizes, questions.fields["model_config.layers"]
     assert not size.buttons[""].isEnabled()
     layers.set_value("7")
     qtbot.waitUntil(size.buttons[""].isChecked)
@@ -172,7 +172,7 @@ def test_choosing_sizes_to_and_fro_keeps_the_length_of_the_run(
 ) -> None:
     questions.fields["training_params.stop.epochs"].set_value("60000")
     for key in ("gpt2", "large", "small", "gpt2"):
-        qtbot.mouseClick(questions.size.buttons[key], LEFT)
+        qtbot.mouseClick(questions.sizes.buttons[key], LEFT)
     values = questions.values
     batch = int(values["training_params.target_batch_size"])
     samples = batch * int(values["training_params.stop.epochs"])

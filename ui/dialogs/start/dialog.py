@@ -64,7 +64,7 @@ class StartDialog(QDialog):
         self._tried = False
         self.title = title_field()
         self.line, self.advice = LineCard(model), StrategyAdvice()
-        self.size = SizeCard(self.line.asked, self.advice)
+        self.sizes = SizeCard(self.line.asked, self.advice)
         self.mixture = MixtureRows()
         self._asked = [SectionCard(section) for section in questions()]
         self._data = self._asked[0]
@@ -96,7 +96,7 @@ class StartDialog(QDialog):
         cards = QVBoxLayout(page)
         cards.setContentsMargins(0, 0, 8, 0)
         cards.setSpacing(12)
-        for part in (self.title, self.size, *self._asked, self.folded):
+        for part in (self.title, self.sizes, *self._asked, self.folded):
             cards.addWidget(part)
         cards.addStretch(1)
         self._data.column.addWidget(self.mixture)
@@ -136,9 +136,9 @@ class StartDialog(QDialog):
             self.fields[name].edited.connect(self._follow_choices)
         self.line.changed.connect(self._checking.start)
         self.advice.taken.connect(self._take)
-        self.size.picked.connect(self._resize_model)
-        self.size.outdated.connect(self._checking.start)
-        self._model.changed.connect(self.size.look_at)
+        self.sizes.picked.connect(self._resize_model)
+        self.sizes.outdated.connect(self._checking.start)
+        self._model.changed.connect(self.sizes.look_at)
         self.folded.more.toggled.connect(
             lambda _open: QTimer.singleShot(
                 0, self, lambda: self.area.verticalScrollBar().setValue(self.folded.y())
@@ -214,7 +214,7 @@ class StartDialog(QDialog):
         self._checking.stop()
         spec, wrong = draft.check(self.values)
         self._show_line(spec)
-        self.size.show_values(self.values, spec, self._model.state, self.line.assumed())
+        self.sizes.show_values(self.values, spec, self._model.state, self.line.assumed())
         if spec is not None:
             self._say(self._what_it_takes(spec))
         else:
