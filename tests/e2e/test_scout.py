@@ -10,7 +10,10 @@ from app.p2p.machine_records import LIFE_SECONDS, seal, shard_key, shard_of
 from app.p2p.network import Network, any_free_port
 from app.p2p.peer import load_hivemind
 from app.p2p.scout import CallOutcome, Scout, called_back
+from app.spec import schema
+from app.swarm.look import look
 from tests.support.machine.machines import new_key, record
+from tests.support.training.specs import SMALLEST
 
 pytestmark = [
     pytest.mark.e2e,
@@ -82,6 +85,10 @@ async def test_machines_are_seen_from_outside(node: Any) -> None:
         found = await scout.machines()
         assert {each: one.alias for each, one in found.items()} == {key.public_key: "ada"}
         assert await scout.machines() == {}
+    seen = look(schema.parse(SMALLEST | {"initial_peers": addresses}), lab="vision-lab")
+    first = await anext(seen)
+    assert (first.answered, first.machines, first.of_lab, first.training) == (1, 1, 1, 0)
+    await seen.aclose()  # type: ignore[attr-defined]
 
 
 async def test_nobody_calls_back_within_a_machine(node: Any) -> None:
