@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app import protocol
 from app.alerts.alerter import FILE_NAME as ALERTS
@@ -44,6 +44,7 @@ from app.state.store import Store
 from app.swarm.bindings import Bindings
 from app.swarm.connection_check import Finding, diagnose
 from app.swarm.fleet_sync import FleetSync
+from app.swarm.look import SeenFromOutside, look
 from app.swarm.membership import Membership
 from app.swarm.organisation import Organisation
 from app.swarm.recents import Recents
@@ -57,6 +58,9 @@ from app.trackers.trackers import Trackers
 from app.training.governor import Governor
 from app.training.supervisor import probe_devices
 from app.training.training import Training
+
+if TYPE_CHECKING:
+    from app.spec.schema import SwarmSpec
 
 log = logging.getLogger(__name__)
 
@@ -279,6 +283,13 @@ class Session:
         known = self.machines.fleet.machines(time.time())
         versions = tuple(machine.record.app_version for machine in known)
         return diagnose(replace(self.swarm.subject(), versions=versions))
+
+    def look_at(self, spec: "SwarmSpec") -> AsyncIterator[SeenFromOutside]:
+        """Is anybody in a swarm that we may join? Yields what is seen, again and again.
+
+        Raises `CallError`.
+        """
+        return look(spec, lab=self.store.settings.lab)
 
 
 def _state_at_start(settings: Settings) -> ContributorState:

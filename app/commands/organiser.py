@@ -1,12 +1,25 @@
 """The organiser's commands on the command line."""
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.commands.values import add_data_dir
 
 _DATA_DIR = "keep everything in DIR"
+
+_ABOUT = {
+    "purpose": ("TEXT", "what the swarm is for"),
+    "run_by": ("TEXT", "who runs it, if that isn't NAME"),
+    "until": ("DAY", "the last day on which it runs, such as 2027-03-31"),
+    "licence": ("TEXT", "of the trained model, such as Apache-2.0"),
+    "contact": ("TEXT", "where to ask"),
+}
+"""Options of ``sign`` that the invite carries for people."""
+
+_FIELDS = {"run_by": "organiser"}
+"""Where such an option isn't called as the spec's field is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +44,9 @@ class OrganiserCommand:
     closed: bool = False
     """Only members may take part."""
 
+    about: Mapping[str, str] = field(default_factory=dict)
+    """What the swarm is for: fields of `app.spec.about.AboutSpec`, those that were given."""
+
     out: Path | None = None
     """The signed invite to write."""
 
@@ -41,6 +57,8 @@ def add_sign(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("of_swarm", metavar="INVITE", help="a *.cotrain file or a cotrain:// link")
     parser.add_argument("--organiser", required=True, metavar="NAME", help="shown with your key")
     parser.add_argument("--closed", action="store_true", help="only members may take part")
+    for name, (metavar, meaning) in _ABOUT.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=meaning)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="signed invite")
     add_data_dir(parser, what=_DATA_DIR)
 
@@ -74,5 +92,10 @@ def organiser_of(options: argparse.Namespace) -> OrganiserCommand:
         label=getattr(options, "label", ""),
         name=getattr(options, "organiser", ""),
         closed=getattr(options, "closed", False),
+        about={
+            _FIELDS.get(name, name): text
+            for name in _ABOUT
+            if (text := getattr(options, name, None)) is not None
+        },
         out=getattr(options, "out", None),
     )

@@ -13,6 +13,7 @@ from app.common.i18n import _
 from app.common.plain import one_line
 from app.contributions.fates import forgotten_text, unreported
 from app.protocol import FileDownload, StateDownload, TrainerWarning, Waiting
+from app.spec.about import AboutSpec, in_words
 from app.state.facts import DoorSnapshot, MemberFault, Returning
 from app.state.state import ContributorState, Phase, Round
 
@@ -47,6 +48,7 @@ class Display:
         self._lost = False
         self._returning: Returning | None = None
         self._barred = ""
+        self._about: AboutSpec | None = None
         self._snapshot = DoorSnapshot()
         self._began_with: int | None = None
         self._reporting: tuple[str, int] = ("", 0)
@@ -57,6 +59,7 @@ class Display:
         self._say_problem(state)
         self._say_connection(state)
         self._say_return(state)
+        self._say_about(state)
         self._say_access(state)
         self._say_snapshot(state)
         self._say_reporting(state)
@@ -93,6 +96,14 @@ class Display:
             text = _("{swarm} can't be entered yet: {reason} Trying again in {seconds} s.")
             wait = max(0, round(now.retry_at - time.time()))
             self._tell(text.format(swarm=now.title, reason=now.reason, seconds=wait))
+
+    def _say_about(self, state: ContributorState) -> None:
+        """What the swarm is for, once when we begin to enter it."""
+        about = state.swarm.about if state.swarm is not None else None
+        if about != self._about:
+            for what, words in in_words(about).items():
+                self._tell(f"{what}: {words}")
+        self._about = about
 
     def _say_access(self, state: ContributorState) -> None:
         """Once each time, that we wait for the organiser, and that we do no more."""
@@ -176,6 +187,7 @@ def _warnings(state: ContributorState) -> tuple[TrainerWarning, ...]:
 def as_json(state: ContributorState) -> str:
     """One line of JSON; null where a value is unknown."""
     own, run = state.training, state.run
+    about = state.swarm.about if state.swarm else None
     return json.dumps(
         {
             "time": time.time(),
@@ -206,6 +218,7 @@ def as_json(state: ContributorState) -> str:
             "sample": asdict(state.samples[-1]) if state.samples else None,
             "swarm_samples_per_second": run.samples_per_second if run else None,
             "run_id": state.swarm.run_id if state.swarm else None,
+            "about": about.as_json() if about else None,
             "last_round": _round(own.last_round) if own and own.last_round else None,
             "failed_rounds": own.failed_rounds if own else None,
             "faults": [_fault(each) for each in state.faults.last[-MOST_FAULTS:]],

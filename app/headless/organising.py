@@ -6,6 +6,7 @@ the change and passes it on; else the next one to start there.
 
 import asyncio
 import sys
+from collections.abc import Mapping
 
 from app.commands.organiser import OrganiserCommand
 from app.common.errors import RosterError, UserFacingError
@@ -19,6 +20,7 @@ from app.organiser.members import Members, runs_of
 from app.organiser.roster import Roster
 from app.settings.settings import Settings
 from app.spec import invite
+from app.spec.schema import SwarmSpec, parse
 from app.state.state import ContributorState
 from app.state.store import Store
 from app.swarm.organisation import Organisation
@@ -35,7 +37,7 @@ def run(command: OrganiserCommand, folders: Folders) -> int:
 
 def _sign(command: OrganiserCommand, folders: Folders) -> int:
     assert command.out is not None
-    spec = invite.load(command.swarm)
+    spec = _saying(invite.load(command.swarm), command.about)
     store = Store(settings=Settings.model_construct(), state=ContributorState())
     organisation = Organisation(store, folders=folders)
     signed = asyncio.run(organisation.organise(spec, name=command.name, closed=command.closed))
@@ -47,6 +49,15 @@ def _sign(command: OrganiserCommand, folders: Folders) -> int:
         )
     )
     return 0
+
+
+def _saying(spec: SwarmSpec, said: Mapping[str, str]) -> SwarmSpec:
+    """The spec with what the command says of the swarm's purpose; what it doesn't say stays."""
+    if not said:
+        return spec
+    before = spec.about.as_json() if spec.about is not None else {}
+    content = spec.to_json() | {"about": {**before, **said}, "organiser": None}  # to be signed anew
+    return parse(content)
 
 
 def _change(command: OrganiserCommand, folders: Folders) -> int:

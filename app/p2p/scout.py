@@ -9,8 +9,9 @@ from enum import Enum, auto
 from typing import Any, Self
 
 from app.p2p import autonat, calls
-from app.p2p.board import RunBoard
+from app.p2p.board import Board, RunBoard
 from app.p2p.calls import CallError
+from app.p2p.machine_records import Inspection, Inspector, MachineRecord
 from app.p2p.peer import load_hivemind
 
 CONNECT_SECONDS = 10.0
@@ -48,6 +49,7 @@ class Scout:
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
         self._node: Any = None
+        self._inspector = Inspector(run_id)
 
     async def __aenter__(self) -> Self:
         self._run_records = await load_hivemind()
@@ -82,7 +84,9 @@ class Scout:
         except CallError:
             return Call(answer=CallOutcome.NO_NODE)
         took = time.monotonic() - began
-        await calls.ping(self._node, peer_id)  # enters the routing table, for `trainers`
+        await calls.ping(self._node, peer_id)
+        # hivemind enters it into the routing table, by which records are found, in another task
+        await asyncio.sleep(0)
         return Call(answer=CallOutcome.PEER, latency=took, clock=theirs - clock - took / 2)
 
     async def trainers(self) -> int:
@@ -92,6 +96,17 @@ class Scout:
         (progress,) = await RunBoard(self._node, [key]).read()
         summary = await asyncio.to_thread(self._run_records.summarize, progress, None)
         return 0 if summary is None else len(summary.trainers)
+
+    async def machines(self) -> dict[str, MachineRecord]:
+        """The sound records of the run's machines, by public key, that are newer than those of the
+        call before. Raises `CallError`."""
+        found: dict[str, MachineRecord] = {}
+
+        async def take(inspection: Inspection) -> None:
+            found.update(inspection.records)
+
+        await Board(self._node, self._run_id).read(self._inspector, take)
+        return found
 
 
 async def called_back(node: Any, peer_ids: Iterable[str]) -> bool | None:

@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from app.common.errors import SpecError
 from app.common.i18n import _
 from app.organiser.invites import OrganiserSpec
+from app.spec.about import AboutSpec
 from app.spec.architectures import unsaid
 from app.spec.complaints import by_field, first_of
 from app.spec.evaluation import EvaluationSpec
@@ -99,6 +100,9 @@ class SwarmSpec(SpecPart):
     pretrained: PretrainedSpec | None = None
     """Weights to begin with; None for those that the seed draws."""
 
+    about: AboutSpec | None = None
+    """What it is for, in its organiser's words; None where the spec doesn't say."""
+
     organiser: OrganiserSpec | None = None
     """Whose swarm it is, if its organiser signed the spec."""
 
@@ -173,9 +177,11 @@ class SwarmSpec(SpecPart):
         unknown: dict[str, Any] = {"training": _unused_by(self.training), "data": data}
         if isinstance(self.data, MixtureData):
             data["parts"] = {"__all__": {"data": {"tokenizer", "held_out"}}}
-        for name in ("organiser", "pretrained"):
+        for name in ("about", "organiser", "pretrained"):
             if getattr(self, name) is None:
                 unknown[name] = True
+        if self.about is not None:
+            unknown["about"] = set(AboutSpec.model_fields) - self.about.as_json().keys()
         return self.model_dump(mode="json", by_alias=True, exclude=unknown)
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from app.evaluation_messages import perplexity_of
 from app.organiser.roster import Member
 from app.p2p.sightings import PartFault
+from app.spec.about import AboutSpec
 
 DEMO_RUNS = "demo-" + "[0-9a-f]" * 8
 """The pattern of the run ids of demos: swarms on this machine alone, which count for nobody."""
@@ -39,6 +40,8 @@ class Swarm:
     """The backend's id of the training; None where the backend doesn't offer the swarm."""
     returns: bool = False
     """The app comes back to it by itself at its next start."""
+    about: AboutSpec | None = None
+    """What it is for, in its organiser's words; None where the spec doesn't say."""
 
 
 @dataclass(frozen=True, kw_only=True)

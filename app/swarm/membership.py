@@ -315,6 +315,7 @@ def _swarm_of(spec: "SwarmSpec") -> Swarm:
         own_steps=spec.training.local_steps is not None,
         session_id=spec.session_id,
         training_id=spec.training_id,
+        about=spec.about,
     )
 
 

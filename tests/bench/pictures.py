@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -215,18 +215,33 @@ class Studio:
         show()
 
     def _kinds(self) -> dict[str, Callable[[], object]]:
+        from PySide6.QtCore import QTimer
+
         from app.spec import schema
         from tests.support.training.specs import PEER, SMALLEST
 
-        swarm = schema.parse(
-            {**SMALLEST, "title": "Poems of many languages", "initial_peers": [PEER]}
-        )
+        about = {
+            "purpose": "A small model that knows the poems of all our libraries",
+            "organiser": "The libraries of Alexandria",
+            "until": "2099-03-31",
+            "licence": "CC-BY-4.0",
+            "contact": "poems@library.example",
+        }
+        said = {"title": "Poems of many languages", "initial_peers": [PEER], "about": about}
+        swarm = schema.parse(SMALLEST | said)
         self._bench.session.swarm.spec = swarm
         dialogs = self._dialogs
 
         def preview() -> None:
             dialogs.join()
             dialogs._shown["join"].show_spec(swarm)  # type: ignore[attr-defined]
+
+        def started(share: float, *, more: bool = False) -> None:
+            dialogs.start()
+            dialog: Any = dialogs._shown["start"]
+            dialog.folded.more.setChecked(more)
+            bar = dialog.area.verticalScrollBar()
+            QTimer.singleShot(200, lambda: bar.setValue(round(share * bar.maximum())))
 
         def steps(page: int) -> None:
             dialogs.first_steps()
@@ -243,6 +258,9 @@ class Studio:
             "join": dialogs.join,
             "preview": preview,
             "start": dialogs.start,
+            "start-middle": lambda: started(0.5),
+            "start-end": lambda: started(1.0),
+            "start-more": lambda: started(0.5, more=True),
             "share": dialogs.share,
             "qr-code": enlarged,
             "leave": dialogs.leave,

@@ -6,9 +6,14 @@ from typing import Any
 
 import pytest
 
+from app.p2p.machine_records import LIFE_SECONDS, seal, shard_key, shard_of
 from app.p2p.network import Network, any_free_port
 from app.p2p.peer import load_hivemind
 from app.p2p.scout import CallOutcome, Scout, called_back
+from app.spec import schema
+from app.swarm.look import look
+from tests.support.machine.machines import new_key, record
+from tests.support.training.specs import SMALLEST
 
 pytestmark = [
     pytest.mark.e2e,
@@ -61,6 +66,29 @@ async def test_who_answers(node: Any, plain: Any, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr("app.p2p.scout.time.time", lambda: now() - 5.0)
         ahead = await scout.call(node.peer_id.to_base58(), at_node)
         assert 4.0 < ahead.clock < 6.0
+
+
+async def test_machines_are_seen_from_outside(node: Any) -> None:
+    """Those that show themselves in the run; each record once, and no forged one."""
+    from hivemind.dht.routing import DHTID
+    from hivemind.utils import MSGPackSerializer
+
+    key, now = new_key(), time.time()
+    name = DHTID.generate(shard_key("run", shard_of(key.public_key)))
+    sealed = seal(record(time=now, alias="ada"), key, "run")
+    for public_key, content in ((key.public_key, sealed), (new_key().public_key, sealed)):
+        packed = MSGPackSerializer.dumps(content)
+        node.protocol.storage.store_subkey(name, public_key, packed, now + LIFE_SECONDS)
+    async with Scout("run") as scout:
+        addresses = [str(one) for one in await node.get_visible_maddrs()]
+        await scout.call(node.peer_id.to_base58(), addresses)
+        found = await scout.machines()
+        assert {each: one.alias for each, one in found.items()} == {key.public_key: "ada"}
+        assert await scout.machines() == {}
+    seen = look(schema.parse(SMALLEST | {"initial_peers": addresses}), lab="vision-lab")
+    first = await anext(seen)
+    assert (first.answered, first.machines, first.of_lab, first.training) == (1, 1, 1, 0)
+    await seen.aclose()  # type: ignore[attr-defined]
 
 
 async def test_nobody_calls_back_within_a_machine(node: Any) -> None:

@@ -33,7 +33,17 @@ pytestmark = pytest.mark.gui
 
 FILES = {"source": "files", "paths": ["~/texts/a-file-with-quite-a-long-name-of-its-own.txt"] * 3}
 PATIENCE_MS = 10_000
-SWARM = spec.parse({**SMALLEST, "title": "Poems of many languages " * 4, "dataset_info": FILES})
+ABOUT = {
+    "purpose": "To write poems of many languages " * 12,
+    "organiser": "The Society for Poems of Many Languages",
+    "until": "2020-12-31",
+    "licence": "For members of the society, and for all others after a year",
+    "contact": f"https://poems.example/{'w' * 170}",
+}
+SWARM = spec.parse(
+    {**SMALLEST, "title": "Poems of many languages " * 4, "dataset_info": FILES}
+    | {"about": ABOUT, "initial_peers": [PEER]}
+)
 
 
 def make_join(bench: Bench) -> QDialog:

@@ -29,6 +29,7 @@ from app.common.plain import MOST_IN_LINES
 from app.p2p.sightings import PeerInfo, Run
 from app.protocol import Device
 from app.spec import schema as spec
+from app.spec.about import AboutSpec
 from app.state.events import (
     DeviceChosen,
     JoinBegan,
@@ -69,7 +70,14 @@ def hostile_state(bench: Bench) -> None:
     """Every text that comes from elsewhere is `HOSTILE`, as if no check had stopped it."""
     bench.dispatch(*TRAINING)
     swarm = Swarm(
-        run_id=HOSTILE, title=HOSTILE, model_type=HOSTILE, dataset=HOSTILE, target_batch_size=64
+        run_id=HOSTILE,
+        title=HOSTILE,
+        model_type=HOSTILE,
+        dataset=HOSTILE,
+        target_batch_size=64,
+        about=AboutSpec.model_construct(
+            **dict.fromkeys(("purpose", "organiser", "licence", "contact"), HOSTILE), until=None
+        ),
     )
     peers = (PeerInfo(peer_id=HOSTILE, address=HOSTILE, last_seen=time.time()),)
     reporting = replace(
@@ -211,7 +219,7 @@ def test_join_dialog_shows_hostile_texts_as_they_are(bench: Bench) -> None:
     slot = {"source": "slot", "label": "corpus", "description": (MARK + "W" * 500)[:500]}
     found = spec.parse(
         {**SMALLEST, "title": (MARK + "W" * 200)[:200], "initial_peers": [PEER]}
-        | {"dataset_info": slot}
+        | {"dataset_info": slot, "about": {"purpose": (MARK + "W" * 500)[:500]}}
     )
     dialog.recent.show_recents([Recent(spec=found, joined_at=1.0)])
     problem = UserFacingError(HOSTILE, field=HOSTILE, remedy=HOSTILE)
@@ -229,7 +237,7 @@ def test_join_dialog_shows_hostile_texts_as_they_are(bench: Bench) -> None:
     dialog.show_spec(found)
     dialog.preview.why.setChecked(True)
     dialog.preview.files.rows[0]._refuse(HOSTILE)
-    assert check(dialog).count(MARK) > 3
+    assert check(dialog).count(MARK) > 4
 
 
 def test_question_about_a_task_shows_hostile_texts_as_they_are(bench: Bench, qtbot: QtBot) -> None:

@@ -13,12 +13,15 @@ from PySide6.QtWidgets import QApplication, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
 from app.lifecycle.handover import Request
+from app.p2p.calls import CallError
 from app.protocol import Devices
+from app.settings.settings import Settings
 from app.spec import invite
 from app.spec import schema as spec
 from app.spec.schema import SwarmSpec
 from app.state.events import DeviceChosen, TermsJudged
 from app.state.state import ContributorState
+from app.swarm.look import SeenFromOutside
 from app.terms.terms import Terms, Verdict
 from tests.support.gui.windows import CPU, DEVICES, WATCHING, Bench
 from tests.support.training.specs import PEER, SMALLEST
@@ -107,7 +110,8 @@ def test_recent_swarm_is_previewed(bench: Bench, qtbot: QtBot, loop: Any) -> Non
     assert "Poems" in dialog.recent.list.item(0).text()
     qtbot.keyClick(dialog.recent.list, Qt.Key.Key_Return)
     wait_for_preview(dialog, qtbot)
-    assert bench.session.calls == []  # the same Return must not agree as well
+    calls = bench.session.calls  # the same Return must not agree as well
+    qtbot.waitUntil(lambda: calls == ["look at poems"])  # we were in it: it may be asked
 
 
 def test_recent_swarm_is_forgotten(bench: Bench, qtbot: QtBot, loop: Any) -> None:
@@ -354,6 +358,7 @@ def shown_cautions(dialog: JoinDialog, found: SwarmSpec) -> str:
         ({"dataset_info": {"source": "slot", "label": "corpus"}}, "files that you choose"),
         ({"model_config": {"model_type": "llama"}}, "too little memory"),
         ({"initial_peers": []}, "you would be its first"),
+        ({"about": {"until": "2020-01-31"}}, "until 2020-01-31: it may have ended"),
         ({"local": True}, "Only apps on this machine"),
         (
             {"dataset_info": {"source": "builtin", "tokenizer": {"kind": "file", "path": "t"}}},
@@ -364,6 +369,71 @@ def shown_cautions(dialog: JoinDialog, found: SwarmSpec) -> str:
 def test_preview_warns(dialog: JoinDialog, change: dict[str, Any], told: str) -> None:
     assert told in shown_cautions(dialog, spec.parse(POEMS.to_json() | change))
     assert told not in shown_cautions(dialog, POEMS)
+
+
+ABOUT = {
+    "purpose": "Old letters",
+    "organiser": "The library",
+    "until": "9999-12-31",
+    "licence": "CC-BY-4.0",
+    "contact": "javascript:alert(1)",
+}
+
+
+def test_preview_says_what_it_is_for(dialog: JoinDialog) -> None:
+    dialog.show_spec(spec.parse(POEMS.to_json() | {"about": ABOUT}))
+    card = dialog.preview.about
+    words = texts_in(card)
+    for told in (*ABOUT.values(), "anybody can have written this"):
+        assert told in words
+    assert all(not each.openExternalLinks() for each in card.findChildren(QLabel))
+    assert "meant to run until" not in texts_in(dialog.preview)
+    dialog.show_spec(POEMS)
+    assert not card.isVisible()
+
+
+def test_whether_anybody_is_there_is_asked_when_wanted(
+    bench: Bench, dialog: JoinDialog, qtbot: QtBot
+) -> None:
+    bench.session.store.replace_settings(Settings(lab="ours"))
+    bench.session.seen = [
+        SeenFromOutside(called=2, answered=1, machines=14, of_lab=3, training=12),
+    ]
+    dialog.show_spec(POEMS)
+    look = dialog.preview.look
+    assert "see this machine's" in look.said.text()
+    assert bench.session.calls == []  # an invite alone has this machine call nobody
+    qtbot.mouseClick(look.ask, LEFT)
+    words = ("Reachable", "14 machines", "3 of your lab", "12 train now")
+    qtbot.waitUntil(lambda: look.said.text() == " · ".join(words))
+    assert bench.session.calls == ["look at poems"]
+    looking = look._looking
+    assert looking is not None
+    dialog.choose()
+    qtbot.waitUntil(looking.cancelled)
+    assert look.ask.isEnabled()
+
+
+def test_that_nobody_answers_is_said(bench: Bench, dialog: JoinDialog, qtbot: QtBot) -> None:
+    bench.session.seen = [SeenFromOutside(called=2, answered=0)]
+    dialog.show_spec(POEMS)
+    dialog.preview.look.ask.click()
+    qtbot.waitUntil(lambda: "Nobody answers: 2 peers" in dialog.preview.look.said.text())
+    dialog.show_spec(spec.parse(SMALLEST))
+    assert not dialog.preview.look.isVisible()  # there is nobody to ask
+
+
+def test_that_it_can_not_be_asked_is_said(bench: Bench, dialog: JoinDialog, qtbot: QtBot) -> None:
+    bench.session.refusal = CallError("no node")
+    dialog.show_spec(POEMS)
+    dialog.preview.look.ask.click()
+    qtbot.waitUntil(lambda: "can't be asked: no node" in dialog.preview.look.said.text())
+    assert dialog.preview.look.ask.isEnabled()
+
+
+def test_what_is_over_may_be_joined_all_the_same(dialog: JoinDialog) -> None:
+    dialog.show_spec(spec.parse(POEMS.to_json() | {"about": {"until": "2020-01-31"}}))
+    assert dialog.join.isEnabled()
 
 
 def test_preview_says_that_another_swarm_is_left(bench: Bench, dialog: JoinDialog) -> None:

@@ -10,15 +10,17 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QMessageBox
+from PySide6.QtWidgets import QLabel, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from app import protocol
 from app.common.errors import BusyError
 from app.protocol import TrainerPhase
+from app.spec.about import AboutSpec
 from app.state.events import (
     Event,
     JoinBegan,
+    Left,
     PauseChosen,
     PauseEnded,
     ProblemRaised,
@@ -194,6 +196,17 @@ def test_the_problem_names_field_and_remedy_until_it_is_dismissed(
     banner.dismiss.setFocus()
     qtbot.keyClick(banner.dismiss, Qt.Key.Key_Space)
     assert not banner.isVisible()
+
+
+def test_it_says_what_the_swarm_is_for(bench: Bench) -> None:
+    card = bench.window.overview.about
+    bench.dispatch(*WATCHING)
+    assert not card.isVisible()
+    about = AboutSpec(purpose="Old letters", licence="MIT")
+    bench.dispatch(Left(), JoinBegan(swarm=replace(SWARM, about=about)))
+    assert card.isVisible()
+    words = [each.text() for each in card.findChildren(QLabel) if each.isVisible()]
+    assert {"Old letters", "MIT"} <= set(words)
 
 
 def test_a_refused_action_becomes_a_problem(bench: Bench, qtbot: QtBot) -> None:

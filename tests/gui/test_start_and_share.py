@@ -9,12 +9,13 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
+from app.protocol import Devices
 from app.spec import invite
 from app.spec import schema as spec
 from app.spec.form import names
 from app.spec.schema import SwarmSpec
-from app.state.events import Joined, Left
-from tests.support.gui.windows import DEVICES, WATCHING, Bench, in_tab_order, name_of
+from app.state.events import DeviceChosen, Joined, Left
+from tests.support.gui.windows import CPU, DEVICES, WATCHING, Bench, in_tab_order, name_of
 from tests.support.training.specs import HASH, SMALLEST
 from ui.dialogs import qr
 from ui.dialogs.share import ShareDialog
@@ -34,12 +35,20 @@ OURS = spec.parse({**SMALLEST, "run_id": "poems", "title": "Poems"})
 
 
 @pytest.fixture
-def form(bench: Bench, qtbot: QtBot) -> StartDialog:
+def questions(bench: Bench) -> StartDialog:
+    """The dialog as it opens."""
     bench.dispatch(*DEVICES)
     bench.window.dialogs.start()
     dialog = bench.window.dialogs._shown["start"]
     assert isinstance(dialog, StartDialog)
     return dialog
+
+
+@pytest.fixture
+def form(questions: StartDialog) -> StartDialog:
+    """All of it."""
+    questions.folded.more.setChecked(True)
+    return questions
 
 
 @pytest.fixture
@@ -55,6 +64,134 @@ def test_form_has_every_text_and_begins_right(form: StartDialog) -> None:
         k: v for k, v in names.DEFAULTS.items() if k != "run_id"
     }
     assert "parameters" in form.summary.text()
+
+
+# --- four questions
+
+
+def test_four_questions_are_asked_and_all_else_is_folded(questions: StartDialog) -> None:
+    asked = {name for name, field in questions.fields.items() if field.isVisibleTo(questions)}
+    about = {name for name in names.DEFAULTS if name.startswith("about.")}
+    assert asked == {"title", "dataset_info.source", "organiser.access", "local", *about}
+    assert questions.advice.isVisibleTo(questions)
+    assert not questions.line.isVisibleTo(questions)
+    questions.folded.more.setFocus()
+    QTest.keyClick(questions.folded.more, Qt.Key.Key_Space)
+    assert questions.fields["training_params.strategy"].isVisibleTo(questions)
+
+
+def test_questions_are_reached_by_keyboard_in_order(questions: StartDialog) -> None:
+    reached = in_tab_order(questions)
+    expected = [
+        *(questions.title.control, questions.sizes.buttons["small"]),
+        *(questions.line.uplink.control, questions.line.peers.control, questions.advice.take),
+        *(questions.fields[name].control for name in ("dataset_info.source", "organiser.access")),
+        *(questions.fields["about.purpose"].control, questions.folded.more, questions.start),
+    ]
+    assert [each for each in reached if each in expected] == expected
+    assert all(name_of(each) for each in reached)
+
+
+def test_a_mistake_behind_more_is_unfolded(questions: StartDialog, qtbot: QtBot) -> None:
+    seed = questions.fields["training_params.seed"]
+    seed.set_value("many")
+    qtbot.mouseClick(questions.start, LEFT)
+    assert seed.isVisibleTo(questions)
+    assert questions.focusWidget() is seed.control
+
+
+def test_a_size_is_chosen_with_the_strategy_that_suits(
+    questions: StartDialog, started: list[tuple[SwarmSpec, bool]], qtbot: QtBot
+) -> None:
+    size = questions.sizes
+    assert size.buttons["small"].isChecked()
+    assert "10.8 M parameters · about 7 hours · as recommended below" in size.words["small"].text()
+    for key, words in (("gpt2", "85.3 M parameters · about"), ("large", "309 M parameters")):
+        assert words in size.words[key].text()
+        assert size.buttons[key].accessibleDescription() == size.words[key].text()
+    assert "a usual GPU" in size.note.text()
+    qtbot.mouseClick(size.buttons["gpt2"], LEFT)
+    assert questions.advice.title.text().startswith("As recommended")
+    assert "recommended" not in size.words["gpt2"].text()
+    qtbot.mouseClick(questions.start, LEFT)
+    ((swarm, _train),) = started
+    assert swarm.model.fields["num_hidden_layers"] == 12
+    assert swarm.training.sequence_length == 1024
+    assert swarm.training.local_steps is not None
+
+
+def test_times_follow_machines_and_device(
+    bench: Bench, questions: StartDialog, qtbot: QtBot
+) -> None:
+    large = questions.sizes.words["large"]
+    assert "about 16 hours" in large.text()
+    questions.line.peers.set_value("16")
+    qtbot.waitUntil(lambda: "about 8 hours" in large.text())
+    assert "for 16 machines" in questions.sizes.note.text()
+    questions.line.peers.set_value("many")
+    qtbot.waitUntil(lambda: large.text() == "309 M parameters")
+    questions.line.peers.set_value("8")
+    qtbot.waitUntil(lambda: "about 16 hours" in large.text())
+    bench.dispatch(Devices(devices=(CPU,), torch_version=""), DeviceChosen(device="cpu"))
+    qtbot.waitUntil(lambda: "more than 100 days" in large.text())
+    assert "a usual CPU" in questions.sizes.note.text()
+
+
+def test_return_in_the_number_of_machines_starts_nothing(
+    questions: StartDialog, started: list[tuple[SwarmSpec, bool]]
+) -> None:
+    QTest.keyClick(questions.line.peers.control, Qt.Key.Key_Return)
+    assert started == []
+    QTest.keyClick(questions.title.control, Qt.Key.Key_Return)
+    assert len(started) == 1
+
+
+def test_without_a_device_no_time_is_made_up(bench: Bench) -> None:
+    bench.window.dialogs.start()
+    dialog = bench.window.dialogs._shown["start"]
+    assert isinstance(dialog, StartDialog)
+    assert dialog.sizes.words["large"].text() == "309 M parameters"
+    assert "once this machine's devices are known" in dialog.sizes.note.text()
+
+
+def test_own_sizes_are_shown_and_left_again(questions: StartDialog, qtbot: QtBot) -> None:
+    size, layers = questions.sizes, questions.fields["model_config.layers"]
+    assert not size.buttons[""].isEnabled()
+    layers.set_value("7")
+    qtbot.waitUntil(size.buttons[""].isChecked)
+    assert "12.6 M parameters" in size.words[""].text()
+    size.buttons[""].setFocus()
+    QTest.keyClick(size.buttons[""], Qt.Key.Key_Up)
+    assert size.buttons["large"].isChecked()
+    assert layers.value == "24"
+    assert not size.buttons[""].isEnabled()
+
+
+def test_choosing_sizes_to_and_fro_keeps_the_length_of_the_run(
+    questions: StartDialog, qtbot: QtBot
+) -> None:
+    questions.fields["training_params.stop.epochs"].set_value("60000")
+    for key in ("gpt2", "large", "small", "gpt2"):
+        qtbot.mouseClick(questions.sizes.buttons[key], LEFT)
+    values = questions.values
+    batch = int(values["training_params.target_batch_size"])
+    samples = batch * int(values["training_params.stop.epochs"])
+    assert samples == pytest.approx(60_000 * 1024, rel=0.01)
+
+
+def test_what_it_is_for_goes_into_the_invite(
+    questions: StartDialog, started: list[tuple[SwarmSpec, bool]], qtbot: QtBot
+) -> None:
+    until = questions.fields["about.until"]
+    until.set_value("soon")
+    questions.fields["about.purpose"].set_value(" Old letters ")
+    qtbot.mouseClick(questions.start, LEFT)
+    assert "2027-03-31" in until.error.text()
+    until.set_value("2027-03-31")
+    qtbot.mouseClick(questions.start, LEFT)
+    about = started[0][0].about
+    assert about is not None
+    assert about.as_json() == {"purpose": "Old letters", "until": "2027-03-31"}
 
 
 # --- a strategy for model and line ---------------------------------------------------------------

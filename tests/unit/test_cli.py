@@ -46,6 +46,19 @@ def test_without_arguments_nothing_is_overridden() -> None:
                 ),
             ),
         ),
+        (
+            ["sign", "a.cotrain", "--organiser", "Ada", "--out", "b", "--run-by", "A library"],
+            Arguments(
+                headless=True,
+                command=OrganiserCommand(
+                    action="sign",
+                    swarm="a.cotrain",
+                    name="Ada",
+                    about={"organiser": "A library"},
+                    out=Path("b"),
+                ),
+            ),
+        ),
         (["curves"], Arguments(headless=True, command=CurvesCommand())),
         (
             ["curves", "--run", "docs", "--to", "a.csv", "--data-dir", "/there"],

@@ -25,6 +25,16 @@ LEAST_UPLINK, MOST_UPLINK = 0.001, 100_000.0
 MOST_PEERS = 100_000
 
 
+class LineFields(FieldGrid):
+    """The fields of a `LineCard`, which may stand elsewhere."""
+
+    @override
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Return ends the input of a field, and doesn't join or start the swarm."""
+        if event.key() not in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            super().keyPressEvent(event)
+
+
 class LineCard(FactsCard):
     """Asks for the line and the number of machines, and says what the swarm costs then."""
 
@@ -37,7 +47,8 @@ class LineCard(FactsCard):
         self.uplink = Field(_("Upload of each line, Mbit/s"), line_edit())
         self.peers = Field(_("Machines"), line_edit(), _("That train at the same time"))
         self.note = label(role="muted", wrap=True)
-        self.column.insertWidget(1, FieldGrid((self.uplink, self.peers)))
+        self.asked = LineFields((self.uplink, self.peers))
+        self.column.insertWidget(1, self.asked)
         self.column.insertSpacing(2, GAP)
         self.column.addSpacing(GAP // 2)
         self.column.addWidget(self.note)
@@ -53,12 +64,6 @@ class LineCard(FactsCard):
         self.uplink.set_value(f"{uplink:g}")
         self.uplink.set_hint(source)
         self.peers.set_value(str(texts.known_peers(spec, state)))
-
-    @override
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Return ends the input of a field, and doesn't join or start the swarm."""
-        if event.key() not in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            super().keyPressEvent(event)
 
     def assumed(self) -> tuple[float, int] | None:
         """Mbit/s of each line, and how many machines there are; None where a field is wrong, which

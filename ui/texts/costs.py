@@ -184,6 +184,7 @@ def cautions(
 ) -> tuple[Caution, ...]:
     """All warnings for this swarm on this machine, the serious ones first."""
     found = (
+        *_about_end(spec),
         *_about_data(spec),
         *_about_downloads(spec, estimate),
         *_about_memory(estimate, state),
@@ -191,6 +192,13 @@ def cautions(
         *_about_peers(spec, state),
     )
     return tuple(sorted(found, key=lambda caution: not caution.serious))
+
+
+def _about_end(spec: "SwarmSpec") -> tuple[Caution, ...]:
+    if spec.about is None or not spec.about.is_over:
+        return ()
+    text = _("It was meant to run until {day}: it may have ended, and nobody may train in it.")
+    return (Caution(text=text.format(day=spec.about.until)),)
 
 
 def _about_data(spec: "SwarmSpec") -> tuple[Caution, ...]:

@@ -43,17 +43,25 @@ def _usable(uplink: float, state: ContributorState) -> float:
     return (min(uplink, limit) if limit else uplink) * MBIT
 
 
-def _speed(state: ContributorState, *, parameters: int) -> float:
-    """FLOP/s of this machine's device: measured if it trains a model of about so many parameters,
-    since a much smaller one keeps no GPU busy; else those of its kind."""
-    from app.spec.line import CPU_SPEED, GPU_SPEED, WORK
+def measured_speed(state: ContributorState, *, parameters: int) -> float | None:
+    """FLOP/s of this machine's device as it trains now; None unless it trains a model of about so
+    many parameters, since a much smaller one keeps no GPU busy."""
+    from app.spec.line import WORK
 
     own = state.training
     is_alike = own is not None and 0.5 < (own.parameters or 0) / parameters < 2.0
     if is_alike and own is not None and own.parameters and own.tokens_per_second:
         return WORK * own.parameters * own.tokens_per_second
+    return None
+
+
+def _speed(state: ContributorState, *, parameters: int) -> float:
+    """FLOP/s of this machine's device: measured, or else those of its kind."""
+    from app.spec.line import CPU_SPEED, GPU_SPEED
+
     kind = costs.device_kind(costs.chosen_device(state))
-    return CPU_SPEED if kind == "cpu" else GPU_SPEED
+    usual = CPU_SPEED if kind == "cpu" else GPU_SPEED
+    return measured_speed(state, parameters=parameters) or usual
 
 
 def swarm_on_lines(

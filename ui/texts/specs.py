@@ -43,6 +43,13 @@ def model_description(spec: "ModelSpec") -> str:
     return f"{kind} ({fields})" if fields else kind
 
 
+def about_note(spec: "SwarmSpec") -> str:
+    """How far what a spec says of its purpose may be believed."""
+    if spec.organiser is None:
+        return _("As the invite says. It isn't signed: anybody can have written this.")
+    return _("As the invite says, which {name} has signed.").format(name=spec.organiser.name)
+
+
 def weights_description(spec: "SwarmSpec") -> str:
     """Where the weights come from that a swarm's model begins with; "" for a model by chance."""
     weights = spec.pretrained

@@ -37,6 +37,15 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$@-])")
 
 _MOST_CONTRIBUTORS = 200
 
+_LICENCES = frozenset(
+    {
+        *("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "mpl-2.0", "unlicense", "odc-by"),
+        *("cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0"),
+    }
+)
+"""SPDX identifiers in lower case that are the Hugging Face hub's names, too, which refuses a card
+with a ``license`` that it doesn't know."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
@@ -73,6 +82,8 @@ def _metadata(facts: CardFacts) -> str:
         fields["datasets"] = names
     if isinstance(spec.pretrained, HubWeights):
         fields["base_model"] = [spec.pretrained.name]
+    if spec.about is not None and (licence := spec.about.licence.lower()) in _LICENCES:
+        fields["license"] = licence
     lines = [f"{name}: {json.dumps(value)}" for name, value in fields.items()]
     return "\n".join(("---", *lines, "---"))
 
@@ -116,6 +127,7 @@ def _run(facts: CardFacts) -> Iterator[str]:
     yield f"Run: `{spec.run_id}`"
     if spec.organiser is not None:
         yield f"Organised by {plain(spec.organiser.name)}, key `{spec.organiser.key}`"
+    yield from _said(spec)
     yield f"Began from: {_beginning(spec)}"
     if (adapters := training.adapters) is not None:
         yield (
@@ -136,6 +148,18 @@ def _run(facts: CardFacts) -> Iterator[str]:
         f"Strategy: `{training.strategy}`; optimizer: `{optimizer.name}`, learning rate"
         f" {optimizer.learning_rate:g}, schedule `{training.schedule.name}`"
     )
+
+
+def _said(spec: SwarmSpec) -> Iterator[str]:
+    """What the invite says for people. The contact is for those who were invited, not for all."""
+    if spec.about is None:
+        return
+    said = {
+        "Run by": spec.about.organiser,
+        "What for": spec.about.purpose,
+        "Licence of the weights": spec.about.licence,
+    }
+    yield from (f"{what}, as its invite says: {plain(text)}" for what, text in said.items() if text)
 
 
 def _beginning(spec: SwarmSpec) -> str:
@@ -193,7 +217,13 @@ def _contributors(aliases: tuple[str, ...]) -> str:
 
 
 def _unknown(facts: CardFacts) -> Iterator[str]:
-    yield "Licence: the run states none for the weights; that of its data may matter."
+    about = facts.spec.about
+    if about is None or not about.licence:
+        yield "Licence: the run states none for the weights; that of its data may matter."
+    if about is None or not about.purpose:
+        yield "What it was trained for: the run doesn't say."
+    if facts.spec.organiser is None and (about is None or not about.organiser):
+        yield "Who organised the run: its invite doesn't say."
     yield "Evaluation: none is recorded with this checkpoint."
     yield "What the data holds, and so what the model may say: it was not filtered or aligned."
     if not facts.run.contributors:

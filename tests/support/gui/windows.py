@@ -1,5 +1,6 @@
 """A window on a real session that was never opened: events drive its real state machine."""
 
+import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -31,6 +32,7 @@ from app.state.events import (
 )
 from app.state.facts import Swarm
 from app.swarm.connection_check import Finding, Grade
+from app.swarm.look import SeenFromOutside
 from app.swarm.membership import Membership
 from ui.main_window import MainWindow
 from ui.models.actions import Actions
@@ -58,6 +60,7 @@ class RecordingSession(Session):
         self.calls: list[str] = []
         self.refusal: Exception | None = None
         self.findings: list[Finding] = []
+        self.seen: list[SeenFromOutside] = []
         self.training = RecordingTraining(self)  # type: ignore[assignment]
         self.swarm = RecordingSwarm(self)
 
@@ -70,6 +73,12 @@ class RecordingSession(Session):
         self.note("diagnose")
         for finding in self.findings:
             yield finding
+
+    async def look_at(self, spec: SwarmSpec) -> AsyncIterator[SeenFromOutside]:
+        self.note(f"look at {spec.run_id}")
+        for each in self.seen:
+            yield each
+        await asyncio.sleep(3600)
 
 
 class RecordingSwarm(Membership):

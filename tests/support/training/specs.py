@@ -160,6 +160,12 @@ DATA = st.one_of(
         split=st.just("test"),
     ),
 )
+ABOUT = mapping(
+    {},
+    **{name: st.text(PRINTABLE, max_size=100) for name in ("purpose", "organiser", "licence")},
+    until=st.none() | st.dates().map(str),
+    contact=st.text(PRINTABLE, max_size=200),
+)
 SPECS = mapping(
     {
         "run_id": st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,99}\Z"),
@@ -173,6 +179,7 @@ SPECS = mapping(
     local=st.booleans(),
     session_id=st.none() | st.integers(0, 2**53),
     training_id=st.none() | st.text(max_size=64),
+    about=st.none() | ABOUT,
 )
 
 REFUSED_BY_UTF8 = "\ud800"  # half of a pair, which JSON can hold

@@ -92,6 +92,33 @@ def test_a_name_that_is_none_is_refused(
     assert not out.exists()
 
 
+def test_a_signed_invite_says_what_for(folders: Folders, plain: Path) -> None:
+    first = sign(folders, plain)
+    out = plain.with_name("again.cotrain")
+    said = ("--purpose", "Old letters", "--until", "2027-03-31", "--licence", "MIT")
+    assert run(folders, "sign", str(first), "--organiser", "Ada", *said, "--out", str(out)) == 0
+    more = ("--contact", "ada@a.example", "--licence", "Apache-2.0")
+    assert run(folders, "sign", str(out), "--organiser", "Ada", *more, "--out", str(out)) == 0
+    about = invite.load_file(out).about
+    assert about is not None
+    assert about.as_json() == {
+        "purpose": "Old letters",
+        "until": "2027-03-31",
+        "licence": "Apache-2.0",
+        "contact": "ada@a.example",
+    }
+
+
+def test_a_day_that_is_none_is_refused(
+    folders: Folders, plain: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = plain.with_name("signed.cotrain")
+    day = ("--until", "soon", "--out", str(out))
+    assert run(folders, "sign", str(plain), "--organiser", "Ada", *day) == 1
+    assert "about.until" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_who_never_organised_has_no_members(
     folders: Folders, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from app.headless import run as headless
 from app.headless.display import Display, as_json, as_line
 from app.p2p.sightings import PartFault, Run
 from app.protocol import FileDownload, TrainerPhase, TrainerWarning, Waiting
+from app.spec.about import AboutSpec
 from app.state.facts import (
     DoorSnapshot,
     Evaluation,
@@ -94,6 +96,7 @@ def test_json_holds_all_that_is_known() -> None:
         "sample": None,
         "swarm_samples_per_second": 20.0,
         "run_id": "run",
+        "about": None,
         "last_round": None,
         "failed_rounds": 0,
         "warnings": [],
@@ -305,6 +308,19 @@ def test_what_the_backend_has_forgotten_or_will_not_get_is_said_once(
     assert "760 contributions forgotten by the backend" in as_line(state)
     display.show(replace(state, reporting=replace(reporting, signed_in_as="", forgotten=0)))
     assert not capsys.readouterr().err  # who isn't signed in expects no reports
+
+
+def test_what_a_swarm_is_for_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    display = Display(io.StringIO())
+    about = AboutSpec(purpose="Old letters", until=date(2020, 1, 31))
+    state = ContributorState(phase=Phase.WATCHING, swarm=replace(SWARM, about=about))
+    display.show(state)
+    display.show(state)
+    purpose, until = capsys.readouterr().err.splitlines()
+    assert purpose.endswith("Purpose: Old letters")
+    assert until.endswith("2020-01-31, which is past")
+    told = json.loads(as_json(state))
+    assert told["about"] == {"purpose": "Old letters", "until": "2020-01-31"}
 
 
 HOSTILE = "<b>\x1b[31m\x1b]0;owned\x07\x9b2J\u202e\n\r" + "x" * 10_000

@@ -75,6 +75,7 @@ def test_what_earlier_apps_do_not_know_is_left_out_where_it_is_not_used() -> Non
     assert "evaluation" not in content["training_params"]
     assert set(content["training_params"]["stop"]) == {"epochs", "minutes"}
     assert "held_out" not in content["dataset_info"]
+    assert "about" not in content
 
 
 # --- invalid specs -------------------------------------------------------------------------------

@@ -122,8 +122,9 @@ class JoinDialog(QDialog):
         self.invite.pasted.connect(lambda text: model.run(self._read(text, pasted=True)))
         self.invite.opened.connect(self.show_source)
         # queued, or the same Return would also press the button that then has the focus
-        for source in (self.recent, self.offered):
-            source.chosen.connect(self.show_spec, Qt.ConnectionType.QueuedConnection)
+        queued = Qt.ConnectionType.QueuedConnection
+        self.recent.chosen.connect(lambda spec: self.show_spec(spec, known=True), queued)
+        self.offered.chosen.connect(self.show_spec, queued)
         self.recent.forgotten.connect(lambda run_id: self._model.run(self._forget(run_id)))
         self.preview.files.changed.connect(self._enable)
         self.back.clicked.connect(self.choose)
@@ -184,10 +185,13 @@ class JoinDialog(QDialog):
 
     # --- previewing
 
-    def show_spec(self, spec: "SwarmSpec") -> None:
-        """Preview a swarm; a spec that can't be estimated is refused."""
+    def show_spec(self, spec: "SwarmSpec", *, known: bool = False) -> None:
+        """Preview a swarm; a spec that can't be estimated is refused.
+
+        known: it is one of the recent ones, which may be asked at once whether anybody is there.
+        """
         try:
-            self.preview.show_spec(spec, self._model.state)
+            self.preview.show_spec(spec, self._model.state, known=known)
         except UserFacingError as error:  # the model's sizes make no sense
             self._refuse(error)
             return

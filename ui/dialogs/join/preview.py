@@ -10,6 +10,7 @@ from app.organiser.known import Acquaintance, Standing
 from app.state.state import ContributorState
 from app.swarm.organisation import vouched
 from ui.dialogs.join.files import FilesCard
+from ui.dialogs.join.look_row import LookRow
 from ui.dialogs.line import LineCard
 from ui.models.session_model import SessionModel
 from ui.style.theme import Theme
@@ -17,6 +18,7 @@ from ui.texts import costs
 from ui.texts import specs as spec_texts
 from ui.texts import states as texts
 from ui.texts.costs import Caution
+from ui.widgets.about_card import AboutCard
 from ui.widgets.buttons import button
 from ui.widgets.card import Card, FactsCard, text_card
 from ui.widgets.labels import ElidedLabel, label
@@ -44,6 +46,8 @@ class Preview(QScrollArea):
         self.signer = label(role="muted", wrap=True)
         self.forged = Notice(theme, serious=True)
         self.trust = QCheckBox(_("I have asked the organiser: this is the right one"))
+        self.look = LookRow(model)
+        self.about = AboutCard()
         self.cautions = QVBoxLayout()
         self.files = FilesCard(model)
         self.facts = FactsCard(_("What it takes"), _rows())
@@ -63,6 +67,8 @@ class Preview(QScrollArea):
         for widget in (self.signer, self.forged, self.trust):
             column.addWidget(widget)
             widget.hide()
+        column.addWidget(self.look)
+        column.addWidget(self.about)
         self.cautions.setSpacing(8)
         column.addLayout(self.cautions)
         column.addWidget(self.files)
@@ -101,8 +107,11 @@ class Preview(QScrollArea):
         cards.addLayout(row)
         return cards
 
-    def show_spec(self, spec: "SwarmSpec", state: ContributorState) -> None:
-        """Show a swarm, with the figures for the device that is chosen in this state."""
+    def show_spec(self, spec: "SwarmSpec", state: ContributorState, *, known: bool = False) -> None:
+        """Show a swarm, with the figures for the device that is chosen in this state.
+
+        known: it is one of the recent ones.
+        """
         self._shown = ()
         for widget in (self.signer, self.forged, self.trust):
             widget.hide()
@@ -112,6 +121,8 @@ class Preview(QScrollArea):
         self.why.setChecked(False)
         self.verticalScrollBar().setValue(0)
         self._spec = spec
+        self.about.show_about(spec.about, note=spec_texts.about_note(spec))
+        self.look.show_spec(spec, known=known)
         self.line.begin(spec, state)
         self.reconsider(state)
         self.files.show_spec(spec)

@@ -1,1 +1,2 @@
-"""Starting a swarm: a form with the spec's fields, and a strategy that suits model and line."""
+"""Starting a swarm: four questions, behind them a form with the spec's fields, and a strategy that
+suits model and line."""

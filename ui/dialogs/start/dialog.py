@@ -1,4 +1,4 @@
-"""The dialog to start a swarm: a form with the spec's fields, filled in for a first swarm."""
+"""The dialog to start a swarm: four questions, and behind *More* all fields of a spec."""
 
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,14 @@ from app.common.errors import SpecError, UserFacingError
 from app.common.i18n import _, ngettext
 from app.spec.form import draft
 from app.spec.form.names import relevant
+from app.spec.form.sizes import resized
 from ui.dialogs.dialog import resize_on_screen
 from ui.dialogs.line import LineCard
 from ui.dialogs.start.advice import StrategyAdvice
-from ui.dialogs.start.fields import sections
+from ui.dialogs.start.fields import questions, sections, title_field
 from ui.dialogs.start.mixture import MixtureRows
-from ui.dialogs.start.section import SectionCard
+from ui.dialogs.start.section import FoldedCards, SectionCard
+from ui.dialogs.start.size import SizeCard
 from ui.models.session_model import SessionModel
 from ui.texts import costs, units
 from ui.texts import states as texts
@@ -49,7 +51,8 @@ _CHOICES = (
 
 
 class StartDialog(QDialog):
-    """The form, a line with the estimated figures, and the choice to train at once."""
+    """The title and four questions (size, data, who may join, what for), all else folded away; a
+    line with the estimated figures, and the choice to train at once."""
 
     accepted_spec = Signal(object, bool)
     """Carries the `SwarmSpec` to start, and whether to train at once."""
@@ -59,13 +62,20 @@ class StartDialog(QDialog):
         self._model = model
         self._own_run_id = False  # the user typed the run id; it no longer follows the title
         self._tried = False
-        self.mixture = MixtureRows()
-        self.cards = [SectionCard(section) for section in sections()]
-        self.fields = {name: field for card in self.cards for name, field in card.fields.items()}
-        """By their names in `app.spec.form.names`, but for those of a mixture's parts."""
-        self._data = next(card for card in self.cards if "dataset_info.source" in card.fields)
-        self.area = QScrollArea()
+        self.title = title_field()
         self.line, self.advice = LineCard(model), StrategyAdvice()
+        self.sizes = SizeCard(self.line.asked, self.advice)
+        self.mixture = MixtureRows()
+        self._asked = [SectionCard(section) for section in questions()]
+        self._data = self._asked[0]
+        self.folded = FoldedCards([SectionCard(section) for section in sections()], self.line)
+        self.cards = [*self._asked, *self.folded.cards]
+        self.fields = {"title": self.title}
+        """From top to bottom by their names in `app.spec.form.names`, but for those of a mixture's
+        parts."""
+        for card in self.cards:
+            self.fields |= card.fields
+        self.area = QScrollArea()
         self.summary = label(wrap=True)
         self.train = QCheckBox(_("Train on this machine at once"))
         self.cancel = button(_("Cancel"))
@@ -86,11 +96,9 @@ class StartDialog(QDialog):
         cards = QVBoxLayout(page)
         cards.setContentsMargins(0, 0, 8, 0)
         cards.setSpacing(12)
-        self.line.column.addWidget(self.advice)
-        for card in self.cards:
-            if "training_params.strategy" in card.fields:
-                cards.addWidget(self.line)
-            cards.addWidget(card)
+        for part in (self.title, self.sizes, *self._asked, self.folded):
+            cards.addWidget(part)
+        cards.addStretch(1)
         self._data.column.addWidget(self.mixture)
         self.area.setWidget(page)
         self.area.setWidgetResizable(True)
@@ -128,6 +136,14 @@ class StartDialog(QDialog):
             self.fields[name].edited.connect(self._follow_choices)
         self.line.changed.connect(self._checking.start)
         self.advice.taken.connect(self._take)
+        self.sizes.picked.connect(self._resize_model)
+        self.sizes.outdated.connect(self._checking.start)
+        self._model.changed.connect(self.sizes.look_at)
+        self.folded.more.toggled.connect(
+            lambda _open: QTimer.singleShot(
+                0, self, lambda: self.area.verticalScrollBar().setValue(self.folded.y())
+            )
+        )
         self._checking.timeout.connect(self._check)
         self.cancel.clicked.connect(self.reject)
         self.start.clicked.connect(self.try_to_start)
@@ -153,6 +169,12 @@ class StartDialog(QDialog):
         self.mixture.arrange()
         self.mixture.setVisible(self._is_mixed)
 
+    def _resize_model(self, size: str) -> None:
+        """Fill in a size, with the strategy that is recommended for it."""
+        for name, value in resized(self.values, size).items():
+            self.fields[name].set_value(value)
+        self._take()
+
     def _take(self) -> None:
         """Fill in what is recommended for the form as it is now."""
         spec, _wrong = self._check()
@@ -169,7 +191,7 @@ class StartDialog(QDialog):
     @property
     def _all_fields(self) -> dict[str, Field]:
         """From top to bottom, with those of a mixture's parts if there is one."""
-        found: dict[str, Field] = {}
+        found: dict[str, Field] = {"title": self.title}
         for card in self.cards:
             found |= card.fields
             if card is self._data and self._is_mixed:
@@ -192,6 +214,7 @@ class StartDialog(QDialog):
         self._checking.stop()
         spec, wrong = draft.check(self.values)
         self._show_line(spec)
+        self.sizes.show_values(self.values, spec, self._model.state, self.line.assumed())
         if spec is not None:
             self._say(self._what_it_takes(spec))
         else:
@@ -244,7 +267,6 @@ class StartDialog(QDialog):
         self._go_to(next(field for name, field in self._all_fields.items() if name in wrong))
 
     def _go_to(self, field: Field) -> None:
-        for card in self.cards:
-            card.open_for(field)
+        self.folded.open_for(field)
         field.control.setFocus(Qt.FocusReason.OtherFocusReason)
         QTimer.singleShot(0, field, lambda: self.area.ensureWidgetVisible(field))

@@ -8,7 +8,7 @@ from app.common.i18n import _
 from app.spec.evaluation import MOST_PROMPTS
 from app.spec.families import FAMILIES
 from app.spec.form.names import DEFAULTS
-from ui.dialogs.start.sources import choice, data, source_options, text
+from ui.dialogs.start.sources import choice, data, source_options, text, tokenizer
 from ui.texts import specs as spec_texts
 from ui.widgets.forms.fields import Control, Field, text_area
 
@@ -27,18 +27,34 @@ class SpecSection:
     """Likewise, those that hardly anybody changes: shown when they are asked for."""
 
 
+def title_field() -> Field:
+    """The field for the swarm's title."""
+    return text(_("Title"), _("What people will see"))
+
+
+def questions() -> tuple[SpecSection, ...]:
+    """What everybody is asked, but for the size of the model: data, who may join, and what for."""
+    return _filled(
+        SpecSection(_("2. On which data?"), data(), {}),
+        SpecSection(_("3. Who may join?"), _access(), {}),
+        SpecSection(_("4. What for?"), _about(), {}),
+    )
+
+
 def sections() -> tuple[SpecSection, ...]:
-    """All sections, filled in with values that suit a first swarm."""
-    made = (
+    """All else, filled in with values that suit a first swarm."""
+    return _filled(
         SpecSection(_("Swarm"), _swarm(), {}),
         SpecSection(_("Model"), _model(), {}),
-        SpecSection(_("Training data"), data(), {}),
+        SpecSection(_("Tokenizer"), tokenizer(), {}),
         SpecSection(_("Training"), _training(), _more_of_training()),
         SpecSection(_("Averaging"), _averaging(), _more_of_averaging()),
         SpecSection(_("Evaluation"), _evaluation(), {}),
         SpecSection(_("End"), _end(), {}),
-        SpecSection(_("Who may take part"), _organiser(), {}),
     )
+
+
+def _filled(*made: SpecSection) -> tuple[SpecSection, ...]:
     for section in made:
         for name, field in {**section.fields, **section.more}.items():
             field.set_value(DEFAULTS[name])
@@ -46,16 +62,8 @@ def sections() -> tuple[SpecSection, ...]:
 
 
 def _swarm() -> dict[str, Field]:
-    local: Control = QCheckBox(_("On this machine only"))
-    return {
-        "title": text(_("Title"), _("What people will see")),
-        "run_id": text(
-            _("Run id"), _("Names the run in the network; no other run may have the same")
-        ),
-        "local": Field(
-            _("On this machine only"), local, _("For trying out: no other machine can connect")
-        ),
-    }
+    hint = _("Names the run in the network; no other run may have the same")
+    return {"run_id": text(_("Run id"), hint)}
 
 
 def _model() -> dict[str, Field]:
@@ -250,7 +258,8 @@ def _end() -> dict[str, Field]:
     }
 
 
-def _organiser() -> dict[str, Field]:
+def _access() -> dict[str, Field]:
+    local: Control = QCheckBox(_("On this machine only"))
     kinds = {
         "open": _("Everybody with an invite"),
         "signed": _("Everybody; you sign the invite"),
@@ -261,4 +270,17 @@ def _organiser() -> dict[str, Field]:
             _("Access"), kinds, _("A signed invite shows that it comes from you, unchanged")
         ),
         "organiser.name": text(_("Your name"), _("Shown with the invite")),
+        "local": Field(
+            _("On this machine only"), local, _("For trying out: no other machine can connect")
+        ),
+    }
+
+
+def _about() -> dict[str, Field]:
+    return {
+        "about.purpose": text(_("Purpose"), _("Shown to whoever is invited, as all of these")),
+        "about.organiser": text(_("Run by"), _("A group, a school, you")),
+        "about.until": text(_("Runs until"), _("A day, such as 2027-03-31; nothing ends by it")),
+        "about.licence": text(_("Licence of the model"), _("Such as Apache-2.0")),
+        "about.contact": text(_("Contact"), _("Where to ask")),
     }

@@ -15,14 +15,13 @@ def choice(caption: str, words: dict[str, str], hint: str = "") -> Field:
 
 
 def data() -> dict[str, Field]:
-    """The fields of the training data, by their names in `app.spec.form.names`."""
+    """The fields of the training data's source, by their names in `app.spec.form.names`."""
     sources = plain_sources() | {"mixture": _("Several sources, mixed")}
     options = source_options() | {"paths": paths()}
     where = "dataset_info"
     return {
         f"{where}.source": choice(_("Source"), sources),
         **{f"{where}.{name}": field for name, field in options.items()},
-        **{f"{where}.tokenizer.{name}": field for name, field in _tokenizer().items()},
     }
 
 
@@ -64,14 +63,15 @@ def paths() -> Field:
     )
 
 
-def _tokenizer() -> dict[str, Field]:
+def tokenizer() -> dict[str, Field]:
+    """The fields of the tokenizer, likewise."""
     kinds = {
         "bytes": _("Bytes"),
         "hub": _("From the Hugging Face hub"),
         "https": _("A tokenizer.json at an https address"),
         "file": _("A tokenizer.json on this machine"),
     }
-    return {
+    fields = {
         "kind": choice(_("Tokenizer"), kinds),
         "path": text(_("Path of the tokenizer.json")),
         "name": text(_("Repository"), _("Usually the model's, such as HuggingFaceTB/SmolLM2-135M")),
@@ -79,3 +79,4 @@ def _tokenizer() -> dict[str, Field]:
         "url": text(_("Address"), _("Begins with https://")),
         "sha256": text(_("SHA-256"), _("The file's checksum; any other file is refused")),
     }
+    return {f"dataset_info.tokenizer.{name}": field for name, field in fields.items()}

@@ -23,6 +23,7 @@ from ui.style.theme import Theme
 from ui.texts import contributions as contribution_texts
 from ui.texts import states as texts
 from ui.texts import units
+from ui.widgets.about_card import AboutCard
 from ui.widgets.banner import Banner
 from ui.widgets.buttons import button, icon_button
 from ui.widgets.card import FactsCard
@@ -55,6 +56,7 @@ class Overview(QScrollArea):
         self.headline = Headline(model.state, actions)
         self.welcome = Welcome(actions, theme)
         self.epoch = EpochCard(theme)
+        self.about = AboutCard()
         self.charts = Lazy(lambda: _charts(model, theme))
         self.machine = FactsCard(_("This machine"), _machine_rows())
         self.swarm = FactsCard(_("Swarm"), _swarm_rows())
@@ -79,6 +81,7 @@ class Overview(QScrollArea):
             column.addWidget(part, 0, Qt.AlignmentFlag.AlignTop)
         column.addWidget(self.charts, 1)
         column.addWidget(self._cards())
+        column.addWidget(self.about)
         column.addWidget(self.happened)
         column.addStretch()
         self.setWidget(page)
@@ -136,6 +139,7 @@ class Overview(QScrollArea):
         for part in (self.epoch, self.charts, self.cards):
             part.setVisible(in_swarm)
         self.epoch.show_state(state)
+        self.about.show_about(None if state.swarm is None else state.swarm.about)
         self._show_what_happened()
         self.machine.show_values(_machine(state))
         self.swarm.show_values(_swarm(state))

@@ -42,6 +42,32 @@ def test_it_says_what_is_not_known() -> None:
         assert said in text
 
 
+ABOUT = {
+    "purpose": "Old letters",
+    "organiser": "The library",
+    "licence": "CC-BY-4.0",
+    "contact": "ada@a.example",
+}
+
+
+def test_it_says_what_the_invite_says() -> None:
+    text = text_of(about=ABOUT)
+    for said in ("What for, as its invite says: Old letters", "Run by, as its invite says: The"):
+        assert said in text
+    assert r"Licence of the weights, as its invite says: CC\-BY\-4.0" in text
+    assert yaml.safe_load(text.split("---\n", 2)[1])["license"] == "cc-by-4.0"
+    assert ABOUT["contact"].partition("@")[2] not in text
+    for unknown in ("states none", "doesn't say"):
+        assert unknown not in text
+        assert unknown in text_of()
+
+
+def test_a_licence_that_no_hub_knows_is_a_text() -> None:
+    text = text_of(about={"licence": "Ask us first"})
+    assert "Ask us first" in text
+    assert "license" not in yaml.safe_load(text.split("---\n", 2)[1])
+
+
 def test_a_hub_reads_its_head() -> None:
     data = {"source": "hub", "name": "ada/words", "revision": "main"}
     _empty, head, rest = text_of(dataset_info=data).split("---\n", 2)
@@ -81,7 +107,9 @@ HOSTILE = "x](javascript:1) <script>a</script> **b** `c` # d | e\\"
 
 def test_texts_of_others_are_plain() -> None:
     text = text_of(
-        title=HOSTILE, run=ExportFacts(contributors=(HOSTILE, "\n# header\n", "a\u202eb"))
+        title=HOSTILE,
+        about=dict.fromkeys(("purpose", "organiser", "licence"), HOSTILE),
+        run=ExportFacts(contributors=(HOSTILE, "\n# header\n", "a\u202eb")),
     )
     assert "<script>" not in text
     assert "](javascript" not in text
