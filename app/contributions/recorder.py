@@ -204,6 +204,12 @@ class Recorder:
         running = self._running
         return None if running is None else running.contribution(running.interval.so_far)
 
+    @property
+    def power(self) -> float | None:
+        """Watts of the device that trains or has trained last, over the last seconds, measured;
+        None where that can't be."""
+        return self._energy.power
+
     async def transferred(self, since: float) -> int:
         """Bytes of tensors exchanged with other peers, both ways, since ``since`` (seconds since
         the epoch)."""

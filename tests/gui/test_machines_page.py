@@ -145,9 +145,9 @@ def test_details_of_the_chosen_machine(page: MachinesPage, qtbot: QtBot) -> None
     assert page.details.value("gpu") == "18 GiB of 24 GiB"
     assert page.details.value("given") == "121,872 samples in 240 rounds"
     assert page.details.value("error") == "CUDA out of memory"
-    assert page.details.plot._drawing.own.times.size > 300
+    assert page.details._drawing.own.times.size > 300
     page.details.figure.setCurrentIndex(2)
-    assert set(page.details.plot._own.values) == {64.0}
+    assert set(page.details._drawing.own.values) == {64.0}
     qtbot.mouseClick(page.details.close_button, Qt.MouseButton.LeftButton)
     assert not page.details.isVisible()
 

@@ -1,7 +1,6 @@
 """Contributions, and their reports to the backend, in words."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -16,49 +15,14 @@ from app.contributions.fates import (
 from app.contributions.ledger import LedgerTotals
 from app.contributions.outbox import OutboxState
 from app.contributions.summary import Summary
-from app.settings.settings import Settings
 from app.state.facts import ReportingState, ReportingStatus
 from app.state.state import ContributorState
+from ui.texts import energy as energy_texts
 from ui.texts import units
+from ui.texts.energy import MEASURED_ONLY, EnergyRules
 
 if TYPE_CHECKING:
     from app.backend.replies import ProjectedReward
-
-WATT_HOUR = 3600.0
-"""In joules."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnergyPrice:
-    """What a kWh costs, by the settings."""
-
-    per_kwh: float = 0.0
-    """In ``currency``; 0: not known."""
-
-    currency: str = ""
-
-    @classmethod
-    def of(cls, settings: Settings) -> "EnergyPrice":
-        """That of the settings in force."""
-        return cls(per_kwh=settings.energy_price, currency=settings.currency)
-
-
-UNKNOWN_PRICE = EnergyPrice()
-
-
-def energy(joules: float | None, price: EnergyPrice = UNKNOWN_PRICE) -> str:
-    """Joules as ``4.2 Wh`` or ``1.3 kWh (0.39 €)``; a dash if not known."""
-    if joules is None:
-        return units.NONE
-    hours = joules / WATT_HOUR
-    text = (
-        _("{number} kWh").format(number=units.rate(hours / 1000))
-        if hours >= 1000
-        else _("{number} Wh").format(number=units.rate(hours))
-    )
-    if not price.per_kwh:
-        return text
-    return f"{text} ({hours / 1000 * price.per_kwh:,.2f} {price.currency})"
 
 
 def share(totals: LedgerTotals) -> str:
@@ -78,14 +42,15 @@ def total_labels() -> dict[str, str]:
     }
 
 
-def total_values(totals: LedgerTotals, price: EnergyPrice = UNKNOWN_PRICE) -> dict[str, str]:
-    """The totals as text, by the names of `total_labels`. price: says what the energy cost."""
+def total_values(totals: LedgerTotals, rules: EnergyRules = MEASURED_ONLY) -> dict[str, str]:
+    """The totals as text, by the names of `total_labels`. rules: of what the energy costs, and of
+    what is estimated."""
     return {
         "time": units.duration(totals.compute_time),
         "samples": units.count(totals.samples),
         "share": share(totals),
         "sent": units.size(totals.bytes_sent),
-        "energy": energy(totals.energy, price),
+        "energy": energy_texts.used(totals, rules),
         "score": units.count(totals.score),
     }
 

@@ -34,8 +34,9 @@ from ui.pages.contributions.reports import ReportsCard
 from ui.pages.contributions.totals import ContributionTotalsCard
 from ui.style.theme import Theme
 from ui.texts import contributions as contribution_texts
+from ui.texts import energy as energy_texts
 from ui.texts import units
-from ui.texts.contributions import EnergyPrice
+from ui.texts.energy import EnergyRules
 from ui.widgets.buttons import button
 from ui.widgets.card_row import CardRow
 from ui.widgets.empty_state import EmptyState
@@ -65,6 +66,12 @@ class SwarmRow:
     """The swarm's title, or its run id if the title isn't known."""
 
     totals: LedgerTotals
+
+    joules: float | None
+    """What its training took, measured or estimated."""
+
+    energy: str
+    """The same in words, and what it cost."""
 
     reported_to: str
     """The backend's host, or a few words on why they are not reported."""
@@ -170,7 +177,7 @@ class ContributionsPage(QScrollArea):
         summary = self._summary_model.summary
         if summary is not None:
             settings = self._session.store.settings
-            self.totals.show_summary(summary, EnergyPrice.of(settings))
+            self.totals.show_summary(summary, EnergyRules.of(settings))
             self.reports.show_summary(summary, refill=settings.refill)
             self.days.show_days(summary.days)
             rows = self._rows_of(summary)
@@ -216,11 +223,14 @@ class ContributionsPage(QScrollArea):
         swarm = self._model.state.swarm
         titles = self._titles | ({swarm.run_id: swarm.title} if swarm is not None else {})
         reporting = self._model.state.reporting
+        rules = EnergyRules.of(self._session.store.settings)
         return [
             SwarmRow(
                 run_id=run_id,
                 title=titles.get(run_id, run_id),
                 totals=totals,
+                joules=energy_texts.joules(totals, rules),
+                energy=energy_texts.used(totals, rules),
                 reported_to=contribution_texts.reported_to(fate, reporting) if fate else "",
                 fate=contribution_texts.fate(fate, reporting) if fate else "",
                 place=place,
@@ -317,7 +327,13 @@ def _columns() -> tuple[Column[SwarmRow], ...]:
         _sum(_("Samples"), "samples", lambda totals: totals.samples, "1,234,567"),
         _sum(_("Share"), "share", lambda totals: totals.share, "100 %"),
         _sum(_("Sent"), "sent", lambda totals: totals.bytes_sent, "999 MiB"),
-        _sum(_("Energy"), "energy", lambda totals: totals.energy, "999 kWh"),
+        Column(
+            title=_("Energy"),
+            text=lambda row: row.energy,
+            key=lambda row: row.joules,
+            sample="about 999 kWh",
+            right=True,
+        ),
         _sum(_("Score"), "score", lambda totals: totals.score, "1,234,567"),
         _count(_("Confirmed"), OutboxState.CONFIRMED),
         _count(_("Waiting"), OutboxState.WAITING, OutboxState.SENDING),
