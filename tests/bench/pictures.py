@@ -9,6 +9,7 @@ and records are made up. Needs Xvfb and, for Chinese, a font (`packaging/setup.s
 
 import argparse
 import asyncio
+import math
 import os
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from app.common.paths import RESOURCES  # noqa: E402
 from tests.bench.measuring import virtual_display  # noqa: E402
 
 if TYPE_CHECKING:
+    from app.contributions.ledger import Ledger
     from tests.support.gui.windows import Bench
 
 FOLDER = ROOT / "build" / "pictures"
@@ -117,6 +119,9 @@ async def _studio(variant: Variant, data: Path) -> "Studio":
     session = RecordingSession(data)
     session.folders.create()
     await session.contributions.open()
+    await session.curves.open()
+    await session.contributions.ledger.run(_give)
+    session.machines._made_up_name = "amber-otter-12"
     opened = asyncio.get_running_loop().create_future()
     opened.set_result(None)
     application = QApplication.instance()
@@ -131,6 +136,29 @@ async def _studio(variant: Variant, data: Path) -> "Studio":
     window.move(0, 0)
     await window.complete()
     return Studio(Bench(session, model, actions, theme, ring, window, preferences))
+
+
+def _give(ledger: "Ledger") -> None:
+    """Contributions of some days, to the swarm of the window's tests and to another one."""
+    from tests.support.training.works import contribution
+
+    now = time.time()
+    for number in range(60):
+        ended = now - number * 0.1 * 86400
+        energy = None if number % 5 == 0 else 1.1e6
+        ledger.add(
+            contribution(
+                number,
+                run_id="docs" if number % 4 else "poems",
+                started_at=ended - 5400,
+                ended_at=ended,
+                compute_time=4900.0,
+                samples=68 + number,
+                swarm_samples=900,
+                epochs=4,
+                energy=energy,
+            )
+        )
 
 
 class Studio:
@@ -168,6 +196,14 @@ class Studio:
         self._bench.dispatch(ReturnChanged(returning=None), *TRAINING)
         self._bench.fill_history(560, gap=range(200, 260))
         timeline, now = self._bench.session.timeline, time.time()
+        history = self._bench.session.history
+        for age in range(560, 0, -2):
+            history.swarm_epoch.add(now - age, 12.7 - age / 90)
+        for age in range(550, 0, -50):
+            history.held_out_loss.add(now - age, 3.2 + math.exp(-(600 - age) / 200))
+        settings = self._bench.session.store.settings
+        priced = settings.model_copy(update={"energy_price": 0.31, "training_watts": 180.0})
+        self._bench.session.store.replace_settings(priced)
         for ago, kind, why in (
             (260, HappeningKind.PAUSED, "The computer runs on battery."),
             (200, HappeningKind.RESUMED, ""),
@@ -228,6 +264,7 @@ class Studio:
             "connection-check": dialogs.check,
             "account": dialogs.account,
             "export": dialogs.export,
+            "achievement": dialogs.achievement,
             "diagnostics": dialogs.diagnostics,
             "about": dialogs.about,
         }

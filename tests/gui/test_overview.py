@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from pytestqt.qtbot import QtBot
 
 from app import protocol
 from app.common.errors import BusyError
+from app.contributions.ledger import Ledger
 from app.protocol import TrainerPhase
 from app.state.events import (
     Event,
@@ -41,6 +43,7 @@ from tests.support.gui.windows import (
     clipped,
     progress,
 )
+from tests.support.training.works import contribution
 
 pytestmark = pytest.mark.gui
 
@@ -327,6 +330,32 @@ def test_cards_show_what_is_known(bench: Bench) -> None:
     assert page.swarm.value("loss") == "2.230"
     assert page.network.value("peer_id") == "12D3…sDfG"
     assert page.network.value("checkpoint") == "12"
+
+
+def test_what_training_takes_is_measured_or_said_to_be_estimated(
+    bench: Bench, until_done: Callable[..., Any], qtbot: QtBot
+) -> None:
+    contributions, store = bench.session.contributions, bench.session.store
+    machine, given = bench.window.overview.machine, bench.window.overview.given_today
+    until_done(contributions.open())
+    bench.dispatch(*WATCHING)
+    assert machine.value("power") == "–"  # nothing is made up
+    store.replace_settings(
+        store.settings.model_copy(update={"training_watts": 180.0, "energy_price": 0.5})
+    )
+    bench.dispatch(*TRAINING)
+    assert machine.value("power") == "180 W: 4.32 kWh (2.16 €) a day, estimated: as set"
+    contributions._energy.power = 100.0
+    bench.dispatch()
+    assert machine.value("power") == "100 W: 2.4 kWh (1.20 €) a day, measured"
+    ended = time.time()
+    one = contribution(
+        1, started_at=ended - 60, ended_at=ended, uptime_ratio=100.0, energy=12_000.0
+    )
+    until_done(contributions.ledger.run(Ledger.add, one))
+    qtbot.waitUntil(lambda: given.value("energy") == "3.33 Wh (0.00 €)")
+    bench.dispatch(TrainerGone())
+    assert machine.value("power") == "200 W: 4.8 kWh (2.40 €) a day, as measured before"
 
 
 def test_short_memory_is_said(bench: Bench) -> None:

@@ -37,6 +37,7 @@ from ui.texts import contributions as contribution_texts
 from ui.texts import energy as energy_texts
 from ui.texts import units
 from ui.texts.energy import EnergyRules
+from ui.widgets.achieved import AchievedLabel
 from ui.widgets.buttons import button
 from ui.widgets.card_row import CardRow
 from ui.widgets.empty_state import EmptyState
@@ -98,7 +99,7 @@ class ContributionsPage(QScrollArea):
         self._reward_at = 0.0
         self._watching = Subscription()
         self._learning: asyncio.Task[None] | None = None
-        self.export = button(_("Export…"))
+        self.export, self.share = button(_("Export…")), button(_("Share as a picture…"))
         self.totals, self.reports, self.days = (
             ContributionTotalsCard(),
             ReportsCard(),
@@ -110,6 +111,7 @@ class ContributionsPage(QScrollArea):
         self.table = table(self.rows, theme, name=_("By swarm"), stretched=0)
         self.empty = EmptyState("contributions", theme)
         self.epoch, self.note = label(role="muted"), label(role="small", wrap=True)
+        self.achieved = AchievedLabel(model, role="", titled=True)
         self.unreported = label(role="small", wrap=True)
         self._lay_out()
         self._connect(actions)
@@ -119,6 +121,7 @@ class ContributionsPage(QScrollArea):
         head.setSpacing(12)
         head.addWidget(label(_("Contributions"), "page"))
         head.addWidget(self.epoch, 1)
+        head.addWidget(self.share)
         head.addWidget(self.export)
         page = QWidget()
         page.setObjectName("page")
@@ -126,6 +129,7 @@ class ContributionsPage(QScrollArea):
         column.setContentsMargins(24, 20, 24, 12)
         column.setSpacing(GAP)
         column.addLayout(head)
+        column.addWidget(self.achieved)
         column.addWidget(self.empty, 1)
         column.addWidget(CardRow((self.totals, self.reports), least=62, columns=1))
         column.addWidget(self.days)
@@ -142,6 +146,7 @@ class ContributionsPage(QScrollArea):
         self._summary_model.changed.connect(self.refresh)
         self._model.changed.connect(self._on_state)
         self.export.clicked.connect(self._choose_file)
+        self.share.clicked.connect(actions.achievement_wanted)
         self.reports.account.clicked.connect(actions.account_wanted)
         self.reports.retry.clicked.connect(lambda: self._model.run(self._session.account.retry()))
         self.reports.refill.clicked.connect(lambda: self._model.run(self._session.account.refill()))
@@ -185,6 +190,7 @@ class ContributionsPage(QScrollArea):
             self._say_unreported(rows, summary)
             self.table.setFixedHeight(_height_of(self.table, rows=len(summary.swarms)))
             self._ask_for_reward(summary)
+            self.achieved.tell(summary, next(iter(summary.swarms), ""))
         self._show_empty(summary)
         self._show_state(self._model.state)
 
@@ -202,6 +208,7 @@ class ContributionsPage(QScrollArea):
         for part in (self.totals, self.days, self.table):
             part.setVisible(some)
         self.export.setEnabled(some)
+        self.share.setEnabled(some)
         self.reports.setVisible(summary is not None)
         if not some:
             self.empty.say(*self._why_empty(summary))

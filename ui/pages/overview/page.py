@@ -21,8 +21,11 @@ from ui.pages.overview.lost_swarm import LostSwarmNotice
 from ui.pages.overview.welcome import Welcome
 from ui.style.theme import Theme
 from ui.texts import contributions as contribution_texts
+from ui.texts import energy as energy_texts
 from ui.texts import states as texts
 from ui.texts import units
+from ui.texts.energy import EnergyRules
+from ui.widgets.achieved import AchievedLabel
 from ui.widgets.banner import Banner
 from ui.widgets.buttons import button, icon_button
 from ui.widgets.card import FactsCard
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from ui.widgets.charts.training_charts import TrainingCharts
 
 GAP = 16
-TOTALS_SHOWN = ("time", "samples", "sent")
+TOTALS_SHOWN = ("time", "samples", "sent", "energy")
 """The totals of today that are shown here, by their names in `contribution_texts.total_labels`."""
 
 
@@ -59,6 +62,7 @@ class Overview(QScrollArea):
         self.machine = FactsCard(_("This machine"), _machine_rows())
         self.swarm = FactsCard(_("Swarm"), _swarm_rows())
         self.given_today = FactsCard(_("Given today"), _given_rows())
+        self.achieved = AchievedLabel(model, role="small", titled=False)
         self.network = FactsCard(_("Network"), _network_rows())
         self.happened = Lazy(lambda: _timeline(model, theme))
         self.share = button(_("Invite…"), "quiet")
@@ -91,6 +95,8 @@ class Overview(QScrollArea):
         self.swarm.header.addWidget(self.share)
         self.swarm.header.addWidget(self.leave)
         self.network.add_control("peer_id", self.copy)
+        self.achieved.setContentsMargins(0, 8, 0, 0)
+        self.given_today.column.addWidget(self.achieved)
         cards = (self.machine, self.swarm, self.given_today, self.network)
         self.cards = CardRow(cards, least=33, columns=2)
         return self.cards
@@ -123,8 +129,24 @@ class Overview(QScrollArea):
         self._watching.close()
 
     def _show_given(self) -> None:
-        if self._summary_model.summary is not None:
-            self.given_today.show_values(_given(self._summary_model.summary))
+        if (summary := self._summary_model.summary) is not None:
+            self.given_today.show_values(_given(summary, self._rules))
+            swarm = self._model.state.swarm
+            self.achieved.tell(summary, swarm.run_id if swarm is not None else "")
+
+    @property
+    def _rules(self) -> EnergyRules:
+        return EnergyRules.of(self._model.session.store.settings)
+
+    def _power(self, state: ContributorState) -> str:
+        """What training takes now, or will take."""
+        summary = self._summary_model.summary
+        return energy_texts.running_cost(
+            self._model.session.contributions.power,
+            None if summary is None else summary.week.power or summary.all.power,
+            self._rules,
+            trains=state.phase in (Phase.TRAINING, Phase.AVERAGING),
+        )
 
     def show_state(self, state: ContributorState) -> None:
         """Show a state in all cards."""
@@ -137,7 +159,7 @@ class Overview(QScrollArea):
             part.setVisible(in_swarm)
         self.epoch.show_state(state)
         self._show_what_happened()
-        self.machine.show_values(_machine(state))
+        self.machine.show_values(_machine(state) | {"power": self._power(state)})
         self.swarm.show_values(_swarm(state))
         self.network.show_values(_network(state))
         self.copy.setEnabled(bool(state.peer_id))
@@ -179,6 +201,7 @@ def _machine_rows() -> dict[str, str]:
         "steps": _("Steps"),
         "samples": _("Samples computed"),
         "computing": _("Time computing"),
+        "power": _("Power"),
     }
 
 
@@ -235,8 +258,8 @@ def _given_rows() -> dict[str, str]:
     return {name: sums[name] for name in TOTALS_SHOWN} | fates
 
 
-def _given(summary: Summary) -> dict[str, str]:
-    values = contribution_texts.total_values(summary.today)
+def _given(summary: Summary, rules: EnergyRules) -> dict[str, str]:
+    values = contribution_texts.total_values(summary.today, rules)
     return {name: values[name] for name in TOTALS_SHOWN} | {
         "confirmed": units.count(summary.all.counts[OutboxState.CONFIRMED]),
         "waiting": units.count(summary.on_their_way),
