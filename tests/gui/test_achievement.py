@@ -22,7 +22,7 @@ from ui.dialogs.achievement.dialog import AchievementDialog
 from ui.dialogs.achievement.picture import HEIGHT, WIDTH, picture_of
 from ui.models.achievement import Achievement, achievement_of
 from ui.style.theme import DARK, LIGHT
-from ui.texts import achievement as texts
+from ui.texts import contributions as texts
 
 pytestmark = pytest.mark.gui
 
@@ -126,12 +126,12 @@ def test_a_run_that_was_left_is_known_by_its_file(trained: Bench, until_done: Un
     ],
 )
 def test_small_parts_are_said_with_two_digits(share: float, words: str) -> None:
-    assert texts.part(share) == words
+    assert texts.part_of_run(share) == words
 
 
 def test_nothing_known_is_no_sentence() -> None:
-    assert texts.sentences(None, None, title="Poems") == ""
-    assert "training" in texts.sentences(
+    assert texts.achieved(None, None, title="Poems") == ""
+    assert "training" in texts.achieved(
         None, LossChange(before=2.0, after=1.0, unseen=False, points=())
     )
 

@@ -177,6 +177,7 @@ def test_keys_zoom_move_and_show_all(charts: Any, qtbot: QtBot) -> None:
         qtbot.keyClick(plot.widget, key)
     assert width(charts.throughput) == pytest.approx(before / 1.5**2)
     assert plot.zoom.follows  # the newest values stay in sight
+    assert plot.widget.accessibleDescription().startswith("From ")
     shown = plot.shown
     qtbot.keyClick(plot.widget, Qt.Key.Key_Left, SHIFT)
     assert plot.shown.low == pytest.approx(shown.low - (shown.high - shown.low) / 4)

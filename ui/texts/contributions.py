@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from app.common.i18n import _, ngettext
+from app.common.plain import one_line
 from app.contributions.fates import (
     SwarmFate,
     explained,
@@ -15,6 +16,7 @@ from app.contributions.fates import (
 from app.contributions.ledger import LedgerTotals
 from app.contributions.outbox import OutboxState
 from app.contributions.summary import Summary
+from app.curves.loss_change import LossChange
 from app.state.facts import ReportingState, ReportingStatus
 from app.state.state import ContributorState
 from ui.texts import energy as energy_texts
@@ -63,6 +65,48 @@ def score_note() -> str:
         " KB sent + 0.10 × uptime. The share is this machine's part of"
         " all samples in the rounds that it took part in."
     )
+
+
+# --- what was achieved in a run
+
+_LEAST = 1e-4
+"""The smallest part of a run that is said with a figure."""
+
+
+def achieved(run_share: float | None, loss: LossChange | None, *, title: str = "") -> str:
+    """This machine's part of the run, and what became of the loss; "" where neither is known.
+
+    title: the run's, where it isn't clear which one it is.
+    """
+    told = []
+    if run_share:
+        told.append(_("You did {part} of this run.").format(part=part_of_run(run_share)))
+    if loss is not None:
+        text = (
+            _("The loss on unseen text while you were there: {change}.")
+            if loss.unseen
+            else _("The training loss while you were there: {change}.")
+        )
+        told.append(text.format(change=from_to(loss)))
+    text = " ".join(told)
+    return (
+        _("{title}: {detail}").format(title=one_line(title), detail=text)
+        if title and text
+        else text
+    )
+
+
+def part_of_run(share: float) -> str:
+    """A part of a run, 0 to 1, with two digits: ``7.3 %``."""
+    if share < _LEAST:
+        return _("less than {part}").format(part=part_of_run(_LEAST))
+    number = f"{100 * share:.0f}" if share >= 0.1 else f"{100 * share:.2g}"
+    return _("{number}\u00a0%").format(number=number)
+
+
+def from_to(loss: LossChange) -> str:
+    """The loss before and after: ``4.13 → 3.21``."""
+    return _("{before} → {after}").format(before=f"{loss.before:.2f}", after=f"{loss.after:.2f}")
 
 
 # --- the epoch under way

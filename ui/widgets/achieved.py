@@ -7,7 +7,7 @@ from shiboken6 import isValid
 from app.contributions.summary import Summary
 from ui.models.achievement import achievement_of
 from ui.models.session_model import SessionModel
-from ui.texts import achievement as achievement_texts
+from ui.texts import contributions as contribution_texts
 from ui.widgets.labels import PlainLabel
 
 
@@ -36,7 +36,7 @@ class AchievedLabel(PlainLabel):
             return
         text = ""
         if achievement is not None:
-            text = achievement_texts.sentences(
+            text = contribution_texts.achieved(
                 achievement.run_share,
                 achievement.loss,
                 title=achievement.title if self._titled else "",

@@ -17,7 +17,7 @@ from ui.models.achievement import Achievement, achievement_of, runs_by_id
 from ui.models.session_model import SessionModel
 from ui.style.plain import control_text
 from ui.style.theme import Theme
-from ui.texts import achievement as achievement_texts
+from ui.texts import contributions as contribution_texts
 from ui.widgets.buttons import button
 from ui.widgets.choice import Choice
 from ui.widgets.forms.fields import error_label, show_error
@@ -129,7 +129,7 @@ class AchievementDialog(Dialog):
         shown = self.image.scaled(SHOWN * ratio, mode=Qt.TransformationMode.SmoothTransformation)
         shown.setDevicePixelRatio(ratio)
         self.preview.setPixmap(QPixmap.fromImage(shown))
-        words = achievement_texts.sentences(achievement.run_share, achievement.loss)
+        words = contribution_texts.achieved(achievement.run_share, achievement.loss)
         self.words.setText(words)
         self.preview.setAccessibleName(f"{achievement.title}. {words}")
         self.fit()

@@ -24,7 +24,7 @@ from app.curves.loss_change import LossChange
 from ui.models.achievement import Achievement
 from ui.style.icons import pixmap
 from ui.style.theme import Colors
-from ui.texts import achievement as achievement_texts
+from ui.texts import contributions as contribution_texts
 from ui.texts import states, units
 
 WIDTH, HEIGHT = 1200, 630
@@ -138,7 +138,7 @@ def _fitting(title: str, place: QRectF) -> QFont:
 def _write_figure(pen: _Pen, achievement: Achievement) -> None:
     """This machine's part of the run, or its samples where the run's aren't known."""
     if achievement.run_share:
-        figure, of = achievement_texts.part(achievement.run_share), _("of this run")
+        figure, of = contribution_texts.part_of_run(achievement.run_share), _("of this run")
     else:
         figure, of = units.count(achievement.totals.samples), _("samples given to this run")
     most = (_MIDDLE if achievement.loss is not None else _RIGHT) - _INSIDE - 24
@@ -153,10 +153,10 @@ def _write_figure(pen: _Pen, achievement: Achievement) -> None:
 def _write_loss(pen: _Pen, loss: LossChange) -> None:
     """From what to what, and the curve between."""
     colors = pen.colors
-    name = _("Loss on unseen text") if loss.unseen else _("Loss of training")
+    name = _("Loss on unseen text") if loss.unseen else _("Training loss")
     most = _RIGHT - _MIDDLE
     pen.write(name, QPointF(_MIDDLE, 306), size=26, color=colors.muted, most=most)
-    text = achievement_texts.change(loss)
+    text = contribution_texts.from_to(loss)
     pen.write(text, QPointF(_MIDDLE, 356), size=46, color=colors.text, most=most, bold=True)
     _draw_curve(pen, loss.points, QRectF(_MIDDLE, 378, most, 72))
 

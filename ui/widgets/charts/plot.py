@@ -135,7 +135,18 @@ class TimePlot(QObject):
     def _choose(self, zoom: Zoom | None) -> None:
         if zoom != self.zoom:
             self.put_zoom(zoom)
+            self.widget.setAccessibleDescription(self._described())
             self.zoomed.emit(zoom)
+
+    def _described(self) -> str:
+        """What is shown, and how to use the plot, for screen readers."""
+        axis, shown = self._drawing.axis, self.shown
+        if self.zoom is None:
+            return _how_to_use()
+        text = _("From {low} to {high}.").format(
+            low=axis.words(shown.low), high=axis.words(shown.high)
+        )
+        return f"{text} {_how_to_use()}"
 
     def _magnify(self, by: float, x: float | None) -> None:
         around = self._cross if x is None else x
