@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from app.contributions.ledger import Ledger
 from app.curves.keeper import CurveKeeper
 from app.curves.loss_change import LossChange
 from app.spec.schema import parse
-from app.state.events import Left
+from app.state.events import JoinBegan, Left
 from tests.support.gui.windows import SWARM, WATCHING, Bench, clipped
 from tests.support.training.specs import SMALLEST
 from tests.support.training.works import contribution
@@ -81,6 +82,10 @@ def test_pages_say_it_where_there_is_something_to_say(trained: Bench, qtbot: QtB
     )
     qtbot.waitUntil(lambda: overview.achieved.text() == told)
     assert overview.achieved.isVisibleTo(overview)
+    other = replace(SWARM, run_id="other", title="Another one")
+    trained.dispatch(Left(), JoinBegan(swarm=other))
+    qtbot.waitUntil(lambda: overview.achieved.text() == "")  # not what was given elsewhere
+    trained.dispatch(Left(), *WATCHING)
     trained.open("Contributions")
     page = trained.window.contributions.widget
     qtbot.waitUntil(lambda: page.achieved.text() == f"Python's documentation: {told}")

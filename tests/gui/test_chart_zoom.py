@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
+from app.state.events import JoinBegan, Left
 from tests.support.gui.windows import SWARM, TRAINING, WATCHING, Bench, name_of
 from ui.widgets.charts.captioned import captioned
 from ui.widgets.charts.curves import Curve, Drawing
@@ -138,6 +140,17 @@ def test_another_span_ends_the_zoom(charts: Any, qtbot: QtBot) -> None:
     charts.throughput.plot._choose(Zoom(time.time() - 200, time.time() - 100))
     qtbot.mouseClick(charts.all, Qt.MouseButton.LeftButton)
     assert charts.throughput.plot.zoom is None
+
+
+def test_another_swarm_ends_the_zoom(bench: Bench, charts: Any) -> None:
+    charts.loss.plot._choose(Zoom(time.time() - 200, time.time() - 100))
+    charts.loss.plot._move(-150.0)
+    bench.dispatch(Left(), JoinBegan(swarm=replace(SWARM, run_id="other")))
+    charts.redraw()
+    for chart in (charts.loss, charts.throughput):
+        assert chart.plot.zoom is None
+        assert not chart.plot.has_reading
+    assert not charts.all.isVisible()
 
 
 def test_a_zoom_shows_what_the_finer_ring_knows(bench: Bench, charts: Any, qtbot: QtBot) -> None:
@@ -277,6 +290,7 @@ def test_the_curves_can_run_along_epochs_and_samples(bench: Bench, charts: Any) 
     assert width(charts.throughput) == pytest.approx(1.0)
     charts.along.setCurrentIndex(2)
     assert chart.plot.zoom is None
+    assert not chart.plot.has_reading  # epoch 9 would be sample 9
     x, _values = chart.plot.lines.own.getOriginalDataset()
     assert x[-1] == pytest.approx(12 * SWARM.target_batch_size, rel=0.01)
     chart.menu.copy_csv()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QRectF, Qt
+from PySide6.QtGui import QGuiApplication
 from pytestqt.qtbot import QtBot
 
 from app.p2p.machine_records import LEFT, Flaw, MachineRecord
@@ -17,6 +18,7 @@ from tests.support.machine.machines import crowd, fill, record
 from ui.pages.machines import columns as machine_columns
 from ui.pages.machines.page import MachinesPage
 from ui.widgets.cells import polylines
+from ui.widgets.charts.zoom import Zoom
 
 pytestmark = pytest.mark.gui
 
@@ -150,6 +152,25 @@ def test_details_of_the_chosen_machine(page: MachinesPage, qtbot: QtBot) -> None
     assert set(page.details._drawing.own.values) == {64.0}
     qtbot.mouseClick(page.details.close_button, Qt.MouseButton.LeftButton)
     assert not page.details.isVisible()
+
+
+def test_the_chosen_machines_chart_is_zoomed_and_taken_out(page: MachinesPage) -> None:
+    fill(page._machines.fleet, {"key0": now(), "key1": now(alias="b")}, now=time.time())
+    page.refresh()
+    page.table.selectRow(0)
+    details = page.details
+    details.menu.copy_csv()
+    header, first, *_rest = QGuiApplication.clipboard().text().splitlines()
+    assert header == "time,samples_per_second,chart,x_axis,y_axis"
+    assert first.endswith(f",{details.name.full},Time,Samples/s")
+    details.plot._choose(Zoom(time.time() - 900, time.time() - 600))
+    page.refresh()
+    assert details.plot.zoom is not None
+    details.span.setCurrentIndex(1)
+    assert details.plot.zoom is None
+    details.plot._choose(Zoom(time.time() - 900, time.time() - 600))
+    page.table.selectRow(1)
+    assert details.plot.zoom is None  # it was of another machine
 
 
 def test_dropped_records_are_told(page: MachinesPage) -> None:

@@ -53,6 +53,7 @@ class Overview(QScrollArea):
         self._actions = actions
         self._summary_model = summary_model
         self._watching = Subscription()
+        self._told_of = ""
         self.banner = Banner(theme)
         self.lost_swarm = LostSwarmNotice(model, actions, theme)
         self.headline = Headline(model.state, actions)
@@ -131,8 +132,7 @@ class Overview(QScrollArea):
     def _show_given(self) -> None:
         if (summary := self._summary_model.summary) is not None:
             self.given_today.show_values(_given(summary, self._rules))
-            swarm = self._model.state.swarm
-            self.achieved.tell(summary, swarm.run_id if swarm is not None else "")
+            self.achieved.tell(summary, self._told_of)
 
     @property
     def _rules(self) -> EnergyRules:
@@ -159,6 +159,10 @@ class Overview(QScrollArea):
             part.setVisible(in_swarm)
         self.epoch.show_state(state)
         self._show_what_happened()
+        run_id = state.swarm.run_id if state.swarm is not None else ""
+        if run_id != self._told_of:
+            self._told_of = run_id
+            self._show_given()
         self.machine.show_values(_machine(state) | {"power": self._power(state)})
         self.swarm.show_values(_swarm(state))
         self.network.show_values(_network(state))

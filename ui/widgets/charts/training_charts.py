@@ -74,6 +74,7 @@ class TrainingCharts(QWidget):
         self._timer = QTimer(self, interval=REDRAW_MS)
         self._timer.timeout.connect(self._redraw_next)
         self._loss_is_next = True
+        self._place_of = (AxisKind.TIME, "")
         for one, other in ((self.loss, self.throughput), (self.throughput, self.loss)):
             one.plot.crosshair_moved.connect(other.plot.put_crosshair)
             one.plot.zoomed.connect(self._zoom)
@@ -113,7 +114,7 @@ class TrainingCharts(QWidget):
             self.group.addButton(one, index)
             row.addWidget(one, 0, Qt.AlignmentFlag.AlignVCenter)
         self.group.idClicked.connect(self._choose)
-        self.along.currentIndexChanged.connect(lambda _index: self._zoom(None))
+        self.along.currentIndexChanged.connect(lambda _index: self.redraw())
         self.smoothing.currentIndexChanged.connect(lambda _index: self.redraw())
         self.all.clicked.connect(lambda _checked: self._zoom(None))
         return row
@@ -170,6 +171,7 @@ class TrainingCharts(QWidget):
             curve for each in (self.loss, self.throughput) for curve in self._pair(each, now, since)
         ]
         start = _start(all_curves, since, now)
+        self._keep_place((axis.kind, swarm.run_id if swarm is not None else ""))
         if (zoom := self.loss.plot.zoom) is not None:
             shown = zoom.within(*axis.full(start))
             # what is beside it is known for the next move
@@ -188,6 +190,19 @@ class TrainingCharts(QWidget):
                     run=swarm.title if swarm is not None else "",
                 )
             )
+
+    def _keep_place(self, of: tuple[AxisKind, str]) -> None:
+        """A section and a crosshair's place mean nothing on another axis or in another run.
+
+        of: the axis and the run's id.
+        """
+        if of == self._place_of:
+            return
+        self._place_of = of
+        self.all.hide()
+        for chart in (self.loss, self.throughput):
+            chart.plot.put_crosshair(None)
+            chart.plot.put_zoom(None)
 
     def _pair(self, chart: Chart, now: float, since: float) -> tuple[Curve, Curve]:
         """This machine's curve and the swarm's."""
