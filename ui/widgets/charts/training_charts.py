@@ -167,17 +167,16 @@ class TrainingCharts(QWidget):
             return
         now = time.time()
         axis, since, swarm = self._axis(now), self._since(now), self._store.state.swarm
-        all_curves = [
-            curve for each in (self.loss, self.throughput) for curve in self._pair(each, now, since)
-        ]
-        start = _start(all_curves, since, now)
+        curves = {each: self._pair(each, now, since) for each in (self.loss, self.throughput)}
+        start = _start((curve for pair in curves.values() for curve in pair), since, now)
         self._keep_place((axis.kind, swarm.run_id if swarm is not None else ""))
         if (zoom := self.loss.plot.zoom) is not None:
             shown = zoom.within(*axis.full(start))
             # what is beside it is known for the next move
             since = max(since, axis.time_of(2 * shown.low - shown.high))
+            curves = {each: self._pair(each, now, since) for each in charts}
         for chart in charts:
-            own, others = self._pair(chart, now, since)
+            own, others = curves[chart]
             chart.draw(
                 Drawing(
                     axis=axis,
