@@ -9,7 +9,7 @@ FEWEST = 20
 """Points of the training loss, which is noisy: with fewer, its ends say nothing."""
 
 _END = 20
-"""The ends of the training loss are means of the first and last so manieth part of its points."""
+"""The training loss at either end is the mean of its points ÷ this."""
 
 _LEAST_SLACK = 60.0
 """Seconds: an evaluation is known a little later than the round that it is of."""
@@ -37,7 +37,7 @@ def loss_change(history: History, *, since: float, until: float, now: float) -> 
     """
     for series in (history.held_out_loss, history.swarm_held_out_loss):
         points = _between(series, since, until, now)
-        if len(points) > 1:
+        if len({loss for _time, loss in points}) > 1:  # the swarm's is told again until it changes
             return LossChange(
                 before=points[0][1], after=points[-1][1], unseen=True, points=tuple(points)
             )

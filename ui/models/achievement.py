@@ -38,14 +38,14 @@ async def achievement_of(session: Session, summary: Summary, run_id: str) -> Ach
         return None
     history = await session.curves.history_of(run_id)
     title, batch = (await runs_by_id(session)).get(run_id, (run_id, 0))
-    epochs = _epochs(session, history, run_id)
-    # rounds may take in more than a batch, and these are counted
-    everybody = max(round(epochs * batch), totals.swarm_samples) if epochs and batch else 0
+    of_a_round = totals.swarm_samples / totals.epochs if totals.epochs else 0.0
+    # rounds may take in more than a batch: those that we took part in say how much
+    everybody = _epochs(session, history, run_id) * max(batch, of_a_round) if batch else 0.0
     return Achievement(
         run_id=run_id,
         title=title,
         totals=totals,
-        run_share=share(totals.samples, everybody),
+        run_share=share(totals.samples, round(everybody)),
         loss=loss_change(history, since=totals.began, until=totals.ended, now=time.time()),
     )
 

@@ -40,6 +40,13 @@ def test_without_evaluations_the_noisy_loss_of_training_is_averaged() -> None:
     assert (found.before, found.after, found.unseen) == (4.5, 3.5, False)
 
 
+def test_one_evaluation_told_again_and_again_is_no_change() -> None:
+    history = History()
+    for ago in range(60, 0, -2):
+        history.swarm_held_out_loss.add(NOW - ago, 3.2)
+    assert loss_change(history, since=NOW - 100, until=NOW, now=NOW) is None
+
+
 @pytest.mark.parametrize("count", [0, 1, FEWEST - 1])
 def test_too_little_says_nothing(count: int) -> None:
     history = History()

@@ -38,9 +38,6 @@ _TITLE_SIZES = (52, 44, 38, 32)
 _MOST_OF_A_TITLE = 90
 """Characters; so many fit in two lines, also of wide ones."""
 
-_FACT_WIDTHS = (1.0, 1.1, 0.8, 1.3)
-"""Of the columns at the foot, in proportion."""
-
 
 def picture_of(achievement: Achievement, colors: Colors, *, alias: str) -> QImage:
     """The picture, in a theme's colours. alias: this machine's; "" to leave it out."""
@@ -80,8 +77,8 @@ class _Pen:
         most: float,
         bold: bool = False,
         right: bool = False,
-    ) -> float:
-        """Write a line, shortened to ``most`` pixels; returns its width.
+    ) -> None:
+        """Write a line, shortened to ``most`` pixels.
 
         place: the left end of its base line, or with ``right`` the right end.
         """
@@ -92,7 +89,6 @@ class _Pen:
         self.painter.setFont(font)
         self.painter.setPen(QColor(color))
         self.painter.drawText(QPointF(place.x() - width if right else place.x(), place.y()), shown)
-        return width
 
 
 def font_of(size: int, *, bold: bool = False) -> QFont:
@@ -185,20 +181,17 @@ def _write_facts(pen: _Pen, achievement: Achievement, alias: str) -> None:
     """What was given, and who gave it."""
     totals, colors = achievement.totals, pen.colors
     facts = [
-        (_("Samples"), units.count(totals.samples)),
-        (_("Compute time"), units.duration(totals.compute_time)),
-        (_("Rounds"), units.count(totals.epochs)),
-        (_("Given by"), alias),
+        (_("Compute time"), units.duration(totals.compute_time), 1.1),
+        (_("Rounds"), units.count(totals.epochs), 0.8),
     ]
-    shown = [
-        (name, value, width)
-        for (name, value), width in zip(facts, _FACT_WIDTHS, strict=True)
-        if value and (achievement.run_share or name != _("Samples"))  # else it is the large figure
-    ]
+    if achievement.run_share:  # else they are the large figure
+        facts.insert(0, (_("Samples"), units.count(totals.samples), 1.0))
+    if alias:
+        facts.append((_("Given by"), alias, 1.3))
     pen.painter.setPen(QPen(QColor(colors.border), 2))
     pen.painter.drawLine(QPointF(_INSIDE, 476), QPointF(_RIGHT, 476))
-    x, all_of_it = _INSIDE, sum(width for _name, _value, width in shown)
-    for name, value, width in shown:
+    x, all_of_it = _INSIDE, sum(width for _name, _value, width in facts)
+    for name, value, width in facts:
         room = (_RIGHT - _INSIDE) * width / all_of_it
         pen.write(name, QPointF(x, 518), size=24, color=colors.muted, most=room - 20)
         pen.write(value, QPointF(x, 560), size=34, color=colors.text, most=room - 20, bold=True)
