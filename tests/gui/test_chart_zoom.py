@@ -14,6 +14,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
+from app.evaluation_messages import Evaluated
 from app.state.events import JoinBegan, Left
 from tests.support.gui.windows import SWARM, TRAINING, WATCHING, Bench, name_of
 from ui.widgets.charts.captioned import captioned
@@ -165,13 +166,17 @@ def test_a_zoom_shows_what_the_finer_ring_knows(bench: Bench, charts: Any, qtbot
     assert ((x > -200) & (x < -100)).sum() > 90
 
 
-def test_values_and_axis_follow_what_is_shown(charts: Any) -> None:
+def test_values_and_axis_follow_what_is_shown(bench: Bench, charts: Any) -> None:
     now, history = time.time(), charts._history
     history.loss.add(now - 0.5, 900.0)
+    best = Evaluated(epoch=1, loss=0.1, bits_per_byte=0.1, tokens=9, seconds=1.0, time=now)
+    bench.dispatch(best)
     charts.redraw()
+    assert charts.loss.plot._item.getViewBox().viewRange()[1][0] < 0.1
     assert charts.loss.plot._item.getViewBox().viewRange()[1][1] > 100
     charts.loss.plot._choose(Zoom(now - 400, now - 200))
-    assert charts.loss.plot._item.getViewBox().viewRange()[1][1] < 10
+    low, high = charts.loss.plot._item.getViewBox().viewRange()[1]
+    assert 2 < low < high < 10  # though the best loss of all is lower
     ticks = [text for _x, text in charts.loss.plot._item.getAxis("bottom")._tickLevels[0]]
     assert len(ticks) >= 2
     assert all(":" in text for text in ticks)  # by the clock: what is shown stands still

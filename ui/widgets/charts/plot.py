@@ -105,7 +105,7 @@ class TimePlot(QObject):
         self._item.setXRange(low, high, padding=0)
         self._item.getAxis("bottom").setTicks([axis.ticks(shown.low, shown.high)])
         values = [each.between(shown.low, shown.high) for each in vars(self._curves).values()]
-        if best is not None:
+        if best is not None and self.zoom is None:
             values.append(np.array([best]))
         axes.show_values(self.widget, *values, from_zero=self._from_zero)
         bottom, top = self._item.getViewBox().viewRange()[1]
