@@ -56,9 +56,11 @@ class PlacedCurve:
         return float(self.line[nearest]) if near else math.nan
 
     def between(self, low: float, high: float) -> Floats:
-        """The values in sight, with the next ones on both sides, to which the line leads."""
-        first, last = np.searchsorted(self.x, (low, high))
-        return self.values[max(0, first - 1) : last + 1]
+        """The values in sight, and those of the line where it enters and leaves."""
+        if not self.x.size:
+            return self.values
+        ends = np.interp((low, high), self.x, self.values, left=math.nan, right=math.nan)
+        return np.append(self.values[(self.x >= low) & (self.x <= high)], ends)
 
 
 @dataclass(frozen=True)
