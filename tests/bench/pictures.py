@@ -149,7 +149,7 @@ def _give(ledger: "Ledger") -> None:
         ledger.add(
             contribution(
                 number,
-                run_id="docs" if number % 4 else "poems",
+                run_id="poems" if number % 4 == 1 else "docs",
                 started_at=ended - 5400,
                 ended_at=ended,
                 compute_time=4900.0,
@@ -173,6 +173,7 @@ class Studio:
         yield "welcome", lambda: None
         yield "way-back", self._way_back
         yield "overview", self._train
+        yield "overview-zoomed", self._zoom
         yield "overview-end", self._scroll_down
         for index, page in enumerate(self._bench.window.pages[1:], 1):
             yield page.icon, lambda index=index: self._bench.window.open_page(index)
@@ -213,6 +214,19 @@ class Studio:
             timeline.add(kind, why)
         self._bench.window.open_page(0)
         self._bench.window.overview.show_state(self._bench.session.store.state)
+
+    def _zoom(self) -> None:
+        """The charts over epochs, smoothed, a section of them, with the keyboard's focus."""
+        from PySide6.QtCore import Qt
+        from PySide6.QtTest import QTest
+
+        charts = self._bench.window.overview.charts.widget
+        charts.along.setCurrentIndex(1)
+        charts.smoothing.setCurrentIndex(2)
+        plot = charts.loss.plot.widget
+        plot.setFocus()
+        for key in (Qt.Key.Key_Plus, Qt.Key.Key_Left, Qt.Key.Key_Left):
+            QTest.keyClick(plot, key)
 
     def _scroll_down(self) -> None:
         bar = self._bench.window.overview.verticalScrollBar()

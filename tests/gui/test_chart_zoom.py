@@ -16,6 +16,7 @@ from pytestqt.qtbot import QtBot
 
 from app.evaluation_messages import Evaluated
 from app.state.events import JoinBegan, Left
+from app.timeline.timeline import HappeningKind
 from tests.support.gui.windows import SWARM, TRAINING, WATCHING, Bench, name_of
 from ui.widgets.charts.captioned import captioned
 from ui.widgets.charts.curves import Curve, Drawing
@@ -247,7 +248,7 @@ def test_smoothing_is_said_and_what_was_measured_stays(charts: Any) -> None:
     )
     assert lines.own_raw.opts["pen"].color().alpha() < 120
     assert charts.loss.smoothed.isVisibleTo(charts.loss)
-    assert charts.loss.smoothed.text() == "Smoothed strongly"
+    assert charts.loss.smoothed.text() == "Very smooth"
     charts.loss.menu.copy_csv()
     values = [
         float(line.split(",")[1])
@@ -271,6 +272,22 @@ def test_a_smoothed_curve_begins_at_its_first_value_and_after_each_gap() -> None
     assert Smoothing.NONE.applied_to(values) is values
 
 
+def test_what_is_read_at_the_crosshair_never_pushes_the_charts_apart(
+    bench: Bench, charts: Any
+) -> None:
+    timeline = bench.session.timeline
+    timeline._clock = lambda: time.time() - 100
+    timeline.add(HappeningKind.ROUND_FAILED, "why")
+    charts.redraw()
+    for chart in (charts.loss, charts.throughput):
+        before = chart.minimumSizeHint().width()
+        chart.plot._move(-100.0)
+        assert chart.moment.full.endswith("An averaging round failed")
+        assert (
+            chart.minimumSizeHint().width() <= before + chart.fontMetrics().averageCharWidth() * 6
+        )
+
+
 # --- the x axis
 
 
@@ -289,8 +306,8 @@ def test_the_curves_can_run_along_epochs_and_samples(bench: Bench, charts: Any) 
     ticks = [text for _x, text in chart.plot._item.getAxis("bottom")._tickLevels[0]]
     assert {"8", "10"} <= set(ticks)
     chart.plot._move(9.0)
-    assert chart.moment.text() == "epoch 9.00"
-    assert charts.throughput.moment.text() == "epoch 9.00"
+    assert chart.moment.full == "epoch 9.00"
+    assert charts.throughput.moment.full == "epoch 9.00"
     chart.plot._choose(Zoom(8.0, 9.0))
     assert width(charts.throughput) == pytest.approx(1.0)
     charts.along.setCurrentIndex(2)

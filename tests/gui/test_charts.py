@@ -83,10 +83,10 @@ def test_the_crosshair_reads_values(bench: Bench) -> None:
     move_mouse(chart, -120.0)
     assert 3 <= float(chart.own.text()) <= 4
     assert 3 <= float(chart.swarm.text()) <= 4
-    assert chart.moment.text().count(":") == 2
+    assert chart.moment.full.count(":") == 2
     QApplication.sendEvent(chart.plot.widget, QEvent(QEvent.Type.Leave))
     assert chart.own.text() == "this machine"
-    assert chart.moment.text() == ""
+    assert chart.moment.full == ""
 
 
 def test_both_charts_have_the_crosshair_at_one_moment(bench: Bench) -> None:
@@ -98,7 +98,7 @@ def test_both_charts_have_the_crosshair_at_one_moment(bench: Bench) -> None:
         move_mouse(moved, -100.0)
         assert other.plot.has_reading
         assert other.plot._cross == moved.plot._cross
-        assert other.moment.text() == moved.moment.text()
+        assert other.moment.full == moved.moment.full
         moved.plot._move(None)
         assert not other.plot.has_reading
 
@@ -179,9 +179,9 @@ def test_what_explains_a_curve_is_marked_and_said(bench: Bench) -> None:
         assert trouble == pytest.approx([-100] * 4, abs=2)
         assert heights[0] < heights[1]
     move_mouse(charts.loss, -200.0)
-    assert charts.loss.moment.text().endswith("Training paused")
+    assert charts.loss.moment.full.endswith("Training paused")
     charts.loss.plot._move(-250.0)  # pyqtgraph drops a second move of the mouse within 10 ms
-    assert charts.loss.moment.text()[-3] == ":"  # the time alone
+    assert charts.loss.moment.full[-3] == ":"  # the time alone
 
 
 def test_csv_leaves_empty_what_is_not_known() -> None:

@@ -106,7 +106,8 @@ def test_sums_of_today_this_week_and_all_time(filled: ContributionsPage) -> None
     settings = filled._session.store.settings.model_copy(update={"energy_price": 400.0})
     filled._session.store.replace_settings(settings)
     filled.refresh()
-    assert filled.totals.value("energy", 0) == "2.68 Wh (1.07 €)"
+    assert filled.totals.value("energy", 0) == "2.68 Wh"
+    assert filled.totals.value("cost", 0) == "1.07 €"
     assert filled.totals.value("score", 0) == f"{4 * given(1).score:,}"
 
 
@@ -122,10 +123,11 @@ def test_what_cant_be_measured_is_said_to_be_estimated(
     settings = settings.model_copy(update={"training_watts": 600.0, "energy_price": 10.0})
     filled._session.store.replace_settings(settings)
     filled.refresh()
-    assert filled.totals.value("energy", 0) == "about 12.7 Wh (0.13 €)"
+    assert filled.totals.value("energy", 0) == "≈ 12.7 Wh"
+    assert filled.totals.value("cost", 0) == "≈ 0.13 €"
     note = filled.totals.energy_note.text()
-    assert "10 Wh (0.10 €) of it is an estimate, 600 W (as the settings say) for the 1 min" in note
-    assert filled.rows.index(0, 6).data() == "about 12.7 Wh (0.13 €)"
+    assert "10 Wh of the energy is an estimate, 600 W (as the settings say) for the 1 min" in note
+    assert filled.rows.index(0, 6).data() == "≈ 12.7 Wh"
 
 
 def test_fate_of_the_reports_and_why(filled: ContributionsPage) -> None:

@@ -336,26 +336,39 @@ def test_what_training_takes_is_measured_or_said_to_be_estimated(
     bench: Bench, until_done: Callable[..., Any], qtbot: QtBot
 ) -> None:
     contributions, store = bench.session.contributions, bench.session.store
-    machine, given = bench.window.overview.machine, bench.window.overview.given_today
+    overview, given = bench.window.overview, bench.window.overview.given_today
     until_done(contributions.open())
     bench.dispatch(*WATCHING)
-    assert machine.value("power") == "–"  # nothing is made up
+    assert not overview.cost.isVisibleTo(overview)  # nothing is made up
     store.replace_settings(
         store.settings.model_copy(update={"training_watts": 180.0, "energy_price": 0.5})
     )
     bench.dispatch(*TRAINING)
-    assert machine.value("power") == "180 W: 4.32 kWh (2.16 €) a day, estimated: as set"
+    assert overview.cost.text() == (
+        "Training takes about 180 W, an estimate from the settings: 4.32 kWh (2.16 €) a day."
+    )
+    assert overview.cost.isVisibleTo(overview)
     contributions._energy.power = 100.0
     bench.dispatch()
-    assert machine.value("power") == "100 W: 2.4 kWh (1.20 €) a day, measured"
+    assert overview.cost.text() == (
+        "Training takes 100 W at present, as measured: 2.4 kWh (1.20 €) a day."
+    )
     ended = time.time()
     one = contribution(
         1, started_at=ended - 60, ended_at=ended, uptime_ratio=100.0, energy=12_000.0
     )
     until_done(contributions.ledger.run(Ledger.add, one))
-    qtbot.waitUntil(lambda: given.value("energy") == "3.33 Wh (0.00 €)")
+    qtbot.waitUntil(lambda: given.value("energy") == "3.33 Wh")
+    assert given.value("cost") == "< 0.01 €"
+    assert not overview.estimated.isVisibleTo(overview)
     bench.dispatch(TrainerGone())
-    assert machine.value("power") == "200 W: 4.8 kWh (2.40 €) a day, as measured before"
+    assert overview.cost.text() == (
+        "Training took 200 W here before, as measured: 4.8 kWh (2.40 €) a day."
+    )
+    other = contribution(2, started_at=ended - 60, ended_at=ended, energy=None)
+    until_done(contributions.ledger.run(Ledger.add, other))
+    qtbot.waitUntil(lambda: given.value("energy") == "≈ 6.23 Wh")
+    assert "2.9 Wh of the energy is an estimate, 180 W" in overview.estimated.text()
 
 
 def test_short_memory_is_said(bench: Bench) -> None:

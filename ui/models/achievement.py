@@ -50,6 +50,14 @@ async def achievement_of(session: Session, summary: Summary, run_id: str) -> Ach
     )
 
 
+def run_to_tell_of(session: Session, summary: Summary) -> str:
+    """The run that we are in, if this machine has given to it; else the one it gave to last."""
+    swarm = session.store.state.swarm
+    if swarm is not None and swarm.run_id in summary.swarms:
+        return swarm.run_id
+    return next(iter(summary.swarms), "")
+
+
 async def runs_by_id(session: Session) -> dict[str, tuple[str, int]]:
     """The titles of the runs that are remembered, and the samples of their epochs, by run id."""
     specs = [recent.spec for recent in await session.recents.load()]

@@ -40,6 +40,7 @@ def total_labels() -> dict[str, str]:
         "share": _("Share of the swarm"),
         "sent": _("Sent"),
         "energy": _("Energy"),
+        "cost": _("Energy cost"),
         "score": _("Score (estimate)"),
     }
 
@@ -53,6 +54,7 @@ def total_values(totals: LedgerTotals, rules: EnergyRules = MEASURED_ONLY) -> di
         "share": share(totals),
         "sent": units.size(totals.bytes_sent),
         "energy": energy_texts.used(totals, rules),
+        "cost": energy_texts.spent(totals, rules),
         "score": units.count(totals.score),
     }
 

@@ -17,6 +17,8 @@ WATT_HOUR = 3600.0
 
 DAY = 86400.0
 
+_LEAST_MONEY = 0.01
+
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyRules:
@@ -43,25 +45,37 @@ class EnergyRules:
 MEASURED_ONLY = EnergyRules()
 
 
-def energy(joules: float | None, rules: EnergyRules = MEASURED_ONLY) -> str:
-    """Joules as ``4.2 Wh`` or ``1.3 kWh (0.39 €)``; a dash if not known."""
+def energy(joules: float | None) -> str:
+    """Joules as ``4.2 Wh`` or ``1.3 kWh``; a dash if not known."""
     if joules is None:
         return units.NONE
     hours = joules / WATT_HOUR
-    text = (
-        _("{number} kWh").format(number=units.rate(hours / 1000))
-        if hours >= 1000
-        else _("{number} Wh").format(number=units.rate(hours))
-    )
-    if not rules.per_kwh:
-        return text
-    return f"{text} ({hours / 1000 * rules.per_kwh:,.2f} {rules.currency})"
+    if hours >= 1000:
+        return _("{number} kWh").format(number=units.rate(hours / 1000))
+    return _("{number} Wh").format(number=units.rate(hours))
+
+
+def money(joules: float | None, rules: EnergyRules) -> str:
+    """What joules cost, as ``0.39 €``; a dash if that isn't known."""
+    if joules is None or not rules.per_kwh:
+        return units.NONE
+    price = joules / WATT_HOUR / 1000 * rules.per_kwh
+    number = f"{price:,.2f}" if price == 0 or price >= _LEAST_MONEY else f"< {_LEAST_MONEY}"
+    return f"{number} {rules.currency}"
 
 
 def used(totals: LedgerTotals, rules: EnergyRules) -> str:
-    """What the training of some contributions took; "about" where a part of it is estimated."""
-    text = energy(joules(totals, rules), rules)
-    return _("about {energy}").format(energy=text) if _estimated(totals, rules) else text
+    """What the training of some contributions took; with ≈ where a part of it is estimated."""
+    return _about(energy(joules(totals, rules)), totals, rules)
+
+
+def spent(totals: LedgerTotals, rules: EnergyRules) -> str:
+    """What that cost, in the same way."""
+    return _about(money(joules(totals, rules), rules), totals, rules)
+
+
+def _about(text: str, totals: LedgerTotals, rules: EnergyRules) -> str:
+    return f"≈ {text}" if _estimated(totals, rules) and text != units.NONE else text
 
 
 def joules(totals: LedgerTotals, rules: EnergyRules) -> float | None:
@@ -76,43 +90,50 @@ def _estimated(totals: LedgerTotals, rules: EnergyRules) -> float:
 
 
 def how_it_is_known(totals: LedgerTotals, rules: EnergyRules) -> str:
-    """Which part of the energy is estimated, and how; "" where all of it was measured."""
+    """Which part of the energy is estimated, and how, or what it takes for an estimate; "" where
+    all of it was measured."""
     if not totals.unmeasured_time:
         return ""
-    time = units.duration(totals.unmeasured_time)
     if not rules.watts:
         return _(
             "The energy of {time} of training couldn't be measured here. To have it estimated,"
             " enter “Watts while training” in the settings."
-        ).format(time=time)
+        ).format(time=units.duration(totals.unmeasured_time))
+    return how_it_is_estimated(totals, rules)
+
+
+def how_it_is_estimated(totals: LedgerTotals, rules: EnergyRules) -> str:
+    """Which part of the energy is estimated, and how; "" where nothing is."""
+    if not (estimated := _estimated(totals, rules)):
+        return ""
     return _(
-        "Energy: {estimated} of it is an estimate, {watts} (as the settings say) for the {time} of"
-        " training that couldn't be measured here."
+        "≈: {estimated} of the energy is an estimate, {watts} (as the settings say) for the {time}"
+        " of training that couldn't be measured here."
     ).format(
-        estimated=energy(_estimated(totals, rules), rules),
+        estimated=energy(estimated),
         watts=fleet_texts.power(rules.watts),
-        time=time,
+        time=units.duration(totals.unmeasured_time),
     )
 
 
 def running_cost(
     now: float | None, before: float | None, rules: EnergyRules, *, trains: bool
 ) -> str:
-    """What training takes at present, or what it will take, and how that is known.
+    """What training takes at present, or will take, and how that is known; "" where it isn't.
 
     now: watts that are measured now; before: those measured in earlier training; None where
     nothing is. trains: this machine computes now.
     """
     if trains and now is not None:
-        return _per_day(now, _("measured"), rules)
-    if before is not None and not trains:
-        return _per_day(before, _("as measured before"), rules)
-    if rules.watts:
-        return _per_day(rules.watts, _("estimated: as set"), rules)
-    return units.NONE
-
-
-def _per_day(watts: float, how: str, rules: EnergyRules) -> str:
-    return _("{power}: {energy} a day, {how}").format(
-        power=fleet_texts.power(watts), energy=energy(watts * DAY, rules), how=how
-    )
+        watts, text = now, _("Training takes {power} at present, as measured: {a_day} a day.")
+    elif before is not None and not trains:
+        watts, text = before, _("Training took {power} here before, as measured: {a_day} a day.")
+    elif rules.watts:
+        watts = rules.watts
+        text = _("Training takes about {power}, an estimate from the settings: {a_day} a day.")
+    else:
+        return ""
+    a_day = energy(watts * DAY)
+    if rules.per_kwh:
+        a_day = f"{a_day} ({money(watts * DAY, rules)})"
+    return text.format(power=fleet_texts.power(watts), a_day=a_day)

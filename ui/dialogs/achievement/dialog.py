@@ -13,7 +13,7 @@ from app.common.plain import one_line
 from app.contributions.summary import Summary
 from ui.dialogs.achievement.picture import picture_of
 from ui.dialogs.dialog import Dialog
-from ui.models.achievement import Achievement, achievement_of, runs_by_id
+from ui.models.achievement import Achievement, achievement_of, run_to_tell_of, runs_by_id
 from ui.models.session_model import SessionModel
 from ui.style.plain import control_text
 from ui.style.theme import Theme
@@ -35,7 +35,8 @@ MOST_RUNS = 24
 
 
 class AchievementDialog(Dialog):
-    """Shows the picture of one of the runs that this machine has given to, the latest first."""
+    """Shows the picture of one of the runs that this machine has given to: the one that we are in,
+    and then the latest first."""
 
     def __init__(self, model: SessionModel, theme: Theme, window: QWidget) -> None:
         super().__init__(window, _("What you achieved"), width=SHOWN.width() + 48)
@@ -74,6 +75,7 @@ class AchievementDialog(Dialog):
             self.column.addWidget(widget)
         self.column.addLayout(row)
         self.done_button.setDefault(True)
+        self.done_button.setFocus()
 
     def _connect(self) -> None:
         self.runs.currentIndexChanged.connect(self._choose_run)
@@ -91,7 +93,8 @@ class AchievementDialog(Dialog):
         except UserFacingError as error:
             self.words.setText(error.text)
             return
-        runs = list(self._summary.swarms)[:MOST_RUNS]
+        first = run_to_tell_of(self._model.session, self._summary)
+        runs = sorted(self._summary.swarms, key=lambda run_id: run_id != first)[:MOST_RUNS]
         titles = await runs_by_id(self._model.session)
         if not isValid(self):  # the window was closed meanwhile
             return
@@ -121,6 +124,7 @@ class AchievementDialog(Dialog):
         self.preview.setVisible(achievement is not None)
         if achievement is None:
             self.words.setText(_("None of this machine's samples has entered a round yet."))
+            self.words.show()
             return
         alias = self._model.session.machines.alias if self.named.isChecked() else ""
         self.copy.setText(_("Copy"))
@@ -131,6 +135,7 @@ class AchievementDialog(Dialog):
         self.preview.setPixmap(QPixmap.fromImage(shown))
         words = contribution_texts.achieved(achievement.run_share, achievement.loss)
         self.words.setText(words)
+        self.words.setVisible(bool(words))
         self.preview.setAccessibleName(f"{achievement.title}. {words}")
         self.fit()
 

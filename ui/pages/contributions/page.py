@@ -25,6 +25,7 @@ from app.contributions.ledger import LedgerTotals
 from app.contributions.outbox import OutboxState
 from app.contributions.summary import Summary
 from app.state.state import ContributorState
+from ui.models.achievement import run_to_tell_of
 from ui.models.actions import Actions
 from ui.models.rows_model import Column, RowsModel
 from ui.models.session_model import SessionModel
@@ -72,7 +73,7 @@ class SwarmRow:
     """What its training took, measured or estimated."""
 
     energy: str
-    """The same in words, and what it cost."""
+    """The same in words."""
 
     reported_to: str
     """The backend's host, or a few words on why they are not reported."""
@@ -190,7 +191,7 @@ class ContributionsPage(QScrollArea):
             self._say_unreported(rows, summary)
             self.table.setFixedHeight(_height_of(self.table, rows=len(summary.swarms)))
             self._ask_for_reward(summary)
-            self.achieved.tell(summary, next(iter(summary.swarms), ""))
+            self.achieved.tell(summary, run_to_tell_of(self._session, summary))
         self._show_empty(summary)
         self._show_state(self._model.state)
 
@@ -338,7 +339,7 @@ def _columns() -> tuple[Column[SwarmRow], ...]:
             title=_("Energy"),
             text=lambda row: row.energy,
             key=lambda row: row.joules,
-            sample="about 999 kWh",
+            sample="≈ 99.9 kWh",
             right=True,
         ),
         _sum(_("Score"), "score", lambda totals: totals.score, "1,234,567"),

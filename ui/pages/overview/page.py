@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication, QHideEvent, QShowEvent
-from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from app.common.i18n import _
@@ -31,6 +31,7 @@ from ui.widgets.buttons import button, icon_button
 from ui.widgets.card import FactsCard
 from ui.widgets.card_row import CardRow
 from ui.widgets.epoch import EpochCard
+from ui.widgets.labels import label
 from ui.widgets.lazy import Lazy
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from ui.widgets.charts.training_charts import TrainingCharts
 
 GAP = 16
-TOTALS_SHOWN = ("time", "samples", "sent", "energy")
+TOTALS_SHOWN = ("time", "samples", "sent", "energy", "cost")
 """The totals of today that are shown here, by their names in `contribution_texts.total_labels`."""
 
 
@@ -64,6 +65,7 @@ class Overview(QScrollArea):
         self.swarm = FactsCard(_("Swarm"), _swarm_rows())
         self.given_today = FactsCard(_("Given today"), _given_rows())
         self.achieved = AchievedLabel(model, role="small", titled=False)
+        self.cost, self.estimated = label(role="small", wrap=True), label(role="small", wrap=True)
         self.network = FactsCard(_("Network"), _network_rows())
         self.happened = Lazy(lambda: _timeline(model, theme))
         self.share = button(_("Invite…"), "quiet")
@@ -96,8 +98,13 @@ class Overview(QScrollArea):
         self.swarm.header.addWidget(self.share)
         self.swarm.header.addWidget(self.leave)
         self.network.add_control("peer_id", self.copy)
-        self.achieved.setContentsMargins(0, 8, 0, 0)
-        self.given_today.column.addWidget(self.achieved)
+        for card, below in (
+            (self.machine, self.cost),
+            (self.given_today, self.estimated),
+            (self.given_today, self.achieved),
+        ):
+            below.setContentsMargins(0, 8, 0, 0)
+            card.column.addWidget(below)
         cards = (self.machine, self.swarm, self.given_today, self.network)
         self.cards = CardRow(cards, least=33, columns=2)
         return self.cards
@@ -132,13 +139,14 @@ class Overview(QScrollArea):
     def _show_given(self) -> None:
         if (summary := self._summary_model.summary) is not None:
             self.given_today.show_values(_given(summary, self._rules))
+            _say(self.estimated, energy_texts.how_it_is_estimated(summary.today, self._rules))
             self.achieved.tell(summary, self._told_of)
 
     @property
     def _rules(self) -> EnergyRules:
         return EnergyRules.of(self._model.session.store.settings)
 
-    def _power(self, state: ContributorState) -> str:
+    def _cost(self, state: ContributorState) -> str:
         """What training takes now, or will take."""
         summary = self._summary_model.summary
         return energy_texts.running_cost(
@@ -163,7 +171,8 @@ class Overview(QScrollArea):
         if run_id != self._told_of:
             self._told_of = run_id
             self._show_given()
-        self.machine.show_values(_machine(state) | {"power": self._power(state)})
+        self.machine.show_values(_machine(state))
+        _say(self.cost, self._cost(state))
         self.swarm.show_values(_swarm(state))
         self.network.show_values(_network(state))
         self.copy.setEnabled(bool(state.peer_id))
@@ -197,6 +206,11 @@ def _timeline(model: SessionModel, theme: Theme) -> "TimelineCard":
     return card
 
 
+def _say(below: QLabel, text: str) -> None:
+    below.setText(text)
+    below.setVisible(bool(text))
+
+
 def _machine_rows() -> dict[str, str]:
     return {
         "precision": _("Precision"),
@@ -205,7 +219,6 @@ def _machine_rows() -> dict[str, str]:
         "steps": _("Steps"),
         "samples": _("Samples computed"),
         "computing": _("Time computing"),
-        "power": _("Power"),
     }
 
 

@@ -44,7 +44,7 @@ class Chart(Card):
         self.plot = TimePlot(theme, name=name, from_zero=from_zero)
         self.own, self.swarm = label(role="small"), label(role="small")
         self.unseen, self.smoothed = label(role="small"), label(role="small")
-        self.moment = label(role="small")
+        self.moment = ElidedLabel(role="small")  # a long one must not push the charts apart
         self.menu = CopyMenu(self, theme, values=self._values)
         self._lay_out(title, unit)
         self.plot.reading_changed.connect(self._show_reading)
@@ -99,17 +99,17 @@ class Chart(Card):
             self.smoothed.setText(smoothings()[drawing.smoothing])
             set_tool_tip(self.smoothed, how_it_is_smoothed(drawing.smoothing))
         if not self.plot.has_reading:
-            self.moment.setText(self._hint())
+            self.moment.set_full(self._hint())
         self.plot.draw(drawing)
 
     def _show_reading(self, reading: CurveReading | None) -> None:
         if reading is None:
-            self.moment.setText(self._hint())
+            self.moment.set_full(self._hint())
             self.own.setText(_("this machine"))
             self.swarm.setText(_("swarm"))
             self.unseen.setText(_("unseen text: dashed"))
             return
-        self.moment.setText(f"{reading.where} {reading.mark}".rstrip())
+        self.moment.set_full(f"{reading.where} {reading.mark}".rstrip())
         self.own.setText(self._format_value(reading.own))
         self.swarm.setText(self._format_value(reading.swarm))
         self.unseen.setText(
@@ -117,7 +117,7 @@ class Chart(Card):
         )
         self.plot.widget.setAccessibleDescription(
             _("{time}: this machine {own}, swarm {swarm}").format(
-                time=self.moment.text(), own=self.own.text(), swarm=self.swarm.text()
+                time=self.moment.full, own=self.own.text(), swarm=self.swarm.text()
             )
         )
 

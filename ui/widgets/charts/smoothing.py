@@ -46,8 +46,8 @@ def smoothings() -> dict[Smoothing, str]:
     """The choices in words."""
     return {
         Smoothing.NONE: _("As measured"),
-        Smoothing.LIGHT: _("Smoothed lightly"),
-        Smoothing.STRONG: _("Smoothed strongly"),
+        Smoothing.LIGHT: _("Smoothed"),
+        Smoothing.STRONG: _("Very smooth"),
     }
 
 
