@@ -103,8 +103,7 @@ class Overview(QScrollArea):
             (self.given_today, self.estimated),
             (self.given_today, self.achieved),
         ):
-            below.setContentsMargins(0, 8, 0, 0)
-            card.column.addWidget(below)
+            card.add_below(below)
         cards = (self.machine, self.swarm, self.given_today, self.network)
         self.cards = CardRow(cards, least=33, columns=2)
         return self.cards

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy
 
 from app.common.i18n import _
 from ui.style.plain import set_tool_tip
@@ -54,7 +54,10 @@ class Chart(Card):
         head = QHBoxLayout()
         head.setSpacing(6)
         head.addWidget(label(title, "strong"))
-        head.addWidget(ElidedLabel(unit, "muted"), 1)
+        shown_unit = ElidedLabel(unit, "muted")
+        # what is read at the crosshair gets its room first
+        shown_unit.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        head.addWidget(shown_unit, 1)
         head.addWidget(self.smoothed)
         head.addWidget(self.moment)
         for curve, words in (("own", self.own), ("swarm", self.swarm)):

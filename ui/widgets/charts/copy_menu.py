@@ -69,7 +69,7 @@ class CopyMenu(QMenu):
 
     def save_picture(self, path: Path) -> None:
         """Write a picture of the chart; say so if that fails."""
-        if not self._picture().save(str(path), "PNG"):  # type: ignore[call-overload]
+        if not self._picture().save(str(path), "PNG"):
             problem = _("{file} can't be written. Check that you may write there.")
             self._complain(path, problem.format(file=path))
 

@@ -136,5 +136,5 @@ class ZoomInput(QObject):
     def _x_at(self, position: QPointF) -> float:
         """The x under a point of the widget, or that of the nearest end."""
         scene = self._widget.mapToScene(position.toPoint())
-        low, high = self._box.viewRange()[0]
+        low, high = map(float, self._box.viewRange()[0])
         return min(high, max(low, float(self._box.mapSceneToView(scene).x())))
