@@ -348,7 +348,7 @@ def test_what_training_takes_is_measured_or_said_to_be_estimated(
         "Training takes about 180 W, an estimate from the settings: 4.32 kWh (2.16 €) a day."
     )
     assert overview.cost.isVisibleTo(overview)
-    contributions._energy.power = 100.0
+    contributions.energy.power = 100.0
     bench.dispatch()
     assert overview.cost.text() == (
         "Training takes 100 W at present, as measured: 2.4 kWh (1.20 €) a day."

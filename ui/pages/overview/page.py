@@ -149,7 +149,7 @@ class Overview(QScrollArea):
         """What training takes now, or will take."""
         summary = self._summary_model.summary
         return energy_texts.running_cost(
-            self._model.session.contributions.power,
+            self._model.session.contributions.energy.power,
             None if summary is None else summary.week.power or summary.all.power,
             self._rules,
             trains=state.phase in (Phase.TRAINING, Phase.AVERAGING),

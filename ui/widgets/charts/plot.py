@@ -135,18 +135,9 @@ class TimePlot(QObject):
     def _choose(self, zoom: Zoom | None) -> None:
         if zoom != self.zoom:
             self.put_zoom(zoom)
-            self.widget.setAccessibleDescription(self._described())
+            told = "" if zoom is None else _ends(self._drawing.axis, self.shown)
+            self.widget.setAccessibleDescription(f"{told} {_how_to_use()}".strip())
             self.zoomed.emit(zoom)
-
-    def _described(self) -> str:
-        """What is shown, and how to use the plot, for screen readers."""
-        axis, shown = self._drawing.axis, self.shown
-        if self.zoom is None:
-            return _how_to_use()
-        text = _("From {low} to {high}.").format(
-            low=axis.words(shown.low), high=axis.words(shown.high)
-        )
-        return f"{text} {_how_to_use()}"
 
     def _magnify(self, by: float, x: float | None) -> None:
         around = self._cross if x is None else x
@@ -219,6 +210,11 @@ class TimePlot(QObject):
     def _mark_at(self, x: float, within: float) -> str:
         near = [(abs(at - x), mark.words) for at, mark in self._marks if abs(at - x) <= within]
         return min(near, default=(0.0, ""))[1]
+
+
+def _ends(axis: XAxis, shown: Zoom) -> str:
+    """Which section is shown, for screen readers."""
+    return _("From {low} to {high}.").format(low=axis.words(shown.low), high=axis.words(shown.high))
 
 
 def _how_to_use() -> str:
