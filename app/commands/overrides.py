@@ -26,6 +26,7 @@ OVERRIDES = (
     "trusted_relays",
     "uplink",
     "energy_price",
+    "training_watts",
     "currency",
     "snapshot_every",
     "hub_sign_in",
@@ -79,6 +80,12 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--initial-peers", metavar="ADDRESSES", help="comma list of multiaddrs")
     group.add_argument(
         "--energy-price", type=float, metavar="PRICE", help="of a kWh, in your currency"
+    )
+    group.add_argument(
+        "--training-watts",
+        type=float,
+        metavar="WATTS",
+        help="of this machine while it trains, where its energy can't be measured",
     )
     group.add_argument("--currency", metavar="SIGN", help="of the price, such as € or CNY")
     group.add_argument("--uplink", type=float, metavar="MBIT", help="upload of this line, Mbit/s")

@@ -64,6 +64,9 @@ class LedgerTotals:
     began: float | None
     """When the first one began, in seconds since the epoch; None without any."""
 
+    ended: float | None
+    """When the last one ended, likewise."""
+
     compute_time: float
     data_transmitted: float
     samples_computed: int
@@ -77,6 +80,15 @@ class LedgerTotals:
     energy: float | None
     """Joules of those contributions whose energy is known; None if it is known of none."""
 
+    unmeasured_time: float
+    """Seconds of training in the others."""
+
+    steady_energy: float
+    """Joules of those in which this machine trained all the time, as far as they are known."""
+
+    steady_time: float
+    """How long these were, in seconds."""
+
     score: int
 
     counts: dict[OutboxState, int]
@@ -86,6 +98,11 @@ class LedgerTotals:
     def share(self) -> float | None:
         """This machine's share of the swarm's samples in these epochs, 0 to 1; None if unknown."""
         return share(self.samples, self.swarm_samples)
+
+    @property
+    def power(self) -> float | None:
+        """Watts while training, measured; None where nothing was."""
+        return self.steady_energy / self.steady_time if self.steady_time > 0 else None
 
 
 _WRITE = """
@@ -111,12 +128,16 @@ _WRITE = """
 
 _SUMS = """
     SELECT {group} AS name, count(*) AS contributions,
-        min(started_at) AS began,
+        min(started_at) AS began, max(ended_at) AS ended,
         total(compute_time) AS compute_time, total(data_transmitted) AS data_transmitted,
         ifnull(sum(samples_computed), 0) AS samples_computed, ifnull(sum(samples), 0) AS samples,
         ifnull(sum(swarm_samples), 0) AS swarm_samples, ifnull(sum(tokens), 0) AS tokens,
         ifnull(sum(epochs), 0) AS epochs, ifnull(sum(bytes_sent), 0) AS bytes_sent,
         ifnull(sum(bytes_received), 0) AS bytes_received, sum(energy) AS energy,
+        total((ended_at - started_at) * uptime_ratio / 100 * (energy IS NULL)) AS unmeasured_time,
+        total(energy * (uptime_ratio >= {steady})) AS steady_energy,
+        total((ended_at - started_at) * (uptime_ratio >= {steady} AND energy IS NOT NULL))
+            AS steady_time,
         ifnull(sum(score), 0) AS score,
         ifnull(sum(state = 'waiting'), 0) AS waiting, ifnull(sum(state = 'sending'), 0) AS sending,
         ifnull(sum(state = 'confirmed'), 0) AS confirmed,
@@ -124,12 +145,19 @@ _SUMS = """
     FROM contributions WHERE state != 'open' AND ended_at >= ? {rest}
 """
 _NO_DEMO = f"AND run_id NOT GLOB '{DEMO_RUNS}'"
-_SUM = _SUMS.format(group="''", rest=_NO_DEMO)
+_STEADY = 95.0
+"""An uptime ratio from which on a machine trained all the time: the energy that its device used in
+that time was for training."""
+
+_SUM = _SUMS.format(group="''", rest=_NO_DEMO, steady=_STEADY)
 _SUM_BY_DAY = _SUMS.format(
+    steady=_STEADY,
     group="date(ended_at, 'unixepoch', 'localtime')",
     rest=f"{_NO_DEMO} GROUP BY name ORDER BY name",
 )
-_SUM_BY_SWARM = _SUMS.format(group="run_id", rest="GROUP BY name ORDER BY max(ended_at) DESC")
+_SUM_BY_SWARM = _SUMS.format(
+    steady=_STEADY, group="run_id", rest="GROUP BY name ORDER BY max(ended_at) DESC"
+)
 
 
 class Ledger:

@@ -155,7 +155,8 @@ class Recorder:
         self._folders = folders
         self._seconds = store.settings.report_interval
         self._store = store
-        self._energy = EnergyMeter()
+        self.energy = EnergyMeter()
+        """Of the device that trains, or has trained last; read every few seconds."""
         self._device = ("", "")
         self._key: MachineKey
         self._running: _Running | None = None
@@ -305,7 +306,7 @@ class Recorder:
                 self._complain(error)
 
     async def _measure_energy(self) -> None:
-        used = await asyncio.to_thread(self._energy.take, *self._device)
+        used = await asyncio.to_thread(self.energy.take, *self._device)
         if self._finished:  # an interval has just ended, so the energy is that interval's
             last = self._finished[-1]
             joules = used if last.energy is None else last.energy + (used or 0.0)

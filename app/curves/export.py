@@ -23,7 +23,7 @@ from app.state.history import BUCKETS, Bucket
 
 FORMAT = "cotrain-curves/1"
 
-_UNITS = {"loss": "nats per token", "per_second": "samples per second"}
+_UNITS = {"loss": "nats per token", "per_second": "samples per second", "epoch": "epochs"}
 """By the end of a series' name."""
 
 

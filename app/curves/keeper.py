@@ -8,7 +8,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -88,17 +88,25 @@ class CurveKeeper:
 
     # --- reading
 
+    async def history_of(self, run_id: str) -> History:
+        """The curves of a run, as far as they are kept: that of the swarm that we are in, or one
+        read from the file. Only to be read."""
+        if self._swarm is not None and self._swarm.run_id == run_id:
+            return self._history
+        found = History()
+        if self._file is not None:
+            load = partial(self._file.load, until=time.time())
+            _put_back(found, await self._survive(load, run_id) or {})
+        return found
+
     async def _restore(
         self, file: CurveFile, swarm: Swarm, written: dict[RingName, Bucket]
     ) -> None:
         earlier = await self._survive(partial(file.load, until=time.time()), swarm.run_id)
         if written is not self._written:  # another swarm was joined meanwhile
             return
-        series = self._history.series
-        for (name, resolution), buckets in (earlier or {}).items():
-            if name in series and resolution in RESOLUTIONS:  # not of another version of the app
-                series[name].restore(resolution, buckets)
-                written[name, resolution] = buckets[-1]
+        for ring, buckets in _put_back(self._history, earlier or {}).items():
+            written[ring] = buckets[-1]
         self._swarm = swarm
 
     # --- writing
@@ -150,3 +158,18 @@ class CurveKeeper:
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+
+def _put_back(
+    history: History, rings: Mapping[RingName, list[Bucket]]
+) -> dict[RingName, list[Bucket]]:
+    """Restore the rings that this version of the app knows; returns them."""
+    series = history.series
+    known = {
+        (name, resolution): buckets
+        for (name, resolution), buckets in rings.items()
+        if name in series and resolution in RESOLUTIONS
+    }
+    for (name, resolution), buckets in known.items():
+        series[name].restore(resolution, buckets)
+    return known

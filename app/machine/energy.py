@@ -6,10 +6,14 @@ read on many distributions. Without a counter the energy is unknown, never estim
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 log = logging.getLogger(__name__)
+
+LEAST_SECONDS = 1.0
+"""Between two readings: over less, the counters' own steps would be seen as power."""
 
 POWERCAP = Path("/sys/class/powercap")
 
@@ -28,6 +32,9 @@ class EnergyMeter:
         self._device = ("", "")
         self._counters: Sequence[Counter] = ()
         self._last: Sequence[float] = ()
+        self._taken_at = 0.0
+        self.power: float | None = None
+        """Watts between the last two readings; None while not known."""
 
     def take(self, device: str, name: str) -> float | None:
         """Joules that the device has used since the previous call for the same device.
@@ -40,15 +47,23 @@ class EnergyMeter:
                 self._device = (device, name)
                 self._counters = counters_of(device, name, powercap=self._powercap)
                 self._last = [counter() for counter in self._counters]
+                self._taken_at, self.power = time.monotonic(), None
                 return None
             now = [counter() for counter in self._counters]
         except OSError as error:
             log.info("the energy counter of %s can't be read: %s", device, error)
             self._counters = self._last = ()  # not read again until the device changes
+            self.power = None
             return None
         used = sum(max(0.0, new - old) for new, old in zip(now, self._last, strict=True))
         self._last = now
-        return used if self._counters else None
+        if not self._counters:
+            return None
+        seconds = time.monotonic() - self._taken_at
+        self._taken_at += seconds
+        if seconds >= LEAST_SECONDS:
+            self.power = used / seconds
+        return used
 
 
 def counters_of(device: str, name: str, *, powercap: Path = POWERCAP) -> list[Counter]:

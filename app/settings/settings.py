@@ -146,6 +146,12 @@ class Settings(BaseSettings):
     )
     """Of a kWh, in `currency`, to say what training costs; 0: not known."""
 
+    training_watts: float = Field(
+        0, validation_alias="COTRAIN_TRAINING_WATTS", ge=0, le=100_000, allow_inf_nan=False
+    )
+    """Watts that this machine takes while it trains, to estimate what can't be measured; 0: not
+    known, and then nothing is estimated."""
+
     currency: str = Field("€", validation_alias="COTRAIN_CURRENCY", min_length=1, max_length=8)
     """Its sign or name."""
 

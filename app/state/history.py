@@ -90,12 +90,23 @@ class Series:
             ring.add(time, value)
 
     def since(self, time: float, now: float) -> tuple[list[float], list[float]]:
-        """Times and values from ``time`` to ``now``, of the finest ring that reaches that far."""
-        for ring in self._rings:
-            if now - time <= ring.resolution * BUCKETS or ring is self._rings[-1]:
-                points = list(ring.points(time, self._gap))
+        """Times and values from ``time`` to ``now``, of the finest ring that reaches that far.
+
+        Where nothing is known of the first part of that time, the ring need reach only as far as
+        the first value: an hour of which a minute is known has that minute's seconds.
+        """
+        while True:
+            ring = self._reaching(now - time)
+            points = list(ring.points(time, self._gap))
+            first = points[0][0] - ring.resolution / 2 if points else time
+            if first <= time or self._reaching(now - first) is ring:
                 return [x for x, _ in points], [y for _, y in points]
-        raise AssertionError("a series has at least one ring")
+            time = first
+
+    def _reaching(self, span: float) -> _Ring:
+        """The finest ring that is sure to hold the last ``span`` seconds; else the coarsest."""
+        fitting = (ring for ring in self._rings if span <= ring.resolution * BUCKETS)
+        return next(fitting, self._rings[-1])
 
     def buckets(self, resolution: float, since: int = 0) -> list[Bucket]:
         """The buckets of one of the rings from number ``since`` on, oldest first."""
@@ -264,6 +275,9 @@ class History:
     """Our own, of the clock's seconds: while we wait for others it falls to 0."""
     swarm_samples_per_second: Series = field(default_factory=Series)
     """The swarm's, of the clock's seconds, by what its trainers have published."""
+    swarm_epoch: Series = field(default_factory=Series)
+    """How far the run is: the epoch and, as its fraction, the part of its batch that is computed.
+    The charts can run along it instead of time."""
     pace: CountRate = field(default_factory=CountRate)
     swarm_pace: CountRate = field(default_factory=CountRate)
     rounds: Rounds = field(default_factory=Rounds)
@@ -298,6 +312,7 @@ class History:
                 if batch:
                     count = run.epoch * batch + min(run.samples, batch)
                     self.swarm_samples_per_second.add(now, self.swarm_pace.add(now, count))
+                    self.swarm_epoch.add(now, count / batch)
             case RoundEnded(failure=failure):
                 self.rounds.add(event, now)
                 self.mishaps.failed_rounds += bool(failure)

@@ -9,6 +9,7 @@ and records are made up. Needs Xvfb and, for Chinese, a font (`packaging/setup.s
 
 import argparse
 import asyncio
+import math
 import os
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from app.terms.schedule import Span  # noqa: E402
 from tests.bench.measuring import virtual_display  # noqa: E402
 
 if TYPE_CHECKING:
+    from app.contributions.ledger import Ledger
     from tests.support.gui.windows import Bench
 
 FOLDER = ROOT / "build" / "pictures"
@@ -118,6 +120,9 @@ async def _studio(variant: Variant, data: Path) -> "Studio":
     session = RecordingSession(data)
     session.folders.create()
     await session.contributions.open()
+    await session.curves.open()
+    await session.contributions.ledger.run(_give)
+    session.machines._made_up_name = "amber-otter-12"
     opened = asyncio.get_running_loop().create_future()
     opened.set_result(None)
     application = QApplication.instance()
@@ -134,6 +139,29 @@ async def _studio(variant: Variant, data: Path) -> "Studio":
     return Studio(Bench(session, model, actions, theme, ring, window, preferences))
 
 
+def _give(ledger: "Ledger") -> None:
+    """Contributions of some days, to the swarm of the window's tests and to another one."""
+    from tests.support.training.works import contribution
+
+    now = time.time()
+    for number in range(60):
+        ended = now - number * 0.1 * 86400
+        energy = None if number % 5 == 0 else 1.1e6
+        ledger.add(
+            contribution(
+                number,
+                run_id="poems" if number % 4 == 1 else "docs",
+                started_at=ended - 5400,
+                ended_at=ended,
+                compute_time=4900.0,
+                samples=68 + number,
+                swarm_samples=900,
+                epochs=4,
+                energy=energy,
+            )
+        )
+
+
 class Studio:
     """The window, and what is to be seen on each picture."""
 
@@ -146,6 +174,7 @@ class Studio:
         yield "welcome", lambda: None
         yield "way-back", self._way_back
         yield "overview", self._train
+        yield "overview-zoomed", self._zoom
         yield "overview-end", self._scroll_down
         for index, page in enumerate(self._bench.window.pages[1:], 1):
             yield page.icon, lambda index=index: self._bench.window.open_page(index)
@@ -170,6 +199,14 @@ class Studio:
         self._bench.dispatch(ReturnChanged(returning=None), *TRAINING)
         self._bench.fill_history(560, gap=range(200, 260))
         timeline, now = self._bench.session.timeline, time.time()
+        history = self._bench.session.history
+        for age in range(560, 0, -2):
+            history.swarm_epoch.add(now - age, 12.7 - age / 90)
+        for age in range(550, 0, -50):
+            history.held_out_loss.add(now - age, 3.2 + math.exp(-(600 - age) / 200))
+        settings = self._bench.session.store.settings
+        priced = settings.model_copy(update={"energy_price": 0.31, "training_watts": 180.0})
+        self._bench.session.store.replace_settings(priced)
         for ago, kind, why in (
             (260, HappeningKind.PAUSED, "The computer runs on battery."),
             (200, HappeningKind.RESUMED, ""),
@@ -190,6 +227,19 @@ class Studio:
         records = crowd(12, now=now)
         records[own.public_key] = records.pop("key-00003")
         fill(machines.fleet, records, now=now)
+
+    def _zoom(self) -> None:
+        """The charts over epochs, smoothed, a section of them, with the keyboard's focus."""
+        from PySide6.QtCore import Qt
+        from PySide6.QtTest import QTest
+
+        charts = self._bench.window.overview.charts.widget
+        charts.along.setCurrentIndex(1)
+        charts.smoothing.setCurrentIndex(2)
+        plot = charts.loss.plot.widget
+        plot.setFocus()
+        for key in (Qt.Key.Key_Plus, Qt.Key.Key_Left, Qt.Key.Key_Left):
+            QTest.keyClick(plot, key)
 
     def _scroll_down(self) -> None:
         bar = self._bench.window.overview.verticalScrollBar()
@@ -267,6 +317,7 @@ class Studio:
             "connection-check": dialogs.check,
             "account": dialogs.account,
             "export": dialogs.export,
+            "achievement": dialogs.achievement,
             "diagnostics": dialogs.diagnostics,
             "about": dialogs.about,
         }

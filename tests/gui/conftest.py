@@ -139,6 +139,7 @@ async def _close(bench: Bench) -> None:
     await bench.model.close()
     await bench.session.account.close()
     await bench.session.contributions.close()
+    await bench.session.curves.close()
     await bench.session.devices.close()
 
 

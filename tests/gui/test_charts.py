@@ -19,7 +19,8 @@ from app.timeline.timeline import HappeningKind
 from tests.support.gui.windows import TRAINING, WATCHING, Bench
 from ui.widgets.charts.axes import value_range, value_ticks
 from ui.widgets.charts.chart import table_of
-from ui.widgets.charts.plot import Curve, CurveReading, _time_ticks
+from ui.widgets.charts.curves import Curve, CurveReading
+from ui.widgets.charts.x_axis import XAxis, ago_ticks
 
 pytestmark = pytest.mark.gui
 
@@ -28,18 +29,23 @@ def data(line: Any) -> tuple[np.ndarray, np.ndarray]:
     return line.getOriginalDataset()
 
 
+def start(chart: Any) -> float:
+    """The left end of what is shown, in seconds from now."""
+    return float(chart.plot._item.getViewBox().viewRange()[0][0])
+
+
 def test_both_curves_are_drawn_with_their_gaps(bench: Bench) -> None:
     bench.dispatch(*TRAINING)
     bench.fill_history(300, gap=range(100, 160))
     charts = bench.window.overview.charts.widget
     charts.redraw()
-    times, values = data(charts.loss.plot._own_line)
+    times, values = data(charts.loss.plot.lines.own)
     assert times.dtype == np.float64
     assert -301 < times[0] < times[-1] <= 0.5
     assert np.isnan(values).sum() == 1  # one point of nothing breaks the line
-    _times, swarm = data(charts.loss.plot._swarm_line)
+    _times, swarm = data(charts.loss.plot.lines.swarm)
     assert np.isfinite(swarm).all()
-    _times, rates = data(charts.throughput.plot._own_line)
+    _times, rates = data(charts.throughput.plot.lines.own)
     assert 80 <= np.nanmin(rates) <= np.nanmax(rates) <= 89
 
 
@@ -47,12 +53,12 @@ def test_the_window_of_time_is_chosen(bench: Bench, qtbot: QtBot) -> None:
     bench.dispatch(*WATCHING)
     bench.fill_history(3000)
     charts = bench.window.overview.charts.widget
-    assert charts.loss.plot._start == pytest.approx(-600, abs=2)
+    assert start(charts.loss) == pytest.approx(-600, abs=2)
     qtbot.mouseClick(charts.group.button(1), Qt.MouseButton.LeftButton)
-    assert charts.loss.plot._start == pytest.approx(-3000, abs=30)
+    assert start(charts.loss) == pytest.approx(-3000, abs=30)
     qtbot.mouseClick(charts.group.button(3), Qt.MouseButton.LeftButton)
-    assert charts.loss.plot._start == pytest.approx(-3000, abs=30)
-    assert len(data(charts.loss.plot._own_line)[0]) > 200
+    assert start(charts.loss) == pytest.approx(-3000, abs=30)
+    assert len(data(charts.loss.plot.lines.own)[0]) > 200
 
 
 def move_mouse(chart: Any, x: float) -> None:
@@ -77,10 +83,10 @@ def test_the_crosshair_reads_values(bench: Bench) -> None:
     move_mouse(chart, -120.0)
     assert 3 <= float(chart.own.text()) <= 4
     assert 3 <= float(chart.swarm.text()) <= 4
-    assert chart.moment.text().count(":") == 2
+    assert chart.moment.full.count(":") == 2
     QApplication.sendEvent(chart.plot.widget, QEvent(QEvent.Type.Leave))
     assert chart.own.text() == "this machine"
-    assert chart.moment.text() == ""
+    assert chart.moment.full == ""
 
 
 def test_both_charts_have_the_crosshair_at_one_moment(bench: Bench) -> None:
@@ -92,7 +98,7 @@ def test_both_charts_have_the_crosshair_at_one_moment(bench: Bench) -> None:
         move_mouse(moved, -100.0)
         assert other.plot.has_reading
         assert other.plot._cross == moved.plot._cross
-        assert other.moment.text() == moved.moment.text()
+        assert other.moment.full == moved.moment.full
         moved.plot._move(None)
         assert not other.plot.has_reading
 
@@ -105,7 +111,7 @@ def test_the_crosshair_moves_by_keyboard(bench: Bench, qtbot: QtBot) -> None:
     plot.reading_changed.connect(readings.append)
     qtbot.keyClick(plot.widget, Qt.Key.Key_Left)
     qtbot.keyClick(plot.widget, Qt.Key.Key_Left)
-    assert readings[0].moment > readings[-1].moment
+    assert readings[0].x > readings[-1].x
     assert "this machine" in plot.widget.accessibleDescription()
 
 
@@ -116,7 +122,7 @@ def test_copies_as_picture_and_csv(bench: Bench, qtbot: QtBot) -> None:
     qtbot.waitUntil(lambda: not chart.size().isEmpty())  # it was laid out
     chart.menu.copy_csv()
     lines = QGuiApplication.clipboard().text().splitlines()
-    assert lines[0] == "time,this_machine,swarm"
+    assert lines[0] == "time,this_machine,swarm,chart,run,x_axis,y_axis"
     assert 55 <= len(lines) <= 65
     chart.menu.copy_picture()
     assert not QGuiApplication.clipboard().pixmap().isNull()
@@ -143,17 +149,17 @@ def test_losses_on_unseen_text_are_drawn_beside_those_of_training(bench: Bench) 
     charts = bench.window.overview.charts.widget
     charts.redraw()
     chart, other = charts.loss, charts.throughput
-    times, values = data(chart.plot._own_unseen_line)
+    times, values = data(chart.plot.lines.own_unseen)
     assert values.tolist() == [3.5, 3.75]
     assert times.tolist() == pytest.approx([-200, -100], abs=2)
-    assert chart.plot._best_line.value() == 3.5
+    assert chart.plot.lines.best.value() == 3.5
     assert chart.unseen.isVisibleTo(chart)
     assert not other.unseen.isVisibleTo(other)
     move_mouse(chart, -120.0)
     assert chart.unseen.text() == "unseen text: 3.750"
     chart.menu.copy_csv()
     header = QGuiApplication.clipboard().text().splitlines()[0]
-    assert header == "time,this_machine,swarm,this_machine_unseen,swarm_unseen"
+    assert header.startswith("time,this_machine,swarm,this_machine_unseen,swarm_unseen,chart,")
 
 
 def test_what_explains_a_curve_is_marked_and_said(bench: Bench) -> None:
@@ -167,21 +173,23 @@ def test_what_explains_a_curve_is_marked_and_said(bench: Bench) -> None:
     charts = bench.window.overview.charts.widget
     charts.redraw()
     for chart in (charts.loss, charts.throughput):
-        paused, _heights = data(chart.plot._rest_marks)
+        paused, _heights = data(chart.plot.lines.rest_marks)
         assert paused == pytest.approx([0, 0, -200, -200], abs=2)  # it began just now
-        trouble, heights = data(chart.plot._trouble_marks)
+        trouble, heights = data(chart.plot.lines.trouble_marks)
         assert trouble == pytest.approx([-100] * 4, abs=2)
         assert heights[0] < heights[1]
     move_mouse(charts.loss, -200.0)
-    assert charts.loss.moment.text().endswith("Training paused")
+    assert charts.loss.moment.full.endswith("Training paused")
     charts.loss.plot._move(-250.0)  # pyqtgraph drops a second move of the mouse within 10 ms
-    assert charts.loss.moment.text()[-3] == ":"  # the time alone
+    assert charts.loss.moment.full[-3] == ":"  # the time alone
 
 
 def test_csv_leaves_empty_what_is_not_known() -> None:
     own = Curve(np.array([0.0, 1.0]), np.array([2.5, math.nan]))
     swarm = Curve(np.array([1.0]), np.array([3.0]))
-    first, second = table_of({"this_machine": own, "swarm": swarm}).as_csv().splitlines()[1:]
+    named = {"this_machine": own, "swarm": swarm}
+    table = table_of(named, axis=XAxis(now=1.0), about={})
+    first, second = table.as_csv().splitlines()[1:]
     assert first.endswith(",2.5,")
     assert second.endswith(",,3.0")
 
@@ -193,8 +201,17 @@ def test_values_are_saved_as_csv_and_json(bench: Bench, tmp_path: Path) -> None:
     menu.save(tmp_path / "loss.csv")
     lines = (tmp_path / "loss.csv").read_text().splitlines()
     menu.save(tmp_path / "loss.JSON")
-    rows = json.loads((tmp_path / "loss.JSON").read_text())
-    assert lines[0] == ",".join(rows[0])
+    document = json.loads((tmp_path / "loss.JSON").read_text())
+    about = {name: document[name] for name in ("chart", "run", "x_axis", "y_axis")}
+    assert list(about.values()) == [
+        "Loss",
+        "Python's documentation",
+        "Time",
+        "cross-entropy per token",
+    ]
+    rows = document["rows"]
+    assert lines[0] == ",".join([*rows[0], *about])
+    assert lines[1].endswith(",Loss,Python's documentation,Time,cross-entropy per token")
     assert len(lines) - 1 == len(rows)
     assert sum(row["this_machine"] is None for row in rows) == 10
     assert all(row["swarm"] > 3 for row in rows)
@@ -240,7 +257,7 @@ def test_thousand_updates_cost_no_reference_to_none(bench: Bench) -> None:
 
 
 def test_down_sampling_is_set_where_pyqtgraph_heeds_it(bench: Bench) -> None:
-    line = bench.window.overview.charts.widget.loss.plot._own_line
+    line = bench.window.overview.charts.widget.loss.plot.lines.own
     assert line.opts["autoDownsample"]
     assert line.opts["downsampleMethod"] == "peak"
     assert line.opts["clipToView"]
@@ -268,7 +285,7 @@ def test_the_value_axis_has_round_ends(values: list[float], expected: tuple[floa
     ("start", "first"), [(-60, "−15 s"), (-600, "−5 min"), (-3600, "−30 min"), (-86400, "−6 h")]
 )
 def test_the_time_axis_has_few_round_marks(start: float, first: str) -> None:
-    ticks = _time_ticks(start)
+    ticks = ago_ticks(start)
     assert ticks[0] == (0.0, "now")
     assert 2 <= len(ticks) <= 6
     assert first in [text for _place, text in ticks]

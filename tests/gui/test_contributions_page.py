@@ -106,8 +106,28 @@ def test_sums_of_today_this_week_and_all_time(filled: ContributionsPage) -> None
     settings = filled._session.store.settings.model_copy(update={"energy_price": 400.0})
     filled._session.store.replace_settings(settings)
     filled.refresh()
-    assert filled.totals.value("energy", 0) == "2.68 Wh (1.07 €)"
+    assert filled.totals.value("energy", 0) == "2.68 Wh"
+    assert filled.totals.value("cost", 0) == "1.07 €"
     assert filled.totals.value("score", 0) == f"{4 * given(1).score:,}"
+
+
+def test_what_cant_be_measured_is_said_to_be_estimated(
+    filled: ContributionsPage, until_done: Run, qtbot: QtBot
+) -> None:
+    assert not filled.totals.energy_note.isVisible()
+    ledger = filled._session.contributions.ledger
+    until_done(ledger.run(Ledger.add, given(9, energy=None, uptime_ratio=100.0)))
+    qtbot.waitUntil(lambda: "couldn't be measured" in filled.totals.energy_note.text())
+    assert filled.totals.value("energy", 0) == "2.68 Wh"  # no figure is made up
+    settings = filled._session.store.settings
+    settings = settings.model_copy(update={"training_watts": 600.0, "energy_price": 10.0})
+    filled._session.store.replace_settings(settings)
+    filled.refresh()
+    assert filled.totals.value("energy", 0) == "≈ 12.7 Wh"
+    assert filled.totals.value("cost", 0) == "≈ 0.13 €"
+    note = filled.totals.energy_note.text()
+    assert "10 Wh of the energy is an estimate, 600 W (as the settings say) for the 1 min" in note
+    assert filled.rows.index(0, 6).data() == "≈ 12.7 Wh"
 
 
 def test_fate_of_the_reports_and_why(filled: ContributionsPage) -> None:
@@ -215,7 +235,7 @@ def test_bars_are_in_a_unit_that_fits(
 def test_days_can_be_copied(filled: ContributionsPage) -> None:
     filled.days.menu.copy_csv()
     head, old, new, _ = QGuiApplication.clipboard().text().split("\n")
-    assert head == "day,compute_seconds,samples,score"
+    assert head == "day,compute_seconds,samples,score,chart,x_axis"
     assert [line.split(",")[2] for line in (old, new)] == ["790", "3160"]
     filled.days.menu.copy_picture()
     assert not QGuiApplication.clipboard().pixmap().isNull()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QRectF, Qt
+from PySide6.QtGui import QGuiApplication
 from pytestqt.qtbot import QtBot
 
 from app.archive.storage import ArchivedMachine, rows_of, save
@@ -19,6 +20,7 @@ from tests.support.machine.machines import crowd, fill, new_key, record
 from ui.pages.machines import columns as machine_columns
 from ui.pages.machines.page import MachinesPage
 from ui.widgets.cells import polylines
+from ui.widgets.charts.zoom import Zoom
 
 pytestmark = pytest.mark.gui
 
@@ -167,9 +169,9 @@ def test_details_of_the_chosen_machine(page: MachinesPage, qtbot: QtBot) -> None
     assert page.details.value("gpu") == "18 GiB of 24 GiB"
     assert page.details.value("given") == "121,872 samples in 240 rounds"
     assert page.details.value("error") == "CUDA out of memory"
-    assert page.details.plot._own.times.size > 300
+    assert page.details._drawing.own.times.size > 300
     page.details.figure.setCurrentIndex(2)
-    assert set(page.details.plot._own.values) == {64.0}
+    assert set(page.details._drawing.own.values) == {64.0}
     qtbot.mouseClick(page.details.close_button, Qt.MouseButton.LeftButton)
     assert not page.details.isVisible()
 
@@ -208,6 +210,25 @@ def test_a_week_is_drawn_from_the_archive(bench: Bench, page: MachinesPage, qtbo
 
     bench.model.run(close_archive())
     qtbot.waitUntil(lambda: not filled)
+
+
+def test_the_chosen_machines_chart_is_zoomed_and_taken_out(page: MachinesPage) -> None:
+    fill(page._machines.fleet, {"key0": now(), "key1": now(alias="b")}, now=time.time())
+    page.refresh()
+    page.table.selectRow(0)
+    details = page.details
+    details.menu.copy_csv()
+    header, first, *_rest = QGuiApplication.clipboard().text().splitlines()
+    assert header == "time,samples_per_second,chart,x_axis,y_axis"
+    assert first.endswith(f",{details.name.full},Time,Samples/s")
+    details.plot._choose(Zoom(time.time() - 900, time.time() - 600))
+    page.refresh()
+    assert details.plot.zoom is not None
+    details.span.setCurrentIndex(1)
+    assert details.plot.zoom is None
+    details.plot._choose(Zoom(time.time() - 900, time.time() - 600))
+    page.table.selectRow(1)
+    assert details.plot.zoom is None  # it was of another machine
 
 
 def test_dropped_records_are_told(page: MachinesPage) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from pytestqt.qtbot import QtBot
 
 from app import protocol
 from app.common.errors import BusyError
+from app.contributions.ledger import Ledger
 from app.protocol import TrainerPhase
 from app.spec.about import AboutSpec
 from app.state.events import (
@@ -43,6 +45,7 @@ from tests.support.gui.windows import (
     clipped,
     progress,
 )
+from tests.support.training.works import contribution
 
 pytestmark = pytest.mark.gui
 
@@ -340,6 +343,45 @@ def test_cards_show_what_is_known(bench: Bench) -> None:
     assert page.swarm.value("loss") == "2.230"
     assert page.network.value("peer_id") == "12D3…sDfG"
     assert page.network.value("checkpoint") == "12"
+
+
+def test_what_training_takes_is_measured_or_said_to_be_estimated(
+    bench: Bench, until_done: Callable[..., Any], qtbot: QtBot
+) -> None:
+    contributions, store = bench.session.contributions, bench.session.store
+    overview, given = bench.window.overview, bench.window.overview.given_today
+    until_done(contributions.open())
+    bench.dispatch(*WATCHING)
+    assert not overview.cost.isVisibleTo(overview)  # nothing is made up
+    store.replace_settings(
+        store.settings.model_copy(update={"training_watts": 180.0, "energy_price": 0.5})
+    )
+    bench.dispatch(*TRAINING)
+    assert overview.cost.text() == (
+        "Training takes about 180 W, an estimate from the settings: 4.32 kWh (2.16 €) a day."
+    )
+    assert overview.cost.isVisibleTo(overview)
+    contributions.energy.power = 100.0
+    bench.dispatch()
+    assert overview.cost.text() == (
+        "Training takes 100 W at present, as measured: 2.4 kWh (1.20 €) a day."
+    )
+    ended = time.time()
+    one = contribution(
+        1, started_at=ended - 60, ended_at=ended, uptime_ratio=100.0, energy=12_000.0
+    )
+    until_done(contributions.ledger.run(Ledger.add, one))
+    qtbot.waitUntil(lambda: given.value("energy") == "3.33 Wh")
+    assert given.value("cost") == "< 0.01 €"
+    assert not overview.estimated.isVisibleTo(overview)
+    bench.dispatch(TrainerGone())
+    assert overview.cost.text() == (
+        "Training took 200 W here before, as measured: 4.8 kWh (2.40 €) a day."
+    )
+    other = contribution(2, started_at=ended - 60, ended_at=ended, energy=None)
+    until_done(contributions.ledger.run(Ledger.add, other))
+    qtbot.waitUntil(lambda: given.value("energy") == "≈ 6.23 Wh")
+    assert "2.9 Wh of the energy is an estimate, 180 W" in overview.estimated.text()
 
 
 def test_short_memory_is_said(bench: Bench) -> None:

@@ -129,7 +129,7 @@ def test_the_theme_changes_while_it_runs_and_is_kept(bench: Bench, qtbot: QtBot)
     find_action(bench, "Light").trigger()
     qtbot.waitUntil(lambda: bench.theme.colors == LIGHT)
     assert charts.loss.plot.widget.backgroundBrush().color().name() == LIGHT.card
-    assert charts.loss.plot._own_line.opts["pen"].color().name() == LIGHT.accent
+    assert charts.loss.plot.lines.own.opts["pen"].color().name() == LIGHT.accent
     qtbot.waitUntil(bench.session.folders.settings_file.exists)
     kept = settings_file.read(bench.session.folders.settings_file)
     assert kept == {"theme": "light"}

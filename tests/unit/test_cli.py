@@ -140,6 +140,7 @@ OVERRIDES = [
     (["--snapshot-every", "20"], {"snapshot_every": 20}),
     (["--uplink", "12.5"], {"uplink": 12.5}),
     (["--energy-price", "0.35"], {"energy_price": 0.35}),
+    (["--training-watts", "120"], {"training_watts": 120.0}),
     (["--currency", "CNY"], {"currency": "CNY"}),
     (["--hub-sign-in"], {"hub_sign_in": True}),
     (["--no-hub-sign-in"], {"hub_sign_in": False}),

@@ -56,6 +56,7 @@ class Dialogs(QObject):
         actions.about_wanted.connect(self.about)
         actions.diagnostics_wanted.connect(self.diagnostics)
         actions.export_wanted.connect(self.export)
+        actions.achievement_wanted.connect(self.achievement)
 
     # --- dialogs by kind
 
@@ -83,18 +84,7 @@ class Dialogs(QObject):
     def start(self) -> None:
         """Let the user describe a swarm of their own."""
         if not self._closed:
-            self._one_of("start", self._make_start)
-
-    def _make_start(self) -> "StartDialog":
-        from ui.dialogs.start.dialog import StartDialog
-
-        made = StartDialog(self._model, self._window)
-        made.accepted_spec.connect(
-            lambda spec, train: self._actions.join(
-                spec, train=train, share=True, organiser=made.organiser
-            )
-        )
-        return made
+            self._one_of("start", lambda: _start_dialog(self._model, self._actions, self._window))
 
     def share(self) -> None:
         """Show the invite of the swarm that we are in; without one, do nothing."""
@@ -176,6 +166,16 @@ class Dialogs(QObject):
 
         self._one_of("export", lambda: ExportDialog(self._model, self._window))
 
+    def achievement(self) -> None:
+        """Show what this machine achieved, as a picture to be shared."""
+        if self._closed:
+            return
+        from ui.dialogs.achievement.dialog import AchievementDialog
+
+        self._one_of(
+            "achievement", lambda: AchievementDialog(self._model, self._theme, self._window)
+        )
+
     def _one_of(self, kind: str, make: Callable[[], Kind]) -> Kind:
         """The open dialog of a kind, or a new one, in front of the others."""
         if not self._window.isVisible():  # in the tray
@@ -217,6 +217,16 @@ class Dialogs(QObject):
         self._closed = True
         for dialog in tuple(self._shown.values()):
             dialog.reject()
+
+
+def _start_dialog(model: SessionModel, actions: Actions, window: QWidget) -> "StartDialog":
+    from ui.dialogs.start.dialog import StartDialog
+
+    made = StartDialog(model, window)
+    made.accepted_spec.connect(
+        lambda spec, train: actions.join(spec, train=train, share=True, organiser=made.organiser)
+    )
+    return made
 
 
 def invite_in(dropped: QMimeData) -> str:

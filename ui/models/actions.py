@@ -80,6 +80,9 @@ class Actions(QObject):
     export_wanted = Signal()
     """Open the dialog that takes a model out of its run."""
 
+    achievement_wanted = Signal()
+    """Open the dialog with a picture of what this machine achieved."""
+
     def __init__(self, model: SessionModel, *, demo: Demo, opened: "asyncio.Future[None]") -> None:
         super().__init__(model)
         self._model = model

@@ -1,11 +1,11 @@
 """Contributions, and their reports to the backend, in words."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from app.common.i18n import _, ngettext
+from app.common.plain import one_line
 from app.contributions.fates import (
     SwarmFate,
     explained,
@@ -16,49 +16,15 @@ from app.contributions.fates import (
 from app.contributions.ledger import LedgerTotals
 from app.contributions.outbox import OutboxState
 from app.contributions.summary import Summary
-from app.settings.settings import Settings
+from app.curves.loss_change import LossChange
 from app.state.facts import ReportingState, ReportingStatus
 from app.state.state import ContributorState
+from ui.texts import energy as energy_texts
 from ui.texts import units
+from ui.texts.energy import MEASURED_ONLY, EnergyRules
 
 if TYPE_CHECKING:
     from app.backend.replies import ProjectedReward
-
-WATT_HOUR = 3600.0
-"""In joules."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnergyPrice:
-    """What a kWh costs, by the settings."""
-
-    per_kwh: float = 0.0
-    """In ``currency``; 0: not known."""
-
-    currency: str = ""
-
-    @classmethod
-    def of(cls, settings: Settings) -> "EnergyPrice":
-        """That of the settings in force."""
-        return cls(per_kwh=settings.energy_price, currency=settings.currency)
-
-
-UNKNOWN_PRICE = EnergyPrice()
-
-
-def energy(joules: float | None, price: EnergyPrice = UNKNOWN_PRICE) -> str:
-    """Joules as ``4.2 Wh`` or ``1.3 kWh (0.39 €)``; a dash if not known."""
-    if joules is None:
-        return units.NONE
-    hours = joules / WATT_HOUR
-    text = (
-        _("{number} kWh").format(number=units.rate(hours / 1000))
-        if hours >= 1000
-        else _("{number} Wh").format(number=units.rate(hours))
-    )
-    if not price.per_kwh:
-        return text
-    return f"{text} ({hours / 1000 * price.per_kwh:,.2f} {price.currency})"
 
 
 def share(totals: LedgerTotals) -> str:
@@ -74,18 +40,21 @@ def total_labels() -> dict[str, str]:
         "share": _("Share of the swarm"),
         "sent": _("Sent"),
         "energy": _("Energy"),
+        "cost": _("Energy cost"),
         "score": _("Score (estimate)"),
     }
 
 
-def total_values(totals: LedgerTotals, price: EnergyPrice = UNKNOWN_PRICE) -> dict[str, str]:
-    """The totals as text, by the names of `total_labels`. price: says what the energy cost."""
+def total_values(totals: LedgerTotals, rules: EnergyRules = MEASURED_ONLY) -> dict[str, str]:
+    """The totals as text, by the names of `total_labels`. rules: of what the energy costs, and of
+    what is estimated."""
     return {
         "time": units.duration(totals.compute_time),
         "samples": units.count(totals.samples),
         "share": share(totals),
         "sent": units.size(totals.bytes_sent),
-        "energy": energy(totals.energy, price),
+        "energy": energy_texts.used(totals, rules),
+        "cost": energy_texts.spent(totals, rules),
         "score": units.count(totals.score),
     }
 
@@ -98,6 +67,48 @@ def score_note() -> str:
         " KB sent + 0.10 × uptime. The share is this machine's part of"
         " all samples in the rounds that it took part in. Demos don't count."
     )
+
+
+# --- what was achieved in a run
+
+_LEAST = 1e-4
+"""The smallest part of a run that is said with a figure."""
+
+
+def achieved(run_share: float | None, loss: LossChange | None, *, title: str = "") -> str:
+    """This machine's part of the run, and what became of the loss; "" where neither is known.
+
+    title: the run's, where it isn't clear which one it is.
+    """
+    told = []
+    if run_share:
+        told.append(_("You did {part} of this run.").format(part=part_of_run(run_share)))
+    if loss is not None:
+        text = (
+            _("The loss on unseen text while you were there: {change}.")
+            if loss.unseen
+            else _("The training loss while you were there: {change}.")
+        )
+        told.append(text.format(change=from_to(loss)))
+    text = " ".join(told)
+    return (
+        _("{title}: {detail}").format(title=one_line(title), detail=text)
+        if title and text
+        else text
+    )
+
+
+def part_of_run(share: float) -> str:
+    """A part of a run, 0 to 1, with two digits: ``7.3 %``."""
+    if share < _LEAST:
+        return _("less than {part}").format(part=part_of_run(_LEAST))
+    number = f"{100 * share:.0f}" if share >= 0.1 else f"{100 * share:.2g}"
+    return _("{number}\u00a0%").format(number=number)
+
+
+def from_to(loss: LossChange) -> str:
+    """The loss before and after: ``4.13 → 3.21``."""
+    return _("{before} → {after}").format(before=f"{loss.before:.2f}", after=f"{loss.after:.2f}")
 
 
 # --- the epoch under way

@@ -107,6 +107,11 @@ def date(moment: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
 
 
+def day(moment: float) -> str:
+    """The local date of a moment."""
+    return time.strftime("%Y-%m-%d", time.localtime(moment))
+
+
 def timestamp(moment: float) -> str:
     """The local date and time of a moment with its UTC offset (ISO 8601), for files."""
     return datetime.fromtimestamp(moment).astimezone().isoformat(timespec="seconds")

@@ -61,6 +61,11 @@ class FactsCard(Card):
         """Add a control to the end of a row."""
         self._ends[name].addWidget(control)
 
+    def add_below(self, below: QWidget) -> None:
+        """Add a widget under the rows."""
+        below.setContentsMargins(0, 8, 0, 0)
+        self.column.insertWidget(self.column.count() - 1, below)
+
     def show_values(self, values: Mapping[str, str]) -> None:
         """Set the values of some rows, by the rows' names."""
         for name, text in values.items():

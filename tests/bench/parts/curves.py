@@ -72,4 +72,4 @@ def curves() -> None:
     )
     row("all of them at once", f"{taking_all:.1f} / {writing_all:.0f} ms", "≤ 5 ms")
     row("joining again", f"{restoring:.1f} / {loading:.0f} ms", "≤ 5 ms")
-    row("memory / file", f"{memory / 1e6:.1f} / {size / 1e6:.2f} MB", "≤ 5 / 0.5 MB")
+    row("memory / file", f"{memory / 1e6:.1f} / {size / 1e6:.2f} MB", "≤ 5 / 0.6 MB")

@@ -298,14 +298,28 @@ def test_totals_are_sums(ledger: Ledger) -> None:
     assert (totals.energy, totals.score) == (30.0, 3 * contribution().score)
     assert totals.share == pytest.approx(0.1)
     assert totals.began == contribution(1).started_at
+    assert totals.ended == contribution(3).ended_at
     assert totals.counts[OutboxState.WAITING] == 2
     assert totals.counts[OutboxState.LOCAL] == 1
+
+
+def test_what_was_not_measured_is_told_apart_from_what_was(ledger: Ledger) -> None:
+    ledger.add(contribution(1, energy=6000.0, uptime_ratio=100.0))
+    ledger.add(contribution(2, energy=12_000.0, uptime_ratio=98.0))
+    ledger.add(contribution(3, energy=600.0, uptime_ratio=20.0))  # most of it, others used
+    ledger.add(contribution(4, energy=None, uptime_ratio=50.0))
+    totals = ledger.totals()
+    assert totals.energy == 18_600.0
+    assert totals.unmeasured_time == pytest.approx(30.0)
+    assert totals.power == pytest.approx(150.0)
+    assert ledger.totals(contribution(3).ended_at + 1).power is None
 
 
 def test_totals_of_nothing_are_nothing(ledger: Ledger) -> None:
     totals = ledger.totals()
     assert (totals.contributions, totals.samples, totals.compute_time) == (0, 0, 0.0)
     assert (totals.energy, totals.share) == (None, None)
+    assert (totals.ended, totals.power, totals.unmeasured_time) == (None, None, 0.0)
 
 
 def test_totals_since_leave_out_what_ended_before(ledger: Ledger) -> None:

@@ -482,7 +482,7 @@ async def test_energy_is_that_of_the_device_that_trains(world: World) -> None:
             self.devices.add((device, name))
             return 2.5
 
-    world.contributions._energy = Meter()  # type: ignore[assignment]
+    world.contributions.energy = Meter()  # type: ignore[assignment]
     world.join()
     world.dispatch(
         Ready(

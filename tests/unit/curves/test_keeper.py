@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.curves.keeper import CurveKeeper
-from app.curves.storage import CurveFile
+from app.curves.storage import CurveFile, StoredRun
 from app.settings.settings import Settings
 from app.state.events import Event, JoinBegan, Left
 from app.state.facts import Swarm
@@ -154,6 +154,37 @@ async def test_what_was_read_for_a_swarm_that_was_left_is_dropped(start: MakeApp
     app.store.dispatch(JoinBegan(swarm=swarm("other")))
     await app.settle()
     assert app.losses() == []
+
+
+async def test_curves_of_an_older_version_come_back_without_the_runs_progress(
+    start: MakeApp, tmp_path: Path
+) -> None:
+    """Files of versions that didn't keep how far the run was, and of ones that keep more."""
+    file = CurveFile.open(tmp_path / "curves.sqlite")
+    rings = {(name, 1.0): [(int(NOW) - 9, 3.0, 1)] for name in ("loss", "of_a_later_version")}
+    file.save(StoredRun(run_id="docs", title="Docs", saved_at=NOW), rings)
+    file.close()
+    app = await start()
+    await app.join("docs")
+    assert app.losses() == [3.0]
+    assert not len(app.history.swarm_epoch)
+    app.history.swarm_epoch.add(NOW - 2, 4.5)
+    app.store.dispatch(Left())
+    await app.join("docs")
+    assert app.history.swarm_epoch.since(NOW - 9, NOW)[1] == [4.5]
+
+
+async def test_the_curves_of_a_run_that_was_left_can_be_read(start: MakeApp) -> None:
+    app = await start()
+    await app.join("docs")
+    app.history.loss.add(NOW - 50, 3.0)
+    assert await app.keeper.history_of("docs") is app.history
+    app.store.dispatch(Left())
+    await app.join("other")
+    earlier = await app.keeper.history_of("docs")
+    assert earlier.loss.since(NOW - 60, NOW)[1] == [3.0]
+    assert app.losses() == []
+    assert not len((await app.keeper.history_of("unknown")).loss)
 
 
 async def test_nothing_is_written_where_nothing_is_new(start: MakeApp, tmp_path: Path) -> None:

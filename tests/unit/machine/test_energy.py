@@ -1,5 +1,6 @@
 """Energy from the kernel's counters: readable, wrapped around, forbidden."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,28 @@ def test_joules_are_counted_from_the_first_call_on(powercap: Path) -> None:
     zone.set(3_500_000)
     assert cpu(meter) == pytest.approx(2.5)
     assert cpu(meter) == pytest.approx(0.0)
+
+
+def test_power_is_the_mean_between_two_readings(
+    powercap: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    zone = Zone(powercap, "0", "package-0")
+    meter = EnergyMeter(powercap)
+    cpu(meter)
+    assert meter.power is None
+    clock[0] += 5
+    zone.set(501_000_000)
+    cpu(meter)
+    assert meter.power == pytest.approx(100.0)
+    clock[0] += 0.01  # a counter that moved on just then would be a thousand watts
+    zone.set(511_000_000)
+    assert cpu(meter) == pytest.approx(10.0)
+    assert meter.power == pytest.approx(100.0)
+    (zone.folder / "energy_uj").unlink()
+    cpu(meter)
+    assert meter.power is None
 
 
 def test_counter_that_wraps_around_loses_nothing(powercap: Path) -> None:

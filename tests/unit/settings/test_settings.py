@@ -22,6 +22,7 @@ ENVIRONMENT = [
     ("initial_peers", "HIVEMIND_INITIAL_PEERS", "/a/b, /c/d", ("/a/b", "/c/d")),
     ("initial_peers", "HIVEMIND_INITIAL_PEERS", "", ()),
     ("energy_price", "COTRAIN_ENERGY_PRICE", "0.35", 0.35),
+    ("training_watts", "COTRAIN_TRAINING_WATTS", "120", 120.0),
     ("currency", "COTRAIN_CURRENCY", "CNY", "CNY"),
     ("hub_sign_in", "COTRAIN_HUB_SIGN_IN", "true", True),
     ("tensorboard", "COTRAIN_TENSORBOARD", "true", True),

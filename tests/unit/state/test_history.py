@@ -94,9 +94,20 @@ HOUR = 3600.0
 )
 def test_longer_spans_are_coarser(span: float, resolution: float) -> None:
     now = 2e9
-    made = series((now - 1.0, 1.0), resolutions=RESOLUTIONS)
-    (time,), _ = made.since(now - span, now)
-    assert time == (math.floor((now - 1.0) / resolution) + 0.5) * resolution
+    made = series((now - span, 1.0), (now - 1.0, 1.0), resolutions=RESOLUTIONS)
+    times, _ = made.since(now - span, now)
+    assert times[-1] == (math.floor((now - 1.0) / resolution) + 0.5) * resolution
+
+
+def test_a_long_span_of_which_little_is_known_is_fine() -> None:
+    now = 2e9
+    lately = [(now - 5.0 + second, float(second)) for second in range(5)]
+    made = series(*lately, resolutions=RESOLUTIONS)
+    for span in (HOUR, 24 * HOUR, 365 * 24 * HOUR):
+        assert made.since(now - span, now)[1] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    made = series((now - 30 * 24 * HOUR, 9.0), *lately, resolutions=RESOLUTIONS)
+    assert made.since(now - HOUR, now)[1] == [0.0, 1.0, 2.0, 3.0, 4.0]  # of an earlier training
+    assert len(made.since(0.0, now)[1]) == 3  # both ends and the gap, by the half-hour
 
 
 def test_coarser_ring_holds_the_mean_of_all() -> None:
@@ -257,6 +268,13 @@ def test_the_swarms_rate_goes_on_over_its_epochs() -> None:
         run = Run(epoch=epoch, samples=samples, samples_per_second=99.0)
         history.record(RunObserved(run=run), now, batch=64)
     assert points(history.swarm_samples_per_second) == [(2.5, 10.0), (4.5, 10.0)]
+
+
+def test_how_far_the_run_is_has_a_curve_in_epochs() -> None:
+    history = History()
+    for now, epoch, samples in ((0.0, 3, 16), (2.0, 3, 99), (4.0, 4, 0)):
+        history.record(RunObserved(run=Run(epoch=epoch, samples=samples)), now, batch=64)
+    assert points(history.swarm_epoch) == [(0.5, 3.25), (2.5, 4.0), (4.5, 4.0)]
 
 
 def test_an_evaluation_is_our_held_out_curve() -> None:

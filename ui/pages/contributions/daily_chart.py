@@ -139,4 +139,5 @@ class DailyChart(Card):
                 for day, totals in self._days.items()
                 if totals is not None
             ],
+            {"chart": _("Day by day"), "x_axis": _("Day")},
         )

@@ -25,6 +25,7 @@ from app.contributions.ledger import LedgerTotals
 from app.contributions.outbox import OutboxState
 from app.contributions.summary import Summary
 from app.state.state import ContributorState
+from ui.models.achievement import run_to_tell_of
 from ui.models.actions import Actions
 from ui.models.rows_model import Column, RowsModel
 from ui.models.session_model import SessionModel
@@ -34,8 +35,10 @@ from ui.pages.contributions.reports import ReportsCard
 from ui.pages.contributions.totals import ContributionTotalsCard
 from ui.style.theme import Theme
 from ui.texts import contributions as contribution_texts
+from ui.texts import energy as energy_texts
 from ui.texts import units
-from ui.texts.contributions import EnergyPrice
+from ui.texts.energy import EnergyRules
+from ui.widgets.achieved import AchievedLabel
 from ui.widgets.buttons import button
 from ui.widgets.card_row import CardRow
 from ui.widgets.empty_state import EmptyState
@@ -66,6 +69,12 @@ class SwarmRow:
 
     totals: LedgerTotals
 
+    joules: float | None
+    """What its training took, measured or estimated."""
+
+    energy: str
+    """The same in words."""
+
     reported_to: str
     """The backend's host, or a few words on why they are not reported."""
 
@@ -91,7 +100,7 @@ class ContributionsPage(QScrollArea):
         self._reward_at = 0.0
         self._watching = Subscription()
         self._learning: asyncio.Task[None] | None = None
-        self.export = button(_("Export…"))
+        self.export, self.share = button(_("Export…")), button(_("Share as a picture…"))
         self.totals, self.reports, self.days = (
             ContributionTotalsCard(),
             ReportsCard(),
@@ -103,6 +112,7 @@ class ContributionsPage(QScrollArea):
         self.table = table(self.rows, theme, name=_("By swarm"), stretched=0)
         self.empty = EmptyState("contributions", theme)
         self.epoch, self.note = label(role="muted"), label(role="small", wrap=True)
+        self.achieved = AchievedLabel(model, role="", titled=True)
         self.unreported = label(role="small", wrap=True)
         self._lay_out()
         self._connect(actions)
@@ -112,6 +122,7 @@ class ContributionsPage(QScrollArea):
         head.setSpacing(12)
         head.addWidget(label(_("Contributions"), "page"))
         head.addWidget(self.epoch, 1)
+        head.addWidget(self.share)
         head.addWidget(self.export)
         page = QWidget()
         page.setObjectName("page")
@@ -119,6 +130,7 @@ class ContributionsPage(QScrollArea):
         column.setContentsMargins(24, 20, 24, 12)
         column.setSpacing(GAP)
         column.addLayout(head)
+        column.addWidget(self.achieved)
         column.addWidget(self.empty, 1)
         column.addWidget(CardRow((self.totals, self.reports), least=62, columns=1))
         column.addWidget(self.days)
@@ -135,6 +147,7 @@ class ContributionsPage(QScrollArea):
         self._summary_model.changed.connect(self.refresh)
         self._model.changed.connect(self._on_state)
         self.export.clicked.connect(self._choose_file)
+        self.share.clicked.connect(actions.achievement_wanted)
         self.reports.account.clicked.connect(actions.account_wanted)
         self.reports.retry.clicked.connect(lambda: self._model.run(self._session.account.retry()))
         self.reports.refill.clicked.connect(lambda: self._model.run(self._session.account.refill()))
@@ -170,7 +183,7 @@ class ContributionsPage(QScrollArea):
         summary = self._summary_model.summary
         if summary is not None:
             settings = self._session.store.settings
-            self.totals.show_summary(summary, EnergyPrice.of(settings))
+            self.totals.show_summary(summary, EnergyRules.of(settings))
             self.reports.show_summary(summary, refill=settings.refill)
             self.days.show_days(summary.days)
             rows = self._rows_of(summary)
@@ -178,6 +191,7 @@ class ContributionsPage(QScrollArea):
             self._say_unreported(rows, summary)
             self.table.setFixedHeight(_height_of(self.table, rows=len(summary.swarms)))
             self._ask_for_reward(summary)
+            self.achieved.tell(summary, run_to_tell_of(self._session, summary))
         self._show_empty(summary)
         self._show_state(self._model.state)
 
@@ -195,6 +209,7 @@ class ContributionsPage(QScrollArea):
         for part in (self.totals, self.days, self.table):
             part.setVisible(some)
         self.export.setEnabled(some)
+        self.share.setEnabled(some)
         self.reports.setVisible(summary is not None)
         if not some:
             self.empty.say(*self._why_empty(summary))
@@ -216,11 +231,14 @@ class ContributionsPage(QScrollArea):
         swarm = self._model.state.swarm
         titles = self._titles | ({swarm.run_id: swarm.title} if swarm is not None else {})
         reporting = self._model.state.reporting
+        rules = EnergyRules.of(self._session.store.settings)
         return [
             SwarmRow(
                 run_id=run_id,
                 title=titles.get(run_id, run_id),
                 totals=totals,
+                joules=energy_texts.joules(totals, rules),
+                energy=energy_texts.used(totals, rules),
                 reported_to=contribution_texts.reported_to(fate, reporting) if fate else "",
                 fate=contribution_texts.fate(fate, reporting) if fate else "",
                 place=place,
@@ -317,7 +335,13 @@ def _columns() -> tuple[Column[SwarmRow], ...]:
         _sum(_("Samples"), "samples", lambda totals: totals.samples, "1,234,567"),
         _sum(_("Share"), "share", lambda totals: totals.share, "100 %"),
         _sum(_("Sent"), "sent", lambda totals: totals.bytes_sent, "999 MiB"),
-        _sum(_("Energy"), "energy", lambda totals: totals.energy, "999 kWh"),
+        Column(
+            title=_("Energy"),
+            text=lambda row: row.energy,
+            key=lambda row: row.joules,
+            sample="≈ 99.9 kWh",
+            right=True,
+        ),
         _sum(_("Score"), "score", lambda totals: totals.score, "1,234,567"),
         _count(_("Confirmed"), OutboxState.CONFIRMED),
         _count(_("Waiting"), OutboxState.WAITING, OutboxState.SENDING),

@@ -8,7 +8,8 @@ from app.common.i18n import _
 from app.contributions.ledger import LedgerTotals
 from app.contributions.summary import Summary
 from ui.texts import contributions as contribution_texts
-from ui.texts.contributions import EnergyPrice
+from ui.texts import energy as energy_texts
+from ui.texts.energy import EnergyRules
 from ui.widgets.card import ROW_HEIGHT, Card
 from ui.widgets.labels import ElidedLabel, label, line
 
@@ -33,6 +34,9 @@ class ContributionTotalsCard(Card):
             self._add_column(place, title, names)
         self.column.addLayout(self._grid)
         self.column.addStretch()
+        self.energy_note = label(role="small", wrap=True)
+        self.energy_note.hide()
+        self.column.addWidget(self.energy_note)
         self.column.addWidget(label(contribution_texts.score_note(), "small", wrap=True))
 
     def _add_column(self, place: int, title: str, names: Mapping[str, str]) -> None:
@@ -43,11 +47,14 @@ class ContributionTotalsCard(Card):
             self._grid.addWidget(value, 2 * row, place)
         self._columns.append(column)
 
-    def show_summary(self, summary: Summary, price: EnergyPrice) -> None:
-        """Show the totals of a summary. price: of the energy."""
+    def show_summary(self, summary: Summary, rules: EnergyRules) -> None:
+        """Show the totals of a summary. rules: of the energy's cost, and of what is estimated."""
+        note = energy_texts.how_it_is_known(summary.all, rules)
+        self.energy_note.setText(note)
+        self.energy_note.setVisible(bool(note))
         times: tuple[LedgerTotals, ...] = (summary.today, summary.week, summary.all)
         for column, totals in zip(self._columns, times, strict=True):
-            for name, text in contribution_texts.total_values(totals, price).items():
+            for name, text in contribution_texts.total_values(totals, rules).items():
                 column[name].set_full(text)
 
     def value(self, name: str, place: int) -> str:

@@ -1,4 +1,4 @@
-"""One machine in detail: its record, and a plot of one figure over the last hour or day."""
+"""One machine in detail: its record, and a plot of one figure over the last hour to the last 90 days."""
 
 import math
 import time
@@ -15,7 +15,12 @@ from ui.texts import fleet as fleet_texts
 from ui.texts import units
 from ui.widgets.buttons import icon_button
 from ui.widgets.card import Card
-from ui.widgets.charts.plot import Curve, CurveReading, TimePlot
+from ui.widgets.charts.chart import table_of
+from ui.widgets.charts.copy_menu import CopyMenu
+from ui.widgets.charts.curves import Curve, CurveReading, Drawing
+from ui.widgets.charts.plot import TimePlot
+from ui.widgets.charts.value_table import ValueTable
+from ui.widgets.charts.x_axis import XAxis
 from ui.widgets.choice import Choice
 from ui.widgets.labels import ElidedLabel, label
 
@@ -52,17 +57,19 @@ class MachineDetails(Card):
         self.figure, self.span = _choice(_("Figure shown"), _metrics()), _windows()
         self.close_button = icon_button("close", _("Close the details"), theme)
         self.plot = TimePlot(theme, name=_("The chosen machine over time"), from_zero=False)
+        self._drawing = Drawing(axis=XAxis(now=0.0), start=0.0, own=Curve())
+        self.menu = CopyMenu(self, theme, values=self._table)
         self._values: dict[str, ElidedLabel] = {}
         self._lay_out()
         self.figure.currentIndexChanged.connect(self.draw)
-        self.span.currentIndexChanged.connect(self.draw)
+        self.span.currentIndexChanged.connect(self._draw_all)
         self.plot.reading_changed.connect(self._show_reading)
 
     def _lay_out(self) -> None:
         head = QHBoxLayout()
         head.setSpacing(8)
         head.addWidget(self.name, 1)
-        for part in (self.reading, self.figure, self.span, self.close_button):
+        for part in (self.reading, self.figure, self.span, self.menu.button, self.close_button):
             head.addWidget(part)
         body = QHBoxLayout()
         body.setSpacing(24)
@@ -92,6 +99,8 @@ class MachineDetails(Card):
 
     def show_machine(self, machine: Machine, *, own: bool) -> None:
         """Show a machine's newest record and its plot. own: it is the one that the app runs on."""
+        if machine.public_key != self._public_key:
+            self.plot.put_zoom(None)
         self._public_key = machine.public_key
         self.name.set_full(fleet_texts.machine_name(machine, own=own))
         for name, text in _facts(machine, time.time()).items():
@@ -101,6 +110,10 @@ class MachineDetails(Card):
     def value(self, name: str) -> str:
         """A row's whole value, even if it is elided."""
         return self._values[name].full
+
+    def _draw_all(self) -> None:
+        self.plot.put_zoom(None)
+        self.draw()
 
     def draw(self) -> None:
         """Draw the chosen figure over the chosen span of time, if the card is visible."""
@@ -136,13 +149,24 @@ class MachineDetails(Card):
         start = float(known[0]) if known.size else now - seconds
         if not self.plot.has_reading:
             self.reading.setText("" if known.size else _("no values yet"))
-        self.plot.draw(curve, Curve(), start, now)
+        self._drawing = Drawing(axis=XAxis(now=now), start=start, own=curve)
+        self.plot.draw(self._drawing)
+
+    def _table(self) -> ValueTable:
+        """What is drawn, for pictures and files."""
+        about = {
+            "chart": self.name.full,
+            "x_axis": self._drawing.axis.title(),
+            "y_axis": self.figure.currentText(),
+        }
+        named = {self.figure.currentData(): self._drawing.own}
+        return table_of(named, axis=self._drawing.axis, about=about)
 
     def _show_reading(self, reading: CurveReading | None) -> None:
         if reading is None or math.isnan(reading.own):
             self.reading.setText("")
             return
-        self.reading.setText(f"{units.clock(reading.moment)}  {units.rate(reading.own)}")
+        self.reading.setText(f"{reading.where}  {units.rate(reading.own)}")
 
 
 def _choice(name: str, entries: tuple[tuple[object, str], ...]) -> Choice:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication, QHideEvent, QShowEvent
-from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from app.common.i18n import _
@@ -21,14 +21,18 @@ from ui.pages.overview.lost_swarm import LostSwarmNotice
 from ui.pages.overview.welcome import Welcome
 from ui.style.theme import Theme
 from ui.texts import contributions as contribution_texts
+from ui.texts import energy as energy_texts
 from ui.texts import states as texts
 from ui.texts import units
+from ui.texts.energy import EnergyRules
 from ui.widgets.about_card import AboutCard
+from ui.widgets.achieved import AchievedLabel
 from ui.widgets.banner import Banner
 from ui.widgets.buttons import button, icon_button
 from ui.widgets.card import FactsCard
 from ui.widgets.card_row import CardRow
 from ui.widgets.epoch import EpochCard
+from ui.widgets.labels import label
 from ui.widgets.lazy import Lazy
 
 if TYPE_CHECKING:
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from ui.widgets.charts.training_charts import TrainingCharts
 
 GAP = 16
-TOTALS_SHOWN = ("time", "samples", "sent")
+TOTALS_SHOWN = ("time", "samples", "sent", "energy", "cost")
 """The totals of today that are shown here, by their names in `contribution_texts.total_labels`."""
 
 
@@ -51,6 +55,7 @@ class Overview(QScrollArea):
         self._actions = actions
         self._summary_model = summary_model
         self._watching = Subscription()
+        self._told_of = ""
         self.banner = Banner(theme)
         self.lost_swarm = LostSwarmNotice(model, actions, theme)
         self.headline = Headline(model.state, actions)
@@ -61,6 +66,8 @@ class Overview(QScrollArea):
         self.machine = FactsCard(_("This machine"), _machine_rows())
         self.swarm = FactsCard(_("Swarm"), _swarm_rows())
         self.given_today = FactsCard(_("Given today"), _given_rows())
+        self.achieved = AchievedLabel(model, role="small", titled=False)
+        self.cost, self.estimated = label(role="small", wrap=True), label(role="small", wrap=True)
         self.network = FactsCard(_("Network"), _network_rows())
         self.happened = Lazy(lambda: _timeline(model, theme))
         self.share = button(_("Invite…"), "quiet")
@@ -94,6 +101,12 @@ class Overview(QScrollArea):
         self.swarm.header.addWidget(self.share)
         self.swarm.header.addWidget(self.leave)
         self.network.add_control("peer_id", self.copy)
+        for card, below in (
+            (self.machine, self.cost),
+            (self.given_today, self.estimated),
+            (self.given_today, self.achieved),
+        ):
+            card.add_below(below)
         cards = (self.machine, self.swarm, self.given_today, self.network)
         self.cards = CardRow(cards, least=33, columns=2)
         return self.cards
@@ -126,8 +139,24 @@ class Overview(QScrollArea):
         self._watching.close()
 
     def _show_given(self) -> None:
-        if self._summary_model.summary is not None:
-            self.given_today.show_values(_given(self._summary_model.summary))
+        if (summary := self._summary_model.summary) is not None:
+            self.given_today.show_values(_given(summary, self._rules))
+            _say(self.estimated, energy_texts.how_it_is_estimated(summary.today, self._rules))
+            self.achieved.tell(summary, self._told_of)
+
+    @property
+    def _rules(self) -> EnergyRules:
+        return EnergyRules.of(self._model.session.store.settings)
+
+    def _cost(self, state: ContributorState) -> str:
+        """What training takes now, or will take."""
+        summary = self._summary_model.summary
+        return energy_texts.running_cost(
+            self._model.session.contributions.energy.power,
+            None if summary is None else summary.week.power or summary.all.power,
+            self._rules,
+            trains=state.phase in (Phase.TRAINING, Phase.AVERAGING),
+        )
 
     def show_state(self, state: ContributorState) -> None:
         """Show a state in all cards."""
@@ -141,7 +170,12 @@ class Overview(QScrollArea):
         self.epoch.show_state(state)
         self.about.show_about(None if state.swarm is None else state.swarm.about)
         self._show_what_happened()
+        run_id = state.swarm.run_id if state.swarm is not None else ""
+        if run_id != self._told_of:
+            self._told_of = run_id
+            self._show_given()
         self.machine.show_values(_machine(state))
+        _say(self.cost, self._cost(state))
         self.swarm.show_values(_swarm(state))
         self.network.show_values(_network(state))
         self.copy.setEnabled(bool(state.peer_id))
@@ -173,6 +207,11 @@ def _timeline(model: SessionModel, theme: Theme) -> "TimelineCard":
     card = TimelineCard(model.session.timeline, theme)
     card.refresh()
     return card
+
+
+def _say(below: QLabel, text: str) -> None:
+    below.setText(text)
+    below.setVisible(bool(text))
 
 
 def _machine_rows() -> dict[str, str]:
@@ -239,8 +278,8 @@ def _given_rows() -> dict[str, str]:
     return {name: sums[name] for name in TOTALS_SHOWN} | fates
 
 
-def _given(summary: Summary) -> dict[str, str]:
-    values = contribution_texts.total_values(summary.today)
+def _given(summary: Summary, rules: EnergyRules) -> dict[str, str]:
+    values = contribution_texts.total_values(summary.today, rules)
     return {name: values[name] for name in TOTALS_SHOWN} | {
         "confirmed": units.count(summary.all.counts[OutboxState.CONFIRMED]),
         "waiting": units.count(summary.on_their_way),

@@ -1,4 +1,7 @@
-"""The look that all plots share: no dragging, faint horizontal lines, ticks at round numbers."""
+"""The look that all plots share: faint horizontal lines, ticks at round numbers.
+
+pyqtgraph's own zooming is off: it scrolls a chart where somebody scrolls the page.
+"""
 
 import math
 from typing import Any
@@ -75,11 +78,12 @@ def value_range(*values: Floats, from_zero: bool) -> tuple[float, float, float]:
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     low = 0.0 if from_zero else low
     span = high - low or abs(high) or 1.0
-    step = _nice(span / _Y_TICKS)
+    step = nice_step(span / _Y_TICKS)
     return math.floor(low / step) * step, math.ceil((high + 0.02 * span) / step) * step, step
 
 
-def _nice(step: float) -> float:
+def nice_step(step: float) -> float:
+    """The next step between ticks that is round: 1, 2 or 5 times a power of ten."""
     power: float = 10.0 ** math.floor(math.log10(step))
     return next(nice * power for nice in (1, 2, 5, 10) if nice * power >= step * 0.999)
 

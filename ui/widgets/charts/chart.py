@@ -1,24 +1,30 @@
 """A chart: title, unit, a legend that shows the values at the crosshair, the plot, a copy menu."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
+import numpy as np
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy
 
 from app.common.i18n import _
+from ui.style.plain import set_tool_tip
 from ui.style.theme import Theme
 from ui.texts import units
 from ui.widgets.card import Card
 from ui.widgets.charts.copy_menu import CopyMenu
-from ui.widgets.charts.plot import Curve, CurveReading, Mark, TimePlot, Unseen
+from ui.widgets.charts.curves import Curve, CurveReading, Drawing
+from ui.widgets.charts.plot import TimePlot
+from ui.widgets.charts.smoothing import Smoothing, how_it_is_smoothed, smoothings
 from ui.widgets.charts.value_table import ValueTable
+from ui.widgets.charts.x_axis import AxisKind, XAxis
+from ui.widgets.charts.zoom import Zoom
 from ui.widgets.labels import ElidedLabel, label, swatch
 
 
 class Chart(Card):
-    """A card with two curves over time, this machine's and the swarm's; that of the loss has two
-    dashed ones beside them, of the loss on unseen text."""
+    """A card with two curves, this machine's and the swarm's; that of the loss has two dashed ones
+    beside them, of the loss on unseen text."""
 
     def __init__(
         self,
@@ -32,12 +38,13 @@ class Chart(Card):
         """format_value: writes a value for the legend. from_zero: the left axis begins at 0."""
         name = f"{title}, {unit}"
         super().__init__(name)
+        self._title, self._unit = title, unit
         self._format_value = format_value
-        self._curves, self._unseen = (Curve(), Curve()), Unseen()
+        self._drawing = Drawing(axis=XAxis(now=0.0), start=0.0, own=Curve())
         self.plot = TimePlot(theme, name=name, from_zero=from_zero)
         self.own, self.swarm = label(role="small"), label(role="small")
-        self.unseen = label(role="small")
-        self.moment = label(role="small")
+        self.unseen, self.smoothed = label(role="small"), label(role="small")
+        self.moment = ElidedLabel(role="small")  # a long one must not push the charts apart
         self.menu = CopyMenu(self, theme, values=self._values)
         self._lay_out(title, unit)
         self.plot.reading_changed.connect(self._show_reading)
@@ -47,7 +54,11 @@ class Chart(Card):
         head = QHBoxLayout()
         head.setSpacing(6)
         head.addWidget(label(title, "strong"))
-        head.addWidget(ElidedLabel(unit, "muted"), 1)
+        shown_unit = ElidedLabel(unit, "muted")
+        # what is read at the crosshair gets its room first
+        shown_unit.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        head.addWidget(shown_unit, 1)
+        head.addWidget(self.smoothed)
         head.addWidget(self.moment)
         for curve, words in (("own", self.own), ("swarm", self.swarm)):
             head.addSpacing(4)
@@ -56,6 +67,7 @@ class Chart(Card):
         head.addSpacing(4)
         head.addWidget(self.unseen)
         self.unseen.hide()
+        self.smoothed.hide()
         head.addWidget(self.menu.button)
         self.column.setContentsMargins(16, 8, 8, 8)
         self.column.setSpacing(4)
@@ -63,39 +75,44 @@ class Chart(Card):
         self.column.addWidget(self.plot.widget, 1)
 
     def _values(self) -> ValueTable:
-        unseen = self._unseen
-        named = {"this_machine": self._curves[0], "swarm": self._curves[1]}
+        """What is shown, as it was measured."""
+        drawing, shown = self._drawing, self.plot.shown
+        unseen = drawing.unseen
+        named = {"this_machine": drawing.own, "swarm": drawing.swarm}
         if unseen.own.times.size or unseen.swarm.times.size:
             named |= {"this_machine_unseen": unseen.own, "swarm_unseen": unseen.swarm}
-        return table_of(named)
+        about = {
+            "chart": self._title,
+            "run": drawing.run,
+            "x_axis": drawing.axis.title(),
+            "y_axis": self._unit,
+        }
+        if self.plot.zoom is not None:
+            named = {name: _section(curve, drawing.axis, shown) for name, curve in named.items()}
+        return table_of(named, axis=drawing.axis, about=about)
 
-    def draw(
-        self,
-        own: Curve,
-        swarm: Curve,
-        start: float,
-        now: float,
-        *,
-        unseen: Unseen | None = None,
-        marks: Sequence[Mark] = (),
-    ) -> None:
-        """Draw the curves from ``start`` to ``now``, in seconds since the epoch."""
-        self._curves, self._unseen = (own, swarm), unseen or Unseen()
-        has_unseen = self._unseen.own.times.size or self._unseen.swarm.times.size
-        self.unseen.setVisible(bool(has_unseen))
+    def draw(self, drawing: Drawing) -> None:
+        """Draw the curves."""
+        self._drawing = drawing
+        unseen = drawing.unseen
+        self.unseen.setVisible(bool(unseen.own.times.size or unseen.swarm.times.size))
+        smoothed = drawing.smoothing is not Smoothing.NONE
+        self.smoothed.setVisible(smoothed)
+        if smoothed:
+            self.smoothed.setText(smoothings()[drawing.smoothing])
+            set_tool_tip(self.smoothed, how_it_is_smoothed(drawing.smoothing))
         if not self.plot.has_reading:
-            self.moment.setText(self._hint())
-        self.plot.draw(own, swarm, start, now, unseen=unseen, marks=marks)
+            self.moment.set_full(self._hint())
+        self.plot.draw(drawing)
 
     def _show_reading(self, reading: CurveReading | None) -> None:
         if reading is None:
-            self.moment.setText(self._hint())
+            self.moment.set_full(self._hint())
             self.own.setText(_("this machine"))
             self.swarm.setText(_("swarm"))
             self.unseen.setText(_("unseen text: dashed"))
             return
-        clock = units.clock(reading.moment)
-        self.moment.setText(f"{clock} {reading.mark}".rstrip())
+        self.moment.set_full(f"{reading.where} {reading.mark}".rstrip())
         self.own.setText(self._format_value(reading.own))
         self.swarm.setText(self._format_value(reading.swarm))
         self.unseen.setText(
@@ -103,22 +120,40 @@ class Chart(Card):
         )
         self.plot.widget.setAccessibleDescription(
             _("{time}: this machine {own}, swarm {swarm}").format(
-                time=self.moment.text(), own=self.own.text(), swarm=self.swarm.text()
+                time=self.moment.full, own=self.own.text(), swarm=self.swarm.text()
             )
         )
 
     def _hint(self) -> str:
-        return "" if any(curve.times.size for curve in self._curves) else _("no values yet")
+        curves = (self._drawing.own, self._drawing.swarm)
+        return "" if any(curve.times.size for curve in curves) else _("no values yet")
 
 
-def table_of(curves: Mapping[str, Curve]) -> ValueTable:
-    """Curves by the names of their columns: a row for each moment."""
+def _section(curve: Curve, axis: XAxis, shown: Zoom) -> Curve:
+    """The points in a section of the axis."""
+    x = axis.place(curve.times)
+    inside = (x >= shown.low) & (x <= shown.high)
+    return Curve(curve.times[inside], curve.values[inside])
+
+
+def table_of(curves: Mapping[str, Curve], *, axis: XAxis, about: Mapping[str, str]) -> ValueTable:
+    """Curves by the names of their columns: a row for each moment, and where it is on the axis."""
     rows: dict[float, list[float | None]] = {}
     for place, curve in enumerate(curves.values()):
         for moment, value in zip(curve.times.tolist(), curve.values.tolist(), strict=True):
             if math.isfinite(value):
                 rows.setdefault(moment, [None] * len(curves))[place] = value
+    moments = sorted(rows)
+    columns: list[str] = ["time"]
+    places: list[list[float]] = [[] for _moment in moments]
+    if axis.kind is not AxisKind.TIME:
+        columns.append(axis.kind.value)
+        places = [[x] for x in axis.place(np.array(moments)).tolist()]
     return ValueTable(
-        ("time", *curves),
-        [(units.timestamp(moment), *rows[moment]) for moment in sorted(rows)],
+        (*columns, *curves),
+        [
+            (units.timestamp(moment), *place, *rows[moment])
+            for moment, place in zip(moments, places, strict=True)
+        ],
+        about,
     )

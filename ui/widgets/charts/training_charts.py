@@ -1,6 +1,7 @@
 """The charts of loss and throughput, over the same span of time."""
 
 import time
+from collections.abc import Iterable
 
 import numpy as np
 from PySide6.QtCore import Qt, QTimer
@@ -14,9 +15,13 @@ from app.state.store import ReadableStore
 from app.timeline.timeline import TROUBLE, Happening, HappeningKind, Timeline
 from ui.style.theme import Theme
 from ui.texts import happenings, units
-from ui.widgets.buttons import choice_button
+from ui.widgets.buttons import button, choice_button
 from ui.widgets.charts.chart import Chart
-from ui.widgets.charts.plot import Curve, Mark, Unseen
+from ui.widgets.charts.curves import Curve, Drawing, Mark, Unseen
+from ui.widgets.charts.smoothing import Smoothing, smoothings
+from ui.widgets.charts.x_axis import AxisKind, XAxis, axis_kinds
+from ui.widgets.charts.zoom import Zoom
+from ui.widgets.choice import Choice
 from ui.widgets.labels import label
 
 REDRAW_MS = 500
@@ -41,12 +46,12 @@ def _windows() -> tuple[tuple[float, str], ...]:
 
 
 class TrainingCharts(QWidget):
-    """Two charts, and buttons to choose the span of time that they show."""
+    """Two charts, and controls to choose which span of time they show, along what, how smooth."""
 
     def __init__(
         self, history: History, theme: Theme, *, store: ReadableStore, timeline: Timeline
     ) -> None:
-        """store: its state knows the best evaluation. timeline: has what is marked."""
+        """store: its state knows the run and its best evaluation. timeline: has what is marked."""
         super().__init__()
         self._history = history
         self._store = store
@@ -63,12 +68,16 @@ class TrainingCharts(QWidget):
             from_zero=True,
         )
         self.group = QButtonGroup(self)
+        self.along, self.smoothing = Choice(), Choice()
+        self.all = button(_("Show all"), "quiet")
         self._row = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._timer = QTimer(self, interval=REDRAW_MS)
         self._timer.timeout.connect(self._redraw_next)
         self._loss_is_next = True
+        self._place_of = (AxisKind.TIME, "")
         for one, other in ((self.loss, self.throughput), (self.throughput, self.loss)):
             one.plot.crosshair_moved.connect(other.plot.put_crosshair)
+            one.plot.zoomed.connect(self._zoom)
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -84,6 +93,18 @@ class TrainingCharts(QWidget):
     def _choices(self) -> QHBoxLayout:
         row = QHBoxLayout()
         row.setSpacing(2)
+        for choice, name, entries in (
+            (self.along, _("What the charts run along"), axis_kinds()),
+            (self.smoothing, _("Smoothing of the charts"), smoothings()),
+        ):
+            choice.setAccessibleName(name)
+            for key, text in entries.items():
+                choice.addItem(text, key)
+            row.addWidget(choice)
+            row.addSpacing(4)
+        self.all.setAccessibleName(_("Show all of the charts again"))
+        self.all.hide()
+        row.addWidget(self.all)
         row.addStretch()
         row.addWidget(label(_("Show the last"), "small"))
         for index, (_length, text) in enumerate(_windows()):
@@ -93,10 +114,22 @@ class TrainingCharts(QWidget):
             self.group.addButton(one, index)
             row.addWidget(one, 0, Qt.AlignmentFlag.AlignVCenter)
         self.group.idClicked.connect(self._choose)
+        self.along.currentIndexChanged.connect(lambda _index: self.redraw())
+        self.smoothing.currentIndexChanged.connect(lambda _index: self.redraw())
+        self.all.clicked.connect(lambda _checked: self._zoom(None))
         return row
 
     def _choose(self, index: int) -> None:
         self._window = _windows()[index][0]
+        self._zoom(None)
+
+    def _zoom(self, zoom: Zoom | None) -> None:
+        """Show the same section in both charts, as finely as it is known."""
+        if zoom is None and self.all.hasFocus():
+            self.loss.plot.widget.setFocus()  # the button is about to be gone
+        self.all.setVisible(zoom is not None)
+        for chart in (self.loss, self.throughput):
+            chart.plot.put_zoom(zoom)
         self.redraw()
 
     @override
@@ -133,34 +166,81 @@ class TrainingCharts(QWidget):
         if not self.isVisible() or self.window().isMinimized():
             return
         now = time.time()
-        history = self._history
-        losses = self._curves(history.loss, history.swarm_loss, now)
-        rates = self._curves(history.samples_per_second, history.swarm_samples_per_second, now)
-        start = _start((*losses, *rates), self._since(now), now)
-        marks = [_mark(each) for each in self._timeline.since(start) if each.kind in MARKED]
+        axis, since, swarm = self._axis(now), self._since(now), self._store.state.swarm
+        curves = {each: self._pair(each, now, since) for each in (self.loss, self.throughput)}
+        start = _start((curve for pair in curves.values() for curve in pair), since, now)
+        self._keep_place((axis.kind, swarm.run_id if swarm is not None else ""))
+        if (zoom := self.loss.plot.zoom) is not None:
+            shown = zoom.within(*axis.full(start))
+            # what is beside it is known for the next move
+            since = max(since, axis.time_of(2 * shown.low - shown.high))
+            curves = {each: self._pair(each, now, since) for each in charts}
         for chart in charts:
-            if chart is self.loss:
-                chart.draw(*losses, start, now, unseen=self._unseen(now), marks=marks)
-            else:
-                chart.draw(*rates, start, now, marks=marks)
+            own, others = curves[chart]
+            chart.draw(
+                Drawing(
+                    axis=axis,
+                    start=start,
+                    own=own,
+                    swarm=others,
+                    unseen=self._unseen(now, since) if chart is self.loss else Unseen(),
+                    marks=[_mark(one) for one in self._timeline.since(start) if one.kind in MARKED],
+                    smoothing=Smoothing(self.smoothing.currentData()),
+                    run=swarm.title if swarm is not None else "",
+                )
+            )
 
-    def _unseen(self, now: float) -> Unseen:
+    def _keep_place(self, of: tuple[AxisKind, str]) -> None:
+        """A section and a crosshair's place mean nothing on another axis or in another run.
+
+        of: the axis and the run's id.
+        """
+        if of == self._place_of:
+            return
+        self._place_of = of
+        self.all.hide()
+        for chart in (self.loss, self.throughput):
+            chart.plot.put_crosshair(None)
+            chart.plot.put_zoom(None)
+
+    def _pair(self, chart: Chart, now: float, since: float) -> tuple[Curve, Curve]:
+        """This machine's curve and the swarm's."""
+        known = self._history
+        if chart is self.loss:
+            own, swarm = known.loss, known.swarm_loss
+        else:
+            own, swarm = known.samples_per_second, known.swarm_samples_per_second
+        return _curve(own, now, since), _curve(swarm, now, since)
+
+    def _axis(self, now: float) -> XAxis:
+        """What the curves run along; where the run's progress isn't known, that is time."""
+        seen = _curve(self._history.swarm_epoch, now, self._since(now))
+        swarm = self._store.state.swarm
+        is_known = bool(np.isfinite(seen.values).any()) and swarm is not None
+        self.along.setEnabled(is_known)
+        return XAxis(
+            now=now,
+            kind=AxisKind(self.along.currentData()) if is_known else AxisKind.TIME,
+            times=seen.times,
+            epochs=seen.values,
+            batch=swarm.target_batch_size if swarm is not None else 1,
+        )
+
+    def _unseen(self, now: float, since: float) -> Unseen:
         history, best = self._history, self._store.state.best_evaluation
-        own, swarm = self._curves(history.held_out_loss, history.swarm_held_out_loss, now)
-        return Unseen(own=own, swarm=swarm, best=best.loss if best is not None else None)
+        return Unseen(
+            own=_curve(history.held_out_loss, now, since),
+            swarm=_curve(history.swarm_held_out_loss, now, since),
+            best=best.loss if best is not None else None,
+        )
 
     def _since(self, now: float) -> float:
         return now - self._window if self._window else 0.0
 
-    def _curves(self, own: Series, swarm: Series, now: float) -> tuple[Curve, Curve]:
-        return self._curve(own, now), self._curve(swarm, now)
 
-    def _curve(self, series: Series, now: float) -> Curve:
-        since = self._since(now)
-        if self._window == ALL and series.first is not None:
-            since = series.first  # gives a short series finer buckets
-        times, values = series.since(since, now)
-        return Curve(np.array(times, dtype=np.float64), np.array(values, dtype=np.float64))
+def _curve(series: Series, now: float, since: float) -> Curve:
+    times, values = series.since(since, now)
+    return Curve(np.array(times, dtype=np.float64), np.array(values, dtype=np.float64))
 
 
 def _mark(happening: Happening) -> Mark:
@@ -168,7 +248,7 @@ def _mark(happening: Happening) -> Mark:
     return Mark(time=happening.time, words=words, trouble=happening.is_trouble)
 
 
-def _start(curves: tuple[Curve, ...], since: float, now: float) -> float:
+def _start(curves: Iterable[Curve], since: float, now: float) -> float:
     """The charts' left end: the first point if the span isn't filled yet, else the span's begin."""
     first = min((float(curve.times[0]) for curve in curves if curve.times.size), default=now)
     filled = first - since < (now - since) / 50

@@ -147,6 +147,11 @@ def _general() -> tuple[SettingRow, ...]:
             _("0: not known. Contributions then say what the energy cost."),
         ),
         text_row("currency", _("Currency"), _("Its sign or name.")),
+        text_row(
+            "training_watts",
+            _("Watts while training"),
+            _("Of this machine, for what it can't measure; 0: not known, nothing is estimated."),
+        ),
         switch_row(
             "debug", _("Write a detailed log"), _("Helps to find a fault."), _at_next_start()
         ),
