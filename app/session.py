@@ -35,7 +35,7 @@ from app.machine import gpu_runtime as runtime
 from app.machine.devices import DeviceWatch
 from app.machine.hardware import Probe, SystemProbe
 from app.p2p.peer import load_hivemind
-from app.settings import settings
+from app.settings import loading
 from app.settings.settings import Settings
 from app.state.events import DeviceChosen, Event
 from app.state.history import History
@@ -239,11 +239,11 @@ class Session:
 
         Raises `SettingsError`, with nothing changed.
         """
-        changed = settings.changed(self.store.settings, changes)
+        changed = loading.changed(self.store.settings, changes)
         self.store.replace_settings(changed)
         async with self._saving:
             kept = self.store.settings.model_dump(mode="json", include=_named(changes))
-            await asyncio.to_thread(settings.save, self.folders.settings_file, kept)
+            await asyncio.to_thread(loading.save, self.folders.settings_file, kept)
         if "publish_machine" in changes:
             await self.machines.set_publishing(self.store.settings.publish_machine)
         if "terms" in changes:

@@ -27,7 +27,7 @@ from app.desktop import autostart
 from app.lifecycle.handover import Request, hand_over
 from app.lifecycle.start_guard import StartGuard
 from app.session import Session
-from app.settings import settings
+from app.settings import loading
 from app.settings.settings import Settings
 from ui.main_window import MainWindow
 from ui.models.actions import Actions
@@ -108,7 +108,7 @@ def load_settings(folders: Folders, arguments: Arguments) -> tuple[Settings, Set
     """The user's settings and None, or the default settings and what is wrong with the user's."""
     file = None if arguments.safe else folders.settings_file
     try:
-        return settings.load_or_mend(file, arguments.overrides)
+        return loading.load_or_mend(file, arguments.overrides)
     except SettingsError as error:
         return Settings.model_construct(), error  # neither reads a source nor validates
 
@@ -234,7 +234,7 @@ async def _contribute(
         model,
         theme,
         autostart=autostart.of_this_system(arguments.data_dir),
-        origins=settings.origins(arguments.overrides),
+        origins=loading.origins(arguments.overrides),
     )
     window = MainWindow(model, actions, theme, ring, preferences=preferences)
     application.opened.connect(window.dialogs.join)

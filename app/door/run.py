@@ -18,7 +18,7 @@ from app.p2p.calls import CallError
 from app.p2p.network import free_port
 from app.p2p.prober import Prober
 from app.session import Session
-from app.settings.settings import changed
+from app.settings.loading import changed
 from app.spec import invite
 from app.spec.schema import SwarmSpec
 from app.state.events import LocalApiChanged

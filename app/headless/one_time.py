@@ -16,7 +16,7 @@ from app.common.plain import one_line
 from app.headless import exporting, generating, organising
 from app.headless.display import say
 from app.machine import gpu_runtime as runtime
-from app.settings import settings
+from app.settings import loading, settings
 
 USAGE_STATUS = 2
 
@@ -55,7 +55,7 @@ def check_config(arguments: Arguments, folders: Folders) -> int:
     Returns 0 when nothing is, else `USAGE_STATUS`.
     """
     file = None if arguments.safe else folders.settings_file
-    found: list[UserFacingError] = [*settings.mistakes(file, arguments.overrides)]
+    found: list[UserFacingError] = [*loading.mistakes(file, arguments.overrides)]
     if source := arguments.swarm or arguments.invite:
         found += _mistakes_of_invite(source, folders)
     for mistake in found:

@@ -24,7 +24,7 @@ from app.headless.service import ServiceManager, notify
 from app.lifecycle import processes
 from app.organiser.known import Standing
 from app.session import Session
-from app.settings import settings
+from app.settings import loading
 from app.spec import schema as spec
 from app.state.state import ContributorState, Phase
 from app.swarm.organisation import vouched
@@ -48,7 +48,7 @@ def run(arguments: Arguments) -> int:
     try:
         folders.create()
         file = None if arguments.safe else folders.settings_file
-        chosen, damaged = settings.load_or_mend(file, arguments.overrides)
+        chosen, damaged = loading.load_or_mend(file, arguments.overrides)
         i18n.install(chosen.language, RESOURCES / "translations")
         password = _password(arguments.sign_in) if arguments.sign_in else ""
         logging_ = logs.start(folders.logs, debug=chosen.debug)

@@ -1,7 +1,7 @@
 """The user's settings: their fields and checks, and the file that keeps them.
 
-`settings` merges the file, the environment and the command line into one frozen `Settings` value;
-`file` reads, migrates and writes the JSON file. The app loads them at its start, the session saves
-changes, and the packages above (such as `app.swarm` and `app.training`) read them. Nothing in here
-knows what a setting does, only which values are valid.
+`settings` defines the frozen `Settings`; `loading` merges the file, the environment and the command
+line into it, and saves changes; `file` reads, migrates and writes the JSON file. The app loads them
+at its start, the session saves changes, and the packages above (such as `app.swarm`) read them.
+Nothing in here knows what a setting does, only which values are valid.
 """

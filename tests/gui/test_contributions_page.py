@@ -17,7 +17,7 @@ from app.contributions.fates import SwarmFate, is_reported
 from app.contributions.ledger import Ledger
 from app.contributions.outbox import Outbox, OutboxState
 from app.contributions.summary import DAYS
-from app.settings.settings import changed
+from app.settings.loading import changed
 from app.spec.schema import parse
 from app.state.events import JoinBegan, ReportingChanged
 from app.state.facts import ReportingState, ReportingStatus

@@ -201,8 +201,8 @@ def test_a_week_is_drawn_from_the_archive(bench: Bench, page: MachinesPage, qtbo
     put(page, now(alias="a"))
     page.table.selectRow(0)
     page.details.span.setCurrentIndex(2)
-    qtbot.waitUntil(lambda: page.details.plot._own.times.size == 2)
-    assert list(page.details.plot._own.values) == [2.5, 2.0]
+    qtbot.waitUntil(lambda: page.details._drawing.own.times.size == 2)
+    assert list(page.details._drawing.own.values) == [2.5, 2.0]
 
     async def close_archive() -> None:
         await archive.close()

@@ -24,7 +24,8 @@ from app.contributions.recorder import Recorder
 from app.lifecycle.processes import sweep_last_run
 from app.lifecycle.start_guard import StartGuard
 from app.p2p.run_records import load_identity
-from app.settings.settings import Settings, load, load_or_mend, save
+from app.settings.loading import load, load_or_mend, save
+from app.settings.settings import Settings
 from app.spec.schema import SwarmSpec
 from app.state.events import Event
 from app.state.state import ContributorState

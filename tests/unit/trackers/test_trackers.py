@@ -12,7 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from app import protocol
 from app.common.paths import Folders
 from app.p2p.sightings import Run
-from app.settings.settings import Settings, changed
+from app.settings.loading import changed
+from app.settings.settings import Settings
 from app.state.events import Event, JoinBegan, Left, RunObserved, TrainingRequested
 from app.state.facts import Problem, Swarm
 from app.state.history import History

@@ -18,11 +18,11 @@ from ui.texts import costs
 from ui.texts import specs as spec_texts
 from ui.texts import states as texts
 from ui.texts.costs import Caution
-from ui.widgets.about_card import AboutCard
 from ui.widgets.buttons import button
 from ui.widgets.card import Card, FactsCard, text_card
 from ui.widgets.labels import ElidedLabel, label
 from ui.widgets.notice import Notice
+from ui.widgets.run_cards.about_card import AboutCard
 
 if TYPE_CHECKING:
     from app.spec.estimate import Estimate

@@ -38,11 +38,11 @@ from ui.texts import contributions as contribution_texts
 from ui.texts import energy as energy_texts
 from ui.texts import units
 from ui.texts.energy import EnergyRules
-from ui.widgets.achieved import AchievedLabel
 from ui.widgets.buttons import button
 from ui.widgets.card_row import CardRow
 from ui.widgets.empty_state import EmptyState
 from ui.widgets.labels import label
+from ui.widgets.run_cards.achieved import AchievedLabel
 from ui.widgets.save_dialog import ask_where_to_save
 from ui.widgets.table import table
 

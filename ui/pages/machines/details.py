@@ -1,4 +1,4 @@
-"""One machine in detail: its record, and a plot of one figure over the last hour to the last 90 days."""
+"""One machine in detail: its record, and a plot of one figure over an hour to 90 days."""
 
 import math
 import time

@@ -25,15 +25,15 @@ from ui.texts import energy as energy_texts
 from ui.texts import states as texts
 from ui.texts import units
 from ui.texts.energy import EnergyRules
-from ui.widgets.about_card import AboutCard
-from ui.widgets.achieved import AchievedLabel
 from ui.widgets.banner import Banner
 from ui.widgets.buttons import button, icon_button
 from ui.widgets.card import FactsCard
 from ui.widgets.card_row import CardRow
-from ui.widgets.epoch import EpochCard
 from ui.widgets.labels import label
 from ui.widgets.lazy import Lazy
+from ui.widgets.run_cards.about_card import AboutCard
+from ui.widgets.run_cards.achieved import AchievedLabel
+from ui.widgets.run_cards.epoch import EpochCard
 
 if TYPE_CHECKING:
     from ui.pages.overview.timeline import TimelineCard

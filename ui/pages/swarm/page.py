@@ -34,8 +34,8 @@ from ui.widgets.buttons import button
 from ui.widgets.charts.training_charts import TrainingCharts
 from ui.widgets.choice import Choice
 from ui.widgets.empty_state import EmptyState
-from ui.widgets.epoch import EpochCard
 from ui.widgets.labels import ElidedLabel, label
+from ui.widgets.run_cards.epoch import EpochCard
 from ui.widgets.table import table
 
 REFRESH_MS = 1000

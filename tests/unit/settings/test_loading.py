@@ -10,7 +10,7 @@ import pytest
 
 from app.common.errors import DamagedSettingsError, SettingsError
 from app.settings import file as settings_file
-from app.settings import settings
+from app.settings import loading
 from app.settings.settings import Settings
 from app.terms.terms import Terms
 
@@ -85,7 +85,7 @@ def put(file: Path, **values: Any) -> None:
 
 
 def test_without_a_file_the_defaults_are_used(file: Path) -> None:
-    assert settings.load(file).model_dump() == Settings().model_dump()
+    assert loading.load(file).model_dump() == Settings().model_dump()
 
 
 @pytest.mark.parametrize(("field", "name", "said", "value"), ENVIRONMENT)
@@ -93,14 +93,14 @@ def test_environment_is_read(
     file: Path, monkeypatch: pytest.MonkeyPatch, field: str, name: str, said: str, value: Any
 ) -> None:
     monkeypatch.setenv(name, said)
-    assert getattr(settings.load(file), field) == value
+    assert getattr(loading.load(file), field) == value
 
 
 def test_origins_names_variables_and_options_that_override_the_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("hivemind_dht_port", "0")
-    assert settings.origins({"backend_url": "https://b.example"}) == {
+    assert loading.origins({"backend_url": "https://b.example"}) == {
         "dht_port": "HIVEMIND_DHT_PORT",
         "backend_url": "--backend-url",
     }
@@ -112,7 +112,7 @@ def test_every_fields_environment_variable_is_tested() -> None:
 
 def test_file_is_read(file: Path) -> None:
     put(file, dht_port=1, initial_peers=["/a/b"], debug=True)
-    found = settings.load(file)
+    found = loading.load(file)
     assert (found.dht_port, found.initial_peers, found.debug) == (1, ("/a/b",), True)
 
 
@@ -132,29 +132,29 @@ def test_command_line_beats_environment_beats_file(
         monkeypatch.setenv("HIVEMIND_DHT_PORT", str(in_environment))
     overrides = {} if on_command_line is None else {"dht_port": on_command_line}
     expected = on_command_line or in_environment or in_file or Settings().dht_port
-    assert settings.load(file, overrides).dht_port == expected
+    assert loading.load(file, overrides).dht_port == expected
 
 
 def test_sources_are_merged_field_by_field(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(file, dht_port=1)
     monkeypatch.setenv("HIVEMIND_SERVER_PORT", "2")
-    found = settings.load(file, {"threads": 3})
+    found = loading.load(file, {"threads": 3})
     assert (found.dht_port, found.server_port, found.threads) == (1, 2, 3)
 
 
 def test_terms_are_merged_one_by_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(file, terms={"idle_minutes": 5, "mains_only": True})
     monkeypatch.setenv("COTRAIN_TERMS__MAX_TEMPERATURE", "80")
-    found = settings.load(file, {"terms": {"idle_minutes": "10"}})
+    found = loading.load(file, {"terms": {"idle_minutes": "10"}})
     assert found.terms == Terms(idle_minutes=10, mains_only=True, max_temperature=80)
 
 
 def test_changed_terms_leave_the_others_as_they_are(file: Path) -> None:
     put(file, terms={"idle_minutes": 5, "mains_only": True})
     changes = {"terms": {"idle_minutes": 0}}
-    assert settings.changed(settings.load(file), changes).terms == Terms(mains_only=True)
-    settings.save(file, changes)
-    assert settings.load(file).terms == Terms(mains_only=True)
+    assert loading.changed(loading.load(file), changes).terms == Terms(mains_only=True)
+    loading.save(file, changes)
+    assert loading.load(file).terms == Terms(mains_only=True)
 
 
 # --- what is wrong -------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def test_changed_terms_leave_the_others_as_they_are(file: Path) -> None:
 )
 def test_wrong_value_is_named(file: Path, field: str, value: Any) -> None:
     with pytest.raises(SettingsError) as caught:
-        settings.load(file, {field: value})
+        loading.load(file, {field: value})
     assert caught.value.field == field
     assert repr(value) in caught.value.message
     assert str(file) in caught.value.remedy
@@ -209,21 +209,21 @@ def test_wrong_value_is_named(file: Path, field: str, value: Any) -> None:
 def test_wrong_environment_variable_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HIVEMIND_DHT_PORT", "http")
     with pytest.raises(SettingsError) as caught:
-        settings.load(file)
+        loading.load(file)
     assert caught.value.field == "HIVEMIND_DHT_PORT"
 
 
 def test_unknown_field_of_the_file_is_named(file: Path) -> None:
     put(file, colour="red")
     with pytest.raises(SettingsError) as caught:
-        settings.load(file)
+        loading.load(file)
     assert caught.value.field == "colour"
 
 
 def test_wrong_value_in_the_file_has_the_files_field_name(file: Path) -> None:
     put(file, dht_port="http")
     with pytest.raises(SettingsError) as caught:
-        settings.load(file)
+        loading.load(file)
     assert caught.value.field == "dht_port"
 
 
@@ -243,25 +243,25 @@ DAMAGED = [
 def test_damaged_file_is_set_aside_and_reported(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(DamagedSettingsError) as caught:
-        settings.load(file)
+        loading.load(file)
     (aside,) = file.parent.glob("settings.damaged-*.json")
     assert (aside.read_bytes(), file.exists()) == (content, False)
     assert caught.value.field == str(file)
     assert str(aside) in caught.value.remedy
-    assert settings.load(file).model_dump() == Settings().model_dump()
+    assert loading.load(file).model_dump() == Settings().model_dump()
 
 
 def test_load_or_mend_ignores_a_damaged_file(file: Path) -> None:
     file.write_bytes(b"{")
-    found, problem = settings.load_or_mend(file, {"threads": 3})
+    found, problem = loading.load_or_mend(file, {"threads": 3})
     assert (found.threads, problem is None) == (3, False)
-    assert settings.load_or_mend(file)[1] is None
+    assert loading.load_or_mend(file)[1] is None
 
 
 def test_saving_over_a_damaged_file_keeps_it_aside(file: Path) -> None:
     file.write_bytes(b"{")
-    settings.save(file, {"threads": 3})
-    assert settings.load(file).threads == 3
+    loading.save(file, {"threads": 3})
+    assert loading.load(file).threads == 3
     assert len(list(file.parent.glob("settings.damaged-*.json"))) == 1
 
 
@@ -270,12 +270,12 @@ def test_saving_over_a_damaged_file_keeps_it_aside(file: Path) -> None:
 
 def test_a_file_of_the_first_release_is_read(file: Path) -> None:
     put(file, threads=3, consent="never", initial_peers=["/a/b"])
-    found = settings.load(file)
+    found = loading.load(file)
     assert (found.threads, found.consent, found.initial_peers) == (3, "never", ("/a/b",))
 
 
 def test_a_saved_file_has_its_version(file: Path) -> None:
-    settings.save(file, {"threads": 3})
+    loading.save(file, {"threads": 3})
     assert json.loads(file.read_bytes())["version"] == len(settings_file.MIGRATIONS)
 
 
@@ -288,15 +288,15 @@ def test_each_migration_runs_once_and_in_order(file: Path, monkeypatch: pytest.M
 
     put(file, cores=3)
     monkeypatch.setattr(settings_file, "MIGRATIONS", (*settings_file.MIGRATIONS, rename, double))
-    assert settings.load(file).threads == 6
-    settings.save(file, {"theme": "dark"})
-    assert settings.load(file).threads == 6
+    assert loading.load(file).threads == 6
+    loading.save(file, {"theme": "dark"})
+    assert loading.load(file).threads == 6
 
 
 def test_a_file_of_a_later_version_is_left_alone(file: Path) -> None:
     put(file, version=99, threads=3)
     before = file.read_bytes()
-    for use in (lambda: settings.load(file), lambda: settings.save(file, {"threads": 4})):
+    for use in (lambda: loading.load(file), lambda: loading.save(file, {"threads": 4})):
         with pytest.raises(SettingsError, match="later version"):
             use()
     assert file.read_bytes() == before
@@ -305,7 +305,7 @@ def test_a_file_of_a_later_version_is_left_alone(file: Path) -> None:
 def test_unreadable_file_is_named(file: Path) -> None:
     file.mkdir()
     with pytest.raises(SettingsError) as caught:
-        settings.load(file)
+        loading.load(file)
     assert caught.value.field == str(file)
 
 
@@ -318,14 +318,14 @@ def test_settings_are_frozen() -> None:
 
 
 def test_saved_value_is_loaded(file: Path) -> None:
-    settings.save(file, {"theme": "dark", "initial_peers": ["/a/b"]})
-    found = settings.load(file)
+    loading.save(file, {"theme": "dark", "initial_peers": ["/a/b"]})
+    found = loading.load(file)
     assert (found.theme, found.initial_peers) == ("dark", ("/a/b",))
 
 
 def test_save_keeps_the_other_fields(file: Path) -> None:
     put(file, threads=3, theme="light")
-    settings.save(file, {"theme": "dark"})
+    loading.save(file, {"theme": "dark"})
     assert settings_file.read(file) == {"threads": 3, "theme": "dark"}
 
 
@@ -333,14 +333,14 @@ def test_save_never_writes_values_of_the_environment(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HIVEMIND_DHT_PORT", "9001")
-    settings.save(file, {"theme": "dark"})
+    loading.save(file, {"theme": "dark"})
     assert settings_file.read(file) == {"theme": "dark"}
 
 
 def test_saved_file_is_the_owners_alone(file: Path) -> None:
     put(file, threads=3)
     file.chmod(0o644)
-    settings.save(file, {"theme": "dark"})
+    loading.save(file, {"theme": "dark"})
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
@@ -348,11 +348,11 @@ def test_a_failed_save_leaves_the_old_settings(file: Path, monkeypatch: pytest.M
     def full(_descriptor: int) -> None:
         raise OSError("no space left on device")
 
-    settings.save(file, {"threads": 3})
+    loading.save(file, {"threads": 3})
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="no space"):
-        settings.save(file, {"threads": 4})
-    assert settings.load(file).threads == 3
+        loading.save(file, {"threads": 4})
+    assert loading.load(file).threads == 3
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ def test_a_failed_save_leaves_the_old_settings(file: Path, monkeypatch: pytest.M
 def test_invalid_backend_url_is_refused(file: Path, url: str) -> None:
     put(file, backend_url=url)
     with pytest.raises(SettingsError) as raised:
-        settings.load(file)
+        loading.load(file)
     assert raised.value.field == "backend_url"
 
 
@@ -374,7 +374,7 @@ def test_invalid_backend_url_is_refused(file: Path, url: str) -> None:
 )
 def test_pasted_backend_url_is_cleaned(file: Path, url: str) -> None:
     put(file, backend_url=url)
-    assert settings.load(file).backend_url == "https://b.example"
+    assert loading.load(file).backend_url == "https://b.example"
 
 
 # --- changes while the app runs ------------------------------------------------------------------
@@ -382,31 +382,31 @@ def test_pasted_backend_url_is_cleaned(file: Path, url: str) -> None:
 
 def test_a_change_leaves_the_other_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COTRAIN_THREADS", "7")
-    now = settings.changed(Settings(threads=3), {"theme": "dark"})
+    now = loading.changed(Settings(threads=3), {"theme": "dark"})
     assert (now.theme, now.threads) == ("dark", 3)
 
 
 def test_invalid_change_names_the_field() -> None:
     with pytest.raises(SettingsError) as caught:
-        settings.changed(Settings(), {"dht_port": 70000})
+        loading.changed(Settings(), {"dht_port": 70000})
     assert caught.value.field == "dht_port"
 
 
 def test_a_wrong_term_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(file, terms={"max_temperature": 8})
     with pytest.raises(SettingsError, match="must be at least 40") as raised:
-        settings.load(file)
+        loading.load(file)
     assert raised.value.field == "terms.max_temperature"
     monkeypatch.setenv("COTRAIN_TERMS", "idle")
     with pytest.raises(SettingsError, match="JSON") as raised:
-        settings.load(file)
+        loading.load(file)
     assert raised.value.field == "COTRAIN_TERMS"
 
 
 def test_secrets_are_not_repeated_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COTRAIN_ALERT_URLS", "mailto-me:secret@host")
     with pytest.raises(SettingsError) as raised:
-        settings.load(None)
+        loading.load(None)
     assert "mailto://" in raised.value.text
     assert "secret" not in raised.value.text
 
@@ -414,4 +414,4 @@ def test_secrets_are_not_repeated_in_an_error(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("hours", ["22-7", "24:00-07:00", "22:00–07:00", "22:60-07:00"])
 def test_quiet_hours_have_one_form(hours: str) -> None:
     with pytest.raises(SettingsError, match="alert_quiet"):
-        settings.load(None, {"alert_quiet": hours})
+        loading.load(None, {"alert_quiet": hours})
