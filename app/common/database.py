@@ -147,6 +147,11 @@ class DatabaseThread:
         self._connection: sqlite3.Connection | None = None
         self._complained = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether `run` does anything."""
+        return self._connection is not None
+
     async def open(self) -> None:
         """Open or create the file, if it can be used."""
         opening = partial(open_database, self._path, migrations=self._migrations)

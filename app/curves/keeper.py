@@ -1,33 +1,26 @@
 """Keeps the curves of the swarm that we are in on the disk, and puts them back when it is rejoined.
 
-The file is only read and written in a thread. Nothing here may keep anybody from training: a file
-that can't be used is told in the log, and the charts then begin anew.
+Where the file can't be used, the charts begin anew.
 """
 
 import asyncio
-import logging
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
 
 from app.common.background import Background
-from app.common.errors import DatabaseError
-from app.curves.storage import CurveFile, RingName, StoredRun
+from app.common.database import DatabaseThread
+from app.curves.storage import MIGRATIONS, CurveFile, RingName, StoredRun
 from app.state.events import Event, JoinBegan, Left
 from app.state.facts import Swarm
 from app.state.history import RESOLUTIONS, Bucket, History
 from app.state.state import ContributorState
 
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
 SAVE_SECONDS = 30.0
 """What a crash may cost of the curves."""
+
+Rings = dict[RingName, list[Bucket]]
 
 
 class CurveKeeper:
@@ -38,31 +31,24 @@ class CurveKeeper:
 
     def __init__(self, history: History, *, file: Path) -> None:
         self._history = history
-        self._path = file
-        self._file: CurveFile | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="curves")
+        self._file = DatabaseThread(file, migrations=MIGRATIONS, name="the charts' curves")
         self._background = Background()
         self._swarm: Swarm | None = None  # whose curves the history holds, with the earlier ones
         self._written: dict[RingName, Bucket] = {}  # the newest one of each ring in the file
-        self._complained = False
+        self._writing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Open the file, and begin to write every `SAVE_SECONDS`."""
-        try:
-            self._file = await self._run(partial(CurveFile.open, self._path))
-        except DatabaseError as error:
-            log.warning("the charts' curves can't be kept: %s", error.text)
-            return
+        await self._file.open()
         self._saving = self._background.start(self._keep_saving())
 
     async def close(self) -> None:
         """Write what is new, and close the file. May be called twice, and without `open`."""
-        await self._background.close()
         self._save()
-        file, self._file = self._file, None
-        if file is not None:
-            await self._survive(file.close)  # after all that was to be written
-        self._thread.shutdown(wait=False)
+        if self._writing is not None:
+            await self._writing
+        await self._background.close()
+        await self._file.close()
 
     def note(self, event: Event, _state: ContributorState) -> None:
         """Listen to events: write when a swarm is left, read when one is joined."""
@@ -72,14 +58,12 @@ class CurveKeeper:
                 self._swarm = None
             case JoinBegan(swarm=swarm):
                 self._swarm, self._written = None, {}
-                if swarm is not None and self._file is not None:
-                    earlier = self._restore(self._file, swarm, self._written)
-                    self._restoring = self._background.start(earlier)
+                if swarm is not None and self._file.is_open:
+                    self._restoring = self._background.start(self._restore(swarm, self._written))
 
     async def forget(self, pattern: str) -> None:
         """Drop the curves of runs whose id fits a pattern, such as ``demo-*``."""
-        if self._file is not None:
-            await self._survive(self._file.forget, pattern)
+        await self._file.run(lambda connection: CurveFile(connection).forget(pattern))
 
     async def _keep_saving(self) -> None:
         while True:
@@ -94,36 +78,46 @@ class CurveKeeper:
         if self._swarm is not None and self._swarm.run_id == run_id:
             return self._history
         found = History()
-        if self._file is not None:
-            load = partial(self._file.load, until=time.time())
-            _put_back(found, await self._survive(load, run_id) or {})
+        _put_back(found, await self._load(run_id))
         return found
 
-    async def _restore(
-        self, file: CurveFile, swarm: Swarm, written: dict[RingName, Bucket]
-    ) -> None:
-        earlier = await self._survive(partial(file.load, until=time.time()), swarm.run_id)
+    async def _load(self, run_id: str) -> Rings:
+        return await self._file.run(_load, run_id, until=time.time()) or {}
+
+    async def _restore(self, swarm: Swarm, written: dict[RingName, Bucket]) -> None:
+        earlier = await self._load(swarm.run_id)
         if written is not self._written:  # another swarm was joined meanwhile
             return
-        for ring, buckets in _put_back(self._history, earlier or {}).items():
+        for ring, buckets in _put_back(self._history, earlier).items():
             written[ring] = buckets[-1]
         self._swarm = swarm
 
     # --- writing
 
     def _save(self) -> None:
-        """Hand what has changed to the thread; returns at once."""
-        file, swarm = self._file, self._swarm
-        if file is None or swarm is None or not (changes := self._changes()):
+        """Begin to write what has changed, after what is being written; returns at once."""
+        swarm = self._swarm
+        if not self._file.is_open or swarm is None or not (changes := self._changes()):
             return
         run = StoredRun(run_id=swarm.run_id, title=swarm.title, saved_at=time.time())
         self._written |= {ring: buckets[-1] for ring, buckets in changes.items()}
-        saving = asyncio.get_running_loop().run_in_executor(
-            self._thread, partial(file.save, run, changes)
-        )
-        saving.add_done_callback(partial(self._saved, self._written))
+        writing = self._write(run, changes, self._written, after=self._writing)
+        self._writing = self._background.start(writing)
 
-    def _changes(self) -> dict[RingName, list[Bucket]]:
+    async def _write(
+        self,
+        run: StoredRun,
+        changes: Rings,
+        written: dict[RingName, Bucket],
+        *,
+        after: "asyncio.Task[None] | None",
+    ) -> None:
+        if after is not None:
+            await after
+        if await self._file.run(_save, run, changes) is None:
+            written.clear()  # all that the history holds is written again
+
+    def _changes(self) -> Rings:
         """The buckets that are new; and the newest one before them, if it got more values."""
         found = {}
         for name, series in self._history.series.items():
@@ -134,35 +128,17 @@ class CurveKeeper:
                     found[name, resolution] = buckets
         return found
 
-    def _saved(self, written: dict[RingName, Bucket], saving: "asyncio.Future[None]") -> None:
-        """After a failure, all that the history holds is written again."""
-        if (error := saving.exception()) is None:
-            return
-        self._complain(error)
-        written.clear()
 
-    # --- the thread
-
-    async def _survive(self, work: Callable[..., T], *arguments: Any) -> T | None:
-        """The result of reading; None where it failed."""
-        try:
-            return await self._run(work, *arguments)
-        except sqlite3.Error as error:
-            self._complain(error)
-            return None
-
-    def _complain(self, error: BaseException) -> None:
-        if not self._complained:
-            log.warning("the charts' curves can't be kept: %s: %s", self._path, error)
-        self._complained = True
-
-    async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+def _load(connection: sqlite3.Connection, run_id: str, *, until: float) -> Rings:
+    return CurveFile(connection).load(run_id, until=until)
 
 
-def _put_back(
-    history: History, rings: Mapping[RingName, list[Bucket]]
-) -> dict[RingName, list[Bucket]]:
+def _save(connection: sqlite3.Connection, run: StoredRun, changes: Rings) -> bool:
+    CurveFile(connection).save(run, changes)
+    return True
+
+
+def _put_back(history: History, rings: Mapping[RingName, list[Bucket]]) -> Rings:
     """Restore the rings that this version of the app knows; returns them."""
     series = history.series
     known = {

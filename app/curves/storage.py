@@ -65,12 +65,12 @@ class StoredRun:
 
 
 class CurveFile:
-    """The open file. Made by `open`; for the thread that opened it alone.
+    """The open file, for the thread that opened it alone. `open` makes one.
 
     set_aside: the new path of a damaged file; None if it was sound.
     """
 
-    def __init__(self, connection: sqlite3.Connection, set_aside: Path | None) -> None:
+    def __init__(self, connection: sqlite3.Connection, set_aside: Path | None = None) -> None:
         self._connection = connection
         self.set_aside = set_aside
 

@@ -1,11 +1,13 @@
 """Database files are migrated step by step, or left as they were."""
 
+import asyncio
+import contextlib
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from app.common.database import Migrations, open_database, transaction
+from app.common.database import DatabaseThread, Migrations, open_database, transaction
 from app.common.errors import DatabaseError
 
 ONE: Migrations = (("CREATE TABLE pets (name TEXT)", "INSERT INTO pets VALUES ('Rex')"),)
@@ -83,3 +85,48 @@ def test_locked_file_is_not_taken_for_a_damaged_one(
         open_database(path, migrations=TWO)
     holder.close()
     assert [file.name for file in path.parent.glob("pets*damaged*")] == []
+
+
+# --- on a thread of its own ----------------------------------------------------------------------
+
+
+def add(connection: sqlite3.Connection, number: int) -> int:
+    connection.execute("INSERT INTO things VALUES (?)", (number,))
+    return number
+
+
+def thread_of(path: Path) -> DatabaseThread:
+    made = (("CREATE TABLE things (number INTEGER CHECK (number < 10))",),)
+    return DatabaseThread(path, migrations=made, name="the things")
+
+
+async def test_what_was_begun_is_done_before_the_file_is_closed(tmp_path: Path) -> None:
+    file = thread_of(tmp_path / "things.sqlite")
+    await file.open()
+    assert await asyncio.gather(*(file.run(add, number) for number in range(3))) == [0, 1, 2]
+    await file.close()
+    await file.close()
+    assert await file.run(add, 3) is None
+    with contextlib.closing(sqlite3.connect(tmp_path / "things.sqlite")) as connection:
+        assert connection.execute("SELECT count(*) FROM things").fetchone() == (3,)
+
+
+async def test_a_failure_is_told_once_and_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = thread_of(tmp_path / "things.sqlite")
+    await file.open()
+    assert [await file.run(add, number) for number in (99, 98, 5)] == [None, None, 5]
+    assert caplog.text.count("the things can't be kept") == 1
+    await file.close()
+
+
+async def test_a_file_that_can_t_be_opened_holds_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = thread_of(tmp_path)  # a folder
+    await file.open()
+    assert not file.is_open
+    assert await file.run(add, 1) is None
+    assert "the things can't be kept" in caplog.text
+    await file.close()

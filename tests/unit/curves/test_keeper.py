@@ -40,9 +40,10 @@ class App:
 
     async def settle(self) -> None:
         """All that was begun in the background has ended."""
-        if self.keeper._file is not None:
+        if self.keeper._file.is_open:
             await self.keeper._restoring
-        await self.keeper._run(lambda: None)
+        if self.keeper._writing is not None:
+            await self.keeper._writing
 
     def losses(self, *, now: float = NOW, span: float = 600.0) -> list[float | None]:
         """None is a gap."""
@@ -203,14 +204,13 @@ async def test_after_a_full_disk_everything_is_written(
 ) -> None:
     app = await start()
     await app.join("docs")
-    assert app.keeper._file is not None
-    await app.keeper._run(app.keeper._file._connection.execute, "PRAGMA max_page_count = 1")
+    await app.keeper._file.run(sqlite3.Connection.execute, "PRAGMA max_page_count = 1")
     for age in range(600, 0, -1):
         app.history.loss.add(NOW - age, 1.0)
     app.keeper._save()
     await app.settle()
     assert "full" in caplog.text
-    await app.keeper._run(app.keeper._file._connection.execute, "PRAGMA max_page_count = 100000")
+    await app.keeper._file.run(sqlite3.Connection.execute, "PRAGMA max_page_count = 100000")
     await app.keeper.close()
     file = CurveFile.open(tmp_path / "curves.sqlite")
     assert len(file.load("docs")["loss", 1.0]) == 600
