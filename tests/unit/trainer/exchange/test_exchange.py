@@ -136,7 +136,8 @@ def test_a_member_that_nobody_can_call_takes_part(swarm: Swarm) -> None:
     assert set(blobs(swaps[0]).values()) == {blob(0), blob(1), blob(2)}
 
 
-def test_a_slow_line_carries_few_pieces(swarm: Swarm) -> None:
+@pytest.mark.slow  # a busy machine makes all lines slow
+def test_on_a_slow_line_a_blob_leaves_once(swarm: Swarm) -> None:
     peers = [swarm.add(waits=PATIENT) for _ in range(5)]
     _leader, slow, *_rest = swarm.in_order(1, peers)
     slow.exchange._member.line.upload = limit = BandwidthLimit()
@@ -146,9 +147,7 @@ def test_a_slow_line_carries_few_pieces(swarm: Swarm) -> None:
     swaps = [each.result() for each in swapping]
     assert all(swap == swaps[0] for swap in swaps)
     assert len(swaps[0].contributions) == 5
-    # its own blob, once, and little of the rest; more where a busy machine slows all of them down,
-    # but always less than its share, which is four copies
-    assert slow.exchange.bytes_sent < 3 * size
+    assert slow.exchange.bytes_sent < 2 * size
     for peer in peers:
         assert 4 * size <= peer.exchange.bytes_received < 5 * size
 
