@@ -20,8 +20,13 @@ from app.callback.events import Events
 from app.callback.host import Host, Sources
 from app.callback.metrics import Metrics
 from app.callback.node import Node
+from app.callback.page.files import PageFiles
+from app.callback.page.routes import PageParts, page_router
+from app.callback.page.snapshot import snapshot
+from app.callback.page.stream import PageStream
 from app.callback.routes import Parts, router_of
 from app.callback.tokens import ApiTokens
+from app.common.addresses import is_loopback
 from app.common.errors import BusyError, ConnectError, ConsentError, SpecError, UserFacingError
 from app.common.logs import AuditLog
 from app.settings.settings import Settings
@@ -78,9 +83,30 @@ def build(
         middleware=_middleware(host.store.settings, tokens=tokens, audit=audit, refusals=refusals),
     )
     api.include_router(router_of(parts))
+    api.include_router(page_router(_page_of(host, parts, tokens=tokens, closing=closing)))
     _say_errors(api)
     _describe(api)
     return api
+
+
+def _page_of(host: Host, parts: Parts, *, tokens: ApiTokens, closing: asyncio.Event) -> PageParts:
+    """What the page in the browser needs."""
+    stream = PageStream(
+        host.store,
+        history=host.history,
+        tell=lambda state: snapshot(state, alias=host.store.settings.alias),
+        closing=closing,
+    )
+    return PageParts(
+        files=PageFiles(),
+        tokens=tokens,
+        stream=stream,
+        history=host.history,
+        sources=parts.sources,
+        node=parts.node,
+        training=host.training,
+        reads_are_open=is_loopback(host.store.settings.callback_host),
+    )
 
 
 def _middleware(

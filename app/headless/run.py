@@ -65,7 +65,7 @@ def run(arguments: Arguments) -> int:
         work = (
             _DoorWork(arguments, session)
             if arguments.bootstrap
-            else _Contribution(arguments, session, password)
+            else _Contribution(arguments, session, password, ring=logging_.ring)
         )
         return asyncio.run(_run(work, session))
     finally:
@@ -119,7 +119,9 @@ class _Contribution:
     """Train in the swarm of the command line, in the demo swarm, or what callers of the API ask
     for; or only sign in or out at the backend."""
 
-    def __init__(self, arguments: Arguments, session: Session, password: str) -> None:
+    def __init__(
+        self, arguments: Arguments, session: Session, password: str, *, ring: logs.RingBuffer
+    ) -> None:
         self._arguments = arguments
         self._session = session
         self._password = password
@@ -131,6 +133,7 @@ class _Contribution:
                 session.store,
                 ledger=session.contributions.ledger,
                 machines=session.machines,
+                log=ring,
             ),
         )
 
