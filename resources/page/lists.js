@@ -33,7 +33,7 @@ function machines() {
   return new PagedTable(byId("machines"), `${DATA}/machines`, [
     { name: "alias", label: text("name"), show: (row) => (row.here ? `${row.alias} (${text("here")})` : row.alias) },
     { name: "state", label: text("state"), show: (row) => (row.last_error ? `${stateOf(row)}: ${row.last_error}` : stateOf(row)) },
-    { name: "samples_per_second", label: text("rate"), style: "number", show: (row) => rate(row.samples_per_second ?? NaN) },
+    { name: "samples_per_second", label: text("rate_short"), style: "number", show: (row) => rate(row.samples_per_second ?? NaN) },
     { name: "loss", label: text("loss"), style: "number", show: (row) => number(row.loss ?? NaN, 3) },
     { name: "epoch", label: text("epoch"), style: "number wide", show: (row) => number(row.epoch) },
     { name: "device", label: text("device"), style: "wide", show: (row) => row.device },
@@ -51,7 +51,7 @@ function machines() {
     onAnswer: ({ sums }) => facts(byId("machine-sums"), [
       [text("machines"), number(sums.machines)],
       [text("training_count"), number(sums.training)],
-      [text("rate"), rate(sums.samples_per_second)],
+      [text("rate_short"), rate(sums.samples_per_second)],
       [text("need_a_look"), number(sums.need_a_look)],
     ]),
   });

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app.callback.host import Sources
 from app.callback.sources import sources_of
-from app.common.logs import RingBuffer
+from app.common import logs
 from app.contributions.ledger import Ledger
 from app.p2p.sightings import PeerInfo, Run
 from app.state.events import JoinBegan, Joined, PeersListed, RunObserved, TrainingRequested
@@ -26,8 +26,8 @@ class Shown:
 
     def __init__(self, folder: Path) -> None:
         self.session = OfflineSession(folder)
-        self.ring = RingBuffer()
-        self.ring.setFormatter(logging.Formatter("%(message)s"))
+        self.ring = logs.RingBuffer()
+        self.ring.setFormatter(logs._PlainFormatter("%(message)s"))  # as in `logs.start`
 
     @property
     def sources(self) -> Sources:
@@ -69,6 +69,7 @@ def joined(session: OfflineSession, *, trains: bool = True) -> None:
         PeerInfo(peer_id=f"{OTHER_ID[:-3]}{each:03}", address="/ip4/10.0.0.7/tcp/8", last_seen=now)
         for each in range(PEERS)
     )
+    session.peer.connected = known
     session.store.dispatch(PeersListed(peers=known))
     session.store.dispatch(
         RunObserved(run=Run(epoch=3, samples=96, trainers=7, loss=2.9, samples_per_second=410.0))
