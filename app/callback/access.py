@@ -49,6 +49,9 @@ sign in. So do the files of the page. None of them tells anything of this machin
 SIGN_IN, SIGN_OUT = f"{PAGE_FILES}sign-in", f"{PAGE_FILES}sign-out"
 """Changes that need no token: they take one, or the cookie that stands for it."""
 
+_OUR_SITES = frozenset({"none", "same-origin"})
+"""Values of ``Sec-Fetch-Site``: typed in by the user, or asked for by our own page."""
+
 ROLE = "cotrain.role"
 """Key in the ASGI scope at which `Guard` leaves the caller's role for `Audited`."""
 
@@ -152,7 +155,7 @@ class Gate:
         if origin is not None:
             foreign = origin.lower() not in {*self._origins, _own_origin(scope, headers)}
         else:
-            foreign = headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}
+            foreign = headers.get("sec-fetch-site", "none") not in _OUR_SITES
         if not foreign or _is_visit(scope, headers):
             return None
         return Refusal(
@@ -179,20 +182,29 @@ class Gate:
 
 
 class Guard:
-    """Refuses requests without the token that they need, and changes that are not JSON."""
+    """Refuses requests without the token that they need, and changes that are not JSON.
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, tokens: ApiTokens) -> None:
+    within: how the paths begin that it guards, besides the page's files; it lets all others pass.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, settings: Settings, tokens: ApiTokens, within: str = "/"
+    ) -> None:
         self._app = app
         self._tokens = tokens
+        self._within = within
         self._reads_are_open = is_loopback(settings.callback_host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        refusal = self._refusal(scope) if self._guards(scope) else None
         if refusal is not None:
             await refusal.send(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _guards(self, scope: Scope) -> bool:
+        return scope["type"] == "http" and scope["path"].startswith((self._within, PAGE_FILES))
 
     def _refusal(self, scope: Scope) -> Refusal | None:
         headers = Headers(scope=scope)
@@ -250,9 +262,11 @@ def _not_from_here(scope: Scope, headers: Headers) -> Refusal | None:
     pages of other servers on the same host.
     """
     origin = headers.get("origin")
-    if origin is None and scope["method"] in READS:
-        return None  # `Gate` has looked at ``Sec-Fetch-Site``
-    if origin is not None and origin.lower() == _own_origin(scope, headers):
+    if origin is not None:
+        ours = origin.lower() == _own_origin(scope, headers)
+    else:
+        ours = scope["method"] in READS and headers.get("sec-fetch-site", "none") in _OUR_SITES
+    if ours:
         return None
     return Refusal(status=403, detail="Only the app's own page may do this.")
 

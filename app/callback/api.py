@@ -21,7 +21,7 @@ from app.callback.host import Host, Sources
 from app.callback.metrics import Metrics
 from app.callback.node import Node
 from app.callback.page.files import PageFiles
-from app.callback.page.routes import PageParts, page_router
+from app.callback.page.routes import PageParts, Steering, page_router
 from app.callback.page.snapshot import snapshot
 from app.callback.page.stream import PageStream
 from app.callback.routes import Parts, router_of
@@ -84,7 +84,7 @@ def build(
     )
     api.include_router(router_of(parts))
     api.include_router(page_router(_page_of(host, parts, tokens=tokens, closing=closing)))
-    _say_errors(api)
+    say_errors(api)
     _describe(api)
     return api
 
@@ -94,7 +94,7 @@ def _page_of(host: Host, parts: Parts, *, tokens: ApiTokens, closing: asyncio.Ev
     stream = PageStream(
         host.store,
         history=host.history,
-        tell=lambda state: snapshot(state, alias=host.store.settings.alias),
+        tell=lambda state: snapshot(state, alias=host.store.settings.alias, steered=True),
         closing=closing,
     )
     return PageParts(
@@ -103,9 +103,8 @@ def _page_of(host: Host, parts: Parts, *, tokens: ApiTokens, closing: asyncio.Ev
         stream=stream,
         history=host.history,
         sources=parts.sources,
-        node=parts.node,
-        training=host.training,
         reads_are_open=is_loopback(host.store.settings.callback_host),
+        steering=Steering(node=parts.node, training=host.training),
     )
 
 
@@ -131,7 +130,8 @@ def _middleware(
 # --- errors
 
 
-def _say_errors(api: FastAPI) -> None:
+def say_errors(api: FastAPI) -> None:
+    """Answer errors as JSON, each with its status."""
     api.add_exception_handler(HTTPException, _on_http_error)
     api.add_exception_handler(RequestValidationError, _on_wrong_body)
     api.add_exception_handler(UserFacingError, _on_user_error)

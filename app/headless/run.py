@@ -63,7 +63,7 @@ def run(arguments: Arguments) -> int:
         session = Session(settings=chosen, folders=folders)
         session.bindings.give(arguments.data)
         work = (
-            _DoorWork(arguments, session)
+            _DoorWork(arguments, session, ring=logging_.ring)
             if arguments.bootstrap
             else _Contribution(arguments, session, password, ring=logging_.ring)
         )
@@ -176,9 +176,10 @@ class _Contribution:
 class _DoorWork:
     """Be a door of the swarm that the command line names."""
 
-    def __init__(self, arguments: Arguments, session: Session) -> None:
+    def __init__(self, arguments: Arguments, session: Session, *, ring: logs.RingBuffer) -> None:
         self._arguments = arguments
         self._session = session
+        self._ring = ring
         self._door: SwarmDoor | None = None
 
     async def run(self) -> int:
@@ -186,7 +187,7 @@ class _DoorWork:
         swarm = await _swarm_of_door(self._arguments, self._session)
         await self._session.open(look_for_devices=False)
         await _see_to_organiser(self._arguments, self._session, swarm)
-        self._door = SwarmDoor(self._session, swarm)
+        self._door = SwarmDoor(self._session, swarm, ring=self._ring)
         await self._door.open()
         notify("READY=1")
         return await _for_ever()

@@ -6,10 +6,11 @@ import { lists } from "./lists.js";
 import { Overview } from "./overview.js";
 import { text } from "./texts.js";
 
-const SECTIONS = ["overview", "peers", "machines", "contributions", "log", "sign-in"];
+const LISTS = ["peers", "machines", "contributions", "log"];
+const SECTIONS = ["overview", ...LISTS, "sign-in"];
 const REFRESH = 5000, AGAIN = 5000; // milliseconds
 
-let me = { role: "anybody", may_read: false };
+let me = { role: "anybody", may_read: false, lists: [] };
 let stream = null, again = null, refreshing = null;
 
 const overview = new Overview();
@@ -19,11 +20,13 @@ const listed = lists(() => me.role === "operator");
 
 function open() {
   const wanted = location.hash.slice(1);
-  const known = SECTIONS.includes(wanted) ? wanted : "overview";
+  const known = ["sign-in", ...me.lists].includes(wanted) ? wanted : "overview";
   const section = me.may_read ? known : "sign-in";
   for (const each of SECTIONS) byId(each).hidden = each !== section;
   for (const link of byId("nav").children) {
-    if (link.hash === `#${section}`) link.setAttribute("aria-current", "page");
+    const name = link.hash.slice(1);
+    link.hidden = LISTS.includes(name) && !me.lists.includes(name);
+    if (name === section) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   clearInterval(refreshing);

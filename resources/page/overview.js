@@ -16,6 +16,7 @@ const BUTTONS = {
 
 /** What the two buttons do in a state, the primary one first. */
 function offered(state) {
+  if (!state.steered) return [];
   if (state.phase === "disconnected") return ["start"];
   if (state.phase === "joining" || state.phase === "stopping") return [null, "leave"];
   if (state.trains_or_will) return ["rest", "leave"];
@@ -165,7 +166,7 @@ export class Overview {
       button.classList.toggle("danger", Boolean(does.danger));
       button.disabled = !this.operator || this.asking === names[place];
     });
-    byId("needs-operator").hidden = this.operator;
+    byId("needs-operator").hidden = this.operator || !this.state.steered;
   }
 
   async #press(place) {

@@ -49,6 +49,14 @@ CONTRIBUTIONS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
+class Steering:
+    """What the buttons of the page start and stop."""
+
+    node: Node
+    training: TrainingAccess
+
+
+@dataclass(frozen=True, kw_only=True)
 class PageParts:
     """The objects that answer the page."""
 
@@ -57,10 +65,11 @@ class PageParts:
     stream: PageStream
     history: History
     sources: Sources
-    node: Node
-    training: TrainingAccess
     reads_are_open: bool
     """Nobody needs a token to read."""
+
+    steering: Steering | None = None
+    """None: the page has no buttons to start and stop."""
 
 
 class SignInBody(BaseModel):
@@ -77,7 +86,8 @@ def page_router(parts: PageParts) -> APIRouter:
     _add_stream(router, parts.stream)
     _add_tables(router, parts)
     _add_log(router, parts)
-    _add_buttons(router, parts)
+    if parts.steering is not None:
+        _add_buttons(router, parts.steering)
     return router
 
 
@@ -118,14 +128,15 @@ def _add_files(router: APIRouter, files: PageFiles) -> None:
 
 def _add_sign_in(router: APIRouter, parts: PageParts) -> None:
     tries = RateLimit(rate=TRIES_PER_SECOND, burst=MOST_TRIES_AT_ONCE)
-    sign_ins = parts.tokens.sign_ins
+    sign_ins, sources = parts.tokens.sign_ins, parts.sources
+    listed = [name for name in ("machines", "contributions", "log") if getattr(sources, name)]
 
     @router.get(f"{PAGE_FILES}me")
     async def me(request: Request) -> Response:
-        """Who the caller is, and whether they may read."""
+        """Who the caller is, whether they may read, and which lists there are."""
         role = request.scope[ROLE]
         may_read = parts.reads_are_open or role is not Role.ANYBODY
-        return private({"role": role.value, "may_read": may_read})
+        return private({"role": role.value, "may_read": may_read, "lists": ["peers", *listed]})
 
     @router.post(SIGN_IN)
     async def sign_in(body: SignInBody, request: Request) -> Response:
@@ -266,17 +277,17 @@ def _by_hand(request: Request) -> None:
         raise HTTPException(403, "Only who has signed in on the page may do this.")
 
 
-def _add_buttons(router: APIRouter, parts: PageParts) -> None:
+def _add_buttons(router: APIRouter, steering: Steering) -> None:
     by_hand = [Depends(_by_hand)]
 
     @router.post(f"{DATA}/train", dependencies=by_hand)
     async def train() -> Response:
         """Start training in the swarm that this machine is in, as in the window."""
-        await parts.node.unless_closing(parts.training.start())
+        await steering.node.unless_closing(steering.training.start())
         return private({"status": "success"})
 
     @router.post(f"{DATA}/rest", dependencies=by_hand)
     async def rest() -> Response:
         """Stop training, and stay in the swarm."""
-        await parts.node.unless_closing(parts.training.stop())
+        await steering.node.unless_closing(steering.training.stop())
         return private({"status": "success"})

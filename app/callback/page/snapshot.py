@@ -13,9 +13,11 @@ from app.state.state import ContributorState, OwnTraining
 MOST_ADDRESSES = 8
 
 
-def snapshot(state: ContributorState, *, alias: str) -> dict[str, Any]:
-    """The state, without peers and machines, whose number has no bound. alias: of this machine, ""
-    without one."""
+def snapshot(state: ContributorState, *, alias: str, steered: bool) -> dict[str, Any]:
+    """The state, without peers and machines, whose number has no bound.
+
+    alias: of this machine, "" without one. steered: the page can start and stop.
+    """
     return {
         "time": time.time(),
         "version": __version__,
@@ -40,6 +42,7 @@ def snapshot(state: ContributorState, *, alias: str) -> dict[str, Any]:
         "restart_at": state.restart_at,
         "reconnect_at": state.reconnect_at,
         "admitted": state.access.admitted,
+        "steered": steered,
         "trains_or_will": state.trains_or_will,
     }
 

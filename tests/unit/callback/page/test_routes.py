@@ -63,7 +63,8 @@ async def test_page_is_there_without_a_token_and_tells_nothing(tmp_path: Path) -
         assert "run" not in page.text.split("<main")[0]
         for name in ("app.js", "style.css", "en.json", "zh-CN.json", "app.svg"):
             assert (await served.get(f"/page/{name}")).status_code == 200
-        assert (await served.get("/page/me")).json() == {"role": "anybody", "may_read": False}
+        me = (await served.get("/page/me")).json()
+        assert me == {"role": "anybody", "may_read": False, "lists": ["peers"]}
         for name in READS:
             assert (await served.get(f"{DATA}/{name}")).status_code == 401, name
         for name in CHANGES:
@@ -147,7 +148,9 @@ async def test_signing_in_keeps_no_token_in_the_browser(tmp_path: Path, shown: S
         assert "Domain" not in cookie
         assert served.tokens.of(Role.VIEWER) not in cookie
         assert cookie.startswith(f"cotrain-{served.port}=")
-        assert (await served.get("/page/me")).json() == {"role": "viewer", "may_read": True}
+        me = (await served.get("/page/me")).json()
+        assert (me["role"], me["may_read"]) == ("viewer", True)
+        assert me["lists"] == ["peers", "machines", "contributions", "log"]
         assert (await served.get(f"{BASE}/status")).status_code == 200
         assert (await served.get(f"{DATA}/machines")).status_code == 200
         refused = await served.client.post(f"{BASE}/start", headers=from_here(served))
@@ -171,13 +174,14 @@ async def test_cookie_is_for_https_alone_where_there_is_https(tmp_path: Path) ->
             body = {"token": served.tokens.of(Role.OPERATOR)}
             reply = await client.post(SIGN_IN, json=body, headers={"Origin": served.url})
             assert "Secure" in reply.headers["set-cookie"].split("; ")
-            assert (await client.post(f"{BASE}/start", headers={"Origin": served.url})).is_success
+            assert (await client.post(f"{BASE}/stop", headers={"Origin": served.url})).is_success
 
 
 async def test_operator_starts_trains_and_stops(served: Served) -> None:
     await signed_in(served)
     headers = from_here(served)
-    assert (await served.client.post(f"{BASE}/start", headers=headers)).status_code == 200
+    reply = await served.client.post(f"{BASE}/start", headers=headers, timeout=60)
+    assert reply.status_code == 200
     joined(served.session, trains=False)
     assert (await served.client.post(f"{DATA}/train", headers=headers)).status_code == 200
     assert served.session.store.state.phase is Phase.PREPARING
@@ -303,7 +307,7 @@ async def test_large_body_is_refused_before_it_is_read(served: Served) -> None:
     request = (
         f"POST {SIGN_IN} HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n"
         f"Origin: {headers['Origin']}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     assert (await served.raw(request.encode())).startswith(b"HTTP/1.1 413")
     long = {"token": "x" * 10_000}
