@@ -177,11 +177,9 @@ async def test_cookie_is_for_https_alone_where_there_is_https(tmp_path: Path) ->
             assert (await client.post(f"{BASE}/stop", headers={"Origin": served.url})).is_success
 
 
-async def test_operator_starts_trains_and_stops(served: Served) -> None:
+async def test_operator_trains_and_stops(served: Served) -> None:
     await signed_in(served)
     headers = from_here(served)
-    reply = await served.client.post(f"{BASE}/start", headers=headers, timeout=60)
-    assert reply.status_code == 200
     joined(served.session, trains=False)
     assert (await served.client.post(f"{DATA}/train", headers=headers)).status_code == 200
     assert served.session.store.state.phase is Phase.PREPARING
