@@ -56,7 +56,8 @@ export class Chart {
     this.when = element("span", { className: "muted" });
     this.svg = drawn("svg", { role: "img", tabindex: "0" });
     const caption = element("figcaption", {}, element("strong", {}, title), this.when, ...this.keys);
-    this.figure = element("figure", { className: "card" }, caption, this.svg);
+    this.read = element("p", { className: "unseen", "aria-live": "polite" });
+    this.figure = element("figure", { className: "card" }, caption, this.svg, this.read);
     this.svg.addEventListener("pointermove", (event) => this.#point(event.offsetX));
     this.svg.addEventListener("pointerleave", () => this.#move(null));
     this.svg.addEventListener("keydown", (event) => this.#key(event));
@@ -145,7 +146,7 @@ export class Chart {
     const when = this.cross === null ? "" : clock(this.cross, { seconds: true, date: seconds > 3600 });
     say(this.when, when);
     const hint = text("chart_hint", { title: this.title });
-    this.svg.setAttribute("aria-label", `${hint} ${when} ${told.join(", ")}`);
+    this.svg.setAttribute("aria-label", [hint, when, ...told].filter(Boolean).join(" "));
   }
 
   #point(offset) {
@@ -162,6 +163,7 @@ export class Chart {
     if (step === undefined) return;
     event.preventDefault();
     this.#move(Math.min(now, Math.max(now - seconds, (this.cross ?? now) + step)));
+    say(this.read, [this.when, ...this.keys].map((each) => each.textContent).join(", "));
   }
 
   #move(time) {

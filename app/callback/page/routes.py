@@ -23,6 +23,7 @@ from app.callback.access import (
     SIGN_OUT,
     caller_of,
     cookie_name,
+    role_in,
     secret_in,
 )
 from app.callback.host import Sources, TrainingAccess
@@ -83,7 +84,7 @@ def page_router(parts: PageParts) -> APIRouter:
     router = APIRouter(include_in_schema=False)
     _add_sign_in(router, parts)
     _add_files(router, parts.files)
-    _add_stream(router, parts.stream)
+    _add_stream(router, parts)
     _add_tables(router, parts)
     _add_log(router, parts)
     if parts.steering is not None:
@@ -179,19 +180,24 @@ def _set_cookie(answer: Response, request: Request, secret: str, *, seconds: int
 # --- what the page shows
 
 
-def _add_stream(router: APIRouter, stream: PageStream) -> None:
+def _add_stream(router: APIRouter, parts: PageParts) -> None:
     async def admitted() -> AsyncIterator[None]:
-        with stream.place():  # until the answer's end
+        with parts.stream.place():  # until the answer's end
             yield
 
     @router.get(
         f"{DATA}/events", response_class=EventSourceResponse, dependencies=[Depends(admitted)]
     )
     async def events(
-        seconds: Annotated[int, Query(ge=60, le=MOST_SECONDS)] = 600,
+        request: Request, seconds: Annotated[int, Query(ge=60, le=MOST_SECONDS)] = 600
     ) -> AsyncIterable[ServerSentEvent]:
         """The state and the curves, as they change."""
-        async for event in stream.events(seconds):
+
+        def may_read() -> bool:
+            role = role_in(request.scope, request.headers, parts.tokens)
+            return parts.reads_are_open or role in (Role.VIEWER, Role.OPERATOR)
+
+        async for event in parts.stream.events(seconds, may_read=may_read):
             yield event
 
 

@@ -57,14 +57,17 @@ class PageStream:
         finally:
             self._open -= 1
 
-    async def events(self, seconds: float) -> AsyncIterator[ServerSentEvent]:
+    async def events(
+        self, seconds: float, *, may_read: Callable[[], bool]
+    ) -> AsyncIterator[ServerSentEvent]:
         """Yield ``state`` when it has changed, and ``curves`` when they have new points.
 
-        seconds: how far the curves reach back.
+        seconds: how far the curves reach back. may_read: asked each time, since whoever reads may
+        have signed out; False ends the stream.
         """
         feed, told = CurveFeed(self._history, seconds), None
         numbers = itertools.count(1)
-        while not self._closing.is_set():
+        while not self._closing.is_set() and may_read():
             state = self._store.state
             if state is not told:  # it is frozen: a change makes another one
                 told = state
