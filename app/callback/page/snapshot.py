@@ -8,7 +8,7 @@ from app import __version__
 from app.callback.node import status_of
 from app.common.plain import one_line
 from app.state.facts import Problem, Swarm
-from app.state.state import ContributorState, OwnTraining
+from app.state.state import ContributorState, OwnTraining, Round
 
 MOST_ADDRESSES = 8
 
@@ -27,7 +27,7 @@ def snapshot(state: ContributorState, *, alias: str, steered: bool) -> dict[str,
         "problem": _problem(state.problem),
         "swarm": _swarm(state.swarm),
         "peer_id": state.peer_id,
-        "addresses": state.addresses[:MOST_ADDRESSES],
+        "addresses": list(state.addresses[:MOST_ADDRESSES]),
         "connected_peers": len(state.peers),
         "dht_size": len(state.peers) + 1,
         "dht_nodes": state.dht_nodes,
@@ -99,6 +99,12 @@ def _training(own: OwnTraining | None) -> dict[str, Any] | None:
         "bytes_sent": own.bytes_sent,
         "bytes_received": own.bytes_received,
         "training_seconds": own.training_seconds,
-        "last_round": asdict(own.last_round) if own.last_round else None,
+        "last_round": _round(own.last_round),
         "warnings": [one_line(warning.text) for warning in own.warnings],
     }
+
+
+def _round(last: Round | None) -> dict[str, Any] | None:
+    if last is None:
+        return None
+    return {"peers": last.peers, "seconds": last.seconds, "failure": one_line(last.failure)}
