@@ -56,6 +56,12 @@ class TrainingAccess(Protocol):
     async def stop(self) -> None:
         """Stop training, and stay in the swarm."""
 
+    async def pause(self) -> None:
+        """Pause training until `resume`. Raises `BusyError` when there is none."""
+
+    async def resume(self) -> None:
+        """Go on, if the volunteer's terms allow it. Raises `BusyError` when there is none."""
+
 
 class KnownSwarms(Protocol):
     """The swarms that were joined before (`app.swarm.recents`)."""

@@ -283,6 +283,10 @@ async def _swarm_of_door(arguments: Arguments, session: Session) -> spec.SwarmSp
 
 
 async def _end_of_training(session: Session) -> int:
+    """Wait until the run is completed, or training has failed for good.
+
+    A stop that somebody asked for in the browser is no end, so that they can start it again there.
+    """
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def look(state: ContributorState) -> None:
@@ -290,7 +294,7 @@ async def _end_of_training(session: Session) -> int:
             return
         if state.phase is Phase.FAILED:
             ended.set_result(1)
-        elif state.phase is Phase.WATCHING:
+        elif state.completed:
             ended.set_result(0)
 
     looking = session.store.subscribe(look)

@@ -9,18 +9,22 @@ const API = "/api/v1/hivemind", DATA = "/api/v1/page";
 
 const BUTTONS = {
   start: { path: `${API}/start`, label: "start" },
-  train: { path: `${DATA}/train`, label: "train" },
-  rest: { path: `${DATA}/rest`, label: "stop_training", danger: true },
+  train: { path: `${DATA}/training/train`, label: "train" },
+  rest: { path: `${DATA}/training/rest`, label: "stop_training", danger: true },
+  pause: { path: `${DATA}/training/pause`, label: "pause" },
+  resume: { path: `${DATA}/training/resume`, label: "resume" },
   leave: { path: `${API}/stop`, label: "leave" },
 };
+const PLACES = ["primary", "secondary", "tertiary"];
 
-/** What the two buttons do in a state, the primary one first. */
+/** What the buttons do in a state, the primary one first. */
 function offered(state) {
   if (!state.steered) return [];
   if (state.phase === "disconnected") return ["start"];
-  if (state.phase === "joining" || state.phase === "stopping") return [null, "leave"];
-  if (state.trains_or_will) return ["rest", "leave"];
-  return [state.swarm ? "train" : null, "leave"];
+  if (state.phase === "joining" || state.phase === "stopping") return [null, null, "leave"];
+  if (!state.trains_or_will) return [state.swarm ? "train" : null, null, "leave"];
+  const runs = state.phase === "training" || state.phase === "averaging";
+  return ["rest", state.paused_by_user ? "resume" : runs ? "pause" : null, "leave"];
 }
 
 function headline(state) {
@@ -57,9 +61,8 @@ export class Overview {
     this.operator = false;
     this.curves = new Curves();
     this.charts = charts();
-    this.offered = [null, null];
-    byId("primary").addEventListener("click", () => this.#press(0));
-    byId("secondary").addEventListener("click", () => this.#press(1));
+    this.offered = [];
+    PLACES.forEach((id, place) => byId(id).addEventListener("click", () => this.#press(place)));
     new ResizeObserver(() => this.draw()).observe(byId("charts"));
   }
 
@@ -158,7 +161,7 @@ export class Overview {
     if (!this.state) return;
     const names = offered(this.state);
     this.offered = names;
-    ["primary", "secondary"].forEach((id, place) => {
+    PLACES.forEach((id, place) => {
       const button = byId(id), does = BUTTONS[names[place]];
       button.hidden = !does;
       if (!does) return;

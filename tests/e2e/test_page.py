@@ -82,9 +82,13 @@ async def test_operator_signs_in_starts_and_stops_by_keyboard(tmp_path: Path) ->
         for fact in ("Running", str(PEERS), str(PEERS + 1), served.session.store.state.peer_id):
             assert fact in facts
         assert HOSTILE in await browser.text("#what")
+        await browser.click("#secondary")  # Pause
+        await browser.until("return document.querySelector('#secondary').textContent === 'Resume'")
+        await browser.click("#secondary")
+        await browser.until("return document.querySelector('#secondary').textContent === 'Pause'")
         await browser.click("#primary")  # Stop training
         await headline(browser, "Watching")
-        await browser.click("#secondary")  # Leave the swarm
+        await browser.click("#tertiary")  # Leave the swarm
         await headline(browser, "Not in a swarm")
         await browser.click("#sign-out")
         await browser.until("return document.querySelector('#overview').hidden")

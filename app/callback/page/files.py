@@ -74,7 +74,8 @@ class PageFiles:
     """All files of the page, in memory. Nothing else on the disk has a name here."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
-        read = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+        known = {*_KINDS, ".html"}
+        read = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in known}
         frame = read.pop("index.html").decode()
         texts = {each: json.loads(read[f"{each}.json"]) for each in LANGUAGES}
         self._pages = {
@@ -82,9 +83,7 @@ class PageFiles:
             for language in LANGUAGES
         }
         self._files = {
-            name: _file(content, kind)
-            for name, content in read.items()
-            if (kind := _KINDS.get(Path(name).suffix))
+            name: _file(content, _KINDS[Path(name).suffix]) for name, content in read.items()
         }
         icon = (RESOURCES / "icons" / "app.svg").read_bytes()
         self._files["app.svg"] = _file(icon, _KINDS[".svg"])

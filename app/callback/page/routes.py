@@ -6,7 +6,7 @@ They are not in the OpenAPI description: they belong to the page, and change wit
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -284,16 +284,16 @@ def _by_hand(request: Request) -> None:
 
 
 def _add_buttons(router: APIRouter, steering: Steering) -> None:
-    by_hand = [Depends(_by_hand)]
+    training = steering.training
+    does: dict[str, Callable[[], Awaitable[None]]] = {
+        "train": training.start,
+        "rest": training.stop,
+        "pause": training.pause,
+        "resume": training.resume,
+    }
 
-    @router.post(f"{DATA}/train", dependencies=by_hand)
-    async def train() -> Response:
-        """Start training in the swarm that this machine is in, as in the window."""
-        await steering.node.unless_closing(steering.training.start())
-        return private({"status": "success"})
-
-    @router.post(f"{DATA}/rest", dependencies=by_hand)
-    async def rest() -> Response:
-        """Stop training, and stay in the swarm."""
-        await steering.node.unless_closing(steering.training.stop())
+    @router.post(f"{DATA}/training/{{verb}}", dependencies=[Depends(_by_hand)])
+    async def steer(verb: Literal["train", "rest", "pause", "resume"]) -> Response:
+        """Start, stop, pause or resume training, as in the window; the swarm isn't left."""
+        await steering.node.unless_closing(does[verb]())
         return private({"status": "success"})

@@ -163,7 +163,7 @@ async def test_page_of_a_door_needs_a_token_where_others_reach_it(tmp_path: Path
             "may_read": True,
             "lists": ["peers", "machines", "log"],
         }
-        for name in ("train", "rest"):  # a door starts and stops nothing
+        for name in ("training/train", "training/rest"):  # a door starts and stops nothing
             reply = await client.post(f"{DATA}/{name}", json={}, headers=origin)
             assert reply.status_code == 404
         lines = (served.session.folders.logs / "audit.log").read_text().splitlines()

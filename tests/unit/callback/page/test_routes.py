@@ -22,7 +22,7 @@ from tests.support.callback.callbacks import BASE, Served, serving
 from tests.support.callback.pages import HOSTILE, PEERS, Shown, joined
 
 READS = ("events", "peers", "machines", "contributions", "log")
-CHANGES = ("train", "rest")
+CHANGES = ("training/train", "training/rest", "training/pause", "training/resume")
 
 
 @pytest.fixture
@@ -182,14 +182,19 @@ async def test_operator_trains_and_stops(served: Served) -> None:
     await signed_in(served)
     headers = from_here(served)
     joined(served.session, trains=False)
-    assert (await served.client.post(f"{DATA}/train", headers=headers)).status_code == 200
+    assert (await served.client.post(f"{DATA}/training/train", headers=headers)).status_code == 200
     assert served.session.store.state.phase is Phase.PREPARING
-    assert (await served.client.post(f"{DATA}/rest", headers=headers)).status_code == 200
+    for name, paused in (("pause", True), ("resume", False)):
+        reply = await served.client.post(f"{DATA}/training/{name}", headers=headers)
+        assert reply.status_code == 200
+        assert served.session.store.state.paused_by_user is paused
+    assert (await served.client.post(f"{DATA}/training/die", headers=headers)).status_code == 422
+    assert (await served.client.post(f"{DATA}/training/rest", headers=headers)).status_code == 200
     assert served.session.store.state.phase is Phase.WATCHING
     assert (await served.client.post(f"{BASE}/stop", headers=headers)).status_code == 200
     calls = [(line["message"], line["role"], line["outcome"]) for line in served.audit()]
     assert calls[0] == (f"POST {SIGN_IN}", "operator", "allowed")
-    assert (f"POST {DATA}/train", "operator", "allowed") in calls
+    assert (f"POST {DATA}/training/train", "operator", "allowed") in calls
     assert (
         served.tokens.of(Role.OPERATOR)
         not in (served.session.folders.logs / "audit.log").read_text()
@@ -259,7 +264,7 @@ async def test_another_page_cannot_use_the_cookie(tmp_path: Path) -> None:
         await signed_in(served)
         for origin in ("http://127.0.0.1:3000", "https://evil.example", "null", None,
                        "https://cotrain.example"):  # fmt: skip
-            for path in (f"{BASE}/start", f"{DATA}/train", SIGN_OUT):
+            for path in (f"{BASE}/start", f"{DATA}/training/train", SIGN_OUT):
                 for kind in ("application/json", "text/plain"):
                     headers = {"Content-Type": kind} | ({"Origin": origin} if origin else {})
                     reply = await served.client.post(path, content=b"", headers=headers)
