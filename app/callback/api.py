@@ -30,6 +30,7 @@ from app.common.addresses import is_loopback
 from app.common.errors import BusyError, ConnectError, ConsentError, SpecError, UserFacingError
 from app.common.logs import AuditLog
 from app.settings.settings import Settings
+from app.state.state import ContributorState
 from app.tasks.tasks import Tasks
 
 DESCRIPTION = (
@@ -91,12 +92,12 @@ def build(
 
 def _page_of(host: Host, parts: Parts, *, tokens: ApiTokens, closing: asyncio.Event) -> PageParts:
     """What the page in the browser needs."""
-    stream = PageStream(
-        host.store,
-        history=host.history,
-        tell=lambda state: snapshot(state, alias=host.store.settings.alias, steered=True),
-        closing=closing,
-    )
+    machines = parts.sources.machines
+
+    def tell(state: ContributorState) -> dict[str, Any]:
+        return snapshot(state, alias=machines.own_alias if machines else "", steered=True)
+
+    stream = PageStream(host.store, history=host.history, tell=tell, closing=closing)
     return PageParts(
         files=PageFiles(),
         tokens=tokens,

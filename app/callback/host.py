@@ -130,6 +130,10 @@ class MachineSource(Protocol):
     def own_key(self) -> str:
         """The public key of this machine; "" before it is loaded."""
 
+    @property
+    def own_alias(self) -> str:
+        """The name of this machine; "" before it has one."""
+
 
 class FigureSource(Protocol):
     """Figures for the metrics that are not in the state."""

@@ -119,6 +119,11 @@ class FleetSource:
         """The public key of this machine; "" before it is loaded."""
         return self._machines.public_key
 
+    @property
+    def own_alias(self) -> str:
+        """The name of this machine; "" before it has one."""
+        return self._machines.alias
+
 
 def _packed(machines: Iterable[Machine]) -> bytes:
     # one by one: the encoder doesn't give up Python's lock while it works

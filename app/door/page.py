@@ -1,6 +1,7 @@
 """The page in the browser of a door: it shows the swarm, and can start or stop nothing."""
 
 import asyncio
+from typing import Any
 
 from app.callback.host import Sources
 from app.callback.page.files import PageFiles
@@ -12,22 +13,22 @@ from app.callback.tokens import ApiTokens
 from app.common.addresses import is_loopback
 from app.common.logs import RingBuffer
 from app.session import Session
+from app.state.state import ContributorState
 
 
 def page_of(session: Session, *, ring: RingBuffer, closing: asyncio.Event) -> PageParts:
     """What the page needs. Reads files. ring: the log lines. closing: set when the door closes."""
-    settings = session.store.settings
-    stream = PageStream(
-        session.store,
-        history=session.history,
-        tell=lambda state: snapshot(state, alias=settings.alias, steered=False),
-        closing=closing,
-    )
+    machines = FleetSource(session.machines)
+
+    def tell(state: ContributorState) -> dict[str, Any]:
+        return snapshot(state, alias=machines.own_alias, steered=False)
+
+    stream = PageStream(session.store, history=session.history, tell=tell, closing=closing)
     return PageParts(
         files=PageFiles(),
         tokens=ApiTokens(session.folders.callback_tokens),
         stream=stream,
         history=session.history,
-        sources=Sources(machines=FleetSource(session.machines), log=ring),
-        reads_are_open=is_loopback(settings.callback_host),
+        sources=Sources(machines=machines, log=ring),
+        reads_are_open=is_loopback(session.store.settings.callback_host),
     )

@@ -135,18 +135,19 @@ export class Overview {
       [text("dht_nodes"), number(state.dht_nodes)],
       [text("address"), state.addresses[0] ?? "–"],
     ]);
-    facts(byId("own-facts"), [
-      [text("device"), own?.device ?? state.device],
-      [text("loss"), number(own?.loss, 3)],
+    byId("own").hidden = byId("api").hidden = !state.steered;  // a door trains nothing
+    facts(byId("own-facts"), own ? [
+      [text("device"), own.device],
+      [text("loss"), number(own.loss, 3)],
       [text("held_out"), number(state.held_out_loss, 3)],
-      [text("rate"), own ? rate(own.samples_per_second ?? NaN) : "–"],
-      [text("tokens_rate"), short(own?.tokens_per_second)],
-      [text("step"), number(own?.step)],
-      [text("computing"), percent(own?.computing)],
-      [text("sent"), bytes(own?.bytes_sent)],
-      [text("received"), bytes(own?.bytes_received)],
-      [text("last_round"), round(own?.last_round)],
-    ]);
+      [text("rate"), rate(own.samples_per_second ?? NaN)],
+      [text("tokens_rate"), short(own.tokens_per_second)],
+      [text("step"), number(own.step)],
+      [text("computing"), percent(own.computing)],
+      [text("sent"), bytes(own.bytes_sent)],
+      [text("received"), bytes(own.bytes_received)],
+      [text("last_round"), round(own.last_round)],
+    ] : [[text("device"), state.device], [text("held_out"), number(state.held_out_loss, 3)]]);
     facts(byId("swarm-facts"), [
       [text("trainers"), number(run?.trainers)],
       [text("epoch"), number(run?.epoch)],

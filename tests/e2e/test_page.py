@@ -36,7 +36,7 @@ async def seen(
     await shown.open(machines=machines)
     try:
         async with (
-            serving(folder / "data", sources=shown.sources, alias="lab-07", **settings) as served,
+            serving(folder / "data", sources=shown.sources, **settings) as served,
             browsing(folder / "profile", language=language) as browser,
         ):
             await browser.size(1280, 800)

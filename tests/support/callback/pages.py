@@ -25,7 +25,7 @@ class Shown:
     """A session that has something to show, besides the one that serves."""
 
     def __init__(self, folder: Path) -> None:
-        self.session = OfflineSession(folder)
+        self.session = OfflineSession(folder, alias="lab-07")
         self.ring = logs.RingBuffer()
         self.ring.setFormatter(logs._PlainFormatter("%(message)s"))  # as in `logs.start`
 
