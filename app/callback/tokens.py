@@ -20,7 +20,7 @@ SIGN_IN_SECONDS = 30 * 24 * 3600
 """How long a browser stays signed in, unless the app ends before."""
 
 MOST_SIGN_INS = 64
-"""Browsers that are signed in at the same time; the one that signed in first is dropped."""
+"""Browsers of each role that are signed in; the one that signed in first is dropped."""
 
 
 class Role(StrEnum):
@@ -53,8 +53,9 @@ class SignIns:
         """Sign a browser in; returns its secret."""
         secret = secrets.token_urlsafe(TOKEN_BYTES)
         self._known[_digest(secret)] = (role, self._clock() + SIGN_IN_SECONDS)
-        if len(self._known) > MOST_SIGN_INS:
-            del self._known[next(iter(self._known))]
+        alike = [key for key, (each, _until) in self._known.items() if each is role]
+        if len(alike) > MOST_SIGN_INS:
+            del self._known[alike[0]]
         return secret
 
     def role_of(self, secret: str) -> Role:

@@ -4,7 +4,7 @@ import { change, read } from "./calls.js";
 import { byId, tell } from "./dom.js";
 import { lists } from "./lists.js";
 import { Overview } from "./overview.js";
-import { text } from "./texts.js";
+import { text, textOr } from "./texts.js";
 
 const LISTS = ["peers", "machines", "contributions", "log"];
 const SECTIONS = ["overview", ...LISTS, "sign-in"];
@@ -74,7 +74,7 @@ byId("sign-in-form").addEventListener("submit", async (event) => {
   try {
     await change("/page/sign-in", { token: token.value });
   } catch (error) {
-    tell(byId("sign-in-failed"), error.message);
+    tell(byId("sign-in-failed"), textOr(`sign_in_${error.status}`, error.message));
     token.select();
     return;
   }

@@ -13,11 +13,13 @@ def test_sign_in_lasts_so_long() -> None:
     assert sign_ins.role_of(secret) is Role.ANYBODY
 
 
-def test_only_so_many_are_signed_in() -> None:
+def test_only_so_many_of_a_role_are_signed_in() -> None:
     sign_ins = SignIns()
+    viewer = sign_ins.add(Role.VIEWER)
     secrets = [sign_ins.add(Role.OPERATOR) for _ in range(MOST_SIGN_INS + 2)]
     roles = [sign_ins.role_of(each) for each in secrets]
     assert roles == [Role.ANYBODY] * 2 + [Role.OPERATOR] * MOST_SIGN_INS
+    assert sign_ins.role_of(viewer) is Role.VIEWER  # nobody of another role had to go
 
 
 def test_unknown_secrets_are_nobodys() -> None:

@@ -106,6 +106,11 @@ def test_language(asked: str | None, kept: str | None, accepted: str, language: 
     assert language_of(asked, kept, accepted) == language
 
 
+def test_packaged_app_has_the_page() -> None:
+    bundle = (FOLDER.parents[1] / "packaging" / "bundle.py").read_text()
+    assert '*root.glob("resources/page/*")' in bundle
+
+
 def test_each_sortable_column_is_one_that_the_page_names() -> None:
     lists = (FOLDER / "lists.js").read_text()
     named = set(re.findall(r'name: "(\w+)"', lists))
