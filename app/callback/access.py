@@ -184,16 +184,17 @@ class Gate:
 class Guard:
     """Refuses requests without the token that they need, and changes that are not JSON.
 
-    within: how the paths begin that it guards, besides the page's files; it lets all others pass.
+    reads_are_open: no token is needed to read. within: how the paths begin that it guards, besides
+    the page's files; it lets all others pass.
     """
 
     def __init__(
-        self, app: ASGIApp, *, settings: Settings, tokens: ApiTokens, within: str = "/"
+        self, app: ASGIApp, *, tokens: ApiTokens, reads_are_open: bool, within: str = "/"
     ) -> None:
         self._app = app
         self._tokens = tokens
         self._within = within
-        self._reads_are_open = is_loopback(settings.callback_host)
+        self._reads_are_open = reads_are_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""

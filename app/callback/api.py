@@ -123,7 +123,7 @@ def _middleware(
             allow_headers=("Authorization", "Content-Type"),
             allow_private_network=True,
         ),
-        Middleware(Guard, settings=settings, tokens=tokens),
+        Middleware(Guard, tokens=tokens, reads_are_open=is_loopback(settings.callback_host)),
         Middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES),
     ]
 

@@ -70,7 +70,7 @@ def build(
         middleware=[
             Middleware(Audited, audit=audit, refusals=Refusals(), within=PAGE_FILES),
             Middleware(Gate, settings=settings, tokens=tokens, pages_may_read=True),
-            Middleware(Guard, settings=settings, tokens=tokens, within=DATA),
+            Middleware(Guard, tokens=tokens, reads_are_open=page.reads_are_open, within=DATA),
             Middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES),
         ],
     )

@@ -142,8 +142,9 @@ async def test_port_that_is_taken_is_no_door(served: Served) -> None:
 # --- the page
 
 
-async def test_page_of_a_door_needs_a_token_where_others_reach_it(tmp_path: Path) -> None:
-    served = Served(OfflineSession(tmp_path, callback_host="0.0.0.0"))
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+async def test_page_of_a_door_needs_a_token_to_show_anything(tmp_path: Path, host: str) -> None:
+    served = Served(OfflineSession(tmp_path, callback_host=host))
     await served.open()
     try:
         client, origin = served.client, {"Origin": str(served.client.base_url).rstrip("/")}
