@@ -189,7 +189,7 @@ class Guard:
     """
 
     def __init__(
-        self, app: ASGIApp, *, tokens: ApiTokens, reads_are_open: bool, within: str = "/"
+        self, app: ASGIApp, *, tokens: ApiTokens, reads_are_open: bool, within: str = ""
     ) -> None:
         self._app = app
         self._tokens = tokens

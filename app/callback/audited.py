@@ -97,7 +97,7 @@ class Audited:
     """
 
     def __init__(
-        self, app: ASGIApp, *, audit: AuditLog, refusals: Refusals, within: str = "/"
+        self, app: ASGIApp, *, audit: AuditLog, refusals: Refusals, within: str = ""
     ) -> None:
         self._app = app
         self._within = within

@@ -152,6 +152,8 @@ async def test_page_of_a_door_needs_a_token_to_show_anything(tmp_path: Path, hos
             assert (await client.get(path)).status_code == 200, path
         data = [f"{DATA}/{name}" for name in ("peers", "machines", "events", "log")]
         assert [(await client.get(path)).status_code for path in data] == [401] * 4
+        for trick in (f"/{DATA}/log", "/%61pi/v1/page/log", "/spec/../api/v1/page/log"):
+            assert (await client.get(trick)).status_code in (401, 404)
         wrong = await client.post(SIGN_IN, json={"token": "x"}, headers=origin)
         assert wrong.status_code == 401
         token = {"token": served.page.tokens.of(Role.OPERATOR)}
