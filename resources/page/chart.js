@@ -45,10 +45,9 @@ export class Curves {
 
 export class Chart {
   /** lines: `{ name, style, dashed, label }` of each curve; `name` is the app's. */
-  constructor(title, lines, { dashes = [] } = {}) {
+  constructor(title, lines) {
     this.title = title;
     this.lines = lines;
-    this.dashes = dashes;
     this.cross = null;
     this.keys = lines.map((line) =>
       element("span", { className: `key ${line.style}${line.dashed ? " dashed" : ""}` }),

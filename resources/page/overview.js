@@ -3,7 +3,7 @@
 import { change } from "./calls.js";
 import { charts, Curves } from "./chart.js";
 import { byId, facts, say, tell } from "./dom.js";
-import { bytes, clock, duration, number, percent, rate, short, text } from "./texts.js";
+import { bytes, clock, number, percent, rate, short, text } from "./texts.js";
 
 const API = "/api/v1/hivemind", DATA = "/api/v1/page";
 
