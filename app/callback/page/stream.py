@@ -65,7 +65,8 @@ class PageStream:
         seconds: how far the curves reach back. may_read: asked each time, since whoever reads may
         have signed out; False ends the stream.
         """
-        feed, told = CurveFeed(self._history, seconds), None
+        told: ContributorState | None = None
+        feed = CurveFeed(self._history, seconds)
         numbers = itertools.count(1)
         while not self._closing.is_set() and may_read():
             state = self._store.state
