@@ -4,6 +4,7 @@ import { byId, element, say } from "./dom.js";
 import { clock, rate, number, text } from "./texts.js";
 
 const SPACE = { left: 48, right: 8, top: 8, bottom: 22 };
+const LEAST_SPAN = 60; // seconds
 const GAP = 10; // as in the window: so many empty buckets are bridged by the line
 
 const drawn = (name, properties) => {
@@ -68,10 +69,14 @@ export class Chart {
     const width = this.svg.clientWidth, height = this.svg.clientHeight;
     if (!width) return;
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    const from = now - seconds;
     const shown = this.lines.map((line) =>
-      (curves.points[line.name] ?? []).filter(([time]) => time >= from),
+      (curves.points[line.name] ?? []).filter(([time]) => time >= now - seconds),
     );
+    // what began a moment ago is not squeezed into the margin
+    const first = Math.min(now - LEAST_SPAN, ...shown.map((points) => points[0]?.[0] ?? now));
+    const from = Math.max(now - seconds, first), span = now - from;
+    this.from = from;
+    this.now = now;
     const values = shown.flat().map((point) => point[1]).filter((value) => value !== null);
     this.#tell(shown, seconds);
     if (!values.length) {
@@ -83,9 +88,9 @@ export class Chart {
     const least = Math.min(...values), most = Math.max(...values);
     const margin = (most - least || Math.abs(most) || 1) * 0.06;
     const low = least >= 0 ? Math.max(0, least - margin) : least - margin, high = most + margin;
-    this.x = (time) => SPACE.left + ((time - from) / seconds) * (width - SPACE.left - SPACE.right);
+    this.x = (time) => SPACE.left + ((time - from) / span) * (width - SPACE.left - SPACE.right);
     this.y = (value) => height - SPACE.bottom - ((value - low) / (high - low)) * (height - SPACE.top - SPACE.bottom);
-    const parts = [...this.#grid(low, high, from, seconds, width, height)];
+    const parts = [...this.#grid(low, high, width, height)];
     shown.forEach((points, place) => {
       const line = this.lines[place];
       const style = `${line.style}${line.dashed ? " dashed" : ""}`;
@@ -99,7 +104,7 @@ export class Chart {
     this.svg.replaceChildren(...parts);
   }
 
-  *#grid(low, high, from, seconds, width, height) {
+  *#grid(low, high, width, height) {
     const { found, digits } = ticks(low, high);
     for (const value of found) {
       const at = this.y(value);
@@ -110,10 +115,10 @@ export class Chart {
     }
     const count = width < 420 ? 2 : 4;
     for (let place = 0; place <= count; place += 1) {
-      const time = from + (seconds * place) / count;
+      const time = this.from + ((this.now - this.from) * place) / count;
       const anchor = place === 0 ? "start" : place === count ? "end" : "middle";
       const label = drawn("text", { x: this.x(time), y: height - 5, "text-anchor": anchor });
-      label.textContent = clock(time, { date: seconds > 86400 });
+      label.textContent = clock(time, { date: this.now - this.from > 86400 });
       yield label;
     }
   }
@@ -149,19 +154,20 @@ export class Chart {
   }
 
   #point(offset) {
-    const { seconds, now } = this.drawing;
+    if (!this.now) return;
     const width = this.svg.clientWidth - SPACE.left - SPACE.right;
     const share = Math.min(1, Math.max(0, (offset - SPACE.left) / width));
-    this.#move(now - seconds + share * seconds);
+    this.#move(this.from + share * (this.now - this.from));
   }
 
   #key(event) {
-    const { seconds, now } = this.drawing;
-    const step = { ArrowLeft: -seconds / 60, ArrowRight: seconds / 60 }[event.key];
+    if (!this.now) return;
+    const span = this.now - this.from;
+    const step = { ArrowLeft: -span / 60, ArrowRight: span / 60 }[event.key];
     if (event.key === "Escape") this.#move(null);
     if (step === undefined) return;
     event.preventDefault();
-    this.#move(Math.min(now, Math.max(now - seconds, (this.cross ?? now) + step)));
+    this.#move(Math.min(this.now, Math.max(this.from, (this.cross ?? this.now) + step)));
     say(this.read, [this.when, ...this.keys].map((each) => each.textContent).join(", "));
   }
 
