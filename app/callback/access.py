@@ -205,7 +205,8 @@ class Guard:
             await self._app(scope, receive, send)
 
     def _guards(self, scope: Scope) -> bool:
-        return scope["type"] == "http" and scope["path"].startswith((self._within, PAGE_FILES))
+        path: str = scope.get("path", "")
+        return scope["type"] == "http" and path.startswith((self._within, PAGE_FILES))
 
     def _refusal(self, scope: Scope) -> Refusal | None:
         headers = Headers(scope=scope)
