@@ -136,6 +136,7 @@ def resources(root: Path) -> list[tuple[str, str]]:
     """Our own data: what the app reads at run time, not what the README shows."""
     wanted = [
         *root.glob("resources/icons/*.svg"),
+        *root.glob("resources/page/*"),
         *root.glob("resources/themes/*"),
         *root.glob("resources/translations/*/LC_MESSAGES/*.mo"),
     ]

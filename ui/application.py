@@ -175,10 +175,18 @@ class LazyDemo:
 class LazyCallback:
     """The local API; its modules are imported after the window's first paint."""
 
-    def __init__(self, model: SessionModel, window: MainWindow, notifier: "Notifier") -> None:
+    def __init__(
+        self,
+        model: SessionModel,
+        window: MainWindow,
+        notifier: "Notifier",
+        *,
+        ring: logs.RingBuffer,
+    ) -> None:
         self._model = model
         self._window = window
         self._notifier = notifier
+        self._ring = ring
         self._callback: Callback | None = None
 
     async def start(self) -> None:
@@ -196,7 +204,10 @@ class LazyCallback:
         volunteer = VolunteerAtWindow(self._window, session, self._notifier)
         tasks = Tasks(session, volunteer=volunteer)
         sources = sources_of(
-            session.store, ledger=session.contributions.ledger, machines=session.machines
+            session.store,
+            ledger=session.contributions.ledger,
+            machines=session.machines,
+            log=self._ring,
         )
         self._callback = Callback(session, tasks=tasks, sources=sources)
         await self._callback.start()
@@ -245,7 +256,7 @@ async def _contribute(
     from ui.presence import DesktopPresence  # not needed for the first paint
 
     presence = DesktopPresence.of(window, model, actions, theme, preferences)
-    callback = LazyCallback(model, window, presence.notifier)
+    callback = LazyCallback(model, window, presence.notifier, ring=ring)
     window.local_api_wanted.connect(callback.show)
     opening = asyncio.create_task(
         _open(

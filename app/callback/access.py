@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -37,8 +38,19 @@ PATIENCE_SECONDS = 1.0
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing. Whether a call is a change depends on its method alone."""
 
-OPEN_PATHS = frozenset({"/health"})
-"""Paths that anybody may read: they only say that the app runs, as monitoring asks."""
+PAGE = "/"
+PAGE_FILES = "/page/"
+"""Path of the page in the browser, and how the paths of its files begin."""
+
+OPEN_PATHS = frozenset({"/health", PAGE})
+"""Paths that anybody may read: they say that the app runs, as monitoring asks, and show where to
+sign in. So do the files of the page. None of them tells anything of this machine."""
+
+SIGN_IN, SIGN_OUT = f"{PAGE_FILES}sign-in", f"{PAGE_FILES}sign-out"
+"""Changes that need no token: they take one, or the cookie that stands for it."""
+
+_OUR_SITES = frozenset({"none", "same-origin"})
+"""Values of ``Sec-Fetch-Site``: typed in by the user, or asked for by our own page."""
 
 ROLE = "cotrain.role"
 """Key in the ASGI scope at which `Guard` leaves the caller's role for `Audited`."""
@@ -140,12 +152,11 @@ class Gate:
         if self._pages_may_read and scope["method"] in READS:
             return None
         origin = headers.get("origin")
-        own = f"{scope['scheme']}://{headers['host']}".lower()
         if origin is not None:
-            foreign = origin.lower() not in {*self._origins, own}
+            foreign = origin.lower() not in {*self._origins, _own_origin(scope, headers)}
         else:
-            foreign = headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}
-        if not foreign:
+            foreign = headers.get("sec-fetch-site", "none") not in _OUR_SITES
+        if not foreign or _is_visit(scope, headers):
             return None
         return Refusal(
             status=403, detail="This origin is not allowed. Add it to callback_origins if it is."
@@ -166,34 +177,47 @@ class Gate:
 
     def _payer(self, scope: Scope) -> str:
         """Who the call is counted for: on loopback all callers have the same address."""
-        role = role_in(Headers(scope=scope), self._tokens) if self._tokens is not None else None
+        role = role_in(scope, Headers(scope=scope), self._tokens) if self._tokens else None
         return f"{caller_of(scope)} {role or Role.ANYBODY}"
 
 
 class Guard:
-    """Refuses requests without the token that they need, and changes that are not JSON."""
+    """Refuses requests without the token that they need, and changes that are not JSON.
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, tokens: ApiTokens) -> None:
+    reads_are_open: no token is needed to read. within: how the paths begin that it guards, besides
+    the page's files; it lets all others pass.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, tokens: ApiTokens, reads_are_open: bool, within: str = ""
+    ) -> None:
         self._app = app
         self._tokens = tokens
-        self._reads_are_open = is_loopback(settings.callback_host)
+        self._within = within
+        self._reads_are_open = reads_are_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        refusal = self._refusal(scope) if self._guards(scope) else None
         if refusal is not None:
             await refusal.send(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
+    def _guards(self, scope: Scope) -> bool:
+        path: str = scope.get("path", "")
+        return scope["type"] == "http" and path.startswith((self._within, PAGE_FILES))
+
     def _refusal(self, scope: Scope) -> Refusal | None:
         headers = Headers(scope=scope)
-        role = role_in(headers, self._tokens)
+        role = role_in(scope, headers, self._tokens)
         if role is None:
             return _unknown("This token is not, or no longer, valid.")
         scope[ROLE] = role
-        changes = scope["method"] not in READS
-        open_to_all = self._reads_are_open or scope["path"] in OPEN_PATHS
+        changes, path = scope["method"] not in READS, scope["path"]
+        if changes and path in (SIGN_IN, SIGN_OUT):
+            return _not_json(headers) or _not_from_here(scope, headers)
+        open_to_all = self._reads_are_open or path in OPEN_PATHS or path.startswith(PAGE_FILES)
         if role is Role.ANYBODY and (changes or not open_to_all):
             return _unknown("A token is needed: send it as 'Authorization: Bearer …'.")
         if role is Role.VIEWER and changes:
@@ -201,15 +225,64 @@ class Guard:
         return _not_json(headers) if changes else None
 
 
-def role_in(headers: Headers, tokens: ApiTokens) -> Role | None:
-    """The role of the token in a request; None if the token isn't valid."""
+# --- who calls
+
+
+def role_in(scope: Scope, headers: Headers, tokens: ApiTokens) -> Role | None:
+    """The role of the token in a request, or that of a browser that has signed in on the page; None
+    if the token isn't valid."""
     given = headers.getlist("authorization")
     if not given:
-        return Role.ANYBODY
+        from_here = _not_from_here(scope, headers) is None
+        return tokens.sign_ins.role_of(secret_in(headers)) if from_here else Role.ANYBODY
     kind, _, token = given[0].partition(" ")
     if len(given) > 1 or kind.lower() != "bearer":
         return None
     return tokens.role_of(token.strip())
+
+
+def cookie_name(headers: Headers) -> str:
+    """The name of the page's cookie. The port of ``Host`` is in it, since a browser has the same
+    cookies for all ports of a host: for several of our apps there, for example by tunnels."""
+    port = urlsplit(f"//{headers['host']}").port
+    return f"cotrain-{port or 'page'}"
+
+
+def secret_in(headers: Headers) -> str:
+    """The secret in the page's cookie; "" without one."""
+    return cookie_parser("; ".join(headers.getlist("cookie"))).get(cookie_name(headers), "")
+
+
+def _own_origin(scope: Scope, headers: Headers) -> str:
+    return f"{scope['scheme']}://{headers['host']}".lower()
+
+
+def _not_from_here(scope: Scope, headers: Headers) -> Refusal | None:
+    """Refuse what our own page hasn't sent, whatever cookies come along.
+
+    A browser tells the origin with every change. It sends cookies with ``SameSite=Strict`` also for
+    pages of other servers on the same host.
+    """
+    origin = headers.get("origin")
+    if origin is not None:
+        ours = origin.lower() == _own_origin(scope, headers)
+    else:
+        ours = scope["method"] in READS and headers.get("sec-fetch-site", "none") in _OUR_SITES
+    if ours:
+        return None
+    return Refusal(status=403, detail="Only the app's own page may do this.")
+
+
+def _is_visit(scope: Scope, headers: Headers) -> bool:
+    """Whether somebody follows a link to the page, which tells nothing of this machine by itself,
+    from elsewhere. A frame or a script isn't one."""
+    return (
+        scope["method"] == "GET"
+        and scope["path"] == PAGE
+        and "origin" not in headers
+        and headers.get("sec-fetch-mode") == "navigate"
+        and headers.get("sec-fetch-dest") == "document"
+    )
 
 
 def _unknown(detail: str) -> Refusal:

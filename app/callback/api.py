@@ -20,11 +20,17 @@ from app.callback.events import Events
 from app.callback.host import Host, Sources
 from app.callback.metrics import Metrics
 from app.callback.node import Node
+from app.callback.page.files import PageFiles
+from app.callback.page.routes import PageParts, Steering, page_router
+from app.callback.page.snapshot import snapshot
+from app.callback.page.stream import PageStream
 from app.callback.routes import Parts, router_of
 from app.callback.tokens import ApiTokens
+from app.common.addresses import is_loopback
 from app.common.errors import BusyError, ConnectError, ConsentError, SpecError, UserFacingError
 from app.common.logs import AuditLog
 from app.settings.settings import Settings
+from app.state.state import ContributorState
 from app.tasks.tasks import Tasks
 
 DESCRIPTION = (
@@ -78,9 +84,29 @@ def build(
         middleware=_middleware(host.store.settings, tokens=tokens, audit=audit, refusals=refusals),
     )
     api.include_router(router_of(parts))
-    _say_errors(api)
+    api.include_router(page_router(_page_of(host, parts, tokens=tokens, closing=closing)))
+    say_errors(api)
     _describe(api)
     return api
+
+
+def _page_of(host: Host, parts: Parts, *, tokens: ApiTokens, closing: asyncio.Event) -> PageParts:
+    """What the page in the browser needs."""
+    machines = parts.sources.machines
+
+    def tell(state: ContributorState) -> dict[str, Any]:
+        return snapshot(state, alias=machines.own_alias if machines else "", steered=True)
+
+    stream = PageStream(host.store, history=host.history, tell=tell, closing=closing)
+    return PageParts(
+        files=PageFiles(),
+        tokens=tokens,
+        stream=stream,
+        history=host.history,
+        sources=parts.sources,
+        reads_are_open=is_loopback(host.store.settings.callback_host),
+        steering=Steering(node=parts.node, training=host.training),
+    )
 
 
 def _middleware(
@@ -97,7 +123,7 @@ def _middleware(
             allow_headers=("Authorization", "Content-Type"),
             allow_private_network=True,
         ),
-        Middleware(Guard, settings=settings, tokens=tokens),
+        Middleware(Guard, tokens=tokens, reads_are_open=is_loopback(settings.callback_host)),
         Middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES),
     ]
 
@@ -105,7 +131,8 @@ def _middleware(
 # --- errors
 
 
-def _say_errors(api: FastAPI) -> None:
+def say_errors(api: FastAPI) -> None:
+    """Answer errors as JSON, each with its status."""
     api.add_exception_handler(HTTPException, _on_http_error)
     api.add_exception_handler(RequestValidationError, _on_wrong_body)
     api.add_exception_handler(UserFacingError, _on_user_error)

@@ -92,10 +92,15 @@ class Audited:
 
     Of refused calls, only a few a second are written and the others counted, so that nobody can
     push the other lines out of the file.
+
+    within: how the paths begin that are looked at.
     """
 
-    def __init__(self, app: ASGIApp, *, audit: AuditLog, refusals: Refusals) -> None:
+    def __init__(
+        self, app: ASGIApp, *, audit: AuditLog, refusals: Refusals, within: str = ""
+    ) -> None:
         self._app = app
+        self._within = within
         self._audit = audit
         self._kept = refusals
         self._limits = {False: RateLimit(rate=5, burst=50), True: RateLimit(rate=1, burst=20)}
@@ -103,7 +108,7 @@ class Audited:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and write down its status."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or not scope["path"].startswith(self._within):
             await self._app(scope, receive, send)
             return
         reads = scope["method"] in READS

@@ -38,10 +38,16 @@ class Events:
         self._closing = closing
         self._open = 0
 
-    def admit(self) -> None:
-        """Raise `BusyError` if there are too many streams already."""
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """A place for one stream. Raises `BusyError` if all are taken."""
         if self._open >= MOST_STREAMS:
             raise BusyError(_("there are {count} streams already.").format(count=MOST_STREAMS))
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
 
     async def stream(self) -> AsyncIterator[ServerSentEvent]:
         """Yield ``status`` after each change of the state and ``task`` after each of a task."""
@@ -91,11 +97,9 @@ class Events:
             self._tasks.subscribe(changes.note_task),
         )
         ending = asyncio.create_task(self._wake_at_the_end(changes))
-        self._open += 1
         try:
             yield changes
         finally:
-            self._open -= 1
             ending.cancel()
             for each in subscriptions:
                 each.close()

@@ -4,10 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from app.common.logs import RingBuffer
 from app.common.paths import Folders
+from app.contributions.ledger import LedgerEntry, LedgerTotals
 from app.contributions.outbox import OutboxState
 from app.machine.hardware import Reading
+from app.state.history import History
 from app.state.store import Store
+from app.swarm.fleet import Machine
 from app.swarm.recents import Recent
 
 if TYPE_CHECKING:
@@ -43,6 +47,22 @@ class SwarmAccess(Protocol):
         """Connect to one more peer; returns its multiaddr."""
 
 
+class TrainingAccess(Protocol):
+    """Training in the swarm that this machine is in (`app.training.training`)."""
+
+    async def start(self) -> None:
+        """Start training, as soon as the volunteer's terms allow it. Raises `UserFacingError`."""
+
+    async def stop(self) -> None:
+        """Stop training, and stay in the swarm."""
+
+    async def pause(self) -> None:
+        """Pause training until `resume`. Raises `BusyError` when there is none."""
+
+    async def resume(self) -> None:
+        """Go on, if the volunteer's terms allow it. Raises `BusyError` when there is none."""
+
+
 class KnownSwarms(Protocol):
     """The swarms that were joined before (`app.swarm.recents`)."""
 
@@ -69,6 +89,14 @@ class Host(Protocol):
         """The swarm that this machine is in."""
 
     @property
+    def training(self) -> TrainingAccess:
+        """This machine's training."""
+
+    @property
+    def history(self) -> History:
+        """The charts' curves, and the peers of the last half-hour."""
+
+    @property
     def recents(self) -> KnownSwarms:
         """The swarms that were joined before."""
 
@@ -79,6 +107,12 @@ class ContributionSource(Protocol):
     async def contributions(self, *, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest contributions, newest first, as JSON objects."""
 
+    async def newest(self, *, limit: int) -> Sequence[LedgerEntry]:
+        """The same, as they are in the ledger."""
+
+    async def totals(self) -> LedgerTotals:
+        """Sums over all of them."""
+
     async def reporting(self) -> Mapping[str, Any]:
         """How reporting them goes, and where those to each swarm go."""
 
@@ -88,6 +122,17 @@ class MachineSource(Protocol):
 
     async def machines(self) -> bytes:
         """The machines of the swarm that we are in, as a JSON array of objects."""
+
+    def known(self) -> Sequence[Machine]:
+        """The same machines, as they were read last."""
+
+    @property
+    def own_key(self) -> str:
+        """The public key of this machine; "" before it is loaded."""
+
+    @property
+    def own_alias(self) -> str:
+        """The name of this machine; "" before it has one."""
 
 
 class FigureSource(Protocol):
@@ -115,3 +160,6 @@ class Sources:
 
     figures: FigureSource | None = None
     """None: the metrics show the state only."""
+
+    log: RingBuffer | None = None
+    """The newest log lines; None: the page shows no log."""

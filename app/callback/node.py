@@ -58,7 +58,7 @@ class Node:
             await self._until_joined_or_not()
             if self._swarm.joined:
                 return "Hivemind node is already running"
-            if not await self._unless_closing(self._join_last()):
+            if not await self.unless_closing(self._join_last()):
                 raise BusyError(_("the swarm was left before it was entered."))
             return "Hivemind node started"
 
@@ -83,11 +83,11 @@ class Node:
         looking = self._store.subscribe(look)
         try:
             look(self._store.state)
-            await self._unless_closing(settled.wait())
+            await self.unless_closing(settled.wait())
         finally:
             looking.close()
 
-    async def _unless_closing(self, work: Any) -> Any:
+    async def unless_closing(self, work: Any) -> Any:
         """The result of a coroutine. Raises `BusyError` when the app ends first."""
         working = asyncio.ensure_future(work)
         closing = asyncio.create_task(self._closing.wait())

@@ -1,6 +1,6 @@
 """The routes. Each docstring of a route is its description in OpenAPI and on ``/docs``."""
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -181,8 +181,9 @@ def _add_tasks(router: APIRouter, parts: Parts) -> None:
 
 
 def _add_events(router: APIRouter, parts: Parts) -> None:
-    def admitted() -> None:
-        parts.events.admit()
+    async def admitted() -> AsyncIterator[None]:
+        with parts.events.place():  # until the answer's end, so that no two take the same
+            yield
 
     # Not in the schema: the answer never ends, and a program that tries each call would hang.
     @router.get(

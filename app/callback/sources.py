@@ -1,6 +1,7 @@
 """Takes from the session what the local API shows beyond the calls that the backend makes."""
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import msgspec
 
 from app.callback.host import Sources
+from app.common.logs import RingBuffer
 from app.contributions.fates import SwarmFate, explained, fates_of, is_reported
-from app.contributions.ledger import Ledger, LedgerEntry, LedgerThread
+from app.contributions.ledger import Ledger, LedgerEntry, LedgerThread, LedgerTotals
 from app.contributions.outbox import OutboxState
 from app.contributions.recall import forgotten_count
 from app.machine.hardware import Reading
@@ -22,12 +24,20 @@ FORGOTTEN = "the backend had confirmed it, and no longer knows it"
 """The remark on a contribution that the backend has forgotten."""
 
 
-def sources_of(store: ReadableStore, *, ledger: LedgerThread, machines: FleetSync) -> Sources:
-    """All sources: what this machine gave, the swarm's machines, and this machine's figures."""
+def sources_of(
+    store: ReadableStore,
+    *,
+    ledger: LedgerThread,
+    machines: FleetSync,
+    log: RingBuffer | None = None,
+) -> Sources:
+    """All sources: what this machine gave, the swarm's machines, this machine's figures and its
+    log."""
     return Sources(
         contributions=LedgerSource(store, ledger),
         machines=FleetSource(machines),
         figures=OwnFigures(ledger, machines),
+        log=log,
     )
 
 
@@ -40,7 +50,15 @@ class LedgerSource:
 
     async def contributions(self, *, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest contributions, newest first, as signed and with the state of reporting."""
-        return [entry_as_json(entry) for entry in await self._ledger.run(Ledger.all, limit=limit)]
+        return [entry_as_json(entry) for entry in await self.newest(limit=limit)]
+
+    async def newest(self, *, limit: int) -> Sequence[LedgerEntry]:
+        """The same, as they are in the ledger."""
+        return await self._ledger.run(Ledger.all, limit=limit)
+
+    async def totals(self) -> LedgerTotals:
+        """Sums over all of them."""
+        return await self._ledger.run(Ledger.totals)
 
     async def reporting(self) -> Mapping[str, Any]:
         """How reporting them goes, and where those to each swarm go."""
@@ -91,6 +109,20 @@ class FleetSource:
     async def machines(self) -> bytes:
         """The machines of the swarm that we are in, as a JSON array, made in a thread."""
         return await asyncio.to_thread(_packed, await self._machines.read())
+
+    def known(self) -> Sequence[Machine]:
+        """The same machines, as they were read last: nobody is asked."""
+        return self._machines.fleet.machines(time.time())
+
+    @property
+    def own_key(self) -> str:
+        """The public key of this machine; "" before it is loaded."""
+        return self._machines.public_key
+
+    @property
+    def own_alias(self) -> str:
+        """The name of this machine; "" before it has one."""
+        return self._machines.alias
 
 
 def _packed(machines: Iterable[Machine]) -> bytes:

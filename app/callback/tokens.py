@@ -1,8 +1,12 @@
-"""Keeps the two tokens of the local API: the viewer's, and the operator's."""
+"""Keeps the two tokens of the local API, the viewer's and the operator's, and knows the browsers
+that have signed in with one of them."""
 
+import hashlib
 import json
 import logging
 import secrets
+import time
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 
@@ -11,6 +15,12 @@ from app.common.paths import write_atomically
 log = logging.getLogger(__name__)
 
 TOKEN_BYTES = 32
+
+SIGN_IN_SECONDS = 30 * 24 * 3600
+"""How long a browser stays signed in, unless the app ends before."""
+
+MOST_SIGN_INS = 64
+"""Browsers of each role that are signed in; the one that signed in first is dropped."""
 
 
 class Role(StrEnum):
@@ -26,10 +36,57 @@ class Role(StrEnum):
     """May read and change everything."""
 
 
+class SignIns:
+    """The browsers that have signed in on the page, until the app ends.
+
+    Each gets a secret of its own for its cookie. The cookie doesn't hold the token, because a
+    browser sends its cookies to every server of a host, whatever the port: whoever reads the
+    secret there can't use it as a token, and it is worth nothing once the browser signs out or the
+    token is renewed.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[bytes, tuple[Role, float]] = {}
+
+    def add(self, role: Role) -> str:
+        """Sign a browser in; returns its secret."""
+        secret = secrets.token_urlsafe(TOKEN_BYTES)
+        self._known[_digest(secret)] = (role, self._clock() + SIGN_IN_SECONDS)
+        alike = [key for key, (each, _until) in self._known.items() if each is role]
+        if len(alike) > MOST_SIGN_INS:
+            del self._known[alike[0]]
+        return secret
+
+    def role_of(self, secret: str) -> Role:
+        """The role of a browser; that of anybody if it isn't, or no longer, signed in.
+
+        The secret is looked up by its hash, so the time that it takes gives nothing away.
+        """
+        role, until = self._known.get(_digest(secret), (Role.ANYBODY, 0.0))
+        return role if self._clock() < until else Role.ANYBODY
+
+    def end(self, secret: str) -> None:
+        """Sign a browser out."""
+        self._known.pop(_digest(secret), None)
+
+    def end_all(self, role: Role) -> None:
+        """Sign out all browsers that have this role."""
+        self._known = {key: found for key, found in self._known.items() if found[0] is not role}
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode(errors="replace")).digest()
+
+
 class ApiTokens:
-    """The tokens in a file that only its owner can read. Missing ones are created."""
+    """The tokens in a file that only its owner can read. Missing ones are created.
+
+    sign_ins: the browsers that have signed in with one of them.
+    """
 
     def __init__(self, file: Path) -> None:
+        self.sign_ins = SignIns()
         self._file = file
         self._tokens = _read(file)
         missing = [role for role in (Role.VIEWER, Role.OPERATOR) if role not in self._tokens]
@@ -45,8 +102,10 @@ class ApiTokens:
         return self._tokens[role]
 
     def renew(self, role: Role) -> str:
-        """Make a new token for a role; the old one is invalid from now on."""
+        """Make a new token for a role; the old one is invalid from now on, and whoever signed in
+        with it is signed out."""
         self._tokens[role] = secrets.token_urlsafe(TOKEN_BYTES)
+        self.sign_ins.end_all(role)
         self._save()
         log.info("the %s's token was renewed", role.value)
         return self._tokens[role]

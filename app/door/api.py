@@ -1,7 +1,8 @@
 """The HTTP interface of a swarm's door: read-only, and open to everybody who reaches it.
 
 It needs no token: every peer of the swarm can read the same from the swarm itself. Calling a peer
-costs something, so that is rate-limited.
+costs something, so that is rate-limited. What the page in the browser shows beyond that, such as
+addresses and the log, needs the door's tokens.
 """
 
 import math
@@ -12,13 +13,18 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from starlette.middleware import Middleware
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.responses import JSONResponse
 
 from app import __version__
-from app.callback.access import Gate, caller_of
+from app.callback.access import MAX_BODY_BYTES, PAGE_FILES, Gate, Guard, caller_of
+from app.callback.api import say_errors
+from app.callback.audited import Audited, Refusals
 from app.callback.metrics import Metrics
+from app.callback.page.routes import DATA, PageParts, page_router
 from app.callback.schemas import Health
 from app.common.errors import BusyError, ConnectError
+from app.common.logs import AuditLog
 from app.common.rate_limit import RateLimit
 from app.p2p.prober import Reachability
 from app.spec import invite
@@ -40,12 +46,20 @@ class ReachabilityReply(BaseModel):
     message: str
 
 
-def build(store: ReadableStore, *, invitation: Invitation, probe: ReachabilityProbe) -> FastAPI:
+def build(
+    store: ReadableStore,
+    *,
+    invitation: Invitation,
+    probe: ReachabilityProbe,
+    page: PageParts,
+    audit: AuditLog,
+) -> FastAPI:
     """The application that answers the door's callers.
 
     invitation: makes the spec by which others enter. probe: calls a peer, by its id; raises
-    `BusyError` or `ConnectError`.
+    `BusyError` or `ConnectError`. audit: who has signed in on the page, or tried to.
     """
+    settings, tokens = store.settings, page.tokens
     api = FastAPI(
         title="CoTrain: the door of a swarm",
         version=__version__,
@@ -53,8 +67,15 @@ def build(store: ReadableStore, *, invitation: Invitation, probe: ReachabilityPr
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(Gate, settings=store.settings, pages_may_read=True)],
+        middleware=[
+            Middleware(Audited, audit=audit, refusals=Refusals(), within=PAGE_FILES),
+            Middleware(Gate, settings=settings, tokens=tokens, pages_may_read=True),
+            Middleware(Guard, tokens=tokens, reads_are_open=page.reads_are_open, within=DATA),
+            Middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES),
+        ],
     )
+    say_errors(api)
+    api.include_router(page_router(page))
     _add_health(api, store)
     _add_spec(api, invitation)
     _add_reachability(api, probe)

@@ -13,6 +13,7 @@ from app.callback.web import WebServer
 from app.common.background import Background, survived
 from app.common.errors import UserFacingError
 from app.common.i18n import _
+from app.common.logs import AuditLog, RingBuffer
 from app.p2p import calls, meeting
 from app.p2p.calls import CallError
 from app.p2p.network import free_port
@@ -39,11 +40,14 @@ class SwarmDoor:
     """The door of one swarm, from `open` to `close`.
 
     session: open, and in no swarm yet. spec: the swarm's; its initial peers, which are this door
-    and others, need not be online yet.
+    and others, need not be online yet. ring: the log lines that its page shows.
     """
 
-    def __init__(self, session: Session, spec: SwarmSpec) -> None:
+    def __init__(self, session: Session, spec: SwarmSpec, *, ring: RingBuffer) -> None:
         self._session = session
+        self._ring = ring
+        self._closing = asyncio.Event()
+        self._audit: AuditLog | None = None
         self._store = store = session.store
         self._swarm, self._organisation = session.swarm, session.organisation
         self._spec = spec
@@ -89,8 +93,16 @@ class SwarmDoor:
 
     def _make(self) -> "FastAPI":
         from app.door import api as door
+        from app.door.page import page_of
 
-        return door.build(self._store, invitation=self.invitation, probe=self._prober.probe)
+        self._audit = AuditLog(self._session.folders.logs)
+        return door.build(
+            self._store,
+            invitation=self.invitation,
+            probe=self._prober.probe,
+            page=page_of(self._session, ring=self._ring, closing=self._closing),
+            audit=self._audit,
+        )
 
     # --- what it answers
 
@@ -148,7 +160,10 @@ class SwarmDoor:
         """End everything that was started, but not the session. May be called twice."""
         if self._snapshots is not None:
             await self._snapshots.close()
+        self._closing.set()
         await self._web.close()
+        if self._audit is not None:
+            self._audit.close()
         await self._background.close()
         await self._prober.close()
         self._noting.close()

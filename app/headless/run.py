@@ -63,9 +63,9 @@ def run(arguments: Arguments) -> int:
         session = Session(settings=chosen, folders=folders)
         session.bindings.give(arguments.data)
         work = (
-            _DoorWork(arguments, session)
+            _DoorWork(arguments, session, ring=logging_.ring)
             if arguments.bootstrap
-            else _Contribution(arguments, session, password)
+            else _Contribution(arguments, session, password, ring=logging_.ring)
         )
         return asyncio.run(_run(work, session))
     finally:
@@ -119,7 +119,9 @@ class _Contribution:
     """Train in the swarm of the command line, in the demo swarm, or what callers of the API ask
     for; or only sign in or out at the backend."""
 
-    def __init__(self, arguments: Arguments, session: Session, password: str) -> None:
+    def __init__(
+        self, arguments: Arguments, session: Session, password: str, *, ring: logs.RingBuffer
+    ) -> None:
         self._arguments = arguments
         self._session = session
         self._password = password
@@ -131,6 +133,7 @@ class _Contribution:
                 session.store,
                 ledger=session.contributions.ledger,
                 machines=session.machines,
+                log=ring,
             ),
         )
 
@@ -173,9 +176,10 @@ class _Contribution:
 class _DoorWork:
     """Be a door of the swarm that the command line names."""
 
-    def __init__(self, arguments: Arguments, session: Session) -> None:
+    def __init__(self, arguments: Arguments, session: Session, *, ring: logs.RingBuffer) -> None:
         self._arguments = arguments
         self._session = session
+        self._ring = ring
         self._door: SwarmDoor | None = None
 
     async def run(self) -> int:
@@ -183,7 +187,7 @@ class _DoorWork:
         swarm = await _swarm_of_door(self._arguments, self._session)
         await self._session.open(look_for_devices=False)
         await _see_to_organiser(self._arguments, self._session, swarm)
-        self._door = SwarmDoor(self._session, swarm)
+        self._door = SwarmDoor(self._session, swarm, ring=self._ring)
         await self._door.open()
         notify("READY=1")
         return await _for_ever()
@@ -279,6 +283,10 @@ async def _swarm_of_door(arguments: Arguments, session: Session) -> spec.SwarmSp
 
 
 async def _end_of_training(session: Session) -> int:
+    """Wait until the run is completed, or training has failed for good.
+
+    A stop that somebody asked for in the browser is no end, so that they can start it again there.
+    """
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def look(state: ContributorState) -> None:
@@ -286,7 +294,7 @@ async def _end_of_training(session: Session) -> int:
             return
         if state.phase is Phase.FAILED:
             ended.set_result(1)
-        elif state.phase is Phase.WATCHING:
+        elif state.completed:
             ended.set_result(0)
 
     looking = session.store.subscribe(look)

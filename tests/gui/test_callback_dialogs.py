@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QLabel, QPushButton
 from pytestqt.qtbot import QtBot
 from qasync import QEventLoop
@@ -165,6 +165,17 @@ def test_taken_port_is_said(bench: Bench, dialog: LocalApiDialog) -> None:
     assert bench.window.sidebar.local_api.text() == "Local API: port 8001\n(8000 is taken)"
     dialog.copy_address.click()
     assert QGuiApplication.clipboard().text() == "http://127.0.0.1:8001"
+
+
+def test_page_and_description_open_in_the_browser(
+    dialog: LocalApiDialog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toString()))
+    dialog.page.click()
+    dialog.describe.click()
+    assert opened == ["http://127.0.0.1:8001", "http://127.0.0.1:8001/docs"]
+    assert dialog.sizeHint().width() <= dialog.width()  # the row has room for its buttons
 
 
 def test_token_is_hidden_until_it_is_to_be_seen(dialog: LocalApiDialog, tmp_path: Path) -> None:

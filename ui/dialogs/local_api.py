@@ -44,12 +44,14 @@ class LocalApiDialog(Dialog):
         row = QHBoxLayout()
         self.address = ElidedLabel(api.url, "strong")
         self.copy_address, self.describe = button(_("Copy")), button(_("Open description"))
+        self.page = button(_("Open page"))
         self.copy_address.setAccessibleName(_("Copy the address"))
         self.copy_address.clicked.connect(lambda: _copy(api.url))
         self.describe.clicked.connect(lambda: QDesktopServices.openUrl(QUrl(f"{api.url}/docs")))
         row.addWidget(self.address, 1)
-        row.addWidget(self.copy_address)
-        row.addWidget(self.describe)
+        self.page.clicked.connect(lambda: QDesktopServices.openUrl(QUrl(api.url)))
+        for each in (self.copy_address, self.page, self.describe):
+            row.addWidget(each)
         card.column.addLayout(row)
         if api.wanted_port not in (0, api.port):
             text = _("Port {port} is taken by another program, so the next free one is used.")

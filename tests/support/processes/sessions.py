@@ -17,7 +17,13 @@ from app.protocol import TrainerPhase
 from app.session import Session
 from app.settings.settings import Settings
 from app.spec.schema import SwarmSpec
-from app.state.events import PeersListed, TrainerGone, TrainingRequested
+from app.state.events import (
+    PauseChosen,
+    PauseEnded,
+    PeersListed,
+    TrainerGone,
+    TrainingRequested,
+)
 from app.state.facts import Problem
 from app.state.store import Store
 from app.tasks.task import Task
@@ -92,6 +98,12 @@ class OfflineTraining:
     async def start(self) -> None:
         self._store.dispatch(TrainingRequested(device="cpu"))
         self.started.set()
+
+    async def pause(self) -> None:
+        self._store.dispatch(PauseChosen(until=None))
+
+    async def resume(self) -> None:
+        self._store.dispatch(PauseEnded())
 
     async def stop(self, grace: float | None = None) -> None:
         if self._store.state.phase.has_trainer:

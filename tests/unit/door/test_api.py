@@ -1,15 +1,21 @@
 """What a swarm's door answers by HTTP."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from app.callback.access import SIGN_IN
+from app.callback.page.routes import DATA
+from app.callback.tokens import Role
 from app.callback.web import WebServer
 from app.common.errors import BusyError, ConnectError, SettingsError
+from app.common.logs import AuditLog, RingBuffer
 from app.door import api as door
+from app.door.page import page_of
 from app.p2p.prober import Reachability
 from app.spec import invite
 from app.spec import schema as spec
@@ -28,12 +34,20 @@ class Served:
         self.asked: list[str] = []
         self.client = httpx2.AsyncClient(trust_env=False)
         self.web = WebServer(session.store.settings, ended=lambda: None)
+        self.audit = AuditLog(session.folders.logs)
+        self.page = page_of(session, ring=RingBuffer(), closing=asyncio.Event())
 
     async def open(self) -> None:
         api = await self.web.start(
-            lambda: door.build(self.session.store, invitation=lambda: SPEC, probe=self.probe)
+            lambda: door.build(
+                self.session.store,
+                invitation=lambda: SPEC,
+                probe=self.probe,
+                page=self.page,
+                audit=self.audit,
+            )
         )
-        self.client.base_url = api.url
+        self.client.base_url = api.url.replace("0.0.0.0", "127.0.0.1")
 
     async def probe(self, peer_id: str) -> Reachability:
         self.asked.append(peer_id)
@@ -44,6 +58,7 @@ class Served:
     async def close(self) -> None:
         await self.client.aclose()
         await self.web.close()
+        self.audit.close()
         await self.session.close()
 
 
@@ -122,3 +137,56 @@ async def test_port_that_is_taken_is_no_door(served: Served) -> None:
     with pytest.raises(SettingsError) as caught:
         await WebServer(taken, ended=lambda: None).start(dict, or_next_port=False)
     assert caught.value.field == "callback_port"
+
+
+# --- the page
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+async def test_page_of_a_door_needs_a_token_to_show_anything(tmp_path: Path, host: str) -> None:
+    served = Served(OfflineSession(tmp_path, callback_host=host))
+    await served.open()
+    try:
+        client, origin = served.client, {"Origin": str(served.client.base_url).rstrip("/")}
+        for path in ("/", "/page/app.js", "/health", "/spec", "/metrics"):
+            assert (await client.get(path)).status_code == 200, path
+        data = [f"{DATA}/{name}" for name in ("peers", "machines", "events", "log")]
+        assert [(await client.get(path)).status_code for path in data] == [401] * 4
+        for trick in (f"/{DATA}/log", "/%61pi/v1/page/log", "/spec/../api/v1/page/log"):
+            assert (await client.get(trick)).status_code in (401, 404)
+        wrong = await client.post(SIGN_IN, json={"token": "x"}, headers=origin)
+        assert wrong.status_code == 401
+        token = {"token": served.page.tokens.of(Role.OPERATOR)}
+        assert (await client.post(SIGN_IN, json=token, headers=origin)).status_code == 200
+        for path in (f"{DATA}/peers", f"{DATA}/machines", f"{DATA}/log"):
+            assert (await client.get(path)).status_code == 200
+        me = (await client.get("/page/me")).json()
+        assert me == {
+            "role": "operator",
+            "may_read": True,
+            "lists": ["peers", "machines", "log"],
+        }
+        for name in ("training/train", "training/rest"):  # a door starts and stops nothing
+            reply = await client.post(f"{DATA}/{name}", json={}, headers=origin)
+            assert reply.status_code == 404
+        lines = (served.session.folders.logs / "audit.log").read_text().splitlines()
+        told = [json.loads(line) for line in lines]
+        assert [(line["message"], line["outcome"]) for line in told] == [
+            (f"POST {SIGN_IN}", "refused"),
+            (f"POST {SIGN_IN}", "allowed"),
+        ]
+    finally:
+        await served.close()
+
+
+async def test_another_page_reads_no_more_of_a_door_with_its_cookie(tmp_path: Path) -> None:
+    served = Served(OfflineSession(tmp_path, callback_host="0.0.0.0"))
+    await served.open()
+    try:
+        client, origin = served.client, {"Origin": str(served.client.base_url).rstrip("/")}
+        token = {"token": served.page.tokens.of(Role.OPERATOR)}
+        await client.post(SIGN_IN, json=token, headers=origin)
+        for foreign in ({"Sec-Fetch-Site": "same-site"}, {"Origin": "http://127.0.0.1:3000"}):
+            assert (await client.get(f"{DATA}/log", headers=foreign)).status_code == 401
+    finally:
+        await served.close()

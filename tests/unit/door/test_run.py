@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.common.errors import UserFacingError
+from app.common.logs import RingBuffer
 from app.door.run import SwarmDoor
 from app.spec import schema as spec
 from app.state.events import Joined, PeersListed
@@ -29,7 +30,7 @@ class Doors:
 
     async def open(self, **settings: Any) -> tuple[SwarmDoor, OfflineSession]:
         session = OfflineSession(self.folder, **settings)
-        self.made.append((SwarmDoor(session, SPEC), session))
+        self.made.append((SwarmDoor(session, SPEC, ring=RingBuffer()), session))
         await self.made[-1][0].open()
         return self.made[-1]
 

@@ -1,5 +1,6 @@
 """The terminal's view of a state, and what the arguments lead to."""
 
+import asyncio
 import contextlib
 import gettext
 import io
@@ -37,6 +38,7 @@ from app.state.facts import (
 from app.state.state import ContributorState, OwnTraining, Phase, Round
 from app.terms.terms import Reason, Verdict
 from tests.support.backend.server import SmallBackend
+from tests.support.callback.pages import joined
 from tests.support.processes.sessions import OfflineSession
 from tests.support.training.specs import SMALLEST
 
@@ -622,3 +624,33 @@ async def test_password_goes_over_plain_http_only_where_that_is_allowed(
     await session.close()
     warned = "others can read the password" in capsys.readouterr().err
     assert warned is allowed
+
+
+# --- its end
+
+
+async def test_stop_in_the_browser_is_not_the_end_but_a_completed_run_is(tmp_path: Path) -> None:
+    session = OfflineSession(tmp_path)
+    try:
+        joined(session)
+        ending = asyncio.ensure_future(headless._end_of_training(session))
+        await asyncio.sleep(0)
+        session.trainer_ends()
+        await asyncio.sleep(0)
+        assert session.store.state.phase is Phase.WATCHING
+        assert not ending.done()
+        joined(session)
+        session.trainer_ends(completed=True)
+        assert await ending == 0
+    finally:
+        await session.close()
+
+
+async def test_training_that_has_failed_is_the_end(tmp_path: Path) -> None:
+    session = OfflineSession(tmp_path)
+    try:
+        joined(session)
+        session.trainer_ends("the device is gone.")
+        assert await headless._end_of_training(session) == 1
+    finally:
+        await session.close()
