@@ -21,6 +21,7 @@ from app.door.run import SwarmDoor
 from app.headless import one_time
 from app.headless.display import Display, say
 from app.headless.service import ServiceManager, notify
+from app.lab.service import LabService
 from app.lifecycle import processes
 from app.organiser.known import Standing
 from app.session import Session
@@ -124,6 +125,7 @@ class _Contribution:
         self._session = session
         self._password = password
         self._demo = DemoSwarm(session)
+        self._lab = LabService(session)
         self._callback = Callback(
             session,
             tasks=Tasks(session),
@@ -146,6 +148,7 @@ class _Contribution:
         await session.open(look_for_devices=False)
         await _see_to_account(arguments, session, self._password)
         await self._callback.start()
+        self._lab.open()
         notify("READY=1")
         if arguments.serve:
             _say_how_to_call(session)
@@ -159,12 +162,13 @@ class _Contribution:
             await session.way_back.go_back()  # and train, as planned
         if session.swarm.joined and has_work:
             await session.training.start()
-        if arguments.serve:
-            await _for_ever()
+        if arguments.serve or session.store.settings.lab_key:
+            await _for_ever()  # somebody may say what to do next
         return await _end_of_training(session)
 
     async def close(self) -> None:
         """Close the local API, and end everything that was started."""
+        await self._lab.close()
         await self._callback.close()
         await asyncio.gather(self._demo.close(), self._session.close())
         await asyncio.to_thread(processes.wait_for_freed_memory)
