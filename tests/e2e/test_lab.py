@@ -1,0 +1,137 @@
+"""A lab's admin and two machines: real peers, and commands over their swarm."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.headless.commanding import machines_of
+from app.lab.admin import LabAdmin, Silence
+from app.lab.messages import (
+    MOST_ANSWER_BYTES,
+    PROTOCOL,
+    ChangeSettings,
+    LabVerdict,
+    MoveToSwarm,
+    StartTraining,
+    digest_of,
+    new_order,
+    open_answer,
+    seal_order,
+)
+from app.p2p.streams import frames
+from app.spec import invite
+from app.spec import schema as spec
+from app.swarm.fleet import Machine
+from app.timeline.timeline import HappeningKind
+from tests.support.lab.observers import Observer, admin_of, lab_key
+from tests.support.machine.machines import new_key
+from tests.support.processes.apps import PATIENCE, tiny_spec
+
+pytestmark = [
+    pytest.mark.e2e,
+    # hivemind's own streams to a daemon that is gone
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+class Lab:
+    """A paired machine, one that isn't, and the admin."""
+
+    def __init__(self, observers: list[Observer], admin: LabAdmin, node: Any, home: Path) -> None:
+        self.paired, self.stranger = observers
+        self.admin, self.node, self.home = admin, node, home
+
+    async def machines(self) -> dict[str, Machine]:
+        """By alias, once both show themselves."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                found = {each.record.alias: each for each in await machines_of(self.node, "tiny")}
+                if len(found) == 2:
+                    return found
+                await asyncio.sleep(0.2)
+
+    async def send(self, machine: Machine, sealed: bytes) -> bytes:
+        """What anybody can send to a machine."""
+        return await frames.ask(
+            self.node.p2p,
+            machine.record.peer_ids[0],
+            protocol=PROTOCOL,
+            message=sealed,
+            most=MOST_ANSWER_BYTES,
+            seconds=PATIENCE,
+        )
+
+
+@pytest.fixture
+async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lab]:
+    monkeypatch.setattr("app.swarm.fleet_sync.PUBLISH_SECONDS", 0.5)
+    monkeypatch.setattr("app.lab.service.LOOK_SECONDS", 0.1)
+    home = tmp_path / "admin"
+    key = lab_key(home).public_key
+    observers = [Observer(tmp_path, "paired", key), Observer(tmp_path, "stranger", "")]
+    try:
+        entries = await observers[0].open(())
+        await observers[1].open(entries)
+        async with admin_of(home, entries) as (admin, node):
+            yield Lab(observers, admin, node, home)
+    finally:
+        for each in observers:
+            await each.close()
+
+
+async def test_the_paired_machine_obeys_once_and_the_other_one_cannot_be_called(lab: Lab) -> None:
+    machines = await lab.machines()
+    command = ChangeSettings(values={"max_temperature": "77", "threads": "3"})
+    both = await lab.admin.command([machines["paired"], machines["stranger"]], command)
+    assert [each.outcome for each in both] == [LabVerdict.DONE, Silence.UNPAIRED]
+    settings = lab.paired.session.store.settings
+    assert (settings.terms.max_temperature, settings.threads) == (77, 3)
+    last = lab.paired.session.timeline.last[-1]
+    assert last.kind is HappeningKind.COMMANDED
+    assert "max_temperature=77" in last.detail
+
+    (refused,) = await lab.admin.command(
+        [machines["paired"]], ChangeSettings(values={"backend_url": "https://evil.example"})
+    )
+    assert refused.outcome is LabVerdict.REFUSED
+    assert "backend_url" in refused.text
+
+    # forged, replayed, expired
+    target = machines["paired"]
+    key = lab_key(lab.home)
+    fresh = new_order("tiny", target.public_key, 2**52, StartTraining())
+    assert await lab.send(target, seal_order(fresh, new_key())) == b"key"
+    again = new_order("tiny", target.public_key, 2**52, ChangeSettings(values={"threads": "4"}))
+    sealed = seal_order(again, key)
+    first = await lab.send(target, sealed)
+    lab.paired.session.store.replace_settings(settings)
+    assert await lab.send(target, sealed) == first  # the stored answer
+    assert lab.paired.session.store.settings.threads == 3  # and nothing was done again
+    old = new_order("tiny", target.public_key, 1, StartTraining())
+    answer = open_answer(
+        await lab.send(target, seal_order(old, key)),
+        target.public_key,
+        digest_of(seal_order(old, key)),
+    )
+    assert answer is not None
+    assert answer.verdict is LabVerdict.REFUSED
+    outcomes = [line["outcome"] for line in lab.paired.audited()]
+    assert outcomes.count("forged") == 1
+    assert "asked again" in outcomes
+    assert (lab.home / "lab-admin-audit.log").read_text().count('"outcome"') == 3
+
+
+async def test_a_machine_moves_to_another_swarm_and_answers_before(lab: Lab) -> None:
+    machines = await lab.machines()
+    other = spec.parse(tiny_spec(run_id="other"))
+    moving = MoveToSwarm(invite=invite.as_link(other))
+    (moved,) = await lab.admin.command([machines["paired"]], moving)
+    assert moved.outcome is LabVerdict.DONE
+    store = lab.paired.session.store
+    async with asyncio.timeout(PATIENCE):
+        while store.state.swarm is None or store.state.swarm.run_id != "other":
+            await asyncio.sleep(0.05)
