@@ -14,6 +14,7 @@ from app.common.background import Background, end
 from app.common.backoff import Backoff
 from app.common.errors import (
     BusyError,
+    ExportError,
     LabError,
     OrganiserError,
     SettingsError,
@@ -170,9 +171,12 @@ class SessionHands:
         if spec is None:
             raise LabError(_("this machine is in no swarm."))
         kept = await KeptRuns.of(session.folders)
-        run = await asyncio.to_thread(kept.of_swarm, spec)
         target = ExportTarget(default_folder(spec.run_id), overwrite=False)
-        await asyncio.to_thread(target.check)
+        try:
+            run = await asyncio.to_thread(kept.of_swarm, spec)
+            await asyncio.to_thread(target.check)
+        except ExportError as error:
+            raise LabError(error.message) from error
         shown = session.machines.alias if session.machines.publishing and run.is_own else ""
         facts = ExportFacts(since=run.since, contributors=(shown,) if shown else ())
         written, _aside = await export(

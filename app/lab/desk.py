@@ -215,9 +215,9 @@ class CommandDesk:
             case None:
                 return Ruling(LabVerdict.DONE, carrying.result())
             case LabError() as error:
-                return _refused(error.text)
+                return _refused(_without_path(error))
             case UserFacingError() as error:
-                return Ruling(LabVerdict.FAILED, error.text)
+                return Ruling(LabVerdict.FAILED, _without_path(error))
             case error:  # a defect: the admin has to know as well
                 log.error("a command of the lab failed", exc_info=error)
                 return Ruling(LabVerdict.FAILED, _("a defect; the machine's log says more."))
@@ -258,3 +258,8 @@ class CommandDesk:
 
 def _refused(text: str) -> Ruling:
     return Ruling(LabVerdict.REFUSED, text)
+
+
+def _without_path(error: UserFacingError) -> str:
+    """In words, without the file that is wrong: its path tells the user's name."""
+    return f"{error.message} {error.remedy}".rstrip() if "/" in error.field else error.text

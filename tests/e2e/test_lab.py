@@ -1,12 +1,18 @@
 """A lab's admin and two machines: real peers, and commands over their swarm."""
 
 import asyncio
+import json
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app import cli, protocol
+from app.commands.lab import LabAsked
+from app.common.paths import Folders
+from app.headless import commanding
 from app.headless.commanding import machines_of
 from app.lab.admin import LabAdmin, Silence
 from app.lab.messages import (
@@ -22,10 +28,13 @@ from app.lab.messages import (
     seal_order,
 )
 from app.p2p.streams import frames
+from app.settings.settings import Settings
 from app.spec import invite
 from app.spec import schema as spec
+from app.state.state import Phase
 from app.swarm.fleet import Machine
 from app.timeline.timeline import HappeningKind
+from app.training import supervisor
 from tests.support.lab.observers import Observer, admin_of, lab_key
 from tests.support.machine.machines import new_key
 from tests.support.processes.apps import PATIENCE, tiny_spec
@@ -125,6 +134,67 @@ async def test_the_paired_machine_obeys_once_and_the_other_one_cannot_be_called(
     assert (lab.home / "lab-admin-audit.log").read_text().count('"outcome"') == 3
 
 
+TRAINS = f"""
+import json, os, sys
+def say(kind, **fields):
+    print(json.dumps({{"type": kind, **fields}}), flush=True)
+say("Hello", version={protocol.VERSION}, pid=os.getpid())
+for line in sys.stdin:
+    command = json.loads(line)
+    say("Ack", id=command["id"])
+    phase = {{"Start": "training", "Pause": "paused", "Resume": "training"}}.get(command["type"])
+    if phase:
+        say("PhaseChanged", phase=phase)
+    if command["type"] == "Stop":
+        say("Ended", reason="stopped")
+        break
+"""
+"""A small child in the trainer's place."""
+
+
+async def test_training_is_started_paused_and_stopped_from_the_command_line(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    child = tmp_path / "child.py"
+    child.write_text(TRAINS, encoding="utf-8")
+    monkeypatch.setattr(
+        supervisor, "command_line", lambda *_rest: [sys.executable, "-S", str(child)]
+    )
+    await lab.machines()
+    machine, store = lab.paired, lab.paired.session.store
+    shared = machine.session.swarm.invitation()
+    assert shared is not None
+    file = tmp_path / "tiny.cotrain"
+    invite.save(shared, file)
+    folders = Folders.under(lab.home)
+
+    async def told(*words: str) -> tuple[int, list[dict[str, Any]]]:
+        line = ("lab", *words, "--swarm", str(file), "--json")
+        asked = cli.parse(line).command
+        assert isinstance(asked, LabAsked)
+        settings = Settings.model_construct()
+        status = await asyncio.to_thread(commanding.run, asked, folders, settings)
+        return status, [json.loads(each) for each in capsys.readouterr().out.splitlines()]
+
+    status, lines = await told("list")
+    assert status == 0
+    assert {each["alias"] for each in lines} == {"paired", "stranger"}
+    status, lines = await told("pause", "5", "paired")
+    assert (status, lines[0]["outcome"]) == (1, "refused")
+    status, lines = await told("start", "paired")
+    assert (status, [each["outcome"] for each in lines]) == (0, ["done"])
+    status, lines = await told("pause", "5", lines[0]["machine"][:8])
+    assert (status, store.state.phase) == (0, Phase.PAUSED)
+    assert store.state.paused_until is not None
+    status, lines = await told("stop", "--all")
+    assert status == 1  # one isn't paired
+    assert {each["alias"]: each["outcome"] for each in lines} == {
+        "paired": "done",
+        "stranger": "unpaired",
+    }
+    assert store.state.phase is Phase.WATCHING
+
+
 async def test_a_machine_moves_to_another_swarm_and_answers_before(lab: Lab) -> None:
     machines = await lab.machines()
     other = spec.parse(tiny_spec(run_id="other"))
@@ -133,5 +203,5 @@ async def test_a_machine_moves_to_another_swarm_and_answers_before(lab: Lab) -> 
     assert moved.outcome is LabVerdict.DONE
     store = lab.paired.session.store
     async with asyncio.timeout(PATIENCE):
-        while store.state.swarm is None or store.state.swarm.run_id != "other":
+        while store.state.swarm is None or store.state.swarm.run_id != "other":  # noqa: ASYNC110
             await asyncio.sleep(0.05)

@@ -263,14 +263,18 @@ async def test_nobody_is_listened_to_without_a_pairing(machine: Machine) -> None
     [
         (LabError("no."), LabVerdict.REFUSED),
         (TrainerError("broken."), LabVerdict.FAILED),
+        (TrainerError("broken.", field="max_power"), LabVerdict.FAILED),
     ],
 )
-async def test_why_not_is_answered(
-    machine: Machine, error: Exception, verdict: LabVerdict
-) -> None:
+async def test_why_not_is_answered(machine: Machine, error: Exception, verdict: LabVerdict) -> None:
     machine.hands.error = error
     answer = await machine.told(order())
     assert (answer.verdict, answer.text) == (verdict, str(error))
+
+
+async def test_the_path_of_a_file_is_not_answered(machine: Machine) -> None:
+    machine.hands.error = TrainerError("can't be read.", field="/home/alice/a", remedy="Look.")
+    assert (await machine.told(order())).text == "can't be read. Look."
 
 
 @pytest.mark.logs_error("a command of the lab failed")

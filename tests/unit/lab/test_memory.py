@@ -66,7 +66,9 @@ def test_a_damaged_file_is_set_aside_and_what_was_before_counts_as_forgotten(
     assert len(list(file.parent.glob("*.damaged-*"))) == 1
 
 
-def test_what_cannot_be_written_is_not_accepted(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_written_is_not_accepted(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = opened(file)
 
     def full(*_rest: object) -> None:
