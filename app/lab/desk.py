@@ -139,7 +139,8 @@ class CommandDesk:
             ruling = Ruling(LabVerdict.FAILED, text.format(reason=error.strerror or error))
             self._note(order, ruling.verdict, peer_id, ruling.text)
             return self._sealed(digest, ruling)
-        self._note(order, "accepted" if ruling is None else ruling.verdict, peer_id)
+        if ruling is None:
+            self._note(order, "accepted", peer_id)
         return self._start(lab, order, self._end(lab, order, digest, ruling, peer_id))
 
     def _start(
@@ -169,10 +170,10 @@ class CommandDesk:
             return _refused(_("it is for another machine.")), False
         if order.number <= known.highest:
             return _refused(_("a later command was here before.")), False
-        if order.issued < known.since:
-            return _refused(_("it was given before this machine was paired; repeat it.")), False
         if now > order.expires + CLOCKS_MS:
             return _refused(_("it came too late, or the clocks are apart.")), False
+        if order.issued < known.since:
+            return _refused(_("it was given before this machine was paired; repeat it.")), False
         if order.issued > now + CLOCKS_MS:
             return _refused(_("the clocks of admin and machine are apart.")), True
         swarm = self._store.state.swarm

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -190,22 +190,25 @@ async def test_what_takes_long_has_begun_and_is_asked_for_again(
     assert len(machine.hands.did) == 2
 
 
-NOW = int(time.time() * 1000)
+def times(issued: int, expires: int) -> dict[str, int]:
+    """Seconds from now."""
+    now = int(time.time() * 1000)
+    return {"issued": now + issued * 1000, "expires": now + expires * 1000}
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"machine": new_key().public_key}, "another machine"),
-        ({"run": "other"}, "another swarm"),
-        ({"issued": NOW - 120_000, "expires": NOW - 60_000}, "before this machine was paired"),
-        ({"issued": NOW + 60_000, "expires": NOW + 90_000}, "clocks"),
+        (lambda: {"machine": new_key().public_key}, "another machine"),
+        (lambda: {"run": "other"}, "another swarm"),
+        (lambda: times(-30, 30), "before this machine was paired"),
+        (lambda: times(60, 90), "clocks"),
     ],
 )
 async def test_what_is_for_elsewhere_or_another_time_is_refused(
-    machine: Machine, changes: dict[str, Any], reason: str
+    machine: Machine, changes: Callable[[], dict[str, Any]], reason: str
 ) -> None:
-    answer = await machine.told(order(**changes))
+    answer = await machine.told(order(**changes()))
     assert answer.verdict is LabVerdict.REFUSED
     assert reason in answer.text
     assert machine.hands.did == []
