@@ -24,7 +24,7 @@ class LabAsked:
     swarm: str = ""
     """A file or link of an invite."""
 
-    minutes: float = 0.0
+    minutes: str = ""
     """Of ``pause``."""
 
     values: dict[str, str] = field(default_factory=dict)
@@ -83,7 +83,7 @@ def add_lab(parser: argparse.ArgumentParser) -> None:
 def _add_action(parser: argparse.ArgumentParser, action: str) -> None:
     match action:
         case "pause":
-            parser.add_argument("minutes", type=float, metavar="MINUTES")
+            parser.add_argument("minutes", metavar="MINUTES")
         case "set":
             parser.add_argument("first", action=_Values, metavar="NAME=VALUE")
             parser.add_argument("--also", action=_Values, metavar="NAME=VALUE")
@@ -123,7 +123,7 @@ def lab_of(options: argparse.Namespace) -> LabAsked:
         action=options.lab_action,
         key=getattr(options, "paired_with", ""),
         swarm=getattr(options, "of_swarm", ""),
-        minutes=getattr(options, "minutes", 0.0),
+        minutes=getattr(options, "minutes", ""),
         values=getattr(options, "lab_values", None) or {},
         destination=getattr(options, "destination", ""),
         machines=tuple(getattr(options, "machines", ())),

@@ -14,22 +14,19 @@ from typing import TYPE_CHECKING, Any
 from app.commands.lab import LabAsked
 from app.common.errors import JoinError, LabError, UserFacingError
 from app.common.i18n import _
-from app.common.logs import AuditLog
 from app.common.paths import Folders
 from app.common.plain import one_line
 from app.common.signing import MachineKey
 from app.headless.display import say
-from app.lab.admin import AUDIT_NAME, KEY_FILE, CommandOutcome, LabAdmin, reachable
+from app.lab.admin import CommandOutcome, reachable
+from app.lab.asking import admin_in, key_file, move_to, own_key, pause_of
 from app.lab.messages import (
     ChangeSettings,
     ExportModel,
     LabCommand,
-    MoveToSwarm,
-    PauseTraining,
     StartTraining,
     StopTraining,
 )
-from app.lab.numbers import FILE_NAME, CommandNumbers
 from app.organiser.invites import shortened
 from app.p2p.board import Board
 from app.p2p.calls import CallError
@@ -77,25 +74,12 @@ def run(asked: LabAsked, folders: Folders, settings: Settings) -> int:
 
 
 def _show_key(asked: LabAsked, folders: Folders) -> int:
-    file = folders.data / "identities" / KEY_FILE
-    key = MachineKey.load_or_create(file).public_key
+    key = own_key(folders).public_key
     if asked.as_json:
-        _print(lab_key=key, file=str(file))
+        _print(lab_key=key, file=str(key_file(folders)))
     else:
         sys.stdout.write(f"{key}\n")
     return DONE
-
-
-def _lab_key(folders: Folders) -> MachineKey:
-    """The lab's key, which the machines know already."""
-    file = folders.data / "identities" / KEY_FILE
-    if not file.exists():
-        raise LabError(
-            _("there is no lab key on this machine."),
-            field=str(file),
-            remedy=_("Make one with main.py lab key, and pair your machines with it."),
-        )
-    return MachineKey.load_or_create(file)
 
 
 def _key_in(given: str) -> str:
@@ -173,40 +157,24 @@ class _Commanding:
             case "stop":
                 return StopTraining()
             case "pause":
-                return PauseTraining(seconds=_seconds(asked.minutes))
+                return pause_of(asked.minutes)
             case "set":
                 return ChangeSettings(values=asked.values)
             case "move":
-                from app.spec import invite
-
-                destination = await self._recents.read_invite(asked.destination)
-                return MoveToSwarm(invite=invite.as_link(destination))
+                return move_to(await self._recents.read_invite(asked.destination))
         return ExportModel()
 
     async def _in_swarm(self, node: Any, spec: "SwarmSpec", command: LabCommand | None) -> int:
-        machines = await machines_of(node, spec.run_id)
+        asked, machines = self._asked, await machines_of(node, spec.run_id)
         if command is None:
             for machine in machines:
                 self._show(machine)
             return DONE
-        chosen = machines if self._asked.everyone else _named(machines, self._asked.machines)
+        chosen = machines if asked.everyone else _named(machines, asked.machines)
         if not chosen:
             raise LabError(_("no machine shows itself in this swarm."), field="swarm")
-        key = await asyncio.to_thread(_lab_key, self._folders)
-        audit = AuditLog(self._folders.logs, name=AUDIT_NAME)
-        admin = LabAdmin(
-            key,
-            numbers=CommandNumbers(self._folders.data / FILE_NAME),
-            node=node,
-            run_id=spec.run_id,
-            audit=audit,
-        )
-        try:
-            outcomes = await admin.command(chosen, command, wait=self._asked.wait)
-        finally:
-            audit.close()
-        for outcome in outcomes:
-            self._tell(outcome)
+        async with admin_in(self._folders, node=node, run_id=spec.run_id) as admin:
+            outcomes = await admin.command(chosen, command, wait=asked.wait, told=self._tell)
         return DONE if all(each.is_done for each in outcomes) else FAILED
 
     def _show(self, machine: Machine) -> None:
@@ -270,12 +238,6 @@ def _named(machines: Sequence[Machine], names: Sequence[str]) -> list[Machine]:
 def _is_named(machine: Machine, name: str) -> bool:
     is_key = len(name) >= _LEAST_PREFIX and machine.public_key.startswith(name)
     return is_key or machine.record.alias == name
-
-
-def _seconds(minutes: float) -> int:
-    if not 1 / 60 <= minutes <= 30 * 24 * 60:
-        raise LabError(_("must be a number of minutes up to 43200."), field="MINUTES")
-    return round(minutes * 60)
 
 
 def _line(*parts: str) -> None:

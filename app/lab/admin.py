@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -46,10 +46,6 @@ PAUSE_SECONDS = 1.0
 
 MOST_AT_ONCE = 64
 """Machines that are called."""
-
-KEY_FILE = "lab.pem"
-AUDIT_NAME = "lab-admin-audit.log"
-"""In the folder of logs."""
 
 
 class Silence(StrEnum):
@@ -99,18 +95,29 @@ class LabAdmin:
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def command(
-        self, machines: Sequence[Machine], command: LabCommand, *, wait: float = 0.0
+        self,
+        machines: Sequence[Machine],
+        command: LabCommand,
+        *,
+        wait: float = 0.0,
+        told: Callable[[CommandOutcome], None] = lambda _outcome: None,
     ) -> list[CommandOutcome]:
         """Command machines, all at once; an outcome for each, in their order.
 
         wait: seconds for which machines that have begun are asked again whether they are done.
+        told: called with each outcome as it comes.
+
         Raises `LabError` when the commands can't be numbered.
         """
         numbers = await asyncio.to_thread(self._numbers.take, len(machines))
         each = zip(machines, numbers, strict=True)
-        return await asyncio.gather(
-            *(self._command(machine, number, command, wait) for machine, number in each)
-        )
+
+        async def one(machine: Machine, number: int) -> CommandOutcome:
+            outcome = await self._command(machine, number, command, wait)
+            told(outcome)
+            return outcome
+
+        return await asyncio.gather(*(one(*pair) for pair in each))
 
     async def _command(
         self, machine: Machine, number: int, command: LabCommand, wait: float

@@ -131,7 +131,7 @@ async def test_the_paired_machine_obeys_once_and_the_other_one_cannot_be_called(
     outcomes = [line["outcome"] for line in lab.paired.audited()]
     assert outcomes.count("forged") == 1
     assert "asked again" in outcomes
-    assert (lab.home / "lab-admin-audit.log").read_text().count('"outcome"') == 3
+    assert (lab.home / "logs" / "lab-admin-audit.log").read_text().count('"outcome"') == 3
 
 
 TRAINS = f"""

@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from app.common.logs import AuditLog
 from app.common.paths import Folders
 from app.common.signing import MachineKey
-from app.lab.admin import AUDIT_NAME, KEY_FILE, LabAdmin
-from app.lab.numbers import FILE_NAME, CommandNumbers
+from app.lab.admin import LabAdmin
+from app.lab.asking import admin_in, own_key
 from app.lab.service import AUDIT_NAME as MACHINE_AUDIT
 from app.lab.service import LabService
 from app.p2p.peer import load_hivemind
@@ -58,7 +57,9 @@ class Observer:
 
 def lab_key(folder: Path) -> MachineKey:
     """The admin's, made at the first time."""
-    return MachineKey.load_or_create(folder / "identities" / KEY_FILE)
+    folders = Folders.under(folder)
+    folders.create()
+    return own_key(folders)
 
 
 @contextlib.asynccontextmanager
@@ -66,13 +67,8 @@ async def admin_of(
     folder: Path, entries: tuple[str, ...], run_id: str = "tiny"
 ) -> AsyncIterator[tuple[LabAdmin, Any]]:
     """The admin in the swarm, and his node."""
-    folder.mkdir(parents=True, exist_ok=True)
-    audit = AuditLog(folder, name=AUDIT_NAME)
-    numbers = CommandNumbers(folder / FILE_NAME)
-    try:
-        async with Scout(run_id, entries) as scout:
-            key = lab_key(folder)
-            made = LabAdmin(key, numbers=numbers, node=scout.node, run_id=run_id, audit=audit)
-            yield made, scout.node
-    finally:
-        audit.close()
+    async with (
+        Scout(run_id, entries) as scout,
+        admin_in(Folders.under(folder), node=scout.node, run_id=run_id) as admin,
+    ):
+        yield admin, scout.node

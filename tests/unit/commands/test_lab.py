@@ -17,7 +17,7 @@ from app.commands.lab import LabAsked
         ("stop --all --swarm a", LabAsked(action="stop", swarm="a", everyone=True)),
         (
             "pause 30 x --swarm a",
-            LabAsked(action="pause", swarm="a", minutes=30.0, machines=("x",)),
+            LabAsked(action="pause", swarm="a", minutes="30", machines=("x",)),
         ),
         (
             "set threads=2 x= --also schedule= --swarm a",

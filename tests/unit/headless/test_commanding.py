@@ -77,7 +77,7 @@ def test_machines_must_be_named(folders: Folders, tmp_path: Path, words: tuple[s
     assert run(folders, *words, "--swarm", str(file)) == commanding.USAGE
 
 
-@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf", "50000"])
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf", "50000", "soon"])
 def test_a_pause_has_a_length(folders: Folders, tmp_path: Path, minutes: str) -> None:
     file = tmp_path / "a.cotrain"
     file.write_text(json.dumps(SMALLEST))
