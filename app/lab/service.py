@@ -34,6 +34,7 @@ class LabService:
         self._audit: AuditLog | None = None
         self._server: MessageServer | None = None
         self._served: Any = None
+        self._complaint = ""
         self._background = Background()
 
     def open(self) -> None:
@@ -55,9 +56,16 @@ class LabService:
             with survived(log, "looking whether the lab may command failed"):
                 try:
                     await self._look()
+                    self._complaint = ""
                 except (CallError, OSError, UserFacingError) as error:
-                    log.warning("the lab can't command this machine yet: %s", error)
+                    self._complain(str(error))
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _complain(self, complaint: str) -> None:
+        """Once, not at each look."""
+        if complaint != self._complaint:
+            log.warning("the lab can't command this machine: %s", complaint)
+        self._complaint = complaint
 
     async def _look(self) -> None:
         node, lab = self._session.swarm.node, self._session.store.settings.lab_key

@@ -14,15 +14,24 @@ CommandMachines = Callable[[Sequence[Machine]], None]
 
 
 class CommandButton(QPushButton):
-    """Lets several rows of a table be selected, and opens the dialog for them."""
+    """Lets several rows of a table be selected, and opens the dialog for them.
+
+    is_own: whether a machine is the one that the app runs on, which has buttons of its own.
+    """
 
     def __init__(
-        self, table: QTableView, rows: RowsModel[Machine], command: CommandMachines
+        self,
+        table: QTableView,
+        rows: RowsModel[Machine],
+        command: CommandMachines,
+        *,
+        is_own: Callable[[Machine], bool],
     ) -> None:
         super().__init__(_("Command…"))
         self._table = table
         self._rows = rows
         self._command = command
+        self._is_own = is_own
         table.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.clicked.connect(self._open)
 
@@ -31,7 +40,7 @@ class CommandButton(QPushButton):
         places = {index.row() for index in self._table.selectionModel().selectedRows()}
         shown = self._rows.shown
         found = [shown[place] for place in sorted(places)] if places else shown
-        return [machine for machine in found if reachable(machine)]
+        return [each for each in found if reachable(each) and not self._is_own(each)]
 
     def _open(self) -> None:
         if machines := self.chosen():

@@ -65,7 +65,7 @@ class MachinesPage(QWidget):
             parent=self,
         )
         self.table = table(self.model, theme, name=_("Machines"), stretched=3, padding=18)
-        self.command = CommandButton(self.table, self.model, command)
+        self.command = CommandButton(self.table, self.model, command, is_own=self._is_own)
         self._lazy_details = Lazy(lambda: self._build_details(theme))
         self._chosen = ""
         self.empty = EmptyState("machines", theme)
