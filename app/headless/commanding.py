@@ -84,15 +84,13 @@ def _show_key(asked: LabAsked, folders: Folders) -> int:
 
 def _key_in(given: str) -> str:
     """A public key, from the command line or a file."""
-    file = Path(given).expanduser()
     try:
+        file = Path(given).expanduser()
         if file.is_file():
             with file.open("rb") as stream:
                 given = stream.read(_KEY_BYTES).decode()
-    except (OSError, ValueError) as error:
-        raise LabError(
-            _("can't be read: {reason}.").format(reason=error), field=str(file)
-        ) from error
+    except (OSError, ValueError, RuntimeError) as error:  # no text, an unknown ~user
+        raise LabError(_("can't be read: {reason}.").format(reason=error), field=given) from error
     key = given.strip()
     if not key:
         raise LabError(
@@ -105,7 +103,11 @@ def _key_in(given: str) -> str:
 
 def _pair(asked: LabAsked, folders: Folders, settings: Settings, lab_key: str) -> int:
     settings_of.changed(settings, {"lab_key": lab_key})
-    settings_of.save(folders.settings_file, {"lab_key": lab_key})
+    try:
+        settings_of.save(folders.settings_file, {"lab_key": lab_key})
+    except OSError as error:
+        file = str(folders.settings_file)
+        raise LabError(_("can't be written: {reason}.").format(reason=error), field=file) from error
     machine = MachineKey.load_or_create(folders.machine_key_file).public_key
     if asked.as_json:
         _print(lab_key=lab_key, machine=machine)

@@ -52,6 +52,9 @@ MAY_BE_SET = frozenset(
 """The settings that a lab may change, besides all terms: none is a path, an address, a key, or what
 others may do with this machine."""
 
+LEAVE_SECONDS = 10.0
+"""After which a machine leaves for another swarm though nobody has taken its answer."""
+
 FIRST_SECONDS, LONGEST_SECONDS = 5.0, 120.0
 """Waits between two attempts to come back to the swarm that was left in vain."""
 
@@ -85,13 +88,14 @@ class SessionHands:
         return ""
 
     def go_on(self) -> None:
-        """Called when an answer was sent: what would end the connection begins now."""
+        """Called when an answer has arrived: what ends the connection begins now."""
         destination, self._destination = self._destination, None
         if destination is not None:
             self._moving = self._background.start(self._move(destination))
 
     async def close(self) -> None:
         """End what was begun. May be called twice."""
+        self._destination = None
         await self._background.close()
         await end(*self._starting)
 
@@ -137,6 +141,7 @@ class SessionHands:
         if judged.standing is Standing.CHANGED:
             raise changed(spec, judged)
         self._destination = spec
+        self._leaving = asyncio.get_running_loop().call_later(LEAVE_SECONDS, self.go_on)
         return _("It leaves for {swarm} now.").format(swarm=spec.name)
 
     async def _move(self, spec: "SwarmSpec") -> None:

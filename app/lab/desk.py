@@ -219,6 +219,8 @@ class CommandDesk:
                 return _refused(_without_path(error))
             case UserFacingError() as error:
                 return Ruling(LabVerdict.FAILED, _without_path(error))
+            case OSError() as error:  # a full disk
+                return Ruling(LabVerdict.FAILED, error.strerror or str(error))
             case error:  # a defect: the admin has to know as well
                 log.error("a command of the lab failed", exc_info=error)
                 return Ruling(LabVerdict.FAILED, _("a defect; the machine's log says more."))

@@ -10,7 +10,7 @@ from app.common.logs import AuditLog
 from app.lab.carrying_out import SessionHands
 from app.lab.desk import CommandDesk
 from app.lab.memory import FILE_NAME, CommandMemory
-from app.lab.messages import MOST_ORDER_BYTES, PROTOCOL, LabFlaw
+from app.lab.messages import MOST_ORDER_BYTES, PROTOCOL, SIGNATURE_BYTES, LabFlaw
 from app.p2p.calls import CallError
 from app.p2p.streams.serving import MessageServer
 from app.session import Session
@@ -95,12 +95,17 @@ class LabService:
         self._server = MessageServer(
             PROTOCOL,
             desk.answer,
-            answered=self._hands.go_on,
+            answered=self._go_on_after,
             busy=LabFlaw.BUSY.value.encode(),
             most_bytes=MOST_ORDER_BYTES,
         )
         await self._server.open(node)
         self._served = node
+
+    def _go_on_after(self, answer: bytes) -> None:
+        """Only the lab gets a signed answer: a stranger's call mustn't hurry what waits for it."""
+        if len(answer) > SIGNATURE_BYTES:
+            self._hands.go_on()
 
     async def _cease(self) -> None:
         server, self._server, self._served = self._server, None, None

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from app.common.background import end
@@ -15,9 +15,9 @@ from app.p2p.streams import frames
 
 log = logging.getLogger(__name__)
 
-MOST_READING = 32
-"""Streams whose message hasn't arrived. One more takes the place of the one that waits longest:
-who opens many and sends nothing keeps nobody out."""
+MOST_WAITING = 64
+"""Streams that wait for their peer: for its message, or until it has the answer. One more takes the
+place of the one that waits longest: who opens many and sends nothing keeps nobody out."""
 
 MOST_ANSWERING = 64
 """Streams whose message is being answered."""
@@ -35,8 +35,8 @@ class MessageServer:
     """Answers one message on each stream, from `open` to `close`.
 
     protocol: its name. answer: called with the caller's peer id, which libp2p has authenticated,
-    and its message. answered: called once an answer has arrived, or its caller was gone. busy: the
-    answer to a peer that calls too often. most_bytes: of a message.
+    and its message. answered: called with an answer once it has arrived, or its caller was gone.
+    busy: the answer to a peer that calls too often. most_bytes: of a message.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class MessageServer:
         protocol: str,
         answer: Callable[[str, bytes], Awaitable[bytes]],
         *,
-        answered: Callable[[], None],
+        answered: Callable[[bytes], None],
         busy: bytes,
         most_bytes: int,
     ) -> None:
@@ -54,7 +54,7 @@ class MessageServer:
         self._busy = busy
         self._most_bytes = most_bytes
         self._limit = RateLimit(rate=CALLS_A_SECOND, burst=MOST_CALLS_AT_ONCE)
-        self._reading: dict[asyncio.StreamWriter, None] = {}
+        self._waiting: dict[asyncio.StreamWriter, None] = {}  # the one that waits longest first
         self._answering = 0
         self._of_peer: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -103,43 +103,40 @@ class MessageServer:
             return
         self._of_peer[peer_id] += 1
         try:
-            message = await self._received(peer_id, reader, writer)
-            self._answering += 1
-            try:
+            with self._may_wait(writer):
+                async with calls.within(CALL_SECONDS, peer_id=peer_id):
+                    message = await frames.receive(reader, most=self._most_bytes)
+            with self._counted():
                 answer = await self._answer(peer_id, message)
-                await self._reply(peer_id, reader, writer, answer)
+            try:
+                with self._may_wait(writer):
+                    async with calls.within(CALL_SECONDS, peer_id=peer_id):
+                        await frames.send(writer, answer)
+                    async with calls.within(ARRIVAL_SECONDS, peer_id=peer_id):
+                        await reader.read(1)
             finally:
-                self._answering -= 1
+                self._answered(answer)
         finally:
             self._of_peer[peer_id] -= 1
             self._of_peer += Counter()  # forgets zeros
 
-    async def _received(
-        self, peer_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> bytes:
-        if len(self._reading) >= MOST_READING:
-            longest = next(iter(self._reading))
-            del self._reading[longest]
-            longest.close()
-        self._reading[writer] = None
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._answering += 1
         try:
-            async with calls.within(CALL_SECONDS, peer_id=peer_id):
-                return await frames.receive(reader, most=self._most_bytes)
+            yield
         finally:
-            self._reading.pop(writer, None)
+            self._answering -= 1
 
-    async def _reply(
-        self,
-        peer_id: str,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        answer: bytes,
-    ) -> None:
-        """Send an answer, and wait a moment until the caller has it, and ends the stream."""
+    @contextlib.contextmanager
+    def _may_wait(self, writer: asyncio.StreamWriter) -> Iterator[None]:
+        """A block that waits for the peer; it may be cut off."""
+        if len(self._waiting) >= MOST_WAITING:
+            longest = next(iter(self._waiting))
+            del self._waiting[longest]
+            longest.close()
+        self._waiting[writer] = None
         try:
-            async with calls.within(CALL_SECONDS, peer_id=peer_id):
-                await frames.send(writer, answer)
-            async with calls.within(ARRIVAL_SECONDS, peer_id=peer_id):
-                await reader.read(1)
+            yield
         finally:
-            self._answered()
+            self._waiting.pop(writer, None)

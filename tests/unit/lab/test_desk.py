@@ -267,6 +267,7 @@ async def test_nobody_is_listened_to_without_a_pairing(machine: Machine) -> None
         (LabError("no."), LabVerdict.REFUSED),
         (TrainerError("broken."), LabVerdict.FAILED),
         (TrainerError("broken.", field="max_power"), LabVerdict.FAILED),
+        (OSError("full"), LabVerdict.FAILED),
     ],
 )
 async def test_why_not_is_answered(machine: Machine, error: Exception, verdict: LabVerdict) -> None:

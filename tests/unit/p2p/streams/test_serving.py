@@ -60,7 +60,7 @@ class Desk:
         self.server = MessageServer(
             "/test",
             self._answer,
-            answered=lambda: self.answered.append(b""),
+            answered=self.answered.append,
             busy=BUSY,
             most_bytes=100,
         )
@@ -124,12 +124,24 @@ async def test_one_peer_has_a_few_streams_at_once(desk: Desk) -> None:
 async def test_who_opens_many_streams_and_sends_nothing_keeps_nobody_out(desk: Desk) -> None:
     silent = [
         await desk.daemon.called_by(f"silent {number}")
-        for number in range(serving.MOST_READING + 3)
+        for number in range(serving.MOST_WAITING + 3)
     ]
     assert await desk.call("a", b"hello") == b"re: hello"
     for reader, _writer in silent[:3]:
         assert await reader.read() == b""  # cut off
     for _reader, writer in silent:
+        writer.close()
+
+
+async def test_who_takes_answers_and_hangs_on_keeps_nobody_out(desk: Desk) -> None:
+    hanging = []
+    for number in range(serving.MOST_ANSWERING + serving.MOST_WAITING):
+        reader, writer = await desk.daemon.called_by(f"hanging {number}")
+        await frames.send(writer, b"x")
+        assert await frames.receive(reader, most=100) == b"re: x"
+        hanging.append(writer)
+    assert await desk.call("a", b"hello") == b"re: hello"
+    for writer in hanging:
         writer.close()
 
 
