@@ -37,7 +37,9 @@ from app.timeline.timeline import HappeningKind
 from app.training import supervisor
 from tests.support.lab.observers import Observer, admin_of, lab_key
 from tests.support.machine.machines import new_key
-from tests.support.processes.apps import PATIENCE, tiny_spec
+from tests.support.network.networks import Internet
+from tests.support.network.wide import invitation_of, wide_spec
+from tests.support.processes.apps import PATIENCE, ROOT, StartApp, tiny_spec
 
 pytestmark = [
     pytest.mark.e2e,
@@ -205,3 +207,41 @@ async def test_a_machine_moves_to_another_swarm_and_answers_before(lab: Lab) -> 
     async with asyncio.timeout(PATIENCE):
         while store.state.swarm is None or store.state.swarm.run_id != "other":  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.slow
+async def test_a_machine_behind_a_nat_obeys_by_way_of_a_relay(
+    net: Internet, start_app: StartApp, tmp_path: Path
+) -> None:
+    """A door in the open relays for it. The admin has a host of his own."""
+    home = tmp_path / "admin"
+    key = lab_key(home).public_key
+    door = await start_app("--bootstrap", spec=wide_spec(), host=net.host("door"))
+    file = await invitation_of(door, tmp_path / "wide.cotrain")
+    hidden = await start_app(
+        *("--swarm", str(file), "--lab-key", key, "--alias", "hidden", "--reachability", "relay"),
+        host=net.host_behind_nat("hid"),
+    )
+    await hidden.wait_for(lambda line: line["phase"] == "training")
+    await hidden.wait_for(lambda line: "/p2p-circuit" in " ".join(line["addresses"]))
+    desk = net.host("desk")
+
+    async def told(*words: str) -> tuple[int, str]:
+        command = (sys.executable, str(ROOT / "main.py"), "lab", *words, "--json")
+        command = (*command, "--swarm", str(file), "--data-dir", str(home))
+        process = await asyncio.create_subprocess_exec(
+            *desk.within(*command), stdout=asyncio.subprocess.PIPE
+        )
+        said, _errors = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, said.decode()
+
+    async with asyncio.timeout(PATIENCE):
+        while "hidden" not in (await told("list"))[1]:  # noqa: ASYNC110  each asks anew
+            await asyncio.sleep(1.0)
+    status, said = await told("stop", "hidden")
+    assert (status, json.loads(said)["outcome"]) == (0, "done"), said
+    await hidden.wait_for(lambda line: line["phase"] == "watching", after=len(hidden.lines) - 1)
+    status, said = await told("start", "hidden")
+    assert status == 0, said
+    assert hidden.process.returncode is None  # it stays, to be commanded
