@@ -162,8 +162,8 @@ class _Contribution:
             await session.way_back.go_back()  # and train, as planned
         if session.swarm.joined and has_work:
             await session.training.start()
-        if arguments.serve or session.store.settings.lab_key:
-            await _for_ever()  # somebody may say what to do next
+        if arguments.serve:
+            await _for_ever()
         return await _end_of_training(session)
 
     async def close(self) -> None:
@@ -284,6 +284,7 @@ async def _swarm_of_door(arguments: Arguments, session: Session) -> spec.SwarmSp
 
 
 async def _end_of_training(session: Session) -> int:
+    """Wait for it; returns the exit status. A paired machine stays: its lab may start it again."""
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def look(state: ContributorState) -> None:
@@ -291,7 +292,7 @@ async def _end_of_training(session: Session) -> int:
             return
         if state.phase is Phase.FAILED:
             ended.set_result(1)
-        elif state.phase is Phase.WATCHING:
+        elif state.phase is Phase.WATCHING and not session.store.settings.lab_key:
             ended.set_result(0)
 
     looking = session.store.subscribe(look)

@@ -6,6 +6,7 @@ ends meanwhile.
 
 import base64
 import logging
+import os
 import time
 from pathlib import Path
 
@@ -74,8 +75,10 @@ class CommandMemory:
         """Read the file, and remember a lab key from now on. Raises `OSError`."""
         if self._labs is None:
             self._labs = self._read()
-        if lab not in self._labs:
-            self._put(lab, LabHistory(since=int(time.time() * 1000)))
+        now = int(time.time() * 1000)
+        known = self._labs.get(lab, LabHistory(since=now + 1))
+        if known.since > now:  # it is new, or the clock was wrong then
+            self._put(lab, msgspec.structs.replace(known, since=now))
 
     def of(self, lab: str) -> LabHistory:
         """What a lab key has commanded, after `begin`."""
@@ -112,6 +115,7 @@ class CommandMemory:
         others = {key: each for key, each in self._labs.items() if key != lab}
         labs = dict([*others.items(), (lab, history)][-MOST_LABS:])
         write_atomically(self._file, msgspec.json.encode(_File(labs=labs)))
+        _settle(self._file.parent)
         self._labs = labs
 
     def _read(self) -> dict[str, LabHistory]:
@@ -122,3 +126,12 @@ class CommandMemory:
         except (ValueError, msgspec.ValidationError) as error:
             set_aside(self._file, why=error)
             return {}
+
+
+def _settle(folder: Path) -> None:
+    """Wait until new names in a folder would survive a power cut. Raises `OSError`."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

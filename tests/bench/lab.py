@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ import msgspec
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
+from app.common.background import end  # noqa: E402
+from app.common.paths import Folders  # noqa: E402
 from app.headless.commanding import machines_of  # noqa: E402
 from app.lab.admin import LabAdmin  # noqa: E402
 from app.lab.messages import (  # noqa: E402
@@ -36,7 +38,9 @@ from app.lab.messages import (  # noqa: E402
     open_answer,
     seal_order,
 )
+from app.lab.numbers import FILE_NAME, CommandNumbers  # noqa: E402
 from app.p2p import calls  # noqa: E402
+from app.p2p.scout import Scout  # noqa: E402
 from app.p2p.streams import frames  # noqa: E402
 from app.swarm.fleet import Machine  # noqa: E402
 from tests.support.lab.observers import Observer, admin_of, lab_key  # noqa: E402
@@ -45,6 +49,8 @@ from tests.support.machine.machines import new_key  # noqa: E402
 MACHINES = 20
 WITHIN_SECONDS = 5.0
 PATIENCE = 120.0
+STRANGERS = 3
+MOST_HELD = 500
 RUN = "tiny"
 
 
@@ -56,6 +62,7 @@ class Bench:
     ) -> None:
         self.observers, self.admin, self.node = observers, admin, node
         self.key = lab_key(home)
+        self._numbers = CommandNumbers(Folders.under(home).data / FILE_NAME)
         self.failures: list[str] = []
 
     def check(self, holds: bool, text: str) -> None:
@@ -63,6 +70,10 @@ class Bench:
         print(f"{'ok  ' if holds else 'FAIL'}  {text}", flush=True)
         if not holds:
             self.failures.append(text)
+
+    def number(self) -> int:
+        """The next one of the admin's."""
+        return self._numbers.take(1)[0]
 
     async def send(self, machine: Machine, sealed: bytes) -> bytes:
         """What anybody can send."""
@@ -121,7 +132,7 @@ async def all_at_once(bench: Bench, machines: list[Machine]) -> None:
 
 
 async def none_twice(bench: Bench, machines: list[Machine]) -> None:
-    number = 2**50
+    number = bench.number()
     orders = {
         machine.public_key: seal_order(
             new_order(RUN, machine.public_key, number, ChangeSettings(values={"threads": "4"})),
@@ -151,22 +162,67 @@ async def none_twice(bench: Bench, machines: list[Machine]) -> None:
 
 
 async def refused(bench: Bench, machine: Machine) -> None:
-    fresh = new_order(RUN, machine.public_key, 2**51, StopTraining())
+    fresh = new_order(RUN, machine.public_key, bench.number(), StopTraining())
     reply = await bench.send(machine, seal_order(fresh, new_key()))
     bench.check(reply == b"key", f"forged: {reply.decode()}")
     old = new_order(RUN, machine.public_key, 7, StopTraining())
     said = await bench.told(machine, old)
     bench.check(said[0] == "refused", f"replayed under an older number: {said}")
     now = int(time.time() * 1000)
-    past = msgspec.structs.replace(fresh, issued=now - 64_000, expires=now - 4000, number=2**51 + 1)
+    past = msgspec.structs.replace(
+        fresh, issued=now - 64_000, expires=now - 4000, number=bench.number()
+    )
     said = await bench.told(machine, past)
     bench.check(said[0] == "refused", f"expired: {said}")
-    elsewhere = msgspec.structs.replace(fresh, run="other", number=2**51 + 2)
+    elsewhere = msgspec.structs.replace(fresh, run="other", number=bench.number())
     said = await bench.told(machine, elsewhere)
     bench.check(said[0] == "refused", f"of another swarm: {said}")
-    other = msgspec.structs.replace(fresh, machine=new_key().public_key, number=2**51 + 3)
+    other = msgspec.structs.replace(fresh, machine=new_key().public_key, number=bench.number())
     said = await bench.told(machine, other)
     bench.check(said[0] == "refused", f"redirected from another machine: {said}")
+
+
+async def under_a_flood(bench: Bench, machines: list[Machine], entries: tuple[str, ...]) -> None:
+    """Strangers open as many streams as they can, and send nothing, or forgeries."""
+    target = machines[0].record.peer_ids[0]
+    garbage = seal_order(
+        new_order(RUN, machines[0].public_key, bench.number(), StopTraining()), new_key()
+    )
+    sent = 0
+
+    async def flood(p2p: Any, number: int) -> None:
+        nonlocal sent
+        while True:
+            with suppress(calls.CallError, OSError):
+                _reader, writer = await calls.open_stream(
+                    p2p, target, protocol=PROTOCOL, seconds=PATIENCE
+                )
+                if number % 2:
+                    await frames.send(writer, garbage)
+                sent += 1
+                if len(held) > MOST_HELD:
+                    held.pop(0).close()
+                held.append(writer)
+
+    held: list[asyncio.StreamWriter] = []
+    async with AsyncExitStack() as stack:
+        strangers = [await stack.enter_async_context(Scout(RUN, entries)) for _ in range(STRANGERS)]
+        floods = [
+            asyncio.create_task(flood(each.node.p2p, number))
+            for each in strangers
+            for number in range(8)
+        ]
+        await asyncio.sleep(3.0)
+        before, began = sent, time.monotonic()
+        outcomes = await bench.admin.command(machines, ChangeSettings(values={"threads": "6"}))
+        took = time.monotonic() - began
+        rate = (sent - before) / took
+        await end(*floods)
+        for writer in held:
+            writer.close()
+    done = sum(each.outcome is LabVerdict.DONE for each in outcomes)
+    bench.check(done == len(machines), f"under a flood of {rate:.0f} streams/s, {done} obeyed")
+    bench.check(took <= WITHIN_SECONDS, f"within {took:.2f} s")
 
 
 async def after_a_restart(bench: Bench, machine: Machine, entries: tuple[str, ...]) -> None:
@@ -174,7 +230,9 @@ async def after_a_restart(bench: Bench, machine: Machine, entries: tuple[str, ..
     before = next(
         each for each in bench.observers if each.session.machines.public_key == machine.public_key
     )
-    order = new_order(RUN, machine.public_key, 2**51 + 9, ChangeSettings(values={"threads": "5"}))
+    order = new_order(
+        RUN, machine.public_key, bench.number(), ChangeSettings(values={"threads": "5"})
+    )
     sealed = seal_order(order, bench.key)
     first = await bench.send(machine, sealed)
     await before.close()
@@ -217,6 +275,7 @@ async def main(count: int) -> int:
             await refused(bench, machines[-1])
             for line in observers[-1].audited()[-5:]:
                 print("      audit:", line["outcome"], line["message"], line.get("text", ""))
+            await under_a_flood(bench, machines, entries)
             await after_a_restart(bench, machines[-1], entries)
     return 1 if bench.failures else 0
 

@@ -1,5 +1,6 @@
 """The terminal's view of a state, and what the arguments lead to."""
 
+import asyncio
 import contextlib
 import gettext
 import io
@@ -22,6 +23,7 @@ from app.headless import run as headless
 from app.headless.display import Display, as_json, as_line
 from app.p2p.sightings import PartFault, Run
 from app.protocol import FileDownload, TrainerPhase, TrainerWarning, Waiting
+from app.spec import schema
 from app.state.facts import (
     DoorSnapshot,
     Evaluation,
@@ -606,3 +608,19 @@ async def test_password_goes_over_plain_http_only_where_that_is_allowed(
     await session.close()
     warned = "others can read the password" in capsys.readouterr().err
     assert warned is allowed
+
+
+@pytest.mark.parametrize("lab_key", ["", "A" * 43 + "="])
+async def test_a_paired_machine_stays_when_training_ends(tmp_path: Path, lab_key: str) -> None:
+    session = OfflineSession(tmp_path, lab_key=lab_key)
+    await session.swarm.join(schema.parse(SMALLEST))
+    await session.training.start()
+    ending = asyncio.create_task(headless._end_of_training(session))
+    await asyncio.sleep(0)
+    session.trainer_ends()
+    await asyncio.sleep(0)
+    assert ending.done() is not bool(lab_key)
+    await session.training.start()
+    session.trainer_ends("broken.")
+    assert await ending == int(bool(lab_key))  # a failure is its service manager's
+    await session.swarm.leave()

@@ -105,3 +105,13 @@ def test_beginning_again_changes_nothing(file: Path) -> None:
     assert opened(file).of(LAB).since == since
     assert file.read_bytes() == written
     assert set(json.loads(written)["labs"]) == {LAB}
+
+
+def test_a_clock_that_was_ahead_when_it_was_paired_does_not_keep_the_lab_out(file: Path) -> None:
+    opened(file).accept(LAB, 7, "digest")
+    content = json.loads(file.read_bytes())
+    content["labs"][LAB]["since"] += 10**12
+    file.write_text(json.dumps(content))
+    made = opened(file)
+    assert made.of(LAB).since <= int(time.time() * 1000)
+    assert made.of(LAB).highest == 7
