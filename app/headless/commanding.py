@@ -28,6 +28,7 @@ from app.lab.messages import (
     StopTraining,
 )
 from app.organiser.invites import shortened
+from app.p2p import calls
 from app.p2p.board import Board
 from app.p2p.calls import CallError
 from app.p2p.machine_records import Inspection, Inspector
@@ -137,6 +138,7 @@ class _Commanding:
         if asked.action != "list" and bool(asked.machines) is asked.everyone:
             say(_("Name machines by alias or public key, or give --all."))
             return USAGE
+        calls.quiet_lost_connections(asyncio.get_running_loop())
         command = None if asked.action == "list" else await self._command()
         spec = await self._recents.read_invite(asked.swarm)
         entries = (*spec.initial_peers, *self._settings.initial_peers)

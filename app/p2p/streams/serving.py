@@ -62,8 +62,7 @@ class MessageServer:
 
     async def open(self, node: Any) -> None:
         """Let others call us. node: our `DHTNode`. Raises `CallError`."""
-        async with calls.within(CALL_SECONDS):
-            await node.p2p.add_binary_stream_handler(self._protocol, self._handle)
+        await calls.offer(node, self._protocol, self._handle)
         self._node = node
 
     async def close(self) -> None:
@@ -71,8 +70,7 @@ class MessageServer:
         node, self._node = self._node, None
         if node is not None and calls.is_alive(node):
             with contextlib.suppress(CallError):  # the daemon is about to end
-                async with calls.within(CALL_SECONDS):
-                    await node.p2p.remove_binary_stream_handler(self._protocol)
+                await calls.withdraw(node, self._protocol)
         await end(*self._tasks)
 
     async def _handle(

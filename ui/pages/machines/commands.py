@@ -28,6 +28,7 @@ class CommandButton(QPushButton):
         is_own: Callable[[Machine], bool],
     ) -> None:
         super().__init__(_("Command…"))
+        self.setProperty("kind", "plain")
         self._table = table
         self._rows = rows
         self._command = command
