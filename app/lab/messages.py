@@ -69,35 +69,35 @@ class _Command(
     pass
 
 
-class StartTraining(_Command, tag="start"):
+class StartTraining(_Command, frozen=True, kw_only=True, tag="start"):
     """Train, as soon as the machine's terms allow it; ends a pause."""
 
 
-class StopTraining(_Command, tag="stop"):
+class StopTraining(_Command, frozen=True, kw_only=True, tag="stop"):
     """End training, with a checkpoint."""
 
 
-class PauseTraining(_Command, tag="pause"):
+class PauseTraining(_Command, frozen=True, kw_only=True, tag="pause"):
     """Pause for a time."""
 
     seconds: int
 
 
-class ChangeSettings(_Command, tag="set"):
+class ChangeSettings(_Command, frozen=True, kw_only=True, tag="set"):
     """Give other values to terms and settings of the machine's allow-list."""
 
     values: dict[str, str]
     """By the setting's or the term's name, as on the command line."""
 
 
-class MoveToSwarm(_Command, tag="move"):
+class MoveToSwarm(_Command, frozen=True, kw_only=True, tag="move"):
     """Leave the swarm, and enter another one."""
 
     invite: str
     """A link, which has all of the spec and no paths."""
 
 
-class ExportModel(_Command, tag="export"):
+class ExportModel(_Command, frozen=True, kw_only=True, tag="export"):
     """Write the newest checkpoint of the swarm's model to the machine's own default folder."""
 
 
