@@ -210,6 +210,7 @@ async def test_a_machine_moves_to_another_swarm_and_answers_before(lab: Lab) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 async def test_a_machine_behind_a_nat_obeys_by_way_of_a_relay(
     net: Internet, start_app: StartApp, tmp_path: Path
 ) -> None:
