@@ -12,12 +12,15 @@ from app import __version__
 from app.commands.curves import CurvesCommand, add_curves
 from app.commands.export import ExportCommand, add_export
 from app.commands.generate import GenerateCommand, add_generate
+from app.commands.lab import LabAsked, add_lab
 from app.commands.machines import MachinesCommand, add_machines
 from app.commands.organiser import OrganiserCommand, add_members, add_sign
 from app.commands.overrides import OVERRIDES, add_overrides
 from app.commands.values import FilesBySlot, invite_argument
 
-Subcommand = OrganiserCommand | CurvesCommand | MachinesCommand | GenerateCommand | ExportCommand
+Subcommand = (
+    OrganiserCommand | CurvesCommand | MachinesCommand | GenerateCommand | ExportCommand | LabAsked
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +126,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
     )
 
 
-_COMMANDS = ("verify", "sign", "members", "curves", "machines", "generate", "export")
+_COMMANDS = ("verify", "sign", "members", "curves", "machines", "generate", "export", "lab")
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
@@ -138,8 +141,8 @@ def _parser(command: str) -> argparse.ArgumentParser:
         " 'verify FILE…' checks the signatures of exported contributions, 'sign INVITE' makes a"
         " swarm yours, 'members list|add|remove' says who may take part in a closed one,"
         " 'curves' writes what the charts show to a file, 'machines' what a swarm's machines told,"
-        " 'generate' lets a swarm's model write,"
-        " 'export' takes it out.",
+        " 'generate' lets a swarm's model write, 'export' takes it out, 'lab' commands the machines"
+        " of a lab.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     which = parser.add_mutually_exclusive_group()
@@ -169,6 +172,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         add_curves(commands.add_parser("curves", help="write the charts' curves to a file"))
         add_machines(commands.add_parser("machines", help="write the machines' figures to a file"))
         add_export(commands.add_parser("export", help="take a model out as a folder"))
+        add_lab(commands.add_parser("lab", help="command the machines of a lab"))
     return parser
 
 

@@ -33,15 +33,13 @@ from ui.main_window import MainWindow
 from ui.models.actions import Actions
 from ui.models.preferences import Preferences
 from ui.models.session_model import SessionModel
+from ui.served import LazyCallback, LazyLab, Served
 from ui.style.plain import message_box
 from ui.style.theme import Theme
 from ui.texts import states as texts
 
 if TYPE_CHECKING:
-    from app.callback.server import Callback
     from app.demo import DemoSwarm
-    from ui.desktop.notifier import Notifier
-    from ui.presence import DesktopPresence
 
 log = logging.getLogger(__name__)
 
@@ -172,59 +170,6 @@ class LazyDemo:
             await demo.close()
 
 
-class LazyCallback:
-    """The local API; its modules are imported after the window's first paint."""
-
-    def __init__(
-        self,
-        model: SessionModel,
-        window: MainWindow,
-        notifier: "Notifier",
-        *,
-        ring: logs.RingBuffer,
-    ) -> None:
-        self._model = model
-        self._window = window
-        self._notifier = notifier
-        self._ring = ring
-        self._callback: Callback | None = None
-
-    async def start(self) -> None:
-        """Start the server.
-
-        Raises:
-            SettingsError: the address or the certificate can't be used.
-        """
-        from app.callback.server import Callback
-        from app.callback.sources import sources_of
-        from app.tasks.tasks import Tasks
-        from ui.dialogs.consent import VolunteerAtWindow
-
-        session = self._model.session
-        volunteer = VolunteerAtWindow(self._window, session, self._notifier)
-        tasks = Tasks(session, volunteer=volunteer)
-        sources = sources_of(
-            session.store,
-            ledger=session.contributions.ledger,
-            machines=session.machines,
-            log=self._ring,
-        )
-        self._callback = Callback(session, tasks=tasks, sources=sources)
-        await self._callback.start()
-
-    def show(self) -> None:
-        """Show the dialog with the API's address and tokens."""
-        from ui.dialogs.local_api import LocalApiDialog
-
-        tokens = self._callback.tokens if self._callback is not None else None
-        LocalApiDialog(self._window, self._model, tokens=tokens).open()
-
-    async def close(self) -> None:
-        """Stop the server. May be called twice."""
-        if self._callback is not None:
-            await self._callback.close()
-
-
 async def _contribute(
     application: Application,
     arguments: Arguments,
@@ -257,17 +202,15 @@ async def _contribute(
 
     presence = DesktopPresence.of(window, model, actions, theme, preferences)
     callback = LazyCallback(model, window, presence.notifier, ring=ring)
+    lab = LazyLab(session)
     window.local_api_wanted.connect(callback.show)
+    served = Served(callback, lab, presence)
     opening = asyncio.create_task(
-        _open(
-            model, opened, window=window, presence=presence, callback=callback, arguments=arguments
-        )
+        _open(model, opened, window=window, served=served, arguments=arguments)
     )
     _begin(arguments, actions, session.folders)
     await stop.wait()
-    await _close(
-        window, model=model, demo=demo, presence=presence, callback=callback, opening=opening
-    )
+    await _close(window, model=model, demo=demo, served=served, opening=opening)
 
 
 def _stop_event(window: MainWindow) -> asyncio.Event:
@@ -314,8 +257,7 @@ async def _open(
     opened: "asyncio.Future[None]",
     *,
     window: MainWindow,
-    presence: "DesktopPresence",
-    callback: LazyCallback,
+    served: Served,
     arguments: Arguments,
 ) -> None:
     """Open the session, then the local API. ``opened`` is done as soon as the session is open.
@@ -339,8 +281,7 @@ async def _open(
         gc.enable()  # main switched it off
     opened.set_result(None)
     with model.problems_shown():
-        await presence.open()
-        await callback.start()
+        await served.start()
 
 
 def _import_heavy_modules() -> None:
@@ -348,7 +289,8 @@ def _import_heavy_modules() -> None:
     import app.callback.api
     import app.callback.http
     import app.callback.sources
-    import app.demo  # noqa: F401
+    import app.demo
+    import app.lab.service  # noqa: F401
     import ui.dialogs.consent  # noqa: F401
 
 
@@ -371,8 +313,7 @@ async def _close(
     *,
     model: SessionModel,
     demo: LazyDemo,
-    presence: "DesktopPresence",
-    callback: LazyCallback,
+    served: Served,
     opening: "asyncio.Task[None]",
 ) -> None:
     """Close everything in order within `CLOSE_SECONDS`, while the window says that it closes."""
@@ -380,8 +321,7 @@ async def _close(
     try:
         async with asyncio.timeout(CLOSE_SECONDS):
             await end(opening)
-            await callback.close()
-            await presence.close()
+            await served.close()
             await model.close()
             await asyncio.gather(demo.close(), model.session.close())
     except TimeoutError:

@@ -73,7 +73,7 @@ class MainWindow(QMainWindow):
         self.contributions = Lazy(
             lambda: _contributions_page(model, actions, theme, self.summary_model)
         )
-        self.machines = Lazy(lambda: _machines_page(model, theme))
+        self.machines = Lazy(lambda: _machines_page(self, model, theme))
         self.settings = Lazy(
             lambda: _settings_page(preferences, model, theme, self.local_api_wanted.emit)
         )
@@ -235,10 +235,11 @@ def _contributions_page(
     return ContributionsPage(model, actions, theme, summary_model)
 
 
-def _machines_page(model: SessionModel, theme: Theme) -> "MachinesPage":
+def _machines_page(window: MainWindow, model: SessionModel, theme: Theme) -> "MachinesPage":
+    from ui.dialogs.lab.dialog import LabDialog
     from ui.pages.machines.page import MachinesPage
 
-    return MachinesPage(model, theme)
+    return MachinesPage(model, theme, lambda machines: LabDialog(model, window, machines).open())
 
 
 def _log_page(ring: RingBuffer, actions: Actions, theme: Theme) -> "LogPage":

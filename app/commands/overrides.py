@@ -43,6 +43,8 @@ OVERRIDES = (
     "publish_machine",
     "alias",
     "lab",
+    "lab_key",
+    "lab_commands",
     "callback",
     "callback_host",
     "callback_port",
@@ -105,6 +107,8 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
     )
     group.add_argument("--alias", metavar="NAME", help="name of this machine in the swarm")
     group.add_argument("--lab", metavar="NAME", help="lab of this machine, shown to the swarm")
+    group.add_argument("--lab-key", metavar="KEY", help="the lab that may command this machine")
+    _add_switch(group, "--lab-commands", "obey the lab's commands, or refuse them")
     _add_switch(group, "--publish-machine", "show this machine's figures to the swarm, or don't")
     group.add_argument(
         "--term",

@@ -66,6 +66,10 @@ class RosterError(UserFacingError):
     """A closed swarm's list of members can't be changed so, or can't be written."""
 
 
+class LabError(UserFacingError):
+    """A command to the machines of a lab can't be given, or a machine refuses it."""
+
+
 class SettingsError(UserFacingError):
     """A setting in the file, the environment or the command line is invalid."""
 

@@ -163,15 +163,15 @@ class _PrivateFileHandler(logging.handlers.RotatingFileHandler):
 
 
 class AuditLog:
-    """Records changes that callers of the local API made or tried to make.
+    """Records changes that callers of the local API, or the admin of a lab, made or tried to make.
 
     JSON lines in a rotating file of its own, independent of the log's level.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, name: str = AUDIT_NAME) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._file = _PrivateFileHandler(
-            folder / AUDIT_NAME, maxBytes=5_000_000, backupCount=4, encoding="utf-8"
+            folder / name, maxBytes=5_000_000, backupCount=4, encoding="utf-8"
         )
         self._file.setFormatter(_JsonFormatter())
 

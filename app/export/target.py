@@ -12,6 +12,11 @@ from app.common.i18n import _
 from app.takeout.marker import MARKER, files_of
 
 
+def default_folder(run_id: str) -> Path:
+    """Where a run's model goes if nobody says otherwise."""
+    return Path.home() / "models" / run_id
+
+
 class ExportTarget:
     """A folder that appears when it is complete, in place of an earlier export.
 

@@ -7,13 +7,14 @@ from app.cli import Arguments, Subcommand
 from app.commands.curves import CurvesCommand
 from app.commands.export import ExportCommand
 from app.commands.generate import GenerateCommand
+from app.commands.lab import LabAsked
 from app.commands.machines import MachinesCommand
 from app.commands.organiser import OrganiserCommand
 from app.common.errors import SpecError, UserFacingError
 from app.common.i18n import _, ngettext
 from app.common.paths import Folders
 from app.common.plain import one_line
-from app.headless import exporting, generating, organising
+from app.headless import commanding, exporting, generating, organising
 from app.headless.display import say
 from app.machine import gpu_runtime as runtime
 from app.settings import loading, settings
@@ -120,6 +121,8 @@ def _obey(
             return generating.run(command, folders, chosen, data=data)
         case ExportCommand():
             return exporting.run(command, folders, chosen)
+        case LabAsked():
+            return commanding.run(command, folders, chosen)
 
 
 def _write_curves(command: CurvesCommand, folders: Folders) -> int:

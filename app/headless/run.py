@@ -21,6 +21,7 @@ from app.door.run import SwarmDoor
 from app.headless import one_time
 from app.headless.display import Display, say
 from app.headless.service import ServiceManager, notify
+from app.lab.service import LabService
 from app.lifecycle import processes
 from app.organiser.known import Standing
 from app.session import Session
@@ -126,6 +127,7 @@ class _Contribution:
         self._session = session
         self._password = password
         self._demo = DemoSwarm(session)
+        self._lab = LabService(session)
         self._callback = Callback(
             session,
             tasks=Tasks(session),
@@ -149,6 +151,7 @@ class _Contribution:
         await session.open(look_for_devices=False)
         await _see_to_account(arguments, session, self._password)
         await self._callback.start()
+        self._lab.open()
         notify("READY=1")
         if arguments.serve:
             _say_how_to_call(session)
@@ -168,6 +171,7 @@ class _Contribution:
 
     async def close(self) -> None:
         """Close the local API, and end everything that was started."""
+        await self._lab.close()
         await self._callback.close()
         await asyncio.gather(self._demo.close(), self._session.close())
         await asyncio.to_thread(processes.wait_for_freed_memory)
@@ -259,7 +263,8 @@ async def _swarm_spec(arguments: Arguments, session: Session) -> spec.SwarmSpec 
 async def _check_way_back(session: Session) -> None:
     """Without anything on the command line, we go on with what we did last."""
     planned = await session.way_back.planned()
-    if planned is not None and planned[1]:
+    may_be_started = bool(session.store.settings.lab_key)
+    if planned is not None and (planned[1] or may_be_started):
         return
     text = _("there is nothing to do.")
     if planned is not None:
@@ -283,9 +288,10 @@ async def _swarm_of_door(arguments: Arguments, session: Session) -> spec.SwarmSp
 
 
 async def _end_of_training(session: Session) -> int:
-    """Wait until the run is completed, or training has failed for good.
+    """Wait until the run is completed, or training has failed for good; returns the exit status.
 
-    A stop that somebody asked for in the browser is no end, so that they can start it again there.
+    A stop that somebody asked for in the browser is no end, so that they can start it again there;
+    nor is the end of the run on a machine whose lab may start it again.
     """
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -294,7 +300,7 @@ async def _end_of_training(session: Session) -> int:
             return
         if state.phase is Phase.FAILED:
             ended.set_result(1)
-        elif state.completed:
+        elif state.completed and not session.store.settings.lab_key:
             ended.set_result(0)
 
     looking = session.store.subscribe(look)

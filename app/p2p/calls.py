@@ -333,9 +333,7 @@ async def exchange(
     """Send a message to a peer on a stream of one of libp2p's own protocols, which hivemind
     doesn't speak; returns the whole reply."""
     async with within(seconds, peer_id=peer_id):
-        _info, reader, writer = await p2p._client.stream_open(  # noqa: SLF001
-            _id_of(peer_id), [protocol]
-        )
+        reader, writer = await open_stream(p2p, peer_id, protocol=protocol, seconds=seconds)
         with contextlib.closing(writer):
             writer.write(message)
             return bytes(await reader.read())
@@ -363,6 +361,18 @@ async def open_stream(
             utils.raise_if_failed(answer)
             unless_it_opens.pop_all()
         return reader, writer
+
+
+async def offer(node: Any, protocol: str, handler: Any) -> None:
+    """Answer the streams of a protocol: ``handler`` gets who calls, a reader and a writer."""
+    async with within(CALL_SECONDS):
+        await node.p2p.add_binary_stream_handler(protocol, handler)
+
+
+async def withdraw(node: Any, protocol: str) -> None:
+    """Answer the streams of a protocol no more."""
+    async with within(CALL_SECONDS):
+        await node.p2p.remove_binary_stream_handler(protocol)
 
 
 # --- the DHT

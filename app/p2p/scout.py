@@ -46,10 +46,17 @@ class Scout:
     peer is in the swarm. It lives as long as the ``async with`` block, which raises `CallError`
     when no node can be started."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, entries: Sequence[str] = ()) -> None:
+        """entries: multiaddrs of peers to enter the network by; without any, it is in none."""
         self._run_id = run_id
+        self._entries = entries
         self._node: Any = None
         self._inspector = Inspector(run_id)
+
+    @property
+    def node(self) -> Any:
+        """Our `DHTNode`."""
+        return self._node
 
     async def __aenter__(self) -> Self:
         self._run_records = await load_hivemind()
@@ -59,6 +66,7 @@ class Scout:
         key = await asyncio.to_thread(RSAPrivateKey)
         self._node = await calls.start_node(
             seconds=START_SECONDS,
+            initial_peers=list(self._entries),
             record_validator=CompositeValidator(self._run_records.validators(self._run_id, key)),
             client_mode=True,
             no_listen=True,

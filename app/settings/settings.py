@@ -196,6 +196,15 @@ class Settings(BaseSettings):
     lab: str = Field("", validation_alias="COTRAIN_LAB", max_length=40)
     """The published lab, by which an administrator finds its machines."""
 
+    lab_key: str = Field(
+        "", validation_alias="COTRAIN_LAB_KEY", pattern=r"^([A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)?$"
+    )
+    """The public key of the lab whose admin may command this machine (32 bytes in base64); "" for
+    nobody."""
+
+    lab_commands: bool = Field(True, validation_alias="COTRAIN_LAB_COMMANDS")
+    """Obey the lab's commands; else each is refused, and its admin told so."""
+
     callback: bool = Field(True, validation_alias="COTRAIN_CALLBACK")
     """Serve the local HTTP API."""
 

@@ -7,6 +7,7 @@ from app.p2p.sightings import PeerInfo, Run
 from app.state.facts import (
     Access,
     DoorSnapshot,
+    LabDeed,
     LocalApi,
     Problem,
     Release,
@@ -196,6 +197,13 @@ class LocalApiChanged:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LabCommanded:
+    """A command of the lab's admin was carried out, refused, or has failed."""
+
+    deed: LabDeed
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReleaseFound:
     """A later version of the app was published."""
 
@@ -233,6 +241,7 @@ Event = (
     | TrainerGone
     | RestartCancelled
     | LocalApiChanged
+    | LabCommanded
     | ReportingChanged
     | ReleaseFound
     | ProblemRaised

@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
+from app.common.i18n import _
 from app.evaluation_messages import perplexity_of
 from app.organiser.roster import Member
 from app.p2p.sightings import PartFault
@@ -184,6 +185,31 @@ class Release:
     version: str
     url: str
     """Of the page to get it from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabDeed:
+    """A command of the lab's admin to this machine, and what became of it."""
+
+    command: str
+    """As on the command line, such as ``pause 30 min``."""
+    lab: str
+    """The lab's public key, shortened."""
+    verdict: str
+    """``done``, ``refused`` or ``failed``."""
+    text: str
+    """More of it, or why not."""
+    number: int
+    """Of the command."""
+
+    @property
+    def in_words(self) -> str:
+        """For the machine's user, on one line."""
+        words = {"done": _("done"), "refused": _("refused"), "failed": _("failed")}
+        said = _("{command} (lab key {lab}): {verdict}.").format(
+            command=self.command, lab=self.lab, verdict=words.get(self.verdict, self.verdict)
+        )
+        return f"{said} {self.text}".rstrip()
 
 
 class ReportingStatus(StrEnum):

@@ -11,6 +11,7 @@ from app.state.facts import (
     DoorSnapshot,
     Evaluation,
     GeneratedSample,
+    LabDeed,
     LocalApi,
     MemberFaults,
     Problem,
@@ -198,6 +199,8 @@ class ContributorState:
     """The last training reached the run's stop condition."""
     local_api: LocalApi | None = None
     """None while the local API is not served."""
+    commanded: LabDeed | None = None
+    """What the lab's admin commanded last; None where nothing was since the app began."""
     release: Release | None = None
     """A later version of the app, if one was found."""
     reporting: ReportingState = field(default_factory=ReportingState)

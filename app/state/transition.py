@@ -16,6 +16,7 @@ from app.state.events import (
     JoinBegan,
     Joined,
     JoinFailed,
+    LabCommanded,
     Left,
     LocalApiChanged,
     PauseChosen,
@@ -144,6 +145,10 @@ def _local_api_changed(state: ContributorState, event: LocalApiChanged) -> Contr
     return replace(state, local_api=event.local_api)
 
 
+def _lab_commanded(state: ContributorState, event: LabCommanded) -> ContributorState:
+    return replace(state, commanded=event.deed)
+
+
 def _release_found(state: ContributorState, event: ReleaseFound) -> ContributorState:
     return replace(state, release=event.release)
 
@@ -252,6 +257,7 @@ _TRANSITIONS: dict[type, Transition] = {
     protocol.Devices: _devices_probed,
     DeviceChosen: _device_chosen,
     LocalApiChanged: _local_api_changed,
+    LabCommanded: _lab_commanded,
     ReleaseFound: _release_found,
     ReportingChanged: _reporting_changed,
     ProblemRaised: _problem_raised,

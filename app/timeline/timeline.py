@@ -8,7 +8,15 @@ from enum import StrEnum
 
 from app.common.i18n import _
 from app.protocol import RoundEnded
-from app.state.events import ConnectionChanged, Event, Joined, JoinFailed, Left, TrainerGone
+from app.state.events import (
+    ConnectionChanged,
+    Event,
+    Joined,
+    JoinFailed,
+    LabCommanded,
+    Left,
+    TrainerGone,
+)
 from app.state.facts import Problem
 from app.state.state import ContributorState, Phase
 
@@ -26,6 +34,7 @@ class HappeningKind(StrEnum):
     LEFT = "left"
     LOST = "lost"  # nobody of the swarm could be reached
     FOUND = "found"
+    COMMANDED = "commanded"  # by the lab's admin
     STARTED = "started"  # training, as all below
     STOPPED = "stopped"
     COMPLETED = "completed"
@@ -116,6 +125,8 @@ def happening(
             return HappeningKind.LEFT, before.swarm.title if before.swarm is not None else ""
         case ConnectionChanged(reconnect_at=again):
             return _connection(lost=again is not None, was_lost=before.reconnect_at is not None)
+        case LabCommanded(deed=deed):
+            return HappeningKind.COMMANDED, deed.in_words
         case RoundEnded(epoch=epoch, failure=reason) if reason:
             text = _("epoch {epoch}: {reason}").format(epoch=epoch, reason=reason)
             return HappeningKind.ROUND_FAILED, text

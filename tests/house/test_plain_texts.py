@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     # a terminal obeys control characters, a spreadsheet formulas
     "print": set(),
     "sys.stdout": {
+        "app/headless/commanding.py",  # JSON, and texts on one line
         "app/headless/generating.py",  # what a model writes, through several_lines
         "app/headless/organising.py",  # labels that the organiser wrote, without line breaks
         "app/contributions/export.py",

@@ -22,6 +22,7 @@ def titles() -> dict[HappeningKind, str]:
         HappeningKind.LEFT: _("Left the swarm"),
         HappeningKind.LOST: _("Nobody in the swarm could be reached"),
         HappeningKind.FOUND: _("The swarm could be reached again"),
+        HappeningKind.COMMANDED: _("The lab commanded"),
         HappeningKind.STARTED: _("Training began"),
         HappeningKind.STOPPED: _("Training was stopped"),
         HappeningKind.COMPLETED: _("The run reached its end"),

@@ -45,6 +45,9 @@ def news(before: ContributorState, after: ContributorState) -> News | None:
     """The notification for a change of the state, or None."""
     if after.problem is not None and after.problem != before.problem:
         return _trouble(after)
+    if after.commanded is not None and after.commanded != before.commanded:
+        text = after.commanded.in_words
+        return News(kind="attention", title=_("The lab commanded this machine"), text=text)
     if after.phase is Phase.TRAINING and before.phase is Phase.PREPARING:
         return News(kind="training", title=_("Training began"), text=texts.task_line(after))
     if after.phase is Phase.PAUSED and before.phase is not Phase.PAUSED:

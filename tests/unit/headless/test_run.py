@@ -24,6 +24,7 @@ from app.headless import run as headless
 from app.headless.display import Display, as_json, as_line
 from app.p2p.sightings import PartFault, Run
 from app.protocol import FileDownload, TrainerPhase, TrainerWarning, Waiting
+from app.spec import schema
 from app.spec.about import AboutSpec
 from app.state.facts import (
     DoorSnapshot,
@@ -654,3 +655,19 @@ async def test_training_that_has_failed_is_the_end(tmp_path: Path) -> None:
         assert await headless._end_of_training(session) == 1
     finally:
         await session.close()
+
+
+@pytest.mark.parametrize("lab_key", ["", "A" * 43 + "="])
+async def test_a_paired_machine_stays_when_training_ends(tmp_path: Path, lab_key: str) -> None:
+    session = OfflineSession(tmp_path, lab_key=lab_key)
+    await session.swarm.join(schema.parse(SMALLEST))
+    await session.training.start()
+    ending = asyncio.create_task(headless._end_of_training(session))
+    await asyncio.sleep(0)
+    session.trainer_ends(completed=True)
+    await asyncio.sleep(0)
+    assert ending.done() is not bool(lab_key)
+    await session.training.start()
+    session.trainer_ends("broken.")
+    assert await ending == int(bool(lab_key))  # a failure is its service manager's
+    await session.swarm.leave()

@@ -19,6 +19,7 @@ from app.state.events import (
     JoinBegan,
     Joined,
     JoinFailed,
+    LabCommanded,
     Left,
     LocalApiChanged,
     PartsChanged,
@@ -44,6 +45,7 @@ from app.state.facts import (
     Access,
     DoorSnapshot,
     Evaluation,
+    LabDeed,
     LocalApi,
     Problem,
     Release,
@@ -122,6 +124,7 @@ WAITING = follow(TermsJudged(terms=Terms(), verdict=HELD), TrainingAwaited(), st
 RELEASE = Release(version="9.1", url="https://cotrain.example")
 LOCAL_API = LocalApi(url="http://127.0.0.1:8001", port=8001, wanted_port=8000)
 
+DEED = LabDeed(command="stop", lab="AbCd…", verdict="done", text="", number=1)
 REPORTING = ReportingState(backend_url="https://b.example", signed_in_as="you@example.org")
 
 # At least one sample of every event; those of which two differ in effect, twice.
@@ -152,6 +155,7 @@ EVENTS: tuple[Event, ...] = (
     TrainerGone(problem=PROBLEM, restart_at=9.0),
     RestartCancelled(),
     LocalApiChanged(local_api=LOCAL_API),
+    LabCommanded(deed=DEED),
     ReportingChanged(reporting=REPORTING),
     ReleaseFound(release=RELEASE),
     ProblemRaised(problem=PROBLEM),

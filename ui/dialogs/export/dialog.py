@@ -14,7 +14,7 @@ from app.common.errors import ExportError, UserFacingError
 from app.common.i18n import _
 from app.export.exporter import export, upload
 from app.export.kept_runs import KeptRun, KeptRuns
-from app.export.target import ExportTarget
+from app.export.target import ExportTarget, default_folder
 from app.export.words import percent_of, step_in_words
 from app.state.facts import Swarm
 from app.takeout.messages import Exported, ExportFacts, ExportProgress
@@ -126,7 +126,7 @@ class ExportDialog(Dialog):
         return self._runs[int(self.run.value)]
 
     def _propose_folder(self) -> None:
-        self.folder.set_value(str(Path.home() / "models" / self._chosen().spec.run_id))
+        self.folder.set_value(str(default_folder(self._chosen().spec.run_id)))
 
     def _forget_folder(self) -> None:
         self.replace.setChecked(False)

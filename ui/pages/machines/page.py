@@ -24,6 +24,7 @@ from app.swarm.fleet_table import as_csv
 from ui.models.rows_model import RowsModel
 from ui.models.session_model import SessionModel
 from ui.pages.machines import columns as machine_columns
+from ui.pages.machines.commands import CommandButton, CommandMachines
 from ui.pages.machines.details import MachineDetails
 from ui.style.plain import control_text, set_tool_tip
 from ui.style.theme import Theme
@@ -46,7 +47,7 @@ LOOK_MS = 250
 class MachinesPage(QWidget):
     """Shows the session's fleet, which is read from the swarm only while the page is visible."""
 
-    def __init__(self, model: SessionModel, theme: Theme) -> None:
+    def __init__(self, model: SessionModel, theme: Theme, command: CommandMachines) -> None:
         super().__init__()
         self.setObjectName("page")
         self._session_model = model
@@ -64,6 +65,7 @@ class MachinesPage(QWidget):
             parent=self,
         )
         self.table = table(self.model, theme, name=_("Machines"), stretched=3, padding=18)
+        self.command = CommandButton(self.table, self.model, command, is_own=self._is_own)
         self._lazy_details = Lazy(lambda: self._build_details(theme))
         self._chosen = ""
         self.empty = EmptyState("machines", theme)
@@ -80,7 +82,7 @@ class MachinesPage(QWidget):
         head.setSpacing(8)
         head.addWidget(label(_("Machines"), "page"))
         head.addStretch()
-        for control in (self.text, self.lab, self.export):
+        for control in (self.text, self.lab, self.command, self.export):
             head.addWidget(control)
         foot = QHBoxLayout()
         foot.setSpacing(16)
@@ -161,6 +163,7 @@ class MachinesPage(QWidget):
         self.table.setVisible(any_machine)
         self.totals.setVisible(any_machine)
         self.export.setEnabled(any_machine)
+        self.command.setEnabled(any_machine)
         if any_machine:
             return
         if self._session_model.state.swarm is None:

@@ -217,6 +217,19 @@ def _machine() -> tuple[SettingRow, ...]:
             "alias", _("Alias"), _("What the swarm calls this machine; empty: a made-up name.")
         ),
         text_row("lab", _("Lab"), _("Helps its admin to find it; may be empty.")),
+        text_row(
+            "lab_key",
+            _("Lab key"),
+            _(
+                "Its admin may start, stop and move training here, and change its terms; empty:"
+                " nobody."
+            ),
+        ),
+        switch_row(
+            "lab_commands",
+            _("Obey the lab's commands"),
+            _("Off: each is refused, and its admin is told so."),
+        ),
         publish(),
     )
 

@@ -1,0 +1,1 @@
+"""Commanding the machines of a lab: what, which machines, and what became of it."""
