@@ -33,7 +33,7 @@ from app.p2p.board import Board
 from app.p2p.calls import CallError
 from app.p2p.machine_records import Inspection, Inspector
 from app.p2p.scout import Scout
-from app.settings import settings as settings_of
+from app.settings import loading
 from app.settings.settings import Settings
 from app.swarm.fleet import Fleet, Machine
 from app.swarm.recents import Recents
@@ -103,9 +103,9 @@ def _key_in(given: str) -> str:
 
 
 def _pair(asked: LabAsked, folders: Folders, settings: Settings, lab_key: str) -> int:
-    settings_of.changed(settings, {"lab_key": lab_key})
+    loading.changed(settings, {"lab_key": lab_key})
     try:
-        settings_of.save(folders.settings_file, {"lab_key": lab_key})
+        loading.save(folders.settings_file, {"lab_key": lab_key})
     except OSError as error:
         file = str(folders.settings_file)
         raise LabError(_("can't be written: {reason}.").format(reason=error), field=file) from error

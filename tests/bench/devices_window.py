@@ -25,7 +25,7 @@ from app.common.paths import Folders  # noqa: E402
 from app.desktop import autostart  # noqa: E402
 from app.machine.hardware import Reading  # noqa: E402
 from app.session import Session  # noqa: E402
-from app.settings import settings  # noqa: E402
+from app.settings import loading  # noqa: E402
 from app.state.events import DeviceChosen  # noqa: E402
 from ui.application import LazyDemo, make_application  # noqa: E402
 from ui.main_window import MainWindow  # noqa: E402
@@ -53,7 +53,7 @@ async def measure(application: Any, folder: Path) -> dict[str, float]:
     folders = Folders.under(folder)
     folders.create()
     logging_ = logs.start(folders.logs)
-    session = Session(settings=settings.load(folders.settings_file), folders=folders)
+    session = Session(settings=loading.load(folders.settings_file), folders=folders)
     model = SessionModel(session)
     opened = asyncio.get_running_loop().create_future()
     actions = Actions(model, demo=LazyDemo(session), opened=opened)

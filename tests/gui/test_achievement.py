@@ -23,7 +23,7 @@ from ui.dialogs.achievement.dialog import AchievementDialog
 from ui.dialogs.achievement.picture import HEIGHT, WIDTH, picture_of
 from ui.models.achievement import Achievement, achievement_of
 from ui.style.theme import DARK, LIGHT
-from ui.texts import contributions as texts
+from ui.texts.given import contributions as texts
 
 pytestmark = pytest.mark.gui
 

@@ -25,7 +25,7 @@ from tests.support.gui.windows import SWARM, TRAINING, WATCHING, Bench, clipped
 from tests.support.training.specs import SMALLEST
 from tests.support.training.works import contribution
 from ui.pages.contributions.page import ContributionsPage
-from ui.texts import contributions as contribution_texts
+from ui.texts.given import contributions as contribution_texts
 
 pytestmark = pytest.mark.gui
 

@@ -10,7 +10,7 @@ from app.commands.lab import LabAsked
 from app.common.errors import LabError
 from app.common.paths import Folders
 from app.headless import commanding
-from app.settings import settings as settings_of
+from app.settings import loading
 from app.settings.settings import Settings
 from app.swarm.fleet import Machine
 from tests.support.machine.machines import new_key, record
@@ -52,9 +52,9 @@ def test_a_machine_is_paired_by_a_code_or_a_file_and_unpaired(
     told = json.loads(capsys.readouterr().out)
     assert told["lab_key"] == key
     assert len(told["machine"]) == 44
-    assert settings_of.load(folders.settings_file).lab_key == key
+    assert loading.load(folders.settings_file).lab_key == key
     assert run(folders, "unpair") == 0
-    assert settings_of.load(folders.settings_file).lab_key == ""
+    assert loading.load(folders.settings_file).lab_key == ""
 
 
 @pytest.mark.parametrize("code", ["", "abc", "A" * 43 + "B=", "A" * 44 + "=", "/no/such/file"])

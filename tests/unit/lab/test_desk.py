@@ -27,7 +27,8 @@ from app.lab.messages import (
     open_answer,
     seal_order,
 )
-from app.settings.settings import Settings, changed
+from app.settings.loading import changed
+from app.settings.settings import Settings
 from app.state.events import Event, LabCommanded
 from app.state.facts import Swarm
 from app.state.state import ContributorState

@@ -17,7 +17,7 @@ from ui.models.achievement import Achievement, achievement_of, run_to_tell_of, r
 from ui.models.session_model import SessionModel
 from ui.style.plain import control_text
 from ui.style.theme import Theme
-from ui.texts import contributions as contribution_texts
+from ui.texts.given import contributions as contribution_texts
 from ui.widgets.buttons import button
 from ui.widgets.choice import Choice
 from ui.widgets.forms.fields import error_label, show_error

@@ -24,8 +24,8 @@ from app.curves.loss_change import LossChange
 from ui.models.achievement import Achievement
 from ui.style.icons import pixmap
 from ui.style.theme import Colors
-from ui.texts import contributions as contribution_texts
 from ui.texts import states, units
+from ui.texts.given import contributions as contribution_texts
 
 WIDTH, HEIGHT = 1200, 630
 """Pixels: a size that is shown whole where people share links and pictures."""

@@ -34,10 +34,10 @@ from ui.pages.contributions.daily_chart import DailyChart
 from ui.pages.contributions.reports import ReportsCard
 from ui.pages.contributions.totals import ContributionTotalsCard
 from ui.style.theme import Theme
-from ui.texts import contributions as contribution_texts
-from ui.texts import energy as energy_texts
 from ui.texts import units
-from ui.texts.energy import EnergyRules
+from ui.texts.given import contributions as contribution_texts
+from ui.texts.given import energy as energy_texts
+from ui.texts.given.energy import EnergyRules
 from ui.widgets.buttons import button
 from ui.widgets.card_row import CardRow
 from ui.widgets.empty_state import EmptyState

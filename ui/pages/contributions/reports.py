@@ -5,8 +5,8 @@ from app.contributions.outbox import OutboxState
 from app.contributions.summary import Summary
 from app.state.facts import ReportingStatus
 from app.state.state import ContributorState
-from ui.texts import contributions as contribution_texts
 from ui.texts import units
+from ui.texts.given import contributions as contribution_texts
 from ui.widgets.buttons import button
 from ui.widgets.card import FactsCard
 from ui.widgets.labels import label, restyle

@@ -7,9 +7,9 @@ from PySide6.QtWidgets import QGridLayout
 from app.common.i18n import _
 from app.contributions.ledger import LedgerTotals
 from app.contributions.summary import Summary
-from ui.texts import contributions as contribution_texts
-from ui.texts import energy as energy_texts
-from ui.texts.energy import EnergyRules
+from ui.texts.given import contributions as contribution_texts
+from ui.texts.given import energy as energy_texts
+from ui.texts.given.energy import EnergyRules
 from ui.widgets.card import ROW_HEIGHT, Card
 from ui.widgets.labels import ElidedLabel, label, line
 

@@ -20,11 +20,11 @@ from ui.pages.overview.headline import Headline
 from ui.pages.overview.lost_swarm import LostSwarmNotice
 from ui.pages.overview.welcome import Welcome
 from ui.style.theme import Theme
-from ui.texts import contributions as contribution_texts
-from ui.texts import energy as energy_texts
 from ui.texts import states as texts
 from ui.texts import units
-from ui.texts.energy import EnergyRules
+from ui.texts.given import contributions as contribution_texts
+from ui.texts.given import energy as energy_texts
+from ui.texts.given.energy import EnergyRules
 from ui.widgets.banner import Banner
 from ui.widgets.buttons import button, icon_button
 from ui.widgets.card import FactsCard

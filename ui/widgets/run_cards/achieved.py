@@ -7,7 +7,7 @@ from shiboken6 import isValid
 from app.contributions.summary import Summary
 from ui.models.achievement import achievement_of
 from ui.models.session_model import SessionModel
-from ui.texts import contributions as contribution_texts
+from ui.texts.given import contributions as contribution_texts
 from ui.widgets.labels import PlainLabel
 
 

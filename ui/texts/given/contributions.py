@@ -19,9 +19,9 @@ from app.contributions.summary import Summary
 from app.curves.loss_change import LossChange
 from app.state.facts import ReportingState, ReportingStatus
 from app.state.state import ContributorState
-from ui.texts import energy as energy_texts
 from ui.texts import units
-from ui.texts.energy import MEASURED_ONLY, EnergyRules
+from ui.texts.given import energy as energy_texts
+from ui.texts.given.energy import MEASURED_ONLY, EnergyRules
 
 if TYPE_CHECKING:
     from app.backend.replies import ProjectedReward
