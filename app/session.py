@@ -16,7 +16,6 @@ from app import protocol
 from app.alerts.alerter import FILE_NAME as ALERTS
 from app.alerts.alerter import Alerter
 from app.archive.keeper import ArchiveKeeper
-from app.archive.storage import FILE_NAME as MACHINES
 from app.backend.offers import Offers
 from app.backend.reporting import Reporting, reporting_at_start
 from app.common.background import Background
@@ -112,7 +111,7 @@ class Session:
             history=self.history,
             key_file=folders.machine_key_file,
         )
-        self.archive = ArchiveKeeper(self.machines, file=folders.data / MACHINES)
+        self.archive = ArchiveKeeper(store, machines=self.machines, folder=folders.data)
         self.alerts = Alerter(store, machines=self.machines, file=folders.data / ALERTS)
         self._governor = Governor(
             store,

@@ -99,11 +99,13 @@ def is_left_over(process: psutil.Process, *, descendants: set[int]) -> bool:
 
 def left_processes(before: set[int]) -> list[psutil.Process]:
     """The processes of this run that weren't there before."""
-    descendants = {child.pid for child in psutil.Process().children(recursive=True)}
     new = []
     for pid in set(psutil.pids()) - before - {os.getpid()}:
         with contextlib.suppress(psutil.NoSuchProcess):
             new.append(psutil.Process(pid))
+    if not new:
+        return []  # as after nearly every test: to look for descendants reads all of /proc
+    descendants = {child.pid for child in psutil.Process().children(recursive=True)}
     return [process for process in new if is_left_over(process, descendants=descendants)]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from app.archive.export import write
 from app.archive.storage import (
+    FILE_NAME,
     MIGRATIONS,
     STEPS,
     ArchivedMachine,
@@ -19,6 +20,7 @@ from app.archive.storage import (
 from app.common.background import Background
 from app.common.database import DatabaseThread
 from app.common.subscription import Subscription
+from app.state.store import ReadableStore
 from app.swarm.fleet import DAY, FINE_SECONDS, HOUR, ROUGH_SECONDS, Machine
 from app.swarm.fleet_sync import FleetSync
 
@@ -34,10 +36,12 @@ MACHINES_A_SLICE = 50
 class ArchiveKeeper:
     """Writes what the fleet reads, and gives machines that appear again the last day's figures."""
 
-    def __init__(self, machines: FleetSync, *, file: Path) -> None:
+    def __init__(self, store: ReadableStore, *, machines: FleetSync, folder: Path) -> None:
+        """store: its setting ``record`` says whether anything is written. folder: of the file."""
+        self._store = store
         self._machines = machines
-        self._path = file
-        self._file = DatabaseThread(file, migrations=MIGRATIONS, name="the machines' figures")
+        self._path = folder / FILE_NAME
+        self._file = DatabaseThread(self._path, migrations=MIGRATIONS, name="the machines' figures")
         self._background = Background()
         self._readings = Subscription()
         self._news = asyncio.Event()
@@ -100,6 +104,8 @@ class ArchiveKeeper:
     async def save(self) -> None:
         """Write what is new of all machines, up to the last whole step."""
         self._saved_at = time.monotonic()
+        if not self._store.settings.record:
+            return
         run_id, now = self._machines.run_id, time.time()
         machines = [
             each

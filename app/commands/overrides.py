@@ -40,6 +40,7 @@ OVERRIDES = (
     "debug",
     "update_url",
     "update_key",
+    "record",
     "publish_machine",
     "alias",
     "lab",
@@ -109,6 +110,7 @@ def _add_settings(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--lab", metavar="NAME", help="lab of this machine, shown to the swarm")
     group.add_argument("--lab-key", metavar="KEY", help="the lab that may command this machine")
     _add_switch(group, "--lab-commands", "obey the lab's commands, or refuse them")
+    _add_switch(group, "--record", "keep for months what the swarm's machines tell, or don't")
     _add_switch(group, "--publish-machine", "show this machine's figures to the swarm, or don't")
     group.add_argument(
         "--term",

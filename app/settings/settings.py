@@ -187,6 +187,9 @@ class Settings(BaseSettings):
     update_key: str = Field("", validation_alias="COTRAIN_UPDATE_KEY", pattern=_KEY)
     """The publisher's public key in base64; "" for no check."""
 
+    record: bool = Field(True, validation_alias="COTRAIN_RECORD")
+    """Keep for months what the machines of the swarm tell, on this machine's disk."""
+
     publish_machine: bool = Field(True, validation_alias="COTRAIN_PUBLISH_MACHINE")
     """Show this machine's figures to the swarm."""
 

@@ -55,6 +55,7 @@ async def test_posted_task_is_trained_to_its_end(start_app: StartApp, call: Call
     assert (await caller.get("status"))["status"] == "stopped"
 
 
+@pytest.mark.slow
 async def test_task_that_cannot_be_trained_has_failed(
     start_app: StartApp, call: Call, tmp_path: Path
 ) -> None:
@@ -132,6 +133,7 @@ def axios(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 async def test_backends_library_calls_us(start_app: StartApp, call: Call, axios: Path) -> None:
     app = await start_app(*SERVE)
     caller = await call(app)

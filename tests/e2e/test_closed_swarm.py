@@ -74,6 +74,7 @@ async def more_rounds(swarm: Swarm, peers: int) -> None:
     await swarm.first.until(lambda: swarm.first.rounds_with(peers) >= before + ROUNDS)
 
 
+@pytest.mark.slow
 async def test_a_stranger_is_given_nothing(swarm: Swarm, tmp_path: Path) -> None:
     async with hostile("thief", swarm.addresses, tmp_path / "thief.log") as given:
         assert given == "0 bytes of state, stranger, BAD_GROUP_ID\n"

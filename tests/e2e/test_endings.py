@@ -49,6 +49,7 @@ async def test_ctrl_c_in_a_terminal_reaches_the_whole_group(start_app: StartApp)
     assert "Traceback" not in app.errors
 
 
+@pytest.mark.slow
 async def test_app_and_trainer_killed_at_once_leave_nothing_behind(start_app: StartApp) -> None:
     app = await start_app(spec=lone_spec())
     await app.trains()
@@ -69,6 +70,7 @@ async def test_a_second_instance_on_the_same_folder_is_refused(start_app: StartA
     assert app.process.returncode is None
 
 
+@pytest.mark.slow
 async def test_a_run_that_reaches_its_end_says_so(start_app: StartApp) -> None:
     short = training(target_batch_size=512, stop={"epochs": 1})
     app = await start_app(spec=lone_spec(training_params=short))

@@ -50,6 +50,7 @@ def processes() -> list[psutil.Process]:
     ]
 
 
+@pytest.mark.slow
 async def test_a_text_is_written_stopped_and_its_process_ends(tmp_path: Path) -> None:
     writer = generation(tmp_path)
     folder = writer._folders.checkpoints(SPEC.run_id) / "trainer"

@@ -82,6 +82,7 @@ async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
     await watched.session.close()
 
 
+@pytest.mark.slow
 async def test_it_waits_for_the_cold_rests_in_the_heat_and_loses_nothing(watched: Watched) -> None:
     session, thermometer = watched.session, watched.thermometer
     thermometer.celsius = 90.0

@@ -109,6 +109,7 @@ async def test_pause_and_resume_are_acknowledged_and_true(hire: Callable[[], Wor
     assert worker.all(protocol.PhaseChanged)[-1].phase is TrainerPhase.TRAINING
 
 
+@pytest.mark.slow
 async def test_it_resumes_from_its_newest_checkpoint_that_is_sound(
     hire: Callable[[], Worker],
 ) -> None:
@@ -134,6 +135,7 @@ async def resumed(worker: Worker) -> int | None:
     return ready.resumed_epoch
 
 
+@pytest.mark.slow
 async def test_reports_come_a_few_times_a_second_whatever_the_rate_of_steps(
     hire: Callable[[], Worker],
 ) -> None:
@@ -166,6 +168,7 @@ async def test_what_it_cannot_do_is_a_problem_with_its_field(
     assert outcome.problem.remedy
 
 
+@pytest.mark.slow
 async def test_memory_that_is_not_allowed_is_a_problem_with_its_field(
     hire: Callable[[], Worker],
 ) -> None:

@@ -156,6 +156,7 @@ OVERRIDES = [
     (["--debug"], {"debug": True}),
     (["--update-url", "https://a.example/n"], {"update_url": "https://a.example/n"}),
     (["--update-key", "a"], {"update_key": "a"}),
+    (["--no-record"], {"record": False}),
     (["--publish-machine"], {"publish_machine": True}),
     (["--no-publish-machine"], {"publish_machine": False}),
     (["--alias", "lab-01"], {"alias": "lab-01"}),

@@ -22,15 +22,16 @@ from tests.support.machine.machines import record
 class Watcher:
     """An app that watches machines, from its start to its end, without a network."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: bool) -> None:
+        store = Store(settings=Settings(**settings), state=ContributorState())
         self.machines = FleetSync(
-            Store(settings=Settings(), state=ContributorState()),
+            store,
             membership=SimpleNamespace(node=None),  # type: ignore[arg-type]  no network
             history=History(),
             key_file=folder / "key",
         )
         self.machines.run_id = "run"
-        self.archive = ArchiveKeeper(self.machines, file=folder / "machines.sqlite")
+        self.archive = ArchiveKeeper(store, machines=self.machines, folder=folder)
 
     def read(self, ago: float, *, loss: float) -> None:
         """As if the machine had told its loss some seconds ago."""
@@ -91,3 +92,13 @@ async def test_a_file_that_can_t_be_used_stops_nothing(
     assert await app.archive.curve("key", seconds=HOUR, step=10) == []
     await app.archive.close()
     assert "figures can't be kept" in caplog.text
+
+
+async def test_nothing_is_kept_where_the_user_wants_none(tmp_path: Path) -> None:
+    app = Watcher(tmp_path, record=False)
+    await app.archive.open()
+    app.read(60, loss=2.5)
+    await until(lambda: "key" in app.archive._written)
+    await app.archive.save()
+    assert await app.archive.curve("key", seconds=HOUR, step=10) == []
+    await app.archive.close()

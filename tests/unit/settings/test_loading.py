@@ -55,6 +55,7 @@ ENVIRONMENT = [
     ("alert_quiet", "COTRAIN_ALERT_QUIET", "22:00-07:00", "22:00-07:00"),
     ("alert_temperature", "COTRAIN_ALERT_TEMPERATURE", "80", 80),
     ("alert_disk", "COTRAIN_ALERT_DISK", "0.5", 0.5),
+    ("record", "COTRAIN_RECORD", "false", False),
     ("publish_machine", "COTRAIN_PUBLISH_MACHINE", "false", False),
     ("alias", "COTRAIN_ALIAS", "lab-01", "lab-01"),
     ("lab", "COTRAIN_LAB", "vision-lab", "vision-lab"),

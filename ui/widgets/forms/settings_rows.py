@@ -231,6 +231,11 @@ def _machine() -> tuple[SettingRow, ...]:
             _("Off: each is refused, and its admin is told so."),
         ),
         publish(),
+        switch_row(
+            "record",
+            _("Keep what the swarm's machines tell"),
+            _("For months, up to some 90 MB on this disk; the Machines page draws it."),
+        ),
     )
 
 

@@ -79,6 +79,7 @@ def draw(
     )
 
 
+@pytest.mark.slow
 def test_nothing_of_a_data_set_is_drawn_and_held_out(hub: ModelHub, tmp_path: Path) -> None:
     ended = draw(hub, tmp_path, script=HOLD + DRAW)
     assert ended.returncode == 0, ended.stderr.decode()
@@ -99,6 +100,7 @@ def test_a_data_set_is_streamed(hub: ModelHub, tmp_path: Path) -> None:
     assert not list((tmp_path / "cache").rglob("*.jsonl"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "split", "reason"),
     [
@@ -126,6 +128,7 @@ def test_a_card_that_points_at_our_files_is_refused(hub: ModelHub, tmp_path: Pat
     assert not ended.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "seen"), [((), {None}), (("sign-in",), {None, "Bearer hf_secret"})]
 )

@@ -1,5 +1,6 @@
 """What a model writes after the prompts of a run."""
 
+import pytest
 import torch
 
 from app.trainer.data.tokenizer import ByteTokens
@@ -16,6 +17,7 @@ def writer(*prompts: str, most_context: int = 300) -> SampleWriter:
     )
 
 
+@pytest.mark.slow
 def test_samples_are_the_same_each_time() -> None:
     model = built(spec_of(n_positions=300)).eval()
     first, second = (list(writer("The", "def ").of(model, seconds=600.0)) for _ in range(2))

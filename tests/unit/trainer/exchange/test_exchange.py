@@ -152,6 +152,7 @@ def test_on_a_slow_line_a_blob_leaves_once(swarm: Swarm) -> None:
         assert 4 * size <= peer.exchange.bytes_received < 5 * size
 
 
+@pytest.mark.slow
 def test_members_serve_each_other(swarm: Swarm) -> None:
     peers = [swarm.add(waits=PATIENT) for _ in range(5)]
     size = 2_000_000

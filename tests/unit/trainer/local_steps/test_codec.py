@@ -190,6 +190,7 @@ def digest_of_means() -> str:
     return digest.hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capability", ["default", "avx2"])
 def test_means_have_the_same_bits_in_any_process(capability: str) -> None:
     """PyTorch chooses other instructions on other processors; here it is told which to choose."""
