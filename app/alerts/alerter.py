@@ -16,7 +16,7 @@ from app.common.paths import write_atomically
 from app.common.subscription import Subscription, subscribed
 from app.state.store import ReadableStore
 from app.swarm.fleet_sync import FleetSync
-from app.terms.schedule import DAYS, LocalZone, Schedule, Span
+from app.terms.schedule import LocalZone, Schedule
 
 log = logging.getLogger(__name__)
 
@@ -151,10 +151,7 @@ def is_quiet(hours: str, now: float) -> bool:
     """Whether a time is in the quiet hours. hours: as the setting ``alert_quiet``."""
     if not hours:
         return False
-    begin, end = (part.split(":") for part in hours.split("-"))
-    span = Span(*(int(hour) * 60 + int(minute) for hour, minute in (begin, end)))
-    every_day = Schedule((span,) * len(DAYS))
-    return every_day.is_open(datetime.fromtimestamp(now, LocalZone()))
+    return Schedule.parse(f"mon-sun {hours}").is_open(datetime.fromtimestamp(now, LocalZone()))
 
 
 def _read(file: Path) -> dict[str, float]:

@@ -12,8 +12,8 @@ from typing import Any
 
 from app.archive.storage import MIGRATIONS
 from app.common import plain
-from app.common.database import open_database
-from app.common.errors import DatabaseError, ExportError
+from app.common.database import open_database, unreadable
+from app.common.errors import ExportError
 from app.common.i18n import _
 from app.swarm.fleet import METRICS
 
@@ -41,7 +41,7 @@ def runs(file: Path) -> list[tuple[str, int]]:
             )
             return [(run_id, count) for run_id, count in found]
     except sqlite3.Error as error:
-        raise _unreadable(file, error) from error
+        raise unreadable(file, error) from error
 
 
 def write(path: Path, *, file: Path, run_id: str) -> int:
@@ -60,7 +60,7 @@ def write(path: Path, *, file: Path, run_id: str) -> int:
             count = write_rows(part, _rows(archive, run_id))
         part.replace(path)
     except sqlite3.Error as error:
-        raise _unreadable(file, error) from error
+        raise unreadable(file, error) from error
     except OSError as error:
         raise ExportError(
             _("can't be written: {reason}.").format(reason=error.strerror or error),
@@ -69,12 +69,6 @@ def write(path: Path, *, file: Path, run_id: str) -> int:
     finally:
         part.unlink(missing_ok=True)
     return count
-
-
-def _unreadable(file: Path, error: sqlite3.Error) -> DatabaseError:
-    return DatabaseError(
-        _("this file can't be read: {reason}.").format(reason=error), field=str(file)
-    )
 
 
 def _rows(archive: sqlite3.Connection, run_id: str) -> Iterator[FigureRow]:

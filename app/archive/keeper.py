@@ -44,20 +44,23 @@ class ArchiveKeeper:
         self._file = DatabaseThread(self._path, migrations=MIGRATIONS, name="the machines' figures")
         self._background = Background()
         self._readings = Subscription()
+        self._opening: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._run_id = ""
         self._written: dict[str, float] = {}  # up to when each machine's figures are in the file
         self._saved_at = self._thinned_at = -SAVE_SECONDS
 
     async def open(self) -> None:
-        """Open the file, and begin to write."""
-        await self._file.open()
+        """Begin to open the file, whose check may take a second, and to write."""
+        self._opening = self._background.start(self._file.open())
         self._readings = self._machines.subscribe(self._news.set)
         self._keeping = self._background.start(self._keep())
 
     async def close(self) -> None:
         """Write what is new, and close the file. May be called twice, and without `open`."""
         self._readings.close()
+        if self._opening is not None:
+            await self._opening
         await self._background.close()
         await self.save()
         await self._file.close()
@@ -74,6 +77,8 @@ class ArchiveKeeper:
         await asyncio.to_thread(write, path, file=self._path, run_id=self._machines.run_id)
 
     async def _keep(self) -> None:
+        if self._opening is not None:
+            await self._opening
         while True:
             await self._news.wait()
             self._news.clear()

@@ -132,6 +132,13 @@ def _unusable(path: Path, error: Exception) -> DatabaseError:
     )
 
 
+def unreadable(path: Path, error: sqlite3.Error) -> DatabaseError:
+    """The error for a file whose reading failed."""
+    return DatabaseError(
+        _("this file can't be read: {reason}.").format(reason=error), field=str(path)
+    )
+
+
 class DatabaseThread:
     """A SQLite file for what the app can do without, on a thread of its own.
 

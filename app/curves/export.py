@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.common.errors import DatabaseError, ExportError
+from app.common.database import unreadable
+from app.common.errors import ExportError
 from app.common.i18n import _
 from app.common.paths import write_atomically
 from app.curves.storage import CurveFile, RingName, StoredRun
@@ -50,7 +51,7 @@ def runs(file: Path) -> list[StoredRun]:
     try:
         return curves.runs()
     except sqlite3.Error as error:
-        raise _unreadable(file, error) from error
+        raise unreadable(file, error) from error
     finally:
         curves.close()
 
@@ -68,7 +69,7 @@ def write(path: Path, *, file: Path, run: StoredRun) -> int:
     try:
         points = points_of(curves.load(run.run_id, until=time.time()))
     except sqlite3.Error as error:
-        raise _unreadable(file, error) from error
+        raise unreadable(file, error) from error
     finally:
         curves.close()
     content = to_csv(points) if path.suffix.lower() == ".csv" else to_json(points, run)
@@ -79,12 +80,6 @@ def write(path: Path, *, file: Path, run: StoredRun) -> int:
             _("can't be written: {reason}.").format(reason=error.strerror), field=str(path)
         ) from error
     return len(points)
-
-
-def _unreadable(file: Path, error: sqlite3.Error) -> DatabaseError:
-    return DatabaseError(
-        _("this file can't be read: {reason}.").format(reason=error), field=str(file)
-    )
 
 
 def points_of(rings: dict[RingName, list[Bucket]]) -> list[CurvePoint]:

@@ -1,5 +1,6 @@
 """What the headless app does once and then ends: subcommands, checks, downloads."""
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -68,8 +69,6 @@ def check_config(arguments: Arguments, folders: Folders) -> int:
 
 
 def _mistakes_of_invite(source: str, folders: Folders) -> list[UserFacingError]:
-    import asyncio
-
     from app.swarm.recents import Recents
 
     try:
