@@ -14,6 +14,8 @@ from app.common.logs import RingBuffer
 from app.state.state import ContributorState
 from ui.dialogs.host import Dialogs, invite_in
 from ui.models.actions import Actions
+from ui.models.chart_choices import FILE_NAME as CHARTS_FILE
+from ui.models.chart_choices import ChartChoices
 from ui.models.preferences import Preferences
 from ui.models.session_model import SessionModel
 from ui.models.summary_model import SummaryModel
@@ -65,9 +67,11 @@ class MainWindow(QMainWindow):
         self._closing = False
         self._may_close = False
         self.summary_model = SummaryModel(model)
-        self.overview = Overview(model, actions, theme, self.summary_model)
+        data = model.session.folders.data
+        self._charts = ChartChoices(data / CHARTS_FILE)
+        self.overview = Overview(model, actions, theme, self.summary_model, charts=self._charts)
         self.log = Lazy(lambda: _log_page(ring, actions, theme))
-        self.swarm = Lazy(lambda: _swarm_page(model, actions, theme))
+        self.swarm = Lazy(lambda: _swarm_page(model, actions, theme, self._charts))
         self.model = Lazy(lambda: _model_page(model, actions, theme, self.summary_model))
         self.devices = Lazy(lambda: _devices_page(model, actions, theme))
         self.contributions = Lazy(
@@ -99,9 +103,7 @@ class MainWindow(QMainWindow):
             open_local_api=self.local_api_wanted.emit,
             quit_app=self.quit_wanted.emit,
         )
-        self._placement = Placement(
-            model.session.folders.data / FILE_NAME, [page.icon for page in self.pages]
-        )
+        self._placement = Placement(data / FILE_NAME, [page.icon for page in self.pages])
         self._lay_out()
         self._first_page = self._placement.restore(self)
         self.sidebar.chosen.connect(self.open_page)
@@ -185,6 +187,7 @@ class MainWindow(QMainWindow):
         """Say that the app is closing, and disable all controls."""
         self._closing = True
         self._placement.save(self, self.stack.currentIndex())
+        self._charts.save()
         self.dialogs.close()
         self.summary_model.close()
         self.open_page(0)
@@ -213,10 +216,12 @@ def _import_pages() -> None:
     import ui.pages.swarm.page  # noqa: F401
 
 
-def _swarm_page(model: SessionModel, actions: Actions, theme: Theme) -> "SwarmPage":
+def _swarm_page(
+    model: SessionModel, actions: Actions, theme: Theme, charts: ChartChoices
+) -> "SwarmPage":
     from ui.pages.swarm.page import SwarmPage
 
-    return SwarmPage(model, actions, theme)
+    return SwarmPage(model, actions, theme, charts)
 
 
 def _model_page(

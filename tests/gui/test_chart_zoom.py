@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from app.evaluation_messages import Evaluated
 from app.state.events import JoinBegan, Left
 from app.timeline.timeline import HappeningKind
 from tests.support.gui.windows import SWARM, TRAINING, WATCHING, Bench, name_of
+from ui.models.chart_choices import FILE_NAME, ChartChoices, ChartView
 from ui.widgets.charts.captioned import captioned
 from ui.widgets.charts.curves import Curve, Drawing
 from ui.widgets.charts.plot import TimePlot
@@ -398,3 +400,52 @@ def test_a_plot_without_any_values_can_be_zoomed(bench: Bench, qtbot: QtBot) -> 
     for key in (Qt.Key.Key_Plus, Qt.Key.Key_Minus, Qt.Key.Key_Left, Qt.Key.Key_Home):
         qtbot.keyClick(plot.widget, key)
     assert plot.zoom is None
+
+
+# --- what is chosen
+
+
+def test_what_the_charts_show_holds_for_all_pages_and_the_next_start(
+    bench: Bench, charts: Any
+) -> None:
+    bench.open("Swarm")
+    others = bench.window.swarm.widget.charts
+    others.smoothing.setCurrentIndex(2)
+    others.group.button(1).click()
+    assert charts.smoothing.currentIndex() == 2
+    assert charts.group.checkedId() == 1
+    charts.along.setCurrentIndex(1)
+    assert others.along.currentData() == AxisKind.EPOCH
+    bench.window.show_closing()
+    again = ChartChoices(bench.session.folders.data / FILE_NAME)
+    assert again.view == ChartView(AxisKind.EPOCH, Smoothing.STRONG, 3600.0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        '{"along": "years", "smoothing": 3}',
+        '{"along": "", "smoothing": "", "seconds": 7}',
+    ],
+)
+def test_a_damaged_note_of_what_the_charts_show_changes_nothing(
+    make_bench: Callable[[], Bench], tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "charts.json").write_text(content, encoding="utf-8")
+    charts = make_bench().window.overview.charts.widget
+    assert charts.along.currentData() == AxisKind.TIME
+    assert charts.smoothing.currentData() == Smoothing.NONE
+    assert charts.group.checkedId() == 0
+
+
+def test_the_crosshairs_reading_takes_the_place_of_the_smoothing(charts: Any) -> None:
+    charts.smoothing.setCurrentIndex(2)
+    chart = charts.loss
+    assert chart.smoothed.isVisible()
+    chart.plot.put_crosshair(chart.plot.shown.high - 60)
+    assert not chart.smoothed.isVisible()
+    chart.plot.put_crosshair(None)
+    assert chart.smoothed.isVisible()

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 from app.protocol import Devices
 from app.spec import invite
 from app.spec import schema as spec
-from app.spec.form import names
+from app.spec.form import draft, names
 from app.spec.schema import SwarmSpec
 from app.state.events import DeviceChosen, Joined, Left
 from tests.support.gui.windows import CPU, DEVICES, WATCHING, Bench, in_tab_order, name_of
@@ -60,9 +60,11 @@ def started(form: StartDialog) -> list[tuple[SwarmSpec, bool]]:
 
 def test_form_has_every_text_and_begins_right(form: StartDialog) -> None:
     assert set(form.values) == set(names.DEFAULTS)
-    assert {k: v for k, v in form.values.items() if k != "run_id"} == {
-        k: v for k, v in names.DEFAULTS.items() if k != "run_id"
+    others = {"run_id", *draft.strategy_fields()}
+    assert {k: v for k, v in form.values.items() if k not in others} == {
+        k: v for k, v in names.DEFAULTS.items() if k not in others
     }
+    assert form.advice.title.text().startswith("As recommended")
     assert "parameters" in form.summary.text()
 
 
@@ -81,6 +83,7 @@ def test_four_questions_are_asked_and_all_else_is_folded(questions: StartDialog)
 
 
 def test_questions_are_reached_by_keyboard_in_order(questions: StartDialog) -> None:
+    averaged(questions)
     reached = in_tab_order(questions)
     expected = [
         *(questions.title.control, questions.sizes.buttons["small"]),
@@ -105,6 +108,7 @@ def test_a_size_is_chosen_with_the_strategy_that_suits(
 ) -> None:
     size = questions.sizes
     assert size.buttons["small"].isChecked()
+    averaged(questions)
     assert "10.8 M parameters · about 7 hours · as recommended below" in size.words["small"].text()
     for key, words in (("gpt2", "85.3 M parameters · about"), ("large", "309 M parameters")):
         assert words in size.words[key].text()
@@ -170,6 +174,7 @@ def test_own_sizes_are_shown_and_left_again(questions: StartDialog, qtbot: QtBot
 def test_choosing_sizes_to_and_fro_keeps_the_length_of_the_run(
     questions: StartDialog, qtbot: QtBot
 ) -> None:
+    averaged(questions)
     questions.fields["training_params.stop.epochs"].set_value("60000")
     for key in ("gpt2", "large", "small", "gpt2"):
         qtbot.mouseClick(questions.sizes.buttons[key], LEFT)
@@ -196,6 +201,14 @@ def test_what_it_is_for_goes_into_the_invite(
 
 # --- a strategy for model and line ---------------------------------------------------------------
 
+
+def averaged(form: StartDialog) -> None:
+    """As a user who wants each gradient averaged sets it."""
+    for name, value in {"strategy": "gradient-averaging", "target_batch_size": "1024"}.items():
+        form.fields[f"training_params.{name}"].set_value(value)
+    form._check()
+
+
 HUGE = {"layers": "24", "width": "2048", "heads": "16", "feed_forward": "8192"}
 
 
@@ -204,6 +217,7 @@ def test_recommended_strategy_is_taken_over_with_a_click(
 ) -> None:
     for name, value in HUGE.items():
         form.fields[f"model_config.{name}"].set_value(value)
+    averaged(form)
     form.fields["training_params.stop.epochs"].set_value("60000")
     qtbot.waitUntil(lambda: "SparseLoCo" in form.advice.title.text())
     assert "would compute only" in form.advice.why.text()
@@ -228,7 +242,27 @@ def test_recommendation_follows_line_and_machines(form: StartDialog, qtbot: QtBo
     form.line.peers.set_value("8")
     qtbot.waitUntil(form.advice.isVisible)
     form.line.uplink.set_value("0.01")
-    qtbot.waitUntil(lambda: "Recommended" in form.advice.title.text())
+    qtbot.waitUntil(lambda: "SparseLoCo" in form.advice.title.text())
+
+
+def test_the_strategy_follows_the_recommendation_until_it_is_changed(
+    form: StartDialog, qtbot: QtBot
+) -> None:
+    strategy = form.fields["training_params.strategy"]
+    warmup = form.fields["training_params.schedule.warmup_epochs"]
+    for peers, found in (("1", "gradient-averaging"), ("8", "sparseloco")) * 3:
+        form.line.peers.set_value(peers)
+        qtbot.waitUntil(lambda found=found: strategy.value == found)
+    form.line.peers.set_value("1")
+    qtbot.waitUntil(lambda: strategy.value == "gradient-averaging")
+    assert warmup.value == "20"  # as at first, however often it was converted
+    warmup.control.setFocus()
+    QTest.keyClicks(warmup.control, "0")
+    form.line.peers.set_value("8")
+    qtbot.waitUntil(lambda: form.advice.title.text().startswith("Recommended"))
+    assert (strategy.value, warmup.value) == ("gradient-averaging", "200")
+    qtbot.mouseClick(form.advice.take, LEFT)
+    assert strategy.value == "sparseloco"
 
 
 def test_nothing_is_recommended_for_a_wrong_form(form: StartDialog, qtbot: QtBot) -> None:
@@ -239,6 +273,7 @@ def test_nothing_is_recommended_for_a_wrong_form(form: StartDialog, qtbot: QtBot
 
 def test_fields_are_those_of_the_strategy(form: StartDialog) -> None:
     name = "training_params.max_grad_norm"
+    averaged(form)
     form.fields[name].set_value("0.5")
     assert form._check()[0].training.max_grad_norm == 0.5  # type: ignore[union-attr]
     form.fields["training_params.strategy"].set_value("diloco")

@@ -14,6 +14,7 @@ from app.spec.form.names import (
     DEFAULTS,
     HELD_OUT_FIELDS,
     SIZES,
+    STRATEGIES,
     Values,
     begins_with_weights,
     relevant,
@@ -22,6 +23,16 @@ from app.spec.schema import SwarmSpec, mistakes, parse
 
 MOST_CONFIG_CHARACTERS = 2**20
 """Of a ``config.json`` that is pasted."""
+
+
+_WITH_THE_STRATEGY = (
+    "target_batch_size",
+    "max_grad_norm",
+    "schedule.warmup_epochs",
+    "schedule.total_epochs",
+    "stop.epochs",
+)
+"""What depends on the samples of an epoch, which differ by the strategy."""
 
 
 def check(values: Values) -> tuple[SwarmSpec | None, dict[str, SpecError]]:
@@ -48,6 +59,15 @@ def _name_mistake(name: str) -> dict[str, SpecError]:
         message = text.format(count=NAME_CHARACTERS)
         return {field: SpecError(message, field=field, remedy=_("Correct the value."))}
     return {}
+
+
+def strategy_fields() -> tuple[str, ...]:
+    """The names of all fields that `strategy_values` may give a text."""
+    of_one = tuple(f"training_params.{strategy}." for strategy in STRATEGIES)
+    return (
+        *(f"training_params.{name}" for name in ("strategy", *_WITH_THE_STRATEGY)),
+        *(name for name in DEFAULTS if name.startswith(of_one)),
+    )
 
 
 def strategy_values(spec: SwarmSpec) -> dict[str, str]:

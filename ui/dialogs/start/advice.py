@@ -45,17 +45,26 @@ class StrategyAdvice(QWidget):
         self.take.clicked.connect(self.taken)
 
     def show_spec(
-        self, spec: "SwarmSpec | None", state: ContributorState, assumed: tuple[float, int] | None
+        self,
+        spec: "SwarmSpec | None",
+        state: ContributorState,
+        assumed: tuple[float, int] | None,
+        *,
+        before: "SwarmSpec | None",
     ) -> None:
-        """Recommend for this spec, and for Mbit/s of each line and a number of machines."""
+        """Recommend for this spec, and for Mbit/s of each line and a number of machines.
+
+        before: the spec to recommend from, as it was before an earlier recommendation.
+        """
         from app.spec.line import recommend
 
-        self.setVisible(spec is not None and assumed is not None)
-        if spec is None or assumed is None:
+        self.values = {}
+        self.setVisible(None not in (spec, before, assumed))
+        if spec is None or before is None or assumed is None:
             return
         uplink, peers = assumed
-        swarm = texts.swarm_on_lines(spec, state, uplink=uplink, peers=peers)
-        found = recommend(spec, swarm)
+        swarm = texts.swarm_on_lines(before, state, uplink=uplink, peers=peers)
+        found = recommend(before, swarm)
         self.values = draft.strategy_values(found.spec)
         is_there = self.values == draft.strategy_values(spec)
         self.title.setText(_title(found, is_there=is_there))

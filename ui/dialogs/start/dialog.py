@@ -22,6 +22,7 @@ from ui.dialogs.dialog import resize_on_screen
 from ui.dialogs.line import LineCard
 from ui.dialogs.start.advice import StrategyAdvice
 from ui.dialogs.start.fields import questions, sections, title_field
+from ui.dialogs.start.following import FollowingFields
 from ui.dialogs.start.mixture import MixtureRows
 from ui.dialogs.start.section import FoldedCards, SectionCard
 from ui.dialogs.start.size import SizeCard
@@ -75,6 +76,7 @@ class StartDialog(QDialog):
         parts."""
         for card in self.cards:
             self.fields |= card.fields
+        self.strategy = FollowingFields({n: self.fields[n] for n in draft.strategy_fields()})
         self.area = QScrollArea()
         self.summary = label(wrap=True)
         self.train = QCheckBox(_("Train on this machine at once"))
@@ -171,15 +173,17 @@ class StartDialog(QDialog):
 
     def _resize_model(self, size: str) -> None:
         """Fill in a size, with the strategy that is recommended for it."""
-        for name, value in resized(self.values, size).items():
-            self.fields[name].set_value(value)
+        before = self.strategy.before(self.values)
+        new = {**before, **resized(before, size)}
+        with self.strategy.filling():
+            for name, field in self.fields.items():
+                if field.value != new[name]:
+                    field.set_value(new[name])
         self._take()
 
     def _take(self) -> None:
-        """Fill in what is recommended for the form as it is now."""
-        spec, _wrong = self._check()
-        for name, value in self.advice.values.items() if spec is not None else ():
-            self.fields[name].set_value(value)
+        """Fill in what is recommended for the form, now and as it changes."""
+        self.strategy.follow()
         self._check()
 
     # --- checking
@@ -214,6 +218,9 @@ class StartDialog(QDialog):
         self._checking.stop()
         spec, wrong = draft.check(self.values)
         self._show_line(spec)
+        if spec is not None and self.strategy.take(self.advice.values):
+            spec, wrong = draft.check(self.values)
+            self._show_line(spec)
         self.sizes.show_values(self.values, spec, self._model.state, self.line.assumed())
         if spec is not None:
             self._say(self._what_it_takes(spec))
@@ -230,10 +237,11 @@ class StartDialog(QDialog):
         state = self._model.state
         try:
             self.line.show_spec(spec, state)
-            self.advice.show_spec(spec, state, self.line.assumed())
+            before, _wrong = draft.check(self.strategy.before(self.values))
+            self.advice.show_spec(spec, state, self.line.assumed(), before=before)
         except UserFacingError:  # the model's sizes make no sense, which the summary says
             self.line.show_spec(None, state)
-            self.advice.show_spec(None, state, None)
+            self.advice.show_spec(None, state, None, before=None)
 
     def _what_it_takes(self, spec: "SwarmSpec") -> str:
         device = costs.chosen_device(self._model.state)

@@ -14,6 +14,7 @@ from app.contributions.summary import Summary
 from app.p2p.sightings import Run
 from app.state.state import ContributorState, OwnTraining, Phase
 from ui.models.actions import Actions
+from ui.models.chart_choices import ChartChoices
 from ui.models.session_model import SessionModel
 from ui.models.summary_model import SummaryModel
 from ui.pages.overview.headline import Headline
@@ -48,8 +49,15 @@ class Overview(QScrollArea):
     """The page that the window opens with."""
 
     def __init__(
-        self, model: SessionModel, actions: Actions, theme: Theme, summary_model: SummaryModel
+        self,
+        model: SessionModel,
+        actions: Actions,
+        theme: Theme,
+        summary_model: SummaryModel,
+        *,
+        charts: ChartChoices,
     ) -> None:
+        """charts: what they show, with those of other pages."""
         super().__init__()
         self._model = model
         self._actions = actions
@@ -62,7 +70,7 @@ class Overview(QScrollArea):
         self.welcome = Welcome(actions, theme)
         self.epoch = EpochCard(theme)
         self.about = AboutCard()
-        self.charts = Lazy(lambda: _charts(model, theme))
+        self.charts = Lazy(lambda: _charts(model, theme, charts))
         self.machine = FactsCard(_("This machine"), _machine_rows())
         self.swarm = FactsCard(_("Swarm"), _swarm_rows())
         self.given_today = FactsCard(_("Given today"), _given_rows())
@@ -194,11 +202,13 @@ class Overview(QScrollArea):
         self.leave.setEnabled(False)
 
 
-def _charts(model: SessionModel, theme: Theme) -> "TrainingCharts":
+def _charts(model: SessionModel, theme: Theme, choices: ChartChoices) -> "TrainingCharts":
     from ui.widgets.charts.training_charts import TrainingCharts
 
     session = model.session
-    return TrainingCharts(session.history, theme, store=session.store, timeline=session.timeline)
+    return TrainingCharts(
+        session.history, theme, store=session.store, timeline=session.timeline, choices=choices
+    )
 
 
 def _timeline(model: SessionModel, theme: Theme) -> "TimelineCard":

@@ -17,6 +17,7 @@ from app.common.i18n import _, ngettext
 from app.common.subscription import Subscription
 from app.state.state import ContributorState
 from ui.models.actions import Actions
+from ui.models.chart_choices import ChartChoices
 from ui.models.session_model import SessionModel
 from ui.pages.swarm.tables import (
     PeerRow,
@@ -44,7 +45,10 @@ REFRESH_MS = 1000
 class SwarmPage(QWidget):
     """Shows the run. While visible it also reads the machines' records, for the peers' aliases."""
 
-    def __init__(self, model: SessionModel, actions: Actions, theme: Theme) -> None:
+    def __init__(
+        self, model: SessionModel, actions: Actions, theme: Theme, charts: ChartChoices
+    ) -> None:
+        """charts: what they show, with those of other pages."""
         super().__init__()
         self.setObjectName("page")
         self._model = model
@@ -57,7 +61,11 @@ class SwarmPage(QWidget):
         self.epoch = EpochCard(theme)
         session = model.session
         self.charts = TrainingCharts(
-            session.history, theme, store=session.store, timeline=session.timeline
+            session.history,
+            theme,
+            store=session.store,
+            timeline=session.timeline,
+            choices=charts,
         )
         self.text, self.role = _text_filter(), _role_filter()
         self.peers = peers_model(self)

@@ -96,16 +96,20 @@ class Chart(Card):
         self._drawing = drawing
         unseen = drawing.unseen
         self.unseen.setVisible(bool(unseen.own.times.size or unseen.swarm.times.size))
-        smoothed = drawing.smoothing is not Smoothing.NONE
-        self.smoothed.setVisible(smoothed)
-        if smoothed:
-            self.smoothed.setText(smoothings()[drawing.smoothing])
-            set_tool_tip(self.smoothed, how_it_is_smoothed(drawing.smoothing))
+        self.smoothed.setText(smoothings()[drawing.smoothing])
+        set_tool_tip(self.smoothed, how_it_is_smoothed(drawing.smoothing))
+        self._show_smoothing()
         if not self.plot.has_reading:
             self.moment.set_full(self._hint())
         self.plot.draw(drawing)
 
+    def _show_smoothing(self) -> None:
+        smoothed = self._drawing.smoothing is not Smoothing.NONE
+        # what is read at the crosshair needs the room
+        self.smoothed.setVisible(smoothed and not self.plot.has_reading)
+
     def _show_reading(self, reading: CurveReading | None) -> None:
+        self._show_smoothing()
         if reading is None:
             self.moment.set_full(self._hint())
             self.own.setText(_("this machine"))

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import QSignalBlocker, Qt, QTimer
 from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QBoxLayout, QButtonGroup, QHBoxLayout, QVBoxLayout, QWidget
 from typing_extensions import override
@@ -13,6 +14,7 @@ from app.common.i18n import _
 from app.state.history import History, Series
 from app.state.store import ReadableStore
 from app.timeline.timeline import TROUBLE, Happening, HappeningKind, Timeline
+from ui.models.chart_choices import ChartChoices
 from ui.style.theme import Theme
 from ui.texts import happenings, units
 from ui.widgets.buttons import button, choice_button
@@ -49,14 +51,21 @@ class TrainingCharts(QWidget):
     """Two charts, and controls to choose which span of time they show, along what, how smooth."""
 
     def __init__(
-        self, history: History, theme: Theme, *, store: ReadableStore, timeline: Timeline
+        self,
+        history: History,
+        theme: Theme,
+        *,
+        store: ReadableStore,
+        timeline: Timeline,
+        choices: ChartChoices,
     ) -> None:
         """store: its state knows the run and its best evaluation. timeline: has what is marked."""
         super().__init__()
         self._history = history
         self._store = store
         self._timeline = timeline
-        self._window = _windows()[0][0]
+        self._shared = choices
+        self._window = 0.0
         self.loss = Chart(
             theme, title=_("Loss"), unit=_("cross-entropy per token"), format_value=units.loss
         )
@@ -79,6 +88,8 @@ class TrainingCharts(QWidget):
             one.plot.crosshair_moved.connect(other.plot.put_crosshair)
             one.plot.zoomed.connect(self._zoom)
         self._lay_out()
+        self._follow()
+        choices.changed.connect(self._follow)
 
     def _lay_out(self) -> None:
         self._row.setSpacing(16)
@@ -109,19 +120,37 @@ class TrainingCharts(QWidget):
         row.addWidget(label(_("Show the last"), "small"))
         for index, (_length, text) in enumerate(_windows()):
             one = choice_button(text)
-            one.setChecked(index == 0)
             one.setAccessibleName(_("Show in the charts: {window}").format(window=text))
             self.group.addButton(one, index)
             row.addWidget(one, 0, Qt.AlignmentFlag.AlignVCenter)
         self.group.idClicked.connect(self._choose)
-        self.along.currentIndexChanged.connect(lambda _index: self.redraw())
-        self.smoothing.currentIndexChanged.connect(lambda _index: self.redraw())
+        self.along.currentIndexChanged.connect(lambda _index: self._share())
+        self.smoothing.currentIndexChanged.connect(lambda _index: self._share())
         self.all.clicked.connect(lambda _checked: self._zoom(None))
         return row
 
     def _choose(self, index: int) -> None:
-        self._window = _windows()[index][0]
+        self._shared.choose(replace(self._shared.view, seconds=_windows()[index][0]))
         self._zoom(None)
+
+    def _share(self) -> None:
+        """Take what is chosen above these charts over to all others."""
+        along, smoothing = str(self.along.currentData()), str(self.smoothing.currentData())
+        self._shared.choose(replace(self._shared.view, along=along, smoothing=smoothing))
+
+    def _follow(self) -> None:
+        """Show what is chosen, here or above other charts."""
+        view = self._shared.view
+        for choice, key in ((self.along, view.along), (self.smoothing, view.smoothing)):
+            with QSignalBlocker(choice):  # else the old other one would be shared
+                choice.setCurrentIndex(max(0, choice.findData(key)))
+        lengths = [length for length, _text in _windows()]
+        index = lengths.index(view.seconds) if view.seconds in lengths else 0
+        self.group.button(index).setChecked(True)
+        if self._window != lengths[index]:
+            self._window = lengths[index]
+            self._zoom(None)
+        self.redraw()
 
     def _zoom(self, zoom: Zoom | None) -> None:
         """Show the same section in both charts, as finely as it is known."""
