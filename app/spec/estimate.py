@@ -7,14 +7,19 @@ isn't imported, since a preview must not wait for that.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 from app.common.i18n import _
 from app.spec import architectures
 from app.spec.architectures import Sizes
+from app.spec.costs.activations import (
+    CHUNK,
+    DeviceKind,
+    autocast,
+    logits_in_chunks,
+    saved_bytes,
+)
 from app.spec.costs.disk import disk_of
 from app.spec.costs.figures import FLOAT32, Amount, EstimatePart, optimizer_states
-from app.spec.families import FAMILIES
 from app.spec.line import (
     CPU_SPEED,
     GPU_SPEED,
@@ -24,11 +29,8 @@ from app.spec.line import (
     forecast,
     update_bytes,
 )
-from app.spec.schema import ModelSpec, SwarmSpec
+from app.spec.schema import SwarmSpec
 from app.spec.sources.data import BytesTokenizer
-from app.spec.training import TrainingSpec
-
-DeviceKind = Literal["cpu", "gpu"]
 
 NEARLY = 1.05
 """Two rates that differ by less are one in words."""
@@ -119,6 +121,7 @@ def _estimate(
     training = (
         *_model(spec, whole=whole, count=count, device=device),
         _activations(spec, sizes, device=device, samples=samples, recomputed=recomputed),
+        *_chunk(spec, sizes, device=device),
     )
     buffers, on_cpu = _buffers(spec, count), device == "cpu"
     return Estimate(
@@ -169,13 +172,6 @@ def _model(
     return tuple(parts)
 
 
-def autocast(training: TrainingSpec, device: DeviceKind) -> bool:
-    """Whether the trainer computes in 16 bits on this kind of device."""
-    return training.precision in ("bf16", "fp16") or (
-        training.precision == "auto" and device == "gpu"
-    )
-
-
 def _activations(
     spec: SwarmSpec, sizes: Sizes, *, device: DeviceKind, samples: int, recomputed: bool
 ) -> EstimatePart:
@@ -193,44 +189,13 @@ def _activations(
     )
 
 
-def saved_bytes(
-    model: ModelSpec,
-    sizes: Sizes,
-    training: TrainingSpec,
-    *,
-    device: DeviceKind,
-    recomputed: bool = False,
-) -> int:
-    """Bytes that a step keeps for each of its tokens.
-
-    Each block saves tensors for the backward pass; the logits and their gradient take three times
-    the vocabulary in float32.
-
-    recomputed: each block saves its input only, and one at a time the rest.
-    """
-    family, half = FAMILIES[model.model_type], autocast(training, device)
-    per_width, per_feed_forward = family.saved[2:] if half else family.saved[:2]
-    width = max(sizes.width, sizes.heads * sizes.head_dim)
-    inner = sizes.feed_forward
-    if sizes.experts is not None:
-        inner = sizes.experts.chosen * sizes.experts.width
-    block = per_width * width + per_feed_forward * inner
-    scores = _saved_scores(model, device=device) * sizes.heads * training.sequence_length
-    blocks = sizes.layers * (block + scores)
-    if recomputed:
-        blocks = min(blocks, sizes.layers * FLOAT32 * sizes.width + block + scores)
-    return blocks + 3 * FLOAT32 * sizes.vocabulary
-
-
-def _saved_scores(model: ModelSpec, *, device: DeviceKind) -> int:
-    """Bytes for each pair of tokens and each head.
-
-    Attention saves its score matrix only with dropout on a CPU, and always in GPT-Neo.
-    """
-    kept = FAMILIES[model.model_type].saved_scores
-    default = 0.1 if model.model_type == "gpt2" else 0.0
-    dropout = model.fields.get("attn_pdrop", model.fields.get("attention_dropout", default))
-    return 3 * FLOAT32 if dropout and device == "cpu" and not kept else kept
+def _chunk(spec: SwarmSpec, sizes: Sizes, *, device: DeviceKind) -> tuple[EstimatePart, ...]:
+    """What it takes to compute the logits of a large vocabulary in chunks."""
+    if not logits_in_chunks(spec.model, sizes, spec.training, device=device):
+        return ()
+    why = _("those of {count} tokens at a time, and the output layer's gradient once more")
+    size = FLOAT32 * sizes.vocabulary * (2 * CHUNK + sizes.width)
+    return (EstimatePart(name=_("Logits"), size=size, why=why.format(count=CHUNK)),)
 
 
 def _buffers(spec: SwarmSpec, count: int) -> tuple[EstimatePart, ...]:

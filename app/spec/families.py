@@ -76,6 +76,9 @@ class Family:
     scaled_queries: bool = False
     """Attention is scaled by a config field instead of by ``head_dim``."""
 
+    soft_cap: bool = False
+    """The logits are capped unless the config says no."""
+
     key_heads: int = 0
     """Default number of key and value heads; 0 for as many as query heads."""
 
@@ -119,6 +122,7 @@ FAMILIES: dict[str, Family] = {
         key_heads=4,
         head_dim=256,
         scaled_queries=True,
+        soft_cap=True,
         saved=(62, 16, 52, 8),
         saved_scores=8,
     ),

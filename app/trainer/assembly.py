@@ -37,7 +37,7 @@ from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
 from app.trainer.model.adapters import load_state
 from app.trainer.model.build import build_model
-from app.trainer.model.loss import loss_of, mean_loss
+from app.trainer.model.loss import mean_loss
 from app.trainer.model.precision import Precision, precision_for
 from app.trainer.model.pretrained import digest_of_weights, fetch_pretrained
 from app.trainer.peer.bandwidth import keep_to
@@ -51,7 +51,7 @@ from app.trainer.strategies.gradient_averaging import GradientAveraging
 from app.trainer.strategies.local_steps import LocalSteps
 from app.trainer.strategies.protocols import StrategyPlace, SwarmMember
 from app.trainer.strategies.sparseloco import sparseloco
-from app.trainer.tuning import Trial, Tuned, tune
+from app.trainer.tuning import LossFunction, Trial, Tuned, tune
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
         if checkpoint is not None:
             strategy.restore(checkpoint.optimizer)
         trial = Trial(spec=spec, chosen=chosen, room=room, precision=precision, vocabulary=size)
-        tuned, network = _tune(trial, model, strategy=strategy, file=order.tuning_file, say=say)
+        tuned, loss = _tune(trial, model, strategy=strategy, file=order.tuning_file, say=say)
         say(TrainerPhase.SYNCHRONIZING)
         strategy.synchronize()
         ready = partial(_ready, peer, model=model, device=chosen, precision=precision)
@@ -108,10 +108,10 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
         reporting = partial(_reporting, order, meter=meter, control=control, send=send)
         with reporting(strategy=strategy, peer=peer, evaluator=evaluator) as reporter:
             yield TrainingRun(
-                model=network,
+                model=model,
                 batches=batches,
                 strategy=strategy,
-                loss_of=loss_of,
+                loss=loss,
                 autocast=partial(precision.context, room.device),
                 device=room.device,
                 memory=DeviceMemory(room.device, model=model, optimizer=strategy.torch_optimizer),
@@ -243,11 +243,11 @@ def _tune(
     strategy: SwarmMember,
     file: str,
     say: Callable[[TrainerPhase], None],
-) -> tuple[Tuned, torch.nn.Module]:
-    tuned, network = tune(trial, model, file=file, say=say)
+) -> tuple[Tuned, LossFunction]:
+    tuned, loss = tune(trial, model, file=file, say=say)
     if trial.spec.training.micro_batch_size == "auto":
         strategy.forget("it was computed on made-up tokens, to time the device")
-    return tuned, network
+    return tuned, loss
 
 
 def _leave(strategy: SwarmMember, peer: TrainerPeer) -> None:

@@ -65,7 +65,7 @@ def compute(run: TrainingRun, tokens: torch.Tensor, *, started: float) -> bool:
     """
     computing = time.perf_counter()
     with run.autocast():
-        loss = run.loss_of(run.model, tokens)
+        loss = run.loss(tokens)
     if not torch.isfinite(loss):
         run.discard(len(tokens))
         return False

@@ -29,15 +29,14 @@ class TrainingRun:
     """Everything that the training loop uses."""
 
     model: torch.nn.Module
-    """Compiled where that is faster."""
 
     batches: Batches
 
     strategy: Strategy
 
-    loss_of: Callable[[torch.nn.Module, torch.Tensor], torch.Tensor]
-    """From the model and tokens, int64 of shape [samples, sequence_length + 1], to a scalar: mean
-    cross-entropy per token (nats)."""
+    loss: Callable[[torch.Tensor], torch.Tensor]
+    """Of the model, from tokens, int64 of shape [samples, sequence_length + 1], to a scalar: mean
+    cross-entropy per token (nats). Compiled together with the model where that is faster."""
 
     autocast: Callable[[], AbstractContextManager[object]]
     """Makes the context in which the loss is computed."""

@@ -19,7 +19,7 @@ from app.common.errors import DeviceError
 from app.common.i18n import _
 from app.protocol import Device, TrainerPhase
 from app.spec.architectures import sizes_of
-from app.spec.estimate import saved_bytes
+from app.spec.costs.activations import saved_bytes
 from app.spec.schema import SwarmSpec
 from app.trainer.devices import release_memory, wait_for
 from app.trainer.model.activations import recompute_activations
@@ -51,6 +51,10 @@ WORTH_COMPILING = 1.05
 
 REMEMBERED = 100
 """Results that are kept in the file."""
+
+
+LossFunction = Callable[[torch.Tensor], torch.Tensor]
+"""From tokens, int64 of shape [samples, sequence_length + 1], to the mean loss per token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,18 +114,18 @@ class Trial:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def seconds(self, network: torch.nn.Module, samples: int) -> float:
+    def seconds(self, loss: LossFunction, samples: int) -> float:
         """How long a step of so many samples takes. Raises `torch.OutOfMemoryError`."""
         tokens = self._tokens(samples)
-        first = self._time(network, tokens, steps=1)
+        first = self._time(loss, tokens, steps=1)
         if first >= LONG_STEP_SECONDS:
             return first
-        return self._time(network, tokens, steps=STEPS) / STEPS
+        return self._time(loss, tokens, steps=STEPS) / STEPS
 
-    def _time(self, network: torch.nn.Module, tokens: torch.Tensor, *, steps: int) -> float:
+    def _time(self, loss: LossFunction, tokens: torch.Tensor, *, steps: int) -> float:
         began = time.perf_counter()
         for _step in range(steps):
-            self._loss(network, tokens).backward()
+            self._loss(loss, tokens).backward()
         wait_for(self.device)
         return time.perf_counter() - began
 
@@ -129,11 +133,11 @@ class Trial:
         shape = (samples, self.spec.training.sequence_length + 1)
         return torch.randint(self.vocabulary, shape, device=self.device)
 
-    def _loss(self, network: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+    def _loss(self, loss: LossFunction, tokens: torch.Tensor) -> torch.Tensor:
         with self.precision.context(self.device):
-            return loss_of(network, tokens)
+            return loss(tokens)
 
-    def bytes_a_sample(self, network: torch.nn.Module) -> int:
+    def bytes_a_sample(self, loss: LossFunction) -> int:
         """Bytes that a forward pass keeps for the backward pass, for each sample."""
         kept: dict[int, int] = {}
 
@@ -145,7 +149,7 @@ class Trial:
         def sum_of(samples: int) -> int:
             kept.clear()
             with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-                self._loss(network, self._tokens(samples))
+                self._loss(loss, self._tokens(samples))
             return sum(kept.values())
 
         return max(1, sum_of(2) - sum_of(1))  # both hold the weights
@@ -192,8 +196,8 @@ def not_even_one() -> DeviceError:
 
 def tune(
     trial: Trial, model: torch.nn.Module, *, file: str, say: Callable[[TrainerPhase], None]
-) -> tuple[Tuned, torch.nn.Module]:
-    """What is fastest, found now or before, and the model to compute with, compiled or not.
+) -> tuple[Tuned, LossFunction]:
+    """What is fastest, found now or before, and the loss of the model, compiled or not.
 
     Nothing is tried if the spec says the size of a micro-batch.
 
@@ -218,22 +222,23 @@ def tune(
 
 def _tune(
     trial: Trial, model: torch.nn.Module, *, file: str, say: Callable[[TrainerPhase], None]
-) -> tuple[Tuned, torch.nn.Module]:
+) -> tuple[Tuned, LossFunction]:
+    loss = partial(loss_of, model)
     most = trial.spec.training.most_samples_a_step(trial.device.type)
     if trial.device.type != "cuda":
         most = _bearable(trial, most=most)
     if trial.spec.training.micro_batch_size != "auto":
-        return Tuned(micro_batch_size=_allowed(trial, model, most=most)), model
+        return Tuned(micro_batch_size=_allowed(trial, model, most=most)), loss
     findings = TuningCache(Path(file) if file else None)
     tuned = findings.recall(trial.key)
     if tuned is None:
         tuned = _find(trial, model, most=most, say=say)
         findings.remember(trial.key, tuned)
     if not tuned.compiled:
-        return tuned, model
+        return tuned, loss
     say(TrainerPhase.COMPILING)
-    network = _compiled(trial, model, tuned.micro_batch_size)
-    return (replace(tuned, compiled=False), model) if network is None else (tuned, network)
+    compiled = _compiled(trial, loss, tuned.micro_batch_size)
+    return (replace(tuned, compiled=False), loss) if compiled is None else (tuned, compiled)
 
 
 def _find(
@@ -243,28 +248,30 @@ def _find(
     on_cuda = trial.device.type == "cuda"
     if not on_cuda:
         most = min(most, _affordable(trial, model))
-    size = fastest(partial(trial.seconds, model), most=most)
+    loss = partial(loss_of, model)
+    size = fastest(partial(trial.seconds, loss), most=most)
     release_memory(trial.device)
     if on_cuda:
         say(TrainerPhase.COMPILING)
-    return Tuned(micro_batch_size=size, compiled=on_cuda and compiling_pays(trial, model, size))
+    return Tuned(micro_batch_size=size, compiled=on_cuda and compiling_pays(trial, loss, size))
 
 
-def compiling_pays(trial: Trial, model: torch.nn.Module, samples: int) -> bool:
+def compiling_pays(trial: Trial, loss: LossFunction, samples: int) -> bool:
     """Whether torch.compile makes steps faster. It takes about half a minute to find out."""
-    plain = trial.seconds(model, samples)
-    compiled = _compiled(trial, model, samples)
+    plain = trial.seconds(loss, samples)
+    compiled = _compiled(trial, loss, samples)
     return compiled is not None and plain > WORTH_COMPILING * trial.seconds(compiled, samples)
 
 
-def _compiled(trial: Trial, model: torch.nn.Module, samples: int) -> torch.nn.Module | None:
-    network = cast("torch.nn.Module", torch.compile(model))
+def _compiled(trial: Trial, loss: LossFunction, samples: int) -> LossFunction | None:
+    """Model and loss as one graph, so that the logits never leave it."""
+    compiled = cast("LossFunction", torch.compile(loss))
     try:
-        trial.seconds(network, samples)
+        trial.seconds(compiled, samples)
     except Exception as error:  # noqa: BLE001  whatever a compiler or its kernel raises
         log.warning("torch.compile fails here and isn't used: %r", error)
         return None
-    return network
+    return compiled
 
 
 def _bearable(trial: Trial, *, most: int) -> int:
@@ -298,8 +305,9 @@ def _bearable(trial: Trial, *, most: int) -> int:
 
 def _affordable(trial: Trial, model: torch.nn.Module) -> int:
     """The most samples that fit, for a device that doesn't refuse what is too much."""
-    samples = max(1, int(MOST_MEMORY * trial.room.available) // trial.bytes_a_sample(model))
-    return _allowed(trial, model, most=samples)
+    a_sample = trial.bytes_a_sample(partial(loss_of, model))
+    most = max(1, int(MOST_MEMORY * trial.room.available) // a_sample)
+    return _allowed(trial, model, most=most)
 
 
 def _allowed(trial: Trial, model: torch.nn.Module, *, most: int) -> int:
@@ -313,7 +321,7 @@ def _allowed(trial: Trial, model: torch.nn.Module, *, most: int) -> int:
         return most
     states = 1 if trial.spec.training.optimizer.name == "sgd" else 2
     coming = (1 + states) * sum(weights.nbytes for weights in trained(model))
-    a_sample = trial.bytes_a_sample(model)
+    a_sample = trial.bytes_a_sample(partial(loss_of, model))
     free = trial.room.free  # a look at all our processes
     if coming + a_sample > free:
         raise trial.room.not_allowed(coming + a_sample)

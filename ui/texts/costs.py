@@ -12,8 +12,9 @@ from ui.texts import units
 
 if TYPE_CHECKING:
     from app.protocol import Device
+    from app.spec.costs.activations import DeviceKind
     from app.spec.costs.figures import Amount
-    from app.spec.estimate import DeviceKind, Estimate
+    from app.spec.estimate import Estimate
     from app.spec.schema import SwarmSpec
 
 

@@ -10,6 +10,7 @@ from app.common.i18n import _
 from app.spec.architectures import adapter_count, sizes_of
 from app.spec.schema import SwarmSpec
 from app.trainer.model.adapters import load_state, with_adapters
+from app.trainer.model.attention import attend_causally
 from app.trainer.model.config import config_of, refusals
 from app.trainer.model.loss import loss_of
 from app.trainer.model.pretrained import Pretrained, check_size, load_pretrained
@@ -45,6 +46,7 @@ def build_model(
         _rehearse(model)
         torch.default_generator.manual_seed(spec.training.seed)
         model = with_adapters(model, spec)
+        attend_causally(model, sequence_length=spec.training.sequence_length)
     return model.to(room.device)
 
 

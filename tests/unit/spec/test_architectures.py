@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from app.spec import architectures, estimate
+from app.spec import architectures
 from app.spec import schema as spec
 from app.spec.architectures import fields_for
 from app.spec.costs import disk
+from app.spec.costs.activations import saved_bytes as saved
 from app.spec.families import FAMILIES
 from app.spec.schema import MODEL_TYPES, SwarmSpec
 from app.trainer import checkpoint
@@ -107,7 +108,7 @@ def test_activations_are_about_right(model_type: str, precision: str) -> None:
     fields = fields_for(model_type, layers=4, width=192, heads=4, feed_forward=512, positions=128)
     found = swarm(model_type, fields, sequence_length=128, precision=precision)
     sizes = architectures.sizes_of(model_type, fields, vocabulary=256)
-    estimated = estimate.saved_bytes(found.model, sizes, found.training, device="cpu")
+    estimated = saved(found.model, sizes, found.training, device="cpu")
     estimated -= 2 * 4 * sizes.vocabulary  # the logits' gradients don't exist yet
     assert estimated == pytest.approx(saved_bytes(found, half=precision == "bf16"), rel=0.3)
 

@@ -6,6 +6,7 @@ import pytest
 
 from app.common.errors import SpecError
 from app.spec import schema as spec
+from app.spec.costs.activations import CHUNK
 from app.spec.estimate import CUDA_CONTEXT, LIBRARIES, Estimate, estimate
 from app.spec.schema import SwarmSpec
 from tests.support.processes.apps import tiny_spec, training
@@ -39,6 +40,11 @@ def test_parts_of_the_memory_on_a_cpu() -> None:
     }
     assert found.host.parts == ()
     assert found.memory.total == sum(size or 0 for size in memory.values()) + activations
+
+
+def test_a_large_vocabulary_takes_its_logits_in_chunks() -> None:
+    memory = sizes(estimate(swarm(model=GPT2 | {"vocab_size": 50_257}), device="cpu"))
+    assert memory["Logits"] == 4 * 50_257 * (2 * CHUNK + 64)
 
 
 def test_gpu_computes_in_16_bits_and_averages_from_the_machines_memory() -> None:

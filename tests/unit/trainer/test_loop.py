@@ -120,7 +120,7 @@ def run_of(reports: list[Report], *, room: int, micro_batch: int = 8) -> Trainin
         model=model,
         batches=Numbers(),
         strategy=Alone(model, meter, reports.append),
-        loss_of=lambda _model, tokens: model.loss(tokens),
+        loss=model.loss,
         autocast=nullcontext,
         device=device,
         memory=DeviceMemory(device, model=model, optimizer=optimizer),

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from app.common.errors import DeviceError
 from app.protocol import Device, TrainerPhase
 from app.spec import schema as spec
 from app.spec.architectures import sizes_of
-from app.spec.estimate import saved_bytes
+from app.spec.costs.activations import saved_bytes
 from app.trainer import tuning
 from app.trainer.model.build import build_model
+from app.trainer.model.loss import loss_of
 from app.trainer.model.precision import FP32
 from app.trainer.room import Room
 from app.trainer.tuning import REMEMBERED, Trial, Tuned, TuningCache, compiling_pays, fastest, tune
@@ -25,6 +27,10 @@ from tests.support.training.specs import SMALLEST
 
 TINY = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 16, "n_positions": 16}
 CPU = Device(id="cpu", name="Ryzen", memory=2**34)
+
+
+def is_plain(loss: Any, model: torch.nn.Module) -> bool:
+    return isinstance(loss, partial) and (loss.func, loss.args) == (loss_of, (model,))
 
 
 def trial(
@@ -110,13 +116,14 @@ def test_not_even_one_sample_fits() -> None:
 
 def test_steps_take_time_and_leave_the_weights_alone(model: torch.nn.Module) -> None:
     before = [parameter.clone() for parameter in model.parameters()]
-    assert trial().seconds(model, 4) > 0
+    assert trial().seconds(partial(loss_of, model), 4) > 0
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
 def test_bytes_a_sample_are_the_activations(model: torch.nn.Module) -> None:
     weights = sum(parameter.nbytes for parameter in model.parameters())
-    short, long = (trial(sequence_length=length).bytes_a_sample(model) for length in (8, 16))
+    loss = partial(loss_of, model)
+    short, long = (trial(sequence_length=length).bytes_a_sample(loss) for length in (8, 16))
     assert 16 * 16 * 4 < short < 2 * weights  # more than the embeddings
     assert 1.8 < long / short < 2.2
 
@@ -124,7 +131,7 @@ def test_bytes_a_sample_are_the_activations(model: torch.nn.Module) -> None:
 def test_memory_bounds_the_search_where_nothing_refuses(
     model: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = 2 * 5 * trial().bytes_a_sample(model)
+    room = 2 * 5 * trial().bytes_a_sample(partial(loss_of, model))
     memory = type("Memory", (), {"available": room})
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     tried: list[int] = []
@@ -144,7 +151,7 @@ def test_no_more_samples_than_the_memory_that_is_allowed(
     model: torch.nn.Module, taken: int
 ) -> None:
     coming = 3 * sum(weights.nbytes for weights in model.parameters())  # gradients and AdamW's
-    allowed = taken + coming + 5 * trial().bytes_a_sample(model)
+    allowed = taken + coming + 5 * trial().bytes_a_sample(partial(loss_of, model))
     for wanted, size in ((8, 5), (4, 4)):
         asked = trial(micro_batch_size=wanted, allowed=allowed)
         assert tune(asked, model, file="", say=pytest.fail)[0].micro_batch_size == size
@@ -161,8 +168,8 @@ def test_not_even_one_sample_is_allowed(model: torch.nn.Module, taken: int) -> N
 
 def test_found_once_and_remembered(model: torch.nn.Module, tmp_path: Path) -> None:
     said: list[TrainerPhase] = []
-    found, network = tune(trial(), model, file=str(tmp_path / "t.json"), say=said.append)
-    assert network is model
+    found, loss = tune(trial(), model, file=str(tmp_path / "t.json"), say=said.append)
+    assert is_plain(loss, model)
     assert found.micro_batch_size in (1, 2, 4, 8, 16)
     assert said == [TrainerPhase.TUNING]
     again, _ = tune(trial(), model, file=str(tmp_path / "t.json"), say=said.append)
@@ -172,7 +179,8 @@ def test_found_once_and_remembered(model: torch.nn.Module, tmp_path: Path) -> No
 
 def test_nothing_is_tried_where_the_spec_says_the_size(model: torch.nn.Module) -> None:
     found = tune(trial(micro_batch_size=6), model, file="t.json", say=pytest.fail)
-    assert found == (Tuned(micro_batch_size=6), model)
+    assert found[0] == Tuned(micro_batch_size=6)
+    assert is_plain(found[1], model)
 
 
 @pytest.mark.parametrize(
@@ -219,17 +227,17 @@ def test_compiling_pays_where_it_is_faster(
     compiler: Callable[[float], None], seconds: float, pays: bool, model: torch.nn.Module
 ) -> None:
     compiler(seconds)
-    assert compiling_pays(trial(), model, 4) is pays
+    assert compiling_pays(trial(), partial(loss_of, model), 4) is pays
 
 
-def test_remembered_network_is_compiled_and_warm_before_training(
+def test_remembered_loss_is_compiled_and_warm_before_training(
     compiler: Callable[[float], None], model: torch.nn.Module, tmp_path: Path
 ) -> None:
     compiler(0.5)
     TuningCache(tmp_path / "t.json").remember(trial().key, Tuned(micro_batch_size=8, compiled=True))
     said: list[TrainerPhase] = []
-    found, network = tune(trial(), model, file=str(tmp_path / "t.json"), say=said.append)
-    assert (found.compiled, network is model, said) == (True, False, [TrainerPhase.COMPILING])
+    found, loss = tune(trial(), model, file=str(tmp_path / "t.json"), say=said.append)
+    assert (found.compiled, is_plain(loss, model), said) == (True, False, [TrainerPhase.COMPILING])
 
 
 def test_compiler_that_fails_is_done_without(
@@ -242,7 +250,8 @@ def test_compiler_that_fails_is_done_without(
     TuningCache(tmp_path / "t.json").remember(trial().key, Tuned(micro_batch_size=8, compiled=True))
     with caplog.at_level(logging.WARNING):
         found = tune(trial(), model, file=str(tmp_path / "t.json"), say=lambda _: None)
-    assert found == (Tuned(micro_batch_size=8), model)
+    assert found[0] == Tuned(micro_batch_size=8)
+    assert is_plain(found[1], model)
     assert "no C compiler" in caplog.text
 
 
@@ -297,8 +306,8 @@ def test_a_sample_that_fills_the_memory_is_refused_before_it_is_tried(
 
 @pytest.mark.usefixtures("roomy")
 def test_a_micro_batch_of_the_spec_that_fills_the_memory_is_lowered(model: torch.nn.Module) -> None:
-    wanted = trial(vocabulary=2**24, micro_batch_size=64)
-    tuned, _network = tune(wanted, model, file="", say=lambda _phase: None)
+    wanted = trial(vocabulary=2**24, micro_batch_size=64, precision="bf16")
+    tuned, _loss = tune(wanted, model, file="", say=lambda _phase: None)
     assert tuned.micro_batch_size == 6  # of 12 bytes × 2**24 × 16 tokens each
 
 
@@ -317,6 +326,6 @@ def test_where_one_sample_does_not_fit_its_activations_are_computed_twice(
         for recomputed in (True, False)
     )
     monkeypatch.setattr(Room, "available", property(lambda _room: min(2 * least, most) - 1))
-    tuned, network = tune(wanted, model, file="", say=lambda _phase: None)
+    tuned, _loss = tune(wanted, model, file="", say=lambda _phase: None)
     assert tuned.micro_batch_size == 1
-    assert any(getattr(each, "gradient_checkpointing", False) for each in network.modules())
+    assert any(getattr(each, "gradient_checkpointing", False) for each in model.modules())

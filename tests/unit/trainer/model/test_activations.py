@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from app.spec.architectures import sizes_of
-from app.spec.estimate import saved_bytes
+from app.spec.costs.activations import saved_bytes
 from app.spec.families import FAMILIES
 from app.trainer.model.activations import recompute_activations
 from app.trainer.model.loss import loss_of

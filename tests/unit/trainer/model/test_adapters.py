@@ -13,7 +13,7 @@ from app.trainer.model import adapters as module
 from app.trainer.model.activations import recompute_activations
 from app.trainer.model.adapters import load_state, state_of, trained, with_adapters
 from app.trainer.model.build import build_model
-from app.trainer.model.loss import loss_of
+from app.trainer.model.loss import can_chunk, loss_of
 from app.trainer.model.optimizers import optimizer_for
 from app.trainer.model.pretrained import Pretrained, digest_of_weights
 from app.trainer.model.sampling import continuation
@@ -175,3 +175,15 @@ def test_samples_are_written_with_adapters() -> None:
         chance=torch.Generator().manual_seed(0),
     )
     assert len(list(islice(written, 6))) == 6
+
+
+def test_adapters_learn_the_same_with_logits_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, found = adapted(spec_with("granite")).eval(), []
+    for least in (2**14, 256):
+        monkeypatch.setattr("app.trainer.model.loss.LARGE_VOCABULARY", least)
+        assert can_chunk(model) == (least == 256)
+        model.zero_grad()
+        loss_of(model, tokens()).backward()
+        found.append([each.grad.clone() for each in trained(model) if each.grad is not None])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
