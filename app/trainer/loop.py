@@ -30,6 +30,8 @@ def train(run: TrainingRun, *, control: Control) -> EndReason:
                 computing = run.meter.compute_seconds - before
                 worked = computing + evaluating + run.memory.wait_for_device()
                 run.meter.add_wait(control.breathe(worked))
+    run.losses.finish()
+    run.note_losses()
     run.meter.work.pause()
     return EndReason.STOPPED if control.stopping else EndReason.COMPLETED
 
@@ -52,6 +54,7 @@ def learn(run: TrainingRun, tokens: torch.Tensor, *, started: float) -> None:
     else:
         if is_finite:
             run.strategy.step(len(tokens))
+            run.note_losses()
         return
     run.halve(len(tokens))
     for half in tokens.split(run.micro_batch_size):
@@ -59,21 +62,20 @@ def learn(run: TrainingRun, tokens: torch.Tensor, *, started: float) -> None:
 
 
 def compute(run: TrainingRun, tokens: torch.Tensor, *, started: float) -> bool:
-    """Add the gradient of samples; False when their loss is not finite.
+    """Add the gradient of samples; False when their loss is known not to be finite.
 
     Raises `torch.OutOfMemoryError`.
     """
     computing = time.perf_counter()
     with run.autocast():
         loss = run.loss(tokens)
-    if not torch.isfinite(loss):
+    if not (run.losses.are_late or torch.isfinite(loss)):
         run.discard(len(tokens))
         return False
-    run.discarded = 0
     run.strategy.backward(loss, len(tokens))
+    run.losses.add(loss.detach())
     ended = time.perf_counter()
     run.meter.add_step(
-        loss.detach(),
         samples=len(tokens),
         tokens=tokens[:, 1:].numel(),
         seconds=ended - started,
@@ -85,7 +87,8 @@ def compute(run: TrainingRun, tokens: torch.Tensor, *, started: float) -> bool:
 def rest(run: TrainingRun, *, control: Control) -> None:
     """Compute nothing, but stay in the swarm, until the app resumes or stops us."""
     run.strategy.rest()
-    run.meter.flush()
+    run.losses.finish()
+    run.note_losses()
     run.meter.work.pause()
     control.resting = True
     run.say_phase()

@@ -1,19 +1,13 @@
 """Counts steps, samples, tokens and seconds of computing, and sums up the loss."""
 
 import threading
-import time
 from collections import deque
 from dataclasses import dataclass
-
-import torch
 
 from app.trainer.work import WorkMeter
 
 WINDOW_SECONDS = 5.0
 """Rates are over the last steps that took this long together."""
-
-FLUSH_SECONDS = 0.25
-"""The time between two readings of the loss: each makes the CPU wait for the GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,19 +71,13 @@ class Meter:
         self._compute_seconds = 0.0
         self._window: deque[tuple[float, int, int]] = deque()
         self._window_seconds = 0.0
-        self._unread: torch.Tensor | None = None
-        self._unread_steps = 0
-        self._flushed = time.monotonic()
         self._for_progress = LossSum()
         self._for_swarm = LossSum()
 
-    def add_step(
-        self, loss: torch.Tensor, *, samples: int, tokens: int, seconds: float, computing: float
-    ) -> None:
+    def add_step(self, *, samples: int, tokens: int, seconds: float, computing: float) -> None:
         """Count a micro-batch.
 
-        loss: detached scalar, mean per token (nats). seconds: all that the step took.
-        computing: seconds of forward and backward alone.
+        seconds: all that the step took. computing: seconds of forward and backward alone.
         """
         self.work.computed(samples=samples, tokens=tokens, seconds=computing)
         with self._guard:
@@ -100,10 +88,13 @@ class Meter:
             self._window.append((seconds, samples, tokens))
             self._window_seconds += seconds
             self._trim_window()
-        self._unread = loss if self._unread is None else self._unread + loss
-        self._unread_steps += 1
-        if time.monotonic() - self._flushed >= FLUSH_SECONDS:
-            self.flush()
+
+    def add_loss(self, loss: float) -> None:
+        """Count the loss of a micro-batch, in nats per token; on a GPU it is known some steps
+        after it."""
+        with self._guard:
+            self._for_progress.add(loss, 1)
+            self._for_swarm.add(loss, 1)
 
     @property
     def compute_seconds(self) -> float:
@@ -119,17 +110,6 @@ class Meter:
             self._window.append((seconds, 0, 0))
             self._window_seconds += seconds
             self._trim_window()
-
-    def flush(self) -> None:
-        """Read the losses that are still on the device. Only the training thread may call."""
-        self._flushed = time.monotonic()
-        if self._unread is None:
-            return
-        total, steps = float(self._unread), self._unread_steps
-        self._unread, self._unread_steps = None, 0
-        with self._guard:
-            self._for_progress.add(total, steps)
-            self._for_swarm.add(total, steps)
 
     def _trim_window(self) -> None:
         while len(self._window) > 2 and self._window_seconds > WINDOW_SECONDS:

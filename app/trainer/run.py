@@ -1,5 +1,6 @@
 """What one training run is made of, for the loop."""
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -12,7 +13,7 @@ from app.common.i18n import _
 from app.protocol import MicroBatchHalved, Report, SampleDiscarded
 from app.spec.training import StopSpec
 from app.trainer.data.batches import Batches
-from app.trainer.devices import release_memory
+from app.trainer.devices import LateValues, release_memory
 from app.trainer.evaluation.evaluator import Evaluator
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
@@ -22,6 +23,8 @@ from app.trainer.tuning import not_even_one
 
 MOST_DISCARDED = 20
 """Micro-batches in a row whose loss is not finite before the run is given up."""
+
+NOT_FINITE = "the loss was not finite"
 
 
 @dataclass(kw_only=True)
@@ -67,21 +70,44 @@ class TrainingRun:
     started: float = field(default_factory=time.monotonic)
     """Monotonic time."""
 
+    losses: LateValues = field(init=False)
+    """Of the last micro-batches."""
+
     discarded: int = 0
     """Micro-batches in a row whose loss was not finite."""
 
     recomputed: bool = False
     """Activations are computed twice since a single sample did not fit."""
 
+    def __post_init__(self) -> None:
+        """Read losses as late as the device wants it."""
+        self.losses = LateValues(self.device)
+
     def discard(self, samples: int) -> None:
         """Count and report a micro-batch whose loss is not finite.
 
         Raises `UserFacingError` after `MOST_DISCARDED` in a row: the model has diverged.
         """
-        self.discarded += 1
         self.meter.work.discarded(samples)
-        reason = "the loss was not finite"
-        self.report(SampleDiscarded(epoch=self.strategy.epoch, samples=samples, reason=reason))
+        self.report(SampleDiscarded(epoch=self.strategy.epoch, samples=samples, reason=NOT_FINITE))
+        self._count_discarded()
+
+    def note_losses(self) -> None:
+        """Count the losses that the device has computed by now.
+
+        One that isn't finite has spoilt the gradient since, so that is given up. Raises as
+        `discard`.
+        """
+        for loss in self.losses.take():
+            if math.isfinite(loss):
+                self.discarded = 0
+                self.meter.add_loss(loss)
+            else:
+                self.strategy.forget(NOT_FINITE)
+                self._count_discarded()
+
+    def _count_discarded(self) -> None:
+        self.discarded += 1
         if self.discarded >= MOST_DISCARDED:
             raise UserFacingError(
                 _("the loss is not finite any more: the model has diverged."),

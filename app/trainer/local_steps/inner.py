@@ -1,9 +1,13 @@
 """The steps that a machine takes by itself: micro-batches, gathered to a local batch each."""
 
+import math
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
+
+from app.trainer.devices import LateValues
 
 
 class InnerSteps:
@@ -29,8 +33,10 @@ class InnerSteps:
         self._scaler = torch.amp.GradScaler() if needs_scaler else None
         self._batch_size, self._max_norm = batch_size, max_norm
         self._gathered = 0  # samples in the gradient
+        self._norms = LateValues(parameters[0].device)
+        self._samples: deque[int] = deque()  # of the steps whose norms aren't known yet
         self.taken = 0
-        """Steps so far."""
+        """Steps so far; on a GPU, with the last ones that may turn out to be none."""
 
     def backward(self, loss: torch.Tensor, samples: int) -> None:
         """Add the gradient of a micro-batch. loss: scalar, mean over its samples.
@@ -41,8 +47,8 @@ class InnerSteps:
         (weighted if self._scaler is None else self._scaler.scale(weighted)).backward()
 
     def count(self, samples: int) -> int:
-        """Count a micro-batch, and take a step once there are enough samples; returns how many of
-        them were lost, since their gradient was not finite."""
+        """Count a micro-batch, and take a step once there are enough samples; returns how many
+        were lost by now, since their gradient was not finite."""
         self._gathered += samples
         if self._gathered < self._batch_size:
             return 0
@@ -52,15 +58,33 @@ class InnerSteps:
             if parameter.grad is not None:
                 parameter.grad.mul_(self._batch_size / self._gathered)
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_norm)
-        is_finite = bool(torch.isfinite(norm))
+        self._step(torch.isfinite(norm))
+        self._norms.add(norm)
+        self.taken += 1
+        self._samples.append(self.forget())
+        return self._lost()
+
+    def _step(self, is_finite: torch.Tensor) -> None:
+        """Take a step with a gradient that is finite, and none with another. is_finite: scalar."""
         if self._scaler is not None:
-            self._scaler.step(self.optimizer)  # skips a gradient that isn't finite
+            self._scaler.step(self.optimizer)  # skips such a gradient
             self._scaler.update()
+        elif self._norms.are_late and getattr(self.optimizer, "_step_supports_amp_scaling", False):
+            # Fused kernels look at it on the device, as `GradScaler` wants it: nobody waits.
+            self.optimizer.found_inf = (~is_finite).float()  # type: ignore[attr-defined]
+            self.optimizer.step()
         elif is_finite:
             self.optimizer.step()
-        self.taken += is_finite
-        gathered = self.forget()
-        return 0 if is_finite else gathered
+
+    def _lost(self) -> int:
+        """Samples of the steps that turned out to be none."""
+        lost = 0
+        for norm in self._norms.take():
+            samples = self._samples.popleft()
+            if not math.isfinite(norm):
+                lost += samples
+                self.taken -= 1
+        return lost
 
     def forget(self) -> int:
         """Give up the gradient; returns how many samples were in it."""

@@ -68,6 +68,9 @@ class Strategy(Protocol):
         Blocks as long as that takes, and updates the model.
         """
 
+    def forget(self, reason: str) -> None:
+        """Give up the gradient of the epoch that runs, or of the step. reason: for the report."""
+
     def rest(self) -> None:
         """Before a pause: don't let the others count on us."""
 

@@ -1,5 +1,6 @@
 """A step of the training loop on a device whose memory is too small for it."""
 
+import math
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
@@ -7,15 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from app.common.errors import DeviceError
+from app.common.errors import DeviceError, UserFacingError
 from app.protocol import MicroBatchHalved, Report, SampleDiscarded
 from app.spec.training import StopSpec
 from app.trainer.averaging.averagers import KeepingGradientAverager
 from app.trainer.averaging.optimizer import CitizenOptimizer
+from app.trainer.devices import MOST_AHEAD
 from app.trainer.loop import step
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
-from app.trainer.run import TrainingRun
+from app.trainer.run import MOST_DISCARDED, NOT_FINITE, TrainingRun
 from app.trainer.strategies.gradient_averaging import GradientAveraging
 
 LENGTH = 4
@@ -213,4 +215,60 @@ def test_a_single_sample_may_fit_when_its_activations_are_computed_twice(
     assert run.model.learnt == [0]
     model.room = 0
     with pytest.raises(DeviceError, match="even with one sample"):
+        step(run)
+
+
+# --- losses that aren't finite
+
+
+def spoil(run: TrainingRun, losses: list[float]) -> None:
+    """Give the next steps these losses instead of their own."""
+    own, model = iter(losses), run.model
+    loss: Any = model.loss
+    run.loss = lambda tokens: loss(tokens) * next(own, 1.0)
+
+
+def test_a_loss_that_is_not_finite_changes_no_gradient(reports: list[Report]) -> None:
+    run = run_of(reports, room=8)
+    spoil(run, [1.0, math.nan, 1.0])
+    for _step in range(3):
+        step(run)
+    strategy: Any = run.strategy
+    assert reports == [SampleDiscarded(epoch=3, samples=8, reason=NOT_FINITE)]
+    assert strategy.counted == [8, 8]
+    assert strategy.averager.is_finite
+    assert run.discarded == 0
+
+
+def test_on_a_gpu_the_gradient_is_given_up_once_it_is_known(
+    reports: list[Report], late_device: list[Any]
+) -> None:
+    run = run_of(reports, room=8)
+    spoil(run, [1.0, math.nan, 1.0])
+    strategy: Any = run.strategy
+    for _step in range(3):
+        step(run)
+    assert reports == []
+    assert not strategy.averager.is_finite  # so it would be discarded at the end of the epoch
+    step(run)
+    assert reports == [SampleDiscarded(epoch=3, samples=32, reason=NOT_FINITE)]
+    assert strategy.counted == []
+    step(run)
+    assert strategy.counted == [8]
+    assert strategy.averager.is_finite
+    assert run.meter.take_loss_for_swarm().steps == 2
+    assert len(late_device) == 3
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_model_that_diverges_ends_the_run(
+    reports: list[Report], request: pytest.FixtureRequest, late: bool
+) -> None:
+    if late:
+        request.getfixturevalue("late_device")
+    run = run_of(reports, room=8)
+    spoil(run, [math.nan] * 100)
+    for _step in range(MOST_DISCARDED + (MOST_AHEAD if late else 0) - 1):
+        step(run)
+    with pytest.raises(UserFacingError, match="diverged"):
         step(run)

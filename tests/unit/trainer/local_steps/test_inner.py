@@ -1,5 +1,8 @@
 """Micro-batches of any size make the step that their samples in one batch would make."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
@@ -69,3 +72,49 @@ def test_given_up_gradient_is_in_no_step() -> None:
     line.learn(POINTS)
     other.learn(POINTS)
     assert torch.equal(line.weight, other.weight)
+
+
+# --- a GPU, whose numbers are known late
+
+
+class FusedLine(Line):
+    """Fitted by an optimizer that looks for itself whether the gradient is finite."""
+
+    def __init__(self) -> None:
+        super().__init__(batch_size=8)
+        optimizer = torch.optim.AdamW([self.weight], lr=0.1, fused=True)
+        self.inner = InnerSteps(
+            [self.weight],
+            optimizer=optimizer,
+            schedule=None,
+            batch_size=8,
+            max_norm=1e6,
+            needs_scaler=False,
+        )
+
+
+@pytest.mark.parametrize("make", [FusedLine, lambda: Line(batch_size=8)])
+def test_on_a_gpu_samples_are_lost_later_and_nothing_moves(
+    make: Callable[[], Line], late_device: list[Any]
+) -> None:
+    line = make()
+    assert line.learn(POINTS * torch.inf) == 0
+    assert not bool(line.weight.any())
+    assert line.inner.taken == 1  # until it is known
+    assert [line.learn(POINTS) for _step in range(3)] == [0, 8, 0]
+    assert line.inner.taken == 3
+    assert bool(line.weight.isfinite().all())
+    assert len(late_device) == 2
+
+
+def test_on_a_gpu_the_steps_are_the_same(late_device: list[Any]) -> None:
+    late = FusedLine()
+    for _step in range(4):
+        late.learn(POINTS)
+    usual = torch.nn.Parameter(torch.zeros(3))
+    optimizer = torch.optim.AdamW([usual], lr=0.1)
+    for _step in range(4):
+        optimizer.zero_grad()
+        (POINTS @ usual - 1.0).square().mean().backward()
+        optimizer.step()
+    torch.testing.assert_close(late.weight, usual)
