@@ -54,7 +54,7 @@ ATTACKS = (
     *("shape", "huge", "slow", "silent", "reducer", "reducer-nan", "leader", "record"),
     *("donor:garbage", "donor:nan", "donor:endless", "donor:plain-garbage", "donor:plain-rate"),
 )
-LOCAL_ATTACKS = ("sign", "thousand", "garbage", "nan", "base", "weight", "noise", "silent")
+LOCAL_ATTACKS = ("sign", "thousand", "garbage", "nan", "base", "weight", "copy", "noise", "silent")
 """Against `diloco` and `sparseloco`."""
 
 SAMPLES = 256

@@ -4,8 +4,9 @@
 
 sign, thousand: what it learnt, reversed or times 1,000. garbage: a blob of random bytes. nan: a
 blob whose numbers are no numbers. base: a blob from other outer weights than it says. weight: it
-claims 10^30 samples. noise: noise four times as large as what it learnt, with the largest weight
-that is believed. silent: as a leader, and when asked for pieces, it says nothing.
+claims 10^30 samples. copy: what another one sent in the round before. noise: noise four times as
+large as what it learnt, with the largest weight that is believed. silent: as a leader, and when
+asked for pieces, it says nothing.
 """
 
 import asyncio
@@ -49,6 +50,8 @@ def spoil(attack: str, most_weight: float) -> None:
         spoil_blobs_of(SparseCodec, attack)
         if attack == "noise":
             claim(most_weight)
+    elif attack == "copy":
+        copy_others(rounds)
     elif attack == "base":
         rounds.digest_of = lambda _tensors: os.urandom(16)
     elif attack == "weight":
@@ -59,6 +62,34 @@ def spoil(attack: str, most_weight: float) -> None:
             setattr(member.MemberAnswers, name, say_nothing)
     else:
         raise SystemExit(f"no attack {attack!r}")
+
+
+def copy_others(rounds: Any) -> None:
+    """Blobs of the round before: only a leader sees others' before its own is offered."""
+    from app.trainer.local_steps.believing import BASE_BYTES
+    from app.trainer.local_steps.codec import Encoded
+    from app.trainer.local_steps.dense import DenseCodec
+    from app.trainer.local_steps.sparse import SparseCodec
+
+    believed, stolen, own = rounds.believed, [], []
+
+    def remember(contributions: Sequence[Any], **options: Any) -> Any:
+        blobs = [each.blob[BASE_BYTES:] for each in contributions]
+        stolen[:] = [blob for blob in blobs if blob not in own]
+        return believed(contributions, **options)
+
+    def copying(encode: Any) -> Any:
+        def encode_falsely(self: Any, tensors: Sequence[Any]) -> Encoded:
+            honest: Encoded = encode(self, tensors)
+            sent = Encoded(stolen[0], honest.decoded) if stolen else honest
+            own[:] = [sent.blob]
+            return sent
+
+        return encode_falsely
+
+    rounds.believed = remember
+    for codec in (DenseCodec, SparseCodec):
+        codec.encode = copying(codec.encode)  # type: ignore[method-assign]
 
 
 def claim(weight: float) -> None:
