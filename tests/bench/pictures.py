@@ -176,10 +176,12 @@ class Studio:
         yield "overview", self._train
         yield "overview-zoomed", self._zoom
         yield "overview-end", self._scroll_down
+        yield "overview-problem", self._fail
         for index, page in enumerate(self._bench.window.pages[1:], 1):
             yield page.icon, lambda index=index: self._bench.window.open_page(index)
         yield "settings-terms", self._show_terms
         yield "settings-end", self._scroll_settings
+        yield "settings-searched", lambda: self._search("alert")
         for name, show in self._kinds().items():
             yield name, lambda show=show: self._alone(show)
 
@@ -245,6 +247,25 @@ class Studio:
         bar = self._bench.window.overview.verticalScrollBar()
         bar.setValue(bar.maximum())
 
+    def _fail(self) -> None:
+        from app.state.events import ProblemRaised
+        from app.state.facts import Problem
+
+        self._bench.dispatch(
+            ProblemRaised(
+                problem=Problem(
+                    message="no checkpoint can be written: No space left on device.",
+                    remedy="Make room on its disk; training goes on meanwhile.",
+                )
+            )
+        )
+        self._bench.window.overview.verticalScrollBar().setValue(0)
+
+    def _search(self, words: str) -> None:
+        page = self._bench.window.settings.widget
+        page.search.setText(words)
+        page.verticalScrollBar().setValue(0)
+
     def _show_terms(self) -> None:
         page = self._bench.window.settings.widget
         grid = page.terms.schedule.grid
@@ -286,6 +307,12 @@ class Studio:
             dialogs.join()
             dialogs._shown["join"].show_spec(swarm)  # type: ignore[attr-defined]
 
+        def wrong() -> None:
+            dialogs.join()
+            join: Any = dialogs._shown["join"]
+            join.invite.link.setText("https://example.org/an-invite")
+            join.invite.view.click()
+
         def started(share: float, *, more: bool = False) -> None:
             dialogs.start()
             dialog: Any = dialogs._shown["start"]
@@ -306,6 +333,7 @@ class Studio:
             "first-steps-2": lambda: steps(1),
             "first-steps-3": lambda: steps(2),
             "join": dialogs.join,
+            "join-wrong": wrong,
             "preview": preview,
             "start": dialogs.start,
             "start-middle": lambda: started(0.5),
