@@ -22,7 +22,7 @@ AGES = (24 * 3600.0, 14 * 24 * 3600.0, 400 * 24 * 3600.0)
 """After how many seconds rows of a step become rows of the next one; the last ones are dropped."""
 
 MOST_ROWS = 1_000_000
-"""Some 90 MB: forty machines in full. Beyond it, rows are thinned earlier."""
+"""Some 150 MB: forty machines in full. Beyond it, rows are thinned earlier."""
 
 MOST_MACHINES = 5000
 """Beyond it, machines are dropped, strangers first."""

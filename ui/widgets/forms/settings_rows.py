@@ -234,7 +234,7 @@ def _machine() -> tuple[SettingRow, ...]:
         switch_row(
             "record",
             _("Keep what the swarm's machines tell"),
-            _("For months, up to some 90 MB on this disk; the Machines page draws it."),
+            _("For months, up to some 150 MB on this disk; the Machines page draws it."),
         ),
     )
 
