@@ -25,6 +25,7 @@ def kept_epoch(line: Line) -> int:
 STRATEGIES: dict[str, Line] = {
     "gradient-averaging": {},
     "diloco": {"strategy": "diloco", "diloco": {"local_batch_size": 48}},
+    "sparseloco": {"strategy": "sparseloco", "sparseloco": {"local_batch_size": 48}},
 }
 
 
