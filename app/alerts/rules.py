@@ -2,27 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
 from app.common.i18n import _
 from app.common.plain import one_line
 from app.p2p.machine_records import LEFT
-from app.settings.settings import AlertName, Settings
+from app.settings.settings import AlertKind, Settings
 from app.swarm.fleet import Concern, Machine
 
 GIGABYTE = 10**9
 ANY_LAB = "*"
-
-
-class AlertKind(StrEnum):
-    """What is wrong; the values are those of the setting ``alerts``."""
-
-    SILENT = "silent"
-    FAILING = "failing"
-    HOT = "hot"
-    SLOW = "slow"
-    REFUSED = "refused"
-    DISK = "disk"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,14 +26,14 @@ class Alert:
     @property
     def key(self) -> str:
         """The same as long as the same is wrong."""
-        return f"{self.public_key} {self.kind.value}"
+        return f"{self.public_key} {self.kind}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AlertRules:
     """What is told, of which machines."""
 
-    kinds: frozenset[AlertName]
+    kinds: frozenset[AlertKind]
     lab: str
     """The lab tag of the machines that are watched; `ANY_LAB` for all, "" for this one alone."""
     hot: float
@@ -73,7 +61,7 @@ def alerts_of(machines: Iterable[Machine], rules: AlertRules, *, own_key: str) -
             found += [
                 Alert(public_key=machine.public_key, kind=kind, text=text)
                 for kind, text in _wrong_with(machine, rules)
-                if kind.value in rules.kinds
+                if kind in rules.kinds
             ]
     return found
 
@@ -83,30 +71,30 @@ def _wrong_with(machine: Machine, rules: AlertRules) -> Iterator[tuple[AlertKind
     if record.state == LEFT:
         return
     if Concern.SILENT in machine.concerns:
-        yield AlertKind.SILENT, _("{machine} is silent.").format(machine=alias)
+        yield "silent", _("{machine} is silent.").format(machine=alias)
         return  # its other figures are out of date
     if Concern.FAILING in machine.concerns:
         reason = one_line(record.last_error) or _("it doesn't say why.")
         yield (
-            AlertKind.FAILING,
+            "failing",
             _("{machine} has failed: {reason}").format(machine=alias, reason=reason),
         )
     if record.temperature is not None and record.temperature >= rules.hot:
         yield (
-            AlertKind.HOT,
+            "hot",
             _("{machine} is at {degrees:.0f} °C.").format(
                 machine=alias, degrees=record.temperature
             ),
         )
     if Concern.SLOW in machine.concerns:
         text = _("{machine} is far slower than it usually is.")
-        yield AlertKind.SLOW, text.format(machine=alias)
+        yield "slow", text.format(machine=alias)
     if record.refused:
         text = _("The backend has refused contributions of {machine}.")
-        yield AlertKind.REFUSED, text.format(machine=alias)
+        yield "refused", text.format(machine=alias)
     if record.disk_free is not None and record.disk_free < rules.disk * GIGABYTE:
         yield (
-            AlertKind.DISK,
+            "disk",
             _("{machine} has {free:.1f} GB of disk left.").format(
                 machine=alias, free=record.disk_free / GIGABYTE
             ),

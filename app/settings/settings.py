@@ -25,7 +25,7 @@ NewsKind = Literal["training", "paused", "attention", "milestones"]
 """What a notification is about; ``attention`` means that the volunteer has to do something."""
 
 
-AlertName = Literal["silent", "failing", "hot", "slow", "refused", "disk"]
+AlertKind = Literal["silent", "failing", "hot", "slow", "refused", "disk"]
 """What an alert about a machine says: ``refused`` are contributions, ``disk`` is nearly full."""
 
 TrackerName = Literal["none", "trackio", "wandb"]
@@ -70,8 +70,8 @@ class Settings(BaseSettings):
     )
     """What the desktop notifies about while the window isn't in front."""
 
-    alerts: Annotated[tuple[AlertName, ...], NoDecode] = Field(
-        get_args(AlertName), validation_alias="COTRAIN_ALERTS"
+    alerts: Annotated[tuple[AlertKind, ...], NoDecode] = Field(
+        get_args(AlertKind), validation_alias="COTRAIN_ALERTS"
     )
     """What is told of the machines of `alert_lab`, and of this one."""
 

@@ -21,8 +21,8 @@ from app.alerts.alerter import (
     service_of,
     trial_message,
 )
-from app.alerts.rules import Alert, AlertKind
-from app.settings.settings import Settings
+from app.alerts.rules import Alert
+from app.settings.settings import AlertKind, Settings
 from app.state.events import ConnectionChanged
 from app.state.history import History
 from app.state.state import ContributorState
@@ -139,12 +139,12 @@ async def test_a_damaged_file_tells_it_once_more(
     await watcher.alerter.close()
 
 
-def alert(number: int, kind: AlertKind = AlertKind.HOT) -> Alert:
+def alert(number: int, kind: AlertKind = "hot") -> Alert:
     return Alert(public_key=f"key{number}", kind=kind, text=f"{number} is hot.")
 
 
 def test_several_are_one_message() -> None:
-    one = message_of([alert(1), alert(1, AlertKind.SLOW)])
+    one = message_of([alert(1), alert(1, "slow")])
     assert one.title == "CoTrain: a machine needs a look"
     many = message_of([alert(number) for number in range(25)])
     assert many.title == "CoTrain: 25 machines need a look"
