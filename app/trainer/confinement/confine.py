@@ -8,10 +8,16 @@ from pathlib import Path
 from app.generation_messages import OpenModel
 from app.protocol import Start
 from app.spec import schema as specs
+from app.takeout.messages import FetchWeights
 from app.trainer.confinement.environment import redirect_caches
 from app.trainer.confinement.landlock import restrict
 from app.trainer.confinement.memory import OOM_SCORE_OF_READERS, be_killed_first
-from app.trainer.confinement.places import Places, places_for, places_to_read
+from app.trainer.confinement.places import (
+    Places,
+    places_for,
+    places_to_fetch,
+    places_to_read,
+)
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +40,16 @@ def confine_reader(order: OpenModel) -> None:
     be_killed_first(OOM_SCORE_OF_READERS)
     _hold_to(lambda: places_to_read(order, spec), who="what writes texts")
     redirect_caches(Path(order.cache_dir), hub_sign_in=False)
+
+
+def confine_fetcher(order: FetchWeights) -> None:
+    """Confine a process that downloads weights from a swarm, like `confine`. Raises `SpecError`."""
+    spec = specs.parse(order.spec)
+    be_killed_first()
+    if order.identity_file:
+        _make_identity(Path(order.identity_file))
+    _hold_to(lambda: places_to_fetch(order, spec), who="what fetches weights")
+    redirect_caches(Path(order.cache_dir), hub_sign_in=order.hub_sign_in)
 
 
 def _hold_to(find: Callable[[], Places], *, who: str) -> None:

@@ -14,6 +14,7 @@ from app.generation_messages import OpenModel
 from app.protocol import Start
 from app.spec.schema import SwarmSpec
 from app.spec.sources.data import FileData, FileTokenizer, sources_of
+from app.takeout.messages import FetchWeights
 from app.trainer.confinement.environment import hub_home
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,22 @@ def places_to_read(order: OpenModel, spec: SwarmSpec) -> Places:
     )
 
 
+def places_to_fetch(order: FetchWeights, spec: SwarmSpec) -> Places:
+    """The places for a process that downloads weights; makes the folders that it writes to.
+
+    Raises `OSError` for a folder that can't be made.
+    """
+    folders = (Path(order.cache_dir), Path(order.folder))
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    identity = (Path(order.identity_file),) if order.identity_file else ()
+    sign_in = (hub_home(),) if order.hub_sign_in else ()
+    return _with_programs(
+        inputs=(*identity, *_rosters(order), *_files_of(_tokenizer_paths(spec))),
+        outputs=(*folders, *sign_in, *_temporary()),
+    )
+
+
 def _with_programs(*, inputs: Iterable[Path], outputs: Iterable[Path]) -> Places:
     return Places(
         programs=_existing((*map(Path, _SYSTEM), *filter(_spares_home, _programs()))),
@@ -104,7 +121,7 @@ def _programs() -> Iterator[Path]:
         yield from (Path(entry) for entry in os.environ.get(name, "").split(":") if entry)
 
 
-def _rosters(order: Start) -> Iterator[Path]:
+def _rosters(order: Start | FetchWeights) -> Iterator[Path]:
     """The folder of the rosters: a rule for the file would end when a newer one replaces it."""
     if order.roster_file:
         folder = Path(order.roster_file).parent

@@ -4,7 +4,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from app import protocol
 from app.common.background import survived
@@ -13,7 +12,7 @@ from app.common.i18n import _
 from app.message import Message
 from app.protocol import TrainerProblem
 from app.takeout.messages import Export, ExportOrder, FetchWeights, decode_order
-from app.trainer.confinement.environment import redirect_caches
+from app.trainer.confinement.confine import confine_fetcher
 from app.trainer.confinement.memory import be_killed_first, memory_ran_out
 from app.trainer.control import read_line
 
@@ -26,8 +25,11 @@ def serve(commands: int, send: Callable[[Message], None]) -> int:
     """Obey the order that is read from a descriptor; returns the exit status."""
     send(protocol.Hello(version=protocol.VERSION, pid=os.getpid()))
     order = decode_order(read_line(commands).partition(b"\n")[0])
+    # Landlock holds only threads that start after it.
+    if (refused := _confine(order)) is not None:
+        send(refused)
+        return _FAILED
     threading.Thread(target=_leave_with, args=(commands,), name="commands", daemon=True).start()
-    be_killed_first()
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # our log is no terminal
     problem: TrainerProblem | None = TrainerProblem(
         message=_("something went wrong in the app."),
@@ -41,6 +43,19 @@ def serve(commands: int, send: Callable[[Message], None]) -> int:
     return 0 if problem is None else _FAILED
 
 
+def _confine(order: ExportOrder) -> TrainerProblem | None:
+    """Only what strangers send needs it; all else lies on this machine. Returns what is wrong with
+    the order."""
+    if not isinstance(order, FetchWeights):
+        be_killed_first()
+        return None
+    try:
+        confine_fetcher(order)
+    except UserFacingError as error:
+        return _problem(error)
+    return None
+
+
 def _obey(order: ExportOrder, send: Callable[[Message], None]) -> TrainerProblem | None:
     try:
         if isinstance(order, Export):
@@ -49,7 +64,6 @@ def _obey(order: ExportOrder, send: Callable[[Message], None]) -> TrainerProblem
 
             export(order, send)
         elif isinstance(order, FetchWeights):
-            redirect_caches(Path(order.cache_dir), hub_sign_in=order.hub_sign_in)
             from app.trainer.export.fetching import fetch
 
             fetch(order, send)

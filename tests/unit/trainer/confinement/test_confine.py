@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from app import pipe, protocol
+from app.takeout.messages import FetchWeights
 from tests.support.processes.apps import ROOT, lone_spec, tiny_spec
 from tests.support.processes.workers import Worker
 from tests.support.training.orders import ORDER
@@ -30,10 +31,15 @@ CONFINED = """
 import errno, json, os, signal, subprocess, sys
 from pathlib import Path
 from app import pipe, protocol
-from app.trainer.confinement.confine import confine
+from app.takeout.messages import decode_order
+from app.trainer.confinement.confine import confine, confine_fetcher
 
 home, app = Path(os.environ["HOME"]), os.getppid()
-confine(pipe.decode_command(sys.stdin.buffer.read()))
+order = sys.stdin.buffer.read()
+if b'"FetchWeights"' in order:
+    confine_fetcher(decode_order(order))
+else:
+    confine(pipe.decode_command(order))
 
 def outcome(act):
     try:
@@ -85,11 +91,15 @@ def order_for(home: Path, **changes: Any) -> bytes:
 
 
 def tried(home: Path, *acts: str, **changes: Any) -> dict[str, str]:
-    """What comes of expressions in a confined process, one after the other: values or errors."""
+    """What comes of expressions in a confined trainer, one after the other: values or errors."""
+    return tried_with(order_for(home, **changes), *acts)
+
+
+def tried_with(order: bytes, *acts: str) -> dict[str, str]:
     code = f"{CONFINED}\nprint(json.dumps([outcome(lambda: eval(act)) for act in {acts!r}]))"
     ended = subprocess.run(
         [sys.executable, "-c", code],
-        input=order_for(home, **changes),
+        input=order,
         capture_output=True,
         cwd=ROOT,
         check=False,
@@ -180,6 +190,32 @@ def test_it_is_killed_first_when_memory_runs_out(home_of_its_own: Path) -> None:
         pytest.skip("the score can't be set here")
     act = "fetch('/proc/self/oom_score_adj').strip()"
     assert tried(home_of_its_own, act) == {act: "800"}
+
+
+def test_what_fetches_weights_is_confined_too(home_of_its_own: Path) -> None:
+    home = home_of_its_own
+    order = FetchWeights(
+        spec=tiny_spec(),
+        initial_peers=(),
+        identity_file=str(home / "identities" / "trainer.pem"),
+        roster_file=str(home / "data" / "rosters" / "run"),
+        cache_dir=str(home / "data" / "cache"),
+        folder=str(home / "data" / "watched"),
+    )
+    allowed = (
+        "append(home / 'data/watched/epoch.pt')",
+        "append(home / 'data/cache/any')",
+        "fetch(home / 'identities/trainer.pem') and None",
+        "os.listdir(home / 'data/rosters') or None",
+    )
+    refused = (
+        *("fetch(home / '.ssh/id_ed25519')", "fetch(home / 'identities/machine.pem')"),
+        *("fetch(home / 'texts/named.txt')", "fetch(home / '.cache/huggingface/token')"),
+        *("append(home / 'data/checkpoints')", "append(home / 'data/rosters/run')"),
+    )
+    found = tried_with(pipe.encode(order), *allowed, *refused)
+    assert {act: found[act] for act in allowed} == dict.fromkeys(allowed, "None")
+    assert {act: found[act] for act in refused} == dict.fromkeys(refused, "EACCES")
 
 
 @pytest.mark.slow
