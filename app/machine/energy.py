@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,26 @@ class EnergyMeter:
         return used
 
 
+def power_limit(device: str, name: str, *, powercap: Path = POWERCAP) -> float | None:
+    """Watts that a device draws at most for long; None where its limit can't be read.
+
+    GPUs: what NVML enforces. CPUs: the long-term limit of RAPL, which everybody may read. The first
+    call for a GPU takes some tenths of a second.
+    """
+    try:
+        if device == "cpu":
+            zones = _packages(powercap)
+            limits = [_number(zone / "constraint_0_power_limit_uw") / 1e6 for zone in zones]
+        elif device.startswith("cuda"):
+            limits = [_board_limit(board) for board in _boards(name)]
+        else:
+            limits = []
+    except OSError as error:
+        log.info("the power limit of %s can't be read: %s", device, error)
+        return None
+    return sum(limits) or None
+
+
 def counters_of(device: str, name: str, *, powercap: Path = POWERCAP) -> list[Counter]:
     """The energy counters of a device; [] when it has none.
 
@@ -118,7 +139,12 @@ def _number(file: Path) -> int:
 
 
 def _gpu(name: str) -> list[Counter]:
-    """The GPU with this name, if exactly one has it: CUDA and NVML number GPUs differently."""
+    return [_PowerBoard(board) for board in _boards(name)]
+
+
+def _boards(name: str) -> list[Any]:
+    """NVML's handle of the GPU with this name, if exactly one has it: CUDA and NVML number GPUs
+    differently."""
     import pynvml
 
     try:
@@ -129,7 +155,16 @@ def _gpu(name: str) -> list[Counter]:
         found = [board for board in boards if _text(pynvml.nvmlDeviceGetName(board)) == name]
     except pynvml.NVMLError as error:
         raise OSError(f"NVML: {error}") from error
-    return [_PowerBoard(found[0])] if len(found) == 1 else []
+    return found if len(found) == 1 else []
+
+
+def _board_limit(board: Any) -> float:
+    import pynvml
+
+    try:
+        return float(pynvml.nvmlDeviceGetEnforcedPowerLimit(board)) / 1000
+    except pynvml.NVMLError as error:
+        raise OSError(f"NVML: {error}") from error
 
 
 def _text(name: str | bytes) -> str:

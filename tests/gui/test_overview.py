@@ -20,6 +20,7 @@ from app.contributions.ledger import Ledger
 from app.protocol import TrainerPhase
 from app.spec.about import AboutSpec
 from app.state.events import (
+    DeviceChosen,
     Event,
     JoinBegan,
     Left,
@@ -382,6 +383,25 @@ def test_what_training_takes_is_measured_or_said_to_be_estimated(
     until_done(contributions.ledger.run(Ledger.add, other))
     qtbot.waitUntil(lambda: given.value("energy") == "≈ 6.23 Wh")
     assert "2.9 Wh of the energy is an estimate, 180 W" in overview.estimated.text()
+
+
+def test_before_anything_is_measured_the_devices_limit_says_what_it_costs(
+    bench: Bench, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = {"cpu": 65.0, "cuda:0": 320.0}
+    monkeypatch.setattr("ui.models.power_limit.power_limit", lambda device, _name: limits[device])
+    overview, store = bench.window.overview, bench.session.store
+    bench.dispatch(*WATCHING)
+    store.replace_settings(store.settings.model_copy(update={"energy_price": 0.5}))
+    for device, expected in (
+        ("cuda:0", "at most 320 W, the device's own limit: 7.68 kWh (3.84 €) a day."),
+        ("cpu", "at most 65 W, the device's own limit: 1.56 kWh (0.78 €) a day."),
+    ):
+        bench.dispatch(DeviceChosen(device=device))
+        qtbot.waitUntil(lambda expected=expected: expected in overview.cost.text())
+    store.replace_settings(store.settings.model_copy(update={"training_watts": 50.0}))
+    bench.dispatch()
+    assert "about 50 W, an estimate from the settings" in overview.cost.text()
 
 
 def test_short_memory_is_said(bench: Bench) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.machine.energy import EnergyMeter
+from app.machine.energy import EnergyMeter, power_limit
+from tests.support.machine.nvml import FakeNvml, rtx3080, rtx4090
 
 RANGE = 262_143_328_850
 
@@ -131,3 +132,26 @@ def test_another_device_starts_a_new_measurement(powercap: Path) -> None:
 def test_energy_of_a_missing_gpu_is_unknown() -> None:
     meter = EnergyMeter()
     assert [meter.take("cuda:0", "No such board") for _ in range(2)] == [None, None]
+
+
+# --- what a device draws at most
+
+
+def test_the_limit_of_a_cpu_is_that_of_its_packages(powercap: Path) -> None:
+    assert power_limit("cpu", "any", powercap=powercap) is None
+    for number, name, watts in (("0", "package-0", 65), ("1", "package-1", 95), ("0:0", "core", 9)):
+        Zone(powercap, number, name).write("constraint_0_power_limit_uw", str(watts * 10**6))
+    assert power_limit("cpu", "any", powercap=powercap) == 160.0
+
+
+def test_a_limit_that_cannot_be_read_is_unknown(powercap: Path) -> None:
+    Zone(powercap, "0", "package-0")
+    assert power_limit("cpu", "any", powercap=powercap) is None
+    assert power_limit("mps", "Apple GPU", powercap=powercap) is None
+
+
+def test_the_limit_of_a_gpu_is_the_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
+    board, other = rtx4090(), rtx3080()
+    FakeNvml(other, board).install(monkeypatch)
+    assert power_limit("cuda:0", board.name) == board.limit / 1000
+    assert power_limit("cuda:0", "No such board") is None

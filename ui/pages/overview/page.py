@@ -15,14 +15,15 @@ from app.p2p.sightings import Run
 from app.state.state import ContributorState, OwnTraining, Phase
 from ui.models.actions import Actions
 from ui.models.chart_choices import ChartChoices
+from ui.models.power_limit import PowerLimit
 from ui.models.session_model import SessionModel
 from ui.models.summary_model import SummaryModel
 from ui.pages.overview.headline import Headline
 from ui.pages.overview.lost_swarm import LostSwarmNotice
 from ui.pages.overview.welcome import Welcome
 from ui.style.theme import Theme
+from ui.texts import costs, units
 from ui.texts import states as texts
-from ui.texts import units
 from ui.texts.given import contributions as contribution_texts
 from ui.texts.given import energy as energy_texts
 from ui.texts.given.energy import EnergyRules
@@ -62,6 +63,7 @@ class Overview(QScrollArea):
         self._model = model
         self._actions = actions
         self._summary_model = summary_model
+        self._limit = PowerLimit(model)
         self._watching = Subscription()
         self._told_of = ""
         self.banner = Banner(theme)
@@ -122,6 +124,7 @@ class Overview(QScrollArea):
     def _connect(self) -> None:
         self._model.changed.connect(self._on_state)
         self._summary_model.changed.connect(self._show_given)
+        self._limit.changed.connect(lambda: self._on_state(self._model.state))
         self.banner.dismiss.clicked.connect(self._actions.dismiss_problem)
         self.banner.check.clicked.connect(self._actions.check_wanted)
         self.share.clicked.connect(self._actions.share_wanted)
@@ -158,11 +161,13 @@ class Overview(QScrollArea):
 
     def _cost(self, state: ContributorState) -> str:
         """What training takes now, or will take."""
+        self._limit.look_at(costs.chosen_device(state))
         summary = self._summary_model.summary
         return energy_texts.running_cost(
             self._model.session.contributions.energy.power,
             None if summary is None else summary.week.power or summary.all.power,
             self._rules,
+            most=self._limit.watts,
             trains=state.phase in (Phase.TRAINING, Phase.AVERAGING),
         )
 

@@ -117,12 +117,17 @@ def how_it_is_estimated(totals: LedgerTotals, rules: EnergyRules) -> str:
 
 
 def running_cost(
-    now: float | None, before: float | None, rules: EnergyRules, *, trains: bool
+    now: float | None,
+    before: float | None,
+    rules: EnergyRules,
+    *,
+    most: float | None = None,
+    trains: bool,
 ) -> str:
     """What training takes at present, or will take, and how that is known; "" where it isn't.
 
     now: watts that are measured now; before: those measured in earlier training; None where
-    nothing is. trains: this machine computes now.
+    nothing is. most: watts that the device draws at most. trains: this machine computes now.
     """
     if trains and now is not None:
         watts, text = now, _("Training takes {power} at present, as measured: {a_day} a day.")
@@ -131,6 +136,9 @@ def running_cost(
     elif rules.watts:
         watts = rules.watts
         text = _("Training takes about {power}, an estimate from the settings: {a_day} a day.")
+    elif most is not None:
+        watts = most
+        text = _("Training takes at most {power}, the device's own limit: {a_day} a day.")
     else:
         return ""
     a_day = energy(watts * DAY)
