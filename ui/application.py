@@ -293,6 +293,10 @@ def _import_heavy_modules() -> None:
     import app.lab.service  # noqa: F401
     import ui.dialogs.consent  # noqa: F401
 
+    with contextlib.suppress(ImportError):  # Linux only; notifications need it at the first one
+        import jeepney.io.asyncio
+        import jeepney.wrappers  # noqa: F401
+
 
 def _begin(arguments: Arguments, actions: Actions, folders: Folders) -> None:
     """Do what the command line asks for; else show the first steps once, or go on as before."""
