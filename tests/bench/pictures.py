@@ -179,6 +179,8 @@ class Studio:
         yield "overview-problem", self._fail
         for index, page in enumerate(self._bench.window.pages[1:], 1):
             yield page.icon, lambda index=index: self._bench.window.open_page(index)
+            if page.icon == "machines":
+                yield "machines-together", self._choose_machines
         yield "settings-terms", self._show_terms
         yield "settings-end", self._scroll_settings
         yield "settings-searched", lambda: self._search("alert")
@@ -246,6 +248,15 @@ class Studio:
     def _scroll_down(self) -> None:
         bar = self._bench.window.overview.verticalScrollBar()
         bar.setValue(bar.maximum())
+
+    def _choose_machines(self) -> None:
+        from PySide6.QtCore import QItemSelectionModel
+
+        page, flags = self._bench.window.machines.widget, QItemSelectionModel.SelectionFlag
+        for row in range(1, 6):
+            index = page.model.index(row, 0)
+            page.table.selectionModel().select(index, flags.Select | flags.Rows)
+        page.details.figure.setCurrentIndex(2)
 
     def _fail(self) -> None:
         from app.state.events import ProblemRaised

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QRectF, Qt
+from PySide6.QtCore import QItemSelectionModel, QRectF, Qt
 from PySide6.QtGui import QGuiApplication
 from pytestqt.qtbot import QtBot
 
@@ -18,6 +18,7 @@ from app.swarm.fleet import DAY, METRICS
 from tests.support.gui.windows import TRAINING, WATCHING, Bench
 from tests.support.machine.machines import crowd, fill, new_key, record
 from ui.pages.machines import columns as machine_columns
+from ui.pages.machines.details import MOST
 from ui.pages.machines.page import MachinesPage
 from ui.widgets.cells import polylines
 from ui.widgets.charts.zoom import Zoom
@@ -342,3 +343,64 @@ def test_tooltip_of_training_machine_has_full_device(bench: Bench) -> None:
     put(page, now())
     tip = page.model.index(0, DEVICE).data(Qt.ItemDataRole.ToolTipRole)
     assert tip == "NVIDIA GeForce RTX 4090"
+
+
+# --- several together
+
+
+def select(page: MachinesPage, *rows: int) -> None:
+    flags = QItemSelectionModel.SelectionFlag
+    for row in rows:
+        index = page.model.index(row, 0)
+        page.table.selectionModel().select(index, flags.Select | flags.Rows)
+
+
+def test_several_machines_are_drawn_together(page: MachinesPage, qtbot: QtBot) -> None:
+    put(page, *(now(alias=name, temperature=60.0 + n) for n, name in enumerate("abc")))
+    select(page, 0, 2)
+    details = page.details
+    assert details.name.full == "2 machines"
+    assert details.legend.isVisible()
+    assert not details._record.isVisible()
+    details.figure.setCurrentIndex(2)
+    assert [each.full for each in details.legend.names if each.isVisible()] == ["a", "c"]
+    assert [each.text() for each in details.legend.values[:2]] == ["60", "62"]
+    assert details._drawing.own.values[-1] == 60.0
+    assert [each.values[-1] for each in details._drawing.beside] == [62.0]
+    select(page, 1)  # the others keep their colours
+    assert [each.full for each in details.legend.names if each.isVisible()] == ["a", "c", "b"]
+    assert details._table().columns[1:] == ("a", "c", "b")
+    qtbot.mouseClick(details.close_button, Qt.MouseButton.LeftButton)
+    assert not details.isVisible()
+    select(page, 1)
+    assert details.name.full == "b"
+    assert details._record.isVisible()
+
+
+def test_those_that_are_drawn_together_stay_when_others_come_and_go(page: MachinesPage) -> None:
+    put(page, *(now(alias=name) for name in ("a", "b", "quince")))
+    select(page, 0, 2)
+    put(page, *(now(alias=name, sequence=2) for name in ("a", "b", "quince", "z")))
+    chosen = [index.row() for index in page.table.selectionModel().selectedRows()]
+    assert sorted(chosen) == [0, 2]
+    assert page.details.name.full == "2 machines"
+    page.text.setText("quince")
+    assert page.details.name.full == "quince"
+    page.text.setText("")
+    assert page.details.name.full == "2 machines"
+
+
+def test_more_machines_than_colours_are_said(page: MachinesPage) -> None:
+    put(page, *(now(alias=f"m{number:02}") for number in range(MOST + 3)))
+    page.table.selectAll()
+    assert page.details.name.full == f"The first {MOST} of {MOST + 3} machines"
+    assert len(page.details._drawing.beside) == MOST - 1
+
+
+def test_machines_of_the_same_name_are_told_apart_in_a_file(page: MachinesPage) -> None:
+    put(page, now(alias="=same()"), now(alias="=same()"))
+    select(page, 0, 1)
+    first, second = page.details._table().columns[1:]
+    assert first != second
+    assert first.startswith("=same() ")
+    assert "'=same() " in page.details._table().as_csv()  # no formula of a stranger's

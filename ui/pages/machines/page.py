@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import QItemSelection, QItemSelectionModel, QTimer
 from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import (
     QCheckBox,
@@ -67,7 +67,7 @@ class MachinesPage(QWidget):
         self.table = table(self.model, theme, name=_("Machines"), stretched=3, padding=18)
         self.command = CommandButton(self.table, self.model, command, is_own=self._is_own)
         self._lazy_details = Lazy(lambda: self._build_details(theme))
-        self._chosen = ""
+        self._chosen: tuple[str, ...] = ()
         self.empty = EmptyState("machines", theme)
         self.publish = QCheckBox()
         self.note = ElidedLabel(role="small")
@@ -111,7 +111,7 @@ class MachinesPage(QWidget):
         self.lab.currentIndexChanged.connect(self._filter)
         self.export.clicked.connect(self._choose_file)
         self.publish.clicked.connect(self._publish)
-        self.table.selectionModel().currentRowChanged.connect(self._choose)
+        self.table.selectionModel().selectionChanged.connect(self._choose)
         self.model.modelReset.connect(self._select_again)
         self._timer.timeout.connect(self._look)
 
@@ -204,22 +204,33 @@ class MachinesPage(QWidget):
         self.model.filter_rows(wanted)
 
     def _choose(self) -> None:
-        row = self.table.currentIndex().row()
-        self._chosen = self.model.shown[row].public_key if row >= 0 else ""
+        rows = sorted({index.row() for index in self.table.selectionModel().selectedRows()})
+        now = dict.fromkeys(self.model.shown[row].public_key for row in rows)
+        # those of before stay first, so that a curve keeps its colour
+        self._chosen = tuple(dict.fromkeys((*filter(now.__contains__, self._chosen), *now)))
         self._show_details()
 
     def _select_again(self) -> None:
-        """Select the same machine again after machines appeared or disappeared."""
-        place = self.model.row_of(self._chosen)
-        if place is not None:
-            self.table.selectRow(place)
+        """Select the same machines again after others appeared or disappeared."""
+        chosen, selection = self._chosen, QItemSelection()
+        for place, machine in enumerate(self.model.shown):
+            if machine.public_key in chosen:
+                index = self.model.index(place, 0)
+                selection.select(index, index)
+        flags, indexes = QItemSelectionModel.SelectionFlag, selection.indexes()
+        if indexes:
+            model = self.table.selectionModel()
+            model.setCurrentIndex(indexes[0], flags.NoUpdate)
+            model.select(selection, flags.Select | flags.Rows)
+        self._chosen = chosen  # also those that a filter hides now
+        self._show_details()
 
     def _show_details(self) -> None:
-        place = self.model.row_of(self._chosen) if self._chosen else None
-        self._lazy_details.setVisible(place is not None)
-        if place is not None:
-            machine = self.model.shown[place]
-            self.details.show_machine(machine, own=self._is_own(machine))
+        shown = {each.public_key: each for each in self.model.shown} if self._chosen else {}
+        machines = [shown[key] for key in self._chosen if key in shown]
+        self._lazy_details.setVisible(bool(machines))
+        if machines:
+            self.details.show_machines(machines, self._machines.public_key)
 
     # --- what the user does
 

@@ -64,6 +64,9 @@ class Drawing:
 
     unseen: Unseen = field(default_factory=Unseen)
 
+    beside: Sequence[Curve] = ()
+    """Of others, each in a colour of its own; no more than `ui.style.series.COUNT`."""
+
     marks: Sequence[Mark] = ()
 
     smoothing: Smoothing = Smoothing.NONE
@@ -94,3 +97,6 @@ class CurveReading:
 
     mark: str = ""
     """What happened there; "" for nothing that is marked."""
+
+    beside: tuple[float, ...] = ()
+    """Those of `Drawing.beside`; NaN where there is none nearby."""

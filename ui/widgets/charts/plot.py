@@ -95,6 +95,7 @@ class TimePlot(QObject):
         ]
         smoothed = drawing.smoothing is not Smoothing.NONE
         self.lines.show_curves(self._curves, axis.origin, smoothed=smoothed)
+        self.lines.show_beside(self._curves.beside, axis.origin)
         self.lines.show_best(drawing.unseen.best)
         self._show()
 
@@ -104,7 +105,7 @@ class TimePlot(QObject):
         low, high = shown.low - axis.origin, shown.high - axis.origin
         self._item.setXRange(low, high, padding=0)
         self._item.getAxis("bottom").setTicks([axis.ticks(shown.low, shown.high)])
-        values = [each.between(shown.low, shown.high) for each in vars(self._curves).values()]
+        values = [each.between(shown.low, shown.high) for each in self._curves.all]
         if best is not None and self.zoom is None:
             values.append(np.array([best]))
         axes.show_values(self.widget, *values, from_zero=self._from_zero)
@@ -204,6 +205,7 @@ class TimePlot(QObject):
                 curves.swarm.at(x, near),
                 next((value for value in unseen if math.isfinite(value)), math.nan),
                 self._mark_at(self._cross, width / 100),
+                tuple(each.at(x, near) for each in curves.beside),
             )
         )
 

@@ -10,6 +10,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
 
+from ui.style.series import series_colors
 from ui.style.theme import Colors
 from ui.widgets.charts.axes import Floats
 from ui.widgets.charts.curves import Curve, Drawing, Mark
@@ -71,6 +72,12 @@ class PlacedCurves:
     swarm: PlacedCurve = field(default_factory=PlacedCurve)
     own_unseen: PlacedCurve = field(default_factory=PlacedCurve)
     swarm_unseen: PlacedCurve = field(default_factory=PlacedCurve)
+    beside: tuple[PlacedCurve, ...] = ()
+
+    @property
+    def all(self) -> tuple[PlacedCurve, ...]:
+        """Every one."""
+        return (self.own, self.swarm, self.own_unseen, self.swarm_unseen, *self.beside)
 
     @classmethod
     def of(cls, drawing: Drawing) -> "PlacedCurves":
@@ -81,6 +88,7 @@ class PlacedCurves:
             PlacedCurve.of(drawing.swarm, axis, smoothing),
             PlacedCurve.of(drawing.unseen.own, axis),
             PlacedCurve.of(drawing.unseen.swarm, axis),
+            tuple(PlacedCurve.of(each, axis, smoothing) for each in drawing.beside),
         )
 
 
@@ -88,6 +96,10 @@ class PlotLines:
     """The items of a `pyqtgraph.PlotItem`."""
 
     def __init__(self, item: Any) -> None:
+        self._item = item
+        self.beside: list[Any] = []
+        """Made when they are needed first."""
+        self._pens: list[Any] = []
         # the marks and what is faint first, then the swarm's line, so that ours is drawn above them
         self.rest_marks: Any = item.plot(connect="pairs")
         self.trouble_marks: Any = item.plot(connect="pairs")
@@ -124,6 +136,10 @@ class PlotLines:
             curve.setSymbolSize(_DOT)
             curve.setSymbolPen(None)
             curve.setSymbolBrush(shade)
+        width = 2 if fine else 1
+        self._pens = [pg.mkPen(color, width=width) for color in series_colors(colors)]
+        self._fine = fine
+        self._dress_beside()
         for marks, color in (
             (self.rest_marks, colors.muted),
             (self.trouble_marks, colors.caution),
@@ -153,6 +169,25 @@ class PlotLines:
             (self.swarm_unseen, curves.swarm_unseen),
         ):
             line.setData(placed.x - origin, placed.values)
+
+    def _dress_beside(self) -> None:
+        for line, pen in zip(self.beside, self._pens, strict=False):
+            line.opts["antialias"] = not self._fine
+            line.setPen(pen)
+            line.setSymbolSize(_DOT)
+            line.setSymbolPen(None)
+            line.setSymbolBrush(pen.color())
+
+    def show_beside(self, curves: Sequence[PlacedCurve], origin: float) -> None:
+        """Draw the curves of others."""
+        if len(self.beside) < len(curves):
+            missing = len(curves) - len(self.beside)
+            self.beside += [self._item.plot(connect="finite") for _each in range(missing)]
+            self._dress_beside()
+        for place, line in enumerate(self.beside):
+            placed = curves[place] if place < len(curves) else PlacedCurve()
+            line.setData(placed.x - origin, placed.line)
+            line.setSymbol("o" if 0 < np.isfinite(placed.line).sum() <= FEW else None)
 
     def show_best(self, best: float | None) -> None:
         """A dotted line at the best value; None for none."""

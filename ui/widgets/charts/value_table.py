@@ -24,7 +24,7 @@ class ValueTable:
         columns, so that every program that reads CSV can read it."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*self.columns, *self.about])
+        writer.writerow(map(cell, (*self.columns, *self.about)))
         shared = [cell(value) for value in self.about.values()]
         for row in self.rows:
             writer.writerow([*("" if value is None else cell(value) for value in row), *shared])
