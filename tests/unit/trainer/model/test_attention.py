@@ -13,6 +13,12 @@ from tests.support.training.models import built, spec_of, tokens
 EAGER = ("gpt_neo", "gemma2")
 """Those with an attention of their own: PyTorch's has neither its local windows nor a soft cap."""
 
+TRACED = [
+    pytest.param(each, marks=() if each in ("gpt2", "llama", "gemma2") else pytest.mark.slow)
+    for each in MODEL_TYPES
+]
+"""Tracing a model takes seconds."""
+
 WINDOWED = {
     "mistral": {"sliding_window": 8},
     "gemma3_text": {"sliding_window": 8},
@@ -29,7 +35,7 @@ def kernels(model: torch.nn.Module) -> set[str]:
     return {name for name in names if "scaled_dot_product" in name and "backward" not in name}
 
 
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
+@pytest.mark.parametrize("model_type", TRACED)
 def test_model_and_loss_are_one_graph_without_a_mask(model_type: str) -> None:
     torch._dynamo.reset()
     graphs: list[Any] = []
