@@ -59,6 +59,9 @@ LOCAL_ATTACKS = ("sign", "thousand", "garbage", "nan", "base", "weight", "copy",
 
 SAMPLES = 256
 
+PATIENCE = 3600.0
+"""Seconds for a run, on a busy machine."""
+
 
 def main() -> None:
     """Run the attacks that the command line names, or all."""
@@ -113,7 +116,7 @@ async def run(attack: str, spec: dict[str, Any]) -> tuple[float, int | None, str
             if attack == "unequal":
                 for worker, pace in zip(workers, PACES, strict=True):
                     await worker.trainer.command(protocol.Pace, **pace)
-            await first.until(lambda: bool(first.all(protocol.Ended)))
+            await first.until(lambda: bool(first.all(protocol.Ended)), seconds=PATIENCE)
         loss = held_out_loss(spec, first.folder)
     faults = [each for worker in workers for each in worker.all(protocol.MemberAtFault)]
     evicted = {each.peer_id for each in faults if each.evicted_until}

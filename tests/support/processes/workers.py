@@ -61,10 +61,10 @@ class Worker:
         """The reports of a kind so far."""
         return [report for report in self.reports if isinstance(report, kind)]
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until what it reported makes ``condition`` true."""
+    async def until(self, condition: Callable[[], bool], *, seconds: float = PATIENCE) -> None:
+        """Wait until what it reported makes ``condition`` true; so many seconds at most."""
         async with self._changed:
-            await asyncio.wait_for(self._changed.wait_for(condition), PATIENCE)
+            await asyncio.wait_for(self._changed.wait_for(condition), seconds)
 
     def rounds_with(self, peers: int) -> int:
         """How many rounds were averaged with so many peers."""
