@@ -326,8 +326,7 @@ def warm(of: Ours | Others, steps: RandomSteps) -> tuple[Sequence[torch.Tensor],
         micro_batches = tokens.split(size)
         try:
             seconds_of(of, micro_batches, steps, count=2)  # the optimizer takes its memory
-            times = [seconds_of(of, micro_batches, steps, count=1) for _again in range(2)]
-            return micro_batches, min(times)
+            return micro_batches, seconds_of(of, micro_batches, steps, count=1)
         except torch.OutOfMemoryError:
             if size == 1:
                 raise
@@ -355,8 +354,12 @@ def measured(wanted: argparse.Namespace) -> dict[str, Any]:
     if on_cuda:
         torch.cuda.reset_peak_memory_stats(device)
     seconds = min(wanted.seconds, max(wanted.seconds / 4, wanted.until - warmed))
-    count = max(1, round(seconds / a_step))
-    taken = seconds_of(of, micro_batches, steps, count=count)
+    count, taken = 0, 0.0
+    while taken < 0.9 * seconds:  # again, only where a step took longer before
+        more = max(1, round((seconds - taken) / a_step))
+        taken += seconds_of(of, micro_batches, steps, count=more)
+        count += more
+        a_step = taken / count
     of.finish()
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {

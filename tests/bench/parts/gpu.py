@@ -6,7 +6,6 @@ in a process of its own, `gpu_contender.py`, which says what is measured; all of
 """
 
 import argparse
-import contextlib
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,10 @@ STEP_SECONDS = 20.0
 """Of steps that are timed, where there is time; else a quarter of it at least."""
 
 PATIENCE = 3.0
-"""A contender is ended after so many times its part of the time that is left."""
+"""A contender is ended after so many times its part of the time that is left…"""
+
+LEAST_SECONDS = 25.0
+"""…or when those after it would have less than this each."""
 
 MOST_SAID = 4000
 """Characters of what a contender writes to stderr that the results keep, the last ones."""
@@ -54,6 +57,8 @@ PEAKS = {
 }
 """Dense bf16 operations a second by NVIDIA's data sheets, by a part of the card's name; the first
 that fits."""
+
+CACHES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 
 WIDTHS = (12, 27, 11, 11, 9, 9, 10, 7)
 HEAD = ("model", "contender", "micro-batch", "tokens/s", "of peak", "GiB", "warm-up", "to (a)")
@@ -119,25 +124,27 @@ def run(command: list[str], *, seconds: float) -> dict[str, Any]:
     """What a contender prints; ended after so many seconds, with all that it started."""
     if seconds <= 0:
         return {"failure": "no time was left"}
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as errors:
-        caches = dict.fromkeys(("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"), folder)
-        with subprocess.Popen(
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+        output, errors = (stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(2))
+        process = subprocess.Popen(
             command,
-            env=os.environ | caches | {"HF_HUB_OFFLINE": "1"},
-            stdout=subprocess.PIPE,
+            env=os.environ | dict.fromkeys(CACHES, folder) | {"HF_HUB_OFFLINE": "1"},
+            stdout=output,  # no pipe: compilers' helpers may hold it open
             stderr=errors,
-            text=True,
             start_new_session=True,
-        ) as process:
-            try:
-                output, _ = process.communicate(timeout=seconds)
-            except subprocess.TimeoutExpired:
-                found = {"failure": f"took longer than {seconds:.0f} s"}
-            else:
-                found = result_of(output, code=process.returncode)
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+        )
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            found = {"failure": f"took longer than {seconds:.0f} s"}
+        else:
+            output.seek(0)
+            found = result_of(output.read(), code=code)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         errors.seek(0)
         said = errors.read()[-MOST_SAID:]
     return found | ({"said": said} if said else {})
@@ -160,18 +167,19 @@ def gpu(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--model", nargs="*", choices=MODELS, default=list(MODELS))
     parser.add_argument("--contender", nargs="*", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--seconds", type=float, default=STEP_SECONDS, help="of steps, for each")
+    parser.add_argument("--within", type=float, default=MOST_SECONDS, help="seconds, for all")
     parser.add_argument("--results", type=Path, help="a file for lines of JSON")
     wanted = parser.parse_args(arguments)
     pairs = [(model, each) for model in wanted.model for each in wanted.contender]
-    until = time.monotonic() + MOST_SECONDS
+    until = time.monotonic() + wanted.within
     sizes = dict.fromkeys(MODELS, "tiny") if wanted.tiny else SIZES
     table = Table(sizes=sizes, results=wanted.results)
     table.begin()
     for place, (model, contender) in enumerate(pairs):
-        left = until - time.monotonic()
-        part = left / (len(pairs) - place)
+        left, others = until - time.monotonic(), len(pairs) - place - 1
+        part = left / (1 + others)
         options = ["--device", wanted.device, *(["--tiny"] if wanted.tiny else [])]
         times = ["--seconds", f"{wanted.seconds}", "--until", f"{time.monotonic() + part:.1f}"]
         script = [sys.executable, str(HERE / "gpu_contender.py"), model, contender]
-        found = run([*script, *options, *times], seconds=min(left, PATIENCE * part))
-        table.add(model, contender, found)
+        seconds = min(PATIENCE * part, left - LEAST_SECONDS * others)
+        table.add(model, contender, run([*script, *options, *times], seconds=seconds))
