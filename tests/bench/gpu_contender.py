@@ -89,7 +89,7 @@ LLAMA = NanoSizes(
 )
 """The app's own size "large"."""
 
-TINY = {"length": 32, "layers": 2, "width": 32, "heads": 4, "feed_forward": 64}
+TINY = {"length": 32, "layers": 1, "width": 32, "heads": 4, "feed_forward": 64}
 """To try the benchmark itself on a CPU."""
 
 

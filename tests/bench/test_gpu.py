@@ -54,7 +54,7 @@ def copied_weights(found: torch.nn.Module, *, layers: int) -> list[torch.Tensor]
 
 @pytest.mark.parametrize("model", gpu.MODELS)
 def test_the_model_by_hand_is_that_of_transformers(contender: Any, model: str) -> None:
-    sizes = replace(contender.sizes_of(model, tiny=True), vocabulary=256)  # unpadded
+    sizes = replace(contender.sizes_of(model, tiny=True), layers=2, vocabulary=256)  # unpadded
     by_hand, found = contender.by_hand(model, sizes), contender.published(model, sizes)
     with torch.no_grad():
         for each in found.parameters():  # biases and norms too, which begin all alike
@@ -179,11 +179,12 @@ def test_what_it_imports_is_torch_transformers_and_numpy() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1300)
 @pytest.mark.usefixtures("bare")
-def test_the_whole_table_without_anything_else(tmp_path: Path) -> None:
+def test_the_table_of_a_model_without_anything_else(tmp_path: Path) -> None:
     results = tmp_path / "results"
-    small = ("--device", "cpu", "--tiny", "--seconds", "0.5", "--within", "1200")
-    _head, _line, *rows = run_bench(*small, "--results", str(results))
+    small = ("--device", "cpu", "--tiny", "--model", "llama", "--seconds", "0.5")
+    patient = ("--within", "1200")  # compiling takes a minute for each on a busy machine
+    _head, _line, *rows = run_bench(*small, *patient, "--results", str(results))
     found = [json.loads(line) for line in results.read_text().splitlines()]
-    assert len(rows) == len(found) == len(gpu.MODELS) * len(gpu.CONTENDERS)
+    assert len(rows) == len(found) == len(gpu.CONTENDERS)
     assert [each for each in found if "failure" in each] == []
     assert all(each["tokens_a_second"] > 0 for each in found)
