@@ -11,13 +11,8 @@ from functools import partial
 from app.common.i18n import _
 from app.spec import architectures
 from app.spec.architectures import Sizes
-from app.spec.costs.activations import (
-    CHUNK,
-    DeviceKind,
-    autocast,
-    logits_in_chunks,
-    saved_bytes,
-)
+from app.spec.costs.activations import DeviceKind, autocast, logits_in_chunks, saved_bytes
+from app.spec.costs.chunks import CHUNK
 from app.spec.costs.disk import disk_of
 from app.spec.costs.figures import FLOAT32, Amount, EstimatePart, optimizer_states
 from app.spec.line import (

@@ -46,12 +46,13 @@ from app.trainer.pinned.downloads import Downloads
 from app.trainer.reporter import Reporter
 from app.trainer.room import Room
 from app.trainer.run import TrainingRun
+from app.trainer.step.trying import LossFunction
 from app.trainer.strategies.diloco import diloco
 from app.trainer.strategies.gradient_averaging import GradientAveraging
 from app.trainer.strategies.local_steps import LocalSteps
 from app.trainer.strategies.protocols import StrategyPlace, SwarmMember
 from app.trainer.strategies.sparseloco import sparseloco
-from app.trainer.tuning import LossFunction, Trial, Tuned, tune
+from app.trainer.tuning import Trial, Tuned, tune
 
 log = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ import torch
 from app.protocol import EndReason
 from app.trainer.control import Control
 from app.trainer.run import TrainingRun
+from app.trainer.step.gradient import add_gradient
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +68,16 @@ def compute(run: TrainingRun, tokens: torch.Tensor, *, started: float) -> bool:
     Raises `torch.OutOfMemoryError`.
     """
     computing = time.perf_counter()
-    with run.autocast():
-        loss = run.loss(tokens)
-    if not (run.losses.are_late or torch.isfinite(loss)):
+    added = add_gradient(
+        tokens,
+        loss_of=run.loss,
+        autocast=run.autocast,
+        backward=run.strategy.backward,
+        losses=run.losses,
+    )
+    if not added:
         run.discard(len(tokens))
         return False
-    run.strategy.backward(loss, len(tokens))
-    run.losses.add(loss.detach())
     ended = time.perf_counter()
     run.meter.add_step(
         samples=len(tokens),

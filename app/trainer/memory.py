@@ -8,7 +8,7 @@ import torch
 from app.common.errors import DeviceError
 from app.common.i18n import _
 from app.trainer import heap
-from app.trainer.devices import release_memory, wait_for
+from app.trainer.step.waiting import release_memory, wait_for
 
 log = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from app.common.i18n import _
 from app.protocol import MicroBatchHalved, Report, SampleDiscarded
 from app.spec.training import StopSpec
 from app.trainer.data.batches import Batches
-from app.trainer.devices import LateValues, release_memory
 from app.trainer.evaluation.evaluator import Evaluator
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
 from app.trainer.model.activations import recompute_activations
+from app.trainer.step.trying import LossFunction, not_even_one
+from app.trainer.step.waiting import LateValues, release_memory
 from app.trainer.strategies.protocols import Strategy
-from app.trainer.tuning import not_even_one
 
 MOST_DISCARDED = 20
 """Micro-batches in a row whose loss is not finite before the run is given up."""
@@ -37,9 +37,8 @@ class TrainingRun:
 
     strategy: Strategy
 
-    loss: Callable[[torch.Tensor], torch.Tensor]
-    """Of the model, from tokens, int64 of shape [samples, sequence_length + 1], to a scalar: mean
-    cross-entropy per token (nats). Compiled together with the model where that is faster."""
+    loss: LossFunction
+    """Of the model; compiled together with it where that is faster."""
 
     autocast: Callable[[], AbstractContextManager[object]]
     """Makes the context in which the loss is computed."""

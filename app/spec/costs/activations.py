@@ -5,23 +5,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from app.spec.architectures import Sizes
+from app.spec.costs.chunks import CHUNKS_SINCE, LARGE_VOCABULARY
 from app.spec.costs.figures import FLOAT32
 from app.spec.families import FAMILIES
 from app.spec.schema import ModelSpec
 from app.spec.training import TrainingSpec
 
 DeviceKind = Literal["cpu", "gpu"]
-
-LARGE_VOCABULARY = 2**14
-"""From this one on, the logits are computed in chunks: loading what computes them takes half a
-second and 50 MB, so small ones gain nothing."""
-
-CHUNK = 512
-"""Tokens whose logits are held at a time. Smaller chunks made steps slower, larger ones not
-faster."""
-
-CHUNKS_SINCE = (2, 13)
-"""The first version of PyTorch that computes a loss in chunks."""
 
 
 def logits_in_chunks(

@@ -13,9 +13,9 @@ from app.evaluation_messages import MOST_SAMPLE_CHARACTERS, Evaluated, SampleGen
 from app.protocol import Report
 from app.spec.training import TrainingSpec
 from app.trainer.data.held_out import HeldOut
-from app.trainer.devices import release_memory
 from app.trainer.evaluation.generation import SampleWriter
 from app.trainer.evaluation.measure import HeldOutMeasure, Measured
+from app.trainer.step.waiting import release_memory
 from app.trainer.strategies.protocols import SwarmMember
 
 log = logging.getLogger(__name__)

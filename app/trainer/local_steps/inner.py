@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from app.trainer.devices import LateValues
+from app.trainer.step.waiting import LateValues
 
 
 class InnerSteps:

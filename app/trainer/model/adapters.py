@@ -5,16 +5,15 @@ Which parameters are trained, averaged and kept is decided here alone: those tha
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from app.spec.families import FAMILIES
-from app.spec.schema import SwarmSpec
-from app.spec.sources.pretrained import HubWeights
+if TYPE_CHECKING:
+    from app.spec.schema import SwarmSpec
 
 
-def with_adapters(model: torch.nn.Module, spec: SwarmSpec) -> torch.nn.Module:
+def with_adapters(model: torch.nn.Module, spec: "SwarmSpec") -> torch.nn.Module:
     """The model with the spec's adapters, and all else frozen; the model itself without any.
 
     Half of the adapters' matrices are zero, so that the model computes as before; the others are
@@ -24,6 +23,9 @@ def with_adapters(model: torch.nn.Module, spec: SwarmSpec) -> torch.nn.Module:
     if adapters is None:
         return model
     from peft import LoraConfig, get_peft_model
+
+    from app.spec.families import FAMILIES
+    from app.spec.sources.pretrained import HubWeights
 
     published = spec.pretrained if isinstance(spec.pretrained, HubWeights) else None
     config = LoraConfig(

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 
-from app.spec.costs.activations import CHUNK, LARGE_VOCABULARY
+from app.spec.costs.chunks import CHUNK, LARGE_VOCABULARY
 from app.trainer.model.adapters import inside
 
 

@@ -3,22 +3,24 @@
 import math
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from app.common.errors import SpecError
 from app.common.i18n import _
-from app.spec.schema import SwarmSpec
-from app.spec.training import OptimizerSpec, ScheduleSpec
+
+if TYPE_CHECKING:
+    from app.spec.schema import SwarmSpec
+    from app.spec.training import OptimizerSpec, ScheduleSpec
 
 MUON_MOMENTUM = 0.95
 """Where the spec names none."""
 
 
 def optimizer_for(
-    spec: SwarmSpec, model: torch.nn.Module, *, fused: bool = True
+    spec: "SwarmSpec", model: torch.nn.Module, *, fused: bool = True
 ) -> Callable[[Any], torch.optim.Optimizer]:
     """Return what makes the spec's optimizer from the model's parameters or parameter groups.
 
@@ -72,7 +74,7 @@ class MuonAndAdamW(torch.optim.Optimizer):
         self,
         params: Any,
         *,
-        options: OptimizerSpec,
+        options: "OptimizerSpec",
         others: Collection[torch.nn.Parameter],
         fused: bool,
     ) -> None:
@@ -115,7 +117,7 @@ def _embeddings(model: torch.nn.Module) -> list[torch.nn.Parameter]:
     return [*found, *(() if output is None else (output.weight,))]
 
 
-def scheduler_for(spec: SwarmSpec) -> Callable[[torch.optim.Optimizer], LambdaLR] | None:
+def scheduler_for(spec: "SwarmSpec") -> Callable[[torch.optim.Optimizer], LambdaLR] | None:
     """Return what makes the spec's schedule of one step an epoch, None for a constant rate."""
     schedule = spec.training.schedule
     if schedule.name == "constant" and schedule.warmup_epochs == 0:
@@ -123,7 +125,7 @@ def scheduler_for(spec: SwarmSpec) -> Callable[[torch.optim.Optimizer], LambdaLR
     return partial(LambdaLR, lr_lambda=partial(_share_of_rate, schedule))
 
 
-def _share_of_rate(schedule: ScheduleSpec, epoch: int) -> float:
+def _share_of_rate(schedule: "ScheduleSpec", epoch: int) -> float:
     """The factor of the learning rate in an epoch.
 
     It rises linearly over the warm-up, whose first epoch has a rate above 0, is 1 after it, and

@@ -6,7 +6,7 @@ import pytest
 
 from app.common.errors import SpecError
 from app.spec import schema as spec
-from app.spec.costs.activations import CHUNK
+from app.spec.costs.chunks import CHUNK
 from app.spec.estimate import CUDA_CONTEXT, LIBRARIES, Estimate, estimate
 from app.spec.schema import SwarmSpec
 from tests.support.processes.apps import tiny_spec, training

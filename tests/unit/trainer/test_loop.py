@@ -13,11 +13,11 @@ from app.protocol import MicroBatchHalved, Report, SampleDiscarded
 from app.spec.training import StopSpec
 from app.trainer.averaging.averagers import KeepingGradientAverager
 from app.trainer.averaging.optimizer import CitizenOptimizer
-from app.trainer.devices import MOST_AHEAD
 from app.trainer.loop import step
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
 from app.trainer.run import MOST_DISCARDED, NOT_FINITE, TrainingRun
+from app.trainer.step.waiting import MOST_AHEAD
 from app.trainer.strategies.gradient_averaging import GradientAveraging
 
 LENGTH = 4

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,12 +17,12 @@ from app.protocol import Device, TrainerPhase
 from app.spec import schema as spec
 from app.spec.architectures import sizes_of
 from app.spec.costs.activations import saved_bytes
-from app.trainer import tuning
 from app.trainer.model.build import build_model
 from app.trainer.model.loss import loss_of
 from app.trainer.model.precision import FP32
 from app.trainer.room import Room
-from app.trainer.tuning import REMEMBERED, Trial, Tuned, TuningCache, compiling_pays, fastest, tune
+from app.trainer.step.trying import RandomSteps
+from app.trainer.tuning import REMEMBERED, Trial, Tuned, TuningCache, tune
 from tests.support.training.specs import SMALLEST
 
 TINY = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 16, "n_positions": 16}
@@ -52,90 +52,17 @@ def model() -> torch.nn.Module:
     return build_model(trial().spec, vocabulary_size=256, room=Room(device=torch.device("cpu")))
 
 
-# --- the search
-
-
-def device_with(
-    rates: Sequence[float], *, room: int = 2**20
-) -> tuple[Callable[[int], float], list[int]]:
-    """A device with so many samples a second for 1, 2, 4… of them; and what was tried on it."""
-    tried: list[int] = []
-
-    def seconds_of(samples: int) -> float:
-        tried.append(samples)
-        if samples > room:
-            raise torch.OutOfMemoryError("out of memory")
-        return samples / rates[samples.bit_length() - 1]
-
-    return seconds_of, tried
-
-
-def test_the_largest_that_fits_where_larger_is_faster() -> None:
-    seconds_of, tried = device_with([10, 20, 40, 80, 160], room=8)
-    assert fastest(seconds_of, most=64) == 8
-    assert tried == [1, 2, 4, 8, 16]
-
-
-def test_no_more_than_the_spec_allows() -> None:
-    seconds_of, tried = device_with([10, 20, 40, 80])
-    assert fastest(seconds_of, most=4) == 4
-    assert tried == [1, 2, 4]
-
-
-def test_larger_is_not_always_faster() -> None:
-    seconds_of, tried = device_with([10, 30, 28, 29, 100])
-    assert fastest(seconds_of, most=64) == 2
-    assert tried == [1, 2, 4, 8]
-
-
-def test_one_slow_size_may_be_a_busy_moment() -> None:
-    seconds_of, _ = device_with([10, 30, 28, 50])
-    assert fastest(seconds_of, most=8) == 8
-
-
-def test_search_ends_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(tuning.time, "monotonic", lambda: now[0])
-
-    def seconds_of(samples: int) -> float:
-        now[0] += samples
-        return 1.0
-
-    assert fastest(seconds_of, most=64) == 4  # 8 would end after 15 s
-    assert now[0] <= tuning.SEARCH_SECONDS
-
-
-def test_not_even_one_sample_fits() -> None:
-    seconds_of, _ = device_with([10], room=0)
-    with pytest.raises(DeviceError, match="even with one sample"):
-        fastest(seconds_of, most=64)
-
-
-# --- steps
-
-
-def test_steps_take_time_and_leave_the_weights_alone(model: torch.nn.Module) -> None:
-    before = [parameter.clone() for parameter in model.parameters()]
-    assert trial().seconds(partial(loss_of, model), 4) > 0
-    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
-
-
-def test_bytes_a_sample_are_the_activations(model: torch.nn.Module) -> None:
-    weights = sum(parameter.nbytes for parameter in model.parameters())
-    loss = partial(loss_of, model)
-    short, long = (trial(sequence_length=length).bytes_a_sample(loss) for length in (8, 16))
-    assert 16 * 16 * 4 < short < 2 * weights  # more than the embeddings
-    assert 1.8 < long / short < 2.2
+# --- what fits
 
 
 def test_memory_bounds_the_search_where_nothing_refuses(
     model: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = 2 * 5 * trial().bytes_a_sample(partial(loss_of, model))
+    room = 2 * 5 * trial().steps.bytes_a_sample(partial(loss_of, model))
     memory = type("Memory", (), {"available": room})
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     tried: list[int] = []
-    monkeypatch.setattr(Trial, "seconds", lambda _self, _model, n: tried.append(n) or 1.0)
+    monkeypatch.setattr(RandomSteps, "seconds", lambda _self, _loss, n: tried.append(n) or 1.0)
     tune(trial(), model, file="", say=lambda _: None)
     assert tried == [1, 2, 4]
 
@@ -151,7 +78,7 @@ def test_no_more_samples_than_the_memory_that_is_allowed(
     model: torch.nn.Module, taken: int
 ) -> None:
     coming = 3 * sum(weights.nbytes for weights in model.parameters())  # gradients and AdamW's
-    allowed = taken + coming + 5 * trial().bytes_a_sample(partial(loss_of, model))
+    allowed = taken + coming + 5 * trial().steps.bytes_a_sample(partial(loss_of, model))
     for wanted, size in ((8, 5), (4, 4)):
         asked = trial(micro_batch_size=wanted, allowed=allowed)
         assert tune(asked, model, file="", say=pytest.fail)[0].micro_batch_size == size
@@ -199,35 +126,6 @@ def test_what_it_holds_for(other: Trial) -> None:
 
 
 # --- compiling
-
-
-@pytest.fixture
-def compiler(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Makes torch.compile give a network that takes so many seconds; below zero it fails."""
-
-    class Compiled(torch.nn.Module):
-        pass
-
-    def pretend(seconds: float) -> None:
-        def seconds_of(_trial: Trial, network: torch.nn.Module, _samples: int) -> float:
-            if not isinstance(network, Compiled):
-                return 1.0
-            if seconds < 0:
-                raise RuntimeError("no C compiler")
-            return seconds
-
-        monkeypatch.setattr(torch, "compile", lambda _model: Compiled())
-        monkeypatch.setattr(Trial, "seconds", seconds_of)
-
-    return pretend
-
-
-@pytest.mark.parametrize(("seconds", "pays"), [(0.5, True), (0.99, False), (1.5, False)])
-def test_compiling_pays_where_it_is_faster(
-    compiler: Callable[[float], None], seconds: float, pays: bool, model: torch.nn.Module
-) -> None:
-    compiler(seconds)
-    assert compiling_pays(trial(), partial(loss_of, model), 4) is pays
 
 
 def test_remembered_loss_is_compiled_and_warm_before_training(

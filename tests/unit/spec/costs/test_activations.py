@@ -6,7 +6,8 @@ import pytest
 
 from app.spec.architectures import sizes_of
 from app.spec.costs import activations
-from app.spec.costs.activations import LARGE_VOCABULARY, logits_in_chunks, saved_bytes
+from app.spec.costs.activations import logits_in_chunks, saved_bytes
+from app.spec.costs.chunks import LARGE_VOCABULARY
 from app.spec.schema import MODEL_TYPES
 from app.trainer.model.loss import can_chunk
 from tests.support.training.models import built, spec_of
