@@ -82,7 +82,7 @@ smoke: $(BUILT)
 # The container image without a registry, and a swarm of containers: needs root, podman, docker-compose
 # and mmdebstrap. ARGS=--no-build takes the image that is there.
 containers:
-	packaging/containers/local/prove.py $(ARGS)
+	python3 packaging/containers/local/prove.py $(ARGS)
 
 translations: $(RUN_READY)
 	@$(PY) packaging/compile_translations.py

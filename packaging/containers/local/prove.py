@@ -1,7 +1,7 @@
 """Builds the image without a registry, and proves compose.yaml: a door, two contributors that train
 together through it, and Prometheus, each in a container.
 
-    sudo packaging/containers/local/prove.py [--no-build]
+    python3 packaging/containers/local/prove.py [--no-build]
 
 Needs root, podman, docker-compose, mmdebstrap (Debian's packages), runc where crun refuses the
 machine's cgroups, and some ten minutes of two cores. What it made is removed at the end, but for
@@ -52,6 +52,10 @@ def until(what: str, look: Callable[[], Any]) -> Any:
     """Look every few seconds until there is something; returns it."""
     began = time.monotonic()
     while not (found := look()):
+        for name in CONTRIBUTORS:
+            if inspected(name, "{{.RestartCount}}") != "0":
+                told = [line["problem"] for line in lines(name) if line["problem"]]
+                sys.exit(f"{name} had to be started again: {told[-1:]}")
         if time.monotonic() - began > PATIENCE:
             sys.exit(f"waited {PATIENCE:.0f} s in vain: {what}")
         time.sleep(3)
