@@ -238,8 +238,9 @@ def prove_confinement() -> None:
         owner = run(*shell, "stat -c %u:%a /data")
         user = run(*shell, "id -u")
         proved(f"{name}: user {user}, /data {owner}", (user, owner) == ("10001", "10001:700"))
-        wrote = subprocess.run([*shell, "touch /opt/x /etc/x"], check=False, capture_output=True)
-        proved(f"{name}: its root can't be written", wrote.returncode != 0)
+        proved(
+            f"{name}: its root can't be written", " ro," in run(*shell, "grep ' / ' /proc/mounts")
+        )
         rights = run(*shell, "grep -h ^CapEff: /proc/1/status").split()[-1]
         proved(f"{name}: capabilities {rights}", int(rights, 16) == 0)
     places = ("/data", "/etc/cotrain", "/etc/pip.conf", "/run/secrets", "/root")
