@@ -16,7 +16,7 @@ export PYTHON TORCH_INDEX
 # containers do, each of them would compile the app anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: run test lint bench attacks faults long-run pictures package gpu-runtime smoke translations messages clean
+.PHONY: run test lint bench attacks faults long-run pictures package gpu-runtime smoke translations messages containers clean
 .DELETE_ON_ERROR:
 
 run: $(RUN_READY) translations
@@ -78,6 +78,11 @@ gpu-runtime: $(PACKAGE_READY)
 smoke: $(BUILT)
 	$(SETUP) xvfb
 	$(PY) packaging/smoke.py $(ARGS)
+
+# The container image without a registry, and a swarm of containers: needs root, podman, docker-compose
+# and mmdebstrap. ARGS=--no-build takes the image that is there.
+containers:
+	python3 packaging/containers/local/prove.py $(ARGS)
 
 translations: $(RUN_READY)
 	@$(PY) packaging/compile_translations.py

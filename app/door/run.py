@@ -71,7 +71,9 @@ class SwarmDoor:
         wants_snapshots = self._store.settings.snapshot_every > 0
         key = await self._organisation.key_for(self._spec) if wants_snapshots else None
         alone = self._spec.model_copy(update={"initial_peers": ()})
-        await self._swarm.join(alone, remember=False)
+        # Remembered, so that a door that starts again enters by the peers that it saw: they have
+        # forgotten it, and don't call it while they have each other.
+        await self._swarm.join(alone, returns=False)
         self._keeping = self._background.start(self._keep())
         if wants_snapshots:
             from app.door.snapshots import Snapshots

@@ -292,14 +292,15 @@ def node_options(network: Network) -> dict[str, Any]:
     if network.local:
         return options | {"use_relay": False, "nat_port_map": False, "auto_nat": False}
     client = network.reachability == "client"
+    by_relay = network.reachability in ("auto", "relay")
     return options | {
         "host_maddrs": [] if client else options["host_maddrs"],
         "no_listen": client,
         "client_mode": client,
         "announce_maddrs": list(network.announce) or None,
         "use_relay": True,  # to reach peers through their relays
-        "use_auto_relay": network.reachability in ("auto", "relay"),
-        "trusted_relays": list(network.relays) or None,
+        "use_auto_relay": by_relay,
+        "trusted_relays": (list(network.relays) or None) if by_relay else None,  # else p2pd panics
         "force_reachability": _forced(network),
         "nat_port_map": network.reachability in ("auto", "public"),
         "auto_nat": not client,

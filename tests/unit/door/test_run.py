@@ -53,6 +53,16 @@ async def test_it_begins_alone_whoever_else_is_a_door(doors: Doors) -> None:
     assert session.peer.entered == [(SPEC.run_id, ())]
 
 
+async def test_started_again_it_enters_by_whom_it_saw(doors: Doors) -> None:
+    door, session = await doors.open()
+    await session.recents.note_seen(SPEC.run_id, (LAST,))
+    assert await session.way_back.planned() is None  # it is told what to do at each start
+    await door.close()
+    await session.close()
+    _, again = await doors.open()
+    assert again.peer.entered == [(SPEC.run_id, (LAST,))]
+
+
 async def test_its_invite_names_itself_first_and_the_other_doors(doors: Doors) -> None:
     door, session = await doors.open()
     address = f"/ip4/10.0.0.1/tcp/8080/p2p/{PEER_ID}"

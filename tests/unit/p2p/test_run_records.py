@@ -48,15 +48,18 @@ def test_by_default_it_finds_out_and_takes_a_relay_if_it_must() -> None:
     [
         ("auto", (RELAY,), {"relayDiscovery": 0}),
         ("public", (), {"forceReachabilityPublic": 1}),
+        ("public", (RELAY,), {"forceReachabilityPublic": 1}),
         ("relay", (), {"forceReachabilityPrivate": 1}),
         ("relay", (RELAY,), {"forceReachabilityPrivate": 1, "relayDiscovery": 0}),
         ("client", (), {}),
+        ("client", (RELAY,), {}),
     ],
 )
 def test_reachability(reachability: Any, relays: tuple[str, ...], expected: dict[str, int]) -> None:
     options = node_options(Network(listen=LISTEN, reachability=reachability, relays=relays))
     assert flags(options["force_reachability"]) == expected
-    assert options["trusted_relays"] == (list(relays) or None)
+    taken = options["use_auto_relay"] and list(relays)
+    assert options["trusted_relays"] == (taken or None)  # p2pd panics where it takes none
     assert options["client_mode"] == options["no_listen"] == (reachability == "client")
 
 
