@@ -31,7 +31,7 @@ class DayBars(QObject):
         self._theme = theme
         self._values: Floats = np.empty(0)
         self._chosen: int | None = None
-        self.widget: Any = pg.PlotWidget()
+        self.widget: Any = axes.new_plot()
         self._item: Any = self.widget.getPlotItem()
         axes.set_up(
             self.widget, name=name, description=_("Left and right arrow keys choose a day.")

@@ -47,7 +47,7 @@ class TimePlot(QObject):
         self.zoom: Zoom | None = None
         """What the user chose; None for all."""
         self._cross: float | None = None
-        self.widget: Any = pg.PlotWidget()
+        self.widget: Any = axes.new_plot()
         self._item: Any = self.widget.getPlotItem()
         self._set_up(name)
         self.lines = PlotLines(self._item)
