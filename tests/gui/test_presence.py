@@ -235,7 +235,8 @@ def test_closed_it_shows_and_tells_nothing_more(
         closing.result()
     bench.dispatch(*PAUSED)
     assert not presence.tray._icon.isVisible()
-    assert not bench.model._tasks
+    qtbot.waitUntil(lambda: not bench.model._tasks)
+    assert notifier.shown == []
 
 
 # --- pausing for a while -------------------------------------------------------------------------
@@ -281,10 +282,11 @@ def test_who_looks_at_the_window_is_told_nothing(
     presence: DesktopPresence,
     notifier: RecordingNotifier,
     monkeypatch: pytest.MonkeyPatch,
+    qtbot: QtBot,
 ) -> None:
     monkeypatch.setattr(QApplication, "activeWindow", lambda: bench.window)
     bench.dispatch(*PAUSED)
-    assert not bench.model._tasks
+    qtbot.waitUntil(lambda: not bench.model._tasks)
     assert notifier.shown == []
 
 
