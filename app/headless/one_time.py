@@ -2,6 +2,8 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.cli import Arguments, Subcommand
@@ -112,10 +114,8 @@ def _obey(
     match command:
         case OrganiserCommand():
             return organising.run(command, folders)
-        case CurvesCommand():
-            return _write_curves(command, folders)
-        case MachinesCommand():
-            return _write_machines(command, folders)
+        case CurvesCommand() | MachinesCommand():
+            return _write_kept(command, folders)
         case GenerateCommand():
             return generating.run(command, folders, chosen, data=data)
         case ExportCommand():
@@ -124,61 +124,87 @@ def _obey(
             return commanding.run(command, folders, chosen)
 
 
-def _write_curves(command: CurvesCommand, folders: Folders) -> int:
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """What a data folder keeps of some runs."""
+
+    runs: dict[str, str]
+    """By run id, what to say of each; the newest first."""
+
+    nothing: str
+    """That of a run nothing is kept."""
+
+    write: Callable[[str, Path], str]
+    """Writes what is kept of a run to a file; returns what to say of that."""
+
+
+def _write_kept(command: CurvesCommand | MachinesCommand, folders: Folders) -> int:
+    """List the runs, or write what is kept of one to a file."""
+    try:
+        kept = _curves(folders) if isinstance(command, CurvesCommand) else _machines(folders)
+        if command.to is None:
+            for run_id, about in kept.runs.items():
+                sys.stdout.write(one_line(f"{run_id}  {about}") + "\n")
+            return 0
+        run_id = command.run_id or next(iter(kept.runs), "")
+        if run_id not in kept.runs:
+            say(kept.nothing)
+            return 1
+        done = kept.write(run_id, command.to)
+    except UserFacingError as error:
+        say(error.text)
+        return 1
+    say(done)
+    return 0
+
+
+def _curves(folders: Folders) -> _Kept:
     from app.curves import export
     from app.curves.storage import FILE_NAME
 
     file = folders.data / FILE_NAME
-    try:
-        kept = export.runs(file)
-        run = next((each for each in kept if command.run_id in ("", each.run_id)), None)
-        if command.to is None:
-            for each in kept:
-                sys.stdout.write(one_line(f"{each.run_id}  {each.title}") + "\n")
-            return 0
-        if run is None:
-            say(_("no curves of this run are kept here."))
-            return 1
-        count = export.write(command.to, file=file, run=run)
-    except UserFacingError as error:
-        say(error.text)
-        return 1
-    done = ngettext(
-        "{count} point of the run {run} saved as {file}",
-        "{count} points of the run {run} saved as {file}",
-        count,
+    runs = {run.run_id: run for run in export.runs(file)}
+
+    def write(run_id: str, to: Path) -> str:
+        count = export.write(to, file=file, run=runs[run_id])
+        text = ngettext(
+            "{count} point of the run {run} saved as {file}",
+            "{count} points of the run {run} saved as {file}",
+            count,
+        )
+        return text.format(count=count, run=run_id, file=to)
+
+    return _Kept(
+        runs={run_id: run.title for run_id, run in runs.items()},
+        nothing=_("no curves of this run are kept here."),
+        write=write,
     )
-    say(done.format(count=count, run=run.run_id, file=command.to))
-    return 0
 
 
-def _write_machines(command: MachinesCommand, folders: Folders) -> int:
+def _machines(folders: Folders) -> _Kept:
     from app.archive import export
     from app.archive.storage import FILE_NAME
 
     file = folders.data / FILE_NAME
-    try:
-        kept = export.runs(file)
-        if command.to is None:
-            for run_id, machines in kept:
-                text = ngettext("{count} machine", "{count} machines", machines)
-                sys.stdout.write(one_line(f"{run_id}  {text.format(count=machines)}") + "\n")
-            return 0
-        run = next((name for name, _count in kept if command.run_id in ("", name)), None)
-        if run is None:
-            say(_("no machines of this run are kept here."))
-            return 1
-        count = export.write(command.to, file=file, run_id=run)
-    except UserFacingError as error:
-        say(error.text)
-        return 1
-    done = ngettext(
-        "{count} row of the run {run} saved as {file}",
-        "{count} rows of the run {run} saved as {file}",
-        count,
+
+    def words(machines: int) -> str:
+        text = ngettext("{count} machine", "{count} machines", machines)
+        return text.format(count=machines)
+
+    def write(run_id: str, to: Path) -> str:
+        count = export.write(to, file=file, run_id=run_id)
+        text = ngettext(
+            "{count} row of the run {run} saved as {file}",
+            "{count} rows of the run {run} saved as {file}",
+            count,
+        )
+        return text.format(count=count, run=run_id, file=to)
+
+    return _Kept(
+        runs={run_id: words(count) for run_id, count in export.runs(file)},
+        nothing=_("no machines of this run are kept here."),
+        write=write,
     )
-    say(done.format(count=count, run=run, file=command.to))
-    return 0
 
 
 def _fetch_gpu_runtime(folders: Folders) -> int:

@@ -127,9 +127,11 @@ class MachineDetails(Card):
         self.name.set_full(_title(len(machines)) if several else names[0])
         self._record.setHidden(several)
         self.legend.setVisible(several)
-        self.legend.show_names(names)
-        for name, text in _facts(drawn[0], time.time()).items():
-            self._values[name].set_full(text)
+        if several:
+            self.legend.show_names(names)
+        else:
+            for name, text in _facts(drawn[0], time.time()).items():
+                self._values[name].set_full(text)
         self.draw()
 
     def value(self, name: str) -> str:
