@@ -96,13 +96,16 @@ class GuardedReducer(TensorPartReducer):
         self.num_parts_received[sender_index] += 1
         while part_index > self.current_part_index:
             await self._wait_for_current_part()
+        if self.finished.is_set():
+            raise AllreduceException("the round ended before this part's turn")
         if self.sender_failed_after[sender_index] != math.inf:
             raise BannedException(f"sender {sender_index} was banned in background")
         current = self.current_part_future
         self._parts.append(Part(sender=sender_index, values=tensor_part.float(), weight=weight))
         self.current_part_accumulated_from += 1
         self.check_current_part_finished()
-        average: torch.Tensor = await current
+        # A member who hangs up while it waits must not cancel the average of all the others.
+        average: torch.Tensor = await asyncio.shield(current)
         return average
 
     def _fault_of(self, index: int, part: torch.Tensor, weight: float) -> PartFault | None:
@@ -118,8 +121,6 @@ class GuardedReducer(TensorPartReducer):
             )
         finally:
             finished.cancel()
-        if self.finished.is_set():
-            raise AllreduceException("the round ended before this part's turn")
 
     @override
     def check_current_part_finished(self) -> None:

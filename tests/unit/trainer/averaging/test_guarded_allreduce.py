@@ -10,6 +10,7 @@ from typing import Any, AsyncIterator  # noqa: UP035  hivemind knows typing's it
 import pytest
 import torch
 from hivemind.averaging.allreduce import AllReduceRunner
+from hivemind.averaging.partition import AllreduceException
 from hivemind.p2p import P2P, P2PContext, PeerID
 from hivemind.proto import averaging_pb2
 from hivemind.utils.asyncio import as_aiter
@@ -157,6 +158,11 @@ class Attacker(AllReduceRunner):
     def _get_handle_name(cls, namespace: str | None, method_name: str) -> str:
         return AllReduceRunner._get_handle_name(namespace, method_name)
 
+    async def _ban_sender(self, peer_id: PeerID) -> None:
+        # A member that hangs up cancels the average of hivemind's reducer, which then fails here.
+        with contextlib.suppress(asyncio.InvalidStateError):
+            await super()._ban_sender(peer_id)
+
 
 class Sends(Attacker):
     """Changes each message before it leaves."""
@@ -216,6 +222,29 @@ class Silent(Attacker):
     ) -> AsyncIterator[averaging_pb2.AveragingData]:
         await asyncio.Event().wait()
         yield averaging_pb2.AveragingData()
+
+
+class HangsUp(Attacker):
+    """Sends each member its first part, and closes the connection instead of waiting."""
+
+    async def _communicate_with_peer(self, peer_id: PeerID) -> None:
+        if peer_id == self.peer_id:
+            return
+        peer_index = self.ordered_peer_ids.index(peer_id)
+        sent = asyncio.Event()
+
+        async def only_the_first() -> AsyncIterator[averaging_pb2.AveragingData]:
+            async for message in self._generate_input_for_peer(peer_index):
+                yield message
+                break
+            sent.set()
+            await asyncio.Event().wait()
+
+        stub = self._get_peer_stub(peer_id)
+        answers = await stub.rpc_aggregate_part(only_the_first())
+        reading = asyncio.create_task(anext(answers))
+        await sent.wait()
+        reading.cancel()
 
 
 class Twice(Attacker):
@@ -358,6 +387,40 @@ async def test_silent_member_is_named_as_such(group: Group) -> None:
         assert cosine(flat(tensors), honest) > 0.7
     assert set(made.accused) == {(0, 2, PartFault.SILENT), (1, 2, PartFault.SILENT)}
     assert all(0.5 < share < 0.8 for share in made.arrived.values())
+
+
+async def test_member_that_hangs_up_fails_nobody(group: Group) -> None:
+    members = [gradients(seed) for seed in (1, 2, 3)]
+    honest = mean(members[0], members[1])
+    made = await group.average(members, attackers={2: HangsUp})
+    for tensors in made.tensors.values():
+        assert cosine(flat(tensors), honest) > 0.7
+    assert min(made.arrived.values()) > 0.3
+
+
+async def test_member_that_waits_no_longer_cancels_no_average() -> None:
+    shape = torch.Size([64])
+    reducer = GuardedReducer(
+        [shape], 3, bounds=GRADIENTS, own_sender=0, accuse=lambda sender, fault: None
+    )
+    parts = [torch.ones(shape), torch.ones(shape), 3 * torch.ones(shape)]
+    ours = asyncio.create_task(reducer.accumulate_part(0, 0, parts[0]))
+    theirs = asyncio.create_task(reducer.accumulate_part(1, 0, parts[1]))
+    await asyncio.sleep(0)
+    theirs.cancel()
+    await asyncio.wait({theirs})
+    average = await reducer.accumulate_part(2, 0, parts[2])
+    assert torch.equal(average, await ours)
+
+
+async def test_part_after_the_end_of_a_round_is_refused() -> None:
+    shape = torch.Size([64])
+    reducer = GuardedReducer(
+        [shape], 2, bounds=GRADIENTS, own_sender=0, accuse=lambda sender, fault: None
+    )
+    reducer.finalize()
+    with pytest.raises(AllreduceException, match="ended"):
+        await reducer.accumulate_part(1, 0, torch.ones(shape))
 
 
 async def test_member_to_whom_nobody_sends_an_average_says_so(group: Group) -> None:
