@@ -181,7 +181,7 @@ class Snapshots:
                 async with asyncio.timeout(MOST_SECONDS):
                     await donor_calls.fetch(donor, download, lambda: None)
             except TimeoutError:
-                raise DonorError(_("it is slower than any line")) from None
+                raise DonorError(_("it is very slow")) from None
             if not last < download.epoch <= epoch + MOST_AHEAD:
                 raise DonorError(_("it is in another epoch than the swarm"))
             if not await in_thread(partial(are_finite, new.content, header.parameters_end)):

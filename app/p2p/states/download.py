@@ -24,6 +24,10 @@ ANSWER_SECONDS = 60.0
 SILENCE_SECONDS = 30.0
 """Between two replies; the next donor is asked after it."""
 
+BRISK = 32 * 1024.0
+"""Bytes a second that each donor is given a trial of `SLOWEST_SECONDS` at, before one is taken that
+is slower: it may pretend, to keep a newcomer waiting."""
+
 SLOWEST = 2048.0
 """Bytes a second. A donor below it, over `SLOWEST_SECONDS`, is left for another one."""
 
@@ -32,6 +36,10 @@ SLOWEST_SECONDS = 60.0
 
 class DonorError(CoTrainError):
     """A donor doesn't send what it was asked for. Its text says why."""
+
+
+class SlowDonorError(DonorError):
+    """A donor is slower than was asked."""
 
 
 class OtherModelError(DonorError):
@@ -114,16 +122,23 @@ class DonorCalls:
         async with aclosing(self._replies(peer, Wanted(layout="", ranges=()))) as replies:
             return _parsed(await anext(replies, b""))
 
-    async def fetch(self, peer: PeerID, download: Download, changed: Callable[[], None]) -> None:
+    async def fetch(
+        self,
+        peer: PeerID,
+        download: Download,
+        changed: Callable[[], None],
+        *,
+        slowest: float = SLOWEST,
+    ) -> None:
         """Fetch what is missing of a download.
 
-        changed: called after each part. Raises `DonorError` or `CallError`; what has arrived by
-        then stays.
+        changed: called after each part. slowest: bytes a second. Raises `DonorError` or
+        `CallError`; what has arrived by then stays.
         """
         wanted = Wanted(
             layout=download.layout.digest, ranges=((download.received, len(download.content)),)
         )
-        pace = _Pace()
+        pace = _Pace(slowest)
         async with aclosing(self._replies(peer, wanted)) as replies:
             header = await anext(replies, b"")
             download.epoch = max(download.epoch, _checked(header, download.layout))
@@ -185,7 +200,8 @@ class DonorCalls:
 class _Pace:
     """The rate of a download, from the times at which its parts arrive."""
 
-    def __init__(self) -> None:
+    def __init__(self, slowest: float = SLOWEST) -> None:
+        self._slowest = slowest
         self._rate = Rate()
         self._began = time.monotonic()
         self._total = 0
@@ -193,12 +209,12 @@ class _Pace:
     def after(self, size: int) -> float | None:
         """Bytes a second, of late; None when it is too early to say.
 
-        Raises `DonorError` when the donor is slower than any line.
+        Raises `SlowDonorError`.
         """
         elapsed = time.monotonic() - self._began
         self._total += size
-        if elapsed > SLOWEST_SECONDS and self._total < SLOWEST * elapsed:
-            raise DonorError(_("it is slower than any line"))
+        if elapsed > SLOWEST_SECONDS and self._total < self._slowest * elapsed:
+            raise SlowDonorError(_("it is very slow"))
         return self._rate.after(self._total)
 
 

@@ -1,5 +1,6 @@
 """Who may download from us at the same time."""
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -8,16 +9,26 @@ from hivemind.p2p import PeerID
 MOST_DOWNLOADS = 8
 """At the same time, by different peers."""
 
-IDLE_SECONDS = 60.0
-"""A peer that takes nothing for as long loses its place when another wants it."""
+TRIAL_SECONDS = 60.0
+"""After which a peer loses its place to another one, if it takes less than `BRISK`."""
+
+BRISK = 32 * 1024.0
+"""Bytes a second. A slower peer, or one that only pretends, goes on where it was when a place is
+free again."""
 
 
 @dataclass(kw_only=True, eq=False)
 class DownloadPlace:
     """A place among `MOST_DOWNLOADS`."""
 
-    active_at: float
-    """When the peer took something last (monotonic time)."""
+    since: float
+    """When what is counted began (monotonic time)."""
+
+    taken: int = 0
+    """Bytes since then."""
+
+    before: float = math.inf
+    """Bytes a second, in the last `TRIAL_SECONDS` that are over."""
 
 
 class DownloadPlaces:
@@ -31,19 +42,24 @@ class DownloadPlaces:
 
     def take(self, peer: PeerID) -> DownloadPlace | None:
         """A place for a peer; None when there is none left, or when it has one."""
-        now, places = time.monotonic(), self._places
-        if len(places) >= MOST_DOWNLOADS:
-            longest = min(places, key=lambda each: places[each].active_at)
-            if now - places[longest].active_at >= IDLE_SECONDS:
-                del places[longest]
-        if peer in places or len(places) >= MOST_DOWNLOADS:
+        places = self._places
+        if peer in places:
             return None
-        places[peer] = DownloadPlace(active_at=now)
+        if len(places) >= MOST_DOWNLOADS:
+            slowest = min(places, key=lambda each: _rate(places[each]))
+            if _rate(places[slowest]) >= BRISK:
+                return None
+            del places[slowest]
+        places[peer] = DownloadPlace(since=time.monotonic())
         return places[peer]
 
-    def is_kept(self, peer: PeerID, place: DownloadPlace) -> bool:
-        """Whether a peer still has its place, which is noted as active now."""
-        place.active_at = time.monotonic()
+    def is_kept(self, peer: PeerID, place: DownloadPlace, *, size: int) -> bool:
+        """Whether a peer still has its place. size: bytes that it has taken since it was asked."""
+        place.taken += size
+        now = time.monotonic()
+        if now - place.since >= TRIAL_SECONDS:
+            place.before = place.taken / (now - place.since)
+            place.since, place.taken = now, 0
         return self._places.get(peer) is place
 
     def give_back(self, peer: PeerID, place: DownloadPlace) -> bool:
@@ -52,3 +68,11 @@ class DownloadPlaces:
             return False
         del self._places[peer]
         return True
+
+
+def _rate(place: DownloadPlace) -> float:
+    """Bytes a second, of late; what nobody can be blamed for at first."""
+    elapsed = time.monotonic() - place.since
+    if elapsed >= TRIAL_SECONDS:
+        return place.taken / elapsed
+    return place.before

@@ -55,7 +55,7 @@ class SnapshotServicer(ServicerBase):
         try:
             yield snapshot.header.pack()
             async for part in _parts(snapshot, wanted):
-                if not self._places.is_kept(peer, place):
+                if not self._places.is_kept(peer, place, size=len(part)):
                     return  # another peer has got it
                 yield ExpertResponse(metadata=part)
         finally:

@@ -10,6 +10,7 @@ import logging
 import shutil
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +28,16 @@ from app.p2p.peer import EmbeddedPeer
 from app.p2p.plausible import RunTimes
 from app.p2p.states.comparing import MOST_AHEAD, STEPS_AN_EPOCH, are_finite, opinions
 from app.p2p.states.donors import DonorId, DonorStub, donors_of, namespace_of
-from app.p2p.states.download import DonorCalls, DonorError, Download, OtherModelError, SaidLayout
+from app.p2p.states.download import (
+    BRISK,
+    SLOWEST,
+    DonorCalls,
+    DonorError,
+    Download,
+    OtherModelError,
+    SaidLayout,
+    SlowDonorError,
+)
 from app.spec import schema as specs
 from app.spec.admission import admission_to
 from app.spec.schema import SwarmSpec
@@ -180,24 +190,34 @@ class _Fetching:
         calls = DonorCalls(stub=stub)  # at full speed: nobody trains here meanwhile
         donors = await donors_of(node, run_id, epoch=epoch)
         failure: DonorError | CallError = DonorError(_("nobody offers the swarm's state"))
-        for donor in donors:
+        turns = deque((donor, BRISK) for donor in donors)
+        while turns:
+            donor, slowest = turns.popleft()
             others = [each for each in donors if each != donor]
             try:
-                return await self._from_trainer(calls, donor, others, epoch=epoch)
+                return await self._from_trainer(calls, donor, others, epoch=epoch, slowest=slowest)
             except (DonorError, CallError) as error:
                 log.info("no weights from %s: %s", donor, error)
                 failure = error
+                if isinstance(error, SlowDonorError) and slowest > SLOWEST:
+                    turns.append((donor, SLOWEST))  # after all the others
         raise failure
 
     async def _from_trainer(
-        self, calls: DonorCalls, donor: DonorId, others: list[DonorId], *, epoch: int
+        self,
+        calls: DonorCalls,
+        donor: DonorId,
+        others: list[DonorId],
+        *,
+        epoch: int,
+        slowest: float,
     ) -> _SwarmWeights:
         header = await calls.header(donor)
         if header.parameters_end != self._size or header.size < self._size:
             raise OtherModelError(_("it trains another model, or with another optimizer"))
         layout = SaidLayout.of(header)
         download = Download(layout=layout, content=bytearray(self._size))
-        await calls.fetch(donor, download, partial(self._say, download))
+        await calls.fetch(donor, download, partial(self._say, download), slowest=slowest)
         if not are_finite(download.content, self._size):
             raise DonorError(_("its state holds values that are not finite"))
         training = self._spec.training

@@ -73,7 +73,8 @@ class StateDonor(DecentralizedAverager):
             return
         try:
             async for reply in self._replies(wanted):
-                if not self._places.is_kept(context.remote_id, place):
+                size = len(reply.metadata)
+                if not self._places.is_kept(context.remote_id, place, size=size):
                     return  # another peer has got it
                 yield reply
         finally:

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -19,10 +20,13 @@ from app.common.i18n import _
 from app.p2p.calls import CallError
 from app.p2p.states.comparing import opinions
 from app.p2p.states.download import (
+    BRISK,
+    SLOWEST,
     DonorCalls,
     DonorError,
     Download,
     OtherModelError,
+    SlowDonorError,
     is_unknown_call,
 )
 from app.p2p.states.wire import Header
@@ -233,27 +237,33 @@ class Newcomer:
         """A donor's state, or why there is none."""
         reason = _("nobody offers the swarm's state")
         had = _givers(besides)
-        for peer in await self.swarm.donors():
+        turns = deque((peer, BRISK) for peer in await self.swarm.donors())
+        while turns:
+            peer, slowest = turns.popleft()
             if peer in had or (refusal := self._refusal_of(peer)):
                 reason = reason if peer in had else refusal
                 continue
             log.info("downloading the swarm's state from %s", peer)
             try:
-                return await self._fetch(calls, peer, download), ""
+                return await self._fetch(calls, peer, download, slowest=slowest), ""
             except (DonorError, CallError) as error:
                 reason = str(error)
                 log.warning("%s doesn't give its state: %s", peer, reason)
                 if isinstance(error, OtherModelError):
                     self._refuse([peer], reason)
+                if isinstance(error, SlowDonorError) and slowest > SLOWEST:
+                    turns.append((peer, SLOWEST))  # after all the others
         return None, reason
 
     def _refusal_of(self, peer: PeerID) -> str:
         until, reason = self._refused.get(peer, (0.0, ""))
         return reason if until > time.monotonic() else ""
 
-    async def _fetch(self, calls: DonorCalls, peer: PeerID, download: Download) -> StateOffer:
+    async def _fetch(
+        self, calls: DonorCalls, peer: PeerID, download: Download, *, slowest: float
+    ) -> StateOffer:
         try:
-            await calls.fetch(peer, download, lambda: self._say(download))
+            await calls.fetch(peer, download, lambda: self._say(download), slowest=slowest)
         except CallError as error:
             if not is_unknown_call(error):
                 raise

@@ -1,6 +1,7 @@
 """What a donor sends, to whom, and for how long it holds a copy of its state."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -110,7 +111,8 @@ async def test_places_are_for_different_peers() -> None:
 
 
 async def test_who_takes_nothing_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(places, "TRIAL_SECONDS", 1e-9)
+    monkeypatch.setattr(places, "BRISK", math.inf)
     donor = Donor()
     readings = [donor.ask((0, 8), peer=number) for number in range(MOST_DOWNLOADS)]
     for reading in readings:

@@ -1,8 +1,10 @@
 """A newcomer takes the state of a donor that can be believed, and no other."""
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,8 +12,9 @@ import torch
 
 from app.common import signing
 from app.common.signing import MachineKey
+from app.p2p.states import download
 from app.p2p.states.download import DonorCalls
-from app.p2p.states.wire import Header, StateRefusal
+from app.p2p.states.wire import Header, StateRefusal, Wanted
 from app.protocol import StateDownload
 from app.trainer.joining import newcomer as module
 from app.trainer.joining.newcomer import Newcomer
@@ -135,6 +138,60 @@ async def test_another_donor_is_asked_after_a_refusal(refusal: StateRefusal) -> 
     refusing.refusal = refusal
     trial = await join(refusing, honest())
     assert trial.epoch == EPOCH
+
+
+@dataclass
+class Clock:
+    """Of downloads."""
+
+    now: float = 0.0
+
+    def monotonic(self) -> float:
+        """As `time` has it."""
+        return self.now
+
+
+@dataclass(kw_only=True)
+class Dribbling(Donor):
+    """Sends a byte of its state a second."""
+
+    clock: Clock
+
+    async def _replies(self, wanted: Wanted) -> AsyncIterator[Any]:
+        async for reply in super()._replies(wanted):
+            if not wanted.ranges or len(reply.metadata) < len(self.content):
+                yield reply
+                continue
+            for byte in self.content[wanted.ranges[0][0] :]:
+                self.clock.now += 1.0
+                yield SimpleNamespace(metadata=bytes([byte]))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(download, "time", clock)
+    monkeypatch.setattr(module, "BRISK", 10.0)
+    monkeypatch.setattr(module, "SLOWEST", 0.1)
+    return clock
+
+
+async def test_who_dribbles_is_left_for_another(clock: Clock) -> None:
+    other = honest()
+    slow = Dribbling(content=other.content, clock=clock)
+    trial = await join(slow, other)
+    assert trial.state.content() == other.content
+    ((begin, _end),) = other.asked[0].ranges
+    assert begin == download.SLOWEST_SECONDS + 1  # what has arrived stays
+    assert len(slow.asked) == 1
+
+
+async def test_a_slow_donor_is_taken_where_there_is_no_other(clock: Clock) -> None:
+    content = honest().content
+    slow = Dribbling(content=content, clock=clock)
+    trial = await join(slow)
+    assert trial.state.content() == content
+    assert len(slow.asked) == 2
 
 
 async def test_another_donor_is_asked_when_one_ends_without_a_word() -> None:
