@@ -1,14 +1,15 @@
 """`make bench`: measure what the README claims, each figure as a ratio in one run.
 
 python tests/bench/run.py [startup] [stalls] [trainer] [machines] [devices] [callback] [network]
-[evaluation] [curves] [gpu]
+[evaluation] [curves] [strategies] [gpu]
 
-Without a name all but ``gpu`` run, which needs one. What follows ``gpu`` are its own options:
-``gpu --help`` names them. Parts are imported when they
-run, since ``gpu`` has to run where little is installed.
+Without a name all run but the last two: ``strategies`` takes hours, and ``gpu`` needs one. What
+follows these are their own options: ``gpu --help`` names them. Parts are imported when they run,
+since ``gpu`` has to run where little is installed.
 """
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
 
 PARTS = {
@@ -21,23 +22,28 @@ PARTS = {
     "network": "network",
     "evaluation": "evaluation",
     "curves": "curves",
+    "strategies": "strategies",
     "gpu": "gpu",
 }
 """The module of each part."""
 
+ALONE = ("strategies", "gpu")
+"""Parts that run where they are named, and take options."""
+
 
 def main() -> None:
     """Run the parts named on the command line."""
-    names, options = sys.argv[1:] or [each for each in PARTS if each != "gpu"], list[str]()
-    if "gpu" in names:
-        place = 1 + names.index("gpu")
-        names, options = names[:place], names[place:]
-    for name in names:
-        run = getattr(import_module(f"parts.{PARTS[name]}"), name)
-        if name == "gpu":
-            run(options)
-        else:
-            run()
+    words = sys.argv[1:] or [each for each in PARTS if each not in ALONE]
+    place = next((place for place, word in enumerate(words) if word in ALONE), len(words))
+    for name in words[:place]:
+        _part(name)()
+    if place < len(words):
+        _part(words[place])(words[place + 1 :])
+
+
+def _part(name: str) -> Callable[..., None]:
+    found: Callable[..., None] = getattr(import_module(f"parts.{PARTS[name]}"), name)
+    return found
 
 
 if __name__ == "__main__":

@@ -125,10 +125,12 @@ class Internet:
         """Put it in again."""
         self._ip("link", "set", "dev", host.name, "up")
 
-    def limit(self, host: Host, rate: str) -> None:
+    def limit(self, host: Host, rate: str, *, upload_only: bool = False) -> None:
         """Let the host's cable carry no more than a rate each way, in tc's words: ``5mbit``."""
         shape = ("root", "tbf", "rate", rate, "burst", "32kb", "latency", "400ms")
         run(*host.within("tc", "qdisc", "add", "dev", "eth0", *shape))
+        if upload_only:
+            return
         inside = ("ip", "netns", "exec", self._core)
         run(*inside, "tc", "qdisc", "add", "dev", host.name, *shape)
 
