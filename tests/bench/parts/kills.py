@@ -12,7 +12,7 @@ from tests.bench.parts.schemes import training_of
 from tests.support.processes.apps import tiny_spec
 
 HEAD = (
-    "| scheme | seed | kills | samples computed | entered | goodput | against no kills |\n"
+    "| scheme | seed | kills | samples computed | of use | goodput | against no kills |\n"
     "|---|---|---|---|---|---|---|\n"
 )
 
@@ -70,7 +70,7 @@ async def measure(scheme: str, *, seed: int, minutes: float) -> None:
 
 
 async def _run(scheme: str, draw: random.Random | None, minutes: float) -> tuple[float, float, int]:
-    """Samples that were computed, those of them that entered a round, and kills."""
+    """Samples that were computed, those of them that are not lost, and kills."""
     params = training_of(
         scheme,
         peers=PEERS,
@@ -92,20 +92,21 @@ async def _run(scheme: str, draw: random.Random | None, minutes: float) -> tuple
                 raise TimeoutError("they never were in one round")
             began = _totals(machines)
             kills = await _for_a_while(others, addresses, draw, minutes)
-            computed, entered = (
+            computed, kept = (
                 after - before for before, after in zip(began, _totals(machines), strict=True)
             )
         finally:
             await asyncio.gather(*(each.trainer.kill() for each in machines))
-    return computed, entered, kills
+    return computed, kept, kills
 
 
 def _totals(machines: list[Lives]) -> tuple[float, float]:
+    """What entered a round is not lost, nor what waits for the next one where a trainer lives."""
     computed, entered = (
         sum(each.total(name) for each in machines)
         for name in ("samples_computed", "samples_entered")
     )
-    return computed, entered
+    return computed, entered + sum(each.trainer.worked("samples_pending") for each in machines)
 
 
 async def _for_a_while(

@@ -42,6 +42,7 @@ def spec_of(scheme: str, peers: int) -> dict[str, Any]:
         local_batch=1,
         micro_batch_size=1,
         sequence_length=SEQUENCE,
+        optimizer={"name": "adamw", "learning_rate": 1e-5},  # steps of few samples diverge soon
         averaging={"compression": "float16"},
     )
     return tiny_spec(run_id="line", local=False, model_config=MODEL, training_params=params)
