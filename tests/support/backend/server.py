@@ -42,8 +42,8 @@ class Fault:
 
     route: see `SmallBackend.ROUTES`, or ``live`` (a report over Socket.IO) and ``connect``;
     node: only a request about this node. counted: it takes effect before it goes wrong.
-    delay: seconds before anything happens, whoever still listens. kill: called when that is over;
-    late: seconds between it and the counting.
+    held: nothing happens until it is set, whoever still listens. delay: the same in seconds. kill:
+    called when that is over; late: seconds between it and the counting.
     What comes then: the status with body and headers, a page of HTML, silence, a cut connection,
     the live channel's ``contribution_error``, or, with none of these, what would have come.
     """
@@ -51,6 +51,7 @@ class Fault:
     route: str
     node: str = ""
     counted: bool = False
+    held: threading.Event | None = None
     delay: float = 0.0
     kill: Callable[[], None] | None = None
     late: float = 0.0
@@ -247,6 +248,9 @@ class SmallBackend:
         """Until a fault's delays are over; what is then counted is counted at once."""
         self._held_back[node] += 1
         try:
+            # the test's thread sets it
+            while fault.held is not None and not fault.held.is_set():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
             await asyncio.sleep(fault.delay)
             if fault.late:
                 if fault.kill is not None:
@@ -255,6 +259,11 @@ class SmallBackend:
                 await asyncio.sleep(fault.late)
         finally:
             self._held_back[node] -= 1
+
+    @property
+    def holds_back(self) -> bool:
+        """Some report may yet be counted."""
+        return any(self._held_back.values())
 
     async def _quiet(self, request: web.Request) -> web.Response:
         """Whether nothing of a node is held back. Over a new connection this is answered after
