@@ -356,7 +356,7 @@ async def test_stream_ends_with_the_right_to_read(tmp_path: Path, how: str) -> N
             elif how == "renewed":
                 served.tokens.renew(Role.VIEWER)
             else:
-                await asyncio.wait_for(served.callback.close(), 3)
+                await asyncio.wait_for(served.callback.close(), 30)
             async with asyncio.timeout(10):
                 async for _ in lines:  # to the end
                     pass
