@@ -169,7 +169,10 @@ async def test_noise_is_logged_and_it_goes_on(spawn: Spawn, ear: Ear, noise: str
     assert ear.reports == [protocol.Ack(id=7)]
 
 
-async def test_its_log_is_ours(spawn: Spawn, caplog: pytest.LogCaptureFixture) -> None:
+async def test_its_log_is_ours(
+    spawn: Spawn, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "LOG_SECONDS", WAIT)
     caplog.set_level(logging.INFO)
     trainer = await spawn(
         "sys.stderr.buffer.write(b'WARNING app.x: slow\\nprinted \\xff\\n'); sys.stderr.flush()"
