@@ -299,7 +299,7 @@ async def test_https_with_a_certificate(tmp_path: Path) -> None:
 
         context = ssl.create_default_context()
         authority.configure_trust(context)
-        async with httpx2.AsyncClient(verify=context, trust_env=False) as client:
+        async with httpx2.AsyncClient(verify=context, trust_env=False, timeout=60) as client:
             assert (await client.get(f"{served.url}/health")).status_code == 200
         with pytest.raises(httpx2.TransportError):
             await served.client.get(served.url.replace("https", "http"))

@@ -72,6 +72,12 @@ class Ear:
             await asyncio.wait_for(self._changed.wait(), WAIT)
 
 
+@pytest.fixture(autouse=True)
+def last_words_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "REPORTS_SECONDS", WAIT)
+    monkeypatch.setattr(supervisor, "LOG_SECONDS", WAIT)
+
+
 @pytest.fixture
 async def ear() -> Ear:
     return Ear()
@@ -169,10 +175,7 @@ async def test_noise_is_logged_and_it_goes_on(spawn: Spawn, ear: Ear, noise: str
     assert ear.reports == [protocol.Ack(id=7)]
 
 
-async def test_its_log_is_ours(
-    spawn: Spawn, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(supervisor, "LOG_SECONDS", WAIT)
+async def test_its_log_is_ours(spawn: Spawn, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     trainer = await spawn(
         "sys.stderr.buffer.write(b'WARNING app.x: slow\\nprinted \\xff\\n'); sys.stderr.flush()"
@@ -266,7 +269,7 @@ async def test_command_after_the_end_fails(spawn: Spawn) -> None:
     trainer = await spawn("")
     await ended(trainer)
     with pytest.raises(TrainerError):
-        await asyncio.wait_for(trainer.command(protocol.Pause), 0.5)
+        await asyncio.wait_for(trainer.command(protocol.Pause), WAIT)
 
 
 @pytest.mark.logs_error("could not be handled")
