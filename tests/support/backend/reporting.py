@@ -142,14 +142,13 @@ async def desk(
     pace: DeliveryPace = FAST,
     clock: Clock | None = None,
     budget: Budget | None = None,
-    patience: float = 60.0,
     sign_in: bool = True,
     http_again: float = 6 * 3600.0,
     refill: str = "ask",
 ) -> AsyncIterator[Desk]:
     """A desk on a data folder; its ledger and its sign-in are there the next time."""
     clock = clock or Clock()
-    http = Http(server.url, timeout=patience, budget=budget)
+    http = Http(server.url, timeout=60.0, budget=budget)
     account = Account(http, store=SecretStore(folder / "account.json"))
     backend = Backend(http, account=account)
     ways = Ways(
