@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.callback.callers import Call, Caller
 from tests.support.network.networks import Host, Internet, internet, why_not
-from tests.support.processes.apps import App, StartApp
+from tests.support.processes.apps import PATIENCE, ROOT, App, StartApp
 from tests.support.processes.apps import start_app as start_one
 from tests.support.processes.workers import Worker
 
@@ -68,6 +68,17 @@ def net() -> Iterator[Internet]:
 
 
 @pytest.fixture
+def patient_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Peers in this very process wait long for each other: a busy machine may stand still for
+    longer than a peer in the world."""
+    for module in ("calls", "board", "meeting", "streams.serving"):
+        monkeypatch.setattr(f"app.p2p.{module}.CALL_SECONDS", PATIENCE)
+    monkeypatch.setattr("app.p2p.streams.serving.ARRIVAL_SECONDS", PATIENCE)
+    monkeypatch.setattr("app.p2p.scout.CONNECT_SECONDS", PATIENCE)
+    monkeypatch.setattr("app.p2p.peer.CONNECT_SECONDS", PATIENCE)
+
+
+@pytest.fixture
 async def start_app(tmp_path: Path) -> AsyncIterator[StartApp]:
     """Start headless apps; what still runs at the end of the test is stopped."""
     apps: list[App] = []
@@ -77,13 +88,14 @@ async def start_app(tmp_path: Path) -> AsyncIterator[StartApp]:
         spec: dict[str, Any] | None = None,
         name: str = "",
         host: Host | None = None,
+        code: Path = ROOT,
     ) -> App:
         folder = tmp_path / (name or f"app{len(apps)}")
         if spec is not None:
             file = tmp_path / f"{folder.name}.cotrain"
             file.write_text(json.dumps(spec))
             arguments = (*arguments, "--swarm", str(file))
-        apps.append(await start_one(folder, *arguments, host=host))
+        apps.append(await start_one(folder, *arguments, host=host, code=code))
         return apps[-1]
 
     yield start

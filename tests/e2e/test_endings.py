@@ -2,12 +2,14 @@
 
 import asyncio
 import signal
+from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.support.processes.apps import (
     PATIENCE,
+    ROOT,
     StartApp,
     freed_within,
     gone_within,
@@ -21,8 +23,24 @@ from tests.support.processes.apps import (
 pytestmark = [pytest.mark.e2e]
 
 
-async def test_sigterm_ends_it_cleanly(start_app: StartApp) -> None:
-    app = await start_app(spec=lone_spec())
+@pytest.fixture
+def patient_code(tmp_path: Path) -> Path:
+    """Where to find an app that gives its trainer long to leave: on a busy machine the step, the
+    checkpoint and the leaving take more than the 8 s of an app whose user waits."""
+    (tmp_path / "main.py").write_text(
+        "import runpy, sys\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "if '--headless' in sys.argv:\n"
+        "    import app.session\n"
+        f"    app.session.CLOSE_SECONDS = {PATIENCE / 2}\n"
+        f"runpy.run_path({str(ROOT / 'main.py')!r}, run_name='__main__')\n",
+        encoding="utf-8",
+    )
+    return tmp_path
+
+
+async def test_sigterm_ends_it_cleanly(start_app: StartApp, patient_code: Path) -> None:
+    app = await start_app(spec=lone_spec(), code=patient_code)
     await app.trains(epoch=1)
     trainer = app.trainer().pid
     assert shared_memory(trainer)

@@ -43,6 +43,7 @@ from tests.support.processes.apps import PATIENCE, ROOT, StartApp, tiny_spec
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.usefixtures("patient_calls"),
     # hivemind's own streams to a daemon that is gone
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -81,6 +82,8 @@ class Lab:
 async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lab]:
     monkeypatch.setattr("app.swarm.fleet_sync.PUBLISH_SECONDS", 0.5)
     monkeypatch.setattr("app.lab.service.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("app.lab.desk.ANSWER_SECONDS", PATIENCE)  # else it would say: begun
+    monkeypatch.setattr("app.lab.admin.ANSWER_SECONDS", PATIENCE)
     home = tmp_path / "admin"
     key = lab_key(home).public_key
     observers = [Observer(tmp_path, "paired", key), Observer(tmp_path, "stranger", "")]
@@ -178,9 +181,12 @@ async def test_training_is_started_paused_and_stopped_from_the_command_line(
         status = await asyncio.to_thread(commanding.run, asked, folders, settings)
         return status, [json.loads(each) for each in capsys.readouterr().out.splitlines()]
 
-    status, lines = await told("list")
-    assert status == 0
-    assert {each["alias"] for each in lines} == {"paired", "stranger"}
+    async with asyncio.timeout(PATIENCE):
+        while True:  # each asks anew
+            status, lines = await told("list")
+            assert status == 0
+            if {each["alias"] for each in lines} == {"paired", "stranger"}:
+                break
     status, lines = await told("pause", "5", "paired")
     assert (status, lines[0]["outcome"]) == (1, "refused")
     status, lines = await told("start", "paired")

@@ -26,6 +26,7 @@ from tests.support.processes.apps import PATIENCE, tiny_spec
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.usefixtures("patient_calls"),
     # hivemind's own streams to a daemon that is gone
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),

@@ -23,6 +23,7 @@ from tests.support.processes.apps import PATIENCE, tiny_spec
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.usefixtures("patient_calls"),
     # hivemind's own streams to a daemon that is gone
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -132,8 +133,9 @@ async def test_leaving_while_joining_leaves_nothing(member: Member) -> None:
     await member.membership.leave()
     assert not await asyncio.wait_for(joining, PATIENCE)
     assert member.state.phase is Phase.DISCONNECTED
-    psutil.wait_procs(psutil.Process().children(), timeout=1)
-    assert daemons() == []
+    async with asyncio.timeout(PATIENCE):
+        while daemons():  # noqa: ASYNC110  as above
+            await asyncio.sleep(0.02)
 
 
 async def test_it_comes_back_when_its_daemon_was_killed(member: Member) -> None:

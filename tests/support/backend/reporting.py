@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 from app.backend.account import Account
 from app.backend.budget import Budget
 from app.backend.client import Backend
@@ -117,6 +119,11 @@ class Desk:
         await self.backend.read_back(node_id, take=rows.extend)
         return rows
 
+    async def hang_up_after(self, seconds: float) -> None:
+        """Wait no longer for an answer over HTTP from now on. Connecting may take its time."""
+        client = await self.http._opened()
+        client.timeout = httpx2.Timeout(self.http.timeout, read=seconds)
+
     async def until_empty(self) -> None:
         """Take steps until nothing waits and nothing is in doubt, at the reporter's own pace."""
         while True:
@@ -135,14 +142,13 @@ async def desk(
     pace: DeliveryPace = FAST,
     clock: Clock | None = None,
     budget: Budget | None = None,
-    patience: float = 5.0,
     sign_in: bool = True,
     http_again: float = 6 * 3600.0,
     refill: str = "ask",
 ) -> AsyncIterator[Desk]:
     """A desk on a data folder; its ledger and its sign-in are there the next time."""
     clock = clock or Clock()
-    http = Http(server.url, timeout=patience, budget=budget)
+    http = Http(server.url, timeout=60.0, budget=budget)
     account = Account(http, store=SecretStore(folder / "account.json"))
     backend = Backend(http, account=account)
     ways = Ways(

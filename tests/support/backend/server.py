@@ -17,7 +17,7 @@ import math
 import threading
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -42,8 +42,8 @@ class Fault:
 
     route: see `SmallBackend.ROUTES`, or ``live`` (a report over Socket.IO) and ``connect``;
     node: only a request about this node. counted: it takes effect before it goes wrong.
-    delay: seconds before anything happens, whoever still listens. kill: called when that is over;
-    late: seconds between it and the counting.
+    held: nothing happens until it is set, whoever still listens. delay: the same in seconds. kill:
+    called when that is over; late: seconds between it and the counting.
     What comes then: the status with body and headers, a page of HTML, silence, a cut connection,
     the live channel's ``contribution_error``, or, with none of these, what would have come.
     """
@@ -51,6 +51,7 @@ class Fault:
     route: str
     node: str = ""
     counted: bool = False
+    held: threading.Event | None = None
     delay: float = 0.0
     kill: Callable[[], None] | None = None
     late: float = 0.0
@@ -95,6 +96,7 @@ class SmallBackend:
         self._port = port
         self._secret = uuid.uuid4().bytes
         self._times: deque[float] = deque()
+        self._held_back: Counter[str] = Counter()  # reports by node that may yet be counted
         self._bound: dict[str, str] = {}
         self._transports: dict[str, asyncio.BaseTransport | None] = {}
         self._ready = threading.Event()
@@ -182,6 +184,7 @@ class SmallBackend:
         application.on_response_prepare.append(self._date)
         for name, (method, path, handler) in self._routes().items():
             application.router.add_route(method, PREFIX + path, self._faulty(name, handler))
+        application.router.add_get("/quiet/{node}", self._quiet)
         self._socket = self._socket_server()
         self._socket.attach(application)
         return application
@@ -241,11 +244,31 @@ class SmallBackend:
                 return fault
         return None
 
-    async def _kill_early(self, fault: Fault) -> None:
-        if fault.kill is not None:
-            fault.kill()
-            fault.kill = None
-        await asyncio.sleep(fault.late)
+    async def _hold_back(self, fault: Fault, node: str) -> None:
+        """Until a fault's delays are over; what is then counted is counted at once."""
+        self._held_back[node] += 1
+        try:
+            # the test's thread sets it
+            while fault.held is not None and not fault.held.is_set():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(fault.delay)
+            if fault.late:
+                if fault.kill is not None:
+                    fault.kill()
+                    fault.kill = None
+                await asyncio.sleep(fault.late)
+        finally:
+            self._held_back[node] -= 1
+
+    @property
+    def holds_back(self) -> bool:
+        """Some report may yet be counted."""
+        return any(self._held_back.values())
+
+    async def _quiet(self, request: web.Request) -> web.Response:
+        """Whether nothing of a node is held back. Over a new connection this is answered after
+        all that came in before was taken up."""
+        return web.json_response(not self._held_back[request.match_info["node"]])
 
     def _faulty(self, name: str, handler: Callable[[web.Request, Json], Awaitable[Any]]) -> Any:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -254,9 +277,7 @@ class SmallBackend:
             fault = self._take_fault(name, node)
             if fault is None:
                 return await handler(request, body)
-            await asyncio.sleep(fault.delay)
-            if fault.late:
-                await self._kill_early(fault)
+            await self._hold_back(fault, node)
             response = await handler(request, body) if fault.counted else None
             if fault.kill is not None:
                 fault.kill()
@@ -514,9 +535,7 @@ class SmallBackend:
     async def _live_submit(self, sid: str, body: Json) -> None:
         node = self._bound.get(sid, "")
         fault = self._take_fault("live", node) or Fault(route="live", counted=True)
-        await asyncio.sleep(fault.delay)
-        if fault.late:
-            await self._kill_early(fault)
+        await self._hold_back(fault, node)
         broken = fault.cut or fault.silent or fault.error
         if node and (fault.counted or not broken):
             self._count(node, body)

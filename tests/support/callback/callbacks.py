@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx2
 
+from app.callback import web
 from app.callback.host import Sources
 from app.callback.server import Callback
 from app.callback.tokens import ApiTokens, Role
@@ -85,16 +87,20 @@ class Served:
 async def serving(
     folder: Path, *, asks: bool = True, sources: Sources | None = None, **settings: Any
 ) -> AsyncIterator[Served]:
-    """Serve on a free port; ends it all afterwards."""
+    """Serve on a free port; ends it all afterwards. Closing may take long on a busy machine."""
     session, volunteer = OfflineSession(folder, **settings), Volunteer()
     tasks = Tasks(session, volunteer=volunteer if asks else None)
     callback = Callback(session, tasks=tasks, sources=sources)
     await callback.start()
+    assert callback._web is not None
+    assert callback._web._server is not None
+    callback._web._server.config.timeout_graceful_shutdown = 60
     assert session.store.state.local_api is not None
     url = session.store.state.local_api.url.replace("0.0.0.0", "127.0.0.1")
-    try:
-        async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
-            yield Served(session, tasks, callback, volunteer, client)
-    finally:
-        await callback.close()
-        await session.close()
+    with mock.patch.object(web, "CLOSE_SECONDS", 120):
+        try:
+            async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
+                yield Served(session, tasks, callback, volunteer, client)
+        finally:
+            await callback.close()
+            await session.close()

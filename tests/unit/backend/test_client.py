@@ -141,12 +141,14 @@ async def test_each_failure_has_its_error(
     said: str,
 ) -> None:
     server.quirk = False
-    patience = 0.3 if "silent" in fault else 10.0
-    async with desk(server, tmp_path, patience=patience) as ours:
+    patience = 0.3 if "silent" in fault else 60.0
+    async with desk(server, tmp_path) as ours:
+        await ours.hang_up_after(patience)
         server.faults.append(Fault(route="submit", **fault))
         with pytest.raises(of_report, match=said):
             await ours.backend.submit(contribution())
-    async with desk(server, tmp_path, patience=patience) as ours:
+    async with desk(server, tmp_path) as ours:
+        await ours.hang_up_after(patience)
         server.faults.append(Fault(route="trainings", **fault))
         with pytest.raises(of_read, match=said) as raised:
             await ours.backend.sessions(page=1, limit=20)
@@ -203,7 +205,7 @@ async def test_the_live_channel_follows_no_redirect_either(
             """Not onto stderr."""
 
     with serving(Redirecting) as url:
-        channel = LiveChannel(Http(url, timeout=2), node=UnknownNode())
+        channel = LiveChannel(Http(url, timeout=60), node=UnknownNode())
         with pytest.raises(UnreachableError, match="live channel"):
             await channel.submit(contribution())
         await channel.close()
@@ -247,7 +249,7 @@ def certificate(tmp_path: Path) -> ssl.SSLContext:
 
 async def test_a_certificate_that_nobody_vouches_for(certificate: ssl.SSLContext) -> None:
     with serving(http.server.BaseHTTPRequestHandler, certificate) as url:
-        client = Http(url, timeout=5)
+        client = Http(url, timeout=60)
         with pytest.raises(
             UnreachableError, match=r"certificate of localhost:\d+ can't be trusted"
         ):
@@ -405,10 +407,12 @@ async def test_signing_out_while_a_token_is_renewed(server: SmallBackend, tmp_pa
     server.access_seconds = 0.0
     async with desk(server, tmp_path) as ours:
         server.access_seconds = 900.0
-        server.faults.append(Fault(route="refresh", delay=1.0))
+        signed_out = threading.Event()
+        server.faults.append(Fault(route="refresh", held=signed_out))
         asking = asyncio.create_task(ours.read_back(NODE))
         await until(lambda: not server.faults)
         await ours.account.sign_out()
+        signed_out.set()
         with pytest.raises(NotSignedInError):
             await asking
         assert ours.account.email == ""

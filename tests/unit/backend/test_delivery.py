@@ -1,6 +1,7 @@
 """The delivery against a small real backend: no contribution is lost or counted twice."""
 
 import asyncio
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,16 @@ from app.contributions.accounting import Contribution
 from app.contributions.ledger import Ledger
 from app.contributions.outbox import Outbox, OutboxState
 from app.state.facts import ReportingStatus
-from tests.support.backend.reporting import FAST, Clocks, contribution, desk, until
+from tests.support.backend.reporting import FAST, Clocks, Desk, contribution, desk, until
 from tests.support.backend.server import Fault, SmallBackend, listed
 
 DAY = 24 * 3600.0
+
+
+@pytest.fixture(autouse=True)
+def patient_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has begun may end on a busy machine, too."""
+    monkeypatch.setattr("app.backend.delivery.CLOSE_SECONDS", 60.0)
 
 
 Content = tuple[int | None, float, float]
@@ -163,13 +170,20 @@ WRAPPED = {"statusCode": 400, "message": "Failed to submit contribution: no gas 
 """What the real backend answers to whatever fails, also after it has counted."""
 
 
-def patience_with(fault: Fault) -> tuple[float, DeliveryPace]:
-    """Seconds until we hang up: few only where no answer comes, as on a busy machine all answers
-    may take that long. Then a request may still be counted afterwards, which `settle` allows for.
-    """
-    hangs = fault.silent or bool(fault.delay) or (fault.route == "connect" and fault.cut)
-    pace = DeliveryPace(first=0.02, longest=0.1, settle=2.0 if hangs else 0.1, poll=0.2)
-    return 0.5 if hangs else 5.0, pace
+def hangs(fault: Fault) -> bool:
+    """No answer comes, so we have to hang up soon."""
+    return fault.silent or fault.held is not None or (fault.route == "connect" and fault.cut)
+
+
+async def go_on_after(fault: Fault, ours: Desk, server: SmallBackend) -> None:
+    """Take steps until all is reported. What was held back is counted once we have hung up."""
+    if fault.held is not None:
+        # nothing happens but by these steps
+        while not await ours.ledger.outbox.run(Outbox.uncertain):  # noqa: ASYNC110
+            await asyncio.sleep(await ours.reporter.step())
+        fault.held.set()
+        await until(lambda: not server.holds_back)
+    await ours.until_empty()
 
 
 @pytest.mark.parametrize(
@@ -192,24 +206,23 @@ def patience_with(fault: Fault) -> tuple[float, DeliveryPace]:
         Fault(route="submit", cut=True, counted=True),
         Fault(route="submit", silent=True, counted=True),
         Fault(route="submit", silent=True),
-        Fault(route="submit", delay=0.7),  # counted after we have hung up
+        Fault(route="submit", held=threading.Event()),  # counted after we have hung up
     ],
     ids=lambda fault: (
         f"{fault.status}{' html' * fault.html}{' cut' * fault.cut}{' silent' * fault.silent}"
-        f"{' counted' * fault.counted}{' slow' * bool(fault.delay)}"
+        f"{' counted' * fault.counted}{' slow' * bool(fault.held)}"
     ),
 )
 async def test_what_goes_wrong_over_http_is_counted_once(
     server: SmallBackend, tmp_path: Path, fault: Fault
 ) -> None:
     server.quirk = False
-    patience, pace = patience_with(fault)
-    async with desk(
-        server, tmp_path, patience=patience, pace=pace, budget=Budget(requests=60)
-    ) as ours:
+    async with desk(server, tmp_path, budget=Budget(requests=60)) as ours:
+        if hangs(fault):
+            await ours.hang_up_after(0.5)
         server.faults.append(fault)
         await ours.add(one := contribution(), other := contribution())
-        await ours.until_empty()
+        await go_on_after(fault, ours, server)
         assert ours.reporter.state.status is ReportingStatus.ON
         assert len(ours.states) > 1  # the trouble was shown
     assert counted(server) == expected(one, other)
@@ -227,21 +240,22 @@ async def test_what_goes_wrong_over_http_is_counted_once(
         Fault(route="live", cut=True, counted=True),
         Fault(route="live", error=True, counted=True),
         Fault(route="live", silent=True, counted=True),
-        Fault(route="live", delay=0.7),
+        Fault(route="live", held=threading.Event()),
     ],
     ids=lambda fault: (
         f"{fault.route}{' cut' * fault.cut}{' silent' * fault.silent}{' error' * fault.error}"
-        f"{' counted' * fault.counted}{' slow' * bool(fault.delay)}"
+        f"{' counted' * fault.counted}{' slow' * bool(fault.held)}"
     ),
 )
 async def test_what_goes_wrong_over_socket_io_is_counted_once(
     server: SmallBackend, tmp_path: Path, fault: Fault
 ) -> None:
-    patience, pace = patience_with(fault)
-    async with desk(server, tmp_path, patience=patience, pace=pace) as ours:
+    async with desk(server, tmp_path) as ours:
+        if hangs(fault):
+            ours.http.timeout = 0.5
         server.faults.append(fault)
         await ours.add(one := contribution(), other := contribution())
-        await ours.until_empty()
+        await go_on_after(fault, ours, server)
     assert counted(server) == expected(one, other)
     assert not server.faults
 
@@ -664,7 +678,10 @@ async def test_it_works_by_itself_and_wakes(server: SmallBackend, tmp_path: Path
         assert await ours.state_of(one) is OutboxState.CONFIRMED
 
 
-async def test_closing_sends_what_waits(server: SmallBackend, tmp_path: Path) -> None:
+async def test_closing_sends_what_waits(
+    server: SmallBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.backend.delivery.LAST_CALL_SECONDS", 60.0)
     server.quirk = False
     async with desk(server, tmp_path) as ours:
         ours.reporter.start()
@@ -679,12 +696,16 @@ async def test_closing_lets_the_report_under_way_end(
 ) -> None:
     monkeypatch.setattr("app.backend.delivery.LAST_CALL_SECONDS", 0.0)
     server.quirk = False
-    server.faults.append(Fault(route="submit", delay=1.0))
+    closes = threading.Event()
+    server.faults.append(Fault(route="submit", held=closes))
     async with desk(server, tmp_path) as ours:
         await ours.add(one := contribution(), other := contribution())
         ours.reporter.start()
         await until(lambda: not server.faults)
-        await ours.reporter.close()
+        closing = asyncio.create_task(ours.reporter.close())
+        await until(lambda: ours.reporter._closing)
+        closes.set()
+        await closing
         assert await ours.state_of(one) is OutboxState.CONFIRMED
         assert await ours.state_of(other) is OutboxState.WAITING
 
@@ -695,7 +716,7 @@ async def test_closing_doesnt_wait_for_ever(
     monkeypatch.setattr("app.backend.delivery.CLOSE_SECONDS", 0.1)
     server.quirk = False
     server.faults.append(Fault(route="submit", silent=True, counted=True))
-    async with desk(server, tmp_path, patience=60) as ours:
+    async with desk(server, tmp_path) as ours:
         await ours.add(one := contribution())
         ours.reporter.start()
         await until(lambda: bool(server.rows))

@@ -54,7 +54,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-async def asked(url: str, *, patience: float = 5.0, once: bool = False) -> BackendError:
+async def asked(url: str, *, patience: float = 60.0, once: bool = False) -> BackendError:
     """The error of a request."""
     client = Http(url, timeout=patience)
     with pytest.raises(BackendError) as raised:
@@ -107,7 +107,7 @@ async def _never(_token: str) -> None:
 async def test_no_secret_goes_over_plain_http(
     beyond_loopback: HostileBackend, tmp_path: Path, secret: Secret
 ) -> None:
-    client = Http(beyond_loopback.url, timeout=5)
+    client = Http(beyond_loopback.url, timeout=60)
     store = SecretStore(tmp_path / "account.json")
     await store.keep(Secrets(refresh_token=TOKEN), url=client.url, email=EMAIL)
     account = Account(client, store=store)
@@ -129,7 +129,7 @@ async def test_what_is_public_may_be_asked_over_plain_http(beyond_loopback: Host
 async def test_the_setting_allows_plain_http(
     beyond_loopback: HostileBackend, tmp_path: Path
 ) -> None:
-    client = Http(beyond_loopback.url, timeout=5, plain_http=True)
+    client = Http(beyond_loopback.url, timeout=60, plain_http=True)
     account = Account(client, store=SecretStore(tmp_path / "account.json"))
     with pytest.raises(BackendError):
         await account.sign_in(EMAIL, password=PASSWORD)
@@ -158,7 +158,7 @@ async def test_a_redirect_from_https_to_http_gets_no_secret(
     async with hostile(reply(b"{}")) as thief:
         url, certificate = await asyncio.to_thread(redirecting, thief.url, tmp_path)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        client = Http(url, timeout=5)
+        client = Http(url, timeout=60)
         account = Account(client, store=SecretStore(tmp_path / "account.json"))
         with pytest.raises(WrongAnswerError, match=f"leads elsewhere, to {thief.url}"):
             await account.sign_in(EMAIL, password=PASSWORD)
@@ -223,9 +223,12 @@ async def test_bombs_in_bombs_are_not_unpacked() -> None:
 @pytest.mark.parametrize(
     "head", ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nX-Slow: "], ids=["body", "head"]
 )
-async def test_a_reply_that_drips_is_given_up(head: str, once: bool) -> None:
+async def test_a_reply_that_drips_is_given_up(
+    head: str, once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.backend.http.TIMEOUTS_OF_REPLY", 1 / 60)
     async with hostile(endless(b" ", head=head, pause=0.05)) as backend:
-        error = await asked(backend.url, patience=0.3, once=once)
+        error = await asked(backend.url, patience=60.0, once=once)
     assert type(error) is (UncertainError if once else UnreachableError)
     assert "took longer than 1 s" in error.message
 
@@ -265,7 +268,7 @@ async def test_what_is_nested_deeply_is_an_error(content: bytes, status: str) ->
 async def test_a_token_that_fits_no_header_is_an_error(token: str, tmp_path: Path) -> None:
     content = json.dumps({"accessToken": token, "refreshToken": TOKEN}).encode()
     async with hostile(reply(content, status="201 Created")) as backend:
-        client = Http(backend.url, timeout=5)
+        client = Http(backend.url, timeout=60)
         with pytest.raises(WrongAnswerError):
             await client.ask("POST /auth/login", shape=SignedIn, body={})
         await client.close()
@@ -284,7 +287,7 @@ async def test_an_odd_pause_is_a_pause(value: str) -> None:
 
 
 async def rows_of(
-    url: str, take: Callable[[list[Counted]], None], *, patience: float = 5.0
+    url: str, take: Callable[[list[Counted]], None], *, patience: float = 60.0
 ) -> None:
     client = Http(url, timeout=patience)
     try:

@@ -5,10 +5,12 @@ import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest import mock
 
 import pytest
 from aiohttp import web
 
+from app.backend import live
 from app.backend.errors import BackendError, UncertainError, UnreachableError
 from app.backend.http import Http
 from app.backend.live import LiveChannel
@@ -52,12 +54,21 @@ async def speaking(script: Script) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def failure(url: str, *, patience: float = 1.0) -> BackendError:
-    """The error of a report."""
-    client = Http(url, timeout=patience)
+async def failure(url: str, *, connects: float = 60.0, patience: float = 1.0) -> BackendError:
+    """The error of a report. connects: seconds for what comes before the report itself."""
+    client = Http(url, timeout=connects)
     channel = LiveChannel(client, node=UnknownNode())
+    beat = live._beat
+
+    async def last_beat(connection: live._Connection) -> None:
+        await beat(connection)
+        client.timeout = patience
+
     try:
-        with pytest.raises(BackendError) as raised:
+        with (
+            mock.patch.object(live, "_beat", last_beat),
+            pytest.raises(BackendError) as raised,
+        ):
             await channel.submit(contribution())
     finally:
         await channel.close()
@@ -73,10 +84,12 @@ async def quiet() -> AsyncIterator[None]:
         lambda _loop, context: failures.append(context)
     )
     yield
+    async with asyncio.timeout(60):
+        while asyncio.all_tasks() != {asyncio.current_task()}:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     gc.collect()
     await asyncio.sleep(0)
     assert failures == []
-    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def welcome(channel: web.WebSocketResponse) -> None:
@@ -137,7 +150,7 @@ async def test_an_odd_beginning_is_a_failure(quiet: None, beginning: list[str | 
             await (channel.send_str(each) if isinstance(each, str) else channel.send_bytes(each))
 
     async with speaking(script) as url:
-        error = await failure(url)
+        error = await failure(url, connects=1.0)
     assert isinstance(error, UnreachableError)
     assert len(error.text) < MOST_CHARACTERS + 300
 

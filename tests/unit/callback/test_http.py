@@ -14,8 +14,10 @@ import pytest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from app.callback import http
 from app.callback.http import MOST_CONNECTIONS, FewLines, ImpatientProtocol
 from app.callback.web import WebServer
+from app.common.rate_limit import RateLimit
 from app.settings.settings import Settings
 from tests.support.callback.callbacks import BASE, Served
 
@@ -89,8 +91,13 @@ UPGRADE = (
 
 @pytest.mark.parametrize("request_", [UPGRADE, b"\x16\x03\x01 no HTTP\r\n\r\n"])
 async def test_tries_of_a_page_do_not_fill_the_log(
-    served: Served, caplog: pytest.LogCaptureFixture, request_: bytes
+    served: Served,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    request_: bytes,
 ) -> None:
+    still = RateLimit(rate=0.1, burst=5, clock=lambda: 0.0)  # it doesn't fill up again
+    monkeypatch.setattr(http._FEW_LINES, "_limit", still)
     closing = request_.replace(b"Connection: Upgrade", b"Connection: Upgrade, close")
     for _ in range(60):
         reply = await served.raw(closing)

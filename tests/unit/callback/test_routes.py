@@ -485,7 +485,7 @@ async def test_streams_end_with_the_server(served: Served) -> None:
     async with served.client.stream("GET", f"{BASE}/events") as reply:
         lines = reply.aiter_lines()
         await next_event(lines)
-        await asyncio.wait_for(served.callback.close(), 3)
+        await asyncio.wait_for(served.callback.close(), 30)
         with pytest.raises(EOFError):
             await next_event(lines)
 
@@ -664,6 +664,6 @@ async def test_end_does_not_wait_for_a_start_that_takes_long(served: Served) -> 
     served.session.peer.may_enter.clear()
     starting = asyncio.create_task(served.post(f"{BASE}/start"))
     await served.session.peer.enters.wait()
-    await asyncio.wait_for(served.callback.close(), 3)
+    await asyncio.wait_for(served.callback.close(), 30)
     reply = await starting
     assert (reply.status_code, reply.json()["detail"]) == (409, "the app is closing.")

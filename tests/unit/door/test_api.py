@@ -32,7 +32,7 @@ class Served:
         self.session = session
         self.answer: Reachability | Exception = Reachability(success=True, message="yes.")
         self.asked: list[str] = []
-        self.client = httpx2.AsyncClient(trust_env=False)
+        self.client = httpx2.AsyncClient(trust_env=False, timeout=60)
         self.web = WebServer(session.store.settings, ended=lambda: None)
         self.audit = AuditLog(session.folders.logs)
         self.page = page_of(session, ring=RingBuffer(), closing=asyncio.Event())

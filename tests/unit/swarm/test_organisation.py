@@ -38,6 +38,12 @@ def look_always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(organisations, "LOOK_SECONDS", 0.0)
 
 
+@pytest.fixture(autouse=True)
+def patient_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.p2p.calls.CALL_SECONDS", 60.0)
+    monkeypatch.setattr("app.p2p.peer.CONNECT_SECONDS", 60.0)
+
+
 class Machine:
     """Its part that knows the organiser, and its node."""
 

@@ -45,7 +45,7 @@ class Desk:
         return task
 
     async def end(self) -> Task:
-        return await asyncio.wait_for(self.ended.get(), 5)
+        return await asyncio.wait_for(self.ended.get(), 60)
 
 
 @pytest.fixture
@@ -101,9 +101,9 @@ async def test_who_is_asked_about(
     parts = {} if data is None else {"dataset_info": data}
     desk.tasks.submit(order(caller=caller, **parts))
     if asked:
-        await asyncio.wait_for(desk.volunteer.asked.get(), 5)
+        await asyncio.wait_for(desk.volunteer.asked.get(), 60)
     else:
-        await asyncio.wait_for(desk.session.trains.wait(), 5)
+        await asyncio.wait_for(desk.session.trains.wait(), 60)
         assert desk.volunteer.asked.empty()
     await desk.tasks.close()
     await desk.session.close()

@@ -72,6 +72,12 @@ class Ear:
             await asyncio.wait_for(self._changed.wait(), WAIT)
 
 
+@pytest.fixture(autouse=True)
+def last_words_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "REPORTS_SECONDS", WAIT)
+    monkeypatch.setattr(supervisor, "LOG_SECONDS", WAIT)
+
+
 @pytest.fixture
 async def ear() -> Ear:
     return Ear()
@@ -263,7 +269,7 @@ async def test_command_after_the_end_fails(spawn: Spawn) -> None:
     trainer = await spawn("")
     await ended(trainer)
     with pytest.raises(TrainerError):
-        await asyncio.wait_for(trainer.command(protocol.Pause), 0.5)
+        await asyncio.wait_for(trainer.command(protocol.Pause), WAIT)
 
 
 @pytest.mark.logs_error("could not be handled")

@@ -30,6 +30,7 @@ def bus(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
     """One private bus that serves as session bus and system bus."""
     if shutil.which("dbus-daemon") is None:
         pytest.skip("there is no dbus-daemon")
+    monkeypatch.setattr(dbus, "TIMEOUT_SECONDS", 60.0)
     with Bus(short_folder) as made:
         monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", made.address)
         monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", made.address)
