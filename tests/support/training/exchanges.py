@@ -83,6 +83,7 @@ class Swarm:
             check_if_identity_free=False,
             auto_nat=False,
             nat_port_map=False,
+            startup_timeout=PATIENCE,
             **options,
         )
         self.addresses = self.addresses or await p2p.get_visible_maddrs()

@@ -182,7 +182,7 @@ class Swarm:
         answer_seconds: float = ANSWER_SECONDS,
     ) -> Member:
         entries = await self.members[0].p2p.get_visible_maddrs() if self.members else []
-        p2p = await P2P.create(initial_peers=entries)
+        p2p = await P2P.create(initial_peers=entries, startup_timeout=ANSWER_SECONDS)
         evictions, server = Evictions(), Server()
         accused: list[tuple[PeerID, PartFault]] = []
         options: dict[str, Any] = {}
