@@ -22,10 +22,11 @@ from app.trainer.exchange.streams import Line, Stream
 
 RUN = "run"
 MOST_BYTES = 4 * 2**20
-SHORT = Waits(answer=2.0, silence=2.0, word=0.2, doubling=0.5)
-PATIENT = Waits(answer=30.0, silence=30.0, word=0.2, doubling=0.5)
-"""Where nobody is silent: a busy machine may be, for seconds."""
-"""Seconds that are long enough for one machine."""
+PATIENCE = 60.0
+"""Seconds for which a busy machine isn't silent."""
+
+SILENCE = 2.0
+"""The same, where somebody is silent on purpose."""
 
 BAD = b"bad"
 """How a blob begins that can't be read."""
@@ -47,6 +48,10 @@ class Peer:
     @property
     def peer_id(self) -> str:
         return self.identity.peer_id
+
+    def lose_patience(self) -> None:
+        """Take others for silent after `SILENCE` from now on, those whom it waits for now too."""
+        object.__setattr__(self.exchange._rules.waits, "silence", SILENCE)
 
 
 @dataclass
@@ -78,6 +83,7 @@ class Swarm:
             check_if_identity_free=False,
             auto_nat=False,
             nat_port_map=False,
+            startup_timeout=PATIENCE,
             **options,
         )
         self.addresses = self.addresses or await p2p.get_visible_maddrs()
@@ -88,9 +94,8 @@ class Swarm:
         *,
         client_mode: bool = False,
         admission: Admission = OPEN,
-        gather_seconds: float = 30.0,
-        round_seconds: float = 60.0,
-        waits: Waits = SHORT,
+        gather_seconds: float = 60.0,
+        round_seconds: float = 240.0,
         identity: Identity | None = None,
     ) -> Peer:
         identity = identity or self.identity()
@@ -118,7 +123,7 @@ class Swarm:
             on_fault=lambda _epoch, offence: faults.append((offence.peer_id, offence.fault)),
             gather_seconds=gather_seconds,
             round_seconds=round_seconds,
-            waits=waits,
+            waits=Waits(answer=PATIENCE, silence=PATIENCE, word=0.2, doubling=0.5),
         )
         peer = Peer(
             identity=identity,
@@ -178,13 +183,20 @@ Spoil = Callable[[bytes], bytes]
 async def served(
     serve: Callable[[Stream], Coroutine[Any, Any, None]], *, peers: tuple[str, str], silence: float
 ) -> AsyncIterator[Stream]:
-    """One end of a stream whose other end is served, without p2pd. peers: whom the served end
-    speaks with, and whom the given one."""
+    """One end of a stream whose other end is served, without p2pd, and then closed. peers: whom the
+    served end speaks with, and whom the given one."""
     ends = []
     for end, peer_id in zip(socket.socketpair(), peers, strict=True):
         reader, writer = await asyncio.open_connection(sock=end)
         ends.append(Stream(reader, writer, peer_id=peer_id, line=Line(), silence=silence))
-    serving = asyncio.create_task(serve(ends[0]))
+
+    async def handle() -> None:
+        try:
+            await serve(ends[0])
+        finally:
+            ends[0].close()
+
+    serving = asyncio.create_task(handle())
     try:
         yield ends[1]
     finally:

@@ -12,7 +12,7 @@ from app.trainer.exchange.exchange import ExchangeError, PeerBlob, Swap
 class MemoryHub:
     """Where the members meet. gather_seconds: how long those who come wait for the others."""
 
-    gather_seconds: float = 30.0
+    gather_seconds: float = 60.0
     changed: threading.Condition = field(default_factory=threading.Condition)
     offers: dict[int, dict[str, PeerBlob]] = field(default_factory=dict)
     """By epoch and peer id."""

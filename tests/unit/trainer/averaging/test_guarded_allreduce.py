@@ -13,7 +13,7 @@ from hivemind.averaging.allreduce import AllReduceRunner
 from hivemind.averaging.partition import AllreduceException
 from hivemind.p2p import P2P, P2PContext, PeerID
 from hivemind.proto import averaging_pb2
-from hivemind.utils.asyncio import as_aiter
+from hivemind.utils.asyncio import aiter_with_timeout, as_aiter
 
 from app.p2p.calls import quiet_lost_connections
 from app.p2p.sightings import PartFault
@@ -24,6 +24,12 @@ from app.trainer.averaging.offences import EVICTING
 GROUP = b"group"
 SHAPES = ((120, 50), (3000,), (64,))
 GRADIENTS = GradientBounds(most_weight=1024.0)
+
+PATIENCE = 30.0
+"""Seconds for which a busy machine isn't silent."""
+
+SILENCE = 0.5
+"""The same, for those who are silent on purpose."""
 
 Tensors = list[torch.Tensor]
 
@@ -65,12 +71,12 @@ class Group:
         bounds: Bounds = GRADIENTS,
         all_end: bool = False,
         left_out: tuple[int, ...] = (),
-        patience: float = 5.0,
+        silent: tuple[int, ...] = (),
     ) -> Round:
         """One round; honest members get what they believe added to their tensors.
 
         all_end: attackers are waited for as well, and not cancelled. left_out: whose parts honest
-        members take no more. patience: seconds until a silent sender is given up.
+        members take no more. silent: whom honest members wait for no longer than `SILENCE`.
         """
         attackers = attackers or {}
         made = Round()
@@ -86,8 +92,8 @@ class Group:
                 "weight": (weights or [1.0] * len(members))[number],
                 "ordered_peer_ids": ids,
                 "peer_fractions": tuple(fractions or [1 / len(members)] * len(members)),
-                "sender_timeout": patience,
-                "reducer_timeout": 2 * patience,
+                "sender_timeout": PATIENCE,
+                "reducer_timeout": 2 * PATIENCE,
                 "part_size_bytes": 4096,
             }
             if number in attackers:
@@ -97,6 +103,7 @@ class Group:
                     bounds=bounds,
                     on_fault=accuse(made, number, ids),
                     left_out=[ids[each] for each in left_out],
+                    silent={ids[each] for each in silent},
                     **options,
                 )
             await runner.add_p2p_handlers(self.peers[number])
@@ -123,11 +130,35 @@ class Group:
 
 
 class Wired(GuardedRunner):
-    """Known on the wire by hivemind's name, as our averagers are."""
+    """Known on the wire by hivemind's name, as our averagers are; impatient with some only."""
+
+    def __init__(self, *, silent: set[PeerID], **options: Any) -> None:
+        super().__init__(**options)
+        self.silent = silent
+        if silent:
+            started: Any = self.all_senders_started
+            started.wait = self.others_have_started
 
     @classmethod
     def _get_handle_name(cls, namespace: str | None, method_name: str) -> str:
         return AllReduceRunner._get_handle_name(namespace, method_name)
+
+    async def others_have_started(self) -> None:
+        """The time for the silent ones is over once all others have come."""
+        while not set(self.sender_peer_ids) <= self.active_senders | self.silent:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        raise TimeoutError
+
+    def _get_peer_stub(self, peer: PeerID) -> Any:
+        stub: Any = super()._get_peer_stub(peer)
+        if peer in self.silent:
+            call = stub.rpc_aggregate_part
+
+            async def call_silent(inputs: Any) -> Any:
+                return aiter_with_timeout(await call(inputs), SILENCE)
+
+            stub.rpc_aggregate_part = call_silent
+        return stub
 
 
 def accuse(made: Round, number: int, ids: list[PeerID]) -> Callable[[PeerID, PartFault], None]:
@@ -143,9 +174,11 @@ async def run(runner: AllReduceRunner, tensors: Tensors) -> None:
 @pytest.fixture
 async def group() -> AsyncIterator[Group]:
     quiet_lost_connections(asyncio.get_running_loop())
-    peers = [await P2P.create()]
+    peers = [await P2P.create(startup_timeout=2 * PATIENCE)]
     addresses = await peers[0].get_visible_maddrs()
-    peers += [await P2P.create(initial_peers=addresses) for _ in range(3)]
+    peers += [
+        await P2P.create(initial_peers=addresses, startup_timeout=2 * PATIENCE) for _ in range(3)
+    ]
     yield Group(peers)
     for peer in peers:
         await peer.shutdown()
@@ -229,6 +262,7 @@ class HangsUp(Attacker):
 
     async def _communicate_with_peer(self, peer_id: PeerID) -> None:
         if peer_id == self.peer_id:
+            await super()._communicate_with_peer(peer_id)  # or nobody would get its averages
             return
         peer_index = self.ordered_peer_ids.index(peer_id)
         sent = asyncio.Event()
@@ -343,7 +377,8 @@ async def test_huge_part_costs_no_memory(group: Group) -> None:
 async def test_member_of_another_shape_is_left_out(group: Group) -> None:
     members = [gradients(seed) for seed in (1, 2)]
     members.append([torch.ones(70), torch.ones(90)])
-    made = await group.average(members, attackers={2: Attacker})
+    # as a reducer it would fail, perhaps before it has sent anything, and be waited for
+    made = await group.average(members, attackers={2: Attacker}, fractions=[0.5, 0.5, 0.0])
     for tensors in made.tensors.values():
         assert cosine(flat(tensors), mean(gradients(1), gradients(2))) > 0.7
     assert {who for _, who, _ in made.accused} == {2}
@@ -382,7 +417,7 @@ async def test_parameters_of_a_hostile_member_are_left_out(group: Group) -> None
 async def test_silent_member_is_named_as_such(group: Group) -> None:
     members = [gradients(seed) for seed in (1, 2, 3)]
     honest = mean(gradients(1), gradients(2))
-    made = await group.average(members, attackers={2: Silent}, patience=0.5)
+    made = await group.average(members, attackers={2: Silent}, silent=(2,))
     for tensors in made.tensors.values():
         assert cosine(flat(tensors), honest) > 0.7
     assert set(made.accused) == {(0, 2, PartFault.SILENT), (1, 2, PartFault.SILENT)}
@@ -425,7 +460,7 @@ async def test_part_after_the_end_of_a_round_is_refused() -> None:
 
 async def test_member_to_whom_nobody_sends_an_average_says_so(group: Group) -> None:
     members = [[torch.ones(64), torch.ones(64)] for _ in range(2)]
-    made = await group.average(members, attackers={1: Silent}, patience=0.5)
+    made = await group.average(members, attackers={1: Silent}, silent=(1,))
     assert made.arrived == {0: 0.0}
 
 

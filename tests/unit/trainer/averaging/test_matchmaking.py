@@ -26,9 +26,16 @@ from app.trainer.averaging.matchmaking import GuardedMatchmaking, epoch_in, is_i
 from app.trainer.averaging.offences import Evictions
 
 PREFIX = "run_grad_averager"
-MATCHMAKING_SECONDS, SEARCH_SECONDS = 1.0, 4.0
 LONG = 10_000.0
-"""Seconds that no test may take."""
+"""Seconds that no test may take: the matchmaking time, where a group must form before it ends."""
+
+SHORT = 1.0
+"""The same, where it must end."""
+
+ANSWER_SECONDS = 60.0
+LATER = 3 * LONG
+"""Seconds by which a follower's matchmaking time ends after its leader's. A leader of ours adds
+`LONG` to its own."""
 
 
 @pytest.fixture(autouse=True)
@@ -97,25 +104,27 @@ class RudeLeader(Matchmaking):
 class DeafLeader(GuardedMatchmaking):
     """Too busy to answer whoever asks first."""
 
-    requests = 0
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.was_asked = asyncio.Event()
 
     async def rpc_join_group(
         self, request: JoinRequest, context: P2PContext
     ) -> AsyncIterator[MessageFromLeader]:
-        self.requests += 1
-        if self.requests == 1:
+        if not self.was_asked.is_set():
+            self.was_asked.set()
             await asyncio.Event().wait()
         async for reply in super().rpc_join_group(request, context):
             yield reply
 
 
-def step(said: bytes, later: float = 0.0, within: float = SEARCH_SECONDS) -> Any:
+def step(said: bytes, *, closing: float = LONG, within: float = 4 * LATER) -> Any:
     """What a matchmaking asks of hivemind's `StepControl`, which needs an averager's process: of a
-    round that is needed at once."""
+    round that is needed at once. closing: seconds until hivemind's leader closes its group."""
     now = get_dht_time()
     return SimpleNamespace(
         data_for_gather=said,
-        scheduled_time=now + MATCHMAKING_SECONDS + later,
+        scheduled_time=now + closing,
         deadline=now + within,
         get_timeout=lambda: within,
         began_allreduce=False,
@@ -144,10 +153,20 @@ class Member:
         assert isinstance(self.matchmaking, GuardedMatchmaking)
         self.matchmaking.await_members(member.p2p.peer_id.to_base58() for member in members)
 
-    async def look(self, *, later: float = 0.0, within: float = SEARCH_SECONDS) -> list[PeerID]:
+    async def look(self, *, later: float = 0.0, within: float = 4 * LATER) -> list[PeerID]:
         """The group that it found, itself left out. later: seconds, so that another leads."""
-        found = await self.matchmaking.look_for_group(step(self.said, later, within))
+        closing = self.matchmaking.potential_leaders.min_matchmaking_time + later
+        found = await self.matchmaking.look_for_group(
+            step(self.said, closing=closing, within=within)
+        )
         return [] if found is None else [p for p in found.peer_ids if p != self.p2p.peer_id]
+
+    async def ask(self, leader: "Member") -> GroupInfo | None:
+        """The group of a peer that looks for one, if it and we take each other."""
+        while leader.matchmaking.potential_leaders.declared_group_key is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        async with self.matchmaking.looking_for_group(step(self.said, closing=LONG + LATER)):
+            return await self.matchmaking._request_join_group(leader.p2p.peer_id)
 
 
 class Swarm:
@@ -159,10 +178,11 @@ class Swarm:
         self,
         kind: type[Matchmaking] = GuardedMatchmaking,
         said: bytes = introduction(),
-        matchmaking_seconds: float = MATCHMAKING_SECONDS,
+        matchmaking_seconds: float = LONG,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> Member:
         entries = await self.members[0].p2p.get_visible_maddrs() if self.members else []
-        p2p = await P2P.create(initial_peers=entries)
+        p2p = await P2P.create(initial_peers=entries, startup_timeout=ANSWER_SECONDS)
         evictions, server = Evictions(), Server()
         accused: list[tuple[PeerID, PartFault]] = []
         options: dict[str, Any] = {}
@@ -175,10 +195,11 @@ class Swarm:
             self.meeting.of(p2p.peer_id),
             servicer_type=Server,
             prefix=PREFIX,
-            target_group_size=None,
+            # a plain leader, which doesn't know whom to wait for, closes its group with the second
+            target_group_size=None if issubclass(kind, GuardedMatchmaking) else 2,
             min_group_size=2,
             min_matchmaking_time=matchmaking_seconds,
-            request_timeout=min(5.0, matchmaking_seconds / 2),
+            request_timeout=answer_seconds,
             client_mode=False,
             **options,
         )
@@ -206,7 +227,9 @@ def evict(by: Member, whom: Member) -> None:
 async def test_honest_peer_leads_and_follows(swarm: Swarm, kind: type[Matchmaking]) -> None:
     ours, other = await swarm.add(), await swarm.add(kind)
     ours.awaits(other)
-    for ours_later, other_later in ((0.0, 0.5), (0.5, 0.0)):
+    if kind is GuardedMatchmaking:
+        other.awaits(ours)
+    for ours_later, other_later in ((0.0, LATER), (LATER, 0.0)):
         found = await asyncio.gather(ours.look(later=ours_later), other.look(later=other_later))
         assert found == [[other.p2p.peer_id], [ours.p2p.peer_id]]
     assert ours.accused == []
@@ -214,9 +237,13 @@ async def test_honest_peer_leads_and_follows(swarm: Swarm, kind: type[Matchmakin
 
 @pytest.mark.parametrize("ours_later", [0.0, 0.5])
 async def test_evicted_peer_neither_leads_nor_follows(swarm: Swarm, ours_later: float) -> None:
-    ours, offender = await swarm.add(), await swarm.add(Matchmaking)
+    ours = await swarm.add(matchmaking_seconds=SHORT)
+    offender = await swarm.add(Matchmaking, matchmaking_seconds=SHORT)
     evict(ours, offender)
-    found = await asyncio.gather(ours.look(later=ours_later), offender.look(later=0.5 - ours_later))
+    found = await asyncio.gather(
+        ours.look(later=ours_later, within=4 * SHORT),
+        offender.look(later=0.5 - ours_later, within=4 * SHORT),
+    )
     assert found == [[], []]
 
 
@@ -229,25 +256,26 @@ async def test_evicted_peer_is_not_followed_on_recommendation(swarm: Swarm) -> N
 
 async def test_leader_that_takes_the_whole_vector_is_not_followed(swarm: Swarm) -> None:
     ours, liar = await swarm.add(), await swarm.add(LyingLeader)
-    found, _ = await asyncio.gather(ours.look(later=0.5), liar.look())
-    assert found == []
+    found, _ = await asyncio.gather(ours.ask(liar), liar.look())
+    assert found is None
     assert set(ours.accused) == {(liar.p2p.peer_id, PartFault.GROUP)}
 
 
 async def test_leader_that_forms_a_group_without_us_is_not_followed(swarm: Swarm) -> None:
     ours, liar = await swarm.add(), await swarm.add(RudeLeader)
-    found, _ = await asyncio.gather(ours.look(later=0.5), liar.look(), return_exceptions=True)
-    assert found == []
+    found, _ = await asyncio.gather(ours.ask(liar), liar.look())
+    assert found is None
     assert set(ours.accused) == {(liar.p2p.peer_id, PartFault.GROUP)}
 
 
 async def test_follower_that_says_nonsense_gets_no_place(swarm: Swarm) -> None:
     ours, honest = await swarm.add(), await swarm.add()
     nonsense = await swarm.add(Matchmaking, said=b"nonsense")
-    found = await asyncio.gather(
-        ours.look(), honest.look(later=0.5), nonsense.look(later=0.5), return_exceptions=True
-    )
-    assert found[:2] == [[honest.p2p.peer_id], [ours.p2p.peer_id]]
+    ours.awaits(honest)
+    looking = asyncio.create_task(ours.look())
+    assert await nonsense.ask(ours) is None
+    found = await asyncio.gather(looking, honest.look(later=LATER))
+    assert found == [[honest.p2p.peer_id], [ours.p2p.peer_id]]
 
 
 def others(member: Member, members: list[Member]) -> set[PeerID]:
@@ -256,13 +284,14 @@ def others(member: Member, members: list[Member]) -> set[PeerID]:
 
 async def test_leader_waits_for_those_who_begin_late(swarm: Swarm) -> None:
     """hivemind's leader closes after the matchmaking time: here, two groups of two would form."""
-    members = [await swarm.add() for _ in range(4)]
+    members = [await swarm.add(matchmaking_seconds=SHORT) for _ in range(4)]
     for member in members:
+        member.matchmaking.min_matchmaking_time = LONG  # of waiting for those who are missing
         member.awaits(*(each for each in members if each is not member))
 
     async def begin(member: Member, *, at: float) -> set[PeerID]:
-        await asyncio.sleep(at * MATCHMAKING_SECONDS)
-        return set(await member.look(within=20.0))
+        await asyncio.sleep(at * SHORT)
+        return set(await member.look())
 
     times = (0.0, 0.1, 1.2, 1.3)
     found = await asyncio.gather(
@@ -273,26 +302,25 @@ async def test_leader_waits_for_those_who_begin_late(swarm: Swarm) -> None:
 
 async def test_complete_group_is_closed_at_once(swarm: Swarm) -> None:
     """Or the test would be given up before the matchmaking time is over."""
-    members = [await swarm.add(matchmaking_seconds=LONG) for _ in range(3)]
+    members = [await swarm.add() for _ in range(3)]
     for member in members:
         member.awaits(*(each for each in members if each is not member))
-    found = await asyncio.gather(*(member.look(within=2 * LONG) for member in members))
+    found = await asyncio.gather(*(member.look() for member in members))
     assert [set(each) for each in found] == [others(member, members) for member in members]
 
 
 async def test_leader_goes_on_without_a_peer_that_does_not_come(swarm: Swarm) -> None:
-    leader, follower, absent = [await swarm.add(matchmaking_seconds=2.0) for _ in range(3)]
+    leader, follower, absent = [await swarm.add(matchmaking_seconds=SHORT) for _ in range(3)]
     leader.awaits(follower, absent)
-    found = await asyncio.gather(leader.look(within=20.0), follower.look(later=0.5, within=20.0))
+    # while nobody has come, it begins a group again whenever the time is over
+    found = await asyncio.gather(leader.look(), follower.look(later=LATER))
     assert found == [[follower.p2p.peer_id], [leader.p2p.peer_id]]
 
 
 async def test_group_that_waits_for_a_peer_is_closed_when_it_is_given_up(swarm: Swarm) -> None:
-    leader, follower, absent = [await swarm.add(matchmaking_seconds=LONG) for _ in range(3)]
+    leader, follower, absent = [await swarm.add() for _ in range(3)]
     leader.awaits(follower, absent)
-    looking = asyncio.gather(
-        leader.look(within=2 * LONG), follower.look(later=0.5, within=2 * LONG)
-    )
+    looking = asyncio.gather(leader.look(), follower.look(later=LATER))
     await follower.matchmaking.was_accepted_to_group.wait()
     leader.awaits(follower)
     assert await looking == [[follower.p2p.peer_id], [leader.p2p.peer_id]]
@@ -316,10 +344,26 @@ async def test_leader_takes_nobody_of_another_epoch(swarm: Swarm, said: bytes, c
     assert [reply.code async for reply in replies] == [code]
 
 
-async def test_leader_that_does_not_answer_is_asked_again(swarm: Swarm) -> None:
-    leader, follower = await swarm.add(DeafLeader), await swarm.add()
+async def test_leader_that_does_not_answer_is_asked_again(
+    swarm: Swarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, follower = await swarm.add(DeafLeader), await swarm.add(answer_seconds=0.2)
     leader.awaits(follower)
-    found = await asyncio.gather(leader.look(within=20.0), follower.look(later=0.5, within=20.0))
+    ask, tries = follower.p2p.iterate_protobuf_handler, 0
+
+    async def asked(*arguments: Any) -> Any:
+        """Let the first try's time begin once it is with the leader, and the second one succeed."""
+        nonlocal tries
+        answers = await ask(*arguments)
+        await leader.matchmaking.was_asked.wait()
+        tries += 1
+        if tries > 1:
+            follower.matchmaking.request_timeout = ANSWER_SECONDS
+        return answers
+
+    monkeypatch.setattr(follower.p2p, "iterate_protobuf_handler", asked)
+    found = await asyncio.gather(leader.look(), follower.look(later=LATER))
+    assert tries == 2
     assert found == [[follower.p2p.peer_id], [leader.p2p.peer_id]]
 
 

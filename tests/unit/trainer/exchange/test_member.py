@@ -35,7 +35,15 @@ from app.trainer.exchange.wire import (
     SignedOffer,
 )
 from tests.support.organiser.organisers import admission_by, organiser, sealed
-from tests.support.training.exchanges import BAD, MOST_BYTES, RUN, Peer, Swarm, epoch_led_by
+from tests.support.training.exchanges import (
+    BAD,
+    MOST_BYTES,
+    PATIENCE,
+    RUN,
+    Peer,
+    Swarm,
+    epoch_led_by,
+)
 
 BLOB = bytes(range(256)) * 2000
 """Two pieces."""
@@ -60,8 +68,8 @@ class Hostile:
             peer.peer_id,
             handler_name(RUN, name),
             line=Line(),
-            answer=10.0,
-            silence=20.0,
+            answer=PATIENCE,
+            silence=PATIENCE,
         )
 
     async def answer(self, name: str, handler: Callable[[Stream], Awaitable[None]]) -> None:
@@ -69,7 +77,7 @@ class Hostile:
 
         async def handle(info: Any, reader: Any, writer: Any) -> None:
             stream = Stream(
-                reader, writer, peer_id=info.peer_id.to_base58(), line=Line(), silence=20.0
+                reader, writer, peer_id=info.peer_id.to_base58(), line=Line(), silence=PATIENCE
             )
             try:
                 await handler(stream)
@@ -80,9 +88,11 @@ class Hostile:
 
         await self.p2p.add_binary_stream_handler(handler_name(RUN, name), handle)
 
-    async def lead(self, make: Make, *, served: bytes = b"") -> None:
+    async def lead(
+        self, make: Make, *, served: bytes = b"", serving: Callable[[], None] = lambda: None
+    ) -> None:
         """Lead every round, with a list made of the offer of the one member that comes. served: as
-        each piece that is asked for."""
+        each piece that is asked for. serving: called before."""
 
         async def take(stream: Stream) -> None:
             asked = await stream.receive(AskLeader)
@@ -100,6 +110,7 @@ class Hostile:
             while True:
                 await stream.send(Having(bits=bits, follows=isinstance(asked, AskPiece)).pack())
                 if isinstance(asked, AskPiece):
+                    serving()
                     await stream.send_blob(memoryview(served))
                 asked = await stream.receive(AskNews | AskPiece)
 
@@ -232,11 +243,11 @@ async def test_a_blob_that_is_not_what_it_should_be_is_left_out(
 async def test_who_offers_and_sends_nothing_is_waited_for_no_longer_than_silence(
     swarm: Swarm, member: Peer, hostile: Hostile, epoch: int
 ) -> None:
-    swap = swapping(swarm, member, hostile, epoch)
     async with hostile.call(member) as stream:
         await accepted(stream, hostile.offer(epoch))
         await stream.send_blob(memoryview(BLOB)[:100])
-        brought = await swap
+        member.lose_patience()
+        brought = await swapping(swarm, member, hostile, epoch)
     assert [each.peer_id for each in brought.contributions] == [member.peer_id]
     assert member.faults == [(hostile.peer_id, PartFault.SILENT)]
 
@@ -395,7 +406,9 @@ async def test_wrong_bytes_from_the_only_source_fail_the_round(
     swarm: Swarm, member: Peer, hostile: Hostile
 ) -> None:
     epoch = epoch_led_by(hostile.peer_id, [member.peer_id])
-    await hostile.lead(lambda _: [hostile.offer(epoch)], served=bytes(PIECE_BYTES))
+    await hostile.lead(
+        lambda _: [hostile.offer(epoch)], served=bytes(PIECE_BYTES), serving=member.lose_patience
+    )
     with pytest.raises(ExchangeError):
         await swapping(swarm, member, hostile, epoch)
     assert member.faults == [(hostile.peer_id, PartFault.SHAPE)]
@@ -419,6 +432,7 @@ async def test_a_leader_that_says_nothing_is_not_waited_for(
 
     async def take(stream: Stream) -> None:
         await stream.receive(AskLeader)
+        member.lose_patience()  # in the next call, when it knows who leads
         await stream.send(LeaderIs(leader=hostile.peer_id).pack())
         await asyncio.sleep(3600)
 
@@ -448,7 +462,7 @@ async def test_a_leader_that_only_says_that_it_lives_costs_a_round_and_no_more(
     await hostile.answer(OFFER, take)
     swap = swapping(swarm, member, hostile, epoch)
     with pytest.raises(ExchangeError):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await swap
     await hostile.p2p.shutdown()
 
