@@ -68,7 +68,7 @@ def run(arguments: Arguments) -> int:
     try:
         folders.create()
     except FolderError as error:
-        message_box(QMessageBox.Icon.Critical, texts.PRODUCT, error.text).exec()
+        message_box(QMessageBox.Icon.Critical, texts.PRODUCT, texts.error_text(error)).exec()
         return 1
     sys.setswitchinterval(SWITCH_SECONDS)
     guard = StartGuard(folders.start_file)

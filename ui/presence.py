@@ -11,6 +11,7 @@ from ui.desktop.notifier import Notifier
 from ui.desktop.tray import Tray
 from ui.main_window import MainWindow
 from ui.models.actions import Actions
+from ui.models.paced_reader import PacedReader
 from ui.models.preferences import Preferences
 from ui.models.session_model import SessionModel
 from ui.style.theme import Theme
@@ -40,6 +41,7 @@ class DesktopPresence(QObject):
         self._preferences = preferences
         self._before = model.state
         self._totals: LedgerTotals | None = None
+        self._milestones = PacedReader(model, self._look_for_milestone)
         self._ledger_changes = self._alerts = Subscription()
         self.tray = tray
         self.notifier = notifier
@@ -67,9 +69,7 @@ class DesktopPresence(QObject):
         await self._preferences.repair()
         contributions = self._model.session.contributions
         self._totals = await contributions.ledger.run(Ledger.totals)
-        self._ledger_changes = contributions.ledger.subscribe(
-            lambda: self._model.run(self._look_for_milestone())
-        )
+        self._ledger_changes = contributions.ledger.subscribe(self._milestones.want)
         self._alerts = self._model.session.alerts.subscribe(
             lambda found: self._tell(News(kind="attention", title=found.title, text=found.text))
         )
@@ -77,6 +77,7 @@ class DesktopPresence(QObject):
     async def close(self) -> None:
         """Remove the tray icon and send no more notifications. May be called twice."""
         self._ledger_changes.close()
+        self._milestones.close()
         self._alerts.close()
         QObject.disconnect(self._watching)
         self.tray.close()

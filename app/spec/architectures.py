@@ -132,7 +132,9 @@ def _number(name: str, fields: Mapping[str, Any], default: int) -> int:
         return default
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= 2**31:
         raise SpecError(
-            _("is {value}, which is no size.").format(value=repr(value)[:80]),
+            _("the model's {name} is {value}, which is no size.").format(
+                name=name, value=repr(value)[:80]
+            ),
             field=f"model_config.{name}",
             remedy=_("Give a whole number above 0."),
         )

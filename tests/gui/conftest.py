@@ -19,6 +19,7 @@ from app.desktop import autostart
 from tests.support.gui.windows import Bench, RecordingDemo, RecordingNotifier, RecordingSession
 from ui.application import Application
 from ui.main_window import MainWindow
+from ui.models import paced_reader
 from ui.models.actions import Actions
 from ui.models.preferences import Preferences
 from ui.models.session_model import SessionModel
@@ -103,10 +104,16 @@ def notifier() -> RecordingNotifier:
 
 @pytest.fixture
 def make_bench(
-    loop: QEventLoop, qtbot: QtBot, theme: Theme, ring: RingBuffer, tmp_path: Path
+    loop: QEventLoop,
+    qtbot: QtBot,
+    theme: Theme,
+    ring: RingBuffer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[[], Bench]]:
     """A function that makes a window, for tests that choose the language first."""
     made: list[Bench] = []
+    monkeypatch.setattr(paced_reader, "REST_MS", 0)  # sums are shown at once
 
     def make(*, opened: bool = True, origins: dict[str, str] | None = None) -> Bench:
         session = RecordingSession(tmp_path / "data")

@@ -186,10 +186,22 @@ def test_nothing_is_read_while_nobody_looks(
     bench: Bench, filled: ContributionsPage, until_done: Run, qtbot: QtBot
 ) -> None:
     bench.open("Log")
-    qtbot.waitUntil(lambda: not bench.window.summary_model._reading)  # what began before
+    qtbot.waitUntil(lambda: not bench.window.summary_model._reader._reading)  # what began before
     before = bench.window.summary_model.summary
     until_done(bench.session.contributions.ledger.run(Ledger.add, given(9)))
     assert bench.window.summary_model.summary is before
+
+
+def test_a_page_that_nobody_sees_is_not_drawn(
+    bench: Bench, filled: ContributionsPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[object] = []
+    monkeypatch.setattr(filled.days, "show_days", drawn.append)
+    bench.open("Overview")
+    bench.window.summary_model.changed.emit()
+    assert drawn == []
+    bench.open("Contributions")
+    assert len(drawn) == 1
 
 
 # --- day by day ----------------------------------------------------------------------------------
@@ -230,6 +242,16 @@ def test_bars_are_in_a_unit_that_fits(
     assert page.days.bars._values[-1] == height
     qtbot.mouseClick(page.days.group.button(1), LEFT)
     assert page.days.unit.text() == ""
+
+
+def test_one_sample_is_no_samples(
+    bench: Bench, page: ContributionsPage, until_done: Run, qtbot: QtBot
+) -> None:
+    until_done(bench.session.contributions.ledger.run(Ledger.add, given(1, samples=1)))
+    qtbot.waitUntil(lambda: bool(page.days.bars._values[-1:].any()))
+    qtbot.mouseClick(page.days.group.button(1), LEFT)
+    page.days.bars._choose(DAYS - 1)
+    assert page.days.reading.text().endswith(": 1 sample")
 
 
 def test_days_can_be_copied(filled: ContributionsPage) -> None:

@@ -1,5 +1,7 @@
 """The devices page: figures, the choice of devices, and why a device can't train."""
 
+import math
+
 import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
@@ -95,6 +97,22 @@ def test_curves_go_on(page: DevicesPage) -> None:
     assert not curve.grab().isNull()
 
 
+def test_curves_hold_what_was_read_in_the_last_minute_only(
+    bench: Bench, page: DevicesPage, qtbot: QtBot
+) -> None:
+    curve = page.cards[0].gauges["use"].curve
+    assert curve is not None
+    before = list(curve._values)
+    page.cards[1].check.click()
+    bench.dispatch(DeviceChosen(device="cuda:0"))
+    assert list(curve._values) == before  # nothing was read
+    bench.open("Overview")
+    page._watch._listeners.clear()
+    bench.open("Devices")
+    assert len(curve._values) == len(before)
+    assert all(map(math.isnan, curve._values))
+
+
 def checked(page: DevicesPage) -> list[bool]:
     return [card.check.isChecked() for card in page.cards]
 
@@ -177,6 +195,14 @@ def test_memory_for_the_swarm(bench: Bench, page: DevicesPage) -> None:
     bench.session.swarm.spec = spec.parse({**SMALLEST, "model_config": large})
     page.show_reading(READING)
     assert page.cards[1].told.text().endswith("of 8 GiB, doesn't fit")
+
+
+def test_a_model_that_makes_no_sense_is_said_in_words(bench: Bench, page: DevicesPage) -> None:
+    wrong = {"model_type": "gpt2", "n_layer": "x"}
+    bench.session.swarm.spec = spec.parse({**SMALLEST, "model_config": wrong})
+    page.show_reading(READING)
+    said = page.cards[0].told.text()
+    assert said.startswith("The model's n_layer is 'x', which is no size. Give")
 
 
 def test_what_its_trainer_does(bench: Bench, page: DevicesPage) -> None:

@@ -69,6 +69,26 @@ def test_all_that_can_be_called_or_those_that_are_selected(page: MachinesPage) -
     assert aliases(page.command.chosen()) == ["b"]
 
 
+def test_without_a_machine_to_command_the_button_says_why(page: MachinesPage) -> None:
+    assert page.command.isEnabled()
+    assert page.command.toolTip() == ""
+    page._machines.public_key = "key-a"
+    page.refresh()
+    for name, may in (("a", False), ("b", True), ("c", False)):
+        place = page.model.row_of(f"key-{name}")
+        assert place is not None
+        page.table.selectRow(place)
+        assert page.command.isEnabled() is may
+        assert ("None of the selected" in page.command.toolTip()) is not may
+    page.table.clearSelection()
+    assert page.command.isEnabled()
+    page.text.setText("no such machine")
+    assert "No other machine" in page.command.toolTip()
+    assert not page.command.isEnabled()
+    page.text.setText("")
+    assert page.command.isEnabled()
+
+
 def test_what_a_command_needs_is_asked_for(dialog: LabDialog) -> None:
     assert rows(dialog) == ["a", "b"]
     for action in lab_texts.commands():
@@ -87,7 +107,7 @@ def test_what_a_command_needs_is_asked_for(dialog: LabDialog) -> None:
         ("start", "", "in no swarm"),
         ("pause", "soon", "minutes"),
         ("set", "threads", "NAME=VALUE"),
-        ("move", "no invite", "no invite"),
+        ("move", "no invite", "No such file"),
     ],
 )
 def test_what_is_wrong_is_said(
@@ -98,6 +118,7 @@ def test_what_is_wrong_is_said(
     qtbot.mouseClick(dialog.send, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(dialog.error.isVisible)
     assert problem in dialog.error.text()
+    assert not dialog.error.text().startswith(f"{action}: ")
     assert dialog.send.isEnabled()
 
 

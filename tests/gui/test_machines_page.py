@@ -90,6 +90,15 @@ def test_the_machine_that_the_app_runs_on_is_marked(page: MachinesPage) -> None:
     assert page.details.name.full == "mine (this machine)"
 
 
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "machine, 1 training"), (2, "machines, 2 training")]
+)
+def test_machines_are_counted_in_good_english(page: MachinesPage, count: int, words: str) -> None:
+    put(page, *(now(alias=str(number)) for number in range(count)))
+    assert page.totals.machines.value.text() == str(count)
+    assert page.totals.machines.what.text() == words
+
+
 def test_crashes_and_failed_rounds_are_counted(page: MachinesPage) -> None:
     put(page, now(), now(crashes=2), now(crashes=1, failed_rounds=3))
     told = []

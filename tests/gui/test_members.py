@@ -5,6 +5,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from pytestqt.qtbot import QtBot
 
+from app.common.errors import RosterError
 from app.organiser.files import OrganiserFiles
 from app.organiser.roster import Member
 from app.spec import schema
@@ -166,6 +167,13 @@ def test_what_can_not_be_added_is_said(members: MembersDialog, qtbot: QtBot) -> 
     qtbot.mouseClick(members.add, LEFT)
     qtbot.waitUntil(lambda: "organiser's key" in members.error.text())
     assert members.code.text() == SECOND
+
+
+def test_what_is_wrong_with_a_code_is_said_without_the_name_of_a_field(
+    members: MembersDialog,
+) -> None:
+    members._show_problem(RosterError("“x” is no peer id.", field="peer_id", remedy="Look."))
+    assert members.error.text() == "“x” is no peer id. Look."
 
 
 def test_it_closes_with_the_swarm(bench: Bench, members: MembersDialog, qtbot: QtBot) -> None:

@@ -193,6 +193,17 @@ def test_one_sees_it_learn_to_write(page: ModelPage, bench: Bench) -> None:
     assert samples.text.toPlainText() == "def {{"
 
 
+def test_the_newest_text_is_read_unless_another_is_chosen(page: ModelPage, bench: Bench) -> None:
+    samples = page.samples
+    bench.dispatch(sample(1, "one"))
+    bench.dispatch(sample(2, "two"))
+    assert samples.text.toPlainText() == "Once two"
+    samples.table.selectRow(1)
+    bench.dispatch(sample(3, "three"))
+    assert samples.text.toPlainText() == "Once one"
+    assert samples.table.currentIndex().row() == 2
+
+
 def test_samples_of_another_swarm_go_with_it(page: ModelPage, bench: Bench) -> None:
     bench.dispatch(sample(1, "xqzt"))
     assert page.samples.table.isVisible()

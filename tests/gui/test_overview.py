@@ -548,6 +548,7 @@ def test_closing_says_so_and_takes_no_clicks(bench: Bench, qtbot: QtBot) -> None
     headline = bench.window.overview.headline
     assert headline.title.text() == "Closing…"
     assert not headline.primary.isEnabled()
+    assert not bench.window.overview.share.isEnabled()
     bench.window.close()  # a second time: out of sight
     assert not bench.window.isVisible()
 

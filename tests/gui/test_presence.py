@@ -1,6 +1,7 @@
 """The app outside its window: tray, notifications, and what closing the window does."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -192,6 +193,21 @@ def test_menu_says_the_state_and_what_can_be_done(
     assert not presence.tray._icon.icon().isNull()
 
 
+def test_a_tool_tip_is_set_only_when_its_words_change(
+    bench: Bench, presence: DesktopPresence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("ui.desktop.tray.set_tool_tip", lambda _icon, text: said.append(text))
+    bench.dispatch(*TRAINING)
+    assert said.pop() == "CoTrain · Training"
+    said.clear()
+    for step in range(5):
+        bench.dispatch(progress(step=step))
+    assert said == []
+    bench.dispatch(PauseChosen(), protocol.PhaseChanged(phase=TrainerPhase.PAUSED))
+    assert said == ["CoTrain · Paused"]
+
+
 def test_icon_follows_the_theme(bench: Bench, presence: DesktopPresence) -> None:
     bench.dispatch(*TRAINING)
     before = presence.tray._icon.icon().cacheKey()
@@ -323,6 +339,34 @@ def test_a_milestone_is_told(
     qtbot.waitUntil(opening.done)
     ledger._tell()  # a contribution is in the ledger
     qtbot.waitUntil(lambda: [title for title, _text in notifier.shown] == ["A milestone"])
+
+
+def test_one_milestone_is_told_once_however_often_the_ledger_changes(
+    bench: Bench,
+    presence: DesktopPresence,
+    notifier: RecordingNotifier,
+    unwatched: None,
+    until_done: Callable[..., Any],
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ledger = bench.session.contributions.ledger
+    found = totals()
+    read: list[LedgerTotals] = []
+
+    async def run(_work: object) -> LedgerTotals:
+        await asyncio.sleep(0)  # another change may come meanwhile
+        read.append(found)
+        return found
+
+    monkeypatch.setattr(ledger, "run", run)
+    until_done(presence.open())
+    found = totals(samples=1_000_000)
+    for _change in range(50):
+        ledger._tell()
+    qtbot.waitUntil(lambda: not bench.model._tasks and bool(notifier.shown))
+    assert [title for title, _text in notifier.shown] == ["A milestone"]
+    assert len(read) <= 3  # for opening, the first change, and all that came meanwhile
 
 
 def test_desktop_without_a_bus_is_told_by_the_tray(

@@ -87,6 +87,28 @@ def test_peer_that_left_stays_for_a_while(bench: Bench, page: SwarmPage) -> None
     assert page.show_peers.text() == "1 peer connected"
 
 
+def test_keyboard_stays_at_its_row_when_others_come_and_go(
+    bench: Bench, page: SwarmPage, qtbot: QtBot
+) -> None:
+    table = page.peers_table
+    bench.dispatch(PeersListed(peers=tuple(map(peer, range(10, 60)))))
+    page.refresh()
+    table.selectRow(3)
+    table.verticalScrollBar().setValue(table.verticalScrollBar().maximum())
+    before = table.verticalScrollBar().value()
+    bench.dispatch(PeersListed(peers=tuple(map(peer, range(5, 60)))))
+    page.refresh()
+    assert table.currentIndex().row() == 8
+    assert [index.row() for index in table.selectionModel().selectedRows()] == [8]
+    assert table.verticalScrollBar().value() == before  # the user is reading elsewhere
+    qtbot.keyClick(table, Qt.Key.Key_Down)
+    assert page.peers.shown[table.currentIndex().row()].info == peer_at(page, 14)
+
+
+def peer_at(page: SwarmPage, number: int) -> PeerInfo:
+    return next(row.info for row in page.peers.shown if row.info.peer_id == peer(number).peer_id)
+
+
 def test_filter_by_text_and_role(bench: Bench, page: SwarmPage, qtbot: QtBot) -> None:
     run = Run(trainers=1, trainer_ids=frozenset({peer(7).peer_id}))
     bench.dispatch(PeersListed(peers=tuple(map(peer, range(20)))), RunObserved(run=run))

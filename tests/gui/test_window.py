@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QApplication, QMenu, QPushButton, QScrollArea, QWidget
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import QApplication, QMenu, QMenuBar, QPushButton, QScrollArea, QWidget
 from pytestqt.qtbot import QtBot
 
 from app.common import i18n
@@ -141,6 +141,24 @@ def test_the_language_is_kept_for_the_next_start(bench: Bench, qtbot: QtBot) -> 
     kept = settings_file.read(bench.session.folders.settings_file)
     assert kept == {"language": "zh_CN"}
     assert find_action(bench, "Takes effect at the next start")
+
+
+def menus_of(menu: QMenu | QMenuBar) -> Iterator[QMenu | QMenuBar]:
+    yield menu
+    for action in menu.actions():
+        if isinstance(below := action.menu(), QMenu):
+            yield from menus_of(below)
+
+
+@pytest.mark.parametrize("language", ["en", "zh_CN"])
+def test_a_mnemonic_means_one_entry_of_its_menu(
+    make_bench: Callable[[], Bench], language: str
+) -> None:
+    i18n.install(language, RESOURCES / "translations")
+    for menu in menus_of(make_bench().window.menuBar()):
+        texts = [action.text() for action in menu.actions() if "&" in action.text()]
+        keys = [QKeySequence.mnemonic(text).toString() for text in texts]
+        assert len(keys) == len(set(keys)), texts
 
 
 def test_pages_are_opened_by_keyboard_and_sidebar(bench: Bench, qtbot: QtBot) -> None:

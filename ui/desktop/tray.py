@@ -67,8 +67,9 @@ class Tray(QObject):
         """Show a state in the icon and tool tip, and the actions that it allows in the menu."""
         self._state = state
         words = texts.headline(state)
-        self.status.setText(words)
-        set_tool_tip(self._icon, f"{texts.PRODUCT}{texts.DOT}{words}")
+        if words != self.status.text():  # each tool tip goes to the desktop over its bus
+            self.status.setText(words)
+            set_tool_tip(self._icon, f"{texts.PRODUCT}{texts.DOT}{words}")
         _offer(self.primary, self._primary())
         _offer(self.secondary, self._secondary())
         self._draw()

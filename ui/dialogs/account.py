@@ -9,6 +9,7 @@ from app.common.errors import UserFacingError
 from app.common.i18n import _
 from ui.dialogs.dialog import Dialog
 from ui.models.session_model import SessionModel
+from ui.texts import states as texts
 from ui.widgets.buttons import button
 from ui.widgets.forms.fields import Field, error_label, line_edit, show_error
 from ui.widgets.labels import label
@@ -151,8 +152,8 @@ class SignInForm(QWidget):
         if place is not None:
             place.show_problem(error)
             place.control.setFocus()
-        text = "" if error is None or place is not None else error.text
-        show_error(self.error, text[:1].upper() + text[1:])
+        text = "" if error is None or place is not None else texts.error_text(error)
+        show_error(self.error, text)
         self.grown.emit()
 
 

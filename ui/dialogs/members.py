@@ -158,7 +158,7 @@ class MembersDialog(Dialog):
     def _show_problem(self, error: UserFacingError | None) -> None:
         if not isValid(self):  # the user may have closed it meanwhile
             return
-        show_error(self.error, "" if error is None else error.text)
+        show_error(self.error, "" if error is None else texts.error_text(error))
         if error is not None:
             announce(self.error)
 

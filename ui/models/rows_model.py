@@ -87,6 +87,10 @@ class RowsModel(QAbstractTableModel, Generic[Row]):
         places = enumerate(self._shown)
         return next((place for place, row in places if self._identity(row) == identity), None)
 
+    def identity_of(self, place: int) -> Hashable:
+        """The identity of the visible row with this index."""
+        return self._identity(self._shown[place])
+
     # --- rows, filter, order
 
     def show_rows(self, rows: Sequence[Row]) -> None:

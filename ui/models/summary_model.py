@@ -5,6 +5,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from app.common.errors import UserFacingError
 from app.common.subscription import Subscription
 from app.contributions.summary import Summary
+from ui.models.paced_reader import PacedReader
 from ui.models.session_model import SessionModel
 
 REFRESH_MS = 60_000
@@ -12,7 +13,7 @@ REFRESH_MS = 60_000
 
 
 class SummaryModel(QObject):
-    """Computes the totals when the ledger changes, while a visible widget watches."""
+    """Computes the totals when the ledger has changed, while a visible widget watches."""
 
     changed = Signal()
     """`summary` or `problem` changed."""
@@ -23,10 +24,9 @@ class SummaryModel(QObject):
         """None until the ledger was read."""
         self.problem: UserFacingError | None = None
         """Why the ledger can't be read, if it can't."""
-        self._model = model
         self._contributions = model.session.contributions
         self._watchers = 0
-        self._reading = self._again = self._closed = False
+        self._reader = PacedReader(model, self._read)
         self._ledger_changes = self._contributions.ledger.subscribe(self._refresh)
         self._timer = QTimer(self, interval=REFRESH_MS)
         self._timer.timeout.connect(self._refresh)
@@ -42,29 +42,24 @@ class SummaryModel(QObject):
         self._watchers -= 1
 
     def _refresh(self) -> None:
-        if self._closed or not self._watchers or not self._contributions.ledger.is_open:
-            return
-        if self._reading:
-            self._again = True
-            return
-        self._reading = True
-        self._model.run(self._read())
+        if self._is_wanted:
+            self._reader.want()
+
+    @property
+    def _is_wanted(self) -> bool:
+        return self._watchers > 0 and self._contributions.ledger.is_open
 
     async def _read(self) -> None:
+        if not self._is_wanted:  # any more
+            return
         try:
             self.summary, self.problem = await self._contributions.summary(), None
         except UserFacingError as error:
             self.problem = error
-        finally:
-            self._reading = False
         self.changed.emit()
-        if self._again:
-            self._again = False
-            self._refresh()
 
     def close(self) -> None:
         """Stop reading the ledger. May be called twice."""
-        if not self._closed:
-            self._closed = True
-            self._timer.stop()
-            self._ledger_changes.close()
+        self._reader.close()
+        self._timer.stop()
+        self._ledger_changes.close()

@@ -41,7 +41,7 @@ class Menus(QObject):
         _language_menu(view.addMenu(_("&Language")), preferences)
         helps = window.menuBar().addMenu(_("&Help"))
         self._add(helps, _("&First steps…"), actions.first_steps_wanted.emit)
-        self._add(helps, _("Local &API…"), open_local_api)
+        self._add(helps, _("Local A&PI…"), open_local_api)
         self._add(helps, _("Open &log folder"), actions.open_log_folder)
         self._add(helps, _("Collect &diagnostics…"), actions.diagnostics_wanted.emit)
         helps.addSeparator()

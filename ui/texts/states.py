@@ -2,6 +2,7 @@
 
 import logging
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.common.errors import UserFacingError
@@ -26,6 +27,14 @@ def sentences(error: UserFacingError) -> str:
     """What is wrong, and what the user can do, for a place that shows which value is meant."""
     text = f"{error.message} {error.remedy}".rstrip()
     return text[:1].upper() + text[1:]
+
+
+def error_text(error: UserFacingError) -> str:
+    """As `sentences`, after the path of the file or folder if the error is about one.
+
+    Settings and fields of a spec aren't named: their names are for those who write files.
+    """
+    return error.text if Path(error.field).is_absolute() else sentences(error)
 
 
 def headline(state: ContributorState) -> str:

@@ -17,6 +17,7 @@ from ui.models.achievement import Achievement, achievement_of, run_to_tell_of, r
 from ui.models.session_model import SessionModel
 from ui.style.plain import control_text
 from ui.style.theme import Theme
+from ui.texts import states as texts
 from ui.texts.given import contributions as contribution_texts
 from ui.widgets.buttons import button
 from ui.widgets.choice import Choice
@@ -91,7 +92,7 @@ class AchievementDialog(Dialog):
         try:
             self._summary = await self._model.session.contributions.summary()
         except UserFacingError as error:
-            self.words.setText(error.text)
+            self.words.setText(texts.error_text(error))
             return
         first = run_to_tell_of(self._model.session, self._summary)
         runs = sorted(self._summary.swarms, key=lambda run_id: run_id != first)[:MOST_RUNS]

@@ -12,6 +12,7 @@ from app.common.errors import UserFacingError
 from app.common.i18n import _, ngettext
 from app.common.plain import one_line
 from ui.models.session_model import SessionModel
+from ui.texts import states as texts
 from ui.texts import units
 from ui.widgets.buttons import button
 from ui.widgets.card import Card
@@ -108,7 +109,7 @@ class SlotRow(QWidget):
             files, size = await asyncio.to_thread(look)
         except (UserFacingError, OSError) as error:
             if isValid(self) and mine is self._newest:
-                self._refuse(error.text if isinstance(error, UserFacingError) else str(error))
+                self._refuse(_problem(path, error))
             return
         if isValid(self) and mine is self._newest:
             self.path, self.files = path, files
@@ -121,6 +122,12 @@ class SlotRow(QWidget):
         self.chosen.set_full(_("Nothing chosen yet"))
         show_error(self.error, text)
         self.changed.emit()
+
+
+def _problem(path: str, error: UserFacingError | OSError) -> str:
+    if isinstance(error, UserFacingError):
+        return texts.error_text(error)
+    return _("{path} can't be read: {reason}.").format(path=path, reason=error.strerror or error)
 
 
 class FilesCard(Card):

@@ -135,7 +135,7 @@ class LabDialog(Dialog):
             async with admin_in(session.folders, node=node, run_id=run_id) as admin:
                 await admin.command(self._machines, command, wait=WAIT_SECONDS, told=self._told)
         except UserFacingError as error:
-            problem = error.text
+            problem = texts.error_text(error)
         if isValid(self):  # the user may have closed it meanwhile
             show_error(self.error, problem)
             if problem:

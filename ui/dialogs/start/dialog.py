@@ -248,7 +248,7 @@ class StartDialog(QDialog):
         try:
             found = costs.estimate_for(spec, device)
         except UserFacingError as error:
-            return error.text
+            return texts.error_text(error)
         facts = costs.facts(spec, found, device)
         parameters = _("{number} parameters").format(number=units.short(found.parameters))
         memory = _("memory {size}").format(size=facts["memory"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PySide6.QtWidgets import QButtonGroup, QHBoxLayout
 
-from app.common.i18n import _
+from app.common.i18n import _, ngettext
 from app.contributions.ledger import LedgerTotals
 from ui.pages.contributions.day_bars import DayBars
 from ui.style.theme import Theme
@@ -54,7 +54,9 @@ def _measures() -> tuple[Measure, ...]:
         Measure(
             title=_("Samples"),
             value=lambda totals: totals.samples,
-            text=lambda totals: _("{count} samples").format(count=units.count(totals.samples)),
+            text=lambda totals: ngettext(
+                "{count} sample", "{count} samples", totals.samples
+            ).format(count=units.count(totals.samples)),
         ),
         Measure(
             title=_("Score"),

@@ -34,6 +34,7 @@ from ui.pages.contributions.daily_chart import DailyChart
 from ui.pages.contributions.reports import ReportsCard
 from ui.pages.contributions.totals import ContributionTotalsCard
 from ui.style.theme import Theme
+from ui.texts import states as texts
 from ui.texts import units
 from ui.texts.given import contributions as contribution_texts
 from ui.texts.given import energy as energy_texts
@@ -144,7 +145,7 @@ class ContributionsPage(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
 
     def _connect(self, actions: Actions) -> None:
-        self._summary_model.changed.connect(self.refresh)
+        self._summary_model.changed.connect(self._on_summary)
         self._model.changed.connect(self._on_state)
         self.export.clicked.connect(self._choose_file)
         self.share.clicked.connect(actions.achievement_wanted)
@@ -177,6 +178,10 @@ class ContributionsPage(QScrollArea):
     def _on_state(self, state: ContributorState) -> None:
         if self.isVisible():
             self._show_state(state)
+
+    def _on_summary(self) -> None:
+        if self.isVisible():
+            self.refresh()
 
     def refresh(self) -> None:
         """Show the newest summary and state."""
@@ -217,7 +222,7 @@ class ContributionsPage(QScrollArea):
     def _why_empty(self, summary: Summary | None) -> tuple[str, str]:
         problem = self._summary_model.problem
         if problem is not None:
-            return _("Your contributions can't be read"), problem.text
+            return _("Your contributions can't be read"), texts.error_text(problem)
         if summary is None:
             return _("Looking…"), _("The app is still starting.")
         return _("Nothing given yet"), _(
@@ -301,7 +306,7 @@ class ContributionsPage(QScrollArea):
         try:
             count = await self._session.contributions.export(path)
         except UserFacingError as error:
-            self._say(error.text)
+            self._say(texts.error_text(error))
             return
         text = ngettext(
             "{count} contribution was written to {path}.",

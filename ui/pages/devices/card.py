@@ -36,7 +36,7 @@ class DeviceCard(Card):
         self._gauges = QWidget()
         self._lay_out()
         self.check.clicked.connect(self.chosen)
-        self.show_entry(entry)
+        self.show_entry(entry, is_new=False)
 
     def _lay_out(self) -> None:
         self.check.setProperty("strong", "true")
@@ -54,15 +54,21 @@ class DeviceCard(Card):
         for part in (self.details, self.told, self.problem, self._gauges):
             self.column.addWidget(part)
 
-    def show_entry(self, entry: DeviceEntry) -> None:
-        """Show the device's newest figures, or its problem."""
+    def clear_curves(self) -> None:
+        """Begin the curves anew."""
+        for gauge in self.gauges.values():
+            if gauge.curve is not None:
+                gauge.curve.clear()
+
+    def show_entry(self, entry: DeviceEntry, *, is_new: bool) -> None:
+        """Show the device's newest figures, or its problem. is_new: as in `Gauge.show_figure`."""
         self.details.set_full(device_texts.details(entry))
         self.badge.set_full(device_texts.badge(entry))
         self.problem.say(device_texts.problem(entry))
         self.problem.setVisible(not entry.usable)
         self._gauges.setVisible(entry.usable)
         for name, figure in device_texts.figures(entry.figures).items():
-            self.gauges[name].show_figure(figure)
+            self.gauges[name].show_figure(figure, is_new=is_new)
         self.check.setAccessibleDescription(entry.problem or self.badge.full)
 
     def say(self, text: str) -> None:

@@ -34,6 +34,11 @@ class GaugeCurve(QWidget):
         self._values.append(math.nan if value is None else value)
         self.update()
 
+    def clear(self) -> None:
+        """Forget all values, since time has passed without any."""
+        self._values.extend([math.nan] * CURVE_POINTS)
+        self.update()
+
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
         ground = QRectF(self.rect()).adjusted(0.5, 1.5, -0.5, -1.5)
@@ -70,13 +75,14 @@ class Gauge(QWidget):
         for part in (label(title, "muted"), self.value, picture, self.note):
             column.addWidget(part)
 
-    def show_figure(self, figure: Figure) -> None:
-        """Show the figure's newest value."""
+    def show_figure(self, figure: Figure, *, is_new: bool) -> None:
+        """Show the figure's newest value. is_new: it goes on the curve, too; once a second."""
         self.value.set_full(figure.value)
         self.note.set_full(figure.note)
         restyle(self.note, "tone", "bad" if figure.hot else "")
         if self.curve is not None:
-            self.curve.add(figure.share)
+            if is_new:
+                self.curve.add(figure.share)
             return
         self.bar.setVisible(figure.share is not None)
         self.bar.setValue(round((figure.share or 0.0) * BAR_STEPS))

@@ -21,6 +21,7 @@ from ui.pages.devices.card import DeviceCard
 from ui.style.theme import Theme
 from ui.texts import costs
 from ui.texts import devices as device_texts
+from ui.texts import states as texts
 from ui.widgets.buttons import button
 from ui.widgets.empty_state import EmptyState
 from ui.widgets.labels import label
@@ -82,7 +83,9 @@ class DevicesPage(QScrollArea):
     @override
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self.show_reading(self._watch.newest)
+        for card in self.cards:
+            card.clear_curves()  # they are of the last minute, in which nobody looked
+        self._show(self._watch.newest)
         self._watching = self._watch.watch(self.show_reading)
 
     @override
@@ -94,12 +97,15 @@ class DevicesPage(QScrollArea):
         now = (state.probed, state.chosen_devices, state.phase.has_trainer, state.swarm)
         if self.isVisible() and now != self._shown:
             self._shown = now
-            self.show_reading(self._watch.newest)
+            self._show(self._watch.newest)
 
     # --- the devices
 
     def show_reading(self, reading: Reading) -> None:
-        """Show the devices with the figures of a new reading."""
+        """Show the devices with the figures of a new reading, which also go on the curves."""
+        self._show(reading, is_new=True)
+
+    def _show(self, reading: Reading, *, is_new: bool = False) -> None:
         state = self._model.state
         known = state.probed is not None
         self.empty.setVisible(not known)
@@ -112,7 +118,7 @@ class DevicesPage(QScrollArea):
         self._make_cards()
         self.note.setText(_note(state))
         for card, entry in zip(self.cards, self._entries, strict=True):
-            card.show_entry(entry)
+            card.show_entry(entry, is_new=is_new)
             card.show_choice(
                 chosen=entry.usable and entry.id in state.chosen_devices,
                 may_change=entry.usable and not state.phase.has_trainer,
@@ -154,14 +160,14 @@ class DevicesPage(QScrollArea):
         try:
             memory = costs.memory(costs.estimate_for(spec, device), device)
         except UserFacingError as error:
-            return error.text
+            return texts.error_text(error)
         return _("Memory for {title}: {memory}").format(title=spec.name, memory=memory)
 
     def _choose(self, device: str, wanted: bool) -> None:
         chosen = choice(self._entries, self._model.state.chosen_devices, device, wanted=wanted)
         if chosen:
             self._actions.choose_device(*chosen)
-        self.show_reading(self._watch.newest)
+        self._show(self._watch.newest)
 
 
 def choice(

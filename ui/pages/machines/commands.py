@@ -8,6 +8,7 @@ from app.common.i18n import _
 from app.lab.admin import reachable
 from app.swarm.fleet import Machine
 from ui.models.rows_model import RowsModel
+from ui.widgets.buttons import allow
 
 CommandMachines = Callable[[Sequence[Machine]], None]
 """Opens the dialog for it."""
@@ -35,13 +36,30 @@ class CommandButton(QPushButton):
         self._is_own = is_own
         table.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.clicked.connect(self._open)
+        table.selectionModel().selectionChanged.connect(self._enable)
+        for changed in (rows.dataChanged, rows.layoutChanged, rows.modelReset):
+            changed.connect(self._enable)
+        self._enable()
 
     def chosen(self) -> list[Machine]:
         """Those that can be called, in the order of the table."""
-        places = {index.row() for index in self._table.selectionModel().selectedRows()}
-        shown = self._rows.shown
-        found = [shown[place] for place in sorted(places)] if places else shown
+        shown, places = self._rows.shown, self._selected()
+        found = [shown[place] for place in places] if places else shown
         return [each for each in found if reachable(each) and not self._is_own(each)]
+
+    def _selected(self) -> list[int]:
+        return sorted({index.row() for index in self._table.selectionModel().selectedRows()})
+
+    def _enable(self) -> None:
+        allow(self, why_not="" if self.chosen() else self._why_not())
+
+    def _why_not(self) -> str:
+        if self._selected():
+            return _(
+                "None of the selected machines can be commanded: this one has buttons of its own,"
+                " and others must be in the swarm."
+            )
+        return _("No other machine is listed that could be commanded.")
 
     def _open(self) -> None:
         if machines := self.chosen():

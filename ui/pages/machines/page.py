@@ -15,7 +15,7 @@ from PySide6.QtWidgets import (
 )
 from typing_extensions import override
 
-from app.common.i18n import _
+from app.common.i18n import _, ngettext
 from app.common.paths import write_atomically
 from app.common.plain import one_line
 from app.common.subscription import Subscription
@@ -163,7 +163,6 @@ class MachinesPage(QWidget):
         self.table.setVisible(any_machine)
         self.totals.setVisible(any_machine)
         self.export.setEnabled(any_machine)
-        self.command.setEnabled(any_machine)
         if any_machine:
             return
         if self._session_model.state.swarm is None:
@@ -220,7 +219,8 @@ class MachinesPage(QWidget):
         flags, indexes = QItemSelectionModel.SelectionFlag, selection.indexes()
         if indexes:
             model = self.table.selectionModel()
-            model.setCurrentIndex(indexes[0], flags.NoUpdate)
+            if not self.table.currentIndex().isValid():
+                model.setCurrentIndex(indexes[0], flags.NoUpdate)
             model.select(selection, flags.Select | flags.Rows)
         self._chosen = chosen  # also those that a filter hides now
         self._show_details()
@@ -294,9 +294,10 @@ class FleetTotalCards(QWidget):
     def show_totals(self, totals: FleetTotals) -> None:
         """Show new totals."""
         self.machines.value.setText(units.count(totals.machines))
-        self.machines.what.setText(
-            _("machines, {count} training").format(count=units.count(totals.training))
+        what = ngettext(  # by the number above; {count} is another one
+            "machine, {count} training", "machines, {count} training", totals.machines
         )
+        self.machines.what.setText(what.format(count=units.count(totals.training)))
         self.rate.value.setText(units.rate(totals.samples_per_second or None))
         self.power.value.setText(fleet_texts.power(totals.power or None))
         self.concerns.value.setText(units.count(totals.need_a_look))

@@ -13,6 +13,7 @@ from app.state.state import ContributorState
 from app.takeout.messages import ExportProgress
 from ui.models.session_model import SessionModel
 from ui.texts import model as model_texts
+from ui.texts.states import error_text
 from ui.widgets.banner import announce
 from ui.widgets.buttons import SteadyButton
 from ui.widgets.labels import label, restyle
@@ -89,7 +90,7 @@ class FetchingRow(QWidget):
                 )
                 self._say(model_texts.what_was_fetched(found.epoch, from_door=found.from_door))
         except UserFacingError as error:
-            self._say(error.text, role="error")
+            self._say(error_text(error), role="error")
         finally:
             self._task = None
             self.fetched.emit()

@@ -63,7 +63,7 @@ class ModelPage(QScrollArea):
         self._timer = QTimer(self, interval=MACHINES_MS)
         self._lay_out()
         self._model.changed.connect(self._on_state)
-        self._summary_model.changed.connect(self._show_trainers)
+        self._summary_model.changed.connect(self._on_summary)
         self._timer.timeout.connect(self._show_trainers)
         self.writing.fetching.fetched.connect(self._on_fetched)
         self.export.clicked.connect(lambda _checked: actions.export_wanted.emit())
@@ -152,6 +152,10 @@ class ModelPage(QScrollArea):
     def _on_fetched(self) -> None:
         self._looked = ()
         self._on_state(self._model.state)
+
+    def _on_summary(self) -> None:
+        if self.isVisible():
+            self._show_trainers()
 
     def _show_trainers(self) -> None:
         machines = self._session.machines.fleet.machines(time.time())

@@ -40,7 +40,6 @@ class SamplesCard(Card):
         self._lay_out()
         self.prompt.currentIndexChanged.connect(self._show_rows)
         self.table.selectionModel().currentRowChanged.connect(self._show_text)
-        self.rows.modelReset.connect(self._select)
         self.show_samples(())
 
     def _lay_out(self) -> None:
@@ -90,13 +89,10 @@ class SamplesCard(Card):
         self.prompt.blockSignals(False)
 
     def _show_rows(self) -> None:
-        prompt = self.prompt.currentData()
-        self.rows.show_rows([each for each in self._samples if each.prompt == prompt])
-        self._select()
-
-    def _select(self) -> None:
         """The newest epoch is read in full, unless the user has chosen another one."""
-        if self.rows.shown and self.table.currentIndex().row() < 0:
+        prompt, on_top = self.prompt.currentData(), self.table.currentIndex().row() <= 0
+        self.rows.show_rows([each for each in self._samples if each.prompt == prompt])
+        if self.rows.shown and (on_top or not self.table.currentIndex().isValid()):
             self.table.selectRow(0)
         self._show_text()
 

@@ -21,7 +21,7 @@ from ui.models.session_model import SessionModel
 from ui.pages.model.fetching import FetchingRow
 from ui.texts import model as model_texts
 from ui.texts import units
-from ui.texts.states import sentences
+from ui.texts.states import error_text, sentences
 from ui.widgets.banner import announce
 from ui.widgets.buttons import SteadyButton
 from ui.widgets.card import Card, body_text
@@ -151,7 +151,7 @@ class WritingCard(Card):
             async for written in self._generation.write(spec, wanted):
                 self._take(written)
         except UserFacingError as error:
-            self._say(error.text, role="error")
+            self._say(error_text(error), role="error")
         finally:
             self._task = None
             self._show_running()

@@ -66,6 +66,7 @@ class Overview(QScrollArea):
         self._limit = PowerLimit(model)
         self._watching = Subscription()
         self._told_of = ""
+        self._closing = False
         self.banner = Banner(theme)
         self.lost_swarm = LostSwarmNotice(model, actions, theme)
         self.headline = Headline(model.state, actions)
@@ -123,7 +124,7 @@ class Overview(QScrollArea):
 
     def _connect(self) -> None:
         self._model.changed.connect(self._on_state)
-        self._summary_model.changed.connect(self._show_given)
+        self._summary_model.changed.connect(self._on_summary)
         self._limit.changed.connect(lambda: self._on_state(self._model.state))
         self.banner.dismiss.clicked.connect(self._actions.dismiss_problem)
         self.banner.check.clicked.connect(self._actions.check_wanted)
@@ -142,12 +143,17 @@ class Overview(QScrollArea):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         self._watching = self._summary_model.watch()
+        self._show_given()
         self.show_state(self._model.state)
 
     @override
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
         self._watching.close()
+
+    def _on_summary(self) -> None:
+        if self.isVisible():
+            self._show_given()
 
     def _show_given(self) -> None:
         if (summary := self._summary_model.summary) is not None:
@@ -172,7 +178,9 @@ class Overview(QScrollArea):
         )
 
     def show_state(self, state: ContributorState) -> None:
-        """Show a state in all cards."""
+        """Show a state in all cards, unless the app is closing."""
+        if self._closing:
+            return
         self.banner.show_problem(state.problem)
         self.lost_swarm.show_state(state)
         self.headline.show_state(state)
@@ -201,6 +209,7 @@ class Overview(QScrollArea):
 
     def show_closing(self) -> None:
         """Say that the app is closing, and disable all controls."""
+        self._closing = True
         self.headline.show_closing()
         self.welcome.setEnabled(False)
         self.share.setEnabled(False)
