@@ -27,7 +27,6 @@ from ui.texts import states as texts
 from ui.texts.given import contributions as contribution_texts
 from ui.texts.given import energy as energy_texts
 from ui.texts.given.energy import EnergyRules
-from ui.widgets.banner import Banner
 from ui.widgets.buttons import button, icon_button
 from ui.widgets.card import FactsCard
 from ui.widgets.card_row import CardRow
@@ -66,7 +65,6 @@ class Overview(QScrollArea):
         self._limit = PowerLimit(model)
         self._watching = Subscription()
         self._told_of = ""
-        self.banner = Banner(theme)
         self.lost_swarm = LostSwarmNotice(model, actions, theme)
         self.headline = Headline(model.state, actions)
         self.welcome = Welcome(actions, theme)
@@ -93,7 +91,7 @@ class Overview(QScrollArea):
         column = QVBoxLayout(page)
         column.setContentsMargins(24, 20, 24, 24)
         column.setSpacing(GAP)
-        for part in (self.banner, self.lost_swarm, self.headline, self.welcome, self.epoch):
+        for part in (self.lost_swarm, self.headline, self.welcome, self.epoch):
             # AlignTop: as high as the wrapped texts need at this width, and no higher
             column.addWidget(part, 0, Qt.AlignmentFlag.AlignTop)
         column.addWidget(self.charts, 1)
@@ -125,8 +123,6 @@ class Overview(QScrollArea):
         self._model.changed.connect(self._on_state)
         self._summary_model.changed.connect(self._show_given)
         self._limit.changed.connect(lambda: self._on_state(self._model.state))
-        self.banner.dismiss.clicked.connect(self._actions.dismiss_problem)
-        self.banner.check.clicked.connect(self._actions.check_wanted)
         self.share.clicked.connect(self._actions.share_wanted)
         self.leave.clicked.connect(self._actions.leave_wanted)
         self.copy.clicked.connect(self._copy_peer_id)
@@ -173,7 +169,6 @@ class Overview(QScrollArea):
 
     def show_state(self, state: ContributorState) -> None:
         """Show a state in all cards."""
-        self.banner.show_problem(state.problem)
         self.lost_swarm.show_state(state)
         self.headline.show_state(state)
         in_swarm = state.swarm is not None
