@@ -83,7 +83,7 @@ class ExportDialog(Dialog):
 
     def _connect(self) -> None:
         self.run.edited.connect(self._propose_folder)
-        self.folder.edited.connect(self._forget_folder)
+        self.folder.edited.connect(self._forget_result)
         self.choose.clicked.connect(self._choose)
         self.to_hub.toggled.connect(self._show_what_can_be_done)
         self.go.clicked.connect(lambda: self._start(self._export))
@@ -127,8 +127,17 @@ class ExportDialog(Dialog):
 
     def _propose_folder(self) -> None:
         self.folder.set_value(str(default_folder(self._chosen().spec.run_id)))
+        self._forget_result()  # the folder may be the same
 
-    def _forget_folder(self) -> None:
+    def _forget_result(self) -> None:
+        """What was exported is not what is chosen now, and must not be uploaded in its place."""
+        self._folder, self._result = None, ""
+        self._forget_replacing()
+        self.status.setText("")
+        show_error(self.error, "")
+        self._show_what_can_be_done()
+
+    def _forget_replacing(self) -> None:
         self.replace.setChecked(False)
         self.replace.hide()
 
@@ -178,7 +187,7 @@ class ExportDialog(Dialog):
         result, aside = await export(
             run, target, cache=cache, facts=facts, on_progress=self._show_progress
         )
-        self._forget_folder()
+        self._forget_replacing()
         self._folder = target.folder
         self.code.setText(lines_to_load(str(target.folder), exact_tokenizer=result.exact_tokenizer))
         self._result = _result_in_words(target.folder, result, aside)
