@@ -6,6 +6,7 @@ from pathlib import Path
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog, QWidget
+from shiboken6 import isValid
 
 from app.common.errors import DiagnosticsError
 from app.common.i18n import _
@@ -54,13 +55,17 @@ class DiagnosticsDialog(Dialog):
                 collect, file, folders=session.folders, settings=session.store.settings
             )
         except DiagnosticsError as error:
+            if not isValid(self):  # the user may have closed it meanwhile
+                raise
             self._say(error.text)
         else:
-            self._file = file
-            self._say(_("Saved as {file}").format(file=file))
-            self.show_it.show()
+            if isValid(self):
+                self._file = file
+                self._say(_("Saved as {file}").format(file=file))
+                self.show_it.show()
         finally:
-            self.save.setEnabled(True)
+            if isValid(self):
+                self.save.setEnabled(True)
 
     def _say(self, text: str) -> None:
         self.outcome.setText(text)
