@@ -27,6 +27,7 @@ from app.state.events import (
     PauseChosen,
     PauseEnded,
     ProblemRaised,
+    ReadingBegan,
     StopRequested,
     TermsJudged,
     TrainerGone,
@@ -451,6 +452,15 @@ def test_compiled_model_is_said(bench: Bench) -> None:
 def test_what_is_prepared_is_said(bench: Bench, phase: TrainerPhase, words: str) -> None:
     bench.dispatch(*PREPARING, protocol.PhaseChanged(phase=phase))
     assert bench.window.overview.headline.explanation.text().startswith(words)
+
+
+def test_while_files_are_read_a_stop_is_offered(bench: Bench, qtbot: QtBot) -> None:
+    bench.dispatch(*WATCHING, ReadingBegan())
+    headline = bench.window.overview.headline
+    assert headline.explanation.text().startswith("Reading the files")
+    assert headline.primary.text() == "Stop training"
+    qtbot.mouseClick(headline.primary, LEFT)
+    qtbot.waitUntil(lambda: bench.session.calls == ["stop"])
 
 
 def test_the_peer_id_is_copied_whole(bench: Bench, qtbot: QtBot) -> None:
