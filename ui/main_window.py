@@ -109,15 +109,18 @@ class MainWindow(QMainWindow):
         self._placement = Placement(data / FILE_NAME, [page.icon for page in self.pages])
         self._lay_out()
         self._first_page = self._placement.restore(self)
+        self._connect(actions)
+        model.changed.connect(self._show_state)
+        self._show_state(model.state)
+        self.open_page(0)
+        self.setFocus()  # no control has the focus until the user presses Tab
+
+    def _connect(self, actions: Actions) -> None:
         self.banner.dismiss.clicked.connect(actions.dismiss_problem)
         self.banner.check.clicked.connect(actions.check_wanted)
         self.sidebar.chosen.connect(self.open_page)
         self.sidebar.local_api.clicked.connect(self.local_api_wanted)
         actions.terms_wanted.connect(lambda: self.open_page(self._index_of(self.settings)))
-        model.changed.connect(self._show_state)
-        self._show_state(model.state)
-        self.open_page(0)
-        self.setFocus()  # no control has the focus until the user presses Tab
 
     def _lay_out(self) -> None:
         self.setWindowTitle(f"{texts.PRODUCT} {texts.PRODUCT_KIND}")

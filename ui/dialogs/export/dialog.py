@@ -132,14 +132,11 @@ class ExportDialog(Dialog):
     def _forget_result(self) -> None:
         """What was exported is not what is chosen now, and must not be uploaded in its place."""
         self._folder, self._result = None, ""
-        self._forget_replacing()
+        self.replace.setChecked(False)
+        self.replace.hide()
         self.status.setText("")
         show_error(self.error, "")
         self._show_what_can_be_done()
-
-    def _forget_replacing(self) -> None:
-        self.replace.setChecked(False)
-        self.replace.hide()
 
     def _choose(self) -> None:
         name = QFileDialog.getExistingDirectory(self, _("Folder to put the model's folder into"))
@@ -187,7 +184,8 @@ class ExportDialog(Dialog):
         result, aside = await export(
             run, target, cache=cache, facts=facts, on_progress=self._show_progress
         )
-        self._forget_replacing()
+        self.replace.setChecked(False)
+        self.replace.hide()
         self._folder = target.folder
         self.code.setText(lines_to_load(str(target.folder), exact_tokenizer=result.exact_tokenizer))
         self._result = _result_in_words(target.folder, result, aside)
