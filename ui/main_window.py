@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSize, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent
-from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from app.common.i18n import _
@@ -26,6 +26,7 @@ from ui.shell.sidebar import Page, Sidebar
 from ui.style.icons import app_icon
 from ui.style.theme import Theme
 from ui.texts import states as texts
+from ui.widgets.banner import Banner
 from ui.widgets.lazy import Lazy
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class MainWindow(QMainWindow):
             Page(title=_("Settings"), icon="settings", widget=self.settings),
         )
         self.sidebar = Sidebar(self.pages, theme)
+        self.banner = Banner(theme)
+        self._above = QWidget()
         self.stack = QStackedWidget()
         self.dialogs = Dialogs(self, model, actions, theme, preferences)
         self._menus = Menus(
@@ -106,13 +109,18 @@ class MainWindow(QMainWindow):
         self._placement = Placement(data / FILE_NAME, [page.icon for page in self.pages])
         self._lay_out()
         self._first_page = self._placement.restore(self)
-        self.sidebar.chosen.connect(self.open_page)
-        self.sidebar.local_api.clicked.connect(self.local_api_wanted)
-        actions.terms_wanted.connect(lambda: self.open_page(self._index_of(self.settings)))
+        self._connect(actions)
         model.changed.connect(self._show_state)
         self._show_state(model.state)
         self.open_page(0)
         self.setFocus()  # no control has the focus until the user presses Tab
+
+    def _connect(self, actions: Actions) -> None:
+        self.banner.dismiss.clicked.connect(actions.dismiss_problem)
+        self.banner.check.clicked.connect(actions.check_wanted)
+        self.sidebar.chosen.connect(self.open_page)
+        self.sidebar.local_api.clicked.connect(self.local_api_wanted)
+        actions.terms_wanted.connect(lambda: self.open_page(self._index_of(self.settings)))
 
     def _lay_out(self) -> None:
         self.setWindowTitle(f"{texts.PRODUCT} {texts.PRODUCT_KIND}")
@@ -126,13 +134,26 @@ class MainWindow(QMainWindow):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
         row.addWidget(self.sidebar)
-        row.addWidget(self.stack, 1)
+        row.addLayout(self._page_below_banner(), 1)
         for page in self.pages:
             self.stack.addWidget(page.widget)
         self.setCentralWidget(middle)
 
+    def _page_below_banner(self) -> QVBoxLayout:
+        """A problem is told on each page, since any of them may have caused it."""
+        above = QVBoxLayout(self._above)
+        above.setContentsMargins(24, 16, 24, 0)
+        above.addWidget(self.banner)
+        column = QVBoxLayout()
+        column.setSpacing(0)
+        column.addWidget(self._above)
+        column.addWidget(self.stack, 1)
+        return column
+
     def _show_state(self, state: ContributorState) -> None:
         self._menus.show_state(state)
+        self.banner.show_problem(state.problem)
+        self._above.setVisible(state.problem is not None)  # with its margins
         self.sidebar.show_local_api(state.local_api)
         self.sidebar.show_release(state.release)
 

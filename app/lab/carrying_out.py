@@ -112,7 +112,7 @@ class SessionHands:
         begun = asyncio.Event()
 
         def look(now: ContributorState) -> None:
-            if now.trains_or_will:
+            if now.trains_or_will and not now.reads_files:  # a file may be a wrong one
                 begun.set()
 
         starting = asyncio.create_task(training.start())

@@ -8,6 +8,7 @@ the trainer is given the filled spec.
 import functools
 import hashlib
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,10 @@ MOST_FOLDERS = 10_000
 
 DATA_LABEL, TOKENIZER_LABEL = "data", "tokenizer"
 """Labels of the slots that replace our own paths."""
+
+_HASHING = threading.Lock()
+"""A reading that nobody waits for any more goes on in its thread; a later one of the same file then
+waits for its hash, instead of reading the file beside it."""
 
 _MOST_HASHED = 256 * 2**20
 """Bytes of a tokenizer of ours whose hash is passed on; one takes tens of megabytes at most."""
@@ -253,7 +258,9 @@ def _files_below(path: Path, slot: Slot) -> tuple[Path, ...]:
 
 def _check_hash(slot: Slot, path: Path) -> None:
     known = path.stat()
-    if _hash_of(path, known.st_size, known.st_mtime_ns) != slot.sha256:
+    with _HASHING:
+        found = _hash_of(path, known.st_size, known.st_mtime_ns)
+    if found != slot.sha256:
         _refuse(slot, _("{path} is not the file that all peers have.").format(path=path))
 
 

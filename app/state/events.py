@@ -105,6 +105,11 @@ class DeviceChosen:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReadingBegan:
+    """The files for the swarm's slots are read, and trainers are started after it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingRequested:
     """Trainers are being started."""
 
@@ -230,6 +235,7 @@ Event = (
     | RunObserved
     | SnapshotChanged
     | DeviceChosen
+    | ReadingBegan
     | TrainingRequested
     | TrainingAwaited
     | TermsJudged

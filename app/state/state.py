@@ -215,6 +215,11 @@ class ContributorState:
     """When the user's pause ends by itself; None: when the user ends it."""
 
     @property
+    def reads_files(self) -> bool:
+        """The files for the swarm's slots are read, and no trainer was started yet."""
+        return self.phase is Phase.PREPARING and self.training is None
+
+    @property
     def trains_or_will(self) -> bool:
         """A trainer runs, or will start without the user: after a failure, or by the terms."""
         waiting = self.phase is Phase.WAITING or self.restart_at is not None

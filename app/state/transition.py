@@ -24,6 +24,7 @@ from app.state.events import (
     PeersListed,
     ProblemDismissed,
     ProblemRaised,
+    ReadingBegan,
     ReleaseFound,
     ReportingChanged,
     RestartCancelled,
@@ -193,6 +194,17 @@ def _without_pause(state: ContributorState) -> ContributorState:
 # --- starting and ending training
 
 
+def _reading_began(state: ContributorState, _event: ReadingBegan) -> ContributorState:
+    return replace(
+        state,
+        phase=Phase.PREPARING,
+        problem=None,
+        training=None,
+        restart_at=None,
+        completed=False,
+    )
+
+
 def _training_awaited(state: ContributorState, _event: TrainingAwaited) -> ContributorState:
     return replace(state, phase=Phase.WAITING, problem=None, restart_at=None, completed=False)
 
@@ -209,7 +221,7 @@ def _training_requested(state: ContributorState, event: TrainingRequested) -> Co
 
 
 def _stop_requested(state: ContributorState, _event: StopRequested) -> ContributorState:
-    if state.phase is Phase.WAITING:
+    if state.phase is Phase.WAITING or state.reads_files:
         return _without_pause(replace(state, phase=Phase.WATCHING))
     if state.phase.has_trainer:
         return replace(prepared(state), phase=Phase.STOPPING)
@@ -267,6 +279,7 @@ _TRANSITIONS: dict[type, Transition] = {
     PauseChosen: _pause_chosen,
     PauseEnded: _pause_ended,
     TrainingAwaited: _training_awaited,
+    ReadingBegan: _reading_began,
     TrainingRequested: _training_requested,
     StopRequested: _stop_requested,
     TrainerGone: _trainer_gone,

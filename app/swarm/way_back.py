@@ -24,6 +24,7 @@ from app.state.events import (
     Joined,
     Left,
     ProblemDismissed,
+    ReadingBegan,
     RestartCancelled,
     ReturnChanged,
     StopRequested,
@@ -205,7 +206,7 @@ def _intended(before: Intention | None, event: Event, state: ContributorState) -
             return before if same else Intention(run_id=state.swarm.run_id)
         case Left():
             return None
-        case TrainingRequested() | TrainingAwaited():
+        case ReadingBegan() | TrainingRequested() | TrainingAwaited():
             return before and replace(before, train=True)
         case StopRequested() | RestartCancelled() | TrainerGone(completed=True):
             return before and replace(before, train=False)

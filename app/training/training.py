@@ -33,6 +33,7 @@ from app.training.ensemble import Ensemble
 from app.training.governor import Governor
 from app.training.patience import MOST_CRASHES, Patience
 from app.training.reins import Reins
+from app.training.slot_reading import SlotReading
 from app.training.supervisor import Outcome
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Training:
         self._folders = folders
         self._membership = membership
         self._governor = governor
-        self._bindings = bindings
+        self._slots = SlotReading(store, bindings)
         self._trainer: Ensemble | None = None
         self._background = Background()
         self._following: asyncio.Task[None] | None = None
@@ -92,10 +93,9 @@ class Training:
         self._stop_asked = False
         swarm = self._membership.spec
         assert swarm is not None
-        spec = await self._bindings.filled(swarm)
-        if self._stop_asked or self._membership.spec is not swarm:
+        spec = await self._slots.filled(swarm)
+        if spec is None or self._stop_asked or self._membership.spec is not swarm:
             return
-        self._check_readiness()  # once more: reading files may have taken long
         if not self._store.state.may_train:
             self._store.dispatch(TrainingAwaited())
             return
@@ -228,6 +228,7 @@ class Training:
         """
         self.cancel_restart()
         self._stop_asked = True
+        self._slots.cancel()
         async with self._spawning:
             trainer = self._trainer
         if trainer is None and self._store.state.phase is not Phase.WAITING:

@@ -6,6 +6,7 @@ import pytest
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QPushButton
 from pytestqt.qtbot import QtBot
+from shiboken6 import isValid
 
 from app.desktop import about
 from app.desktop.about import About, Component
@@ -59,3 +60,11 @@ def test_the_version_can_be_copied_for_a_report(dialog: AboutDialog) -> None:
 def test_nothing_is_clipped_or_nameless(dialog: AboutDialog) -> None:
     assert not clipped(dialog)
     assert all(name_of(each) for each in dialog.findChildren(QPushButton))
+
+
+def test_closing_it_before_it_is_filled_breaks_nothing(bench: Bench, qtbot: QtBot) -> None:
+    bench.window.dialogs.about()
+    dialog = bench.window.dialogs._shown["about"]
+    dialog.reject()
+    qtbot.waitUntil(lambda: not isValid(dialog) and not bench.model._tasks)
+    assert bench.session.store.state.problem is None

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 from app.contributions.ledger import Ledger
 from app.state.events import ReportingChanged
 from tests.support.backend.server import Fault, SmallBackend
-from tests.support.gui.windows import Bench
+from tests.support.gui.windows import Bench, clipped
 from tests.support.training.works import contribution
 from ui.dialogs.account import AccountDialog, SignInForm
 
@@ -123,6 +123,19 @@ def test_signing_out(bench: Bench, qtbot: QtBot, until_done: Callable[..., Any])
     qtbot.waitUntil(lambda: signed_in_as(bench) == "")
     assert not bench.session.folders.account_file.exists()
     qtbot.waitUntil(lambda: "account" not in bench.window.dialogs._shown)
+
+
+def test_a_sign_out_that_is_refused_is_said_in_the_dialog(
+    bench: Bench, qtbot: QtBot, until_done: Callable[..., Any]
+) -> None:
+    until_done(bench.session.account.sign_in(EMAIL, password=PASSWORD))
+    qtbot.waitUntil(lambda: signed_in_as(bench) == EMAIL)
+    known = dialog_of(bench).known
+    bench.session.account._account = None  # as long as the session opens
+    known.leave.click()
+    qtbot.waitUntil(known.error.isVisible)
+    assert bench.session.store.state.problem is None
+    assert not clipped(bench.window.dialogs._shown["account"])
 
 
 def test_signing_in_again_when_the_backend_has_ended_the_sign_in(

@@ -1,5 +1,6 @@
 """The question whether to accept a task, and the dialog for the local API."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,18 @@ def test_choice_about_tasks_is_kept(bench: Bench, dialog: LocalApiDialog, qtbot:
     qtbot.waitUntil(file.exists)
     assert settings_file.read(file) == {"consent": "never"}
     assert bench.session.store.settings.consent == "never"
+
+
+def test_a_choice_that_cannot_be_kept_is_said_in_the_dialog(
+    bench: Bench, dialog: LocalApiDialog, qtbot: QtBot
+) -> None:
+    later = {"version": len(settings_file.MIGRATIONS) + 1}
+    bench.session.folders.settings_file.write_text(json.dumps(later), encoding="utf-8")
+    dialog.modes.activated.emit(dialog.modes.findData("never"))
+    qtbot.waitUntil(dialog.error.isVisible)
+    assert dialog.modes.currentData() == bench.session.store.settings.consent
+    assert bench.session.store.state.problem is None
+    assert not clipped(dialog)
 
 
 def test_dialog_without_an_api_says_so(bench: Bench, qtbot: QtBot) -> None:

@@ -63,7 +63,7 @@ def test_it_is_checked_again(bench: Bench, dialog: ConnectionCheckDialog, qtbot:
 
 
 def test_a_problem_of_the_network_offers_the_check(bench: Bench, qtbot: QtBot) -> None:
-    banner = bench.window.overview.banner
+    banner = bench.window.banner
     bench.dispatch(*WATCHING, Left(), JoinFailed(problem=NOBODY))
     assert banner.check.isVisible()
     qtbot.mouseClick(banner.check, LEFT)

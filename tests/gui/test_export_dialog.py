@@ -16,6 +16,7 @@ from app.takeout.marker import MARKER
 from tests.support.gui.windows import SWARM, WATCHING, Bench, clipped
 from tests.support.training.specs import SMALLEST
 from ui.dialogs.export.dialog import ExportDialog
+from ui.widgets.choice import Choice
 
 pytestmark = pytest.mark.gui
 
@@ -147,6 +148,31 @@ def test_an_upload_that_is_refused_can_be_repeated_alone(opened: Open, qtbot: Qt
     qtbot.waitUntil(lambda: dialog.closes.text() == "Close")
     assert "Uploaded, private: https://hub.example/ada/tiny" in dialog.status.text()
     assert dialog.error.isHidden()
+
+
+def test_another_run_or_folder_is_exported_before_it_is_uploaded(
+    opened: Open, qtbot: QtBot
+) -> None:
+    dialog = opened("first", "second")
+    dialog.to_hub.setChecked(True)
+    dialog.hub.repository.set_value("ada/first")
+    dialog.hub.token.set_value("hf_right")
+    box = dialog.run.control
+    assert isinstance(box, Choice)
+    for change in (
+        lambda: box.setCurrentIndex(1 - box.currentIndex()),
+        lambda: dialog.folder.set_value(dialog.folder.value + "-2"),
+    ):
+        exported(dialog, qtbot)
+        assert dialog.again.isVisible()
+        change()
+        for part in (dialog.again, dialog.show_it, dialog.copy, dialog.code):
+            assert part.isHidden()
+        assert dialog.status.text() == ""
+    dialog.hub.token.set_value("wrong")
+    exported(dialog, qtbot)
+    assert dialog.again.isVisible()
+    assert dialog.status.text().count("Exported") == 1
 
 
 def test_closing_it_ends_the_export(opened: Open, qtbot: QtBot, bench: Bench, home: Path) -> None:

@@ -1,14 +1,16 @@
 """The lab's commands in the window: which machines are meant, and what became of each."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 
 import pytest
 from PySide6.QtCore import QItemSelectionModel, Qt
 from pytestqt.qtbot import QtBot
+from shiboken6 import isValid
 
 from app.lab.admin import CommandOutcome, Silence
-from app.lab.messages import LabVerdict
+from app.lab.messages import LabCommand, LabVerdict, StopTraining
 from app.p2p.machine_records import LEFT
 from app.state.events import LabCommanded
 from app.state.facts import LabDeed
@@ -45,7 +47,8 @@ def dialog(bench: Bench, page: MachinesPage, qtbot: QtBot) -> Iterator[LabDialog
     assert isinstance(made, LabDialog)
     qtbot.waitUntil(lambda: len(made.key.text()) == 44)
     yield made
-    made.reject()
+    if isValid(made):
+        made.reject()
 
 
 def aliases(machines: list[Machine]) -> list[str]:
@@ -130,6 +133,43 @@ def test_each_machine_has_its_outcome(dialog: LabDialog) -> None:
     assert rows(dialog)[0].endswith("done")
     assert "not paired" in rows(dialog)[1]
     assert "\x1b" not in rows(dialog)[1]
+
+
+def test_one_command_at_a_time(
+    dialog: LabDialog, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = asyncio.Event()
+
+    async def command(_action: str, _text: str) -> LabCommand:
+        await go_on.wait()
+        return StopTraining()
+
+    monkeypatch.setattr(dialog, "_command", command)
+    dialog.send.click()
+    for action in lab_texts.commands():
+        choose(dialog, action)
+        dialog.value.setText("30")
+        assert not dialog.send.isEnabled()
+    go_on.set()
+    qtbot.waitUntil(dialog.send.isEnabled)
+
+
+def test_an_outcome_leaves_the_other_rows_and_the_place_in_the_list(dialog: LabDialog) -> None:
+    first, second = (dialog.list.item(place) for place in range(2))
+    dialog.list.setCurrentRow(1)
+    dialog._told(CommandOutcome(machine=dialog._machines[0], outcome=LabVerdict.DONE))
+    assert (dialog.list.item(0), dialog.list.item(1)) == (first, second)
+    assert dialog.list.currentRow() == 1
+
+
+def test_what_is_told_after_it_was_closed_is_ignored(
+    bench: Bench, dialog: LabDialog, qtbot: QtBot
+) -> None:
+    dialog.close_button.click()
+    qtbot.waitUntil(lambda: not isValid(dialog))
+    dialog._told(CommandOutcome(machine=dialog._machines[0], outcome=LabVerdict.DONE))
+    dialog._model.run(dialog._do_send("start", ""))  # refused: there is no swarm's node
+    qtbot.waitUntil(lambda: bench.session.store.state.problem is not None)
 
 
 def test_each_outcome_has_words() -> None:

@@ -251,6 +251,18 @@ def test_dropped_records_are_told(page: MachinesPage) -> None:
     )
 
 
+def test_an_export_that_cannot_be_written_is_said_on_this_page(
+    page: MachinesPage, bench: Bench, tmp_path: Path, qtbot: QtBot
+) -> None:
+    put(page, now())
+    page.export_to(tmp_path / "missing" / "machines.csv")
+    qtbot.waitUntil(bench.window.banner.isVisible)
+    assert "can't be written" in bench.window.banner.message.text()
+    assert page.isVisible()
+    bench.window.banner.dismiss.click()
+    assert not bench.window.banner.isVisible()
+
+
 def test_export_writes_what_is_shown_in_its_order(
     page: MachinesPage, tmp_path: Path, qtbot: QtBot
 ) -> None:

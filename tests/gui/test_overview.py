@@ -27,6 +27,7 @@ from app.state.events import (
     PauseChosen,
     PauseEnded,
     ProblemRaised,
+    ReadingBegan,
     StopRequested,
     TermsJudged,
     TrainerGone,
@@ -183,14 +184,14 @@ def test_what_opening_raised_is_shown_for_each_later_action(
     bench = make_bench(opened=False)
     bench.actions._opened.set_exception(BusyError("another instance runs."))
     bench.actions.try_demo()
-    qtbot.waitUntil(bench.window.overview.banner.isVisible)
+    qtbot.waitUntil(bench.window.banner.isVisible)
     assert bench.session.calls == []
 
 
 def test_the_problem_names_field_and_remedy_until_it_is_dismissed(
     bench: Bench, qtbot: QtBot
 ) -> None:
-    banner = bench.window.overview.banner
+    banner = bench.window.banner
     assert not banner.isVisible()
     bench.dispatch(ProblemRaised(problem=OUT_OF_MEMORY))
     assert banner.isVisible()
@@ -200,6 +201,24 @@ def test_the_problem_names_field_and_remedy_until_it_is_dismissed(
     banner.dismiss.setFocus()
     qtbot.keyClick(banner.dismiss, Qt.Key.Key_Space)
     assert not banner.isVisible()
+
+
+def test_a_problem_takes_little_room_on_each_page(bench: Bench, qtbot: QtBot) -> None:
+    window = bench.window
+    window.resize(960, 600)
+    whole = "wrong " * 400
+    bench.dispatch(*WATCHING, ProblemRaised(problem=Problem(message=whole, remedy="No.\n" * 90)))
+    assert "wrong wrong" in window.banner.message.toolTip()
+    for page in window.pages:
+        bench.open(page.title)
+        assert window.banner.isVisible()
+        qtbot.waitUntil(lambda: not clipped(window.banner))
+        assert window.size().toTuple() == (960, 600)
+        assert window.banner.height() < window.height() / 3
+    room = window.stack.height()
+    window.banner.dismiss.click()
+    qtbot.waitUntil(lambda: window.stack.height() > room)
+    assert window.stack.y() == 0
 
 
 def test_it_says_what_the_swarm_is_for(bench: Bench) -> None:
@@ -216,24 +235,24 @@ def test_it_says_what_the_swarm_is_for(bench: Bench) -> None:
 def test_a_refused_action_becomes_a_problem(bench: Bench, qtbot: QtBot) -> None:
     bench.session.refusal = BusyError("not now.", field="device", remedy="Wait.")
     bench.actions.start()
-    qtbot.waitUntil(bench.window.overview.banner.isVisible)
-    assert bench.window.overview.banner.message.text() == "Not now."
+    qtbot.waitUntil(bench.window.banner.isVisible)
+    assert bench.window.banner.message.text() == "Not now."
 
 
 @pytest.mark.logs_error("an action of the window failed")
 def test_a_defect_is_shown_as_ours_and_logged(bench: Bench, qtbot: QtBot) -> None:
     bench.session.refusal = ValueError("oh")
     bench.actions.start()
-    qtbot.waitUntil(bench.window.overview.banner.isVisible)
-    assert "Something went wrong in the app" in bench.window.overview.banner.message.text()
+    qtbot.waitUntil(bench.window.banner.isVisible)
+    assert "Something went wrong in the app" in bench.window.banner.message.text()
 
 
 def test_a_wrong_swarm_file_is_a_problem(bench: Bench, qtbot: QtBot, tmp_path: Path) -> None:
     file = tmp_path / "bad.cotrain"
     file.write_text('{"run_id": "x"}')
     bench.actions.join(str(file))
-    qtbot.waitUntil(bench.window.overview.banner.isVisible)
-    assert "model_config: is missing." in bench.window.overview.banner.message.text()
+    qtbot.waitUntil(bench.window.banner.isVisible)
+    assert "model_config: is missing." in bench.window.banner.message.text()
 
 
 def test_devices_can_be_chosen_until_training(bench: Bench, qtbot: QtBot) -> None:
@@ -433,6 +452,15 @@ def test_compiled_model_is_said(bench: Bench) -> None:
 def test_what_is_prepared_is_said(bench: Bench, phase: TrainerPhase, words: str) -> None:
     bench.dispatch(*PREPARING, protocol.PhaseChanged(phase=phase))
     assert bench.window.overview.headline.explanation.text().startswith(words)
+
+
+def test_while_files_are_read_a_stop_is_offered(bench: Bench, qtbot: QtBot) -> None:
+    bench.dispatch(*WATCHING, ReadingBegan())
+    headline = bench.window.overview.headline
+    assert headline.explanation.text().startswith("Reading the files")
+    assert headline.primary.text() == "Stop training"
+    qtbot.mouseClick(headline.primary, LEFT)
+    qtbot.waitUntil(lambda: bench.session.calls == ["stop"])
 
 
 def test_the_peer_id_is_copied_whole(bench: Bench, qtbot: QtBot) -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from app.protocol import FileDownload, StateDownload, TrainerPhase
-from ui.texts import preparation
+from app.state.state import ContributorState, Phase
+from ui.texts import preparation, states
 
 pytestmark = pytest.mark.gui
 
@@ -38,3 +39,8 @@ def test_a_download_is_said_in_figures(
     download: FileDownload | StateDownload | None, words: str
 ) -> None:
     assert preparation.sentence(TrainerPhase.PREPARING_MODEL, None, download) == words
+
+
+def test_files_that_are_read_before_a_trainer_is_there_are_named() -> None:
+    reading = ContributorState(phase=Phase.PREPARING)
+    assert "Reading the files of this machine" in states.explanation(reading)

@@ -15,7 +15,7 @@ from app.spec import schema as spec
 from app.spec.form import draft, names
 from app.spec.schema import SwarmSpec
 from app.state.events import DeviceChosen, Joined, Left
-from tests.support.gui.windows import CPU, DEVICES, WATCHING, Bench, in_tab_order, name_of
+from tests.support.gui.windows import CPU, DEVICES, WATCHING, Bench, clipped, in_tab_order, name_of
 from tests.support.training.specs import HASH, SMALLEST
 from ui.dialogs import qr
 from ui.dialogs.share import ShareDialog
@@ -519,6 +519,20 @@ def test_file_leads_into_our_swarm(bench: Bench, qtbot: QtBot, tmp_path: Path) -
     bench.model.run(dialog.save_as(tmp_path / "poems.cotrain"))
     qtbot.waitUntil((tmp_path / "poems.cotrain").exists)
     assert invite.load_file(tmp_path / "poems.cotrain").initial_peers == (NEAR,)
+
+
+def test_a_file_that_cannot_be_written_is_said_in_the_dialog(
+    bench: Bench, qtbot: QtBot, tmp_path: Path
+) -> None:
+    dialog = share(bench, NEAR)
+    bench.model.run(dialog.save_as(tmp_path / "missing" / "poems.cotrain"))
+    qtbot.waitUntil(dialog.error.isVisible)
+    assert "can't be written" in dialog.error.text()
+    assert bench.session.store.state.problem is None
+    assert not clipped(dialog)
+    bench.model.run(dialog.save_as(tmp_path / "poems.cotrain"))
+    qtbot.waitUntil(lambda: dialog.save.text() == "Saved")
+    assert dialog.error.isHidden()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The terms: in words, and in the settings."""
 
+import json
 import time
 from datetime import datetime
 from typing import Any
@@ -223,9 +224,32 @@ def test_a_time_that_is_none_is_marked_and_not_kept(bench: Bench, qtbot: QtBot) 
     qtbot.waitUntil(lambda: kept(bench) == {"schedule": "mon 18:00-08:00"})
     write(qtbot, editor.begins[0], "2")
     assert editor.begins[0].property("wrong") == "true"
+    assert not editor.error.isVisible()
     editor.days[1].click()
     assert editor.schedule is None
+    assert "Not saved" in editor.error.text()
+    assert editor.begins[1].isEnabled()
     assert kept(bench) == {"schedule": "mon 18:00-08:00"}
+
+
+def test_a_day_with_a_wrong_time_can_be_taken_out(bench: Bench, qtbot: QtBot) -> None:
+    editor = section(bench).schedule
+    for day in (0, 1):
+        editor.days[day].click()
+    qtbot.waitUntil(lambda: kept(bench) == {"schedule": "mon-tue 18:00-08:00"})
+    editor.begins[0].clear()
+    editor.days[0].click()
+    qtbot.waitUntil(lambda: kept(bench) == {"schedule": "tue 18:00-08:00"})
+    assert editor.begins[0].text() == "18:00"
+    assert editor.error.isHidden()
+
+
+def test_hours_that_cannot_be_kept_are_said_there(bench: Bench, qtbot: QtBot) -> None:
+    editor = section(bench).schedule
+    later = {"version": len(settings_file.MIGRATIONS) + 1}
+    bench.session.folders.settings_file.write_text(json.dumps(later), encoding="utf-8")
+    editor.days[1].click()
+    qtbot.waitUntil(editor.error.isVisible)
 
 
 def test_it_shows_what_is_in_force(bench: Bench, qtbot: QtBot) -> None:

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QKeySequence
-from PySide6.QtWidgets import QApplication, QMenu, QMenuBar, QPushButton, QScrollArea, QWidget
+from PySide6.QtWidgets import (
+    QApplication,
+    QMenu,
+    QMenuBar,
+    QMessageBox,
+    QPushButton,
+    QScrollArea,
+    QWidget,
+)
 from pytestqt.qtbot import QtBot
 
 from app.common import i18n
@@ -18,6 +26,7 @@ from app.state.events import Event, ProblemRaised
 from app.state.facts import Problem
 from tests.support.gui.windows import (
     DEVICES,
+    SWARM,
     TRAINING,
     WATCHING,
     Bench,
@@ -25,6 +34,7 @@ from tests.support.gui.windows import (
     in_tab_order,
     name_of,
 )
+from ui.dialogs.first_steps import FirstSteps
 from ui.style.theme import DARK, LIGHT, Theme
 
 pytestmark = pytest.mark.gui
@@ -176,6 +186,33 @@ def test_leaving_is_offered_only_in_a_swarm(bench: Bench, qtbot: QtBot) -> None:
     assert leave.isEnabled()
     leave.trigger()
     qtbot.waitUntil(lambda: bench.session.calls == ["leave"])
+
+
+def test_whoever_trains_is_asked_before_the_demo(bench: Bench, qtbot: QtBot) -> None:
+    demo, dialogs = find_action(bench, "Try the demo swarm"), bench.window.dialogs
+    bench.dispatch(*TRAINING)
+    demo.trigger()
+    box = dialogs._shown["leave"]
+    assert isinstance(box, QMessageBox)
+    assert SWARM.title in box.text()
+    qtbot.keyClick(box, Qt.Key.Key_Escape)
+    assert bench.session.calls == []
+    dialogs.first_steps()
+    first_steps = dialogs._shown["first steps"]
+    assert isinstance(first_steps, FirstSteps)
+    first_steps.demo.click()
+    box = dialogs._shown["leave"]
+    assert isinstance(box, QMessageBox)
+    leave = box.defaultButton()
+    assert leave is not None
+    leave.click()
+    qtbot.waitUntil(lambda: bench.session.calls == ["demo", "start"])
+
+
+def test_the_demo_needs_no_question_while_nothing_is_trained(bench: Bench, qtbot: QtBot) -> None:
+    bench.dispatch(*WATCHING)
+    find_action(bench, "Try the demo swarm").trigger()
+    qtbot.waitUntil(lambda: bench.session.calls == ["demo"])
 
 
 def contrast(one: str, other: str) -> float:

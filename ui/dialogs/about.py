@@ -5,6 +5,7 @@ import asyncio
 from PySide6.QtCore import QSize
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QVBoxLayout, QWidget
+from shiboken6 import isValid
 
 from app import __version__
 from app.common.i18n import _
@@ -73,6 +74,8 @@ class AboutDialog(Dialog):
 
     async def _fill(self) -> None:
         found = await asyncio.to_thread(about.load)
+        if not isValid(self):  # the user may have closed it meanwhile
+            return
         self.build.setText(_build(found))
         self.parts.show_rows(found.parts)
         place = self.parts.row_of(about.DISTRIBUTION)

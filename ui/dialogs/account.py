@@ -10,6 +10,7 @@ from app.common.i18n import _
 from ui.dialogs.dialog import Dialog
 from ui.models.session_model import SessionModel
 from ui.texts import states as texts
+from ui.widgets.banner import announce
 from ui.widgets.buttons import button
 from ui.widgets.forms.fields import Field, error_label, line_edit, show_error
 from ui.widgets.labels import label
@@ -28,8 +29,8 @@ class AccountDialog(Dialog):
         for part in (self.known, self.form):
             self.column.addWidget(part)
             part.done.connect(self.accept)
+            part.grown.connect(self.fit)
         self.form.cancels.clicked.connect(self.reject)
-        self.form.grown.connect(self.fit)
         self.known.again.clicked.connect(self._sign_in_again)
         self._show(form=not model.state.reporting.signed_in_as)
 
@@ -52,6 +53,9 @@ class KnownAccount(QWidget):
     done = Signal()
     """The user signed out."""
 
+    grown = Signal()
+    """It may need more room."""
+
     def __init__(self, model: SessionModel) -> None:
         super().__init__()
         self._account = model.session.account
@@ -64,10 +68,20 @@ class KnownAccount(QWidget):
         where = text.format(url=state.backend_url, email=state.signed_in_as)
         column.addWidget(label(where, wrap=True))
         column.addWidget(label(_kept(), "muted", wrap=True))
+        self.error = error_label()
+        column.addWidget(self.error)
         column.addLayout(_row(self.leave, self.again))
 
     async def _sign_out(self) -> None:
-        await self._account.sign_out()
+        try:
+            await self._account.sign_out()
+        except UserFacingError as error:
+            if not isValid(self):  # the dialog was closed meanwhile
+                raise
+            show_error(self.error, texts.error_text(error))
+            announce(self.error)
+            self.grown.emit()
+            return
         if isValid(self):
             self.done.emit()
 

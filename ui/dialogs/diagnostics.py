@@ -6,12 +6,14 @@ from pathlib import Path
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog, QWidget
+from shiboken6 import isValid
 
 from app.common.errors import DiagnosticsError
 from app.common.i18n import _
 from app.desktop.diagnostics import collect, default_name
 from ui.dialogs.dialog import Dialog
 from ui.models.session_model import SessionModel
+from ui.texts.states import error_text
 from ui.widgets.buttons import button
 from ui.widgets.labels import label
 
@@ -54,13 +56,17 @@ class DiagnosticsDialog(Dialog):
                 collect, file, folders=session.folders, settings=session.store.settings
             )
         except DiagnosticsError as error:
-            self._say(error.text)
+            if not isValid(self):  # the user may have closed it meanwhile
+                raise
+            self._say(error_text(error))
         else:
-            self._file = file
-            self._say(_("Saved as {file}").format(file=file))
-            self.show_it.show()
+            if isValid(self):
+                self._file = file
+                self._say(_("Saved as {file}").format(file=file))
+                self.show_it.show()
         finally:
-            self.save.setEnabled(True)
+            if isValid(self):
+                self.save.setEnabled(True)
 
     def _say(self, text: str) -> None:
         self.outcome.setText(text)

@@ -143,7 +143,7 @@ class FirstSteps(Dialog):
         )
         self.offers.clicked.connect(lambda: self._leave_to(self._actions.offers_wanted.emit))
         self.demo.clicked.connect(
-            lambda: self._leave_to(lambda: self._actions.try_demo(train=True))
+            lambda: self._leave_to(lambda: self._actions.demo_wanted.emit(True))
         )
         self.device.chosen.connect(self._actions.choose_device)
         model.changed.connect(self._show_state)

@@ -49,6 +49,7 @@ class Dialogs(QObject):
         actions.share_wanted.connect(self.share)
         actions.members_wanted.connect(self.members)
         actions.leave_wanted.connect(self.leave)
+        actions.demo_wanted.connect(lambda train: self.leave(lambda: actions.try_demo(train=train)))
         actions.check_wanted.connect(self.check)
         actions.offers_wanted.connect(self.offers)
         actions.first_steps_wanted.connect(self.first_steps)
@@ -102,16 +103,17 @@ class Dialogs(QObject):
 
         self._one_of("members", lambda: MembersDialog(self._model, self._window))
 
-    def leave(self) -> None:
-        """Leave the swarm; where this machine trains, ask first."""
+    def leave(self, act: Callable[[], None] | None = None) -> None:
+        """Leave the swarm; where this machine trains, ask first. act: does it, and more."""
+        act = act or self._actions.leave
         state = self._model.state
         if self._closed or state.swarm is None or not state.trains_or_will:
-            self._actions.leave()
+            act()
             return
         from ui.dialogs.leave import make_question
 
         title = state.swarm.title
-        self._one_of("leave", lambda: make_question(self._window, title, self._actions.leave))
+        self._one_of("leave", lambda: make_question(self._window, title, act))
 
     def check(self) -> None:
         """Check the connection."""

@@ -3,17 +3,22 @@
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from shiboken6 import isValid
 
 from app.callback.tokens import ApiTokens, Role
+from app.common.errors import UserFacingError
 from app.common.i18n import _
 from app.session import Session
 from app.tasks.tasks import Consent
 from ui.dialogs.dialog import Dialog
 from ui.models.session_model import SessionModel
 from ui.style.plain import set_tool_tip
+from ui.texts.states import error_text
+from ui.widgets.banner import announce
 from ui.widgets.buttons import button
 from ui.widgets.card import Card
 from ui.widgets.choice import Choice
+from ui.widgets.forms.fields import error_label, show_error
 from ui.widgets.labels import ElidedLabel, label
 
 WIDTH = 620
@@ -74,11 +79,27 @@ class LocalApiDialog(Dialog):
         self.modes.setCurrentIndex(self.modes.findData(consent.mode))
         self.modes.setAccessibleName(_("Whose tasks are accepted"))
         self.modes.activated.connect(self._choose)
+        self.error = error_label()
         card.column.addWidget(self.modes)
+        card.column.addWidget(self.error)
 
     def _choose(self, index: int) -> None:
-        changes = {"consent": self.modes.itemData(index)}
-        self._model.run(self._session.change_settings(changes))
+        self._model.run(self._do_choose(str(self.modes.itemData(index))))
+
+    async def _do_choose(self, mode: str) -> None:
+        problem = ""
+        try:
+            await self._session.change_settings({"consent": mode})
+        except UserFacingError as error:
+            if not isValid(self):  # the dialog was closed meanwhile
+                raise
+            problem = error_text(error)
+        if isValid(self):
+            show_error(self.error, problem)
+            self.modes.setCurrentIndex(self.modes.findData(self._session.store.settings.consent))
+            if problem:
+                announce(self.error)
+                self.fit()
 
     def _card(self, title: str) -> Card:
         card = Card(title)

@@ -9,14 +9,17 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
 from shiboken6 import isValid
 
+from app.common.errors import UserFacingError
 from app.common.i18n import _
 from app.p2p import network
 from app.p2p.network import Reach
 from app.state.state import ContributorState
 from ui.dialogs.qr import LargeQrCode, QrCode
 from ui.models.session_model import SessionModel
+from ui.texts.states import error_text
+from ui.widgets.banner import announce
 from ui.widgets.buttons import button
-from ui.widgets.forms.fields import line_edit
+from ui.widgets.forms.fields import error_label, line_edit, show_error
 from ui.widgets.labels import ElidedLabel, label, restyle
 from ui.widgets.save_dialog import ask_where_to_save
 
@@ -37,6 +40,7 @@ class ShareDialog(QDialog):
         self.link = line_edit(_("Invite link"))
         self.copy = button(_("Copy link"), "primary")
         self.save = button(_("Save file…"))
+        self.error = error_label()
         self.qr = QrCode()
         self.enlarge = button(_("Enlarge…"), "quiet")
         self.too_long = label(
@@ -83,6 +87,7 @@ class ShareDialog(QDialog):
         buttons.addWidget(self.save)
         buttons.addStretch()
         words.addLayout(buttons)
+        words.addWidget(self.error)
         words.addWidget(self.too_long)
         words.addSpacing(8)
         words.addWidget(self.reach)
@@ -147,9 +152,18 @@ class ShareDialog(QDialog):
         from app.spec import invite
 
         assert self.spec is not None
-        await asyncio.to_thread(invite.save, self.spec, path)
-        if isValid(self):  # the user may have closed it meanwhile
-            self.save.setText(_("Saved"))
+        problem = ""
+        try:
+            await asyncio.to_thread(invite.save, self.spec, path)
+        except UserFacingError as error:
+            if not isValid(self):  # the user may have closed it meanwhile
+                raise
+            problem = error_text(error)
+        if isValid(self):
+            show_error(self.error, problem)
+            self.save.setText(_("Save file…") if problem else _("Saved"))
+            if problem:
+                announce(self.error)
 
 
 def _who_may_join(spec: "SwarmSpec") -> str:

@@ -56,6 +56,10 @@ class Actions(QObject):
     leave_wanted = Signal()
     """Leave the swarm, after asking where this machine trains."""
 
+    demo_wanted = Signal(bool)
+    """Join the demo swarm, after asking where this machine trains in another one. Whether to start
+    training at once."""
+
     check_wanted = Signal()
     """Open the connection check."""
 

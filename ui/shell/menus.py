@@ -54,7 +54,7 @@ class Menus(QObject):
         joins.setShortcut(QKeySequence(QKeySequence.StandardKey.Open))
         starts = self._add(menu, _("&Start a swarm…"), actions.start_wanted.emit)
         starts.setShortcut(QKeySequence(QKeySequence.StandardKey.New))
-        self._add(menu, _("Try the &demo swarm"), actions.try_demo)
+        self._add(menu, _("Try the &demo swarm"), lambda: actions.demo_wanted.emit(False))
         menu.addSeparator()
         self.share = self._add(menu, _("&Invite others…"), actions.share_wanted.emit)
         self.share.setShortcut(QKeySequence("Ctrl+I"))

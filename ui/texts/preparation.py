@@ -35,6 +35,11 @@ def sentence(
             return _("Loading the training software (PyTorch and Hivemind)…")
 
 
+def reading_files() -> str:
+    """What happens before a trainer is started, where the swarm has slots."""
+    return _("Reading the files of this machine that the swarm asks for; large ones take minutes…")
+
+
 def _waiting(waiting: Waiting) -> str:
     if waiting.whom == "doors":
         text = ngettext(

@@ -124,6 +124,8 @@ def device_count(chosen: tuple[str, ...]) -> str:
 def explanation(state: ContributorState, now: float | None = None) -> str:
     """Why training runs or doesn't, and what comes next. now: seconds since the epoch."""
     match state.phase:
+        case Phase.PREPARING if state.reads_files:
+            return preparation.reading_files()
         case Phase.PREPARING | Phase.PAUSED | Phase.WAITING if not state.access.admitted:
             return " ".join(
                 (access(state.access), _("Training goes on by itself once you are added."))

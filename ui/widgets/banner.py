@@ -5,8 +5,10 @@ from PySide6.QtGui import QAccessible, QAccessibleEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout
 
 from app.common.i18n import _
+from app.common.plain import one_line
 from app.state.facts import Problem
 from ui.style.icons import ThemedPicture
+from ui.style.plain import set_tool_tip
 from ui.style.theme import Theme
 from ui.texts import states as texts
 from ui.widgets.buttons import button, icon_button
@@ -15,9 +17,13 @@ from ui.widgets.labels import label
 OF_THE_NETWORK = frozenset({"initial_peers", "dht_port"})
 """For problems with these settings, the banner offers the connection check."""
 
+MOST = 240
+"""Characters of message and of remedy that are shown, since the banner takes room from each page;
+the tool tip has the rest."""
+
 
 class Banner(QFrame):
-    """Visible while there is a problem."""
+    """Visible while there is a problem. Whoever lays it out puts it above all pages."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -52,11 +58,14 @@ class Banner(QFrame):
             self._say(problem)
 
     def _say(self, problem: Problem) -> None:
-        self.message.setText(texts.problem_sentence(problem))
-        self.remedy.setText(problem.remedy)
+        sentence = texts.problem_sentence(problem)
+        for place, text in ((self.message, sentence), (self.remedy, problem.remedy)):
+            shown = one_line(text, most=MOST)
+            place.setText(shown)
+            set_tool_tip(place, text if shown != text else "")
         self.remedy.setVisible(bool(problem.remedy))
         self.check.setVisible(problem.field in OF_THE_NETWORK)
-        self.setAccessibleName(f"{texts.problem_sentence(problem)} {problem.remedy}".rstrip())
+        self.setAccessibleName(f"{sentence} {problem.remedy}".rstrip())
         announce(self)
 
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +147,29 @@ def test_tokenizer_is_filled_too(file: Path) -> None:
     assert filled.data.tokenizer == FileTokenizer(kind="file", path=str(file))
     with pytest.raises(DataError, match="is no file"):
         filling.filled(found, {"words": file.parent})
+
+
+def test_a_file_that_is_being_hashed_is_not_hashed_beside_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest, real = hashlib.sha256(TEXT).hexdigest(), hashlib.file_digest
+    begun, go_on, hashed = threading.Event(), threading.Event(), []
+
+    def slow(*arguments: Any) -> Any:
+        hashed.append(1)
+        begun.set()
+        go_on.wait()
+        return real(*arguments)
+
+    monkeypatch.setattr(hashlib, "file_digest", slow)
+    slots, files = with_slot(sha256=digest, bytes=len(TEXT)), {"corpus": file}
+    with ThreadPoolExecutor() as pool:
+        readings = [pool.submit(filling.filled, slots, files)]
+        begun.wait()
+        readings.append(pool.submit(filling.filled, slots, files))
+        go_on.set()
+        assert all(each.result() for each in readings)
+    assert len(hashed) == 1
 
 
 def test_file_with_the_right_hash_and_size_fits(file: Path) -> None:

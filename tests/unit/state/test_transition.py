@@ -28,6 +28,7 @@ from app.state.events import (
     PeersListed,
     ProblemDismissed,
     ProblemRaised,
+    ReadingBegan,
     ReleaseFound,
     ReportingChanged,
     RestartCancelled,
@@ -142,6 +143,7 @@ EVENTS: tuple[Event, ...] = (
     RunObserved(run=None),
     SnapshotChanged(snapshot=DoorSnapshot(epoch=40, size=2**20)),
     DeviceChosen(device="cuda:0", others=("cuda:1",)),
+    ReadingBegan(),
     TrainingRequested(device="cpu"),
     TrainingAwaited(),
     TermsJudged(terms=Terms(), verdict=HELD),
@@ -591,12 +593,14 @@ def is_said(now: ContributorState, event: Event) -> bool:
             return not has_trainer and now.restart_at is None and now.phase is not Phase.JOINING
         case PeersListed() | RunObserved():
             return not alone
-        case TrainingRequested() | TrainingAwaited():
+        case ReadingBegan():
             return now.phase in (Phase.WATCHING, Phase.WAITING, Phase.FAILED)
+        case TrainingRequested() | TrainingAwaited():
+            return now.reads_files or now.phase in (Phase.WATCHING, Phase.WAITING, Phase.FAILED)
         case StopRequested():
             return has_trainer or now.phase is Phase.WAITING
         case TrainerGone():
-            return has_trainer
+            return has_trainer and not now.reads_files
         case _:
             return True
 
@@ -605,7 +609,7 @@ def broken(now: ContributorState) -> list[str]:
     """What must always hold, and doesn't."""
     rules = {
         "training is known exactly while there is a trainer": (
-            (now.training is not None) == now.phase.has_trainer
+            (now.training is not None) == (now.phase.has_trainer and not now.reads_files)
         ),
         "only a failed training is restarted": (
             now.restart_at is None or now.phase is Phase.FAILED
@@ -652,6 +656,14 @@ def test_training_waits_for_the_terms() -> None:
     assert WAITING.paused_by == ("mains_only",)
     assert follow(TermsJudged(terms=Terms(), verdict=Verdict()), start=WAITING).may_train
     assert follow(StopRequested(), start=WAITING).phase is Phase.WATCHING
+
+
+def test_files_are_read_before_there_is_a_trainer() -> None:
+    reading = follow(ReadingBegan(), start=WAITING)
+    assert (reading.phase, reading.training, reading.reads_files) == (Phase.PREPARING, None, True)
+    assert follow(TrainingAwaited(), start=reading) == WAITING
+    assert not follow(TrainingRequested(device="cpu"), start=reading).reads_files
+    assert follow(StopRequested(), start=reading).phase is Phase.WATCHING
 
 
 def test_the_verdict_outlives_the_swarm() -> None:

@@ -313,12 +313,91 @@ async def test_trainer_is_given_the_files_that_fill_the_slots(house: House, tmp_
     house.membership.spec = spec.parse(tiny_spec(dataset_info=slot))
     with pytest.raises(SpecError, match="corpus"):
         await house.training.start()
-    assert house.trainers == 0
+    assert (house.trainers, house.state.phase) == (0, Phase.WATCHING)
     house.bindings.choose(house.membership.spec.run_id, {"corpus": str(corpus)})
     await house.training.start()
     (order,) = house.told_of(protocol.Start)
     assert order.spec["dataset_info"]["paths"] == [str(corpus)]
     assert house.membership.spec.data.source == "slot"  # what we share and remember
+
+
+class SlowFiles:
+    """A slot's file that is read once `go_on` is set; `readings`: how often that began."""
+
+    def __init__(self, house: House, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go_on = asyncio.Event()
+        self.begun = asyncio.Event()
+        self.readings = 0
+        self._read = house.bindings.filled
+        monkeypatch.setattr(house.bindings, "filled", self._filled)
+        slot = {"source": "slot", "label": "corpus"}
+        house.membership.spec = spec.parse(tiny_spec(dataset_info=slot))
+        house.bindings.choose(house.membership.spec.run_id, {"corpus": str(file)})
+
+    async def _filled(self, wanted: spec.SwarmSpec) -> spec.SwarmSpec:
+        self.readings += 1
+        self.begun.set()
+        await self.go_on.wait()
+        return await self._read(wanted)
+
+
+@pytest.fixture
+def slow(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlowFiles:
+    (tmp_path / "corpus.txt").touch()
+    return SlowFiles(house, tmp_path / "corpus.txt", monkeypatch)
+
+
+async def test_while_files_are_read_it_prepares_and_is_started_once(
+    house: House, slow: SlowFiles
+) -> None:
+    starting = asyncio.create_task(house.training.start())
+    await slow.begun.wait()
+    assert (house.state.phase, house.state.reads_files) == (Phase.PREPARING, True)
+    with pytest.raises(BusyError):
+        await house.training.start()
+    house.training.obey()
+    slow.go_on.set()
+    await starting
+    assert (house.state.phase, house.trainers, slow.readings) == (Phase.TRAINING, 1, 1)
+    await house.training.stop()
+
+
+async def test_a_stop_ends_the_reading_and_nothing_starts(house: House, slow: SlowFiles) -> None:
+    starting = asyncio.create_task(house.training.start())
+    await slow.begun.wait()
+    await house.training.stop()
+    assert house.state.phase is Phase.WATCHING
+    again = asyncio.create_task(house.training.start())
+    await starting
+    slow.go_on.set()
+    await again
+    assert (house.state.phase, house.trainers, slow.readings) == (Phase.TRAINING, 1, 2)
+    await house.training.stop()
+
+
+async def test_who_is_gone_reads_no_longer(house: House, slow: SlowFiles) -> None:
+    starting = asyncio.create_task(house.training.start())
+    await slow.begun.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert (house.state.phase, house.trainers) == (Phase.WATCHING, 0)
+
+
+async def test_what_waited_and_has_a_wrong_file_waits_no_longer(
+    house: House, slow: SlowFiles, tmp_path: Path
+) -> None:
+    slow.go_on.set()
+    await house.judge(BATTERY)
+    await house.training.start()
+    assert (house.state.phase, slow.readings) == (Phase.WAITING, 1)
+    (tmp_path / "corpus.txt").unlink()
+    house.dispatch(TermsJudged(terms=Terms(), verdict=Verdict()))
+    told = asyncio.Event()
+    house.store.subscribe(lambda state: told.set() if state.problem is not None else None)
+    house.training.obey()
+    await told.wait()
+    assert (house.state.phase, house.trainers, slow.readings) == (Phase.WATCHING, 0, 2)
 
 
 async def test_one_of_several_trainers_evaluates(house: House) -> None:

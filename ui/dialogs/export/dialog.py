@@ -25,6 +25,7 @@ from ui.models.actions import open_folder
 from ui.models.session_model import SessionModel
 from ui.style.plain import control_text
 from ui.texts import units
+from ui.texts.states import error_text
 from ui.widgets.banner import announce
 from ui.widgets.buttons import button
 from ui.widgets.choice import Choice
@@ -83,7 +84,7 @@ class ExportDialog(Dialog):
 
     def _connect(self) -> None:
         self.run.edited.connect(self._propose_folder)
-        self.folder.edited.connect(self._forget_folder)
+        self.folder.edited.connect(self._forget_result)
         self.choose.clicked.connect(self._choose)
         self.to_hub.toggled.connect(self._show_what_can_be_done)
         self.go.clicked.connect(lambda: self._start(self._export))
@@ -127,10 +128,16 @@ class ExportDialog(Dialog):
 
     def _propose_folder(self) -> None:
         self.folder.set_value(str(default_folder(self._chosen().spec.run_id)))
+        self._forget_result()  # the folder may be the same
 
-    def _forget_folder(self) -> None:
+    def _forget_result(self) -> None:
+        """What was exported is not what is chosen now, and must not be uploaded in its place."""
+        self._folder, self._result = None, ""
         self.replace.setChecked(False)
         self.replace.hide()
+        self.status.setText("")
+        show_error(self.error, "")
+        self._show_what_can_be_done()
 
     def _choose(self) -> None:
         name = QFileDialog.getExistingDirectory(self, _("Folder to put the model's folder into"))
@@ -158,7 +165,7 @@ class ExportDialog(Dialog):
         except UserFacingError as error:
             if isValid(self):
                 self.status.setText(self._result)
-                show_error(self.error, error.text)
+                show_error(self.error, error_text(error))
                 announce(self.error)
         finally:
             if isValid(self):  # else the dialog was closed meanwhile
@@ -178,7 +185,8 @@ class ExportDialog(Dialog):
         result, aside = await export(
             run, target, cache=cache, facts=facts, on_progress=self._show_progress
         )
-        self._forget_folder()
+        self.replace.setChecked(False)
+        self.replace.hide()
         self._folder = target.folder
         self.code.setText(lines_to_load(str(target.folder), exact_tokenizer=result.exact_tokenizer))
         self._result = _result_in_words(target.folder, result, aside)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from PySide6.QtWidgets import QHBoxLayout, QListWidget, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QListWidget, QListWidgetItem, QWidget
 from shiboken6 import isValid
 
 from app.common.errors import LabError, UserFacingError
@@ -37,7 +37,10 @@ class LabDialog(Dialog):
         super().__init__(window, _("Command machines"), width=WIDTH)
         self._model = model
         self._machines = tuple(machines)
-        self._outcomes: dict[str, CommandOutcome] = {}
+        self._items: dict[str, QListWidgetItem] = {}
+        """What the list says of each machine, by public key."""
+        self._busy = False
+        """A command is under way: another one would mix its outcomes with these."""
         self.key = line_edit(_("Lab key"))
         self.what = Choice()
         self.value = line_edit(_("What to set"))
@@ -90,6 +93,7 @@ class LabDialog(Dialog):
         self.send.clicked.connect(self._send)
         self.close_button.clicked.connect(self.accept)
         self.close_button.setAutoDefault(False)
+        self.finished.connect(self.deleteLater)
 
     async def _show_key(self) -> None:
         key = await asyncio.to_thread(own_key, self._model.session.folders)
@@ -104,23 +108,21 @@ class LabDialog(Dialog):
         self._enable()
 
     def _enable(self) -> None:
-        needs_text = not self.value.isHidden()
-        self.send.setEnabled(not needs_text or bool(self.value.text().strip()))
+        is_complete = self.value.isHidden() or bool(self.value.text().strip())
+        self.send.setEnabled(is_complete and not self._busy)
 
     def _show_machines(self) -> None:
         self.list.clear()
         for machine in self._machines:
-            words = [machine.record.alias or machine.public_key[:8]]
-            if (outcome := self._outcomes.get(machine.public_key)) is not None:
-                words += [lab_texts.outcome(outcome.outcome), outcome.text]
-            self.list.addItem(one_line(texts.DOT.join(filter(None, words))))
+            item = QListWidgetItem(_in_words(machine), self.list)
+            self._items[machine.public_key] = item
 
     # --- commanding
 
     def _send(self) -> None:
-        self._outcomes.clear()
+        self._busy = True
         self._show_machines()
-        self.send.setEnabled(False)
+        self._enable()
         self._model.run(self._do_send(str(self.what.currentData()), self.value.text().strip()))
 
     async def _do_send(self, action: str, text: str) -> None:
@@ -135,12 +137,17 @@ class LabDialog(Dialog):
             async with admin_in(session.folders, node=node, run_id=run_id) as admin:
                 await admin.command(self._machines, command, wait=WAIT_SECONDS, told=self._told)
         except UserFacingError as error:
+            if not isValid(self):  # the user may have closed it meanwhile
+                raise
             problem = texts.error_text(error)
-        if isValid(self):  # the user may have closed it meanwhile
+        finally:
+            if isValid(self):
+                self._busy = False
+                self._enable()
+        if isValid(self):
             show_error(self.error, problem)
             if problem:
                 announce(self.error)
-            self._enable()
 
     async def _command(self, action: str, text: str) -> LabCommand:
         match action:
@@ -158,8 +165,13 @@ class LabDialog(Dialog):
 
     def _told(self, outcome: CommandOutcome) -> None:
         if isValid(self):
-            self._outcomes[outcome.machine.public_key] = outcome
-            self._show_machines()
+            words = _in_words(outcome.machine, lab_texts.outcome(outcome.outcome), outcome.text)
+            self._items[outcome.machine.public_key].setText(words)
+
+
+def _in_words(machine: Machine, *more: str) -> str:
+    name = machine.record.alias or machine.public_key[:8]
+    return one_line(texts.DOT.join(filter(None, (name, *more))))
 
 
 def _outside() -> LabError:

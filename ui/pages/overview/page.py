@@ -27,7 +27,6 @@ from ui.texts import states as texts
 from ui.texts.given import contributions as contribution_texts
 from ui.texts.given import energy as energy_texts
 from ui.texts.given.energy import EnergyRules
-from ui.widgets.banner import Banner
 from ui.widgets.buttons import button, icon_button
 from ui.widgets.card import FactsCard
 from ui.widgets.card_row import CardRow
@@ -67,7 +66,6 @@ class Overview(QScrollArea):
         self._watching = Subscription()
         self._told_of = ""
         self._closing = False
-        self.banner = Banner(theme)
         self.lost_swarm = LostSwarmNotice(model, actions, theme)
         self.headline = Headline(model.state, actions)
         self.welcome = Welcome(actions, theme)
@@ -94,7 +92,7 @@ class Overview(QScrollArea):
         column = QVBoxLayout(page)
         column.setContentsMargins(24, 20, 24, 24)
         column.setSpacing(GAP)
-        for part in (self.banner, self.lost_swarm, self.headline, self.welcome, self.epoch):
+        for part in (self.lost_swarm, self.headline, self.welcome, self.epoch):
             # AlignTop: as high as the wrapped texts need at this width, and no higher
             column.addWidget(part, 0, Qt.AlignmentFlag.AlignTop)
         column.addWidget(self.charts, 1)
@@ -126,8 +124,6 @@ class Overview(QScrollArea):
         self._model.changed.connect(self._on_state)
         self._summary_model.changed.connect(self._on_summary)
         self._limit.changed.connect(lambda: self._on_state(self._model.state))
-        self.banner.dismiss.clicked.connect(self._actions.dismiss_problem)
-        self.banner.check.clicked.connect(self._actions.check_wanted)
         self.share.clicked.connect(self._actions.share_wanted)
         self.leave.clicked.connect(self._actions.leave_wanted)
         self.copy.clicked.connect(self._copy_peer_id)
@@ -181,7 +177,6 @@ class Overview(QScrollArea):
         """Show a state in all cards, unless the app is closing."""
         if self._closing:
             return
-        self.banner.show_problem(state.problem)
         self.lost_swarm.show_state(state)
         self.headline.show_state(state)
         in_swarm = state.swarm is not None

@@ -11,6 +11,8 @@ from app.terms.schedule import DAYS, Schedule, Span, clock
 from ui.pages.settings.week_grid import WeekGrid
 from ui.style.theme import Theme
 from ui.texts.terms import day_names
+from ui.widgets.banner import announce
+from ui.widgets.forms.fields import error_label, show_error
 from ui.widgets.labels import label, restyle
 
 NIGHT = Span(18 * 60, 8 * 60)
@@ -36,6 +38,7 @@ class ScheduleEditor(QWidget):
         self.begins = [_time(BEGINS, _("{day}, from"), name) for name in day_names()]
         self.ends = [_time(ENDS, _("{day}, until"), name) for name in day_names()]
         self._notes = [label(role="muted") for _name in day_names()]
+        self.error = error_label()
         self._lay_out()
         self._connect()
         self.show_schedule(Schedule())
@@ -51,6 +54,7 @@ class ScheduleEditor(QWidget):
             for column, widget in enumerate(parts):
                 grid.addWidget(widget, row + 1, column)
         grid.addWidget(self.grid, 0, 0, 1, 5)
+        grid.addWidget(self.error, len(DAYS) + 1, 0, 1, 5)
 
     def _connect(self) -> None:
         self.grid.dragged.connect(self._take)
@@ -62,12 +66,15 @@ class ScheduleEditor(QWidget):
 
     @property
     def schedule(self) -> Schedule | None:
-        """The chosen schedule; empty, which means always, if no day is checked; None if a time is
-        invalid."""
-        if not all(edit.hasAcceptableInput() for edit in (*self.begins, *self.ends)):
+        """The chosen schedule; empty, which means always, if no day is checked; None if a time of a
+        checked day is invalid."""
+        if any(day.isChecked() and not self._is_valid(row) for row, day in enumerate(self.days)):
             return None
         spans = [self._span(row) if day.isChecked() else None for row, day in enumerate(self.days)]
         return Schedule(tuple(spans)) if any(spans) else Schedule()
+
+    def _is_valid(self, row: int) -> bool:
+        return self.begins[row].hasAcceptableInput() and self.ends[row].hasAcceptableInput()
 
     def _span(self, row: int) -> Span:
         return Span(_minutes(self.begins[row]), _minutes(self.ends[row]) or MIDNIGHT)
@@ -76,32 +83,45 @@ class ScheduleEditor(QWidget):
         """Show a schedule."""
         for row, span in enumerate(schedule.days or (None,) * len(DAYS)):
             self.days[row].setChecked(span is not None)
-            shown = span or NIGHT
-            self.begins[row].setText(clock(shown.begin))
-            self.ends[row].setText(clock(shown.end))
+            self._show_times(row, span or NIGHT)
         self._show_what_follows()
+
+    def _show_times(self, row: int, span: Span) -> None:
+        self.begins[row].setText(clock(span.begin))
+        self.ends[row].setText(clock(span.end))
 
     def _take(self, days: tuple[int, ...], span: Span | None) -> None:
         for row in days:
             self.days[row].setChecked(span is not None)
             if span is not None:
-                self.begins[row].setText(clock(span.begin))
-                self.ends[row].setText(clock(span.end))
+                self._show_times(row, span)
         self._on_edited()
 
     def _show_what_follows(self) -> None:
-        self.grid.show_schedule(self.schedule or Schedule())
+        schedule = self.schedule
+        if schedule is not None:
+            self.grid.show_schedule(schedule)
         for row, day in enumerate(self.days):
-            span = self._span(row)
             self.begins[row].setEnabled(day.isChecked())
             self.ends[row].setEnabled(day.isChecked())
-            over_midnight = day.isChecked() and span.end <= span.begin
-            self._notes[row].setText(_("on the next day") if over_midnight else "")
+            self._notes[row].setText(self._note(row) if day.isChecked() else "")
+        show_error(self.error, "" if schedule is not None else _what_is_wrong())
+
+    def _note(self, row: int) -> str:
+        if not self._is_valid(row):
+            return ""
+        span = self._span(row)
+        return _("on the next day") if span.end <= span.begin else ""
 
     def _on_edited(self) -> None:
+        for row, day in enumerate(self.days):
+            if not day.isChecked() and not self._is_valid(row):
+                self._show_times(row, NIGHT)  # what is wrong there shall hold up no other day
+        self._show_what_follows()
         if self.schedule is not None:
-            self._show_what_follows()
             self.edited.emit()
+        else:
+            announce(self.error)
 
 
 def _time(allowed: QRegularExpression, name: str, day: str) -> QLineEdit:
@@ -114,6 +134,10 @@ def _time(allowed: QRegularExpression, name: str, day: str) -> QLineEdit:
 
 def _mark(edit: QLineEdit, _text: str) -> None:
     restyle(edit, "wrong", "false" if edit.hasAcceptableInput() else "true")
+
+
+def _what_is_wrong() -> str:
+    return _("Not saved: a ticked day lacks a time. Write it as hours and minutes, such as 22:00.")
 
 
 def _minutes(edit: QLineEdit) -> int:

@@ -9,6 +9,7 @@ from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from typing_extensions import override
 
+from app.common.errors import UserFacingError
 from app.common.i18n import _
 from app.state.state import ContributorState
 from ui.models.preferences import Preferences
@@ -16,9 +17,11 @@ from ui.models.session_model import SessionModel
 from ui.pages.settings.schedule import ScheduleEditor
 from ui.style.theme import Theme
 from ui.texts import terms as terms_texts
+from ui.texts.states import error_text
+from ui.widgets.banner import announce
 from ui.widgets.buttons import button
 from ui.widgets.card import titled_card
-from ui.widgets.forms.fields import Field, line_edit
+from ui.widgets.forms.fields import Field, line_edit, show_error
 from ui.widgets.forms.settings_form import SettingsForm
 from ui.widgets.forms.settings_rows import (
     IDLE_MINUTES,
@@ -60,6 +63,7 @@ class TermsSection(QWidget):
             preset.clicked.connect(partial(preferences.change, name, value))
         self.schedule.edited.connect(self._take_schedule)
         preferences.changed.connect(self._on_changed)
+        preferences.refused.connect(self._on_refused)
         model.changed.connect(self._on_state)
 
     def _lay_out(self) -> None:
@@ -125,6 +129,11 @@ class TermsSection(QWidget):
     def _on_changed(self, name: str) -> None:
         if name == SCHEDULE:
             self._show_schedule()
+
+    def _on_refused(self, name: str, error: UserFacingError) -> None:
+        if name == SCHEDULE:
+            show_error(self.schedule.error, error_text(error))
+            announce(self.schedule.error)
 
     def _show_schedule(self) -> None:
         chosen = self._preferences.value(SCHEDULE)
