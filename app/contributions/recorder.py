@@ -33,6 +33,7 @@ from app.contributions.ledger import Ledger, LedgerThread
 from app.contributions.recovery import Recovery
 from app.contributions.summary import Summary, summary_of
 from app.machine.energy import EnergyMeter
+from app.machine.question import Question
 from app.protocol import Ready, Work
 from app.state.events import Event, Joined, Left, ProblemRaised, TrainerGone
 from app.state.facts import Problem, Swarm
@@ -158,6 +159,7 @@ class Recorder:
         self.energy = EnergyMeter()
         """Of the device that trains, or has trained last; read every few seconds."""
         self._device = ("", "")
+        self._used = Question(self._energy_used, counts=True)
         self._key: MachineKey
         self._running: _Running | None = None
         self._finished: list[Contribution] = []
@@ -306,13 +308,16 @@ class Recorder:
                 self._complain(error)
 
     async def _measure_energy(self) -> None:
-        used = await asyncio.to_thread(self.energy.take, *self._device)
+        used = await self._used.answer()
         if self._finished:  # an interval has just ended, so the energy is that interval's
             last = self._finished[-1]
             joules = used if last.energy is None else last.energy + (used or 0.0)
             self._finished[-1] = replace(last, energy=joules)
         elif self._running is not None and not self._running.interval.is_untouched:
             self._running = self._running.using(used)
+
+    def _energy_used(self) -> float | None:
+        return self.energy.take(*self._device)
 
     async def _write(self) -> None:
         while self._finished:
