@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.common.background import survived
+from app.common.database import unusable
 from app.common.errors import DatabaseError
 from app.common.i18n import _, ngettext
 from app.common.paths import Folders
@@ -175,7 +176,10 @@ class Recorder:
         """
         recovery = await self.ledger.open()
         self._key = await asyncio.to_thread(_load_key, self._folders.machine_key_file)
-        finished = await self.ledger.run(_finish_left_open, self._key)
+        try:
+            finished = await self.ledger.run(_finish_left_open, self._key)
+        except sqlite3.Error as error:  # the disk is full
+            raise unusable(self._folders.ledger_file, error) from error
         if finished:
             log.info("finished %d contributions that an earlier run left open", finished)
         if recovery is not None:

@@ -6,13 +6,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.common.errors import DatabaseError
 from app.common.paths import Folders
 from app.common.signing import canonical, from_text, verify
 from app.contributions import recorder as module
@@ -452,6 +453,25 @@ async def test_damaged_ledger_is_said(tmp_path: Path) -> None:
     (problem,) = world.problems
     assert "damaged" in problem.message
     assert "ledger.damaged-" in problem.remedy
+    await world.contributions.close()
+
+
+async def test_full_disk_at_the_start_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_ledger: Ledger, _id: str) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    before = World(tmp_path / "data")
+    await before.contributions.open()
+    await before.contributions.ledger.run(
+        Ledger.save_open, replace(contribution(), samples_computed=0)
+    )
+    await before.contributions.close()
+    monkeypatch.setattr(Ledger, "drop_open", fail)
+    world = World(tmp_path / "data")
+    with pytest.raises(DatabaseError, match="disk is full"):
+        await world.contributions.open()
     await world.contributions.close()
 
 
