@@ -160,7 +160,7 @@ class Recorder:
         self.energy = EnergyMeter()
         """Of the device that trains, or has trained last; read every few seconds."""
         self._device = ("", "")
-        self._used = Question(self._energy_used, counts=True)
+        self._used = Question(_energy_used, counts=True)
         self._key: MachineKey
         self._running: _Running | None = None
         self._finished: list[Contribution] = []
@@ -312,16 +312,13 @@ class Recorder:
                 self._complain(error)
 
     async def _measure_energy(self) -> None:
-        used = await self._used.answer()
+        used = await self._used.answer(self.energy, self._device)
         if self._finished:  # an interval has just ended, so the energy is that interval's
             last = self._finished[-1]
             joules = used if last.energy is None else last.energy + (used or 0.0)
             self._finished[-1] = replace(last, energy=joules)
         elif self._running is not None and not self._running.interval.is_untouched:
             self._running = self._running.using(used)
-
-    def _energy_used(self) -> float | None:
-        return self.energy.take(*self._device)
 
     async def _write(self) -> None:
         while self._finished:
@@ -346,6 +343,10 @@ def _load_key(path: Path) -> "MachineKey":
     from app.common.signing import MachineKey
 
     return MachineKey.load_or_create(path)
+
+
+def _energy_used(meter: EnergyMeter, device: tuple[str, str]) -> float | None:
+    return meter.take(*device)
 
 
 def _add(ledger: Ledger, contribution: Contribution, key: "MachineKey") -> None:

@@ -250,15 +250,8 @@ class FleetSync:
     async def _read_once(self) -> None:
         """Wait for the reading that is under way; begin one if there is none."""
         if self._reading is None or self._reading.done():
-            self._reading = self._background.start(self._try_to_read())
+            self._reading = self._background.start(self._read())
         await asyncio.wait({self._reading})
-
-    async def _try_to_read(self) -> None:
-        with survived(log, "the machines couldn't be read"):
-            try:
-                await self._read()
-            except CallError as error:
-                log.debug("the machines can't be read: %s", error)
 
     async def _read(self) -> None:
         board = self._current_board()
@@ -266,11 +259,15 @@ class FleetSync:
             return
         self._read_at = time.monotonic()
         replicas = 1 if len(self.fleet) else FIRST_REPLICAS
-        await board.read(self._inspector, self._take, replicas=replicas)
-        self.fleet.tidy(time.time())
-        self._inspector.tidy(time.time())
-        for listener in tuple(self._listeners):
-            listener()
+        with survived(log, "the machines couldn't be read"):
+            try:
+                await board.read(self._inspector, self._take, replicas=replicas)
+                self.fleet.tidy(time.time())
+                self._inspector.tidy(time.time())
+                for listener in tuple(self._listeners):
+                    listener()
+            except CallError as error:
+                log.debug("the machines can't be read: %s", error)
 
     async def _take(self, findings: Inspection) -> None:
         """Add what was found, some machines at a time: others may have made up thousands."""
