@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from app.alerts.rules import Alert, AlertRules, alerts_of
-from app.common.background import Background, survived
+from app.common.background import Background, run_in_thread, survived
 from app.common.i18n import _, ngettext
 from app.common.paths import write_atomically
 from app.common.subscription import Subscription, subscribed
@@ -28,6 +29,9 @@ LASTING_LOOKS = 2
 
 REPEAT_SECONDS = 3600.0
 """What was told is told again only if it is wrong again after it has been right for so long."""
+
+SEND_SECONDS = 60.0
+"""For all services of one message; each may take the 8 s that apprise gives it."""
 
 MOST_LINES = 20
 """Of a message."""
@@ -53,6 +57,7 @@ class Alerter:
         self._told: dict[str, float] = {}  # by the alert's key: when it was there last
         self._listeners: list[Callable[[AlertMessage], None]] = []
         self._readings = Subscription()
+        self._one_at_a_time = asyncio.Lock()
         self._background = Background()
 
     async def open(self) -> None:
@@ -91,15 +96,29 @@ class Alerter:
         """Of what was told, keep what is still wrong or was until a while ago."""
         still = {each.key for each in found} & self._told.keys()
         self._told |= dict.fromkeys(still, now)
-        self._told = {key: last for key, last in self._told.items() if now - last < REPEAT_SECONDS}
+        # abs: while the clock was ahead, times were noted that may be years away
+        self._told = {
+            key: last for key, last in self._told.items() if abs(now - last) < REPEAT_SECONDS
+        }
 
     async def _send(self, message: AlertMessage) -> None:
         for listener in tuple(self._listeners):
             listener(message)
         with survived(log, "an alert couldn't be sent"):
             await asyncio.to_thread(_write, self._file, dict(self._told))
-            for url in await asyncio.to_thread(send, self._store.settings.alert_urls, message):
+            for url in await self._sent(message):
                 log.warning("an alert couldn't be sent by %s", service_of(url))
+
+    async def _sent(self, message: AlertMessage) -> list[str]:
+        """As `send`, one message at a time, and not for ever: a service may never answer."""
+        urls = self._store.settings.alert_urls
+        async with self._one_at_a_time:
+            try:
+                async with asyncio.timeout(SEND_SECONDS):
+                    return await run_in_thread(partial(send, urls, message), name="sends an alert")
+            except TimeoutError:
+                log.warning("an alert wasn't sent within %.0f s", SEND_SECONDS)
+                return []
 
 
 def message_of(alerts: Sequence[Alert]) -> AlertMessage:

@@ -112,6 +112,8 @@ class ArchiveKeeper:
         if not self._store.settings.record:
             return
         run_id, now = self._machines.run_id, time.time()
+        # what was written while the clock was ahead: up to then nothing would be new
+        self._written = {key: at if at <= now else 0.0 for key, at in self._written.items()}
         machines = [
             each
             for each in self._machines.fleet.machines(now)

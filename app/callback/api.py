@@ -61,6 +61,7 @@ def build(
         host.store,
         swarm=host.swarm,
         recents=host.recents,
+        way_back=host.way_back,
         tasks=tasks,
         identity_file=host.folders.identity_file("trainer"),
         closing=closing,

@@ -63,6 +63,13 @@ class TrainingAccess(Protocol):
         """Go on, if the volunteer's terms allow it. Raises `BusyError` when there is none."""
 
 
+class WayBackAccess(Protocol):
+    """The way back to the swarm of the app's last run (`app.swarm.way_back`)."""
+
+    def give_up(self) -> None:
+        """Don't go back, neither now nor at the next start."""
+
+
 class KnownSwarms(Protocol):
     """The swarms that were joined before (`app.swarm.recents`)."""
 
@@ -99,6 +106,10 @@ class Host(Protocol):
     @property
     def recents(self) -> KnownSwarms:
         """The swarms that were joined before."""
+
+    @property
+    def way_back(self) -> WayBackAccess:
+        """Which may be under way."""
 
 
 class ContributionSource(Protocol):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.callback.host import KnownSwarms, SwarmAccess
+from app.callback.host import KnownSwarms, SwarmAccess, WayBackAccess
 from app.common.background import end
 from app.common.errors import BusyError
 from app.common.i18n import _
@@ -36,6 +36,7 @@ class Node:
         *,
         swarm: SwarmAccess,
         recents: KnownSwarms,
+        way_back: WayBackAccess,
         tasks: Tasks,
         identity_file: Path,
         closing: asyncio.Event,
@@ -43,6 +44,7 @@ class Node:
         self._store = store
         self._swarm = swarm
         self._recents = recents
+        self._way_back = way_back
         self._tasks = tasks
         self._identity_file = identity_file
         self._closing = closing
@@ -100,16 +102,19 @@ class Node:
             await end(working, closing)
 
     async def stop(self) -> str:
-        """End the task and training, and leave the swarm. Returns a message for the caller, which
-        says what was stopped."""
+        """End the task and training, and leave the swarm or the way back to one. Returns a message
+        for the caller, which says what was stopped."""
+        self._way_back.give_up()
         state = self._store.state
         stopped = ["training"] if state.trains_or_will else []
         if state.swarm is not None:
             stopped.append(f"the swarm {state.swarm.title}")
+        elif state.returning is not None:
+            stopped.append(f"the way back to {state.returning.title}")
         task = await self._tasks.stop()
         if task is not None:
             stopped.insert(0, f"the task {task.order.task_id} ({task.id})")
-        if task is None and self._store.state.phase is Phase.DISCONNECTED:
+        if not stopped and self._store.state.phase is Phase.DISCONNECTED:
             return "Hivemind node is not running"
         await self._swarm.leave()
         return (

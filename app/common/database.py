@@ -42,19 +42,20 @@ def open_database(path: Path, *, migrations: Migrations) -> tuple[sqlite3.Connec
     can't be opened or written, or was written by a later version of this app.
     """
     try:
-        return _open(path, migrations), None
+        return open_sound(path, migrations=migrations), None
     except DamagedError as error:
         aside = _set_aside(path)
         log.warning("%s is damaged (%s) and was set aside as %s", path, error, aside)
-        return _open(path, migrations), aside
+        return open_sound(path, migrations=migrations), aside
 
 
-def _open(path: Path, migrations: Migrations) -> sqlite3.Connection:
+def open_sound(path: Path, *, migrations: Migrations) -> sqlite3.Connection:
+    """As `open_database`, but raises `DamagedError` for a damaged file, and leaves it there."""
     try:
         _create(path)
         connection = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
     except (OSError, sqlite3.Error) as error:
-        raise _unusable(path, error) from error
+        raise unusable(path, error) from error
     with contextlib.ExitStack() as on_failure:
         on_failure.callback(connection.close)
         try:
@@ -121,10 +122,11 @@ def _as_app_error(path: Path, error: sqlite3.Error) -> Exception:
     # The low byte is the primary result code; higher bytes hold the extended one.
     if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
         return DamagedError(str(error))
-    return _unusable(path, error)
+    return unusable(path, error)
 
 
-def _unusable(path: Path, error: Exception) -> DatabaseError:
+def unusable(path: Path, error: Exception) -> DatabaseError:
+    """The error for a file that can't be opened, or not written at once."""
     return DatabaseError(
         _("this file can't be opened: {reason}.").format(reason=error),
         field=str(path),

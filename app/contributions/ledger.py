@@ -22,7 +22,6 @@ from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from app.common.database import open_database
 from app.common.subscription import Subscription, subscribed
 from app.contributions.accounting import Contribution, share
 from app.contributions.migrations import MIGRATIONS
@@ -34,7 +33,7 @@ from app.contributions.outbox import (
     contribution_of_row,
     entry_of_row,
 )
-from app.contributions.recovery import Recovery, recover
+from app.contributions.recovery import Recovery, open_recovered
 from app.state.facts import DEMO_RUNS
 
 __all__ = [
@@ -180,10 +179,9 @@ class Ledger:
 
         Raises `DatabaseError` when it can't be used.
         """
-        connection, set_aside = open_database(path, migrations=MIGRATIONS)
+        connection, recovery = open_recovered(path, migrations=MIGRATIONS)
         ledger = cls(connection, backend=backend)
-        if set_aside is not None:
-            ledger.recovery = recover(set_aside, into=connection)
+        ledger.recovery = recovery
         return ledger
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.common.background import survived
+from app.common.database import unusable
 from app.common.errors import DatabaseError
 from app.common.i18n import _, ngettext
 from app.common.paths import Folders
@@ -33,6 +34,7 @@ from app.contributions.ledger import Ledger, LedgerThread
 from app.contributions.recovery import Recovery
 from app.contributions.summary import Summary, summary_of
 from app.machine.energy import EnergyMeter
+from app.machine.question import Question
 from app.protocol import Ready, Work
 from app.state.events import Event, Joined, Left, ProblemRaised, TrainerGone
 from app.state.facts import Problem, Swarm
@@ -158,6 +160,7 @@ class Recorder:
         self.energy = EnergyMeter()
         """Of the device that trains, or has trained last; read every few seconds."""
         self._device = ("", "")
+        self._used = Question(_energy_used, counts=True)
         self._key: MachineKey
         self._running: _Running | None = None
         self._finished: list[Contribution] = []
@@ -173,7 +176,10 @@ class Recorder:
         """
         recovery = await self.ledger.open()
         self._key = await asyncio.to_thread(_load_key, self._folders.machine_key_file)
-        finished = await self.ledger.run(_finish_left_open, self._key)
+        try:
+            finished = await self.ledger.run(_finish_left_open, self._key)
+        except sqlite3.Error as error:  # the disk is full
+            raise unusable(self._folders.ledger_file, error) from error
         if finished:
             log.info("finished %d contributions that an earlier run left open", finished)
         if recovery is not None:
@@ -306,7 +312,7 @@ class Recorder:
                 self._complain(error)
 
     async def _measure_energy(self) -> None:
-        used = await asyncio.to_thread(self.energy.take, *self._device)
+        used = await self._used.answer(self.energy, self._device)
         if self._finished:  # an interval has just ended, so the energy is that interval's
             last = self._finished[-1]
             joules = used if last.energy is None else last.energy + (used or 0.0)
@@ -337,6 +343,10 @@ def _load_key(path: Path) -> "MachineKey":
     from app.common.signing import MachineKey
 
     return MachineKey.load_or_create(path)
+
+
+def _energy_used(meter: EnergyMeter, device: tuple[str, str]) -> float | None:
+    return meter.take(*device)
 
 
 def _add(ledger: Ledger, contribution: Contribution, key: "MachineKey") -> None:

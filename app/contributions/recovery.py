@@ -3,27 +3,50 @@
 A row counts only if its signature fits, so nothing half overwritten is taken. What waited is in
 doubt afterwards, since the damage may have lost that it was sent: the delivery asks the backend
 before it sends it again. Rows that are only known from an index are counted as lost.
+
+The damaged file has a name of its own until all of this is on the disk. So a crash, a power cut or
+a full disk meanwhile costs nothing: the next start begins anew.
 """
 
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from app.common.database import transaction
+from app.common.database import (
+    DamagedError,
+    Migrations,
+    open_database,
+    open_sound,
+    transaction,
+    unusable,
+)
+from app.common.paths import name_aside
 from app.common.signing import canonical, from_text, verify
 from app.contributions.outbox import OutboxState, entry_of_row
 from app.contributions.pages import Pages, Record
 
 log = logging.getLogger(__name__)
 
+PENDING = ".damaged"
+"""Ending of a damaged file whose rows aren't in the new one yet."""
+
 ID_CHARACTERS = 36
 """Of a uuid."""
 
 LEAST_COLUMNS = 29
 """Of the table's first version."""
+
+_OF_A_VALUE = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+"""What SQLite raises for a value. Its other errors are of the file, as that of a full disk."""
 
 _PROGRESS = {state: place for place, state in enumerate(OutboxState)}
 """By which the newest of several versions of a row is told, which pages out of use may hold."""
@@ -43,10 +66,62 @@ class Recovery:
     """Contributions that are known to have been in it, and could not be read."""
 
 
+def open_recovered(
+    path: Path, *, migrations: Migrations
+) -> tuple[sqlite3.Connection, Recovery | None]:
+    """Open or create a ledger. A damaged one is set aside, and what can be read of it is in the new
+    one; returns what became of it as well.
+
+    Raises `DatabaseError`.
+    """
+    pending = path.with_name(path.name + PENDING)
+    try:
+        if pending.exists():
+            if not path.exists():
+                _move(path, pending)  # what is left of it
+        else:
+            try:
+                return open_sound(path, migrations=migrations), None
+            except DamagedError as error:
+                log.warning("%s is damaged: %s", path, error)
+            for part in _parts(pending):
+                part.unlink(missing_ok=True)  # of one that was set aside in part, long ago
+            _move(path, pending)
+        return _recovered(path, pending, migrations)
+    except (OSError, sqlite3.Error) as error:
+        raise unusable(path, error) from error
+
+
+def _recovered(
+    path: Path, pending: Path, migrations: Migrations
+) -> tuple[sqlite3.Connection, Recovery]:
+    connection, _aside = open_database(path, migrations=migrations)
+    with contextlib.ExitStack() as on_failure:
+        on_failure.callback(connection.close)
+        found = recover(pending, into=connection)
+        aside = name_aside(path)
+        _move(pending, aside)
+        on_failure.pop_all()
+    return connection, replace(found, aside=aside)
+
+
+def _parts(path: Path) -> list[Path]:
+    """A database and SQLite's files beside it."""
+    return [path.with_name(path.name + ending) for ending in ("", "-wal", "-shm")]
+
+
+def _move(path: Path, target: Path) -> None:
+    """The database first: by its name alone the next start tells what is still to be done."""
+    for part, name in zip(_parts(path), _parts(target), strict=True):
+        with contextlib.suppress(FileNotFoundError):
+            part.rename(name)
+
+
 def recover(damaged: Path, *, into: sqlite3.Connection) -> Recovery:
     """Copy all rows that can be read from a damaged file into a new one.
 
-    The damaged file stays as it is. Takes up to some seconds.
+    The damaged file stays as it is. Takes up to some seconds. May be done again. Raises
+    `sqlite3.Error` when the new one can't be written.
     """
     try:
         pages = Pages(damaged)
@@ -136,7 +211,7 @@ def _is_sound(values: dict[str, Any]) -> bool:
 
 
 def _write(connection: sqlite3.Connection, values: dict[str, Any]) -> bool:
-    """Add a row; False if it is there already, or if SQLite refuses one of its values."""
+    """Add a row unless it is there already; False if SQLite refuses one of its values."""
     entry = entry_of_row(values)
     row = asdict(entry.contribution) | {
         "score": entry.contribution.score,
@@ -153,11 +228,12 @@ def _write(connection: sqlite3.Connection, values: dict[str, Any]) -> bool:
     names = ", ".join(row)
     places = ", ".join(f":{name}" for name in row)
     try:
-        done = connection.execute(
+        connection.execute(
             f"INSERT OR IGNORE INTO contributions ({names}) VALUES ({places})",  # noqa: S608
             row,
         )
-    except (sqlite3.Error, OverflowError) as error:
+    except (*_OF_A_VALUE, OverflowError) as error:
         log.info("a row can't be kept: %s", error)
         return False
-    return done.rowcount == 1
+    found = connection.execute("SELECT 1 FROM contributions WHERE id = :id", row)
+    return found.fetchone() is not None

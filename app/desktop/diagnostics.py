@@ -12,6 +12,7 @@ import platform
 import re
 import socket
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 
 MAX_LOG_BYTES = 5_000_000
 """Of each log file, at most its last so many bytes."""
+
+HARDWARE_SECONDS = 10.0
+"""Longest wait for the drivers' figures."""
 
 _PRIVATE_SETTINGS = frozenset(
     {
@@ -168,6 +172,16 @@ def _settings(settings: Settings) -> dict[str, Any]:
 
 
 def _hardware() -> dict[str, Any]:
+    """A driver that hangs may be what the archive is written for: it isn't waited for."""
+    found: list[dict[str, Any]] = []
+    asking = threading.Thread(target=lambda: found.append(_figures()), daemon=True)
+    asking.start()
+    asking.join(HARDWARE_SECONDS)
+    known = found[0] if found else {"unknown": "the drivers gave no answer"}
+    return known | {"processor": platform.machine()}
+
+
+def _figures() -> dict[str, Any]:
     probe = SystemProbe()
     try:
         reading = asdict(probe.read())
@@ -175,7 +189,7 @@ def _hardware() -> dict[str, Any]:
         probe.close()
     for gpu in reading["gpus"]:
         del gpu["uuid"]
-    return reading | {"processor": platform.machine()}
+    return reading
 
 
 def _listing(folders: Folders) -> Iterator[str]:

@@ -6,12 +6,10 @@ What can be told beforehand is a `LabError`: the command is refused, and nothing
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from app.common.background import Background, end
-from app.common.backoff import Backoff
 from app.common.errors import (
     BusyError,
     ExportError,
@@ -54,9 +52,6 @@ others may do with this machine."""
 
 LEAVE_SECONDS = 10.0
 """After which a machine leaves for another swarm though nobody has taken its answer."""
-
-FIRST_SECONDS, LONGEST_SECONDS = 5.0, 120.0
-"""Waits between two attempts to come back to the swarm that was left in vain."""
 
 
 class SessionHands:
@@ -145,20 +140,18 @@ class SessionHands:
         return _("It leaves for {swarm} now.").format(swarm=spec.name)
 
     async def _move(self, spec: "SwarmSpec") -> None:
-        """Go there, and train if this machine did; come back where that swarm can't be entered."""
-        swarm, before = self._session.swarm, self._session.swarm.spec
+        """Go there, and train if this machine did; come back where that swarm can't be entered,
+        unless the user goes elsewhere or gives it up."""
+        session, before = self._session, self._session.swarm.spec
         trains = self._store.state.trains_or_will
-        if not await self._entered(spec) and before is not None:
-            gate = Backoff(first=FIRST_SECONDS, longest=LONGEST_SECONDS, clock=time.monotonic)
-            while not swarm.joined:
-                if await self._entered(before):
-                    break
-                await asyncio.sleep(gate.fail(at_least=FIRST_SECONDS))
-        if trains and swarm.joined:
-            try:
-                await self._session.training.start()
-            except UserFacingError as error:
-                log.warning("training doesn't go on after the lab's move: %s", error.text)
+        try:
+            if await self._entered(spec):
+                if trains and session.swarm.spec is spec:
+                    await session.training.start()
+            elif before is not None:
+                await session.way_back.return_to(before, train=trains)
+        except UserFacingError as error:
+            log.warning("nothing goes on after the lab's move: %s", error.text)
 
     async def _entered(self, spec: "SwarmSpec") -> bool:
         """Enter a swarm. True as well when the user has gone elsewhere meanwhile."""

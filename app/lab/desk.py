@@ -5,9 +5,10 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from app.common.background import end
+from app.common.background import end, in_thread
 from app.common.errors import LabError, UserFacingError
 from app.common.i18n import _
 from app.common.logs import AuditLog
@@ -83,7 +84,8 @@ class CommandDesk:
         self._hands = hands
         self._audit = audit
         self._clock = clock
-        self._accepting = asyncio.Lock()
+        # the memory is changed by one thread at a time, or one would undo what another has noted
+        self._remembering = asyncio.Lock()
         self._under_way: dict[tuple[str, int], asyncio.Task[bytes]] = {}
         self._lab = ""
         self._limit = RateLimit(rate=NOTED_A_SECOND, burst=MOST_NOTED_AT_ONCE)
@@ -91,9 +93,9 @@ class CommandDesk:
 
     async def begin(self, lab: str) -> None:
         """Listen to this lab key from now on; "" for none. Raises `OSError`."""
-        async with self._accepting:
+        async with self._remembering:
             if lab and lab != self._lab:
-                await asyncio.to_thread(self._memory.begin, lab)
+                await in_thread(partial(self._memory.begin, lab))
             self._lab = lab
 
     async def answer(self, peer_id: str, sealed: bytes) -> bytes:
@@ -105,7 +107,7 @@ class CommandDesk:
         if isinstance(order, LabFlaw):
             self._note_flaw(order, peer_id)
             return order.value.encode()
-        async with self._accepting:
+        async with self._remembering:
             outcome = await self._accepted(lab, order, digest_of(sealed), peer_id)
         if isinstance(outcome, bytes):
             return outcome
@@ -133,7 +135,7 @@ class CommandDesk:
             self._note(order, ruling.verdict, peer_id, ruling.text)
             return self._sealed(digest, ruling)
         try:
-            await asyncio.to_thread(self._memory.accept, lab, order.number, digest)
+            await in_thread(partial(self._memory.accept, lab, order.number, digest))
         except OSError as error:
             text = _("the command can't be noted on this machine: {reason}.")
             ruling = Ruling(LabVerdict.FAILED, text.format(reason=error.strerror or error))
@@ -192,7 +194,8 @@ class CommandDesk:
         ruling = ruling or await self._carried_out(order)
         answer = self._sealed(digest, ruling)
         try:
-            await asyncio.to_thread(self._memory.finish, lab, order.number, answer)
+            async with self._remembering:
+                await in_thread(partial(self._memory.finish, lab, order.number, answer))
         except OSError as error:
             log.warning("the answer to a command of the lab can't be kept: %s", error)
         self._note(order, ruling.verdict, peer_id, ruling.text)

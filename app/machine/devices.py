@@ -11,6 +11,7 @@ from app.common.background import Background
 from app.common.i18n import _
 from app.common.subscription import Subscription, subscribed
 from app.machine.hardware import Adapter, Figures, Gpu, Probe, Reading, SystemProbe, adapters
+from app.machine.question import Question
 from app.protocol import Device, Devices
 
 WATCH_SECONDS = 1.0
@@ -211,7 +212,8 @@ class DeviceWatch:
     """
 
     def __init__(self, probe: Probe | None = None) -> None:
-        self._probe = probe or SystemProbe()
+        probe = probe or SystemProbe()
+        self._hardware, self._release = Question(probe.read), Question(probe.close)
         self._listeners: list[Callable[[Reading], None]] = []
         self._background = Background()
         self._reading: asyncio.Task[None] | None = None
@@ -229,9 +231,11 @@ class DeviceWatch:
         try:
             self.on_bus = self.on_bus or await asyncio.to_thread(adapters)
             while self._listeners:
-                self.newest = await asyncio.to_thread(self._probe.read)
-                for listener in tuple(self._listeners):
-                    listener(self.newest)
+                reading = await self._hardware.answer()
+                if reading is not None:  # else the driver hangs: there is nothing new
+                    self.newest = reading
+                    for listener in tuple(self._listeners):
+                        listener(reading)
                 await asyncio.sleep(WATCH_SECONDS)
         finally:
             self._reading = None
@@ -239,4 +243,4 @@ class DeviceWatch:
     async def close(self) -> None:
         """Stop reading and close the drivers. May be called twice."""
         await self._background.close()
-        await asyncio.to_thread(self._probe.close)
+        await self._release.answer()

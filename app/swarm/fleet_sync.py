@@ -20,6 +20,7 @@ from app.common.background import Background, survived
 from app.common.errors import UserFacingError
 from app.common.subscription import Subscription, subscribed
 from app.machine.hardware import Probe, Reading, SystemProbe
+from app.machine.question import Question
 from app.p2p import machine_records as records
 from app.p2p.board import Board
 from app.p2p.calls import CallError
@@ -80,10 +81,12 @@ class FleetSync:
         self._key_file = key_file
         self._key: MachineKey | None = None
         self._history = history
-        self._probe = probe or SystemProbe()
+        probe = probe or SystemProbe()
+        self._hardware, self._release = Question(probe.read), Question(probe.close)
         self._board: Board | None = None
         self._inspector = Inspector("")
-        self._publishing, self._reading = asyncio.Lock(), asyncio.Lock()
+        self._publishing = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
         self._read_at = -math.inf
         self._shown_on: Any = None  # the node on which our record lies
         self._left_on: Any = None  # the node on which we have said goodbye
@@ -119,7 +122,7 @@ class FleetSync:
     async def close(self) -> None:
         """End both loops. May be called twice."""
         await self._background.close()
-        await asyncio.to_thread(self._probe.close)
+        await self._release.answer()
 
     @property
     def alias(self) -> str:
@@ -143,12 +146,12 @@ class FleetSync:
     async def read(self) -> list[Machine]:
         """All machines, read anew if the last reading is older than a few seconds."""
         if time.monotonic() - self._read_at > READ_SECONDS:
-            await self._try_to_read()
+            await self._read_once()
         return self.fleet.machines(time.time())
 
     async def reading(self) -> Reading:
-        """This machine's hardware figures, measured now."""
-        return await asyncio.to_thread(self._probe.read)
+        """This machine's hardware figures, measured now; unknown ones while a driver hangs."""
+        return await self._hardware.answer() or Reading()
 
     async def set_publishing(self, publishing: bool) -> None:
         """Publish this machine's record from now on, or no longer."""
@@ -236,7 +239,7 @@ class FleetSync:
     async def _read_always(self) -> None:
         while True:
             self._look.clear()
-            await self._try_to_read()
+            await self._read_once()
             hurries = self._watchers or self._board is None
             idle = max(IDLE_READ_SECONDS, SECONDS_A_MACHINE * len(self.fleet))
             pause = READ_SECONDS if hurries else idle
@@ -244,13 +247,11 @@ class FleetSync:
                 async with asyncio.timeout(pause):
                     await self._look.wait()
 
-    async def _try_to_read(self) -> None:
-        with survived(log, "the machines couldn't be read"):
-            try:
-                async with self._reading:
-                    await self._read()
-            except CallError as error:
-                log.debug("the machines can't be read: %s", error)
+    async def _read_once(self) -> None:
+        """Wait for the reading that is under way; begin one if there is none."""
+        if self._reading is None or self._reading.done():
+            self._reading = self._background.start(self._read())
+        await asyncio.wait({self._reading})
 
     async def _read(self) -> None:
         board = self._current_board()
@@ -258,11 +259,15 @@ class FleetSync:
             return
         self._read_at = time.monotonic()
         replicas = 1 if len(self.fleet) else FIRST_REPLICAS
-        await board.read(self._inspector, self._take, replicas=replicas)
-        self.fleet.tidy(time.time())
-        self._inspector.tidy(time.time())
-        for listener in tuple(self._listeners):
-            listener()
+        with survived(log, "the machines couldn't be read"):
+            try:
+                await board.read(self._inspector, self._take, replicas=replicas)
+                self.fleet.tidy(time.time())
+                self._inspector.tidy(time.time())
+                for listener in tuple(self._listeners):
+                    listener()
+            except CallError as error:
+                log.debug("the machines can't be read: %s", error)
 
     async def _take(self, findings: Inspection) -> None:
         """Add what was found, some machines at a time: others may have made up thousands."""

@@ -1,4 +1,4 @@
-"""The way back, at the app's start, to the swarm that it was in when it ended.
+"""The way back to a swarm: at the app's start, to the one that it was in when it ended.
 
 A file has the run and whether this machine was to train; it is written at each change, so a crash
 or a power cut loses nothing.
@@ -131,11 +131,26 @@ class WayBack:
         Returns False without a plan, or when the user chose otherwise meanwhile. Raises what
         joining and training raise, but for a swarm that can't be reached.
         """
+        self._on_its_way = True  # from now on it may be given up
         planned = await self.planned()
-        if planned is None or self._closed:
+        given_up, self._on_its_way = not self._on_its_way, False
+        if planned is None or self._closed or (given_up and self._intention is not None):
             return False
         spec, train = planned
         self._intention = self._saved = Intention(run_id=spec.run_id, train=train)
+        if given_up:
+            self._intend(None)
+            return False
+        return await self._go(spec, train=train)
+
+    async def return_to(self, spec: "SwarmSpec", *, train: bool) -> bool:
+        """Enter a swarm that was left a moment ago, in the same way as `go_back`."""
+        if self._closed:
+            return False
+        self._intend(Intention(run_id=spec.run_id, train=train))
+        return await self._go(spec, train=train)
+
+    async def _go(self, spec: "SwarmSpec", *, train: bool) -> bool:
         self._on_its_way = True
         log.info("going back to the swarm %s", spec.run_id)
         try:

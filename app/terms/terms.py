@@ -305,7 +305,8 @@ def _others(percent: int, use: float | None, before: Verdict, now: float) -> Ite
     elif use * 100 >= percent:
         text = _("Other programs use {percent} % of the GPU.").format(percent=round(use * 100))
         yield Reason(term="max_others_use", text=text, until=now + QUIET_SECONDS)
-    elif last is not None and last.until is not None and now < last.until:
+    elif last is not None and last.until is not None and 0 < last.until - now <= QUIET_SECONDS:
+        # else it is over, or the clock was set back meanwhile
         text = _("Other programs used the GPU a moment ago.")
         yield Reason(term="max_others_use", text=text, until=last.until)
 

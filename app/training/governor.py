@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -30,6 +31,7 @@ class Governor:
         self._sensors = sensors
         self._listeners: list[Callable[[], None]] = []
         self._looking = asyncio.Lock()
+        self._lift_ends = math.inf  # by the monotonic clock, which nobody sets back
         self._background = Background()
         self._watching: asyncio.Task[None] | None = None
 
@@ -61,12 +63,13 @@ class Governor:
 
     async def lift(self, seconds: float) -> None:
         """Let this machine train for some seconds in spite of the terms of convenience."""
+        self._lift_ends = time.monotonic() + seconds
         self._store.dispatch(TermsLifted(until=time.time() + seconds))
         await self.look()
 
     def _lifted_until(self) -> float | None:
         until = self._store.state.lifted_until
-        if until is not None and time.time() >= until:
+        if until is not None and (time.time() >= until or time.monotonic() >= self._lift_ends):
             self._store.dispatch(TermsLifted(until=None))
             return None
         return until

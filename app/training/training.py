@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,7 @@ class Training:
         self._restart: asyncio.Task[None] | None = None
         self._spawning = asyncio.Lock()
         self._stop_asked = False
+        self._pause_ends = math.inf  # by the monotonic clock, which nobody sets back
         self._beginning: asyncio.Task[None] | None = None
         self._reins: Reins | None = None
         self._patience = Patience()
@@ -174,6 +176,7 @@ class Training:
         Raises `BusyError` when nothing is trained, nor about to be.
         """
         self._check_training()
+        self._pause_ends = math.inf if seconds is None else time.monotonic() + seconds
         self._store.dispatch(PauseChosen(until=None if seconds is None else time.time() + seconds))
         await self._tell_rest()
 
@@ -194,7 +197,8 @@ class Training:
     def obey(self) -> None:
         """Start, pause, resume or pace the trainers, as user and terms want now."""
         state = self._store.state
-        if state.paused_until is not None and time.time() >= state.paused_until:
+        until = state.paused_until
+        if until is not None and (time.time() >= until or time.monotonic() >= self._pause_ends):
             self._store.dispatch(PauseEnded())
         self._start_awaited()
         if (reins := self._reins) is not None:

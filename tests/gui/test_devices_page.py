@@ -8,6 +8,7 @@ from pytestqt.qtbot import QtBot
 
 from app import protocol
 from app.machine.hardware import Cpu, Gpu, Reading
+from app.machine.question import Question
 from app.spec import schema as spec
 from app.state.events import DeviceChosen, PartsChanged
 from app.state.facts import TrainerPart
@@ -48,7 +49,7 @@ PROBED = protocol.Devices(
 def page(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> DevicesPage:
     # the page shows the newest reading again at any time: at a new state, or when a thread has read
     monkeypatch.setattr(bench.session.devices, "newest", READING)
-    monkeypatch.setattr(bench.session.devices._probe, "read", lambda: READING)
+    monkeypatch.setattr(bench.session.devices, "_hardware", Question(lambda: READING))
     bench.dispatch(PROBED, DeviceChosen(device="cuda:0"))
     bench.open("Devices")
     found = bench.window.devices.widget

@@ -1,9 +1,10 @@
 """What the chosen device may draw at most, before anything was measured."""
 
-import asyncio
+from functools import partial
 
 from PySide6.QtCore import QObject, Signal
 
+from app.common.background import run_in_thread
 from app.machine.energy import power_limit
 from app.protocol import Device
 from ui.models.session_model import SessionModel
@@ -30,7 +31,8 @@ class PowerLimit(QObject):
             self._model.run(self._read(device))
 
     async def _read(self, device: Device) -> None:
-        watts = await asyncio.to_thread(power_limit, device.id, device.name)
+        asked = partial(power_limit, device.id, device.name)
+        watts = await run_in_thread(asked, name="asks the power limit")  # a driver may hang
         if device == self._device and watts is not None:
             self.watts = watts
             self.changed.emit()

@@ -75,7 +75,7 @@ def of_logind() -> float:
     """Ask logind, to which the desktop or the terminal reports idleness."""
     if not _of_session("IdleHint"):
         return 0.0
-    return max(0.0, time.time() - float(_of_session("IdleSinceHint")) / 1e6)
+    return max(0.0, time.monotonic() - float(_of_session("IdleSinceHintMonotonic")) / 1e6)
 
 
 def _of_session(prop: str) -> Any:

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 from app.common.paths import Folders
 from app.machine.hardware import Figures, Probe, Reading
+from app.machine.question import Question
 from app.terms.schedule import LocalZone
 from app.terms.sensors.idle import idle_seconds
 from app.terms.sensors.machine import Programs, is_metered, is_on_mains, size_of
-from app.terms.sensors.question import Question
 from app.terms.terms import Conditions, Terms
 
 T = TypeVar("T")

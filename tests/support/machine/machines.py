@@ -1,6 +1,7 @@
 """Machines that need no hardware: keys, records, readings."""
 
 import random
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,3 +105,24 @@ class RecordedProbe:
 
     def close(self) -> None:
         self.closed = True
+
+
+class HangingProbe:
+    """A driver that gives no answer until it may. asked: it was asked for figures. calls: so many
+    threads have called it."""
+
+    def __init__(self) -> None:
+        self.asked, self.may_answer = threading.Event(), threading.Event()
+        self.calls = 0
+
+    def read(self) -> Reading:
+        self.asked.set()
+        self._hang()
+        return Reading()
+
+    def close(self) -> None:
+        self._hang()
+
+    def _hang(self) -> None:
+        self.calls += 1
+        self.may_answer.wait()

@@ -25,6 +25,7 @@ from app.state.events import (
     TrainingRequested,
 )
 from app.state.facts import Problem
+from app.state.state import ContributorState
 from app.state.store import Store
 from app.tasks.task import Task
 
@@ -121,6 +122,7 @@ class OfflineSession(Session):
         self.swarm._peer = self.peer  # type: ignore[assignment]
         self.training = OfflineTraining(self.store)  # type: ignore[assignment]
         self.trains = self.training.started
+        self.way_back._train = self.training.start
 
     # --- what a trainer would say
 
@@ -153,6 +155,20 @@ class OfflineSession(Session):
         peer = PeerInfo(peer_id=OTHER_ID, address="/ip4/10.0.0.7/tcp/8080", last_seen=last_seen)
         self.peer.connected = (peer,)
         self.store.dispatch(PeersListed(peers=(peer,)))
+
+
+async def until_it_waits(session: OfflineSession) -> None:
+    """Wait until the way back to a swarm waits for its next try."""
+    waits = asyncio.Event()
+
+    def look(state: ContributorState) -> None:
+        if state.returning is not None and state.returning.retry_at is not None:
+            waits.set()
+
+    looking = session.store.subscribe(look)
+    look(session.store.state)
+    await waits.wait()
+    looking.close()
 
 
 class Volunteer:

@@ -107,6 +107,39 @@ async def test_a_restart_tells_nothing_again(watcher: Watcher, tmp_path: Path) -
     await again.alerter.close()
 
 
+async def test_what_was_told_while_the_clock_was_ahead_is_told_once_more(
+    watcher: Watcher, tmp_path: Path
+) -> None:
+    told = {"key hot": time.time() + 365 * 86_400}
+    (tmp_path / "alerts.json").write_text(json.dumps(told), encoding="utf-8")
+    await watcher.open()
+    await watcher.reads(temperature=60.0)
+    await watcher.reads()
+    assert len(watcher.heard) == 1
+    await watcher.alerter.close()
+
+
+async def test_a_service_that_never_answers_holds_nothing_up(
+    watcher: Watcher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    threads: list[threading.Thread] = []
+    may_end = threading.Event()
+
+    def hang(_urls: object, _message: object) -> list[str]:
+        threads.append(threading.current_thread())
+        may_end.wait()
+        return []
+
+    monkeypatch.setattr(alerter, "send", hang)
+    monkeypatch.setattr(alerter, "SEND_SECONDS", 0.05)
+    await watcher.open()
+    await watcher.reads()
+    assert "an alert wasn't sent within 0 s" in caplog.messages
+    assert [each.daemon for each in threads] == [True]  # the app's end doesn't wait for it
+    await watcher.alerter.close()
+    may_end.set()
+
+
 async def test_quiet_hours_hold_it_back(watcher: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
     quiet = [True]
     monkeypatch.setattr(alerter, "is_quiet", lambda _hours, _now: quiet[0])

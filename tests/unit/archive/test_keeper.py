@@ -81,6 +81,28 @@ async def test_it_is_written_while_the_app_runs(
     await app.archive.close()
 
 
+async def test_what_was_written_while_the_clock_was_ahead_keeps_nothing_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 1800)
+    first = Watcher(tmp_path)
+    await first.archive.open()
+    first.read(100, loss=3.0)
+    await until(lambda: "key" in first.archive._written)
+    await first.archive.close()
+
+    monkeypatch.setattr(time, "time", real)
+    second = Watcher(tmp_path)
+    await second.archive.open()
+    second.read(30, loss=2.0)
+    await until(lambda: "key" in second.archive._written)
+    await second.archive.save()
+    rows = await second.archive.curve("key", seconds=HOUR, step=10)
+    assert [round(row[2], 3) for row in rows] == [2.0, 3.0]
+    await second.archive.close()
+
+
 async def test_a_file_that_can_t_be_used_stops_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

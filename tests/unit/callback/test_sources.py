@@ -19,6 +19,7 @@ from app.contributions import recall
 from app.contributions.ledger import Ledger
 from app.contributions.outbox import Outbox
 from app.machine.hardware import Cpu, Gpu, Reading
+from app.machine.question import Question
 from app.p2p.sightings import PartFault, Run
 from app.state.events import JoinBegan, ProblemRaised, RunObserved, TrainingRequested
 from app.state.facts import Problem, Swarm
@@ -48,7 +49,7 @@ SWARM = Swarm(run_id="run", title="", model_type="gpt2", dataset="", target_batc
 async def session(tmp_path: Path) -> AsyncIterator[OfflineSession]:
     """A session with hardware and an empty ledger, that trains."""
     made = OfflineSession(tmp_path, alias="lab-01", lab="vision-lab")
-    made.machines._probe = RecordedProbe([READING])
+    made.machines._hardware = Question(RecordedProbe([READING]).read)
     await made.contributions.open()
     made.store.dispatch(JoinBegan(swarm=SWARM))
     made.store.dispatch(TrainingRequested(device="cuda:0"))

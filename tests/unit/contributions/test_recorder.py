@@ -3,15 +3,17 @@
 import asyncio
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.common.errors import DatabaseError
 from app.common.paths import Folders
 from app.common.signing import canonical, from_text, verify
 from app.contributions import recorder as module
@@ -19,6 +21,7 @@ from app.contributions.accounting import Contribution
 from app.contributions.export import check
 from app.contributions.ledger import Ledger, LedgerEntry, OutboxState
 from app.contributions.recorder import Recorder
+from app.machine import question
 from app.protocol import Ready, Work
 from app.settings.settings import Settings
 from app.state.events import Event, JoinBegan, Joined, Left, ProblemRaised, TrainerGone
@@ -453,6 +456,25 @@ async def test_damaged_ledger_is_said(tmp_path: Path) -> None:
     await world.contributions.close()
 
 
+async def test_full_disk_at_the_start_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_ledger: Ledger, _id: str) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    before = World(tmp_path / "data")
+    await before.contributions.open()
+    await before.contributions.ledger.run(
+        Ledger.save_open, replace(contribution(), samples_computed=0)
+    )
+    await before.contributions.close()
+    monkeypatch.setattr(Ledger, "drop_open", fail)
+    world = World(tmp_path / "data")
+    with pytest.raises(DatabaseError, match="disk is full"):
+        await world.contributions.open()
+    await world.contributions.close()
+
+
 async def test_full_disk_is_said_once_and_nothing_is_lost(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -474,7 +496,11 @@ async def test_full_disk_is_said_once_and_nothing_is_lost(
 # --- the rest ------------------------------------------------------------------------------------
 
 
-async def test_energy_is_that_of_the_device_that_trains(world: World) -> None:
+async def test_energy_is_that_of_the_device_that_trains(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(question, "DEADLINE_SECONDS", 20.0)  # who answers is never late
+
     class Meter:
         devices: set[tuple[str, str]] = set()  # noqa: RUF012
 
@@ -500,6 +526,32 @@ async def test_energy_is_that_of_the_device_that_trains(world: World) -> None:
     (entry,) = await world.entries()
     assert entry.contribution.energy == 2.5
     assert ("cuda:0", "NVIDIA H100") in Meter.devices
+
+
+async def test_a_driver_that_hangs_keeps_nothing_from_being_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Meter:
+        calls = 0
+        may_answer = threading.Event()
+
+        def take(self, _device: str, _name: str) -> float | None:
+            self.calls += 1
+            self.may_answer.wait()
+            return 2.5
+
+    monkeypatch.setattr(question, "DEADLINE_SECONDS", 0.05)
+    world.contributions.energy = meter = Meter()  # type: ignore[assignment]
+    async with asyncio.timeout(10):
+        for _ in range(2):
+            world.join()
+            world.train(ENTERED)
+            await added(world)
+            world.dispatch(Left())
+        entries = await world.entries()  # closing doesn't wait for it either
+    assert [entry.contribution.energy for entry in entries] == [None, None]
+    assert meter.calls == 1
+    meter.may_answer.set()
 
 
 async def test_current_one_is_shown_before_it_ends(world: World) -> None:

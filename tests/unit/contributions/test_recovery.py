@@ -2,17 +2,24 @@
 
 import random
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from app.common.database import transaction
+from app.common.database import Migrations, open_database, transaction
+from app.common.errors import DatabaseError
 from app.common.signing import MachineKey, as_text, from_text
+from app.contributions import recovery
 from app.contributions.ledger import Ledger, OutboxState
 from app.contributions.pages import DEFAULT_PAGE_BYTES as PAGE_BYTES
+from app.contributions.recovery import PENDING
 from tests.support.training.works import contribution
 
 COUNT = 400
@@ -216,3 +223,88 @@ def test_the_damaged_file_stays_as_it_was(path: Path) -> None:
     again = Ledger.open(path)
     assert (again.recovery, again.totals().contributions) == (None, COUNT)
     again.close()
+
+
+# --- what ends the app meanwhile -----------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from app.contributions import recovery
+from app.contributions.ledger import Ledger
+
+calls = 0
+
+def wrapped(call):
+    def dies(*arguments, **options):
+        global calls
+        if calls == int(sys.argv[3]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        calls += 1
+        return call(*arguments, **options)
+    return dies
+
+owner, name = (Path, "rename") if sys.argv[2] == "rename" else (recovery, sys.argv[2])
+setattr(owner, name, wrapped(getattr(owner, name)))
+Ledger.open(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "calls"),
+    [
+        ("open_database", 0),  # the damaged file has gone to its own name
+        ("recover", 0),  # the new one is empty
+        ("_write", COUNT // 2),  # half of the rows are in it
+        ("rename", 1),  # the damaged file's log isn't moved yet
+        ("name_aside", 0),  # all is in the new one, which isn't known yet
+    ],
+)
+def test_an_app_that_is_killed_meanwhile_loses_nothing(
+    path: Path, function: str, calls: int
+) -> None:
+    path.write_bytes(page(0, b"\0")(path.read_bytes()))
+    log = path.with_name("ledger.sqlite-wal")
+    log.write_bytes(b"no log")
+    command = [sys.executable, "-c", KILLED, str(path), function, str(calls)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    ledger = Ledger.open(path)
+    assert ledger.recovery is not None
+    assert (ledger.recovery.recovered, ledger.recovery.lost) == (COUNT + 1, 0)
+    assert ledger.totals().contributions == COUNT
+    assert not path.with_name(path.name + PENDING).exists()
+    ledger.close()
+    again = Ledger.open(path)
+    assert (again.recovery, again.totals().contributions) == (None, COUNT)
+    again.close()
+
+
+def test_a_full_disk_is_explained_and_loses_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_a_small_disk(file: Path, *, migrations: Migrations) -> Any:
+        connection, aside = open_database(file, migrations=migrations)
+        connection.execute("PRAGMA max_page_count = 16")
+        return connection, aside
+
+    path.write_bytes(page(0, b"\0")(path.read_bytes()))
+    with monkeypatch.context() as full:
+        full.setattr(recovery, "open_database", on_a_small_disk)
+        for _ in range(2):
+            with pytest.raises(DatabaseError, match="disk is full") as caught:
+                Ledger.open(path)
+            assert (caught.value.field, bool(caught.value.remedy)) == (str(path), True)
+    ledger = Ledger.open(path)
+    assert ledger.recovery is not None
+    assert (ledger.recovery.recovered, ledger.recovery.lost) == (COUNT + 1, 0)
+    ledger.close()
+
+
+def test_an_unfinished_ledger_that_is_damaged_too_is_set_aside(path: Path) -> None:
+    path.write_bytes(page(0, b"\0")(path.read_bytes()))
+    path.rename(path.with_name(path.name + PENDING))
+    path.write_bytes(b"x" * 5000)
+    ledger = Ledger.open(path)
+    assert ledger.recovery is not None
+    assert ledger.recovery.recovered == COUNT + 1
+    ledger.close()

@@ -18,6 +18,7 @@ from app.desktop import about, diagnostics
 from app.desktop.about import About, Component
 from app.desktop.diagnostics import Private, collect
 from app.settings.settings import Settings
+from tests.support.machine.machines import HangingProbe
 
 TORCH = Component(name="torch", version="2.13", licence="BSD", text="")
 PEER = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N"
@@ -108,6 +109,18 @@ def test_archive_has_everything_for_a_report(archive: dict[str, str]) -> None:
     assert json.loads(archive["hardware.json"])["cpu"]["memory"] > 0
     assert "identities/machine.pem" in archive["files.txt"]
     assert archive["logs/contributor.log"] == "[address] gave [secret], [secret]\n"
+
+
+def test_a_driver_that_hangs_is_not_waited_for(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = HangingProbe()
+    monkeypatch.setattr(diagnostics, "SystemProbe", lambda: driver)
+    monkeypatch.setattr(diagnostics, "HARDWARE_SECONDS", 0.05)
+    collect(tmp_path / "report.zip", folders=folders, settings=Settings())
+    with zipfile.ZipFile(tmp_path / "report.zip") as found:
+        assert "no answer" in json.loads(found.read("hardware.json"))["unknown"]
+    driver.may_answer.set()
 
 
 def test_no_secret_is_anywhere_in_the_archive(archive: dict[str, str], folders: Folders) -> None:

@@ -26,7 +26,7 @@ from app.spec import schema as spec
 from app.state.state import Phase
 from app.terms.terms import Terms
 from tests.support.processes.apps import tiny_spec
-from tests.support.processes.sessions import OfflineSession
+from tests.support.processes.sessions import OfflineSession, until_it_waits
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ async def test_it_moves_once_it_has_answered_and_trains_on_if_it_did(
 async def test_it_comes_back_where_the_other_swarm_cannot_be_entered(
     session: OfflineSession, hands: SessionHands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.lab.carrying_out.FIRST_SECONDS", 0.01)
+    monkeypatch.setattr("app.swarm.way_back.FIRST_SECONDS", 0.01)
     await hands.carry_out(StartTraining())
     await hands.carry_out(MoveToSwarm(invite=other()))
     session.peer.failure = JoinError("nobody is there.")
@@ -176,6 +176,22 @@ async def test_it_comes_back_where_the_other_swarm_cannot_be_entered(
             await session.peer.enters.wait()
     session.peer.failure = None
     await until_in(session, "tiny", trains=True)
+
+
+async def test_the_user_can_give_up_coming_back(
+    session: OfflineSession, hands: SessionHands
+) -> None:
+    await hands.carry_out(StartTraining())
+    await hands.carry_out(MoveToSwarm(invite=other()))
+    session.peer.failure = JoinError("nobody is there.")
+    hands.go_on()
+    async with asyncio.timeout(30):
+        await until_it_waits(session)
+        session.way_back.give_up()
+        session.peer.failure = None
+        await hands._moving
+    state = session.store.state
+    assert (state.phase, state.returning) == (Phase.DISCONNECTED, None)
 
 
 @pytest.mark.parametrize(

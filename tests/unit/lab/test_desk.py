@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from app.common.errors import LabError, TrainerError
 from app.common.logs import AuditLog
+from app.common.paths import write_atomically
 from app.lab import desk as desks
 from app.lab.desk import CommandDesk
 from app.lab.memory import CommandMemory
@@ -162,6 +164,33 @@ async def test_both_of_two_at_once_wait_for_the_one_that_runs(machine: Machine) 
     first, second = await asyncio.gather(*asking)
     assert first == second
     assert len(machine.hands.did) == 1
+
+
+async def test_what_comes_while_an_answer_is_being_kept_does_not_run_twice(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeping, may_go_on = threading.Event(), threading.Event()
+    writes = 0
+
+    def slow(*arguments: Any) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == 2:  # the answer to the first command
+            keeping.set()
+            may_go_on.wait()
+        write_atomically(*arguments)
+
+    monkeypatch.setattr("app.lab.memory.write_atomically", slow)
+    later = order(2, StopTraining())
+    first = asyncio.create_task(machine.told(order()))
+    await asyncio.to_thread(keeping.wait)
+    asking = asyncio.create_task(machine.told(later))
+    await asyncio.wait({asking}, timeout=0.05)  # long enough to be accepted, were that allowed
+    may_go_on.set()
+    await asyncio.gather(first, asking)
+    again = await machine.told(later)
+    assert again == asking.result()
+    assert len(machine.hands.did) == 2
 
 
 async def test_what_ran_when_the_app_ended_does_not_run_again(machine: Machine) -> None:

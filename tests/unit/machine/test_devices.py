@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from app.machine import devices
+from app.machine import devices, question
 from app.machine.devices import DeviceEntry, DeviceWatch, entries
 from app.machine.hardware import Adapter, Cpu, Gpu, Reading
 from app.protocol import Device, Devices
-from tests.support.machine.machines import RecordedProbe
+from tests.support.machine.machines import HangingProbe, RecordedProbe
 
 CPU = Device(id="cpu", name="AMD Ryzen 7 5800X", memory=32 * 2**30)
 BIG = Gpu(
@@ -182,3 +182,19 @@ async def test_hardware_is_read_only_while_there_is_a_listener(
     await watch.close()
     await watch.close()
     assert probe.closed
+
+
+async def test_a_driver_that_hangs_is_waited_for_neither_while_reading_nor_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "WATCH_SECONDS", 0)
+    monkeypatch.setattr(question, "DEADLINE_SECONDS", 0.05)
+    driver, seen_ = HangingProbe(), list[Reading]()
+    watch = DeviceWatch(driver)
+    watching = watch.watch(seen_.append)
+    async with asyncio.timeout(10):
+        await asyncio.to_thread(driver.asked.wait)
+        await watch.close()
+    watching.close()
+    assert (seen_, driver.calls) == ([], 2)  # one that reads, one that closes
+    driver.may_answer.set()

@@ -7,14 +7,15 @@ from types import SimpleNamespace
 import pytest
 
 from app import protocol
-from app.machine.hardware import Cpu, Gpu, Reading
+from app.machine import question
+from app.machine.hardware import Cpu, Gpu, Probe, Reading
 from app.settings.settings import Settings
 from app.state.facts import Problem
 from app.state.history import History
 from app.state.state import ContributorState, OwnTraining, Phase
 from app.state.store import Store
 from app.swarm.fleet_sync import FleetSync, record_of
-from tests.support.machine.machines import RecordedProbe
+from tests.support.machine.machines import HangingProbe, RecordedProbe
 
 GPU = Gpu(
     index=0,
@@ -81,7 +82,7 @@ def test_no_path_leaves_this_machine(message: str, told: str) -> None:
     assert record_of(state, READING, sequence=1, time=1.0).last_error == told
 
 
-def machines(folder: Path, probe: RecordedProbe, **chosen: object) -> FleetSync:
+def machines(folder: Path, probe: Probe, **chosen: object) -> FleetSync:
     settings = Settings.model_construct(**chosen)  # type: ignore[arg-type]
     return FleetSync(
         Store(settings=settings, state=ContributorState()),
@@ -128,3 +129,60 @@ async def test_outside_of_a_swarm_nothing_happens(
     await ours.close()
     await ours.close()
     assert (probe.reads, probe.closed, len(ours.fleet)) == (0, True, 0)
+
+
+async def test_a_driver_that_hangs_takes_one_thread_however_often_it_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(question, "DEADLINE_SECONDS", 0.05)
+    driver = HangingProbe()
+    ours = machines(tmp_path, driver)
+    async with asyncio.timeout(10):
+        told = await asyncio.gather(*(ours.reading() for _ in range(50)))
+        assert await ours.reading() == Reading()
+        await asyncio.to_thread(int)  # other work in threads goes on
+        assert driver.calls == 1
+        await ours.close()
+    assert told == [Reading()] * 50
+    driver.may_answer.set()
+
+
+class SlowBoard:
+    """A board whose reading takes as long as the test wants. reads: how many have begun."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.begun, self.may_end = asyncio.Event(), asyncio.Event()
+
+    async def read(self, *_: object, **__: object) -> None:
+        self.reads += 1
+        self.begun.set()
+        await self.may_end.wait()
+
+
+async def test_callers_share_a_reading_that_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.swarm.fleet_sync.READ_SECONDS", -1.0)  # each finds it too old
+    board, ours = SlowBoard(), machines(tmp_path, RecordedProbe([READING]))
+    monkeypatch.setattr(ours, "_current_board", lambda: board)
+    callers = [asyncio.create_task(ours.read()) for _ in range(20)]
+    await board.begun.wait()
+    callers.pop().cancel()  # one hangs up: the others get theirs nevertheless
+    board.may_end.set()
+    async with asyncio.timeout(10):
+        assert await asyncio.gather(*callers) == [[]] * 19
+    assert board.reads == 1
+    await ours.read()
+    assert board.reads == 2
+    await ours.close()
+
+
+async def test_who_waits_for_a_reading_is_answered_when_the_app_ends(tmp_path: Path) -> None:
+    board, ours = SlowBoard(), machines(tmp_path, RecordedProbe([READING]))
+    ours._current_board = lambda: board  # type: ignore[method-assign,assignment,return-value]
+    caller = asyncio.create_task(ours.read())
+    await board.begun.wait()
+    async with asyncio.timeout(10):
+        await ours.close()
+        assert await caller == []

@@ -202,6 +202,29 @@ async def test_the_user_gives_it_up_for_good(machine: Machine) -> None:
     assert await machine.start()[0].planned() is None
 
 
+async def test_it_is_given_up_before_its_plan_was_read(machine: Machine) -> None:
+    await was_training(machine)
+    way_back, _store, gate = machine.start()
+    going = asyncio.create_task(way_back.go_back())
+    await asyncio.sleep(0)  # it reads the file
+    way_back.give_up()
+    assert not await asyncio.wait_for(going, PATIENCE)
+    await way_back.close()
+    assert gate.tries == 0
+    assert await machine.start()[0].planned() is None
+
+
+async def test_who_returns_and_is_killed_meanwhile_goes_there_at_the_next_start(
+    machine: Machine,
+) -> None:
+    way_back, store, _gate = machine.start(JoinError("nobody."))
+    going = asyncio.create_task(way_back.return_to(SPEC, train=True))
+    await until(store, lambda state: (r := state.returning) is not None and bool(r.retry_at))
+    await way_back.close()
+    assert not await asyncio.wait_for(going, PATIENCE)
+    assert await machine.start()[0].planned() == (SPEC, True)
+
+
 async def test_another_swarm_ends_it(machine: Machine) -> None:
     await was_training(machine)
     way_back, store, gate = machine.start(JoinError("nobody."))

@@ -242,6 +242,13 @@ def test_other_programs_must_have_been_quiet_for_a_while(uses: list[float]) -> N
         assert found.allows is (second - loud >= limits.QUIET_SECONDS)
 
 
+def test_a_clock_set_back_does_not_extend_the_wait_for_other_programs() -> None:
+    terms = Terms(max_others_use=20)
+    found = verdict(terms, at(0, others_use=0.5), FIRST)
+    assert not verdict(terms, at(1, others_use=0.0), found).allows
+    assert verdict(terms, at(-3600, others_use=0.0), found).allows
+
+
 # --- the share of the time to compute
 
 

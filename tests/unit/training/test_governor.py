@@ -1,8 +1,10 @@
 """The governor: verdicts follow one another, and training obeys each of them."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -116,3 +118,18 @@ async def test_the_user_lifts_terms_of_convenience_for_a_while(
     await house.governor.look()
     assert [each.term for each in house.state.verdict.reasons] == ["idle_minutes"]
     assert house.state.lifted_until is None
+
+
+async def test_a_clock_set_back_does_not_lift_terms_for_longer(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = Terms(idle_minutes=10)
+    house.store.replace_settings(house.store.settings.model_copy(update={"terms": away}))
+    await house.governor.look()
+    await house.governor.lift(60)
+    later = SimpleNamespace(
+        time=lambda: time.time() - 3600, monotonic=lambda: time.monotonic() + 61
+    )
+    monkeypatch.setattr(governor, "time", later)
+    await house.governor.look()
+    assert not house.state.verdict.allows

@@ -241,6 +241,20 @@ async def test_a_pause_for_a_time_ends_by_itself(
     await house.training.stop()
 
 
+async def test_a_clock_set_back_does_not_make_a_pause_longer(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.training.start()
+    await house.training.pause(60.0)
+    later = SimpleNamespace(
+        time=lambda: time.time() - 3600, monotonic=lambda: time.monotonic() + 61
+    )
+    monkeypatch.setattr("app.training.training.time", later)
+    await house.judge()
+    assert (house.state.phase, house.state.paused_until) == (Phase.TRAINING, None)
+    await house.training.stop()
+
+
 async def test_what_waits_can_be_paused(house: House) -> None:
     await house.judge(BATTERY)
     await house.training.start()

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from app.common.paths import Folders
+from app.machine import question
 from app.machine.hardware import Cpu, Gpu, Reading
-from app.terms.sensors import question, sensors
+from app.terms.sensors import sensors
 from app.terms.sensors.sensors import Sensors
 from app.terms.terms import Conditions, Terms
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from app.terms.sensors import question
-from app.terms.sensors.question import Question
+from app.machine import question
+from app.machine.question import Question
 
 
 class Driver:
@@ -87,6 +87,42 @@ async def test_last_answer_is_used_for_a_while_when_the_next_is_late(
     assert await asks.answer() == "1"
     monkeypatch.setattr(question, "STALE_SECONDS", 0.0)
     assert await asks.answer() is None
+
+
+async def test_what_was_counted_is_told_once_however_late(
+    driver: Driver, hang: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = Question(driver.read, counts=True)
+    assert await asks.answer() == "1"
+    hang()
+    assert [await asks.answer() for _ in range(2)] == [None, None]  # not the first once more
+    monkeypatch.setattr(question, "DEADLINE_SECONDS", 20.0)
+    driver.may_answer.set()
+    assert [await asks.answer(), await asks.answer()] == ["2", "3"]
+
+
+async def test_of_several_who_wait_none_forgets_the_next_question(
+    driver: Driver, hang: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = Question(driver.read)
+    driver.may_answer.clear()
+
+    async def twice() -> None:
+        await asks.answer()
+        monkeypatch.setattr(question, "DEADLINE_SECONDS", 0.05)
+        driver.may_answer.clear()
+        await asks.answer()
+
+    async with asyncio.timeout(10.0), asyncio.TaskGroup() as waiting:
+        first = waiting.create_task(twice())
+        second = waiting.create_task(asks.answer())
+        for _ in range(3):  # until both wait
+            await asyncio.sleep(0)
+        driver.may_answer.set()
+        await second
+        await first
+    await asks.answer()
+    assert driver.asked == 2
 
 
 async def test_failure_is_logged_once_with_the_questions_name(

@@ -27,12 +27,16 @@ class Question(Generic[P, T]):
 
     The thread may hang for good without blocking the app or its exit. While it runs, no second
     one is started. An answer is reused for ``every`` seconds without asking again.
+
+    counts: an answer is what was counted since the one before. So none is given twice; one that is
+    late is given to the next call.
     """
 
-    def __init__(self, ask: Callable[P, T], *, every: float = 0.0) -> None:
+    def __init__(self, ask: Callable[P, T], *, every: float = 0.0, counts: bool = False) -> None:
         self._ask = ask
         self._name = getattr(ask, "__name__", type(ask).__name__)
         self._every = every
+        self._counts = counts
         self._asking: asyncio.Future[T] | None = None
         self._answer: T | None = None
         self._answered = float("-inf")
@@ -46,17 +50,19 @@ class Question(Generic[P, T]):
         if self._asking is None:
             ask = partial(self._ask, *arguments, **options)
             self._asking = run_in_thread(ask, name=f"asks {self._name}")
+        asking, answer = self._asking, None
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
-                self._answer = await asyncio.shield(self._asking)
+                answer = await asyncio.shield(asking)
         except TimeoutError:
             self._log_once("no answer in time")
-            return self._answer if age < self._every + STALE_SECONDS else None
+            stale = self._counts or age >= self._every + STALE_SECONDS
+            return None if stale else self._answer
         except LibraryError as error:
             self._log_once(error)
-            self._answer = None
-        self._asking, self._answered = None, time.monotonic()
-        return self._answer
+        if self._asking is asking:  # else another who waited for it has asked again already
+            self._asking, self._answer, self._answered = None, answer, time.monotonic()
+        return answer
 
     def _log_once(self, what: object) -> None:
         if not self._logged:
