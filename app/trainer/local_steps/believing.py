@@ -28,7 +28,7 @@ LEAST_COSINE = -0.05
 two honest peers learnt from the same weights points the same way."""
 
 _LANES = 2**15
-"""Sums that a dot product is gathered in; the least that keeps NumPy busy."""
+"""Sums that a dot product is gathered in: one for each place in a chunk of so many values."""
 
 
 @dataclass(frozen=True, kw_only=True)
