@@ -57,10 +57,12 @@ PLAIN_TIMES = RunTimes()
 def agreed_epoch(claims: Iterable[int], *, own: int = 0) -> int:
     """The highest epoch that most peers have reached, and never one below our own.
 
-    claims: the epochs of the other peers, one each. Peers behind us have no vote: a record of
-    one that left stays for a while. One peer alone is believed only where it is the only one.
+    claims: the epochs of the other peers, one each. Who is one epoch behind us votes for ours: the
+    first one to reach an epoch is alone in it for a while, and one liar could throw it out. Peers
+    further behind have no vote: a record of one that left stays for a while. One peer alone is
+    believed only where it is the only one.
     """
-    voters = sorted((claim for claim in claims if claim >= own), reverse=True)
+    voters = sorted((max(claim, own) for claim in claims if claim >= own - 1), reverse=True)
     return voters[len(voters) // 2] if voters else own
 
 

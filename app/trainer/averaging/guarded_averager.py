@@ -1,11 +1,12 @@
 """hivemind's averagers with guarded rounds: see `guarded_allreduce` and `matchmaking`."""
 
+import asyncio
 import functools
 import multiprocessing
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, AsyncIterator  # noqa: UP035  hivemind knows typing's iterator only
 
 import torch
 from hivemind.averaging import averager
@@ -13,8 +14,11 @@ from hivemind.averaging.allreduce import AveragingMode
 from hivemind.averaging.averager import DecentralizedAverager
 from hivemind.averaging.group_info import GroupInfo
 from hivemind.averaging.matchmaking import Matchmaking
-from hivemind.p2p import PeerID
-from hivemind.utils.asyncio import as_aiter, azip
+from hivemind.p2p import P2PContext, PeerID
+
+# hivemind takes the messages of a call from its annotations, so they stand there.
+from hivemind.proto.averaging_pb2 import AveragingData  # type: ignore[attr-defined]
+from hivemind.utils.asyncio import achain, as_aiter, azip
 from hivemind.utils.timed_storage import get_dht_time
 from typing_extensions import override
 
@@ -66,6 +70,21 @@ class GuardedAveraging(DecentralizedAverager):
         )
         setattr(averager, Matchmaking.__name__, made)
         super().run()
+
+    @override
+    async def rpc_aggregate_part(
+        self, stream: AsyncIterator[AveragingData], context: P2PContext
+    ) -> AsyncIterator[AveragingData]:
+        """hivemind's. All callers wait for one future until our round begins: who hangs up before
+        must not cancel it for the others and us."""
+        first = await anext(stream)
+        if first.group_id not in self._running_groups:
+            await self._pending_groups_registered.wait()
+        begun = self._running_groups.get(first.group_id)
+        if begun is not None:
+            await asyncio.shield(begun)
+        async for message in super().rpc_aggregate_part(achain(as_aiter(first), stream), context):
+            yield message
 
     async def _run_allreduce_inplace_(
         self,

@@ -23,12 +23,11 @@ from app.trainer.exchange.wire import MOST_MEMBERS, AskNews, AskPiece, Having, R
 STREAMS_A_SOURCE = 2
 """So that a far source has the next piece under way while we take this one."""
 
-
 MOST_TIMES = 3
 """That a peer gets the same piece of us: it may break off, but it can't keep our line busy."""
 
 MOST_FETCHERS = 2 * MOST_MEMBERS
-"""Peers that get pieces of a list."""
+"""Peers outside a list that get pieces of it: late members, and whoever else asks."""
 
 
 class FetchError(Exception):
@@ -185,7 +184,8 @@ async def serve_pieces(stream: Stream, holding: Holding, rules: ExchangeRules, k
 def _may_have(peer_id: str, number: int, holding: Holding) -> bool:
     times = holding.given.get(peer_id)
     if times is None:
-        if len(holding.given) >= MOST_FETCHERS:
+        is_outside = peer_id not in holding.offers
+        if is_outside and len(holding.given.keys() - holding.offers.keys()) >= MOST_FETCHERS:
             return False
         times = holding.given[peer_id] = np.zeros(holding.pieces, np.uint8)
     if times[number] >= MOST_TIMES:

@@ -166,16 +166,16 @@ class LedRound:
         speaking = asyncio.create_task(self._say_that_we_live(stream))
         receiving = asyncio.create_task(self._receive(stream, wanted, start))
         try:
-            ends: set[asyncio.Future[Any]] = {receiving, self.fixed}
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if receiving.done():
-                receiving.result()  # raises what it raised
-            holding = await asyncio.shield(self.fixed)
+            ends: set[asyncio.Future[Any]] = {receiving, speaking, self.fixed}
+            while self.fixed in ends:
+                done, ends = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                for each in done:
+                    each.result()  # raises what it raised
         finally:
             speaking.cancel()
             receiving.cancel()
             await asyncio.gather(speaking, receiving, return_exceptions=True)
-        await stream.send(holding.packed)
+        await stream.send(self.fixed.result().packed)
 
     async def _say_that_we_live(self, stream: Stream) -> None:
         while True:

@@ -48,6 +48,7 @@ class Stream:
         silence: float,
     ) -> None:
         """silence: seconds; a peer that takes nothing for longer is lost."""
+        writer.transport.set_write_buffer_limits(high=0)  # a write waits until all has left us
         self.peer_id = peer_id
         self._reader = reader
         self._writer = writer
@@ -96,8 +97,9 @@ class Stream:
         return bytes(content)
 
     def close(self) -> None:
-        """End the conversation."""
-        self._writer.close()
+        """End the conversation. What a write that failed has left is dropped: `StreamWriter.close`
+        would wait for ever for a peer that never reads."""
+        self._writer.transport.abort()
 
     async def _read(self, size: int, *, seconds: float | None = None) -> bytes:
         content = b""

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from app.p2p.sightings import PartFault
@@ -25,6 +26,9 @@ MOST_TIMES_TYPICAL = 4.0
 LEAST_COSINE = -0.05
 """A contribution that points away from the sum of all others by more than this is left out. What
 two honest peers learnt from the same weights points the same way."""
+
+_LANES = 2**15
+"""Sums that a dot product is gathered in: one for each place in a chunk of so many values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,27 +88,38 @@ def _judged(blobs: Sequence[bytes], codec: Codec) -> tuple[list[float], set[int]
     """The norms, and the indices of those that point away from the others. Holds two dense updates
     at a time, however many blobs there are."""
     total: list[torch.Tensor] | None = None
-    norms = []
+    squares = []
     for blob in blobs:
         update = codec.decode(blob)
-        norms.append(math.sqrt(_dot(update, update)))
+        squares.append(_dot(update, update))
         if total is None:
             total = update
         else:
             for whole, part in zip(total, update, strict=True):
                 whole.add_(part)
+    norms = [math.sqrt(square) for square in squares]
     if total is None or len(blobs) <= 2:  # of two, nobody can tell which one is wrong
         return norms, set()
     size = _dot(total, total)
     against = set()
-    for index, (blob, norm) in enumerate(zip(blobs, norms, strict=True)):
+    for index, (blob, square) in enumerate(zip(blobs, squares, strict=True)):
         with_all = _dot(codec.decode(blob), total)
-        others = math.sqrt(max(0.0, size - 2 * with_all + norm**2))
-        if with_all - norm**2 < LEAST_COSINE * norm * others:
+        others = math.sqrt(max(0.0, size - 2 * with_all + square))
+        if with_all - square < LEAST_COSINE * norms[index] * others:
             against.add(index)
     return norms, against
 
 
 def _dot(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> float:
-    pairs = zip(one, other, strict=True)
-    return math.fsum(float(torch.dot(a.flatten(), b.flatten())) for a, b in pairs)
+    """The same bits on every machine, since scales and decisions come of it. `torch.dot` adds in an
+    order that depends on processor and threads. Here the product of two float32 is exact in
+    float64, each lane's additions have one order, and ``fsum`` rounds the sum of the lanes once."""
+    lanes, products = np.zeros(_LANES), np.empty(_LANES)
+    for a, b in zip(one, other, strict=True):
+        first, second = a.flatten().numpy(), b.flatten().numpy()
+        for begin in range(0, len(first), _LANES):
+            of_one, of_other = first[begin : begin + _LANES], second[begin : begin + _LANES]
+            count = len(of_one)
+            np.multiply(of_one, of_other, out=products[:count], dtype=np.float64)
+            lanes[:count] += products[:count]
+    return math.fsum(lanes.tolist())

@@ -12,7 +12,8 @@ class Residual:
     """Gathers updates until they are sent, and what the codec left of them.
 
     One round is ``add``, and ``take`` unless it left us out. After one that failed, the caller
-    loads the `state_dict` of before.
+    loads the `state_dict` of before. Who takes over a newer state clears it: that state may hold
+    any part of it, by a round whose end this machine has not seen.
     """
 
     def __init__(self, shapes: Sequence[Sequence[int]], *, decay: float = 0.95) -> None:
@@ -37,6 +38,11 @@ class Residual:
         """Subtract what was sent, as its receivers read it."""
         for kept, sent in zip(self._kept, decoded, strict=True):
             kept.sub_(sent)
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        for kept in self._kept:
+            kept.zero_()
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint; a copy."""

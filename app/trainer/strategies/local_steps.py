@@ -229,7 +229,9 @@ class LocalSteps:
 
     def _take_over(self, *, first: bool = False, behind: bool = True) -> None:
         """Go on from the outer weights of a peer that can be believed. What we learnt since the
-        last round is lost. first, behind: as `OuterWeights.take_over` has them."""
+        last round is lost, and what was not sent yet: a checkpoint's residual may hold a round's
+        update that these weights hold as well. first, behind: as `OuterWeights.take_over` has
+        them."""
         self.loading_state = True
         self._drop_round()
         self._tracker.report_local_progress(self.epoch, samples_accumulated=0)
@@ -241,6 +243,8 @@ class LocalSteps:
         if epoch is None:
             return
         self.taken_over += 1
+        if self._recipe.residual is not None:
+            self._recipe.residual.clear()
         self._enter(epoch, offer=True)
         self._tracker.report_local_progress(epoch, samples_accumulated=0)
 

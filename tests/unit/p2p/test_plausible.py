@@ -16,7 +16,12 @@ from app.p2p.plausible import RATE_TOLERANCE, agreed_epoch, plausible_mean, plau
         ([10**6, 7, 7], 7, 7),
         ([10**6, 8, 8], 7, 8),
         ([10**6, 10**6, 8], 7, 10**6),  # a majority can't be told from the truth
-        ([0, 3, 8], 7, 8),  # peers behind us have no vote
+        ([0, 3, 8], 7, 8),  # peers far behind us have no vote
+        ([6, 8], 7, 7),  # the fastest of three, and a liar
+        ([6, 6, 9], 7, 7),  # of four
+        ([6, 7, 8], 7, 7),
+        ([6, 8, 8], 7, 8),  # a majority went on without us
+        ([6, 8, 8, 8], 7, 8),
         ([50, 50, 51], 0, 50),  # a newcomer
         ([10**6, 50], 0, 50),
     ],

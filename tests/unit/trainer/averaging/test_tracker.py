@@ -68,6 +68,17 @@ def test_forged_epoch_is_not_followed(tracker: PacedTracker) -> None:
     assert (seen.epoch, seen.samples_accumulated) == (7, 300)
 
 
+@pytest.mark.parametrize("others", [1, 2])
+@pytest.mark.parametrize("ahead", [1, 2, 3])
+def test_fastest_peer_is_not_thrown_out_by_one_liar(
+    tracker: PacedTracker, others: int, ahead: int
+) -> None:
+    tracker._in_step = 7, time.monotonic() - 60.0
+    honest = [record(number, epoch=6) for number in range(1, 1 + others)]
+    seen = read(tracker, record(0), *honest, record(9, epoch=7 + ahead))
+    assert seen.epoch == 7
+
+
 def test_swarm_that_went_on_is_followed(tracker: PacedTracker) -> None:
     seen = read(tracker, record(0), record(1, epoch=8), record(2, epoch=8), record(3))
     assert seen.epoch == 8

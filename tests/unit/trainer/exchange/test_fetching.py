@@ -5,12 +5,19 @@ from collections.abc import Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, AsyncIterator  # noqa: UP035
 
+import numpy as np
 import pytest
 from hivemind.utils.crypto import RSAPrivateKey
 
 from app.organiser.admission import OPEN
 from app.p2p.sightings import PartFault
-from app.trainer.exchange.fetching import MOST_TIMES, FetchError, Fetching, serve_pieces
+from app.trainer.exchange.fetching import (
+    MOST_FETCHERS,
+    MOST_TIMES,
+    FetchError,
+    Fetching,
+    serve_pieces,
+)
 from app.trainer.exchange.holding import Holding
 from app.trainer.exchange.offers import OwnKey
 from app.trainer.exchange.rules import ExchangeRules, Waits
@@ -184,3 +191,22 @@ async def test_nobody_gets_a_piece_again_and_again() -> None:
         await stream.send(AskPiece(number=0).pack())
         with pytest.raises(LostError):
             await stream.receive(Having)
+
+
+async def test_strangers_that_fetch_shut_no_member_out() -> None:
+    held = holding("a", "b", "c")
+    strangers = [f"stranger {number}" for number in range(MOST_FETCHERS)]
+    held.given = {each: np.ones(held.pieces, np.uint8) for each in strangers}
+
+    async def fetch(peer_id: str) -> None:
+        async with served(honest(held), peers=(peer_id, "us"), silence=0.5) as stream:
+            await stream.send(AskNews(epoch=1, digest=held.digest, known=-1).pack())
+            await stream.receive(Having)
+            await stream.send(AskPiece(number=0).pack())
+            assert (await stream.receive(Having)).follows
+            assert await stream.receive_blob(PIECE_BYTES) == BLOBS["a"][:PIECE_BYTES]
+
+    for member in BLOBS:
+        await fetch(member)
+    with pytest.raises(LostError):
+        await fetch("one stranger more")

@@ -16,7 +16,7 @@ from app.trainer.exchange.faults import Faults
 from app.trainer.exchange.leader import LedRound
 from app.trainer.exchange.offers import OwnKey
 from app.trainer.exchange.rules import ExchangeRules, Waits
-from app.trainer.exchange.streams import Stream
+from app.trainer.exchange.streams import LostError, Stream
 from app.trainer.exchange.wire import PIECE_BYTES, Refused, SendFrom, SignedOffer
 from tests.support.training.exchanges import served
 
@@ -30,7 +30,12 @@ class Led:
     """A round that we lead, and what became of it."""
 
     def __init__(
-        self, *, known: Collection[OwnKey] = (), gather_seconds: float = 0.0, silence: float = 60.0
+        self,
+        *,
+        known: Collection[OwnKey] = (),
+        gather_seconds: float = 0.0,
+        silence: float = 60.0,
+        word: float = 5.0,
     ) -> None:
         """silence: longer than a busy machine may take for any upload, but where it is tried."""
         self.faults: list[tuple[str, PartFault]] = []
@@ -42,7 +47,7 @@ class Led:
             most_weight=1.0,
             gather_seconds=gather_seconds,
             round_seconds=60.0,
-            waits=Waits(silence=silence),
+            waits=Waits(silence=silence, word=word),
         )
         faults = Faults(lambda _epoch, each: self.faults.append((each.peer_id, each.fault)))
         ids = frozenset(key.peer_id for key in known)
@@ -143,6 +148,29 @@ async def test_a_broken_upload_goes_on_where_it_was() -> None:
         assert await stream.receive(SendFrom) == SendFrom(start=1)
         await stream.send_blob(memoryview(BLOB)[PIECE_BYTES:])
         assert await led.members() == {OURS.peer_id, OTHERS[0].peer_id}
+
+
+async def test_who_hung_up_while_it_waits_for_the_list_keeps_no_place() -> None:
+    led = Led(gather_seconds=3600.0, word=0.01)
+    led.enter(OTHERS[:2])
+    has_ended = asyncio.Event()
+
+    async def serve(stream: Stream) -> None:
+        with pytest.raises(LostError):
+            await led.round.serve(stream, offer_of(OTHERS[0]))
+        has_ended.set()
+
+    peers = OTHERS[0].peer_id, OURS.peer_id
+    async with served(serve, peers=peers, silence=60.0) as stream:
+        await stream.receive(SendFrom)
+        await stream.send_blob(memoryview(BLOB))
+        await until(lambda: led.round._uploads[OTHERS[0].peer_id].is_settled)
+        stream.close()
+        async with asyncio.timeout(10):
+            await has_ended.wait()
+    assert not led.round.fixed.done()
+    await led.take(OTHERS[1])
+    assert await led.members() == {key.peer_id for key in (OURS, *OTHERS[:2])}
 
 
 async def test_whom_we_expect_takes_the_place_of_a_stranger(

@@ -12,6 +12,7 @@ from app.trainer.local_steps.believing import BASE_BYTES, MOST_TIMES_TYPICAL, be
 from app.trainer.local_steps.codec import Codec
 from app.trainer.local_steps.dense import DenseCodec
 from app.trainer.local_steps.sparse import SparseCodec
+from tests.support.training.cut import means_with_a_cut_blob
 
 SHAPES = [torch.Size((64, 128)), torch.Size((64,))]
 OURS, OTHER = b"o" * BASE_BYTES, b"x" * BASE_BYTES
@@ -88,6 +89,19 @@ def test_huge_contribution_is_cut(codec: Codec) -> None:
     found = believed([*honest, liar], codec=codec, base=OURS)
     alone = believed(honest[:1], codec=codec, base=OURS)
     assert size(found.mean) < MOST_TIMES_TYPICAL * size(alone.mean)
+
+
+def test_cut_contribution_counts_the_same_with_any_number_of_threads() -> None:
+    """`test_codec` tries it with other instructions as well."""
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = means_with_a_cut_blob()
+        torch.set_num_threads(3)
+        together = means_with_a_cut_blob()
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
 @each_codec

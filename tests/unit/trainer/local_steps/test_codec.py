@@ -20,6 +20,7 @@ from app.trainer.local_steps.codec import LARGEST, BlobError, Codec, counted
 from app.trainer.local_steps.dense import DenseCodec
 from app.trainer.local_steps.sparse import SparseCodec
 from tests.support.processes.apps import tiny_spec, training
+from tests.support.training.cut import means_with_a_cut_blob
 
 ROOT = Path(__file__).parents[4]
 SHAPES = [(96, 64), (7,), (), (1,), (130, 10), (3, 4, 5), (0, 3), (127,)]
@@ -187,6 +188,8 @@ def digest_of_means() -> str:
         step(optimizer, mean)
         for tensor in (*mean, *weights):
             digest.update(tensor.detach().numpy().tobytes())
+    for tensor in means_with_a_cut_blob():
+        digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
 
 
