@@ -32,8 +32,8 @@ FRESH_SECONDS = 60.0
 freed as long afterwards."""
 
 MOST_PAST = 5
-"""Epochs that a snapshot may lie behind when a download begins; a newcomer that lands further behind
-than twice as many downloads again."""
+"""Epochs that a snapshot may lie behind when a download begins; a newcomer that lands more than
+twice as many behind downloads again."""
 
 OLDEST_SECONDS = 300.0
 """For as long, a snapshot that somebody downloads at a good pace is kept, and sent to those whose
