@@ -81,6 +81,9 @@ class StateDonor(DecentralizedAverager):
     """The one before, as long as somebody reads it. There is never a third."""
 
     _taking: asyncio.Lock | None = None
+    _looking: frozenset[asyncio.Task[_Snapshot | None]] = frozenset()
+    """A task to which nothing refers may be lost."""
+
     _downloads: DownloadPlaces | None = None
 
     async def rpc_send_state(
@@ -191,20 +194,29 @@ class StateDonor(DecentralizedAverager):
 
         begins: it has nothing yet.
         """
+        # who hangs up meanwhile doesn't have the state copied again for the next one
+        look = asyncio.create_task(self._newest(begins=begins))
+        self._looking = frozenset((look, *(each for each in self._looking if not each.done())))
+        snapshot = await asyncio.shield(look)
+        if snapshot is not None:
+            snapshot.readers.add(place)
+        return snapshot
+
+    async def _newest(self, *, begins: bool) -> _Snapshot | None:
         if self._taking is None:
             self._taking = asyncio.Lock()
         async with self._taking:
             snapshot = self._snapshot
-            if snapshot is None or not self._may_send(snapshot, begins=begins):
+            if snapshot is not None and self._may_send(snapshot, begins=begins):
+                return snapshot
+            if snapshot is not None and snapshot.readers:
                 if self._older is not None and self._is_in_use(self._older):
                     return None
                 self._free_older()  # whose readers go on with the newest, when they ask again
-                if snapshot is not None and snapshot.readers:
-                    self._older = snapshot
-                self._snapshot = snapshot = None  # before the next one takes its memory
-                self._snapshot = snapshot = await self._take_snapshot()
-            snapshot.readers.add(place)
-            return snapshot
+                self._older = snapshot
+            self._snapshot = snapshot = None  # before the next one takes its memory
+            self._snapshot = await self._take_snapshot()
+            return self._snapshot
 
     def _may_send(self, snapshot: _Snapshot, *, begins: bool) -> bool:
         most = FRESH_SECONDS

@@ -12,6 +12,7 @@ from hivemind.p2p import P2PContext, PeerID
 from hivemind.proto.averaging_pb2 import DownloadRequest  # type: ignore[attr-defined]
 from hivemind.utils.serializer import MSGPackSerializer
 
+from app.common.background import end
 from app.p2p.states import places
 from app.p2p.states.places import MOST_DOWNLOADS
 from app.p2p.states.wire import Header, StateRefusal, Wanted
@@ -32,6 +33,8 @@ class Donor(StateDonor):
         self.state = SmallState(steps=3)
         self.snapshots = 0
         self.epoch = EPOCH
+        self.copies, self.may_copy = asyncio.Event(), asyncio.Event()
+        self.may_copy.set()
         type(self).traffic = Traffic()
 
     def __del__(self) -> None:
@@ -44,6 +47,8 @@ class Donor(StateDonor):
 
     async def _get_current_state_from_host_process(self) -> Any:
         self.snapshots += 1
+        self.copies.set()
+        await self.may_copy.wait()
         tensors = list(self.state.tensors)
         roles = [TensorRole.PARAMETER] * 2 + [TensorRole.OPTIMIZER] * (len(tensors) - 2)
         infos = [
@@ -185,6 +190,19 @@ async def test_only_who_reads_at_a_good_pace_keeps_a_snapshot_for_others(
     await answer(donor.ask((4, 8), peer=2))
     assert donor.snapshots == 2
     await reading.aclose()
+
+
+async def test_who_hangs_up_has_the_state_copied_once() -> None:
+    donor = Donor()
+    donor.may_copy.clear()
+    for peer in range(3):
+        calling = asyncio.create_task(begun(donor, peer=peer))
+        await donor.copies.wait()
+        await asyncio.sleep(0)  # it waits as well now
+        await end(calling)
+    donor.may_copy.set()
+    await answer(donor.ask(EVERYTHING, peer=9))
+    assert donor.snapshots == 1
 
 
 async def test_who_lost_its_place_holds_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
