@@ -101,7 +101,8 @@ def bound_streams() -> None:
         async def handle(
             info: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         ) -> None:
-            context = P2PContext(handle_name=name, local_id=p2p.peer_id, remote_id=info.peer_id)
+            own: Any = p2p.peer_id  # hivemind's annotation is wider
+            context = P2PContext(handle_name=name, local_id=own, remote_id=info.peer_id)
             requests: asyncio.Queue[Any] = asyncio.Queue(PREFETCHED)
             reading = asyncio.create_task(_read(reader, kind, requests))
             answering = asyncio.create_task(_answer(context, requests, writer))
