@@ -12,6 +12,8 @@ from hivemind.p2p import P2P, P2PContext, PeerID
 from hivemind.proto.p2pd_pb2 import RPCError  # type: ignore[attr-defined]
 
 from app.common.background import end
+from app.common.errors import CoTrainError
+from app.p2p import calls
 from app.p2p.guards.messages import REQUESTS, UNREAD_SECONDS
 
 log = logging.getLogger(__name__)
@@ -22,11 +24,12 @@ MOST_A_PEER = 4
 MOST_CALLS = 256
 """Streams of a call that sends one small request."""
 
-MOST_SENDING = 96
-"""Streams of a call that sends parts of tensors: three groups of the largest size."""
+MOST_SENDING = 64
+"""Streams of a call that sends parts of tensors: two groups of the largest size."""
 
-PREFETCHED = 1
-"""Messages that wait until they are used, beside one that has arrived and one that arrives."""
+PREFETCHED = 5
+"""Messages that wait until they are used, as hivemind has it: while there is no room for another,
+nobody notices that the peer has hung up."""
 
 REQUEST_SECONDS = 15.0
 """Until a request that comes alone is there, with its end."""
@@ -160,14 +163,15 @@ async def _rest(
 async def _reply(replies: Any, writer: asyncio.StreamWriter) -> None:
     """Send the replies of a handler, or its error as hivemind does."""
     try:
-        async with aclosing(replies):
-            async for reply in replies:
-                try:
-                    await P2P.send_protobuf(reply, writer)
-                except (OSError, RuntimeError) as error:  # whoever called is gone
-                    log.debug("a reply can't be sent: %s", error)
-                    return
-    except Exception as error:  # the boundary of a task: whoever called is told
+        with calls.hivemind_errors():
+            async with aclosing(replies):
+                async for reply in replies:
+                    try:
+                        await P2P.send_protobuf(reply, writer)
+                    except (OSError, RuntimeError) as error:  # whoever called is gone
+                        log.debug("a reply can't be sent: %s", error)
+                        return
+    except CoTrainError as error:
         log.warning("a call of another peer failed", exc_info=True)
         with suppress(OSError, RuntimeError):
             await P2P.send_protobuf(RPCError(message=str(error)), writer)

@@ -138,7 +138,7 @@ class DonorCalls:
         wanted = Wanted(
             layout=download.layout.digest, ranges=((download.received, len(download.content)),)
         )
-        pace = Pace(slowest)
+        pace = DownloadPace(slowest)
         async with aclosing(self._replies(peer, wanted)) as replies:
             header = await anext(replies, b"")
             download.epoch = max(download.epoch, _checked(header, download.layout))
@@ -161,7 +161,7 @@ class DonorCalls:
         size = sum(end - begin for begin, end in ranges)
         content = bytearray()
         wanted = Wanted(layout=layout.digest, ranges=tuple(ranges))
-        pace = Pace()
+        pace = DownloadPace()
         async with aclosing(self._replies(peer, wanted)) as replies:
             epoch = _checked(await anext(replies, b""), layout)
             async for part in replies:
@@ -209,7 +209,7 @@ async def replies_in_time(opening: Awaitable[Any]) -> AsyncGenerator[Any, None]:
             yield reply
 
 
-class Pace:
+class DownloadPace:
     """The rate of a download, from the times at which its parts arrive."""
 
     def __init__(self, slowest: float = SLOWEST) -> None:

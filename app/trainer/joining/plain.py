@@ -19,8 +19,8 @@ from app.p2p.states.download import (
     ANSWER_SECONDS,
     DonorCalls,
     DonorError,
+    DownloadPace,
     OtherModelError,
-    Pace,
     replies_in_time,
 )
 from app.trainer.joining.layout import StateLayout
@@ -39,7 +39,7 @@ async def fetch_plain(
 
     Raises `DonorError` and `CallError`.
     """
-    gathered, pace = _PlainState(layout), Pace(slowest)
+    gathered, pace = _PlainState(layout), DownloadPace(slowest)
     with hivemind_errors(peer_id=peer.to_base58(), seconds=ANSWER_SECONDS):
         opening = calls.stub(peer).rpc_download_state(DownloadRequest())
         async with aclosing(replies_in_time(opening)) as messages:
