@@ -1,15 +1,16 @@
 """Bounds on the streams by which peers call each other's averagers and ask for a state."""
 
 import asyncio
-import functools
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
+from functools import partial, wraps
 from typing import Any
 
 from hivemind.p2p import P2P, P2PContext, PeerID
 from hivemind.proto.p2pd_pb2 import RPCError  # type: ignore[attr-defined]
+from hivemind.utils.asyncio import as_aiter
 
 from app.common.background import end
 from app.common.errors import CoTrainError
@@ -95,7 +96,7 @@ def bound_streams() -> None:
     if hasattr(add, "__wrapped__"):
         return
 
-    @functools.wraps(add)
+    @wraps(add)
     async def add_bounded(
         p2p: P2P, name: str, handler: Handler, kind: Any, *, balanced: bool = False
     ) -> None:
@@ -120,11 +121,15 @@ def bound_streams() -> None:
         ) -> None:
             task: Any = asyncio.current_task()
             with streams.taking(context.remote_id, task) as has_place:
-                request = await _first(requests, kind) if has_place else None
-                if request is not None:
+                if not has_place:
+                    return
+                asked = _parts(requests, partial(streams.has_asked, task))
+                if kind in REQUESTS:
+                    if (request := await _only(requests)) is None:
+                        return
                     streams.has_asked(task)
-                    asked = _rest(request, requests, is_alone=kind in REQUESTS)
-                    await _reply(handler(asked, context), writer)
+                    asked = as_aiter(request)
+                await _reply(handler(asked, context), writer)
 
         await p2p.add_binary_stream_handler(name, handle, balanced=balanced)
 
@@ -140,24 +145,24 @@ async def _read(reader: asyncio.StreamReader, kind: Any, requests: "asyncio.Queu
     await reader.read(1)
 
 
-async def _first(requests: "asyncio.Queue[Any]", kind: Any) -> Any:
-    """The first request, or the only one; None where it doesn't come."""
-    is_alone = kind in REQUESTS
+async def _only(requests: "asyncio.Queue[Any]") -> Any:
+    """The only request; None where it doesn't come, or isn't the only one."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(REQUEST_SECONDS if is_alone else PART_SECONDS):
+        async with asyncio.timeout(REQUEST_SECONDS):
             request = await requests.get()
-            if not is_alone or await requests.get() is None:
+            if await requests.get() is None:
                 return request
     return None
 
 
-async def _rest(
-    request: Any, requests: "asyncio.Queue[Any]", *, is_alone: bool
-) -> AsyncIterator[Any]:
-    """A stream's requests, from its first one."""
+async def _parts(requests: "asyncio.Queue[Any]", begun: Callable[[], None]) -> AsyncIterator[Any]:
+    """A stream's requests. begun: called when the first is there. Raises `TimeoutError`."""
+    async with asyncio.timeout(PART_SECONDS):
+        request = await requests.get()
+    begun()
     while request is not None:
         yield request
-        request = None if is_alone else await requests.get()
+        request = await requests.get()
 
 
 async def _reply(replies: Any, writer: asyncio.StreamWriter) -> None:

@@ -118,6 +118,22 @@ async def test_all_parts_of_a_stream_arrive(daemon: Daemon) -> None:
     assert await reader.read() == b""
 
 
+async def test_the_first_part_is_waited_for_no_longer(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_streams, "PART_SECONDS", 0.01)
+
+    async def take(parts: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
+        async for part in parts:
+            yield part
+
+    await daemon.add(take, AveragingData)
+    reader, _writer = await daemon.called_by(1)
+    _reply, error = await P2P.receive_protobuf(AveragingData, reader)
+    assert "TimeoutError" in error.message
+    assert await reader.read() == b""
+
+
 @pytest.mark.parametrize("sends", [False, True])
 async def test_a_request_that_does_not_come_or_does_not_end_is_not_waited_for(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch, sends: bool
