@@ -42,7 +42,7 @@ from app.common.signing import fits_together
 from app.organiser.admission import OPEN, Admission
 from app.p2p import calls
 from app.p2p import machine_records as records
-from app.p2p.guards import messages, storage
+from app.p2p.guards import messages, open_streams, storage
 from app.p2p.guards.records import guards, peer_id_of, unforged
 from app.p2p.network import Network
 from app.p2p.plausible import (
@@ -56,6 +56,7 @@ from app.p2p.plausible import (
 use_hivemind_log_handler("nowhere")  # hivemind's log records go to the root logger instead
 messages.bound_nesting()
 messages.bound_messages()
+open_streams.bound_streams()
 storage.guard_storage()
 
 

@@ -352,3 +352,11 @@ def unforged(entries: Iterable[tuple[bytes, Any]]) -> list[Any]:
         kind = own if owner_peer_id(subkey) == value["peer_id"] else foreign
         kind.setdefault(value["peer_id"], value)
     return list({**foreign, **own}.values())
+
+
+def speaking(entries: Iterable[tuple[bytes, Any]]) -> set[bytes]:
+    """The peers that tell their progress under their own key: nobody else can have made them up
+    without a key for each. Of plain hivemind's peers there is none."""
+    return {
+        value["peer_id"] for subkey, value in entries if owner_peer_id(subkey) == value["peer_id"]
+    }

@@ -3,13 +3,18 @@
 Two honest peers of a run have the same parameters up to rounding and some steps of the optimizer.
 """
 
+import asyncio
 import logging
 import random
-from collections.abc import Iterable, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from hivemind.p2p import PeerID
 
+from app.common.background import end
 from app.p2p.calls import CallError
 from app.p2p.states.download import DonorCalls, DonorError, OtherModelError, WireLayout
 
@@ -31,6 +36,19 @@ PIECES = 32
 """That a second donor is asked for, at random places of the parameters."""
 
 PIECE_BYTES = 8192
+
+ENOUGH = 3
+"""Donors that are asked first. When as many have answered, a majority of them decides."""
+
+AT_ONCE = 8
+"""Donors that are asked next, each `BESIDE_SECONDS`, beside those that are silent."""
+
+BESIDE_SECONDS = 2.5
+"""So that all of the fifty best have been asked within 20 s."""
+
+OPINION_SECONDS = 20.0
+"""After which `ENOUGH` answers will do as they are, and fewer if they agree. A slow donor counts
+beyond it where too few others answer."""
 
 _CHECKED_BYTES = 2**20
 
@@ -77,32 +95,58 @@ async def opinions(
     epoch: int,
     step_size: float,
 ) -> tuple[int, int]:
-    """How many other donors hold the same state as this one, and how many another, until more
-    agree than not.
+    """How many other donors hold the same state as this one, and how many another, of those that
+    were asked until enough had answered.
 
     content: the bytes of the state. epoch: that it is of.
     """
     ranges = random_pieces(layout.parameters_end)
     ours = b"".join(bytes(content[begin:end]) for begin, end in ranges)
-    agree = differ = 0
-    for peer in peers:
+
+    async def agrees(peer: PeerID) -> bool | None:
+        """None for a donor without an opinion."""
         try:
             its_epoch, theirs = await calls.sample(peer, layout, ranges)
         except OtherModelError as error:  # or else a layout that nobody has would meet no other
             log.info("%s holds another state: %s", peer, error)
-            differ += 1
-            continue
+            return False
         except (DonorError, CallError) as error:
             log.info("%s doesn't show its state: %s", peer, error)
-            continue
+            return None
         if not np.isfinite(np.frombuffer(theirs, dtype="<f4")).all():
             log.info("%s holds values that are not finite", peer)
-            continue
-        apart = abs(its_epoch - epoch)
-        is_same = are_near(ours, theirs, epochs=apart, step_size=step_size)
-        agree, differ = agree + is_same, differ + (not is_same)
-        if agree > differ:
-            break
+            return None
+        return are_near(ours, theirs, epochs=abs(its_epoch - epoch), step_size=step_size)
+
+    agree, differ = await _counted(agrees, peers)
     if differ:
         log.warning("of other donors, %d hold the same state and %d another", agree, differ)
+    return agree, differ
+
+
+async def _counted(
+    agrees: Callable[[PeerID], Coroutine[Any, Any, bool | None]], peers: Iterable[PeerID]
+) -> tuple[int, int]:
+    """How many peers agree and how many don't. The first few are looked at together: else whoever
+    answers fastest would decide."""
+    began = time.monotonic()
+    waiting = deque(peers)
+    asked: set[asyncio.Task[bool | None]] = set()
+    agree = differ = 0
+    more = ENOUGH
+    try:
+        while waiting or asked:
+            while waiting and more:
+                asked.add(asyncio.create_task(agrees(waiting.popleft())))
+                more -= 1
+            done, asked = await asyncio.wait(asked, timeout=BESIDE_SECONDS)
+            more = AT_ONCE
+            opinions = [each.result() for each in done]
+            agree, differ = agree + opinions.count(True), differ + opinions.count(False)
+            is_late = time.monotonic() - began >= OPINION_SECONDS
+            is_enough = agree + differ >= ENOUGH
+            if (is_late and is_enough) or (agree > differ and (is_late or is_enough)):
+                break
+    finally:
+        await end(*asked)
     return agree, differ

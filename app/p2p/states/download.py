@@ -138,7 +138,7 @@ class DonorCalls:
         wanted = Wanted(
             layout=download.layout.digest, ranges=((download.received, len(download.content)),)
         )
-        pace = _Pace(slowest)
+        pace = DownloadPace(slowest)
         async with aclosing(self._replies(peer, wanted)) as replies:
             header = await anext(replies, b"")
             download.epoch = max(download.epoch, _checked(header, download.layout))
@@ -161,7 +161,7 @@ class DonorCalls:
         size = sum(end - begin for begin, end in ranges)
         content = bytearray()
         wanted = Wanted(layout=layout.digest, ranges=tuple(ranges))
-        pace = _Pace()
+        pace = DownloadPace()
         async with aclosing(self._replies(peer, wanted)) as replies:
             epoch = _checked(await anext(replies, b""), layout)
             async for part in replies:
@@ -175,29 +175,41 @@ class DonorCalls:
 
     async def _replies(self, peer: PeerID, wanted: Wanted) -> AsyncGenerator[Any, None]:
         """The bytes of a donor's replies, the header first."""
-        seconds = ANSWER_SECONDS
-        with hivemind_errors(peer_id=peer.to_base58(), seconds=seconds):
-            async with asyncio.timeout(seconds):
-                stream = await self.stub(peer).rpc_send_state(wanted.pack())
-            while True:
-                try:
-                    async with asyncio.timeout(seconds):
-                        reply = await anext(stream)
-                except StopAsyncIteration:
-                    return
-                except TimeoutError:
-                    raise DonorError(
-                        _("it sent nothing for {seconds} s").format(seconds=round(seconds))
-                    ) from None
-                seconds = SILENCE_SECONDS
-                part = reply.metadata
-                if len(part) > CHUNK_BYTES:
-                    raise DonorError(_("it sends more than was asked for"))
-                await self.arrived(len(part))
-                yield part
+        with hivemind_errors(peer_id=peer.to_base58(), seconds=ANSWER_SECONDS):
+            opening = self.stub(peer).rpc_send_state(wanted.pack())
+            async with aclosing(replies_in_time(opening)) as replies:
+                async for reply in replies:
+                    part = reply.metadata
+                    if len(part) > CHUNK_BYTES:
+                        raise DonorError(_("it sends more than was asked for"))
+                    await self.arrived(len(part))
+                    yield part
 
 
-class _Pace:
+async def replies_in_time(opening: Awaitable[Any]) -> AsyncGenerator[Any, None]:
+    """The replies of a peer that is called. opening: the call, which gives their stream.
+
+    Raises `TimeoutError` where it can't be called, `DonorError` where it is silent.
+    """
+    seconds = ANSWER_SECONDS
+    async with asyncio.timeout(seconds):
+        stream = await opening
+    async with aclosing(stream):
+        while True:
+            try:
+                async with asyncio.timeout(seconds):
+                    reply = await anext(stream)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise DonorError(
+                    _("it sent nothing for {seconds} s").format(seconds=round(seconds))
+                ) from None
+            seconds = SILENCE_SECONDS
+            yield reply
+
+
+class DownloadPace:
     """The rate of a download, from the times at which its parts arrive."""
 
     def __init__(self, slowest: float = SLOWEST) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from hivemind.p2p import PeerID
@@ -52,6 +53,10 @@ class DownloadPlaces:
             del places[slowest]
         places[peer] = DownloadPlace(since=time.monotonic())
         return places[peer]
+
+    def any_brisk(self, among: Collection[DownloadPlace]) -> bool:
+        """Whether one of these places is still taken, by a peer that takes `BRISK` of late."""
+        return any(each in among and _rate(each) >= BRISK for each in self._places.values())
 
     def is_kept(self, peer: PeerID, place: DownloadPlace, *, size: int) -> bool:
         """Whether a peer still has its place. size: bytes that it has taken since it was asked."""

@@ -51,6 +51,10 @@ class KeepingGradientAverager(MembersOnly, CountedTraffic, GuardedAveraging, Gra
     """The accumulators, which are the optimizer's own buffers, hold the mean and no longer the
     sum."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """As hivemind's, but it gives no copies of the gradients away: nobody needs them."""
+        super().__init__(*arguments, allow_state_sharing=False, **options)
+
     def schedule_step(self, scheduled_time: float | None = None, **options: Any) -> StepControl:
         """As hivemind's, but no leader of our kind takes us into another epoch's group."""
         return super().schedule_step(scheduled_time, gather=self.epoch, **options)

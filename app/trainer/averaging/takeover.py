@@ -89,15 +89,21 @@ class OptimizerSwarm:
         return self.others == 0 or self.epoch == 0
 
     async def donors(self) -> list[PeerID]:
-        """Those that claim the swarm's epoch, in random order, then those behind it."""
-        key = f"{self._averager.prefix}.all_averagers"
-        asked: Any = self._dht.get(key, latest=True, return_future=True)
-        try:
-            with hivemind_errors():
-                found = await asyncio.to_thread(asked.result, LOOK_SECONDS)
-        except CallError:
-            return []
-        return ranked(found and found.value, own=self._dht.peer_id, epoch=self.epoch)
+        """See `ranked`."""
+        keys = f"{self._averager.prefix}.all_averagers", self._tracker.training_progress_key
+        asked = [self._dht.get(key, latest=True, return_future=True) for key in keys]
+        offered, progress = await asyncio.gather(*map(_answer, asked))
+        return ranked(offered, progress, own=self._dht.peer_id, epoch=self.epoch)
+
+
+async def _answer(asked: Any) -> Any:
+    """What the DHT holds under a key; None where nothing is found in time."""
+    try:
+        with hivemind_errors():
+            found = await asyncio.to_thread(asked.result, LOOK_SECONDS)
+    except CallError:
+        return None
+    return found and found.value
 
 
 async def take_over(

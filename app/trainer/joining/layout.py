@@ -1,7 +1,7 @@
 """A state as bytes: which tensor lies where, and how precise it travels."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,6 +24,14 @@ class Place:
     def end(self) -> int:
         """Offset after its last byte."""
         return self.begin + self.shape.numel() * self.dtype.itemsize
+
+    def view(self, content: bytearray, *, offset: int = 0) -> torch.Tensor:
+        """A tensor that shares the memory of ``content``, in which it begins at ``offset``."""
+        count = self.shape.numel()
+        if not count:
+            return torch.empty(self.shape, dtype=self.dtype)
+        flat = torch.frombuffer(content, dtype=self.dtype, count=count, offset=offset)
+        return flat.reshape(self.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +86,4 @@ class StateLayout:
 
     def unpack(self, content: bytearray) -> list[torch.Tensor]:
         """Tensors of the wire's dtypes that share the memory of ``content``."""
-        return list(self._views(content))
-
-    def _views(self, content: bytearray) -> Iterator[torch.Tensor]:
-        for place in self.places:
-            count = place.shape.numel()
-            if count:
-                view = torch.frombuffer(content, dtype=place.dtype, count=count, offset=place.begin)
-            else:
-                view = torch.empty(0, dtype=place.dtype)
-            yield view.reshape(place.shape)
+        return [place.view(content, offset=place.begin) for place in self.places]

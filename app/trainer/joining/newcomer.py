@@ -267,7 +267,7 @@ class Newcomer:
         except CallError as error:
             if not is_unknown_call(error):
                 raise
-            epoch, tensors = await fetch_plain(calls, peer, self.state.layout)
+            epoch, tensors = await fetch_plain(calls, peer, self.state.layout, slowest=slowest)
             return StateOffer(givers={peer}, epoch=epoch, tensors=tensors, content=b"")
         return self._offered(download)
 

@@ -4,18 +4,25 @@ hivemind's own download takes as many tensors of any size as the donor likes to 
 optimizer's settings as well. Here are only the tensors that we hold ourselves, and the epoch.
 """
 
+from contextlib import aclosing
 from typing import Any
 
 import torch
 from hivemind.compression import deserialize_torch_tensor
 from hivemind.p2p import PeerID
 from hivemind.proto.averaging_pb2 import DownloadRequest  # type: ignore[attr-defined]
-from hivemind.utils.asyncio import aiter_with_timeout
 from hivemind.utils.streaming import combine_from_streaming
 
 from app.common.i18n import _
 from app.p2p.calls import hivemind_errors, unpacked
-from app.p2p.states.download import SILENCE_SECONDS, DonorCalls, DonorError, OtherModelError
+from app.p2p.states.download import (
+    ANSWER_SECONDS,
+    DonorCalls,
+    DonorError,
+    DownloadPace,
+    OtherModelError,
+    replies_in_time,
+)
 from app.trainer.joining.layout import StateLayout
 
 MOST_BYTES_A_VALUE = 8
@@ -26,18 +33,19 @@ MOST_METADATA = 1024 * 1024
 
 
 async def fetch_plain(
-    calls: DonorCalls, peer: PeerID, layout: StateLayout
+    calls: DonorCalls, peer: PeerID, layout: StateLayout, *, slowest: float
 ) -> tuple[int, list[torch.Tensor]]:
-    """A donor's epoch, and its tensors in the order of the layout. Raises `DonorError` and
-    `CallError`."""
-    with hivemind_errors(peer_id=peer.to_base58()):
-        stream = await calls.stub(peer).rpc_download_state(DownloadRequest())
-        gathered = _PlainState(layout)
-        try:
-            async for message in aiter_with_timeout(stream, timeout=SILENCE_SECONDS):
+    """A donor's epoch, and its tensors in the order of the layout. slowest: bytes a second.
+
+    Raises `DonorError` and `CallError`.
+    """
+    gathered, pace = _PlainState(layout), DownloadPace(slowest)
+    with hivemind_errors(peer_id=peer.to_base58(), seconds=ANSWER_SECONDS):
+        opening = calls.stub(peer).rpc_download_state(DownloadRequest())
+        async with aclosing(replies_in_time(opening)) as messages:
+            async for message in messages:
                 gathered.add(message)
-        finally:
-            await stream.aclose()
+                pace.after(len(message.tensor_part.buffer))
         return gathered.result()
 
 
@@ -53,13 +61,15 @@ class _PlainState:
 
     def add(self, message: Any) -> None:
         """Take a message. Raises `DonorError`."""
-        if message.metadata:
+        if message.metadata and self._epoch < 0:
             self._epoch = _epoch_in(message.metadata)
         part = message.tensor_part
         if part.dtype and self._parts:  # a new tensor begins
             self._end_tensor()
         if not self._parts:
             self._begin_tensor(part)
+        if not part.buffer and self._expected.numel():
+            raise DonorError(_("it sends messages with nothing in them"))
         self._parts.append(part)
         self._bytes += len(part.buffer)
         if self._bytes > MOST_BYTES_A_VALUE * (self._expected.numel() + 1024):

@@ -15,11 +15,7 @@ from hivemind.p2p.servicer import StubBase
 
 # hivemind reads the annotations of a call to find its message types, so this import can't be
 # under TYPE_CHECKING.
-from hivemind.proto.averaging_pb2 import (  # type: ignore[attr-defined]
-    AveragingData,
-    DownloadData,
-    DownloadRequest,
-)
+from hivemind.proto.averaging_pb2 import AveragingData  # type: ignore[attr-defined]
 
 from app.trainer.peer.bandwidth import DOWNLOAD, UPLOAD
 
@@ -112,14 +108,6 @@ class CountedTraffic(DecentralizedAverager):
         """Average the part of the tensors that a member of the group sends, and send the result."""
         replies = super().rpc_aggregate_part(self.traffic.receiving(stream), context)
         async for message in self.traffic.sending(replies, in_round=True):
-            yield message
-
-    async def rpc_download_state(
-        self, request: DownloadRequest, context: P2PContext
-    ) -> AsyncIterator[DownloadData]:
-        """Send our state to a newcomer."""
-        replies = super().rpc_download_state(request, context)
-        async for message in self.traffic.sending(replies):
             yield message
 
 

@@ -1,5 +1,6 @@
 """Two donors' bytes, held against each other."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.p2p.states import download
+from app.p2p.states import comparing, download
 from app.p2p.states.comparing import are_finite, are_near, opinions, random_pieces
 from app.p2p.states.download import DonorCalls, SaidLayout
 from app.p2p.states.wire import Header
@@ -83,3 +84,76 @@ async def test_a_donor_that_sends_nothing_for_ever_has_no_opinion(
 ) -> None:
     monkeypatch.setattr(download, "SLOWEST_SECONDS", 0.01)
     assert await said_by(Endless()) == (0, 0)
+
+
+class Silent:
+    """Never answers."""
+
+    def __init__(self) -> None:
+        self.is_asked = asyncio.Event()
+        self.is_left = False
+
+    async def rpc_send_state(self, _request: Any) -> AsyncIterator[Any]:
+        """As a stub has it."""
+        self.is_asked.set()
+        try:
+            return await asyncio.Future[Any]()
+        finally:
+            self.is_left = True
+
+
+class Slow(Donor):
+    """Answers when all of the others have been asked."""
+
+    after: tuple[Silent, ...] = ()
+
+    async def rpc_send_state(self, request: Any) -> AsyncIterator[Any]:
+        """As a stub has it."""
+        for each in self.after:
+            await each.is_asked.wait()
+        return await super().rpc_send_state(request)
+
+
+def same() -> Donor:
+    return Donor(content=STATE, snapshot=SAID)
+
+
+def different() -> Donor:
+    other = np.full(100, 9.0, dtype="<f4").tobytes()
+    return Donor(content=other, snapshot=SAID)
+
+
+async def test_silent_donors_keep_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparing, "BESIDE_SECONDS", 0.001)
+    silent = [Silent() for _ in range(40)]
+    assert await said_by(*silent, same(), same(), same()) == (3, 0)
+    assert all(each.is_left for each in silent)
+
+
+async def test_who_answers_first_does_not_decide_alone() -> None:
+    assert await said_by(same(), different(), different()) == (1, 2)
+
+
+async def test_not_all_donors_copy_their_state_for_one_newcomer() -> None:
+    donors = [same() for _ in range(40)]
+    assert await said_by(*donors) == (comparing.ENOUGH, 0)
+    assert sum(len(each.asked) for each in donors) == comparing.ENOUGH
+
+
+async def test_when_time_is_over_enough_answers_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparing, "BESIDE_SECONDS", 0.001)
+    monkeypatch.setattr(comparing, "OPINION_SECONDS", 0.0)
+    silent = Silent()
+    assert await said_by(silent, different(), different(), different()) == (0, 3)
+    assert await said_by(same(), silent) == (1, 0)
+
+
+async def test_a_slow_donor_counts_where_nobody_else_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(comparing, "BESIDE_SECONDS", 0.001)
+    monkeypatch.setattr(comparing, "OPINION_SECONDS", 0.0)
+    monkeypatch.setattr(download, "ANSWER_SECONDS", 0.2)
+    slow = Slow(content=STATE, snapshot=SAID)
+    slow.after = tuple(Silent() for _ in range(20))
+    assert await said_by(slow, *slow.after) == (1, 0)

@@ -15,7 +15,10 @@ from hivemind.proto import averaging_pb2
 from app.organiser.admission import OPEN, Admission
 from app.p2p.states.wire import Header, StateRefusal
 from app.trainer.averaging.averagers import CountingStateAverager, KeepingGradientAverager
+from app.trainer.averaging.guard import StateBounds
+from app.trainer.averaging.guarded_averager import RoundGuard
 from app.trainer.averaging.members_only import MembersOnly, MembersOnlyDonor
+from app.trainer.averaging.offences import Offences
 from app.trainer.joining.donor import StateDonor
 from tests.support.organiser.organisers import FIRST, SECOND, admission_by, organiser, sealed
 
@@ -94,6 +97,20 @@ async def test_no_round_with_a_stranger_whom_a_plain_leader_let_in(
 def test_both_averagers_ask_before_they_judge(kind: type) -> None:
     bases = [base.__name__ for base in kind.__mro__]
     assert bases.index("MembersOnly") < bases.index("GuardedAveraging")
+
+
+def test_nobody_downloads_copies_of_the_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: dict[str, Any] = {}
+
+    def start(self: Any, *_: Any, **options: Any) -> None:
+        said.update(options)
+        self._parent_pid = 0
+
+    monkeypatch.setattr(DecentralizedAverager, "__init__", start)
+    dht: Any = SimpleNamespace(client_mode=False)
+    guard = RoundGuard(bounds=StateBounds(), offences=Offences())
+    KeepingGradientAverager((), dht=dht, prefix="run", guard=guard, admission=OPEN)
+    assert said["allow_state_sharing"] is False
 
 
 async def test_a_stranger_gets_no_snapshot(
