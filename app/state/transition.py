@@ -27,6 +27,7 @@ from app.state.events import (
     ReleaseFound,
     ReportingChanged,
     RestartCancelled,
+    RestartPostponed,
     ReturnChanged,
     RunObserved,
     SnapshotChanged,
@@ -237,6 +238,12 @@ def _without_trainers(peers: tuple[PeerInfo, ...], own: OwnTraining | None) -> t
     return tuple(peer for peer in peers if peer.peer_id not in ours)
 
 
+def _restart_postponed(state: ContributorState, event: RestartPostponed) -> ContributorState:
+    if state.restart_at is None:
+        return state
+    return replace(state, restart_at=event.restart_at, problem=event.problem or state.problem)
+
+
 def _restart_cancelled(state: ContributorState, _event: RestartCancelled) -> ContributorState:
     return _without_pause(replace(state, restart_at=None))
 
@@ -270,6 +277,7 @@ _TRANSITIONS: dict[type, Transition] = {
     TrainingRequested: _training_requested,
     StopRequested: _stop_requested,
     TrainerGone: _trainer_gone,
+    RestartPostponed: _restart_postponed,
     RestartCancelled: _restart_cancelled,
     **REPORTED,
     **dict.fromkeys(
