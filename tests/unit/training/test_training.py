@@ -380,17 +380,18 @@ async def test_a_stop_while_the_terms_are_looked_at_ends_the_start(house: House)
     assert (house.state.phase, house.trainers) == (Phase.WATCHING, 0)
 
 
-async def test_nothing_starts_while_the_swarm_is_being_left(house: House) -> None:
+async def test_a_stop_ends_the_starts_before_it_and_none_after_it(house: House) -> None:
     house.bindings.may_end.clear()
-    starting = asyncio.create_task(house.training.start())
+    before = asyncio.create_task(house.training.start())
     await house.bindings.reads.wait()
-    house.membership.joined = False
     await house.training.stop()
-    with pytest.raises(BusyError):
-        await house.training.start()
+    house.bindings.reads.clear()
+    after = asyncio.create_task(house.training.start())
+    await house.bindings.reads.wait()
     house.bindings.may_end.set()
-    await starting
-    assert (house.state.phase, house.trainers) == (Phase.WATCHING, 0)
+    await asyncio.gather(before, after)
+    assert (house.state.phase, house.trainers) == (Phase.TRAINING, 1)
+    await house.training.stop()
 
 
 async def test_the_users_pause_wins(house: House) -> None:
