@@ -77,14 +77,17 @@ class Printer:
         self._thread.join(seconds)
 
     def _add(self, text: str, *, is_progress: bool) -> None:
-        content = text.encode(self._encoding, "backslashreplace")
+        piece = _Piece(content=self._encoded(text), is_progress=is_progress)
         with self._changed:
-            self._waiting.append(_Piece(content=content, is_progress=is_progress))
+            self._waiting.append(piece)
             if len(self._waiting) > MOST_WAITING:
                 oldest = next((each for each in self._waiting if each.is_progress), None)
                 self._waiting.remove(oldest or self._waiting[0])
                 self._lost += oldest is not None
             self._changed.notify()
+
+    def _encoded(self, text: str) -> bytes:
+        return text.encode(self._encoding, "backslashreplace")
 
     # --- in the thread
 
@@ -127,7 +130,7 @@ class Printer:
         if not self._failing:
             log.warning("the progress can't be written: %s", error)
             text = _("the progress can't be written, and is lost: {reason}.")
-            self._print_message(as_message(text.format(reason=error.strerror)).encode())
+            self._tell(text.format(reason=error.strerror))
         self._failing = True
 
     def _tell_what_is_lost(self) -> None:
@@ -140,7 +143,10 @@ class Printer:
                 "{count} lines of progress were lost: they couldn't be written, or not in time.",
                 lost,
             )
-            self._print_message(as_message(text.format(count=lost)).encode())
+            self._tell(text.format(count=lost))
+
+    def _tell(self, text: str) -> None:
+        self._print_message(self._encoded(as_message(text)))
 
     def _print_message(self, content: bytes) -> None:
         try:

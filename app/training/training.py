@@ -33,6 +33,7 @@ from app.terms.terms import GB
 from app.training.ensemble import Ensemble
 from app.training.governor import Governor
 from app.training.patience import MOST_CRASHES, Patience
+from app.training.planned_start import PlannedStart
 from app.training.reins import Reins
 from app.training.supervisor import Outcome
 
@@ -66,7 +67,7 @@ class Training:
         self._trainer: Ensemble | None = None
         self._background = Background()
         self._following: asyncio.Task[None] | None = None
-        self._restart: asyncio.Task[None] | None = None
+        self._restart = PlannedStart(self._start_again, background=self._background)
         self._spawning = asyncio.Lock()
         self._stops = 0  # so far; one more ends each start that is under way
         self._beginning: asyncio.Task[None] | None = None
@@ -102,7 +103,7 @@ class Training:
         if stops != self._stops or self._membership.spec is not swarm:
             return
         self._check_readiness()  # once more: reading files may have taken long
-        self._forget_restart()  # this start takes its place
+        self._restart.forget()  # this start takes its place
         if not self._store.state.may_train:
             self._store.dispatch(TrainingAwaited())
             return
@@ -136,7 +137,7 @@ class Training:
         except OSError as error:
             text = _("the trainer can't be started: {reason}.").format(reason=error)
             again = by_itself and stops == self._stops  # memory or files may be short for a moment
-            restart_at = self._restart_later(self._patience.wait_without_start()) if again else None
+            restart_at = self._restart.plan(self._patience.wait_without_start()) if again else None
             self._store.dispatch(TrainerGone(problem=Problem(message=text), restart_at=restart_at))
             return None
         self._trainer = trainer
@@ -264,18 +265,11 @@ class Training:
         delay = None
         if outcome.unexpected and not asked:
             delay = self._patience.wait_after(outcome, lived=lived)
-        restart_at = None if delay is None else self._restart_later(delay)
+        restart_at = None if delay is None else self._restart.plan(delay)
         given_up = self._patience.exhausted
         self._store.dispatch(_gone(outcome, asked=asked, restart_at=restart_at, given_up=given_up))
 
-    def _restart_later(self, delay: float) -> float:
-        """Returns when, in seconds since the epoch."""
-        self._restart = self._background.start(self._restart_after(delay))
-        return time.time() + delay
-
-    async def _restart_after(self, delay: float) -> None:
-        await asyncio.sleep(delay)
-        self._restart = None  # under way: no longer to be cancelled
+    async def _start_again(self) -> None:
         stops = self._stops
         if self._membership.joined and self._membership.node is None:
             self._postpone()  # our peer's daemon is being replaced: nobody could enter by it
@@ -289,20 +283,15 @@ class Training:
                 self._postpone(problem_of(error))
 
     def _postpone(self, problem: Problem | None = None) -> None:
-        restart_at = self._restart_later(self._patience.wait_without_start())
+        restart_at = self._restart.plan(self._patience.wait_without_start())
         self._store.dispatch(RestartPostponed(restart_at=restart_at, problem=problem))
 
     def cancel_restart(self) -> None:
         """Don't start failed trainers again by themselves."""
-        self._forget_restart()
+        self._restart.forget()
         if self._store.state.restart_at is not None:
             self._stops += 1  # a restart that still reads its files
             self._store.dispatch(RestartCancelled())
-
-    def _forget_restart(self) -> None:
-        restart, self._restart = self._restart, None
-        if restart is not None:
-            restart.cancel()
 
 
 def _gone(
