@@ -1,26 +1,20 @@
 """What a headless app prints: one progress line on a terminal, JSON lines into a pipe."""
 
 import json
-import logging
-import os
-import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import TextIO
+from typing import Protocol
 
 from app.common.i18n import _
 from app.common.plain import one_line
 from app.contributions.fates import forgotten_text, unreported
+from app.headless.printer import as_message
 from app.protocol import FileDownload, StateDownload, TrainerWarning, Waiting
 from app.spec.about import AboutSpec, in_words
 from app.state.facts import DoorSnapshot, MemberFault, Returning
 from app.state.state import ContributorState, Phase, Round
-
-log = logging.getLogger(__name__)
-
-MOST_SAID = 2000
-"""Characters of a message; a message of others may have any length."""
 
 REPORT_SECONDS = 1.0
 """Between two states that differ in figures only."""
@@ -32,16 +26,30 @@ MOST_FAULTS = 20
 
 def say(text: str) -> None:
     """Print a message on stderr, beside the progress."""
-    sys.stderr.write(f"cotrain-contributor: {one_line(text, most=MOST_SAID)}\n")
+    sys.stderr.write(as_message(text))
     sys.stderr.flush()
+
+
+class Output(Protocol):
+    """Where progress goes. What is written there fails for nobody, and returns at once."""
+
+    def write(self, text: str, /) -> object:
+        """Print a piece of text."""
+
+    def isatty(self) -> bool:
+        """It is a terminal."""
 
 
 class Display:
     """Prints states on a stream: at once when the phase, the awaited peers or the local API change,
-    else once a second."""
+    else once a second.
 
-    def __init__(self, stream: TextIO) -> None:
+    say_beside: prints a message, on stderr.
+    """
+
+    def __init__(self, stream: Output, *, say_beside: Callable[[str], None] = say) -> None:
         self._stream = stream
+        self._say_beside = say_beside
         self._shown_at = 0.0
         self._shown: tuple[object, ...] = ()
         self._problem = ""
@@ -68,7 +76,7 @@ class Display:
             return
         self._shown, self._shown_at = shown, time.monotonic()
         text = f"\r\x1b[K{as_line(state)}" if self._terminal else f"{as_json(state)}\n"
-        self._write(text)
+        self._stream.write(text)
 
     def _say_problem(self, state: ContributorState) -> None:
         if state.problem is None:
@@ -152,25 +160,16 @@ class Display:
         self._problem = problem
 
     def _tell(self, text: str) -> None:
-        self._write("\r\x1b[K" if self._terminal else "")
-        say(text)
+        if self._terminal:
+            self._stream.write("\r\x1b[K")
+        self._say_beside(text)
 
     def close(self, state: ContributorState) -> None:
         """Print the last state and end the line."""
         self._shown_at = 0.0
         self.show(state)
         if self._terminal:
-            self._write("\n")
-
-    def _write(self, text: str) -> None:
-        try:
-            self._stream.write(text)
-            self._stream.flush()
-        except BrokenPipeError:
-            log.info("nobody reads the progress any more")
-            # the interpreter flushes stdout once more at exit, and would fail
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-            signal.raise_signal(signal.SIGTERM)
+            self._stream.write("\n")
 
 
 def _problem_text(state: ContributorState) -> str:

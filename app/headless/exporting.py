@@ -20,8 +20,9 @@ from app.export.exporter import export, upload
 from app.export.kept_runs import KeptRun, KeptRuns
 from app.export.target import ExportTarget, check_is_export
 from app.export.words import percent_of, step_in_words
-from app.headless.display import MOST_SAID, say
+from app.headless.display import say
 from app.headless.fetching import fetch
+from app.headless.printer import MOST_SAID
 from app.settings.settings import Settings
 from app.swarm.bindings import Bindings
 from app.takeout.messages import ExportFacts, ExportProgress, ExportStep, Upload

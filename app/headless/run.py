@@ -1,6 +1,7 @@
 """The app without a window: a progress line on a terminal, JSON lines into a pipe."""
 
 import asyncio
+import contextlib
 import getpass
 import logging
 import os
@@ -20,6 +21,7 @@ from app.demo import DemoSwarm
 from app.door.run import SwarmDoor
 from app.headless import one_time
 from app.headless.display import Display, say
+from app.headless.printer import Printer
 from app.headless.service import ServiceManager, notify
 from app.lab.service import LabService
 from app.lifecycle import processes
@@ -96,7 +98,13 @@ async def _run(work: "_Contribution | _DoorWork", session: Session) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    display = Display(sys.stdout)
+    with contextlib.closing(Printer(encoding=sys.stdout.encoding)) as printer:
+        return await _shown_by(Display(printer, say_beside=printer.say), work, session, stop)
+
+
+async def _shown_by(
+    display: Display, work: "_Contribution | _DoorWork", session: Session, stop: asyncio.Event
+) -> int:
     showing = session.store.subscribe(display.show)
     manager = ServiceManager(session.store)
     manager.open()

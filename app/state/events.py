@@ -177,6 +177,16 @@ class TrainerGone:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RestartPostponed:
+    """Training that begins by itself couldn't begin yet; it will be tried again."""
+
+    restart_at: float
+    """When, in seconds since the epoch."""
+    problem: Problem | None = None
+    """What is in the way; None leaves what is shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RestartCancelled:
     """Trainers that ended unexpectedly will not be started again by themselves."""
 
@@ -245,6 +255,7 @@ Event = (
     | PartsChanged
     | StopRequested
     | TrainerGone
+    | RestartPostponed
     | RestartCancelled
     | LocalApiChanged
     | LabCommanded

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from app.common.background import survived
 from app.common.subscription import Subscription, subscribed
 from app.settings.settings import Settings
 from app.state.events import Event
@@ -62,16 +63,19 @@ class Store:
         """Change the state as `after` says, then call the listeners.
 
         Listeners to events are called first, in the order in which they subscribed, whether or
-        not the state has changed; then, if it has, the listeners to states.
+        not the state has changed; then, if it has, the listeners to states. What a listener
+        raises is logged: neither the others nor whoever dispatches can help it.
         """
         before, self._state = self._state, after(self._state, event)
         for on_event in tuple(self._event_listeners):
-            on_event(event, self._state)
+            with survived(log, "a listener failed at %s", type(event).__name__):
+                on_event(event, self._state)
         if self._state.phase is not before.phase:
             log.info("%s", self._state.phase.value, extra={"monotonic": time.monotonic()})
         if self._state != before:
             for on_state in tuple(self._state_listeners):
-                on_state(self._state)
+                with survived(log, "a listener failed at %s", type(event).__name__):
+                    on_state(self._state)
 
     def subscribe(self, listener: StateListener) -> Subscription:
         """Call ``listener`` with each new state."""

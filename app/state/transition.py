@@ -28,6 +28,7 @@ from app.state.events import (
     ReleaseFound,
     ReportingChanged,
     RestartCancelled,
+    RestartPostponed,
     ReturnChanged,
     RunObserved,
     SnapshotChanged,
@@ -249,6 +250,13 @@ def _without_trainers(peers: tuple[PeerInfo, ...], own: OwnTraining | None) -> t
     return tuple(peer for peer in peers if peer.peer_id not in ours)
 
 
+def _restart_postponed(state: ContributorState, event: RestartPostponed) -> ContributorState:
+    if not (state.restart_at or state.phase is Phase.WAITING or state.reads_files):
+        return state  # it was cancelled meanwhile
+    problem = event.problem or state.problem
+    return replace(state, phase=Phase.FAILED, restart_at=event.restart_at, problem=problem)
+
+
 def _restart_cancelled(state: ContributorState, _event: RestartCancelled) -> ContributorState:
     return _without_pause(replace(state, restart_at=None))
 
@@ -283,6 +291,7 @@ _TRANSITIONS: dict[type, Transition] = {
     TrainingRequested: _training_requested,
     StopRequested: _stop_requested,
     TrainerGone: _trainer_gone,
+    RestartPostponed: _restart_postponed,
     RestartCancelled: _restart_cancelled,
     **REPORTED,
     **dict.fromkeys(

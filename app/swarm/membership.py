@@ -68,7 +68,7 @@ class Membership:
         self.spec: SwarmSpec | None = None
         self.last_spec: SwarmSpec | None = None
         self.tried_spec: SwarmSpec | None = None
-        self._inside = False
+        self._inside = self._entered = False
         self._store = store
         self._recents = recents
         self._seen = ReentryPeers(store, recents)
@@ -92,8 +92,11 @@ class Membership:
 
     @property
     def joined(self) -> bool:
-        """Our peer is in a swarm, connected or about to reconnect."""
-        return self._peer.joined
+        """We have entered a swarm, and neither left it nor are about to.
+
+        Our peer may be without its daemon for a while, which is being started again.
+        """
+        return self._entered and not self._leaving.locked()
 
     @property
     def node(self) -> Any:
@@ -177,6 +180,7 @@ class Membership:
         self._peer_id, self._addresses = presence.peer_id, presence.addresses
         places = (endpoint(each) for each in presence.addresses if "/p2p-circuit" not in each)
         self._port = next((place[1] for place in places if place is not None), 0)
+        self._entered = True
         self._store.dispatch(Joined(peer_id=presence.peer_id, addresses=presence.addresses))
 
     def network(self, port: Literal["dht_port", "server_port"], *, place: int = 0) -> Network:
@@ -224,9 +228,10 @@ class Membership:
             await end(self._entering)
         self._entering = None
         await self.look_away()  # now: a join may just have succeeded
-        await self._seen.note(self._lifeline.contacts, at_once=self._peer.joined)
+        await self._seen.note(self._lifeline.contacts, at_once=self._entered)
         await self._peer.leave()
         self.spec, self._inside, self._addresses, self._port = None, False, (), 0
+        self._entered = False
         self._store.dispatch(Left())
 
     async def connect(self, peer_id: str, *, host: str, port: int) -> str:

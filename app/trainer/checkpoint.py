@@ -15,6 +15,7 @@ from app.spec.schema import SwarmSpec
 from app.takeout import run_file
 from app.takeout.identity import fingerprint_of, identity_of
 from app.takeout.run_file import CHECKPOINT_NAME
+from app.trainer.confinement.memory import is_for_memory
 
 log = logging.getLogger(__name__)
 
@@ -94,17 +95,30 @@ class CheckpointFolder:
 
         Damaged ones on the way are set aside, under the suffix ``.damaged``. What was kept by
         `set_aside` comes last.
+
+        Raises `OSError` when there may be one and none can be read now, and whatever torch raises
+        when the memory is short: neither is damage, and what would follow on "none" is a start from
+        nothing.
         """
+        unread: OSError | None = None
         for path in self.kept():
             try:
                 checkpoint = self._read(path)
+            except OSError as error:
+                log.warning("checkpoint %s can't be read now and is passed over: %s", path, error)
+                unread = OSError(error.errno, error.strerror, str(path))
+                continue
             except (*_UNREADABLE, DamagedCheckpointError, NotFiniteError) as error:
+                if is_for_memory(error):
+                    raise
                 log.warning("checkpoint %s is damaged and set aside: %s", path.name, error)
                 self._set_damaged_aside(path)
                 continue
             if checkpoint is not None:
                 return checkpoint
             log.warning("checkpoint %s is of another model and is passed over", path)
+        if unread is not None:
+            raise unread
         return None
 
     def kept(self) -> list[Path]:

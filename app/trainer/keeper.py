@@ -76,7 +76,11 @@ class Keeper:
         self._saved_epoch = self._strategy.epoch
         with self._strategy.swarm_weights():
             loss = self._judge()
-            good = self._better_one() if self._is_worse(loss) else None
+            try:
+                good = self._better_one() if self._is_worse(loss) else None
+            except OSError as error:  # what is worse isn't written: the next epoch tries again
+                log.warning("no checkpoint can be read to go back to: %s", error)
+                return
             if good is None:
                 self._write(loss, started)
         if good is not None:

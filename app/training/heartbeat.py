@@ -36,15 +36,21 @@ class Heartbeat:
     """Watches one trainer from `watch` until that is cancelled.
 
     report: called with a `TrainerWarning` while the trainer is silent, and when it speaks again.
-    end: ends the trainer.
+    end: ends the trainer. look_too: called at each look.
     """
 
     def __init__(
-        self, pid: int, *, report: Callable[[TrainerWarning], None], end: Callable[[], None]
+        self,
+        pid: int,
+        *,
+        report: Callable[[TrainerWarning], None],
+        end: Callable[[], None],
+        look_too: Callable[[], None],
     ) -> None:
         self._pid = pid
         self._report = report
         self._end = end
+        self._look_too = look_too
         self._heard = time.monotonic()
         self._computed = 0.0
         self._looked = self._heard
@@ -65,6 +71,7 @@ class Heartbeat:
 
     def look(self) -> None:
         """Judge the trainer's silence so far."""
+        self._look_too()
         condition = self._condition()
         silence = time.monotonic() - self._heard
         if condition is _Condition.GONE or silence < SILENT_SECONDS:

@@ -33,6 +33,15 @@ class Patience:
         self._crashes += -outcome.returncode not in OUTSIDE
         if self._crashes >= MOST_CRASHES:
             return None
+        return self._wait
+
+    def wait_without_start(self) -> float:
+        """Seconds to wait after a restart that came to nothing: there was no trainer to end."""
+        self._ends += 1
+        return self._wait
+
+    @property
+    def _wait(self) -> float:
         return RESTART_SECONDS[min(self._ends, len(RESTART_SECONDS)) - 1]
 
     @property

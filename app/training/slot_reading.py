@@ -20,7 +20,10 @@ class SlotReading:
         self._reading: asyncio.Task[SwarmSpec] | None = None
 
     async def filled(self, spec: "SwarmSpec") -> "SwarmSpec | None":
-        """As `Bindings.filled`; None where `cancel` was called meanwhile."""
+        """As `Bindings.filled`; None where `cancel` was called meanwhile.
+
+        What the state is after an error is the caller's to say.
+        """
         from app.spec import filling
 
         if not filling.places(spec):
@@ -35,8 +38,6 @@ class SlotReading:
             raise
         if self._reading is not reading:
             return None
-        if reading.exception() is not None:
-            self.cancel()
         self._reading = None
         return reading.result()
 

@@ -9,7 +9,6 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from app import pipe, protocol
@@ -21,6 +20,7 @@ from app.common.logs import log_child_line
 from app.lifecycle.processes import command_line
 from app.protocol import Command, EndReason, Report
 from app.training.heartbeat import Heartbeat
+from app.training.oom_kills import OomKills
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """A longer line is dropped; asyncio's default of 64 KiB is too short for some reports."""
@@ -33,9 +33,6 @@ TERM_GRACE_SECONDS = 2.0
 REPORTS_SECONDS, LOG_SECONDS = 5.0, 0.5
 """How long a dead trainer's pipes are read. A process that left the trainer's group may hold them
 open: PyTorch's shared-memory manager keeps stderr for two seconds, and writes nothing."""
-
-KERNEL_COUNTERS = Path("/proc/vmstat")
-"""Where Linux counts, among much else, the processes that it killed for their memory."""
 
 ReportHandler = Callable[[Report], None]
 C = TypeVar("C", bound=Command)
@@ -109,8 +106,11 @@ class Trainer:
         self._acks: dict[int, asyncio.Future[None]] = {}
         self._reason: EndReason | None = None
         self._problem: protocol.TrainerProblem | None = None
-        self._oom_kills = _oom_kills()
-        self._heartbeat = Heartbeat(process.pid, report=on_report, end=self.kill)
+        self._oom_kills = OomKills()
+        self._killed = False  # by us
+        self._heartbeat = Heartbeat(
+            process.pid, report=on_report, end=self.kill, look_too=self._oom_kills.look
+        )
         self._watching = asyncio.create_task(self._watch())
 
     @classmethod
@@ -198,6 +198,7 @@ class Trainer:
 
     def kill(self) -> None:
         """Kill its process group, now."""
+        self._killed = True
         self._signal_group(signal.SIGKILL)
 
     def _signal_group(self, number: signal.Signals) -> None:
@@ -213,7 +214,7 @@ class Trainer:
         beating = asyncio.create_task(self._heartbeat.watch())
         await self._exited.wait()
         beating.cancel()
-        self.kill()  # p2pd and forked averagers outlive a killed trainer
+        self._signal_group(signal.SIGKILL)  # p2pd and forked averagers outlive a killed trainer
         for reading, seconds in ((reports, REPORTS_SECONDS), (logged, LOG_SECONDS)):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -221,7 +222,8 @@ class Trainer:
         self._transport.close()
         returncode = await self._process.wait()
         self._fail_open_commands()
-        if returncode == -signal.SIGKILL and not self._problem and _oom_kills() > self._oom_kills:
+        killed = returncode == -signal.SIGKILL and not self._killed and not self._problem
+        if killed and self._oom_kills.any_just_now:
             self._reason, self._problem = EndReason.FAILED, _out_of_memory()
         outcome = Outcome(returncode=returncode, reason=self._reason, problem=self._problem)
         self._log.info("%s ended: %s", self._name, outcome)
@@ -267,16 +269,6 @@ class Trainer:
                 waiting.set_exception(TrainerError(_("The trainer ended before it answered.")))
                 waiting.exception()  # marks it as retrieved, or asyncio would log it
         self._acks.clear()
-
-
-def _oom_kills() -> int:
-    """How many processes the kernel has killed since it started because the memory ran out; 0
-    where it doesn't say."""
-    with contextlib.suppress(OSError):
-        for line in KERNEL_COUNTERS.read_text(encoding="ascii").splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    return 0
 
 
 def _out_of_memory() -> protocol.TrainerProblem:

@@ -17,8 +17,8 @@ from app.protocol import EndReason
 from app.state.events import (
     PauseChosen,
     PauseEnded,
-    ProblemRaised,
     RestartCancelled,
+    RestartPostponed,
     StopRequested,
     TrainerGone,
     TrainingAwaited,
@@ -33,6 +33,7 @@ from app.terms.terms import GB
 from app.training.ensemble import Ensemble
 from app.training.governor import Governor
 from app.training.patience import MOST_CRASHES, Patience
+from app.training.planned_start import PlannedStart
 from app.training.reins import Reins
 from app.training.slot_reading import SlotReading
 from app.training.supervisor import Outcome
@@ -67,9 +68,9 @@ class Training:
         self._trainer: Ensemble | None = None
         self._background = Background()
         self._following: asyncio.Task[None] | None = None
-        self._restart: asyncio.Task[None] | None = None
+        self._restart = PlannedStart(self._start_again, background=self._background)
         self._spawning = asyncio.Lock()
-        self._stop_asked = False
+        self._stops = 0  # so far; one more ends each start that is under way
         self._pause_ends = math.inf  # by the monotonic clock, which nobody sets back
         self._beginning: asyncio.Task[None] | None = None
         self._reins: Reins | None = None
@@ -79,32 +80,46 @@ class Training:
     async def start(self) -> None:
         """Start a trainer on each chosen device, as soon as the terms allow it.
 
-        Returns when they train, have failed, or wait for the terms.
+        Returns when they train, have failed, or wait for the terms, or when it was stopped.
 
         Raises `BusyError` when there is no swarm to train in, or a trainer already, and
         `UserFacingError` when a slot of the swarm has no file, or a wrong one.
         """
+        stops = self._stops
         await self._governor.look()
+        if stops != self._stops:
+            return
         self._patience = Patience()
         self._store.dispatch(PauseEnded())  # a start by the user ends an earlier pause
-        await self._start()
+        await self._start(stops)
 
-    async def _start(self) -> None:
+    async def _start(self, stops: int, *, by_itself: bool = False) -> None:
+        """stops: how many there were when this start began; one more ends it.
+
+        by_itself: nobody may be there to try again.
+        """
         self._check_readiness()
-        self.cancel_restart()
-        self._stop_asked = False
         swarm = self._membership.spec
         assert swarm is not None
-        spec = await self._slots.filled(swarm)
-        if spec is None or self._stop_asked or self._membership.spec is not swarm:
+        had_planned = self._store.state.restart_at is not None
+        try:
+            spec = await self._slots.filled(swarm)
+        except UserFacingError:
+            if had_planned and not by_itself:
+                self._postpone()
+            elif not by_itself:
+                self._store.dispatch(StopRequested())
+            raise
+        if spec is None or stops != self._stops or self._membership.spec is not swarm:
             return
+        self._restart.forget()  # this start takes its place
         if not self._store.state.may_train:
             self._store.dispatch(TrainingAwaited())
             return
         self._store.dispatch(TrainingRequested(device=self._store.state.device))
         async with self._spawning:
-            trainer = await self._spawn()
-        if trainer is None or self._stop_asked:
+            trainer = await self._spawn(stops, by_itself=by_itself)
+        if trainer is None or stops != self._stops:
             return  # `stop` waits for the lock, and ends the trainer
         self.obey()
         with contextlib.suppress(TrainerError):  # `_follow` reports how it ended
@@ -121,7 +136,7 @@ class Training:
         if self._trainer is not None or self._store.state.phase.has_trainer:
             raise BusyError(_("training is under way already."))
 
-    async def _spawn(self) -> Ensemble | None:
+    async def _spawn(self, stops: int, *, by_itself: bool) -> Ensemble | None:
         try:
             trainer = await Ensemble.spawn(
                 self._store.state.chosen_devices,
@@ -130,11 +145,13 @@ class Training:
             )
         except OSError as error:
             text = _("the trainer can't be started: {reason}.").format(reason=error)
-            self._store.dispatch(TrainerGone(problem=Problem(message=text)))
+            again = by_itself and stops == self._stops  # memory or files may be short for a moment
+            restart_at = self._restart.plan(self._patience.wait_without_start()) if again else None
+            self._store.dispatch(TrainerGone(problem=Problem(message=text), restart_at=restart_at))
             return None
         self._trainer = trainer
         self._reins = Reins(self._store, trainer)
-        self._following = self._background.start(self._follow(trainer))
+        self._following = self._background.start(self._follow(trainer, stops))
         return trainer
 
     def order(
@@ -208,15 +225,11 @@ class Training:
 
     def _start_awaited(self) -> None:
         if self._is_awaited and (self._beginning is None or self._beginning.done()):
-            self._beginning = self._background.start(self._begin_awaited())
+            self._beginning = self._background.start(self._start_by_itself(self._stops))
 
     @property
     def _is_awaited(self) -> bool:
         return self._store.state.phase is Phase.WAITING and self._store.state.may_train
-
-    async def _begin_awaited(self) -> None:
-        if self._is_awaited:  # unless it was started or stopped meanwhile
-            await self._start_or_say_why()
 
     async def _tell_rest(self) -> None:
         if self._reins is not None:
@@ -230,8 +243,8 @@ class Training:
         grace: seconds they may take before they are ended by force. Nothing happens when there
         are none.
         """
+        self._stops += 1
         self.cancel_restart()
-        self._stop_asked = True
         self._slots.cancel()
         async with self._spawning:
             trainer = self._trainer
@@ -244,42 +257,52 @@ class Training:
         if self._following is not None:
             await self._following
 
-    async def _follow(self, trainer: Ensemble) -> None:
-        """Wait for the trainers' end, then report it, and restart them if it was unexpected."""
+    async def _follow(self, trainer: Ensemble, stops: int) -> None:
+        """Wait for the trainers' end, then report it, and restart them if it was unexpected.
+
+        stops: as for `_start`.
+        """
         started = time.monotonic()
         outcome = await trainer.outcome()
         self._trainer = self._reins = None
-        asked, lived = self._stop_asked, time.monotonic() - started
+        asked, lived = self._stops != stops, time.monotonic() - started
         delay = None
         if outcome.unexpected and not asked:
             delay = self._patience.wait_after(outcome, lived=lived)
-        if delay is not None:
-            self._restart = self._background.start(self._restart_after(delay))
+        restart_at = None if delay is None else self._restart.plan(delay)
         given_up = self._patience.exhausted
-        self._store.dispatch(_gone(outcome, asked=asked, restart_in=delay, given_up=given_up))
+        self._store.dispatch(_gone(outcome, asked=asked, restart_at=restart_at, given_up=given_up))
 
-    async def _restart_after(self, delay: float) -> None:
-        await asyncio.sleep(delay)
-        self._restart = None  # under way: no longer to be cancelled
-        await self._start_or_say_why()
+    async def _start_again(self) -> None:
+        if self._membership.joined and self._membership.node is None:
+            self._postpone()  # our peer's daemon is being replaced: nobody could enter by it
+            return
+        await self._start_by_itself(self._stops)
 
-    async def _start_or_say_why(self) -> None:
+    async def _start_by_itself(self, stops: int) -> None:
         try:
-            await self._start()
-        except UserFacingError as error:
-            self._store.dispatch(RestartCancelled())
-            self._store.dispatch(ProblemRaised(problem=problem_of(error)))
+            await self._start(stops, by_itself=True)
+        except BusyError as error:
+            log.info("no start: %s", error.text)  # the swarm is left, or the user was faster
+        except UserFacingError as error:  # a disk with files for slots may be away for a moment
+            if stops == self._stops:
+                self._postpone(problem_of(error))
+
+    def _postpone(self, problem: Problem | None = None) -> None:
+        self._restart.forget()
+        restart_at = self._restart.plan(self._patience.wait_without_start())
+        self._store.dispatch(RestartPostponed(restart_at=restart_at, problem=problem))
 
     def cancel_restart(self) -> None:
         """Don't start failed trainers again by themselves."""
-        restart, self._restart = self._restart, None
-        if restart is not None:
-            restart.cancel()
+        self._restart.forget()
+        if self._store.state.restart_at is not None:
+            self._stops += 1  # a restart that still reads its files
             self._store.dispatch(RestartCancelled())
 
 
 def _gone(
-    outcome: Outcome, *, asked: bool, restart_in: float | None, given_up: bool
+    outcome: Outcome, *, asked: bool, restart_at: float | None, given_up: bool
 ) -> TrainerGone:
     if asked or outcome.reason in (EndReason.STOPPED, EndReason.COMPLETED):
         return TrainerGone(completed=outcome.reason is EndReason.COMPLETED)
@@ -294,5 +317,5 @@ def _gone(
         remedy = remedy or _("It resumes from its last checkpoint.")
     return TrainerGone(
         problem=Problem(message=outcome.text, field=field, remedy=remedy),
-        restart_at=None if restart_in is None else time.time() + restart_in,
+        restart_at=restart_at,
     )

@@ -83,12 +83,16 @@ def mapped() -> int:
     return 0
 
 
-def memory_ran_out(error: BaseException) -> DeviceError | None:
-    """The error for the user, if the kernel gave this process no more memory; else None."""
-    said = str(error).lower()
+def is_for_memory(error: BaseException) -> bool:
+    """The kernel gave this process no more memory."""
     # A library that overlooks that it got no memory makes Python raise a SystemError.
     is_known = isinstance(error, MemoryError | SystemError)
-    if not is_known and not any(text in said for text in _NO_MEMORY):
+    return is_known or any(text in str(error).lower() for text in _NO_MEMORY)
+
+
+def memory_ran_out(error: BaseException) -> DeviceError | None:
+    """The error for the user, if the kernel gave this process no more memory; else None."""
+    if not is_for_memory(error):
         return None
     use_reserve()
     return DeviceError(

@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import os
-import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -446,19 +445,6 @@ def test_problem_that_comes_back_is_said_again(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err.count("is wrong") == 2
 
 
-def test_when_nobody_reads_we_are_asked_to_end() -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    heard: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _frame: heard.append(number))
-    try:
-        with os.fdopen(writer, "w") as stream:  # nothing is left to be flushed at its end
-            Display(stream).show(TRAINING)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert heard == [signal.SIGTERM]
-
-
 # --- the arguments -------------------------------------------------------------------------------
 
 
@@ -480,72 +466,70 @@ def run(tmp_path: Path, **fields: Any) -> int:
 
 
 def test_without_a_swarm_there_is_nothing_to_do(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(tmp_path) == 1
-    assert "--swarm" in capsys.readouterr().err
+    assert "--swarm" in capfd.readouterr().err
 
 
 def test_a_door_without_a_swarm_leads_nowhere(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(tmp_path, bootstrap=True) == 1
-    assert "a door needs a swarm. Give --swarm" in capsys.readouterr().err
+    assert "a door needs a swarm. Give --swarm" in capfd.readouterr().err
 
 
-def test_missing_swarm_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_swarm_file_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     missing = tmp_path / "no.cotrain"
     assert run(tmp_path, swarm=str(missing)) == 1
-    assert str(missing) in capsys.readouterr().err
+    assert str(missing) in capfd.readouterr().err
 
 
-def test_wrong_spec_is_named_by_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_spec_is_named_by_field(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     swarm = tmp_path / "a.cotrain"
     swarm.write_text('{"run_id": "a"}', encoding="utf-8")
     assert run(tmp_path, swarm=str(swarm)) == 1
-    assert "model_config: is missing." in capsys.readouterr().err
+    assert "model_config: is missing." in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("mode", [{}, {"bootstrap": True}])
 def test_invite_that_names_files_of_this_machine_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: dict[str, Any]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], mode: dict[str, Any]
 ) -> None:
     swarm = tmp_path / "a.cotrain"
     data = {"source": "files", "paths": ["/etc/passwd"]}
     swarm.write_text(json.dumps({**SMALLEST, "dataset_info": data}), encoding="utf-8")
     assert run(tmp_path, swarm=str(swarm), **mode) == 1
-    assert "dataset_info.paths: names files of this machine" in capsys.readouterr().err
+    assert "dataset_info.paths: names files of this machine" in capfd.readouterr().err
 
 
-def test_wrong_link_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_link_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, invite="cotrain://join?v=1&spec=abc") == 1
-    assert "link: is damaged." in capsys.readouterr().err
+    assert "link: is damaged." in capfd.readouterr().err
 
 
 def test_wrong_setting_is_a_mistake_in_the_usage(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(tmp_path, overrides={"dht_port": -1}) == 2
-    assert "dht_port" in capsys.readouterr().err
+    assert "dht_port" in capfd.readouterr().err
 
 
 def test_damaged_settings_are_named_and_set_aside(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "data" / "settings.json"
     file.parent.mkdir()
     file.write_text("{", encoding="utf-8")
     run(tmp_path)
-    said = capsys.readouterr().err
+    said = capfd.readouterr().err
     assert str(file) in said
     assert "nothing to do" in said  # it went on
 
 
-def test_last_line_of_the_output_is_json(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_last_line_of_the_output_is_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run(tmp_path)
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["phase"] == "disconnected"
+    assert json.loads(capfd.readouterr().out.splitlines()[-1])["phase"] == "disconnected"
 
 
 def test_log_is_closed_at_the_end(tmp_path: Path) -> None:

@@ -61,6 +61,20 @@ def test_who_has_closed_its_subscription_hears_no_more(store: Store) -> None:
     assert states == []
 
 
+@pytest.mark.logs_error("a listener failed at JoinBegan")
+def test_a_listener_that_fails_is_no_matter_of_the_others(store: Store) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    heard: list[Phase] = []
+    store.subscribe_to_events(fail)
+    store.subscribe_to_events(lambda _event, state: heard.append(state.phase))
+    store.subscribe(fail)
+    store.subscribe(lambda state: heard.append(state.phase))
+    store.dispatch(JoinBegan(swarm=None))
+    assert heard == [Phase.JOINING, Phase.JOINING]
+
+
 def test_a_listener_may_dispatch(store: Store) -> None:
     def mend(state: ContributorState) -> None:
         if state.problem is not None:

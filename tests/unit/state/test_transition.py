@@ -32,6 +32,7 @@ from app.state.events import (
     ReleaseFound,
     ReportingChanged,
     RestartCancelled,
+    RestartPostponed,
     ReturnChanged,
     RunObserved,
     SnapshotChanged,
@@ -155,6 +156,8 @@ EVENTS: tuple[Event, ...] = (
     TrainerGone(completed=True),
     TrainerGone(problem=PROBLEM),
     TrainerGone(problem=PROBLEM, restart_at=9.0),
+    RestartPostponed(restart_at=12.0),
+    RestartPostponed(restart_at=12.0, problem=PROBLEM),
     RestartCancelled(),
     LocalApiChanged(local_api=LOCAL_API),
     LabCommanded(deed=DEED),
@@ -393,6 +396,16 @@ def test_new_training_forgets_how_the_last_one_ended() -> None:
 def test_failure_says_why_and_when_it_goes_on() -> None:
     assert (FAILED.phase, FAILED.problem, FAILED.restart_at) == (Phase.FAILED, PROBLEM, 9.0)
     assert FAILED.training is None
+
+
+def test_restart_can_be_postponed_until_it_is_cancelled() -> None:
+    later = after(FAILED, RestartPostponed(restart_at=12.0))
+    assert later == replace(FAILED, restart_at=12.0)
+    other = Problem(message="the disk is away.")
+    assert after(FAILED, RestartPostponed(restart_at=12.0, problem=other)).problem == other
+    cancelled = after(FAILED, RestartCancelled())
+    for now in (cancelled, TRAINING, WATCHING):
+        assert after(now, RestartPostponed(restart_at=12.0)) == now
 
 
 def test_restart_can_be_cancelled() -> None:

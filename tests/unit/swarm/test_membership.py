@@ -1,5 +1,6 @@
 """How our peers take part in the network: what the settings, the swarm and our node's luck say."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock
@@ -93,6 +94,27 @@ async def test_what_is_announced_has_each_peers_port(tmp_path: Path) -> None:
 async def test_the_setting_holds_for_both(tmp_path: Path) -> None:
     own, trainer = await Member(tmp_path, reachability="client").networks()
     assert own.reachability == trainer.reachability == "client"
+
+
+async def test_we_are_in_while_the_daemon_is_replaced_and_out_while_we_leave(
+    tmp_path: Path,
+) -> None:
+    member = Member(tmp_path)
+    assert not member.made.joined
+    await member.made.join(member.spec, remember=False)
+    member.peer.may_enter.clear()
+    replacing = asyncio.create_task(member.made._start_again())
+    member.peer.enters.clear()
+    await member.peer.enters.wait()
+    assert (member.peer.joined, member.made.joined) == (False, True)
+    member.peer.may_enter.set()
+    await replacing
+    seen: list[bool] = []
+    leaving: Any = member.made._before_leaving
+    leaving.side_effect = lambda: seen.append(member.made.joined)
+    await member.made.leave()
+    assert seen == [False]
+    assert not member.made.joined
 
 
 async def test_a_swarm_of_this_machine_is_kept_on_it(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Checkpoints: what was written is read again, and nothing else is."""
 
+import errno
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,62 @@ def test_damaged_one_is_set_aside_and_the_next_older_read(tmp_path: Path, damage
     assert newest.epoch == 1
     assert path.with_suffix(".damaged").exists()
     assert files(tmp_path) == [each for each in files(tmp_path) if each != path]
+
+
+NO_MEMORY = "[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"
+
+
+def failing(times: int, error: Exception) -> Callable[..., Any]:
+    """`torch.load` as it is when the machine is short of something, so many times."""
+    load, left = torch.load, iter(range(times))
+
+    def loads(*arguments: Any, **options: Any) -> Any:
+        if next(left, None) is not None:
+            raise error
+        return load(*arguments, **options)
+
+    return loads
+
+
+def test_short_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_of(tmp_path)
+    for epoch in (1, 2):
+        folder.save(checkpoint(epoch))
+    before = set(tmp_path.iterdir())
+    monkeypatch.setattr(torch, "load", failing(1, RuntimeError(NO_MEMORY)))
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        folder.load_newest()
+    assert set(tmp_path.iterdir()) == before
+    newest = folder.load_newest()
+    assert newest is not None
+    assert newest.epoch == 2
+
+
+def test_one_that_cannot_be_read_now_is_passed_over_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_of(tmp_path)
+    for epoch in (1, 2):
+        folder.save(checkpoint(epoch))
+    before = set(tmp_path.iterdir())
+    monkeypatch.setattr(torch, "load", failing(1, OSError(errno.EIO, "Input/output error")))
+    newest = folder.load_newest()
+    assert newest is not None
+    assert newest.epoch == 1
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_none_that_can_be_read_now_is_not_none_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_of(tmp_path)
+    for epoch in (1, 2):
+        folder.save(checkpoint(epoch))
+    before = set(tmp_path.iterdir())
+    monkeypatch.setattr(torch, "load", failing(2, OSError(errno.EMFILE, "Too many open files")))
+    with pytest.raises(OSError, match=r"Too many open files: .*epoch-000000001"):
+        folder.load_newest()
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_what_is_not_finite_is_not_written(tmp_path: Path) -> None:

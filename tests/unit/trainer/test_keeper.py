@@ -1,5 +1,6 @@
 """What is written is good, and what is bad is undone."""
 
+import errno
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -95,6 +96,22 @@ def test_what_is_worse_is_undone_and_not_written(kept: Kept, loss: float) -> Non
     newest = kept.folder.load_newest()
     assert newest is not None
     assert float(newest.model["weight"]) == 4.0
+
+
+def test_while_no_checkpoint_can_be_read_what_is_worse_is_not_written(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.epoch(4.0)
+
+    def unreadable(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as short:
+        short.setattr(torch, "load", unreadable)
+        kept.epoch(9.0)
+    assert (kept.saved, kept.epochs.undone) == ([1], 0)
+    kept.epoch(9.0)
+    assert (kept.saved, kept.epochs.undone, kept.loss) == ([1], 1, 4.0)
 
 
 def test_loss_that_rises_each_time_is_not_for_what_others_sent(kept: Kept) -> None:

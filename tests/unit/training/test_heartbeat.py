@@ -25,7 +25,13 @@ class Watched:
         self.told: list[str] = []
         self.ended = 0
         monkeypatch.setattr(heartbeat.time, "monotonic", lambda: self.now)
-        self.heart = Heartbeat(process.pid, report=self._note, end=self._end)
+        self.looked_too = 0
+        self.heart = Heartbeat(
+            process.pid, report=self._note, end=self._end, look_too=self._look_too
+        )
+
+    def _look_too(self) -> None:
+        self.looked_too += 1
 
     def _note(self, warning: TrainerWarning) -> None:
         assert warning.topic == "silent"
@@ -56,6 +62,7 @@ def test_regular_reports_are_no_matter(watched: Watched) -> None:
         watched.heart.beat(regular=True)
         watched.silence(SILENT_SECONDS / 2)
     assert not watched.told
+    assert watched.looked_too == 10
 
 
 def test_one_that_does_not_answer_is_told_once_and_cleared(watched: Watched) -> None:

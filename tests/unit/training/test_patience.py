@@ -35,6 +35,15 @@ def test_crash_after_a_steady_run_begins_anew() -> None:
     assert set(waits(CRASHED, lived=STEADY_SECONDS + 1, times=50)) == {RESTART_SECONDS[0]}
 
 
+def test_a_restart_that_came_to_nothing_is_tried_for_ever_and_is_no_crash() -> None:
+    patience = Patience()
+    found = [patience.wait_without_start() for _ in range(50)]
+    assert found[: len(RESTART_SECONDS)] == list(RESTART_SECONDS)
+    assert found[-1] == RESTART_SECONDS[-1]
+    assert not patience.exhausted
+    assert patience.wait_after(CRASHED, lived=STEADY_SECONDS + 1) == RESTART_SECONDS[0]
+
+
 def test_two_kills_between_crashes_do_not_use_up_the_patience() -> None:
     patience = Patience()
     for outcome in (KILLED, KILLED, CRASHED, CRASHED, CRASHED):

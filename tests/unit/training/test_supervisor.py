@@ -19,7 +19,8 @@ from app.common import i18n
 from app.common.errors import TrainerError
 from app.p2p.network import Network
 from app.protocol import EndReason, Report
-from app.training import supervisor
+from app.training import oom_kills, supervisor
+from app.training.oom_kills import LOOKS
 from app.training.supervisor import Outcome, Trainer, probe_devices
 
 WAIT = 20.0  # seconds for what must happen; a failing test waits them all
@@ -341,6 +342,35 @@ async def test_child_that_the_kernel_kills_for_its_memory_is_not_started_again(
     assert outcome.returncode == -signal.SIGKILL
     assert outcome.text == "the machine's memory ran out, and the system ended the trainer."
     assert not outcome.unexpected
+
+
+@pytest.mark.parametrize(
+    ("looks", "by_us", "unexpected"),
+    [(0, False, False), (LOOKS, False, True), (0, True, True)],
+    ids=["just now", "long ago", "killed by us"],
+)
+async def test_the_kernels_kill_of_another_process_is_no_matter(
+    spawn: Spawn,
+    ear: Ear,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    looks: int,
+    by_us: bool,
+    unexpected: bool,
+) -> None:
+    counters = tmp_path / "vmstat"
+    counters.write_text("oom_kill 3\n", encoding="ascii")
+    monkeypatch.setattr(oom_kills, "KERNEL_COUNTERS", counters)
+    trainer = await spawn("hang()")
+    await ear.hear(protocol.Hello)
+    counters.write_text("oom_kill 4\n", encoding="ascii")
+    for _ in range(looks):
+        trainer._heartbeat.look()
+    if by_us:
+        trainer.kill()
+    else:
+        os.kill(trainer.pid, signal.SIGKILL)
+    assert (await ended(trainer)).unexpected is unexpected
 
 
 async def test_child_that_leaves_without_a_word_is_unexpected(spawn: Spawn) -> None:

@@ -1,6 +1,8 @@
 """Starting, resting and pacing a trainer by what the user and their terms say."""
 
 import asyncio
+import errno
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,23 +12,34 @@ from typing import Any
 import pytest
 
 from app import protocol
-from app.common.errors import BusyError, SpecError
+from app.common.errors import BusyError, DataError, SpecError
 from app.common.paths import Folders
 from app.common.subscription import Subscription
 from app.p2p.network import Network
 from app.protocol import EndReason, TrainerPhase
 from app.settings.settings import Settings
 from app.spec import schema as spec
-from app.state.events import DeviceChosen, Event, JoinBegan, Joined, ProblemRaised, TermsJudged
-from app.state.facts import Swarm
+from app.state.events import (
+    DeviceChosen,
+    Event,
+    JoinBegan,
+    Joined,
+    ProblemRaised,
+    RestartCancelled,
+    TermsJudged,
+)
+from app.state.facts import Problem, Swarm
 from app.state.state import ContributorState, Phase
 from app.state.store import Store
 from app.swarm.bindings import Bindings
 from app.terms.terms import Reason, Terms, Verdict
+from app.training import patience
 from app.training.ensemble import Ensemble
 from app.training.supervisor import Outcome
 from app.training.training import Training
 from tests.support.processes.apps import tiny_spec
+
+WAIT = 20.0  # seconds for what must happen; a failing test waits them all
 
 SWARM = Swarm(run_id="run", title="Run", model_type="gpt2", dataset="builtin", target_batch_size=64)
 BATTERY = Reason(term="mains_only", text="The computer runs on battery.")
@@ -55,43 +68,79 @@ class ObedientTrainer:
         await self.command(protocol.Start, **orders[0])
 
     async def stop(self, _grace: float = 0.0) -> None:
+        self._end(Outcome(returncode=0, reason=EndReason.STOPPED))
+
+    def die(self) -> None:
+        self._end(Outcome(returncode=-signal.SIGKILL))
+
+    def _end(self, outcome: Outcome) -> None:
+        self._outcome = outcome
         self._ended.set()
 
     async def outcome(self) -> Outcome:
         await self._ended.wait()
-        return Outcome(returncode=0, reason=EndReason.STOPPED)
+        return self._outcome
 
 
 class QuietGovernor:
     """Judges nothing by itself: the test says what the terms say."""
 
+    def __init__(self) -> None:
+        self.may_look = asyncio.Event()
+        self.may_look.set()
+
     def subscribe(self, listener: Callable[[], None]) -> Subscription:
         return Subscription()
 
     async def look(self) -> None:
-        pass
+        await self.may_look.wait()
+
+
+class SlowBindings(Bindings):
+    """Reads the files as long as the test wants, and fails if it wants that."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file)
+        self.may_end, self.reads = asyncio.Event(), asyncio.Event()
+        self.may_end.set()
+        self.failure: DataError | None = None
+        self.readings = 0
+
+    async def filled(self, spec: spec.SwarmSpec) -> spec.SwarmSpec:
+        self.readings += 1
+        self.reads.set()
+        await self.may_end.wait()
+        if self.failure is not None:
+            raise self.failure
+        return await super().filled(spec)
 
 
 class House:
-    """Training in a swarm. `told`: all that trainers were told; `trainers`: how many there were."""
+    """Training in a swarm. `told`: all that trainers were told; `trainers`: how many there were;
+    `short`: so many starts of a trainer fail."""
 
     def __init__(self, folder: Path) -> None:
         self.store = Store(settings=Settings(), state=ContributorState(device="cpu"))
         self.store.subscribe_to_events(self._note)
         self.told: list[Any] = []
         self.trainers = 0
+        self.events: list[Event] = []
         self.problems: list[Event] = []
         self.membership = SimpleNamespace(
             spec=spec.parse(tiny_spec()),
             joined=True,
+            node=object(),
             network=lambda _port, *, place: Network(listen=(f"/ip4/127.0.0.1/tcp/{place}",)),
         )
-        self.bindings = Bindings(Folders.under(folder).slots_file)
+        self.short = 0
+        self.last: ObedientTrainer | None = None
+        self.governor = QuietGovernor()
+        self.bindings = SlowBindings(Folders.under(folder).slots_file)
         self.training = Training(
             self.store,
             folders=Folders.under(folder),
             membership=self.membership,  # type: ignore[arg-type]
-            governor=QuietGovernor(),  # type: ignore[arg-type]
+            governor=self.governor,  # type: ignore[arg-type]
             bindings=self.bindings,
         )
         for event in (JoinBegan(swarm=SWARM), Joined(peer_id="Qm", addresses=())):
@@ -105,13 +154,40 @@ class House:
         self.store.dispatch(event)
 
     def _note(self, event: Event, _state: ContributorState) -> None:
+        self.events.append(event)
         if isinstance(event, ProblemRaised):
             self.problems.append(event)
 
     async def spawn(self, *_devices: Any, **_options: Any) -> ObedientTrainer:
-        self.trainers += 1
         await asyncio.sleep(0)
-        return ObedientTrainer(self.dispatch, self.told)
+        if self.short:
+            self.short -= 1
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        self.trainers += 1
+        self.last = ObedientTrainer(self.dispatch, self.told)
+        return self.last
+
+    async def until(self, condition: Callable[[ContributorState], bool]) -> ContributorState:
+        """The next state for which it holds."""
+        held = asyncio.get_running_loop().create_future()
+
+        def look(state: ContributorState) -> None:
+            if condition(state) and not held.done():
+                held.set_result(state)
+
+        looking = self.store.subscribe(look)
+        look(self.state)
+        try:
+            async with asyncio.timeout(WAIT):
+                return await held
+        finally:
+            looking.close()
+
+    async def dies(self) -> ContributorState:
+        """The trainer is killed from outside; returns the state after it."""
+        assert self.last is not None
+        self.last.die()
+        return await self.until(lambda state: state.phase is Phase.FAILED)
 
     async def judge(self, *reasons: Reason, share: float = 1.0) -> None:
         """The terms say something else, and training obeys."""
@@ -172,12 +248,12 @@ async def test_looks_in_quick_succession_start_one_trainer(house: House) -> None
     await house.training.stop()
 
 
-async def test_a_swarm_that_was_left_meanwhile_is_a_problem_of_the_start(house: House) -> None:
+async def test_nothing_starts_in_a_swarm_that_is_being_left(house: House) -> None:
     await house.judge(BATTERY)
     await house.training.start()
     house.membership.joined = False
     await house.judge()
-    assert len(house.problems) == 1
+    assert (house.trainers, house.problems) == (0, [])
 
 
 async def test_it_rests_and_goes_on(house: House) -> None:
@@ -199,7 +275,134 @@ async def test_memory_that_others_want_is_given_at_once(house: House) -> None:
     await house.training.stop()
 
 
+# --- an unexpected end
+
+
+@pytest.fixture
+def corpus(house: House, tmp_path: Path) -> Path:
+    """The file that fills the swarm's slot."""
+    file = tmp_path / "corpus.txt"
+    file.touch()
+    slot = {"source": "slot", "label": "corpus"}
+    house.membership.spec = spec.parse(tiny_spec(dataset_info=slot))
+    house.bindings.choose(house.membership.spec.run_id, {"corpus": str(file)})
+    return file
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "RESTART_SECONDS", (0.0,))
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_restart_waits_for_the_daemon_that_is_being_replaced(house: House) -> None:
+    await house.training.start()
+    house.membership.node = None
+    first = (await house.dies()).restart_at
+    later = await house.until(lambda state: state.restart_at not in (None, first))
+    assert later.problem is not None
+    assert "signal 9" in later.problem.message
+    house.membership.node = object()
+    await house.until(lambda state: state.phase is Phase.TRAINING)
+    assert house.trainers == 2
+    assert RestartCancelled() not in house.events
+    await house.training.stop()
+
+
+@pytest.mark.usefixtures("soon", "corpus")
+async def test_a_restart_is_tried_again_while_a_file_is_away(house: House) -> None:
+    await house.training.start()
+    house.bindings.failure = DataError("the disk is away.")
+    await house.dies()
+    await house.until(lambda state: state.problem == Problem(message="the disk is away."))
+    assert house.state.trains_or_will
+    house.bindings.failure = None
+    await house.until(lambda state: state.phase is Phase.TRAINING)
+    assert RestartCancelled() not in house.events
+    await house.training.stop()
+
+
+@pytest.mark.usefixtures("soon", "corpus")
+async def test_what_waits_for_the_terms_is_tried_again_while_a_file_is_away(house: House) -> None:
+    await house.judge(BATTERY)
+    await house.training.start()
+    house.bindings.failure = DataError("the disk is away.")
+    await house.judge()
+    await house.until(lambda state: state.problem == Problem(message="the disk is away."))
+    assert house.state.trains_or_will
+    house.bindings.failure = None
+    await house.until(lambda state: state.phase is Phase.TRAINING)
+    await house.training.stop()
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_failed_fork_is_tried_again_if_it_was_a_restart(house: House) -> None:
+    await house.training.start()
+    house.short = 2
+    await house.dies()
+    await house.until(lambda state: state.phase is Phase.TRAINING)
+    assert (house.short, house.trainers) == (0, 2)
+    await house.training.stop()
+    house.short = 1
+    await house.training.start()
+    assert (house.state.phase, house.state.restart_at) == (Phase.FAILED, None)
+
+
+@pytest.mark.usefixtures("soon", "corpus")
+async def test_a_restart_that_reads_its_files_can_be_stopped(house: House) -> None:
+    await house.training.start()
+    house.bindings.may_end.clear()
+    house.bindings.reads.clear()
+    await house.dies()
+    await house.bindings.reads.wait()
+    await house.training.stop()
+    assert not house.state.trains_or_will
+    house.bindings.may_end.set()
+    await house.judge()
+    assert (house.state.phase, house.state.restart_at, house.trainers) == (Phase.WATCHING, None, 1)
+
+
+@pytest.mark.usefixtures("corpus")
+async def test_a_start_by_the_user_takes_a_restarts_place(house: House) -> None:
+    await house.training.start()
+    await house.dies()
+    house.bindings.failure = DataError("no such file.")
+    with pytest.raises(DataError):
+        await house.training.start()
+    assert house.state.restart_at is not None
+    house.bindings.failure = None
+    await house.training.start()
+    assert (house.state.phase, house.trainers) == (Phase.TRAINING, 2)
+    assert RestartCancelled() not in house.events
+    await house.training.stop()
+
+
 # --- the user
+
+
+async def test_a_stop_while_the_terms_are_looked_at_ends_the_start(house: House) -> None:
+    house.governor.may_look.clear()
+    starting = asyncio.create_task(house.training.start())
+    await asyncio.sleep(0)
+    await house.training.stop()
+    house.governor.may_look.set()
+    await starting
+    assert (house.state.phase, house.trainers) == (Phase.WATCHING, 0)
+
+
+@pytest.mark.usefixtures("corpus")
+async def test_a_stop_ends_the_starts_before_it_and_none_after_it(house: House) -> None:
+    house.bindings.may_end.clear()
+    before = asyncio.create_task(house.training.start())
+    await house.bindings.reads.wait()
+    await house.training.stop()
+    house.bindings.reads.clear()
+    after = asyncio.create_task(house.training.start())
+    await house.bindings.reads.wait()
+    house.bindings.may_end.set()
+    await asyncio.gather(before, after)
+    assert (house.state.phase, house.trainers) == (Phase.TRAINING, 1)
+    await house.training.stop()
 
 
 async def test_the_users_pause_wins(house: House) -> None:
@@ -335,83 +538,53 @@ async def test_trainer_is_given_the_files_that_fill_the_slots(house: House, tmp_
     assert house.membership.spec.data.source == "slot"  # what we share and remember
 
 
-class SlowFiles:
-    """A slot's file that is read once `go_on` is set; `readings`: how often that began."""
-
-    def __init__(self, house: House, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.go_on = asyncio.Event()
-        self.begun = asyncio.Event()
-        self.readings = 0
-        self._read = house.bindings.filled
-        monkeypatch.setattr(house.bindings, "filled", self._filled)
-        slot = {"source": "slot", "label": "corpus"}
-        house.membership.spec = spec.parse(tiny_spec(dataset_info=slot))
-        house.bindings.choose(house.membership.spec.run_id, {"corpus": str(file)})
-
-    async def _filled(self, wanted: spec.SwarmSpec) -> spec.SwarmSpec:
-        self.readings += 1
-        self.begun.set()
-        await self.go_on.wait()
-        return await self._read(wanted)
-
-
-@pytest.fixture
-def slow(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlowFiles:
-    (tmp_path / "corpus.txt").touch()
-    return SlowFiles(house, tmp_path / "corpus.txt", monkeypatch)
-
-
-async def test_while_files_are_read_it_prepares_and_is_started_once(
-    house: House, slow: SlowFiles
-) -> None:
+@pytest.mark.usefixtures("corpus")
+async def test_while_files_are_read_it_prepares_and_is_started_once(house: House) -> None:
+    house.bindings.may_end.clear()
     starting = asyncio.create_task(house.training.start())
-    await slow.begun.wait()
+    await house.bindings.reads.wait()
     assert (house.state.phase, house.state.reads_files) == (Phase.PREPARING, True)
     with pytest.raises(BusyError):
         await house.training.start()
     house.training.obey()
-    slow.go_on.set()
+    house.bindings.may_end.set()
     await starting
-    assert (house.state.phase, house.trainers, slow.readings) == (Phase.TRAINING, 1, 1)
+    assert (house.state.phase, house.trainers, house.bindings.readings) == (Phase.TRAINING, 1, 1)
     await house.training.stop()
 
 
-async def test_a_stop_ends_the_reading_and_nothing_starts(house: House, slow: SlowFiles) -> None:
+@pytest.mark.usefixtures("corpus")
+async def test_a_stop_ends_the_reading_and_nothing_starts(house: House) -> None:
+    house.bindings.may_end.clear()
     starting = asyncio.create_task(house.training.start())
-    await slow.begun.wait()
+    await house.bindings.reads.wait()
     await house.training.stop()
-    assert house.state.phase is Phase.WATCHING
-    again = asyncio.create_task(house.training.start())
     await starting
-    slow.go_on.set()
-    await again
-    assert (house.state.phase, house.trainers, slow.readings) == (Phase.TRAINING, 1, 2)
-    await house.training.stop()
+    assert (house.state.phase, house.trainers) == (Phase.WATCHING, 0)
 
 
-async def test_who_is_gone_reads_no_longer(house: House, slow: SlowFiles) -> None:
+@pytest.mark.usefixtures("corpus")
+async def test_who_is_gone_reads_no_longer(house: House) -> None:
+    house.bindings.may_end.clear()
     starting = asyncio.create_task(house.training.start())
-    await slow.begun.wait()
+    await house.bindings.reads.wait()
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert (house.state.phase, house.trainers) == (Phase.WATCHING, 0)
 
 
-async def test_what_waited_and_has_a_wrong_file_waits_no_longer(
-    house: House, slow: SlowFiles, tmp_path: Path
-) -> None:
-    slow.go_on.set()
+@pytest.mark.usefixtures("soon")
+async def test_a_file_that_is_gone_is_said_and_waited_for(house: House, corpus: Path) -> None:
     await house.judge(BATTERY)
     await house.training.start()
-    assert (house.state.phase, slow.readings) == (Phase.WAITING, 1)
-    (tmp_path / "corpus.txt").unlink()
-    house.dispatch(TermsJudged(terms=Terms(), verdict=Verdict()))
-    told = asyncio.Event()
-    house.store.subscribe(lambda state: told.set() if state.problem is not None else None)
-    house.training.obey()
-    await told.wait()
-    assert (house.state.phase, house.trainers, slow.readings) == (Phase.WATCHING, 0, 2)
+    corpus.unlink()
+    await house.judge()
+    await house.until(lambda state: state.problem is not None)
+    assert (house.state.phase, house.trainers) == (Phase.FAILED, 0)
+    corpus.touch()
+    await house.until(lambda state: state.phase is Phase.TRAINING)
+    await house.training.stop()
 
 
 async def test_one_of_several_trainers_evaluates(house: House) -> None:
