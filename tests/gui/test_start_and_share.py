@@ -529,7 +529,7 @@ def test_a_file_that_cannot_be_written_is_said_in_the_dialog(
     qtbot.waitUntil(dialog.error.isVisible)
     assert "can't be written" in dialog.error.text()
     assert bench.session.store.state.problem is None
-    assert not clipped(dialog)
+    qtbot.waitUntil(lambda: not clipped(dialog))
     bench.model.run(dialog.save_as(tmp_path / "poems.cotrain"))
     qtbot.waitUntil(lambda: dialog.save.text() == "Saved")
     assert dialog.error.isHidden()

@@ -163,6 +163,7 @@ class ShareDialog(QDialog):
             show_error(self.error, problem)
             self.save.setText(_("Save file…") if problem else _("Saved"))
             if problem:
+                self.fit()
                 announce(self.error)
 
 

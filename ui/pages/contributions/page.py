@@ -145,7 +145,7 @@ class ContributionsPage(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
 
     def _connect(self, actions: Actions) -> None:
-        self._summary_model.changed.connect(self._on_summary)
+        self._summary_model.changed.connect(lambda: self.refresh() if self.isVisible() else None)
         self._model.changed.connect(self._on_state)
         self.export.clicked.connect(self._choose_file)
         self.share.clicked.connect(actions.achievement_wanted)
@@ -178,10 +178,6 @@ class ContributionsPage(QScrollArea):
     def _on_state(self, state: ContributorState) -> None:
         if self.isVisible():
             self._show_state(state)
-
-    def _on_summary(self) -> None:
-        if self.isVisible():
-            self.refresh()
 
     def refresh(self) -> None:
         """Show the newest summary and state."""
