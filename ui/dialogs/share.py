@@ -14,6 +14,7 @@ from app.common.i18n import _
 from app.p2p import network
 from app.p2p.network import Reach
 from app.state.state import ContributorState
+from ui.dialogs.dialog import resize_on_screen
 from ui.dialogs.qr import LargeQrCode, QrCode
 from ui.models.session_model import SessionModel
 from ui.texts.states import error_text
@@ -69,7 +70,7 @@ class ShareDialog(QDialog):
         code.addStretch()
         row.addLayout(code)
         row.addLayout(self._words(), 1)
-        column = QVBoxLayout(self)
+        column = self._column = QVBoxLayout(self)
         column.setContentsMargins(24, 20, 24, 20)
         column.setSpacing(16)
         column.addWidget(self.title)
@@ -163,8 +164,14 @@ class ShareDialog(QDialog):
             show_error(self.error, problem)
             self.save.setText(_("Save file…") if problem else _("Saved"))
             if problem:
-                self.fit()
+                self._grow()
                 announce(self.error)
+
+    def _grow(self) -> None:
+        """`QDialog` doesn't make room for a wrapped text that appears."""
+        self._column.activate()
+        height = self._column.totalHeightForWidth(self.width())
+        resize_on_screen(self, self.width(), max(self.height(), height))
 
 
 def _who_may_join(spec: "SwarmSpec") -> str:
