@@ -18,7 +18,6 @@ from tests.support.processes.workers import Worker
 pytestmark = [pytest.mark.e2e]
 
 
-@pytest.mark.alone  # a round that is given up midway counts on one side only
 async def test_a_late_joiner_takes_the_state_over_and_both_agree(
     hire: Callable[[], Worker], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -44,10 +43,14 @@ async def test_a_late_joiner_takes_the_state_over_and_both_agree(
 
 
 def sent_as_received(first: Worker, second: Worker, *, parameters: int) -> None:
-    """What one has sent, the other has received."""
+    """What one has sent, the other has received, but for rounds that were given up midway."""
     one, other = (each.all(protocol.Work)[-1] for each in (first, second))
-    assert one.bytes_sent == pytest.approx(other.bytes_received, rel=0.05)
-    assert other.bytes_sent == pytest.approx(one.bytes_received, rel=0.05)
+    assert other.bytes_received <= 1.05 * one.bytes_sent
+    assert one.bytes_received <= 1.05 * other.bytes_sent
+    ended = [*first.all(protocol.RoundEnded), *second.all(protocol.RoundEnded)]
+    if not any(each.failure or each.arrived < 1 for each in ended):
+        assert one.bytes_sent == pytest.approx(other.bytes_received, rel=0.05)
+        assert other.bytes_sent == pytest.approx(one.bytes_received, rel=0.05)
     # Of a gradient's 4 bytes a parameter, each sends one half to be averaged and one averaged.
     assert second.rounds_with(2) * parameters * 4 <= other.bytes_sent
     foreseen = round_upload(

@@ -145,7 +145,7 @@ class ContributionsPage(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
 
     def _connect(self, actions: Actions) -> None:
-        self._summary_model.changed.connect(lambda: self.refresh() if self.isVisible() else None)
+        self._summary_model.changed.connect(self.refresh)
         self._model.changed.connect(self._on_state)
         self.export.clicked.connect(self._choose_file)
         self.share.clicked.connect(actions.achievement_wanted)
@@ -180,7 +180,9 @@ class ContributionsPage(QScrollArea):
             self._show_state(state)
 
     def refresh(self) -> None:
-        """Show the newest summary and state."""
+        """Show the newest summary and state, where anybody sees it."""
+        if not self.isVisible():
+            return
         summary = self._summary_model.summary
         if summary is not None:
             settings = self._session.store.settings
