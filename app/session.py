@@ -236,7 +236,8 @@ class Session:
     async def change_settings(self, changes: dict[str, Any]) -> None:
         """Put other values in force, by field name, and save them for later starts.
 
-        Raises `SettingsError`, with nothing changed.
+        Raises `SettingsError`: with nothing changed for values that are wrong, and with all of them
+        in force where they can't be saved.
         """
         changed = loading.changed(self.store.settings, changes)
         self.store.replace_settings(changed)

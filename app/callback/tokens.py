@@ -10,6 +10,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 
+from app.common.errors import FolderError
+from app.common.i18n import _
 from app.common.paths import write_atomically
 
 log = logging.getLogger(__name__)
@@ -93,7 +95,7 @@ class ApiTokens:
         for role in missing:
             self._tokens[role] = secrets.token_urlsafe(TOKEN_BYTES)
         if missing:
-            self._save()
+            self._save(self._tokens)
         else:
             file.chmod(0o600)  # a copy of the file may have other permissions
 
@@ -103,10 +105,21 @@ class ApiTokens:
 
     def renew(self, role: Role) -> str:
         """Make a new token for a role; the old one is invalid from now on, and whoever signed in
-        with it is signed out."""
-        self._tokens[role] = secrets.token_urlsafe(TOKEN_BYTES)
+        with it is signed out.
+
+        Raises `FolderError` where it can't be written; the old one stays then.
+        """
+        made = self._tokens | {role: secrets.token_urlsafe(TOKEN_BYTES)}
+        try:
+            self._save(made)
+        except OSError as error:
+            raise FolderError(
+                _("a new token can't be saved: {reason}.").format(reason=error.strerror or error),
+                field=str(self._file),
+                remedy=_("Check that the disk isn't full and that you may write there."),
+            ) from error
+        self._tokens = made
         self.sign_ins.end_all(role)
-        self._save()
         log.info("the %s's token was renewed", role.value)
         return self._tokens[role]
 
@@ -121,8 +134,8 @@ class ApiTokens:
         ]
         return found[0] if found else None
 
-    def _save(self) -> None:
-        content = {role.value: token for role, token in self._tokens.items()}
+    def _save(self, tokens: dict[Role, str]) -> None:
+        content = {role.value: token for role, token in tokens.items()}
         write_atomically(self._file, json.dumps(content, indent=2).encode())
 
 

@@ -104,11 +104,7 @@ def _key_in(given: str) -> str:
 
 def _pair(asked: LabAsked, folders: Folders, settings: Settings, lab_key: str) -> int:
     loading.changed(settings, {"lab_key": lab_key})
-    try:
-        loading.save(folders.settings_file, {"lab_key": lab_key})
-    except OSError as error:
-        file = str(folders.settings_file)
-        raise LabError(_("can't be written: {reason}.").format(reason=error), field=file) from error
+    loading.save(folders.settings_file, {"lab_key": lab_key})
     machine = MachineKey.load_or_create(folders.machine_key_file).public_key
     if asked.as_json:
         _print(lab_key=lab_key, machine=machine)

@@ -81,9 +81,18 @@ def _migrated(content: Content, version: int, file: Path) -> Content:
 
 
 def write(file: Path, content: Content) -> None:
-    """Replace the file atomically, with mode 0600."""
+    """Replace the file atomically, with mode 0600. Raises `SettingsError`."""
     versioned = {_VERSION_FIELD: len(MIGRATIONS)} | content
-    write_atomically(file, json.dumps(versioned, indent=2, ensure_ascii=False).encode())
+    try:
+        write_atomically(file, json.dumps(versioned, indent=2, ensure_ascii=False).encode())
+    except OSError as error:
+        raise SettingsError(
+            _("the settings can't be saved for later starts: {reason}.").format(
+                reason=error.strerror or error
+            ),
+            field=str(file),
+            remedy=_("Check that the disk isn't full and that you may write there."),
+        ) from error
 
 
 def _damaged(file: Path) -> DamagedSettingsError:

@@ -1,6 +1,8 @@
 """The question whether to accept a task, and the dialog for the local API."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -189,6 +191,21 @@ def test_token_is_hidden_until_it_is_to_be_seen(dialog: LocalApiDialog, tmp_path
     assert row.value.full == token
     row.show_it.click()
     assert row.value.full == MASK
+
+
+def test_a_token_that_cannot_be_saved_is_said_beside_it(
+    dialog: LocalApiDialog, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    dialog.viewer.renew.click()
+    assert "No space left on device" in dialog.viewer.error.text()
+    qtbot.waitUntil(lambda: not clipped(dialog))
+    monkeypatch.undo()
+    dialog.viewer.renew.click()
+    assert dialog.viewer.error.isHidden()
 
 
 def test_token_is_renewed(dialog: LocalApiDialog, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The dialog for the local API: its address, its tokens, and whose tasks are accepted."""
 
-from PySide6.QtCore import QUrl
+from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from shiboken6 import isValid
@@ -68,8 +68,9 @@ class LocalApiDialog(Dialog):
         card.column.addWidget(label(text, "muted", wrap=True))
         self.operator = TokenRow(tokens, Role.OPERATOR, _("Operator: reads and changes"))
         self.viewer = TokenRow(tokens, Role.VIEWER, _("Viewer: reads only"))
-        card.column.addWidget(self.operator)
-        card.column.addWidget(self.viewer)
+        for token in (self.operator, self.viewer):
+            token.grown.connect(self.fit)
+            card.column.addWidget(token)
 
     def _show_consent(self, consent: Consent) -> None:
         card = self._card(_("Tasks from outside"))
@@ -111,12 +112,16 @@ class LocalApiDialog(Dialog):
 class TokenRow(QWidget):
     """One token, masked until the user wants to see it, with buttons to copy and renew it."""
 
+    grown = Signal()
+    """It needs more room."""
+
     def __init__(self, tokens: ApiTokens, role: Role, words: str) -> None:
         super().__init__()
         self._tokens = tokens
         self._role = role
         self._shown = False
         self.value = ElidedLabel()
+        self.error = error_label()
         self.show_it, self.copy = button(_("Show")), button(_("Copy"))
         self.renew = button(_("Renew"))
         self.show_it.clicked.connect(self._toggle)
@@ -139,6 +144,7 @@ class TokenRow(QWidget):
         column.setSpacing(4)
         column.addWidget(label(words))
         column.addLayout(row)
+        column.addWidget(self.error)
 
     def _say(self) -> None:
         self.value.set_full(self._tokens.of(self._role) if self._shown else MASK)
@@ -149,7 +155,15 @@ class TokenRow(QWidget):
         self._say()
 
     def _renew(self) -> None:
-        self._tokens.renew(self._role)
+        problem = ""
+        try:
+            self._tokens.renew(self._role)
+        except UserFacingError as error:
+            problem = error_text(error)
+        show_error(self.error, problem)
+        if problem:
+            announce(self.error)
+            self.grown.emit()
         self._say()
 
 

@@ -1,6 +1,13 @@
 """Browsers that have signed in. How tokens are kept and compared: see ``test_access.py``."""
 
-from app.callback.tokens import MOST_SIGN_INS, SIGN_IN_SECONDS, Role, SignIns
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from app.callback.tokens import MOST_SIGN_INS, SIGN_IN_SECONDS, ApiTokens, Role, SignIns
+from app.common.errors import FolderError
 
 
 def test_sign_in_lasts_so_long() -> None:
@@ -29,3 +36,19 @@ def test_unknown_secrets_are_nobodys() -> None:
         assert sign_ins.role_of(wrong) is Role.ANYBODY
         sign_ins.end(wrong)
     assert sign_ins.role_of(secret) is Role.OPERATOR
+
+
+def test_a_token_that_cannot_be_saved_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    tokens = ApiTokens(tmp_path / "tokens.json")
+    old = tokens.of(Role.OPERATOR)
+    browser = tokens.sign_ins.add(Role.OPERATOR)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(FolderError, match="No space"):
+        tokens.renew(Role.OPERATOR)
+    assert tokens.of(Role.OPERATOR) == old
+    assert tokens.sign_ins.role_of(browser) is Role.OPERATOR

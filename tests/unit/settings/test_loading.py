@@ -1,5 +1,6 @@
 """Settings: file < environment < command line, and errors that name the setting."""
 
+import errno
 import json
 import os
 import stat
@@ -351,12 +352,13 @@ def test_saved_file_is_the_owners_alone(file: Path) -> None:
 
 def test_a_failed_save_leaves_the_old_settings(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_descriptor: int) -> None:
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     loading.save(file, {"threads": 3})
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(SettingsError, match="No space") as caught:
         loading.save(file, {"threads": 4})
+    assert caught.value.field == str(file)
     assert loading.load(file).threads == 3
 
 
