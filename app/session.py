@@ -140,6 +140,8 @@ class Session:
         self._updates = Updates(store)
         self._instance = Instance(folders)
         self._saving = asyncio.Lock()
+        self._unsaved: dict[str, Any] = {}
+        """The settings that couldn't be saved yet, as pydantic includes them."""
         self._background = Background()
         self._listen()
 
@@ -236,14 +238,21 @@ class Session:
     async def change_settings(self, changes: dict[str, Any]) -> None:
         """Put other values in force, by field name, and save them for later starts.
 
-        Raises `SettingsError`: with nothing changed for values that are wrong, and with all of them
-        in force where they can't be saved.
+        Raises `SettingsError`, with nothing changed; `FolderError` where they are in force, but
+        can't be saved yet: they are saved with the next change.
         """
         changed = loading.changed(self.store.settings, changes)
         self.store.replace_settings(changed)
-        async with self._saving:
-            kept = self.store.settings.model_dump(mode="json", include=_named(changes))
-            await asyncio.to_thread(loading.save, self.folders.settings_file, kept)
+        try:
+            async with self._saving:
+                self._unsaved = _with(self._unsaved, changes)
+                kept = self.store.settings.model_dump(mode="json", include=self._unsaved)
+                await asyncio.to_thread(loading.save, self.folders.settings_file, kept)
+                self._unsaved = {}
+        finally:
+            await self._obey_changes(changes)
+
+    async def _obey_changes(self, changes: dict[str, Any]) -> None:
         if "publish_machine" in changes:
             await self.machines.set_publishing(self.store.settings.publish_machine)
         if "terms" in changes:
@@ -316,8 +325,10 @@ async def _load_hivemind() -> None:
     gc.freeze()
 
 
-def _named(changes: dict[str, Any]) -> dict[str, Any]:
-    """What pydantic is to write: the changed settings, and of ``terms`` only the changed ones."""
-    return {
-        name: set(value) if isinstance(value, dict) else True for name, value in changes.items()
-    }
+def _with(named: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """What pydantic is to write: what was named, and the changed settings; of ``terms`` only the
+    changed ones."""
+    new = {name: set(value) if isinstance(value, dict) else True for name, value in changes.items()}
+    both = named.keys() & new.keys()
+    parts = {name: named[name] | new[name] for name in both if isinstance(new[name], set)}
+    return named | new | parts

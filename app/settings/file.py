@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.common.errors import DamagedSettingsError, SettingsError
+from app.common.errors import DamagedSettingsError, FolderError, SettingsError
 from app.common.i18n import _
 from app.common.paths import set_aside, write_atomically
 
@@ -81,12 +81,12 @@ def _migrated(content: Content, version: int, file: Path) -> Content:
 
 
 def write(file: Path, content: Content) -> None:
-    """Replace the file atomically, with mode 0600. Raises `SettingsError`."""
+    """Replace the file atomically, with mode 0600. Raises `FolderError`."""
     versioned = {_VERSION_FIELD: len(MIGRATIONS)} | content
     try:
         write_atomically(file, json.dumps(versioned, indent=2, ensure_ascii=False).encode())
     except OSError as error:
-        raise SettingsError(
+        raise FolderError(
             _("the settings can't be saved for later starts: {reason}.").format(
                 reason=error.strerror or error
             ),

@@ -137,7 +137,8 @@ def save(file: Path, changes: dict[str, Any]) -> None:
     """Write changed fields into the file and keep the other fields in it.
 
     Values that come from the environment or the command line aren't written. The caller has
-    validated the changes with `changed`. Raises `SettingsError`.
+    validated the changes with `changed`. Raises `SettingsError`, or `FolderError` where the file
+    can't be written.
     """
     try:
         kept = settings_file.read(file)

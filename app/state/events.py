@@ -177,6 +177,12 @@ class TrainerGone:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReadingEnded:
+    """The files for the swarm's slots are read no longer, and no training follows. Nobody has
+    stopped it: a file is wrong, or whoever wanted it waits no longer."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RestartPostponed:
     """Training that begins by itself couldn't begin yet; it will be tried again."""
 
@@ -246,6 +252,7 @@ Event = (
     | SnapshotChanged
     | DeviceChosen
     | ReadingBegan
+    | ReadingEnded
     | TrainingRequested
     | TrainingAwaited
     | TermsJudged

@@ -25,6 +25,7 @@ from app.state.events import (
     ProblemDismissed,
     ProblemRaised,
     ReadingBegan,
+    ReadingEnded,
     ReleaseFound,
     ReportingChanged,
     RestartCancelled,
@@ -206,6 +207,10 @@ def _reading_began(state: ContributorState, _event: ReadingBegan) -> Contributor
     )
 
 
+def _reading_ended(state: ContributorState, _event: ReadingEnded) -> ContributorState:
+    return _without_pause(replace(state, phase=Phase.WATCHING)) if state.reads_files else state
+
+
 def _training_awaited(state: ContributorState, _event: TrainingAwaited) -> ContributorState:
     return replace(state, phase=Phase.WAITING, problem=None, restart_at=None, completed=False)
 
@@ -288,6 +293,7 @@ _TRANSITIONS: dict[type, Transition] = {
     PauseEnded: _pause_ended,
     TrainingAwaited: _training_awaited,
     ReadingBegan: _reading_began,
+    ReadingEnded: _reading_ended,
     TrainingRequested: _training_requested,
     StopRequested: _stop_requested,
     TrainerGone: _trainer_gone,

@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from app.state.events import ReadingBegan, StopRequested
+from app.state.events import ReadingBegan
 from app.state.store import Store
 from app.swarm.bindings import Bindings
 
@@ -12,18 +12,21 @@ if TYPE_CHECKING:
 
 
 class SlotReading:
-    """Fills the slots, which may take minutes; the state says so, and `cancel` ends it."""
+    """Fills the slots, which may take minutes; the state says so, and `cancel` ends it. What the
+    state is afterwards is the caller's to say."""
 
     def __init__(self, store: Store, bindings: Bindings) -> None:
         self._store = store
         self._bindings = bindings
         self._reading: asyncio.Task[SwarmSpec] | None = None
 
-    async def filled(self, spec: "SwarmSpec") -> "SwarmSpec | None":
-        """As `Bindings.filled`; None where `cancel` was called meanwhile.
+    @property
+    def is_under_way(self) -> bool:
+        """Files are read now."""
+        return self._reading is not None
 
-        What the state is after an error is the caller's to say.
-        """
+    async def filled(self, spec: "SwarmSpec") -> "SwarmSpec | None":
+        """As `Bindings.filled`; None where `cancel` was called meanwhile."""
         from app.spec import filling
 
         if not filling.places(spec):
@@ -32,19 +35,14 @@ class SlotReading:
         reading = self._reading = asyncio.create_task(self._bindings.filled(spec))
         try:
             await asyncio.wait({reading})
-        except asyncio.CancelledError:
+            return reading.result() if self._reading is reading else None
+        finally:
+            reading.cancel()
             if self._reading is reading:
-                self.cancel()
-            raise
-        if self._reading is not reading:
-            return None
-        self._reading = None
-        return reading.result()
+                self._reading = None
 
     def cancel(self) -> None:
-        """Wait for the files no longer, and start nothing after them. Nothing happens when none
-        are read."""
-        reading, self._reading = self._reading, None
-        if reading is not None:
-            reading.cancel()
-            self._store.dispatch(StopRequested())
+        """Wait for the files no longer. Nothing happens when none are read."""
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None

@@ -17,6 +17,7 @@ from app.protocol import EndReason
 from app.state.events import (
     PauseChosen,
     PauseEnded,
+    ReadingEnded,
     RestartCancelled,
     RestartPostponed,
     StopRequested,
@@ -25,7 +26,7 @@ from app.state.events import (
     TrainingRequested,
 )
 from app.state.facts import Problem
-from app.state.state import Phase
+from app.state.state import ContributorState, Phase
 from app.state.store import Store
 from app.swarm.bindings import Bindings
 from app.swarm.membership import Membership, problem_of
@@ -91,25 +92,23 @@ class Training:
             return
         self._patience = Patience()
         self._store.dispatch(PauseEnded())  # a start by the user ends an earlier pause
-        await self._start(stops)
+        before = self._store.state
+        try:
+            await self._start(stops)
+        finally:
+            self._end_reading(before)
 
     async def _start(self, stops: int, *, by_itself: bool = False) -> None:
         """stops: how many there were when this start began; one more ends it.
 
         by_itself: nobody may be there to try again.
         """
+        if stops != self._stops:
+            return
         self._check_readiness()
         swarm = self._membership.spec
         assert swarm is not None
-        had_planned = self._store.state.restart_at is not None
-        try:
-            spec = await self._slots.filled(swarm)
-        except UserFacingError:
-            if had_planned and not by_itself:
-                self._postpone()
-            elif not by_itself:
-                self._store.dispatch(StopRequested())
-            raise
+        spec = await self._slots.filled(swarm)
         if spec is None or stops != self._stops or self._membership.spec is not swarm:
             return
         self._restart.forget()  # this start takes its place
@@ -248,7 +247,8 @@ class Training:
         self._slots.cancel()
         async with self._spawning:
             trainer = self._trainer
-        if trainer is None and self._store.state.phase is not Phase.WAITING:
+        state = self._store.state
+        if trainer is None and state.phase is not Phase.WAITING and not state.reads_files:
             return
         self._store.dispatch(StopRequested())
         if trainer is None:
@@ -275,11 +275,13 @@ class Training:
 
     async def _start_again(self) -> None:
         if self._membership.joined and self._membership.node is None:
-            self._postpone()  # our peer's daemon is being replaced: nobody could enter by it
+            if self._store.state.phase is Phase.FAILED:
+                self._postpone()  # our peer's daemon is being replaced: nobody could enter by it
             return
         await self._start_by_itself(self._stops)
 
     async def _start_by_itself(self, stops: int) -> None:
+        before = self._store.state
         try:
             await self._start(stops, by_itself=True)
         except BusyError as error:
@@ -287,6 +289,19 @@ class Training:
         except UserFacingError as error:  # a disk with files for slots may be away for a moment
             if stops == self._stops:
                 self._postpone(problem_of(error))
+        finally:
+            self._end_reading(before)
+
+    def _end_reading(self, before: ContributorState) -> None:
+        """After files were read and nothing follows, be as before."""
+        if self._slots.is_under_way or not self._store.state.reads_files:
+            return
+        if before.restart_at is not None:
+            self._postpone()
+        elif before.phase is Phase.WAITING:
+            self._store.dispatch(TrainingAwaited())
+        else:
+            self._store.dispatch(ReadingEnded())
 
     def _postpone(self, problem: Problem | None = None) -> None:
         self._restart.forget()
@@ -297,7 +312,7 @@ class Training:
         """Don't start failed trainers again by themselves."""
         self._restart.forget()
         if self._store.state.restart_at is not None:
-            self._stops += 1  # a restart that still reads its files
+            self._stops += 1  # a restart that has just begun
             self._store.dispatch(RestartCancelled())
 
 

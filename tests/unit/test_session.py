@@ -1,11 +1,15 @@
 """The session reports what its trainer did, the last of it when the app ends."""
 
+import errno
+import json
+import os
 import time
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from app.common.errors import FolderError
 from app.protocol import Work
 from app.spec.schema import parse
 from app.state.events import TrainerGone
@@ -71,3 +75,23 @@ async def test_the_last_values_reach_the_trackers(tmp_path: Path) -> None:
     await session.close()
     found = EventAccumulator(str(tmp_path / "data" / "tensorboard" / SPEC.run_id)).Reload()
     assert [event.value for event in found.Scalars("loss/this_machine")] == [2.5]
+
+
+async def test_what_could_not_be_saved_is_saved_with_the_next_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    session = OfflineSession(tmp_path / "data")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        for changes in ({"alias": "attic"}, {"terms": {"idle_minutes": 40}}):
+            with pytest.raises(FolderError, match="No space"):
+                await session.change_settings(changes)
+    assert session.store.settings.alias == "attic"
+    await session.change_settings({"terms": {"max_temperature": 70}})
+    saved = json.loads(session.folders.settings_file.read_text())
+    assert saved["alias"] == "attic"
+    assert saved["terms"] == {"idle_minutes": 40, "max_temperature": 70}
+    await session.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.common.errors import DamagedSettingsError, SettingsError
+from app.common.errors import DamagedSettingsError, FolderError, SettingsError
 from app.settings import file as settings_file
 from app.settings import loading
 from app.settings.settings import Settings
@@ -356,7 +356,7 @@ def test_a_failed_save_leaves_the_old_settings(file: Path, monkeypatch: pytest.M
 
     loading.save(file, {"threads": 3})
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(SettingsError, match="No space") as caught:
+    with pytest.raises(FolderError, match="No space") as caught:
         loading.save(file, {"threads": 4})
     assert caught.value.field == str(file)
     assert loading.load(file).threads == 3

@@ -29,6 +29,7 @@ from app.state.events import (
     ProblemDismissed,
     ProblemRaised,
     ReadingBegan,
+    ReadingEnded,
     ReleaseFound,
     ReportingChanged,
     RestartCancelled,
@@ -145,6 +146,7 @@ EVENTS: tuple[Event, ...] = (
     SnapshotChanged(snapshot=DoorSnapshot(epoch=40, size=2**20)),
     DeviceChosen(device="cuda:0", others=("cuda:1",)),
     ReadingBegan(),
+    ReadingEnded(),
     TrainingRequested(device="cpu"),
     TrainingAwaited(),
     TermsJudged(terms=Terms(), verdict=HELD),
@@ -677,6 +679,8 @@ def test_files_are_read_before_there_is_a_trainer() -> None:
     assert follow(TrainingAwaited(), start=reading) == WAITING
     assert not follow(TrainingRequested(device="cpu"), start=reading).reads_files
     assert follow(StopRequested(), start=reading).phase is Phase.WATCHING
+    assert follow(ReadingEnded(), start=reading).phase is Phase.WATCHING
+    assert follow(ReadingEnded(), start=TRAINING) == TRAINING
 
 
 def test_the_verdict_outlives_the_swarm() -> None:

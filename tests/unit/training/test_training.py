@@ -26,6 +26,7 @@ from app.state.events import (
     Joined,
     ProblemRaised,
     RestartCancelled,
+    StopRequested,
     TermsJudged,
 )
 from app.state.facts import Problem, Swarm
@@ -572,6 +573,44 @@ async def test_who_is_gone_reads_no_longer(house: House) -> None:
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert (house.state.phase, house.trainers) == (Phase.WATCHING, 0)
+
+
+@pytest.mark.usefixtures("corpus")
+async def test_who_reads_no_longer_has_not_stopped_it(house: House) -> None:
+    house.bindings.may_end.clear()
+    starting = asyncio.create_task(house.training.start())
+    await house.bindings.reads.wait()
+    starting.cancel()
+    await asyncio.wait({starting})
+    house.bindings.may_end.set()
+    house.bindings.failure = DataError("the disk is away.")
+    with pytest.raises(DataError):
+        await house.training.start()
+    assert house.state.phase is Phase.WATCHING
+    assert StopRequested() not in house.events
+
+
+@pytest.mark.usefixtures("corpus")
+async def test_a_start_in_vain_leaves_what_waits(house: House) -> None:
+    await house.judge(BATTERY)
+    await house.training.start()
+    house.bindings.failure = DataError("the disk is away.")
+    with pytest.raises(DataError):
+        await house.training.start()
+    assert house.state.phase is Phase.WAITING
+
+
+@pytest.mark.usefixtures("corpus")
+async def test_whatever_fails_in_reading_ends_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def breaks(_spec: spec.SwarmSpec) -> spec.SwarmSpec:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(house.bindings, "filled", breaks)
+    with pytest.raises(RuntimeError):
+        await house.training.start()
+    assert house.state.phase is Phase.WATCHING
 
 
 @pytest.mark.usefixtures("soon")
