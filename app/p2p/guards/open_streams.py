@@ -25,8 +25,9 @@ MOST_A_PEER = 4
 MOST_CALLS = 256
 """Streams of a call that sends one small request."""
 
-MOST_SENDING = 64
-"""Streams of a call that sends parts of tensors: two groups of the largest size."""
+MOST_SENDING = 400
+"""Streams of a call that sends parts of tensors: two groups of the largest size that our leaders
+wait for (`app.trainer.averaging.matchmaking`)."""
 
 PREFETCHED = 5
 """Messages that wait until they are used, as hivemind has it: while there is no room for another,

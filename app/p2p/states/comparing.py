@@ -38,13 +38,12 @@ PIECES = 32
 PIECE_BYTES = 8192
 
 ENOUGH = 3
-"""Donors that are asked first. When as many have answered, a majority of them decides."""
+"""Donors that are asked at once. When as many have answered, a majority of them decides. Each
+copies its whole state for an answer."""
 
-AT_ONCE = 8
-"""Donors that are asked next, each `BESIDE_SECONDS`, beside those that are silent."""
-
-BESIDE_SECONDS = 2.5
-"""So that all of the fifty best have been asked within 20 s."""
+BESIDE_SECONDS = 8.0
+"""After which as many more are asked beside those that are silent. One that fails is replaced at
+once."""
 
 OPINION_SECONDS = 20.0
 """After which `ENOUGH` answers will do as they are, and fewer if they agree. A slow donor counts
@@ -140,8 +139,8 @@ async def _counted(
                 asked.add(asyncio.create_task(agrees(waiting.popleft())))
                 more -= 1
             done, asked = await asyncio.wait(asked, timeout=BESIDE_SECONDS)
-            more = AT_ONCE
             opinions = [each.result() for each in done]
+            more = opinions.count(None) if done and asked else ENOUGH
             agree, differ = agree + opinions.count(True), differ + opinions.count(False)
             is_late = time.monotonic() - began >= OPINION_SECONDS
             is_enough = agree + differ >= ENOUGH

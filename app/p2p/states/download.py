@@ -28,6 +28,9 @@ BRISK = 32 * 1024.0
 """Bytes a second that each donor is given a trial of `SLOWEST_SECONDS` at, before one is taken that
 is slower: it may pretend, to keep a newcomer waiting."""
 
+MOST_SLOW = 2
+"""When so many donors were slower, our own line is, or the limit that it was given."""
+
 SLOWEST = 2048.0
 """Bytes a second. A donor below it, over `SLOWEST_SECONDS`, is left for another one."""
 

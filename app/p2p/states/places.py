@@ -18,6 +18,10 @@ BRISK = 32 * 1024.0
 free again."""
 
 
+SLOWEST = 2048.0
+"""Bytes a second, below which a peer only pretends to read."""
+
+
 @dataclass(kw_only=True, eq=False)
 class DownloadPlace:
     """A place among `MOST_DOWNLOADS`."""
@@ -54,9 +58,9 @@ class DownloadPlaces:
         places[peer] = DownloadPlace(since=time.monotonic())
         return places[peer]
 
-    def any_brisk(self, among: Collection[DownloadPlace]) -> bool:
-        """Whether one of these places is still taken, by a peer that takes `BRISK` of late."""
-        return any(each in among and _rate(each) >= BRISK for each in self._places.values())
+    def any_reads(self, among: Collection[DownloadPlace]) -> bool:
+        """Whether one of these places is still taken, by a peer that takes `SLOWEST` of late."""
+        return any(each in among and _rate(each) >= SLOWEST for each in self._places.values())
 
     def is_kept(self, peer: PeerID, place: DownloadPlace, *, size: int) -> bool:
         """Whether a peer still has its place. size: bytes that it has taken since it was asked."""

@@ -30,6 +30,7 @@ from app.p2p.states.comparing import MOST_AHEAD, STEPS_AN_EPOCH, are_finite, opi
 from app.p2p.states.donors import DonorId, DonorStub, donors_of, namespace_of
 from app.p2p.states.download import (
     BRISK,
+    MOST_SLOW,
     SLOWEST,
     DonorCalls,
     DonorError,
@@ -190,9 +191,10 @@ class _Fetching:
         calls = DonorCalls(stub=stub)  # at full speed: nobody trains here meanwhile
         donors = await donors_of(node, run_id, epoch=epoch)
         failure: DonorError | CallError = DonorError(_("nobody offers the swarm's state"))
-        turns = deque((donor, BRISK) for donor in donors)
+        turns, slow = deque(donors), set[DonorId]()
         while turns:
-            donor, slowest = turns.popleft()
+            donor = turns.popleft()
+            slowest = SLOWEST if donor in slow or len(slow) >= MOST_SLOW else BRISK
             others = [each for each in donors if each != donor]
             try:
                 return await self._from_trainer(calls, donor, others, epoch=epoch, slowest=slowest)
@@ -200,7 +202,8 @@ class _Fetching:
                 log.info("no weights from %s: %s", donor, error)
                 failure = error
                 if isinstance(error, SlowDonorError) and slowest > SLOWEST:
-                    turns.append((donor, SLOWEST))  # after all the others
+                    slow.add(donor)
+                    turns.append(donor)  # after all the others
         raise failure
 
     async def _from_trainer(

@@ -36,8 +36,8 @@ MOST_PAST = 5
 twice as many behind downloads again."""
 
 OLDEST_SECONDS = 300.0
-"""For as long, a snapshot that somebody downloads at a good pace is kept, and sent to those whose
-download broke off."""
+"""For as long, a snapshot that somebody really downloads is kept, and sent to those whose download
+broke off."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -216,16 +216,13 @@ class StateDonor(DecentralizedAverager):
                 self._older = snapshot
             self._snapshot = snapshot = None  # before the next one takes its memory
             self._snapshot = await self._take_snapshot()
+            # Whoever wanted it may have hung up meanwhile.
+            asyncio.get_running_loop().call_later(FRESH_SECONDS, self._forget_snapshot)
             return self._snapshot
 
     def _may_send(self, snapshot: _Snapshot, *, begins: bool) -> bool:
-        most = FRESH_SECONDS
-        least = self.state_sharing_priority
-        if self.is_exact:
-            most = OLDEST_SECONDS  # the weights of an epoch stay the same
-        else:
-            least -= MOST_PAST
-        if snapshot.age < most and snapshot.epoch >= least:
+        least = self.state_sharing_priority - (0 if self.is_exact else MOST_PAST)
+        if snapshot.age < FRESH_SECONDS and snapshot.epoch >= least:
             return True
         return not begins and self._is_in_use(snapshot)
 
@@ -233,7 +230,7 @@ class StateDonor(DecentralizedAverager):
         """Somebody has a use for it, and doesn't only keep it from being replaced."""
         is_past = self.is_exact and snapshot.epoch < self.state_sharing_priority
         is_old = is_past or snapshot.age >= OLDEST_SECONDS
-        return not is_old and self._places.any_brisk(snapshot.readers)
+        return not is_old and self._places.any_reads(snapshot.readers)
 
     def _forget_snapshot(self) -> None:
         if not len(self._places):

@@ -21,6 +21,7 @@ from app.p2p.calls import CallError
 from app.p2p.states.comparing import opinions
 from app.p2p.states.download import (
     BRISK,
+    MOST_SLOW,
     SLOWEST,
     DonorCalls,
     DonorError,
@@ -237,9 +238,10 @@ class Newcomer:
         """A donor's state, or why there is none."""
         reason = _("nobody offers the swarm's state")
         had = _givers(besides)
-        turns = deque((peer, BRISK) for peer in await self.swarm.donors())
+        turns, slow = deque(await self.swarm.donors()), set[PeerID]()
         while turns:
-            peer, slowest = turns.popleft()
+            peer = turns.popleft()
+            slowest = SLOWEST if peer in slow or len(slow) >= MOST_SLOW else BRISK
             if peer in had or (refusal := self._refusal_of(peer)):
                 reason = reason if peer in had else refusal
                 continue
@@ -252,7 +254,8 @@ class Newcomer:
                 if isinstance(error, OtherModelError):
                     self._refuse([peer], reason)
                 if isinstance(error, SlowDonorError) and slowest > SLOWEST:
-                    turns.append((peer, SLOWEST))  # after all the others
+                    slow.add(peer)
+                    turns.append(peer)  # after all the others
         return None, reason
 
     def _refusal_of(self, peer: PeerID) -> str:

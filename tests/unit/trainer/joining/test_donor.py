@@ -159,7 +159,7 @@ async def test_there_are_never_more_than_two_snapshots() -> None:
     assert sent == [0, 0, 1, 1]
 
 
-async def test_a_past_snapshot_is_not_replaced_while_a_brisk_reader_needs_it(
+async def test_a_past_snapshot_is_not_replaced_while_somebody_reads_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     donor = Donor()
@@ -170,14 +170,14 @@ async def test_a_past_snapshot_is_not_replaced_while_a_brisk_reader_needs_it(
     header, _ = await answer(donor.ask(EVERYTHING, peer=2))
     assert header.refusal == StateRefusal.BUSY
     monkeypatch.setattr(places, "TRIAL_SECONDS", 1e-9)
-    monkeypatch.setattr(places, "BRISK", math.inf)  # now both have stalled for too long
+    monkeypatch.setattr(places, "SLOWEST", math.inf)  # now both have stalled for too long
     header, _ = await answer(donor.ask(EVERYTHING, peer=2))
     assert (header.refusal, header.epoch) == ("", donor.epoch)
     assert [each async for each in readings[0]] == []
     await readings[1].aclose()
 
 
-async def test_only_who_reads_at_a_good_pace_keeps_a_snapshot_for_others(
+async def test_only_who_really_reads_keeps_a_snapshot_for_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "FRESH_SECONDS", 0.0)
@@ -186,7 +186,7 @@ async def test_only_who_reads_at_a_good_pace_keeps_a_snapshot_for_others(
     await answer(donor.ask((4, 8), peer=2))  # goes on where it broke off
     assert donor.snapshots == 1
     monkeypatch.setattr(places, "TRIAL_SECONDS", 1e-9)
-    monkeypatch.setattr(places, "BRISK", math.inf)
+    monkeypatch.setattr(places, "SLOWEST", math.inf)
     await answer(donor.ask((4, 8), peer=2))
     assert donor.snapshots == 2
     await reading.aclose()
