@@ -20,6 +20,10 @@ from app.machine import gpu_runtime as runtime
 Entry = tuple[str, str, str]
 """Of PyInstaller: where it goes in the folder, where it comes from, its type."""
 
+MODELS_KEPT = {"auto", "bloom", "encoder_decoder", "gemma3"}
+"""Of transformers, besides the models that a spec may name: what its own tokenizers and peft import
+wherever they are used."""
+
 INDUCTOR_KEPT = {
     "analysis",
     "config",

@@ -40,7 +40,7 @@ HARDWARE_SECONDS = 10.0
 _PRIVATE_SETTINGS = frozenset(
     {
         *("alert_lab", "alert_urls", "alias", "lab", "backend_url", "callback_allowed_hosts"),
-        *("callback_origins", "update_url"),
+        *("callback_origins", "update_url", "announce", "initial_peers", "trusted_relays"),
     }
 )
 """Settings that name a person or a server; the archive only says whether they are set."""

@@ -14,7 +14,7 @@ from app.callback.sources import sources_of
 from app.cli import Arguments, has_display
 from app.common import i18n, logs
 from app.common.background import end
-from app.common.errors import UserFacingError
+from app.common.errors import FolderError, UserFacingError
 from app.common.i18n import _
 from app.common.paths import RESOURCES, Folders
 from app.demo import DemoSwarm
@@ -57,7 +57,8 @@ def run(arguments: Arguments) -> int:
         logging_ = logs.start(folders.logs, debug=chosen.debug)
     except UserFacingError as error:
         say(error.text)
-        return one_time.USAGE_STATUS
+        # a full disk may have room again: a service is to be started anew
+        return 1 if isinstance(error, FolderError) else one_time.USAGE_STATUS
     if damaged is not None:
         say(damaged.text)
     try:

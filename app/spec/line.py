@@ -335,6 +335,8 @@ def _changed(spec: SwarmSpec, strategy: dict[str, Any], *, batch: int) -> SwarmS
     }
     content["stop"] |= {"epochs": epochs(old.stop.epochs)}
     content["target_batch_size"] = min(batch, MOST_SAMPLES)
+    if isinstance(old.micro_batch_size, int) and old.micro_batch_size > batch:
+        content["micro_batch_size"] = "auto"
     return spec.model_copy(update={"training": TrainingSpec.model_validate(content)})
 
 

@@ -185,13 +185,14 @@ class TrainingSpec(SpecPart):
 
         For ``auto``, the largest that a machine may choose: a power of two, and at most a
         quarter of the target batch, since an epoch ends with a whole step and a large one would
-        overshoot the target by much.
+        overshoot the target by much. Where machines take steps of their own, at most one of these.
         """
         if self.micro_batch_size != "auto":
             return self.micro_batch_size
         most = min(
             MOST_AUTO_CPU if device == "cpu" else MOST_AUTO_GPU,
             max(1, self.target_batch_size // 4),
+            MOST_LOCAL if self.local_steps is None else self.local_steps.local_batch_size,
         )
         return 1 << (most.bit_length() - 1)
 

@@ -9,11 +9,13 @@ from app.spec.schema import SwarmSpec
 
 def fingerprint_of(spec: SwarmSpec) -> str:
     """A hash of all that decides which tensors a checkpoint has, and what they mean."""
-    parts = {
+    parts: dict[str, Any] = {
         "model": spec.model.model_dump(mode="json"),
         "tokenizer": spec.data.tokenizer.model_dump(mode="json"),
         "optimizer": spec.training.optimizer.name,
     }
+    if spec.training.local_steps is not None:
+        parts["strategy"] = spec.training.strategy
     if spec.pretrained is not None:
         parts["pretrained"] = spec.pretrained.model_dump(mode="json", exclude={"bytes"})
     if spec.training.adapters is not None:

@@ -74,6 +74,8 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
     keep_to(control.pace)
     chosen = _choose(order)
     room = Room(device=torch.device(chosen.id), allowed=order.max_memory)
+    if room.device.type == "cuda":
+        torch.cuda.set_device(room.device)  # else streams and events are those of the first GPU
     precision = precision_for(room.device, spec.training.precision)
     folder = CheckpointFolder(Path(order.checkpoint_dir), spec)
     checkpoint = folder.load_newest()

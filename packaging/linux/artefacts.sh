@@ -68,9 +68,8 @@ deb() {
   local folder target=dist/${NAME}_${VERSION}_$ARCHITECTURE.deb
   folder=$(stage deb)
   lay_out "$folder"
-  for unit in packaging/systemd/*.service; do
-    [ -e "$unit" ] && install -Dm644 "$unit" "$folder/usr/lib/systemd/user/$(basename "$unit")"
-  done
+  install -Dm644 -t "$folder/usr/lib/systemd/user" packaging/systemd/cotrain-contributor.service
+  install -Dm644 -t "$folder/usr/lib/systemd/system" packaging/systemd/cotrain-door.service
   mkdir "$folder/DEBIAN"
   control "$folder" > "$folder/DEBIAN/control"
   dpkg-deb --root-owner-group -Zxz -z6 --build "$folder" "$target" >&2

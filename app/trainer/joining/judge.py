@@ -82,7 +82,7 @@ class Judgement:
 @torch.no_grad()
 def judge(state: LocalState, offers: Sequence[StateOffer], *, epoch: int) -> Judgement:
     """Load the offer with the lowest loss, unless all are bad. epoch: the swarm's."""
-    kept = [tensor.detach().clone() for tensor in state.tensors]
+    kept = [_copied(tensor) for tensor in state.tensors]
     own = state.loss()
     most = WORSE * own + WORSE_NATS if math.isfinite(own) else math.inf
     losses = {offer: _loss_of(offer, state, epoch=epoch) for offer in offers}
@@ -101,10 +101,10 @@ def _loss_of(offer: StateOffer, state: LocalState, *, epoch: int) -> float:
         return math.inf
     _load(offer.tensors, into=state.tensors)
     as_it_comes = state.loss()
-    before = [parameter.clone() for parameter in parameters]
+    before = [_copied(parameter) for parameter in parameters]
     state.trial_step()
     for old, new in zip(before, parameters, strict=True):
-        if not _are_near(old, new, step_size=state.step_size):
+        if not _are_near(old, new.cpu(), step_size=state.step_size):
             return math.inf
     worse = max(as_it_comes, state.loss())
     return worse if math.isfinite(worse) else math.inf
@@ -130,6 +130,11 @@ def fits_its_epoch(offer: StateOffer, *, parameters: int) -> bool:
 def _load(tensors: Sequence[torch.Tensor], *, into: Sequence[torch.Tensor]) -> None:
     for mine, given in zip(into, tensors, strict=True):
         mine.copy_(given)
+
+
+def _copied(tensor: torch.Tensor) -> torch.Tensor:
+    """On the CPU: a device that the training fits needn't have room for more of it."""
+    return tensor.detach().to("cpu", copy=True)
 
 
 def _are_near(one: torch.Tensor, other: torch.Tensor, *, step_size: float) -> bool:

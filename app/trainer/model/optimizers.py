@@ -1,7 +1,8 @@
 """The optimizer and the schedule of its learning rate."""
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,19 @@ def optimizer_for(
     )
 
 
+@contextmanager
+def own_settings(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Within it, a loaded state changes no setting: rates and the like are the spec's, which may
+    have changed since a checkpoint was written."""
+    kept = [
+        {name: value for name, value in group.items() if name != "params"}
+        for group in optimizer.param_groups
+    ]
+    yield
+    for group, settings in zip(optimizer.param_groups, kept, strict=True):
+        group.update(settings)
+
+
 def clip_before_steps(optimizer: torch.optim.Optimizer, most: float) -> None:
     """Cut the gradient to a norm of ``most`` before each step of an optimizer."""
 
@@ -91,6 +105,8 @@ class MuonAndAdamW(torch.optim.Optimizer):
         self._adamw = torch.optim.AdamW(
             [{"params": nothing}], betas=options.betas, eps=options.eps, fused=fused
         )
+        if fused:
+            self.register_load_state_dict_post_hook(_take_counts_to_device)
 
     def _is_matrix(self, parameter: torch.nn.Parameter) -> bool:
         return parameter.dim() == 2 and id(parameter) not in self._others
@@ -108,6 +124,14 @@ class MuonAndAdamW(torch.optim.Optimizer):
             own = [each for each in group["params"] if self._is_matrix(each) == matrices]
             part.param_groups.append(part.defaults | group | {"params": own})
         part.step()
+
+
+def _take_counts_to_device(optimizer: torch.optim.Optimizer) -> None:
+    """Fused kernels want the number of steps beside the parameter; a checkpoint's lies on the CPU,
+    and PyTorch moves it only where the optimizer itself is fused."""
+    for parameter, state in optimizer.state.items():
+        if isinstance(state.get("step"), torch.Tensor):
+            state["step"] = state["step"].to(parameter.device)
 
 
 def _embeddings(model: torch.nn.Module) -> list[torch.nn.Parameter]:

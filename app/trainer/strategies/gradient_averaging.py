@@ -19,7 +19,12 @@ from app.trainer.averaging.guarded_averager import RoundGuard
 from app.trainer.averaging.offences import Offences
 from app.trainer.averaging.optimizer import CitizenOptimizer
 from app.trainer.averaging.seen import SwarmProgress
-from app.trainer.model.optimizers import clip_before_steps, optimizer_for, scheduler_for
+from app.trainer.model.optimizers import (
+    clip_before_steps,
+    optimizer_for,
+    own_settings,
+    scheduler_for,
+)
 from app.trainer.strategies.protocols import StrategyPlace
 
 
@@ -127,8 +132,9 @@ class GradientAveraging:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint's `state_dict`; the model has its weights already."""
-        self._optimizer.load_state_dict(state)
         averager = self._optimizer.state_averager
+        with own_settings(averager.optimizer):
+            self._optimizer.load_state_dict(state)
         averager._update_scheduler()  # noqa: SLF001  (as load_state_from_peers does)
         if not self._client_mode:
             averager.state_sharing_priority = self.epoch
@@ -140,7 +146,8 @@ class GradientAveraging:
         averager.step(wait_for_delayed_updates=True)
         self.forget("the model got worse")
         restore_model()
-        self._optimizer.load_state_dict(state)
+        with own_settings(averager.optimizer):
+            self._optimizer.load_state_dict(state)
         averager.local_epoch = epoch
         averager._load_local_tensors_into_averager_()
 

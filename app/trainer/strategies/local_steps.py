@@ -23,7 +23,7 @@ from app.trainer.averaging.seen import SwarmProgress
 from app.trainer.averaging.tracker import PacedTracker
 from app.trainer.exchange.exchange import ExchangeError
 from app.trainer.local_steps.inner import InnerSteps
-from app.trainer.model.optimizers import optimizer_for, scheduler_for
+from app.trainer.model.optimizers import optimizer_for, own_settings, scheduler_for
 from app.trainer.strategies.outer_weights import OuterWeights
 from app.trainer.strategies.protocols import StrategyPlace
 from app.trainer.strategies.round import (
@@ -274,7 +274,8 @@ class LocalSteps:
         """Go on from a checkpoint's `state_dict`; the model has the outer weights already."""
         self._outer.take_from_model()
         self._outer.load_state_dict(state["outer"])
-        self.torch_optimizer.load_state_dict(state["inner"])
+        with own_settings(self.torch_optimizer):
+            self.torch_optimizer.load_state_dict(state["inner"])
         if self._recipe.residual is not None:
             self._recipe.residual.load_state_dict(state["residual"])
         self._enter(int(state["epoch"]), offer=True)

@@ -22,6 +22,7 @@ from app.trainer.averaging.tracker import PacedTracker
 from app.trainer.joining.newcomer import Newcomer
 from app.trainer.local_steps.believing import BASE_BYTES
 from app.trainer.local_steps.outer import outer_optimizer, set_model, step
+from app.trainer.model.optimizers import own_settings
 from app.trainer.peer.peer import TrainerPeer
 from app.trainer.strategies.protocols import StrategyPlace
 
@@ -58,7 +59,7 @@ class OuterWeights:
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Within it, the model has these weights."""
-        own = [each.detach().clone() for each in self._parameters]
+        own = self.snapshot()  # a device that the training fits needn't have room for them twice
         self.begin()
         try:
             yield
@@ -133,7 +134,8 @@ class OuterWeights:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Of the outer optimizer."""
-        self._averager.optimizer.load_state_dict(state)
+        with own_settings(self._averager.optimizer):
+            self._averager.optimizer.load_state_dict(state)
 
     def close(self) -> None:
         """End the process that gives our state away."""

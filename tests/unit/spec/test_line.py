@@ -143,6 +143,13 @@ def test_a_line_of_a_home_takes_steps_of_its_own() -> None:
     assert "compute only" in found.why
 
 
+def test_a_micro_batch_larger_than_the_new_batch_is_chosen_anew() -> None:
+    own = spec_of("diloco", diloco={"local_batch_size": 8}, micro_batch_size=128)
+    found = asked(own, line=LAN)
+    assert found.spec.training.strategy == "gradient-averaging"
+    assert found.spec.training.micro_batch_size == "auto"
+
+
 def test_a_larger_model_sends_only_the_largest_changes() -> None:
     found = asked(spec_of(), parameters=HUGE)
     assert found.spec.training.sparseloco is not None

@@ -345,6 +345,13 @@ def test_most_samples_a_step(wanted: object, target: int, cpu: int, gpu: int) ->
     assert found == (cpu, gpu)
 
 
+def test_a_step_of_a_machines_own_is_no_larger_than_was_asked() -> None:
+    content = with_change("training_params.micro_batch_size", "auto")
+    own = {"strategy": "diloco", "diloco": {"local_batch_size": 12}, "target_batch_size": 4096}
+    content["training_params"] |= own
+    assert spec.parse(content).training.most_samples_a_step("cuda") == 8
+
+
 # --- any spec ------------------------------------------------------------------------------------
 
 

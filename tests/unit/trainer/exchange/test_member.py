@@ -1,6 +1,7 @@
 """What hostile peers can do to a member, spoken by hand over a p2pd of their own."""
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -234,7 +235,8 @@ async def test_a_blob_that_is_not_what_it_should_be_is_left_out(
     swap = swapping(swarm, member, hostile, epoch)
     async with hostile.call(member) as stream:
         await accepted(stream, hostile.offer(epoch, sent if sent.startswith(BAD) else BLOB))
-        await stream.send_blob(memoryview(sent))
+        with contextlib.suppress(LostError):  # the leader may hang up before all was taken
+            await stream.send_blob(memoryview(sent))
         brought = await swap
     assert [each.peer_id for each in brought.contributions] == [member.peer_id]
     assert member.faults == [(hostile.peer_id, PartFault.SHAPE)]

@@ -6,7 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from app.trainer.model.optimizers import clip_before_steps, optimizer_for, scheduler_for
+from app.trainer.model.optimizers import (
+    clip_before_steps,
+    optimizer_for,
+    own_settings,
+    scheduler_for,
+)
 from tests.support.training.models import spec_of
 
 
@@ -69,6 +74,19 @@ def test_state_without_fused_kernels_goes_on_with_them() -> None:
     after.load_state_dict(before.state_dict())
     model.learn(after)
     assert {float(state["step"]) for state in after.state.values()} == {2.0}
+
+
+def test_a_loaded_state_changes_no_setting() -> None:
+    model = Small()
+    before = optimizer_for(spec_of(), model)(model.parameters())
+    model.learn(before)
+    lower = {"learning_rate": 1e-5, "weight_decay": 0.3}
+    after = optimizer_for(spec_of(training={"optimizer": lower}), model)(model.parameters())
+    with own_settings(after):
+        after.load_state_dict(before.state_dict())
+    (group,) = after.param_groups
+    assert (group["lr"], group["weight_decay"]) == (1e-5, 0.3)
+    assert {float(state["step"]) for state in after.state.values()} == {1.0}
 
 
 # --- Muon
