@@ -140,8 +140,7 @@ class Session:
         self._updates = Updates(store)
         self._instance = Instance(folders)
         self._saving = asyncio.Lock()
-        self._unsaved: dict[str, Any] = {}
-        """The settings that couldn't be saved yet, as pydantic includes them."""
+        self._unsaved: dict[str, Any] = {}  # settings to be saved still, as pydantic includes them
         self._background = Background()
         self._listen()
 

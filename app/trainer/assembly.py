@@ -73,9 +73,7 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
     torch.set_num_threads(order.threads)
     keep_to(control.pace)
     chosen = _choose(order)
-    room = Room(device=torch.device(chosen.id), allowed=order.max_memory)
-    if room.device.type == "cuda":
-        torch.cuda.set_device(room.device)  # else streams and events are those of the first GPU
+    room = _room_on(torch.device(chosen.id), order)
     precision = precision_for(room.device, spec.training.precision)
     folder = CheckpointFolder(Path(order.checkpoint_dir), spec)
     checkpoint = folder.load_newest()
@@ -136,6 +134,12 @@ def _choose(order: Start) -> Device:
     if chosen.id == "cpu":  # a GPU's driver maps far more than it uses
         limit_memory(order.max_memory)
     return chosen
+
+
+def _room_on(device: torch.device, order: Start) -> Room:
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # else streams and events are those of the first GPU
+    return Room(device=device, allowed=order.max_memory)
 
 
 def _say(send: SendReport, phase: TrainerPhase) -> None:

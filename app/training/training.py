@@ -223,12 +223,10 @@ class Training:
             )
 
     def _start_awaited(self) -> None:
-        if self._is_awaited and (self._beginning is None or self._beginning.done()):
+        state = self._store.state
+        is_awaited = state.phase is Phase.WAITING and state.may_train
+        if is_awaited and (self._beginning is None or self._beginning.done()):
             self._beginning = self._background.start(self._start_by_itself(self._stops))
-
-    @property
-    def _is_awaited(self) -> bool:
-        return self._store.state.phase is Phase.WAITING and self._store.state.may_train
 
     async def _tell_rest(self) -> None:
         if self._reins is not None:
