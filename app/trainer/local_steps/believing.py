@@ -70,9 +70,15 @@ def _base_of(contribution: PeerBlob) -> bytes:
 
 
 def _most_common_base(contributions: Sequence[PeerBlob]) -> bytes:
-    """Of the outer weights that most have; among equals, those of the smallest peer id."""
+    """Of the outer weights that most have; among equals, those on which more was learnt, so that a
+    newcomer that came a moment late doesn't throw the others out; then of the smallest peer id."""
     bases = [_base_of(each) for each in contributions]
-    return max(bases, key=lambda each: (bases.count(each), -bases.index(each)))
+
+    def rank(base: bytes) -> tuple[int, float, int]:
+        weight = math.fsum(each.weight for each in contributions if _base_of(each) == base)
+        return bases.count(base), weight, -bases.index(base)
+
+    return max(bases, key=rank)
 
 
 def _copies(contributions: Sequence[PeerBlob]) -> list[PeerBlob]:

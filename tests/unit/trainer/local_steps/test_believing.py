@@ -122,3 +122,11 @@ def test_of_two_that_differ_both_follow_the_same_one(codec: Codec) -> None:
     two = [from_peer(codec, 0, base=OTHER), from_peer(codec, 1)]
     answers = {base: believed(two, codec=codec, base=base).agrees for base in (OURS, OTHER)}
     assert sum(answers.values()) == 1
+
+
+@each_codec
+def test_of_two_the_one_that_learnt_more_keeps_its_weights(codec: Codec) -> None:
+    newcomer = replace(from_peer(codec, 0, base=OTHER), weight=10.0)
+    two = [newcomer, from_peer(codec, 1)]
+    assert believed(two, codec=codec, base=OURS).agrees
+    assert not believed(two, codec=codec, base=OTHER).agrees
