@@ -5,7 +5,8 @@ A download that broke off goes on where it was, from another donor if need be.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -104,6 +105,29 @@ class Download:
     def is_complete(self) -> bool:
         """All bytes that are wanted are there."""
         return self.received >= len(self.content)
+
+
+class DonorTurns:
+    """Donors, each with the bytes a second that it must reach. One that is too slow in its trial
+    has another turn after all the others."""
+
+    def __init__(self, donors: Iterable[PeerID]) -> None:
+        self._waiting = deque(donors)
+        self._slow: set[PeerID] = set()
+        self._slowest = BRISK
+
+    def __iter__(self) -> Iterator[tuple[PeerID, float]]:
+        while self._waiting:
+            donor = self._waiting.popleft()
+            is_trial = donor not in self._slow and len(self._slow) < MOST_SLOW
+            self._slowest = BRISK if is_trial else SLOWEST
+            yield donor, self._slowest
+
+    def note_failure(self, donor: PeerID, error: CoTrainError) -> None:
+        """The donor whose turn it is has failed."""
+        if isinstance(error, SlowDonorError) and self._slowest > SLOWEST:
+            self._slow.add(donor)
+            self._waiting.append(donor)
 
 
 async def at_full_speed(_size: int) -> None:

@@ -7,19 +7,14 @@ from dataclasses import dataclass
 
 from hivemind.p2p import PeerID
 
+from app.p2p.states.download import BRISK, SLOWEST
+
 MOST_DOWNLOADS = 8
 """At the same time, by different peers."""
 
 TRIAL_SECONDS = 60.0
-"""After which a peer loses its place to another one, if it takes less than `BRISK`."""
-
-BRISK = 32 * 1024.0
-"""Bytes a second. A slower peer, or one that only pretends, goes on where it was when a place is
-free again."""
-
-
-SLOWEST = 2048.0
-"""Bytes a second, below which a peer only pretends to read."""
+"""After which a peer loses its place to another one, if it takes less than `BRISK`; it goes on
+where it was when a place is free again. One below `SLOWEST` only pretends to read."""
 
 
 @dataclass(kw_only=True, eq=False)

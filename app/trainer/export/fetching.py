@@ -10,7 +10,6 @@ import logging
 import shutil
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -29,15 +28,12 @@ from app.p2p.plausible import RunTimes
 from app.p2p.states.comparing import MOST_AHEAD, STEPS_AN_EPOCH, are_finite, opinions
 from app.p2p.states.donors import DonorId, DonorStub, donors_of, namespace_of
 from app.p2p.states.download import (
-    BRISK,
-    MOST_SLOW,
-    SLOWEST,
     DonorCalls,
     DonorError,
+    DonorTurns,
     Download,
     OtherModelError,
     SaidLayout,
-    SlowDonorError,
 )
 from app.spec import schema as specs
 from app.spec.admission import admission_to
@@ -191,19 +187,15 @@ class _Fetching:
         calls = DonorCalls(stub=stub)  # at full speed: nobody trains here meanwhile
         donors = await donors_of(node, run_id, epoch=epoch)
         failure: DonorError | CallError = DonorError(_("nobody offers the swarm's state"))
-        turns, slow = deque(donors), set[DonorId]()
-        while turns:
-            donor = turns.popleft()
-            slowest = SLOWEST if donor in slow or len(slow) >= MOST_SLOW else BRISK
+        turns = DonorTurns(donors)
+        for donor, slowest in turns:
             others = [each for each in donors if each != donor]
             try:
                 return await self._from_trainer(calls, donor, others, epoch=epoch, slowest=slowest)
             except (DonorError, CallError) as error:
                 log.info("no weights from %s: %s", donor, error)
                 failure = error
-                if isinstance(error, SlowDonorError) and slowest > SLOWEST:
-                    slow.add(donor)
-                    turns.append(donor)  # after all the others
+                turns.note_failure(donor, error)
         raise failure
 
     async def _from_trainer(

@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -20,14 +19,11 @@ from app.common.i18n import _
 from app.p2p.calls import CallError
 from app.p2p.states.comparing import opinions
 from app.p2p.states.download import (
-    BRISK,
-    MOST_SLOW,
-    SLOWEST,
     DonorCalls,
     DonorError,
+    DonorTurns,
     Download,
     OtherModelError,
-    SlowDonorError,
     is_unknown_call,
 )
 from app.p2p.states.wire import Header
@@ -238,10 +234,8 @@ class Newcomer:
         """A donor's state, or why there is none."""
         reason = _("nobody offers the swarm's state")
         had = _givers(besides)
-        turns, slow = deque(await self.swarm.donors()), set[PeerID]()
-        while turns:
-            peer = turns.popleft()
-            slowest = SLOWEST if peer in slow or len(slow) >= MOST_SLOW else BRISK
+        turns = DonorTurns(await self.swarm.donors())
+        for peer, slowest in turns:
             if peer in had or (refusal := self._refusal_of(peer)):
                 reason = reason if peer in had else refusal
                 continue
@@ -253,9 +247,7 @@ class Newcomer:
                 log.warning("%s doesn't give its state: %s", peer, reason)
                 if isinstance(error, OtherModelError):
                     self._refuse([peer], reason)
-                if isinstance(error, SlowDonorError) and slowest > SLOWEST:
-                    slow.add(peer)
-                    turns.append(peer)  # after all the others
+                turns.note_failure(peer, error)
         return None, reason
 
     def _refusal_of(self, peer: PeerID) -> str:

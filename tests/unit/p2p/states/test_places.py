@@ -7,7 +7,8 @@ import pytest
 from hivemind.p2p import PeerID
 
 from app.p2p.states import places as module
-from app.p2p.states.places import BRISK, MOST_DOWNLOADS, TRIAL_SECONDS, DownloadPlaces
+from app.p2p.states.download import BRISK
+from app.p2p.states.places import MOST_DOWNLOADS, TRIAL_SECONDS, DownloadPlaces
 
 PEERS = [PeerID(b"\x12\x20" + bytes([number] * 32)) for number in range(MOST_DOWNLOADS + 1)]
 *FIRST, LATE = PEERS

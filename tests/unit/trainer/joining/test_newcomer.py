@@ -171,8 +171,8 @@ class Dribbling(Donor):
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(download, "time", clock)
-    monkeypatch.setattr(module, "BRISK", 10.0)
-    monkeypatch.setattr(module, "SLOWEST", 0.1)
+    monkeypatch.setattr(download, "BRISK", 10.0)
+    monkeypatch.setattr(download, "SLOWEST", 0.1)
     return clock
 
 
