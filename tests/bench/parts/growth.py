@@ -8,18 +8,14 @@ import tempfile
 from pathlib import Path
 
 from tests.bench.parts.bare_trainer import BareTrainer, comes_true
-from tests.bench.parts.schemes import training_of
-from tests.support.processes.apps import tiny_spec
+from tests.bench.parts.schemes import small_spec
 
 HEAD = (
     "| peers | scheme | rounds | of all peers | failed | median seconds | longest |"
     " MB a peer |\n|---|---|---|---|---|---|---|---|\n"
 )
 
-LOCAL_BATCH = 48
-
 AVERAGING = {
-    "compression": "none",
     "matchmaking_seconds": 5.0,
     "timeout_seconds": 60.0,
     "record_seconds": 30.0,
@@ -31,15 +27,7 @@ PATIENCE = 1800.0
 
 async def measure(scheme: str, peers: int, *, rounds: int) -> None:
     """Print a row: what all peers say of the rounds after the first that was of all."""
-    params = training_of(
-        scheme,
-        peers=peers,
-        local_batch=LOCAL_BATCH,
-        micro_batch_size=16,
-        sequence_length=32,
-        averaging=AVERAGING,
-    )
-    spec = tiny_spec(run_id="growth", training_params=params)
+    spec = small_spec("growth", scheme, peers=peers, **AVERAGING)
     with tempfile.TemporaryDirectory() as name:
         trainers = [BareTrainer(f"t{number}", Path(name)) for number in range(peers)]
         first, *others = trainers

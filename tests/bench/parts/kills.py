@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 
 from tests.bench.parts.bare_trainer import BareTrainer, comes_true
-from tests.bench.parts.schemes import training_of
-from tests.support.processes.apps import tiny_spec
+from tests.bench.parts.schemes import small_spec
 
 HEAD = (
     "| scheme | seed | kills | samples computed | of use | goodput | against no kills |\n"
@@ -17,7 +16,6 @@ HEAD = (
 )
 
 PEERS = 4
-LOCAL_BATCH = 48
 EVERY, AWAY = (20.0, 40.0), 5.0
 """Seconds between two kills, and until it is started again."""
 
@@ -25,7 +23,6 @@ PATIENCE = 600.0
 """Seconds until all have entered."""
 
 AVERAGING = {
-    "compression": "none",
     "matchmaking_seconds": 2.0,
     "timeout_seconds": 20.0,
     "record_seconds": 10.0,
@@ -71,15 +68,7 @@ async def measure(scheme: str, *, seed: int, minutes: float) -> None:
 
 async def _run(scheme: str, draw: random.Random | None, minutes: float) -> tuple[float, float, int]:
     """Samples that were computed, those of them that are not lost, and kills."""
-    params = training_of(
-        scheme,
-        peers=PEERS,
-        local_batch=LOCAL_BATCH,
-        micro_batch_size=16,
-        sequence_length=32,
-        averaging=AVERAGING,
-    )
-    spec = tiny_spec(run_id="kills", training_params=params)
+    spec = small_spec("kills", scheme, peers=PEERS, **AVERAGING)
     with tempfile.TemporaryDirectory() as name:
         machines = [Lives(f"t{number}", Path(name), spec) for number in range(PEERS)]
         first, *others = machines

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from tests.support.processes.apps import tiny_spec
+
 AVERAGING = "gradient-averaging"
 
 SCHEMES: dict[str, tuple[str, int, dict[str, Any]]] = {
@@ -25,3 +27,16 @@ def training_of(scheme: str, *, peers: int, local_batch: int, **changes: Any) ->
     if strategy != AVERAGING:
         made[strategy] = options | {"local_batch_size": local_batch}
     return made | changes
+
+
+def small_spec(run_id: str, scheme: str, *, peers: int, **averaging: float) -> dict[str, Any]:
+    """A spec of a small model, whose tensors go uncompressed. averaging: its seconds."""
+    params = training_of(
+        scheme,
+        peers=peers,
+        local_batch=48,
+        micro_batch_size=16,
+        sequence_length=32,
+        averaging={"compression": "none", **averaging},
+    )
+    return tiny_spec(run_id=run_id, training_params=params)
