@@ -24,6 +24,14 @@ def folder_of(path: Path, **changes: Any) -> CheckpointFolder:
     return CheckpointFolder(path, specs.parse(tiny_spec(**changes)))
 
 
+def with_two(path: Path) -> CheckpointFolder:
+    """A folder with checkpoints of the epochs 1 and 2."""
+    folder = folder_of(path)
+    for epoch in (1, 2):
+        folder.save(checkpoint(epoch))
+    return folder
+
+
 def checkpoint(epoch: int) -> Checkpoint:
     weights = {"weight": torch.full((2, 3), float(epoch))}
     return Checkpoint(epoch=epoch, position=10 * epoch, model=weights, optimizer={"state": {}})
@@ -111,9 +119,7 @@ def failing(times: int, error: Exception) -> Callable[..., Any]:
 
 
 def test_short_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = folder_of(tmp_path)
-    for epoch in (1, 2):
-        folder.save(checkpoint(epoch))
+    folder = with_two(tmp_path)
     before = set(tmp_path.iterdir())
     monkeypatch.setattr(torch, "load", failing(1, RuntimeError(NO_MEMORY)))
     with pytest.raises(RuntimeError, match="allocate memory"):
@@ -127,9 +133,7 @@ def test_short_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_one_that_cannot_be_read_now_is_passed_over_and_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = folder_of(tmp_path)
-    for epoch in (1, 2):
-        folder.save(checkpoint(epoch))
+    folder = with_two(tmp_path)
     before = set(tmp_path.iterdir())
     monkeypatch.setattr(torch, "load", failing(1, OSError(errno.EIO, "Input/output error")))
     newest = folder.load_newest()
@@ -141,9 +145,7 @@ def test_one_that_cannot_be_read_now_is_passed_over_and_stays(
 def test_none_that_can_be_read_now_is_not_none_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = folder_of(tmp_path)
-    for epoch in (1, 2):
-        folder.save(checkpoint(epoch))
+    folder = with_two(tmp_path)
     before = set(tmp_path.iterdir())
     monkeypatch.setattr(torch, "load", failing(2, OSError(errno.EMFILE, "Too many open files")))
     with pytest.raises(OSError, match=r"Too many open files: .*epoch-000000001"):

@@ -147,6 +147,13 @@ class House:
         for event in (JoinBegan(swarm=SWARM), Joined(peer_id="Qm", addresses=())):
             self.dispatch(event)
 
+    async def begins_to_read(self) -> asyncio.Task[None]:
+        """A start that reads files until `bindings.may_end` is set."""
+        self.bindings.may_end.clear()
+        starting = asyncio.create_task(self.training.start())
+        await self.bindings.reads.wait()
+        return starting
+
     @property
     def state(self) -> ContributorState:
         return self.store.state
@@ -541,9 +548,7 @@ async def test_trainer_is_given_the_files_that_fill_the_slots(house: House, tmp_
 
 @pytest.mark.usefixtures("corpus")
 async def test_while_files_are_read_it_prepares_and_is_started_once(house: House) -> None:
-    house.bindings.may_end.clear()
-    starting = asyncio.create_task(house.training.start())
-    await house.bindings.reads.wait()
+    starting = await house.begins_to_read()
     assert (house.state.phase, house.state.reads_files) == (Phase.PREPARING, True)
     with pytest.raises(BusyError):
         await house.training.start()
@@ -556,9 +561,7 @@ async def test_while_files_are_read_it_prepares_and_is_started_once(house: House
 
 @pytest.mark.usefixtures("corpus")
 async def test_a_stop_ends_the_reading_and_nothing_starts(house: House) -> None:
-    house.bindings.may_end.clear()
-    starting = asyncio.create_task(house.training.start())
-    await house.bindings.reads.wait()
+    starting = await house.begins_to_read()
     await house.training.stop()
     await starting
     assert (house.state.phase, house.trainers) == (Phase.WATCHING, 0)
@@ -566,9 +569,7 @@ async def test_a_stop_ends_the_reading_and_nothing_starts(house: House) -> None:
 
 @pytest.mark.usefixtures("corpus")
 async def test_who_is_gone_reads_no_longer(house: House) -> None:
-    house.bindings.may_end.clear()
-    starting = asyncio.create_task(house.training.start())
-    await house.bindings.reads.wait()
+    starting = await house.begins_to_read()
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
@@ -577,9 +578,7 @@ async def test_who_is_gone_reads_no_longer(house: House) -> None:
 
 @pytest.mark.usefixtures("corpus")
 async def test_who_reads_no_longer_has_not_stopped_it(house: House) -> None:
-    house.bindings.may_end.clear()
-    starting = asyncio.create_task(house.training.start())
-    await house.bindings.reads.wait()
+    starting = await house.begins_to_read()
     starting.cancel()
     await asyncio.wait({starting})
     house.bindings.may_end.set()
