@@ -56,8 +56,10 @@ class PacedTracker(ProgressTracker):
         self._left_out: dict[bytes, float] = {}
         self.others: frozenset[str] = frozenset()
         """Peer ids (base58) of the run's other trainers that compute, as their last records say."""
+        self.callable: frozenset[str] = frozenset()
+        """Those of them that can be called."""
         self.mates: frozenset[str] = frozenset()
-        """Those of them that are in our epoch."""
+        """Those of the others that are in our epoch."""
         super().__init__(**options, start=False)
         self.should_report_progress = _PacedEvent(self._is_urgent)
         # hivemind's tracker reads the others' progress for the first time after 3 s.
@@ -151,6 +153,9 @@ class PacedTracker(ProgressTracker):
             if entry["samples_per_second"] > 0.0
         }
         self.others = frozenset(computing)
+        self.callable = self.others - {
+            PeerID(entry["peer_id"]).to_base58() for entry in others if entry["client_mode"]
+        }
         self.mates = frozenset(peer for peer, at in computing.items() if at == own.epoch)
         rates = plausible_rates([entry["samples_per_second"] for entry in entries])
         believed = []

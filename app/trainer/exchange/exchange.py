@@ -19,16 +19,28 @@ from app.p2p.calls import quiet_lost_connections, within
 from app.p2p.sightings import PartFault
 from app.trainer.averaging.offences import Offence
 from app.trainer.exchange.faults import Faults
-from app.trainer.exchange.member import LINGER_SECONDS, ExchangeError, ExchangeMember
+from app.trainer.exchange.member import LINGER_SECONDS, ExchangeError, ExchangeMember, Parts
 from app.trainer.exchange.offers import OwnKey
 from app.trainer.exchange.rules import ExchangeRules, Waits
 
-__all__ = ["BlobExchange", "Exchange", "ExchangeDaemon", "ExchangeError", "PeerBlob", "Swap"]
+__all__ = [
+    "BlobExchange",
+    "Exchange",
+    "ExchangeDaemon",
+    "ExchangeError",
+    "InterruptedRoundError",
+    "PeerBlob",
+    "Swap",
+]
 
 Result = TypeVar("Result")
 
 OPEN_SECONDS = 30.0
 CLOSE_SECONDS = LINGER_SECONDS + 5.0
+
+
+class InterruptedRoundError(ExchangeError):
+    """We left the round."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +80,13 @@ class Exchange(Protocol):
         `ExchangeError`: then nothing of the round may be used.
         """
 
+    def fetch(self, *, epoch: int, members: Collection[str], seconds: float) -> Swap:
+        """What a round brought in which we took no part, or from which we were cut off.
+
+        Called in a background thread. members: peer ids of the run's other trainers. seconds: how
+        long its list may take, if the round isn't over yet. Raises `ExchangeError`.
+        """
+
     def judge(self, swap: Swap, faults: Mapping[str, PartFault]) -> None:
         """After a swap: why what some of its members brought did not count, or only in part.
 
@@ -75,7 +94,7 @@ class Exchange(Protocol):
         """
 
     def interrupt(self) -> None:
-        """From any thread: a swap that waits raises `ExchangeError` soon."""
+        """From any thread: whoever waits for a round gets an `InterruptedRoundError` soon."""
 
     def close(self) -> None:
         """End it. May be called twice."""
@@ -179,11 +198,22 @@ class BlobExchange:
 
     def swap(self, *, epoch: int, blob: bytes, weight: float, expected: Collection[str]) -> Swap:
         """As `Exchange.swap`."""
-        swapping = self._member.swap(epoch=epoch, blob=blob, weight=weight, expected=expected)
+        return self._brought(
+            epoch,
+            self._member.swap(epoch=epoch, blob=blob, weight=weight, expected=expected),
+        )
+
+    def fetch(self, *, epoch: int, members: Collection[str], seconds: float) -> Swap:
+        """As `Exchange.fetch`."""
+        return self._brought(
+            epoch, self._member.fetch(epoch=epoch, members=members, seconds=seconds)
+        )
+
+    def _brought(self, epoch: int, call: Coroutine[Any, Any, Parts]) -> Swap:
         try:
-            parts, included = self._call(swapping)
+            parts, included = self._call(call)
         except concurrent.futures.CancelledError:
-            raise ExchangeError(_("the round was interrupted")) from None
+            raise InterruptedRoundError(_("the round was interrupted")) from None
         blobs = (PeerBlob(peer_id=each, weight=w, blob=content) for each, w, content in parts)
         return Swap(contributions=tuple(blobs), epoch=epoch, included=included)
 
@@ -195,7 +225,7 @@ class BlobExchange:
     def _call(self, call: Coroutine[Any, Any, Result]) -> Result:
         if self._is_closed:
             call.close()
-            raise ExchangeError(_("the round was interrupted"))
+            raise InterruptedRoundError(_("the round was interrupted"))
         future = asyncio.run_coroutine_threadsafe(call, self._loop)
         self._waiting.add(future)
         try:

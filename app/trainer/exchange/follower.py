@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any
 
 from app.common.errors import CoTrainError
 from app.trainer.exchange.rules import ExchangeRules
@@ -11,6 +12,7 @@ from app.trainer.exchange.streams import LostError, NonsenseError, Stream
 from app.trainer.exchange.wire import (
     PIECE_BYTES,
     AskLeader,
+    AskList,
     AwaitList,
     Deciding,
     LeaderIs,
@@ -23,7 +25,7 @@ from app.trainer.exchange.wire import (
 
 
 class RefusedOfferError(CoTrainError):
-    """The leader doesn't take our offer."""
+    """The leader doesn't take our offer, or a member has no list for us."""
 
 
 async def asked_leader(stream: Stream, asked: AskLeader, rules: ExchangeRules) -> str | None:
@@ -103,12 +105,30 @@ async def _send_blob(stream: Stream, rest: memoryview) -> None:
 
 
 async def _list(stream: Stream, rules: ExchangeRules, heard: Callable[[], None]) -> bytes:
-    while True:
-        packed = await stream.receive_packed(seconds=None, most=rules.most_list_bytes)
-        try:
-            answer = parse(packed, AwaitList | RoundList)
-        except ValueError as error:
-            raise NonsenseError(f"{stream.peer_id}: {error}") from error
-        if isinstance(answer, RoundList):
-            return packed
+    while not isinstance(answer := await _news(stream, rules, AwaitList | RoundList), bytes):
         heard()
+    return answer
+
+
+async def asked_list(stream: Stream, epoch: int, rules: ExchangeRules) -> bytes:
+    """The list of a round in which we take no part, packed and unchecked, once it is fixed.
+
+    Raises `LostError`, `NonsenseError`, `RefusedOfferError`: the round is too long ago, or failed.
+    """
+    await stream.send(AskList(epoch=epoch).pack())
+    while not isinstance(
+        answer := await _news(stream, rules, AwaitList | RoundList | Refused), bytes
+    ):
+        if isinstance(answer, Refused):
+            raise RefusedOfferError(answer.reason)
+    return answer
+
+
+async def _news(stream: Stream, rules: ExchangeRules, kind: Any) -> bytes | AwaitList | Refused:
+    """The next message, one of the types of ``kind``; a list as it came."""
+    packed = await stream.receive_packed(seconds=None, most=rules.most_list_bytes)
+    try:
+        answer: AwaitList | RoundList | Refused = parse(packed, kind)
+    except ValueError as error:
+        raise NonsenseError(f"{stream.peer_id}: {error}") from error
+    return packed if isinstance(answer, RoundList) else answer

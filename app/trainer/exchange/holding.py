@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -31,6 +32,8 @@ class Holding:
         self._changed = asyncio.Event()
         self.given: dict[str, np.ndarray[tuple[int], np.dtype[np.uint8]]] = {}
         """How often each peer got each piece of us."""
+        self.listed: Counter[str] = Counter()
+        """How often each peer that took no part got the list of us."""
 
     @property
     def pieces(self) -> int:

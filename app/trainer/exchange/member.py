@@ -16,9 +16,17 @@ from app.p2p.sightings import PartFault
 from app.trainer.exchange.calling import FETCH, OFFER, MemberCalls, handler_name
 from app.trainer.exchange.election import CutOffError
 from app.trainer.exchange.faults import Faults
-from app.trainer.exchange.fetching import STREAMS_A_SOURCE, FetchError, Fetching, serve_pieces
+from app.trainer.exchange.fetching import (
+    MOST_FETCHERS,
+    MOST_TIMES,
+    STREAMS_A_SOURCE,
+    FetchError,
+    Fetching,
+    serve_pieces,
+)
 from app.trainer.exchange.follower import RefusedOfferError, follow
 from app.trainer.exchange.holding import Holding
+from app.trainer.exchange.missed import MissedLists
 from app.trainer.exchange.offers import OfferError, OwnKey, check_list, check_offer
 from app.trainer.exchange.rounds import EpochRound, RoundTable
 from app.trainer.exchange.rules import ExchangeRules
@@ -26,7 +34,9 @@ from app.trainer.exchange.streams import LostError, NonsenseError, Stream
 from app.trainer.exchange.wire import (
     MOST_MEMBERS,
     AskLeader,
+    AskList,
     AskNews,
+    AwaitList,
     Deciding,
     Having,
     LeaderIs,
@@ -44,6 +54,10 @@ MOST_STREAMS = MOST_MEMBERS * STREAMS_A_PEER
 
 LINGER_SECONDS = 10.0
 """How long a member that leaves serves those who fetch the blobs of its last round."""
+
+
+Parts = tuple[list[tuple[str, float, bytes]], bool]
+"""Peer id, weight and blob of each whose blob counts, and whether ours does."""
 
 
 class ExchangeError(CoTrainError):
@@ -160,9 +174,12 @@ class MemberAnswers:
             return None
 
     async def _answer_fetch(self, stream: Stream) -> None:
-        """A member wants what we have of a list's blobs."""
+        """A member wants what we have of a list's blobs, or another peer the list."""
         while True:
-            asked = await stream.receive(AskNews, seconds=self._rules.round_seconds)
+            asked = await stream.receive(AskNews | AskList, seconds=self._rules.round_seconds)
+            if isinstance(asked, AskList):
+                await self._give_list(stream, asked.epoch)
+                return
             this = self._rounds.of(asked.epoch)
             if this is None:
                 await stream.send(Refused(reason="that round isn't now").pack())
@@ -176,6 +193,25 @@ class MemberAnswers:
             await stream.send(Refused(reason="another list").pack())
             return
         await serve_pieces(stream, holding, self._rules, asked.known)
+
+    async def _give_list(self, stream: Stream, epoch: int) -> None:
+        """Send the list of a round, once it is fixed; its peer takes no part in it."""
+        until = time.monotonic() + self._rules.round_seconds
+        while (this := self._rounds.of(epoch)) is None or not this.holding.done():
+            is_over = epoch <= self._rounds.newest if this is None else this.has_failed
+            if is_over or time.monotonic() > until:
+                await stream.send(Refused(reason="no list of that round").pack())
+                return
+            if this is None:
+                await asyncio.sleep(self._rules.waits.word)
+            else:
+                await asyncio.wait({this.holding}, timeout=self._rules.waits.word)
+            await stream.send(AwaitList().pack())
+        holding = await this.holding
+        holding.listed[stream.peer_id] += 1
+        if holding.listed[stream.peer_id] > MOST_TIMES or len(holding.listed) > MOST_FETCHERS:
+            raise LostError(f"{stream.peer_id} asks for a list again and again")
+        await stream.send(holding.packed)
 
 
 class ExchangeMember:
@@ -192,6 +228,7 @@ class ExchangeMember:
         self._calls = MemberCalls(p2p, rules=rules, faults=faults)
         if key.peer_id != self._calls.own_id:
             raise ValueError(f"the key of {key.peer_id}, but the daemon of {self._calls.own_id}")
+        self._missed = MissedLists(self._calls, rules=rules, faults=faults)
         self._rounds = RoundTable(self._calls, client_mode=client_mode, rules=rules, faults=faults)
         self._answers = MemberAnswers(
             p2p, rounds=self._rounds, calls=self._calls, rules=rules, faults=faults
@@ -213,34 +250,59 @@ class ExchangeMember:
 
     async def swap(
         self, *, epoch: int, blob: bytes, weight: float, expected: Collection[str]
-    ) -> tuple[list[tuple[str, float, bytes]], bool]:
-        """Take part in the round of an epoch: peer id, weight and blob of each whose blob counts,
-        and whether ours does. Raises `ExchangeError`."""
+    ) -> Parts:
+        """Take part in the round of an epoch. Raises `ExchangeError`."""
         if epoch <= self._rounds.newest:
             raise ExchangeError(_("this machine has taken part in the round already"))
         others = frozenset(expected) - {self._calls.own_id}
         this = self._rounds.enter(epoch, others)
-        if not others and this.deciding is None:
+        if not others and self._client_mode:
             return [(self._calls.own_id, weight, blob)], True
         try:
             async with asyncio.timeout(self._rules.round_seconds):
                 holding = await self._part(this, blob, weight, others)
         except TimeoutError:
             raise ExchangeError(_("the round took too long")) from None
+        finally:
+            this.has_failed = this.led is None and not this.holding.done()
+        return self._parts(holding)
+
+    async def fetch(self, *, epoch: int, members: Collection[str], seconds: float) -> Parts:
+        """What a round brought in which we took no part, as `swap` has it; see `Exchange.fetch`.
+        Raises `ExchangeError`."""
+        others = {
+            each
+            for each in members
+            if self._rules.admission.may_join(each) and not self._faults.is_evicted(each)
+        } - {self._calls.own_id}
+        holding = await self._missed.fetch(epoch, others, seconds=seconds)
+        if holding is None:
+            raise ExchangeError(_("nobody has the list of the round"))
+        try:
+            async with asyncio.timeout(self._rules.round_seconds):
+                await self._fetch(epoch, others, holding)
+        except TimeoutError:
+            raise ExchangeError(_("the round took too long")) from None
+        if await self._unreadable(holding):
+            raise ExchangeError(_("the leader of the round broke its rules"))
+        return self._parts(holding)
+
+    def _parts(self, holding: Holding) -> Parts:
         parts = [(each, offer.weight, holding.blobs[each]) for each, offer in holding]
         return parts, self._calls.own_id in holding.offers
 
     async def _part(
         self, this: EpochRound, blob: bytes, weight: float, others: frozenset[str]
     ) -> Holding:
+        epoch = this.epoch
         offer = self._key.offer(
             blob,
             run_id=self._rules.run_id,
-            epoch=this.epoch,
+            epoch=epoch,
             weight=weight,
             serves=not self._client_mode,
         )
-        check_offer(offer, self._rules, epoch=this.epoch)
+        check_offer(offer, self._rules, epoch=epoch)
         leader = await self._leader(this)
         if this.led is not None:
             this.led.enter(offer, blob, others)
@@ -248,8 +310,10 @@ class ExchangeMember:
         packed = await self._followed(leader, offer, blob)
         holding = self._believed(leader, packed, offer, blob)
         this.holding.set_result(holding)
-        await self._fetch(this, leader, holding)
-        await self._check(this, leader, holding)
+        await self._fetch(epoch, {leader}, holding)
+        if await self._unreadable(holding):  # the leader has looked, and should not have listed it
+            self._faults.name(epoch, leader, PartFault.GROUP)
+            raise ExchangeError(_("the leader of the round broke its rules"))
         return holding
 
     async def _leader(self, this: EpochRound) -> str:
@@ -281,7 +345,7 @@ class ExchangeMember:
     def _believed(self, leader: str, packed: bytes, offer: SignedOffer, blob: bytes) -> Holding:
         own_id = self._calls.own_id
         try:
-            offers = check_list(packed, self._rules, own=(own_id, offer))
+            offers = check_list(packed, self._rules, epoch=offer.epoch, own=(own_id, offer))
         except OfferError as error:
             log.warning("the leader %s of epoch %d: %s", leader, offer.epoch, error)
             self._faults.name(offer.epoch, leader, error.fault)
@@ -290,13 +354,14 @@ class ExchangeMember:
             raise ExchangeError(_("no blob of the round reached its leader"))
         return Holding(offers, packed=packed, blobs={own_id: blob})
 
-    async def _fetch(self, this: EpochRound, leader: str, holding: Holding) -> None:
-        sources = {leader, *(each for each, offer in holding if offer.serves)}
+    async def _fetch(self, epoch: int, members: Collection[str], holding: Holding) -> None:
+        """All blobs of a list, from its members that can be called, and these."""
+        sources = {*members, *(each for each, offer in holding if offer.serves)}
         fetching = Fetching(
             holding,
             opened=lambda source: self._calls.opened(source, FETCH),
-            accuse=partial(self._faults.name, this.epoch),
-            epoch=this.epoch,
+            accuse=partial(self._faults.name, epoch),
+            epoch=epoch,
             rules=self._rules,
         )
         try:
@@ -304,13 +369,13 @@ class ExchangeMember:
         except FetchError as error:
             raise ExchangeError(_("a blob of the round can't be had any more")) from error
 
-    async def _check(self, this: EpochRound, leader: str, holding: Holding) -> None:
-        """The leader has done so: what can't be read, it should not have listed."""
+    async def _unreadable(self, holding: Holding) -> bool:
+        """Whether a blob of others can't be read."""
         for peer_id, blob in holding.blobs.items():
             if peer_id == self._calls.own_id:
                 continue
             try:
                 await asyncio.to_thread(self._rules.check, blob)
-            except ValueError as error:
-                self._faults.name(this.epoch, leader, PartFault.GROUP)
-                raise ExchangeError(_("the leader of the round broke its rules")) from error
+            except ValueError:
+                return True
+        return False

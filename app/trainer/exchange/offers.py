@@ -107,18 +107,16 @@ def _is_signed(offer: SignedOffer, run_id: str) -> bool:
 
 
 def check_list(
-    packed: bytes, rules: ExchangeRules, *, own: tuple[str, SignedOffer]
+    packed: bytes, rules: ExchangeRules, *, epoch: int, own: tuple[str, SignedOffer] | None = None
 ) -> dict[str, SignedOffer]:
-    """The offers of a leader's list by peer id, in the order of the list. Raises `OfferError`.
+    """The offers of a round's list by peer id, in the order of the list. Raises `OfferError`.
 
-    own: our peer id and our offer.
+    own: our peer id and our offer, if we have made one.
     """
     try:
         listed: RoundList = parse(packed, RoundList)
     except ValueError as error:
         raise OfferError("its list can't be read", PartFault.GROUP) from error
-    own_id, own_offer = own
-    epoch = own_offer.epoch
     if listed.epoch != epoch:
         raise OfferError("its list is of another epoch", PartFault.GROUP)
     try:
@@ -131,6 +129,6 @@ def check_list(
         raise OfferError("its list has a member twice, or no order", PartFault.GROUP)
     if not all(map(rules.admission.may_join, offers)):
         raise OfferError("its list has a peer that isn't on the swarm's roster", PartFault.GROUP)
-    if offers.get(own_id, own_offer) != own_offer:
+    if own is not None and offers.get(own[0], own[1]) != own[1]:
         raise OfferError("its list has another offer of ours", PartFault.GROUP)
     return offers

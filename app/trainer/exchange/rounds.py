@@ -33,6 +33,9 @@ class EpochRound:
     is_declined: bool = False
     """We were asked to lead before our first round, and refused: now we rather follow."""
 
+    has_failed: bool = False
+    """Our part in it failed before there was a list."""
+
     led: LedRound | None = None
     """When we lead."""
 

@@ -103,6 +103,12 @@ class RoundList(_ExchangeMessage, frozen=True):
     offers: Annotated[tuple[SignedOffer, ...], msgspec.Meta(max_length=MOST_MEMBERS)]
 
 
+class AskList(_ExchangeMessage, frozen=True):
+    """Asks for the list of a round by a peer that takes no part in it."""
+
+    epoch: _Count
+
+
 class AskNews(_ExchangeMessage, frozen=True):
     """Asks what a member has of the list's blobs; the answer comes when it has more than known."""
 

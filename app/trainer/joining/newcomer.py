@@ -84,6 +84,9 @@ class Newcomer:
     state: LocalState
     swarm: SwarmView
     report: Callable[[StateDownload], None]
+    is_followed: bool = False
+    """What the swarm does during a download is made up for otherwise, however long it takes."""
+
     snapshot_epoch: int | None = None
     """Of the door's snapshot with which we began; None where we began otherwise."""
 
@@ -101,6 +104,8 @@ class Newcomer:
             offer = await self._believable(calls)
             if offer is None:
                 return None
+            if self.is_followed:
+                return offer.epoch
             behind = self.swarm.epoch - offer.epoch
             if behind <= MOST_BEHIND:
                 break

@@ -48,7 +48,7 @@ class Believed:
 @torch.no_grad()
 def believed(contributions: Sequence[PeerBlob], *, codec: Codec, base: bytes) -> Believed:
     """Judge contributions, which the codec can read. base: the digest of our outer weights."""
-    most = _most_common_base(contributions)
+    most = most_common_base(contributions)
     faults = {each.peer_id: PartFault.FAR for each in contributions if _base_of(each) != most}
     faults |= {each.peer_id: PartFault.COPY for each in _copies(contributions)}
     kept = [each for each in contributions if each.peer_id not in faults]
@@ -69,9 +69,10 @@ def _base_of(contribution: PeerBlob) -> bytes:
     return contribution.blob[:BASE_BYTES]
 
 
-def _most_common_base(contributions: Sequence[PeerBlob]) -> bytes:
-    """Of the outer weights that most have; among equals, those on which more was learnt, so that a
-    newcomer that came a moment late doesn't throw the others out; then of the smallest peer id."""
+def most_common_base(contributions: Sequence[PeerBlob]) -> bytes:
+    """The digest of the outer weights that most have; among equals, of those on which more was
+    learnt, so that a newcomer that came a moment late doesn't throw the others out; then of the
+    smallest peer id."""
     bases = [_base_of(each) for each in contributions]
 
     def rank(base: bytes) -> tuple[int, float, int]:

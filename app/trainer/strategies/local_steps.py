@@ -18,12 +18,14 @@ import torch
 
 from app.common.i18n import _
 from app.protocol import SampleDiscarded, Work
+from app.spec.costs import rounds
 from app.trainer.averaging.averagers import CountingStateAverager
 from app.trainer.averaging.seen import SwarmProgress
 from app.trainer.averaging.tracker import PacedTracker
 from app.trainer.exchange.exchange import ExchangeError
 from app.trainer.local_steps.inner import InnerSteps
 from app.trainer.model.optimizers import optimizer_for, own_settings, scheduler_for
+from app.trainer.strategies.following import Following
 from app.trainer.strategies.outer_weights import OuterWeights
 from app.trainer.strategies.protocols import StrategyPlace
 from app.trainer.strategies.round import (
@@ -88,6 +90,12 @@ class LocalSteps:
         self.torch_optimizer = self._inner.optimizer
         place.work.time_steps_of(self.torch_optimizer)
         self._exchange = exchange(self._recipe.codec, self._tracker)
+        self._following = Following(
+            self._exchange,
+            codec=self._recipe.codec,
+            tracker=self._tracker,
+            seconds=rounds.round_seconds(spec, parameters=sum(each.numel() for each in parameters)),
+        )
         self.swarm_weights = self._outer.shown
         self.rest, self.interrupt = self._tracker.rest, self._exchange.interrupt
         self._round: LocalRound | None = None
@@ -148,6 +156,7 @@ class LocalSteps:
             weight=min(float(samples), self._most_weight),
             everybody=self._tracker.swarm_samples(self._own),
             expected=self._tracker.others,
+            callable=self._tracker.callable,
             began=time.monotonic(),
         )
         self._round = LocalRound(
@@ -236,12 +245,15 @@ class LocalSteps:
         self._drop_round()
         self._tracker.report_local_progress(self.epoch, samples_accumulated=0)
         try:
-            with self._work.waiting():
+            with self._work.waiting(), self._following.begun(follows=behind) as followed:
                 epoch = self._outer.take_over(first=first, behind=behind)
+                if epoch is not None:
+                    epoch = followed.catch_up(self._outer, epoch=epoch)
         finally:
             self.loading_state = False
         if epoch is None:
             return
+        self._outer.begin()
         self.taken_over += 1
         if self._recipe.residual is not None:
             self._recipe.residual.clear()
@@ -251,8 +263,7 @@ class LocalSteps:
     def _drop_round(self) -> None:
         """End the round that runs, and forget all that was computed since the last one."""
         if self._round is not None:
-            self._exchange.interrupt()
-            self._round.join()
+            self._round.stop()
             self._round = None
         self._inner.forget()
         self._own = self._carried = 0
@@ -311,8 +322,7 @@ class LocalSteps:
     def close(self) -> None:
         """Leave the run."""
         if self._round is not None:
-            self._exchange.interrupt()
-            self._round.join()
+            self._round.stop()
         self._exchange.close()
         self._tracker.shutdown()
         self._outer.close()

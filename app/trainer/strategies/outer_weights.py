@@ -48,6 +48,7 @@ class OuterWeights:
             ),
             swarm=OptimizerSwarm(self._dht, averager=self._averager, tracker=tracker),
             report=place.report,
+            is_followed=True,
         )
 
     # --- and the model's
@@ -87,9 +88,19 @@ class OuterWeights:
         """
         before = self.tensors if since is None else since
         drift = [copied(own).sub_(old) for own, old in zip(self._parameters, before, strict=True)]
+        self.advance(mean)
+        set_model(self._parameters, self.tensors, drift)
+
+    @property
+    def digest(self) -> bytes:
+        """See `digest_of`."""
+        return digest_of(self.tensors)
+
+    def advance(self, mean: Sequence[torch.Tensor]) -> None:
+        """Take the outer step of a round in which we took no part; the model stays as it is. mean:
+        as of `move`."""
         with self._averager.lock_averaged_tensors:
             step(self._averager.optimizer, mean)
-        set_model(self._parameters, self.tensors, drift)
 
     # --- and the swarm's
 
@@ -110,17 +121,15 @@ class OuterWeights:
         return bool(self._doors.peers) and self._newcomer.swarm.begins
 
     def take_over(self, *, first: bool = False, behind: bool = True) -> int | None:
-        """Load the state of a peer that can be believed; its epoch, or None without anybody.
+        """Load the state of a peer that can be believed; its epoch, or None without anybody. The
+        model stays as it is.
 
         first: before the first step, when a door's snapshot may take its place. behind: others are
         ahead of us.
         """
         doors = self._doors if first else None
         taking = take_over(self._newcomer, self._dht, self._averager, doors=doors, behind=behind)
-        epoch = asyncio.run(taking)
-        if epoch is not None:
-            self.begin()
-        return epoch
+        return asyncio.run(taking)
 
     @property
     def is_alive(self) -> bool:

@@ -17,7 +17,13 @@ from app.spec.costs import rounds
 from app.spec.schema import SwarmSpec
 from app.trainer.averaging.offences import Naming, Offence
 from app.trainer.averaging.tracker import PacedTracker
-from app.trainer.exchange.exchange import BlobExchange, Exchange, ExchangeError
+from app.trainer.exchange.exchange import (
+    BlobExchange,
+    Exchange,
+    ExchangeError,
+    InterruptedRoundError,
+    Swap,
+)
 from app.trainer.local_steps.believing import BASE_BYTES, believed
 from app.trainer.local_steps.codec import Codec
 from app.trainer.local_steps.residual import Residual
@@ -25,6 +31,9 @@ from app.trainer.strategies.outer_weights import digest_of
 from app.trainer.strategies.protocols import StrategyPlace
 
 log = logging.getLogger(__name__)
+
+LIST_SECONDS = 20.0
+"""How long the others may take to tell how a round ended that failed for us."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +65,9 @@ class Sent:
 
     expected: frozenset[str]
     """Peer ids (base58) of the other trainers."""
+
+    callable: frozenset[str]
+    """Those of them that can be called."""
 
     began: float
     """Monotonic time."""
@@ -138,12 +150,7 @@ class LocalRound(threading.Thread):
                 unless_it_succeeds.callback(residual.load_state_dict, residual.state_dict())
             encoded = codec.encode(learnt if residual is None else residual.add(learnt))
             base = digest_of(self._outer)
-            swap = self._exchange.swap(
-                epoch=sent.epoch,
-                blob=base + encoded.blob,
-                weight=sent.weight,
-                expected=sent.expected,
-            )
+            swap = self._swapped(base + encoded.blob)
             found = believed(swap.contributions, codec=codec, base=base)
             self._exchange.judge(
                 swap, {each: why for each, why in found.faults.items() if each != self._peer_id}
@@ -159,6 +166,47 @@ class LocalRound(threading.Thread):
             counts=counts,
             agrees=found.agrees,
         )
+
+    def _swapped(self, blob: bytes) -> Swap:
+        """What the round brought to the others, even where it failed for us, or we were alone in
+        it: else we would have other weights than they, and have to download theirs."""
+        sent = self.sent
+        try:
+            swap = self._exchange.swap(
+                epoch=sent.epoch, blob=blob, weight=sent.weight, expected=sent.expected
+            )
+        except InterruptedRoundError:
+            raise
+        except ExchangeError as error:
+            log.info("the round of epoch %d failed for us: %s", sent.epoch, error)
+            if told := self._told():
+                return told
+            raise
+        if sent.expected and _are_all_by(self._peer_id, swap):
+            return self._told() or swap
+        return swap
+
+    def _told(self) -> Swap | None:
+        """What the others say of the round; None where they know no more than we."""
+        try:
+            told = self._exchange.fetch(
+                epoch=self.sent.epoch, members=self.sent.callable, seconds=LIST_SECONDS
+            )
+        except InterruptedRoundError:
+            raise
+        except ExchangeError:
+            return None
+        return None if _are_all_by(self._peer_id, told) else told
+
+    def stop(self) -> None:
+        """Leave the round, and wait until it is over."""
+        while self.is_alive():
+            self._exchange.interrupt()
+            self.join(0.5)
+
+
+def _are_all_by(peer_id: str, swap: Swap) -> bool:
+    return all(each.peer_id == peer_id for each in swap.contributions)
 
 
 def most_weight(spec: SwarmSpec) -> float:

@@ -5,7 +5,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from app.p2p.sightings import PartFault
-from app.trainer.exchange.exchange import ExchangeError, PeerBlob, Swap
+from app.trainer.exchange.exchange import (
+    ExchangeError,
+    InterruptedRoundError,
+    PeerBlob,
+    Swap,
+)
 
 
 @dataclass
@@ -48,12 +53,27 @@ class MemoryExchange:
 
             hub.changed.wait_for(is_over, timeout=hub.gather_seconds)
             if self._interruptions > before:
-                raise ExchangeError("interrupted")
+                raise InterruptedRoundError("interrupted")
             counted = hub.fixed.setdefault(epoch, tuple(offers[each] for each in sorted(offers)))
             hub.changed.notify_all()
         others = sum(len(each.blob) for each in counted if each.peer_id != self._peer_id)
         self.bytes_received += others
         self.bytes_sent += len(blob) if len(everybody) > 1 else 0
+        included = any(each.peer_id == self._peer_id for each in counted)
+        return Swap(contributions=counted, epoch=epoch, included=included)
+
+    def fetch(self, *, epoch: int, members: Collection[str], seconds: float) -> Swap:
+        """As `Exchange.fetch`."""
+        hub, before = self._hub, self._interruptions
+        with hub.changed:
+            hub.changed.wait_for(
+                lambda: epoch in hub.fixed or self._interruptions > before, timeout=seconds
+            )
+            if self._interruptions > before:
+                raise InterruptedRoundError("interrupted")
+            if epoch not in hub.fixed:
+                raise ExchangeError("nobody has the list")
+            counted = hub.fixed[epoch]
         included = any(each.peer_id == self._peer_id for each in counted)
         return Swap(contributions=counted, epoch=epoch, included=included)
 

@@ -215,6 +215,60 @@ def test_who_comes_late_gets_the_same_set_without_its_own(swarm: Swarm) -> None:
     assert (swaps[0].included, came.included) == (True, False)
 
 
+def fetching(
+    swarm: Swarm, peer: Peer, members: Sequence[Peer | str], epoch: int = 1
+) -> "Future[Swap]":
+    ids = [each if isinstance(each, str) else each.peer_id for each in members]
+    return swarm.pool.submit(peer.exchange.fetch, epoch=epoch, members=ids, seconds=120.0)
+
+
+def test_who_takes_no_part_gets_what_a_round_brought_when_it_is_over(swarm: Swarm) -> None:
+    peers = [swarm.add() for _ in range(3)]
+    newcomer, *members = peers
+    gone = swarm.identity().peer_id
+    early = fetching(swarm, newcomer, [*members, gone])
+    swaps = [swarm.swap(peer, blob(n), others=members) for n, peer in enumerate(members)]
+    late = fetching(swarm, newcomer, members)
+    for fetched in (early, late):
+        assert fetched.result().contributions == swaps[0].result().contributions
+        assert not fetched.result().included
+    next_one = [swarm.swap(peer, blob(5), epoch=2) for peer in peers]  # now it does
+    assert len(next_one[0].result().contributions) == 3
+    assert [peer.faults for peer in peers] == [[]] * 3
+
+
+def test_what_a_peer_learnt_alone_gets_to_who_comes_later(swarm: Swarm) -> None:
+    alone, newcomer, late = (swarm.add() for _ in range(3))
+    epoch = epoch_led_by(alone.peer_id, [late.peer_id])
+    swap = swarm.swap(alone, blob(1), others=[], epoch=epoch).result()
+    fetched = fetching(swarm, newcomer, [alone], epoch=epoch).result()
+    assert fetched.contributions == swap.contributions
+    came = swarm.swap(late, blob(2), others=[alone], epoch=epoch).result()
+    assert (came.contributions, came.included) == (swap.contributions, False)
+
+
+def test_a_round_of_long_ago_is_refused(swarm: Swarm) -> None:
+    member, newcomer = swarm.add(), swarm.add()
+    for epoch in (1, 2, 3):
+        swarm.swap(member, blob(epoch), epoch=epoch, others=[]).result()
+    with pytest.raises(ExchangeError, match="nobody has the list"):
+        fetching(swarm, newcomer, [member]).result()
+    assert len(fetching(swarm, newcomer, [member], epoch=3).result().contributions) == 1
+
+
+def test_a_member_whose_round_failed_says_so(swarm: Swarm) -> None:
+    newcomer, *members = (swarm.add() for _ in range(3))
+    leader, member = swarm.in_order(1, members)
+    lead_and_wait(swarm, leader, 1)
+    swapping = swarm.swap(member, blob(1), others=members)
+    assert leader.has_checked.acquire(timeout=60)
+    fetched = fetching(swarm, newcomer, [member])
+    member.exchange.interrupt()
+    for each in (swapping, fetched):
+        with pytest.raises(ExchangeError):
+            each.result()
+
+
 def test_rounds_follow_each_other_and_old_ones_are_forgotten(swarm: Swarm) -> None:
     peers = [swarm.add() for _ in range(2)]
     for epoch in range(1, 6):

@@ -19,12 +19,14 @@ from app.p2p.sightings import PartFault
 from app.trainer.averaging.offences import STRIKES
 from app.trainer.exchange.calling import FETCH, OFFER, handler_name
 from app.trainer.exchange.exchange import ExchangeError, Swap
+from app.trainer.exchange.fetching import MOST_TIMES
 from app.trainer.exchange.member import STREAMS_A_PEER
 from app.trainer.exchange.offers import OwnKey
 from app.trainer.exchange.streams import Line, LostError, Stream, opened
 from app.trainer.exchange.wire import (
     PIECE_BYTES,
     AskLeader,
+    AskList,
     AskNews,
     AskPiece,
     AwaitList,
@@ -316,7 +318,62 @@ async def test_rounds_that_are_not_now_are_refused(
 
     assert not await is_led(7)  # before its first round
     await begin(swarm, member, 8)
-    assert [await is_led(epoch) for epoch in (6, 7, 8, 9, 10)] == [False, False, True, True, False]
+    led = [False, True, True, True, False]  # also the one that it had alone, for who is late
+    assert [await is_led(epoch) for epoch in (6, 7, 8, 9, 10)] == led
+
+
+# --- asked for a list by who takes no part
+
+
+async def test_a_list_that_leaves_somebody_out_is_outvoted(
+    swarm: Swarm, member: Peer, hostile: Hostile
+) -> None:
+    others = [await asyncio.to_thread(swarm.add) for _ in range(2)]
+    newcomer = others.pop()
+    ids = [member.peer_id, others[0].peer_id]
+    swaps = [asyncio.wrap_future(swarm.swap(each, BLOB, others=ids)) for each in (member, *others)]
+    honest = await swaps[0]
+
+    async def lie(stream: Stream) -> None:
+        if isinstance(await stream.receive(AskList | AskNews), AskNews):
+            return  # it has no blobs
+        await stream.send(RoundList(epoch=1, offers=(hostile.offer(1),)).pack())
+
+    await hostile.answer(FETCH, lie)
+    fetched = await asyncio.to_thread(
+        newcomer.exchange.fetch, epoch=1, members=[*ids, hostile.peer_id], seconds=PATIENCE
+    )
+    assert fetched.contributions == honest.contributions
+
+
+async def test_nonsense_for_a_list_is_named_and_of_no_use(
+    swarm: Swarm, member: Peer, hostile: Hostile
+) -> None:
+    async def lie(stream: Stream) -> None:
+        await stream.receive(AskList)
+        await stream.send(b"nonsense")
+
+    await hostile.answer(FETCH, lie)
+    with pytest.raises(ExchangeError):
+        await asyncio.to_thread(
+            member.exchange.fetch, epoch=1, members=[hostile.peer_id], seconds=PATIENCE
+        )
+    assert member.faults == [(hostile.peer_id, PartFault.SHAPE)]
+
+
+async def test_a_peer_gets_a_list_a_few_times_only(
+    swarm: Swarm, member: Peer, hostile: Hostile
+) -> None:
+    await begin(swarm, member, 8)
+
+    async def listed() -> bytes:
+        async with hostile.call(member, FETCH) as stream:
+            await stream.send(AskList(epoch=7).pack())
+            return await stream.receive_packed(seconds=PATIENCE, most=2**20)
+
+    assert len({await listed() for _ in range(MOST_TIMES)}) == 1
+    with pytest.raises(LostError):
+        await listed()
 
 
 async def test_a_message_longer_than_any_is_not_read(member: Peer, hostile: Hostile) -> None:
@@ -345,6 +402,7 @@ async def test_a_stranger_is_not_heard_in_a_closed_swarm(tmp_path: Path) -> None
     for name, message in (
         (OFFER, AskLeader(epoch=1, skipped=())),
         (FETCH, AskNews(epoch=1, digest=b"", known=-1)),
+        (FETCH, AskList(epoch=1)),
     ):
         async with hostile.call(member, name) as stream:
             with pytest.raises(LostError):

@@ -70,9 +70,9 @@ def test_an_offer_is_of_one_run() -> None:
 @given(st.binary(max_size=200))
 def test_whatever_a_leader_sends_is_a_list_or_an_error(packed: bytes) -> None:
     with pytest.raises(OfferError):
-        check_list(packed, RULES, own=(KEY.peer_id, OFFER))
+        check_list(packed, RULES, epoch=3, own=(KEY.peer_id, OFFER))
 
 
 def test_an_honest_list() -> None:
     packed = RoundList(epoch=3, offers=(OFFER,)).pack()
-    assert check_list(packed, RULES, own=(KEY.peer_id, OFFER)) == {KEY.peer_id: OFFER}
+    assert check_list(packed, RULES, epoch=3, own=(KEY.peer_id, OFFER)) == {KEY.peer_id: OFFER}

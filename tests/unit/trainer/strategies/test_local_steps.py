@@ -8,9 +8,11 @@ import torch
 
 from app.spec.training import SparseLocoSpec
 from app.trainer.local_steps.inner import InnerSteps
+from app.trainer.strategies.following import Following
 from app.trainer.strategies.local_steps import LocalSteps
 from app.trainer.strategies.sparseloco import recipe_of
 from app.trainer.work import WorkMeter
+from tests.support.training.memory_exchange import MemoryExchange, MemoryHub
 
 SHAPES = [torch.Size((64, 64))]
 
@@ -18,11 +20,16 @@ SHAPES = [torch.Size((64, 64))]
 class _Outer:
     """Outer weights for which a peer has a state, or nobody has."""
 
+    digest = b""
+
     def __init__(self, epoch: int | None) -> None:
         self._epoch = epoch
 
     def take_over(self, **_options: bool) -> int | None:
         return self._epoch
+
+    def begin(self) -> None:
+        pass
 
     def enter(self, epoch: int, *, offer: bool) -> None:
         pass
@@ -32,6 +39,11 @@ def peer(*, offered: int | None) -> LocalSteps:
     """One in epoch 7, after a restart. offered: the epoch of the state that others have."""
     made = LocalSteps.__new__(LocalSteps)
     parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in SHAPES]
+    tracker: Any = SimpleNamespace(
+        report_local_progress=lambda *_arguments, **_options: None,
+        global_epoch=offered or 0,
+        callable=frozenset(),
+    )
     parts: dict[str, Any] = {
         "_recipe": recipe_of(SparseLocoSpec(), SHAPES),
         "_outer": _Outer(offered),
@@ -43,7 +55,13 @@ def peer(*, offered: int | None) -> LocalSteps:
             max_norm=1.0,
             needs_scaler=False,
         ),
-        "_tracker": SimpleNamespace(report_local_progress=lambda *_arguments, **_options: None),
+        "_tracker": tracker,
+        "_following": Following(
+            MemoryExchange(MemoryHub(), "us"),
+            codec=recipe_of(SparseLocoSpec(), SHAPES).codec,
+            tracker=tracker,
+            seconds=60.0,
+        ),
         "_work": WorkMeter(),
         "_round": None,
         "epoch": 7,

@@ -43,6 +43,7 @@ class Member:
             weight=100.0,
             everybody=200,
             expected=frozenset(expected),
+            callable=frozenset(expected),
             began=time.monotonic(),
         )
         made = LocalRound(
@@ -80,6 +81,9 @@ class _Failing:
 
     def swap(self, **_options: Any) -> Swap:
         raise ExchangeError("the leader is gone")
+
+    def fetch(self, **_options: Any) -> Swap:
+        raise ExchangeError("nobody has the list")
 
 
 def test_a_failed_round_leaves_what_was_not_sent_as_it_was() -> None:
@@ -120,6 +124,38 @@ def test_a_round_that_left_us_out_loses_nothing() -> None:
     kept = recipe.residual.state_dict()["residual"]
     for waits, outer in zip(kept, member.outer, strict=True):
         torch.testing.assert_close(waits, outer - outer * 0.9)
+
+
+class _CutOff(_Without):
+    """A round that failed for us, and of which the others tell us."""
+
+    def swap(self, *, blob: bytes, **options: Any) -> Swap:
+        self._told = super().swap(blob=blob, **options)
+        raise ExchangeError("the leader is gone")
+
+    def fetch(self, **_options: Any) -> Swap:
+        return self._told
+
+
+def test_who_was_cut_off_goes_on_with_what_the_round_brought_to_the_others() -> None:
+    recipe = RECIPES["sparseloco"]()
+    brought = Member("a", recipe, _CutOff(recipe)).begin("b").brought()
+    assert (brought.agrees, brought.counts, brought.members) == (True, False, 1)
+
+
+class _Alone(_CutOff):
+    """A round that we led, and to which the others didn't come: they had had it already."""
+
+    def swap(self, *, blob: bytes, weight: float, **options: Any) -> Swap:
+        self._told = _Without.swap(self, blob=blob, **options)
+        own = PeerBlob(peer_id="a", weight=weight, blob=blob)
+        return Swap(contributions=(own,), epoch=0, included=True)
+
+
+def test_who_comes_when_the_others_have_had_the_round_goes_on_with_theirs() -> None:
+    recipe = RECIPES["sparseloco"]()
+    brought = Member("a", recipe, _Alone(recipe)).begin("b").brought()
+    assert (brought.agrees, brought.counts, brought.members) == (True, False, 1)
 
 
 class _Nonsense(_Without):

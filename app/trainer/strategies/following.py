@@ -1,0 +1,141 @@
+"""The rounds that end while the swarm's weights are downloaded, which would else be out of date.
+
+Over a home line, the download takes as long as several rounds. So a newcomer gets what each of them
+brought, though it takes no part, and then makes their outer steps itself, with the same bits as
+everybody else. Each contribution says from which outer weights it starts: that tells which round is
+the next one for the downloaded weights, and that they are those of most others.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+
+from app.common.background import survived
+from app.trainer.averaging.tracker import PacedTracker
+from app.trainer.exchange.exchange import Exchange, ExchangeError, InterruptedRoundError, Swap
+from app.trainer.local_steps.believing import believed, most_common_base
+from app.trainer.local_steps.codec import Codec
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+
+TRIES = 3
+"""After which a round that is over is given up."""
+
+LOOK_SECONDS = 0.2
+"""Between two looks whether we are in step with the others."""
+
+
+class DownloadedWeights(Protocol):
+    """Outer weights, and the outer optimizer's statistics, of some rounds ago."""
+
+    @property
+    def digest(self) -> bytes:
+        """Of the weights, as each contribution that starts from them has it."""
+
+    def advance(self, mean: Sequence[torch.Tensor]) -> None:
+        """Take the outer step of a round. mean: of what its members learnt, float32, on the CPU."""
+
+
+class Following:
+    """Follows the rounds of others, as often as weights are downloaded."""
+
+    def __init__(
+        self, exchange: Exchange, *, codec: Codec, tracker: PacedTracker, seconds: float
+    ) -> None:
+        """seconds: the longest time of a round."""
+        self._exchange = exchange
+        self._codec = codec
+        self._tracker = tracker
+        self._seconds = seconds
+
+    @contextmanager
+    def begun(self, *, follows: bool) -> Iterator["FollowedRounds"]:
+        """Follow the others within it. follows: there are others."""
+        rounds = FollowedRounds(self._exchange, self._codec, self._tracker, self._seconds)
+        if follows:
+            rounds.start()
+        try:
+            yield rounds
+        finally:
+            rounds.stop()
+
+
+class FollowedRounds(threading.Thread):
+    """Fetches one round after the other until it is stopped, and keeps their blobs in memory."""
+
+    def __init__(
+        self, exchange: Exchange, codec: Codec, tracker: PacedTracker, seconds: float
+    ) -> None:
+        super().__init__(name="following", daemon=True)
+        self._exchange, self._codec, self._tracker = exchange, codec, tracker
+        self._seconds = seconds
+        self._fetched: queue.SimpleQueue[Swap] = queue.SimpleQueue()
+        self._is_over = threading.Event()
+        # while a round runs, its members say that they are in the next epoch
+        self._next = max(0, tracker.global_epoch - 1)
+
+    def run(self) -> None:
+        """In this thread."""
+        with survived(log, "the others' rounds can't be followed"):
+            failures = 0
+            while not self._is_over.is_set():
+                if self._fetch():
+                    self._next += 1
+                    failures = 0
+                    continue
+                failures += 1
+                if failures >= TRIES and self._tracker.global_epoch > self._next:
+                    self._next += 1  # it failed for all, or is too long ago
+                    failures = 0
+                self._is_over.wait(RETRY_SECONDS)
+
+    def _fetch(self) -> bool:
+        try:
+            swap = self._exchange.fetch(
+                epoch=self._next, members=self._tracker.callable, seconds=self._seconds
+            )
+        except InterruptedRoundError:
+            return False
+        except ExchangeError as error:
+            log.info("the round of epoch %d can't be followed: %s", self._next, error)
+            return False
+        self._fetched.put(swap)
+        return True
+
+    def stop(self) -> None:
+        """End it."""
+        self._is_over.set()
+        while self.is_alive():
+            self._exchange.interrupt()
+            self.join(LOOK_SECONDS)
+
+    def catch_up(self, outer: DownloadedWeights, *, epoch: int) -> int:
+        """Make the outer steps that the weights lack; the epoch to go on with.
+
+        epoch: of the weights, as their donor says. Ends when we are in step with the others, or a
+        round is missing; then our next round shows that our weights are others.
+        """
+        base, until = outer.digest, time.monotonic() + self._seconds
+        while self.is_alive() and time.monotonic() < until:
+            fetched = self._next  # looked at before the queue, into which a round goes first
+            try:
+                swap = self._fetched.get(timeout=LOOK_SECONDS)
+            except queue.Empty:
+                if self._tracker.global_epoch <= max(epoch, fetched):
+                    break
+                continue
+            if most_common_base(swap.contributions) != base:
+                continue
+            outer.advance(believed(swap.contributions, codec=self._codec, base=base).mean)
+            epoch, base = swap.epoch + 1, outer.digest
+            until = time.monotonic() + self._seconds
+            log.info("made up for the round of epoch %d", swap.epoch)
+        return max(epoch, self._tracker.global_epoch)
