@@ -112,6 +112,7 @@ class ArchiveKeeper:
         if not self._store.settings.record:
             return
         run_id, now = self._machines.run_id, time.time()
+        until = now // STEPS[0] * STEPS[0]  # the last step may still change
         # what was written while the clock was ahead: up to then nothing would be new
         self._written = {key: at if at <= now else 0.0 for key, at in self._written.items()}
         machines = [
@@ -122,18 +123,20 @@ class ArchiveKeeper:
         for start in range(0, len(machines), MACHINES_A_SLICE):
             if run_id != self._run_id or run_id != self._machines.run_id:
                 return  # to another swarm meanwhile
-            part = self._new_figures(machines[start : start + MACHINES_A_SLICE], now)
+            part = self._new_figures(machines[start : start + MACHINES_A_SLICE], now, until)
             await self._file.run(save, run_id, part)
+            if run_id == self._run_id:  # and not before: the app may end while they are written
+                self._written |= {each.public_key: until for each in part}
 
-    def _new_figures(self, machines: Sequence[Machine], now: float) -> list[ArchivedMachine]:
-        until = now // STEPS[0] * STEPS[0]  # the last step may still change
+    def _new_figures(
+        self, machines: Sequence[Machine], now: float, until: float
+    ) -> list[ArchivedMachine]:
         found = []
         for machine in machines:
             key, record = machine.public_key, machine.record
             since = max(self._written.get(key, 0.0), now - HOUR)
             times, *values = self._machines.fleet.tracks(key, since=since, until=until)
             rows = rows_of(times, *values)
-            self._written[key] = until
             found.append(
                 ArchivedMachine(
                     public_key=key,

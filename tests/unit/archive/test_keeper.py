@@ -1,6 +1,8 @@
 """What the fleet has read outlives the app."""
 
+import asyncio
 import math
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -79,6 +81,31 @@ async def test_it_is_written_while_the_app_runs(
     rows = await app.archive.curve("key", seconds=HOUR, step=10)
     assert len(rows) == 2
     await app.archive.close()
+
+
+async def test_an_app_that_ends_while_it_writes_loses_nothing(tmp_path: Path) -> None:
+    app = Watcher(tmp_path)
+    await app.archive.open()
+    app.archive._saved_at = time.monotonic()  # not by itself
+    app.read(60, loss=2.5)
+    await until(lambda: "key" in app.archive._written)
+    may_write = threading.Event()
+    before = asyncio.create_task(app.archive._file.run(lambda _: may_write.wait()))
+    await asyncio.sleep(0)
+    saving = asyncio.create_task(app.archive.save())
+    await asyncio.sleep(0)
+    saving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await saving
+    may_write.set()
+    await before
+    await app.archive.close()
+
+    second = Watcher(tmp_path)
+    await second.archive.open()
+    await until(lambda: second.archive._file._connection is not None)
+    assert len(await second.archive.curve("key", seconds=HOUR, step=10)) == 1
+    await second.archive.close()
 
 
 async def test_what_was_written_while_the_clock_was_ahead_keeps_nothing_out(
