@@ -16,6 +16,9 @@ pytestmark = [pytest.mark.e2e]
 STRATEGIES = ("diloco", "sparseloco")
 ROUNDS = 3
 
+SLOW = 100_000
+"""Bytes a second, at which the state takes some twenty seconds."""
+
 
 def local_spec(strategy: str) -> dict[str, Any]:
     """Some seconds between two rounds, so that a newcomer can catch up."""
@@ -64,3 +67,38 @@ async def test_a_killed_peer_costs_no_work_and_a_newcomer_gets_the_outer_state(
     await third.until(lambda: third.rounds_with(2) >= 1)
     assert third.all(protocol.StateDownload)
     await first.trainer.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_a_download_that_takes_several_rounds_ends_in_step_with_the_swarm(
+    hire: Callable[[], Worker], strategy: str
+) -> None:
+    first, second = hire(), hire()
+    spec = local_spec(strategy)
+    spec["model_config"] |= {"n_embd": 192}
+    params = spec["training_params"]
+    params["target_batch_size"] = 3072
+    params["averaging"] |= {"timeout_seconds": 60.0}
+    await first.start(spec=spec)
+    (ready,) = first.all(protocol.Ready)
+    await first.until(lambda: len(first.all(protocol.RoundEnded)) >= 1)
+    began = len(first.all(protocol.RoundEnded))
+    starting = asyncio.create_task(
+        second.start(download=SLOW, spec=spec, initial_peers=ready.addresses)
+    )
+    await second.until(lambda: bool(_whole(second)))
+    took = len(first.all(protocol.RoundEnded)) - began
+    await starting
+    await second.until(lambda: second.rounds_with(2) >= ROUNDS)
+    assert took >= ROUNDS
+    # nobody had other weights, so that nothing was downloaded again, and nothing was lost
+    assert len(_whole(second)) == 1
+    for each in (first, second):
+        work = each.all(protocol.Work)[-1]
+        assert work.samples_computed == work.samples_entered + work.samples_pending
+
+
+def _whole(worker: Worker) -> list[protocol.StateDownload]:
+    """Downloads that were complete."""
+    return [each for each in worker.all(protocol.StateDownload) if each.received == each.size]

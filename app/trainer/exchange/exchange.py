@@ -19,7 +19,13 @@ from app.p2p.calls import quiet_lost_connections, within
 from app.p2p.sightings import PartFault
 from app.trainer.averaging.offences import Offence
 from app.trainer.exchange.faults import Faults
-from app.trainer.exchange.member import LINGER_SECONDS, ExchangeError, ExchangeMember, Parts
+from app.trainer.exchange.member import (
+    LINGER_SECONDS,
+    ExchangeError,
+    ExchangeMember,
+    GoneRoundError,
+    Parts,
+)
 from app.trainer.exchange.offers import OwnKey
 from app.trainer.exchange.rules import ExchangeRules, Waits
 
@@ -28,6 +34,7 @@ __all__ = [
     "Exchange",
     "ExchangeDaemon",
     "ExchangeError",
+    "GoneRoundError",
     "InterruptedRoundError",
     "PeerBlob",
     "Swap",
@@ -84,7 +91,8 @@ class Exchange(Protocol):
         """What a round brought in which we took no part, or from which we were cut off.
 
         Called in a background thread. members: peer ids of the run's other trainers. seconds: how
-        long its list may take, if the round isn't over yet. Raises `ExchangeError`.
+        long its list may take, if the round isn't over yet. Raises `ExchangeError`, and
+        `GoneRoundError` where it's no use to ask again.
         """
 
     def judge(self, swap: Swap, faults: Mapping[str, PartFault]) -> None:

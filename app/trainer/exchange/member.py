@@ -26,7 +26,7 @@ from app.trainer.exchange.fetching import (
 )
 from app.trainer.exchange.follower import RefusedOfferError, follow
 from app.trainer.exchange.holding import Holding
-from app.trainer.exchange.missed import MissedLists
+from app.trainer.exchange.missed import MissedLists, NoRoundError
 from app.trainer.exchange.offers import OfferError, OwnKey, check_list, check_offer
 from app.trainer.exchange.rounds import EpochRound, RoundTable
 from app.trainer.exchange.rules import ExchangeRules
@@ -62,6 +62,10 @@ Parts = tuple[list[tuple[str, float, bytes]], bool]
 
 class ExchangeError(CoTrainError):
     """The round failed; nothing of it may be used. The text says why, to the user."""
+
+
+class GoneRoundError(ExchangeError):
+    """The others have not had the round, or don't have it any more."""
 
 
 class MemberAnswers:
@@ -275,9 +279,12 @@ class ExchangeMember:
             for each in members
             if self._rules.admission.may_join(each) and not self._faults.is_evicted(each)
         } - {self._calls.own_id}
-        holding = await self._missed.fetch(epoch, others, seconds=seconds)
-        if holding is None:
-            raise ExchangeError(_("nobody has the list of the round"))
+        try:
+            holding = await self._missed.fetch(epoch, others, seconds=seconds)
+        except NoRoundError as error:
+            raise GoneRoundError(_("nobody has the round")) from error
+        except LostError as error:
+            raise ExchangeError(_("nobody told us of the round")) from error
         try:
             async with asyncio.timeout(self._rules.round_seconds):
                 await self._fetch(epoch, others, holding)

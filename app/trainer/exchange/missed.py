@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Collection
 
+from app.common.errors import CoTrainError
 from app.p2p.sightings import PartFault
 from app.trainer.exchange.calling import FETCH, MemberCalls
 from app.trainer.exchange.faults import Faults
@@ -27,6 +28,10 @@ ASKED = 5
 """Members that are asked for a list."""
 
 
+class NoRoundError(CoTrainError):
+    """All who were asked say that a round has no list: it failed, or is too long ago."""
+
+
 class MissedLists:
     """Asks for lists."""
 
@@ -35,15 +40,17 @@ class MissedLists:
         self._rules = rules
         self._faults = faults
 
-    async def fetch(
-        self, epoch: int, members: Collection[str], *, seconds: float
-    ) -> Holding | None:
-        """The list that most of those asked give, with no blob yet; None when nobody gives one.
+    async def fetch(self, epoch: int, members: Collection[str], *, seconds: float) -> Holding:
+        """The list that most of those asked give, with no blob yet.
 
         members: peer ids of who may have it. seconds: how long it may take until it is fixed.
+        Raises `NoRoundError`, and `LostError` when nobody can be asked.
         """
         asked = random.sample(sorted(members), min(ASKED, len(members)))
         given = await self._given(epoch, asked, seconds)
+        if asked and given[b""] == len(asked):
+            raise NoRoundError(f"no member has the list of epoch {epoch}")
+        del given[b""]
         # of two that as many give, the longer one: a liar can only leave somebody out
         ranked = sorted(given, key=lambda packed: (given[packed], len(packed), packed))
         for packed in reversed(ranked):
@@ -54,10 +61,11 @@ class MissedLists:
                 continue
             if offers:
                 return Holding(offers, packed=packed, blobs={})
-        return None
+        raise LostError(f"nobody gave us the list of epoch {epoch}")
 
     async def _given(self, epoch: int, asked: Collection[str], seconds: float) -> Counter[bytes]:
-        """How many of those asked give each list. Waits for all, but not long after the first."""
+        """How many of those asked give each list, and b"" when they refuse. Waits for all, but not
+        long after the first list."""
         waiting = {asyncio.create_task(self._ask(each, epoch)) for each in asked}
         given: Counter[bytes] = Counter()
         until = time.monotonic() + seconds
@@ -67,7 +75,7 @@ class MissedLists:
                     waiting, timeout=rest, return_when=asyncio.FIRST_COMPLETED
                 )
                 given.update(packed for each in done if (packed := each.result()) is not None)
-                if given:
+                if any(given):
                     until = min(until, time.monotonic() + self._rules.waits.word)
         finally:
             for each in waiting:
@@ -81,6 +89,8 @@ class MissedLists:
                 return await asked_list(stream, epoch, self._rules)
         except NonsenseError:
             self._faults.name(epoch, peer_id, PartFault.SHAPE)
-        except (LostError, RefusedOfferError) as error:
-            log.debug("%s has no list of epoch %d: %s", peer_id, epoch, error)
+        except RefusedOfferError:
+            return b""
+        except LostError as error:
+            log.info("%s can't be asked for the list of epoch %d: %s", peer_id, epoch, error)
         return None

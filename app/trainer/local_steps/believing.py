@@ -57,11 +57,10 @@ def believed(contributions: Sequence[PeerBlob], *, codec: Codec, base: bytes) ->
     faults |= {kept[index].peer_id: PartFault.AGAINST for index in against}
     counted = [index for index in range(len(kept)) if index not in against]
     scales = [cut_to(most_size, norms[index]) for index in counted]
-    mean = codec.mean(
-        [kept[index].blob[BASE_BYTES:] for index in counted],
-        [kept[index].weight for index in counted],
-        scales,
-    )
+    weights = [kept[index].weight for index in counted]
+    if not any(weights):  # newcomers that have not taken a step: nobody learnt anything
+        weights, scales = [1.0] * len(counted), [0.0] * len(counted)
+    mean = codec.mean([kept[index].blob[BASE_BYTES:] for index in counted], weights, scales)
     return Believed(mean=mean, agrees=most == base, faults=faults)
 
 

@@ -18,7 +18,7 @@ import torch
 
 from app.common.background import survived
 from app.trainer.averaging.tracker import PacedTracker
-from app.trainer.exchange.exchange import Exchange, ExchangeError, InterruptedRoundError, Swap
+from app.trainer.exchange.exchange import Exchange, ExchangeError, GoneRoundError, Swap
 from app.trainer.local_steps.believing import believed, most_common_base
 from app.trainer.local_steps.codec import Codec
 
@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 
-TRIES = 3
-"""After which a round that is over is given up."""
+KEPT = 2
+"""Rounds that a member has: the newest, and the one before."""
 
 LOOK_SECONDS = 0.2
 """Between two looks whether we are in step with the others."""
@@ -85,30 +85,26 @@ class FollowedRounds(threading.Thread):
     def run(self) -> None:
         """In this thread."""
         with survived(log, "the others' rounds can't be followed"):
-            failures = 0
             while not self._is_over.is_set():
-                if self._fetch():
+                try:
+                    swap = self._exchange.fetch(
+                        epoch=self._next, members=self._tracker.callable, seconds=self._seconds
+                    )
+                except ExchangeError as error:
+                    self._miss(error)
+                else:
+                    self._fetched.put(swap)
                     self._next += 1
-                    failures = 0
-                    continue
-                failures += 1
-                if failures >= TRIES and self._tracker.global_epoch > self._next:
-                    self._next += 1  # it failed for all, or is too long ago
-                    failures = 0
-                self._is_over.wait(RETRY_SECONDS)
 
-    def _fetch(self) -> bool:
-        try:
-            swap = self._exchange.fetch(
-                epoch=self._next, members=self._tracker.callable, seconds=self._seconds
-            )
-        except InterruptedRoundError:
-            return False
-        except ExchangeError as error:
-            log.info("the round of epoch %d can't be followed: %s", self._next, error)
-            return False
-        self._fetched.put(swap)
-        return True
+    def _miss(self, error: ExchangeError) -> None:
+        """Go on after a round that can't be had."""
+        log.info("the round of epoch %d can't be followed: %s", self._next, error)
+        newest = self._tracker.global_epoch
+        if isinstance(error, GoneRoundError) and newest > self._next:
+            self._next += 1
+        elif newest > self._next + KEPT:  # its members have forgotten it
+            self._next = newest - 1
+        self._is_over.wait(RETRY_SECONDS)
 
     def stop(self) -> None:
         """End it."""

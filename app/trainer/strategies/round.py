@@ -162,7 +162,7 @@ class LocalRound(threading.Thread):
             residual.take(encoded.decoded)
         return Exchanged(
             mean=found.mean,
-            members=len(swap.contributions),
+            members=len({self._peer_id, *(each.peer_id for each in swap.contributions)}),
             counts=counts,
             agrees=found.agrees,
         )

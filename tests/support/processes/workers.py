@@ -28,10 +28,14 @@ class Worker:
         self._changed = asyncio.Condition()
         self.trainer: Trainer
 
-    async def start(self, **changes: Any) -> None:
-        """Spawn it and give it the tiny spec's order; returns when it trains."""
+    async def start(self, *, download: int = 0, **changes: Any) -> None:
+        """Spawn it and give it the tiny spec's order; returns when it trains. download: as of
+        `protocol.Pace`."""
         self.trainer = await self._spawn()
-        await self.trainer.command(protocol.Start, **self._order() | changes)
+        await asyncio.gather(
+            self.trainer.command(protocol.Start, **self._order() | changes),
+            self.trainer.command(protocol.Pace, download=download),
+        )
 
     async def _spawn(self) -> Trainer:
         return await Trainer.spawn(on_report=self._note)

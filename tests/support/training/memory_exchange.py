@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from app.p2p.sightings import PartFault
 from app.trainer.exchange.exchange import (
-    ExchangeError,
+    GoneRoundError,
     InterruptedRoundError,
     PeerBlob,
     Swap,
@@ -72,7 +72,7 @@ class MemoryExchange:
             if self._interruptions > before:
                 raise InterruptedRoundError("interrupted")
             if epoch not in hub.fixed:
-                raise ExchangeError("nobody has the list")
+                raise GoneRoundError("nobody has the round")
             counted = hub.fixed[epoch]
         included = any(each.peer_id == self._peer_id for each in counted)
         return Swap(contributions=counted, epoch=epoch, included=included)

@@ -57,6 +57,14 @@ def test_honest_contributions_all_count(codec: Codec) -> None:
 
 
 @each_codec
+def test_a_round_of_those_who_took_no_step_moves_nothing(codec: Codec) -> None:
+    idle = [replace(from_peer(codec, number), weight=0.0) for number in range(2)]
+    found = believed(idle, codec=codec, base=OURS)
+    assert found.agrees
+    assert not any(bool(each.any()) for each in found.mean)
+
+
+@each_codec
 def test_reversed_contribution_is_left_out_and_named(codec: Codec) -> None:
     honest = [from_peer(codec, n) for n in range(3)]
     liar = from_peer(codec, 3, change=torch.neg)

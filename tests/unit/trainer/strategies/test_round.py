@@ -140,7 +140,7 @@ class _CutOff(_Without):
 def test_who_was_cut_off_goes_on_with_what_the_round_brought_to_the_others() -> None:
     recipe = RECIPES["sparseloco"]()
     brought = Member("a", recipe, _CutOff(recipe)).begin("b").brought()
-    assert (brought.agrees, brought.counts, brought.members) == (True, False, 1)
+    assert (brought.agrees, brought.counts, brought.members) == (True, False, 2)
 
 
 class _Alone(_CutOff):
@@ -155,7 +155,7 @@ class _Alone(_CutOff):
 def test_who_comes_when_the_others_have_had_the_round_goes_on_with_theirs() -> None:
     recipe = RECIPES["sparseloco"]()
     brought = Member("a", recipe, _Alone(recipe)).begin("b").brought()
-    assert (brought.agrees, brought.counts, brought.members) == (True, False, 1)
+    assert (brought.agrees, brought.counts, brought.members) == (True, False, 2)
 
 
 class _Nonsense(_Without):
