@@ -29,16 +29,31 @@ LOOK_SECONDS = 15.0
 """How long the DHT process, whose reply may get lost, is waited for."""
 
 
+YIELD_SECONDS = 5.0
+"""How long each part of a state, 256 KiB, waits for what needs the line more. So it still arrives
+at 50 kB a second, and the donor isn't taken for a slow one."""
+
+LOOKS = 50
+"""Whether it still needs the line, meanwhile."""
+
+
 class OptimizerState:
     """A `LocalState`: of `hivemind.Optimizer`, in the order in which its peers send theirs."""
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, *, judge: Callable[[], float], step_size: float
+        self,
+        optimizer: torch.optim.Optimizer,
+        *,
+        judge: Callable[[], float],
+        step_size: float,
+        exact: bool = False,
     ) -> None:
-        """judge: the loss of the model as it is. step_size: as in `LocalState`."""
+        """judge: the loss of the model as it is. step_size: as in `LocalState`. exact: as of
+        `StateLayout`."""
         self._optimizer = optimizer
         self.loss = judge
         self.step_size = step_size
+        self._exact = exact
 
     @property
     def _parameters(self) -> list[torch.Tensor]:
@@ -55,7 +70,7 @@ class OptimizerState:
     @cached_property
     def layout(self) -> StateLayout:
         """Of `tensors`."""
-        return StateLayout.of(self.tensors, parameters=len(self._parameters))
+        return StateLayout.of(self.tensors, parameters=len(self._parameters), exact=self._exact)
 
     def trial_step(self) -> None:
         """Take an optimizer step with a gradient of zero."""
@@ -113,11 +128,13 @@ async def take_over(
     *,
     doors: Doors | None = None,
     behind: bool = True,
+    yields: Callable[[], bool] = bool,
 ) -> int | None:
     """Load the swarm's state, as `Newcomer.take_over` does; where nobody can give one, a snapshot
     of the doors.
 
-    behind: others are ahead of us, so that they are asked first.
+    behind: others are ahead of us, so that they are asked first. yields: whether something else
+    needs the line more; then the state arrives slowly.
     """
     maddr: Any = dht.run_coroutine(DHT._get_p2p_daemon_listen_maddr)  # noqa: SLF001
     p2p = await P2P.replicate(maddr)
@@ -125,6 +142,10 @@ async def take_over(
     async def arrived(size: int) -> None:
         averager.traffic.count_received(size)
         await DOWNLOAD.wait(size)
+        for _look in range(LOOKS):
+            if not yields():
+                break
+            await asyncio.sleep(YIELD_SECONDS / LOOKS)
 
     def donor(peer: PeerID) -> Any:
         return averager.get_stub(p2p, peer, namespace=averager.prefix)

@@ -108,6 +108,10 @@ class Exchange(Protocol):
         """End it. May be called twice."""
 
     @property
+    def is_fetching(self) -> bool:
+        """Blobs are on their way to us. Any thread may ask."""
+
+    @property
     def bytes_sent(self) -> int:
         """Of blobs, to other peers."""
 
@@ -271,6 +275,11 @@ class BlobExchange:
         self._thread.join(CLOSE_SECONDS)
         if not self._thread.is_alive():
             self._loop.close()
+
+    @property
+    def is_fetching(self) -> bool:
+        """As `Exchange.is_fetching`."""
+        return self._member.fetches > 0
 
     @property
     def bytes_sent(self) -> int:

@@ -238,6 +238,8 @@ class ExchangeMember:
             p2p, rounds=self._rounds, calls=self._calls, rules=rules, faults=faults
         )
         self.line = self._calls.line
+        self.fetches = 0
+        """Lists whose blobs are on their way to us."""
 
     async def open(self) -> None:
         """Let others call us, unless nobody can."""
@@ -371,10 +373,13 @@ class ExchangeMember:
             epoch=epoch,
             rules=self._rules,
         )
+        self.fetches += 1
         try:
             await fetching.run(sources - {self._calls.own_id})
         except FetchError as error:
             raise ExchangeError(_("a blob of the round can't be had any more")) from error
+        finally:
+            self.fetches -= 1
 
     async def _unreadable(self, holding: Holding) -> bool:
         """Whether a blob of others can't be read."""

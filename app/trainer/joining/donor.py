@@ -73,8 +73,8 @@ class StateDonor(DecentralizedAverager):
     """Counts what is sent."""
 
     is_exact: ClassVar[bool] = False
-    """A newcomer must have the weights of the swarm's very epoch: no download begins with an older
-    snapshot."""
+    """A newcomer must have the bits of the swarm's very epoch: nothing is rounded, and no download
+    begins with an older snapshot."""
 
     _snapshot: _Snapshot | None = None
     _older: _Snapshot | None = None
@@ -247,7 +247,7 @@ class StateDonor(DecentralizedAverager):
     async def _take_snapshot(self) -> _Snapshot:
         metadata, tensors, infos = await self._get_current_state_from_host_process()
         parameters = sum(info.role is TensorRole.PARAMETER for info in infos)
-        layout = StateLayout.of(tensors, parameters=parameters)
+        layout = StateLayout.of(tensors, parameters=parameters, exact=self.is_exact)
         said: Any = self.serializer.loads(metadata)
         loop = asyncio.get_running_loop()
         content = await loop.run_in_executor(None, layout.pack, tensors)

@@ -40,7 +40,8 @@ class StateLayout:
 
     Parameters travel as float32, and so does what has a single value. The optimizer's statistics
     travel as bfloat16: it has the range of float32, which Adam's second moments need, and half
-    its size. Its error of 0.4 % is far below the noise of a gradient.
+    its size. Its error of 0.4 % is far below the noise of a gradient. Where all peers must have the
+    same bits, they travel as float32 too.
     """
 
     places: tuple[Place, ...]
@@ -50,11 +51,14 @@ class StateLayout:
     """How many of the tensors are parameters; they come first."""
 
     @classmethod
-    def of(cls, tensors: Sequence[torch.Tensor], *, parameters: int) -> "StateLayout":
-        """The layout of such tensors. parameters: how many of them are parameters."""
+    def of(
+        cls, tensors: Sequence[torch.Tensor], *, parameters: int, exact: bool = False
+    ) -> "StateLayout":
+        """The layout of such tensors. parameters: how many of them are parameters. exact: nothing
+        is rounded."""
         places: list[Place] = []
         for index, tensor in enumerate(tensors):
-            is_precise = index < parameters or tensor.numel() == 1
+            is_precise = exact or index < parameters or tensor.numel() == 1
             dtype = torch.float32 if is_precise else torch.bfloat16
             begin = places[-1].end if places else 0
             places.append(Place(begin=begin, shape=tensor.shape, dtype=dtype))

@@ -106,6 +106,10 @@ class FollowedRounds(threading.Thread):
             self._next = newest - 1
         self._is_over.wait(RETRY_SECONDS)
 
+    def is_fetching(self) -> bool:
+        """A round is on its way to us, and the weights can wait: the others forget it soon."""
+        return self._exchange.is_fetching
+
     def stop(self) -> None:
         """End it."""
         self._is_over.set()

@@ -246,7 +246,9 @@ class LocalSteps:
         self._tracker.report_local_progress(self.epoch, samples_accumulated=0)
         try:
             with self._work.waiting(), self._following.begun(follows=behind) as followed:
-                epoch = self._outer.take_over(first=first, behind=behind)
+                epoch = self._outer.take_over(
+                    yields=followed.is_fetching, first=first, behind=behind
+                )
                 if epoch is not None:
                     epoch = followed.catch_up(self._outer, epoch=epoch)
         finally:

@@ -45,6 +45,7 @@ class OuterWeights:
                 self._averager.optimizer,
                 judge=self._loss,
                 step_size=STEPS_AN_EPOCH * place.spec.training.optimizer.learning_rate,
+                exact=_OuterDonor.is_exact,
             ),
             swarm=OptimizerSwarm(self._dht, averager=self._averager, tracker=tracker),
             report=place.report,
@@ -120,15 +121,23 @@ class OuterWeights:
         """There are doors, and nobody else has got anywhere."""
         return bool(self._doors.peers) and self._newcomer.swarm.begins
 
-    def take_over(self, *, first: bool = False, behind: bool = True) -> int | None:
+    def take_over(
+        self, *, yields: Callable[[], bool], first: bool = False, behind: bool = True
+    ) -> int | None:
         """Load the state of a peer that can be believed; its epoch, or None without anybody. The
         model stays as it is.
 
-        first: before the first step, when a door's snapshot may take its place. behind: others are
-        ahead of us.
+        yields: as of `app.trainer.averaging.takeover.take_over`. first: before the first step, when
+        a door's snapshot may take its place. behind: others are ahead of us.
         """
-        doors = self._doors if first else None
-        taking = take_over(self._newcomer, self._dht, self._averager, doors=doors, behind=behind)
+        taking = take_over(
+            self._newcomer,
+            self._dht,
+            self._averager,
+            doors=self._doors if first else None,
+            behind=behind,
+            yields=yields,
+        )
         return asyncio.run(taking)
 
     @property

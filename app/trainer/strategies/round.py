@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 LIST_SECONDS = 20.0
 """How long the others may take to tell how a round ended that failed for us."""
 
+ALONE_SECONDS = 5.0
+"""The same where none of them came: what they have had they can tell at once."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -179,18 +182,18 @@ class LocalRound(threading.Thread):
             raise
         except ExchangeError as error:
             log.info("the round of epoch %d failed for us: %s", sent.epoch, error)
-            if told := self._told():
+            if told := self._told(LIST_SECONDS):
                 return told
             raise
         if sent.expected and _are_all_by(self._peer_id, swap):
-            return self._told() or swap
+            return self._told(ALONE_SECONDS) or swap
         return swap
 
-    def _told(self) -> Swap | None:
+    def _told(self, seconds: float) -> Swap | None:
         """What the others say of the round; None where they know no more than we."""
         try:
             told = self._exchange.fetch(
-                epoch=self.sent.epoch, members=self.sent.callable, seconds=LIST_SECONDS
+                epoch=self.sent.epoch, members=self.sent.callable, seconds=seconds
             )
         except InterruptedRoundError:
             raise

@@ -34,6 +34,7 @@ class MemoryExchange:
         self._peer_id = peer_id
         self._interruptions = 0
         self.bytes_sent = self.bytes_received = 0
+        self.is_fetching = False
         self.faults: dict[str, PartFault] = {}
 
     def swap(self, *, epoch: int, blob: bytes, weight: float, expected: Collection[str]) -> Swap:

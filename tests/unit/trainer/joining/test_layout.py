@@ -24,6 +24,15 @@ def test_what_was_packed_is_unpacked() -> None:
     assert all(torch.equal(sent[place], state.tensors[place]) for place in (0, 1))
 
 
+def test_what_must_have_the_same_bits_is_not_rounded() -> None:
+    state = SmallState(steps=5)
+    count = len(list(state.model.parameters()))
+    layout = StateLayout.of(state.tensors, parameters=count, exact=True)
+    sent = layout.unpack(layout.pack(state.tensors))
+    assert all(map(torch.equal, sent, (each.detach().float() for each in state.tensors)))
+    assert layout.digest != state.layout.digest
+
+
 def test_only_the_same_tensors_have_the_same_digest() -> None:
     tensors = [torch.zeros(2, 3), torch.zeros(4)]
     digests = {
