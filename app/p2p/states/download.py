@@ -89,6 +89,9 @@ class Download:
     content: bytearray | memoryview
     """As long as what is wanted; of the layout's size, or shorter."""
 
+    exact: bool = False
+    """States of two epochs don't go together, while those of two donors do in any epoch."""
+
     received: int = 0
     """Bytes from the beginning that are there."""
 
@@ -162,13 +165,23 @@ class DonorCalls:
         changed: called after each part. slowest: bytes a second. Raises `DonorError` or
         `CallError`; what has arrived by then stays.
         """
+        while not await self._fetched(peer, download, changed, slowest):
+            download.received = 0
+            download.givers.clear()
+
+    async def _fetched(
+        self, peer: PeerID, download: Download, changed: Callable[[], None], slowest: float
+    ) -> bool:
+        """False where what has arrived doesn't go together with what the donor has."""
         wanted = Wanted(
             layout=download.layout.digest, ranges=((download.received, len(download.content)),)
         )
         pace = DownloadPace(slowest)
         async with aclosing(self._replies(peer, wanted)) as replies:
-            header = await anext(replies, b"")
-            download.epoch = max(download.epoch, _checked(header, download.layout))
+            epoch = _checked(await anext(replies, b""), download.layout)
+            if download.exact and download.received and epoch != download.epoch:
+                return False
+            download.epoch = max(download.epoch, epoch)
             async for part in replies:
                 end = download.received + len(part)
                 if end > len(download.content):
@@ -180,6 +193,7 @@ class DonorCalls:
                 changed()
         if not download.is_complete:
             raise DonorError(_("it stopped halfway"))
+        return True
 
     async def sample(
         self, peer: PeerID, layout: WireLayout, ranges: Sequence[tuple[int, int]]

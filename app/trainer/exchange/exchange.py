@@ -21,10 +21,10 @@ from app.trainer.averaging.offences import Offence
 from app.trainer.exchange.faults import Faults
 from app.trainer.exchange.member import (
     LINGER_SECONDS,
+    BroughtBlobs,
     ExchangeError,
     ExchangeMember,
     GoneRoundError,
-    Parts,
 )
 from app.trainer.exchange.offers import OwnKey
 from app.trainer.exchange.rules import ExchangeRules, Waits
@@ -221,7 +221,7 @@ class BlobExchange:
             epoch, self._member.fetch(epoch=epoch, members=members, seconds=seconds)
         )
 
-    def _brought(self, epoch: int, call: Coroutine[Any, Any, Parts]) -> Swap:
+    def _brought(self, epoch: int, call: Coroutine[Any, Any, BroughtBlobs]) -> Swap:
         try:
             parts, included = self._call(call)
         except concurrent.futures.CancelledError:

@@ -56,7 +56,7 @@ LINGER_SECONDS = 10.0
 """How long a member that leaves serves those who fetch the blobs of its last round."""
 
 
-Parts = tuple[list[tuple[str, float, bytes]], bool]
+BroughtBlobs = tuple[list[tuple[str, float, bytes]], bool]
 """Peer id, weight and blob of each whose blob counts, and whether ours does."""
 
 
@@ -256,7 +256,7 @@ class ExchangeMember:
 
     async def swap(
         self, *, epoch: int, blob: bytes, weight: float, expected: Collection[str]
-    ) -> Parts:
+    ) -> BroughtBlobs:
         """Take part in the round of an epoch. Raises `ExchangeError`."""
         if epoch <= self._rounds.newest:
             raise ExchangeError(_("this machine has taken part in the round already"))
@@ -273,7 +273,7 @@ class ExchangeMember:
             this.has_failed = this.led is None and not this.holding.done()
         return self._parts(holding)
 
-    async def fetch(self, *, epoch: int, members: Collection[str], seconds: float) -> Parts:
+    async def fetch(self, *, epoch: int, members: Collection[str], seconds: float) -> BroughtBlobs:
         """What a round brought in which we took no part, as `swap` has it; see `Exchange.fetch`.
         Raises `ExchangeError`."""
         others = {
@@ -296,7 +296,7 @@ class ExchangeMember:
             raise ExchangeError(_("the leader of the round broke its rules"))
         return self._parts(holding)
 
-    def _parts(self, holding: Holding) -> Parts:
+    def _parts(self, holding: Holding) -> BroughtBlobs:
         parts = [(each, offer.weight, holding.blobs[each]) for each, offer in holding]
         return parts, self._calls.own_id in holding.offers
 

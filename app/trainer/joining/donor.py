@@ -35,6 +35,9 @@ MOST_PAST = 5
 """Epochs that a snapshot may lie behind when a download begins; a newcomer that lands more than
 twice as many behind downloads again."""
 
+MOST_PAST_EXACT = 1
+"""The same where a newcomer must make up for each epoch: members have no older round."""
+
 OLDEST_SECONDS = 300.0
 """For as long, a snapshot that somebody really downloads is kept, and sent to those whose download
 broke off."""
@@ -73,8 +76,8 @@ class StateDonor(DecentralizedAverager):
     """Counts what is sent."""
 
     is_exact: ClassVar[bool] = False
-    """A newcomer must have the bits of the swarm's very epoch: nothing is rounded, and no download
-    begins with an older snapshot."""
+    """All peers of an epoch have the same bits: nothing is rounded, and no download begins with a
+    snapshot of long ago."""
 
     _snapshot: _Snapshot | None = None
     _older: _Snapshot | None = None
@@ -221,16 +224,14 @@ class StateDonor(DecentralizedAverager):
             return self._snapshot
 
     def _may_send(self, snapshot: _Snapshot, *, begins: bool) -> bool:
-        least = self.state_sharing_priority - (0 if self.is_exact else MOST_PAST)
+        least = self.state_sharing_priority - (MOST_PAST_EXACT if self.is_exact else MOST_PAST)
         if snapshot.age < FRESH_SECONDS and snapshot.epoch >= least:
             return True
         return not begins and self._is_in_use(snapshot)
 
     def _is_in_use(self, snapshot: _Snapshot) -> bool:
         """Somebody has a use for it, and doesn't only keep it from being replaced."""
-        is_past = self.is_exact and snapshot.epoch < self.state_sharing_priority
-        is_old = is_past or snapshot.age >= OLDEST_SECONDS
-        return not is_old and self._places.any_reads(snapshot.readers)
+        return snapshot.age < OLDEST_SECONDS and self._places.any_reads(snapshot.readers)
 
     def _forget_snapshot(self) -> None:
         if not len(self._places):

@@ -50,19 +50,21 @@ class StateLayout:
     parameters: int
     """How many of the tensors are parameters; they come first."""
 
+    exact: bool = False
+    """All peers of an epoch have the same bits, and nothing is rounded."""
+
     @classmethod
     def of(
         cls, tensors: Sequence[torch.Tensor], *, parameters: int, exact: bool = False
     ) -> "StateLayout":
-        """The layout of such tensors. parameters: how many of them are parameters. exact: nothing
-        is rounded."""
+        """The layout of such tensors. parameters: how many of them are parameters."""
         places: list[Place] = []
         for index, tensor in enumerate(tensors):
             is_precise = exact or index < parameters or tensor.numel() == 1
             dtype = torch.float32 if is_precise else torch.bfloat16
             begin = places[-1].end if places else 0
             places.append(Place(begin=begin, shape=tensor.shape, dtype=dtype))
-        return cls(places=tuple(places), parameters=parameters)
+        return cls(places=tuple(places), parameters=parameters, exact=exact)
 
     @property
     def size(self) -> int:

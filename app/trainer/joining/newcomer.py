@@ -143,7 +143,7 @@ class Newcomer:
 
     def _nothing(self) -> Download:
         layout = self.state.layout
-        return Download(layout=layout, content=bytearray(layout.size))
+        return Download(layout=layout, content=bytearray(layout.size), exact=layout.exact)
 
     async def _is_alone(self) -> bool:
         return self.swarm.others == 0 and not await self.swarm.donors()

@@ -27,6 +27,7 @@ class SmallState:
         torch.nn.init.zeros_(self.model.weight)
         torch.nn.init.zeros_(self.model.bias)
         self.step_size = 0.01
+        self.exact = False
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.step_size)
         for _ in range(max(1, steps)):
             self.optimizer.zero_grad()
@@ -59,7 +60,7 @@ class SmallState:
     @property
     def layout(self) -> StateLayout:
         """Of `tensors`."""
-        return StateLayout.of(self.tensors, parameters=2)
+        return StateLayout.of(self.tensors, parameters=2, exact=self.exact)
 
     def content(self) -> bytearray:
         """As it is sent."""

@@ -76,6 +76,10 @@ class Donor(StateDonor):
 class ExactDonor(Donor):
     is_exact = True
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.state.exact = True
+
 
 async def answer(replies: AsyncGenerator[Any]) -> tuple[Header, bytes]:
     header, *parts = [each.metadata async for each in replies]
@@ -124,7 +128,9 @@ async def begun(donor: Donor, *, peer: int) -> AsyncGenerator[Any]:
     return reading
 
 
-@pytest.mark.parametrize(("kind", "epochs"), [(ExactDonor, 1), (Donor, module.MOST_PAST + 1)])
+@pytest.mark.parametrize(
+    ("kind", "epochs"), [(ExactDonor, module.MOST_PAST_EXACT + 1), (Donor, module.MOST_PAST + 1)]
+)
 async def test_a_reader_that_stalls_keeps_no_newcomer_at_a_past_epoch(
     kind: type[Donor], epochs: int
 ) -> None:
@@ -141,19 +147,21 @@ async def test_a_download_goes_on_with_the_snapshot_that_it_began_with() -> None
     donor = ExactDonor()
     before = donor.state.content()
     reading = await begun(donor, peer=1)
-    donor.epoch += 1
+    donor.epoch += module.MOST_PAST_EXACT + 1
     donor.state.trial_step()
     await answer(donor.ask(EVERYTHING, peer=2))
     assert b"".join([each.metadata async for each in reading]) == before
     assert donor._older is None  # nobody reads it any more
 
 
-async def test_there_are_never_more_than_two_snapshots() -> None:
+async def test_there_are_never_more_than_two_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
     donor = ExactDonor()
+    monkeypatch.setattr(places, "TRIAL_SECONDS", 1e-9)
+    monkeypatch.setattr(places, "SLOWEST", math.inf)  # all stall
     readings = []
     for peer in range(4):
         readings.append(await begun(donor, peer=peer))
-        donor.epoch += 1
+        donor.epoch += module.MOST_PAST_EXACT + 1
     assert donor.snapshots == 4
     sent = [len([each async for each in reading]) for reading in readings]
     assert sent == [0, 0, 1, 1]

@@ -124,6 +124,28 @@ async def test_two_that_agree_are_believed_though_a_third_looks_better() -> None
     assert trial.state.content() == good.content
 
 
+@pytest.mark.parametrize("later", [0, 1])
+async def test_where_bits_count_a_download_is_of_one_epoch(later: int) -> None:
+    """Two donors in one epoch have the same bits."""
+    gone, other = exact(40), exact(40 + later)
+    gone.breaks_after = 20
+    other.epoch += later
+    state, swarm = SmallState(), SmallSwarm.of(gone, other)
+    state.exact = True
+    traffic = Traffic()
+    peer = Newcomer(state=state, swarm=swarm, report=lambda _report: None, is_followed=True)
+    epoch = await peer.take_over(DonorCalls(stub=swarm.stub, arrived=counted(traffic)))
+    assert epoch == EPOCH + later
+    assert state.content() == other.content
+    assert traffic.received >= len(other.content) + 20 * later
+
+
+def exact(steps: int) -> Donor:
+    state = SmallState(steps=steps)
+    state.exact = True
+    return Donor(content=bytes(state.content()))
+
+
 async def test_goes_on_from_another_donor_where_the_first_broke_off() -> None:
     gone, other = honest(), honest()
     gone.breaks_after = 20
