@@ -29,7 +29,7 @@ ASKED = 5
 
 
 class NoRoundError(CoTrainError):
-    """All who were asked say that a round has no list: it failed, or is too long ago."""
+    """Most of those asked say that a round has no list: it failed, or is too long ago."""
 
 
 class MissedLists:
@@ -48,9 +48,8 @@ class MissedLists:
         """
         asked = random.sample(sorted(members), min(ASKED, len(members)))
         given = await self._given(epoch, asked, seconds)
-        if asked and given[b""] == len(asked):
-            raise NoRoundError(f"no member has the list of epoch {epoch}")
-        del given[b""]
+        if 2 * given.pop(b"", 0) > len(asked):
+            raise NoRoundError(f"most members have no list of epoch {epoch}")
         # of two that as many give, the longer one: a liar can only leave somebody out
         ranked = sorted(given, key=lambda packed: (given[packed], len(packed), packed))
         for packed in reversed(ranked):
@@ -64,8 +63,8 @@ class MissedLists:
         raise LostError(f"nobody gave us the list of epoch {epoch}")
 
     async def _given(self, epoch: int, asked: Collection[str], seconds: float) -> Counter[bytes]:
-        """How many of those asked give each list, and b"" when they refuse. Waits for all, but not
-        long after the first list."""
+        """How many of those asked give each list, and b"" when they refuse. Waits until most agree:
+        whoever is first to answer may be the only liar."""
         waiting = {asyncio.create_task(self._ask(each, epoch)) for each in asked}
         given: Counter[bytes] = Counter()
         until = time.monotonic() + seconds
@@ -75,8 +74,8 @@ class MissedLists:
                     waiting, timeout=rest, return_when=asyncio.FIRST_COMPLETED
                 )
                 given.update(packed for each in done if (packed := each.result()) is not None)
-                if any(given):
-                    until = min(until, time.monotonic() + self._rules.waits.word)
+                if 2 * max(given.values(), default=0) > len(asked):
+                    break
         finally:
             for each in waiting:
                 each.cancel()

@@ -86,6 +86,9 @@ class FollowedRounds(threading.Thread):
         """In this thread."""
         with survived(log, "the others' rounds can't be followed"):
             while not self._is_over.is_set():
+                if self._next > self._tracker.global_epoch:  # nobody can have had it
+                    self._is_over.wait(RETRY_SECONDS)
+                    continue
                 try:
                     swap = self._exchange.fetch(
                         epoch=self._next, members=self._tracker.callable, seconds=self._seconds

@@ -346,6 +346,30 @@ async def test_a_list_that_leaves_somebody_out_is_outvoted(
     assert fetched.contributions == honest.contributions
 
 
+async def test_a_liar_is_not_believed_for_being_first(
+    swarm: Swarm, member: Peer, hostile: Hostile
+) -> None:
+    others = [await asyncio.to_thread(swarm.add) for _ in range(2)]
+    newcomer = others.pop()
+    ids = [member.peer_id, others[0].peer_id]
+    has_lied = asyncio.Event()
+
+    async def lie(stream: Stream) -> None:
+        if isinstance(await stream.receive(AskList | AskNews), AskNews):
+            return
+        await stream.send(RoundList(epoch=1, offers=(hostile.offer(1),)).pack())
+        has_lied.set()
+
+    await hostile.answer(FETCH, lie)
+    fetching = swarm.pool.submit(
+        newcomer.exchange.fetch, epoch=1, members=[*ids, hostile.peer_id], seconds=PATIENCE
+    )
+    await has_lied.wait()
+    swaps = [asyncio.wrap_future(swarm.swap(each, BLOB, others=ids)) for each in (member, *others)]
+    fetched = await asyncio.wrap_future(fetching)
+    assert fetched.contributions == (await swaps[0]).contributions
+
+
 async def test_nonsense_for_a_list_is_named_and_of_no_use(
     swarm: Swarm, member: Peer, hostile: Hostile
 ) -> None:
