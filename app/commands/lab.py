@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import dataclass, field
+from typing import Any
 
 from app.commands.values import add_data_dir
 
@@ -63,10 +64,28 @@ class _Values(argparse.Action):
         options.lab_values = known | {name.strip(): value}
 
 
+class _AnyOrder(argparse.ArgumentParser):
+    """Takes machines after an option too, as Python's parser does from 3.12 on."""
+
+    _is_parsing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As `argparse.ArgumentParser` has it, whose other way of parsing comes back to this."""
+        if self._is_parsing:
+            return super().parse_known_args(args, namespace)
+        self._is_parsing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_parsing = False
+
+
 def add_lab(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``lab``."""
     parser.set_defaults(command_of=lab_of)
-    actions = parser.add_subparsers(required=True, dest="lab_action", metavar="ACTION")
+    actions = parser.add_subparsers(
+        required=True, dest="lab_action", metavar="ACTION", parser_class=_AnyOrder
+    )
     made = actions.add_parser("key", help="show the lab's public key; made at the first time")
     _finish(made)
     made = actions.add_parser("pair", help="let a lab command this machine")

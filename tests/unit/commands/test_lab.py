@@ -29,6 +29,16 @@ from app.commands.lab import LabAsked
             ),
         ),
         (
+            "set threads=2 --swarm a x --wait 5 y",
+            LabAsked(
+                action="set", swarm="a", values={"threads": "2"}, machines=("x", "y"), wait=5.0
+            ),
+        ),
+        (
+            "move --swarm a b x",
+            LabAsked(action="move", swarm="a", destination="b", machines=("x",)),
+        ),
+        (
             "move b x --swarm a",
             LabAsked(action="move", swarm="a", destination="b", machines=("x",)),
         ),
