@@ -181,7 +181,7 @@ class DonorCalls:
             epoch = _checked(await anext(replies, b""), download.layout)
             if download.exact and download.received and epoch != download.epoch:
                 return False
-            download.epoch = max(download.epoch, epoch)
+            download.epoch = max(download.epoch, epoch) if download.received else epoch
             async for part in replies:
                 end = download.received + len(part)
                 if end > len(download.content):

@@ -18,6 +18,7 @@ from hivemind.utils.nested import nested_flatten
 from app.p2p.calls import CallError, hivemind_errors
 from app.p2p.states.donors import ranked
 from app.p2p.states.download import DonorCalls
+from app.p2p.states.wire import CHUNK_BYTES
 from app.trainer.averaging.averagers import CountingStateAverager
 from app.trainer.averaging.tracker import PacedTracker
 from app.trainer.joining.layout import StateLayout
@@ -142,7 +143,7 @@ async def take_over(
     async def arrived(size: int) -> None:
         averager.traffic.count_received(size)
         await DOWNLOAD.wait(size)
-        for _look in range(LOOKS):
+        for _look in range(round(LOOKS * size / CHUNK_BYTES)):
             if not yields():
                 break
             await asyncio.sleep(YIELD_SECONDS / LOOKS)

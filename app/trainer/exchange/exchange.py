@@ -87,12 +87,12 @@ class Exchange(Protocol):
         `ExchangeError`: then nothing of the round may be used.
         """
 
-    def fetch(self, *, epoch: int, members: Collection[str], seconds: float) -> Swap:
+    def fetch(self, *, epoch: int, members: Collection[str], seconds: float | None = None) -> Swap:
         """What a round brought in which we took no part, or from which we were cut off.
 
         Called in a background thread. members: peer ids of the run's other trainers. seconds: how
-        long its list may take, if the round isn't over yet. Raises `ExchangeError`, and
-        `GoneRoundError` where it's no use to ask again.
+        long its list may take, if the round isn't over yet; None for as long as a round. Raises
+        `ExchangeError`, and `GoneRoundError` where it's no use to ask again.
         """
 
     def judge(self, swap: Swap, faults: Mapping[str, PartFault]) -> None:
@@ -215,7 +215,7 @@ class BlobExchange:
             self._member.swap(epoch=epoch, blob=blob, weight=weight, expected=expected),
         )
 
-    def fetch(self, *, epoch: int, members: Collection[str], seconds: float) -> Swap:
+    def fetch(self, *, epoch: int, members: Collection[str], seconds: float | None = None) -> Swap:
         """As `Exchange.fetch`."""
         return self._brought(
             epoch, self._member.fetch(epoch=epoch, members=members, seconds=seconds)

@@ -16,17 +16,10 @@ from app.p2p.sightings import PartFault
 from app.trainer.exchange.calling import FETCH, OFFER, MemberCalls, handler_name
 from app.trainer.exchange.election import CutOffError
 from app.trainer.exchange.faults import Faults
-from app.trainer.exchange.fetching import (
-    MOST_FETCHERS,
-    MOST_TIMES,
-    STREAMS_A_SOURCE,
-    FetchError,
-    Fetching,
-    serve_pieces,
-)
+from app.trainer.exchange.fetching import STREAMS_A_SOURCE, FetchError, Fetching, serve_pieces
 from app.trainer.exchange.follower import RefusedOfferError, follow
 from app.trainer.exchange.holding import Holding
-from app.trainer.exchange.missed import MissedLists, NoRoundError
+from app.trainer.exchange.missed import MissedLists, NoRoundError, give_list
 from app.trainer.exchange.offers import OfferError, OwnKey, check_list, check_offer
 from app.trainer.exchange.rounds import EpochRound, RoundTable
 from app.trainer.exchange.rules import ExchangeRules
@@ -36,7 +29,6 @@ from app.trainer.exchange.wire import (
     AskLeader,
     AskList,
     AskNews,
-    AwaitList,
     Deciding,
     Having,
     LeaderIs,
@@ -86,6 +78,7 @@ class MemberAnswers:
         self._rules = rules
         self._faults = faults
         self._streams: Counter[tuple[str, str]] = Counter()
+        self._waiting = 0  # streams on which a list is asked for
         self._answers: dict[str, Callable[[Stream], Awaitable[None]]] = {
             handler_name(rules.run_id, OFFER): self._answer_offer,
             handler_name(rules.run_id, FETCH): self._answer_fetch,
@@ -104,7 +97,7 @@ class MemberAnswers:
         until = time.monotonic() + LINGER_SECONDS
         idle_at = time.monotonic()
         while time.monotonic() < until and time.monotonic() - idle_at < self._rules.waits.word / 5:
-            if self._streams.total():
+            if self._streams.total() > self._waiting:  # those wait for a round that is not ours
                 idle_at = time.monotonic()
             await asyncio.sleep(self._rules.waits.word / 50)
 
@@ -182,7 +175,11 @@ class MemberAnswers:
         while True:
             asked = await stream.receive(AskNews | AskList, seconds=self._rules.round_seconds)
             if isinstance(asked, AskList):
-                await self._give_list(stream, asked.epoch)
+                self._waiting += 1
+                try:
+                    await give_list(stream, asked.epoch, rounds=self._rounds, rules=self._rules)
+                finally:
+                    self._waiting -= 1
                 return
             this = self._rounds.of(asked.epoch)
             if this is None:
@@ -197,25 +194,6 @@ class MemberAnswers:
             await stream.send(Refused(reason="another list").pack())
             return
         await serve_pieces(stream, holding, self._rules, asked.known)
-
-    async def _give_list(self, stream: Stream, epoch: int) -> None:
-        """Send the list of a round, once it is fixed; its peer takes no part in it."""
-        until = time.monotonic() + self._rules.round_seconds
-        while (this := self._rounds.of(epoch)) is None or not this.holding.done():
-            is_over = epoch <= self._rounds.newest if this is None else this.has_failed
-            if is_over or time.monotonic() > until:
-                await stream.send(Refused(reason="no list of that round").pack())
-                return
-            if this is None:
-                await asyncio.sleep(self._rules.waits.word)
-            else:
-                await asyncio.wait({this.holding}, timeout=self._rules.waits.word)
-            await stream.send(AwaitList().pack())
-        holding = await this.holding
-        holding.listed[stream.peer_id] += 1
-        if holding.listed[stream.peer_id] > MOST_TIMES or len(holding.listed) > MOST_FETCHERS:
-            raise LostError(f"{stream.peer_id} asks for a list again and again")
-        await stream.send(holding.packed)
 
 
 class ExchangeMember:
@@ -273,7 +251,9 @@ class ExchangeMember:
             this.has_failed = this.led is None and not this.holding.done()
         return self._parts(holding)
 
-    async def fetch(self, *, epoch: int, members: Collection[str], seconds: float) -> BroughtBlobs:
+    async def fetch(
+        self, *, epoch: int, members: Collection[str], seconds: float | None
+    ) -> BroughtBlobs:
         """What a round brought in which we took no part, as `swap` has it; see `Exchange.fetch`.
         Raises `ExchangeError`."""
         others = {
@@ -282,7 +262,8 @@ class ExchangeMember:
             if self._rules.admission.may_join(each) and not self._faults.is_evicted(each)
         } - {self._calls.own_id}
         try:
-            holding = await self._missed.fetch(epoch, others, seconds=seconds)
+            patience = self._rules.round_seconds if seconds is None else seconds
+            holding = await self._missed.fetch(epoch, others, seconds=patience)
         except NoRoundError as error:
             raise GoneRoundError(_("nobody has the round")) from error
         except LostError as error:

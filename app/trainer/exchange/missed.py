@@ -1,8 +1,9 @@
-"""The list of a round in which we took no part, from those who did.
+"""The list of a round for who took no part in it: how it is asked for, and given.
 
 A newcomer needs the rounds that end while it downloads the weights, and who was cut off for a while
-the one that it missed. Its members have signed their offers, so a list can't bring what nobody
-learnt; it can only leave somebody out. Therefore several members are asked.
+the one that it missed. Its members have signed their offers, so nobody can change one. But who
+passes a list on can leave somebody out, or add an offer that came too late. Therefore several
+members are asked; and the next round shows whether the weights are those of the others.
 """
 
 import asyncio
@@ -16,11 +17,14 @@ from app.common.errors import CoTrainError
 from app.p2p.sightings import PartFault
 from app.trainer.exchange.calling import FETCH, MemberCalls
 from app.trainer.exchange.faults import Faults
+from app.trainer.exchange.fetching import MOST_FETCHERS, MOST_TIMES
 from app.trainer.exchange.follower import RefusedOfferError, asked_list
 from app.trainer.exchange.holding import Holding
 from app.trainer.exchange.offers import OfferError, check_list
+from app.trainer.exchange.rounds import RoundTable
 from app.trainer.exchange.rules import ExchangeRules
-from app.trainer.exchange.streams import LostError, NonsenseError
+from app.trainer.exchange.streams import LostError, NonsenseError, Stream
+from app.trainer.exchange.wire import AwaitList, Refused
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +54,7 @@ class MissedLists:
         given = await self._given(epoch, asked, seconds)
         if 2 * given.pop(b"", 0) > len(asked):
             raise NoRoundError(f"most members have no list of epoch {epoch}")
-        # of two that as many give, the longer one: a liar can only leave somebody out
+        # of two that as many give, the longer one: it is harder to get offers than to leave one out
         ranked = sorted(given, key=lambda packed: (given[packed], len(packed), packed))
         for packed in reversed(ranked):
             try:
@@ -67,15 +71,24 @@ class MissedLists:
         whoever is first to answer may be the only liar."""
         waiting = {asyncio.create_task(self._ask(each, epoch)) for each in asked}
         given: Counter[bytes] = Counter()
+        silent = 0
         until = time.monotonic() + seconds
         try:
             while waiting and (rest := until - time.monotonic()) > 0:
                 done, waiting = await asyncio.wait(
                     waiting, timeout=rest, return_when=asyncio.FIRST_COMPLETED
                 )
-                given.update(packed for each in done if (packed := each.result()) is not None)
-                if 2 * max(given.values(), default=0) > len(asked):
+                for packed in (each.result() for each in done):
+                    if packed is None:
+                        silent += 1
+                    else:
+                        given[packed] += 1
+                most = max((given[each] for each in given if each), default=0)
+                voters = len(asked) - silent - given[b""]
+                if 2 * most > voters or 2 * given[b""] > len(asked):
                     break
+                if 2 * most == voters:  # the other half may never have it
+                    until = min(until, time.monotonic() + 2 * self._rules.waits.word)
         finally:
             for each in waiting:
                 each.cancel()
@@ -93,3 +106,38 @@ class MissedLists:
         except LostError as error:
             log.info("%s can't be asked for the list of epoch %d: %s", peer_id, epoch, error)
         return None
+
+
+async def give_list(
+    stream: Stream, epoch: int, *, rounds: RoundTable, rules: ExchangeRules
+) -> None:
+    """Send the list of a round to a peer that takes no part in it, once it is fixed.
+
+    Raises `LostError`.
+    """
+    holding = await _fixed(stream, epoch, rounds, rules)
+    if holding is None:
+        await stream.send(Refused(reason="no list of that round").pack())
+        return
+    holding.listed[stream.peer_id] += 1
+    outside = holding.listed.keys() - holding.offers.keys()
+    if holding.listed[stream.peer_id] > MOST_TIMES or len(outside) > MOST_FETCHERS:
+        raise LostError(f"{stream.peer_id} asks for a list again and again")
+    await stream.send(holding.packed)
+
+
+async def _fixed(
+    stream: Stream, epoch: int, rounds: RoundTable, rules: ExchangeRules
+) -> Holding | None:
+    """A round whose list is fixed; None if that won't be."""
+    until = time.monotonic() + rules.round_seconds
+    while (this := rounds.of(epoch)) is None or not this.holding.done():
+        is_over = epoch <= rounds.newest if this is None else this.has_failed
+        if is_over or time.monotonic() > until:
+            return None
+        if this is None:
+            await asyncio.sleep(rules.waits.word)
+        else:
+            await asyncio.wait({this.holding}, timeout=rules.waits.word)
+        await stream.send(AwaitList().pack())
+    return await this.holding

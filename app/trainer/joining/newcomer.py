@@ -104,8 +104,8 @@ class Newcomer:
             offer = await self._believable(calls)
             if offer is None:
                 return None
-            if self.is_followed:
-                return offer.epoch
+            if self.is_followed:  # a donor is a moment ahead of what we know at most
+                return min(offer.epoch, self.swarm.epoch + 1)
             behind = self.swarm.epoch - offer.epoch
             if behind <= MOST_BEHIND:
                 break

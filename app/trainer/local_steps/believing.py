@@ -21,7 +21,9 @@ BASE_BYTES = 16
 """Of the digest of the outer weights, at the begin of each blob."""
 
 MOST_TIMES_TYPICAL = 4.0
-"""Norms beyond this many times the typical one, the lower median, are cut down to it."""
+"""Norms beyond this many times the typical one, the lower median, are cut down to it. Who has taken
+more steps may go farther, with their square root: so far a random direction leads. A straight one
+leads farther still, but who claims many steps must not lead all others away."""
 
 LEAST_COSINE = -0.05
 """A contribution that points away from the sum of all others by more than this is left out. What
@@ -53,15 +55,21 @@ def believed(contributions: Sequence[PeerBlob], *, codec: Codec, base: bytes) ->
     faults |= {each.peer_id: PartFault.COPY for each in _copies(contributions)}
     kept = [each for each in contributions if each.peer_id not in faults]
     norms, against = _judged([each.blob[BASE_BYTES:] for each in kept], codec)
-    most_size = MOST_TIMES_TYPICAL * lower_median(norms)
+    most_sizes = _most_sizes(norms, [each.weight for each in kept])
     faults |= {kept[index].peer_id: PartFault.AGAINST for index in against}
     counted = [index for index in range(len(kept)) if index not in against]
-    scales = [cut_to(most_size, norms[index]) for index in counted]
+    scales = [cut_to(most_sizes[index], norms[index]) for index in counted]
     weights = [kept[index].weight for index in counted]
     if not any(weights):  # newcomers that have not taken a step: nobody learnt anything
         weights, scales = [1.0] * len(counted), [0.0] * len(counted)
     mean = codec.mean([kept[index].blob[BASE_BYTES:] for index in counted], weights, scales)
     return Believed(mean=mean, agrees=most == base, faults=faults)
+
+
+def _most_sizes(norms: Sequence[float], weights: Sequence[float]) -> list[float]:
+    """How large each contribution may be."""
+    typical, usual = MOST_TIMES_TYPICAL * lower_median(norms), lower_median(weights)
+    return [typical * math.sqrt(max(1.0, weight / usual if usual else 1.0)) for weight in weights]
 
 
 def _base_of(contribution: PeerBlob) -> bytes:
@@ -91,29 +99,38 @@ def _copies(contributions: Sequence[PeerBlob]) -> list[PeerBlob]:
 
 
 def _judged(blobs: Sequence[bytes], codec: Codec) -> tuple[list[float], set[int]]:
-    """The norms, and the indices of those that point away from the others. Holds two dense updates
-    at a time, however many blobs there are."""
+    """The norms, and the indices of those that point away from the others; of none where that would
+    be all. Holds two dense updates at a time, however many blobs there are."""
     total: list[torch.Tensor] | None = None
-    squares = []
+    norms = []
     for blob in blobs:
         update = codec.decode(blob)
-        squares.append(_dot(update, update))
+        norms.append(math.sqrt(_dot(update, update)))
+        _scale(update, norms[-1])
         if total is None:
             total = update
         else:
             for whole, part in zip(total, update, strict=True):
                 whole.add_(part)
-    norms = [math.sqrt(square) for square in squares]
     if total is None or len(blobs) <= 2:  # of two, nobody can tell which one is wrong
         return norms, set()
     size = _dot(total, total)
     against = set()
-    for index, (blob, square) in enumerate(zip(blobs, squares, strict=True)):
-        with_all = _dot(codec.decode(blob), total)
+    for index, (blob, norm) in enumerate(zip(blobs, norms, strict=True)):
+        update = codec.decode(blob)
+        _scale(update, norm)
+        with_all, square = _dot(update, total), _dot(update, update)
         others = math.sqrt(max(0.0, size - 2 * with_all + square))
-        if with_all - square < LEAST_COSINE * norms[index] * others:
+        if with_all - square < LEAST_COSINE * math.sqrt(square) * others:
             against.add(index)
-    return norms, against
+    return norms, against if len(against) < len(blobs) else set()
+
+
+def _scale(update: Sequence[torch.Tensor], norm: float) -> None:
+    """To a norm of 1, so that each peer has one vote on the direction, however far it went."""
+    if norm > 0:
+        for each in update:
+            each.mul_(1 / norm)
 
 
 def _dot(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> float:

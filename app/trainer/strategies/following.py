@@ -7,9 +7,9 @@ the next one for the downloaded weights, and that they are those of most others.
 """
 
 import logging
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
@@ -27,7 +27,11 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 
 KEPT = 2
-"""Rounds that a member has: the newest, and the one before."""
+"""Rounds that a member has: the newest, and the one before. While the newest one runs, it says that
+it is in the next epoch."""
+
+MOST_BYTES = 2 * 2**30
+"""Of blobs. With more, the oldest round is given up, and with it the download."""
 
 LOOK_SECONDS = 0.2
 """Between two looks whether we are in step with the others."""
@@ -40,8 +44,9 @@ class DownloadedWeights(Protocol):
     def digest(self) -> bytes:
         """Of the weights, as each contribution that starts from them has it."""
 
-    def advance(self, mean: Sequence[torch.Tensor]) -> None:
-        """Take the outer step of a round. mean: of what its members learnt, float32, on the CPU."""
+    def advance(self, mean: Sequence[torch.Tensor], *, epoch: int) -> None:
+        """Take the outer step of a round. mean: of what its members learnt, float32, on the CPU.
+        epoch: that begins."""
 
 
 class Following:
@@ -77,10 +82,10 @@ class FollowedRounds(threading.Thread):
         super().__init__(name="following", daemon=True)
         self._exchange, self._codec, self._tracker = exchange, codec, tracker
         self._seconds = seconds
-        self._fetched: queue.SimpleQueue[Swap] = queue.SimpleQueue()
+        self._fetched: deque[Swap] = deque()
+        self._changed = threading.Condition()
         self._is_over = threading.Event()
-        # while a round runs, its members say that they are in the next epoch
-        self._next = max(0, tracker.global_epoch - 1)
+        self._next = max(0, tracker.global_epoch - KEPT)
 
     def run(self) -> None:
         """In this thread."""
@@ -90,14 +95,20 @@ class FollowedRounds(threading.Thread):
                     self._is_over.wait(RETRY_SECONDS)
                     continue
                 try:
-                    swap = self._exchange.fetch(
-                        epoch=self._next, members=self._tracker.callable, seconds=self._seconds
-                    )
+                    swap = self._exchange.fetch(epoch=self._next, members=self._tracker.callable)
                 except ExchangeError as error:
                     self._miss(error)
                 else:
-                    self._fetched.put(swap)
-                    self._next += 1
+                    self._keep(swap)
+
+    def _keep(self, swap: Swap) -> None:
+        with self._changed:
+            self._fetched.append(swap)
+            self._next += 1
+            while len(self._fetched) > 1 and sum(map(_size, self._fetched)) > MOST_BYTES:
+                lost = self._fetched.popleft()
+                log.warning("no room for the round of epoch %d: the download is slow", lost.epoch)
+            self._changed.notify_all()
 
     def _miss(self, error: ExchangeError) -> None:
         """Go on after a round that can't be had."""
@@ -106,7 +117,7 @@ class FollowedRounds(threading.Thread):
         if isinstance(error, GoneRoundError) and newest > self._next:
             self._next += 1
         elif newest > self._next + KEPT:  # its members have forgotten it
-            self._next = newest - 1
+            self._next = newest - KEPT
         self._is_over.wait(RETRY_SECONDS)
 
     def is_fetching(self) -> bool:
@@ -123,22 +134,36 @@ class FollowedRounds(threading.Thread):
     def catch_up(self, outer: DownloadedWeights, *, epoch: int) -> int:
         """Make the outer steps that the weights lack; the epoch to go on with.
 
-        epoch: of the weights, as their donor says. Ends when we are in step with the others, or a
-        round is missing; then our next round shows that our weights are others.
+        epoch: of the weights, as their donor says. Ends when we are in step with the others but for
+        the round that runs, in which we can take part, or when a round is missing; then our next
+        round shows that our weights are others.
         """
         base, until = outer.digest, time.monotonic() + self._seconds
+        has_matched = False
         while self.is_alive() and time.monotonic() < until:
-            fetched = self._next  # looked at before the queue, into which a round goes first
-            try:
-                swap = self._fetched.get(timeout=LOOK_SECONDS)
-            except queue.Empty:
-                if self._tracker.global_epoch <= max(epoch, fetched):
+            swap, following = self._take()
+            newest = self._tracker.global_epoch
+            if swap is None:
+                if newest <= max(epoch, following) or (has_matched and newest <= epoch + 1):
                     break
-                continue
-            if most_common_base(swap.contributions) != base:
-                continue
-            outer.advance(believed(swap.contributions, codec=self._codec, base=base).mean)
-            epoch, base = swap.epoch + 1, outer.digest
-            until = time.monotonic() + self._seconds
-            log.info("made up for the round of epoch %d", swap.epoch)
-        return max(epoch, self._tracker.global_epoch)
+            elif most_common_base(swap.contributions) == base:
+                epoch, has_matched = swap.epoch + 1, True
+                mean = believed(swap.contributions, codec=self._codec, base=base).mean
+                outer.advance(mean, epoch=epoch)
+                base = outer.digest
+                until = time.monotonic() + self._seconds
+                log.info("made up for the round of epoch %d", swap.epoch)
+            elif swap.epoch == epoch and not has_matched:
+                epoch += 1  # the donor's epoch changes a moment after its weights
+        newest = self._tracker.global_epoch
+        return epoch if has_matched and newest <= epoch + 1 else max(epoch, newest)
+
+    def _take(self) -> tuple[Swap | None, int]:
+        """The oldest round that is here, if one comes soon; and the epoch that is fetched then."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._fetched), LOOK_SECONDS)
+            return (self._fetched.popleft() if self._fetched else None), self._next
+
+
+def _size(swap: Swap) -> int:
+    return sum(len(each.blob) for each in swap.contributions)

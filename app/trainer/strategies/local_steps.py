@@ -204,7 +204,8 @@ class LocalSteps:
         """Make the outer step, and keep what the inner steps did since the weights were sent."""
         # without a residual, what doesn't count stays in the model, for the next round
         keeps_all = self._recipe.residual is None and not brought.counts
-        self._outer.move(brought.mean, since=None if keeps_all else sent.weights)
+        since = None if keeps_all else sent.weights
+        self._outer.move(brought.mean, epoch=sent.epoch + 1, since=since)
         self._enter(sent.epoch + 1, offer=True)
         if brought.counts:
             self._work.sent_entered(sent.everybody)
@@ -259,7 +260,7 @@ class LocalSteps:
         self.taken_over += 1
         if self._recipe.residual is not None:
             self._recipe.residual.clear()
-        self._enter(epoch, offer=True)
+        self._enter(epoch, offer=False)  # not before a round has shown that others have the same
         self._tracker.report_local_progress(epoch, samples_accumulated=0)
 
     def _drop_round(self) -> None:
@@ -283,22 +284,23 @@ class LocalSteps:
             "residual": residual.state_dict() if residual is not None else {},
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint's `state_dict`; the model has the outer weights already."""
+    def restore(self, state: dict[str, Any], *, offer: bool = True) -> None:
+        """Go on from a checkpoint's `state_dict`; the model has the outer weights already. offer:
+        newcomers may have them."""
         self._outer.take_from_model()
         self._outer.load_state_dict(state["outer"])
         with own_settings(self.torch_optimizer):
             self.torch_optimizer.load_state_dict(state["inner"])
         if self._recipe.residual is not None:
             self._recipe.residual.load_state_dict(state["residual"])
-        self._enter(int(state["epoch"]), offer=True)
+        self._enter(int(state["epoch"]), offer=offer)
         self._tracker.report_local_progress(self.epoch, samples_accumulated=0)
 
     def undo(self, state: dict[str, Any], restore_model: Callable[[], object]) -> None:
         """Go back to a checkpoint's `state_dict`, but stay in the swarm's epoch."""
         self._drop_round()
         restore_model()
-        self.restore(state | {"epoch": self.epoch})
+        self.restore(state | {"epoch": self.epoch}, offer=False)  # the others have newer ones
 
     # --- the rest of a member
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -81,15 +82,17 @@ class OuterWeights:
         _copy(self._parameters, into=self.tensors)
 
     @torch.no_grad()
-    def move(self, mean: Sequence[torch.Tensor], *, since: Sequence[torch.Tensor] | None) -> None:
+    def move(
+        self, mean: Sequence[torch.Tensor], *, epoch: int, since: Sequence[torch.Tensor] | None
+    ) -> None:
         """Take the outer step, and move the model along.
 
-        mean: of what all have learnt. since: the model's weights that were sent, so that it keeps
-        what its inner steps did after that; None where it keeps all that it learnt.
+        mean: of what all have learnt. epoch: that begins. since: the model's weights that were sent,
+        so that it keeps what its inner steps did after that; None where it keeps all that it learnt.
         """
         before = self.tensors if since is None else since
         drift = [copied(own).sub_(old) for own, old in zip(self._parameters, before, strict=True)]
-        self.advance(mean)
+        self.advance(mean, epoch=epoch)
         set_model(self._parameters, self.tensors, drift)
 
     @property
@@ -97,11 +100,12 @@ class OuterWeights:
         """See `digest_of`."""
         return digest_of(self.tensors)
 
-    def advance(self, mean: Sequence[torch.Tensor]) -> None:
-        """Take the outer step of a round in which we took no part; the model stays as it is. mean:
-        as of `move`."""
-        with self._averager.lock_averaged_tensors:
-            step(self._averager.optimizer, mean)
+    def advance(self, mean: Sequence[torch.Tensor], *, epoch: int) -> None:
+        """Take the outer step of a round; the model stays as it is. mean, epoch: as of `move`."""
+        with _OuterDonor.changing:
+            with self._averager.lock_averaged_tensors:
+                step(self._averager.optimizer, mean)
+            self._averager.local_epoch = epoch
 
     # --- and the swarm's
 
@@ -183,6 +187,16 @@ class _OuterDonor(CountingStateAverager):
     """hivemind's averager, which averages nothing here: it gives the weights to newcomers."""
 
     is_exact = True
+
+    changing = threading.Lock()
+    """Held while weights, momentum and epoch change together."""
+
+    def get_current_state(self) -> Any:
+        """As hivemind has it, in the host process; but a copy, since tensors on the CPU go to the
+        averager's process as they are, and would change while they are sent."""
+        with self.changing:
+            metadata, tensors, infos = super().get_current_state()
+            return metadata, [each.clone() for each in tensors], infos
 
 
 def _donor(

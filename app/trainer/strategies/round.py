@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -32,11 +33,9 @@ from app.trainer.strategies.protocols import StrategyPlace
 
 log = logging.getLogger(__name__)
 
-LIST_SECONDS = 20.0
-"""How long the others may take to tell how a round ended that failed for us."""
-
 ALONE_SECONDS = 5.0
-"""The same where none of them came: what they have had they can tell at once."""
+"""How long the others may take to tell of a round to which none of them came: what they have had
+they can tell at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,14 +152,17 @@ class LocalRound(threading.Thread):
                 unless_it_succeeds.callback(residual.load_state_dict, residual.state_dict())
             encoded = codec.encode(learnt if residual is None else residual.add(learnt))
             base = digest_of(self._outer)
-            swap = self._swapped(base + encoded.blob)
+            blob = base + encoded.blob
+            swap = self._swapped(blob)
             found = believed(swap.contributions, codec=codec, base=base)
             self._exchange.judge(
                 swap, {each: why for each, why in found.faults.items() if each != self._peer_id}
             )
             if found.agrees:
                 unless_it_succeeds.pop_all()
-        counts = swap.included and self._peer_id not in found.faults
+        # by the blob: a round that we are told of may have one of before a restart
+        ours = any(each.blob == blob for each in swap.contributions)
+        counts = ours and self._peer_id not in found.faults
         if residual is not None and found.agrees and counts:
             residual.take(encoded.decoded)
         return Exchanged(
@@ -182,14 +184,15 @@ class LocalRound(threading.Thread):
             raise
         except ExchangeError as error:
             log.info("the round of epoch %d failed for us: %s", sent.epoch, error)
-            if told := self._told(LIST_SECONDS):
+            if told := self._told():
                 return told
             raise
         if sent.expected and _are_all_by(self._peer_id, swap):
-            return self._told(ALONE_SECONDS) or swap
+            told = self._told(ALONE_SECONDS)
+            return swap if told is None else max(told, swap, key=_precedence)
         return swap
 
-    def _told(self, seconds: float) -> Swap | None:
+    def _told(self, seconds: float | None = None) -> Swap | None:
         """What the others say of the round; None where they know no more than we."""
         try:
             told = self._exchange.fetch(
@@ -210,6 +213,12 @@ class LocalRound(threading.Thread):
 
 def _are_all_by(peer_id: str, swap: Swap) -> bool:
     return all(each.peer_id == peer_id for each in swap.contributions)
+
+
+def _precedence(swap: Swap) -> tuple[int, float, list[str]]:
+    """Of two lists of a round, both of which were fixed, all take the greater one."""
+    weight = math.fsum(each.weight for each in swap.contributions)
+    return len(swap.contributions), weight, [each.peer_id for each in swap.contributions]
 
 
 def most_weight(spec: SwarmSpec) -> float:

@@ -63,7 +63,7 @@ class MemoryExchange:
         included = any(each.peer_id == self._peer_id for each in counted)
         return Swap(contributions=counted, epoch=epoch, included=included)
 
-    def fetch(self, *, epoch: int, members: Collection[str], seconds: float) -> Swap:
+    def fetch(self, *, epoch: int, members: Collection[str], seconds: float | None = None) -> Swap:
         """As `Exchange.fetch`."""
         hub, before = self._hub, self._interruptions
         with hub.changed:

@@ -57,6 +57,29 @@ def test_honest_contributions_all_count(codec: Codec) -> None:
 
 
 @each_codec
+@pytest.mark.parametrize("times", [-1.0, -1000.0])
+def test_who_turns_round_is_outvoted_however_far_it_goes(codec: Codec, times: float) -> None:
+    honest = [from_peer(codec, number) for number in range(2)]
+    liar = from_peer(codec, 2, change=lambda tensor: times * tensor)
+    found = believed([*honest, liar], codec=codec, base=OURS)
+    assert found.faults == {liar.peer_id: PartFault.AGAINST}
+
+
+@each_codec
+def test_where_all_point_away_from_each_other_none_is_left_out(codec: Codec) -> None:
+    signs = ((1.0, 1.0, -2.0), (1.0, -2.0, 1.0), (-2.0, 1.0, 1.0))
+    blobs = []
+    for number, thirds in enumerate(signs):
+        update = [torch.ones(shape) for shape in SHAPES]
+        for begin, sign in enumerate(thirds):
+            update[0].view(-1)[begin::3] *= sign
+            update[1][begin::3] *= sign
+        blob = OURS + codec.encode(update).blob
+        blobs.append(PeerBlob(peer_id=f"Qm{number}", weight=100.0, blob=blob))
+    assert believed(blobs, codec=codec, base=OURS).faults == {}
+
+
+@each_codec
 def test_a_round_of_those_who_took_no_step_moves_nothing(codec: Codec) -> None:
     idle = [replace(from_peer(codec, number), weight=0.0) for number in range(2)]
     found = believed(idle, codec=codec, base=OURS)
@@ -138,3 +161,14 @@ def test_of_two_the_one_that_learnt_more_keeps_its_weights(codec: Codec) -> None
     two = [newcomer, from_peer(codec, 1)]
     assert believed(two, codec=codec, base=OURS).agrees
     assert not believed(two, codec=codec, base=OTHER).agrees
+
+
+@each_codec
+def test_who_has_taken_more_steps_may_go_farther(codec: Codec) -> None:
+    slow = [from_peer(codec, number) for number in range(2)]
+    far = from_peer(codec, 2, change=lambda tensor: 10.0 * tensor)
+    for weight, is_whole in ((100.0, False), (900.0, True)):
+        sent = [*slow, replace(far, weight=weight)]
+        uncut = codec.mean([each.blob[BASE_BYTES:] for each in sent], [100.0, 100.0, weight])
+        mean = believed(sent, codec=codec, base=OURS).mean
+        assert all(map(torch.equal, mean, uncut)) == is_whole

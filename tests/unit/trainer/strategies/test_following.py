@@ -10,6 +10,7 @@ import torch
 from app.spec.training import SparseLocoSpec
 from app.trainer.local_steps.believing import believed
 from app.trainer.local_steps.outer import outer_optimizer, step
+from app.trainer.strategies import following as module
 from app.trainer.strategies.following import Following
 from app.trainer.strategies.outer_weights import digest_of
 from app.trainer.strategies.sparseloco import recipe_of
@@ -35,7 +36,7 @@ class Outer:
     def digest(self) -> bytes:
         return digest_of(self.tensors)
 
-    def advance(self, mean: Any) -> None:
+    def advance(self, mean: Any, *, epoch: int = 0) -> None:
         step(self._optimizer, mean)
 
 
@@ -122,3 +123,16 @@ def test_without_others_there_is_nothing_to_follow() -> None:
     made, _tracker = following(MemoryHub(), begun=0)
     with made.begun(follows=False) as followed:
         assert followed.catch_up(Outer(), epoch=9) == 9
+
+
+def test_more_rounds_than_there_is_room_for_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", 1)
+    hub, weights = history()
+    made, tracker = following(hub, begun=FIRST)
+    with made.begun(follows=True) as followed:
+        tracker.global_epoch = LAST + 1
+        with followed._changed:
+            assert followed._changed.wait_for(lambda: followed._next == LAST + 1, 60.0)
+        assert [each.epoch for each in followed._fetched] == [LAST]
+        assert followed.catch_up(weights[LAST], epoch=LAST) == LAST + 1
+    assert weights[LAST].digest == weights[LAST + 1].digest

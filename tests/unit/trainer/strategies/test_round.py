@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -156,6 +157,18 @@ def test_who_comes_when_the_others_have_had_the_round_goes_on_with_theirs() -> N
     recipe = RECIPES["sparseloco"]()
     brought = Member("a", recipe, _Alone(recipe)).begin("b").brought()
     assert (brought.agrees, brought.counts, brought.members) == (True, False, 2)
+
+
+@pytest.mark.parametrize(("weight", "keeps_ours"), [(50.0, True), (150.0, False)])
+def test_of_two_that_were_alone_both_take_the_same(weight: float, keeps_ours: bool) -> None:
+    class Heavier(_Alone):
+        def fetch(self, **options: Any) -> Swap:
+            (other,) = super().fetch(**options).contributions
+            told = replace(other, weight=weight)
+            return Swap(contributions=(told,), epoch=0, included=False)
+
+    recipe = RECIPES["sparseloco"]()
+    assert Member("a", recipe, Heavier(recipe)).begin("b").brought().counts == keeps_ours
 
 
 class _Nonsense(_Without):
