@@ -87,8 +87,9 @@ class OuterWeights:
     ) -> None:
         """Take the outer step, and move the model along.
 
-        mean: of what all have learnt. epoch: that begins. since: the model's weights that were sent,
-        so that it keeps what its inner steps did after that; None where it keeps all that it learnt.
+        mean: of what all have learnt. epoch: that begins. since: the model's weights that were
+        sent, so that it keeps what its inner steps did after that; None where it keeps all that it
+        learnt.
         """
         before = self.tensors if since is None else since
         drift = [copied(own).sub_(old) for own, old in zip(self._parameters, before, strict=True)]

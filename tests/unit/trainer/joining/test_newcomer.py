@@ -140,6 +140,16 @@ async def test_where_bits_count_a_download_is_of_one_epoch(later: int) -> None:
     assert traffic.received >= len(other.content) + 20 * later
 
 
+async def test_nobody_goes_on_in_an_epoch_that_only_a_donor_claims() -> None:
+    liar = exact(40)
+    liar.epoch = 10**7
+    state, swarm = SmallState(), SmallSwarm.of(liar)
+    state.exact = True
+    peer = Newcomer(state=state, swarm=swarm, report=lambda _report: None, is_followed=True)
+    epoch = await peer.take_over(DonorCalls(stub=swarm.stub, arrived=counted(Traffic())))
+    assert epoch == EPOCH + 1
+
+
 def exact(steps: int) -> Donor:
     state = SmallState(steps=steps)
     state.exact = True
