@@ -27,6 +27,9 @@ from app.trainer.exchange.wire import (
     SignedOffer,
 )
 
+HOPELESS = 0.25
+"""Part of an upload that is due at the end of a round; below it nothing can help."""
+
 
 @dataclass(kw_only=True, eq=False)
 class _Upload:
@@ -56,12 +59,14 @@ class _Upload:
         self.moved += size
         self.moved_at = time.monotonic()
 
-    def is_hopeless(self, now: float, *, silence: float, end: float) -> bool:
-        """It is silent, or not half as fast as it must be to be whole at the end."""
-        if self.is_settled or self.is_whole or now < self.began_at + silence:
-            return False
-        due = 2 * self.moved / (now - self.began_at) * (end - now)
-        return now >= self.moved_at + silence or due < self.offer.size - self.moved
+    def is_under_way(self, now: float, *, silence: float) -> bool:
+        """It has begun, for so long that its pace can be told."""
+        return not (self.is_settled or self.is_whole) and now >= self.began_at + silence
+
+    def due(self, now: float, *, end: float) -> float:
+        """How much of what is missing will have come at the end, if it goes on twice as fast."""
+        coming = 2 * self.moved / (now - self.began_at) * (end - now)
+        return coming / max(1, self.offer.size - self.moved)
 
 
 class LedRound:
@@ -132,10 +137,25 @@ class LedRound:
         return self._expected is not None and self._expected <= self._uploads.keys()
 
     def _drop_hopeless(self, now: float, end: float) -> None:
-        for peer_id, upload in self._uploads.items():
-            if upload.is_hopeless(now, silence=self._rules.waits.silence, end=end):
-                upload.leave_out()
-                self._faults.name(self._epoch, peer_id, PartFault.SILENT)
+        """Leave out who is silent or by far too slow; and of those who are too slow, the slowest,
+        since our own line may be what is slow: then the others have more of it."""
+        silence = self._rules.waits.silence
+        under_way = {
+            peer_id: upload
+            for peer_id, upload in self._uploads.items()
+            if upload.is_under_way(now, silence=silence)
+        }
+        left = {each for each, upload in under_way.items() if now >= upload.moved_at + silence}
+        dues = {
+            each: upload.due(now, end=end) for each, upload in under_way.items() if each not in left
+        }
+        left |= {each for each, due in dues.items() if due < HOPELESS}
+        slowest = min(dues, key=lambda each: dues[each], default="")
+        if dues.get(slowest, 1.0) < 1.0:
+            left.add(slowest)
+        for peer_id in left:
+            under_way[peer_id].leave_out()
+            self._faults.name(self._epoch, peer_id, PartFault.SILENT)
 
     def _fix(self) -> None:
         blobs = {

@@ -268,6 +268,7 @@ class ExchangeMember:
             raise GoneRoundError(_("nobody has the round")) from error
         except LostError as error:
             raise ExchangeError(_("nobody told us of the round")) from error
+        holding = self._begun(epoch, holding)
         try:
             async with asyncio.timeout(self._rules.round_seconds):
                 await self._fetch(epoch, others, holding)
@@ -276,6 +277,14 @@ class ExchangeMember:
         if await self._unreadable(holding):
             raise ExchangeError(_("the leader of the round broke its rules"))
         return self._parts(holding)
+
+    def _begun(self, epoch: int, listed: Holding) -> Holding:
+        """A round of which we know the list: what we have of it, if our own part in it failed."""
+        this = self._rounds.of(epoch)
+        if this is None or not this.holding.done() or this.holding.cancelled():
+            return listed
+        ours = this.holding.result()
+        return ours if ours.digest == listed.digest else listed
 
     def _parts(self, holding: Holding) -> BroughtBlobs:
         parts = [(each, offer.weight, holding.blobs[each]) for each, offer in holding]

@@ -1,7 +1,7 @@
 """Rounds among members with a p2pd each."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +13,7 @@ from app.spec.line import round_upload, update_bytes
 from app.spec.training import TrainingSpec
 from app.trainer.exchange import follower
 from app.trainer.exchange.exchange import Exchange, ExchangeError, GoneRoundError, Swap
+from app.trainer.exchange.fetching import FetchError, Fetching
 from app.trainer.peer.bandwidth import BandwidthLimit
 from tests.support.training.exchanges import Peer, Swarm, epoch_led_by
 from tests.support.training.memory_exchange import MemoryExchange, MemoryHub
@@ -268,6 +269,28 @@ def test_a_member_whose_round_failed_says_so(swarm: Swarm) -> None:
         swapping.result()
     with pytest.raises(GoneRoundError):
         fetched.result()
+
+
+def test_what_has_arrived_of_a_round_is_not_fetched_again(
+    swarm: Swarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peers = [swarm.add() for _ in range(2)]
+    leader, other = swarm.in_order(1, peers)
+    whole = Fetching.run
+
+    async def broken(self: Fetching, sources: Collection[str]) -> None:
+        await whole(self, sources)
+        raise FetchError
+
+    monkeypatch.setattr(Fetching, "run", broken)
+    swapping = [swarm.swap(peer, blob(n)) for n, peer in enumerate((leader, other))]
+    with pytest.raises(ExchangeError):
+        swapping[1].result()
+    monkeypatch.undo()
+    received = other.exchange.bytes_received
+    fetched = fetching(swarm, other, [leader]).result()
+    assert fetched == swapping[0].result()
+    assert other.exchange.bytes_received == received
 
 
 def test_rounds_follow_each_other_and_old_ones_are_forgotten(swarm: Swarm) -> None:

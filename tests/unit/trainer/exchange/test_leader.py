@@ -137,6 +137,22 @@ async def test_a_member_that_is_too_slow_for_the_round_is_left_out() -> None:
     assert led.faults == [(OTHERS[0].peer_id, PartFault.SILENT)]
 
 
+async def test_of_slow_uploads_one_is_left_out_at_a_time() -> None:
+    """Our own line may be what is slow."""
+    led = Led(gather_seconds=3600.0)
+    size = len(BLOB)
+    for key, part in zip(OTHERS, (0.05, 0.20, 0.25), strict=True):
+        upload = module._Upload(offer=offer_of(key), began_at=0.0, moved_at=100.0)
+        upload.moved = round(part * size)
+        led.round._uploads[key.peer_id] = upload
+    # 0.1, 0.5 and 0.67 of what is missing are due
+    led.round._drop_hopeless(100.0, 200.0)
+    assert [led.round._uploads[key.peer_id].is_out for key in OTHERS] == [True, False, False]
+    led.round._drop_hopeless(100.0, 200.0)
+    assert [led.round._uploads[key.peer_id].is_out for key in OTHERS] == [True, True, False]
+    led.running.cancel()
+
+
 async def test_a_broken_upload_goes_on_where_it_was() -> None:
     led = Led(gather_seconds=3600.0)
     led.enter(OTHERS[:1])
