@@ -17,13 +17,10 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from app.common.errors import CoTrainError
 from app.common.i18n import _
-
-if TYPE_CHECKING:
-    import psutil
 
 log = logging.getLogger(__name__)
 
@@ -258,23 +255,6 @@ async def connections(p2p: Any) -> list[PeerConnection]:
             PeerConnection(each.peer_id.to_base58(), tuple(map(str, each.addrs)))
             for each in await p2p.list_peers()
         ]
-
-
-def daemons() -> "set[psutil.Process]":
-    """The p2pd that are children of this process."""
-    import psutil
-
-    return {child for child in psutil.Process().children() if child.name() == "p2pd"}
-
-
-def kill_daemons_since(before: "set[psutil.Process]") -> None:
-    """WORKAROUND (hivemind 1.1.12): a node whose start fails or is cancelled leaves its daemon
-    running, with our identity and our port."""
-    import psutil
-
-    for daemon in daemons() - before:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            daemon.kill()
 
 
 def quiet_lost_connections(loop: asyncio.AbstractEventLoop) -> None:

@@ -28,11 +28,15 @@ from app.p2p.sightings import PeerInfo, Run
 if TYPE_CHECKING:
     from types import ModuleType
 
+    import psutil
 
 log = logging.getLogger(__name__)
 
 JOIN_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
+
+END_SECONDS = 5.0
+"""How long a daemon that was killed may take to end, on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,37 @@ def _import_run_records() -> "ModuleType":
     from app.p2p import run_records
 
     return run_records
+
+
+def _daemons() -> "set[psutil.Process]":
+    """The p2pd that are children of this process."""
+    import psutil
+
+    return {child for child in psutil.Process().children() if child.name() == "p2pd"}
+
+
+async def _end_daemons_since(before: "set[psutil.Process]") -> None:
+    """WORKAROUND (hivemind 1.1.12): a node whose start fails or is cancelled leaves its daemon
+    running, with our identity and our port. Returns when both are free again."""
+    import psutil
+
+    left = _daemons() - before
+    for daemon in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            daemon.kill()
+    until = time.monotonic() + END_SECONDS
+    while time.monotonic() < until and any(map(_lives, left)):  # noqa: ASYNC110  no event tells
+        await asyncio.sleep(0.01)
+
+
+def _lives(process: "psutil.Process") -> bool:
+    """A child that has ended is a zombie until asyncio, which started it, has asked for it."""
+    import psutil
+
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class EmbeddedPeer:
@@ -104,9 +139,9 @@ class EmbeddedPeer:
         """
         self._run_records = await load_hivemind()
         calls.quiet_lost_connections(asyncio.get_running_loop())
-        before = await asyncio.to_thread(calls.daemons)
-        with contextlib.ExitStack() as on_failure:
-            on_failure.callback(calls.kill_daemons_since, before)  # after a cancel as well
+        before = await asyncio.to_thread(_daemons)
+        async with contextlib.AsyncExitStack() as on_failure:
+            on_failure.push_async_callback(_end_daemons_since, before)  # after a cancel as well
             try:
                 async with calls.within(JOIN_SECONDS):
                     load = self._run_records.load_identity
