@@ -21,7 +21,6 @@ from app.trainer.averaging.offences import Offence
 from app.trainer.exchange.faults import Faults
 from app.trainer.exchange.member import (
     LINGER_SECONDS,
-    BroughtBlobs,
     ExchangeError,
     ExchangeMember,
     GoneRoundError,
@@ -71,9 +70,6 @@ class Swap:
     """In the order of the peer ids as text; ours among them if it counts."""
 
     epoch: int
-
-    included: bool
-    """Ours counts."""
 
 
 class Exchange(Protocol):
@@ -221,13 +217,15 @@ class BlobExchange:
             epoch, self._member.fetch(epoch=epoch, members=members, seconds=seconds)
         )
 
-    def _brought(self, epoch: int, call: Coroutine[Any, Any, BroughtBlobs]) -> Swap:
+    def _brought(
+        self, epoch: int, call: Coroutine[Any, Any, list[tuple[str, float, bytes]]]
+    ) -> Swap:
         try:
-            parts, included = self._call(call)
+            parts = self._call(call)
         except concurrent.futures.CancelledError:
             raise InterruptedRoundError(_("the round was interrupted")) from None
         blobs = (PeerBlob(peer_id=each, weight=w, blob=content) for each, w, content in parts)
-        return Swap(contributions=tuple(blobs), epoch=epoch, included=included)
+        return Swap(contributions=tuple(blobs), epoch=epoch)
 
     def judge(self, swap: Swap, faults: Mapping[str, PartFault]) -> None:
         """As `Exchange.judge`."""

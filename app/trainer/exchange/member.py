@@ -48,10 +48,6 @@ LINGER_SECONDS = 10.0
 """How long a member that leaves serves those who fetch the blobs of its last round."""
 
 
-BroughtBlobs = tuple[list[tuple[str, float, bytes]], bool]
-"""Peer id, weight and blob of each whose blob counts, and whether ours does."""
-
-
 class ExchangeError(CoTrainError):
     """The round failed; nothing of it may be used. The text says why, to the user."""
 
@@ -234,14 +230,15 @@ class ExchangeMember:
 
     async def swap(
         self, *, epoch: int, blob: bytes, weight: float, expected: Collection[str]
-    ) -> BroughtBlobs:
-        """Take part in the round of an epoch. Raises `ExchangeError`."""
+    ) -> list[tuple[str, float, bytes]]:
+        """Take part in the round of an epoch: peer id, weight and blob of each whose blob counts.
+        Raises `ExchangeError`."""
         if epoch <= self._rounds.newest:
             raise ExchangeError(_("this machine has taken part in the round already"))
         others = frozenset(expected) - {self._calls.own_id}
         this = self._rounds.enter(epoch, others)
         if not others and self._client_mode:
-            return [(self._calls.own_id, weight, blob)], True
+            return [(self._calls.own_id, weight, blob)]
         try:
             async with asyncio.timeout(self._rules.round_seconds):
                 holding = await self._part(this, blob, weight, others)
@@ -249,11 +246,11 @@ class ExchangeMember:
             raise ExchangeError(_("the round took too long")) from None
         finally:
             this.has_failed = this.led is None and not this.holding.done()
-        return self._parts(holding)
+        return _brought(holding)
 
     async def fetch(
         self, *, epoch: int, members: Collection[str], seconds: float | None
-    ) -> BroughtBlobs:
+    ) -> list[tuple[str, float, bytes]]:
         """What a round brought in which we took no part, as `swap` has it; see `Exchange.fetch`.
         Raises `ExchangeError`."""
         others = {
@@ -276,7 +273,7 @@ class ExchangeMember:
             raise ExchangeError(_("the round took too long")) from None
         if await self._unreadable(holding):
             raise ExchangeError(_("the leader of the round broke its rules"))
-        return self._parts(holding)
+        return _brought(holding)
 
     def _begun(self, epoch: int, listed: Holding) -> Holding:
         """A round of which we know the list: what we have of it, if our own part in it failed."""
@@ -285,10 +282,6 @@ class ExchangeMember:
             return listed
         ours = this.holding.result()
         return ours if ours.digest == listed.digest else listed
-
-    def _parts(self, holding: Holding) -> BroughtBlobs:
-        parts = [(each, offer.weight, holding.blobs[each]) for each, offer in holding]
-        return parts, self._calls.own_id in holding.offers
 
     async def _part(
         self, this: EpochRound, blob: bytes, weight: float, others: frozenset[str]
@@ -381,3 +374,7 @@ class ExchangeMember:
             except ValueError:
                 return True
         return False
+
+
+def _brought(holding: Holding) -> list[tuple[str, float, bytes]]:
+    return [(each, offer.weight, holding.blobs[each]) for each, offer in holding]

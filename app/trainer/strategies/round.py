@@ -160,8 +160,9 @@ class LocalRound(threading.Thread):
             )
             if found.agrees:
                 unless_it_succeeds.pop_all()
-        # by the blob: a round that we are told of may have one of before a restart
-        ours = any(each.blob == blob for each in swap.contributions)
+        # by the blob too: a round that we are told of may have one of before a restart
+        own = self._peer_id, blob
+        ours = any((each.peer_id, each.blob) == own for each in swap.contributions)
         counts = ours and self._peer_id not in found.faults
         if residual is not None and found.agrees and counts:
             residual.take(encoded.decoded)

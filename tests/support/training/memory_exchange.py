@@ -60,8 +60,7 @@ class MemoryExchange:
         others = sum(len(each.blob) for each in counted if each.peer_id != self._peer_id)
         self.bytes_received += others
         self.bytes_sent += len(blob) if len(everybody) > 1 else 0
-        included = any(each.peer_id == self._peer_id for each in counted)
-        return Swap(contributions=counted, epoch=epoch, included=included)
+        return Swap(contributions=counted, epoch=epoch)
 
     def fetch(self, *, epoch: int, members: Collection[str], seconds: float | None = None) -> Swap:
         """As `Exchange.fetch`."""
@@ -75,8 +74,7 @@ class MemoryExchange:
             if epoch not in hub.fixed:
                 raise GoneRoundError("nobody has the round")
             counted = hub.fixed[epoch]
-        included = any(each.peer_id == self._peer_id for each in counted)
-        return Swap(contributions=counted, epoch=epoch, included=included)
+        return Swap(contributions=counted, epoch=epoch)
 
     def judge(self, swap: Swap, faults: Mapping[str, PartFault]) -> None:
         """As `Exchange.judge`."""

@@ -91,6 +91,19 @@ class Hostile:
 
         await self.p2p.add_binary_stream_handler(handler_name(RUN, name), handle)
 
+    async def answer_for(self, epoch: int) -> asyncio.Event:
+        """Give a list with ourselves alone to whoever asks for that of an epoch, and no blobs; set
+        when somebody has got it."""
+        has_lied = asyncio.Event()
+
+        async def lie(stream: Stream) -> None:
+            if isinstance(await stream.receive(AskList | AskNews), AskList):
+                await stream.send(RoundList(epoch=epoch, offers=(self.offer(epoch),)).pack())
+                has_lied.set()
+
+        await self.answer(FETCH, lie)
+        return has_lied
+
     async def lead(
         self, make: Make, *, served: bytes = b"", serving: Callable[[], None] = lambda: None
     ) -> None:
@@ -301,7 +314,7 @@ async def test_who_is_evicted_is_not_answered(
     swarm: Swarm, member: Peer, hostile: Hostile, epoch: int
 ) -> None:
     for earlier in range(STRIKES):
-        swap = Swap(contributions=(), epoch=epoch - 1 - earlier, included=True)
+        swap = Swap(contributions=(), epoch=epoch - 1 - earlier)
         member.exchange.judge(swap, {hostile.peer_id: PartFault.SHAPE})
     async with hostile.call(member) as stream:
         with pytest.raises(LostError):
@@ -328,46 +341,34 @@ async def test_rounds_that_are_not_now_are_refused(
 async def test_a_list_that_leaves_somebody_out_is_outvoted(
     swarm: Swarm, member: Peer, hostile: Hostile
 ) -> None:
-    others = [await asyncio.to_thread(swarm.add) for _ in range(2)]
-    newcomer = others.pop()
-    ids = [member.peer_id, others[0].peer_id]
-    swaps = [asyncio.wrap_future(swarm.swap(each, BLOB, others=ids)) for each in (member, *others)]
-    honest = await swaps[0]
-
-    async def lie(stream: Stream) -> None:
-        if isinstance(await stream.receive(AskList | AskNews), AskNews):
-            return  # it has no blobs
-        await stream.send(RoundList(epoch=1, offers=(hostile.offer(1),)).pack())
-
-    await hostile.answer(FETCH, lie)
-    fetched = await asyncio.to_thread(
-        newcomer.exchange.fetch, epoch=1, members=[*ids, hostile.peer_id], seconds=PATIENCE
-    )
+    other, newcomer = [await asyncio.to_thread(swarm.add) for _ in range(2)]
+    honest = await rounds_of(swarm, member, other)[0]
+    await hostile.answer_for(1)
+    fetched = await fetching(swarm, newcomer, member, other, hostile)
     assert fetched.contributions == honest.contributions
 
 
 async def test_a_liar_is_not_believed_for_being_first(
     swarm: Swarm, member: Peer, hostile: Hostile
 ) -> None:
-    others = [await asyncio.to_thread(swarm.add) for _ in range(2)]
-    newcomer = others.pop()
-    ids = [member.peer_id, others[0].peer_id]
-    has_lied = asyncio.Event()
-
-    async def lie(stream: Stream) -> None:
-        if isinstance(await stream.receive(AskList | AskNews), AskNews):
-            return
-        await stream.send(RoundList(epoch=1, offers=(hostile.offer(1),)).pack())
-        has_lied.set()
-
-    await hostile.answer(FETCH, lie)
-    fetching = swarm.pool.submit(
-        newcomer.exchange.fetch, epoch=1, members=[*ids, hostile.peer_id], seconds=PATIENCE
-    )
+    other, newcomer = [await asyncio.to_thread(swarm.add) for _ in range(2)]
+    has_lied = await hostile.answer_for(1)
+    fetched = fetching(swarm, newcomer, member, other, hostile)
     await has_lied.wait()
-    swaps = [asyncio.wrap_future(swarm.swap(each, BLOB, others=ids)) for each in (member, *others)]
-    fetched = await asyncio.wrap_future(fetching)
-    assert fetched.contributions == (await swaps[0]).contributions
+    honest = await rounds_of(swarm, member, other)[0]
+    assert (await fetched).contributions == honest.contributions
+
+
+def rounds_of(swarm: Swarm, *members: Peer) -> "list[asyncio.Future[Swap]]":
+    """Their round of epoch 1."""
+    return [asyncio.wrap_future(swarm.swap(each, BLOB, others=members)) for each in members]
+
+
+def fetching(swarm: Swarm, peer: Peer, *members: Peer | Hostile) -> "asyncio.Future[Swap]":
+    """A peer that takes no part in it asks for it."""
+    ids = [each.peer_id for each in members]
+    fetch = swarm.pool.submit(peer.exchange.fetch, epoch=1, members=ids, seconds=PATIENCE)
+    return asyncio.wrap_future(fetch)
 
 
 async def test_nonsense_for_a_list_is_named_and_of_no_use(
@@ -379,9 +380,7 @@ async def test_nonsense_for_a_list_is_named_and_of_no_use(
 
     await hostile.answer(FETCH, lie)
     with pytest.raises(ExchangeError):
-        await asyncio.to_thread(
-            member.exchange.fetch, epoch=1, members=[hostile.peer_id], seconds=PATIENCE
-        )
+        await fetching(swarm, member, hostile)
     assert member.faults == [(hostile.peer_id, PartFault.SHAPE)]
 
 

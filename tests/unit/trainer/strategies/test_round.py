@@ -112,7 +112,7 @@ class _Without:
     def swap(self, *, blob: bytes, **_options: Any) -> Swap:
         learnt = self._recipe.codec.encode(weights(5)).blob
         other = PeerBlob(peer_id="b", weight=100.0, blob=blob[:BASE_BYTES] + learnt)
-        return Swap(contributions=(other,), epoch=0, included=False)
+        return Swap(contributions=(other,), epoch=0)
 
 
 def test_a_round_that_left_us_out_loses_nothing() -> None:
@@ -150,7 +150,7 @@ class _Alone(_CutOff):
     def swap(self, *, blob: bytes, weight: float, **options: Any) -> Swap:
         self._told = _Without.swap(self, blob=blob, **options)
         own = PeerBlob(peer_id="a", weight=weight, blob=blob)
-        return Swap(contributions=(own,), epoch=0, included=True)
+        return Swap(contributions=(own,), epoch=0)
 
 
 def test_who_comes_when_the_others_have_had_the_round_goes_on_with_theirs() -> None:
@@ -165,7 +165,7 @@ def test_of_two_that_were_alone_both_take_the_same(weight: float, keeps_ours: bo
         def fetch(self, **options: Any) -> Swap:
             (other,) = super().fetch(**options).contributions
             told = replace(other, weight=weight)
-            return Swap(contributions=(told,), epoch=0, included=False)
+            return Swap(contributions=(told,), epoch=0)
 
     recipe = RECIPES["sparseloco"]()
     assert Member("a", recipe, Heavier(recipe)).begin("b").brought().counts == keeps_ours
@@ -176,7 +176,7 @@ class _Nonsense(_Without):
 
     def swap(self, **_options: Any) -> Swap:
         other = PeerBlob(peer_id="b", weight=100.0, blob=b"nonsense")
-        return Swap(contributions=(other,), epoch=0, included=False)
+        return Swap(contributions=(other,), epoch=0)
 
 
 @pytest.mark.logs_error("a round failed")
