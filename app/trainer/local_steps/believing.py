@@ -29,6 +29,10 @@ LEAST_COSINE = -0.05
 """A contribution that points away from the sum of all others by more than this is left out. What
 two honest peers learnt from the same weights points the same way."""
 
+_LEAST_NORM = 1e-30
+"""A smaller one is nothing: float32 has no number for what divides by it, and infinity times the
+zeros of an update would make all votes NaN, which judges nobody."""
+
 _LANES = 2**15
 """Sums that a dot product is gathered in: one for each place in a chunk of so many values."""
 
@@ -128,7 +132,7 @@ def _judged(blobs: Sequence[bytes], codec: Codec) -> tuple[list[float], set[int]
 
 def _scale(update: Sequence[torch.Tensor], norm: float) -> None:
     """To a norm of 1, so that each peer has one vote on the direction, however far it went."""
-    if norm > 0:
+    if norm >= _LEAST_NORM:
         for each in update:
             each.mul_(1 / norm)
 

@@ -66,6 +66,22 @@ def test_who_turns_round_is_outvoted_however_far_it_goes(codec: Codec, times: fl
 
 
 @each_codec
+def test_nothing_does_not_take_the_others_votes(codec: Codec) -> None:
+    def hardly(tensor: torch.Tensor) -> torch.Tensor:
+        """What float32 can hold, and 1 divided by it can't."""
+        flat = torch.zeros_like(tensor).flatten()
+        flat[0] = 1e-39
+        return flat.view_as(tensor)
+
+    honest = [from_peer(codec, number) for number in range(3)]
+    nothing = from_peer(codec, 3, change=hardly)
+    assert any(bool(each.any()) for each in codec.decode(nothing.blob[BASE_BYTES:]))
+    liar = from_peer(codec, 4, change=torch.neg)
+    found = believed([*honest, nothing, liar], codec=codec, base=OURS)
+    assert found.faults == {liar.peer_id: PartFault.AGAINST}
+
+
+@each_codec
 def test_where_all_point_away_from_each_other_none_is_left_out(codec: Codec) -> None:
     signs = ((1.0, 1.0, -2.0), (1.0, -2.0, 1.0), (-2.0, 1.0, 1.0))
     blobs = []
