@@ -12,6 +12,7 @@ import torch
 from app.evaluation_messages import MOST_SAMPLE_CHARACTERS, Evaluated, SampleGenerated
 from app.protocol import Report
 from app.spec.training import TrainingSpec
+from app.trainer.confinement.memory import is_for_memory
 from app.trainer.data.held_out import HeldOut
 from app.trainer.evaluation.generation import SampleWriter
 from app.trainer.evaluation.measure import HeldOutMeasure, Measured
@@ -75,6 +76,7 @@ class Evaluator:
             stopping=stopping,
         )
         self._best = math.inf
+        self._tokens = 0
         self._evaluated_epoch = strategy.epoch
         self._due_at = 0.0
         self._most_at_once: int | None = None
@@ -94,7 +96,9 @@ class Evaluator:
         try:
             with self._strategy.swarm_weights(), _evaluating(self._model), self._context():
                 self._evaluate(epoch, batch_size=min(batch_size, self._most_at_once or batch_size))
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and not is_for_memory(error):
+                raise
             log.warning("no evaluation in epoch %d: %s", epoch, error)
             release_memory(next(self._model.parameters()).device)
             self._most_at_once = max(1, min(batch_size, self._most_at_once or batch_size) // 2)
@@ -121,6 +125,8 @@ class Evaluator:
             )
 
     def _note(self, measured: Measured, *, epoch: int, seconds: float) -> None:
+        if measured.tokens != self._tokens:  # of less text: nothing to compare it with
+            self._best, self._tokens = math.inf, measured.tokens
         is_better = measured.loss < BETTER * self._best
         self.unimproved = 0 if is_better else self.unimproved + 1
         if is_better:

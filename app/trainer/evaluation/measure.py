@@ -54,7 +54,7 @@ class HeldOutMeasure:
 
         batch_size: windows that the device computes at once.
 
-        Raises `torch.OutOfMemoryError`.
+        Raises `torch.OutOfMemoryError`; on a CPU, another `RuntimeError` where memory runs out.
         """
         if self._count is None:
             self._loss(model, 0, batch_size)  # the first time, kernels are chosen and loaded

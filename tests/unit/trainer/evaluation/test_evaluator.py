@@ -117,12 +117,33 @@ def test_evaluations_without_a_better_one_are_counted(monkeypatch: pytest.Monkey
     assert case.evaluated == [1, 2, 3, 5]  # nothing is told that is no number
 
 
-def found(loss: float) -> Any:
-    return module.Measured(loss=loss, bits_per_byte=loss, tokens=64)
+def test_the_loss_of_less_text_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(prompts=[])
+    results = [found(2.0), found(2.1), found(3.0, tokens=32), found(3.1, tokens=32)]
+    counted = []
+    for number, result in enumerate(results, start=1):
+        monkeypatch.setattr(module.HeldOutMeasure, "of", lambda *_, it=result, **__: it)
+        case.epoch(number)
+        counted.append(case.evaluator.unimproved)
+    assert counted == [0, 1, 0, 1]
 
 
+def found(loss: float, *, tokens: int = 64) -> Any:
+    return module.Measured(loss=loss, bits_per_byte=loss, tokens=tokens)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("Tried to allocate 2.00 GiB"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:119] DefaultCPUAllocator: can't allocate memory"
+        ),
+    ],
+    ids=["gpu", "cpu"],
+)
 def test_memory_that_runs_out_costs_an_evaluation_and_no_training(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     case = Case(prompts=[])
     sizes: list[int] = []
@@ -130,7 +151,7 @@ def test_memory_that_runs_out_costs_an_evaluation_and_no_training(
     def of(_measure: Any, _model: Any, *, batch_size: int) -> Any:
         sizes.append(batch_size)
         if batch_size > 1:
-            raise torch.OutOfMemoryError("Tried to allocate 2.00 GiB")
+            raise error
         return found(2.0)
 
     monkeypatch.setattr(module.HeldOutMeasure, "of", of)
