@@ -1,6 +1,7 @@
-"""What a node of ours keeps of what others store: bad records are dropped one by one, floods cut.
+"""What a node of ours keeps of what others store, and tells them: bad records are dropped one by
+one, floods cut.
 
-hivemind checks a request to store records as a whole, in one go, however many there are.
+hivemind answers a request to store or find records in one go, however many there are.
 """
 
 import asyncio
@@ -11,7 +12,12 @@ from typing import Any
 
 from hivemind.dht.protocol import DHTProtocol
 from hivemind.dht.storage import DHTLocalStorage, DictionaryDHTValue
-from hivemind.proto.dht_pb2 import StoreRequest, StoreResponse  # type: ignore[attr-defined]
+from hivemind.proto.dht_pb2 import (  # type: ignore[attr-defined]
+    FindRequest,
+    FindResponse,
+    StoreRequest,
+    StoreResponse,
+)
 
 from app.common.rate_limit import RateLimit
 from app.p2p import calls
@@ -24,10 +30,19 @@ node comes in one burst; a trainer itself stores about two records a second."""
 
 _budget = RateLimit(rate=RECORDS_PER_SECOND, burst=RECORDS_AT_ONCE)
 
+KEYS_A_CALL = 64
+"""hivemind asks for 16 at most."""
+
+FINDS_PER_SECOND = 100.0
+FINDS_AT_ONCE = 1000
+"""How many keys one peer may ask us for."""
+
+_finds = RateLimit(rate=FINDS_PER_SECOND, burst=FINDS_AT_ONCE)
+
 
 def guard_storage() -> None:
     """From now on, nodes of this process and of its forks drop bad records one by one, take no
-    more records from a peer than its budget allows, and check few of them at a time.
+    more records from a peer than its budget allows, nor more questions, and answer few at a time.
 
     WORKAROUND (hivemind 1.1.12): one bad record makes a node reject a key's whole dictionary,
     so whoever gets it into a plain node's storage blinds all others to the run.
@@ -49,6 +64,20 @@ def guard_storage() -> None:
             await asyncio.sleep(0)  # our loop may have a window to paint
         return StoreResponse(store_ok=stored, peer=self.node_info)
 
+    find = DHTProtocol.rpc_find
+
+    @functools.wraps(find)
+    async def rpc_find(self: DHTProtocol, request: Any, context: Any) -> Any:
+        caller, keys = str(context.remote_id), request.keys
+        found = FindResponse(results=[], peer=self.node_info)
+        if len(keys) > KEYS_A_CALL or any(_finds.take(caller) for _ in keys):
+            return found
+        for begin in range(0, len(keys), KEYS_A_SLICE):
+            part = FindRequest(keys=keys[begin : begin + KEYS_A_SLICE], peer=request.peer)
+            found.results.extend((await find(self, part, context)).results)
+            await asyncio.sleep(0)
+        return found
+
     keep = DHTLocalStorage.store_subkey
 
     @functools.wraps(keep)
@@ -63,9 +92,13 @@ def guard_storage() -> None:
         return bool(keep(self, key, subkey, value, expiration_time))
 
     setattr(DHTProtocol, store.__name__, rpc_store)
+    setattr(DHTProtocol, find.__name__, rpc_find)
     setattr(DHTLocalStorage, keep.__name__, store_subkey)
     setattr(DHTProtocol, DHTProtocol._validate_dictionary.__name__, keep_valid_entries)  # noqa: SLF001
 
+
+KEYS_A_SLICE = 4
+"""That are looked up before the loop goes on: a run's dictionary is packed for each."""
 
 RECORDS_A_SLICE = 16
 """Records that are checked before the loop goes on: some 3 ms."""

@@ -8,7 +8,7 @@ from hivemind.dht.protocol import DHTProtocol
 from hivemind.dht.routing import DHTID
 from hivemind.dht.storage import DictionaryDHTValue
 from hivemind.dht.validation import CompositeValidator
-from hivemind.proto.dht_pb2 import StoreRequest  # type: ignore[attr-defined]
+from hivemind.proto.dht_pb2 import FindRequest, StoreRequest  # type: ignore[attr-defined]
 from hivemind.utils.timed_storage import get_dht_time
 
 from app.p2p.guards import storage
@@ -68,6 +68,38 @@ async def test_flood_from_one_peer_is_stopped(
         for number in range(12)
     ]
     assert stored == [[True]] * 10 + [[False]] * 2
+
+
+async def test_a_peer_finds_what_it_asks_for_however_many_keys_hivemind_asks_at_once(
+    nodes: tuple[DHTNode, DHTNode],
+) -> None:
+    plain, ours = nodes
+    later = get_dht_time() + 60.0
+    keys = [DHTID.generate(f"key {number}") for number in range(16)]
+    for key in keys:
+        ours.protocol.storage.store(key, dumps(1), later)
+    found = await plain.protocol.call_find(ours.peer_id, keys)
+    assert found is not None
+    assert [found[key][0].value for key in keys] == [dumps(1)] * 16
+    assert all(ours.node_id not in found[key][1] for key in keys)
+
+
+async def test_a_call_for_too_many_keys_costs_nothing(nodes: tuple[DHTNode, DHTNode]) -> None:
+    plain, ours = nodes
+    many = [DHTID.generate(f"key {number}") for number in range(storage.KEYS_A_CALL + 1)]
+    request = FindRequest(keys=[key.to_bytes() for key in many], peer=plain.protocol.node_info)
+    answer = await plain.protocol.get_stub(ours.peer_id).rpc_find(request)
+    assert not answer.results
+
+
+async def test_questions_of_one_peer_are_limited(
+    nodes: tuple[DHTNode, DHTNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, ours = nodes
+    monkeypatch.setattr(storage, "_finds", storage.RateLimit(rate=1e-6, burst=10))
+    key = DHTID.generate("key")
+    found = [await plain.protocol.call_find(ours.peer_id, [key]) for _ in range(11)]
+    assert [each is not None for each in found] == [True] * 10 + [False]
 
 
 def entries(count: int) -> DictionaryDHTValue:
