@@ -59,7 +59,7 @@ class StateOffer:
     epoch: int
     tensors: list[torch.Tensor]
     content: bytes | bytearray
-    """Of the layout; empty where it came in hivemind's way."""
+    """Of the layout."""
 
 
 @dataclass(frozen=True, kw_only=True)

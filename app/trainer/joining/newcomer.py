@@ -265,10 +265,14 @@ class Newcomer:
         try:
             await calls.fetch(peer, download, lambda: self._say(download), slowest=slowest)
         except CallError as error:
-            if not is_unknown_call(error):
+            layout = self.state.layout
+            if not is_unknown_call(error) or layout.exact:  # no plain peer takes part in such runs
                 raise
-            epoch, tensors = await fetch_plain(calls, peer, self.state.layout, slowest=slowest)
-            return StateOffer(givers={peer}, epoch=epoch, tensors=tensors, content=b"")
+            epoch, tensors = await fetch_plain(calls, peer, layout, slowest=slowest)
+            content = layout.pack(tensors)  # others are asked about it as about any
+            return StateOffer(
+                givers={peer}, epoch=epoch, tensors=layout.unpack(content), content=content
+            )
         return self._offered(download)
 
     def _offered(self, download: Download) -> StateOffer:
@@ -300,8 +304,6 @@ class Newcomer:
     async def _is_disputed(self, calls: DonorCalls, offer: StateOffer) -> bool:
         """Whether as many other donors hold another state as there are that hold this one, its
         giver included."""
-        if not offer.content:
-            return False  # it came in hivemind's way, which has no ranges
         others = [
             peer
             for peer in await self.swarm.donors()

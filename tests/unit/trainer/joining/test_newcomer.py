@@ -9,6 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from hivemind.compression import serialize_torch_tensor
+from hivemind.p2p.p2p_daemon_bindings.utils import P2PDaemonError
+from hivemind.proto.averaging_pb2 import DownloadData  # type: ignore[attr-defined]
+from hivemind.utils.serializer import MSGPackSerializer
+from hivemind.utils.streaming import split_for_streaming
 
 from app.common import signing
 from app.common.signing import MachineKey
@@ -122,6 +127,44 @@ async def test_two_that_agree_are_believed_though_a_third_looks_better() -> None
     trial = await join(better, good, honest(steps=41))
     assert trial.epoch == EPOCH
     assert trial.state.content() == good.content
+
+
+class Plain(Donor):
+    """Answers like a plain hivemind peer, or says so."""
+
+    async def rpc_send_state(self, request: Any) -> AsyncIterator[Any]:
+        raise P2PDaemonError("failed to negotiate: protocols not supported")
+
+    async def rpc_download_state(self, _request: Any) -> AsyncIterator[Any]:
+        return self._tensors()
+
+    async def _tensors(self) -> AsyncIterator[Any]:
+        metadata = MSGPackSerializer.dumps({"epoch": self.epoch})
+        for tensor in SmallState().layout.unpack(bytearray(self.content)):
+            for part in split_for_streaming(serialize_torch_tensor(tensor)):
+                yield DownloadData(tensor_part=part, metadata=metadata)
+                metadata = b""
+
+
+async def test_a_plain_donor_is_believed_where_no_other_is_there() -> None:
+    donor = Plain(content=honest().content)
+    trial = await join(donor)
+    assert trial.epoch == EPOCH
+    assert trial.state.content() == donor.content
+
+
+async def test_who_claims_to_be_plain_is_held_against_the_others() -> None:
+    better, good = Plain(content=honest(steps=400).content), honest(steps=40)
+    trial = await join(better, good, honest(steps=41))
+    assert trial.state.content() == good.content
+
+
+async def test_where_bits_count_nobody_is_plain() -> None:
+    state, swarm = SmallState(), SmallSwarm.of(Plain(content=exact(40).content))
+    state.exact = True
+    peer = Newcomer(state=state, swarm=swarm, report=lambda _report: None, is_followed=True)
+    with pytest.raises(WaitsError):
+        await peer.take_over(DonorCalls(stub=swarm.stub))
 
 
 @pytest.mark.parametrize("later", [0, 1])
