@@ -65,6 +65,7 @@ class Keeper:
         self._taken_over = 0  # the state may have been taken over before us
         self._good_loss = math.inf
         self._returns = 0
+        self._has_set_aside = False
         self._warnings: set[WarningTopic] = set()
 
     def keep(self, *, now: bool = False) -> None:
@@ -76,12 +77,16 @@ class Keeper:
         self._saved_epoch = self._strategy.epoch
         with self._strategy.swarm_weights():
             loss = self._judge()
+            is_worse = self._is_worse(loss)
             try:
-                good = self._better_one() if self._is_worse(loss) else None
+                good = self._better_one() if is_worse else None
             except OSError as error:  # what is worse isn't written: the next epoch tries again
                 log.warning("no checkpoint can be read to go back to: %s", error)
                 return
             if good is None:
+                if is_worse and not self._has_set_aside:  # the better one isn't lost by it
+                    self._folder.set_aside()
+                    self._has_set_aside = True
                 self._write(loss, started)
         if good is not None:
             self._go_back(good, loss)
@@ -89,6 +94,18 @@ class Keeper:
         seconds = time.monotonic() - started
         pause = max(self._interval, seconds / MOST_TIME_SAVING) if self._interval else 0.0
         self._due_at = time.monotonic() + pause
+
+    def rescue(self) -> bool:
+        """Go back to the last checkpoint, since the model computes no numbers any more; False where
+        there is none, or where that didn't help before."""
+        try:
+            good = self._better_one()
+        except OSError as error:
+            log.warning("no checkpoint can be read to go back to: %s", error)
+            return False
+        if good is not None:
+            self._go_back(good, math.nan)
+        return good is not None
 
     def _write(self, loss: float, started: float) -> None:
         if self._strategy.taken_over != self._taken_over:
@@ -150,11 +167,21 @@ class Keeper:
         self._send(
             TrainerWarning(
                 topic="undone",
-                message=_(
-                    "The model got worse (loss {before} to {after}), so training went back to that"
-                    " of epoch {epoch}."
-                ).format(before=f"{self._good_loss:.2f}", after=f"{loss:.2f}", epoch=good.epoch),
+                message=self._what_happened(good.epoch, loss),
                 remedy=_("Someone may have sent harmful data, or the learning rate is too high."),
             )
         )
         self._strategy.undo(good.optimizer, lambda: load_state(self._model, good.model))
+
+    def _what_happened(self, epoch: int, loss: float) -> str:
+        if not math.isfinite(loss):
+            said = _(
+                "The model computed no numbers any more, so training went back to that of epoch"
+                " {epoch}."
+            )
+            return said.format(epoch=epoch)
+        said = _(
+            "The model got worse (loss {before} to {after}), so training went back to that"
+            " of epoch {epoch}."
+        )
+        return said.format(before=f"{self._good_loss:.2f}", after=f"{loss:.2f}", epoch=epoch)

@@ -63,6 +63,9 @@ class TrainingRun:
     keep: Callable[..., None]
     """Writes a checkpoint if one is due; with ``now=True``, if the model has changed."""
 
+    rescue: Callable[[], bool]
+    """Goes back to the last checkpoint; False where that can't help."""
+
     evaluator: Evaluator | None = None
     """None where another trainer of this machine evaluates, or there is nothing to evaluate on."""
 
@@ -85,7 +88,8 @@ class TrainingRun:
     def discard(self, samples: int) -> None:
         """Count and report a micro-batch whose loss is not finite.
 
-        Raises `UserFacingError` after `MOST_DISCARDED` in a row: the model has diverged.
+        After `MOST_DISCARDED` in a row, goes back to the last checkpoint. Raises `UserFacingError`
+        where that doesn't help: the model has diverged.
         """
         self.meter.work.discarded(samples)
         self.report(SampleDiscarded(epoch=self.strategy.epoch, samples=samples, reason=NOT_FINITE))
@@ -107,7 +111,9 @@ class TrainingRun:
 
     def _count_discarded(self) -> None:
         self.discarded += 1
-        if self.discarded >= MOST_DISCARDED:
+        if self.discarded >= MOST_DISCARDED and self.rescue():  # one bad round may have done it
+            self.discarded = 0
+        elif self.discarded >= MOST_DISCARDED:
             raise UserFacingError(
                 _("the loss is not finite any more: the model has diverged."),
                 field="training_params.optimizer.learning_rate",

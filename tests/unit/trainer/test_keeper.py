@@ -124,6 +124,30 @@ def test_loss_that_rises_each_time_is_not_for_what_others_sent(kept: Kept) -> No
     assert kept.saved[-1] == kept.epochs.epoch
 
 
+def test_what_was_better_is_not_lost_when_all_stays_worse(kept: Kept) -> None:
+    kept.epoch(4.0)
+    for _ in range(MOST_RETURNS + 1):
+        kept.epoch(9.0)
+    for loss in (9.1, 9.2, 9.3):
+        kept.epoch(loss)
+    (aside,) = kept.folder.path.glob("before-*")
+    assert aside.name.split("-")[2] == "000000001"
+
+
+def test_a_model_that_computes_no_numbers_is_brought_back(kept: Kept) -> None:
+    assert not kept.keeper.rescue()
+    kept.epoch(4.0)
+    for _ in range(MOST_RETURNS):
+        torch.nn.init.constant_(kept.model.weight, math.nan)
+        assert kept.keeper.rescue()
+        assert kept.loss == 4.0
+    assert not kept.keeper.rescue()
+    warnings = {each.message for each in kept.reports if isinstance(each, TrainerWarning)}
+    assert warnings == {
+        "The model computed no numbers any more, so training went back to that of epoch 1."
+    }
+
+
 def test_without_a_checkpoint_nothing_is_undone(kept: Kept) -> None:
     kept.epoch(math.nan)
     assert (kept.epochs.undone, kept.saved) == (0, [])

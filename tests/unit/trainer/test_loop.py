@@ -132,6 +132,7 @@ def run_of(reports: list[Report], *, room: int, micro_batch: int = 8) -> Trainin
         report=reports.append,
         say_phase=lambda: None,
         keep=lambda: None,
+        rescue=lambda: False,
     )
 
 
@@ -272,3 +273,15 @@ def test_a_model_that_diverges_ends_the_run(
         step(run)
     with pytest.raises(UserFacingError, match="diverged"):
         step(run)
+
+
+def test_the_last_checkpoint_comes_before_giving_up(reports: list[Report]) -> None:
+    run = run_of(reports, room=8)
+    spoil(run, [math.nan] * 100)
+    ways_back = [True, False]
+    run.rescue = lambda: ways_back.pop(0)
+    for _step in range(2 * MOST_DISCARDED - 1):
+        step(run)
+    with pytest.raises(UserFacingError, match="diverged"):
+        step(run)
+    assert not ways_back
