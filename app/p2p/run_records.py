@@ -11,10 +11,9 @@ that begins with pretrained weights; the machine records are described in
 
 import contextlib
 import logging
-import math
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -374,7 +373,7 @@ def summarize(
         samples=sum(e["samples_accumulated"] for e in entries if e["epoch"] == epoch),
         trainers=tuple(_base58(entry["peer_id"]) for entry in entries),
         samples_per_second=sum(rates),
-        loss=_mean_loss([entry.value for entry in (metrics or {}).values()]),
+        loss=_mean_loss(entry.value for entry in (metrics or {}).values()),
         held_out_loss=plausible_mean(entry.value["loss"] for entry in (evaluations or {}).values()),
     )
 
@@ -392,9 +391,7 @@ def _base58(peer_id: bytes) -> str:
     return PeerID(peer_id).to_base58()
 
 
-def _mean_loss(entries: list[dict[str, Any]]) -> float | None:
-    steps = sum(entry["mini_steps"] for entry in entries)
-    if not steps:
-        return None
-    loss = float(sum(entry["loss"] for entry in entries) / steps)
-    return loss if math.isfinite(loss) else None  # any trainer may publish a NaN
+def _mean_loss(entries: Iterable[dict[str, Any]]) -> float | None:
+    return plausible_mean(
+        entry["loss"] / entry["mini_steps"] for entry in entries if entry["mini_steps"]
+    )

@@ -13,7 +13,6 @@ Imports hivemind: import this module late and off the loop's thread.
 """
 
 import hashlib
-import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -128,8 +127,7 @@ def is_metrics(value: Any) -> bool:
         and is_amount(value.get("samples_per_second"), MOST_SAMPLES_PER_SECOND)
         and is_count(value.get("samples_accumulated"), MOST_SAMPLES)
         and is_count(value.get("mini_steps"), MOST_SAMPLES)
-        and isinstance(value.get("loss"), float)
-        and math.isfinite(value["loss"])
+        and is_amount(value.get("loss"), MOST_LOSS * max(1, value["mini_steps"]))  # a sum
     )
 
 

@@ -11,7 +11,7 @@ from hivemind.dht.routing import DHTID
 from hivemind.dht.validation import CompositeValidator, DHTRecord
 from hivemind.utils import MSGPackSerializer
 from hivemind.utils.crypto import RSAPrivateKey
-from hivemind.utils.timed_storage import get_dht_time
+from hivemind.utils.timed_storage import ValueWithExpiration, get_dht_time
 
 from app.p2p import board, run_records
 from app.p2p.board import RunBoard
@@ -111,6 +111,23 @@ async def test_epoch_of_one_liar_is_not_the_run_s(
     assert summary is not None
     assert summary.epoch == 7
     assert summary.samples_per_second < 1000.0
+
+
+async def test_loss_of_one_liar_is_not_the_run_s(nodes: tuple[DHTNode, DHTNode, Watching]) -> None:
+    hostile, ours, _ = nodes
+    for number in range(3):
+        hold(hostile, progress_of(number))
+    (found,) = await RunBoard(ours, [KEY]).read()
+    later = get_dht_time() + 60.0
+
+    def claimed(loss: float, steps: int) -> ValueWithExpiration[dict[str, float]]:
+        return ValueWithExpiration({"loss": loss * steps, "mini_steps": steps}, later)
+
+    metrics = {number: claimed(3.0, 4) for number in range(3)} | {9: claimed(1e4, 10**6)}
+    summary = run_records.summarize(found, metrics)
+    assert summary is not None
+    assert summary.loss is not None
+    assert summary.loss < 10.0
 
 
 async def test_no_more_trainers_are_believed_than_a_run_may_have(

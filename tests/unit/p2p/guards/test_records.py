@@ -143,7 +143,7 @@ def test_progress_without_an_owner_is_refused(subkey: Any) -> None:
     assert not accepts("run_progress", subkey, progress())
 
 
-@pytest.mark.parametrize("loss", [math.nan, math.inf, "low", None])
+@pytest.mark.parametrize("loss", [math.nan, math.inf, "low", None, -1.0, 1e9])
 def test_implausible_loss_is_refused(loss: Any) -> None:
     assert not accepts("run_metrics", OWNER, METRICS | {"loss": loss})
 
