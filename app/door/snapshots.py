@@ -22,7 +22,7 @@ from app.p2p import calls
 from app.p2p.calls import CallError
 from app.p2p.states.comparing import MOST_AHEAD, STEPS_AN_EPOCH, are_finite, opinions
 from app.p2p.states.donors import DonorId, DonorStub, donors_of, namespace_of
-from app.p2p.states.download import DonorCalls, DonorError, Download, SaidLayout
+from app.p2p.states.download import DonorCalls, DonorError, DonorTurns, Download, SaidLayout
 from app.p2p.states.folder import KeptSnapshotFile, SnapshotFolder
 from app.p2p.states.servicer import SnapshotServicer
 from app.p2p.states.wire import Header
@@ -152,26 +152,37 @@ class Snapshots:
         if not donors:
             raise DonorError(_("nobody offers the swarm's state"))
         failure: DonorError | CallError | None = None
-        for donor in donors:
+        turns = DonorTurns(donors)
+        for donor, slowest in turns:
             others = [each for each in donors if each != donor]
+            take = partial(self._take_from, donor, others, donor_calls)
             try:
-                if await self._take_from(donor, others, donor_calls, epoch=epoch):
+                if await take(epoch=epoch, slowest=slowest):
                     return True
             except (DonorError, CallError) as error:
                 log.info("no snapshot from %s: %s", donor, error)
                 failure = error
+                turns.note_failure(donor, error)
         if failure is not None:
             raise failure
         return False
 
     async def _take_from(
-        self, donor: DonorId, others: list[DonorId], donor_calls: DonorCalls, *, epoch: int
+        self,
+        donor: DonorId,
+        others: list[DonorId],
+        donor_calls: DonorCalls,
+        *,
+        epoch: int,
+        slowest: float,
     ) -> bool:
         header = await donor_calls.header(donor)
         self._check(header)
         last = self._kept.header.epoch if self._kept is not None else -1
         if header.epoch <= last:
             return False
+        if header.epoch > epoch + MOST_AHEAD:  # not worth a download
+            raise DonorError(_("it is in another epoch than the swarm"))
         layout = SaidLayout.of(header)
         with ExitStack() as room:
             receiving = self._folder.receiving(header.size)
@@ -179,7 +190,7 @@ class Snapshots:
             download = Download(layout=layout, content=new.content)
             try:
                 async with asyncio.timeout(MOST_SECONDS):
-                    await donor_calls.fetch(donor, download, lambda: None)
+                    await donor_calls.fetch(donor, download, lambda: None, slowest=slowest)
             except TimeoutError:
                 raise DonorError(_("it is very slow")) from None
             if not last < download.epoch <= epoch + MOST_AHEAD:

@@ -210,6 +210,8 @@ class _Fetching:
         header = await calls.header(donor)
         if header.parameters_end != self._size or header.size < self._size:
             raise OtherModelError(_("it trains another model, or with another optimizer"))
+        if header.epoch > epoch + MOST_AHEAD:  # not worth a download
+            raise DonorError(_("it is in another epoch than the swarm"))
         layout = SaidLayout.of(header)
         download = Download(layout=layout, content=bytearray(self._size))
         await calls.fetch(donor, download, partial(self._say, download), slowest=slowest)

@@ -162,6 +162,14 @@ async def test_what_is_no_state_is_not_kept(made: Callable[..., Door], hostile: 
     assert (await made(hostile, donor(), donor()).looks(20)).epoch == 20
 
 
+async def test_from_who_is_far_ahead_nothing_is_downloaded(made: Callable[..., Door]) -> None:
+    ahead = donor(epoch=20 + MOST_AHEAD + 1)
+    assert ahead.snapshot is None  # it says so at once
+    await made(ahead).looks(20)
+    assert ahead.asked
+    assert not any(each.ranges for each in ahead.asked)
+
+
 async def test_a_trainer_that_takes_too_long_is_left_for_another(
     made: Callable[..., Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:

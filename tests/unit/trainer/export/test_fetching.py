@@ -142,6 +142,14 @@ async def test_another_trainer_is_asked(swarm: Callable[..., Swarm], wrong: Dono
     assert (found.epoch, found.content) == (EPOCH, honest.content[: size_of(SPEC)])
 
 
+async def test_from_who_is_far_ahead_nothing_is_downloaded(swarm: Callable[..., Swarm]) -> None:
+    ahead = donor(epoch=EPOCH + MOST_AHEAD + 1)
+    with pytest.raises(DonorError):
+        await swarm(ahead).from_trainers()
+    assert ahead.asked
+    assert not any(each.ranges for each in ahead.asked)
+
+
 async def test_a_layout_that_nobody_else_has_hides_nothing(swarm: Callable[..., Swarm]) -> None:
     odd, honest = donor(seed=1), donor()
     assert odd.snapshot is not None
