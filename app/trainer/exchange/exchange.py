@@ -112,6 +112,10 @@ class Exchange(Protocol):
         """Of blobs, to other peers."""
 
     @property
+    def bytes_sent_in_rounds(self) -> int:
+        """Of these, to members of their rounds."""
+
+    @property
     def bytes_received(self) -> int:
         """Of blobs, from other peers."""
 
@@ -281,12 +285,17 @@ class BlobExchange:
 
     @property
     def bytes_sent(self) -> int:
-        """Of blobs, to other peers."""
+        """As `Exchange.bytes_sent`."""
         return self._member.line.sent
 
     @property
+    def bytes_sent_in_rounds(self) -> int:
+        """As `Exchange.bytes_sent_in_rounds`."""
+        return self._member.line.sent_to_members
+
+    @property
     def bytes_received(self) -> int:
-        """Of blobs, from other peers."""
+        """As `Exchange.bytes_received`."""
         return self._member.line.received
 
 

@@ -167,17 +167,19 @@ class Fetching:
 async def serve_pieces(stream: Stream, holding: Holding, rules: ExchangeRules, known: int) -> None:
     """Answer a member that fetches. known: of its first `AskNews`. Raises `LostError`."""
     asked: AskNews | AskPiece = AskNews(epoch=0, digest=holding.digest, known=known)
+    to_member, told = stream.peer_id in holding.offers, -1
     while True:
         follows = False
-        if isinstance(asked, AskNews):
-            await _news(holding, asked, seconds=rules.waits.word)
+        if isinstance(asked, AskNews):  # what was told is known, whatever is claimed
+            await _news(holding, max(asked.known, told), seconds=rules.waits.word)
         elif asked.number < holding.pieces:
             follows = bool(holding.has[asked.number])
             if follows and not _may_have(stream.peer_id, asked.number, holding):
                 raise LostError(f"{stream.peer_id} asks for a piece again and again")
+        told = holding.held
         await stream.send(Having(bits=holding.bits(), follows=follows).pack())
         if follows and isinstance(asked, AskPiece):
-            await stream.send_blob(holding.piece(asked.number))
+            await stream.send_blob(holding.piece(asked.number), to_member=to_member)
         asked = await stream.receive(AskNews | AskPiece, seconds=rules.round_seconds)
 
 
@@ -194,7 +196,7 @@ def _may_have(peer_id: str, number: int, holding: Holding) -> bool:
     return True
 
 
-async def _news(holding: Holding, asked: AskNews, *, seconds: float) -> None:
+async def _news(holding: Holding, known: int, *, seconds: float) -> None:
     until = time.monotonic() + seconds
-    while holding.held <= asked.known and (rest := until - time.monotonic()) > 0:
+    while holding.held <= known and (rest := until - time.monotonic()) > 0:
         await holding.wait(rest)

@@ -33,7 +33,7 @@ class Holding:
         self.given: dict[str, np.ndarray[tuple[int], np.dtype[np.uint8]]] = {}
         """How often each peer got each piece of us."""
         self.listed: Counter[str] = Counter()
-        """How often each peer that took no part got the list of us."""
+        """How often each peer got the list of us by asking for it alone."""
 
     @property
     def pieces(self) -> int:

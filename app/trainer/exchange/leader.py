@@ -30,6 +30,9 @@ from app.trainer.exchange.wire import (
 HOPELESS = 0.25
 """Part of an upload that is due at the end of a round; below it nothing can help."""
 
+MOST_STRANGERS = 8
+"""Members that nobody expected: newcomers, or one peer with many keys, whose blobs we hold."""
+
 
 @dataclass(kw_only=True, eq=False)
 class _Upload:
@@ -127,10 +130,10 @@ class LedRound:
 
     @property
     def _has_begun(self) -> bool:
-        """We take part, or at least half of those we know do. A few that come long before all
-        others can't make us fix a list with none but themselves."""
+        """We take part, or more than half of those we know do, and two at least. A few that come
+        long before all others can't make us fix a list with none but themselves."""
         here = self._known & self._uploads.keys()
-        return self._expected is not None or (bool(here) and 2 * len(here) >= len(self._known))
+        return self._expected is not None or len(here) > max(1, len(self._known) / 2)
 
     @property
     def _are_all_here(self) -> bool:
@@ -219,13 +222,16 @@ class LedRound:
 
     def _has_room_for(self, peer_id: str) -> bool:
         """Whoever is expected takes the place of somebody who isn't."""
+        expected = self._known if self._expected is None else self._expected
         others = self._uploads.keys() - {self._own_id}
+        strangers = sorted(others - expected)
+        if peer_id not in expected and len(strangers) >= MOST_STRANGERS:
+            return False
         if len(others) < MOST_MEMBERS - 1:
             return True
-        unexpected = sorted(others - (self._expected or frozenset()))
-        if self._expected is None or peer_id not in self._expected or not unexpected:
+        if peer_id not in expected or not strangers:
             return False
-        self._uploads.pop(unexpected[0]).leave_out()
+        self._uploads.pop(strangers[0]).leave_out()
         return True
 
     async def _receive(self, stream: Stream, upload: _Upload | None, start: int) -> None:

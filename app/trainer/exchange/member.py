@@ -246,6 +246,8 @@ class ExchangeMember:
             raise ExchangeError(_("the round took too long")) from None
         finally:
             this.has_failed = this.led is None and not this.holding.done()
+        if not holding.offers:  # we led, and came when it was over
+            raise ExchangeError(_("no blob of the round reached its leader"))
         return _brought(holding)
 
     async def fetch(
@@ -301,6 +303,7 @@ class ExchangeMember:
             return await asyncio.shield(this.holding)
         packed = await self._followed(leader, offer, blob)
         holding = self._believed(leader, packed, offer, blob)
+        self._check_that_most_are_listed(leader, holding, others, epoch=epoch)
         this.holding.set_result(holding)
         await self._fetch(epoch, {leader}, holding)
         if await self._unreadable(holding):  # the leader has looked, and should not have listed it
@@ -345,6 +348,20 @@ class ExchangeMember:
         if not offers:
             raise ExchangeError(_("no blob of the round reached its leader"))
         return Holding(offers, packed=packed, blobs={own_id: blob})
+
+    def _check_that_most_are_listed(
+        self, leader: str, holding: Holding, others: frozenset[str], *, epoch: int
+    ) -> None:
+        """A leader can leave out whom it wants, and so make its own blob the mean. That it left us
+        out we believe only where it listed at least half of those we know of. Others who are left
+        out with us say so too: then nobody tells the list to anybody."""
+        if self._calls.own_id in holding.offers or 2 * len(others & holding.offers.keys()) >= len(
+            others
+        ):
+            return
+        log.warning("the leader %s of epoch %d has left out us and most others", leader, epoch)
+        self._faults.name(epoch, leader, PartFault.GROUP)
+        raise ExchangeError(_("the leader of the round left out most of its members"))
 
     async def _fetch(self, epoch: int, members: Collection[str], holding: Holding) -> None:
         """All blobs of a list, from its members that can be called, and these."""

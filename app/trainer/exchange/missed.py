@@ -119,11 +119,16 @@ async def give_list(
     if holding is None:
         await stream.send(Refused(reason="no list of that round").pack())
         return
-    holding.listed[stream.peer_id] += 1
-    outside = holding.listed.keys() - holding.offers.keys()
-    if holding.listed[stream.peer_id] > MOST_TIMES or len(outside) > MOST_FETCHERS:
+    if not _may_have(stream.peer_id, holding):
         raise LostError(f"{stream.peer_id} asks for a list again and again")
+    holding.listed[stream.peer_id] += 1
     await stream.send(holding.packed)
+
+
+def _may_have(peer_id: str, holding: Holding) -> bool:
+    if peer_id in holding.offers or peer_id in holding.listed:
+        return holding.listed[peer_id] < MOST_TIMES
+    return len(holding.listed.keys() - holding.offers.keys()) < MOST_FETCHERS
 
 
 async def _fixed(

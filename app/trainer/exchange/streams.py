@@ -33,6 +33,8 @@ class Line:
     def __init__(self) -> None:
         self.upload, self.download = UPLOAD, DOWNLOAD
         self.sent = self.received = 0  # bytes of blobs
+        self.sent_to_members = 0
+        """Of these, to members of a round: those who take no part may be anybody."""
 
 
 class Stream:
@@ -76,13 +78,14 @@ class Stream:
             raise NonsenseError(f"{self.peer_id}: a message of {size} bytes")
         return await self._read(size)
 
-    async def send_blob(self, content: memoryview) -> None:
-        """Send a piece of a blob. Raises `LostError`."""
+    async def send_blob(self, content: memoryview, *, to_member: bool = True) -> None:
+        """Send a piece of a blob. to_member: of its round. Raises `LostError`."""
         for begin in range(0, len(content), CHUNK_BYTES):
             chunk = content[begin : begin + CHUNK_BYTES]
             await self._line.upload.wait(len(chunk))
             await self._write(chunk)
             self._line.sent += len(chunk)
+            self._line.sent_to_members += len(chunk) * to_member
 
     async def receive_blob(self, size: int, moved: Callable[[int], None] | None = None) -> bytes:
         """A piece of a blob. moved: called with the bytes of each part. Raises `LostError`."""

@@ -52,14 +52,17 @@ class Believed:
 
 
 @torch.no_grad()
-def believed(contributions: Sequence[PeerBlob], *, codec: Codec, base: bytes) -> Believed:
-    """Judge contributions, which the codec can read. base: the digest of our outer weights."""
+def believed(
+    contributions: Sequence[PeerBlob], *, codec: Codec, base: bytes, farthest: float
+) -> Believed:
+    """Judge contributions, which the codec can read. base: the digest of our outer weights.
+    farthest: the norm that none of them has more of, the same at all members."""
     most = most_common_base(contributions)
     faults = {each.peer_id: PartFault.FAR for each in contributions if _base_of(each) != most}
     faults |= {each.peer_id: PartFault.COPY for each in _copies(contributions)}
     kept = [each for each in contributions if each.peer_id not in faults]
     norms, against = _judged([each.blob[BASE_BYTES:] for each in kept], codec)
-    most_sizes = _most_sizes(norms, [each.weight for each in kept])
+    most_sizes = _most_sizes(norms, [each.weight for each in kept], farthest)
     faults |= {kept[index].peer_id: PartFault.AGAINST for index in against}
     counted = [index for index in range(len(kept)) if index not in against]
     scales = [cut_to(most_sizes[index], norms[index]) for index in counted]
@@ -70,10 +73,11 @@ def believed(contributions: Sequence[PeerBlob], *, codec: Codec, base: bytes) ->
     return Believed(mean=mean, agrees=most == base, faults=faults)
 
 
-def _most_sizes(norms: Sequence[float], weights: Sequence[float]) -> list[float]:
+def _most_sizes(norms: Sequence[float], weights: Sequence[float], farthest: float) -> list[float]:
     """How large each contribution may be."""
     typical, usual = MOST_TIMES_TYPICAL * lower_median(norms), lower_median(weights)
-    return [typical * math.sqrt(max(1.0, weight / usual if usual else 1.0)) for weight in weights]
+    mores = [math.sqrt(max(1.0, weight / usual if usual else 1.0)) for weight in weights]
+    return [min(farthest, typical * more) for more in mores]
 
 
 def _base_of(contribution: PeerBlob) -> bytes:

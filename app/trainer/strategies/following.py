@@ -10,8 +10,9 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -19,7 +20,7 @@ import torch
 from app.common.background import survived
 from app.trainer.averaging.tracker import PacedTracker
 from app.trainer.exchange.exchange import Exchange, ExchangeError, GoneRoundError, Swap
-from app.trainer.local_steps.believing import believed, most_common_base
+from app.trainer.local_steps.believing import Believed, believed, most_common_base
 from app.trainer.local_steps.codec import Codec
 
 log = logging.getLogger(__name__)
@@ -53,18 +54,24 @@ class Following:
     """Follows the rounds of others, as often as weights are downloaded."""
 
     def __init__(
-        self, exchange: Exchange, *, codec: Codec, tracker: PacedTracker, seconds: float
+        self,
+        exchange: Exchange,
+        *,
+        codec: Codec,
+        farthest: float,
+        tracker: PacedTracker,
+        seconds: float,
     ) -> None:
-        """seconds: the longest time of a round."""
+        """farthest: as `believed` has it. seconds: the longest time of a round."""
         self._exchange = exchange
-        self._codec = codec
+        self._judged = partial(believed, codec=codec, farthest=farthest)
         self._tracker = tracker
         self._seconds = seconds
 
     @contextmanager
     def begun(self, *, follows: bool) -> Iterator["FollowedRounds"]:
         """Follow the others within it. follows: there are others."""
-        rounds = FollowedRounds(self._exchange, self._codec, self._tracker, self._seconds)
+        rounds = FollowedRounds(self._exchange, self._judged, self._tracker, self._seconds)
         if follows:
             rounds.start()
         try:
@@ -77,10 +84,14 @@ class FollowedRounds(threading.Thread):
     """Fetches one round after the other until it is stopped, and keeps their blobs in memory."""
 
     def __init__(
-        self, exchange: Exchange, codec: Codec, tracker: PacedTracker, seconds: float
+        self,
+        exchange: Exchange,
+        judged: Callable[..., Believed],
+        tracker: PacedTracker,
+        seconds: float,
     ) -> None:
         super().__init__(name="following", daemon=True)
-        self._exchange, self._codec, self._tracker = exchange, codec, tracker
+        self._exchange, self._judged, self._tracker = exchange, judged, tracker
         self._seconds = seconds
         self._fetched: deque[Swap] = deque()
         self._changed = threading.Condition()
@@ -148,7 +159,7 @@ class FollowedRounds(threading.Thread):
                     break
             elif most_common_base(swap.contributions) == base:
                 epoch, has_matched = swap.epoch + 1, True
-                mean = believed(swap.contributions, codec=self._codec, base=base).mean
+                mean = self._judged(swap.contributions, base=base).mean
                 outer.advance(mean, epoch=epoch)
                 base = outer.digest
                 until = time.monotonic() + self._seconds

@@ -34,6 +34,7 @@ from app.trainer.strategies.round import (
     MakeExchange,
     Recipe,
     Sent,
+    farthest,
     most_weight,
 )
 
@@ -65,6 +66,8 @@ class LocalSteps:
         self._report, self._work, self._peer_id = place.report, place.work, place.peer.peer_id
         self._most_weight = most_weight(spec)
         self._recipe = recipe([each.shape for each in parameters])
+        values = sum(each.numel() for each in parameters)
+        self._farthest = farthest(spec, parameters=values)
         self._tracker = PacedTracker(
             dht=place.peer.dht,
             prefix=spec.run_id,
@@ -93,8 +96,9 @@ class LocalSteps:
         self._following = Following(
             self._exchange,
             codec=self._recipe.codec,
+            farthest=self._farthest,
             tracker=self._tracker,
-            seconds=rounds.round_seconds(spec, parameters=sum(each.numel() for each in parameters)),
+            seconds=rounds.round_seconds(spec, parameters=values),
         )
         self.swarm_weights = self._outer.shown
         self.rest, self.interrupt = self._tracker.rest, self._exchange.interrupt
@@ -165,6 +169,7 @@ class LocalSteps:
             peer_id=self._peer_id,
             recipe=self._recipe,
             exchange=self._exchange,
+            farthest=self._farthest,
         )
         self._own = self._carried = 0
         self._taken_before = self._inner.taken
@@ -315,7 +320,7 @@ class LocalSteps:
         state, rounds = CountingStateAverager.traffic, self._exchange
         return self._work.read(
             bytes_sent=state.sent + rounds.bytes_sent,
-            bytes_sent_in_rounds=rounds.bytes_sent,
+            bytes_sent_in_rounds=rounds.bytes_sent_in_rounds,
             bytes_received=state.received + rounds.bytes_received,
         )
 

@@ -33,6 +33,10 @@ from app.trainer.strategies.protocols import StrategyPlace
 
 log = logging.getLogger(__name__)
 
+ROOM = 4.0
+"""Times the steps that an optimizer takes where all gradients point the same way: for weight decay,
+and for what was not sent in the rounds before."""
+
 ALONE_SECONDS = 5.0
 """How long the others may take to tell of a round to which none of them came: what they have had
 they can tell at once."""
@@ -114,14 +118,16 @@ class LocalRound(threading.Thread):
         peer_id: str,
         recipe: Recipe,
         exchange: Exchange,
+        farthest: float,
     ) -> None:
-        """outer: float32, on the CPU. peer_id: ours, in base58."""
+        """outer: float32, on the CPU. peer_id: ours, in base58. farthest: as `believed` has it."""
         super().__init__(name="round", daemon=True)
         self.sent = sent
         self._outer = outer
         self._peer_id = peer_id
         self._recipe = recipe
         self._exchange = exchange
+        self._farthest = farthest
         self._brought: Future[Exchanged] = Future()
 
     @property
@@ -154,7 +160,7 @@ class LocalRound(threading.Thread):
             base = digest_of(self._outer)
             blob = base + encoded.blob
             swap = self._swapped(blob)
-            found = believed(swap.contributions, codec=codec, base=base)
+            found = believed(swap.contributions, codec=codec, base=base, farthest=self._farthest)
             self._exchange.judge(
                 swap, {each: why for each, why in found.faults.items() if each != self._peer_id}
             )
@@ -225,6 +231,18 @@ def _precedence(swap: Swap) -> tuple[int, float, list[str]]:
 def most_weight(spec: SwarmSpec) -> float:
     """In samples: a peer goes on computing while a round is prepared, and so beyond the target."""
     return 2.0 * spec.training.target_batch_size
+
+
+def farthest(spec: SwarmSpec, *, parameters: int) -> float:
+    """The norm that what a peer learnt in a round can have, with room: what is beyond it nobody
+    learnt, even where no other member is there to compare it with. parameters: of the model."""
+    training, options = spec.training, spec.training.local_steps
+    assert options is not None
+    step = training.optimizer.learning_rate * math.sqrt(parameters)  # of AdamW; Muon's is as large
+    if training.optimizer.name == "sgd":
+        way = options.max_grad_norm / (1.0 - training.optimizer.momentum)
+        step = training.optimizer.learning_rate * way
+    return ROOM * step * math.ceil(most_weight(spec) / options.local_batch_size)
 
 
 MakeExchange = Callable[[Codec, PacedTracker], Exchange]

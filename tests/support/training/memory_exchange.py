@@ -33,7 +33,7 @@ class MemoryExchange:
         self._hub = hub
         self._peer_id = peer_id
         self._interruptions = 0
-        self.bytes_sent = self.bytes_received = 0
+        self.bytes_sent = self.bytes_sent_in_rounds = self.bytes_received = 0
         self.is_fetching = False
         self.faults: dict[str, PartFault] = {}
 

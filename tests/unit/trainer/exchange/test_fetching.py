@@ -21,7 +21,7 @@ from app.trainer.exchange.fetching import (
 from app.trainer.exchange.holding import Holding
 from app.trainer.exchange.offers import OwnKey
 from app.trainer.exchange.rules import ExchangeRules, Waits
-from app.trainer.exchange.streams import LostError, Stream
+from app.trainer.exchange.streams import Line, LostError, Stream
 from app.trainer.exchange.wire import PIECE_BYTES, AskNews, AskPiece, Having
 from tests.support.training.exchanges import served
 
@@ -191,6 +191,44 @@ async def test_nobody_gets_a_piece_again_and_again() -> None:
         await stream.send(AskPiece(number=0).pack())
         with pytest.raises(LostError):
             await stream.receive(Having)
+
+
+async def test_what_was_told_is_not_told_again_at_once() -> None:
+    """Else one stream could keep us busy with questions."""
+    asked = AskNews(epoch=1, digest=holding().digest, known=-1)
+    waited: list[float] = []
+    held = holding("a")
+
+    async def wait(seconds: float) -> None:
+        waited.append(seconds)
+        await asyncio.sleep(seconds)
+
+    held.wait = wait  # type: ignore[method-assign]
+    async with served(honest(held), peers=("one", "us"), silence=60.0) as stream:
+        for times in (0, 1):
+            await stream.send(asked.pack())
+            await stream.receive(Having)
+            assert bool(waited) == bool(times)
+
+
+async def test_only_what_members_get_counts_as_sent_in_rounds() -> None:
+    async def sent(peer_id: str) -> int:
+        lines: list[Line] = []
+
+        async def serve(stream: Stream) -> None:
+            lines.append(stream._line)
+            await honest(holding("a"))(stream)
+
+        async with served(serve, peers=(peer_id, "us"), silence=60.0) as stream:
+            await stream.send(AskNews(epoch=1, digest=b"", known=-1).pack())
+            await stream.receive(Having)
+            await stream.send(AskPiece(number=0).pack())
+            await stream.receive(Having)
+            await stream.receive_blob(PIECE_BYTES)
+        assert lines[0].sent == PIECE_BYTES
+        return lines[0].sent_to_members
+
+    assert [await sent("b"), await sent("a stranger")] == [PIECE_BYTES, 0]
 
 
 async def test_strangers_that_fetch_shut_no_member_out() -> None:

@@ -117,6 +117,25 @@ async def test_a_few_that_come_long_before_us_cannot_close_the_round() -> None:
     assert await led.members() == {key.peer_id for key in OTHERS[:2]}
 
 
+@pytest.mark.parametrize("known", [1, 2])
+async def test_one_alone_cannot_close_the_round(known: int) -> None:
+    led = Led(known=OTHERS[:known])
+    await led.take(OTHERS[0])
+    assert not led.round._has_begun
+    led.enter()
+    assert await led.members() == {OURS.peer_id, OTHERS[0].peer_id}
+
+
+async def test_strangers_cannot_fill_our_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_STRANGERS", 1)
+    led = Led(known=OTHERS[:1])
+    await led.take(OTHERS[1])
+    async with led.serving(OTHERS[2]) as stream:
+        assert await stream.receive(SendFrom | Refused) == Refused(reason="full")
+    await led.take(OTHERS[0])
+    led.running.cancel()
+
+
 async def test_strangers_cannot_close_the_round() -> None:
     led = Led(known=OTHERS[:1])
     await led.take(OTHERS[1])

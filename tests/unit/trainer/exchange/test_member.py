@@ -19,7 +19,7 @@ from app.p2p.sightings import PartFault
 from app.trainer.averaging.offences import STRIKES
 from app.trainer.exchange.calling import FETCH, OFFER, handler_name
 from app.trainer.exchange.exchange import ExchangeError, Swap
-from app.trainer.exchange.fetching import MOST_TIMES
+from app.trainer.exchange.fetching import MOST_FETCHERS, MOST_TIMES
 from app.trainer.exchange.member import STREAMS_A_PEER
 from app.trainer.exchange.offers import OwnKey
 from app.trainer.exchange.streams import Line, LostError, Stream, opened
@@ -399,6 +399,19 @@ async def test_a_peer_gets_a_list_a_few_times_only(
         await listed()
 
 
+async def test_strangers_that_ask_for_a_list_shut_no_member_out(
+    swarm: Swarm, member: Peer, hostile: Hostile
+) -> None:
+    await begin(swarm, member, 8)
+    this = member.exchange._member._rounds.of(7)
+    assert this is not None
+    this.holding.result().listed.update(f"stranger {number}" for number in range(MOST_FETCHERS))
+    this.holding.result().offers[hostile.peer_id] = hostile.offer(7)
+    async with hostile.call(member, FETCH) as stream:
+        await stream.send(AskList(epoch=7).pack())
+        assert await stream.receive_packed(seconds=PATIENCE, most=2**20)
+
+
 async def test_a_message_longer_than_any_is_not_read(member: Peer, hostile: Hostile) -> None:
     async with hostile.call(member) as stream:
         await stream._write((2**31).to_bytes(4, "big"))
@@ -482,6 +495,17 @@ async def test_a_list_that_no_honest_leader_makes_fails_the_round(
     await hostile.lead(nonsense(hostile, epoch)[what])
     with pytest.raises(ExchangeError):
         await swapping(swarm, member, hostile, epoch)
+    assert member.faults == [(hostile.peer_id, PartFault.GROUP)]
+
+
+async def test_a_leader_that_leaves_out_us_and_most_others_fails_the_round(
+    swarm: Swarm, member: Peer, hostile: Hostile
+) -> None:
+    others = [hostile.peer_id, *(swarm.identity().peer_id for _ in range(2))]
+    epoch = epoch_led_by(hostile.peer_id, [member.peer_id, *others])
+    await hostile.lead(lambda _: [hostile.offer(epoch)], served=BLOB)
+    with pytest.raises(ExchangeError):
+        await asyncio.wrap_future(swarm.swap(member, BLOB[::-1], epoch=epoch, others=others))
     assert member.faults == [(hostile.peer_id, PartFault.GROUP)]
 
 

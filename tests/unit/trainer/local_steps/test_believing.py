@@ -1,14 +1,17 @@
 """Which contributions count: the same at each member, whoever it is."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
 from app.p2p.sightings import PartFault
 from app.trainer.exchange.exchange import PeerBlob
-from app.trainer.local_steps.believing import BASE_BYTES, MOST_TIMES_TYPICAL, believed
+from app.trainer.local_steps import believing
+from app.trainer.local_steps.believing import BASE_BYTES, MOST_TIMES_TYPICAL
 from app.trainer.local_steps.codec import Codec
 from app.trainer.local_steps.dense import DenseCodec
 from app.trainer.local_steps.sparse import SparseCodec
@@ -20,6 +23,7 @@ CODECS: dict[str, Codec] = {
     "dense": DenseCodec(SHAPES, bits=4),
     "sparse": SparseCodec(SHAPES, keep=256),
 }
+believed = partial(believing.believed, farthest=math.inf)
 each_codec = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS.keys())
 
 
@@ -136,6 +140,15 @@ def test_huge_contribution_is_cut(codec: Codec) -> None:
     found = believed([*honest, liar], codec=codec, base=OURS)
     alone = believed(honest[:1], codec=codec, base=OURS)
     assert size(found.mean) < MOST_TIMES_TYPICAL * size(alone.mean)
+
+
+@each_codec
+@pytest.mark.parametrize("members", [1, 3])
+def test_none_goes_farther_than_any_could_learn(codec: Codec, members: int) -> None:
+    far = [from_peer(codec, n, change=lambda tensor: 1e9 * tensor) for n in range(members)]
+    found = believing.believed(far, codec=codec, base=OURS, farthest=5.0)
+    # where only one sent a place, its value is not divided by the number of members
+    assert 0.0 < size(found.mean) < 5.001 * math.sqrt(members)
 
 
 def test_cut_contribution_counts_the_same_with_any_number_of_threads() -> None:

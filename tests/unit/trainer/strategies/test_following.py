@@ -1,5 +1,6 @@
 """A newcomer makes up for the rounds that ended while it downloaded the weights."""
 
+import math
 import threading
 from types import SimpleNamespace
 from typing import Any, cast
@@ -58,7 +59,7 @@ def history() -> tuple[MemoryHub, list[Outer]]:
         base = after(means).digest
         blob = base + CODEC.encode(learnt).blob
         swap = exchange.swap(epoch=epoch, blob=blob, weight=1.0, expected=())
-        means.append(believed(swap.contributions, codec=CODEC, base=base).mean)
+        means.append(believed(swap.contributions, codec=CODEC, base=base, farthest=math.inf).mean)
     return hub, [after(means[:count]) for count in range(LAST + 2)]
 
 
@@ -68,6 +69,7 @@ def following(hub: MemoryHub, *, begun: int) -> tuple[Following, SimpleNamespace
     made = Following(
         MemoryExchange(hub, "newcomer"),
         codec=CODEC,
+        farthest=math.inf,
         tracker=cast("Any", tracker),
         seconds=60.0,
     )

@@ -59,6 +59,7 @@ def peer(*, offered: int | None) -> LocalSteps:
         "_following": Following(
             MemoryExchange(MemoryHub(), "us"),
             codec=recipe_of(SparseLocoSpec(), SHAPES).codec,
+            farthest=1e9,
             tracker=tracker,
             seconds=60.0,
         ),

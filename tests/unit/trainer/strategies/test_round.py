@@ -1,5 +1,6 @@
 """A round gives all its members the same, and takes nothing from who was not in it."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -48,7 +49,12 @@ class Member:
             began=time.monotonic(),
         )
         made = LocalRound(
-            sent, self.outer, peer_id=self.name, recipe=self.recipe, exchange=self.exchange
+            sent,
+            self.outer,
+            peer_id=self.name,
+            recipe=self.recipe,
+            exchange=self.exchange,
+            farthest=math.inf,
         )
         made.start()
         return made
