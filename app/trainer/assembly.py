@@ -107,7 +107,6 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
         evaluating = partial(_evaluator, held_out, precision=precision, control=control, send=send)
         evaluator = evaluating(spec=spec.training, model=model, strategy=strategy)
         reporting = partial(_reporting, order, meter=meter, control=control, send=send)
-        kept = keeper(model=model, strategy=strategy, batches=batches, judge=judge)
         with reporting(strategy=strategy, peer=peer, evaluator=evaluator) as reporter:
             yield TrainingRun(
                 model=model,
@@ -123,8 +122,7 @@ def open_run(order: Start, *, control: Control, send: SendReport) -> Iterator[Tr
                 meter=meter,
                 report=send,
                 say_phase=reporter.say_phase,
-                keep=kept.keep,
-                rescue=kept.rescue,
+                keeper=keeper(model=model, strategy=strategy, batches=batches, judge=judge),
             )
 
 

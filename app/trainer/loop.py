@@ -25,7 +25,7 @@ def train(run: TrainingRun, *, control: Control) -> EndReason:
         else:
             before = run.meter.compute_seconds
             step(run)
-            run.keep()
+            run.keeper.keep()
             evaluating = run.evaluate()
             if control.is_paced:
                 computing = run.meter.compute_seconds - before

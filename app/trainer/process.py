@@ -177,7 +177,7 @@ def _run(
         reason = train(run, control=control)
         send(PhaseChanged(phase=TrainerPhase.STOPPING))
         control.acknowledge()
-        run.keep(now=True)
+        run.keeper.keep(now=True)
     return EndReason.ABANDONED if control.abandoned else reason
 
 

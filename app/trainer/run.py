@@ -14,6 +14,7 @@ from app.protocol import MicroBatchHalved, Report, SampleDiscarded
 from app.spec.training import StopSpec
 from app.trainer.data.batches import Batches
 from app.trainer.evaluation.evaluator import Evaluator
+from app.trainer.keeper import Keeper
 from app.trainer.memory import DeviceMemory
 from app.trainer.meter import Meter
 from app.trainer.model.activations import recompute_activations
@@ -60,11 +61,8 @@ class TrainingRun:
     say_phase: Callable[[], None]
     """Reports what the trainer is doing, if that has changed."""
 
-    keep: Callable[..., None]
-    """Writes a checkpoint if one is due; with ``now=True``, if the model has changed."""
-
-    rescue: Callable[[], bool]
-    """Goes back to the last checkpoint; False where that can't help."""
+    keeper: Keeper
+    """Writes checkpoints, and goes back to them."""
 
     evaluator: Evaluator | None = None
     """None where another trainer of this machine evaluates, or there is nothing to evaluate on."""
@@ -111,14 +109,15 @@ class TrainingRun:
 
     def _count_discarded(self) -> None:
         self.discarded += 1
-        if self.discarded >= MOST_DISCARDED and self.rescue():  # one bad round may have done it
-            self.discarded = 0
-        elif self.discarded >= MOST_DISCARDED:
+        if self.discarded < MOST_DISCARDED:
+            return
+        if not self.keeper.rescue():  # one bad round may have been the reason
             raise UserFacingError(
                 _("the loss is not finite any more: the model has diverged."),
                 field="training_params.optimizer.learning_rate",
                 remedy=_("Lower the learning rate; a fresh run needs another run_id."),
             )
+        self.discarded = 0
 
     def halve(self, samples: int) -> None:
         """Lower the micro-batch to half of ``samples``, which don't fit into the memory.

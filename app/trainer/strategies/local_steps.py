@@ -103,8 +103,7 @@ class LocalSteps:
         self.swarm_weights = self._outer.shown
         self.rest, self.interrupt = self._tracker.rest, self._exchange.interrupt
         self._round: LocalRound | None = None
-        self._own = 0  # samples of this epoch
-        self._carried = 0  # samples that failed rounds have left
+        self._own = self._carried = 0  # samples: of this epoch, and left by failed rounds
         self._taken_before = 0  # inner steps, when a round began
         self.epoch = 0
         self.taken_over = 0

@@ -115,6 +115,11 @@ def reports() -> list[Report]:
     return []
 
 
+def keeper(ways_back: list[bool]) -> Any:
+    """One that writes nothing."""
+    return SimpleNamespace(keep=lambda: None, rescue=lambda: bool(ways_back) and ways_back.pop(0))
+
+
 def run_of(reports: list[Report], *, room: int, micro_batch: int = 8) -> TrainingRun:
     model, meter, device = SmallDevice(room), Meter(), torch.device("cpu")
     optimizer = torch.optim.SGD(model.parameters())
@@ -131,8 +136,7 @@ def run_of(reports: list[Report], *, room: int, micro_batch: int = 8) -> Trainin
         meter=meter,
         report=reports.append,
         say_phase=lambda: None,
-        keep=lambda: None,
-        rescue=lambda: False,
+        keeper=keeper([]),
     )
 
 
@@ -279,7 +283,7 @@ def test_the_last_checkpoint_comes_before_giving_up(reports: list[Report]) -> No
     run = run_of(reports, room=8)
     spoil(run, [math.nan] * 100)
     ways_back = [True, False]
-    run.rescue = lambda: ways_back.pop(0)
+    run.keeper = keeper(ways_back)
     for _step in range(2 * MOST_DISCARDED - 1):
         step(run)
     with pytest.raises(UserFacingError, match="diverged"):
