@@ -74,7 +74,7 @@ async def export(
         assert isinstance(result, Exported)
         aside = await in_thread(target.put_in_place)
     finally:
-        target.discard()
+        await in_thread(target.discard)  # some gigabytes, while a window is to be painted
     return result, aside
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
 from app.common.errors import ExportError
@@ -63,11 +64,12 @@ def export(order: Export, send: Callable[[Message], None]) -> None:
     tokenizer = open_tokenizer(spec.data.tokenizer, downloads)
     pretrained = fetch_pretrained(spec, downloads)
     send(ExportProgress(step=ExportStep.READING))
-    checkpoint, passed_over = newest_of(tuple(map(Path, order.checkpoint_dirs)), spec)
-    epoch = checkpoint.epoch
+    newest = newest_of(tuple(map(Path, order.checkpoint_dirs)), spec)
+    run = msgspec.structs.replace(order.facts, since=None) if newest.was_fetched else order.facts
+    epoch, passed_over = newest.checkpoint.epoch, newest.passed_over
     size = tokenizer.vocabulary_size
-    model = model_with(checkpoint.model, spec, vocabulary_size=size, pretrained=pretrained)
-    del checkpoint  # its file is mapped
+    model = model_with(newest.checkpoint.model, spec, vocabulary_size=size, pretrained=pretrained)
+    del newest  # its file is mapped
     parameters = size_without_adapters(model)
     expected = _logits(model)
     with _disk_errors(folder):
@@ -78,9 +80,7 @@ def export(order: Export, send: Callable[[Message], None]) -> None:
     send(ExportProgress(step=ExportStep.CHECKING))
     _check_model(folder, expected)
     exact = _is_exact(tokenizer, folder)
-    facts = CardFacts(
-        spec=spec, run=order.facts, epoch=epoch, parameters=parameters, exact_tokenizer=exact
-    )
+    facts = CardFacts(spec=spec, run=run, epoch=epoch, parameters=parameters, exact_tokenizer=exact)
     with _disk_errors(folder):
         (folder / "README.md").write_text(card(facts), encoding="utf-8")
         written = write_marker(folder, run_id=spec.run_id, epoch=epoch)

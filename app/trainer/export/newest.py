@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.common.errors import ExportError
 from app.common.i18n import _
+from app.common.paths import WATCHED
 from app.spec.schema import SwarmSpec
 from app.trainer.checkpoint import Checkpoint, DamagedCheckpointError, kept_in_order
 
@@ -15,8 +17,21 @@ _MOST_LOOKS = 5
 """A trainer deletes old checkpoints as it writes new ones; so often we look again for them."""
 
 
-def newest_of(folders: Sequence[Path], spec: SwarmSpec) -> tuple[Checkpoint, tuple[str, ...]]:
-    """The newest sound checkpoint of a run, and the names of damaged ones that were passed over.
+@dataclass(frozen=True, kw_only=True)
+class NewestCheckpoint:
+    """What is taken out."""
+
+    checkpoint: Checkpoint
+
+    was_fetched: bool
+    """From others; this machine has not trained it."""
+
+    passed_over: tuple[str, ...]
+    """The names of damaged ones."""
+
+
+def newest_of(folders: Sequence[Path], spec: SwarmSpec) -> NewestCheckpoint:
+    """The newest sound checkpoint of a run.
 
     folders: one for each trainer of this machine. Raises `ExportError` if there is none.
     """
@@ -24,7 +39,7 @@ def newest_of(folders: Sequence[Path], spec: SwarmSpec) -> tuple[Checkpoint, tup
     for _look in range(_MOST_LOOKS):
         try:
             if (found := _newest(folders, spec, damaged)) is not None:
-                return found, tuple(damaged)
+                return found
             break
         except FileNotFoundError as error:
             log.info("%s was deleted meanwhile: looking again", error.filename)
@@ -43,7 +58,7 @@ def newest_of(folders: Sequence[Path], spec: SwarmSpec) -> tuple[Checkpoint, tup
 
 def _newest(
     folders: Sequence[Path], spec: SwarmSpec, damaged: dict[str, None]
-) -> Checkpoint | None:
+) -> NewestCheckpoint | None:
     """damaged: gets the names of damaged ones. Raises `FileNotFoundError`."""
     for of, path in kept_in_order(folders, spec):
         try:
@@ -53,5 +68,8 @@ def _newest(
             damaged[path.name] = None
             continue
         if checkpoint is not None:
-            return checkpoint
+            was_fetched = path.parent.name == WATCHED
+            return NewestCheckpoint(
+                checkpoint=checkpoint, was_fetched=was_fetched, passed_over=tuple(damaged)
+            )
     return None

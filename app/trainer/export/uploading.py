@@ -9,6 +9,7 @@ import io
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,16 @@ _REPORT_BYTES = 4 * 2**20
 
 _KEPT = {".gitattributes"}
 """What a hub puts into each new repository."""
+
+_OURS = (
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "*config.json",
+    "tokenizer*.json",
+    "adapter/*",
+)
+"""What an export may hold, and the next one of other weights may lack: a loader would take the rest
+of both for one model."""
 
 
 def upload(order: Upload, send: Callable[[Message], None]) -> None:
@@ -60,12 +71,14 @@ def upload(order: Upload, send: Callable[[Message], None]) -> None:
 
 
 def _upload(api: Any, order: Upload, paths: list[Path], send: Callable[[Message], None]) -> None:
-    from huggingface_hub import CommitOperationAdd
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     repository = order.repository
     api.create_repo(repository, private=not order.public, exist_ok=True)
     info = api.repo_info(repository)
     _check_repository(info, order)
+    names = {path.relative_to(order.folder).as_posix() for path in paths}
+    old = sorted(each for each in _names_in(info) - names if _is_ours(each))
     with ExitStack() as open_files:
         streams = [open_files.enter_context(_Counted(path)) for path in paths]
         size = sum(stream.size for stream in streams)
@@ -82,7 +95,8 @@ def _upload(api: Any, order: Upload, paths: list[Path], send: Callable[[Message]
             api.preupload_lfs_files(repository, additions=[addition], free_memory=False)
             sending.complete(stream)
         summary = f"Export of {Path(order.folder).name}"
-        api.create_commit(repository, additions, commit_message=summary)
+        deletions = [CommitOperationDelete(path_in_repo=each) for each in old]
+        api.create_commit(repository, [*additions, *deletions], commit_message=summary)
     send(Uploaded(url=f"{api.endpoint}/{repository}", public=not info.private))
 
 
@@ -95,13 +109,21 @@ def _check_repository(info: Any, order: Upload) -> None:
             field=order.repository,
             remedy=_("Choose another name, or allow that everybody sees it (--public)."),
         )
-    found = {each.rfilename for each in info.siblings or ()} - _KEPT
+    found = _names_in(info)
     if found and MARKER not in found and not order.overwrite:
         raise ExportError(
             _("this repository holds something else than an export of this app."),
             field=order.repository,
             remedy=_("Choose another name, or allow overwriting (--overwrite)."),
         )
+
+
+def _names_in(info: Any) -> set[str]:
+    return {each.rfilename for each in info.siblings or ()} - _KEPT
+
+
+def _is_ours(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in _OURS)
 
 
 # --- progress

@@ -167,6 +167,8 @@ class _Handler(BaseHTTPRequestHandler):
                     repository.files[path] = base64.b64decode(coded)
                 case {"key": "lfsFile", "value": {"path": path, "oid": oid}}:
                     repository.files[path] = self.hub.objects[oid]
+                case {"key": "deletedFile", "value": {"path": path}}:
+                    del repository.files[path]
         self._answer({"commitUrl": f"{self.hub.url}/{name}/commit/{COMMIT}", "commitOid": COMMIT})
 
     @property

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from app.common.errors import ExportError
+from app.common.paths import WATCHED
 from app.trainer.checkpoint import Checkpoint, CheckpointFolder
 from app.trainer.export.newest import newest_of
 from tests.support.training.models import spec_of
@@ -28,17 +29,24 @@ def damage(path: Path) -> None:
 def test_it_is_the_newest_of_all_trainers(tmp_path: Path) -> None:
     keep(tmp_path / "trainer", 3)
     keep(tmp_path / "trainer-1", 4, weight=5.0)
-    found, damaged = newest_of((tmp_path / "trainer", tmp_path / "trainer-1"), SPEC)
-    assert (found.epoch, damaged) == (4, ())
-    assert torch.equal(found.model["weight"], torch.full((2, 3), 5.0))
+    found = newest_of((tmp_path / "trainer", tmp_path / "trainer-1"), SPEC)
+    assert (found.checkpoint.epoch, found.passed_over, found.was_fetched) == (4, (), False)
+    assert torch.equal(found.checkpoint.model["weight"], torch.full((2, 3), 5.0))
+
+
+def test_what_was_fetched_is_not_called_our_own(tmp_path: Path) -> None:
+    keep(tmp_path / "trainer", 3)
+    keep(tmp_path / WATCHED, 4)
+    found = newest_of((tmp_path / "trainer", tmp_path / WATCHED), SPEC)
+    assert (found.checkpoint.epoch, found.was_fetched) == (4, True)
 
 
 def test_a_damaged_one_is_passed_over_named_and_left_where_it_is(tmp_path: Path) -> None:
     keep(tmp_path, 3)
     newest = keep(tmp_path, 4)
     damage(newest)
-    found, damaged = newest_of((tmp_path,), SPEC)
-    assert (found.epoch, damaged) == (3, (newest.name,))
+    found = newest_of((tmp_path,), SPEC)
+    assert (found.checkpoint.epoch, found.passed_over) == (3, (newest.name,))
     assert newest.exists()
 
 
@@ -46,9 +54,9 @@ def test_one_that_was_set_aside_is_the_last_choice(tmp_path: Path) -> None:
     keep(tmp_path, 9)
     CheckpointFolder(tmp_path, SPEC).set_aside()
     newest = keep(tmp_path, 4)
-    assert newest_of((tmp_path,), SPEC)[0].epoch == 4
+    assert newest_of((tmp_path,), SPEC).checkpoint.epoch == 4
     damage(newest)
-    assert newest_of((tmp_path,), SPEC)[0].epoch == 9
+    assert newest_of((tmp_path,), SPEC).checkpoint.epoch == 9
 
 
 def test_all_damaged_is_said(tmp_path: Path) -> None:
@@ -78,11 +86,11 @@ def test_one_that_the_trainer_deletes_meanwhile_is_looked_for_again(
         return real(folder, path)
 
     monkeypatch.setattr(CheckpointFolder, "look_into", late)
-    assert newest_of((tmp_path,), SPEC)[0].epoch == 5
+    assert newest_of((tmp_path,), SPEC).checkpoint.epoch == 5
 
 
 def test_one_that_is_deleted_once_it_is_read_stays_readable(tmp_path: Path) -> None:
     path = keep(tmp_path, 3, weight=2.0)
-    found, _damaged = newest_of((tmp_path,), SPEC)
+    found = newest_of((tmp_path,), SPEC)
     path.unlink()
-    assert torch.equal(found.model["weight"], torch.full((2, 3), 2.0))
+    assert torch.equal(found.checkpoint.model["weight"], torch.full((2, 3), 2.0))

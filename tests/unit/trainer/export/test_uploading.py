@@ -96,6 +96,16 @@ def test_the_next_epoch_takes_the_place_of_the_last(hub: Hub, exported: Path) ->
     assert hub.has(NAME, content_of(exported))
 
 
+def test_weights_that_the_next_export_lacks_are_deleted(hub: Hub, exported: Path) -> None:
+    upload(exported)
+    hub.repositories[NAME].files["notes.txt"] = b"theirs"
+    (exported / "model-2.safetensors").unlink()
+    write_marker_again(exported)
+    upload(exported)
+    assert hub.has(NAME, content_of(exported) | {"notes.txt": b"theirs"})
+    assert len(hub.repositories[NAME].commits) == 2
+
+
 def write_marker_again(folder: Path) -> None:
     (folder / "cotrain-export.json").unlink()
     write_marker(folder, run_id="tiny", epoch=4)
