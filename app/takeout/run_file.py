@@ -9,9 +9,13 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from app.common.errors import SpecError
 from app.common.paths import read_json, write_atomically
+from app.evaluation_messages import Evaluated
 from app.spec.invite import read_own
 from app.spec.schema import SwarmSpec
 from app.spec.sources.data import FileData, sources_of, with_sources
@@ -39,21 +43,30 @@ class RunFile:
     since: float
     """When this machine wrote the run's first checkpoint, in seconds since the epoch."""
 
+    evaluation: Evaluated | None = None
+    """This machine's newest one; its epoch may be another than that of a checkpoint."""
+
 
 def path_of(folder: Path, run: str) -> Path:
     """Where the file of a run lies. run: the hash in the names of its checkpoints."""
     return folder / f"run-{run}.json"
 
 
-def write(folder: Path, run: str, spec: SwarmSpec) -> None:
-    """Write the file of a run, unless it says the same already. Raises `OSError`."""
+def write(folder: Path, run: str, spec: SwarmSpec, evaluation: Evaluated | None = None) -> None:
+    """Write the file of a run, unless it says the same already. Raises `OSError`.
+
+    evaluation: None leaves the one that the file has.
+    """
     path = path_of(folder, run)
     known = read(path)
-    spec = _shortened(spec)
-    if known is not None and known.spec == spec:
-        return
     since = time.time() if known is None else known.since
-    content = {"version": 1, "since": since, "spec": spec.to_json()}
+    evaluation = evaluation or (known.evaluation if known is not None else None)
+    new = RunFile(spec=_shortened(spec), since=since, evaluation=evaluation)
+    if new == known:
+        return
+    content = {"version": 1, "since": since, "spec": new.spec.to_json()}
+    if evaluation is not None:
+        content["evaluation"] = msgspec.to_builtins(evaluation)
     write_atomically(path, json.dumps(content, ensure_ascii=False, indent=1).encode())
 
 
@@ -71,8 +84,17 @@ def read(path: Path) -> RunFile | None:
                 spec = read_own(json.dumps(fields, ensure_ascii=False).encode(), name=path.name)
             except (SpecError, ValueError):
                 return None
-            return RunFile(spec=spec, since=float(since))
+            evaluation = _evaluation_in(content.get("evaluation"))
+            return RunFile(spec=spec, since=float(since), evaluation=evaluation)
     return None
+
+
+def _evaluation_in(fields: Any) -> Evaluated | None:
+    """None where there is none, as in files of older apps, or a damaged one."""
+    try:
+        return msgspec.convert(fields, Evaluated)
+    except msgspec.ValidationError:
+        return None
 
 
 def _shortened(spec: SwarmSpec) -> SwarmSpec:

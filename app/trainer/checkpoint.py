@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import torch
 
+from app.evaluation_messages import Evaluated
 from app.spec.schema import SwarmSpec
 from app.takeout import run_file
 from app.takeout.identity import fingerprint_of, identity_of
@@ -77,6 +78,16 @@ class CheckpointFolder:
         temporary.replace(self.path / name)
         for old in self._newest_first()[KEPT:]:
             old.unlink()
+
+    def note_evaluation(self, evaluation: Evaluated) -> None:
+        """Keep this machine's newest evaluation beside the checkpoints. Raises `OSError`."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        run_file.write(self.path, self._run, self._spec, evaluation)
+
+    def evaluation(self) -> Evaluated | None:
+        """What `note_evaluation` kept."""
+        known = run_file.read(run_file.path_of(self.path, self._run))
+        return known.evaluation if known is not None else None
 
     def _write(self, checkpoint: Checkpoint, path: Path) -> str:
         """Returns the digest of what was written."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 
 from app.common.i18n import _
+from app.evaluation_messages import Evaluated
 from app.protocol import CheckpointSaved, Report, TrainerWarning, WarningTopic
 from app.trainer.checkpoint import Checkpoint, CheckpointFolder, NotFiniteError
 from app.trainer.data.batches import Batches
@@ -94,6 +95,13 @@ class Keeper:
         seconds = time.monotonic() - started
         pause = max(self._interval, seconds / MOST_TIME_SAVING) if self._interval else 0.0
         self._due_at = time.monotonic() + pause
+
+    def note_evaluation(self, evaluation: Evaluated) -> None:
+        """Keep an evaluation beside the checkpoints, for the card of a model that is taken out."""
+        try:
+            self._folder.note_evaluation(evaluation)
+        except OSError as error:  # the next checkpoint says it to the user
+            log.warning("no evaluation can be written: %s", error)
 
     def rescue(self) -> bool:
         """Go back to the last checkpoint, since the model computes no numbers any more; False where

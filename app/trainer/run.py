@@ -140,7 +140,12 @@ class TrainingRun:
         """Evaluate the swarm's weights if it is time; returns the seconds that it took."""
         if self.evaluator is None:
             return 0.0
-        return self.evaluator.evaluate(batch_size=self.micro_batch_size)
+        before = self.evaluator.newest
+        seconds = self.evaluator.evaluate(batch_size=self.micro_batch_size)
+        newest = self.evaluator.newest
+        if newest is not None and newest is not before:
+            self.keeper.note_evaluation(newest)
+        return seconds
 
     @property
     def complete(self) -> bool:

@@ -17,6 +17,7 @@ import transformers
 
 from app import __version__
 from app.common.plain import one_line
+from app.evaluation_messages import Evaluated
 from app.spec.schema import SwarmSpec
 from app.spec.sources.data import (
     BuiltinData,
@@ -60,6 +61,9 @@ class CardFacts:
 
     parameters: int
 
+    evaluation: Evaluated | None
+    """The last one of the machine that exports; its epoch may be another than the weights'."""
+
     exact_tokenizer: bool
     """`AutoTokenizer` gives the tokens of the training for each text."""
 
@@ -97,6 +101,8 @@ def _sections(facts: CardFacts) -> Iterator[str]:
     )
     yield _usage(facts)
     yield "## The run\n\n" + "\n".join(f"- {line}" for line in _run(facts))
+    if facts.evaluation is not None:
+        yield "## Evaluation\n\n" + _evaluation(facts.evaluation, facts)
     yield "## Who trained it\n\n" + _contributors(facts.run.contributors)
     yield "## What isn't known\n\n" + "\n".join(f"- {line}" for line in _unknown(facts))
     yield "## The model's config\n\n" + _block(json.dumps(spec.model.fields, indent=2), "json")
@@ -147,6 +153,20 @@ def _run(facts: CardFacts) -> Iterator[str]:
     yield (
         f"Strategy: `{training.strategy}`; optimizer: `{optimizer.name}`, learning rate"
         f" {optimizer.learning_rate:g}, schedule `{training.schedule.name}`"
+    )
+
+
+def _evaluation(found: Evaluated, facts: CardFacts) -> str:
+    weights = (
+        "these weights"
+        if found.epoch == facts.epoch
+        else f"the weights of epoch {found.epoch:,}, while these are of epoch {facts.epoch:,},"
+    )
+    return (
+        f"On {found.tokens:,} tokens of text that no machine trains on, {weights} had a loss of"
+        f" {found.loss:.4f} nats per token: a perplexity of {found.perplexity:,.2f}, and"
+        f" {found.bits_per_byte:.4f} bits per byte. The machine that exported it measured this on"
+        f" {_day(found.time)}."
     )
 
 
@@ -224,7 +244,8 @@ def _unknown(facts: CardFacts) -> Iterator[str]:
         yield "What it was trained for: the run doesn't say."
     if facts.spec.organiser is None and (about is None or not about.organiser):
         yield "Who organised the run: its invite doesn't say."
-    yield "Evaluation: none is recorded with this checkpoint."
+    if facts.evaluation is None:
+        yield "Evaluation: none is recorded with this checkpoint."
     yield "What the data holds, and so what the model may say: it was not filtered or aligned."
     if not facts.run.contributors:
         yield "Who took part."

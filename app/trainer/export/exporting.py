@@ -24,7 +24,7 @@ from app.takeout.messages import Export, Exported, ExportProgress, ExportStep
 from app.trainer.data.tokenizer import Tokenizer, open_tokenizer
 from app.trainer.export.adapters import size_without_adapters, without_adapters
 from app.trainer.export.card import CardFacts, card
-from app.trainer.export.newest import newest_of
+from app.trainer.export.newest import evaluation_of, newest_of
 from app.trainer.model.build import model_with
 from app.trainer.model.pretrained import fetch_pretrained
 from app.trainer.pinned.downloads import Downloads
@@ -64,7 +64,8 @@ def export(order: Export, send: Callable[[Message], None]) -> None:
     tokenizer = open_tokenizer(spec.data.tokenizer, downloads)
     pretrained = fetch_pretrained(spec, downloads)
     send(ExportProgress(step=ExportStep.READING))
-    newest = newest_of(tuple(map(Path, order.checkpoint_dirs)), spec)
+    folders = tuple(map(Path, order.checkpoint_dirs))
+    newest = newest_of(folders, spec)
     run = msgspec.structs.replace(order.facts, since=None) if newest.was_fetched else order.facts
     epoch, passed_over = newest.checkpoint.epoch, newest.passed_over
     size = tokenizer.vocabulary_size
@@ -80,7 +81,14 @@ def export(order: Export, send: Callable[[Message], None]) -> None:
     send(ExportProgress(step=ExportStep.CHECKING))
     _check_model(folder, expected)
     exact = _is_exact(tokenizer, folder)
-    facts = CardFacts(spec=spec, run=run, epoch=epoch, parameters=parameters, exact_tokenizer=exact)
+    facts = CardFacts(
+        spec=spec,
+        run=run,
+        epoch=epoch,
+        parameters=parameters,
+        evaluation=evaluation_of(folders, spec),
+        exact_tokenizer=exact,
+    )
     with _disk_errors(folder):
         (folder / "README.md").write_text(card(facts), encoding="utf-8")
         written = write_marker(folder, run_id=spec.run_id, epoch=epoch)

@@ -8,8 +8,14 @@ from pathlib import Path
 from app.common.errors import ExportError
 from app.common.i18n import _
 from app.common.paths import WATCHED
+from app.evaluation_messages import Evaluated
 from app.spec.schema import SwarmSpec
-from app.trainer.checkpoint import Checkpoint, DamagedCheckpointError, kept_in_order
+from app.trainer.checkpoint import (
+    Checkpoint,
+    CheckpointFolder,
+    DamagedCheckpointError,
+    kept_in_order,
+)
 
 log = logging.getLogger(__name__)
 
@@ -73,3 +79,12 @@ def _newest(
                 checkpoint=checkpoint, was_fetched=was_fetched, passed_over=tuple(damaged)
             )
     return None
+
+
+def evaluation_of(folders: Sequence[Path], spec: SwarmSpec) -> Evaluated | None:
+    """The last one of a run that this machine has made; None where none is kept.
+
+    folders: one for each trainer of this machine.
+    """
+    kept = (CheckpointFolder(each, spec).evaluation() for each in folders)
+    return max((each for each in kept if each), key=lambda each: each.time, default=None)

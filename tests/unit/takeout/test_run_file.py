@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.evaluation_messages import Evaluated
 from app.spec import filling, schema, signing
 from app.spec.sources.data import FileData, FileTokenizer
 from app.takeout import run_file
@@ -95,3 +96,23 @@ def test_a_damaged_file_is_none(tmp_path: Path, content: bytes) -> None:
     file.write_bytes(content)
     assert run_file.read(file) is None
     assert written(tmp_path, spec_of()).spec == spec_of()
+
+
+EVALUATION = Evaluated(epoch=7, loss=2.0, bits_per_byte=2.9, tokens=64, seconds=0.5, time=1e9)
+
+
+def test_an_evaluation_stays_until_the_next_one(tmp_path: Path) -> None:
+    assert written(tmp_path, spec_of()).evaluation is None
+    run_file.write(tmp_path, RUN, spec_of(), EVALUATION)
+    assert written(tmp_path, spec_of(title="Another")).evaluation == EVALUATION
+
+
+@pytest.mark.parametrize("damaged", [None, [], {"epoch": "7"}, {"epoch": 7, "extra": 1}])
+def test_of_a_damaged_evaluation_the_rest_is_read(tmp_path: Path, damaged: Any) -> None:
+    run_file.write(tmp_path, RUN, spec_of(), EVALUATION)
+    path = run_file.path_of(tmp_path, RUN)
+    content = json.loads(path.read_bytes()) | {"evaluation": damaged}
+    path.write_text(json.dumps(content))
+    known = run_file.read(path)
+    assert known is not None
+    assert (known.spec, known.evaluation) == (spec_of(), None)

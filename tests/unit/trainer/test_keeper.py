@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from app.evaluation_messages import Evaluated
 from app.protocol import CheckpointSaved, Report, TrainerWarning
 from app.spec import schema as specs
 from app.trainer.checkpoint import CheckpointFolder
@@ -186,3 +187,18 @@ def test_what_went_wrong_is_told_until_a_checkpoint_is_written(kept: Kept) -> No
     assert told.message.startswith("The model got worse (loss 3.00 to 9.00), so training went back")
     kept.epoch(2.5)
     assert kept.reports[-1] == TrainerWarning(topic="undone", message="")
+
+
+def test_an_evaluation_is_kept_beside_the_checkpoints(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Evaluated(epoch=1, loss=2.0, bits_per_byte=2.9, tokens=64, seconds=0.5, time=1.0)
+    kept.keeper.note_evaluation(made)
+    kept.epoch(4.0)
+    assert kept.folder.evaluation() == made
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(CheckpointFolder, "note_evaluation", full)
+    kept.keeper.note_evaluation(made)  # training goes on

@@ -3,16 +3,28 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
+from app.evaluation_messages import Evaluated
 from app.spec import schema
 from app.takeout.messages import ExportFacts
 from app.trainer.export.card import CardFacts, card, plain
 from tests.support.training.specs import HASH, PEER, SMALLEST
 
+EVALUATION = Evaluated(
+    epoch=1000, loss=2.0, bits_per_byte=2.885, tokens=12_288, seconds=1.0, time=0.0
+)
 
-def text_of(*, run: ExportFacts | None = None, exact: bool = True, **changes: Any) -> str:
+
+def text_of(
+    *,
+    run: ExportFacts | None = None,
+    evaluation: Evaluated | None = None,
+    exact: bool = True,
+    **changes: Any,
+) -> str:
     spec = schema.parse(SMALLEST | changes)
     return card(
         CardFacts(
@@ -20,6 +32,7 @@ def text_of(*, run: ExportFacts | None = None, exact: bool = True, **changes: An
             run=run or ExportFacts(),
             epoch=1000,
             parameters=1_234_567,
+            evaluation=evaluation,
             exact_tokenizer=exact,
         )
     )
@@ -40,6 +53,15 @@ def test_it_says_what_is_not_known() -> None:
     text = text_of()
     for said in ("Licence: the run states none", "Evaluation: none", "Who took part."):
         assert said in text
+
+
+def test_it_says_how_well_the_weights_read() -> None:
+    text = text_of(evaluation=EVALUATION)
+    for said in ("On 12,288 tokens", "these weights had a loss of 2.0000", "perplexity of 7.39"):
+        assert said in text
+    assert "Evaluation: none" not in text
+    earlier = text_of(evaluation=msgspec.structs.replace(EVALUATION, epoch=990))
+    assert "the weights of epoch 990, while these are of epoch 1,000, had" in earlier
 
 
 ABOUT = {

@@ -7,8 +7,9 @@ import torch
 
 from app.common.errors import ExportError
 from app.common.paths import WATCHED
+from app.evaluation_messages import Evaluated
 from app.trainer.checkpoint import Checkpoint, CheckpointFolder
-from app.trainer.export.newest import newest_of
+from app.trainer.export.newest import evaluation_of, newest_of
 from tests.support.training.models import spec_of
 
 SPEC = spec_of()
@@ -94,3 +95,15 @@ def test_one_that_is_deleted_once_it_is_read_stays_readable(tmp_path: Path) -> N
     found = newest_of((tmp_path,), SPEC)
     path.unlink()
     assert torch.equal(found.checkpoint.model["weight"], torch.full((2, 3), 2.0))
+
+
+def test_the_evaluation_is_the_last_one_of_all_trainers(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("trainer", "trainer-1", "trainer-2")]
+    assert evaluation_of(folders, SPEC) is None
+    made = [
+        Evaluated(epoch=9, loss=2.0, bits_per_byte=2.9, tokens=64, seconds=0.5, time=moment)
+        for moment in (20.0, 10.0)
+    ]
+    for folder, evaluation in zip(folders, made, strict=False):
+        CheckpointFolder(folder, SPEC).note_evaluation(evaluation)
+    assert evaluation_of(folders, SPEC) == made[0]
