@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import torch
 
+from app.common.paths import WATCHED
 from app.evaluation_messages import Evaluated
 from app.spec.schema import SwarmSpec
 from app.takeout import run_file
@@ -188,14 +189,30 @@ class CheckpointFolder:
 
 def kept_in_order(folders: Sequence[Path], spec: SwarmSpec) -> list[tuple[CheckpointFolder, Path]]:
     """The checkpoints of a run in several trainers' folders, in the order in which one is to be
-    taken: the newest first, and last those that were set aside for another peer's state."""
+    taken: the newest first, and last those that were set aside for another peer's state, and those
+    that were fetched before this machine last wrote one of its own.
+
+    A fetched one has the epoch that others said, so its epoch alone can't be what ranks it.
+    """
     opened = [CheckpointFolder(each, spec) for each in folders]
     kept = [(folder, path) for folder in opened for path in folder.kept()]
-    return sorted(kept, key=lambda each: _order(each[1]))
+    trained = [_written_at(path) for folder, path in kept if folder.path.name != WATCHED]
+    last = max(trained, default=0.0)
+
+    def order(each: tuple[CheckpointFolder, Path]) -> tuple[bool, int]:
+        folder, path = each
+        outdated = folder.path.name == WATCHED and _written_at(path) < last
+        return outdated or path.name.startswith(_ASIDE), -int(_parts(path)["epoch"] or 0)
+
+    return sorted(kept, key=order)
 
 
-def _order(path: Path) -> tuple[bool, int]:
-    return path.name.startswith(_ASIDE), -int(_parts(path)["epoch"] or 0)
+def _written_at(path: Path) -> float:
+    """In seconds since the epoch; 0 for a file that a trainer has deleted meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 class DamagedCheckpointError(Exception):

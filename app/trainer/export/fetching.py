@@ -25,6 +25,7 @@ from app.p2p.calls import CallError
 from app.p2p.network import Network, listening
 from app.p2p.peer import EmbeddedPeer
 from app.p2p.plausible import RunTimes
+from app.p2p.sightings import Run
 from app.p2p.states.comparing import MOST_AHEAD, STEPS_AN_EPOCH, are_finite, opinions
 from app.p2p.states.donors import DonorId, DonorStub, donors_of, namespace_of
 from app.p2p.states.download import (
@@ -166,13 +167,14 @@ class _Fetching:
     async def _from_anybody(self, peer: EmbeddedPeer) -> _SwarmWeights:
         reason = _("nobody offers the swarm's state")
         for _look in range(_LOOKS):
+            run = None
             try:
                 run = await peer.observe()
                 return await self._from_trainers(peer.node, epoch=0 if run is None else run.epoch)
             except (DonorError, CallError) as error:
                 reason = str(error)
                 log.info("no weights from a trainer: %s", reason)
-            if (found := await self._from_doors(peer.node)) is not None:
+            if (found := await self._from_doors(peer.node, run)) is not None:
                 return found
             await asyncio.sleep(_LOOK_SECONDS)
         raise ExportError(
@@ -233,7 +235,8 @@ class _Fetching:
             raise DonorError(_("most other peers hold another state"))
         return _found(download, from_door=False)
 
-    async def _from_doors(self, node: Any) -> _SwarmWeights | None:
+    async def _from_doors(self, node: Any, run: Run | None) -> _SwarmWeights | None:
+        """run: as its records say; None where nobody trains."""
         own = node.peer_id.to_base58()
         doors = Doors.of(self._spec, self._order.initial_peers, besides=own)
         calls = DonorCalls(stub=partial(doors.stub, node.p2p))
@@ -244,6 +247,9 @@ class _Fetching:
                 is_ours = header.parameters_end == self._size <= header.size <= 8 * self._size
                 if not is_ours or not doors.vouched(header):
                     log.warning("the snapshot of the door %s is of another run", door)
+                    continue
+                if run is not None and header.epoch > run.epoch + MOST_AHEAD:
+                    log.warning("the snapshot of the door %s is ahead of the swarm", door)
                     continue
                 # all of it: the digest is that of the whole
                 download = Download(layout=SaidLayout.of(header), content=bytearray(header.size))

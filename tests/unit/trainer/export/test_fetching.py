@@ -71,7 +71,7 @@ class Swarm:
 
     async def from_door(self, door: Donor) -> Any:
         self.door = door
-        return await self.fetching._from_doors(self.node)
+        return await self.fetching._from_doors(self.node, self.run)
 
 
 def tensors_of(spec: SwarmSpec, *, seed: int = 0) -> list[torch.Tensor]:
@@ -173,6 +173,14 @@ async def test_a_door_is_believed_if_its_bytes_are_what_it_says(
     assert await made.from_door(donor(spoil=float("nan"))) is None
     assert await made.from_door(donor(epoch=MOST_EPOCH + 1)) is None
     assert await made.from_door(Donor(content=b"", refusal=StateRefusal.UNWILLING)) is None
+
+
+async def test_a_door_is_not_far_ahead_of_who_trains(swarm: Callable[..., Swarm]) -> None:
+    made, ahead = swarm(), donor(epoch=EPOCH + MOST_AHEAD + 1)
+    assert await made.from_door(ahead) is None
+    assert not any(each.ranges for each in ahead.asked)
+    made.run = None  # nobody trains: the door alone knows how far the run has come
+    assert (await made.from_door(ahead)).epoch == EPOCH + MOST_AHEAD + 1
 
 
 async def test_where_there_is_an_organiser_a_door_needs_their_word(

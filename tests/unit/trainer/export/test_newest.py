@@ -1,5 +1,6 @@
 """Which checkpoint is taken out, while a trainer writes others and some are damaged."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,17 @@ def test_what_was_fetched_is_not_called_our_own(tmp_path: Path) -> None:
     keep(tmp_path / WATCHED, 4)
     found = newest_of((tmp_path / "trainer", tmp_path / WATCHED), SPEC)
     assert (found.checkpoint.epoch, found.was_fetched) == (4, True)
+
+
+def test_what_was_fetched_is_outdated_once_this_machine_trains_on(tmp_path: Path) -> None:
+    fetched = keep(tmp_path / WATCHED, 900, weight=7.0)  # an epoch that somebody has said
+    own = keep(tmp_path / "trainer", 4, weight=5.0)
+    folders = (tmp_path / WATCHED, tmp_path / "trainer")
+    os.utime(fetched, (1e9, 1e9))
+    os.utime(own, (2e9, 2e9))
+    assert newest_of(folders, SPEC).checkpoint.epoch == 4
+    os.utime(fetched, (3e9, 3e9))
+    assert newest_of(folders, SPEC).checkpoint.epoch == 900
 
 
 def test_a_damaged_one_is_passed_over_named_and_left_where_it_is(tmp_path: Path) -> None:
