@@ -88,7 +88,7 @@ class Session:
         self.folders = folders
         self.store = store = Store(settings=settings, state=_state_at_start(settings))
         self.history = History()
-        self.curves = CurveKeeper(self.history, file=folders.data / CURVES)
+        self.curves = CurveKeeper(self.history, file=folders.data / CURVES, dispatch=store.dispatch)
         self.timeline = Timeline()
         self._timeline_keeper = TimelineKeeper(self.timeline, file=folders.data / TIMELINE)
         self.recents = Recents(folders.recents_file)

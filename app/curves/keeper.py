@@ -1,4 +1,5 @@
-"""Keeps the curves of the swarm that we are in on the disk, and puts them back when it is rejoined.
+"""Keeps the curves of the swarm that we are in on the disk, and puts them back when it is rejoined;
+likewise its evaluations and samples.
 
 Where the file can't be used, the charts begin anew.
 """
@@ -6,14 +7,18 @@ Where the file can't be used, the charts begin anew.
 import asyncio
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from app.common.background import Background
 from app.common.database import DatabaseThread
+from app.curves import evaluations
 from app.curves.storage import MIGRATIONS, CurveFile, RingName, StoredRun
-from app.state.events import Event, JoinBegan, Left
-from app.state.facts import Swarm
+from app.evaluation_messages import Evaluated, SampleGenerated
+from app.state.events import EvaluationsRestored, Event, JoinBegan, Left
+from app.state.facts import RunEvaluations, Swarm
 from app.state.history import RESOLUTIONS, Bucket, History
 from app.state.state import ContributorState
 
@@ -23,18 +28,34 @@ SAVE_SECONDS = 30.0
 Rings = dict[RingName, list[Bucket]]
 
 
+@dataclass
+class _Written:
+    """What the file has of a run."""
+
+    newest: dict[RingName, Bucket] = field(default_factory=dict)
+    """The newest bucket of each ring."""
+    evaluations: RunEvaluations = field(default_factory=RunEvaluations)
+
+    def forget(self) -> None:
+        """A write failed: all that we hold is written again."""
+        self.newest.clear()
+        self.evaluations = RunEvaluations()
+
+
 class CurveKeeper:
     """Between the history and its file, from `open` to `close`.
 
-    history: has recorded each event before `note` is called with it.
+    history: has recorded each event before `note` is called with it. dispatch: called with
+    `EvaluationsRestored`.
     """
 
-    def __init__(self, history: History, *, file: Path) -> None:
-        self._history = history
+    def __init__(self, history: History, *, file: Path, dispatch: Callable[[Event], None]) -> None:
+        self._history, self._dispatch = history, dispatch
         self._file = DatabaseThread(file, migrations=MIGRATIONS, name="the charts' curves")
         self._background = Background()
         self._swarm: Swarm | None = None  # whose curves the history holds, with the earlier ones
-        self._written: dict[RingName, Bucket] = {}  # the newest one of each ring in the file
+        self._evaluations = RunEvaluations()
+        self._written = _Written()
         self._writing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -50,14 +71,19 @@ class CurveKeeper:
         await self._background.close()
         await self._file.close()
 
-    def note(self, event: Event, _state: ContributorState) -> None:
+    def note(self, event: Event, state: ContributorState) -> None:
         """Listen to events: write when a swarm is left, read when one is joined."""
         match event:
+            case Evaluated() | SampleGenerated() | EvaluationsRestored():
+                self._evaluations = RunEvaluations(
+                    newest=state.evaluation, best=state.best_evaluation, samples=state.samples
+                )
             case Left():
                 self._save()
                 self._swarm = None
             case JoinBegan(swarm=swarm):
-                self._swarm, self._written = None, {}
+                self._swarm = None
+                self._evaluations, self._written = RunEvaluations(), _Written()
                 if swarm is not None and self._file.is_open:
                     self._restoring = self._background.start(self._restore(swarm, self._written))
 
@@ -84,45 +110,53 @@ class CurveKeeper:
     async def _load(self, run_id: str) -> Rings:
         return await self._file.run(_load, run_id, until=time.time()) or {}
 
-    async def _restore(self, swarm: Swarm, written: dict[RingName, Bucket]) -> None:
+    async def _restore(self, swarm: Swarm, written: _Written) -> None:
         earlier = await self._load(swarm.run_id)
+        kept = await self._file.run(evaluations.load, swarm.run_id, swarm.identity)
         if written is not self._written:  # another swarm was joined meanwhile
             return
         for ring, buckets in _put_back(self._history, earlier).items():
-            written[ring] = buckets[-1]
+            written.newest[ring] = buckets[-1]
         self._swarm = swarm
+        if kept is not None and kept != RunEvaluations():
+            written.evaluations = kept
+            self._dispatch(EvaluationsRestored(run_id=swarm.run_id, evaluations=kept))
 
     # --- writing
 
     def _save(self) -> None:
         """Begin to write what has changed, after what is being written; returns at once."""
-        swarm = self._swarm
-        if not self._file.is_open or swarm is None or not (changes := self._changes()):
+        swarm, written = self._swarm, self._written
+        if not self._file.is_open or swarm is None:
+            return
+        changes = self._changes()
+        judged = self._evaluations if self._evaluations != written.evaluations else None
+        if not changes and judged is None:
             return
         run = StoredRun(run_id=swarm.run_id, title=swarm.title, saved_at=time.time())
-        self._written |= {ring: buckets[-1] for ring, buckets in changes.items()}
-        writing = self._write(run, changes, self._written, after=self._writing)
-        self._writing = self._background.start(writing)
+        written.newest |= {ring: buckets[-1] for ring, buckets in changes.items()}
+        written.evaluations = self._evaluations
+        saving = partial(_save, run=run, changes=changes, identity=swarm.identity, judged=judged)
+        self._writing = self._background.start(self._write(saving, written, after=self._writing))
 
     async def _write(
         self,
-        run: StoredRun,
-        changes: Rings,
-        written: dict[RingName, Bucket],
+        saving: Callable[[sqlite3.Connection], bool],
+        written: _Written,
         *,
         after: "asyncio.Task[None] | None",
     ) -> None:
         if after is not None:
             await after
-        if await self._file.run(_save, run, changes) is None:
-            written.clear()  # all that the history holds is written again
+        if await self._file.run(saving) is None:
+            written.forget()
 
     def _changes(self) -> Rings:
         """The buckets that are new; and the newest one before them, if it got more values."""
         found = {}
         for name, series in self._history.series.items():
             for resolution in RESOLUTIONS:
-                newest = self._written.get((name, resolution))
+                newest = self._written.newest.get((name, resolution))
                 buckets = series.buckets(resolution, newest[0] if newest else 0)
                 if buckets and buckets != [newest]:
                     found[name, resolution] = buckets
@@ -133,8 +167,18 @@ def _load(connection: sqlite3.Connection, run_id: str, *, until: float) -> Rings
     return CurveFile(connection).load(run_id, until=until)
 
 
-def _save(connection: sqlite3.Connection, run: StoredRun, changes: Rings) -> bool:
+def _save(
+    connection: sqlite3.Connection,
+    *,
+    run: StoredRun,
+    changes: Rings,
+    identity: str,
+    judged: RunEvaluations | None,
+) -> bool:
+    """judged: None where the file has the same already."""
     CurveFile(connection).save(run, changes)
+    if judged is not None:
+        evaluations.save(connection, run.run_id, identity, judged)
     return True
 
 

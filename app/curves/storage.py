@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.common.database import Migrations, open_database, transaction
+from app.curves import evaluations
 from app.state.history import BUCKETS, Bucket
 
 FILE_NAME = "curves.sqlite"
@@ -48,6 +49,7 @@ MIGRATIONS: Migrations = (
         ) STRICT, WITHOUT ROWID
         """,
     ),
+    evaluations.MIGRATION,
 )
 
 RingName = tuple[str, float]

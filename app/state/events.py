@@ -13,6 +13,7 @@ from app.state.facts import (
     Release,
     ReportingState,
     Returning,
+    RunEvaluations,
     Swarm,
     TrainerPart,
 )
@@ -53,6 +54,14 @@ class AccessChanged:
 @dataclass(frozen=True, kw_only=True)
 class Left:
     """The embedded peer left the swarm."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationsRestored:
+    """What was kept of a run that is joined again."""
+
+    run_id: str
+    evaluations: RunEvaluations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,6 +254,7 @@ Event = (
     | JoinFailed
     | AccessChanged
     | Left
+    | EvaluationsRestored
     | ReturnChanged
     | ConnectionChanged
     | PeersListed

@@ -43,6 +43,8 @@ class Swarm:
     """The app comes back to it by itself at its next start."""
     about: AboutSpec | None = None
     """What it is for, in its organiser's words; None where the spec doesn't say."""
+    identity: str = ""
+    """Of `app.takeout.identity`: other swarms may have the same run id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,11 +145,17 @@ class Evaluation:
     """The same for each byte of the text, in bits, so that tokenizers compare."""
     time: float
     """When it ended, in seconds since the epoch."""
+    tokens: int = 0
+    """How many were predicted: two evaluations of different numbers are of different texts."""
 
     @property
     def perplexity(self) -> float:
         """See `perplexity_of`."""
         return perplexity_of(self.loss)
+
+    def beats(self, other: "Evaluation | None") -> bool:
+        """Whether it has the lower loss, or nothing to be compared with: another text is none."""
+        return other is None or other.tokens != self.tokens or self.loss < other.loss
 
     def as_json(self) -> dict[str, float | None]:
         """For programs; an infinite perplexity is null."""
@@ -166,6 +174,17 @@ class GeneratedSample:
     """What follows the prompt, without it."""
     time: float
     """When it was written, in seconds since the epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEvaluations:
+    """What is known of how well a run's weights read and write."""
+
+    newest: Evaluation | None = None
+    best: Evaluation | None = None
+    """The one with the lowest loss."""
+    samples: tuple[GeneratedSample, ...] = ()
+    """Of the newest evaluated epochs, the newest last."""
 
 
 @dataclass(frozen=True, kw_only=True)

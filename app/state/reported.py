@@ -112,10 +112,10 @@ def _evaluated(state: ContributorState, event: Evaluated) -> ContributorState:
         loss=event.loss,
         bits_per_byte=event.bits_per_byte,
         time=event.time,
+        tokens=event.tokens,
     )
-    best = state.best_evaluation
-    is_best = best is None or newest.loss < best.loss
-    return replace(state, evaluation=newest, best_evaluation=newest if is_best else best)
+    best = newest if newest.beats(state.best_evaluation) else state.best_evaluation
+    return replace(state, evaluation=newest, best_evaluation=best)
 
 
 MOST_SAMPLES = 400

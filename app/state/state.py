@@ -181,8 +181,8 @@ class ContributorState:
     faults: MemberFaults = field(default_factory=MemberFaults)
     """Kept when training ends, forgotten with the swarm."""
     evaluation: Evaluation | None = None
-    """The newest one; it, the best one and the samples are kept when training ends, and forgotten
-    with the swarm."""
+    """The newest one; it, the best one and the samples are kept when training ends, and on the disk
+    when the swarm is left."""
     best_evaluation: Evaluation | None = None
     """The one with the lowest loss."""
     samples: tuple[GeneratedSample, ...] = ()

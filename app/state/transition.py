@@ -12,6 +12,7 @@ from app.state.events import (
     AccessChanged,
     ConnectionChanged,
     DeviceChosen,
+    EvaluationsRestored,
     Event,
     JoinBegan,
     Joined,
@@ -41,7 +42,7 @@ from app.state.events import (
     TrainingRequested,
 )
 from app.state.facts import Access, Swarm
-from app.state.reported import REPORTED, Transition, prepared
+from app.state.reported import MOST_SAMPLES, REPORTED, Transition, prepared
 from app.state.state import ContributorState, OwnTraining, Phase
 
 
@@ -89,6 +90,21 @@ def _left(state: ContributorState, _event: Left) -> ContributorState:
         release=state.release,
         reporting=state.reporting,
         returning=state.returning,
+    )
+
+
+def _evaluations_restored(state: ContributorState, event: EvaluationsRestored) -> ContributorState:
+    """What a trainer has reported meanwhile is newer."""
+    if state.swarm is None or state.swarm.run_id != event.run_id:
+        return state
+    kept, best = event.evaluations, state.best_evaluation
+    meanwhile = {(each.epoch, each.prompt) for each in state.samples}
+    earlier = tuple(each for each in kept.samples if (each.epoch, each.prompt) not in meanwhile)
+    return replace(
+        state,
+        evaluation=state.evaluation or kept.newest,
+        best_evaluation=kept.best if best is None or not best.beats(kept.best) else best,
+        samples=(*earlier, *state.samples)[-MOST_SAMPLES:],
     )
 
 
@@ -274,6 +290,7 @@ _TRANSITIONS: dict[type, Transition] = {
     JoinFailed: _join_failed,
     AccessChanged: _access_changed,
     Left: _left,
+    EvaluationsRestored: _evaluations_restored,
     ReturnChanged: _return_changed,
     ConnectionChanged: _connection_changed,
     PeersListed: _peers_listed,

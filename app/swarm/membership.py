@@ -311,6 +311,8 @@ def problem_of(error: UserFacingError) -> Problem:
 
 
 def _swarm_of(spec: "SwarmSpec") -> Swarm:
+    from app.takeout.identity import identity_of  # pydantic would delay the window
+
     return Swarm(
         run_id=spec.run_id,
         title=spec.name,
@@ -321,6 +323,7 @@ def _swarm_of(spec: "SwarmSpec") -> Swarm:
         session_id=spec.session_id,
         training_id=spec.training_id,
         about=spec.about,
+        identity=identity_of(spec),
     )
 
 

@@ -46,10 +46,10 @@ def curves() -> None:
     tracemalloc.stop()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / FILE_NAME
-        keeper, file = CurveKeeper(history, file=path), CurveFile.open(path)
+        keeper, file = CurveKeeper(history, file=path, dispatch=print), CurveFile.open(path)
         everything, taking_all = timed(keeper._changes)
         _, writing_all = timed(lambda: file.save(RUN, everything))
-        keeper._written = {ring: buckets[-1] for ring, buckets in everything.items()}
+        keeper._written.newest = {ring: buckets[-1] for ring, buckets in everything.items()}
         for half_second in range(60):
             for series in history.series.values():
                 series.add(NOW + half_second / 2, 2.0)

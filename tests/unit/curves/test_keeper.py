@@ -10,10 +10,12 @@ import pytest
 
 from app.curves.keeper import CurveKeeper
 from app.curves.storage import CurveFile, StoredRun
+from app.evaluation_messages import Evaluated, SampleGenerated
 from app.settings.settings import Settings
-from app.state.events import Event, JoinBegan, Left
+from app.state.events import Event, JoinBegan, Left, TrainingRequested
 from app.state.facts import Swarm
 from app.state.history import History
+from app.state.reported import MOST_SAMPLES
 from app.state.state import ContributorState
 from app.state.store import Store
 
@@ -26,8 +28,8 @@ class App:
 
     def __init__(self, file: Path) -> None:
         self.history = History()
-        self.keeper = CurveKeeper(self.history, file=file)
         self.store = Store(settings=Settings(), state=ContributorState())
+        self.keeper = CurveKeeper(self.history, file=file, dispatch=self.store.dispatch)
         self.store.subscribe_to_events(self._record)
         self.store.subscribe_to_events(self.keeper.note)
 
@@ -37,6 +39,19 @@ class App:
     async def join(self, run_id: str) -> None:
         self.store.dispatch(JoinBegan(swarm=swarm(run_id)))
         await self.settle()
+
+    def evaluate(self, epoch: int, loss: float) -> None:
+        """A trainer has evaluated an epoch, and written after a prompt."""
+        if not self.store.state.phase.has_trainer:
+            self.store.dispatch(TrainingRequested(device="cpu"))
+        self.store.dispatch(
+            Evaluated(
+                epoch=epoch, loss=loss, bits_per_byte=loss, tokens=9, seconds=1.0, time=NOW + epoch
+            )
+        )
+        self.store.dispatch(
+            SampleGenerated(epoch=epoch, prompt="The", text=f" {epoch}", time=NOW + epoch)
+        )
 
     async def settle(self) -> None:
         """All that was begun in the background has ended."""
@@ -51,9 +66,14 @@ class App:
         return [None if math.isnan(value) else value for value in values]
 
 
-def swarm(run_id: str) -> Swarm:
+def swarm(run_id: str, *, identity: str = "") -> Swarm:
     return Swarm(
-        run_id=run_id, title=run_id, model_type="gpt2", dataset="docs", target_batch_size=64
+        run_id=run_id,
+        title=run_id,
+        model_type="gpt2",
+        dataset="docs",
+        target_batch_size=64,
+        identity=identity,
     )
 
 
@@ -215,6 +235,60 @@ async def test_after_a_full_disk_everything_is_written(
     file = CurveFile.open(tmp_path / "curves.sqlite")
     assert len(file.load("docs")["loss", 1.0]) == 600
     file.close()
+
+
+async def test_evaluations_and_samples_survive_a_restart(start: MakeApp) -> None:
+    first = await start()
+    await first.join("docs")
+    for epoch, loss in ((1, 3.0), (2, 2.0), (3, 2.5)):
+        first.evaluate(epoch, loss)
+    state = first.store.state
+    await first.keeper.close()
+    second = await start()
+    await second.join("docs")
+    again = second.store.state
+    assert (again.evaluation, again.best_evaluation) == (state.evaluation, state.best_evaluation)
+    assert again.best_evaluation is not None
+    assert again.best_evaluation.epoch == 2
+    assert again.samples == state.samples
+    second.evaluate(3, 1.5)  # again, from the checkpoint
+    assert [each.epoch for each in second.store.state.samples] == [1, 2, 3]
+    second.store.dispatch(Left())
+    await second.join("other")
+    assert second.store.state.evaluation is None
+    await second.join("docs")
+    assert second.store.state.evaluation == second.store.state.best_evaluation
+    assert second.store.state.samples[-1].text == " 3"
+
+
+async def test_another_swarm_with_the_same_run_id_has_evaluations_of_its_own(
+    start: MakeApp,
+) -> None:
+    app = await start()
+    await app.join("docs")
+    app.evaluate(7, 3.0)
+    app.store.dispatch(Left())
+    app.store.dispatch(JoinBegan(swarm=swarm("docs", identity="another")))
+    await app.settle()
+    assert app.store.state.evaluation is None
+    assert app.store.state.samples == ()
+    app.store.dispatch(Left())
+    await app.join("docs")
+    assert app.store.state.evaluation is not None
+
+
+async def test_of_many_samples_the_newest_are_kept(start: MakeApp) -> None:
+    app = await start()
+    await app.join("docs")
+    for epoch in range(MOST_SAMPLES + 3):
+        app.evaluate(epoch, 1.0)
+        if epoch == 10:
+            app.store.dispatch(Left())
+            await app.join("docs")
+    app.store.dispatch(Left())
+    await app.join("docs")
+    kept = [each.epoch for each in app.store.state.samples]
+    assert kept == list(range(3, MOST_SAMPLES + 3))
 
 
 async def test_a_file_that_cant_be_used_hurts_nobody(

@@ -175,6 +175,7 @@ def test_what_the_model_has_learnt_is_told() -> None:
         "bits_per_byte": 3.25,
         "perplexity": None,  # JSON has no infinity
         "time": 2.0,
+        "tokens": 0,
     }
     assert found["sample"] == {"epoch": 50, "prompt": "The", "text": " end", "time": 3.0}
     assert "unseen text 3.250 bits/byte in epoch 50 (best 2.500 in 40)" in as_line(learnt)

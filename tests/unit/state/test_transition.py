@@ -3,6 +3,7 @@
 from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any, get_args
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from app.state.events import (
     AccessChanged,
     ConnectionChanged,
     DeviceChosen,
+    EvaluationsRestored,
     Event,
     JoinBegan,
     Joined,
@@ -54,6 +56,7 @@ from app.state.facts import (
     Release,
     ReportingState,
     Returning,
+    RunEvaluations,
     Swarm,
     TrainerPart,
 )
@@ -137,6 +140,7 @@ EVENTS: tuple[Event, ...] = (
     JoinFailed(problem=PROBLEM),
     AccessChanged(access=BARRED),
     Left(),
+    EvaluationsRestored(run_id="poems", evaluations=RunEvaluations()),
     ReturnChanged(returning=RETURNING),
     ConnectionChanged(reconnect_at=9.0),
     ConnectionChanged(reconnect_at=None),
@@ -728,8 +732,33 @@ def wrote(epoch: int, prompt: str, text: str = "…") -> protocol.SampleGenerate
 
 def test_the_best_evaluation_is_kept_beside_the_newest() -> None:
     now = follow(evaluated(10, 4.0), evaluated(20, 2.0), evaluated(30, 3.0), start=TRAINING)
-    assert now.evaluation == Evaluation(epoch=30, loss=3.0, bits_per_byte=1.5, time=30.0)
-    assert now.best_evaluation == Evaluation(epoch=20, loss=2.0, bits_per_byte=1.0, time=20.0)
+    assert now.evaluation == Evaluation(epoch=30, loss=3.0, bits_per_byte=1.5, time=30.0, tokens=64)
+    assert now.best_evaluation == Evaluation(
+        epoch=20, loss=2.0, bits_per_byte=1.0, time=20.0, tokens=64
+    )
+
+
+def test_evaluations_of_another_text_are_not_compared() -> None:
+    shorter = msgspec.structs.replace(evaluated(20, 5.0), tokens=32)
+    now = follow(evaluated(10, 4.0), shorter, evaluated(30, 4.5), start=TRAINING)
+    assert now.best_evaluation == now.evaluation
+
+
+def test_what_is_restored_comes_before_what_was_told_meanwhile() -> None:
+    earlier = follow(evaluated(10, 2.0), wrote(10, "a"), wrote(20, "a"), start=TRAINING)
+    assert earlier.swarm is not None
+    kept = RunEvaluations(
+        newest=earlier.evaluation, best=earlier.best_evaluation, samples=earlier.samples
+    )
+    restored = EvaluationsRestored(run_id=earlier.swarm.run_id, evaluations=kept)
+    now = follow(evaluated(20, 3.0), wrote(20, "a", "anew"), restored, start=TRAINING)
+    assert now.evaluation is not None
+    assert now.best_evaluation is not None
+    assert (now.evaluation.epoch, now.best_evaluation.epoch) == (20, 10)
+    assert [(each.epoch, each.text) for each in now.samples] == [(10, "…"), (20, "anew")]
+    assert follow(restored, start=TRAINING).evaluation == earlier.evaluation
+    other = replace(restored, run_id="another")
+    assert follow(other, start=TRAINING) == TRAINING
 
 
 def test_evaluations_and_samples_outlast_training_and_not_the_swarm() -> None:
