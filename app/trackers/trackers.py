@@ -138,16 +138,14 @@ class Trackers:
                 self._file = await asyncio.to_thread(EventFile, folder)
             await asyncio.to_thread(self._file.add, point)
             self._file_failed = False
-        except Exception as error:  # the writer is a library: what else it raises is told, too
-            if not isinstance(error, OSError):
-                log.info("the event file's writer has failed", exc_info=error)
+        except OSError as error:
             await self._close_file()
             self._tell(_not_written(folder, error))
 
     async def _close_file(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            with contextlib.suppress(Exception):  # told when it was written
+            with contextlib.suppress(OSError):  # told when it was written
                 await asyncio.to_thread(file.close)
 
     # --- Trackio, Weights & Biases
@@ -204,11 +202,10 @@ def _begin(swarm: Swarm) -> dict[str, Any]:
     }
 
 
-def _not_written(folder: Path, error: Exception) -> Problem:
-    reason = error.strerror if isinstance(error, OSError) else None
+def _not_written(folder: Path, error: OSError) -> Problem:
     return Problem(
         message=_("TensorBoard's files can't be written: {reason}.").format(
-            reason=reason or str(error) or type(error).__name__
+            reason=error.strerror or error
         ),
         field=str(folder),
         remedy=_("Training goes on. Make room, then switch them off and on again."),
