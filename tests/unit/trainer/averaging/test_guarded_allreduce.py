@@ -108,6 +108,9 @@ class Group:
                 )
             await runner.add_p2p_handlers(self.peers[number])
             runners.append(runner)
+        for runner in runners:
+            if isinstance(runner, Attacker):
+                runner.group = runners
         tasks = [
             asyncio.create_task(run(runner, tensors))
             for runner, tensors in zip(runners, members, strict=True)
@@ -186,6 +189,8 @@ async def group() -> AsyncIterator[Group]:
 
 class Attacker(AllReduceRunner):
     """Named as hivemind's runner on the wire."""
+
+    group: list[AllReduceRunner]
 
     @classmethod
     def _get_handle_name(cls, namespace: str | None, method_name: str) -> str:
@@ -299,9 +304,13 @@ class Twice(Attacker):
 
     async def _generate_input_for_peer(self, peer_index: int) -> AsyncIterator[Any]:
         messages = [each async for each in super()._generate_input_for_peer(peer_index)]
+        yield messages[0]
+        # Streams may overtake each other, and only the first to arrive counts.
+        while self.peer_id not in self.group[peer_index]._called:  # type: ignore[attr-defined]  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
         stub = self._get_peer_stub(self.ordered_peer_ids[peer_index])
         self.answers.append(await stub.rpc_aggregate_part(as_aiter(messages[0])))
-        for message in messages:
+        for message in messages[1:]:
             yield message
 
 
