@@ -46,6 +46,9 @@ TRACKER = "tracker"
 LOG_NAME = "tracker.log"
 """In the folder of logs: what the user's tracker printed last."""
 
+WRITER_ERRORS = (OSError, ImportError, AttributeError, TypeError, ValueError, RuntimeError)
+"""What may come out of the library that writes TensorBoard's files, or of a broken install."""
+
 NAMES = {"trackio": "Trackio", "wandb": "Weights & Biases"}
 """By the module's name, which is the setting's value too."""
 
@@ -138,14 +141,14 @@ class Trackers:
                 self._file = await asyncio.to_thread(EventFile, folder)
             await asyncio.to_thread(self._file.add, point)
             self._file_failed = False
-        except OSError as error:
+        except WRITER_ERRORS as error:
             await self._close_file()
             self._tell(_not_written(folder, error))
 
     async def _close_file(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            with contextlib.suppress(OSError):  # told when it was written
+            with contextlib.suppress(*WRITER_ERRORS):  # told when it was written
                 await asyncio.to_thread(file.close)
 
     # --- Trackio, Weights & Biases
@@ -202,10 +205,11 @@ def _begin(swarm: Swarm) -> dict[str, Any]:
     }
 
 
-def _not_written(folder: Path, error: OSError) -> Problem:
+def _not_written(folder: Path, error: Exception) -> Problem:
+    reason = error.strerror if isinstance(error, OSError) else None
     return Problem(
         message=_("TensorBoard's files can't be written: {reason}.").format(
-            reason=error.strerror or error
+            reason=reason or str(error) or type(error).__name__
         ),
         field=str(folder),
         remedy=_("Training goes on. Make room, then switch them off and on again."),

@@ -172,6 +172,17 @@ async def test_a_folder_that_cant_be_written_is_told_once(app: App) -> None:
     assert [event.value for event in app.events().Scalars("loss/this_machine")] == [2.0]
 
 
+async def test_any_defect_of_the_writer_is_told_once(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX.record_writer", None)
+    app.set(tensorboard=True)
+    await app.train()
+    await app.train()
+    assert "halted" in app.problems.get_nowait().message
+    assert app.problems.empty()
+
+
 # --- the user's own ------------------------------------------------------------------------------
 
 
@@ -252,11 +263,12 @@ async def test_none_is_started_for_the_last_seconds(
 async def test_a_defect_in_it_never_keeps_anybody_from_leaving(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "tensorboardX.record_writer", None)
-    app.set(tensorboard=True)
-    app.history.loss.add(app.now, 1.0)
-    app.now += 2.0
-    await app.trackers.end_run()
+    def broken(*_: object) -> None:
+        raise RuntimeError("no point")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("app.trackers.point.Collector.take", broken)
+        await app.trackers.end_run()
     await app.train()
 
 
