@@ -17,6 +17,10 @@ from app.state.state import Phase
 SILENT_SECONDS = 30.0
 """A machine publishes every five seconds; after so long, several records in a row are missing."""
 
+READINGS_MISSED = 2.0
+"""In a large swarm records are read less often than that; then a machine is silent after so many
+readings without a record."""
+
 HOT_CELSIUS = 85.0
 """About where GPUs begin to throttle."""
 
@@ -173,13 +177,14 @@ class _Known:
     def track(self, name: str, seconds: float) -> Track:
         return (self.fine if seconds <= HOUR else self.rough)[name]
 
-    def concerns(self, now: float) -> Iterable[Concern]:
+    def concerns(self, now: float, silence: float) -> Iterable[Concern]:
+        """silence: seconds without a record after which the machine is silent."""
         record = self.record
         if record.state == LEFT:
             return
         if record.state == Phase.FAILED:
             yield Concern.FAILING
-        if now - self.last_seen > SILENT_SECONDS:
+        if now - self.last_seen > silence:
             yield Concern.SILENT
             return  # its other figures are out of date
         if record.temperature is not None and record.temperature >= HOT_CELSIUS:
@@ -188,8 +193,8 @@ class _Known:
         if known and self.recent < SLOW_SHARE * self.usual:
             yield Concern.SLOW
 
-    def is_silent(self, now: float) -> bool:
-        return self.record.state == LEFT or now - self.last_seen > SILENT_SECONDS
+    def is_silent(self, now: float, silence: float) -> bool:
+        return self.record.state == LEFT or now - self.last_seen > silence
 
     def forgotten(self, now: float) -> bool:
         lasts = FORGET_SECONDS if self.vouched else FORGET_STRANGER_SECONDS
@@ -212,11 +217,20 @@ class FleetTotals:
 
 
 class Fleet:
-    """The machines of one swarm. dropped: how many records were refused, by flaw."""
+    """The machines of one swarm.
+
+    dropped: how many records were refused, by flaw. pace: seconds between the last two readings of
+    all records, 0 while there was only one.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, _Known] = {}
         self.dropped: Counter[Flaw] = Counter()
+        self.pace = 0.0
+
+    @property
+    def _silence(self) -> float:
+        return max(SILENT_SECONDS, READINGS_MISSED * self.pace)
 
     def take(
         self,
@@ -259,8 +273,9 @@ class Fleet:
 
     def _displaceable(self, now: float) -> list[str]:
         """Whose place may be taken: at the end silent strangers, the one seen longest ago last."""
+        silence = self._silence
         found = [
-            (known.vouched, not known.is_silent(now), known.last_seen, public_key)
+            (known.vouched, not known.is_silent(now, silence), known.last_seen, public_key)
             for public_key, known in self._known.items()
         ]
         return [public_key for *_order, public_key in sorted(found, reverse=True)]
@@ -268,9 +283,10 @@ class Fleet:
     def _yields(self, place: str, newcomer: _Known, now: float) -> bool:
         """Whether a known machine gives its place to a new one."""
         known = self._known[place]
+        is_silent = known.is_silent(now, self._silence)
         if newcomer.vouched:
-            return known.is_silent(now) or not known.vouched
-        return known.is_silent(now) and not known.vouched
+            return is_silent or not known.vouched
+        return is_silent and not known.vouched
 
     def tidy(self, now: float) -> None:
         """Drop the machines that have been gone for long."""
@@ -281,19 +297,21 @@ class Fleet:
         """Drop all machines, for another swarm."""
         self._known.clear()
         self.dropped.clear()
+        self.pace = 0.0
 
     def __len__(self) -> int:
         return len(self._known)
 
     def machines(self, now: float) -> list[Machine]:
         """Every machine as it is now."""
+        silence = self._silence
         return [
             Machine(
                 public_key=public_key,
                 record=known.record,
                 first_seen=known.first_seen,
                 last_seen=known.last_seen,
-                concerns=tuple(known.concerns(now)),
+                concerns=tuple(known.concerns(now, silence)),
                 vouched=known.vouched,
             )
             for public_key, known in self._known.items()

@@ -169,6 +169,7 @@ class FleetSync:
         if self.run_id != swarm.run_id:  # its machines are others
             self.run_id = swarm.run_id
             self.fleet.clear()
+            self._read_at = -math.inf
             self._inspector = Inspector(swarm.run_id)
             self._board = None
         if self._board is None or self._board.node is not node:
@@ -257,11 +258,12 @@ class FleetSync:
         board = self._current_board()
         if board is None:
             return
-        self._read_at = time.monotonic()
+        last, self._read_at = self._read_at, time.monotonic()
         replicas = 1 if len(self.fleet) else FIRST_REPLICAS
         with survived(log, "the machines couldn't be read"):
             try:
                 await board.read(self._inspector, self._take, replicas=replicas)
+                self.fleet.pace = time.monotonic() - last if last > -math.inf else 0.0
                 self.fleet.tidy(time.time())
                 self._inspector.tidy(time.time())
                 for listener in tuple(self._listeners):

@@ -97,6 +97,13 @@ def test_silent_after_half_a_minute() -> None:
     assert only(made, NOW + 31).concerns == (Concern.SILENT,)
 
 
+def test_nobody_is_silent_because_we_read_seldom() -> None:
+    made = fleet_of(record(time=NOW))
+    made.pace = 60.0  # a thousand machines, while nobody looks
+    assert only(made, NOW + 119).concerns == ()
+    assert only(made, NOW + 121).concerns == (Concern.SILENT,)
+
+
 def test_hot_and_failing() -> None:
     assert only(fleet_of(record(time=NOW, temperature=86.0))).concerns == (Concern.HOT,)
     failed = fleet_of(record(time=NOW, state="failed", last_error="out of memory"))

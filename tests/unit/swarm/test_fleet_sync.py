@@ -1,6 +1,7 @@
 """This machine's own record: what it tells, and what it keeps to itself."""
 
 import asyncio
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -186,3 +187,21 @@ async def test_who_waits_for_a_reading_is_answered_when_the_app_ends(tmp_path: P
     async with asyncio.timeout(10):
         await ours.close()
         assert await caller == []
+
+
+async def test_the_fleet_knows_how_far_apart_the_readings_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.swarm.fleet_sync.READ_SECONDS", -1.0)
+    clock = SimpleNamespace(monotonic=lambda: now, time=time.time)
+    now = 1_000.0
+    board, ours = SlowBoard(), machines(tmp_path, RecordedProbe([READING]))
+    monkeypatch.setattr("app.swarm.fleet_sync.time", clock)
+    ours._current_board = lambda: board  # type: ignore[method-assign,assignment,return-value]
+    board.may_end.set()
+    await ours.read()
+    assert ours.fleet.pace == 0.0
+    now += 60.0
+    await ours.read()
+    assert ours.fleet.pace == 60.0
+    await ours.close()
