@@ -33,6 +33,10 @@ REPEAT_SECONDS = 3600.0
 SEND_SECONDS = 60.0
 """For all services of one message; each may take the 8 s that apprise gives it."""
 
+RETRY_SECONDS = (60.0, 600.0, 3600.0)
+"""After which a service that didn't take a message gets it again: it, or our line, may be down for
+a while."""
+
 MOST_LINES = 20
 """Of a message."""
 
@@ -106,12 +110,23 @@ class Alerter:
             listener(message)
         with survived(log, "an alert couldn't be sent"):
             await asyncio.to_thread(_write, self._file, dict(self._told))
-            for url in await self._sent(message):
-                log.warning("an alert couldn't be sent by %s", service_of(url))
+            urls = await self._sent(self._store.settings.alert_urls, message)
+            for seconds in RETRY_SECONDS:
+                self._log_unsent(urls, f"; the next try is in {seconds / 60:.0f} min")
+                if not urls:
+                    return
+                await asyncio.sleep(seconds)
+                wanted = self._store.settings.alert_urls
+                urls = await self._sent([each for each in urls if each in wanted], message)
+            self._log_unsent(urls, "; it was given up")
 
-    async def _sent(self, message: AlertMessage) -> list[str]:
-        """As `send`, one message at a time, and not for ever: a service may never answer."""
-        urls = self._store.settings.alert_urls
+    def _log_unsent(self, urls: Iterable[str], then: str) -> None:
+        for url in urls:
+            log.warning("an alert couldn't be sent by %s%s", service_of(url), then)
+
+    async def _sent(self, urls: Iterable[str], message: AlertMessage) -> list[str]:
+        """As `send`, one message at a time, and not for ever: a service may never answer. It may
+        have taken the message nevertheless, which isn't sent again then."""
         async with self._one_at_a_time:
             try:
                 async with asyncio.timeout(SEND_SECONDS):

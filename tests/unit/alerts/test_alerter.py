@@ -52,8 +52,9 @@ class Watcher:
         await self.alerter.open()
         self.alerter.subscribe(self.heard.append)
 
-    async def reads(self, *, times: int = 2, **figures: Any) -> None:
-        """As if the machines had been read so many times; a hot one by default."""
+    async def reads(self, *, times: int = 2, waits: bool = True, **figures: Any) -> None:
+        """As if the machines had been read so many times; a hot one by default. waits: until the
+        alerts are sent."""
         for _ in range(times):
             self._sequence += 1
             now = time.time()
@@ -63,7 +64,7 @@ class Watcher:
             self.machines.fleet.take({"key": told}, now)
             for listener in tuple(self.machines._listeners):
                 listener()
-        if sending := getattr(self.alerter, "_sending", None):
+        if waits and (sending := getattr(self.alerter, "_sending", None)):
             await sending
 
 
@@ -244,10 +245,29 @@ async def test_what_isn_t_sent_is_logged_without_its_secrets(
 ) -> None:
     watcher = Watcher(tmp_path, alert_urls="nothing://user:password@host")
     await watcher.open()
-    await watcher.reads()
+    await watcher.reads(waits=False)  # the next try is in a minute
     await until(lambda: "couldn't be sent" in caplog.text)
     assert "by nothing" in caplog.text
     assert "password" not in caplog.text
+    await watcher.alerter.close()
+
+
+async def test_a_service_that_was_down_gets_it_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried: list[list[str]] = []
+
+    def refuse(urls: list[str], _message: object) -> list[str]:
+        tried.append([*urls])
+        return [each for each in urls if len(tried) < {"json://a": 1, "json://b": 3}[each]]
+
+    monkeypatch.setattr(alerter, "send", refuse)
+    monkeypatch.setattr(alerter, "RETRY_SECONDS", (0.0, 0.0, 0.0))
+    watcher = Watcher(tmp_path, alert_urls="json://a json://b")
+    await watcher.open()
+    await watcher.reads()
+    assert tried == [["json://a", "json://b"], ["json://b"], ["json://b"]]
+    assert "given up" not in caplog.text
     await watcher.alerter.close()
 
 
