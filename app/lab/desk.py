@@ -42,6 +42,10 @@ ANSWER_SECONDS = 3.0
 NOTED_A_SECOND, MOST_NOTED_AT_ONCE = 0.2, 20
 """Lines of the audit log about commands that nobody has signed."""
 
+SHOWN_A_SECOND, MOST_SHOWN_AT_ONCE = 1 / 600, 3
+"""Commands that the window tells of though they weren't listened to: whoever is in the swarm could
+send thousands, or repeat an old one as often."""
+
 
 class Hands(Protocol):
     """What carries a command out."""
@@ -90,6 +94,7 @@ class CommandDesk:
         self._lab = ""
         self._limit = RateLimit(rate=NOTED_A_SECOND, burst=MOST_NOTED_AT_ONCE)
         self._unwritten = 0
+        self._shown = RateLimit(rate=SHOWN_A_SECOND, burst=MOST_SHOWN_AT_ONCE)
 
     async def begin(self, lab: str) -> None:
         """Listen to this lab key from now on; "" for none. Raises `OSError`."""
@@ -106,6 +111,7 @@ class CommandDesk:
         order = open_order(sealed, lab)
         if isinstance(order, LabFlaw):
             self._note_flaw(order, peer_id)
+            self._show_seldom(_("A command"), lab, _refused(_reason_of(order)))
             return order.value.encode()
         async with self._remembering:
             outcome = await self._accepted(lab, order, digest_of(sealed), peer_id)
@@ -133,6 +139,7 @@ class CommandDesk:
         ruling, counts = self._judge(lab, order)
         if ruling is not None and not counts:
             self._note(order, ruling.verdict, peer_id, ruling.text)
+            self._show_seldom(in_short(order.command), lab, ruling, order.number)
             return self._sealed(digest, ruling)
         try:
             await in_thread(partial(self._memory.accept, lab, order.number, digest))
@@ -199,14 +206,7 @@ class CommandDesk:
         except OSError as error:
             log.warning("the answer to a command of the lab can't be kept: %s", error)
         self._note(order, ruling.verdict, peer_id, ruling.text)
-        deed = LabDeed(
-            command=in_short(order.command),
-            lab=shortened(lab),
-            verdict=ruling.verdict.value,
-            text=ruling.text,
-            number=order.number,
-        )
-        self._store.dispatch(LabCommanded(deed=deed))
+        self._show(in_short(order.command), lab, ruling, order.number)
         return answer
 
     async def _carried_out(self, order: LabOrder) -> Ruling:
@@ -230,6 +230,23 @@ class CommandDesk:
 
     def _sealed(self, digest: str, ruling: Ruling) -> bytes:
         return seal_answer(new_answer(digest, ruling.verdict, ruling.text), self._key)
+
+    # --- the window
+
+    def _show(self, command: str, lab: str, ruling: Ruling, number: int) -> None:
+        deed = LabDeed(
+            command=command,
+            lab=shortened(lab),
+            verdict=ruling.verdict.value,
+            text=ruling.text,
+            number=number,
+        )
+        self._store.dispatch(LabCommanded(deed=deed))
+
+    def _show_seldom(self, command: str, lab: str, ruling: Ruling, number: int = 0) -> None:
+        """What had no effect, as far as it can't bury the rest. number: 0 where nobody knows it."""
+        if self._shown.take("anybody") == 0:
+            self._show(command, lab, ruling, number)
 
     # --- the audit log
 
@@ -260,6 +277,13 @@ class CommandDesk:
             unwritten_before=self._unwritten,
         )
         self._unwritten = 0
+
+
+def _reason_of(flaw: LabFlaw) -> str:
+    """Why a command isn't listened to, for the machine's user."""
+    if flaw is LabFlaw.FORGED:
+        return _("this lab's key hasn't signed it.")
+    return _("this version of the app doesn't understand it.")
 
 
 def _refused(text: str) -> Ruling:

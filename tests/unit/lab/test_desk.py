@@ -97,6 +97,10 @@ class Machine:
         assert answer is not None, reply
         return answer
 
+    def shown(self) -> list[str]:
+        """What the window told of commands."""
+        return [event.deed.in_words for event in self.events if isinstance(event, LabCommanded)]
+
     def audited(self) -> list[str]:
         lines = (self.folder / "audit.log").read_text().splitlines()
         return [json.loads(line)["outcome"] for line in lines]
@@ -131,6 +135,7 @@ async def test_a_forged_command_is_refused_and_written_down(machine: Machine) ->
     assert await machine.desk.answer("Qm", b"garbage" * 20) == b"key"
     assert machine.hands.did == []
     assert machine.audited() == ["forged", "forged"]
+    assert "hasn't signed" in machine.shown()[0]
 
 
 async def test_a_flood_of_forgeries_does_not_fill_the_audit_log(machine: Machine) -> None:
@@ -140,6 +145,7 @@ async def test_a_flood_of_forgeries_does_not_fill_the_audit_log(machine: Machine
     lines = [json.loads(each) for each in (machine.folder / "audit.log").read_text().splitlines()]
     assert len(lines) <= desks.MOST_NOTED_AT_ONCE + 3
     assert sum(each["unwritten_before"] for each in lines) + len(lines) == 202
+    assert len(machine.events) == desks.MOST_SHOWN_AT_ONCE + 1  # the lab's own among them
 
 
 async def test_the_same_command_again_gets_the_stored_answer_and_runs_once(
@@ -243,6 +249,7 @@ async def test_what_is_for_elsewhere_or_another_time_is_refused(
     assert reason in answer.text
     assert machine.hands.did == []
     assert "refused" in machine.audited()
+    assert reason in machine.shown()[0]
 
 
 async def test_what_has_expired_is_refused(machine: Machine) -> None:
@@ -251,6 +258,7 @@ async def test_what_has_expired_is_refused(machine: Machine) -> None:
     answer = await machine.told(late)
     assert answer.verdict is LabVerdict.REFUSED
     assert "too late" in answer.text
+    assert "too late" in machine.shown()[0]
     machine.ahead = 0.0
     assert (await machine.told(order(2))).verdict is LabVerdict.DONE
 
@@ -264,6 +272,7 @@ async def test_an_older_number_is_refused_after_a_later_one_and_after_a_restart(
     await machine.start()
     assert (await machine.told(order(4))).verdict is LabVerdict.REFUSED
     assert len(machine.hands.did) == 1
+    assert sum("a later command" in each for each in machine.shown()) == 2
 
 
 async def test_another_command_with_a_known_number_is_refused(machine: Machine) -> None:
