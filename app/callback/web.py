@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from app.common.background import end, survived
-from app.common.errors import SettingsError
+from app.common.errors import PortTakenError, SettingsError
 from app.common.i18n import _
 from app.settings.settings import Settings
 from app.state.facts import LocalApi
@@ -49,14 +49,11 @@ class WebServer:
         make: called in a thread, because it takes some tenths of a second. or_next_port: if the
         wanted port is taken, use another one.
 
-        Raises `SettingsError` for an address or a certificate that can't be used.
+        Raises `SettingsError` for an address or a certificate that can't be used, and
+        `PortTakenError`.
         """
         settings = self._settings
-        if bool(settings.callback_certificate) != bool(settings.callback_key):
-            raise SettingsError(
-                _("a certificate and its key must be given together."),
-                field="callback_key" if settings.callback_certificate else "callback_certificate",
-            )
+        await asyncio.to_thread(check_certificate, settings)
         listening = listen(settings.callback_host, settings.callback_port, or_next=or_next_port)
         with contextlib.ExitStack() as on_failure:
             on_failure.enter_context(listening)
@@ -69,18 +66,12 @@ class WebServer:
     def _load(self, make: Callable[[], Any]) -> "uvicorn.Server":
         from app.callback import http
 
-        settings, app = self._settings, make()
-        try:
-            config = http.configured(
-                app, certificate=settings.callback_certificate, key=settings.callback_key
+        settings = self._settings
+        return http.Server(
+            http.configured(
+                make(), certificate=settings.callback_certificate, key=settings.callback_key
             )
-        except OSError as error:  # ssl.SSLError is one
-            raise SettingsError(
-                _("the certificate or its key can't be read: {reason}.").format(reason=error),
-                field="callback_certificate",
-                remedy=_("Both must be PEM files that belong together."),
-            ) from error
-        return http.Server(config)
+        )
 
     async def _serve(self, server: "uvicorn.Server", listening: socket.socket) -> None:
         try:
@@ -112,11 +103,34 @@ class WebServer:
             await end(serving)
 
 
+def check_certificate(settings: Settings) -> None:
+    """Raises `SettingsError` for a certificate or a key that can't be used."""
+    certificate, key = settings.callback_certificate, settings.callback_key
+    if bool(certificate) != bool(key):
+        raise SettingsError(
+            _("a certificate and its key must be given together."),
+            field="callback_key" if certificate else "callback_certificate",
+        )
+    if not certificate:
+        return
+    import ssl
+
+    try:
+        # an encrypted key would be asked for at the terminal
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except OSError as error:  # ssl.SSLError is one
+        raise SettingsError(
+            _("the certificate or its key can't be read: {reason}.").format(reason=error),
+            field="callback_certificate",
+            remedy=_("Both must be PEM files that belong together, the key without a password."),
+        ) from error
+
+
 def listen(host: str, wanted: int, *, or_next: bool) -> socket.socket:
     """A socket that listens on the wanted port.
 
     or_next: if it is taken, listen on the next free one. Raises `SettingsError` for an address that
-    isn't this machine's, and when no port is free.
+    isn't this machine's, and `PortTakenError` when no port is free.
     """
     others = [*range(wanted + 1, wanted + PORTS_TRIED), 0] if wanted and or_next else []
     candidates = [wanted, *others]
@@ -132,7 +146,7 @@ def listen(host: str, wanted: int, *, or_next: bool) -> socket.socket:
                     text.format(host=host, reason=error.strerror), field="callback_host"
                 ) from error
     text = _("no port is free on {host}.") if or_next else _("port {port} of {host} is taken.")
-    raise SettingsError(text.format(host=host, port=wanted), field="callback_port")
+    raise PortTakenError(text.format(host=host, port=wanted), field="callback_port")
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -78,6 +78,10 @@ class DamagedSettingsError(SettingsError):
     """The settings file isn't valid JSON of ours; it was renamed so that the next start works."""
 
 
+class PortTakenError(SettingsError):
+    """Another process listens on the port of the settings, perhaps not for long."""
+
+
 class FolderError(UserFacingError):
     """One of the app's folders can't be created or written to."""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from app.commands.generate import GenerateCommand
 from app.commands.lab import LabAsked
 from app.commands.machines import MachinesCommand
 from app.commands.organiser import OrganiserCommand
-from app.common.errors import SpecError, UserFacingError
+from app.common.errors import SettingsError, SpecError, UserFacingError
 from app.common.i18n import _, ngettext
 from app.common.paths import Folders
 from app.common.plain import one_line
@@ -60,8 +60,10 @@ def check_config(arguments: Arguments, folders: Folders) -> int:
     """
     file = None if arguments.safe else folders.settings_file
     found: list[UserFacingError] = [*loading.mistakes(file, arguments.overrides)]
+    if not found:
+        found += _mistakes_of_certificate(loading.load(file, arguments.overrides))
     if source := arguments.swarm or arguments.invite:
-        found += _mistakes_of_invite(source, folders)
+        found += asyncio.run(_mistakes_of_invite(source, arguments.data, folders))
     for mistake in found:
         say(mistake.text)
     if found:
@@ -70,11 +72,29 @@ def check_config(arguments: Arguments, folders: Folders) -> int:
     return 0
 
 
-def _mistakes_of_invite(source: str, folders: Folders) -> list[UserFacingError]:
-    from app.swarm.recents import Recents
+def _mistakes_of_certificate(chosen: settings.Settings) -> list[UserFacingError]:
+    from app.callback.web import check_certificate
 
     try:
-        asyncio.run(Recents(folders.recents_file).read_invite(source))
+        check_certificate(chosen)
+    except SettingsError as error:
+        return [error]
+    return []
+
+
+async def _mistakes_of_invite(
+    source: str, files: Mapping[str, str], folders: Folders
+) -> list[UserFacingError]:
+    """files: of the command line, for the invite's slots."""
+    from app.swarm.bindings import Bindings
+    from app.swarm.recents import Recents
+
+    bindings = Bindings(folders.slots_file)
+    bindings.give(files)
+    try:
+        spec = await Recents(folders.recents_file).read_invite(source)
+        await bindings.open()
+        bindings.check(spec)
     except SpecError as error:
         return [*(error.all or (error,))]
     except UserFacingError as error:

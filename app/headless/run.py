@@ -14,7 +14,7 @@ from app.callback.sources import sources_of
 from app.cli import Arguments, has_display
 from app.common import i18n, logs
 from app.common.background import end
-from app.common.errors import FolderError, UserFacingError
+from app.common.errors import FolderError, PortTakenError, SettingsError, UserFacingError
 from app.common.i18n import _
 from app.common.paths import RESOURCES, Folders
 from app.demo import DemoSwarm
@@ -116,7 +116,8 @@ async def _shown_by(
         return working.result() if working.done() else 0
     except UserFacingError as error:
         display.say(error.text)
-        return 1
+        wrong = isinstance(error, SettingsError) and not isinstance(error, PortTakenError)
+        return one_time.USAGE_STATUS if wrong else 1
     finally:
         await manager.close()
         await end(working, stopping)

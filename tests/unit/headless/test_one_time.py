@@ -8,6 +8,7 @@ import pytest
 
 from app.cli import Arguments, parse
 from app.headless.run import run
+from tests.support.network.certificates import make_certificate
 from tests.support.training.specs import SMALLEST
 
 
@@ -57,6 +58,47 @@ def test_an_invite_that_isn_t_there_is_a_mistake(
 ) -> None:
     assert check(tmp_path, swarm=str(tmp_path / "none.cotrain")) == 2
     assert "none.cotrain: can't be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"callback_certificate": "c.pem"}, "callback_key: a certificate and its key"),
+        ({"callback_key": "k.pem"}, "callback_certificate: a certificate and its key"),
+        ({"callback_certificate": "c.pem", "callback_key": "k.pem"}, "can't be read"),
+    ],
+)
+def test_a_certificate_that_can_t_be_used_is_a_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], files: dict[str, str], said: str
+) -> None:
+    assert check(tmp_path, overrides=files) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_certificate_that_can_be_used_is_none(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    files = {"callback_certificate": str(certificate), "callback_key": str(key)}
+    assert check(tmp_path, overrides=files) == 0
+
+
+def test_a_key_with_a_password_is_a_mistake_and_asks_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    certificate, key = make_certificate(tmp_path, password=b"secret")
+    files = {"callback_certificate": str(certificate), "callback_key": str(key)}
+    assert check(tmp_path, overrides=files) == 2
+    assert "without a password" in capsys.readouterr().err
+
+
+def test_a_slot_without_a_file_is_a_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    invite = tmp_path / "swarm.cotrain"
+    dataset = {"source": "slot", "label": "words"}
+    invite.write_text(json.dumps(SMALLEST | {"dataset_info": dataset}))
+    assert check(tmp_path, swarm=str(invite)) == 2
+    assert "words" in capsys.readouterr().err
+    assert check(tmp_path, swarm=str(invite), data={"words": str(invite)}) == 0
 
 
 def test_it_is_asked_for_on_the_command_line() -> None:

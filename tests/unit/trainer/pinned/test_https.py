@@ -1,9 +1,7 @@
 """Downloads from a real https server on the loopback, with a certificate of its own."""
 
-import datetime as dt
 import hashlib
 import http.server
-import ipaddress
 import ssl
 import threading
 from collections.abc import Iterator
@@ -11,10 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from app.common.errors import DataError
 from app.protocol import FileDownload
@@ -23,6 +17,7 @@ from app.trainer.data.opening import open_data, open_held_out
 from app.trainer.pinned.arrival import Arrival
 from app.trainer.pinned.downloads import Downloads
 from app.trainer.pinned.https import fetch
+from tests.support.network.certificates import make_certificate
 
 CONTENT = b"The quick brown fox jumps over the lazy dog. " * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -78,36 +73,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *arguments: object) -> None:
         """Not onto stderr."""
-
-
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    now = dt.datetime.now(dt.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return certificate_file, key_file
 
 
 @pytest.fixture(scope="module")
