@@ -241,6 +241,13 @@ def role_in(scope: Scope, headers: Headers, tokens: ApiTokens) -> Role | None:
     return tokens.role_of(token.strip())
 
 
+def may_still_read(scope: Scope, tokens: ApiTokens, *, reads_are_open: bool) -> bool:
+    """Whether whoever reads an answer that doesn't end may go on: his token may have been renewed
+    since, or he may have signed out."""
+    role = role_in(scope, Headers(scope=scope), tokens)
+    return reads_are_open or role in (Role.VIEWER, Role.OPERATOR)
+
+
 def cookie_name(headers: Headers) -> str:
     """The name of the page's cookie. The port of ``Host`` is in it, since a browser has the same
     cookies for all ports of a host: for several of our apps there, for example by tunnels."""

@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 
 from app import __version__
-from app.callback.access import MAX_BODY_BYTES, Gate, Guard
+from app.callback.access import MAX_BODY_BYTES, Gate, Guard, may_still_read
 from app.callback.audited import Audited, Refusals, note_task
 from app.callback.docs import page_of
 from app.callback.events import Events
@@ -74,6 +74,9 @@ def build(
         metrics=Metrics(host.store, tasks=tasks, figures=sources.figures),
         sources=sources,
         refusals=refusals,
+        may_read=lambda request: may_still_read(
+            request.scope, tokens, reads_are_open=is_loopback(host.store.settings.callback_host)
+        ),
     )
     api = FastAPI(
         title="CoTrain Contributor",

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from fastapi.sse import ServerSentEvent
@@ -49,12 +49,15 @@ class Events:
         finally:
             self._open -= 1
 
-    async def stream(self) -> AsyncIterator[ServerSentEvent]:
-        """Yield ``status`` after each change of the state and ``task`` after each of a task."""
+    async def stream(self, *, may_read: Callable[[], bool]) -> AsyncIterator[ServerSentEvent]:
+        """Yield ``status`` after each change of the state and ``task`` after each of a task.
+
+        may_read: asked before each of them; False ends the stream.
+        """
         numbers = itertools.count(1)
         with self._changes() as changes:
             changes.status.set()
-            while not self._closing.is_set():
+            while not self._closing.is_set() and may_read():
                 for name, data in self._take(changes):
                     yield ServerSentEvent(data=data, event=name, id=str(next(numbers)))
                 with contextlib.suppress(TimeoutError):

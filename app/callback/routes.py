@@ -1,6 +1,6 @@
 """The routes. Each docstring of a route is its description in OpenAPI and on ``/docs``."""
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -65,7 +65,10 @@ def _answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """The objects that answer the calls."""
+    """The objects that answer the calls.
+
+    may_read: whether the caller of a request may go on reading its answer.
+    """
 
     node: Node
     tasks: Tasks
@@ -73,6 +76,7 @@ class Parts:
     metrics: Metrics
     sources: Sources
     refusals: Refusals
+    may_read: Callable[[Request], bool]
 
 
 def router_of(parts: Parts) -> APIRouter:
@@ -192,9 +196,9 @@ def _add_events(router: APIRouter, parts: Parts) -> None:
         dependencies=[Depends(admitted)],
         include_in_schema=False,
     )
-    async def events() -> AsyncIterable[ServerSentEvent]:
+    async def events(request: Request) -> AsyncIterable[ServerSentEvent]:
         """Each change of the state, as it happens."""
-        async for event in parts.events.stream():
+        async for event in parts.events.stream(may_read=lambda: parts.may_read(request)):
             yield event
 
 

@@ -45,7 +45,7 @@ PAUSE_SECONDS = 1.0
 """Between two tries, and between two questions whether a command has ended."""
 
 MOST_AT_ONCE = 64
-"""Machines that are called."""
+"""Machines that are called. One that is to be asked again later leaves its place to the others."""
 
 
 class Silence(StrEnum):
@@ -126,9 +126,10 @@ class LabAdmin:
             order = new_order(self._run_id, machine.public_key, number, command)
             sealed = seal_order(order, self._key)
             outcome = await self._answered(machine, sealed)
-            until = time.monotonic() + wait
-            while outcome.outcome is LabVerdict.BEGUN and time.monotonic() < until:
-                await asyncio.sleep(PAUSE_SECONDS)
+        until = time.monotonic() + wait
+        while outcome.outcome is LabVerdict.BEGUN and time.monotonic() < until:
+            await asyncio.sleep(PAUSE_SECONDS)
+            async with self._places:
                 outcome = await self._answered(machine, sealed)
         self._audit.write(
             f"lab: {in_short(command)}",

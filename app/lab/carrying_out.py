@@ -62,6 +62,7 @@ class SessionHands:
         self._store = session.store
         self._starting: set[asyncio.Task[None]] = set()
         self._destination: SwarmSpec | None = None
+        self._leaving: asyncio.TimerHandle | None = None
         self._background = Background()
 
     async def carry_out(self, command: LabCommand) -> str:
@@ -84,13 +85,13 @@ class SessionHands:
 
     def go_on(self) -> None:
         """Called when an answer has arrived: what ends the connection begins now."""
-        destination, self._destination = self._destination, None
+        destination = self._not_leaving()
         if destination is not None:
             self._moving = self._background.start(self._move(destination))
 
     async def close(self) -> None:
         """End what was begun. May be called twice."""
-        self._destination = None
+        self._not_leaving()
         await self._background.close()
         await end(*self._starting)
 
@@ -135,9 +136,17 @@ class SessionHands:
         judged = await session.organisation.judge(spec)
         if judged.standing is Standing.CHANGED:
             raise changed(spec, judged)
+        self._not_leaving()  # for where an earlier command would have it go
         self._destination = spec
         self._leaving = asyncio.get_running_loop().call_later(LEAVE_SECONDS, self.go_on)
         return _("It leaves for {swarm} now.").format(swarm=spec.name)
+
+    def _not_leaving(self) -> "SwarmSpec | None":
+        """Forget the swarm that it was about to leave for; returns it."""
+        destination, self._destination = self._destination, None
+        if self._leaving is not None:
+            self._leaving.cancel()
+        return destination
 
     async def _move(self, spec: "SwarmSpec") -> None:
         """Go there, and train if this machine did; come back where that swarm can't be entered,

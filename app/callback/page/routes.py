@@ -23,7 +23,7 @@ from app.callback.access import (
     SIGN_OUT,
     caller_of,
     cookie_name,
-    role_in,
+    may_still_read,
     secret_in,
 )
 from app.callback.host import Sources, TrainingAccess
@@ -194,8 +194,8 @@ def _add_stream(router: APIRouter, parts: PageParts) -> None:
         """The state and the curves, as they change."""
 
         def may_read() -> bool:
-            role = role_in(request.scope, request.headers, parts.tokens)
-            return parts.reads_are_open or role in (Role.VIEWER, Role.OPERATOR)
+            open_to_all = parts.reads_are_open
+            return may_still_read(request.scope, parts.tokens, reads_are_open=open_to_all)
 
         async for event in parts.stream.events(seconds, may_read=may_read):
             yield event

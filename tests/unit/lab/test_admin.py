@@ -159,6 +159,21 @@ async def test_what_has_begun_is_waited_for(
     assert len(hands.did) == 2
 
 
+async def test_who_is_waited_for_holds_nobody_up(
+    admin: LabAdmin, line: Line, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.lab.desk.ANSWER_SECONDS", 0.01)
+    admin._places = asyncio.Semaphore(1)
+    hands.may_end.clear()
+    waiting = asyncio.create_task(told(admin, wait=30.0))
+    while line.asked < 1:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    assert (await told(admin)).outcome is LabVerdict.BEGUN
+    assert not waiting.done()
+    hands.may_end.set()
+    assert (await waiting).is_done
+
+
 @pytest.mark.parametrize(
     ("reply", "outcome"),
     [

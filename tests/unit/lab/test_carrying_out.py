@@ -162,6 +162,19 @@ async def test_it_moves_once_it_has_answered_and_trains_on_if_it_did(
     assert len(session.peer.entered) == 2
 
 
+async def test_a_later_move_isn_t_hurried_by_the_time_of_an_earlier_one(
+    hands: SessionHands,
+) -> None:
+    await hands.carry_out(MoveToSwarm(invite=other()))
+    first = hands._leaving
+    await hands.carry_out(MoveToSwarm(invite=other()))
+    assert first is not None
+    assert first.cancelled()
+    await hands.close()
+    assert hands._leaving is not None
+    assert hands._leaving.cancelled()
+
+
 async def test_it_comes_back_where_the_other_swarm_cannot_be_entered(
     session: OfflineSession, hands: SessionHands, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -350,6 +350,19 @@ async def test_there_are_only_so_many_streams(served: Served, path: str) -> None
             caller.close()
 
 
+async def test_a_program_s_stream_ends_with_its_token(tmp_path: Path) -> None:
+    async with wide(tmp_path / "data") as served:
+        headers = {"Authorization": f"Bearer {served.tokens.of(Role.VIEWER)}"}
+        async with served.client.stream("GET", f"{BASE}/events", headers=headers) as reply:
+            lines = reply.aiter_lines()
+            await anext(lines)
+            served.tokens.renew(Role.VIEWER)
+            served.session.sees_peer(last_seen=1.0)  # which it would be told
+            async with asyncio.timeout(10):
+                async for _ in lines:  # to the end
+                    pass
+
+
 @pytest.mark.parametrize("how", ["sign-out", "renewed", "closing"])
 async def test_stream_ends_with_the_right_to_read(tmp_path: Path, how: str) -> None:
     async with wide(tmp_path / "data") as served:
