@@ -134,6 +134,7 @@ class Session:
             recents=self.recents,
             membership=self.swarm,
             train=self.training.start,
+            pause=self.training.start_paused,
         )
         self._trackers = Trackers(store, history=self.history, folders=folders)
         self.generation = Generation(store, folders=folders, bindings=self.bindings)

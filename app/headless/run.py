@@ -274,7 +274,7 @@ async def _check_way_back(session: Session) -> None:
     """Without anything on the command line, we go on with what we did last."""
     planned = await session.way_back.planned()
     may_be_started = bool(session.store.settings.lab_key)
-    if planned is not None and (planned[1] or may_be_started):
+    if planned is not None and (planned[1].train or may_be_started):
         return
     text = _("there is nothing to do.")
     if planned is not None:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from app.common.background import Background, end
@@ -36,6 +37,7 @@ from app.organiser.known import Standing
 from app.session import Session
 from app.state.state import ContributorState, Phase
 from app.swarm.organisation import changed
+from app.swarm.way_back import Intention
 from app.takeout.messages import ExportFacts, ExportProgress
 from app.terms.terms import Terms
 
@@ -149,16 +151,22 @@ class SessionHands:
         return destination
 
     async def _move(self, spec: "SwarmSpec") -> None:
-        """Go there, and train if this machine did; come back where that swarm can't be entered,
+        """Go there, and do what this machine did; come back where that swarm can't be entered,
         unless the user goes elsewhere or gives it up."""
-        session, before = self._session, self._session.swarm.spec
-        trains = self._store.state.trains_or_will
+        session, before, state = self._session, self._session.swarm.spec, self._store.state
+        intention = Intention(
+            run_id=spec.run_id,
+            train=state.trains_or_will,
+            paused=state.paused_by_user,
+            paused_until=state.paused_until,
+        )
         try:
             if await self._entered(spec):
-                if trains and session.swarm.spec is spec:
-                    await session.training.start()
+                if session.swarm.spec is spec:
+                    await session.way_back.go_on(intention)
             elif before is not None:
-                await session.way_back.return_to(before, train=trains)
+                intention = replace(intention, run_id=before.run_id)
+                await session.way_back.return_to(before, intention)
         except UserFacingError as error:
             log.warning("nothing goes on after the lab's move: %s", error.text)
 

@@ -1,7 +1,7 @@
 """The way back to a swarm: at the app's start, to the one that it was in when it ended.
 
-A file has the run and whether this machine was to train; it is written at each change, so a crash
-or a power cut loses nothing.
+A file has the run, whether this machine was to train, and the user's pause; it is written at each
+change, so a crash or a power cut loses nothing.
 """
 
 import asyncio
@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from app.common.background import Background
 from app.common.backoff import Backoff
 from app.common.errors import JoinError
@@ -23,6 +25,8 @@ from app.state.events import (
     JoinBegan,
     Joined,
     Left,
+    PauseChosen,
+    PauseEnded,
     ProblemDismissed,
     ReadingBegan,
     RestartCancelled,
@@ -58,12 +62,21 @@ class Intention:
 
     run_id: str
     train: bool = False
+    paused: bool = False
+    """The user, or a lab, has paused training."""
+    paused_until: float | None = None
+    """When it is to resume, in seconds since the epoch; None: when the user resumes it."""
+
+    def is_paused(self, now: float) -> bool:
+        """Whether the pause lasts. now: seconds since the epoch."""
+        return self.paused and (self.paused_until is None or now < self.paused_until)
 
 
 class WayBack:
     """Notes what the app is to go back to, from the first event to `close`; and goes there.
 
-    file: keeps the intention. train: starts training.
+    file: keeps the intention. train: starts training. pause: makes it start later, in seconds since
+    the epoch; None for when the user resumes it.
     """
 
     def __init__(
@@ -74,12 +87,14 @@ class WayBack:
         recents: Recents,
         membership: Membership,
         train: Callable[[], Awaitable[None]],
+        pause: Callable[[float | None], Awaitable[None]],
     ) -> None:
         self._store = store
         self._file = file
         self._recents = recents
         self._membership = membership
         self._train = train
+        self._pause = pause
         self._intention: Intention | None = None
         self._saved: Intention | None = None
         self._saving = asyncio.Lock()
@@ -112,8 +127,8 @@ class WayBack:
                 log.warning("the swarm to go back to can't be noted: %s", error)
             self._saved = intention
 
-    async def planned(self) -> "tuple[SwarmSpec, bool] | None":
-        """The swarm to go back to and whether to train in it; None where there is none."""
+    async def planned(self) -> "tuple[SwarmSpec, Intention] | None":
+        """The swarm to go back to and what to do in it; None where there is none."""
         if not self._store.settings.go_back:
             return None
         intention = await asyncio.to_thread(_read, self._file)
@@ -121,7 +136,7 @@ class WayBack:
             return None
         known = [each.spec for each in await self._recents.load()]
         spec = next((each for each in known if each.run_id == intention.run_id), None)
-        return None if spec is None else (spec, intention.train)
+        return None if spec is None else (spec, intention)
 
     # --- going back
 
@@ -136,21 +151,29 @@ class WayBack:
         given_up, self._on_its_way = not self._on_its_way, False
         if planned is None or self._closed or (given_up and self._intention is not None):
             return False
-        spec, train = planned
-        self._intention = self._saved = Intention(run_id=spec.run_id, train=train)
+        spec, intention = planned
+        self._intention = self._saved = intention
         if given_up:
             self._intend(None)
             return False
-        return await self._go(spec, train=train)
+        return await self._go(spec, intention)
 
-    async def return_to(self, spec: "SwarmSpec", *, train: bool) -> bool:
+    async def return_to(self, spec: "SwarmSpec", intention: Intention) -> bool:
         """Enter a swarm that was left a moment ago, in the same way as `go_back`."""
         if self._closed:
             return False
-        self._intend(Intention(run_id=spec.run_id, train=train))
-        return await self._go(spec, train=train)
+        self._intend(intention)
+        return await self._go(spec, intention)
 
-    async def _go(self, spec: "SwarmSpec", *, train: bool) -> bool:
+    async def go_on(self, intention: Intention) -> None:
+        """Do in the swarm that we are in what this machine did before. Raises what training
+        raises."""
+        if intention.train and intention.is_paused(time.time()):
+            await self._pause(intention.paused_until)
+        elif intention.train:
+            await self._train()
+
+    async def _go(self, spec: "SwarmSpec", intention: Intention) -> bool:
         self._on_its_way = True
         log.info("going back to the swarm %s", spec.run_id)
         try:
@@ -159,8 +182,7 @@ class WayBack:
         finally:
             self._on_its_way = False
             self._store.dispatch(ReturnChanged(returning=None))
-        if train:
-            await self._train()
+        await self.go_on(intention)
         return True
 
     async def _enter(self, spec: "SwarmSpec") -> bool:
@@ -224,7 +246,11 @@ def _intended(before: Intention | None, event: Event, state: ContributorState) -
         case ReadingBegan() | TrainingRequested() | TrainingAwaited():
             return before and replace(before, train=True)
         case StopRequested() | RestartCancelled() | TrainerGone(completed=True):
-            return before and replace(before, train=False)
+            return before and Intention(run_id=before.run_id)
+        case PauseChosen(until=until) if state.paused_by_user:
+            return before and replace(before, paused=True, paused_until=until)
+        case PauseEnded():
+            return before and replace(before, paused=False, paused_until=None)
     return before
 
 
@@ -233,7 +259,6 @@ def _read(file: Path) -> Intention | None:
         content = read_json(file, most=MAX_BYTES)
     except (OSError, ValueError):
         return None
-    match content:
-        case {"run_id": str() as run_id, "train": bool() as train}:
-            return Intention(run_id=run_id, train=train)
+    with contextlib.suppress(msgspec.ValidationError):
+        return msgspec.convert(content, Intention)
     return None

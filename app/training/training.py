@@ -196,6 +196,16 @@ class Training:
         self._store.dispatch(PauseChosen(until=None if seconds is None else time.time() + seconds))
         await self._tell_rest()
 
+    async def start_paused(self, until: float | None) -> None:
+        """Start as `start`, but not before a time, in seconds since the epoch, or before `resume`.
+
+        Raises `BusyError` when there is no swarm to train in, or a trainer already.
+        """
+        self._check_readiness()
+        self._patience = Patience()
+        self._store.dispatch(TrainingAwaited())
+        await self.pause(None if until is None else until - time.time())
+
     async def resume(self) -> None:
         """End the user's pause; returns when the trainers train, if the terms allow it.
 

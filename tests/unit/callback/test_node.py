@@ -5,6 +5,7 @@ import asyncio
 from app.common.errors import JoinError
 from app.spec import schema as spec
 from app.state.state import Phase
+from app.swarm.way_back import Intention
 from tests.support.callback.callbacks import BASE, Served
 from tests.support.processes.apps import tiny_spec
 from tests.support.processes.sessions import until_it_waits
@@ -13,7 +14,8 @@ from tests.support.processes.sessions import until_it_waits
 async def test_stop_ends_a_way_back_that_waits(served: Served) -> None:
     session, swarm = served.session, spec.parse(tiny_spec(title="Poems"))
     session.peer.failure = JoinError("nobody is there.")
-    going = asyncio.create_task(session.way_back.return_to(swarm, train=True))
+    trains = Intention(run_id=swarm.run_id, train=True)
+    going = asyncio.create_task(session.way_back.return_to(swarm, trains))
     async with asyncio.timeout(30):
         await until_it_waits(session)
         stopped = await served.post(f"{BASE}/stop")

@@ -1,7 +1,7 @@
 """The app's way back at its start: what it notes, and that it tries until it is told otherwise."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from app.state.events import (
     Joined,
     JoinFailed,
     Left,
+    PauseChosen,
+    PauseEnded,
     ReadingBegan,
     ReadingEnded,
     RestartCancelled,
@@ -34,6 +36,9 @@ from tests.support.training.specs import SMALLEST
 SPEC = schema.parse({**SMALLEST, "run_id": "poems", "title": "Poems"})
 IN = Joined(peer_id="Qm", addresses=())
 TRAINS = TrainingRequested(device="cpu")
+TRAINED = Intention(run_id="poems", train=True)
+FAR = 1e11
+"""Seconds since the epoch: in some thousand years."""
 
 
 def began(*, returns: bool = True, run_id: str = "poems") -> JoinBegan:
@@ -77,6 +82,7 @@ class Machine:
 
     folder: Path
     trained: int = 0
+    paused: list[float | None] = field(default_factory=list)
 
     def start(self, *answers: Any, **settings: Any) -> tuple[WayBack, Store, Gate]:
         store = Store(settings=Settings.model_construct(**settings), state=ContributorState())
@@ -87,6 +93,7 @@ class Machine:
             recents=Recents(self.folder / "recent.json"),
             membership=gate,  # type: ignore[arg-type]
             train=self._train,
+            pause=self._pause,
         )
         store.subscribe_to_events(way_back.note)
         return way_back, store, gate
@@ -97,6 +104,9 @@ class Machine:
 
     async def _train(self) -> None:
         self.trained += 1
+
+    async def _pause(self, until: float | None) -> None:
+        self.paused.append(until)
 
 
 @pytest.fixture
@@ -123,6 +133,13 @@ async def was_training(machine: Machine) -> None:
         ([began(), IN, ReadingBegan(), ReadingEnded()], Intention(run_id="poems", train=True)),
         ([began(), IN, TRAINS, IN], Intention(run_id="poems", train=True)),
         ([began(), IN, TRAINS, StopRequested()], Intention(run_id="poems")),
+        (
+            [began(), IN, TRAINS, PauseChosen(until=9.5)],
+            replace(TRAINED, paused=True, paused_until=9.5),
+        ),
+        ([began(), IN, TRAINS, PauseChosen()], replace(TRAINED, paused=True)),
+        ([began(), IN, TRAINS, PauseChosen(until=9.5), PauseEnded()], TRAINED),
+        ([began(), IN, TRAINS, PauseChosen(), StopRequested()], Intention(run_id="poems")),
         ([began(), IN, TRAINS, TrainerGone(completed=True)], Intention(run_id="poems")),
         (
             [began(), IN, TRAINS, TrainerGone(problem=Problem(message="it crashed"))],
@@ -163,6 +180,21 @@ async def test_it_goes_back_and_trains(machine: Machine) -> None:
     assert (machine.trained, store.state.returning) == (1, None)
     await way_back.close()
     assert _read(machine.file) == Intention(run_id="poems", train=True)
+
+
+@pytest.mark.parametrize(
+    ("until", "told"),
+    [(None, [None]), (FAR, [FAR]), (9.5, [])],
+)
+async def test_a_pause_lasts_over_a_restart(
+    machine: Machine, until: float | None, told: list[float | None]
+) -> None:
+    way_back, store, _gate = machine.start()
+    for event in (began(), IN, TRAINS, PauseChosen(until=until)):
+        store.dispatch(event)
+    await way_back.close()
+    assert await machine.start(True)[0].go_back()
+    assert (machine.paused, machine.trained) == (told, 0 if told else 1)
 
 
 async def test_who_only_watched_watches(machine: Machine) -> None:
@@ -220,11 +252,11 @@ async def test_who_returns_and_is_killed_meanwhile_goes_there_at_the_next_start(
     machine: Machine,
 ) -> None:
     way_back, store, _gate = machine.start(JoinError("nobody."))
-    going = asyncio.create_task(way_back.return_to(SPEC, train=True))
+    going = asyncio.create_task(way_back.return_to(SPEC, TRAINED))
     await until(store, lambda state: (r := state.returning) is not None and bool(r.retry_at))
     await way_back.close()
     assert not await asyncio.wait_for(going, PATIENCE)
-    assert await machine.start()[0].planned() == (SPEC, True)
+    assert await machine.start()[0].planned() == (SPEC, TRAINED)
 
 
 async def test_another_swarm_ends_it(machine: Machine) -> None:
@@ -266,7 +298,7 @@ async def test_without_a_plan_it_stays_where_it_is(machine: Machine, content: st
 async def test_the_setting_keeps_it_away(machine: Machine) -> None:
     await was_training(machine)
     assert await machine.start(go_back=False)[0].planned() is None
-    assert await machine.start()[0].planned() == (SPEC, True)
+    assert await machine.start()[0].planned() == (SPEC, TRAINED)
 
 
 async def until(store: Store, condition: Any) -> None:

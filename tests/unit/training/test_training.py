@@ -478,6 +478,29 @@ async def test_what_waits_can_be_paused(house: House) -> None:
     await house.training.stop()
 
 
+async def test_who_starts_paused_trains_when_the_pause_is_over(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until = time.time() + 3600
+    await house.training.start_paused(until)
+    assert (house.state.phase, house.state.paused_by) == (Phase.WAITING, ("user",))
+    assert house.state.paused_until == pytest.approx(until, abs=60)
+    monkeypatch.setattr(time, "time", lambda: until + 60)
+    await house.judge()
+    assert (house.state.phase, house.state.paused_until) == (Phase.TRAINING, None)
+    await house.training.stop()
+
+
+async def test_who_starts_paused_can_be_resumed(house: House) -> None:
+    await house.training.start_paused(None)
+    await house.training.resume()
+    await house.judge()
+    assert house.state.phase is Phase.TRAINING
+    with pytest.raises(BusyError):
+        await house.training.start_paused(None)
+    await house.training.stop()
+
+
 async def test_there_must_be_something_to_pause(house: House) -> None:
     for act in (house.training.pause, house.training.resume):
         with pytest.raises(BusyError, match="nothing is being trained"):
