@@ -106,10 +106,7 @@ class Session:
             before_leaving=self._end_what_needs_the_swarm,
         )
         self.machines = FleetSync(
-            store,
-            membership=self.swarm,
-            history=self.history,
-            key_file=folders.machine_key_file,
+            store, membership=self.swarm, history=self.history, key_file=folders.machine_key_file
         )
         self.archive = ArchiveKeeper(store, machines=self.machines, folder=folders.data)
         self.alerts = Alerter(store, machines=self.machines, file=folders.data / ALERTS)
