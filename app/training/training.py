@@ -191,7 +191,7 @@ class Training:
 
         Raises `BusyError` when nothing is trained, nor about to be.
         """
-        self._check_training()
+        _check_training(self._store.state)
         self._pause_ends = math.inf if seconds is None else time.monotonic() + seconds
         self._store.dispatch(PauseChosen(until=None if seconds is None else time.time() + seconds))
         await self._tell_rest()
@@ -211,14 +211,10 @@ class Training:
 
         Raises `BusyError` when nothing is trained, nor about to be.
         """
-        self._check_training()
+        _check_training(self._store.state)
         self._store.dispatch(PauseEnded())
         self._start_awaited()
         await self._tell_rest()
-
-    def _check_training(self) -> None:
-        if not self._store.state.trains_or_will:
-            raise BusyError(_("nothing is being trained."), remedy=_("Start training first."))
 
     def obey(self) -> None:
         """Start, pause, resume or pace the trainers, as user and terms want now."""
@@ -322,6 +318,11 @@ class Training:
         if self._store.state.restart_at is not None:
             self._stops += 1  # a restart that has just begun
             self._store.dispatch(RestartCancelled())
+
+
+def _check_training(state: ContributorState) -> None:
+    if not state.trains_or_will:
+        raise BusyError(_("nothing is being trained."), remedy=_("Start training first."))
 
 
 def _gone(
