@@ -35,7 +35,7 @@ from app.contributions.recovery import Recovery
 from app.contributions.summary import Summary, summary_of
 from app.machine.energy import EnergyMeter
 from app.machine.question import Question
-from app.protocol import Ready, Work
+from app.protocol import Device, Ready, Work
 from app.state.events import Event, Joined, Left, ProblemRaised, TrainerGone
 from app.state.facts import Problem, Swarm
 from app.state.state import ContributorState
@@ -159,7 +159,7 @@ class Recorder:
         self._store = store
         self.energy = EnergyMeter()
         """Of the device that trains, or has trained last; read every few seconds."""
-        self._device = ("", "")
+        self._devices: tuple[Device, ...] = ()
         self._used = Question(_energy_used, counts=True)
         self._key: MachineKey
         self._running: _Running | None = None
@@ -251,7 +251,7 @@ class Recorder:
                     state.swarm, participant=peer_id, interval=Interval()
                 )
             case Ready():
-                self._device = (event.device, event.device_name)
+                self._devices = _trained_on(event, state)
             case Work():
                 self._change(lambda interval: interval.counted(event))
             case TrainerGone(problem=problem):
@@ -312,7 +312,7 @@ class Recorder:
                 self._complain(error)
 
     async def _measure_energy(self) -> None:
-        used = await self._used.answer(self.energy, self._device)
+        used = await self._used.answer(self.energy, self._devices)
         if self._finished:  # an interval has just ended, so the energy is that interval's
             last = self._finished[-1]
             joules = used if last.energy is None else last.energy + (used or 0.0)
@@ -345,8 +345,16 @@ def _load_key(path: Path) -> "MachineKey":
     return MachineKey.load_or_create(path)
 
 
-def _energy_used(meter: EnergyMeter, device: tuple[str, str]) -> float | None:
-    return meter.take(*device)
+def _energy_used(meter: EnergyMeter, devices: tuple[Device, ...]) -> float | None:
+    return meter.take(devices)
+
+
+def _trained_on(ready: Ready, state: ContributorState) -> tuple[Device, ...]:
+    """All devices that train; those that aren't known have no more than a name."""
+    known = {each.id: each for each in state.devices}
+    ids = state.chosen_devices if state.other_devices else (ready.device,)
+    unknown = Device(id=ready.device, name=ready.device_name, memory=0)
+    return tuple(known.get(each, unknown) for each in ids)
 
 
 def _add(ledger: Ledger, contribution: Contribution, key: "MachineKey") -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from app.protocol import Device
+
 log = logging.getLogger(__name__)
 
 LEAST_SECONDS = 1.0
@@ -23,37 +25,39 @@ Counter = Callable[[], float]
 
 
 class EnergyMeter:
-    """Measures the energy of one device at a time.
+    """Measures the energy of some devices together.
 
     Not thread-safe; a reading takes about a millisecond.
     """
 
     def __init__(self, powercap: Path = POWERCAP) -> None:
         self._powercap = powercap
-        self._device = ("", "")
+        self._devices: tuple[Device, ...] = ()
         self._counters: Sequence[Counter] = ()
         self._last: Sequence[float] = ()
         self._taken_at = 0.0
         self.power: float | None = None
         """Watts between the last two readings; None while not known."""
 
-    def take(self, device: str, name: str) -> float | None:
-        """Joules that the device has used since the previous call for the same device.
+    def take(self, devices: Sequence[Device]) -> float | None:
+        """Joules that the devices have used since the previous call for the same devices.
 
-        None for the first call, and when the device has no readable counter. device, name: as
-        torch gives them (``cuda:0``, "NVIDIA H100").
+        None for the first call, and when one of them has no readable counter.
         """
         try:
-            if self._device != (device, name):
-                self._device = (device, name)
-                self._counters = counters_of(device, name, powercap=self._powercap)
+            if self._devices != tuple(devices):
+                self._devices = tuple(devices)
+                found = [counters_of(each, powercap=self._powercap) for each in devices]
+                self._counters = [each for counters in found for each in counters]
+                if not all(found):
+                    self._counters = []  # a part would pass for the whole
                 self._last = [counter() for counter in self._counters]
                 self._taken_at, self.power = time.monotonic(), None
                 return None
             now = [counter() for counter in self._counters]
         except OSError as error:
-            log.info("the energy counter of %s can't be read: %s", device, error)
-            self._counters = self._last = ()  # not read again until the device changes
+            log.info("an energy counter can't be read: %s", error)
+            self._counters = self._last = ()  # not read again until the devices change
             self.power = None
             return None
         used = sum(max(0.0, new - old) for new, old in zip(now, self._last, strict=True))
@@ -67,39 +71,47 @@ class EnergyMeter:
         return used
 
 
-def power_limit(device: str, name: str, *, powercap: Path = POWERCAP) -> float | None:
-    """Watts that a device draws at most for long; None where its limit can't be read.
+def power_limit(devices: Sequence[Device], *, powercap: Path = POWERCAP) -> float | None:
+    """Watts that devices draw at most for long, together; None where a limit can't be read.
 
     GPUs: what NVML enforces. CPUs: the long-term limit of RAPL, which everybody may read. The first
     call for a GPU takes some tenths of a second.
     """
     try:
-        if device == "cpu":
-            zones = _packages(powercap)
-            limits = [_number(zone / "constraint_0_power_limit_uw") / 1e6 for zone in zones]
-        elif device.startswith("cuda"):
-            limits = [_board_limit(board) for board in _boards(name)]
-        else:
-            limits = []
+        limits = [sum(_limits_of(each, powercap)) for each in devices]
     except OSError as error:
-        log.info("the power limit of %s can't be read: %s", device, error)
+        log.info("a power limit can't be read: %s", error)
         return None
-    return sum(limits) or None
+    return sum(limits) or None if all(limits) else None
 
 
-def counters_of(device: str, name: str, *, powercap: Path = POWERCAP) -> list[Counter]:
+def _limits_of(device: Device, powercap: Path) -> list[float]:
+    if device.id == "cpu":
+        zones = _packages(powercap)
+        return [_number(zone / "constraint_0_power_limit_uw") / 1e6 for zone in zones]
+    if device.id.startswith("cuda"):
+        return [_board_limit(board) for board in _boards(device)]
+    return []
+
+
+def counters_of(device: Device, *, powercap: Path = POWERCAP) -> list[Counter]:
     """The energy counters of a device; [] when it has none.
 
     powercap: the kernel's folder of RAPL zones. Raises `OSError` when a counter can't be read.
     """
-    if device == "cpu":
-        return [_Package(zone) for zone in _packages(powercap)]
-    if device.startswith("cuda"):
-        return _gpu(name)
+    if device.id == "cpu":
+        return cpu_counters(powercap)
+    if device.id.startswith("cuda"):
+        return [_PowerBoard(board) for board in _boards(device)]
     return []
 
 
 # --- CPU
+
+
+def cpu_counters(powercap: Path) -> list[Counter]:
+    """A counter for each CPU package; raises as `counters_of`."""
+    return [_Package(zone) for zone in _packages(powercap)]
 
 
 def _packages(powercap: Path) -> list[Path]:
@@ -138,13 +150,12 @@ def _number(file: Path) -> int:
 # --- GPU
 
 
-def _gpu(name: str) -> list[Counter]:
-    return [_PowerBoard(board) for board in _boards(name)]
+def _boards(device: Device) -> list[Any]:
+    """NVML's handle of a GPU, [] where it can't be told which one it is.
 
-
-def _boards(name: str) -> list[Any]:
-    """NVML's handle of the GPU with this name, if exactly one has it: CUDA and NVML number GPUs
-    differently."""
+    CUDA and NVML number GPUs differently: it is found by its UUID, or else, where only one has it,
+    by its name.
+    """
     import pynvml
 
     try:
@@ -152,10 +163,11 @@ def _boards(name: str) -> list[Any]:
         boards = [
             pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())
         ]
-        found = [board for board in boards if _text(pynvml.nvmlDeviceGetName(board)) == name]
+        named = [each for each in boards if _text(pynvml.nvmlDeviceGetName(each)) == device.name]
+        same = [each for each in boards if _text(pynvml.nvmlDeviceGetUUID(each)) == device.uuid]
     except pynvml.NVMLError as error:
         raise OSError(f"NVML: {error}") from error
-    return found if len(found) == 1 else []
+    return same or (named if len(named) == 1 else [])
 
 
 def _board_limit(board: Any) -> float:

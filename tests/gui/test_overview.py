@@ -408,15 +408,19 @@ def test_before_anything_is_measured_the_devices_limit_says_what_it_costs(
     bench: Bench, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = {"cpu": 65.0, "cuda:0": 320.0}
-    monkeypatch.setattr("ui.models.power_limit.power_limit", lambda device, _name: limits[device])
+    monkeypatch.setattr(
+        "ui.models.power_limit.power_limit",
+        lambda devices: sum(limits[each.id] for each in devices),
+    )
     overview, store = bench.window.overview, bench.session.store
     bench.dispatch(*WATCHING)
     store.replace_settings(store.settings.model_copy(update={"energy_price": 0.5}))
-    for device, expected in (
-        ("cuda:0", "at most 320 W, the device's own limit: 7.68 kWh (3.84 €) a day."),
-        ("cpu", "at most 65 W, the device's own limit: 1.56 kWh (0.78 €) a day."),
+    for device, others, expected in (
+        ("cuda:0", (), "at most 320 W, the device's own limit: 7.68 kWh (3.84 €) a day."),
+        ("cpu", (), "at most 65 W, the device's own limit: 1.56 kWh (0.78 €) a day."),
+        ("cuda:0", ("cpu",), "at most 385 W"),
     ):
-        bench.dispatch(DeviceChosen(device=device))
+        bench.dispatch(DeviceChosen(device=device, others=others))
         qtbot.waitUntil(lambda expected=expected: expected in overview.cost.text())
     store.replace_settings(store.settings.model_copy(update={"training_watts": 50.0}))
     bench.dispatch()

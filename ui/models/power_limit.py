@@ -1,5 +1,6 @@
-"""What the chosen device may draw at most, before anything was measured."""
+"""What the chosen devices may draw at most, before anything was measured."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from PySide6.QtCore import QObject, Signal
@@ -11,28 +12,28 @@ from ui.models.session_model import SessionModel
 
 
 class PowerLimit(QObject):
-    """Read once for each device that is chosen, in a thread."""
+    """Read once for the devices that are chosen, in a thread."""
 
     changed = Signal()
 
     def __init__(self, model: SessionModel) -> None:
         super().__init__(model)
         self._model = model
-        self._device: Device | None = None
+        self._devices: Sequence[Device] = ()
         self.watts: float | None = None
-        """Of the chosen device; None where it isn't known."""
+        """Of the chosen devices together; None where it isn't known."""
 
-    def look_at(self, device: Device | None) -> None:
-        """Read that of a device, if it is another one than before."""
-        if device == self._device:
+    def look_at(self, devices: Sequence[Device]) -> None:
+        """Read that of devices, if they are others than before."""
+        if devices == self._devices:
             return
-        self._device, self.watts = device, None
-        if device is not None:
-            self._model.run(self._read(device))
+        self._devices, self.watts = devices, None
+        if devices:
+            self._model.run(self._read(devices))
 
-    async def _read(self, device: Device) -> None:
-        asked = partial(power_limit, device.id, device.name)
+    async def _read(self, devices: Sequence[Device]) -> None:
+        asked = partial(power_limit, devices)
         watts = await run_in_thread(asked, name="asks the power limit")  # a driver may hang
-        if device == self._device and watts is not None:
+        if devices == self._devices and watts is not None:
             self.watts = watts
             self.changed.emit()

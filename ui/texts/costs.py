@@ -34,6 +34,13 @@ def chosen_device(state: ContributorState) -> "Device | None":
     return next((device for device in state.devices if device.id == state.device), None)
 
 
+def chosen_devices(state: ContributorState) -> "list[Device]":
+    """The devices that would train; [] if one of them isn't known."""
+    known = {each.id: each for each in state.devices}
+    chosen = [known.get(each) for each in state.chosen_devices]
+    return [each for each in chosen if each is not None] if all(chosen) else []
+
+
 def device_kind(device: "Device | None") -> "DeviceKind":
     """The kind of a device, as the estimate names it. An unknown device counts as a CPU."""
     return "cpu" if device is None or device.id == "cpu" else "gpu"

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.machine.energy import POWERCAP, Counter, counters_of
+from app.machine.energy import POWERCAP, Counter, cpu_counters
 from app.machine.hardware.readings import Cpu
 from app.machine.hardware.sysfs import SYS, line, scaled
 
@@ -74,7 +74,7 @@ class Processor:
         if self._counters is None:
             self._counters = ()
             with suppress(OSError):  # on many systems only root may read it
-                self._counters = counters_of("cpu", "", powercap=self._powercap)
+                self._counters = cpu_counters(self._powercap)
         try:
             return sum(counter() for counter in self._counters)
         except OSError:

@@ -38,6 +38,7 @@ class Board:
     limit: int | None = 450_000
     clock: int | None = 210
     max_clock: int | None = 2520
+    energy: int | None = 0
     uses: dict[int, int] | None = field(default_factory=dict)
     taken: dict[int, int] | None = field(default_factory=dict)
 
@@ -149,6 +150,9 @@ class FakeNvml:
 
     def nvmlDeviceGetEnforcedPowerLimit(self, board: Board) -> int:
         return _known(board.limit)
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, board: Board) -> int:
+        return _known(board.energy)
 
     def nvmlDeviceGetClockInfo(self, board: Board, _kind: int) -> int:
         return _known(board.clock)

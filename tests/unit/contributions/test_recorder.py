@@ -22,7 +22,7 @@ from app.contributions.export import check
 from app.contributions.ledger import Ledger, LedgerEntry, OutboxState
 from app.contributions.recorder import Recorder
 from app.machine import question
-from app.protocol import Ready, Work
+from app.protocol import Device, Ready, Work
 from app.settings.settings import Settings
 from app.state.events import Event, JoinBegan, Joined, Left, ProblemRaised, TrainerGone
 from app.state.facts import Problem, Swarm
@@ -502,10 +502,10 @@ async def test_energy_is_that_of_the_device_that_trains(
     monkeypatch.setattr(question, "DEADLINE_SECONDS", 20.0)  # who answers is never late
 
     class Meter:
-        devices: set[tuple[str, str]] = set()  # noqa: RUF012
+        asked: set[tuple[Device, ...]] = set()  # noqa: RUF012
 
-        def take(self, device: str, name: str) -> float | None:
-            self.devices.add((device, name))
+        def take(self, devices: tuple[Device, ...]) -> float | None:
+            self.asked.add(devices)
             return 2.5
 
     world.contributions.energy = Meter()  # type: ignore[assignment]
@@ -525,7 +525,7 @@ async def test_energy_is_that_of_the_device_that_trains(
     world.train(ENTERED)
     (entry,) = await world.entries()
     assert entry.contribution.energy == 2.5
-    assert ("cuda:0", "NVIDIA H100") in Meter.devices
+    assert (Device(id="cuda:0", name="NVIDIA H100", memory=0),) in Meter.asked
 
 
 async def test_a_driver_that_hangs_keeps_nothing_from_being_written(
@@ -535,7 +535,7 @@ async def test_a_driver_that_hangs_keeps_nothing_from_being_written(
         calls = 0
         may_answer = threading.Event()
 
-        def take(self, _device: str, _name: str) -> float | None:
+        def take(self, _devices: object) -> float | None:
             self.calls += 1
             self.may_answer.wait()
             return 2.5

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from app.machine.energy import EnergyMeter, power_limit
-from tests.support.machine.nvml import FakeNvml, rtx3080, rtx4090
+from app.protocol import Device
+from tests.support.machine.nvml import Board, FakeNvml, rtx3080, rtx4090
 
 RANGE = 262_143_328_850
 
@@ -35,8 +36,17 @@ def powercap(tmp_path: Path) -> Path:
     return folder
 
 
+CPU = Device(id="cpu", name="AMD Ryzen 7 5800X", memory=0)
+APPLE = Device(id="mps", name="Apple M2", memory=0)
+MISSING = Device(id="cuda:0", name="No such board", memory=0)
+
+
+def gpu(board: Board, index: int = 0, *, uuid: str = "") -> Device:
+    return Device(id=f"cuda:{index}", name=board.name, memory=0, uuid=uuid)
+
+
 def cpu(meter: EnergyMeter) -> float | None:
-    return meter.take("cpu", "AMD Ryzen 7 5800X")
+    return meter.take((CPU,))
 
 
 def test_joules_are_counted_from_the_first_call_on(powercap: Path) -> None:
@@ -122,7 +132,7 @@ def test_another_device_starts_a_new_measurement(powercap: Path) -> None:
     zone = Zone(powercap, "0", "package-0")
     meter = EnergyMeter(powercap)
     cpu(meter)
-    assert meter.take("mps", "Apple M2") is None
+    assert meter.take((APPLE,)) is None
     zone.set(9_000_000)
     assert cpu(meter) is None
     zone.set(10_000_000)
@@ -131,27 +141,54 @@ def test_another_device_starts_a_new_measurement(powercap: Path) -> None:
 
 def test_energy_of_a_missing_gpu_is_unknown() -> None:
     meter = EnergyMeter()
-    assert [meter.take("cuda:0", "No such board") for _ in range(2)] == [None, None]
+    assert [meter.take((MISSING,)) for _ in range(2)] == [None, None]
 
 
 # --- what a device draws at most
 
 
 def test_the_limit_of_a_cpu_is_that_of_its_packages(powercap: Path) -> None:
-    assert power_limit("cpu", "any", powercap=powercap) is None
+    assert power_limit((CPU,), powercap=powercap) is None
     for number, name, watts in (("0", "package-0", 65), ("1", "package-1", 95), ("0:0", "core", 9)):
         Zone(powercap, number, name).write("constraint_0_power_limit_uw", str(watts * 10**6))
-    assert power_limit("cpu", "any", powercap=powercap) == 160.0
+    assert power_limit((CPU,), powercap=powercap) == 160.0
 
 
 def test_a_limit_that_cannot_be_read_is_unknown(powercap: Path) -> None:
     Zone(powercap, "0", "package-0")
-    assert power_limit("cpu", "any", powercap=powercap) is None
-    assert power_limit("mps", "Apple GPU", powercap=powercap) is None
+    assert power_limit((CPU,), powercap=powercap) is None
+    assert power_limit((APPLE,), powercap=powercap) is None
 
 
 def test_the_limit_of_a_gpu_is_the_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
     board, other = rtx4090(), rtx3080()
     FakeNvml(other, board).install(monkeypatch)
-    assert power_limit("cuda:0", board.name) == board.limit / 1000
-    assert power_limit("cuda:0", "No such board") is None
+    assert power_limit((gpu(board),)) == board.limit / 1000
+    assert power_limit((MISSING,)) is None
+
+
+def test_gpus_of_one_name_are_told_apart_and_summed(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = rtx4090(), rtx4090()
+    two.uuid, two.limit = "GPU-2", 300_000
+    FakeNvml(two, one).install(monkeypatch)
+    assert one.limit is not None
+    first, second = gpu(one, uuid=one.uuid), gpu(two, 1, uuid=two.uuid)
+    assert power_limit((second,)) == 300.0
+    assert power_limit((first, second)) == one.limit / 1000 + 300.0
+    assert power_limit((gpu(one),)) is None  # it may be either
+    assert power_limit((first, MISSING)) is None  # a part would pass for the whole
+
+
+def test_the_energy_of_several_devices_is_their_sum(
+    monkeypatch: pytest.MonkeyPatch, powercap: Path
+) -> None:
+    board, zone = rtx4090(), Zone(powercap, "0", "package-0")
+    FakeNvml(board).install(monkeypatch)
+    meter, both = EnergyMeter(powercap), (gpu(board, uuid=board.uuid), CPU)
+    board.energy = 5_000
+    assert meter.take(both) is None
+    board.energy = 7_000
+    zone.set(4_000_000)
+    assert meter.take(both) == pytest.approx(5.0)
+    assert meter.take((*both, MISSING)) is None
+    assert meter.take((*both, MISSING)) is None

@@ -163,7 +163,7 @@ class Overview(QScrollArea):
 
     def _cost(self, state: ContributorState) -> str:
         """What training takes now, or will take."""
-        self._limit.look_at(costs.chosen_device(state))
+        self._limit.look_at(costs.chosen_devices(state))
         summary = self._summary_model.summary
         return energy_texts.running_cost(
             self._model.session.contributions.energy.power,
