@@ -1,5 +1,6 @@
 """Turns a failed exchange into a `BackendError`: an answer that is no success, or no answer."""
 
+import asyncio
 import contextlib
 import math
 import re
@@ -177,19 +178,33 @@ def failure_of(error: httpx2.RequestError, *, url: str, once: bool) -> BackendEr
         return UncertainError(_("the answer was lost: {reason}.").format(reason=reason))
     host = urlsplit(url).netloc
     if _cause(error, socket.gaierror) is not None and urlsplit(url).hostname == COMPOSE_HOST:
-        return UnreachableError(
-            _("no CoTrain backend is set up here."),
-            field="backend_url",
-            remedy=_(
-                "If somebody gave you its address, enter it in the settings. Without it you can"
-                " open an invite, start a swarm of your own, or try the demo."
-            ),
-        )
+        return _no_backend()
     return UnreachableError(
         _("the backend at {host} can't be reached: {reason}.").format(host=host, reason=reason),
         field="backend_url",
         remedy=_("Check your network and the backend's address."),
     )
+
+
+def _no_backend() -> UnreachableError:
+    return UnreachableError(
+        _("no CoTrain backend is set up here."),
+        field="backend_url",
+        remedy=_(
+            "If somebody gave you its address, enter it in the settings. Without it you can"
+            " open an invite, start a swarm of your own, or try the demo."
+        ),
+    )
+
+
+async def check_default(url: str) -> None:
+    """Raises `UnreachableError` where a backend's address is the default, and leads nowhere."""
+    if urlsplit(url).hostname != COMPOSE_HOST:
+        return
+    try:
+        await asyncio.get_running_loop().getaddrinfo(COMPOSE_HOST, None)
+    except socket.gaierror:
+        raise _no_backend() from None
 
 
 def _reason(error: httpx2.RequestError) -> str:

@@ -91,6 +91,12 @@ class Reporting:
 
     # --- the account
 
+    async def look_for_backend(self) -> None:
+        """Raises `UnreachableError` where nobody has set up a backend."""
+        from app.backend.failures import check_default
+
+        await check_default(self._store.state.reporting.backend_url)
+
     async def register(
         self, email: str, *, password: str, username: str = "", stay: bool = False
     ) -> None:

@@ -208,3 +208,20 @@ def test_an_address_that_is_not_encrypted_is_said(bench: Bench) -> None:
         form = SignInForm(bench.model)
         texts = [each.text() for each in form.findChildren(QLabel)]
         assert any(said in text for text in texts)
+
+
+def test_nobody_is_asked_for_a_password_where_no_backend_is_set_up(
+    bench: Bench, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.backend.failures.COMPOSE_HOST", "backend.invalid")  # no such name
+    store = bench.session.store
+    reporting = replace(store.state.reporting, backend_url="http://backend.invalid:3001")
+    store.dispatch(ReportingChanged(reporting=reporting))
+    form = shown(bench)
+    qtbot.waitUntil(lambda: "No CoTrain backend is set up here" in form.error.text())
+    assert not form.fields["password"].isVisible()
+    assert not form.go.isVisible()
+    assert form.cancels.isVisible()
+    assert not any(
+        "backend.invalid" in each.text() for each in form.findChildren(QLabel) if each.isVisible()
+    )

@@ -99,6 +99,7 @@ class SignInForm(QWidget):
         super().__init__()
         self._model = model
         self._account: Reporting = model.session.account
+        self._needs_backend: list[QWidget] = []
         self.fields = {
             "email": Field(_("E-mail"), line_edit()),
             "password": Field(_("Password"), _hidden()),
@@ -113,16 +114,19 @@ class SignInForm(QWidget):
         self.go.clicked.connect(self._submit)
         self.new.toggled.connect(self._show_kind)
         self._show_kind(False)
+        model.run(self._look_for_backend())
 
     def _lay_out(self) -> None:
         state = self._model.state.reporting
         column = _column(self)
         text = _("Sign in to {url}, and what this machine gives to its swarms is reported there.")
-        column.addWidget(label(text.format(url=state.backend_url), "muted", wrap=True))
+        self._needs_backend = [label(text.format(url=state.backend_url), "muted", wrap=True)]
         if not state.encrypted:
-            column.addWidget(label(_not_encrypted(allowed=state.plain_http), "caution", wrap=True))
-        stay = label(_stay(), "small", wrap=True)
-        for part in (*self.fields.values(), self.new, self.stay, stay, self.error):
+            warning = _not_encrypted(allowed=state.plain_http)
+            self._needs_backend.append(label(warning, "caution", wrap=True))
+        self._needs_backend += [*self.fields.values(), self.new, self.stay]
+        self._needs_backend += [label(_stay(), "small", wrap=True), self.go]
+        for part in (*self._needs_backend[:-1], self.error):
             column.addWidget(part)
         column.addLayout(_row(self.cancels, self.go))
 
@@ -130,6 +134,17 @@ class SignInForm(QWidget):
         self.fields["username"].setVisible(new)
         self.go.setText(_("Make the account") if new else _("Sign in"))
         self.grown.emit()
+
+    async def _look_for_backend(self) -> None:
+        """Ask nobody for a password that could be sent nowhere."""
+        try:
+            await self._account.look_for_backend()
+        except UserFacingError as error:
+            if not isValid(self):
+                return
+            for part in self._needs_backend:
+                part.hide()
+            self._show_problem(error)
 
     # --- signing in
 
