@@ -251,7 +251,7 @@ class Recorder:
                     state.swarm, participant=peer_id, interval=Interval()
                 )
             case Ready():
-                self._devices = _trained_on(event, state)
+                self._devices = state.devices_of(event)
             case Work():
                 self._change(lambda interval: interval.counted(event))
             case TrainerGone(problem=problem):
@@ -347,14 +347,6 @@ def _load_key(path: Path) -> "MachineKey":
 
 def _energy_used(meter: EnergyMeter, devices: tuple[Device, ...]) -> float | None:
     return meter.take(devices)
-
-
-def _trained_on(ready: Ready, state: ContributorState) -> tuple[Device, ...]:
-    """All devices that train; those that aren't known have no more than a name."""
-    known = {each.id: each for each in state.devices}
-    ids = state.chosen_devices if state.other_devices else (ready.device,)
-    unknown = Device(id=ready.device, name=ready.device_name, memory=0)
-    return tuple(known.get(each, unknown) for each in ids)
 
 
 def _add(ledger: Ledger, contribution: Contribution, key: "MachineKey") -> None:

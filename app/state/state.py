@@ -5,7 +5,15 @@ from enum import StrEnum
 
 from app import protocol
 from app.p2p.sightings import PeerInfo, Run
-from app.protocol import Device, FileDownload, StateDownload, TrainerPhase, TrainerWarning, Waiting
+from app.protocol import (
+    Device,
+    FileDownload,
+    Ready,
+    StateDownload,
+    TrainerPhase,
+    TrainerWarning,
+    Waiting,
+)
 from app.state.facts import (
     Access,
     DoorSnapshot,
@@ -249,3 +257,11 @@ class ContributorState:
     def chosen_devices(self) -> tuple[str, ...]:
         """Ids of all devices to train on, ``device`` first."""
         return self.device, *self.other_devices
+
+    def devices_of(self, ready: Ready) -> tuple[Device, ...]:
+        """All devices that train once the trainers are ready; one that isn't known has no more than
+        a name."""
+        known = {each.id: each for each in self.devices}
+        ids = self.chosen_devices if self.other_devices else (ready.device,)
+        unknown = Device(id=ready.device, name=ready.device_name, memory=0)
+        return tuple(known.get(each, unknown) for each in ids)
