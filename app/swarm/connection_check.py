@@ -139,7 +139,7 @@ def _port_taken(wanted: int, instead: str) -> Finding:
         ),
         remedy=_(
             "Others still reach this machine, unless a router or a firewall lets only that port"
-            " through. Close the other program, or choose another dht_port."
+            " through. Close the other program, or choose another port in the settings."
         ),
     )
 

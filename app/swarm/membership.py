@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from app.common.background import end, survived
-from app.common.errors import BusyError, JoinError, UserFacingError
+from app.common.errors import BusyError, JoinError, SpecError, UserFacingError
 from app.common.i18n import _
 from app.common.paths import Folders
 from app.p2p.calls import CallError
@@ -306,7 +306,11 @@ def port_or_any(name: str, wanted: int) -> int:
 
 
 def problem_of(error: UserFacingError) -> Problem:
-    """An error as the state shows it to the user."""
+    """An error as the state shows it to the user, who sees no field's name."""
+    if isinstance(error, SpecError) and error.all:  # what is wrong with a field, by its name
+        text = _("this invite can't be used: {field}: {message}")
+        said = text.format(field=error.field, message=error.message)
+        return Problem(message=said, field=error.field, remedy=error.remedy)
     return Problem(message=error.message, field=error.field, remedy=error.remedy)
 
 

@@ -115,7 +115,9 @@ class TrainingRun:
             raise UserFacingError(
                 _("the loss is not finite any more: the model has diverged."),
                 field="training_params.optimizer.learning_rate",
-                remedy=_("Lower the learning rate; a fresh run needs another run_id."),
+                remedy=_(
+                    "Whoever made the swarm has to lower the learning rate, and to begin a new run."
+                ),
             )
         self.discarded = 0
 

@@ -3,8 +3,9 @@
 import pytest
 
 from app.common.errors import UserFacingError
+from app.state.facts import Problem
 from ui.dialogs.join import files
-from ui.texts.states import error_text
+from ui.texts.states import error_text, problem_sentence
 
 pytestmark = pytest.mark.gui
 
@@ -21,6 +22,8 @@ pytestmark = pytest.mark.gui
 )
 def test_a_path_is_named_and_a_field_is_not(field: str, said: str) -> None:
     assert error_text(UserFacingError("it broke.", field=field, remedy="Mend it.")) == said
+    problem = Problem(message="it broke.", field=field, remedy="Mend it.")  # in a banner
+    assert f"{problem_sentence(problem)} Mend it." == said
 
 
 def test_a_file_that_cannot_be_read_is_said_without_numbers() -> None:

@@ -15,6 +15,7 @@ from app.session import Session
 from app.state.events import ProblemRaised
 from app.state.facts import Problem
 from app.state.state import ContributorState
+from app.swarm.membership import problem_of
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class SessionModel(QObject):
 
 def _problem_of(error: BaseException) -> Problem:
     if isinstance(error, UserFacingError):
-        return Problem(message=error.message, field=error.field, remedy=error.remedy)
+        return problem_of(error)
     log.error("an action of the window failed", exc_info=error)
     return Problem(
         message=_("something went wrong in the app."),

@@ -306,19 +306,12 @@ def parts_arrived(share: float) -> str:
     return _("{share} of the parts arrived").format(share=units.percent(share, 1.0))
 
 
-_SAID_ANYWAY = frozenset(
-    {
-        *("backend_url", "callback", "consent", "dataset_info", "device", "dht_port"),
-        *("initial_peers", "organiser", "peer_id", "swarm", "terms.max_memory"),
-        *("tracker", "update_url"),
-    }
-)
-"""Fields whose problems are whole sentences: their names say nothing more to a person."""
-
-
 def problem_sentence(entry: Problem) -> str:
-    """What is wrong, as a sentence; after the name of a field that the sentence doesn't name."""
-    if entry.field and entry.field not in _SAID_ANYWAY:
+    """What is wrong, as a sentence; after the path of the file or folder if it is about one.
+
+    Settings and fields of a spec aren't named: their names are for those who write files.
+    """
+    if Path(entry.field).is_absolute():
         return f"{entry.field}: {entry.message}"
     return entry.message[:1].upper() + entry.message[1:]
 

@@ -143,7 +143,7 @@ class TextFiles:
             raise DataError(
                 message.format(path=path, byte=error.object[error.start], position=at),
                 field=self.field,
-                remedy=_("Convert the file to UTF-8, or set dataset_info.format if it isn't text."),
+                remedy=_("Convert the file to UTF-8. If it isn't text, the invite has to say so."),
             ) from error
 
     def _json_lines(self, stream: IO[bytes], path: Path) -> Iterator[Piece]:
@@ -188,7 +188,7 @@ class TextFiles:
             raise DataError(
                 _("{path} is no readable parquet file: {reason}.").format(path=path, reason=error),
                 field=self.field,
-                remedy=_("Get the file again, or set dataset_info.format if it is something else."),
+                remedy=_("Get the file again. If it is something else, the invite has to say so."),
             ) from error
 
     def _check_column(self, table: "pq.ParquetFile", *, where: str) -> None:

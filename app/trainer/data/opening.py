@@ -227,11 +227,11 @@ def _finite(data: BuiltinData | FileData | HttpsFile | SlotData, downloads: Down
 
 def _too_short(tokens: int, *, length: int) -> DataError:
     message = _(
-        "holds {tokens:,} tokens, but one sample takes {needed:,}"
-        " (training_params.sequence_length {length:,} and the token after it)."
+        "the data holds {tokens:,} tokens, but one sample takes {needed:,}: {length:,} and the"
+        " token after them."
     )
     return DataError(
         message.format(tokens=tokens, needed=length + 1, length=length),
         field="dataset_info",
-        remedy=_("Give more text, or lower training_params.sequence_length."),
+        remedy=_("Give more text, or let the swarm train on shorter samples."),
     )

@@ -64,7 +64,7 @@ def _agreed(fields: dict[str, Any], published: Mapping[str, Any], *, kind: Any) 
     """
     if published.get("model_type") != kind.model_type:
         raise SpecError(
-            _("is {said}, but the weights are of the type {found}.").format(
+            _("the model type is {said}, but the weights are of the type {found}.").format(
                 said=kind.model_type, found=repr(published.get("model_type"))[:80]
             ),
             field="model_config.model_type",
@@ -83,8 +83,8 @@ def _agreed(fields: dict[str, Any], published: Mapping[str, Any], *, kind: Any) 
         said, found = getattr(both, name, None), getattr(theirs, name, None)
         if said != found and "drop" not in name:
             raise SpecError(
-                _("is {said}, but the weights have {found}.").format(
-                    said=repr(said)[:80], found=repr(found)[:80]
+                _("{name} is {said}, but the weights have {found}.").format(
+                    name=name, said=repr(said)[:80], found=repr(found)[:80]
                 ),
                 field=f"model_config.{name}",
                 remedy=_("Leave it out, or copy it from the config.json of the weights."),
@@ -150,7 +150,7 @@ def _check_attention_types(fields: dict[str, Any]) -> None:
                 layers += len(names) * times
     if layers > _MAX_LAYERS:
         raise SpecError(
-            _("makes {layers:,} layers.").format(layers=layers),
+            _("these types of attention make {layers:,} layers.").format(layers=layers),
             field="model_config.attention_types",
             remedy=_("At most {limit:,} is allowed.").format(limit=_MAX_LAYERS),
         )
@@ -158,7 +158,7 @@ def _check_attention_types(fields: dict[str, Any]) -> None:
 
 def _check_vocabulary(config: Any, *, vocabulary_size: int) -> None:
     if config.vocab_size < vocabulary_size:
-        message = _("is {size:,}, but the tokenizer has {tokens:,} tokens.")
+        message = _("the vocabulary has {size:,} tokens, but the tokenizer has {tokens:,}.")
         remedy = _("Make it at least {tokens:,}, or leave it out.")
         raise SpecError(
             message.format(size=config.vocab_size, tokens=vocabulary_size),
@@ -168,9 +168,11 @@ def _check_vocabulary(config: Any, *, vocabulary_size: int) -> None:
     for name in _SPECIAL_TOKENS:
         token = getattr(config, name)
         if isinstance(token, int) and not 0 <= token < config.vocab_size:
-            message = _("is {token:,}, outside the vocabulary of {size:,} tokens.")
+            message = _(
+                "the special token {name} is {token:,}, outside the vocabulary of {size:,} tokens."
+            )
             raise SpecError(
-                message.format(token=token, size=config.vocab_size),
+                message.format(name=name, token=token, size=config.vocab_size),
                 field=f"model_config.{name}",
                 remedy=_("Leave it out."),
             )
@@ -180,8 +182,8 @@ def _check_positions(config: Any, *, sequence_length: int) -> None:
     positions = config.max_position_embeddings
     if sequence_length > positions:
         name = config.attribute_map.get("max_position_embeddings", "max_position_embeddings")
-        message = _("is {length:,}, but the model has {positions:,} positions.")
-        remedy = _("Lower it to {positions:,}, or raise {field}.")
+        message = _("a sample has {length:,} tokens, but the model has {positions:,} positions.")
+        remedy = _("Shorten the samples to {positions:,}, or raise {field}.")
         raise SpecError(
             message.format(length=sequence_length, positions=positions),
             field="training_params.sequence_length",

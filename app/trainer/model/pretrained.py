@@ -235,9 +235,9 @@ def check_size(model: torch.nn.Module, spec: SwarmSpec) -> None:
     said, found = _parameters(spec), sum(each.numel() for each in model.parameters())
     if said != found:
         raise SpecError(
-            _("says a model of {said:,} parameters, but the weights have {found:,}.").format(
-                said=said, found=found
-            ),
+            _(
+                "the invite says a model of {said:,} parameters, but the weights have {found:,}."
+            ).format(said=said, found=found),
             field="model_config",
             remedy=_("Copy all sizes from the config.json of the weights."),
         )

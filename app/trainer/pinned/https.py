@@ -59,7 +59,7 @@ def fetch(
 def unkept(cache: Path, error: OSError, *, field: str) -> DataError:
     """The error for a download that can't be written."""
     return DataError(
-        _("can't be kept in {cache}: {reason}.").format(
+        _("the download can't be kept in {cache}: {reason}.").format(
             cache=cache, reason=error.strerror or error
         ),
         field=field,

@@ -131,7 +131,7 @@ def test_numbers_deep_inside_are_limited() -> None:
 
 
 def test_positions_are_the_library_s_unless_said() -> None:
-    with pytest.raises(SpecError, match="2,000, but the model has 1,024 positions"):
+    with pytest.raises(SpecError, match="2,000 tokens, but the model has 1,024 positions"):
         built(spec_of(training={"sequence_length": 2000}))
 
 
@@ -194,7 +194,7 @@ def test_memory_that_is_not_allowed_is_named() -> None:
     ],
 )
 def test_lists_that_the_library_repeats_are_bounded(value: Any) -> None:
-    with pytest.raises(SpecError, match=r"makes [0-9,]+ layers") as caught:
+    with pytest.raises(SpecError, match=r"make [0-9,]+ layers") as caught:
         built(spec_of("gpt_neo", attention_types=value))
     assert caught.value.field == "model_config.attention_types"
     assert caught.value.remedy == "At most 1,000 is allowed."
