@@ -40,6 +40,11 @@ FINDS_AT_ONCE = 1000
 _finds = RateLimit(rate=FINDS_PER_SECOND, burst=FINDS_AT_ONCE)
 
 
+def _caller(node: DHTProtocol, context: Any) -> str:
+    """Who pays: each of a process's nodes is asked by itself."""
+    return f"{node.node_id} {context.remote_id}"
+
+
 def guard_storage() -> None:
     """From now on, nodes of this process and of its forks drop bad records one by one, take no
     more records from a peer than its budget allows, nor more questions, and answer few at a time.
@@ -53,7 +58,7 @@ def guard_storage() -> None:
 
     @functools.wraps(store)
     async def rpc_store(self: DHTProtocol, request: Any, context: Any) -> Any:
-        caller = str(context.remote_id)
+        caller = _caller(self, context)
         stored = [True] * len(request.keys)
         async for places, part in slices(request):
             reply = None
@@ -68,7 +73,7 @@ def guard_storage() -> None:
 
     @functools.wraps(find)
     async def rpc_find(self: DHTProtocol, request: Any, context: Any) -> Any:
-        caller, keys = str(context.remote_id), request.keys
+        caller, keys = _caller(self, context), request.keys
         found = FindResponse(results=[], peer=self.node_info)
         if len(keys) > KEYS_A_CALL or any(_finds.take(caller) for _ in keys):
             return found

@@ -102,6 +102,20 @@ async def test_questions_of_one_peer_are_limited(
     assert [each is not None for each in found] == [True] * 10 + [False]
 
 
+async def test_each_node_of_a_process_has_its_own_budget(
+    nodes: tuple[DHTNode, DHTNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, ours = nodes
+    other = await DHTNode.create(initial_peers=await plain.get_visible_maddrs())
+    monkeypatch.setattr(storage, "_finds", storage.RateLimit(rate=1e-6, burst=4))
+    key = DHTID.generate("key")
+    for _ in range(5):
+        last = await plain.protocol.call_find(ours.peer_id, [key])
+    assert last is None
+    assert await plain.protocol.call_find(other.peer_id, [key]) is not None
+    await other.shutdown()
+
+
 def entries(count: int) -> DictionaryDHTValue:
     made = DictionaryDHTValue()
     for number in range(count):
