@@ -12,6 +12,8 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +72,11 @@ def memory() -> float:
     return psutil.Process().memory_info().rss / 2**20
 
 
-async def measure(application: Any, file: Path, machines: int, folder: Path) -> dict[str, Any]:
-    """From the joined window without the page to one that has watched for a while."""
+@asynccontextmanager
+async def window_on(
+    application: Any, folder: Path, invitation: Path
+) -> AsyncIterator[tuple[Session, MainWindow]]:
+    """The window, with its data in a folder, in the swarm of an invite's file."""
     folders = Folders.under(folder)
     folders.create()
     logging_ = logs.start(folders.logs)
@@ -86,13 +91,16 @@ async def measure(application: Any, file: Path, machines: int, folder: Path) -> 
     await session.open(look_for_devices=False)
     await window.complete()
     opened.set_result(None)
-    await session.swarm.join(invite.load_file(file))
-    await asyncio.sleep(5)
-    before, counted, beat = memory(), count_bytes(), Beat()
-    beating = asyncio.create_task(beat.run())
-    await asyncio.sleep(IDLE_SECONDS)
-    result: dict[str, Any] = beat.take("idle")
-    counted[0] = 0
+    await session.swarm.join(invite.load_file(invitation))
+    yield session, window
+    await model.close()
+    await session.close()
+    window.close_now()
+    logging_.close()
+
+
+async def all_rows(window: MainWindow, machines: int) -> Any:
+    """The machines' page, open and with a row for each machine."""
     begun = time.perf_counter()
     window.open_page([page.title for page in window.pages].index("Machines"))
     page = window.machines.widget
@@ -100,6 +108,24 @@ async def measure(application: Any, file: Path, machines: int, folder: Path) -> 
         await asyncio.sleep(0.01)
         assert time.perf_counter() - begun < 120, f"{page.model.rowCount()} rows"
     window.repaint()
+    return page
+
+
+async def measure(application: Any, file: Path, machines: int, folder: Path) -> dict[str, Any]:
+    """From the joined window without the page to one that has watched for a while."""
+    async with window_on(application, folder, file) as (session, window):
+        return await watch(session, window, machines)
+
+
+async def watch(session: Session, window: MainWindow, machines: int) -> dict[str, Any]:
+    await asyncio.sleep(5)
+    before, counted, beat = memory(), count_bytes(), Beat()
+    beating = asyncio.create_task(beat.run())
+    await asyncio.sleep(IDLE_SECONDS)
+    result: dict[str, Any] = beat.take("idle")
+    counted[0] = 0
+    begun = time.perf_counter()
+    page = await all_rows(window, machines)
     full = time.perf_counter() - begun
     result |= beat.take("first")
     counted[0] = 0
@@ -114,10 +140,6 @@ async def measure(application: Any, file: Path, machines: int, folder: Path) -> 
         "silent": sum("silent" in page.model.index(row, 2).data() for row in range(machines)),
     }
     beating.cancel()
-    await model.close()
-    await session.close()
-    window.close_now()
-    logging_.close()
     return result
 
 

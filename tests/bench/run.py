@@ -1,7 +1,7 @@
 """`make bench`: measure what the README claims, each figure as a ratio in one run.
 
-python tests/bench/run.py [startup] [stalls] [trainer] [machines] [devices] [callback] [network]
-[evaluation] [curves] [strategies] [gpu]
+python tests/bench/run.py [startup] [stalls] [trainer] [machines] [lab] [devices] [callback]
+[network] [evaluation] [curves] [strategies] [gpu]
 
 Without a name all run but the last two: ``strategies`` takes hours, and ``gpu`` needs one. What
 follows these are their own options: ``gpu --help`` names them. Parts are imported when they run,
@@ -17,6 +17,7 @@ PARTS = {
     "stalls": "window",
     "trainer": "trainer",
     "machines": "machines",
+    "lab": "lab",
     "devices": "devices",
     "callback": "callback",
     "network": "network",
