@@ -13,6 +13,7 @@ from typing import Any
 import hivemind
 from hivemind.averaging.control import AveragingStage, StepControl
 
+from app.common.i18n import _
 from app.organiser.admission import Admission
 from app.protocol import Report, RoundEnded, SampleDiscarded
 from app.trainer.averaging.averagers import CountingStateAverager, KeepingGradientAverager
@@ -31,12 +32,6 @@ log = logging.getLogger(__name__)
 GOODBYE_SECONDS = 3.0
 """How long the last round of averaging the state may take when we leave: its other members may
 have left as well."""
-
-NO_GROUP = "no group was found in time"
-
-NOTHING_ARRIVED = "none of the others' parts arrived"
-
-LEFT_BEHIND = "the others ended this epoch without us"
 
 NEVER = 2**62
 """A number of epochs between two rounds of averaging the state that no run reaches."""
@@ -200,7 +195,7 @@ class CitizenOptimizer(hivemind.Optimizer):
         # A peer that is alone has no round, and that is no failure.
         if not began and self.tracker.global_progress.num_peers > 1:
             found = "" if scheduled is None else _outcome(scheduled)[1]
-            self._failure = LEFT_BEHIND if is_left_behind else found or "no round could begin"
+            self._failure = _left_behind() if is_left_behind else found or _("no round could begin")
         # WORKAROUND (hivemind 1.1.12): when no round began, hivemind's optimizer steps with the
         # sum of the micro-batches' gradients instead of their mean.
         if not began and not self.grad_averager.is_mean:
@@ -220,7 +215,7 @@ class CitizenOptimizer(hivemind.Optimizer):
         samples = self.grad_averager.local_samples_accumulated + batch_size
         valid = bool(super()._check_and_accumulate_gradients(batch_size, grad_scaler))
         if not valid:
-            reason = "our gradient overflowed float16, its scale is lowered"
+            reason = _("our gradient overflowed float16, its scale is lowered")
             self._work.lost()
             self._report(SampleDiscarded(epoch=self.local_epoch, samples=samples, reason=reason))
         return valid
@@ -246,7 +241,7 @@ class CitizenOptimizer(hivemind.Optimizer):
                 every=self.matchmaking_time or 0.0,
                 most=self.averaging_timeout or 0.0,
             )
-            self._failure = LEFT_BEHIND if in_vain else self._failure
+            self._failure = _left_behind() if in_vain else self._failure
         super()._average_gradients_and_load_into_optimizer(maybe_step_control)
         if maybe_step_control is not None:
             self._peers, failure = _outcome(maybe_step_control)
@@ -254,7 +249,7 @@ class CitizenOptimizer(hivemind.Optimizer):
             members = [] if failure else maybe_step_control.result()
             self._mates.came(peer.to_base58() for peer in members)
             if len(members) > 1 and not self.grad_averager.arrived:
-                self._failure = NOTHING_ARRIVED
+                self._failure = _("none of the others' parts arrived")
 
     def _load_averaged_gradients_into_optimizer_(self) -> None:
         super()._load_averaged_gradients_into_optimizer_()
@@ -332,16 +327,20 @@ class CitizenOptimizer(hivemind.Optimizer):
             guard.offences.close()
 
 
+def _left_behind() -> str:
+    return _("the others ended this epoch without us")
+
+
 def _outcome(control: StepControl) -> tuple[int, str]:
     """The size of a round's group (1 when the round failed), and the reason of the failure."""
     if control.cancelled():
-        return 1, "the round was cancelled"
+        return 1, _("the round was cancelled")
     if not control.done():
-        return 1, NO_GROUP
+        return 1, _("no group was found in time")
     error = control.exception()
     if error is not None and "could not find a group" in str(error):
-        return 1, NO_GROUP
+        return 1, _("no group was found in time")
     if error is not None:
         return 1, str(error) or type(error).__name__
     group = control.result()
-    return (len(group), "") if group is not None else (1, "no group was found")
+    return (len(group), "") if group is not None else (1, _("no group was found"))
