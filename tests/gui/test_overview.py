@@ -178,6 +178,11 @@ def test_a_click_before_the_session_is_open_waits_and_says_so(
     assert welcome.demo.isEnabled()
 
 
+def test_who_looks_for_a_swarm_sees_what_is_offered(bench: Bench, qtbot: QtBot) -> None:
+    with qtbot.waitSignal(bench.actions.offers_wanted):
+        qtbot.mouseClick(bench.window.overview.welcome.offers, LEFT)
+
+
 def test_what_opening_raised_is_shown_for_each_later_action(
     make_bench: Callable[..., Bench], qtbot: QtBot
 ) -> None:

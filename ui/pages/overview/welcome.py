@@ -1,6 +1,6 @@
-"""Shown outside of a swarm: three ways to join or start one, and what leaves this machine."""
+"""Shown outside of a swarm: four ways into one, and what leaves this machine."""
 
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from app.common.i18n import _
 from ui.models.actions import Actions
@@ -11,33 +11,35 @@ from ui.widgets.option_card import option_card
 
 
 class Welcome(QWidget):
-    """Three cards side by side, each with a button, and a text below them."""
+    """Four cards, each with a button, and a text below them."""
 
     def __init__(self, actions: Actions, theme: Theme) -> None:
         super().__init__()
         self._theme = theme
         self.join = button(_("Join a swarm…"))
         self.start = button(_("Start a swarm…"))
+        self.offers = button(_("See what is offered…"))
         self.demo = button(_("Try the demo swarm"))
-        row = QHBoxLayout()
-        row.setSpacing(16)
-        for card in self._ways():
-            row.addWidget(card, 1)
+        grid = QGridLayout()
+        grid.setSpacing(16)
+        for place, card in enumerate(self._ways()):
+            grid.addWidget(card, *divmod(place, 2))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(16)
-        column.addLayout(row)
+        column.addLayout(grid)
         column.addWidget(self._what_leaves())
         self._connect(actions)
 
     def _connect(self, actions: Actions) -> None:
         self.join.clicked.connect(lambda: actions.join_wanted.emit(""))
         self.start.clicked.connect(actions.start_wanted)
+        self.offers.clicked.connect(actions.offers_wanted)
         self.demo.clicked.connect(actions.try_demo)
         actions.waiting.connect(self._show_waiting)
 
     def _show_waiting(self, waiting: bool) -> None:
-        for one in (self.join, self.start, self.demo):
+        for one in (self.join, self.offers, self.start, self.demo):
             one.setEnabled(not waiting)
 
     def _ways(self) -> tuple[Card, ...]:
@@ -50,6 +52,13 @@ class Welcome(QWidget):
                     " link. You see what it takes of this machine before anything starts."
                 ),
                 self.join,
+                self._theme,
+            ),
+            option_card(
+                "swarm",
+                _("You look for a swarm"),
+                _("The CoTrain backend lists those that anyone may join."),
+                self.offers,
                 self._theme,
             ),
             option_card(
