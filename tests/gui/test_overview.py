@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -32,6 +33,7 @@ from app.state.events import (
     TermsJudged,
     TrainerGone,
     TrainingAwaited,
+    TrainingRequested,
 )
 from app.state.facts import Problem
 from app.state.state import Phase
@@ -523,6 +525,22 @@ def test_reports_are_shown_ten_times_a_second_but_phases_at_once(
     qtbot.waitUntil(lambda: told == [20_049])
     bench.session.store.dispatch(phase(TrainerPhase.PAUSED))
     assert len(told) == 2
+
+
+def test_a_preparation_that_lasts_says_for_how_long(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headline, now = bench.window.overview.headline, 1_000.0
+    monkeypatch.setattr("ui.pages.overview.headline.time", SimpleNamespace(monotonic=lambda: now))
+    bench.dispatch(*WATCHING, TrainingRequested(device="cpu"))
+    assert "so far" not in headline.explanation.text()
+    now += 42.0
+    headline._countdown.timeout.emit()
+    assert "Loading the training software" in headline.explanation.text()
+    assert "42 s so far." in headline.explanation.text()
+    bench.dispatch(TrainerGone())
+    assert not headline._countdown.isActive()
+    assert "so far" not in headline.explanation.text()
 
 
 def test_the_countdown_runs_while_a_restart_is_due(bench: Bench) -> None:

@@ -35,6 +35,11 @@ def sentence(
             return _("Loading the training software (PyTorch and Hivemind)…")
 
 
+def so_far(sentence: str, seconds: float) -> str:
+    """A sentence about what is being prepared, with the time that this has taken."""
+    return _("{sentence} {time} so far.").format(sentence=sentence, time=units.duration(seconds))
+
+
 def reading_files() -> str:
     """What happens before a trainer is started, where the swarm has slots."""
     return _("Reading the files of this machine that the swarm asks for; large ones take minutes…")

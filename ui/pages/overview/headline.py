@@ -1,13 +1,16 @@
 """The headline card: the state, its explanation, and the buttons that change it."""
 
+import time
+
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout
 
 from app.common.i18n import _
-from app.state.state import ContributorState
+from app.state.state import ContributorState, Phase
 from ui.models import button_actions
 from ui.models.actions import Actions
 from ui.models.button_actions import ButtonAction
+from ui.texts import preparation
 from ui.texts import states as texts
 from ui.widgets.buttons import SteadyButton, button
 from ui.widgets.card import Card
@@ -16,6 +19,9 @@ from ui.widgets.labels import ElidedLabel, label, restyle
 
 BUTTON_HEIGHT = 40
 COUNTDOWN_MS = 500
+
+LONG_SECONDS = 5.0
+"""From then on it is said how long the preparation has taken."""
 
 
 class Headline(Card):
@@ -27,6 +33,7 @@ class Headline(Card):
         self._actions = actions
         self._waiting = False
         self._closing = False
+        self._prepares_since: float | None = None  # monotonic
         self.dot = label(role="dot")
         self.title = label(role="title")
         self.task = ElidedLabel()
@@ -93,9 +100,7 @@ class Headline(Card):
         self.terms.clicked.connect(self._actions.terms_wanted)
         self.device.chosen.connect(self._actions.choose_device)
         self._actions.waiting.connect(self._show_waiting)
-        self._countdown.timeout.connect(
-            lambda: self.explanation.setText(texts.explanation(self._state))
-        )
+        self._countdown.timeout.connect(self._explain)
 
     def _primary(self) -> ButtonAction:
         return button_actions.primary(self._state, self._actions)
@@ -117,9 +122,15 @@ class Headline(Card):
         self._state = state
         self.title.setText(texts.headline(state))
         self.task.set_full(texts.task_line(state))
-        self.explanation.setText(texts.explanation(state))
+        prepares = state.phase is Phase.PREPARING and state.may_train
+        if not prepares:
+            self._prepares_since = None
+        elif self._prepares_since is None:
+            self._prepares_since = time.monotonic()
+        self._explain()
         restyle(self.dot, "tone", texts.tone(state))
-        self._count_down(on=state.restart_at is not None or state.paused_until is not None)
+        is_timed = state.restart_at is not None or state.paused_until is not None
+        self._count_down(on=is_timed or prepares)
         self._show(self.primary, self._primary())
         self._show(self.secondary, button_actions.secondary(state, self._actions))
         self._show(self.snooze, button_actions.snooze(state, self._actions))
@@ -127,6 +138,13 @@ class Headline(Card):
         self.device.show_state(state)
         if self._waiting:
             self._say_waiting()
+
+    def _explain(self) -> None:
+        text = texts.explanation(self._state)
+        if self._prepares_since is not None:
+            passed = time.monotonic() - self._prepares_since
+            text = preparation.so_far(text, passed) if passed >= LONG_SECONDS else text
+        self.explanation.setText(text)
 
     def _count_down(self, *, on: bool) -> None:
         if on != self._countdown.isActive():
