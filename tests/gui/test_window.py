@@ -304,3 +304,24 @@ def test_a_damaged_note_of_its_place_changes_nothing(
     window = make_bench().window
     assert window._first_page == 0
     assert window.width() >= 640
+
+
+def test_what_scrolls_says_its_name_and_shows_that_it_has_the_focus(
+    bench: Bench, qtbot: QtBot
+) -> None:
+    for area in bench.window.findChildren(QScrollArea):
+        takes_focus = area.focusPolicy() != Qt.FocusPolicy.NoFocus
+        assert area.accessibleName() or not takes_focus, area
+    overview = bench.window.overview
+    bench.open("Overview")
+    with qtbot.waitActive(bench.window):
+        bench.window.activateWindow()
+
+    def corner() -> str:
+        return str(overview.grab().toImage().pixelColor(40, 1).name())
+
+    bench.window.setFocus()
+    before = corner()
+    overview.setFocus()
+    assert overview.hasFocus()
+    assert corner() != before

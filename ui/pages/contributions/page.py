@@ -143,6 +143,7 @@ class ContributionsPage(QScrollArea):
         self.setWidget(page)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setAccessibleName(_("Contributions"))
 
     def _connect(self, actions: Actions) -> None:
         self._summary_model.changed.connect(self.refresh)

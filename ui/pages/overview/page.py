@@ -103,6 +103,7 @@ class Overview(QScrollArea):
         self.setWidget(page)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setAccessibleName(_("Overview"))
 
     def _cards(self) -> QWidget:
         self.leave.setAccessibleName(_("Leave the swarm"))
