@@ -103,6 +103,16 @@ def make_check(bench: Bench) -> QDialog:
     return dialog
 
 
+def opened(name: str) -> Callable[[Bench], QDialog]:
+    """Opens a dialog that needs nothing."""
+
+    def make(bench: Bench) -> QDialog:
+        getattr(bench.window.dialogs, name)()
+        return bench.window.findChildren(QDialog)[-1]
+
+    return make
+
+
 each_dialog = pytest.mark.parametrize(
     "make",
     [make_join, make_recent, make_preview, make_start, make_share, make_account, make_check],
@@ -144,6 +154,18 @@ def test_targets_are_large_enough(bench: Bench, make: Make) -> None:
         if isinstance(each, QAbstractButton) and each.height() < 30
     ]
     assert small == []
+
+
+@pytest.mark.parametrize(
+    "make",
+    [make_join, make_recent, make_preview, make_start, make_share, make_account, make_check]
+    + [opened(name) for name in ("first_steps", "about", "diagnostics", "export")],
+)
+def test_it_fits_a_small_screen(bench: Bench, make: Make) -> None:
+    """1920×1080 at 200 %, less what the desktop takes."""
+    bench.dispatch(*DEVICES)
+    least = make(bench).minimumSizeHint()
+    assert (least.width() <= 960, least.height() <= 500) == (True, True), least
 
 
 @each_dialog

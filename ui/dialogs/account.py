@@ -23,7 +23,7 @@ class AccountDialog(Dialog):
     """Shows the account that is signed in, or the form to sign in."""
 
     def __init__(self, model: SessionModel, window: QWidget) -> None:
-        super().__init__(window, _("Account"), width=WIDTH)
+        super().__init__(window, _("Account"), width=WIDTH, scrolls=True)
         self._model = model
         self.known, self.form = KnownAccount(model), SignInForm(model)
         for part in (self.known, self.form):
@@ -128,6 +128,7 @@ class SignInForm(QWidget):
         self._needs_backend += [label(_stay(), "small", wrap=True), self.go]
         for part in (*self._needs_backend[:-1], self.error):
             column.addWidget(part)
+        column.addStretch()
         column.addLayout(_row(self.cancels, self.go))
 
     def _show_kind(self, new: bool) -> None:

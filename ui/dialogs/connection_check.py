@@ -18,7 +18,7 @@ from ui.widgets.banner import announce
 from ui.widgets.buttons import button
 from ui.widgets.labels import label
 
-WIDTH, ROWS_HEIGHT = 640, 360
+WIDTH, HEIGHT, ROWS_HEIGHT = 640, 560, 240
 
 _PICTURES = {
     Grade.GOOD: ("check", "accent_text"),
@@ -45,6 +45,7 @@ class ConnectionCheckDialog(Dialog):
         self.copy = button(_("Copy as text"))
         self.close_button = button(_("Close"), "primary")
         self._lay_out()
+        self.resize(WIDTH, HEIGHT)
         self.again.clicked.connect(self.check)
         self.copy.clicked.connect(self._copy)
         self.close_button.clicked.connect(self.accept)

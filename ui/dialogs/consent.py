@@ -58,7 +58,7 @@ class ConsentQuestion(Dialog):
     """The question: what the task would do, and who asks for it."""
 
     def __init__(self, window: QWidget, task: Task, state: ContributorState) -> None:
-        super().__init__(window, _title(), width=WIDTH)
+        super().__init__(window, _title(), width=WIDTH, scrolls=True)
         self.setModal(False)
         self.always = QCheckBox(
             control_text(

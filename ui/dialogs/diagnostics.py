@@ -24,7 +24,7 @@ class DiagnosticsDialog(Dialog):
     """Says what goes into the archive, and writes it to a file that the user chooses."""
 
     def __init__(self, window: QWidget, model: SessionModel) -> None:
-        super().__init__(window, _("Collect diagnostics"), width=WIDTH)
+        super().__init__(window, _("Collect diagnostics"), width=WIDTH, scrolls=True)
         self._model = model
         self._file = Path()
         for text, role in _words():

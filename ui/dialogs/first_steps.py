@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
 
 from app.common.i18n import _
 from app.state.state import ContributorState
-from ui.dialogs.dialog import Dialog
+from ui.dialogs.dialog import Dialog, scrolling
 from ui.models.actions import Actions
 from ui.models.preferences import Preferences
 from ui.models.session_model import SessionModel
@@ -31,7 +31,7 @@ from ui.widgets.forms.settings_rows import SettingRow, desktop, mains_only, only
 from ui.widgets.labels import label
 from ui.widgets.option_card import option_card
 
-WIDTH = 640
+WIDTH, HEIGHT = 640, 580
 
 
 def terms() -> tuple[SettingRow, ...]:
@@ -63,9 +63,11 @@ class FirstSteps(Dialog):
         self.later = button(_("Not now"))
         self.place = label(role="muted")
         self.pages = QStackedWidget()
+        self.pages.setObjectName("page")  # for its background
         for page in (self._what(), self._terms(), self._swarm()):
             self.pages.addWidget(page)
         self._lay_out()
+        self.resize(WIDTH, HEIGHT)
         self._connect(model)
         self.open_page(0)
 
@@ -127,7 +129,7 @@ class FirstSteps(Dialog):
         buttons.addWidget(self.place, 1, Qt.AlignmentFlag.AlignCenter)
         buttons.addWidget(self.back)
         buttons.addWidget(self.next)
-        self.column.addWidget(self.pages, 1)
+        self.column.addWidget(scrolling(self.pages), 1)
         self.column.addLayout(buttons)
         stays = self.next.sizePolicy()
         stays.setRetainSizeWhenHidden(True)  # else "Back" moves to where "Next" was clicked

@@ -29,7 +29,7 @@ class LocalApiDialog(Dialog):
     """Address, tokens and consent. tokens: None while the API isn't running."""
 
     def __init__(self, window: QWidget, model: SessionModel, *, tokens: ApiTokens | None) -> None:
-        super().__init__(window, _("Local API"), width=WIDTH)
+        super().__init__(window, _("Local API"), width=WIDTH, scrolls=True)
         self._model = model
         self._session = session = model.session
         self.finished.connect(self.deleteLater)

@@ -18,7 +18,7 @@ from ui.widgets.buttons import button
 from ui.widgets.forms.fields import error_label, line_edit, show_error
 from ui.widgets.labels import label
 
-WIDTH, LIST_HEIGHT = 680, 240
+WIDTH, LIST_HEIGHT = 680, 140
 
 
 class MembersDialog(Dialog):

@@ -40,7 +40,8 @@ class AchievementDialog(Dialog):
     and then the latest first."""
 
     def __init__(self, model: SessionModel, theme: Theme, window: QWidget) -> None:
-        super().__init__(window, _("What you achieved"), width=SHOWN.width() + 48)
+        width = SHOWN.width() + 48
+        super().__init__(window, _("What you achieved"), width=width, scrolls=True)
         self._model = model
         self._theme = theme
         self._summary: Summary | None = None

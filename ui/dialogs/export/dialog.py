@@ -42,7 +42,7 @@ class ExportDialog(Dialog):
     """Lets the user choose run and folder, shows the progress, and how to load the result."""
 
     def __init__(self, model: SessionModel, window: QWidget) -> None:
-        super().__init__(window, _("Export the model"), width=WIDTH)
+        super().__init__(window, _("Export the model"), width=WIDTH, scrolls=True)
         self._model = model
         self._runs: list[KeptRun] = []
         self._working: asyncio.Task[None] | None = None

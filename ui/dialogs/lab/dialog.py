@@ -24,7 +24,7 @@ from ui.widgets.choice import Choice
 from ui.widgets.forms.fields import error_label, line_edit, show_error
 from ui.widgets.labels import label
 
-WIDTH, LIST_HEIGHT = 680, 240
+WIDTH, LIST_HEIGHT = 680, 140
 
 WAIT_SECONDS = 600.0
 """For what takes long, such as an export."""
