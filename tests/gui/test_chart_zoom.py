@@ -251,6 +251,10 @@ def test_smoothing_is_said_and_what_was_measured_stays(charts: Any) -> None:
     assert lines.own_raw.opts["pen"].color().alpha() < 120
     assert charts.loss.smoothed.isVisibleTo(charts.loss)
     assert charts.loss.smoothed.text() == "Very smooth"
+    times = lines.own.getOriginalDataset()[0]
+    charts.loss.plot.put_crosshair(float(times[len(times) // 2]))
+    assert charts.loss.own.text().startswith("≈ ")  # it is no measured value
+    charts.loss.plot.put_crosshair(None)
     charts.loss.menu.copy_csv()
     values = [
         float(line.split(",")[1])

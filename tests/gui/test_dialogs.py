@@ -168,6 +168,16 @@ def test_it_fits_a_small_screen(bench: Bench, make: Make) -> None:
     assert (least.width() <= 960, least.height() <= 500) == (True, True), least
 
 
+def test_a_button_that_says_it_is_done_moves_nothing(bench: Bench) -> None:
+    dialog = make_share(bench)
+    assert isinstance(dialog, ShareDialog)
+    before = [(each.x(), each.width()) for each in (dialog.copy, dialog.save)]
+    for each in (dialog.copy, dialog.save):
+        each.setText("Saved")
+    QApplication.processEvents()
+    assert [(each.x(), each.width()) for each in (dialog.copy, dialog.save)] == before
+
+
 @each_dialog
 def test_escape_closes_it(bench: Bench, make: Make, qtbot: QtBot) -> None:
     qtbot.keyClick(make(bench), Qt.Key.Key_Escape)

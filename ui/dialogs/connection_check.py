@@ -42,7 +42,7 @@ class ConnectionCheckDialog(Dialog):
         self._checking: asyncio.Task[None] | None = None
         self.summary = label(role="strong", wrap=True)
         self.again = button(_("Check again"))
-        self.copy = button(_("Copy as text"))
+        self.copy = button(_("Copy as text"), later=[_("Copied")])
         self.close_button = button(_("Close"), "primary")
         self._lay_out()
         self.resize(WIDTH, HEIGHT)

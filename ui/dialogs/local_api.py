@@ -122,7 +122,8 @@ class TokenRow(QWidget):
         self._shown = False
         self.value = ElidedLabel()
         self.error = error_label()
-        self.show_it, self.copy = button(_("Show")), button(_("Copy"))
+        self.show_it = button(_("Show"), later=[_("Hide")])
+        self.copy = button(_("Copy"))
         self.renew = button(_("Renew"))
         self.show_it.clicked.connect(self._toggle)
         self.copy.clicked.connect(lambda: _copy(tokens.of(role)))

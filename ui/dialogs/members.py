@@ -29,7 +29,7 @@ class MembersDialog(Dialog):
         self._model = model
         self.words = label(role="muted", wrap=True)
         self.own = line_edit(_("This machine's code"))
-        self.copy = button(_("Copy code"))
+        self.copy = button(_("Copy code"), later=[_("Copied")])
         self.list = QListWidget()
         self.remove = button(_("Remove"))
         self.code = line_edit(_("The new member's code"))

@@ -1,5 +1,8 @@
 """Buttons: plain, as one choice of a row, as an icon, and safe against double clicks."""
 
+from collections.abc import Sequence
+
+from PySide6.QtCore import QSize
 from PySide6.QtGui import QFont, QFontMetrics, QMouseEvent
 from PySide6.QtWidgets import QPushButton, QToolButton
 from typing_extensions import override
@@ -12,9 +15,31 @@ CHOICE_PADDING = 26
 """Pixels left and right of a choice button's text together, with its border."""
 
 
-def button(text: str = "", kind: str = "plain") -> QPushButton:
-    """A button; ``kind`` is its property in the style sheet, such as ``primary`` or ``quiet``."""
-    made = QPushButton(text)
+class _RoomyButton(QPushButton):
+    """As wide as the widest of its texts, so that a change of the text moves nothing."""
+
+    def __init__(self, *texts: str) -> None:
+        super().__init__(texts[0])
+        self._texts = texts
+
+    @override
+    def sizeHint(self) -> QSize:
+        hint, metrics = super().sizeHint(), self.fontMetrics()
+        widest = max(metrics.horizontalAdvance(each) for each in (*self._texts, self.text()))
+        return hint + QSize(widest - metrics.horizontalAdvance(self.text()), 0)
+
+    @override
+    def minimumSizeHint(self) -> QSize:
+        return self.sizeHint()
+
+
+def button(text: str = "", kind: str = "plain", *, later: Sequence[str] = ()) -> QPushButton:
+    """A button.
+
+    kind: its property in the style sheet, such as ``primary`` or ``quiet``. later: other texts that
+    it will show, for which it has room from the start.
+    """
+    made = _RoomyButton(text, *later) if later else QPushButton(text)
     made.setProperty("kind", kind)
     return made
 

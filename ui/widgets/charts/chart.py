@@ -117,8 +117,8 @@ class Chart(Card):
             self.unseen.setText(_("unseen text: dashed"))
             return
         self.moment.set_full(f"{reading.where} {reading.mark}".rstrip())
-        self.own.setText(self._format_value(reading.own))
-        self.swarm.setText(self._format_value(reading.swarm))
+        self.own.setText(self._smoothed_value(reading.own))
+        self.swarm.setText(self._smoothed_value(reading.swarm))
         self.unseen.setText(
             _("unseen text: {value}").format(value=self._format_value(reading.unseen))
         )
@@ -127,6 +127,12 @@ class Chart(Card):
                 time=self.moment.full, own=self.own.text(), swarm=self.swarm.text()
             )
         )
+
+    def _smoothed_value(self, value: float) -> str:
+        """With a sign that it isn't the measured one, where the curve is smoothed."""
+        text = self._format_value(value)
+        smoothed = self._drawing.smoothing is not Smoothing.NONE
+        return f"≈ {text}" if smoothed and math.isfinite(value) else text
 
     def _hint(self) -> str:
         curves = (self._drawing.own, self._drawing.swarm)
