@@ -10,6 +10,7 @@ from pytestqt.qtbot import QtBot
 
 from tests.support.gui.windows import Bench
 from tests.support.processes.apps import ROOT
+from ui.widgets.charts.axes import new_plot
 
 pytestmark = pytest.mark.gui
 
@@ -17,12 +18,13 @@ ALLOWED = {"ui/widgets/choice.py"}
 WHEELED = {"QComboBox", "QSpinBox", "QDoubleSpinBox", "QSlider", "QDial", "QDateEdit", "QTimeEdit"}
 
 
-def turn_wheel(widget: QWidget, *, by: int) -> QWheelEvent:
-    """Turn the wheel over the middle of a widget. by: in eighths of a degree."""
-    middle = QPointF(widget.rect().center())
+def turn_wheel(widget: QWidget, *, by: int, at: QPoint | None = None) -> QWheelEvent:
+    """Turn the wheel over a place of a widget, its middle by default. by: in eighths of a
+    degree."""
+    place = widget.rect().center() if at is None else at
     event = QWheelEvent(
-        middle,
-        QPointF(widget.mapToGlobal(widget.rect().center())),
+        QPointF(place),
+        QPointF(widget.mapToGlobal(place)),
         QPoint(),
         QPoint(0, by),
         Qt.MouseButton.NoButton,
@@ -53,6 +55,17 @@ def test_scrolling_past_a_choice_changes_nothing(bench: Bench) -> None:
             assert not event.isAccepted(), box.accessibleName()  # so Qt hands it to the page
             assert box.currentIndex() == before, box.accessibleName()
         assert not box.hasFocus(), box.accessibleName()
+
+
+@pytest.mark.parametrize("side", ["left", "bottom"])
+def test_a_plot_s_axis_leaves_the_wheel_to_the_page(qtbot: QtBot, side: str) -> None:
+    plot = new_plot()
+    qtbot.addWidget(plot)
+    plot.setMouseEnabled(x=False, y=False)
+    with qtbot.waitExposed(plot):
+        plot.show()
+    place = plot.mapFromScene(plot.getAxis(side).sceneBoundingRect().center())
+    assert not turn_wheel(plot.viewport(), by=120, at=place).isAccepted()
 
 
 def test_a_choice_with_the_focus_follows_the_wheel(bench: Bench, qtbot: QtBot) -> None:

@@ -105,7 +105,9 @@ def facts(spec: "SwarmSpec", estimate: "Estimate", device: "Device | None") -> d
     return {
         "memory": memory(estimate, device),
         "disk": _known(estimate.disk),
-        "samples": _("{count} samples").format(count=units.count(spec.training.target_batch_size)),
+        "samples": ngettext(
+            "{count} sample", "{count} samples", spec.training.target_batch_size
+        ).format(count=units.count(spec.training.target_batch_size)),
     }
 
 

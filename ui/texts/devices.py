@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.common.i18n import _
+from app.common.i18n import _, ngettext
 from app.machine.devices import DeviceEntry
 from app.machine.hardware import Figures
 from app.state.facts import TrainerPart
@@ -58,7 +58,12 @@ def training(part: TrainerPart) -> str:
     """The speed of the trainer on a device; "" until it computes."""
     if part.samples_per_second is None:
         return ""
-    return _("Training: {rate} samples/s, {count} samples a step").format(
+    text = ngettext(
+        "Training: {rate} samples/s, {count} sample a step",
+        "Training: {rate} samples/s, {count} samples a step",
+        2 if part.micro_batch_size is None else part.micro_batch_size,
+    )
+    return text.format(
         rate=units.rate(part.samples_per_second), count=units.count(part.micro_batch_size)
     )
 

@@ -38,6 +38,10 @@ class DirectAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
         if specs is not None:
             self.drawPicture(painter, *specs)
 
+    def wheelEvent(self, event: Any) -> None:
+        """Leave the wheel to the page; pyqtgraph's own takes it even where nothing zooms."""
+        event.ignore()
+
 
 def new_plot() -> Any:
     """A `pyqtgraph.PlotWidget` with such axes."""
